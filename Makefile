@@ -1,0 +1,54 @@
+# Two commands for a fresh clone: make demo, make test. Both make .venv and need Python alone.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint docs bench clean
+.DELETE_ON_ERROR:
+
+demo: .stamp-demo
+	$(BIN)/python -m npsubpix locate "$$($(BIN)/python -c 'import pathlib, skimage.data; print(pathlib.Path(skimage.data.__file__).with_name("hubble_deep_field.jpg"))')" \
+	    --min-distance 4 --threshold 40 --output demo/peaks.csv --plot demo/overlay.png
+
+test: .stamp-test
+	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+
+lint: .stamp-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m numpydoc.hooks.validate_docstrings $$(git ls-files 'npsubpix/*.py' | grep -v /_)
+	$(BIN)/codespell $$(git ls-files)
+
+docs: .stamp-docs
+	$(BIN)/sphinx-build -W --keep-going -n -b html docs docs/_build/html
+
+bench: .stamp-bench
+	$(BIN)/python -m benchmarks
+
+.venv:
+	$(PYTHON) -m venv .venv
+
+# torch is pinned for tests, so that all compare with one; the stamps hold what is installed.
+.stamp-demo: pyproject.toml | .venv
+	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	touch $@
+
+.stamp-test: pyproject.toml | .venv
+	$(BIN)/python -m pip install --quiet torch==2.13.0 --editable '.[test]'
+	touch $@
+
+.stamp-lint: pyproject.toml | .stamp-test
+	$(BIN)/python -m pip install --quiet --editable '.[lint]'
+	touch $@
+
+.stamp-docs: pyproject.toml | .stamp-test
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
+.stamp-bench: pyproject.toml | .stamp-test
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	touch $@
+
+clean:
+	rm -rf .venv .stamp-* demo docs/_build

@@ -1,0 +1,120 @@
+"""Arrays in, arrays out: recognise the caller's library, adopt its memory, give results back in it.
+
+An array goes one way: `adopt` once, compute, `give_back` once. Nothing here imports a library that
+the caller does not already hold.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, TypeAlias
+
+import array_api_compat as api
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Array", "HostArray", "adopt", "give_back", "is_on_gpu", "kind_of", "to_numpy"]
+
+#: An array of any supported library, or what NumPy makes an array of.
+Array: TypeAlias = Any
+HostArray: TypeAlias = npt.NDArray[Any]
+
+
+def kind_of(x: Array) -> str:
+    """Name the library of an array: ``"numpy"``, ``"torch"``, ``"jax"`` or ``"cupy"``."""
+    if type(x) is np.ndarray:
+        return "numpy"
+    if api.is_torch_array(x):
+        return "torch"
+    if api.is_cupy_array(x):
+        return "cupy"
+    if api.is_jax_array(x):
+        return "jax"
+    return "numpy"
+
+
+def is_on_gpu(x: Array, kind: str) -> bool:
+    """Whether the memory of an array is on a CUDA device."""
+    return kind == "cupy" or (kind == "torch" and x.device.type == "cuda")
+
+
+def adopt(x: Array, name: str) -> HostArray:
+    """Return the memory of a host array as a native, aligned, C-ordered NumPy array, without a copy if it is one.
+
+    float16 and bfloat16 become float32. Kernels never write to what this returns.
+    """
+    kind = kind_of(x)
+    if kind == "torch":
+        data = _from_torch(x, name)
+    elif isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array, got a masked array: pass its data, and its mask where there is a mask argument")
+    elif kind == "numpy":
+        data = np.asarray(x)
+    else:
+        data = np.asarray(x)
+    return data if _is_plain(data) else _plain(data, name)
+
+
+def _is_plain(data: HostArray) -> bool:
+    return bool(data.flags.carray and data.dtype.isnative and data.dtype.num in _KERNEL_TYPES)
+
+
+def _plain(data: HostArray, name: str) -> HostArray:
+    """Convert what kernels cannot take as it is; refuse what is not a real number."""
+    if data.dtype.kind not in "iuf" or data.dtype.itemsize > 8:
+        raise TypeError(f"{name} must hold integers or floats of up to 64 bits, got dtype {data.dtype}")
+    if data.dtype.kind == "f" and data.dtype.itemsize == 2:
+        data = data.astype(np.float32)
+    data = np.require(data, dtype=data.dtype.newbyteorder("="), requirements=["C", "A"])
+    return data if data.flags.writeable else _writable_alias(data)
+
+
+def _writable_alias(data: HostArray) -> HostArray:
+    """View read-only memory as writable: Numba compiles a kernel anew for read-only arrays, and none is written to."""
+    if data.size == 0:
+        return np.empty(data.shape, data.dtype)
+    memory = (ctypes.c_byte * data.nbytes).from_address(data.ctypes.data)
+    memory.owner = data  # type: ignore[attr-defined]
+    return np.frombuffer(memory, data.dtype).reshape(data.shape)
+
+
+_KERNEL_TYPES = frozenset(np.dtype(t).num for t in ("b", "h", "i", "l", "q", "B", "H", "I", "L", "Q", "f", "d"))
+
+
+def _from_torch(x: Array, name: str) -> HostArray:
+    torch = api.array_namespace(x)
+    if x.device.type != "cpu":
+        raise TypeError(f"{name} is on device {x.device}: only CPU and CUDA tensors are supported")
+    if x.requires_grad and torch.is_grad_enabled():
+        raise TypeError(f"{name} requires a gradient, which this operation does not pass on: call it on {name}.detach()")
+    x = x.detach()
+    if x.dtype == torch.bfloat16:
+        x = x.float()
+    try:
+        return np.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise TypeError(f"{name} must be a dense tensor of integers or floats, got {x.layout} {x.dtype}") from error
+
+
+def give_back(result: HostArray, like: Array) -> Array:
+    """Return `result` in the library of `like`; a float32 result of a half-precision input in its precision."""
+    kind = kind_of(like)
+    if kind == "numpy":
+        dtype = getattr(like, "dtype", None)
+        if result.dtype == np.float32 and dtype == np.float16:
+            return result.astype(np.float16)
+        return result
+    if kind == "torch":
+        torch = api.array_namespace(like)
+        tensor = torch.from_dlpack(result)
+        half = result.dtype == np.float32 and like.dtype in (torch.float16, torch.bfloat16)
+        return tensor.to(like.dtype) if half else tensor
+    return api.array_namespace(like).asarray(result)
+
+
+def to_numpy(x: Array) -> HostArray:
+    """Copy an array of any library to the host as a NumPy array."""
+    kind = kind_of(x)
+    if kind == "cupy":
+        return x.get()  # type: ignore[no-any-return]
+    return np.asarray(x.detach().cpu()) if kind == "torch" else np.asarray(x)

@@ -1,0 +1,126 @@
+"""Compiled kernels on disk: a cache that can cost time, and nothing else.
+
+Numba's own cache raises when no directory can be written or an entry is damaged, lets processes
+that compile at once overwrite each other's entries, and does not see that a function which a
+kernel calls has changed. Here an entry is one file, named by a hash of everything its content
+depends on, that begins with a digest of the rest; it is written beside its place and moved there.
+Whatever goes wrong is a miss.
+
+``NPSUBPIX_CACHE=0`` turns the cache off. ``NUMBA_CACHE_DIR`` moves it; otherwise it is in the
+``__pycache__`` beside the kernels, or in the user's cache directory if that cannot be written.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import compiler, serialize
+
+__all__ = ["KernelCache", "cache_directory"]
+
+_DIGEST = hashlib.sha256
+_HERE = Path(__file__).parent
+
+
+def _candidates() -> Iterator[Path]:
+    if numba.config.CACHE_DIR:
+        yield Path(numba.config.CACHE_DIR) / "npsubpix"
+        return
+    yield _HERE / "__pycache__"
+    if home := os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~"):
+        folder = "" if os.environ.get("XDG_CACHE_HOME") else ".cache"
+        yield Path(home) / folder / "npsubpix"
+
+
+@functools.cache
+def cache_directory() -> Path | None:
+    """Return the directory that holds compiled kernels, or None where there is none."""
+    if os.environ.get("NPSUBPIX_CACHE", "1") == "0":
+        return None
+    for folder in _candidates():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except OSError:
+            continue
+    return None
+
+
+@functools.cache
+def _source_digest() -> str:
+    """Digest of all kernel sources: a change in any of them makes every entry stale."""
+    digest = _DIGEST()
+    for path in sorted([*_HERE.glob("*.py"), _HERE.parent / "_spec.py"]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+class KernelCache:
+    """The cache of one kernel form, as a Numba dispatcher expects it."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._folder = folder
+        self._name = name
+
+    @classmethod
+    def create(cls, function: Callable[..., Any]) -> KernelCache | None:
+        """Return the cache of `function`, or None where nothing can be cached."""
+        folder = cache_directory()
+        return None if folder is None else cls(folder, f"{function.__module__}.{function.__qualname__}")
+
+    @property
+    def cache_path(self) -> str:
+        """The directory, as Numba reports it."""
+        return str(self._folder)
+
+    def enable(self) -> None:
+        """Do nothing: the cache is on for as long as it is attached."""
+
+    def disable(self) -> None:
+        """Do nothing: the environment variable decides."""
+
+    def flush(self) -> None:
+        """Do nothing: entries of changed sources are never read."""
+
+    def _path(self, signature: Any, context: Any) -> Path:
+        key = (self._name, str(signature), context.codegen().magic_tuple(), numba.__version__, sys.version, _source_digest())
+        short = self._name.rpartition(".")[2].strip("_")
+        return self._folder / f"{short}-{_DIGEST(repr(key).encode()).hexdigest()[:32]}.npsubpix"
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """Return the compiled kernel for `signature`, or None if it has to be compiled."""
+        try:
+            context.refresh()
+            blob = self._path(signature, context).read_bytes()
+            digest, payload = blob[:32], blob[32:]
+            if _DIGEST(payload).digest() != digest:
+                return None
+            return compiler.CompileResult._rebuild(context, *pickle.loads(payload))
+        except Exception:  # a damaged entry must cost time only
+            return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Store a compiled kernel, if that is possible."""
+        temporary = None
+        try:
+            if result.library.has_dynamic_globals or any(not lifted.can_cache for lifted in result.lifted):
+                return
+            payload = serialize.dumps(result._reduce())
+            path = self._path(signature, result.target_context)
+            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=path.stem, suffix=".tmp")
+            with os.fdopen(handle, "wb") as file:
+                file.write(_DIGEST(payload).digest() + payload)
+            os.replace(temporary, path)
+        except Exception:  # a full or vanished disk must cost time only
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)

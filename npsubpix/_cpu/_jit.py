@@ -1,0 +1,120 @@
+"""The only place that calls ``numba.njit``.
+
+`device` compiles a function that kernels call. `kernel` compiles a function of arrays in two
+forms, parallel and serial, from one Python source, and chooses between them at each call:
+
+* serial for little work, since a parallel launch costs more than the work of a 64 x 64 image;
+* serial in a forked child: GNU OpenMP kills a child that was forked after its parent's first
+  parallel region, which is what a ``DataLoader`` worker or a ``multiprocessing`` pool on Linux is;
+* serial when there is one thread;
+* parallel otherwise, one call at a time on threading layers that are not thread-safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import numba
+
+from npsubpix._cpu._cache import KernelCache
+
+__all__ = ["Kernel", "device", "in_forked_child", "kernel"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Work, in pixels times the operations done on each, below which the serial form is faster:
+#: it is about 20 us of serial work, and a parallel launch costs 3 to 10 us on two cores.
+_SERIAL_WORK = 1 << 17
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+
+
+_names: set[str] = set()
+
+
+class _Process:
+    """What this process knows of its threads; a forked child starts anew."""
+
+    def __init__(self) -> None:
+        self.forked = False
+        self.lock = threading.RLock()
+        self.thread_safe: bool | None = None  # unknown until the first parallel call
+
+    def after_fork(self) -> None:
+        self.forked = True
+        self.lock = threading.RLock()
+
+
+_process = _Process()
+os.register_at_fork(after_in_child=_process.after_fork)
+
+
+def in_forked_child() -> bool:
+    """Whether this process was forked from one that had loaded the kernels."""
+    return _process.forked
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Hold the lock around a parallel call, until the layer is known to be thread-safe."""
+    with _process.lock:
+        yield
+        if _process.thread_safe is None:
+            _process.thread_safe = numba.threading_layer() in ("omp", "tbb")
+
+
+def device(function: F) -> F:
+    """Compile `function` for use inside kernels."""
+    compiled: F = numba.njit(inline="never", **_OPTIONS)(function)
+    return compiled
+
+
+def _compile(function: Callable[..., Any], name: str, parallel: bool) -> Callable[..., Any]:
+    form = f"{name}_parallel" if parallel else f"{name}_serial"
+    named = types.FunctionType(function.__code__, function.__globals__, form, None, function.__closure__)
+    named.__qualname__ = form  # the cache knows the two forms apart by it
+    named.__module__ = function.__module__
+    dispatcher = numba.njit(parallel=parallel, **_OPTIONS)(named)
+    cache = KernelCache.create(named)
+    if cache is not None:
+        dispatcher._cache = cache
+    return dispatcher  # type: ignore[no-any-return]
+
+
+class Kernel:
+    """A compiled function of arrays; `run` chooses its parallel or its serial form."""
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self.function = function
+        self.name = name
+        self.serial = _compile(function, name, parallel=False)
+        self.parallel = _compile(function, name, parallel=True)
+
+    def run(self, work: int, *args: Any) -> Any:
+        """Call the kernel; `work` is about the number of elementary operations it will do."""
+        if work < _SERIAL_WORK or _process.forked or numba.config.NUMBA_NUM_THREADS == 1:
+            return self.serial(*args)
+        if _process.thread_safe:
+            return self.serial(*args) if numba.get_num_threads() == 1 else self.parallel(*args)
+        with _one_at_a_time():
+            return self.parallel(*args)
+
+
+def kernel(name: str) -> Callable[[Callable[..., Any]], Kernel]:
+    """Compile a function in a parallel and a serial form, each at its first use.
+
+    `name` is the kernel's own: it tells apart the kernels that a factory makes from one function.
+    """
+
+    def compile_as_named(function: Callable[..., Any]) -> Kernel:
+        if name in _names:
+            raise ValueError(f"there is a kernel named {name!r} already")
+        _names.add(name)
+        return Kernel(function, name)
+
+    return compile_as_named

@@ -1,0 +1,92 @@
+"""Non-maximum suppression on the host."""
+
+from __future__ import annotations
+
+import functools
+import operator
+
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._arrays import HostArray
+from npsubpix._cpu._near import minmax3d_kernel, near2d_kernels, near3d_kernels
+from npsubpix._cpu._window import window_kernels
+from npsubpix._spec import reach
+
+__all__ = ["extrema", "limits", "nms2d", "nms3d", "nms3d_minmax", "no_limits"]
+
+
+@functools.lru_cache(maxsize=64)
+def no_limits(dtype: np.dtype[np.generic], images: int) -> tuple[HostArray, HostArray]:
+    """Bounds that every value keeps, one pair an image."""
+    low, high = limits(dtype)
+    return np.full(images, low, dtype), np.full(images, high, dtype)
+
+
+@functools.cache
+def limits(dtype: np.dtype[np.generic]) -> HostArray:
+    """Return the least and the greatest value of a data type."""
+    if dtype.kind == "f":
+        return np.array([-np.inf, np.inf], dtype)
+    info = np.iinfo(dtype)
+    return np.array([info.min, info.max], dtype)
+
+
+def extrema(
+    kind: str,
+    x: HostArray,
+    size: tuple[int, ...],
+    margins: tuple[int, ...],
+    low: HostArray,
+    high: HostArray,
+    out: HostArray,
+) -> None:
+    """Write the strict extrema of stacked 2-D or 3-D images to `out`, as the kernels of `kind` do."""
+    ends = limits(x.dtype)
+    work = 8 * x.size
+    near = size == (3,) * len(size) and min(margins) >= 1
+    if near and len(size) == 2:
+        near2d_kernels[kind].run(work, x, low, high, ends, margins, out)
+    elif near:
+        near3d_kernels[kind].run(3 * work, x, low, high, ends, margins, out)
+    else:
+        if len(size) == 2:
+            size, margins, x, out = (1, *size), (0, 0, *margins), x[:, None], out[:, None]
+        window = sum(map(reach, size), ())
+        window_kernels[kind].run(4 * work, x, low, high, ends, window, margins, out)
+
+
+def _suppress(x: HostArray, kernel_size: tuple[int, ...], mask_only: bool) -> HostArray:
+    ndim = len(kernel_size)
+    if max(kernel_size) == 1:
+        return np.ones(x.shape, bool) if mask_only else x.copy()
+    out = np.empty(x.shape, bool if mask_only else x.dtype)
+    if min(map(operator.sub, x.shape[-ndim:], kernel_size)) < 0:
+        out.fill(0)
+        return out
+    images = x.shape[0] * x.shape[1]
+    low, high = no_limits(x.dtype, images)
+    margins = sum(map(reach, kernel_size), ())
+    stack = (images, *x.shape[2:])
+    extrema("mask" if mask_only else "values", x.reshape(stack), kernel_size, margins, low, high, out.reshape(stack))
+    return out
+
+
+def nms2d(x: HostArray, kernel_size: tuple[int, ...], mask_only: bool) -> HostArray:
+    """Keep the strict maxima of images of shape (B, C, H, W)."""
+    return _suppress(x, kernel_size, mask_only)
+
+
+def nms3d(x: HostArray, kernel_size: tuple[int, ...], mask_only: bool) -> HostArray:
+    """Keep the strict maxima of volumes of shape (B, C, D, H, W)."""
+    return _suppress(x, kernel_size, mask_only)
+
+
+def nms3d_minmax(x: HostArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Mark the strict maxima and minima of volumes of shape (B, C, D, H, W)."""
+    stack = (x.shape[0] * x.shape[1], *x.shape[2:])
+    maxima = np.empty(x.shape, bool)
+    minima = np.empty(x.shape, bool)
+    work = 48 * x.size
+    minmax3d_kernel.run(work, x.reshape(stack), limits(x.dtype), maxima.reshape(stack), minima.reshape(stack))
+    return maxima, minima

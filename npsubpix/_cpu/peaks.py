@@ -1,0 +1,286 @@
+"""Peaks as lists, on the host: collect window extrema, keep the strongest, keep them apart."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import prange
+
+from npsubpix._arrays import HostArray
+from npsubpix._cpu._jit import device, kernel
+from npsubpix._cpu.nms import extrema, limits, no_limits
+from npsubpix._cpu.plateaus import find_plateaus
+from npsubpix._spec import PeakFlags
+
+__all__ = ["Candidates", "find", "select"]
+
+# Code of a minimum, as the "codes" kernels write it.
+_MINIMUM = 2
+
+_FLAG_OF = np.array([0, 0, PeakFlags.MINIMUM], np.int32)  # by code
+
+_WORDS = 8192  # a unit of parallel work: 64 KB of codes
+
+
+class Candidates(NamedTuple):
+    """Pixels that may be reported as peaks, in memory order."""
+
+    indices: npt.NDArray[np.int64]  # flat, in the stack
+    strength: npt.NDArray[np.float64]  # value of a maximum, negated value of a minimum
+    flags: npt.NDArray[np.int32]
+    centroids: npt.NDArray[np.float64] | None = None  # of plateaus; NaN for all others
+
+    def take(self, rows: Any) -> Candidates:
+        """Select rows."""
+        return Candidates(*(None if column is None else column[rows] for column in self))
+
+
+@kernel("count_codes")
+def _count_kernel(words, counts):  # type: ignore[no-untyped-def]
+    """Count the bytes that are not zero in each unit of words."""
+    for unit in prange(counts.size):
+        begin = unit * _WORDS
+        count = 0
+        for k in range(begin, min(begin + _WORDS, words.size)):
+            word = words[k]
+            if word != 0:
+                for byte in range(8):
+                    count += (word >> np.uint64(8 * byte)) & np.uint64(0xFF) != 0
+        counts[unit] = count
+
+
+@kernel("collect_codes")
+def _collect_kernel(words, starts, indices, codes):  # type: ignore[no-untyped-def]
+    """Write index and code of the bytes that are not zero; a unit's begin at its start."""
+    for unit in prange(starts.size - 1):
+        begin = unit * _WORDS
+        at = starts[unit]
+        for k in range(begin, min(begin + _WORDS, words.size)):
+            word = words[k]
+            if word != 0:
+                for byte in range(8):
+                    code = (word >> np.uint64(8 * byte)) & np.uint64(0xFF)
+                    if code != 0:
+                        indices[at] = 8 * k + byte
+                        codes[at] = code
+                        at += 1
+
+
+def _strict(x: HostArray, size: tuple[int, ...], margins: tuple[int, ...], low: HostArray, high: HostArray | None) -> Candidates:
+    """Find the strict maxima of at least `low`, and the strict minima of at most `high` if that is given.
+
+    Needs one byte a pixel.
+    """
+    padded = np.empty((x.size + 7) // 8 * 8, np.uint8)
+    padded[x.size :] = 0
+    kind, bound = ("mask", low) if high is None else ("codes", high)
+    extrema(kind, x, size, margins, low, bound, padded[: x.size].reshape(x.shape))
+    words = padded.view(np.uint64)
+    starts = np.zeros((words.size + _WORDS - 1) // _WORDS + 1, np.int64)
+    _count_kernel.run(words.size, words, starts[1:])
+    np.cumsum(starts, out=starts)
+    indices = np.empty(starts[-1], np.int64)
+    codes = np.empty(starts[-1], np.uint8)
+    _collect_kernel.run(words.size, words, starts, indices, codes)
+    strength = x.reshape(-1)[indices].astype(np.float64)
+    if high is None:
+        return Candidates(indices, strength, np.zeros(indices.size, np.int32))
+    strength[codes == _MINIMUM] *= -1
+    return Candidates(indices, strength, _FLAG_OF[codes])
+
+
+def _thresholds(x: HostArray, absolute: float | None, relative: float | None, sign: int) -> npt.NDArray[np.float64] | None:
+    """What ``sign * value`` has to exceed in each image; None where anything will do."""
+    if absolute is None and relative is None:
+        return None
+    limits = np.full(len(x), -math.inf if absolute is None else absolute)
+    if relative is not None:
+        flat = x.reshape(len(x), -1)
+        largest = np.fmax if sign > 0 else np.fmin
+        # NaN for an image of NaN alone: nothing exceeds it.
+        limits = np.maximum(limits, relative * sign * largest.reduce(flat, axis=1).astype(np.float64))
+    return limits
+
+
+def _bounds(dtype: np.dtype[Any], values: npt.NDArray[np.float64], sign: int) -> HostArray:
+    """Round bounds to a data type, outwards: down for those of maxima, up for those of minima."""
+    if dtype.kind != "f":
+        least, greatest = map(int, limits(dtype))
+        inwards = math.floor if sign > 0 else math.ceil
+        return np.array([inwards(min(max(v, least), greatest)) if v == v else 0 for v in values.tolist()], dtype)
+    with np.errstate(over="ignore"):
+        rounded = values.astype(dtype)
+    wrong = (sign * rounded.astype(np.float64)) > sign * values
+    rounded[wrong] = np.nextafter(rounded[wrong], dtype.type(-sign * np.inf))
+    return rounded
+
+
+def _one_kind(
+    x: HostArray,
+    size: tuple[int, ...],
+    margins: tuple[int, ...],
+    absolute: float | None,
+    relative: float | None,
+    plateau: str,
+    signs: tuple[int, ...],
+) -> Candidates:
+    """Find the extrema of the given signs above the thresholds, plateaus too if they are wanted."""
+    low, high = no_limits(x.dtype, len(x))
+    over = {sign: _thresholds(x, absolute, relative, sign) for sign in (1, -1)[: 1 if signs == (1,) else 2]}
+    if over[1] is not None:
+        low = _bounds(x.dtype, over[1], 1)
+    if -1 in over and over[-1] is not None:
+        high = _bounds(x.dtype, -over[-1], -1)
+    found = _strict(x, size, margins, low, high if -1 in signs else None)
+    if 1 not in signs:
+        found = found.take(found.flags == PeakFlags.MINIMUM)
+    if plateau != "drop":
+        found = _with_plateaus(x, size, margins, {1: low, -1: high}, found, signs)
+    if over[1] is None:
+        return found
+    limit = over[1][_images(x, found.indices)]
+    if -1 in signs and over[-1] is not None:
+        limit = np.where(found.flags & PeakFlags.MINIMUM, over[-1][_images(x, found.indices)], limit)
+    above = found.strength > limit
+    return found if above.all() else found.take(above)
+
+
+def _images(x: HostArray, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return indices // max(x[0].size, 1)
+
+
+def _with_plateaus(
+    x: HostArray,
+    size: tuple[int, ...],
+    margins: tuple[int, ...],
+    bounds: dict[int, HostArray],
+    strict: Candidates,
+    signs: tuple[int, ...],
+) -> Candidates:
+    """Merge the plateaus of an image into its strict extrema."""
+    parts = [strict._replace(centroids=np.full((len(strict.indices), x.ndim - 1), np.nan))]
+    for sign in signs:
+        indices, centroids = find_plateaus(x, size, margins, bounds[sign], sign > 0, strict.indices)
+        flag = PeakFlags.PLATEAU | (0 if sign > 0 else PeakFlags.MINIMUM)
+        strength = sign * x.reshape(-1)[indices].astype(np.float64)
+        parts.append(Candidates(indices, strength, np.full(indices.size, flag, np.int32), centroids))
+    return _merged(parts)
+
+
+def _merged(parts: list[Candidates]) -> Candidates:
+    merged = Candidates(*(None if columns[0] is None else np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return merged.take(np.argsort(merged.indices, kind="stable"))
+
+
+def find(
+    x: HostArray,
+    size: tuple[int, ...],
+    margins: tuple[int, ...],
+    absolute: float | None,
+    relative: float | None,
+    plateau: str,
+    minima: bool,
+    mask: HostArray | None,
+) -> Candidates:
+    """Find the window extrema of a stack of images above the thresholds.
+
+    Masked pixels count as lower than any other for maxima, and as higher for minima.
+    """
+    signs = (1, -1) if minima else (1,)
+    if mask is None:
+        return _one_kind(x, size, margins, absolute, relative, plateau, signs)
+    parts = []
+    for sign in signs:
+        filled = np.where(mask, limits(x.dtype)[0 if sign > 0 else 1], x)
+        found = _one_kind(filled, size, margins, absolute, relative, plateau, (sign,))
+        parts.append(found.take(~mask.reshape(-1)[found.indices]))
+    return _merged(parts)
+
+
+@device
+def _first_at_least(columns, begin, end, least):  # type: ignore[no-untyped-def]
+    """Where `least` would be inserted among ascending columns."""
+    while begin < end:
+        middle = (begin + end) // 2
+        if columns[middle] < least:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
+
+
+@kernel("separate")
+def _separate_kernel(ranks, starts, rows, columns, kinds, row_starts, height, depth, weights, limit, alive):  # type: ignore[no-untyped-def]
+    """Let each candidate, the strongest first, strike out those of its kind that are too close to it."""
+    reach_z = int(math.sqrt(limit / weights[0]))
+    reach_y = int(math.sqrt(limit / weights[1]))
+    for image in prange(starts.size - 1):
+        for rank in range(starts[image], starts[image + 1]):
+            p = ranks[rank]
+            if not alive[p]:
+                continue
+            z, y = rows[p] // height % depth, rows[p] % height
+            for dz in range(max(-reach_z, -z), min(reach_z, depth - 1 - z) + 1):
+                for dy in range(max(-reach_y, -y), min(reach_y, height - 1 - y) + 1):
+                    left = limit - weights[0] * dz * dz - weights[1] * dy * dy
+                    if left <= 0.0:
+                        continue
+                    reach_x = int(math.sqrt(left / weights[2]))
+                    row = rows[p] + dz * height + dy
+                    end = row_starts[row + 1]
+                    q = _first_at_least(columns, row_starts[row], end, columns[p] - reach_x)
+                    while q < end and columns[q] <= columns[p] + reach_x:
+                        dx = columns[q] - columns[p]
+                        if q != p and kinds[q] == kinds[p] and weights[2] * dx * dx < left:
+                            alive[q] = False
+                        q += 1
+
+
+def _apart(found: Candidates, ranks: npt.NDArray[np.int64], shape: tuple[int, ...], distance: tuple[float, ...]) -> npt.NDArray[np.bool_]:
+    """Which candidates to keep so that no two of a kind and an image are closer than `distance`.
+
+    Goes greedily through `ranks`, the rows of candidates image by image, the strongest first. With
+    one distance an axis, the distances between candidates are measured in units of them.
+    """
+    images, *space = shape
+    depth, height, width = (1, *space)[-3:]
+    rows, columns = np.divmod(found.indices, width)
+    row_starts = np.searchsorted(rows, np.arange(images * depth * height + 1))
+    starts = np.searchsorted(rows[ranks] // (depth * height), np.arange(images + 1))
+    # Relative to the least distance, so that equal distances are compared exactly.
+    least = min(distance)
+    weights = tuple((least / d) ** 2 for d in (least, *distance)[-3:])
+    alive = np.ones(found.indices.size, bool)
+    kinds = found.flags & PeakFlags.MINIMUM
+    work = 1000 * alive.size if images > 1 else 0
+    _separate_kernel.run(work, ranks, starts, rows, columns, kinds, row_starts, height, depth, weights, least**2, alive)
+    return alive
+
+
+def select(
+    found: Candidates,
+    shape: tuple[int, ...],
+    distance: tuple[float, ...] | None,
+    most: int | None,
+) -> npt.NDArray[np.int64]:
+    """Return the rows of the candidates to report, image by image, the strongest first.
+
+    Of equal ones the first in memory comes first. No two of a kind are closer than `distance`,
+    and there are at most `most` an image.
+    """
+    ranks = np.argsort(-found.strength, kind="stable")
+    image = None
+    if shape[0] > 1:
+        image = found.indices // math.prod(shape[1:])
+        ranks = ranks[np.argsort(image[ranks], kind="stable")]
+    if distance is not None:
+        ranks = ranks[_apart(found, ranks, shape, distance)[ranks]]
+    if most is None:
+        return ranks
+    if image is None:
+        return ranks[:most]
+    first = np.searchsorted(image[ranks], image[ranks])
+    return ranks[np.arange(ranks.size) - first < most]

@@ -1,0 +1,233 @@
+"""Sub-pixel refinement of given pixels on the host: one kernel a method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from numba import prange
+
+from npsubpix._arrays import HostArray
+from npsubpix._cpu._jit import Kernel, device, kernel
+from npsubpix._cpu._quadratic import (
+    fit_parabola2d,
+    fit_parabola3d,
+    fit_quadratic2d,
+    fit_quadratic3d,
+    follower,
+)
+from npsubpix._spec import CENTROID_TOLERANCE, MOVE_THRESHOLD, REJECTED, PeakFlags
+
+__all__ = ["METHODS", "refine"]
+
+_REJECTED = int(REJECTED)
+_NONFINITE = int(PeakFlags.NONFINITE)
+_SINGULAR = int(PeakFlags.SINGULAR)
+_NOT_CONVERGED = int(PeakFlags.NOT_CONVERGED)
+_AT_BORDER = int(PeakFlags.AT_BORDER)
+_TOO_FAR = int(PeakFlags.TOO_FAR)
+_MASKED = int(PeakFlags.MASKED)
+_MOVED = int(PeakFlags.MOVED)
+
+
+def _walker(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
+    follow = follower(fit, axes)
+
+    @device
+    def walk(x, d, i, j, n_iters, max_shift, radius):  # type: ignore[no-untyped-def]
+        steps = int(min(max_shift, 1e6)) + 1
+        d1, i1, j1, sd, si, sj, gain, flags = follow(x, d, i, j, n_iters, MOVE_THRESHOLD, math.inf, steps, True)
+        return d1 + sd, i1 + si, j1 + sj, np.float64(x[d1, i1, j1]) + gain, flags
+
+    return walk  # type: ignore[no-any-return]
+
+
+@device
+def _ring_mean(x, d, i, j, hd, hi, hj):  # type: ignore[no-untyped-def]
+    """Mean of the pixels just outside a box of half-widths h, as far as they are in the image."""
+    depth, height, width = x.shape
+    total = 0.0
+    count = 0
+    outer = 1 if hd > 0 else 0
+    for a in range(max(d - hd - outer, 0), min(d + hd + outer + 1, depth)):
+        for b in range(max(i - hi - 1, 0), min(i + hi + 2, height)):
+            on_face = abs(b - i) == hi + 1 or abs(a - d) == hd + 1
+            step = 1 if on_face else 2 * hj + 2
+            for c in range(j - hj - 1, j + hj + 2, step):
+                if 0 <= c < width:
+                    total += np.float64(x[a, b, c])
+                    count += 1
+    return total / count if count > 0 else 0.0
+
+
+@device
+def _weights(centre, position, half, spread, out):  # type: ignore[no-untyped-def]
+    """Gaussian weights of the pixels from centre - half to centre + half, around a position."""
+    for k in range(2 * half + 1):
+        u = (centre - half + k - position) / spread if spread > 0.0 else 0.0
+        out[k] = math.exp(-0.5 * u * u)
+
+
+@device
+def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):  # type: ignore[no-untyped-def]
+    """Iterate the Gaussian-windowed centroid until it stays; the window moves with it."""
+    depth, height, width = x.shape
+    hd, hi, hj = int(math.ceil(radius[0])), int(math.ceil(radius[1])), int(math.ceil(radius[2]))
+    sd, si, sj = radius[0] / 3.0, radius[1] / 3.0, radius[2] / 3.0
+    wd, wi, wj = np.empty(2 * hd + 1), np.empty(2 * hi + 1), np.empty(2 * hj + 1)
+    pd, pi, pj = float(d0), float(i0), float(j0)
+    background = _ring_mean(x, d0, i0, j0, hd, hi, hj)
+    value = np.float64(x[d0, i0, j0])
+    for _ in range(n_iters):
+        d, i, j = int(round(pd)), int(round(pi)), int(round(pj))
+        if d < hd or d + hd >= depth or i < hi or i + hi >= height or j < hj or j + hj >= width:
+            return pd, pi, pj, value, _AT_BORDER
+        _weights(d, pd, hd, sd, wd)
+        _weights(i, pi, hi, si, wi)
+        _weights(j, pj, hj, sj, wj)
+        mass = size = md = mi = mj = vd = vi = vj = 0.0
+        for a in range(2 * hd + 1):
+            ud = d - hd + a - pd
+            for b in range(2 * hi + 1):
+                ui = i - hi + b - pi
+                row_mass = row_first = row_second = 0.0
+                for c in range(2 * hj + 1):
+                    uj = j - hj + c - pj
+                    w = wd[a] * wi[b] * wj[c] * (np.float64(x[d - hd + a, i - hi + b, j - hj + c]) - background)
+                    row_mass += w
+                    row_first += w * uj
+                    row_second += w * uj * uj
+                    size += abs(w)
+                mass += row_mass
+                md += row_mass * ud
+                mi += row_mass * ui
+                mj += row_first
+                vd += row_mass * ud * ud
+                vi += row_mass * ui * ui
+                vj += row_second
+        if not abs(mass) < math.inf or not abs(background) < math.inf:
+            return pd, pi, pj, value, _NONFINITE
+        if abs(mass) <= 1e-7 * size:
+            return pd, pi, pj, value, _SINGULAR
+        step_d = _unshrunk(md, vd, mass, sd)
+        step_i = _unshrunk(mi, vi, mass, si)
+        step_j = _unshrunk(mj, vj, mass, sj)
+        pd, pi, pj = pd + step_d, pi + step_i, pj + step_j
+        if not max(abs(pd - d0), abs(pi - i0), abs(pj - j0)) <= max_shift:
+            return pd, pi, pj, value, _TOO_FAR
+        if max(abs(step_d), abs(step_i), abs(step_j)) <= CENTROID_TOLERANCE:
+            d, i, j = int(round(pd)), int(round(pi)), int(round(pj))
+            flags = 0 if d == d0 and i == i0 and j == j0 else _MOVED
+            return pd, pi, pj, np.float64(x[d, i, j]), flags
+    return pd, pi, pj, value, _NOT_CONVERGED
+
+
+@device
+def _unshrunk(first, second, mass, spread):  # type: ignore[no-untyped-def]
+    """Shift of a Gaussian spot, from its first and second moments under the window.
+
+    A Gaussian window of variance s**2 pulls the centroid of a Gaussian spot of variance p**2
+    towards its own centre by the factor ``1 - m / s**2``, where ``m = s**2 p**2 / (s**2 + p**2)`` is
+    the variance of the spot under the window.
+    """
+    if spread <= 0.0:
+        return 0.0
+    kept = 1.0 - second / (mass * spread * spread)
+    return first / mass / min(max(kept, 0.2), 1.0)
+
+
+@device
+def _stay(x, d, i, j, n_iters, max_shift, radius):  # type: ignore[no-untyped-def]
+    return float(d), float(i), float(j), np.float64(x[d, i, j]), 0
+
+
+@device
+def _any_masked(mask, d, i, j, half):  # type: ignore[no-untyped-def]
+    depth, height, width = mask.shape
+    for a in range(max(d - half[0], 0), min(d + half[0] + 1, depth)):
+        for b in range(max(i - half[1], 0), min(i + half[1] + 1, height)):
+            for c in range(max(j - half[2], 0), min(j + half[2] + 1, width)):
+                if mask[a, b, c]:
+                    return True
+    return False
+
+
+def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
+    @kernel(f"refine_{name}")
+    def refine_kernel(x, images, starts, mask, half, options, coords, values, flags):  # type: ignore[no-untyped-def]
+        """Refine each start; where that fails it stays, with the value of its pixel and a flag."""
+        n_iters, max_shift, radius = options
+        depth, height, width = x.shape[1:]
+        for k in prange(len(starts)):
+            d, i, j = starts[k]
+            image = x[images[k]]
+            coords[k, 0], coords[k, 1], coords[k, 2] = d, i, j
+            if d < 0 or d >= depth or i < 0 or i >= height or j < 0 or j >= width:
+                values[k] = math.nan
+                flags[k] = _AT_BORDER
+                continue
+            pd, pi, pj, value, flag = locate(image, d, i, j, n_iters, max_shift, radius)
+            if flag & _REJECTED == 0 and not max(abs(pd - d), abs(pi - i), abs(pj - j)) <= max_shift:
+                flag = _TOO_FAR
+            if mask.size > 0 and _any_masked(mask[images[k]], d, i, j, half):
+                flag |= _MASKED
+            flags[k] = flag
+            if flag & _REJECTED:
+                values[k] = np.float64(image[d, i, j])
+            else:
+                coords[k, 0], coords[k, 1], coords[k, 2] = pd, pi, pj
+                values[k] = value
+
+    return refine_kernel
+
+
+#: The kernels of each method, in two and in three dimensions.
+METHODS: dict[str | None, tuple[Kernel, Kernel]] = {
+    "quadratic": (
+        _refine_kernel("quadratic2d", _walker(fit_quadratic2d, 2)),
+        _refine_kernel("quadratic3d", _walker(fit_quadratic3d, 3)),
+    ),
+    "parabola": (
+        _refine_kernel("parabola2d", _walker(fit_parabola2d, 2)),
+        _refine_kernel("parabola3d", _walker(fit_parabola3d, 3)),
+    ),
+    "centroid": (_refine_kernel("centroid", _centroid),) * 2,
+    None: (_refine_kernel("none", _stay),) * 2,
+}
+
+_NO_MASK = np.zeros((0, 0, 0, 0), bool)
+
+
+def refine(
+    x: HostArray,
+    images: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    method: str | None,
+    n_iters: int,
+    max_shift: float,
+    radius: tuple[float, ...],
+    mask: HostArray | None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+    """Refine pixels of a stack of images; return positions, values and flags.
+
+    `starts` are positions of shape (N, ndim), `images` the image of each.
+    """
+    count, ndim = starts.shape
+    volume = x.reshape(len(x), *(1, *x.shape[1:])[-3:])
+    places = np.zeros((count, 3), np.int64)
+    places[:, 3 - ndim :] = starts
+    coords = np.empty((count, 3))
+    values = np.empty(count)
+    flags = np.empty(count, np.int32)
+    radius = (0.0, *radius)[-3:]
+    if method == "centroid":
+        half, work = tuple(math.ceil(r) for r in radius), 2000 * count
+    else:
+        half, work = ((0, 1, 1) if ndim == 2 else (1, 1, 1)) if method else (0, 0, 0), 100 * count
+    marks = _NO_MASK if mask is None else mask.reshape(volume.shape)
+    run = METHODS[method][ndim - 2].run
+    run(work, volume, images, places, marks, half, (n_iters, max_shift, radius), coords, values, flags)
+    return coords[:, 3 - ndim :], values, flags

@@ -1,0 +1,180 @@
+"""What operations return: a table of peaks, as a struct of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._arrays import Array, to_numpy
+from npsubpix._spec import REJECTED, PeakFlags
+
+if TYPE_CHECKING:
+    import astropy.table
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["Peaks"]
+
+_AXES = ("z", "y", "x")
+_SHOWN = 10
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Peaks:
+    """Peaks of an image: positions, values and flags, one row a peak.
+
+    The arrays are of the library and the device of the image. Indexing with a slice, an array of
+    booleans or of integers selects rows and returns Peaks.
+
+    Attributes
+    ----------
+    coords : array of shape (N, ndim), float64
+        Positions in pixels in array order, (y, x) or (z, y, x). The centre of the first pixel is 0.
+    values : array of shape (N,), float64
+        Value of the peak: of the fitted surface for the methods that fit one, else of its pixel.
+        NaN for a position outside the image.
+    indices : array of shape (N, ndim), int64
+        The pixel that refinement started from; -1 for a position that was not finite.
+    flags : array of shape (N,), int32
+        Bits of `PeakFlags`, 0 where there is nothing to say.
+    frame : array of shape (N,), int64, or None
+        Index of the image in its stack; None if there was no stack.
+
+    See Also
+    --------
+    find_peaks : Find and refine peaks.
+    PeakFlags : The meaning of the flags.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> y, x = np.mgrid[:9, :12]
+    >>> image = np.exp(-((y - 3.2) ** 2 + (x - 7.9) ** 2) / 4)
+    >>> peaks = npsubpix.find_peaks(image)
+    >>> peaks
+    Peaks: 1 in 2-D
+        y      x   value  flags
+     3.18   7.91  0.9999  -
+    >>> len(peaks[peaks.ok])
+    1
+    """
+
+    coords: Array
+    values: Array
+    indices: Array
+    flags: Array
+    frame: Array | None = None
+
+    def __len__(self) -> int:
+        """Return the number of peaks."""
+        return int(self.coords.shape[0])
+
+    def __getitem__(self, rows: Any) -> Peaks:
+        """Select rows; one integer selects a table of one row."""
+        if isinstance(rows, (int, np.integer)):
+            if not -len(self) <= rows < len(self):
+                raise IndexError(f"row {rows} of {len(self)} peaks")
+            rows = slice(rows, rows + 1 or None)
+        return Peaks(*(None if column is None else column[rows] for column in self._columns()))
+
+    def __iter__(self) -> Iterator[Peaks]:
+        """Go through the rows."""
+        return (self[row] for row in range(len(self)))
+
+    def _columns(self) -> list[Any]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions of the image."""
+        return int(self.coords.shape[1])
+
+    @property
+    def ok(self) -> Array:
+        """True for the rows that refinement accepted, in the library of the table."""
+        return (self.flags & int(REJECTED)) == 0
+
+    def flag_names(self) -> list[str]:
+        """Return the names of the flags of each row, joined by ``|``; ``"-"`` where there are none."""
+        return [_names(flags) for flags in to_numpy(self.flags).tolist()]
+
+    def to_structured(self) -> npt.NDArray[np.void]:
+        """Copy the peaks to a NumPy structured array.
+
+        Returns
+        -------
+        structured array of shape (N,)
+            Fields ``frame`` (where there is a stack), ``z`` (in volumes), ``y``, ``x``, ``value``,
+            ``z_index`` (in volumes), ``y_index``, ``x_index``, ``flags``.
+        """
+        columns = self.to_dict()
+        table = np.empty(len(self), [(name, column.dtype) for name, column in columns.items()])
+        for name, column in columns.items():
+            table[name] = column
+        return table
+
+    def to_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """Copy the peaks to a dictionary of NumPy arrays, a column each, named as in `to_structured`."""
+        axes = _AXES[-self.ndim :]
+        coords, indices = to_numpy(self.coords), to_numpy(self.indices)
+        columns = {} if self.frame is None else {"frame": to_numpy(self.frame)}
+        columns |= {axis: coords[:, k] for k, axis in enumerate(axes)}
+        columns["value"] = to_numpy(self.values)
+        columns |= {f"{axis}_index": indices[:, k] for k, axis in enumerate(axes)}
+        columns["flags"] = to_numpy(self.flags)
+        return columns
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Copy the peaks to a pandas DataFrame, a column each as in `to_structured`."""
+        import pandas as pd
+
+        return pd.DataFrame(self.to_dict())
+
+    def to_astropy(self) -> astropy.table.QTable:
+        """Copy the peaks to an astropy QTable, a column each as in `to_structured`, positions in pixels."""
+        import astropy.table
+        import astropy.units
+
+        table = astropy.table.QTable(self.to_dict())
+        for axis in _AXES[-self.ndim :]:
+            table[axis].unit = astropy.units.pixel
+        return astropy.table.QTable(table)
+
+    def to_arrow(self) -> pa.Table:
+        """Copy the peaks to a pyarrow Table, a column each as in `to_structured`."""
+        import pyarrow as pa
+
+        return pa.table(self.to_dict())
+
+    def __repr__(self) -> str:
+        """Show the first rows as a table."""
+        frames = "" if self.frame is None else f", {len(np.unique(to_numpy(self.frame)))} frames"
+        head = f"Peaks: {len(self)} in {self.ndim}-D{frames}"
+        if len(self) == 0:
+            return head
+        shown = self[:_SHOWN]
+        columns = shown.to_dict()
+        names = [name for name in columns if not name.endswith("_index") and name != "flags"]
+        cells = [[_cell(name, value) for value in columns[name].tolist()] for name in names]
+        widths = [max(len(name), *map(len, column)) for name, column in zip(names, cells, strict=True)]
+        rows = [names, *zip(*cells, strict=True)]
+        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        flags = ["flags", *shown.flag_names()]
+        lines = [f" {line}  {flag}" for line, flag in zip(lines, flags, strict=True)]
+        rest = [f" … {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
+        return "\n".join([head, *lines, *rest])
+
+
+def _cell(name: str, value: float) -> str:
+    if name == "frame":
+        return str(value)
+    return f"{value:.2f}" if name in _AXES else f"{value:.4g}"
+
+
+def _names(flags: int) -> str:
+    return "|".join(flag.name or "" for flag in PeakFlags if flags & flag) or "-"

@@ -1,0 +1,76 @@
+"""Constants that every backend shares: windows, tolerances, flag bits.
+
+What stands here is part of the definition of an operation. The CPU kernels read these
+names; a CUDA build gets the same values as preprocessor definitions.
+"""
+
+from __future__ import annotations
+
+from enum import IntFlag, unique
+from typing import Final
+
+__all__ = ["CENTROID_TOLERANCE", "MOVE_THRESHOLD", "REJECTED", "SHIFT_LIMIT", "SINGULAR_TOLERANCE", "PeakFlags", "reach"]
+
+#: A 3 x 3 (x 3) Hessian is singular when ``abs(det) <= SINGULAR_TOLERANCE * m**n``, where ``m`` is
+#: its largest entry and ``n`` its rank: relative, so that the amplitude of the image does not matter.
+SINGULAR_TOLERANCE: Final = 1e-7
+
+#: A fit whose extremum lies further than this from its pixel, on any axis, is repeated one pixel on.
+MOVE_THRESHOLD: Final = 0.6
+
+#: Largest final shift, in pixels on any axis, that the kornia-named operators accept.
+SHIFT_LIMIT: Final = 1.5
+
+
+#: A centroid has converged when an iteration moves it by no more than this, in pixels on any axis.
+CENTROID_TOLERANCE: Final = 1e-3
+
+
+@unique
+class PeakFlags(IntFlag):
+    """What happened to a peak while it was found and refined.
+
+    A row without flags was refined around the pixel it was found at. ``MOVED``, ``PLATEAU``,
+    ``MINIMUM`` and ``SADDLE`` describe a position that holds; all others say why a position
+    could not be refined and is the integer pixel it started from.
+    """
+
+    #: Refinement moved to a neighbouring pixel, which fits better than the one it started from.
+    MOVED = 1
+    #: The peak is a plateau: several pixels share its value.
+    PLATEAU = 2
+    #: A minimum of the image, not a maximum.
+    MINIMUM = 4
+    #: The fitted surface has a saddle at the reported position, not an extremum.
+    SADDLE = 8
+    #: The fitted surface has no unique stationary point.
+    SINGULAR = 16
+    #: Still moving after the last iteration.
+    NOT_CONVERGED = 32
+    #: The pixels that the method needs reach beyond the image.
+    AT_BORDER = 64
+    #: Further from its starting pixel than allowed.
+    TOO_FAR = 128
+    #: NaN or infinity among the pixels that the method needs, or in the given position.
+    NONFINITE = 256
+    #: A masked pixel among those that the method needs.
+    MASKED = 512
+
+
+#: The flags of a position that could not be refined.
+REJECTED: Final = (
+    PeakFlags.SINGULAR
+    | PeakFlags.NOT_CONVERGED
+    | PeakFlags.AT_BORDER
+    | PeakFlags.TOO_FAR
+    | PeakFlags.NONFINITE
+    | PeakFlags.MASKED
+)
+
+
+def reach(size: int) -> tuple[int, int]:
+    """How many pixels a window of `size` covers before and after its centre.
+
+    An even window reaches one pixel further ahead than back.
+    """
+    return (size - 1) // 2, size // 2

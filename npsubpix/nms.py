@@ -1,0 +1,175 @@
+"""Non-maximum suppression: keep the pixels that are strictly greater than all others in their window."""
+
+from __future__ import annotations
+
+from npsubpix._arrays import Array, adopt, give_back
+from npsubpix._checks import check_bool, check_ndim, check_window
+from npsubpix._dispatch import implementation
+
+__all__ = ["nms2d", "nms3d", "nms3d_minmax"]
+
+
+def nms2d(input: Array, kernel_size: tuple[int, int], mask_only: bool = False) -> Array:
+    """Keep the strict maxima of images.
+
+    A pixel is kept if it is strictly greater than every other pixel of its window, and if all of
+    that window lies inside the image. Plateaus have no strict maximum. A NaN in the window means
+    that its centre is not a maximum. A map smaller than the window has no maxima, and the window
+    (1, 1) keeps everything.
+
+    Parameters
+    ----------
+    input : array of shape (B, C, H, W)
+        Images of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+    kernel_size : tuple of two ints
+        Height and width of the window in pixels. An even size k reaches ``(k - 1) // 2`` pixels
+        back and ``k // 2`` ahead.
+    mask_only : bool, default False
+        Return the mask of the maxima instead of their values.
+
+    Returns
+    -------
+    array of shape (B, C, H, W)
+        The input where it is a maximum and 0 elsewhere, in the dtype of the input; or the boolean
+        mask. Of the library of the input.
+
+    Raises
+    ------
+    TypeError
+        If the input is not of real numbers, or `kernel_size` not a tuple of integers.
+    ValueError
+        If the input does not have four dimensions, or a size is below 1.
+
+    See Also
+    --------
+    nms3d : The same for volumes.
+    find_peaks : Peaks as a list, with thresholds, distances and sub-pixel positions.
+
+    Notes
+    -----
+    Follows ``kornia.geometry.subpix.nms2d`` of kornia 0.9.0. 3 x 3 windows are compared directly;
+    others by the scheme of [1]_ and [2]_, whose cost does not depend on the size of the window.
+
+    References
+    ----------
+    .. [1] M. van Herk, "A fast algorithm for local minimum and maximum filters on rectangular and
+       octagonal kernels", Pattern Recognition Letters 13(7), 517-521, 1992.
+    .. [2] J. Gil and M. Werman, "Computing 2-D min, median, and max filters", IEEE Transactions on
+       Pattern Analysis and Machine Intelligence 15(5), 504-507, 1993.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> image = np.zeros((1, 1, 5, 5), np.float32)
+    >>> image[0, 0, 1, 1], image[0, 0, 3, 2:4] = 2, 1  # a peak, and a plateau of two pixels
+    >>> npsubpix.nms2d(image, (3, 3))[0, 0]
+    array([[0., 0., 0., 0., 0.],
+           [0., 2., 0., 0., 0.],
+           [0., 0., 0., 0., 0.],
+           [0., 0., 0., 0., 0.],
+           [0., 0., 0., 0., 0.]], dtype=float32)
+    """
+    run = implementation("nms", input).nms2d
+    x = adopt(input, "input")
+    check_ndim(x, 4, "input", "(B, C, H, W)")
+    size = check_window(kernel_size, 2, "kernel_size")
+    return give_back(run(x, size, check_bool(mask_only, "mask_only")), input)
+
+
+def nms3d(input: Array, kernel_size: tuple[int, int, int], mask_only: bool = False) -> Array:
+    """Keep the strict maxima of volumes.
+
+    The rules are those of `nms2d`, over depth, height and width.
+
+    Parameters
+    ----------
+    input : array of shape (B, C, D, H, W)
+        Volumes of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+    kernel_size : tuple of three ints
+        Depth, height and width of the window in voxels.
+    mask_only : bool, default False
+        Return the mask of the maxima instead of their values.
+
+    Returns
+    -------
+    array of shape (B, C, D, H, W)
+        The input where it is a maximum and 0 elsewhere, in the dtype of the input; or the boolean
+        mask. Of the library of the input.
+
+    Raises
+    ------
+    TypeError
+        If the input is not of real numbers, or `kernel_size` not a tuple of integers.
+    ValueError
+        If the input does not have five dimensions, or a size is below 1.
+
+    See Also
+    --------
+    nms2d : The same for images, and the rules.
+    nms3d_minmax : Maxima and minima in one call.
+
+    Notes
+    -----
+    Follows ``kornia.geometry.subpix.nms3d`` of kornia 0.9.0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> volume = np.zeros((1, 1, 3, 4, 4))
+    >>> volume[0, 0, 1, 2, 1] = 1
+    >>> np.argwhere(npsubpix.nms3d(volume, (3, 3, 3), mask_only=True))
+    array([[0, 0, 1, 2, 1]])
+    """
+    run = implementation("nms", input).nms3d
+    x = adopt(input, "input")
+    check_ndim(x, 5, "input", "(B, C, D, H, W)")
+    size = check_window(kernel_size, 3, "kernel_size")
+    return give_back(run(x, size, check_bool(mask_only, "mask_only")), input)
+
+
+def nms3d_minmax(input: Array) -> tuple[Array, Array]:
+    """Mark the strict 3 x 3 x 3 maxima and minima of volumes in one pass.
+
+    Parameters
+    ----------
+    input : array of shape (B, C, D, H, W)
+        Volumes of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+
+    Returns
+    -------
+    max_mask, min_mask : bool arrays of shape (B, C, D, H, W)
+        True where a voxel is strictly greater, or strictly less, than its 26 neighbours, all of
+        which have to be inside the volume and not NaN. Of the library of the input.
+
+    Raises
+    ------
+    TypeError
+        If the input is not of real numbers.
+    ValueError
+        If the input does not have five dimensions.
+
+    See Also
+    --------
+    nms3d : Maxima alone, with any window.
+
+    Notes
+    -----
+    Follows ``kornia.geometry.subpix.nms3d_minmax`` of kornia 0.9.0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> volume = np.zeros((1, 1, 3, 3, 5), np.int16)
+    >>> volume[0, 0, 1, 1, 1:4] = 3, 0, -3
+    >>> maxima, minima = npsubpix.nms3d_minmax(volume)
+    >>> np.argwhere(maxima)[:, 2:], np.argwhere(minima)[:, 2:]
+    (array([[1, 1, 1]]), array([[1, 1, 3]]))
+    """
+    run = implementation("nms", input).nms3d_minmax
+    x = adopt(input, "input")
+    check_ndim(x, 5, "input", "(B, C, D, H, W)")
+    maxima, minima = run(x)
+    return give_back(maxima, input), give_back(minima, input)

@@ -1,0 +1,364 @@
+"""Peaks as lists: find them, and refine positions to a fraction of a pixel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._arrays import Array, HostArray, adopt, give_back, to_numpy
+from npsubpix._checks import (
+    check_bool,
+    check_choice,
+    check_count,
+    check_finite,
+    check_lengths,
+    check_mask,
+    check_per_axis,
+    check_positive,
+)
+from npsubpix._dispatch import implementation
+from npsubpix._results import Peaks
+from npsubpix._spec import PeakFlags, reach
+
+__all__ = ["find_peaks", "refine_peaks"]
+
+_LARGEST_RADIUS = 1000
+
+
+def find_peaks(
+    image: Array,
+    /,
+    *,
+    size: int | tuple[int, ...] = 3,
+    min_distance: float | tuple[float, ...] | None = None,
+    threshold_abs: float | None = None,
+    threshold_rel: float | None = None,
+    exclude_border: bool | int | tuple[int, ...] = True,
+    num_peaks: int | None = None,
+    plateau: str = "drop",
+    minima: bool = False,
+    mask: Array | None = None,
+    refine: str | None = "quadratic",
+    n_iters: int = 5,
+    max_shift: float = 1.5,
+    radius: float | tuple[float, ...] = 3.0,
+    frame_axis: int | None = None,
+) -> Peaks:
+    """Find the peaks of an image and where they are to a fraction of a pixel.
+
+    A peak is a pixel strictly greater than all others in its window. Of peaks closer than
+    `min_distance` the stronger one stays. What stays is refined as `refine_peaks` does.
+
+    Parameters
+    ----------
+    image : array of two or three dimensions, or three or four with `frame_axis`
+        Any integer or float dtype: NumPy, or a torch or JAX array on the host. The image is not
+        copied if it is contiguous. A NaN in a window means that its centre is not a peak.
+    size : int or tuple of ints, default 3
+        Length of the window in pixels, of all axes or one an axis. An even length k reaches
+        ``(k - 1) // 2`` pixels back and ``k // 2`` ahead.
+    min_distance : float or tuple of floats, optional
+        Least Euclidean distance in pixels between the pixels of two peaks of a frame. Enforced
+        greedily from the strongest peak on; of equally strong ones the first in memory order wins.
+        With one number an axis, distances are measured in units of them. Maxima and minima do
+        not keep each other away.
+    threshold_abs : float, optional
+        Only peaks above this value.
+    threshold_rel : float, optional
+        Only peaks above this fraction of the greatest value of their frame.
+    exclude_border : bool, int or tuple of ints, default True
+        True: the whole window of a peak is inside the image. False: the part of the window that
+        is inside counts. A number, of all axes or one an axis: no peak closer than this to the
+        border, in pixels; windows that reach beyond the image count as for False.
+    num_peaks : int, optional
+        At most this many peaks a frame, the strongest.
+    plateau : {"drop", "first", "centroid"}, default "drop"
+        What to do where several adjacent pixels share the greatest value, as saturated spots do.
+        Report nothing; the first pixel in memory order; or the centroid of the pixels, which is
+        not refined further. Reported ones are flagged ``PLATEAU``.
+    minima : bool, default False
+        Find minima too, in the same pass. They are the maxima of the negated image, held to the
+        same thresholds, and are flagged ``MINIMUM``.
+    mask : bool array of the shape of the image or of one frame, optional
+        True where pixels are to be ignored: they are no peaks, and hide none. A peak whose
+        refinement needs one of them stays at its pixel, flagged ``MASKED``.
+    refine : {"quadratic", "parabola", "centroid", None}, default "quadratic"
+        Method of refinement, see `refine_peaks`.
+    n_iters : int, default 5
+        Most iterations of refinement.
+    max_shift : float, default 1.5
+        Furthest that refinement may go from the pixel of the peak, in pixels on any axis.
+    radius : float or tuple of floats, default 3.0
+        Radius in pixels of the window of ``"centroid"``, of all axes or one an axis.
+    frame_axis : int, optional
+        The axis of a stack along which images are independent. Peaks then carry their frame.
+
+    Returns
+    -------
+    Peaks
+        One row a peak, frame by frame, the strongest first. Coordinates in pixels, (y, x) or
+        (z, y, x). No peaks give an empty table. Its arrays are of the library of the image.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type, or the image not of real numbers.
+    ValueError
+        If the image does not have two or three dimensions, or a number is out of range.
+
+    See Also
+    --------
+    refine_peaks : Refine positions that you have.
+    nms2d : Maxima as a mask.
+
+    Notes
+    -----
+    Thresholds are exceeded, not met, as in ``skimage.feature.peak_local_max``. Needs one byte a
+    pixel besides the result, and a copy of the image with a mask.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> y, x = np.mgrid[:20, :30]
+    >>> image = 90 * np.exp(-((y - 7.3) ** 2 + (x - 9.6) ** 2) / 8)
+    >>> image += 60 * np.exp(-((y - 12.1) ** 2 + (x - 20.4) ** 2) / 8)
+    >>> npsubpix.find_peaks(image, threshold_abs=10)
+    Peaks: 2 in 2-D
+         y      x  value  flags
+      7.29   9.62  89.92  -
+     12.11  20.39  59.94  -
+    """
+    run = implementation("peaks", image)
+    x = _stack(image, frame_axis)
+    ndim = x.ndim - 1
+    size = check_per_axis(size, ndim, "size", 1)
+    distance = None if min_distance is None else check_lengths(min_distance, ndim, "min_distance")
+    absolute = None if threshold_abs is None else check_finite(threshold_abs, "threshold_abs")
+    relative = None if threshold_rel is None else check_finite(threshold_rel, "threshold_rel")
+    margins = _margins(exclude_border, size)
+    most = None if num_peaks is None else check_count(num_peaks, "num_peaks")
+    check_choice(plateau, "plateau", ("drop", "first", "centroid"))
+    check_bool(minima, "minima")
+    marks = _stacked_mask(mask, x, frame_axis)
+    options = _method_options(image, refine, "refine", n_iters, max_shift, radius, ndim)
+
+    found = run.find(x, size, margins, absolute, relative, plateau, minima, marks)
+    found = found.take(run.select(found, x.shape, distance, most))
+    frames, *place = np.unravel_index(found.indices, x.shape)
+    starts = np.stack(place, axis=1)
+    coords, values, flags = _refine(image, x, frames, starts, options, marks)
+    flags |= found.flags
+    if plateau == "centroid":
+        flat = (found.flags & PeakFlags.PLATEAU) != 0
+        coords[flat] = found.centroids[flat]
+        values[flat] = x.reshape(-1)[found.indices[flat]]
+        flags[flat] = found.flags[flat]
+    return _peaks(image, coords, values, starts, flags, frames if frame_axis is not None else None)
+
+
+def refine_peaks(
+    image: Array,
+    coords: Array,
+    /,
+    *,
+    method: str | None = "quadratic",
+    n_iters: int = 5,
+    max_shift: float = 1.5,
+    radius: float | tuple[float, ...] = 3.0,
+    mask: Array | None = None,
+    frame: Array | None = None,
+    frame_axis: int | None = None,
+) -> Peaks:
+    """Refine positions to a fraction of a pixel.
+
+    Parameters
+    ----------
+    image : array of two or three dimensions, or three or four with `frame_axis`
+        Any integer or float dtype: NumPy, or a torch or JAX array on the host.
+    coords : array of shape (N, ndim)
+        Positions in pixels, (y, x) or (z, y, x). Each is refined from the nearest pixel.
+    method : {"quadratic", "parabola", "centroid", None}, default "quadratic"
+        ``"quadratic"``: stationary point of the quadratic with the central differences of the
+        pixel, mixed ones included; if it is more than 0.6 pixels away on any axis, again one
+        pixel on [1]_. ``"parabola"``: the same one axis at a time. ``"centroid"``: centroid
+        under a Gaussian window that moves with it [2]_, of standard deviation ``radius / 3``,
+        above the mean of the pixels around the window; it has converged when it moves by at most
+        0.001 pixels. None: the pixel itself.
+    n_iters : int, default 5
+        Most iterations.
+    max_shift : float, default 1.5
+        Furthest a position may go from its pixel, in pixels on any axis.
+    radius : float or tuple of floats, default 3.0
+        Radius in pixels of the window of ``"centroid"``, of all axes or one an axis; three times
+        the standard deviation of a spot is best for its noise.
+    mask : bool array of the shape of the image or of one frame, optional
+        True where pixels are not to be used.
+    frame : array of ints of shape (N,), optional
+        The image of each position, in a stack. Required with `frame_axis`.
+    frame_axis : int, optional
+        The axis of a stack along which images are independent.
+
+    Returns
+    -------
+    Peaks
+        One row a position, in the order given. A position that cannot be measured is that of its
+        pixel, with a flag that says why: ``SINGULAR``, ``NOT_CONVERGED``, ``AT_BORDER``,
+        ``TOO_FAR``, ``NONFINITE``, ``MASKED``. One outside the image is returned as it is, with
+        value NaN and ``AT_BORDER``; one that is not finite as NaN, with ``NONFINITE``.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type, or the image not of real numbers.
+    ValueError
+        If a shape does not fit, or a number is out of range.
+
+    See Also
+    --------
+    find_peaks : Find the positions too.
+
+    Notes
+    -----
+    Minima and maxima are refined alike. ``"quadratic"`` and ``"parabola"`` report a saddle of the
+    fitted surface with the flag ``SADDLE``. All is computed in float64.
+
+    References
+    ----------
+    .. [1] M. Brown and D. Lowe, "Invariant features from interest point groups", British Machine
+       Vision Conference, 2002.
+    .. [2] E. Bertin, SExtractor documentation, "Windowed positional parameters" (XWIN, YWIN),
+       https://sextractor.readthedocs.io/en/latest/PositionWin.html
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> y, x = np.mgrid[:20, :30]
+    >>> image = 100 + 50 * np.exp(-((y - 7.3) ** 2 + (x - 9.6) ** 2) / 2)
+    >>> for method in ("quadratic", "parabola", "centroid"):
+    ...     print(method, npsubpix.refine_peaks(image, [[7, 10]], method=method).coords.round(3))
+    quadratic [[7.284 9.621]]
+    parabola [[7.284 9.621]]
+    centroid [[7.3 9.6]]
+    """
+    x = _stack(image, frame_axis)
+    ndim = x.ndim - 1
+    points = _points(coords, ndim)
+    frames = _frames(frame, frame_axis, len(points), len(x))
+    marks = _stacked_mask(mask, x, frame_axis)
+    options = _method_options(image, method, "method", n_iters, max_shift, radius, ndim)
+
+    finite = np.isfinite(points).all(axis=1)
+    nearest = np.floor(np.where(finite[:, None], points, -1.0) + 0.5)
+    starts = np.clip(nearest, -1, x.shape[1:]).astype(np.int64)
+    refined, values, flags = _refine(image, x, frames, starts, options, marks)
+    refined[~finite] = np.nan
+    flags[~finite] = PeakFlags.NONFINITE
+    starts[~finite] = -1
+    outside = finite & ((starts < 0) | (starts >= x.shape[1:])).any(axis=1)
+    refined[outside] = points[outside]
+    return _peaks(image, refined, values, starts, flags, frames if frame_axis is not None else None)
+
+
+def _stack(image: Array, frame_axis: int | None) -> HostArray:
+    """Return an image as a stack of images of two or three dimensions, the frames first."""
+    implementation("peaks", image)
+    x = adopt(image, "image")
+    if x.ndim - (frame_axis is not None) not in (2, 3):
+        besides = "" if frame_axis is None else " besides its frame axis"
+        raise ValueError(f"image must have 2 or 3 dimensions{besides}, got shape {x.shape}")
+    if frame_axis is None:
+        return x[None]
+    return np.ascontiguousarray(np.moveaxis(x, _frame_axis(frame_axis, x.ndim), 0))
+
+
+def _frame_axis(frame_axis: Any, ndim: int) -> int:
+    axis = check_count(frame_axis, "frame_axis", -ndim)
+    if axis >= ndim:
+        raise ValueError(f"frame_axis must be below {ndim}, the number of dimensions of the image, got {axis}")
+    return axis
+
+
+def _stacked_mask(mask: Array | None, x: HostArray, frame_axis: int | None) -> npt.NDArray[np.bool_] | None:
+    """Return a mask of the shape of a stack, from one of the whole image or of one frame."""
+    if mask is None:
+        return None
+    if frame_axis is None or len(np.shape(mask)) != x.ndim:
+        return np.ascontiguousarray(np.broadcast_to(check_mask(mask, x.shape[1:], "mask"), x.shape))
+    axis = _frame_axis(frame_axis, x.ndim) % x.ndim
+    shape = (*x.shape[1 : axis + 1], x.shape[0], *x.shape[axis + 1 :])
+    return np.ascontiguousarray(np.moveaxis(check_mask(mask, shape, "mask"), axis, 0))
+
+
+def _margins(exclude_border: Any, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the widths of the border before and after, an axis, where no peak is reported."""
+    if isinstance(exclude_border, (bool, np.bool_)):
+        return sum(map(reach, size), ()) if exclude_border else (0,) * (2 * len(size))
+    widths = check_per_axis(exclude_border, len(size), "exclude_border")
+    return tuple(width for width in widths for _ in range(2))
+
+
+def _points(coords: Array, ndim: int) -> npt.NDArray[np.float64]:
+    points = np.asarray(to_numpy(coords))
+    if points.dtype.kind not in "iuf":
+        raise TypeError(f"coords must hold numbers, got dtype {points.dtype}")
+    if points.size == 0:
+        points = points.reshape(0, ndim)
+    if points.ndim != 2 or points.shape[1] != ndim:
+        raise ValueError(f"coords must have shape (N, {ndim}), a position of {ndim} coordinates a row, got {points.shape}")
+    return points.astype(np.float64)
+
+
+def _frames(frame: Array | None, frame_axis: int | None, count: int, length: int) -> npt.NDArray[np.int64]:
+    if frame_axis is None:
+        if frame is not None:
+            raise ValueError("frame is given, so frame_axis must say which axis of the image it counts along")
+        return np.zeros(count, np.int64)
+    if frame is None:
+        raise ValueError("frame must give the image of each position, since the image is a stack")
+    frames = np.asarray(to_numpy(frame))
+    if frames.dtype.kind not in "iu" and frames.size:
+        raise TypeError(f"frame must hold integers, got dtype {frames.dtype}")
+    if frames.shape != (count,):
+        raise ValueError(f"frame must have shape ({count},), one number a position, got {frames.shape}")
+    if count and not 0 <= frames.min() <= frames.max() < length:
+        raise ValueError(f"frame must be between 0 and {length - 1}, got {frames.min()} to {frames.max()}")
+    return frames.astype(np.int64)
+
+
+def _method_options(
+    image: Array,
+    method: Any,
+    name: str,
+    n_iters: Any,
+    max_shift: Any,
+    radius: Any,
+    ndim: int,
+) -> tuple[str | None, int, float, tuple[float, ...]]:
+    check_choice(method, name, tuple(implementation("refinement", image).METHODS))
+    radii = check_lengths(radius, ndim, "radius")
+    if not 1 <= min(radii) <= max(radii) <= _LARGEST_RADIUS:
+        raise ValueError(f"radius must be between 1 and {_LARGEST_RADIUS} pixels, got {radius!r}")
+    return method, check_count(n_iters, "n_iters", 1), check_positive(max_shift, "max_shift"), radii
+
+
+def _refine(
+    image: Array,
+    x: HostArray,
+    frames: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    options: tuple[Any, ...],
+    mask: npt.NDArray[np.bool_] | None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+    result: tuple[HostArray, HostArray, HostArray] = implementation("refinement", image).refine(
+        x, frames, starts, *options, mask
+    )
+    return result
+
+
+def _peaks(image: Array, *columns: HostArray | None) -> Peaks:
+    coords, values, indices, flags, frame = (None if c is None else give_back(c, image) for c in columns)
+    return Peaks(coords, values, indices, flags, frame)

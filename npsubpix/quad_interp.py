@@ -1,0 +1,209 @@
+"""Quadratic refinement of 3-D maxima: a dense map of positions and values, as kornia returns it."""
+
+from __future__ import annotations
+
+import sys
+
+from npsubpix._arrays import Array, adopt, give_back
+from npsubpix._checks import check_bool, check_count, check_finite, check_mask, check_ndim, check_positive
+from npsubpix._dispatch import implementation
+
+__all__ = ["conv_quad_interp3d", "iterative_quad_interp3d"]
+
+_ANYWHERE = sys.maxsize
+
+
+def _refine(
+    input: Array,
+    n_iters: int,
+    strict_maxima_bonus: float,
+    max_subpixel_shift: float,
+    precomputed_nms_mask: Array | None,
+    dilation_radius: int,
+    allow_scale_steps: bool,
+    max_candidates: int | None,
+) -> tuple[Array, Array]:
+    run = implementation("quad_interp", input).quad_interp3d
+    x = adopt(input, "input")
+    check_ndim(x, 5, "input", "(B, C, D, H, W)")
+    mask = None
+    if precomputed_nms_mask is not None:
+        mask = check_mask(precomputed_nms_mask, x.shape, "precomputed_nms_mask")
+    coords, values = run(
+        x,
+        check_count(n_iters, "n_iters"),
+        check_finite(strict_maxima_bonus, "strict_maxima_bonus"),
+        check_positive(max_subpixel_shift, "max_subpixel_shift"),
+        mask,
+        check_count(dilation_radius, "dilation_radius"),
+        check_bool(allow_scale_steps, "allow_scale_steps"),
+        None if max_candidates is None else check_count(max_candidates, "max_candidates"),
+    )
+    return give_back(coords, input), give_back(values, input)
+
+
+def conv_quad_interp3d(
+    input: Array,
+    n_iters: int = 5,
+    strict_maxima_bonus: float = 10.0,
+    max_subpixel_shift: float = 0.6,
+    precomputed_nms_mask: Array | None = None,
+    dilation_radius: int = 1,
+    allow_scale_steps: bool = True,
+) -> tuple[Array, Array]:
+    """Refine the maxima of a response pyramid, each within a few voxels of where it is.
+
+    The same as `iterative_quad_interp3d`, but for one rule: a maximum that moves further than
+    `dilation_radius` voxels from where it started is not refined.
+
+    Parameters
+    ----------
+    input : array of shape (B, C, D, H, W)
+        Responses of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+    n_iters : int, default 5
+        Most fits a maximum.
+    strict_maxima_bonus : float, default 10.0
+        Added to the value of every refined maximum.
+    max_subpixel_shift : float, default 0.6
+        A shift above this, in voxels on any axis, leads to the next voxel and another fit.
+    precomputed_nms_mask : bool array of shape (B, C, D, H, W), optional
+        Refine the voxels marked here instead of the strict 3 x 3 x 3 maxima.
+    dilation_radius : int, default 1
+        Furthest a maximum may move, in voxels on any axis.
+    allow_scale_steps : bool, default True
+        Move along depth too.
+
+    Returns
+    -------
+    coords_max : array of shape (B, C, 3, D, H, W)
+        Position of every voxel, in the order (scale, x, y) and in voxels: refined where it is a
+        maximum that could be refined, its own elsewhere.
+    y_max : array of shape (B, C, D, H, W)
+        Value of the fitted quadratic at a refined maximum, plus the bonus; the input elsewhere.
+        Both are of the dtype of a float input, else ``np.result_type(input.dtype, np.float32)``.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If the input does not have five dimensions, the mask not its shape, or a number is out of range.
+
+    See Also
+    --------
+    iterative_quad_interp3d : The same, however far a maximum moves; and the rules.
+    find_peaks : Peaks as a list instead of a dense map.
+
+    Notes
+    -----
+    Follows ``kornia.geometry.subpix.conv_quad_interp3d``: signature and bonus of kornia 0.8.3,
+    arithmetic of 0.9.0. Nothing is precomputed here, so that the radius costs nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> z, y, x = np.mgrid[:3, :5, :7]
+    >>> bump = 1 - 0.1 * ((z - 1.1) ** 2 + (y - 2.2) ** 2 + (x - 2.7) ** 2)
+    >>> coords, values = npsubpix.conv_quad_interp3d(bump[None, None], strict_maxima_bonus=0.0)
+    >>> coords[0, 0, :, 1, 2, 3].round(3), values[0, 0, 1, 2, 3].round(3)
+    (array([1.1, 2.7, 2.2]), np.float64(1.0))
+    """
+    return _refine(
+        input,
+        n_iters,
+        strict_maxima_bonus,
+        max_subpixel_shift,
+        precomputed_nms_mask,
+        dilation_radius,
+        allow_scale_steps,
+        None,
+    )
+
+
+def iterative_quad_interp3d(
+    input: Array,
+    n_iters: int = 5,
+    strict_maxima_bonus: float = 10.0,
+    max_subpixel_shift: float = 0.6,
+    allow_scale_steps: bool = True,
+    precomputed_nms_mask: Array | None = None,
+    max_candidates: int | None = None,
+) -> tuple[Array, Array]:
+    """Refine the maxima of a response pyramid by fitting quadratics, voxel by voxel.
+
+    At each strict 3 x 3 x 3 maximum a quadratic is fitted to the neighbourhood. Where its
+    stationary point lies more than `max_subpixel_shift` away on any axis, the fit is repeated one
+    voxel on. A maximum is not refined, and keeps its voxel's position and value, when its Hessian
+    is singular, ``abs(det) <= 1e-7 * m**3`` with m its largest entry; when it moves to the border;
+    when the final shift exceeds 1.5 voxels on any axis; or when it still moves on the last fit.
+
+    Parameters
+    ----------
+    input : array of shape (B, C, D, H, W)
+        Responses of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+    n_iters : int, default 5
+        Most fits a maximum.
+    strict_maxima_bonus : float, default 10.0
+        Added to the value of every refined maximum.
+    max_subpixel_shift : float, default 0.6
+        A shift above this, in voxels on any axis, leads to the next voxel and another fit.
+    allow_scale_steps : bool, default True
+        Move along depth too.
+    precomputed_nms_mask : bool array of shape (B, C, D, H, W), optional
+        Refine the voxels marked here instead of the strict 3 x 3 x 3 maxima.
+    max_candidates : int, optional
+        Refine only this many maxima an image, those of the greatest input values. Of equal ones
+        the first in memory order.
+
+    Returns
+    -------
+    coords_max : array of shape (B, C, 3, D, H, W)
+        Position of every voxel, in the order (scale, x, y) and in voxels: refined where it is a
+        maximum that could be refined, its own elsewhere.
+    y_max : array of shape (B, C, D, H, W)
+        Value of the fitted quadratic at a refined maximum, plus the bonus; the input elsewhere.
+        Both are of the dtype of a float input, else ``np.result_type(input.dtype, np.float32)``.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If the input does not have five dimensions, the mask not its shape, or a number is out of range.
+
+    See Also
+    --------
+    conv_quad_interp3d : The same, with a limit to how far a maximum moves.
+    find_peaks : Peaks as a list instead of a dense map.
+
+    Notes
+    -----
+    Follows ``kornia.geometry.subpix.iterative_quad_interp3d``: signature and bonus of kornia
+    0.8.3, arithmetic of 0.9.0, computed in float64. The method is that of [1]_.
+
+    References
+    ----------
+    .. [1] M. Brown and D. Lowe, "Invariant features from interest point groups", British Machine
+       Vision Conference, 2002.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> z, y, x = np.mgrid[:3, :5, :7]
+    >>> bump = 1 - 0.1 * ((z - 1.1) ** 2 + (y - 2.2) ** 2 + (x - 2.7) ** 2)
+    >>> coords, values = npsubpix.iterative_quad_interp3d(bump[None, None])
+    >>> coords[0, 0, :, 1, 2, 3].round(3), values[0, 0, 1, 2, 3].round(3)
+    (array([1.1, 2.7, 2.2]), np.float64(11.0))
+    """
+    return _refine(
+        input,
+        n_iters,
+        strict_maxima_bonus,
+        max_subpixel_shift,
+        precomputed_nms_mask,
+        _ANYWHERE,
+        allow_scale_steps,
+        max_candidates,
+    )
