@@ -6,6 +6,7 @@ BIN := .venv/bin
 .DELETE_ON_ERROR:
 
 demo: .stamp-demo
+	mkdir -p demo
 	$(BIN)/python -m npsubpix locate "$$($(BIN)/python -c 'import pathlib, skimage.data; print(pathlib.Path(skimage.data.__file__).with_name("hubble_deep_field.jpg"))')" \
 	    --min-distance 4 --threshold 40 --output demo/peaks.csv --plot demo/overlay.png
 

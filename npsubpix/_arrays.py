@@ -35,6 +35,8 @@ def kind_of(x: Array) -> str:
 
 def is_on_gpu(x: Array, kind: str) -> bool:
     """Whether the memory of an array is on a CUDA device."""
+    if kind == "jax":
+        return any(device.platform != "cpu" for device in x.devices())
     return kind == "cupy" or (kind == "torch" and x.device.type == "cuda")
 
 
@@ -48,8 +50,6 @@ def adopt(x: Array, name: str) -> HostArray:
         data = _from_torch(x, name)
     elif isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array: pass its data, and its mask where there is a mask argument")
-    elif kind == "numpy":
-        data = np.asarray(x)
     else:
         data = np.asarray(x)
     return data if _is_plain(data) else _plain(data, name)
@@ -61,6 +61,8 @@ def _is_plain(data: HostArray) -> bool:
 
 def _plain(data: HostArray, name: str) -> HostArray:
     """Convert what kernels cannot take as it is; refuse what is not a real number."""
+    if data.dtype.name == "bfloat16":
+        data = data.astype(np.float32)
     if data.dtype.kind not in "iuf" or data.dtype.itemsize > 8:
         raise TypeError(f"{name} must hold integers or floats of up to 64 bits, got dtype {data.dtype}")
     if data.dtype.kind == "f" and data.dtype.itemsize == 2:
@@ -109,7 +111,8 @@ def give_back(result: HostArray, like: Array) -> Array:
         tensor = torch.from_dlpack(result)
         half = result.dtype == np.float32 and like.dtype in (torch.float16, torch.bfloat16)
         return tensor.to(like.dtype) if half else tensor
-    return api.array_namespace(like).asarray(result)
+    half = result.dtype == np.float32 and like.dtype.itemsize == 2 and like.dtype.kind not in "iu"
+    return api.array_namespace(like).asarray(result, dtype=like.dtype if half else None)
 
 
 def to_numpy(x: Array) -> HostArray:

@@ -105,6 +105,8 @@ def check_per_axis(value: Any, ndim: int, name: str, least: int = 0) -> tuple[in
 
 def check_lengths(value: Any, ndim: int, name: str) -> tuple[float, ...]:
     """Require one positive, finite number for all axes, or one an axis."""
+    if type(value) is float and 0.0 < value < math.inf:
+        return (value,) * ndim
     values = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value,) * ndim
     if len(values) != ndim:
         raise ValueError(f"{name} must be one number or {ndim} of them, got {value!r}")

@@ -43,7 +43,7 @@ class PeakFlags(IntFlag):
     MINIMUM = 4
     #: The fitted surface has a saddle at the reported position, not an extremum.
     SADDLE = 8
-    #: The fitted surface has no unique stationary point.
+    #: The fitted surface has no unique stationary point, or there is nothing under the window.
     SINGULAR = 16
     #: Still moving after the last iteration.
     NOT_CONVERGED = 32

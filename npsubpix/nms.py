@@ -48,7 +48,9 @@ def nms2d(input: Array, kernel_size: tuple[int, int], mask_only: bool = False) -
     Notes
     -----
     Follows ``kornia.geometry.subpix.nms2d`` of kornia 0.9.0. 3 x 3 windows are compared directly;
-    others by the scheme of [1]_ and [2]_, whose cost does not depend on the size of the window.
+    others by the scheme of [1]_ and [2]_ down the columns, whose cost does not depend on the
+    height of the window, and by doubling along the rows, whose cost grows with the logarithm of
+    its width.
 
     References
     ----------

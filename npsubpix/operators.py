@@ -194,7 +194,7 @@ class AdaptiveQuadInterp3d:
     Raises
     ------
     ValueError
-        If `mode` is none of the three.
+        If ``mode`` is none of the three.
 
     Examples
     --------

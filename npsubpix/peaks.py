@@ -147,8 +147,7 @@ def find_peaks(
 
     found = run.find(x, size, margins, absolute, relative, plateau, minima, marks)
     found = found.take(run.select(found, x.shape, distance, most))
-    frames, *place = np.unravel_index(found.indices, x.shape)
-    starts = np.stack(place, axis=1)
+    frames, starts = _unravel(found.indices, x.shape[1:])
     coords, values, flags = _refine(image, x, frames, starts, options, marks)
     flags |= found.flags
     if plateau == "centroid":
@@ -343,6 +342,16 @@ def _method_options(
     if not 1 <= min(radii) <= max(radii) <= _LARGEST_RADIUS:
         raise ValueError(f"radius must be between 1 and {_LARGEST_RADIUS} pixels, got {radius!r}")
     return method, check_count(n_iters, "n_iters", 1), check_positive(max_shift, "max_shift"), radii
+
+
+def _unravel(
+    indices: npt.NDArray[np.int64], shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the images and the positions of flat indices into a stack."""
+    places = np.empty((indices.size, len(shape)), np.int64)
+    for axis in range(len(shape) - 1, -1, -1):
+        indices, places[:, axis] = np.divmod(indices, shape[axis])
+    return indices, places
 
 
 def _refine(

@@ -13,6 +13,7 @@ forms, parallel and serial, from one Python source, and chooses between them at 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import threading
 import types
@@ -68,17 +69,40 @@ def _one_at_a_time() -> Iterator[None]:
             _process.thread_safe = numba.threading_layer() in ("omp", "tbb")
 
 
+def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Copy a function under another name."""
+    code, variables = function.__code__, function.__globals__
+    copy = types.FunctionType(code, variables, name, None, function.__closure__)
+    copy.__qualname__ = name
+    copy.__module__ = function.__module__
+    copy.__doc__ = function.__doc__
+    return copy
+
+
+def _name_with_closure(function: Callable[..., Any]) -> str:
+    """Name a function by its qualified name and by what it closes over.
+
+    The name becomes a symbol of compiled code. Functions that a factory makes have one qualified
+    name, and two processes may count them alike; if both then land in the cache, whoever loads
+    them gets one in place of the other.
+    """
+    name = function.__qualname__.replace("<locals>", "in").replace(".", "_")
+    parts = []
+    for cell in function.__closure__ or ():
+        inner = getattr(cell.cell_contents, "py_func", None)
+        parts.append(repr(cell.cell_contents) if inner is None else inner.__qualname__)
+    return f"{name}_{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}" if parts else name
+
+
 def device(function: F) -> F:
     """Compile `function` for use inside kernels."""
-    compiled: F = numba.njit(inline="never", **_OPTIONS)(function)
+    compiled: F = numba.njit(inline="never", **_OPTIONS)(_named(function, _name_with_closure(function)))
     return compiled
 
 
 def _compile(function: Callable[..., Any], name: str, parallel: bool) -> Callable[..., Any]:
     form = f"{name}_parallel" if parallel else f"{name}_serial"
-    named = types.FunctionType(function.__code__, function.__globals__, form, None, function.__closure__)
-    named.__qualname__ = form  # the cache knows the two forms apart by it
-    named.__module__ = function.__module__
+    named = _named(function, form)  # the cache knows the two forms apart by it
     dispatcher = numba.njit(parallel=parallel, **_OPTIONS)(named)
     cache = KernelCache.create(named)
     if cache is not None:

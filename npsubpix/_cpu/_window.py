@@ -67,15 +67,15 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
             out[j] = first if wins(first, second) else second
 
     @device
-    def across(line, other, size):  # type: ignore[no-untyped-def]
-        """Best of each run of `size` pixels, by doubling; in one of the two buffers, which is returned."""
+    def across(line, one, two, size):  # type: ignore[no-untyped-def]
+        """Best of each run of `size` pixels, by doubling; in one of two spare buffers, or `line` itself."""
         count = line.size
         span = 1
         while span < size:
             step = min(span, size - span)
             count -= step
-            best_of_two(other[:count], line[:count], line[step : step + count])
-            line, other = other, line
+            best_of_two(one[:count], line[:count], line[step : step + count])
+            line, one, two = one, two, one
             span += step
         return line
 
@@ -106,7 +106,8 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
         suffix = np.empty((3, block, right - left), x.dtype)
         nothing = np.full(right - left, ends[0], x.dtype)
         line = np.full(end - begin + window[4] + window[5], ends[0], x.dtype)
-        other = np.empty_like(line)
+        one = np.empty_like(line)
+        two = np.empty_like(line)
         middle = line[left - begin + window[4] :][: right - left]
         hits = np.zeros((end - begin + 7) // 8 * 8, np.uint8)
         words = hits.view(np.uint64)
@@ -124,7 +125,7 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
                 c = suffix[p1, t + 1] if t + 1 < block else nothing
                 e = prefix[p2, ahead - 1] if ahead > 0 else nothing
                 best_of_four(middle, a, b, c, e)
-                best = across(line, other, window[4] + window[5] + 1)
+                best = across(line, one, two, window[4] + window[5] + 1)
                 centre = x[d, first + t, begin:end]
                 for j in range(centre.size):
                     hits[j] = wins(centre[j], best[j]) & (not wins(limit, centre[j]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +41,9 @@ def extrema(
     out: HostArray,
 ) -> None:
     """Write the strict extrema of stacked 2-D or 3-D images to `out`, as the kernels of `kind` do."""
+    if any(n <= a + b for n, a, b in zip(x.shape[1:], margins[::2], margins[1::2], strict=True)):
+        out.fill(0)
+        return
     ends = limits(x.dtype)
     work = 8 * x.size
     near = size == (3,) * len(size) and min(margins) >= 1
@@ -57,13 +59,9 @@ def extrema(
 
 
 def _suppress(x: HostArray, kernel_size: tuple[int, ...], mask_only: bool) -> HostArray:
-    ndim = len(kernel_size)
     if max(kernel_size) == 1:
         return np.ones(x.shape, bool) if mask_only else x.copy()
     out = np.empty(x.shape, bool if mask_only else x.dtype)
-    if min(map(operator.sub, x.shape[-ndim:], kernel_size)) < 0:
-        out.fill(0)
-        return out
     images = x.shape[0] * x.shape[1]
     low, high = no_limits(x.dtype, images)
     margins = sum(map(reach, kernel_size), ())

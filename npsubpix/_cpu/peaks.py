@@ -20,9 +20,8 @@ __all__ = ["Candidates", "find", "select"]
 # Code of a minimum, as the "codes" kernels write it.
 _MINIMUM = 2
 
-_FLAG_OF = np.array([0, 0, PeakFlags.MINIMUM], np.int32)  # by code
-
 _WORDS = 8192  # a unit of parallel work: 64 KB of codes
+_FEW = 1 << 17  # codes that NumPy goes through faster than two kernels start
 
 
 class Candidates(NamedTuple):
@@ -53,8 +52,8 @@ def _count_kernel(words, counts):  # type: ignore[no-untyped-def]
 
 
 @kernel("collect_codes")
-def _collect_kernel(words, starts, indices, codes):  # type: ignore[no-untyped-def]
-    """Write index and code of the bytes that are not zero; a unit's begin at its start."""
+def _collect_kernel(words, starts, indices):  # type: ignore[no-untyped-def]
+    """Write the indices of the bytes that are not zero; a unit's begin at its start."""
     for unit in prange(starts.size - 1):
         begin = unit * _WORDS
         at = starts[unit]
@@ -62,63 +61,92 @@ def _collect_kernel(words, starts, indices, codes):  # type: ignore[no-untyped-d
             word = words[k]
             if word != 0:
                 for byte in range(8):
-                    code = (word >> np.uint64(8 * byte)) & np.uint64(0xFF)
-                    if code != 0:
+                    if (word >> np.uint64(8 * byte)) & np.uint64(0xFF) != 0:
                         indices[at] = 8 * k + byte
-                        codes[at] = code
                         at += 1
 
 
-def _strict(x: HostArray, size: tuple[int, ...], margins: tuple[int, ...], low: HostArray, high: HostArray | None) -> Candidates:
+def _positions(codes: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Flat indices of the bytes that are not zero, ascending."""
+    if codes.size < _FEW:
+        return np.flatnonzero(codes)
+    starts = np.zeros((words.size + _WORDS - 1) // _WORDS + 1, np.int64)
+    _count_kernel.run(codes.size, words, starts[1:])
+    np.cumsum(starts, out=starts)
+    indices = np.empty(starts[-1], np.int64)
+    _collect_kernel.run(codes.size, words, starts, indices)
+    return indices
+
+
+def _strict(
+    x: HostArray, size: tuple[int, ...], margins: tuple[int, ...], low: HostArray, high: HostArray | None
+) -> Candidates:
     """Find the strict maxima of at least `low`, and the strict minima of at most `high` if that is given.
 
     Needs one byte a pixel.
     """
     padded = np.empty((x.size + 7) // 8 * 8, np.uint8)
     padded[x.size :] = 0
+    codes = padded[: x.size]
     kind, bound = ("mask", low) if high is None else ("codes", high)
-    extrema(kind, x, size, margins, low, bound, padded[: x.size].reshape(x.shape))
-    words = padded.view(np.uint64)
-    starts = np.zeros((words.size + _WORDS - 1) // _WORDS + 1, np.int64)
-    _count_kernel.run(words.size, words, starts[1:])
-    np.cumsum(starts, out=starts)
-    indices = np.empty(starts[-1], np.int64)
-    codes = np.empty(starts[-1], np.uint8)
-    _collect_kernel.run(words.size, words, starts, indices, codes)
+    extrema(kind, x, size, margins, low, bound, codes.reshape(x.shape))
+    indices = _positions(codes, padded.view(np.uint64))
     strength = x.reshape(-1)[indices].astype(np.float64)
     if high is None:
         return Candidates(indices, strength, np.zeros(indices.size, np.int32))
-    strength[codes == _MINIMUM] *= -1
-    return Candidates(indices, strength, _FLAG_OF[codes])
+    minima = codes[indices] == _MINIMUM
+    strength[minima] *= -1
+    return Candidates(indices, strength, np.where(minima, np.int32(PeakFlags.MINIMUM), np.int32(0)))
 
 
-def _thresholds(x: HostArray, absolute: float | None, relative: float | None, sign: int) -> npt.NDArray[np.float64] | None:
-    """What ``sign * value`` has to exceed in each image; None where anything will do."""
-    if absolute is None and relative is None:
+def _thresholds(x: HostArray, absolute: float | None, relative: float | None, sign: int) -> list[float]:
+    """What ``sign * value`` has to exceed in each image."""
+    least = -math.inf if absolute is None else absolute
+    if relative is None:
+        return [least] * len(x)
+    largest = np.fmax if sign > 0 else np.fmin
+    tops = largest.reduce(x.reshape(len(x), -1), axis=1, initial=None if x.size else 0)
+    # NaN for an image of NaN alone, first so that it stays: nothing exceeds it.
+    return [max(relative * sign * float(top), least) for top in tops]
+
+
+def _bound(dtype: np.dtype[Any], threshold: float, sign: int) -> Any:
+    """The first value of a data type beyond a threshold; None if there is none."""
+    if threshold != threshold or threshold == math.inf:
         return None
-    limits = np.full(len(x), -math.inf if absolute is None else absolute)
-    if relative is not None:
-        flat = x.reshape(len(x), -1)
-        largest = np.fmax if sign > 0 else np.fmin
-        # NaN for an image of NaN alone: nothing exceeds it.
-        limits = np.maximum(limits, relative * sign * largest.reduce(flat, axis=1).astype(np.float64))
-    return limits
+    if dtype.kind == "f":
+        # Clipped first: NumPy warns of an overflow when it is rounded to infinity.
+        greatest = float(np.finfo(dtype).max)
+        inside = -greatest <= threshold <= greatest
+        value = dtype.type(sign * threshold if inside else math.copysign(math.inf, sign * threshold))
+        return value if sign * float(value) > threshold else np.nextafter(value, dtype.type(sign * math.inf))
+    least, greatest = limits(dtype).tolist()
+    if threshold == -math.inf:
+        return least if sign > 0 else greatest
+    value = sign * (math.floor(threshold) + 1)
+    if not least <= value <= greatest:
+        return None if (value > greatest) == (sign > 0) else (least if sign > 0 else greatest)
+    return value
 
 
-def _bounds(dtype: np.dtype[Any], values: npt.NDArray[np.float64], sign: int) -> HostArray:
-    """Round bounds to a data type, outwards: down for those of maxima, up for those of minima."""
-    if dtype.kind != "f":
-        least, greatest = map(int, limits(dtype))
-        inwards = math.floor if sign > 0 else math.ceil
-        return np.array([inwards(min(max(v, least), greatest)) if v == v else 0 for v in values.tolist()], dtype)
-    with np.errstate(over="ignore"):
-        rounded = values.astype(dtype)
-    wrong = (sign * rounded.astype(np.float64)) > sign * values
-    rounded[wrong] = np.nextafter(rounded[wrong], dtype.type(-sign * np.inf))
-    return rounded
+def _bounds(
+    x: HostArray, absolute: float | None, relative: float | None, sign: int
+) -> tuple[HostArray, npt.NDArray[np.bool_] | None]:
+    """Return the first value of each image beyond its threshold, and which images have none, if any."""
+    open_end = limits(x.dtype)[0 if sign > 0 else 1]
+    if absolute is None and relative is None:
+        return no_limits(x.dtype, len(x))[0 if sign > 0 else 1], None
+    bounds = [_bound(x.dtype, t, sign) for t in _thresholds(x, absolute, relative, sign)]
+    never = np.array([bound is None for bound in bounds])
+    values = np.array([open_end if bound is None else bound for bound in bounds], x.dtype)
+    return values, never if never.any() else None
 
 
-def _one_kind(
+def _images(x: HostArray, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return indices // max(x[0].size, 1)
+
+
+def _one_pass(
     x: HostArray,
     size: tuple[int, ...],
     margins: tuple[int, ...],
@@ -128,35 +156,24 @@ def _one_kind(
     signs: tuple[int, ...],
 ) -> Candidates:
     """Find the extrema of the given signs above the thresholds, plateaus too if they are wanted."""
-    low, high = no_limits(x.dtype, len(x))
-    over = {sign: _thresholds(x, absolute, relative, sign) for sign in (1, -1)[: 1 if signs == (1,) else 2]}
-    if over[1] is not None:
-        low = _bounds(x.dtype, over[1], 1)
-    if -1 in over and over[-1] is not None:
-        high = _bounds(x.dtype, -over[-1], -1)
-    found = _strict(x, size, margins, low, high if -1 in signs else None)
-    if 1 not in signs:
-        found = found.take(found.flags == PeakFlags.MINIMUM)
+    low, no_maxima = _bounds(x, absolute, relative, 1)
+    high, no_minima = _bounds(x, absolute, relative, -1) if -1 in signs else (None, None)
+    found = _strict(x, size, margins, low, high)
     if plateau != "drop":
         found = _with_plateaus(x, size, margins, {1: low, -1: high}, found, signs)
-    if over[1] is None:
-        return found
-    limit = over[1][_images(x, found.indices)]
-    if -1 in signs and over[-1] is not None:
-        limit = np.where(found.flags & PeakFlags.MINIMUM, over[-1][_images(x, found.indices)], limit)
-    above = found.strength > limit
-    return found if above.all() else found.take(above)
-
-
-def _images(x: HostArray, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    return indices // max(x[0].size, 1)
+    if 1 not in signs:
+        found = found.take(found.flags & PeakFlags.MINIMUM != 0)
+    for never, flag in ((no_maxima, 0), (no_minima, PeakFlags.MINIMUM)):
+        if never is not None:
+            found = found.take(~never[_images(x, found.indices)] | (found.flags & PeakFlags.MINIMUM != flag))
+    return found
 
 
 def _with_plateaus(
     x: HostArray,
     size: tuple[int, ...],
     margins: tuple[int, ...],
-    bounds: dict[int, HostArray],
+    bounds: dict[int, Any],
     strict: Candidates,
     signs: tuple[int, ...],
 ) -> Candidates:
@@ -191,11 +208,11 @@ def find(
     """
     signs = (1, -1) if minima else (1,)
     if mask is None:
-        return _one_kind(x, size, margins, absolute, relative, plateau, signs)
+        return _one_pass(x, size, margins, absolute, relative, plateau, signs)
     parts = []
     for sign in signs:
         filled = np.where(mask, limits(x.dtype)[0 if sign > 0 else 1], x)
-        found = _one_kind(filled, size, margins, absolute, relative, plateau, (sign,))
+        found = _one_pass(filled, size, margins, absolute, relative, plateau, (sign,))
         parts.append(found.take(~mask.reshape(-1)[found.indices]))
     return _merged(parts)
 

@@ -40,7 +40,7 @@ def _walker(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
     def walk(x, d, i, j, n_iters, max_shift, radius):  # type: ignore[no-untyped-def]
         steps = int(min(max_shift, 1e6)) + 1
         d1, i1, j1, sd, si, sj, gain, flags = follow(x, d, i, j, n_iters, MOVE_THRESHOLD, math.inf, steps, True)
-        return d1 + sd, i1 + si, j1 + sj, np.float64(x[d1, i1, j1]) + gain, flags
+        return d1 + sd, i1 + si, j1 + sj, np.float64(x[d1, i1, j1]) + gain, flags, (d1, i1, j1)
 
     return walk  # type: ignore[no-any-return]
 
@@ -78,13 +78,14 @@ def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):  # type: ignore[no-unt
     hd, hi, hj = int(math.ceil(radius[0])), int(math.ceil(radius[1])), int(math.ceil(radius[2]))
     sd, si, sj = radius[0] / 3.0, radius[1] / 3.0, radius[2] / 3.0
     wd, wi, wj = np.empty(2 * hd + 1), np.empty(2 * hi + 1), np.empty(2 * hj + 1)
+    start = (d0, i0, j0)
     pd, pi, pj = float(d0), float(i0), float(j0)
     background = _ring_mean(x, d0, i0, j0, hd, hi, hj)
     value = np.float64(x[d0, i0, j0])
     for _ in range(n_iters):
         d, i, j = int(round(pd)), int(round(pi)), int(round(pj))
         if d < hd or d + hd >= depth or i < hi or i + hi >= height or j < hj or j + hj >= width:
-            return pd, pi, pj, value, _AT_BORDER
+            return pd, pi, pj, value, _AT_BORDER, start
         _weights(d, pd, hd, sd, wd)
         _weights(i, pi, hi, si, wi)
         _weights(j, pj, hj, sj, wj)
@@ -109,20 +110,20 @@ def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):  # type: ignore[no-unt
                 vi += row_mass * ui * ui
                 vj += row_second
         if not abs(mass) < math.inf or not abs(background) < math.inf:
-            return pd, pi, pj, value, _NONFINITE
+            return pd, pi, pj, value, _NONFINITE, start
         if abs(mass) <= 1e-7 * size:
-            return pd, pi, pj, value, _SINGULAR
+            return pd, pi, pj, value, _SINGULAR, start
         step_d = _unshrunk(md, vd, mass, sd)
         step_i = _unshrunk(mi, vi, mass, si)
         step_j = _unshrunk(mj, vj, mass, sj)
         pd, pi, pj = pd + step_d, pi + step_i, pj + step_j
         if not max(abs(pd - d0), abs(pi - i0), abs(pj - j0)) <= max_shift:
-            return pd, pi, pj, value, _TOO_FAR
+            return pd, pi, pj, value, _TOO_FAR, start
         if max(abs(step_d), abs(step_i), abs(step_j)) <= CENTROID_TOLERANCE:
             d, i, j = int(round(pd)), int(round(pi)), int(round(pj))
             flags = 0 if d == d0 and i == i0 and j == j0 else _MOVED
-            return pd, pi, pj, np.float64(x[d, i, j]), flags
-    return pd, pi, pj, value, _NOT_CONVERGED
+            return pd, pi, pj, np.float64(x[d, i, j]), flags, (d, i, j)
+    return pd, pi, pj, value, _NOT_CONVERGED, start
 
 
 @device
@@ -141,15 +142,16 @@ def _unshrunk(first, second, mass, spread):  # type: ignore[no-untyped-def]
 
 @device
 def _stay(x, d, i, j, n_iters, max_shift, radius):  # type: ignore[no-untyped-def]
-    return float(d), float(i), float(j), np.float64(x[d, i, j]), 0
+    return float(d), float(i), float(j), np.float64(x[d, i, j]), 0, (d, i, j)
 
 
 @device
-def _any_masked(mask, d, i, j, half):  # type: ignore[no-untyped-def]
+def _any_masked(mask, start, centre, half):  # type: ignore[no-untyped-def]
+    """Whether a pixel is masked that a method used on its way from its start to its last centre."""
     depth, height, width = mask.shape
-    for a in range(max(d - half[0], 0), min(d + half[0] + 1, depth)):
-        for b in range(max(i - half[1], 0), min(i + half[1] + 1, height)):
-            for c in range(max(j - half[2], 0), min(j + half[2] + 1, width)):
+    for a in range(max(min(start[0], centre[0]) - half[0], 0), min(max(start[0], centre[0]) + half[0] + 1, depth)):
+        for b in range(max(min(start[1], centre[1]) - half[1], 0), min(max(start[1], centre[1]) + half[1] + 1, height)):
+            for c in range(max(min(start[2], centre[2]) - half[2], 0), min(max(start[2], centre[2]) + half[2] + 1, width)):
                 if mask[a, b, c]:
                     return True
     return False
@@ -169,10 +171,10 @@ def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
                 values[k] = math.nan
                 flags[k] = _AT_BORDER
                 continue
-            pd, pi, pj, value, flag = locate(image, d, i, j, n_iters, max_shift, radius)
+            pd, pi, pj, value, flag, centre = locate(image, d, i, j, n_iters, max_shift, radius)
             if flag & _REJECTED == 0 and not max(abs(pd - d), abs(pi - i), abs(pj - j)) <= max_shift:
                 flag = _TOO_FAR
-            if mask.size > 0 and _any_masked(mask[images[k]], d, i, j, half):
+            if mask.size > 0 and _any_masked(mask[images[k]], (d, i, j), centre, half):
                 flag |= _MASKED
             flags[k] = flag
             if flag & _REJECTED:
@@ -224,7 +226,7 @@ def refine(
     flags = np.empty(count, np.int32)
     radius = (0.0, *radius)[-3:]
     if method == "centroid":
-        half, work = tuple(math.ceil(r) for r in radius), 2000 * count
+        half, work = tuple(math.ceil(r) + (r > 0) for r in radius), 2000 * count  # and the ring around it
     else:
         half, work = ((0, 1, 1) if ndim == 2 else (1, 1, 1)) if method else (0, 0, 0), 100 * count
     marks = _NO_MASK if mask is None else mask.reshape(volume.shape)

@@ -1,0 +1,103 @@
+"""Run the benchmarks: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import importlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import figure, machine, report
+from benchmarks.registry import REGISTRY, Benchmark, Row, Run
+
+#: The modules ``bench_*``, in the order of the table.
+_FAMILIES = ("nms", "quad_interp", "peaks", "small", "memory", "start")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is asked for; return 1 if a result differs from that of a peer."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = _parser().parse_args(arguments)
+    described = machine.describe(options.threads)
+    run = Run(options.quick, options.threads)
+    chosen = _choose(options.select)
+    rows = _measure(chosen, run)
+    print(report.as_text(rows, described), flush=True)
+
+    points = [] if options.no_sizes else _sweep(chosen, run)
+    drawn = bool(points) and figure.draw(points, options.figure or options.output.with_suffix(".svg"))
+    picture = (options.figure or options.output.with_suffix(".svg")) if drawn else None
+    command = shlex.join(["python", "-m", "benchmarks", *arguments])
+    document = {
+        "command": command,
+        "quick": run.quick,
+        "machine": described,
+        "rows": report.as_json(rows),
+        "sizes": [point | {"seconds": dataclasses.asdict(point["seconds"])} for point in points],
+    }
+    _write(options.output, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    if options.markdown:
+        shown = Path(os.path.relpath(picture, options.markdown.parent)).as_posix() if picture else None
+        _write(options.markdown, report.as_markdown(rows, described, command, shown))
+    different = [row for row in rows if row.differs]
+    for row in different:
+        print(f"WARNING: {row.benchmark} and {row.peer} do not agree, {row.agrees}", file=sys.stderr)
+    return 1 if different else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    now = datetime.datetime.now().strftime("%Y-%m-%dT%H%M%S")
+    parser = argparse.ArgumentParser("python -m benchmarks", description="npsubpix beside libraries that do the same.")
+    parser.add_argument("--quick", action="store_true", help="tiny images, to see that everything runs")
+    parser.add_argument("--select", metavar="SUBSTRING", default="", help="only benchmarks with this in their names")
+    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of every library, default 2")
+    parser.add_argument(
+        "--output", type=Path, metavar="PATH", default=Path(__file__).parent / "results" / f"{now}.json", help="JSON"
+    )
+    parser.add_argument("--figure", type=Path, metavar="PATH", help="time against size; default beside the JSON")
+    parser.add_argument("--markdown", type=Path, metavar="PATH", help="write the table as a page too")
+    parser.add_argument("--no-sizes", action="store_true", help="no figure")
+    return parser
+
+
+def _choose(substring: str) -> list[Benchmark]:
+    for family in _FAMILIES:
+        importlib.import_module(f"benchmarks.bench_{family}")
+    chosen = [benchmark for benchmark in REGISTRY if substring.lower() in benchmark.name.lower()]
+    if not chosen:
+        names = "\n  ".join(benchmark.name for benchmark in REGISTRY)
+        raise SystemExit(f"no benchmark has {substring!r} in its name; there are\n  {names}")
+    return chosen
+
+
+def _measure(chosen: Sequence[Benchmark], run: Run) -> list[Row]:
+    rows: list[Row] = []
+    for benchmark in chosen:
+        print(benchmark.name, file=sys.stderr, flush=True)
+        rows += benchmark.rows(run)
+    return rows
+
+
+def _sweep(chosen: Sequence[Benchmark], run: Run) -> list[dict[str, Any]]:
+    points: list[dict[str, Any]] = []
+    for benchmark in chosen:
+        if benchmark.sweep:
+            print(f"{benchmark.name}, over sizes", file=sys.stderr, flush=True)
+            points += figure.sweep(benchmark, run)
+    return points
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,46 @@
+"""Dense quadratic refinement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+import npsubpix
+from benchmarks import data
+from benchmarks.agreement import close
+from benchmarks.bench_nms import on_tensor
+from benchmarks.registry import Contest, Peer, contest
+
+#: kornia computes in float32: nearly singular fits, few of them, come out further apart.
+_agree = close(1e-3, share=0.995)
+
+
+def _contest(function: str, side: int, target: float, *others: Peer) -> Contest:
+    volume = data.smooth_volume(side)[None, None]
+    run = getattr(npsubpix, function)
+    return Contest(
+        f"5×{side}², smooth",
+        lambda: run(volume, strict_maxima_bonus=0.0),  # kornia 0.9.0 has no bonus
+        [Peer("kornia", on_tensor(function, volume), target, _agree), *others],
+    )
+
+
+def _fill(side: int) -> Callable[[], None]:
+    """Return a call that allocates and fills arrays of the sizes of the outputs, by NumPy on one thread."""
+
+    def fill() -> None:
+        np.full((3, 5, side, side), 1, np.float32)
+        np.full((5, side, side), 1, np.float32)
+
+    return fill
+
+
+@contest("iterative_quad_interp3d", side=1024, sweep_bytes=200)
+def iterative_quad_interp3d(side: int) -> Contest:
+    return _contest("iterative_quad_interp3d", side, 4.5, Peer("fill of the outputs", _fill(side)))
+
+
+@contest("conv_quad_interp3d", side=1024)
+def conv_quad_interp3d(side: int) -> Contest:
+    return _contest("conv_quad_interp3d", side, 8, Peer("fill of the outputs", _fill(side)))

@@ -1,0 +1,43 @@
+"""Small images, where the overhead of a call counts."""
+
+from __future__ import annotations
+
+import npsubpix
+from benchmarks import data, peers
+from benchmarks.agreement import same, same_pixels
+from benchmarks.bench_nms import dilate, on_tensor
+from benchmarks.registry import Contest, Peer, Target, contest
+
+_SIDE = 64
+
+
+@contest("small call: nms2d 3×3, mask", side=_SIDE, quick_side=_SIDE)
+def nms2d(side: int) -> Contest:
+    image = data.noise(1, 1, side, side)
+    return Contest(
+        f"{side}², noise",
+        lambda: npsubpix.nms2d(image, (3, 3), mask_only=True),
+        [
+            Peer("kornia", on_tensor("nms2d", image, (3, 3), mask_only=True), differs=same),
+            Peer("cv2.dilate alone", dilate(image[0, 0], 3)),
+        ],
+        Target(20e-6, at_least=False),
+    )
+
+
+@contest("small call: find_peaks", side=_SIDE, quick_side=_SIDE)
+def find_peaks(side: int) -> Contest:
+    image = data.few_spots(side)
+    feature = peers.load("skimage.feature")
+    return Contest(
+        f"{side}², smooth, 5 spots, threshold_abs",
+        lambda: npsubpix.find_peaks(image, threshold_abs=data.SPOT_THRESHOLD),
+        [
+            Peer(
+                "skimage peak_local_max",
+                feature and (lambda: feature.peak_local_max(image, threshold_abs=data.SPOT_THRESHOLD)),
+                differs=lambda peaks, pixels: same_pixels(peaks.indices, pixels),
+            )
+        ],
+        Target(60e-6, at_least=False),
+    )

@@ -1,0 +1,54 @@
+"""What a script pays before its first result, each time in a fresh process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from benchmarks.child import run_code
+from benchmarks.registry import Row, Run, Stats, Target, measurement
+
+_IMPORT = """
+import json, time
+start = time.perf_counter()
+import numpy
+middle = time.perf_counter()
+import npsubpix
+print(json.dumps([time.perf_counter() - start, middle - start]))
+"""
+
+_FIRST_CALL = """
+import json, sys, time
+import numpy
+side = int(sys.argv[1])
+image = numpy.random.default_rng(0).standard_normal((1, 1, side, side), dtype=numpy.float32)
+start = time.perf_counter()
+import numba
+middle = time.perf_counter()
+import npsubpix
+npsubpix.nms2d(image, (3, 3))
+print(json.dumps([time.perf_counter() - middle, middle - start]))
+"""
+
+
+def _repeat(code: str, *args: str, run: Run) -> Sequence[Stats]:
+    """Run code in fresh processes, the first of them untimed: it compiles kernels and brings files into memory."""
+    if not run.quick:
+        run_code(code, *args, threads=run.threads)
+    samples = [run_code(code, *args, threads=run.threads) for _ in range(1 if run.quick else 9)]
+    return [Stats.of(column) for column in zip(*samples, strict=True)]
+
+
+@measurement("start: import npsubpix")
+def import_time(run: Run) -> Iterable[Row]:
+    whole, numpy = _repeat(_IMPORT, run=run)
+    yield Row("start: import npsubpix", "NumPy included", "s", whole, target=Target(0.15, at_least=False))
+    yield Row("start: import npsubpix", "NumPy's share", "s", numpy)
+
+
+@measurement("start: first nms2d")
+def first_call(run: Run) -> Iterable[Row]:
+    for side in (64, 256 if run.quick else 2048):
+        call, numba = _repeat(_FIRST_CALL, str(side), run=run)
+        work = f"{side}², kernels cached, after import numba"
+        yield Row("start: first nms2d", work, "s", call, target=Target(0.3, at_least=False))
+    yield Row("start: first nms2d", "import numba", "s", numba)

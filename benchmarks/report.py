@@ -1,0 +1,117 @@
+"""The table of rows as text, as Markdown and as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.registry import Row, Stats, Target
+
+__all__ = ["as_json", "as_markdown", "as_text"]
+
+_DASH = "–"
+_HEAD = ("benchmark", "work", "ours", "best", "±", "peer", "theirs", "best", "±", "ratio", "target", "met", "agrees")
+_NOTE = (
+    "Medians of calls in one process, ours and those of the peers in turn; ± is half the distance of the "
+    "quartiles. A ratio above 1 means that ours is better by that factor."
+)
+
+
+def as_text(rows: Sequence[Row], machine: dict[str, Any]) -> str:
+    cells = [_HEAD, *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join([*(f"{name}: {value}" for name, value in _machine(machine)), "", *lines, "", _NOTE])
+
+
+def as_markdown(rows: Sequence[Row], machine: dict[str, Any], command: str, figure: str | None) -> str:
+    """Return a page with the table; `figure` is the path of the picture beside it."""
+    table = [_HEAD, ("---",) * len(_HEAD), *map(_cells, rows)]
+    return "\n".join(
+        [
+            "# Benchmarks",
+            "",
+            f"Made by `{command}`.",
+            "",
+            *(f"- {name}: {value}" for name, value in _machine(machine)),
+            "",
+            *(f"| {' | '.join(row)} |" for row in table),
+            "",
+            _NOTE,
+            *(["", f"![Time against the side of the image]({figure})"] if figure else []),
+            "",
+        ]
+    )
+
+
+def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(row) | {"ratio": row.ratio, "met": row.met} for row in rows]
+
+
+def _machine(machine: dict[str, Any]) -> list[tuple[str, str]]:
+    versions = {"python": machine["python"]} | machine["versions"]
+    return [
+        ("date", machine["date"]),
+        ("CPU", f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads used"),
+        ("memory", f"{machine['memory_gib']} GiB"),
+        ("OS", machine["os"]),
+        ("load before", f"{machine['load_before']}"),
+        ("versions", ", ".join(f"{name} {version or _DASH}" for name, version in versions.items())),
+    ]
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.benchmark,
+        row.work,
+        *_measured(row.ours, row.unit),
+        row.peer,
+        *(_measured(row.theirs, row.unit) if row.theirs else (_DASH if row.peer else "", "", "")),
+        _ratio(row.ratio) if row.ratio else _DASH if row.peer else "",
+        _target(row.target, row.unit),
+        {True: "yes", False: "no", None: ""}[row.met],
+        row.agrees,
+    )
+
+
+def _measured(stats: Stats, unit: str) -> tuple[str, str, str]:
+    """Write the median, the best and the spread; a single measurement is its own best."""
+    if stats.count == 1:
+        return _amount(stats.median, unit), "", ""
+    best = stats.most if unit == "1/s" else stats.least
+    return _amount(stats.median, unit), _amount(best, unit), f"{50 * (stats.spread or 0):.0f} %"
+
+
+def _amount(value: float, unit: str) -> str:
+    return _FORMATS[unit](value)
+
+
+def _seconds(value: float) -> str:
+    scale, unit = next((s, u) for s, u in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")) if value >= s or u == "µs")
+    return f"{_short(value / scale)} {unit}"
+
+
+def _ratio(value: float) -> str:
+    return f"{_short(value)}×"
+
+
+def _short(value: float) -> str:
+    """Write a number with three digits."""
+    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
+
+
+_FORMATS: dict[str, Callable[[float], str]] = {
+    "s": _seconds,
+    "1/s": lambda value: f"{_short(value / 1e6)} M/s" if value >= 1e5 else f"{_short(value / 1e3)} k/s",
+    "× outputs": lambda value: f"{value:.3f}× outputs",
+    "B/pixel": lambda value: f"{value:.2f} B/pixel",
+}
+
+
+def _target(target: Target | None, unit: str) -> str:
+    if target is None:
+        return ""
+    limit = _ratio(target.limit) if target.of_ratio else _amount(target.limit, unit)
+    return f"{'≥' if target.at_least else '≤'} {limit}"

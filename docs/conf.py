@@ -1,0 +1,56 @@
+"""Configuration of the documentation; `make docs` builds it."""
+
+import re
+
+from docutils import nodes
+
+import npsubpix
+
+project = "npsubpix"
+author = "The npsubpix developers"
+copyright = author
+version = release = npsubpix.__version__
+
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "myst_parser"]
+exclude_patterns = ["_build"]
+root_doc = "index"
+source_suffix = {".md": "markdown"}
+
+# A name in single backticks is a link if it can be imported, and emphasis if it is a parameter.
+default_role = "autolink"
+nitpicky = True
+# A parameter that a dataclass has as an attribute too, so that it can be imported but has no page.
+nitpick_ignore = [("py:obj", "mode")]
+
+# The docstrings state types; the annotations behind them would only repeat those in private names.
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autosummary_generate = False
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"npsubpix {release}"
+html_theme_options = {
+    "navbar_end": ["theme-switcher"],
+    "show_prev_next": False,
+    "show_toc_level": 2,
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": [], "changelog": []}
+html_show_sourcelink = False
+
+
+def number_references(_app, doctree):
+    """Show a reference as [1]: numpydoc makes it unique, and undoes that for reStructuredText pages alone."""
+    for text in list(doctree.findall(nodes.Text)):
+        if match := re.fullmatch(r"\[R[0-9a-f]{10,}-(\w+)\]", text):
+            text.parent.replace(text, nodes.Text(f"[{match[1]}]"))
+
+
+def setup(app):
+    app.connect("doctree-read", number_references)

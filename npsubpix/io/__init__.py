@@ -1,0 +1,8 @@
+"""Files: images in, tables out. Each function imports the library that it needs, when it is called."""
+
+from __future__ import annotations
+
+from npsubpix.io.images import Frames, ImageError, open_frames
+from npsubpix.io.tables import OutputError, peak_columns, replacing, write_table
+
+__all__ = ["Frames", "ImageError", "OutputError", "open_frames", "peak_columns", "replacing", "write_table"]

@@ -1,0 +1,185 @@
+"""Draw peaks on their image."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._arrays import to_numpy
+from npsubpix._results import Peaks
+from npsubpix._spec import PeakFlags
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["PLOT_FORMATS", "draw_peaks"]
+
+#: Endings of the names of pictures that can be drawn.
+PLOT_FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
+
+_GROUND = "#101214"
+_INK = "#d8dadd"
+# Of Okabe and Ito's colours, told apart by all: warm for maxima, cold for minima
+_MAXIMA = "#f5a623"
+_MINIMA = "#56b4e9"
+
+_DPI = 100
+_LONG_SIDE = (1000, 2400)  # pixels of the picture: small images are enlarged, large ones not by much
+_READABLE_RADIUS = 6  # pixels of the picture: smaller circles hide the spots in them
+_SAMPLES = 1_000_000  # pixels from which the stretch is estimated
+
+
+def draw_peaks(image: Any, peaks: Peaks, *, title: str = "", origin: float = 0.0) -> Figure:
+    """Draw an image in grey, and a circle around each peak.
+
+    Circles are as large as the distances between peaks allow. The brightness is stretched
+    between percentiles, and dark images are raised, so that faint spots show beside bright ones.
+
+    Parameters
+    ----------
+    image : array of two or three dimensions
+        The image. Of a volume, its greatest value along z is drawn.
+    peaks : Peaks
+        The peaks of the image. Minima are drawn in another colour than maxima.
+    title : str, optional
+        The title, as plain text.
+    origin : float, default 0.0
+        The coordinate that the axes give to the centre of the first pixel.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture; its ``savefig`` writes it.
+
+    See Also
+    --------
+    npsubpix.find_peaks : Find peaks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> from npsubpix.plotting import draw_peaks
+    >>> y, x = np.mgrid[:40, :60]
+    >>> image = np.exp(-((y - 20.2) ** 2 + (x - 30.7) ** 2) / 8)
+    >>> figure = draw_peaks(image, npsubpix.find_peaks(image, threshold_abs=0.5))
+    >>> figure.axes[0].get_xlabel()
+    'x (pixel)'
+    """
+    from matplotlib.figure import Figure
+
+    pixels = to_numpy(image)
+    if pixels.ndim == 3:
+        pixels = pixels.max(axis=0)
+    if pixels.ndim != 2:
+        raise ValueError(f"image must have 2 or 3 dimensions, got shape {np.shape(image)}")
+    height, width = pixels.shape
+    spacing = _spacing(peaks)
+    scale = _scale(max(height, width), spacing)
+    # Letters grow with the picture, which is shown as large as the screen
+    unit = max(1.0, max(height, width) * scale / _LONG_SIDE[0])
+    left, right, bottom, top = 75 * unit, 20 * unit, 60 * unit, 45 * unit
+    across, up = round(left + width * scale + right), round(bottom + height * scale + top)
+    dpi = _DPI * unit
+    figure = Figure(figsize=(across / dpi, up / dpi), dpi=dpi, facecolor=_GROUND)
+    place = (left / across, bottom / up, width * scale / across, height * scale / up)
+    axes = figure.add_axes(place, facecolor=_GROUND)
+    low, high, power = _stretch(pixels)
+    _draw_image(axes, pixels, low, high, power, origin)
+    _draw_circles(axes, peaks, scale, spacing, origin, dpi)
+    axes.set_xlabel("x (pixel)", color=_INK)
+    axes.set_ylabel("y (pixel)", color=_INK)
+    axes.tick_params(colors=_INK)
+    for spine in axes.spines.values():
+        spine.set_color("#505458")
+    axes.set_title(title, color=_INK, parse_math=False)  # a file name may hold dollar signs
+    return figure
+
+
+def _spacing(peaks: Peaks) -> float:
+    """Distance of peaks to their neighbours, in pixels of the image: three of four peaks have more."""
+    from scipy.spatial import cKDTree
+
+    places = to_numpy(peaks.coords)[:, -2:]
+    places = places[np.isfinite(places).all(axis=1)]
+    if len(places) < 2:
+        return np.inf
+    distances, _ = cKDTree(places).query(places, k=2)
+    return float(np.percentile(distances[:, 1], 25))
+
+
+def _scale(long: int, spacing: float) -> float:
+    """Pixels of the picture a pixel of the image: a whole number if the image is enlarged."""
+    least, most = _LONG_SIDE
+    if long > most:
+        return most / long
+    readable = 2 * _READABLE_RADIUS / max(spacing, 1.0)
+    return float(min(max(np.ceil(least / long), np.ceil(readable)), max(1, most // long), 24))
+
+
+def _stretch(pixels: npt.NDArray[Any]) -> tuple[float, float, float]:
+    """Return the values that are black and white, and the power that lies between."""
+    step = max(1, int(np.sqrt(pixels.size / _SAMPLES)))
+    sample = pixels[::step, ::step].astype(np.float64).ravel()
+    sample = sample[np.isfinite(sample)]
+    if sample.size == 0:
+        return 0.0, 1.0, 1.0
+    low, middle, high = np.percentile(sample, (1.0, 50.0, 99.8))
+    # In an empty sky the percentile is noise: white is what stands well above it
+    noise = 1.4826 * np.median(np.abs(sample - middle))
+    high = min(max(high, middle + 10 * noise), sample.max())
+    if not high > low:
+        low, high = sample.min(), sample.max()
+    if not high > low:
+        return float(low), float(low) + 1.0, 1.0
+    # A dark sky is raised to an eighth of white, a bright ground left as it is
+    level = max((middle - low) / (high - low), 1e-3)
+    power = min(1.0, max(0.4, np.log(0.125) / np.log(level))) if level < 0.125 else 1.0
+    return float(low), float(high), float(power)
+
+
+def _draw_image(axes: Any, pixels: npt.NDArray[Any], low: float, high: float, power: float, origin: float) -> None:
+    height, width = pixels.shape
+    edge = origin - 0.5
+    grey = np.clip(pixels.astype(np.float64), low, high)
+    grey = ((grey - low) / (high - low)) ** power
+    axes.imshow(
+        np.ma.masked_invalid(grey.astype(np.float32)),
+        cmap="gray",
+        vmin=0.0,
+        vmax=1.0,
+        extent=(edge, width + edge, height + edge, edge),
+        interpolation="auto",
+        aspect="auto",  # the axes have the shape of the image already
+    )
+
+
+def _draw_circles(axes: Any, peaks: Peaks, scale: float, spacing: float, origin: float, dpi: float) -> None:
+    from matplotlib.collections import EllipseCollection
+
+    places = to_numpy(peaks.coords)[:, -2:]
+    shown = np.isfinite(places).all(axis=1)
+    places, flags = places[shown], to_numpy(peaks.flags)[shown]
+    if len(places) == 0:
+        return
+    unit = dpi / _DPI
+    radius = min(10.0 * unit, max(3.0, 0.5 * spacing * scale))  # most circles do not touch their neighbours
+    line = min(1.8 * unit, max(0.8, 0.25 * radius)) * 72 / dpi
+    minimum = (flags & PeakFlags.MINIMUM) != 0
+    diameter = 2 * radius / scale
+    axes.add_collection(
+        EllipseCollection(
+            [diameter],
+            [diameter],
+            [0.0],
+            units="xy",
+            offsets=places[:, ::-1] + origin,
+            offset_transform=axes.transData,
+            facecolors="none",
+            edgecolors=np.where(minimum, _MINIMA, _MAXIMA),
+            linewidths=line,
+        ),
+        autolim=False,
+    )

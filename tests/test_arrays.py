@@ -1,0 +1,90 @@
+"""Arrays in, arrays out: libraries, dtypes, devices, gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import npsubpix
+from npsubpix import _arrays
+
+
+@pytest.fixture
+def image(rng):
+    return rng.standard_normal((1, 1, 20, 21)).astype(np.float32)
+
+
+def test_torch_is_not_copied(image):
+    """The kernels read the tensor's own memory."""
+    tensor = torch.from_numpy(image)
+    assert _arrays.adopt(tensor, "input").ctypes.data == tensor.data_ptr()
+    assert _arrays.adopt(image, "input").ctypes.data == image.ctypes.data
+    locked = image.view()
+    locked.setflags(write=False)
+    assert _arrays.adopt(locked, "input").ctypes.data == image.ctypes.data
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_comes_back(image, dtype):
+    tensor = torch.from_numpy(image).to(dtype)
+    values = npsubpix.nms2d(tensor, (3, 3))
+    assert values.dtype == dtype
+    exact = npsubpix.nms2d(tensor.float(), (3, 3))
+    assert torch.equal(values.float(), exact)
+    coords, y = npsubpix.iterative_quad_interp3d(tensor[:, :, None].expand(1, 1, 3, 20, 21))
+    assert coords.dtype == y.dtype == dtype
+    peaks = npsubpix.find_peaks(tensor[0, 0])
+    assert peaks.coords.dtype == torch.float64
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: npsubpix.nms2d(x, (3, 3)),
+    lambda x: npsubpix.find_peaks(x[0, 0]).coords,
+    lambda x: npsubpix.refine_peaks(x[0, 0], torch.tensor([[5.0, 5.0]])).coords,
+])  # fmt: skip
+def test_tensor_that_requires_a_gradient(image, call):
+    """A gradient is refused, never lost in silence; without gradients the tensor is read."""
+    tensor = torch.from_numpy(image).requires_grad_()
+    with pytest.raises(TypeError, match=r"requires a gradient.*detach\(\)"):
+        call(tensor)
+    with torch.no_grad():
+        assert not call(tensor).requires_grad
+    assert torch.equal(call(tensor.detach()), call(torch.from_numpy(image)))
+
+
+def test_tensors_that_cannot_be_taken(image):
+    with pytest.raises(TypeError, match="device meta"):
+        npsubpix.nms2d(torch.from_numpy(image).to("meta"), (3, 3))
+    with pytest.raises(TypeError, match="dense tensor"):
+        npsubpix.nms2d(torch.from_numpy(image).to_sparse(), (3, 3))
+    with pytest.raises(TypeError, match="integers or floats"):
+        npsubpix.nms2d(torch.from_numpy(image) > 0, (3, 3))
+    with pytest.raises(TypeError, match="integers or floats"):
+        npsubpix.nms2d(torch.from_numpy(image).to(torch.complex64), (3, 3))
+
+
+def test_strided_tensors(image):
+    tensor = torch.from_numpy(np.repeat(image, 2, axis=3))[..., ::2]
+    assert torch.equal(npsubpix.nms2d(tensor, (3, 3)), npsubpix.nms2d(torch.from_numpy(image), (3, 3)))
+    turned = torch.from_numpy(image).transpose(2, 3)
+    want = npsubpix.nms2d(torch.from_numpy(image), (3, 3)).transpose(2, 3)
+    assert torch.equal(npsubpix.nms2d(turned, (3, 3)), want)
+
+
+
+
+def test_cuda_arrays_are_refused_in_one_line(image, monkeypatch):
+    """An array on a GPU is never copied to the host in silence."""
+    tensor = torch.from_numpy(image)
+    from npsubpix import _dispatch
+
+    monkeypatch.setattr(_dispatch, "is_on_gpu", lambda x, kind: True)
+    for call in (
+        lambda: npsubpix.nms2d(tensor, (3, 3)),
+        lambda: npsubpix.iterative_quad_interp3d(tensor[None]),
+        lambda: npsubpix.find_peaks(tensor[0, 0]),
+        lambda: npsubpix.refine_peaks(tensor[0, 0], [[1, 1]]),
+    ):
+        with pytest.raises(TypeError, match=r"no .* kernels for CUDA arrays yet, got a torch array on a GPU: pass x.cpu\(\)"):
+            call()

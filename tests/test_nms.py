@@ -1,0 +1,151 @@
+"""Non-maximum suppression against its definition, on nasty input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import npsubpix
+from tests.conftest import same_library
+from tests.reference import nms as reference
+
+DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"]
+WINDOWS_2D = [(3, 3), (5, 5), (7, 7), (15, 15), (1, 3), (3, 1), (1, 1), (2, 2), (4, 4), (2, 3), (3, 5), (9, 2), (8, 11)]
+WINDOWS_3D = [(3, 3, 3), (1, 3, 3), (3, 1, 1), (1, 1, 3), (2, 2, 2), (2, 3, 4), (5, 3, 3), (3, 5, 7), (1, 1, 1), (4, 4, 4)]
+
+
+def image_of(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Random values, few enough that there are ties."""
+    low = 0 if dtype.startswith("u") else -60
+    return rng.integers(low, 60, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("size", WINDOWS_2D)
+def test_2d_windows(rng, size):
+    """A window of any size, odd or even, keeps exactly the strict maxima."""
+    x = rng.standard_normal((2, 3, 19, 23)).astype(np.float32)
+    want = reference.masks(x, size)
+    np.testing.assert_array_equal(npsubpix.nms2d(x, size, mask_only=True), want)
+    np.testing.assert_array_equal(npsubpix.nms2d(x, size), np.where(want, x, 0))
+
+
+@pytest.mark.parametrize("size", WINDOWS_3D)
+def test_3d_windows(rng, size):
+    x = rng.standard_normal((1, 2, 6, 9, 11))
+    want = reference.masks(x, size)
+    np.testing.assert_array_equal(npsubpix.nms3d(x, size, mask_only=True), want)
+    np.testing.assert_array_equal(npsubpix.nms3d(x, size), np.where(want, x, 0))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dtypes(rng, dtype, wrap):
+    """Every real dtype is compared as it is, ties included, and comes back as it was."""
+    x = image_of(rng, (1, 2, 12, 13), dtype)
+    if dtype == "uint64":
+        x += np.uint64(2**63)  # differences that float64 cannot tell apart
+    given_array = wrap(x)
+    for size in ((3, 3), (5, 4)):
+        want = reference.masks(x, size)
+        values, mask = npsubpix.nms2d(given_array, size), npsubpix.nms2d(given_array, size, mask_only=True)
+        same_library(values, given_array)
+        same_library(mask, given_array)
+        assert np.asarray(values).dtype == x.dtype
+        np.testing.assert_array_equal(np.asarray(values), np.where(want, x, 0))
+        np.testing.assert_array_equal(np.asarray(mask), want)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32"])
+def test_minmax(rng, dtype, wrap):
+    """Maxima and minima in one pass are those of the image and of its negative."""
+    x = image_of(rng, (2, 2, 5, 9, 11), dtype)
+    source = wrap(x)
+    maxima, minima = npsubpix.nms3d_minmax(source)
+    same_library(maxima, source)
+    np.testing.assert_array_equal(np.asarray(maxima), reference.masks(x, (3, 3, 3)))
+    np.testing.assert_array_equal(np.asarray(minima), reference.masks(-x, (3, 3, 3)))
+
+
+@pytest.mark.parametrize("size", [(3, 3), (5, 5), (2, 4), (1, 3)])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity(rng, size, bad):
+    """A NaN in the window means no maximum; infinities compare as numbers, and two are a tie."""
+    x = rng.standard_normal((1, 1, 17, 18)).astype(np.float32)
+    x[0, 0, rng.integers(0, 17, 6), rng.integers(0, 18, 6)] = bad
+    np.testing.assert_array_equal(npsubpix.nms2d(x, size, mask_only=True), reference.masks(x, size))
+
+
+def test_nan_and_infinity_3d(rng):
+    for bad in (np.nan, np.inf, -np.inf):
+        x = rng.standard_normal((1, 1, 5, 9, 12))
+        x[0, 0, rng.integers(0, 5, 4), rng.integers(0, 9, 4), rng.integers(0, 12, 4)] = bad
+        np.testing.assert_array_equal(npsubpix.nms3d(x, (3, 3, 3), mask_only=True), reference.masks(x, (3, 3, 3)))
+        np.testing.assert_array_equal(npsubpix.nms3d(x, (3, 5, 3), mask_only=True), reference.masks(x, (3, 5, 3)))
+        maxima, minima = npsubpix.nms3d_minmax(x)
+        np.testing.assert_array_equal(maxima, reference.masks(x, (3, 3, 3)))
+        np.testing.assert_array_equal(minima, reference.masks(-x, (3, 3, 3)))
+
+
+def test_plateaus_are_not_maxima():
+    x = np.zeros((1, 1, 6, 6))
+    x[0, 0, 2:4, 2:4] = 5
+    for size in ((3, 3), (5, 5), (4, 4)):
+        assert not npsubpix.nms2d(x, size, mask_only=True).any()
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 5, 5), (1, 0, 5, 5), (1, 1, 0, 5), (1, 1, 5, 0), (1, 1, 1, 9), (1, 1, 2, 2), (1, 1, 9, 1)])
+def test_empty_and_narrow(shape):
+    """A map without pixels, or smaller than the window, has no maxima; size 1 keeps everything."""
+    x = np.ones(shape, np.float32)
+    for size in ((3, 3), (15, 15), (2, 3), (4, 1)):
+        assert not npsubpix.nms2d(x, size, mask_only=True).any()
+        assert npsubpix.nms2d(x, size).shape == shape
+    assert npsubpix.nms2d(x, (1, 1), mask_only=True).all()
+    assert not npsubpix.nms3d(x[:, :, None], (3, 3, 3), mask_only=True).any()
+    assert not npsubpix.nms3d_minmax(x[:, :, None])[1].any()
+
+
+def test_large_images_take_the_parallel_kernels(rng):
+    """Bands, tiles and threads meet without a seam: a large image agrees with its pieces."""
+    x = rng.standard_normal((1, 1, 700, 1111)).astype(np.float32)
+    for size in ((3, 3), (15, 15), (31, 4), (101, 3)):
+        whole = npsubpix.nms2d(x, size, mask_only=True)[0, 0]
+        for i, j in ((0, 0), (120, 300), (350, 700), (650, 1061)):
+            centre = [(r, c) for r in range(i, i + 50, 7) for c in range(j, j + 50, 5)]
+            centre += [tuple(p + (i, j)) for p in np.argwhere(whole[i : i + 50, j : j + 50])]
+            assert [bool(whole[p]) for p in centre] == [reference.is_maximum(x[0, 0], tuple(p), size) for p in centre]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_any_small_image(data):
+    """Few grey values, any shape, any window: the definition holds."""
+    shape = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 40)))
+    size = data.draw(st.tuples(st.integers(1, 6), st.integers(1, 9)))
+    x = data.draw(hnp.arrays(np.float32, (1, 1, *shape), elements=st.sampled_from([-1.0, 0.0, 1.0, 2.0, np.nan])))
+    np.testing.assert_array_equal(npsubpix.nms2d(x, size, mask_only=True), reference.masks(x, size))
+
+
+def test_wrong_arguments():
+    x = np.zeros((1, 1, 5, 5))
+    with pytest.raises(ValueError, match=r"input must have 4 dimensions, \(B, C, H, W\), got shape \(5, 5\)"):
+        npsubpix.nms2d(x[0, 0], (3, 3))
+    with pytest.raises(ValueError, match="input must have 5 dimensions"):
+        npsubpix.nms3d(x, (3, 3, 3))
+    with pytest.raises(ValueError, match="input must have 5 dimensions"):
+        npsubpix.nms3d_minmax(x)
+    with pytest.raises(TypeError, match="kernel_size must be a tuple of 2 integers, got 3"):
+        npsubpix.nms2d(x, 3)
+    with pytest.raises(ValueError, match="kernel_size must hold 2 integers"):
+        npsubpix.nms2d(x, (3, 3, 3))
+    with pytest.raises(ValueError, match="kernel_size must be at least 1, got 0"):
+        npsubpix.nms2d(x, (3, 0))
+    with pytest.raises(TypeError, match="kernel_size must be an integer, got 3.0"):
+        npsubpix.nms2d(x, (3, 3.0))
+    with pytest.raises(TypeError, match="mask_only must be True or False"):
+        npsubpix.nms2d(x, (3, 3), 1)
+    for dtype in (bool, complex, object, "U3", np.longdouble):
+        with pytest.raises(TypeError, match="input must hold integers or floats"):
+            npsubpix.nms2d(x.astype(dtype), (3, 3))

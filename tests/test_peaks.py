@@ -1,0 +1,323 @@
+"""Finding peaks against its definition: windows, thresholds, borders, distances, plateaus, masks, stacks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.ndimage as ndi
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import npsubpix
+from npsubpix import PeakFlags
+from tests.conftest import same_library
+from tests.reference import peaks as reference
+
+
+def places(peaks: npsubpix.Peaks) -> list[tuple[int, ...]]:
+    return [tuple(row) for row in np.asarray(peaks.indices).tolist()]
+
+
+def strongest_first(found: list[tuple[int, ...]], image: np.ndarray) -> list[tuple[int, ...]]:
+    return sorted(found, key=lambda p: (-float(image[p]), p))
+
+
+@pytest.fixture
+def image(rng):
+    return rng.integers(0, 50, (23, 31)).astype(np.float32)
+
+
+@pytest.mark.parametrize("size", [3, 5, (3, 5), (4, 2), 7])
+@pytest.mark.parametrize("border", [None, 0, 1, 4])
+def test_windows_and_borders(image, size, border):
+    window = (size, size) if isinstance(size, int) else size
+    want = strongest_first(reference.candidates(image, window, border=border), image)
+    for exclude in [True] if border is None else [border, (border, border)] + [False] * (border == 0):
+        assert places(npsubpix.find_peaks(image, size=size, exclude_border=exclude)) == want
+    assert len(want) > 1
+
+
+@pytest.mark.parametrize("shape", [(6, 13, 14), (3, 9, 40)])
+def test_volumes(rng, shape):
+    volume = rng.integers(0, 500, shape).astype(np.uint16)
+    for size in (3, (1, 3, 3), (3, 5, 3)):
+        window = (size,) * 3 if isinstance(size, int) else size
+        want = strongest_first(reference.candidates(volume, window), volume)
+        assert places(npsubpix.find_peaks(volume, size=size)) == want
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint64", "float16", "float32", "float64"])
+@pytest.mark.parametrize("threshold", [-1e300, -1.0, 0.0, 20.0, 29.0, 29.5, 49.0, 1e300])
+def test_threshold_is_exceeded_not_met(image, dtype, threshold, wrap):
+    source = wrap(image.astype(dtype))
+    want = strongest_first(reference.candidates(image, (3, 3), threshold), image)
+    peaks = npsubpix.find_peaks(source, threshold_abs=threshold)
+    assert places(peaks) == want
+    same_library(peaks.coords, source)
+    same_library(peaks.flags, source)
+
+
+def test_threshold_between_two_floats():
+    """A threshold that float32 cannot hold is not rounded to one that it can."""
+    image = np.zeros((5, 5), np.float32)
+    image[2, 2] = np.float32(0.1)  # 0.100000001490116
+    assert len(npsubpix.find_peaks(image, threshold_abs=0.1)) == 1
+    assert len(npsubpix.find_peaks(image, threshold_abs=float(np.float32(0.1)))) == 0
+    assert len(npsubpix.find_peaks(-image, threshold_abs=0.1, minima=True)) == 1
+    assert len(npsubpix.find_peaks(-image, threshold_abs=float(np.float32(0.1)), minima=True)) == 0
+
+
+def test_relative_threshold_is_of_each_frame(image):
+    stack = np.stack([image, 0.01 * image, np.full_like(image, np.nan)])
+    peaks = npsubpix.find_peaks(stack, threshold_rel=0.5, frame_axis=0)
+    want = reference.candidates(image, (3, 3), 0.5 * image.max())
+    for frame, count in ((0, len(want)), (1, len(want)), (2, 0)):
+        assert (peaks.frame == frame).sum() == count
+    both = npsubpix.find_peaks(image, threshold_rel=0.5, threshold_abs=40)
+    assert places(both) == strongest_first(reference.candidates(image, (3, 3), 40), image)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "float32", "int64"])
+def test_minima_are_maxima_of_the_negative(image, dtype):
+    image = image.astype(dtype)
+    peaks = npsubpix.find_peaks(image, minima=True, refine=None)
+    negative = -image.astype(float)
+    low = np.asarray(peaks.flags & PeakFlags.MINIMUM) != 0
+    assert sorted(places(peaks[low])) == sorted(reference.candidates(negative, (3, 3)))
+    assert sorted(places(peaks[~low])) == sorted(reference.candidates(image, (3, 3)))
+    strength = np.where(low, -peaks.values, peaks.values)
+    assert (np.diff(strength) <= 0).all()
+
+
+def test_minima_threshold(image):
+    image = image - 25
+    peaks = npsubpix.find_peaks(image, minima=True, threshold_abs=20)
+    assert (np.abs(image[tuple(peaks.indices.T)]) > 20).all()
+    assert len(peaks) == len(reference.candidates(image, (3, 3), 20)) + len(reference.candidates(-image, (3, 3), 20))
+
+
+@pytest.mark.parametrize("distance", [1, 1.5, 2, 3, 5, 5.1, 100, (2, 6), (6.0, 2.5)])
+def test_distance_2d(image, distance):
+    """Greedy from the strongest, ties in memory order: 3-4-5 triangles are exactly 5 apart."""
+    axes = distance if isinstance(distance, tuple) else (distance, distance)
+    want = reference.apart(reference.candidates(image, (3, 3)), image, axes)
+    assert places(npsubpix.find_peaks(image, min_distance=distance)) == want
+
+
+@pytest.mark.parametrize("distance", [3, (1, 4, 2.5)])
+def test_distance_3d(rng, distance):
+    volume = rng.integers(0, 30, (6, 15, 16)).astype(np.int16)
+    axes = distance if isinstance(distance, tuple) else (distance,) * 3
+    want = reference.apart(reference.candidates(volume, (3, 3, 3)), volume, axes)
+    assert places(npsubpix.find_peaks(volume, min_distance=distance)) == want
+
+
+def test_distance_in_stacks_and_between_kinds(image):
+    stack = np.stack([image, image[::-1], image])
+    peaks = npsubpix.find_peaks(stack, min_distance=4, frame_axis=0, minima=True)
+    for frame, plane in enumerate(stack):
+        for sign in (1, -1):
+            kind = (np.asarray(peaks.flags & PeakFlags.MINIMUM) != 0) == (sign < 0)
+            rows = peaks[(peaks.frame == frame) & kind]
+            assert places(rows) == reference.apart(reference.candidates(sign * plane, (3, 3)), sign * plane, (4, 4))
+
+
+def test_most_peaks_are_the_strongest(image):
+    every = places(npsubpix.find_peaks(image))
+    for count in (0, 1, 7, 1000):
+        assert places(npsubpix.find_peaks(image, num_peaks=count)) == every[:count]
+    stack = npsubpix.find_peaks(np.stack([image, image]), num_peaks=3, frame_axis=0)
+    assert stack.frame.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([(3, 3), (5, 5), (3, 5)]))
+def test_plateaus(seed, size):
+    """Each plateau is reported once: by its first pixel, or by its centroid."""
+    image = np.random.default_rng(seed).integers(0, 4, (9, 11)).astype(np.uint8)
+    groups = reference.plateaus(image, size)
+    first = npsubpix.find_peaks(image, size=size, plateau="first", refine=None)
+    on_plateau = np.asarray(first.flags & PeakFlags.PLATEAU) != 0
+    found = {tuple(p) for p in places(first[on_plateau])}
+    firsts = {group[0] for group in groups}
+    assert {tuple(p) for p in places(first[~on_plateau])} == set(reference.candidates(image, size))
+    if size == (3, 3):  # wider windows may see two plateaus, of which the first counts, or two equal pixels
+        assert found == firsts
+        centred = npsubpix.find_peaks(image, size=size, plateau="centroid")
+        rows = np.asarray(centred.flags & PeakFlags.PLATEAU) != 0
+        want = {tuple(np.round(np.mean(group, axis=0), 9)) for group in groups}
+        assert {tuple(np.round(p, 9)) for p in centred.coords[rows].tolist()} == want
+    else:
+        for place in found - firsts:  # an isolated pixel that ties with another in its window
+            assert (image[place] == image).sum() > 1
+
+
+def test_saturated_spot():
+    """A clipped spot has no strict maximum; its centroid is the spot's."""
+    y, x = np.mgrid[:21, :24]
+    spot = 400 * np.exp(-((y - 9.3) ** 2 + (x - 12.6) ** 2) / 12)
+    image = np.minimum(spot, 255).astype(np.uint8)
+    assert len(npsubpix.find_peaks(image, threshold_abs=50)) == 0
+    peaks = npsubpix.find_peaks(image, threshold_abs=50, plateau="centroid")
+    assert len(peaks) == 1
+    np.testing.assert_allclose(peaks.coords[0], [9.3, 12.6], atol=0.2)
+    assert peaks.values[0] == 255
+    assert peaks.flag_names() == ["PLATEAU"]
+
+
+def test_flat_images_have_no_peaks():
+    for plateau in ("drop", "first", "centroid"):
+        for border in (True, False, 2):
+            for shape in ((9, 9), (4, 9, 9)):
+                peaks = npsubpix.find_peaks(np.ones(shape), plateau=plateau, exclude_border=border, minima=True)
+                assert len(peaks) == 0
+
+
+def test_masked_pixels_are_no_peaks_and_hide_none(image):
+    hot = image.copy()
+    mask = np.zeros(image.shape, bool)
+    mask[::4, ::5] = True
+    hot[mask] = 1e6
+    filled = np.where(mask, -1, image)
+    peaks = npsubpix.find_peaks(hot, mask=mask, refine=None)
+    want = [p for p in reference.candidates(filled, (3, 3)) if not mask[p]]
+    assert places(peaks) == strongest_first(want, image)
+    relative = npsubpix.find_peaks(hot, mask=mask, threshold_rel=0.8, refine=None)
+    assert len(relative) == sum(image[p] > 0.8 * image[~mask].max() for p in want)
+    low = npsubpix.find_peaks(hot, mask=mask, minima=True, refine=None)
+    low = low[low.flags & int(PeakFlags.MINIMUM) != 0]
+    want = [p for p in reference.candidates(-np.where(mask, 1e6, image), (3, 3)) if not mask[p]]
+    assert sorted(places(low)) == sorted(want)
+    refined = npsubpix.find_peaks(hot, mask=mask)
+    touching = np.array([mask[i - 1 : i + 2, j - 1 : j + 2].any() for i, j in places(refined)])
+    still = (refined.flags & PeakFlags.MOVED) == 0
+    np.testing.assert_array_equal(((refined.flags & PeakFlags.MASKED) != 0)[still], touching[still])
+    assert touching.any()
+
+
+def test_mask_of_one_frame_serves_all(image):
+    stack = np.stack([image, image[:, ::-1], image])
+    mask = np.zeros(image.shape, bool)
+    mask[:, :15] = True
+    one = npsubpix.find_peaks(stack, mask=mask, frame_axis=0)
+    all_frames = npsubpix.find_peaks(stack, mask=np.stack([mask] * 3), frame_axis=0)
+    assert places(one) == places(all_frames)
+    assert (one.indices[:, 1] >= 15).all()
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1])
+def test_any_frame_axis(image, axis):
+    stack = np.stack([image, image[::-1], image[:, ::-1]])
+    want = npsubpix.find_peaks(stack, frame_axis=0)
+    got = npsubpix.find_peaks(np.moveaxis(stack, 0, axis), frame_axis=axis)
+    np.testing.assert_array_equal(got.coords, want.coords)
+    np.testing.assert_array_equal(got.frame, want.frame)
+    for frame, plane in enumerate(stack):
+        single = npsubpix.find_peaks(plane)
+        np.testing.assert_array_equal(want[want.frame == frame].coords, single.coords)
+        assert single.frame is None
+
+
+def test_stack_of_volumes(rng):
+    stack = rng.standard_normal((2, 5, 12, 13))
+    peaks = npsubpix.find_peaks(stack, frame_axis=0)
+    assert peaks.ndim == 3
+    for frame in range(2):
+        np.testing.assert_array_equal(peaks[peaks.frame == frame].coords, npsubpix.find_peaks(stack[frame]).coords)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_bad_pixels(image, bad):
+    image[5, 5] = bad
+    peaks = npsubpix.find_peaks(image)
+    assert sorted(places(peaks)) == sorted(reference.candidates(image, (3, 3)))
+    assert np.isfinite(peaks.coords).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 9), (9, 0), (0, 0), (1, 1), (2, 9), (1, 50), (0, 4, 5), (1, 9, 9)])
+@pytest.mark.parametrize("border", [True, False, 3])
+def test_empty_and_narrow(shape, border):
+    """Nothing found is an empty table with the right columns and dtypes."""
+    peaks = npsubpix.find_peaks(np.zeros(shape, np.float32), exclude_border=border, threshold_rel=0.1, min_distance=2)
+    assert len(peaks) == 0
+    assert peaks.coords.shape == peaks.indices.shape == (0, len(shape))
+    assert peaks.coords.dtype == peaks.values.dtype == np.float64
+    assert peaks.indices.dtype == np.int64
+    assert "0 in" in repr(peaks)
+
+
+def test_one_row_image_with_open_border():
+    image = np.array([[0, 3, 1, 5, 2]], np.int16)
+    peaks = npsubpix.find_peaks(image, exclude_border=False)
+    assert places(peaks) == [(0, 3), (0, 1)]
+    assert (peaks.flags == PeakFlags.AT_BORDER).all()
+
+
+def test_layouts(image):
+    """Strides, byte order, Fortran order and read-only memory change nothing, and nothing is written."""
+    want = npsubpix.find_peaks(image, min_distance=3)
+    big = image.astype(">f4")
+    fortran = np.asfortranarray(image)
+    spread = np.zeros((46, 62), np.float32)[::2, ::2]
+    spread[...] = image
+    mirrored = np.ascontiguousarray(image[::-1, ::-1])[::-1, ::-1]
+    locked = image.copy()
+    locked.setflags(write=False)
+    misaligned = np.frombuffer(b"\0" + image.tobytes(), np.uint8)[1:].view(np.float32).reshape(image.shape)
+    for variant in (big, fortran, spread, mirrored, locked, misaligned, image.tolist()):
+        before = np.array(variant)
+        np.testing.assert_array_equal(npsubpix.find_peaks(variant, min_distance=3).coords, want.coords)
+        np.testing.assert_array_equal(np.array(variant), before)
+    constant = np.broadcast_to(np.float32(3), (9, 9))
+    assert len(npsubpix.find_peaks(constant)) == 0
+
+
+def test_positions_of_blurred_points(rng):
+    """On smooth, separate spots the positions are right to a few hundredths of a pixel."""
+    truth = np.stack(np.mgrid[10:110:20, 10:110:20], -1).reshape(-1, 2) + rng.uniform(-0.5, 0.5, (25, 2))
+    grid = np.indices((120, 120))
+    image = sum(np.exp(-((grid[0] - y) ** 2 + (grid[1] - x) ** 2) / (2 * 1.5**2)) for y, x in truth)
+    for method, bound in (("quadratic", 0.05), ("parabola", 0.05), ("centroid", 1e-3)):
+        peaks = npsubpix.find_peaks(image, threshold_abs=0.2, refine=method, radius=4)
+        assert len(peaks) == 25
+        distance = np.linalg.norm(peaks.coords[:, None] - truth, axis=2).min(1)
+        assert distance.max() < bound
+
+
+def test_smoothed_noise_counts(rng):
+    """A big image, parallel and in bands, has the peaks that SciPy's maximum filter marks."""
+    image = ndi.gaussian_filter(rng.standard_normal((600, 700)), 1).astype(np.float32)
+    want = (ndi.maximum_filter(image, 5) == image)[2:-2, 2:-2]
+    assert len(npsubpix.find_peaks(image, size=5)) == want.sum()
+
+
+def test_wrong_arguments(image):
+    for bad, error, words in [
+        ({"size": 0}, ValueError, "size must be at least 1, got 0"),
+        ({"size": 2.5}, TypeError, "size must be an integer"),
+        ({"size": (3, 3, 3)}, ValueError, "size must be one integer or 2 of them"),
+        ({"min_distance": 0}, ValueError, "min_distance must be positive"),
+        ({"min_distance": np.nan}, ValueError, "min_distance must be finite"),
+        ({"min_distance": (1, 2, 3)}, ValueError, "min_distance must be one number or 2 of them"),
+        ({"threshold_abs": np.nan}, ValueError, "threshold_abs must be finite"),
+        ({"threshold_rel": "a"}, TypeError, "threshold_rel must be a number"),
+        ({"exclude_border": -1}, ValueError, "exclude_border must be at least 0"),
+        ({"num_peaks": -1}, ValueError, "num_peaks must be at least 0"),
+        ({"plateau": "keep"}, ValueError, "plateau must be one of 'drop', 'first', 'centroid', got 'keep'"),
+        ({"minima": 1}, TypeError, "minima must be True or False"),
+        ({"mask": image}, TypeError, "mask must be an array of booleans"),
+        ({"mask": image[1:] > 0}, ValueError, "mask must have the shape of the image"),
+        ({"refine": "spline"}, ValueError, "refine must be one of 'quadratic', 'parabola', 'centroid', None"),
+        ({"n_iters": 0}, ValueError, "n_iters must be at least 1"),
+        ({"max_shift": 0}, ValueError, "max_shift must be positive"),
+        ({"radius": 0.5}, ValueError, "radius must be between 1 and 1000"),
+        ({"frame_axis": 2}, ValueError, "image must have 2 or 3 dimensions besides its frame axis"),
+    ]:
+        with pytest.raises(error, match=words):
+            npsubpix.find_peaks(image, **bad)
+    with pytest.raises(ValueError, match="image must have 2 or 3 dimensions, got shape"):
+        npsubpix.find_peaks(np.zeros((2, 2, 2, 2)))
+    with pytest.raises(ValueError, match="frame_axis must be below 3"):
+        npsubpix.find_peaks(np.zeros((3, 3, 3)), frame_axis=3)
+    with pytest.raises(TypeError, match="masked array"):
+        npsubpix.find_peaks(np.ma.masked_greater(image, 40))

@@ -1,0 +1,129 @@
+"""Pictures of peaks: what a reader has to be able to see."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import npsubpix
+import npsubpix.plotting
+from npsubpix.plotting import draw_peaks
+
+pytest.importorskip("matplotlib")
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import EllipseCollection
+
+
+def spots(shape, places, width=1.5):
+    y, x = np.indices(shape)
+    return sum(np.exp(-((y - b) ** 2 + (x - a) ** 2) / (2 * width**2)) for b, a in places)
+
+
+def circles(figure):
+    (collection,) = [c for c in figure.axes[0].collections if isinstance(c, EllipseCollection)]
+    return collection
+
+
+def rendered(figure):
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
+
+
+def pixel_of(figure, y, x):
+    """Return the column and the line of the picture at a coordinate of the image."""
+    across, up = figure.axes[0].transData.transform((x, y))
+    return round(float(across)), round(figure.bbox.height - float(up))
+
+
+@pytest.mark.parametrize("origin", [0.0, 0.5, 1.0])
+def test_circles_are_on_the_spots_in_every_origin(origin):
+    image = spots((40, 60), [(10, 45), (30, 12)])
+    figure = draw_peaks(image, npsubpix.find_peaks(image, threshold_abs=0.5), origin=origin)
+    np.testing.assert_allclose(
+        sorted(circles(figure).get_offsets().tolist()), [[12 + origin, 30 + origin], [45 + origin, 10 + origin]]
+    )
+    seen = rendered(figure)
+    across, up = pixel_of(figure, 10 + origin, 45 + origin)
+    assert seen[up, across].min() > 230  # the spot itself is white, in the middle of its circle
+    dark_across, dark_up = pixel_of(figure, 20 + origin, 30 + origin)
+    assert seen[dark_up, dark_across].max() < 60
+
+
+def test_circles_shrink_where_peaks_are_dense():
+    places = [(y, x) for y in range(5, 400, 4) for x in range(5, 400, 4)]
+    dense = npsubpix.refine_peaks(np.zeros((400, 400)), places, method=None)
+    sparse = npsubpix.refine_peaks(np.zeros((400, 400)), places[::450], method=None)
+    sizes = []
+    for peaks in (dense, sparse):
+        figure = draw_peaks(np.zeros((400, 400)), peaks)
+        sizes.append(circles(figure)._widths[0])
+        assert circles(figure).get_linewidth()[0] <= 1.3
+    assert 2 * sizes[0] <= 4.001  # neighbours do not touch
+    assert sizes[0] < sizes[1]
+
+
+def test_faint_stars_show_on_a_dark_sky_beside_one_that_is_a_thousand_times_brighter():
+    rng = np.random.default_rng(0)
+    image = (
+        10
+        + rng.normal(0, 1, (300, 300))
+        + 20 * spots((300, 300), [(100, 200)])
+        + 20000 * spots((300, 300), [(200, 80)])
+    )
+    nothing = npsubpix.find_peaks(image, threshold_abs=1e9)
+    figure = draw_peaks(image, nothing)
+    seen = rendered(figure)
+    across, up = pixel_of(figure, 100, 200)
+    assert seen[up, across].mean() > 100
+    assert 5 < np.median(seen) < 80
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((20, 30)),
+        np.full((20, 30), np.nan),
+        np.full((20, 30), 7, np.uint8),
+        np.where(np.eye(20, 30) > 0, np.inf, 1e9 + np.arange(30.0)),
+        np.arange(600).reshape(20, 30).astype(">i2"),
+        np.ones((1, 1)),
+        np.ones((3, 4000), np.float32),
+        np.ones((4, 20, 30)),
+    ],
+    ids=["zeros", "nan", "flat", "inf", "big-endian", "one pixel", "line", "volume"],
+)
+def test_every_image_can_be_drawn(image):
+    peaks = npsubpix.find_peaks(image)
+    assert rendered(draw_peaks(image, peaks, title="a $b^$ file")).shape[2] == 3
+
+
+def test_a_volume_is_drawn_as_its_greatest_values():
+    image = np.stack([np.zeros((30, 30)), spots((30, 30), [(10, 20)]), np.zeros((30, 30))])
+    figure = draw_peaks(image, npsubpix.find_peaks(image, threshold_abs=0.5))
+    np.testing.assert_allclose(circles(figure).get_offsets(), [[20, 10]], atol=0.01)
+
+
+def test_minima_have_a_colour_of_their_own():
+    image = spots((30, 40), [(10, 10)]) - spots((30, 40), [(20, 30)])
+    peaks = npsubpix.find_peaks(image, minima=True)
+    strong = peaks[np.abs(peaks.values) > 0.5]
+    figure = draw_peaks(image, strong)
+    assert len(strong) == 2
+    assert len(np.unique(circles(figure).get_edgecolor(), axis=0)) == 2
+
+
+def test_positions_that_are_not_finite_are_left_out():
+    peaks = npsubpix.refine_peaks(np.ones((9, 9)), [[np.nan, 1], [3, 4]])
+    np.testing.assert_allclose(circles(draw_peaks(np.ones((9, 9)), peaks)).get_offsets(), [[4, 3]])
+
+
+def test_the_drawing_needs_no_display_and_leaves_no_figure_open():
+    import matplotlib.pyplot
+
+    before = matplotlib.pyplot.get_fignums()
+    draw_peaks(np.ones((9, 9)), npsubpix.find_peaks(np.ones((9, 9))))
+    assert matplotlib.pyplot.get_fignums() == before
+    assert "pyplot" not in Path(npsubpix.plotting.__file__).read_text()

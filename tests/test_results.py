@@ -1,0 +1,79 @@
+"""The table of peaks: selection, conversions, what is shown."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import npsubpix
+from npsubpix import PeakFlags
+
+
+@pytest.fixture
+def peaks(wrap, rng):
+    return npsubpix.find_peaks(wrap(rng.standard_normal((3, 20, 21))), frame_axis=0)
+
+
+def test_rows_are_selected_in_every_column(peaks):
+    assert len(peaks) > 20
+    for rows in (slice(2, 9), peaks.ok, slice(None, None, 2), slice(0, 0)):
+        part = peaks[rows]
+        np.testing.assert_array_equal(np.asarray(part.coords), np.asarray(peaks.coords[rows]))
+        for column in ("values", "flags", "frame", "indices"):
+            assert len(getattr(part, column)) == len(part)
+    assert len(peaks[3]) == len(peaks[-1]) == 1
+    np.testing.assert_array_equal(np.asarray(peaks[-1].coords[0]), np.asarray(peaks.coords[-1]))
+    with pytest.raises(IndexError, match="row 9999"):
+        peaks[9999]
+    assert sum(1 for _ in peaks) == len(peaks)
+
+
+@pytest.mark.parametrize("shape", [(20, 21), (5, 12, 13)])
+def test_structured_array_has_named_columns(rng, shape):
+    peaks = npsubpix.find_peaks(rng.standard_normal(shape))
+    table = peaks.to_structured()
+    axes = ("z", "y", "x")[-len(shape) :]
+    assert table.dtype.names == (*axes, "value", *(f"{axis}_index" for axis in axes), "flags")
+    for k, axis in enumerate(axes):
+        np.testing.assert_array_equal(table[axis], peaks.coords[:, k])
+        np.testing.assert_array_equal(table[f"{axis}_index"], peaks.indices[:, k])
+
+
+def test_conversions_agree(peaks):
+    want = peaks.to_structured()
+    frame = peaks.to_pandas()
+    table = peaks.to_astropy()
+    arrow = peaks.to_arrow()
+    assert list(frame.columns) == list(table.colnames) == arrow.column_names == list(want.dtype.names)
+    for name in want.dtype.names:
+        np.testing.assert_array_equal(frame[name].to_numpy(), want[name])
+        np.testing.assert_array_equal(np.asarray(table[name]), want[name])
+        np.testing.assert_array_equal(arrow[name].to_numpy(), want[name])
+    assert str(table["x"].unit) == "pix"
+    assert want.dtype["frame"] == np.int64
+
+
+def test_conversions_of_an_empty_table():
+    empty = npsubpix.find_peaks(np.zeros((5, 5)))
+    assert len(empty.to_pandas()) == len(empty.to_astropy()) == len(empty.to_structured()) == 0
+    assert empty.to_arrow().num_rows == 0
+    assert list(empty.to_pandas().columns) == ["y", "x", "value", "y_index", "x_index", "flags"]
+
+
+def test_flags_are_named(peaks):
+    names = peaks.flag_names()
+    for name, flags in zip(names, np.asarray(peaks.flags).tolist(), strict=True):
+        want = PeakFlags(0) if name == "-" else PeakFlags(0)
+        for part in name.split("|") if name != "-" else []:
+            want |= PeakFlags[part]
+        assert want == flags
+
+
+def test_repr_is_a_short_table(peaks):
+    lines = repr(peaks).splitlines()
+    assert lines[0] == f"Peaks: {len(peaks)} in 2-D, 3 frames"
+    assert lines[1].split() == ["frame", "y", "x", "value", "flags"]
+    assert len(lines) == 13
+    assert lines[-1] == f" … {len(peaks) - 10} more"
+    assert max(map(len, lines)) < 80
+    assert "…" not in repr(peaks[:3])

@@ -1,0 +1,218 @@
+"""The runtime, in processes of their own: imports, threads, forks, the cache."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import npsubpix
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(code: str, **environment: str) -> str:
+    """Run Python code in a fresh process; return what it printed."""
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stderr[-3000:]
+    return process.stdout.strip()
+
+
+BIG = """
+    import numpy as np, npsubpix, hashlib
+    x = np.random.default_rng(1).standard_normal((3, 4, 200, 210)).astype(np.float32)
+    def digest():
+        peaks = npsubpix.find_peaks(x, frame_axis=0, min_distance=3, minima=True)
+        dense = npsubpix.iterative_quad_interp3d(x[None])
+        wide = npsubpix.nms2d(x, (9, 7))
+        more = npsubpix.find_peaks(x[0], refine="centroid", plateau="first")
+        parts = [peaks.coords, peaks.values, peaks.flags, *dense, wide, more.coords]
+        return hashlib.sha256(b"".join(np.ascontiguousarray(p).tobytes() for p in parts)).hexdigest()
+"""
+
+
+def test_import_loads_no_heavy_library():
+    heavy = ["numba", "llvmlite", "torch", "cupy", "scipy", "pandas", "astropy", "matplotlib", "jax"]
+    loaded = run(f"""
+        import sys, npsubpix
+        npsubpix.find_peaks, npsubpix.Peaks, npsubpix.AdaptiveQuadInterp3d, dir(npsubpix)
+        print([name for name in {heavy} if name in sys.modules])
+    """)
+    assert loaded == "[]"
+
+
+def test_all_names_load():
+    for name in npsubpix.__all__:
+        assert getattr(npsubpix, name).__doc__
+        assert name in dir(npsubpix)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        npsubpix.nothing
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_same_bits_for_any_number_of_threads(layer):
+    digests = {run(BIG + "    print(digest())", NUMBA_NUM_THREADS=str(n), NUMBA_THREADING_LAYER=layer) for n in (1, 2, 3)}
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_python_threads(layer):
+    """Calls from several threads at once neither abort the process nor disturb each other."""
+    code = BIG + """
+    from concurrent.futures import ThreadPoolExecutor
+    with ThreadPoolExecutor(6) as pool:
+        found = set(pool.map(lambda _: digest(), range(18)))
+    print(found == {digest()})
+    """
+    assert run(code, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == "True"
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_fork_after_parallel_work(layer):
+    """A forked worker, as a torch DataLoader's or multiprocessing's, works after its parent has."""
+    code = BIG + """
+    import multiprocessing, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    def work(_):
+        return digest()
+    want = digest()
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        found = set(pool.map_async(work, range(4)).get(timeout=200))
+    print(found == {want}, digest() == want)
+    """
+    assert run(code, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == "True True"
+
+
+def test_data_loader_workers():
+    code = """
+    import numpy as np, npsubpix, torch, warnings
+    warnings.simplefilter("ignore")
+    class Frames(torch.utils.data.Dataset):
+        def __len__(self):
+            return 4
+        def __getitem__(self, i):
+            x = torch.from_numpy(np.random.default_rng(i).standard_normal((1, 1, 300, 300)))
+            return npsubpix.nms2d(x, (3, 3))
+    parent = [Frames()[i] for i in range(4)]
+    loader = torch.utils.data.DataLoader(Frames(), num_workers=2, batch_size=None, multiprocessing_context="fork")
+    print(all(torch.equal(a, b) for a, b in zip(loader, parent, strict=True)))
+    """
+    assert run(code) == "True"
+
+
+SMALL = """
+    import numpy as np, npsubpix
+    from npsubpix._cpu import _cache
+    x = np.random.default_rng(0).standard_normal((40, 41))
+    peaks = npsubpix.find_peaks(x)
+    print(len(peaks), round(float(peaks.coords.sum()), 9), _cache.cache_directory())
+"""
+
+
+def result_of(output: str) -> list[str]:
+    return output.split()[:2]
+
+
+@pytest.fixture(scope="module")
+def expected():
+    peaks = npsubpix.find_peaks(np.random.default_rng(0).standard_normal((40, 41)))
+    return [str(len(peaks)), str(round(float(peaks.coords.sum()), 9))]
+
+
+def test_cache_can_be_moved_and_turned_off(tmp_path, expected):
+    first = run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
+    assert result_of(first) == expected
+    entries = list((tmp_path / "npsubpix").glob("*.npsubpix"))
+    assert entries
+    before = {path: path.stat().st_mtime_ns for path in entries}
+    assert result_of(run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))) == expected
+    assert {path: path.stat().st_mtime_ns for path in entries} == before  # read, not written again
+    off = run(SMALL, NUMBA_CACHE_DIR=str(tmp_path / "off"), NPSUBPIX_CACHE="0")
+    assert off.split() == [*expected, "None"]
+    assert not (tmp_path / "off").exists()
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "flipped", "garbage", "folder"])
+def test_damaged_entries_cost_time_only(tmp_path, expected, damage):
+    run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
+    for path in (tmp_path / "npsubpix").glob("*.npsubpix"):
+        content = bytearray(path.read_bytes())
+        if damage == "truncated":
+            content = content[: len(content) // 2]
+        elif damage == "flipped":
+            content[len(content) // 2] ^= 0xFF
+        elif damage == "garbage":
+            content = bytearray(os.urandom(4096))
+        path.unlink()
+        if damage == "folder":
+            path.mkdir()
+        else:
+            path.write_bytes(b"" if damage == "empty" else content)
+    assert result_of(run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))) == expected
+
+
+def test_no_writable_directory(tmp_path, expected):
+    """Where nothing can be written kernels are compiled anew: a file stands in the way of the directory."""
+    blocked = tmp_path / "blocked"
+    blocked.write_text("not a directory")
+    output = run(SMALL, NUMBA_CACHE_DIR=str(blocked))
+    assert output.split() == [*expected, "None"]
+
+
+def test_processes_compile_at_once(tmp_path, expected):
+    """Eight processes that fill one cache agree, and leave entries that can be used."""
+    command = [sys.executable, "-c", textwrap.dedent(SMALL)]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) for _ in range(8)]
+    outputs = [process.communicate(timeout=300)[0] for process in started]
+    assert [result_of(output) for output in outputs] == [expected] * 8
+    assert not list((tmp_path / "npsubpix").glob("*.tmp"))
+    assert result_of(run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))) == expected
+
+
+def test_entries_of_two_processes_do_not_mix(tmp_path):
+    """Kernels that two processes compiled are told apart when a third loads both."""
+    code = """
+    import numpy as np, npsubpix
+    y, x = np.indices((15, 15)) - 7.0
+    image = 10 - 0.1 * ((y - 0.2) ** 2 + (x - 0.3) ** 2 + (y - 0.2) * (x - 0.3))
+    for method in {methods}:
+        print(npsubpix.refine_peaks(image, [[7, 7]], method=method).coords.round(6).tolist())
+    """
+    alone = [run(code.format(methods=[m]), NUMBA_CACHE_DIR=str(tmp_path)) for m in ("parabola", "quadratic", "centroid")]
+    for order in (["parabola", "quadratic", "centroid"], ["centroid", "quadratic", "parabola"]):
+        together = run(code.format(methods=order), NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
+        assert sorted(together) == sorted(alone)
+    assert alone[1] == "[[7.2, 7.3]]"
+
+
+def test_a_change_in_any_kernel_source_makes_entries_stale(tmp_path):
+    """Numba's own cache would miss a change in a function that a kernel calls."""
+    code = """
+    from pathlib import Path
+    from npsubpix._cpu import _cache
+    _cache._HERE = Path({folder!r})
+    print(_cache._source_digest())
+    """
+    source = tmp_path / "package" / "_cpu"
+    source.mkdir(parents=True)
+    (source.parent / "_spec.py").write_text("X = 1")
+    (source / "a.py").write_text("A = 1")
+    digests = set()
+    for name, text in (("a.py", "A = 2"), ("b.py", "B = 1"), ("../_spec.py", "X = 2")):
+        digests.add(run(code.format(folder=str(source))))
+        (source / name).write_text(text)
+    digests.add(run(code.format(folder=str(source))))
+    assert len(digests) == 4
