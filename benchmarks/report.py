@@ -16,6 +16,7 @@ _NOTE = (
     "Medians of calls in one process, ours and those of the peers in turn; ± is half the distance of the "
     "quartiles. A ratio above 1 means that ours is better by that factor."
 )
+_FIGURE_NOTE = "A line ends before the size that would not fit into memory, or that would take a library too long."
 
 
 def as_text(rows: Sequence[Row], machine: dict[str, Any]) -> str:
@@ -40,7 +41,7 @@ def as_markdown(rows: Sequence[Row], machine: dict[str, Any], command: str, figu
             *(f"| {' | '.join(row)} |" for row in table),
             "",
             _NOTE,
-            *(["", f"![Time against the side of the image]({figure})"] if figure else []),
+            *(["", f"![Time against the side of the image]({figure})", "", _FIGURE_NOTE] if figure else []),
             "",
         ]
     )

@@ -26,6 +26,7 @@ class Pace:
     rounds: int
     visit: float  # seconds of one visit: as many calls as fit, at least one
     pause: float  # seconds before each visit
+    limit: float = 20.0  # seconds in all, after which a call is visited no more
 
 
 def use_threads(count: int) -> None:
@@ -38,7 +39,7 @@ def use_threads(count: int) -> None:
 
 
 def interleave(calls: Mapping[str, Callable[[], Any]], pace: Pace) -> dict[str, list[float]]:
-    """Time warmed-up calls in turn (A B A B …), and return the seconds of each call.
+    """Time calls in turn (A B A B …), each after an untimed one, and return the seconds of each call.
 
     Threads of a pool spin for some milliseconds after a parallel region. The pause before each visit
     lets them fall asleep, so that they take no core from the next library; an untimed call then wakes
@@ -48,6 +49,8 @@ def interleave(calls: Mapping[str, Callable[[], Any]], pace: Pace) -> dict[str, 
     with _no_collection():
         for _ in range(pace.rounds):
             for name, call in calls.items():
+                if sum(seconds[name]) > pace.limit:
+                    continue
                 time.sleep(pace.pause)
                 if not seconds[name] or seconds[name][-1] < _LONG:
                     call()

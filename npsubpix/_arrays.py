@@ -49,7 +49,10 @@ def adopt(x: Array, name: str) -> HostArray:
     if kind == "torch":
         data = _from_torch(x, name)
     elif isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a plain array, got a masked array: pass its data, and its mask where there is a mask argument")
+        raise TypeError(
+            f"{name} must be a plain array, got a masked array: "
+            "pass its data, and its mask where there is a mask argument"
+        )
     else:
         data = np.asarray(x)
     return data if _is_plain(data) else _plain(data, name)
@@ -75,9 +78,10 @@ def _writable_alias(data: HostArray) -> HostArray:
     """View read-only memory as writable: Numba compiles a kernel anew for read-only arrays, and none is written to."""
     if data.size == 0:
         return np.empty(data.shape, data.dtype)
-    memory = (ctypes.c_byte * data.nbytes).from_address(data.ctypes.data)
-    memory.owner = data  # type: ignore[attr-defined]
-    return np.frombuffer(memory, data.dtype).reshape(data.shape)
+    memory: Any = (ctypes.c_byte * data.nbytes).from_address(data.ctypes.data)
+    memory.owner = data
+    alias: HostArray = np.frombuffer(memory, data.dtype)
+    return alias.reshape(data.shape)
 
 
 _KERNEL_TYPES = frozenset(np.dtype(t).num for t in ("b", "h", "i", "l", "q", "B", "H", "I", "L", "Q", "f", "d"))
@@ -88,7 +92,9 @@ def _from_torch(x: Array, name: str) -> HostArray:
     if x.device.type != "cpu":
         raise TypeError(f"{name} is on device {x.device}: only CPU and CUDA tensors are supported")
     if x.requires_grad and torch.is_grad_enabled():
-        raise TypeError(f"{name} requires a gradient, which this operation does not pass on: call it on {name}.detach()")
+        raise TypeError(
+            f"{name} requires a gradient, which this operation does not pass on: call it on {name}.detach()"
+        )
     x = x.detach()
     if x.dtype == torch.bfloat16:
         x = x.float()

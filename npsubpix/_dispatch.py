@@ -23,5 +23,7 @@ def implementation(family: str, array: Array) -> ModuleType:
     kind = kind_of(array)
     if is_on_gpu(array, kind):
         move = "x.get()" if kind == "cupy" else "x.cpu()"
-        raise TypeError(f"npsubpix has no {family} kernels for CUDA arrays yet, got a {kind} array on a GPU: pass {move}")
+        raise TypeError(
+            f"npsubpix has no {family} kernels for CUDA arrays yet, got a {kind} array on a GPU: pass {move}"
+        )
     return _load("host", family)

@@ -9,7 +9,15 @@ from __future__ import annotations
 from enum import IntFlag, unique
 from typing import Final
 
-__all__ = ["CENTROID_TOLERANCE", "MOVE_THRESHOLD", "REJECTED", "SHIFT_LIMIT", "SINGULAR_TOLERANCE", "PeakFlags", "reach"]
+__all__ = [
+    "CENTROID_TOLERANCE",
+    "MOVE_THRESHOLD",
+    "REJECTED",
+    "SHIFT_LIMIT",
+    "SINGULAR_TOLERANCE",
+    "PeakFlags",
+    "reach",
+]
 
 #: A 3 x 3 (x 3) Hessian is singular when ``abs(det) <= SINGULAR_TOLERANCE * m**n``, where ``m`` is
 #: its largest entry and ``n`` its rank: relative, so that the amplitude of the image does not matter.

@@ -224,6 +224,4 @@ class AdaptiveQuadInterp3d:
         common = (self.n_iters, self.strict_maxima_bonus, self.max_subpixel_shift)
         if self.mode == "conv" or (self.mode == "auto" and is_on_gpu(x, kind_of(x))):
             return conv_quad_interp3d(x, *common, precomputed_nms_mask, self.dilation_radius, self.allow_scale_steps)
-        return iterative_quad_interp3d(
-            x, *common, self.allow_scale_steps, precomputed_nms_mask, self.max_candidates
-        )
+        return iterative_quad_interp3d(x, *common, self.allow_scale_steps, precomputed_nms_mask, self.max_candidates)

@@ -250,7 +250,7 @@ def refine_peaks(
     marks = _stacked_mask(mask, x, frame_axis)
     options = _method_options(image, method, "method", n_iters, max_shift, radius, ndim)
 
-    finite = np.isfinite(points).all(axis=1)
+    finite = np.asarray(np.isfinite(points).all(axis=1))
     nearest = np.floor(np.where(finite[:, None], points, -1.0) + 0.5)
     starts = np.clip(nearest, -1, x.shape[1:]).astype(np.int64)
     refined, values, flags = _refine(image, x, frames, starts, options, marks)
@@ -307,7 +307,9 @@ def _points(coords: Array, ndim: int) -> npt.NDArray[np.float64]:
     if points.size == 0:
         points = points.reshape(0, ndim)
     if points.ndim != 2 or points.shape[1] != ndim:
-        raise ValueError(f"coords must have shape (N, {ndim}), a position of {ndim} coordinates a row, got {points.shape}")
+        raise ValueError(
+            f"coords must have shape (N, {ndim}), a position of {ndim} coordinates a row, got {points.shape}"
+        )
     return points.astype(np.float64)
 
 

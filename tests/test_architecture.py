@@ -17,14 +17,25 @@ def test_numba_is_called_in_one_place():
     for path in PACKAGE.rglob("*.py"):
         if path.name != "_jit.py":
             names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
-            names |= {a.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) for a in node.names}
+            names |= {
+                a.name
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.ImportFrom)
+                for a in node.names
+            }
             assert not names & {"njit", "jit", "vectorize", "guvectorize"}, path
 
 
 def test_each_family_has_its_twin_and_its_pages():
     root = PACKAGE.parent
     for family in ("nms", "quad_interp", "peaks"):
-        for path in (PACKAGE / f"{family}.py", PACKAGE / "_cpu" / f"{family}.py", TESTS / f"test_{family}.py", TESTS / "reference" / f"{family}.py", root / "docs" / "api" / f"{family}.md"):
+        for path in (
+            PACKAGE / f"{family}.py",
+            PACKAGE / "_cpu" / f"{family}.py",
+            TESTS / f"test_{family}.py",
+            TESTS / "reference" / f"{family}.py",
+            root / "docs" / "api" / f"{family}.md",
+        ):
             assert path.exists(), path
 
 

@@ -72,19 +72,19 @@ def test_strided_tensors(image):
     assert torch.equal(npsubpix.nms2d(turned, (3, 3)), want)
 
 
-
-
 def test_cuda_arrays_are_refused_in_one_line(image, monkeypatch):
     """An array on a GPU is never copied to the host in silence."""
     tensor = torch.from_numpy(image)
     from npsubpix import _dispatch
 
-    monkeypatch.setattr(_dispatch, "is_on_gpu", lambda x, kind: True)
+    monkeypatch.setattr(_dispatch, "is_on_gpu", lambda *_: True)
     for call in (
         lambda: npsubpix.nms2d(tensor, (3, 3)),
         lambda: npsubpix.iterative_quad_interp3d(tensor[None]),
         lambda: npsubpix.find_peaks(tensor[0, 0]),
         lambda: npsubpix.refine_peaks(tensor[0, 0], [[1, 1]]),
     ):
-        with pytest.raises(TypeError, match=r"no .* kernels for CUDA arrays yet, got a torch array on a GPU: pass x.cpu\(\)"):
+        with pytest.raises(
+            TypeError, match=r"no .* kernels for CUDA arrays yet, got a torch array on a GPU: pass x.cpu\(\)"
+        ):
             call()

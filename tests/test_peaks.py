@@ -152,6 +152,18 @@ def test_plateaus(seed, size):
             assert (image[place] == image).sum() > 1
 
 
+def test_thousands_of_plateaus(rng):
+    """There is no limit to their number, nor to their size."""
+    image = np.zeros((2, 300, 300), np.uint8)
+    image[:, 5:290:6, 5:290:6] = image[:, 5:290:6, 6:290:6] = 9
+    image[1, 100:200, 100:200] = 10
+    peaks = npsubpix.find_peaks(image, plateau="centroid", frame_axis=0)
+    assert (peaks.frame == 0).sum() == 48 * 48
+    assert (peaks.coords[peaks.frame == 0, 1] % 6 == 5.5).all()
+    big = peaks[(peaks.frame == 1) & (peaks.values == 10)]
+    np.testing.assert_array_equal(big.coords, [[149.5, 149.5]])
+
+
 def test_saturated_spot():
     """A clipped spot has no strict maximum; its centroid is the spot's."""
     y, x = np.mgrid[:21, :24]

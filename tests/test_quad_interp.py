@@ -71,7 +71,9 @@ def test_exact_on_a_quadratic(operation):
 
 def test_all_that_is_no_maximum_keeps_its_grid(rng):
     volume = smooth(rng, (4, 6, 8))
-    coords, values = npsubpix.iterative_quad_interp3d(volume[None, None], precomputed_nms_mask=np.zeros((1, 1, 4, 6, 8), bool))
+    coords, values = npsubpix.iterative_quad_interp3d(
+        volume[None, None], precomputed_nms_mask=np.zeros((1, 1, 4, 6, 8), bool)
+    )
     z, y, x = np.indices(volume.shape)
     np.testing.assert_array_equal(coords[0, 0], [z, x, y])
     np.testing.assert_array_equal(values[0, 0], volume)
@@ -221,7 +223,11 @@ def test_callables_pass_all_their_options(rng):
     options = {"n_iters": 2, "strict_maxima_bonus": 3.0, "max_subpixel_shift": 0.4, "allow_scale_steps": False}
     pairs = [
         (npsubpix.ConvQuadInterp3d(**options, dilation_radius=2), npsubpix.conv_quad_interp3d, {"dilation_radius": 2}),
-        (npsubpix.IterativeQuadInterp3d(**options, max_candidates=5), npsubpix.iterative_quad_interp3d, {"max_candidates": 5}),
+        (
+            npsubpix.IterativeQuadInterp3d(**options, max_candidates=5),
+            npsubpix.iterative_quad_interp3d,
+            {"max_candidates": 5},
+        ),
         (npsubpix.AdaptiveQuadInterp3d("conv", **options), npsubpix.conv_quad_interp3d, {}),
     ]
     for call, function, more in pairs:

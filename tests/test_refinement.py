@@ -199,7 +199,12 @@ def test_wrong_arguments():
         ([[1, 2, 3]], {}, ValueError, r"coords must have shape \(N, 2\)"),
         ([1, 2], {}, ValueError, r"coords must have shape \(N, 2\)"),
         ([["a", "b"]], {}, TypeError, "coords must hold numbers"),
-        ([[1, 2]], {"method": "gaussian"}, ValueError, "method must be one of 'quadratic', 'parabola', 'centroid', None"),
+        (
+            [[1, 2]],
+            {"method": "gaussian"},
+            ValueError,
+            "method must be one of 'quadratic', 'parabola', 'centroid', None",
+        ),
         ([[1, 2]], {"n_iters": 0}, ValueError, "n_iters must be at least 1"),
         ([[1, 2]], {"max_shift": np.nan}, ValueError, "max_shift must be positive"),
         ([[1, 2]], {"radius": (1, 2, 3)}, ValueError, "radius must be one number or 2 of them"),

@@ -63,7 +63,7 @@ def test_conversions_of_an_empty_table():
 def test_flags_are_named(peaks):
     names = peaks.flag_names()
     for name, flags in zip(names, np.asarray(peaks.flags).tolist(), strict=True):
-        want = PeakFlags(0) if name == "-" else PeakFlags(0)
+        want = PeakFlags(0)
         for part in name.split("|") if name != "-" else []:
             want |= PeakFlags[part]
         assert want == flags

@@ -58,31 +58,38 @@ def test_all_names_load():
         assert getattr(npsubpix, name).__doc__
         assert name in dir(npsubpix)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        npsubpix.nothing
+        _ = npsubpix.nothing
 
 
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
 def test_same_bits_for_any_number_of_threads(layer):
-    digests = {run(BIG + "    print(digest())", NUMBA_NUM_THREADS=str(n), NUMBA_THREADING_LAYER=layer) for n in (1, 2, 3)}
+    digests = {
+        run(BIG + "    print(digest())", NUMBA_NUM_THREADS=str(n), NUMBA_THREADING_LAYER=layer) for n in (1, 2, 3)
+    }
     assert len(digests) == 1
 
 
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
 def test_python_threads(layer):
     """Calls from several threads at once neither abort the process nor disturb each other."""
-    code = BIG + """
+    code = (
+        BIG
+        + """
     from concurrent.futures import ThreadPoolExecutor
     with ThreadPoolExecutor(6) as pool:
         found = set(pool.map(lambda _: digest(), range(18)))
     print(found == {digest()})
     """
+    )
     assert run(code, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == "True"
 
 
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
 def test_fork_after_parallel_work(layer):
     """A forked worker, as a torch DataLoader's or multiprocessing's, works after its parent has."""
-    code = BIG + """
+    code = (
+        BIG
+        + """
     import multiprocessing, warnings
     warnings.simplefilter("ignore", DeprecationWarning)
     def work(_):
@@ -92,6 +99,7 @@ def test_fork_after_parallel_work(layer):
         found = set(pool.map_async(work, range(4)).get(timeout=200))
     print(found == {want}, digest() == want)
     """
+    )
     assert run(code, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == "True True"
 
 
@@ -175,7 +183,9 @@ def test_processes_compile_at_once(tmp_path, expected):
     """Eight processes that fill one cache agree, and leave entries that can be used."""
     command = [sys.executable, "-c", textwrap.dedent(SMALL)]
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) for _ in range(8)]
+    started = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) for _ in range(8)
+    ]
     outputs = [process.communicate(timeout=300)[0] for process in started]
     assert [result_of(output) for output in outputs] == [expected] * 8
     assert not list((tmp_path / "npsubpix").glob("*.tmp"))
@@ -191,7 +201,9 @@ def test_entries_of_two_processes_do_not_mix(tmp_path):
     for method in {methods}:
         print(npsubpix.refine_peaks(image, [[7, 7]], method=method).coords.round(6).tolist())
     """
-    alone = [run(code.format(methods=[m]), NUMBA_CACHE_DIR=str(tmp_path)) for m in ("parabola", "quadratic", "centroid")]
+    alone = [
+        run(code.format(methods=[m]), NUMBA_CACHE_DIR=str(tmp_path)) for m in ("parabola", "quadratic", "centroid")
+    ]
     for order in (["parabola", "quadratic", "centroid"], ["centroid", "quadratic", "parabola"]):
         together = run(code.format(methods=order), NUMBA_CACHE_DIR=str(tmp_path)).splitlines()
         assert sorted(together) == sorted(alone)

@@ -36,7 +36,8 @@ def _candidates() -> Iterator[Path]:
         yield Path(numba.config.CACHE_DIR) / "npsubpix"
         return
     yield _HERE / "__pycache__"
-    if home := os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~"):
+    # Path.home raises where there is no home
+    if home := os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~"):  # noqa: PTH111
         folder = "" if os.environ.get("XDG_CACHE_HOME") else ".cache"
         yield Path(home) / folder / "npsubpix"
 
@@ -46,14 +47,16 @@ def cache_directory() -> Path | None:
     """Return the directory that holds compiled kernels, or None where there is none."""
     if os.environ.get("NPSUBPIX_CACHE", "1") == "0":
         return None
-    for folder in _candidates():
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                return folder
-        except OSError:
-            continue
-    return None
+    return next(filter(_can_write, _candidates()), None)
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 @functools.cache
@@ -93,7 +96,14 @@ class KernelCache:
         """Do nothing: entries of changed sources are never read."""
 
     def _path(self, signature: Any, context: Any) -> Path:
-        key = (self._name, str(signature), context.codegen().magic_tuple(), numba.__version__, sys.version, _source_digest())
+        key = (
+            self._name,
+            str(signature),
+            context.codegen().magic_tuple(),
+            numba.__version__,
+            sys.version,
+            _source_digest(),
+        )
         short = self._name.rpartition(".")[2].strip("_")
         return self._folder / f"{short}-{_DIGEST(repr(key).encode()).hexdigest()[:32]}.npsubpix"
 
@@ -120,7 +130,7 @@ class KernelCache:
             handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=path.stem, suffix=".tmp")
             with os.fdopen(handle, "wb") as file:
                 file.write(_DIGEST(payload).digest() + payload)
-            os.replace(temporary, path)
+            Path(temporary).replace(path)
         except Exception:  # a full or vanished disk must cost time only
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)

@@ -45,7 +45,7 @@ def minimum2d(v, above, row, below, j):  # type: ignore[no-untyped-def]
 
 @device
 def unit_scale(m):  # type: ignore[no-untyped-def]
-    """The power of two that brings m > 0 to [0.5, 1); 1 for 0, infinity and NaN."""
+    """Return the power of two that brings m > 0 to [0.5, 1); 1 for 0, infinity and NaN."""
     if m == 0.0 or not m < math.inf:
         return 1.0
     return math.ldexp(1.0, min(-math.frexp(m)[1], 1000))

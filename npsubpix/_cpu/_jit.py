@@ -18,15 +18,13 @@ import os
 import threading
 import types
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 
 from npsubpix._cpu._cache import KernelCache
 
 __all__ = ["Kernel", "device", "in_forked_child", "kernel"]
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 #: Work, in pixels times the operations done on each, below which the serial form is faster:
 #: it is about 20 us of serial work, and a parallel launch costs 3 to 10 us on two cores.
@@ -94,9 +92,10 @@ def _name_with_closure(function: Callable[..., Any]) -> str:
     return f"{name}_{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}" if parts else name
 
 
-def device(function: F) -> F:
+def device(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` for use inside kernels."""
-    compiled: F = numba.njit(inline="never", **_OPTIONS)(_named(function, _name_with_closure(function)))
+    named = _named(function, _name_with_closure(function))
+    compiled: Callable[..., Any] = numba.njit(inline="never", **_OPTIONS)(named)
     return compiled
 
 

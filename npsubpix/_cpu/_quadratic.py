@@ -133,7 +133,7 @@ def fit_parabola2d(x, d, i, j):  # type: ignore[no-untyped-def]
 @device
 def fit_parabola3d(x, d, i, j):  # type: ignore[no-untyped-def]
     """Fit a parabola along each of three axes."""
-    zero, si, sj, gain, flags = fit_parabola2d(x, d, i, j)
+    _, si, sj, gain, flags = fit_parabola2d(x, d, i, j)
     sd, gain_d, hd, flags_d = _vertex(x[d - 1, i, j], x[d, i, j], x[d + 1, i, j])
     flags |= flags_d
     centre = np.float64(x[d, i, j])
@@ -187,4 +187,4 @@ def follower(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
                 return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _TOO_FAR
         return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _NOT_CONVERGED
 
-    return follow  # type: ignore[no-any-return]
+    return follow

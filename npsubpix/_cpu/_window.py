@@ -29,7 +29,7 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
     @device
     def fold(out, row, ends, i, height, before):  # type: ignore[no-untyped-def]
         """Best of `row` and `before`. NaN counts as unbeatable, a row outside the image as beaten by all."""
-        worst, unbeatable = ends
+        _, unbeatable = ends
         if i < 0 or i >= height:
             out[:] = before
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +17,14 @@ __all__ = ["extrema", "limits", "nms2d", "nms3d", "nms3d_minmax", "no_limits"]
 
 
 @functools.lru_cache(maxsize=64)
-def no_limits(dtype: np.dtype[np.generic], images: int) -> tuple[HostArray, HostArray]:
+def no_limits(dtype: np.dtype[Any], images: int) -> tuple[HostArray, HostArray]:
     """Bounds that every value keeps, one pair an image."""
     low, high = limits(dtype)
     return np.full(images, low, dtype), np.full(images, high, dtype)
 
 
 @functools.cache
-def limits(dtype: np.dtype[np.generic]) -> HostArray:
+def limits(dtype: np.dtype[Any]) -> HostArray:
     """Return the least and the greatest value of a data type."""
     if dtype.kind == "f":
         return np.array([-np.inf, np.inf], dtype)

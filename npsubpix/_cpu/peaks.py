@@ -34,7 +34,8 @@ class Candidates(NamedTuple):
 
     def take(self, rows: Any) -> Candidates:
         """Select rows."""
-        return Candidates(*(None if column is None else column[rows] for column in self))
+        columns: list[Any] = [None if column is None else column[rows] for column in self]
+        return Candidates(*columns)
 
 
 @kernel("count_codes")
@@ -100,7 +101,7 @@ def _strict(
 
 
 def _thresholds(x: HostArray, absolute: float | None, relative: float | None, sign: int) -> list[float]:
-    """What ``sign * value`` has to exceed in each image."""
+    """Return what ``sign * value`` has to exceed in each image."""
     least = -math.inf if absolute is None else absolute
     if relative is None:
         return [least] * len(x)
@@ -111,7 +112,7 @@ def _thresholds(x: HostArray, absolute: float | None, relative: float | None, si
 
 
 def _bound(dtype: np.dtype[Any], threshold: float, sign: int) -> Any:
-    """The first value of a data type beyond a threshold; None if there is none."""
+    """Return the first value of a data type beyond a threshold; None if there is none."""
     if threshold != threshold or threshold == math.inf:
         return None
     if dtype.kind == "f":
@@ -143,7 +144,8 @@ def _bounds(
 
 
 def _images(x: HostArray, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    return indices // max(x[0].size, 1)
+    images: npt.NDArray[np.int64] = indices // max(x[0].size, 1)
+    return images
 
 
 def _one_pass(
@@ -188,7 +190,8 @@ def _with_plateaus(
 
 
 def _merged(parts: list[Candidates]) -> Candidates:
-    merged = Candidates(*(None if columns[0] is None else np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    joined: list[Any] = [None if rows[0] is None else np.concatenate(rows) for rows in zip(*parts, strict=True)]
+    merged = Candidates(*joined)
     return merged.take(np.argsort(merged.indices, kind="stable"))
 
 
@@ -256,7 +259,9 @@ def _separate_kernel(ranks, starts, rows, columns, kinds, row_starts, height, de
                         q += 1
 
 
-def _apart(found: Candidates, ranks: npt.NDArray[np.int64], shape: tuple[int, ...], distance: tuple[float, ...]) -> npt.NDArray[np.bool_]:
+def _apart(
+    found: Candidates, ranks: npt.NDArray[np.int64], shape: tuple[int, ...], distance: tuple[float, ...]
+) -> npt.NDArray[np.bool_]:
     """Which candidates to keep so that no two of a kind and an image are closer than `distance`.
 
     Goes greedily through `ranks`, the rows of candidates image by image, the strongest first. With

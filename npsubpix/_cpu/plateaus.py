@@ -109,7 +109,7 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
                         if seen[d, i, j] != _SEED:
                             continue
                         size, stack = flood(x[b], seen, d, i, j, window, margins, stack)
-                        if size == 0 or counts[b] == found.shape[1]:
+                        if size == 0 or counts[b] >= found.shape[1]:  # full: count on, the caller comes again
                             counts[b] += size > 0
                             continue
                         row = found[b, counts[b]]
@@ -153,7 +153,9 @@ def find_plateaus(
     while True:
         found = np.empty((images, room, 6))
         counts = np.zeros(images, np.int64)
-        _KERNELS[maxima].run(20 * x.size if images > 1 else 0, volume, limit, window, margins, is_strict, state, found, counts)
+        _KERNELS[maxima].run(
+            20 * x.size if images > 1 else 0, volume, limit, window, margins, is_strict, state, found, counts
+        )
         if counts.max(initial=0) <= room:
             break
         room = int(counts.max())

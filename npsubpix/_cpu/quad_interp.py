@@ -66,7 +66,7 @@ def _refine_all_kernel(x, ends, options, coords, y):  # type: ignore[no-untyped-
 @kernel("quad_interp3d_fill")
 def _fill_kernel(x, coords, y):  # type: ignore[no-untyped-def]
     """Fill the outputs with the grid and the input."""
-    images, depth, height, width = x.shape
+    images, depth, height, _ = x.shape
     for r in prange(images * depth * height):
         i = r % height
         d = r // height % depth
@@ -77,7 +77,7 @@ def _fill_kernel(x, coords, y):  # type: ignore[no-untyped-def]
 @kernel("quad_interp3d_some")
 def _refine_some_kernel(x, candidates, options, coords, y):  # type: ignore[no-untyped-def]
     """Refine the voxels of which the flat indices are given."""
-    images, depth, height, width = x.shape
+    _, depth, height, width = x.shape
     for k in prange(candidates.size):
         r = candidates[k]
         j = r % width

@@ -42,7 +42,7 @@ def _walker(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
         d1, i1, j1, sd, si, sj, gain, flags = follow(x, d, i, j, n_iters, MOVE_THRESHOLD, math.inf, steps, True)
         return d1 + sd, i1 + si, j1 + sj, np.float64(x[d1, i1, j1]) + gain, flags, (d1, i1, j1)
 
-    return walk  # type: ignore[no-any-return]
+    return walk
 
 
 @device
@@ -75,7 +75,7 @@ def _weights(centre, position, half, spread, out):  # type: ignore[no-untyped-de
 def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):  # type: ignore[no-untyped-def]
     """Iterate the Gaussian-windowed centroid until it stays; the window moves with it."""
     depth, height, width = x.shape
-    hd, hi, hj = int(math.ceil(radius[0])), int(math.ceil(radius[1])), int(math.ceil(radius[2]))
+    hd, hi, hj = math.ceil(radius[0]), math.ceil(radius[1]), math.ceil(radius[2])
     sd, si, sj = radius[0] / 3.0, radius[1] / 3.0, radius[2] / 3.0
     wd, wi, wj = np.empty(2 * hd + 1), np.empty(2 * hi + 1), np.empty(2 * hj + 1)
     start = (d0, i0, j0)
@@ -83,7 +83,7 @@ def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):  # type: ignore[no-unt
     background = _ring_mean(x, d0, i0, j0, hd, hi, hj)
     value = np.float64(x[d0, i0, j0])
     for _ in range(n_iters):
-        d, i, j = int(round(pd)), int(round(pi)), int(round(pj))
+        d, i, j = round(pd), round(pi), round(pj)
         if d < hd or d + hd >= depth or i < hi or i + hi >= height or j < hj or j + hj >= width:
             return pd, pi, pj, value, _AT_BORDER, start
         _weights(d, pd, hd, sd, wd)
@@ -120,7 +120,7 @@ def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):  # type: ignore[no-unt
         if not max(abs(pd - d0), abs(pi - i0), abs(pj - j0)) <= max_shift:
             return pd, pi, pj, value, _TOO_FAR, start
         if max(abs(step_d), abs(step_i), abs(step_j)) <= CENTROID_TOLERANCE:
-            d, i, j = int(round(pd)), int(round(pi)), int(round(pj))
+            d, i, j = round(pd), round(pi), round(pj)
             flags = 0 if d == d0 and i == i0 and j == j0 else _MOVED
             return pd, pi, pj, np.float64(x[d, i, j]), flags, (d, i, j)
     return pd, pi, pj, value, _NOT_CONVERGED, start
@@ -151,7 +151,9 @@ def _any_masked(mask, start, centre, half):  # type: ignore[no-untyped-def]
     depth, height, width = mask.shape
     for a in range(max(min(start[0], centre[0]) - half[0], 0), min(max(start[0], centre[0]) + half[0] + 1, depth)):
         for b in range(max(min(start[1], centre[1]) - half[1], 0), min(max(start[1], centre[1]) + half[1] + 1, height)):
-            for c in range(max(min(start[2], centre[2]) - half[2], 0), min(max(start[2], centre[2]) + half[2] + 1, width)):
+            for c in range(
+                max(min(start[2], centre[2]) - half[2], 0), min(max(start[2], centre[2]) + half[2] + 1, width)
+            ):
                 if mask[a, b, c]:
                     return True
     return False

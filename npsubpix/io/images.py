@@ -1,6 +1,6 @@
 """Read images frame by frame: TIFF, FITS, PNG, JPEG and NumPy's own format.
 
-Each format is a `_Source`: the shape and the names of the axes of a file, and a function that
+Each format gives a `Source`: the shape and the names of the axes of a file, and a function that
 fetches the part of it that an index selects. What an image, a stack, a colour and a volume are
 is decided once, for all formats, from the names of the axes.
 """
@@ -8,7 +8,6 @@ is decided once, for all formats, from the names of the axes.
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from npsubpix._arrays import HostArray
+from npsubpix.io._source import ImageError, Source
+from npsubpix.io._tiff import tiff_file
 
 __all__ = ["Frames", "ImageError", "open_frames"]
-
-_HostArray = npt.NDArray[Any]
-_Index = tuple[Any, ...]
 
 _MAGIC = {
     b"II*\0": "TIFF",
@@ -36,10 +35,6 @@ _MAGIC = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
 }
-
-
-class ImageError(ValueError):
-    """An image that cannot be used; the message is one line and names the file, what it is and what is needed."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +61,10 @@ class Frames:
     count: int
     shape: tuple[int, ...]
     is_stack: bool
-    _read: Callable[[int], _HostArray]
+    _read: Callable[[int], HostArray]
 
     @property
-    def frames(self) -> Iterator[_HostArray]:
+    def frames(self) -> Iterator[HostArray]:
         """Go through the frames, each read when its turn comes."""
         for number in range(self.count):
             which = f"frame {number} of {self.count} " if self.is_stack else ""
@@ -165,21 +160,7 @@ def _recognise(path: Path) -> str:
     raise ImageError(f"{path}: is not an image; needed is a TIFF, FITS, PNG, JPEG or .npy file")
 
 
-@dataclass(frozen=True)
-class _Source:
-    """An open file: its axes, one letter each, and how to fetch a part of it.
-
-    S are the samples of a pixel, C are channels, Y and X are lines and columns.
-    """
-
-    shape: tuple[int, ...]
-    axes: str
-    dtype: np.dtype[Any]
-    fetch: Callable[[_Index], _HostArray]
-    colour: bool = False  # the samples are red, green, blue and perhaps alpha
-
-
-def _arrange(path: Path, source: _Source, channel: int | None, volume: bool) -> Frames:
+def _arrange(path: Path, source: Source, channel: int | None, volume: bool) -> Frames:
     """Say which axis of a file is which, and how to read a frame."""
     shape = source.shape
     dtype = np.dtype(source.dtype)
@@ -200,7 +181,7 @@ def _arrange(path: Path, source: _Source, channel: int | None, volume: bool) -> 
     which = _check_channel(path, source, across, channel)
     stack_axis = rest[0] if len(rest) > ndim else None
 
-    def read(number: int) -> _HostArray:
+    def read(number: int) -> HostArray:
         index: list[Any] = [slice(None)] * len(shape)
         if stack_axis is not None:
             index[stack_axis] = number
@@ -212,7 +193,7 @@ def _arrange(path: Path, source: _Source, channel: int | None, volume: bool) -> 
         if not isinstance(which, slice):
             return np.asarray(data)
         axis = sum(1 for a in rest if a != stack_axis and across is not None and a < across)
-        mean: _HostArray = data.mean(axis=axis, dtype=np.result_type(data.dtype, np.float32))
+        mean: HostArray = data.mean(axis=axis, dtype=np.result_type(data.dtype, np.float32))
         return mean
 
     count = 1 if stack_axis is None else shape[stack_axis]
@@ -226,7 +207,7 @@ def _channel_axis(axes: str, channel: int | None) -> int | None:
     return axes.index("C") if "C" in axes and (channel is not None or len(axes) > 3) else None
 
 
-def _check_channel(path: Path, source: _Source, across: int | None, channel: int | None) -> int | slice | None:
+def _check_channel(path: Path, source: Source, across: int | None, channel: int | None) -> int | slice | None:
     """Return the index on the axis of channels: one, or the slice to take the mean of."""
     if across is None:
         if channel is not None:
@@ -245,7 +226,7 @@ def _check_channel(path: Path, source: _Source, across: int | None, channel: int
 
 
 @contextlib.contextmanager
-def _numpy_file(path: Path) -> Iterator[_Source]:
+def _numpy_file(path: Path) -> Iterator[Source]:
     try:
         data = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
@@ -257,11 +238,11 @@ def _numpy_file(path: Path) -> Iterator[_Source]:
     # No frame is three or four pixels wide: such an array is a picture, or a stack of them
     colour = data.ndim in (3, 4) and data.shape[-1] in (3, 4) and min(data.shape[-3:-1]) > 4
     axes = ("YXS" if colour else "YX").rjust(data.ndim, "Q")
-    yield _Source(data.shape, axes, data.dtype, data.__getitem__, colour)
+    yield Source(data.shape, axes, data.dtype, data.__getitem__, colour)
 
 
 @contextlib.contextmanager
-def _picture(path: Path) -> Iterator[_Source]:
+def _picture(path: Path) -> Iterator[Source]:
     import imageio.v3
 
     with imageio.v3.imopen(path, "r", plugin="pillow") as file:
@@ -269,11 +250,11 @@ def _picture(path: Path) -> Iterator[_Source]:
         data = file.read(index=0, mode="RGB") if mode in ("CMYK", "YCCK") else file.read(index=0)
     if mode in ("LA", "La"):
         data = data[..., 0]
-    yield _Source(data.shape, "YXS"[: data.ndim], data.dtype, data.__getitem__, colour=True)
+    yield Source(data.shape, "YXS"[: data.ndim], data.dtype, data.__getitem__, colour=True)
 
 
 @contextlib.contextmanager
-def _fits_file(path: Path, hdu: int | None) -> Iterator[_Source]:
+def _fits_file(path: Path, hdu: int | None) -> Iterator[Source]:
     import astropy.io.fits
 
     # Sections read the pixels asked for, scaled ones too, which a memory map cannot
@@ -292,7 +273,7 @@ def _fits_file(path: Path, hdu: int | None) -> Iterator[_Source]:
             extra -= 1
         shape = image.shape[extra:]
         dtype = np.dtype(np.float32)  # that of the scaled pixels shows when they are read; all are numbers
-        yield _Source(shape, "YX".rjust(len(shape), "Q"), dtype, lambda index: image.section[(0,) * extra + index])
+        yield Source(shape, "YX".rjust(len(shape), "Q"), dtype, lambda index: image.section[(0,) * extra + index])
     finally:
         close()
 
@@ -307,81 +288,8 @@ def _choose_hdu(path: Path, file: Any, count: int, hdu: int | None) -> int:
     return images[0] if hdu is None else hdu
 
 
-class _Messages(logging.Handler):
-    """Keep what tifffile logs: it reports that pages are missing, and goes on without them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
-
-
-@contextlib.contextmanager
-def _tiff_file(path: Path) -> Iterator[_Source]:
-    import tifffile
-
-    messages = _Messages()
-    logger = logging.getLogger("tifffile")
-    logger.addHandler(messages)
-    try:
-        with tifffile.TiffFile(path) as file:
-            if not file.series:
-                raise ImageError(f"{path}: is a TIFF file without an image")
-            series = file.series[0]
-            size = file.filehandle.size
-            cut = series.dataoffset is not None and series.dataoffset + series.nbytes > size
-            if cut or any("invalid page offset" in text for text in messages.texts):
-                raise ImageError(f"{path}: is a truncated TIFF file, {size} bytes long")
-            if "Y" not in series.axes or "X" not in series.axes:
-                raise ImageError(f"{path}: has axes {series.axes}; needed are Y and X")
-            with _tiff_pages(file, series) as fetch:
-                yield _Source(
-                    series.shape, series.axes, series.dtype, fetch, int(series.keyframe.photometric) in (2, 6)
-                )
-    finally:
-        logger.removeHandler(messages)
-
-
-@contextlib.contextmanager
-def _tiff_pages(file: Any, series: Any) -> Iterator[Callable[[_Index], _HostArray]]:
-    """Return a function that fetches a part of a series and reads no other page."""
-    contiguous = series.dataoffset is not None
-    lead = series.axes.index("Y") if contiguous else series.ndim - series.keyframe.ndim
-    numbers = np.arange(math.prod(series.shape[:lead])).reshape(series.shape[:lead])
-    if not contiguous and (len(series) != numbers.size or series.keyframe.ndim > 2 + ("S" in series.keyframe.axes)):
-        # A page that holds several frames: its tiles are read as they are needed
-        import zarr
-
-        with contextlib.closing(series.aszarr()) as store:
-            tiles: Any = zarr.open(store, mode="r")
-            yield lambda index: np.asarray(tiles[index])
-        return
-    shape = series.shape[lead:]
-    dtype = series.dtype.newbyteorder(file.byteorder)
-    block = math.prod(shape) * dtype.itemsize
-
-    def page(number: int) -> _HostArray:
-        if contiguous:  # one read, and right also where one page describes the whole stack
-            data = file.filehandle.read_array(dtype, math.prod(shape), series.dataoffset + number * block)
-        else:
-            data = series[number].asarray()
-        pixels: _HostArray = np.asarray(data).reshape(shape)
-        return pixels
-
-    def fetch(index: _Index) -> _HostArray:
-        chosen = np.asarray(numbers[index[:lead]])
-        if chosen.ndim == 0:
-            return np.asarray(page(int(chosen))[index[lead:]])
-        pages: _HostArray = np.stack([page(int(number)) for number in chosen.flat]).reshape(chosen.shape + shape)
-        return np.asarray(pages[(slice(None),) * chosen.ndim + index[lead:]])
-
-    yield fetch
-
-
-_SOURCES: dict[str, Callable[[Path], contextlib.AbstractContextManager[_Source]]] = {
-    "TIFF": _tiff_file,
+_SOURCES: dict[str, Callable[[Path], contextlib.AbstractContextManager[Source]]] = {
+    "TIFF": tiff_file,
     "NumPy": _numpy_file,
     "PNG": _picture,
     "JPEG": _picture,

@@ -54,7 +54,11 @@ def plateaus(image: np.ndarray, size: tuple[int, ...]) -> list[list[tuple[int, .
         groups.append(sorted(group))
     found = []
     for group in groups:
-        around = [image[p] if is_inside(p, image.shape) else math.inf for c in group for p in itertools.product(*nms.window(c, size))]
+        around = [
+            image[p] if is_inside(p, image.shape) else math.inf
+            for c in group
+            for p in itertools.product(*nms.window(c, size))
+        ]
         if len(group) > 1 and max(around) == image[group[0]] and min(around) < image[group[0]]:
             found.append(group)
     return found

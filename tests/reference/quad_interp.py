@@ -81,6 +81,6 @@ def dense(
         found = refine(volume, start, n_iters, threshold, radius, (depth_steps, True, True))
         if found is not None:
             (z, y, x), value = found
-            coords[:, *start] = z, x, y
+            coords[(slice(None), *start)] = z, x, y
             values[start] = value + bonus
     return coords, values

@@ -1,0 +1,232 @@
+"""How close positions are to reference catalogues, on real images: ``python -m benchmarks.accuracy``.
+
+The images are not part of the project: the folder ``../shared/data`` beside it holds them, with
+their sources. A set is one function that returns the offsets of positions from a catalogue.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import gaussian_filter, uniform_filter
+from scipy.spatial import KDTree
+
+import npsubpix
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+Points = npt.NDArray[np.float64]
+
+
+class Offsets(NamedTuple):
+    """Offsets (y, x) in pixels of matched positions, and how many the catalogue has."""
+
+    pixels: Points
+    listed: int
+
+
+def match(found: Points, listed: Points, within: float) -> Points:
+    """Offsets of the nearest found position of each listed one, where it is close enough."""
+    distance, nearest = KDTree(found).query(listed)
+    close = distance < within
+    return found[nearest[close]] - listed[close]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV file, comment lines left out."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(line for line in file if not line.startswith("#")))
+
+
+def columns(rows: list[dict[str, str]], *names: str) -> Points:
+    """Columns of a table as an array of one row an entry."""
+    return np.array([[float(row[name]) for name in names] for row in rows])
+
+
+def m51_starfind(method: str) -> Offsets:
+    """Stars of M51, and IRAF starfind's table; its knots of the galaxy and its star at the edge left out."""
+    from astropy.io import fits
+
+    image = fits.getdata(DATA / "astro_iraf_m51" / "dev_pix.fits")
+    rows = rows_of(DATA / "astro_iraf_m51" / "starfind_expected.csv")
+    listed = columns(rows, "y0", "x0")[[1, 2, 4, 6, 7, 8, 9]]
+    peaks = npsubpix.find_peaks(image, min_distance=5, threshold_abs=200, refine=method, radius=6, n_iters=20)
+    return Offsets(match(peaks[peaks.ok].coords, listed, 1.5), len(listed))
+
+
+def ntt_sextractor(method: str) -> Offsets:
+    """Galaxies and stars of an ESO field, and SExtractor's windowed positions (XWIN, YWIN) without flags."""
+    from astropy.io import fits
+
+    folder = DATA / "astro_sextractor_ntt"
+    image = fits.getdata(folder / "image.fits") - fits.getdata(folder / "back.fits")
+    noise = float(np.median(fits.getdata(folder / "rms.fits")))
+    catalogue = sextractor_catalogue(folder / "image.cat")
+    peaks = npsubpix.find_peaks(
+        image, size=5, min_distance=4, threshold_abs=3 * noise, refine=method, radius=6, n_iters=20
+    )
+    return Offsets(match(peaks[peaks.ok].coords, catalogue[:, :2], 2.0), len(catalogue))
+
+
+def sextractor_catalogue(path: Path) -> Points:
+    """Columns y, x (from 0) and half-light radius of the unflagged rows of a SExtractor catalogue."""
+    lines = path.read_text().splitlines()
+    names: dict[str, int] = {}
+    for line in lines:
+        if line.startswith("#"):
+            _, number, name, *_ = line.split()
+            names[name] = int(number) - 1
+    table = np.array([[float(v) for v in line.split()] for line in lines if line and not line.startswith("#")])
+    clean = table[table[:, names["FLAGS"]] == 0]
+    y, x, radius = (
+        clean[:, names["YWIN_IMAGE"]] - 1,
+        clean[:, names["XWIN_IMAGE"]] - 1,
+        clean[:, names["FLUX_RADIUS"] + 1],
+    )
+    return np.stack([y, x, radius], axis=1)
+
+
+def ntt_same_window(method: str) -> Offsets:
+    """The same, each object with the window that SExtractor used: standard deviation 2 R50 / 2.35."""
+    from astropy.io import fits
+
+    folder = DATA / "astro_sextractor_ntt"
+    image = fits.getdata(folder / "image.fits") - fits.getdata(folder / "back.fits")
+    catalogue = sextractor_catalogue(folder / "image.cat")
+    offsets = []
+    catalogue = catalogue[catalogue[:, 2] > 0]  # SExtractor measured no half-light radius of the others
+    for y, x, half_light in catalogue:
+        radius = 3 * 2 * half_light / 2.35
+        peak = npsubpix.refine_peaks(image, [[y, x]], method=method, radius=radius, n_iters=50, max_shift=3)
+        if peak.ok[0]:
+            offsets.append(peak.coords[0] - (y, x))
+    return Offsets(np.array(offsets), len(catalogue))
+
+
+def sdss_bands(method: str) -> Offsets:
+    """Stars of one field in the r and i bands: the same position twice, median offset removed."""
+    from astropy.io import fits
+
+    folder = DATA / "astro_sdss_gri"
+    seeds = columns(rows_of(folder / "seeds.csv"), "seed_y", "seed_x")
+    bands = [fits.getdata(folder / f"reprojected_sdss_{band}.fits.bz2") for band in "ri"]
+    r, i = (npsubpix.refine_peaks(band, seeds, method=method, radius=5, n_iters=20) for band in bands)
+    both = r.ok & i.ok
+    offsets = (r.coords - i.coords)[both]
+    return Offsets((offsets - np.median(offsets, axis=0)) / np.sqrt(2), len(seeds))
+
+
+def bandpass(image: Points, wide: int) -> Points:
+    """Smooth an image of dark beads, and subtract its surroundings, as trackpy does before it looks for them."""
+    light = 255.0 - image
+    return np.maximum(gaussian_filter(light, 1) - uniform_filter(light, wide), 0)
+
+
+def trackpy_t76(method: str) -> Offsets:
+    """Dark beads, and trackpy 0.4's frozen positions: bandpass, centre of mass in a disc of 9 pixels."""
+    import imageio.v3 as imageio
+
+    folder = DATA / "micro_trackpy_t76"
+    image = bandpass(imageio.imread(folder / "T76S3F00001.png"), 9)
+    listed = np.load(folder / "reproducibility_v0.4.npz")["arr_3"][:, :2]
+    peaks = npsubpix.find_peaks(image, min_distance=5, refine=method, radius=4, n_iters=20)
+    return Offsets(match(peaks[peaks.ok].coords, listed, 2.0), len(listed))
+
+
+def trackpy_bulkwater(method: str) -> Offsets:
+    """Beads in and out of focus, and trackpy 0.7's positions: bandpass, centre of mass in a disc of 11 pixels."""
+    import imageio.v3 as imageio
+
+    folder = DATA / "micro_trackpy_bulkwater"
+    image = bandpass(imageio.imread(folder / "bulk_water_000.png")[..., 1], 11)
+    listed = columns(rows_of(folder / "trackpy_0.7_frame0_d11_invert.csv"), "y", "x")
+    peaks = npsubpix.find_peaks(image, min_distance=6, refine=method, radius=5, n_iters=20)
+    return Offsets(match(peaks[peaks.ok].coords, listed, 2.0), len(listed))
+
+
+def storm(name: str) -> Callable[[str], Offsets]:
+    """Simulated single-molecule frames with their true positions, those 8 pixels from any other."""
+
+    def compare(method: str) -> Offsets:
+        import tifffile
+
+        folder = DATA / "smlm_storm_analysis"
+        stack = tifffile.imread(folder / f"{name}.tif")
+        truth = [row for row in rows_of(folder / f"{name}_truth.csv") if float(row["nn_px"]) > 8]
+        peaks = npsubpix.find_peaks(stack, size=5, refine=method, radius=4, n_iters=20, frame_axis=0)
+        peaks = peaks[peaks.ok]
+        offsets = []
+        for frame in range(len(stack)):
+            listed = columns([row for row in truth if int(float(row["frame"])) == frame], "y0", "x0")
+            offsets.append(match(peaks.coords[peaks.frame == frame], listed, 2.0))
+        return Offsets(np.concatenate(offsets), len(truth))
+
+    compare.__doc__ = storm.__doc__
+    return compare
+
+
+def picasso(method: str) -> Offsets:
+    """Simulated DNA-PAINT frames, and picasso's maximum-likelihood fits of them."""
+    import tifffile
+
+    folder = DATA / "smlm_picasso_origami"
+    stack = tifffile.imread(folder / "testdata.tif")
+    rows = rows_of(folder / "picasso_mle_locs.csv")
+    frames = columns(rows, "frame")[:, 0].astype(int)
+    listed = columns(rows, "y", "x")
+    peaks = npsubpix.find_peaks(stack, size=5, refine=method, radius=3, n_iters=20, frame_axis=0)
+    peaks = peaks[peaks.ok]
+    offsets = [match(peaks.coords[peaks.frame == f], listed[frames == f], 1.5) for f in np.unique(frames)]
+    return Offsets(np.concatenate(offsets), len(rows))
+
+
+METHODS = ("quadratic", "parabola", "centroid")
+
+SETS: dict[str, tuple[Callable[[str], Offsets], tuple[str, ...]]] = {
+    "M51, IRAF starfind": (m51_starfind, METHODS),
+    "ESO NTT, SExtractor XWIN/YWIN": (ntt_sextractor, METHODS),
+    "the same, SExtractor's own windows": (ntt_same_window, ("centroid",)),
+    "SDSS, r against i band, one band's error": (sdss_bands, METHODS),
+    "beads T76, trackpy 0.4": (trackpy_t76, METHODS),
+    "beads in bulk water, trackpy 0.7": (trackpy_bulkwater, METHODS),
+    "single molecules, low signal, truth": (storm("test_low_snr"), METHODS),
+    "single molecules, high signal, truth": (storm("test_300x200"), METHODS),
+    "DNA-PAINT, picasso's fits": (picasso, METHODS),
+}
+
+
+def summary(offsets: Offsets) -> dict[str, float]:
+    """Distances in pixels: median and 95 %, and the root mean square an axis."""
+    distance = np.linalg.norm(offsets.pixels, axis=1)
+    return {
+        "matched": len(distance),
+        "listed": offsets.listed,
+        "median": float(np.median(distance)),
+        "95 %": float(np.percentile(distance, 95)),
+        "rms": float(np.sqrt((offsets.pixels**2).mean())),
+    }
+
+
+def main() -> None:
+    """Print the table as Markdown."""
+    warnings.simplefilter("ignore")  # of FITS headers of 1992
+    if not DATA.exists():
+        sys.exit(f"{DATA} is not there: it holds the images and catalogues")
+    print("| set | method | matched | median | 95 % | RMS an axis |")
+    print("|---|---|---|---|---|---|")
+    for name, (compare, methods) in SETS.items():
+        for method in methods:
+            s = summary(compare(method))
+            matched = f"{s['matched']} of {s['listed']}"
+            print(f"| {name} | {method} | {matched} | {s['median']:.4f} | {s['95 %']:.4f} | {s['rms']:.4f} |")
+
+
+if __name__ == "__main__":
+    main()

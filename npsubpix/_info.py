@@ -1,0 +1,62 @@
+"""What ``npsubpix info`` prints: versions, threads, the cache of compiled kernels and the GPU."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.metadata
+import os
+import platform
+
+__all__ = ["describe"]
+
+
+def describe() -> str:
+    """Return a line for each fact, with the facts in one column."""
+    lines = {**_versions(), **_machine()}
+    width = max(map(len, lines))
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
+
+
+def _versions() -> dict[str, str]:
+    """Look up what is installed, without importing it: torch alone takes seconds."""
+    from npsubpix import __version__
+
+    versions = {"npsubpix": __version__, "Python": platform.python_version()}
+    for name in ("numpy", "numba", "scipy", "torch", "cupy", "cupy-cuda12x", "cupy-cuda13x"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def _machine() -> dict[str, str]:
+    import numba
+
+    from npsubpix._cpu._cache import cache_directory
+
+    threads = numba.get_num_threads()  # this chooses the layer
+    try:
+        layer = numba.threading_layer()
+    except ValueError:
+        layer = f"not chosen yet ({numba.config.THREADING_LAYER})"
+    return {
+        "threads": str(threads),
+        "threading layer": layer,
+        "cache": str(cache_directory() or "off"),
+        "GPU": ", ".join(_gpus()) or "none found",
+    }
+
+
+def _gpus() -> list[str]:
+    """Ask the driver, which is there without any library for GPUs, or is not."""
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+        count = ctypes.c_int()
+        if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+            return []
+        names = [ctypes.create_string_buffer(256) for _ in range(count.value)]
+        for device, name in enumerate(names):
+            driver.cuDeviceGetName(name, len(name), device)
+        return [name.value.decode() for name in names]
+    except (OSError, AttributeError):
+        return []

@@ -1,0 +1,33 @@
+"""What a reader of a format gives: an open file, its axes and a way to fetch a part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npsubpix._arrays import HostArray
+
+__all__ = ["ImageError", "Index", "Source"]
+
+Index = tuple[Any, ...]
+
+
+class ImageError(ValueError):
+    """An image that cannot be used; the message is one line and names the file, what it is and what is needed."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open file: its axes, one letter each, and how to fetch a part of it.
+
+    S are the samples of a pixel, C are channels, Y and X are lines and columns.
+    """
+
+    shape: tuple[int, ...]
+    axes: str
+    dtype: np.dtype[Any]
+    fetch: Callable[[Index], HostArray]
+    colour: bool = False  # the samples are red, green, blue and perhaps alpha
