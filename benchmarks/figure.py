@@ -16,8 +16,8 @@ __all__ = ["draw", "sweep"]
 _SIDES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
 _PACE = Pace(rounds=3, visit=0.05, pause=0.01, limit=3.0)
 _COLUMNS = 3
-#: Seconds of a call after which a library is not tried on larger images: peak_local_max takes 13 times as long
-#: for 4 times as many peaks, so minutes at the last size.
+#: Seconds of a call after which a library is not tried on larger images: the time of peak_local_max
+#: grows faster than the number of peaks, to minutes at the last size.
 _SLOW = 3.0
 
 

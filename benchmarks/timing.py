@@ -32,10 +32,10 @@ class Pace:
 def use_threads(count: int) -> None:
     """Give every library that is loaded the same number of threads."""
     numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(count)
-    if "cv2" in sys.modules:
-        sys.modules["cv2"].setNumThreads(count)
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(count)
+    if cv2 := sys.modules.get("cv2"):
+        cv2.setNumThreads(count)
 
 
 def interleave(calls: Mapping[str, Callable[[], Any]], pace: Pace) -> dict[str, list[float]]:

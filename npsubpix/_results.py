@@ -58,8 +58,8 @@ class Peaks:
     >>> peaks = npsubpix.find_peaks(image)
     >>> peaks
     Peaks: 1 in 2-D
-        y      x   value  flags
-     3.18   7.91  0.9999  -
+        y     x   value  flags
+     3.18  7.91  0.9962  -
     >>> len(peaks[peaks.ok])
     1
     """

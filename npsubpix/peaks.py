@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays import Array, HostArray, adopt, give_back, to_numpy
+from npsubpix._arrays import Array, HostArray, adopt, give_back, kind_of, to_numpy
 from npsubpix._checks import (
     check_bool,
     check_choice,
@@ -128,8 +128,8 @@ def find_peaks(
     >>> npsubpix.find_peaks(image, threshold_abs=10)
     Peaks: 2 in 2-D
          y      x  value  flags
-      7.29   9.62  89.92  -
-     12.11  20.39  59.94  -
+      7.30   9.60  89.63  -
+     12.10  20.39  59.82  -
     """
     run = implementation("peaks", image)
     x = _stack(image, frame_axis)
@@ -239,9 +239,9 @@ def refine_peaks(
     >>> image = 100 + 50 * np.exp(-((y - 7.3) ** 2 + (x - 9.6) ** 2) / 2)
     >>> for method in ("quadratic", "parabola", "centroid"):
     ...     print(method, npsubpix.refine_peaks(image, [[7, 10]], method=method).coords.round(3))
-    quadratic [[7.284 9.621]]
-    parabola [[7.284 9.621]]
-    centroid [[7.3 9.6]]
+    quadratic [[7.276 9.62 ]]
+    parabola [[7.252 9.638]]
+    centroid [[7.299 9.6  ]]
     """
     x = _stack(image, frame_axis)
     ndim = x.ndim - 1
@@ -371,5 +371,6 @@ def _refine(
 
 
 def _peaks(image: Array, *columns: HostArray | None) -> Peaks:
-    coords, values, indices, flags, frame = (None if c is None else give_back(c, image) for c in columns)
-    return Peaks(coords, values, indices, flags, frame)
+    if kind_of(image) == "numpy":  # float64 and integers are as they are
+        return Peaks(*columns)
+    return Peaks(*(None if column is None else give_back(column, image) for column in columns))

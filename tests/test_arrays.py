@@ -72,6 +72,22 @@ def test_strided_tensors(image):
     assert torch.equal(npsubpix.nms2d(turned, (3, 3)), want)
 
 
+def test_jax_arrays_come_back_as_jax_arrays(image):
+    """On the host, in JAX's own precision: 32 bits unless it is told otherwise."""
+    import jax.numpy as jnp
+
+    source = jnp.asarray(image)
+    values = npsubpix.nms2d(source, (3, 3))
+    assert type(values) is type(source)
+    np.testing.assert_array_equal(np.asarray(values), npsubpix.nms2d(image, (3, 3)))
+    assert npsubpix.nms2d(source.astype(jnp.bfloat16), (3, 3)).dtype == jnp.bfloat16
+    peaks, want = npsubpix.find_peaks(source[0, 0]), npsubpix.find_peaks(image[0, 0])
+    assert type(peaks.coords) is type(source)
+    np.testing.assert_allclose(np.asarray(peaks.coords), want.coords, rtol=1e-6)
+    assert peaks.flag_names() == want.flag_names()
+    assert len(peaks[peaks.ok]) == want.ok.sum()
+
+
 def test_cuda_arrays_are_refused_in_one_line(image, monkeypatch):
     """An array on a GPU is never copied to the host in silence."""
     tensor = torch.from_numpy(image)

@@ -24,6 +24,7 @@ from typing import Any
 
 import numba
 from numba.core import compiler, serialize
+from numba.core.runtime import rtsys
 
 __all__ = ["KernelCache", "cache_directory"]
 
@@ -110,7 +111,9 @@ class KernelCache:
     def load_overload(self, signature: Any, context: Any) -> Any:
         """Return the compiled kernel for `signature`, or None if it has to be compiled."""
         try:
-            context.refresh()
+            # All that compiled code needs of Numba. A refresh of the context, as Numba's own cache does,
+            # imports all implementations too, scipy.linalg among them: 0.4 s that only compiling needs.
+            rtsys.initialize(context)
             blob = self._path(signature, context).read_bytes()
             digest, payload = blob[:32], blob[32:]
             if _DIGEST(payload).digest() != digest:

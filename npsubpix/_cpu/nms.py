@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def extrema(
     out: HostArray,
 ) -> None:
     """Write the strict extrema of stacked 2-D or 3-D images to `out`, as the kernels of `kind` do."""
-    if any(n <= a + b for n, a, b in zip(x.shape[1:], margins[::2], margins[1::2], strict=True)):
+    if min(map(operator.sub, x.shape[1:], map(operator.add, margins[::2], margins[1::2]))) <= 0:
         out.fill(0)
         return
     ends = limits(x.dtype)
