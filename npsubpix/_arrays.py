@@ -95,7 +95,9 @@ def _from_torch(x: Array, name: str) -> HostArray:
         raise TypeError(
             f"{name} requires a gradient, which this operation does not pass on: call it on {name}.detach()"
         )
-    x = x.detach()
+    x = x.detach().resolve_neg().resolve_conj()
+    if x._is_zerotensor():  # has no memory
+        x = x.clone()
     if x.dtype == torch.bfloat16:
         x = x.float()
     try:

@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_MOST = 2**62  # more than any count means, and what kernels can hold
+
+
 def check_ndim(x: HostArray, ndim: int, name: str, axes: str) -> None:
     """Require a number of dimensions."""
     if x.ndim != ndim:
@@ -39,7 +42,7 @@ def check_count(value: Any, name: str, least: int = 0) -> int:
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
-        number = operator.index(value)
+        number = min(operator.index(value), _MOST)
     except TypeError:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if number < least:
@@ -54,6 +57,10 @@ def _real(value: Any, name: str) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number, got {value!r}") from None
+    except OverflowError:
+        raise ValueError(
+            f"{name} must be a number that a float can hold, got one of {len(str(value))} digits"
+        ) from None
 
 
 def check_finite(value: Any, name: str) -> float:
@@ -96,7 +103,7 @@ def check_window(size: Any, ndim: int, name: str) -> tuple[int, ...]:
 
 def check_per_axis(value: Any, ndim: int, name: str, least: int = 0) -> tuple[int, ...]:
     """Require one integer for all axes, or one an axis."""
-    if not isinstance(value, (tuple, list, np.ndarray)):
+    if not isinstance(value, (tuple, list, np.ndarray)) or np.ndim(value) == 0:
         return (check_count(value, name, least),) * ndim
     if len(value) != ndim:
         raise ValueError(f"{name} must be one integer or {ndim} of them, got {value!r}")
@@ -107,7 +114,7 @@ def check_lengths(value: Any, ndim: int, name: str) -> tuple[float, ...]:
     """Require one positive, finite number for all axes, or one an axis."""
     if type(value) is float and 0.0 < value < math.inf:
         return (value,) * ndim
-    values = tuple(value) if isinstance(value, (tuple, list, np.ndarray)) else (value,) * ndim
+    values = (value,) * ndim if np.ndim(value) == 0 else tuple(value)
     if len(values) != ndim:
         raise ValueError(f"{name} must be one number or {ndim} of them, got {value!r}")
     return tuple(check_positive(check_finite(v, name), name) for v in values)

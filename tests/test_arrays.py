@@ -64,6 +64,16 @@ def test_tensors_that_cannot_be_taken(image):
         npsubpix.nms2d(torch.from_numpy(image).to(torch.complex64), (3, 3))
 
 
+def test_lazy_tensors(image):
+    """A negation that torch has only noted, and zeros without memory, are what they say."""
+    tensor = torch.from_numpy(image)
+    lazy = torch.complex(torch.zeros_like(tensor), tensor).conj().imag
+    assert lazy.is_neg()
+    assert torch.equal(npsubpix.nms2d(lazy, (3, 3)), npsubpix.nms2d(-tensor, (3, 3)))
+    zeros = torch._efficientzerotensor(9, 9)
+    assert len(npsubpix.find_peaks(zeros, exclude_border=False, plateau="first")) == 0
+
+
 def test_strided_tensors(image):
     tensor = torch.from_numpy(np.repeat(image, 2, axis=3))[..., ::2]
     assert torch.equal(npsubpix.nms2d(tensor, (3, 3)), npsubpix.nms2d(torch.from_numpy(image), (3, 3)))

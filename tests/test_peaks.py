@@ -303,6 +303,32 @@ def test_smoothed_noise_counts(rng):
     assert len(npsubpix.find_peaks(image, size=5)) == want.sum()
 
 
+def test_huge_options(image):
+    """Windows, borders and distances beyond the image mean all of it, and cost no more."""
+    strongest = places(npsubpix.find_peaks(image, num_peaks=1))
+    for distance in (1e9, 1e19, 1e300, (1e300, 1e3)):
+        assert places(npsubpix.find_peaks(image, min_distance=distance)) == strongest
+    every = places(npsubpix.find_peaks(image))
+    for distance in (1e-300, 0.1, np.array(1.0), (1e-300, 1e-9)):
+        assert places(npsubpix.find_peaks(image, min_distance=distance)) == every
+    image[4, 7] = 99
+    for size in (200, 10**8, 2**62, 10**30, (10**8, 99), np.array(999)):
+        assert places(npsubpix.find_peaks(image, size=size, exclude_border=False)) == [(4, 7)]
+        assert len(npsubpix.find_peaks(image, size=size)) == 0
+    for border in (10**3, 2**63, 10**30):
+        for plateau in ("drop", "first"):
+            assert len(npsubpix.find_peaks(image, exclude_border=border, plateau=plateau)) == 0
+    with pytest.raises(ValueError, match="threshold_abs must be a number that a float can hold"):
+        npsubpix.find_peaks(image, threshold_abs=10**400)
+
+
+def test_integers_beyond_float64_are_ranked_as_they_are():
+    image = np.zeros((9, 9), np.uint64)
+    image[2, 2], image[2, 5] = 2**64 - 3, 2**64 - 2
+    assert places(npsubpix.find_peaks(image, num_peaks=1, refine=None)) == [(2, 5)]
+    assert places(npsubpix.find_peaks(image, min_distance=5, refine=None)) == [(2, 5)]
+
+
 def test_wrong_arguments(image):
     for bad, error, words in [
         ({"size": 0}, ValueError, "size must be at least 1, got 0"),

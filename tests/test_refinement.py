@@ -167,6 +167,27 @@ def test_mask_counts_where_refinement_went(method):
     assert flag_of(image, (7, 7), method, mask=x == 3) == PeakFlags.MOVED
 
 
+def test_overflow_is_flagged():
+    """Sums that overflow give no position, and nothing is read out of bounds."""
+    image = np.zeros((103, 103))
+    image[11, 51] = image[91, 51] = 1.7e308
+    assert flag_of(image, (51, 51), "centroid", radius=50.0) == PeakFlags.NONFINITE
+    huge = np.array([[1e307, -1.5e308, 1.5e308], [-1.5e308, 0, 1e308], [-1.5e308, 1.5e308, -1.5e308]])
+    assert flag_of(huge, (1, 1), "quadratic") == PeakFlags.NONFINITE
+    assert flag_of(huge, (1, 1), "parabola") in (PeakFlags.NONFINITE, PeakFlags.SINGULAR)
+
+
+@pytest.mark.parametrize("method", ["quadratic", "parabola"])
+def test_two_pixels_that_lead_to_each_other(rng, method):
+    """A walk to and fro ends at once, however many iterations are allowed."""
+    image = rng.standard_normal((60, 60))
+    starts = np.argwhere(np.ones(image.shape, bool))
+    many = npsubpix.refine_peaks(image, starts, method=method, n_iters=10**9, max_shift=50)
+    some = npsubpix.refine_peaks(image, starts, method=method, n_iters=3000, max_shift=50)
+    np.testing.assert_array_equal(many.flags, some.flags)
+    assert (many.flags == PeakFlags.NOT_CONVERGED).any()
+
+
 def test_mask_counts_in_the_ring_of_the_centroid():
     image = spots(np.array([[0.1, 0.2]]), 1.2)[0]
     x = np.indices(image.shape)[1] - 7

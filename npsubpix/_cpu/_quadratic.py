@@ -166,21 +166,34 @@ def follower(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
     @device
     def follow(x, d0, i0, j0, n_iters, threshold, limit, radius, depth_steps):  # type: ignore[no-untyped-def]
         d, i, j = d0, i0, j0
+        mark_d, mark_i, mark_j = d0, i0, j0
+        moves, lap = 0, 1
         if not inside(x, d, i, j):
             return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _AT_BORDER
         for _ in range(n_iters):
             sd, si, sj, gain, flags = fit(x, d, i, j)
             if flags & rejecting:
                 return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, flags
+            # One by one: Numba's max drops a NaN.
+            if not ((abs(sd) < math.inf) & (abs(si) < math.inf) & (abs(sj) < math.inf) & (abs(gain) < math.inf)):
+                return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _NONFINITE
             di, dj = step(si, threshold), step(sj, threshold)
             dd = step(sd, threshold) if depth_steps else 0
             if dd == 0 and di == 0 and dj == 0:
-                if not max(abs(sd), abs(si), abs(sj)) <= limit:
+                if max(abs(sd), abs(si), abs(sj)) > limit:
                     return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _TOO_FAR
                 if d != d0 or i != i0 or j != j0:
                     flags |= _MOVED
                 return d, i, j, sd, si, sj, gain, flags
             d, i, j = d + dd, i + di, j + dj
+            # Brent's test for a cycle: such a walk would go on for ever.
+            if d == mark_d and i == mark_i and j == mark_j:
+                return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _NOT_CONVERGED
+            moves += 1
+            if moves == lap:
+                mark_d, mark_i, mark_j = d, i, j
+                moves = 0
+                lap *= 2
             if not inside(x, d, i, j):
                 return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _AT_BORDER
             if max(abs(d - d0), abs(i - i0), abs(j - j0)) > radius:

@@ -158,8 +158,8 @@ def _nothing(x, limit, ends, d, i0, i1, begin, end, window, out):  # type: ignor
     return
 
 
-#: Pixels of a block of rows, so that the six that a search holds stay in a 512 KB second-level cache.
-_BLOCK_PIXELS = 16384
+#: Pixels of a block of rows, so that the six blocks that a search holds stay small beside the output, and in cache.
+_BLOCK_PIXELS = 4096
 
 #: Rows of a band, the unit of parallel work; the two blocks that a band reads beyond it are its waste.
 _BAND_ROWS = 128

@@ -14,7 +14,7 @@ from npsubpix._cpu._near import minmax3d_kernel, near2d_kernels, near3d_kernels
 from npsubpix._cpu._window import window_kernels
 from npsubpix._spec import reach
 
-__all__ = ["extrema", "limits", "nms2d", "nms3d", "nms3d_minmax", "no_limits"]
+__all__ = ["extrema", "fitted", "limits", "nms2d", "nms3d", "nms3d_minmax", "no_limits"]
 
 
 @functools.lru_cache(maxsize=64)
@@ -33,6 +33,14 @@ def limits(dtype: np.dtype[Any]) -> HostArray:
     return np.array([info.min, info.max], dtype)
 
 
+def fitted(
+    size: tuple[int, ...], margins: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Cut windows, as their reach before and after each axis, and margins down to what an image has."""
+    window = tuple(min(r, max(n - 1, 0)) for k, n in zip(size, shape, strict=True) for r in reach(k))
+    return window, tuple(min(m, shape[k // 2]) for k, m in enumerate(margins))
+
+
 def extrema(
     kind: str,
     x: HostArray,
@@ -46,6 +54,7 @@ def extrema(
     if min(map(operator.sub, x.shape[1:], map(operator.add, margins[::2], margins[1::2]))) <= 0:
         out.fill(0)
         return
+    window, margins = fitted(size, margins, x.shape[1:])
     ends = limits(x.dtype)
     work = 8 * x.size
     near = size == (3,) * len(size) and min(margins) >= 1
@@ -55,8 +64,7 @@ def extrema(
         near3d_kernels[kind].run(3 * work, x, low, high, ends, margins, out)
     else:
         if len(size) == 2:
-            size, margins, x, out = (1, *size), (0, 0, *margins), x[:, None], out[:, None]
-        window = sum(map(reach, size), ())
+            window, margins, x, out = (0, 0, *window), (0, 0, *margins), x[:, None], out[:, None]
         window_kernels[kind].run(4 * work, x, low, high, ends, window, margins, out)
 
 

@@ -28,7 +28,7 @@ class Candidates(NamedTuple):
     """Pixels that may be reported as peaks, in memory order."""
 
     indices: npt.NDArray[np.int64]  # flat, in the stack
-    strength: npt.NDArray[np.float64]  # value of a maximum, negated value of a minimum
+    strength: npt.NDArray[np.floating[Any]]  # value of a maximum, negated value of a minimum
     flags: npt.NDArray[np.int32]
     centroids: npt.NDArray[np.float64] | None = None  # of plateaus; NaN for all others
 
@@ -67,6 +67,11 @@ def _collect_kernel(words, starts, indices):  # type: ignore[no-untyped-def]
                         at += 1
 
 
+def _strength_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+    """Return a float that ranks values exactly; on x86 a long double holds all integers of 64 bits."""
+    return np.longdouble if dtype.kind in "iu" and dtype.itemsize == 8 else np.float64
+
+
 def _positions(codes: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
     """Flat indices of the bytes that are not zero, ascending."""
     if codes.size < _FEW:
@@ -92,7 +97,7 @@ def _strict(
     kind, bound = ("mask", low) if high is None else ("codes", high)
     extrema(kind, x, size, margins, low, bound, codes.reshape(x.shape))
     indices = _positions(codes, padded.view(np.uint64))
-    strength = x.reshape(-1)[indices].astype(np.float64)
+    strength = x.reshape(-1)[indices].astype(_strength_type(x.dtype))
     if high is None:
         return Candidates(indices, strength, np.zeros(indices.size, np.int32))
     minima = codes[indices] == _MINIMUM
@@ -185,7 +190,7 @@ def _with_plateaus(
     for sign in signs:
         indices, centroids = find_plateaus(x, size, margins, bounds[sign], sign > 0, strict.indices)
         flag = PeakFlags.PLATEAU | (0 if sign > 0 else PeakFlags.MINIMUM)
-        strength = sign * x.reshape(-1)[indices].astype(np.float64)
+        strength = sign * x.reshape(-1)[indices].astype(_strength_type(x.dtype))
         parts.append(Candidates(indices, strength, np.full(indices.size, flag, np.int32), centroids))
     return _merged(parts)
 
@@ -273,6 +278,8 @@ def _apart(
     rows, columns = np.divmod(found.indices, width)
     row_starts = np.searchsorted(rows, np.arange(images * depth * height + 1))
     starts = np.searchsorted(rows[ranks] // (depth * height), np.arange(images + 1))
+    # Distances below a pixel separate nothing, and those far beyond the image all candidates.
+    distance = tuple(min(max(d, 0.5), 1e6 * max(1, *space)) for d in distance)
     # Relative to the least distance, so that equal distances are compared exactly.
     least = min(distance)
     weights = tuple((least / d) ** 2 for d in (least, *distance)[-3:])

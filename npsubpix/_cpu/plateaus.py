@@ -12,7 +12,7 @@ from numba import prange
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._formulas import greater, less
 from npsubpix._cpu._jit import Kernel, device, kernel
-from npsubpix._spec import reach
+from npsubpix._cpu.nms import fitted
 
 __all__ = ["find_plateaus"]
 
@@ -144,8 +144,7 @@ def find_plateaus(
     """
     images, *space = x.shape
     volume = x.reshape(images, *(1, *space)[-3:])
-    window = sum(map(reach, (1, *size)[-3:]), ())
-    margins = (0, 0, *margins)[-6:]
+    window, margins = fitted((1, *size)[-3:], (0, 0, *margins)[-6:], volume.shape[1:])
     is_strict = np.zeros(volume.shape, bool)
     is_strict.reshape(-1)[strict] = True
     state = np.empty(volume.shape, np.uint8)

@@ -116,8 +116,11 @@ def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):  # type: ignore[no-unt
         step_d = _unshrunk(md, vd, mass, sd)
         step_i = _unshrunk(mi, vi, mass, si)
         step_j = _unshrunk(mj, vj, mass, sj)
+        # One by one: Numba's max drops a NaN, and the pixel of a NaN is out of bounds.
+        if not ((abs(step_d) < math.inf) & (abs(step_i) < math.inf) & (abs(step_j) < math.inf)):
+            return pd, pi, pj, value, _NONFINITE, start
         pd, pi, pj = pd + step_d, pi + step_i, pj + step_j
-        if not max(abs(pd - d0), abs(pi - i0), abs(pj - j0)) <= max_shift:
+        if max(abs(pd - d0), abs(pi - i0), abs(pj - j0)) > min(max_shift, 1e9):
             return pd, pi, pj, value, _TOO_FAR, start
         if max(abs(step_d), abs(step_i), abs(step_j)) <= CENTROID_TOLERANCE:
             d, i, j = round(pd), round(pi), round(pj)
