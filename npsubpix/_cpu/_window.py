@@ -159,7 +159,7 @@ def _nothing(x, limit, ends, d, i0, i1, begin, end, window, out):  # type: ignor
 
 
 #: Pixels of a block of rows, so that the six blocks that a search holds stay small beside the output, and in cache.
-_BLOCK_PIXELS = 4096
+_BLOCK_PIXELS = 8192
 
 #: Rows of a band, the unit of parallel work; the two blocks that a band reads beyond it are its waste.
 _BAND_ROWS = 128
