@@ -8,7 +8,7 @@ BIN := .venv/bin
 demo: .stamp-demo
 	mkdir -p demo
 	$(BIN)/python -m npsubpix locate "$$($(BIN)/python -c 'import pathlib, skimage.data; print(pathlib.Path(skimage.data.__file__).with_name("hubble_deep_field.jpg"))')" \
-	    --min-distance 4 --threshold 40 --output demo/peaks.csv --plot demo/overlay.png
+	    --min-distance 4 --threshold 60 --plateau centroid --output demo/peaks.csv --plot demo/overlay.png
 
 test: .stamp-test
 	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
