@@ -179,7 +179,7 @@ def test_overflow_is_flagged():
 
 @pytest.mark.parametrize("method", ["quadratic", "parabola"])
 def test_two_pixels_that_lead_to_each_other(rng, method):
-    """A walk to and fro ends at once, however many iterations are allowed."""
+    """A walk back and forth ends at once, however many iterations are allowed."""
     image = rng.standard_normal((60, 60))
     starts = np.argwhere(np.ones(image.shape, bool))
     many = npsubpix.refine_peaks(image, starts, method=method, n_iters=10**9, max_shift=50)
