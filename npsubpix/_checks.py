@@ -124,6 +124,8 @@ def check_mask(mask: Any, shape: tuple[int, ...], name: str) -> HostArray:
     """Require a host array of booleans of a shape."""
     if is_on_gpu(mask, kind_of(mask)):
         raise TypeError(f"{name} is on a GPU and the image is not: both must be on one device")
+    if isinstance(mask, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array of booleans, got a masked array")
     marks = np.ascontiguousarray(to_numpy(mask))
     if marks.dtype != np.bool_:
         raise TypeError(f"{name} must be an array of booleans, got dtype {marks.dtype}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npsubpix._arrays import to_numpy
 from npsubpix._terminal import Errors, UsageError, say
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def _report(request: Request, found: _Found, errors: Errors) -> None:
     peaks = found.peaks()
     files = found.each(found.files) if len(request.images) > 1 else None
     columns = peak_columns(peaks, origin=request.origin, files=files)
-    lines = [_summary(len(peaks), found, request.images)]
+    lines = [_summary(peaks, found, request.images)]
     lines += _first_rows(columns, len(peaks), 0 if request.quiet else request.show)
     if request.output is not None:
         with errors.survived():
@@ -192,10 +193,13 @@ def _report(request: Request, found: _Found, errors: Errors) -> None:
         say("\n".join(lines))
 
 
-def _summary(count: int, found: _Found, images: list[Path]) -> str:
+def _summary(peaks: Peaks, found: _Found, images: list[Path]) -> str:
+    count = len(peaks)
+    failed = count - int(to_numpy(peaks.ok).sum())
+    rest = f"; {failed} could not be refined, see flags" if failed else ""
     where = _name(Path(images[0].name)) if len(images) == 1 else f"{len(set(found.files))} of {len(images)} images"
     frames = f", {len(found.tables)} frames" if found.any_stack else ""
-    return f"{count} peak{'' if count == 1 else 's'} in {where}{frames}"
+    return f"{count} peak{'' if count == 1 else 's'} in {where}{frames}{rest}"
 
 
 def _first_rows(columns: dict[str, Any], count: int, show: int) -> list[str]:

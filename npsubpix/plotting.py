@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from npsubpix._arrays import to_numpy
 from npsubpix._results import Peaks
-from npsubpix._spec import PeakFlags
+from npsubpix._spec import REJECTED, PeakFlags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +24,7 @@ _INK = "#d8dadd"
 # Of Okabe and Ito's colours, told apart by all: warm for maxima, cold for minima
 _MAXIMA = "#f5a623"
 _MINIMA = "#56b4e9"
+_UNREFINED = "#cc79a7"
 
 _DPI = 100
 _LONG_SIDE = (1000, 2400)  # pixels of the picture: small images are enlarged, large ones not by much
@@ -42,7 +43,8 @@ def draw_peaks(image: Any, peaks: Peaks, *, title: str = "", origin: float = 0.0
     image : array of two or three dimensions
         The image. Of a volume, its greatest value along z is drawn.
     peaks : Peaks
-        The peaks of the image. Minima are drawn in another colour than maxima.
+        The peaks of the image. Maxima are orange, minima blue, and those
+        that could not be refined purple.
     title : str, optional
         The title, as plain text.
     origin : float, default 0.0
@@ -168,6 +170,7 @@ def _draw_circles(axes: Any, peaks: Peaks, scale: float, spacing: float, origin:
     radius = min(10.0 * unit, max(3.0, 0.5 * spacing * scale))  # most circles do not touch their neighbours
     line = min(1.8 * unit, max(0.8, 0.25 * radius)) * 72 / dpi
     minimum = (flags & PeakFlags.MINIMUM) != 0
+    rejected = (flags & int(REJECTED)) != 0
     diameter = 2 * radius / scale
     axes.add_collection(
         EllipseCollection(
@@ -178,7 +181,7 @@ def _draw_circles(axes: Any, peaks: Peaks, scale: float, spacing: float, origin:
             offsets=places[:, ::-1] + origin,
             offset_transform=axes.transData,
             facecolors="none",
-            edgecolors=np.where(minimum, _MINIMA, _MAXIMA),
+            edgecolors=np.where(rejected, _UNREFINED, np.where(minimum, _MINIMA, _MAXIMA)),
             linewidths=line,
         ),
         autolim=False,

@@ -175,7 +175,7 @@ def _arrange(path: Path, source: Source, channel: int | None, volume: bool) -> F
         needed = (
             "3 (a volume) or 4 (a stack of volumes)"
             if volume
-            else "2 (an image) or 3 (a stack, or a volume with volume)"
+            else "2 (an image) or 3 (a stack, or a volume with --volume)"
         )
         raise ImageError(f"{path}: has {len(rest)} dimensions, shape {shape}; needed are {needed}")
     which = _check_channel(path, source, across, channel)
@@ -222,7 +222,7 @@ def _check_channel(path: Path, source: Source, across: int | None, channel: int 
         return 0
     if source.colour and count in (3, 4):
         return slice(0, 3)
-    raise ImageError(f"{path}: has {count} channels that are no colours; choose one, 0 to {count - 1}, with channel")
+    raise ImageError(f"{path}: has {count} channels that are no colours; choose one, 0 to {count - 1}, with --channel")
 
 
 @contextlib.contextmanager
