@@ -24,7 +24,7 @@ import numba
 
 from npsubpix._cpu._cache import KernelCache
 
-__all__ = ["Kernel", "device", "in_forked_child", "kernel"]
+__all__ = ["Kernel", "device", "kernel"]
 
 #: Work, in pixels times the operations done on each, below which the serial form is faster:
 #: it is about 20 us of serial work, and a parallel launch costs 3 to 10 us on two cores.
@@ -32,8 +32,7 @@ _SERIAL_WORK = 1 << 17
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
-
-_names: set[str] = set()
+_names: set[str] = set()  # of kernels
 
 
 class _Process:
@@ -51,11 +50,6 @@ class _Process:
 
 _process = _Process()
 os.register_at_fork(after_in_child=_process.after_fork)
-
-
-def in_forked_child() -> bool:
-    """Whether this process was forked from one that had loaded the kernels."""
-    return _process.forked
 
 
 @contextlib.contextmanager
@@ -113,8 +107,6 @@ class Kernel:
     """A compiled function of arrays; `run` chooses its parallel or its serial form."""
 
     def __init__(self, function: Callable[..., Any], name: str) -> None:
-        self.function = function
-        self.name = name
         self.serial = _compile(function, name, parallel=False)
         self.parallel = _compile(function, name, parallel=True)
 
