@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from npsubpix._results import Peaks
     from npsubpix._spec import PeakFlags
+    from npsubpix.gradients import vjp
     from npsubpix.nms import nms2d, nms3d, nms3d_minmax
     from npsubpix.operators import (
         AdaptiveQuadInterp3d,
@@ -40,6 +41,7 @@ _HOME = {
     "nms3d": "nms",
     "nms3d_minmax": "nms",
     "refine_peaks": "peaks",
+    "vjp": "gradients",
 }
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "nms3d",
     "nms3d_minmax",
     "refine_peaks",
+    "vjp",
 ]
 
 

@@ -7,13 +7,14 @@ the caller does not already hold.
 from __future__ import annotations
 
 import ctypes
+import sys
 from typing import Any, TypeAlias
 
 import array_api_compat as api
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "HostArray", "adopt", "give_back", "is_on_gpu", "kind_of", "to_numpy"]
+__all__ = ["Array", "HostArray", "adopt", "adopt_mask", "give_back", "is_on_gpu", "kind_of", "to_numpy"]
 
 #: An array of any supported library, or what NumPy makes an array of.
 Array: TypeAlias = Any
@@ -24,7 +25,8 @@ def kind_of(x: Array) -> str:
     """Name the library of an array: ``"numpy"``, ``"torch"``, ``"jax"`` or ``"cupy"``."""
     if type(x) is np.ndarray:
         return "numpy"
-    if api.is_torch_array(x):
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):  # what torch.compile can follow
         return "torch"
     if api.is_cupy_array(x):
         return "cupy"
@@ -56,6 +58,17 @@ def adopt(x: Array, name: str) -> HostArray:
     else:
         data = np.asarray(x)
     return data if _is_plain(data) else _plain(data, name)
+
+
+def adopt_mask(x: Array, name: str) -> HostArray:
+    """Return the memory of a host array of booleans."""
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array of booleans, got a masked array")
+    data = np.asarray(x.detach() if kind_of(x) == "torch" else x)
+    if data.dtype != np.bool_:
+        raise TypeError(f"{name} must be an array of booleans, got dtype {data.dtype}")
+    data = np.require(data, requirements=["C", "A"])
+    return data if data.flags.writeable else _writable_alias(data)
 
 
 def _is_plain(data: HostArray) -> bool:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from npsubpix._arrays import Array, adopt, give_back
+from npsubpix._arrays import Array
 from npsubpix._checks import check_bool, check_ndim, check_window
-from npsubpix._dispatch import implementation
+from npsubpix._operation import as_array, call, without_gradient
+from npsubpix._operations import OPERATIONS
 
 __all__ = ["nms2d", "nms3d", "nms3d_minmax"]
+
+
+def _suppress(x: Array, size: tuple[int, ...], mask_only: bool) -> Array:
+    if mask_only:
+        return call(OPERATIONS["nms_mask"], (without_gradient(x),), (size,))[0]
+    return call(OPERATIONS["nms"], (x,), (size,))[0]
 
 
 def nms2d(input: Array, kernel_size: tuple[int, int], mask_only: bool = False) -> Array:
@@ -72,11 +79,10 @@ def nms2d(input: Array, kernel_size: tuple[int, int], mask_only: bool = False) -
            [0., 0., 0., 0., 0.],
            [0., 0., 0., 0., 0.]], dtype=float32)
     """
-    run = implementation("nms", input).nms2d
-    x = adopt(input, "input")
+    x = as_array(input)
     check_ndim(x, 4, "input", "(B, C, H, W)")
     size = check_window(kernel_size, 2, "kernel_size")
-    return give_back(run(x, size, check_bool(mask_only, "mask_only")), input)
+    return _suppress(x, size, check_bool(mask_only, "mask_only"))
 
 
 def nms3d(input: Array, kernel_size: tuple[int, int, int], mask_only: bool = False) -> Array:
@@ -124,11 +130,10 @@ def nms3d(input: Array, kernel_size: tuple[int, int, int], mask_only: bool = Fal
     >>> np.argwhere(npsubpix.nms3d(volume, (3, 3, 3), mask_only=True))
     array([[0, 0, 1, 2, 1]])
     """
-    run = implementation("nms", input).nms3d
-    x = adopt(input, "input")
+    x = as_array(input)
     check_ndim(x, 5, "input", "(B, C, D, H, W)")
     size = check_window(kernel_size, 3, "kernel_size")
-    return give_back(run(x, size, check_bool(mask_only, "mask_only")), input)
+    return _suppress(x, size, check_bool(mask_only, "mask_only"))
 
 
 def nms3d_minmax(input: Array) -> tuple[Array, Array]:
@@ -170,8 +175,7 @@ def nms3d_minmax(input: Array) -> tuple[Array, Array]:
     >>> np.argwhere(maxima)[:, 2:], np.argwhere(minima)[:, 2:]
     (array([[1, 1, 1]]), array([[1, 1, 3]]))
     """
-    run = implementation("nms", input).nms3d_minmax
-    x = adopt(input, "input")
+    x = as_array(input)
     check_ndim(x, 5, "input", "(B, C, D, H, W)")
-    maxima, minima = run(x)
-    return give_back(maxima, input), give_back(minima, input)
+    maxima, minima = call(OPERATIONS["nms3d_minmax"], (without_gradient(x),))
+    return maxima, minima

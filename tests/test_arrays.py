@@ -39,7 +39,6 @@ def test_half_precision_comes_back(image, dtype):
 
 
 @pytest.mark.parametrize("call", [
-    lambda x: npsubpix.nms2d(x, (3, 3)),
     lambda x: npsubpix.find_peaks(x[0, 0]).coords,
     lambda x: npsubpix.refine_peaks(x[0, 0], torch.tensor([[5.0, 5.0]])).coords,
 ])  # fmt: skip

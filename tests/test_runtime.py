@@ -210,21 +210,25 @@ def test_entries_of_two_processes_do_not_mix(tmp_path):
     assert alone[1] == "[[7.2, 7.3]]"
 
 
-def test_a_change_in_any_kernel_source_makes_entries_stale(tmp_path):
-    """Numba's own cache would miss a change in a function that a kernel calls."""
+def test_a_change_in_a_source_that_a_kernel_uses_makes_entries_stale(tmp_path):
+    """Numba's own cache would miss a change in a function that a kernel calls, in another file."""
     code = """
     from pathlib import Path
     from npsubpix._cpu import _cache
-    _cache._HERE = Path({folder!r})
-    print(_cache._source_digest())
+    _cache._ROOT = Path({folder!r})
+    _cache._HERE = _cache._ROOT / "npsubpix" / "_cpu"
+    print(_cache._source_digest("npsubpix._cpu.a"))
     """
-    source = tmp_path / "package" / "_cpu"
+    source = tmp_path / "npsubpix" / "_cpu"
     source.mkdir(parents=True)
     (source.parent / "_spec.py").write_text("X = 1")
-    (source / "a.py").write_text("A = 1")
-    digests = set()
-    for name, text in (("a.py", "A = 2"), ("b.py", "B = 1"), ("../_spec.py", "X = 2")):
-        digests.add(run(code.format(folder=str(source))))
+    (source / "_jit.py").write_text("J = 1")
+    (source / "a.py").write_text("from npsubpix._cpu.b import B")
+    (source / "b.py").write_text("from npsubpix._spec import X")
+    digests = [run(code.format(folder=str(tmp_path)))]
+    for name, text in (("b.py", "from npsubpix._spec import X, Y"), ("../_spec.py", "X = 2"), ("_jit.py", "J = 2")):
         (source / name).write_text(text)
-    digests.add(run(code.format(folder=str(source))))
-    assert len(digests) == 4
+        digests.append(run(code.format(folder=str(tmp_path))))
+    assert len(set(digests)) == 4
+    (source / "c.py").write_text("what a does not use")
+    assert run(code.format(folder=str(tmp_path))) == digests[-1]

@@ -12,6 +12,7 @@ Whatever goes wrong is a miss.
 
 from __future__ import annotations
 
+import ast
 import functools
 import hashlib
 import os
@@ -30,6 +31,7 @@ __all__ = ["KernelCache", "cache_directory"]
 
 _DIGEST = hashlib.sha256
 _HERE = Path(__file__).parent
+_ROOT = _HERE.parents[1]
 
 
 def _candidates() -> Iterator[Path]:
@@ -60,11 +62,24 @@ def _can_write(folder: Path) -> bool:
         return False
 
 
+def _imports(path: Path) -> Iterator[Path]:
+    """Yield the sources of npsubpix that a source imports from."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("npsubpix."):
+            yield _ROOT.joinpath(*str(node.module).split(".")).with_suffix(".py")
+
+
 @functools.cache
-def _source_digest() -> str:
-    """Digest of all kernel sources: a change in any of them makes every entry stale."""
+def _source_digest(module: str) -> str:
+    """Digest of a module and of all it imports: a change in any of them makes its kernels stale."""
+    found: set[Path] = set()
+    todo = {_ROOT.joinpath(*module.split(".")).with_suffix(".py"), _HERE / "_jit.py"}
+    while todo:
+        path = todo.pop()
+        found.add(path)
+        todo |= {p for p in _imports(path) if p.exists()} - found
     digest = _DIGEST()
-    for path in sorted([*_HERE.glob("*.py"), _HERE.parent / "_spec.py"]):
+    for path in sorted(found):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -72,15 +87,16 @@ def _source_digest() -> str:
 class KernelCache:
     """The cache of one kernel form, as a Numba dispatcher expects it."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, module: str, name: str) -> None:
         self._folder = folder
-        self._name = name
+        self._module = module
+        self._name = f"{module}.{name}"
 
     @classmethod
     def create(cls, function: Callable[..., Any]) -> KernelCache | None:
         """Return the cache of `function`, or None where nothing can be cached."""
         folder = cache_directory()
-        return None if folder is None else cls(folder, f"{function.__module__}.{function.__qualname__}")
+        return None if folder is None else cls(folder, function.__module__, function.__qualname__)
 
     @property
     def cache_path(self) -> str:
@@ -103,7 +119,7 @@ class KernelCache:
             context.codegen().magic_tuple(),
             numba.__version__,
             sys.version,
-            _source_digest(),
+            _source_digest(self._module),
         )
         short = self._name.rpartition(".")[2].strip("_")
         return self._folder / f"{short}-{_DIGEST(repr(key).encode()).hexdigest()[:32]}.npsubpix"

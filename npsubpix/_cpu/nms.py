@@ -14,7 +14,7 @@ from npsubpix._cpu._near import minmax3d_kernel, near2d_kernels, near3d_kernels
 from npsubpix._cpu._window import window_kernels
 from npsubpix._spec import reach
 
-__all__ = ["extrema", "fitted", "limits", "nms2d", "nms3d", "nms3d_minmax", "no_limits"]
+__all__ = ["extrema", "fitted", "limits", "nms", "nms3d_minmax", "nms_mask", "nms_vjp", "no_limits"]
 
 
 @functools.lru_cache(maxsize=64)
@@ -68,26 +68,36 @@ def extrema(
         window_kernels[kind].run(4 * work, x, low, high, ends, window, margins, out)
 
 
-def _suppress(x: HostArray, kernel_size: tuple[int, ...], mask_only: bool) -> HostArray:
+def nms_mask(x: HostArray, kernel_size: tuple[int, ...]) -> tuple[HostArray]:
+    """Mark the strict maxima of images of shape (B, C, H, W) or volumes of shape (B, C, D, H, W)."""
+    return (_suppress("mask", x, kernel_size, np.empty(x.shape, bool)),)
+
+
+def nms(x: HostArray, kernel_size: tuple[int, ...]) -> tuple[HostArray]:
+    """Keep the strict maxima of images of shape (B, C, H, W) or volumes of shape (B, C, D, H, W)."""
+    return (_suppress("values", x, kernel_size, np.empty_like(x)),)
+
+
+def nms_vjp(
+    cotangents: tuple[HostArray | None], arrays: tuple[HostArray], saved: tuple[()], kernel_size: tuple[int, ...]
+) -> tuple[HostArray]:
+    """Pass the cotangents on where there is a maximum."""
+    (cotangent,), (x,) = cotangents, arrays
+    if cotangent is None:
+        return (np.zeros_like(x),)
+    return (np.where(nms_mask(x, kernel_size)[0], cotangent, cotangent.dtype.type(0)),)
+
+
+def _suppress(kind: str, x: HostArray, kernel_size: tuple[int, ...], out: HostArray) -> HostArray:
     if max(kernel_size) == 1:
-        return np.ones(x.shape, bool) if mask_only else x.copy()
-    out = np.empty(x.shape, bool if mask_only else x.dtype)
+        out[...] = True if kind == "mask" else x
+        return out
     images = x.shape[0] * x.shape[1]
     low, high = no_limits(x.dtype, images)
     margins = sum(map(reach, kernel_size), ())
     stack = (images, *x.shape[2:])
-    extrema("mask" if mask_only else "values", x.reshape(stack), kernel_size, margins, low, high, out.reshape(stack))
+    extrema(kind, x.reshape(stack), kernel_size, margins, low, high, out.reshape(stack))
     return out
-
-
-def nms2d(x: HostArray, kernel_size: tuple[int, ...], mask_only: bool) -> HostArray:
-    """Keep the strict maxima of images of shape (B, C, H, W)."""
-    return _suppress(x, kernel_size, mask_only)
-
-
-def nms3d(x: HostArray, kernel_size: tuple[int, ...], mask_only: bool) -> HostArray:
-    """Keep the strict maxima of volumes of shape (B, C, D, H, W)."""
-    return _suppress(x, kernel_size, mask_only)
 
 
 def nms3d_minmax(x: HostArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:

@@ -10,7 +10,7 @@ from npsubpix._arrays import HostArray
 from npsubpix._cpu._jit import device, kernel
 from npsubpix._cpu._near import highest_around, mark_peaks
 from npsubpix._cpu._quadratic import fit_quadratic3d, follower
-from npsubpix._cpu.nms import limits, nms3d
+from npsubpix._cpu.nms import limits, nms_mask
 from npsubpix._spec import REJECTED, SHIFT_LIMIT
 
 __all__ = ["quad_interp3d"]
@@ -123,7 +123,7 @@ def quad_interp3d(
         _refine_all_kernel.run(16 * x.size, stack, limits(x.dtype), options, *outputs)
         return coords, y
     if mask is None:
-        mask = nms3d(x, (3, 3, 3), True)
+        mask = nms_mask(x, (3, 3, 3))[0]
     candidates = np.flatnonzero(mask)
     if most is not None:
         candidates = _strongest(stack, candidates, most)

@@ -1,0 +1,126 @@
+"""Operations as data: what kernels a call needs, what it returns, and what can be differentiated.
+
+One declaration serves the three ways in: NumPy and JAX arrays are adopted and handed to the
+kernels, torch tensors go through an operator that torch's autograd and compiler know, and `vjp`
+records the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npsubpix._arrays import Array, HostArray, adopt, adopt_mask, give_back, is_on_gpu, kind_of
+from npsubpix._dispatch import implementation
+from npsubpix._shapes import Shape
+
+__all__ = ["Argument", "Operation", "Record", "Result", "as_array", "call", "tape", "without_gradient"]
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An array that an operation takes."""
+
+    name: str
+    optional: bool = False
+    boolean: bool = False
+    differentiable: bool = True
+
+
+@dataclass(frozen=True)
+class Result:
+    """An array that kernels return.
+
+    `dtype` is ``"float"`` for the dtype of a floating first argument, else for its promotion with
+    float32; ``"same"`` for the dtype of the first argument; or ``"bool"`` or ``"float64"``.
+    """
+
+    name: str
+    dtype: str = "float"
+    saved: bool = False  # for the vector-Jacobian product
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A function of a module of kernels.
+
+    The function ``name`` takes the arrays, None for an absent one, and the options, and returns a
+    tuple of arrays. If any argument is differentiable, ``name_vjp`` takes the cotangents of the
+    results, None for an absent one; the arrays; the saved results; and the options; and returns
+    the cotangents of the differentiable arguments, None for an absent one.
+    """
+
+    name: str
+    family: str
+    arguments: tuple[Argument, ...]
+    results: tuple[Result, ...]
+    shapes: Callable[[Sequence[Shape | None], Sequence[Any]], tuple[Shape, ...]]
+    options: tuple[str, ...] = ()  # type and name of each, as torch writes it: "int[] kernel_size"
+
+    @property
+    def differentiable(self) -> tuple[int, ...]:
+        """Positions of the differentiable arguments."""
+        return tuple(k for k, a in enumerate(self.arguments) if a.differentiable)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A call that was made: enough to differentiate it."""
+
+    operation: Operation
+    arrays: tuple[Array | None, ...]
+    hosts: tuple[HostArray | None, ...]
+    options: tuple[Any, ...]
+    results: tuple[HostArray, ...]
+
+
+#: Where `vjp` has calls recorded.
+tape: ContextVar[list[Record] | None] = ContextVar("tape", default=None)
+
+
+def as_array(x: Any) -> Array:
+    """Return arrays of any library as they are, and whatever else NumPy makes an array of as that."""
+    return x if hasattr(x, "shape") and hasattr(x, "dtype") else np.asarray(x)
+
+
+def without_gradient(x: Array) -> Array:
+    """Return a tensor without its graph, for results that have no gradient; other arrays as they are."""
+    return x.detach() if kind_of(x) == "torch" else x
+
+
+def call(operation: Operation, arrays: tuple[Array | None, ...], options: tuple[Any, ...] = ()) -> tuple[Array, ...]:
+    """Run an operation on arrays of one library."""
+    first = arrays[0]
+    kind = kind_of(first)
+    if kind == "torch":
+        from npsubpix import _torch
+
+        return _torch.call(operation, arrays, options)
+    module = implementation(operation.family, first)
+    hosts = adopt_all(operation, arrays)
+    results = getattr(module, operation.name)(*hosts, *options)
+    records = tape.get()
+    if records is not None:
+        records.append(Record(operation, arrays, hosts, options, results))
+    return tuple([give_back(result, first) for result in results])
+
+
+def adopt_all(operation: Operation, arrays: Sequence[Array | None]) -> tuple[HostArray | None, ...]:
+    """Adopt the arrays of a call."""
+    hosts: list[HostArray | None] = []
+    for argument, array in zip(operation.arguments, arrays, strict=True):
+        if array is None:
+            hosts.append(None)
+        elif hosts and is_on_gpu(array, kind_of(array)):
+            raise TypeError(
+                f"{argument.name} is on a GPU and {operation.arguments[0].name} is not: both must be on one device"
+            )
+        elif argument.boolean:
+            hosts.append(adopt_mask(array, argument.name))
+        else:
+            hosts.append(adopt(array, argument.name))
+    return tuple(hosts)

@@ -1,0 +1,185 @@
+"""The operations as operators of torch: what autograd differentiates and torch.compile traces.
+
+Each operation becomes ``torch.ops.npsubpix.<name>``, and its vector-Jacobian product, where there
+is one, ``torch.ops.npsubpix.<name>_vjp``, which raises when it is differentiated in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from npsubpix._arrays import Array, HostArray, adopt, give_back
+from npsubpix._dispatch import implementation
+from npsubpix._operation import Operation, adopt_all
+from npsubpix._operations import OPERATIONS
+
+__all__ = ["call"]
+
+
+def call(operation: Operation, arrays: tuple[Array | None, ...], options: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
+    """Run an operation on tensors; arrays other than the first may be numbers."""
+    tensors = []
+    for argument, array in zip(operation.arguments, arrays, strict=True):
+        if array is not None and not isinstance(array, torch.Tensor):
+            array = torch.as_tensor(array)
+        if array is not None and array.requires_grad and not argument.differentiable:
+            raise TypeError(f"{argument.name} requires a gradient, which this operation does not pass on")
+        tensors.append(array)
+    if not torch.compiler.is_compiling() and _is_eager(tensors):
+        return _run(operation, tensors, options)
+    results = _OPERATORS[operation.name](*tensors, *options)
+    return results if len(operation.results) > 1 else (results,)
+
+
+def _is_eager(tensors: Sequence[torch.Tensor | None]) -> bool:
+    """Whether nothing would notice if an operator were not called: no graph, no transform, no mode.
+
+    The dispatcher takes 80 us for an operator written in Python, which is most of a small call.
+    """
+    graph = torch.is_grad_enabled()
+    for tensor in tensors:
+        if tensor is not None and (type(tensor) not in _PLAIN or (graph and tensor.requires_grad)):
+            return False
+    return not (
+        torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+def _run(
+    operation: Operation, tensors: Sequence[torch.Tensor | None], options: Sequence[Any]
+) -> tuple[torch.Tensor, ...]:
+    first = tensors[0]
+    function = getattr(implementation(operation.family, first), operation.name)
+    results = function(*adopt_all(operation, tensors), *options)
+    return tuple([give_back(result, first) for result in results])
+
+
+def _schema(operation: Operation) -> str:
+    arrays = [f"Tensor{'?' * a.optional} {a.name}" for a in operation.arguments]
+    results = ", ".join(["Tensor"] * len(operation.results))
+    return f"({', '.join([*arrays, *operation.options])}) -> ({results})"
+
+
+def _vjp_schema(operation: Operation) -> str:
+    cotangents = [f"Tensor? {r.name}_cotangent" for r in operation.results]
+    arrays = [f"Tensor{'?' * a.optional} {a.name}" for a in operation.arguments]
+    saved = [f"Tensor {r.name}" for r in operation.results if r.saved]
+    grads = ", ".join(["Tensor"] * len(operation.differentiable))
+    return f"({', '.join([*cotangents, *arrays, *saved, *operation.options])}) -> ({grads})"
+
+
+def _plain(options: Sequence[Any]) -> tuple[Any, ...]:
+    """Options as kernels take them: the dispatcher makes lists of tuples."""
+    return tuple(tuple(o) if isinstance(o, list) else o for o in options)
+
+
+def _one_or_all(results: Sequence[torch.Tensor]) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def _floating(dtype: torch.dtype) -> torch.dtype:
+    if dtype.is_floating_point:
+        return dtype
+    return torch.float32 if dtype.itemsize <= 2 else torch.float64
+
+
+def _register(operation: Operation) -> Callable[..., Any]:
+    count = len(operation.arguments)
+
+    def run(*values: Any) -> Any:
+        tensors = [None if v is None else v.detach() for v in values[:count]]
+        return _one_or_all(_run(operation, tensors, _plain(values[count:])))
+
+    def fake(*values: Any) -> Any:
+        first = values[0]
+        dtypes = {
+            "float": _floating(first.dtype),
+            "same": first.dtype,
+            "bool": torch.bool,
+            "float64": torch.float64,
+        }
+        shapes = operation.shapes([None if v is None else v.shape for v in values[:count]], values[count:])
+        return _one_or_all([
+            first.new_empty(shape, dtype=dtypes[result.dtype])
+            for shape, result in zip(shapes, operation.results, strict=True)
+        ])  # fmt: skip
+
+    operator: Any = torch.library.custom_op(
+        f"npsubpix::{operation.name}", run, mutates_args=(), schema=_schema(operation)
+    )
+    operator.register_fake(fake)
+    if operation.differentiable:
+        vjp = _register_vjp(operation)
+        saved = [k for k, result in enumerate(operation.results) if result.saved]
+
+        def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+            results = output if isinstance(output, tuple) else (output,)
+            ctx.set_materialize_grads(False)
+            ctx.save_for_backward(*inputs[:count], *(results[k] for k in saved))
+            ctx.options = inputs[count:]
+
+        def backward(ctx: Any, *cotangents: Any) -> tuple[Any, ...]:
+            answers: list[Any] = [None] * (count + len(ctx.options))
+            if any(c is not None for c in cotangents):
+                grads = vjp(*cotangents, *ctx.saved_tensors, *ctx.options)
+                grads = grads if isinstance(grads, tuple) else (grads,)
+                for k, grad in zip(operation.differentiable, grads, strict=True):
+                    if ctx.needs_input_grad[k]:
+                        answers[k] = grad
+            return tuple(answers)
+
+        operator.register_autograd(backward, setup_context=setup_context)
+    return operator
+
+
+def _register_vjp(operation: Operation) -> Callable[..., Any]:
+    results, count = len(operation.results), len(operation.arguments)
+    kept = sum(result.saved for result in operation.results)
+    places = operation.differentiable
+
+    def split(values: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any], Sequence[Any]]:
+        a, b, c = results, results + count, results + count + kept
+        return values[:a], values[a:b], values[b:c], values[c:]
+
+    def run(*values: Any) -> Any:
+        cotangents, arrays, saved, options = split([v.detach() if isinstance(v, torch.Tensor) else v for v in values])
+        function = getattr(implementation(operation.family, arrays[0]), f"{operation.name}_vjp")
+        hosts = adopt_all(operation, arrays)
+        grads = function(_adopt_some(cotangents), hosts, _adopt_some(saved), *_plain(options))
+        return _one_or_all([
+            give_back(grad, arrays[k]).to(_floating(arrays[k].dtype)) if grad is not None else arrays[0].new_empty(0)
+            for k, grad in zip(places, grads, strict=True)
+        ])  # fmt: skip
+
+    def fake(*values: Any) -> Any:
+        _, arrays, _, _ = split(values)
+        return _one_or_all([
+            arrays[0].new_empty(0) if arrays[k] is None
+            else arrays[k].new_empty(arrays[k].shape, dtype=_floating(arrays[k].dtype))
+            for k in places
+        ])  # fmt: skip
+
+    def refuse(ctx: Any, *cotangents: Any) -> None:
+        raise NotImplementedError(f"npsubpix has no second derivative of {operation.name}: it is differentiable once")
+
+    operator: Any = torch.library.custom_op(
+        f"npsubpix::{operation.name}_vjp", run, mutates_args=(), schema=_vjp_schema(operation)
+    )
+    operator.register_fake(fake)
+    operator.register_autograd(refuse)
+    return operator
+
+
+def _adopt_some(tensors: Sequence[torch.Tensor | None]) -> tuple[HostArray | None, ...]:
+    return tuple(None if t is None else adopt(t, "cotangent") for t in tensors)
+
+
+_OPERATORS = {operation.name: _register(operation) for operation in OPERATIONS.values()}

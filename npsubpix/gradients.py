@@ -1,0 +1,118 @@
+"""Gradients for NumPy users: the vector-Jacobian products that torch's autograd gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from npsubpix._arrays import Array, HostArray, adopt, give_back, kind_of
+from npsubpix._dispatch import implementation
+from npsubpix._operation import Record, tape
+
+__all__ = ["vjp"]
+
+Pullback: TypeAlias = Callable[..., dict[str, Array]]
+
+
+def vjp(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Pullback]:
+    """Call an operator, and return its results and a function that pulls gradients back through it.
+
+    If a loss depends on the results, and its gradients with respect to them are known, the pullback
+    returns its gradients with respect to the arrays that the operator was given.
+
+    Parameters
+    ----------
+    function : callable
+        A differentiable operator of npsubpix, or one of its class forms.
+    *args, **kwargs
+        Its arguments: NumPy or JAX arrays on the host, and options.
+
+    Returns
+    -------
+    results : array or tuple of arrays
+        What the operator returns.
+    pullback : callable
+        Takes one array for each result, of its shape: the gradient of a scalar with respect to it,
+        or None where the scalar does not depend on it. Returns a dictionary from the name of each
+        array argument that was given to the gradient with respect to it, of the argument's shape.
+        It can be called any number of times. The arrays must not be changed between the calls.
+
+    Raises
+    ------
+    TypeError
+        If the function does not call exactly one differentiable operator, or was given torch
+        tensors, which torch differentiates; or if the pullback is given something else than arrays
+        of real numbers.
+    ValueError
+        If the pullback is given another number of arrays than there are results, or one of another shape.
+
+    Notes
+    -----
+    The gradients are exact derivatives of what was computed, not finite differences. The order of
+    results and pullback is that of ``jax.vjp``.
+
+    Examples
+    --------
+    Move a peak to where it should be, by gradient descent on the heat map:
+
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> heatmap = np.zeros((1, 1, 5, 7))
+    >>> target = np.array([[[4.5, 1.0]]])  # x, y
+    >>> for step in range(200):
+    ...     coords, pullback = npsubpix.vjp(npsubpix.spatial_soft_argmax2d, heatmap, normalized_coordinates=False)
+    ...     heatmap -= 0.5 * pullback(coords - target)["input"]
+    >>> npsubpix.spatial_soft_argmax2d(heatmap, normalized_coordinates=False).round(3)
+    array([[[4.5, 1. ]]])
+    """
+    records: list[Record] = []
+    token = tape.set(records)
+    try:
+        results = function(*args, **kwargs)
+    finally:
+        tape.reset(token)
+    if len(records) != 1 or not records[0].operation.differentiable:
+        name = getattr(function, "__name__", type(function).__name__)
+        if any(kind_of(a) == "torch" for a in (*args, *kwargs.values())):
+            raise TypeError(
+                f"vjp takes NumPy and JAX arrays; call {name} on the tensors, and backward() on what it gives"
+            )
+        raise TypeError(f"{name} is not a differentiable operator of npsubpix")
+    visible = results if isinstance(results, tuple) else (results,)
+    return results, _pullback(records[0], visible)
+
+
+def _pullback(record: Record, visible: tuple[Array, ...]) -> Pullback:
+    operation = record.operation
+    module = implementation(operation.family, record.hosts[0])
+    saved = tuple(r for r, spec in zip(record.results, operation.results, strict=True) if spec.saved)
+    hidden = (None,) * (len(record.results) - len(visible))
+
+    def pullback(*cotangents: Array | None) -> dict[str, Array]:
+        if len(cotangents) != len(visible):
+            raise ValueError(f"the pullback takes {len(visible)} arrays, one for each result, got {len(cotangents)}")
+        hosts = tuple(
+            _cotangent(c, result, record.results[k])
+            for k, (c, result) in enumerate(zip(cotangents, visible, strict=True))
+        )
+        function = getattr(module, f"{operation.name}_vjp")
+        grads = function((*hosts, *hidden), record.hosts, saved, *record.options)
+        answers = {}
+        for place, grad in zip(operation.differentiable, grads, strict=True):
+            array = record.arrays[place]
+            if array is not None and grad is not None:
+                answers[operation.arguments[place].name] = give_back(grad, array)
+        return answers
+
+    return pullback
+
+
+def _cotangent(cotangent: Array | None, result: Array, host: HostArray) -> HostArray | None:
+    if cotangent is None:
+        return None
+    shape = tuple(result.shape)
+    if np.shape(cotangent) != shape:
+        raise ValueError(f"a gradient must have the shape of its result, {shape}, got {np.shape(cotangent)}")
+    return adopt(cotangent, "the gradient").astype(host.dtype, copy=False)
