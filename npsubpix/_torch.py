@@ -6,7 +6,7 @@ is one, ``torch.ops.npsubpix.<name>_vjp``, which raises when it is differentiate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -91,7 +91,7 @@ def _floating(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype.itemsize <= 2 else torch.float64
 
 
-def _register(operation: Operation) -> Callable[..., Any]:
+def _register(operation: Operation) -> Any:
     count = len(operation.arguments)
 
     def run(*values: Any) -> Any:
@@ -140,7 +140,7 @@ def _register(operation: Operation) -> Callable[..., Any]:
     return operator
 
 
-def _register_vjp(operation: Operation) -> Callable[..., Any]:
+def _register_vjp(operation: Operation) -> Any:
     results, count = len(operation.results), len(operation.arguments)
     kept = sum(result.saved for result in operation.results)
     places = operation.differentiable
