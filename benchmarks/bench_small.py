@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import npsubpix
 from benchmarks import data, peers
-from benchmarks.agreement import same, same_pixels
+from benchmarks.agreement import close, same, same_pixels
 from benchmarks.bench_nms import dilate, on_tensor
 from benchmarks.registry import Contest, Peer, Target, contest
 
@@ -40,4 +40,15 @@ def find_peaks(side: int) -> Contest:
             )
         ],
         Target(60e-6, at_least=False),
+    )
+
+
+@contest("small call: spatial_soft_argmax2d", side=32, quick_side=32)
+def spatial_soft_argmax2d(side: int) -> Contest:
+    image = data.noise(1, 1, side, side)
+    return Contest(
+        f"1×1×{side}², noise",
+        lambda: npsubpix.spatial_soft_argmax2d(image),
+        [Peer("kornia", on_tensor("spatial_soft_argmax2d", image), differs=close(1e-5))],
+        Target(15e-6, at_least=False),
     )

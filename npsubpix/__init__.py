@@ -14,51 +14,96 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from npsubpix._results import Peaks
     from npsubpix._spec import PeakFlags
+    from npsubpix.gaussian import render_gaussian, render_gaussian2d, render_spots
     from npsubpix.gradients import vjp
     from npsubpix.nms import nms2d, nms3d, nms3d_minmax
     from npsubpix.operators import (
         AdaptiveQuadInterp3d,
         ConvQuadInterp3d,
+        ConvSoftArgmax2d,
+        ConvSoftArgmax3d,
         IterativeQuadInterp3d,
         NonMaximaSuppression2d,
         NonMaximaSuppression3d,
+        SpatialSoftArgmax2d,
     )
     from npsubpix.peaks import find_peaks, refine_peaks
     from npsubpix.quad_interp import conv_quad_interp3d, iterative_quad_interp3d
+    from npsubpix.soft_argmax import conv_soft_argmax2d, conv_soft_argmax3d
+    from npsubpix.spatial import (
+        SpatialMoments,
+        spatial_expectation,
+        spatial_moments,
+        spatial_soft_argmax,
+        spatial_softmax,
+    )
+    from npsubpix.spatial2d import spatial_expectation2d, spatial_soft_argmax2d, spatial_softmax2d
 
 _HOME = {
     "AdaptiveQuadInterp3d": "operators",
     "ConvQuadInterp3d": "operators",
+    "ConvSoftArgmax2d": "operators",
+    "ConvSoftArgmax3d": "operators",
     "IterativeQuadInterp3d": "operators",
     "NonMaximaSuppression2d": "operators",
     "NonMaximaSuppression3d": "operators",
     "PeakFlags": "_spec",
     "Peaks": "_results",
+    "SpatialMoments": "spatial",
+    "SpatialSoftArgmax2d": "operators",
     "conv_quad_interp3d": "quad_interp",
+    "conv_soft_argmax2d": "soft_argmax",
+    "conv_soft_argmax3d": "soft_argmax",
     "find_peaks": "peaks",
     "iterative_quad_interp3d": "quad_interp",
     "nms2d": "nms",
     "nms3d": "nms",
     "nms3d_minmax": "nms",
     "refine_peaks": "peaks",
+    "render_gaussian": "gaussian",
+    "render_gaussian2d": "gaussian",
+    "render_spots": "gaussian",
+    "spatial_expectation": "spatial",
+    "spatial_expectation2d": "spatial2d",
+    "spatial_moments": "spatial",
+    "spatial_soft_argmax": "spatial",
+    "spatial_soft_argmax2d": "spatial2d",
+    "spatial_softmax": "spatial",
+    "spatial_softmax2d": "spatial2d",
     "vjp": "gradients",
 }
 
 __all__ = [
     "AdaptiveQuadInterp3d",
     "ConvQuadInterp3d",
+    "ConvSoftArgmax2d",
+    "ConvSoftArgmax3d",
     "IterativeQuadInterp3d",
     "NonMaximaSuppression2d",
     "NonMaximaSuppression3d",
     "PeakFlags",
     "Peaks",
+    "SpatialMoments",
+    "SpatialSoftArgmax2d",
     "conv_quad_interp3d",
+    "conv_soft_argmax2d",
+    "conv_soft_argmax3d",
     "find_peaks",
     "iterative_quad_interp3d",
     "nms2d",
     "nms3d",
     "nms3d_minmax",
     "refine_peaks",
+    "render_gaussian",
+    "render_gaussian2d",
+    "render_spots",
+    "spatial_expectation",
+    "spatial_expectation2d",
+    "spatial_moments",
+    "spatial_soft_argmax",
+    "spatial_soft_argmax2d",
+    "spatial_softmax",
+    "spatial_softmax2d",
     "vjp",
 ]
 

@@ -15,15 +15,29 @@ import numpy as np
 from npsubpix._arrays import HostArray, is_on_gpu, kind_of, to_numpy
 
 __all__ = [
+    "check_all_positive",
     "check_bool",
+    "check_broadcast",
+    "check_broadcast_to",
     "check_choice",
     "check_count",
     "check_finite",
+    "check_image_shape",
+    "check_last_axis",
     "check_lengths",
+    "check_map_axes",
+    "check_marks",
     "check_mask",
     "check_ndim",
+    "check_numbers",
+    "check_padding",
     "check_per_axis",
     "check_positive",
+    "check_same_dtype",
+    "check_temperature",
+    "check_temperature_option",
+    "check_weights",
+    "check_weights_option",
     "check_window",
 ]
 
@@ -103,7 +117,7 @@ def check_window(size: Any, ndim: int, name: str) -> tuple[int, ...]:
 
 def check_per_axis(value: Any, ndim: int, name: str, least: int = 0) -> tuple[int, ...]:
     """Require one integer for all axes, or one an axis."""
-    if not isinstance(value, (tuple, list, np.ndarray)) or np.ndim(value) == 0:
+    if not isinstance(value, (tuple, list, np.ndarray)) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return (check_count(value, name, least),) * ndim
     if len(value) != ndim:
         raise ValueError(f"{name} must be one integer or {ndim} of them, got {value!r}")
@@ -120,15 +134,150 @@ def check_lengths(value: Any, ndim: int, name: str) -> tuple[float, ...]:
     return tuple(check_positive(check_finite(v, name), name) for v in values)
 
 
+def check_padding(padding: Any, window: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Require at most half a window of padding on each axis, and room for one window."""
+    pads = check_per_axis(padding, len(window), "padding")
+    if any(2 * p > k for p, k in zip(pads, window, strict=True)):
+        raise ValueError(f"padding must be at most half of kernel_size, {window}, got {padding}")
+    if any(n + 2 * p < k for n, p, k in zip(shape, pads, window, strict=True)):
+        raise ValueError(f"kernel_size must fit into the padded map, {shape} with padding {pads}, got {window}")
+    return pads
+
+
+def check_temperature_option(value: Any) -> Any:
+    """Require a positive, finite number, if it is a plain one, 1 if none; arrays are looked into by the kernels."""
+    if value is None:
+        return 1.0
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return value
+    if isinstance(value, (list, tuple)):
+        return np.asarray(value, np.float64)
+    return check_finite(check_positive(value, "temperature"), "temperature")
+
+
+def check_temperature(temperature: HostArray, leading: tuple[int, ...]) -> HostArray:
+    """Require positive, finite numbers that broadcast to the leading axes of maps; return one for each map."""
+    if temperature.ndim == 0:
+        number = temperature.item()
+        if not 0 < number < math.inf:
+            raise ValueError(f"temperature must be positive and finite, got {number}")
+        one_for_all = np.empty(leading)
+        one_for_all.fill(number)
+        return one_for_all
+    values = np.asarray(temperature, np.float64)
+    wrong = ~((values > 0) & (values < math.inf))
+    if wrong.any():
+        raise ValueError(f"temperature must be positive and finite, got {values[wrong].flat[0]}")
+    try:
+        return np.ascontiguousarray(np.broadcast_to(values, leading))
+    except ValueError:
+        raise ValueError(
+            f"temperature must be a number or broadcast to the leading axes of the input, {leading}, "
+            f"got shape {values.shape}"
+        ) from None
+
+
+def check_map_axes(axes: Any, x: Any) -> int:
+    """Require the number of axes of a map, 1 to 3, that an array has."""
+    count = check_count(axes, "spatial_axes", 1)
+    if count > 3:
+        raise ValueError(f"spatial_axes must be 1, 2 or 3, got {count}")
+    if x.ndim < count:
+        raise ValueError(f"input must have at least {count} dimensions for spatial_axes={count}, got shape {x.shape}")
+    return count
+
+
+def check_weights_option(weights: Any) -> Any:
+    """Turn booleans into numbers; the kernels look into the rest."""
+    if weights is None:
+        return None
+    array = weights if hasattr(weights, "shape") and hasattr(weights, "dtype") else np.asarray(weights)
+    return array * 1.0 if str(array.dtype) in ("bool", "torch.bool") else array
+
+
+def check_weights(weights: HostArray, shape: tuple[int, ...], axes: int) -> HostArray:
+    """Require numbers from 0 up that broadcast to maps over the last axes; return one map of them, or one for each."""
+    if np.isnan(weights).any() or (weights < 0).any() or np.isinf(weights).any():
+        raise ValueError("weights must be finite and not negative")
+    try:
+        full = np.broadcast_to(weights, shape)
+    except ValueError:
+        raise ValueError(f"weights must broadcast to the input, {shape}, got shape {weights.shape}") from None
+    shared = weights.ndim <= axes or all(n == 1 for n in weights.shape[: weights.ndim - axes])
+    leading = len(shape) - axes
+    return full[(slice(0, 1),) * leading] if shared else full
+
+
+def check_marks(mask: Any, shape: tuple[int, ...], name: str) -> None:
+    """Require an array of booleans of a shape, by its attributes: a compiler that only traces sees no others."""
+    if isinstance(mask, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array of booleans, got a masked array")
+    if str(mask.dtype) not in ("bool", "torch.bool"):
+        raise TypeError(f"{name} must be an array of booleans, got dtype {mask.dtype}")
+    if tuple(mask.shape) != shape:
+        raise ValueError(f"{name} must have the shape of the image, {shape}, got {tuple(mask.shape)}")
+
+
 def check_mask(mask: Any, shape: tuple[int, ...], name: str) -> HostArray:
     """Require a host array of booleans of a shape."""
     if is_on_gpu(mask, kind_of(mask)):
         raise TypeError(f"{name} is on a GPU and the image is not: both must be on one device")
-    if isinstance(mask, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a plain array of booleans, got a masked array")
-    marks = np.ascontiguousarray(to_numpy(mask))
-    if marks.dtype != np.bool_:
-        raise TypeError(f"{name} must be an array of booleans, got dtype {marks.dtype}")
-    if marks.shape != shape:
-        raise ValueError(f"{name} must have the shape of the image, {shape}, got {marks.shape}")
+    marks: HostArray = mask if isinstance(mask, np.ma.MaskedArray) else np.ascontiguousarray(to_numpy(mask))
+    check_marks(marks, shape, name)
     return marks
+
+
+def check_numbers(value: Any, name: str) -> Any:
+    """Require an array, a list of numbers or a number."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return value
+    return np.asarray(value, np.float64) if isinstance(value, (list, tuple)) else _real(value, name)
+
+
+def check_same_dtype(x: Any, y: Any, names: tuple[str, str]) -> None:
+    """Require two arrays of one dtype, whatever its byte order, on one device."""
+    if x.dtype != y.dtype:
+        dtypes = tuple(getattr(a.dtype, "name", a.dtype) for a in (x, y))
+        if dtypes[0] != dtypes[1]:
+            raise TypeError(f"{' and '.join(names)} must be of one dtype, got {dtypes[0]} and {dtypes[1]}")
+    if kind_of(x) == "torch" and kind_of(y) == "torch" and x.device != y.device:
+        raise TypeError(f"{' and '.join(names)} must be on one device, got {x.device} and {y.device}")
+
+
+def check_image_shape(shape: Any, name: str) -> tuple[int, ...]:
+    """Require one to three lengths of at least one pixel."""
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"{name} must be a tuple of 1, 2 or 3 integers, got {shape!r}")
+    if not 1 <= len(shape) <= 3:
+        raise ValueError(f"{name} must hold 1, 2 or 3 integers, got {tuple(shape)!r}")
+    return tuple(check_count(n, name, 1) for n in shape)
+
+
+def check_last_axis(x: Any, length: int, name: str) -> None:
+    """Require a last axis of a length."""
+    if x.ndim == 0 or x.shape[-1] != length:
+        raise ValueError(f"{name} must have a last axis of {length}, got shape {tuple(x.shape)}")
+
+
+def check_broadcast(x: Any, y: Any, names: tuple[str, str]) -> None:
+    """Require arrays that broadcast against each other; a number always does."""
+    shapes = tuple(tuple(getattr(a, "shape", ())) for a in (x, y))
+    if any(n != m and 1 not in (n, m) for n, m in zip(reversed(shapes[0]), reversed(shapes[1]), strict=False)):
+        raise ValueError(
+            f"{' and '.join(names)} must broadcast against each other, got shapes {shapes[0]} and {shapes[1]}"
+        )
+
+
+def check_broadcast_to(x: Any, shape: tuple[int, ...], name: str, what: str) -> None:
+    """Require a number, or an array that broadcasts to a shape."""
+    own = tuple(getattr(x, "shape", ()))
+    fits = all(n in (1, m) for n, m in zip(reversed(own), reversed(shape), strict=False))
+    if not fits or len(own) > len(shape):
+        raise ValueError(f"{name} must be a number or broadcast to {shape}, {what}, got shape {own}")
+
+
+def check_all_positive(x: HostArray, name: str, finite: bool = False) -> None:
+    """Require numbers above 0, and below infinity if `finite`."""
+    if x.size and not (x.min() > 0 and (not finite or x.max() < math.inf)):
+        wrong = ~((x > 0) & (x < math.inf)) if finite else ~(x > 0)
+        raise ValueError(f"{name} must be positive{' and finite' * finite}, got {x[wrong].flat[0]}")

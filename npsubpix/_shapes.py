@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-__all__ = ["Shape", "same", "twice"]
+__all__ = [
+    "Shape",
+    "broadcast",
+    "count_windows",
+    "gaussian_image",
+    "gaussian_maps",
+    "map_expectation",
+    "map_moments",
+    "refined_maps",
+    "same",
+    "twice",
+    "window_maps",
+]
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -24,3 +36,56 @@ def _first(shapes: Sequence[Shape | None]) -> Shape:
     if shapes[0] is None:
         raise TypeError("the first array cannot be None")
     return tuple(shapes[0])
+
+
+def count_windows(
+    shape: Sequence[int], window: Sequence[int], stride: Sequence[int], padding: Sequence[int]
+) -> tuple[int, ...]:
+    """Return how many windows fit into a padded map along each axis."""
+    return tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(shape, window, stride, padding, strict=True))
+
+
+def window_maps(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
+    """Return the shapes of the coordinates and the values of windows; an empty one of values that are not wanted."""
+    first = _first(shapes)
+    window, stride, padding, *_, with_values = options
+    counts = count_windows(first[2:], window, stride, padding)
+    values = (*first[:2], *counts) if with_values else (0,) * len(first)
+    return (*first[:2], len(counts), *counts), values
+
+
+def map_expectation(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
+    """Return the shape of one position a map; options begin with the number of axes of a map."""
+    first = _first(shapes)
+    return ((*first[: len(first) - options[0]], options[0]),)
+
+
+def map_moments(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
+    """Return the shapes of the means, the covariances, empty if not wanted, and the sums of maps."""
+    first = _first(shapes)
+    axes, _, _, second = options
+    leading = first[: len(first) - axes]
+    return (*leading, axes), (*leading, axes, axes) if second else (0,), (*leading, 11)
+
+
+def broadcast(x: Sequence[int], y: Sequence[int]) -> Shape:
+    """Return what two shapes that fit each other broadcast to, of numbers or of a tracer's symbols."""
+    ndim = max(len(x), len(y))
+    pairs = zip((*(1,) * (ndim - len(x)), *x), (*(1,) * (ndim - len(y)), *y), strict=True)
+    return tuple(m if n == 1 else n for n, m in pairs)
+
+
+def gaussian_maps(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
+    """Return the shape of one map for each mean and standard deviation; options begin with the size of a map."""
+    return ((*broadcast(_first(shapes), shapes[1] or ())[:-1], *options[0]),)
+
+
+def gaussian_image(_shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
+    """Return the shape of one image; options begin with it."""
+    return (tuple(options[0]),)
+
+
+def refined_maps(shapes: Sequence[Shape | None], _options: Sequence[Any]) -> tuple[Shape, ...]:
+    """Return the shapes of the coordinates and the values of every voxel."""
+    first = _first(shapes)
+    return (*first[:2], 3, *first[2:]), first

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from npsubpix._arrays import Array, HostArray, adopt, give_back
@@ -24,14 +25,25 @@ def call(operation: Operation, arrays: tuple[Array | None, ...], options: tuple[
     tensors = []
     for argument, array in zip(operation.arguments, arrays, strict=True):
         if array is not None and not isinstance(array, torch.Tensor):
-            array = torch.as_tensor(array)
+            array = _as_tensor(array)
         if array is not None and array.requires_grad and not argument.differentiable:
             raise TypeError(f"{argument.name} requires a gradient, which this operation does not pass on")
         tensors.append(array)
-    if not torch.compiler.is_compiling() and _is_eager(tensors):
-        return _run(operation, tensors, options)
+    if not torch.compiler.is_compiling():
+        if _is_eager(tensors):
+            return _run(operation, tensors, options)
+        _refuse_forward_mode(operation, tensors)
     results = _OPERATORS[operation.name](*tensors, *options)
     return results if len(operation.results) > 1 else (results,)
+
+
+def _as_tensor(array: Any) -> torch.Tensor:
+    """Make a tensor of what was given beside one; of a float one that holds all of it."""
+    if isinstance(array, float):
+        return torch.as_tensor(array, dtype=torch.float64)
+    if not torch.compiler.is_compiling():  # torch takes no negative strides, and warns of read-only memory
+        array = np.require(array, requirements=["C", "W"])
+    return torch.as_tensor(array)
 
 
 def _is_eager(tensors: Sequence[torch.Tensor | None]) -> bool:
@@ -48,6 +60,17 @@ def _is_eager(tensors: Sequence[torch.Tensor | None]) -> bool:
         or torch._C._len_torch_dispatch_stack()
         or torch.autograd.forward_ad._current_level >= 0
     )
+
+
+def _refuse_forward_mode(operation: Operation, tensors: Sequence[torch.Tensor | None]) -> None:
+    """Raise for tensors with tangents, which torch would drop in silence."""
+    forward = torch.autograd.forward_ad
+    if forward._current_level >= 0:
+        for tensor in tensors:
+            if tensor is not None and forward.unpack_dual(tensor).tangent is not None:
+                raise NotImplementedError(
+                    f"npsubpix has no forward-mode derivative of {operation.name}: use backward()"
+                )
 
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)

@@ -61,9 +61,9 @@ def vjp(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, P
     >>> import npsubpix
     >>> heatmap = np.zeros((1, 1, 5, 7))
     >>> target = np.array([[[4.5, 1.0]]])  # x, y
-    >>> for step in range(200):
+    >>> for step in range(300):
     ...     coords, pullback = npsubpix.vjp(npsubpix.spatial_soft_argmax2d, heatmap, normalized_coordinates=False)
-    ...     heatmap -= 0.5 * pullback(coords - target)["input"]
+    ...     heatmap -= pullback(coords - target)["input"]
     >>> npsubpix.spatial_soft_argmax2d(heatmap, normalized_coordinates=False).round(3)
     array([[[4.5, 1. ]]])
     """
@@ -115,4 +115,4 @@ def _cotangent(cotangent: Array | None, result: Array, host: HostArray) -> HostA
     shape = tuple(result.shape)
     if np.shape(cotangent) != shape:
         raise ValueError(f"a gradient must have the shape of its result, {shape}, got {np.shape(cotangent)}")
-    return adopt(cotangent, "the gradient").astype(host.dtype, copy=False)
+    return adopt(cotangent, "the gradient").astype(np.result_type(host.dtype, np.float32), copy=False)

@@ -2,25 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
+from npsubpix import _checks as checks
 from npsubpix._arrays import Array, is_on_gpu, kind_of
-from npsubpix._checks import check_choice, check_window
 from npsubpix.nms import nms2d, nms3d
 from npsubpix.quad_interp import conv_quad_interp3d, iterative_quad_interp3d
+from npsubpix.soft_argmax import conv_soft_argmax2d, conv_soft_argmax3d
+from npsubpix.spatial2d import spatial_soft_argmax2d
 
 __all__ = [
     "AdaptiveQuadInterp3d",
     "ConvQuadInterp3d",
+    "ConvSoftArgmax2d",
+    "ConvSoftArgmax3d",
     "IterativeQuadInterp3d",
     "NonMaximaSuppression2d",
     "NonMaximaSuppression3d",
+    "SpatialSoftArgmax2d",
 ]
+
+#: What an option has to be, whichever operator has it.
+_CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "allow_scale_steps": checks.check_bool,
+    "dilation_radius": checks.check_count,
+    "eps": checks.check_finite,
+    "max_candidates": checks.check_count,
+    "max_subpixel_shift": checks.check_positive,
+    "mode": lambda value, name: checks.check_choice(value, name, AdaptiveQuadInterp3d.MODES),
+    "n_iters": checks.check_count,
+    "normalized_coordinates": checks.check_bool,
+    "output_value": checks.check_bool,
+    "strict_maxima_bonus": checks.check_finite,
+    "temperature": lambda value, _: checks.check_temperature_option(value),
+}
+
+
+class _Operator:
+    """Options that are checked when they are given, as far as that needs no array."""
+
+    _window_axes: ClassVar[int] = 0
+
+    def __post_init__(self) -> None:
+        options = self._options()
+        for field in fields(self):  # type: ignore[arg-type]
+            value = options[field.name]
+            if field.name in _CHECKS and not (value is None and field.default is None):
+                _CHECKS[field.name](value, field.name)
+        if "kernel_size" in options:
+            window = checks.check_window(options["kernel_size"], self._window_axes, "kernel_size")
+            checks.check_per_axis(options.get("stride", 1), self._window_axes, "stride", 1)
+            # A map of the size of the window has room for it; whether another has shows when it is given.
+            checks.check_padding(options.get("padding", 0), window, window)
+
+    def _options(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
 
 @dataclass
-class NonMaximaSuppression2d:
+class NonMaximaSuppression2d(_Operator):
     """Keep the strict maxima of images: `nms2d` with its window.
 
     Parameters
@@ -39,11 +81,8 @@ class NonMaximaSuppression2d:
     np.int64(1)
     """
 
+    _window_axes = 2
     kernel_size: tuple[int, int]
-
-    def __post_init__(self) -> None:
-        """Check the window."""
-        check_window(self.kernel_size, 2, "kernel_size")
 
     def __call__(self, x: Array, mask_only: bool = False) -> Array:
         """Suppress all but the maxima of images of shape (B, C, H, W)."""
@@ -51,7 +90,7 @@ class NonMaximaSuppression2d:
 
 
 @dataclass
-class NonMaximaSuppression3d:
+class NonMaximaSuppression3d(_Operator):
     """Keep the strict maxima of volumes: `nms3d` with its window.
 
     Parameters
@@ -68,11 +107,8 @@ class NonMaximaSuppression3d:
     (1, 1, 3, 8, 8)
     """
 
+    _window_axes = 3
     kernel_size: tuple[int, int, int]
-
-    def __post_init__(self) -> None:
-        """Check the window."""
-        check_window(self.kernel_size, 3, "kernel_size")
 
     def __call__(self, x: Array, mask_only: bool = False) -> Array:
         """Suppress all but the maxima of volumes of shape (B, C, D, H, W)."""
@@ -80,7 +116,148 @@ class NonMaximaSuppression3d:
 
 
 @dataclass
-class ConvQuadInterp3d:
+class SpatialSoftArgmax2d(_Operator):
+    """Locate the soft maximum of whole maps: `spatial_soft_argmax2d` with its options.
+
+    Parameters
+    ----------
+    temperature : float or array, optional
+        Divides the input: less is sharper. 1 if not given.
+    normalized_coordinates : bool, default True
+        Return coordinates from -1 to 1 instead of pixels.
+
+    Raises
+    ------
+    TypeError
+        If an option is of the wrong type.
+    ValueError
+        If the temperature is a number that is not positive and finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import SpatialSoftArgmax2d
+    >>> locate = SpatialSoftArgmax2d(temperature=0.1, normalized_coordinates=False)
+    >>> heatmaps = np.zeros((1, 1, 5, 7))
+    >>> heatmaps[0, 0, 3, 4] = 1
+    >>> locate(heatmaps).round(2)
+    array([[[4., 3.]]])
+    """
+
+    temperature: Array | float | None = None
+    normalized_coordinates: bool = True
+
+    def __call__(self, input: Array) -> Array:
+        """Return the positions (x, y), of shape (B, N, 2), of maps of shape (B, N, H, W)."""
+        return spatial_soft_argmax2d(input, self.temperature, self.normalized_coordinates)
+
+
+@dataclass
+class ConvSoftArgmax2d(_Operator):
+    """Locate the soft maximum of every window of heat maps: `conv_soft_argmax2d` with its options.
+
+    Parameters
+    ----------
+    kernel_size : tuple of two ints, default (3, 3)
+        Height and width of the window in pixels.
+    stride : tuple of two ints or int, default (1, 1)
+        Pixels from one window to the next.
+    padding : tuple of two ints or int, default (1, 1)
+        Pixels that windows may reach beyond the border: at most half of the window.
+    temperature : float or array, default 1.0
+        Divides the input: less is sharper.
+    normalized_coordinates : bool, default True
+        Return coordinates from -1 to 1 instead of pixels.
+    eps : float, default 1e-8
+        Without effect.
+    output_value : bool, default False
+        Return the values too.
+
+    Raises
+    ------
+    TypeError
+        If an option is of the wrong type.
+    ValueError
+        If an option is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import ConvSoftArgmax2d
+    >>> ConvSoftArgmax2d((5, 5), stride=(2, 2), padding=(2, 2))(np.zeros((1, 3, 20, 30))).shape
+    (1, 3, 2, 10, 15)
+    """
+
+    _window_axes = 2
+    kernel_size: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] | int = (1, 1)
+    padding: tuple[int, int] | int = (1, 1)
+    temperature: Array | float = 1.0
+    normalized_coordinates: bool = True
+    eps: float = 1e-8
+    output_value: bool = False
+
+    def __call__(self, x: Array) -> Array | tuple[Array, Array]:
+        """Return positions, and values if wanted, of all windows of maps of shape (B, C, H, W)."""
+        return conv_soft_argmax2d(x, **self._options())
+
+
+@dataclass
+class ConvSoftArgmax3d(_Operator):
+    """Locate the soft maximum of every window of volumes: `conv_soft_argmax3d` with its options.
+
+    Parameters
+    ----------
+    kernel_size : tuple of three ints, default (3, 3, 3)
+        Depth, height and width of the window in voxels.
+    stride : tuple of three ints or int, default (1, 1, 1)
+        Voxels from one window to the next.
+    padding : tuple of three ints or int, default (1, 1, 1)
+        Voxels that windows may reach beyond the border: at most half of the window.
+    temperature : float or array, default 1.0
+        Divides the input: less is sharper.
+    normalized_coordinates : bool, default False
+        Return coordinates from -1 to 1 instead of voxels.
+    eps : float, default 1e-8
+        Without effect.
+    output_value : bool, default True
+        Return the values too.
+    strict_maxima_bonus : float, default 0.0
+        A window whose centre is its strict maximum gets ``1 + bonus`` times its value.
+
+    Raises
+    ------
+    TypeError
+        If an option is of the wrong type.
+    ValueError
+        If an option is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import ConvSoftArgmax3d
+    >>> coords, values = ConvSoftArgmax3d(stride=(1, 2, 2), padding=(0, 1, 1))(np.zeros((1, 1, 3, 8, 8)))
+    >>> coords.shape, values.shape
+    ((1, 1, 3, 1, 4, 4), (1, 1, 1, 4, 4))
+    """
+
+    _window_axes = 3
+    kernel_size: tuple[int, int, int] = (3, 3, 3)
+    stride: tuple[int, int, int] | int = (1, 1, 1)
+    padding: tuple[int, int, int] | int = (1, 1, 1)
+    temperature: Array | float = 1.0
+    normalized_coordinates: bool = False
+    eps: float = 1e-8
+    output_value: bool = True
+    strict_maxima_bonus: float = 0.0
+
+    def __call__(self, x: Array) -> Array | tuple[Array, Array]:
+        """Return positions, and values if wanted, of all windows of volumes of shape (B, C, D, H, W)."""
+        return conv_soft_argmax3d(x, **self._options())
+
+
+@dataclass
+class ConvQuadInterp3d(_Operator):
     """Refine maxima within a radius: `conv_quad_interp3d` with its options.
 
     Parameters
@@ -95,6 +272,13 @@ class ConvQuadInterp3d:
         Furthest a maximum may move, in voxels on any axis.
     allow_scale_steps : bool, default True
         Move along depth too.
+
+    Raises
+    ------
+    TypeError
+        If an option is of the wrong type.
+    ValueError
+        If an option is out of range.
 
     Examples
     --------
@@ -113,19 +297,11 @@ class ConvQuadInterp3d:
 
     def __call__(self, x: Array, precomputed_nms_mask: Array | None = None) -> tuple[Array, Array]:
         """Return positions and values of every voxel of a pyramid of shape (B, C, D, H, W)."""
-        return conv_quad_interp3d(
-            x,
-            self.n_iters,
-            self.strict_maxima_bonus,
-            self.max_subpixel_shift,
-            precomputed_nms_mask,
-            self.dilation_radius,
-            self.allow_scale_steps,
-        )
+        return conv_quad_interp3d(x, precomputed_nms_mask=precomputed_nms_mask, **self._options())
 
 
 @dataclass
-class IterativeQuadInterp3d:
+class IterativeQuadInterp3d(_Operator):
     """Refine maxima: `iterative_quad_interp3d` with its options.
 
     Parameters
@@ -140,6 +316,13 @@ class IterativeQuadInterp3d:
         Move along depth too.
     max_candidates : int, optional
         Refine only this many maxima an image.
+
+    Raises
+    ------
+    TypeError
+        If an option is of the wrong type.
+    ValueError
+        If an option is out of range.
 
     Examples
     --------
@@ -158,19 +341,11 @@ class IterativeQuadInterp3d:
 
     def __call__(self, x: Array, precomputed_nms_mask: Array | None = None) -> tuple[Array, Array]:
         """Return positions and values of every voxel of a pyramid of shape (B, C, D, H, W)."""
-        return iterative_quad_interp3d(
-            x,
-            self.n_iters,
-            self.strict_maxima_bonus,
-            self.max_subpixel_shift,
-            self.allow_scale_steps,
-            precomputed_nms_mask,
-            self.max_candidates,
-        )
+        return iterative_quad_interp3d(x, precomputed_nms_mask=precomputed_nms_mask, **self._options())
 
 
 @dataclass
-class AdaptiveQuadInterp3d:
+class AdaptiveQuadInterp3d(_Operator):
     """Refine maxima with the operator that suits the device of the array.
 
     Parameters
@@ -193,8 +368,10 @@ class AdaptiveQuadInterp3d:
 
     Raises
     ------
+    TypeError
+        If an option is of the wrong type.
     ValueError
-        If ``mode`` is none of the three.
+        If an option is out of range.
 
     Examples
     --------
@@ -214,10 +391,6 @@ class AdaptiveQuadInterp3d:
     dilation_radius: int = 1
     allow_scale_steps: bool = True
     max_candidates: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the mode."""
-        check_choice(self.mode, "mode", self.MODES)
 
     def __call__(self, x: Array, precomputed_nms_mask: Array | None = None) -> tuple[Array, Array]:
         """Return positions and values of every voxel of a pyramid of shape (B, C, D, H, W)."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from npsubpix._arrays import Array, adopt, give_back
-from npsubpix._checks import check_bool, check_count, check_finite, check_mask, check_ndim, check_positive
-from npsubpix._dispatch import implementation
+from npsubpix._arrays import Array
+from npsubpix._checks import check_bool, check_count, check_finite, check_marks, check_ndim, check_positive
+from npsubpix._operation import as_array, call
+from npsubpix._operations import OPERATIONS
 
 __all__ = ["conv_quad_interp3d", "iterative_quad_interp3d"]
 
@@ -23,23 +24,22 @@ def _refine(
     allow_scale_steps: bool,
     max_candidates: int | None,
 ) -> tuple[Array, Array]:
-    run = implementation("quad_interp", input).quad_interp3d
-    x = adopt(input, "input")
+    x = as_array(input)
     check_ndim(x, 5, "input", "(B, C, D, H, W)")
     mask = None
     if precomputed_nms_mask is not None:
-        mask = check_mask(precomputed_nms_mask, x.shape, "precomputed_nms_mask")
-    coords, values = run(
-        x,
+        mask = as_array(precomputed_nms_mask)
+        check_marks(mask, tuple(x.shape), "precomputed_nms_mask")
+    options = (
         check_count(n_iters, "n_iters"),
         check_finite(strict_maxima_bonus, "strict_maxima_bonus"),
         check_positive(max_subpixel_shift, "max_subpixel_shift"),
-        mask,
         check_count(dilation_radius, "dilation_radius"),
         check_bool(allow_scale_steps, "allow_scale_steps"),
         None if max_candidates is None else check_count(max_candidates, "max_candidates"),
     )
-    return give_back(coords, input), give_back(values, input)
+    coords, values = call(OPERATIONS["quad_interp3d"], (x, mask), options)
+    return coords, values
 
 
 def conv_quad_interp3d(
@@ -67,7 +67,8 @@ def conv_quad_interp3d(
     max_subpixel_shift : float, default 0.6
         A shift above this, in voxels on any axis, leads to the next voxel and another fit.
     precomputed_nms_mask : bool array of shape (B, C, D, H, W), optional
-        Refine the voxels marked here instead of the strict 3 x 3 x 3 maxima.
+        Refine the voxels marked here instead of the strict 3 x 3 x 3 maxima. On the device of the
+        input, of its library or NumPy's.
     dilation_radius : int, default 1
         Furthest a maximum may move, in voxels on any axis.
     allow_scale_steps : bool, default True
@@ -85,7 +86,7 @@ def conv_quad_interp3d(
     Raises
     ------
     TypeError
-        If an argument is of the wrong type.
+        If an argument is of the wrong type, or the mask on another device than the input.
     ValueError
         If the input does not have five dimensions, the mask not its shape, or a number is out of range.
 
@@ -97,7 +98,8 @@ def conv_quad_interp3d(
     Notes
     -----
     Follows ``kornia.geometry.subpix.conv_quad_interp3d``: signature and bonus of kornia 0.8.3,
-    arithmetic of 0.9.0. Nothing is precomputed here, so that the radius costs nothing.
+    arithmetic of 0.9.0. Nothing is precomputed here, so that the radius costs nothing. Gradients
+    are those of `iterative_quad_interp3d`.
 
     Examples
     --------
@@ -151,7 +153,8 @@ def iterative_quad_interp3d(
     allow_scale_steps : bool, default True
         Move along depth too.
     precomputed_nms_mask : bool array of shape (B, C, D, H, W), optional
-        Refine the voxels marked here instead of the strict 3 x 3 x 3 maxima.
+        Refine the voxels marked here instead of the strict 3 x 3 x 3 maxima. On the device of the
+        input, of its library or NumPy's.
     max_candidates : int, optional
         Refine only this many maxima an image, those of the greatest input values. Of equal ones
         the first in memory order.
@@ -168,19 +171,24 @@ def iterative_quad_interp3d(
     Raises
     ------
     TypeError
-        If an argument is of the wrong type.
+        If an argument is of the wrong type, or the mask on another device than the input.
     ValueError
         If the input does not have five dimensions, the mask not its shape, or a number is out of range.
 
     See Also
     --------
     conv_quad_interp3d : The same, with a limit to how far a maximum moves.
+    vjp : Gradients for NumPy arrays.
     find_peaks : Peaks as a list instead of a dense map.
 
     Notes
     -----
     Follows ``kornia.geometry.subpix.iterative_quad_interp3d``: signature and bonus of kornia
     0.8.3, arithmetic of 0.9.0, computed in float64. The method is that of [1]_.
+
+    Both results are differentiable by the input, in torch and through `vjp`. The gradient is that
+    of the fit at the voxel where it ended; which voxels are refined, and where their fits end, is
+    held fixed. A voxel that is not refined has a constant position and its own value.
 
     References
     ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -162,3 +163,65 @@ def test_wrong_arguments():
     for dtype in (bool, complex, object, "U3", np.longdouble):
         with pytest.raises(TypeError, match="input must hold integers or floats"):
             npsubpix.nms2d(x.astype(dtype), (3, 3))
+
+
+def apart(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers in random order, no two of them near each other: a small step makes and ends no maximum."""
+    return rng.permutation(np.arange(float(np.prod(shape)))).reshape(shape)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("size", [(3, 3), (5, 4), (1, 1), (3, 3, 3), (1, 4, 3)])
+def test_gradient(rng, size, dtype):
+    """What a loss says of a maximum goes to its pixel, and what it says of suppressed ones, even NaN, to none."""
+    operation = npsubpix.nms2d if len(size) == 2 else npsubpix.nms3d
+    x = apart(rng, (2, 1, 5, 9, 11)[-2 - len(size) :]).astype(dtype)
+    _, pullback = npsubpix.vjp(operation, x, size)
+    incoming = rng.standard_normal(x.shape).astype(dtype)
+    maxima = reference.masks(x, size)
+    incoming[~maxima] = np.nan
+    grad = pullback(incoming)["input"]
+    assert grad.dtype == dtype
+    np.testing.assert_array_equal(grad, np.where(maxima, incoming, 0))
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 5, 5), (1, 1, 0, 5), (1, 1, 2, 9)])
+def test_gradient_of_empty_and_narrow(shape):
+    _, pullback = npsubpix.vjp(npsubpix.nms2d, np.ones(shape), (3, 3))
+    np.testing.assert_array_equal(pullback(np.ones(shape))["input"], np.zeros(shape))
+
+
+def test_graphs(rng):
+    """Values have a graph, masks of the same tensor have none, and there is no second derivative."""
+    x = torch.from_numpy(apart(rng, (1, 1, 5, 6, 7))).requires_grad_()
+    masks = [npsubpix.nms3d(x, (3, 3, 3), mask_only=True), *npsubpix.nms3d_minmax(x)]
+    masks.append(npsubpix.nms2d(x[0], (3, 3), mask_only=True))
+    assert not any(mask.requires_grad for mask in masks)
+    assert not npsubpix.nms2d(x[0].detach(), (3, 3)).requires_grad
+    values = npsubpix.nms3d(x, (3, 3, 3))
+    (grad,) = torch.autograd.grad(values.square().sum(), x, create_graph=True)
+    assert torch.equal(grad.detach(), 2 * torch.where(masks[0], x, 0).detach())
+    with pytest.raises(NotImplementedError, match="no second derivative of nms"):
+        grad.sum().backward()
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_compiled(rng, ndim):
+    """Compiled in one graph, values, masks and gradients are those of the definition."""
+    x = apart(rng, (2, 1, 4, 9, 8)[-2 - ndim :])
+    operation, size = (npsubpix.nms2d, (3, 4)) if ndim == 2 else (npsubpix.nms3d, (3, 3, 3))
+
+    @torch.compile(fullgraph=True)
+    def everything(x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        masks = npsubpix.nms3d_minmax(x) if ndim == 3 else ()
+        return operation(3 * x, size), operation(x, size, mask_only=True), *masks
+
+    leaf = torch.from_numpy(x).requires_grad_()
+    values, *masks = everything(leaf)
+    values.sum().backward()
+    maxima = reference.masks(x, size)
+    want = [maxima, *([maxima, reference.masks(-x, size)] if ndim == 3 else [])]
+    np.testing.assert_array_equal(values.detach().numpy(), np.where(maxima, 3 * x, 0))
+    np.testing.assert_array_equal(leaf.grad.numpy(), 3.0 * maxima)
+    for mask, wanted in zip(masks, want, strict=True):
+        np.testing.assert_array_equal(mask.numpy(), wanted)

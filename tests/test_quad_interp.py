@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.ndimage as ndi
+import torch
 
 import npsubpix
 from tests.conftest import same_library
@@ -240,6 +241,17 @@ def test_callables_pass_all_their_options(rng):
     np.testing.assert_array_equal(npsubpix.NonMaximaSuppression3d((3, 5, 3))(volume), npsubpix.nms3d(volume, (3, 5, 3)))
 
 
+@pytest.mark.parametrize("make", [np.ndarray.tolist, np.asarray, torch.from_numpy])
+def test_masks_of_any_kind(rng, wrap, make):
+    """A mask need not be of the library of the volume: a list, an array or a tensor marks the same voxels."""
+    volume = smooth(rng, (1, 1, 4, 9, 8), (0, 0, 0.6, 0.6, 0.6))
+    mask = ndi.binary_dilation(npsubpix.nms3d(volume, (3, 3, 3), mask_only=True))
+    want = reference.dense(volume[0, 0], marked=mask[0, 0])
+    got = npsubpix.iterative_quad_interp3d(wrap(volume), precomputed_nms_mask=make(mask))
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(np.asarray(a)[0, 0], b, atol=1e-9)
+
+
 @pytest.mark.parametrize("operation", BOTH)
 def test_wrong_arguments(operation):
     x = np.zeros((1, 1, 3, 5, 5))
@@ -253,6 +265,7 @@ def test_wrong_arguments(operation):
         ({"allow_scale_steps": 1}, TypeError, "allow_scale_steps must be True or False"),
         ({"precomputed_nms_mask": x}, TypeError, "precomputed_nms_mask must be an array of booleans"),
         ({"precomputed_nms_mask": x[0] > 0}, ValueError, "precomputed_nms_mask must have the shape"),
+        ({"precomputed_nms_mask": np.ma.masked_array(x > 0)}, TypeError, "plain array of booleans, got a masked array"),
     ]:
         with pytest.raises(error, match=words):
             operation(x, **bad)

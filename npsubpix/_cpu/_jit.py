@@ -1,6 +1,6 @@
 """The only place that calls ``numba.njit``.
 
-`device` compiles a function that kernels call. `kernel` compiles a function of arrays in two
+`device`, `fused` and `summing` compile a function that kernels call. `kernel` compiles a function of arrays in two
 forms, parallel and serial, from one Python source, and chooses between them at each call:
 
 * serial for little work, since a parallel launch costs more than the work of a 64 x 64 image;
@@ -24,7 +24,7 @@ import numba
 
 from npsubpix._cpu._cache import KernelCache
 
-__all__ = ["Kernel", "device", "kernel"]
+__all__ = ["Kernel", "device", "fused", "kernel", "summing"]
 
 #: Work, in pixels times the operations done on each, below which the serial form is faster:
 #: it is about 20 us of serial work, and a parallel launch costs 3 to 10 us on two cores.
@@ -88,8 +88,23 @@ def _name_with_closure(function: Callable[..., Any]) -> str:
 
 def device(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` for use inside kernels."""
+    return _inner(function, frozenset())
+
+
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` for use inside kernels; products and sums may become one instruction, rounded once."""
+    return _inner(function, frozenset({"contract"}))
+
+
+def summing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` for use inside kernels; its sums may be taken in any order, which lets them be vector code."""
+    return _inner(function, frozenset({"contract", "reassoc"}))
+
+
+def _inner(function: Callable[..., Any], fastmath: frozenset[str]) -> Callable[..., Any]:
     named = _named(function, _name_with_closure(function))
-    compiled: Callable[..., Any] = numba.njit(inline="never", **_OPTIONS)(named)
+    flags: Any = set(fastmath) or False
+    compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, **_OPTIONS)(named)
     return compiled
 
 

@@ -19,7 +19,17 @@ from npsubpix._cpu._formulas import unit_scale
 from npsubpix._cpu._jit import device
 from npsubpix._spec import SINGULAR_TOLERANCE, PeakFlags
 
-__all__ = ["fit_parabola2d", "fit_parabola3d", "fit_quadratic2d", "fit_quadratic3d", "follower"]
+__all__ = [
+    "bend",
+    "fit_parabola2d",
+    "fit_parabola3d",
+    "fit_quadratic2d",
+    "fit_quadratic3d",
+    "follower",
+    "scaled3d",
+    "solved3d",
+    "twist",
+]
 
 _NONFINITE = int(PeakFlags.NONFINITE)
 _SINGULAR = int(PeakFlags.SINGULAR)
@@ -36,49 +46,63 @@ def _slope(before, after):  # type: ignore[no-untyped-def]
 
 
 @device
-def _bend(before, centre, after):  # type: ignore[no-untyped-def]
+def bend(before, centre, after):  # type: ignore[no-untyped-def]
     return np.float64(after) - 2.0 * np.float64(centre) + np.float64(before)
 
 
 @device
-def _twist(low_low, low_high, high_low, high_high):  # type: ignore[no-untyped-def]
+def twist(low_low, low_high, high_low, high_high):  # type: ignore[no-untyped-def]
     return 0.25 * (np.float64(high_high) - np.float64(high_low) - np.float64(low_high) + np.float64(low_low))
+
+
+@device
+def scaled3d(hessian):  # type: ignore[no-untyped-def]
+    """Multiply a Hessian by a power of two that makes its largest entry about 1.
+
+    It keeps every digit, and the products of tiny or huge responses in range. Return the scaled
+    entries, the power, the largest of them, and the determinant.
+    """
+    xx, yy, zz, xy, xz, yz = hessian
+    m = max(max(abs(xx), abs(yy), abs(zz)), max(abs(xy), abs(xz), abs(yz)))
+    scale = unit_scale(m)
+    xx, yy, zz, xy, xz, yz = scale * xx, scale * yy, scale * zz, scale * xy, scale * xz, scale * yz
+    det = xx * (yy * zz - yz * yz) - xy * (xy * zz - yz * xz) + xz * (xy * yz - yy * xz)
+    return (xx, yy, zz, xy, xz, yz), scale, scale * m, det
+
+
+@device
+def solved3d(hessian, det, rx, ry, rz):  # type: ignore[no-untyped-def]
+    """Solve a symmetric system of three."""
+    xx, yy, zz, xy, xz, yz = hessian
+    a = ry * zz - yz * rz
+    b = ry * yz - yy * rz
+    c = xy * rz - ry * xz
+    sx = (rx * (yy * zz - yz * yz) - xy * a + xz * b) / det
+    sy = (xx * a - rx * (xy * zz - yz * xz) + xz * c) / det
+    sz = (rx * (xy * yz - yy * xz) - xx * b - xy * c) / det
+    return sx, sy, sz
 
 
 @device
 def fit_quadratic3d(x, d, i, j):  # type: ignore[no-untyped-def]
     """Fit with the full 3 x 3 Hessian, solved by Cramer's rule."""
-    c = x[d, i, j]
     gx = _slope(x[d, i, j - 1], x[d, i, j + 1])
     gy = _slope(x[d, i - 1, j], x[d, i + 1, j])
     gz = _slope(x[d - 1, i, j], x[d + 1, i, j])
-    xx = _bend(x[d, i, j - 1], c, x[d, i, j + 1])
-    yy = _bend(x[d, i - 1, j], c, x[d, i + 1, j])
-    zz = _bend(x[d - 1, i, j], c, x[d + 1, i, j])
-    xy = _twist(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
-    xz = _twist(x[d - 1, i, j - 1], x[d - 1, i, j + 1], x[d + 1, i, j - 1], x[d + 1, i, j + 1])
-    yz = _twist(x[d - 1, i - 1, j], x[d - 1, i + 1, j], x[d + 1, i - 1, j], x[d + 1, i + 1, j])
-    m = max(max(abs(xx), abs(yy), abs(zz)), max(abs(xy), abs(xz), abs(yz)))
-    # A power of two keeps every digit, and the products of tiny or huge responses in range.
-    scale = unit_scale(m)
-    xx, yy, zz, xy, xz, yz = scale * xx, scale * yy, scale * zz, scale * xy, scale * xz, scale * yz
-    rx, ry, rz = -scale * gx, -scale * gy, -scale * gz
-    m *= scale
-    minor_x = yy * zz - yz * yz
-    minor_y = xy * zz - yz * xz
-    minor_z = xy * yz - yy * xz
-    det = xx * minor_x - xy * minor_y + xz * minor_z
+    c = x[d, i, j]
+    xx = bend(x[d, i, j - 1], c, x[d, i, j + 1])
+    yy = bend(x[d, i - 1, j], c, x[d, i + 1, j])
+    zz = bend(x[d - 1, i, j], c, x[d + 1, i, j])
+    xy = twist(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
+    xz = twist(x[d - 1, i, j - 1], x[d - 1, i, j + 1], x[d + 1, i, j - 1], x[d + 1, i, j + 1])
+    yz = twist(x[d - 1, i - 1, j], x[d - 1, i + 1, j], x[d + 1, i - 1, j], x[d + 1, i + 1, j])
+    unit, scale, m, det = scaled3d((xx, yy, zz, xy, xz, yz))
     if not abs(det) < math.inf:
         return 0.0, 0.0, 0.0, 0.0, _NONFINITE
     if abs(det) <= SINGULAR_TOLERANCE * m * m * m:
         return 0.0, 0.0, 0.0, 0.0, _SINGULAR
-    a = ry * zz - yz * rz
-    b = ry * yz - yy * rz
-    c2 = xy * rz - ry * xz
-    sx = (rx * minor_x - xy * a + xz * b) / det
-    sy = (xx * a - rx * minor_y + xz * c2) / det
-    sz = (rx * minor_z - xx * b - xy * c2) / det
-    definite = xx * yy - xy * xy > 0.0 and xx * det > 0.0
+    sx, sy, sz = solved3d(unit, det, -scale * gx, -scale * gy, -scale * gz)
+    definite = unit[0] * unit[1] - unit[3] * unit[3] > 0.0 and unit[0] * det > 0.0
     return sz, sy, sx, 0.5 * (gx * sx + gy * sy + gz * sz), 0 if definite else _SADDLE
 
 
@@ -88,9 +112,9 @@ def fit_quadratic2d(x, d, i, j):  # type: ignore[no-untyped-def]
     c = x[d, i, j]
     gx = _slope(x[d, i, j - 1], x[d, i, j + 1])
     gy = _slope(x[d, i - 1, j], x[d, i + 1, j])
-    xx = _bend(x[d, i, j - 1], c, x[d, i, j + 1])
-    yy = _bend(x[d, i - 1, j], c, x[d, i + 1, j])
-    xy = _twist(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
+    xx = bend(x[d, i, j - 1], c, x[d, i, j + 1])
+    yy = bend(x[d, i - 1, j], c, x[d, i + 1, j])
+    xy = twist(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
     m = max(abs(xx), abs(yy), abs(xy))
     scale = unit_scale(m)
     xx, yy, xy, rx, ry = scale * xx, scale * yy, scale * xy, -scale * gx, -scale * gy
@@ -109,7 +133,7 @@ def fit_quadratic2d(x, d, i, j):  # type: ignore[no-untyped-def]
 def _vertex(before, centre, after):  # type: ignore[no-untyped-def]
     """Shift to the vertex of the parabola through three pixels, its gain, bend and flags."""
     g = _slope(before, after)
-    h = _bend(before, centre, after)
+    h = bend(before, centre, after)
     if not abs(h) < math.inf:
         return 0.0, 0.0, h, _NONFINITE
     # The rounding of the pixels themselves can bend a straight line by this much.
@@ -137,7 +161,7 @@ def fit_parabola3d(x, d, i, j):  # type: ignore[no-untyped-def]
     sd, gain_d, hd, flags_d = _vertex(x[d - 1, i, j], x[d, i, j], x[d + 1, i, j])
     flags |= flags_d
     centre = np.float64(x[d, i, j])
-    if flags == 0 and (hd > 0.0) != (_bend(x[d, i - 1, j], centre, x[d, i + 1, j]) > 0.0):
+    if flags == 0 and (hd > 0.0) != (bend(x[d, i - 1, j], centre, x[d, i + 1, j]) > 0.0):
         flags = _SADDLE
     return sd, si, sj, gain + gain_d, flags
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 from numba import prange
@@ -10,10 +12,13 @@ from npsubpix._arrays import HostArray
 from npsubpix._cpu._jit import device, kernel
 from npsubpix._cpu._near import highest_around, mark_peaks
 from npsubpix._cpu._quadratic import fit_quadratic3d, follower
+from npsubpix._cpu._quadratic_vjp import add_quadratic3d, quadratic3d_vjp
 from npsubpix._cpu.nms import limits, nms_mask
 from npsubpix._spec import REJECTED, SHIFT_LIMIT
 
-__all__ = ["quad_interp3d"]
+__all__ = ["quad_interp3d", "quad_interp3d_vjp"]
+
+Indices: TypeAlias = npt.NDArray[np.int64]
 
 _REJECTED = int(REJECTED)
 _follow = follower(fit_quadratic3d, 3)
@@ -87,7 +92,7 @@ def _refine_some_kernel(x, candidates, options, coords, y):  # type: ignore[no-u
         _write_refined(x[b], d, i, j, options, coords[b], y[b])
 
 
-def _strongest(x: HostArray, candidates: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
+def _strongest(x: HostArray, candidates: Indices, most: int) -> Indices:
     """Keep the `most` candidates of each image with the greatest values; the first of equal ones."""
     image = candidates // max(x.size // max(len(x), 1), 1)
     values = x.reshape(-1)[candidates]
@@ -101,32 +106,116 @@ def _strongest(x: HostArray, candidates: npt.NDArray[np.int64], most: int) -> np
     return np.sort(candidates[order[rank < most]])
 
 
+def _candidates(x: HostArray, mask: HostArray | None, most: int | None) -> Indices:
+    """Flat indices of the voxels to refine, ascending."""
+    if mask is None:
+        mask = nms_mask(x, (3, 3, 3))[0]
+    candidates = np.flatnonzero(mask)
+    return candidates if most is None else _strongest(_stack(x), candidates, most)
+
+
+def _stack(x: HostArray) -> HostArray:
+    stack: HostArray = x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])
+    return stack
+
+
 def quad_interp3d(
     x: HostArray,
+    mask: HostArray | None,
     n_iters: int,
     bonus: float,
     threshold: float,
-    mask: HostArray | None,
     radius: int,
     depth_steps: bool,
     most: int | None,
 ) -> tuple[HostArray, HostArray]:
     """Refine the maxima of volumes of shape (B, C, D, H, W); return coordinates and values of every voxel."""
-    batch, channels, *shape = x.shape
     dtype = np.result_type(x.dtype, np.float32)
-    coords = np.empty((batch, channels, 3, *shape), dtype)
+    stack = _stack(x)
+    images, *shape = stack.shape
+    coords = np.empty((*x.shape[:2], 3, *shape), dtype)
     y = np.empty(x.shape, dtype)
-    stack = x.reshape(batch * channels, *shape)
-    outputs = coords.reshape(batch * channels, 3, *shape), y.reshape(stack.shape)
+    outputs = coords.reshape(images, 3, *shape), y.reshape(stack.shape)
     options = (n_iters, bonus, threshold, radius, depth_steps)
     if mask is None and most is None:
         _refine_all_kernel.run(16 * x.size, stack, limits(x.dtype), options, *outputs)
         return coords, y
-    if mask is None:
-        mask = nms_mask(x, (3, 3, 3))[0]
-    candidates = np.flatnonzero(mask)
-    if most is not None:
-        candidates = _strongest(stack, candidates, most)
+    candidates = _candidates(x, mask, most)
     _fill_kernel.run(4 * x.size, stack, *outputs)
     _refine_some_kernel.run(200 * candidates.size, stack, candidates, options, *outputs)
     return coords, y
+
+
+@kernel("quad_interp3d_vjp")
+def _vjp_kernel(x, candidates, options, by_coords, by_values, places, by_fits, grad):  # type: ignore[no-untyped-def]
+    """Find where each candidate was fitted, -1 for nowhere, and the cotangents of the fit."""
+    n_iters, _, threshold, radius, depth_steps = options
+    _, depth, height, width = x.shape
+    for k in prange(candidates.size):
+        r = candidates[k]
+        j = r % width
+        i = r // width % height
+        d = r // width // height % depth
+        b = r // width // height // depth
+        d1, i1, j1, sd, si, sj, _, flags = _follow(x[b], d, i, j, n_iters, threshold, SHIFT_LIMIT, radius, depth_steps)
+        places[k] = -1
+        if flags & _REJECTED == 0:
+            grad[b, d, i, j] = 0  # its value is that of the fit
+            places[k] = ((b * depth + d1) * height + i1) * width + j1
+            quadratic3d_vjp(x[b], d1, i1, j1, (sd, si, sj), by_coords[k], by_values[k, 0], by_fits[k])
+
+
+@kernel("quad_interp3d_scatter")
+def _scatter_kernel(places, by_fits, ends, grad):  # type: ignore[no-untyped-def]
+    """Add the fits of each image to its gradient, one after the other; the last of image b is before ends[b]."""
+    images, depth, height, width = grad.shape
+    for b in prange(images):
+        for k in range(ends[b - 1] if b > 0 else 0, ends[b]):
+            r = places[k]
+            if r >= 0:
+                add_quadratic3d(grad[b], r // width // height % depth, r // width % height, r % width, by_fits[k])
+
+
+def _gathered(cotangent: HostArray | None, candidates: Indices, axes: int, voxels: int) -> HostArray:
+    """Cotangents of the candidates, of shape (n, axes)."""
+    if cotangent is None:
+        return np.zeros((candidates.size, axes))
+    rows = cotangent.reshape(-1, axes, voxels)
+    return rows[candidates // voxels, :, candidates % voxels].astype(np.float64)
+
+
+def quad_interp3d_vjp(
+    cotangents: tuple[HostArray | None, HostArray | None],
+    arrays: tuple[HostArray, HostArray | None],
+    saved: tuple[()],
+    *options: Any,
+) -> tuple[HostArray]:
+    """Return the gradient by the input.
+
+    A voxel that was not refined has a constant position, and its own value.
+    """
+    (x, mask), (by_coords, by_values) = arrays, cotangents
+    *fit, most = options
+    stack = _stack(x)
+    voxels = max(stack[:1].size, 1)  # of an image
+    candidates = _candidates(x, mask, most)
+    # The sum is kept in the precision of the result. A voxel is part of few fits, so this adds no
+    # more than rounding the result does, and a map in float64 would double the memory.
+    dtype = np.result_type(x.dtype, np.float32)
+    grad = np.zeros(stack.shape, dtype) if by_values is None else by_values.reshape(stack.shape).copy()
+    places = np.empty(candidates.size, np.int64)
+    by_fits = np.empty((candidates.size, 10))
+    _vjp_kernel.run(
+        300 * candidates.size,
+        stack,
+        candidates,
+        tuple(fit),
+        _gathered(by_coords, candidates, 3, voxels),
+        _gathered(by_values, candidates, 1, voxels),
+        places,
+        by_fits,
+        grad,
+    )
+    ends = np.searchsorted(candidates, voxels * np.arange(1, len(stack) + 1))
+    _scatter_kernel.run(40 * candidates.size, places, by_fits, ends, grad)
+    return (grad.reshape(x.shape),)

@@ -1,0 +1,347 @@
+"""Softmax of whole maps, their means and covariances, in one pass over the pixels.
+
+Kernels take maps of shape (N, D, H, W), one temperature for each, and weights of shape (1 or N, D,
+H, W), or empty for none. A map is cut into bands of rows that stay in the second-level cache. A
+band is shifted by its own maximum, and bands are put together at the end, in order, so that the
+result does not depend on the number of threads.
+
+Moments are sums over marginals, those down the columns and those across the rows, in float64 and
+about the middle of the map. So rounding is relative to weights, and a narrow peak far from the
+middle is as exact as any other.
+
+A pixel of weight 0 is not looked at. NaN makes the moments of its map NaN. Pixels of +inf share
+all weight, and so do those of -inf if there is nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from npsubpix._cpu._exponential import exponential32, exponential64
+from npsubpix._cpu._jit import Kernel, device, fused, kernel, summing
+
+__all__ = ["MOMENTS", "count_bands", "expectation_kernels", "moments_kernels", "row_weights", "softmax_kernels"]
+
+#: Numbers kept of each map: maximum, sum, mean along (z, y, x), covariance zz, zy, zx, yy, yx, xx.
+MOMENTS = 11
+
+#: Pixels of a band, and rows after which float32 sums go to float64.
+_BAND_PIXELS = 1 << 15
+_FLUSH = 32
+
+
+@device
+def _band_rows(rows, width):  # type: ignore[no-untyped-def]
+    return max(min(_BAND_PIXELS // max(width, 1), rows), 1)
+
+
+@device
+def count_bands(rows, width):  # type: ignore[no-untyped-def]
+    """Return how many bands a map has, and the rows of each but the last."""
+    height = _band_rows(rows, width)
+    return (rows + height - 1) // height, height
+
+
+@device
+def _factor(shift, top, scale):  # type: ignore[no-untyped-def]
+    """Return what turns weights that were shifted by `shift` into weights shifted by `top`."""
+    return 1.0 if shift == top else math.exp((shift - top) * scale)
+
+
+@device
+def _flush(totals, sums):  # type: ignore[no-untyped-def]
+    for j in range(sums.size):
+        totals[j] += sums[j]
+        sums[j] = 0
+
+
+@device
+def _has_nan(rows, weights, weighted):  # type: ignore[no-untyped-def]
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            if rows[i, j] != rows[i, j] and (not weighted or weights[i, j] > 0):
+                return True
+    return False
+
+
+def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
+    """Make the functions that give the maximum of rows, and the weights of the pixels of a row."""
+    least = F(-1000)  # its exponential is 0, and times that it is 0
+
+    @fused
+    def exponent(v, shift, scale):  # type: ignore[no-untyped-def]
+        a = (v - shift) * scale
+        a = a if a > least else least
+        return F(0) if v == shift else a  # also for infinity less infinity
+
+    @device
+    def raise_to(highest, odd, row):  # type: ignore[no-untyped-def]
+        for j in range(row.size):
+            v = row[j]
+            highest[j] = v if v > highest[j] else highest[j]
+            odd[j] += v * F(0)  # NaN once v is NaN or infinite
+
+    @device
+    def raise_to_weighted(highest, odd, row, weights):  # type: ignore[no-untyped-def]
+        for j in range(row.size):
+            v = row[j] if weights[j] > 0 else F(-np.inf)
+            highest[j] = v if v > highest[j] else highest[j]
+            odd[j] += v * F(0)
+
+    @device
+    def maximum(rows, weights, weighted):  # type: ignore[no-untyped-def]
+        """Maximum over the pixels of rows that have weight; NaN if one of them is."""
+        highest = np.full(rows.shape[1], F(-np.inf))
+        odd = np.zeros(rows.shape[1], F)
+        for i in range(rows.shape[0]):
+            if weighted:
+                raise_to_weighted(highest, odd, rows[i], weights[i])
+            else:
+                raise_to(highest, odd, rows[i])
+        top = F(-np.inf)
+        strange = F(0)
+        for j in range(highest.size):
+            top = highest[j] if highest[j] > top else top
+            strange += odd[j]
+        if strange != strange and _has_nan(rows, weights, weighted):
+            return F(np.nan)
+        return top
+
+    @fused
+    def weigh_all(e, row, shift, scale):  # type: ignore[no-untyped-def]
+        for j in range(e.size):
+            e[j] = exponential(exponent(row[j], shift, scale))
+
+    @fused
+    def weigh_some(e, row, weights, shift, scale):  # type: ignore[no-untyped-def]
+        for j in range(e.size):
+            v = exponential(exponent(row[j], shift, scale)) * weights[j]
+            e[j] = v if weights[j] > 0 else F(0)
+
+    @device
+    def weigh(e, row, weights, weighted, shift, scale):  # type: ignore[no-untyped-def]
+        """Write the weight of each pixel of a row."""
+        if weighted:
+            weigh_some(e, row, weights, shift, scale)
+        else:
+            weigh_all(e, row, shift, scale)
+
+    return exponent, maximum, weigh
+
+
+def _plain_weights(F: Any) -> tuple[Callable[..., Any], ...]:
+    """Make the same functions for pixels that are weights themselves."""
+
+    @device
+    def maximum(rows, weights, weighted):  # type: ignore[no-untyped-def]
+        return F(0)
+
+    @device
+    def multiply(e, row, weights):  # type: ignore[no-untyped-def]
+        for j in range(e.size):
+            v = row[j] * weights[j]
+            e[j] = v if weights[j] != 0 else F(0)
+
+    @device
+    def weigh(e, row, weights, weighted, shift, scale):  # type: ignore[no-untyped-def]
+        if weighted:
+            multiply(e, row, weights)
+        else:
+            e[:] = row
+
+    return maximum, weigh
+
+
+def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool, second: bool) -> Kernel:
+    """Make the kernel of means, or of sums unless `normalize`, and of covariances if `second`."""
+
+    @summing
+    def add_row(columns, e):  # type: ignore[no-untyped-def]
+        """Add a row to sums of columns; return its own sum."""
+        total = F(0)
+        for j in range(e.size):
+            columns[j] += e[j]
+            total += e[j]
+        return total
+
+    @summing
+    def row_moments(e, middle):  # type: ignore[no-untyped-def]
+        total = along = 0.0
+        for j in range(e.size):
+            total += e[j]
+            along += (j - middle) * e[j]
+        return total, along
+
+    @device
+    def band_moments(out, rows, weights, weighted, first, height, middles, shift, scale):  # type: ignore[no-untyped-def]
+        """Sum over a band of rows of a map, of which `first` is the first: 1, z, y, x, zz, zy, zx, yy, yx, xx."""
+        width = rows.shape[1]
+        e = np.empty(width, F)
+        columns = np.zeros(width, F)
+        totals = np.zeros(width, np.float64)
+        mz, my, mx = middles
+        out[1:] = 0
+        for i in range(rows.shape[0]):
+            weigh(e, rows[i], weights[i] if weighted else rows[i], weighted, shift, scale)
+            total = np.float64(add_row(columns, e))
+            along = 0.0
+            if second:  # rows of one sum alone, or its rounding would be taken for a correlation
+                total, along = row_moments(e, mx)
+            z, y = (first + i) // height - mz, (first + i) % height - my
+            out[1] += total
+            out[2] += z * total
+            out[3] += y * total
+            if second:
+                out[5] += z * z * total
+                out[6] += z * y * total
+                out[7] += z * along
+                out[8] += y * y * total
+                out[9] += y * along
+            if i % _FLUSH == _FLUSH - 1 or i == rows.shape[0] - 1:
+                _flush(totals, columns)
+        total = 0.0
+        for j in range(width):
+            x = j - mx
+            total += totals[j]
+            out[4] += x * totals[j]
+            out[10] += x * x * totals[j]
+        if normalize and total > 0:  # the two sums of one band differ by their rounding
+            out[4] *= out[1] / total
+            out[10] *= out[1] / total
+
+    @device
+    def merge(out, bands, middles, scale):  # type: ignore[no-untyped-def]
+        """Put bands together, and turn sums into means and covariances; those of no weight are NaN."""
+        top = -np.inf
+        for k in range(bands.shape[0]):
+            shift = bands[k, 0]
+            top = shift if shift > top or shift != shift else top
+        out[:] = 0
+        for k in range(bands.shape[0]):
+            factor = _factor(bands[k, 0], top, scale)
+            for n in range(1, MOMENTS):
+                # nothing times NaN would spoil the rest
+                out[n] += factor * bands[k, n] if bands[k, 1] != 0 or top != top else 0.0
+        out[0] = top
+
+    @kernel(f"map_moments_{name}")
+    def moments(x, temperatures, weights, frames, order, mean, covariance, out):  # type: ignore[no-untyped-def]
+        maps, depth, height, width = x.shape
+        count, band = count_bands(depth * height, width)
+        rows = x.reshape(maps, depth * height, width)
+        weighted = weights.size > 0
+        of_maps = weights.reshape(weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3])
+        middles = 0.5 * (depth - 1), 0.5 * (height - 1), 0.5 * (width - 1)
+        partial = np.empty((maps, count, MOMENTS))
+        for r in prange(maps * count):
+            b, k = r // count, r % count
+            first, last = k * band, min((k + 1) * band, depth * height)
+            some = rows[b, first:last]
+            their = of_maps[b if of_maps.shape[0] > 1 else 0, first:last] if weighted else some
+            shift = maximum(some, their, weighted)
+            partial[b, k, 0] = shift
+            scale = F(1.0 / temperatures[b])
+            band_moments(partial[b, k], some, their, weighted, first, height, middles, shift, scale)
+        for b in range(maps):
+            merge(out[b], partial[b], middles, 1.0 / temperatures[b])
+            s = out[b]
+            total = s[1] if normalize else 1.0
+            inverse = 1.0 / total if s[0] == s[0] else np.nan
+            s[2] *= inverse
+            s[3] *= inverse
+            s[4] *= inverse
+            if second:
+                s[5] = s[5] * inverse - s[2] * s[2]
+                s[6] = s[6] * inverse - s[2] * s[3]
+                s[7] = s[7] * inverse - s[2] * s[4]
+                s[8] = s[8] * inverse - s[3] * s[3]
+                s[9] = s[9] * inverse - s[3] * s[4]
+                s[10] = s[10] * inverse - s[4] * s[4]
+            for n in range(order.size):
+                a = order[n]
+                # about the middle; from there to coordinates
+                mean[b, n] = frames[a, 1] * (s[2 + a] + (middles[a] - frames[a, 0]) * (1.0 if normalize else s[1]))
+                if second:
+                    for o in range(order.size):
+                        low, high = min(a, order[o]), max(a, order[o])
+                        place = 5 + low * 3 - low * (low - 1) // 2 + high - low
+                        covariance[b, n, o] = frames[a, 1] * frames[order[o], 1] * s[place]
+            s[2] += middles[0]
+            s[3] += middles[1]
+            s[4] += middles[2]
+
+    return moments
+
+
+def _softmax_kernel(name: str, F: Any, maximum: Any, weigh: Any) -> Kernel:
+    @device
+    def total_of(e):  # type: ignore[no-untyped-def]
+        total = 0.0
+        for j in range(e.size):
+            total += e[j]
+        return total
+
+    @device
+    def multiply(rows, factor):  # type: ignore[no-untyped-def]
+        for i in range(rows.shape[0]):
+            row = rows[i]
+            for j in range(row.size):
+                row[j] *= factor
+
+    @kernel(f"map_softmax_{name}")
+    def softmax(x, temperatures, weights, out):  # type: ignore[no-untyped-def]
+        maps, depth, height, width = x.shape
+        count, band = count_bands(depth * height, width)
+        rows, results = x.reshape(maps, depth * height, width), out.reshape(maps, depth * height, width)
+        weighted = weights.size > 0
+        of_maps = weights.reshape(weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3])
+        partial = np.empty((maps, count, 2))
+        for r in prange(maps * count):
+            b, k = r // count, r % count
+            first, last = k * band, min((k + 1) * band, depth * height)
+            some = rows[b, first:last]
+            their = of_maps[b if of_maps.shape[0] > 1 else 0, first:last] if weighted else some
+            shift = maximum(some, their, weighted)
+            scale = F(1.0 / temperatures[b])
+            total = 0.0
+            for i in range(last - first):
+                e = results[b, first + i]
+                weigh(e, some[i], their[i], weighted, shift, scale)
+                total += total_of(e)
+            partial[b, k, 0] = shift
+            partial[b, k, 1] = total
+            if count == 1:
+                multiply(results[b], F(1.0 / total if shift == shift else np.nan))
+        if count > 1:
+            for r in prange(maps * count):
+                b, k = r // count, r % count
+                top = -np.inf
+                for n in range(count):
+                    shift = partial[b, n, 0]
+                    top = shift if shift > top or shift != shift else top
+                total = 0.0
+                for n in range(count):
+                    factor = _factor(partial[b, n, 0], top, 1.0 / temperatures[b])
+                    total += factor * partial[b, n, 1] if partial[b, n, 1] != 0 or top != top else 0.0
+                factor = _factor(partial[b, k, 0], top, 1.0 / temperatures[b])
+                part = results[b, k * band : min((k + 1) * band, depth * height)]
+                multiply(part, F(factor / total if top == top else np.nan))
+
+    return softmax
+
+
+moments_kernels: dict[Any, Kernel] = {}
+expectation_kernels: dict[Any, Kernel] = {}
+softmax_kernels: dict[Any, Kernel] = {}
+for _name, _F, _exponential in (("f4", np.float32, exponential32), ("f8", np.float64, exponential64)):
+    _, _maximum, _weigh = row_weights(_F, _exponential)
+    moments_kernels[np.dtype(_F), False] = _moments_kernel(f"first_{_name}", _F, _maximum, _weigh, True, False)
+    moments_kernels[np.dtype(_F), True] = _moments_kernel(f"second_{_name}", _F, _maximum, _weigh, True, True)
+    _none, _plain = _plain_weights(_F)
+    expectation_kernels[np.dtype(_F)] = _moments_kernel(f"plain_{_name}", _F, _none, _plain, False, False)
+    softmax_kernels[np.dtype(_F)] = _softmax_kernel(_name, _F, _maximum, _weigh)

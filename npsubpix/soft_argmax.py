@@ -1,0 +1,241 @@
+"""Soft-argmax over windows: the softmax-weighted mean position and value of each, as kornia returns them."""
+
+from __future__ import annotations
+
+from npsubpix._arrays import Array
+from npsubpix._checks import (
+    check_bool,
+    check_finite,
+    check_ndim,
+    check_padding,
+    check_per_axis,
+    check_temperature_option,
+    check_window,
+)
+from npsubpix._operation import as_array, call
+from npsubpix._operations import OPERATIONS
+
+__all__ = ["conv_soft_argmax2d", "conv_soft_argmax3d"]
+
+
+def _soft_argmax(
+    input: Array,
+    kernel_size: tuple[int, ...],
+    stride: tuple[int, ...] | int,
+    padding: tuple[int, ...] | int,
+    temperature: Array | float,
+    normalized_coordinates: bool,
+    eps: float,
+    output_value: bool,
+    strict_maxima_bonus: float,
+    axes: str,
+) -> Array | tuple[Array, Array]:
+    x = as_array(input)
+    ndim = axes.count(",") - 1
+    check_ndim(x, ndim + 2, "input", axes)
+    window = check_window(kernel_size, ndim, "kernel_size")
+    steps = check_per_axis(stride, ndim, "stride", 1)
+    pads = check_padding(padding, window, tuple(x.shape[2:]))
+    check_finite(eps, "eps")
+    normalized = check_bool(normalized_coordinates, "normalized_coordinates")
+    with_values = check_bool(output_value, "output_value")
+    bonus = check_finite(strict_maxima_bonus, "strict_maxima_bonus")
+    options = (window, steps, pads, normalized, bonus, with_values)
+    coords, values = call(OPERATIONS["conv_soft_argmax"], (x, check_temperature_option(temperature)), options)
+    return (coords, values) if with_values else coords
+
+
+def conv_soft_argmax2d(
+    input: Array,
+    kernel_size: tuple[int, int] = (3, 3),
+    stride: tuple[int, int] = (1, 1),
+    padding: tuple[int, int] = (1, 1),
+    temperature: Array | float = 1.0,
+    normalized_coordinates: bool = True,
+    eps: float = 1e-8,
+    output_value: bool = False,
+) -> Array | tuple[Array, Array]:
+    r"""Locate the soft maximum of every window of heat maps.
+
+    A window X is a set of pixels p with values v and positions (x, y). With weights
+    :math:`w_p = \exp(v_p / T)`, its position and value are
+
+    .. math::
+        xy(X) = \frac{\sum_{p \in X} w_p\,(x_p, y_p)}{\sum_{p \in X} w_p}
+        \qquad
+        val(X) = \frac{\sum_{p \in X} w_p\,v_p}{\sum_{p \in X} w_p}.
+
+    Each window is computed by itself, shifted by its own maximum, so that a window far below the
+    peak of the map is as exact as any other. Padding has no weight: a window that overhangs the
+    border is the mean over its pixels inside.
+
+    Parameters
+    ----------
+    input : array of shape (B, C, H, W)
+        Heat maps of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+    kernel_size : tuple of two ints, default (3, 3)
+        Height and width of the window in pixels.
+    stride : tuple of two ints or int, default (1, 1)
+        Pixels from one window to the next, down and across.
+    padding : tuple of two ints or int, default (1, 1)
+        Pixels that windows may reach beyond the border, above and below, and on both sides: at
+        most half of the window.
+    temperature : float or array, default 1.0
+        Divides the input: less is sharper. Positive; one for all maps, or an array that broadcasts
+        to shape (B, C).
+    normalized_coordinates : bool, default True
+        Return coordinates from -1, the centre of the first pixel of an axis, to 1, that of the
+        last, instead of pixels. An axis of one pixel stays in pixels.
+    eps : float, default 1e-8
+        Without effect: the weights of a window sum to 1 or more.
+    output_value : bool, default False
+        Return the values too.
+
+    Returns
+    -------
+    coords : array of shape (B, C, 2, H_out, W_out)
+        Position of the soft maximum of every window, in the order (x, y), with
+        ``H_out = (H + 2 * padding[0] - kernel_size[0]) // stride[0] + 1`` and W_out likewise.
+    values : array of shape (B, C, H_out, W_out)
+        Value of every window, if `output_value`. Both are of the dtype of a float input, else
+        ``np.result_type(input.dtype, np.float32)``, and NaN where a window holds NaN. Where it
+        holds infinity, its pixels of +inf share all weight.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If the input does not have four dimensions, a number is out of range, or no window fits.
+
+    See Also
+    --------
+    conv_soft_argmax3d : The same for volumes.
+    spatial_soft_argmax2d : The soft maximum of whole maps.
+    find_peaks : Peaks as a list instead of a dense map.
+
+    Notes
+    -----
+    Follows ``kornia.geometry.subpix.conv_soft_argmax2d``: signature of kornia 0.8.3, arithmetic of
+    0.9.0. Differentiable with respect to `input` and `temperature`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import conv_soft_argmax2d
+    >>> input = np.random.default_rng(0).standard_normal((20, 16, 50, 32))
+    >>> nms_coords, nms_val = conv_soft_argmax2d(input, (3, 3), (2, 2), (1, 1), output_value=True)
+    >>> nms_coords.shape, nms_val.shape
+    ((20, 16, 2, 25, 16), (20, 16, 25, 16))
+
+    A window far below the peak of its map:
+
+    >>> counts = np.zeros((1, 1, 3, 9), np.uint16)
+    >>> counts[0, 0, 1, 1], counts[0, 0, 1, 6:8] = 60000, (120, 120)
+    >>> coords = conv_soft_argmax2d(counts, padding=0, normalized_coordinates=False)
+    >>> coords[0, 0, 0, 0].round(3)
+    array([1. , 1. , 3. , 4. , 6. , 6.5, 6.5], dtype=float32)
+    """
+    return _soft_argmax(
+        input,
+        kernel_size,
+        stride,
+        padding,
+        temperature,
+        normalized_coordinates,
+        eps,
+        output_value,
+        0.0,
+        "(B, C, H, W)",
+    )
+
+
+def conv_soft_argmax3d(
+    input: Array,
+    kernel_size: tuple[int, int, int] = (3, 3, 3),
+    stride: tuple[int, int, int] = (1, 1, 1),
+    padding: tuple[int, int, int] = (1, 1, 1),
+    temperature: Array | float = 1.0,
+    normalized_coordinates: bool = False,
+    eps: float = 1e-8,
+    output_value: bool = True,
+    strict_maxima_bonus: float = 0.0,
+) -> Array | tuple[Array, Array]:
+    """Locate the soft maximum of every window of volumes.
+
+    The rules are those of `conv_soft_argmax2d`, over depth, height and width.
+
+    Parameters
+    ----------
+    input : array of shape (B, C, D, H, W)
+        Volumes of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+    kernel_size : tuple of three ints, default (3, 3, 3)
+        Depth, height and width of the window in voxels.
+    stride : tuple of three ints or int, default (1, 1, 1)
+        Voxels from one window to the next along each axis.
+    padding : tuple of three ints or int, default (1, 1, 1)
+        Voxels that windows may reach beyond the border of each axis, on both sides: at most half
+        of the window.
+    temperature : float or array, default 1.0
+        Divides the input: less is sharper. Positive; one for all volumes, or an array that
+        broadcasts to shape (B, C).
+    normalized_coordinates : bool, default False
+        Return coordinates from -1, the centre of the first voxel of an axis, to 1, that of the
+        last, instead of voxels. An axis of one voxel stays in voxels.
+    eps : float, default 1e-8
+        Without effect: the weights of a window sum to 1 or more.
+    output_value : bool, default True
+        Return the values too.
+    strict_maxima_bonus : float, default 0.0
+        A window whose centre is its strict maximum, as `nms3d` has it, gets ``1 + bonus`` times
+        its value. The centre of an even window is the voxel before its middle.
+
+    Returns
+    -------
+    coords : array of shape (B, C, 3, D_out, H_out, W_out)
+        Position of the soft maximum of every window, in the order (scale, x, y), with
+        ``D_out = (D + 2 * padding[0] - kernel_size[0]) // stride[0] + 1`` and the others likewise.
+    values : array of shape (B, C, D_out, H_out, W_out)
+        Value of every window, if `output_value`. Both are of the dtype of a float input, else
+        ``np.result_type(input.dtype, np.float32)``, and NaN where a window holds NaN. Where it
+        holds infinity, its voxels of +inf share all weight.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If the input does not have five dimensions, a number is out of range, or no window fits.
+
+    See Also
+    --------
+    conv_soft_argmax2d : The same for images, and the formulas.
+    iterative_quad_interp3d : Positions by fitting quadratics at the maxima.
+
+    Notes
+    -----
+    Follows ``kornia.geometry.subpix.conv_soft_argmax3d``: signature and bonus of kornia 0.8.3 as
+    its documentation has them, arithmetic of 0.9.0. Differentiable with respect to `input` and
+    `temperature`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import conv_soft_argmax3d
+    >>> input = np.random.default_rng(0).standard_normal((20, 16, 3, 50, 32))
+    >>> nms_coords, nms_val = conv_soft_argmax3d(input, (3, 3, 3), (1, 2, 2), (0, 1, 1))
+    >>> nms_coords.shape, nms_val.shape
+    ((20, 16, 3, 1, 25, 16), (20, 16, 1, 25, 16))
+    """
+    return _soft_argmax(
+        input,
+        kernel_size,
+        stride,
+        padding,
+        temperature,
+        normalized_coordinates,
+        eps,
+        output_value,
+        strict_maxima_bonus,
+        "(B, C, D, H, W)",
+    )
