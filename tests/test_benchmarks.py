@@ -12,7 +12,7 @@ ROW = {"benchmark", "work", "unit", "ours", "peer", "theirs", "target", "agrees"
 STATS = {"least", "lower_quartile", "median", "upper_quartile", "most", "count"}
 FAMILIES = {
     "nms2d", "nms3d", "nms3d_minmax", "iterative_quad_interp3d", "conv_quad_interp3d",
-    "find_peaks", "refine_peaks", "small", "memory", "start",
+    "render_gaussian2d", "render_spots", "find_peaks", "refine_peaks", "small", "memory", "start",
 }  # fmt: skip
 
 

@@ -1,0 +1,271 @@
+"""Gaussians: one a map, normalised or not, and images of many spots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from npsubpix._arrays import Array
+from npsubpix._checks import (
+    check_bool,
+    check_broadcast,
+    check_broadcast_to,
+    check_choice,
+    check_image_shape,
+    check_last_axis,
+    check_ndim,
+    check_numbers,
+    check_positive,
+    check_same_dtype,
+    check_window,
+)
+from npsubpix._operation import as_array, call
+from npsubpix._operations import OPERATIONS
+
+__all__ = ["render_gaussian", "render_gaussian2d", "render_spots"]
+
+_NORMALIZATIONS = ("sum", "peak")
+
+
+def _std(std: Array | float) -> Any:
+    """Return what holds standard deviations; the values of arrays are looked into by the kernels."""
+    checked = check_numbers(std, "std")
+    return check_positive(checked, "std") if isinstance(checked, float) else checked
+
+
+def render_gaussian2d(mean: Array, std: Array, size: tuple[int, int], normalized_coordinates: bool = True) -> Array:
+    r"""Render one Gaussian a map, each of sum 1.
+
+    A map is the outer product of two vectors. That along x is
+
+    .. math::
+        g(x) = \frac{\exp(-(x - \mu_x)^2 / 2 \sigma_x^2)}{\sum_{x'} \exp(-(x' - \mu_x)^2 / 2 \sigma_x^2)}
+        \qquad x' = 0, 1, \dots, W - 1,
+
+    and that along y likewise. So a map sums to 1 wherever its mean is: of a mean outside of the map,
+    the part of the Gaussian that is inside is scaled up, which far outside is one pixel on the border.
+
+    Parameters
+    ----------
+    mean : array of shape (\*, 2)
+        Centres, in the order (x, y), of any integer or float dtype: NumPy, or a torch or JAX array
+        on the host.
+    std : array of shape (\*, 2)
+        Standard deviations, in the order (x, y), in the same unit and of the same dtype. Positive;
+        `mean` and `std` broadcast against each other.
+    size : tuple of two ints
+        Height and width of a map in pixels.
+    normalized_coordinates : bool, default True
+        Whether `mean` and `std` are in coordinates from -1, the centre of the first pixel of an
+        axis, to 1, that of the last, instead of pixels.
+
+    Returns
+    -------
+    array of shape (\*, H, W)
+        The maps, of the dtype of a float `mean`, else ``np.result_type(mean.dtype, np.float32)``.
+        A mean that is not finite gives a map of NaN.
+
+    Raises
+    ------
+    TypeError
+        If `mean` and `std` are of different dtypes or on different devices, or an argument is of
+        the wrong type.
+    ValueError
+        If a standard deviation is not positive, a last axis is not 2, the shapes do not broadcast,
+        or a size is below 1.
+
+    See Also
+    --------
+    render_gaussian : The same in 1, 2 or 3 dimensions, in array order.
+    spatial_expectation2d : The way back, from maps to means.
+
+    Notes
+    -----
+    Follows ``kornia.geometry.subpix.render_gaussian2d`` of kornia 0.9.0. Exponents are relative to
+    the pixel nearest to the mean, and take its distance from float64, so that neither narrow
+    Gaussians nor distant means lose digits. Along an axis, what is less than exp(-40) of the
+    greatest value in float32, or exp(-340) in float64, counts as 0. Differentiable with respect to
+    `mean` and `std`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import render_gaussian2d
+    >>> mean, std = np.array([0.5, 0.0]), np.array([0.5, 0.5])
+    >>> render_gaussian2d(mean, std, (3, 5)).round(3)
+    array([[0.001, 0.006, 0.027, 0.045, 0.027],
+           [0.004, 0.045, 0.202, 0.334, 0.202],
+           [0.001, 0.006, 0.027, 0.045, 0.027]])
+    """
+    m, s = as_array(mean), check_numbers(std, "std")
+    shape = check_window(size, 2, "size")
+    check_last_axis(m, 2, "mean")
+    check_last_axis(as_array(s), 2, "std")
+    if hasattr(mean, "dtype") and hasattr(std, "dtype"):
+        check_same_dtype(m, s, ("mean", "std"))
+    check_broadcast(m, s, ("mean", "std"))
+    normalized = check_bool(normalized_coordinates, "normalized_coordinates")
+    return call(OPERATIONS["render_gaussian"], (m, s), (shape, normalized, True, False))[0]
+
+
+def render_gaussian(mean: Array, std: Array | float, shape: tuple[int, ...], *, normalization: str = "sum") -> Array:
+    r"""Render one Gaussian a map, in 1, 2 or 3 dimensions, in array order and pixels.
+
+    Parameters
+    ----------
+    mean : array of shape (..., ndim)
+        Centres in array order, (y, x) or (z, y, x), in pixels, of any integer or float dtype:
+        NumPy, or a torch or JAX array on the host.
+    std : float or array
+        Standard deviations in pixels: one for all, or an array whose last axis has one for each axis
+        of a map, or one for all of them. Positive; `mean` and `std` broadcast against each other.
+    shape : tuple of one to three ints
+        Shape of a map.
+    normalization : {"sum", "peak"}, default "sum"
+        With "sum", the pixels of a map sum to 1, as `render_gaussian2d` has it. With "peak", a pixel
+        is :math:`\exp(-d^2 / 2)`, where d is its distance from the mean in standard deviations: 1
+        at the mean, whether that is on a pixel, between pixels or outside.
+
+    Returns
+    -------
+    array of shape (..., \*shape)
+        The maps, of the dtype of a float `mean`, else ``np.result_type(mean.dtype, np.float32)``.
+        A mean that is not finite gives a map of NaN.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If a standard deviation is not positive, the last axis of `mean` has not the length of
+        `shape`, the shapes do not broadcast, or `normalization` is neither of its names.
+
+    See Also
+    --------
+    render_gaussian2d : The same with the signature of kornia.
+    render_spots : Many Gaussians in one image.
+
+    Notes
+    -----
+    Along an axis, what is less than exp(-40) of the greatest value in float32, or exp(-340) in
+    float64, counts as 0: nine standard deviations away, or 26. Differentiable with respect to
+    `mean` and `std`.
+
+    Examples
+    --------
+    A heat map to train a network with, of height 1 and two pixels wide:
+
+    >>> import numpy as np
+    >>> from npsubpix import render_gaussian
+    >>> render_gaussian([1, 2.5], 2.0, (3, 5), normalization="peak").round(2)
+    array([[0.4 , 0.67, 0.86, 0.86, 0.67],
+           [0.46, 0.75, 0.97, 0.97, 0.75],
+           [0.4 , 0.67, 0.86, 0.86, 0.67]])
+
+    Three of them at once, along one axis:
+
+    >>> render_gaussian([[1.0], [2.5], [9.0]], 0.5, (5,)).round(2)
+    array([[0.11, 0.79, 0.11, 0.  , 0.  ],
+           [0.  , 0.01, 0.49, 0.49, 0.01],
+           [0.  , 0.  , 0.  , 0.  , 1.  ]])
+    """
+    m, s = as_array(mean), _std(std)
+    sizes = check_image_shape(shape, "shape")
+    check_last_axis(m, len(sizes), "mean")
+    if tuple(getattr(s, "shape", ()))[-1:] not in ((), (1,)):
+        check_last_axis(s, len(sizes), "std")
+    check_broadcast(m, s, ("mean", "std"))
+    check_choice(normalization, "normalization", _NORMALIZATIONS)
+    return call(OPERATIONS["render_gaussian"], (m, s), (sizes, False, False, normalization == "peak"))[0]
+
+
+def render_spots(
+    coords: Array,
+    shape: tuple[int, ...],
+    *,
+    std: Array | float,
+    amplitude: Array | float = 1.0,
+    normalization: str = "sum",
+    integrate: bool = False,
+    truncate: float = 6.0,
+) -> Array:
+    r"""Render many Gaussian spots into one image, a volume or a line.
+
+    Parameters
+    ----------
+    coords : array of shape (N, ndim)
+        Positions of the spots in array order, (y, x) or (z, y, x), in pixels, of any integer or
+        float dtype: NumPy, or a torch or JAX array on the host. They may be outside of the image.
+    shape : tuple of one to three ints
+        Shape of the image.
+    std : float or array
+        Standard deviations in pixels: one for all, one an axis, of shape (ndim,), or those of each
+        spot, of shape (N, ndim) or (N, 1). Positive and finite.
+    amplitude : float or array of shape (N,), default 1.0
+        One for all spots, or one for each.
+    normalization : {"sum", "peak"}, default "sum"
+        What the amplitude is: with "sum", all of the light of a spot,
+        :math:`\int I(p)\,\mathrm{d}p`, of which an image that cuts the spot off has less; with
+        "peak", the brightness in the centre of the spot.
+    integrate : bool, default False
+        Take the mean of a spot over each pixel, as a camera does, instead of its value in the
+        centre of the pixel. The two differ where `std` is about 1 or less. With "sum", light is
+        then neither made nor lost, however narrow a spot is.
+    truncate : float, default 6.0
+        A spot reaches the pixels that are at most this many standard deviations from its centre on
+        every axis: the centre of the pixel, or with `integrate` its nearest edge. At 6, at most
+        1.5e-8 of the peak is cut off at any pixel. Infinity cuts nothing off.
+
+    Returns
+    -------
+    array of shape `shape`
+        The image, of the dtype of float `coords`, else ``np.result_type(coords.dtype, np.float32)``.
+        Spots are summed in float64. A spot whose position or amplitude is not finite is left out,
+        so that failed rows of a table do no harm.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If a standard deviation is not positive and finite, `coords` does not have one column an
+        axis of the image, `std` or `amplitude` does not broadcast to it, or an option is out of
+        range.
+
+    See Also
+    --------
+    render_gaussian : One Gaussian a map.
+    find_peaks : The way back, from the image to positions.
+
+    Notes
+    -----
+    The cost grows with the pixels that the spots cover, and only the image is held in memory.
+    Differentiable with respect to `coords`, `std` and `amplitude`; where a spot is cut off counts
+    as fixed, and a spot that is left out has a gradient of 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import find_peaks, render_spots
+    >>> coords = np.array([[8.25, 10.6], [20.0, 21.75]])
+    >>> image = render_spots(coords, (32, 32), std=1.3, amplitude=[1000, 500], integrate=True)
+    >>> float(image.sum().round(3))
+    1500.0
+    >>> peaks = find_peaks(image, threshold_abs=1.0, refine="centroid")
+    >>> peaks.coords.round(2) + 0.0
+    array([[ 8.25, 10.6 ],
+           [20.  , 21.75]])
+    """
+    x, s, a = as_array(coords), _std(std), check_numbers(amplitude, "amplitude")
+    sizes = check_image_shape(shape, "shape")
+    check_ndim(x, 2, "coords", "(N, ndim)")
+    check_last_axis(x, len(sizes), "coords")
+    check_broadcast_to(s, tuple(x.shape), "std", "the shape of coords")
+    check_broadcast_to(a, tuple(x.shape[:1]), "amplitude", "the number of spots")
+    check_choice(normalization, "normalization", _NORMALIZATIONS)
+    options = (
+        sizes,
+        normalization == "peak",
+        check_bool(integrate, "integrate"),
+        check_positive(truncate, "truncate"),
+    )
+    return call(OPERATIONS["render_spots"], (x, s, a), options)[0]
