@@ -204,6 +204,15 @@ def test_bad_rows_are_left_out(rng):
         assert (gradient[good] != 0).any()
 
 
+def test_no_row_is_good():
+    """A table of nothing but failed rows gives a dark image and no gradient."""
+    _, pullback = npsubpix.vjp(
+        npsubpix.render_spots, np.full((3, 2), np.nan), (4, 5), std=np.nan * np.ones((3, 1)), truncate=np.inf
+    )
+    assert not any(gradient.any() for gradient in pullback(np.ones((4, 5))).values())
+    assert not npsubpix.render_spots(np.full((3, 2), np.nan), (4, 5), std=1.0).any()
+
+
 def test_nothing_to_draw():
     empty = np.empty((0, 2), np.float32)
     assert npsubpix.render_gaussian2d(empty, empty, (4, 5)).shape == (0, 4, 5)

@@ -45,9 +45,8 @@ class _Maps:
 
     def __init__(self, mean: HostArray, std: HostArray, size: tuple[int, ...], normalized: bool, xy: bool) -> None:
         check_all_positive(std, "std")
-        self.shape = (
-            mean.shape if mean.shape == std.shape else broadcast(mean.shape, std.shape)
-        )  # of one number a map and axis
+        #: Of one number a map and axis.
+        self.shape = mean.shape if mean.shape == std.shape else broadcast(mean.shape, std.shape)
         self.leading = self.shape[:-1]
         self.stack = (math.prod(self.leading), *(1,) * (3 - len(size)), *size)
         self.arguments = (self._rows(mean), self._rows(std), *_geometry(size, normalized, xy))
@@ -101,9 +100,9 @@ class _Spots:
         self.kept = np.ones(count, bool)
         for column in (0, 1, 2, 6):
             self.kept &= np.isfinite(self.table[:, column])
-        stds = self.table[:, self.std] if self.kept.all() else self.table[self.kept, self.std]
-        check_all_positive(stds, "std", finite=True)
-        self.widest = stds.max(initial=0)
+        drawn = std if self.kept.all() else self.table[self.kept, self.std]
+        check_all_positive(drawn, "std", finite=True)
+        self.widest = float(drawn.max(initial=1))
 
     def longest(self, truncate: float) -> int:
         """Pixels along the longest side of any box, or more."""
