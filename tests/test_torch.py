@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import npsubpix
+import npsubpix._torch  # registers the operators
 from npsubpix._operations import OPERATIONS
 
 Call = Callable[..., Any]
