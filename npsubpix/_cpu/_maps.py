@@ -24,6 +24,7 @@ from numba import prange
 
 from npsubpix._cpu._exponential import exponential32, exponential64
 from npsubpix._cpu._jit import Kernel, device, fused, kernel, summing
+from npsubpix._cpu._softmax_tiles import raise_to
 
 __all__ = ["MOMENTS", "count_bands", "expectation_kernels", "moments_kernels", "row_weights", "softmax_kernels"]
 
@@ -33,6 +34,9 @@ MOMENTS = 11
 #: Pixels of a band, and rows after which float32 sums go to float64.
 _BAND_PIXELS = 1 << 15
 _FLUSH = 32
+
+#: Pixels that a loop should have at least, if rows are shorter several of them together.
+_RUN = 512
 
 
 @device
@@ -80,32 +84,34 @@ def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
         return F(0) if v == shift else a  # also for infinity less infinity
 
     @device
-    def raise_to(highest, odd, row):  # type: ignore[no-untyped-def]
+    def note_odd(odd, row):  # type: ignore[no-untyped-def]
         for j in range(row.size):
-            v = row[j]
-            highest[j] = v if v > highest[j] else highest[j]
-            odd[j] += v * F(0)  # NaN once v is NaN or infinite
+            odd[j] += row[j] * F(0)  # NaN once there is NaN or infinity
 
     @device
-    def raise_to_weighted(highest, odd, row, weights):  # type: ignore[no-untyped-def]
-        for j in range(row.size):
-            v = row[j] if weights[j] > 0 else F(-np.inf)
-            highest[j] = v if v > highest[j] else highest[j]
-            odd[j] += v * F(0)
+    def leave_out(seen, row, weights):  # type: ignore[no-untyped-def]
+        for j in range(seen.size):
+            seen[j] = row[j] if weights[j] > 0 else F(-np.inf)
 
     @device
-    def maximum(rows, weights, weighted):  # type: ignore[no-untyped-def]
+    def maximum(rows, weights, weighted, one):  # type: ignore[no-untyped-def]
         """Maximum over the pixels of rows that have weight; NaN if one of them is."""
-        highest = np.full(rows.shape[1], F(-np.inf))
-        odd = np.zeros(rows.shape[1], F)
-        for i in range(rows.shape[0]):
+        pixels, factors = rows.reshape(rows.size), weights.reshape(weights.size)
+        lane = min(_RUN, pixels.size)  # rows may be short
+        highest = np.full(lane, F(-np.inf))
+        odd = np.zeros(lane, F)
+        seen = np.empty(lane, F)
+        for begin in range(0, pixels.size, max(lane, 1)):
+            end = min(begin + lane, pixels.size)
+            part = pixels[begin:end]
             if weighted:
-                raise_to_weighted(highest, odd, rows[i], weights[i])
-            else:
-                raise_to(highest, odd, rows[i])
+                leave_out(seen[: part.size], part, factors[begin:end])
+                part = seen[: part.size]
+            raise_to(highest[: part.size], part, one)
+            note_odd(odd, part)
         top = F(-np.inf)
         strange = F(0)
-        for j in range(highest.size):
+        for j in range(lane):
             top = highest[j] if highest[j] > top else top
             strange += odd[j]
         if strange != strange and _has_nan(rows, weights, weighted):
@@ -138,7 +144,7 @@ def _plain_weights(F: Any) -> tuple[Callable[..., Any], ...]:
     """Make the same functions for pixels that are weights themselves."""
 
     @device
-    def maximum(rows, weights, weighted):  # type: ignore[no-untyped-def]
+    def maximum(rows, weights, weighted, one):  # type: ignore[no-untyped-def]
         return F(0)
 
     @device
@@ -161,13 +167,15 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
     """Make the kernel of means, or of sums unless `normalize`, and of covariances if `second`."""
 
     @summing
-    def add_row(columns, e):  # type: ignore[no-untyped-def]
-        """Add a row to sums of columns; return its own sum."""
-        total = F(0)
-        for j in range(e.size):
-            columns[j] += e[j]
-            total += e[j]
-        return total
+    def add_rows(columns, sums, e):  # type: ignore[no-untyped-def]
+        """Add rows, one after the other in e, to sums of columns; write their own sums."""
+        width = columns.size
+        for i in range(sums.size):
+            total = F(0)
+            for j in range(width):
+                columns[j] += e[i * width + j]
+                total += e[i * width + j]
+            sums[i] = total
 
     @summing
     def row_moments(e, middle):  # type: ignore[no-untyped-def]
@@ -180,29 +188,39 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
     @device
     def band_moments(out, rows, weights, weighted, first, height, middles, shift, scale):  # type: ignore[no-untyped-def]
         """Sum over a band of rows of a map, of which `first` is the first: 1, z, y, x, zz, zy, zx, yy, yx, xx."""
-        width = rows.shape[1]
-        e = np.empty(width, F)
+        count, width = rows.shape
+        pixels, factors = rows.reshape(rows.size), weights.reshape(weights.size)
+        group = max(_RUN // max(width, 1), 1)
+        weighed = np.empty(group * width, F)
         columns = np.zeros(width, F)
+        sums = np.empty(group, F)
         totals = np.zeros(width, np.float64)
         mz, my, mx = middles
         out[1:] = 0
-        for i in range(rows.shape[0]):
-            weigh(e, rows[i], weights[i] if weighted else rows[i], weighted, shift, scale)
-            total = np.float64(add_row(columns, e))
-            along = 0.0
-            if second:  # rows of one sum alone, or its rounding would be taken for a correlation
-                total, along = row_moments(e, mx)
-            z, y = (first + i) // height - mz, (first + i) % height - my
-            out[1] += total
-            out[2] += z * total
-            out[3] += y * total
-            if second:
-                out[5] += z * z * total
-                out[6] += z * y * total
-                out[7] += z * along
-                out[8] += y * y * total
-                out[9] += y * along
-            if i % _FLUSH == _FLUSH - 1 or i == rows.shape[0] - 1:
+        row, plane = first % height, first // height
+        for begin in range(0, count, group):
+            some = min(group, count - begin)
+            part, pixel = weighed[: some * width], begin * width
+            weigh(part, pixels[pixel:][: part.size], factors[pixel:][: part.size], weighted, shift, scale)
+            add_rows(columns, sums[:some], part)
+            for i in range(some):
+                total, along = np.float64(sums[i]), 0.0
+                if second:  # rows of one sum alone, or its rounding would be taken for a correlation
+                    total, along = row_moments(part[i * width : (i + 1) * width], mx)
+                z, y = plane - mz, row - my
+                out[1] += total
+                out[2] += z * total
+                out[3] += y * total
+                if second:
+                    out[5] += z * z * total
+                    out[6] += z * y * total
+                    out[7] += z * along
+                    out[8] += y * y * total
+                    out[9] += y * along
+                row += 1
+                if row == height:
+                    row, plane = 0, plane + 1
+            if begin // _FLUSH != (begin + some) // _FLUSH or begin + some >= count:
                 _flush(totals, columns)
         total = 0.0
         for j in range(width):
@@ -243,7 +261,7 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
             first, last = k * band, min((k + 1) * band, depth * height)
             some = rows[b, first:last]
             their = of_maps[b if of_maps.shape[0] > 1 else 0, first:last] if weighted else some
-            shift = maximum(some, their, weighted)
+            shift = maximum(some, their, weighted, F(temperatures[b] / temperatures[b]))
             partial[b, k, 0] = shift
             scale = F(1.0 / temperatures[b])
             band_moments(partial[b, k], some, their, weighted, first, height, middles, shift, scale)
@@ -306,7 +324,7 @@ def _softmax_kernel(name: str, F: Any, maximum: Any, weigh: Any) -> Kernel:
             first, last = k * band, min((k + 1) * band, depth * height)
             some = rows[b, first:last]
             their = of_maps[b if of_maps.shape[0] > 1 else 0, first:last] if weighted else some
-            shift = maximum(some, their, weighted)
+            shift = maximum(some, their, weighted, F(temperatures[b] / temperatures[b]))
             scale = F(1.0 / temperatures[b])
             total = 0.0
             for i in range(last - first):

@@ -13,11 +13,11 @@ import numpy as np
 
 from npsubpix._cpu._jit import device, fused
 
-__all__ = ["add", "add_times", "inside", "load_tile", "window_sums"]
+__all__ = ["add", "add_times", "inside", "load_tile", "raise_to", "window_sums"]
 
 
 @device
-def load_tile(tile, x, d0, i0, j0, extremes):  # type: ignore[no-untyped-def]
+def load_tile(tile, x, d0, i0, j0, extremes, one):  # type: ignore[no-untyped-def]
     """Copy the part of x that begins at (d0, i0, j0), with -inf outside of x.
 
     Return its maximum, its minimum, and a number that is NaN if there is NaN or infinity in it.
@@ -39,7 +39,7 @@ def load_tile(tile, x, d0, i0, j0, extremes):  # type: ignore[no-untyped-def]
             line[:begin] = -np.inf
             line[end:] = -np.inf
             row = x[d0 + d, i0 + i, j0 + begin : j0 + end]
-            _load_row(line[begin:end], row, highest[begin:end], lowest[begin:end], odd[begin:end])
+            _load_row(line[begin:end], row, highest[begin:end], lowest[begin:end], odd[begin:end], one)
     top = highest[0]
     bottom = lowest[0]
     strange = odd[0]
@@ -51,13 +51,27 @@ def load_tile(tile, x, d0, i0, j0, extremes):  # type: ignore[no-untyped-def]
 
 
 @device
-def _load_row(line, row, highest, lowest, odd):  # type: ignore[no-untyped-def]
+def _load_row(line, row, highest, lowest, odd, one):  # type: ignore[no-untyped-def]
     for j in range(line.size):
-        v = line.dtype.type(row[j])
-        line[j] = v
-        highest[j] = v if v > highest[j] else highest[j]
-        lowest[j] = v if v < lowest[j] else lowest[j]
-        odd[j] += v * line.dtype.type(0)  # NaN for NaN and infinity
+        line[j] = line.dtype.type(row[j])
+    raise_to(highest, line, one)
+    for j in range(line.size):
+        v, least = line[j], lowest[j]
+        lowest[j] = (v if v < least else least) * one
+    for j in range(line.size):
+        odd[j] += line[j] * line.dtype.type(0)  # NaN for NaN and infinity
+
+
+@device
+def raise_to(highest, row, one):  # type: ignore[no-untyped-def]
+    """Replace numbers by those of a row that are greater.
+
+    `one` is 1, but must not be known to be when this is compiled: what is stored would then be either
+    a new number or the one that is there, which becomes a store under a condition, and scalar code.
+    """
+    for j in range(highest.size):
+        v, most = row[j], highest[j]
+        highest[j] = (v if v > most else most) * one
 
 
 @device
@@ -93,38 +107,44 @@ def window_sums(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
         return a if a > least else least
 
     @device
-    def raise_to(m, row):  # type: ignore[no-untyped-def]
-        for j in range(m.size):
-            m[j] = row[j] if row[j] > m[j] else m[j]
-
-    @device
-    def greatest(m, tile, d0, i0, window):  # type: ignore[no-untyped-def]
+    def greatest(m, tile, d0, i0, window, one):  # type: ignore[no-untyped-def]
         """Maximum of each window that begins in plane d0 and row i0, where none of its pixels is NaN."""
         m[:] = -np.inf
         for d in range(d0, d0 + window[0]):
             for i in range(i0, i0 + window[1]):
                 for k in range(window[2]):
-                    raise_to(m, tile[d, i, k : k + m.size])
+                    raise_to(m, tile[d, i, k : k + m.size], one)
+
+    # One loop for each thing that is written: with more arrays in a loop than these, the compiler
+    # would have too many overlaps to rule out, and leave it scalar.
 
     @fused
-    def add_weights(s0, sx, sa, row, m, scale, cx):  # type: ignore[no-untyped-def]
-        for j in range(s0.size):
-            a = exponent(row[j], m[j], scale)
-            w = exponential(a)
-            s0[j] += w
-            sx[j] += cx * w
-            sa[j] += a * w
+    def weigh(w, row, m, scale):  # type: ignore[no-untyped-def]
+        for j in range(w.size):
+            w[j] = exponential(exponent(row[j], m[j], scale))
+
+    @fused
+    def add_exponents(sa, w, row, m, scale):  # type: ignore[no-untyped-def]
+        for j in range(sa.size):
+            sa[j] += w[j] * exponent(row[j], m[j], scale)
 
     @device
-    def one_by_one(s, m, part, tile, d0, i0, window, scale):  # type: ignore[no-untyped-def]
-        """Sum over each window that begins in plane d0 and row i0."""
+    def one_by_one(s, m, part, weights, tile, d0, i0, window, scale):  # type: ignore[no-untyped-def]
+        """Sum over each window that begins in plane d0 and row i0.
+
+        Weights are left in `weights`, a row for each offset, or in its only row.
+        """
         s[:] = 0
         for d in range(window[0]):
             for i in range(window[1]):
                 part[:] = 0
                 for k in range(window[2]):
                     row = tile[d0 + d, i0 + i, k : k + m.size]
-                    add_weights(part[0], part[1], part[2], row, m, scale, F(k) - F(0.5) * F(window[2] - 1))
+                    w = weights[(d * window[1] + i) * window[2] + k if weights.shape[0] > 1 else 0]
+                    weigh(w, row, m, scale)
+                    add(part[0], w)
+                    add_times(part[1], w, F(k) - F(0.5) * F(window[2] - 1))
+                    add_exponents(part[2], w, row, m, scale)
                 add(s[0], part[0])
                 add_times(s[1], part[0], F(d) - F(0.5) * F(window[0] - 1))
                 add_times(s[2], part[0], F(i) - F(0.5) * F(window[1] - 1))
@@ -155,4 +175,4 @@ def window_sums(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
                     s[3, j] += w * F(k - j - 0.5 * (kx - 1))
                     s[4, j] += a * w
 
-    return exponent, greatest, one_by_one, by_definition
+    return exponent, greatest, weigh, one_by_one, by_definition

@@ -170,7 +170,7 @@ def _writer(F: Any) -> Callable[..., Any]:
 
 
 def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
-    exponent, greatest, one_by_one, by_definition = window_sums(F, exponential)
+    exponent, greatest, _, one_by_one, by_definition = window_sums(F, exponential)
     plane_sums = _plane_sums(F, exponential, exponent)
     write = _writer(F)
 
@@ -203,8 +203,9 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
             wide = (length - 1) * sx + 1
             tile = np.empty(((planes - 1) * sz + kz, (rows - 1) * sy + ky, wide + kx - 1), F)
             z0, y0, x0 = d0 * sz - pad[0], i0 * sy - pad[1], j0 * sx - pad[2]
-            top, bottom, strange = load_tile(tile, x[b], z0, y0, x0, np.empty((3, tile.shape[2]), F))
             temperature = F(temperatures[b])
+            one = F(temperatures[b] / temperatures[b])
+            top, bottom, strange = load_tile(tile, x[b], z0, y0, x0, np.empty((3, tile.shape[2]), F), one)
             scale = F(1.0 / temperatures[b])
             s = np.empty((5, wide), F)
             shift = np.empty(wide, F)
@@ -236,12 +237,13 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
                             )
                 continue
             part = np.empty((3, wide), F)
+            weights = np.empty((1, wide), F)
             box_z, box_y = inside(z0, tile.shape[0], x.shape[1]), inside(y0, tile.shape[1], x.shape[2])
             box = box_z + box_y + inside(x0, tile.shape[2], x.shape[3])
             for d in range(planes):
                 for i in range(rows):
-                    greatest(shift, tile, d * sz, i * sy, window)
-                    one_by_one(s, shift, part, tile, d * sz, i * sy, window, scale)
+                    greatest(shift, tile, d * sz, i * sy, window, one)
+                    one_by_one(s, shift, part, weights, tile, d * sz, i * sy, window, scale)
                     if strange != 0:
                         for j in range(0, wide, sx):
                             by_definition(s, shift, j, tile, d * sz, i * sy, window, scale, box)

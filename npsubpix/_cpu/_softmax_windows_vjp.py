@@ -27,13 +27,17 @@ from npsubpix._cpu._softmax_tiles import add_times, inside, load_tile, window_su
 __all__ = ["band_rows", "softmax_window_vjp_kernels"]
 
 
+#: Pixels of a window up to which its weights are kept from the sums, rather than computed again.
+_KEPT = 128
+
+
 def band_rows(window: int, stride: int) -> int:
     """Rows of windows in a band: enough that the bands before and after share no pixel."""
     return max(16, -(-window // stride))
 
 
 def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
-    exponent, greatest, one_by_one, by_definition = window_sums(F, exponential)
+    exponent, greatest, weigh, one_by_one, by_definition = window_sums(F, exponential)
 
     @device
     def spread_out(out, row, step, factor):  # type: ignore[no-untyped-def]
@@ -53,22 +57,28 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
             out[j] -= a[j] * b[j]
 
     @fused
-    def backward_row(out, row, m, base, gx, gv, by_t, scale, cx):  # type: ignore[no-untyped-def]
-        """Add to a row of pixels what the windows that begin at each column give their pixel at one offset."""
-        for j in range(m.size):
-            a = exponent(row[j], m[j], scale)
-            w = exponential(a)
-            slope = base[j] + cx * gx[j] + a * gv[j]
-            out[j] += w * (scale * slope + gv[j] * scale)
-            by_t[j] += w * a * slope
+    def slopes(out, w, row, m, base, gx, gv, scale, cx):  # type: ignore[no-untyped-def]
+        """Write weight times derivative by the exponent, for what the windows hold at one offset."""
+        for j in range(out.size):
+            out[j] = w[j] * (base[j] + cx * gx[j] + exponent(row[j], m[j], scale) * gv[j])
+
+    @fused
+    def add_to_pixels(out, slope, w, gv, scale):  # type: ignore[no-untyped-def]
+        for j in range(out.size):
+            out[j] += scale * (slope[j] + w[j] * gv[j])
+
+    @fused
+    def add_to_temperature(out, slope, row, m, scale):  # type: ignore[no-untyped-def]
+        for j in range(out.size):
+            out[j] += slope[j] * exponent(row[j], m[j], scale)
 
     @device
-    def row_of_windows(grad, tile, g, s, m, part, d0, i0, window, scale):  # type: ignore[no-untyped-def]
+    def row_of_windows(grad, tile, g, s, m, part, weights, d0, i0, window, scale):  # type: ignore[no-untyped-def]
         """Add the gradients of the windows that begin in one row; g holds those by z, y, x and value.
 
         The last is already multiplied by T. Return the sum of exponent times derivative by it.
         """
-        inverse, base, by_t = part[0], part[1], part[2]
+        inverse, base, by_t, slope = part[0], part[1], part[2], part[3]
         for j in range(inverse.size):
             inverse[j] = F(1) / s[0, j]
         for k in range(1, 5):
@@ -86,7 +96,12 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
                     row = tile[d0 + d, i0 + i, k : k + m.size]
                     out = grad[d0 + d, i0 + i, k : k + m.size]
                     cx = F(k) - F(0.5) * F(window[2] - 1)
-                    backward_row(out, row, m, base, g[2], g[3], by_t, scale, cx)
+                    w = weights[(d * window[1] + i) * window[2] + k if weights.shape[0] > 1 else 0]
+                    if weights.shape[0] == 1:
+                        weigh(w, row, m, scale)
+                    slopes(slope, w, row, m, base, g[2], g[3], scale, cx)
+                    add_to_pixels(out, slope, w, g[3], scale)
+                    add_to_temperature(by_t, slope, row, m, scale)
         total = 0.0
         for j in range(by_t.size):
             total += by_t[j]
@@ -113,20 +128,24 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
                 scale = F(1.0 / temperatures[b])
                 tile = np.empty(((depth - 1) * sz + kz, (count - 1) * sy + ky, wide + kx - 1), F)
                 y0 = i0 * sy - pad[1]
-                _, _, strange = load_tile(tile, x[b], -pad[0], y0, -pad[2], np.empty((3, tile.shape[2]), F))
+                one = F(temperatures[b] / temperatures[b])
+                _, _, strange = load_tile(tile, x[b], -pad[0], y0, -pad[2], np.empty((3, tile.shape[2]), F), one)
                 own = np.zeros(tile.shape, F)
                 s = np.empty((5, wide), F)
                 g = np.empty((4, wide), F)
-                part = np.empty((3, wide), F)
+                part = np.empty((4, wide), F)
                 m = np.empty(wide, F)
+                # Sums by the definition, and columns without a window, have other shifts than the first.
+                many = kz * ky * kx > _KEPT or strange != 0 or sx > 1
+                weights = np.empty((1 if many else kz * ky * kx, wide), F)
                 box_z, box_y = inside(-pad[0], tile.shape[0], x.shape[1]), inside(y0, tile.shape[1], x.shape[2])
                 box_x = inside(-pad[2], tile.shape[2], x.shape[3])
                 box = box_z + box_y + box_x
                 total = 0.0
                 for d in range(depth):
                     for i in range(count):
-                        greatest(m, tile, d * sz, i * sy, window)
-                        one_by_one(s, m, part, tile, d * sz, i * sy, window, scale)
+                        greatest(m, tile, d * sz, i * sy, window, one)
+                        one_by_one(s, m, part[:3], weights, tile, d * sz, i * sy, window, scale)
                         if strange != 0:
                             for j in range(0, wide, sx):
                                 by_definition(s, m, j, tile, d * sz, i * sy, window, scale, box)
@@ -141,7 +160,7 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
                         spread_out(g[1], d_coords[b, axes - 1, d, i0 + i], sx, factors[1])
                         spread_out(g[2], d_coords[b, axes - 2, d, i0 + i], sx, factors[2])
                         spread_out(g[3], d_values[b, d, i0 + i], sx, temperatures[b])
-                        total += row_of_windows(own, tile, g, s, m, part, d * sz, i * sy, window, scale)
+                        total += row_of_windows(own, tile, g, s, m, part, weights, d * sz, i * sy, window, scale)
                 by_t[b, block] = -total / temperatures[b]
                 for d in range(box_z[0], box_z[1]):
                     for i in range(box_y[0], box_y[1]):
