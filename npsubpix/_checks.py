@@ -80,7 +80,7 @@ def _real(value: Any, name: str) -> float:
 def check_finite(value: Any, name: str) -> float:
     """Require a finite number."""
     number = _real(value, name)
-    if not math.isfinite(number):
+    if not -math.inf < number < math.inf:  # what torch.compile can follow
         raise ValueError(f"{name} must be finite, got {number}")
     return number
 
@@ -148,11 +148,11 @@ def check_temperature_option(value: Any) -> Any:
     """Require a positive, finite number, if it is a plain one, 1 if none; arrays are looked into by the kernels."""
     if value is None:
         return 1.0
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        return value
-    if isinstance(value, (list, tuple)):
-        return np.asarray(value, np.float64)
-    return check_finite(check_positive(value, "temperature"), "temperature")
+    if isinstance(value, float) or not (hasattr(value, "shape") and hasattr(value, "dtype")):
+        if isinstance(value, (list, tuple)):
+            return np.asarray(value, np.float64)
+        return check_finite(check_positive(value, "temperature"), "temperature")
+    return value
 
 
 def check_temperature(temperature: HostArray, leading: tuple[int, ...]) -> HostArray:

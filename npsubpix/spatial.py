@@ -245,7 +245,8 @@ def spatial_moments(
     -------
     SpatialMoments
         A named tuple: ``mean`` of shape (..., spatial_axes), in array order, (z, y, x), and
-        ``covariance`` of shape (..., spatial_axes, spatial_axes), in pixels squared. Of the dtype
+        ``covariance`` of shape (..., spatial_axes, spatial_axes), in pixels squared, or in
+        normalised coordinates squared. Of the dtype
         of a float input, else ``np.result_type(input.dtype, np.float32)``; NaN for a map with NaN
         or without weight.
 
@@ -263,6 +264,9 @@ def spatial_moments(
 
     Notes
     -----
+    The input is a map of logarithms, as a network gives it before its softmax. Of a map that is not
+    negative, take moments with its pixels as weights: ``spatial_moments(np.zeros_like(x), weights=x)``.
+
     The covariance is that of the distribution over pixels, whose centres are points: no term of
     1/12 is added for their extent. Differentiable with respect to `input` and `temperature`.
 

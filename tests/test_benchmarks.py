@@ -12,7 +12,9 @@ ROW = {"benchmark", "work", "unit", "ours", "peer", "theirs", "target", "agrees"
 STATS = {"least", "lower_quartile", "median", "upper_quartile", "most", "count"}
 FAMILIES = {
     "nms2d", "nms3d", "nms3d_minmax", "iterative_quad_interp3d", "conv_quad_interp3d",
-    "render_gaussian2d", "render_spots", "conv_soft_argmax2d", "conv_soft_argmax3d", "spatial_soft_argmax2d", "spatial_softmax2d", "spatial_moments",
+    "render_gaussian2d", "render_spots",
+    "conv_soft_argmax2d", "conv_soft_argmax3d", "spatial_soft_argmax2d", "spatial_softmax2d",
+    "spatial_moments",
     "find_peaks", "refine_peaks", "small", "memory", "start",
 }  # fmt: skip
 

@@ -138,6 +138,25 @@ def test_inductor():
     torch.testing.assert_close(x.grad, want)
 
 
+@pytest.mark.parametrize(
+    ("call", "shapes"),
+    [
+        (lambda x: npsubpix.conv_soft_argmax2d(x, output_value=True), [(1, 2, 8, 9), (2, 3, 10, 11)]),
+        (npsubpix.spatial_soft_argmax2d, [(1, 2, 8, 9), (2, 3, 10, 11)]),
+        (npsubpix.iterative_quad_interp3d, [(1, 2, 5, 8, 9), (2, 3, 6, 10, 11)]),
+        (lambda x: npsubpix.nms2d(x, (3, 3)), [(1, 2, 8, 9), (2, 3, 10, 11)]),
+    ],
+)
+def test_dynamic_shapes(call, shapes):
+    """One graph serves maps of any size, and options that are traced as symbols."""
+    torch.compiler.reset()
+    compiled = torch.compile(call, fullgraph=True, dynamic=True, backend="aot_eager")
+    for shape in shapes:
+        x = tensor(*shape)
+        for got, want in zip(outputs(compiled, (x,)), outputs(call, (x,)), strict=True):
+            assert torch.equal(got, want)
+
+
 def test_gradients_of_any_layout(case):
     """Expanded, transposed and strided incoming gradients, and one output used alone."""
     call, tensors = case
