@@ -146,7 +146,7 @@ class Contest:
     """A call of ours beside calls of peers on the same input."""
 
     work: str
-    ours: Callable[[], Any]
+    ours: Callable[[], Any] | None  # None where a library that it needs is not installed
     peers: Sequence[Peer] = ()
     target: Target | None = None  # of ours itself
     items: int = 0  # what one call handles: rates are reported if it is given, else seconds
@@ -197,6 +197,8 @@ def _verdict(peer: Peer, ours: Any) -> str:
 
 
 def _rows(name: str, entered: Contest, run: Run) -> Iterable[Row]:
+    if entered.ours is None:
+        return
     result = entered.ours()
     verdicts = {peer.name: _verdict(peer, result) for peer in entered.peers}
     del result

@@ -14,7 +14,18 @@ import array_api_compat as api
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "HostArray", "adopt", "adopt_mask", "give_back", "is_on_gpu", "kind_of", "to_numpy"]
+__all__ = [
+    "Array",
+    "HostArray",
+    "adopt",
+    "adopt_mask",
+    "as_array",
+    "give_back",
+    "is_array",
+    "is_on_gpu",
+    "kind_of",
+    "to_numpy",
+]
 
 #: An array of any supported library, or what NumPy makes an array of.
 Array: TypeAlias = Any
@@ -33,6 +44,16 @@ def kind_of(x: Array) -> str:
     if api.is_jax_array(x):
         return "jax"
     return "numpy"
+
+
+def is_array(x: Any) -> bool:
+    """Whether something is an array of any library, or a scalar of NumPy, and not a plain number."""
+    return not isinstance(x, float) and hasattr(x, "shape") and hasattr(x, "dtype")
+
+
+def as_array(x: Any) -> Array:
+    """Return arrays of any library as they are, and whatever else NumPy makes an array of as that."""
+    return x if is_array(x) else np.asarray(x)
 
 
 def is_on_gpu(x: Array, kind: str) -> bool:
@@ -60,14 +81,9 @@ def adopt(x: Array, name: str) -> HostArray:
     return data if _is_plain(data) else _plain(data, name)
 
 
-def adopt_mask(x: Array, name: str) -> HostArray:
-    """Return the memory of a host array of booleans."""
-    if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a plain array of booleans, got a masked array")
-    data = np.asarray(x.detach() if kind_of(x) == "torch" else x)
-    if data.dtype != np.bool_:
-        raise TypeError(f"{name} must be an array of booleans, got dtype {data.dtype}")
-    data = np.require(data, requirements=["C", "A"])
+def adopt_mask(x: Array) -> HostArray:
+    """Return the memory of a host array that is known to be of booleans."""
+    data = np.require(x.detach() if kind_of(x) == "torch" else x, requirements=["C", "A"])
     return data if data.flags.writeable else _writable_alias(data)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import HostArray, is_on_gpu, kind_of, to_numpy
+from npsubpix._arrays import HostArray, as_array, is_array, is_on_gpu, kind_of, to_numpy
 
 __all__ = [
     "check_all_positive",
@@ -32,6 +32,7 @@ __all__ = [
     "check_numbers",
     "check_padding",
     "check_per_axis",
+    "check_positions",
     "check_positive",
     "check_same_dtype",
     "check_temperature",
@@ -148,11 +149,8 @@ def check_temperature_option(value: Any) -> Any:
     """Require a positive, finite number, if it is a plain one, 1 if none; arrays are looked into by the kernels."""
     if value is None:
         return 1.0
-    if isinstance(value, float) or not (hasattr(value, "shape") and hasattr(value, "dtype")):
-        if isinstance(value, (list, tuple)):
-            return np.asarray(value, np.float64)
-        return check_finite(check_positive(value, "temperature"), "temperature")
-    return value
+    numbers = check_numbers(value, "temperature")
+    return numbers if is_array(numbers) else check_finite(check_positive(numbers, "temperature"), "temperature")
 
 
 def check_temperature(temperature: HostArray, leading: tuple[int, ...]) -> HostArray:
@@ -191,13 +189,13 @@ def check_weights_option(weights: Any) -> Any:
     """Turn booleans into numbers; the kernels look into the rest."""
     if weights is None:
         return None
-    array = weights if hasattr(weights, "shape") and hasattr(weights, "dtype") else np.asarray(weights)
+    array = weights if is_array(weights) else np.asarray(weights)
     return array * 1.0 if str(array.dtype) in ("bool", "torch.bool") else array
 
 
 def check_weights(weights: HostArray, shape: tuple[int, ...], axes: int) -> HostArray:
     """Require numbers from 0 up that broadcast to maps over the last axes; return one map of them, or one for each."""
-    if np.isnan(weights).any() or (weights < 0).any() or np.isinf(weights).any():
+    if not ((weights >= 0) & (weights < math.inf)).all():
         raise ValueError("weights must be finite and not negative")
     try:
         full = np.broadcast_to(weights, shape)
@@ -229,9 +227,16 @@ def check_mask(mask: Any, shape: tuple[int, ...], name: str) -> HostArray:
 
 def check_numbers(value: Any, name: str) -> Any:
     """Require an array, a list of numbers or a number."""
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
+    if is_array(value):
         return value
     return np.asarray(value, np.float64) if isinstance(value, (list, tuple)) else _real(value, name)
+
+
+def check_positions(value: Any, name: str) -> Any:
+    """Require an array of positions, not a table that has one."""
+    if not is_array(value) and hasattr(value, "coords"):
+        raise TypeError(f"{name} must be an array of positions, got {type(value).__name__}: pass its .coords")
+    return as_array(value)
 
 
 def check_same_dtype(x: Any, y: Any, names: tuple[str, str]) -> None:

@@ -18,7 +18,7 @@ from npsubpix._arrays import Array, HostArray, adopt, adopt_mask, give_back, is_
 from npsubpix._dispatch import implementation
 from npsubpix._shapes import Shape
 
-__all__ = ["Argument", "Operation", "Record", "Result", "as_array", "call", "tape", "without_gradient"]
+__all__ = ["Argument", "Operation", "Record", "Result", "call", "tape", "without_gradient"]
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,6 @@ class Record:
 tape: ContextVar[list[Record] | None] = ContextVar("tape", default=None)
 
 
-def as_array(x: Any) -> Array:
-    """Return arrays of any library as they are, and whatever else NumPy makes an array of as that."""
-    return x if hasattr(x, "shape") and hasattr(x, "dtype") else np.asarray(x)
-
-
 def without_gradient(x: Array) -> Array:
     """Return a tensor without its graph, for results that have no gradient; other arrays as they are."""
     return x.detach() if kind_of(x) == "torch" else x
@@ -123,7 +118,7 @@ def adopt_all(operation: Operation, arrays: Sequence[Array | None]) -> tuple[Hos
                 f"{argument.name} is on a GPU and {operation.arguments[0].name} is not: both must be on one device"
             )
         elif argument.boolean:
-            hosts.append(adopt_mask(array, argument.name))
+            hosts.append(adopt_mask(array))
         else:
             hosts.append(adopt(array, argument.name))
     return tuple(hosts)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 __all__ = [
+    "MOMENTS",
     "Shape",
     "broadcast",
-    "count_windows",
     "gaussian_image",
     "gaussian_maps",
     "map_expectation",
@@ -20,6 +20,9 @@ __all__ = [
 ]
 
 Shape: TypeAlias = tuple[int, ...]
+
+#: Numbers kept of each map: maximum, sum, mean along (z, y, x), covariance zz, zy, zx, yy, yx, xx.
+MOMENTS = 11
 
 
 def same(shapes: Sequence[Shape | None], _options: Sequence[Any]) -> tuple[Shape, ...]:
@@ -38,7 +41,7 @@ def _first(shapes: Sequence[Shape | None]) -> Shape:
     return tuple(shapes[0])
 
 
-def count_windows(
+def _count_windows(
     shape: Sequence[int], window: Sequence[int], stride: Sequence[int], padding: Sequence[int]
 ) -> tuple[int, ...]:
     """Return how many windows fit into a padded map along each axis."""
@@ -49,7 +52,7 @@ def window_maps(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple
     """Return the shapes of the coordinates and the values of windows; an empty one of values that are not wanted."""
     first = _first(shapes)
     window, stride, padding, *_, with_values = options
-    counts = count_windows(first[2:], window, stride, padding)
+    counts = _count_windows(first[2:], window, stride, padding)
     values = (*first[:2], *counts) if with_values else (0,) * len(first)
     return (*first[:2], len(counts), *counts), values
 
@@ -65,7 +68,7 @@ def map_moments(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple
     first = _first(shapes)
     axes, _, _, second = options
     leading = first[: len(first) - axes]
-    return (*leading, axes), (*leading, axes, axes) if second else (0,), (*leading, 11)
+    return (*leading, axes), (*leading, axes, axes) if second else (0,), (*leading, MOMENTS)
 
 
 def broadcast(x: Sequence[int], y: Sequence[int]) -> Shape:

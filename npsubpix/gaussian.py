@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays import Array
+from npsubpix._arrays import Array, as_array
 from npsubpix._checks import (
     check_bool,
     check_broadcast,
@@ -14,11 +14,12 @@ from npsubpix._checks import (
     check_last_axis,
     check_ndim,
     check_numbers,
+    check_positions,
     check_positive,
     check_same_dtype,
     check_window,
 )
-from npsubpix._operation import as_array, call
+from npsubpix._operation import call
 from npsubpix._operations import OPERATIONS
 
 __all__ = ["render_gaussian", "render_gaussian2d", "render_spots"]
@@ -255,7 +256,7 @@ def render_spots(
     array([[ 8.25, 10.6 ],
            [20.  , 21.75]])
     """
-    x, s, a = as_array(coords), _std(std), check_numbers(amplitude, "amplitude")
+    x, s, a = check_positions(coords, "coords"), _std(std), check_numbers(amplitude, "amplitude")
     sizes = check_image_shape(shape, "shape")
     check_ndim(x, 2, "coords", "(N, ndim)")
     check_last_axis(x, len(sizes), "coords")

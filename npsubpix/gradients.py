@@ -37,7 +37,8 @@ def vjp(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, P
         Takes one array for each result, of its shape: the gradient of a scalar with respect to it,
         or None where the scalar does not depend on it. Returns a dictionary from the name of each
         array argument that was given to the gradient with respect to it, of the argument's shape.
-        It can be called any number of times. The arrays must not be changed between the calls.
+        It can be called any number of times. Neither the arrays nor the results must be changed
+        between the calls.
 
     Raises
     ------

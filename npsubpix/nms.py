@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from npsubpix._arrays import Array
+from npsubpix._arrays import Array, as_array
 from npsubpix._checks import check_bool, check_ndim, check_window
-from npsubpix._operation import as_array, call, without_gradient
+from npsubpix._operation import call, without_gradient
 from npsubpix._operations import OPERATIONS
 
 __all__ = ["nms2d", "nms3d", "nms3d_minmax"]

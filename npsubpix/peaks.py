@@ -16,6 +16,7 @@ from npsubpix._checks import (
     check_lengths,
     check_mask,
     check_per_axis,
+    check_positions,
     check_positive,
 )
 from npsubpix._dispatch import implementation
@@ -301,7 +302,7 @@ def _margins(exclude_border: Any, size: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _points(coords: Array, ndim: int) -> npt.NDArray[np.float64]:
-    points = np.asarray(to_numpy(coords))
+    points = np.asarray(to_numpy(check_positions(coords, "coords")))
     if points.dtype.kind not in "iuf":
         raise TypeError(f"coords must hold numbers, got dtype {points.dtype}")
     if points.size == 0:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from npsubpix._arrays import Array
+from npsubpix._arrays import Array, as_array
 from npsubpix._checks import check_bool, check_count, check_finite, check_marks, check_ndim, check_positive
-from npsubpix._operation import as_array, call
+from npsubpix._operation import call
 from npsubpix._operations import OPERATIONS
 
 __all__ = ["conv_quad_interp3d", "iterative_quad_interp3d"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npsubpix._arrays import Array
+from npsubpix._arrays import Array, as_array
 from npsubpix._checks import (
     check_bool,
     check_finite,
@@ -12,7 +12,7 @@ from npsubpix._checks import (
     check_temperature_option,
     check_window,
 )
-from npsubpix._operation import as_array, call
+from npsubpix._operation import call
 from npsubpix._operations import OPERATIONS
 
 __all__ = ["conv_soft_argmax2d", "conv_soft_argmax3d"]

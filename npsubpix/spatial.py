@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from npsubpix._arrays import Array
+from npsubpix._arrays import Array, as_array
 from npsubpix._checks import (
     check_bool,
     check_map_axes,
     check_temperature_option,
     check_weights_option,
 )
-from npsubpix._operation import as_array, call
+from npsubpix._operation import call
 from npsubpix._operations import OPERATIONS
 
 __all__ = [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from npsubpix._arrays import Array
+from npsubpix._arrays import Array, as_array
 from npsubpix._checks import check_bool, check_ndim, check_temperature_option
-from npsubpix._operation import as_array, call
+from npsubpix._operation import call
 from npsubpix._operations import OPERATIONS
 
 __all__ = ["spatial_expectation2d", "spatial_soft_argmax2d", "spatial_softmax2d"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -176,3 +177,35 @@ def test_a_bonus_was_recorded():
             assert ratio.size >= 3
         else:
             np.testing.assert_allclose(np.sort((values - without).ravel())[-5:], [0, *[bonus] * 4], atol=1e-5)
+
+
+#: The functions of kornia.geometry.subpix.
+FUNCTIONS = (
+    "conv_quad_interp3d",
+    "conv_soft_argmax2d",
+    "conv_soft_argmax3d",
+    "iterative_quad_interp3d",
+    "nms2d",
+    "nms3d",
+    "nms3d_minmax",
+    "render_gaussian2d",
+    "spatial_expectation2d",
+    "spatial_soft_argmax2d",
+    "spatial_softmax2d",
+)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_signatures(name):
+    """A call with positional arguments means the same, but for the bonus, which is 0.8.3's."""
+    subpix = pytest.importorskip("kornia.geometry.subpix")
+    ours, theirs = (
+        [(p.name, None if p.name == "strict_maxima_bonus" else p.default, p.kind) for p in parameters.values()]
+        for parameters in (inspect.signature(getattr(m, name)).parameters for m in (npsubpix, subpix))
+    )
+    assert ours == theirs
+
+
+def test_every_function_of_kornia_is_there():
+    subpix = pytest.importorskip("kornia.geometry.subpix")
+    assert {name for name in vars(subpix) if inspect.isfunction(getattr(subpix, name))} == set(FUNCTIONS)

@@ -18,10 +18,7 @@ from numba.extending import intrinsic
 
 from npsubpix._cpu._jit import fused
 
-__all__ = ["LEAST_EXPONENT", "exponential32", "exponential64"]
-
-#: The exponential of anything less is 0: its reciprocal would overflow.
-LEAST_EXPONENT = {np.dtype(np.float32): -87.0, np.dtype(np.float64): -708.0}
+__all__ = ["exponential32", "exponential64", "limited_exponent"]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -38,6 +35,18 @@ def _as_float64(typing_context: Any, bits: Any) -> Any:
         return builder.bitcast(args[0], ir.DoubleType())
 
     return types.float64(types.int64), generate
+
+
+def limited_exponent(F: Any) -> Any:
+    """Make the function that gives (v - shift) * scale, in the precision of F."""
+    least = F(-1000)  # its exponential is 0, and times that it is 0
+
+    @fused
+    def exponent(v, shift, scale):  # type: ignore[no-untyped-def]
+        a = (v - shift) * scale
+        return a if a > least else least
+
+    return exponent
 
 
 _f = np.float32

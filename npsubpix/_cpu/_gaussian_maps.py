@@ -26,11 +26,11 @@ from npsubpix._cpu._exponential import exponential32, exponential64
 from npsubpix._cpu._jit import Kernel, device, fused, kernel, summing
 from npsubpix._cpu._maps import count_bands
 
-__all__ = ["distance", "map_kernels", "map_vjp_kernel"]
+__all__ = ["STEEPEST", "distance", "map_kernels", "map_vjp_kernel"]
 
 #: Standard deviations from the mean beyond which there is no weight.
 _FAR = 50.0
-_STEEPEST = 1e150  # what may be multiplied by itself without overflow
+STEEPEST = 1e150  # what may be multiplied by itself without overflow
 _BEYOND = 1e150  # any border, by far
 _PIECE = 512  # pixels whose weights are summed in the precision of the map
 _WEIGHTS = 1 << 12  # that one thread writes at a time
@@ -55,7 +55,7 @@ def _nearest(mean, size):  # type: ignore[no-untyped-def]
 def _gaussian(means, stds, m, place, frame, a):  # type: ignore[no-untyped-def]
     """Return the mean of a map along an axis in pixels, and the reciprocal of its standard deviation."""
     mean = frame[a, 0] + means[m, place[a]] / frame[a, 1]
-    return mean, min(frame[a, 1] / stds[m, place[a]], _STEEPEST)
+    return mean, min(frame[a, 1] / stds[m, place[a]], STEEPEST)
 
 
 def _axis_weights(
@@ -119,7 +119,7 @@ def _axis_weights(
 # The product of two weights has to be a normal number, as processors take their time over others.
 # Steepness and distance are held to what has finite products, and nothing is steeper or further off.
 _write32 = _axis_weights(np.float32, exponential32, -40.0, 1e15, 1e30)
-_write64 = _axis_weights(np.float64, exponential64, -340.0, _STEEPEST, _BEYOND)
+_write64 = _axis_weights(np.float64, exponential64, -340.0, STEEPEST, _BEYOND)
 
 
 def _map_kernel(name: str, write: Callable[..., Any], F: Any) -> Kernel:

@@ -16,7 +16,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu._exponential import exponential64
-from npsubpix._cpu._gaussian_maps import distance
+from npsubpix._cpu._gaussian_maps import STEEPEST, distance
 from npsubpix._cpu._jit import device, fused, kernel, summing
 
 __all__ = ["spots_kernel", "spots_vjp_kernel"]
@@ -24,7 +24,6 @@ __all__ = ["spots_kernel", "spots_vjp_kernel"]
 #: Pixels per standard deviation below which the mean over a pixel is taken from a series: it is
 #: then exact to 3e-14 of the peak, and the difference of two values of erf no longer is.
 _WIDE = 1 / 512
-_STEEPEST = 1e150  # what may be multiplied by itself without overflow
 _DENSITY = 1 / math.sqrt(2 * math.pi)
 _AREA = math.sqrt(math.pi / 2)
 _ROOT_HALF = math.sqrt(0.5)
@@ -56,7 +55,7 @@ def _find_boxes(boxes, position, std, kept, shape, truncate, integrate):  # type
 @device
 def _scales(std, normalize):  # type: ignore[no-untyped-def]
     """Return the reciprocal of a standard deviation, and the height of its Gaussian."""
-    inverse = min(1.0 / std, _STEEPEST)
+    inverse = min(1.0 / std, STEEPEST)
     return inverse, inverse * _DENSITY if normalize and inverse > 0 else 1.0
 
 

@@ -22,14 +22,12 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu._exponential import exponential32, exponential64
+from npsubpix._cpu._exponential import exponential32, exponential64, limited_exponent
 from npsubpix._cpu._jit import Kernel, device, fused, kernel, summing
 from npsubpix._cpu._softmax_tiles import raise_to
+from npsubpix._shapes import MOMENTS
 
-__all__ = ["MOMENTS", "count_bands", "expectation_kernels", "moments_kernels", "row_weights", "softmax_kernels"]
-
-#: Numbers kept of each map: maximum, sum, mean along (z, y, x), covariance zz, zy, zx, yy, yx, xx.
-MOMENTS = 11
+__all__ = ["count_bands", "expectation_kernels", "moments_kernels", "row_weights", "softmax_kernels"]
 
 #: Pixels of a band, and rows after which float32 sums go to float64.
 _BAND_PIXELS = 1 << 15
@@ -40,14 +38,9 @@ _RUN = 512
 
 
 @device
-def _band_rows(rows, width):  # type: ignore[no-untyped-def]
-    return max(min(_BAND_PIXELS // max(width, 1), rows), 1)
-
-
-@device
 def count_bands(rows, width):  # type: ignore[no-untyped-def]
     """Return how many bands a map has, and the rows of each but the last."""
-    height = _band_rows(rows, width)
+    height = max(min(_BAND_PIXELS // max(width, 1), rows), 1)
     return (rows + height - 1) // height, height
 
 
@@ -55,6 +48,26 @@ def count_bands(rows, width):  # type: ignore[no-untyped-def]
 def _factor(shift, top, scale):  # type: ignore[no-untyped-def]
     """Return what turns weights that were shifted by `shift` into weights shifted by `top`."""
     return 1.0 if shift == top else math.exp((shift - top) * scale)
+
+
+@device
+def _highest(shifts):  # type: ignore[no-untyped-def]
+    """Greatest of the maxima of bands; NaN if one of them is."""
+    top = -np.inf
+    for k in range(shifts.size):
+        shift = shifts[k]
+        top = shift if shift > top or shift != shift else top
+    return top
+
+
+@device
+def _merged(sums, shifts, totals, top, scale):  # type: ignore[no-untyped-def]
+    """Sum over bands that were shifted by their own maxima, shifted by the greatest."""
+    merged = 0.0
+    for k in range(sums.size):
+        # nothing times NaN would spoil the rest
+        merged += _factor(shifts[k], top, scale) * sums[k] if totals[k] != 0 or top != top else 0.0
+    return merged
 
 
 @device
@@ -75,13 +88,11 @@ def _has_nan(rows, weights, weighted):  # type: ignore[no-untyped-def]
 
 def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
     """Make the functions that give the maximum of rows, and the weights of the pixels of a row."""
-    least = F(-1000)  # its exponential is 0, and times that it is 0
+    limited = limited_exponent(F)
 
     @fused
     def exponent(v, shift, scale):  # type: ignore[no-untyped-def]
-        a = (v - shift) * scale
-        a = a if a > least else least
-        return F(0) if v == shift else a  # also for infinity less infinity
+        return F(0) if v == shift else limited(v, shift, scale)  # also for infinity less infinity
 
     @device
     def note_odd(odd, row):  # type: ignore[no-untyped-def]
@@ -233,19 +244,11 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
             out[10] *= out[1] / total
 
     @device
-    def merge(out, bands, middles, scale):  # type: ignore[no-untyped-def]
-        """Put bands together, and turn sums into means and covariances; those of no weight are NaN."""
-        top = -np.inf
-        for k in range(bands.shape[0]):
-            shift = bands[k, 0]
-            top = shift if shift > top or shift != shift else top
-        out[:] = 0
-        for k in range(bands.shape[0]):
-            factor = _factor(bands[k, 0], top, scale)
-            for n in range(1, MOMENTS):
-                # nothing times NaN would spoil the rest
-                out[n] += factor * bands[k, n] if bands[k, 1] != 0 or top != top else 0.0
-        out[0] = top
+    def merge(out, bands, scale):  # type: ignore[no-untyped-def]
+        """Put the sums of bands together."""
+        out[0] = _highest(bands[:, 0])
+        for n in range(1, MOMENTS):
+            out[n] = _merged(bands[:, n], bands[:, 0], bands[:, 1], out[0], scale)
 
     @kernel(f"map_moments_{name}")
     def moments(x, temperatures, weights, frames, order, mean, covariance, out):  # type: ignore[no-untyped-def]
@@ -266,7 +269,7 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
             scale = F(1.0 / temperatures[b])
             band_moments(partial[b, k], some, their, weighted, first, height, middles, shift, scale)
         for b in range(maps):
-            merge(out[b], partial[b], middles, 1.0 / temperatures[b])
+            merge(out[b], partial[b], 1.0 / temperatures[b])
             s = out[b]
             total = s[1] if normalize else 1.0
             inverse = 1.0 / total if s[0] == s[0] else np.nan
@@ -338,15 +341,10 @@ def _softmax_kernel(name: str, F: Any, maximum: Any, weigh: Any) -> Kernel:
         if count > 1:
             for r in prange(maps * count):
                 b, k = r // count, r % count
-                top = -np.inf
-                for n in range(count):
-                    shift = partial[b, n, 0]
-                    top = shift if shift > top or shift != shift else top
-                total = 0.0
-                for n in range(count):
-                    factor = _factor(partial[b, n, 0], top, 1.0 / temperatures[b])
-                    total += factor * partial[b, n, 1] if partial[b, n, 1] != 0 or top != top else 0.0
-                factor = _factor(partial[b, k, 0], top, 1.0 / temperatures[b])
+                shifts, totals, scale = partial[b, :, 0], partial[b, :, 1], 1.0 / temperatures[b]
+                top = _highest(shifts)
+                total = _merged(totals, shifts, totals, top, scale)
+                factor = _factor(shifts[k], top, scale)
                 part = results[b, k * band : min((k + 1) * band, depth * height)]
                 multiply(part, F(factor / total if top == top else np.nan))
 

@@ -48,6 +48,7 @@ def _moments_vjp(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
         rows, results = x.reshape(maps, depth * height, width), grad.reshape(maps, depth * height, width)
         weighted = weights.size > 0
         of_maps = weights.reshape(weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3])
+        partial = np.empty((maps, count))
         for r in prange(maps * count):
             b, k = r // count, r % count
             s, g, h = stats[b], linear[b], quadratic[b]
@@ -70,7 +71,11 @@ def _moments_vjp(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
                 weigh(e, rows[b, i], of_row, weighted, shift, scale)
                 polynomial_row(results[b, i], e, F(origin), F(q0), F(q1), F(q2), inverse)
                 total += by_exponent(results[b, i], rows[b, i], shift, scale)
-            by_t[b, k] = -total
+            partial[b, k] = total
+        for b in range(maps):
+            by_t[b] = 0.0
+            for k in range(count):
+                by_t[b] -= partial[b, k]
 
     return moments_vjp
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from npsubpix._cpu._exponential import limited_exponent
 from npsubpix._cpu._jit import device, fused
 
 __all__ = ["add", "add_times", "inside", "load_tile", "raise_to", "window_sums"]
@@ -99,12 +100,7 @@ def window_sums(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
 
     Sums are rows of an array: weights, weights times offset along z, y and x, weights times exponent.
     """
-    least = F(-1000)  # its exponential is 0, and times that it is 0
-
-    @fused
-    def exponent(v, shift, scale):  # type: ignore[no-untyped-def]
-        a = (v - shift) * scale
-        return a if a > least else least
+    exponent = limited_exponent(F)
 
     @device
     def greatest(m, tile, d0, i0, window, one):  # type: ignore[no-untyped-def]

@@ -22,7 +22,7 @@ from numba import prange
 
 from npsubpix._cpu._exponential import exponential32, exponential64
 from npsubpix._cpu._jit import Kernel, device, fused, kernel
-from npsubpix._cpu._softmax_tiles import add_times, inside, load_tile, window_sums
+from npsubpix._cpu._softmax_tiles import add, add_times, inside, load_tile, window_sums
 
 __all__ = ["band_rows", "softmax_window_vjp_kernels"]
 
@@ -47,7 +47,7 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
             out[j * step] = F(factor) * F(row[j])
 
     @fused
-    def divide(row, inverse):  # type: ignore[no-untyped-def]
+    def multiply(row, inverse):  # type: ignore[no-untyped-def]
         for j in range(row.size):
             row[j] *= inverse[j]
 
@@ -78,18 +78,19 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
 
         The last is already multiplied by T. Return the sum of exponent times derivative by it.
         """
-        inverse, base, by_t, slope = part[0], part[1], part[2], part[3]
+        inverse, base, by_t, slope, level = part[0], part[1], part[2], part[3], part[4]
         for j in range(inverse.size):
             inverse[j] = F(1) / s[0, j]
         for k in range(1, 5):
-            divide(s[k], inverse)
-            divide(g[k - 1], inverse)
+            multiply(s[k], inverse)
+            multiply(g[k - 1], inverse)
+        level[:] = 0
+        for k in range(4):
+            subtract_product(level, g[k], s[k + 1])
         by_t[:] = 0
         for d in range(window[0]):
             for i in range(window[1]):
-                base[:] = 0
-                for k in range(4):
-                    subtract_product(base, g[k], s[k + 1])
+                base[:] = level
                 add_times(base, g[0], F(d) - F(0.5) * F(window[0] - 1))
                 add_times(base, g[1], F(i) - F(0.5) * F(window[1] - 1))
                 for k in range(window[2]):
@@ -106,11 +107,6 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
         for j in range(by_t.size):
             total += by_t[j]
         return total
-
-    @device
-    def add_inside(out, row):  # type: ignore[no-untyped-def]
-        for j in range(out.size):
-            out[j] += row[j]
 
     @kernel(f"softmax_windows_vjp_{name}")
     def softmax_windows_vjp(x, temperatures, window, stride, pad, factors, rows, d_coords, d_values, grad, by_t):  # type: ignore[no-untyped-def]
@@ -133,7 +129,7 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
                 own = np.zeros(tile.shape, F)
                 s = np.empty((5, wide), F)
                 g = np.empty((4, wide), F)
-                part = np.empty((4, wide), F)
+                part = np.empty((5, wide), F)
                 m = np.empty(wide, F)
                 # Sums by the definition, and columns without a window, have other shifts than the first.
                 many = kz * ky * kx > _KEPT or strange != 0 or sx > 1
@@ -165,7 +161,7 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
                 for d in range(box_z[0], box_z[1]):
                     for i in range(box_y[0], box_y[1]):
                         out = grad[b, d - pad[0], y0 + i, box_x[0] - pad[2] : box_x[1] - pad[2]]
-                        add_inside(out, own[d, i, box_x[0] : box_x[1]])
+                        add(out, own[d, i, box_x[0] : box_x[1]])
 
     return softmax_windows_vjp
 

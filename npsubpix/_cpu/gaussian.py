@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from npsubpix._arrays import HostArray
 from npsubpix._checks import check_all_positive
 from npsubpix._cpu._gaussian_maps import map_kernels, map_vjp_kernel
 from npsubpix._cpu._gaussian_spots import spots_kernel, spots_vjp_kernel
-from npsubpix._cpu._stacks import frames, sum_to_shape
+from npsubpix._cpu._stacks import frames, promoted, sum_to_shape
 from npsubpix._shapes import broadcast
 
 __all__ = ["render_gaussian", "render_gaussian_vjp", "render_spots", "render_spots_vjp"]
@@ -21,14 +20,10 @@ __all__ = ["render_gaussian", "render_gaussian_vjp", "render_spots", "render_spo
 _TILES = {1: (1, 1, 4096), 2: (1, 32, 1024), 3: (8, 8, 512)}
 
 
-def _dtype_for(x: HostArray) -> np.dtype[Any]:
-    return x.dtype if x.dtype.kind == "f" else np.result_type(x.dtype, np.float32)
-
-
 def _gradient(by_element: HostArray, like: HostArray) -> HostArray:
     """Sum gradients by what an array was broadcast to, in the precision of the array."""
     with np.errstate(over="ignore"):
-        return sum_to_shape(by_element, like.shape).astype(_dtype_for(like))
+        return sum_to_shape(by_element, like.shape).astype(promoted(like.dtype))
 
 
 @functools.lru_cache(maxsize=64)
@@ -61,7 +56,7 @@ def render_gaussian(
 ) -> tuple[HostArray]:
     """Draw one Gaussian a map."""
     maps = _Maps(mean, std, size, normalized, xy)
-    out = np.empty((*maps.leading, *size), _dtype_for(mean))
+    out = np.empty((*maps.leading, *size), promoted(mean.dtype))
     map_kernels[out.dtype].run(2 * out.size, *maps.arguments, peak, out.reshape(maps.stack))
     return (out,)
 
@@ -120,7 +115,7 @@ def render_spots(
 ) -> tuple[HostArray]:
     """Draw spots into an image."""
     spots = _Spots(coords, std, amplitude, shape)
-    out = np.empty(shape, _dtype_for(coords))
+    out = np.empty(shape, promoted(coords.dtype))
     tile = np.minimum(_TILES[len(shape)], spots.stack)
     work = 4 * out.size + 2000 * len(coords)
     spots_kernel.run(

@@ -11,7 +11,7 @@ from npsubpix._arrays import HostArray
 from npsubpix._checks import check_temperature
 from npsubpix._cpu._softmax_windows import softmax_window_kernels
 from npsubpix._cpu._softmax_windows_vjp import band_rows, softmax_window_vjp_kernels
-from npsubpix._cpu._stacks import frames, sum_to_shape
+from npsubpix._cpu._stacks import as_stack, frames, sum_to_shape
 from npsubpix._cpu.nms import nms_mask
 from npsubpix._shapes import window_maps
 
@@ -38,13 +38,6 @@ def _three(options: tuple[int, ...], fill: int) -> tuple[int, ...]:
     return (fill,) * (3 - len(options)) + options
 
 
-def _stack(x: HostArray) -> HostArray:
-    """View maps of shape (B, C, [D,] H, W) as (N, D, H, W)."""
-    shape = x.shape[2:]
-    stack: HostArray = x.reshape(x.shape[0] * x.shape[1], *(1,) * (3 - len(shape)), *shape)
-    return stack
-
-
 def conv_soft_argmax(
     x: HostArray,
     temperature: HostArray,
@@ -63,7 +56,7 @@ def conv_soft_argmax(
     coords = np.empty(coords_shape, dtype)
     values = np.empty(values_shape, dtype)
     axes = len(window)
-    stack = _stack(x)
+    stack = as_stack(x, len(window))
     precision = _precision(dtype, window)
     softmax_window_kernels[precision].run(
         64 * x.size,
@@ -78,11 +71,11 @@ def conv_soft_argmax(
         values.reshape(len(stack) if with_values else 0, *_three(values.shape[2:], 1 if with_values else 0)),
     )
     if bonus and with_values:
-        values *= 1 + bonus * strict_centres(x, window, stride, padding, values_shape)
+        values *= 1 + bonus * _strict_centres(x, window, stride, padding, values_shape)
     return coords, values
 
 
-def strict_centres(
+def _strict_centres(
     x: HostArray,
     window: tuple[int, ...],
     stride: tuple[int, ...],
@@ -91,12 +84,8 @@ def strict_centres(
 ) -> npt.NDArray[np.bool_]:
     """Mark the windows, all inside the map, whose centre is their strict maximum."""
     marks = np.zeros(shape, bool)
-    into: list[Any] = [
-        ...,
-    ]
-    out: list[Any] = [
-        ...,
-    ]
+    into: list[Any] = [...]
+    out: list[Any] = [...]
     for k, s, p, n, count in zip(window, stride, padding, x.shape[2:], shape[2:], strict=True):
         offset = (k - 1) // 2 - p  # of the centre of the first window
         first = -(offset // s) if offset < 0 else 0
@@ -130,8 +119,8 @@ def conv_soft_argmax_vjp(
     if by_values is None or not with_values:
         by_values = np.empty((*values_shape[:-1], 0), dtype)
     elif bonus:
-        by_values = by_values * (1 + bonus * strict_centres(x, window, stride, padding, values_shape)).astype(dtype)
-    stack = _stack(x)
+        by_values = by_values * (1 + bonus * _strict_centres(x, window, stride, padding, values_shape)).astype(dtype)
+    stack = as_stack(x, len(window))
     grad = np.zeros(stack.shape, dtype)
     rows = band_rows(window[-2], stride[-2])
     by_temperature = np.zeros((len(stack), -(-values_shape[-2] // rows)))

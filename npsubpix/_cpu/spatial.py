@@ -10,10 +10,10 @@ import numpy as np
 
 from npsubpix._arrays import HostArray
 from npsubpix._checks import check_temperature, check_weights
-from npsubpix._cpu._maps import MOMENTS, expectation_kernels, moments_kernels, softmax_kernels
+from npsubpix._cpu._maps import expectation_kernels, moments_kernels, softmax_kernels
 from npsubpix._cpu._maps_vjp import expectation_vjp_kernel, moments_vjp_kernels, softmax_vjp_kernels
-from npsubpix._cpu._stacks import frames, sum_to_shape
-from npsubpix._shapes import map_moments
+from npsubpix._cpu._stacks import as_stack, frames, promoted, sum_to_shape
+from npsubpix._shapes import MOMENTS, map_moments
 
 __all__ = [
     "spatial_expectation",
@@ -25,14 +25,8 @@ __all__ = [
 ]
 
 
-def _stack(x: HostArray, axes: int) -> HostArray:
-    """View maps over the last axes as (N, D, H, W)."""
-    leading, shape = x.shape[: x.ndim - axes], x.shape[x.ndim - axes :]
-    return x.reshape(math.prod(leading), *(1,) * (3 - axes), *shape)
-
-
 def _floats(x: HostArray) -> HostArray:
-    return x if x.dtype.char in "fd" else x.astype(np.result_type(x.dtype, np.float32))
+    return x.astype(promoted(x.dtype), copy=False)
 
 
 @functools.cache
@@ -46,7 +40,7 @@ def _weights(weights: HostArray | None, x: HostArray, axes: int) -> HostArray:
     if weights is None:
         return _none(4, x.dtype)
     checked = check_weights(weights, x.shape, axes)
-    return _stack(np.ascontiguousarray(checked, x.dtype), axes)
+    return as_stack(np.ascontiguousarray(checked, x.dtype), axes)
 
 
 @functools.cache
@@ -62,7 +56,7 @@ def spatial_softmax(x: HostArray, temperature: HostArray, weights: HostArray | N
     temperatures = check_temperature(temperature, x.shape[: x.ndim - axes]).ravel()
     out = np.empty(x.shape, x.dtype)
     softmax_kernels[x.dtype].run(
-        40 * x.size, _stack(x, axes), temperatures, _weights(weights, x, axes), _stack(out, axes)
+        40 * x.size, as_stack(x, axes), temperatures, _weights(weights, x, axes), as_stack(out, axes)
     )
     return (out,)
 
@@ -103,7 +97,7 @@ def spatial_moments(
     temperatures = check_temperature(temperature, x.shape[: x.ndim - axes])
     shapes = map_moments((x.shape,), (axes, normalized, xy, second))
     mean, covariance, stats = np.empty(shapes[0], x.dtype), np.empty(shapes[1], x.dtype), np.empty(shapes[2])
-    stack = _stack(x, axes)
+    stack = as_stack(x, axes)
     maps = len(stack)
     moments_kernels[x.dtype, second].run(
         20 * x.size,
@@ -133,7 +127,7 @@ def spatial_moments_vjp(
     x = _floats(x)
     leading = x.shape[: x.ndim - axes]
     temperatures = check_temperature(temperature, leading)
-    stack = _stack(x, axes)
+    stack = as_stack(x, axes)
     maps, order = len(stack), _order(axes, xy)
     factors = frames(stack.shape[1:], normalized)[order, 1]
     linear, quadratic = np.zeros((maps, 3)), np.zeros((maps, 3, 3))
@@ -143,7 +137,7 @@ def spatial_moments_vjp(
         full = cotangents[1].reshape(maps, axes, axes) * np.outer(factors, factors)
         quadratic[np.ix_(np.arange(maps), order, order)] = (full + full.swapaxes(1, 2)) / 2
     grad = np.empty(stack.shape, x.dtype)
-    by_temperature = np.zeros((maps, stack.shape[1] * stack.shape[2]))
+    by_temperature = np.zeros(maps)
     moments_vjp_kernels[x.dtype].run(
         30 * x.size,
         stack,
@@ -155,8 +149,7 @@ def spatial_moments_vjp(
         grad,
         by_temperature,
     )
-    by_map = by_temperature.sum(1).reshape(leading)
-    return grad.reshape(x.shape), sum_to_shape(by_map, temperature.shape)
+    return grad.reshape(x.shape), sum_to_shape(by_temperature.reshape(leading), temperature.shape)
 
 
 def spatial_expectation(
@@ -164,7 +157,7 @@ def spatial_expectation(
 ) -> tuple[HostArray]:
     """Return the sums over maps of pixel times position."""
     x = _floats(x)
-    stack = _stack(x, axes)
+    stack = as_stack(x, axes)
     maps = len(stack)
     mean = np.empty((*x.shape[: x.ndim - axes], axes), x.dtype)
     expectation_kernels[x.dtype].run(
@@ -192,7 +185,7 @@ def spatial_expectation_vjp(
     """Return the gradient by the input: the position of each pixel times the gradient by the result."""
     x, weights = arrays
     x = _floats(x)
-    stack = _stack(x, axes)
+    stack = as_stack(x, axes)
     grad = np.zeros(stack.shape, x.dtype)
     if cotangents[0] is not None:
         maps, order = len(stack), _order(axes, xy)
