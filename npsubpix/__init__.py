@@ -13,7 +13,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from npsubpix._results import Peaks
-    from npsubpix._spec import PeakFlags
+    from npsubpix._spec import AlignmentFlags, PeakFlags
+    from npsubpix.alignment import Alignment, align, align_stack
     from npsubpix.gaussian import render_gaussian, render_gaussian2d, render_spots
     from npsubpix.gradients import vjp
     from npsubpix.nms import nms2d, nms3d, nms3d_minmax
@@ -29,6 +30,16 @@ if TYPE_CHECKING:
     )
     from npsubpix.peaks import find_peaks, refine_peaks
     from npsubpix.quad_interp import conv_quad_interp3d, iterative_quad_interp3d
+    from npsubpix.sampling import (
+        GradientAdaptive,
+        Nearest,
+        Sample,
+        WeightedNearest,
+        sample,
+        sample_vjp,
+        sample_with_gradient,
+        spline_filter,
+    )
     from npsubpix.soft_argmax import conv_soft_argmax2d, conv_soft_argmax3d
     from npsubpix.spatial import (
         SpatialMoments,
@@ -38,23 +49,35 @@ if TYPE_CHECKING:
         spatial_softmax,
     )
     from npsubpix.spatial2d import spatial_expectation2d, spatial_soft_argmax2d, spatial_softmax2d
+    from npsubpix.spatial_transformer import affine_grid, grid_sample
+    from npsubpix.warping import transform_points, warp
 
 _HOME = {
     "AdaptiveQuadInterp3d": "operators",
+    "Alignment": "alignment",
+    "AlignmentFlags": "_spec",
     "ConvQuadInterp3d": "operators",
     "ConvSoftArgmax2d": "operators",
     "ConvSoftArgmax3d": "operators",
+    "GradientAdaptive": "sampling",
     "IterativeQuadInterp3d": "operators",
+    "Nearest": "sampling",
     "NonMaximaSuppression2d": "operators",
     "NonMaximaSuppression3d": "operators",
     "PeakFlags": "_spec",
     "Peaks": "_results",
+    "Sample": "sampling",
     "SpatialMoments": "spatial",
     "SpatialSoftArgmax2d": "operators",
+    "WeightedNearest": "sampling",
+    "affine_grid": "spatial_transformer",
+    "align": "alignment",
+    "align_stack": "alignment",
     "conv_quad_interp3d": "quad_interp",
     "conv_soft_argmax2d": "soft_argmax",
     "conv_soft_argmax3d": "soft_argmax",
     "find_peaks": "peaks",
+    "grid_sample": "spatial_transformer",
     "iterative_quad_interp3d": "quad_interp",
     "nms2d": "nms",
     "nms3d": "nms",
@@ -63,6 +86,9 @@ _HOME = {
     "render_gaussian": "gaussian",
     "render_gaussian2d": "gaussian",
     "render_spots": "gaussian",
+    "sample": "sampling",
+    "sample_vjp": "sampling",
+    "sample_with_gradient": "sampling",
     "spatial_expectation": "spatial",
     "spatial_expectation2d": "spatial2d",
     "spatial_moments": "spatial",
@@ -70,25 +96,38 @@ _HOME = {
     "spatial_soft_argmax2d": "spatial2d",
     "spatial_softmax": "spatial",
     "spatial_softmax2d": "spatial2d",
+    "spline_filter": "sampling",
+    "transform_points": "warping",
     "vjp": "gradients",
+    "warp": "warping",
 }
 
 __all__ = [
     "AdaptiveQuadInterp3d",
+    "Alignment",
+    "AlignmentFlags",
     "ConvQuadInterp3d",
     "ConvSoftArgmax2d",
     "ConvSoftArgmax3d",
+    "GradientAdaptive",
     "IterativeQuadInterp3d",
+    "Nearest",
     "NonMaximaSuppression2d",
     "NonMaximaSuppression3d",
     "PeakFlags",
     "Peaks",
+    "Sample",
     "SpatialMoments",
     "SpatialSoftArgmax2d",
+    "WeightedNearest",
+    "affine_grid",
+    "align",
+    "align_stack",
     "conv_quad_interp3d",
     "conv_soft_argmax2d",
     "conv_soft_argmax3d",
     "find_peaks",
+    "grid_sample",
     "iterative_quad_interp3d",
     "nms2d",
     "nms3d",
@@ -97,6 +136,9 @@ __all__ = [
     "render_gaussian",
     "render_gaussian2d",
     "render_spots",
+    "sample",
+    "sample_vjp",
+    "sample_with_gradient",
     "spatial_expectation",
     "spatial_expectation2d",
     "spatial_moments",
@@ -104,7 +146,10 @@ __all__ = [
     "spatial_soft_argmax2d",
     "spatial_softmax",
     "spatial_softmax2d",
+    "spline_filter",
+    "transform_points",
     "vjp",
+    "warp",
 ]
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "check_bool",
     "check_broadcast",
     "check_broadcast_to",
+    "check_channel_axis",
     "check_choice",
     "check_count",
     "check_finite",
@@ -28,6 +29,7 @@ __all__ = [
     "check_map_axes",
     "check_marks",
     "check_mask",
+    "check_matrix",
     "check_ndim",
     "check_numbers",
     "check_padding",
@@ -105,6 +107,21 @@ def check_choice(value: Any, name: str, choices: Sequence[str | None]) -> None:
     """Require one of some names."""
     if not any(value is choice or (isinstance(value, str) and value == choice) for choice in choices):
         raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+
+
+def check_channel_axis(axis: Any, x: Any) -> int | None:
+    """Require an axis that an array has, or None; return it counted from the first."""
+    if axis is None:
+        return None
+    try:
+        if isinstance(axis, bool):
+            raise TypeError
+        number = operator.index(axis)
+    except TypeError:
+        raise TypeError(f"channel_axis must be an integer or None, got {axis!r}") from None
+    if not -x.ndim <= number < x.ndim:
+        raise ValueError(f"channel_axis must be an axis of the image, of shape {tuple(x.shape)}, got {number}")
+    return int(number % x.ndim)
 
 
 def check_window(size: Any, ndim: int, name: str) -> tuple[int, ...]:
@@ -223,6 +240,22 @@ def check_mask(mask: Any, shape: tuple[int, ...], name: str) -> HostArray:
     marks: HostArray = mask if isinstance(mask, np.ma.MaskedArray) else np.ascontiguousarray(to_numpy(mask))
     check_marks(marks, shape, name)
     return marks
+
+
+def check_matrix(matrix: Any, name: str, like: Any) -> Any:
+    """Require the matrix of a transform of two or three axes; return it in the library and the floats of `like`."""
+    if kind_of(like) == "torch" and kind_of(matrix) != "torch":
+        matrix = like.new_tensor(
+            np.asarray(matrix, np.float64).tolist(), dtype=None if like.is_floating_point() else float
+        )
+    m = as_array(matrix)
+    if kind_of(m) == "numpy":
+        if m.dtype.kind not in "iuf":
+            raise TypeError(f"{name} must hold real numbers, got dtype {m.dtype}")
+        m = np.asarray(m, like.dtype if kind_of(like) == "numpy" and like.dtype.kind == "f" else np.float64)
+    if tuple(m.shape) not in ((2, 3), (3, 3), (3, 4), (4, 4)):
+        raise ValueError(f"{name} must have shape (2, 3), (3, 3), (3, 4) or (4, 4), got {tuple(m.shape)}")
+    return m.to(like.dtype) if kind_of(m) == "torch" and like.is_floating_point() else m
 
 
 def check_numbers(value: Any, name: str) -> Any:

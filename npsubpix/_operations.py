@@ -106,6 +106,37 @@ _TABLE = (
         shapes=shapes.gaussian_image,
         options=("int[] shape", "bool peak", "bool integrate", "float truncate"),
     ),
+    Operation(
+        "sample",
+        family="sampling",
+        arguments=(Argument("image"), Argument("coords")),
+        results=(Result("values"), Result("gradient")),
+        shapes=shapes.sampled,
+        options=(
+            "str method",
+            "str mode",
+            "float cval",
+            "int? channel_axis",
+            "bool prefilter",
+            "bool with_gradient",
+        ),
+    ),
+    Operation(
+        "grid_sample",
+        family="sampling",
+        arguments=(Argument("input"), Argument("grid")),
+        results=(Result("values"),),
+        shapes=shapes.sampled_grid,
+        options=("str method", "str padding_mode", "bool align_corners"),
+    ),
+    Operation(
+        "spline_filter",
+        family="sampling",
+        arguments=(Argument("image"),),
+        results=(Result("coefficients"),),
+        shapes=shapes.same,
+        options=("int order", "str mode", "int? channel_axis"),
+    ),
 )
 
 OPERATIONS = {operation.name: operation for operation in _TABLE}

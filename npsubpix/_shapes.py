@@ -15,6 +15,8 @@ __all__ = [
     "map_moments",
     "refined_maps",
     "same",
+    "sampled",
+    "sampled_grid",
     "twice",
     "window_maps",
 ]
@@ -92,3 +94,19 @@ def refined_maps(shapes: Sequence[Shape | None], _options: Sequence[Any]) -> tup
     """Return the shapes of the coordinates and the values of every voxel."""
     first = _first(shapes)
     return (*first[:2], 3, *first[2:]), first
+
+
+def sampled(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
+    """Return the shapes of values and of gradients, empty if not wanted, of an image at positions (A, ...)."""
+    image, coords = _first(shapes), tuple(shapes[1] or ())
+    _, _, _, channel_axis, _, with_gradient = options
+    values = coords[1:]
+    if channel_axis is not None:
+        channels = (image[channel_axis],)
+        values = (*channels, *values) if channel_axis in (0, -len(image)) else (*values, *channels)
+    return values, (coords[0], *values) if with_gradient else (0,)
+
+
+def sampled_grid(shapes: Sequence[Shape | None], _options: Sequence[Any]) -> tuple[Shape, ...]:
+    """Return the shape of the values of images (N, C, ...) on a grid (N, ..., A)."""
+    return ((*_first(shapes)[:2], *tuple(shapes[1] or ())[1:-1]),)

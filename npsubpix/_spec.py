@@ -15,6 +15,7 @@ __all__ = [
     "REJECTED",
     "SHIFT_LIMIT",
     "SINGULAR_TOLERANCE",
+    "AlignmentFlags",
     "PeakFlags",
     "reach",
 ]
@@ -63,6 +64,22 @@ class PeakFlags(IntFlag):
     NONFINITE = 256
     #: A masked pixel among those that the method needs.
     MASKED = 512
+
+
+@unique
+class AlignmentFlags(IntFlag):
+    """Why an alignment of images is not to be relied on; 0 where there is nothing to say."""
+
+    #: Still moving after the last iteration.
+    NOT_CONVERGED = 1
+    #: Too few pixels of one image are on the other.
+    NO_OVERLAP = 2
+    #: Too little texture to tell all parameters apart.
+    NO_TEXTURE = 4
+    #: NaN or infinity in sums over the images.
+    NONFINITE = 8
+    #: The transform went far out of the images.
+    DIVERGED = 16
 
 
 #: The flags of a position that could not be refined.

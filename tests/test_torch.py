@@ -89,6 +89,32 @@ CASES |= {
     ),
 }
 
+#: Positions away from pixels and from the middles between them, where derivatives jump.
+PLACES = torch.tensor([[0.3, 2.7, -0.8, 4.6, 1.2], [1.4, 3.3, 0.7, 5.9, -0.6]], dtype=torch.float64)
+
+CASES |= {
+    "sample": (lambda x, c: npsubpix.sample(x, c, method="linear"), (tensor(6, 7), PLACES)),
+    "sample, spline and gradient": (
+        lambda x, c: npsubpix.sample_with_gradient(x, c, method="bspline3", mode="mirror"),
+        (tensor(6, 7), PLACES),
+    ),
+    "sample, channels": (
+        lambda x, c: npsubpix.sample_with_gradient(x, c, method="catmull_rom", mode="grid-constant", channel_axis=-1),
+        (tensor(6, 7, 3), PLACES),
+    ),
+    "sample, weights": (
+        lambda x, c: npsubpix.sample(x, c, method=npsubpix.WeightedNearest("sigmoid"), mode="nearest"),
+        (tensor(6, 7), PLACES),
+    ),
+    "grid_sample": (npsubpix.grid_sample, (tensor(2, 3, 5, 6), 0.9 * tensor(2, 4, 2, seed=1))),
+    "grid_sample, volume": (
+        lambda x, g: npsubpix.grid_sample(x, g, "bspline3", "reflection", True),
+        (tensor(1, 2, 4, 5, 6), tensor(1, 3, 2, 3, seed=1)),
+    ),
+    "spline_filter": (lambda x: npsubpix.spline_filter(x, 5, mode="reflect"), (tensor(5, 6),)),
+    "spline_filter, mirror": (lambda x: npsubpix.spline_filter(x, 3, channel_axis=0), (tensor(2, 5, 6),)),
+}
+
 
 @pytest.fixture(params=list(CASES))
 def case(request: pytest.FixtureRequest) -> tuple[Call, tuple[torch.Tensor, ...]]:
@@ -145,6 +171,8 @@ def test_inductor():
         (npsubpix.spatial_soft_argmax2d, [(1, 2, 8, 9), (2, 3, 10, 11)]),
         (npsubpix.iterative_quad_interp3d, [(1, 2, 5, 8, 9), (2, 3, 6, 10, 11)]),
         (lambda x: npsubpix.nms2d(x, (3, 3)), [(1, 2, 8, 9), (2, 3, 10, 11)]),
+        (lambda x: npsubpix.grid_sample(x, x[:, 0, :, :2, None].expand(-1, -1, -1, 2)), [(1, 2, 8, 9), (2, 3, 10, 11)]),
+        (lambda x: npsubpix.sample(x, x[0, :2], method="linear", channel_axis=0), [(1, 8, 9), (3, 10, 11)]),
     ],
 )
 def test_dynamic_shapes(call, shapes):

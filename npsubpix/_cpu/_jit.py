@@ -24,7 +24,7 @@ import numba
 
 from npsubpix._cpu._cache import KernelCache
 
-__all__ = ["Kernel", "device", "fused", "kernel", "summing"]
+__all__ = ["Kernel", "compile_function_of_number", "device", "fused", "kernel", "summing"]
 
 #: Work, in pixels times the operations done on each, below which the serial form is faster:
 #: it is about 20 us of serial work, and a parallel launch costs 3 to 10 us on two cores.
@@ -106,6 +106,15 @@ def _inner(function: Callable[..., Any], fastmath: frozenset[str]) -> Callable[.
     flags: Any = set(fastmath) or False
     compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, **_OPTIONS)(named)
     return compiled
+
+
+def compile_function_of_number(function: Callable[[float], float], name: str) -> Any:
+    """Compile a plain function of one number, or one that Numba compiled before, to a C function."""
+    plain = getattr(function, "py_func", function)
+    try:
+        return numba.cfunc("float64(float64)", nopython=True)(plain)
+    except numba.core.errors.NumbaError as error:
+        raise TypeError(f"{name} must be a function of one number that Numba can compile: {error}") from None
 
 
 def _compile(function: Callable[..., Any], name: str, parallel: bool) -> Callable[..., Any]:

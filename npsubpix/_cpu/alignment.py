@@ -1,0 +1,406 @@
+"""Direct alignment of images on the host: Gauss-Newton, from coarse to fine.
+
+Sources: Baker and Matthews, "Lucas-Kanade 20 years on: a unifying framework", International Journal
+of Computer Vision 56 (2004), for the forward additive and the inverse compositional algorithm;
+Holland and Welsch, "Robust regression using iteratively reweighted least-squares", Communications in
+Statistics A 6 (1977), for the weights of Huber and Tukey and their constants; Kuglin and Hines, "The
+phase correlation image alignment method" (1975).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.fft
+import scipy.linalg
+
+from npsubpix._arrays import HostArray
+from npsubpix._cpu._bspline import spline_coefficients
+from npsubpix._cpu._normal_equations import LOSSES, normal_equations
+from npsubpix._spec import AlignmentFlags
+
+__all__ = ["Options", "Outcome", "align", "phase_correlation"]
+
+#: Width of the quadratic part of a loss, in standard deviations of the residuals.
+_WIDTHS = {"least_squares": 1.0, "huber": 1.345, "tukey": 4.685}
+
+#: Update, in pixels of a level, at which a coarse level is left for the next.
+_COARSE_TOLERANCE = 0.02
+
+#: Least side of the coarsest level, in pixels, and least pixels that a level is aligned by.
+_LEAST_SIDE, _LEAST_PIXELS = 32, 16
+
+#: Ratio of the least to the greatest eigenvalue of the scaled normal equations, below which there is no solution.
+_SINGULAR = 1e-9
+
+#: Gradient of an image, in units of the rounding of its pixels, that is nothing but rounding.
+_ROUNDING = 16.0
+
+#: Amplitudes below this part of the mean are not raised to 1 by the phase correlation: they are noise.
+_WHITEST = 0.1
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a call asks for."""
+
+    model: str
+    inverse: bool
+    levels: int | None
+    n_iters: int
+    tol: float
+    loss: str
+    gain_bias: bool
+
+
+@dataclass
+class Outcome:
+    """What a call found."""
+
+    matrix: HostArray
+    covariance: HostArray
+    rms: float
+    overlap: float
+    n_iters: int
+    converged: bool
+    flags: int
+    gain: float
+    bias: float
+
+
+def _generators(model: str) -> HostArray:
+    """Matrices that span what a transform of a model does to (y, x, 1), about the origin."""
+    g = np.zeros((8, 3, 3))
+    if model == "translation":
+        g[0, 0, 2] = g[1, 1, 2] = 1
+        return g[:2]
+    if model in ("euclidean", "similarity"):
+        g[0, 0, 1], g[0, 1, 0] = -1, 1
+        g[1, 0, 2] = g[2, 1, 2] = 1
+        if model == "euclidean":
+            return g[:3]
+        g[3, 0, 0] = g[3, 1, 1] = 1
+        return g[[3, 0, 1, 2]]
+    g[0, 0, 0] = g[1, 0, 1] = g[2, 0, 2] = 1
+    g[3, 1, 0] = g[4, 1, 1] = g[5, 1, 2] = 1
+    g[6, 2, 0] = g[7, 2, 1] = 1
+    return g if model == "homography" else g[:6]
+
+
+def _centred(matrices: HostArray, shape: tuple[int, ...]) -> HostArray:
+    """Move transforms about the origin to the centre of an image."""
+    to = np.eye(3)
+    to[:2, 2] = [0.5 * (n - 1) for n in shape]
+    centred: HostArray = to @ matrices @ np.linalg.inv(to)
+    return centred
+
+
+@dataclass
+class _Level:
+    """Both images at one scale, as kernels take them."""
+
+    fixed: HostArray
+    fixed_spline: HostArray
+    moving: HostArray
+    hidden: HostArray
+    bad: HostArray
+    scale: int
+
+    def to_level(self, matrix: HostArray) -> HostArray:
+        """Turn a matrix between pixels of the whole images into one between pixels of this level."""
+        s = np.eye(3)
+        s[:2, :2] *= self.scale
+        s[:2, 2] = 0.5 * (self.scale - 1)
+        inner: HostArray = np.linalg.inv(s) @ matrix @ s
+        return np.asarray(inner / inner[2, 2])
+
+    def from_level(self, matrix: HostArray) -> HostArray:
+        """Undo `to_level`."""
+        s = np.eye(3)
+        s[:2, :2] *= self.scale
+        s[:2, 2] = 0.5 * (self.scale - 1)
+        outer: HostArray = s @ matrix @ np.linalg.inv(s)
+        return np.asarray(outer / outer[2, 2])
+
+
+def _halve(x: HostArray) -> HostArray:
+    """Mean of two by two pixels."""
+    h, w = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
+    quarter: HostArray = (x[0:h:2, 0:w:2] + x[1:h:2, 0:w:2] + x[0:h:2, 1:w:2] + x[1:h:2, 1:w:2]) * x.dtype.type(0.25)
+    return quarter
+
+
+def _halve_marks(marks: HostArray) -> HostArray:
+    if not marks.size:
+        return marks
+    h, w = marks.shape[0] // 2 * 2, marks.shape[1] // 2 * 2
+    some: HostArray = marks[0:h:2, 0:w:2] | marks[1:h:2, 0:w:2] | marks[0:h:2, 1:w:2] | marks[1:h:2, 1:w:2]
+    return some
+
+
+def _pyramid(
+    fixed: HostArray, moving: HostArray, hidden: HostArray, bad: HostArray, levels: int | None
+) -> list[_Level]:
+    side = min(*fixed.shape, *moving.shape)
+    if levels is None:
+        levels = 1 + max(0, int(math.log2(max(side, 1) / _LEAST_SIDE))) if side >= _LEAST_SIDE else 1
+    result = []
+    for k in range(levels):
+        of_fixed, of_moving = (spline_coefficients(x, 3, "mirror", 2, x.dtype) for x in (fixed, moving))
+        result.append(_Level(fixed, of_fixed, of_moving, hidden, bad, 2**k))
+        if min(*fixed.shape, *moving.shape) < 16:
+            break
+        fixed, moving = _halve(fixed), _halve(moving)
+        hidden, bad = _halve_marks(hidden), _halve_marks(bad)
+    return result[::-1]
+
+
+class _Aligner:
+    """State of an alignment: the matrix between whole images, gain and bias."""
+
+    def __init__(self, options: Options, matrix: HostArray) -> None:
+        self.options = options
+        self.matrix = matrix / matrix[2, 2]
+        self.gain, self.bias = 1.0, 0.0
+        self.flags = 0
+        self.total_iters = 0
+        self.converged = False
+
+    def equations(self, level: _Level, matrix: HostArray, basis: HostArray, scale: float, inverse: bool) -> Any:
+        size = len(basis) + 2 * self.options.gain_bias
+        return normal_equations(
+            inverse, size, level.fixed.shape[0], 100 * level.fixed.size,
+            level.fixed, level.fixed_spline, level.moving, level.hidden, level.bad,
+            np.ascontiguousarray(matrix), np.ascontiguousarray(basis), self.gain, self.bias, scale,
+            LOSSES[self.options.loss],
+        )  # fmt: skip
+
+    def residual_scale(self, level: _Level, matrix: HostArray) -> float:
+        """Width of the loss: a multiple of the deviation of residuals on a grid of some thousand pixels."""
+        if self.options.loss == "least_squares":
+            return 1.0
+        residuals = _residuals(level, matrix, self.gain, self.bias)
+        spread = 1.4826 * float(np.median(np.abs(residuals))) if residuals.size else 0.0
+        return _WIDTHS[self.options.loss] * spread if spread > 0 else math.inf
+
+    def refine(self, level: _Level, last: bool) -> None:
+        """Iterate on one level."""
+        options = self.options
+        shape = level.fixed.shape
+        generators = _centred(_generators(options.model), shape)
+        matrix = level.to_level(self.matrix)
+        corners = np.array([[y, x, 1.0] for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)])
+        best = (math.inf, matrix, self.gain, self.bias)
+        tolerance = options.tol if last else max(options.tol, _COARSE_TOLERANCE)
+        problem, converged = 0, False
+        for _ in range(options.n_iters):
+            basis = generators if options.inverse else _tangents(options.model, matrix, shape)
+            scale = self.residual_scale(level, matrix)
+            products, right, weight, squares, count = self.equations(level, matrix, basis, scale, options.inverse)
+            problem = _problem(level, basis, count, products, right)
+            if problem:
+                break
+            cost = squares / weight if weight > 0 else math.inf
+            if cost < best[0]:
+                best = (cost, matrix, self.gain, self.bias)
+            step = -_solve(products, right)
+            self.total_iters += 1
+            moved = self.moved(matrix, step[: len(basis)], generators, shape)
+            if options.gain_bias:
+                self.gain, self.bias = self.gain + step[-2], self.bias + step[-1]
+            change = _farthest(matrix, moved, corners)
+            matrix = moved
+            if not np.isfinite(matrix).all() or change > 2 * max(shape):
+                problem = int(AlignmentFlags.DIVERGED)
+                break
+            if change < tolerance:
+                converged = True
+                break
+        if problem:
+            _, matrix, self.gain, self.bias = best if best[0] < math.inf else (0, level.to_level(self.matrix), 1.0, 0.0)
+        self.matrix = level.from_level(matrix)
+        if last:
+            self.converged = converged
+            self.flags |= problem | (0 if converged or problem else int(AlignmentFlags.NOT_CONVERGED))
+
+    def moved(self, matrix: HostArray, step: HostArray, generators: HostArray, shape: tuple[int, ...]) -> HostArray:
+        """Update a matrix by a step of its parameters."""
+        if self.options.inverse:
+            matrix = matrix @ scipy.linalg.expm(-np.tensordot(step, generators, 1))
+        else:
+            matrix = _from_parameters(self.options.model, _parameters(self.options.model, matrix, shape) + step, shape)
+        with np.errstate(all="ignore"):
+            return np.asarray(matrix / matrix[2, 2])
+
+    def outcome(self, level: _Level) -> Outcome:
+        """Evaluate the result on whole images, with parameters about the centre of the fixed one."""
+        generators = _centred(_generators(self.options.model), level.fixed.shape)
+        scale = self.residual_scale(level, self.matrix)
+        products, right, weight, squares, count = self.equations(level, self.matrix, generators, scale, True)
+        size = len(generators)
+        covariance = np.full((size, size), np.nan)
+        rms = math.nan
+        problem = _problem(level, generators, count, products, right)
+        self.flags |= problem
+        if count > 0 and weight > 0:
+            rms = math.sqrt(squares / weight)
+        if not problem:
+            freedom = max(count - len(right), 1)
+            variance = squares / weight * count / freedom
+            covariance = variance * _inverse(products)[:size, :size]
+        interior = (level.fixed.shape[0] - 2) * (level.fixed.shape[1] - 2)
+        return Outcome(
+            self.matrix, covariance, rms, float(count / interior) if interior > 0 else 0.0, self.total_iters,
+            self.converged and not problem, self.flags, self.gain, self.bias,
+        )  # fmt: skip
+
+
+def _residuals(level: _Level, matrix: HostArray, gain: float, bias: float) -> HostArray:
+    from npsubpix._cpu._samples import value_kernels
+
+    h, w = level.fixed.shape
+    step = max(1, int(math.sqrt(h * w / 4096)))
+    y, x = (a.ravel() for a in np.mgrid[1 : h - 1 : step, 1 : w - 1 : step])
+    moved = matrix @ np.stack([y, x, np.ones(y.size)])
+    with np.errstate(all="ignore"):
+        coords = np.ascontiguousarray(moved[:2] / moved[2])
+    values = np.empty((1, 1, y.size), level.moving.dtype)
+    value_kernels["bspline3"].run(
+        30 * y.size, level.moving[None, None, None], coords[None], (5, 0), np.nan, (0, 0), values
+    )
+    residuals = values[0, 0] - gain * level.fixed[y, x] - bias
+    if level.hidden.size:
+        residuals = residuals[~level.hidden[y, x]]
+    return np.asarray(residuals[np.isfinite(residuals)])
+
+
+def _problem(level: _Level, basis: HostArray, count: float, products: HostArray, right: HostArray) -> int:
+    """Flag of what keeps normal equations from being solved, 0 for nothing."""
+    if count < max(_LEAST_PIXELS, 2 * len(right)):
+        return int(AlignmentFlags.NO_OVERLAP)
+    if not (np.isfinite(products).all() and np.isfinite(right).all()):
+        return int(AlignmentFlags.NONFINITE)
+    scale = np.sqrt(np.diag(products))
+    height, width = level.fixed.shape
+    corners = np.array([[y, x, 1.0] for y in (0, height - 1) for x in (0, width - 1)])
+    moves = np.linalg.norm(basis[:, :2] @ corners.T, axis=1).max(-1)  # of a corner, by a unit of each parameter
+    moves += np.abs(basis[:, 2] @ corners.T).max(-1) * max(height, width)
+    rounding = _ROUNDING * float(np.finfo(level.fixed.dtype).eps * np.abs(level.fixed).max())
+    if not (scale[: len(basis)] > rounding * moves * math.sqrt(count)).all() or not (scale > 0).all():
+        return int(AlignmentFlags.NO_TEXTURE)
+    eigenvalues = np.linalg.eigvalsh(products / np.outer(scale, scale))
+    return int(AlignmentFlags.NO_TEXTURE) if eigenvalues[0] < _SINGULAR * eigenvalues[-1] else 0
+
+
+def _solve(products: HostArray, right: HostArray) -> HostArray:
+    scale = 1 / np.sqrt(np.diag(products))
+    solution: HostArray = scale * np.linalg.solve(products * np.outer(scale, scale), scale * right)
+    return solution
+
+
+def _inverse(products: HostArray) -> HostArray:
+    scale = 1 / np.sqrt(np.diag(products))
+    inverse: HostArray = np.linalg.inv(products * np.outer(scale, scale)) * np.outer(scale, scale)
+    return inverse
+
+
+def _farthest(a: HostArray, b: HostArray, corners: HostArray) -> float:
+    """How far apart two transforms put any corner."""
+    with np.errstate(all="ignore"):
+        p, q = corners @ a.T, corners @ b.T
+        return float(np.hypot(*(p[:, :2] / p[:, 2:] - q[:, :2] / q[:, 2:]).T).max())
+
+
+def _parameters(model: str, matrix: HostArray, shape: tuple[int, ...]) -> HostArray:
+    """Parameters of a matrix about the centre of an image: those that the forward additive algorithm adds to."""
+    m = _about_centre(matrix, shape)
+    if model == "translation":
+        return np.array(m[:2, 2])
+    if model == "euclidean":
+        return np.array([math.atan2(m[1, 0] - m[0, 1], m[0, 0] + m[1, 1]), m[0, 2], m[1, 2]])
+    if model == "similarity":
+        return np.array([0.5 * (m[0, 0] + m[1, 1]), 0.5 * (m[1, 0] - m[0, 1]), m[0, 2], m[1, 2]])
+    return np.array((m / m[2, 2]).ravel()[: 8 if model == "homography" else 6])
+
+
+def _from_parameters(model: str, p: HostArray, shape: tuple[int, ...]) -> HostArray:
+    m = np.eye(3)
+    if model == "translation":
+        m[:2, 2] = p
+    elif model == "euclidean":
+        c, s = math.cos(p[0]), math.sin(p[0])
+        m[:2] = [[c, -s, p[1]], [s, c, p[2]]]
+    elif model == "similarity":
+        m[:2] = [[p[0], -p[1], p[2]], [p[1], p[0], p[3]]]
+    else:
+        m.ravel()[: len(p)] = p
+    return _centred(m, shape)
+
+
+def _about_centre(matrix: HostArray, shape: tuple[int, ...]) -> HostArray:
+    to = np.eye(3)
+    to[:2, 2] = [0.5 * (n - 1) for n in shape]
+    return np.asarray(np.linalg.inv(to) @ matrix @ to)
+
+
+def _tangents(model: str, matrix: HostArray, shape: tuple[int, ...]) -> HostArray:
+    """Return the derivatives of the matrix by each of its parameters."""
+    if model == "euclidean":
+        angle = _parameters(model, matrix, shape)[0]
+        turn = np.zeros((3, 3))
+        turn[:2, :2] = [[-math.sin(angle), -math.cos(angle)], [math.cos(angle), -math.sin(angle)]]
+        return _centred(np.stack([turn, *_generators("translation")]), shape)
+    return _centred(_generators(model), shape)
+
+
+def align(fixed: HostArray, moving: HostArray, matrix: HostArray, mask: HostArray | None, options: Options) -> Outcome:
+    """Find the matrix that takes pixels of the fixed image to positions in the moving one."""
+    dtype = np.result_type(fixed.dtype, moving.dtype, np.float32)
+    images, marks = [], []
+    for x in (fixed, moving):
+        x = x.astype(dtype)
+        bad = ~np.isfinite(x)
+        if bad.any():
+            x[bad] = np.mean(x[~bad], dtype=np.float64) if not bad.all() else 0
+        images.append(x)
+        marks.append(bad if bad.any() else np.zeros((0, 0), bool))
+    hidden = marks[0]
+    if mask is not None:
+        hidden = mask | hidden if hidden.size else mask
+    levels = _pyramid(images[0], images[1], np.ascontiguousarray(hidden), marks[1], options.levels)
+    aligner = _Aligner(options, matrix)
+    if min(*fixed.shape, *moving.shape) < 4:
+        size = len(_generators(options.model))
+        nothing = int(AlignmentFlags.NO_OVERLAP)
+        return Outcome(aligner.matrix, np.full((size, size), np.nan), math.nan, 0.0, 0, False, nothing, 1.0, 0.0)
+    for level in levels:
+        aligner.refine(level, level is levels[-1])
+    return aligner.outcome(levels[-1])
+
+
+def phase_correlation(fixed: HostArray, moving: HostArray) -> HostArray:
+    """Find the translation from the peak of the phase correlation, to about a tenth of a pixel."""
+    shape = tuple(max(n, m) for n, m in zip(fixed.shape, moving.shape, strict=True))
+    spectra = []
+    for x in (fixed, moving):
+        x = np.nan_to_num(x.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        window = np.outer(*(np.hanning(n + 2)[1:-1] for n in x.shape))
+        spectra.append(scipy.fft.rfft2((x - x.mean()) * window, shape))
+    cross = np.conj(spectra[0]) * spectra[1]
+    size = np.abs(cross)
+    cross /= np.maximum(size, max(_WHITEST * size.mean(), np.finfo(float).tiny))
+    surface = scipy.fft.irfft2(cross, shape)
+    peak = np.unravel_index(np.argmax(surface), shape)
+    shift = []
+    for axis, (k, n) in enumerate(zip(peak, shape, strict=True)):
+        line = np.moveaxis(surface, axis, -1)[peak[1 - axis]]
+        before, there, after = (line[(k + d) % n] for d in (-1, 0, 1))
+        curvature = before - 2 * there + after
+        offset = 0.5 * (before - after) / curvature if curvature < 0 else 0.0
+        shift.append(float(k if k <= n // 2 else k - n) + offset)
+    matrix = np.eye(3)
+    matrix[:2, 2] = shift
+    return matrix

@@ -1,0 +1,545 @@
+"""Values and gradients of images between their pixels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from npsubpix._arrays import Array, as_array, kind_of
+from npsubpix._checks import (
+    check_bool,
+    check_channel_axis,
+    check_choice,
+    check_count,
+    check_finite,
+    check_positions,
+    check_positive,
+)
+from npsubpix._operation import call
+from npsubpix._operations import OPERATIONS
+from npsubpix._sampling import METHODS, MODES, register_weight
+
+__all__ = [
+    "GradientAdaptive",
+    "Nearest",
+    "Sample",
+    "SamplingMethod",
+    "WeightedNearest",
+    "method_spec",
+    "sample",
+    "sample_vjp",
+    "sample_with_gradient",
+    "spline_filter",
+]
+
+_SMOOTH = METHODS[1:]
+_TIES = {"up": "nearest", "down": "nearest_down", "even": "nearest_even"}
+_WEIGHTS = ("linear", "smoothstep", "sigmoid", "gaussian")
+
+
+class Sample(NamedTuple):
+    """Values of an image at positions, and their gradients.
+
+    Attributes
+    ----------
+    values : array of shape (...) or with an axis of channels
+        Values.
+    gradient : array of shape (ndim, ...) or with an axis of channels
+        Derivatives by the coordinates, in their order, per pixel.
+    """
+
+    values: Array
+    gradient: Array
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Sampling that takes the nearest pixel.
+
+    Parameters
+    ----------
+    ties : {"up", "down", "even"}, default "up"
+        Which of two pixels that are equally near: that of the larger index, as `scipy.ndimage` has
+        it, the smaller one, or the even one, as torch has it.
+    surrogate : str, optional
+        The gradient by the position is 0 wherever it exists. With the name of a smooth method, of
+        which "linear" is the usual one, the gradient of that method stands in for it
+        (straight-through estimator). The gradient by the image is the true one in any case.
+
+    Raises
+    ------
+    ValueError
+        If an option is not one of its names.
+
+    See Also
+    --------
+    sample : Takes this as its method.
+
+    References
+    ----------
+    Bengio, Leonard and Courville, "Estimating or propagating gradients through stochastic neurons for
+    conditional computation", arXiv:1308.3432 (2013), for the straight-through estimator.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import Nearest, sample_with_gradient
+    >>> image = np.array([0.0, 10.0, 30.0])
+    >>> sample_with_gradient(image, [[0.5, 1.2]], method=Nearest(ties="down"))
+    Sample(values=array([ 0., 10.]), gradient=array([[0., 0.]]))
+    >>> sample_with_gradient(image, [[0.5, 1.2]], method=Nearest(surrogate="linear"))
+    Sample(values=array([10., 10.]), gradient=array([[10., 20.]]))
+    """
+
+    ties: str = "up"
+    surrogate: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice(self.ties, "ties", tuple(_TIES))
+        check_choice(self.surrogate, "surrogate", (None, *_SMOOTH))
+
+    def _spec(self) -> str:
+        return _write(_TIES[self.ties], self.surrogate)
+
+
+@dataclass(frozen=True)
+class WeightedNearest:
+    r"""Sampling that blends the two nearest pixels along each axis by a function of their distances.
+
+    Pixels at distances d and 1 - d get weights w(d) and w(1 - d), divided by their sum. Along several
+    axes, weights are multiplied.
+
+    Parameters
+    ----------
+    weight : str or callable, default "linear"
+        A function w of the distance, from 0 to 1 pixel, or the name of one:
+
+        * "linear": :math:`1 - d`;
+        * "smoothstep": :math:`1 - 3 d^2 + 2 d^3`, whose gradient is continuous;
+        * "sigmoid": :math:`1 / (1 + e^{10 (d - 1/2)})`, less its value at 1;
+        * "gaussian": :math:`e^{-2 d^2}`, less its value at 1.
+
+        A function takes one number and returns one. It is compiled by Numba, or has been.
+    derivative : callable, optional
+        The derivative of a `weight` that is a function. Without it, gradients are made of
+        differences of the weight over 2e-4 pixels.
+
+    Raises
+    ------
+    TypeError
+        If the weight is neither a name nor a function, or a derivative is given for a name.
+    ValueError
+        If the name is unknown.
+
+    See Also
+    --------
+    sample : Takes this as its method.
+
+    Notes
+    -----
+    The gradient is the derivative of the weights. With one of the names, a sample at the centre of
+    a pixel is that pixel, and samples are continuous. With a function whose weight at distance 1 is
+    not 0, they jump there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import WeightedNearest, sample
+    >>> image = np.array([0.0, 10.0, 30.0])
+    >>> sample(image, [[0.25, 1.0]], method=WeightedNearest("smoothstep"))
+    array([ 1.5625, 10.    ])
+    >>> sample(image, [[0.25, 1.0]], method=WeightedNearest(lambda d: (1 - d) ** 4)).round(4)
+    array([ 0.122, 10.   ])
+    """
+
+    weight: str | Callable[[float], float] = "linear"
+    derivative: Callable[[float], float] | None = None
+    _key: str = field(default="", init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.weight, str):
+            check_choice(self.weight, "weight", _WEIGHTS)
+            if self.derivative is not None:
+                raise TypeError("derivative must be None for a weight that has a name")
+            return
+        for name, function in (("weight", self.weight), ("derivative", self.derivative)):
+            if not callable(function) and not (name == "derivative" and function is None):
+                raise TypeError(f"{name} must be a function of one number, got {function!r}")
+        object.__setattr__(self, "_key", register_weight(self, self.weight, self.derivative))
+
+    def _spec(self) -> str:
+        return self.weight if isinstance(self.weight, str) else _write("given", None, self._key)
+
+
+@dataclass(frozen=True)
+class GradientAdaptive:
+    """Sampling that keeps edges crisp: one method where the image is steep, another elsewhere.
+
+    Parameters
+    ----------
+    threshold : float
+        Length of the gradient of the linear interpolant, in the units of the image per pixel, above
+        which a position counts as steep; for several channels, that of any of them.
+    inside : str or sampling kernel, default "nearest"
+        Method where the image is steep.
+    outside : str or sampling kernel, default "linear"
+        Method elsewhere.
+    surrogate : str, optional
+        The gradient is that of the method that was used; where it changes from one to the other,
+        there is none. With the name of a smooth method, the gradient by the position is that of it.
+
+    Raises
+    ------
+    TypeError
+        If a method is neither a name nor a kernel, or the threshold no number.
+    ValueError
+        If the threshold is not positive, or a name is unknown.
+
+    See Also
+    --------
+    sample : Takes this as its method.
+
+    Examples
+    --------
+    An edge stays as sharp as the pixels are, and a ramp is interpolated:
+
+    >>> import numpy as np
+    >>> from npsubpix import GradientAdaptive, sample
+    >>> image = np.array([0.0, 1.0, 2.0, 3.0, 100.0, 100.0])
+    >>> sample(image, [[0.5, 1.25, 3.25, 3.75]], method=GradientAdaptive(10))
+    array([  0.5 ,   1.25,   3.  , 100.  ])
+    """
+
+    threshold: float
+    inside: str | Nearest | WeightedNearest = "nearest"
+    outside: str | Nearest | WeightedNearest = "linear"
+    surrogate: str | None = None
+
+    def __post_init__(self) -> None:
+        check_positive(self.threshold, "threshold")
+        check_choice(self.surrogate, "surrogate", (None, *_SMOOTH))
+        self._spec()
+
+    def _spec(self) -> str:
+        parts = (
+            method_spec(self.inside, "inside", adaptive=False),
+            method_spec(self.outside, "outside", adaptive=False),
+        )
+        return _write((float(self.threshold), *parts), self.surrogate)
+
+
+SamplingMethod: TypeAlias = "str | Nearest | WeightedNearest | GradientAdaptive"
+
+
+def _write(kind: Any, surrogate: str | None, weight: str = "") -> str:
+    return json.dumps({"kind": kind, "surrogate": surrogate or "", "weight": weight})
+
+
+def method_spec(method: Any, name: str, more: tuple[str, ...] = (), adaptive: bool = True) -> str:
+    """Return a method as operations take it."""
+    if isinstance(method, (Nearest, WeightedNearest)) or (adaptive and isinstance(method, GradientAdaptive)):
+        return method._spec()
+    if not isinstance(method, str):
+        raise TypeError(f"{name} must be the name of a method or a sampling kernel, got {method!r}")
+    check_choice(method, name, (*METHODS, *more))
+    return method
+
+
+def _arguments(
+    image: Any, coords: Any, method: Any, mode: Any, cval: Any, channel_axis: Any, prefilter: Any
+) -> tuple[Array, Array, tuple[Any, ...]]:
+    x = as_array(image)
+    positions = check_positions(coords, "coords")
+    axis = check_channel_axis(channel_axis, x)
+    axes = x.ndim - (axis is not None)
+    if not 1 <= axes <= 3:
+        raise ValueError(f"image must have 1 to 3 dimensions besides channels, got shape {tuple(x.shape)}")
+    if any(n == 0 for k, n in enumerate(x.shape) if k != axis):
+        raise ValueError(f"image must have at least one pixel along each axis, got shape {tuple(x.shape)}")
+    if positions.ndim == 0 or positions.shape[0] != axes:
+        raise ValueError(
+            f"coords must have shape ({axes}, ...), a coordinate for each axis of the image first, "
+            f"got {tuple(positions.shape)}"
+        )
+    check_choice(mode, "mode", MODES)
+    fill = float("nan") if cval != cval else check_finite(cval, "cval")
+    options = (method_spec(method, "method"), str(mode), fill, axis, check_bool(prefilter, "prefilter"))
+    return x, positions, options
+
+
+def sample(
+    image: Array,
+    coords: Array,
+    /,
+    *,
+    method: SamplingMethod,
+    mode: str = "reflect",
+    cval: float = 0.0,
+    channel_axis: int | None = None,
+    prefilter: bool = True,
+    out: Array | None = None,
+) -> Array:
+    """Sample an image between its pixels.
+
+    Parameters
+    ----------
+    image : array of 1 to 3 dimensions, and one of channels
+        Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+    coords : array of shape (ndim, ...)
+        Positions in pixels, in array order, as `scipy.ndimage.map_coordinates` takes them: the centre
+        of the first pixel is 0.
+    method : str or sampling kernel
+        * "nearest": the nearest pixel;
+        * "linear": linear interpolation along each axis;
+        * "catmull_rom": cubic convolution through the pixels, which needs no filter;
+        * "bspline2" to "bspline5": the spline of that degree through the pixels. "bspline3" is what
+          `scipy.ndimage` calls order 3;
+        * "lanczos3": six pixels an axis, weighed by a windowed sinc, divided by the sum of the weights;
+        * a `Nearest`, `WeightedNearest` or `GradientAdaptive`.
+    mode : str, default "reflect"
+        How the image goes on beyond its ends, as in `scipy.ndimage`: "reflect" or "grid-mirror"
+        (d c b a | a b c d | d c b a), "mirror" (d c b | a b c d | c b a), "nearest" (a a a a | a b c d |
+        d d d d), "grid-wrap" (a b c d | a b c d | a b c d), "wrap" (with the last pixel on the first),
+        "constant" (`cval` wherever the position is outside) or "grid-constant" (pixels of `cval`
+        outside, with which those inside are interpolated).
+    cval : float, default 0.0
+        Value beyond the ends for the two constant modes; NaN is allowed.
+    channel_axis : int, optional
+        Axis of the image that holds channels, which share the weights of each position.
+    prefilter : bool, default True
+        For B-splines: whether to filter the image first. If it is sampled several times, do that once,
+        by `spline_filter`, and pass False. In modes "nearest" and "grid-constant" the image is padded by 12
+        pixels before it is filtered, as in SciPy, so results differ slightly at the border.
+    out : NumPy array, optional
+        Where to write the values, for NumPy arrays: of the shape and dtype of the result.
+
+    Returns
+    -------
+    array of shape coords.shape[1:]
+        Values, of the dtype of a float image, else of ``np.result_type(image.dtype, np.float32)``.
+        Channels are the first axis if they are that of the image, else the last.
+        NaN where a coordinate is NaN, or infinite in a periodic mode; an infinite one is at the edge
+        in mode "nearest", and `cval` in the constant modes.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If `coords` has not one row an axis, the image has no pixels or too many dimensions, or an
+        option is not one of its names.
+
+    See Also
+    --------
+    sample_with_gradient : The gradient as well, in the same pass.
+    grid_sample : The same with the signature of torch.
+    spline_filter : The filter that B-splines need, by itself.
+
+    Notes
+    -----
+    Differentiable with respect to the image and to the positions. Values of integer methods and
+    B-splines are those of `scipy.ndimage.map_coordinates` with ``order`` 0 to 5. Weights are computed
+    in the precision of the result, distances from pixels in that of the coordinates.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import sample
+    >>> image = np.arange(12.0).reshape(3, 4) ** 2
+    >>> sample(image, [[0.5, 1.0], [1.5, 2.25]], method="linear")
+    array([16.5 , 39.25])
+    >>> sample(image, [[0.5, 1.0], [1.5, 2.25]], method="bspline3").round(3)
+    array([14.438, 38.965])
+    """
+    x, positions, options = _arguments(image, coords, method, mode, cval, channel_axis, prefilter)
+    values: Array = call(OPERATIONS["sample"], (x, positions), (*options, False))[0]
+    return values if out is None else _write_out(out, values)
+
+
+def _write_out(out: Any, values: Any) -> Any:
+    if type(values) is not np.ndarray or type(out) is not np.ndarray:
+        raise TypeError("out must be a NumPy array, and so must the others be if it is given")
+    if out.shape != values.shape or out.dtype != values.dtype:
+        raise ValueError(
+            f"out must have shape {values.shape} and dtype {values.dtype}, got {out.shape} and {out.dtype}"
+        )
+    out[...] = values
+    return out
+
+
+def sample_with_gradient(
+    image: Array,
+    coords: Array,
+    /,
+    *,
+    method: SamplingMethod,
+    mode: str = "reflect",
+    cval: float = 0.0,
+    channel_axis: int | None = None,
+    prefilter: bool = True,
+) -> Sample:
+    """Sample an image between its pixels, and return the gradient of what was sampled.
+
+    Parameters
+    ----------
+    image, coords, method, mode, cval, channel_axis, prefilter
+        As for `sample`.
+
+    Returns
+    -------
+    Sample
+        ``values``, as `sample` returns them, and ``gradient``, with one axis more, the first, for the
+        derivatives by each coordinate, in units of the image per pixel. It is the derivative of the
+        interpolant, not a sample of differences of pixels. Where a position is held at the edge, or
+        outside in mode "constant", it is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `sample`.
+
+    See Also
+    --------
+    sample : Values alone.
+    sample_vjp : From gradients by the values to those by the image and the positions.
+
+    Notes
+    -----
+    At a position where the derivative jumps, as that of "linear" does at each pixel, it is the one
+    to the right. Differentiable, both values and gradient, with respect to image and positions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import sample_with_gradient
+    >>> y, x = np.mgrid[:30, :40]
+    >>> values, gradient = sample_with_gradient(0.5 * x**2 + 3.0 * y, [[14.0], [20.25]], method="bspline3")
+    >>> values.round(3), gradient.round(3)
+    (array([247.031]), array([[ 3.  ],
+           [20.25]]))
+    """
+    x, positions, options = _arguments(image, coords, method, mode, cval, channel_axis, prefilter)
+    return Sample(*call(OPERATIONS["sample"], (x, positions), (*options, True)))
+
+
+def sample_vjp(
+    cotangent: Array,
+    image: Array,
+    coords: Array,
+    /,
+    *,
+    method: SamplingMethod,
+    mode: str = "reflect",
+    cval: float = 0.0,
+    channel_axis: int | None = None,
+    prefilter: bool = True,
+) -> tuple[Array, Array]:
+    """Return the gradients of a scalar by an image and by positions, from those by its samples.
+
+    Parameters
+    ----------
+    cotangent : array of the shape of ``sample(image, coords)``
+        Gradient of a scalar by the samples.
+    image, coords, method, mode, cval, channel_axis, prefilter
+        As for `sample`. NumPy or JAX arrays; torch differentiates `sample` by itself.
+
+    Returns
+    -------
+    image_cotangent : array of the shape of the image
+        Gradient by the image: what the samples take from each pixel, given back to it.
+    coords_cotangent : array of the shape of `coords`
+        Gradient by the positions.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `sample`, and if `cotangent` has not the shape of the samples.
+
+    See Also
+    --------
+    vjp : The same for any operator.
+
+    Notes
+    -----
+    Sums do not depend on the number of threads, to the last bit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import sample_vjp
+    >>> by_image, by_coords = sample_vjp(np.ones(1), np.array([0.0, 10.0, 30.0]), [[1.25]], method="linear")
+    >>> by_image, by_coords
+    (array([0.  , 0.75, 0.25]), array([[20.]]))
+    """
+    from npsubpix.gradients import vjp
+
+    x, positions = as_array(image), check_positions(coords, "coords")
+    if "torch" in (kind_of(x), kind_of(positions)):
+        raise TypeError(
+            "sample_vjp takes NumPy and JAX arrays; call sample on tensors, and backward() on what it gives"
+        )
+    options = {"method": method, "mode": mode, "cval": cval, "channel_axis": channel_axis, "prefilter": prefilter}
+    _, pullback = vjp(sample, x, positions, **options)
+    grads = pullback(as_array(cotangent))
+    return grads["image"], grads["coords"]
+
+
+def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel_axis: int | None = None) -> Array:
+    """Return the coefficients of the B-spline that goes through the pixels of an image.
+
+    Parameters
+    ----------
+    image : array of 1 to 3 dimensions, and one of channels
+        Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+    order : {2, 3, 4, 5}, default 3
+        Degree of the spline.
+    mode : str, default "mirror"
+        How the image goes on beyond its ends, as for `sample`. The filter knows three ways: "reflect",
+        "mirror" and "grid-wrap". It takes "nearest" for "reflect", and the other modes for "mirror".
+    channel_axis : int, optional
+        Axis that is not filtered.
+
+    Returns
+    -------
+    array of the shape of the image
+        Coefficients, of the dtype of a float image, else of ``np.result_type(image.dtype, np.float32)``.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If an option is out of range.
+
+    See Also
+    --------
+    sample : Takes the coefficients with ``prefilter=False``.
+
+    Notes
+    -----
+    The filter of `scipy.ndimage.spline_filter`, run in the precision of the result. Sums over what
+    is beyond the ends are exact; SciPy's, in mode "reflect", are off by about the 2n-th power of the
+    pole on axes of few pixels n. Differentiable.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import sample, spline_filter
+    >>> image = np.array([[0.0, 1.0, 4.0, 9.0]])
+    >>> coefficients = spline_filter(image, 3, mode="mirror")
+    >>> sample(coefficients, [[0.0], [1.0]], method="bspline3", mode="mirror", prefilter=False).round(12)
+    array([1.])
+    """
+    x = as_array(image)
+    axis = check_channel_axis(channel_axis, x)
+    if not 1 <= x.ndim - (axis is not None) <= 3:
+        raise ValueError(f"image must have 1 to 3 dimensions besides channels, got shape {tuple(x.shape)}")
+    degree = check_count(order, "order", 2)
+    if degree > 5:
+        raise ValueError(f"order must be 2 to 5, got {degree}")
+    check_choice(mode, "mode", MODES)
+    return call(OPERATIONS["spline_filter"], (x,), (degree, str(mode), axis))[0]

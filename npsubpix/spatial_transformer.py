@@ -1,0 +1,169 @@
+"""Spatial transformers with torch's signatures: grids of an affine transform, and images sampled on them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from npsubpix._arrays import Array, as_array, kind_of
+from npsubpix._checks import check_bool, check_choice
+from npsubpix._operation import call
+from npsubpix._operations import OPERATIONS
+from npsubpix.sampling import SamplingMethod, method_spec
+
+__all__ = ["affine_grid", "grid_sample"]
+
+#: torch's names for what differs from, or is not among, the methods here.
+_TORCH = {"bilinear": "linear", "nearest": "nearest_even", "bicubic": "bicubic"}
+_PADDING = ("zeros", "border", "reflection")
+
+
+def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool = False) -> Array:
+    """Make the grids of sampling positions of affine transforms, as `torch.nn.functional.affine_grid` does.
+
+    Parameters
+    ----------
+    theta : array of shape (N, 2, 3) or (N, 3, 4)
+        Matrices that turn positions (x, y, 1) or (x, y, z, 1) of the result into those of the input,
+        both from -1 to 1. Float: NumPy, or a torch or JAX array on the host.
+    size : tuple of ints
+        Shape of the result, (N, C, H, W) or (N, C, D, H, W).
+    align_corners : bool, default False
+        Whether -1 and 1 are the centres of the outermost pixels, or their outer edges.
+
+    Returns
+    -------
+    array of shape (N, H, W, 2) or (N, D, H, W, 3)
+        Positions (x, y) or (x, y, z), of the dtype of `theta`.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If the shapes do not fit each other.
+
+    See Also
+    --------
+    grid_sample : Takes the grid.
+    warp : The same in pixels, with matrices in array order.
+
+    Notes
+    -----
+    Differentiable with respect to `theta`, by torch itself for tensors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import affine_grid
+    >>> affine_grid(np.array([[[1.0, 0, 0.5], [0, 1, 0]]]), (1, 1, 2, 2), align_corners=True)
+    array([[[[-0.5, -1. ],
+             [ 1.5, -1. ]],
+    <BLANKLINE>
+            [[-0.5,  1. ],
+             [ 1.5,  1. ]]]])
+    """
+    matrices = as_array(theta)
+    if not isinstance(size, (tuple, list)) or len(size) not in (4, 5):
+        raise ValueError(f"size must be (N, C, H, W) or (N, C, D, H, W), got {size!r}")
+    axes = len(size) - 2
+    if tuple(matrices.shape) != (size[0], axes, axes + 1):
+        raise ValueError(f"theta must have shape {(size[0], axes, axes + 1)}, got {tuple(matrices.shape)}")
+    if any(n < 1 for n in size):
+        raise ValueError(f"size must hold positive integers, got {tuple(size)}")
+    aligned = check_bool(align_corners, "align_corners")
+    if kind_of(matrices) == "torch":
+        import torch
+
+        grid: Array = torch.nn.functional.affine_grid(matrices, list(size), aligned)
+        return grid
+    if getattr(matrices.dtype, "kind", "f") != "f":
+        raise TypeError(f"theta must be floating, got dtype {matrices.dtype}")
+    ends = [_ends(n, aligned) for n in size[2:]]
+    places = np.meshgrid(*(np.linspace(-end, end, n) for end, n in zip(ends, size[2:], strict=True)), indexing="ij")
+    base = np.stack([*places[::-1], np.ones(size[2:])], -1).reshape(-1, axes + 1).astype(str(matrices.dtype))
+    return (base @ matrices.swapaxes(1, 2)).reshape(size[0], *size[2:], axes)
+
+
+def _ends(n: int, aligned: bool) -> float:
+    """Coordinate of the last pixel."""
+    if aligned:
+        return 1.0 if n > 1 else 0.0
+    return (n - 1) / n
+
+
+def grid_sample(
+    input: Array,
+    grid: Array,
+    mode: SamplingMethod = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Array:
+    """Sample images on grids of normalized positions, as `torch.nn.functional.grid_sample` does.
+
+    Parameters
+    ----------
+    input : array of shape (N, C, H, W) or (N, C, D, H, W)
+        Images, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+    grid : array of shape (N, ..., 2) or (N, ..., 3)
+        Positions (x, y) or (x, y, z) from -1 to 1.
+    mode : str or sampling kernel, default "bilinear"
+        "bilinear", "nearest" (ties to even) or "bicubic" (Keys' kernel with a = -0.75), as torch has
+        them; or any method of `sample`: "catmull_rom", "bspline2" to "bspline5", "lanczos3", a
+        `Nearest`, `WeightedNearest` or `GradientAdaptive`. "linear" is "bilinear".
+    padding_mode : {"zeros", "border", "reflection"}, default "zeros"
+        What is beyond the ends: pixels of 0, the outermost pixels, or the image mirrored, about the
+        centres of the outermost pixels with `align_corners`, else about their outer edges.
+    align_corners : bool, optional
+        Whether -1 and 1 are the centres of the outermost pixels, or, by default, their outer edges.
+
+    Returns
+    -------
+    array of shape (N, C, ...)
+        Values, of the dtype of a float input, else of ``np.result_type(input.dtype, np.float32)``.
+        NaN where a coordinate is NaN.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If the shapes do not fit each other, or an option is not one of its names.
+
+    See Also
+    --------
+    affine_grid : Grids of affine transforms.
+    sample : One image at positions in pixels.
+
+    Notes
+    -----
+    Differentiable with respect to `input` and `grid`. "bicubic" of volumes, which torch has not, is
+    what the definition gives. The gradient of "nearest" by the grid is 0; `Nearest` has a surrogate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import affine_grid, grid_sample
+    >>> image = np.arange(4.0).reshape(1, 1, 2, 2)
+    >>> half_turn = np.array([[[-1.0, 0, 0], [0, -1, 0]]])
+    >>> grid_sample(image, affine_grid(half_turn, image.shape))
+    array([[[[3., 2.],
+             [1., 0.]]]])
+    """
+    x, positions = as_array(input), as_array(grid)
+    if x.ndim not in (4, 5):
+        raise ValueError(f"input must have shape (N, C, H, W) or (N, C, D, H, W), got {tuple(x.shape)}")
+    axes = x.ndim - 2
+    if positions.ndim < 2 or positions.shape[-1] != axes or positions.shape[0] != x.shape[0]:
+        raise ValueError(f"grid must have shape ({x.shape[0]}, ..., {axes}), got {tuple(positions.shape)}")
+    if any(n == 0 for n in x.shape[2:]):
+        raise ValueError(f"input must have at least one pixel along each axis, got shape {tuple(x.shape)}")
+    check_choice(padding_mode, "padding_mode", _PADDING)
+    method = _torch_method(mode)
+    aligned = False if align_corners is None else check_bool(align_corners, "align_corners")
+    return call(OPERATIONS["grid_sample"], (x, positions), (method, str(padding_mode), aligned))[0]
+
+
+def _torch_method(mode: Any) -> str:
+    return _TORCH[mode] if isinstance(mode, str) and mode in _TORCH else method_spec(mode, "mode", tuple(_TORCH))

@@ -1,0 +1,190 @@
+"""Warped images and transformed points, in pixels and array order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from npsubpix._arrays import Array, as_array, is_array, kind_of
+from npsubpix._checks import check_channel_axis, check_count, check_matrix
+from npsubpix.sampling import SamplingMethod, sample
+
+__all__ = ["transform_points", "warp"]
+
+Transform: TypeAlias = "Array | Callable[[Array], Array]"
+
+
+def transform_points(matrix: Array, points: Array) -> Array:
+    """Transform points by a matrix, perspective included.
+
+    Parameters
+    ----------
+    matrix : array of shape (2, 3), (3, 3), (3, 4) or (4, 4)
+        Affine or projective transform of points in array order, (y, x) or (z, y, x), in pixels.
+    points : array of shape (ndim,) or (..., ndim)
+        Points: one, a list of them, or as many axes of them as there are.
+
+    Returns
+    -------
+    array of the shape of `points`
+        Transformed points, in float64, or the float dtype of `points`. A point that the perspective
+        puts at infinity is infinite or NaN.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not an array of real numbers.
+    ValueError
+        If the shapes do not fit each other.
+
+    See Also
+    --------
+    warp : The same for images.
+
+    Notes
+    -----
+    A matrix for (x, y), as OpenCV and scikit-image have them, becomes one for (y, x) by an exchange
+    of its first two rows and of its first two columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import transform_points
+    >>> quarter_turn = np.array([[0, -1, 10], [1, 0, 0]])
+    >>> transform_points(quarter_turn, [2, 3])
+    array([7., 2.])
+    >>> transform_points([[1, 0, 0], [0, 1, 0], [0, 0.1, 1]], [[0, 0], [4, 10]])
+    array([[0., 0.],
+           [2., 5.]])
+    """
+    x = points if is_array(points) else np.asarray(points, np.float64)
+    m = check_matrix(matrix, "matrix", x)
+    axes = m.shape[1] - 1
+    if x.ndim == 0 or x.shape[-1] != axes:
+        raise ValueError(
+            f"points must have shape (..., {axes}) for a matrix of shape {tuple(m.shape)}, got {tuple(x.shape)}"
+        )
+    if kind_of(x) == "numpy" and x.dtype.kind != "f":
+        x = x.astype(np.float64)
+    moved = x @ m[:axes, :axes].T + m[:axes, axes]
+    if m.shape[0] == axes:
+        return moved
+    scale = x @ m[axes, :axes] + m[axes, axes]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return moved / scale[..., None]
+
+
+def warp(
+    image: Array,
+    transform: Transform,
+    output_shape: tuple[int, ...] | None = None,
+    *,
+    method: SamplingMethod = "linear",
+    mode: str = "constant",
+    cval: float = 0.0,
+    channel_axis: int | None = None,
+    prefilter: bool = True,
+) -> Array:
+    r"""Warp an image: sample it where a transform says for each pixel of the result.
+
+    Parameters
+    ----------
+    image : array of 2 or 3 dimensions, and one of channels
+        Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+    transform : array or callable
+        From pixels of the result to positions in the image, as in `scipy.ndimage.affine_transform`:
+
+        * a matrix of shape (2, 3) or (3, 3), for volumes (3, 4) or (4, 4), of points in array order;
+        * a callable that takes points (..., ndim) in array order and returns as many;
+        * a dense field of positions, of shape (ndim, \*output_shape).
+    output_shape : tuple of ints, optional
+        Shape of the result without channels; that of the image, or of the field, by default.
+    method, mode, cval, channel_axis, prefilter
+        As for `sample`; `mode` is "constant" by default: `cval` outside.
+
+    Returns
+    -------
+    array of shape output_shape
+        Warped image, as `sample` returns values. Channels are the first axis if they are that of the
+        image, else the last. A matrix without an inverse is no error: the image is sampled along a line.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If shapes do not fit each other, or an option is not one of its names.
+
+    See Also
+    --------
+    align : Find the matrix that puts one image on another.
+    transform_points : The same for points.
+
+    Examples
+    --------
+    Half a pixel to the left, and twice as large:
+
+    >>> import numpy as np
+    >>> from npsubpix import warp
+    >>> image = np.array([[0.0, 4.0, 8.0], [4.0, 8.0, 12.0]])
+    >>> warp(image, [[1, 0, 0], [0, 1, 0.5]], (2, 2))
+    array([[ 2.,  6.],
+           [ 6., 10.]])
+    >>> warp(image, lambda points: points / 2, (2, 4))
+    array([[0., 2., 4., 6.],
+           [2., 4., 6., 8.]])
+    """
+    x = as_array(image)
+    axis = check_channel_axis(channel_axis, x)
+    axes = x.ndim - (axis is not None)
+    if axes not in (2, 3):
+        raise ValueError(f"image must have 2 or 3 dimensions besides channels, got shape {tuple(x.shape)}")
+    own = tuple(n for k, n in enumerate(x.shape) if k != axis)
+    shape = _output_shape(output_shape, axes)
+    coords = _positions(transform, own, shape, x)
+    options: dict[str, Any] = {"mode": mode, "cval": cval, "channel_axis": channel_axis, "prefilter": prefilter}
+    return sample(x, coords, method=method, **options)
+
+
+def _output_shape(shape: Any, axes: int) -> tuple[int, ...] | None:
+    if shape is None:
+        return None
+    if not isinstance(shape, (tuple, list)) or len(shape) != axes:
+        raise ValueError(f"output_shape must hold {axes} integers, got {shape!r}")
+    return tuple(check_count(n, "output_shape") for n in shape)
+
+
+def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | None, image: Array) -> Array:
+    """Positions (ndim, *shape) that a transform gives."""
+    axes = len(own)
+    field = None if callable(transform) else as_array(transform)
+    if field is not None and field.ndim == axes + 1:
+        if field.shape[0] != axes or (shape is not None and tuple(field.shape[1:]) != shape):
+            wanted = f"({axes}, *output_shape)" if shape is None else f"{(axes, *shape)}"
+            raise ValueError(f"a field of positions must have shape {wanted}, got {tuple(field.shape)}")
+        return field
+    points = _pixels(shape or own, image)
+    if field is None:
+        moved = as_array(transform(points))
+        if tuple(moved.shape) != tuple(points.shape):
+            raise ValueError(f"transform must return points of shape {tuple(points.shape)}, got {tuple(moved.shape)}")
+    else:
+        if tuple(field.shape) not in ((axes, axes + 1), (axes + 1, axes + 1)):
+            raise ValueError(
+                f"transform must be a matrix of shape {(axes, axes + 1)} or {(axes + 1, axes + 1)}, a callable, or a "
+                f"field of positions of shape ({axes}, *output_shape), got shape {tuple(field.shape)}"
+            )
+        moved = transform_points(field, points)
+    return moved.permute(axes, *range(axes)) if kind_of(moved) == "torch" else np.moveaxis(moved, -1, 0)
+
+
+def _pixels(shape: tuple[int, ...], image: Array) -> Array:
+    """Positions of pixels, (*shape, ndim), in float64, of the library of the image."""
+    points = np.stack(np.meshgrid(*(np.arange(float(n)) for n in shape), indexing="ij"), -1)
+    if kind_of(image) == "torch":
+        import torch
+
+        return torch.from_numpy(points)
+    return points

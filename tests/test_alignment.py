@@ -1,0 +1,279 @@
+"""Alignment of images whose transforms are known: errors in pixels, error bars, flags."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.ndimage as ndi
+import torch
+
+import npsubpix
+from npsubpix import AlignmentFlags
+
+MATRICES = {
+    "translation": [[1, 0, 1.7], [0, 1, -2.1], [0, 0, 1]],
+    "euclidean": [[math.cos(0.02), -math.sin(0.02), 1.7], [math.sin(0.02), math.cos(0.02), -2.1], [0, 0, 1]],
+    "similarity": [[1.01, -0.02, 1.7], [0.02, 1.01, -2.1], [0, 0, 1]],
+    "affine": [[1.01, 0.02, 1.7], [-0.015, 0.99, -2.1], [0, 0, 1]],
+    "homography": [[1.01, 0.02, 1.7], [-0.015, 0.99, -2.1], [2e-5, -3e-5, 1]],
+}
+METHODS = ("inverse_compositional", "forward_additive")
+
+
+class Texture:
+    """A smooth random function of the plane, a sum of waves: its values between pixels are exact."""
+
+    def __init__(self, rng: np.random.Generator, waves: int = 60, shortest: float = 12.0) -> None:
+        length = rng.uniform(shortest, 60, waves)
+        angle = rng.uniform(0, 2 * math.pi, waves)
+        self.k = 2 * math.pi / length * np.array([np.sin(angle), np.cos(angle)])
+        self.phase, self.height = rng.uniform(0, 2 * math.pi, waves), rng.uniform(0.5, 1.5, waves)
+
+    def __call__(self, shape: tuple[int, int], matrix: Any = ((1, 0, 0), (0, 1, 0))) -> np.ndarray:
+        points = npsubpix.transform_points(np.asarray(matrix, float), np.stack(np.mgrid[: shape[0], : shape[1]], -1))
+        waves = np.cos(points @ self.k + self.phase) * self.height
+        return np.asarray(waves.sum(-1))
+
+
+def corner_error(found: np.ndarray, matrix: Any, shape: tuple[int, int]) -> float:
+    corners = np.array([[y, x] for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)], float)
+    difference = npsubpix.transform_points(found, corners) - npsubpix.transform_points(
+        np.asarray(matrix, float), corners
+    )
+    return float(np.hypot(*difference.T).max())
+
+
+def pair(rng: np.random.Generator, matrix: Any, shape: tuple[int, int] = (150, 170)) -> tuple[np.ndarray, np.ndarray]:
+    """A fixed image, and one in which its content is where the matrix puts it."""
+    texture = Texture(rng)
+    return texture(shape), texture(shape, np.linalg.inv(np.asarray(matrix, float)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("model", MATRICES)
+def test_known_transforms(rng, model, method):
+    """A noise-free texture is aligned to a thousandth of a pixel, in every corner."""
+    fixed, moving = pair(rng, MATRICES[model])
+    result = npsubpix.align(fixed, moving, model=model, method=method)
+    assert result.converged
+    assert result.flags == 0
+    assert corner_error(result.matrix, MATRICES[model], fixed.shape) < 1e-3
+    assert 0.8 < result.overlap <= 1
+    assert result.rms < 1e-3 * fixed.std()
+    assert result.covariance.shape == (len(result.covariance),) * 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_more_than_a_model_can_do_shows_in_the_residuals(rng, method):
+    fixed, moving = pair(rng, MATRICES["affine"])
+    good = npsubpix.align(fixed, moving, model="affine", method=method)
+    assert npsubpix.align(fixed, moving, model="translation", method=method).rms > 20 * good.rms
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("model", ["translation", "affine"])
+def test_error_bars_and_the_bound(model, method):
+    """At a given noise, errors are those that the covariance says, and within 1.2 of the Cramer-Rao bound."""
+    shape, sigma, trials = (60, 64), 0.3, 60
+    texture = Texture(np.random.default_rng(1))
+    matrix = np.array([[1, 0, 0.4], [0, 1, -0.3], [0, 0, 1.0]])
+    fixed, moving = texture(shape), texture(shape, np.linalg.inv(matrix))
+    rng = np.random.default_rng(2)
+    errors, said = [], []
+    for _ in range(trials):
+        noisy = [x + sigma * rng.standard_normal(shape) for x in (fixed, moving)]
+        result = npsubpix.align(*noisy, model=model, method=method)
+        assert result.converged
+        middle = (np.array(shape) - 1) / 2
+        moved = npsubpix.transform_points(result.matrix, middle) - middle
+        errors.append(moved - [0.4, -0.3])
+        places = [0, 1] if model == "translation" else [2, 5]
+        said.append(np.sqrt(np.diag(result.covariance))[places])
+    found = np.std(errors, 0)
+    gy, gx = np.gradient(fixed[1:-1, 1:-1])
+    information = np.array([[(gy * gy).sum(), (gy * gx).sum()], [(gy * gx).sum(), (gx * gx).sum()]]) / (2 * sigma**2)
+    bound = np.sqrt(np.diag(np.linalg.inv(information)))
+    slack = 1 + 2 / math.sqrt(2 * trials)  # of a standard deviation of so many trials
+    if model == "translation":
+        assert (found < 1.2 * bound * slack).all()
+    np.testing.assert_allclose(np.mean(said, 0), found, rtol=0.35)
+    # the sum of squares has its minimum nearer to the middle between pixels, as the docstring says
+    bias = 0.06 if method == "forward_additive" else 4 * bound.max() / math.sqrt(trials)
+    np.testing.assert_allclose(np.mean(errors, 0), 0, atol=bias)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gain_and_bias(rng, method):
+    fixed, moving = pair(rng, MATRICES["euclidean"])
+    result = npsubpix.align(fixed, 1.3 * moving + 5, model="euclidean", method=method, gain_bias=True)
+    assert corner_error(result.matrix, MATRICES["euclidean"], fixed.shape) < 1e-3
+    assert result.gain == pytest.approx(1.3, abs=1e-3)
+    assert result.bias == pytest.approx(5, abs=1e-2)
+    assert result.covariance.shape == (3, 3)
+
+
+@pytest.mark.parametrize("loss", ["huber", "tukey"])
+def test_outliers_do_less_harm(rng, loss):
+    """Something that does not move with the rest pulls least squares, not a robust loss."""
+    fixed, moving = pair(rng, MATRICES["translation"])
+    fixed[40:75, 40:75] = moving[40:75, 40:75] = rng.uniform(-30, 30, (35, 35))
+    plain = npsubpix.align(fixed, moving)
+    robust = npsubpix.align(fixed, moving, loss=loss)
+    error = corner_error(robust.matrix, MATRICES["translation"], fixed.shape)
+    assert error < 0.05
+    assert error < 0.2 * corner_error(plain.matrix, MATRICES["translation"], fixed.shape)
+    mask = np.zeros(fixed.shape, bool)
+    mask[36:79, 36:79] = True
+    moving[38:77, 36:79] = np.nan
+    masked = npsubpix.align(fixed, moving, mask=mask)
+    assert corner_error(masked.matrix, MATRICES["translation"], fixed.shape) < 0.02
+
+
+def test_pixels_that_are_not_finite_are_left_out(rng):
+    fixed, moving = pair(rng, MATRICES["translation"])
+    fixed[10:20, 30:40], moving[100, :30], fixed[5, 5] = np.nan, np.inf, -np.inf
+    result = npsubpix.align(fixed, moving)
+    assert result.converged
+    assert corner_error(result.matrix, MATRICES["translation"], fixed.shape) < 0.02
+
+
+def test_phase_correlation_finds_large_shifts(rng):
+    scene = ndi.gaussian_filter(rng.standard_normal((240, 260)), 2)
+    fixed, moving = scene[20:170, 60:230], scene[51:201, 20:190]  # what is at (31, -40) more in the first
+    result = npsubpix.align(fixed, moving, init="phase_correlation")
+    np.testing.assert_allclose(result.matrix[:2, 2], [-31, 40], atol=1e-3)
+    assert result.overlap == pytest.approx((119 / 150) * (130 / 170), abs=0.05)
+    assert not abs(npsubpix.align(fixed, moving).matrix[0, 2] + 31) < 1
+
+
+def test_images_of_two_sizes(rng):
+    texture = Texture(rng)
+    matrix = np.array([[1, 0, 20.25], [0, 1, 30.5], [0, 0, 1]])
+    fixed, moving = texture((80, 90), matrix), texture((140, 170))
+    result = npsubpix.align(fixed, moving, init=[[1, 0, 19], [0, 1, 31]])
+    assert corner_error(result.matrix, matrix, fixed.shape) < 1e-3
+    assert result.overlap == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_dtypes(rng, dtype):
+    fixed, moving = pair(rng, MATRICES["translation"])
+    low = min(fixed.min(), moving.min())
+    images = [((x - low) * 3).astype(dtype) for x in (fixed, moving)]
+    tolerance = 1e-3 if dtype == "float32" else 2e-2
+    assert corner_error(npsubpix.align(*images).matrix, MATRICES["translation"], fixed.shape) < tolerance
+    tensors = [torch.from_numpy(x) for x in images]
+    np.testing.assert_array_equal(npsubpix.align(*tensors).matrix, npsubpix.align(*images).matrix)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "moving", "flag"),
+    [
+        (np.zeros((40, 40)), np.zeros((40, 40)), AlignmentFlags.NO_TEXTURE),
+        (np.full((40, 40), 1e12), np.full((40, 40), 1e12), AlignmentFlags.NO_TEXTURE),
+        (np.mgrid[:40, :40][0] * 1.0, np.mgrid[:40, :40][0] * 1.0, AlignmentFlags.NO_TEXTURE),
+        (np.full((40, 40), np.nan), np.zeros((40, 40)), AlignmentFlags.NO_OVERLAP),
+        (np.zeros((3, 40)), np.zeros((40, 40)), AlignmentFlags.NO_OVERLAP),
+        (np.zeros((0, 40)), np.zeros((40, 40)), AlignmentFlags.NO_OVERLAP),
+        (np.zeros((1, 1)), np.zeros((1, 1)), AlignmentFlags.NO_OVERLAP),
+    ],
+)
+@pytest.mark.parametrize("method", METHODS)
+def test_what_cannot_be_aligned_is_flagged(fixed, moving, flag, method):
+    result = npsubpix.align(fixed, moving, method=method)
+    assert result.flags & flag
+    assert not result.converged
+    np.testing.assert_allclose(result.matrix, np.eye(3), atol=1e-6)
+    assert np.isnan(result.covariance).all()
+    for model in MATRICES:
+        npsubpix.align(fixed, moving, method=method, model=model, gain_bias=True, loss="tukey")
+
+
+def test_no_overlap(rng):
+    fixed, moving = pair(rng, MATRICES["translation"])
+    result = npsubpix.align(fixed, moving, init=[[1, 0, 500], [0, 1, 0]])
+    assert result.flags & AlignmentFlags.NO_OVERLAP
+    assert result.overlap == 0
+    hidden = npsubpix.align(fixed, moving, mask=np.ones(fixed.shape, bool))
+    assert hidden.flags & AlignmentFlags.NO_OVERLAP
+
+
+def test_not_enough_iterations(rng):
+    fixed, moving = pair(rng, MATRICES["affine"])
+    result = npsubpix.align(fixed, moving, model="affine", n_iters=1, levels=1)
+    assert not result.converged
+    assert result.flags == AlignmentFlags.NOT_CONVERGED
+
+
+@pytest.mark.parametrize("reference", ["first", "previous", "mean"])
+def test_drift(rng, reference):
+    texture = Texture(rng)
+    drift = np.cumsum(rng.uniform(-1, 1, (6, 2)), 0)
+    drift -= drift[0]
+    movie = np.array([texture((90, 100), [[1, 0, -d[0]], [0, 1, -d[1]], [0, 0, 1]]) for d in drift])
+    movie += 0.05 * rng.standard_normal(movie.shape)
+    calls: list[tuple[int, int]] = []
+    results = npsubpix.align_stack(movie, reference=reference, progress=lambda *a: calls.append(a))
+    shifts = np.array([r.matrix[:2, 2] for r in results])
+    np.testing.assert_allclose(shifts - shifts[0], drift, atol=0.01)
+    total = 12 if reference == "mean" else 6
+    assert calls == [(k + 1, total) for k in range(total)]
+
+
+def test_a_bad_frame_does_not_stop_the_rest(rng):
+    texture = Texture(rng)
+    movie = [texture((70, 70), [[1, 0, -k / 2], [0, 1, 0], [0, 0, 1]]) for k in range(4)]
+    movie[2] = np.full((70, 70), np.nan)
+    for reference in ("first", "previous", "mean"):
+        results = npsubpix.align_stack(movie, reference=reference)
+        assert results[2].flags & AlignmentFlags.NO_OVERLAP
+        assert results[1].matrix[0, 2] - results[0].matrix[0, 2] == pytest.approx(0.5, abs=1e-2)
+    assert results[3].matrix[0, 2] - results[0].matrix[0, 2] == pytest.approx(1.5, abs=1e-2)
+
+
+def test_photographs_with_known_shifts():
+    """A camera's box pixels: shifts of eighths of a pixel, with aliasing, of a smoothed texture."""
+    rng = np.random.default_rng(5)
+    scene = ndi.gaussian_filter(rng.standard_normal((496 + 8, 496 + 8)), 10)
+
+    def photograph(a: int, b: int) -> np.ndarray:
+        return np.asarray(scene[b : b + 496, a : a + 496].reshape(62, 8, 62, 8).mean((1, 3)))
+
+    for a, b in ((3, 5), (7, 1)):
+        result = npsubpix.align(photograph(0, 0), photograph(a, b))
+        np.testing.assert_allclose(result.matrix[:2, 2], [-b / 8, -a / 8], atol=2e-3)
+
+
+BAD = [
+    (((4, 5, 6), (4, 5)), {}, ValueError, r"fixed must have shape \(H, W\)"),
+    (((9, 9), (9,)), {}, ValueError, r"moving must have shape \(H, W\)"),
+    (((9, 9), (9, 9)), {"model": "rigid"}, ValueError, "model must be one of"),
+    (((9, 9), (9, 9)), {"method": "lk"}, ValueError, "method must be one of"),
+    (((9, 9), (9, 9)), {"loss": "l1"}, ValueError, "loss must be one of"),
+    (((9, 9), (9, 9)), {"levels": 0}, ValueError, "levels must be at least 1"),
+    (((9, 9), (9, 9)), {"n_iters": 1.5}, TypeError, "n_iters must be an integer"),
+    (((9, 9), (9, 9)), {"tol": 0}, ValueError, "tol must be positive"),
+    (((9, 9), (9, 9)), {"mask": np.zeros((9, 8), bool)}, ValueError, "mask must have the shape"),
+    (((9, 9), (9, 9)), {"mask": np.zeros((9, 9))}, TypeError, "mask must be an array of booleans"),
+    (((9, 9), (9, 9)), {"init": "fourier"}, ValueError, "init must be one of"),
+    (((9, 9), (9, 9)), {"init": np.eye(4)}, ValueError, "init must be a matrix"),
+    (((9, 9), (9, 9)), {"init": np.zeros((3, 3))}, ValueError, "init must be a finite matrix with an inverse"),
+]
+
+
+@pytest.mark.parametrize(("shapes", "options", "error", "match"), BAD)
+def test_misuse(shapes, options, error, match):
+    with pytest.raises(error, match=match):
+        npsubpix.align(np.zeros(shapes[0]), np.zeros(shapes[1]), **options)
+
+
+def test_misuse_of_stacks():
+    with pytest.raises(ValueError, match="images must hold at least one image"):
+        npsubpix.align_stack([])
+    with pytest.raises(ValueError, match="images must have one shape"):
+        npsubpix.align_stack([np.zeros((9, 9)), np.zeros((9, 8))])
+    with pytest.raises(ValueError, match="reference must be one of"):
+        npsubpix.align_stack(np.zeros((2, 9, 9)), reference="last")

@@ -1,0 +1,420 @@
+"""Sampling against its definition and SciPy; gradients against differences; cotangents against transposes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+import scipy.ndimage as ndi
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import npsubpix
+from npsubpix import GradientAdaptive, Nearest, WeightedNearest
+from tests.reference import sampling as reference
+
+MODES = ("reflect", "grid-mirror", "constant", "grid-constant", "nearest", "mirror", "wrap", "grid-wrap")
+METHODS = ("nearest", "linear", "catmull_rom", "bspline2", "bspline3", "bspline4", "bspline5", "lanczos3")
+SCIPY = {"nearest": 0, "linear": 1, "bspline2": 2, "bspline3": 3, "bspline4": 4, "bspline5": 5}
+SHAPES = ((23,), (17, 19), (13, 14, 15))
+KERNELS: dict[str, Any] = {
+    "smoothstep": WeightedNearest("smoothstep"),
+    "sigmoid": WeightedNearest("sigmoid"),
+    "gaussian": WeightedNearest("gaussian"),
+}
+
+
+def positions(rng: np.random.Generator, shape: tuple[int, ...], count: int = 60, beyond: float = 9.0) -> np.ndarray:
+    """Positions inside and outside, at pixels, at the ends; none between two pixels exactly."""
+    size = np.array(shape)[:, None]
+    inside = rng.uniform(0, size - 1, (len(shape), count))
+    outside = rng.uniform(-beyond, size - 1 + beyond, (len(shape), count))
+    pixels = rng.integers(0, size, (len(shape), 6)).astype(float)
+    return np.hstack([inside, outside, pixels, 0 * size, size - 1.0])
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("method", SCIPY)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_scipy(rng, shape, method, mode):
+    image = rng.standard_normal(shape)
+    coords = positions(rng, shape)
+    want = ndi.map_coordinates(image, coords, order=SCIPY[method], mode=mode, cval=0.5)
+    got = npsubpix.sample(image, coords, method=method, mode=mode, cval=0.5)
+    np.testing.assert_allclose(got, want, atol=1e-9)
+    plain = ndi.map_coordinates(image, coords, order=SCIPY[method], mode=mode, cval=0.5, prefilter=False)
+    got = npsubpix.sample(image, coords, method=method, mode=mode, cval=0.5, prefilter=False)
+    np.testing.assert_allclose(got, plain, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("method", ["catmull_rom", "lanczos3", *KERNELS])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_definition(rng, shape, method, mode):
+    image = rng.standard_normal(shape)
+    coords = positions(rng, shape, 12)
+    got = npsubpix.sample(image, coords, method=KERNELS.get(method, method), mode=mode, cval=0.5)
+    want = reference.sample(image, coords, method, mode, 0.5)
+    np.testing.assert_allclose(got, want, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["mirror", "reflect", "grid-wrap"])
+@pytest.mark.parametrize("order", [2, 3, 4, 5])
+@pytest.mark.parametrize("shape", [(1,), (2,), (3, 1), (4, 5), (3, 4, 5), (2, 300)])
+def test_spline_filter(rng, shape, order, mode):
+    """Coefficients solve the equations, on axes of any length; where SciPy is exact it agrees."""
+    image = rng.standard_normal(shape)
+    got = npsubpix.spline_filter(image, order, mode=mode)
+    np.testing.assert_allclose(got, reference.prefilter(image, order, mode), atol=1e-10)
+    if mode == "mirror":
+        np.testing.assert_allclose(got, ndi.spline_filter(image, order, mode=mode), atol=1e-10)
+
+
+@pytest.mark.parametrize("method", ["catmull_rom", "bspline2", "bspline3", "bspline4", "bspline5", "lanczos3"])
+@pytest.mark.parametrize("mode", MODES)
+def test_pixels_are_kept(rng, method, mode):
+    image = rng.standard_normal((14, 16))
+    coords = np.mgrid[:14, :16]
+    # the image is padded for two of the modes, and the filter of degree 5 reaches further than that
+    atol = 1e-3 if mode in ("nearest", "grid-constant") and method.startswith("bspline") else 1e-9
+    np.testing.assert_allclose(npsubpix.sample(image, coords, method=method, mode=mode), image, atol=atol)
+
+
+def gradient_by_differences(sample: Callable[[np.ndarray], np.ndarray], coords: np.ndarray) -> np.ndarray:
+    step = 1e-5
+    gradient = []
+    for axis in range(len(coords)):
+        shift = np.zeros_like(coords)
+        shift[axis] = step
+        gradient.append((sample(coords + shift) - sample(coords - shift)) / (2 * step))
+    return np.array(gradient)
+
+
+def away_from_joints(coords: np.ndarray) -> np.ndarray:
+    """Move positions away from pixels and from the middles between them, where derivatives may jump."""
+    fraction = np.abs(coords * 2 - np.round(coords * 2))
+    return np.where(fraction < 0.01, coords + 0.05, coords)
+
+
+ANY: dict[str, Any] = {
+    **{name: name for name in METHODS},
+    **KERNELS,
+    "function": WeightedNearest(lambda d: 1.2 - d),
+    "adaptive": GradientAdaptive(0.7, outside="bspline3"),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("method", ANY.values(), ids=ANY)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradient_is_the_derivative(rng, shape, method, mode):
+    image = rng.standard_normal(shape)
+    coords = away_from_joints(positions(rng, shape, 25))
+    values, gradient = npsubpix.sample_with_gradient(image, coords, method=method, mode=mode, cval=0.5)
+    alone = npsubpix.sample(image, coords, method=method, mode=mode, cval=0.5)
+    np.testing.assert_allclose(values, alone, atol=1e-13)
+
+    def sample(c: np.ndarray) -> np.ndarray:
+        return npsubpix.sample(image, c, method=method, mode=mode, cval=0.5)
+
+    want = gradient_by_differences(sample, coords)
+    jumps = np.abs(want) > 1e3  # from inside to outside, or from one method to the other
+    assert jumps.mean() < 0.1
+    np.testing.assert_allclose(gradient[~jumps], want[~jumps], atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("method", METHODS)
+def test_inside_and_border_code_agree(rng, method, dtype):
+    """An image of its own size and the same in a frame: positions at the border of one are inside the other."""
+    image = rng.standard_normal((20, 23)).astype(dtype)
+    coords = rng.uniform(0, [[19], [22]], (2, 3000)).astype(dtype)
+    framed = np.pad(image, 8, "reflect")
+    options = {"method": method, "mode": "mirror", "prefilter": False}
+    a = npsubpix.sample_with_gradient(image, coords, **options)
+    b = npsubpix.sample_with_gradient(framed, coords.astype("float64") + 8, **options)
+    for x, y in zip(a, b, strict=True):
+        np.testing.assert_allclose(x, y, atol=2e-5 if dtype == "float32" else 1e-11)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("method", ANY.values(), ids=ANY)
+@pytest.mark.parametrize("shape", [(23,), (9, 11), (5, 6, 7)])
+def test_cotangents_are_transposes(rng, shape, method, mode):
+    """Sampling is linear in the image: <y, S x> = <S' y, x>; and a gradient by positions is that of the values."""
+    image = rng.standard_normal(shape)
+    coords = away_from_joints(positions(rng, shape, 40))
+    options = {"method": method, "mode": mode, "cval": 0.0}
+    values, gradient = npsubpix.sample_with_gradient(image, coords, **options)
+    y = rng.standard_normal(values.shape)
+    by_image, by_coords = npsubpix.sample_vjp(y, image, coords, **options)
+    np.testing.assert_allclose((by_image * image).sum(), (y * values).sum(), rtol=1e-9)
+    np.testing.assert_allclose(by_coords, y * gradient, atol=1e-10)
+
+
+@pytest.mark.parametrize("method", ["linear", "bspline3", "catmull_rom", "lanczos3", "sigmoid"])
+@pytest.mark.parametrize("shape", [(12,), (7, 8), (5, 6, 7)])
+@pytest.mark.parametrize("mode", ["mirror", "grid-constant", "nearest"])
+def test_gradients_of_gradients(rng, shape, method, mode):
+    """A loss of values and gradients is differentiated exactly."""
+    image = rng.standard_normal(shape)
+    coords = away_from_joints(positions(rng, shape, 5, beyond=2.0))
+    options = {"method": KERNELS.get(method, method), "mode": mode}
+    results, pullback = npsubpix.vjp(npsubpix.sample_with_gradient, image, coords, **options)
+    seeds = [rng.standard_normal(r.shape) for r in results]
+    grads = pullback(*seeds)
+
+    def loss(x: np.ndarray, c: np.ndarray) -> float:
+        return sum((s * r).sum() for s, r in zip(seeds, npsubpix.sample_with_gradient(x, c, **options), strict=True))
+
+    np.testing.assert_allclose((grads["image"] * image).sum(), loss(image, coords), rtol=1e-8, atol=1e-9)
+    k = rng.integers(coords.shape[1])
+    for axis in range(len(shape)):
+        shift = np.zeros_like(coords)
+        shift[axis, k] = 1e-6
+        want = (loss(image, coords + shift) - loss(image, coords - shift)) / 2e-6
+        np.testing.assert_allclose(grads["coords"][axis, k], want, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
+def test_same_bits_for_any_number_of_threads(rng):
+    image = rng.standard_normal((300, 280)).astype(np.float32)
+    coords = rng.uniform(-5, 305, (2, 60_000)).astype(np.float32)
+    y = rng.standard_normal(60_000).astype(np.float32)
+    results = []
+    for threads in (1, numba.config.NUMBA_NUM_THREADS):
+        numba.set_num_threads(threads)
+        try:
+            results.append(npsubpix.sample_vjp(y, image, coords, method="linear"))
+        finally:
+            numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_many_positions_on_one_pixel():
+    """All threads add to the same pixels."""
+    coords = np.full((2, 100_000), 3.25)
+    by_image, _ = npsubpix.sample_vjp(np.ones(100_000), np.zeros((40, 40)), coords, method="linear")
+    np.testing.assert_allclose(by_image[3:5, 3:5], np.outer([0.75, 0.25], [0.75, 0.25]) * 1e5, rtol=1e-12)
+    assert by_image.sum() == pytest.approx(1e5)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
+def test_channels(rng, axis):
+    image = rng.standard_normal((20, 21, 3))
+    coords = positions(rng, (20, 21), 20).reshape(2, 4, -1)
+    moved = np.moveaxis(image, -1, axis)
+    got = npsubpix.sample_with_gradient(moved, coords, method="bspline3", channel_axis=axis)
+    first = axis in (0, -3)
+    for c in range(3):
+        values, gradient = npsubpix.sample_with_gradient(image[..., c].copy(), coords, method="bspline3")
+        np.testing.assert_allclose(got.values[c] if first else got.values[..., c], values, atol=1e-12)
+        np.testing.assert_allclose(got.gradient[:, c] if first else got.gradient[..., c], gradient, atol=1e-12)
+    y = rng.standard_normal(got.values.shape)
+    by_image, by_coords = npsubpix.sample_vjp(y, moved, coords, method="bspline3", channel_axis=axis)
+    assert by_image.shape == moved.shape
+    assert by_coords.shape == coords.shape
+    np.testing.assert_allclose((by_image * moved).sum(), (y * got.values).sum())
+
+
+@pytest.mark.parametrize(("ties", "want"), [("up", [1, 2, 3]), ("down", [0, 1, 2]), ("even", [0, 2, 2])])
+def test_ties(ties, want):
+    image = np.arange(5.0)
+    coords = [[0.5, 1.5, 2.5, -0.0, 1.4999, 4.0, 3.51]]
+    got = npsubpix.sample(image, coords, method=Nearest(ties=ties))
+    np.testing.assert_array_equal(got, [*want, 0, 1, 4, 4])
+
+
+def test_surrogates_are_asked_for(rng):
+    image = rng.standard_normal((9, 9))
+    coords = away_from_joints(rng.uniform(0, 8, (2, 30)))
+    linear = npsubpix.sample_with_gradient(image, coords, method="linear").gradient
+    values, gradient = npsubpix.sample_with_gradient(image, coords, method=Nearest())
+    assert (gradient == 0).all()
+    straight = npsubpix.sample_with_gradient(image, coords, method=Nearest(surrogate="linear"))
+    np.testing.assert_array_equal(straight.values, values)
+    np.testing.assert_array_equal(straight.gradient, linear)
+    y = rng.standard_normal(30)
+    by_image, by_coords = npsubpix.sample_vjp(y, image, coords, method=Nearest(surrogate="linear"))
+    np.testing.assert_allclose(by_coords, y * linear)
+    want = np.zeros((9, 9))
+    np.add.at(want, tuple(np.floor(coords + 0.5).astype(int)), y)
+    np.testing.assert_allclose(by_image, want)
+    adaptive = npsubpix.sample_with_gradient(image, coords, method=GradientAdaptive(0.5, surrogate="linear"))
+    np.testing.assert_array_equal(adaptive.gradient, linear)
+
+
+def test_adaptive_keeps_edges():
+    image = np.where(np.arange(40) < 20, 0.0, 100.0)[None].repeat(10, 0)
+    coords = np.stack([np.full(400, 4.5), np.linspace(1, 38, 400)])
+    crisp = npsubpix.sample(image, coords, method=GradientAdaptive(10.0))
+    assert set(crisp) == {0.0, 100.0}
+    assert len(set(npsubpix.sample(image, coords, method="linear"))) > 2
+
+
+def test_functions_as_weights(rng):
+    image = rng.standard_normal((12, 13))
+    coords = away_from_joints(rng.uniform(0, 11, (2, 50)))
+    plain = WeightedNearest(lambda d: 1 - 3 * d**2 + 2 * d**3)
+    exact = WeightedNearest(lambda d: 1 - 3 * d**2 + 2 * d**3, derivative=lambda d: 6 * d * (d - 1))
+    compiled = WeightedNearest(numba.njit(lambda d: 1 - 3 * d**2 + 2 * d**3))
+    named = npsubpix.sample_with_gradient(image, coords, method=WeightedNearest("smoothstep"))
+    for method, atol in ((plain, 1e-6), (exact, 1e-12), (compiled, 1e-6)):
+        got = npsubpix.sample_with_gradient(image, coords, method=method)
+        np.testing.assert_allclose(got.values, named.values, atol=1e-12)
+        np.testing.assert_allclose(got.gradient, named.gradient, atol=atol)
+    with pytest.raises(TypeError, match="weight must be a function of one number that Numba can compile"):
+        npsubpix.sample(image, coords, method=WeightedNearest(lambda d: {}.get(d, open("x"))))  # noqa: SIM115, PTH123
+
+
+@pytest.mark.parametrize("method", [*METHODS, WeightedNearest("sigmoid")], ids=str)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shape", [(1,), (2, 1), (1, 3), (3, 2, 1)])
+def test_images_smaller_than_the_window(rng, shape, method, mode):
+    image = rng.standard_normal(shape)
+    coords = rng.uniform(-4, 5, (len(shape), 50))
+    got = npsubpix.sample_with_gradient(image, coords, method=method, mode=mode)
+    assert np.isfinite(got.values).all()
+    assert np.isfinite(got.gradient).all()
+    if mode not in ("constant", "grid-constant") and image.size == 1:
+        np.testing.assert_allclose(got.values, image.ravel()[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["nearest", "linear", "bspline3", "catmull_rom", "lanczos3"])
+def test_positions_that_are_not_finite(method):
+    image = np.arange(30.0).reshape(5, 6)
+    nan, inf = np.nan, np.inf
+    coords = np.array([[nan, 1, inf, -inf, 1e300, 2], [1, nan, 2, 2, 2, inf]])
+    for mode in MODES:
+        values, gradient = npsubpix.sample_with_gradient(image, coords, method=method, mode=mode, cval=-7)
+        assert np.isnan(values[:2]).all()
+        assert np.isnan(gradient[:, :2]).all()
+        if mode in ("constant", "grid-constant"):
+            np.testing.assert_allclose(values[2:], -7, atol=1e-6)
+            np.testing.assert_allclose(gradient[:, 2:], 0, atol=1e-6)
+        elif mode == "nearest":
+            np.testing.assert_allclose(values[2:4], [26, 2], atol=1e-4)
+        else:
+            assert np.isnan(values[[2, 3, 5]]).all()
+            assert np.isfinite(values[4])
+        by_image, by_coords = npsubpix.sample_vjp(np.ones(6), image, coords, method=method, mode=mode, cval=-7)
+        assert np.isfinite(by_image).all()
+        assert np.isnan(by_coords[:, :2]).all()
+
+
+def test_nothing_to_sample():
+    image = np.ones((4, 5), np.float32)
+    for shape in ((2, 0), (2, 3, 0)):
+        values, gradient = npsubpix.sample_with_gradient(image, np.zeros(shape), method="linear")
+        assert values.shape == shape[1:]
+        assert gradient.shape == shape
+        assert values.dtype == np.float32
+        by_image, by_coords = npsubpix.sample_vjp(values, image, np.zeros(shape), method="linear")
+        assert (by_image == 0).all()
+        assert by_coords.shape == shape
+    assert npsubpix.sample(image, np.array([1.5, 2.0]), method="linear").shape == ()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float16", "float32", "float64", ">f4"])
+def test_dtypes(rng, dtype, wrap):
+    image = rng.integers(0, 100, (9, 10)).astype(dtype)
+    coords = rng.uniform(0, 8, (2, 30))
+    want = npsubpix.sample(image.astype(float), coords, method="bspline3")
+    got = npsubpix.sample(image, coords, method="bspline3")
+    expected = {"uint8": "float32", "int16": "float32", "int64": "float64", ">f4": "float32"}.get(dtype, dtype)
+    assert got.dtype == expected
+    np.testing.assert_allclose(got, want, rtol=2e-3 if dtype == "float16" else 1e-4)
+    if dtype not in (">f4",):
+        out = npsubpix.sample(wrap(image), wrap(coords), method="linear")
+        assert type(out) is type(wrap(coords))
+
+
+def test_memory_layouts(rng):
+    image, coords = rng.standard_normal((9, 10)), rng.uniform(0, 8, (2, 30))
+    want = npsubpix.sample(image, coords, method="bspline3")
+    image.setflags(write=False)
+    coords.setflags(write=False)
+    for x in (image, np.asfortranarray(image), image[::-1][::-1], np.repeat(image, 2, 1)[:, ::2]):
+        for c in (coords, np.asfortranarray(coords), coords[::-1][::-1], np.repeat(coords, 2, 1)[:, ::2]):
+            np.testing.assert_array_equal(npsubpix.sample(x, c, method="bspline3"), want)
+    np.testing.assert_array_equal(npsubpix.sample(image.tolist(), coords.tolist(), method="bspline3"), want)
+    out = np.empty(30)
+    assert npsubpix.sample(image, coords, method="bspline3", out=out) is out
+    np.testing.assert_array_equal(out, want)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_any_small_image(data):
+    """No mode, method, shape or position reads beyond the image or crashes, and values stay within the range."""
+    ndim = data.draw(st.integers(1, 3))
+    shape = tuple(data.draw(st.lists(st.integers(1, 6), min_size=ndim, max_size=ndim)))
+    count = data.draw(st.integers(0, 8))
+    numbers = st.floats(width=32, allow_nan=True, allow_infinity=True)
+    coords = np.array(
+        [[data.draw(st.one_of(st.floats(-9, 9), numbers)) for _ in range(count)] for _ in range(ndim)]
+    ).reshape(ndim, count)
+    image = np.arange(float(np.prod(shape))).reshape(shape)
+    mode = data.draw(st.sampled_from(MODES))
+    values = npsubpix.sample(image, coords, method="linear", mode=mode)
+    finite = values[np.isfinite(values)]
+    assert (finite >= -1e-9).all()
+    assert (finite <= image.max() + 1e-9).all()
+    for method in ("nearest", "bspline2", "catmull_rom"):
+        npsubpix.sample_vjp(np.ones(count), image, coords, method=method, mode=mode)
+
+
+BAD = [
+    (((4, 5), (3, 7)), {}, ValueError, r"coords must have shape \(2, \.\.\.\)"),
+    (((4, 5), ()), {}, ValueError, r"coords must have shape \(2, \.\.\.\)"),
+    (((2, 2, 2, 2), (4, 1)), {}, ValueError, "image must have 1 to 3 dimensions"),
+    (((4, 0), (2, 1)), {}, ValueError, "at least one pixel"),
+    (((4, 5), (2, 1)), {"method": "cubic"}, ValueError, "method must be one of 'nearest'"),
+    (((4, 5), (2, 1)), {"method": 3}, TypeError, "name of a method or a sampling kernel"),
+    (((4, 5), (2, 1)), {"mode": "edge"}, ValueError, "mode must be one of 'reflect'"),
+    (((4, 5), (2, 1)), {"cval": np.inf}, ValueError, "cval must be finite"),
+    (((4, 5), (2, 1)), {"channel_axis": 2}, ValueError, "channel_axis must be an axis of the image"),
+    (((4, 5), (2, 1)), {"channel_axis": 0.5}, TypeError, "channel_axis must be an integer or None"),
+    (((4, 5), (2, 1)), {"prefilter": 1}, TypeError, "prefilter must be True or False"),
+    (((4, 5), (2, 1)), {"out": np.empty(2)}, ValueError, "out must have shape"),
+]
+
+
+@pytest.mark.parametrize(("shapes", "options", "error", "match"), BAD)
+def test_misuse(shapes, options, error, match):
+    image, coords = np.zeros(shapes[0]), np.zeros(shapes[1])
+    with pytest.raises(error, match=match):
+        npsubpix.sample(image, coords, **{"method": "linear", **options})
+
+
+def test_misuse_of_kernels():
+    for make, error, match in (
+        (lambda: Nearest(ties="odd"), ValueError, "ties must be one of"),
+        (lambda: Nearest(surrogate="nearest"), ValueError, "surrogate must be one of"),
+        (lambda: WeightedNearest("cosine"), ValueError, "weight must be one of"),
+        (lambda: WeightedNearest(3), TypeError, "weight must be a function"),
+        (lambda: WeightedNearest("linear", derivative=abs), TypeError, "derivative must be None"),
+        (lambda: GradientAdaptive(-1), ValueError, "threshold must be positive"),
+        (lambda: GradientAdaptive(1, inside=GradientAdaptive(1)), TypeError, "inside must be the name"),
+        (lambda: npsubpix.spline_filter(np.ones(4), 6), ValueError, "order must be 2 to 5"),
+    ):
+        with pytest.raises(error, match=match):
+            make()
+    tensor = torch.zeros(4, 5)
+    with pytest.raises(TypeError, match="sample_vjp takes NumPy and JAX arrays"):
+        npsubpix.sample_vjp(tensor, tensor, torch.zeros(2, 1), method="linear")
+
+
+def test_all_pairs_of_precisions(rng):
+    image, coords = rng.standard_normal((8, 9)), rng.uniform(0, 7, (2, 20))
+    want = npsubpix.sample(image, coords, method="linear")
+    for a, b in itertools.product(("float32", "float64"), ("float32", "float64", "float16")):
+        got = npsubpix.sample(image.astype(a), coords.astype(b), method="linear")
+        assert got.dtype == a
+        np.testing.assert_allclose(got, want, atol=1e-5 if b != "float16" else 1e-1)
