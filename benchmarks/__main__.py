@@ -18,7 +18,19 @@ from benchmarks import figure, machine, report
 from benchmarks.registry import REGISTRY, Benchmark, Row, Run
 
 #: The modules ``bench_*``, in the order of the table.
-_FAMILIES = ("nms", "quad_interp", "gaussian", "soft_argmax", "spatial", "peaks", "small", "memory", "start")
+_FAMILIES = (
+    "nms",
+    "quad_interp",
+    "gaussian",
+    "soft_argmax",
+    "spatial",
+    "peaks",
+    "sampling",
+    "alignment",
+    "small",
+    "memory",
+    "start",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

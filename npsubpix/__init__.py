@@ -30,16 +30,8 @@ if TYPE_CHECKING:
     )
     from npsubpix.peaks import find_peaks, refine_peaks
     from npsubpix.quad_interp import conv_quad_interp3d, iterative_quad_interp3d
-    from npsubpix.sampling import (
-        GradientAdaptive,
-        Nearest,
-        Sample,
-        WeightedNearest,
-        sample,
-        sample_vjp,
-        sample_with_gradient,
-        spline_filter,
-    )
+    from npsubpix.sampling import Sample, sample, sample_vjp, sample_with_gradient, spline_filter
+    from npsubpix.sampling_kernels import GradientAdaptive, Nearest, WeightedNearest
     from npsubpix.soft_argmax import conv_soft_argmax2d, conv_soft_argmax3d
     from npsubpix.spatial import (
         SpatialMoments,
@@ -59,9 +51,9 @@ _HOME = {
     "ConvQuadInterp3d": "operators",
     "ConvSoftArgmax2d": "operators",
     "ConvSoftArgmax3d": "operators",
-    "GradientAdaptive": "sampling",
+    "GradientAdaptive": "sampling_kernels",
     "IterativeQuadInterp3d": "operators",
-    "Nearest": "sampling",
+    "Nearest": "sampling_kernels",
     "NonMaximaSuppression2d": "operators",
     "NonMaximaSuppression3d": "operators",
     "PeakFlags": "_spec",
@@ -69,7 +61,7 @@ _HOME = {
     "Sample": "sampling",
     "SpatialMoments": "spatial",
     "SpatialSoftArgmax2d": "operators",
-    "WeightedNearest": "sampling",
+    "WeightedNearest": "sampling_kernels",
     "affine_grid": "spatial_transformer",
     "align": "alignment",
     "align_stack": "alignment",

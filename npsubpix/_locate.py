@@ -20,7 +20,7 @@ from npsubpix._terminal import Errors, UsageError, say
 if TYPE_CHECKING:
     from npsubpix._results import Peaks
 
-__all__ = ["Request", "find_and_report"]
+__all__ = ["Request", "check_overwriting", "check_plot_path", "display_name", "find_and_report", "progress_bar"]
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def _check(request: Request) -> None:
         if request.output is not None:
             check_table_path(request.output)
         if request.plot is not None:
-            _check_plot_path(request.plot)
-        _check_overwriting(request)
+            check_plot_path(request.plot)
+        check_overwriting([request.output, request.plot], request.images)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -75,7 +75,8 @@ def _check_numbers(options: dict[str, Any]) -> None:
             check_finite(options[name], option)
 
 
-def _check_plot_path(plot: Path) -> None:
+def check_plot_path(plot: Path) -> None:
+    """Refuse a place or a format that a picture cannot be written in."""
     from npsubpix.io.tables import check_place
     from npsubpix.plotting import PLOT_FORMATS
 
@@ -86,9 +87,10 @@ def _check_plot_path(plot: Path) -> None:
     check_place(plot)
 
 
-def _check_overwriting(request: Request) -> None:
-    places = [place for place in (request.output, request.plot) if place is not None]
-    for path in request.images:
+def check_overwriting(outputs: list[Path | None], images: list[Path]) -> None:
+    """Refuse to write where an image is read from."""
+    places = [place for place in outputs if place is not None]
+    for path in images:
         if any(place.exists() and _is_same(place, path) for place in places):
             raise ValueError(f"{path}: is an image to read, and would be overwritten")
 
@@ -117,7 +119,7 @@ class _Found:
         self.any_stack = self.any_stack or is_stack
         self.tables.append(peaks)
         self.frames.append(number)
-        self.files.append(_name(path))
+        self.files.append(display_name(path))
 
     def peaks(self) -> Peaks:
         """Join the tables."""
@@ -135,7 +137,7 @@ class _Found:
         return np.repeat(np.array(values, dtype=kind), [len(table) for table in self.tables])
 
 
-def _name(path: Path) -> str:
+def display_name(path: Path) -> str:
     """Return the name of a file as text that every format can hold."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
@@ -144,7 +146,7 @@ def _find_all(request: Request, found: _Found, errors: Errors) -> None:
     from npsubpix import find_peaks
     from npsubpix.io.images import open_frames
 
-    with _progress(len(request.images), request.quiet) as advance:
+    with progress_bar(len(request.images), request.quiet) as advance:
         for path in request.images:
             with errors.survived(), open_frames(path, **request.reading) as stack:
                 for number, frame in enumerate(stack.frames):
@@ -157,7 +159,7 @@ def _find_all(request: Request, found: _Found, errors: Errors) -> None:
 
 
 @contextlib.contextmanager
-def _progress(total: int, quiet: bool) -> Iterator[Callable[[float, str], None]]:
+def progress_bar(total: int, quiet: bool) -> Iterator[Callable[[float, str], None]]:
     """Show a progress bar on standard error, if that is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda *_: None
@@ -184,11 +186,11 @@ def _report(request: Request, found: _Found, errors: Errors) -> None:
     if request.output is not None:
         with errors.survived():
             write_table(request.output, columns, _metadata(request, peaks.ndim, errors))
-            lines.append(f"Wrote {_name(request.output)}")
+            lines.append(f"Wrote {display_name(request.output)}")
     if request.plot is not None:
         with errors.survived():
             _write_plot(request.plot, found, request.origin)
-            lines.append(f"Wrote {_name(request.plot)}")
+            lines.append(f"Wrote {display_name(request.plot)}")
     if not request.quiet:
         say("\n".join(lines))
 
@@ -197,7 +199,9 @@ def _summary(peaks: Peaks, found: _Found, images: list[Path]) -> str:
     count = len(peaks)
     failed = count - int(to_numpy(peaks.ok).sum())
     rest = f"; {failed} could not be refined, see flags" if failed else ""
-    where = _name(Path(images[0].name)) if len(images) == 1 else f"{len(set(found.files))} of {len(images)} images"
+    where = (
+        display_name(Path(images[0].name)) if len(images) == 1 else f"{len(set(found.files))} of {len(images)} images"
+    )
     frames = f", {len(found.tables)} frames" if found.any_stack else ""
     return f"{count} peak{'' if count == 1 else 's'} in {where}{frames}{rest}"
 
@@ -222,7 +226,7 @@ def _metadata(request: Request, ndim: int, errors: Errors) -> dict[str, Any]:
         "axes": ", ".join(axes),
         "units": f"pixel ({', '.join(axes)})",
         "indices": "pixels from 0",
-        "images": [_name(path) for path in request.images],
+        "images": [display_name(path) for path in request.images],
         "options": {**request.options, **request.reading},
     }
     return {**metadata, "errors": list(errors.messages)} if errors.messages else metadata
@@ -234,7 +238,7 @@ def _write_plot(plot: Path, found: _Found, origin: str) -> None:
 
     peaks = found.tables[0]
     frame = f", frame {found.frames[0]}" if found.any_stack else ""
-    title = f"{len(peaks)} peaks in {_name(Path(Path(found.files[0]).name))}{frame}"
+    title = f"{len(peaks)} peaks in {display_name(Path(Path(found.files[0]).name))}{frame}"
     figure = draw_peaks(found.picture, peaks, title=title, origin=ORIGINS[origin])
     with replacing(plot) as temporary:
         figure.savefig(temporary, format=plot.suffix[1:].lower())

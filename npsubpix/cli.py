@@ -1,4 +1,4 @@
-"""The command line: ``npsubpix locate`` and ``npsubpix info``."""
+"""The command line: ``npsubpix locate``, ``npsubpix align`` and ``npsubpix info``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit(f"npsubpix: the command line needs {missing.name}: pip install 'npsubpix[app]'") from None
 
+from npsubpix._align import AlignRequest, align_and_report
 from npsubpix._info import describe
 from npsubpix._locate import Request, find_and_report
 from npsubpix._terminal import Errors, say, say_error
@@ -71,6 +72,24 @@ class Origin(enum.Enum):
     center = "center"
     corner = "corner"
     fits = "fits"
+
+
+class Model(enum.Enum):
+    """What a transform may do."""
+
+    translation = "translation"
+    euclidean = "euclidean"
+    similarity = "similarity"
+    affine = "affine"
+    homography = "homography"
+
+
+class Loss(enum.Enum):
+    """What is summed over the pixels."""
+
+    least_squares = "least_squares"
+    huber = "huber"
+    tukey = "tukey"
 
 
 def _show_version(wanted: bool) -> None:
@@ -156,6 +175,57 @@ def locate(
         }
         reading = {"channel": channel, "volume": volume, "hdu": hdu}
         find_and_report(Request(images, output, plot, options, reading, origin.value, show, quiet), errors)
+    raise typer.Exit(1 if errors.messages else 0)
+
+
+@app.command()
+def align(
+    fixed: Annotated[
+        Path, typer.Argument(metavar="FIXED", show_default=False, help="Image to align to: its first frame.")
+    ],
+    moving: Annotated[
+        list[Path], typer.Argument(metavar="MOVING...", show_default=False, help="Images to align, frame by frame.")
+    ],
+    model: Annotated[Model, typer.Option(help="What the transform may do.")] = Model.translation,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the frames, warped to the fixed image: .tif.")
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option(help="Write shifts, matrices and flags: .csv, .parquet, .h5 or .ecsv.")
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw the first frame on the fixed image, before and after (.png, .pdf, .svg, .jpg)."),
+    ] = None,
+    loss: Annotated[Loss, typer.Option(help="Robust losses count what does not fit less.")] = Loss.least_squares,
+    gain_bias: Annotated[
+        bool, typer.Option("--gain-bias", help="The brightness differs: find a factor and a constant.")
+    ] = False,
+    far: Annotated[bool, typer.Option("--far", help="Shifts are large: begin with the phase correlation.")] = False,
+    channel: Annotated[
+        int | None,
+        typer.Option(
+            help="Channel of a colour image, from 0. Without it, the mean of red, green and blue; alpha is dropped.",
+            show_default=False,
+        ),
+    ] = None,
+    hdu: Annotated[
+        int | None, typer.Option(help="HDU of a FITS file, from 0. Without it, the first image.", show_default=False)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+) -> None:
+    """Find the transforms that put images on another, to a fraction of a pixel."""
+    errors = Errors(debug)
+    with errors.last_resort():
+        options = {
+            "model": model.value,
+            "loss": loss.value,
+            "gain_bias": gain_bias,
+            "init": "phase_correlation" if far else None,
+        }
+        reading = {"channel": channel, "hdu": hdu}
+        align_and_report(AlignRequest(fixed, moving, output, table, plot, options, reading, quiet), errors)
     raise typer.Exit(1 if errors.messages else 0)
 
 

@@ -1,4 +1,4 @@
-"""Draw peaks on their image."""
+"""Draw peaks on their image, and images on each other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from npsubpix._spec import REJECTED, PeakFlags
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PLOT_FORMATS", "draw_peaks"]
+__all__ = ["PLOT_FORMATS", "draw_alignment", "draw_peaks"]
 
 #: Endings of the names of pictures that can be drawn.
 PLOT_FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
@@ -98,6 +98,73 @@ def draw_peaks(image: Any, peaks: Peaks, *, title: str = "", origin: float = 0.0
         spine.set_color("#505458")
     axes.set_title(title, color=_INK, parse_math=False)  # a file name may hold dollar signs
     return figure
+
+
+def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> Figure:
+    """Draw two images on each other, before and after one is warped by a matrix.
+
+    The fixed image is orange and the moving one blue, so that what both show is grey.
+
+    Parameters
+    ----------
+    fixed, moving : arrays of shape (H, W)
+        Images.
+    matrix : array of shape (2, 3) or (3, 3)
+        From the fixed image to the moving one, as `npsubpix.align` finds it.
+    title : str, optional
+        The title, as plain text.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture; its ``savefig`` writes it.
+
+    See Also
+    --------
+    npsubpix.align : Find the matrix.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix.plotting import draw_alignment
+    >>> image = np.random.default_rng(0).uniform(size=(20, 30))
+    >>> figure = draw_alignment(image[:, 1:], image[:, :-1], [[1, 0, 0], [0, 1, 1]])
+    >>> [axes.get_title() for axes in figure.axes]
+    ['before', 'after']
+    """
+    from matplotlib.figure import Figure
+
+    from npsubpix.warping import warp
+
+    first, second = (np.asarray(to_numpy(x), np.float64) for x in (fixed, moving))
+    unmoved, warped = (warp(second, m, first.shape, cval=float("nan")) for m in (np.eye(3), matrix))
+    height, width = first.shape
+    across = 11.0
+    figure = Figure(
+        figsize=(across, min(max(across / 2 * height / width, 2), 20) + 0.6), dpi=_DPI, layout="constrained"
+    )
+    figure.set_facecolor(_GROUND)
+    for k, (name, other) in enumerate((("before", unmoved), ("after", warped))):
+        axes = figure.add_subplot(1, 2, k + 1)
+        axes.imshow(_overlay(first, other), interpolation="nearest")
+        axes.set_title(name, color=_INK)
+        axes.set_axis_off()
+    if title:
+        figure.suptitle(title, color=_INK, parse_math=False)
+    return figure
+
+
+def _overlay(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Colours of two images: the sum of two complementary ones is grey."""
+    colours = np.array([[0.96, 0.62, 0.14], [0.04, 0.38, 0.86]])
+    levels = []
+    for x in (first, second):
+        seen = x[np.isfinite(x)]
+        low, high = np.percentile(seen, (0.5, 99.5)) if seen.size else (0.0, 1.0)
+        scaled = (x - low) / (high - low) if high > low else np.zeros_like(x)
+        levels.append(np.clip(np.nan_to_num(scaled), 0, 1))
+    mixed: npt.NDArray[Any] = np.clip(np.stack(levels, -1) @ colours, 0, 1)
+    return mixed
 
 
 def _spacing(peaks: Peaks) -> float:

@@ -10,7 +10,7 @@ from npsubpix._arrays import Array, as_array, kind_of
 from npsubpix._checks import check_bool, check_choice
 from npsubpix._operation import call
 from npsubpix._operations import OPERATIONS
-from npsubpix.sampling import SamplingMethod, method_spec
+from npsubpix.sampling_kernels import SamplingMethod, method_spec
 
 __all__ = ["affine_grid", "grid_sample"]
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from npsubpix._arrays import Array, as_array, is_array, kind_of
 from npsubpix._checks import check_channel_axis, check_count, check_matrix
-from npsubpix.sampling import SamplingMethod, sample
+from npsubpix.sampling import sample
+from npsubpix.sampling_kernels import SamplingMethod
 
 __all__ = ["transform_points", "warp"]
 

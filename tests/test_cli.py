@@ -429,3 +429,67 @@ def test_info_says_what_a_report_of_a_fault_needs():
     assert {"Python", "numpy", "numba", "scipy", "threads", "threading layer", "cache", "GPU"} <= set(lines)
     assert int(lines["threads"]) >= 1
     assert run("--version").stdout == f"npsubpix {npsubpix.__version__}\n"
+
+
+def moved_pair(folder):
+    """Two images of one texture, the second half a pixel up and 1.25 to the right."""
+    y, x = np.mgrid[:60, :70]
+    paths = []
+    for name, dy, dx in (("fixed", 0.0, 0.0), ("moving", -0.5, 1.25)):
+        v, u = y - dy, x - dx
+        image = np.sin(v / 3) * np.cos(u / 4) + np.sin(0.2 * u + 0.15 * v) + np.cos(0.11 * v - 0.3 * u)
+        paths.append(folder / f"{name}.npy")
+        np.save(paths[-1], image.astype(np.float32))
+    return paths
+
+
+def test_align_writes_shifts_images_and_a_picture(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    fixed, moving = moved_pair(tmp_path)
+    table, warped, plot = tmp_path / "t.csv", tmp_path / "warped.tif", tmp_path / "p.png"
+    result = run("align", fixed, moving, fixed, "--table", table, "-o", warped, "--plot", plot)
+    assert "2 images aligned to fixed.npy" in result.stdout
+    rows, metadata = table_of(table)
+    shifts = [[float(row["dy"]), float(row["dx"])] for row in rows]
+    np.testing.assert_allclose(shifts, [[-0.5, 1.25], [0, 0]], atol=2e-3)
+    np.testing.assert_allclose(shifts, [[float(row["m02"]), float(row["m12"])] for row in rows], atol=1e-9)
+    assert json.loads(metadata["options"])["model"] == "translation"
+    stack = tifffile.imread(warped)
+    assert stack.shape == (2, 60, 70)
+    assert stack.dtype == np.float32
+    difference = stack[0] - np.load(fixed)
+    assert np.nanmax(np.abs(difference[6:-6, 6:-6])) < 0.01
+    assert np.isnan(difference[0]).all()
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_align_goes_on_after_a_bad_image(tmp_path):
+    fixed, moving = moved_pair(tmp_path)
+    np.save(tmp_path / "flat.npy", np.zeros((60, 70)))
+    (tmp_path / "broken.npy").write_bytes(b"\x93NUMPY garbage")
+    files = (tmp_path / "broken.npy", tmp_path / "flat.npy", tmp_path / "none.npy", moving)
+    result = run("align", fixed, *files, "--table", tmp_path / "t.csv", code=1)
+    rows, _ = table_of(tmp_path / "t.csv")
+    assert [Path(row["file"]).name for row in rows] == ["flat.npy", "moving.npy"]
+    assert rows[0]["flag_names"] == "NO_TEXTURE"
+    assert len(result.stderr.splitlines()) == 2
+    assert "broken.npy" in result.stderr
+    assert "none.npy" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-o", "w.png"), "must end with .tif or .tiff"),
+        (("--table", "t.xyz"), "unknown format"),
+        (("--plot", "p.bmp"), "unknown format"),
+        (("--model", "rigid"), "--model"),
+        (("--table", "none/t.csv"), "there is no folder"),
+    ],
+)
+def test_align_refuses_before_any_work(tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    fixed, moving = moved_pair(tmp_path)
+    assert message in fails("align", fixed, moving, *options, code=2)
+    Path("p.png").write_bytes(b"x")
+    assert "would be overwritten" in fails("align", fixed, "p.png", "--plot", "p.png", code=2)

@@ -20,6 +20,7 @@ import scipy.linalg
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._bspline import spline_coefficients
 from npsubpix._cpu._normal_equations import LOSSES, normal_equations
+from npsubpix._cpu._transforms import centred, farthest, from_parameters, generators, parameters, tangents
 from npsubpix._spec import AlignmentFlags
 
 __all__ = ["Options", "Outcome", "align", "phase_correlation"]
@@ -69,33 +70,6 @@ class Outcome:
     flags: int
     gain: float
     bias: float
-
-
-def _generators(model: str) -> HostArray:
-    """Matrices that span what a transform of a model does to (y, x, 1), about the origin."""
-    g = np.zeros((8, 3, 3))
-    if model == "translation":
-        g[0, 0, 2] = g[1, 1, 2] = 1
-        return g[:2]
-    if model in ("euclidean", "similarity"):
-        g[0, 0, 1], g[0, 1, 0] = -1, 1
-        g[1, 0, 2] = g[2, 1, 2] = 1
-        if model == "euclidean":
-            return g[:3]
-        g[3, 0, 0] = g[3, 1, 1] = 1
-        return g[[3, 0, 1, 2]]
-    g[0, 0, 0] = g[1, 0, 1] = g[2, 0, 2] = 1
-    g[3, 1, 0] = g[4, 1, 1] = g[5, 1, 2] = 1
-    g[6, 2, 0] = g[7, 2, 1] = 1
-    return g if model == "homography" else g[:6]
-
-
-def _centred(matrices: HostArray, shape: tuple[int, ...]) -> HostArray:
-    """Move transforms about the origin to the centre of an image."""
-    to = np.eye(3)
-    to[:2, 2] = [0.5 * (n - 1) for n in shape]
-    centred: HostArray = to @ matrices @ np.linalg.inv(to)
-    return centred
 
 
 @dataclass
@@ -190,14 +164,14 @@ class _Aligner:
         """Iterate on one level."""
         options = self.options
         shape = level.fixed.shape
-        generators = _centred(_generators(options.model), shape)
+        still = centred(generators(options.model), shape)
         matrix = level.to_level(self.matrix)
         corners = np.array([[y, x, 1.0] for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)])
         best = (math.inf, matrix, self.gain, self.bias)
         tolerance = options.tol if last else max(options.tol, _COARSE_TOLERANCE)
         problem, converged = 0, False
         for _ in range(options.n_iters):
-            basis = generators if options.inverse else _tangents(options.model, matrix, shape)
+            basis = still if options.inverse else tangents(options.model, matrix, shape)
             scale = self.residual_scale(level, matrix)
             products, right, weight, squares, count = self.equations(level, matrix, basis, scale, options.inverse)
             problem = _problem(level, basis, count, products, right)
@@ -208,10 +182,10 @@ class _Aligner:
                 best = (cost, matrix, self.gain, self.bias)
             step = -_solve(products, right)
             self.total_iters += 1
-            moved = self.moved(matrix, step[: len(basis)], generators, shape)
+            moved = self.moved(matrix, step[: len(basis)], still, shape)
             if options.gain_bias:
                 self.gain, self.bias = self.gain + step[-2], self.bias + step[-1]
-            change = _farthest(matrix, moved, corners)
+            change = farthest(matrix, moved, corners)
             matrix = moved
             if not np.isfinite(matrix).all() or change > 2 * max(shape):
                 problem = int(AlignmentFlags.DIVERGED)
@@ -226,24 +200,24 @@ class _Aligner:
             self.converged = converged
             self.flags |= problem | (0 if converged or problem else int(AlignmentFlags.NOT_CONVERGED))
 
-    def moved(self, matrix: HostArray, step: HostArray, generators: HostArray, shape: tuple[int, ...]) -> HostArray:
+    def moved(self, matrix: HostArray, step: HostArray, still: HostArray, shape: tuple[int, ...]) -> HostArray:
         """Update a matrix by a step of its parameters."""
         if self.options.inverse:
-            matrix = matrix @ scipy.linalg.expm(-np.tensordot(step, generators, 1))
+            matrix = matrix @ scipy.linalg.expm(-np.tensordot(step, still, 1))
         else:
-            matrix = _from_parameters(self.options.model, _parameters(self.options.model, matrix, shape) + step, shape)
+            matrix = from_parameters(self.options.model, parameters(self.options.model, matrix, shape) + step, shape)
         with np.errstate(all="ignore"):
             return np.asarray(matrix / matrix[2, 2])
 
     def outcome(self, level: _Level) -> Outcome:
         """Evaluate the result on whole images, with parameters about the centre of the fixed one."""
-        generators = _centred(_generators(self.options.model), level.fixed.shape)
+        basis = centred(generators(self.options.model), level.fixed.shape)
         scale = self.residual_scale(level, self.matrix)
-        products, right, weight, squares, count = self.equations(level, self.matrix, generators, scale, True)
-        size = len(generators)
+        products, right, weight, squares, count = self.equations(level, self.matrix, basis, scale, True)
+        size = len(basis)
         covariance = np.full((size, size), np.nan)
         rms = math.nan
-        problem = _problem(level, generators, count, products, right)
+        problem = _problem(level, basis, count, products, right)
         self.flags |= problem
         if count > 0 and weight > 0:
             rms = math.sqrt(squares / weight)
@@ -307,53 +281,10 @@ def _inverse(products: HostArray) -> HostArray:
     return inverse
 
 
-def _farthest(a: HostArray, b: HostArray, corners: HostArray) -> float:
-    """How far apart two transforms put any corner."""
-    with np.errstate(all="ignore"):
-        p, q = corners @ a.T, corners @ b.T
-        return float(np.hypot(*(p[:, :2] / p[:, 2:] - q[:, :2] / q[:, 2:]).T).max())
-
-
-def _parameters(model: str, matrix: HostArray, shape: tuple[int, ...]) -> HostArray:
-    """Parameters of a matrix about the centre of an image: those that the forward additive algorithm adds to."""
-    m = _about_centre(matrix, shape)
-    if model == "translation":
-        return np.array(m[:2, 2])
-    if model == "euclidean":
-        return np.array([math.atan2(m[1, 0] - m[0, 1], m[0, 0] + m[1, 1]), m[0, 2], m[1, 2]])
-    if model == "similarity":
-        return np.array([0.5 * (m[0, 0] + m[1, 1]), 0.5 * (m[1, 0] - m[0, 1]), m[0, 2], m[1, 2]])
-    return np.array((m / m[2, 2]).ravel()[: 8 if model == "homography" else 6])
-
-
-def _from_parameters(model: str, p: HostArray, shape: tuple[int, ...]) -> HostArray:
-    m = np.eye(3)
-    if model == "translation":
-        m[:2, 2] = p
-    elif model == "euclidean":
-        c, s = math.cos(p[0]), math.sin(p[0])
-        m[:2] = [[c, -s, p[1]], [s, c, p[2]]]
-    elif model == "similarity":
-        m[:2] = [[p[0], -p[1], p[2]], [p[1], p[0], p[3]]]
-    else:
-        m.ravel()[: len(p)] = p
-    return _centred(m, shape)
-
-
-def _about_centre(matrix: HostArray, shape: tuple[int, ...]) -> HostArray:
-    to = np.eye(3)
-    to[:2, 2] = [0.5 * (n - 1) for n in shape]
-    return np.asarray(np.linalg.inv(to) @ matrix @ to)
-
-
-def _tangents(model: str, matrix: HostArray, shape: tuple[int, ...]) -> HostArray:
-    """Return the derivatives of the matrix by each of its parameters."""
-    if model == "euclidean":
-        angle = _parameters(model, matrix, shape)[0]
-        turn = np.zeros((3, 3))
-        turn[:2, :2] = [[-math.sin(angle), -math.cos(angle)], [math.cos(angle), -math.sin(angle)]]
-        return _centred(np.stack([turn, *_generators("translation")]), shape)
-    return _centred(_generators(model), shape)
+def _is_flat(x: HostArray) -> bool:
+    """Whether all pixels are equal, but for rounding."""
+    low, high = float(x.min()), float(x.max())
+    return high - low <= _ROUNDING * float(np.finfo(x.dtype).eps) * max(abs(low), abs(high))
 
 
 def align(fixed: HostArray, moving: HostArray, matrix: HostArray, mask: HostArray | None, options: Options) -> Outcome:
@@ -370,12 +301,16 @@ def align(fixed: HostArray, moving: HostArray, matrix: HostArray, mask: HostArra
     hidden = marks[0]
     if mask is not None:
         hidden = mask | hidden if hidden.size else mask
-    levels = _pyramid(images[0], images[1], np.ascontiguousarray(hidden), marks[1], options.levels)
     aligner = _Aligner(options, matrix)
-    if min(*fixed.shape, *moving.shape) < 4:
-        size = len(_generators(options.model))
+    nothing = 0
+    if min(*fixed.shape, *moving.shape) < 4 or any(m.size and m.all() for m in marks):
         nothing = int(AlignmentFlags.NO_OVERLAP)
+    elif any(_is_flat(x) for x in images):
+        nothing = int(AlignmentFlags.NO_TEXTURE)
+    if nothing:
+        size = len(generators(options.model))
         return Outcome(aligner.matrix, np.full((size, size), np.nan), math.nan, 0.0, 0, False, nothing, 1.0, 0.0)
+    levels = _pyramid(images[0], images[1], np.ascontiguousarray(hidden), marks[1], options.levels)
     for level in levels:
         aligner.refine(level, level is levels[-1])
     return aligner.outcome(levels[-1])

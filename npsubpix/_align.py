@@ -1,0 +1,198 @@
+"""What ``npsubpix align`` does: read the images, align them to the first, write what was asked for."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from npsubpix._locate import check_overwriting, check_plot_path, display_name, progress_bar
+from npsubpix._terminal import Errors, UsageError, say
+
+if TYPE_CHECKING:
+    from npsubpix.alignment import Alignment
+
+__all__ = ["AlignRequest", "align_and_report"]
+
+
+@dataclass(frozen=True)
+class AlignRequest:
+    """What the command line asks for."""
+
+    fixed: Path
+    moving: list[Path]
+    output: Path | None
+    table: Path | None
+    plot: Path | None
+    options: dict[str, Any]  # arguments of align
+    reading: dict[str, Any]  # arguments of open_frames
+    quiet: bool
+
+
+@dataclass
+class _Aligned:
+    """What has been aligned so far."""
+
+    results: list[Alignment] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+    frames: list[int] = field(default_factory=list)
+    picture: Any = None  # the first moving frame
+
+
+def align_and_report(request: AlignRequest, errors: Errors) -> None:
+    """Align all frames of the moving images to the fixed one, then write and print what is found."""
+    from npsubpix.io.images import open_frames
+
+    _check(request)
+    with open_frames(request.fixed, **request.reading) as stack:
+        fixed = next(iter(stack.frames))
+    aligned = _Aligned()
+    _align_all(request, fixed, aligned, errors)
+    if aligned.results:
+        _report(request, fixed, aligned, errors)
+
+
+def _check(request: AlignRequest) -> None:
+    from npsubpix.io.tables import check_place, check_table_path
+
+    try:
+        if request.table is not None:
+            check_table_path(request.table)
+        if request.plot is not None:
+            check_plot_path(request.plot)
+        if request.output is not None:
+            if request.output.suffix.lower() not in (".tif", ".tiff"):
+                raise ValueError(f"{request.output}: the name of warped images must end with .tif or .tiff")
+            if importlib.util.find_spec("tifffile") is None:
+                raise ValueError(f"{request.output}: TIFF files need tifffile: pip install 'npsubpix[app]'")
+            check_place(request.output)
+        check_overwriting([request.output, request.table, request.plot], [request.fixed, *request.moving])
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _align_all(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors) -> None:
+    from npsubpix import align
+    from npsubpix.io.images import open_frames
+
+    with progress_bar(len(request.moving), request.quiet) as advance:
+        for path in request.moving:
+            with errors.survived(), open_frames(path, **request.reading) as stack:
+                for number, frame in enumerate(stack.frames):
+                    try:
+                        result = align(fixed, frame, **request.options)
+                    except (TypeError, ValueError, MemoryError) as error:
+                        raise RuntimeError(f"{path}: {error}") from error
+                    if aligned.picture is None:
+                        aligned.picture = np.array(frame)
+                    aligned.results.append(result)
+                    aligned.files.append(path)
+                    aligned.frames.append(number)
+                    advance(1 / stack.count, f"{path.name} {number + 1}/{stack.count}")
+
+
+def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors) -> None:
+    from npsubpix.io.tables import table_text, write_table
+
+    columns = _columns(aligned, fixed.shape)
+    shown = {name: columns[name] for name in ("file", "frame", "dy", "dx", "angle", "scale", "rms", "flag_names")}
+    shown |= {name: np.round(shown[name], 5) + 0.0 for name in ("dy", "dx", "angle", "scale", "rms")}
+    failed = sum(bool(result.flags) for result in aligned.results)
+    many = len(aligned.results)
+    lines = [f"{many} image{'' if many == 1 else 's'} aligned to {display_name(Path(request.fixed.name))}"]
+    lines[0] += f"; {failed} not well, see flags" if failed else ""
+    lines.append(table_text(shown, many))
+    if request.table is not None:
+        with errors.survived():
+            write_table(request.table, columns, _metadata(request))
+            lines.append(f"Wrote {display_name(request.table)}")
+    if request.output is not None:
+        with errors.survived():
+            _write_warped(request, fixed.shape, aligned)
+            lines.append(f"Wrote {display_name(request.output)}")
+    if request.plot is not None:
+        with errors.survived():
+            _write_plot(request.plot, fixed, aligned)
+            lines.append(f"Wrote {display_name(request.plot)}")
+    if not request.quiet:
+        say("\n".join(lines))
+
+
+def _columns(aligned: _Aligned, shape: tuple[int, ...]) -> dict[str, Any]:
+    """One row a frame: where the centre goes, how it is turned and scaled, and the matrix."""
+    from npsubpix import transform_points
+
+    middle = (np.array(shape) - 1) / 2
+    matrices = np.array([result.matrix for result in aligned.results])
+    shifts = np.array([transform_points(matrix, middle) - middle for matrix in matrices])
+    linear = matrices[:, :2, :2]
+    columns: dict[str, Any] = {
+        "file": np.array([display_name(path) for path in aligned.files], dtype=object),
+        "frame": np.array(aligned.frames, np.int64),
+        "dy": shifts[:, 0],
+        "dx": shifts[:, 1],
+        "angle": np.array([math.degrees(math.atan2(m[1, 0] - m[0, 1], m[0, 0] + m[1, 1])) for m in linear]),
+        "scale": np.sqrt(np.abs(np.linalg.det(linear))),
+    }
+    for name in ("rms", "overlap", "n_iters", "gain", "bias"):
+        columns[name] = np.array([getattr(result, name) for result in aligned.results])
+    columns["flags"] = np.array([int(result.flags) for result in aligned.results], np.int32)
+    columns["flag_names"] = np.array([_flag_names(result.flags) for result in aligned.results], dtype=object)
+    return columns | {f"m{i}{j}": matrices[:, i, j] for i in range(3) for j in range(3)}
+
+
+def _flag_names(flags: Any) -> str:
+    return "|".join(str(flag.name) for flag in type(flags) if flag in flags)
+
+
+def _metadata(request: AlignRequest) -> dict[str, Any]:
+    from npsubpix import __version__
+
+    return {
+        "npsubpix_version": __version__,
+        "fixed": display_name(request.fixed),
+        "matrix": "m00 to m22 take (y, x, 1) of the fixed image to the moving one, in pixels from 0",
+        "units": "dy, dx: pixel, of the centre of the fixed image; angle: degree",
+        "options": {**request.options, **request.reading},
+    }
+
+
+def _write_warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) -> None:
+    """Write each moving frame on the pixels of the fixed image, NaN where it has none."""
+    import tifffile
+
+    from npsubpix import warp
+    from npsubpix.io.images import open_frames
+    from npsubpix.io.tables import replacing
+
+    matrices = {
+        (path, number): result.matrix
+        for path, number, result in zip(aligned.files, aligned.frames, aligned.results, strict=True)
+    }
+    if request.output is None:
+        return
+    with replacing(request.output) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as file:
+        for path in dict.fromkeys(aligned.files):
+            with open_frames(path, **request.reading) as stack:
+                for number, frame in enumerate(stack.frames):
+                    if (path, number) in matrices:
+                        x = np.asarray(frame, np.float32)
+                        matrix = matrices[path, number]
+                        file.write(
+                            warp(x, matrix, shape, method="bspline3", cval=math.nan),
+                            contiguous=True,
+                            photometric="minisblack",
+                        )
+
+
+def _write_plot(plot: Path, fixed: Any, aligned: _Aligned) -> None:
+    from npsubpix.io.tables import replacing
+    from npsubpix.plotting import draw_alignment
+
+    figure = draw_alignment(fixed, aligned.picture, aligned.results[0].matrix)
+    with replacing(plot) as temporary:
+        figure.savefig(temporary, format=plot.suffix[1:].lower())

@@ -1,0 +1,86 @@
+"""Transforms of the plane as matrices, and the parameters of the models they belong to."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from npsubpix._arrays import HostArray
+
+__all__ = ["centred", "farthest", "from_parameters", "generators", "parameters", "tangents"]
+
+
+def generators(model: str) -> HostArray:
+    """Matrices that span what a transform of a model does to (y, x, 1), about the origin."""
+    g = np.zeros((8, 3, 3))
+    if model == "translation":
+        g[0, 0, 2] = g[1, 1, 2] = 1
+        return g[:2]
+    if model in ("euclidean", "similarity"):
+        g[0, 0, 1], g[0, 1, 0] = -1, 1
+        g[1, 0, 2] = g[2, 1, 2] = 1
+        if model == "euclidean":
+            return g[:3]
+        g[3, 0, 0] = g[3, 1, 1] = 1
+        return g[[3, 0, 1, 2]]
+    g[0, 0, 0] = g[1, 0, 1] = g[2, 0, 2] = 1
+    g[3, 1, 0] = g[4, 1, 1] = g[5, 1, 2] = 1
+    g[6, 2, 0] = g[7, 2, 1] = 1
+    return g if model == "homography" else g[:6]
+
+
+def centred(matrices: HostArray, shape: tuple[int, ...]) -> HostArray:
+    """Move transforms about the origin to the centre of an image."""
+    to = np.eye(3)
+    to[:2, 2] = [0.5 * (n - 1) for n in shape]
+    return np.asarray(to @ matrices @ np.linalg.inv(to))
+
+
+def farthest(a: HostArray, b: HostArray, corners: HostArray) -> float:
+    """How far apart two transforms put any corner."""
+    with np.errstate(all="ignore"):
+        p, q = corners @ a.T, corners @ b.T
+        return float(np.hypot(*(p[:, :2] / p[:, 2:] - q[:, :2] / q[:, 2:]).T).max())
+
+
+def parameters(model: str, matrix: HostArray, shape: tuple[int, ...]) -> HostArray:
+    """Parameters of a matrix about the centre of an image: those that the forward additive algorithm adds to."""
+    m = _about_centre(matrix, shape)
+    if model == "translation":
+        return np.array(m[:2, 2])
+    if model == "euclidean":
+        return np.array([math.atan2(m[1, 0] - m[0, 1], m[0, 0] + m[1, 1]), m[0, 2], m[1, 2]])
+    if model == "similarity":
+        return np.array([0.5 * (m[0, 0] + m[1, 1]), 0.5 * (m[1, 0] - m[0, 1]), m[0, 2], m[1, 2]])
+    return np.array((m / m[2, 2]).ravel()[: 8 if model == "homography" else 6])
+
+
+def from_parameters(model: str, p: HostArray, shape: tuple[int, ...]) -> HostArray:
+    m = np.eye(3)
+    if model == "translation":
+        m[:2, 2] = p
+    elif model == "euclidean":
+        c, s = math.cos(p[0]), math.sin(p[0])
+        m[:2] = [[c, -s, p[1]], [s, c, p[2]]]
+    elif model == "similarity":
+        m[:2] = [[p[0], -p[1], p[2]], [p[1], p[0], p[3]]]
+    else:
+        m.ravel()[: len(p)] = p
+    return centred(m, shape)
+
+
+def _about_centre(matrix: HostArray, shape: tuple[int, ...]) -> HostArray:
+    to = np.eye(3)
+    to[:2, 2] = [0.5 * (n - 1) for n in shape]
+    return np.asarray(np.linalg.inv(to) @ matrix @ to)
+
+
+def tangents(model: str, matrix: HostArray, shape: tuple[int, ...]) -> HostArray:
+    """Return the derivatives of the matrix by each of its parameters."""
+    if model == "euclidean":
+        angle = parameters(model, matrix, shape)[0]
+        turn = np.zeros((3, 3))
+        turn[:2, :2] = [[-math.sin(angle), -math.cos(angle)], [math.cos(angle), -math.sin(angle)]]
+        return centred(np.stack([turn, *generators("translation")]), shape)
+    return centred(generators(model), shape)
