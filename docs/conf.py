@@ -20,7 +20,7 @@ source_suffix = {".md": "markdown"}
 default_role = "autolink"
 nitpicky = True
 # A parameter that a dataclass has as an attribute too, so that it can be imported but has no page.
-nitpick_ignore = [("py:obj", "mode")]
+nitpick_ignore = [("py:obj", "mode"), ("py:obj", "weight")]
 
 # The docstrings state types; the annotations behind them would only repeat those in private names.
 autodoc_typehints = "none"

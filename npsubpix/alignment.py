@@ -46,7 +46,7 @@ class Alignment(NamedTuple):
     flags : AlignmentFlags
         What went wrong; 0 if nothing.
     gain, bias : float
-        Brightness of the moving image: `gain` times that of the fixed one, plus `bias`.
+        Brightness of the moving image: the gain times that of the fixed one, plus the bias.
     """
 
     matrix: npt.NDArray[np.float64]

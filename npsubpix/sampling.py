@@ -79,18 +79,18 @@ def sample(
     image : array of 1 to 3 dimensions, and one of channels
         Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
     coords : array of shape (ndim, ...)
-        Positions in pixels, in array order, as `scipy.ndimage.map_coordinates` takes them: the centre
+        Positions in pixels, in array order, as ``scipy.ndimage.map_coordinates`` takes them: the centre
         of the first pixel is 0.
     method : str or sampling kernel
         * "nearest": the nearest pixel;
         * "linear": linear interpolation along each axis;
         * "catmull_rom": cubic convolution through the pixels, which needs no filter;
         * "bspline2" to "bspline5": the spline of that degree through the pixels. "bspline3" is what
-          `scipy.ndimage` calls order 3;
+          ``scipy.ndimage`` calls order 3;
         * "lanczos3": six pixels an axis, weighed by a windowed sinc, divided by the sum of the weights;
         * a `Nearest`, `WeightedNearest` or `GradientAdaptive`.
     mode : str, default "reflect"
-        How the image goes on beyond its ends, as in `scipy.ndimage`: "reflect" or "grid-mirror"
+        How the image goes on beyond its ends, as in ``scipy.ndimage``: "reflect" or "grid-mirror"
         (d c b a | a b c d | d c b a), "mirror" (d c b | a b c d | c b a), "nearest" (a a a a | a b c d |
         d d d d), "grid-wrap" (a b c d | a b c d | a b c d), "wrap" (with the last pixel on the first),
         "constant" (`cval` wherever the position is outside) or "grid-constant" (pixels of `cval`
@@ -131,7 +131,7 @@ def sample(
     Notes
     -----
     Differentiable with respect to the image and to the positions. Values of integer methods and
-    B-splines are those of `scipy.ndimage.map_coordinates` with ``order`` 0 to 5. Weights are computed
+    B-splines are those of ``scipy.ndimage.map_coordinates`` with ``order`` 0 to 5. Weights are computed
     in the precision of the result, distances from pixels in that of the coordinates.
 
     Examples
@@ -310,7 +310,7 @@ def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel
 
     Notes
     -----
-    The filter of `scipy.ndimage.spline_filter`, run in the precision of the result. Sums over what
+    The filter of ``scipy.ndimage.spline_filter``, run in the precision of the result. Sums over what
     is beyond the ends are exact; SciPy's, in mode "reflect", are off by about the 2n-th power of the
     pole on axes of few pixels n. Differentiable.
 

@@ -24,7 +24,7 @@ class Nearest:
     Parameters
     ----------
     ties : {"up", "down", "even"}, default "up"
-        Which of two pixels that are equally near: that of the larger index, as `scipy.ndimage` has
+        Which of two pixels that are equally near: that of the larger index, as ``scipy.ndimage`` has
         it, the smaller one, or the even one, as torch has it.
     surrogate : str, optional
         The gradient by the position is 0 wherever it exists. With the name of a smooth method, of

@@ -20,7 +20,7 @@ _PADDING = ("zeros", "border", "reflection")
 
 
 def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool = False) -> Array:
-    """Make the grids of sampling positions of affine transforms, as `torch.nn.functional.affine_grid` does.
+    """Make the grids of sampling positions of affine transforms, as ``torch.nn.functional.affine_grid`` does.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def grid_sample(
     padding_mode: str = "zeros",
     align_corners: bool | None = None,
 ) -> Array:
-    """Sample images on grids of normalized positions, as `torch.nn.functional.grid_sample` does.
+    """Sample images on grids of normalized positions, as ``torch.nn.functional.grid_sample`` does.
 
     Parameters
     ----------

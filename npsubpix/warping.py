@@ -95,7 +95,7 @@ def warp(
     image : array of 2 or 3 dimensions, and one of channels
         Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
     transform : array or callable
-        From pixels of the result to positions in the image, as in `scipy.ndimage.affine_transform`:
+        From pixels of the result to positions in the image, as in ``scipy.ndimage.affine_transform``:
 
         * a matrix of shape (2, 3) or (3, 3), for volumes (3, 4) or (4, 4), of points in array order;
         * a callable that takes points (..., ndim) in array order and returns as many;
