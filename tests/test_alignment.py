@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 import scipy.ndimage as ndi
 import torch
 
 import npsubpix
 from npsubpix import AlignmentFlags
+from npsubpix._cpu._transforms import exponential
 
 MATRICES = {
     "translation": [[1, 0, 1.7], [0, 1, -2.1], [0, 0, 1]],
@@ -245,6 +247,12 @@ def test_photographs_with_known_shifts():
     for a, b in ((3, 5), (7, 1)):
         result = npsubpix.align(photograph(0, 0), photograph(a, b))
         np.testing.assert_allclose(result.matrix[:2, 2], [-b / 8, -a / 8], atol=2e-3)
+
+
+def test_exponential(rng):
+    for size in (1e-9, 0.1, 3.0, 40.0):
+        m = size * rng.standard_normal((3, 3))
+        np.testing.assert_allclose(exponential(m), scipy.linalg.expm(m), rtol=1e-9, atol=1e-15)
 
 
 BAD = [

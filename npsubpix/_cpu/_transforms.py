@@ -8,7 +8,7 @@ import numpy as np
 
 from npsubpix._arrays import HostArray
 
-__all__ = ["centred", "farthest", "from_parameters", "generators", "parameters", "tangents"]
+__all__ = ["centred", "exponential", "farthest", "from_parameters", "generators", "parameters", "tangents"]
 
 
 def generators(model: str) -> HostArray:
@@ -84,3 +84,16 @@ def tangents(model: str, matrix: HostArray, shape: tuple[int, ...]) -> HostArray
         turn[:2, :2] = [[-math.sin(angle), -math.cos(angle)], [math.cos(angle), -math.sin(angle)]]
         return centred(np.stack([turn, *generators("translation")]), shape)
     return centred(generators(model), shape)
+
+
+def exponential(m: HostArray) -> HostArray:
+    """Return the exponential of a small matrix, without BLAS: its threads, once awake, get in the way of kernels."""
+    halvings = max(0, math.frexp(float(np.abs(m).sum()))[1])
+    scaled = m / 2.0**halvings
+    term = total = np.eye(len(m))
+    for k in range(1, 19):
+        term = (term[:, :, None] * scaled[None]).sum(1) / k
+        total = total + term
+    for _ in range(halvings):
+        total = (total[:, :, None] * total[None]).sum(1)
+    return np.asarray(total)

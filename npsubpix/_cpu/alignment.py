@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import scipy.fft
-import scipy.linalg
 
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._bspline import spline_coefficients
+from npsubpix._cpu._inside import MOST
 from npsubpix._cpu._normal_equations import LOSSES, normal_equations
-from npsubpix._cpu._transforms import centred, farthest, from_parameters, generators, parameters, tangents
+from npsubpix._cpu._transforms import centred, exponential, farthest, from_parameters, generators, parameters, tangents
 from npsubpix._spec import AlignmentFlags
 
 __all__ = ["Options", "Outcome", "align", "phase_correlation"]
@@ -203,7 +203,7 @@ class _Aligner:
     def moved(self, matrix: HostArray, step: HostArray, still: HostArray, shape: tuple[int, ...]) -> HostArray:
         """Update a matrix by a step of its parameters."""
         if self.options.inverse:
-            matrix = matrix @ scipy.linalg.expm(-np.tensordot(step, still, 1))
+            matrix = matrix @ exponential(-np.tensordot(step, still, 1))
         else:
             matrix = from_parameters(self.options.model, parameters(self.options.model, matrix, shape) + step, shape)
         with np.errstate(all="ignore"):
@@ -289,6 +289,8 @@ def _is_flat(x: HostArray) -> bool:
 
 def align(fixed: HostArray, moving: HostArray, matrix: HostArray, mask: HostArray | None, options: Options) -> Outcome:
     """Find the matrix that takes pixels of the fixed image to positions in the moving one."""
+    if moving.size >= MOST:
+        raise ValueError(f"moving must have less than {MOST} pixels, got {moving.size}")
     dtype = np.result_type(fixed.dtype, moving.dtype, np.float32)
     images, marks = [], []
     for x in (fixed, moving):
