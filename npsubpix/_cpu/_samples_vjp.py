@@ -159,15 +159,21 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
         locate(packed, 0, 0, shape, np.empty(ids.size, np.int64), starts, t)
         grads = np.zeros((3, ids.size), F)
         for c in range(x.shape[1]):
-            pixels, d_pixels, cotangents = x[b, c], dx[b, c], by_value[b, c]
+            pixels, d_pixels, cotangents = lend(x[b, c]), lend(dx[b, c]), by_value[b, c]
+            lent = lend(t)
             for m in range(ids.size):
                 g = F(cotangents[ids[m]])
-                gz, gy, gx = spread(pixels, d_pixels, starts[m], t, m, shape, axes, addresses, g, F)
+                gz, gy, gx = spread(pixels, d_pixels, starts[m], lent, m, shape, axes, addresses, g, F)
                 grads[0, m] += gz
                 grads[1, m] += gy
                 grads[2, m] += gx
+        keep(t)
         for m in range(ids.size):
-            note(d_coords, b, ids[m], grads[0, m], grads[1, m], grads[2, m])
+            if axes > 2:
+                d_coords[b, axes - 3, ids[m]] = grads[0, m]
+            if axes > 1:
+                d_coords[b, axes - 2, ids[m]] = grads[1, m]
+            d_coords[b, axes - 1, ids[m]] = grads[2, m]
 
     @device
     def spread_any(x, coords, b, ids, shape, rules, cval, addresses, by_value, by_gradient, dx, d_coords):  # type: ignore[no-untyped-def]
