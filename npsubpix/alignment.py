@@ -98,7 +98,8 @@ def align(
         An iteration that moves no corner by more, in pixels, is the last.
     loss : {"least_squares", "huber", "tukey"}
         What is summed. The last two count large residuals less, or not at all, with the widths 1.345
-        and 4.685 times the deviation, which is taken from the median of absolute residuals.
+        and 4.685 times the deviation, which is taken from the median of absolute residuals: where most
+        of an image is empty, that of the empty part.
     gain_bias : bool, default False
         Whether the brightness of the images differs by a factor and a constant, to be found too.
     mask : array of bool of shape (H, W), optional

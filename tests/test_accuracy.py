@@ -1,6 +1,7 @@
 """Positions on real images against reference catalogues: IRAF, SExtractor, trackpy, picasso, and simulated truth.
 
-The bounds are what docs/accuracy.md says, rounded up; a change that makes positions worse breaks them.
+The bounds are what docs/accuracy.md and docs/alignment.md say, rounded up; a change that makes
+positions worse breaks them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import warnings
 import numpy as np
 import pytest
 
-from benchmarks import accuracy
+import npsubpix
+from benchmarks import accuracy, alignment_accuracy
 
 CASES = [
     # name, method, folder, least matched, bound of the median and of 95 %, in pixels
@@ -49,3 +51,38 @@ def test_no_bias(data, name):
     data("smlm_storm_analysis")
     offsets = accuracy.SETS[name][0]("centroid").pixels
     assert (np.abs(offsets.mean(0)) < 4 * offsets.std(0) / np.sqrt(len(offsets))).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("camera.png", 0.025),
+        ("brick.png", 0.07),
+        ("gravel.png", 0.025),
+        ("coins.png", 0.01),
+        ("hubble_deep_field.jpg", 0.007),
+    ],
+)
+def test_shifts_of_photographs(data, name, most):
+    """Photographs moved by eighths of a pixel: the greatest error, which is of aliasing."""
+    data("photos_skimage")
+    assert np.hypot(*alignment_accuracy.photograph_errors(name).T).max() < most
+
+
+def test_bands_agree_with_their_stars(data):
+    """Shifts between bands from pixels: those of the stars, and zero around the circle."""
+    data("astro_sdss_gri")
+    pairs = [("g", "r"), ("r", "i"), ("i", "g")]
+    found = [alignment_accuracy.band_offset(*pair) for pair in pairs]
+    stars = [alignment_accuracy.star_offset(*pair) for pair in pairs]
+    np.testing.assert_allclose(found, stars, atol=0.02)
+    np.testing.assert_allclose(np.sum(found, axis=0), 0, atol=0.005)
+
+
+def test_beads_that_move_by_themselves(data):
+    """The cut of the second frame is found, to the beads' mean motion between frames."""
+    data("micro_trackpy_t76")
+    case = alignment_accuracy.bead_case()
+    result = npsubpix.align(*case[:2], **case.options)
+    assert not result.flags
+    np.testing.assert_allclose(result.matrix[:2, 2] + alignment_accuracy.CUT, (0, 0.1), atol=0.03)
