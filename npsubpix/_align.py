@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npsubpix._locate import check_overwriting, check_plot_path, display_name, progress_bar
-from npsubpix._terminal import Errors, UsageError, say
+from npsubpix._terminal import Errors, UsageError, say, say_what_is_skipped
 
 if TYPE_CHECKING:
     from npsubpix.alignment import Alignment
@@ -82,6 +82,7 @@ def _align_all(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Err
     with progress_bar(len(request.moving), request.quiet) as advance:
         for path in request.moving:
             with errors.survived(), open_frames(path, **request.reading) as stack:
+                say_what_is_skipped(path, stack.others)
                 for number, frame in enumerate(stack.frames):
                     try:
                         result = align(fixed, frame, **request.options)
@@ -169,24 +170,20 @@ def _write_warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Align
     from npsubpix.io.images import open_frames
     from npsubpix.io.tables import replacing
 
-    matrices = {
-        (path, number): result.matrix
-        for path, number, result in zip(aligned.files, aligned.frames, aligned.results, strict=True)
-    }
     if request.output is None:
         return
+    places = list(zip(aligned.files, aligned.frames, aligned.results, strict=True))
     with replacing(request.output) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as file:
-        for path in dict.fromkeys(aligned.files):
+        while places:
+            path, left = places[0][0], len(places)
             with open_frames(path, **request.reading) as stack:
                 for number, frame in enumerate(stack.frames):
-                    if (path, number) in matrices:
-                        x = np.asarray(frame, np.float32)
-                        matrix = matrices[path, number]
-                        file.write(
-                            warp(x, matrix, shape, method="bspline3", cval=math.nan),
-                            contiguous=True,
-                            photometric="minisblack",
-                        )
+                    if places and places[0][:2] == (path, number):
+                        matrix = places.pop(0)[2].matrix
+                        warped = warp(np.asarray(frame, np.float32), matrix, shape, method="bspline3", cval=math.nan)
+                        file.write(warped, contiguous=True, photometric="minisblack")
+            if len(places) == left:
+                raise RuntimeError(f"{path}: has changed since it was aligned")
 
 
 def _write_plot(plot: Path, fixed: Any, aligned: _Aligned) -> None:

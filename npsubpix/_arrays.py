@@ -51,9 +51,14 @@ def is_array(x: Any) -> bool:
     return not isinstance(x, float) and hasattr(x, "shape") and hasattr(x, "dtype")
 
 
-def as_array(x: Any) -> Array:
+def as_array(x: Any, name: str = "an argument") -> Array:
     """Return arrays of any library as they are, and whatever else NumPy makes an array of as that."""
-    return x if is_array(x) else np.asarray(x)
+    if is_array(x):
+        return x
+    try:
+        return np.asarray(x)
+    except ValueError:
+        raise ValueError(f"{name} must be an array, got a {type(x).__name__} of parts that differ in shape") from None
 
 
 def is_on_gpu(x: Array, kind: str) -> bool:

@@ -22,6 +22,7 @@ __all__ = [
     "check_channel_axis",
     "check_choice",
     "check_count",
+    "check_fill",
     "check_finite",
     "check_image_shape",
     "check_last_axis",
@@ -36,6 +37,7 @@ __all__ = [
     "check_per_axis",
     "check_positions",
     "check_positive",
+    "check_reals",
     "check_same_dtype",
     "check_temperature",
     "check_temperature_option",
@@ -86,6 +88,12 @@ def check_finite(value: Any, name: str) -> float:
     if not -math.inf < number < math.inf:  # what torch.compile can follow
         raise ValueError(f"{name} must be finite, got {number}")
     return number
+
+
+def check_fill(value: Any, name: str) -> float:
+    """Require a finite number or NaN."""
+    number = _real(value, name)
+    return number if number != number else check_finite(number, name)
 
 
 def check_positive(value: Any, name: str) -> float:
@@ -244,32 +252,49 @@ def check_mask(mask: Any, shape: tuple[int, ...], name: str) -> HostArray:
 
 def check_matrix(matrix: Any, name: str, like: Any) -> Any:
     """Require the matrix of a transform of two or three axes; return it in the library and the floats of `like`."""
-    if kind_of(like) == "torch" and kind_of(matrix) != "torch":
-        matrix = like.new_tensor(
-            np.asarray(matrix, np.float64).tolist(), dtype=None if like.is_floating_point() else float
-        )
-    m = as_array(matrix)
-    if kind_of(m) == "numpy":
-        if m.dtype.kind not in "iuf":
-            raise TypeError(f"{name} must hold real numbers, got dtype {m.dtype}")
-        m = np.asarray(m, like.dtype if kind_of(like) == "numpy" and like.dtype.kind == "f" else np.float64)
+    m = check_reals(matrix, name)
     if tuple(m.shape) not in ((2, 3), (3, 3), (3, 4), (4, 4)):
         raise ValueError(f"{name} must have shape (2, 3), (3, 3), (3, 4) or (4, 4), got {tuple(m.shape)}")
-    return m.to(like.dtype) if kind_of(m) == "torch" and like.is_floating_point() else m
+    if kind_of(like) == "torch":
+        return m.to(like.dtype) if kind_of(m) == "torch" else like.new_tensor(np.asarray(m, np.float64).tolist())
+    if kind_of(m) == "torch":
+        m = to_numpy(m)
+    return np.asarray(m, like.dtype) if kind_of(m) == "numpy" and kind_of(like) == "numpy" else m
+
+
+def check_reals(value: Any, name: str) -> Any:
+    """Require an array of real numbers; return it with a dtype of floats, float64 if it had integers."""
+    x = as_array(value, name)
+    if kind_of(x) == "torch":
+        import torch
+
+        if x.dtype == torch.bool or x.is_complex():
+            raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
+        return x if x.is_floating_point() else x.double()
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{name} must be a plain array, got a masked array")
+    if x.dtype.name != "bfloat16" and x.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
+    return x.astype(np.float64) if x.dtype.kind in "iu" else x
 
 
 def check_numbers(value: Any, name: str) -> Any:
     """Require an array, a list of numbers or a number."""
     if is_array(value):
         return value
-    return np.asarray(value, np.float64) if isinstance(value, (list, tuple)) else _real(value, name)
+    if not isinstance(value, (list, tuple)):
+        return _real(value, name)
+    data = as_array(value, name)
+    if data.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {data.dtype}")
+    return data.astype(np.float64)
 
 
 def check_positions(value: Any, name: str) -> Any:
     """Require an array of positions, not a table that has one."""
     if not is_array(value) and hasattr(value, "coords"):
         raise TypeError(f"{name} must be an array of positions, got {type(value).__name__}: pass its .coords")
-    return as_array(value)
+    return as_array(value, name)
 
 
 def check_same_dtype(x: Any, y: Any, names: tuple[str, str]) -> None:

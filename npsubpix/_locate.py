@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npsubpix._arrays import to_numpy
-from npsubpix._terminal import Errors, UsageError, say
+from npsubpix._terminal import Errors, UsageError, say, say_what_is_skipped
 
 if TYPE_CHECKING:
     from npsubpix._results import Peaks
@@ -149,6 +149,7 @@ def _find_all(request: Request, found: _Found, errors: Errors) -> None:
     with progress_bar(len(request.images), request.quiet) as advance:
         for path in request.images:
             with errors.survived(), open_frames(path, **request.reading) as stack:
+                say_what_is_skipped(path, stack.others)
                 for number, frame in enumerate(stack.frames):
                     try:
                         peaks = find_peaks(frame, **request.options)

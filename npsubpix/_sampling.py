@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import weakref
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,14 +46,37 @@ def parse(spec: str) -> Method:
     return Method(kind if isinstance(kind, str) else Blend(*kind), fields["surrogate"], fields["weight"])
 
 
-#: Weights that are functions, each with its derivative or None, by the key that stands for them in a method.
+#: Weights that are functions, each with its derivative or None, by the key that stands for them in a method. They
+#: stay for as long as the process: graphs, pullbacks and copies hold keys alone.
 WEIGHTS: dict[str, tuple[Callable[[float], float], Callable[[float], float] | None]] = {}
-_count = iter(range(1 << 62))
+_lock = threading.Lock()
+_keys: dict[Any, tuple[str, Any]] = {}  # of functions that do the same; what is known by its address is kept
 
 
-def register_weight(owner: Any, weight: Callable[[float], float], derivative: Callable[[float], float] | None) -> str:
-    """Keep functions for as long as their owner lives; return a key for them."""
-    key = f"given{next(_count)}"
-    WEIGHTS[key] = (weight, derivative)
-    weakref.finalize(owner, WEIGHTS.pop, key, None)
-    return key
+def register_weight(weight: Callable[[float], float], derivative: Callable[[float], float] | None) -> str:
+    """Keep functions; return the key for them, one for all functions of the same code and values."""
+    kept: list[Any] = [weight, derivative]
+    identity = _identity(weight, kept), _identity(derivative, kept)
+    with _lock:
+        if identity not in _keys:
+            key = f"given{len(_keys)}"
+            WEIGHTS[key] = (weight, derivative)
+            _keys[identity] = key, kept
+        return _keys[identity][0]
+
+
+def _identity(function: Any, kept: list[Any]) -> Any:
+    if function is None:
+        return None
+    plain = getattr(function, "py_func", function)
+    code = plain.__code__
+    names = [plain.__globals__[name] for name in code.co_names if name in plain.__globals__]
+    cells = [cell.cell_contents for cell in plain.__closure__ or ()]
+    return code, tuple(_value(v, kept) for v in (*names, *cells, *(plain.__defaults__ or ())))
+
+
+def _value(value: Any, kept: list[Any]) -> Any:
+    if isinstance(value, (bool, int, float, str, bytes)):
+        return type(value).__name__, value
+    kept.append(value)
+    return id(value)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import typer
 
-__all__ = ["Errors", "UsageError", "say", "say_error"]
+__all__ = ["Errors", "UsageError", "say", "say_error", "say_what_is_skipped"]
 
 
 def say(text: str) -> None:
@@ -29,6 +29,12 @@ def say(text: str) -> None:
 def say_error(text: str) -> None:
     """Print an error on one line."""
     typer.echo(f"npsubpix: {' '.join(text.split())}", err=True)
+
+
+def say_what_is_skipped(path: object, others: int) -> None:
+    """Note on standard error that a file holds images that are not read."""
+    if others:
+        say_error(f"{path}: note: {others} more series of pages, of another size or kind, left out")
 
 
 class UsageError(ValueError):

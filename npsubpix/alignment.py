@@ -8,8 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays import Array, HostArray, adopt, as_array
-from npsubpix._checks import check_bool, check_choice, check_count, check_finite, check_mask, check_positive
+from npsubpix._arrays import Array, HostArray, adopt, as_array, is_array
+from npsubpix._checks import (
+    check_bool,
+    check_choice,
+    check_count,
+    check_finite,
+    check_mask,
+    check_numbers,
+    check_positive,
+)
 from npsubpix._dispatch import implementation
 from npsubpix._spec import AlignmentFlags
 
@@ -38,7 +46,7 @@ class Alignment(NamedTuple):
     rms : float
         Root mean square of the residuals, weighted by the loss, in the units of the images.
     overlap : float
-        Fraction of the pixels of the fixed image that were compared.
+        How many pixels were compared, as a fraction of those of the fixed image without its border.
     n_iters : int
         Iterations, of all levels.
     converged : bool
@@ -84,7 +92,7 @@ def align(
     ----------
     fixed, moving : arrays of shape (H, W)
         Images of one channel, of any integer or float dtype, not necessarily of one size: NumPy, or torch or JAX
-        arrays on the host. Pixels that are not finite are left out.
+        arrays on the host. Pixels that are not finite, and their neighbours, are left out.
     model : {"translation", "euclidean", "similarity", "affine", "homography"}
         What the transform may do: shift; turn too; scale too; shear too; with perspective.
     method : {"inverse_compositional", "forward_additive"}
@@ -103,10 +111,11 @@ def align(
     gain_bias : bool, default False
         Whether the brightness of the images differs by a factor and a constant, to be found too.
     mask : array of bool of shape (H, W), optional
-        True where pixels of the fixed image are to be left out.
+        True where pixels of the fixed image, and their neighbours, are to be left out.
     init : array of shape (2, 3) or (3, 3), or "phase_correlation", optional
         Where to begin: a matrix, as in the result; or the shift at the maximum of the phase
-        correlation, for shifts that are large. The identity by default.
+        correlation, for shifts that are large. The identity by default. A matrix must be one that the
+        model holds.
 
     Returns
     -------
@@ -154,7 +163,7 @@ def align(
     f, m = _image(fixed, "fixed"), _image(moving, "moving")
     options = _options(kernels, model, method, levels, n_iters, tol, loss, gain_bias)
     marks = None if mask is None else check_mask(mask, f.shape, "mask")
-    outcome = kernels.align(f, m, _start(kernels, init, f, m), marks, options)
+    outcome = kernels.align(f, m, _start(kernels, init, f, m, options.model), marks, options)
     return _as_alignment(outcome)
 
 
@@ -164,7 +173,7 @@ def _as_alignment(outcome: Any) -> Alignment:
 
 
 def _image(x: Any, name: str) -> HostArray:
-    data = adopt(as_array(x), name)
+    data = adopt(as_array(x, name), name)
     if data.ndim != 2:
         raise ValueError(f"{name} must have shape (H, W), got {data.shape}")
     return data
@@ -187,7 +196,7 @@ def _options(
     )
 
 
-def _start(kernels: Any, init: Any, fixed: HostArray, moving: HostArray) -> HostArray:
+def _start(kernels: Any, init: Any, fixed: HostArray, moving: HostArray, model: str) -> HostArray:
     if init is None:
         return np.eye(3)
     if isinstance(init, str):
@@ -195,13 +204,23 @@ def _start(kernels: Any, init: Any, fixed: HostArray, moving: HostArray) -> Host
         if 0 in (*fixed.shape, *moving.shape):
             return np.eye(3)
         return np.asarray(kernels.phase_correlation(fixed, moving))
-    matrix = np.asarray(init, np.float64)
+    matrix = adopt(check_numbers(init, "init"), "init").astype(np.float64)
     if matrix.shape not in ((2, 3), (3, 3)):
         raise ValueError(f'init must be a matrix of shape (2, 3) or (3, 3), or "phase_correlation", got {matrix.shape}')
     full = np.vstack([matrix, [0, 0, 1]]) if len(matrix) == 2 else matrix
-    if not np.isfinite(full).all() or full[2, 2] == 0 or np.linalg.matrix_rank(full) < 3:
+    if not _is_usable(full):
         raise ValueError("init must be a finite matrix with an inverse")
+    if not kernels.is_of_model(model, full, fixed.shape):
+        raise ValueError(
+            f"init must be a matrix of the model {model!r}, got {np.round(full, 6).tolist()}: "
+            "choose a model that holds it, or warp the moving image by it first"
+        )
     return full
+
+
+def _is_usable(matrix: HostArray) -> bool:
+    """Whether a matrix can be begun with."""
+    return bool(np.isfinite(matrix).all() and matrix[2, 2] != 0 and np.linalg.matrix_rank(matrix) == 3)
 
 
 def align_stack(
@@ -220,9 +239,9 @@ def align_stack(
     images : array of shape (T, H, W), or a sequence of arrays of shape (H, W)
         Images, as `align` takes them. A sequence may read each image when it is asked for.
     reference : {"first", "previous", "mean"}, default "first"
-        What the images are aligned to: the first; the one before, with matrices multiplied up to the
-        first, for images that change on the way; or the mean of all images, aligned to the first
-        before, for images that are noisy.
+        What the images are aligned to: the first; the one before, or the last that did not fail, with
+        matrices multiplied up to the first, for images that change on the way; or the mean of all
+        images, aligned to the first before, for images that are noisy.
     progress : callable, optional
         Called as ``progress(done, total)`` after each image.
     model : str, default "translation"
@@ -262,52 +281,66 @@ def align_stack(
            [ 1.  , -0.5 ]])
     """
     check_choice(reference, "reference", _REFERENCES)
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be a function of two numbers, got {progress!r}")
+    frames = _frames(images)
+    options = {"model": model, **options}
+    if reference == "mean":
+        told = None if progress is None else lambda done, _: progress(done, 2 * len(frames))
+        first = _align_all(frames, frames[0], False, told, None, options)
+        mean = _mean_of(frames, first)
+        told = None if progress is None else lambda done, _: progress(len(frames) + done, 2 * len(frames))
+        return _align_all(frames, mean, False, told, [result.matrix for result in first], options)
+    return _align_all(frames, frames[0], reference == "previous", progress, None, options)
+
+
+def _frames(images: Any) -> Any:
+    """Require a stack of at least one image, or a sequence of them."""
+    if is_array(images):
+        if images.ndim != 3:
+            raise ValueError(f"images must have shape (T, H, W), got {tuple(images.shape)}")
+    elif not (hasattr(images, "__len__") and hasattr(images, "__getitem__")) or isinstance(images, (str, dict)):
+        raise TypeError(
+            f"images must be an array of shape (T, H, W) or a sequence of images, got {type(images).__name__}"
+        )
     if len(images) == 0:
         raise ValueError("images must hold at least one image, got none")
-    shape = tuple(as_array(images[0]).shape)
-    total = len(images) * (2 if reference == "mean" else 1)
-    results = _run(images, images[0], reference == "previous", shape, progress, total, 0, {"model": model, **options})
-    if reference != "mean":
-        return results
-    mean = _mean_of(images, results)
-    starts = [result.matrix for result in results]
-    return _run(images, mean, False, shape, progress, total, len(images), {"model": model, **options}, starts)
+    return images
 
 
-def _run(
+def _align_all(
     images: Any,
     first: Array,
     chained: bool,
-    shape: tuple[int, ...],
     progress: Callable[[int, int], Any] | None,
-    total: int,
-    done: int,
+    starts: list[HostArray] | None,
     options: dict[str, Any],
-    starts: list[HostArray] | None = None,
 ) -> list[Alignment]:
-    """Align all images to one, or each to the one before."""
+    """Align all images to one, or each to the last one before that was aligned well."""
     results: list[Alignment] = []
-    matrix = np.eye(3)
-    covariance: Any = 0.0
-    fixed = first
+    fixed, matrix = first, np.eye(3)  # what is aligned to, or began with
+    covariance: Any = 0.0  # of the matrix, in a chain
+    shape = tuple(as_array(images[0]).shape)
     for k in range(len(images)):
         image = images[k]
         if tuple(as_array(image).shape) != shape:
             raise ValueError(f"images must have one shape, {shape}, got {tuple(as_array(image).shape)} for image {k}")
-        start = starts[k] if starts is not None else (np.eye(3) if chained else matrix)
+        start = starts[k] if starts is not None else matrix
+        if chained or not _is_usable(start):
+            start = np.eye(3)
         result = align(fixed, image, **{"init": start, **options})
-        failed = bool(result.flags & ~AlignmentFlags.NOT_CONVERGED)
+        failed = bool(result.flags & ~AlignmentFlags.NOT_CONVERGED) or not _is_usable(result.matrix)
         if chained:
-            matrix = matrix if failed else result.matrix @ matrix
-            matrix = matrix / matrix[2, 2]
-            covariance = covariance + result.covariance
-            result = result._replace(matrix=matrix, covariance=np.asarray(covariance))
-            fixed = image
-        elif not failed:
+            moved = matrix if failed else result.matrix @ matrix
+            summed = covariance + result.covariance
+            result = result._replace(matrix=moved / moved[2, 2], covariance=np.asarray(summed))
+            if not failed:
+                covariance, fixed = summed, image
+        if not failed:
             matrix = result.matrix
         results.append(result)
         if progress is not None:
-            progress(done + k + 1, total)
+            progress(k + 1, len(images))
     return results
 
 

@@ -6,15 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npsubpix._arrays import Array, as_array, kind_of
+from npsubpix._arrays import Array, adopt, as_array, give_back, kind_of
 from npsubpix._checks import (
     check_bool,
     check_channel_axis,
     check_choice,
     check_count,
-    check_finite,
+    check_fill,
     check_positions,
 )
+from npsubpix._dispatch import implementation
 from npsubpix._operation import call
 from npsubpix._operations import OPERATIONS
 from npsubpix._sampling import MODES
@@ -41,7 +42,7 @@ class Sample(NamedTuple):
 def _arguments(
     image: Any, coords: Any, method: Any, mode: Any, cval: Any, channel_axis: Any, prefilter: Any
 ) -> tuple[Array, Array, tuple[Any, ...]]:
-    x = as_array(image)
+    x = as_array(image, "image")
     positions = check_positions(coords, "coords")
     axis = check_channel_axis(channel_axis, x)
     axes = x.ndim - (axis is not None)
@@ -55,7 +56,7 @@ def _arguments(
             f"got {tuple(positions.shape)}"
         )
     check_choice(mode, "mode", MODES)
-    fill = float("nan") if cval != cval else check_finite(cval, "cval")
+    fill = check_fill(cval, "cval")
     options = (method_spec(method, "method"), str(mode), fill, axis, check_bool(prefilter, "prefilter"))
     return x, positions, options
 
@@ -183,8 +184,8 @@ def sample_with_gradient(
     Sample
         ``values``, as `sample` returns them, and ``gradient``, with one axis more, the first, for the
         derivatives by each coordinate, in units of the image per pixel. It is the derivative of the
-        interpolant, not a sample of differences of pixels. Where a position is held at the edge, or
-        outside in mode "constant", it is 0.
+        interpolant, not a sample of differences of pixels. Where a position is held at the edge it is 0,
+        but for rounding, and outside in mode "constant".
 
     Raises
     ------
@@ -199,7 +200,9 @@ def sample_with_gradient(
     Notes
     -----
     At a position where the derivative jumps, as that of "linear" does at each pixel, it is the one
-    to the right. Differentiable, both values and gradient, with respect to image and positions.
+    towards the next pixel of the image; at the last, in modes "constant" and "wrap", the one towards
+    the pixel before. Where the image goes on mirrored, the sides are too.
+    Differentiable, both values and gradient, with respect to image and positions.
 
     Examples
     --------
@@ -264,17 +267,20 @@ def sample_vjp(
     >>> by_image, by_coords
     (array([0.  , 0.75, 0.25]), array([[20.]]))
     """
-    from npsubpix.gradients import vjp
-
-    x, positions = as_array(image), check_positions(coords, "coords")
-    if "torch" in (kind_of(x), kind_of(positions)):
+    if "torch" in (kind_of(image), kind_of(coords), kind_of(cotangent)):
         raise TypeError(
             "sample_vjp takes NumPy and JAX arrays; call sample on tensors, and backward() on what it gives"
         )
-    options = {"method": method, "mode": mode, "cval": cval, "channel_axis": channel_axis, "prefilter": prefilter}
-    _, pullback = vjp(sample, x, positions, **options)
-    grads = pullback(as_array(cotangent))
-    return grads["image"], grads["coords"]
+    x, positions, options = _arguments(image, coords, method, mode, cval, channel_axis, prefilter)
+    operation, options = OPERATIONS["sample"], (*options, False)
+    hosts = adopt(x, "image"), adopt(positions, "coords")
+    shape = operation.shapes((hosts[0].shape, hosts[1].shape), options)[0]
+    given = adopt(as_array(cotangent), "cotangent")
+    if given.shape != shape:
+        raise ValueError(f"cotangent must have the shape of the samples, {shape}, got {given.shape}")
+    given = given.astype(np.result_type(hosts[0].dtype, np.float32), copy=False)
+    by_image, by_coords = implementation(operation.family, x).sample_vjp((given, None), hosts, (), *options)
+    return give_back(by_image, x), give_back(by_coords, positions)
 
 
 def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel_axis: int | None = None) -> Array:
@@ -323,7 +329,7 @@ def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel
     >>> sample(coefficients, [[0.0], [1.0]], method="bspline3", mode="mirror", prefilter=False).round(12)
     array([1.])
     """
-    x = as_array(image)
+    x = as_array(image, "image")
     axis = check_channel_axis(channel_axis, x)
     if not 1 <= x.ndim - (axis is not None) <= 3:
         raise ValueError(f"image must have 1 to 3 dimensions besides channels, got shape {tuple(x.shape)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -84,7 +85,8 @@ class WeightedNearest:
         * "sigmoid": :math:`1 / (1 + e^{10 (d - 1/2)})`, less its value at 1;
         * "gaussian": :math:`e^{-2 d^2}`, less its value at 1.
 
-        A function takes one number and returns one. It is compiled by Numba, or has been.
+        A function takes one number and returns one. It is compiled by Numba, or has been, and stays
+        compiled as long as the process. Where it raises, samples are NaN.
     derivative : callable, optional
         The derivative of a `weight` that is a function. Without it, gradients are made of
         differences of the weight over 2e-4 pixels.
@@ -127,10 +129,13 @@ class WeightedNearest:
             if self.derivative is not None:
                 raise TypeError("derivative must be None for a weight that has a name")
             return
-        for name, function in (("weight", self.weight), ("derivative", self.derivative)):
-            if not callable(function) and not (name == "derivative" and function is None):
-                raise TypeError(f"{name} must be a function of one number, got {function!r}")
-        object.__setattr__(self, "_key", register_weight(self, self.weight, self.derivative))
+        _check_function(self.weight, "weight")
+        if self.derivative is not None:
+            _check_function(self.derivative, "derivative")
+        object.__setattr__(self, "_key", register_weight(self.weight, self.derivative))
+
+    def __reduce__(self) -> Any:
+        return WeightedNearest, (self.weight, self.derivative)
 
     def _spec(self) -> str:
         return self.weight if isinstance(self.weight, str) else _write("given", None, self._key)
@@ -193,6 +198,16 @@ class GradientAdaptive:
         return _write((float(self.threshold), *parts), self.surrogate)
 
 
+def _check_function(function: Any, name: str) -> None:
+    code = getattr(getattr(function, "py_func", function), "__code__", None)
+    if code is None:
+        raise TypeError(f"{name} must be a plain function of one number, got {function!r}")
+    try:
+        inspect.signature(function).bind(0.5)
+    except TypeError:
+        raise TypeError(f"{name} must be a function of one number, got one of {inspect.signature(function)}") from None
+
+
 SamplingMethod: TypeAlias = "str | Nearest | WeightedNearest | GradientAdaptive"
 
 
@@ -206,5 +221,5 @@ def method_spec(method: Any, name: str, more: tuple[str, ...] = (), adaptive: bo
         return method._spec()
     if not isinstance(method, str):
         raise TypeError(f"{name} must be the name of a method or a sampling kernel, got {method!r}")
-    check_choice(method, name, (*METHODS, *more))
+    check_choice(method, name, (*METHODS, *(m for m in more if m not in METHODS)))
     return method

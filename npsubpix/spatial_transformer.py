@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays import Array, as_array, kind_of
-from npsubpix._checks import check_bool, check_choice
+from npsubpix._checks import check_bool, check_choice, check_count, check_reals
 from npsubpix._operation import call
 from npsubpix._operations import OPERATIONS
 from npsubpix.sampling_kernels import SamplingMethod, method_spec
@@ -64,22 +64,19 @@ def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool = False
             [[-0.5,  1. ],
              [ 1.5,  1. ]]]])
     """
-    matrices = as_array(theta)
+    matrices = check_reals(theta, "theta")
     if not isinstance(size, (tuple, list)) or len(size) not in (4, 5):
         raise ValueError(f"size must be (N, C, H, W) or (N, C, D, H, W), got {size!r}")
+    size = tuple(check_count(n, "size", 1) for n in size)
     axes = len(size) - 2
     if tuple(matrices.shape) != (size[0], axes, axes + 1):
         raise ValueError(f"theta must have shape {(size[0], axes, axes + 1)}, got {tuple(matrices.shape)}")
-    if any(n < 1 for n in size):
-        raise ValueError(f"size must hold positive integers, got {tuple(size)}")
     aligned = check_bool(align_corners, "align_corners")
     if kind_of(matrices) == "torch":
         import torch
 
         grid: Array = torch.nn.functional.affine_grid(matrices, list(size), aligned)
         return grid
-    if getattr(matrices.dtype, "kind", "f") != "f":
-        raise TypeError(f"theta must be floating, got dtype {matrices.dtype}")
     ends = [_ends(n, aligned) for n in size[2:]]
     places = np.meshgrid(*(np.linspace(-end, end, n) for end, n in zip(ends, size[2:], strict=True)), indexing="ij")
     base = np.stack([*places[::-1], np.ones(size[2:])], -1).reshape(-1, axes + 1).astype(str(matrices.dtype))
@@ -151,7 +148,7 @@ def grid_sample(
     array([[[[3., 2.],
              [1., 0.]]]])
     """
-    x, positions = as_array(input), as_array(grid)
+    x, positions = as_array(input, "input"), as_array(grid, "grid")
     if x.ndim not in (4, 5):
         raise ValueError(f"input must have shape (N, C, H, W) or (N, C, D, H, W), got {tuple(x.shape)}")
     axes = x.ndim - 2

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsubpix._arrays import Array, as_array, is_array, kind_of
-from npsubpix._checks import check_channel_axis, check_count, check_matrix
+from npsubpix._arrays import Array, as_array, kind_of
+from npsubpix._checks import check_channel_axis, check_count, check_matrix, check_reals
 from npsubpix.sampling import sample
 from npsubpix.sampling_kernels import SamplingMethod
 
@@ -60,15 +60,13 @@ def transform_points(matrix: Array, points: Array) -> Array:
     array([[0., 0.],
            [2., 5.]])
     """
-    x = points if is_array(points) else np.asarray(points, np.float64)
+    x = check_reals(points, "points")
     m = check_matrix(matrix, "matrix", x)
     axes = m.shape[1] - 1
     if x.ndim == 0 or x.shape[-1] != axes:
         raise ValueError(
             f"points must have shape (..., {axes}) for a matrix of shape {tuple(m.shape)}, got {tuple(x.shape)}"
         )
-    if kind_of(x) == "numpy" and x.dtype.kind != "f":
-        x = x.astype(np.float64)
     moved = x @ m[:axes, :axes].T + m[:axes, axes]
     if m.shape[0] == axes:
         return moved
@@ -137,7 +135,7 @@ def warp(
     array([[0., 2., 4., 6.],
            [2., 4., 6., 8.]])
     """
-    x = as_array(image)
+    x = as_array(image, "image")
     axis = check_channel_axis(channel_axis, x)
     axes = x.ndim - (axis is not None)
     if axes not in (2, 3):
@@ -160,7 +158,7 @@ def _output_shape(shape: Any, axes: int) -> tuple[int, ...] | None:
 def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | None, image: Array) -> Array:
     """Positions (ndim, *shape) that a transform gives."""
     axes = len(own)
-    field = None if callable(transform) else as_array(transform)
+    field = None if callable(transform) else as_array(transform, "transform")
     if field is not None and field.ndim == axes + 1:
         if field.shape[0] != axes or (shape is not None and tuple(field.shape[1:]) != shape):
             wanted = f"({axes}, *output_shape)" if shape is None else f"{(axes, *shape)}"

@@ -285,3 +285,99 @@ def test_misuse_of_stacks():
         npsubpix.align_stack([np.zeros((9, 9)), np.zeros((9, 8))])
     with pytest.raises(ValueError, match="reference must be one of"):
         npsubpix.align_stack(np.zeros((2, 9, 9)), reference="last")
+
+
+def ramp_with_texture(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """A texture on a steep ramp, on which a filled pixel is far from its neighbours unless it is filled well."""
+    return 3 * (np.sin(y / 5) * np.cos(x / 7) + np.sin((x + y) / 9)) + 0.5 * (2 * y + x)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("where", ["fixed", "moving", "mask"])
+@pytest.mark.parametrize("part", [0.001, 0.03])
+def test_dead_pixels_do_no_harm(rng, method, where, part):
+    """Neighbours of dead or masked pixels are not drawn to what stands in for them."""
+    y, x = np.mgrid[:128, :128].astype(float)
+    fixed, moving = ramp_with_texture(y, x), ramp_with_texture(y - 1.25, x + 0.5)
+    dead = rng.random(fixed.shape) < part
+    options = {}
+    if where == "mask":
+        fixed = np.where(dead, fixed.mean(), fixed)
+        options["mask"] = dead
+    elif where == "fixed":
+        fixed = np.where(dead, np.nan, fixed)
+    else:
+        moving = np.where(dead, np.nan, moving)
+    result = npsubpix.align(fixed, moving, method=method, **options)
+    assert result.converged
+    assert not result.flags
+    np.testing.assert_allclose(result.matrix[:2, 2], (1.25, -0.5), atol=5e-3)
+
+
+def test_phase_correlation_sees_no_dead_pixels(rng):
+    """Dead pixels at the same places of both images say nothing about the shift."""
+    big = npsubpix.render_spots(rng.uniform(0, 256, (700, 2)), (256, 256), std=1.0)
+    fixed, moving = big[40:168, 40:168] + 50, big[25:153, 60:188] + 50
+    dead = np.zeros(fixed.shape, bool)
+    dead[60, 20] = dead[64, 90:94] = dead[10:14, 64] = True
+    dead[:6] = True
+    fixed[dead] = moving[dead] = np.nan
+    result = npsubpix.align(fixed, moving, init="phase_correlation")
+    np.testing.assert_allclose(result.matrix[:2, 2], (15, -20), atol=0.01)
+
+
+@pytest.mark.parametrize("reference", ["first", "previous", "mean"])
+def test_frames_of_noise_are_no_error(rng, reference):
+    """A frame that fits nothing may end with any matrix; the next one begins with one that has an inverse."""
+    stack = [rng.normal(size=(20, 20)) for _ in range(12)]
+    assert len(npsubpix.align_stack(stack, reference=reference, model="homography", gain_bias=True)) == 12
+
+
+def test_a_chain_goes_around_a_bad_frame(rng):
+    """The frame after a bad one is aligned to the one before it."""
+    texture = Texture(rng)
+    shifts = [(0.6 * k, -0.3 * k) for k in range(6)]
+    stack = [texture((80, 90), [[1, 0, -y], [0, 1, -x]]) for y, x in shifts]
+    stack[2] = np.zeros_like(stack[2])
+    results = npsubpix.align_stack(stack, reference="previous")
+    assert [bool(r.flags) for r in results] == [False, False, True, False, False, False]
+    for k in (0, 1, 3, 4, 5):
+        np.testing.assert_allclose(results[k].matrix[:2, 2], shifts[k], atol=2e-3)
+        assert np.isfinite(results[k].covariance).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("model", "init"),
+    [
+        ("translation", [[0.99, -0.1, 3], [0.1, 0.99, 1]]),
+        ("euclidean", [[1.1, 0, 0], [0, 1.1, 0]]),
+        ("affine", [[1, 0, 0], [0, 1, 0], [1e-3, 0, 1]]),
+    ],
+)
+def test_a_model_must_hold_where_it_begins(model, init, method):
+    image = np.random.default_rng(0).normal(size=(40, 50))
+    with pytest.raises(ValueError, match=f"init must be a matrix of the model '{model}'"):
+        npsubpix.align(image, image, model=model, init=init, method=method)
+
+
+def test_overlap(rng):
+    """An image on itself overlaps fully, and on a half of itself by a half."""
+    image = Texture(rng)((100, 100))
+    assert npsubpix.align(image, image).overlap == 1
+    assert abs(npsubpix.align(image, image[:, 46:], init=[[1, 0, 0], [0, 1, -46]]).overlap - 0.5) < 0.02
+
+
+@pytest.mark.parametrize("angle", [0.02, 0.3, 1.2])
+def test_turned_images(rng, angle):
+    """Rows that follow the pixels for long, for short, and not at all."""
+    middle = np.array([75.0, 85.0])
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    matrix = np.eye(3)
+    matrix[:2, :2], matrix[:2, 2] = turn, middle - turn @ middle + [0.3, -0.6]
+    fixed, moving = pair(rng, matrix)
+    start = matrix.copy()
+    start[:2, 2] += [0.8, -0.5]
+    for method in METHODS:
+        result = npsubpix.align(fixed, moving, model="euclidean", init=start, method=method)
+        assert corner_error(result.matrix, matrix, fixed.shape) < 2e-3

@@ -493,3 +493,27 @@ def test_align_refuses_before_any_work(tmp_path, monkeypatch, options, message):
     assert message in fails("align", fixed, moving, *options, code=2)
     Path("p.png").write_bytes(b"x")
     assert "would be overwritten" in fails("align", fixed, "p.png", "--plot", "p.png", code=2)
+
+
+def test_align_writes_a_page_for_each_row(tmp_path):
+    """A file that is given twice has its pages twice, in the order of the table."""
+    tifffile = pytest.importorskip("tifffile")
+    fixed, moving = moved_pair(tmp_path)
+    run("align", fixed, moving, fixed, moving, "-o", tmp_path / "o.tif", "--table", tmp_path / "t.csv")
+    pages = tifffile.imread(tmp_path / "o.tif")
+    assert len(pages) == len(table_of(tmp_path / "t.csv")[0]) == 3
+    np.testing.assert_array_equal(pages[0], pages[2])
+
+
+@pytest.mark.parametrize("command", ["align", "locate"])
+def test_pages_of_another_size_are_spoken_of(tmp_path, command):
+    tifffile = pytest.importorskip("tifffile")
+    fixed, moving = moved_pair(tmp_path)
+    with tifffile.TiffWriter(tmp_path / "mixed.tif") as file:
+        file.write(np.load(moving))
+        file.write(np.zeros((30, 40)))
+    images = [fixed] if command == "align" else []
+    result = run(
+        command, *images, tmp_path / "mixed.tif", "--table" if command == "align" else "-o", tmp_path / "t.csv"
+    )
+    assert "mixed.tif: note: 1 more series of pages" in result.stderr

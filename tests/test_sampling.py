@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import itertools
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -418,3 +424,83 @@ def test_all_pairs_of_precisions(rng):
         got = npsubpix.sample(image.astype(a), coords.astype(b), method="linear")
         assert got.dtype == a
         np.testing.assert_allclose(got, want, atol=1e-5 if b != "float16" else 1e-1)
+
+
+def test_functions_live_as_long_as_they_are_needed():
+    """Copies, graphs and pullbacks know a weight after the object that it was given to is gone."""
+    image, coords = np.array([0.0, 10.0, 30.0]), [[0.25]]
+    method = WeightedNearest(lambda d: (1 - d) ** 4)
+    wanted = npsubpix.sample(image, coords, method=method)
+    copies = [copy.copy(method), copy.deepcopy(method), copy.deepcopy(GradientAdaptive(1, method)).inside]
+    del method
+    for other in copies:
+        np.testing.assert_array_equal(npsubpix.sample(image, coords, method=other), wanted)
+
+    tensor = torch.tensor(image, requires_grad=True)
+    one = npsubpix.sample(tensor, torch.tensor(coords), method=WeightedNearest(lambda d: (1 - d) ** 4))
+    two = npsubpix.sample(tensor, torch.tensor(coords), method=WeightedNearest(lambda d: (1 - d) ** 2))
+    (one + two).sum().backward()
+    heavy, light = 0.75**4, 0.25**4
+    np.testing.assert_allclose(tensor.grad[0], heavy / (heavy + light) + 0.9)
+
+    _, pullback = npsubpix.vjp(npsubpix.sample, image, coords, method=WeightedNearest(lambda d: (1 - d) ** 4))
+    npsubpix.sample(image, coords, method=WeightedNearest(lambda d: 1 - d**3))
+    np.testing.assert_allclose(pullback(np.ones(1))["image"][0], heavy / (heavy + light))
+
+
+def quartic(d):
+    return (1 - d) ** 4
+
+
+def test_pickled_weights_are_known_elsewhere():
+    """Another process, with other weights of its own, gets the function and not a key."""
+    code = (
+        "import pickle, sys, numpy as np, npsubpix\n"
+        "for k in (1, 2, 3): npsubpix.WeightedNearest(lambda d: 1 - d**k)\n"
+        "method = pickle.loads(bytes.fromhex(sys.argv[1]))\n"
+        "print(npsubpix.sample(np.array([0.0, 10.0, 30.0]), [[0.25]], method=method)[0])\n"
+    )
+    method = WeightedNearest(quartic)
+    command = [sys.executable, "-c", code, pickle.dumps(method).hex()]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parents[1]).stdout
+    assert float(printed) == npsubpix.sample(np.array([0.0, 10.0, 30.0]), [[0.25]], method=method)[0]
+
+
+def test_a_weight_that_raises_gives_nan(capfd):
+    def weight(d):
+        if d > 0.9:
+            raise ValueError("too far")
+        return 1.0 - d
+
+    values = npsubpix.sample(np.array([0.0, 10.0, 30.0]), [[0.25, 0.05]], method=WeightedNearest(weight))
+    np.testing.assert_allclose(values, [2.5, np.nan])
+    assert not capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("weight", "match"),
+    [
+        (functools.partial(pow, 2), "weight must be a plain function of one number, got functools.partial"),
+        (lambda d, e: d + e, r"weight must be a function of one number, got one of \(d, e\)"),
+    ],
+)
+def test_what_is_no_weight(weight, match):
+    with pytest.raises(TypeError, match=match):
+        WeightedNearest(weight)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 6])
+def test_ties_are_those_of_scipy(mode, size):
+    """Positions in the middle between pixels, inside and far outside, in the modes that SciPy has."""
+    image, coords = np.arange(1.0, size + 1), np.arange(-20, 20.5, 0.5)[None]
+    wanted = ndi.map_coordinates(image, coords, order=0, mode=mode)
+    np.testing.assert_array_equal(npsubpix.sample(image, coords, method="nearest", mode=mode), wanted)
+
+
+def test_gradient_at_the_last_pixel():
+    """Where the image ends, the gradient is that of its last stretch, not of a mirror image."""
+    image = np.array([0.0, 1.0, 3.0, 7.0, 15.0])
+    for mode, wanted in (("constant", 8), ("wrap", 8), ("nearest", 0), ("mirror", -8)):
+        found = npsubpix.sample_with_gradient(image, [[4.0]], method="linear", mode=mode).gradient
+        np.testing.assert_array_equal(found, [[wanted]])

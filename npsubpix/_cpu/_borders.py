@@ -12,6 +12,7 @@ import numpy as np
 from npsubpix._cpu._jit import device
 
 __all__ = [
+    "CVAL",
     "GRID_WRAP",
     "INSIDE",
     "MIRROR",
@@ -19,6 +20,7 @@ __all__ = [
     "OUTSIDE",
     "REFLECT",
     "UNKNOWN",
+    "WRAP",
     "fold_pixel",
     "fold_position",
 ]
@@ -63,8 +65,8 @@ def fold_position(c, n, rule):  # type: ignore[no-untyped-def]
     period = 2.0 * last if rule == MIRROR else (2.0 * n if rule == REFLECT else (last if rule == WRAP else float(n)))
     r = c - period * np.floor(c / period)
     r = min(max(r, 0.0), period)
-    if rule == MIRROR:
-        return (r, 1.0, INSIDE) if r <= last else (period - r, -1.0, INSIDE)
+    if rule == MIRROR:  # the pixel after the last is left to the rule for pixels, as SciPy does
+        return (r, 1.0, INSIDE) if r <= last or (c > 0 and r < n) else (period - r, -1.0, INSIDE)
     if rule == REFLECT:
         if r <= n - 0.5:
             return r, 1.0, INSIDE

@@ -17,7 +17,7 @@ from npsubpix._cpu._jit import device, fused, summing
 from npsubpix._cpu._memory import prefetch
 from npsubpix._cpu._taps import Taps
 
-__all__ = ["LONGEST", "MOST", "gatherers", "locator"]
+__all__ = ["LONGEST", "MOST", "gatherers", "locator", "surveyor"]
 
 #: Longest axis of an image, and most pixels: a float32 knows the one apart, 32 bits the other.
 LONGEST, MOST = 1 << 24, 1 << 31
@@ -41,6 +41,31 @@ def _are_scattered(starts):  # type: ignore[no-untyped-def]
     for k in range(16, starts.size, 16):
         jumps += abs(starts[k] - starts[k - 1]) > _NEAR
     return 32 * jumps > starts.size
+
+
+def surveyor(taps: Taps) -> Callable[..., Any]:
+    """Make the function that says between which rows windows begin, if all of them are inside."""
+    base_of, count, left = taps.base, taps.count, taps.left
+
+    @device
+    def rows_between(coords, b, begin, size, shape, axis):  # type: ignore[no-untyped-def]
+        """Return the first and last index along one axis of where windows begin, or -1 if one is not inside."""
+        axes = coords.shape[1]
+        F = coords.dtype.type
+        for a in range(axes):
+            n = shape[3 - axes + a]
+            if n < count or not _all_inside(
+                coords[b, a, begin : begin + size], F(left), F(n - count + left + 1 - count % 2)
+            ):
+                return -1, -1
+        c = coords[b, axis - 3 + axes, begin : begin + size]
+        low, high = np.int32(2147483647), np.int32(0)
+        for k in range(size):
+            row = np.int32(F(base_of(c[k])))
+            low, high = np.int32(min(low, row)), np.int32(max(high, row))
+        return np.int64(low - left), np.int64(high - left)
+
+    return rows_between
 
 
 def locator(taps: Taps) -> Callable[..., Any]:

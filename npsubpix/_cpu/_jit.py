@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
+import numpy
 
 from npsubpix._cpu._cache import KernelCache
 
@@ -109,10 +110,18 @@ def _inner(function: Callable[..., Any], fastmath: frozenset[str]) -> Callable[.
 
 
 def compile_function_of_number(function: Callable[[float], float], name: str) -> Any:
-    """Compile a plain function of one number, or one that Numba compiled before, to a C function."""
-    plain = getattr(function, "py_func", function)
+    """Compile a plain function of one number, or one that Numba compiled before, to a C function; NaN if it raises."""
+    compiled = numba.njit(getattr(function, "py_func", function))
+
+    def or_nan(x: float) -> float:
+        try:
+            return compiled(x)  # type: ignore[no-any-return]
+        except Exception:
+            return numpy.nan
+
     try:
-        return numba.cfunc("float64(float64)", nopython=True)(plain)
+        compiled.compile((numba.float64,))
+        return numba.cfunc("float64(float64)", nopython=True)(or_nan)
     except numba.core.errors.NumbaError as error:
         raise TypeError(f"{name} must be a function of one number that Numba can compile: {error}") from None
 

@@ -1,10 +1,13 @@
 """One iteration of image alignment: sample, differentiate, compare and sum, in one pass over the pixels.
 
-For each pixel x of the fixed image F, the moving image M is sampled at W(x), for a matrix W. The
-residual is r = M(W(x)) - a F(x) - b, with gain a and bias b. Its derivatives by the parameters of the
-transform are the gradient of M there, or -a times that of F at x, times the derivatives of a
-projected point by the entries of matrices. What is summed are products of derivatives, and of
-derivatives and residual: the normal equations. Nothing of the size of an image is written.
+For each pixel p of the fixed image F, the moving image M is sampled at W(p), for a matrix W. The
+residual is r = M(W(p)) - a F(p) - b, with gain a and bias b. Its derivatives by the parameters of the
+transform are the gradient of M there, or -a times that of F at p, times the derivatives of a
+projected point by the entries of matrices. All of them are combinations of few signals times 1, x
+and y: the gradient (along y and x, over the depth of the projected point), minus its product with
+the projected point, F, 1 and r. So for each pair of signals the sums of their products times powers
+of x and y are taken, from which the normal equations follow, whatever the parameters are. Nothing
+of the size of an image is written.
 
 Images come as coefficients of cubic B-splines, and the fixed one as pixels too.
 """
@@ -16,35 +19,56 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu._inside import gatherers
+from npsubpix._arrays import HostArray
 from npsubpix._cpu._jit import Kernel, device, fused, kernel, summing
-from npsubpix._cpu._taps import TAPS
+from npsubpix._cpu._runs import gradients_of_row, values_of_row
 
-__all__ = ["LOSSES", "MARGIN", "ROWS", "normal_equations"]
+__all__ = ["LOSSES", "margin_of", "normal_equations"]
 
 #: Rows of the fixed image that are summed together.
-ROWS = 16
+_ROWS = 16
 
 #: Pixels at the border of the moving image that are not compared, unless it is small: splines are less exact there.
-MARGIN = 4
+_MARGIN = 4
 
 LOSSES = {"least_squares": 0, "huber": 1, "tukey": 2}
 
-_values, _gradients = gatherers(TAPS["bspline3"])
+#: Signals, in this order; the projected point is only there for transforms with perspective, F and 1 for gain and bias.
+_ALONG_Y, _ALONG_X, _DEPTH, _FIXED, _ONE, _RESIDUAL = range(6)
+
+#: Powers of x and of y that a product of two signals is multiplied by: 0, 1 and 2.
+_POWERS = 3
+
+
+@device
+def margin_of(shape):  # type: ignore[no-untyped-def]
+    """Return how many pixels at the border of a moving image of this shape are not compared."""
+    return _MARGIN if min(shape) >= 8 * _MARGIN else 1
 
 
 @fused
 def _place(i, matrix, height, width, margin, inside, scales, py, px, starts, t):  # type: ignore[no-untyped-def]
     """Find where row i goes: positions, and the windows of those that are inside."""
+    F = inside.dtype.type
     y = np.float64(i)
+    if matrix[2, 0] == 0 and matrix[2, 1] == 0:
+        depth = 1.0 / matrix[2, 2]
+        for j in range(inside.size):
+            x = np.float64(j)
+            scales[j] = depth
+            py[j] = (matrix[0, 0] * y + matrix[0, 1] * x + matrix[0, 2]) * depth
+            px[j] = (matrix[1, 0] * y + matrix[1, 1] * x + matrix[1, 2]) * depth
+    else:
+        for j in range(inside.size):
+            x = np.float64(j)
+            depth = 1.0 / (matrix[2, 0] * y + matrix[2, 1] * x + matrix[2, 2])
+            scales[j] = depth
+            py[j] = (matrix[0, 0] * y + matrix[0, 1] * x + matrix[0, 2]) * depth
+            px[j] = (matrix[1, 0] * y + matrix[1, 1] * x + matrix[1, 2]) * depth
     for j in range(inside.size):
-        x = np.float64(j)
-        w = 1.0 / (matrix[2, 0] * y + matrix[2, 1] * x + matrix[2, 2])
-        v = (matrix[0, 0] * y + matrix[0, 1] * x + matrix[0, 2]) * w
-        u = (matrix[1, 0] * y + matrix[1, 1] * x + matrix[1, 2]) * w
+        v, u = py[j], px[j]
         good = (v >= margin) & (v < height - 1 - margin) & (u >= margin) & (u < width - 1 - margin)
-        inside[j] = 1.0 if good else 0.0
-        scales[j], py[j], px[j] = w, v, u
+        inside[j] = F(1.0) if good else F(0.0)
         v = v if good else 1.0
         u = u if good else 1.0
         a, b = np.floor(v), np.floor(u)
@@ -54,10 +78,10 @@ def _place(i, matrix, height, width, margin, inside, scales, py, px, starts, t):
 
 
 @fused
-def _gradient_of_row(c, i, gy, gx):  # type: ignore[no-untyped-def]
-    """Gradient of a spline at the pixels of a row, but the first and the last."""
+def _gradient_of_row(c, i, factor, gy, gx):  # type: ignore[no-untyped-def]
+    """Gradient of a spline at the pixels of a row, but the first and the last, times a factor."""
     above, here, below = c[i - 1], c[i], c[i + 1]
-    third, twelfth = c.dtype.type(1.0 / 3.0), c.dtype.type(1.0 / 12.0)
+    third, twelfth = factor / c.dtype.type(3.0), factor / c.dtype.type(12.0)
     for j in range(1, gy.size - 1):
         corners = below[j - 1] - above[j - 1] + below[j + 1] - above[j + 1]
         gy[j] = third * (below[j] - above[j]) + twelfth * corners
@@ -68,126 +92,156 @@ def _gradient_of_row(c, i, gy, gx):  # type: ignore[no-untyped-def]
 
 @fused
 def _compare(residuals, values, row, inside, gain, bias):  # type: ignore[no-untyped-def]
+    F = residuals.dtype.type
     for j in range(residuals.size):
         r = np.float64(values[j]) - gain * np.float64(row[j]) - bias
-        residuals[j] = r if inside[j] > 0 else 0.0
+        residuals[j] = F(r) if inside[j] > 0 else F(0)
 
 
 @fused
-def _derive(out, i, ay, ax, scales, py, px, b):  # type: ignore[no-untyped-def]
-    """Differentiate the samples of row i by a parameter, by which the derivative of the matrix is b."""
-    y = np.float64(i)
-    for j in range(out.size):
-        x = np.float64(j)
-        s = b[2, 0] * y + b[2, 1] * x + b[2, 2]
-        v = b[0, 0] * y + b[0, 1] * x + b[0, 2] - py[j] * s
-        u = b[1, 0] * y + b[1, 1] * x + b[1, 2] - px[j] * s
-        out[j] = (ay[j] * v + ax[j] * u) * scales[j]
+def _clear(gy, gx, inside):  # type: ignore[no-untyped-def]
+    """Set to 0 what is left out, which may not be finite."""
+    F = gy.dtype.type
+    for j in range(gy.size):
+        gy[j] = gy[j] if inside[j] > 0 else F(0)
+        gx[j] = gx[j] if inside[j] > 0 else F(0)
 
 
 @fused
-def _weighed(out, row, weights):  # type: ignore[no-untyped-def]
-    for j in range(out.size):
-        out[j] = row[j] * weights[j] if weights[j] > 0 else 0.0
+def _deepen(gy, gx, depth, scales, py, px, cy, cx):  # type: ignore[no-untyped-def]
+    """Divide the gradient by the depth of the projected points, and multiply it with them."""
+    F = gy.dtype.type
+    for j in range(gy.size):
+        v, u = np.float64(gy[j]) * scales[j], np.float64(gx[j]) * scales[j]
+        gy[j], gx[j] = F(v), F(u)
+        depth[j] = F(-(v * (py[j] - cy) + u * (px[j] - cx)))
 
 
 @summing
-def _product(a, b):  # type: ignore[no-untyped-def]
+def _moments(a, b, x):  # type: ignore[no-untyped-def]
+    """Sum the products of two signals, times 1, x and x squared."""
+    none, first, second = 0.0, 0.0, 0.0
+    for j in range(a.size):
+        p = np.float64(a[j] * b[j])
+        q = p * x[j]
+        none += p
+        first += q
+        second += q * x[j]
+    return none, first, second
+
+
+@summing
+def _sum(a):  # type: ignore[no-untyped-def]
     total = 0.0
     for j in range(a.size):
-        total += a[j] * b[j]
+        total += np.float64(a[j])
     return total
 
 
 @device
-def _robust_weight(r, scale, loss):  # type: ignore[no-untyped-def]
-    if loss == 1:
-        return 1.0 if abs(r) <= scale else scale / abs(r)
-    if loss == 2:
-        u = r / scale
-        return (1.0 - u * u) * (1.0 - u * u) if abs(u) < 1.0 else 0.0
-    return 1.0
+def _weigh(weights, residuals, inside, scale, loss):  # type: ignore[no-untyped-def]
+    F = weights.dtype.type
+    for j in range(weights.size):
+        r = np.float64(residuals[j])
+        if loss == 1:
+            w = 1.0 if abs(r) <= scale else scale / abs(r)
+        else:
+            u = r / scale
+            w = (1.0 - u * u) * (1.0 - u * u) if abs(u) < 1.0 else 0.0
+        weights[j] = F(w) * inside[j]
+
+
+@fused
+def _product(out, a, b):  # type: ignore[no-untyped-def]
+    for j in range(out.size):
+        out[j] = a[j] * b[j]
 
 
 @device
 def _leave_out(inside, row, hidden, bad, py, px):  # type: ignore[no-untyped-def]
     """Take out pixels that are hidden, whose samples are among bad ones, or that have no gradient."""
-    inside[0] = inside[inside.size - 1] = 0.0
-    for j in range(inside.size):
-        if hidden.size > 0 and hidden[row, j]:
-            inside[j] = 0.0
-        if bad.size > 0 and inside[j] > 0:
-            a, b = np.int64(py[j]), np.int64(px[j])
-            if bad[a, b] or bad[a + 1, b] or bad[a, b + 1] or bad[a + 1, b + 1]:
-                inside[j] = 0.0
+    inside[0] = inside[inside.size - 1] = 0
+    if hidden.size > 0:
+        for j in range(inside.size):
+            if hidden[row, j]:
+                inside[j] = 0
+    if bad.size > 0:
+        for j in range(inside.size):
+            if inside[j] > 0:
+                a, b = np.int64(py[j]), np.int64(px[j])
+                if bad[a, b] or bad[a + 1, b] or bad[a, b + 1] or bad[a + 1, b + 1]:
+                    inside[j] = 0
 
 
 def _make(name: str, inverse: bool) -> Kernel:
     @device
-    def add_row(sums, i, fixed, fixed_spline, moving, hidden, bad, matrix, basis, gain, bias, scale, loss, size):  # type: ignore[no-untyped-def]
-        """Add row i to sums: the lower triangle of J'J, J'r, weights, weighted squares, and the number of pixels."""
-        width = fixed.shape[1]
+    def add_row(sums, totals, i, images, matrix, gain, bias, scale, loss, shown, scratch):  # type: ignore[no-untyped-def]
+        """Add the products of the signals of row i to sums (pairs, powers of y, powers of x)."""
+        fixed, fixed_spline, moving, hidden, bad = images
+        x, lines, signals, weighed, starts, t = scratch
         height_m, width_m = moving.shape
-        margin = MARGIN if min(height_m, width_m) >= 8 * MARGIN else 1
+        margin = margin_of((height_m, width_m))
         F = fixed.dtype.type
-        lines = np.zeros((8, width))
-        inside, scales, py, px = lines[0], lines[1], lines[2], lines[3]
-        residuals, weights, weighed, ones = lines[4], lines[5], lines[6], lines[7]
-        samples = np.zeros((3, width), F)
-        starts, t = np.empty(width, np.int32), np.zeros((3, width), F)
-        jacobian = np.empty((size, width))
+        scales, py, px = lines[0], lines[1], lines[2]
+        gy, gx, residuals, inside = signals[0], signals[1], signals[5], signals[4]
+        values, weights = weighed[0], weighed[6]
         _place(i, matrix, height_m, width_m, margin, inside, scales, py, px, starts, t)
         _leave_out(inside, i, hidden, bad, py, px)
-        count = inside.sum()
+        count = _sum(inside)
         if count == 0:
             return
         plane, shape = moving.reshape(moving.size), (1, height_m, width_m)
         if inverse:
-            _values(plane, starts, t, shape, 2, (0, 0), False, samples[0])
-            _gradient_of_row(fixed_spline, i, samples[1], samples[2])
-            samples[1:] *= F(-gain)
-            py[:], scales[:] = i, 1.0
-            for j in range(width):
-                px[j] = j
+            values_of_row(plane, starts, t, shape, values)
+            _gradient_of_row(fixed_spline, i, F(-gain), gy, gx)
+            if shown[2]:
+                py[:], scales[:] = i, 1.0
+                for j in range(px.size):
+                    px[j] = j
         else:
-            _gradients(plane, starts, t, shape, 2, (0, 0), False, samples[0], samples[1], samples[1], samples[2])
-        _compare(residuals, samples[0], fixed[i], inside, gain, bias)
-        for j in range(width):
-            weights[j] = _robust_weight(residuals[j], scale, loss) if inside[j] > 0 else 0.0
-        ones[:] = 1.0
-        parameters = basis.shape[0]
-        for k in range(parameters):
-            _derive(jacobian[k], i, samples[1], samples[2], scales, py, px, basis[k])
-        if size > parameters:
-            for j in range(width):
-                jacobian[parameters, j] = -np.float64(fixed[i, j])
-            jacobian[parameters + 1] = -1.0
-        for k in range(size):  # what is left out may not be finite
-            _weighed(jacobian[k], jacobian[k], inside)
+            gradients_of_row(plane, starts, t, shape, values, gy, gx)
+        _clear(gy, gx, inside)
+        _compare(residuals, values, fixed[i], inside, gain, bias)
+        if shown[2]:
+            _deepen(gy, gx, signals[2], scales, py, px, 0.5 * (fixed.shape[0] - 1), 0.5 * (fixed.shape[1] - 1))
+        if shown[3]:
+            _product(signals[3], fixed[i], inside)
+        if loss > 0:
+            _weigh(weights, residuals, inside, scale, loss)
+        else:
+            weights[:] = inside
+        y = np.float64(i) - 0.5 * (fixed.shape[0] - 1)
         place = 0
-        for k in range(size):
-            _weighed(weighed, jacobian[k], weights)
+        for k in range(6):
+            if shown[k] and loss > 0:
+                _product(weighed[k], signals[k], weights)
             for m in range(k + 1):
-                sums[place] += _product(weighed, jacobian[m])
+                if shown[k] and shown[m]:
+                    none, first, second = _moments(weighed[k] if loss > 0 else signals[k], signals[m], x)
+                    power = 1.0
+                    for n in range(3):
+                        sums[place, n, 0] += power * none
+                        sums[place, n, 1] += power * first
+                        sums[place, n, 2] += power * second
+                        power *= y
                 place += 1
-            sums[place] += _product(weighed, residuals)
-            place += 1
-        _weighed(weighed, residuals, weights)
-        sums[place] += _product(weights, ones)
-        sums[place + 1] += _product(weighed, residuals)
-        sums[place + 2] += count
+        totals[0] += _sum(weights)
+        totals[1] += count
 
     @kernel(f"normal_equations_{name}")
     def equations(  # type: ignore[no-untyped-def]
-        fixed, fixed_spline, moving, hidden, bad, matrix, basis, gain, bias, scale, loss, size, out
+        fixed, fixed_spline, moving, hidden, bad, matrix, gain, bias, scale, loss, shown, sums, totals
     ):
-        height = fixed.shape[0]
-        blocks, length = out.shape
-        for r in prange(blocks):
-            sums = np.zeros(length)
-            for i in range(max(r * ROWS, 1), min((r + 1) * ROWS, height - 1)):
-                add_row(sums, i, fixed, fixed_spline, moving, hidden, bad, matrix, basis, gain, bias, scale, loss, size)
-            out[r] = sums
+        height, width = fixed.shape
+        images = fixed, fixed_spline, moving, hidden, bad
+        for r in prange(sums.shape[0]):
+            x = np.arange(width) - 0.5 * (width - 1)
+            lines = np.zeros((3, width))
+            signals, weighed = np.zeros((6, width), fixed.dtype), np.zeros((7, width), fixed.dtype)
+            starts, t = np.empty(width, np.int32), np.zeros((3, width), fixed.dtype)
+            scratch = x, lines, signals, weighed, starts, t
+            for i in range(max(r * _ROWS, 1), min((r + 1) * _ROWS, height - 1)):
+                add_row(sums[r], totals[r], i, images, matrix, gain, bias, scale, loss, shown, scratch)
 
     return equations
 
@@ -195,17 +249,37 @@ def _make(name: str, inverse: bool) -> Kernel:
 _kernels = {True: _make("inverse", inverse=True), False: _make("forward", inverse=False)}
 
 
-def normal_equations(inverse: bool, size: int, height: int, work: int, *arguments: Any) -> tuple[Any, ...]:
+def _combinations(basis: HostArray, shape: tuple[int, ...], gain_bias: bool) -> HostArray:
+    """Write derivatives by parameters, gain and bias, and the residual, as combinations (K, signals, (1, x, y))."""
+    centre = np.eye(3)
+    centre[:2, 2] = [0.5 * (n - 1) for n in shape]
+    about_centre = np.linalg.inv(centre) @ basis @ centre
+    rows = np.zeros((len(basis) + 2 * gain_bias + 1, 6, 3))
+    rows[: len(basis), :3] = about_centre[:, :, [2, 1, 0]]
+    if gain_bias:
+        rows[-3, _FIXED, 0] = rows[-2, _ONE, 0] = -1
+    rows[-1, _RESIDUAL, 0] = 1
+    return rows
+
+
+def normal_equations(
+    inverse: bool, gain_bias: bool, basis: HostArray, images: tuple[HostArray, ...], work: int, *options: Any
+) -> tuple[Any, ...]:
     """Return J'J, J'r, the sum of weights, the sum of weighted squares, and the number of pixels."""
-    length = size * (size + 1) // 2 + size + 3
-    partial = np.zeros((-(-height // ROWS), length))
-    _kernels[inverse].run(work, *arguments, size, partial)
-    sums = partial.sum(0)
-    products, right = np.zeros((size, size)), np.zeros(size)
-    place = 0
-    for k in range(size):
-        products[k, : k + 1] = sums[place : place + k + 1]
-        products[: k + 1, k] = products[k, : k + 1]
-        right[k] = sums[place + k + 1]
-        place += k + 2
-    return products, right, sums[-3], sums[-2], sums[-1]
+    shape = images[0].shape
+    matrix = options[0]
+    perspective = bool(basis[:, 2].any() or matrix[2, :2].any() or matrix[2, 2] != 1)
+    shown = np.array([True, True, perspective, gain_bias, gain_bias, True])
+    blocks = -(-shape[0] // _ROWS)
+    sums, totals = np.zeros((blocks, 21, _POWERS, _POWERS)), np.zeros((blocks, 2))
+    _kernels[inverse].run(work, *images, *options, shown, sums, totals)
+    moments = np.zeros((6, 6, _POWERS, _POWERS))
+    below = np.tril_indices(6)
+    moments[below] = moments[below[::-1]] = sums.sum(0)
+    powers_y, powers_x = np.array([0, 0, 1]), np.array([0, 1, 0])  # of 1, x and y
+    gram = moments[:, :, powers_y[:, None] + powers_y, powers_x[:, None] + powers_x].transpose(0, 2, 1, 3)
+    rows = _combinations(basis, shape, gain_bias).reshape(-1, 18)
+    products = (rows[:, :, None] * gram.reshape(18, 18)[None]).sum(1)  # without BLAS, whose threads get in the way
+    products = (products[:, None] * rows[None]).sum(-1)
+    weight, count = totals.sum(0)
+    return products[:-1, :-1], products[:-1, -1], weight, products[-1, -1], count

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu._borders import INSIDE, OUTSIDE, fold_pixel, fold_position
+from npsubpix._cpu._borders import CVAL, INSIDE, OUTSIDE, WRAP, fold_pixel, fold_position
 from npsubpix._cpu._inside import LONGEST, MOST, gatherers, locator
 from npsubpix._cpu._jit import Kernel, device, fused, kernel
 from npsubpix._cpu._memory import keep, lend
@@ -44,6 +44,8 @@ def placer(taps: Taps, orders: int) -> Callable[..., Any]:
         if status != INSIDE:
             return status
         base = base_of(position)
+        if count % 2 == 0 and position == n - 1 and n > 1 and (rules[0] == CVAL or rules[0] == WRAP):
+            base -= 1.0  # beyond the last pixel there is another stretch, or none
         t = F(position - base)
         u = weights(t, F, addresses)
         first = np.int64(base) - left

@@ -1,10 +1,11 @@
 """The adjoint of sampling: from gradients of values, and of their gradients, to those of pixels and positions.
 
-Windows overlap, so positions are sorted by the rows of the image that their windows begin in (by
-planes of a volume, by pixels of a line). Bands of rows that share no pixel are worked on at the same
-time: first the even ones, then the odd ones, each in the order of its positions. Windows at the
-border, which may be folded to anywhere, come last, one after the other. So no two threads add to
-one pixel, and the sums do not depend on how many threads there are.
+Windows overlap, so no two threads may add to one pixel, and the order of sums must not depend on
+how many threads there are. Positions that follow each other down the image, as those of a warped
+grid do, are cut into runs; runs two apart share no pixels, so first the even ones are worked on,
+then the odd ones. Positions in any other order are sorted into bands of rows of the image (of planes
+of a volume, of pixels of a line) that their windows begin in, and so are the bands. Windows at the
+border, which may be folded to anywhere, come last, one after the other.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from npsubpix._cpu._bands import RUNS, SMALLEST_BAND, chunks_per_run, places_of, slow_axis, sort
 from npsubpix._cpu._borders import INSIDE, UNKNOWN
-from npsubpix._cpu._inside import LONGEST, MOST, locator
+from npsubpix._cpu._inside import LONGEST, MOST, locator, surveyor
 from npsubpix._cpu._jit import Kernel, device, fused, kernel
 from npsubpix._cpu._memory import keep, lend
 from npsubpix._cpu._samples import CHUNK, placer
@@ -23,35 +25,9 @@ from npsubpix._cpu._taps import TAPS, Taps
 
 __all__ = ["vjp_kernels"]
 
-_ROWS = 16  # of a band, at least: more than any window has
-
-
-@device
-def _slow_axis(shape):  # type: ignore[no-untyped-def]
-    """Return the axis that bands cut, and how many pixels one of its indices has."""
-    if shape[0] > 1:
-        return 0, shape[1] * shape[2]
-    if shape[1] > 1:
-        return 1, shape[2]
-    return 2, 1
-
-
-@device
-def _sort(bands, counts, order):  # type: ignore[no-untyped-def]
-    """Write the indices of positions, band after band; `counts` becomes where each band begins."""
-    total = 0
-    for k in range(counts.size):
-        here = counts[k]
-        counts[k] = total
-        total += here
-    next_place = counts.copy()
-    for k in range(bands.size):
-        order[next_place[bands[k]]] = k
-        next_place[bands[k]] += 1
-
 
 def _spreader(taps: Taps) -> Any:
-    """Make the function that adds one window to the gradients of its pixels, and returns that of its position."""
+    """Make the function that adds windows that are inside to the gradients of their pixels."""
     count, weights, slopes = taps.count, taps.weights, taps.slopes
 
     @fused
@@ -76,32 +52,59 @@ def _spreader(taps: Taps) -> Any:
         return total, gy, gx
 
     @fused
-    def spread(x, dx, start, t, k, shape, axes, addresses, g, F):  # type: ignore[no-untyped-def]
-        o = np.uint64(start)
-        u, du = weights(t[2, k], F, addresses), slopes(t[2, k], F, addresses)
-        if axes == 1:
-            _, gx = spread_row(x, dx, o, u, du, g, F)
-            return F(0), F(0), g * gx
-        v, dv = weights(t[1, k], F, addresses), slopes(t[1, k], F, addresses)
+    def spread1(x, dx, starts, t, addresses, g, gx):  # type: ignore[no-untyped-def]
+        F = dx.dtype.type
+        for m in range(starts.size):
+            u, du = weights(t[2, m], F, addresses), slopes(t[2, m], F, addresses)
+            _, sx = spread_row(x, dx, np.uint64(starts[m]), u, du, F(g[m]), F)
+            gx[m] += F(g[m]) * sx
+
+    @fused
+    def spread2(x, dx, starts, t, shape, addresses, g, gy, gx):  # type: ignore[no-untyped-def]
+        F = dx.dtype.type
         width = np.uint64(shape[2])
-        if axes == 2:
-            _, gy, gx = spread_plane(x, dx, o, width, u, du, v, dv, g, F)
-            return F(0), g * gy, g * gx
-        w, dw = weights(t[0, k], F, addresses), slopes(t[0, k], F, addresses)
-        gz, gy, gx = F(0), F(0), F(0)
-        for a in range(count):
-            total, sy, sx = spread_plane(x, dx, o, width, u, du, v, dv, g * w[a], F)
-            gz += dw[a] * total
-            gy += w[a] * sy
-            gx += w[a] * sx
-            o += np.uint64(shape[1] * shape[2])
-        return g * gz, g * gy, g * gx
+        for m in range(starts.size):
+            u, du = weights(t[2, m], F, addresses), slopes(t[2, m], F, addresses)
+            v, dv = weights(t[1, m], F, addresses), slopes(t[1, m], F, addresses)
+            _, sy, sx = spread_plane(x, dx, np.uint64(starts[m]), width, u, du, v, dv, F(g[m]), F)
+            gy[m] += F(g[m]) * sy
+            gx[m] += F(g[m]) * sx
+
+    @fused
+    def spread3(x, dx, starts, t, shape, addresses, g, gz, gy, gx):  # type: ignore[no-untyped-def]
+        F = dx.dtype.type
+        width, plane = np.uint64(shape[2]), np.uint64(shape[1] * shape[2])
+        for m in range(starts.size):
+            u, du = weights(t[2, m], F, addresses), slopes(t[2, m], F, addresses)
+            v, dv = weights(t[1, m], F, addresses), slopes(t[1, m], F, addresses)
+            w, dw = weights(t[0, m], F, addresses), slopes(t[0, m], F, addresses)
+            o = np.uint64(starts[m])
+            tz, ty, tx = F(0), F(0), F(0)
+            for a in range(count):
+                total, sy, sx = spread_plane(x, dx, o, width, u, du, v, dv, F(g[m]) * w[a], F)
+                tz += dw[a] * total
+                ty += w[a] * sy
+                tx += w[a] * sx
+                o += plane
+            gz[m] += F(g[m]) * tz
+            gy[m] += F(g[m]) * ty
+            gx[m] += F(g[m]) * tx
+
+    @device
+    def spread(x, dx, starts, t, shape, axes, addresses, g, grads):  # type: ignore[no-untyped-def]
+        """Add windows to the gradients of their pixels, and what moves them to those of positions, (A, N)."""
+        if axes == 1:
+            spread1(x, dx, starts, t, addresses, g, grads[0])
+        elif axes == 2:
+            spread2(x, dx, starts, t, shape, addresses, g, grads[0], grads[1])
+        else:
+            spread3(x, dx, starts, t, shape, addresses, g, grads[0], grads[1], grads[2])
 
     return spread
 
 
 def _folded_spreader(count: int) -> Any:
-    """Make the same function for a window that may be folded, and for gradients of gradients."""
+    """Make the function that does so for one window that may be folded, and for gradients of gradients."""
 
     @fused
     def spread(x, dx, w, pixels, shape, axes, cval, g, hz, hy, hx):  # type: ignore[no-untyped-def]
@@ -134,8 +137,8 @@ def _folded_spreader(count: int) -> Any:
 
 
 def _vjp_kernel(name: str, taps: Taps) -> Kernel:
-    count = taps.count
-    locate, place = locator(taps), placer(taps, 3)
+    count, base_of, left = taps.count, taps.base, taps.left
+    locate, rows_between, place = locator(taps), surveyor(taps), placer(taps, 3)
     spread, spread_folded = _spreader(taps), _folded_spreader(count)
 
     @device
@@ -148,32 +151,35 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
             d_coords[b, axes - 3, k] = gz
 
     @device
-    def spread_some(x, coords, b, ids, shape, addresses, by_value, dx, d_coords):  # type: ignore[no-untyped-def]
-        """Spread windows that are inside."""
-        axes, F = coords.shape[1], dx.dtype.type
-        packed = np.empty((1, axes, ids.size), coords.dtype)
-        for a in range(axes):
-            for m in range(ids.size):
-                packed[0, a, m] = coords[b, a, ids[m]]
-        starts, t = np.empty(ids.size, np.int32), np.empty((3, ids.size), F)
-        locate(packed, 0, 0, shape, np.empty(ids.size, np.int64), starts, t)
-        grads = np.zeros((3, ids.size), F)
+    def spread_run(x, coords, b, begin, shape, starts, t, addresses, by_value, dx, d_coords):  # type: ignore[no-untyped-def]
+        """Spread windows that are inside, of positions that follow each other."""
+        end = begin + starts.size
+        grads = d_coords[b, :, begin:end]
+        grads[:] = 0
         for c in range(x.shape[1]):
-            pixels, d_pixels, cotangents = lend(x[b, c]), lend(dx[b, c]), by_value[b, c]
-            lent = lend(t)
-            for m in range(ids.size):
-                g = F(cotangents[ids[m]])
-                gz, gy, gx = spread(pixels, d_pixels, starts[m], lent, m, shape, axes, addresses, g, F)
-                grads[0, m] += gz
-                grads[1, m] += gy
-                grads[2, m] += gx
-        keep(t)
-        for m in range(ids.size):
-            if axes > 2:
-                d_coords[b, axes - 3, ids[m]] = grads[0, m]
-            if axes > 1:
-                d_coords[b, axes - 2, ids[m]] = grads[1, m]
-            d_coords[b, axes - 1, ids[m]] = grads[2, m]
+            spread(x[b, c], dx[b, c], starts, t, shape, coords.shape[1], addresses, by_value[b, c, begin:end], grads)
+
+    @device
+    def spread_some(x, coords, b, ids, shape, addresses, by_value, dx, d_coords):  # type: ignore[no-untyped-def]
+        """Spread windows that are inside, of positions anywhere."""
+        axes, size = coords.shape[1], ids.size
+        packed = np.empty((1, axes, size), coords.dtype)
+        starts, t = np.empty(size, np.int32), np.empty((3, size), dx.dtype)
+        for a in range(axes):
+            here = coords[b, a]
+            for m in range(size):
+                packed[0, a, m] = here[ids[m]]
+        locate(packed, 0, 0, shape, np.empty(size, np.int64), starts, t)
+        grads, g = np.zeros((axes, size), dx.dtype), np.empty(size, dx.dtype)
+        for c in range(x.shape[1]):
+            cotangents = by_value[b, c]
+            for m in range(size):
+                g[m] = cotangents[ids[m]]
+            spread(x[b, c], dx[b, c], starts, t, shape, axes, addresses, g, grads)
+        for a in range(axes):
+            there = d_coords[b, a]
+            for m in range(size):
+                there[ids[m]] = grads[a, m]
 
     @device
     def spread_any(x, coords, b, ids, shape, rules, cval, addresses, by_value, by_gradient, dx, d_coords):  # type: ignore[no-untyped-def]
@@ -202,48 +208,131 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
         keep(own_w)
         keep(own_pixels)
 
+    @device
+    def inside_of(left_out, rest, begin, size):  # type: ignore[no-untyped-def]
+        """Return the indices of the positions of a chunk that are not left out."""
+        ids = np.empty(size - rest, np.int64)
+        skipped = 0
+        for k in range(size):
+            if skipped < rest and left_out[skipped] == k:
+                skipped += 1
+            else:
+                ids[k - skipped] = begin + k
+        return ids
+
+    @device
+    def spread_chunk(x, shape, coords, b, k, rules, cval, addresses, by_value, by_gradient, dx, d_coords):  # type: ignore[no-untyped-def]
+        """Spread the windows of a chunk that are inside."""
+        begin, size = k * CHUNK, min(CHUNK, coords.shape[2] - k * CHUNK)
+        left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), dx.dtype)
+        rest, _ = locate(coords, b, begin, shape, left_out, starts, t)
+        if by_gradient.size > 0:
+            ids = inside_of(left_out, rest, begin, size)
+            spread_any(x, coords, b, ids, shape, rules, cval, addresses, by_value, by_gradient, dx, d_coords)
+        elif rest == 0:
+            spread_run(x, coords, b, begin, shape, starts, t, addresses, by_value, dx, d_coords)
+        else:
+            ids = inside_of(left_out, rest, begin, size)
+            spread_some(x, coords, b, ids, shape, addresses, by_value, dx, d_coords)
+
+    @device
+    def survey(coords, b, begin, size, shape, axis, stride, F):  # type: ignore[no-untyped-def]
+        """Return how many windows of a chunk are not inside, and the first and last row of the others."""
+        first, last = rows_between(coords, b, begin, size, shape, axis)
+        if first >= 0:
+            return 0, first, last + count - 1
+        left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), F)
+        rest, _ = locate(coords, b, begin, shape, left_out, starts, t)
+        if rest == size:
+            return rest, np.iinfo(np.int64).max, -1
+        ids = inside_of(left_out, rest, 0, size)
+        low, high = starts[ids[0]], starts[ids[0]]
+        for m in range(ids.size):
+            low, high = min(low, starts[ids[m]]), max(high, starts[ids[m]])
+        return rest, low // stride, high // stride + count - 1
+
+    @device
+    def count_bands(coords, b, begin, size, shape, axis, shift, bands, counts):  # type: ignore[no-untyped-def]
+        """Count the windows of a chunk that are inside by their bands, and note these; the last is of the others."""
+        left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), coords.dtype)
+        rest, _ = locate(coords, b, begin, shape, left_out, starts, t)
+        slow = coords[b, axis - 3 + coords.shape[1], begin : begin + size]
+        last = counts.size - 1
+        skipped = 0
+        for k in range(size):
+            if skipped < rest and left_out[skipped] == k:
+                skipped += 1
+                bands[k] = last
+            else:
+                bands[k] = (np.int32(base_of(slow[k])) - left) >> shift
+            counts[bands[k]] += 1
+
     @kernel(f"sample_vjp_{name}")
     def sample_vjp(x, shape, coords, rules, cval, addresses, by_value, by_gradient, dx, d_coords):  # type: ignore[no-untyped-def]
         batch = x.shape[0]
         total = coords.shape[2]
-        axis, stride = _slow_axis(shape)
-        rows = max(_ROWS, (shape[axis] + 127) // 128)
-        count_bands = (shape[axis] + rows - 1) // rows
+        F = dx.dtype.type
+        axis, stride = slow_axis(shape)
         chunks = (total + CHUNK - 1) // CHUNK
         small = max(shape) < LONGEST and x.shape[2] < MOST
-        bands = np.empty((batch, total), np.int32)
-        order = np.empty((batch, total), np.int64)
-        begins = np.zeros((batch, count_bands + 2), np.int64)
+        flat = dx.reshape(dx.size)
+        for r in prange((flat.size + CHUNK - 1) // CHUNK):
+            flat[r * CHUNK : min((r + 1) * CHUNK, flat.size)] = 0
+        rests = np.empty((batch, chunks), np.int64)
+        lows, highs = np.empty((batch, chunks), np.int64), np.empty((batch, chunks), np.int64)
         for r in prange(batch * chunks):
-            b, begin = r // chunks, r % chunks * CHUNK
-            size = min(CHUNK, total - begin)
-            left_out, rest = np.arange(size), size
-            starts, t = np.zeros(size, np.int32), np.empty((3, size), dx.dtype)
+            b, k = r // chunks, r % chunks
+            size = min(CHUNK, total - k * CHUNK)
+            rests[b, k], lows[b, k], highs[b, k] = size, 0, -1
             if small:
-                rest, _ = locate(coords, b, begin, shape, left_out, starts, t)
-            for k in range(size):
-                bands[b, begin + k] = starts[k] // stride // rows
-            for m in range(rest):
-                bands[b, begin + left_out[m]] = count_bands
-        for b in prange(batch):
-            for k in range(total):
-                begins[b, bands[b, k]] += 1
-            _sort(bands[b], begins[b], order[b])
+                rests[b, k], lows[b, k], highs[b, k] = survey(coords, b, k * CHUNK, size, shape, axis, stride, F)
+        per = np.empty(batch, np.int64)
+        for b in range(batch):
+            per[b] = chunks_per_run(lows[b], highs[b])
+
         for colour in range(2):
-            half = (count_bands + 1 - colour) // 2
-            for r in prange(batch * half):
-                b, band = r // half, r % half * 2 + colour
-                for first in range(begins[b, band], begins[b, band + 1], CHUNK):
-                    ids = order[b, first : min(first + CHUNK, begins[b, band + 1])]
-                    if by_gradient.size == 0:
-                        spread_some(x, coords, b, ids, shape, addresses, by_value, dx, d_coords)
-                    else:
-                        spread_any(
-                            x, coords, b, ids, shape, rules, cval, addresses, by_value, by_gradient, dx, d_coords
-                        )
+            for r in prange(batch * (RUNS // 2)):
+                b, run = r // (RUNS // 2), r % (RUNS // 2) * 2 + colour
+                for k in range(run * per[b], min((run + 1) * per[b], chunks) if small else 0):
+                    spread_chunk(x, shape, coords, b, k, rules, cval, addresses, by_value, by_gradient, dx, d_coords)
+
+        for b in range(batch):
+            if per[b] > 0:
+                continue
+            shift = SMALLEST_BAND
+            while shape[axis] >> shift > 128:
+                shift += 1
+            amount = (shape[axis] >> shift) + 1
+            bands, order = np.empty(total, np.int32), np.empty(total, np.int64)
+            places = np.zeros((chunks, amount + 1), np.int64)
+            for k in prange(chunks):
+                begin, end = k * CHUNK, min((k + 1) * CHUNK, total)
+                count_bands(coords, b, begin, end - begin, shape, axis, shift, bands[begin:end], places[k])
+            begins = places_of(places)
+            for k in prange(chunks):
+                sort(bands, places[k], k * CHUNK, min((k + 1) * CHUNK, total), order)
+            for colour in range(2):
+                for r in prange((amount + 1 - colour) // 2):
+                    band = 2 * r + colour
+                    for first in range(begins[band], begins[band + 1], CHUNK):
+                        ids = order[first : min(first + CHUNK, begins[band + 1])]
+                        if by_gradient.size == 0:
+                            spread_some(x, coords, b, ids, shape, addresses, by_value, dx, d_coords)
+                        else:
+                            spread_any(
+                                x, coords, b, ids, shape, rules, cval, addresses, by_value, by_gradient, dx, d_coords
+                            )
+
         for b in prange(batch):
-            ids = order[b, begins[b, count_bands] : begins[b, count_bands + 1]]
-            spread_any(x, coords, b, ids, shape, rules, cval, addresses, by_value, by_gradient, dx, d_coords)
+            for k in range(chunks):
+                if rests[b, k] > 0:
+                    begin, size = k * CHUNK, min(CHUNK, total - k * CHUNK)
+                    left_out, rest = np.arange(size), size
+                    if small:
+                        starts, t = np.empty(size, np.int32), np.empty((3, size), F)
+                        rest, _ = locate(coords, b, begin, shape, left_out, starts, t)
+                    ids = left_out[:rest] + begin
+                    spread_any(x, coords, b, ids, shape, rules, cval, addresses, by_value, by_gradient, dx, d_coords)
 
     return sample_vjp
 

@@ -18,8 +18,6 @@ def addresses_of(key: str) -> tuple[int, int]:
     if not key:
         return 0, 0
     if key not in _compiled:
-        for old in [k for k in _compiled if k not in WEIGHTS]:
-            del _compiled[old]
         names = ("weight", "derivative")
         _compiled[key] = [_compile(f, name) for f, name in zip(WEIGHTS[key], names, strict=True)]
     weight, derivative = (0 if f is None else int(f.address) for f in _compiled[key])

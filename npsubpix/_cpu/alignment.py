@@ -19,11 +19,11 @@ import scipy.fft
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._bspline import spline_coefficients
 from npsubpix._cpu._inside import MOST
-from npsubpix._cpu._normal_equations import LOSSES, normal_equations
+from npsubpix._cpu._normal_equations import LOSSES, margin_of, normal_equations
 from npsubpix._cpu._transforms import centred, exponential, farthest, from_parameters, generators, parameters, tangents
 from npsubpix._spec import AlignmentFlags
 
-__all__ = ["Options", "Outcome", "align", "phase_correlation"]
+__all__ = ["Options", "Outcome", "align", "is_of_model", "phase_correlation"]
 
 #: Width of the quadratic part of a loss, in standard deviations of the residuals.
 _WIDTHS = {"least_squares": 1.0, "huber": 1.345, "tukey": 4.685}
@@ -39,6 +39,9 @@ _SINGULAR = 1e-9
 
 #: Gradient of an image, in units of the rounding of its pixels, that is nothing but rounding.
 _ROUNDING = 16.0
+
+#: Times that each bad pixel is replaced by the mean of its neighbours.
+_FILLINGS = 16
 
 #: Amplitudes below this part of the mean are not raised to 1 by the phase correlation: they are noise.
 _WHITEST = 0.1
@@ -142,14 +145,13 @@ class _Aligner:
         self.flags = 0
         self.total_iters = 0
         self.converged = False
+        self.last_equations: Any = None  # of the last iteration on whole images, if it hardly moved anything
 
     def equations(self, level: _Level, matrix: HostArray, basis: HostArray, scale: float, inverse: bool) -> Any:
-        size = len(basis) + 2 * self.options.gain_bias
+        images = level.fixed, level.fixed_spline, level.moving, level.hidden, level.bad
         return normal_equations(
-            inverse, size, level.fixed.shape[0], 100 * level.fixed.size,
-            level.fixed, level.fixed_spline, level.moving, level.hidden, level.bad,
-            np.ascontiguousarray(matrix), np.ascontiguousarray(basis), self.gain, self.bias, scale,
-            LOSSES[self.options.loss],
+            inverse, self.options.gain_bias, basis, images, 100 * level.fixed.size,
+            np.ascontiguousarray(matrix), self.gain, self.bias, scale, LOSSES[self.options.loss],
         )  # fmt: skip
 
     def residual_scale(self, level: _Level, matrix: HostArray) -> float:
@@ -192,6 +194,8 @@ class _Aligner:
                 break
             if change < tolerance:
                 converged = True
+                if last and options.inverse:
+                    self.last_equations = products, right, weight, squares, count
                 break
         if problem:
             _, matrix, self.gain, self.bias = best if best[0] < math.inf else (0, level.to_level(self.matrix), 1.0, 0.0)
@@ -202,18 +206,21 @@ class _Aligner:
 
     def moved(self, matrix: HostArray, step: HostArray, still: HostArray, shape: tuple[int, ...]) -> HostArray:
         """Update a matrix by a step of its parameters."""
-        if self.options.inverse:
-            matrix = matrix @ exponential(-np.tensordot(step, still, 1))
-        else:
-            matrix = from_parameters(self.options.model, parameters(self.options.model, matrix, shape) + step, shape)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # a step that is far too long gives a matrix that is not finite
+            if self.options.inverse:
+                matrix = matrix @ exponential(-np.tensordot(step, still, 1))
+            else:
+                p = parameters(self.options.model, matrix, shape) + step
+                matrix = from_parameters(self.options.model, p, shape)
             return np.asarray(matrix / matrix[2, 2])
 
     def outcome(self, level: _Level) -> Outcome:
         """Evaluate the result on whole images, with parameters about the centre of the fixed one."""
         basis = centred(generators(self.options.model), level.fixed.shape)
-        scale = self.residual_scale(level, self.matrix)
-        products, right, weight, squares, count = self.equations(level, self.matrix, basis, scale, True)
+        if self.last_equations is None:
+            scale = self.residual_scale(level, self.matrix)
+            self.last_equations = self.equations(level, self.matrix, basis, scale, True)
+        products, right, weight, squares, count = self.last_equations
         size = len(basis)
         covariance = np.full((size, size), np.nan)
         rms = math.nan
@@ -225,9 +232,10 @@ class _Aligner:
             freedom = max(count - len(right), 1)
             variance = squares / weight * count / freedom
             covariance = variance * _inverse(products)[:size, :size]
-        interior = (level.fixed.shape[0] - 2) * (level.fixed.shape[1] - 2)
+        margin = margin_of(level.moving.shape)
+        most = math.prod(max(n - 1 - 2 * margin, 1) for n in level.fixed.shape)
         return Outcome(
-            self.matrix, covariance, rms, float(count / interior) if interior > 0 else 0.0, self.total_iters,
+            self.matrix, covariance, rms, min(float(count) / most, 1.0), self.total_iters,
             self.converged and not problem, self.flags, self.gain, self.bias,
         )  # fmt: skip
 
@@ -281,6 +289,32 @@ def _inverse(products: HostArray) -> HostArray:
     return inverse
 
 
+def _filled(x: HostArray, bad: HostArray) -> HostArray:
+    """Write over bad pixels what lies between their neighbours, so that splines do not ring around them."""
+    from scipy.ndimage import distance_transform_edt
+
+    if not bad.any() or bad.all():
+        return x
+    nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
+    rows, columns = np.nonzero(bad)
+    x[rows, columns] = x[tuple(nearest[:, rows, columns])]
+    height, width = x.shape
+    around = [
+        (np.clip(rows + dy, 0, height - 1), np.clip(columns + dx, 0, width - 1))
+        for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1))
+    ]
+    for _ in range(_FILLINGS):
+        x[rows, columns] = sum(x[place] for place in around) / x.dtype.type(4)
+    return x
+
+
+def _grown(bad: HostArray) -> HostArray:
+    """Mark the neighbours of bad pixels too: their gradients are made of what was filled in."""
+    from scipy.ndimage import maximum_filter
+
+    return np.asarray(maximum_filter(bad, 3))
+
+
 def _is_flat(x: HostArray) -> bool:
     """Whether all pixels are equal, but for rounding."""
     low, high = float(x.min()), float(x.max())
@@ -292,30 +326,33 @@ def align(fixed: HostArray, moving: HostArray, matrix: HostArray, mask: HostArra
     if moving.size >= MOST:
         raise ValueError(f"moving must have less than {MOST} pixels, got {moving.size}")
     dtype = np.result_type(fixed.dtype, moving.dtype, np.float32)
-    images, marks = [], []
-    for x in (fixed, moving):
-        x = x.astype(dtype)
-        bad = ~np.isfinite(x)
-        if bad.any():
-            x[bad] = np.mean(x[~bad], dtype=np.float64) if not bad.all() else 0
-        images.append(x)
-        marks.append(bad if bad.any() else np.zeros((0, 0), bool))
-    hidden = marks[0]
+    left_out = [~np.isfinite(fixed), ~np.isfinite(moving)]
     if mask is not None:
-        hidden = mask | hidden if hidden.size else mask
+        left_out[0] |= mask
+    images, marks = [], []
+    for x, bad in zip((fixed, moving), left_out, strict=True):
+        images.append(_filled(x.astype(dtype), bad))
+        marks.append(_grown(bad) if bad.any() else np.zeros((0, 0), bool))
     aligner = _Aligner(options, matrix)
     nothing = 0
-    if min(*fixed.shape, *moving.shape) < 4 or any(m.size and m.all() for m in marks):
+    if min(*fixed.shape, *moving.shape) < 4 or any(bad.all() for bad in left_out):
         nothing = int(AlignmentFlags.NO_OVERLAP)
     elif any(_is_flat(x) for x in images):
         nothing = int(AlignmentFlags.NO_TEXTURE)
     if nothing:
         size = len(generators(options.model))
         return Outcome(aligner.matrix, np.full((size, size), np.nan), math.nan, 0.0, 0, False, nothing, 1.0, 0.0)
-    levels = _pyramid(images[0], images[1], np.ascontiguousarray(hidden), marks[1], options.levels)
+    levels = _pyramid(images[0], images[1], marks[0], marks[1], options.levels)
     for level in levels:
         aligner.refine(level, level is levels[-1])
     return aligner.outcome(levels[-1])
+
+
+def is_of_model(model: str, matrix: HostArray, shape: tuple[int, ...]) -> bool:
+    """Whether a matrix is what its parameters say, to a thousandth of a pixel."""
+    corners = np.array([[y, x, 1.0] for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)])
+    nearest = from_parameters(model, parameters(model, matrix / matrix[2, 2], shape), shape)
+    return farthest(matrix, nearest, corners) < 1e-3
 
 
 def phase_correlation(fixed: HostArray, moving: HostArray) -> HostArray:
@@ -323,9 +360,11 @@ def phase_correlation(fixed: HostArray, moving: HostArray) -> HostArray:
     shape = tuple(max(n, m) for n, m in zip(fixed.shape, moving.shape, strict=True))
     spectra = []
     for x in (fixed, moving):
-        x = np.nan_to_num(x.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+        x = x.astype(np.float64)
+        seen = np.isfinite(x)
+        x = np.where(seen, x - (x[seen].mean() if seen.any() else 0.0), 0.0)
         window = np.outer(*(np.hanning(n + 2)[1:-1] for n in x.shape))
-        spectra.append(scipy.fft.rfft2((x - x.mean()) * window, shape))
+        spectra.append(scipy.fft.rfft2(x * window, shape))
     cross = np.conj(spectra[0]) * spectra[1]
     size = np.abs(cross)
     cross /= np.maximum(size, max(_WHITEST * size.mean(), np.finfo(float).tiny))

@@ -156,10 +156,12 @@ def _cotangents(
     dtype = promoted(x.dtype)
     image = _Image(x, axes, method.kind, mode, cval, prefilter)
     pixels = image.pixels.reshape(*x.shape[:2], math.prod(image.size))
-    dx, d_coords = np.zeros(pixels.shape, dtype), np.zeros(coords.shape, dtype)
     by_value = _nothing(3, dtype) if by_value is None else by_value
     by_gradient = _nothing(4, dtype) if by_gradient is None else by_gradient
-    if by_value.size or by_gradient.size:
+    if by_value.size == 0 and by_gradient.size == 0:
+        dx, d_coords = np.zeros(pixels.shape, dtype), np.zeros(coords.shape, dtype)
+    else:
+        dx, d_coords = np.empty(pixels.shape, dtype), np.empty(coords.shape, dtype)
         vjp_kernels[method.kind].run(
             4 * _work(method.kind, axes, x.shape[1] * coords.size),
             pixels,
@@ -285,7 +287,8 @@ def _from_grid(x: HostArray, grid: HostArray, align_corners: bool) -> tuple[Host
     size = np.array(x.shape[2:])
     factor = (0.5 * (size - 1) if align_corners else 0.5 * size)[:, None]
     flat = _floats(grid).reshape(len(grid), math.prod(grid.shape[1:-1]), grid.shape[-1])
-    positions = (flat.transpose(0, 2, 1)[:, ::-1] * factor + 0.5 * (size[:, None] - 1)).astype(flat.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):  # of positions far outside
+        positions = (flat.transpose(0, 2, 1)[:, ::-1] * factor + 0.5 * (size[:, None] - 1)).astype(flat.dtype)
     return np.ascontiguousarray(positions), factor
 
 

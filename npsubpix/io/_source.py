@@ -31,3 +31,4 @@ class Source:
     dtype: np.dtype[Any]
     fetch: Callable[[Index], HostArray]
     colour: bool = False  # the samples are red, green, blue and perhaps alpha
+    others: int = 0  # images of the file that are no frames of this one

@@ -48,7 +48,8 @@ def tiff_file(path: Path) -> Iterator[Source]:
             if "Y" not in series.axes or "X" not in series.axes:
                 raise ImageError(f"{path}: has axes {series.axes}; needed are Y and X")
             with _tiff_pages(file, series) as fetch:
-                yield Source(series.shape, series.axes, series.dtype, fetch, int(series.keyframe.photometric) in (2, 6))
+                colour = int(series.keyframe.photometric) in (2, 6)
+                yield Source(series.shape, series.axes, series.dtype, fetch, colour, len(file.series) - 1)
     finally:
         logger.removeHandler(messages)
 

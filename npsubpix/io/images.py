@@ -51,6 +51,8 @@ class Frames:
         Shape of a frame, (y, x) or (z, y, x).
     is_stack : bool
         Whether the file has an axis of frames, be there only one frame on it.
+    others : int
+        Series of pages of a TIFF, of another size or kind, that are not among the frames.
 
     See Also
     --------
@@ -62,6 +64,7 @@ class Frames:
     shape: tuple[int, ...]
     is_stack: bool
     _read: Callable[[int], HostArray]
+    others: int = 0
 
     @property
     def frames(self) -> Iterator[HostArray]:
@@ -197,7 +200,8 @@ def _arrange(path: Path, source: Source, channel: int | None, volume: bool) -> F
         return mean
 
     count = 1 if stack_axis is None else shape[stack_axis]
-    return Frames(path, count, tuple(shape[axis] for axis in rest[-ndim:]), stack_axis is not None, read)
+    frame_shape = tuple(shape[axis] for axis in rest[-ndim:])
+    return Frames(path, count, frame_shape, stack_axis is not None, read, source.others)
 
 
 def _channel_axis(axes: str, channel: int | None) -> int | None:
