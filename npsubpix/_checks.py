@@ -266,9 +266,7 @@ def check_reals(value: Any, name: str) -> Any:
     """Require an array of real numbers; return it with a dtype of floats, float64 if it had integers."""
     x = as_array(value, name)
     if kind_of(x) == "torch":
-        import torch
-
-        if x.dtype == torch.bool or x.is_complex():
+        if str(x.dtype) == "torch.bool" or x.is_complex():
             raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
         return x if x.is_floating_point() else x.double()
     if isinstance(x, np.ma.MaskedArray):

@@ -74,7 +74,7 @@ class AlignmentFlags(IntFlag):
     NOT_CONVERGED = 1
     #: Too few pixels of one image are on the other.
     NO_OVERLAP = 2
-    #: Too little texture to tell all parameters apart.
+    #: Too little texture to tell all parameters apart, or so much noise that none is seen in both images.
     NO_TEXTURE = 4
     #: NaN or infinity in sums over the images.
     NONFINITE = 8

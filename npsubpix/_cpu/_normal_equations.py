@@ -9,12 +9,15 @@ the projected point, F, 1 and r. So for each pair of signals the sums of their p
 of x and y are taken, from which the normal equations follow, whatever the parameters are. Nothing
 of the size of an image is written.
 
+Noise has a gradient too, which adds to products of the gradient of F with itself, but not to those
+with the gradient of M: by these crossed products, the true sensitivity, errors are estimated.
+
 Images come as coefficients of cubic B-splines, and the fixed one as pixels too.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import prange
@@ -23,7 +26,7 @@ from npsubpix._arrays import HostArray
 from npsubpix._cpu._jit import Kernel, device, fused, kernel, summing
 from npsubpix._cpu._runs import gradients_of_row, values_of_row
 
-__all__ = ["LOSSES", "margin_of", "normal_equations"]
+__all__ = ["LOSSES", "Equations", "margin_of", "normal_equations"]
 
 #: Rows of the fixed image that are summed together.
 _ROWS = 16
@@ -34,7 +37,9 @@ _MARGIN = 4
 LOSSES = {"least_squares": 0, "huber": 1, "tukey": 2}
 
 #: Signals, in this order; the projected point is only there for transforms with perspective, F and 1 for gain and bias.
-_ALONG_Y, _ALONG_X, _DEPTH, _FIXED, _ONE, _RESIDUAL = range(6)
+_FIXED, _ONE, _RESIDUAL = 3, 4, 5
+_CROSSED = 6  # the first three once more, of the moving image where the fixed one's are the others
+_SIGNALS = 9
 
 #: Powers of x and of y that a product of two signals is multiplied by: 0, 1 and 2.
 _POWERS = 3
@@ -117,6 +122,16 @@ def _deepen(gy, gx, depth, scales, py, px, cy, cx):  # type: ignore[no-untyped-d
         depth[j] = F(-(v * (py[j] - cy) + u * (px[j] - cx)))
 
 
+@fused
+def _pull_back(gy, gx, matrix, scales, py, px):  # type: ignore[no-untyped-def]
+    """Turn gradients of the moving image into those of the image warped by the matrix, times -1."""
+    F = gy.dtype.type
+    for j in range(gy.size):
+        v, u, w = np.float64(gy[j]), np.float64(gx[j]), -scales[j]
+        gy[j] = F(w * ((matrix[0, 0] - py[j] * matrix[2, 0]) * v + (matrix[1, 0] - px[j] * matrix[2, 0]) * u))
+        gx[j] = F(w * ((matrix[0, 1] - py[j] * matrix[2, 1]) * v + (matrix[1, 1] - px[j] * matrix[2, 1]) * u))
+
+
 @summing
 def _moments(a, b, x):  # type: ignore[no-untyped-def]
     """Sum the products of two signals, times 1, x and x squared."""
@@ -184,7 +199,7 @@ def _make(name: str, inverse: bool) -> Kernel:
         F = fixed.dtype.type
         scales, py, px = lines[0], lines[1], lines[2]
         gy, gx, residuals, inside = signals[0], signals[1], signals[5], signals[4]
-        values, weights = weighed[0], weighed[6]
+        values, weights = weighed[0], weighed[_SIGNALS]
         _place(i, matrix, height_m, width_m, margin, inside, scales, py, px, starts, t)
         _leave_out(inside, i, hidden, bad, py, px)
         count = _sum(inside)
@@ -192,7 +207,13 @@ def _make(name: str, inverse: bool) -> Kernel:
             return
         plane, shape = moving.reshape(moving.size), (1, height_m, width_m)
         if inverse:
-            values_of_row(plane, starts, t, shape, values)
+            if shown[_CROSSED]:
+                moving_y, moving_x = signals[_CROSSED], signals[_CROSSED + 1]
+                gradients_of_row(plane, starts, t, shape, values, moving_y, moving_x)
+                _pull_back(moving_y, moving_x, matrix, scales, py, px)
+                _clear(moving_y, moving_x, inside)
+            else:
+                values_of_row(plane, starts, t, shape, values)
             _gradient_of_row(fixed_spline, i, F(-gain), gy, gx)
             if shown[2]:
                 py[:], scales[:] = i, 1.0
@@ -203,7 +224,11 @@ def _make(name: str, inverse: bool) -> Kernel:
         _clear(gy, gx, inside)
         _compare(residuals, values, fixed[i], inside, gain, bias)
         if shown[2]:
-            _deepen(gy, gx, signals[2], scales, py, px, 0.5 * (fixed.shape[0] - 1), 0.5 * (fixed.shape[1] - 1))
+            cy, cx = 0.5 * (fixed.shape[0] - 1), 0.5 * (fixed.shape[1] - 1)
+            _deepen(gy, gx, signals[2], scales, py, px, cy, cx)
+            if shown[_CROSSED]:
+                last = _CROSSED + 2
+                _deepen(signals[_CROSSED], signals[_CROSSED + 1], signals[last], scales, py, px, cy, cx)
         if shown[3]:
             _product(signals[3], fixed[i], inside)
         if loss > 0:
@@ -212,7 +237,7 @@ def _make(name: str, inverse: bool) -> Kernel:
             weights[:] = inside
         y = np.float64(i) - 0.5 * (fixed.shape[0] - 1)
         place = 0
-        for k in range(6):
+        for k in range(_SIGNALS):
             if shown[k] and loss > 0:
                 _product(weighed[k], signals[k], weights)
             for m in range(k + 1):
@@ -237,7 +262,7 @@ def _make(name: str, inverse: bool) -> Kernel:
         for r in prange(sums.shape[0]):
             x = np.arange(width) - 0.5 * (width - 1)
             lines = np.zeros((3, width))
-            signals, weighed = np.zeros((6, width), fixed.dtype), np.zeros((7, width), fixed.dtype)
+            signals, weighed = np.zeros((_SIGNALS, width), fixed.dtype), np.zeros((_SIGNALS + 1, width), fixed.dtype)
             starts, t = np.empty(width, np.int32), np.zeros((3, width), fixed.dtype)
             scratch = x, lines, signals, weighed, starts, t
             for i in range(max(r * _ROWS, 1), min((r + 1) * _ROWS, height - 1)):
@@ -249,37 +274,60 @@ def _make(name: str, inverse: bool) -> Kernel:
 _kernels = {True: _make("inverse", inverse=True), False: _make("forward", inverse=False)}
 
 
-def _combinations(basis: HostArray, shape: tuple[int, ...], gain_bias: bool) -> HostArray:
+def _combinations(basis: HostArray, shape: tuple[int, ...], gain_bias: bool, crossed: bool) -> HostArray:
     """Write derivatives by parameters, gain and bias, and the residual, as combinations (K, signals, (1, x, y))."""
     centre = np.eye(3)
     centre[:2, 2] = [0.5 * (n - 1) for n in shape]
     about_centre = np.linalg.inv(centre) @ basis @ centre
-    rows = np.zeros((len(basis) + 2 * gain_bias + 1, 6, 3))
-    rows[: len(basis), :3] = about_centre[:, :, [2, 1, 0]]
+    rows = np.zeros((len(basis) + 2 * gain_bias + 1, _SIGNALS, 3))
+    first = _CROSSED if crossed else 0
+    rows[: len(basis), first : first + 3] = about_centre[:, :, [2, 1, 0]]
     if gain_bias:
         rows[-3, _FIXED, 0] = rows[-2, _ONE, 0] = -1
     rows[-1, _RESIDUAL, 0] = 1
-    return rows
+    return rows.reshape(len(rows), -1)
+
+
+class Equations(NamedTuple):
+    """Normal equations and what belongs to them."""
+
+    products: HostArray  # J'J
+    right: HostArray  # J'r
+    weight: float  # the sum of weights
+    squares: float  # the sum of weighted squares of residuals
+    pixels: float
+    crossed: HostArray | None  # J'J with J of the moving image in place of one
 
 
 def normal_equations(
-    inverse: bool, gain_bias: bool, basis: HostArray, images: tuple[HostArray, ...], work: int, *options: Any
-) -> tuple[Any, ...]:
-    """Return J'J, J'r, the sum of weights, the sum of weighted squares, and the number of pixels."""
+    inverse: bool,
+    gain_bias: bool,
+    crossed: bool,
+    basis: HostArray,
+    images: tuple[HostArray, ...],
+    work: int,
+    *options: Any,
+) -> Equations:
+    """Sum up the equations of one iteration; `crossed` products are of the inverse form only."""
     shape = images[0].shape
     matrix = options[0]
     perspective = bool(basis[:, 2].any() or matrix[2, :2].any() or matrix[2, 2] != 1)
-    shown = np.array([True, True, perspective, gain_bias, gain_bias, True])
-    blocks = -(-shape[0] // _ROWS)
-    sums, totals = np.zeros((blocks, 21, _POWERS, _POWERS)), np.zeros((blocks, 2))
-    _kernels[inverse].run(work, *images, *options, shown, sums, totals)
-    moments = np.zeros((6, 6, _POWERS, _POWERS))
-    below = np.tril_indices(6)
+    of_moving = crossed and inverse
+    shown = [True, True, perspective, gain_bias, gain_bias, True, of_moving, of_moving, of_moving and perspective]
+    blocks, pairs = -(-shape[0] // _ROWS), _SIGNALS * (_SIGNALS + 1) // 2
+    sums, totals = np.zeros((blocks, pairs, _POWERS, _POWERS)), np.zeros((blocks, 2))
+    _kernels[inverse].run(work, *images, *options, np.array(shown), sums, totals)
+    moments = np.zeros((_SIGNALS, _SIGNALS, _POWERS, _POWERS))
+    below = np.tril_indices(_SIGNALS)
     moments[below] = moments[below[::-1]] = sums.sum(0)
     powers_y, powers_x = np.array([0, 0, 1]), np.array([0, 1, 0])  # of 1, x and y
     gram = moments[:, :, powers_y[:, None] + powers_y, powers_x[:, None] + powers_x].transpose(0, 2, 1, 3)
-    rows = _combinations(basis, shape, gain_bias).reshape(-1, 18)
-    products = (rows[:, :, None] * gram.reshape(18, 18)[None]).sum(1)  # without BLAS, whose threads get in the way
-    products = (products[:, None] * rows[None]).sum(-1)
+    gram = gram.reshape(3 * _SIGNALS, 3 * _SIGNALS)
+    rows = _combinations(basis, shape, gain_bias, False)
+    left = (rows[:, :, None] * gram[None]).sum(1)  # without BLAS, whose threads get in the way
+    products = (left[:, None] * rows[None]).sum(-1)
+    across = None
+    if of_moving:
+        across = (left[:-1, None] * _combinations(basis, shape, gain_bias, True)[None, :-1]).sum(-1)
     weight, count = totals.sum(0)
-    return products[:-1, :-1], products[:-1, -1], weight, products[-1, -1], count
+    return Equations(products[:-1, :-1], products[:-1, -1], weight, products[-1, -1], count, across)

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.fft
 
 from npsubpix._arrays import HostArray
-from npsubpix._cpu._bspline import spline_coefficients
 from npsubpix._cpu._inside import MOST
-from npsubpix._cpu._normal_equations import LOSSES, margin_of, normal_equations
+from npsubpix._cpu._levels import ROUNDING, Level, filled, grown, is_flat, pyramid
+from npsubpix._cpu._normal_equations import LOSSES, Equations, margin_of, normal_equations
 from npsubpix._cpu._transforms import centred, exponential, farthest, from_parameters, generators, parameters, tangents
 from npsubpix._spec import AlignmentFlags
 
@@ -31,17 +30,14 @@ _WIDTHS = {"least_squares": 1.0, "huber": 1.345, "tukey": 4.685}
 #: Update, in pixels of a level, at which a coarse level is left for the next.
 _COARSE_TOLERANCE = 0.02
 
-#: Least side of the coarsest level, in pixels, and least pixels that a level is aligned by.
-_LEAST_SIDE, _LEAST_PIXELS = 32, 16
+#: Least pixels that a level is aligned by.
+_LEAST_PIXELS = 16
 
 #: Ratio of the least to the greatest eigenvalue of the scaled normal equations, below which there is no solution.
 _SINGULAR = 1e-9
 
-#: Gradient of an image, in units of the rounding of its pixels, that is nothing but rounding.
-_ROUNDING = 16.0
-
-#: Times that each bad pixel is replaced by the mean of its neighbours.
-_FILLINGS = 16
+#: Update, in pixels, after which steps may be by the crossed products, and the part of the others that those must have.
+_NEAR, _LEAST_SIGNAL = 0.5, 0.02
 
 #: Amplitudes below this part of the mean are not raised to 1 by the phase correlation: they are noise.
 _WHITEST = 0.1
@@ -75,66 +71,6 @@ class Outcome:
     bias: float
 
 
-@dataclass
-class _Level:
-    """Both images at one scale, as kernels take them."""
-
-    fixed: HostArray
-    fixed_spline: HostArray
-    moving: HostArray
-    hidden: HostArray
-    bad: HostArray
-    scale: int
-
-    def to_level(self, matrix: HostArray) -> HostArray:
-        """Turn a matrix between pixels of the whole images into one between pixels of this level."""
-        s = np.eye(3)
-        s[:2, :2] *= self.scale
-        s[:2, 2] = 0.5 * (self.scale - 1)
-        inner: HostArray = np.linalg.inv(s) @ matrix @ s
-        return np.asarray(inner / inner[2, 2])
-
-    def from_level(self, matrix: HostArray) -> HostArray:
-        """Undo `to_level`."""
-        s = np.eye(3)
-        s[:2, :2] *= self.scale
-        s[:2, 2] = 0.5 * (self.scale - 1)
-        outer: HostArray = s @ matrix @ np.linalg.inv(s)
-        return np.asarray(outer / outer[2, 2])
-
-
-def _halve(x: HostArray) -> HostArray:
-    """Mean of two by two pixels."""
-    h, w = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
-    quarter: HostArray = (x[0:h:2, 0:w:2] + x[1:h:2, 0:w:2] + x[0:h:2, 1:w:2] + x[1:h:2, 1:w:2]) * x.dtype.type(0.25)
-    return quarter
-
-
-def _halve_marks(marks: HostArray) -> HostArray:
-    if not marks.size:
-        return marks
-    h, w = marks.shape[0] // 2 * 2, marks.shape[1] // 2 * 2
-    some: HostArray = marks[0:h:2, 0:w:2] | marks[1:h:2, 0:w:2] | marks[0:h:2, 1:w:2] | marks[1:h:2, 1:w:2]
-    return some
-
-
-def _pyramid(
-    fixed: HostArray, moving: HostArray, hidden: HostArray, bad: HostArray, levels: int | None
-) -> list[_Level]:
-    side = min(*fixed.shape, *moving.shape)
-    if levels is None:
-        levels = 1 + max(0, int(math.log2(max(side, 1) / _LEAST_SIDE))) if side >= _LEAST_SIDE else 1
-    result = []
-    for k in range(levels):
-        of_fixed, of_moving = (spline_coefficients(x, 3, "mirror", 2, x.dtype) for x in (fixed, moving))
-        result.append(_Level(fixed, of_fixed, of_moving, hidden, bad, 2**k))
-        if min(*fixed.shape, *moving.shape) < 16:
-            break
-        fixed, moving = _halve(fixed), _halve(moving)
-        hidden, bad = _halve_marks(hidden), _halve_marks(bad)
-    return result[::-1]
-
-
 class _Aligner:
     """State of an alignment: the matrix between whole images, gain and bias."""
 
@@ -145,16 +81,19 @@ class _Aligner:
         self.flags = 0
         self.total_iters = 0
         self.converged = False
-        self.last_equations: Any = None  # of the last iteration on whole images, if it hardly moved anything
+        self.last_equations: Equations | None = None  # of the end, if the last iteration had what is needed
 
-    def equations(self, level: _Level, matrix: HostArray, basis: HostArray, scale: float, inverse: bool) -> Any:
+    def equations(
+        self, level: Level, matrix: HostArray, basis: HostArray, inverse: bool, crossed: bool = False
+    ) -> Equations:
         images = level.fixed, level.fixed_spline, level.moving, level.hidden, level.bad
+        scale = self.residual_scale(level, matrix)
         return normal_equations(
-            inverse, self.options.gain_bias, basis, images, 100 * level.fixed.size,
+            inverse, self.options.gain_bias, crossed, basis, images, 100 * level.fixed.size,
             np.ascontiguousarray(matrix), self.gain, self.bias, scale, LOSSES[self.options.loss],
         )  # fmt: skip
 
-    def residual_scale(self, level: _Level, matrix: HostArray) -> float:
+    def residual_scale(self, level: Level, matrix: HostArray) -> float:
         """Width of the loss: a multiple of the deviation of residuals on a grid of some thousand pixels."""
         if self.options.loss == "least_squares":
             return 1.0
@@ -162,40 +101,43 @@ class _Aligner:
         spread = 1.4826 * float(np.median(np.abs(residuals))) if residuals.size else 0.0
         return _WIDTHS[self.options.loss] * spread if spread > 0 else math.inf
 
-    def refine(self, level: _Level, last: bool) -> None:
+    def refine(self, level: Level, last: bool) -> None:
         """Iterate on one level."""
         options = self.options
         shape = level.fixed.shape
         still = centred(generators(options.model), shape)
         matrix = level.to_level(self.matrix)
-        corners = np.array([[y, x, 1.0] for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)])
         best = (math.inf, matrix, self.gain, self.bias)
         tolerance = options.tol if last else max(options.tol, _COARSE_TOLERANCE)
-        problem, converged = 0, False
+        problem, converged, change = 0, False, math.inf
+        trusted, limit = last and options.inverse, _NEAR  # whether steps may be by the crossed products
         for _ in range(options.n_iters):
             basis = still if options.inverse else tangents(options.model, matrix, shape)
-            scale = self.residual_scale(level, matrix)
-            products, right, weight, squares, count = self.equations(level, matrix, basis, scale, options.inverse)
-            problem = _problem(level, basis, count, products, right)
+            e = self.equations(level, matrix, basis, options.inverse, trusted and change < _NEAR)
+            problem = _problem(level, basis, e)
             if problem:
                 break
-            cost = squares / weight if weight > 0 else math.inf
+            cost = e.squares / e.weight if e.weight > 0 else math.inf
             if cost < best[0]:
                 best = (cost, matrix, self.gain, self.bias)
-            step = -_solve(products, right)
             self.total_iters += 1
-            moved = self.moved(matrix, step[: len(basis)], still, shape)
+            step, moved, change = self.step(matrix, e.products, e.right, still, shape)
+            if trusted and e.crossed is not None and _is_sensitive(e):
+                other = self.step(matrix, e.crossed, e.right, still, shape)
+                trusted = other[2] < limit
+                if trusted:
+                    step, moved, change = other
+                    limit = 0.5 * change  # of steps that come nearer, each is much shorter than the one before
             if options.gain_bias:
                 self.gain, self.bias = self.gain + step[-2], self.bias + step[-1]
-            change = farthest(matrix, moved, corners)
             matrix = moved
             if not np.isfinite(matrix).all() or change > 2 * max(shape):
                 problem = int(AlignmentFlags.DIVERGED)
                 break
             if change < tolerance:
                 converged = True
-                if last and options.inverse:
-                    self.last_equations = products, right, weight, squares, count
+                if e.crossed is not None:
+                    self.last_equations = e
                 break
         if problem:
             _, matrix, self.gain, self.bias = best if best[0] < math.inf else (0, level.to_level(self.matrix), 1.0, 0.0)
@@ -203,6 +145,15 @@ class _Aligner:
         if last:
             self.converged = converged
             self.flags |= problem | (0 if converged or problem else int(AlignmentFlags.NOT_CONVERGED))
+
+    def step(
+        self, matrix: HostArray, products: HostArray, right: HostArray, still: HostArray, shape: tuple[int, ...]
+    ) -> tuple[HostArray, HostArray, float]:
+        """Return a step, the matrix after it, and how far it moved a corner."""
+        step = -_solve(products, right)
+        moved = self.moved(matrix, step[: len(still)], still, shape)
+        corners = np.array([[y, x, 1.0] for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)])
+        return step, moved, farthest(matrix, moved, corners)
 
     def moved(self, matrix: HostArray, step: HostArray, still: HostArray, shape: tuple[int, ...]) -> HostArray:
         """Update a matrix by a step of its parameters."""
@@ -214,33 +165,32 @@ class _Aligner:
                 matrix = from_parameters(self.options.model, p, shape)
             return np.asarray(matrix / matrix[2, 2])
 
-    def outcome(self, level: _Level) -> Outcome:
+    def outcome(self, level: Level) -> Outcome:
         """Evaluate the result on whole images, with parameters about the centre of the fixed one."""
         basis = centred(generators(self.options.model), level.fixed.shape)
-        if self.last_equations is None:
-            scale = self.residual_scale(level, self.matrix)
-            self.last_equations = self.equations(level, self.matrix, basis, scale, True)
-        products, right, weight, squares, count = self.last_equations
+        e = self.last_equations or self.equations(level, self.matrix, basis, True, True)
         size = len(basis)
         covariance = np.full((size, size), np.nan)
-        rms = math.nan
-        problem = _problem(level, basis, count, products, right)
+        problem = _problem(level, basis, e)
         self.flags |= problem
-        if count > 0 and weight > 0:
-            rms = math.sqrt(squares / weight)
-        if not problem:
-            freedom = max(count - len(right), 1)
-            variance = squares / weight * count / freedom
-            covariance = variance * _inverse(products)[:size, :size]
+        rms = math.sqrt(e.squares / e.weight) if e.pixels > 0 and e.weight > 0 else math.nan
+        if not problem and not _is_sensitive(e):
+            self.flags |= int(AlignmentFlags.NO_TEXTURE)
+        elif not problem and e.crossed is not None:
+            # The fixed image's noise times its own gradient sums to nothing: it is the derivative of a square
+            spread = 0.5 * (e.products + 0.5 * (e.crossed + e.crossed.T))
+            variance = e.squares / e.weight * e.pixels / max(e.pixels - len(e.right), 1)
+            back = _inverse(e.crossed)
+            covariance = variance * (back @ spread @ back.T)[:size, :size]
         margin = margin_of(level.moving.shape)
         most = math.prod(max(n - 1 - 2 * margin, 1) for n in level.fixed.shape)
         return Outcome(
-            self.matrix, covariance, rms, min(float(count) / most, 1.0), self.total_iters,
+            self.matrix, covariance, rms, min(float(e.pixels) / most, 1.0), self.total_iters,
             self.converged and not problem, self.flags, self.gain, self.bias,
         )  # fmt: skip
 
 
-def _residuals(level: _Level, matrix: HostArray, gain: float, bias: float) -> HostArray:
+def _residuals(level: Level, matrix: HostArray, gain: float, bias: float) -> HostArray:
     from npsubpix._cpu._samples import value_kernels
 
     h, w = level.fixed.shape
@@ -259,66 +209,45 @@ def _residuals(level: _Level, matrix: HostArray, gain: float, bias: float) -> Ho
     return np.asarray(residuals[np.isfinite(residuals)])
 
 
-def _problem(level: _Level, basis: HostArray, count: float, products: HostArray, right: HostArray) -> int:
+def _problem(level: Level, basis: HostArray, e: Equations) -> int:
     """Flag of what keeps normal equations from being solved, 0 for nothing."""
-    if count < max(_LEAST_PIXELS, 2 * len(right)):
+    products, count = e.products, e.pixels
+    if count < max(_LEAST_PIXELS, 2 * len(e.right)):
         return int(AlignmentFlags.NO_OVERLAP)
-    if not (np.isfinite(products).all() and np.isfinite(right).all()):
+    if not (np.isfinite(products).all() and np.isfinite(e.right).all()):
         return int(AlignmentFlags.NONFINITE)
     scale = np.sqrt(np.diag(products))
     height, width = level.fixed.shape
     corners = np.array([[y, x, 1.0] for y in (0, height - 1) for x in (0, width - 1)])
     moves = np.linalg.norm(basis[:, :2] @ corners.T, axis=1).max(-1)  # of a corner, by a unit of each parameter
     moves += np.abs(basis[:, 2] @ corners.T).max(-1) * max(height, width)
-    rounding = _ROUNDING * float(np.finfo(level.fixed.dtype).eps * np.abs(level.fixed).max())
+    rounding = ROUNDING * float(np.finfo(level.fixed.dtype).eps * np.abs(level.fixed).max())
     if not (scale[: len(basis)] > rounding * moves * math.sqrt(count)).all() or not (scale > 0).all():
         return int(AlignmentFlags.NO_TEXTURE)
     eigenvalues = np.linalg.eigvalsh(products / np.outer(scale, scale))
     return int(AlignmentFlags.NO_TEXTURE) if eigenvalues[0] < _SINGULAR * eigenvalues[-1] else 0
 
 
+def _is_sensitive(e: Equations) -> bool:
+    """Whether residuals change with parameters by more than chance: crossed products are near the others."""
+    if e.crossed is None or not np.isfinite(e.crossed).all():
+        return False
+    scale = 1 / np.sqrt(np.diag(e.products))
+    part = e.crossed * np.outer(scale, scale)
+    whole = np.linalg.eigvalsh(e.products * np.outer(scale, scale))
+    return bool(np.linalg.eigvalsh(0.5 * (part + part.T))[0] > _LEAST_SIGNAL * whole[0])
+
+
 def _solve(products: HostArray, right: HostArray) -> HostArray:
-    scale = 1 / np.sqrt(np.diag(products))
+    scale = 1 / np.sqrt(np.abs(np.diag(products)))
     solution: HostArray = scale * np.linalg.solve(products * np.outer(scale, scale), scale * right)
     return solution
 
 
 def _inverse(products: HostArray) -> HostArray:
-    scale = 1 / np.sqrt(np.diag(products))
+    scale = 1 / np.sqrt(np.abs(np.diag(products)))
     inverse: HostArray = np.linalg.inv(products * np.outer(scale, scale)) * np.outer(scale, scale)
     return inverse
-
-
-def _filled(x: HostArray, bad: HostArray) -> HostArray:
-    """Write over bad pixels what lies between their neighbours, so that splines do not ring around them."""
-    from scipy.ndimage import distance_transform_edt
-
-    if not bad.any() or bad.all():
-        return x
-    nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
-    rows, columns = np.nonzero(bad)
-    x[rows, columns] = x[tuple(nearest[:, rows, columns])]
-    height, width = x.shape
-    around = [
-        (np.clip(rows + dy, 0, height - 1), np.clip(columns + dx, 0, width - 1))
-        for dy, dx in ((-1, 0), (1, 0), (0, -1), (0, 1))
-    ]
-    for _ in range(_FILLINGS):
-        x[rows, columns] = sum(x[place] for place in around) / x.dtype.type(4)
-    return x
-
-
-def _grown(bad: HostArray) -> HostArray:
-    """Mark the neighbours of bad pixels too: their gradients are made of what was filled in."""
-    from scipy.ndimage import maximum_filter
-
-    return np.asarray(maximum_filter(bad, 3))
-
-
-def _is_flat(x: HostArray) -> bool:
-    """Whether all pixels are equal, but for rounding."""
-    low, high = float(x.min()), float(x.max())
-    return high - low <= _ROUNDING * float(np.finfo(x.dtype).eps) * max(abs(low), abs(high))
 
 
 def align(fixed: HostArray, moving: HostArray, matrix: HostArray, mask: HostArray | None, options: Options) -> Outcome:
@@ -331,18 +260,18 @@ def align(fixed: HostArray, moving: HostArray, matrix: HostArray, mask: HostArra
         left_out[0] |= mask
     images, marks = [], []
     for x, bad in zip((fixed, moving), left_out, strict=True):
-        images.append(_filled(x.astype(dtype), bad))
-        marks.append(_grown(bad) if bad.any() else np.zeros((0, 0), bool))
+        images.append(filled(x.astype(dtype), bad))
+        marks.append(grown(bad) if bad.any() else np.zeros((0, 0), bool))
     aligner = _Aligner(options, matrix)
     nothing = 0
     if min(*fixed.shape, *moving.shape) < 4 or any(bad.all() for bad in left_out):
         nothing = int(AlignmentFlags.NO_OVERLAP)
-    elif any(_is_flat(x) for x in images):
+    elif any(is_flat(x) for x in images):
         nothing = int(AlignmentFlags.NO_TEXTURE)
     if nothing:
         size = len(generators(options.model))
         return Outcome(aligner.matrix, np.full((size, size), np.nan), math.nan, 0.0, 0, False, nothing, 1.0, 0.0)
-    levels = _pyramid(images[0], images[1], marks[0], marks[1], options.levels)
+    levels = pyramid(images[0], images[1], marks[0], marks[1], options.levels)
     for level in levels:
         aligner.refine(level, level is levels[-1])
     return aligner.outcome(levels[-1])
