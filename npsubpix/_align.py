@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["AlignRequest", "align_and_report"]
 
 
+_SHOWN = ("file", "frame", "dy", "dx", "dy_error", "dx_error", "angle", "scale", "rms", "flag_names")
+
+
 @dataclass(frozen=True)
 class AlignRequest:
     """What the command line asks for."""
@@ -40,7 +43,15 @@ class _Aligned:
     results: list[Alignment] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
-    picture: Any = None  # the first moving frame
+    picture: Any = None  # the moving frame that is shifted most, and its matrix
+    matrix: Any = None
+    farthest: float = -1.0
+
+    def add_picture(self, frame: Any, result: Alignment) -> None:
+        """Keep the frame that is shifted most, of those that were aligned well."""
+        far = float(np.hypot(*result.shift)) if result.ok else 0.0
+        if self.picture is None or far > self.farthest:
+            self.picture, self.matrix, self.farthest = np.array(frame), result.matrix, far
 
 
 def align_and_report(request: AlignRequest, errors: Errors) -> None:
@@ -88,8 +99,7 @@ def _align_all(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Err
                         result = align(fixed, frame, **request.options)
                     except (TypeError, ValueError, MemoryError) as error:
                         raise RuntimeError(f"{path}: {error}") from error
-                    if aligned.picture is None:
-                        aligned.picture = np.array(frame)
+                    aligned.add_picture(frame, result)
                     aligned.results.append(result)
                     aligned.files.append(path)
                     aligned.frames.append(number)
@@ -99,9 +109,9 @@ def _align_all(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Err
 def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors) -> None:
     from npsubpix.io.tables import table_text, write_table
 
-    columns = _columns(aligned, fixed.shape)
-    shown = {name: columns[name] for name in ("file", "frame", "dy", "dx", "angle", "scale", "rms", "flag_names")}
-    shown |= {name: np.round(shown[name], 5) + 0.0 for name in ("dy", "dx", "angle", "scale", "rms")}
+    columns = _columns(aligned)
+    shown = {name: columns[name] for name in _SHOWN}
+    shown |= {name: np.round(shown[name], 5) + 0.0 for name in _SHOWN[2:-1]}
     failed = sum(bool(result.flags) for result in aligned.results)
     many = len(aligned.results)
     lines = [f"{many} image{'' if many == 1 else 's'} aligned to {display_name(Path(request.fixed.name))}"]
@@ -123,31 +133,26 @@ def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors
         say("\n".join(lines))
 
 
-def _columns(aligned: _Aligned, shape: tuple[int, ...]) -> dict[str, Any]:
+def _columns(aligned: _Aligned) -> dict[str, Any]:
     """One row a frame: where the centre goes, how it is turned and scaled, and the matrix."""
-    from npsubpix import transform_points
-
-    middle = (np.array(shape) - 1) / 2
-    matrices = np.array([result.matrix for result in aligned.results])
-    shifts = np.array([transform_points(matrix, middle) - middle for matrix in matrices])
-    linear = matrices[:, :2, :2]
+    results = aligned.results
+    matrices = np.array([result.matrix for result in results])
+    shifts, errors = (np.array([getattr(result, name) for result in results]) for name in ("shift", "shift_std"))
     columns: dict[str, Any] = {
         "file": np.array([display_name(path) for path in aligned.files], dtype=object),
         "frame": np.array(aligned.frames, np.int64),
         "dy": shifts[:, 0],
         "dx": shifts[:, 1],
-        "angle": np.array([math.degrees(math.atan2(m[1, 0] - m[0, 1], m[0, 0] + m[1, 1])) for m in linear]),
-        "scale": np.sqrt(np.abs(np.linalg.det(linear))),
+        "dy_error": errors[:, 0],
+        "dx_error": errors[:, 1],
+        "angle": np.array([math.degrees(result.angle) for result in results]),
+        "scale": np.array([result.scale for result in results]),
     }
     for name in ("rms", "overlap", "n_iters", "gain", "bias"):
         columns[name] = np.array([getattr(result, name) for result in aligned.results])
     columns["flags"] = np.array([int(result.flags) for result in aligned.results], np.int32)
-    columns["flag_names"] = np.array([_flag_names(result.flags) for result in aligned.results], dtype=object)
+    columns["flag_names"] = np.array([result.flag_names() for result in results], dtype=object)
     return columns | {f"m{i}{j}": matrices[:, i, j] for i in range(3) for j in range(3)}
-
-
-def _flag_names(flags: Any) -> str:
-    return "|".join(str(flag.name) for flag in type(flags) if flag in flags)
 
 
 def _metadata(request: AlignRequest) -> dict[str, Any]:
@@ -157,7 +162,7 @@ def _metadata(request: AlignRequest) -> dict[str, Any]:
         "npsubpix_version": __version__,
         "fixed": display_name(request.fixed),
         "matrix": "m00 to m22 take (y, x, 1) of the fixed image to the moving one, in pixels from 0",
-        "units": "dy, dx: pixel, of the centre of the fixed image; angle: degree",
+        "units": "dy, dx and their errors: pixel, of the centre of the fixed image; angle: degree",
         "options": {**request.options, **request.reading},
     }
 
@@ -190,6 +195,6 @@ def _write_plot(plot: Path, fixed: Any, aligned: _Aligned) -> None:
     from npsubpix.io.tables import replacing
     from npsubpix.plotting import draw_alignment
 
-    figure = draw_alignment(fixed, aligned.picture, aligned.results[0].matrix)
+    figure = draw_alignment(fixed, aligned.picture, aligned.matrix)
     with replacing(plot) as temporary:
         figure.savefig(temporary, format=plot.suffix[1:].lower())

@@ -271,6 +271,10 @@ def check_reals(value: Any, name: str) -> Any:
         return x if x.is_floating_point() else x.double()
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array")
+    if x.dtype.kind == "O" and hasattr(value, "params"):
+        raise TypeError(f"{name} must be an array, got {type(value).__name__}: pass its .params, with axes exchanged")
+    if x.dtype.kind == "O" and hasattr(value, "coords"):
+        raise TypeError(f"{name} must be an array, got {type(value).__name__}: pass its .coords")
     if x.dtype.name != "bfloat16" and x.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
     return x.astype(np.float64) if x.dtype.kind in "iu" else x

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from npsubpix._alignment import Alignment
 from npsubpix._arrays import Array, HostArray, adopt, as_array, is_array
 from npsubpix._checks import (
     check_bool,
@@ -27,45 +27,6 @@ _MODELS = ("translation", "euclidean", "similarity", "affine", "homography")
 _METHODS = ("inverse_compositional", "forward_additive")
 _LOSSES = ("least_squares", "huber", "tukey")
 _REFERENCES = ("first", "previous", "mean")
-
-
-class Alignment(NamedTuple):
-    """A transform that puts one image on another, and how well it does.
-
-    Attributes
-    ----------
-    matrix : array of shape (3, 3), float64
-        Takes points (y, x, 1) of the fixed image to those of the moving one, in pixels: what `warp`
-        and `transform_points` take.
-    covariance : array of shape (P, P), float64
-        Covariance of the parameters of the model: for "translation" the shift (y, x) in pixels; for
-        "euclidean" the angle in radians and the shift; for "similarity" the change of scale, the
-        angle and the shift; for "affine" and "homography" the changes of the entries of the matrix,
-        row by row. They are small changes made before the matrix, about the centre of the fixed image.
-        NaN if there is none.
-    rms : float
-        Root mean square of the residuals, weighted by the loss, in the units of the images.
-    overlap : float
-        How many pixels were compared, as a fraction of those of the fixed image without its border.
-    n_iters : int
-        Iterations, of all levels.
-    converged : bool
-        Whether the last iteration moved no corner of the image by more than `tol`.
-    flags : AlignmentFlags
-        What went wrong; 0 if nothing.
-    gain, bias : float
-        Brightness of the moving image: the gain times that of the fixed one, plus the bias.
-    """
-
-    matrix: npt.NDArray[np.float64]
-    covariance: npt.NDArray[np.float64]
-    rms: float
-    overlap: float
-    n_iters: int
-    converged: bool
-    flags: AlignmentFlags
-    gain: float = 1.0
-    bias: float = 0.0
 
 
 def align(
@@ -140,10 +101,14 @@ def align(
     "forward_additive" minimises the sum itself. Interpolation smooths the noise of the moving image, the
     more so the nearer to the middle between pixels, so that the minimum is drawn there: at a signal
     18 times the noise by some hundredths of a pixel. "inverse_compositional" solves equations whose
-    solution noise does not shift, and reaches the Cramer-Rao bound.
+    solution noise does not shift, and reaches the Cramer-Rao bound while the gradient of the image
+    stands out from that of the noise. Where it does not, smooth both images first.
 
-    The covariance is the variance of the residuals times the inverse of the normal equations. It takes
-    the noise of pixels for independent, and does not know of that shift. The outermost 4 pixels of the
+    The covariance is C^-1 S C^-T, for C the products of the gradients of both images, to which noise
+    does not add, and S the variance of residuals times the mean of C and the products of the fixed
+    image's gradient with itself. It takes the noise of pixels for independent, and what differs between
+    the images for noise: where something else differs, brightness or what moves by itself, compare `rms` with
+    the noise, and errors may be larger. The outermost 4 pixels of the
     moving image, where splines are less exact, are not compared, unless it has less than 32. Baker and
     Matthews, "Lucas-Kanade 20 years on", International Journal of Computer Vision 56 (2004).
 
@@ -156,7 +121,7 @@ def align(
     >>> fixed = render_spots(spots, (64, 64), std=2.0)
     >>> moving = render_spots(spots + [1.25, -0.5], (64, 64), std=2.0)
     >>> result = align(fixed, moving)
-    >>> result.matrix[:2, 2].round(2), result.converged
+    >>> result.shift.round(2), result.ok
     (array([ 1.25, -0.5 ]), True)
     """
     kernels = implementation("alignment", as_array(fixed))
@@ -164,11 +129,12 @@ def align(
     options = _options(kernels, model, method, levels, n_iters, tol, loss, gain_bias)
     marks = None if mask is None else check_mask(mask, f.shape, "mask")
     outcome = kernels.align(f, m, _start(kernels, init, f, m, options.model), marks, options)
-    return _as_alignment(outcome)
+    return _as_alignment(outcome, f.shape)
 
 
-def _as_alignment(outcome: Any) -> Alignment:
-    fields = {name: getattr(outcome, name) for name in Alignment._fields}
+def _as_alignment(outcome: Any, shape: tuple[int, ...]) -> Alignment:
+    fields = {name: getattr(outcome, name) for name in Alignment._fields if name != "centre"}
+    fields["centre"] = (0.5 * (shape[0] - 1), 0.5 * (shape[1] - 1))
     return Alignment(**{**fields, "flags": AlignmentFlags(outcome.flags)})
 
 

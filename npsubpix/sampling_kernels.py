@@ -106,7 +106,8 @@ class WeightedNearest:
     -----
     The gradient is the derivative of the weights. With one of the names, a sample at the centre of
     a pixel is that pixel, and samples are continuous. With a function whose weight at distance 1 is
-    not 0, they jump there.
+    not 0, they jump there; where both weights are 0, samples are NaN. Numba compiles arithmetic, the
+    functions of ``math`` and those of NumPy for numbers, not SciPy's.
 
     Examples
     --------

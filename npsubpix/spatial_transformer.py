@@ -51,7 +51,7 @@ def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool = False
 
     Notes
     -----
-    Differentiable with respect to `theta`, by torch itself for tensors.
+    For tensors, differentiable with respect to `theta`, by torch itself.
 
     Examples
     --------

@@ -97,7 +97,8 @@ def warp(
 
         * a matrix of shape (2, 3) or (3, 3), for volumes (3, 4) or (4, 4), of points in array order;
         * a callable that takes points (..., ndim) in array order and returns as many;
-        * a dense field of positions, of shape (ndim, \*output_shape).
+        * a dense field of positions, of shape (ndim, \*output_shape): displacements are to be added to
+          those of the pixels.
     output_shape : tuple of ints, optional
         Shape of the result without channels; that of the image, or of the field, by default.
     method, mode, cval, channel_axis, prefilter

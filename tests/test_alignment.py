@@ -381,3 +381,49 @@ def test_turned_images(rng, angle):
     for method in METHODS:
         result = npsubpix.align(fixed, moving, model="euclidean", init=start, method=method)
         assert corner_error(result.matrix, matrix, fixed.shape) < 2e-3
+
+
+@pytest.mark.parametrize(("peak", "noise"), [(15, 3), (60, 3)])
+def test_error_bars_of_spots(peak, noise):
+    """Spots at 5 and 20 times the noise, where the noise's own gradient is as strong as theirs, and where it is not."""
+    z = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        spots, shift = rng.uniform(6, 122, (60, 2)), np.array([0.37, -0.62])
+        images = [
+            npsubpix.render_spots(p, (128, 128), std=1.5, amplitude=peak * 2 * math.pi * 1.5**2)
+            + rng.normal(0, noise, (128, 128))
+            for p in (spots, spots + shift)
+        ]
+        result = npsubpix.align(*images)
+        assert result.ok
+        z.append((result.shift - shift) / result.shift_std)
+    assert 0.8 < np.sqrt(np.mean(np.square(z))) < 1.25
+
+
+def test_noise_alone_is_flagged(rng):
+    for method in METHODS:
+        result = npsubpix.align(*rng.normal(size=(2, 100, 100)), method=method)
+        assert not result.ok
+        assert np.isnan(result.covariance).all()
+
+
+def test_shift_angle_and_scale(rng):
+    """They are about the centre of the fixed image, whatever the matrix does to its first pixel."""
+    shape, angle, scale, shift = (150, 170), 0.03, 1.02, np.array([1.25, -0.75])
+    turn = scale * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    centre = np.array([74.5, 84.5])
+    matrix = np.eye(3)
+    matrix[:2, :2], matrix[:2, 2] = turn, centre + shift - turn @ centre
+    fixed, moving = pair(rng, matrix, shape)
+    for model in ("similarity", "affine", "homography"):
+        result = npsubpix.align(fixed, moving, model=model)
+        np.testing.assert_allclose(result.shift, shift, atol=1e-3)
+        assert result.angle == pytest.approx(angle, abs=1e-5)
+        assert result.scale == pytest.approx(scale, abs=1e-5)
+        assert repr(result).startswith("Alignment(shift=(1.2")
+    noisy = [image + rng.normal(0, 1, shape) for image in (fixed, moving)]
+    errors = [npsubpix.align(*noisy, model=model).shift_std for model in ("translation", "similarity", "affine")]
+    np.testing.assert_allclose(
+        errors[1], errors[2], rtol=0.2
+    )  # the other parameters hardly touch the shift of a centre

@@ -404,7 +404,7 @@ def test_misuse_of_kernels():
         (lambda: Nearest(ties="odd"), ValueError, "ties must be one of"),
         (lambda: Nearest(surrogate="nearest"), ValueError, "surrogate must be one of"),
         (lambda: WeightedNearest("cosine"), ValueError, "weight must be one of"),
-        (lambda: WeightedNearest(3), TypeError, "weight must be a function"),
+        (lambda: WeightedNearest(3), TypeError, "weight must be a plain function"),
         (lambda: WeightedNearest("linear", derivative=abs), TypeError, "derivative must be None"),
         (lambda: GradientAdaptive(-1), ValueError, "threshold must be positive"),
         (lambda: GradientAdaptive(1, inside=GradientAdaptive(1)), TypeError, "inside must be the name"),
