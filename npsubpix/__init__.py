@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from npsubpix._results import Peaks
     from npsubpix._spec import AlignmentFlags, PeakFlags
     from npsubpix.alignment import Alignment, align, align_stack
+    from npsubpix.convolution import choose_conv_method, convolve, convolve_separable, correlate
     from npsubpix.gaussian import render_gaussian, render_gaussian2d, render_spots
     from npsubpix.gradients import vjp
     from npsubpix.nms import nms2d, nms3d, nms3d_minmax
@@ -65,9 +66,13 @@ _HOME = {
     "affine_grid": "spatial_transformer",
     "align": "alignment",
     "align_stack": "alignment",
+    "choose_conv_method": "convolution",
     "conv_quad_interp3d": "quad_interp",
     "conv_soft_argmax2d": "soft_argmax",
     "conv_soft_argmax3d": "soft_argmax",
+    "convolve": "convolution",
+    "convolve_separable": "convolution",
+    "correlate": "convolution",
     "find_peaks": "peaks",
     "grid_sample": "spatial_transformer",
     "iterative_quad_interp3d": "quad_interp",
@@ -115,9 +120,13 @@ __all__ = [
     "affine_grid",
     "align",
     "align_stack",
+    "choose_conv_method",
     "conv_quad_interp3d",
     "conv_soft_argmax2d",
     "conv_soft_argmax3d",
+    "convolve",
+    "convolve_separable",
+    "correlate",
     "find_peaks",
     "grid_sample",
     "iterative_quad_interp3d",

@@ -9,6 +9,7 @@ __all__ = [
     "MOMENTS",
     "Shape",
     "broadcast",
+    "correlated",
     "gaussian_image",
     "gaussian_maps",
     "map_expectation",
@@ -110,3 +111,18 @@ def sampled(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Sha
 def sampled_grid(shapes: Sequence[Shape | None], _options: Sequence[Any]) -> tuple[Shape, ...]:
     """Return the shape of the values of images (N, C, ...) on a grid (N, ..., A)."""
     return ((*_first(shapes)[:2], *tuple(shapes[1] or ())[1:-1]),)
+
+
+def correlated(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
+    """Return the shape of an image (...) correlated with a kernel."""
+    image, kernel = _first(shapes), tuple(shapes[1] or ())
+    mode, _, _, stride, dilation, _, channel_axis = options[:7]
+    own = tuple(n for k, n in enumerate(image) if k != channel_axis)
+    counts = []
+    for n, k, s, d in zip(own, kernel, stride, dilation, strict=True):
+        reach = d * (k - 1)
+        extent = n if mode == "same" else (max(n - reach, 0) if mode == "valid" else n + reach)
+        counts.append(-(-extent // s))
+    if channel_axis is not None:
+        counts.insert(channel_axis, image[channel_axis])
+    return (tuple(counts),)

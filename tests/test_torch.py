@@ -113,6 +113,11 @@ CASES |= {
     ),
     "spline_filter": (lambda x: npsubpix.spline_filter(x, 5, mode="reflect"), (tensor(5, 6),)),
     "spline_filter, mirror": (lambda x: npsubpix.spline_filter(x, 3, channel_axis=0), (tensor(2, 5, 6),)),
+    "correlate": (npsubpix.correlate, (tensor(6, 7), tensor(3, 4, low=0.2, seed=1))),
+    "correlate, volume": (
+        lambda x, k: npsubpix.convolve(x, k, border="shrink", stride=2, channel_axis=0),
+        (tensor(2, 4, 5, 6), tensor(2, 3, 3, low=0.2, seed=1)),
+    ),
 }
 
 
@@ -262,6 +267,20 @@ def test_operators_are_registered_as_torch_wants_them(name):
         "sample": (tensor(6, 7), PLACES, "linear", "mirror", 0.0, None, True, True),
         "grid_sample": (tensor(1, 2, 5, 6), 0.9 * tensor(1, 3, 2), "bspline3", "border", False),
         "spline_filter": (tensor(5, 6), 3, "mirror", None),
+        "correlate": (
+            tensor(5, 6),
+            tensor(3, 3, low=0.2),
+            "full",
+            "wrap",
+            0.0,
+            (1, 2),
+            (2, 1),
+            (0, 0),
+            None,
+            False,
+            "auto",
+            "",
+        ),
     }.get(name)
     if arguments is None:
         pytest.fail(f"no arguments for {name}")

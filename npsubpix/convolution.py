@@ -1,0 +1,349 @@
+"""Convolution and correlation of images with kernels of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._arrays import Array, adopt, as_array, kind_of
+from npsubpix._checks import check_channel_axis, check_choice, check_count, check_fill, check_reals
+from npsubpix._dispatch import implementation
+from npsubpix._operation import call
+from npsubpix._operations import OPERATIONS
+
+__all__ = ["choose_conv_method", "convolve", "convolve_separable", "correlate"]
+
+_MODES = ("same", "valid", "full")
+_BORDERS = ("reflect", "mirror", "nearest", "wrap", "constant", "shrink")
+_POLICIES = ("propagate", "omit")
+_METHODS = ("auto", "direct", "separable", "fft")
+
+
+def correlate(
+    image: Array,
+    kernel: Array,
+    /,
+    *,
+    mode: str = "same",
+    border: str = "reflect",
+    cval: float = 0.0,
+    stride: int | tuple[int, ...] = 1,
+    dilation: int | tuple[int, ...] = 1,
+    origin: int | tuple[int, ...] = 0,
+    channel_axis: int | None = None,
+    dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+    method: str = "auto",
+) -> Array:
+    r"""Correlate an image with a kernel: the sum of the pixels of each window, times weights.
+
+    Parameters
+    ----------
+    image : array of 1 to 3 dimensions, and one of channels
+        Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+    kernel : array of as many dimensions, channels apart
+        Weights; each channel is correlated with them.
+    mode : {"same", "valid", "full"}, default "same"
+        Which windows: those centred on a pixel; those that are inside of the image, which may be none;
+        or all that touch it.
+    border : str, default "reflect"
+        How the image goes on beyond its ends, as in ``scipy.ndimage``: "reflect" (d c b a | a b c d |
+        d c b a), "mirror" (d c b | a b c d | c b a), "nearest" (a a a a | a b c d | d d d d), "wrap"
+        (a b c d | a b c d | a b c d) or "constant" (`cval`). "shrink": windows end where the image
+        does, see the notes.
+    cval : float, default 0.0
+        Value beyond the ends for "constant".
+    stride, dilation : int or tuple of ints, default 1
+        Pixels between windows, and between the pixels of a window, of all axes or one an axis.
+    origin : int or tuple of ints, default 0
+        Moves windows of mode "same" by this many pixels to smaller indices. The centre of a kernel of
+        k weights is that of index k // 2, as in ``scipy.ndimage``.
+    channel_axis : int, optional
+        Axis of the image that holds channels.
+    dtype : dtype, optional
+        Dtype of the result; by default that of the image. Integers are rounded to the nearest and kept within
+        the range of the dtype, never wrapped.
+    nan_policy : {"propagate", "omit"}, default "propagate"
+        Whether NaN in a window makes the result NaN, or does not count, see the notes.
+    method : {"auto", "direct", "separable", "fft"}, default "auto"
+        "separable" is for kernels that are a product of one along lines and one across them; "auto"
+        takes what is the cheapest, see `choose_conv_method`.
+
+    Returns
+    -------
+    array
+        In mode "same" of the shape of the image, divided by the stride and rounded up.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If the kernel has no weights or another number of dimensions, or an option is out of range.
+
+    See Also
+    --------
+    convolve : The kernel flipped.
+    convolve_separable : A kernel for each axis.
+
+    Notes
+    -----
+    With "shrink" and "omit", sums are divided by the weight that remains:
+    :math:`\sum_k |w_k| \sum_{k \in V} w_k x_k / \sum_{k \in V} |w_k|` for the pixels V of the window
+    that are in the image and not NaN. Where there are none, the result is NaN, or 0 in integers.
+
+    Images of 8 bits are summed in float32 where that is exact for integer weights, other integers in
+    float64, and floats in their own precision. Differentiable with respect to image and kernel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import correlate
+    >>> correlate(np.array([[1.0, 2, 4], [8, 16, 32]]), [[1, 0, -1]], border="constant")
+    array([[ -2.,  -3.,   2.],
+           [-16., -24.,  16.]])
+    >>> correlate(np.array([250, 251, 255], np.uint8), [1, 1, 1])
+    array([255, 255, 255], dtype=uint8)
+    >>> correlate(np.array([1.0, 2.0, np.nan, 4.0]), [0.25, 0.5, 0.25], border="shrink", nan_policy="omit").round(3)
+    array([1.333, 1.667, 3.   , 4.   ])
+    """
+    return _filter(
+        image, kernel, False, mode, border, cval, stride, dilation, origin, channel_axis, dtype, nan_policy, method
+    )
+
+
+def convolve(
+    image: Array,
+    kernel: Array,
+    /,
+    *,
+    mode: str = "same",
+    border: str = "reflect",
+    cval: float = 0.0,
+    stride: int | tuple[int, ...] = 1,
+    dilation: int | tuple[int, ...] = 1,
+    origin: int | tuple[int, ...] = 0,
+    channel_axis: int | None = None,
+    dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+    method: str = "auto",
+) -> Array:
+    """Convolve an image with a kernel: the correlation with the flipped kernel.
+
+    Parameters
+    ----------
+    image, kernel, mode, border, cval, stride, dilation, origin, channel_axis, dtype, nan_policy, method
+        As for `correlate`. A positive `origin` moves windows to larger indices, as in ``scipy.ndimage``.
+
+    Returns
+    -------
+    array
+        As `correlate` returns it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `correlate`.
+
+    See Also
+    --------
+    correlate : Without the flip, with notes.
+
+    Examples
+    --------
+    A pixel becomes the kernel:
+
+    >>> import numpy as np
+    >>> from npsubpix import convolve
+    >>> convolve(np.array([0.0, 0, 1, 0, 0]), [1.0, 2, 3])
+    array([0., 1., 2., 3., 0.])
+    """
+    return _filter(
+        image, kernel, True, mode, border, cval, stride, dilation, origin, channel_axis, dtype, nan_policy, method
+    )
+
+
+def convolve_separable(image: Array, kernels: Sequence[Array], /, **options: Any) -> Array:
+    """Convolve an image along each of its axes with a kernel of its own.
+
+    Parameters
+    ----------
+    image : array of 1 to 3 dimensions, and one of channels
+        Image.
+    kernels : sequence of arrays of shape (K,)
+        A kernel for each axis of the image, in their order: for (y, x) first the one down the columns,
+        then the one along the rows.
+    **options
+        Those of `convolve`, without `method`.
+
+    Returns
+    -------
+    array
+        As `convolve` returns it, for the product of the kernels: rounded, where it is of integers,
+        once and not between the passes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `convolve`, and if there is not one kernel an axis.
+
+    See Also
+    --------
+    convolve : Any kernel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import convolve_separable
+    >>> image = np.zeros((3, 5), np.uint8)
+    >>> image[1, 2] = 200
+    >>> convolve_separable(image, ([0.25, 0.5, 0.25], [0.5, 0, -0.5]))
+    array([[ 0, 25,  0,  0,  0],
+           [ 0, 50,  0,  0,  0],
+           [ 0, 25,  0,  0,  0]], dtype=uint8)
+    """
+    lines = [check_reals(k, "kernels") for k in kernels]
+    x = as_array(image, "image")
+    axis = check_channel_axis(options.get("channel_axis"), x)
+    axes = x.ndim - (axis is not None)
+    if len(lines) != axes or any(k.ndim != 1 for k in lines):
+        shapes = [tuple(k.shape) for k in lines]
+        raise ValueError(f"kernels must hold {axes} arrays of shape (K,), one an axis, got shapes {shapes}")
+    product = lines[0]
+    for line in lines[1:]:
+        product = product[..., None] * line
+    if "method" in options:
+        raise TypeError("convolve_separable takes no method: it is separable")
+    return convolve(image, product, **options)
+
+
+def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> str:
+    """Say how `correlate` and `convolve` with ``method="auto"`` work with a kernel.
+
+    Parameters
+    ----------
+    kernel : array of 1 to 3 dimensions
+        Weights.
+    stride : int or tuple of ints, default 1
+        As for `correlate`.
+
+    Returns
+    -------
+    {"direct", "separable", "fft"}
+        "separable" for a kernel of rank one: that is the product of its line and of its other axes
+        through the largest weight, to four units of rounding of that weight. "fft", by
+        ``scipy.signal.oaconvolve``, for other large kernels, and "direct" for the rest.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `correlate`.
+
+    See Also
+    --------
+    correlate : Takes the method by name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from npsubpix import choose_conv_method
+    >>> choose_conv_method(np.ones((3, 3))), choose_conv_method([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
+    ('separable', 'direct')
+    """
+    weights = _kernel(kernel)
+    axes = weights.ndim
+    steps = _per_axis(stride, axes, "stride", 1)
+    return str(implementation("convolution", weights).choose_method(adopt(weights, "kernel"), steps))
+
+
+def _kernel(kernel: Any) -> Array:
+    weights = check_reals(kernel, "kernel")
+    if not 1 <= weights.ndim <= 3:
+        raise ValueError(f"kernel must have 1 to 3 dimensions, got shape {tuple(weights.shape)}")
+    if 0 in weights.shape:
+        raise ValueError(f"kernel must have at least one weight along each axis, got shape {tuple(weights.shape)}")
+    return weights
+
+
+def _per_axis(value: Any, axes: int, name: str, least: int) -> tuple[int, ...]:
+    values = value if isinstance(value, (tuple, list)) else (value,) * axes
+    if len(values) != axes:
+        raise ValueError(f"{name} must be an integer or hold {axes} of them, got {value!r}")
+    return tuple(check_count(v, name, least) for v in values)
+
+
+def _filter(
+    image: Any, kernel: Any, flip: bool, mode: Any, border: Any, cval: Any, stride: Any, dilation: Any, origin: Any,
+    channel_axis: Any, dtype: Any, nan_policy: Any, method: Any,
+) -> Array:  # fmt: skip
+    x, weights = as_array(image, "image"), _kernel(kernel)
+    axis = check_channel_axis(channel_axis, x)
+    axes = x.ndim - (axis is not None)
+    if not 1 <= axes <= 3:
+        raise ValueError(f"image must have 1 to 3 dimensions besides channels, got shape {tuple(x.shape)}")
+    if weights.ndim != axes:
+        raise ValueError(f"kernel must have {axes} dimensions, as the image has, got shape {tuple(weights.shape)}")
+    if any(n == 0 for k, n in enumerate(x.shape) if k != axis):
+        raise ValueError(f"image must have at least one pixel along each axis, got shape {tuple(x.shape)}")
+    for value, name, choices in (
+        (mode, "mode", _MODES), (border, "border", _BORDERS), (nan_policy, "nan_policy", _POLICIES),
+        (method, "method", _METHODS),
+    ):  # fmt: skip
+        check_choice(value, name, choices)
+    moved = _origins(origin, tuple(weights.shape), flip)
+    if flip:
+        of_torch = kind_of(weights) == "torch"
+        weights = weights.flip(tuple(range(axes))) if of_torch else weights[(slice(None, None, -1),) * axes]
+    steps, gaps = _per_axis(stride, axes, "stride", 1), _per_axis(dilation, axes, "dilation", 1)
+    fill, omit = check_fill(cval, "cval"), nan_policy == "omit"
+    options = (str(mode), str(border), fill, steps, gaps, moved, axis, omit, str(method))
+    if kind_of(x) == "torch":
+        return _of_tensor(x, weights, options, dtype)
+    return call(OPERATIONS["correlate"], (x, weights), (*options, _dtype_name(dtype)))[0]
+
+
+def _origins(origin: Any, shape: tuple[int, ...], flip: bool) -> tuple[int, ...]:
+    """Check the origin, and return that of the correlation that is run."""
+    values = origin if isinstance(origin, (tuple, list)) else (origin,) * len(shape)
+    if len(values) != len(shape):
+        raise ValueError(f"origin must be an integer or hold {len(shape)} of them, got {origin!r}")
+    moved = []
+    for value, n in zip(values, shape, strict=True):
+        number = check_count(value, "origin", -(2**31))
+        if not -(n // 2) <= number <= (n - 1) // 2:
+            ends = f"{-(n // 2)} to {(n - 1) // 2}"
+            raise ValueError(f"origin must be from {ends} for a kernel of {n} weights, got {number}")
+        moved.append(-number - (n % 2 == 0) if flip else number)
+    return tuple(moved)
+
+
+def _dtype_name(dtype: Any) -> str:
+    if dtype is None:
+        return ""
+    try:
+        chosen = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype must be that of integers or floats, got {dtype!r}") from None
+    if chosen.kind not in "iuf" or chosen.itemsize not in ((4, 8) if chosen.kind == "f" else (1, 2, 4, 8)):
+        raise TypeError(f"dtype must be that of integers, float32 or float64, got {chosen}")
+    return str(chosen.name)
+
+
+def _of_tensor(x: Any, weights: Any, options: tuple[Any, ...], dtype: Any) -> Any:
+    """Filter a tensor; integers of another dtype are rounded and kept within its range at the end."""
+    import torch
+
+    operation = OPERATIONS["correlate"]
+    w = torch.as_tensor(weights)
+    if dtype is None:
+        return call(operation, (x, w), (*options, ""))[0]
+    chosen = dtype if isinstance(dtype, torch.dtype) else getattr(torch, _dtype_name(dtype))
+    wide = x if x.is_floating_point() else x.double()
+    values = call(operation, (wide, w), (*options, ""))[0]
+    if chosen.is_floating_point:
+        return values.to(chosen)
+    info = torch.iinfo(chosen)
+    return torch.nan_to_num(values).round().clamp(info.min, info.max).to(chosen)

@@ -1,0 +1,289 @@
+"""Convolution against its definition, SciPy and torch: borders, dtypes, NaN, strides, gradients, bad input."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.ndimage as ndi
+import scipy.signal
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import npsubpix
+
+BORDERS = ("reflect", "mirror", "nearest", "wrap", "constant")
+METHODS = ("direct", "fft")
+
+
+def source(i: int, n: int, border: str) -> int | None:
+    """The pixel that pixel i of an endless axis is a copy of, one step at a time."""
+    if border in ("constant", "shrink"):
+        return i if 0 <= i < n else None
+    if n == 1:
+        return 0
+    while not 0 <= i < n:
+        if border == "nearest":
+            i = min(max(i, 0), n - 1)
+        elif border == "wrap":
+            i += n if i < 0 else -n
+        elif border == "reflect":
+            i = -1 - i if i < 0 else 2 * n - 1 - i
+        else:
+            i = -i if i < 0 else 2 * n - 2 - i
+    return i
+
+
+def definition(
+    x: Any, kernel: Any, mode: str = "same", border: str = "reflect", cval: float = 0.0, **options: Any
+) -> Any:
+    """Sum over each window, pixel by pixel, in float64."""
+    x, kernel = np.asarray(x, float), np.asarray(kernel, float)
+    axes = x.ndim
+    stride, dilation = options.get("stride", (1,) * axes), options.get("dilation", (1,) * axes)
+    origin, omit = options.get("origin", (0,) * axes), options.get("omit", False)
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel.shape, strict=True)]
+    if mode == "same":
+        first = [-d * (k // 2 + o) for d, k, o in zip(dilation, kernel.shape, origin, strict=True)]
+        extent = list(x.shape)
+    elif mode == "valid":
+        first, extent = [0] * axes, [max(n - r, 0) for n, r in zip(x.shape, reach, strict=True)]
+    else:
+        first, extent = [-r for r in reach], [n + r for n, r in zip(x.shape, reach, strict=True)]
+    out = np.zeros([-(-n // s) for n, s in zip(extent, stride, strict=True)])
+    for place in np.ndindex(*out.shape):
+        total = weight = 0.0
+        for tap in np.ndindex(*kernel.shape):
+            at = [
+                source(f + p * s + t * d, n, border)
+                for f, p, s, t, d, n in zip(first, place, stride, tap, dilation, x.shape, strict=True)
+            ]
+            value = cval if None in at else x[tuple(at)]
+            if (border == "shrink" and None in at) or (omit and np.isnan(value)):
+                continue
+            total += kernel[tap] * value
+            weight += abs(kernel[tap])
+        renormalized = border == "shrink" or omit
+        with np.errstate(all="ignore"):
+            out[place] = total * np.divide(np.abs(kernel).sum(), weight) if renormalized else total
+    return out
+
+
+@pytest.mark.parametrize("shape", [(23,), (13, 17), (7, 6, 9)])
+@pytest.mark.parametrize("border", [*BORDERS, "shrink"])
+@pytest.mark.parametrize("mode", ["same", "valid", "full"])
+def test_definition(rng, shape, border, mode):
+    """Strides, dilations, origins and even kernels, of float64, by all methods."""
+    axes = len(shape)
+    for size, stride, dilation in ((3, 1, 1), (4, 2, 1), (2, 3, 2), (5, 1, 2)):
+        kernel = rng.normal(size=(size, 3, 4)[:axes])
+        origin = (rng.integers(-(size // 2), (size - 1) // 2 + 1), 0, 1)[:axes] if mode == "same" else (0,) * axes
+        x = rng.normal(size=shape)
+        options = {"stride": (stride,) * axes, "dilation": (dilation,) * axes, "origin": tuple(map(int, origin))}
+        wanted = definition(x, kernel, mode, border, 1.5, **options)
+        for method in METHODS:
+            found = npsubpix.correlate(x, kernel, mode=mode, border=border, cval=1.5, method=method, **options)
+            np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("border", BORDERS)
+@pytest.mark.parametrize("size", [1, 2, 3, 6, 31])
+def test_scipy(rng, border, size):
+    """Correlation and convolution of ndimage, kernels larger than the image and with origins included."""
+    x, kernel = rng.normal(size=(9, 14)), rng.normal(size=(3, size))
+    for origin in sorted({-(size // 2), 0, (size - 1) // 2}):
+        options: dict[str, Any] = {"cval": 2.5, "origin": (0, origin)}
+        for name in ("correlate", "convolve"):
+            wanted = getattr(ndi, name)(x, kernel, mode=border, **options)
+            found = getattr(npsubpix, name)(x, kernel, border=border, **options)
+            np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["same", "valid", "full"])
+def test_convolve2d(rng, mode):
+    x, kernel = rng.normal(size=(19, 24)), rng.normal(size=(5, 3))
+    wanted = scipy.signal.convolve2d(x, kernel, mode)
+    np.testing.assert_allclose(npsubpix.convolve(x, kernel, mode=mode, border="constant"), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("border", [*BORDERS, "shrink"])
+@pytest.mark.parametrize("shape", [(40,), (21, 30), (8, 9, 10)])
+def test_separable(rng, border, shape):
+    """Passes along the axes in their order, each on what the one before left, are the product of the kernels."""
+    x = rng.normal(size=shape)
+    kernels = [rng.normal(size=n) for n in (5, 3, 4)[: len(shape)]]
+    found = npsubpix.convolve_separable(x, kernels, border=border)
+    product = np.einsum(
+        *itertools.chain.from_iterable((k, [a]) for a, k in enumerate(kernels)), list(range(len(shape)))
+    )
+    wanted = npsubpix.convolve(x, product, border=border, method="direct")
+    np.testing.assert_allclose(found, wanted, atol=1e-12)
+    if border in BORDERS:
+        for axis, k in enumerate(kernels):
+            x = ndi.convolve1d(x, k, axis, mode=border)
+        np.testing.assert_allclose(found, x, atol=1e-12)
+
+
+def test_choice_of_method(rng):
+    """What is chosen gives what the others give."""
+    smooth, ring, large = np.outer([1, 2, 1], [1.0, 3, 1]), rng.normal(size=(3, 3)), rng.normal(size=(41, 41))
+    for kernel, name in ((smooth, "separable"), (ring, "direct"), (large, "fft"), (np.ones(9), "direct")):
+        assert npsubpix.choose_conv_method(kernel) == name
+    assert npsubpix.choose_conv_method(large, stride=2) == "direct"
+    x = rng.normal(size=(60, 70)).astype(np.float32)
+    for kernel in (smooth, large):
+        direct = npsubpix.correlate(x, kernel, method="direct")
+        np.testing.assert_allclose(npsubpix.correlate(x, kernel), direct, atol=2e-4 * np.abs(kernel).max())
+    with pytest.raises(ValueError, match="kernel must be of rank one"):
+        npsubpix.correlate(x, ring, method="separable")
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "i4", "u4", "i8", "u8"])
+def test_integers_are_rounded_and_kept_in_range(rng, dtype):
+    """Sums beyond the ends of the dtype stay at its ends, and halves go to even, as np.rint."""
+    info = np.iinfo(dtype)
+    x = rng.integers(info.min // 2, info.max // 2, (20, 30), dtype)
+    x[5:9, 5:9], x[12:15, 12:15] = info.max, info.min
+    kernel = np.array([[0.5, 1.0, 0.5], [1.0, 2.0, 1.0], [0.5, 1.0, 0.5]])
+    for weights in (kernel, kernel / 8, -kernel):
+        found = npsubpix.correlate(x, weights, method="direct")
+        wanted = np.clip(np.rint(definition(x, weights)), float(info.min), float(info.max))
+        assert found.dtype == np.dtype(dtype)
+        np.testing.assert_allclose(found.astype(float), wanted, rtol=1e-15, atol=0 if x.itemsize < 8 else 1e4)
+    assert npsubpix.correlate(x, kernel * 100)[6, 6] == found.dtype.type(info.max) or x.itemsize == 8
+
+
+def test_dtype_chooses(rng):
+    x = rng.integers(0, 255, (12, 13), np.uint8)
+    kernel = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
+    exact = definition(x, kernel)
+    for dtype in (np.int16, np.int32, np.float32, np.float64, "f4"):
+        found = npsubpix.correlate(x, kernel, dtype=dtype)
+        assert found.dtype == np.dtype(dtype)
+        np.testing.assert_array_equal(found, exact)
+    np.testing.assert_array_equal(npsubpix.correlate(x, kernel), np.clip(exact, 0, 255))
+    tensor = npsubpix.correlate(torch.from_numpy(x), torch.from_numpy(kernel), dtype=torch.int16)
+    assert tensor.dtype == torch.int16
+    np.testing.assert_array_equal(tensor, exact)
+    np.testing.assert_array_equal(
+        npsubpix.correlate(exact / 3, kernel, dtype=np.uint8), np.clip(np.rint(definition(exact / 3, kernel)), 0, 255)
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("border", ["reflect", "shrink", "constant"])
+def test_nan_is_left_out_on_request(rng, border, method):
+    x, kernel = rng.normal(size=(14, 15)), rng.uniform(0.1, 1, (3, 5))
+    x[2, 3] = x[7:11, 6:12] = np.nan
+    found = npsubpix.correlate(x, kernel, border=border, nan_policy="omit", method=method)
+    np.testing.assert_allclose(found, definition(x, kernel, border=border, omit=True), atol=1e-12)
+    assert np.isnan(found).any()
+    spread = npsubpix.correlate(x, kernel, border=border, method="direct")
+    np.testing.assert_array_equal(np.isnan(spread), ndi.binary_dilation(np.isnan(x), np.ones((3, 5))))
+
+
+@pytest.mark.parametrize("channel_axis", [0, 1, -1])
+def test_channels(rng, channel_axis):
+    x, kernel = rng.normal(size=(12, 13, 3)), rng.normal(size=(3, 3))
+    moved = np.moveaxis(x, -1, channel_axis)
+    found = npsubpix.convolve(moved, kernel, channel_axis=channel_axis, stride=2)
+    wanted = [npsubpix.convolve(x[..., c], kernel, stride=2) for c in range(3)]
+    np.testing.assert_array_equal(found, np.stack(wanted, channel_axis))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_any_layout(data):
+    """Strides, byte orders and read-only memory are taken as they are, and not written to."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    dtype = data.draw(st.sampled_from([">f4", "<f8", ">i2", "u1"]))
+    x = (100 * rng.uniform(size=(14, 19))).astype(dtype)[:: data.draw(st.sampled_from([1, -1, 2]))].T
+    x.flags.writeable = False
+    kernel = rng.normal(size=(5, 3))[::-1]
+    found = npsubpix.correlate(x, kernel, dtype=np.float64)
+    np.testing.assert_allclose(found, definition(x, kernel), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"mode": "full", "border": "wrap"},
+        {"mode": "valid", "stride": 2},
+        {"dilation": 2, "origin": 1, "border": "mirror"},
+        {"border": "shrink"},
+        {"border": "constant", "cval": 2.0, "stride": (2, 1)},
+        {"border": "nearest", "method": "fft"},
+    ],
+)
+def test_gradients_of_torch(rng, options):
+    """Gradients by the image and the kernel are those of differences."""
+    x = torch.from_numpy(rng.normal(size=(7, 8))).requires_grad_()
+    kernel = torch.from_numpy(rng.uniform(0.2, 1, size=(3, 4))).requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: npsubpix.correlate(a, b, **options), (x, kernel))
+    assert torch.autograd.gradcheck(lambda a, b: npsubpix.convolve(a, b, **options), (x, kernel))
+
+
+def test_gradients_leave_nan_out(rng):
+    x, kernel = rng.normal(size=(7, 8)), rng.uniform(0.2, 1, (3, 3))
+    x[3, 4] = np.nan
+    values, pullback = npsubpix.vjp(npsubpix.correlate, x, kernel, nan_policy="omit")
+    seed = rng.normal(size=values.shape)
+    by_image = pullback(seed)["image"]
+    step = rng.normal(size=x.shape)
+    ahead, behind = (npsubpix.correlate(x + h * step, kernel, nan_policy="omit") for h in (1e-6, -1e-6))
+    assert by_image[3, 4] == 0
+    np.testing.assert_allclose((by_image * step).sum(), (seed * (ahead - behind)).sum() / 2e-6, rtol=1e-6)
+
+
+def test_same_bits_for_any_number_of_threads(rng):
+    import numba
+
+    x, kernel = rng.normal(size=(300, 301)).astype(np.float32), rng.normal(size=(7, 7))
+    results = []
+    for threads in (1, 2):
+        before = numba.get_num_threads()
+        numba.set_num_threads(min(threads, before))
+        results.append(npsubpix.correlate(x, kernel))
+        numba.set_num_threads(before)
+    np.testing.assert_array_equal(*results)
+
+
+def test_nothing_valid():
+    found = npsubpix.correlate(np.zeros((3, 4), np.uint8), np.ones((5, 2)), mode="valid")
+    assert found.shape == (0, 3)
+    assert found.dtype == np.uint8
+
+
+BAD: list[Any] = [
+    (lambda: npsubpix.convolve(np.zeros((3, 4)), np.ones(3)), ValueError, "kernel must have 2 dimensions"),
+    (lambda: npsubpix.convolve(np.zeros((3, 4)), np.ones((0, 3))), ValueError, "kernel must have at least one weight"),
+    (lambda: npsubpix.convolve(np.zeros((0, 4)), np.ones((3, 3))), ValueError, "image must have at least one pixel"),
+    (lambda: npsubpix.convolve(np.zeros((3, 4)), 1j * np.ones((3, 3))), TypeError, "kernel must hold real numbers"),
+    (
+        lambda: npsubpix.convolve(np.zeros((3, 4), complex), np.ones((3, 3))),
+        TypeError,
+        "image must hold integers or floats",
+    ),
+    (lambda: npsubpix.convolve(np.zeros(9), np.ones(3), stride=0), ValueError, "stride must be at least 1"),
+    (
+        lambda: npsubpix.convolve(np.zeros(9), np.ones(3), dilation=(1, 1)),
+        ValueError,
+        "dilation must be an integer or hold 1",
+    ),
+    (lambda: npsubpix.convolve(np.zeros(9), np.ones(3), origin=2), ValueError, "origin must be from -1 to 1"),
+    (lambda: npsubpix.convolve(np.zeros(9), np.ones(3), mode="all"), ValueError, "mode must be one of"),
+    (lambda: npsubpix.convolve(np.zeros(9), np.ones(3), border="zero"), ValueError, "border must be one of"),
+    (lambda: npsubpix.convolve(np.zeros(9), np.ones(3), dtype="c8"), TypeError, "dtype must be that of integers"),
+    (lambda: npsubpix.convolve(np.zeros(9), np.ones(3), nan_policy="raise"), ValueError, "nan_policy must be one of"),
+    (lambda: npsubpix.convolve_separable(np.zeros((3, 4)), [np.ones(3)]), ValueError, "kernels must hold 2 arrays"),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "match"), BAD)
+def test_misuse(call, error, match):
+    with pytest.raises(error, match=match):
+        call()
