@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from npsubpix.spatial2d import spatial_expectation2d, spatial_soft_argmax2d, spatial_softmax2d
     from npsubpix.spatial_transformer import affine_grid, grid_sample
     from npsubpix.warping import transform_points, warp
+    from npsubpix.windows import window_map
 
 _HOME = {
     "AdaptiveQuadInterp3d": "operators",
@@ -97,6 +98,7 @@ _HOME = {
     "transform_points": "warping",
     "vjp": "gradients",
     "warp": "warping",
+    "window_map": "windows",
 }
 
 __all__ = [
@@ -151,6 +153,7 @@ __all__ = [
     "transform_points",
     "vjp",
     "warp",
+    "window_map",
 ]
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from npsubpix._functions import identity_of
+
 __all__ = ["METHODS", "MODES", "WEIGHTS", "Blend", "Method", "parse", "register_weight"]
 
 #: Methods that have a name.
@@ -56,27 +58,10 @@ _keys: dict[Any, tuple[str, Any]] = {}  # of functions that do the same; what is
 def register_weight(weight: Callable[[float], float], derivative: Callable[[float], float] | None) -> str:
     """Keep functions; return the key for them, one for all functions of the same code and values."""
     kept: list[Any] = [weight, derivative]
-    identity = _identity(weight, kept), _identity(derivative, kept)
+    identity = identity_of(weight, kept), identity_of(derivative, kept)
     with _lock:
         if identity not in _keys:
             key = f"given{len(_keys)}"
             WEIGHTS[key] = (weight, derivative)
             _keys[identity] = key, kept
         return _keys[identity][0]
-
-
-def _identity(function: Any, kept: list[Any]) -> Any:
-    if function is None:
-        return None
-    plain = getattr(function, "py_func", function)
-    code = plain.__code__
-    names = [plain.__globals__[name] for name in code.co_names if name in plain.__globals__]
-    cells = [cell.cell_contents for cell in plain.__closure__ or ()]
-    return code, tuple(_value(v, kept) for v in (*names, *cells, *(plain.__defaults__ or ())))
-
-
-def _value(value: Any, kept: list[Any]) -> Any:
-    if isinstance(value, (bool, int, float, str, bytes)):
-        return type(value).__name__, value
-    kept.append(value)
-    return id(value)

@@ -25,7 +25,7 @@ import numpy
 
 from npsubpix._cpu._cache import KernelCache
 
-__all__ = ["Kernel", "compile_function_of_number", "device", "fused", "kernel", "summing"]
+__all__ = ["Kernel", "compile_function_of_number", "compile_function_of_user", "device", "fused", "kernel", "summing"]
 
 #: Work, in pixels times the operations done on each, below which the serial form is faster:
 #: it is about 20 us of serial work, and a parallel launch costs 3 to 10 us on two cores.
@@ -126,11 +126,16 @@ def compile_function_of_number(function: Callable[[float], float], name: str) ->
         raise TypeError(f"{name} must be a function of one number that Numba can compile: {error}") from None
 
 
-def _compile(function: Callable[..., Any], name: str, parallel: bool) -> Callable[..., Any]:
+def compile_function_of_user(function: Callable[..., Any]) -> Any:
+    """Compile a function that a user wrote for use inside kernels, or take one that Numba compiled before."""
+    return function if hasattr(function, "py_func") else numba.njit(nogil=True)(function)
+
+
+def _compile(function: Callable[..., Any], name: str, parallel: bool, cached: bool = True) -> Callable[..., Any]:
     form = f"{name}_parallel" if parallel else f"{name}_serial"
     named = _named(function, form)  # the cache knows the two forms apart by it
     dispatcher = numba.njit(parallel=parallel, **_OPTIONS)(named)
-    cache = KernelCache.create(named)
+    cache = KernelCache.create(named) if cached else None
     if cache is not None:
         dispatcher._cache = cache
     return dispatcher  # type: ignore[no-any-return]
@@ -139,9 +144,9 @@ def _compile(function: Callable[..., Any], name: str, parallel: bool) -> Callabl
 class Kernel:
     """A compiled function of arrays; `run` chooses its parallel or its serial form."""
 
-    def __init__(self, function: Callable[..., Any], name: str) -> None:
-        self.serial = _compile(function, name, parallel=False)
-        self.parallel = _compile(function, name, parallel=True)
+    def __init__(self, function: Callable[..., Any], name: str, cached: bool = True) -> None:
+        self.serial = _compile(function, name, parallel=False, cached=cached)
+        self.parallel = _compile(function, name, parallel=True, cached=cached)
 
     def run(self, work: int, *args: Any) -> Any:
         """Call the kernel; `work` is about the number of elementary operations it will do."""

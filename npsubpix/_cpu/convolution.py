@@ -10,6 +10,7 @@ import numpy as np
 
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._correlate import BAND, by_kernel, correlate_lines
+from npsubpix._cpu._places import folded
 from npsubpix._cpu._stacks import promoted
 
 __all__ = ["choose_method", "correlate", "correlate_vjp"]
@@ -20,19 +21,6 @@ _FFT_FROM = 900
 
 #: Units of rounding that a kernel of rank one may differ by from the product of its factors.
 _ROUNDINGS = 4
-
-
-def _folded(places: HostArray, n: int, border: str) -> HostArray:
-    """Return the pixel of an axis that each place is a copy of, -1 for none."""
-    if border in ("constant", "shrink"):
-        return np.where((places >= 0) & (places < n), places, -1)
-    if border == "nearest" or n == 1:
-        return np.clip(places, 0, n - 1)
-    if border == "wrap":
-        return places % n
-    period = 2 * n - 2 if border == "mirror" else 2 * n
-    places = places % period
-    return np.where(places < n, places, period - places - (0 if border == "mirror" else 1))
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ def _plan(
             first, count = -reach, -(-(n + reach) // s)
         counts.append(count)
         span = (count - 1) * s + reach + 1 if count else 0
-        places.append(_folded(first + np.arange(span), n, border))
+        places.append(folded(first + np.arange(span), n, border))
     return _Plan(tuple(places), tuple(counts), stride, dilation)
 
 

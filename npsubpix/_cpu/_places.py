@@ -1,0 +1,22 @@
+"""What is beyond the ends of an axis, as an array of the pixels that places are copies of."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npsubpix._arrays import HostArray
+
+__all__ = ["folded"]
+
+
+def folded(places: HostArray, n: int, border: str) -> HostArray:
+    """Return the pixel of an axis of n pixels that each place is a copy of, -1 for none."""
+    if border in ("constant", "shrink"):
+        return np.where((places >= 0) & (places < n), places, -1)
+    if border == "nearest" or n == 1:
+        return np.clip(places, 0, n - 1)
+    if border == "wrap":
+        return places % n
+    period = 2 * n - 2 if border == "mirror" else 2 * n
+    places = places % period
+    return np.where(places < n, places, period - places - (0 if border == "mirror" else 1))

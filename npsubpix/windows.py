@@ -1,0 +1,168 @@
+"""Functions of windows of images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._arrays import Array, adopt, as_array, give_back, kind_of
+from npsubpix._checks import check_bool, check_choice, check_count, check_fill
+from npsubpix._dispatch import implementation
+
+__all__ = ["window_map"]
+
+_BORDERS = ("shrink", "reflect", "mirror", "nearest", "wrap", "constant")
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+def window_map(
+    func: Callable[..., Any],
+    /,
+    *images: Array,
+    size: int | tuple[int, ...],
+    border: str = "shrink",
+    cval: float = 0.0,
+    stride: int | tuple[int, ...] = 1,
+    dtype: npt.DTypeLike | None = None,
+    n_outputs: int = 1,
+    vectorized: bool = False,
+    max_memory: int | str = "256 MB",
+) -> Array | tuple[Array, ...]:
+    """Call a function with the window around each pixel of one or several images.
+
+    Parameters
+    ----------
+    func : callable
+        Takes a window of each image, arrays of the same two or three dimensions, and returns a number, or
+        a tuple of `n_outputs` numbers. It is compiled by Numba into the loop over the pixels, once for
+        what it does and the dtypes it is given, and may use numbers and small arrays from around it, as
+        they are at that time.
+    *images : one to four arrays of shape (H, W) or (D, H, W)
+        Images of one shape, of any integer or float dtype: NumPy, or torch or JAX arrays on the host.
+    size : int or tuple of ints
+        Length of the window in pixels, of all axes or one an axis. A window of k pixels begins k // 2 pixels
+        before its pixel, as in ``scipy.ndimage``.
+    border : str, default "shrink"
+        "shrink": windows end where the image does, so that they are smaller there. Or how the image goes on, as
+        for `correlate`; it is then copied with what is beyond its ends.
+    cval : float, default 0.0
+        Value beyond the ends for "constant".
+    stride : int or tuple of ints, default 1
+        Pixels between windows, of all axes or one an axis.
+    dtype : dtype, optional
+        Dtype of the results; by default what the function returns.
+    n_outputs : int, default 1
+        How many numbers the function returns.
+    vectorized : bool, default False
+        Whether the function is not compiled, and takes batches instead: arrays of shape (N, h, w) or (N, d, h, w) of
+        windows of one size, for which it returns an array of N numbers, or a tuple of them. With "shrink", windows at
+        the border come in batches of their own.
+    max_memory : int or str, default "256 MB"
+        Bytes that the windows of a batch may have, but for one row of windows, which is the least.
+
+    Returns
+    -------
+    array or tuple of arrays
+        Results, of the shape of the images, divided by the stride and rounded up; a tuple if `n_outputs`
+        is more than one.
+
+    Raises
+    ------
+    TypeError
+        If Numba cannot compile the function, with the line that it cannot, or an argument is of the wrong type.
+    ValueError
+        If the function returns another number of values, images differ in shape, or an option is out of range.
+    Exception
+        What the function raises, for the first of the windows.
+
+    See Also
+    --------
+    correlate : Sums of windows, times weights.
+
+    Examples
+    --------
+    The sum of differences of squares over windows of two images, which shrink at the border:
+
+    >>> import numpy as np
+    >>> from npsubpix import window_map
+    >>> a = np.array([[179,  97,  77, 118, 144, 105],
+    ...               [ 68,  56, 184, 210, 141, 230],
+    ...               [178, 166, 218,  47, 106, 172],
+    ...               [ 38, 183,  50, 185,  48,  87],
+    ...               [ 60, 200, 228, 232,   6, 190],
+    ...               [253,  75, 231, 166, 117, 134]])
+    >>> b = np.array([[116,  95,  94, 220,  80, 223],
+    ...               [135,   9, 166,  78,   5, 129],
+    ...               [102, 167, 120,  81, 141,  29],
+    ...               [ 83, 117,  81, 129, 255,  48],
+    ...               [130, 231, 165,   7, 187, 169],
+    ...               [ 44, 137,  16,  50, 229, 202]])
+    >>> print(window_map(lambda u, v: (u**2 - v**2).sum(), a, b, size=3, dtype=float))
+    [[   8423.   11816.   10372.   41125.   35287.   31747.]
+     [  29370.   65887.   38811.   61252.   51033.   51845.]
+     [  24756.   60119.  109133.   35101.   70005.   18757.]
+     [   8641.   62463.  126935.   14530.    2255.  -64752.]
+     [  36623.  110426.  163513.   33812.  -50035. -146450.]
+     [  22268.  100132.  130190.   83010.  -10163.  -88994.]]
+
+    Two results at once, and a function that is called with batches:
+
+    >>> low, high = window_map(lambda u: (u.min(), u.max()), a, size=3, n_outputs=2)
+    >>> low[0], high[0]
+    (array([ 56,  56,  56,  77, 105, 105]), array([179, 184, 210, 210, 230, 230]))
+    >>> window_map(lambda u: np.median(u, axis=(1, 2)), a, size=3, vectorized=True)[1]
+    array([131.5, 166. , 118. , 141. , 141. , 142.5])
+    """
+    xs = [as_array(x, "images") for x in images]
+    hosts = _checked_images(xs)
+    axes = hosts[0].ndim
+    if not callable(func):
+        raise TypeError(f"func must be a function, got {func!r}")
+    check_choice(border, "border", _BORDERS)
+    lengths, step = _lengths(size, axes, "size"), _lengths(stride, axes, "stride")
+    outputs = check_count(n_outputs, "n_outputs", 1)
+    fill = check_fill(cval, "cval")
+    chosen = None if dtype is None else np.dtype(dtype)
+    kernels = implementation("windows", xs[0])
+    options = (lengths, str(border), fill, step, chosen, outputs)
+    memory = _bytes(max_memory)
+    if check_bool(vectorized, "vectorized"):
+        results = kernels.map_batches(func, hosts, *options, memory)
+    else:
+        results = kernels.map_windows(func, hosts, *options)
+    arrays = tuple(give_back(result, xs[0]) for result in results)
+    return arrays if outputs > 1 else arrays[0]
+
+
+def _checked_images(xs: list[Any]) -> list[Any]:
+    if not 1 <= len(xs) <= 4:
+        raise TypeError(f"images must be one to four arrays, got {len(xs)}")
+    if len({kind_of(x) for x in xs}) > 1:
+        raise TypeError(f"images must be of one library, got {', '.join(kind_of(x) for x in xs)}")
+    hosts = [adopt(x, "images") for x in xs]
+    shapes = {x.shape for x in hosts}
+    if len(shapes) > 1 or hosts[0].ndim not in (2, 3):
+        raise ValueError(f"images must have one shape, (H, W) or (D, H, W), got {', '.join(map(str, sorted(shapes)))}")
+    if 0 in hosts[0].shape:
+        raise ValueError(f"images must have at least one pixel along each axis, got shape {hosts[0].shape}")
+    return hosts
+
+
+def _lengths(value: Any, axes: int, name: str) -> tuple[int, ...]:
+    values = value if isinstance(value, (tuple, list)) else (value,) * axes
+    if len(values) != axes:
+        raise ValueError(f"{name} must be an integer or hold {axes} of them, got {value!r}")
+    return tuple(check_count(v, name, 1) for v in values)
+
+
+def _bytes(value: Any) -> int:
+    if not isinstance(value, str):
+        return check_count(value, "max_memory", 1)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", value.lower())
+    if found is None:
+        raise ValueError(f'max_memory must be a number of bytes, or such as "256 MB", got {value!r}')
+    return check_count(int(float(found[1]) * _UNITS[found[2]]), "max_memory", 1)

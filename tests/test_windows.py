@@ -1,0 +1,149 @@
+"""Functions of windows: the loop that they stand for, borders, batches, closures, bad functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.ndimage as ndi
+import torch
+
+import npsubpix
+from tests.test_convolution import source
+
+
+def loop(func: Any, images: Any, size: Any, border: str = "shrink", cval: float = 0.0, stride: int = 1) -> Any:
+    """Call a function with each window, pixel by pixel."""
+    shape = images[0].shape
+    out = np.zeros([-(-n // stride) for n in shape])
+    for place in np.ndindex(*out.shape):
+        axes = [
+            [source(p * stride - k // 2 + t, n, border) for t in range(k)]
+            for p, k, n in zip(place, size, shape, strict=True)
+        ]
+        windows = []
+        for x in images:
+            if border == "shrink":
+                window = x[np.ix_(*([i for i in axis if i is not None] for axis in axes))]
+            else:
+                window = np.full(size, cval)
+                for tap in np.ndindex(*size):
+                    at = [axis[t] for axis, t in zip(axes, tap, strict=True)]
+                    if None not in at:
+                        window[tap] = x[tuple(at)]
+            windows.append(window)
+        out[place] = func(*windows)
+    return out
+
+
+def spread(a: Any) -> Any:
+    return a.max() - 0.5 * a.min() + a.size
+
+
+def spread_of_batch(a: Any) -> Any:
+    axes = tuple(range(1, a.ndim))
+    return a.max(axes) - 0.5 * a.min(axes) + np.prod(a.shape[1:])
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"), [((11, 14), (3, 3)), ((9, 7), (2, 5)), ((4, 5), (7, 8)), ((5, 6, 7), (3, 2, 1))]
+)
+@pytest.mark.parametrize("border", ["shrink", "reflect", "mirror", "nearest", "wrap", "constant"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_loop(rng, shape, size, border, stride):
+    """Compiled or with batches, of any size, windows are those of the loop."""
+    x = rng.normal(size=shape)
+    options: dict[str, Any] = {"size": size, "border": border, "cval": 0.25, "stride": stride}
+    wanted = loop(spread, [x], size, border, 0.25, stride)
+    np.testing.assert_allclose(npsubpix.window_map(spread, x, **options), wanted, rtol=1e-13)
+    for memory in ("1 B", "1.5kB", "256 MB"):
+        found = npsubpix.window_map(spread_of_batch, x, vectorized=True, max_memory=memory, **options)
+        np.testing.assert_allclose(found, wanted, rtol=1e-13)
+
+
+def test_windows_of_several_images_and_several_results(rng):
+    images = [rng.normal(size=(12, 13)).astype(t) for t in ("f4", "f8", ">f4", "f8")]
+    functions = (
+        lambda a: a.sum(),
+        lambda a, b: a.sum() + 2 * b.sum(),
+        lambda a, b, c: a.sum() + 2 * b.sum() + 3 * c.sum(),
+        lambda a, b, c, d: a.sum() + 2 * b.sum() + 3 * c.sum() + 4 * d.sum(),
+    )
+    wanted = 0.0
+    for k, func in enumerate(functions):
+        found = npsubpix.window_map(func, *images[: k + 1], size=3, border="constant")
+        wanted = wanted + (k + 1) * 9 * ndi.uniform_filter(images[k].astype(float), 3, mode="constant")
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+    low, mean, count_of = npsubpix.window_map(lambda a: (a.min(), a.mean(), a.size), images[1], size=3, n_outputs=3)
+    np.testing.assert_array_equal(low, ndi.minimum_filter(images[1], 3))
+    assert (mean >= low).all()
+    assert count_of[0, 0] == 4
+
+
+def test_closures_are_told_apart(rng):
+    """Functions of one text that close over other values, or arrays, are other functions."""
+    x = rng.normal(size=(8, 9))
+
+    def times(factor):
+        return lambda a: factor * a[0, 0]
+
+    def times_second(weights):
+        return lambda a: a[0, 0] * weights[1]
+
+    for factor in (2.0, 3.0, 2.0):
+        np.testing.assert_allclose(npsubpix.window_map(times(factor), x, size=1), factor * x)
+    for weights in (np.array([1.0, 2.0]), np.array([3.0, 4.0])):
+        np.testing.assert_allclose(npsubpix.window_map(times_second(weights), x, size=1), weights[1] * x)
+
+
+def test_dtypes(rng):
+    x = rng.integers(0, 255, (9, 10), np.uint8)
+    assert npsubpix.window_map(lambda a: a.max(), x, size=3).dtype == np.uint8
+    assert npsubpix.window_map(lambda a: a.mean(), x, size=3).dtype == np.float64
+    assert npsubpix.window_map(lambda a: a.max() > 100, x, size=3).dtype == bool
+    assert npsubpix.window_map(lambda a: a.mean(), x, size=3, dtype=np.float32).dtype == np.float32
+    tensor = npsubpix.window_map(lambda a: a.max(), torch.from_numpy(x.astype(np.float32)), size=3)
+    assert isinstance(tensor, torch.Tensor)
+    np.testing.assert_array_equal(tensor, ndi.maximum_filter(x, 3))
+    x.flags.writeable = False
+    turned = x[::-1].T
+    np.testing.assert_array_equal(npsubpix.window_map(lambda a: a.max(), turned, size=3), ndi.maximum_filter(turned, 3))
+
+
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_a_function_that_raises(vectorized):
+    """The exception of the function comes through, with its own message."""
+
+    def func(a):
+        if a.max() > 40:
+            raise ValueError("forty")
+        return a.sum() if a.ndim == 2 else a.sum(2).sum(1)
+
+    with pytest.raises(ValueError, match="forty"):
+        npsubpix.window_map(func, np.arange(64.0).reshape(8, 8), size=3, vectorized=vectorized)
+
+
+IMAGE = np.zeros((5, 6))
+BAD: list[Any] = [
+    ((3, IMAGE), {}, TypeError, "func must be a function"),
+    ((lambda a: open(a), IMAGE), {}, TypeError, r"(?s)vectorized=True.*Untyped global name 'open'"),  # noqa: SIM115, PTH123
+    ((lambda a: (a.sum(), 1), IMAGE), {}, ValueError, "as many values as n_outputs, 1, got 2 values"),
+    ((lambda a: a.sum(), IMAGE), {"n_outputs": 2}, ValueError, "as many values as n_outputs, 2, got one value"),
+    ((lambda a: a, IMAGE), {}, TypeError, "func must return real numbers"),
+    ((lambda a: a.sum(), IMAGE), {"vectorized": True}, ValueError, r"arrays of shape \(\d+,\), got shapes \[\(\)\]"),
+    ((lambda a: a.sum(),), {}, TypeError, "images must be one to four arrays, got 0"),
+    ((lambda a, b: a.sum() + b.sum(), IMAGE, IMAGE.T), {}, ValueError, "images must have one shape"),
+    ((lambda a: a.sum(), np.zeros(5)), {}, ValueError, "images must have one shape"),
+    ((lambda a: a.sum(), np.zeros((0, 5))), {}, ValueError, "images must have at least one pixel"),
+    ((lambda a: a.sum(), IMAGE), {"size": 0}, ValueError, "size must be at least 1"),
+    ((lambda a: a.sum(), IMAGE), {"size": (3, 3, 3)}, ValueError, "size must be an integer or hold 2"),
+    ((lambda a: a.sum(), IMAGE), {"border": "zero"}, ValueError, "border must be one of"),
+    ((lambda a: a.sum(), IMAGE), {"max_memory": "much"}, ValueError, "max_memory must be a number of bytes"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "options", "error", "match"), BAD)
+def test_misuse(arguments, options, error, match):
+    with pytest.raises(error, match=match):
+        npsubpix.window_map(*arguments, **{"size": 3, **options})
