@@ -27,6 +27,7 @@ _FAMILIES = (
     "peaks",
     "sampling",
     "alignment",
+    "convolution",
     "small",
     "memory",
     "start",

@@ -16,6 +16,7 @@ FAMILIES = {
     "conv_soft_argmax2d", "conv_soft_argmax3d", "spatial_soft_argmax2d", "spatial_softmax2d",
     "spatial_moments",
     "find_peaks", "refine_peaks", "sample", "sample_with_gradient", "sample_vjp", "spline_filter", "align",
+    "correlate", "convolve_separable", "window_map",
     "small", "memory", "start",
 }  # fmt: skip
 

@@ -11,12 +11,8 @@ has, for each pixel that any window reaches, the pixel it is a copy of, or -1 fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numba import prange
-from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from npsubpix._cpu._jit import device, fused, kernel
 
@@ -26,30 +22,110 @@ __all__ = ["BAND", "by_kernel", "correlate_lines"]
 BAND = 32
 
 _WIDTH = 512  # pixels of a line that are summed before the next ones: their lines stay in the first cache
+_TWO, _THREE, _FOUR, _FIVE, _SIX, _SEVEN = (np.uint64(k) for k in range(2, 8))
 _MOST = 8  # weights that are kept in registers
 
 
-def _adder(count: int) -> Callable[..., Any]:
-    """Make the function that adds a line, shifted and weighed `count` times."""
-
-    @fused
-    def add(sums, line, weights, step):  # type: ignore[no-untyped-def]
-        w = to_fixed_tuple(weights, count)
-        for j in range(sums.size):
-            total = sums[j]
-            for b in range(count):
-                total += w[b] * line[j + b * step]
-            sums[j] = total
-
-    return add
+@fused
+def _one(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0 = weights[0]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += w0 * x[j]
 
 
-_one, _two, _three, _four, _five, _six, _seven, _eight = (_adder(count) for count in range(1, _MOST + 1))
+@fused
+def _two(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1 = weights[0], weights[1]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += w0 * x[j] + w1 * x[j + d]
+
+
+@fused
+def _three(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1, w2 = weights[0], weights[1], weights[2]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += w0 * x[j] + w1 * x[j + d] + w2 * x[j + _TWO * d]
+
+
+@fused
+def _four(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += w0 * x[j] + w1 * x[j + d] + w2 * x[j + _TWO * d] + w3 * x[j + _THREE * d]
+
+
+@fused
+def _five(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1, w2, w3, w4 = weights[0], weights[1], weights[2], weights[3], weights[4]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += w0 * x[j] + w1 * x[j + d] + w2 * x[j + _TWO * d] + w3 * x[j + _THREE * d] + w4 * x[j + _FOUR * d]
+
+
+@fused
+def _six(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1, w2, w3, w4, w5 = weights[0], weights[1], weights[2], weights[3], weights[4], weights[5]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += (
+            w0 * x[j]
+            + w1 * x[j + d]
+            + w2 * x[j + _TWO * d]
+            + w3 * x[j + _THREE * d]
+            + w4 * x[j + _FOUR * d]
+            + w5 * x[j + _FIVE * d]
+        )
+
+
+@fused
+def _seven(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1, w2, w3, w4, w5, w6 = weights[0], weights[1], weights[2], weights[3], weights[4], weights[5], weights[6]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += (
+            w0 * x[j]
+            + w1 * x[j + d]
+            + w2 * x[j + _TWO * d]
+            + w3 * x[j + _THREE * d]
+            + w4 * x[j + _FOUR * d]
+            + w5 * x[j + _FIVE * d]
+            + w6 * x[j + _SIX * d]
+        )
+
+
+@fused
+def _eight(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1, w2, w3, w4, w5, w6, w7 = (
+        weights[0],
+        weights[1],
+        weights[2],
+        weights[3],
+        weights[4],
+        weights[5],
+        weights[6],
+        weights[7],
+    )
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += (
+            w0 * x[j]
+            + w1 * x[j + d]
+            + w2 * x[j + _TWO * d]
+            + w3 * x[j + _THREE * d]
+            + w4 * x[j + _FOUR * d]
+            + w5 * x[j + _FIVE * d]
+            + w6 * x[j + _SIX * d]
+            + w7 * x[j + _SEVEN * d]
+        )
 
 
 @device
 def _add(sums, line, weights, step):  # type: ignore[no-untyped-def]
-    count = weights.size
+    count, step = weights.size, np.uint64(step)  # no index is negative, and so none is counted from the end
     if count == 1:
         _one(sums, line, weights, step)
     elif count == 2:
@@ -78,9 +154,12 @@ def _add_line(sums, line, weights, step):  # type: ignore[no-untyped-def]
 
 @fused
 def _add_strided(sums, line, weights, step, stride):  # type: ignore[no-untyped-def]
-    for j in range(sums.size):
+    step, stride = np.uint64(step), np.uint64(stride)
+    for k in range(sums.size):
+        j = np.uint64(k)
         total = sums[j]
-        for b in range(weights.size):
+        for m in range(weights.size):
+            b = np.uint64(m)
             total += weights[b] * line[j * stride + b * step]
         sums[j] = total
 
