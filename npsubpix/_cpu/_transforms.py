@@ -94,6 +94,8 @@ def exponential(m: HostArray) -> HostArray:
     for k in range(1, 19):
         term = (term[:, :, None] * scaled[None]).sum(1) / k
         total = total + term
+        if np.abs(term).max() < 1e-18:
+            break
     for _ in range(halvings):
         total = (total[:, :, None] * total[None]).sum(1)
     return np.asarray(total)
