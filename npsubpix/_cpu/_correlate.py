@@ -19,9 +19,9 @@ from npsubpix._cpu._jit import device, fused, kernel
 __all__ = ["BAND", "by_kernel", "correlate_lines"]
 
 #: Lines of the result that are made one after the other by one thread.
-BAND = 32
+BAND = 64
 
-_WIDTH = 512  # pixels of a line that are summed before the next ones: their lines stay in the first cache
+_WIDTH = 2048  # pixels of a line that are summed before the next ones: fewer make more calls, more leave the cache
 _TWO, _THREE, _FOUR, _FIVE, _SIX, _SEVEN = (np.uint64(k) for k in range(2, 8))
 _MOST = 8  # weights that are kept in registers
 

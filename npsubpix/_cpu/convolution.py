@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ class _Plan:
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
 
-    @property
+    @functools.cached_property
     def inner(self) -> tuple[int, int, int]:
         """Columns that are copied as they are: the first, the one after the last, and the pixel of the first."""
         columns = self.places[2]
@@ -45,6 +46,7 @@ class _Plan:
         return begin, max(end, begin), int(columns[begin]) if begin < end else 0
 
 
+@functools.lru_cache(maxsize=64)
 def _plan(
     shape: tuple[int, ...],
     sizes: tuple[int, ...],
