@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 import scipy.ndimage as ndi
@@ -124,10 +125,48 @@ def test_a_function_that_raises(vectorized):
         npsubpix.window_map(func, np.arange(64.0).reshape(8, 8), size=3, vectorized=vectorized)
 
 
+def normalized_correlation(a: Any, b: Any) -> Any:
+    p, q = a - a.mean(), b - b.mean()
+    return (p * q).sum() / np.sqrt((p * p).sum() * (q * q).sum())
+
+
+FUNCTIONS: list[Any] = [
+    lambda a, b: (a**2 - b**2).sum(),
+    lambda a, b: np.median(a) - np.sort(b.ravel())[1],
+    lambda a, b: a.min() + b.max() + a.argmax() - b.argmin(),
+    lambda a, b: (a - b[0]).std() if a.shape[0] > 1 else np.sum(a[0] > b[0]),
+    normalized_correlation,
+]
+
+
+@pytest.mark.parametrize(("func", "size"), [*((f, (3, 4)) for f in FUNCTIONS), (normalized_correlation, (11, 13))])
+def test_what_numba_makes_of_expressions_is_what_numpy_does(rng, func, size):
+    """Sums of expressions are one loop, of a known length where windows are small; results are NumPy's, for NaN too."""
+    a, b = rng.normal(size=(2, 16, 18))
+    np.testing.assert_allclose(npsubpix.window_map(func, a, b, size=size), loop(func, [a, b], size), rtol=1e-9)
+    if "median" not in func.__code__.co_names:  # which Numba has its own mind about
+        a[4, 5] = b[9, 9] = b[3, 5] = np.nan
+        np.testing.assert_allclose(npsubpix.window_map(func, a, b, size=size), loop(func, [a, b], size), rtol=1e-9)
+
+
+def test_a_function_that_numba_compiled_before(rng):
+    x = rng.normal(size=(9, 8))
+    compiled = numba.njit(lambda a: a.sum())
+    np.testing.assert_allclose(npsubpix.window_map(compiled, x, size=3), loop(lambda a: a.sum(), [x], (3, 3)))
+
+
 IMAGE = np.zeros((5, 6))
+
+
+def writes(a: Any) -> Any:
+    a[0, 0] = 1
+    return a.sum()
+
+
 BAD: list[Any] = [
     ((3, IMAGE), {}, TypeError, "func must be a function"),
     ((lambda a: open(a), IMAGE), {}, TypeError, r"(?s)vectorized=True.*Untyped global name 'open'"),  # noqa: SIM115, PTH123
+    ((writes, IMAGE), {}, TypeError, "(?s)Cannot modify readonly array"),
     ((lambda a: (a.sum(), 1), IMAGE), {}, ValueError, "as many values as n_outputs, 1, got 2 values"),
     ((lambda a: a.sum(), IMAGE), {"n_outputs": 2}, ValueError, "as many values as n_outputs, 2, got one value"),
     ((lambda a: a, IMAGE), {}, TypeError, "func must return real numbers"),

@@ -17,15 +17,17 @@ import hashlib
 import os
 import threading
 import types
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
 import numpy
+from numba.parfors import parfor
 
 from npsubpix._cpu._cache import KernelCache
 
-__all__ = ["Kernel", "compile_function_of_number", "compile_function_of_user", "device", "fused", "kernel", "summing"]
+__all__ = ["Kernel", "compile_function_of_arrays", "compile_function_of_number", "device", "fused", "kernel", "summing"]
 
 #: Work, in pixels times the operations done on each, below which the serial form is faster:
 #: it is about 20 us of serial work, and a parallel launch costs 3 to 10 us on two cores.
@@ -105,7 +107,8 @@ def summing(function: Callable[..., Any]) -> Callable[..., Any]:
 def _inner(function: Callable[..., Any], fastmath: frozenset[str]) -> Callable[..., Any]:
     named = _named(function, _name_with_closure(function))
     flags: Any = set(fastmath) or False
-    compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, **_OPTIONS)(named)
+    unwrapped: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # which compile in half the time
+    compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, **unwrapped, **_OPTIONS)(named)
     return compiled
 
 
@@ -126,9 +129,43 @@ def compile_function_of_number(function: Callable[[float], float], name: str) ->
         raise TypeError(f"{name} must be a function of one number that Numba can compile: {error}") from None
 
 
-def compile_function_of_user(function: Callable[..., Any]) -> Any:
-    """Compile a function that a user wrote for use inside kernels, or take one that Numba compiled before."""
-    return function if hasattr(function, "py_func") else numba.njit(nogil=True)(function)
+def compile_function_of_arrays(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Compile a function that a user wrote for use inside kernels, or one that Numba compiled before.
+
+    Its expressions of arrays and sums of them become one loop each, without arrays in between:
+    Numba makes such loops for its threads, and is told to make serial ones.
+    """
+    plain = getattr(function, "py_func", function)
+    given = {k: v for k, v in getattr(function, "targetoptions", {}).items() if k != "nopython"}
+    options = {**given, "nogil": True, "forceinline": True}
+    for fuse in (True, False):
+        compiled = numba.njit(**{**options, "parallel": fuse})(plain)
+        with _serial_loops() if fuse else contextlib.nullcontext(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", numba.core.errors.NumbaPerformanceWarning)
+            try:
+                compiled.compile(arguments)
+            except Exception:  # where Numba cannot make loops, it may fail with any
+                if not fuse:
+                    raise
+            else:
+                break
+    return compiled
+
+
+@contextlib.contextmanager
+def _serial_loops() -> Iterator[None]:
+    """Have Numba make serial loops of expressions of arrays, but not of extrema, whose loops lose NaN."""
+    replaced = parfor.swap_functions_map
+    extrema = {k: v for k, v in replaced.items() if k[0] in ("min", "max", "amin", "amax", "argmin", "argmax")}
+    with numba.core.compiler_lock.global_compiler_lock:
+        before, parfor.sequential_parfor_lowering = parfor.sequential_parfor_lowering, True
+        for key in extrema:
+            del replaced[key]
+        try:
+            yield
+        finally:
+            parfor.sequential_parfor_lowering = before
+            replaced.update(extrema)
 
 
 def _compile(function: Callable[..., Any], name: str, parallel: bool, cached: bool = True) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""What Numba's arrays cannot say: prefetch a pixel, and lend an array to functions without counting references.
+"""What Numba's arrays cannot say: prefetch a pixel, lend an array without counting references, windows of known size.
 
 A function that is called with an array counts one reference up and down again, atomically. For a
 function of a few pixels that takes longer than its work.
@@ -6,26 +6,37 @@ function of a few pixels that takes longer than its work.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["keep", "lend", "prefetch"]
+__all__ = ["keep", "lend", "lend_to_read", "prefetch", "window_of"]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def lend(typing_context: Any, array: Any) -> Any:
     """Return an array whose references are not counted. `keep` the one it is lent from until its last use."""
+    return array(array), _without_references()
 
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lend_to_read(typing_context: Any, array: Any) -> Any:
+    """`lend` an array that cannot be written to."""
+    return array.copy(readonly=True)(array), _without_references()
+
+
+def _without_references() -> Callable[..., Any]:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         lent = context.make_array(signature.return_type)(context, builder, args[0])
         lent.meminfo = ir.Constant(lent.meminfo.type, None)
         lent.parent = ir.Constant(lent.parent.type, None)
         return lent._getvalue()
 
-    return array(array), generate
+    return generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -52,3 +63,30 @@ def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, index), generate
+
+
+def window_of(size: tuple[int, ...]) -> Callable[..., Any]:
+    """Make a function (array, starts) that lends a window of an array whose size is known when loops are compiled."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def cut(typing_context: Any, array: Any, starts: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            whole = context.make_array(signature.args[0])(context, builder, args[0])
+            firsts = cgutils.unpack_tuple(builder, args[1])
+            strides = cgutils.unpack_tuple(builder, whole.strides)
+            number = strides[0].type
+            if array.layout == "C":
+                strides[-1] = number(context.get_abi_sizeof(context.get_data_type(array.dtype)))
+            address = builder.ptrtoint(whole.data, number)
+            for first, stride in zip(firsts, strides, strict=True):
+                address = builder.add(address, builder.mul(first, stride))
+            window = context.make_array(signature.return_type)(context, builder)
+            context.populate_array(
+                window, data=builder.inttoptr(address, whole.data.type), shape=[number(n) for n in size],
+                strides=strides, itemsize=whole.itemsize, meminfo=None,
+            )  # fmt: skip
+            return window._getvalue()
+
+        return array.copy(layout="A")(array, starts), generate
+
+    return cut  # type: ignore[no-any-return]

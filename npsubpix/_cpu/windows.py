@@ -14,8 +14,8 @@ from numba.core import types
 from numba.np.numpy_support import as_dtype
 
 from npsubpix._arrays import HostArray
-from npsubpix._cpu._jit import Kernel, compile_function_of_user, device
-from npsubpix._cpu._memory import keep, lend
+from npsubpix._cpu._jit import Kernel, compile_function_of_arrays, device
+from npsubpix._cpu._memory import keep, lend_to_read, window_of
 from npsubpix._cpu._places import folded
 from npsubpix._functions import identity_of
 
@@ -23,8 +23,10 @@ __all__ = ["map_batches", "map_windows"]
 
 _TUPLES: Any = getattr(types, "BaseTuple")  # noqa: B009, what Numba's stubs do not list
 
-#: Loops that were compiled, by what the function in them does, how many images it takes, and their dimensions.
-_loops: dict[Any, tuple[Any, Kernel]] = {}
+#: Dtypes of results and compiled loops, by what the function does, the dtypes of images, dimensions and outputs.
+_loops: dict[Any, tuple[np.dtype[Any], Kernel]] = {}
+_SMALL = 128  # pixels of windows whose size is compiled into the loop
+
 _kept: list[Any] = []  # what identities know by address
 
 
@@ -40,35 +42,25 @@ def _lender(count: int) -> Callable[..., Any]:
 
     @device
     def one(x):  # type: ignore[no-untyped-def]
-        return (lend(x[0]),)
+        return (lend_to_read(x[0]),)
 
     @device
     def two(x):  # type: ignore[no-untyped-def]
-        return lend(x[0]), lend(x[1])
+        return lend_to_read(x[0]), lend_to_read(x[1])
 
     @device
     def three(x):  # type: ignore[no-untyped-def]
-        return lend(x[0]), lend(x[1]), lend(x[2])
+        return lend_to_read(x[0]), lend_to_read(x[1]), lend_to_read(x[2])
 
     @device
     def four(x):  # type: ignore[no-untyped-def]
-        return lend(x[0]), lend(x[1]), lend(x[2]), lend(x[3])
+        return lend_to_read(x[0]), lend_to_read(x[1]), lend_to_read(x[2]), lend_to_read(x[3])
 
     return (one, two, three, four)[count - 1]
 
 
-def _cutter(count: int, ndim: int) -> Callable[..., Any]:
+def _cutter(count: int, cut: Callable[..., Any]) -> Callable[..., Any]:
     """Make the function that cuts one window out of each image."""
-
-    @device
-    def cut2(x, z, y, c):  # type: ignore[no-untyped-def]
-        return x[y[0] : y[1], c[0] : c[1]]
-
-    @device
-    def cut3(x, z, y, c):  # type: ignore[no-untyped-def]
-        return x[z[0] : z[1], y[0] : y[1], c[0] : c[1]]
-
-    cut = cut2 if ndim == 2 else cut3
 
     @device
     def one(x, z, y, c):  # type: ignore[no-untyped-def]
@@ -89,29 +81,77 @@ def _cutter(count: int, ndim: int) -> Callable[..., Any]:
     return (one, two, three, four)[count - 1]
 
 
-def _loop(function: Any, count: int, ndim: int, outputs: int) -> Kernel:
-    lend_all, cut = _lender(count), _cutter(count, ndim)
+def _any_size(ndim: int) -> Callable[..., Any]:
+    @device
+    def cut2(x, z, y, c):  # type: ignore[no-untyped-def]
+        return x[y[0] : y[1], c[0] : c[1]]
 
     @device
-    def write(out, place, values):  # type: ignore[no-untyped-def]
-        if outputs == 1:
-            out[0, place] = values
-        else:
-            k = 0
-            for value in literal_unroll(values):
-                out[k, place] = value
-                k += 1  # noqa: SIM113, which Numba cannot unroll
+    def cut3(x, z, y, c):  # type: ignore[no-untyped-def]
+        return x[z[0] : z[1], y[0] : y[1], c[0] : c[1]]
 
+    return cut2 if ndim == 2 else cut3
+
+
+def _one_size(size: tuple[int, ...]) -> Callable[..., Any]:
+    window = window_of(size)
+
+    @device
+    def cut2(x, z, y, c):  # type: ignore[no-untyped-def]
+        return window(x, (y[0], c[0]))
+
+    @device
+    def cut3(x, z, y, c):  # type: ignore[no-untyped-def]
+        return window(x, (z[0], y[0], c[0]))
+
+    return cut2 if len(size) == 2 else cut3
+
+
+def _writer(outputs: int) -> Callable[..., Any]:
     @device
     def write_one(out, place, values):  # type: ignore[no-untyped-def]
         out[0, place] = values
 
-    put = write_one if outputs == 1 else write
+    @device
+    def write(out, place, values):  # type: ignore[no-untyped-def]
+        k = 0
+        for value in literal_unroll(values):
+            out[k, place] = value
+            k += 1  # noqa: SIM113, which Numba cannot unroll
+
+    return write_one if outputs == 1 else write
+
+
+def _loop(function: Any, count: int, size: tuple[int, ...], outputs: int) -> Kernel:
+    """Make the loop over windows; those that are whole are known to be, if they are small, which unrolls loops."""
+    lend_all, cut, put = _lender(count), _cutter(count, _any_size(len(size))), _writer(outputs)
+    small = math.prod(size) <= _SMALL
+    cut_whole = _cutter(count, _one_size(size)) if small else cut
 
     @device
-    def call(out, place, windows):  # type: ignore[no-untyped-def]
-        try:
-            put(out, place, function(*windows))
+    def map_part(out, places, z, y, images, size, back, step, n):  # type: ignore[no-untyped-def]
+        for k in range(*places):
+            put(out, k, function(*cut(images, z, y, _ends(k, step, back, size, n))))
+
+    @device
+    def map_whole(out, places, z, y, images, size, back, step, n):  # type: ignore[no-untyped-def]
+        for k in range(*places):
+            put(out, k, function(*cut_whole(images, z, y, (k * step - back, n))))
+
+    @device
+    def map_line(out, whole, z, y, images, size, back, step, n):  # type: ignore[no-untyped-def]
+        width = out.shape[1]
+        first = min(-(-back // step), width) if whole and small else width
+        last = min(max((n - size + back) // step + 1, first), width)
+        map_part(out, (0, first), z, y, images, size, back, step, n)
+        if small:
+            map_whole(out, (first, last), z, y, images, size, back, step, n)
+            map_part(out, (last, width), z, y, images, size, back, step, n)
+
+    @device
+    def succeeds(out, whole, z, y, images, size, back, step, n):  # type: ignore[no-untyped-def]
+        try:  # around a line, since around each window it takes as long as a small function
+            map_line(out, whole, z, y, images, size, back, step, n)
         except Exception:
             return False
         return True
@@ -119,30 +159,27 @@ def _loop(function: Any, count: int, ndim: int, outputs: int) -> Kernel:
     def loop(images, shape, counts, size, back, step, failed, out):  # type: ignore[no-untyped-def]
         depth, height, width = counts
         for line in prange(depth * height):
-            lent = lend_all(images)
             z = _ends(line // height, step[0], back[0], size[0], shape[0])
             y = _ends(line % height, step[1], back[1], size[1], shape[1])
-            failed[line] = -1
-            for k in range(width):
-                c = _ends(k, step[2], back[2], size[2], shape[2])
-                if not call(out, line * width + k, cut(lent, z, y, c)) and failed[line] < 0:
-                    failed[line] = k
+            whole = z[1] - z[0] == size[0] and y[1] - y[0] == size[1]
+            row = out[:, line * width : (line + 1) * width]
+            failed[line] = not succeeds(row, whole, z, y, lend_all(images), size[2], back[2], step[2], shape[2])
         for image in literal_unroll(images):
             keep(image)
 
     return Kernel(loop, "window_map", cached=False)
 
 
-def _returned(function: Any, images: Sequence[HostArray]) -> Any:
-    """Compile a function for windows of images; return the type of what it returns."""
-    windows = tuple(types.Array(numba.from_dtype(x.dtype), x.ndim, "A") for x in images)
+def _compiled(func: Callable[..., Any], images: Sequence[HostArray]) -> tuple[Any, Any]:
+    """Compile a function for windows of images; return it and the type of what it returns."""
+    windows = tuple(types.Array(numba.from_dtype(x.dtype), x.ndim, "A", readonly=True) for x in images)
     try:
-        function.compile(windows)
+        compiled = compile_function_of_arrays(func, windows)
     except numba.core.errors.NumbaError as error:
         raise TypeError(
             f"func must be a function that Numba can compile, or be called with vectorized=True: {error}"
         ) from None
-    return function.overloads[windows].signature.return_type
+    return compiled, compiled.overloads[windows].signature.return_type
 
 
 def _dtype_of(kind: Any, outputs: int) -> np.dtype[Any]:
@@ -179,32 +216,32 @@ def map_windows(
     back = tuple(k // 2 for k in size)
     if border != "shrink":
         images, back = [_padded(x, size, step, border, cval) for x in images], (0,) * len(size)
-    compiled = compile_function_of_user(func)
-    chosen = _dtype_of(_returned(compiled, images), outputs)
-    key = identity_of(func, _kept), len(images), len(size), outputs
+    key = identity_of(func, _kept), tuple(x.dtype for x in images), size, outputs
     if key not in _loops:
-        _loops[key] = compiled, _loop(compiled, len(images), len(size), outputs)
+        compiled, kind = _compiled(func, images)
+        _loops[key] = _dtype_of(kind, outputs), _loop(compiled, len(images), size, outputs)
+    chosen, kernel = _loops[key]
     out = np.empty((outputs, math.prod(counts)), dtype or chosen)
     three = [(fill,) * (3 - len(size)) + tuple(v) for v, fill in
              ((images[0].shape, 1), (counts, 1), (size, 1), (back, 0), (step, 1))]  # fmt: skip
-    failed = np.full(math.prod(counts[:-1]), -1)
-    _loops[key][1].run(out.size * (20 + 4 * math.prod(size)), tuple(images), *three, failed, out)
-    if (failed >= 0).any():
-        _raise_again(compiled.py_func, images, counts, size, back, step, failed)
+    failed = np.zeros(math.prod(counts[:-1]), bool)
+    kernel.run(out.size * (20 + 4 * math.prod(size)), tuple(images), *three, failed, out)
+    if failed.any():
+        _raise_again(func, images, counts, size, back, step, int(failed.argmax()))
     return out.reshape(outputs, *counts)
 
 
 def _raise_again(
     function: Callable[..., Any], images: Sequence[HostArray], counts: tuple[int, ...], size: tuple[int, ...],
-    back: tuple[int, ...], step: tuple[int, ...], failed: HostArray,
+    back: tuple[int, ...], step: tuple[int, ...], line: int,
 ) -> None:  # fmt: skip
-    """Call the function, not compiled, with the first window that it raised for."""
-    line = int(np.flatnonzero(failed >= 0)[0])
-    place = [int(p) for p in np.unravel_index(line, counts[:-1])] + [int(failed[line])]
-    starts = [p * s - b for p, s, b in zip(place, step, back, strict=True)]
-    window = tuple(slice(max(a, 0), a + k) for a, k in zip(starts, size, strict=True))
-    function(*(x[window] for x in images))
-    raise RuntimeError(f"func raised an exception for the window at {tuple(place)}, when it was compiled")
+    """Call the function, not compiled, with windows of the first line in which it raised, until it does again."""
+    place = [int(p) for p in np.unravel_index(line, counts[:-1])]
+    for k in range(counts[-1]):
+        starts = [p * s - b for p, s, b in zip((*place, k), step, back, strict=True)]
+        window = tuple(slice(max(a, 0), a + n) for a, n in zip(starts, size, strict=True))
+        getattr(function, "py_func", function)(*(x[window] for x in images))
+    raise RuntimeError(f"func raised an exception for a window of line {tuple(place)}, but only when it was compiled")
 
 
 def _parts(n: int, size: int, step: int, back: int) -> list[tuple[slice, slice, int]]:
