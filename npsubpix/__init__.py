@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from npsubpix._results import Peaks
     from npsubpix._spec import AlignmentFlags, PeakFlags
     from npsubpix.alignment import Alignment, align, align_stack
+    from npsubpix.blobs import difference_of_gaussians, laplacian_of_gaussian
     from npsubpix.convolution import choose_conv_method, convolve, convolve_separable, correlate
+    from npsubpix.filter_banks import conv2d
     from npsubpix.gaussian import render_gaussian, render_gaussian2d, render_spots
     from npsubpix.gradients import vjp
     from npsubpix.nms import nms2d, nms3d, nms3d_minmax
@@ -29,8 +31,10 @@ if TYPE_CHECKING:
         NonMaximaSuppression3d,
         SpatialSoftArgmax2d,
     )
+    from npsubpix.order_statistics import window_max, window_median, window_min, window_percentile, window_range
     from npsubpix.peaks import find_peaks, refine_peaks
     from npsubpix.quad_interp import conv_quad_interp3d, iterative_quad_interp3d
+    from npsubpix.reductions import window_centroid, window_mean, window_std, window_sum, window_var
     from npsubpix.sampling import Sample, sample, sample_vjp, sample_with_gradient, spline_filter
     from npsubpix.sampling_kernels import GradientAdaptive, Nearest, WeightedNearest
     from npsubpix.soft_argmax import conv_soft_argmax2d, conv_soft_argmax3d
@@ -68,15 +72,18 @@ _HOME = {
     "align": "alignment",
     "align_stack": "alignment",
     "choose_conv_method": "convolution",
+    "conv2d": "filter_banks",
     "conv_quad_interp3d": "quad_interp",
     "conv_soft_argmax2d": "soft_argmax",
     "conv_soft_argmax3d": "soft_argmax",
     "convolve": "convolution",
     "convolve_separable": "convolution",
     "correlate": "convolution",
+    "difference_of_gaussians": "blobs",
     "find_peaks": "peaks",
     "grid_sample": "spatial_transformer",
     "iterative_quad_interp3d": "quad_interp",
+    "laplacian_of_gaussian": "blobs",
     "nms2d": "nms",
     "nms3d": "nms",
     "nms3d_minmax": "nms",
@@ -98,7 +105,17 @@ _HOME = {
     "transform_points": "warping",
     "vjp": "gradients",
     "warp": "warping",
+    "window_centroid": "reductions",
     "window_map": "windows",
+    "window_max": "order_statistics",
+    "window_mean": "reductions",
+    "window_median": "order_statistics",
+    "window_min": "order_statistics",
+    "window_percentile": "order_statistics",
+    "window_range": "order_statistics",
+    "window_std": "reductions",
+    "window_sum": "reductions",
+    "window_var": "reductions",
 }
 
 __all__ = [
@@ -123,15 +140,18 @@ __all__ = [
     "align",
     "align_stack",
     "choose_conv_method",
+    "conv2d",
     "conv_quad_interp3d",
     "conv_soft_argmax2d",
     "conv_soft_argmax3d",
     "convolve",
     "convolve_separable",
     "correlate",
+    "difference_of_gaussians",
     "find_peaks",
     "grid_sample",
     "iterative_quad_interp3d",
+    "laplacian_of_gaussian",
     "nms2d",
     "nms3d",
     "nms3d_minmax",
@@ -153,7 +173,17 @@ __all__ = [
     "transform_points",
     "vjp",
     "warp",
+    "window_centroid",
     "window_map",
+    "window_max",
+    "window_mean",
+    "window_median",
+    "window_min",
+    "window_percentile",
+    "window_range",
+    "window_std",
+    "window_sum",
+    "window_var",
 ]
 
 

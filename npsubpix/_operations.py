@@ -149,6 +149,14 @@ _TABLE = (
         ),
     ),
     Operation(
+        "conv2d",
+        family="filter_banks",
+        arguments=(Argument("input"), Argument("weight"), Argument("bias", optional=True)),
+        results=(Result("filtered"),),
+        shapes=shapes.filtered_by_bank,
+        options=("int[] stride", "int[] padding", "int[] dilation", "int groups"),
+    ),
+    Operation(
         "spline_filter",
         family="sampling",
         arguments=(Argument("image"),),

@@ -10,6 +10,7 @@ __all__ = [
     "Shape",
     "broadcast",
     "correlated",
+    "filtered_by_bank",
     "gaussian_image",
     "gaussian_maps",
     "map_expectation",
@@ -126,3 +127,14 @@ def correlated(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[
     if channel_axis is not None:
         counts.insert(channel_axis, image[channel_axis])
     return (tuple(counts),)
+
+
+def filtered_by_bank(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
+    """Return the shape of images (N, C, H, W) correlated with filters (O, C / groups, KH, KW)."""
+    image, weight = _first(shapes), tuple(shapes[1] or ())
+    stride, padding, dilation, _ = options
+    counts = [
+        (n + padding[2 * k] + padding[2 * k + 1] - dilation[k] * (weight[2 + k] - 1) - 1) // stride[k] + 1
+        for k, n in enumerate(image[2:])
+    ]
+    return ((image[0], weight[0], *counts),)

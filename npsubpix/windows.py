@@ -12,18 +12,18 @@ import numpy.typing as npt
 from npsubpix._arrays import Array, adopt, as_array, give_back, kind_of
 from npsubpix._checks import check_bool, check_choice, check_count, check_fill
 from npsubpix._dispatch import implementation
+from npsubpix._reductions import BORDERS, REDUCTIONS, check_lengths_of_axes, reduce_image
 
 __all__ = ["window_map"]
 
-_BORDERS = ("shrink", "reflect", "mirror", "nearest", "wrap", "constant")
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 def window_map(
-    func: Callable[..., Any],
+    func: Callable[..., Any] | str,
     /,
     *images: Array,
-    size: int | tuple[int, ...],
+    size: int | tuple[int, ...] | None = None,
     border: str = "shrink",
     cval: float = 0.0,
     stride: int | tuple[int, ...] = 1,
@@ -31,18 +31,24 @@ def window_map(
     n_outputs: int = 1,
     vectorized: bool = False,
     max_memory: int | str = "256 MB",
+    footprint: Array | None = None,
+    weights: Array | None = None,
+    q: float | None = None,
 ) -> Array | tuple[Array, ...]:
     """Call a function with the window around each pixel of one or several images.
 
     Parameters
     ----------
-    func : callable
+    func : callable or str
         Takes a window of each image, arrays of the same two or three dimensions, and returns a number, or
-        a tuple of `n_outputs` numbers. It is compiled by Numba into the loop over the pixels, once for
-        what it does and the dtypes it is given, and may use numbers and small arrays from around it, as
-        they are at that time.
+        a tuple of `n_outputs` numbers. It is compiled by Numba into the loop over the pixels, once for what it
+        does, the dtypes it is given and the size of windows. It may use numbers and small arrays from around it,
+        as they are at that time, and must not write to windows. Or the name of a reduction of one image: "sum",
+        "mean", "var", "std", "min", "max", "range", "median", "percentile" or "centroid", as `window_sum` and its
+        siblings do them.
     *images : one to four arrays of shape (H, W) or (D, H, W)
-        Images of one shape, of any integer or float dtype: NumPy, or torch or JAX arrays on the host.
+        Images of one shape, of any integer or float dtype: NumPy, or torch or JAX arrays on the host. One image, of
+        one dimension too, for a reduction by name.
     size : int or tuple of ints
         Length of the window in pixels, of all axes or one an axis. A window of k pixels begins k // 2 pixels
         before its pixel, as in ``scipy.ndimage``.
@@ -63,6 +69,10 @@ def window_map(
         the border come in batches of their own.
     max_memory : int or str, default "256 MB"
         Bytes that the windows of a batch may have, but for one row of windows, which is the least.
+    footprint, weights : array, optional
+        For a reduction by name in place of `size`, as for `window_sum`.
+    q : float, optional
+        For "percentile", from 0 to 100.
 
     Returns
     -------
@@ -81,7 +91,14 @@ def window_map(
 
     See Also
     --------
+    window_sum, window_median : Reductions with fast algorithms of their own.
     correlate : Sums of windows, times weights.
+
+    Notes
+    -----
+    Whole windows of up to 128 pixels have a size that is compiled into the loop; expressions of arrays, and sums of
+    them, become one loop without arrays in between. What functions of NumPy do is what Numba makes of them:
+    ``np.median`` does not know NaN there.
 
     Examples
     --------
@@ -117,13 +134,17 @@ def window_map(
     >>> window_map(lambda u: np.median(u, axis=(1, 2)), a, size=3, vectorized=True)[1]
     array([131.5, 166. , 118. , 141. , 141. , 142.5])
     """
+    if isinstance(func, str):
+        return _by_name(func, images, size, footprint, weights, border, cval, stride, dtype, q)
+    if footprint is not None or weights is not None or q is not None:
+        raise ValueError("footprint, weights and q are for reductions by name: func can choose and weigh pixels itself")
     xs = [as_array(x, "images") for x in images]
     hosts = _checked_images(xs)
     axes = hosts[0].ndim
     if not callable(func):
-        raise TypeError(f"func must be a function, got {func!r}")
-    check_choice(border, "border", _BORDERS)
-    lengths, step = _lengths(size, axes, "size"), _lengths(stride, axes, "stride")
+        raise TypeError(f"func must be a function, or the name of one, got {func!r}")
+    check_choice(border, "border", BORDERS)
+    lengths, step = check_lengths_of_axes(size, axes, "size"), check_lengths_of_axes(stride, axes, "stride")
     outputs = check_count(n_outputs, "n_outputs", 1)
     fill = check_fill(cval, "cval")
     chosen = None if dtype is None else np.dtype(dtype)
@@ -138,6 +159,21 @@ def window_map(
     return arrays if outputs > 1 else arrays[0]
 
 
+def _by_name(
+    name: str, images: tuple[Any, ...], size: Any, footprint: Any, weights: Any, border: Any, cval: Any, stride: Any,
+    dtype: Any, q: Any,
+) -> Array:  # fmt: skip
+    if name not in REDUCTIONS:
+        raise ValueError(f"func must be a function or one of {', '.join(REDUCTIONS)}, got {name!r}")
+    if len(images) != 1:
+        raise TypeError(f"images must be one array for a reduction by name, got {len(images)}")
+    if (q is not None) != (name == "percentile"):
+        raise ValueError(f"q must be given for percentile, and only for it, got {q!r} for {name}")
+    return reduce_image(
+        images[0], name, size, footprint, weights, border, cval, stride, dtype, 50.0 if q is None else q
+    )
+
+
 def _checked_images(xs: list[Any]) -> list[Any]:
     if not 1 <= len(xs) <= 4:
         raise TypeError(f"images must be one to four arrays, got {len(xs)}")
@@ -150,13 +186,6 @@ def _checked_images(xs: list[Any]) -> list[Any]:
     if 0 in hosts[0].shape:
         raise ValueError(f"images must have at least one pixel along each axis, got shape {hosts[0].shape}")
     return hosts
-
-
-def _lengths(value: Any, axes: int, name: str) -> tuple[int, ...]:
-    values = value if isinstance(value, (tuple, list)) else (value,) * axes
-    if len(values) != axes:
-        raise ValueError(f"{name} must be an integer or hold {axes} of them, got {value!r}")
-    return tuple(check_count(v, name, 1) for v in values)
 
 
 def _bytes(value: Any) -> int:

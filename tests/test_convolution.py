@@ -14,27 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import npsubpix
+from tests.reference.reductions import source
 
 BORDERS = ("reflect", "mirror", "nearest", "wrap", "constant")
 METHODS = ("direct", "fft")
-
-
-def source(i: int, n: int, border: str) -> int | None:
-    """The pixel that pixel i of an endless axis is a copy of, one step at a time."""
-    if border in ("constant", "shrink"):
-        return i if 0 <= i < n else None
-    if n == 1:
-        return 0
-    while not 0 <= i < n:
-        if border == "nearest":
-            i = min(max(i, 0), n - 1)
-        elif border == "wrap":
-            i += n if i < 0 else -n
-        elif border == "reflect":
-            i = -1 - i if i < 0 else 2 * n - 1 - i
-        else:
-            i = -i if i < 0 else 2 * n - 2 - i
-    return i
 
 
 def definition(

@@ -118,6 +118,10 @@ CASES |= {
         lambda x, k: npsubpix.convolve(x, k, border="shrink", stride=2, channel_axis=0),
         (tensor(2, 4, 5, 6), tensor(2, 3, 3, low=0.2, seed=1)),
     ),
+    "conv2d": (
+        lambda x, w, b: npsubpix.conv2d(x, w, b, stride=2, padding=1, groups=2),
+        (tensor(2, 4, 5, 6), tensor(4, 2, 3, 2, seed=1), tensor(4, seed=2)),
+    ),
 }
 
 
@@ -281,6 +285,7 @@ def test_operators_are_registered_as_torch_wants_them(name):
             "auto",
             "",
         ),
+        "conv2d": (tensor(1, 2, 5, 6), tensor(2, 1, 3, 2), tensor(2), (1, 2), (0, 0, 1, 1), (1, 1), 2),
     }.get(name)
     if arguments is None:
         pytest.fail(f"no arguments for {name}")

@@ -11,7 +11,7 @@ import scipy.ndimage as ndi
 import torch
 
 import npsubpix
-from tests.test_convolution import source
+from tests.reference.reductions import source
 
 
 def loop(func: Any, images: Any, size: Any, border: str = "shrink", cval: float = 0.0, stride: int = 1) -> Any:

@@ -212,7 +212,11 @@ def _normalize(sums, parts, total):  # type: ignore[no-untyped-def]
 def correlate_lines(  # type: ignore[no-untyped-def]
     x, along, weights, planes, rows, columns, inner, stride, dilation, fill, left_out, omit, limits, out
 ):
-    """Correlate; `along` has weights along lines that come before the others, or is empty."""
+    """Correlate.
+
+    `along` has, for each plane of the kernel, weights along lines that come before the others, or is empty.
+    `planes` has, for each plane of the result and of the kernel, the plane of the image that they meet in.
+    """
     batch, depth, height, _ = out.shape
     F = weights.dtype.type
     bands = (height + BAND - 1) // BAND
@@ -221,7 +225,7 @@ def correlate_lines(  # type: ignore[no-untyped-def]
     marked = left_out or omit
     integer, low, high = limits
     separable = along.size > 0
-    total = np.abs(weights).sum() * (np.abs(along).sum() if separable else F(1))
+    total = np.abs(weights).sum() * (np.abs(along[0]).sum() if separable else F(1))
     for task in prange(batch * depth * bands):
         b, z, band = task // (depth * bands), task // bands % depth, task % bands
         length = out.shape[3] if separable else columns.size
@@ -235,7 +239,7 @@ def correlate_lines(  # type: ignore[no-untyped-def]
             begin = i * stride[1]
             for r in range(max(ready, begin), begin + reach):
                 for a in range(kd):
-                    plane, row = planes[z * stride[0] + a * dilation[0]], rows[r]
+                    plane, row = planes[z, a], rows[r]
                     exists = plane >= 0 and row >= 0
                     place = r % reach
                     target = line if separable else ring[a, place]
@@ -248,10 +252,10 @@ def correlate_lines(  # type: ignore[no-untyped-def]
                         _mark(target_marks, target, columns, exists, left_out, omit)
                     if separable:
                         ring[a, place, :] = 0
-                        _sum_line(ring[a, place], line, along, dilation[2], stride[2])
+                        _sum_line(ring[a, place], line, along[a], dilation[2], stride[2])
                         if marked:
                             marks[a, place, :] = 0
-                            _sum_line(marks[a, place], line_marks, absolute_along, dilation[2], stride[2])
+                            _sum_line(marks[a, place], line_marks, absolute_along[a], dilation[2], stride[2])
             ready = begin + reach
             _sum_ring(sums, ring, weights, begin, dilation, stride, separable)
             if marked:

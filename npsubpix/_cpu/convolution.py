@@ -14,7 +14,7 @@ from npsubpix._cpu._correlate import BAND, by_kernel, correlate_lines
 from npsubpix._cpu._places import folded
 from npsubpix._cpu._stacks import promoted
 
-__all__ = ["choose_method", "correlate", "correlate_vjp"]
+__all__ = ["choose_method", "correlate", "correlate_terms", "correlate_vjp"]
 
 #: Products a pixel above which an FFT is cheaper than sums, as measured on 2048 x 2048 pixels of float32.
 _FFT_FROM = 1500
@@ -32,6 +32,13 @@ class _Plan:
     shape: tuple[int, ...]  # of the result
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
+
+    @functools.cached_property
+    def planes(self) -> HostArray:
+        """The plane of the image that each plane of the result meets each plane of the kernel in."""
+        reach = self.places[0].size - (self.shape[0] - 1) * self.stride[0]
+        first = np.arange(self.shape[0]) * self.stride[0]
+        return np.asarray(self.places[0][first[:, None] + np.arange(0, reach, self.dilation[0])])
 
     @functools.cached_property
     def inner(self) -> tuple[int, int, int]:
@@ -154,17 +161,41 @@ def _run(
         method = choose_method(kernel, plan.stride)
     if method == "fft":
         return _finished(_fft(x.astype(compute), kernel, plan, cval, left_out, omit), dtype)
-    along = np.empty(0, compute)
+    along = np.empty((0, 0), compute)
     if method == "separable":
         factors = _factors(kernel)
         if factors is None:
             raise ValueError("kernel must be of rank one for the separable method")
-        kernel, along = (np.ascontiguousarray(f.astype(compute)) for f in factors)
+        kernel, line = (np.ascontiguousarray(f.astype(compute)) for f in factors)
+        along = np.tile(line, (len(kernel), 1))
     correlate_lines.run(
-        out.size * (kernel.size + along.size + 4), x, along, np.ascontiguousarray(kernel), *plan.places, plan.inner,
-        plan.stride, plan.dilation, cval, left_out, omit, _limits(dtype), out,
+        out.size * (kernel.size + along.size + 4), x, along, np.ascontiguousarray(kernel), plan.planes,
+        *plan.places[1:], plan.inner, plan.stride, plan.dilation, cval, left_out, omit, _limits(dtype), out,
     )  # fmt: skip
     return out
+
+
+def correlate_terms(
+    x: HostArray, terms: list[tuple[HostArray, ...]], border: str, cval: float, dtype: np.dtype[Any]
+) -> HostArray:
+    """Sum the correlations of an image with products of a kernel for each of its axes, in one pass over it.
+
+    Each term counts as planes of a kernel, which meet the same planes of the image as those of the others.
+    """
+    full = [tuple(np.ones(1) for _ in range(3 - x.ndim)) + term for term in terms]
+    sizes = tuple(len(line) for line in full[0])
+    images = x.reshape((1,) * (4 - x.ndim) + x.shape)
+    plan = _plan(images.shape[1:], sizes, "same", border, (1, 1, 1), (1, 1, 1), (0, 0, 0))
+    compute = _compute_dtype(x, np.ones(1))
+    weights = np.concatenate([np.multiply.outer(deep, down)[..., None] for deep, down, _ in full]).astype(compute)
+    along = np.concatenate([np.tile(line, (sizes[0], 1)) for _, _, line in full]).astype(compute)
+    planes = np.ascontiguousarray(np.tile(plan.planes, (1, len(full))))
+    out = np.empty(images.shape, dtype)
+    correlate_lines.run(
+        out.size * (weights.size + along.size + 4), images, along, weights, planes, *plan.places[1:], plan.inner,
+        plan.stride, plan.dilation, cval, False, False, _limits(dtype), out,
+    )  # fmt: skip
+    return out.reshape(x.shape)
 
 
 def _fft(x: HostArray, kernel: HostArray, plan: _Plan, cval: float, left_out: bool, omit: bool) -> HostArray:

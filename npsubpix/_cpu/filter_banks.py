@@ -1,0 +1,111 @@
+"""Banks of filters on the host: the pixels of many windows are laid side by side, and multiplied as matrices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from npsubpix._arrays import HostArray
+from npsubpix._cpu._stacks import promoted
+
+__all__ = ["conv2d", "conv2d_vjp"]
+
+#: Pixels of the windows that are laid side by side at a time.
+_PIXELS_AT_ONCE = 1 << 22
+
+
+def _padded(x: HostArray, padding: tuple[int, ...]) -> HostArray:
+    top, bottom, left, right = padding
+    return np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right))) if any(padding) else x
+
+
+def _windows(x: HostArray, size: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> HostArray:
+    """View images (N, C, H, W) as windows (N, C, KH, KW, rows, columns)."""
+    reach = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
+    view = np.lib.stride_tricks.sliding_window_view(x, reach, (2, 3))
+    view = view[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+    return np.asarray(view.transpose(0, 1, 4, 5, 2, 3))
+
+
+def _blocks(windows: HostArray) -> Iterator[tuple[slice, slice]]:
+    """Divide windows into some images, or some lines of one."""
+    count, rows = windows.shape[0], windows.shape[4]
+    line = max(math.prod(windows.shape[1:4]) * windows.shape[5], 1)
+    images = max(_PIXELS_AT_ONCE // (line * max(rows, 1)), 1)
+    lines = max(_PIXELS_AT_ONCE // line, 1)
+    for n in range(0, count, images):
+        for row in range(0, rows, lines):
+            yield slice(n, n + images), slice(row, row + lines)
+
+
+def _columns(windows: HostArray, block: tuple[slice, slice], channels: slice) -> HostArray:
+    """Copy windows of some channels to a matrix (pixels of a window, windows)."""
+    part = windows[block[0], channels, :, :, block[1]].transpose(1, 2, 3, 0, 4, 5)
+    return np.asarray(part.reshape(math.prod(part.shape[:3]), -1))
+
+
+def _groups(weight: HostArray, groups: int) -> Iterator[tuple[slice, slice, HostArray]]:
+    """Return which channels each group takes and makes, and its weights as a matrix."""
+    out, into = weight.shape[0] // groups, weight.shape[1]
+    for g in range(groups):
+        made = slice(g * out, (g + 1) * out)
+        yield slice(g * into, (g + 1) * into), made, weight[made].reshape(out, -1)
+
+
+def conv2d(
+    x: HostArray, weight: HostArray, bias: HostArray | None, stride: tuple[int, ...], padding: tuple[int, ...],
+    dilation: tuple[int, ...], groups: int,
+) -> tuple[HostArray]:  # fmt: skip
+    """Correlate images (N, C, H, W) with filters (O, C / groups, KH, KW)."""
+    dtype = promoted(np.result_type(x.dtype, weight.dtype))
+    windows = _windows(_padded(x.astype(dtype, copy=False), padding), weight.shape[2:], stride, dilation)
+    out = np.empty((len(x), len(weight), *windows.shape[4:]), dtype)
+    factors = weight.astype(dtype, copy=False)
+    for block in _blocks(windows):
+        for taken, made, matrix in _groups(factors, groups):
+            place = out[block[0], made, block[1]]
+            result = matrix @ _columns(windows, block, taken)
+            place[...] = result.reshape(len(matrix), len(place), *place.shape[2:]).swapaxes(0, 1)
+    if bias is not None:
+        out += bias.astype(dtype)[:, None, None]
+    return (out.astype(promoted(x.dtype), copy=False),)
+
+
+def conv2d_vjp(
+    cotangents: tuple[HostArray | None], arrays: tuple[HostArray, HostArray, HostArray | None], saved: tuple[()],
+    stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int,
+) -> tuple[HostArray, HostArray, HostArray | None]:  # fmt: skip
+    """Return the gradients by the images, the filters and the bias."""
+    (cotangent,), (x, weight, bias) = cotangents, arrays
+    dtype = promoted(np.result_type(x.dtype, weight.dtype))
+    padded = _padded(x.astype(dtype, copy=False), padding)
+    windows = _windows(padded, weight.shape[2:], stride, dilation)
+    shape = (len(x), len(weight), *windows.shape[4:])
+    grad = np.zeros(shape, dtype) if cotangent is None else cotangent.astype(dtype, copy=False)
+    by_image, by_weight = np.zeros(padded.shape, dtype), np.zeros(weight.shape, dtype)
+    factors = weight.astype(dtype, copy=False)
+    for block in _blocks(windows):
+        for taken, made, matrix in _groups(factors, groups):
+            part = grad[block[0], made, block[1]]
+            columns = part.swapaxes(0, 1).reshape(len(matrix), -1)
+            by_weight[made] += (columns @ _columns(windows, block, taken).T).reshape(weight[made].shape)
+            back = (matrix.T @ columns).reshape(*weight.shape[1:], len(part), *part.shape[2:])
+            _add_back(by_image[block[0], taken], back, block[1].start, stride, dilation)
+    top, _, left, _ = padding
+    inner = by_image[:, :, top : top + x.shape[2], left : left + x.shape[3]]
+    return inner, by_weight, None if bias is None else grad.sum((0, 2, 3))
+
+
+def _add_back(
+    image: HostArray, back: HostArray, first: int, stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> None:
+    """Add to each pixel what windows, from line `first` on, have for it."""
+    _, tall, wide, _, rows, columns = back.shape
+    for a in range(tall):
+        for b in range(wide):
+            top, left = first * stride[0] + a * dilation[0], b * dilation[1]
+            down = slice(top, top + (rows - 1) * stride[0] + 1, stride[0])
+            across = slice(left, left + (columns - 1) * stride[1] + 1, stride[1])
+            image[:, :, down, across] += back[:, a, b].swapaxes(0, 1)

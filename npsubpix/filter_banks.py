@@ -1,0 +1,125 @@
+"""Banks of filters over channels, as layers of networks have them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from npsubpix._arrays import Array
+from npsubpix._checks import check_count, check_reals
+from npsubpix._operation import call
+from npsubpix._operations import OPERATIONS
+
+__all__ = ["conv2d"]
+
+
+def conv2d(
+    input: Array,
+    weight: Array,
+    bias: Array | None = None,
+    stride: int | tuple[int, int] = 1,
+    padding: int | tuple[int, int] | str = 0,
+    dilation: int | tuple[int, int] = 1,
+    groups: int = 1,
+) -> Array:
+    """Correlate images with a bank of filters over all of their channels, as ``torch.nn.functional.conv2d`` does.
+
+    Parameters
+    ----------
+    input : array of shape (N, C, H, W) or (C, H, W)
+        Images, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+    weight : array of shape (O, C / groups, KH, KW)
+        Filters; they are not flipped.
+    bias : array of shape (O,), optional
+        Added to the results of each filter.
+    stride : int or tuple of two ints, default 1
+        Pixels between windows.
+    padding : int, tuple of two ints, "valid" or "same", default 0
+        Zeros that are put around images, above and below, and left and right. "valid" is none; "same" is what gives
+        results of the size of the images, with a stride of 1: of an odd number of zeros more are below and right.
+    dilation : int or tuple of two ints, default 1
+        Pixels between those that a filter sees.
+    groups : int, default 1
+        Groups that channels and filters are divided into; filters see the channels of their group.
+
+    Returns
+    -------
+    array of shape (N, O, H', W') or (O, H', W')
+        With H' = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1, of the dtype of the input, or its promotion
+        with float32 if that holds integers.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type.
+    ValueError
+        If shapes do not fit each other, or the padded images are smaller than a filter.
+
+    See Also
+    --------
+    correlate : One kernel, with other borders than zeros.
+
+    Notes
+    -----
+    Differentiable with respect to input, weight and bias.
+
+    Examples
+    --------
+    Sixteen filters of 5 × 5 pixels over three colours:
+
+    >>> import numpy as np
+    >>> from npsubpix import conv2d
+    >>> images, filters = np.ones((8, 3, 28, 28), np.float32), np.ones((16, 3, 5, 5), np.float32)
+    >>> result = conv2d(images, filters, padding=2)
+    >>> result.shape, result[0, 0, 10, 10], result[0, 0, 0, 0]
+    ((8, 16, 28, 28), np.float32(75.0), np.float32(27.0))
+    """
+    x, filters = check_reals(input, "input"), check_reals(weight, "weight")
+    offsets = None if bias is None else check_reals(bias, "bias")
+    if x.ndim not in (3, 4):
+        raise ValueError(f"input must have shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}")
+    count = check_count(groups, "groups", 1)
+    _check_filters(x, filters, offsets, count)
+    steps, gaps = _pair(stride, "stride", 1), _pair(dilation, "dilation", 1)
+    margins = _margins(padding, filters.shape[2:], steps, gaps)
+    for k, name in enumerate(("high", "wide")):
+        reach, n = gaps[k] * (filters.shape[2 + k] - 1) + 1, x.shape[x.ndim - 2 + k] + sum(margins[2 * k : 2 * k + 2])
+        if n < reach:
+            raise ValueError(f"input must be at least {reach} pixels {name} with its padding, as a filter is, got {n}")
+    images = x if x.ndim == 4 else x[None]
+    (result,) = call(OPERATIONS["conv2d"], (images, filters, offsets), (steps, margins, gaps, count))
+    return result if x.ndim == 4 else result[0]
+
+
+def _check_filters(x: Any, filters: Any, bias: Any, groups: int) -> None:
+    if filters.ndim != 4 or 0 in filters.shape:
+        raise ValueError(f"weight must have shape (O, C / groups, KH, KW), none empty, got {tuple(filters.shape)}")
+    channels = x.shape[x.ndim - 3]
+    if filters.shape[1] * groups != channels:
+        wanted = f"{channels} channels over {groups} groups"
+        raise ValueError(f"weight must have filters of {wanted}, got shape {tuple(filters.shape)}")
+    if filters.shape[0] % groups:
+        raise ValueError(f"groups must divide the number of filters, {filters.shape[0]}, got {groups}")
+    if bias is not None and tuple(bias.shape) != (filters.shape[0],):
+        raise ValueError(f"bias must have shape ({filters.shape[0]},), got {tuple(bias.shape)}")
+
+
+def _pair(value: Any, name: str, least: int) -> tuple[int, int]:
+    values = value if isinstance(value, (tuple, list)) else (value, value)
+    if len(values) != 2:
+        raise ValueError(f"{name} must be an integer or hold 2 of them, got {value!r}")
+    return check_count(values[0], name, least), check_count(values[1], name, least)
+
+
+def _margins(padding: Any, size: Any, stride: tuple[int, int], dilation: tuple[int, int]) -> tuple[int, ...]:
+    """Return the zeros above, below, left and right."""
+    if not isinstance(padding, str):
+        down, across = _pair(padding, "padding", 0)
+        return down, down, across, across
+    if padding not in ("valid", "same"):
+        raise ValueError(f'padding must be numbers, "valid" or "same", got {padding!r}')
+    if padding == "valid":
+        return 0, 0, 0, 0
+    if stride != (1, 1):
+        raise ValueError(f'stride must be 1 with padding="same", got {stride}')
+    zeros = [d * (int(k) - 1) for k, d in zip(size, dilation, strict=True)]
+    return zeros[0] // 2, zeros[0] - zeros[0] // 2, zeros[1] // 2, zeros[1] - zeros[1] // 2

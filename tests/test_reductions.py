@@ -1,0 +1,232 @@
+"""Statistics of windows: their definition, NaN and huge values, offsets, SciPy, forms, weights, threads, bad input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import pytest
+import scipy.ndimage as ndi
+import torch
+
+import npsubpix
+from tests.reference.reductions import window_statistic
+
+MOMENTS = ("sum", "mean", "var", "std", "centroid")
+ORDERS = ("min", "max", "range", "median", "percentile")
+BORDERS = ("shrink", "reflect", "mirror", "nearest", "wrap", "constant")
+SHAPES = [((11, 14), (3, 3)), ((9, 7), (2, 5)), ((6, 5), (7, 8)), ((23,), (4,)), ((4, 5, 6), (3, 2, 3))]
+DISK = np.hypot(*np.mgrid[-3:4, -3:4]) < 3.2
+CORNERS = np.zeros((5, 4), bool)
+CORNERS[::4, ::3] = True
+
+
+def call(name: str, x: Any, size: Any = None, *, q: float = 30.0, **options: Any) -> Any:
+    if name == "percentile":
+        return npsubpix.window_percentile(x, q, size, **options)
+    return getattr(npsubpix, f"window_{name}")(x, size, **options)
+
+
+def compare(found: Any, wanted: Any) -> None:
+    """Floats to their rounding, which for single precision is that of sums; integers but for ties of rounding."""
+    assert found.shape == wanted.shape
+    if found.dtype.kind in "iu":
+        assert np.abs(found - wanted).max() <= 0.5 + 1e-9
+    else:
+        bound = 1e-9 if found.dtype == np.float64 else 3e-4
+        np.testing.assert_allclose(found, wanted, rtol=bound, atol=10 * bound)
+
+
+@pytest.mark.parametrize(("shape", "size"), SHAPES)
+@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
+def test_the_definition(rng, name, shape, size):
+    """Any border, any stride, any window: also longer than the image, and of even length."""
+    x = rng.normal(size=shape) + 3
+    for border in BORDERS:
+        for stride in (1, 2):
+            options: dict[str, Any] = {"border": border, "stride": stride, "cval": 4.0}
+            compare(call(name, x, size, **options), window_statistic(x, name, size, q=30.0, **options))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i4", "i8", "f4", ">f4", "f2"])
+@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
+def test_dtypes(rng, name, dtype):
+    low, high = (0, 255) if dtype == "u1" else (1, 127)
+    x = rng.integers(low, high, (12, 15), endpoint=True).astype(dtype)
+    found = call(name, x, 3)
+    compare(found.astype(np.float32) if found.dtype == np.float16 else found, window_statistic(x, name, (3, 3), q=30.0))
+    kind = np.dtype(dtype).newbyteorder("=")
+    wanted = {
+        "sum": kind if kind.kind == "f" else np.dtype(np.int64),
+        "range": np.dtype(f"u{kind.itemsize}") if kind.kind in "iu" else kind,
+        "centroid": np.dtype(np.float64),
+        **dict.fromkeys(("mean", "var", "std"), kind if kind.kind == "f" else np.result_type(kind, np.float32)),
+    }
+    assert found.dtype == wanted.get(name, kind)
+
+
+@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
+@pytest.mark.parametrize("form", [DISK, CORNERS])
+def test_footprints(rng, name, form):
+    x = rng.normal(size=(13, 11)) + 3
+    for border in ("shrink", "mirror", "constant"):
+        options: dict[str, Any] = {"footprint": form, "border": border}
+        compare(call(name, x, **options), window_statistic(x, name, q=30.0, **options))
+    y = rng.integers(0, 99, (13, 11), np.uint8)
+    compare(call(name, y, footprint=form), np.nan_to_num(window_statistic(y, name, footprint=form, q=30.0)))
+
+
+@pytest.mark.parametrize("name", MOMENTS)
+def test_weights(rng, name):
+    x, weights = rng.normal(size=(13, 11)) + 3, rng.random((4, 3))
+    weights[1, 2] = 0
+    for border in ("shrink", "reflect"):
+        found = call(name, x, weights=weights, border=border)
+        compare(found, window_statistic(x, name, weights=weights, border=border))
+    form = rng.random((4, 3)) > 0.4
+    both = call(name, x, weights=weights, footprint=form)
+    compare(both, window_statistic(x, name, weights=weights * form))
+
+
+@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
+@pytest.mark.parametrize("size", [3, 6, (21, 4)])
+def test_nan_stays_in_its_windows(rng, name, size):
+    x = rng.normal(size=(40, 30)) + 3
+    bad = x.copy()
+    bad[11, 17] = np.nan
+    touched = call("max", np.isnan(bad).astype(np.uint8), size) > 0
+    found = call(name, bad, size)
+    assert np.isnan(found[..., touched]).all()
+    np.testing.assert_array_equal(found[..., ~touched], call(name, x, size)[..., ~touched])
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "min", "max", "median"])
+def test_huge_values_stay_in_their_windows(rng, name):
+    """Sums that run along a line would carry what is left of 1e30 to its end."""
+    x = rng.normal(size=(64, 80)).astype(np.float32)
+    x[20, 30] = 1e30
+    x[21, 33] = np.inf
+    found = call(name, x, 9)
+    far = np.ones(x.shape, bool)
+    far[10:32, 20:44] = False
+    np.testing.assert_allclose(found[far], window_statistic(x, name, (9, 9))[far], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e8, 1e12])
+@pytest.mark.parametrize("shape", [(40, 50), (3, 20, 20)])
+def test_variances_far_from_zero(rng, offset, shape):
+    """The variance of pixels that share many digits, as of a camera with an offset, is that of their differences."""
+    x = offset + rng.integers(0, 100, shape).astype(float)
+    near = x - offset
+    for size in (3, 7):
+        wanted = window_statistic(near, "var", (size,) * x.ndim)
+        np.testing.assert_allclose(npsubpix.window_var(x, size), wanted, rtol=1e-9)
+    x[..., 20:] += offset  # and where it changes within the window of a tile
+    parts = window_statistic(near[..., 20:], "var", (3,) * x.ndim)[..., 1:]
+    np.testing.assert_allclose(npsubpix.window_var(x, 3)[..., 21:], parts, rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(3, 3), (31, 31), (4, 9), (1, 200), (150, 1)])
+def test_scipy_on_images_of_many_tiles(rng, size):
+    x = rng.normal(size=(300, 2500)).astype(np.float32)
+    for name, theirs in (("min", ndi.minimum_filter), ("max", ndi.maximum_filter)):
+        np.testing.assert_array_equal(call(name, x, size, border="reflect"), theirs(x, size, mode="reflect"))
+    wanted = ndi.uniform_filter(x.astype(float), size, mode="mirror")
+    np.testing.assert_allclose(npsubpix.window_mean(x, size, border="mirror"), wanted, atol=2e-6)
+    odd = all(k % 2 for k in size)
+    if odd and np.prod(size) < 100:
+        found = npsubpix.window_median(x, size, border="nearest")
+        np.testing.assert_array_equal(found, ndi.median_filter(x, size, mode="nearest"))
+
+
+def test_a_large_median_is_that_of_scipy(rng):
+    x = rng.integers(0, 40, (150, 170)).astype(np.int16)  # with ties
+    found = npsubpix.window_median(x, (11, 15), border="wrap")
+    np.testing.assert_array_equal(found, ndi.median_filter(x, (11, 15), mode="wrap"))
+    disk = np.hypot(*np.mgrid[-6:7, -6:7]) < 6.3
+    found = npsubpix.window_percentile(x, 100.0, footprint=disk, border="reflect")
+    np.testing.assert_array_equal(found, ndi.maximum_filter(x, footprint=disk, mode="reflect"))
+
+
+def test_sums_of_integers_are_exact(rng):
+    for dtype, top in (("u1", 2**8), ("u2", 2**16), ("i4", 2**31), ("i8", 2**50)):
+        x = rng.integers(0, top, (40, 50), dtype=dtype)
+        exact = np.lib.stride_tricks.sliding_window_view(np.pad(x.astype(object), 8), (17, 17)).sum((2, 3))
+        assert (npsubpix.window_sum(x, 17).astype(object) == exact).all()
+
+
+def test_dtype_rounds_and_keeps_within_its_range():
+    x = np.array([250.0, 251.0, 252.5, -1e30, np.nan])
+    np.testing.assert_array_equal(npsubpix.window_sum(x, 1, dtype=np.uint8), [250, 251, 252, 0, 0])
+    np.testing.assert_array_equal(npsubpix.window_max(x, 1, dtype=np.int64), [250, 251, 252, np.iinfo(np.int64).min, 0])
+    assert npsubpix.window_sum(np.array([300]), 1, dtype=np.uint8)[0] == 255
+    assert npsubpix.window_mean(np.array([1, 2], np.uint8), 2, dtype=np.float64)[1] == 1.5
+
+
+@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
+def test_any_number_of_threads_gives_the_same_bits(rng, name):
+    x = rng.normal(size=(300, 700)) + 1
+    size = 7 if name in ("median", "percentile") else 31
+    found = call(name, x, size)
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        np.testing.assert_array_equal(call(name, x, size), found)
+    finally:
+        numba.set_num_threads(before)
+
+
+def test_libraries_and_layouts(rng):
+    x = rng.normal(size=(20, 30)).astype(np.float32)
+    wanted = npsubpix.window_median(x, 3)
+    tensor = npsubpix.window_median(torch.from_numpy(x), 3)
+    assert isinstance(tensor, torch.Tensor)
+    np.testing.assert_array_equal(tensor, wanted)
+    x.flags.writeable = False
+    np.testing.assert_array_equal(npsubpix.window_median(x[::-1, ::-1], 3), wanted[::-1, ::-1])
+    np.testing.assert_array_equal(npsubpix.window_median(np.asfortranarray(x), 3), wanted)
+    with pytest.raises(TypeError, match="gradient"):
+        npsubpix.window_sum(torch.ones(5, requires_grad=True), 3)
+
+
+def test_by_name(rng):
+    x = rng.normal(size=(9, 8))
+    for name in (*MOMENTS, *ORDERS):
+        rank = {"q": 30.0} if name == "percentile" else {}
+        np.testing.assert_array_equal(npsubpix.window_map(name, x, size=3, **rank), call(name, x, 3))
+    weights = rng.random((3, 3))
+    found = npsubpix.window_map("mean", x, weights=weights, border="wrap")
+    np.testing.assert_array_equal(found, npsubpix.window_mean(x, weights=weights, border="wrap"))
+
+
+X = np.zeros((5, 6))
+BAD: list[Any] = [
+    (lambda: npsubpix.window_sum(X), ValueError, "size must be given"),
+    (lambda: npsubpix.window_sum(X, 0), ValueError, "size must be at least 1"),
+    (lambda: npsubpix.window_sum(X, (3, 3, 3)), ValueError, "size must be an integer or hold 2"),
+    (lambda: npsubpix.window_sum(np.zeros((2, 2, 2, 2)), 3), ValueError, "image must have 1 to 3 dimensions"),
+    (lambda: npsubpix.window_sum(np.zeros((0, 3)), 3), ValueError, "at least one pixel"),
+    (lambda: npsubpix.window_sum(X + 1j, 3), TypeError, "image must hold integers or floats"),
+    (lambda: npsubpix.window_sum(X, 3, stride=0), ValueError, "stride must be at least 1"),
+    (lambda: npsubpix.window_sum(X, 3, border="zero"), ValueError, "border must be one of"),
+    (lambda: npsubpix.window_sum(X, 3, dtype=complex), TypeError, "dtype must be that of integers or floats"),
+    (lambda: npsubpix.window_sum(X, footprint=[True, True]), ValueError, "footprint must have 2 dimensions"),
+    (lambda: npsubpix.window_sum(X, footprint=np.zeros((3, 3), bool)), ValueError, "footprint must have a pixel"),
+    (lambda: npsubpix.window_sum(X, footprint=np.ones((3, 3))), TypeError, "footprint must hold booleans"),
+    (lambda: npsubpix.window_sum(X, 5, footprint=np.ones((3, 3), bool)), ValueError, "size must be left to"),
+    (lambda: npsubpix.window_var(X, weights=[[1.0, -1.0]]), ValueError, "weights must not be negative for var"),
+    (lambda: npsubpix.window_sum(X, weights=[[np.nan]]), ValueError, "weights must be finite"),
+    (lambda: npsubpix.window_percentile(X, 101, 3), ValueError, "q must be from 0 to 100"),
+    (lambda: npsubpix.window_map("mode", X, size=3), ValueError, "func must be a function or one of sum"),
+    (lambda: npsubpix.window_map("sum", X, X, size=3), TypeError, "images must be one array"),
+    (lambda: npsubpix.window_map("percentile", X, size=3), ValueError, "q must be given for percentile"),
+    (lambda: npsubpix.window_map("max", X, weights=X), ValueError, "weights are for sum, mean"),
+    (lambda: npsubpix.window_map(np.sum, X, footprint=DISK), ValueError, "are for reductions by name"),
+]
+
+
+@pytest.mark.parametrize(("function", "error", "match"), BAD)
+def test_misuse(function, error, match):
+    with pytest.raises(error, match=match):
+        function()
