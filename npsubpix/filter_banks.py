@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays import Array
+from npsubpix._arrays import Array, as_array
 from npsubpix._checks import check_count, check_reals
 from npsubpix._operation import call
 from npsubpix._operations import OPERATIONS
@@ -73,7 +73,7 @@ def conv2d(
     >>> result.shape, result[0, 0, 10, 10], result[0, 0, 0, 0]
     ((8, 16, 28, 28), np.float32(75.0), np.float32(27.0))
     """
-    x, filters = check_reals(input, "input"), check_reals(weight, "weight")
+    x, filters = as_array(input, "input"), check_reals(weight, "weight")
     offsets = None if bias is None else check_reals(bias, "bias")
     if x.ndim not in (3, 4):
         raise ValueError(f"input must have shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}")
