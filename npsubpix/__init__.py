@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from npsubpix._results import Peaks
+    from npsubpix._results import Background, Peaks
     from npsubpix._spec import AlignmentFlags, PeakFlags
     from npsubpix.alignment import Alignment, align, align_stack
+    from npsubpix.background import local_background
     from npsubpix.convolution import choose_conv_method, convolve, convolve_separable, correlate
     from npsubpix.gaussian import render_gaussian, render_gaussian2d, render_spots
     from npsubpix.gradients import vjp
@@ -50,6 +51,7 @@ _HOME = {
     "AdaptiveQuadInterp3d": "operators",
     "Alignment": "alignment",
     "AlignmentFlags": "_spec",
+    "Background": "_results",
     "ConvQuadInterp3d": "operators",
     "ConvSoftArgmax2d": "operators",
     "ConvSoftArgmax3d": "operators",
@@ -77,6 +79,7 @@ _HOME = {
     "find_peaks": "peaks",
     "grid_sample": "spatial_transformer",
     "iterative_quad_interp3d": "quad_interp",
+    "local_background": "background",
     "nms2d": "nms",
     "nms3d": "nms",
     "nms3d_minmax": "nms",
@@ -105,6 +108,7 @@ __all__ = [
     "AdaptiveQuadInterp3d",
     "Alignment",
     "AlignmentFlags",
+    "Background",
     "ConvQuadInterp3d",
     "ConvSoftArgmax2d",
     "ConvSoftArgmax3d",
@@ -132,6 +136,7 @@ __all__ = [
     "find_peaks",
     "grid_sample",
     "iterative_quad_interp3d",
+    "local_background",
     "nms2d",
     "nms3d",
     "nms3d_minmax",
