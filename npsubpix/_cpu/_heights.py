@@ -12,7 +12,7 @@ from numba import prange
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._jit import device, kernel
 
-__all__ = ["greatest_heights", "heights", "ranked"]
+__all__ = ["bound_of_values", "greatest_heights", "heights", "ranked"]
 
 _CHUNK = 1 << 14  # pixels or candidates: a unit of parallel work
 
@@ -48,6 +48,22 @@ def _greatest_kernel(x, background, sign, tops):  # type: ignore[no-untyped-def]
         image, begin = part // chunks, part % chunks * _CHUNK
         pixels = x[image, begin : begin + _CHUNK]
         tops[image, part % chunks] = _greatest(pixels, background, image * x.shape[1] + begin, sign)
+
+
+def bound_of_values(
+    levels: tuple[HostArray, HostArray], threshold: float | None, signs: tuple[int, ...]
+) -> float | None:
+    """Return a value that all extrema above a threshold of heights exceed, minima negated; None if there is none.
+
+    It is what holds for all pixels at once, so that most candidates need not be looked at one by one.
+    """
+    if threshold is None:
+        return None
+    background, sigma = levels
+    lowest = min(float(np.fmin.reduce(background)) if s > 0 else -float(np.fmax.reduce(background)) for s in signs)
+    height = threshold * float((np.fmin if threshold > 0 else np.fmax).reduce(sigma))
+    bound = lowest + height - 1e-9 * (abs(lowest) + abs(height))  # beyond any rounding
+    return bound if math.isfinite(bound) else None
 
 
 def heights(

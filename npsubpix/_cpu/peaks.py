@@ -10,7 +10,7 @@ import numpy.typing as npt
 from numba import prange
 
 from npsubpix._arrays import HostArray
-from npsubpix._cpu._heights import greatest_heights, heights, ranked
+from npsubpix._cpu._heights import bound_of_values, greatest_heights, heights, ranked
 from npsubpix._cpu._jit import device, kernel
 from npsubpix._cpu.nms import extrema, limits, no_limits
 from npsubpix._cpu.plateaus import find_plateaus
@@ -237,7 +237,9 @@ def find(
     than any other for maxima, and as higher for minima.
     """
     signs = (1, -1) if minima else (1,)
-    thresholds = (absolute, relative) if levels is None else (None, None)
+    thresholds = (absolute, relative)
+    if levels is not None and x.size:
+        thresholds = (bound_of_values(levels, absolute, signs), None)
     parts, tops = [], {}
     for group in (signs,) if mask is None else tuple((sign,) for sign in signs):
         seen = x if mask is None else np.where(mask, limits(x.dtype)[0 if group[0] > 0 else 1], x)
