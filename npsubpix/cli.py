@@ -138,7 +138,7 @@ def locate(
     background: Annotated[
         int | None,
         typer.Option(
-            help="Measure background and noise in boxes of this many pixels; thresholds are then above that background.",
+            help="Measure background and noise in boxes of this many pixels; thresholds are then above the background.",
             show_default=False,
         ),
     ] = None,
