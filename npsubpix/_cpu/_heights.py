@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -90,12 +89,14 @@ def greatest_heights(x: HostArray, background: HostArray, sign: int) -> npt.NDAr
     return greatest
 
 
-def ranked(strength: npt.NDArray[np.float64], height: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
-    """Return numbers in the order of strengths; where there are infinite ones, in that of heights among equal ones."""
-    if not np.isinf(strength).any():
+def ranked(strength: npt.NDArray[np.float64], height: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return numbers that are ordered as strengths, infinite ones among themselves as their heights."""
+    infinite = np.isinf(strength)
+    if not infinite.any():
         return strength
-    order = np.lexsort((height, strength))
-    steps = (np.diff(strength[order]) > 0) | (np.diff(height[order]) > 0)
+    second = np.where(infinite, height, 0.0)
+    order = np.lexsort((second, strength))
+    a, b = strength[order], second[order]
     ranks = np.empty(strength.size)
-    ranks[order] = np.concatenate([[0], np.cumsum(steps)])
+    ranks[order] = np.concatenate([[0], np.cumsum((a[1:] != a[:-1]) | (b[1:] != b[:-1]))])
     return ranks

@@ -20,29 +20,28 @@ __all__ = ["local_background"]
 _LEAST_GROWN = 0.25  # share of the good pixels of a box that has to be left when clipped regions grow
 
 
+@device
+def _differences(values, from_value, out):  # type: ignore[no-untyped-def]
+    """Subtract the value in the middle, so that sums do without the digits of a large offset."""
+    for k in range(values.size):
+        out[k] = np.float64(values[k]) - from_value
+
+
 @summing
-def _sum(values, shift):  # type: ignore[no-untyped-def]
+def _sum(values):  # type: ignore[no-untyped-def]
     total = 0.0
     for k in range(values.size):
-        total += np.float64(values[k]) - shift
+        total += values[k]
     return total
 
 
 @summing
-def _sum_of_squares(values, shift):  # type: ignore[no-untyped-def]
+def _sum_of_squares(values, mean):  # type: ignore[no-untyped-def]
     total = 0.0
     for k in range(values.size):
-        d = np.float64(values[k]) - shift
+        d = values[k] - mean
         total += d * d
     return total
-
-
-@device
-def _moments(values):  # type: ignore[no-untyped-def]
-    """Mean and standard deviation, about a value in the middle, so that no digit of a large offset is squared."""
-    shift = np.float64(values[values.size // 2])
-    mean = shift + _sum(values, shift) / values.size
-    return mean, math.sqrt(_sum_of_squares(values, mean) / values.size)
 
 
 @device
@@ -56,12 +55,10 @@ def _median(values):  # type: ignore[no-untyped-def]
     a, b = values[(n - 1) // 2], values[n // 2]
     first = np.searchsorted(values, a, "left")
     last = np.searchsorted(values, a, "right")
-    m = np.float64(a)
     if a != b or last - first == 1 or first == 0 or last == n:
-        return m + 0.5 * (np.float64(b) - m)
-    below = 0.5 * (np.float64(values[first - 1]) - m)
-    above = 0.5 * (np.float64(values[last]) - m)
-    return m + below + (above - below) * (0.5 * n - first) / (last - first)
+        return 0.5 * (a + b)
+    below, above = 0.5 * (a + values[first - 1]), 0.5 * (a + values[last])
+    return below + (above - below) * (0.5 * n - first) / (last - first)
 
 
 @device
@@ -74,7 +71,8 @@ def _clip(values):  # type: ignore[no-untyped-def]
     while True:
         rest = values[begin:end]
         median = _median(rest)
-        mean, deviation = _moments(rest)
+        mean = _sum(rest) / rest.size
+        deviation = math.sqrt(_sum_of_squares(rest, mean) / rest.size)
         far = BACKGROUND_CLIP * deviation
         i, j = begin, end
         while i < j and median - values[i] > far:
@@ -168,7 +166,9 @@ def _boxes_kernel(x, mask, ends, lines, use_mean, like, level, noise, good):  # 
         if count == 0:
             continue
         sort_floats(values[:count], spare, like[1])
-        begin, end, median, mean, deviation = _clip(values[:count])
+        middle, offsets = np.float64(values[count // 2]), np.empty(count)
+        _differences(values[:count], middle, offsets)
+        begin, end, median, mean, deviation = _clip(offsets)
         if end - begin < count and len(lines) > 0:
             near = _around_clipped(pixels, marks, values[begin:end], lines)
             removed = np.empty(pixels.size + 1, like[0].dtype)
@@ -177,8 +177,9 @@ def _boxes_kernel(x, mask, ends, lines, use_mean, like, level, noise, good):  # 
                 # Fewer to sort than those that are left.
                 sort_floats(removed[:some], spare, like[1])
                 left = _without(values[:count], removed[:some])
-                begin, end, median, mean, deviation = _clip(values[:left])
-        level[f, i, j, k] = mean if use_mean else median
+                _differences(values[:left], middle, offsets)
+                begin, end, median, mean, deviation = _clip(offsets[:left])
+        level[f, i, j, k] = middle + (mean if use_mean else median)
         noise[f, i, j, k] = deviation / CLIPPED_SHARE
 
 
