@@ -6,6 +6,7 @@ Simulated star fields have a known background. Their stars have wide wings (a Mo
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
 from collections.abc import Callable
@@ -49,6 +50,7 @@ def stars(rng: np.random.Generator, count: int) -> Image:
     return image
 
 
+@functools.lru_cache(maxsize=len(SEEDS))
 def field(name: str, seed: int) -> tuple[npt.NDArray[np.float32], Image]:
     """A star field, and its background."""
     shape, count = FIELDS[name]

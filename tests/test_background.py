@@ -283,7 +283,7 @@ def test_star_fields(name, level, noise):
         assert ours.rms < 1.5 * photutils.rms
     else:
         assert ours.rms < photutils.rms
-    if "stars" in name.replace("no stars", "") or name.startswith(("flat", "slope")):
+    if name != "bowl, no stars":  # the curvature widens noise by as much as clipping, uncorrected, takes from theirs
         assert ours.noise_rms < 1.05 * min(sep.noise_rms, photutils.noise_rms)
 
 
