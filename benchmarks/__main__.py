@@ -25,6 +25,7 @@ _FAMILIES = (
     "soft_argmax",
     "spatial",
     "peaks",
+    "background",
     "sampling",
     "alignment",
     "convolution",

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from npsubpix._results import Peaks
+    from npsubpix._results import Background, Peaks
     from npsubpix._spec import AlignmentFlags, PeakFlags
     from npsubpix.alignment import Alignment, align, align_stack
+    from npsubpix.background import local_background
     from npsubpix.blobs import difference_of_gaussians, laplacian_of_gaussian
     from npsubpix.convolution import choose_conv_method, convolve, convolve_separable, correlate
     from npsubpix.filter_banks import conv2d
@@ -54,6 +55,7 @@ _HOME = {
     "AdaptiveQuadInterp3d": "operators",
     "Alignment": "alignment",
     "AlignmentFlags": "_spec",
+    "Background": "_results",
     "ConvQuadInterp3d": "operators",
     "ConvSoftArgmax2d": "operators",
     "ConvSoftArgmax3d": "operators",
@@ -84,6 +86,7 @@ _HOME = {
     "grid_sample": "spatial_transformer",
     "iterative_quad_interp3d": "quad_interp",
     "laplacian_of_gaussian": "blobs",
+    "local_background": "background",
     "nms2d": "nms",
     "nms3d": "nms",
     "nms3d_minmax": "nms",
@@ -122,6 +125,7 @@ __all__ = [
     "AdaptiveQuadInterp3d",
     "Alignment",
     "AlignmentFlags",
+    "Background",
     "ConvQuadInterp3d",
     "ConvSoftArgmax2d",
     "ConvSoftArgmax3d",
@@ -152,6 +156,7 @@ __all__ = [
     "grid_sample",
     "iterative_quad_interp3d",
     "laplacian_of_gaussian",
+    "local_background",
     "nms2d",
     "nms3d",
     "nms3d_minmax",

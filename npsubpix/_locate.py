@@ -30,7 +30,7 @@ class Request:
     images: list[Path]
     output: Path | None
     plot: Path | None
-    options: dict[str, Any]  # arguments of find_peaks
+    options: dict[str, Any]  # arguments of find_peaks, its background as the size of boxes
     reading: dict[str, Any]  # arguments of open_frames
     origin: str
     show: int  # rows to print
@@ -66,6 +66,8 @@ def _check_numbers(options: dict[str, Any]) -> None:
 
     check_count(options["size"], "--size", 1)
     check_positive(check_finite(options["radius"], "--radius"), "--radius")
+    if options["background"] is not None:
+        check_count(options["background"], "--background", 1)
     if options["num_peaks"] is not None:
         check_count(options["num_peaks"], "--num-peaks")
     if options["min_distance"] is not None:
@@ -143,7 +145,6 @@ def display_name(path: Path) -> str:
 
 
 def _find_all(request: Request, found: _Found, errors: Errors) -> None:
-    from npsubpix import find_peaks
     from npsubpix.io.images import open_frames
 
     with progress_bar(len(request.images), request.quiet) as advance:
@@ -152,11 +153,19 @@ def _find_all(request: Request, found: _Found, errors: Errors) -> None:
                 say_what_is_skipped(path, stack.others)
                 for number, frame in enumerate(stack.frames):
                     try:
-                        peaks = find_peaks(frame, **request.options)
+                        peaks = _find(frame, request.options)
                     except (TypeError, ValueError, MemoryError) as error:
                         raise RuntimeError(f"{path}: {error}") from error
                     found.add(path, number, stack.is_stack, frame, peaks)
                     advance(1 / stack.count, f"{path.name} {number + 1}/{stack.count}")
+
+
+def _find(frame: Any, options: dict[str, Any]) -> Peaks:
+    """Find the peaks of a frame, above its local background if that is asked for."""
+    from npsubpix import find_peaks, local_background
+
+    size = options["background"]
+    return find_peaks(frame, **{**options, "background": None if size is None else local_background(frame, size)})
 
 
 @contextlib.contextmanager

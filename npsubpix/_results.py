@@ -1,10 +1,10 @@
-"""What operations return: a table of peaks, as a struct of arrays."""
+"""What operations return: a table of peaks, as a struct of arrays, and the background of an image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,30 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["Peaks"]
+__all__ = ["Background", "Peaks"]
 
 _AXES = ("z", "y", "x")
 _SHOWN = 10
+
+
+class Background(NamedTuple):
+    """The background of an image around each of its pixels.
+
+    Attributes
+    ----------
+    level : array of the shape of the image
+        Value that the image would have without spots, in its unit.
+    noise : array of the shape of the image
+        Standard deviation of the noise around the level, in the unit of the image.
+
+    See Also
+    --------
+    local_background : Measure it.
+    find_peaks : Find peaks above it.
+    """
+
+    level: Array
+    noise: Array
 
 
 @dataclass(frozen=True, eq=False, repr=False)

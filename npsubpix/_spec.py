@@ -10,7 +10,9 @@ from enum import IntFlag, unique
 from typing import Final
 
 __all__ = [
+    "BACKGROUND_CLIP",
     "CENTROID_TOLERANCE",
+    "CLIPPED_SHARE",
     "MOVE_THRESHOLD",
     "REJECTED",
     "SHIFT_LIMIT",
@@ -33,6 +35,13 @@ SHIFT_LIMIT: Final = 1.5
 
 #: A centroid has converged when an iteration moves it by no more than this, in pixels on any axis.
 CENTROID_TOLERANCE: Final = 1e-3
+
+#: Pixels further than this many standard deviations from the median are not of the background.
+BACKGROUND_CLIP: Final = 3.0
+
+#: What that leaves of the standard deviation of Gaussian noise when it is repeated until nothing is left to clip:
+#: the s with ``s**2 = 1 - 2 c pdf(c) / (2 cdf(c) - 1)`` for ``c = BACKGROUND_CLIP * s``.
+CLIPPED_SHARE: Final = 0.9848461864497761
 
 
 @unique

@@ -129,9 +129,18 @@ def locate(
     min_distance: Annotated[
         float | None, typer.Option(help="Least distance between two peaks, in pixels; the stronger one stays.")
     ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Only peaks above this value.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Only peaks above this value, or with --background, this many times the noise.")
+    ] = None,
     threshold_rel: Annotated[
         float | None, typer.Option(help="Only peaks above this fraction of the greatest value of their frame.")
+    ] = None,
+    background: Annotated[
+        int | None,
+        typer.Option(
+            help="Measure background and noise in boxes of this many pixels; thresholds are then above the background.",
+            show_default=False,
+        ),
     ] = None,
     size: Annotated[int, typer.Option(help="Length of the window in which a peak is the greatest, in pixels.")] = 3,
     num_peaks: Annotated[int | None, typer.Option(help="At most this many peaks a frame, the strongest.")] = None,
@@ -167,6 +176,7 @@ def locate(
             "min_distance": min_distance,
             "threshold_abs": threshold,
             "threshold_rel": threshold_rel,
+            "background": background,
             "num_peaks": num_peaks,
             "plateau": plateau.value,
             "minima": minima,

@@ -7,21 +7,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays import Array, HostArray, adopt, give_back, kind_of, to_numpy
+from npsubpix._arrays import Array, HostArray, give_back, kind_of, to_numpy
 from npsubpix._checks import (
     check_bool,
     check_choice,
     check_count,
     check_finite,
     check_lengths,
-    check_mask,
     check_per_axis,
     check_positions,
     check_positive,
 )
 from npsubpix._dispatch import implementation
-from npsubpix._results import Peaks
+from npsubpix._results import Background, Peaks
 from npsubpix._spec import PeakFlags, reach
+from npsubpix._stacks import levels_of, stack_of, stacked_mask
 
 __all__ = ["find_peaks", "refine_peaks"]
 
@@ -36,6 +36,8 @@ def find_peaks(
     min_distance: float | tuple[float, ...] | None = None,
     threshold_abs: float | None = None,
     threshold_rel: float | None = None,
+    background: float | Array | Background | None = None,
+    sigma: float | Array | None = None,
     exclude_border: bool | int | tuple[int, ...] = True,
     num_peaks: int | None = None,
     plateau: str = "drop",
@@ -66,9 +68,17 @@ def find_peaks(
         With one number an axis, distances are measured in units of them. Maxima and minima do
         not keep each other away.
     threshold_abs : float, optional
-        Only peaks above this value.
+        Only peaks above this value; with `background` or `sigma`, only those of
+        ``value - background > threshold_abs * sigma``.
     threshold_rel : float, optional
-        Only peaks above this fraction of the greatest value of their frame.
+        Only peaks above this fraction of the greatest value of their frame; with `background`, of the greatest
+        height above that, both heights in units of the image.
+    background : number, array of the shape of the image or of one frame, or Background, optional
+        Level of the background; 0 if only `sigma` is given. That `local_background` returns brings its
+        noise as `sigma`. No peak where it is NaN.
+    sigma : number above 0 or array of the shape of the image or of one frame, optional
+        Standard deviation of the noise; 1 if only `background` is given. Where it is 0, all that is above
+        the background exceeds any threshold; where it is negative or NaN, there is no peak.
     exclude_border : bool, int or tuple of ints, default True
         True: the whole window of a peak is inside the image. False: the part of the window that
         is inside counts. A number, of all axes or one an axis: no peak closer than this to the
@@ -112,12 +122,17 @@ def find_peaks(
     See Also
     --------
     refine_peaks : Refine positions that you have.
+    local_background : Background and noise around each pixel.
     nms2d : Maxima as a mask.
 
     Notes
     -----
     Thresholds are exceeded, not met, as in ``skimage.feature.peak_local_max``. Needs one byte a
     pixel besides the result, and a copy of the image with a mask.
+
+    The strongest peak is that of the greatest value; with `background` or `sigma`, that of the greatest
+    ``(value - background) / sigma``, in float64, which may be another. Both are those of the pixel of the peak, for
+    a plateau its first pixel. Which pixels are maxima, their refinement and `values` do not depend on either.
 
     Examples
     --------
@@ -133,7 +148,7 @@ def find_peaks(
      12.10  20.39  59.82  -
     """
     run = implementation("peaks", image)
-    x = _stack(image, frame_axis)
+    x = stack_of(image, frame_axis)
     ndim = x.ndim - 1
     size = check_per_axis(size, ndim, "size", 1)
     distance = None if min_distance is None else check_lengths(min_distance, ndim, "min_distance")
@@ -143,10 +158,11 @@ def find_peaks(
     most = None if num_peaks is None else check_count(num_peaks, "num_peaks")
     check_choice(plateau, "plateau", ("drop", "first", "centroid"))
     check_bool(minima, "minima")
-    marks = _stacked_mask(mask, x, frame_axis)
+    marks = stacked_mask(mask, x, frame_axis)
+    levels = levels_of(background, sigma, x, frame_axis)
     options = _method_options(image, refine, "refine", n_iters, max_shift, radius, ndim)
 
-    found = run.find(x, size, margins, absolute, relative, plateau, minima, marks)
+    found = run.find(x, size, margins, absolute, relative, plateau, minima, marks, levels)
     found = found.take(run.select(found, x.shape, distance, most))
     frames, starts = _unravel(found.indices, x.shape[1:])
     coords, values, flags = _refine(image, x, frames, starts, options, marks)
@@ -244,11 +260,12 @@ def refine_peaks(
     parabola [[7.252 9.638]]
     centroid [[7.299 9.6  ]]
     """
-    x = _stack(image, frame_axis)
+    implementation("peaks", image)
+    x = stack_of(image, frame_axis)
     ndim = x.ndim - 1
     points = _points(coords, ndim)
     frames = _frames(frame, frame_axis, len(points), len(x))
-    marks = _stacked_mask(mask, x, frame_axis)
+    marks = stacked_mask(mask, x, frame_axis)
     options = _method_options(image, method, "method", n_iters, max_shift, radius, ndim)
 
     finite = np.asarray(np.isfinite(points).all(axis=1))
@@ -261,36 +278,6 @@ def refine_peaks(
     outside = finite & ((starts < 0) | (starts >= x.shape[1:])).any(axis=1)
     refined[outside] = points[outside]
     return _peaks(image, refined, values, starts, flags, frames if frame_axis is not None else None)
-
-
-def _stack(image: Array, frame_axis: int | None) -> HostArray:
-    """Return an image as a stack of images of two or three dimensions, the frames first."""
-    implementation("peaks", image)
-    x = adopt(image, "image")
-    if x.ndim - (frame_axis is not None) not in (2, 3):
-        besides = "" if frame_axis is None else " besides its frame axis"
-        raise ValueError(f"image must have 2 or 3 dimensions{besides}, got shape {x.shape}")
-    if frame_axis is None:
-        return x[None]
-    return np.ascontiguousarray(np.moveaxis(x, _frame_axis(frame_axis, x.ndim), 0))
-
-
-def _frame_axis(frame_axis: Any, ndim: int) -> int:
-    axis = check_count(frame_axis, "frame_axis", -ndim)
-    if axis >= ndim:
-        raise ValueError(f"frame_axis must be below {ndim}, the number of dimensions of the image, got {axis}")
-    return axis
-
-
-def _stacked_mask(mask: Array | None, x: HostArray, frame_axis: int | None) -> npt.NDArray[np.bool_] | None:
-    """Return a mask of the shape of a stack, from one of the whole image or of one frame."""
-    if mask is None:
-        return None
-    if frame_axis is None or len(np.shape(mask)) != x.ndim:
-        return np.ascontiguousarray(np.broadcast_to(check_mask(mask, x.shape[1:], "mask"), x.shape))
-    axis = _frame_axis(frame_axis, x.ndim) % x.ndim
-    shape = (*x.shape[1 : axis + 1], x.shape[0], *x.shape[axis + 1 :])
-    return np.ascontiguousarray(np.moveaxis(check_mask(mask, shape, "mask"), axis, 0))
 
 
 def _margins(exclude_border: Any, size: tuple[int, ...]) -> tuple[int, ...]:

@@ -28,7 +28,7 @@ def test_numba_is_called_in_one_place():
 
 def test_each_family_has_its_twin_and_its_pages():
     root = PACKAGE.parent
-    for family in ("nms", "quad_interp", "peaks", "soft_argmax", "spatial", "gaussian", "sampling"):
+    for family in ("nms", "quad_interp", "peaks", "background", "soft_argmax", "spatial", "gaussian", "sampling"):
         for path in (
             PACKAGE / f"{family}.py",
             PACKAGE / "_cpu" / f"{family}.py",

@@ -15,7 +15,8 @@ FAMILIES = {
     "render_gaussian2d", "render_spots",
     "conv_soft_argmax2d", "conv_soft_argmax3d", "spatial_soft_argmax2d", "spatial_softmax2d",
     "spatial_moments",
-    "find_peaks", "refine_peaks", "sample", "sample_with_gradient", "sample_vjp", "spline_filter", "align",
+    "find_peaks", "refine_peaks", "local_background", "sample", "sample_with_gradient", "sample_vjp", "spline_filter",
+    "align",
     "correlate", "convolve_separable", "window_map",
     "small", "memory", "start",
 }  # fmt: skip

@@ -128,6 +128,21 @@ def test_options_reach_the_search_and_the_metadata(image, tmp_path):
     assert json.loads(metadata["images"]) == [str(image)]
 
 
+def test_thresholds_above_a_local_background(tmp_path, rng):
+    """On a slope no one value tells spots from ground; a number of times the noise does, frame by frame."""
+    truth = [(20, 25), (70, 90), (45, 140)]
+    x = np.indices((90, 160))[1]
+    slope = 0.6 * x + spots(x.shape, truth) * 0.8
+    np.save(tmp_path / "a.npy", np.stack([slope + rng.normal(0, noise, x.shape) for noise in (2.0, 6.0)]))
+    args = ("locate", tmp_path / "a.npy", "--background", 16, "--threshold", 7, "-o", tmp_path / "a.csv")
+    assert "6 peaks" in run(*args).stdout
+    rows, metadata = table_of(tmp_path / "a.csv")
+    for frame in ("0", "1"):
+        found = sorted((int(row["y_index"]), int(row["x_index"])) for row in rows if row["frame"] == frame)
+        np.testing.assert_allclose(found, sorted(truth), atol=1)
+    assert json.loads(metadata["options"])["background"] == 16
+
+
 def test_refinement_can_be_turned_off(image, tmp_path):
     run("locate", image, "--refine", "none", "--threshold", 10, "--output", tmp_path / "a.csv")
     assert all(float(row["y"]) == int(row["y_index"]) for row in table_of(tmp_path / "a.csv")[0])
@@ -220,6 +235,8 @@ def test_the_picture_is_drawn(image, movie, tmp_path, ending):
         (["--min-distance", "-1"], "--min-distance must be positive"),
         (["--threshold", "nan"], "--threshold must be finite"),
         (["--radius", "0"], "--radius must be positive"),
+        (["--background", "0"], "--background must be at least 1"),
+        (["--background", "local"], "--background"),
         (["--refine", "magic"], "magic"),
         (["--show", "-1"], "--show"),
         (["--nonsense"], "--nonsense"),

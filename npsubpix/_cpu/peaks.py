@@ -10,6 +10,7 @@ import numpy.typing as npt
 from numba import prange
 
 from npsubpix._arrays import HostArray
+from npsubpix._cpu._heights import bound_of_values, greatest_heights, heights, ranked
 from npsubpix._cpu._jit import device, kernel
 from npsubpix._cpu.nms import extrema, limits, no_limits
 from npsubpix._cpu.plateaus import find_plateaus
@@ -28,7 +29,7 @@ class Candidates(NamedTuple):
     """Pixels that may be reported as peaks, in memory order."""
 
     indices: npt.NDArray[np.int64]  # flat, in the stack
-    strength: npt.NDArray[np.floating[Any]]  # value of a maximum, negated value of a minimum
+    strength: npt.NDArray[np.floating[Any]]  # value, or height in units of the noise; of a minimum negated
     flags: npt.NDArray[np.int32]
     centroids: npt.NDArray[np.float64] | None = None  # of plateaus; NaN for all others
 
@@ -201,6 +202,24 @@ def _merged(parts: list[Candidates]) -> Candidates:
     return merged.take(np.argsort(merged.indices, kind="stable"))
 
 
+def _above(
+    x: HostArray,
+    found: Candidates,
+    absolute: float | None,
+    relative: float | None,
+    levels: tuple[HostArray, HostArray],
+    tops: dict[int, npt.NDArray[np.float64]],
+) -> Candidates:
+    """Select the candidates whose heights above a background are above the thresholds; rank them by these."""
+    minima = found.flags & PeakFlags.MINIMUM != 0
+    height, strength, kept = heights(x, found.indices, minima, levels, absolute)
+    if relative is not None:
+        images = _images(x, found.indices)
+        for sign, top in tops.items():
+            kept &= (minima == (sign > 0)) | (height > relative * top[images])
+    return found.take(kept)._replace(strength=ranked(strength[kept], height[kept]))
+
+
 def find(
     x: HostArray,
     size: tuple[int, ...],
@@ -210,20 +229,26 @@ def find(
     plateau: str,
     minima: bool,
     mask: HostArray | None,
+    levels: tuple[HostArray, HostArray] | None = None,
 ) -> Candidates:
     """Find the window extrema of a stack of images above the thresholds.
 
-    Masked pixels count as lower than any other for maxima, and as higher for minima.
+    With levels, background and noise, thresholds are of heights above them. Masked pixels count as lower
+    than any other for maxima, and as higher for minima.
     """
     signs = (1, -1) if minima else (1,)
-    if mask is None:
-        return _one_pass(x, size, margins, absolute, relative, plateau, signs)
-    parts = []
-    for sign in signs:
-        filled = np.where(mask, limits(x.dtype)[0 if sign > 0 else 1], x)
-        found = _one_pass(filled, size, margins, absolute, relative, plateau, (sign,))
-        parts.append(found.take(~mask.reshape(-1)[found.indices]))
-    return _merged(parts)
+    thresholds = (absolute, relative)
+    if levels is not None and x.size:
+        thresholds = (bound_of_values(levels, absolute, signs), None)
+    parts, tops = [], {}
+    for group in (signs,) if mask is None else tuple((sign,) for sign in signs):
+        seen = x if mask is None else np.where(mask, limits(x.dtype)[0 if group[0] > 0 else 1], x)
+        part = _one_pass(seen, size, margins, *thresholds, plateau, group)
+        parts.append(part if mask is None else part.take(~mask.reshape(-1)[part.indices]))
+        if levels is not None and relative is not None:
+            tops.update({sign: greatest_heights(seen, levels[0], sign) for sign in group})
+    found = parts[0] if mask is None else _merged(parts)
+    return found if levels is None else _above(x, found, absolute, relative, levels, tops)
 
 
 @device

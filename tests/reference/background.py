@@ -1,0 +1,158 @@
+"""Level and noise of a background by their definitions: boxes, clipping, a median filter, a spline, pixel by pixel."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from statistics import NormalDist
+
+import numpy as np
+
+
+def ends_of_boxes(pixels: int, size: int) -> list[int]:
+    """Borders of boxes of one length that is nearest to the size, rounded to pixels."""
+    count = max(math.floor(pixels / size + 0.5), 1)
+    return [math.floor(k * pixels / count + 0.5) for k in range(count + 1)]
+
+
+def share_that_clipping_leaves(limit: float = 3.0) -> float:
+    """Standard deviation of Gaussian noise that is clipped at `limit` of that standard deviation, by iteration."""
+    normal, share = NormalDist(), 1.0
+    for _ in range(200):
+        c = limit * share
+        share = math.sqrt(1 - 2 * c * normal.pdf(c) / (2 * normal.cdf(c) - 1))
+    return share
+
+
+def median(values: np.ndarray) -> float:
+    """Median; several equal values are spread evenly, halfway to the next smaller and greater ones."""
+    middle = float(np.median(values))
+    below, equal, above = values[values < middle], values[values == middle], values[values > middle]
+    if len(equal) < 2 or len(below) == 0 or len(above) == 0:
+        return middle
+    low, high = (middle + below.max()) / 2, (middle + above.min()) / 2
+    return float(low + (high - low) * (len(values) / 2 - len(below)) / len(equal))
+
+
+def clipped(values: np.ndarray) -> np.ndarray:
+    """Take off what is further than three standard deviations from the median, until nothing is."""
+    while True:
+        kept = values[np.abs(values - median(values)) <= 3 * values.std()]
+        if len(kept) in (0, len(values)):
+            return values
+        values = kept
+
+
+def box(pixels: np.ndarray, good: np.ndarray, method: str, grow: tuple[int, ...]) -> tuple[float, float]:
+    """Level and noise of a box."""
+    if not good.any():
+        return math.nan, math.nan
+    kept = clipped(pixels[good])
+    out = good & ((pixels < kept.min()) | (pixels > kept.max()))
+    far = good.copy()
+    for place in itertools.product(*map(range, pixels.shape)):
+        for clip in np.argwhere(out) if max(grow) > 0 else []:
+            steps = [(p - q) / max(g, 1) for p, q, g in zip(place, clip, grow, strict=True)]
+            if sum(s * s for s in steps) <= 1 + 1e-9 and all(g or not s for g, s in zip(grow, steps, strict=True)):
+                far[place] = False
+    if far.sum() >= good.sum() / 4:
+        kept = clipped(pixels[far])
+    return (median(kept) if method == "median" else float(kept.mean())), float(kept.std())
+
+
+def filled(mesh: np.ndarray) -> np.ndarray:
+    """Means of known neighbours for what is NaN, until all is known."""
+    while np.isnan(mesh).any() and not np.isnan(mesh).all():
+        known = mesh.copy()
+        for place in np.argwhere(np.isnan(known)):
+            part = tuple(slice(max(p - 1, 0), p + 2) for p in place)
+            if not np.isnan(known[part]).all():
+                mesh[tuple(place)] = np.nanmean(known[part])
+    return mesh
+
+
+def at(values: np.ndarray, k: int) -> np.ndarray:
+    """Row k of an array that goes on point-symmetrically beyond its ends."""
+    if len(values) == 1:
+        return values[0]
+    if k < 0:
+        return 2 * values[0] - at(values, -k)
+    last = len(values) - 1
+    return 2 * values[last] - at(values, 2 * last - k) if k > last else values[k]
+
+
+def continued(mesh: np.ndarray, axis: int, reach: int) -> np.ndarray:
+    """A mesh with rows before and after it along an axis."""
+    rows = np.moveaxis(mesh, axis, 0)
+    return np.moveaxis(np.stack([at(rows, k) for k in range(-reach, len(rows) + reach)]), 0, axis)
+
+
+def smoothed(mesh: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """Medians of windows, which reach n - 1 boxes at most on an axis of n."""
+    reach = [min(k // 2, n - 1) for k, n in zip(size, mesh.shape, strict=True)]
+    wide = mesh
+    for axis, r in enumerate(reach):
+        wide = continued(wide, axis, r)
+    out = np.empty(mesh.shape)
+    for place in np.ndindex(mesh.shape):
+        out[place] = np.median(wide[tuple(slice(p, p + 2 * r + 1) for p, r in zip(place, reach, strict=True))])
+    return out
+
+
+def interpolated(rows: np.ndarray, ends: list[int], pixel: int) -> np.ndarray:
+    """A row between rows of boxes: cubic between their centres, with slopes of parabolas, and straight beyond."""
+    n = len(rows)
+    if n == 1:
+        return rows[0]
+    centres = np.array([(a + b - 1) / 2 for a, b in itertools.pairwise(ends)])
+
+    def slope(k: int) -> np.ndarray:
+        if k == 0 or k == n - 1:  # of the straight line through the last two
+            k = min(k, n - 2)
+            return (rows[k + 1] - rows[k]) / (centres[k + 1] - centres[k])
+        left, right = centres[k] - centres[k - 1], centres[k + 1] - centres[k]
+        return ((rows[k] - rows[k - 1]) / left * right + (rows[k + 1] - rows[k]) / right * left) / (left + right)
+
+    if pixel <= centres[0]:
+        return rows[0] + (pixel - centres[0]) * slope(0)
+    if pixel >= centres[-1]:
+        return rows[-1] + (pixel - centres[-1]) * slope(n - 1)
+    k = int(np.searchsorted(centres, pixel, "right")) - 1
+    h = centres[k + 1] - centres[k]
+    cubic = np.array([rows[k], h * slope(k), rows[k + 1], h * slope(k + 1)])
+    t = (pixel - centres[k]) / h
+    powers = np.array([1, t, t * t, t**3])
+    hermite = np.array([[1, 0, 0, 0], [0, 1, 0, 0], [-3, -2, 3, -1], [2, 1, -2, 1]])
+    return np.tensordot(powers @ hermite, cubic, 1)
+
+
+def background(
+    image: np.ndarray,
+    size: tuple[int, ...],
+    method: str = "median",
+    grow: tuple[int, ...] | None = None,
+    filter_size: tuple[int, ...] | None = None,
+    mask: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Level and noise at each pixel of an image."""
+    axes = image.ndim
+    grow, filter_size = grow or (3,) * axes, filter_size or (3,) * axes
+    pixels = image.astype(np.float64)
+    good = np.isfinite(pixels) & ~(np.zeros(image.shape, bool) if mask is None else mask)
+    ends = [ends_of_boxes(n, k) for n, k in zip(image.shape, size, strict=True)]
+    meshes = np.full((2, *(len(e) - 1 for e in ends)), np.nan)
+    counts = np.zeros(meshes.shape[1:], int)
+    for place in np.ndindex(counts.shape):
+        part = tuple(slice(e[k], e[k + 1]) for e, k in zip(ends, place, strict=True))
+        meshes[(slice(None), *place)] = box(pixels[part], good[part], method, grow)
+        counts[place] = good[part].sum()
+    meshes[:, 2 * counts < counts.max()] = np.nan
+    meshes[1] /= share_that_clipping_leaves()
+    maps = []
+    for mesh in meshes:
+        values = smooth = smoothed(filled(mesh), filter_size)
+        for axis, e in enumerate(ends):
+            rows = np.moveaxis(values, axis, 0)
+            values = np.moveaxis(np.stack([interpolated(rows, e, p) for p in range(e[-1])]), 0, axis)
+        maps.append(values if len(maps) == 0 else np.clip(values, smooth.min(), smooth.max()))
+    return maps[0], maps[1]
