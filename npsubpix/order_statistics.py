@@ -159,7 +159,7 @@ def window_median(
     -------
     array
         Medians; of an even number of pixels the mean of the middle two, rounded in integers. Where a footprint has no
-        pixel in the image, NaN, or 0 in integers.
+        pixel in the image, NaN, or 0 in integers. A window with NaN gives NaN. Integers beyond 2^53 are rounded.
 
     Raises
     ------
@@ -233,6 +233,6 @@ def window_percentile(
     >>> import numpy as np
     >>> from npsubpix import window_percentile
     >>> window_percentile(np.array([0.0, 4.0, 2.0, 8.0, 6.0]), 25, 3)
-    array([1., 1., 3., 4., 6.5])
+    array([1. , 1. , 3. , 4. , 6.5])
     """
     return reduce_image(image, "percentile", size, footprint, None, border, cval, stride, dtype, q)

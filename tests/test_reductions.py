@@ -34,7 +34,7 @@ def compare(found: Any, wanted: Any) -> None:
     if found.dtype.kind in "iu":
         assert np.abs(found - wanted).max() <= 0.5 + 1e-9
     else:
-        bound = 1e-9 if found.dtype == np.float64 else 3e-4
+        bound = {2: 1e-3, 4: 3e-4, 8: 1e-9}[found.dtype.itemsize]
         np.testing.assert_allclose(found, wanted, rtol=bound, atol=10 * bound)
 
 
@@ -49,13 +49,13 @@ def test_the_definition(rng, name, shape, size):
             compare(call(name, x, size, **options), window_statistic(x, name, size, q=30.0, **options))
 
 
-@pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i4", "i8", "f4", ">f4", "f2"])
+@pytest.mark.parametrize("dtype", ["u1", "i2", "i8", ">f4", "f2"])
 @pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
 def test_dtypes(rng, name, dtype):
     low, high = (0, 255) if dtype == "u1" else (1, 127)
     x = rng.integers(low, high, (12, 15), endpoint=True).astype(dtype)
     found = call(name, x, 3)
-    compare(found.astype(np.float32) if found.dtype == np.float16 else found, window_statistic(x, name, (3, 3), q=30.0))
+    compare(found, window_statistic(x, name, (3, 3), q=30.0))
     kind = np.dtype(dtype).newbyteorder("=")
     wanted = {
         "sum": kind if kind.kind == "f" else np.dtype(np.int64),

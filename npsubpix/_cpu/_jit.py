@@ -107,8 +107,7 @@ def summing(function: Callable[..., Any]) -> Callable[..., Any]:
 def _inner(function: Callable[..., Any], fastmath: frozenset[str]) -> Callable[..., Any]:
     named = _named(function, _name_with_closure(function))
     flags: Any = set(fastmath) or False
-    unwrapped: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # which compile in half the time
-    compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, **unwrapped, **_OPTIONS)(named)
+    compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, no_cfunc_wrapper=True, **_OPTIONS)(named)
     return compiled
 
 

@@ -55,7 +55,7 @@ def reduce_windows(
 ) -> HostArray:  # fmt: skip
     """Reduce the windows of an image of one to three dimensions; return results in the dtype that suits them."""
     if name == "centroid":
-        return _centroid(x, size, footprint if weights is None else weights, border, cval, stride)
+        return _centroid(x, size, footprint, weights, border, cval, stride)
     ones = 3 - x.ndim
     x3 = x.reshape((1,) * ones + x.shape)
     where = _windows(x3.shape, (1,) * ones + size, (1,) * ones + stride, border, _as_pixel(cval, x.dtype))
@@ -208,13 +208,15 @@ def _percentile(x: HostArray, where: _Windows, footprint: HostArray | None, q: f
 
 
 def _centroid(
-    x: HostArray, size: tuple[int, ...], weights: HostArray | None, border: str, cval: float, stride: tuple[int, ...]
-) -> HostArray:
+    x: HostArray, size: tuple[int, ...], footprint: HostArray | None, weights: HostArray | None, border: str,
+    cval: float, stride: tuple[int, ...],
+) -> HostArray:  # fmt: skip
     """Return the centroids, positions in the image: an array of coordinates of each axis, in float64."""
-    factors = np.ones(size) if weights is None else weights.astype(np.float64)
+    factors = np.ones(size) if weights is None else weights
+    factors = factors if footprint is None else factors * footprint
     axes, zeros = len(size), (0,) * len(size)
     beyond = ("constant", 0.0) if border == "shrink" else (border, cval)
-    method = "separable" if weights is None and axes > 1 else "direct"
+    method = "separable" if weights is None and footprint is None and axes > 1 else "direct"
     options = ("same", *beyond, stride, (1,) * axes, zeros, None, False, method, "float64")
     (mass,) = correlate(x, factors, *options)
     out = np.empty((axes, *mass.shape))

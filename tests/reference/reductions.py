@@ -34,18 +34,15 @@ def statistic(name: str, values: Any, weights: Any, places: Any, q: float) -> An
         return np.nan
     if name == "centroid":
         return (weights * values) @ places / total if total else np.nan
+    if name in ("median", "percentile"):
+        return np.percentile(values, 50 if name == "median" else q)
+    if name in ("min", "max", "range"):
+        return {"min": np.min, "max": np.max, "range": np.ptp}[name](values)
     mean = total / weights.sum()
+    if name == "mean":
+        return mean
     variance = (weights * (values - mean) ** 2).sum() / weights.sum()
-    return {
-        "mean": mean,
-        "var": variance,
-        "std": np.sqrt(variance),
-        "min": values.min(),
-        "max": values.max(),
-        "range": values.max() - values.min(),
-        "median": np.percentile(values, 50),
-        "percentile": np.percentile(values, q),
-    }[name]
+    return variance if name == "var" else np.sqrt(variance)
 
 
 def window_statistic(
