@@ -29,6 +29,7 @@ _FAMILIES = (
     "sampling",
     "alignment",
     "convolution",
+    "reductions",
     "small",
     "memory",
     "start",

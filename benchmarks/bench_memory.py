@@ -59,7 +59,50 @@ def _peak_local_max(image: np.ndarray) -> Callable[[], Any] | None:
     return feature and (lambda: feature.peak_local_max(image, min_distance=2, threshold_abs=data.SPOT_THRESHOLD))
 
 
+def _flat(side: int) -> np.ndarray:
+    return data.noise(side, side)
+
+
+def _by_cv2(name: str, *arguments: Any) -> Callable[[np.ndarray], Callable[[], Any] | None]:
+    cv2 = peers.load("cv2")
+    return lambda x: cv2 and (lambda: getattr(cv2, name)(x, *arguments))
+
+
+_WEIGHTS = np.random.default_rng(3).standard_normal((7, 7)).astype(np.float32)
+
 CASES = [
+    Case(
+        "correlate 7×7",
+        8192,
+        _flat,
+        lambda x: npsubpix.correlate(x, _WEIGHTS),
+        "cv2.filter2D",
+        _by_cv2("filter2D", -1, _WEIGHTS),
+    ),
+    Case(
+        "window_sum 31×31",
+        8192,
+        _flat,
+        lambda x: npsubpix.window_sum(x, 31),
+        "cv2.boxFilter",
+        _by_cv2("boxFilter", -1, (31, 31)),
+    ),
+    Case(
+        "window_median 5×5",
+        8192,
+        _flat,
+        lambda x: npsubpix.window_median(x, 5),
+        "cv2.medianBlur",
+        _by_cv2("medianBlur", 5),
+    ),
+    Case(
+        "window_median 15×15",
+        2048,
+        _flat,
+        lambda x: npsubpix.window_median(x, 15),
+        "none",
+        lambda _: None,
+    ),
     Case(
         "nms2d 3×3, values",
         8192,

@@ -68,16 +68,16 @@ def find_peaks(
         With one number an axis, distances are measured in units of them. Maxima and minima do
         not keep each other away.
     threshold_abs : float, optional
-        Only peaks above this value; with `background` or `sigma`, only those of
+        Only peaks above this value; with ``background`` or `sigma`, only those of
         ``value - background > threshold_abs * sigma``.
     threshold_rel : float, optional
-        Only peaks above this fraction of the greatest value of their frame; with `background`, of the greatest
+        Only peaks above this fraction of the greatest value of their frame; with ``background``, of the greatest
         height above that, both heights in units of the image.
     background : number, array of the shape of the image or of one frame, or Background, optional
         Level of the background; 0 if only `sigma` is given. That `local_background` returns brings its
         noise as `sigma`. No peak where it is NaN.
     sigma : number above 0 or array of the shape of the image or of one frame, optional
-        Standard deviation of the noise; 1 if only `background` is given. Where it is 0, all that is above
+        Standard deviation of the noise; 1 if only ``background`` is given. Where it is 0, all that is above
         the background exceeds any threshold; where it is negative or NaN, there is no peak.
     exclude_border : bool, int or tuple of ints, default True
         True: the whole window of a peak is inside the image. False: the part of the window that
@@ -130,7 +130,7 @@ def find_peaks(
     Thresholds are exceeded, not met, as in ``skimage.feature.peak_local_max``. Needs one byte a
     pixel besides the result, and a copy of the image with a mask.
 
-    The strongest peak is that of the greatest value; with `background` or `sigma`, that of the greatest
+    The strongest peak is that of the greatest value; with ``background`` or `sigma`, that of the greatest
     ``(value - background) / sigma``, in float64, which may be another. Both are those of the pixel of the peak, for
     a plateau its first pixel. Which pixels are maxima, their refinement and `values` do not depend on either.
 
