@@ -144,6 +144,15 @@ def _add(sums, line, weights, step):  # type: ignore[no-untyped-def]
         _eight(sums, line, weights, step)
 
 
+@fused
+def _add_four(s, a, b, c, d, weights):  # type: ignore[no-untyped-def]
+    """Add pixels of four lines, one weight each."""
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += w0 * a[j] + w1 * b[j] + w2 * c[j] + w3 * d[j]
+
+
 @device
 def _add_line(sums, line, weights, step):  # type: ignore[no-untyped-def]
     """Add to sums[j] the pixels line[j + b * step] times weights[b], for all b."""
@@ -283,7 +292,14 @@ def _sum_ring(sums, ring, weights, begin, dilation, stride, separable):  # type:
     for first in range(0, sums.size, _WIDTH):
         last = min(first + _WIDTH, sums.size)
         for a in range(kd):
-            for c in range(kh):
+            fours = kh // 4 * 4 if separable else 0
+            for c in range(0, fours, 4):
+                rows = begin + c * dilation[1]
+                p, q = ring[a, rows % reach], ring[a, (rows + dilation[1]) % reach]
+                r, t = ring[a, (rows + 2 * dilation[1]) % reach], ring[a, (rows + 3 * dilation[1]) % reach]
+                column = weights[a, c : c + 4, 0]
+                _add_four(sums[first:last], p[first:last], q[first:last], r[first:last], t[first:last], column)
+            for c in range(fours, kh):
                 line = ring[a, (begin + c * dilation[1]) % reach]
                 if separable or stride[2] == 1:
                     _add_line(sums[first:last], line[first:], weights[a, c], dilation[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,10 @@ class _Windows:
         return math.prod(self.size)
 
 
-def _windows(shape: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], border: str, cval: float) -> Any:
+@functools.lru_cache(maxsize=64)
+def _windows(
+    shape: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], border: str, cval: float
+) -> _Windows:
     counts = tuple(-(-n // s) for n, s in zip(shape, stride, strict=True))
     places = tuple(
         folded(np.arange(-(k // 2), (c - 1) * s + k - k // 2), n, border)
