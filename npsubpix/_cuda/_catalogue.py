@@ -1,0 +1,46 @@
+"""What can be launched: the files of kernels, and the types each is compiled for.
+
+Tests compile and run all of it. A launcher that asks for anything else gets an error.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+__all__ = ["BY_ROUNDED_PRODUCTS", "C_NAMES", "STRIP_ROWS", "TYPES"]
+
+Types: TypeAlias = tuple[tuple[str, str], ...]
+
+#: Names of dtypes in kernels. Half is a type of `formulas.cuh`, which needs no header of CUDA.
+C_NAMES = {
+    "bool": "bool",
+    "int8": "Int8",
+    "int16": "Int16",
+    "int32": "Int32",
+    "int64": "Int64",
+    "uint8": "UInt8",
+    "uint16": "UInt16",
+    "uint32": "UInt32",
+    "uint64": "UInt64",
+    "float16": "Half",
+    "float32": "float",
+    "float64": "double",
+}
+
+_FLOATS = ("float", "double")
+_INTEGERS = tuple(name for name in C_NAMES.values() if "Int" in name)
+
+
+def _one(macro: str, names: tuple[str, ...]) -> tuple[Types, ...]:
+    return tuple(((macro, name),) for name in names)
+
+
+TYPES: dict[str, tuple[Types, ...]] = {
+    "nms": _one("Pixel", (*_INTEGERS, "Half", *_FLOATS)),
+}
+
+#: Files that are compiled without fused products and sums: what is singular there must not depend on rounding.
+BY_ROUNDED_PRODUCTS = frozenset({"quad_interp"})
+
+#: Rows of an image that one thread goes down where it looks for extrema of 3 x 3 pixels.
+STRIP_ROWS = 16

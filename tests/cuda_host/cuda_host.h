@@ -1,0 +1,167 @@
+// CUDA C++ on the host: what kernels need of the language, and a scheduler of the threads of a block.
+//
+// Blocks run one after the other, and the threads of a block as fibers. A thread runs until it ends
+// or waits at __syncthreads(); when all have, those that wait go on. A kernel without barriers never
+// leaves its first fiber, and so is a plain loop. Threads start in the opposite order in every other
+// phase between barriers, and blocks last to first: a kernel that lacks a barrier, or counts on an
+// order, gives wrong results.
+//
+// Not covered: warps, textures, atomics of several threads at once, and anything about speed.
+#include <ucontext.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+struct Dim3 {
+  unsigned x = 1, y = 1, z = 1;
+};
+static Dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __restrict__
+#define __launch_bounds__(...)
+#define __shared__ static  // blocks run one after another, so one array serves them all
+
+static inline int __float_as_int(float v) {
+  int bits;
+  std::memcpy(&bits, &v, sizeof bits);
+  return bits;
+}
+static inline long long __double_as_longlong(double v) {
+  long long bits;
+  std::memcpy(&bits, &v, sizeof bits);
+  return bits;
+}
+
+template <typename T>
+static T atomicAdd(T* place, T value) {
+  const T old = *place;
+  *place = old + value;
+  return old;
+}
+template <typename T>
+static T atomicExch(T* place, T value) {
+  const T old = *place;
+  *place = value;
+  return old;
+}
+
+namespace host {
+
+constexpr size_t STACK = 1 << 17;
+
+struct Fiber {
+  ucontext_t context;
+  std::vector<char> stack;
+  unsigned thread = 0;
+  bool waits = false;
+};
+
+struct Block {
+  ucontext_t scheduler;
+  std::vector<Fiber*> fibers;  // kept from block to block
+  std::vector<Fiber*> free;
+  std::vector<Fiber*> waiting;
+  Fiber* current = nullptr;
+  unsigned next = 0;
+  bool backwards = false;
+  void (*body)(void*) = nullptr;
+  void* of_body = nullptr;
+};
+static Block block;
+
+// Takes one thread after the other until one of them waits.
+static void fiber_main() {
+  for (;;) {
+    Fiber* self = block.current;
+    while (block.next < blockDim.x) {
+      self->thread = block.next++;
+      threadIdx.x = block.backwards ? blockDim.x - 1 - self->thread : self->thread;
+      block.body(block.of_body);
+      self = block.current;
+    }
+    block.free.push_back(self);
+    swapcontext(&self->context, &block.scheduler);
+  }
+}
+
+static void resume(Fiber* fiber) {
+  block.current = fiber;
+  swapcontext(&block.scheduler, &fiber->context);
+}
+
+static Fiber* free_fiber() {
+  if (block.free.empty()) {
+    Fiber* fiber = new Fiber;
+    fiber->stack.resize(STACK);
+    getcontext(&fiber->context);
+    fiber->context.uc_stack.ss_sp = fiber->stack.data();
+    fiber->context.uc_stack.ss_size = STACK;
+    fiber->context.uc_link = nullptr;
+    makecontext(&fiber->context, fiber_main, 0);
+    block.fibers.push_back(fiber);
+    block.free.push_back(fiber);
+  }
+  Fiber* fiber = block.free.back();
+  block.free.pop_back();
+  return fiber;
+}
+
+static void run_block() {
+  block.next = 0;
+  while (block.next < blockDim.x) resume(free_fiber());
+  bool backwards = true;
+  while (!block.waiting.empty()) {
+    std::vector<Fiber*> round;
+    round.swap(block.waiting);
+    if (backwards) round.assign(round.rbegin(), round.rend());
+    backwards = !backwards;
+    for (Fiber* fiber : round) resume(fiber);
+  }
+}
+
+template <typename... Types, size_t... I>
+static void launch(void (*kernel)(Types...), unsigned blocks, unsigned threads, void** args,
+                   std::index_sequence<I...>) {
+  struct Call {
+    void (*kernel)(Types...);
+    std::tuple<Types...> args;
+  } call{kernel, std::tuple<Types...>(*static_cast<Types*>(args[I])...)};
+  block.of_body = &call;
+  block.body = [](void* of_body) {
+    Call* call = static_cast<Call*>(of_body);
+    std::apply(call->kernel, call->args);
+  };
+  gridDim = Dim3{blocks};
+  blockDim = Dim3{threads};
+  for (unsigned b = blocks; b-- > 0;) {
+    blockIdx = Dim3{b, 0, 0};
+    threadIdx = Dim3{0, 0, 0};
+    block.backwards = b % 2;
+    run_block();
+  }
+}
+
+template <typename... Types>
+static int launch(void (*kernel)(Types...), unsigned blocks, unsigned threads, void** args, int count) {
+  if (count != sizeof...(Types)) return sizeof...(Types);
+  launch(kernel, blocks, threads, args, std::index_sequence_for<Types...>{});
+  return count;
+}
+
+}  // namespace host
+
+static inline void __syncthreads() {
+  host::Fiber* self = host::block.current;
+  const Dim3 own = threadIdx;
+  host::block.waiting.push_back(self);
+  swapcontext(&self->context, &host::block.scheduler);
+  threadIdx = own;
+}
