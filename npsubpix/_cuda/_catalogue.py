@@ -28,6 +28,7 @@ C_NAMES = {
 }
 
 _FLOATS = ("float", "double")
+_IN_FLOAT = ("Int8", "Int16", "UInt8", "UInt16", "float")
 _INTEGERS = tuple(name for name in C_NAMES.values() if "Int" in name)
 
 
@@ -35,8 +36,14 @@ def _one(macro: str, names: tuple[str, ...]) -> tuple[Types, ...]:
     return tuple(((macro, name),) for name in names)
 
 
+def _promoted(macro: str, names: tuple[str, ...]) -> tuple[Types, ...]:
+    """Pair types with that of results: float if it holds every value, else double."""
+    return tuple(((macro, n), ("Result", "float" if n in _IN_FLOAT else "double")) for n in names)
+
+
 TYPES: dict[str, tuple[Types, ...]] = {
     "nms": _one("Pixel", (*_INTEGERS, "Half", *_FLOATS)),
+    "quad_interp": _promoted("Pixel", (*_INTEGERS, *_FLOATS)),
 }
 
 #: Files that are compiled without fused products and sums: what is singular there must not depend on rounding.

@@ -42,6 +42,7 @@ struct Order {
   typedef T Key;
   static __device__ __forceinline__ Key key(T v) { return v; }
   static __device__ __forceinline__ bool is_number(Key) { return true; }
+  static __device__ __forceinline__ Key infinity() { return Key(); }  // there is none
   static __device__ __forceinline__ Key mirrored(Key k) { return (Key)~k; }  // greater for what is less
 };
 
@@ -55,6 +56,7 @@ struct OrderOfMagnitudes {
     return negative ? -magnitude : magnitude;
   }
   static __device__ __forceinline__ bool is_number(Key k) { return k != NOT_A_NUMBER; }
+  static __device__ __forceinline__ Key infinity() { return INFINITE; }
   static __device__ __forceinline__ Key mirrored(Key k) { return is_number(k) ? -k : k; }
 };
 

@@ -7,7 +7,7 @@ import math
 from npsubpix._cuda._catalogue import STRIP_ROWS
 from npsubpix._cuda._launch import DeviceArray, Kernel, blocks_for, device_of, run
 
-__all__ = ["nms", "nms3d_minmax", "nms_mask", "nms_vjp"]
+__all__ = ["nms", "nms3d_minmax", "nms_mask", "nms_vjp", "strips"]
 
 
 def nms_mask(x: DeviceArray, kernel_size: tuple[int, ...]) -> tuple[DeviceArray]:
@@ -49,7 +49,7 @@ def nms3d_minmax(x: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
     maxima, minima = device.empty(x.shape, bool), device.empty(x.shape, bool)
     stack = _stack(x.shape)
     kernel = Kernel.of("nms", "nms_near_minmax", Pixel=x.dtype)
-    run(device, kernel, blocks_for(_strips(stack)), x, maxima, minima, *stack)
+    run(device, kernel, blocks_for(strips(stack)), x, maxima, minima, *stack)
     return maxima, minima
 
 
@@ -57,7 +57,7 @@ def _suppress(kind: str, x: DeviceArray, size: tuple[int, ...], out: DeviceArray
     stack = _stack(x.shape)
     if set(size) == {3}:
         kernel = Kernel.of("nms", f"nms_near_{kind}", Pixel=x.dtype)
-        run(device_of(x), kernel, blocks_for(_strips(stack)), x, out, *stack, len(size) == 3)
+        run(device_of(x), kernel, blocks_for(strips(stack)), x, out, *stack, len(size) == 3)
     else:
         window = (1,) * (3 - len(size)) + size
         kernel = Kernel.of("nms", f"nms_window_{kind}", Pixel=x.dtype)
@@ -70,7 +70,7 @@ def _stack(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     return shape[0] * shape[1], depth, shape[-2], shape[-1]
 
 
-def _strips(stack: tuple[int, int, int, int]) -> int:
+def strips(stack: tuple[int, int, int, int]) -> int:
     """Threads that go down a strip of rows of one column each."""
     images, depth, height, width = stack
     return images * depth * -(-height // STRIP_ROWS) * width

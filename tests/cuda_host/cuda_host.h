@@ -9,6 +9,7 @@
 // Not covered: warps, textures, atomics of several threads at once, and anything about speed.
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -16,6 +17,8 @@
 #include <tuple>
 #include <utility>
 #include <vector>
+
+using std::isfinite;
 
 struct Dim3 {
   unsigned x = 1, y = 1, z = 1;
@@ -121,7 +124,7 @@ static void run_block() {
   while (!block.waiting.empty()) {
     std::vector<Fiber*> round;
     round.swap(block.waiting);
-    if (backwards) round.assign(round.rbegin(), round.rend());
+    if (backwards) std::reverse(round.begin(), round.end());
     backwards = !backwards;
     for (Fiber* fiber : round) resume(fiber);
   }
