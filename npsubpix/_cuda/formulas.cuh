@@ -35,6 +35,9 @@ FORMULA T greatest(T a, T b) {
 
 FORMULA Index within(Index k, Index low, Index high) { return greatest(low, least(k, high)); }
 
+FORMULA double infinity() { return __longlong_as_double(0x7ff0000000000000); }
+FORMULA double not_a_number() { return __longlong_as_double(0x7ff8000000000000); }
+
 // Pixels as integers of the same order, NaN above all. Integers are compared exactly whatever the
 // compiler does with subnormal numbers, which CuPy has it take for zero.
 template <typename T>

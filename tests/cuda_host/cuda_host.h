@@ -19,6 +19,7 @@
 #include <vector>
 
 using std::isfinite;
+using std::exp;
 
 struct Dim3 {
   unsigned x = 1, y = 1, z = 1;
@@ -41,6 +42,11 @@ static inline long long __double_as_longlong(double v) {
   long long bits;
   std::memcpy(&bits, &v, sizeof bits);
   return bits;
+}
+static inline double __longlong_as_double(long long bits) {
+  double v;
+  std::memcpy(&v, &bits, sizeof v);
+  return v;
 }
 
 template <typename T>
