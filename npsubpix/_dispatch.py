@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 from types import ModuleType
 
 from npsubpix._arrays import Array, is_on_gpu, kind_of, require_cupy
+from npsubpix._capabilities import is_on_gpu as has_gpu_kernels
 
 __all__ = ["implementation"]
 
@@ -19,11 +19,6 @@ def _load(place: str, family: str) -> ModuleType:
     return importlib.import_module(f"{_PACKAGES[place]}.{family}")
 
 
-@functools.cache
-def _is_there(place: str, family: str) -> bool:
-    return importlib.util.find_spec(f"{_PACKAGES[place]}.{family}") is not None
-
-
 def implementation(family: str, array: Array) -> ModuleType:
     """Return the module of kernels for a family of operations and the device of an array."""
     kind = kind_of(array)
@@ -31,7 +26,7 @@ def implementation(family: str, array: Array) -> ModuleType:
         return _load("host", family)
     if kind == "jax":
         raise TypeError("npsubpix takes JAX arrays on the host only, got one on a GPU: pass jax.device_get(x)")
-    if not _is_there("gpu", family):
+    if not has_gpu_kernels(family):
         move = "x.get()" if kind == "cupy" else "x.cpu()"
         raise TypeError(
             f"npsubpix has no {family} kernels for CUDA arrays yet, got a {kind} array on a GPU: pass {move}"

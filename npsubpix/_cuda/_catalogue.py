@@ -44,7 +44,12 @@ def _promoted(macro: str, names: tuple[str, ...]) -> tuple[Types, ...]:
 TYPES: dict[str, tuple[Types, ...]] = {
     "nms": _one("Pixel", (*_INTEGERS, "Half", *_FLOATS)),
     "quad_interp": _promoted("Pixel", (*_INTEGERS, *_FLOATS)),
-    "soft_argmax": tuple((("Pixel", p), ("Real", r)) for p, r in (("float", "float"), ("float", "double"), ("double", "double"))),
+    "spatial": _one("Pixel", _FLOATS),
+    "gaussian": _one("Pixel", _FLOATS),
+    "spots": _one("Pixel", _FLOATS),
+    "soft_argmax": tuple(
+        (("Pixel", p), ("Real", r)) for p, r in (("float", "float"), ("float", "double"), ("double", "double"))
+    ),
 }
 
 #: Files that are compiled without fused products and sums: what is singular there must not depend on rounding.

@@ -1,5 +1,6 @@
 // Softmax over windows: the mean position and value of each, and the adjoint.
 #include "formulas.cuh"
+#include "block.cuh"
 #include "softmax.cuh"
 
 // Maps of shape (images, depth, height, width), and along each axis the size of a window, the step

@@ -22,7 +22,7 @@ class _Windows(NamedTuple):
 
     maps: int
     geometry: tuple[int, ...]
-    count: int  # of windows of a map
+    windows: int  # of a map
     pixels: int  # of a map
 
     @classmethod
@@ -57,7 +57,7 @@ def conv_soft_argmax(
 ) -> tuple[DeviceArray, DeviceArray]:
     """Return the coordinates (scale, x, y) or (x, y) and the values of all windows of (B, C, [D,] H, W)."""
     device, dtype = device_of(x), result_dtype(x.dtype)
-    x = of_dtype(device, x, dtype)
+    x = device.rows(x, x.shape, dtype)
     temperatures = temperatures_of(device, temperature, x.shape[:2])
     shapes = window_maps((x.shape,), (window, stride, padding, with_values))
     coords, values = device.empty(shapes[0], dtype), device.empty(shapes[1], dtype)
@@ -65,7 +65,7 @@ def conv_soft_argmax(
     frame = sum(frames(_three(x.shape[2:], 1), normalized), ())
     kernel, _ = _kernel("soft_argmax_windows", dtype, window)
     results = coords, values if with_values else None
-    blocks = blocks_for(maps.maps * maps.count)
+    blocks = blocks_for(maps.maps * maps.windows)
     axes = len(window)
     run(device, kernel, blocks, x, temperatures, maps.maps, *maps.geometry, *frame, bonus, axes, *results)
     return coords, values
@@ -85,17 +85,17 @@ def conv_soft_argmax_vjp(
     """Return the gradients by the input and by the temperature."""
     x, temperature = arrays
     device, dtype = device_of(x), result_dtype(x.dtype)
-    x = of_dtype(device, x, dtype)
+    x = device.rows(x, x.shape, dtype)
     temperatures = temperatures_of(device, temperature, x.shape[:2])
     by_coords, by_values = (of_dtype(device, c, dtype) for c in cotangents)
     by_values = by_values if with_values else None
     maps = _Windows.of(x.shape, window, stride, padding)
     factors = tuple(factor for _, factor in frames(_three(x.shape[2:], 1), normalized))
     pull, real = _kernel("soft_argmax_pulls", dtype, window)
-    pulls = device.empty((maps.maps, maps.count, 6), real)
+    pulls = device.empty((maps.maps, maps.windows, 6), real)
     shared = x, temperatures, maps.maps, *maps.geometry
     options = *factors, bonus, len(window)
-    run(device, pull, blocks_for(maps.maps * maps.count), *shared, *options, by_coords, by_values, pulls)
+    run(device, pull, blocks_for(maps.maps * maps.windows), *shared, *options, by_coords, by_values, pulls)
     grad, by_temperature = _gather(device, shared, maps, pulls, _kernel("soft_argmax_gather", dtype, window)[0])
     return grad.reshape(x.shape), sum_to_shape(by_temperature.reshape(x.shape[:2]), temperature.shape)
 

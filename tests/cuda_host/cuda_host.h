@@ -20,6 +20,7 @@
 
 using std::isfinite;
 using std::exp;
+using std::erf;
 
 struct Dim3 {
   unsigned x = 1, y = 1, z = 1;
