@@ -238,6 +238,8 @@ def give_back(result: HostArray, like: Array) -> Array:
         half = result.dtype == np.float32 and like.dtype in (torch.float16, torch.bfloat16)
         return tensor.to(like.dtype) if half else tensor
     half = result.dtype == np.float32 and like.dtype.itemsize == 2 and like.dtype.kind not in "iu"
+    if kind == "cupy":
+        return result.astype(like.dtype) if half else result
     return api.array_namespace(like).asarray(result, dtype=like.dtype if half else None)
 
 

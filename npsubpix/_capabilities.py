@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-__all__ = ["CAPABILITIES", "Capability", "NUMBERS", "is_on_gpu", "table"]
+__all__ = ["CAPABILITIES", "NUMBERS", "Capability", "is_on_gpu", "table"]
 
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 

@@ -74,7 +74,7 @@ def test_spots_and_gradients_as_on_the_cpu(rng, shape, integrate, peak):
     """More spots than a block lists at a time; narrow and wide; off the image; bad rows."""
     count, axes = 300, len(shape)
     coords = rng.uniform(-0.1, 1.1, (count, axes)) * np.array(shape)
-    coords[[5, 6]] = np.nan, np.inf
+    coords[5], coords[6] = np.nan, np.inf
     amplitude = rng.uniform(-1, 2, count)
     amplitude[7] = np.nan
     cotangent = rng.standard_normal(shape)
