@@ -123,7 +123,7 @@ def dtype_of_result(name: str, dtype: str) -> str:
 @pytest.mark.parametrize(("name", "dtype"), CLAIMS)
 @pytest.mark.usefixtures("host_device")
 def test_what_the_table_claims_runs(rng, name, dtype, monkeypatch):
-    """Each function on arrays of each dtype: results as of float64 on the CPU, in the library and dtype that came in."""
+    """Each function on arrays of each dtype: results as of float64 on the CPU, of that library and dtype."""
     x = rng.integers(0, 12, (1, 2, 4, 7, 8)).astype(float)
     wanted = EXAMPLES[name](x)
     monkeypatch.setitem(_dispatch._PACKAGES, "host", "npsubpix._cuda")

@@ -18,10 +18,11 @@ from npsubpix._cuda._catalogue import TYPES
 from npsubpix._cuda._launch import Kernel, options, text
 
 SHIM = Path(__file__).with_name("cuda_host.h")
+EXTRA_FLAGS = tuple(os.environ.get("NPSUBPIX_HOST_CUDA_FLAGS", "").split())
 FLAGS = ("-O1", "-shared", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unused-function", "-Wno-unknown-pragmas")
 
-#: Bytes before and after an array that no kernel may write to.
-GUARD = 256
+#: Bytes before and after an array that no kernel may write to. A sanitizer has its own.
+GUARD = 0 if any("sanitize" in flag for flag in EXTRA_FLAGS) else 256
 _CANARY = 0xA5
 
 
@@ -84,7 +85,7 @@ def _library(file: str, types: tuple[tuple[str, str], ...]) -> ctypes.CDLL:
     )
     source = f'{SHIM.read_text()}\n#line 1 "{file}.cu"\n{text(file)}\n{launchers}\n'
     macros = [o for o in options(file, types) if o.startswith(("-D", "--std"))]
-    command = ["g++", *macros, *FLAGS, *os.environ.get("NPSUBPIX_HOST_CUDA_FLAGS", "").split()]
+    command = ["g++", *macros, *FLAGS, *EXTRA_FLAGS]
     key = hashlib.sha256("\n".join([*command, source]).encode()).hexdigest()[:32]
     library = _cache() / f"{file}-{key}.so"
     if not library.exists():
