@@ -27,7 +27,7 @@ def vjp(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, P
     function : callable
         A differentiable operator of npsubpix, or one of its class forms.
     *args, **kwargs
-        Its arguments: NumPy or JAX arrays on the host, and options.
+        Its arguments: NumPy or CuPy arrays, or JAX arrays on the host, and options.
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,13 +11,17 @@ import pytest
 from npsubpix import _dispatch
 from npsubpix._cuda import _launch
 from tests.cuda_host.device import HostDevice
+from tests.cuda_host.on_gpu import GpuDevice
+
+#: What runs kernels: g++'s code, or a GPU where there is one and someone asks for it.
+CHOSEN = GpuDevice if os.environ.get("NPSUBPIX_CUDA_TESTS") == "gpu" else HostDevice
 
 
 @pytest.fixture(scope="module")
 def host_device() -> Iterator[None]:
     """Make NumPy's arrays those of a device that runs CUDA kernels."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(_launch.DEVICES, np.ndarray, lambda _: HostDevice())
+        patch.setitem(_launch.DEVICES, np.ndarray, lambda _: CHOSEN())
         yield
 
 
