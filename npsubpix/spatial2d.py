@@ -69,7 +69,8 @@ def spatial_expectation2d(input: Array, normalized_coordinates: bool = True) -> 
     Parameters
     ----------
     input : array of shape (B, N, H, W)
-        Distributions, as `spatial_softmax2d` returns them, of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
+        Distributions, as `spatial_softmax2d` returns them, of any integer or float dtype:
+        NumPy, torch, CuPy, or JAX on the host.
     normalized_coordinates : bool, default True
         Return coordinates from -1, the centre of the first pixel of an axis, to 1, that of the
         last, instead of pixels. An axis of one pixel stays in pixels.
