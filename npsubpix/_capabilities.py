@@ -40,10 +40,10 @@ CAPABILITIES = (
     Capability("spatial", ("spatial_expectation", "spatial_expectation2d"), gpu=_GPU),
     Capability("spatial", ("spatial_moments", "spatial_soft_argmax", "spatial_soft_argmax2d"), gpu=_GPU),
     Capability("gaussian", ("render_gaussian", "render_gaussian2d", "render_spots"), gpu=_GPU),
+    Capability("convolution", ("convolve", "correlate", "convolve_separable"), gpu=_GPU),
     Capability("peaks", ("find_peaks", "refine_peaks"), gradient=False),
     Capability("sampling", ("sample", "sample_with_gradient", "spline_filter", "grid_sample", "warp")),
     Capability("alignment", ("align", "align_stack"), gradient=False),
-    Capability("convolution", ("convolve", "correlate", "convolve_separable")),
     Capability("windows", ("window_map",), gradient=False),
 )
 

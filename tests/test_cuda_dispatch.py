@@ -101,6 +101,9 @@ EXAMPLES: dict[str, Callable[[Any], Any]] = {
     "spatial_moments": npsubpix.spatial_moments,
     "spatial_soft_argmax": npsubpix.spatial_soft_argmax,
     "spatial_soft_argmax2d": lambda x: npsubpix.spatial_soft_argmax2d(x[:, 0]),
+    "convolve": lambda x: npsubpix.convolve(x[0, 0, 0], x[0, 0, 1, :3, :3] * 0 + 1),
+    "correlate": lambda x: npsubpix.correlate(x[0, 0], x[0, 0, :2, :3, :3] * 0 + 1, border="wrap"),
+    "convolve_separable": lambda x: npsubpix.convolve_separable(x[0, 0, 0], [x[0, 0, 1, 0, :3] * 0 + 1] * 2),
     "render_gaussian": lambda x: npsubpix.render_gaussian(x[0, 0, 0, :, :2], 1.5, (6, 9)),
     "render_gaussian2d": lambda x: npsubpix.render_gaussian2d(x[0, 0, 0, :, :2], x[0, 0, 0, 1:2, :2] * 0 + 2, (6, 9)),
     "render_spots": lambda x: npsubpix.render_spots(x[0, 0, 0, :, :2], (16, 19), std=1.5),
@@ -115,7 +118,7 @@ def of_dtype(x: np.ndarray, dtype: str, library: str) -> Any:
 
 def dtype_of_result(name: str, dtype: str) -> str:
     """What a function returns for a dtype; booleans are left out."""
-    if "int" not in dtype or name.startswith("nms"):
+    if "int" not in dtype or (name.startswith(("nms", "conv", "corr")) and "soft" not in name and "quad" not in name):
         return dtype
     return np.result_type(dtype, np.float32).name
 
@@ -129,7 +132,11 @@ def test_what_the_table_claims_runs(rng, name, dtype, monkeypatch):
     monkeypatch.setitem(_dispatch._PACKAGES, "host", "npsubpix._cuda")
     _dispatch._load.cache_clear()
     for library in ("torch",) if dtype == "bfloat16" else ("numpy", "torch"):
-        if library == "torch" and name == "render_gaussian2d" and dtype in ("uint16", "uint32", "uint64"):
+        if (
+            library == "torch"
+            and name in ("render_gaussian2d", "convolve", "correlate", "convolve_separable")
+            and dtype in ("uint16", "uint32", "uint64")
+        ):
             continue  # the example multiplies, which torch does not with these
         source = of_dtype(x, dtype, library)
         results = EXAMPLES[name](source)
@@ -270,7 +277,7 @@ def test_families_without_kernels_say_so(image):
             lambda x: npsubpix.find_peaks(x[0, 0]),
             lambda x: npsubpix.refine_peaks(x[0, 0], [[1, 1]]),
             lambda x: npsubpix.sample(x[0, 0], [[1.0], [2.0]], method="linear"),
-            lambda x: npsubpix.correlate(x[0, 0], np.ones((3, 3))),
+            lambda x: npsubpix.window_map(np.max, x[0, 0], (3, 3)),
         ):
             with pytest.raises(TypeError, match=rf"no \w+ kernels for CUDA arrays yet, got a \w+ array .* pass {move}"):
                 call(source)

@@ -45,6 +45,7 @@ TYPES: dict[str, tuple[Types, ...]] = {
     "nms": _one("Pixel", (*_INTEGERS, "Half", *_FLOATS)),
     "quad_interp": _promoted("Pixel", (*_INTEGERS, *_FLOATS)),
     "spatial": _one("Pixel", _FLOATS),
+    "convolution": _one("Real", _FLOATS),
     "gaussian": _one("Pixel", _FLOATS),
     "spots": _one("Pixel", _FLOATS),
     "soft_argmax": tuple(

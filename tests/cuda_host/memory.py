@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._cuda import _launch, gaussian, nms, quad_interp, soft_argmax, spatial
+from npsubpix._cuda import _launch, convolution, gaussian, nms, quad_interp, soft_argmax, spatial
 from npsubpix._cuda._catalogue import TYPES
 from tests.cuda_host.device import HostDevice, kernels_of
 
@@ -65,6 +65,16 @@ def run_gaussians(shape: tuple[int, ...], rng: np.random.Generator) -> None:
     gaussian.render_spots_vjp(image, spots, (), shape, False, True, 6.0)
 
 
+def run_convolution(x: np.ndarray, rng: np.random.Generator) -> None:
+    axes = x.ndim - 2
+    kernel, image = rng.standard_normal((3, 4, 2)[:axes]), x[0]
+    for border in ("reflect", "mirror", "wrap", "nearest", "shrink"):
+        steps = (1,) * axes, (2,) * axes, (0,) * axes
+        options = "same", border, 0.0, *steps, 0, False, "direct", ""
+        filtered = convolution.correlate(image, kernel, *options)
+        convolution.correlate_vjp(filtered, (image, kernel), (), *options)
+
+
 def main() -> None:
     _launch.DEVICES[np.ndarray] = lambda _: Device()
     rng = np.random.default_rng(20260101)
@@ -75,6 +85,7 @@ def main() -> None:
         x = rng.standard_normal(shape).astype(np.float32)
         run_maxima(x, rng)
         run_softmax(x, rng)
+        run_convolution(x, rng)
         run_gaussians(shape[2:], rng)
     left = {name for file in TYPES for name in kernels_of(file)} - Device.seen
     assert not left, f"these kernels did not run: {', '.join(sorted(left))}"
