@@ -20,7 +20,7 @@ def _has_gpu() -> bool:
     return bool(cupy.is_available())
 
 
-collect_ignore = [] if _has_gpu() else ["test_cuda_hardware.py"]
+collect_ignore = [] if _has_gpu() else ["hardware"]
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

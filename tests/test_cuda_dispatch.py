@@ -102,7 +102,7 @@ EXAMPLES: dict[str, Callable[[Any], Any]] = {
     "spatial_soft_argmax": npsubpix.spatial_soft_argmax,
     "spatial_soft_argmax2d": lambda x: npsubpix.spatial_soft_argmax2d(x[:, 0]),
     "convolve": lambda x: npsubpix.convolve(x[0, 0, 0], x[0, 0, 1, :3, :3] * 0 + 1),
-    "correlate": lambda x: npsubpix.correlate(x[0, 0], x[0, 0, :2, :3, :3] * 0 + 1, border="wrap"),
+    "correlate": lambda x: npsubpix.correlate(x[0, 0], x[0, 0, :1, :3, :3] * 0 + 1, border="wrap"),
     "convolve_separable": lambda x: npsubpix.convolve_separable(x[0, 0, 0], [x[0, 0, 1, 0, :3] * 0 + 1] * 2),
     "render_gaussian": lambda x: npsubpix.render_gaussian(x[0, 0, 0, :, :2], 1.5, (6, 9)),
     "render_gaussian2d": lambda x: npsubpix.render_gaussian2d(x[0, 0, 0, :, :2], x[0, 0, 0, 1:2, :2] * 0 + 2, (6, 9)),
@@ -277,7 +277,7 @@ def test_families_without_kernels_say_so(image):
             lambda x: npsubpix.find_peaks(x[0, 0]),
             lambda x: npsubpix.refine_peaks(x[0, 0], [[1, 1]]),
             lambda x: npsubpix.sample(x[0, 0], [[1.0], [2.0]], method="linear"),
-            lambda x: npsubpix.window_map(np.max, x[0, 0], (3, 3)),
+            lambda x: npsubpix.window_map(np.max, x[0, 0], size=3),
         ):
             with pytest.raises(TypeError, match=rf"no \w+ kernels for CUDA arrays yet, got a \w+ array .* pass {move}"):
                 call(source)

@@ -33,14 +33,12 @@ from tests.test_quad_interp import (  # noqa: F401
 from tests.test_quad_interp_vjp import (  # noqa: F401
     test_bad_voxels_do_not_spoil_gradients,
     test_compiled,
-    test_gradient_at_every_voxel,
     test_gradient_dtypes,
     test_gradient_of_a_quadratic,
     test_gradient_of_a_row,
     test_gradient_of_any_amplitude,
     test_gradient_of_empty_and_narrow,
     test_gradient_of_most_candidates,
-    test_torch_gradients,
     test_torch_registration,
 )
 
