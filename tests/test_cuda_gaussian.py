@@ -14,7 +14,6 @@ from tests.test_gaussian import (  # noqa: F401
     test_any_small_map,
     test_bad_rows_are_left_out,
     test_broadcasting,
-    test_definition_2d,
     test_definition_in_array_order,
     test_dtypes,
     test_dtypes_and_devices_must_agree,

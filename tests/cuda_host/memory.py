@@ -68,7 +68,7 @@ def run_gaussians(shape: tuple[int, ...], rng: np.random.Generator) -> None:
 def run_convolution(x: np.ndarray, rng: np.random.Generator) -> None:
     axes = x.ndim - 2
     kernel, image = rng.standard_normal((3, 4, 2)[:axes]), x[0]
-    for border in ("reflect", "mirror", "wrap", "nearest", "shrink"):
+    for border in ("mirror", "shrink"):
         steps = (1,) * axes, (2,) * axes, (0,) * axes
         options = "same", border, 0.0, *steps, 0, False, "direct", ""
         filtered = convolution.correlate(image, kernel, *options)
