@@ -6,8 +6,12 @@ the caller does not already hold.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
+import importlib
 import sys
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import array_api_compat as api
@@ -24,7 +28,10 @@ __all__ = [
     "is_array",
     "is_on_gpu",
     "kind_of",
+    "place_of",
+    "require_cupy",
     "to_numpy",
+    "working_on",
 ]
 
 #: An array of any supported library, or what NumPy makes an array of.
@@ -68,12 +75,68 @@ def is_on_gpu(x: Array, kind: str) -> bool:
     return kind == "cupy" or (kind == "torch" and x.device.type == "cuda")
 
 
-def adopt(x: Array, name: str) -> HostArray:
-    """Return the memory of a host array as a native, aligned, C-ordered NumPy array, without a copy if it is one.
+def place_of(x: Array) -> str:
+    """Name the device of an array: ``"the host"`` or ``"GPU 0"``."""
+    kind = kind_of(x)
+    if not is_on_gpu(x, kind):
+        return "the host"
+    return f"GPU {x.device.index if kind == 'torch' else x.device.id}"
 
-    float16 and bfloat16 become float32. Kernels never write to what this returns.
+
+@functools.cache
+def require_cupy() -> Any:
+    """Return the module of CuPy; say in one line if it or a GPU is missing."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError:
+        raise ImportError(
+            "npsubpix works on a GPU through CuPy, which is not installed: "
+            "pip install 'npsubpix[cuda13]', or 'npsubpix[cuda12]' for older drivers"
+        ) from None
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise RuntimeError(f"CuPy finds no GPU that it can use: {error}") from None
+    if count == 0:
+        raise RuntimeError("CuPy finds no GPU that it can use: there is none")
+    return cupy
+
+
+def working_on(x: Array) -> contextlib.AbstractContextManager[Any]:
+    """Make the device of an array current, and the stream its library works on; nothing for the host.
+
+    What CuPy does then comes after what the library has begun, and before what it begins next,
+    without waiting for either.
     """
     kind = kind_of(x)
+    if not is_on_gpu(x, kind):
+        return _NOTHING
+    if kind == "cupy":
+        return x.device  # type: ignore[no-any-return]
+    return _torch_stream(x.device)
+
+
+_NOTHING = contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _torch_stream(device: Any) -> Iterator[None]:
+    cupy, torch = require_cupy(), sys.modules["torch"]
+    stream = torch.cuda.current_stream(device).cuda_stream
+    with cupy.cuda.Device(device.index), cupy.cuda.ExternalStream(stream, device.index):
+        yield
+
+
+def adopt(x: Array, name: str) -> HostArray:
+    """Return the memory of an array as kernels take it, without a copy if it is so.
+
+    That is a native, aligned, C-ordered NumPy array for one on the host, and a C-ordered CuPy
+    array for one on a GPU, where `working_on` it. On the host, float16 becomes float32; bfloat16
+    does everywhere. Kernels never write to what this returns.
+    """
+    kind = kind_of(x)
+    if is_on_gpu(x, kind):
+        return _from_gpu(x, kind, name)  # type: ignore[no-any-return]
     if kind == "torch":
         data = _from_torch(x, name)
     elif isinstance(x, np.ma.MaskedArray):
@@ -87,9 +150,26 @@ def adopt(x: Array, name: str) -> HostArray:
 
 
 def adopt_mask(x: Array) -> HostArray:
-    """Return the memory of a host array that is known to be of booleans."""
+    """Return the memory of an array that is known to be of booleans."""
+    kind = kind_of(x)
+    if is_on_gpu(x, kind):
+        return _from_gpu(x, kind, "the mask", "b")  # type: ignore[no-any-return]
     data = np.require(x.detach() if kind_of(x) == "torch" else x, requirements=["C", "A"])
     return data if data.flags.writeable else _writable_alias(data)
+
+
+def _from_gpu(x: Array, kind: str, name: str, kinds: str = "iuf") -> Array:
+    cupy = require_cupy()
+    if kind == "torch":
+        x = _plain_tensor(x, name)
+        is_bool = str(x.dtype) == "torch.bool"  # which DLPack did not know for long
+        x = cupy.from_dlpack(x.byte() if is_bool else x)
+        x = x.view(np.bool_) if is_bool else x
+    if x.dtype.name == "bfloat16":
+        x = x.astype(np.float32)
+    if x.dtype.kind not in kinds:
+        raise TypeError(f"{name} must hold integers or floats of up to 64 bits, got dtype {x.dtype}")
+    return cupy.ascontiguousarray(x)
 
 
 def _is_plain(data: HostArray) -> bool:
@@ -122,9 +202,18 @@ _KERNEL_TYPES = frozenset(np.dtype(t).num for t in ("b", "h", "i", "l", "q", "B"
 
 
 def _from_torch(x: Array, name: str) -> HostArray:
-    torch = api.array_namespace(x)
     if x.device.type != "cpu":
         raise TypeError(f"{name} is on device {x.device}: only CPU and CUDA tensors are supported")
+    x = _plain_tensor(x, name)
+    try:
+        return np.from_dlpack(x)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise TypeError(f"{name} must be a dense tensor of integers or floats, got {x.layout} {x.dtype}") from error
+
+
+def _plain_tensor(x: Array, name: str) -> Array:
+    """Return a tensor without what DLPack cannot say: a graph, a pending sign, no memory, bfloat16."""
+    torch = sys.modules["torch"]
     if x.requires_grad and torch.is_grad_enabled():
         raise TypeError(
             f"{name} requires a gradient, which this operation does not pass on: call it on {name}.detach()"
@@ -132,12 +221,7 @@ def _from_torch(x: Array, name: str) -> HostArray:
     x = x.detach().resolve_neg().resolve_conj()
     if x._is_zerotensor():  # has no memory
         x = x.clone()
-    if x.dtype == torch.bfloat16:
-        x = x.float()
-    try:
-        return np.from_dlpack(x)
-    except (BufferError, RuntimeError, TypeError) as error:
-        raise TypeError(f"{name} must be a dense tensor of integers or floats, got {x.layout} {x.dtype}") from error
+    return x.float() if x.dtype == torch.bfloat16 else x
 
 
 def give_back(result: HostArray, like: Array) -> Array:
@@ -150,11 +234,19 @@ def give_back(result: HostArray, like: Array) -> Array:
         return result
     if kind == "torch":
         torch = api.array_namespace(like)
-        tensor = torch.from_dlpack(result)
+        tensor = _as_tensor(torch, result)
         half = result.dtype == np.float32 and like.dtype in (torch.float16, torch.bfloat16)
         return tensor.to(like.dtype) if half else tensor
     half = result.dtype == np.float32 and like.dtype.itemsize == 2 and like.dtype.kind not in "iu"
+    if kind == "cupy":
+        return result.astype(like.dtype) if half else result
     return api.array_namespace(like).asarray(result, dtype=like.dtype if half else None)
+
+
+def _as_tensor(torch: Any, result: Array) -> Array:
+    if isinstance(result, np.ndarray) or result.dtype != np.bool_:
+        return torch.from_dlpack(result)
+    return torch.from_dlpack(result.view(np.uint8)).view(torch.bool)
 
 
 def to_numpy(x: Array) -> HostArray:

@@ -6,11 +6,12 @@ import functools
 import importlib
 from types import ModuleType
 
-from npsubpix._arrays import Array, is_on_gpu, kind_of
+from npsubpix._arrays import Array, is_on_gpu, kind_of, require_cupy
+from npsubpix._capabilities import is_on_gpu as has_gpu_kernels
 
 __all__ = ["implementation"]
 
-_PACKAGES = {"host": "npsubpix._cpu"}
+_PACKAGES = {"host": "npsubpix._cpu", "gpu": "npsubpix._cuda"}
 
 
 @functools.cache
@@ -21,9 +22,14 @@ def _load(place: str, family: str) -> ModuleType:
 def implementation(family: str, array: Array) -> ModuleType:
     """Return the module of kernels for a family of operations and the device of an array."""
     kind = kind_of(array)
-    if is_on_gpu(array, kind):
+    if not is_on_gpu(array, kind):
+        return _load("host", family)
+    if kind == "jax":
+        raise TypeError("npsubpix takes JAX arrays on the host only, got one on a GPU: pass jax.device_get(x)")
+    if not has_gpu_kernels(family):
         move = "x.get()" if kind == "cupy" else "x.cpu()"
         raise TypeError(
             f"npsubpix has no {family} kernels for CUDA arrays yet, got a {kind} array on a GPU: pass {move}"
         )
-    return _load("host", family)
+    require_cupy()
+    return _load("gpu", family)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import Array, HostArray, adopt, adopt_mask, give_back, is_on_gpu, kind_of
+from npsubpix._arrays import Array, HostArray, adopt, adopt_mask, give_back, is_on_gpu, kind_of, place_of, working_on
 from npsubpix._dispatch import implementation
 from npsubpix._shapes import Shape
 
@@ -95,8 +95,9 @@ def call(operation: Operation, arrays: tuple[Array | None, ...], options: tuple[
 
         return _torch.call(operation, arrays, options)
     function = getattr(implementation(operation.family, first), operation.name)
-    hosts = adopt_all(operation, arrays)
-    results: tuple[HostArray, ...] = function(*hosts, *options)
+    with working_on(first):
+        hosts = adopt_all(operation, arrays)
+        results: tuple[HostArray, ...] = function(*hosts, *options)
     records = tape.get()
     if records is not None:
         records.append(Record(operation, arrays, hosts, options, results))
@@ -106,19 +107,27 @@ def call(operation: Operation, arrays: tuple[Array | None, ...], options: tuple[
 
 
 def adopt_all(operation: Operation, arrays: Sequence[Array | None]) -> tuple[HostArray | None, ...]:
-    """Adopt the arrays of a call."""
+    """Adopt the arrays of a call, all of one device; beside one on a GPU, a number may be on the host."""
     hosts: list[HostArray | None] = []
+    first = arrays[0]
+    on_gpu = is_on_gpu(first, kind_of(first))
     for argument, array in zip(operation.arguments, arrays, strict=True):
         if array is None:
             hosts.append(None)
         elif type(array) is float:
             hosts.append(np.array(array))
-        elif hosts and is_on_gpu(array, kind_of(array)):
+        elif hosts and (on_gpu or is_on_gpu(array, kind_of(array))) and not _is_beside(array, first):
             raise TypeError(
-                f"{argument.name} is on a GPU and {operation.arguments[0].name} is not: both must be on one device"
+                f"{argument.name} is on {place_of(array)} and {operation.arguments[0].name} on {place_of(first)}: "
+                "both must be on one device"
             )
         elif argument.boolean:
             hosts.append(adopt_mask(array))
         else:
             hosts.append(adopt(array, argument.name))
     return tuple(hosts)
+
+
+def _is_beside(array: Array, first: Array) -> bool:
+    place = place_of(array)
+    return place == place_of(first) or (array.ndim == 0 and place == "the host")

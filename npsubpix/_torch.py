@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from npsubpix._arrays import Array, HostArray, adopt, give_back
+from npsubpix._arrays import Array, HostArray, adopt, give_back, working_on
 from npsubpix._dispatch import implementation
 from npsubpix._operation import Operation, adopt_all
 from npsubpix._operations import OPERATIONS
@@ -81,8 +81,9 @@ def _run(
 ) -> tuple[torch.Tensor, ...]:
     first = tensors[0]
     function = getattr(implementation(operation.family, first), operation.name)
-    results = function(*adopt_all(operation, tensors), *options)
-    return tuple([give_back(result, first) for result in results])
+    with working_on(first):
+        results = function(*adopt_all(operation, tensors), *options)
+        return tuple([give_back(result, first) for result in results])
 
 
 def _schema(operation: Operation) -> str:
@@ -175,12 +176,14 @@ def _register_vjp(operation: Operation) -> Any:
     def run(*values: Any) -> Any:
         cotangents, arrays, saved, options = split([v.detach() if isinstance(v, torch.Tensor) else v for v in values])
         function = getattr(implementation(operation.family, arrays[0]), f"{operation.name}_vjp")
-        hosts = adopt_all(operation, arrays)
-        grads = function(_adopt_some(cotangents), hosts, _adopt_some(saved), *_plain(options))
-        return _one_or_all([
-            give_back(grad, arrays[k]).to(_floating(arrays[k].dtype)) if grad is not None else arrays[0].new_empty(0)
-            for k, grad in zip(places, grads, strict=True)
-        ])  # fmt: skip
+        with working_on(arrays[0]):
+            hosts = adopt_all(operation, arrays)
+            grads = function(_adopt_some(cotangents), hosts, _adopt_some(saved), *_plain(options))
+            return _one_or_all([
+                arrays[0].new_empty(0) if grad is None
+                else give_back(grad, arrays[k]).to(arrays[k].device, _floating(arrays[k].dtype))
+                for k, grad in zip(places, grads, strict=True)
+            ])  # fmt: skip
 
     def fake(*values: Any) -> Any:
         _, arrays, _, _ = split(values)

@@ -48,8 +48,7 @@ def render_gaussian2d(mean: Array, std: Array, size: tuple[int, int], normalized
     Parameters
     ----------
     mean : array of shape (\*, 2)
-        Centres, in the order (x, y), of any integer or float dtype: NumPy, or a torch or JAX array
-        on the host.
+        Centres, in the order (x, y), of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     std : array of shape (\*, 2)
         Standard deviations, in the order (x, y), in the same unit and of the same dtype. Positive;
         `mean` and `std` broadcast against each other.
@@ -115,7 +114,7 @@ def render_gaussian(mean: Array, std: Array | float, shape: tuple[int, ...], *, 
     ----------
     mean : array of shape (..., ndim)
         Centres in array order, (y, x) or (z, y, x), in pixels, of any integer or float dtype:
-        NumPy, or a torch or JAX array on the host.
+        NumPy, torch, CuPy, or JAX on the host.
     std : float or array
         Standard deviations in pixels: one for all, or an array whose last axis has one for each axis
         of a map, or one for all of them. Positive; `mean` and `std` broadcast against each other.
@@ -195,7 +194,7 @@ def render_spots(
     ----------
     coords : array of shape (N, ndim)
         Positions of the spots in array order, (y, x) or (z, y, x), in pixels, of any integer or
-        float dtype: NumPy, or a torch or JAX array on the host. They may be outside of the image.
+        float dtype: NumPy, torch, CuPy, or JAX on the host. They may be outside of the image.
     shape : tuple of one to three ints
         Shape of the image.
     std : float or array

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsubpix._arrays import Array, HostArray, adopt, give_back, kind_of
+from npsubpix._arrays import Array, HostArray, adopt, give_back, kind_of, place_of, working_on
 from npsubpix._dispatch import implementation
 from npsubpix._operation import Record, tape
 
@@ -27,7 +27,7 @@ def vjp(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, P
     function : callable
         A differentiable operator of npsubpix, or one of its class forms.
     *args, **kwargs
-        Its arguments: NumPy or JAX arrays on the host, and options.
+        Its arguments: NumPy or CuPy arrays, or JAX arrays on the host, and options.
 
     Returns
     -------
@@ -94,12 +94,13 @@ def _pullback(record: Record, visible: tuple[Array, ...]) -> Pullback:
     def pullback(*cotangents: Array | None) -> dict[str, Array]:
         if len(cotangents) != len(visible):
             raise ValueError(f"the pullback takes {len(visible)} arrays, one for each result, got {len(cotangents)}")
-        hosts = tuple(
-            _cotangent(c, result, record.results[k])
-            for k, (c, result) in enumerate(zip(cotangents, visible, strict=True))
-        )
         function = getattr(module, f"{operation.name}_vjp")
-        grads = function((*hosts, *hidden), record.hosts, saved, *record.options)
+        with working_on(record.hosts[0]):
+            hosts = tuple(
+                _cotangent(c, result, record.results[k])
+                for k, (c, result) in enumerate(zip(cotangents, visible, strict=True))
+            )
+            grads = function((*hosts, *hidden), record.hosts, saved, *record.options)
         answers = {}
         for place, grad in zip(operation.differentiable, grads, strict=True):
             array = record.arrays[place]
@@ -116,4 +117,6 @@ def _cotangent(cotangent: Array | None, result: Array, host: HostArray) -> HostA
     shape = tuple(result.shape)
     if np.shape(cotangent) != shape:
         raise ValueError(f"a gradient must have the shape of its result, {shape}, got {np.shape(cotangent)}")
+    if place_of(cotangent) != place_of(host):
+        raise TypeError(f"a gradient must be on the device of its result, {place_of(host)}, got {place_of(cotangent)}")
     return adopt(cotangent, "the gradient").astype(np.result_type(host.dtype, np.float32), copy=False)

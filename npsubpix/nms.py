@@ -27,7 +27,7 @@ def nms2d(input: Array, kernel_size: tuple[int, int], mask_only: bool = False) -
     Parameters
     ----------
     input : array of shape (B, C, H, W)
-        Images of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Images of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     kernel_size : tuple of two ints
         Height and width of the window in pixels. An even size k reaches ``(k - 1) // 2`` pixels
         back and ``k // 2`` ahead.
@@ -93,7 +93,7 @@ def nms3d(input: Array, kernel_size: tuple[int, int, int], mask_only: bool = Fal
     Parameters
     ----------
     input : array of shape (B, C, D, H, W)
-        Volumes of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Volumes of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     kernel_size : tuple of three ints
         Depth, height and width of the window in voxels.
     mask_only : bool, default False
@@ -142,7 +142,7 @@ def nms3d_minmax(input: Array) -> tuple[Array, Array]:
     Parameters
     ----------
     input : array of shape (B, C, D, H, W)
-        Volumes of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Volumes of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
 
     Returns
     -------

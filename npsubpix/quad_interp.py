@@ -59,7 +59,7 @@ def conv_quad_interp3d(
     Parameters
     ----------
     input : array of shape (B, C, D, H, W)
-        Responses of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Responses of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     n_iters : int, default 5
         Most fits a maximum.
     strict_maxima_bonus : float, default 10.0
@@ -143,7 +143,7 @@ def iterative_quad_interp3d(
     Parameters
     ----------
     input : array of shape (B, C, D, H, W)
-        Responses of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Responses of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     n_iters : int, default 5
         Most fits a maximum.
     strict_maxima_bonus : float, default 10.0

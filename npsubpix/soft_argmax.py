@@ -72,7 +72,7 @@ def conv_soft_argmax2d(
     Parameters
     ----------
     input : array of shape (B, C, H, W)
-        Heat maps of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Heat maps of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     kernel_size : tuple of two ints, default (3, 3)
         Height and width of the window in pixels.
     stride : tuple of two ints or int, default (1, 1)
@@ -168,7 +168,7 @@ def conv_soft_argmax3d(
     Parameters
     ----------
     input : array of shape (B, C, D, H, W)
-        Volumes of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Volumes of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     kernel_size : tuple of three ints, default (3, 3, 3)
         Depth, height and width of the window in voxels.
     stride : tuple of three ints or int, default (1, 1, 1)

@@ -42,7 +42,7 @@ def spatial_softmax(
     Parameters
     ----------
     input : array of shape (..., [D,] [H,] W)
-        Maps of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Maps of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     temperature : float or array, optional
         Divides the input: less is sharper. Positive; one for all maps, or an array that broadcasts
         to the leading axes. 1 if not given.
@@ -158,7 +158,7 @@ def spatial_soft_argmax(
     Parameters
     ----------
     input : array of shape (..., [D,] [H,] W)
-        Maps of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Maps of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     temperature : float or array, optional
         Divides the input: less is sharper. Positive; one for all maps, or an array that broadcasts
         to the leading axes. 1 if not given.
@@ -228,7 +228,7 @@ def spatial_moments(
     Parameters
     ----------
     input : array of shape (..., [D,] [H,] W)
-        Maps of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Maps of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     temperature : float or array, optional
         Divides the input: less is sharper. Positive; one for all maps, or an array that broadcasts
         to the leading axes. 1 if not given.

@@ -16,7 +16,7 @@ def spatial_softmax2d(input: Array, temperature: Array | float | None = None) ->
     Parameters
     ----------
     input : array of shape (B, N, H, W)
-        Heat maps of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Heat maps of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     temperature : float or array, optional
         Divides the input: less is sharper. Positive; one for all maps, or an array that broadcasts
         to shape (B, N). 1 if not given.
@@ -69,8 +69,8 @@ def spatial_expectation2d(input: Array, normalized_coordinates: bool = True) -> 
     Parameters
     ----------
     input : array of shape (B, N, H, W)
-        Distributions, as `spatial_softmax2d` returns them, of any integer or float dtype: NumPy,
-        or a torch or JAX array on the host.
+        Distributions, as `spatial_softmax2d` returns them, of any integer or float dtype:
+        NumPy, torch, CuPy, or JAX on the host.
     normalized_coordinates : bool, default True
         Return coordinates from -1, the centre of the first pixel of an axis, to 1, that of the
         last, instead of pixels. An axis of one pixel stays in pixels.
@@ -120,7 +120,7 @@ def spatial_soft_argmax2d(
     Parameters
     ----------
     input : array of shape (B, N, H, W)
-        Heat maps of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Heat maps of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     temperature : float or array, optional
         Divides the input: less is sharper. Positive; one for all maps, or an array that broadcasts
         to shape (B, N). 1 if not given.

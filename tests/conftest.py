@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+
+def _has_gpu() -> bool:
+    if importlib.util.find_spec("cupy") is None:
+        return False
+    import cupy
+
+    return bool(cupy.is_available())
+
+
+collect_ignore = [] if _has_gpu() else ["hardware"]
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -95,21 +95,3 @@ def test_jax_arrays_come_back_as_jax_arrays(image):
     np.testing.assert_allclose(np.asarray(peaks.coords), want.coords, rtol=1e-6)
     assert peaks.flag_names() == want.flag_names()
     assert len(peaks[peaks.ok]) == want.ok.sum()
-
-
-def test_cuda_arrays_are_refused_in_one_line(image, monkeypatch):
-    """An array on a GPU is never copied to the host in silence."""
-    tensor = torch.from_numpy(image)
-    from npsubpix import _dispatch
-
-    monkeypatch.setattr(_dispatch, "is_on_gpu", lambda *_: True)
-    for call in (
-        lambda: npsubpix.nms2d(tensor, (3, 3)),
-        lambda: npsubpix.iterative_quad_interp3d(tensor[None]),
-        lambda: npsubpix.find_peaks(tensor[0, 0]),
-        lambda: npsubpix.refine_peaks(tensor[0, 0], [[1, 1]]),
-    ):
-        with pytest.raises(
-            TypeError, match=r"no .* kernels for CUDA arrays yet, got a torch array on a GPU: pass x.cpu\(\)"
-        ):
-            call()

@@ -133,6 +133,12 @@ def test_expectation(rng):
     assert npsubpix.spatial_expectation(np.ones((2, 3, 4, 5), np.uint8), spatial_axes=3).tolist() == [[60, 90, 120]] * 2
 
 
+def test_expectation_of_what_cancels():
+    """A map whose pixels sum to nothing still has a sum of pixel times position."""
+    slope = np.array([[-3.0, 1.0, 2.0]])
+    assert npsubpix.spatial_expectation(slope).tolist() == reference.expectation(slope).tolist() == [0, 5]
+
+
 def test_kornia_order(rng):
     """The 2-D names are the others in the order (x, y), and normalised by default."""
     x = rng.standard_normal((2, 3, 8, 13))

@@ -61,12 +61,13 @@ def _highest(shifts):  # type: ignore[no-untyped-def]
 
 
 @device
-def _merged(sums, shifts, totals, top, scale):  # type: ignore[no-untyped-def]
+def _merged(sums, shifts, totals, top, scale, normalize):  # type: ignore[no-untyped-def]
     """Sum over bands that were shifted by their own maxima, shifted by the greatest."""
     merged = 0.0
     for k in range(sums.size):
-        # nothing times NaN would spoil the rest
-        merged += _factor(shifts[k], top, scale) * sums[k] if totals[k] != 0 or top != top else 0.0
+        # Nothing times NaN would spoil the rest; but pixels that are weights themselves may cancel.
+        counts = totals[k] != 0 or top != top or not normalize
+        merged += _factor(shifts[k], top, scale) * sums[k] if counts else 0.0
     return merged
 
 
@@ -248,7 +249,7 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
         """Put the sums of bands together."""
         out[0] = _highest(bands[:, 0])
         for n in range(1, MOMENTS):
-            out[n] = _merged(bands[:, n], bands[:, 0], bands[:, 1], out[0], scale)
+            out[n] = _merged(bands[:, n], bands[:, 0], bands[:, 1], out[0], scale, normalize)
 
     @kernel(f"map_moments_{name}")
     def moments(x, temperatures, weights, frames, order, mean, covariance, out):  # type: ignore[no-untyped-def]
@@ -343,7 +344,7 @@ def _softmax_kernel(name: str, F: Any, maximum: Any, weigh: Any) -> Kernel:
                 b, k = r // count, r % count
                 shifts, totals, scale = partial[b, :, 0], partial[b, :, 1], 1.0 / temperatures[b]
                 top = _highest(shifts)
-                total = _merged(totals, shifts, totals, top, scale)
+                total = _merged(totals, shifts, totals, top, scale, True)
                 factor = _factor(shifts[k], top, scale)
                 part = results[b, k * band : min((k + 1) * band, depth * height)]
                 multiply(part, F(factor / total if top == top else np.nan))

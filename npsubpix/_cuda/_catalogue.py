@@ -1,0 +1,60 @@
+"""What can be launched: the files of kernels, and the types each is compiled for.
+
+Tests compile and run all of it. A launcher that asks for anything else gets an error.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+__all__ = ["BY_ROUNDED_PRODUCTS", "C_NAMES", "STRIP_ROWS", "TYPES"]
+
+Types: TypeAlias = tuple[tuple[str, str], ...]
+
+#: Names of dtypes in kernels. Half is a type of `formulas.cuh`, which needs no header of CUDA.
+C_NAMES = {
+    "bool": "bool",
+    "int8": "Int8",
+    "int16": "Int16",
+    "int32": "Int32",
+    "int64": "Int64",
+    "uint8": "UInt8",
+    "uint16": "UInt16",
+    "uint32": "UInt32",
+    "uint64": "UInt64",
+    "float16": "Half",
+    "float32": "float",
+    "float64": "double",
+}
+
+_FLOATS = ("float", "double")
+_IN_FLOAT = ("Int8", "Int16", "UInt8", "UInt16", "float")
+_INTEGERS = tuple(name for name in C_NAMES.values() if "Int" in name)
+
+
+def _one(macro: str, names: tuple[str, ...]) -> tuple[Types, ...]:
+    return tuple(((macro, name),) for name in names)
+
+
+def _promoted(macro: str, names: tuple[str, ...]) -> tuple[Types, ...]:
+    """Pair types with that of results: float if it holds every value, else double."""
+    return tuple(((macro, n), ("Result", "float" if n in _IN_FLOAT else "double")) for n in names)
+
+
+TYPES: dict[str, tuple[Types, ...]] = {
+    "nms": _one("Pixel", (*_INTEGERS, "Half", *_FLOATS)),
+    "quad_interp": _promoted("Pixel", (*_INTEGERS, *_FLOATS)),
+    "spatial": _one("Pixel", _FLOATS),
+    "convolution": _one("Real", _FLOATS),
+    "gaussian": _one("Pixel", _FLOATS),
+    "spots": _one("Pixel", _FLOATS),
+    "soft_argmax": tuple(
+        (("Pixel", p), ("Real", r)) for p, r in (("float", "float"), ("float", "double"), ("double", "double"))
+    ),
+}
+
+#: Files that are compiled without fused products and sums: what is singular there must not depend on rounding.
+BY_ROUNDED_PRODUCTS = frozenset({"quad_interp"})
+
+#: Rows of an image that one thread goes down where it looks for extrema of 3 x 3 pixels.
+STRIP_ROWS = 16

@@ -1,0 +1,50 @@
+"""The device of CuPy's arrays: CuPy allocates, compiles, caches on disk and launches.
+
+Whoever calls a launcher has made the array's device current, and the stream on which to work.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import cupy
+import numpy as np
+
+from npsubpix._cuda._launch import DeviceArray, Kernel, options, text
+
+__all__ = ["CuPyDevice"]
+
+#: What a kernel gets for an array that is not there. CuPy takes None for an argument without a value.
+_NULL = np.uint64(0)
+
+
+class CuPyDevice:
+    """The current device and stream of CuPy."""
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        """Make an array of any content."""
+        return cupy.empty(shape, dtype)
+
+    def full(self, shape: tuple[int, ...], value: Any, dtype: Any) -> DeviceArray:
+        """Make an array of one value."""
+        return cupy.full(shape, value, dtype)
+
+    def rows(self, x: DeviceArray, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        """Broadcast an array to a shape, in C order and of a dtype."""
+        return cupy.ascontiguousarray(cupy.broadcast_to(x, shape), dtype)
+
+    def launch(self, kernel: Kernel, blocks: int, threads: int, args: tuple[Any, ...]) -> None:
+        """Run a kernel on the current stream."""
+        _function(kernel)((blocks,), (threads,), tuple([_NULL if a is None else a for a in args]))
+
+
+@functools.cache
+def _module(file: str, types: tuple[tuple[str, str], ...]) -> Any:
+    """Return a file for some types; CuPy compiles it for each device it is used on."""
+    return cupy.RawModule(code=text(file), options=options(file, types))
+
+
+@functools.cache
+def _function(kernel: Kernel) -> Any:
+    return _module(kernel.file, kernel.types).get_function(kernel.name)

@@ -1,0 +1,35 @@
+// What the threads of a block do together.
+
+// The greater of two numbers; NaN if one is.
+template <typename T>
+FORMULA T raised(T best, T v) {
+  return v > best || v != v ? v : best;
+}
+
+// Sums over the threads of a block, added in a fixed order. All threads get them.
+template <int COUNT>
+FORMULA void sum_over_block(double (&sums)[COUNT]) {
+  __shared__ double parts[COUNT][THREADS];
+  for (int n = 0; n < COUNT; ++n) parts[n][threadIdx.x] = sums[n];
+  for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half)
+      for (int n = 0; n < COUNT; ++n) parts[n][threadIdx.x] += parts[n][threadIdx.x + half];
+  }
+  __syncthreads();
+  for (int n = 0; n < COUNT; ++n) sums[n] = parts[n][0];
+  __syncthreads();
+}
+
+FORMULA double raise_over_block(double v) {
+  __shared__ double parts[THREADS];
+  parts[threadIdx.x] = v;
+  for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) parts[threadIdx.x] = raised(parts[threadIdx.x], parts[threadIdx.x + half]);
+  }
+  __syncthreads();
+  const double top = parts[0];
+  __syncthreads();
+  return top;
+}

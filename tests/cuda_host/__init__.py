@@ -1,0 +1,1 @@
+"""A device that runs CUDA kernels on the host, so that a machine without a GPU can check them."""

@@ -1,0 +1,91 @@
+"""A stand-in for CuPy whose arrays are on the host: how arrays are adopted and given back can be checked with it."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tests.cuda_host.device import HostDevice
+
+
+class FakeDevice:
+    """A GPU by its number, which notes when it is current."""
+
+    current: list[int] = []  # noqa: RUF012 - one for all, as that of a process
+
+    def __init__(self, number: int) -> None:
+        self.id = number
+
+    def __enter__(self) -> None:
+        FakeDevice.current.append(self.id)
+
+    def __exit__(self, *_: object) -> None:
+        FakeDevice.current.pop()
+
+
+class FakeArray(np.ndarray):
+    """An array of a GPU, 0 unless `number` says another."""
+
+    number = 0
+
+    @property
+    def device(self) -> FakeDevice:
+        return FakeDevice(self.number)
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.number = getattr(source, "number", 0)
+
+
+class FakeStreams:
+    """Streams by their addresses, which note when they are current."""
+
+    current: list[int] = []  # noqa: RUF012
+
+    @staticmethod
+    @contextlib.contextmanager
+    def stream(address: int, _device: int) -> Iterator[None]:
+        FakeStreams.current.append(address)
+        yield
+        FakeStreams.current.pop()
+
+
+class FakeCuPyDevice(HostDevice):
+    """What `_cupy.CuPyDevice` is for CuPy; launches note on which device and stream they were."""
+
+    launches: list[tuple[list[int], list[int]]] = []  # noqa: RUF012
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        out = super().empty(shape, dtype).view(FakeArray)
+        out.number = FakeDevice.current[-1]
+        return out
+
+    def launch(self, *call: Any) -> None:
+        FakeCuPyDevice.launches.append((list(FakeDevice.current), list(FakeStreams.current)))
+        super().launch(*call)
+
+
+class NoDriver(Exception):
+    """What CuPy raises where there is no GPU."""
+
+
+def make(count: int = 2) -> types.ModuleType:
+    """Make the module, for so many GPUs; none if there is not even a driver."""
+
+    def device_count() -> int:
+        if count < 0:
+            raise NoDriver("cudaErrorInsufficientDriver: the driver is too old")
+        return count
+
+    module = types.ModuleType("cupy")
+    module.ndarray = FakeArray  # type: ignore[attr-defined]
+    module.from_dlpack = lambda x: np.from_dlpack(x).view(FakeArray)  # type: ignore[attr-defined]
+    module.ascontiguousarray = lambda x: np.require(x, requirements="CA").view(FakeArray)  # type: ignore[attr-defined]
+    runtime = types.SimpleNamespace(getDeviceCount=device_count, CUDARuntimeError=NoDriver)
+    module.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
+        Device=FakeDevice, ExternalStream=FakeStreams.stream, runtime=runtime
+    )
+    return module

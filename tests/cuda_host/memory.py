@@ -1,0 +1,95 @@
+"""Runs every kernel under the address and undefined-behaviour sanitizers: `python -m tests.cuda_host.memory`.
+
+An argument ``--spoil`` launches a kernel on more pixels than there are, which has to be noticed.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from npsubpix._cuda import _launch, convolution, gaussian, nms, quad_interp, soft_argmax, spatial
+from npsubpix._cuda._catalogue import TYPES
+from tests.cuda_host.device import HostDevice, kernels_of
+
+SHAPES = ((1, 2, 9, 300), (2, 1, 1, 1), (1, 1, 3, 5, 7), (1, 2, 5, 33, 17))
+
+
+class Device(HostDevice):
+    """Notes which kernels ran."""
+
+    seen: set[str] = set()  # noqa: RUF012 - of all devices
+
+    def launch(self, kernel: Any, *rest: Any) -> None:
+        Device.seen.add(kernel.name)
+        super().launch(kernel, *rest)
+
+
+def run_maxima(x: np.ndarray, rng: np.random.Generator) -> None:
+    axes = x.ndim - 2
+    for size in ((3,) * axes, (5, 2, 4)[:axes]):
+        nms.nms_mask(x, size)
+        nms.nms_vjp((nms.nms(x, size)[0],), (x,), (), size)
+    if axes == 3:
+        nms.nms3d_minmax(x)
+        options = 5, 10.0, 0.6, 2**62, True
+        coords, values = quad_interp.quad_interp3d(x, None, *options, None)
+        quad_interp.quad_interp3d(x, None, *options, 3)
+        marks = rng.random(x.shape) < 0.5
+        quad_interp.quad_interp3d_vjp((coords, values), (x, marks), (), *options, None)
+
+
+def run_softmax(x: np.ndarray, rng: np.random.Generator) -> None:
+    axes, one = x.ndim - 2, np.array(1.0)
+    options = (3,) * axes, (1,) * axes, (1,) * axes, True, 2.0, True
+    results = soft_argmax.conv_soft_argmax(x, one, *options)
+    soft_argmax.conv_soft_argmax_vjp(results, (x, one), (), *options)
+    weights = rng.random(x.shape[2:])
+    softmax = spatial.spatial_softmax(x, one, weights, axes)
+    spatial.spatial_softmax_vjp((x,), (x, one, weights), softmax, axes)
+    mean, covariance, sums = spatial.spatial_moments(x, one, weights, axes, True, True, True)
+    spatial.spatial_moments_vjp((mean, covariance, None), (x, one, weights), (sums,), axes, True, True, True)
+    sums_of_positions = spatial.spatial_expectation(x, weights, axes, True, True)
+    spatial.spatial_expectation_vjp(sums_of_positions, (x, weights), (), axes, True, True)
+
+
+def run_gaussians(shape: tuple[int, ...], rng: np.random.Generator) -> None:
+    std = np.array(1.3)
+    mean = 20 * rng.random((3, len(shape)))
+    maps = gaussian.render_gaussian(mean, std, shape, False, False, False)
+    gaussian.render_gaussian_vjp(maps, (mean, std), (), shape, False, False, False)
+    spots = 20 * rng.random((300, len(shape))), std, np.ones(300)
+    image = gaussian.render_spots(*spots, shape, False, True, 6.0)
+    gaussian.render_spots_vjp(image, spots, (), shape, False, True, 6.0)
+
+
+def run_convolution(x: np.ndarray, rng: np.random.Generator) -> None:
+    axes = x.ndim - 2
+    kernel, image = rng.standard_normal((3, 4, 2)[:axes]), x[0]
+    for border in ("mirror", "shrink"):
+        steps = (1,) * axes, (2,) * axes, (0,) * axes
+        options = "same", border, 0.0, *steps, 0, False, "direct", ""
+        filtered = convolution.correlate(image, kernel, *options)
+        convolution.correlate_vjp(filtered, (image, kernel), (), *options)
+
+
+def main() -> None:
+    _launch.DEVICES[np.ndarray] = lambda _: Device()
+    rng = np.random.default_rng(20260101)
+    if "--spoil" in sys.argv:
+        mask, x, out = np.ones(5000, bool), np.ones(4999, np.float32), np.ones(5000, np.float32)
+        _launch.run(Device(), _launch.Kernel.of("nms", "nms_keep", Pixel=x.dtype), 20, mask, x, out, 5000)
+    for shape in SHAPES:
+        x = rng.standard_normal(shape).astype(np.float32)
+        run_maxima(x, rng)
+        run_softmax(x, rng)
+        run_convolution(x, rng)
+        run_gaussians(shape[2:], rng)
+    left = {name for file in TYPES for name in kernels_of(file)} - Device.seen
+    assert not left, f"these kernels did not run: {', '.join(sorted(left))}"
+
+
+if __name__ == "__main__":
+    main()

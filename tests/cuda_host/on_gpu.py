@@ -1,0 +1,30 @@
+"""A device of NumPy's arrays that runs each kernel on a GPU: the tests of the host device, on hardware.
+
+`NPSUBPIX_CUDA_TESTS=gpu python -m pytest tests/test_cuda_*.py` chooses it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from npsubpix._cuda._launch import Kernel
+from tests.cuda_host.device import HostDevice
+
+
+class GpuDevice(HostDevice):
+    """Arrays are copied to the GPU for each launch, and back after it."""
+
+    def launch(self, kernel: Kernel, blocks: int, threads: int, args: tuple[Any, ...]) -> None:
+        import cupy
+
+        from npsubpix._cuda._cupy import CuPyDevice
+
+        arrays = [(a, cupy.asarray(a)) for a in args if isinstance(a, np.ndarray)]
+        copies = iter(copy for _, copy in arrays)
+        there = tuple(next(copies) if isinstance(a, np.ndarray) else a for a in args)
+        CuPyDevice().launch(kernel, blocks, threads, there)
+        for array, copy in arrays:
+            if array.flags.writeable:
+                np.copyto(array, cupy.asnumpy(copy))

@@ -1,0 +1,1 @@
+"""Tests that need a GPU, and are collected where there is one."""

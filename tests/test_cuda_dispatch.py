@@ -1,0 +1,309 @@
+"""Which arrays go to the GPU, how they get there and back, and what the table of capabilities claims."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import npsubpix
+from npsubpix import _arrays, _dispatch
+from npsubpix._capabilities import CAPABILITIES, is_on_gpu, table
+from npsubpix._cuda import _launch
+from npsubpix._operations import OPERATIONS
+from tests.cuda_host import fake_cupy
+from tests.cuda_host.fake_cupy import FakeArray, FakeCuPyDevice
+from tests.cuda_host.fixtures import host_device  # noqa: F401
+
+PACKAGE = Path(npsubpix.__file__).parent
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """A CuPy with two GPUs."""
+    _arrays.require_cupy.cache_clear()
+    module = fake_cupy.make()
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setitem(_launch.DEVICES, FakeArray, lambda _: FakeCuPyDevice())
+    FakeCuPyDevice.launches.clear()
+    yield module
+    _arrays.require_cupy.cache_clear()
+
+
+@pytest.fixture
+def cuda_tensors(cupy, monkeypatch):
+    """Tensors of float32 are on GPU 0, on a stream at 4711; all others on the host."""
+
+    def on_gpu(x, kind):
+        return kind == "cupy" or (kind == "torch" and x.dtype == torch.float32)
+
+    for module in (_arrays, _dispatch, npsubpix._operation):
+        monkeypatch.setattr(module, "is_on_gpu", on_gpu)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: types.SimpleNamespace(cuda_stream=4711))
+
+
+def gpu_array(x: Any, number: int = 0) -> FakeArray:
+    array = np.array(x).view(FakeArray)
+    array.number = number
+    return array
+
+
+# Twins
+
+
+def public_modules(package: str) -> set[str]:
+    return {path.stem for path in (PACKAGE / package).glob("*.py") if not path.stem.startswith("_")}
+
+
+def test_families_on_the_gpu_are_those_of_the_table():
+    assert public_modules("_cuda") == {c.family for c in CAPABILITIES if c.gpu}
+    assert public_modules("_cuda") <= public_modules("_cpu")
+
+
+@pytest.mark.parametrize("name", [o.name for o in OPERATIONS.values() if is_on_gpu(o.family)])
+def test_twins_have_the_same_names_and_signatures(name):
+    """An operation of a family that is on the GPU is there whole, with its gradient."""
+    operation = OPERATIONS[name]
+    cpu, gpu = (__import__(f"npsubpix.{p}.{operation.family}", fromlist="_") for p in ("_cpu", "_cuda"))
+    for function in (name, *([f"{name}_vjp"] if operation.differentiable else [])):
+        assert function in gpu.__all__
+        parameters = [list(inspect.signature(getattr(m, function)).parameters.values()) for m in (cpu, gpu)]
+        names = [[p.name for p in of_one if p.kind is not p.VAR_POSITIONAL] for of_one in parameters]
+        ends = any(p.kind is p.VAR_POSITIONAL for p in parameters[0])  # which stands for the options
+        assert names[1][: len(names[0])] == names[0] if ends else names[1] == names[0], function
+
+
+# The table
+
+WITHOUT_KERNELS = {"vjp", "affine_grid", "transform_points", "choose_conv_method", "sample_vjp"}
+
+EXAMPLES: dict[str, Callable[[Any], Any]] = {
+    "nms2d": lambda x: npsubpix.nms2d(x[:, 0], (3, 3)),
+    "nms3d": lambda x: npsubpix.nms3d(x, (3, 3, 3)),
+    "nms3d_minmax": npsubpix.nms3d_minmax,
+    "conv_quad_interp3d": npsubpix.conv_quad_interp3d,
+    "iterative_quad_interp3d": npsubpix.iterative_quad_interp3d,
+    "conv_soft_argmax2d": lambda x: npsubpix.conv_soft_argmax2d(x[:, 0]),
+    "conv_soft_argmax3d": npsubpix.conv_soft_argmax3d,
+    "spatial_softmax": npsubpix.spatial_softmax,
+    "spatial_softmax2d": lambda x: npsubpix.spatial_softmax2d(x[:, 0]),
+    "spatial_expectation": npsubpix.spatial_expectation,
+    "spatial_expectation2d": lambda x: npsubpix.spatial_expectation2d(x[:, 0]),
+    "spatial_moments": npsubpix.spatial_moments,
+    "spatial_soft_argmax": npsubpix.spatial_soft_argmax,
+    "spatial_soft_argmax2d": lambda x: npsubpix.spatial_soft_argmax2d(x[:, 0]),
+    "convolve": lambda x: npsubpix.convolve(x[0, 0, 0], x[0, 0, 1, :3, :3] * 0 + 1),
+    "correlate": lambda x: npsubpix.correlate(x[0, 0], x[0, 0, :1, :3, :3] * 0 + 1, border="wrap"),
+    "convolve_separable": lambda x: npsubpix.convolve_separable(x[0, 0, 0], [x[0, 0, 1, 0, :3] * 0 + 1] * 2),
+    "render_gaussian": lambda x: npsubpix.render_gaussian(x[0, 0, 0, :, :2], 1.5, (6, 9)),
+    "render_gaussian2d": lambda x: npsubpix.render_gaussian2d(x[0, 0, 0, :, :2], x[0, 0, 0, 1:2, :2] * 0 + 2, (6, 9)),
+    "render_spots": lambda x: npsubpix.render_spots(x[0, 0, 0, :, :2], (16, 19), std=1.5),
+}
+
+CLAIMS = [(name, dtype) for c in CAPABILITIES if c.gpu for name in c.functions for dtype in c.dtypes]
+
+
+def of_dtype(x: np.ndarray, dtype: str, library: str) -> Any:
+    return torch.from_numpy(x).to(getattr(torch, dtype)) if library == "torch" else x.astype(dtype)
+
+
+def dtype_of_result(name: str, dtype: str) -> str:
+    """What a function returns for a dtype; booleans are left out."""
+    if "int" not in dtype or (name.startswith(("nms", "conv", "corr")) and "soft" not in name and "quad" not in name):
+        return dtype
+    return np.result_type(dtype, np.float32).name
+
+
+@pytest.mark.parametrize(("name", "dtype"), CLAIMS)
+@pytest.mark.usefixtures("host_device")
+def test_what_the_table_claims_runs(rng, name, dtype, monkeypatch):
+    """Each function on arrays of each dtype: results as of float64 on the CPU, of that library and dtype."""
+    x = rng.integers(0, 12, (1, 2, 4, 7, 8)).astype(float)
+    wanted = EXAMPLES[name](x)
+    monkeypatch.setitem(_dispatch._PACKAGES, "host", "npsubpix._cuda")
+    _dispatch._load.cache_clear()
+    for library in ("torch",) if dtype == "bfloat16" else ("numpy", "torch"):
+        if (
+            library == "torch"
+            and name in ("render_gaussian2d", "convolve", "correlate", "convolve_separable")
+            and dtype in ("uint16", "uint32", "uint64")
+        ):
+            continue  # the example multiplies, which torch does not with these
+        source = of_dtype(x, dtype, library)
+        results = EXAMPLES[name](source)
+        for result, want in zip(*((r if isinstance(r, tuple) else (r,)) for r in (results, wanted)), strict=True):
+            assert type(result) is type(source)
+            if want.dtype != bool:
+                assert str(result.dtype).removeprefix("torch.") == dtype_of_result(name, dtype)
+            values = np.asarray(result.double() if library == "torch" else result, float)
+            rough = {"bfloat16": 2e-2, "float16": 2e-3}.get(dtype, 1e-5)
+            np.testing.assert_allclose(values, want, rtol=rough, atol=rough)
+    monkeypatch.undo()
+    _dispatch._load.cache_clear()
+
+
+def test_every_function_is_in_the_table():
+    """What takes arrays is claimed or not, and nothing is claimed twice."""
+    functions = [name for name in npsubpix.__all__ if name[0].islower()]
+    listed = [name for c in CAPABILITIES for name in c.functions]
+    assert len(listed) == len(set(listed))
+    assert set(functions) == set(listed) | WITHOUT_KERNELS
+    assert set(EXAMPLES) == {name for c in CAPABILITIES if c.gpu for name in c.functions}
+
+
+def test_the_readme_has_the_table():
+    """It is what the command prints, letter by letter."""
+    printed = subprocess.run(
+        [sys.executable, "-m", "npsubpix._capabilities"], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed == table()
+    readme = PACKAGE.parent.joinpath("README.md").read_text()
+    found = re.search(r"_capabilities` prints -->\n\n(.*?)\n<!-- end -->", readme, re.DOTALL)
+    assert found
+    assert found[1] == printed
+
+
+# Arrays
+
+
+@pytest.fixture
+def image(rng):
+    return rng.standard_normal((2, 1, 12, 13))
+
+
+def test_cupy_arrays_stay_where_they_are(cupy, image):
+    """Results are of CuPy, and made on the device of the array, whichever is current."""
+    source = gpu_array(image, number=1)
+    values = npsubpix.nms2d(source, (3, 3))
+    assert type(values) is FakeArray
+    np.testing.assert_array_equal(values, npsubpix.nms2d(image, (3, 3)))
+    assert FakeCuPyDevice.launches == [([1], [])]
+    mask = npsubpix.nms2d(source, (3, 3), mask_only=True)
+    coords, _ = npsubpix.iterative_quad_interp3d(source[None], precomputed_nms_mask=mask[None])
+    assert type(coords) is FakeArray
+    want = npsubpix.iterative_quad_interp3d(image[None], precomputed_nms_mask=np.asarray(mask)[None])[0]
+    np.testing.assert_array_equal(coords, want)
+    half = npsubpix.conv_soft_argmax2d(source.astype(np.float16))
+    assert half.dtype == np.float16
+
+
+def test_cupy_gradients(cupy, image):
+    """By `vjp`, also of a number beside the array; a cotangent of the host is refused."""
+    source = gpu_array(image)
+    coords, pullback = npsubpix.vjp(npsubpix.conv_soft_argmax2d, source, temperature=0.5)
+    incoming = gpu_array(np.ones(coords.shape))
+    grads = pullback(incoming)
+    want = npsubpix.vjp(npsubpix.conv_soft_argmax2d, image, temperature=0.5)[1](np.ones(coords.shape))
+    assert type(grads["input"]) is FakeArray
+    np.testing.assert_allclose(grads["input"], want["input"], atol=1e-12)
+    np.testing.assert_allclose(grads["temperature"], want["temperature"], rtol=1e-10)
+    with pytest.raises(TypeError, match="must be on the device of its result, GPU 0, got the host"):
+        pullback(np.ones(coords.shape))
+
+
+def test_layouts(cupy, image):
+    """Fortran order and negative strides are copied to C order, on the device."""
+    want = npsubpix.nms2d(image, (3, 3))
+    for source in (gpu_array(image).copy(order="F"), gpu_array(image[..., ::-1])[..., ::-1]):
+        np.testing.assert_array_equal(npsubpix.nms2d(source, (3, 3)), want)
+
+
+def test_devices_are_not_mixed(cupy, image):
+    """Two GPUs, or a GPU and the host: an error that names both, and no copy."""
+    first, other = gpu_array(image[None]), gpu_array(np.ones((1, 2, 1, 12, 13), bool), number=1)
+    refine = npsubpix.iterative_quad_interp3d
+    with pytest.raises(TypeError, match="precomputed_nms_mask is on GPU 1 and input on GPU 0: both must be on one"):
+        refine(first, precomputed_nms_mask=other)
+    with pytest.raises(TypeError, match="precomputed_nms_mask is on the host and input on GPU 0"):
+        refine(first, precomputed_nms_mask=np.asarray(other))
+    with pytest.raises(TypeError, match="precomputed_nms_mask is on GPU 1 and input on the host"):
+        refine(image[None], precomputed_nms_mask=other)
+    assert not FakeCuPyDevice.launches
+    npsubpix.conv_soft_argmax2d(gpu_array(image), temperature=np.array(2.0))  # a number may be on the host
+
+
+@pytest.mark.parametrize("dtype", ["bool", "complex64", "U3"])
+def test_wrong_dtypes(cupy, image, dtype):
+    with pytest.raises(
+        TypeError, match=f"input must hold integers or floats of up to 64 bits, got dtype .*{dtype[:4]}"
+    ):
+        npsubpix.nms2d(gpu_array(image.astype(dtype)), (3, 3))
+
+
+@pytest.mark.usefixtures("cuda_tensors")
+def test_tensors_run_on_torchs_stream(image):
+    """They come and go by DLPack, masks as booleans, on the stream that torch works on."""
+    tensor = torch.from_numpy(image).float()
+    values = npsubpix.nms2d(tensor, (3, 3))
+    assert isinstance(values, torch.Tensor)
+    np.testing.assert_array_equal(values.numpy(), npsubpix.nms2d(tensor.numpy(), (3, 3)))
+    assert npsubpix.nms2d(tensor, (3, 3), mask_only=True).dtype == torch.bool
+    assert FakeCuPyDevice.launches == [([None], [4711])] * 2
+    assert not fake_cupy.FakeStreams.current
+
+
+@pytest.mark.usefixtures("cuda_tensors")
+def test_autograd_of_tensors(image):
+    """backward() runs the kernels of the GPU, and a number on the host gets its gradient there."""
+    tensor = torch.from_numpy(image).float().requires_grad_()
+    temperature = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    npsubpix.spatial_soft_argmax2d(tensor, temperature).square().sum().backward()
+    assert len(FakeCuPyDevice.launches) == 4
+    assert all(streams == [4711] for _, streams in FakeCuPyDevice.launches)
+    plain, scale = torch.from_numpy(image).requires_grad_(), temperature.detach().clone().requires_grad_()
+    npsubpix.spatial_soft_argmax2d(plain, scale).square().sum().backward()
+    np.testing.assert_allclose(tensor.grad.numpy(), plain.grad.numpy(), atol=1e-6)
+    np.testing.assert_allclose(temperature.grad.numpy(), scale.grad.numpy(), rtol=1e-4)
+
+
+# What is missing
+
+
+@pytest.mark.usefixtures("cuda_tensors")
+def test_families_without_kernels_say_so(image):
+    """Never a copy to the host in silence."""
+    tensor = torch.from_numpy(image).float()
+    for source, move in ((tensor, r"x\.cpu\(\)"), (gpu_array(image), r"x\.get\(\)")):
+        for call in (
+            lambda x: npsubpix.find_peaks(x[0, 0]),
+            lambda x: npsubpix.refine_peaks(x[0, 0], [[1, 1]]),
+            lambda x: npsubpix.sample(x[0, 0], [[1.0], [2.0]], method="linear"),
+            lambda x: npsubpix.window_map(np.max, x[0, 0], size=3),
+        ):
+            with pytest.raises(TypeError, match=rf"no \w+ kernels for CUDA arrays yet, got a \w+ array .* pass {move}"):
+                call(source)
+
+
+@pytest.mark.usefixtures("cuda_tensors")
+def test_without_cupy(image, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(ImportError, match=r"through CuPy, which is not installed: pip install 'npsubpix\[cuda13\]'"):
+        npsubpix.nms2d(torch.from_numpy(image).float(), (3, 3))
+
+
+@pytest.mark.usefixtures("cuda_tensors")
+@pytest.mark.parametrize(("count", "why"), [(0, "there is none"), (-1, "cudaErrorInsufficientDriver")])
+def test_cupy_without_a_gpu(image, monkeypatch, count, why):
+    monkeypatch.setitem(sys.modules, "cupy", fake_cupy.make(count))
+    with pytest.raises(RuntimeError, match=f"CuPy finds no GPU that it can use: {why}"):
+        npsubpix.nms2d(torch.from_numpy(image).float(), (3, 3))
+
+
+def test_nothing_of_the_gpu_is_loaded_on_the_host():
+    """Without CuPy, the library and all that runs on the CPU do not notice."""
+    code = (
+        "import sys; sys.modules['cupy'] = None\n"
+        "import numpy as np, npsubpix\n"
+        "npsubpix.nms2d(np.zeros((1, 1, 5, 5)), (3, 3))\n"
+        "assert not [m for m in sys.modules if m.startswith('npsubpix._cuda')]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,110 @@
+"""Gaussians by the kernels of the GPU: all that the tests of the CPU ask, and more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from npsubpix._cpu import gaussian as cpu
+from npsubpix._cuda import _launch, gaussian
+from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
+from tests.test_gaussian import (  # noqa: F401
+    differentiable,
+    run,
+    test_any_small_map,
+    test_bad_rows_are_left_out,
+    test_broadcasting,
+    test_definition_in_array_order,
+    test_dtypes,
+    test_dtypes_and_devices_must_agree,
+    test_faint_spots_on_a_bright_one,
+    test_gradients_of_extremes,
+    test_half_precision,
+    test_light_is_kept,
+    test_lists_and_numbers,
+    test_maps_of_several_bands,
+    test_means_that_are_not_finite,
+    test_memory_layouts,
+    test_narrow_gaussians_between_pixels,
+    test_no_cotangent,
+    test_no_row_is_good,
+    test_nothing_to_draw,
+    test_spots_across_tiles,
+    test_spots_definition,
+    test_spots_of_any_width,
+    test_wrong_options,
+    test_wrong_shapes,
+)
+
+pytestmark = pytest.mark.usefixtures("cuda_on_host")
+
+
+def compare(name: str, cotangent: np.ndarray, arrays: tuple[np.ndarray, ...], *options: object) -> None:
+    """Results and gradients of an operation are those of the CPU."""
+    pairs = list(zip(getattr(gaussian, name)(*arrays, *options), getattr(cpu, name)(*arrays, *options), strict=True))
+    grads = getattr(gaussian, f"{name}_vjp")((cotangent,), arrays, (), *options)
+    pairs += zip(grads, getattr(cpu, f"{name}_vjp")((cotangent,), arrays, (), *options), strict=True)
+    for result, want in pairs:
+        assert result.dtype == want.dtype
+        assert result.shape == want.shape
+        tolerance = 2e-5 if result.dtype == np.float32 else 1e-10
+        np.testing.assert_allclose(result, want, rtol=tolerance, atol=tolerance * np.abs(want).max(initial=1e-3))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("peak", [False, True])
+@pytest.mark.parametrize("size", [(40,), (60, 90), (1, 7), (5, 17, 33), (1, 9, 8)])
+def test_maps_and_gradients_as_on_the_cpu(rng, size, peak, dtype):
+    """Maps of several parts; means off the map; standard deviations of one number, or one an axis and map."""
+    axes = len(size)
+    mean = rng.uniform(-0.3, 1.2, (3, 2, axes)) * np.array(size)
+    cotangent = rng.standard_normal((3, 2, *size)).astype(dtype)
+    for std in (np.array(1.7), rng.uniform(0.3, 4, (2, 1)), rng.uniform(0.3, 4, (3, 2, axes))):
+        compare("render_gaussian", cotangent, (mean.astype(dtype), std.astype(dtype)), size, False, False, peak)
+    if axes == 2:
+        unit = rng.uniform(-1.2, 1.2, (3, 2, 2)).astype(dtype)
+        compare("render_gaussian", cotangent, (unit, np.full((1, 2), 0.1, dtype)), size, True, True, peak)
+
+
+@pytest.mark.parametrize("peak", [False, True])
+@pytest.mark.parametrize("integrate", [False, True])
+@pytest.mark.parametrize("shape", [(200,), (70, 45), (6, 20, 33)])
+def test_spots_and_gradients_as_on_the_cpu(rng, shape, integrate, peak):
+    """More spots than a block lists at a time; narrow and wide; off the image; bad rows."""
+    count, axes = 300, len(shape)
+    coords = rng.uniform(-0.1, 1.1, (count, axes)) * np.array(shape)
+    coords[5], coords[6] = np.nan, np.inf
+    amplitude = rng.uniform(-1, 2, count)
+    amplitude[7] = np.nan
+    cotangent = rng.standard_normal(shape)
+    std = rng.uniform(0.2, 3, (count, axes))
+    std[8], std[9] = 1e-9, 3000.0
+    for widths, heights in ((np.array(1.3), np.array(2.0)), (std, amplitude), (std[:, :1], amplitude[:1])):
+        compare("render_spots", cotangent, (coords, widths, heights), shape, peak, integrate, 6.0)
+
+
+def test_a_grid_smaller_than_the_work(rng, monkeypatch):
+    """Blocks stride over what a grid of the greatest size leaves, and the result is the same bits."""
+    coords = rng.uniform(0, 70, (400, 2))
+    arrays = coords, np.array(1.5), np.ones(400)
+    (image,) = gaussian.render_spots(*arrays, (70, 75), False, False, 6.0)
+    maps = gaussian.render_gaussian(coords, np.array(1.5), (20, 30), False, False, False)
+    monkeypatch.setattr(_launch, "MOST_BLOCKS", 2)
+    np.testing.assert_array_equal(gaussian.render_spots(*arrays, (70, 75), False, False, 6.0)[0], image)
+    again = gaussian.render_gaussian(coords, np.array(1.5), (20, 30), False, False, False)
+    np.testing.assert_array_equal(again[0], maps[0])
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, np.nan])
+def test_wrong_standard_deviations_on_the_gpu(wrong):
+    """They are not looked at from the host: a map is NaN, and so is the image of a spot."""
+    std = np.array([[wrong], [1.0]])
+    (maps,) = gaussian.render_gaussian(np.array([[2.0], [3.0]]), std, (6,), False, False, False)
+    assert np.isnan(maps[0]).all()
+    assert maps[1].sum() == pytest.approx(1)
+    (image,) = gaussian.render_spots(np.array([[2.0], [3.0]]), std, np.ones(2), (6,), False, False, 6.0)
+    assert np.isnan(image).all()
+    with pytest.raises(ValueError, match="std must be positive"):
+        gaussian.render_gaussian(np.array([[2.0]]), np.array(wrong), (6,), False, False, False)
+    with pytest.raises(ValueError, match="std must be positive and finite"):
+        gaussian.render_spots(np.array([[2.0]]), np.array(wrong), np.ones(1), (6,), False, False, 6.0)

@@ -1,0 +1,97 @@
+"""Quadratic refinement by the kernels of the GPU: all that the tests of the CPU ask, and more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from npsubpix._cpu import quad_interp as cpu
+from npsubpix._cuda import _launch, quad_interp
+from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
+from tests.test_quad_interp import (  # noqa: F401
+    test_all_that_is_no_maximum_keeps_its_grid,
+    test_amplitude_does_not_matter,
+    test_amplitude_float32,
+    test_bad_voxels_reject_their_neighbours_alone,
+    test_both_agree_where_the_radius_does_not_bind,
+    test_callables_pass_all_their_options,
+    test_definition,
+    test_dtypes,
+    test_empty_and_narrow,
+    test_exact_on_a_quadratic,
+    test_final_shift_above_limit_is_rejected,
+    test_marked_border_voxels_are_left_alone,
+    test_masks_of_any_kind,
+    test_modes,
+    test_most_candidates_an_image,
+    test_move_to_the_border_is_rejected,
+    test_radius,
+    test_singular_hessian_is_rejected,
+    test_still_moving_is_rejected,
+    test_wrong_arguments,
+)
+from tests.test_quad_interp_vjp import (  # noqa: F401
+    test_bad_voxels_do_not_spoil_gradients,
+    test_compiled,
+    test_gradient_dtypes,
+    test_gradient_of_a_quadratic,
+    test_gradient_of_a_row,
+    test_gradient_of_any_amplitude,
+    test_gradient_of_empty_and_narrow,
+    test_gradient_of_most_candidates,
+    test_torch_registration,
+)
+
+pytestmark = pytest.mark.usefixtures("cuda_on_host")
+
+ANYWHERE = (5, 10.0, 0.6, 2**63 - 1, True)
+
+
+def noise(rng, dtype: str) -> np.ndarray:
+    """Many maxima, ties among them; in floats NaN and infinity too."""
+    x = rng.integers(0, 120, (2, 2, 6, 21, 18)).astype(dtype)
+    if x.dtype.kind == "f":
+        x.ravel()[rng.integers(0, x.size, 40)] = np.resize([np.nan, np.inf, -np.inf, 0.0, -0.0], 40)
+    return x
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "uint64", "float32", "float64"])
+@pytest.mark.parametrize("most", [None, 0, 1, 7, 10**6])
+def test_the_same_as_on_the_cpu(rng, dtype, most):
+    """Arithmetic is rounded alike, so results are equal, bit for bit."""
+    x = noise(rng, dtype)
+    marks = rng.random(x.shape) < 0.2
+    for mask in (None, marks):
+        wanted = cpu.quad_interp3d(x, mask, *ANYWHERE, most)
+        for result, want in zip(quad_interp.quad_interp3d(x, mask, *ANYWHERE, most), wanted, strict=True):
+            assert result.dtype == want.dtype
+            np.testing.assert_array_equal(result, want)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "float32", "float64"])
+@pytest.mark.parametrize("most", [None, 5])
+def test_gradients_as_on_the_cpu(rng, dtype, most):
+    """Also where several walks end at one voxel, and each results' gradient alone."""
+    x = noise(rng, dtype)
+    x = np.where(np.isfinite(x), x, 0).astype(dtype)
+    marks = rng.random(x.shape) < 0.5
+    result = np.result_type(dtype, np.float32)
+    by_coords = rng.standard_normal((2, 2, 3, *x.shape[2:])).astype(result)
+    by_values = rng.standard_normal(x.shape).astype(result)
+    for cotangents in ((by_coords, by_values), (by_coords, None), (None, by_values), (None, None)):
+        (grad,) = quad_interp.quad_interp3d_vjp(cotangents, (x, marks), (), *ANYWHERE, most)
+        (want,) = cpu.quad_interp3d_vjp(cotangents, (x, marks), (), *ANYWHERE, most)
+        assert grad.dtype == want.dtype
+        tolerance = 2e-5 if result == np.float32 else 1e-12
+        np.testing.assert_allclose(grad, want, rtol=tolerance, atol=tolerance * np.abs(want).max())
+
+
+def test_gradient_does_not_depend_on_the_order_of_threads(rng, monkeypatch):
+    """Lists of walks are built in any order and read in one."""
+    x = rng.standard_normal((1, 1, 5, 30, 30)).astype(np.float32)
+    marks = np.ones(x.shape, bool)
+    cotangents = rng.standard_normal((1, 1, 3, 5, 30, 30)).astype(np.float32), x
+    arguments = cotangents, (x, marks), (), 50, 10.0, 0.1, 2**63 - 1, True, None
+    (whole,) = quad_interp.quad_interp3d_vjp(*arguments)
+    monkeypatch.setattr(_launch, "MOST_BLOCKS", 3)
+    np.testing.assert_array_equal(quad_interp.quad_interp3d_vjp(*arguments)[0], whole)

@@ -1,0 +1,125 @@
+"""Softmax and moments of maps by the kernels of the GPU: all that the tests of the CPU ask, and more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from npsubpix._cpu import spatial as cpu
+from npsubpix._cuda import _launch, spatial
+from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
+from tests.test_spatial import (  # noqa: F401
+    test_a_spot_far_from_the_origin,
+    test_any_small_map,
+    test_dtypes,
+    test_empty,
+    test_expectation,
+    test_expectation_of_what_cancels,
+    test_jax,
+    test_kornia_order,
+    test_large_flat_float16,
+    test_leading_axes,
+    test_maps,
+    test_maps_of_several_bands,
+    test_memory_layouts,
+    test_nan_and_infinity,
+    test_temperature_of_each_map,
+    test_weights,
+)
+
+pytestmark = pytest.mark.usefixtures("cuda_on_host")
+
+SHAPES = [((3, 2), (70, 90)), ((2,), (5, 40, 33)), ((), (300,)), ((2, 2), (1, 9000)), ((4,), (3, 1, 2))]
+
+
+def compare(name: str, dtype: str, cotangents: tuple, arrays: tuple, *options: object) -> None:
+    """Results and gradients of an operation are those of the CPU."""
+    wanted, results = getattr(cpu, name)(*arrays, *options), getattr(spatial, name)(*arrays, *options)
+    saved = {"spatial_softmax": slice(0, 1), "spatial_moments": slice(2, 3)}.get(name, slice(0, 0))
+    pairs = list(zip(results, wanted, strict=True))[:2]  # what moments keep for their gradient is their own
+    grads = getattr(spatial, f"{name}_vjp")(cotangents, arrays, results[saved], *options)
+    pairs += zip(grads, getattr(cpu, f"{name}_vjp")(cotangents, arrays, wanted[saved], *options), strict=True)
+    tolerance = 2e-11 if dtype == "float64" else 3e-5
+    for result, want in pairs:
+        assert result.dtype == want.dtype
+        assert result.shape == want.shape
+        scale = np.abs(want[np.isfinite(want)]).max(initial=0)
+        np.testing.assert_allclose(result, want, rtol=tolerance, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+@pytest.mark.parametrize(("leading", "shape"), SHAPES)
+def test_results_and_gradients_as_on_the_cpu(rng, leading, shape, dtype):
+    """Maps of several parts, with weights of one map or of each, and a temperature of each."""
+    x = (3 * rng.standard_normal((*leading, *shape))).astype(dtype)
+    result, axes = np.result_type(dtype, np.float32), len(shape)
+    temperature = rng.uniform(0.5, 2, leading)
+    by_map, by_mean = rng.standard_normal(x.shape).astype(result), rng.standard_normal((*leading, axes)).astype(result)
+    by_covariance = rng.standard_normal((*leading, axes, axes)).astype(result)
+    one, each = rng.uniform(0, 1, shape), rng.uniform(0, 1, x.shape)
+    one.flat[:5] = 0
+    for weights in (None, one, each, np.array(0.5)):
+        compare("spatial_softmax", dtype, (by_map,), (x, temperature, weights), axes)
+        compare("spatial_expectation", dtype, (by_mean,), (x, weights), axes, True, False)
+        for normalized, xy, second in ((True, True, False), (False, False, True)):
+            cotangents = by_mean, by_covariance if second else None, None
+            compare("spatial_moments", dtype, cotangents, (x, temperature, weights), axes, normalized, xy, second)
+
+
+@pytest.mark.parametrize("name", ["spatial_softmax", "spatial_expectation", "spatial_moments"])
+def test_a_loss_that_does_not_depend(rng, name):
+    """No cotangents give a gradient of nothing."""
+    x, temperature = rng.standard_normal((2, 5, 6)), np.array(1.0)
+    options = {
+        "spatial_softmax": (2,),
+        "spatial_expectation": (2, True, True),
+        "spatial_moments": (2, True, True, True),
+    }
+    nothing = (None,) * {"spatial_moments": 3}.get(name, 1)
+    arrays = (x, None) if name == "spatial_expectation" else (x, temperature, None)
+    compare(name, "float64", nothing, arrays, *options[name])
+
+
+def test_a_grid_smaller_than_the_work(rng, monkeypatch):
+    """Blocks stride over what a grid of the greatest size leaves, and the result is the same bits."""
+    x, temperature = rng.standard_normal((5, 70, 90)).astype(np.float32), np.array(0.7)
+    moments = spatial.spatial_moments(x, temperature, None, 2, False, False, True)
+    (softmax,) = spatial.spatial_softmax(x, temperature, None, 2)
+    monkeypatch.setattr(_launch, "MOST_BLOCKS", 3)
+    for a, b in zip(spatial.spatial_moments(x, temperature, None, 2, False, False, True), moments, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(spatial.spatial_softmax(x, temperature, None, 2)[0], softmax)
+
+
+@pytest.mark.parametrize("wrong", [0.0, -1.0, np.nan, np.inf])
+def test_wrong_numbers_on_the_gpu_spoil_their_map_alone(rng, wrong):
+    """They are not looked at from the host, which would have to wait."""
+    x = rng.standard_normal((2, 5, 6))
+    want = cpu.spatial_moments(x, np.array(1.0), None, 2, False, False, True)
+    got = spatial.spatial_moments(x, np.array([wrong, 1.0]), None, 2, False, False, True)
+    (softmax,) = spatial.spatial_softmax(x, np.array([wrong, 1.0]), None, 2)
+    assert np.isnan(softmax[0]).all()
+    np.testing.assert_allclose(softmax[1], cpu.spatial_softmax(x, np.array(1.0), None, 2)[0][1], rtol=1e-12)
+    for result, wanted in zip(got[:2], want[:2], strict=True):
+        assert np.isnan(result[0]).all()
+        np.testing.assert_allclose(result[1], wanted[1], rtol=1e-12)
+    if wrong != 0:
+        weights = np.ones(x.shape)
+        weights[0, 3, 3] = wrong
+        got = spatial.spatial_moments(x, np.array(1.0), weights, 2, False, False, True)
+        for result, wanted in zip(got[:2], want[:2], strict=True):
+            assert np.isnan(result[0]).all()
+            np.testing.assert_allclose(result[1], wanted[1], rtol=1e-12)
+
+
+def test_wrong_numbers_beside_the_arrays():
+    """Numbers are on the host, and are looked at."""
+    x = np.zeros((2, 5, 6))
+    with pytest.raises(ValueError, match=r"temperature must be positive and finite, got 0\.0"):
+        spatial.spatial_softmax(x, np.array(0.0), None, 2)
+    with pytest.raises(ValueError, match="weights must be finite and not negative"):
+        spatial.spatial_softmax(x, np.array(1.0), np.array(-1.0), 2)
+    with pytest.raises(ValueError, match=r"weights must be a number or broadcast to \(2, 5, 6\), the input, got shape"):
+        spatial.spatial_softmax(x, np.array(1.0), np.ones((6, 5)), 2)
+    with pytest.raises(ValueError, match=r"temperature .* leading axes of the input, got shape \(3,\)"):
+        spatial.spatial_softmax(x, np.ones(3), None, 2)
