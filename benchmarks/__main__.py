@@ -71,7 +71,12 @@ def _parser() -> argparse.ArgumentParser:
     now = datetime.datetime.now().strftime("%Y-%m-%dT%H%M%S")
     parser = argparse.ArgumentParser("python -m benchmarks", description="npsubpix beside libraries that do the same.")
     parser.add_argument("--quick", action="store_true", help="tiny images, to see that everything runs")
-    parser.add_argument("--select", metavar="SUBSTRING", default="", help="only benchmarks with this in their names")
+    parser.add_argument(
+        "--select",
+        metavar="SUBSTRING",
+        default="",
+        help="only benchmarks with this, or one of several with commas between, in their names",
+    )
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of every library, default 2")
     parser.add_argument(
         "--output", type=Path, metavar="PATH", default=Path(__file__).parent / "results" / f"{now}.json", help="JSON"
@@ -85,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 def _choose(substring: str) -> list[Benchmark]:
     for family in _FAMILIES:
         importlib.import_module(f"benchmarks.bench_{family}")
-    chosen = [benchmark for benchmark in REGISTRY if substring.lower() in benchmark.name.lower()]
+    chosen = [b for b in REGISTRY if any(part.lower() in b.name.lower() for part in substring.split(","))]
     if not chosen:
         names = "\n  ".join(benchmark.name for benchmark in REGISTRY)
         raise SystemExit(f"no benchmark has {substring!r} in its name; there are\n  {names}")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from types import CodeType
 from typing import Any
+
+import numpy as np
 
 __all__ = ["identity_of"]
 
@@ -15,13 +19,31 @@ def identity_of(function: Any, kept: list[Any]) -> Any:
     code = getattr(plain, "__code__", None)
     if code is None:
         return _value(plain, kept)
-    names = [plain.__globals__[name] for name in code.co_names if name in plain.__globals__]
-    cells = [cell.cell_contents for cell in plain.__closure__ or ()]
+    names = [plain.__globals__[name] for name in sorted(_names(code)) if name in plain.__globals__]
+    cells = [_content(cell) for cell in plain.__closure__ or ()]
     return code, tuple(_value(v, kept) for v in (*names, *cells, *(plain.__defaults__ or ())))
+
+
+def _names(code: CodeType) -> set[str]:
+    """Return the names that code, and code inside of it, takes from elsewhere."""
+    inner = [c for c in code.co_consts if isinstance(c, CodeType)]
+    return set(code.co_names).union(*map(_names, inner))
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a name that has no value yet
+        return None
 
 
 def _value(value: Any, kept: list[Any]) -> Any:
     if isinstance(value, (bool, int, float, str, bytes)):
         return type(value).__name__, value
-    kept.append(value)
+    if isinstance(value, tuple):
+        return tuple(_value(v, kept) for v in value)
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return value.shape, value.dtype.str, hashlib.sha256(value.tobytes()).digest()
+    if not any(k is value for k in kept):
+        kept.append(value)
     return id(value)

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import Array, HostArray, adopt, as_array, give_back
+from npsubpix._arrays import Array, HostArray, adopt, as_array, give_back, kind_of
 from npsubpix._checks import check_choice, check_count, check_fill, check_reals
 from npsubpix._dispatch import implementation
 
-__all__ = ["BORDERS", "REDUCTIONS", "WEIGHTED", "check_lengths_of_axes", "reduce_image"]
+__all__ = [
+    "BORDERS", "REDUCTIONS", "WEIGHTED", "check_lengths_of_axes", "check_result_dtype", "converted", "reduce_image",
+]  # fmt: skip
 
 BORDERS = ("shrink", "reflect", "mirror", "nearest", "wrap", "constant")
 
@@ -32,7 +34,8 @@ def reduce_image(
     q: Any = 50.0,
 ) -> Array:  # fmt: skip
     """Check the arguments of a reduction, and run it."""
-    given = as_array(image, "image")
+    chosen = check_result_dtype(dtype)
+    given = widened(as_array(image, "image"), chosen)
     x = adopt(given, "image")
     if not 1 <= x.ndim <= 3:
         raise ValueError(f"image must have 1 to 3 dimensions, got shape {x.shape}")
@@ -43,10 +46,9 @@ def reduce_image(
     steps = check_lengths_of_axes(stride, x.ndim, "stride")
     fill = check_fill(cval, "cval")
     part = _part(q)
-    chosen = _dtype(dtype)
     kernels = implementation("reductions", given)
     result = kernels.reduce_windows(x, name, lengths, form, factors, str(border), fill, steps, part)
-    return give_back(_converted(result, chosen), given)
+    return give_back(converted(result, chosen), given)
 
 
 def _form(
@@ -100,7 +102,8 @@ def _part(q: Any) -> float:
     return number / 100
 
 
-def _dtype(dtype: Any) -> np.dtype[Any] | None:
+def check_result_dtype(dtype: Any) -> np.dtype[Any] | None:
+    """Require a dtype of integers or floats, or None."""
     if dtype is None:
         return None
     try:
@@ -112,11 +115,19 @@ def _dtype(dtype: Any) -> np.dtype[Any] | None:
     return chosen
 
 
-def _converted(result: HostArray, dtype: np.dtype[Any] | None) -> HostArray:
+def widened(x: Any, dtype: np.dtype[Any] | None) -> Any:
+    """Return an image of half precision in float32 if a dtype is asked for: results would be halved else."""
+    if dtype is None or dtype.itemsize == 2 or x.dtype.itemsize != 2:
+        return x
+    half = str(x.dtype).rpartition(".")[2] in ("float16", "bfloat16")
+    return x if not half else x.float() if kind_of(x) == "torch" else x.astype(np.float32)
+
+
+def converted(result: HostArray, dtype: np.dtype[Any] | None) -> HostArray:
     """Convert a result; to integers rounded and kept within their range, NaN to 0."""
     if dtype is None or dtype == result.dtype:
         return result
-    if dtype.kind == "f":
+    if dtype.kind == "f" or result.dtype.kind == "b":
         return result.astype(dtype)
     info = np.iinfo(dtype)
     if result.dtype.kind == "f":

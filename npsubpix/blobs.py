@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays import Array, HostArray, adopt, as_array, give_back
-from npsubpix._checks import check_choice, check_fill, check_lengths, check_positive
+from npsubpix._checks import check_choice, check_fill, check_finite, check_lengths, check_positive
 from npsubpix._dispatch import implementation
 
 __all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
@@ -158,4 +158,4 @@ def _image(image: Any) -> HostArray:
 
 def _options(border: Any, cval: Any, truncate: Any) -> tuple[str, float, float]:
     check_choice(border, "border", _BORDERS)
-    return str(border), check_fill(cval, "cval"), check_positive(truncate, "truncate")
+    return str(border), check_fill(cval, "cval"), check_positive(check_finite(truncate, "truncate"), "truncate")

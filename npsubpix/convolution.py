@@ -302,7 +302,10 @@ def _filter(
     options = (str(mode), str(border), fill, steps, gaps, moved, axis, omit, str(method))
     if kind_of(x) == "torch":
         return _of_tensor(x, weights, options, dtype)
-    return call(OPERATIONS["correlate"], (x, weights), (*options, _dtype_name(dtype)))[0]
+    name = _dtype_name(dtype)
+    if name and x.dtype.kind == "f" and x.dtype.itemsize == 2:
+        x = x.astype(np.float32)  # or a result of float32 would be halved
+    return call(OPERATIONS["correlate"], (x, weights), (*options, name))[0]
 
 
 def _origins(origin: Any, shape: tuple[int, ...], flip: bool) -> tuple[int, ...]:

@@ -6,13 +6,20 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays import Array, adopt, as_array, give_back, kind_of
 from npsubpix._checks import check_bool, check_choice, check_count, check_fill
 from npsubpix._dispatch import implementation
-from npsubpix._reductions import BORDERS, REDUCTIONS, check_lengths_of_axes, reduce_image
+from npsubpix._reductions import (
+    BORDERS,
+    REDUCTIONS,
+    check_lengths_of_axes,
+    check_result_dtype,
+    converted,
+    reduce_image,
+    widened,
+)
 
 __all__ = ["window_map"]
 
@@ -147,15 +154,15 @@ def window_map(
     lengths, step = check_lengths_of_axes(size, axes, "size"), check_lengths_of_axes(stride, axes, "stride")
     outputs = check_count(n_outputs, "n_outputs", 1)
     fill = check_fill(cval, "cval")
-    chosen = None if dtype is None else np.dtype(dtype)
+    chosen = check_result_dtype(dtype)
     kernels = implementation("windows", xs[0])
-    options = (lengths, str(border), fill, step, chosen, outputs)
+    options = (lengths, str(border), fill, step, outputs)
     memory = _bytes(max_memory)
     if check_bool(vectorized, "vectorized"):
         results = kernels.map_batches(func, hosts, *options, memory)
     else:
         results = kernels.map_windows(func, hosts, *options)
-    arrays = tuple(give_back(result, xs[0]) for result in results)
+    arrays = tuple(give_back(converted(result, chosen), widened(xs[0], chosen)) for result in results)
     return arrays if outputs > 1 else arrays[0]
 
 

@@ -67,6 +67,11 @@ def test_tensors(rng):
         (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), 1, border="shrink"), ValueError, "border must be"),
         (lambda: npsubpix.difference_of_gaussians(np.zeros((3, 3)), 2, wide_sigma=1), ValueError, "wide_sigma must be"),
         (lambda: npsubpix.difference_of_gaussians(np.zeros((3, 3)), 2, truncate=-1), ValueError, "truncate must be"),
+        (
+            lambda: npsubpix.difference_of_gaussians(np.zeros((3, 3)), 2, truncate=np.inf),
+            ValueError,
+            "truncate must be",
+        ),
         (lambda: npsubpix.difference_of_gaussians(np.zeros((3, 3)) + 1j, 2), TypeError, "image must hold"),
     ],
 )

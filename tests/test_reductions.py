@@ -156,6 +156,63 @@ def test_sums_of_integers_are_exact(rng):
         assert (npsubpix.window_sum(x, 17).astype(object) == exact).all()
 
 
+@pytest.mark.parametrize("bad", [-9999e12, -3.4e38])
+def test_what_stands_for_no_data_does_not_take_the_digits_of_other_windows(rng, bad):
+    x = rng.normal(size=(90, 100))
+    wanted = npsubpix.window_var(x, 3)
+    x[40:50, :] = x[:, 45:55] = x[2, 2] = bad
+    found = npsubpix.window_var(x, 3)
+    np.testing.assert_allclose(found[60:, 60:], wanted[60:, 60:], rtol=1e-9)
+    np.testing.assert_allclose(found[5:35, 5:40], wanted[5:35, 5:40], rtol=1e-9)
+
+
+def test_the_ends_of_64_bits():
+    """Neither floats on the way nor a sum make a large integer another one."""
+    for dtype in (np.int64, np.uint64):
+        top = np.iinfo(dtype).max
+        x = np.full((5, 5), top)
+        for size in (3, 7):
+            assert (npsubpix.window_median(x, size) == top).all()
+        assert (npsubpix.window_sum(x, footprint=[[True]]) == top).all()
+        assert (npsubpix.window_sum(x, 1) == top).all()
+        for name in ("max", "median"):
+            assert call(name, x, 3, border="constant", cval=1e30).max() == top
+    odd = np.full(3, 2**53 + 1)
+    assert (npsubpix.window_sum(odd, footprint=[True]) == odd).all()
+
+
+def test_half_precision_is_left_where_another_is_asked_for():
+    x = np.full(4, 60000, np.float16)
+    for function in (npsubpix.window_sum, lambda x, k, dtype: npsubpix.correlate(x, np.ones(k), dtype=dtype)):
+        found = function(x, 3, dtype=np.float32)
+        assert found.dtype == np.float32
+        assert found[1] == 180000
+    tensor = npsubpix.window_sum(torch.full((4,), 60000.0).half(), 3, dtype="float32")
+    assert tensor.dtype == torch.float32
+
+
+def test_medians_beside_infinity():
+    x = np.array([-np.inf, 5, 5, -np.inf])
+    np.testing.assert_array_equal(npsubpix.window_median(x, 2), [-np.inf, -np.inf, 5, -np.inf])
+    np.testing.assert_array_equal(npsubpix.window_median(x, footprint=[True, True]), [-np.inf, -np.inf, 5, -np.inf])
+    assert npsubpix.window_median(np.array([-1.7e308, 1.7e308]), 2)[1] == 0
+
+
+@pytest.mark.parametrize("size", [(1, 5), (5, 1), 1])
+def test_centroids_of_lines(rng, size):
+    x = rng.random((6, 7))
+    lengths = size if isinstance(size, tuple) else (size, size)
+    compare(npsubpix.window_centroid(x, size), window_statistic(x, "centroid", lengths))
+    x[2, 3] = np.nan
+    assert np.isnan(npsubpix.window_centroid(x, size)[:, 2, 3]).all()
+
+
+def test_a_window_far_beyond_the_image_needs_no_memory_for_it(rng):
+    x = rng.random((4, 5))
+    for name in (*MOMENTS, *ORDERS):
+        compare(call(name, x, 10**10), window_statistic(x, name, (9, 11), q=30.0))
+
+
 def test_dtype_rounds_and_keeps_within_its_range():
     x = np.array([250.0, 251.0, 252.5, -1e30, np.nan])
     np.testing.assert_array_equal(npsubpix.window_sum(x, 1, dtype=np.uint8), [250, 251, 252, 0, 0])

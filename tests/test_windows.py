@@ -155,6 +155,59 @@ def test_a_function_that_numba_compiled_before(rng):
     np.testing.assert_allclose(npsubpix.window_map(compiled, x, size=3), loop(lambda a: a.sum(), [x], (3, 3)))
 
 
+SCALE = 1.0
+
+
+def test_values_from_around_a_function_are_those_of_the_call(rng):
+    global SCALE
+    x, table = rng.normal(size=(5, 6)), np.array([1.0, 2.0])
+
+    def by_table(a: Any) -> Any:
+        return a[0, 0] * table[0]
+
+    def by_inner(a: Any) -> Any:
+        total = 0.0
+        for v in [SCALE * z for z in a.flat]:
+            total += v
+        return total
+
+    for factor in (1.0, 100.0):
+        table[0] = SCALE = factor
+        np.testing.assert_allclose(npsubpix.window_map(by_table, x, size=1), factor * x)
+        np.testing.assert_allclose(npsubpix.window_map(by_inner, x, size=1), factor * x)
+
+
+def test_an_index_beyond_a_window_raises():
+    """Windows at the border are smaller, which functions forget."""
+    with pytest.raises(IndexError):
+        npsubpix.window_map(lambda a: a[2, 2], np.arange(20.0).reshape(4, 5), size=3)
+
+
+@pytest.mark.parametrize("vectorized", [False, True])
+def test_results_of_another_dtype_are_rounded_and_kept_within_its_range(vectorized):
+    x = np.array([[100.0, 180.0, 200.0, -5.0]])
+    func = (lambda a: a[:, 0, 0] * 1.5) if vectorized else (lambda a: a[0, 0] * 1.5)
+    found = npsubpix.window_map(func, x, size=1, dtype=np.uint8, vectorized=vectorized)
+    np.testing.assert_array_equal(found, [[150, 255, 255, 0]])
+
+
+def test_batches_that_return_other_dtypes_are_promoted():
+    x = np.arange(8).reshape(2, 4)
+
+    def func(a: Any) -> Any:
+        return a[:, 0, 0] if a[0, 0, 0] < 4 else a[:, 0, 0] / 2
+
+    np.testing.assert_array_equal(
+        npsubpix.window_map(func, x, size=1, vectorized=True, max_memory=1), [[0, 1, 2, 3], [2, 2.5, 3, 3.5]]
+    )
+
+
+def test_cval_is_rounded_among_integers():
+    x = np.array([[1, 2]], np.int8)
+    found = npsubpix.window_map(lambda a: a.max(), x, size=3, border="constant", cval=300)
+    assert (found == 127).all()
+
+
 IMAGE = np.zeros((5, 6))
 
 
@@ -166,8 +219,11 @@ def writes(a: Any) -> Any:
 BAD: list[Any] = [
     ((3, IMAGE), {}, TypeError, "func must be a function"),
     ((lambda a: open(a), IMAGE), {}, TypeError, r"(?s)vectorized=True.*Untyped global name 'open'"),  # noqa: SIM115, PTH123
+    ((max, IMAGE), {}, TypeError, "func must be a plain function that Numba can compile, or .*vectorized=True"),
+    ((np.add, IMAGE), {}, TypeError, "func must be a plain function"),
+    ((lambda a: a.sum(), IMAGE), {"dtype": complex}, TypeError, "dtype must be that of integers or floats"),
     ((writes, IMAGE), {}, TypeError, "(?s)Cannot modify readonly array"),
-    ((lambda a: (a.sum(), 1), IMAGE), {}, ValueError, "as many values as n_outputs, 1, got 2 values"),
+    ((lambda a: (a.sum(), 1), IMAGE), {}, ValueError, "as many values as n_outputs, 1, got a tuple of 2"),
     ((lambda a: a.sum(), IMAGE), {"n_outputs": 2}, ValueError, "as many values as n_outputs, 2, got one value"),
     ((lambda a: a, IMAGE), {}, TypeError, "func must return real numbers"),
     ((lambda a: a.sum(), IMAGE), {"vectorized": True}, ValueError, r"arrays of shape \(\d+,\), got shapes \[\(\)\]"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 
 from npsubpix._arrays import HostArray
 
-__all__ = ["folded"]
+__all__ = ["as_pixel", "folded"]
 
 
 def folded(places: HostArray, n: int, border: str) -> HostArray:
@@ -20,3 +23,13 @@ def folded(places: HostArray, n: int, border: str) -> HostArray:
     period = 2 * n - 2 if border == "mirror" else 2 * n
     places = places % period
     return np.where(places < n, places, period - places - (0 if border == "mirror" else 1))
+
+
+def as_pixel(value: float, dtype: np.dtype[Any]) -> float | int:
+    """Return the closest to a value that a pixel can be; 0 for NaN among integers."""
+    if dtype.kind == "f":
+        return value
+    info = np.iinfo(dtype)
+    if math.isnan(value):
+        return 0
+    return int(info.min) if value <= info.min else int(info.max) if value >= info.max else round(value)

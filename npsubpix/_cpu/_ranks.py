@@ -18,6 +18,7 @@ from numba import prange
 from npsubpix._cpu._bits import count_bits, trailing_zeros
 from npsubpix._cpu._jit import device, kernel
 from npsubpix._cpu._memory import keep, lend
+from npsubpix._cpu._small_percentiles import interpolated
 
 __all__ = ["percentile"]
 
@@ -98,33 +99,30 @@ def _two_ranks(bits, word, skip):  # type: ignore[no-untyped-def]
 
 
 @device
-def _value(bits, values, state, q):  # type: ignore[no-untyped-def]
-    """Return a percentile, NaN if there are no pixels or one is NaN, and the state."""
+def _value(bits, values, state, q, integer, none):  # type: ignore[no-untyped-def]
+    """Return a percentile, or `none` if there are no pixels or one is NaN, and the state."""
     count, missing, word, before = state
     if missing > 0 or count == 0:
-        return np.nan, state
+        return none, state
     place = q * (count - 1)
     rank = np.int64(place)
-    part = place - rank
     word, before = _go_to(bits, rank, word, before)
     first, second = _two_ranks(bits, word, rank - before)
-    low = np.float64(values[first])
-    if part > 0:
-        high = np.float64(values[second])
-        low = low if low == high else low + part * (high - low)
-    return low, (count, missing, word, before)
+    high = values[second] if place > rank else values[first]
+    return interpolated(values, values[first], high, place - rank, integer), (count, missing, word, before)
 
 
 @kernel("percentile")
 def percentile(  # type: ignore[no-untyped-def]
-    x, planes, rows, columns, size, offsets, leaving, entering, stride, block, q, shrink, integer, fill, out
+    x, planes, rows, columns, size, offsets, leaving, entering, stride, block, q, shrink, integer, fill, none, out
 ):
     """Fill `out` with percentiles, q from 0 to 1, of windows with pixels at offsets.
 
     Of these, `leaving` are those whose neighbour before them is not one, and `entering` those whose next one is not.
+    `none` is the result of no pixels.
     """
     depth, height, width = out.shape
-    T, R = fill.dtype.type, out.dtype.type
+    T = fill.dtype.type
     deep, tall, wide = size
     down, along = max(block // stride[1], 1), max(block // stride[2], 1)
     bands, tiles = (height + down - 1) // down, (width + along - 1) // along
@@ -144,8 +142,7 @@ def percentile(  # type: ignore[no-untyped-def]
             bits[:] = 0
             state = _toggle(bits, ranks, all_, row, 0, (0, 0, 0, 0), 1)
             for j in range(left, right):
-                v, state = _value(bits, values, state, q)
-                line[z, i, j] = R(np.rint(v) if v == v else 0.0) if integer else R(v)
+                line[z, i, j], state = _value(bits, values, state, q, integer, none[0])
                 if j + 1 < right:
                     for c in range((j - left) * stride[2], (j - left + 1) * stride[2]):
                         state = _toggle(bits, ranks, gone, row, c, state, -1)

@@ -22,6 +22,8 @@ from npsubpix._cpu._memory import keep, lend
 
 __all__ = ["running_var"]
 
+_SAMPLES = 5  # lines and columns of which pixels are looked at for a level
+
 
 @fused
 def _join(sums, squares, sums_b, squares_b, counts):  # type: ignore[no-untyped-def]
@@ -128,6 +130,21 @@ def _get(state, x, row, columns, line, other, length, tables, fill, level):  # t
     _fold_line(state[0], state[1], line, other, length, tables)
 
 
+@device
+def _level(x, rows, columns):  # type: ignore[no-untyped-def]
+    """Return the pixel that is closest to 0 of some: an outlier far from 0 would take the digits of all others."""
+    level = np.inf
+    for k in range(_SAMPLES):
+        row = rows[(2 * k + 1) * rows.size // (2 * _SAMPLES)]
+        for m in range(_SAMPLES):
+            column = columns[(2 * m + 1) * columns.size // (2 * _SAMPLES)]
+            if row >= 0 and column >= 0:
+                v = np.float64(x[row, column])
+                if abs(v) < abs(level):
+                    level = v
+    return level if abs(level) < np.inf else 0.0
+
+
 @kernel("running_var")
 def running_var(x, rows, columns, size, stride, fill, shrink, root, tile, band, out):  # type: ignore[no-untyped-def]
     """Fill `out` with variances, or their square roots. With `shrink`, pixels beyond the ends do not count."""
@@ -144,8 +161,7 @@ def running_var(x, rows, columns, size, stride, fill, shrink, root, tile, band, 
         left, right = task % tiles * step, min((task % tiles + 1) * step, width)
         n, place = (right - left - 1) * stride[1] + 1, left * stride[1]
         here = columns[place : place + n + along - 1]
-        level = np.float64(x[b, max(rows[first + down // 2], 0), max(here[here.size // 2], 0)])
-        level = level if abs(level) < np.inf else 0.0
+        level = _level(x[b], rows[first : min(first + band, full) + down - 1], here)
         beyond = level if shrink else fill
         own, own_lines = np.empty((2, 2, n + along - 1)), np.empty((down + 2, 2, n))
         line, other, lines = lend(own)[0], lend(own)[1], lend(own_lines)

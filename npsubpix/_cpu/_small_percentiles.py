@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 from npsubpix._cpu._jit import Kernel, device, kernel
 from npsubpix._cpu._memory import keep, lend
 
-__all__ = ["LARGEST", "small_percentiles"]
+__all__ = ["LARGEST", "interpolated", "small_percentiles"]
 
 #: Most pixels of a window that is sorted by a network.
 LARGEST = 27
@@ -73,13 +73,20 @@ def _sorter(lines: int, length: int, rank: int, last: int) -> Callable[..., Any]
 
 
 @device
-def _between(low, high, part):  # type: ignore[no-untyped-def]
-    return low if low == high else low + part * (high - low)
+def interpolated(like, low, high, part, integer):  # type: ignore[no-untyped-def]
+    """Interpolate pixels of the dtype of `like`; what is between integers is rounded, and not beyond them."""
+    T = like.dtype.type
+    a, b = np.float64(low), np.float64(high)
+    v = (1 - part) * a + part * b
+    v = np.rint(v) if integer else v
+    if part == 0 or low == high or v <= a:
+        return low
+    return high if v >= b else T(v)
 
 
 @device
-def _sorted_percentile(values, count, q):  # type: ignore[no-untyped-def]
-    """Sort the first numbers and return a percentile; NaN if one is or there are none."""
+def _sorted_percentile(values, count, q, integer):  # type: ignore[no-untyped-def]
+    """Sort the first numbers and return a percentile; NaN if one is."""
     for k in range(count):
         v = values[k]
         if v != v:
@@ -91,8 +98,7 @@ def _sorted_percentile(values, count, q):  # type: ignore[no-untyped-def]
         values[m] = v
     place = q * (count - 1)
     low = int(place)
-    high = min(low + 1, count - 1)
-    return _between(values[low], values[high], place - low)
+    return interpolated(values, values[low], values[min(low + 1, count - 1)], place - low, integer)
 
 
 @device
@@ -135,20 +141,11 @@ def small_percentiles(size: tuple[int, int, int], q: float) -> Kernel:
     sort, between = _sorter(deep * tall, wide, rank, last if part else rank), part > 0
 
     @device
-    def sort_line(out, lines):  # type: ignore[no-untyped-def]
-        T = out.dtype.type
+    def sort_line(out, lines, integer):  # type: ignore[no-untyped-def]
         for k in range(out.size):
             j = np.uint64(k)
             low, high = sort(lines, j)
-            out[j] = T(_between(np.float64(low), np.float64(high), part)) if between else T(low)
-
-    @device
-    def round_line(out, lines):  # type: ignore[no-untyped-def]
-        T = out.dtype.type
-        for k in range(out.size):
-            j = np.uint64(k)
-            low, high = sort(lines, j)
-            out[j] = T(np.rint(_between(np.float64(low), np.float64(high), part))) if between else T(low)
+            out[j] = interpolated(out, low, high, part, integer) if between else low
 
     @device
     def write(out, line, stride):  # type: ignore[no-untyped-def]
@@ -160,7 +157,7 @@ def small_percentiles(size: tuple[int, int, int], q: float) -> Kernel:
 
     def find(x, planes, rows, columns, edges, stride, shrink, integer, fill, out):  # type: ignore[no-untyped-def]
         depth, height, width = out.shape
-        T, R = fill.dtype.type, out.dtype.type
+        T = fill.dtype.type
         step = _TILE // stride[2] if stride[2] < _TILE else 1
         bands, tiles = (height + _BAND - 1) // _BAND, (width + step - 1) // step
         for task in prange(depth * bands * tiles):
@@ -168,7 +165,7 @@ def small_percentiles(size: tuple[int, int, int], q: float) -> Kernel:
             right = min(left + step, width)
             n = (right - left - 1) * stride[2] + 1
             own, missing = np.empty(deep * tall * _LINE, T), np.zeros((deep, tall), np.bool_)
-            found, values = np.empty(n, R), np.empty(deep * tall * wide, np.float64)
+            found, values = np.empty(n, T), np.empty(deep * tall * wide, T)
             image, lines, line, image_out = lend(x), lend(own), lend(found), lend(out)
             here = lend(columns)[left * stride[2] : left * stride[2] + n + wide - 1]
             for i in range(first, min(first + _BAND, height)):
@@ -192,9 +189,9 @@ def small_percentiles(size: tuple[int, int, int], q: float) -> Kernel:
                             missing[a, r] = fill[0] != fill[0]
                         any_missing |= missing[a, r]
                 if integer:
-                    round_line(line, lines)
+                    sort_line(line, lines, True)
                 else:
-                    sort_line(line, lines)
+                    sort_line(line, lines, False)
                 easy, end = left, left  # windows that are whole, with no NaN
                 if not any_missing and (whole or not shrink):
                     easy = min(max(-(-edges[0] // stride[2]), left), right)
@@ -205,8 +202,8 @@ def small_percentiles(size: tuple[int, int, int], q: float) -> Kernel:
                     j = left + m if left + m < easy else left + m + end - easy
                     c = here[(j - left) * stride[2] :][:wide]
                     down, deeper = rows[begin : begin + tall], planes[z * stride[0] : z * stride[0] + deep]
-                    v = _sorted_percentile(values, _gather(values, image, deeper, down, c, shrink, fill[0]), q)
-                    image_out[z, i, j] = R(np.rint(v)) if integer else R(v)
+                    count = _gather(values, image, deeper, down, c, shrink, fill[0])
+                    image_out[z, i, j] = _sorted_percentile(values, count, q, integer)
             keep(own)
             keep(found)
         keep(x)

@@ -162,6 +162,8 @@ def _run(
     if method == "fft":
         return _finished(_fft(x.astype(compute), kernel, plan, cval, left_out, omit), dtype)
     along = np.empty((0, 0), compute)
+    if method == "separable" and (not kernel.any() or kernel.size in (kernel.shape[2], kernel.size // kernel.shape[2])):
+        method = "direct"  # a line, which is a product already, or nothing
     if method == "separable":
         factors = _factors(kernel)
         if factors is None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._footprints import FOLDS
-from npsubpix._cpu._places import folded
+from npsubpix._cpu._places import as_pixel, folded
 from npsubpix._cpu._ranks import percentile
 from npsubpix._cpu._running import RUNNING, columns_of_tile, rows_of_band
 from npsubpix._cpu._running_variance import running_var
@@ -34,7 +34,7 @@ class _Windows:
     shape: tuple[int, ...]  # of the result
     places: tuple[HostArray, ...]  # along each axis, the pixel that each place is a copy of, or -1
     shrink: bool
-    fill: float
+    fill: float | int
 
     @property
     def whole(self) -> int:
@@ -43,7 +43,7 @@ class _Windows:
 
 @functools.lru_cache(maxsize=64)
 def _windows(
-    shape: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], border: str, cval: float
+    shape: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], border: str, cval: float | int
 ) -> _Windows:
     counts = tuple(-(-n // s) for n, s in zip(shape, stride, strict=True))
     places = tuple(
@@ -58,11 +58,13 @@ def reduce_windows(
     border: str, cval: float, stride: tuple[int, ...], q: float,
 ) -> HostArray:  # fmt: skip
     """Reduce the windows of an image of one to three dimensions; return results in the dtype that suits them."""
+    if border == "shrink" and footprint is None and weights is None:
+        size = tuple(min(k, 2 * n) for k, n in zip(size, x.shape, strict=True))  # which has all pixels from anywhere
     if name == "centroid":
         return _centroid(x, size, footprint, weights, border, cval, stride)
     ones = 3 - x.ndim
     x3 = x.reshape((1,) * ones + x.shape)
-    where = _windows(x3.shape, (1,) * ones + size, (1,) * ones + stride, border, _as_pixel(cval, x.dtype))
+    where = _windows(x3.shape, (1,) * ones + size, (1,) * ones + stride, border, as_pixel(cval, x.dtype))
     if name in ("median", "percentile"):
         out = _percentile(x3, where, footprint, q)
     elif footprint is None and weights is None and not (name in ("var", "std") and where.size[0] > 1):
@@ -72,20 +74,14 @@ def reduce_windows(
     return out.reshape(out.shape[ones:])
 
 
-def _as_pixel(value: float, dtype: np.dtype[Any]) -> float:
-    """Round a value to what a pixel of integers can be."""
-    if dtype.kind == "f":
-        return value
-    info = np.iinfo(dtype)
-    return 0.0 if math.isnan(value) else float(min(max(round(value), info.min), info.max))
-
-
 def _result_dtype(dtype: np.dtype[Any], name: str) -> np.dtype[Any]:
     if name in ("mean", "var", "std"):
         return promoted(dtype)
     if dtype.kind == "f" or name in ("min", "max"):
         return dtype
-    return np.dtype(np.int64) if name == "sum" else np.dtype(f"u{dtype.itemsize}")
+    if name == "sum":
+        return np.dtype(np.uint64 if dtype == np.uint64 else np.int64)
+    return np.dtype(f"u{dtype.itemsize}")
 
 
 def _sum_dtype(dtype: np.dtype[Any], name: str, count: int) -> np.dtype[Any]:
@@ -95,7 +91,9 @@ def _sum_dtype(dtype: np.dtype[Any], name: str, count: int) -> np.dtype[Any]:
     if dtype == np.float32 and count <= _MOST_IN_FLOAT32:
         return dtype
     exact = dtype.kind == "f" or dtype.itemsize < 4 or (dtype.itemsize == 4 and count < 2**21)
-    return np.dtype(np.float64 if exact or name == "mean" else np.int64)
+    if exact or name == "mean":
+        return np.dtype(np.float64)
+    return np.dtype(np.uint64 if dtype == np.uint64 else np.int64)
 
 
 def _ends(dtype: np.dtype[Any], name: str) -> tuple[Any, Any]:
@@ -111,8 +109,8 @@ def _fast(x: HostArray, where: _Windows, name: str) -> HostArray:
     if name in ("var", "std"):
         tile, band = columns_of_tile(where.size[1], 16), rows_of_band(where.size[1])
         running_var.run(
-            work, x, *where.places[1:], where.size[1:], where.stride[1:], where.fill, where.shrink, name == "std",
-            tile, band, out,
+            work, x, *where.places[1:], where.size[1:], where.stride[1:], float(where.fill), where.shrink,
+            name == "std", tile, band, out,
         )  # fmt: skip
     elif name == "range":
         signed = out.view(x.dtype)  # where differences wrap to what they are without a sign
@@ -178,7 +176,8 @@ def _any_form(
         out_dtype = promoted(x.dtype)
     out = np.empty(where.shape, out_dtype)
     extreme = name in ("min", "max", "range")
-    dtype = x.dtype if extreme else np.dtype(np.float64)
+    exact = name == "sum" and weights is None and x.dtype.kind != "f" and x.dtype.itemsize == 8
+    dtype = x.dtype if extreme or exact else np.dtype(np.float64)
     result = out.view(x.dtype) if name == "range" else out
     for kind in ("max", "min") if name == "range" else ("var",) if name == "std" else (name,):
         ends = np.array(_ends(dtype, kind) if extreme else (0, 0), dtype)
@@ -203,10 +202,10 @@ def _percentile(x: HostArray, where: _Windows, footprint: HostArray | None, q: f
     form = np.ones(where.size, bool) if footprint is None else footprint.reshape(where.size) != 0
     beside = np.pad(form, ((0, 0), (0, 0), (1, 1)))
     leaving, entering = form & ~beside[:, :, :-2], form & ~beside[:, :, 2:]
-    block = max(_PIXELS_OF_BLOCK, 2 * max(where.size))
+    block, none = max(_PIXELS_OF_BLOCK, 2 * max(where.size)), np.array([0 if integer else np.nan], x.dtype)
     percentile.run(
         x.size * 300, x, *where.places, where.size, np.argwhere(form), np.argwhere(leaving), np.argwhere(entering),
-        where.stride, block, q, where.shrink, integer, fill, out,
+        where.stride, block, q, where.shrink, integer, fill, none, out,
     )  # fmt: skip
     return out
 
@@ -234,5 +233,5 @@ def _centroid(
         with np.errstate(all="ignore"):
             np.divide(moment, mass, out=out[axis])
         out[axis] += pixels
-    out[:, mass == 0] = np.nan
+    out[:, (mass == 0) | ~np.isfinite(mass)] = np.nan
     return out

@@ -16,7 +16,7 @@ from numba.np.numpy_support import as_dtype
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._jit import Kernel, compile_function_of_arrays, device
 from npsubpix._cpu._memory import keep, lend_to_read, window_of
-from npsubpix._cpu._places import folded
+from npsubpix._cpu._places import as_pixel, folded
 from npsubpix._functions import identity_of
 
 __all__ = ["map_batches", "map_windows"]
@@ -175,9 +175,9 @@ def _compiled(func: Callable[..., Any], images: Sequence[HostArray]) -> tuple[An
     windows = tuple(types.Array(numba.from_dtype(x.dtype), x.ndim, "A", readonly=True) for x in images)
     try:
         compiled = compile_function_of_arrays(func, windows)
-    except numba.core.errors.NumbaError as error:
+    except Exception as error:  # of Numba, and of Python for what is no plain function
         raise TypeError(
-            f"func must be a function that Numba can compile, or be called with vectorized=True: {error}"
+            f"func must be a plain function that Numba can compile, or be called with vectorized=True: {error}"
         ) from None
     return compiled, compiled.overloads[windows].signature.return_type
 
@@ -186,7 +186,7 @@ def _dtype_of(kind: Any, outputs: int) -> np.dtype[Any]:
     """Return the dtype of results; refuse a function that returns another number of values."""
     values = tuple(kind.types) if isinstance(kind, _TUPLES) else (kind,)
     if isinstance(kind, _TUPLES) != (outputs > 1) or len(values) != outputs:
-        found = f"{len(values)} values" if isinstance(kind, _TUPLES) else "one value"
+        found = f"a tuple of {len(values)}" if isinstance(kind, _TUPLES) else "one value"
         raise ValueError(f"func must return as many values as n_outputs, {outputs}, got {found}")
     if not all(isinstance(v, (types.Integer, types.Float, types.Boolean)) for v in values):
         raise TypeError(f"func must return real numbers, got {', '.join(map(str, values))}")
@@ -203,13 +203,13 @@ def _padded(x: HostArray, size: tuple[int, ...], step: tuple[int, ...], border: 
         places = folded(np.arange(-(k // 2), (-(-n // s) - 1) * s + k - k // 2), n, border)
         x = np.take(x, np.maximum(places, 0), axis)
         if (places < 0).any():
-            np.moveaxis(x, axis, 0)[places < 0] = x.dtype.type(cval)
+            np.moveaxis(x, axis, 0)[places < 0] = as_pixel(cval, x.dtype)
     return np.ascontiguousarray(x)
 
 
 def map_windows(
     func: Callable[..., Any], images: Sequence[HostArray], size: tuple[int, ...], border: str, cval: float,
-    step: tuple[int, ...], dtype: np.dtype[Any] | None, outputs: int,
+    step: tuple[int, ...], outputs: int,
 ) -> HostArray:  # fmt: skip
     """Call a function, compiled, with each window; return results (outputs, *counts)."""
     counts = _counts(images[0].shape, step)
@@ -221,7 +221,7 @@ def map_windows(
         compiled, kind = _compiled(func, images)
         _loops[key] = _dtype_of(kind, outputs), _loop(compiled, len(images), size, outputs)
     chosen, kernel = _loops[key]
-    out = np.empty((outputs, math.prod(counts)), dtype or chosen)
+    out = np.empty((outputs, math.prod(counts)), chosen)
     three = [(fill,) * (3 - len(size)) + tuple(v) for v, fill in
              ((images[0].shape, 1), (counts, 1), (size, 1), (back, 0), (step, 1))]  # fmt: skip
     failed = np.zeros(math.prod(counts[:-1]), bool)
@@ -259,7 +259,7 @@ def _parts(n: int, size: int, step: int, back: int) -> list[tuple[slice, slice, 
 
 def map_batches(
     func: Callable[..., Any], images: Sequence[HostArray], size: tuple[int, ...], border: str, cval: float,
-    step: tuple[int, ...], dtype: np.dtype[Any] | None, outputs: int, memory: int,
+    step: tuple[int, ...], outputs: int, memory: int,
 ) -> HostArray:  # fmt: skip
     """Call a function with batches of windows of one shape, (N, *shape); return results (outputs, *counts)."""
     counts = _counts(images[0].shape, step)
@@ -290,11 +290,12 @@ def map_batches(
             values = func(*(c.reshape(-1, *lengths) for c in chunk))
             results = _checked(values, outputs, math.prod(shape))
             if out is None:
-                out = np.empty((outputs, *counts), dtype or np.result_type(*results))
+                out = np.empty((outputs, *counts), np.result_type(*results))
+            out = out.astype(np.result_type(out, *results), copy=False)
             there = out[tuple([slice(None), *places])]  # noqa: C409, for Python 3.10
             for k, result in enumerate(results):
                 there[k, first : first + shape[0]] = result.reshape(shape)
-    return np.empty((outputs, *counts), dtype or np.float64) if out is None else out
+    return np.empty((outputs, *counts)) if out is None else out
 
 
 def _checked(values: Any, outputs: int, count: int) -> list[HostArray]:
