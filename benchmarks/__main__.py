@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         "--select",
         metavar="SUBSTRING",
         default="",
-        help="only benchmarks with this, or one of several with commas between, in their names",
+        help="only benchmarks with this, or one of these between commas",
     )
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1), help="of every library, default 2")
     parser.add_argument(
