@@ -37,10 +37,15 @@ class Background(NamedTuple):
     --------
     local_background : Measure it.
     find_peaks : Find peaks above it.
+
+    Notes
+    -----
+    Subtract `level` from an image; the pair of both is refused by arithmetic of NumPy.
     """
 
     level: Array
     noise: Array
+    __array_ufunc__ = None  # or an image less the pair would be two images
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -285,7 +285,10 @@ def _filter(
     if not 1 <= axes <= 3:
         raise ValueError(f"image must have 1 to 3 dimensions besides channels, got shape {tuple(x.shape)}")
     if weights.ndim != axes:
-        raise ValueError(f"kernel must have {axes} dimensions, as the image has, got shape {tuple(weights.shape)}")
+        hint = ": pass channel_axis for colours or frames" if weights.ndim == axes - 1 and axis is None else ""
+        raise ValueError(
+            f"kernel must have {axes} dimensions, as the image has, got shape {tuple(weights.shape)}{hint}"
+        )
     if any(n == 0 for k, n in enumerate(x.shape) if k != axis):
         raise ValueError(f"image must have at least one pixel along each axis, got shape {tuple(x.shape)}")
     for value, name, choices in (

@@ -50,9 +50,10 @@ def window_map(
         Takes a window of each image, arrays of the same two or three dimensions, and returns a number, or
         a tuple of `n_outputs` numbers. It is compiled by Numba into the loop over the pixels, once for what it
         does, the dtypes it is given and the size of windows. It may use numbers and small arrays from around it,
-        as they are at that time, and must not write to windows. Or the name of a reduction of one image: "sum",
-        "mean", "var", "std", "min", "max", "range", "median", "percentile" or "centroid", as `window_sum` and its
-        siblings do them.
+        as they are at that time, and must not write to windows. Integers are of the dtype of the image, and
+        unsigned ones wrap where a difference is negative; divisions by 0 are inf or NaN. Or the name of a
+        reduction of one image: "sum", "mean", "var", "std", "min", "max", "range", "median", "percentile" or
+        "centroid", as `window_sum` and its siblings do them.
     *images : one to four arrays of shape (H, W) or (D, H, W)
         Images of one shape, of any integer or float dtype: NumPy, or torch or JAX arrays on the host. One image, of
         one dimension too, for a reduction by name.
@@ -173,7 +174,7 @@ def _by_name(
     if name not in REDUCTIONS:
         raise ValueError(f"func must be a function or one of {', '.join(REDUCTIONS)}, got {name!r}")
     if len(images) != 1:
-        raise TypeError(f"images must be one array for a reduction by name, got {len(images)}")
+        raise TypeError(f"images must be one array for a reduction by name, got {len(images)}: pass size=… by name")
     if (q is not None) != (name == "percentile"):
         raise ValueError(f"q must be given for percentile, and only for it, got {q!r} for {name}")
     return reduce_image(
@@ -189,7 +190,9 @@ def _checked_images(xs: list[Any]) -> list[Any]:
     hosts = [adopt(x, "images") for x in xs]
     shapes = {x.shape for x in hosts}
     if len(shapes) > 1 or hosts[0].ndim not in (2, 3):
-        raise ValueError(f"images must have one shape, (H, W) or (D, H, W), got {', '.join(map(str, sorted(shapes)))}")
+        found = ", ".join(str(x.shape) for x in hosts)
+        hint = ": pass size=…" if () in shapes else ""
+        raise ValueError(f"images must have one shape, (H, W) or (D, H, W), got {found}{hint}")
     if 0 in hosts[0].shape:
         raise ValueError(f"images must have at least one pixel along each axis, got shape {hosts[0].shape}")
     return hosts

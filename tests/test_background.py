@@ -487,3 +487,10 @@ def test_wrong_backgrounds(uneven):
             npsubpix.find_peaks(image, **bad)
     with pytest.raises(ValueError, match=r"the image, \(3, 40, 47\) or of a frame, \(40, 47\), got shape \(3, 47\)"):
         npsubpix.find_peaks(np.stack([image] * 3), background=np.zeros((3, 47)), frame_axis=0)
+
+
+def test_an_image_less_the_pair_of_level_and_noise_is_refused(rng):
+    """NumPy would make two images of it."""
+    x = rng.normal(size=(20, 30))
+    with pytest.raises(TypeError, match="unsupported operand"):
+        x - npsubpix.local_background(x, 10)

@@ -202,6 +202,11 @@ def test_batches_that_return_other_dtypes_are_promoted():
     )
 
 
+def test_division_by_zero_is_that_of_numpy():
+    found = npsubpix.window_map(lambda a: (a[0, 0] - 1.0) / (a.max() - a.min()), np.ones((2, 3)), size=1)
+    assert np.isnan(found).all()
+
+
 def test_cval_is_rounded_among_integers():
     x = np.array([[1, 2]], np.int8)
     found = npsubpix.window_map(lambda a: a.max(), x, size=3, border="constant", cval=300)

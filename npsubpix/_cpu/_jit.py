@@ -136,7 +136,7 @@ def compile_function_of_arrays(function: Callable[..., Any], arguments: tuple[An
     """
     plain = getattr(function, "py_func", function)
     given = {k: v for k, v in getattr(function, "targetoptions", {}).items() if k != "nopython"}
-    options = {**given, "nogil": True, "forceinline": True, "boundscheck": True}
+    options = {**given, "nogil": True, "error_model": "numpy", "forceinline": True, "boundscheck": True}
     for fuse in (True, False):
         compiled = numba.njit(**{**options, "parallel": fuse})(plain)
         with _serial_loops() if fuse else contextlib.nullcontext(), warnings.catch_warnings():
