@@ -45,7 +45,9 @@ class Background(NamedTuple):
 
     level: Array
     noise: Array
-    __array_ufunc__ = None  # or an image less the pair would be two images
+
+
+Background.__array_ufunc__ = None  # type: ignore[attr-defined] # or an image less the pair would be two images
 
 
 @dataclass(frozen=True, eq=False, repr=False)

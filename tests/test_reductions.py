@@ -101,6 +101,22 @@ def test_nan_stays_in_its_windows(rng, name, size):
     np.testing.assert_array_equal(found[..., ~touched], call(name, x, size)[..., ~touched])
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_extrema_of_any_floats(rng, dtype):
+    """Of both signs, infinite, and NaN of any sign, whose bits are beyond those of all numbers."""
+    x = rng.normal(size=(9, 12)).astype(dtype)
+    x[1, 1:4] = np.inf, -np.inf, -0.0
+    for size in (3, 5, (1, 2), 8):
+        for name, theirs in (("max", ndi.maximum_filter), ("min", ndi.minimum_filter)):
+            np.testing.assert_array_equal(call(name, x, size, border="wrap"), theirs(x, size, mode="wrap"))
+    for sign in (1, -1):
+        x[5, 6] = np.copysign(np.nan, sign)
+        for name in ("min", "max"):
+            assert np.isnan(call(name, x, 3)[4:7, 5:8]).all()
+    beyond = npsubpix.window_max(np.zeros((1, 3), dtype), 3, border="constant", cval=-np.nan)
+    assert np.isnan(beyond).all()
+
+
 @pytest.mark.parametrize("name", ["sum", "mean", "min", "max", "median"])
 def test_huge_values_stay_in_their_windows(rng, name):
     """Sums that run along a line would carry what is left of 1e30 to its end."""

@@ -52,8 +52,33 @@ def _minimum(a, b):  # type: ignore[no-untyped-def]
     return a if (a <= b) | (a != a) else b
 
 
-def _folder(name: str, combine: Callable[..., Any], overlaps: bool) -> Kernel:
-    """Make the kernel of an operation; `overlaps` if pixels may count twice."""
+@device
+def _same(v):  # type: ignore[no-untyped-def]
+    return v
+
+
+def _keys(dtype: Any, nan: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Make functions from the bits of floats to integers of their order, with NaN as `nan`, and back."""
+    info, infinite = np.iinfo(dtype), int(np.array(np.inf, f"f{np.dtype(dtype).itemsize}").view(dtype))
+    most = int(info.max)
+
+    @device
+    def to_key(bits):  # type: ignore[no-untyped-def]
+        key = bits ^ most if bits < 0 else bits
+        return nan if (bits & most) > infinite else key
+
+    @device
+    def to_bits(key):  # type: ignore[no-untyped-def]
+        return key ^ most if key < 0 else key
+
+    return to_key, to_bits
+
+
+def _folder(
+    name: str, combine: Callable[..., Any], overlaps: bool,
+    load: Callable[..., Any] = _same, save: Callable[..., Any] = _same,
+) -> Kernel:  # fmt: skip
+    """Make the kernel of an operation on what pixels are loaded as; `overlaps` if pixels may count twice."""
 
     @device
     def join(out, a, b):  # type: ignore[no-untyped-def]
@@ -74,22 +99,29 @@ def _folder(name: str, combine: Callable[..., Any], overlaps: bool) -> Kernel:
             out[j] = combine(combine(a[j], b[j]), c[j])
 
     @device
+    def save_three(out, a, b, c):  # type: ignore[no-untyped-def]
+        T = out.dtype.type
+        for k in range(out.size):
+            j = np.uint64(k)
+            out[j] = T(save(combine(combine(a[j], b[j]), c[j])))
+
+    @device
     def fold_short(out, pixels, length):  # type: ignore[no-untyped-def]
         """Join the up to three pixels of each window, from whatever they are."""
         T = out.dtype.type
         if length == 1:
             for k in range(out.size):
-                out[k] = T(pixels[k])
+                out[k] = T(load(pixels[k]))
         elif length == 2:
             b = pixels[1:]
             for k in range(out.size):
                 j = np.uint64(k)
-                out[j] = combine(T(pixels[j]), T(b[j]))
+                out[j] = combine(T(load(pixels[j])), T(load(b[j])))
         else:
             b, c = pixels[1:], pixels[2:]
             for k in range(out.size):
                 j = np.uint64(k)
-                out[j] = combine(combine(T(pixels[j]), T(b[j])), T(c[j]))
+                out[j] = combine(combine(T(load(pixels[j])), T(load(b[j]))), T(load(c[j])))
 
     @device
     def fold_any(out, line, other, length):  # type: ignore[no-untyped-def]
@@ -123,10 +155,19 @@ def _folder(name: str, combine: Callable[..., Any], overlaps: bool) -> Kernel:
     fold_long = fold_overlapping if overlaps else fold_any
 
     @device
+    def fold_loaded(out, line, length):  # type: ignore[no-untyped-def]
+        if length == 1:
+            out[:] = line
+        elif length == 2:
+            join(out, line[: out.size], line[1:])
+        else:
+            join_three(out, line[: out.size], line[1:], line[2:])
+
+    @device
     def fold_line(out, line, other, length):  # type: ignore[no-untyped-def]
         """Join all pixels of each window of a line, which is lost."""
         if length <= 3:
-            fold_short(out, line, length)
+            fold_loaded(out, line, length)
         else:
             fold_long(out, line, other, length)
 
@@ -134,13 +175,13 @@ def _folder(name: str, combine: Callable[..., Any], overlaps: bool) -> Kernel:
     def copy(line, pixels, columns, fill):  # type: ignore[no-untyped-def]
         T = line.dtype.type
         for j in range(line.size):
-            line[j] = T(pixels[columns[j]]) if columns[j] >= 0 else fill
+            line[j] = T(load(pixels[columns[j]])) if columns[j] >= 0 else fill
 
     @device
     def copy_inner(line, pixels):  # type: ignore[no-untyped-def]
         T = line.dtype.type
         for j in range(line.size):
-            line[j] = T(pixels[j])
+            line[j] = T(load(pixels[j]))
 
     @device
     def get(out, x, row, columns, first, line, other, length, fill):  # type: ignore[no-untyped-def]
@@ -169,10 +210,10 @@ def _folder(name: str, combine: Callable[..., Any], overlaps: bool) -> Kernel:
                 out[j] = T(values[j * stride] * (scale * scales[j]))
         elif stride == 1:
             for j in range(out.size):
-                out[j] = T(values[j])
+                out[j] = T(save(values[j]))
         else:
             for j in range(out.size):
-                out[j] = T(values[j * stride])
+                out[j] = T(save(values[j * stride]))
 
     def fold(x, rows, columns, size, stride, fill, row_scales, column_scales, tile, band, subtract, out):  # type: ignore[no-untyped-def]
         batch, height, width = out.shape
@@ -201,7 +242,7 @@ def _folder(name: str, combine: Callable[..., Any], overlaps: bool) -> Kernel:
                     r, k = i + down - 1, down - 1 if j == 0 else j - 1
                     get(lines[k], image[b], rows[r], of_places, place, line, other, along, fill[0])
                 if down == 3 and plain and i % stride[0] == 0:
-                    join_three(result[b, i // stride[0], left:right], lines[0], lines[1], lines[2])
+                    save_three(result[b, i // stride[0], left:right], lines[0], lines[1], lines[2])
                     continue
                 if down == 1:
                     whole[:] = lines[0]
@@ -232,9 +273,15 @@ def _folder(name: str, combine: Callable[..., Any], overlaps: bool) -> Kernel:
     return kernel(name)(fold)
 
 
-#: Kernels by name.
+#: Kernels by name; those of floats take their bits, whose order a comparison of integers finds, with NaN beyond all.
 RUNNING = {
     "sum": _folder("running_sum", _sum, overlaps=False),
     "min": _folder("running_min", _minimum, overlaps=True),
     "max": _folder("running_max", _maximum, overlaps=True),
+    **{
+        f"{name} of {bits}": _folder(f"running_{name}_{bits}", combine, True, *_keys(bits, nan))
+        for name, combine in (("min", _minimum), ("max", _maximum))
+        for bits in ("int32", "int64")
+        for nan in (int(np.iinfo(bits).min if name == "min" else np.iinfo(bits).max),)
+    },
 }

@@ -153,7 +153,20 @@ def _run_2d(
     subtract: bool, out: HostArray,
 ) -> None:  # fmt: skip
     tile, band = columns_of_tile(size[0], fill.itemsize), rows_of_band(size[0])
+    if kind in ("min", "max") and x.dtype.kind == "f" and not subtract:
+        bits = np.dtype(f"i{x.itemsize}")
+        kind, x, out, fill = f"{kind} of {bits}", x.view(bits), out.view(bits), _key(fill, kind)
+        down = across = fill[:0]
     RUNNING[kind].run(x.size * 10, x, *places, size, stride, fill, down, across, tile, band, subtract, out)
+
+
+def _key(value: HostArray, kind: str) -> HostArray:
+    """Return an integer of the order of a float, and beyond all others for NaN."""
+    bits = value.view(f"i{value.itemsize}")
+    info = np.iinfo(bits.dtype)
+    if np.isnan(value[0]):
+        return np.array([info.min if kind == "min" else info.max], bits.dtype)
+    return np.where(bits < 0, bits ^ info.max, bits).astype(bits.dtype)
 
 
 def _shares(where: _Windows, axis: int, dtype: np.dtype[Any]) -> HostArray:
