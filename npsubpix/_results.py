@@ -40,7 +40,7 @@ class Background(NamedTuple):
 
     Notes
     -----
-    Subtract `level` from an image; the pair of both is refused by arithmetic of NumPy.
+    Subtract ``level`` from an image; the pair of both is refused by arithmetic of NumPy.
     """
 
     level: Array
