@@ -31,6 +31,7 @@ __all__ = [
     "place_of",
     "require_cupy",
     "to_numpy",
+    "without_half",
     "working_on",
 ]
 
@@ -255,3 +256,14 @@ def to_numpy(x: Array) -> HostArray:
     if kind == "cupy":
         return x.get()  # type: ignore[no-any-return]
     return np.asarray(x.detach().cpu()) if kind == "torch" else np.asarray(x)
+
+
+def without_half(x: Array) -> Array:
+    """Return an array of half precision in float32, and any other as it is.
+
+    What comes of an array of half precision is given back in half precision: not what a caller wants who asks for
+    another dtype.
+    """
+    if str(x.dtype).rpartition(".")[2] not in ("float16", "bfloat16"):
+        return x
+    return x.float() if kind_of(x) == "torch" else x.astype(np.float32)

@@ -22,8 +22,10 @@ __all__ = [
     "check_channel_axis",
     "check_choice",
     "check_count",
+    "check_dtype",
     "check_fill",
     "check_finite",
+    "check_image",
     "check_image_shape",
     "check_last_axis",
     "check_lengths",
@@ -130,6 +132,31 @@ def check_channel_axis(axis: Any, x: Any) -> int | None:
     if not -x.ndim <= number < x.ndim:
         raise ValueError(f"channel_axis must be an axis of the image, of shape {tuple(x.shape)}, got {number}")
     return int(number % x.ndim)
+
+
+def check_image(x: Any, channel_axis: int | None = None) -> int:
+    """Require an image of one to three dimensions besides channels, none empty; return how many."""
+    axes = x.ndim - (channel_axis is not None)
+    if not 1 <= axes <= 3:
+        besides = "" if channel_axis is None else " besides channels"
+        raise ValueError(f"image must have 1 to 3 dimensions{besides}, got shape {tuple(x.shape)}")
+    if any(n == 0 for k, n in enumerate(x.shape) if k != channel_axis):
+        raise ValueError(f"image must have at least one pixel along each axis, got shape {tuple(x.shape)}")
+    return int(axes)
+
+
+def check_dtype(dtype: Any) -> np.dtype[Any] | None:
+    """Require a dtype of integers or floats, NumPy's or torch's, or None."""
+    if dtype is None:
+        return None
+    name = str(dtype).removeprefix("torch.") if type(dtype).__module__ == "torch" else dtype
+    try:
+        chosen: np.dtype[Any] = np.dtype(name)
+    except TypeError:
+        raise TypeError(f"dtype must be that of integers or floats, got {dtype!r}") from None
+    if chosen.kind not in "iuf" or chosen.itemsize > 8:
+        raise TypeError(f"dtype must be that of integers or floats of up to 64 bits, got {chosen}")
+    return chosen
 
 
 def check_window(size: Any, ndim: int, name: str) -> tuple[int, ...]:

@@ -6,27 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import Array, HostArray, adopt, as_array, give_back, kind_of
-from npsubpix._checks import check_choice, check_count, check_fill, check_reals
+from npsubpix._arrays import Array, HostArray, adopt, as_array, give_back, without_half
+from npsubpix._checks import check_choice, check_dtype, check_fill, check_image, check_per_axis, check_reals
 from npsubpix._dispatch import implementation
+from npsubpix._spec import BORDERS
 
-__all__ = [
-    "BORDERS", "REDUCTIONS", "WEIGHTED", "check_lengths_of_axes", "check_result_dtype", "converted", "reduce_image",
-]  # fmt: skip
-
-BORDERS = ("shrink", "reflect", "mirror", "nearest", "wrap", "constant")
+__all__ = ["REDUCTIONS", "converted", "reduce_image"]
 
 #: Reductions by name, and those that take weights.
 REDUCTIONS = ("sum", "mean", "var", "std", "min", "max", "range", "median", "percentile", "centroid")
-WEIGHTED = ("sum", "mean", "var", "std", "centroid")
-
-
-def check_lengths_of_axes(value: Any, axes: int, name: str) -> tuple[int, ...]:
-    """Require a positive integer, or one for each axis; return one for each."""
-    values = value if isinstance(value, (tuple, list)) else (value,) * axes
-    if len(values) != axes:
-        raise ValueError(f"{name} must be an integer or hold {axes} of them, got {value!r}")
-    return tuple(check_count(v, name, 1) for v in values)
+_WEIGHTED = ("sum", "mean", "var", "std", "centroid")
 
 
 def reduce_image(
@@ -34,16 +23,13 @@ def reduce_image(
     q: Any = 50.0,
 ) -> Array:  # fmt: skip
     """Check the arguments of a reduction, and run it."""
-    chosen = check_result_dtype(dtype)
-    given = widened(as_array(image, "image"), chosen)
+    chosen = check_dtype(dtype)
+    given = as_array(image, "image") if chosen is None else without_half(as_array(image, "image"))
     x = adopt(given, "image")
-    if not 1 <= x.ndim <= 3:
-        raise ValueError(f"image must have 1 to 3 dimensions, got shape {x.shape}")
-    if 0 in x.shape:
-        raise ValueError(f"image must have at least one pixel along each axis, got shape {x.shape}")
+    check_image(x)
     form, factors, lengths = _form(name, size, footprint, weights, x.ndim)
     check_choice(border, "border", BORDERS)
-    steps = check_lengths_of_axes(stride, x.ndim, "stride")
+    steps = check_per_axis(stride, x.ndim, "stride", 1)
     fill = check_fill(cval, "cval")
     part = _part(q)
     kernels = implementation("reductions", given)
@@ -56,9 +42,9 @@ def _form(
 ) -> tuple[HostArray | None, HostArray | None, tuple[int, ...]]:
     """Return the footprint, the weights and the lengths of windows."""
     shaped = {"footprint": footprint, "weights": weights}
-    arrays = {key: np.asarray(adopt_form(value, key)) for key, value in shaped.items() if value is not None}
-    if "weights" in arrays and name not in WEIGHTED:
-        raise ValueError(f"weights are for {', '.join(WEIGHTED)}, got them for {name}")
+    arrays = {key: np.asarray(_adopt_form(value, key)) for key, value in shaped.items() if value is not None}
+    if "weights" in arrays and name not in _WEIGHTED:
+        raise ValueError(f"weights are for {', '.join(_WEIGHTED)}, got them for {name}")
     for key, array in arrays.items():
         if array.ndim != axes or 0 in array.shape:
             raise ValueError(
@@ -69,9 +55,9 @@ def _form(
     if not arrays:
         if size is None:
             raise ValueError("size must be given, or a footprint or weights")
-        return None, None, check_lengths_of_axes(size, axes, "size")
+        return None, None, check_per_axis(size, axes, "size", 1)
     shape = next(iter(arrays.values())).shape
-    if size is not None and check_lengths_of_axes(size, axes, "size") != shape:
+    if size is not None and check_per_axis(size, axes, "size", 1) != shape:
         raise ValueError(f"size must be left to the footprint or weights, of shape {shape}, got {size!r}")
     form, factors = arrays.get("footprint"), arrays.get("weights")
     if form is not None and not form.any():
@@ -81,7 +67,7 @@ def _form(
     return form, factors, shape
 
 
-def adopt_form(value: Any, key: str) -> HostArray:
+def _adopt_form(value: Any, key: str) -> HostArray:
     """Return a footprint or weights as an array; footprints of numbers have pixels where these are not 0."""
     array = as_array(value, key)
     if key == "footprint":
@@ -100,27 +86,6 @@ def _part(q: Any) -> float:
     if not 0 <= number <= 100:
         raise ValueError(f"q must be from 0 to 100, got {q!r}")
     return number / 100
-
-
-def check_result_dtype(dtype: Any) -> np.dtype[Any] | None:
-    """Require a dtype of integers or floats, or None."""
-    if dtype is None:
-        return None
-    try:
-        chosen: np.dtype[Any] = np.dtype(dtype)
-    except TypeError:
-        raise TypeError(f"dtype must be that of integers or floats, got {dtype!r}") from None
-    if chosen.kind not in "iuf" or chosen.itemsize > 8:
-        raise TypeError(f"dtype must be that of integers or floats of up to 64 bits, got {chosen}")
-    return chosen
-
-
-def widened(x: Any, dtype: np.dtype[Any] | None) -> Any:
-    """Return an image of half precision in float32 if a dtype is asked for: results would be halved else."""
-    if dtype is None or dtype.itemsize == 2 or x.dtype.itemsize != 2:
-        return x
-    half = str(x.dtype).rpartition(".")[2] in ("float16", "bfloat16")
-    return x if not half else x.float() if kind_of(x) == "torch" else x.astype(np.float32)
 
 
 def converted(result: HostArray, dtype: np.dtype[Any] | None) -> HostArray:

@@ -11,6 +11,7 @@ from typing import Final
 
 __all__ = [
     "BACKGROUND_CLIP",
+    "BORDERS",
     "CENTROID_TOLERANCE",
     "CLIPPED_SHARE",
     "MOVE_THRESHOLD",
@@ -35,6 +36,9 @@ SHIFT_LIMIT: Final = 1.5
 
 #: A centroid has converged when an iteration moves it by no more than this, in pixels on any axis.
 CENTROID_TOLERANCE: Final = 1e-3
+
+#: How an image goes on beyond its ends, of which ``"shrink"`` is not at all: windows end where it does.
+BORDERS: Final = ("reflect", "mirror", "nearest", "wrap", "constant", "shrink")
 
 #: Pixels further than this many standard deviations from the median are not of the background.
 BACKGROUND_CLIP: Final = 3.0

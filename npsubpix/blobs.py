@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays import Array, HostArray, adopt, as_array, give_back
-from npsubpix._checks import check_choice, check_fill, check_finite, check_lengths, check_positive
+from npsubpix._checks import check_choice, check_fill, check_finite, check_image, check_lengths, check_positive
 from npsubpix._dispatch import implementation
+from npsubpix._spec import BORDERS
 
 __all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
 
-_BORDERS = ("reflect", "mirror", "nearest", "wrap", "constant")
 _RATIO = 1.6  # of widths, at which the difference is closest to the Laplacian
 
 
@@ -149,13 +149,10 @@ def laplacian_of_gaussian(
 
 def _image(image: Any) -> HostArray:
     x = adopt(as_array(image, "image"), "image")
-    if not 1 <= x.ndim <= 3:
-        raise ValueError(f"image must have 1 to 3 dimensions, got shape {x.shape}")
-    if 0 in x.shape:
-        raise ValueError(f"image must have at least one pixel along each axis, got shape {x.shape}")
+    check_image(x)
     return x
 
 
 def _options(border: Any, cval: Any, truncate: Any) -> tuple[str, float, float]:
-    check_choice(border, "border", _BORDERS)
+    check_choice(border, "border", BORDERS[:-1])
     return str(border), check_fill(cval, "cval"), check_positive(check_finite(truncate, "truncate"), "truncate")

@@ -8,16 +8,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays import Array, adopt, as_array, kind_of
-from npsubpix._checks import check_channel_axis, check_choice, check_count, check_fill, check_reals
+from npsubpix._arrays import Array, adopt, as_array, kind_of, without_half
+from npsubpix._checks import (
+    check_channel_axis,
+    check_choice,
+    check_dtype,
+    check_fill,
+    check_image,
+    check_per_axis,
+    check_reals,
+)
 from npsubpix._dispatch import implementation
 from npsubpix._operation import call
 from npsubpix._operations import OPERATIONS
+from npsubpix._spec import BORDERS
 
 __all__ = ["choose_conv_method", "convolve", "convolve_separable", "correlate"]
 
 _MODES = ("same", "valid", "full")
-_BORDERS = ("reflect", "mirror", "nearest", "wrap", "constant", "shrink")
 _POLICIES = ("propagate", "omit")
 _METHODS = ("auto", "direct", "separable", "fft")
 
@@ -255,7 +263,7 @@ def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> s
     """
     weights = _kernel(kernel)
     axes = weights.ndim
-    steps = _per_axis(stride, axes, "stride", 1)
+    steps = check_per_axis(stride, axes, "stride", 1)
     return str(implementation("convolution", weights).choose_method(adopt(weights, "kernel"), steps))
 
 
@@ -268,31 +276,20 @@ def _kernel(kernel: Any) -> Array:
     return weights
 
 
-def _per_axis(value: Any, axes: int, name: str, least: int) -> tuple[int, ...]:
-    values = value if isinstance(value, (tuple, list)) else (value,) * axes
-    if len(values) != axes:
-        raise ValueError(f"{name} must be an integer or hold {axes} of them, got {value!r}")
-    return tuple(check_count(v, name, least) for v in values)
-
-
 def _filter(
     image: Any, kernel: Any, flip: bool, mode: Any, border: Any, cval: Any, stride: Any, dilation: Any, origin: Any,
     channel_axis: Any, dtype: Any, nan_policy: Any, method: Any,
 ) -> Array:  # fmt: skip
     x, weights = as_array(image, "image"), _kernel(kernel)
     axis = check_channel_axis(channel_axis, x)
-    axes = x.ndim - (axis is not None)
-    if not 1 <= axes <= 3:
-        raise ValueError(f"image must have 1 to 3 dimensions besides channels, got shape {tuple(x.shape)}")
+    axes = check_image(x, axis)
     if weights.ndim != axes:
         hint = ": pass channel_axis for colours or frames" if weights.ndim == axes - 1 and axis is None else ""
         raise ValueError(
             f"kernel must have {axes} dimensions, as the image has, got shape {tuple(weights.shape)}{hint}"
         )
-    if any(n == 0 for k, n in enumerate(x.shape) if k != axis):
-        raise ValueError(f"image must have at least one pixel along each axis, got shape {tuple(x.shape)}")
     for value, name, choices in (
-        (mode, "mode", _MODES), (border, "border", _BORDERS), (nan_policy, "nan_policy", _POLICIES),
+        (mode, "mode", _MODES), (border, "border", BORDERS), (nan_policy, "nan_policy", _POLICIES),
         (method, "method", _METHODS),
     ):  # fmt: skip
         check_choice(value, name, choices)
@@ -300,25 +297,23 @@ def _filter(
     if flip:
         of_torch = kind_of(weights) == "torch"
         weights = weights.flip(tuple(range(axes))) if of_torch else weights[(slice(None, None, -1),) * axes]
-    steps, gaps = _per_axis(stride, axes, "stride", 1), _per_axis(dilation, axes, "dilation", 1)
+    steps, gaps = check_per_axis(stride, axes, "stride", 1), check_per_axis(dilation, axes, "dilation", 1)
     fill, omit = check_fill(cval, "cval"), nan_policy == "omit"
     options = (str(mode), str(border), fill, steps, gaps, moved, axis, omit, str(method))
+    chosen = check_dtype(dtype)
+    if chosen == np.float16:
+        raise TypeError("dtype must be that of integers, float32 or float64, got float16")
+    if chosen is not None:
+        x = without_half(x)
     if kind_of(x) == "torch":
-        return _of_tensor(x, weights, options, dtype)
-    name = _dtype_name(dtype)
-    if name and x.dtype.kind == "f" and x.dtype.itemsize == 2:
-        x = x.astype(np.float32)  # or a result of float32 would be halved
-    return call(OPERATIONS["correlate"], (x, weights), (*options, name))[0]
+        return _of_tensor(x, weights, options, chosen)
+    return call(OPERATIONS["correlate"], (x, weights), (*options, "" if chosen is None else chosen.name))[0]
 
 
 def _origins(origin: Any, shape: tuple[int, ...], flip: bool) -> tuple[int, ...]:
     """Check the origin, and return that of the correlation that is run."""
-    values = origin if isinstance(origin, (tuple, list)) else (origin,) * len(shape)
-    if len(values) != len(shape):
-        raise ValueError(f"origin must be an integer or hold {len(shape)} of them, got {origin!r}")
     moved = []
-    for value, n in zip(values, shape, strict=True):
-        number = check_count(value, "origin", -(2**31))
+    for number, n in zip(check_per_axis(origin, len(shape), "origin", -(2**31)), shape, strict=True):
         if not -(n // 2) <= number <= (n - 1) // 2:
             ends = f"{-(n // 2)} to {(n - 1) // 2}"
             raise ValueError(f"origin must be from {ends} for a kernel of {n} weights, got {number}")
@@ -326,19 +321,7 @@ def _origins(origin: Any, shape: tuple[int, ...], flip: bool) -> tuple[int, ...]
     return tuple(moved)
 
 
-def _dtype_name(dtype: Any) -> str:
-    if dtype is None:
-        return ""
-    try:
-        chosen = np.dtype(dtype)
-    except TypeError:
-        raise TypeError(f"dtype must be that of integers or floats, got {dtype!r}") from None
-    if chosen.kind not in "iuf" or chosen.itemsize not in ((4, 8) if chosen.kind == "f" else (1, 2, 4, 8)):
-        raise TypeError(f"dtype must be that of integers, float32 or float64, got {chosen}")
-    return str(chosen.name)
-
-
-def _of_tensor(x: Any, weights: Any, options: tuple[Any, ...], dtype: Any) -> Any:
+def _of_tensor(x: Any, weights: Any, options: tuple[Any, ...], dtype: np.dtype[Any] | None) -> Any:
     """Filter a tensor; integers of another dtype are rounded and kept within its range at the end."""
     import torch
 
@@ -346,7 +329,7 @@ def _of_tensor(x: Any, weights: Any, options: tuple[Any, ...], dtype: Any) -> An
     w = torch.as_tensor(weights)
     if dtype is None:
         return call(operation, (x, w), (*options, ""))[0]
-    chosen = dtype if isinstance(dtype, torch.dtype) else getattr(torch, _dtype_name(dtype))
+    chosen = getattr(torch, dtype.name)
     wide = x if x.is_floating_point() else x.double()
     values = call(operation, (wide, w), (*options, ""))[0]
     if chosen.is_floating_point:

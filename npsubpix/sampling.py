@@ -13,6 +13,7 @@ from npsubpix._checks import (
     check_choice,
     check_count,
     check_fill,
+    check_image,
     check_positions,
 )
 from npsubpix._dispatch import implementation
@@ -45,11 +46,7 @@ def _arguments(
     x = as_array(image, "image")
     positions = check_positions(coords, "coords")
     axis = check_channel_axis(channel_axis, x)
-    axes = x.ndim - (axis is not None)
-    if not 1 <= axes <= 3:
-        raise ValueError(f"image must have 1 to 3 dimensions besides channels, got shape {tuple(x.shape)}")
-    if any(n == 0 for k, n in enumerate(x.shape) if k != axis):
-        raise ValueError(f"image must have at least one pixel along each axis, got shape {tuple(x.shape)}")
+    axes = check_image(x, axis)
     if positions.ndim == 0 or positions.shape[0] != axes:
         raise ValueError(
             f"coords must have shape ({axes}, ...), a coordinate for each axis of the image first, "
@@ -331,8 +328,7 @@ def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel
     """
     x = as_array(image, "image")
     axis = check_channel_axis(channel_axis, x)
-    if not 1 <= x.ndim - (axis is not None) <= 3:
-        raise ValueError(f"image must have 1 to 3 dimensions besides channels, got shape {tuple(x.shape)}")
+    check_image(x, axis)
     degree = check_count(order, "order", 2)
     if degree > 5:
         raise ValueError(f"order must be 2 to 5, got {degree}")

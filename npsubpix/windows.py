@@ -8,18 +8,11 @@ from typing import Any
 
 import numpy.typing as npt
 
-from npsubpix._arrays import Array, adopt, as_array, give_back, kind_of
-from npsubpix._checks import check_bool, check_choice, check_count, check_fill
+from npsubpix._arrays import Array, adopt, as_array, give_back, kind_of, without_half
+from npsubpix._checks import check_bool, check_choice, check_count, check_dtype, check_fill, check_per_axis
 from npsubpix._dispatch import implementation
-from npsubpix._reductions import (
-    BORDERS,
-    REDUCTIONS,
-    check_lengths_of_axes,
-    check_result_dtype,
-    converted,
-    reduce_image,
-    widened,
-)
+from npsubpix._reductions import REDUCTIONS, converted, reduce_image
+from npsubpix._spec import BORDERS
 
 __all__ = ["window_map"]
 
@@ -152,10 +145,10 @@ def window_map(
     if not callable(func):
         raise TypeError(f"func must be a function, or the name of one, got {func!r}")
     check_choice(border, "border", BORDERS)
-    lengths, step = check_lengths_of_axes(size, axes, "size"), check_lengths_of_axes(stride, axes, "stride")
+    lengths, step = check_per_axis(size, axes, "size", 1), check_per_axis(stride, axes, "stride", 1)
     outputs = check_count(n_outputs, "n_outputs", 1)
     fill = check_fill(cval, "cval")
-    chosen = check_result_dtype(dtype)
+    chosen = check_dtype(dtype)
     kernels = implementation("windows", xs[0])
     options = (lengths, str(border), fill, step, outputs)
     memory = _bytes(max_memory)
@@ -163,7 +156,8 @@ def window_map(
         results = kernels.map_batches(func, hosts, *options, memory)
     else:
         results = kernels.map_windows(func, hosts, *options)
-    arrays = tuple(give_back(converted(result, chosen), widened(xs[0], chosen)) for result in results)
+    like = xs[0] if chosen is None else without_half(xs[0])
+    arrays = tuple(give_back(converted(result, chosen), like) for result in results)
     return arrays if outputs > 1 else arrays[0]
 
 

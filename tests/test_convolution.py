@@ -156,6 +156,19 @@ def test_dtype_chooses(rng):
     )
 
 
+@pytest.mark.parametrize("wrap", [np.asarray, torch.from_numpy])
+def test_dtype_is_not_rounded_to_that_of_the_image(rng, wrap):
+    """Sums of half precision in float32, as asked for, have digits that half precision has not."""
+    x = rng.uniform(1, 2, (9, 10)).astype(np.float16)
+    exact = definition(x.astype(np.float64), np.ones((3, 3)))
+    for dtype in (np.float32, np.float64, torch.float32):
+        found = npsubpix.correlate(wrap(x), np.ones((3, 3)), dtype=dtype)
+        assert str(found.dtype).removeprefix("torch.") == ("float64" if dtype is np.float64 else "float32")
+        np.testing.assert_allclose(found, exact, rtol=1e-6)
+    with pytest.raises(TypeError, match="dtype must be that of integers, float32 or float64, got float16"):
+        npsubpix.correlate(wrap(x), np.ones((3, 3)), dtype="float16")
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("border", ["reflect", "shrink", "constant"])
 def test_nan_is_left_out_on_request(rng, border, method):
@@ -255,7 +268,7 @@ BAD: list[Any] = [
     (
         lambda: npsubpix.convolve(np.zeros(9), np.ones(3), dilation=(1, 1)),
         ValueError,
-        "dilation must be an integer or hold 1",
+        "dilation must be one integer or 1 of them",
     ),
     (lambda: npsubpix.convolve(np.zeros(9), np.ones(3), origin=2), ValueError, "origin must be from -1 to 1"),
     (lambda: npsubpix.convolve(np.zeros(9), np.ones(3), mode="all"), ValueError, "mode must be one of"),

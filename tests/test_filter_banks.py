@@ -76,7 +76,7 @@ X, W = np.zeros((2, 4, 6, 7)), np.zeros((3, 4, 3, 3))
         ((X, W[:, :2]), {"groups": 2}, ValueError, "groups must divide the number of filters, 3"),
         ((X, W, np.zeros(4)), {}, ValueError, r"bias must have shape \(3,\)"),
         ((X, W), {"stride": 0}, ValueError, "stride must be at least 1"),
-        ((X, W), {"dilation": (1, 2, 3)}, ValueError, "dilation must be an integer or hold 2"),
+        ((X, W), {"dilation": (1, 2, 3)}, ValueError, "dilation must be one integer or 2 of them"),
         ((X, W), {"padding": -1}, ValueError, "padding must be at least 0"),
         ((X, W), {"padding": "full"}, ValueError, "padding must be numbers"),
         ((X, W), {"padding": "same", "stride": 2}, ValueError, "stride must be 1 with padding"),

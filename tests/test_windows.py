@@ -237,7 +237,7 @@ BAD: list[Any] = [
     ((lambda a: a.sum(), np.zeros(5)), {}, ValueError, "images must have one shape"),
     ((lambda a: a.sum(), np.zeros((0, 5))), {}, ValueError, "images must have at least one pixel"),
     ((lambda a: a.sum(), IMAGE), {"size": 0}, ValueError, "size must be at least 1"),
-    ((lambda a: a.sum(), IMAGE), {"size": (3, 3, 3)}, ValueError, "size must be an integer or hold 2"),
+    ((lambda a: a.sum(), IMAGE), {"size": (3, 3, 3)}, ValueError, "size must be one integer or 2 of them"),
     ((lambda a: a.sum(), IMAGE), {"border": "zero"}, ValueError, "border must be one of"),
     ((lambda a: a.sum(), IMAGE), {"max_memory": "much"}, ValueError, "max_memory must be a number of bytes"),
 ]
