@@ -19,6 +19,7 @@ from numba import prange
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._borders import GRID_WRAP, MIRROR, REFLECT
 from npsubpix._cpu._jit import device, fused, kernel
+from npsubpix._cpu._memory import copy_to
 
 __all__ = ["POLES", "spline_coefficients", "spline_coefficients_vjp"]
 
@@ -70,7 +71,7 @@ def _begin_forward(lines, j0, j1, z, rule, total):  # type: ignore[no-untyped-de
         period, offset, start = 2 * n, 1, 1
     else:
         period, offset, start = 2 * n - 2, 0, 1
-    first[:] = lines[0][j0:j1]
+    copy_to(first, lines[0][j0:j1])
     power = 1.0
     for k in range(start, period):
         power *= z
@@ -81,7 +82,7 @@ def _begin_forward(lines, j0, j1, z, rule, total):  # type: ignore[no-untyped-de
             m = period - k
         _add_times(first, lines[m][j0:j1], F(power))
     _scale(first, F(1.0 / (1.0 - z**period)))
-    lines[0][j0:j1] = first
+    copy_to(lines[0][j0:j1], first)
 
 
 @device
@@ -93,7 +94,7 @@ def _begin_backward(lines, j0, j1, z, rule, total):  # type: ignore[no-untyped-d
         _scale(last, F(z / (z - 1.0)))
     elif rule == GRID_WRAP:
         sums = total[: j1 - j0]
-        sums[:] = last
+        copy_to(sums, last)
         power = 1.0
         for k in range(n - 1):
             power *= z
@@ -101,7 +102,7 @@ def _begin_backward(lines, j0, j1, z, rule, total):  # type: ignore[no-untyped-d
                 break
             _add_times(sums, lines[k][j0:j1], F(power))
         _scale(sums, F(-z / (1.0 - z**n)))
-        last[:] = sums
+        copy_to(last, sums)
     else:
         _add_times(last, lines[n - 2][j0:j1], F(z))
         _scale(last, F(z / (z * z - 1.0)))

@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu._jit import Kernel, device, fused, kernel
-from npsubpix._cpu._memory import keep, lend
+from npsubpix._cpu._memory import copy_to, keep, lend
 
 __all__ = ["BAND", "FOLDS"]
 
@@ -92,28 +92,21 @@ def _var(lines, marks, offsets, weights, ends, first, second, third):  # type: i
     return third
 
 
-@device
-def _max(lines, marks, offsets, weights, ends, first, second, third):  # type: ignore[no-untyped-def]
-    first[:] = ends[0]
-    second[:] = 0
-    for k in range(weights.size):
-        a, c, d = offsets[k]
-        _raise(first, lines[a, c, d:])
-        _raise(second, marks[a, c, d:])
-    _empty(first, second, ends[1])
-    return first
+def _extreme(improve: Callable[..., Any]) -> Callable[..., Any]:
+    """Make the function that finds the best pixel of windows; what is worse than all is put where none counts."""
 
+    @device
+    def find(lines, marks, offsets, weights, ends, first, second, third):  # type: ignore[no-untyped-def]
+        first[:] = ends[0]
+        second[:] = 0
+        for k in range(weights.size):
+            a, c, d = offsets[k]
+            improve(first, lines[a, c, d:])
+            _raise(second, marks[a, c, d:])
+        _empty(first, second, ends[1])
+        return first
 
-@device
-def _min(lines, marks, offsets, weights, ends, first, second, third):  # type: ignore[no-untyped-def]
-    first[:] = ends[0]
-    second[:] = 0
-    for k in range(weights.size):
-        a, c, d = offsets[k]
-        _lower(first, lines[a, c, d:])
-        _raise(second, marks[a, c, d:])
-    _empty(first, second, ends[1])
-    return first
+    return find
 
 
 def _folder(name: str, fold_line: Callable[..., Any]) -> Kernel:
@@ -132,8 +125,8 @@ def _folder(name: str, fold_line: Callable[..., Any]) -> Kernel:
                 for a in range(deep):
                     plane = planes[z * stride[0] + a]
                     for r in range(old):
-                        kept[0, a, r, :] = kept[0, a, r + stride[1]]
-                        kept[1, a, r, :] = kept[1, a, r + stride[1]]
+                        copy_to(kept[0, a, r], kept[0, a, r + stride[1]])
+                        copy_to(kept[1, a, r], kept[1, a, r + stride[1]])
                     for r in range(old, reach):
                         row = rows[begin + r]
                         pixels = image[max(plane, 0), max(row, 0)]
@@ -157,6 +150,6 @@ FOLDS = {
     "sum": _folder("footprint_sum", _sum),
     "mean": _folder("footprint_mean", _mean),
     "var": _folder("footprint_var", _var),
-    "min": _folder("footprint_min", _min),
-    "max": _folder("footprint_max", _max),
+    "min": _folder("footprint_min", _extreme(_lower)),
+    "max": _folder("footprint_max", _extreme(_raise)),
 }

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._cpu._jit import device, fused, summing
-from npsubpix._cpu._memory import prefetch
+from npsubpix._cpu._memory import copy_to, prefetch
 from npsubpix._cpu._taps import Taps
 
 __all__ = ["LONGEST", "MOST", "gatherers", "locator", "surveyor"]
@@ -97,7 +97,7 @@ def locator(taps: Taps) -> Callable[..., Any]:
         for a in range(axes - 1, -1, -1):
             n = shape[3 - axes + a]
             if n < count:
-                left_out[:] = np.arange(size)
+                copy_to(left_out, np.arange(size))
                 return size, False
             c, low, high = coords[b, a, begin:end], F(left), F(n - count + left + 1 - count % 2)
             every = every and _all_inside(c, low, high)

@@ -24,6 +24,7 @@ from numba import prange
 
 from npsubpix._cpu._exponential import exponential32, exponential64, limited_exponent
 from npsubpix._cpu._jit import Kernel, device, fused, kernel, summing
+from npsubpix._cpu._memory import copy_to
 from npsubpix._cpu._softmax_tiles import raise_to
 from npsubpix._shapes import MOMENTS
 
@@ -170,7 +171,7 @@ def _plain_weights(F: Any) -> tuple[Callable[..., Any], ...]:
         if weighted:
             multiply(e, row, weights)
         else:
-            e[:] = row
+            copy_to(e, row)
 
     return maximum, weigh
 

@@ -1,5 +1,7 @@
 """What Numba's arrays cannot say: prefetch a pixel, lend an array without counting references, windows of known size.
 
+Or not cheaply: an assignment of an array can fail, with a message that takes seconds to compile.
+
 A function that is called with an array counts one reference up and down again, atomically. For a
 function of a few pixels that takes longer than its work.
 """
@@ -14,7 +16,16 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["keep", "lend", "lend_to_read", "prefetch", "window_of"]
+from npsubpix._cpu._jit import device
+
+__all__ = ["copy_to", "keep", "lend", "lend_to_read", "prefetch", "window_of"]
+
+
+@device
+def copy_to(out, values):  # type: ignore[no-untyped-def]
+    """Assign an array of one axis to one that is not longer."""
+    for k in range(len(out)):
+        out[k] = values[k]
 
 
 @intrinsic  # type: ignore[untyped-decorator]

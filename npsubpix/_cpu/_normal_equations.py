@@ -24,6 +24,7 @@ from numba import prange
 
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._jit import Kernel, device, fused, kernel, summing
+from npsubpix._cpu._memory import copy_to
 from npsubpix._cpu._runs import gradients_of_row, values_of_row
 
 __all__ = ["LOSSES", "Equations", "margin_of", "normal_equations"]
@@ -234,7 +235,7 @@ def _make(name: str, inverse: bool) -> Kernel:
         if loss > 0:
             _weigh(weights, residuals, inside, scale, loss)
         else:
-            weights[:] = inside
+            copy_to(weights, inside)
         y = np.float64(i) - 0.5 * (fixed.shape[0] - 1)
         place = 0
         for k in range(_SIGNALS):

@@ -17,7 +17,7 @@ from numba import prange
 
 from npsubpix._cpu._bits import count_bits, trailing_zeros
 from npsubpix._cpu._jit import device, kernel
-from npsubpix._cpu._memory import keep, lend
+from npsubpix._cpu._memory import copy_to, keep, lend
 from npsubpix._cpu._small_percentiles import interpolated
 
 __all__ = ["percentile"]
@@ -47,7 +47,7 @@ def _number(ranks, values, x, planes, rows, columns, shrink, fill):  # type: ign
     ranking = np.empty(count, np.int64)
     for r in range(count):
         ranking[order[r]] = r
-    values[:count] = values[:count][order]
+    copy_to(values[:count], values[:count][order])
     for k in range(flat.size):
         if flat[k] >= 0:
             flat[k] = ranking[flat[k]]

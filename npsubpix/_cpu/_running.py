@@ -20,7 +20,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu._jit import Kernel, device, kernel
-from npsubpix._cpu._memory import keep, lend
+from npsubpix._cpu._memory import copy_to, keep, lend
 
 __all__ = ["RUNNING", "columns_of_tile", "rows_of_band"]
 
@@ -130,7 +130,7 @@ def _folder(
         while True:
             if length & p:
                 if done == 0:
-                    out[:] = line[:n]
+                    copy_to(out, line[:n])
                 else:
                     add(out, line[done : done + n])
                 done += p
@@ -157,7 +157,7 @@ def _folder(
     @device
     def fold_loaded(out, line, length):  # type: ignore[no-untyped-def]
         if length == 1:
-            out[:] = line
+            copy_to(out, line)
         elif length == 2:
             join(out, line[: out.size], line[1:])
         else:
@@ -219,6 +219,7 @@ def _folder(
         batch, height, width = out.shape
         down, along = size
         T = fill.dtype.type
+        beyond = T(load(fill[0]))
         full, step = (height - 1) * stride[0] + 1, tile // stride[1] + 1
         bands, tiles = (full + band - 1) // band, (width + step - 1) // step
         plain = stride[1] == 1 and column_scales.size == 0 and not subtract
@@ -237,15 +238,15 @@ def _folder(
                 j = (i - first) % down
                 if i == first or down <= 3:
                     for r in range(i + down - 1 if i > first else i, i + down):
-                        get(lines[(r - first) % down], image[b], rows[r], of_places, place, line, other, along, fill[0])
+                        get(lines[(r - first) % down], image[b], rows[r], of_places, place, line, other, along, beyond)
                 else:  # to where the line was that no window needs any more
                     r, k = i + down - 1, down - 1 if j == 0 else j - 1
-                    get(lines[k], image[b], rows[r], of_places, place, line, other, along, fill[0])
+                    get(lines[k], image[b], rows[r], of_places, place, line, other, along, beyond)
                 if down == 3 and plain and i % stride[0] == 0:
                     save_three(result[b, i // stride[0], left:right], lines[0], lines[1], lines[2])
                     continue
                 if down == 1:
-                    whole[:] = lines[0]
+                    copy_to(whole, lines[0])
                 elif down == 2:
                     join(whole, lines[0], lines[1])
                 elif down == 3:
@@ -253,10 +254,10 @@ def _folder(
                 elif j == 0:
                     for k in range(down - 2, -1, -1):
                         add(lines[k], lines[k + 1])
-                    whole[:] = lines[0]
+                    copy_to(whole, lines[0])
                 else:
                     if j == 1:
-                        begun[:] = lines[0]
+                        copy_to(begun, lines[0])
                     else:
                         add(begun, lines[j - 1])
                     join(whole, lines[j], begun)

@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu._jit import device, fused, kernel
-from npsubpix._cpu._memory import keep, lend
+from npsubpix._cpu._memory import copy_to, keep, lend
 
 __all__ = ["running_var"]
 
@@ -81,7 +81,7 @@ def _count_columns(tables, line, whole, length):  # type: ignore[no-untyped-def]
     while True:
         if length & p:
             if done == 0:
-                whole[:] = line[:n]
+                copy_to(whole, line[:n])
             else:
                 _count(tables[t], whole, line[done : done + n])
                 whole += line[done : done + n]
@@ -103,8 +103,8 @@ def _fold_line(sums, squares, line, other, length, tables):  # type: ignore[no-u
     while True:
         if length & p:
             if done == 0:
-                sums[:] = line[0, :n]
-                squares[:] = line[1, :n]
+                copy_to(sums, line[0, :n])
+                copy_to(squares, line[1, :n])
             else:
                 _join(sums, squares, line[0, done : done + n], line[1, done : done + n], tables[t])
                 t += 1
@@ -171,7 +171,8 @@ def running_var(x, rows, columns, size, stride, fill, shrink, root, tile, band, 
             joins += 1
         own_tables, counts, shares = np.empty((2 * joins, 3, n + along)), np.ones(n + along - 1), np.empty(n)
         if shrink:
-            counts[:] = here >= 0
+            for k in range(counts.size):
+                counts[k] = here[k] >= 0
         _count_columns(own_tables, counts, shares, along)
         tables = lend(own_tables)
         for j in range(n):
@@ -192,10 +193,12 @@ def running_var(x, rows, columns, size, stride, fill, shrink, root, tile, band, 
                 for k in range(down - 2, -1, -1):
                     one, more = within[i + k + 1] - within[i + k], within[i + down] - within[i + k + 1]
                     _join_line(lines[k, 0], lines[k, 1], lines[k + 1, 0], lines[k + 1, 1], one, more, shares)
-                whole[:] = lines[0]
+                copy_to(whole[0], lines[0, 0])
+                copy_to(whole[1], lines[0, 1])
             else:
                 if j == 1:
-                    begun[:] = lines[0]
+                    copy_to(begun[0], lines[0, 0])
+                    copy_to(begun[1], lines[0, 1])
                 else:
                     one = within[i + down] - within[i + down - 1]
                     _join_line(begun[0], begun[1], lines[j - 1, 0], lines[j - 1, 1], next_ - one, one, shares)

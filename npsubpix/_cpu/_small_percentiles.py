@@ -20,7 +20,8 @@ from numba import prange, types
 from numba.extending import intrinsic
 
 from npsubpix._cpu._jit import Kernel, device, kernel
-from npsubpix._cpu._memory import keep, lend
+from npsubpix._cpu._memory import copy_to, keep, lend
+from npsubpix._cpu._sorting import insert
 
 __all__ = ["LARGEST", "interpolated", "small_percentiles"]
 
@@ -88,14 +89,9 @@ def interpolated(like, low, high, part, integer):  # type: ignore[no-untyped-def
 def _sorted_percentile(values, count, q, integer):  # type: ignore[no-untyped-def]
     """Sort the first numbers and return a percentile; NaN if one is."""
     for k in range(count):
-        v = values[k]
-        if v != v:
-            return v
-        m = k
-        while m > 0 and values[m - 1] > v:
-            values[m] = values[m - 1]
-            m -= 1
-        values[m] = v
+        if values[k] != values[k]:
+            return values[k]
+    insert(values[:count])
     place = q * (count - 1)
     low = int(place)
     return interpolated(values, values[low], values[min(low + 1, count - 1)], place - low, integer)
@@ -106,7 +102,7 @@ def _copy(line, pixels, columns, fill):  # type: ignore[no-untyped-def]
     """Copy a line of the image; tell whether it has NaN."""
     T, n = line.dtype.type, line.size
     if columns[0] >= 0 and columns[n - 1] == columns[0] + n - 1:
-        line[:] = pixels[columns[0] : columns[0] + n]
+        copy_to(line, pixels[columns[0] : columns[0] + n])
     else:
         for j in range(n):
             line[j] = T(pixels[columns[j]]) if columns[j] >= 0 else fill
@@ -150,7 +146,7 @@ def small_percentiles(size: tuple[int, int, int], q: float) -> Kernel:
     @device
     def write(out, line, stride):  # type: ignore[no-untyped-def]
         if stride == 1:
-            out[:] = line[: out.size]
+            copy_to(out, line[: out.size])
         else:
             for j in range(out.size):
                 out[j] = line[j * stride]
@@ -180,7 +176,7 @@ def small_percentiles(size: tuple[int, int, int], q: float) -> Kernel:
                         whole &= row >= 0
                         if r < old:
                             m = k + stride[1] * _LINE
-                            lines[k : k + here.size] = lines[m : m + here.size]
+                            copy_to(lines[k : k + here.size], lines[m : m + here.size])
                             missing[a, r] = missing[a, r + stride[1]]
                         elif plane >= 0 and row >= 0:
                             missing[a, r] = _copy(lines[k : k + here.size], image[plane, row], here, fill[0])

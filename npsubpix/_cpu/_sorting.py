@@ -10,14 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from npsubpix._cpu._jit import device
+from npsubpix._cpu._memory import copy_to
 
-__all__ = ["sort_floats"]
+__all__ = ["insert", "sort_floats"]
 
 _FEW = 64  # numbers that are sorted faster by insertion
 
 
 @device
-def _insert(values):  # type: ignore[no-untyped-def]
+def insert(values):  # type: ignore[no-untyped-def]
+    """Sort a few numbers, none of them NaN, in place."""
     for k in range(1, values.size):
         v = values[k]
         j = k
@@ -77,7 +79,7 @@ def _move(keys, count, place, out):  # type: ignore[no-untyped-def]
 def sort_floats(values, spare, like):  # type: ignore[no-untyped-def]
     """Sort finite floats in place; `spare` is as many of them or more, `like` an array of integers of their width."""
     if values.size <= _FEW:
-        _insert(values)
+        insert(values)
         return
     keys, other = values.view(like.dtype), spare[: values.size].view(like.dtype)
     U = like.dtype.type
@@ -92,6 +94,6 @@ def sort_floats(values, spare, like):  # type: ignore[no-untyped-def]
         keys, other = other, keys
         swapped = not swapped
     if swapped:
-        other[:] = keys
+        copy_to(other, keys)
         keys = other
     _to_bits(keys)

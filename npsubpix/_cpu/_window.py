@@ -19,6 +19,7 @@ from numba import prange
 
 from npsubpix._cpu._formulas import greater, less
 from npsubpix._cpu._jit import Kernel, device, kernel
+from npsubpix._cpu._memory import copy_to
 
 __all__ = ["window_kernels"]
 
@@ -31,7 +32,7 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
         """Best of `row` and `before`. NaN counts as unbeatable, a row outside the image as beaten by all."""
         _, unbeatable = ends
         if i < 0 or i >= height:
-            out[:] = before
+            copy_to(out, before)
             return
         for j in range(out.size):
             u = row[j]

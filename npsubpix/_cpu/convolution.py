@@ -11,7 +11,7 @@ import numpy as np
 
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._correlate import BAND, by_kernel, correlate_lines
-from npsubpix._cpu._places import folded
+from npsubpix._cpu._places import extended, folded
 from npsubpix._cpu._stacks import promoted
 
 __all__ = ["choose_method", "correlate", "correlate_terms", "correlate_vjp"]
@@ -125,19 +125,10 @@ def choose_method(kernel: HostArray, stride: tuple[int, ...]) -> str:
     return "fft" if full.size >= _FFT_FROM and set(stride) == {1} else "direct"
 
 
-def _extended(x: HostArray, plan: _Plan, fill: float) -> HostArray:
-    """Copy images (B, D, H, W) with what is beyond their ends."""
-    for axis, places in enumerate(plan.places, start=1):
-        x = np.take(x, np.maximum(places, 0), axis)
-        if (places < 0).any():
-            np.moveaxis(x, axis, 0)[places < 0] = fill
-    return x
-
-
 def _by_fft(x: HostArray, kernel: HostArray, plan: _Plan, fill: float) -> HostArray:
     from scipy.signal import oaconvolve
 
-    padded = _extended(x, plan, fill)
+    padded = extended(x, plan.places, fill)
     spread = np.zeros([(k - 1) * d + 1 for k, d in zip(kernel.shape, plan.dilation, strict=True)], kernel.dtype)
     gaps = [slice(None, None, d) for d in plan.dilation]
     spread[gaps[0], gaps[1], gaps[2]] = kernel
@@ -260,10 +251,10 @@ def correlate_vjp(
     weights = weights.astype(compute)
     left_out = border == "shrink"
     known = np.isfinite(images) if omit else np.ones(images.shape, bool)
-    padded = _extended(images.astype(compute), plan, 0.0 if left_out else cval)
+    padded = extended(images.astype(compute), plan.places, 0.0 if left_out else cval)
     by_weights: HostArray | float = 0.0
     if left_out or omit:
-        seen = _extended(known.astype(compute), plan, 0.0 if left_out else 1.0)
+        seen = extended(known.astype(compute), plan.places, 0.0 if left_out else 1.0)
         padded = np.where(seen > 0, padded, 0)
         grad, by_weights = _unnormalized(grad, padded, seen, weights, plan)
     by_image = _back_to_image(grad, weights, plan, images.shape)

@@ -12,6 +12,7 @@ from numba import prange
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._formulas import greater, less
 from npsubpix._cpu._jit import Kernel, device, kernel
+from npsubpix._cpu._memory import copy_to
 from npsubpix._cpu.nms import fitted
 
 __all__ = ["find_plateaus"]
@@ -81,7 +82,7 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
                             state[a, b, c] = _SEEN
                             if count == stack.size:
                                 longer = np.empty(2 * count, np.int64)
-                                longer[:count] = stack
+                                copy_to(longer[:count], stack)
                                 stack = longer
                             stack[count] = (a * height + b) * width + c
                             count += 1

@@ -11,7 +11,7 @@ import numpy as np
 
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._footprints import FOLDS
-from npsubpix._cpu._places import as_pixel, folded
+from npsubpix._cpu._places import as_pixel, reached
 from npsubpix._cpu._ranks import percentile
 from npsubpix._cpu._running import RUNNING, columns_of_tile, rows_of_band
 from npsubpix._cpu._running_variance import running_var
@@ -46,10 +46,7 @@ def _windows(
     shape: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], border: str, cval: float | int
 ) -> _Windows:
     counts = tuple(-(-n // s) for n, s in zip(shape, stride, strict=True))
-    places = tuple(
-        folded(np.arange(-(k // 2), (c - 1) * s + k - k // 2), n, border)
-        for n, k, s, c in zip(shape, size, stride, counts, strict=True)
-    )
+    places = tuple(reached(*axis, border) for axis in zip(shape, size, stride, strict=True))
     return _Windows(size, stride, counts, places, border == "shrink", cval)
 
 
@@ -155,18 +152,9 @@ def _run_2d(
     tile, band = columns_of_tile(size[0], fill.itemsize), rows_of_band(size[0])
     if kind in ("min", "max") and x.dtype.kind == "f" and not subtract:
         bits = np.dtype(f"i{x.itemsize}")
-        kind, x, out, fill = f"{kind} of {bits}", x.view(bits), out.view(bits), _key(fill, kind)
+        kind, x, out, fill = f"{kind} of {bits}", x.view(bits), out.view(bits), fill.view(bits)
         down = across = fill[:0]
     RUNNING[kind].run(x.size * 10, x, *places, size, stride, fill, down, across, tile, band, subtract, out)
-
-
-def _key(value: HostArray, kind: str) -> HostArray:
-    """Return an integer of the order of a float, and beyond all others for NaN."""
-    bits = value.view(f"i{value.itemsize}")
-    info = np.iinfo(bits.dtype)
-    if np.isnan(value[0]):
-        return np.array([info.min if kind == "min" else info.max], bits.dtype)
-    return np.where(bits < 0, bits ^ info.max, bits).astype(bits.dtype)
 
 
 def _shares(where: _Windows, axis: int, dtype: np.dtype[Any]) -> HostArray:

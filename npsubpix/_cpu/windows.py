@@ -16,7 +16,7 @@ from numba.np.numpy_support import as_dtype
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._jit import Kernel, compile_function_of_arrays, device
 from npsubpix._cpu._memory import keep, lend_to_read, window_of
-from npsubpix._cpu._places import as_pixel, folded
+from npsubpix._cpu._places import as_pixel, extended, reached
 from npsubpix._functions import identity_of
 
 __all__ = ["map_batches", "map_windows"]
@@ -199,12 +199,9 @@ def _counts(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, ...]:
 
 def _padded(x: HostArray, size: tuple[int, ...], step: tuple[int, ...], border: str, cval: float) -> HostArray:
     """Copy an image with what windows reach beyond its ends."""
-    for axis, (n, k, s) in enumerate(zip(x.shape, size, step, strict=True)):
-        places = folded(np.arange(-(k // 2), (-(-n // s) - 1) * s + k - k // 2), n, border)
-        x = np.take(x, np.maximum(places, 0), axis)
-        if (places < 0).any():
-            np.moveaxis(x, axis, 0)[places < 0] = as_pixel(cval, x.dtype)
-    return np.ascontiguousarray(x)
+    return extended(
+        x, [reached(*axis, border) for axis in zip(x.shape, size, step, strict=True)], as_pixel(cval, x.dtype)
+    )
 
 
 def map_windows(
@@ -264,15 +261,12 @@ def map_batches(
     """Call a function with batches of windows of one shape, (N, *shape); return results (outputs, *counts)."""
     counts = _counts(images[0].shape, step)
     back = tuple(k // 2 for k in size)
-    if border != "shrink":
-        images, back = [_padded(x, size, step, border, cval) for x in images], (0,) * len(size)
+    if border == "shrink":
+        axes = [_parts(*axis) for axis in zip(images[0].shape, size, step, back, strict=True)]
+    else:
+        images = [_padded(x, size, step, border, cval) for x in images]
+        axes = [[(slice(0, c), slice(0, n), k)] for c, n, k in zip(counts, images[0].shape, size, strict=True)]
     out: HostArray | None = None
-    axes = [
-        _parts(n if border == "shrink" else counts[a] * s, k, s, b)
-        for a, (n, k, s, b) in enumerate(zip(images[0].shape, size, step, back, strict=True))
-    ]
-    if border != "shrink":
-        axes = [[(slice(0, c), slice(0, x), k)] for c, x, k in zip(counts, images[0].shape, size, strict=True)]
     for part in itertools.product(*axes):
         places, lengths = tuple(p[0] for p in part), tuple(p[2] for p in part)
         views = [
