@@ -1,4 +1,7 @@
-"""Images as stacks, frames first, and what comes with them: masks, backgrounds and noise."""
+"""Images as stacks, frames first, and what comes with them: masks, backgrounds and noise.
+
+Where these are made from an image on a GPU, it has to be worked on there.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays import Array, HostArray, adopt, is_on_gpu, kind_of
-from npsubpix._checks import check_count, check_finite, check_mask, check_positive
+from npsubpix._arrays import (
+    Array,
+    HostArray,
+    adopt,
+    adopt_mask,
+    as_array,
+    is_array,
+    is_on_gpu,
+    kind_of,
+    place_of,
+    require_cupy,
+    to_numpy,
+)
+from npsubpix._checks import check_count, check_finite, check_marks, check_mask, check_positive
 from npsubpix._results import Background
 
-__all__ = ["Levels", "levels_of", "stack_of", "stacked_mask", "unstacked"]
+__all__ = ["Levels", "beside", "levels_of", "stack_of", "stacked_mask", "unstacked"]
 
 #: Background and noise: each one number, or one a pixel of a frame or of a stack, flat.
 Levels = tuple[HostArray, HostArray]
@@ -25,22 +40,55 @@ def stack_of(image: Array, frame_axis: int | None) -> HostArray:
         raise ValueError(f"image must have 2 or 3 dimensions{besides}, got shape {x.shape}")
     if frame_axis is None:
         return x[None]
-    return np.ascontiguousarray(np.moveaxis(x, _axis_of(frame_axis, x.ndim), 0))
+    return _moved(x, _axis_of(frame_axis, x.ndim), 0)
+
+
+def _moved(x: HostArray, axis: int, to: int) -> HostArray:
+    """Move an axis; return an array in C order, by methods that arrays on a GPU have too."""
+    order = list(range(x.ndim))
+    order.insert(to % x.ndim, order.pop(axis))
+    moved = x.transpose(order)
+    return moved if moved.flags.c_contiguous else moved.copy()
 
 
 def unstacked(x: HostArray, frame_axis: int | None) -> HostArray:
     """Return a stack in the shape of the image that it was made of."""
-    return x[0] if frame_axis is None else np.ascontiguousarray(np.moveaxis(x, 0, frame_axis))
+    return x[0] if frame_axis is None else _moved(x, 0, frame_axis)
+
+
+def beside(value: Array, name: str, x: HostArray) -> HostArray:
+    """Return the memory of an array given beside a stack, which has to be on its device; lists are copied there."""
+    array, place = as_array(value, name), place_of(x)
+    if not is_array(value):
+        return array if place == "the host" else require_cupy().asarray(array)
+    if place_of(array) != place:
+        raise TypeError(f"{name} is on {place_of(array)} and image on {place}: both must be on one device")
+    return np.asarray(to_numpy(array)) if place == "the host" else adopt(array, name)
 
 
 def stacked_mask(mask: Array | None, x: HostArray, frame_axis: int | None) -> npt.NDArray[np.bool_] | None:
-    """Return a mask of the shape of a stack, from one of the whole image or of one frame."""
+    """Return a mask of the shape of a stack, from one of the whole image or of one frame.
+
+    On a GPU a mask of one frame stays one, of shape (1, ...).
+    """
     if mask is None:
         return None
+    if is_on_gpu(x, kind_of(x)):
+        return _mask_on_gpu(mask, x, frame_axis)
     if frame_axis is None or len(np.shape(mask)) != x.ndim:
         return np.ascontiguousarray(np.broadcast_to(check_mask(mask, x.shape[1:], "mask"), x.shape))
     marks = check_mask(mask, _shape_of_image(x, frame_axis), "mask")
     return np.ascontiguousarray(np.moveaxis(marks, frame_axis, 0))
+
+
+def _mask_on_gpu(mask: Array, x: HostArray, frame_axis: int | None) -> HostArray:
+    array = as_array(mask, "mask")
+    if place_of(array) != place_of(x):
+        raise TypeError(f"mask is on {place_of(array)} and image on {place_of(x)}: both must be on one device")
+    whole = frame_axis is not None and array.ndim == x.ndim
+    check_marks(array, _shape_of_image(x, frame_axis) if whole else x.shape[1:], "mask")
+    marks = adopt_mask(array)
+    return _moved(marks, _axis_of(frame_axis, x.ndim) % x.ndim, 0) if whole else marks[None]
 
 
 def levels_of(background: Any, sigma: Any, x: HostArray, frame_axis: int | None) -> Levels | None:
@@ -56,15 +104,18 @@ def levels_of(background: Any, sigma: Any, x: HostArray, frame_axis: int | None)
 
 
 def _level(value: Any, name: str, x: HostArray, frame_axis: int | None) -> HostArray:
-    if np.ndim(value) == 0:
+    on_gpu = is_on_gpu(x, kind_of(x))
+    if not is_on_gpu(value, kind_of(value)) and np.ndim(value) == 0:
         number = check_finite(value, name)
         return np.array([check_positive(number, name) if name == "sigma" else number])
-    if is_on_gpu(value, kind_of(value)):
+    if not on_gpu and is_on_gpu(value, kind_of(value)):
         raise TypeError(f"{name} is on a GPU and the image is not: both must be on one device")
-    values = adopt(value, name)
+    values = adopt(beside(value, name, x) if on_gpu else value, name)
+    if on_gpu and values.ndim == 0:  # a number there, which is not looked at
+        return values.reshape(1)
     whole = x.shape[1:] if frame_axis is None else _shape_of_image(x, frame_axis)
     if values.shape == whole and frame_axis is not None:
-        values = np.ascontiguousarray(np.moveaxis(values, frame_axis, 0))
+        values = _moved(values, _axis_of(frame_axis, x.ndim) % x.ndim, 0)
     elif values.shape != x.shape[1:]:
         frame = "" if frame_axis is None else f" or of a frame, {x.shape[1:]}"
         raise ValueError(
@@ -80,7 +131,7 @@ def _axis_of(frame_axis: Any, ndim: int) -> int:
     return axis
 
 
-def _shape_of_image(x: HostArray, frame_axis: int) -> tuple[int, ...]:
+def _shape_of_image(x: HostArray, frame_axis: Any) -> tuple[int, ...]:
     """Return the shape of the image that a stack was made of."""
     axis = _axis_of(frame_axis, x.ndim) % x.ndim
     return (*x.shape[1 : axis + 1], x.shape[0], *x.shape[axis + 1 :])

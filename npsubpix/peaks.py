@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from npsubpix._arrays import Array, HostArray, give_back, kind_of, to_numpy
+from npsubpix._arrays import Array, HostArray, give_back, is_on_gpu, kind_of, working_on
 from npsubpix._checks import (
     check_bool,
     check_choice,
@@ -20,8 +19,8 @@ from npsubpix._checks import (
 )
 from npsubpix._dispatch import implementation
 from npsubpix._results import Background, Peaks
-from npsubpix._spec import PeakFlags, reach
-from npsubpix._stacks import levels_of, stack_of, stacked_mask
+from npsubpix._spec import reach
+from npsubpix._stacks import beside, levels_of, stack_of, stacked_mask
 
 __all__ = ["find_peaks", "refine_peaks"]
 
@@ -148,30 +147,25 @@ def find_peaks(
      12.10  20.39  59.82  -
     """
     run = implementation("peaks", image)
-    x = stack_of(image, frame_axis)
-    ndim = x.ndim - 1
-    size = check_per_axis(size, ndim, "size", 1)
-    distance = None if min_distance is None else check_lengths(min_distance, ndim, "min_distance")
-    absolute = None if threshold_abs is None else check_finite(threshold_abs, "threshold_abs")
-    relative = None if threshold_rel is None else check_finite(threshold_rel, "threshold_rel")
-    margins = _margins(exclude_border, size)
-    most = None if num_peaks is None else check_count(num_peaks, "num_peaks")
-    check_choice(plateau, "plateau", ("drop", "first", "centroid"))
-    check_bool(minima, "minima")
-    marks = stacked_mask(mask, x, frame_axis)
-    levels = levels_of(background, sigma, x, frame_axis)
-    options = _method_options(image, refine, "refine", n_iters, max_shift, radius, ndim)
+    with working_on(image):
+        x = stack_of(image, frame_axis)
+        ndim = x.ndim - 1
+        size = check_per_axis(size, ndim, "size", 1)
+        distance = None if min_distance is None else check_lengths(min_distance, ndim, "min_distance")
+        absolute = None if threshold_abs is None else check_finite(threshold_abs, "threshold_abs")
+        relative = None if threshold_rel is None else check_finite(threshold_rel, "threshold_rel")
+        margins = _margins(exclude_border, size)
+        most = None if num_peaks is None else check_count(num_peaks, "num_peaks")
+        check_choice(plateau, "plateau", ("drop", "first", "centroid"))
+        check_bool(minima, "minima")
+        marks = stacked_mask(mask, x, frame_axis)
+        levels = levels_of(background, sigma, x, frame_axis)
+        options = _method_options(image, refine, "refine", n_iters, max_shift, radius, ndim)
 
-    found = run.find(x, size, margins, absolute, relative, plateau, minima, marks, levels)
-    found = found.take(run.select(found, x.shape, distance, most))
-    frames, starts = _unravel(found.indices, x.shape[1:])
-    coords, values, flags = _refine(image, x, frames, starts, options, marks)
-    flags |= found.flags
-    if plateau == "centroid":
-        flat = (found.flags & PeakFlags.PLATEAU) != 0
-        coords[flat] = found.centroids[flat]
-        values[flat] = x.reshape(-1)[found.indices[flat]]
-        flags[flat] = found.flags[flat]
+        found = run.search(x, size, margins, absolute, relative, plateau, minima, marks, levels, distance, most)
+        frames, starts = run.unravel(found, x.shape[1:])
+        coords, values, flags = implementation("refinement", image).refine(x, frames, starts, *options, marks)
+        run.settle(x, found, coords, values, flags)
     return _peaks(image, coords, values, starts, flags, frames if frame_axis is not None else None)
 
 
@@ -260,24 +254,16 @@ def refine_peaks(
     parabola [[7.252 9.638]]
     centroid [[7.299 9.6  ]]
     """
-    implementation("peaks", image)
-    x = stack_of(image, frame_axis)
-    ndim = x.ndim - 1
-    points = _points(coords, ndim)
-    frames = _frames(frame, frame_axis, len(points), len(x))
-    marks = stacked_mask(mask, x, frame_axis)
-    options = _method_options(image, method, "method", n_iters, max_shift, radius, ndim)
-
-    finite = np.asarray(np.isfinite(points).all(axis=1))
-    nearest = np.floor(np.where(finite[:, None], points, -1.0) + 0.5)
-    starts = np.clip(nearest, -1, x.shape[1:]).astype(np.int64)
-    refined, values, flags = _refine(image, x, frames, starts, options, marks)
-    refined[~finite] = np.nan
-    flags[~finite] = PeakFlags.NONFINITE
-    starts[~finite] = -1
-    outside = finite & ((starts < 0) | (starts >= x.shape[1:])).any(axis=1)
-    refined[outside] = points[outside]
-    return _peaks(image, refined, values, starts, flags, frames if frame_axis is not None else None)
+    run = implementation("refinement", image)
+    with working_on(image):
+        x = stack_of(image, frame_axis)
+        ndim = x.ndim - 1
+        points = _points(coords, x)
+        frames = _frames(frame, frame_axis, x, len(points))
+        marks = stacked_mask(mask, x, frame_axis)
+        options = _method_options(image, method, "method", n_iters, max_shift, radius, ndim)
+        refined, values, starts, flags = run.refine_points(x, frames, points, *options, marks)
+    return _peaks(image, refined, values, starts, flags, frames)
 
 
 def _margins(exclude_border: Any, size: tuple[int, ...]) -> tuple[int, ...]:
@@ -288,8 +274,9 @@ def _margins(exclude_border: Any, size: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(width for width in widths for _ in range(2))
 
 
-def _points(coords: Array, ndim: int) -> npt.NDArray[np.float64]:
-    points = np.asarray(to_numpy(check_positions(coords, "coords")))
+def _points(coords: Array, x: HostArray) -> HostArray:
+    check_positions(coords, "coords")
+    points, ndim = beside(coords, "coords", x), x.ndim - 1
     if points.dtype.kind not in "iuf":
         raise TypeError(f"coords must hold numbers, got dtype {points.dtype}")
     if points.size == 0:
@@ -301,19 +288,20 @@ def _points(coords: Array, ndim: int) -> npt.NDArray[np.float64]:
     return points.astype(np.float64)
 
 
-def _frames(frame: Array | None, frame_axis: int | None, count: int, length: int) -> npt.NDArray[np.int64]:
+def _frames(frame: Array | None, frame_axis: int | None, x: HostArray, count: int) -> HostArray | None:
     if frame_axis is None:
         if frame is not None:
             raise ValueError("frame is given, so frame_axis must say which axis of the image it counts along")
-        return np.zeros(count, np.int64)
+        return None
     if frame is None:
         raise ValueError("frame must give the image of each position, since the image is a stack")
-    frames = np.asarray(to_numpy(frame))
+    frames, length = beside(frame, "frame", x), len(x)
     if frames.dtype.kind not in "iu" and frames.size:
         raise TypeError(f"frame must hold integers, got dtype {frames.dtype}")
     if frames.shape != (count,):
         raise ValueError(f"frame must have shape ({count},), one number a position, got {frames.shape}")
-    if count and not 0 <= frames.min() <= frames.max() < length:
+    # On a GPU they are not looked at: the host would have to wait.
+    if count and not is_on_gpu(frames, kind_of(frames)) and not 0 <= frames.min() <= frames.max() < length:
         raise ValueError(f"frame must be between 0 and {length - 1}, got {frames.min()} to {frames.max()}")
     return frames.astype(np.int64)
 
@@ -332,30 +320,6 @@ def _method_options(
     if not 1 <= min(radii) <= max(radii) <= _LARGEST_RADIUS:
         raise ValueError(f"radius must be between 1 and {_LARGEST_RADIUS} pixels, got {radius!r}")
     return method, check_count(n_iters, "n_iters", 1), check_positive(max_shift, "max_shift"), radii
-
-
-def _unravel(
-    indices: npt.NDArray[np.int64], shape: tuple[int, ...]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the images and the positions of flat indices into a stack."""
-    places = np.empty((indices.size, len(shape)), np.int64)
-    for axis in range(len(shape) - 1, -1, -1):
-        indices, places[:, axis] = np.divmod(indices, shape[axis])
-    return indices, places
-
-
-def _refine(
-    image: Array,
-    x: HostArray,
-    frames: npt.NDArray[np.int64],
-    starts: npt.NDArray[np.int64],
-    options: tuple[Any, ...],
-    mask: npt.NDArray[np.bool_] | None,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int32]]:
-    result: tuple[HostArray, HostArray, HostArray] = implementation("refinement", image).refine(
-        x, frames, starts, *options, mask
-    )
-    return result
 
 
 def _peaks(image: Array, *columns: HostArray | None) -> Peaks:

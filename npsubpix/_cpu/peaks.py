@@ -16,7 +16,7 @@ from npsubpix._cpu.nms import extrema, limits, no_limits
 from npsubpix._cpu.plateaus import find_plateaus
 from npsubpix._spec import PeakFlags
 
-__all__ = ["Candidates", "find", "select"]
+__all__ = ["Candidates", "find", "search", "select", "settle", "unravel"]
 
 # Code of a minimum, as the "codes" kernels write it.
 _MINIMUM = 2
@@ -348,3 +348,33 @@ def select(
         return ranks[:most]
     first = np.searchsorted(image[ranks], image[ranks])
     return ranks[np.arange(ranks.size) - first < most]
+
+
+def search(
+    x: HostArray, size: tuple[int, ...], margins: tuple[int, ...], absolute: float | None, relative: float | None,
+    plateau: str, minima: bool, mask: HostArray | None, levels: tuple[HostArray, HostArray] | None,
+    distance: tuple[float, ...] | None, most: int | None,
+) -> Candidates:  # fmt: skip
+    """Find the window extrema of a stack of images that are to be reported, image by image, the strongest first."""
+    found = find(x, size, margins, absolute, relative, plateau, minima, mask, levels)
+    found = found.take(select(found, x.shape, distance, most))
+    return found if plateau == "centroid" else found._replace(centroids=None)
+
+
+def unravel(found: Candidates, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the images and the positions of candidates."""
+    indices = found.indices
+    places = np.empty((indices.size, len(shape)), np.int64)
+    for axis in range(len(shape) - 1, -1, -1):
+        indices, places[:, axis] = np.divmod(indices, shape[axis])
+    return indices, places
+
+
+def settle(x: HostArray, found: Candidates, coords: HostArray, values: HostArray, flags: HostArray) -> None:
+    """Put the flags of candidates beside those of their refinement, and plateaus to their centroids."""
+    flags |= found.flags
+    if found.centroids is not None:
+        flat = (found.flags & PeakFlags.PLATEAU) != 0
+        coords[flat] = found.centroids[flat]
+        values[flat] = x.reshape(-1)[found.indices[flat]]
+        flags[flat] = found.flags[flat]

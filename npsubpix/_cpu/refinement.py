@@ -21,7 +21,7 @@ from npsubpix._cpu._quadratic import (
 )
 from npsubpix._spec import CENTROID_TOLERANCE, MOVE_THRESHOLD, REJECTED, PeakFlags
 
-__all__ = ["METHODS", "refine"]
+__all__ = ["METHODS", "refine", "refine_points"]
 
 _REJECTED = int(REJECTED)
 _NONFINITE = int(PeakFlags.NONFINITE)
@@ -238,3 +238,29 @@ def refine(
     run = METHODS[method][ndim - 2].run
     run(work, volume, images, places, marks, half, (n_iters, max_shift, radius), coords, values, flags)
     return coords[:, 3 - ndim :], values, flags
+
+
+def refine_points(
+    x: HostArray,
+    images: npt.NDArray[np.int64] | None,
+    points: npt.NDArray[np.float64],
+    method: str | None,
+    n_iters: int,
+    max_shift: float,
+    radius: tuple[float, ...],
+    mask: HostArray | None,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Refine positions from their nearest pixels; return positions, values, these pixels, and flags.
+
+    Without `images`, all positions are of the first. A position outside its image stays as it is.
+    """
+    frames = np.zeros(len(points), np.int64) if images is None else images
+    finite = np.isfinite(points).all(axis=1)
+    nearest = np.floor(np.where(finite[:, None], points, -1.0) + 0.5)
+    starts = np.clip(nearest, -1, x.shape[1:]).astype(np.int64)
+    coords, values, flags = refine(x, frames, starts, method, n_iters, max_shift, radius, mask)
+    outside = ((starts < 0) | (starts >= x.shape[1:])).any(axis=1)
+    coords[outside] = points[outside]
+    coords[~finite] = np.nan
+    flags[~finite] = PeakFlags.NONFINITE
+    return coords, values, starts, flags

@@ -9,7 +9,7 @@ import numpy as np
 from npsubpix._checks import check_broadcast_to, check_temperature
 from npsubpix._cuda._launch import Device, DeviceArray
 
-__all__ = ["computed", "frames", "is_number", "of_dtype", "result_dtype", "sum_to_shape", "temperatures_of"]
+__all__ = ["computed", "frames", "is_number", "native", "of_dtype", "result_dtype", "sum_to_shape", "temperatures_of"]
 
 
 def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -20,6 +20,13 @@ def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def computed(x: DeviceArray) -> DeviceArray:
     """Return an array of float16 as float32, and any other as it is."""
     return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+def native(x: DeviceArray, dtypes: tuple[str, ...]) -> DeviceArray:
+    """Return an array of one of some dtypes as it is, and any other as floats that hold its values as float64 does."""
+    if x.dtype.name in dtypes:
+        return x
+    return x.astype(np.float32 if x.dtype.itemsize <= 2 else np.float64)
 
 
 def of_dtype(device: Device, x: DeviceArray | None, dtype: Any) -> DeviceArray | None:

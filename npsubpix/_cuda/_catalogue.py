@@ -29,6 +29,7 @@ C_NAMES = {
 
 _FLOATS = ("float", "double")
 _IN_FLOAT = ("Int8", "Int16", "UInt8", "UInt16", "float")
+_PEAKS = ("UInt8", "UInt16", "Int64", "UInt64", *_FLOATS)
 _INTEGERS = tuple(name for name in C_NAMES.values() if "Int" in name)
 
 
@@ -48,13 +49,18 @@ TYPES: dict[str, tuple[Types, ...]] = {
     "convolution": _one("Real", _FLOATS),
     "gaussian": _one("Pixel", _FLOATS),
     "spots": _one("Pixel", _FLOATS),
+    "peaks": _one("Pixel", _PEAKS),
+    "plateaus": _one("Pixel", _PEAKS),
+    "candidates": _one("Real", ("double",)),
+    "refinement": _one("Pixel", ("UInt8", "UInt16", *_FLOATS)),
     "soft_argmax": tuple(
         (("Pixel", p), ("Real", r)) for p, r in (("float", "float"), ("float", "double"), ("double", "double"))
     ),
 }
 
-#: Files that are compiled without fused products and sums: what is singular there must not depend on rounding.
-BY_ROUNDED_PRODUCTS = frozenset({"quad_interp"})
+#: Files that are compiled without fused products and sums: what is singular
+#: or at a distance there must not depend on rounding.
+BY_ROUNDED_PRODUCTS = frozenset({"candidates", "quad_interp", "refinement"})
 
 #: Rows of an image that one thread goes down where it looks for extrema of 3 x 3 pixels.
 STRIP_ROWS = 16

@@ -134,7 +134,8 @@ def options(file: str, types: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
 
 @functools.cache
 def _constants() -> dict[str, str]:
-    numbers = {name: repr(getattr(_spec, name)) for name in ("SINGULAR_TOLERANCE", "SHIFT_LIMIT")}
+    names = "SINGULAR_TOLERANCE", "SHIFT_LIMIT", "MOVE_THRESHOLD", "CENTROID_TOLERANCE"
+    numbers = {name: repr(getattr(_spec, name)) for name in names}
     flags = {f"FLAG_{flag.name}": str(int(flag)) for flag in _spec.PeakFlags}
     sizes = {"THREADS": str(THREADS), "STRIP_ROWS": str(STRIP_ROWS)}
     return {**numbers, **flags, **sizes, "FLAGS_REJECTED": str(int(_spec.REJECTED))}

@@ -14,7 +14,7 @@ FORMULA void write_voxel(const Volume& v, Index image, Index d, Index i, Index j
   Result* at = coords + image * 3 * voxels + k;
   Result scale = (Result)d, column = (Result)j, row = (Result)i, value = (Result)v.x[k];
   if (maximum) {
-    const Walk w = follow(v, d, i, j, n_iters, threshold, SHIFT_LIMIT, radius, depth_steps);
+    const Walk w = follow<Quadratic3d>(v, d, i, j, n_iters, threshold, SHIFT_LIMIT, radius, depth_steps);
     if (!(w.fit.flags & FLAGS_REJECTED)) {
       scale = (Result)((double)w.d + w.fit.sd);
       column = (Result)((double)w.j + w.fit.sj);
@@ -124,7 +124,7 @@ KERNEL quad_interp3d_link(const Pixel* x, const bool* mask, Index images, Index 
     if (!mask[k]) continue;
     const Index j = k % width, i = k / width % height, d = k / width / height % depth, image = k / voxels;
     const Volume v = volume_of(x, image, depth, height, width);
-    const Walk w = follow(v, d, i, j, n_iters, threshold, SHIFT_LIMIT, radius, depth_steps);
+    const Walk w = follow<Quadratic3d>(v, d, i, j, n_iters, threshold, SHIFT_LIMIT, radius, depth_steps);
     if (w.fit.flags & FLAGS_REJECTED) continue;
     Index* place = head + image * voxels + (w.d * height + w.i) * width + w.j;
     next[k] = (Index)atomicExch((UInt64*)place, (UInt64)k);

@@ -104,6 +104,16 @@ FORMULA Fit fit_quadratic3d(const Volume& v, Index d, Index i, Index j) {
   return {s.z, s.y, s.x, 0.5 * (g.x * s.x + g.y * s.y + g.z * s.z), definite ? 0 : FLAG_SADDLE};
 }
 
+// A fit of `follow`, and the pixels that have what it needs around them.
+struct Quadratic3d {
+  static __device__ __forceinline__ Fit fit(const Volume& v, Index d, Index i, Index j) {
+    return fit_quadratic3d(v, d, i, j);
+  }
+  static __device__ __forceinline__ bool has_around(const Volume& v, Index d, Index i, Index j) {
+    return v.has_around(d, i, j);
+  }
+};
+
 FORMULA Index step(double shift, double threshold) { return (Index)(shift > threshold) - (Index)(shift < -threshold); }
 
 FORMULA bool is_finite(const Fit& f) {
@@ -116,6 +126,7 @@ FORMULA Index apart(Index a, Index b) { return a < b ? b - a : a - b; }
 
 // Repeat the fit, one voxel on at a time, until it stays at its voxel. With a flag that rejects, the
 // voxel is that of the start.
+template <typename Fitting>
 FORMULA Walk follow(const Volume& v, Index d0, Index i0, Index j0, Index n_iters, double threshold, double limit,
                     Index radius, bool depth_steps) {
   const Walk start = {d0, i0, j0, {0, 0, 0, 0, 0}};
@@ -125,9 +136,9 @@ FORMULA Walk follow(const Volume& v, Index d0, Index i0, Index j0, Index n_iters
     return w;
   };
   Index d = d0, i = i0, j = j0, mark_d = d0, mark_i = i0, mark_j = j0, moves = 0, lap = 1;
-  if (!v.has_around(d, i, j)) return rejected(FLAG_AT_BORDER);
+  if (!Fitting::has_around(v, d, i, j)) return rejected(FLAG_AT_BORDER);
   for (Index n = 0; n < n_iters; ++n) {
-    Fit f = fit_quadratic3d(v, d, i, j);
+    Fit f = Fitting::fit(v, d, i, j);
     if (f.flags & (FLAG_NONFINITE | FLAG_SINGULAR)) return rejected(f.flags);
     if (!is_finite(f)) return rejected(FLAG_NONFINITE);
     const Index dd = depth_steps ? step(f.sd, threshold) : 0, di = step(f.si, threshold), dj = step(f.sj, threshold);
@@ -144,7 +155,7 @@ FORMULA Walk follow(const Volume& v, Index d0, Index i0, Index j0, Index n_iters
       moves = 0;
       lap *= 2;
     }
-    if (!v.has_around(d, i, j)) return rejected(FLAG_AT_BORDER);
+    if (!Fitting::has_around(v, d, i, j)) return rejected(FLAG_AT_BORDER);
     if (greatest(greatest(apart(d, d0), apart(i, i0)), apart(j, j0)) > radius) return rejected(FLAG_TOO_FAR);
   }
   return rejected(FLAG_NOT_CONVERGED);

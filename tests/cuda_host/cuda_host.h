@@ -58,6 +58,12 @@ static T atomicAdd(T* place, T value) {
   return old;
 }
 template <typename T>
+static T atomicMin(T* place, T value) {
+  const T old = *place;
+  *place = value < old ? value : old;
+  return old;
+}
+template <typename T>
 static T atomicExch(T* place, T value) {
   const T old = *place;
   *place = value;

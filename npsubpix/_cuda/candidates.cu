@@ -1,0 +1,172 @@
+// Candidates for peaks, whatever image they are from: counted, sorted, kept apart.
+#include "formulas.cuh"
+#include "block.cuh"
+
+// The number of codes of each part of an image that are not zero. A block has one part.
+KERNEL candidates_count(const UInt8* codes, Index images, Index pixels, Index parts, Index part_size, Index* counts) {
+  for (Index part = blockIdx.x; part < images * parts; part += gridDim.x) {
+    const Index image = part / parts, begin = part % parts * part_size, end = least(begin + part_size, pixels);
+    double count[1] = {0};
+    for (Index k = begin + threadIdx.x; k < end; k += blockDim.x) count[0] += codes[image * pixels + k] != 0;
+    sum_over_block(count);
+    if (threadIdx.x == 0) counts[part] = (Index)count[0];
+  }
+}
+
+// Rows of a table of candidates, in memory order.
+struct Candidates {
+  const Index *indices, *frames;
+  const int* flags;
+  const UInt64 *majors, *minors;
+
+  // Whether one comes before another: image by image, the strongest first, of equal ones the first in memory.
+  __device__ __forceinline__ bool before(Index a, Index b) const {
+    if (frames[a] != frames[b]) return frames[a] < frames[b];
+    if (majors[a] != majors[b]) return majors[a] > majors[b];
+    if (minors[a] != minors[b]) return minors[a] > minors[b];
+    return a < b;
+  }
+};
+
+// Merge neighbouring runs of sorted rows: each goes to where it is among those of its own run and of the other.
+// Without rows, they are numbered.
+KERNEL candidates_merge(const Index* frames, const UInt64* majors, const UInt64* minors, Index count, Index length,
+                        const Index* from, Index* to) {
+  const Candidates c = {nullptr, frames, nullptr, majors, minors};
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    const Index pair = k / (2 * length) * (2 * length), row = from ? from[k] : k;
+    const bool second = k - pair >= length;
+    const Index other = second ? pair : least(pair + length, count);
+    Index low = other, high = second ? pair + length : least(pair + 2 * length, count);
+    while (low < high) {
+      const Index middle = (low + high) / 2;
+      if (c.before(from ? from[middle] : middle, row))
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    to[pair + (second ? k - pair - length : k - pair) + low - other] = row;
+  }
+}
+
+// Copy the first rows of each image: `ends` and `kept_ends` are the numbers of rows up to the end of each.
+KERNEL candidates_cut(const Index* rows, const Index* frames, const Index* ends, const Index* kept_ends, Index count,
+                      Index* out) {
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    const Index image = frames[rows[k]], place = k - (image ? ends[image - 1] : 0);
+    const Index start = image ? kept_ends[image - 1] : 0;
+    if (place < kept_ends[image] - start) out[start + place] = rows[k];
+  }
+}
+
+// The first of ascending numbers from `begin` to `end` that is not below `least_one`.
+FORMULA Index first_at_least(const Index* numbers, Index begin, Index end, Index least_one) {
+  while (begin < end) {
+    const Index middle = (begin + end) / 2;
+    if (numbers[middle] < least_one)
+      begin = middle + 1;
+    else
+      end = middle;
+  }
+  return begin;
+}
+
+// The first candidate of each row of pixels, and the number of candidates.
+KERNEL candidates_rows(const Index* indices, Index count, Index rows, Index width, Index* starts) {
+  for (Index row = first_thread(); row <= rows; row += all_threads())
+    starts[row] = first_at_least(indices, 0, count, row * width);
+}
+
+// Candidates are kept apart greedily, from the strongest on: one is kept when all stronger ones that are
+// too close to it are struck out, and then it strikes out all others that are. What is decided holds
+// whatever the order in which threads decide, and so the outcome is always the same.
+#define OPEN 0
+#define KEPT 1
+#define STRUCK 2
+
+struct Apart {
+  Candidates c;
+  const Index* row_starts;
+  Index depth, height, width;
+  Real weight_z, weight_y, weight_x, limit;
+  volatile UInt8* states;
+  UInt8* codes;
+
+  // Call visit(q) for the candidates of its kind that are too close to one, until it returns true.
+  template <typename Visit>
+  __device__ __forceinline__ bool any_close(Index p, Visit visit) const {
+    const Index line = c.indices[p] / width, column = c.indices[p] % width, z = line / height % depth, y = line % height;
+    const Index reach_z = (Index)sqrt(limit / weight_z), reach_y = (Index)sqrt(limit / weight_y);
+    for (Index dz = greatest(-reach_z, -z); dz <= least(reach_z, depth - 1 - z); ++dz)
+      for (Index dy = greatest(-reach_y, -y); dy <= least(reach_y, height - 1 - y); ++dy) {
+        const Real left = limit - weight_z * dz * dz - weight_y * dy * dy;
+        if (left <= 0) continue;
+        const Index reach_x = (Index)sqrt(left / weight_x), row = line + dz * height + dy, first = row * width;
+        const Index end = row_starts[row + 1], from = first + greatest(column - reach_x, (Index)0);
+        for (Index q = first_at_least(c.indices, row_starts[row], end, from); q < end; ++q) {
+          const Index dx = c.indices[q] - first - column;
+          if (dx > reach_x) break;
+          if (q != p && !((c.flags[q] ^ c.flags[p]) & FLAG_MINIMUM) && weight_x * dx * dx < left && visit(q))
+            return true;
+        }
+      }
+    return false;
+  }
+
+  // Decide on a candidate, if that can be done; return whether it is still open.
+  __device__ __forceinline__ bool decide(Index p) const {
+    if (states[p] != OPEN) return false;
+    if (any_close(p, [=](Index q) { return states[q] != STRUCK && c.before(q, p); })) return true;
+    if (states[p] != OPEN) return false;
+    states[p] = KEPT;
+    any_close(p, [=](Index q) {
+      if (states[q] == OPEN) {
+        states[q] = STRUCK;
+        codes[c.indices[q]] = 0;
+      }
+      return false;
+    });
+    return false;
+  }
+};
+
+#define APART                                                                                                       \
+  const Index *indices, const Index *frames, const int *flags, const UInt64 *majors, const UInt64 *minors,          \
+      Index count, const Index *row_starts, Index depth, Index height, Index width, double weight_z,                \
+      double weight_y, double weight_x, double limit, UInt8 *states, UInt8 *codes
+
+// One round of decisions, by all threads.
+KERNEL candidates_separate(APART) {
+  const Apart apart = {{indices, frames, flags, majors, minors}, row_starts, depth, height, width, weight_z,
+                       weight_y, weight_x, limit, states, codes};
+  for (Index p = first_thread(); p < count; p += all_threads()) apart.decide(p);
+}
+
+// Decide on what is left. A block has one image, and goes on until nothing is open there: the strongest of what is
+// open can always be decided on.
+KERNEL candidates_separate_rest(APART, Index images) {
+  const Apart apart = {{indices, frames, flags, majors, minors}, row_starts, depth, height, width, weight_z,
+                       weight_y, weight_x, limit, states, codes};
+  for (Index image = blockIdx.x; image < images; image += gridDim.x) {
+    const Index begin = row_starts[image * depth * height], end = row_starts[(image + 1) * depth * height];
+    for (bool more = begin < end; more;) {
+      double open[1] = {0};
+      for (Index p = begin + threadIdx.x; p < end; p += blockDim.x) open[0] += apart.decide(p);
+      sum_over_block(open);
+      more = open[0] > 0;
+    }
+  }
+}
+
+// Put the flags of candidates beside those of their refinement. A plateau is at its centroid, if there are any,
+// has the value of its pixels, and no other flags.
+KERNEL candidates_settle(const int* given, const Real* centroids, const Real* own, Index count, Index axes,
+                         Real* coords, Real* values, int* flags) {
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    flags[k] |= given[k];
+    if (!centroids || !(given[k] & FLAG_PLATEAU)) continue;
+    flags[k] = given[k];
+    values[k] = own[k];
+    for (int a = 0; a < axes; ++a) coords[k * axes + a] = centroids[k * axes + a];
+  }
+}

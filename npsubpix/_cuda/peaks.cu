@@ -1,0 +1,160 @@
+// Peaks as lists: window extrema as codes of a byte a pixel, and what is collected of them.
+#include "formulas.cuh"
+#include "near.cuh"
+#include "block.cuh"
+#include "stacks.cuh"
+
+#define STACK const Pixel *x, const bool *mask, Index images, Index depth, Index height, Index width
+#define BORDER Index front, Index back, Index top, Index bottom, Index left, Index right
+#define LIMITS const double *tops, double relative, double least
+#define LEVELS                                                                                    \
+  const float *background32, const double *background64, Index backgrounds, const float *sigma32, \
+      const double *sigma64, Index sigmas
+
+// Windows of three pixels an axis that are inside the image, without a mask.
+KERNEL peaks_near(STACK, bool volume, BORDER, LIMITS, bool minima, UInt8* codes) {
+  const Images m = {x, nullptr, images, depth, height, width};
+  const Margins border = {front, back, top, bottom, left, right};
+  const Limits limits = {tops, relative, least};
+  for (Index k = first_thread(); k < count_strips(images, depth, height, width); k += all_threads()) {
+    const Strip s = strip_of(k, depth, height, width);
+    const auto is_peak = [=](Index place, Index i, bool minimum) {
+      return border.inside(m, s.d, i, s.j) && exceeds(x[place], limits.of(s.image, images, minimum), minimum);
+    };
+    visit_strip(x, s, depth, height, width, volume, false, [=](Index place, Index i, bool found) {
+      codes[place] = found && is_peak(place, i, false) ? MAXIMUM : 0;
+    });
+    if (minima)
+      visit_strip(x, s, depth, height, width, volume, true, [=](Index place, Index i, bool found) {
+        if (found && is_peak(place, i, true)) codes[place] = MINIMUM;
+      });
+  }
+}
+
+// Whether a pixel is above all others of its window, and above what no pixel is below.
+FORMULA bool tops_window(const Images& m, Index k, Spot s, Index kd, Index ki, Index kj, bool minimum) {
+  const Key centre = m.key(k, minimum), lowest = Ordered::key(extreme(minimum));
+  if (!Ordered::is_number(centre) || !(centre > (minimum ? Ordered::mirrored(lowest) : lowest))) return false;
+  return !any_in_window(m, s, kd, ki, kj, [=](Index place) { return !(centre > m.key(place, minimum)); });
+}
+
+// Windows of any size, of which the part inside the image counts.
+KERNEL peaks_window(STACK, Index kd, Index ki, Index kj, BORDER, LIMITS, bool minima, UInt8* codes) {
+  const Images m = {x, mask, images, depth, height, width};
+  const Margins border = {front, back, top, bottom, left, right};
+  const Limits limits = {tops, relative, least};
+  for (Index k = first_thread(); k < images * m.pixels(); k += all_threads()) {
+    const Spot s = spot_of(k, depth, height, width);
+    UInt8 code = 0;
+    if (border.inside(m, s.d, s.i, s.j) && !m.masked(k))
+      for (int n = 0; n <= (int)minima && !code; ++n)
+        if (exceeds(x[k], limits.of(s.image, images, n == 1), n == 1) && tops_window(m, k, s, kd, ki, kj, n == 1))
+          code = n == 1 ? MINIMUM : MAXIMUM;
+    codes[k] = code;
+  }
+}
+
+// The greatest value of each part of an image, or the greatest height above a background; then those of
+// the negated image. A block has one part.
+KERNEL peaks_tops(STACK, LEVELS, bool minima, Index parts, Index part_size, double* out) {
+  const Images m = {x, mask, images, depth, height, width};
+  const Level background = {background32, background64, backgrounds};
+  for (Index part = blockIdx.x; part < images * parts * (1 + (Index)minima); part += gridDim.x) {
+    const bool minimum = part >= images * parts;
+    const Index image = part / parts % images, begin = part % parts * part_size;
+    double best = -infinity();
+    for (Index n = begin + threadIdx.x; n < least(begin + part_size, m.pixels()); n += blockDim.x) {
+      const Index k = image * m.pixels() + n;
+      const double level = backgrounds > 0 ? background.at(k) : 0.0, h = (double)m.seen(k, minimum) - level;
+      best = (minimum ? -h : h) > best ? (minimum ? -h : h) : best;
+    }
+    best = raise_over_block(best);
+    if (threadIdx.x == 0) out[part] = best;
+  }
+}
+
+// The height of a candidate above the background, and the same in units of the noise.
+struct Height {
+  double height, sigma;
+
+  // Without noise whatever is above the background is above it infinitely.
+  __device__ __forceinline__ double strength() const {
+    return sigma != 0.0 ? height / sigma : (height < 0 ? -infinity() : infinity());
+  }
+};
+
+FORMULA Height height_of(const Pixel* x, Index k, bool minimum, const Level& background, const Level& sigma) {
+  const double h = (double)x[k] - background.at(k);
+  return {minimum ? -h : h, sigma.at(k)};
+}
+
+// Strike out the candidates whose heights are not above the thresholds.
+KERNEL peaks_above(const Pixel* x, Index images, Index pixels, LEVELS, LIMITS, UInt8* codes) {
+  const Level background = {background32, background64, backgrounds}, sigma = {sigma32, sigma64, sigmas};
+  for (Index k = first_thread(); k < images * pixels; k += all_threads()) {
+    if (!codes[k]) continue;
+    const bool minimum = is_minimum(codes[k]);
+    const Height h = height_of(x, k, minimum, background, sigma);
+    bool kept = h.sigma >= 0.0 && (least > -infinity() ? h.height > least * h.sigma : h.height == h.height);
+    if (tops) kept = kept && h.height > relative * tops[minimum ? images + k / pixels : k / pixels];
+    if (!kept) codes[k] = 0;
+  }
+}
+
+// An integer that is greater for a greater number; that of NaN is the least.
+FORMULA UInt64 rank_of(double v) {
+  if (v != v) return 0;
+  return (UInt64)Order<double>::key(v) ^ (UInt64)1 << 63;
+}
+
+// What the threads before this one of its block have together.
+FORMULA Index sum_before(Index own) {
+  __shared__ Index sums[THREADS];
+  sums[threadIdx.x] = own;
+  for (unsigned step = 1; step < blockDim.x; step *= 2) {
+    __syncthreads();
+    const Index before = threadIdx.x >= step ? sums[threadIdx.x - step] : 0;
+    __syncthreads();
+    sums[threadIdx.x] += before;
+  }
+  __syncthreads();
+  const Index before = threadIdx.x > 0 ? sums[threadIdx.x - 1] : 0;
+  __syncthreads();
+  return before;
+}
+
+// Write the candidates in memory order, those of a part up to its end in `ends`: their places, images and flags,
+// and two numbers by which they are ranked. A block has one part; its threads have neighbouring pixels.
+KERNEL peaks_collect(const Pixel* x, const UInt8* codes, Index images, Index pixels, LEVELS, Index parts,
+                     Index part_size, const Index* counts, const Index* ends, Index* indices, Index* frames,
+                     int* flags, UInt64* majors, UInt64* minors) {
+  const Level background = {background32, background64, backgrounds}, sigma = {sigma32, sigma64, sigmas};
+  const bool long_integer = (Pixel)0.5 == (Pixel)0 && sizeof(Pixel) == 8;
+  const Index each = (part_size + blockDim.x - 1) / blockDim.x;
+  for (Index part = blockIdx.x; part < images * parts; part += gridDim.x) {
+    if (counts[part] == 0) continue;
+    const Index image = part / parts, start = part % parts * part_size + threadIdx.x * each;
+    const Index begin = image * pixels + least(start, pixels);
+    const Index end = image * pixels + least(least(start + each, (part % parts + 1) * part_size), pixels);
+    Index count = 0;
+    for (Index k = begin; k < end; ++k) count += codes[k] != 0;
+    Index at = ends[part] - counts[part] + sum_before(count);
+    for (Index k = begin; k < end; ++k) {
+      if (!codes[k]) continue;
+      const bool minimum = is_minimum(codes[k]);
+      indices[at] = k;
+      frames[at] = image;
+      flags[at] = (minimum ? FLAG_MINIMUM : 0) | (codes[k] >= HIGH_PLATEAU ? FLAG_PLATEAU : 0);
+      if (backgrounds > 0) {
+        const Height h = height_of(x, k, minimum, background, sigma);
+        majors[at] = rank_of(h.strength());
+        minors[at] = isfinite(h.strength()) ? 0 : rank_of(h.height);
+      } else {
+        majors[at] = rank_of(minimum ? -(double)x[k] : (double)x[k]);
+        // Integers that are equal as doubles differ in the last of their 64 bits.
+        minors[at] = !long_integer ? 0 : (minimum ? 0 - (UInt64)x[k] : (UInt64)x[k]);
+      }
+      ++at;
+    }
+  }
+}

@@ -1,0 +1,221 @@
+// Plateaus: regional extrema of several equal pixels, which strict comparison leaves out.
+//
+// Adjacent equal pixels are joined in sets, whose root is the first of them in memory. A set is a plateau if
+// nothing in the windows of its pixels is above them and something is below; if none of them lies in the border;
+// and if no plateau of its value that comes before it is in these windows. The set itself comes where its first
+// seed is: a pixel that exceeds the threshold, that no neighbour is above, and that is no strict extremum.
+#include "formulas.cuh"
+#include "block.cuh"
+#include "stacks.cuh"
+
+#define STACK const Pixel *x, const bool *mask, Index images, Index depth, Index height, Index width
+#define BORDER Index front, Index back, Index top, Index bottom, Index left, Index right
+#define LIMITS const double *tops, double relative, double least
+
+#define NONE (~(UInt64)0)
+
+// What is known of a set, at its root.
+#define GOOD 0
+#define OUT 1
+#define OPEN 2  // depends on sets that come before it
+#define KEPT 3
+#define KEPT_BEFORE 4  // among extrema of the other sign
+
+FORMULA UInt64 root_of(const volatile UInt64* parents, UInt64 k) {
+  while (parents[k] != k) k = parents[k];
+  return k;
+}
+
+// Join the sets of two pixels: the greater root gets the less as its parent. If it has got another one meanwhile,
+// that one is left to be joined.
+FORMULA void join(UInt64* parents, UInt64 a, UInt64 b) {
+  for (;;) {
+    a = root_of(parents, a);
+    b = root_of(parents, b);
+    if (a == b) return;
+    const UInt64 high = greatest(a, b), low = least(a, b), old = atomicMin(&parents[high], low);
+    if (old == high) return;
+    a = old;
+    b = low;
+  }
+}
+
+KERNEL plateaus_begin(Index count, UInt64* parents) {
+  for (Index k = first_thread(); k < count; k += all_threads()) parents[k] = (UInt64)k;
+}
+
+KERNEL plateaus_join(STACK, UInt64* parents) {
+  const Images m = {x, mask, images, depth, height, width};
+  for (Index k = first_thread(); k < images * m.pixels(); k += all_threads()) {
+    const Key own = Ordered::key(x[k]);
+    if (m.masked(k) || !Ordered::is_number(own)) continue;
+    const Spot s = spot_of(k, depth, height, width);
+    any_in_window(m, s, 3, 3, 3, [=](Index place) {
+      if (place < k && !m.masked(place) && Ordered::key(x[place]) == own) join(parents, (UInt64)k, (UInt64)place);
+      return false;
+    });
+  }
+}
+
+KERNEL plateaus_flatten(Index count, UInt64* parents) {
+  for (Index k = first_thread(); k < count; k += all_threads()) parents[k] = root_of(parents, (UInt64)k);
+}
+
+// Forget what is known of sets, but of plateaus among extrema of the other sign.
+KERNEL plateaus_forget(Index count, UInt64* firsts, UInt8* states, UInt8* marks) {
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    marks[k] = 0;
+    const bool kept = states[k] == KEPT || states[k] == KEPT_BEFORE;
+    states[k] = kept ? KEPT_BEFORE : GOOD;
+    if (!kept) firsts[k] = NONE;
+  }
+}
+
+// Look at each pixel of each set. Marks say that something is below one of them.
+KERNEL plateaus_judge(STACK, Index kd, Index ki, Index kj, BORDER, LIMITS, bool minimum, const UInt64* parents,
+                      const UInt8* codes, UInt64* firsts, volatile UInt8* states, volatile UInt8* marks) {
+  const Images m = {x, mask, images, depth, height, width};
+  const Margins border = {front, back, top, bottom, left, right};
+  const Limits limits = {tops, relative, least};
+  for (Index k = first_thread(); k < images * m.pixels(); k += all_threads()) {
+    const UInt64 root = parents[k];
+    const Key own = m.key(k, minimum);
+    if (m.masked(k) || !Ordered::is_number(own) || states[root] != GOOD) continue;
+    const Spot s = spot_of(k, depth, height, width);
+    bool below = false;
+    const auto is_above = [&](Index place) {
+      const Key other = m.key(place, minimum);  // that of NaN is above all
+      below = below || other < own;
+      return other > own;
+    };
+    if (!border.inside(m, s.d, s.i, s.j) || !exceeds(x[k], limits.of(s.image, images, minimum), minimum) ||
+        any_in_window(m, s, kd, ki, kj, is_above)) {
+      states[root] = OUT;
+      continue;
+    }
+    if (below) marks[root] = 1;
+    const bool strict = codes[k] == MAXIMUM || codes[k] == MINIMUM;
+    const auto is_beaten = [=](Index place) {
+      const Key other = m.key(place, minimum);
+      return Ordered::is_number(other) && other > own;
+    };
+    if (!strict && !any_in_window(m, s, 3, 3, 3, is_beaten)) atomicMin(&firsts[root], (UInt64)k);
+  }
+}
+
+// Decide on a set that has been looked at. If windows reach beyond neighbours, others may be in the way.
+KERNEL plateaus_settle(Index count, bool beyond, Index code, const UInt64* parents, const UInt64* firsts, UInt8* states,
+                       UInt8* marks, UInt8* codes) {
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    if (parents[k] != (UInt64)k || states[k] == KEPT_BEFORE) continue;
+    if (states[k] == OUT || !marks[k] || firsts[k] == NONE)
+      states[k] = OUT;
+    else if (beyond)
+      states[k] = OPEN;
+    else
+      states[k] = KEPT, codes[firsts[k]] = (UInt8)code;
+    marks[k] = 0;
+  }
+}
+
+// What is decided on open sets holds whatever the order in which threads decide.
+struct Sets {
+  Images m;
+  Index kd, ki, kj, code;
+  const UInt64 *parents, *firsts;
+  volatile UInt8 *states, *marks;
+  UInt8* codes;
+
+  // Look for sets that come before that of a pixel: one that is kept rules it out, for an open one it waits.
+  __device__ __forceinline__ void compare(Index k) const {
+    const UInt64 root = parents[k];
+    if (states[root] != OPEN) return;
+    const Key own = Ordered::key(m.x[k]);
+    any_in_window(m, spot_of(k, m.depth, m.height, m.width), kd, ki, kj, [=](Index place) {
+      const UInt64 other = parents[place];
+      if (m.masked(place) || other == root || Ordered::key(m.x[place]) != own) return false;
+      const UInt8 state = states[other];
+      if ((state != KEPT && state != OPEN) || firsts[other] > firsts[root]) return false;
+      if (state == KEPT) states[root] = OUT;
+      if (state == OPEN) marks[root] = 1;
+      return state == KEPT;
+    });
+  }
+
+  // Keep a set that has nothing to wait for; return whether it is still open.
+  __device__ __forceinline__ bool decide(Index k) const {
+    if (parents[k] != (UInt64)k || states[k] != OPEN) return false;
+    const bool waits = marks[k];
+    marks[k] = 0;
+    if (!waits) states[k] = KEPT, codes[firsts[k]] = (UInt8)code;
+    return waits;
+  }
+};
+
+#define SETS                                                                                                     \
+  STACK, Index kd, Index ki, Index kj, Index code, const UInt64 *parents, const UInt64 *firsts, UInt8 *states,   \
+      UInt8 *marks, UInt8 *codes
+#define THESE_SETS \
+  const Sets sets = {{x, mask, images, depth, height, width}, kd, ki, kj, code, parents, firsts, states, marks, codes}
+
+// One round of decisions, by all threads, is these two; `open` gets the number of open sets of each image.
+KERNEL plateaus_compare(SETS) {
+  THESE_SETS;
+  for (Index k = first_thread(); k < images * sets.m.pixels(); k += all_threads()) sets.compare(k);
+}
+
+KERNEL plateaus_decide(SETS, UInt64* open) {
+  THESE_SETS;
+  for (Index k = first_thread(); k < images * sets.m.pixels(); k += all_threads())
+    if (sets.decide(k)) atomicAdd(&open[k / sets.m.pixels()], (UInt64)1);
+}
+
+// Decide on what is left. A block has one image, and goes on until nothing is open there: the first of what is open
+// can always be decided on.
+KERNEL plateaus_contest(SETS, const UInt64* open) {
+  THESE_SETS;
+  for (Index image = blockIdx.x; image < images; image += gridDim.x) {
+    const Index begin = image * sets.m.pixels(), end = begin + sets.m.pixels();
+    for (bool more = open[image] > 0; more;) {
+      double left[1] = {0};
+      for (Index k = begin + threadIdx.x; k < end; k += blockDim.x) sets.compare(k);
+      __syncthreads();
+      for (Index k = begin + threadIdx.x; k < end; k += blockDim.x) left[0] += sets.decide(k);
+      sum_over_block(left);
+      more = left[0] > 0;
+    }
+  }
+}
+
+// Add up the pixels of plateaus: their number, and their places along depth, rows and columns.
+KERNEL plateaus_sum(Index pixels, Index height, Index width, Index total, const UInt64* parents, const UInt64* firsts,
+                    const UInt8* states, const Index* indices, Index count, UInt64* sums) {
+  for (Index k = first_thread(); k < total; k += all_threads()) {
+    const UInt64 root = parents[k];
+    if (states[root] != KEPT && states[root] != KEPT_BEFORE) continue;
+    const Index first = (Index)firsts[root];
+    Index low = 0, high = count;
+    while (low < high) {
+      const Index middle = (low + high) / 2;
+      if (indices[middle] < first)
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    if (low == count || indices[low] != first) continue;  // dropped meanwhile
+    const Index place = k % pixels;
+    atomicAdd(&sums[4 * low], (UInt64)1);
+    atomicAdd(&sums[4 * low + 1], (UInt64)(place / width / height));
+    atomicAdd(&sums[4 * low + 2], (UInt64)(place / width % height));
+    atomicAdd(&sums[4 * low + 3], (UInt64)(place % width));
+  }
+}
+
+// The centroids of plateaus; NaN for all other candidates.
+KERNEL plateaus_centroids(const UInt64* sums, Index count, Index axes, double* centroids) {
+  for (Index k = first_thread(); k < count; k += all_threads())
+    for (int a = 0; a < axes; ++a) {
+      const double size = (double)sums[4 * k], sum = (double)sums[4 * k + 4 - axes + a];
+      centroids[k * axes + a] = size > 0 ? sum / size : not_a_number();
+    }
+}

@@ -1,0 +1,284 @@
+// Sub-pixel refinement of given pixels.
+#include "formulas.cuh"
+#include "block.cuh"
+#include "quadratic.cuh"
+#include "fits.cuh"
+
+struct Place {
+  Index d, i, j;
+};
+
+// What is refined: images of shape (images, depth, height, width), masked pixels if there are any, and
+// `count` starts of `axes` coordinates, with the image of each.
+struct Task {
+  const Pixel* x;
+  const bool* mask;
+  Index images, depth, height, width;
+  const Index *frames, *starts;
+  Index count, axes;
+
+  __device__ __forceinline__ Volume volume(Index image) const {
+    return {x + image * depth * height * width, depth, height, width};
+  }
+  __device__ __forceinline__ Place start(Index k) const {
+    const Index* s = starts + k * axes;
+    return {axes == 3 ? s[0] : 0, s[axes - 2], s[axes - 1]};
+  }
+  // An image that there is not is one without this pixel: to look at its number, the host would have to wait.
+  __device__ __forceinline__ bool holds(Index image, Place p) const {
+    return image >= 0 && image < images && p.d >= 0 && p.d < depth && p.i >= 0 && p.i < height && p.j >= 0 &&
+           p.j < width;
+  }
+};
+
+// Where a refined position is: the position, its value and flags, and the last pixel that was the centre.
+struct Located {
+  double d, i, j, value;
+  int flags;
+  Place centre;
+};
+
+FORMULA Located stay(const Volume& v, Place p, int flags) {
+  return {(double)p.d, (double)p.i, (double)p.j, v.at(p.d, p.i, p.j), flags, p};
+}
+
+FORMULA double furthest(const Located& to, Place from) {
+  return fmax(fmax(fabs(to.d - (double)from.d), fabs(to.i - (double)from.i)), fabs(to.j - (double)from.j));
+}
+
+template <typename Fitting>
+FORMULA Located walk(const Volume& v, Place p, Index n_iters, double max_shift) {
+  const Index steps = (Index)fmin(max_shift, 1e6) + 1;
+  const Walk w = follow<Fitting>(v, p.d, p.i, p.j, n_iters, MOVE_THRESHOLD, infinity(), steps, true);
+  return {(double)w.d + w.fit.sd, (double)w.i + w.fit.si,           (double)w.j + w.fit.sj,
+          v.at(w.d, w.i, w.j) + w.fit.gain, w.fit.flags, {w.d, w.i, w.j}};
+}
+
+// The pixels that a method used on its way from its start to its last centre.
+struct Box {
+  Place low, high;  // first pixels, and those after the last
+
+  __device__ __forceinline__ Index width() const { return high.j - low.j; }
+  __device__ __forceinline__ Index plane() const { return (high.i - low.i) * width(); }
+  __device__ __forceinline__ Index pixels() const { return (high.d - low.d) * plane(); }
+  __device__ __forceinline__ Place at(Index k) const {
+    return {low.d + k / plane(), low.i + k % plane() / width(), low.j + k % width()};
+  }
+};
+
+FORMULA Box box_around(const Task& t, Place a, Place b, Place half) {
+  return {{greatest(least(a.d, b.d) - half.d, (Index)0), greatest(least(a.i, b.i) - half.i, (Index)0),
+           greatest(least(a.j, b.j) - half.j, (Index)0)},
+          {least(greatest(a.d, b.d) + half.d + 1, t.depth), least(greatest(a.i, b.i) + half.i + 1, t.height),
+           least(greatest(a.j, b.j) + half.j + 1, t.width)}};
+}
+
+FORMULA bool is_masked(const Task& t, Index image, Place p) {
+  return t.mask[((image * t.depth + p.d) * t.height + p.i) * t.width + p.j];
+}
+
+FORMULA void write_place(const Task& t, Index k, double d, double i, double j, double* coords) {
+  double* out = coords + k * t.axes;
+  if (t.axes == 3) out[0] = d;
+  out[t.axes - 2] = i;
+  out[t.axes - 1] = j;
+}
+
+// Write what became of a start; where it could not be refined it stays, with the value of its pixel.
+FORMULA void write_located(const Task& t, Index k, Located to, bool masked, double max_shift, double* coords,
+                           double* values, int* flags) {
+  const Place p = t.start(k);
+  if (!(to.flags & FLAGS_REJECTED) && !(furthest(to, p) <= max_shift)) to.flags = FLAG_TOO_FAR;
+  if (masked) to.flags |= FLAG_MASKED;
+  flags[k] = to.flags;
+  if (to.flags & FLAGS_REJECTED) to = stay(t.volume(t.frames[k]), p, to.flags);
+  write_place(t, k, to.d, to.i, to.j, coords);
+  values[k] = to.value;
+}
+
+FORMULA void write_outside(const Task& t, Index k, double* coords, double* values, int* flags) {
+  const Place p = t.start(k);
+  write_place(t, k, (double)p.d, (double)p.i, (double)p.j, coords);
+  values[k] = not_a_number();
+  flags[k] = FLAG_AT_BORDER;
+}
+
+// One thread a start, for methods that look at few pixels.
+template <typename Locate>
+FORMULA void refine_each(const Task& t, Place half, double max_shift, double* coords, double* values, int* flags,
+                         Locate locate) {
+  for (Index k = first_thread(); k < t.count; k += all_threads()) {
+    const Place p = t.start(k);
+    if (!t.holds(t.frames[k], p)) {
+      write_outside(t, k, coords, values, flags);
+      continue;
+    }
+    const Located to = locate(t.volume(t.frames[k]), p);
+    bool masked = false;
+    if (t.mask) {
+      const Box box = box_around(t, p, to.centre, half);
+      for (Index n = 0; n < box.pixels() && !masked; ++n) masked = is_masked(t, t.frames[k], box.at(n));
+    }
+    write_located(t, k, to, masked, max_shift, coords, values, flags);
+  }
+}
+
+#define ARGUMENTS                                                                                                  \
+  const Pixel *x, const bool *mask, Index images, Index depth, Index height, Index width, const Index *frames,     \
+      const Index *starts, Index count, Index axes, Index n_iters, double max_shift, double radius_z,              \
+      double radius_y, double radius_x, double *coords, double *values, int *flags
+#define TASK                                                                         \
+  const Task t = {x, mask, images, depth, height, width, frames, starts, count, axes}
+#define WALK(Fitting) [=](const Volume& v, Place p) { return walk<Fitting>(v, p, n_iters, max_shift); }
+
+KERNEL refine_quadratic2d(ARGUMENTS) {
+  TASK;
+  refine_each(t, {0, 1, 1}, max_shift, coords, values, flags, WALK(Quadratic2d));
+}
+
+KERNEL refine_quadratic3d(ARGUMENTS) {
+  TASK;
+  refine_each(t, {1, 1, 1}, max_shift, coords, values, flags, WALK(Quadratic3d));
+}
+
+KERNEL refine_parabola2d(ARGUMENTS) {
+  TASK;
+  refine_each(t, {0, 1, 1}, max_shift, coords, values, flags, WALK(Parabola2d));
+}
+
+KERNEL refine_parabola3d(ARGUMENTS) {
+  TASK;
+  refine_each(t, {1, 1, 1}, max_shift, coords, values, flags, WALK(Parabola3d));
+}
+
+KERNEL refine_none(ARGUMENTS) {
+  TASK;
+  refine_each(t, {0, 0, 0}, max_shift, coords, values, flags,
+              [=](const Volume& v, Place p) { return stay(v, p, 0); });
+}
+
+// The centroid under a Gaussian window that moves with it. One block a start: its threads share the
+// pixels, and all of them know the sums.
+
+// The mean of the pixels just outside a box of half-widths h, as far as they are in the image.
+FORMULA double ring_mean(const Task& t, const Volume& v, Place p, Place h) {
+  const Index outer = h.d > 0 ? 1 : 0;
+  const Box box = box_around(t, p, p, {h.d + outer, h.i + 1, h.j + 1});
+  double sums[2] = {0, 0};
+  for (Index k = threadIdx.x; k < box.pixels(); k += blockDim.x) {
+    const Place q = box.at(k);
+    if (apart(q.d, p.d) <= h.d && apart(q.i, p.i) <= h.i && apart(q.j, p.j) <= h.j) continue;
+    sums[0] += v.at(q.d, q.i, q.j);
+    sums[1] += 1;
+  }
+  sum_over_block(sums);
+  return sums[1] > 0 ? sums[0] / sums[1] : 0.0;
+}
+
+FORMULA double window_weight(double distance, double spread) {
+  const double u = spread > 0.0 ? distance / spread : 0.0;
+  return exp(-0.5 * u * u);
+}
+
+// The shift of a Gaussian spot, from its first and second moments under the window. A window of variance
+// s**2 pulls the centroid of a spot of variance p**2 towards its own centre by the factor 1 - m / s**2,
+// where m = s**2 p**2 / (s**2 + p**2) is the variance of the spot under the window.
+FORMULA double unshrunk(double first, double second, double mass, double spread) {
+  if (spread <= 0.0) return 0.0;
+  const double kept = 1.0 - second / (mass * spread * spread);
+  return first / mass / fmin(fmax(kept, 0.2), 1.0);
+}
+
+FORMULA Located centroid(const Task& t, const Volume& v, Place start, Index n_iters, double max_shift,
+                         const double (&radius)[3]) {
+  const Place h = {(Index)ceil(radius[0]), (Index)ceil(radius[1]), (Index)ceil(radius[2])};
+  const double sd = radius[0] / 3.0, si = radius[1] / 3.0, sj = radius[2] / 3.0;
+  const double background = ring_mean(t, v, start, h);
+  Located to = stay(v, start, 0);
+  const auto rejected = [&](int flags) {
+    to.flags = flags;
+    return to;
+  };
+  for (Index n = 0; n < n_iters; ++n) {
+    const Place c = {(Index)rint(to.d), (Index)rint(to.i), (Index)rint(to.j)};
+    if (c.d < h.d || c.d + h.d >= t.depth || c.i < h.i || c.i + h.i >= t.height || c.j < h.j || c.j + h.j >= t.width)
+      return rejected(FLAG_AT_BORDER);
+    const Box box = box_around(t, c, c, h);
+    double sums[8] = {0};  // of weights, of their magnitudes, of weights times offset and times its square
+    for (Index k = threadIdx.x; k < box.pixels(); k += blockDim.x) {
+      const Place q = box.at(k);
+      const double ud = (double)q.d - to.d, ui = (double)q.i - to.i, uj = (double)q.j - to.j;
+      const double window = window_weight(ud, sd) * window_weight(ui, si) * window_weight(uj, sj);
+      const double w = window * (v.at(q.d, q.i, q.j) - background);
+      sums[0] += w;
+      sums[1] += fabs(w);
+      sums[2] += w * ud, sums[3] += w * ui, sums[4] += w * uj;
+      sums[5] += w * ud * ud, sums[6] += w * ui * ui, sums[7] += w * uj * uj;
+    }
+    sum_over_block(sums);
+    const double mass = sums[0];
+    if (!isfinite(mass) || !isfinite(background)) return rejected(FLAG_NONFINITE);
+    if (fabs(mass) <= 1e-7 * sums[1]) return rejected(FLAG_SINGULAR);
+    const double step_d = unshrunk(sums[2], sums[5], mass, sd), step_i = unshrunk(sums[3], sums[6], mass, si),
+                 step_j = unshrunk(sums[4], sums[7], mass, sj);
+    if (!(isfinite(step_d) && isfinite(step_i) && isfinite(step_j))) return rejected(FLAG_NONFINITE);
+    to.d += step_d, to.i += step_i, to.j += step_j;
+    if (furthest(to, start) > fmin(max_shift, 1e9)) return rejected(FLAG_TOO_FAR);
+    if (fmax(fmax(fabs(step_d), fabs(step_i)), fabs(step_j)) <= CENTROID_TOLERANCE) {
+      const Place end = {(Index)rint(to.d), (Index)rint(to.i), (Index)rint(to.j)};
+      const bool moved = end.d != start.d || end.i != start.i || end.j != start.j;
+      return {to.d, to.i, to.j, v.at(end.d, end.i, end.j), moved ? FLAG_MOVED : 0, end};
+    }
+  }
+  return rejected(FLAG_NOT_CONVERGED);
+}
+
+KERNEL refine_centroid(ARGUMENTS) {
+  TASK;
+  const double radius[3] = {radius_z, radius_y, radius_x};
+  // The window and the ring around it.
+  const Place half = {(Index)ceil(radius_z) + (radius_z > 0), (Index)ceil(radius_y) + 1, (Index)ceil(radius_x) + 1};
+  for (Index k = blockIdx.x; k < count; k += gridDim.x) {
+    const Place p = t.start(k);
+    if (!t.holds(frames[k], p)) {
+      if (threadIdx.x == 0) write_outside(t, k, coords, values, flags);
+      continue;
+    }
+    const Located to = centroid(t, t.volume(frames[k]), p, n_iters, max_shift, radius);
+    double masked[1] = {0};
+    if (mask) {
+      const Box box = box_around(t, p, to.centre, half);
+      for (Index n = threadIdx.x; n < box.pixels(); n += blockDim.x)
+        if (is_masked(t, frames[k], box.at(n))) masked[0] = 1;
+      sum_over_block(masked);
+    }
+    if (threadIdx.x == 0) write_located(t, k, to, masked[0] > 0, max_shift, coords, values, flags);
+  }
+}
+
+// Positions that are given: their nearest pixels, and -1 where there is none.
+KERNEL refine_nearest(const double* points, Index count, Index axes, Index depth, Index height, Index width,
+                      Index* starts) {
+  const double sizes[3] = {(double)depth, (double)height, (double)width};
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    bool finite = true;
+    for (int a = 0; a < axes; ++a) finite = finite && isfinite(points[k * axes + a]);
+    for (int a = 0; a < axes; ++a) {
+      const double nearest = finite ? floor(points[k * axes + a] + 0.5) : -1.0;
+      starts[k * axes + a] = (Index)fmin(fmax(nearest, -1.0), sizes[3 - axes + a]);
+    }
+  }
+}
+
+// A position outside its image is returned as it is, one that is not finite as NaN.
+KERNEL refine_restore(const double* points, const Index* starts, const Index* frames, Index count, Index axes,
+                      Index images, Index depth, Index height, Index width, double* coords, int* flags) {
+  const Task t = {nullptr, nullptr, images, depth, height, width, frames, starts, count, axes};
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    if (t.holds(frames[k], t.start(k))) continue;
+    bool finite = true;
+    for (int a = 0; a < axes; ++a) finite = finite && isfinite(points[k * axes + a]);
+    for (int a = 0; a < axes; ++a) coords[k * axes + a] = finite ? points[k * axes + a] : not_a_number();
+    if (!finite) flags[k] = FLAG_NONFINITE;
+  }
+}

@@ -1,0 +1,128 @@
+"""Finding peaks by the kernels of the GPU: all that the tests of the CPU ask, and more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from npsubpix._cpu import peaks as cpu
+from npsubpix._cuda import _launch, peaks
+from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
+from tests.test_peaks import (  # noqa: F401
+    image,
+    test_any_frame_axis,
+    test_bad_pixels,
+    test_distance_2d,
+    test_distance_3d,
+    test_distance_in_stacks_and_between_kinds,
+    test_empty_and_narrow,
+    test_flat_images_have_no_peaks,
+    test_huge_options,
+    test_integers_beyond_float64_are_ranked_as_they_are,
+    test_layouts,
+    test_mask_of_one_frame_serves_all,
+    test_masked_pixels_are_no_peaks_and_hide_none,
+    test_minima_are_maxima_of_the_negative,
+    test_minima_threshold,
+    test_most_peaks_are_the_strongest,
+    test_one_row_image_with_open_border,
+    test_plateaus,
+    test_relative_threshold_is_of_each_frame,
+    test_saturated_spot,
+    test_stack_of_volumes,
+    test_thousands_of_plateaus,
+    test_threshold_between_two_floats,
+    test_threshold_is_exceeded_not_met,
+    test_volumes,
+    test_windows_and_borders,
+    test_wrong_arguments,
+)
+
+pytestmark = pytest.mark.usefixtures("cuda_on_host")
+
+
+def same(x: np.ndarray, *options: object) -> int:
+    """The same candidates in the same order; return how many."""
+    got, want = peaks.search(x, *options), cpu.search(x, *options)
+    frames, places = peaks.unravel(got, x.shape[1:])
+    wanted = cpu.unravel(want, x.shape[1:])
+    pairs = [(got.indices, want.indices), (got.flags, want.flags), (frames, wanted[0]), (places, wanted[1])]
+    if want.centroids is not None:
+        pairs.append((got.centroids, want.centroids))
+    for a, b in pairs:
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+    return len(want.indices)
+
+
+def nasty(rng, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Few values, so that there are ties and plateaus, and those at the ends of the type."""
+    x = rng.integers(0, 9, shape).astype(dtype)
+    ends = [np.nan, np.inf, -np.inf, -0.0] if x.dtype.kind == "f" else [np.iinfo(dtype).min, np.iinfo(dtype).max]
+    x.ravel()[rng.integers(0, x.size, 40)] = np.resize(np.array(ends).astype(dtype), 40)
+    return x
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "uint64", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(3, 21, 26), (2, 5, 9, 14)])
+@pytest.mark.parametrize("plateau", ["drop", "first", "centroid"])
+def test_the_same_as_on_the_cpu(rng, dtype, shape, plateau):
+    """Every option, alone and with others."""
+    x, axes = nasty(rng, dtype, shape), len(shape) - 1
+    mask = rng.random(shape) < 0.1
+    background, sigma = rng.uniform(0, 4, shape[1:]).ravel().astype(np.float32), rng.uniform(-0.1, 1, x.size)
+    sigma[::7], background[::11] = 0, np.nan
+    inside, none, clipped = (1,) * (2 * axes), (0,) * (2 * axes), (0, 2, 1, 0, 0, 3)[: 2 * axes]
+    found = 0
+    for size, margins in (((3,) * axes, inside), ((5, 3, 4)[:axes], none), ((2, 1, 3)[:axes], clipped)):
+        for minima in (False, True):
+            for marks in (None, mask):
+                for levels in (None, (background, sigma), (np.array([2.0]), np.ones(1))):
+                    for absolute, relative, distance, most in (
+                        (None, None, None, None), (1.5, 0.4, None, 5), (None, None, (2.5, 3.0, 1.5)[:axes], None),
+                        (2.0, 0.0, (4.0,) * axes, 2),
+                    ):  # fmt: skip
+                        options = absolute, relative, plateau, minima, marks, levels, distance, most
+                        found += same(x, size, margins, *options)
+    assert found > 1000
+
+
+@pytest.mark.parametrize("minima", [False, True])
+def test_plateaus_in_windows_of_others(rng, minima):
+    """Chains of plateaus each of which is in the window of the one before."""
+    x = np.zeros((2, 40, 60), np.uint8)
+    x[0, ::2, ::3] = 7
+    x[1, 4:36:3, 4:56:2] = rng.integers(6, 8, (11, 26))
+    x = 7 - x if minima else x
+    for size in ((5, 5), (7, 4), (2, 2), (1, 9)):
+        assert same(x, size, (0,) * 4, None, None, "centroid", minima, None, None, None, None) > 5
+
+
+def test_a_chain_of_distances():
+    """Each of a thousand candidates is too close to a stronger one: no number of rounds is enough for all."""
+    x = np.zeros((1, 3, 2100), np.float32)
+    x[0, 1, 1:2001:2] = np.arange(1000, 0, -1)
+    x = np.concatenate([x, x[:, :, ::-1]])
+    options = (3, 3), (1,) * 4, None, None, "drop", False, None, None
+    assert same(x, *options, (3.0, 3.0), None) == 1000
+    assert same(x, *options, (3.0, 3.0), 300) == 600
+
+
+def test_a_grid_smaller_than_the_work(rng, monkeypatch):
+    """Blocks and threads stride over what a grid of the greatest size leaves."""
+    monkeypatch.setattr(_launch, "MOST_BLOCKS", 2)
+    x = rng.integers(0, 30, (5, 130, 70)).astype(np.float32)
+    levels = np.array([1.0]), np.ones(5 * 130 * 70)
+    for plateau, size in (("drop", (3, 3)), ("centroid", (5, 5))):
+        for given in (None, levels):
+            assert same(x, size, (2,) * 4, 3.0, 0.2, plateau, True, None, given, (3.0, 4.0), 50) == 250
+
+
+def test_values_of_different_signs_are_ranked_together():
+    """Maxima and minima of 64 bits, whose strengths need one bit more."""
+    x = np.full((1, 9, 30), 2**63, np.uint64)
+    x[0, 2, 2:28:4] = [2**64 - 1, 2**64 - 2, 2**63 + 1, 2**64 - 1, 2**63 + 2, 0, 1]
+    x[0, 6, 3:27:4] = [2**63 - 1, 2**63 - 2, 5, 3, 2**62, 2**62 + 1]
+    for wide in (x, (x ^ np.uint64(2**63)).astype(np.int64)):
+        assert same(wide, (3, 3), (1,) * 4, None, None, "drop", True, None, None, None, None) == 13
+        assert same(wide, (3, 3), (1,) * 4, -3.0, None, "drop", True, None, None, None, None) > 1

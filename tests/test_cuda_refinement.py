@@ -1,0 +1,84 @@
+"""Refinement of positions by the kernels of the GPU: all that the tests of the CPU ask, and more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from npsubpix._cpu import refinement as cpu
+from npsubpix._cuda import _launch, refinement
+from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
+from tests.test_refinement import (  # noqa: F401
+    test_a_constant_offset_does_not_pull,
+    test_bad_positions_are_flagged_and_the_rest_goes_on,
+    test_bias_over_the_phase,
+    test_centroid_of_a_volume_with_flat_voxels,
+    test_centroid_reaches_the_bound_of_its_noise,
+    test_dtypes_and_libraries,
+    test_every_flag,
+    test_mask_counts_in_the_ring_of_the_centroid,
+    test_mask_counts_where_refinement_went,
+    test_minima_are_refined_like_maxima,
+    test_no_positions,
+    test_overflow_is_flagged,
+    test_parabola_is_exact_on_a_separable_quadratic,
+    test_quadratic_definition,
+    test_two_pixels_that_lead_to_each_other,
+    test_wrong_arguments,
+)
+
+pytestmark = pytest.mark.usefixtures("cuda_on_host")
+
+METHODS = ["quadratic", "parabola", "centroid", None]
+
+
+def compare(x: np.ndarray, *options: object, method: str | None) -> None:
+    """Positions, values, pixels and flags are those of the CPU: bit for bit but for sums of windows."""
+    wanted = cpu.refine_points(x, *options[:2], method, *options[2:])
+    results = refinement.refine_points(x, *options[:2], method, *options[2:])
+    assert len(np.unique(wanted[3])) > 1
+    for result, want in zip(results, wanted, strict=True):
+        assert result.dtype == want.dtype
+        if method == "centroid":
+            np.testing.assert_allclose(result, want, rtol=1e-10, atol=1e-10)
+        else:
+            np.testing.assert_array_equal(result, want)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "uint64", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(2, 33, 29), (2, 9, 12, 13)])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_as_on_the_cpu(rng, dtype, shape, method):
+    """Noise that holds NaN and infinity, positions beside the image, masks, and windows of many pixels."""
+    x, axes = rng.integers(0, 200, shape).astype(dtype), len(shape) - 1
+    if x.dtype.kind == "f":
+        x.ravel()[rng.integers(0, x.size, 12)] = np.resize([np.nan, np.inf, -np.inf], 12)
+    points = rng.uniform(-2, np.array(shape[1:]) + 1, (300, axes))
+    points[7], points[8, 0], points[9] = np.nan, np.inf, 1e300
+    images, mask = rng.integers(0, 2, 300), rng.random(shape) < 0.05
+    for radius, max_shift in (((3.0, 2.5, 4.0)[:axes], 1.5), ((4.0, 12.0, 12.0)[3 - axes :], np.inf)):
+        for marks in (None, mask):
+            compare(x, images, points, 20, max_shift, radius, marks, method=method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_image_that_there_is_not(method):
+    """Its number is not looked at from the host, which would have to wait: it gets a flag, and nothing is read."""
+    x = np.ones((2, 9, 9), np.float32)
+    points = np.array([[4.0, 4.0]] * 4)
+    coords, values, starts, flags = refinement.refine_points(
+        x, np.array([-1, 2, 2**40, 1]), points, method, 5, 1.5, (3.0, 3.0), None
+    )
+    np.testing.assert_array_equal(coords, points)
+    np.testing.assert_array_equal(starts, points)
+    np.testing.assert_array_equal(np.isnan(values), [True, True, True, False])
+    np.testing.assert_array_equal(flags[:3], 64)
+    assert flags[3] != 64
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_grid_smaller_than_the_work(rng, method, monkeypatch):
+    """Threads and blocks stride over what a grid of the greatest size leaves."""
+    monkeypatch.setattr(_launch, "MOST_BLOCKS", 1)
+    x, points = rng.standard_normal((1, 60, 70)), rng.uniform(0, 60, (700, 2))
+    compare(x, None, points, 5, 1.5, (3.0, 3.0), None, method=method)
