@@ -63,7 +63,7 @@ def nasty(rng, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
     return x
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "uint64", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
 @pytest.mark.parametrize("shape", [(3, 21, 26), (2, 5, 9, 14)])
 @pytest.mark.parametrize("plateau", ["drop", "first", "centroid"])
 def test_the_same_as_on_the_cpu(rng, dtype, shape, plateau):

@@ -33,8 +33,11 @@ METHODS = ["quadratic", "parabola", "centroid", None]
 
 
 def compare(x: np.ndarray, *options: object, method: str | None) -> None:
-    """Positions, values, pixels and flags are those of the CPU: bit for bit but for sums of windows."""
-    wanted = cpu.refine_points(x, *options[:2], method, *options[2:])
+    """Positions, values, pixels and flags are those of the CPU: bit for bit but for sums of windows.
+
+    Both compute in float64 whatever the image holds, so the CPU gets it as that, and compiles for nothing else.
+    """
+    wanted = cpu.refine_points(x.astype(np.float64), *options[:2], method, *options[2:])
     results = refinement.refine_points(x, *options[:2], method, *options[2:])
     assert len(np.unique(wanted[3])) > 1
     for result, want in zip(results, wanted, strict=True):

@@ -11,7 +11,7 @@ from npsubpix._cuda._launch import Device, DeviceArray, Kernel, blocks_for, run
 __all__ = ["Plateaus", "mark_plateaus"]
 
 #: Codes of plateaus of maxima and of minima, as kernels write them.
-_HIGH, _LOW = 3, 4
+_HIGH, _LOW = 5, 6
 
 #: Rounds of decisions by the whole grid, before one block an image goes on with what is left.
 _ROUNDS = 4

@@ -1,13 +1,14 @@
 // Candidates for peaks, whatever image they are from: counted, sorted, kept apart.
 #include "formulas.cuh"
 #include "block.cuh"
+#include "codes.cuh"
 
 // The number of codes of each part of an image that are not zero. A block has one part.
 KERNEL candidates_count(const UInt8* codes, Index images, Index pixels, Index parts, Index part_size, Index* counts) {
   for (Index part = blockIdx.x; part < images * parts; part += gridDim.x) {
     const Index image = part / parts, begin = part % parts * part_size, end = least(begin + part_size, pixels);
     double count[1] = {0};
-    for (Index k = begin + threadIdx.x; k < end; k += blockDim.x) count[0] += codes[image * pixels + k] != 0;
+    for (Index k = begin + threadIdx.x; k < end; k += blockDim.x) count[0] += (double)rows_of(codes[image * pixels + k]);
     sum_over_block(count);
     if (threadIdx.x == 0) counts[part] = (Index)count[0];
   }
@@ -90,7 +91,6 @@ struct Apart {
   Index depth, height, width;
   Real weight_z, weight_y, weight_x, limit;
   volatile UInt8* states;
-  UInt8* codes;
 
   // Call visit(q) for the candidates of its kind that are too close to one, until it returns true.
   template <typename Visit>
@@ -120,10 +120,7 @@ struct Apart {
     if (states[p] != OPEN) return false;
     states[p] = KEPT;
     any_close(p, [=](Index q) {
-      if (states[q] == OPEN) {
-        states[q] = STRUCK;
-        codes[c.indices[q]] = 0;
-      }
+      if (states[q] == OPEN) states[q] = STRUCK;
       return false;
     });
     return false;
@@ -133,12 +130,12 @@ struct Apart {
 #define APART                                                                                                       \
   const Index *indices, const Index *frames, const int *flags, const UInt64 *majors, const UInt64 *minors,          \
       Index count, const Index *row_starts, Index depth, Index height, Index width, double weight_z,                \
-      double weight_y, double weight_x, double limit, UInt8 *states, UInt8 *codes
+      double weight_y, double weight_x, double limit, UInt8 *states
 
 // One round of decisions, by all threads.
 KERNEL candidates_separate(APART) {
   const Apart apart = {{indices, frames, flags, majors, minors}, row_starts, depth, height, width, weight_z,
-                       weight_y, weight_x, limit, states, codes};
+                       weight_y, weight_x, limit, states};
   for (Index p = first_thread(); p < count; p += all_threads()) apart.decide(p);
 }
 
@@ -146,7 +143,7 @@ KERNEL candidates_separate(APART) {
 // open can always be decided on.
 KERNEL candidates_separate_rest(APART, Index images) {
   const Apart apart = {{indices, frames, flags, majors, minors}, row_starts, depth, height, width, weight_z,
-                       weight_y, weight_x, limit, states, codes};
+                       weight_y, weight_x, limit, states};
   for (Index image = blockIdx.x; image < images; image += gridDim.x) {
     const Index begin = row_starts[image * depth * height], end = row_starts[(image + 1) * depth * height];
     for (bool more = begin < end; more;) {
@@ -155,6 +152,17 @@ KERNEL candidates_separate_rest(APART, Index images) {
       sum_over_block(open);
       more = open[0] > 0;
     }
+  }
+}
+
+// Clear the codes of candidates that are struck out. The two of one pixel come one after the other.
+KERNEL candidates_strike(const Index* indices, const int* flags, Index count, const UInt8* states, UInt8* codes) {
+  for (Index p = first_thread(); p < count; p += all_threads()) {
+    if (p > 0 && indices[p - 1] == indices[p]) continue;
+    UInt8 code = codes[indices[p]];
+    for (Index q = p; q < count && indices[q] == indices[p]; ++q)
+      if (states[q] == STRUCK) code = without(code, flags[q] & FLAG_MINIMUM);
+    codes[indices[p]] = code;
   }
 }
 

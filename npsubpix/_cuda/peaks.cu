@@ -2,6 +2,7 @@
 #include "formulas.cuh"
 #include "near.cuh"
 #include "block.cuh"
+#include "codes.cuh"
 #include "stacks.cuh"
 
 #define STACK const Pixel *x, const bool *mask, Index images, Index depth, Index height, Index width
@@ -47,10 +48,11 @@ KERNEL peaks_window(STACK, Index kd, Index ki, Index kj, BORDER, LIMITS, bool mi
     const Spot s = spot_of(k, depth, height, width);
     UInt8 code = 0;
     if (border.inside(m, s.d, s.i, s.j) && !m.masked(k))
-      for (int n = 0; n <= (int)minima && !code; ++n)
+      for (int n = 0; n <= (int)minima; ++n)
         if (exceeds(x[k], limits.of(s.image, images, n == 1), n == 1) && tops_window(m, k, s, kd, ki, kj, n == 1))
-          code = n == 1 ? MINIMUM : MAXIMUM;
-    codes[k] = code;
+          code |= n == 1 ? MINIMUM : MAXIMUM;
+    // A pixel with nothing else in its window is both; without a mask it is a minimum, as on the host.
+    codes[k] = code == (MAXIMUM | MINIMUM) && !mask ? MINIMUM : code;
   }
 }
 
@@ -92,12 +94,16 @@ FORMULA Height height_of(const Pixel* x, Index k, bool minimum, const Level& bac
 KERNEL peaks_above(const Pixel* x, Index images, Index pixels, LEVELS, LIMITS, UInt8* codes) {
   const Level background = {background32, background64, backgrounds}, sigma = {sigma32, sigma64, sigmas};
   for (Index k = first_thread(); k < images * pixels; k += all_threads()) {
-    if (!codes[k]) continue;
-    const bool minimum = is_minimum(codes[k]);
-    const Height h = height_of(x, k, minimum, background, sigma);
-    bool kept = h.sigma >= 0.0 && (least > -infinity() ? h.height > least * h.sigma : h.height == h.height);
-    if (tops) kept = kept && h.height > relative * tops[minimum ? images + k / pixels : k / pixels];
-    if (!kept) codes[k] = 0;
+    UInt8 code = codes[k];
+    if (!code) continue;
+    for (int n = 0; n < 2; ++n) {
+      if (!(code & (n ? MINIMUM : MAXIMUM))) continue;
+      const Height h = height_of(x, k, n == 1, background, sigma);
+      bool kept = h.sigma >= 0.0 && (least > -infinity() ? h.height > least * h.sigma : h.height == h.height);
+      if (tops) kept = kept && h.height > relative * tops[n * images + k / pixels];
+      if (!kept) code = without(code, n == 1);
+    }
+    codes[k] = code;
   }
 }
 
@@ -137,14 +143,15 @@ KERNEL peaks_collect(const Pixel* x, const UInt8* codes, Index images, Index pix
     const Index begin = image * pixels + least(start, pixels);
     const Index end = image * pixels + least(least(start + each, (part % parts + 1) * part_size), pixels);
     Index count = 0;
-    for (Index k = begin; k < end; ++k) count += codes[k] != 0;
+    for (Index k = begin; k < end; ++k) count += rows_of(codes[k]);
     Index at = ends[part] - counts[part] + sum_before(count);
     for (Index k = begin; k < end; ++k) {
-      if (!codes[k]) continue;
-      const bool minimum = is_minimum(codes[k]);
+      for (int n = 0; n < 2; ++n) {
+      const bool minimum = n == 1;
+      if (!(codes[k] & (n ? MINIMUM : MAXIMUM))) continue;
       indices[at] = k;
       frames[at] = image;
-      flags[at] = (minimum ? FLAG_MINIMUM : 0) | (codes[k] >= HIGH_PLATEAU ? FLAG_PLATEAU : 0);
+      flags[at] = (minimum ? FLAG_MINIMUM : 0) | (codes[k] & PLATEAU ? FLAG_PLATEAU : 0);
       if (backgrounds > 0) {
         const Height h = height_of(x, k, minimum, background, sigma);
         majors[at] = rank_of(h.strength());
@@ -155,6 +162,7 @@ KERNEL peaks_collect(const Pixel* x, const UInt8* codes, Index images, Index pix
         minors[at] = !long_integer ? 0 : (minimum ? 0 - (UInt64)x[k] : (UInt64)x[k]);
       }
       ++at;
+      }
     }
   }
 }

@@ -138,11 +138,13 @@ class _Search:
         rows = starts.shape[0] - 1
         self.run("rows", blocks_for(rows + 1), found.indices, found.size, rows, width, starts, file="candidates")
         states = self.device.full((found.size,), 0, np.uint8)
-        arguments = *found, found.size, starts, depth, height, width, *_weights(distance, self.stack), states, self.codes
+        arguments = *found, found.size, starts, depth, height, width, *_weights(distance, self.stack), states
         for _ in range(_ROUNDS):
             self.run("separate", blocks_for(found.size), *arguments, file="candidates")
         blocks = blocks_for(images, each=1) if found.size else 0
         self.run("separate_rest", blocks, *arguments, images, file="candidates")
+        strike = found.indices, found.flags, found.size, states, self.codes
+        self.run("strike", blocks_for(found.size), *strike, file="candidates")
 
     def sort(self, found: _Table) -> DeviceArray:
         """Return the rows of candidates image by image, the strongest first, of equal ones the first in memory."""

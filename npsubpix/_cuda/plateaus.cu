@@ -6,6 +6,7 @@
 // seed is: a pixel that exceeds the threshold, that no neighbour is above, and that is no strict extremum.
 #include "formulas.cuh"
 #include "block.cuh"
+#include "codes.cuh"
 #include "stacks.cuh"
 
 #define STACK const Pixel *x, const bool *mask, Index images, Index depth, Index height, Index width
@@ -94,7 +95,7 @@ KERNEL plateaus_judge(STACK, Index kd, Index ki, Index kj, BORDER, LIMITS, bool 
       continue;
     }
     if (below) marks[root] = 1;
-    const bool strict = codes[k] == MAXIMUM || codes[k] == MINIMUM;
+    const bool strict = codes[k] && !(codes[k] & PLATEAU);
     const auto is_beaten = [=](Index place) {
       const Key other = m.key(place, minimum);
       return Ordered::is_number(other) && other > own;

@@ -2,14 +2,6 @@
 typedef Order<Pixel> Ordered;
 typedef Ordered::Key Key;
 
-// What becomes of a pixel: nothing is 0.
-#define MAXIMUM 1
-#define MINIMUM 2
-#define HIGH_PLATEAU 3
-#define LOW_PLATEAU 4
-
-FORMULA bool is_minimum(UInt8 code) { return code == MINIMUM || code == LOW_PLATEAU; }
-
 // The pixel that no other is below, or above: minus infinity or infinity, if there is one.
 FORMULA Pixel extreme(bool greatest) {
   if ((Pixel)0.5 != (Pixel)0) return (Pixel)(greatest ? infinity() : -infinity());

@@ -1,0 +1,12 @@
+// What becomes of a pixel: bits, none for nothing. Of a pixel that is both a maximum and a minimum, as all others
+// in its window are masked, come two candidates.
+#define MAXIMUM 1
+#define MINIMUM 2
+#define PLATEAU 4
+
+FORMULA Index rows_of(UInt8 code) { return (code & MAXIMUM) + (code & MINIMUM) / MINIMUM; }
+
+FORMULA UInt8 without(UInt8 code, bool minimum) {
+  const UInt8 rest = (UInt8)(code & ~(minimum ? MINIMUM : MAXIMUM));
+  return rest & (MAXIMUM | MINIMUM) ? rest : 0;
+}
