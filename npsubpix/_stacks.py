@@ -47,7 +47,7 @@ def _moved(x: HostArray, axis: int, to: int) -> HostArray:
     """Move an axis; return an array in C order, by methods that arrays on a GPU have too."""
     order = list(range(x.ndim))
     order.insert(to % x.ndim, order.pop(axis))
-    moved = x.transpose(order)
+    moved: HostArray = x.transpose(order)
     return moved if moved.flags.c_contiguous else moved.copy()
 
 
@@ -59,11 +59,12 @@ def unstacked(x: HostArray, frame_axis: int | None) -> HostArray:
 def beside(value: Array, name: str, x: HostArray) -> HostArray:
     """Return the memory of an array given beside a stack, which has to be on its device; lists are copied there."""
     array, place = as_array(value, name), place_of(x)
-    if not is_array(value):
-        return array if place == "the host" else require_cupy().asarray(array)
-    if place_of(array) != place:
+    if is_array(value) and place_of(array) != place:
         raise TypeError(f"{name} is on {place_of(array)} and image on {place}: both must be on one device")
-    return np.asarray(to_numpy(array)) if place == "the host" else adopt(array, name)
+    if place == "the host":
+        return np.asarray(to_numpy(array))
+    copied: HostArray = adopt(array if is_array(value) else require_cupy().asarray(array), name)
+    return copied
 
 
 def stacked_mask(mask: Array | None, x: HostArray, frame_axis: int | None) -> npt.NDArray[np.bool_] | None:

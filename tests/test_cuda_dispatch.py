@@ -86,6 +86,12 @@ def test_twins_have_the_same_names_and_signatures(name):
 
 WITHOUT_KERNELS = {"vjp", "affine_grid", "transform_points", "choose_conv_method", "sample_vjp"}
 
+
+def columns(peaks: npsubpix.Peaks) -> tuple[Any, ...]:
+    """Return the columns of floats of a table."""
+    return peaks.coords, peaks.values
+
+
 EXAMPLES: dict[str, Callable[[Any], Any]] = {
     "nms2d": lambda x: npsubpix.nms2d(x[:, 0], (3, 3)),
     "nms3d": lambda x: npsubpix.nms3d(x, (3, 3, 3)),
@@ -104,6 +110,8 @@ EXAMPLES: dict[str, Callable[[Any], Any]] = {
     "convolve": lambda x: npsubpix.convolve(x[0, 0, 0], x[0, 0, 1, :3, :3] * 0 + 1),
     "correlate": lambda x: npsubpix.correlate(x[0, 0], x[0, 0, :1, :3, :3] * 0 + 1, border="wrap"),
     "convolve_separable": lambda x: npsubpix.convolve_separable(x[0, 0, 0], [x[0, 0, 1, 0, :3] * 0 + 1] * 2),
+    "find_peaks": lambda x: columns(npsubpix.find_peaks(x[0, 0], plateau="centroid", frame_axis=0, min_distance=2)),
+    "refine_peaks": lambda x: columns(npsubpix.refine_peaks(x[0, 0, 1], [[3, 2], [2.2, 5]], method="centroid")),
     "render_gaussian": lambda x: npsubpix.render_gaussian(x[0, 0, 0, :, :2], 1.5, (6, 9)),
     "render_gaussian2d": lambda x: npsubpix.render_gaussian2d(x[0, 0, 0, :, :2], x[0, 0, 0, 1:2, :2] * 0 + 2, (6, 9)),
     "render_spots": lambda x: npsubpix.render_spots(x[0, 0, 0, :, :2], (16, 19), std=1.5),
@@ -118,6 +126,8 @@ def of_dtype(x: np.ndarray, dtype: str, library: str) -> Any:
 
 def dtype_of_result(name: str, dtype: str) -> str:
     """What a function returns for a dtype; booleans are left out."""
+    if name.endswith("peaks"):
+        return "float64"
     if "int" not in dtype or (name.startswith(("nms", "conv", "corr")) and "soft" not in name and "quad" not in name):
         return dtype
     return np.result_type(dtype, np.float32).name
@@ -231,6 +241,76 @@ def test_devices_are_not_mixed(cupy, image):
     npsubpix.conv_soft_argmax2d(gpu_array(image), temperature=np.array(2.0))  # a number may be on the host
 
 
+def test_tables_of_peaks_are_on_the_gpu(cupy, image):
+    """Each column, also of what was found in a stack with a mask and a background of it."""
+    stack, mask = image[:, 0], image[:, 0] > 1.7
+    level, noise = 0.1 * stack, np.full(stack.shape[1:], 0.5)
+    options = {"frame_axis": 0, "threshold_abs": 0.2, "plateau": "first", "num_peaks": 3, "threshold_rel": 0.01}
+    arrays = {"background": level, "sigma": noise, "mask": mask}
+    there = {name: gpu_array(array, 1) for name, array in arrays.items()}
+    want = npsubpix.find_peaks(stack, **options, **arrays)
+    got = npsubpix.find_peaks(gpu_array(stack, 1), **options, **there)
+    assert len(want) == 6
+    refined = npsubpix.refine_peaks(gpu_array(stack, 1), got.coords, frame=got.frame, frame_axis=0, mask=there["mask"])
+    again = npsubpix.refine_peaks(stack, want.coords, frame=want.frame, frame_axis=0, mask=mask)
+    for a, b in ((got, want), (refined, again), (got[got.ok], want[want.ok])):
+        for name in ("coords", "values", "indices", "flags", "frame"):
+            assert type(getattr(a, name)) is FakeArray
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    moved = npsubpix.find_peaks(gpu_array(np.moveaxis(stack, 0, 2)), frame_axis=-1, mask=gpu_array(mask[0]))
+    np.testing.assert_array_equal(moved.coords, npsubpix.find_peaks(stack, frame_axis=0, mask=mask[0]).coords)
+    listed = npsubpix.refine_peaks(gpu_array(stack[0]), [[4, 5.2], [3, 3]], method=None)  # lists are copied there
+    assert listed.coords.tolist() == [[4, 5], [3, 3]]
+    assert repr(got).startswith("Peaks: 6 in 2-D, 2 frames")
+
+
+@pytest.mark.parametrize(
+    ("options", "waits"),
+    [
+        ({}, 1),
+        ({"num_peaks": 2, "threshold_rel": 0.1}, 1),
+        ({"plateau": "centroid", "size": 5, "minima": True}, 1),
+        ({"min_distance": 3}, 2),
+    ],
+)
+def test_the_host_waits_where_it_has_to_know_the_length_of_a_list(cupy, image, options, waits):
+    """Once for the candidates that there are, once more for those that are kept apart; never to refine."""
+    source = gpu_array(image[:, 0])
+    FakeArray.waits = 0
+    found = npsubpix.find_peaks(source, frame_axis=0, **options)
+    assert FakeArray.waits == waits
+    npsubpix.refine_peaks(source, found.coords, frame=found.frame, frame_axis=0)
+    assert FakeArray.waits == waits
+
+
+def test_what_is_beside_an_image_is_on_its_device(cupy, image):
+    x, there = image[0, 0], gpu_array(image[0, 0])
+    for name, value in (("mask", x > 0), ("background", x), ("sigma", gpu_array(x, 1))):
+        with pytest.raises(TypeError, match=rf"{name} is on (the host|GPU 1) and image on GPU 0: both must be on one"):
+            npsubpix.find_peaks(there, **{name: value})
+    with pytest.raises(TypeError, match="coords is on the host and image on GPU 0"):
+        npsubpix.refine_peaks(there, np.ones((1, 2)))
+    with pytest.raises(TypeError, match="coords is on GPU 0 and image on the host"):
+        npsubpix.refine_peaks(x, gpu_array(np.ones((1, 2))))
+    with pytest.raises(TypeError, match="frame is on the host and image on GPU 0"):
+        npsubpix.refine_peaks(there[None], gpu_array(np.ones((1, 2))), frame=np.zeros(1, int), frame_axis=0)
+    with pytest.raises(TypeError, match="mask is on a GPU and the image is not"):
+        npsubpix.find_peaks(x, mask=gpu_array(x > 0))
+
+
+def test_adaptive_refinement_chooses_by_device(cupy):
+    """With a radius on a GPU, without one on the host, unless a mode says otherwise."""
+    x = np.random.default_rng(10).standard_normal((1, 1, 5, 12, 13))  # in which a maximum moves by two voxels
+    adapt = npsubpix.AdaptiveQuadInterp3d
+    pairs = [("auto", npsubpix.conv_quad_interp3d), ("patch", npsubpix.iterative_quad_interp3d)]
+    for mode, function in pairs:
+        launched = len(FakeCuPyDevice.launches)
+        np.testing.assert_array_equal(adapt(mode)(gpu_array(x))[0], function(x)[0])
+        assert len(FakeCuPyDevice.launches) > launched
+    np.testing.assert_array_equal(adapt()(x)[0], npsubpix.iterative_quad_interp3d(x)[0])
+    assert (npsubpix.conv_quad_interp3d(x)[0] != npsubpix.iterative_quad_interp3d(x)[0]).any()
+
+
 @pytest.mark.parametrize("dtype", ["bool", "complex64", "U3"])
 def test_wrong_dtypes(cupy, image, dtype):
     with pytest.raises(
@@ -274,8 +354,7 @@ def test_families_without_kernels_say_so(image):
     tensor = torch.from_numpy(image).float()
     for source, move in ((tensor, r"x\.cpu\(\)"), (gpu_array(image), r"x\.get\(\)")):
         for call in (
-            lambda x: npsubpix.find_peaks(x[0, 0]),
-            lambda x: npsubpix.refine_peaks(x[0, 0], [[1, 1]]),
+            lambda x: npsubpix.local_background(x[0, 0]),
             lambda x: npsubpix.sample(x[0, 0], [[1.0], [2.0]], method="linear"),
             lambda x: npsubpix.window_map(np.max, x[0, 0], size=3),
         ):

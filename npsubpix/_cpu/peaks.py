@@ -216,7 +216,8 @@ def _above(
     if relative is not None:
         images = _images(x, found.indices)
         for sign, top in tops.items():
-            kept &= (minima == (sign > 0)) | (height > relative * top[images])
+            with np.errstate(invalid="ignore"):  # no height is above 0 times infinity
+                kept &= (minima == (sign > 0)) | (height > relative * top[images])
     return found.take(kept)._replace(strength=ranked(strength[kept], height[kept]))
 
 

@@ -255,7 +255,7 @@ def refine_points(
     Without `images`, all positions are of the first. A position outside its image stays as it is.
     """
     frames = np.zeros(len(points), np.int64) if images is None else images
-    finite = np.isfinite(points).all(axis=1)
+    finite = np.asarray(np.isfinite(points).all(axis=1))
     nearest = np.floor(np.where(finite[:, None], points, -1.0) + 0.5)
     starts = np.clip(nearest, -1, x.shape[1:]).astype(np.int64)
     coords, values, flags = refine(x, frames, starts, method, n_iters, max_shift, radius, mask)

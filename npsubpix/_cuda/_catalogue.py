@@ -29,7 +29,6 @@ C_NAMES = {
 
 _FLOATS = ("float", "double")
 _IN_FLOAT = ("Int8", "Int16", "UInt8", "UInt16", "float")
-_PEAKS = ("UInt8", "UInt16", "Int64", "UInt64", *_FLOATS)
 _INTEGERS = tuple(name for name in C_NAMES.values() if "Int" in name)
 
 
@@ -49,10 +48,10 @@ TYPES: dict[str, tuple[Types, ...]] = {
     "convolution": _one("Real", _FLOATS),
     "gaussian": _one("Pixel", _FLOATS),
     "spots": _one("Pixel", _FLOATS),
-    "peaks": _one("Pixel", _PEAKS),
-    "plateaus": _one("Pixel", _PEAKS),
+    "peaks": _one("Pixel", ("UInt8", "UInt16", "Int64", "UInt64", *_FLOATS)),
+    "plateaus": _one("Pixel", ("Int64", "UInt64", *_FLOATS)),
     "candidates": _one("Real", ("double",)),
-    "refinement": _one("Pixel", ("UInt8", "UInt16", *_FLOATS)),
+    "refinement": _one("Pixel", ("UInt16", *_FLOATS)),
     "soft_argmax": tuple(
         (("Pixel", p), ("Real", r)) for p, r in (("float", "float"), ("float", "double"), ("double", "double"))
     ),

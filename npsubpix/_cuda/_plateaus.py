@@ -6,12 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from npsubpix._cuda._arrays import native
 from npsubpix._cuda._launch import Device, DeviceArray, Kernel, blocks_for, run
 
 __all__ = ["Plateaus", "mark_plateaus"]
 
 #: Codes of plateaus of maxima and of minima, as kernels write them.
 _HIGH, _LOW = 5, 6
+
+#: Dtypes that kernels read as they are.
+_DTYPES = ("int64", "uint64", "float32", "float64")
 
 #: Rounds of decisions by the whole grid, before one block an image goes on with what is left.
 _ROUNDS = 4
@@ -26,13 +30,13 @@ class Plateaus(NamedTuple):
     firsts: DeviceArray
     states: DeviceArray
 
-    def centroids(self, indices: DeviceArray, axes: int, like: np.dtype[Any]) -> DeviceArray:
+    def centroids(self, indices: DeviceArray, axes: int) -> DeviceArray:
         """Return the centroids of candidates that are plateaus, NaN for all others."""
         images, depth, height, width = self.stack
         pixels, count = depth * height * width, indices.shape[0]
         sums = self.device.full((count, 4), 0, np.uint64)
         out = self.device.empty((count, axes), np.float64)
-        add, divide = (Kernel.of("plateaus", f"plateaus_{name}", Pixel=like) for name in ("sum", "centroids"))
+        add, divide = (Kernel.of("plateaus", f"plateaus_{name}", Pixel=np.float32) for name in ("sum", "centroids"))
         places = pixels, height, width, images * pixels
         blocks = blocks_for(images * pixels) if count else 0
         run(self.device, add, blocks, *places, self.parents, self.firsts, self.states, indices, count, sums)
@@ -50,7 +54,9 @@ def mark_plateaus(
     codes: DeviceArray,
 ) -> Plateaus:
     """Put codes to the first seeds of plateaus; `images` are pixels, mask and the four lengths of a stack."""
-    x, _, *stack = images
+    x, mask, *stack = images
+    x = native(x, _DTYPES)
+    images = x, mask, *stack
     count, blocks = x.size, blocks_for(x.size)
     kernels = {name: Kernel.of("plateaus", f"plateaus_{name}", Pixel=x.dtype) for name in _NAMES}
     parents, firsts = device.empty((count,), np.uint64), device.empty((count,), np.uint64)

@@ -93,9 +93,7 @@ class _Search:
         self.run("tops", blocks, *self.given, *self.levels, minima, self.parts, _PART, out)
         return out.max(2)
 
-    def mark(
-        self, window: tuple[int, ...], margins: tuple[int, ...], limits: tuple[Any, ...], minima: bool
-    ) -> None:
+    def mark(self, window: tuple[int, ...], margins: tuple[int, ...], limits: tuple[Any, ...], minima: bool) -> None:
         """Write the codes of strict extrema."""
         axes = self.axes
         if self.mask is None and window[3 - axes :] == (3,) * axes and min(margins[6 - 2 * axes :]) >= 1:
@@ -120,8 +118,8 @@ class _Search:
         self.run("count", blocks, self.codes, self.images, self.pixels, *parts, counts, file="candidates")
         of_images = counts.reshape(self.images, self.parts).sum(1)
         lengths = self.device.empty((2,), np.int64)
-        lengths[0] = of_images.sum()
-        lengths[1] = lengths[0] if most is None else of_images.clip(0, most).sum()
+        lengths[:1] = of_images.sum(0, keepdims=True)
+        lengths[1:] = of_images.clip(0, most).sum(0, keepdims=True)
         count, kept = lengths.tolist()  # the wait
         dtypes = np.int64, np.int64, np.int32, np.uint64, np.uint64
         table = _Table(*(self.device.empty((count,), dtype) for dtype in dtypes))
@@ -217,7 +215,7 @@ def search(
         rows = s.cut(rows, found, kept, most, of_images)
     centroids = None
     if plateaus is not None and plateau == "centroid":
-        centroids = plateaus.centroids(found.indices, s.axes, s.x.dtype)[rows]
+        centroids = plateaus.centroids(found.indices, s.axes)[rows]
     return Candidates(found.indices[rows], found.frames[rows], found.flags[rows], centroids)
 
 
@@ -236,9 +234,7 @@ def unravel(found: Candidates, shape: tuple[int, ...]) -> tuple[DeviceArray, Dev
     return found.frames, places
 
 
-def settle(
-    x: DeviceArray, found: Candidates, coords: DeviceArray, values: DeviceArray, flags: DeviceArray
-) -> None:
+def settle(x: DeviceArray, found: Candidates, coords: DeviceArray, values: DeviceArray, flags: DeviceArray) -> None:
     """Put the flags of candidates beside those of their refinement, and plateaus to their centroids."""
     count, axes = coords.shape
     device, own = device_of(x), None

@@ -20,7 +20,7 @@ METHODS: dict[str | None, tuple[str, str]] = {
 }
 
 #: Dtypes that kernels read as they are.
-_DTYPES = ("uint8", "uint16", "float32", "float64")
+_DTYPES = ("uint16", "float32", "float64")
 
 #: Threads that share the window of a centroid, and pixels of a window from which on there are more.
 _FEW, _MANY, _WIDE = 32, 256, 2048

@@ -27,10 +27,28 @@ class FakeDevice:
         FakeDevice.current.pop()
 
 
-class FakeArray(np.ndarray):
-    """An array of a GPU, 0 unless `number` says another."""
+def _waiting(name: str) -> Any:
+    """Make a method of arrays that notes that the host waits for a GPU."""
 
-    number = 0
+    def method(self: np.ndarray) -> Any:
+        FakeArray.waits += 1
+        return getattr(np.ndarray, name)(self)
+
+    return method
+
+
+class FakeArray(np.ndarray):
+    """An array of a GPU, 0 unless `number` says another, which counts how often the host waits for numbers of it."""
+
+    number, waits = 0, 0
+
+    def get(self) -> np.ndarray:
+        """Copy to the host."""
+        FakeArray.waits += 1
+        return np.array(self, subok=False)
+
+    tolist, item = _waiting("tolist"), _waiting("item")
+    __int__, __float__, __bool__ = _waiting("__int__"), _waiting("__float__"), _waiting("__bool__")
 
     @property
     def device(self) -> FakeDevice:
@@ -83,6 +101,7 @@ def make(count: int = 2) -> types.ModuleType:
     module = types.ModuleType("cupy")
     module.ndarray = FakeArray  # type: ignore[attr-defined]
     module.from_dlpack = lambda x: np.from_dlpack(x).view(FakeArray)  # type: ignore[attr-defined]
+    module.asarray = lambda x: np.array(x).view(FakeArray)  # type: ignore[attr-defined]
     module.ascontiguousarray = lambda x: np.require(x, requirements="CA").view(FakeArray)  # type: ignore[attr-defined]
     runtime = types.SimpleNamespace(getDeviceCount=device_count, CUDARuntimeError=NoDriver)
     module.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]

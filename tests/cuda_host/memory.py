@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._cuda import _launch, convolution, gaussian, nms, quad_interp, soft_argmax, spatial
+from npsubpix._cuda import _launch, convolution, gaussian, nms, peaks, quad_interp, refinement, soft_argmax, spatial
 from npsubpix._cuda._catalogue import TYPES
 from tests.cuda_host.device import HostDevice, kernels_of
 
@@ -39,6 +39,24 @@ def run_maxima(x: np.ndarray, rng: np.random.Generator) -> None:
         quad_interp.quad_interp3d(x, None, *options, 3)
         marks = rng.random(x.shape) < 0.5
         quad_interp.quad_interp3d_vjp((coords, values), (x, marks), (), *options, None)
+
+
+def run_peaks(x: np.ndarray, rng: np.random.Generator) -> None:
+    """Most of the pixels are equal to others; images are few pixels, or more than a block has threads."""
+    stack, axes = np.round(2 * x[0]), x.ndim - 2
+    background, sigma = np.zeros(stack[0].size, np.float32), rng.random(stack.size)
+    for size, margin, levels in ((3, 1, None), (5, 0, (background, sigma)), (7, 0, (np.zeros(1), np.ones(1)))):
+        window, margins = (size,) * axes, (margin,) * (2 * axes)
+        for mask in (None, rng.random(stack.shape) < 0.2):
+            options = 0.0, 0.1, "centroid", True, mask, levels, (2.5,) * axes, 7
+            found = peaks.search(stack, window, margins, *options)
+            frames, starts = peaks.unravel(found, stack.shape[1:])
+            results = refinement.refine(stack, frames, starts, "quadratic", 5, 1.5, (3.0,) * axes, mask)
+            peaks.settle(stack, found, *results)
+            points = np.concatenate([starts + 0.4, rng.uniform(-3, 40, (300, axes)), np.full((1, axes), np.nan)])
+            images = rng.integers(-1, len(stack) + 1, len(points))
+            for method in refinement.METHODS:
+                refinement.refine_points(stack, images, points, method, 20, 9.0, (3.0,) * axes, mask)
 
 
 def run_softmax(x: np.ndarray, rng: np.random.Generator) -> None:
@@ -84,6 +102,7 @@ def main() -> None:
     for shape in SHAPES:
         x = rng.standard_normal(shape).astype(np.float32)
         run_maxima(x, rng)
+        run_peaks(x, rng)
         run_softmax(x, rng)
         run_convolution(x, rng)
         run_gaussians(shape[2:], rng)
