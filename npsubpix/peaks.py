@@ -56,7 +56,7 @@ def find_peaks(
     Parameters
     ----------
     image : array of two or three dimensions, or three or four with `frame_axis`
-        Any integer or float dtype: NumPy, or a torch or JAX array on the host. The image is not
+        Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host. The image is not
         copied if it is contiguous. A NaN in a window means that its centre is not a peak.
     size : int or tuple of ints, default 3
         Length of the window in pixels, of all axes or one an axis. An even length k reaches
@@ -127,7 +127,8 @@ def find_peaks(
     Notes
     -----
     Thresholds are exceeded, not met, as in ``skimage.feature.peak_local_max``. Needs one byte a
-    pixel besides the result, and a copy of the image with a mask.
+    pixel besides the result, and a copy of the image with a mask. On a GPU the host waits once, to know how many
+    peaks there are, and once more with `min_distance`.
 
     The strongest peak is that of the greatest value; with ``background`` or `sigma`, that of the greatest
     ``(value - background) / sigma``, in float64, which may be another. Both are those of the pixel of the peak, for
@@ -187,7 +188,7 @@ def refine_peaks(
     Parameters
     ----------
     image : array of two or three dimensions, or three or four with `frame_axis`
-        Any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     coords : array of shape (N, ndim)
         Positions in pixels, (y, x) or (z, y, x). Each is refined from the nearest pixel.
     method : {"quadratic", "parabola", "centroid", None}, default "quadratic"

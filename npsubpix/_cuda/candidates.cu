@@ -6,9 +6,10 @@
 // The number of codes of each part of an image that are not zero. A block has one part.
 KERNEL candidates_count(const UInt8* codes, Index images, Index pixels, Index parts, Index part_size, Index* counts) {
   for (Index part = blockIdx.x; part < images * parts; part += gridDim.x) {
-    const Index image = part / parts, begin = part % parts * part_size, end = least(begin + part_size, pixels);
+    const Index begin = part % parts * part_size, end = least(begin + part_size, pixels);
+    const UInt8* of_image = codes + part / parts * pixels;
     double count[1] = {0};
-    for (Index k = begin + threadIdx.x; k < end; k += blockDim.x) count[0] += (double)rows_of(codes[image * pixels + k]);
+    for (Index k = begin + threadIdx.x; k < end; k += blockDim.x) count[0] += (double)rows_of(of_image[k]);
     sum_over_block(count);
     if (threadIdx.x == 0) counts[part] = (Index)count[0];
   }
@@ -95,7 +96,8 @@ struct Apart {
   // Call visit(q) for the candidates of its kind that are too close to one, until it returns true.
   template <typename Visit>
   __device__ __forceinline__ bool any_close(Index p, Visit visit) const {
-    const Index line = c.indices[p] / width, column = c.indices[p] % width, z = line / height % depth, y = line % height;
+    const Index line = c.indices[p] / width, column = c.indices[p] % width;
+    const Index z = line / height % depth, y = line % height;
     const Index reach_z = (Index)sqrt(limit / weight_z), reach_y = (Index)sqrt(limit / weight_y);
     for (Index dz = greatest(-reach_z, -z); dz <= least(reach_z, depth - 1 - z); ++dz)
       for (Index dy = greatest(-reach_y, -y); dy <= least(reach_y, height - 1 - y); ++dy) {

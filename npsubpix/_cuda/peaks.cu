@@ -147,21 +147,21 @@ KERNEL peaks_collect(const Pixel* x, const UInt8* codes, Index images, Index pix
     Index at = ends[part] - counts[part] + sum_before(count);
     for (Index k = begin; k < end; ++k) {
       for (int n = 0; n < 2; ++n) {
-      const bool minimum = n == 1;
-      if (!(codes[k] & (n ? MINIMUM : MAXIMUM))) continue;
-      indices[at] = k;
-      frames[at] = image;
-      flags[at] = (minimum ? FLAG_MINIMUM : 0) | (codes[k] & PLATEAU ? FLAG_PLATEAU : 0);
-      if (backgrounds > 0) {
-        const Height h = height_of(x, k, minimum, background, sigma);
-        majors[at] = rank_of(h.strength());
-        minors[at] = isfinite(h.strength()) ? 0 : rank_of(h.height);
-      } else {
-        majors[at] = rank_of(minimum ? -(double)x[k] : (double)x[k]);
-        // Integers that are equal as doubles differ in the last of their 64 bits.
-        minors[at] = !long_integer ? 0 : (minimum ? 0 - (UInt64)x[k] : (UInt64)x[k]);
-      }
-      ++at;
+        const bool minimum = n == 1;
+        if (!(codes[k] & (minimum ? MINIMUM : MAXIMUM))) continue;
+        indices[at] = k;
+        frames[at] = image;
+        flags[at] = (minimum ? FLAG_MINIMUM : 0) | (codes[k] & PLATEAU ? FLAG_PLATEAU : 0);
+        if (backgrounds > 0) {
+          const Height h = height_of(x, k, minimum, background, sigma);
+          majors[at] = rank_of(h.strength());
+          minors[at] = isfinite(h.strength()) ? 0 : rank_of(h.height);
+        } else {
+          majors[at] = rank_of(minimum ? -(double)x[k] : (double)x[k]);
+          // Integers that are equal as doubles differ in the last of their 64 bits.
+          minors[at] = !long_integer ? 0 : (minimum ? 0 - (UInt64)x[k] : (UInt64)x[k]);
+        }
+        ++at;
       }
     }
   }

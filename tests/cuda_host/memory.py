@@ -42,21 +42,18 @@ def run_maxima(x: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def run_peaks(x: np.ndarray, rng: np.random.Generator) -> None:
-    """Most of the pixels are equal to others; images are few pixels, or more than a block has threads."""
+    """Many of the pixels are equal to others, and some positions are not in the image."""
     stack, axes = np.round(2 * x[0]), x.ndim - 2
-    background, sigma = np.zeros(stack[0].size, np.float32), rng.random(stack.size)
-    for size, margin, levels in ((3, 1, None), (5, 0, (background, sigma)), (7, 0, (np.zeros(1), np.ones(1)))):
-        window, margins = (size,) * axes, (margin,) * (2 * axes)
-        for mask in (None, rng.random(stack.shape) < 0.2):
-            options = 0.0, 0.1, "centroid", True, mask, levels, (2.5,) * axes, 7
-            found = peaks.search(stack, window, margins, *options)
-            frames, starts = peaks.unravel(found, stack.shape[1:])
-            results = refinement.refine(stack, frames, starts, "quadratic", 5, 1.5, (3.0,) * axes, mask)
-            peaks.settle(stack, found, *results)
-            points = np.concatenate([starts + 0.4, rng.uniform(-3, 40, (300, axes)), np.full((1, axes), np.nan)])
-            images = rng.integers(-1, len(stack) + 1, len(points))
-            for method in refinement.METHODS:
-                refinement.refine_points(stack, images, points, method, 20, 9.0, (3.0,) * axes, mask)
+    levels, mask = (np.zeros(stack[0].size, np.float32), rng.random(stack.size)), rng.random(stack.shape) < 0.2
+    for size, margin, marks, level in ((3, 1, None, None), (5, 0, mask, levels)):
+        options = 0.0, 0.1, "centroid", True, marks, level, (2.5,) * axes, 7
+        found = peaks.search(stack, (size,) * axes, (margin,) * (2 * axes), *options)
+        frames, starts = peaks.unravel(found, stack.shape[1:])
+        peaks.settle(stack, found, *refinement.refine(stack, frames, starts, None, 5, 1.5, (3.0,) * axes, marks))
+    points = np.concatenate([rng.uniform(-3, 40, (40, axes)), np.full((1, axes), np.nan)])
+    images = rng.integers(-1, len(stack) + 1, len(points))
+    for method in refinement.METHODS:
+        refinement.refine_points(stack, images, points, method, 5, 9.0, (3.0,) * axes, mask)
 
 
 def run_softmax(x: np.ndarray, rng: np.random.Generator) -> None:
