@@ -48,7 +48,7 @@ def compare(x: np.ndarray, *options: object, method: str | None) -> None:
             np.testing.assert_array_equal(result, want)
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "uint64", "float32", "float64"])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint64", "float32"])
 @pytest.mark.parametrize("shape", [(2, 33, 29), (2, 9, 12, 13)])
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_as_on_the_cpu(rng, dtype, shape, method):
