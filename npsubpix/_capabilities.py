@@ -42,7 +42,7 @@ CAPABILITIES = (
     Capability("gaussian", ("render_gaussian", "render_gaussian2d", "render_spots"), gpu=_GPU),
     Capability("convolution", ("convolve", "correlate", "convolve_separable"), gpu=_GPU),
     Capability("peaks", ("find_peaks", "refine_peaks"), gradient=False),
-    Capability("sampling", ("sample", "sample_with_gradient", "spline_filter", "grid_sample", "warp")),
+    Capability("sampling", ("sample", "sample_with_gradient", "spline_filter", "grid_sample", "warp"), gpu=_GPU),
     Capability("alignment", ("align", "align_stack"), gradient=False),
     Capability("windows", ("window_map",), gradient=False),
     Capability("filter_banks", ("conv2d",)),

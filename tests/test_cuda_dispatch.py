@@ -109,6 +109,14 @@ EXAMPLES: dict[str, Callable[[Any], Any]] = {
     "render_spots": lambda x: npsubpix.render_spots(x[0, 0, 0, :, :2], (16, 19), std=1.5),
 }
 
+EXAMPLES |= {
+    "sample": lambda x: npsubpix.sample(x[0, 0, 0], x[0, 1, :2, 0], method="bspline3"),
+    "sample_with_gradient": lambda x: npsubpix.sample_with_gradient(x[0, 0, 0], x[0, 1, :2, 0], method="catmull_rom"),
+    "spline_filter": lambda x: npsubpix.spline_filter(x[0, 0, 0]),
+    "grid_sample": lambda x: npsubpix.grid_sample(x[:, 0], x[:, 1, :2, :3, :2], padding_mode="reflection"),
+    "warp": lambda x: npsubpix.warp(x[0, 0, 0], [[0.5, 0.0, 0.5], [0.0, 1.0, 0.25]], (3, 4)),
+}
+
 CLAIMS = [(name, dtype) for c in CAPABILITIES if c.gpu for name in c.functions for dtype in c.dtypes]
 
 
@@ -217,6 +225,27 @@ def test_layouts(cupy, image):
         np.testing.assert_array_equal(npsubpix.nms2d(source, (3, 3)), want)
 
 
+def test_warps_and_samples_of_cupy_arrays(cupy, image):
+    """Matrices may be on the host, as they are small; grids are made on the device; `sample_vjp` runs there."""
+    source = gpu_array(image)
+    matrix = [[1, 0.1, 0.5], [0, 0.9, -0.25], [0, 0.01, 1]]
+    warped = npsubpix.warp(source[0, 0], matrix, (5, 6))
+    assert type(warped) is FakeArray
+    np.testing.assert_allclose(warped, npsubpix.warp(image[0, 0], matrix, (5, 6)), atol=1e-12)
+    theta = np.array([[[0.5, 0.1, 0.2], [0.0, 0.7, 0.1]]] * 2)
+    grid = npsubpix.affine_grid(gpu_array(theta), (2, 1, 4, 5))
+    assert type(grid) is FakeArray
+    np.testing.assert_allclose(grid, npsubpix.affine_grid(theta, (2, 1, 4, 5)), atol=1e-14)
+    coords, options = gpu_array(np.full((2, 3), 4.25)), {"method": "linear"}
+    by_image, by_coords = npsubpix.sample_vjp(gpu_array(np.ones(3)), source[0, 0], coords, **options)
+    assert type(by_image) is type(by_coords) is FakeArray
+    np.testing.assert_allclose(by_image[4:6, 4:6], 3 * np.outer([0.75, 0.25], [0.75, 0.25]))
+    with pytest.raises(TypeError, match="coords is on the host and image on GPU 0: both must be on one device"):
+        npsubpix.sample(source[0, 0], [[1.0], [2.0]], **options)
+    with pytest.raises(TypeError, match="cotangent must be on the device of the image, GPU 0, got the host"):
+        npsubpix.sample_vjp(np.ones(3), source[0, 0], coords, **options)
+
+
 def test_devices_are_not_mixed(cupy, image):
     """Two GPUs, or a GPU and the host: an error that names both, and no copy."""
     first, other = gpu_array(image[None]), gpu_array(np.ones((1, 2, 1, 12, 13), bool), number=1)
@@ -276,7 +305,7 @@ def test_families_without_kernels_say_so(image):
         for call in (
             lambda x: npsubpix.find_peaks(x[0, 0]),
             lambda x: npsubpix.refine_peaks(x[0, 0], [[1, 1]]),
-            lambda x: npsubpix.sample(x[0, 0], [[1.0], [2.0]], method="linear"),
+            lambda x: npsubpix.align(x[0, 0], x[1, 0]),
             lambda x: npsubpix.window_map(np.max, x[0, 0], size=3),
         ):
             with pytest.raises(TypeError, match=rf"no \w+ kernels for CUDA arrays yet, got a \w+ array .* pass {move}"):

@@ -46,6 +46,8 @@ TYPES: dict[str, tuple[Types, ...]] = {
     "quad_interp": _promoted("Pixel", (*_INTEGERS, *_FLOATS)),
     "spatial": _one("Pixel", _FLOATS),
     "convolution": _one("Real", _FLOATS),
+    "sampling": _one("Real", _FLOATS),
+    "spline": _one("Real", _FLOATS),
     "gaussian": _one("Pixel", _FLOATS),
     "spots": _one("Pixel", _FLOATS),
     "soft_argmax": tuple(

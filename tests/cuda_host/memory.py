@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._cuda import _launch, convolution, gaussian, nms, quad_interp, soft_argmax, spatial
+import npsubpix
+from npsubpix._cuda import _launch, convolution, gaussian, nms, quad_interp, sampling, soft_argmax, spatial
 from npsubpix._cuda._catalogue import TYPES
 from tests.cuda_host.device import HostDevice, kernels_of
 
@@ -75,6 +76,20 @@ def run_convolution(x: np.ndarray, rng: np.random.Generator) -> None:
         convolution.correlate_vjp(filtered, (image, kernel), (), *options)
 
 
+def run_sampling(x: np.ndarray, rng: np.random.Generator) -> None:
+    image, size = x[0], np.array(x.shape[2:])[:, None]
+    coords = rng.uniform(-size, 2 * size, (x.ndim - 2, 300))
+    adaptive = npsubpix.GradientAdaptive(0.5)._spec()
+    for method in ("linear", "catmull_rom", "bspline5", "lanczos3", "nearest", adaptive):
+        options = method, "nearest", 0.0, 0, True
+        results = sampling.sample(image, coords, *options, True)
+        sampling.sample(image, coords, *options, False)
+        sampling.sample_vjp((results[0], None), (image, coords), (), *options, True)
+        sampling.sample_vjp(results, (image, coords), (), *options, True)
+    (filtered,) = sampling.spline_filter(image, 3, "mirror", 0)
+    sampling.spline_filter_vjp((filtered,), (image,), (), 3, "mirror", 0)
+
+
 def main() -> None:
     _launch.DEVICES[np.ndarray] = lambda _: Device()
     rng = np.random.default_rng(20260101)
@@ -86,6 +101,7 @@ def main() -> None:
         run_maxima(x, rng)
         run_softmax(x, rng)
         run_convolution(x, rng)
+        run_sampling(x, rng)
         run_gaussians(shape[2:], rng)
     left = {name for file in TYPES for name in kernels_of(file)} - Device.seen
     assert not left, f"these kernels did not run: {', '.join(sorted(left))}"
