@@ -43,7 +43,7 @@ CAPABILITIES = (
     Capability("convolution", ("convolve", "correlate", "convolve_separable"), gpu=_GPU),
     Capability("peaks", ("find_peaks", "refine_peaks"), gradient=False),
     Capability("sampling", ("sample", "sample_with_gradient", "spline_filter", "grid_sample", "warp"), gpu=_GPU),
-    Capability("alignment", ("align", "align_stack"), gradient=False),
+    Capability("alignment", ("align", "align_stack"), gpu=_GPU, gradient=False),
     Capability("windows", ("window_map",), gradient=False),
     Capability("filter_banks", ("conv2d",)),
     Capability("reductions", ("window_sum", "window_mean", "window_var", "window_std"), gradient=False),

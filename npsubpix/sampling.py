@@ -279,6 +279,7 @@ def sample_vjp(
     function = implementation(operation.family, x).sample_vjp
     with working_on(x):
         hosts = adopt_all(operation, (x, positions))
+        assert hosts[0] is not None
         seed = adopt(given, "cotangent")
         seed = seed.astype(np.result_type(hosts[0].dtype, np.float32), copy=False)
         by_image, by_coords = function((seed, None), hosts, (), *options)

@@ -48,6 +48,7 @@ TYPES: dict[str, tuple[Types, ...]] = {
     "convolution": _one("Real", _FLOATS),
     "sampling": _one("Real", _FLOATS),
     "spline": _one("Real", _FLOATS),
+    "alignment": _one("Real", _FLOATS),
     "gaussian": _one("Pixel", _FLOATS),
     "spots": _one("Pixel", _FLOATS),
     "soft_argmax": tuple(

@@ -75,7 +75,7 @@ class _Positions:
 
     def __init__(self, coords: DeviceArray, grid: bool, size: tuple[int, ...], aligned: bool) -> None:
         floats = coords if coords.dtype.kind == "f" else coords.astype(np.float64)
-        self.coords = of_dtype(device_of(coords), floats, result_dtype(floats.dtype))
+        self.coords = device_of(coords).rows(floats, floats.shape, result_dtype(floats.dtype))
         self.batch = coords.shape[0]
         self.axes, self.count = (coords.shape[2], coords.shape[1]) if grid else coords.shape[1:]
         self.steps = (self.axes, 1) if grid else (1, self.count)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import npsubpix
-from npsubpix._cuda import _launch, convolution, gaussian, nms, quad_interp, sampling, soft_argmax, spatial
+from npsubpix._cuda import _launch, alignment, convolution, gaussian, nms, quad_interp, sampling, soft_argmax, spatial
 from npsubpix._cuda._catalogue import TYPES
 from tests.cuda_host.device import HostDevice, kernels_of
 
@@ -90,6 +90,16 @@ def run_sampling(x: np.ndarray, rng: np.random.Generator) -> None:
     sampling.spline_filter_vjp((filtered,), (image,), (), 3, "mirror", 0)
 
 
+def run_alignment(rng: np.random.Generator) -> None:
+    fixed = rng.standard_normal((34, 45)).astype(np.float32)
+    moving = np.roll(fixed, 1, 1)
+    moving[10, 10] = np.nan
+    for inverse, loss in ((True, "least_squares"), (False, "tukey")):
+        options = alignment.Options("homography", inverse, 2, 3, 1e-4, loss, True)
+        alignment.align(fixed, moving, np.eye(3), fixed > 2, options)
+    alignment.phase_correlation(fixed, moving)
+
+
 def main() -> None:
     _launch.DEVICES[np.ndarray] = lambda _: Device()
     rng = np.random.default_rng(20260101)
@@ -103,6 +113,7 @@ def main() -> None:
         run_convolution(x, rng)
         run_sampling(x, rng)
         run_gaussians(shape[2:], rng)
+    run_alignment(rng)
     left = {name for file in TYPES for name in kernels_of(file)} - Device.seen
     assert not left, f"these kernels did not run: {', '.join(sorted(left))}"
 
