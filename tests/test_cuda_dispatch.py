@@ -110,10 +110,10 @@ EXAMPLES: dict[str, Callable[[Any], Any]] = {
 }
 
 EXAMPLES |= {
-    "sample": lambda x: npsubpix.sample(x[0, 0, 0], x[0, 1, :2, 0], method="bspline3"),
-    "sample_with_gradient": lambda x: npsubpix.sample_with_gradient(x[0, 0, 0], x[0, 1, :2, 0], method="catmull_rom"),
+    "sample": lambda x: npsubpix.sample(x[0, 0, 0], x[0, 0, 1, :2], method="bspline3"),
+    "sample_with_gradient": lambda x: npsubpix.sample_with_gradient(x[0, 0, 0], x[0, 0, 1, :2], method="catmull_rom"),
     "spline_filter": lambda x: npsubpix.spline_filter(x[0, 0, 0]),
-    "grid_sample": lambda x: npsubpix.grid_sample(x[:, 0], x[:, 1, :2, :3, :2], padding_mode="reflection"),
+    "grid_sample": lambda x: npsubpix.grid_sample(x[:, 0], x[:, 0, :2, :3, :2], padding_mode="reflection"),
     "warp": lambda x: npsubpix.warp(x[0, 0, 0], [[0.5, 0.0, 0.5], [0.0, 1.0, 0.25]], (3, 4)),
     "align": lambda x: npsubpix.align(x[0, 0, 0], x[0, 0, 0]).matrix,
     "align_stack": lambda x: npsubpix.align_stack(x[0, 0, :1])[0].matrix,

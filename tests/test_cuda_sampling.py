@@ -113,7 +113,7 @@ def test_long_lines_are_filtered_in_parts(rng):
 
 
 def test_the_gradient_by_the_image_keeps_small_cotangents(rng):
-    """It is a sum of integers, whose unit is 2**-57 of the greatest cotangent or less."""
+    """It is a sum of integers, whose unit is 2**-57 of the greatest cotangent, or a smaller one."""
     coords = rng.uniform(0, 30, (2, 5000))
     y = rng.standard_normal(5000) * 10.0 ** rng.uniform(-12, 0, 5000)
     for scale in (1e-300, 1.0, 1e300):
