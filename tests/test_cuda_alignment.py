@@ -12,29 +12,57 @@ from npsubpix import AlignmentFlags
 from npsubpix._cpu import alignment as cpu
 from npsubpix._cuda import _launch, alignment
 from npsubpix._gauss_newton import Options
+from tests import test_alignment as cases
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_alignment import (  # noqa: F401
     MATRICES,
+    METHODS,
     corner_error,
     pair,
-    test_a_bad_frame_does_not_stop_the_rest,
-    test_dead_pixels_do_no_harm,
-    test_drift,
     test_dtypes,
     test_gain_and_bias,
     test_images_of_two_sizes,
-    test_known_transforms,
     test_misuse,
     test_no_overlap,
     test_not_enough_iterations,
-    test_outliers_do_less_harm,
     test_phase_correlation_finds_large_shifts,
     test_phase_correlation_sees_no_dead_pixels,
     test_pixels_that_are_not_finite_are_left_out,
-    test_what_cannot_be_aligned_is_flagged,
 )
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_known_transforms(rng, method):
+    """The simplest model, and the one that all others are part of."""
+    for model in ("translation", "homography"):
+        cases.test_known_transforms(rng, model, method)
+
+
+def test_outliers_and_dead_pixels(rng):
+    cases.test_outliers_do_less_harm(rng, "tukey")
+    cases.test_dead_pixels_do_no_harm(rng, "inverse_compositional", "fixed", 0.03)
+    cases.test_dead_pixels_do_no_harm(rng, "forward_additive", "moving", 0.001)
+    cases.test_dead_pixels_do_no_harm(rng, "inverse_compositional", "mask", 0.001)
+
+
+def test_frames_aligned_to_their_mean(rng):
+    cases.test_drift(rng, "mean")
+
+
+NOTHING = [mark for mark in cases.test_what_cannot_be_aligned_is_flagged.pytestmark if "flag" in mark.args[0]][0].args[
+    1
+]
+
+
+@pytest.mark.parametrize(("fixed", "moving", "flag"), NOTHING)
+def test_what_cannot_be_aligned_is_flagged(fixed, moving, flag):
+    result = npsubpix.align(fixed, moving)
+    assert result.flags & flag
+    assert not result.converged
+    assert np.isnan(result.covariance).all()
+    npsubpix.align(fixed, moving, method="forward_additive", model="homography", gain_bias=True, loss="tukey")
 
 
 def options_of(model: str, inverse: bool, loss: str, gain_bias: bool) -> Options:

@@ -265,7 +265,6 @@ KERNEL sample_spread_linear3(SAMPLES, SPREAD) { spread<TwoPixels, 3>(GIVEN, SPRE
 KERNEL sample_values_cubic2(SAMPLES, Real* values) { write_values<FourPixels, 2>(GIVEN, values); }
 KERNEL sample_gradients_cubic2(SAMPLES, OUTS) { write_gradients<FourPixels, 2>(GIVEN, values, gradient); }
 KERNEL sample_pulls_cubic2(SAMPLES, const Real* by_value, Real* out) { write_pulls<FourPixels, 2>(GIVEN, by_value, out); }
-KERNEL sample_spread_cubic2(SAMPLES, SPREAD) { spread<FourPixels, 2>(GIVEN, SPREAD_GIVEN); }
 
 KERNEL sample_values_any(SAMPLES, Real* values) { write_values<AnyPixels, 0>(GIVEN, values); }
 KERNEL sample_gradients_any(SAMPLES, OUTS) { write_gradients<AnyPixels, 0>(GIVEN, values, gradient); }

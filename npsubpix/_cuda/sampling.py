@@ -45,6 +45,17 @@ _METHODS = {
     "lanczos3": (13, 6),
 }
 
+#: Kernels that are made for windows of few pixels; those for any do the rest.
+_SPECIAL = frozenset(
+    f"sample_{name}_{taps}"
+    for taps, names in (
+        ("linear2", ("values", "gradients", "pulls", "spread")),
+        ("linear3", ("values", "gradients", "pulls", "spread")),
+        ("cubic2", ("values", "gradients", "pulls")),
+    )
+    for name in names
+)
+
 #: Pixels added at each end of an axis for modes whose image goes on in a way that the filter does not know.
 _PADDING = 12
 _PADDED = ("nearest", "grid-constant")
@@ -64,7 +75,7 @@ _MOST_BITS = 40
 
 
 def _taps(method: str, pixels: int, axes: int) -> str:
-    """Name the kernels for a method: those of few pixels are made for them."""
+    """Name the kernels for a method."""
     if method == "linear" and axes > 1:
         return f"linear{axes}"
     return "cubic2" if pixels == 4 and axes == 2 else "any"
@@ -128,8 +139,9 @@ class _Sampler:
     def run(self, name: str, *args: Any) -> None:
         """Launch a kernel with a thread for each position."""
         blocks = blocks_for(self.positions.batch * self.positions.count)
-        taps = self.taps if name != "second_pulls" else "any"
-        run(self.device, self.kernel(f"sample_{name}_{taps}"), blocks, *self.arguments, *args)
+        own = f"sample_{name}_{self.taps}"
+        kernel = self.kernel(own if own in _SPECIAL else f"sample_{name}_any")
+        run(self.device, kernel, blocks, *self.arguments, *args)
 
     def empty(self, *leading: int) -> DeviceArray:
         """Make an array with an element for each position."""
@@ -241,7 +253,7 @@ def _cotangents(
         return sampler.device.full(x.shape, 0, sampler.real), sampler.device.full(positions.coords.shape, 0, np.float64)
     given = tuple(of_dtype(sampler.device, g, sampler.real) for g in (by_value, by_gradient))
     by_positions = sampler.device.empty(positions.coords.shape, sampler.real)
-    if by_gradient is None and sampler.taps != "any":
+    if by_gradient is None and f"sample_pulls_{sampler.taps}" in _SPECIAL:
         sampler.run("pulls", given[0], by_positions)
     else:
         sampler.run("second_pulls", *given, by_positions)

@@ -157,10 +157,32 @@ FORMULA void weigh_six(Index method, Real t, Real (&w)[ORDERS][6]) {
 }
 
 // Weights of few pixels, where there is room for six.
-template <int ORDERS, int COUNT>
-FORMULA void copy_weights(const Real (&from)[ORDERS][COUNT], Real (&to)[ORDERS][6]) {
-  for (int order = 0; order < ORDERS; ++order)
+template <int COUNT>
+FORMULA void copy_weights(const Real (&from)[3][COUNT], Real (&to)[3][6]) {
+  for (int order = 0; order < 3; ++order)
     for (int k = 0; k < COUNT; ++k) to[order][k] = from[order][k];
+}
+
+// Weights of any method and all their derivatives: one function for all kernels.
+__device__ __noinline__ void weigh_any(Index method, Real t, int pixels, Real (&w)[3][6]) {
+  Real two[3][2], three[3][3], four[3][4], five[3][5];
+  if (pixels == 1) {
+    for (int order = 0; order < 3; ++order) w[order][0] = order == 0;
+  } else if (pixels == 2) {
+    weigh_two<3>(method, t, two);
+    copy_weights(two, w);
+  } else if (pixels == 3) {
+    weigh_bspline<2, 3>(t + (Real)0.5, three);
+    copy_weights(three, w);
+  } else if (pixels == 4) {
+    weigh_four<3>(method, t, four);
+    copy_weights(four, w);
+  } else if (pixels == 5) {
+    weigh_bspline<4, 3>(t + (Real)0.5, five);
+    copy_weights(five, w);
+  } else {
+    weigh_six<3>(method, t, w);
+  }
 }
 
 // Ways to weigh: the pixels they take, at most and of a method, and whether loops over them are unrolled.
@@ -203,25 +225,10 @@ struct AnyPixels {
     return count(method) % 2 ? nearest_of(c) : floor(c);
   }
   template <int ORDERS>
-  static __device__ __noinline__ void weigh(Index method, Real t, Real (&w)[ORDERS][6]) {
-    const int pixels = count(method);
-    Real two[ORDERS][2], three[ORDERS][3], four[ORDERS][4], five[ORDERS][5];
-    if (pixels == 1) {
-      for (int order = 0; order < ORDERS; ++order) w[order][0] = order == 0;
-    } else if (pixels == 2) {
-      weigh_two<ORDERS>(method, t, two);
-      copy_weights(two, w);
-    } else if (pixels == 3) {
-      weigh_bspline<2, ORDERS>(t + (Real)0.5, three);
-      copy_weights(three, w);
-    } else if (pixels == 4) {
-      weigh_four<ORDERS>(method, t, four);
-      copy_weights(four, w);
-    } else if (pixels == 5) {
-      weigh_bspline<4, ORDERS>(t + (Real)0.5, five);
-      copy_weights(five, w);
-    } else {
-      weigh_six<ORDERS>(method, t, w);
-    }
+  static __device__ __forceinline__ void weigh(Index method, Real t, Real (&w)[ORDERS][6]) {
+    Real all[3][6];
+    weigh_any(method, t, count(method), all);
+    for (int order = 0; order < ORDERS; ++order)
+      for (int k = 0; k < 6; ++k) w[order][k] = all[order][k];
   }
 };
