@@ -321,6 +321,20 @@ def test_autograd_of_tensors(image):
     np.testing.assert_allclose(temperature.grad.numpy(), scale.grad.numpy(), rtol=1e-4)
 
 
+@pytest.mark.usefixtures("cuda_tensors")
+def test_a_spatial_transformer_of_tensors(rng):
+    """Gradients by images and grids, on the stream of torch; a matrix may be on the host."""
+    image, grid = rng.standard_normal((2, 3, 8, 9)), rng.uniform(-1.1, 1.1, (2, 4, 5, 2))
+    grads = []
+    for dtype in (torch.float32, torch.float64):
+        x, g = (torch.from_numpy(a).to(dtype).requires_grad_() for a in (image, grid))
+        npsubpix.grid_sample(x, g).square().sum().backward()
+        grads.append((x.grad.double().numpy(), g.grad.double().numpy()))
+    for single, double in zip(*grads, strict=True):
+        np.testing.assert_allclose(single, double, atol=1e-4 * np.abs(double).max())
+    assert {tuple(streams) for _, streams in FakeCuPyDevice.launches} == {(4711,)}
+
+
 # What is missing
 
 
