@@ -51,9 +51,9 @@ def test_frames_aligned_to_their_mean(rng):
     cases.test_drift(rng, "mean")
 
 
-NOTHING = [mark for mark in cases.test_what_cannot_be_aligned_is_flagged.pytestmark if "flag" in mark.args[0]][0].args[
-    1
-]
+NOTHING = next(
+    mark.args[1] for mark in cases.test_what_cannot_be_aligned_is_flagged.pytestmark if "flag" in mark.args[0]
+)
 
 
 @pytest.mark.parametrize(("fixed", "moving", "flag"), NOTHING)
