@@ -25,6 +25,7 @@ __all__ = [
     "adopt_mask",
     "as_array",
     "give_back",
+    "indices_beside",
     "is_array",
     "is_on_gpu",
     "kind_of",
@@ -248,6 +249,19 @@ def _as_tensor(torch: Any, result: Array) -> Array:
     if isinstance(result, np.ndarray) or result.dtype != np.bool_:
         return torch.from_dlpack(result)
     return torch.from_dlpack(result.view(np.uint8)).view(torch.bool)
+
+
+def indices_beside(x: Array, shape: tuple[int, ...]) -> Array:
+    """Return the indices of pixels, (ndim, *shape), in float64, on the device of an array; of NumPy for JAX."""
+    kind = kind_of(x)
+    if kind == "torch":
+        torch = sys.modules["torch"]
+        lines = [torch.arange(n, dtype=torch.float64, device=x.device) for n in shape]
+        return torch.stack(torch.meshgrid(*lines, indexing="ij"))
+    if kind == "cupy":
+        with working_on(x):
+            return require_cupy().indices(shape, np.float64)
+    return np.indices(shape, np.float64)
 
 
 def to_numpy(x: Array) -> HostArray:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import HostArray, as_array, is_array, is_on_gpu, kind_of, to_numpy
+from npsubpix._arrays import HostArray, as_array, is_array, is_on_gpu, kind_of, require_cupy, to_numpy
 
 __all__ = [
     "check_all_positive",
@@ -286,6 +286,8 @@ def check_matrix(matrix: Any, name: str, like: Any) -> Any:
         return m.to(like.dtype) if kind_of(m) == "torch" else like.new_tensor(np.asarray(m, np.float64).tolist())
     if kind_of(m) == "torch":
         m = to_numpy(m)
+    if kind_of(like) == "cupy":
+        return require_cupy().asarray(m, like.dtype)
     return np.asarray(m, like.dtype) if kind_of(m) == "numpy" and kind_of(like) == "numpy" else m
 
 

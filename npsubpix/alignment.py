@@ -8,12 +8,24 @@ from typing import Any
 import numpy as np
 
 from npsubpix._alignment import Alignment
-from npsubpix._arrays import Array, HostArray, adopt, as_array, is_array
+from npsubpix._arrays import (
+    Array,
+    HostArray,
+    adopt,
+    adopt_mask,
+    as_array,
+    is_array,
+    is_on_gpu,
+    kind_of,
+    place_of,
+    working_on,
+)
 from npsubpix._checks import (
     check_bool,
     check_choice,
     check_count,
     check_finite,
+    check_marks,
     check_mask,
     check_numbers,
     check_positive,
@@ -52,8 +64,8 @@ def align(
     Parameters
     ----------
     fixed, moving : arrays of shape (H, W)
-        Images of one channel, of any integer or float dtype, not necessarily of one size: NumPy, or torch or JAX
-        arrays on the host. Pixels that are not finite, and their neighbours, are left out.
+        Images of one channel, of any integer or float dtype, not necessarily of one size: NumPy, CuPy or torch,
+        or JAX arrays on the host. Pixels that are not finite, and their neighbours, are left out.
     model : {"translation", "euclidean", "similarity", "affine", "homography"}
         What the transform may do: shift; turn too; scale too; shear too; with perspective.
     method : {"inverse_compositional", "forward_additive"}
@@ -124,12 +136,26 @@ def align(
     >>> result.shift.round(2), result.ok
     (array([ 1.25, -0.5 ]), True)
     """
-    kernels = implementation("alignment", as_array(fixed))
-    f, m = _image(fixed, "fixed"), _image(moving, "moving")
+    first, second = as_array(fixed, "fixed"), as_array(moving, "moving")
+    kernels = implementation("alignment", first)
+    if place_of(second) != place_of(first):
+        raise TypeError(f"moving is on {place_of(second)} and fixed on {place_of(first)}: both must be on one device")
     options = _options(kernels, model, method, levels, n_iters, tol, loss, gain_bias)
-    marks = None if mask is None else check_mask(mask, f.shape, "mask")
-    outcome = kernels.align(f, m, _start(kernels, init, f, m, options.model), marks, options)
+    with working_on(first):
+        f, m = _image(first, "fixed"), _image(second, "moving")
+        marks = None if mask is None else _marks(mask, f.shape, first)
+        outcome = kernels.align(f, m, _start(kernels, init, f, m, options.model), marks, options)
     return _as_alignment(outcome, f.shape)
+
+
+def _marks(mask: Any, shape: tuple[int, ...], image: Any) -> HostArray:
+    """Require booleans of a shape, on the device of an image."""
+    if not is_on_gpu(image, kind_of(image)):
+        return check_mask(mask, shape, "mask")
+    check_marks(mask, shape, "mask")
+    if place_of(mask) != place_of(image):
+        raise TypeError(f"mask is on {place_of(mask)} and fixed on {place_of(image)}: both must be on one device")
+    return adopt_mask(mask)
 
 
 def _as_alignment(outcome: Any, shape: tuple[int, ...]) -> Alignment:
@@ -139,7 +165,7 @@ def _as_alignment(outcome: Any, shape: tuple[int, ...]) -> Alignment:
 
 
 def _image(x: Any, name: str) -> HostArray:
-    data = adopt(as_array(x, name), name)
+    data = adopt(x, name)
     if data.ndim != 2:
         raise ValueError(f"{name} must have shape (H, W), got {data.shape}")
     return data
@@ -170,6 +196,8 @@ def _start(kernels: Any, init: Any, fixed: HostArray, moving: HostArray, model: 
         if 0 in (*fixed.shape, *moving.shape):
             return np.eye(3)
         return np.asarray(kernels.phase_correlation(fixed, moving))
+    if is_array(init) and is_on_gpu(init, kind_of(init)):
+        raise TypeError(f"init is on {place_of(init)}: matrices are on the host, as those of results are")
     matrix = adopt(check_numbers(init, "init"), "init").astype(np.float64)
     if matrix.shape not in ((2, 3), (3, 3)):
         raise ValueError(f'init must be a matrix of shape (2, 3) or (3, 3), or "phase_correlation", got {matrix.shape}')
@@ -314,15 +342,18 @@ def _mean_of(images: Any, results: list[Alignment]) -> HostArray:
     """Mean of the images that could be aligned, each put on the first; NaN where there is none."""
     from npsubpix.warping import warp
 
-    shape = as_array(images[0]).shape
-    total, count = np.zeros(shape), np.zeros(shape)
-    for k, result in enumerate(results):
-        if result.flags & ~AlignmentFlags.NOT_CONVERGED:
-            continue
-        image = adopt(as_array(images[k]), "images").astype(np.float64)
-        warped = warp(image, result.matrix, method="bspline3", cval=float("nan"))
-        there = np.isfinite(warped)
-        total[there] += warped[there]
-        count += there
-    with np.errstate(invalid="ignore"):
-        return np.asarray(total / np.where(count > 0, count, np.nan))
+    first = as_array(images[0])
+    with working_on(first):
+        total = np.zeros_like(adopt(first, "images"), dtype=np.float64)
+        count = np.zeros_like(total)
+        for k, result in enumerate(results):
+            if result.flags & ~AlignmentFlags.NOT_CONVERGED:
+                continue
+            image = adopt(as_array(images[k]), "images").astype(np.float64)
+            warped = warp(image, result.matrix, method="bspline3", cval=float("nan"))
+            there = np.isfinite(warped)
+            total += np.where(there, warped, 0.0)
+            count += there
+        with np.errstate(invalid="ignore"):
+            mean: HostArray = total / np.where(count > 0, count, np.nan)
+    return mean

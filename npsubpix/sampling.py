@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npsubpix._arrays import Array, adopt, as_array, give_back, kind_of
+from npsubpix._arrays import Array, adopt, as_array, give_back, kind_of, place_of, working_on
 from npsubpix._checks import (
     check_bool,
     check_channel_axis,
@@ -17,7 +17,7 @@ from npsubpix._checks import (
     check_positions,
 )
 from npsubpix._dispatch import implementation
-from npsubpix._operation import call
+from npsubpix._operation import adopt_all, call
 from npsubpix._operations import OPERATIONS
 from npsubpix._sampling import MODES
 from npsubpix.sampling_kernels import SamplingMethod, method_spec
@@ -75,7 +75,7 @@ def sample(
     Parameters
     ----------
     image : array of 1 to 3 dimensions, and one of channels
-        Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Image, of any integer or float dtype: NumPy, CuPy or torch, or a JAX array on the host.
     coords : array of shape (ndim, ...)
         Positions in pixels, in array order, as ``scipy.ndimage.map_coordinates`` takes them: the centre
         of the first pixel is 0.
@@ -234,7 +234,7 @@ def sample_vjp(
     cotangent : array of the shape of ``sample(image, coords)``
         Gradient of a scalar by the samples.
     image, coords, method, mode, cval, channel_axis, prefilter
-        As for `sample`. NumPy or JAX arrays; torch differentiates `sample` by itself.
+        As for `sample`. NumPy, CuPy or JAX arrays; torch differentiates `sample` by itself.
 
     Returns
     -------
@@ -266,17 +266,23 @@ def sample_vjp(
     """
     if "torch" in (kind_of(image), kind_of(coords), kind_of(cotangent)):
         raise TypeError(
-            "sample_vjp takes NumPy and JAX arrays; call sample on tensors, and backward() on what it gives"
+            "sample_vjp takes NumPy, CuPy and JAX arrays; call sample on tensors, and backward() on what it gives"
         )
     x, positions, options = _arguments(image, coords, method, mode, cval, channel_axis, prefilter)
     operation, options = OPERATIONS["sample"], (*options, False)
-    hosts = adopt(x, "image"), adopt(positions, "coords")
-    shape = operation.shapes((hosts[0].shape, hosts[1].shape), options)[0]
-    given = adopt(as_array(cotangent), "cotangent")
-    if given.shape != shape:
-        raise ValueError(f"cotangent must have the shape of the samples, {shape}, got {given.shape}")
-    given = given.astype(np.result_type(hosts[0].dtype, np.float32), copy=False)
-    by_image, by_coords = implementation(operation.family, x).sample_vjp((given, None), hosts, (), *options)
+    given = as_array(cotangent)
+    shape = operation.shapes((tuple(x.shape), tuple(positions.shape)), options)[0]
+    if tuple(given.shape) != shape:
+        raise ValueError(f"cotangent must have the shape of the samples, {shape}, got {tuple(given.shape)}")
+    if place_of(given) != place_of(x):
+        raise TypeError(f"cotangent must be on the device of the image, {place_of(x)}, got {place_of(given)}")
+    function = implementation(operation.family, x).sample_vjp
+    with working_on(x):
+        hosts = adopt_all(operation, (x, positions))
+        assert hosts[0] is not None
+        seed = adopt(given, "cotangent")
+        seed = seed.astype(np.result_type(hosts[0].dtype, np.float32), copy=False)
+        by_image, by_coords = function((seed, None), hosts, (), *options)
     return give_back(by_image, x), give_back(by_coords, positions)
 
 
@@ -286,7 +292,7 @@ def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel
     Parameters
     ----------
     image : array of 1 to 3 dimensions, and one of channels
-        Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Image, of any integer or float dtype: NumPy, CuPy or torch, or a JAX array on the host.
     order : {2, 3, 4, 5}, default 3
         Degree of the spline.
     mode : str, default "mirror"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import Array, as_array, kind_of
+from npsubpix._arrays import Array, as_array, indices_beside, kind_of
 from npsubpix._checks import check_bool, check_choice, check_count, check_reals
 from npsubpix._operation import call
 from npsubpix._operations import OPERATIONS
@@ -26,7 +26,7 @@ def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool = False
     ----------
     theta : array of shape (N, 2, 3) or (N, 3, 4)
         Matrices that turn positions (x, y, 1) or (x, y, z, 1) of the result into those of the input,
-        both from -1 to 1. Float: NumPy, or a torch or JAX array on the host.
+        both from -1 to 1. Float: NumPy, CuPy or torch, or a JAX array on the host.
     size : tuple of ints
         Shape of the result, (N, C, H, W) or (N, C, D, H, W).
     align_corners : bool, default False
@@ -78,8 +78,10 @@ def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool = False
         grid: Array = torch.nn.functional.affine_grid(matrices, list(size), aligned)
         return grid
     ends = [_ends(n, aligned) for n in size[2:]]
-    places = np.meshgrid(*(np.linspace(-end, end, n) for end, n in zip(ends, size[2:], strict=True)), indexing="ij")
-    base = np.stack([*places[::-1], np.ones(size[2:])], -1).reshape(-1, axes + 1).astype(str(matrices.dtype))
+    steps = [2 * end / max(n - 1, 1) for end, n in zip(ends, size[2:], strict=True)]
+    indices = indices_beside(matrices, size[2:])
+    places = [step * k - end for end, step, k in zip(ends, steps, indices, strict=True)]
+    base = np.stack([*places[::-1], 0 * places[0] + 1], -1).reshape(-1, axes + 1).astype(str(matrices.dtype))
     return (base @ matrices.swapaxes(1, 2)).reshape(size[0], *size[2:], axes)
 
 
@@ -102,7 +104,7 @@ def grid_sample(
     Parameters
     ----------
     input : array of shape (N, C, H, W) or (N, C, D, H, W)
-        Images, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Images, of any integer or float dtype: NumPy, CuPy or torch, or a JAX array on the host.
     grid : array of shape (N, ..., 2) or (N, ..., 3)
         Positions (x, y) or (x, y, z) from -1 to 1.
     mode : str or sampling kernel, default "bilinear"

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsubpix._arrays import Array, as_array, kind_of
+from npsubpix._arrays import Array, as_array, indices_beside, kind_of
 from npsubpix._checks import check_channel_axis, check_count, check_matrix, check_reals
 from npsubpix.sampling import sample
 from npsubpix.sampling_kernels import SamplingMethod
@@ -91,7 +91,7 @@ def warp(
     Parameters
     ----------
     image : array of 2 or 3 dimensions, and one of channels
-        Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Image, of any integer or float dtype: NumPy, CuPy or torch, or a JAX array on the host.
     transform : array or callable
         From pixels of the result to positions in the image, as in ``scipy.ndimage.affine_transform``:
 
@@ -165,7 +165,7 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
             wanted = f"({axes}, *output_shape)" if shape is None else f"{(axes, *shape)}"
             raise ValueError(f"a field of positions must have shape {wanted}, got {tuple(field.shape)}")
         return field
-    points = _pixels(shape or own, image)
+    points = _last(indices_beside(image, shape or own))
     if field is None:
         moved = as_array(transform(points))
         if tuple(moved.shape) != tuple(points.shape):
@@ -180,11 +180,6 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
     return moved.permute(axes, *range(axes)) if kind_of(moved) == "torch" else np.moveaxis(moved, -1, 0)
 
 
-def _pixels(shape: tuple[int, ...], image: Array) -> Array:
-    """Positions of pixels, (*shape, ndim), in float64, of the library of the image."""
-    points = np.stack(np.meshgrid(*(np.arange(float(n)) for n in shape), indexing="ij"), -1)
-    if kind_of(image) == "torch":
-        import torch
-
-        return torch.from_numpy(points)
-    return points
+def _last(x: Array) -> Array:
+    """Put the first axis last."""
+    return x.permute(*range(1, x.ndim), 0) if kind_of(x) == "torch" else np.moveaxis(x, 0, -1)

@@ -117,6 +117,19 @@ EXAMPLES: dict[str, Callable[[Any], Any]] = {
     "render_spots": lambda x: npsubpix.render_spots(x[0, 0, 0, :, :2], (16, 19), std=1.5),
 }
 
+EXAMPLES |= {
+    "sample": lambda x: npsubpix.sample(x[0, 0, 0], x[0, 0, 1, :2], method="bspline3"),
+    "sample_with_gradient": lambda x: npsubpix.sample_with_gradient(x[0, 0, 0], x[0, 0, 1, :2], method="catmull_rom"),
+    "spline_filter": lambda x: npsubpix.spline_filter(x[0, 0, 0]),
+    "grid_sample": lambda x: npsubpix.grid_sample(x[:, 0], x[:, 0, :2, :3, :2], padding_mode="reflection"),
+    "warp": lambda x: npsubpix.warp(x[0, 0, 0], [[0.5, 0.0, 0.5], [0.0, 1.0, 0.25]], (3, 4)),
+    "align": lambda x: npsubpix.align(x[0, 0, 0], x[0, 0, 0]).matrix,
+    "align_stack": lambda x: npsubpix.align_stack(x[0, 0, :1])[0].matrix,
+}
+
+#: Functions whose results are on the host, wherever the arrays are.
+ON_HOST = ("align", "align_stack")
+
 CLAIMS = [(name, dtype) for c in CAPABILITIES if c.gpu for name in c.functions for dtype in c.dtypes]
 
 
@@ -151,10 +164,10 @@ def test_what_the_table_claims_runs(rng, name, dtype, monkeypatch):
         source = of_dtype(x, dtype, library)
         results = EXAMPLES[name](source)
         for result, want in zip(*((r if isinstance(r, tuple) else (r,)) for r in (results, wanted)), strict=True):
-            assert type(result) is type(source)
-            if want.dtype != bool:
+            assert type(result) is (np.ndarray if name in ON_HOST else type(source))
+            if want.dtype != bool and name not in ON_HOST:
                 assert str(result.dtype).removeprefix("torch.") == dtype_of_result(name, dtype)
-            values = np.asarray(result.double() if library == "torch" else result, float)
+            values = np.asarray(result.double() if isinstance(result, torch.Tensor) else result, float)
             rough = {"bfloat16": 2e-2, "float16": 2e-3}.get(dtype, 1e-5)
             np.testing.assert_allclose(values, want, rtol=rough, atol=rough)
     monkeypatch.undo()
@@ -225,6 +238,49 @@ def test_layouts(cupy, image):
     want = npsubpix.nms2d(image, (3, 3))
     for source in (gpu_array(image).copy(order="F"), gpu_array(image[..., ::-1])[..., ::-1]):
         np.testing.assert_array_equal(npsubpix.nms2d(source, (3, 3)), want)
+
+
+def test_warps_and_samples_of_cupy_arrays(cupy, image):
+    """Matrices may be on the host, as they are small; grids are made on the device; `sample_vjp` runs there."""
+    source = gpu_array(image)
+    matrix = [[1, 0.1, 0.5], [0, 0.9, -0.25], [0, 0.01, 1]]
+    warped = npsubpix.warp(source[0, 0], matrix, (5, 6))
+    assert type(warped) is FakeArray
+    np.testing.assert_allclose(warped, npsubpix.warp(image[0, 0], matrix, (5, 6)), atol=1e-12)
+    theta = np.array([[[0.5, 0.1, 0.2], [0.0, 0.7, 0.1]]] * 2)
+    grid = npsubpix.affine_grid(gpu_array(theta), (2, 1, 4, 5))
+    assert type(grid) is FakeArray
+    np.testing.assert_allclose(grid, npsubpix.affine_grid(theta, (2, 1, 4, 5)), atol=1e-14)
+    coords, options = gpu_array(np.full((2, 3), 4.25)), {"method": "linear"}
+    by_image, by_coords = npsubpix.sample_vjp(gpu_array(np.ones(3)), source[0, 0], coords, **options)
+    assert type(by_image) is type(by_coords) is FakeArray
+    np.testing.assert_allclose(by_image[4:6, 4:6], 3 * np.outer([0.75, 0.25], [0.75, 0.25]))
+    with pytest.raises(TypeError, match="coords is on the host and image on GPU 0: both must be on one device"):
+        npsubpix.sample(source[0, 0], [[1.0], [2.0]], **options)
+    with pytest.raises(TypeError, match="cotangent must be on the device of the image, GPU 0, got the host"):
+        npsubpix.sample_vjp(np.ones(3), source[0, 0], coords, **options)
+
+
+def test_alignment_of_cupy_arrays(cupy, image):
+    """Images and masks stay on their device, matrices are on the host."""
+    y, x = np.mgrid[:40, :50]
+    fixed, moving = (np.sin(y / 3 + d) * np.cos(x / 4) for d in (0.0, 0.1))
+    mask = np.zeros(fixed.shape, bool)
+    mask[3, 4] = True
+    on_gpu = gpu_array(fixed, 1), gpu_array(moving, 1)
+    result = npsubpix.align(*on_gpu, mask=gpu_array(mask, 1), init="phase_correlation")
+    np.testing.assert_allclose(result.matrix, npsubpix.align(fixed, moving, mask=mask).matrix, atol=1e-4)
+    assert type(result.matrix) is np.ndarray
+    stack = gpu_array(np.stack([fixed, moving]))
+    shifts = [a.matrix[:2, 2] for a in npsubpix.align_stack(stack, reference="mean")]
+    np.testing.assert_allclose(shifts[1] - shifts[0], [-0.3, 0], atol=0.01)
+    for arguments, options, message in (
+        ((on_gpu[0], moving), {}, "moving is on the host and fixed on GPU 1: both must be on one device"),
+        (on_gpu, {"mask": mask}, "mask is on the host and fixed on GPU 1: both must be on one device"),
+        (on_gpu, {"init": gpu_array(np.eye(3))}, "init is on GPU 0: matrices are on the host"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            npsubpix.align(*arguments, **options)
 
 
 def test_devices_are_not_mixed(cupy, image):
@@ -345,6 +401,20 @@ def test_autograd_of_tensors(image):
     np.testing.assert_allclose(temperature.grad.numpy(), scale.grad.numpy(), rtol=1e-4)
 
 
+@pytest.mark.usefixtures("cuda_tensors")
+def test_a_spatial_transformer_of_tensors(rng):
+    """Gradients by images and grids, on the stream of torch; a matrix may be on the host."""
+    image, grid = rng.standard_normal((2, 3, 8, 9)), rng.uniform(-1.1, 1.1, (2, 4, 5, 2))
+    grads = []
+    for dtype in (torch.float32, torch.float64):
+        x, g = (torch.from_numpy(a).to(dtype).requires_grad_() for a in (image, grid))
+        npsubpix.grid_sample(x, g).square().sum().backward()
+        grads.append((x.grad.double().numpy(), g.grad.double().numpy()))
+    for single, double in zip(*grads, strict=True):
+        np.testing.assert_allclose(single, double, atol=1e-4 * np.abs(double).max())
+    assert {tuple(streams) for _, streams in FakeCuPyDevice.launches} == {(4711,)}
+
+
 # What is missing
 
 
@@ -355,7 +425,6 @@ def test_families_without_kernels_say_so(image):
     for source, move in ((tensor, r"x\.cpu\(\)"), (gpu_array(image), r"x\.get\(\)")):
         for call in (
             lambda x: npsubpix.local_background(x[0, 0]),
-            lambda x: npsubpix.sample(x[0, 0], [[1.0], [2.0]], method="linear"),
             lambda x: npsubpix.window_map(np.max, x[0, 0], size=3),
         ):
             with pytest.raises(TypeError, match=rf"no \w+ kernels for CUDA arrays yet, got a \w+ array .* pass {move}"):

@@ -413,7 +413,7 @@ def test_misuse_of_kernels():
         with pytest.raises(error, match=match):
             make()
     tensor = torch.zeros(4, 5)
-    with pytest.raises(TypeError, match="sample_vjp takes NumPy and JAX arrays"):
+    with pytest.raises(TypeError, match="sample_vjp takes NumPy, CuPy and JAX arrays"):
         npsubpix.sample_vjp(tensor, tensor, torch.zeros(2, 1), method="linear")
 
 

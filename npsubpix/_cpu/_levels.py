@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._bspline import spline_coefficients
+from npsubpix._cpu._normal_equations import normal_equations
+from npsubpix._equations import Equations
+from npsubpix._gauss_newton import ROUNDING, count_levels
 
-__all__ = ["ROUNDING", "Level", "filled", "grown", "is_flat", "pyramid"]
-
-#: Least side of the coarsest level, in pixels.
-_LEAST_SIDE = 32
-
-#: Gradient of an image, in units of the rounding of its pixels, that is nothing but rounding.
-ROUNDING = 16.0
+__all__ = ["Level", "filled", "grown", "is_flat", "pyramid"]
 
 #: Times that each bad pixel is replaced by the mean of its neighbours.
 _FILLINGS = 16
@@ -33,21 +31,44 @@ class Level:
     bad: HostArray
     scale: int
 
-    def to_level(self, matrix: HostArray) -> HostArray:
-        """Turn a matrix between pixels of the whole images into one between pixels of this level."""
-        s = np.eye(3)
-        s[:2, :2] *= self.scale
-        s[:2, 2] = 0.5 * (self.scale - 1)
-        inner: HostArray = np.linalg.inv(s) @ matrix @ s
-        return np.asarray(inner / inner[2, 2])
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the fixed image."""
+        return self.fixed.shape
 
-    def from_level(self, matrix: HostArray) -> HostArray:
-        """Undo `to_level`."""
-        s = np.eye(3)
-        s[:2, :2] *= self.scale
-        s[:2, 2] = 0.5 * (self.scale - 1)
-        outer: HostArray = s @ matrix @ np.linalg.inv(s)
-        return np.asarray(outer / outer[2, 2])
+    @property
+    def moving_shape(self) -> tuple[int, ...]:
+        """Shape of the moving image."""
+        return self.moving.shape
+
+    @property
+    def rounding(self) -> float:
+        """How far the largest pixel of the fixed image is from the next number."""
+        return float(np.finfo(self.fixed.dtype).eps * np.abs(self.fixed).max())
+
+    def equations(self, inverse: bool, gain_bias: bool, crossed: bool, basis: HostArray, *options: Any) -> Equations:
+        """Sum up the normal equations of one iteration."""
+        images = self.fixed, self.fixed_spline, self.moving, self.hidden, self.bad
+        return normal_equations(inverse, gain_bias, crossed, basis, images, 100 * self.fixed.size, *options)
+
+    def residuals(self, matrix: HostArray, gain: float, bias: float) -> HostArray:
+        """Return the residuals of some thousand pixels, those that there are."""
+        from npsubpix._cpu._samples import value_kernels
+
+        h, w = self.fixed.shape
+        step = max(1, int(math.sqrt(h * w / 4096)))
+        y, x = (a.ravel() for a in np.mgrid[1 : h - 1 : step, 1 : w - 1 : step])
+        moved = matrix @ np.stack([y, x, np.ones(y.size)])
+        with np.errstate(all="ignore"):
+            coords = np.ascontiguousarray(moved[:2] / moved[2])
+        values = np.empty((1, 1, y.size), self.moving.dtype)
+        value_kernels["bspline3"].run(
+            30 * y.size, self.moving[None, None, None], coords[None], (5, 0), np.nan, (0, 0), values
+        )
+        residuals = values[0, 0] - gain * self.fixed[y, x] - bias
+        if self.hidden.size:
+            residuals = residuals[~self.hidden[y, x]]
+        return np.asarray(residuals[np.isfinite(residuals)])
 
 
 def _halve(x: HostArray) -> HostArray:
@@ -69,10 +90,8 @@ def _halve_marks(marks: HostArray) -> HostArray:
 
 def pyramid(fixed: HostArray, moving: HostArray, hidden: HostArray, bad: HostArray, levels: int | None) -> list[Level]:
     side = min(*fixed.shape, *moving.shape)
-    if levels is None:
-        levels = 1 + max(0, int(math.log2(max(side, 1) / _LEAST_SIDE))) if side >= _LEAST_SIDE else 1
     result = []
-    for k in range(levels):
+    for k in range(count_levels(side, levels)):
         of_fixed, of_moving = (spline_coefficients(x, 3, "mirror", 2, x.dtype) for x in (fixed, moving))
         result.append(Level(fixed, of_fixed, of_moving, hidden, bad, 2**k))
         if min(*fixed.shape, *moving.shape) < 16:

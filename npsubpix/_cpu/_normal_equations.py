@@ -17,7 +17,7 @@ Images come as coefficients of cubic B-splines, and the fixed one as pixels too.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import prange
@@ -26,30 +26,18 @@ from npsubpix._arrays import HostArray
 from npsubpix._cpu._jit import Kernel, device, fused, kernel, summing
 from npsubpix._cpu._memory import copy_to
 from npsubpix._cpu._runs import gradients_of_row, values_of_row
+from npsubpix._equations import CROSSED, SIGNALS, Equations, equations_of, margin_of
 
-__all__ = ["LOSSES", "Equations", "margin_of", "normal_equations"]
+__all__ = ["normal_equations"]
 
 #: Rows of the fixed image that are summed together.
 _ROWS = 16
-
-#: Pixels at the border of the moving image that are not compared, unless it is small: splines are less exact there.
-_MARGIN = 4
-
-LOSSES = {"least_squares": 0, "huber": 1, "tukey": 2}
-
-#: Signals, in this order; the projected point is only there for transforms with perspective, F and 1 for gain and bias.
-_FIXED, _ONE, _RESIDUAL = 3, 4, 5
-_CROSSED = 6  # the first three once more, of the moving image where the fixed one's are the others
-_SIGNALS = 9
 
 #: Powers of x and of y that a product of two signals is multiplied by: 0, 1 and 2.
 _POWERS = 3
 
 
-@device
-def margin_of(shape):  # type: ignore[no-untyped-def]
-    """Return how many pixels at the border of a moving image of this shape are not compared."""
-    return _MARGIN if min(shape) >= 8 * _MARGIN else 1
+_margin = device(margin_of)
 
 
 @fused
@@ -196,11 +184,11 @@ def _make(name: str, inverse: bool) -> Kernel:
         fixed, fixed_spline, moving, hidden, bad = images
         x, lines, signals, weighed, starts, t = scratch
         height_m, width_m = moving.shape
-        margin = margin_of((height_m, width_m))
+        margin = _margin((height_m, width_m))
         F = fixed.dtype.type
         scales, py, px = lines[0], lines[1], lines[2]
         gy, gx, residuals, inside = signals[0], signals[1], signals[5], signals[4]
-        values, weights = weighed[0], weighed[_SIGNALS]
+        values, weights = weighed[0], weighed[SIGNALS]
         _place(i, matrix, height_m, width_m, margin, inside, scales, py, px, starts, t)
         _leave_out(inside, i, hidden, bad, py, px)
         count = _sum(inside)
@@ -208,8 +196,8 @@ def _make(name: str, inverse: bool) -> Kernel:
             return
         plane, shape = moving.reshape(moving.size), (1, height_m, width_m)
         if inverse:
-            if shown[_CROSSED]:
-                moving_y, moving_x = signals[_CROSSED], signals[_CROSSED + 1]
+            if shown[CROSSED]:
+                moving_y, moving_x = signals[CROSSED], signals[CROSSED + 1]
                 gradients_of_row(plane, starts, t, shape, values, moving_y, moving_x)
                 _pull_back(moving_y, moving_x, matrix, scales, py, px)
                 _clear(moving_y, moving_x, inside)
@@ -227,9 +215,9 @@ def _make(name: str, inverse: bool) -> Kernel:
         if shown[2]:
             cy, cx = 0.5 * (fixed.shape[0] - 1), 0.5 * (fixed.shape[1] - 1)
             _deepen(gy, gx, signals[2], scales, py, px, cy, cx)
-            if shown[_CROSSED]:
-                last = _CROSSED + 2
-                _deepen(signals[_CROSSED], signals[_CROSSED + 1], signals[last], scales, py, px, cy, cx)
+            if shown[CROSSED]:
+                last = CROSSED + 2
+                _deepen(signals[CROSSED], signals[CROSSED + 1], signals[last], scales, py, px, cy, cx)
         if shown[3]:
             _product(signals[3], fixed[i], inside)
         if loss > 0:
@@ -238,7 +226,7 @@ def _make(name: str, inverse: bool) -> Kernel:
             copy_to(weights, inside)
         y = np.float64(i) - 0.5 * (fixed.shape[0] - 1)
         place = 0
-        for k in range(_SIGNALS):
+        for k in range(SIGNALS):
             if shown[k] and loss > 0:
                 _product(weighed[k], signals[k], weights)
             for m in range(k + 1):
@@ -263,7 +251,7 @@ def _make(name: str, inverse: bool) -> Kernel:
         for r in prange(sums.shape[0]):
             x = np.arange(width) - 0.5 * (width - 1)
             lines = np.zeros((3, width))
-            signals, weighed = np.zeros((_SIGNALS, width), fixed.dtype), np.zeros((_SIGNALS + 1, width), fixed.dtype)
+            signals, weighed = np.zeros((SIGNALS, width), fixed.dtype), np.zeros((SIGNALS + 1, width), fixed.dtype)
             starts, t = np.empty(width, np.int32), np.zeros((3, width), fixed.dtype)
             scratch = x, lines, signals, weighed, starts, t
             for i in range(max(r * _ROWS, 1), min((r + 1) * _ROWS, height - 1)):
@@ -273,31 +261,6 @@ def _make(name: str, inverse: bool) -> Kernel:
 
 
 _kernels = {True: _make("inverse", inverse=True), False: _make("forward", inverse=False)}
-
-
-def _combinations(basis: HostArray, shape: tuple[int, ...], gain_bias: bool, crossed: bool) -> HostArray:
-    """Write derivatives by parameters, gain and bias, and the residual, as combinations (K, signals, (1, x, y))."""
-    centre = np.eye(3)
-    centre[:2, 2] = [0.5 * (n - 1) for n in shape]
-    about_centre = np.linalg.inv(centre) @ basis @ centre
-    rows = np.zeros((len(basis) + 2 * gain_bias + 1, _SIGNALS, 3))
-    first = _CROSSED if crossed else 0
-    rows[: len(basis), first : first + 3] = about_centre[:, :, [2, 1, 0]]
-    if gain_bias:
-        rows[-3, _FIXED, 0] = rows[-2, _ONE, 0] = -1
-    rows[-1, _RESIDUAL, 0] = 1
-    return rows.reshape(len(rows), -1)
-
-
-class Equations(NamedTuple):
-    """Normal equations and what belongs to them."""
-
-    products: HostArray  # J'J
-    right: HostArray  # J'r
-    weight: float  # the sum of weights
-    squares: float  # the sum of weighted squares of residuals
-    pixels: float
-    crossed: HostArray | None  # J'J with J of the moving image in place of one
 
 
 def normal_equations(
@@ -315,20 +278,14 @@ def normal_equations(
     perspective = bool(basis[:, 2].any() or matrix[2, :2].any() or matrix[2, 2] != 1)
     of_moving = crossed and inverse
     shown = [True, True, perspective, gain_bias, gain_bias, True, of_moving, of_moving, of_moving and perspective]
-    blocks, pairs = -(-shape[0] // _ROWS), _SIGNALS * (_SIGNALS + 1) // 2
+    blocks, pairs = -(-shape[0] // _ROWS), SIGNALS * (SIGNALS + 1) // 2
     sums, totals = np.zeros((blocks, pairs, _POWERS, _POWERS)), np.zeros((blocks, 2))
     _kernels[inverse].run(work, *images, *options, np.array(shown), sums, totals)
-    moments = np.zeros((_SIGNALS, _SIGNALS, _POWERS, _POWERS))
-    below = np.tril_indices(_SIGNALS)
+    moments = np.zeros((SIGNALS, SIGNALS, _POWERS, _POWERS))
+    below = np.tril_indices(SIGNALS)
     moments[below] = moments[below[::-1]] = sums.sum(0)
     powers_y, powers_x = np.array([0, 0, 1]), np.array([0, 1, 0])  # of 1, x and y
     gram = moments[:, :, powers_y[:, None] + powers_y, powers_x[:, None] + powers_x].transpose(0, 2, 1, 3)
-    gram = gram.reshape(3 * _SIGNALS, 3 * _SIGNALS)
-    rows = _combinations(basis, shape, gain_bias, False)
-    left = (rows[:, :, None] * gram[None]).sum(1)  # without BLAS, whose threads get in the way
-    products = (left[:, None] * rows[None]).sum(-1)
-    across = None
-    if of_moving:
-        across = (left[:-1, None] * _combinations(basis, shape, gain_bias, True)[None, :-1]).sum(-1)
+    gram = gram.reshape(3 * SIGNALS, 3 * SIGNALS)
     weight, count = totals.sum(0)
-    return Equations(products[:-1, :-1], products[:-1, -1], weight, products[-1, -1], count, across)
+    return equations_of(gram, basis, shape, gain_bias, of_moving, weight, count)

@@ -34,6 +34,10 @@ class CuPyDevice:
         """Broadcast an array to a shape, in C order and of a dtype."""
         return cupy.ascontiguousarray(cupy.broadcast_to(x, shape), dtype)
 
+    def get(self, x: DeviceArray) -> np.ndarray[Any, Any]:
+        """Copy an array to the host, for which it waits."""
+        return cupy.asnumpy(x)  # type: ignore[no-any-return]
+
     def launch(self, kernel: Kernel, blocks: int, threads: int, args: tuple[Any, ...]) -> None:
         """Run a kernel on the current stream."""
         _function(kernel)((blocks,), (threads,), tuple([_NULL if a is None else a for a in args]))

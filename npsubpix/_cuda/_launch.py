@@ -64,6 +64,9 @@ class Device(Protocol):
     def rows(self, x: DeviceArray, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
         """Broadcast an array to a shape, in C order and of a dtype."""
 
+    def get(self, x: DeviceArray) -> np.ndarray[Any, Any]:
+        """Copy an array to the host, for which it waits."""
+
     def launch(self, kernel: Kernel, blocks: int, threads: int, args: tuple[Any, ...]) -> None:
         """Run a kernel on arrays, None for an absent one, and NumPy scalars."""
 

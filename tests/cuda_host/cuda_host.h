@@ -31,6 +31,7 @@ static Dim3 threadIdx, blockIdx, blockDim, gridDim;
 #define __global__
 #define __device__
 #define __forceinline__ inline
+#define __noinline__
 #define __restrict__
 #define __launch_bounds__(...)
 #define __shared__ static  // blocks run one after another, so one array serves them all
@@ -67,6 +68,12 @@ template <typename T>
 static T atomicExch(T* place, T value) {
   const T old = *place;
   *place = value;
+  return old;
+}
+template <typename T>
+static T atomicOr(T* place, T value) {
+  const T old = *place;
+  *place = old | value;
   return old;
 }
 

@@ -47,6 +47,9 @@ class HostDevice:
     def rows(self, x: np.ndarray, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         return np.ascontiguousarray(np.broadcast_to(x, shape), dtype)
 
+    def get(self, x: np.ndarray) -> np.ndarray:
+        return np.array(x)
+
     def launch(self, kernel: Kernel, blocks: int, threads: int, args: tuple[Any, ...]) -> None:
         keep, pointers = [], []
         for value in args:

@@ -103,6 +103,8 @@ def make(count: int = 2) -> types.ModuleType:
     module.from_dlpack = lambda x: np.from_dlpack(x).view(FakeArray)  # type: ignore[attr-defined]
     module.asarray = lambda x: np.array(x).view(FakeArray)  # type: ignore[attr-defined]
     module.ascontiguousarray = lambda x: np.require(x, requirements="CA").view(FakeArray)  # type: ignore[attr-defined]
+    module.asarray = lambda x, dtype=None: np.asarray(x, dtype).view(FakeArray)  # type: ignore[attr-defined]
+    module.indices = lambda shape, dtype: np.indices(shape, dtype).view(FakeArray)  # type: ignore[attr-defined]
     runtime = types.SimpleNamespace(getDeviceCount=device_count, CUDARuntimeError=NoDriver)
     module.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
         Device=FakeDevice, ExternalStream=FakeStreams.stream, runtime=runtime

@@ -10,7 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._cuda import _launch, convolution, gaussian, nms, peaks, quad_interp, refinement, soft_argmax, spatial
+import npsubpix
+from npsubpix._cuda import (
+    _launch,
+    alignment,
+    convolution,
+    gaussian,
+    nms,
+    peaks,
+    quad_interp,
+    refinement,
+    sampling,
+    soft_argmax,
+    spatial,
+)
 from npsubpix._cuda._catalogue import TYPES
 from tests.cuda_host.device import HostDevice, kernels_of
 
@@ -90,6 +103,30 @@ def run_convolution(x: np.ndarray, rng: np.random.Generator) -> None:
         convolution.correlate_vjp(filtered, (image, kernel), (), *options)
 
 
+def run_sampling(x: np.ndarray, rng: np.random.Generator) -> None:
+    image, size = x[0], np.array(x.shape[2:])[:, None]
+    coords = rng.uniform(-size, 2 * size, (x.ndim - 2, 300))
+    adaptive = npsubpix.GradientAdaptive(0.5)._spec()
+    for method in ("linear", "catmull_rom", "bspline5", "lanczos3", "nearest", adaptive):
+        options = method, "nearest", 0.0, 0, True
+        results = sampling.sample(image, coords, *options, True)
+        sampling.sample(image, coords, *options, False)
+        sampling.sample_vjp((results[0], None), (image, coords), (), *options, True)
+        sampling.sample_vjp(results, (image, coords), (), *options, True)
+    (filtered,) = sampling.spline_filter(image, 3, "mirror", 0)
+    sampling.spline_filter_vjp((filtered,), (image,), (), 3, "mirror", 0)
+
+
+def run_alignment(rng: np.random.Generator) -> None:
+    fixed = rng.standard_normal((34, 45)).astype(np.float32)
+    moving = np.roll(fixed, 1, 1)
+    moving[10, 10] = np.nan
+    for inverse, loss in ((True, "least_squares"), (False, "tukey")):
+        options = alignment.Options("homography", inverse, 2, 3, 1e-4, loss, True)
+        alignment.align(fixed, moving, np.eye(3), fixed > 2, options)
+    alignment.phase_correlation(fixed, moving)
+
+
 def main() -> None:
     _launch.DEVICES[np.ndarray] = lambda _: Device()
     rng = np.random.default_rng(20260101)
@@ -102,7 +139,9 @@ def main() -> None:
         run_peaks(x, rng)
         run_softmax(x, rng)
         run_convolution(x, rng)
+        run_sampling(x, rng)
         run_gaussians(shape[2:], rng)
+    run_alignment(rng)
     left = {name for file in TYPES for name in kernels_of(file)} - Device.seen
     assert not left, f"these kernels did not run: {', '.join(sorted(left))}"
 

@@ -32,7 +32,7 @@ def close(results: Any, wanted: Any, to_host: Callable[[Any], np.ndarray], toler
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_cupy(volume, name):
-    """Results are CuPy's, and those of the CPU."""
+    """Results are those of the CPU."""
     results = EXAMPLES[name](cupy.asarray(volume))
     close(results, EXAMPLES[name](volume), cupy.asnumpy)
 
@@ -46,9 +46,12 @@ def test_torch_on_a_stream(volume, name):
         torch.cuda._sleep(10_000_000)
         source += torch.from_numpy(volume).cuda(non_blocking=True)
         results = EXAMPLES[name](source)
-        results = tuple(r.clone() for r in (results if isinstance(results, tuple) else (results,)))
+        results = tuple(
+            r.clone() if isinstance(r, torch.Tensor) else r
+            for r in (results if isinstance(results, tuple) else (results,))
+        )
     stream.synchronize()
-    close(results, EXAMPLES[name](volume), lambda x: x.cpu().numpy())
+    close(results, EXAMPLES[name](volume), lambda x: x.cpu().numpy() if isinstance(x, torch.Tensor) else x)
 
 
 @pytest.mark.parametrize("name", GRADIENTS)
@@ -83,6 +86,20 @@ def test_layouts(volume):
     want = npsubpix.nms3d(volume, (3, 3, 3))
     for source in (cupy.asfortranarray(cupy.asarray(volume)), cupy.asarray(volume[..., ::-1].copy())[..., ::-1]):
         np.testing.assert_array_equal(cupy.asnumpy(npsubpix.nms3d(source, (3, 3, 3))), want)
+
+
+def test_alignment_by_the_phase():
+    """Functions of NumPy that are given CuPy's arrays run there; a mean of frames is made there."""
+    y, x = np.mgrid[:60, :70]
+    frames = np.stack([np.sin((y + d) / 5) * np.cos((x - d) / 7) + np.sin((x + y) / 9) for d in (0.0, 0.4)])
+    want = npsubpix.align(*frames, init="phase_correlation").matrix
+    found = npsubpix.align(*cupy.asarray(frames), init="phase_correlation").matrix
+    np.testing.assert_allclose(found, want, atol=1e-4)
+    for stack in (cupy.asarray(frames), torch.from_numpy(frames).cuda()):
+        results = npsubpix.align_stack(stack, reference="mean")
+        wanted = npsubpix.align_stack(frames, reference="mean")
+        for a, b in zip(results, wanted, strict=True):
+            np.testing.assert_allclose(a.matrix, b.matrix, atol=1e-4)
 
 
 def test_out_of_memory():

@@ -1,0 +1,311 @@
+// Direct alignment: images at all scales, and the sums over pixels from which normal equations follow.
+#include "formulas.cuh"
+#include "block.cuh"
+#include "borders.cuh"
+#include "taps.cuh"
+
+// What an image holds: bad pixels, and of the others the least, the greatest and the sum.
+KERNEL align_survey(const Real* x, const bool* mask, Index count, Index parts, Index part_size, double* out) {
+  for (Index part = blockIdx.x; part < parts; part += gridDim.x) {
+    double sums[2] = {0, 0}, low = infinity(), high = -infinity();
+    for (Index k = part * part_size + threadIdx.x; k < least((part + 1) * part_size, count); k += blockDim.x) {
+      const double v = (double)x[k];
+      const bool bad = !isfinite(v) || (mask && mask[k]);
+      sums[0] += bad;
+      sums[1] += bad ? 0.0 : v;
+      low = bad ? low : fmin(low, v);
+      high = bad ? high : fmax(high, v);
+    }
+    sum_over_block(sums);
+    low = -raise_over_block(-low);
+    high = raise_over_block(high);
+    if (threadIdx.x != 0) continue;
+    out[part * 4] = sums[0];
+    out[part * 4 + 1] = low;
+    out[part * 4 + 2] = high;
+    out[part * 4 + 3] = sums[1];
+  }
+}
+
+// Bad pixels: what stands in for them, so that splines do not ring around them.
+
+KERNEL align_mark(const Real* x, const bool* mask, Index count, bool* bad) {
+  for (Index k = first_thread(); k < count; k += all_threads()) bad[k] = !isfinite(x[k]) || (mask && mask[k]);
+}
+
+// The row of the nearest good pixel of each column, -1 for none; the upper one of two.
+KERNEL align_nearest_rows(const bool* bad, Index height, Index width, Index* rows) {
+  for (Index j = first_thread(); j < width; j += all_threads()) {
+    Index last = -1;
+    for (Index i = 0; i < height; ++i) {
+      if (!bad[i * width + j]) last = i;
+      rows[i * width + j] = last;
+    }
+    last = -1;
+    for (Index i = height - 1; i >= 0; --i) {
+      if (!bad[i * width + j]) last = i;
+      const Index above = rows[i * width + j];
+      if (last >= 0 && (above < 0 || last - i < i - above)) rows[i * width + j] = last;
+    }
+  }
+}
+
+// Bad pixels get the nearest good one.
+KERNEL align_fill(const Real* x, const bool* bad, const Index* rows, Index height, Index width, Real* out) {
+  for (Index k = first_thread(); k < height * width; k += all_threads()) {
+    Index from = k, best = height * height + width * width + 1;
+    for (Index d = 0; bad[k] && d < width && d * d < best; ++d)
+      for (int side = -1; side <= 1; side += 2) {
+        const Index j = k % width + side * d, row = j >= 0 && j < width ? rows[k / width * width + j] : -1;
+        const Index apart = row - k / width, far = d * d + apart * apart;
+        if (row >= 0 && far < best) best = far, from = row * width + j;
+      }
+    out[k] = x[from];
+  }
+}
+
+// Bad pixels get the mean of their neighbours.
+KERNEL align_smooth(const Real* x, const bool* bad, Index height, Index width, Real* out) {
+  for (Index k = first_thread(); k < height * width; k += all_threads()) {
+    const Index i = k / width, j = k % width;
+    const Index above = greatest(i - 1, (Index)0) * width + j, below = least(i + 1, height - 1) * width + j;
+    const Index left = i * width + greatest(j - 1, (Index)0), right = i * width + least(j + 1, width - 1);
+    out[k] = bad[k] ? (x[above] + x[below] + x[left] + x[right]) / 4 : x[k];
+  }
+}
+
+// Neighbours of bad pixels are bad too: their gradients are made of what was filled in.
+KERNEL align_grow(const bool* bad, Index height, Index width, bool* out) {
+  for (Index k = first_thread(); k < height * width; k += all_threads()) {
+    const Index i = k / width, j = k % width;
+    bool any = false;
+    for (Index a = greatest(i - 1, (Index)0); a <= least(i + 1, height - 1); ++a)
+      for (Index b = greatest(j - 1, (Index)0); b <= least(j + 1, width - 1); ++b) any = any || bad[a * width + b];
+    out[k] = any;
+  }
+}
+
+// Means of two by two pixels, and whether any of them is bad; `height` and `width` are those of the result.
+KERNEL align_halve(const Real* x, Index across, Index height, Index width, Real* out) {
+  for (Index k = first_thread(); k < height * width; k += all_threads()) {
+    const Real* p = x + k / width * 2 * across + k % width * 2;
+    out[k] = ((p[0] + p[across]) + (p[1] + p[across + 1])) * (Real)0.25;
+  }
+}
+
+KERNEL align_halve_marks(const bool* bad, Index across, Index height, Index width, bool* out) {
+  for (Index k = first_thread(); k < height * width; k += all_threads()) {
+    const bool* p = bad + k / width * 2 * across + k % width * 2;
+    out[k] = p[0] || p[1] || p[across] || p[across + 1];
+  }
+}
+
+// An image less a mean, under a Hann window, with nothing around it and in place of what is not finite.
+KERNEL align_windowed(const Real* x, Index height, Index width, double mean, Index full_height, Index full_width,
+                      double* out) {
+  for (Index k = first_thread(); k < full_height * full_width; k += all_threads()) {
+    const Index i = k / full_width, j = k % full_width;
+    const bool inside = i < height && j < width;
+    const double v = inside ? (double)x[i * width + j] - mean : 0.0;
+    const double rows = 0.5 - 0.5 * cos(2 * PI * (double)(i + 1) / (double)(height + 1));
+    const double columns = 0.5 - 0.5 * cos(2 * PI * (double)(j + 1) / (double)(width + 1));
+    out[k] = inside && isfinite(v) ? v * rows * columns : 0.0;
+  }
+}
+
+// One iteration. The residual of a pixel p of the fixed image F is M(W p) - gain F(p) - bias, for the
+// moving image M and a matrix W. Both images come as coefficients of cubic splines, F as pixels too.
+
+struct Pair {
+  const Real *fixed, *fixed_spline, *moving;
+  const bool *hidden, *bad;  // pixels of each to be left out, none if there are none
+  Index height, width, moving_height, moving_width;
+  double m[3][3], gain, bias;
+};
+
+#define PAIR                                                                                                       \
+  const Real *fixed, const Real *fixed_spline, const Real *moving, const bool *hidden, const bool *bad,            \
+      Index height, Index width, Index moving_height, Index moving_width, double m00, double m01, double m02,      \
+      double m10, double m11, double m12, double m20, double m21, double m22, double gain, double bias
+#define PAIR_GIVEN                                                                                                 \
+  Pair {                                                                                                           \
+    fixed, fixed_spline, moving, hidden, bad, height, width, moving_height, moving_width,                          \
+        {{m00, m01, m02}, {m10, m11, m12}, {m20, m21, m22}}, gain, bias                                            \
+  }
+
+// Where a pixel goes, and one over the depth of the projected point.
+struct Projected {
+  double y, x, inverse_depth;
+};
+
+FORMULA Projected project(const Pair& p, double y, double x) {
+  const double inverse = 1.0 / (p.m[2][0] * y + p.m[2][1] * x + p.m[2][2]);
+  return {(p.m[0][0] * y + p.m[0][1] * x + p.m[0][2]) * inverse, (p.m[1][0] * y + p.m[1][1] * x + p.m[1][2]) * inverse,
+          inverse};
+}
+
+// A value and its gradient.
+struct Spline {
+  double value, y, x;
+};
+
+FORMULA Spline moving_at(const Pair& p, double y, double x) {
+  Real v[2][4], u[2][4];
+  const double row = floor(y), column = floor(x);
+  weigh_bspline<3, 2>((Real)(y - row), v);
+  weigh_bspline<3, 2>((Real)(x - column), u);
+  Real value = 0, along_y = 0, along_x = 0;
+#pragma unroll
+  for (int a = 0; a < 4; ++a) {
+    const Real* line = p.moving + fold_pixel((Index)row - 1 + a, p.moving_height, MIRROR) * p.moving_width;
+    Real sum = 0, slope = 0;
+#pragma unroll
+    for (int b = 0; b < 4; ++b) {
+      const Real c = line[fold_pixel((Index)column - 1 + b, p.moving_width, MIRROR)];
+      sum += u[0][b] * c;
+      slope += u[1][b] * c;
+    }
+    value += v[0][a] * sum;
+    along_y += v[1][a] * sum;
+    along_x += v[0][a] * slope;
+  }
+  return {(double)value, (double)along_y, (double)along_x};
+}
+
+// The gradient of the fixed image at a pixel that is not at the border.
+FORMULA Spline fixed_gradient(const Pair& p, Index i, Index j) {
+  const Real* c = p.fixed_spline + i * p.width + j;
+  const Index w = p.width;
+  const Real up = c[-w], down = c[w], left = c[-1], right = c[1];
+  const Real a = c[-w - 1], b = c[-w + 1], d = c[w - 1], e = c[w + 1];
+  return {0, (double)((down - up) / 3 + (d - a + e - b) / 12), (double)((right - left) / 3 + (b - a + e - d) / 12)};
+}
+
+// Residuals of every `step`-th pixel but those at the border; NaN where there is none.
+KERNEL align_residuals(PAIR, Index step, Index rows, Index columns, double* out) {
+  const Pair p = PAIR_GIVEN;
+  for (Index k = first_thread(); k < rows * columns; k += all_threads()) {
+    const Index i = 1 + k / columns * step, j = 1 + k % columns * step;
+    const Projected to = project(p, (double)i, (double)j);
+    const bool inside = to.y >= 0 && to.y <= moving_height - 1 && to.x >= 0 && to.x <= moving_width - 1;
+    const bool left_out = !inside || (hidden && hidden[i * width + j]);
+    out[k] = left_out ? not_a_number() : moving_at(p, to.y, to.x).value - gain * (double)fixed[i * width + j] - bias;
+  }
+}
+
+// What is summed over pixels: products of features, the signals of `_equations.py` times 1, x and y
+// about the centre of the fixed image.
+#define FIXED 9
+#define ONE_FEATURE 10
+#define RESIDUAL 11
+#define CROSSED 12
+#define IS_INSIDE 21
+#define WEIGHT 22
+#define FEATURES 23
+
+FORMULA bool has_bad_corner(const bool* bad, Index width, Index a, Index b) {
+  const bool* p = bad + a * width + b;
+  return p[0] || p[1] || p[width] || p[width + 1];
+}
+
+// A gradient, over the depth of a projected point and times it, as the features from `to` on.
+FORMULA void write_gradient(double* to, const Pair& p, Spline g, Projected at, bool perspective, double y, double x) {
+  if (perspective) g = {0, g.y * at.inverse_depth, g.x * at.inverse_depth};
+  const double cy = 0.5 * (double)(p.height - 1), cx = 0.5 * (double)(p.width - 1);
+  const double signals[3] = {g.y, g.x, perspective ? -(g.y * (at.y - cy) + g.x * (at.x - cx)) : 0.0};
+  for (int n = 0; n < 3; ++n) {
+    to[3 * n] = signals[n];
+    to[3 * n + 1] = signals[n] * x;
+    to[3 * n + 2] = signals[n] * y;
+  }
+}
+
+FORMULA double weight_of(double residual, double scale, Index loss) {
+  if (loss == 0) return 1;
+  const double size = fabs(residual), u = size / scale;
+  if (loss == 1) return size <= scale ? 1 : scale / size;
+  return u < 1 ? (1 - u * u) * (1 - u * u) : 0;
+}
+
+// Write the features of a pixel, all 0 if it is left out.
+FORMULA void write_features(double* to, const Pair& p, Index i, Index j, Index margin, double scale, Index loss,
+                            bool inverse, bool perspective, bool crossed) {
+  for (int n = 0; n < FEATURES; ++n) to[n] = 0;
+  if (i < 1 || i >= p.height - 1 || j < 1 || j >= p.width - 1 || (p.hidden && p.hidden[i * p.width + j])) return;
+  const Projected at = project(p, (double)i, (double)j);
+  if (!(at.y >= margin && at.y < p.moving_height - 1 - margin && at.x >= margin && at.x < p.moving_width - 1 - margin))
+    return;
+  if (p.bad && has_bad_corner(p.bad, p.moving_width, (Index)at.y, (Index)at.x)) return;
+  const Spline there = moving_at(p, at.y, at.x);
+  const double y = (double)i - 0.5 * (double)(p.height - 1), x = (double)j - 0.5 * (double)(p.width - 1);
+  const double pixel = (double)p.fixed[i * p.width + j], residual = there.value - p.gain * pixel - p.bias;
+  if (inverse) {
+    const Projected here = {(double)i, (double)j, 1};
+    const Spline g = fixed_gradient(p, i, j);
+    write_gradient(to, p, {0, -p.gain * g.y, -p.gain * g.x}, here, perspective, y, x);
+    // The gradient of the moving image, as that of the image warped by the matrix, times -1.
+    const double w = -at.inverse_depth;
+    const Spline back = {0,
+                         w * ((p.m[0][0] - at.y * p.m[2][0]) * there.y + (p.m[1][0] - at.x * p.m[2][0]) * there.x),
+                         w * ((p.m[0][1] - at.y * p.m[2][1]) * there.y + (p.m[1][1] - at.x * p.m[2][1]) * there.x)};
+    if (crossed) write_gradient(to + CROSSED, p, back, here, perspective, y, x);
+  } else {
+    write_gradient(to, p, there, at, perspective, y, x);
+  }
+  to[FIXED] = pixel;
+  to[ONE_FEATURE] = to[IS_INSIDE] = 1;
+  to[RESIDUAL] = residual;
+  to[WEIGHT] = weight_of(residual, scale, loss);
+}
+
+// Which features the n-th sum multiplies: those in `used`, each with it and those after it; those with
+// each in `across`; then weights alone, and pixels.
+struct Factors {
+  int a, b;
+};
+
+FORMULA Factors factors_of(int n, Index used, Index across) {
+  for (int a = 0; a < FEATURES; ++a)
+    for (int b = a; b < FEATURES; ++b)
+      if ((used >> a & 1) && (used >> b & 1) && n-- == 0) return {a, b};
+  for (int a = 0; a < FEATURES; ++a)
+    for (int b = 0; b < FEATURES; ++b)
+      if ((used >> a & 1) && (across >> b & 1) && n-- == 0) return {a, b};
+  return n == 0 ? Factors{IS_INSIDE, IS_INSIDE} : Factors{-1, -1};
+}
+
+// Sums over parts of the fixed image. A block writes the features of as many pixels as it has threads,
+// and each thread then takes one of the products, or a share of its pixels.
+KERNEL align_equations(PAIR, Index margin, double scale, Index loss, bool inverse, bool perspective, bool crossed,
+                       Index used, Index across, Index sums, Index parts, Index tiles, double* out) {
+  __shared__ double features[THREADS][FEATURES];
+  const Pair p = PAIR_GIVEN;
+  const Index shares = THREADS / sums, share = threadIdx.x / sums;
+  const Factors factors = factors_of((int)(threadIdx.x % sums), used, across);
+  for (Index part = blockIdx.x; part < parts; part += gridDim.x) {
+    double sum = 0;
+    for (Index tile = part * tiles; tile < (part + 1) * tiles; ++tile) {
+      const Index k = tile * THREADS + threadIdx.x;
+      __syncthreads();
+      write_features(features[threadIdx.x], p, k / width, k % width, margin, scale, loss, inverse, perspective,
+                     crossed);
+      __syncthreads();
+      if (share >= shares) continue;
+      for (Index n = share; n < THREADS; n += shares) {
+        const double* f = features[n];
+        sum += factors.a < 0 ? f[IS_INSIDE] : f[WEIGHT] * f[factors.a] * f[factors.b];
+      }
+    }
+    if (share < shares) out[(part * shares + share) * sums + threadIdx.x % sums] = sum;
+  }
+}
+
+// Sum the rows of an array.
+KERNEL align_sum(const double* rows, Index count, Index sums, double* out) {
+  for (Index n = blockIdx.x; n < sums; n += gridDim.x) {
+    double total[1] = {0};
+    for (Index k = threadIdx.x; k < count; k += blockDim.x) total[0] += rows[k * sums + n];
+    sum_over_block(total);
+    if (threadIdx.x == 0) out[n] = total[0];
+  }
+}

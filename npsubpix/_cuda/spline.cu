@@ -1,0 +1,155 @@
+// From pixels to the coefficients of the B-splines that go through them, the transpose of that, and
+// what is put around an image before it.
+//
+// Each pole z of the filter is one run forward, c[k] = s[k] + z c[k - 1], and one backward,
+// d[k] = -z c[k] + z d[k + 1]. A line is cut into parts, which begin some pixels ahead, by which what
+// was before is forgotten to the last digit: a power of the pole. So there is work for many threads.
+#include "formulas.cuh"
+#include "borders.cuh"
+
+// Powers of a pole below this are nothing.
+#define SMALLEST_POWER 1e-17
+
+// A run over lines of n pixels, `stride` apart.
+struct Run {
+  Index n, stride;
+  double pole;
+  Index rule, reach, part_size;
+  Real factor;
+  bool backward;
+
+  // The place of the k-th pixel of the run.
+  __device__ __forceinline__ Index place(Index k) const { return (backward ? n - 1 - k : k) * stride; }
+  __device__ __forceinline__ Index parts() const { return (n + part_size - 1) / part_size; }
+  __device__ __forceinline__ Index begin(Index part) const { return part * part_size; }
+  __device__ __forceinline__ Index end(Index part) const { return least(begin(part) + part_size, n); }
+  // The pixel of the run that a part begins at, to be right from its own first pixel on.
+  __device__ __forceinline__ Index ahead(Index part) const { return greatest(begin(part) - reach, (Index)0); }
+};
+
+// What a run has at its first pixel: a sum over the image beyond it.
+FORMULA Real first_of(const Real* line, const Run& r) {
+  const Index n = r.n;
+  const double z = r.pole, own = (double)line[r.place(0)];
+  if (r.backward && r.rule == REFLECT) return (Real)(own * z / (z - 1));
+  if (r.backward && r.rule == MIRROR) return (Real)((own + z * (double)line[r.place(1)]) * z / (z * z - 1));
+  const Index period = r.rule == GRID_WRAP ? n : (r.rule == REFLECT ? 2 * n : 2 * n - 2);
+  double sum = own, power = 1;
+  for (Index k = 1; k < period; ++k) {
+    power *= z;
+    if (fabs(power) < SMALLEST_POWER) break;
+    Index m = r.rule == GRID_WRAP ? n - k : (r.rule == REFLECT ? k - 1 : k);
+    if (m >= n) m = period - k;
+    sum += power * (double)line[r.place(m)];
+  }
+  return (Real)((double)r.factor * sum / (1 - pow(z, (double)period)));
+}
+
+FORMULA Real next_of(Real previous, Real pixel, const Run& r) { return r.factor * pixel + (Real)r.pole * previous; }
+
+#define RUN                                                                                              \
+  const Real *in, Index outer, Index n, Index inner, double pole, Index rule, Index reach, Index part_size, double factor, \
+      bool backward, Real *out
+#define GIVEN \
+  Run { n, inner, pole, rule, reach, part_size, (Real)factor, backward }
+
+// Along the middle of three axes: neighbouring threads go down neighbouring columns.
+KERNEL spline_columns(RUN) {
+  const Run r = GIVEN;
+  for (Index task = first_thread(); task < outer * r.parts() * inner; task += all_threads()) {
+    const Index part = task / inner % r.parts(), first = task / inner / r.parts() * n * inner + task % inner;
+    Index k = r.ahead(part);
+    Real c = k == 0 ? first_of(in + first, r) : r.factor * in[first + r.place(k)];
+    for (;;) {
+      if (k >= r.begin(part)) out[first + r.place(k)] = c;
+      if (++k == r.end(part)) break;
+      c = next_of(c, in[first + r.place(k)], r);
+    }
+  }
+}
+
+// Lines and pixels of them that a block has in shared memory.
+#define LINES 64
+#define TILE 32
+
+// Along the last axis: tiles come and go by rows, and a thread goes along its line in between.
+KERNEL spline_rows(RUN) {
+  __shared__ Real tile[LINES][TILE + 1];
+  const Run r = GIVEN;
+  const Index groups = (outer + LINES - 1) / LINES;
+  for (Index task = blockIdx.x; task < groups * r.parts(); task += gridDim.x) {
+    const Index part = task % r.parts(), line = task / r.parts() * LINES, end = r.end(part);
+    Real c = 0;
+    for (Index from = r.ahead(part); from < end; from += TILE) {
+      __syncthreads();
+      for (Index t = threadIdx.x; t < LINES * TILE; t += blockDim.x)
+        if (line + t / TILE < outer && from + t % TILE < end)
+          tile[t / TILE][t % TILE] = in[(line + t / TILE) * n + r.place(from + t % TILE)];
+      __syncthreads();
+      if (threadIdx.x < LINES && line + threadIdx.x < outer) {
+        for (Index k = from; k < least(from + TILE, end); ++k) {
+          Real& own = tile[threadIdx.x][k - from];
+          c = k > from || from > r.ahead(part) ? next_of(c, own, r)
+                                               : (k == 0 ? first_of(in + (line + threadIdx.x) * n, r) : r.factor * own);
+          own = c;
+        }
+      }
+      __syncthreads();
+      for (Index t = threadIdx.x; t < LINES * TILE; t += blockDim.x) {
+        const Index k = from + t % TILE;
+        if (line + t / TILE < outer && k >= r.begin(part) && k < end)
+          out[(line + t / TILE) * n + r.place(k)] = tile[t / TILE][t % TILE];
+      }
+    }
+  }
+}
+
+// Multiply each pixel of images by a factor, once for each axis along which it is at an end.
+KERNEL spline_ends(const Real* in, Index images, Index depth, Index height, Index width, double factor, Real* out) {
+  for (Index k = first_thread(); k < images * depth * height * width; k += all_threads()) {
+    const Index size[3] = {depth, height, width}, at[3] = {k / width / height % depth, k / width % height, k % width};
+    Real v = in[k];
+    for (int a = 0; a < 3; ++a)
+      if (size[a] > 1 && (at[a] == 0 || at[a] == size[a] - 1)) v *= (Real)factor;
+    out[k] = v;
+  }
+}
+
+// What is put around an image: pixels of a value, or the outermost ones once more.
+
+KERNEL spline_pad(const Real* in, Index images, Index depth, Index height, Index width, Index pad_z, Index pad_y,
+                  Index pad_x, bool constant, double cval, Real* out) {
+  const Index d = depth + 2 * pad_z, h = height + 2 * pad_y, w = width + 2 * pad_x;
+  for (Index k = first_thread(); k < images * d * h * w; k += all_threads()) {
+    const Index z = k / w / h % d - pad_z, y = k / w % h - pad_y, x = k % w - pad_x;
+    const Index zi = within(z, 0, depth - 1), yi = within(y, 0, height - 1), xi = within(x, 0, width - 1);
+    const bool inside = z == zi && y == yi && x == xi;
+    const Index image = k / w / h / d;
+    out[k] = inside || !constant ? in[((image * depth + zi) * height + yi) * width + xi] : (Real)cval;
+  }
+}
+
+// Places of an axis that hold a copy of pixel k.
+struct Copies {
+  Index begin, end;
+};
+
+FORMULA Copies copies_of(Index k, Index n, Index pad, bool constant) {
+  return {!constant && k == 0 ? 0 : k + pad, !constant && k == n - 1 ? n + 2 * pad : k + pad + 1};
+}
+
+KERNEL spline_unpad(const Real* in, Index images, Index depth, Index height, Index width, Index pad_z, Index pad_y,
+                    Index pad_x, bool constant, Real* out) {
+  const Index d = depth + 2 * pad_z, h = height + 2 * pad_y, w = width + 2 * pad_x;
+  for (Index k = first_thread(); k < images * depth * height * width; k += all_threads()) {
+    const Copies zs = copies_of(k / width / height % depth, depth, pad_z, constant);
+    const Copies ys = copies_of(k / width % height, height, pad_y, constant);
+    const Copies xs = copies_of(k % width, width, pad_x, constant);
+    const Real* image = in + k / width / height / depth * d * h * w;
+    Real sum = 0;
+    for (Index z = zs.begin; z < zs.end; ++z)
+      for (Index y = ys.begin; y < ys.end; ++y)
+        for (Index x = xs.begin; x < xs.end; ++x) sum += image[(z * h + y) * w + x];
+    out[k] = sum;
+  }
+}

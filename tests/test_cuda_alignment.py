@@ -1,0 +1,134 @@
+"""Alignment by the kernels of the GPU: all that the tests of the CPU ask, and more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import npsubpix
+from npsubpix import AlignmentFlags
+from npsubpix._cpu import alignment as cpu
+from npsubpix._cuda import _launch, alignment
+from npsubpix._gauss_newton import Options
+from tests import test_alignment as cases
+from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
+from tests.test_alignment import (  # noqa: F401
+    MATRICES,
+    METHODS,
+    corner_error,
+    pair,
+    test_dtypes,
+    test_gain_and_bias,
+    test_images_of_two_sizes,
+    test_misuse,
+    test_no_overlap,
+    test_not_enough_iterations,
+    test_phase_correlation_finds_large_shifts,
+    test_phase_correlation_sees_no_dead_pixels,
+    test_pixels_that_are_not_finite_are_left_out,
+)
+
+pytestmark = pytest.mark.usefixtures("cuda_on_host")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_known_transforms(rng, method):
+    """The simplest model, and the one that all others are part of."""
+    for model in ("translation", "homography"):
+        cases.test_known_transforms(rng, model, method)
+
+
+def test_outliers_and_dead_pixels(rng):
+    cases.test_outliers_do_less_harm(rng, "tukey")
+    cases.test_dead_pixels_do_no_harm(rng, "inverse_compositional", "fixed", 0.03)
+    cases.test_dead_pixels_do_no_harm(rng, "forward_additive", "moving", 0.001)
+    cases.test_dead_pixels_do_no_harm(rng, "inverse_compositional", "mask", 0.001)
+
+
+def test_frames_aligned_to_their_mean(rng):
+    cases.test_drift(rng, "mean")
+
+
+NOTHING = next(
+    mark.args[1] for mark in cases.test_what_cannot_be_aligned_is_flagged.pytestmark if "flag" in mark.args[0]
+)
+
+
+@pytest.mark.parametrize(("fixed", "moving", "flag"), NOTHING)
+def test_what_cannot_be_aligned_is_flagged(fixed, moving, flag):
+    result = npsubpix.align(fixed, moving)
+    assert result.flags & flag
+    assert not result.converged
+    assert np.isnan(result.covariance).all()
+    npsubpix.align(fixed, moving, method="forward_additive", model="homography", gain_bias=True, loss="tukey")
+
+
+def options_of(model: str, inverse: bool, loss: str, gain_bias: bool) -> Options:
+    return Options(model, inverse, None, 30, 1e-6, loss, gain_bias)
+
+
+@pytest.mark.parametrize("inverse", [False, True])
+@pytest.mark.parametrize(
+    ("model", "loss", "gain_bias"), [("homography", "least_squares", True), ("euclidean", "huber", False)]
+)
+def test_all_that_is_found_is_as_on_the_cpu(rng, model, loss, gain_bias, inverse):
+    """Matrix, covariance, residuals, gain and bias, of noisy images with holes and a mask."""
+    fixed, moving = (x + 0.3 * rng.standard_normal(x.shape) for x in pair(rng, MATRICES[model], (80, 91)))
+    fixed[20:23, 30:34], moving[60, 5:40] = np.nan, np.inf
+    mask = np.zeros(fixed.shape, bool)
+    mask[50:60, 50:60] = True
+    arguments = fixed, moving, np.eye(3), mask, options_of(model, inverse, loss, gain_bias)
+    found, wanted = alignment.align(*arguments), cpu.align(*arguments)
+    assert found.flags == wanted.flags == 0
+    assert found.overlap == wanted.overlap
+    assert corner_error(found.matrix, wanted.matrix, fixed.shape) < 1e-4
+    np.testing.assert_allclose(found.covariance, wanted.covariance, rtol=1e-3, atol=1e-3 * wanted.covariance.max())
+    for name in ("rms", "gain", "bias"):
+        np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-5, atol=1e-5)
+
+
+def test_a_grid_smaller_than_the_work(rng, monkeypatch):
+    """Threads stride over what a grid of the greatest size leaves, and the result is the same bits."""
+    fixed, moving = (x.astype(np.float32) for x in pair(rng, MATRICES["affine"]))
+    fixed[70:73, 30:34] = np.nan
+    arguments = fixed, moving, np.eye(3), None, options_of("affine", True, "tukey", True)
+    before = alignment.align(*arguments)
+    monkeypatch.setattr(_launch, "MOST_BLOCKS", 3)
+    after = alignment.align(*arguments)
+    np.testing.assert_array_equal(after.matrix, before.matrix)
+    np.testing.assert_array_equal(after.covariance, before.covariance)
+
+
+@pytest.mark.parametrize(("loss", "waits"), [("least_squares", 1), ("huber", 2)])
+def test_how_often_the_host_waits(rng, monkeypatch, loss, waits):
+    """Once at the beginning, and once an iteration, or twice: as the documentation says."""
+    device = type(_launch.device_of(np.zeros(1)))
+    copies: list[int] = []
+    get = device.get
+    monkeypatch.setattr(device, "get", lambda self, x: copies.append(x.nbytes) or get(self, x))
+    fixed, moving = pair(rng, MATRICES["translation"])
+    result = npsubpix.align(fixed, moving, levels=1, loss=loss)
+    assert result.flags == AlignmentFlags(0)
+    assert len(copies) in (1 + waits * result.n_iters, 1 + waits * (result.n_iters + 1))
+    assert max(copies[:: waits + 1]) < 100_000
+
+
+def test_any_hole_is_filled_from_its_surroundings(rng: Any):
+    """The nearest good pixel, as a search of all of them finds it, is what smoothing begins with."""
+    x = rng.standard_normal((23, 31))
+    bad = rng.random(x.shape) < 0.6
+    bad[:, 10:20] = bad[5:9] = True
+    bad[0, 0] = False
+    rows = np.empty(x.shape, np.int64)
+    out = np.empty(x.shape)
+    device = _launch.device_of(x)
+    for name, *arrays in (("align_nearest_rows", bad), ("align_fill", x, bad, rows)):
+        kernel = _launch.Kernel.of("alignment", name, Real=x.dtype)
+        _launch.run(device, kernel, 3, *arrays, *x.shape, rows if name == "align_nearest_rows" else out)
+    good = np.argwhere(~bad)
+    for i, j in np.argwhere(bad):
+        far = ((good - [i, j]) ** 2).sum(1)
+        assert out[i, j] in x[tuple(good[far == far.min()].T)]
+    np.testing.assert_array_equal(out[~bad], x[~bad])
