@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-__all__ = ["BY_ROUNDED_PRODUCTS", "C_NAMES", "STRIP_ROWS", "TYPES"]
+__all__ = ["BY_ROUNDED_PRODUCTS", "C_NAMES", "STRIP_ROWS", "TILE_BYTES", "TYPES"]
 
 Types: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -46,6 +46,9 @@ TYPES: dict[str, tuple[Types, ...]] = {
     "quad_interp": _promoted("Pixel", (*_INTEGERS, *_FLOATS)),
     "spatial": _one("Pixel", _FLOATS),
     "convolution": _one("Real", _FLOATS),
+    "reductions": _one("Real", ("Int64", *_FLOATS)),
+    "moments": _one("Real", _FLOATS),
+    "percentiles": _one("Real", ("Int64", *_FLOATS)),
     "gaussian": _one("Pixel", _FLOATS),
     "spots": _one("Pixel", _FLOATS),
     "soft_argmax": tuple(
@@ -53,8 +56,12 @@ TYPES: dict[str, tuple[Types, ...]] = {
     ),
 }
 
-#: Files that are compiled without fused products and sums: what is singular there must not depend on rounding.
-BY_ROUNDED_PRODUCTS = frozenset({"quad_interp"})
+#: Files that are compiled without fused products and sums: what is singular there, or a whole rank, or what a sum
+#: leaves, must not depend on which are fused.
+BY_ROUNDED_PRODUCTS = frozenset({"quad_interp", "moments", "percentiles"})
 
 #: Rows of an image that one thread goes down where it looks for extrema of 3 x 3 pixels.
 STRIP_ROWS = 16
+
+#: Shared memory for the parts of a tile of windows; a block has two such.
+TILE_BYTES = 16384
