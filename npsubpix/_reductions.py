@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import Array, HostArray, adopt, as_array, give_back, without_half
+from npsubpix._arrays import (
+    Array,
+    HostArray,
+    adopt,
+    adopt_mask,
+    as_array,
+    give_back,
+    place_of,
+    without_half,
+    working_on,
+)
 from npsubpix._checks import check_choice, check_dtype, check_fill, check_image, check_per_axis, check_reals
 from npsubpix._dispatch import implementation
 from npsubpix._spec import BORDERS
@@ -24,25 +34,34 @@ def reduce_image(
 ) -> Array:  # fmt: skip
     """Check the arguments of a reduction, and run it."""
     chosen = check_dtype(dtype)
-    given = as_array(image, "image") if chosen is None else without_half(as_array(image, "image"))
+    source = as_array(image, "image")
+    with working_on(source):
+        given = source if chosen is None else without_half(source)
+        result = _reduced(given, name, size, footprint, weights, border, cval, stride, q)
+        return give_back(converted(result, chosen), given)
+
+
+def _reduced(
+    given: Any, name: str, size: Any, footprint: Any, weights: Any, border: Any, cval: Any, stride: Any, q: Any
+) -> HostArray:
     x = adopt(given, "image")
     check_image(x)
-    form, factors, lengths = _form(name, size, footprint, weights, x.ndim)
+    form, factors, lengths = _form(name, size, footprint, weights, x.ndim, place_of(given))
     check_choice(border, "border", BORDERS)
     steps = check_per_axis(stride, x.ndim, "stride", 1)
     fill = check_fill(cval, "cval")
     part = _part(q)
     kernels = implementation("reductions", given)
-    result = kernels.reduce_windows(x, name, lengths, form, factors, str(border), fill, steps, part)
-    return give_back(converted(result, chosen), given)
+    reduced: HostArray = kernels.reduce_windows(x, name, lengths, form, factors, str(border), fill, steps, part)
+    return reduced
 
 
 def _form(
-    name: str, size: Any, footprint: Any, weights: Any, axes: int
+    name: str, size: Any, footprint: Any, weights: Any, axes: int, place: str
 ) -> tuple[HostArray | None, HostArray | None, tuple[int, ...]]:
     """Return the footprint, the weights and the lengths of windows."""
     shaped = {"footprint": footprint, "weights": weights}
-    arrays = {key: np.asarray(_adopt_form(value, key)) for key, value in shaped.items() if value is not None}
+    arrays = {key: _adopt_form(as_array(value, key), key, place) for key, value in shaped.items() if value is not None}
     if "weights" in arrays and name not in _WEIGHTED:
         raise ValueError(f"weights are for {', '.join(_WEIGHTED)}, got them for {name}")
     for key, array in arrays.items():
@@ -59,26 +78,35 @@ def _form(
     shape = next(iter(arrays.values())).shape
     if size is not None and check_per_axis(size, axes, "size", 1) != shape:
         raise ValueError(f"size must be left to the footprint or weights, of shape {shape}, got {size!r}")
-    form, factors = arrays.get("footprint"), arrays.get("weights")
-    if form is not None and not form.any():
+    _check_contents(name, footprint, weights, arrays)
+    return arrays.get("footprint"), arrays.get("weights"), shape
+
+
+def _check_contents(name: str, footprint: Any, weights: Any, arrays: dict[str, HostArray]) -> None:
+    """Check what a footprint and weights hold; those on a GPU are not looked into, which would take a wait."""
+    if footprint is not None and place_of(footprint) == "the host" and not arrays["footprint"].any():
         raise ValueError("footprint must have a pixel that counts")
-    if factors is not None and name in ("var", "std") and not (factors >= 0).all():
-        raise ValueError(f"weights must not be negative for {name}")
-    return form, factors, shape
-
-
-def _adopt_form(value: Any, key: str) -> HostArray:
-    """Return a footprint or weights as an array; footprints of numbers have pixels where these are not 0."""
-    array = as_array(value, key)
-    if key == "footprint":
-        marks = np.asarray(array.detach() if hasattr(array, "detach") else array)
-        if marks.dtype.kind not in "biu":
-            raise TypeError(f"footprint must hold booleans, got dtype {marks.dtype}")
-        return np.asarray(marks != 0)
-    factors: HostArray = adopt(check_reals(array, key), key).astype(np.float64)
-    if not np.isfinite(factors).all():
+    if weights is None or place_of(weights) != "the host":
+        return
+    if not np.isfinite(arrays["weights"]).all():
         raise ValueError("weights must be finite")
-    return factors
+    if name in ("var", "std") and not (arrays["weights"] >= 0).all():
+        raise ValueError(f"weights must not be negative for {name}")
+
+
+def _adopt_form(array: Any, key: str, place: str) -> HostArray:
+    """Return a footprint or weights as an array; footprints of numbers have pixels where these are not 0.
+
+    Those of the host may come with an image on a GPU.
+    """
+    if place_of(array) not in ("the host", place):
+        raise TypeError(f"{key} is on {place_of(array)} and image on {place}: both must be on one device")
+    if key == "weights":
+        factors: HostArray = adopt(check_reals(array, key), key).astype(np.float64)
+        return factors
+    if not str(array.dtype).removeprefix("torch.").startswith(("bool", "int", "uint")):
+        raise TypeError(f"footprint must hold booleans, got dtype {array.dtype}")
+    return adopt_mask(array != 0)
 
 
 def _part(q: Any) -> float:
@@ -95,9 +123,12 @@ def converted(result: HostArray, dtype: np.dtype[Any] | None) -> HostArray:
     if dtype.kind == "f" or result.dtype.kind == "b":
         return result.astype(dtype)
     info = np.iinfo(dtype)
-    if result.dtype.kind == "f":
+    if result.dtype.kind == "f":  # by methods, which arrays of all libraries have
         top = np.nextafter(float(info.max), 0) if float(info.max) > info.max else float(info.max)
-        inside = np.nan_to_num(np.clip(np.rint(result.astype(np.float64)), info.min, top), nan=0.0)
-        return np.where(result >= float(info.max), info.max, inside.astype(dtype))
+        inside = result.astype(np.float64).round().clip(float(info.min), float(top))
+        inside[result != result] = 0
+        found: HostArray = inside.astype(dtype)
+        found[result >= float(info.max)] = info.max
+        return found
     own = np.iinfo(result.dtype)
-    return np.clip(result, max(info.min, own.min), min(info.max, own.max)).astype(dtype)
+    return result.clip(max(info.min, own.min), min(info.max, own.max)).astype(dtype)

@@ -27,12 +27,13 @@ def window_sum(
     Parameters
     ----------
     image : array of 1 to 3 dimensions
-        Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Image, of any integer or float dtype: NumPy, CuPy or torch, or a JAX array on the host.
     size : int or tuple of ints, optional
         Length of the window in pixels, of all axes or one an axis. A window of k pixels begins k // 2 pixels
         before its pixel, as in ``scipy.ndimage``. Not with `footprint` or `weights`, which have their own.
     footprint : array of bool, of the dimensions of the image, optional
-        Which pixels of a window count; its centre is that of index k // 2 along each axis.
+        Which pixels of a window count; its centre is that of index k // 2 along each axis. It and weights may be on
+        the host if the image is on a GPU; there they are not looked into.
     weights : array of floats, of the dimensions of the image, optional
         Weights of the pixels of a window.
     border : str, default "shrink"

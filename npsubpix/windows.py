@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from npsubpix._arrays import Array, adopt, as_array, give_back, kind_of, without_half
+from npsubpix._arrays import Array, adopt, as_array, give_back, kind_of, place_of, without_half, working_on
 from npsubpix._checks import check_bool, check_choice, check_count, check_dtype, check_fill, check_per_axis
 from npsubpix._dispatch import implementation
 from npsubpix._reductions import REDUCTIONS, converted, reduce_image
@@ -48,8 +48,8 @@ def window_map(
         reduction of one image: "sum", "mean", "var", "std", "min", "max", "range", "median", "percentile" or
         "centroid", as `window_sum` and its siblings do them.
     *images : one to four arrays of shape (H, W) or (D, H, W)
-        Images of one shape, of any integer or float dtype: NumPy, or torch or JAX arrays on the host. One image, of
-        one dimension too, for a reduction by name.
+        Images of one shape, of any integer or float dtype: NumPy, CuPy or torch, or JAX arrays on the host. One image,
+        of one dimension too, for a reduction by name.
     size : int or tuple of ints
         Length of the window in pixels, of all axes or one an axis. A window of k pixels begins k // 2 pixels
         before its pixel, as in ``scipy.ndimage``.
@@ -101,6 +101,9 @@ def window_map(
     them, become one loop without arrays in between. What functions of NumPy do is what Numba makes of them:
     ``np.median`` does not know NaN there.
 
+    On a GPU a function is compiled by numba.cuda, which knows loops over pixels but no functions of arrays, and
+    raises no exceptions. Batches of `vectorized` are CuPy arrays there.
+
     Examples
     --------
     The sum of differences of squares over windows of two images, which shrink at the border:
@@ -139,11 +142,20 @@ def window_map(
         return _by_name(func, images, size, footprint, weights, border, cval, stride, dtype, q)
     if footprint is not None or weights is not None or q is not None:
         raise ValueError("footprint, weights and q are for reductions by name: func can choose and weigh pixels itself")
-    xs = [as_array(x, "images") for x in images]
-    hosts = _checked_images(xs)
-    axes = hosts[0].ndim
+    xs = _of_one_library([as_array(x, "images") for x in images])
     if not callable(func):
         raise TypeError(f"func must be a function, or the name of one, got {func!r}")
+    with working_on(xs[0]):
+        return _mapped(func, xs, size, border, cval, stride, dtype, n_outputs, vectorized, max_memory)
+
+
+def _mapped(
+    func: Callable[..., Any], xs: list[Any], size: Any, border: Any, cval: Any, stride: Any, dtype: Any,
+    n_outputs: Any, vectorized: Any, max_memory: Any,
+) -> Array | tuple[Array, ...]:  # fmt: skip
+    """Check the options, and call the function with windows."""
+    hosts = _checked_images(xs)
+    axes = hosts[0].ndim
     check_choice(border, "border", BORDERS)
     lengths, step = check_per_axis(size, axes, "size", 1), check_per_axis(stride, axes, "stride", 1)
     outputs = check_count(n_outputs, "n_outputs", 1)
@@ -176,11 +188,17 @@ def _by_name(
     )
 
 
-def _checked_images(xs: list[Any]) -> list[Any]:
+def _of_one_library(xs: list[Any]) -> list[Any]:
     if not 1 <= len(xs) <= 4:
         raise TypeError(f"images must be one to four arrays, got {len(xs)}")
     if len({kind_of(x) for x in xs}) > 1:
         raise TypeError(f"images must be of one library, got {', '.join(kind_of(x) for x in xs)}")
+    if len({place_of(x) for x in xs}) > 1:
+        raise TypeError(f"images must be on one device, got them on {', '.join(place_of(x) for x in xs)}")
+    return xs
+
+
+def _checked_images(xs: list[Any]) -> list[Any]:
     hosts = [adopt(x, "images") for x in xs]
     shapes = {x.shape for x in hosts}
     if len(shapes) > 1 or hosts[0].ndim not in (2, 3):

@@ -23,7 +23,8 @@ def test_numba_is_called_in_one_place():
                 if isinstance(node, ast.ImportFrom)
                 for a in node.names
             }
-            assert not names & {"njit", "jit", "vectorize", "guvectorize"}, path
+            of_gpu = {"jit"} if path.name == "_numba.py" else set()  # numba.cuda has none of these rules
+            assert not names & ({"njit", "jit", "vectorize", "guvectorize"} - of_gpu), path
 
 
 def test_each_family_has_its_twin_and_its_pages():

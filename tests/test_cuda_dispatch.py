@@ -115,6 +115,17 @@ EXAMPLES: dict[str, Callable[[Any], Any]] = {
     "render_gaussian": lambda x: npsubpix.render_gaussian(x[0, 0, 0, :, :2], 1.5, (6, 9)),
     "render_gaussian2d": lambda x: npsubpix.render_gaussian2d(x[0, 0, 0, :, :2], x[0, 0, 0, 1:2, :2] * 0 + 2, (6, 9)),
     "render_spots": lambda x: npsubpix.render_spots(x[0, 0, 0, :, :2], (16, 19), std=1.5),
+    "window_map": lambda x: npsubpix.window_map("max", x[0, 0], size=3),
+    "window_sum": lambda x: npsubpix.window_sum(x[0, 0], 3),
+    "window_mean": lambda x: npsubpix.window_mean(x[0, 0], (1, 3, 2)),
+    "window_var": lambda x: npsubpix.window_var(x[0, 0], 3),
+    "window_std": lambda x: npsubpix.window_std(x[0, 0, 0], weights=np.ones((3, 3))),
+    "window_centroid": lambda x: npsubpix.window_centroid(x[0, 0, 0], 3),
+    "window_min": lambda x: npsubpix.window_min(x[0, 0], 3),
+    "window_max": lambda x: npsubpix.window_max(x[0, 0, 0], footprint=np.eye(3, dtype=bool)),
+    "window_range": lambda x: npsubpix.window_range(x[0, 0], 3),
+    "window_median": lambda x: npsubpix.window_median(x[0, 0, 0], 3, border="nearest"),
+    "window_percentile": lambda x: npsubpix.window_percentile(x[0, 0, 0], 50, 3, border="nearest"),
 }
 
 EXAMPLES |= {
@@ -139,8 +150,14 @@ def of_dtype(x: np.ndarray, dtype: str, library: str) -> Any:
 
 def dtype_of_result(name: str, dtype: str) -> str:
     """What a function returns for a dtype; booleans are left out."""
-    if name.endswith("peaks"):
+    if name.endswith("peaks") or name == "window_centroid":
         return "float64"
+    if "int" in dtype and name == "window_sum":
+        return "uint64" if dtype == "uint64" else "int64"
+    if "int" in dtype and name == "window_range":
+        return f"uint{dtype.removeprefix('u').removeprefix('int')}"
+    if name in ("window_map", "window_min", "window_max", "window_median", "window_percentile"):
+        return dtype
     if "int" not in dtype or (name.startswith(("nms", "conv", "corr")) and "soft" not in name and "quad" not in name):
         return dtype
     return np.result_type(dtype, np.float32).name
@@ -283,6 +300,27 @@ def test_alignment_of_cupy_arrays(cupy, image):
             npsubpix.align(*arguments, **options)
 
 
+def test_footprints_and_weights_of_windows(cupy, image):
+    """Of the host or of the device of the image, where they are not looked into; of no other."""
+    source, form = gpu_array(image[0, 0]), np.eye(3, dtype=bool)
+    want = npsubpix.window_max(image[0, 0], footprint=form)
+    for given in (form, gpu_array(form)):
+        found = npsubpix.window_max(source, footprint=given)
+        assert type(found) is FakeArray
+        np.testing.assert_array_equal(found, want)
+    spread = npsubpix.window_std(source, weights=gpu_array(np.full((3, 3), np.nan)))
+    assert np.isnan(spread).all()
+    with pytest.raises(TypeError, match="footprint is on GPU 1 and image on GPU 0: both must be on one device"):
+        npsubpix.window_max(source, footprint=gpu_array(form, number=1))
+    with pytest.raises(TypeError, match="weights is on GPU 0 and image on the host"):
+        npsubpix.window_sum(image[0, 0], weights=gpu_array(np.ones((3, 3))))
+    with pytest.raises(TypeError, match="images must be on one device, got them on GPU 0, GPU 1"):
+        npsubpix.window_map(max, source, gpu_array(image[0, 0], number=1), size=3)
+    rounded = npsubpix.window_mean(source * 1e3, 3, dtype=np.int16)
+    assert type(rounded) is FakeArray
+    np.testing.assert_array_equal(rounded, npsubpix.window_mean(image[0, 0] * 1e3, 3, dtype=np.int16))
+
+
 def test_devices_are_not_mixed(cupy, image):
     """Two GPUs, or a GPU and the host: an error that names both, and no copy."""
     first, other = gpu_array(image[None]), gpu_array(np.ones((1, 2, 1, 12, 13), bool), number=1)
@@ -423,10 +461,7 @@ def test_families_without_kernels_say_so(image):
     """Never a copy to the host in silence."""
     tensor = torch.from_numpy(image).float()
     for source, move in ((tensor, r"x\.cpu\(\)"), (gpu_array(image), r"x\.get\(\)")):
-        for call in (
-            lambda x: npsubpix.local_background(x[0, 0]),
-            lambda x: npsubpix.window_map(np.max, x[0, 0], size=3),
-        ):
+        for call in (lambda x: npsubpix.local_background(x[0, 0]),):
             with pytest.raises(TypeError, match=rf"no \w+ kernels for CUDA arrays yet, got a \w+ array .* pass {move}"):
                 call(source)
 

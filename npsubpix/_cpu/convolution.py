@@ -11,8 +11,8 @@ import numpy as np
 
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._correlate import BAND, by_kernel, correlate_lines
-from npsubpix._cpu._places import extended, folded
 from npsubpix._cpu._stacks import promoted
+from npsubpix._places import extended, folded
 
 __all__ = ["choose_method", "correlate", "correlate_terms", "correlate_vjp"]
 

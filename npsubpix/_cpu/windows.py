@@ -16,8 +16,8 @@ from numba.np.numpy_support import as_dtype
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._jit import Kernel, compile_function_of_arrays, device
 from npsubpix._cpu._memory import keep, lend_to_read, window_of
-from npsubpix._cpu._places import as_pixel, extended, reached
 from npsubpix._functions import identity_of
+from npsubpix._places import as_pixel, counts_of, extended, parts_of, reached
 
 __all__ = ["map_batches", "map_windows"]
 
@@ -193,10 +193,6 @@ def _dtype_of(kind: Any, outputs: int) -> np.dtype[Any]:
     return np.result_type(*(as_dtype(v) for v in values))
 
 
-def _counts(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(-(-n // s) for n, s in zip(shape, step, strict=True))
-
-
 def _padded(x: HostArray, size: tuple[int, ...], step: tuple[int, ...], border: str, cval: float) -> HostArray:
     """Copy an image with what windows reach beyond its ends."""
     return extended(
@@ -209,7 +205,7 @@ def map_windows(
     step: tuple[int, ...], outputs: int,
 ) -> HostArray:  # fmt: skip
     """Call a function, compiled, with each window; return results (outputs, *counts)."""
-    counts = _counts(images[0].shape, step)
+    counts = counts_of(images[0].shape, step)
     back = tuple(k // 2 for k in size)
     if border != "shrink":
         images, back = [_padded(x, size, step, border, cval) for x in images], (0,) * len(size)
@@ -241,28 +237,15 @@ def _raise_again(
     raise RuntimeError(f"func raised an exception for a window of line {tuple(place)}, but only when it was compiled")
 
 
-def _parts(n: int, size: int, step: int, back: int) -> list[tuple[slice, slice, int]]:
-    """Divide windows along an axis by their length: places in the result, pixels, and the length."""
-    count = -(-n // step)
-    starts = np.arange(count) * step - back
-    low, high = np.maximum(starts, 0), np.minimum(starts + size, n)
-    parts = []
-    for length, same in itertools.groupby(range(count), lambda k: (high[k] - low[k], high[k] - low[k] < size and k)):
-        places = list(same)
-        first, last = places[0], places[-1]
-        parts.append((slice(first, last + 1), slice(int(low[first]), int(high[last])), int(length[0])))
-    return parts
-
-
 def map_batches(
     func: Callable[..., Any], images: Sequence[HostArray], size: tuple[int, ...], border: str, cval: float,
     step: tuple[int, ...], outputs: int, memory: int,
 ) -> HostArray:  # fmt: skip
     """Call a function with batches of windows of one shape, (N, *shape); return results (outputs, *counts)."""
-    counts = _counts(images[0].shape, step)
+    counts = counts_of(images[0].shape, step)
     back = tuple(k // 2 for k in size)
     if border == "shrink":
-        axes = [_parts(*axis) for axis in zip(images[0].shape, size, step, back, strict=True)]
+        axes = [parts_of(*axis) for axis in zip(images[0].shape, size, step, back, strict=True)]
     else:
         images = [_padded(x, size, step, border, cval) for x in images]
         axes = [[(slice(0, c), slice(0, n), k)] for c, n, k in zip(counts, images[0].shape, size, strict=True)]

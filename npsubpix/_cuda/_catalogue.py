@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-__all__ = ["BY_ROUNDED_PRODUCTS", "C_NAMES", "STRIP_ROWS", "TYPES"]
+__all__ = ["BY_ROUNDED_PRODUCTS", "C_NAMES", "STRIP_ROWS", "TILE_BYTES", "TYPES"]
 
 Types: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -49,6 +49,9 @@ TYPES: dict[str, tuple[Types, ...]] = {
     "sampling": _one("Real", _FLOATS),
     "spline": _one("Real", _FLOATS),
     "alignment": _one("Real", _FLOATS),
+    "reductions": _one("Real", ("Int64", *_FLOATS)),
+    "moments": _one("Real", _FLOATS),
+    "percentiles": _one("Real", ("Int64", *_FLOATS)),
     "gaussian": _one("Pixel", _FLOATS),
     "spots": _one("Pixel", _FLOATS),
     "peaks": _one("Pixel", ("UInt8", "UInt16", "Int64", "UInt64", *_FLOATS)),
@@ -60,9 +63,12 @@ TYPES: dict[str, tuple[Types, ...]] = {
     ),
 }
 
-#: Files that are compiled without fused products and sums: what is singular
-#: or at a distance there must not depend on rounding.
-BY_ROUNDED_PRODUCTS = frozenset({"candidates", "quad_interp", "refinement"})
+#: Files that are compiled without fused products and sums: what is singular there, or at a distance, or a whole rank,
+#: or what a sum leaves, must not depend on which are fused.
+BY_ROUNDED_PRODUCTS = frozenset({"candidates", "moments", "percentiles", "quad_interp", "refinement"})
 
 #: Rows of an image that one thread goes down where it looks for extrema of 3 x 3 pixels.
 STRIP_ROWS = 16
+
+#: Shared memory for the parts of a tile of windows; a block has two such.
+TILE_BYTES = 16384

@@ -38,6 +38,18 @@ class CuPyDevice:
         """Copy an array to the host, for which it waits."""
         return cupy.asnumpy(x)  # type: ignore[no-any-return]
 
+    def put(self, x: Any) -> DeviceArray:
+        """Copy an array of the host to the device, unless it is there."""
+        return cupy.ascontiguousarray(cupy.asarray(x))
+
+    def strided(self, x: DeviceArray, shape: tuple[int, ...], strides: tuple[int, ...]) -> DeviceArray:
+        """View the memory of an array in another shape, with steps in bytes."""
+        return cupy.lib.stride_tricks.as_strided(x, shape, strides)
+
+    def stream(self) -> int:
+        """Return the address of the current stream; 0 for that of whoever asks for none."""
+        return int(cupy.cuda.get_current_stream().ptr)
+
     def launch(self, kernel: Kernel, blocks: int, threads: int, args: tuple[Any, ...]) -> None:
         """Run a kernel on the current stream."""
         _function(kernel)((blocks,), (threads,), tuple([_NULL if a is None else a for a in args]))

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from npsubpix._cuda._arrays import result_dtype
+from npsubpix._cuda._borders import BORDERS
 from npsubpix._cuda._launch import DeviceArray, Kernel, blocks_for, device_of, run
 
 __all__ = ["choose_method", "correlate", "correlate_vjp"]
-
-#: How an axis goes on, by the numbers of convolution.cu.
-_BORDERS = {"constant": 0, "shrink": 0, "nearest": 1, "wrap": 2, "mirror": 3, "reflect": 4}
 
 #: Windows that one block sums up for a weight.
 _PART = 16384
@@ -61,7 +59,7 @@ class _Correlation:
         self.partial = border == "shrink" or omit
         self.geometry = (
             first.shape[0], *sizes, *window, *(place for place, _ in ends), *steps, *gaps, *self.counts,
-            _BORDERS[border], border == "shrink", omit, float(cval),
+            BORDERS[border], border == "shrink", omit, float(cval),
         )  # fmt: skip
 
     def channels_first(self, x: DeviceArray) -> DeviceArray:

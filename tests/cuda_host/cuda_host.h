@@ -15,7 +15,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -40,6 +39,11 @@ static inline int __float_as_int(float v) {
   int bits;
   std::memcpy(&bits, &v, sizeof bits);
   return bits;
+}
+static inline float __int_as_float(int bits) {
+  float v;
+  std::memcpy(&v, &bits, sizeof v);
+  return v;
 }
 static inline long long __double_as_longlong(double v) {
   long long bits;
@@ -177,12 +181,12 @@ static void launch(void (*kernel)(Types...), unsigned blocks, unsigned threads, 
                    std::index_sequence<I...>) {
   struct Call {
     void (*kernel)(Types...);
-    std::tuple<Types...> args;
-  } call{kernel, std::tuple<Types...>(*static_cast<Types*>(args[I])...)};
+    void** args;
+  } call{kernel, args};
   block.of_body = &call;
   block.body = [](void* of_body) {
-    Call* call = static_cast<Call*>(of_body);
-    std::apply(call->kernel, call->args);
+    const Call* call = static_cast<Call*>(of_body);
+    call->kernel(*static_cast<Types*>(call->args[I])...);
   };
   gridDim = Dim3{blocks};
   blockDim = Dim3{threads};

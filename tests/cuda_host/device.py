@@ -50,6 +50,15 @@ class HostDevice:
     def get(self, x: np.ndarray) -> np.ndarray:
         return np.array(x)
 
+    def put(self, x: Any) -> np.ndarray:
+        return np.ascontiguousarray(x)
+
+    def strided(self, x: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+        return np.lib.stride_tricks.as_strided(x, shape, strides, subok=True)
+
+    def stream(self) -> int:
+        return 0
+
     def launch(self, kernel: Kernel, blocks: int, threads: int, args: tuple[Any, ...]) -> None:
         keep, pointers = [], []
         for value in args:

@@ -19,6 +19,7 @@ from npsubpix._cuda import (
     nms,
     peaks,
     quad_interp,
+    reductions,
     refinement,
     sampling,
     soft_argmax,
@@ -127,6 +128,20 @@ def run_alignment(rng: np.random.Generator) -> None:
     alignment.phase_correlation(fixed, moving)
 
 
+def run_windows(x: np.ndarray, rng: np.random.Generator) -> None:
+    axes, image = x.ndim - 2, x[0, 0]
+    ones, weights = (1,) * axes, rng.random((3, 2, 4)[:axes])
+    for name in ("sum", "std", "centroid", "min", "median"):
+        reductions.reduce_windows(image, name, (3,) * axes, None, None, "shrink", 0.0, ones, 0.5)
+        form = weights > 0.3, None if name in ("min", "median") else weights
+        reductions.reduce_windows(image, name, weights.shape, *form, "wrap", 0.0, (2,) * axes, 0.5)
+        if image.shape == SHAPES[0][2:] and name != "median":
+            reductions.reduce_windows(image, name, (151, 2), None, None, "mirror", 0.0, ones, 0.5)
+    reductions.reduce_windows(image, "median", (7,) * axes, None, None, "shrink", 0.0, ones, 0.5)
+    whole = (image * 9).astype(np.int64), "sum", weights.shape, weights > 0.3, None, "shrink", 0.0, ones, 0.5
+    reductions.reduce_windows(*whole)
+
+
 def main() -> None:
     _launch.DEVICES[np.ndarray] = lambda _: Device()
     rng = np.random.default_rng(20260101)
@@ -140,6 +155,7 @@ def main() -> None:
         run_softmax(x, rng)
         run_convolution(x, rng)
         run_sampling(x, rng)
+        run_windows(x, rng)
         run_gaussians(shape[2:], rng)
     run_alignment(rng)
     left = {name for file in TYPES for name in kernels_of(file)} - Device.seen

@@ -1,19 +1,21 @@
-"""What is beyond the ends of an axis, as an array of the pixels that places are copies of."""
+"""What is beyond the ends of an axis, and where windows that end with the image do."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from npsubpix._arrays import HostArray
+__all__ = ["as_pixel", "counts_of", "extended", "folded", "parts_of", "reached"]
 
-__all__ = ["as_pixel", "extended", "folded", "reached"]
+_Places: TypeAlias = npt.NDArray[Any]
 
 
-def folded(places: HostArray, n: int, border: str) -> HostArray:
+def folded(places: _Places, n: int, border: str) -> _Places:
     """Return the pixel of an axis of n pixels that each place is a copy of, -1 for none."""
     if border in ("constant", "shrink"):
         return np.where((places >= 0) & (places < n), places, -1)
@@ -26,13 +28,13 @@ def folded(places: HostArray, n: int, border: str) -> HostArray:
     return np.where(places < n, places, period - places - (0 if border == "mirror" else 1))
 
 
-def reached(n: int, size: int, stride: int, border: str) -> HostArray:
+def reached(n: int, size: int, stride: int, border: str) -> _Places:
     """Return the pixel that each place is a copy of which windows centred on pixels of an axis reach, -1 for none."""
     count = -(-n // stride)
     return folded(np.arange(-(size // 2), (count - 1) * stride + size - size // 2), n, border)
 
 
-def extended(x: HostArray, places: Sequence[HostArray], fill: float) -> HostArray:
+def extended(x: _Places, places: Sequence[_Places], fill: float) -> _Places:
     """Copy an array with what is beyond the ends of its last axes, at the places along each."""
     for axis, along in enumerate(places, start=x.ndim - len(places)):
         x = np.take(x, np.maximum(along, 0), axis)
@@ -49,3 +51,21 @@ def as_pixel(value: float, dtype: np.dtype[Any]) -> float | int:
     if math.isnan(value):
         return 0
     return int(info.min) if value <= info.min else int(info.max) if value >= info.max else round(value)
+
+
+def counts_of(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, ...]:
+    """Return how many windows there are along each axis, for the steps between them."""
+    return tuple(-(-n // s) for n, s in zip(shape, step, strict=True))
+
+
+def parts_of(n: int, size: int, step: int, back: int) -> list[tuple[slice, slice, int]]:
+    """Divide windows along an axis by their length: places in the result, pixels, and the length."""
+    count = -(-n // step)
+    starts = np.arange(count) * step - back
+    low, high = np.maximum(starts, 0), np.minimum(starts + size, n)
+    parts = []
+    for length, same in itertools.groupby(range(count), lambda k: (high[k] - low[k], high[k] - low[k] < size and k)):
+        places = list(same)
+        first, last = places[0], places[-1]
+        parts.append((slice(first, last + 1), slice(int(low[first]), int(high[last])), int(length[0])))
+    return parts
