@@ -54,6 +54,9 @@ class FakeArray(np.ndarray):
     def device(self) -> FakeDevice:
         return FakeDevice(self.number)
 
+    def get(self) -> np.ndarray:
+        return np.array(self)
+
     def __array_finalize__(self, source: Any) -> None:
         self.number = getattr(source, "number", 0)
 
@@ -67,8 +70,10 @@ class FakeStreams:
     @contextlib.contextmanager
     def stream(address: int, _device: int) -> Iterator[None]:
         FakeStreams.current.append(address)
-        yield
-        FakeStreams.current.pop()
+        try:
+            yield
+        finally:
+            FakeStreams.current.pop()
 
 
 class FakeCuPyDevice(HostDevice):
