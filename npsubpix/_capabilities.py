@@ -46,12 +46,12 @@ CAPABILITIES = (
     Capability("sampling", ("sample", "sample_with_gradient", "spline_filter", "grid_sample", "warp"), gpu=_GPU),
     Capability("alignment", ("align", "align_stack"), gpu=_GPU, gradient=False),
     Capability("windows", ("window_map",), gradient=False),
-    Capability("filter_banks", ("conv2d",)),
+    Capability("filter_banks", ("conv2d",), gpu=_GPU),
     Capability("reductions", ("window_sum", "window_mean", "window_var", "window_std"), gradient=False),
     Capability("reductions", ("window_centroid",), gradient=False),
     Capability("order_statistics", ("window_min", "window_max", "window_range"), gradient=False),
     Capability("order_statistics", ("window_median", "window_percentile"), gradient=False),
-    Capability("blobs", ("laplacian_of_gaussian", "difference_of_gaussians"), gradient=False),
+    Capability("blobs", ("laplacian_of_gaussian", "difference_of_gaussians"), gpu=_GPU, gradient=False),
     Capability("background", ("local_background",), gradient=False),
 )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays import Array, adopt, as_array, kind_of, without_half
+from npsubpix._arrays import Array, adopt, as_array, is_on_gpu, kind_of, without_half
 from npsubpix._checks import (
     check_channel_axis,
     check_choice,
@@ -51,7 +51,7 @@ def correlate(
     Parameters
     ----------
     image : array of 1 to 3 dimensions, and one of channels
-        Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Image, of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     kernel : array of as many dimensions, channels apart
         Weights; each channel is correlated with them.
     mode : {"same", "valid", "full"}, default "same"
@@ -213,7 +213,7 @@ def convolve_separable(image: Array, kernels: Sequence[Array], /, **options: Any
            [ 0, 50,  0,  0,  0],
            [ 0, 25,  0,  0,  0]], dtype=uint8)
     """
-    lines = [check_reals(k, "kernels") for k in kernels]
+    lines = [_of_full_precision(check_reals(k, "kernels")) for k in kernels]
     x = as_array(image, "image")
     axis = check_channel_axis(options.get("channel_axis"), x)
     axes = x.ndim - (axis is not None)
@@ -225,7 +225,15 @@ def convolve_separable(image: Array, kernels: Sequence[Array], /, **options: Any
         product = product[..., None] * line
     if "method" in options:
         raise TypeError("convolve_separable takes no method: it is separable")
-    return convolve(image, product, **options)
+    # On the host, "auto" finds out that the product is of rank one; on a GPU, nothing looks at weights.
+    return convolve(image, product, method="separable" if is_on_gpu(x, kind_of(x)) else "auto", **options)
+
+
+def _of_full_precision(line: Array) -> Array:
+    """Return weights of half precision in float32, in which their products are those of a kernel of rank one."""
+    if line.dtype.itemsize > 2:
+        return line
+    return line.float() if kind_of(line) == "torch" else line.astype(np.float32)
 
 
 def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-__all__ = ["BY_ROUNDED_PRODUCTS", "C_NAMES", "STRIP_ROWS", "TYPES"]
+__all__ = ["BY_ROUNDED_PRODUCTS", "C_NAMES", "MOST_TAPS", "STRIP_ROWS", "TYPES"]
 
 Types: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -49,6 +49,9 @@ TYPES: dict[str, tuple[Types, ...]] = {
     "sampling": _one("Real", _FLOATS),
     "spline": _one("Real", _FLOATS),
     "alignment": _one("Real", _FLOATS),
+    "passes": _one("Real", _FLOATS),
+    "stencils": _one("Real", _FLOATS),
+    "filter_banks": _one("Real", _FLOATS),
     "gaussian": _one("Pixel", _FLOATS),
     "spots": _one("Pixel", _FLOATS),
     "peaks": _one("Pixel", ("UInt8", "UInt16", "Int64", "UInt64", *_FLOATS)),
@@ -66,3 +69,6 @@ BY_ROUNDED_PRODUCTS = frozenset({"candidates", "quad_interp", "refinement"})
 
 #: Rows of an image that one thread goes down where it looks for extrema of 3 x 3 pixels.
 STRIP_ROWS = 16
+
+#: Weights along an axis of kernels that are applied to tiles of an image in shared memory.
+MOST_TAPS = 15

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from npsubpix import _spec
-from npsubpix._cuda._catalogue import BY_ROUNDED_PRODUCTS, C_NAMES, STRIP_ROWS, TYPES
+from npsubpix._cuda._catalogue import BY_ROUNDED_PRODUCTS, C_NAMES, MOST_TAPS, STRIP_ROWS, TYPES
 
 __all__ = ["DEVICES", "THREADS", "Device", "DeviceArray", "Kernel", "blocks_for", "device_of", "options", "run", "text"]
 
@@ -66,6 +66,8 @@ class Device(Protocol):
 
     def get(self, x: DeviceArray) -> np.ndarray[Any, Any]:
         """Copy an array to the host, for which it waits."""
+    def put(self, x: Any) -> DeviceArray:
+        """Copy an array of the host to the device, unless it is there."""
 
     def launch(self, kernel: Kernel, blocks: int, threads: int, args: tuple[Any, ...]) -> None:
         """Run a kernel on arrays, None for an absent one, and NumPy scalars."""
@@ -140,5 +142,5 @@ def _constants() -> dict[str, str]:
     names = "SINGULAR_TOLERANCE", "SHIFT_LIMIT", "MOVE_THRESHOLD", "CENTROID_TOLERANCE"
     numbers = {name: repr(getattr(_spec, name)) for name in names}
     flags = {f"FLAG_{flag.name}": str(int(flag)) for flag in _spec.PeakFlags}
-    sizes = {"THREADS": str(THREADS), "STRIP_ROWS": str(STRIP_ROWS)}
+    sizes = {"THREADS": str(THREADS), "STRIP_ROWS": str(STRIP_ROWS), "MOST_TAPS": str(MOST_TAPS)}
     return {**numbers, **flags, **sizes, "FLAGS_REJECTED": str(int(_spec.REJECTED))}

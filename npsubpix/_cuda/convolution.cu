@@ -1,25 +1,8 @@
 // Correlation with a kernel of weights, and its adjoint, by sums over windows.
 #include "formulas.cuh"
 #include "block.cuh"
-
-// How an axis goes on beyond its ends.
-#define NOTHING 0
-#define NEAREST 1
-#define WRAP 2
-#define MIRROR 3
-#define REFLECT 4
-
-FORMULA Index modulo(Index a, Index n) { return (a % n + n) % n; }
-
-// The pixel of an axis of n pixels that a place is a copy of, -1 for none.
-FORMULA Index folded(Index place, Index n, Index border) {
-  if (place >= 0 && place < n) return place;
-  if (border == NOTHING) return -1;
-  if (border == NEAREST || n == 1) return within(place, 0, n - 1);
-  if (border == WRAP) return modulo(place, n);
-  const Index period = border == MIRROR ? 2 * n - 2 : 2 * n, k = modulo(place, period);
-  return k < n ? k : period - k - (border == MIRROR ? 0 : 1);
-}
+#include "ends.cuh"
+#include "finish.cuh"
 
 // Beyond all places.
 #define NOWHERE 0x7fffffffffffffffll
@@ -105,14 +88,13 @@ FORMULA WindowSum sum_window(const Real* image, const Real* weights, const Corre
         (Real)fill                                                                                                    \
   }
 
-// Results that will be integers are rounded, kept in their range, and 0 for NaN.
 KERNEL correlate_windows(const Real* x, const Real* weights, GEOMETRY, bool integer, double low, double high,
                          Real* out) {
   const Correlation c = CORRELATION;
+  const Finish finish = {integer, low, high};
   for (Index k = first_thread(); k < images * c.windows(); k += all_threads()) {
     const WindowSum s = sum_window(x + k / c.windows() * c.pixels(), weights, c, k % c.windows());
-    const Real v = left_out || omit ? s.products * (s.total / s.parts) : s.products;
-    out[k] = !integer ? v : (v == v ? (Real)fmin(fmax(rint((double)v), low), high) : (Real)0);
+    out[k] = finish(left_out || omit ? s.products * (s.total / s.parts) : s.products);
   }
 }
 

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from npsubpix._cuda._arrays import result_dtype
+from npsubpix._cuda._borders import BORDERS
+from npsubpix._cuda._catalogue import MOST_TAPS
 from npsubpix._cuda._launch import DeviceArray, Kernel, blocks_for, device_of, run
+from npsubpix._cuda._passes import Axes, Finish, along_axes, factors_of
 
 __all__ = ["choose_method", "correlate", "correlate_vjp"]
 
-#: How an axis goes on, by the numbers of convolution.cu.
-_BORDERS = {"constant": 0, "shrink": 0, "nearest": 1, "wrap": 2, "mirror": 3, "reflect": 4}
+#: Pixels of a tile along an axis, those of stencils.cu.
+_TILE = 32
 
 #: Windows that one block sums up for a weight.
 _PART = 16384
@@ -59,9 +62,14 @@ class _Correlation:
         self.weights = self.device.rows(kernel, kernel.shape, self.real)
         #: Whether pixels are left out of windows, whose sums are then divided by what is left.
         self.partial = border == "shrink" or omit
+        self.window, self.cval, self.omit = window, float(cval), omit
+        self.near = set(steps) == set(gaps) == {1}
+        firsts = tuple(place for place, _ in ends)
+        self.axes = Axes(window, firsts, self.counts, BORDERS[border], border == "shrink")
+        self.stack = first.shape[0], *sizes
         self.geometry = (
-            first.shape[0], *sizes, *window, *(place for place, _ in ends), *steps, *gaps, *self.counts,
-            _BORDERS[border], border == "shrink", omit, float(cval),
+            *self.stack, *window, *firsts, *steps, *gaps, *self.counts, BORDERS[border], border == "shrink", omit,
+            float(cval),
         )  # fmt: skip
 
     def channels_first(self, x: DeviceArray) -> DeviceArray:
@@ -84,7 +92,7 @@ class _Correlation:
         run(self.device, Kernel.of("convolution", name, Real=self.real), blocks, *args)
 
 
-def _limits(dtype: np.dtype[Any]) -> tuple[bool, float, float]:
+def _limits(dtype: np.dtype[Any]) -> Finish:
     """Return whether results are integers, and the least and the greatest that a double holds."""
     if dtype.kind == "f":
         return False, 0.0, 0.0
@@ -101,8 +109,35 @@ def correlate(
     c = _Correlation(x, kernel, mode, border, cval, stride, dilation, origin, channel_axis, omit)
     out = c.device.empty(c.shape, c.real)
     of_results = np.dtype(dtype) if dtype else x.dtype
-    c.run("correlate_windows", blocks_for(out.size), c.x, c.weights, *c.geometry, *_limits(of_results), out)
+    _write(c, method, _limits(of_results), out)
     return (c.channels_back(out.astype(of_results, copy=False)),)
+
+
+def _write(c: _Correlation, method: str, finish: Finish, out: DeviceArray) -> None:
+    """Correlate along axes or by tiles, where that is what was asked for or is possible, else window by window."""
+    plain = c.near and not c.omit
+    one_axis = sum(k > 1 for k in c.window) <= 1
+    if plain and out.size and (one_axis or method == "separable"):
+        _along_axes(c, one_axis, finish, out)
+    elif plain and not c.partial and max(c.window[1:]) <= MOST_TAPS:
+        tiles = c.stack[0] * c.counts[0] * math.prod(blocks_for(n, each=_TILE) for n in c.counts[1:])
+        a = c.axes
+        geometry = *c.stack, *a.window, *a.first, *a.counts, a.border, c.cval
+        kernel = Kernel.of("stencils", "correlate_tiles", Real=c.real)
+        run(c.device, kernel, blocks_for(tiles, each=1), c.x, c.weights, *geometry, *finish, out)
+    else:
+        c.run("correlate_windows", blocks_for(out.size), c.x, c.weights, *c.geometry, *finish, out)
+
+
+def _along_axes(c: _Correlation, one_axis: bool, finish: Finish, out: DeviceArray) -> None:
+    kernel = c.weights.reshape(c.window)
+    if one_axis:
+        lines = (kernel.reshape(-1).astype(np.float64),) * 3
+        fills = c.device.full((3,), c.cval, np.float64)
+    else:
+        lines, fills = factors_of(c.device, kernel, c.cval)
+    images, made = c.x.reshape(c.stack), out.reshape(c.stack[0], *c.counts)
+    along_axes(c.device, images, c.axes, lines, fills, finish, made)
 
 
 def correlate_vjp(

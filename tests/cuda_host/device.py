@@ -49,6 +49,8 @@ class HostDevice:
 
     def get(self, x: np.ndarray) -> np.ndarray:
         return np.array(x)
+    def put(self, x: Any) -> np.ndarray:
+        return np.ascontiguousarray(x)
 
     def launch(self, kernel: Kernel, blocks: int, threads: int, args: tuple[Any, ...]) -> None:
         keep, pointers = [], []

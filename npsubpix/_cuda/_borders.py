@@ -1,0 +1,8 @@
+"""Names of borders by the numbers of ends.cuh."""
+
+from __future__ import annotations
+
+__all__ = ["BORDERS"]
+
+#: How an axis goes on.
+BORDERS = {"constant": 0, "shrink": 0, "nearest": 1, "wrap": 2, "mirror": 3, "reflect": 4}
