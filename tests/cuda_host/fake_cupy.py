@@ -91,6 +91,13 @@ class FakeCuPyDevice(HostDevice):
         super().launch(*call)
 
 
+def as_array(x: Any) -> FakeArray:
+    """Copy an array of the host to the current GPU."""
+    array = np.array(x).view(FakeArray)
+    array.number = FakeDevice.current[-1] if FakeDevice.current else 0
+    return array
+
+
 class NoDriver(Exception):
     """What CuPy raises where there is no GPU."""
 
@@ -107,6 +114,7 @@ def make(count: int = 2) -> types.ModuleType:
     module.ndarray = FakeArray  # type: ignore[attr-defined]
     module.from_dlpack = lambda x: np.from_dlpack(x).view(FakeArray)  # type: ignore[attr-defined]
     module.asarray = lambda x: np.array(x).view(FakeArray)  # type: ignore[attr-defined]
+    module.asarray = as_array  # type: ignore[attr-defined]
     module.ascontiguousarray = lambda x: np.require(x, requirements="CA").view(FakeArray)  # type: ignore[attr-defined]
     module.asarray = lambda x, dtype=None: np.asarray(x, dtype).view(FakeArray)  # type: ignore[attr-defined]
     module.indices = lambda shape, dtype: np.indices(shape, dtype).view(FakeArray)  # type: ignore[attr-defined]
