@@ -13,7 +13,7 @@ import torch
 
 import npsubpix
 from npsubpix import _arrays, _dispatch
-from tests.cuda_host import fake_cupy
+from tests.cuda_host import fake_cupy, on_gpu
 from tests.cuda_host.fake_cupy import FakeArray, FakeCuPyDevice, FakeDevice, FakeStreams
 from tests.test_cuda_dispatch import EXAMPLES, cuda_tensors, cupy, gpu_array  # noqa: F401
 
@@ -149,3 +149,17 @@ def test_no_gpu_is_said_in_one_line(monkeypatch, count):
         npsubpix.conv2d(torch.zeros((1, 1, 5, 5)), torch.ones((1, 1, 3, 3)))
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("CuPy finds no GPU that it can use: ")
+
+
+@pytest.mark.parametrize(("asked", "allocators"), [("off", [None]), ("", [])])
+def test_arrays_apart_for_a_sanitizer(monkeypatch, asked, allocators):
+    """In a pool, an array would end where another begins."""
+    module, seen = fake_cupy.make(), []
+    module.cuda.set_allocator = seen.append
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setenv("NPSUBPIX_CUDA_POOL", asked)
+    on_gpu.choose_allocator.cache_clear()
+    on_gpu.choose_allocator()
+    on_gpu.choose_allocator()
+    on_gpu.choose_allocator.cache_clear()
+    assert seen == allocators

@@ -105,9 +105,9 @@ def test_along_axes(rng, border, shape, size):
         np.testing.assert_allclose(found, want, rtol=1e-9, atol=1e-12 * scale)
 
 
-@pytest.mark.parametrize("size", [(15, 15), (16, 3), (2, 7, 9), (1, 1)])
+@pytest.mark.parametrize("size", [(15, 15), (16, 3), (2, 7, 9), (2, 20, 31)])
 def test_by_tiles(rng, size):
-    """Small kernels, over images of several tiles; a larger one is summed up window by window."""
+    """Over images of several tiles; larger kernels are taken part by part."""
     shape, kernel = (5, 45, 70)[3 - len(size) :], rng.standard_normal(size)
     x = rng.standard_normal((2, *shape))
     for border in ("constant", "reflect"):

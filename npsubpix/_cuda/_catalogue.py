@@ -70,5 +70,5 @@ BY_ROUNDED_PRODUCTS = frozenset({"candidates", "quad_interp", "refinement"})
 #: Rows of an image that one thread goes down where it looks for extrema of 3 x 3 pixels.
 STRIP_ROWS = 16
 
-#: Weights along an axis of kernels that are applied to tiles of an image in shared memory.
+#: Weights along an axis that are applied at a time to tiles of an image in shared memory.
 MOST_TAPS = 15

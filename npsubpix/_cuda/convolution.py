@@ -9,7 +9,6 @@ import numpy as np
 
 from npsubpix._cuda._arrays import result_dtype
 from npsubpix._cuda._borders import BORDERS
-from npsubpix._cuda._catalogue import MOST_TAPS
 from npsubpix._cuda._launch import DeviceArray, Kernel, blocks_for, device_of, run
 from npsubpix._cuda._passes import Axes, Finish, along_axes, factors_of
 
@@ -119,7 +118,7 @@ def _write(c: _Correlation, method: str, finish: Finish, out: DeviceArray) -> No
     one_axis = sum(k > 1 for k in c.window) <= 1
     if plain and out.size and (one_axis or method == "separable"):
         _along_axes(c, one_axis, finish, out)
-    elif plain and not c.partial and max(c.window[1:]) <= MOST_TAPS:
+    elif plain and not c.partial:
         tiles = c.stack[0] * c.counts[0] * math.prod(blocks_for(n, each=_TILE) for n in c.counts[1:])
         a = c.axes
         geometry = *c.stack, *a.window, *a.first, *a.counts, a.border, c.cval
