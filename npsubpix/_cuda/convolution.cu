@@ -132,6 +132,23 @@ KERNEL correlate_by_image(const Real* x, const Real* weights, GEOMETRY, const Re
   }
 }
 
+// The same where windows and weights are one pixel apart, from what each place within reach gets, whether it is a
+// pixel or a copy of one.
+KERNEL correlate_fold(const Real* x, const Real* by_places, GEOMETRY, Real* grad) {
+  const Correlation c = CORRELATION;
+  const Index deep = nz + kz - 1, tall = ny + ky - 1, wide = nx + kx - 1;
+  for (Index k = first_thread(); k < images * c.pixels(); k += all_threads()) {
+    const Index d = k / width / height % depth, i = k / width % height, j = k % width;
+    const Real* own = by_places + k / c.pixels() * deep * tall * wide;
+    Real sum = 0;
+    for (Index z = copy_of(d, fz, depth, border); z < c.z.end(); z = copy_of(d, z + 1, depth, border))
+      for (Index y = copy_of(i, fy, height, border); y < c.y.end(); y = copy_of(i, y + 1, height, border))
+        for (Index u = copy_of(j, fx, width, border); u < c.x.end(); u = copy_of(j, u + 1, width, border))
+          sum += own[((z - fz) * tall + y - fy) * wide + u - fx];
+    grad[k] = omit && !isfinite(x[k]) ? (Real)0 : sum;
+  }
+}
+
 // Sums over parts of the windows, for each weight: cotangents of products times what it saw, and of
 // parts where that counts.
 KERNEL correlate_by_weights(const Real* x, GEOMETRY, const Real* by_products, const Real* by_parts, Index parts,

@@ -119,13 +119,20 @@ def _write(c: _Correlation, method: str, finish: Finish, out: DeviceArray) -> No
     if plain and out.size and (one_axis or method == "separable"):
         _along_axes(c, one_axis, finish, out)
     elif plain and not c.partial:
-        tiles = c.stack[0] * c.counts[0] * math.prod(blocks_for(n, each=_TILE) for n in c.counts[1:])
-        a = c.axes
-        geometry = *c.stack, *a.window, *a.first, *a.counts, a.border, c.cval
-        kernel = Kernel.of("stencils", "correlate_tiles", Real=c.real)
-        run(c.device, kernel, blocks_for(tiles, each=1), c.x, c.weights, *geometry, *finish, out)
+        _by_tiles(c, c.x, c.weights, c.stack, c.axes, c.cval, finish, out)
     else:
         c.run("correlate_windows", blocks_for(out.size), c.x, c.weights, *c.geometry, *finish, out)
+
+
+def _by_tiles(
+    c: _Correlation, x: DeviceArray, weights: DeviceArray, stack: tuple[int, ...], axes: Axes, fill: float,
+    finish: Finish, out: DeviceArray,
+) -> None:  # fmt: skip
+    """Correlate images, as many and as large as `stack` says, by tiles in shared memory."""
+    tiles = stack[0] * axes.counts[0] * math.prod(-(-n // _TILE) for n in axes.counts[1:])
+    kernel = Kernel.of("stencils", "correlate_tiles", Real=c.real)
+    geometry = *stack, *axes.window, *axes.first, *axes.counts, axes.border, fill
+    run(c.device, kernel, blocks_for(tiles, each=1), x, weights, *geometry, *finish, out)
 
 
 def _along_axes(c: _Correlation, one_axis: bool, finish: Finish, out: DeviceArray) -> None:
@@ -157,10 +164,25 @@ def correlate_vjp(
         shares = by_windows, by_products, by_parts, of_each
         c.run("correlate_shares", blocks_for(by_windows.size), c.x, c.weights, *c.geometry, *shares)
         by_total = of_each.sum(dtype=np.float64).reshape(1)
-    by_image = c.device.empty(c.x.shape, c.real)
-    c.run("correlate_by_image", blocks_for(c.x.size), c.x, c.weights, *c.geometry, by_products, by_image)
+    by_image = _by_image(c, by_products)
     grad = c.channels_back(by_image).astype(of_image, copy=False)
     return grad, _by_weights(c, by_products, by_parts, by_total).astype(of_kernel, copy=False)
+
+
+def _by_image(c: _Correlation, by_products: DeviceArray) -> DeviceArray:
+    """Return to each pixel what windows took from it, and from its copies."""
+    grad = c.device.empty(c.x.shape, c.real)
+    if not c.near:
+        c.run("correlate_by_image", blocks_for(c.x.size), c.x, c.weights, *c.geometry, by_products, grad)
+        return grad
+    # A place within reach gets the cotangents correlated with the flipped weights.
+    flipped = c.device.rows(c.weights[(slice(None, None, -1),) * c.weights.ndim], c.weights.shape, c.real)
+    reach = tuple(n + k - 1 for n, k in zip(c.counts, c.window, strict=True))
+    all_of = Axes(c.window, tuple(1 - k for k in c.window), reach, 0, False)
+    by_places = c.device.empty((c.stack[0], *reach), c.real)
+    _by_tiles(c, by_products, flipped, (c.stack[0], *c.counts), all_of, 0.0, (False, 0.0, 0.0), by_places)
+    c.run("correlate_fold", blocks_for(c.x.size), c.x, by_places, *c.geometry, grad)
+    return grad
 
 
 def _by_weights(

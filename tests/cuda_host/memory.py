@@ -103,7 +103,8 @@ def run_convolution(x: np.ndarray, rng: np.random.Generator) -> None:
         filtered = convolution.correlate(image, kernel, *options)
         convolution.correlate_vjp(filtered, (image, kernel), (), *options)
     near = "full", "mirror", 0.0, (1,) * axes, (1,) * axes, (0,) * axes, 0, False
-    convolution.correlate(image, kernel, *near, "direct", "")
+    filtered = convolution.correlate(image, kernel, *near, "direct", "")
+    convolution.correlate_vjp(filtered, (image, kernel), (), *near, "direct", "")
     for border in ("nearest", "shrink"):
         options = "full", border, *near[2:]
         convolution.correlate(image, np.ones((40, 3, 4)[:axes]), *options, "separable", "uint8")
