@@ -144,7 +144,6 @@ def dtype_of_result(name: str, dtype: str) -> str:
     """What a function returns for a dtype; booleans are left out."""
     if name.endswith("peaks"):
         return "float64"
-    if "int" not in dtype or (name.startswith(("nms", "conv", "corr")) and "soft" not in name and "quad" not in name):
     if "int" not in dtype or name.startswith(("nms", "convolve", "correlate")):
         return dtype
     return np.result_type(dtype, np.float32).name

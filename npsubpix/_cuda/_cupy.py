@@ -37,6 +37,7 @@ class CuPyDevice:
     def get(self, x: DeviceArray) -> np.ndarray[Any, Any]:
         """Copy an array to the host, for which it waits."""
         return cupy.asnumpy(x)  # type: ignore[no-any-return]
+
     def put(self, x: Any) -> DeviceArray:
         """Copy an array of the host to the device, unless it is there."""
         return cupy.ascontiguousarray(cupy.asarray(x))

@@ -66,6 +66,7 @@ class Device(Protocol):
 
     def get(self, x: DeviceArray) -> np.ndarray[Any, Any]:
         """Copy an array to the host, for which it waits."""
+
     def put(self, x: Any) -> DeviceArray:
         """Copy an array of the host to the device, unless it is there."""
 

@@ -49,6 +49,7 @@ class HostDevice:
 
     def get(self, x: np.ndarray) -> np.ndarray:
         return np.array(x)
+
     def put(self, x: Any) -> np.ndarray:
         return np.ascontiguousarray(x)
 

@@ -14,7 +14,9 @@ import npsubpix
 from npsubpix._cuda import (
     _launch,
     alignment,
+    blobs,
     convolution,
+    filter_banks,
     gaussian,
     nms,
     peaks,
@@ -24,7 +26,6 @@ from npsubpix._cuda import (
     soft_argmax,
     spatial,
 )
-from npsubpix._cuda import _launch, blobs, convolution, filter_banks, gaussian, nms, quad_interp, soft_argmax, spatial
 from npsubpix._cuda._catalogue import TYPES
 from tests.cuda_host.device import HostDevice, kernels_of
 
