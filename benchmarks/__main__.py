@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; return 1 if a result differs from that of a peer."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(arguments)
+    command = shlex.join(["python", "-m", "benchmarks", *arguments])
+    if options.backend == "cuda":
+        return importlib.import_module("benchmarks.cuda.run").main(options, command)
     described = machine.describe(options.threads)
     run = Run(options.quick, options.threads)
     chosen = _choose(options.select)
@@ -49,7 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     points = [] if options.no_sizes else _sweep(chosen, run)
     drawn = bool(points) and figure.draw(points, options.figure or options.output.with_suffix(".svg"))
     picture = (options.figure or options.output.with_suffix(".svg")) if drawn else None
-    command = shlex.join(["python", "-m", "benchmarks", *arguments])
     document = {
         "command": command,
         "quick": run.quick,
@@ -57,10 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "rows": report.as_json(rows),
         "sizes": [point | {"seconds": dataclasses.asdict(point["seconds"])} for point in points],
     }
-    _write(options.output, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    report.write(options.output, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     if options.markdown:
         shown = Path(os.path.relpath(picture, options.markdown.parent)).as_posix() if picture else None
-        _write(options.markdown, report.as_markdown(rows, described, command, shown))
+        report.write(options.markdown, report.as_markdown(rows, described, command, shown))
     different = [row for row in rows if row.differs]
     for row in different:
         print(f"WARNING: {row.benchmark} and {row.peer} do not agree, {row.agrees}", file=sys.stderr)
@@ -70,6 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     now = datetime.datetime.now().strftime("%Y-%m-%dT%H%M%S")
     parser = argparse.ArgumentParser("python -m benchmarks", description="npsubpix beside libraries that do the same.")
+    parser.add_argument(
+        "--backend", choices=("cpu", "cuda"), default="cpu", help="cuda compares a GPU with the CPU, then times it"
+    )
+    parser.add_argument("--seed", type=int, help="of the input that a GPU is compared on; by default a new one")
     parser.add_argument("--quick", action="store_true", help="tiny images, to see that everything runs")
     parser.add_argument(
         "--select",
@@ -112,11 +118,6 @@ def _sweep(chosen: Sequence[Benchmark], run: Run) -> list[dict[str, Any]]:
             print(f"{benchmark.name}, over sizes", file=sys.stderr, flush=True)
             points += figure.sweep(benchmark, run)
     return points
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

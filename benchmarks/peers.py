@@ -9,7 +9,20 @@ from types import ModuleType
 
 __all__ = ["load", "versions"]
 
-_MODULES = ("numpy", "scipy", "numba", "npsubpix", "kornia", "torch", "cv2", "skimage", "trackpy", "photutils", "sep")
+_MODULES = (
+    "numpy",
+    "scipy",
+    "numba",
+    "npsubpix",
+    "kornia",
+    "torch",
+    "cupy",
+    "cv2",
+    "skimage",
+    "trackpy",
+    "photutils",
+    "sep",
+)
 
 
 def load(name: str) -> ModuleType | None:

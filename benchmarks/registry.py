@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ __all__ = [
     "Target",
     "contest",
     "measurement",
+    "rows_of",
 ]
 
 #: Units in which less is better; of rates more is.
@@ -101,6 +102,8 @@ class Run:
 
     quick: bool
     threads: int
+    #: Times calls in turn, and returns the seconds of each.
+    measure: Callable[[Mapping[str, Callable[[], Any]], Pace], dict[str, list[float]]] = field(default=interleave)
 
     @property
     def pace(self) -> Pace:
@@ -139,6 +142,7 @@ class Peer:
     target: float | None = None  # how many times faster ours is meant to be
     differs: Callable[[Any, Any], str] | None = None  # of both results: what differs, "" if nothing
     items: int = 0  # what one call handles, where that is not what one of ours does
+    bytes: int = 0  # what one call of either reads and writes: this row has rates in bytes if it is given
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,7 @@ def contest(
         def rows(run: Run) -> Iterable[Row]:
             entered = make(quick_side if run.quick else side)
             use_threads(threads or run.threads)
-            return _rows(name, entered, run)
+            return rows_of(name, entered, run)
 
         REGISTRY.append(Benchmark(name, rows, Sweep(make, sweep_bytes) if sweep_bytes else None))
         return make
@@ -196,22 +200,31 @@ def _verdict(peer: Peer, ours: Any) -> str:
     return f"no: {difference}" if difference else "yes"
 
 
-def _rows(name: str, entered: Contest, run: Run) -> Iterable[Row]:
+def rows_of(name: str, entered: Contest, run: Run) -> Iterable[Row]:
+    """Compare and time the calls of a contest."""
     if entered.ours is None:
         return
     result = entered.ours()
     verdicts = {peer.name: _verdict(peer, result) for peer in entered.peers}
     del result
     calls = {"npsubpix": entered.ours} | {peer.name: peer.call for peer in entered.peers if peer.call}
-    seconds = interleave(calls, run.pace)
-    unit = "1/s" if entered.items else "s"
-    ours = _stats(seconds["npsubpix"], entered.items)
+    seconds = run.measure(calls, run.pace)
     if entered.target or not entered.peers:
-        yield Row(name, entered.work, unit, ours, target=entered.target)
+        unit, items = _rate(entered)
+        yield Row(name, entered.work, unit, _stats(seconds["npsubpix"], items), target=entered.target)
     for peer in entered.peers:
-        theirs = _stats(seconds[peer.name], peer.items or entered.items) if peer.call else None
+        unit, items = _rate(entered, peer)
+        ours = _stats(seconds["npsubpix"], items)
+        theirs = _stats(seconds[peer.name], peer.items or items) if peer.call else None
         target = None if peer.target is None else Target(peer.target, of_ratio=True)
         yield Row(name, entered.work, unit, ours, peer.name, theirs, target, verdicts[peer.name])
+
+
+def _rate(entered: Contest, peer: Peer | None = None) -> tuple[str, int]:
+    """Return the unit of a row, and what one call of ours handles in it."""
+    if peer is not None and peer.bytes:
+        return "B/s", peer.bytes
+    return ("1/s", entered.items) if entered.items else ("s", 0)
 
 
 def _stats(seconds: Sequence[float], items: int) -> Stats:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.registry import Row, Stats, Target
 
-__all__ = ["as_json", "as_markdown", "as_text"]
+__all__ = ["as_json", "as_markdown", "as_text", "write"]
 
 _DASH = "–"
 _HEAD = ("benchmark", "work", "ours", "best", "±", "peer", "theirs", "best", "±", "ratio", "target", "met", "agrees")
@@ -19,20 +20,27 @@ _NOTE = (
 _FIGURE_NOTE = "A line ends before the size that would not fit into memory, or that would take a library too long."
 
 
-def as_text(rows: Sequence[Row], machine: dict[str, Any]) -> str:
+def as_text(rows: Sequence[Row], machine: dict[str, Any], notes: Sequence[str] = (_NOTE,)) -> str:
     cells = [_HEAD, *map(_cells, rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join([*(f"{name}: {value}" for name, value in _machine(machine)), "", *lines, "", _NOTE])
+    return "\n".join([*(f"{name}: {value}" for name, value in _machine(machine)), "", *lines, "", *notes])
 
 
-def as_markdown(rows: Sequence[Row], machine: dict[str, Any], command: str, figure: str | None) -> str:
-    """Return a page with the table; `figure` is the path of the picture beside it."""
+def as_markdown(
+    rows: Sequence[Row],
+    machine: dict[str, Any],
+    command: str,
+    figure: str | None = None,
+    title: str = "Benchmarks",
+    notes: Sequence[str] = (_NOTE,),
+) -> str:
+    """Return a page with the table and notes on it; `figure` is the path of the picture beside it."""
     table = [_HEAD, ("---",) * len(_HEAD), *map(_cells, rows)]
     return "\n".join(
         [
-            "# Benchmarks",
+            f"# {title}",
             "",
             f"Made by `{command}`.",
             "",
@@ -40,7 +48,7 @@ def as_markdown(rows: Sequence[Row], machine: dict[str, Any], command: str, figu
             "",
             *(f"| {' | '.join(row)} |" for row in table),
             "",
-            _NOTE,
+            *notes,
             *(["", f"![Time against the side of the image]({figure})", "", _FIGURE_NOTE] if figure else []),
             "",
         ]
@@ -51,10 +59,16 @@ def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [dataclasses.asdict(row) | {"ratio": row.ratio, "met": row.met} for row in rows]
 
 
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
 def _machine(machine: dict[str, Any]) -> list[tuple[str, str]]:
     versions = {"python": machine["python"]} | machine["versions"]
     return [
         ("date", machine["date"]),
+        *([("GPU", machine["gpu"])] if "gpu" in machine else []),
         ("CPU", f"{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads used"),
         ("memory", f"{machine['memory_gib']} GiB"),
         ("OS", machine["os"]),
@@ -81,7 +95,7 @@ def _measured(stats: Stats, unit: str) -> tuple[str, str, str]:
     """Write the median, the best and the spread; a single measurement is its own best."""
     if stats.count == 1:
         return _amount(stats.median, unit), "", ""
-    best = stats.most if unit == "1/s" else stats.least
+    best = stats.most if unit in ("1/s", "B/s") else stats.least
     return _amount(stats.median, unit), _amount(best, unit), f"{50 * (stats.spread or 0):.0f} %"
 
 
@@ -106,6 +120,7 @@ def _short(value: float) -> str:
 _FORMATS: dict[str, Callable[[float], str]] = {
     "s": _seconds,
     "1/s": lambda value: f"{_short(value / 1e6)} M/s" if value >= 1e5 else f"{_short(value / 1e3)} k/s",
+    "B/s": lambda value: f"{_short(value / 1e9)} GB/s",
     "× outputs": lambda value: f"{value:.3f}× outputs",
     "B/pixel": lambda value: f"{value:.2f} B/pixel",
 }

@@ -24,6 +24,7 @@ __all__ = [
     "adopt",
     "adopt_mask",
     "as_array",
+    "beside",
     "give_back",
     "indices_beside",
     "is_array",
@@ -118,6 +119,17 @@ def working_on(x: Array) -> contextlib.AbstractContextManager[Any]:
     return _torch_stream(x.device)
 
 
+def beside(x: HostArray, like: Array) -> Array:
+    """Copy what was given as numbers to the GPU that an array is on, if it is on one."""
+    kind = kind_of(like)
+    if not is_on_gpu(like, kind):
+        return x
+    if kind == "torch":
+        return sys.modules["torch"].as_tensor(x, device=like.device)
+    with working_on(like):
+        return require_cupy().asarray(x)
+
+
 _NOTHING = contextlib.nullcontext()
 
 
@@ -165,6 +177,8 @@ def _from_gpu(x: Array, kind: str, name: str, kinds: str = "iuf") -> Array:
     if kind == "torch":
         x = _plain_tensor(x, name)
         is_bool = str(x.dtype) == "torch.bool"  # which DLPack did not know for long
+        if not is_bool and (x.is_complex() or (x.is_floating_point() and x.dtype.itemsize < 2)):
+            raise TypeError(f"{name} must hold integers or floats of up to 64 bits, got dtype {x.dtype}")
         x = cupy.from_dlpack(x.byte() if is_bool else x)
         x = x.view(np.bool_) if is_bool else x
     if x.dtype.name == "bfloat16":

@@ -46,12 +46,12 @@ CAPABILITIES = (
     Capability("sampling", ("sample", "sample_with_gradient", "spline_filter", "grid_sample", "warp"), gpu=_GPU),
     Capability("alignment", ("align", "align_stack"), gpu=_GPU, gradient=False),
     Capability("windows", ("window_map",), gpu=_GPU, gradient=False),
-    Capability("filter_banks", ("conv2d",)),
+    Capability("filter_banks", ("conv2d",), gpu=_GPU),
     Capability("reductions", ("window_sum", "window_mean", "window_var", "window_std"), gpu=_GPU, gradient=False),
     Capability("reductions", ("window_centroid",), gpu=_GPU, gradient=False),
     Capability("reductions", ("window_min", "window_max", "window_range"), gpu=_GPU, gradient=False),
     Capability("reductions", ("window_median", "window_percentile"), gpu=_GPU, gradient=False),
-    Capability("blobs", ("laplacian_of_gaussian", "difference_of_gaussians"), gradient=False),
+    Capability("blobs", ("laplacian_of_gaussian", "difference_of_gaussians"), gpu=_GPU, gradient=False),
     Capability("background", ("local_background",), gradient=False),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays import Array, HostArray, adopt, as_array, give_back
+from npsubpix._arrays import Array, adopt, as_array, give_back, working_on
 from npsubpix._checks import check_choice, check_fill, check_finite, check_image, check_lengths, check_positive
 from npsubpix._dispatch import implementation
 from npsubpix._spec import BORDERS
@@ -29,7 +29,7 @@ def difference_of_gaussians(
     Parameters
     ----------
     image : array of 1 to 3 dimensions
-        Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Image, of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     sigma : float or tuple of floats
         Standard deviation of the narrow Gaussian in pixels, of all axes or one an axis. For blobs that are Gaussians
         themselves, about theirs.
@@ -62,7 +62,7 @@ def difference_of_gaussians(
 
     Notes
     -----
-    Both Gaussians are applied in one pass over the image, with no image in between.
+    On the host, both Gaussians are applied in one pass over the image, with no image in between.
 
     References
     ----------
@@ -81,14 +81,13 @@ def difference_of_gaussians(
     >>> found.coords.round(1)
     array([[17.3, 20.8]])
     """
-    x = _image(image)
-    narrow = check_lengths(sigma, x.ndim, "sigma")
+    image = _image(image)
+    narrow = check_lengths(sigma, image.ndim, "sigma")
     chosen = tuple(_RATIO * s for s in narrow) if wide_sigma is None else wide_sigma
-    wide = check_lengths(chosen, x.ndim, "wide_sigma")
+    wide = check_lengths(chosen, image.ndim, "wide_sigma")
     if any(w <= s for w, s in zip(wide, narrow, strict=True)):
         raise ValueError(f"wide_sigma must be greater than sigma, {narrow}, got {wide}")
-    kernels = implementation("blobs", as_array(image, "image"))
-    return give_back(kernels.difference_of_gaussians(x, narrow, wide, *_options(border, cval, truncate)), image)
+    return _filtered(image, "difference_of_gaussians", narrow, wide, *_options(border, cval, truncate))
 
 
 def laplacian_of_gaussian(
@@ -105,7 +104,7 @@ def laplacian_of_gaussian(
     Parameters
     ----------
     image : array of 1 to 3 dimensions
-        Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Image, of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     sigma : float or tuple of floats
         Standard deviation of the Gaussian in pixels, of all axes or one an axis. A Gaussian blob of the same is the
         one that stands out most from noise.
@@ -129,7 +128,7 @@ def laplacian_of_gaussian(
 
     Notes
     -----
-    All derivatives are taken in one pass over the image, with no image in between. Negate the result for
+    On the host, all derivatives are taken in one pass over the image, with no image in between. Negate the result for
     `find_peaks`, or ask that for minima.
 
     Examples
@@ -141,16 +140,22 @@ def laplacian_of_gaussian(
     >>> npsubpix.laplacian_of_gaussian(image, 1.5)[4].round(1)
     array([ 0.1,  0.5,  0.9, -0.3, -3.9, -6.3, -3.9, -0.2,  1.3])
     """
-    x = _image(image)
-    widths = check_lengths(sigma, x.ndim, "sigma")
-    kernels = implementation("blobs", as_array(image, "image"))
-    return give_back(kernels.laplacian_of_gaussian(x, widths, *_options(border, cval, truncate)), image)
+    image = _image(image)
+    widths = check_lengths(sigma, image.ndim, "sigma")
+    return _filtered(image, "laplacian_of_gaussian", widths, *_options(border, cval, truncate))
 
 
-def _image(image: Any) -> HostArray:
-    x = adopt(as_array(image, "image"), "image")
+def _image(image: Any) -> Array:
+    x = as_array(image, "image")
     check_image(x)
     return x
+
+
+def _filtered(image: Array, function: str, *options: Any) -> Array:
+    """Run a filter where the image is."""
+    run = getattr(implementation("blobs", image), function)
+    with working_on(image):
+        return give_back(run(adopt(image, "image"), *options), image)
 
 
 def _options(border: Any, cval: Any, truncate: Any) -> tuple[str, float, float]:

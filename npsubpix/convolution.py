@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays import Array, adopt, as_array, kind_of, without_half
+from npsubpix._arrays import Array, adopt, as_array, beside, is_array, is_on_gpu, kind_of, without_half, working_on
 from npsubpix._checks import (
     check_channel_axis,
     check_choice,
@@ -51,7 +52,7 @@ def correlate(
     Parameters
     ----------
     image : array of 1 to 3 dimensions, and one of channels
-        Image, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Image, of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     kernel : array of as many dimensions, channels apart
         Weights; each channel is correlated with them.
     mode : {"same", "valid", "full"}, default "same"
@@ -213,19 +214,27 @@ def convolve_separable(image: Array, kernels: Sequence[Array], /, **options: Any
            [ 0, 50,  0,  0,  0],
            [ 0, 25,  0,  0,  0]], dtype=uint8)
     """
-    lines = [check_reals(k, "kernels") for k in kernels]
     x = as_array(image, "image")
+    lines = [without_half(_beside(k, "kernels", x)) for k in kernels]
     axis = check_channel_axis(options.get("channel_axis"), x)
     axes = x.ndim - (axis is not None)
     if len(lines) != axes or any(k.ndim != 1 for k in lines):
         shapes = [tuple(k.shape) for k in lines]
         raise ValueError(f"kernels must hold {axes} arrays of shape (K,), one an axis, got shapes {shapes}")
-    product = lines[0]
-    for line in lines[1:]:
-        product = product[..., None] * line
+    with working_on(lines[0]) if kind_of(lines[0]) == "cupy" else contextlib.nullcontext():
+        product = lines[0]
+        for line in lines[1:]:
+            product = product[..., None] * line
     if "method" in options:
         raise TypeError("convolve_separable takes no method: it is separable")
-    return convolve(image, product, **options)
+    # On the host, "auto" finds out that the product is of rank one; on a GPU, nothing looks at weights.
+    return convolve(image, product, method="separable" if is_on_gpu(x, kind_of(x)) else "auto", **options)
+
+
+def _beside(weights: Any, name: str, image: Array) -> Array:
+    """Return weights as floats; of lists, and other numbers of no device, those on the device of the image."""
+    numbers = check_reals(weights, name)
+    return numbers if is_array(weights) else beside(numbers, image)
 
 
 def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> str:
@@ -276,11 +285,18 @@ def _kernel(kernel: Any) -> Array:
     return weights
 
 
-def _filter(
-    image: Any, kernel: Any, flip: bool, mode: Any, border: Any, cval: Any, stride: Any, dilation: Any, origin: Any,
+def _filter(image: Any, *arguments: Any) -> Array:
+    """Check arguments and filter, where the image is: CuPy works on the current device otherwise."""
+    x = as_array(image, "image")
+    with working_on(x) if kind_of(x) == "cupy" else contextlib.nullcontext():
+        return _filter_there(x, *arguments)
+
+
+def _filter_there(
+    x: Any, kernel: Any, flip: bool, mode: Any, border: Any, cval: Any, stride: Any, dilation: Any, origin: Any,
     channel_axis: Any, dtype: Any, nan_policy: Any, method: Any,
 ) -> Array:  # fmt: skip
-    x, weights = as_array(image, "image"), _kernel(kernel)
+    weights = _kernel(_beside(kernel, "kernel", x))
     axis = check_channel_axis(channel_axis, x)
     axes = check_image(x, axis)
     if weights.ndim != axes:

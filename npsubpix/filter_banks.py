@@ -26,7 +26,7 @@ def conv2d(
     Parameters
     ----------
     input : array of shape (N, C, H, W) or (C, H, W)
-        Images, of any integer or float dtype: NumPy, or a torch or JAX array on the host.
+        Images, of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     weight : array of shape (O, C / groups, KH, KW)
         Filters; they are not flipped.
     bias : array of shape (O,), optional

@@ -112,6 +112,9 @@ EXAMPLES: dict[str, Callable[[Any], Any]] = {
     "convolve_separable": lambda x: npsubpix.convolve_separable(x[0, 0, 0], [x[0, 0, 1, 0, :3] * 0 + 1] * 2),
     "find_peaks": lambda x: columns(npsubpix.find_peaks(x[0, 0], plateau="centroid", frame_axis=0, min_distance=2)),
     "refine_peaks": lambda x: columns(npsubpix.refine_peaks(x[0, 0, 1], [[3, 2], [2.2, 5]], method="centroid")),
+    "difference_of_gaussians": lambda x: npsubpix.difference_of_gaussians(x[0, 0], 0.8),
+    "laplacian_of_gaussian": lambda x: npsubpix.laplacian_of_gaussian(x[0, 0, 0], 1.2),
+    "conv2d": lambda x: npsubpix.conv2d(x[0], x[0, :, :2, :3, :3] * 0 + 1, padding=1, groups=2),
     "render_gaussian": lambda x: npsubpix.render_gaussian(x[0, 0, 0, :, :2], 1.5, (6, 9)),
     "render_gaussian2d": lambda x: npsubpix.render_gaussian2d(x[0, 0, 0, :, :2], x[0, 0, 0, 1:2, :2] * 0 + 2, (6, 9)),
     "render_spots": lambda x: npsubpix.render_spots(x[0, 0, 0, :, :2], (16, 19), std=1.5),
@@ -158,7 +161,7 @@ def dtype_of_result(name: str, dtype: str) -> str:
         return f"uint{dtype.removeprefix('u').removeprefix('int')}"
     if name in ("window_map", "window_min", "window_max", "window_median", "window_percentile"):
         return dtype
-    if "int" not in dtype or (name.startswith(("nms", "conv", "corr")) and "soft" not in name and "quad" not in name):
+    if "int" not in dtype or name.startswith(("nms", "convolve", "correlate")):
         return dtype
     return np.result_type(dtype, np.float32).name
 
@@ -174,7 +177,7 @@ def test_what_the_table_claims_runs(rng, name, dtype, monkeypatch):
     for library in ("torch",) if dtype == "bfloat16" else ("numpy", "torch"):
         if (
             library == "torch"
-            and name in ("render_gaussian2d", "convolve", "correlate", "convolve_separable")
+            and name in ("render_gaussian2d", "convolve", "correlate", "convolve_separable", "conv2d")
             and dtype in ("uint16", "uint32", "uint64")
         ):
             continue  # the example multiplies, which torch does not with these

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-__all__ = ["BY_ROUNDED_PRODUCTS", "C_NAMES", "STRIP_ROWS", "TILE_BYTES", "TYPES"]
+__all__ = ["BY_ROUNDED_PRODUCTS", "C_NAMES", "MOST_TAPS", "STRIP_ROWS", "TILE_BYTES", "TYPES"]
 
 Types: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -52,6 +52,9 @@ TYPES: dict[str, tuple[Types, ...]] = {
     "reductions": _one("Real", ("Int64", *_FLOATS)),
     "moments": _one("Real", _FLOATS),
     "percentiles": _one("Real", ("Int64", *_FLOATS)),
+    "passes": _one("Real", _FLOATS),
+    "stencils": _one("Real", _FLOATS),
+    "filter_banks": _one("Real", _FLOATS),
     "gaussian": _one("Pixel", _FLOATS),
     "spots": _one("Pixel", _FLOATS),
     "peaks": _one("Pixel", ("UInt8", "UInt16", "Int64", "UInt64", *_FLOATS)),
@@ -72,3 +75,6 @@ STRIP_ROWS = 16
 
 #: Shared memory for the parts of a tile of windows; a block has two such.
 TILE_BYTES = 16384
+
+#: Weights along an axis that are applied at a time to tiles of an image in shared memory.
+MOST_TAPS = 15

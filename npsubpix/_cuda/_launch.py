@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from npsubpix import _spec
-from npsubpix._cuda._catalogue import BY_ROUNDED_PRODUCTS, C_NAMES, STRIP_ROWS, TILE_BYTES, TYPES
+from npsubpix._cuda._catalogue import BY_ROUNDED_PRODUCTS, C_NAMES, MOST_TAPS, STRIP_ROWS, TILE_BYTES, TYPES
 
 __all__ = ["DEVICES", "THREADS", "Device", "DeviceArray", "Kernel", "blocks_for", "device_of", "options", "run", "text"]
 
@@ -149,5 +149,6 @@ def _constants() -> dict[str, str]:
     names = "SINGULAR_TOLERANCE", "SHIFT_LIMIT", "MOVE_THRESHOLD", "CENTROID_TOLERANCE"
     numbers = {name: repr(getattr(_spec, name)) for name in names}
     flags = {f"FLAG_{flag.name}": str(int(flag)) for flag in _spec.PeakFlags}
-    sizes = {"THREADS": str(THREADS), "STRIP_ROWS": str(STRIP_ROWS), "TILE_BYTES": str(TILE_BYTES)}
+    limits = {"THREADS": THREADS, "STRIP_ROWS": STRIP_ROWS, "TILE_BYTES": TILE_BYTES, "MOST_TAPS": MOST_TAPS}
+    sizes = {name: str(number) for name, number in limits.items()}
     return {**numbers, **flags, **sizes, "FLAGS_REJECTED": str(int(_spec.REJECTED))}

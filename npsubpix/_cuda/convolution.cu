@@ -2,6 +2,7 @@
 #include "formulas.cuh"
 #include "block.cuh"
 #include "ends.cuh"
+#include "finish.cuh"
 
 // Beyond all places.
 #define NOWHERE 0x7fffffffffffffffll
@@ -87,14 +88,13 @@ FORMULA WindowSum sum_window(const Real* image, const Real* weights, const Corre
         (Real)fill                                                                                                    \
   }
 
-// Results that will be integers are rounded, kept in their range, and 0 for NaN.
 KERNEL correlate_windows(const Real* x, const Real* weights, GEOMETRY, bool integer, double low, double high,
                          Real* out) {
   const Correlation c = CORRELATION;
+  const Finish finish = {integer, low, high};
   for (Index k = first_thread(); k < images * c.windows(); k += all_threads()) {
     const WindowSum s = sum_window(x + k / c.windows() * c.pixels(), weights, c, k % c.windows());
-    const Real v = left_out || omit ? s.products * (s.total / s.parts) : s.products;
-    out[k] = !integer ? v : (v == v ? (Real)fmin(fmax(rint((double)v), low), high) : (Real)0);
+    out[k] = finish(left_out || omit ? s.products * (s.total / s.parts) : s.products);
   }
 }
 
@@ -128,6 +128,23 @@ KERNEL correlate_by_image(const Real* x, const Real* weights, GEOMETRY, const Re
             const Index ox = c.x.window_at(u, n % kx);
             if (oz >= 0 && oy >= 0 && ox >= 0) sum += weights[n] * own[(oz * ny + oy) * nx + ox];
           }
+    grad[k] = omit && !isfinite(x[k]) ? (Real)0 : sum;
+  }
+}
+
+// The same where windows and weights are one pixel apart, from what each place within reach gets, whether it is a
+// pixel or a copy of one.
+KERNEL correlate_fold(const Real* x, const Real* by_places, GEOMETRY, Real* grad) {
+  const Correlation c = CORRELATION;
+  const Index deep = nz + kz - 1, tall = ny + ky - 1, wide = nx + kx - 1;
+  for (Index k = first_thread(); k < images * c.pixels(); k += all_threads()) {
+    const Index d = k / width / height % depth, i = k / width % height, j = k % width;
+    const Real* own = by_places + k / c.pixels() * deep * tall * wide;
+    Real sum = 0;
+    for (Index z = copy_of(d, fz, depth, border); z < c.z.end(); z = copy_of(d, z + 1, depth, border))
+      for (Index y = copy_of(i, fy, height, border); y < c.y.end(); y = copy_of(i, y + 1, height, border))
+        for (Index u = copy_of(j, fx, width, border); u < c.x.end(); u = copy_of(j, u + 1, width, border))
+          sum += own[((z - fz) * tall + y - fy) * wide + u - fx];
     grad[k] = omit && !isfinite(x[k]) ? (Real)0 : sum;
   }
 }

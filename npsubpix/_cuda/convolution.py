@@ -10,8 +10,12 @@ import numpy as np
 from npsubpix._cuda._arrays import result_dtype
 from npsubpix._cuda._borders import BORDERS
 from npsubpix._cuda._launch import DeviceArray, Kernel, blocks_for, device_of, run
+from npsubpix._cuda._passes import Axes, Finish, along_axes, factors_of
 
 __all__ = ["choose_method", "correlate", "correlate_vjp"]
+
+#: Pixels of a tile along an axis, those of stencils.cu.
+_TILE = 32
 
 #: Windows that one block sums up for a weight.
 _PART = 16384
@@ -57,9 +61,14 @@ class _Correlation:
         self.weights = self.device.rows(kernel, kernel.shape, self.real)
         #: Whether pixels are left out of windows, whose sums are then divided by what is left.
         self.partial = border == "shrink" or omit
+        self.window, self.cval, self.omit = window, float(cval), omit
+        self.near = set(steps) == set(gaps) == {1}
+        firsts = tuple(place for place, _ in ends)
+        self.axes = Axes(window, firsts, self.counts, BORDERS[border], border == "shrink")
+        self.stack = first.shape[0], *sizes
         self.geometry = (
-            first.shape[0], *sizes, *window, *(place for place, _ in ends), *steps, *gaps, *self.counts,
-            BORDERS[border], border == "shrink", omit, float(cval),
+            *self.stack, *window, *firsts, *steps, *gaps, *self.counts, BORDERS[border], border == "shrink", omit,
+            float(cval),
         )  # fmt: skip
 
     def channels_first(self, x: DeviceArray) -> DeviceArray:
@@ -82,7 +91,7 @@ class _Correlation:
         run(self.device, Kernel.of("convolution", name, Real=self.real), blocks, *args)
 
 
-def _limits(dtype: np.dtype[Any]) -> tuple[bool, float, float]:
+def _limits(dtype: np.dtype[Any]) -> Finish:
     """Return whether results are integers, and the least and the greatest that a double holds."""
     if dtype.kind == "f":
         return False, 0.0, 0.0
@@ -99,8 +108,42 @@ def correlate(
     c = _Correlation(x, kernel, mode, border, cval, stride, dilation, origin, channel_axis, omit)
     out = c.device.empty(c.shape, c.real)
     of_results = np.dtype(dtype) if dtype else x.dtype
-    c.run("correlate_windows", blocks_for(out.size), c.x, c.weights, *c.geometry, *_limits(of_results), out)
+    _write(c, method, _limits(of_results), out)
     return (c.channels_back(out.astype(of_results, copy=False)),)
+
+
+def _write(c: _Correlation, method: str, finish: Finish, out: DeviceArray) -> None:
+    """Correlate along axes or by tiles, where that is what was asked for or is possible, else window by window."""
+    plain = c.near and not c.omit
+    one_axis = sum(k > 1 for k in c.window) <= 1
+    if plain and out.size and (one_axis or method == "separable"):
+        _along_axes(c, one_axis, finish, out)
+    elif plain and not c.partial:
+        _by_tiles(c, c.x, c.weights, c.stack, c.axes, c.cval, finish, out)
+    else:
+        c.run("correlate_windows", blocks_for(out.size), c.x, c.weights, *c.geometry, *finish, out)
+
+
+def _by_tiles(
+    c: _Correlation, x: DeviceArray, weights: DeviceArray, stack: tuple[int, ...], axes: Axes, fill: float,
+    finish: Finish, out: DeviceArray,
+) -> None:  # fmt: skip
+    """Correlate images, as many and as large as `stack` says, by tiles in shared memory."""
+    tiles = stack[0] * axes.counts[0] * math.prod(-(-n // _TILE) for n in axes.counts[1:])
+    kernel = Kernel.of("stencils", "correlate_tiles", Real=c.real)
+    geometry = *stack, *axes.window, *axes.first, *axes.counts, axes.border, fill
+    run(c.device, kernel, blocks_for(tiles, each=1), x, weights, *geometry, *finish, out)
+
+
+def _along_axes(c: _Correlation, one_axis: bool, finish: Finish, out: DeviceArray) -> None:
+    kernel = c.weights.reshape(c.window)
+    if one_axis:
+        lines = (kernel.reshape(-1).astype(np.float64),) * 3
+        fills = c.device.full((3,), c.cval, np.float64)
+    else:
+        lines, fills = factors_of(c.device, kernel, c.cval)
+    images, made = c.x.reshape(c.stack), out.reshape(c.stack[0], *c.counts)
+    along_axes(c.device, images, c.axes, lines, fills, finish, made)
 
 
 def correlate_vjp(
@@ -121,10 +164,25 @@ def correlate_vjp(
         shares = by_windows, by_products, by_parts, of_each
         c.run("correlate_shares", blocks_for(by_windows.size), c.x, c.weights, *c.geometry, *shares)
         by_total = of_each.sum(dtype=np.float64).reshape(1)
-    by_image = c.device.empty(c.x.shape, c.real)
-    c.run("correlate_by_image", blocks_for(c.x.size), c.x, c.weights, *c.geometry, by_products, by_image)
+    by_image = _by_image(c, by_products)
     grad = c.channels_back(by_image).astype(of_image, copy=False)
     return grad, _by_weights(c, by_products, by_parts, by_total).astype(of_kernel, copy=False)
+
+
+def _by_image(c: _Correlation, by_products: DeviceArray) -> DeviceArray:
+    """Return to each pixel what windows took from it, and from its copies."""
+    grad = c.device.empty(c.x.shape, c.real)
+    if not c.near:
+        c.run("correlate_by_image", blocks_for(c.x.size), c.x, c.weights, *c.geometry, by_products, grad)
+        return grad
+    # A place within reach gets the cotangents correlated with the flipped weights.
+    flipped = c.device.rows(c.weights[(slice(None, None, -1),) * c.weights.ndim], c.weights.shape, c.real)
+    reach = tuple(n + k - 1 for n, k in zip(c.counts, c.window, strict=True))
+    all_of = Axes(c.window, tuple(1 - k for k in c.window), reach, 0, False)
+    by_places = c.device.empty((c.stack[0], *reach), c.real)
+    _by_tiles(c, by_products, flipped, (c.stack[0], *c.counts), all_of, 0.0, (False, 0.0, 0.0), by_places)
+    c.run("correlate_fold", blocks_for(c.x.size), c.x, by_places, *c.geometry, grad)
+    return grad
 
 
 def _by_weights(

@@ -67,8 +67,10 @@ class FakeStreams:
     @contextlib.contextmanager
     def stream(address: int, _device: int) -> Iterator[None]:
         FakeStreams.current.append(address)
-        yield
-        FakeStreams.current.pop()
+        try:
+            yield
+        finally:
+            FakeStreams.current.pop()
 
 
 class FakeCuPyDevice(HostDevice):
@@ -86,6 +88,13 @@ class FakeCuPyDevice(HostDevice):
         super().launch(*call)
 
 
+def as_array(x: Any, dtype: Any = None) -> FakeArray:
+    """Copy an array of the host to the current GPU."""
+    array = np.array(x, dtype).view(FakeArray)
+    array.number = FakeDevice.current[-1] if FakeDevice.current else 0
+    return array
+
+
 class NoDriver(Exception):
     """What CuPy raises where there is no GPU."""
 
@@ -101,9 +110,8 @@ def make(count: int = 2) -> types.ModuleType:
     module = types.ModuleType("cupy")
     module.ndarray = FakeArray  # type: ignore[attr-defined]
     module.from_dlpack = lambda x: np.from_dlpack(x).view(FakeArray)  # type: ignore[attr-defined]
-    module.asarray = lambda x: np.array(x).view(FakeArray)  # type: ignore[attr-defined]
+    module.asarray = as_array  # type: ignore[attr-defined]
     module.ascontiguousarray = lambda x: np.require(x, requirements="CA").view(FakeArray)  # type: ignore[attr-defined]
-    module.asarray = lambda x, dtype=None: np.asarray(x, dtype).view(FakeArray)  # type: ignore[attr-defined]
     module.indices = lambda shape, dtype: np.indices(shape, dtype).view(FakeArray)  # type: ignore[attr-defined]
     runtime = types.SimpleNamespace(getDeviceCount=device_count, CUDARuntimeError=NoDriver)
     module.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]

@@ -14,7 +14,9 @@ import npsubpix
 from npsubpix._cuda import (
     _launch,
     alignment,
+    blobs,
     convolution,
+    filter_banks,
     gaussian,
     nms,
     peaks,
@@ -102,6 +104,21 @@ def run_convolution(x: np.ndarray, rng: np.random.Generator) -> None:
         options = "same", border, 0.0, *steps, 0, False, "direct", ""
         filtered = convolution.correlate(image, kernel, *options)
         convolution.correlate_vjp(filtered, (image, kernel), (), *options)
+    near = "full", "mirror", 0.0, (1,) * axes, (1,) * axes, (0,) * axes, 0, False
+    filtered = convolution.correlate(image, kernel, *near, "direct", "")
+    convolution.correlate_vjp(filtered, (image, kernel), (), *near, "direct", "")
+    for border in ("nearest", "shrink"):
+        options = "full", border, *near[2:]
+        convolution.correlate(image, np.ones((40, 3, 4)[:axes]), *options, "separable", "uint8")
+    blobs.laplacian_of_gaussian(image[0], (2.0,) * axes, "wrap", 0.0, 4.0)
+
+
+def run_banks(x: np.ndarray, rng: np.random.Generator) -> None:
+    if x.ndim == 4:
+        filters, options = rng.standard_normal((4 * x.shape[1], 1, 3, 2)), ((2, 1), (2, 1, 0, 1), (1, 2), x.shape[1])
+        bias = np.ones(len(filters))
+        results = filter_banks.conv2d(x, filters, bias, *options)
+        filter_banks.conv2d_vjp(results, (x, filters, bias), (), *options)
 
 
 def run_sampling(x: np.ndarray, rng: np.random.Generator) -> None:
@@ -156,6 +173,7 @@ def main() -> None:
         run_convolution(x, rng)
         run_sampling(x, rng)
         run_windows(x, rng)
+        run_banks(x, rng)
         run_gaussians(shape[2:], rng)
     run_alignment(rng)
     left = {name for file in TYPES for name in kernels_of(file)} - Device.seen

@@ -5,12 +5,23 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from typing import Any
 
 import numpy as np
 
 from npsubpix._cuda._launch import Kernel
 from tests.cuda_host.device import HostDevice
+
+
+@functools.cache
+def choose_allocator() -> None:
+    """With ``NPSUBPIX_CUDA_POOL=off``, give each array memory of its own: a sanitizer sees nothing inside of a pool."""
+    import cupy
+
+    if os.environ.get("NPSUBPIX_CUDA_POOL") == "off":
+        cupy.cuda.set_allocator(None)
 
 
 class GpuDevice(HostDevice):
@@ -21,6 +32,7 @@ class GpuDevice(HostDevice):
 
         from npsubpix._cuda._cupy import CuPyDevice
 
+        choose_allocator()
         arrays = [(a, cupy.asarray(a)) for a in args if isinstance(a, np.ndarray)]
         copies = iter(copy for _, copy in arrays)
         there = tuple(next(copies) if isinstance(a, np.ndarray) else a for a in args)

@@ -6,6 +6,7 @@ Elsewhere this file is not collected; what it asks of hardware cannot be asked o
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cupy
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 import npsubpix
+from benchmarks import __main__ as benchmarks
 from npsubpix._capabilities import CAPABILITIES
 from tests.test_cuda_dispatch import EXAMPLES
 
@@ -112,6 +114,14 @@ def test_out_of_memory():
         npsubpix.nms2d(huge, (3, 3))
     assert pool.used_bytes() == used
     assert not npsubpix.nms2d(source, (3, 3)).any()
+
+
+def test_benchmarks(tmp_path: Path):
+    """Every operation is compared with the CPU, and timed on small images, and the page has the name of the GPU."""
+    options = "--backend", "cuda", "--quick", "--output", str(tmp_path / "out.json"), "--markdown"
+    assert benchmarks.main([*options, str(tmp_path / "page.md")]) == 0
+    properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+    assert properties["name"].decode() in (tmp_path / "page.md").read_text(encoding="utf-8")
 
 
 def test_more_pixels_than_32_bits_count():

@@ -1,0 +1,62 @@
+"""What a case is: an operation with its input, for the comparison with the CPU and for the clock."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npsubpix._capabilities import CAPABILITIES
+
+__all__ = ["CHECKED", "Case", "all_cases", "functions_on_gpu", "noise"]
+
+Arrays = tuple[np.ndarray, ...]
+
+#: Height and width that results are compared on.
+CHECKED = (37, 52)
+
+_TABLES = ("maps", "filters", "measuring")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call of a function of the library."""
+
+    function: str  # as the table of capabilities names it
+    work: str  # what is timed, beside the side of the image
+    make: Callable[[np.random.Generator, int, int], Arrays]  # of a height and a width, in float64
+    call: Callable[..., Any]
+    side: int  # of the image that is timed
+    integers: bool = True  # whether the first array may hold integers
+    tolerance: float = 2e-5  # of the greatest value, in float32
+    tight: float = 1e-10  # and in float64
+    share: float = 0.0  # of elements that may be further off, where nearly singular fits are decided by rounding
+
+    @property
+    def name(self) -> str:
+        return f"{self.function} {self.work}".rstrip()
+
+    def arrays(self, seed: int, shape: tuple[int, int], dtype: str) -> Arrays:
+        """Make the input in a dtype; of integers, the first array alone."""
+        made = self.make(np.random.default_rng(seed), *shape)
+        if np.dtype(dtype).kind == "f":
+            return tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a in made)
+        return (np.rint(50 * made[0]).astype(dtype), *made[1:])
+
+
+def noise(*leading: int) -> Callable[[np.random.Generator, int, int], Arrays]:
+    """Return what makes one array of noise with some axes ahead of the height and the width."""
+    return lambda rng, height, width: (rng.standard_normal((*leading, height, width)),)
+
+
+def functions_on_gpu() -> set[str]:
+    """Names of the functions that the table of capabilities has on GPUs."""
+    return {name for c in CAPABILITIES if c.gpu for name in c.functions}
+
+
+def all_cases() -> list[Case]:
+    """Return the cases of all functions, also of those that have no kernels yet."""
+    return [case for table in _TABLES for case in importlib.import_module(f"benchmarks.cuda.{table}").CASES]

@@ -1,0 +1,50 @@
+"""Differences and Laplacians of Gaussians on the GPU: sums of products of kernels, one axis after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._cuda._arrays import result_dtype
+from npsubpix._cuda._borders import BORDERS
+from npsubpix._cuda._launch import DeviceArray, device_of
+from npsubpix._cuda._passes import Axes, along_axes, cut
+from npsubpix._profiles import Term, difference_terms, laplacian_terms
+
+__all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
+
+
+def difference_of_gaussians(
+    x: DeviceArray, narrow: tuple[float, ...], wide: tuple[float, ...], border: str, cval: float, truncate: float
+) -> DeviceArray:
+    """Subtract the image smoothed with wide Gaussians from that smoothed with narrow ones."""
+    return _sum_of(x, difference_terms(narrow, wide, truncate), border, cval)
+
+
+def laplacian_of_gaussian(
+    x: DeviceArray, sigma: tuple[float, ...], border: str, cval: float, truncate: float
+) -> DeviceArray:
+    """Sum the second derivatives of the smoothed image along its axes."""
+    return _sum_of(x, laplacian_terms(sigma, truncate), border, cval)
+
+
+def _sum_of(x: DeviceArray, terms: list[Term], border: str, cval: float) -> DeviceArray:
+    """Sum the correlations of an image with products of lines of weights."""
+    device, dtype = device_of(x), result_dtype(x.dtype)
+    shape = (1,) * (4 - x.ndim) + x.shape
+    images, out = device.rows(x, x.shape, dtype).reshape(shape), device.empty(shape, dtype)
+    full = [(np.ones(1),) * (3 - x.ndim) + term for term in terms]
+    window = tuple(len(line) for line in full[0])
+    axes = Axes(window, tuple(-(k // 2) for k in window), shape[1:], BORDERS[border], False)
+    length = sum(window)
+    weights = device.put(np.concatenate([part for term in full for part in (*term, _fills(term, cval))]))
+    for n in range(len(terms)):
+        own = weights[n * (length + 3) : (n + 1) * (length + 3)]
+        lines, fills = cut(own[:length], window), own[length:]
+        along_axes(device, images, axes, lines, fills, (False, 0.0, 0.0), out, add=n > 0)
+    return out.reshape(x.shape)
+
+
+def _fills(term: Term, cval: float) -> npt.NDArray[np.float64]:
+    """Return what is beyond the ends of z, y and x: constant, and correlated along x, and then y, before."""
+    return cval * np.array([term[2].sum() * term[1].sum(), term[2].sum(), 1.0])

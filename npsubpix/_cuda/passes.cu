@@ -1,0 +1,159 @@
+// Correlation along one axis at a time, for kernels that are the product of a line of weights for each.
+#include "formulas.cuh"
+#include "block.cuh"
+#include "ends.cuh"
+#include "finish.cuh"
+
+// Weights that are taken at a time.
+#define TAPS 32
+// Results of a block: along a row by each thread, and columns and rows of them down columns.
+#define EACH 4
+#define ROW (EACH * THREADS)
+#define WIDE 32
+#define TALL 64
+#define STEP (THREADS / WIDE)
+
+// The lines of a kernel of rank one: along z, y and x through its largest weight, the first two of
+// them divided by it. NaN along x, if the kernel is none. What is beyond the ends of an axis: `fill`
+// correlated with the lines along the axes that come before it, which are x, then y.
+KERNEL correlate_factors(const Real* kernel, Index kz, Index ky, Index kx, double rounding, double fill, double* lines,
+                         double* fills) {
+  __shared__ double tops[THREADS];
+  __shared__ Index places[THREADS];
+  const Index count = kz * ky * kx;
+  double top = -1;
+  Index place = 0;
+  for (Index k = threadIdx.x; k < count; k += blockDim.x) {
+    const double w = fabs((double)kernel[k]);
+    if (w > top) top = w, place = k;
+  }
+  tops[threadIdx.x] = top, places[threadIdx.x] = place;
+  for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) {
+      const double other = tops[threadIdx.x + half];
+      const Index there = places[threadIdx.x + half];
+      if (other > tops[threadIdx.x] || (other == tops[threadIdx.x] && there < places[threadIdx.x]))
+        tops[threadIdx.x] = other, places[threadIdx.x] = there;
+    }
+  }
+  __syncthreads();
+  top = tops[0], place = places[0];
+  const double largest = (double)kernel[place];
+  const Index d = place / kx / ky, i = place / kx % ky, j = place % kx;
+  double *z = lines, *y = lines + kz, *x = lines + kz + ky;
+  for (Index k = threadIdx.x; k < kz + ky + kx; k += blockDim.x) {
+    const Index along_y = k - kz, along_x = k - kz - ky;
+    if (along_x >= 0) lines[k] = (double)kernel[(d * ky + i) * kx + along_x];
+    else if (largest == 0) lines[k] = 0;
+    else lines[k] = (double)kernel[along_y >= 0 ? (d * ky + along_y) * kx + j : (k * ky + i) * kx + j] / largest;
+  }
+  __syncthreads();
+  double far[1] = {0};
+  for (Index k = threadIdx.x; k < count; k += blockDim.x) {
+    const double product = z[k / kx / ky] * y[k / kx % ky] * x[k % kx];
+    if (!(fabs(product - (double)kernel[k]) <= rounding * top)) far[0] += 1;
+  }
+  sum_over_block(far);
+  if (threadIdx.x == 0) {
+    if (far[0] > 0) x[0] = not_a_number();
+    double sum = 0;
+    for (Index k = 0; k < kx; ++k) sum += x[k];
+    fills[2] = fill;
+    fills[1] = fill * sum;
+    sum = 0;
+    for (Index k = 0; k < ky; ++k) sum += y[k];
+    fills[0] = fills[1] * sum;
+  }
+}
+
+// A line of pixels `apart` from each other, and how it goes on.
+struct Line {
+  const Real* pixels;
+  Index size, apart, border;
+  Real fill;
+
+  __device__ __forceinline__ Real operator[](Index place) const {
+    const Index k = folded(place, size, border);
+    return k < 0 ? fill : pixels[k * apart];
+  }
+};
+
+// What a sum is multiplied by where weights beyond the ends do not count.
+FORMULA Real renormalized(const double* line, Index taps, Index place, Index size) {
+  double total = 0, parts = 0;
+  for (Index k = 0; k < taps; ++k) {
+    const double w = fabs(line[k]);
+    total += w;
+    if (place + k >= 0 && place + k < size) parts += w;
+  }
+  return (Real)(total / parts);
+}
+
+#define ALONG                                                                                                      \
+  Index size, Index first, Index count, Index border, bool left_out, const double *line, Index taps,              \
+      const double *fill, bool add, bool integer, double low, double high
+
+// Along the last axis. A block takes a part of a row into shared memory.
+KERNEL correlate_rows(const Real* x, Index rows, ALONG, Real* out) {
+  __shared__ Real pixels[ROW + TAPS];
+  __shared__ Real weights[TAPS];
+  const Finish finish = {integer, low, high};
+  const Index parts = (count + ROW - 1) / ROW;
+  for (Index task = blockIdx.x; task < rows * parts; task += gridDim.x) {
+    const Index row = task / parts, begin = task % parts * ROW, made = least(count - begin, (Index)ROW);
+    const Line source = {x + row * size, size, 1, border, left_out ? (Real)0 : (Real)*fill};
+    Real sums[EACH] = {0};
+    for (Index k = 0; k < taps; k += TAPS) {
+      const int some = (int)least(taps - k, (Index)TAPS);
+      for (Index j = threadIdx.x; j < made + some - 1; j += THREADS) pixels[j] = source[begin + first + k + j];
+      if ((int)threadIdx.x < some) weights[threadIdx.x] = (Real)line[k + threadIdx.x];
+      __syncthreads();
+      for (int m = 0; m < EACH; ++m)
+        if (threadIdx.x + m * THREADS < made)
+          for (int n = 0; n < some; ++n) sums[m] += weights[n] * pixels[threadIdx.x + m * THREADS + n];
+      __syncthreads();
+    }
+    for (int m = 0; m < EACH; ++m) {
+      const Index j = begin + threadIdx.x + m * THREADS;
+      if (j >= count) break;
+      if (left_out) sums[m] *= renormalized(line, taps, first + j, size);
+      Real* place = out + row * count + j;
+      *place = finish(add ? *place + sums[m] : sums[m]);
+    }
+  }
+}
+
+// Along another axis: lines of pixels that are `inner` apart. A block takes parts of neighbouring
+// lines into shared memory.
+KERNEL correlate_columns(const Real* x, Index outer, Index inner, ALONG, Real* out) {
+  __shared__ Real pixels[TALL + TAPS][WIDE];
+  __shared__ Real weights[TAPS];
+  const Finish finish = {integer, low, high};
+  const Index across = (inner + WIDE - 1) / WIDE, down = (count + TALL - 1) / TALL;
+  const unsigned column = threadIdx.x % WIDE, row = threadIdx.x / WIDE;
+  for (Index task = blockIdx.x; task < outer * across * down; task += gridDim.x) {
+    const Index j = task % across * WIDE + column, begin = task / across % down * TALL, o = task / across / down;
+    const Index made = j < inner ? least(count - begin, (Index)TALL) : 0;
+    const Line source = {x + o * size * inner + j, size, inner, border, left_out ? (Real)0 : (Real)*fill};
+    Real sums[TALL / STEP] = {0};
+    for (Index k = 0; k < taps; k += TAPS) {
+      const int some = (int)least(taps - k, (Index)TAPS);
+      if (made > 0)
+        for (Index i = row; i < made + some - 1; i += STEP) pixels[i][column] = source[begin + first + k + i];
+      if ((int)threadIdx.x < some) weights[threadIdx.x] = (Real)line[k + threadIdx.x];
+      __syncthreads();
+      for (int m = 0; m < TALL / STEP; ++m)
+        if (row + m * STEP < made)
+          for (int n = 0; n < some; ++n) sums[m] += weights[n] * pixels[row + m * STEP + n][column];
+      __syncthreads();
+    }
+    for (int m = 0; m < TALL / STEP; ++m) {
+      const Index i = row + m * STEP;
+      if (i >= made) break;
+      if (left_out) sums[m] *= renormalized(line, taps, first + begin + i, size);
+      Real* place = out + (o * count + begin + i) * inner + j;
+      *place = finish(add ? *place + sums[m] : sums[m]);
+    }
+  }
+}

@@ -1,0 +1,47 @@
+"""Lines of weights that filters for blobs are made of, one for each axis of an image."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Term", "difference_terms", "laplacian_terms"]
+
+#: A line of weights for each axis, whose product is a kernel.
+Term: TypeAlias = tuple[npt.NDArray[np.float64], ...]
+
+
+def _radius(sigma: float, truncate: float) -> int:
+    return int(truncate * sigma + 0.5)
+
+
+def _gaussian(sigma: float, radius: int) -> npt.NDArray[np.float64]:
+    """Sample a Gaussian and divide it by its sum."""
+    x = np.arange(-radius, radius + 1)
+    values = np.exp(-0.5 * (x / sigma) ** 2)
+    return np.asarray(values / values.sum())
+
+
+def _second_derivative(sigma: float, radius: int) -> npt.NDArray[np.float64]:
+    x = np.arange(-radius, radius + 1)
+    return np.asarray(_gaussian(sigma, radius) * (x**2 / sigma**4 - 1 / sigma**2))
+
+
+def difference_terms(narrow: tuple[float, ...], wide: tuple[float, ...], truncate: float) -> list[Term]:
+    """Return the kernels, of one size, whose sum takes a wide Gaussian from a narrow one."""
+    radii = [_radius(s, truncate) for s in wide]
+    inner = [_gaussian(s, _radius(s, truncate)) for s in narrow]
+    first = [np.pad(line, r - len(line) // 2) for line, r in zip(inner, radii, strict=True)]
+    second = [_gaussian(s, r) for s, r in zip(wide, radii, strict=True)]
+    return [tuple(first), (-second[0], *second[1:])]
+
+
+def laplacian_terms(sigma: tuple[float, ...], truncate: float) -> list[Term]:
+    """Return the kernels whose sum is that of the second derivatives of a Gaussian."""
+    radii = [_radius(s, truncate) for s in sigma]
+    smooth = [_gaussian(s, r) for s, r in zip(sigma, radii, strict=True)]
+    curved = [_second_derivative(s, r) for s, r in zip(sigma, radii, strict=True)]
+    axes = range(len(sigma))
+    return [tuple(curved[a] if a == axis else smooth[a] for a in axes) for axis in axes]

@@ -1,0 +1,60 @@
+"""Filters for blobs by the kernels of the GPU: all that the tests of the CPU ask, and more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from npsubpix._cpu import blobs as cpu
+from npsubpix._cuda import _launch, blobs
+from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
+from tests.test_blobs import (  # noqa: F401
+    test_a_constant_beyond_the_ends_is_part_of_the_image,
+    test_integers_are_not_rounded_and_images_may_be_smaller_than_gaussians,
+    test_misuse,
+    test_scipy,
+    test_tensors,
+)
+
+pytestmark = pytest.mark.usefixtures("cuda_on_host")
+
+SHAPES = [(2200,), (150, 70), (5, 1, 90)]
+
+
+def both(module: object, x: np.ndarray, border: str) -> list[np.ndarray]:
+    sigma = tuple(1.5 + 3 * k for k in range(x.ndim))
+    wide = tuple(2 * s for s in sigma)
+    return [
+        module.difference_of_gaussians(x, sigma, wide, border, 1.5, 4.0),
+        module.laplacian_of_gaussian(x, sigma, border, 1.5, 4.0),
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_results_as_on_the_cpu(rng, shape, dtype):
+    """Rows and columns of several tiles, many weights, and an axis of one pixel."""
+    x = (10 * rng.standard_normal(shape)).astype(dtype)
+    for border in ("constant", "mirror"):
+        for result, want in zip(both(blobs, x, border), both(cpu, x, border), strict=True):
+            assert (result.shape, result.dtype) == (want.shape, want.dtype)
+            tolerance = 1e-5 if want.dtype == np.float32 else 1e-12
+            np.testing.assert_allclose(result, want, rtol=tolerance, atol=10 * tolerance)
+
+
+def test_nan_and_infinity_stay_near(rng):
+    x = rng.standard_normal((40, 50))
+    x[10, 12], x[30, 40] = np.nan, np.inf
+    for result, want in zip(both(blobs, x, "reflect"), both(cpu, x, "reflect"), strict=True):
+        far = ~np.isfinite(want)
+        np.testing.assert_array_equal(~np.isfinite(result), far)
+        np.testing.assert_allclose(result[~far], want[~far], rtol=1e-10, atol=1e-12)
+
+
+def test_a_grid_smaller_than_the_work(rng, monkeypatch):
+    """Blocks stride over what a grid of the greatest size leaves, and the result is the same bits."""
+    x = rng.standard_normal((150, 170)).astype(np.float32)
+    before = both(blobs, x, "wrap")
+    monkeypatch.setattr(_launch, "MOST_BLOCKS", 2)
+    for again, result in zip(both(blobs, x, "wrap"), before, strict=True):
+        np.testing.assert_array_equal(again, result)
