@@ -10,8 +10,9 @@ demo: .stamp-demo
 	$(BIN)/python -m npsubpix locate "$$($(BIN)/python -c 'import pathlib, skimage.data; print(pathlib.Path(skimage.data.__file__).with_name("hubble_deep_field.jpg"))')" \
 	    --min-distance 4 --threshold 60 --plateau centroid --output demo/peaks.csv --plot demo/overlay.png
 
+# Tests of a file share compiled kernels, so one process has them all.
 test: .stamp-test
-	$(BIN)/python -m pytest -n auto $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
 
 lint: .stamp-lint
 	$(BIN)/ruff check .
