@@ -317,9 +317,9 @@ def _filter_there(
     fill, omit = check_fill(cval, "cval"), nan_policy == "omit"
     options = (str(mode), str(border), fill, steps, gaps, moved, axis, omit, str(method))
     chosen = check_dtype(dtype)
-    if chosen == np.float16:
-        raise TypeError("dtype must be that of integers, float32 or float64, got float16")
     if chosen is not None:
+        if chosen == np.float16:
+            raise TypeError("dtype must be that of integers, float32 or float64, got float16")
         x = without_half(x)
     if kind_of(x) == "torch":
         return _of_tensor(x, weights, options, chosen)
