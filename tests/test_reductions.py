@@ -49,7 +49,7 @@ def test_the_definition(rng, name, shape, size):
             compare(call(name, x, size, **options), window_statistic(x, name, size, q=30.0, **options))
 
 
-@pytest.mark.parametrize("dtype", ["u1", "i2", "i8", ">f4", "f2"])
+@pytest.mark.parametrize("dtype", ["u1", "i8", ">f4", "f2"])
 @pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
 def test_dtypes(rng, name, dtype):
     low, high = (0, 255) if dtype == "u1" else (1, 127)
