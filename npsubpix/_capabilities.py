@@ -52,7 +52,7 @@ CAPABILITIES = (
     Capability("reductions", ("window_min", "window_max", "window_range"), gpu=_GPU, gradient=False),
     Capability("reductions", ("window_median", "window_percentile"), gpu=_GPU, gradient=False),
     Capability("blobs", ("laplacian_of_gaussian", "difference_of_gaussians"), gpu=_GPU, gradient=False),
-    Capability("background", ("local_background",), gradient=False),
+    Capability("background", ("local_background",), gpu=_GPU, gradient=False),
 )
 
 _ON_GPU = frozenset(c.family for c in CAPABILITIES if c.gpu)

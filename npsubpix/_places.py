@@ -1,4 +1,4 @@
-"""What is beyond the ends of an axis, and where windows that end with the image do."""
+"""What is beyond the ends of an axis, where windows that end with the image do, and how many boxes there are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["as_pixel", "counts_of", "extended", "folded", "parts_of", "reached"]
+__all__ = ["as_pixel", "boxes_of", "counts_of", "extended", "folded", "parts_of", "reached"]
 
 _Places: TypeAlias = npt.NDArray[Any]
 
@@ -51,6 +51,11 @@ def as_pixel(value: float, dtype: np.dtype[Any]) -> float | int:
     if math.isnan(value):
         return 0
     return int(info.min) if value <= info.min else int(info.max) if value >= info.max else round(value)
+
+
+def boxes_of(pixels: int, size: int) -> int:
+    """Return how many boxes of nearly one length, that nearest to `size`, an axis is cut into."""
+    return max(int(pixels / size + 0.5), 1)
 
 
 def counts_of(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ __all__ = [
     "BORDERS",
     "CENTROID_TOLERANCE",
     "CLIPPED_SHARE",
+    "LEAST_GROWN",
     "MOVE_THRESHOLD",
     "REJECTED",
     "SHIFT_LIMIT",
@@ -46,6 +47,9 @@ BACKGROUND_CLIP: Final = 3.0
 #: What that leaves of the standard deviation of Gaussian noise when it is repeated until nothing is left to clip:
 #: the s with ``s**2 = 1 - 2 c pdf(c) / (2 cdf(c) - 1)`` for ``c = BACKGROUND_CLIP * s``.
 CLIPPED_SHARE: Final = 0.9848461864497761
+
+#: Share of the good pixels of a box that has to be left when what is around clipped ones is left out too.
+LEAST_GROWN: Final = 0.25
 
 
 @unique

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npsubpix._arrays import Array, give_back
+from npsubpix._arrays import Array, give_back, working_on
 from npsubpix._checks import check_choice, check_per_axis
 from npsubpix._dispatch import implementation
 from npsubpix._results import Background
@@ -30,7 +30,7 @@ def local_background(
     Parameters
     ----------
     image : array of two or three dimensions, or three or four with `frame_axis`
-        Any integer or float dtype: NumPy, or a torch or JAX array on the host. NaN and infinities do not count.
+        Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host. NaN and infinities do not count.
     size : int or tuple of ints, default 64
         Length of a box in pixels, of all axes or one an axis: large beside the spots, small beside the
         variations of the background. Boxes of one length, to a pixel, that is nearest to it fill the image.
@@ -81,7 +81,7 @@ def local_background(
     is followed up to the border. The noise stays within the noises of the boxes.
 
     Sums are of float64, about a value of the box: an offset costs no precision. Integers of more than 53
-    bits are rounded to that many.
+    bits are rounded to that many. On a GPU nothing waits for it.
 
     The boxes are those of SExtractor [1]_, which estimates the mode instead and has no `grow`.
 
@@ -110,15 +110,16 @@ def local_background(
     5.0
     """
     run = implementation("background", image)
-    x = stack_of(image, frame_axis)
-    ndim = x.ndim - 1
-    boxes = check_per_axis(size, ndim, "size", 1)
-    check_choice(method, "method", ("median", "mean"))
-    reach = check_per_axis(grow, ndim, "grow")
-    window = check_per_axis(filter_size, ndim, "filter_size", 1)
-    if any(k % 2 == 0 for k in window):
-        raise ValueError(f"filter_size must be odd, got {filter_size!r}")
-    marks = stacked_mask(mask, x, frame_axis)
-    reach = tuple(min(r, n) for r, n in zip(reach, x.shape[1:], strict=True))
-    results = run.local_background(x, marks, boxes, method, reach, window)
-    return Background(*(give_back(unstacked(result, frame_axis), image) for result in results))
+    with working_on(image):
+        x = stack_of(image, frame_axis)
+        ndim = x.ndim - 1
+        boxes = check_per_axis(size, ndim, "size", 1)
+        check_choice(method, "method", ("median", "mean"))
+        reach = check_per_axis(grow, ndim, "grow")
+        window = check_per_axis(filter_size, ndim, "filter_size", 1)
+        if any(k % 2 == 0 for k in window):
+            raise ValueError(f"filter_size must be odd, got {filter_size!r}")
+        marks = stacked_mask(mask, x, frame_axis)
+        reach = tuple(min(r, n) for r, n in zip(reach, x.shape[1:], strict=True))
+        results = run.local_background(x, marks, boxes, method, reach, window)
+        return Background(*(give_back(unstacked(result, frame_axis), image) for result in results))

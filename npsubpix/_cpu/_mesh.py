@@ -15,6 +15,7 @@ from numba import prange
 
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._jit import device, kernel
+from npsubpix._places import boxes_of
 
 __all__ = ["box_ends", "fill", "median_filter", "spread"]
 
@@ -23,7 +24,7 @@ Mesh = npt.NDArray[np.float64]
 
 def box_ends(pixels: int, size: int) -> npt.NDArray[np.int64]:
     """Cut an axis into boxes of nearly one length, that nearest to `size`; return where they begin and end."""
-    count = max(int(pixels / size + 0.5), 1)
+    count = boxes_of(pixels, size)
     return (2 * np.arange(count + 1) * pixels + count) // (2 * count)
 
 

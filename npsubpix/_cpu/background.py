@@ -13,11 +13,9 @@ from npsubpix._cpu._jit import device, kernel, summing
 from npsubpix._cpu._mesh import box_ends, fill, median_filter, spread
 from npsubpix._cpu._sorting import sort_floats
 from npsubpix._cpu._stacks import promoted
-from npsubpix._spec import BACKGROUND_CLIP, CLIPPED_SHARE
+from npsubpix._spec import BACKGROUND_CLIP, CLIPPED_SHARE, LEAST_GROWN
 
 __all__ = ["local_background"]
-
-_LEAST_GROWN = 0.25  # share of the good pixels of a box that has to be left when clipped regions grow
 
 
 @device
@@ -173,7 +171,7 @@ def _boxes_kernel(x, mask, ends, lines, use_mean, like, level, noise, good):  # 
             near = _around_clipped(pixels, marks, values[begin:end], lines)
             removed = np.empty(pixels.size + 1, like[0].dtype)
             some = _gather(pixels, marks, near, removed)
-            if count - some >= _LEAST_GROWN * count:
+            if count - some >= LEAST_GROWN * count:
                 # Fewer to sort than those that are left.
                 sort_floats(removed[:some], spare, like[1])
                 left = _without(values[:count], removed[:some])

@@ -61,6 +61,8 @@ TYPES: dict[str, tuple[Types, ...]] = {
     "plateaus": _one("Pixel", ("Int64", "UInt64", *_FLOATS)),
     "candidates": _one("Real", ("double",)),
     "refinement": _one("Pixel", ("UInt16", *_FLOATS)),
+    "background": _one("Real", _FLOATS),
+    "mesh": _one("Real", _FLOATS),
     "soft_argmax": tuple(
         (("Pixel", p), ("Real", r)) for p, r in (("float", "float"), ("float", "double"), ("double", "double"))
     ),

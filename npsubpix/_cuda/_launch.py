@@ -144,10 +144,15 @@ def options(file: str, types: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     return ("--std=c++17", *fused, *(f"-D{name}={value}" for name, value in macros.items()))
 
 
+_NUMBERS = (
+    "BACKGROUND_CLIP", "CENTROID_TOLERANCE", "CLIPPED_SHARE", "LEAST_GROWN", "MOVE_THRESHOLD", "SHIFT_LIMIT",
+    "SINGULAR_TOLERANCE",
+)  # fmt: skip
+
+
 @functools.cache
 def _constants() -> dict[str, str]:
-    names = "SINGULAR_TOLERANCE", "SHIFT_LIMIT", "MOVE_THRESHOLD", "CENTROID_TOLERANCE"
-    numbers = {name: repr(getattr(_spec, name)) for name in names}
+    numbers = {name: repr(getattr(_spec, name)) for name in _NUMBERS}
     flags = {f"FLAG_{flag.name}": str(int(flag)) for flag in _spec.PeakFlags}
     limits = {"THREADS": THREADS, "STRIP_ROWS": STRIP_ROWS, "TILE_BYTES": TILE_BYTES, "MOST_TAPS": MOST_TAPS}
     sizes = {name: str(number) for name, number in limits.items()}

@@ -33,3 +33,34 @@ FORMULA double raise_over_block(double v) {
   __syncthreads();
   return top;
 }
+
+// What the threads of a block have, joined in a fixed order. All threads get it.
+template <typename T, typename Join>
+FORMULA T joined_over_block(const T& own, Join join) {
+  __shared__ T parts[THREADS];
+  parts[threadIdx.x] = own;
+  for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) parts[threadIdx.x] = join(parts[threadIdx.x], parts[threadIdx.x + half]);
+  }
+  __syncthreads();
+  const T all = parts[0];
+  __syncthreads();
+  return all;
+}
+
+// What the threads before this one of its block have together.
+FORMULA Index sum_before(Index own) {
+  __shared__ Index sums[THREADS];
+  sums[threadIdx.x] = own;
+  for (unsigned step = 1; step < blockDim.x; step *= 2) {
+    __syncthreads();
+    const Index before = threadIdx.x >= step ? sums[threadIdx.x - step] : 0;
+    __syncthreads();
+    sums[threadIdx.x] += before;
+  }
+  __syncthreads();
+  const Index before = threadIdx.x > 0 ? sums[threadIdx.x - 1] : 0;
+  __syncthreads();
+  return before;
+}

@@ -113,22 +113,6 @@ FORMULA UInt64 rank_of(double v) {
   return (UInt64)Order<double>::key(v) ^ (UInt64)1 << 63;
 }
 
-// What the threads before this one of its block have together.
-FORMULA Index sum_before(Index own) {
-  __shared__ Index sums[THREADS];
-  sums[threadIdx.x] = own;
-  for (unsigned step = 1; step < blockDim.x; step *= 2) {
-    __syncthreads();
-    const Index before = threadIdx.x >= step ? sums[threadIdx.x - step] : 0;
-    __syncthreads();
-    sums[threadIdx.x] += before;
-  }
-  __syncthreads();
-  const Index before = threadIdx.x > 0 ? sums[threadIdx.x - 1] : 0;
-  __syncthreads();
-  return before;
-}
-
 // Write the candidates in memory order, those of a part up to its end in `ends`: their places, images and flags,
 // and two numbers by which they are ranked. A block has one part; its threads have neighbouring pixels.
 KERNEL peaks_collect(const Pixel* x, const UInt8* codes, Index images, Index pixels, LEVELS, Index parts,

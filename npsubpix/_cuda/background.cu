@@ -1,0 +1,254 @@
+// Level and noise of boxes, clipped about their median. A block has one box, and goes through its pixels once for
+// each number that it needs: they are not sorted, and stay where they are.
+#include "formulas.cuh"
+#include "block.cuh"
+#include "boxes.cuh"
+#include "keys.cuh"
+
+typedef Keys<Real> Ordered;
+typedef Ordered::Key Key;
+typedef Ordered::Word Word;
+
+#define PART (1 << 16)  // pixels that are counted at a time, so that counts have 32 bits
+
+// A box of an image of a stack, and what of it does not count: where `mask` is, and what is near to clipped pixels.
+struct Box {
+  const Real* x;  // of the first pixel of the box, as what follows
+  const bool* mask;
+  UInt8* near;
+  Index row, plane;  // steps in memory
+  Index depth, height, width;
+
+  __device__ __forceinline__ Index pixels() const { return depth * height * width; }
+};
+
+// A thread on its way through a box: every so many pixels one, neighbouring threads at neighbouring pixels.
+struct Walker {
+  Index n, i, j, k;  // the pixel
+  Index di, dj, dk;  // a step
+
+  __device__ __forceinline__ Walker(const Box& b) {
+    at(b, threadIdx.x, i, j, k);
+    at(b, blockDim.x, di, dj, dk);
+    n = threadIdx.x;
+  }
+  static __device__ __forceinline__ void at(const Box& b, Index n, Index& i, Index& j, Index& k) {
+    k = n % b.width;
+    j = n / b.width % b.height;
+    i = n / b.width / b.height;
+  }
+  __device__ __forceinline__ void step(const Box& b) {
+    n += blockDim.x;
+    k += dk;
+    const Index over = k >= b.width;
+    k -= over * b.width;
+    j += dj + over;
+    const Index beyond = j >= b.height;
+    j -= beyond * b.height;
+    i += di + beyond;
+  }
+  __device__ __forceinline__ Index place(const Box& b) const { return i * b.plane + j * b.row + k; }
+};
+
+// Show the pixels that count up to the one numbered `end`; a zero has no sign.
+template <typename See>
+FORMULA void visit_until(Index end, Walker& w, const Box& b, See see) {
+  for (; w.n < least(end, b.pixels()); w.step(b)) {
+    const Index place = w.place(b);
+    const Real v = b.x[place];
+    if (!isfinite(v) || (b.mask && b.mask[place]) || (b.near && b.near[place])) continue;
+    see(v == (Real)0 ? (Real)0 : v, w);
+  }
+}
+
+template <typename See>
+FORMULA void visit(const Box& b, See see) {
+  Walker w(b);
+  visit_until(b.pixels(), w, b, see);
+}
+
+// The pixels that are kept: how many, between which values, and the sum of their distances from one in the middle.
+struct Kept {
+  Index count;
+  double low, high, sum;
+
+  __device__ __forceinline__ bool has(Real v) const { return low <= (double)v && (double)v <= high; }
+};
+
+// Of those kept, keep what is not far from a median, given as a distance from the middle too.
+FORMULA Kept kept_of(const Box& b, const Kept& from, double middle, double median, double far) {
+  Kept kept = {0, infinity(), -infinity(), 0.0};
+  visit(b, [&](Real v, const Walker&) {
+    const double d = (double)v - middle;
+    if (!from.has(v) || median - d > far || d - median > far) return;
+    kept.count += 1;
+    kept.low = least(kept.low, (double)v);
+    kept.high = greatest(kept.high, (double)v);
+    kept.sum += d;
+  });
+  return joined_over_block(kept, [](const Kept& p, const Kept& q) {
+    return Kept{p.count + q.count, least(p.low, q.low), greatest(p.high, q.high), p.sum + q.sum};
+  });
+}
+
+// How many pixels are in the range of a thread: one of as many ranges of keys as there are threads, from a key on.
+FORMULA Index count_in_range(const Box& b, const Kept& kept, Key from, Key to, unsigned bits) {
+  __shared__ UInt32 counts[THREADS];
+  Walker w(b);
+  Index count = 0;
+  for (Index end = PART; end < b.pixels() + PART; end += PART) {
+    counts[threadIdx.x] = 0;
+    __syncthreads();
+    visit_until(end, w, b, [&](Real v, const Walker&) {
+      const Key key = Ordered::of(v);
+      if (kept.has(v) && from <= key && key <= to) atomicAdd(&counts[((Word)key - (Word)from) >> bits], (UInt32)1);
+    });
+    __syncthreads();
+    count += counts[threadIdx.x];
+  }
+  return count;
+}
+
+// The key of the pixel of a rank: the keys are divided into ranges, and so is the range that the rank is in.
+FORMULA Key key_of_rank(const Box& b, const Kept& kept, Index rank) {
+  __shared__ Index chosen[2];  // the range, and how many pixels are below it
+  Key from = Ordered::of((Real)kept.low), to = Ordered::of((Real)kept.high);
+  Index below = 0;
+  while (from < to) {
+    unsigned bits = 0;
+    while (((Word)to - (Word)from) >> bits >= blockDim.x) ++bits;
+    const Index count = count_in_range(b, kept, from, to, bits), before = below + sum_before(count);
+    if (before <= rank && rank < before + count) {
+      chosen[0] = threadIdx.x;
+      chosen[1] = before;
+    }
+    __syncthreads();
+    const Word first = (Word)from + ((Word)chosen[0] << bits), length = ((Word)1 << bits) - 1;
+    from = (Key)first;
+    to = (Key)(first + least(length, (Word)((Word)to - first)));
+    below = chosen[1];
+    __syncthreads();
+  }
+  return from;
+}
+
+// A pixel in the middle of those kept: how many there are of its value and below, and the values next to it.
+struct Middle {
+  double value;
+  Index below, equal;
+  double before, after;
+
+  // The next pixel of a rank, which may be of the same value.
+  __device__ __forceinline__ double at(Index rank) const { return rank < below + equal ? value : after; }
+};
+
+FORMULA Middle middle_of(const Box& b, const Kept& kept) {
+  const double value = (double)Ordered::back(key_of_rank(b, kept, (kept.count - 1) / 2));
+  Middle own = {value, 0, 0, -infinity(), infinity()};
+  visit(b, [&](Real pixel, const Walker&) {
+    const double v = (double)pixel;
+    if (!kept.has(pixel)) return;
+    own.below += v < value;
+    own.equal += v == value;
+    if (v < value) own.before = greatest(own.before, v);
+    if (v > value) own.after = least(own.after, v);
+  });
+  return joined_over_block(own, [](const Middle& p, const Middle& q) {
+    return Middle{p.value, p.below + q.below, p.equal + q.equal, greatest(p.before, q.before), least(p.after, q.after)};
+  });
+}
+
+// The median as a distance from a value; if several pixels are equal to it, as if they were spread evenly.
+FORMULA double median_of(const Middle& m, Index count, double middle) {
+  const double a = m.value - middle, b = m.at(count / 2) - middle;
+  if (a != b || m.equal == 1 || m.below == 0 || m.below + m.equal == count) return 0.5 * (a + b);
+  const double below = 0.5 * (a + (m.before - middle)), above = 0.5 * (a + (m.after - middle));
+  return below + (above - below) * (0.5 * (double)count - (double)m.below) / (double)m.equal;
+}
+
+struct Clipped {
+  Kept kept;
+  double median, mean, deviation;
+};
+
+FORMULA double deviation_of(const Box& b, const Kept& kept, double middle, double mean) {
+  double squares[1] = {0.0};
+  visit(b, [&](Real v, const Walker&) {
+    const double d = (double)v - middle - mean;
+    if (kept.has(v)) squares[0] += d * d;
+  });
+  sum_over_block(squares);
+  return sqrt(squares[0] / (double)kept.count);
+}
+
+// Leave out what is far from the median, until nothing is.
+FORMULA Clipped clip(const Box& b, Kept kept, Middle m, double middle) {
+  for (;;) {
+    const double mean = kept.sum / (double)kept.count, deviation = deviation_of(b, kept, middle, mean);
+    const double median = median_of(m, kept.count, middle);
+    const Kept rest = kept_of(b, kept, middle, median, BACKGROUND_CLIP * deviation);
+    if (rest.count == 0 || rest.count == kept.count) return {kept, median, mean, deviation};
+    kept = rest;
+    m = middle_of(b, kept);
+  }
+}
+
+// What of an axis is in an ellipsoid around a pixel, and its distance in parts of the radius.
+FORMULA Index begin_near(Index k, Index radius) { return greatest(k - radius, (Index)0); }
+FORMULA Index end_near(Index k, Index radius, Index length) { return least(k + radius + 1, length); }
+FORMULA double square_of(Index k, Index radius) {
+  const double part = (double)k / (double)greatest(radius, (Index)1);
+  return part * part;
+}
+
+// Mark the pixels of a box that are near to one that is not kept.
+FORMULA void mark_near(const Box& b, const Kept& kept, Index rz, Index ry, Index rx, UInt8* near) {
+  for (Walker w(b); w.n < b.pixels(); w.step(b)) near[w.place(b)] = 0;
+  __syncthreads();
+  visit(b, [&](Real v, const Walker& at) {
+    if (kept.has(v)) return;
+    for (Index i = begin_near(at.i, rz); i < end_near(at.i, rz, b.depth); ++i)
+      for (Index j = begin_near(at.j, ry); j < end_near(at.j, ry, b.height); ++j) {
+        const double line = square_of(i - at.i, rz) + square_of(j - at.j, ry);
+        for (Index k = begin_near(at.k, rx); k < end_near(at.k, rx, b.width); ++k)
+          if (line + square_of(k - at.k, rx) <= 1 + 1e-9) near[i * b.plane + j * b.row + k] = 1;
+      }
+  });
+  __syncthreads();
+}
+
+// Level, noise and number of good pixels of each box. `near` has a byte a pixel, or is absent if nothing is to grow.
+KERNEL background_boxes(const Real* x, const bool* mask, Index images, Index depth, Index height, Index width,
+                        Index nz, Index ny, Index nx, Index rz, Index ry, Index rx, bool use_mean, UInt8* near,
+                        double* level, double* noise, Index* good) {
+  for (Index n = blockIdx.x; n < images * nz * ny * nx; n += gridDim.x) {
+    const Index c = n % nx, r = n / nx % ny, s = n / (nx * ny) % nz, image = n / (nx * ny * nz);
+    const Index i = begin_of_box(s, depth, nz), j = begin_of_box(r, height, ny), k = begin_of_box(c, width, nx);
+    const Index first = ((image * depth + i) * height + j) * width + k;
+    Box b = {x + first, mask ? mask + first : nullptr, nullptr, width, height * width,
+             begin_of_box(s + 1, depth, nz) - i, begin_of_box(r + 1, height, ny) - j,
+             begin_of_box(c + 1, width, nx) - k};
+    const Kept any = {0, -infinity(), infinity(), 0.0};
+    Kept all = kept_of(b, any, 0.0, 0.0, infinity());
+    double centre = not_a_number(), deviation = not_a_number();
+    if (all.count > 0) {
+      const Middle m = middle_of(b, all);
+      const double middle = m.at(all.count / 2);
+      all = kept_of(b, any, middle, 0.0, infinity());
+      Clipped result = clip(b, all, m, middle);
+      if (near && result.kept.count < all.count) {
+        mark_near(b, result.kept, rz, ry, rx, near + first);
+        b.near = near + first;
+        const Kept left = kept_of(b, any, middle, 0.0, infinity());
+        if ((double)left.count >= LEAST_GROWN * (double)all.count) result = clip(b, left, middle_of(b, left), middle);
+      }
+      centre = middle + (use_mean ? result.mean : result.median);
+      deviation = result.deviation / CLIPPED_SHARE;
+    }
+    if (threadIdx.x == 0) {
+      level[n] = centre;
+      noise[n] = deviation;
+      good[n] = all.count;
+    }
+  }
+}
