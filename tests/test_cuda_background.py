@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import numpy as np
 import pytest
 
 import npsubpix
 from npsubpix import _dispatch
+from npsubpix._cpu import _mesh as cpu_mesh
 from npsubpix._cpu import background as cpu
 from npsubpix._cuda import _launch, _mesh, background
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
+from npsubpix._places import boxes_of
+from tests.cuda_host.fixtures import CHOSEN, cuda_on_host, host_device  # noqa: F401
+from tests.reference import background as reference
 from tests.test_background import (  # noqa: F401
+    expected,
+    places,
     sky,
     test_amplitudes,
     test_bad_pixels_and_masks_do_not_count,
@@ -18,14 +26,120 @@ from tests.test_background import (  # noqa: F401
     test_dtypes,
     test_growth_and_filter,
     test_images_without_pixels,
-    test_libraries_and_layouts,
     test_nothing_to_measure_is_nan,
     test_offsets_cost_no_precision,
     test_slopes_are_followed_to_the_border,
     test_stacks,
-    test_the_definition,
-    test_volumes,
     test_wrong_arguments_of_local_background,
 )
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
+
+
+def compare(x: np.ndarray, mask: np.ndarray | None, size: Any, method: str, grow: Any, window: Any) -> None:
+    """Results for a stack are those of the definition."""
+    found = background.local_background(x, mask, size, method, grow, window)
+    masks = [None] * len(x) if mask is None else np.broadcast_to(mask, x.shape)
+    for k, image in enumerate(x):
+        wanted = reference.background(image, size, method, grow, window, masks[k])
+        for got, want in zip(found, wanted, strict=True):
+            assert got.shape == x.shape
+            assert got.dtype == x.dtype
+            bound = 1e-11 if x.dtype == np.float64 else 1e-6
+            np.testing.assert_allclose(got[k], want, rtol=0, atol=bound * np.nanmax(np.abs(want), initial=0))
+
+
+def nasty(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Few values, of both signs, and some that are far from them; a whole box is missing."""
+    x = np.round(rng.normal(0, 2, shape)) / 4
+    x[rng.random(shape) < 0.1] *= -0.0
+    x[rng.random(shape) < 0.02] += 40
+    x[rng.random(shape) < 0.02] = np.nan
+    x[rng.random(shape) < 0.02] = np.inf
+    x[..., :6, :7] = np.nan
+    return x
+
+
+def test_the_kernels_of_the_gpu_are_what_runs():
+    assert _dispatch.implementation("background", np.zeros(1)) is background
+    names = [list(inspect.signature(module.local_background).parameters) for module in (background, cpu)]
+    assert names[0] == names[1]
+
+
+SIZES = [
+    ((2, 41, 47), (16, 5)),
+    ((1, 50, 61), (1000, 9)),
+    ((2, 7, 22, 23), (3, 9, 12)),
+    ((1, 1, 1), (2, 2)),
+    ((1, 1, 9), (1, 2)),
+    ((1, 9, 1), (64, 64)),
+    ((3, 2, 1, 40), (1, 1, 1)),
+]
+
+
+@pytest.mark.parametrize(("shape", "size"), SIZES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_definition_on_stacks(rng, shape, size, dtype):
+    """Narrow images, one box and many, masks of all frames and of one, means and medians."""
+    x, axes = nasty(rng, shape).astype(dtype), len(size)
+    for mask, method, grow, window in (
+        (None, "median", (3,) * axes, (3,) * axes),
+        (rng.random(shape) < 0.4, "mean", (0,) * axes, (1,) * axes),
+        (rng.random(shape[1:])[None] < 0.4, "median", (0, 1, 5)[-axes:], (9, 1, 5)[-axes:]),
+    ):
+        compare(x, mask, size, method, grow, window)
+
+
+def test_boxes_whose_pixels_are_counted_in_parts(rng):
+    """Of more pixels than are counted at a time, few of them good; half are equal, or differ in the last bit."""
+    x = np.where(rng.random((1, 290, 300)) < 0.5, np.nextafter(7.0, rng.choice([0, 7, 9], 300)), rng.normal(7, 1, 300))
+    x[0, :200] = np.nan
+    for image in (x, -x):
+        compare(image, None, (290, 300), "median", (0, 0), (1, 1))
+
+
+def test_a_grid_smaller_than_the_work(rng, monkeypatch):
+    """Blocks and threads stride over what a grid of the greatest size leaves, and the result is the same bits."""
+    x = nasty(rng, (2, 60, 70))
+    options = (9, 11), "median", (2, 2), (3, 3)
+    before = background.local_background(x, None, *options)
+    monkeypatch.setattr(_launch, "MOST_BLOCKS", 2)
+    for got, want in zip(background.local_background(x, None, *options), before, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("boxes", [(1, 9, 40), (4, 5, 6), (1, 1, 7), (3, 1, 2)])
+def test_meshes(rng, boxes):
+    """Holes are filled round by round, and medians are exact."""
+    mesh = rng.normal(size=(3, *boxes)) * 10.0 ** rng.integers(-5, 5, (3, *boxes))
+    good = np.full(mesh.shape, 9)
+    good[rng.random(mesh.shape) < 0.8] = 4  # less than half
+    mesh[2] = np.nan
+    values = np.stack([mesh, mesh**2])
+    wanted = np.where(2 * good < good.max((1, 2, 3), keepdims=True), np.nan, values)
+    for kind in wanted:
+        cpu_mesh.fill(kind)
+    device = CHOSEN()
+    _mesh.fill(device, values, good)
+    np.testing.assert_array_equal(values, wanted)
+    for window in ((3, 3, 3), (1, 9, 1), (99, 5, 3), (1, 1, 1)):
+        smooth = _mesh.median_filter(device, values, window)
+        for got, want in zip(smooth, wanted, strict=True):
+            np.testing.assert_array_equal(got, cpu_mesh.median_filter(want, window))
+
+
+@pytest.mark.parametrize(("pixels", "size"), [(1, 1), (7, 9), (9, 4), (29, 3), (64, 1), (101, 7)])
+def test_what_pixels_take_of_a_mesh(pixels, size):
+    """The weights of the CPU, of the same boxes."""
+    taps = cpu_mesh._taps(cpu_mesh.box_ends(pixels, size))
+    ((starts, weights),) = _mesh.taps_of(CHOSEN(), (pixels,), (boxes_of(pixels, size),))
+    np.testing.assert_array_equal(starts, np.repeat(np.arange(len(taps.starts) - 1), np.diff(taps.starts)))
+    np.testing.assert_allclose(weights, taps.weights, rtol=1e-13, atol=1e-15)
+
+
+def test_peaks_above_a_background(sky):  # noqa: F811
+    """What is returned is taken as it is."""
+    image = np.nan_to_num(sky, posinf=0)
+    found = npsubpix.find_peaks(image, background=npsubpix.local_background(image, 16), threshold_abs=5)
+    assert len(found) > 3
+    assert places(found) == expected(image, *reference.background(image, (16, 16)), 5)

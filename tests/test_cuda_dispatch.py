@@ -118,6 +118,7 @@ EXAMPLES: dict[str, Callable[[Any], Any]] = {
     "render_gaussian": lambda x: npsubpix.render_gaussian(x[0, 0, 0, :, :2], 1.5, (6, 9)),
     "render_gaussian2d": lambda x: npsubpix.render_gaussian2d(x[0, 0, 0, :, :2], x[0, 0, 0, 1:2, :2] * 0 + 2, (6, 9)),
     "render_spots": lambda x: npsubpix.render_spots(x[0, 0, 0, :, :2], (16, 19), std=1.5),
+    "local_background": lambda x: tuple(npsubpix.local_background(x[0, 0], (4, 4), frame_axis=0)),
     "window_map": lambda x: npsubpix.window_map("max", x[0, 0], size=3),
     "window_sum": lambda x: npsubpix.window_sum(x[0, 0], 3),
     "window_mean": lambda x: npsubpix.window_mean(x[0, 0], (1, 3, 2)),
@@ -380,6 +381,30 @@ def test_the_host_waits_where_it_has_to_know_the_length_of_a_list(cupy, image, o
     assert FakeArray.waits == waits
 
 
+def test_backgrounds_are_where_the_image_is(cupy, image):
+    """They are made without a wait, for which `find_peaks` takes them as they are."""
+    stack, there = image[:, 0], gpu_array(image[:, 0], 1)
+    mask = stack[0] > 1.7
+    FakeArray.waits = 0
+    found = npsubpix.local_background(there, 6, mask=gpu_array(mask, 1), frame_axis=0)
+    assert FakeArray.waits == 0
+    assert {type(array) for array in found} == {FakeArray}
+    assert {array.number for array in found} == {1}
+    want = npsubpix.local_background(stack, 6, mask=mask, frame_axis=0)
+    np.testing.assert_allclose(found, want, atol=1e-12)
+    options = {"frame_axis": 0, "threshold_abs": 0.5}
+    peaks = npsubpix.find_peaks(there, background=found, **options)
+    assert FakeArray.waits == 1
+    assert len(peaks) > 2
+    np.testing.assert_array_equal(peaks.indices, npsubpix.find_peaks(stack, background=want, **options).indices)
+    doubled = npsubpix.find_peaks(there, background=found, sigma=2 * found.noise, frame_axis=0, threshold_abs=0.25)
+    np.testing.assert_array_equal(doubled.coords, peaks.coords)
+    with pytest.raises(TypeError, match="mask is on the host and image on GPU 1: both must be on one device"):
+        npsubpix.local_background(there, mask=mask, frame_axis=0)
+    with pytest.raises(TypeError, match="background is on GPU 1 and image on GPU 0: both must be on one device"):
+        npsubpix.find_peaks(gpu_array(stack), background=found, **options)
+
+
 def test_what_is_beside_an_image_is_on_its_device(cupy, image):
     x, there = image[0, 0], gpu_array(image[0, 0])
     for name, value in (("mask", x > 0), ("background", x), ("sigma", gpu_array(x, 1))):
@@ -460,13 +485,13 @@ def test_a_spatial_transformer_of_tensors(rng):
 
 
 @pytest.mark.usefixtures("cuda_tensors")
-def test_families_without_kernels_say_so(image):
+def test_families_without_kernels_say_so(image, monkeypatch):
     """Never a copy to the host in silence."""
+    monkeypatch.setattr(_dispatch, "has_gpu_kernels", lambda family: family != "background")  # all have some
     tensor = torch.from_numpy(image).float()
     for source, move in ((tensor, r"x\.cpu\(\)"), (gpu_array(image), r"x\.get\(\)")):
-        for call in (lambda x: npsubpix.local_background(x[0, 0]),):
-            with pytest.raises(TypeError, match=rf"no \w+ kernels for CUDA arrays yet, got a \w+ array .* pass {move}"):
-                call(source)
+        with pytest.raises(TypeError, match=rf"no background kernels for CUDA arrays yet, got a \w+ array .* {move}"):
+            npsubpix.local_background(source[0, 0])
 
 
 @pytest.mark.usefixtures("cuda_tensors")

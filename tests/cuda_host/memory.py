@@ -14,6 +14,7 @@ import npsubpix
 from npsubpix._cuda import (
     _launch,
     alignment,
+    background,
     blobs,
     convolution,
     filter_banks,
@@ -70,6 +71,15 @@ def run_peaks(x: np.ndarray, rng: np.random.Generator) -> None:
     images = rng.integers(-1, len(stack) + 1, len(points))
     for method in refinement.METHODS:
         refinement.refine_points(stack, images, points, method, 5, 9.0, (3.0,) * axes, mask)
+
+
+def run_background(x: np.ndarray, rng: np.random.Generator) -> None:
+    """Boxes of a few pixels and of many, some of which are far from the others."""
+    stack, axes = np.where(rng.random(x[0].shape) < 0.05, 50, x[0]), x.ndim - 2
+    mask = rng.random(stack.shape) < 0.2
+    mask[..., :4] = True
+    background.local_background(stack, mask, (3,) * axes, "median", (2,) * axes, (3,) * axes)
+    background.local_background(stack, None, (200,) * axes, "mean", (9,) * axes, (1,) * axes)
 
 
 def run_softmax(x: np.ndarray, rng: np.random.Generator) -> None:
@@ -169,6 +179,7 @@ def main() -> None:
         x = rng.standard_normal(shape).astype(np.float32)
         run_maxima(x, rng)
         run_peaks(x, rng)
+        run_background(x, rng)
         run_softmax(x, rng)
         run_convolution(x, rng)
         run_sampling(x, rng)
