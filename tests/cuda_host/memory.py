@@ -78,7 +78,7 @@ def run_background(x: np.ndarray, rng: np.random.Generator) -> None:
     stack, axes = np.where(rng.random(x[0].shape) < 0.05, 50, x[0]), x.ndim - 2
     mask = rng.random(stack.shape) < 0.2
     mask[..., :4] = True
-    background.local_background(stack, mask, (3,) * axes, "median", (2,) * axes, (3,) * axes)
+    background.local_background(stack, mask, (7,) * axes, "median", (2,) * axes, (3,) * axes)
     background.local_background(stack, None, (200,) * axes, "mean", (9,) * axes, (1,) * axes)
 
 
