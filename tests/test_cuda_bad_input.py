@@ -141,6 +141,21 @@ def test_kernels_of_filters_are_where_the_image_is(rng):
         npsubpix.conv2d(gpu_array(image[None]), np.ones((1, 1, 3, 3)))
 
 
+@pytest.mark.usefixtures("cupy")
+def test_numbers_on_the_gpu_have_no_axis(rng):
+    """Where CuPy makes arrays of C order, it gives them one."""
+    image = rng.standard_normal((2, 1, 9, 8))
+    _, pullback = npsubpix.vjp(npsubpix.spatial_soft_argmax2d, gpu_array(image), gpu_array(0.5))
+    grads = pullback(gpu_array(np.ones((2, 1, 2))))
+    want = npsubpix.vjp(npsubpix.spatial_soft_argmax2d, image, 0.5)[1](np.ones((2, 1, 2)))
+    assert grads["temperature"].shape == ()
+    np.testing.assert_allclose(grads["temperature"], want["temperature"], rtol=1e-10)
+    found = npsubpix.find_peaks(gpu_array(image[0, 0]), background=gpu_array(0.25), sigma=gpu_array(2), threshold_abs=0)
+    wanted = npsubpix.find_peaks(image[0, 0], background=0.25, sigma=2, threshold_abs=0)
+    assert len(wanted)
+    np.testing.assert_allclose(found.coords, wanted.coords, rtol=1e-12)
+
+
 @pytest.mark.usefixtures("cuda_tensors")
 @pytest.mark.parametrize("count", [0, -1])
 def test_no_gpu_is_said_in_one_line(monkeypatch, count):

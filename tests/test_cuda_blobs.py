@@ -42,6 +42,19 @@ def test_results_as_on_the_cpu(rng, shape, dtype):
             np.testing.assert_allclose(result, want, rtol=tolerance, atol=10 * tolerance)
 
 
+@pytest.mark.parametrize(
+    "sigma", [(0.1, 2.0), (2.0, 0.1), (0.1, 0.1), (0.1, 1.0, 2.0), (1.0, 2.0, 0.1), (0.1, 0.1, 1.0)]
+)
+def test_gaussians_of_one_pixel(rng, sigma):
+    """Narrower than a pixel along some axes, where there is one weight, which is not 1."""
+    x = rng.standard_normal((11, 12, 13)[: len(sigma)])
+    wide = tuple(1.6 * s for s in sigma)
+    for border in ("constant", "mirror"):
+        for name, options in (("laplacian_of_gaussian", (sigma,)), ("difference_of_gaussians", (sigma, wide))):
+            result, want = (getattr(module, name)(x, *options, border, 1.5, 2.0) for module in (blobs, cpu))
+            np.testing.assert_allclose(result, want, rtol=1e-11, atol=1e-11 * np.abs(want).max() + 1e-13)
+
+
 def test_nan_and_infinity_stay_near(rng):
     x = rng.standard_normal((40, 50))
     x[10, 12], x[30, 40] = np.nan, np.inf

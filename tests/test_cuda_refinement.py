@@ -10,6 +10,7 @@ from npsubpix._cuda import _launch, refinement
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_refinement import (  # noqa: F401
     test_a_constant_offset_does_not_pull,
+    test_a_flat_image_has_no_centroid,
     test_bad_positions_are_flagged_and_the_rest_goes_on,
     test_bias_over_the_phase,
     test_centroid_of_a_volume_with_flat_voxels,

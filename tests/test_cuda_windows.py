@@ -52,6 +52,15 @@ def test_results_of_batches(rng):
     np.testing.assert_array_equal(high, npsubpix.window_max(source, 3))
 
 
+def test_steps_beyond_any_image(rng):
+    """One window, from the first pixel on, as on the CPU."""
+    x = rng.normal(size=(5, 4))
+    for border in ("shrink", "wrap"):
+        options: dict[str, Any] = {"size": 3, "border": border, "stride": 2**62}
+        found = npsubpix.window_map(spread_of_batch, x, vectorized=True, **options)
+        np.testing.assert_allclose(found, loop(spread, [x], (3, 3), border, 0.0, 5), rtol=1e-13)
+
+
 def test_wrong_results_of_batches():
     x = np.zeros((4, 5))
     with pytest.raises(ValueError, match=r"n_outputs = 2 arrays of shape \(1,\), got shapes \[\(1,\)\]"):

@@ -208,6 +208,15 @@ def test_dtypes_and_libraries(dtype, wrap, rng):
     assert np.asarray(got.coords).dtype == np.float64
 
 
+@pytest.mark.parametrize("level", [0.1, 1 / 3, 7.0, 1e8 + 0.3, -1e-20])
+def test_a_flat_image_has_no_centroid(level):
+    """Nor has what rounding leaves of the mean around a window, which is not the level of all sums."""
+    for shape in ((9, 33), (9, 9, 11)):
+        point = [[4.0] * len(shape)]
+        flags = npsubpix.refine_peaks(np.full(shape, level), point, method="centroid").flags
+        assert flags.tolist() == [PeakFlags.SINGULAR]
+
+
 def test_no_positions():
     peaks = npsubpix.refine_peaks(np.zeros((5, 5)), [])
     assert len(peaks) == 0

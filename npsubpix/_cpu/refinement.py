@@ -47,20 +47,24 @@ def _walker(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
 
 @device
 def _ring_mean(x, d, i, j, hd, hi, hj):  # type: ignore[no-untyped-def]
-    """Mean of the pixels just outside a box of half-widths h, as far as they are in the image."""
+    """Mean of the pixels just outside a box of half-widths h, as far as they are in the image.
+
+    It is summed as differences from one of them: where all are equal, nothing is left of rounding.
+    """
     depth, height, width = x.shape
     total = 0.0
     count = 0
     outer = 1 if hd > 0 else 0
+    level = np.float64(x[max(d - hd - outer, 0), max(i - hi - 1, 0), max(j - hj - 1, 0)])
     for a in range(max(d - hd - outer, 0), min(d + hd + outer + 1, depth)):
         for b in range(max(i - hi - 1, 0), min(i + hi + 2, height)):
             on_face = abs(b - i) == hi + 1 or abs(a - d) == hd + 1
             step = 1 if on_face else 2 * hj + 2
             for c in range(j - hj - 1, j + hj + 2, step):
                 if 0 <= c < width:
-                    total += np.float64(x[a, b, c])
+                    total += np.float64(x[a, b, c]) - level
                     count += 1
-    return total / count if count > 0 else 0.0
+    return level + total / count if count > 0 else 0.0
 
 
 @device

@@ -33,7 +33,7 @@ def _sum_of(x: DeviceArray, terms: list[Term], border: str, cval: float) -> Devi
     device, dtype = device_of(x), result_dtype(x.dtype)
     shape = (1,) * (4 - x.ndim) + x.shape
     images, out = device.rows(x, x.shape, dtype).reshape(shape), device.empty(shape, dtype)
-    full = [(np.ones(1),) * (3 - x.ndim) + term for term in terms]
+    full = [_joined((np.ones(1),) * (3 - x.ndim) + term) for term in terms]
     window = tuple(len(line) for line in full[0])
     axes = Axes(window, tuple(-(k // 2) for k in window), shape[1:], BORDERS[border], False)
     length = sum(window)
@@ -43,6 +43,19 @@ def _sum_of(x: DeviceArray, terms: list[Term], border: str, cval: float) -> Devi
         lines, fills = cut(own[:length], window), own[length:]
         along_axes(device, images, axes, lines, fills, (False, 0.0, 0.0), out, add=n > 0)
     return out.reshape(x.shape)
+
+
+def _joined(term: Term) -> Term:
+    """Put what stands alone on its axis, along which no pass is made, into the line of an axis along which one is.
+
+    Where a Gaussian is cut to one pixel that is its curvature, or the sign of what is subtracted.
+    """
+    passed = max((axis for axis, line in enumerate(term) if len(line) > 1), default=2)
+    alone = [line for axis, line in enumerate(term) if len(line) == 1 and axis != passed]
+    factor = np.prod(alone) if alone else 1.0
+    return tuple(
+        line * factor if axis == passed else (np.ones(1) if len(line) == 1 else line) for axis, line in enumerate(term)
+    )
 
 
 def _fills(term: Term, cval: float) -> npt.NDArray[np.float64]:

@@ -160,19 +160,21 @@ KERNEL refine_none(ARGUMENTS) {
 // The centroid under a Gaussian window that moves with it. One block a start: its threads share the
 // pixels, and all of them know the sums.
 
-// The mean of the pixels just outside a box of half-widths h, as far as they are in the image.
+// The mean of the pixels just outside a box of half-widths h, as far as they are in the image. It is summed as
+// differences from one of them: where all are equal, nothing is left of rounding.
 FORMULA double ring_mean(const Task& t, const Volume& v, Place p, Place h) {
   const Index outer = h.d > 0 ? 1 : 0;
   const Box box = box_around(t, p, p, {h.d + outer, h.i + 1, h.j + 1});
+  const double level = v.at(box.low.d, box.low.i, box.low.j);
   double sums[2] = {0, 0};
   for (Index k = threadIdx.x; k < box.pixels(); k += blockDim.x) {
     const Place q = box.at(k);
     if (apart(q.d, p.d) <= h.d && apart(q.i, p.i) <= h.i && apart(q.j, p.j) <= h.j) continue;
-    sums[0] += v.at(q.d, q.i, q.j);
+    sums[0] += v.at(q.d, q.i, q.j) - level;
     sums[1] += 1;
   }
   sum_over_block(sums);
-  return sums[1] > 0 ? sums[0] / sums[1] : 0.0;
+  return sums[1] > 0 ? level + sums[0] / sums[1] : 0.0;
 }
 
 FORMULA double window_weight(double distance, double spread) {

@@ -109,7 +109,8 @@ def map_batches(
 def _views(device: Device, x: DeviceArray, lengths: tuple[int, ...], step: tuple[int, ...]) -> DeviceArray:
     """View all windows of an array without a copy: (*windows, *lengths)."""
     counts = tuple((n - k) // s + 1 for n, k, s in zip(x.shape, lengths, step, strict=True))
-    strides = tuple(b * s for b, s in zip(x.strides, step, strict=True))
+    # A step beyond the end is never taken, and may be more than a stride can be.
+    strides = tuple(b * min(s, n) for b, n, s in zip(x.strides, x.shape, step, strict=True))
     return device.strided(x, (*counts, *lengths), (*strides, *x.strides))
 
 

@@ -83,6 +83,11 @@ class FakeCuPyDevice(HostDevice):
         out.number = FakeDevice.current[-1]
         return out
 
+    def rows(self, x: np.ndarray, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        out = super().rows(x, shape, dtype).view(FakeArray)
+        out.number = FakeDevice.current[-1]
+        return out
+
     def launch(self, *call: Any) -> None:
         FakeCuPyDevice.launches.append((list(FakeDevice.current), list(FakeStreams.current)))
         super().launch(*call)
@@ -93,6 +98,12 @@ def as_array(x: Any, dtype: Any = None) -> FakeArray:
     array = np.array(x, dtype).view(FakeArray)
     array.number = FakeDevice.current[-1] if FakeDevice.current else 0
     return array
+
+
+def as_contiguous_array(x: FakeArray) -> FakeArray:
+    """Copy to C order what is not in it; what has no axis gets one."""
+    array = np.require(x, requirements="CA").view(FakeArray)
+    return array if array.ndim else array.reshape(1)
 
 
 class NoDriver(Exception):
@@ -111,7 +122,7 @@ def make(count: int = 2) -> types.ModuleType:
     module.ndarray = FakeArray  # type: ignore[attr-defined]
     module.from_dlpack = lambda x: np.from_dlpack(x).view(FakeArray)  # type: ignore[attr-defined]
     module.asarray = as_array  # type: ignore[attr-defined]
-    module.ascontiguousarray = lambda x: np.require(x, requirements="CA").view(FakeArray)  # type: ignore[attr-defined]
+    module.ascontiguousarray = as_contiguous_array  # type: ignore[attr-defined]
     module.indices = lambda shape, dtype: np.indices(shape, dtype).view(FakeArray)  # type: ignore[attr-defined]
     runtime = types.SimpleNamespace(getDeviceCount=device_count, CUDARuntimeError=NoDriver)
     module.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
