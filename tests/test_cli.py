@@ -398,7 +398,8 @@ def test_on_a_terminal_there_is_a_bar(movie):
 def test_a_run_that_is_stopped_while_writing_leaves_the_old_table(image, tmp_path, number, code):
     (tmp_path / "a.csv").write_text("old")
     slow = (
-        "import sys, time, npsubpix.io.tables as tables\n"
+        "import signal, sys, time, npsubpix.io.tables as tables\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which shells turn off for jobs behind an &
         "def write(path, columns, metadata):\n"
         "    path.write_text('half')\n"
         "    print('writing', flush=True)\n"
