@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,13 +12,33 @@ from typing import Any
 
 from npsubpix._functions import identity_of
 
-__all__ = ["METHODS", "MODES", "WEIGHTS", "Blend", "Method", "parse", "register_weight"]
+__all__ = ["METHODS", "MODES", "POLES", "WEIGHTS", "Blend", "Method", "mode_of_filter", "parse", "register_weight"]
 
 #: Methods that have a name.
 METHODS = ("nearest", "linear", "catmull_rom", "bspline2", "bspline3", "bspline4", "bspline5", "lanczos3")
 
 #: How an image goes on beyond its ends, as `scipy.ndimage` has it.
 MODES = ("reflect", "grid-mirror", "constant", "grid-constant", "nearest", "mirror", "wrap", "grid-wrap")
+
+#: Poles of the filters for B-splines, by degree.
+POLES = {
+    2: (math.sqrt(8) - 3,),
+    3: (math.sqrt(3) - 2,),
+    4: (
+        math.sqrt(664 - math.sqrt(438976)) + math.sqrt(304) - 19,
+        math.sqrt(664 + math.sqrt(438976)) - math.sqrt(304) - 19,
+    ),
+    5: (
+        math.sqrt(67.5 - math.sqrt(4436.25)) + math.sqrt(26.25) - 6.5,
+        math.sqrt(67.5 + math.sqrt(4436.25)) - math.sqrt(26.25) - 6.5,
+    ),
+}
+
+
+def mode_of_filter(mode: str) -> str:
+    """Return which of the three ways that filters know they take an image to go on in."""
+    ways = {"reflect": "reflect", "grid-mirror": "reflect", "nearest": "reflect", "grid-wrap": "grid-wrap"}
+    return ways.get(mode, "mirror")
 
 
 @dataclass(frozen=True)

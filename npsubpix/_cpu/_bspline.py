@@ -20,21 +20,9 @@ from npsubpix._arrays import HostArray
 from npsubpix._cpu._borders import GRID_WRAP, MIRROR, REFLECT
 from npsubpix._cpu._jit import device, fused, kernel
 from npsubpix._cpu._memory import copy_to
+from npsubpix._sampling import POLES, mode_of_filter
 
-__all__ = ["POLES", "spline_coefficients", "spline_coefficients_vjp"]
-
-POLES = {
-    2: (math.sqrt(8) - 3,),
-    3: (math.sqrt(3) - 2,),
-    4: (
-        math.sqrt(664 - math.sqrt(438976)) + math.sqrt(304) - 19,
-        math.sqrt(664 + math.sqrt(438976)) - math.sqrt(304) - 19,
-    ),
-    5: (
-        math.sqrt(67.5 - math.sqrt(4436.25)) + math.sqrt(26.25) - 6.5,
-        math.sqrt(67.5 + math.sqrt(4436.25)) - math.sqrt(26.25) - 6.5,
-    ),
-}
+__all__ = ["spline_coefficients", "spline_coefficients_vjp"]
 
 _LANES = 16
 _COLUMNS = 64
@@ -162,12 +150,11 @@ def _columns_kernel(x, poles, rule):  # type: ignore[no-untyped-def]
         _filter_lines(x[r // blocks], begin, min(begin + _COLUMNS, inner), poles, rule)
 
 
-#: How the filter takes an image to go on, for each rule that pixels are folded by.
-_FILTER_RULES = {"reflect": REFLECT, "grid-mirror": REFLECT, "nearest": REFLECT, "grid-wrap": GRID_WRAP}
+_RULES = {"mirror": MIRROR, "reflect": REFLECT, "grid-wrap": GRID_WRAP}
 
 
 def _rule(mode: str) -> int:
-    return _FILTER_RULES.get(mode, MIRROR)
+    return _RULES[mode_of_filter(mode)]
 
 
 def spline_coefficients(x: HostArray, degree: int, mode: str, axes: int, dtype: np.dtype[np.floating]) -> HostArray:

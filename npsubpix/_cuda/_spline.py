@@ -6,26 +6,12 @@ import math
 from typing import Any
 
 from npsubpix._cuda._launch import Device, DeviceArray, Kernel, blocks_for, run
+from npsubpix._sampling import POLES, mode_of_filter
 
 __all__ = ["padded", "spline_coefficients", "spline_coefficients_vjp", "unpadded"]
 
-POLES = {
-    2: (math.sqrt(8) - 3,),
-    3: (math.sqrt(3) - 2,),
-    4: (
-        math.sqrt(664 - math.sqrt(438976)) + math.sqrt(304) - 19,
-        math.sqrt(664 + math.sqrt(438976)) - math.sqrt(304) - 19,
-    ),
-    5: (
-        math.sqrt(67.5 - math.sqrt(4436.25)) + math.sqrt(26.25) - 6.5,
-        math.sqrt(67.5 + math.sqrt(4436.25)) - math.sqrt(26.25) - 6.5,
-    ),
-}
-
-_MIRROR, _REFLECT, _GRID_WRAP = 0, 1, 3
-
-#: How the filter takes an image to go on, by the numbers of borders.cuh.
-_RULES = {"reflect": _REFLECT, "grid-mirror": _REFLECT, "nearest": _REFLECT, "grid-wrap": _GRID_WRAP}
+#: By the numbers of borders.cuh.
+_RULES = {"mirror": 0, "reflect": 1, "grid-wrap": 3}
 
 #: Pixels of a line that one thread filters, besides those ahead of them.
 _PART = 128
@@ -35,7 +21,7 @@ _LINES = 64
 
 
 def _rule(mode: str) -> int:
-    return _RULES.get(mode, _MIRROR)
+    return _RULES[mode_of_filter(mode)]
 
 
 def _kernel(name: str, x: DeviceArray) -> Kernel:
@@ -78,7 +64,7 @@ def spline_coefficients_vjp(device: Device, cotangent: DeviceArray, degree: int,
     The filter is the inverse of a matrix that is symmetric, except where the image is mirrored about
     its outermost pixels: there it becomes so if their rows are halved.
     """
-    if _rule(mode) != _MIRROR:
+    if mode_of_filter(mode) != "mirror":
         return spline_coefficients(device, cotangent, degree, mode, axes)
     doubled = _ends_times(device, cotangent, axes, 2.0)
     return _ends_times(device, spline_coefficients(device, doubled, degree, mode, axes), axes, 0.5)
