@@ -11,17 +11,15 @@ import numba
 import numpy as np
 from numba import literal_unroll, prange
 from numba.core import types
-from numba.np.numpy_support import as_dtype
 
 from npsubpix._arrays import HostArray
 from npsubpix._cpu._jit import Kernel, compile_function_of_arrays, device
 from npsubpix._cpu._memory import keep, lend_to_read, window_of
 from npsubpix._functions import identity_of
 from npsubpix._places import as_pixel, counts_of, extended, parts_of, reached
+from npsubpix._returned import dtype_of_results
 
 __all__ = ["map_batches", "map_windows"]
-
-_TUPLES: Any = getattr(types, "BaseTuple")  # noqa: B009, what Numba's stubs do not list
 
 #: Dtypes of results and compiled loops, by what the function does, the dtypes of images, dimensions and outputs.
 _loops: dict[Any, tuple[np.dtype[Any], Kernel]] = {}
@@ -182,17 +180,6 @@ def _compiled(func: Callable[..., Any], images: Sequence[HostArray]) -> tuple[An
     return compiled, compiled.overloads[windows].signature.return_type
 
 
-def _dtype_of(kind: Any, outputs: int) -> np.dtype[Any]:
-    """Return the dtype of results; refuse a function that returns another number of values."""
-    values = tuple(kind.types) if isinstance(kind, _TUPLES) else (kind,)
-    if isinstance(kind, _TUPLES) != (outputs > 1) or len(values) != outputs:
-        found = f"a tuple of {len(values)}" if isinstance(kind, _TUPLES) else "one value"
-        raise ValueError(f"func must return as many values as n_outputs, {outputs}, got {found}")
-    if not all(isinstance(v, (types.Integer, types.Float, types.Boolean)) for v in values):
-        raise TypeError(f"func must return real numbers, got {', '.join(map(str, values))}")
-    return np.result_type(*(as_dtype(v) for v in values))
-
-
 def _padded(x: HostArray, size: tuple[int, ...], step: tuple[int, ...], border: str, cval: float) -> HostArray:
     """Copy an image with what windows reach beyond its ends."""
     return extended(
@@ -212,7 +199,7 @@ def map_windows(
     key = identity_of(func, _kept), tuple(x.dtype for x in images), size, outputs
     if key not in _loops:
         compiled, kind = _compiled(func, images)
-        _loops[key] = _dtype_of(kind, outputs), _loop(compiled, len(images), size, outputs)
+        _loops[key] = dtype_of_results(kind, outputs), _loop(compiled, len(images), size, outputs)
     chosen, kernel = _loops[key]
     out = np.empty((outputs, math.prod(counts)), chosen)
     three = [(fill,) * (3 - len(size)) + tuple(v) for v, fill in

@@ -12,13 +12,11 @@ import numba
 import numpy as np
 from numba import cuda
 from numba.core import types
-from numba.np.numpy_support import as_dtype
 
 from npsubpix._cuda._launch import DeviceArray
+from npsubpix._returned import dtype_of_results
 
 __all__ = ["compile_loop", "launch"]
-
-_TUPLES: Any = getattr(types, "BaseTuple")  # noqa: B009, what Numba's stubs do not list
 
 
 def type_of_result(function: Callable[..., Any], windows: tuple[Any, ...]) -> Any:
@@ -38,7 +36,7 @@ def compile_loop(func: Callable[..., Any], images: Sequence[DeviceArray], output
             "over pixels but no functions of arrays; or be called with vectorized=True, or with images moved to the "
             f"host: {error}"
         ) from None
-    return _dtype_of(kind, outputs), _loop(plain, len(images), images[0].ndim, outputs)
+    return dtype_of_results(kind, outputs), _loop(plain, len(images), images[0].ndim, outputs)
 
 
 def launch(kernel: Any, blocks: int, threads: int, stream: int, images: tuple[DeviceArray, ...], *rest: Any) -> None:
@@ -51,17 +49,6 @@ def launch(kernel: Any, blocks: int, threads: int, stream: int, images: tuple[De
 def _lent(x: DeviceArray) -> Any:
     """Return an array as Numba takes it, without waiting for the stream that it is made on, which is the same."""
     return cuda.as_cuda_array(x, sync=False) if hasattr(x, "__cuda_array_interface__") else x
-
-
-def _dtype_of(kind: Any, outputs: int) -> np.dtype[Any]:
-    """Return the dtype of results; refuse a function that returns another number of values."""
-    values = tuple(kind.types) if isinstance(kind, _TUPLES) else (kind,)
-    if isinstance(kind, _TUPLES) != (outputs > 1) or len(values) != outputs:
-        found = f"a tuple of {len(values)}" if isinstance(kind, _TUPLES) else "one value"
-        raise ValueError(f"func must return as many values as n_outputs, {outputs}, got {found}")
-    if not all(isinstance(v, (types.Integer, types.Float, types.Boolean)) for v in values):
-        raise TypeError(f"func must return real numbers, got {', '.join(map(str, values))}")
-    return np.result_type(*(as_dtype(v) for v in values))
 
 
 # Windows are cut where functions are called: functions of numba.cuda cannot return a part of an array.
