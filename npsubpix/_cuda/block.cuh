@@ -21,19 +21,6 @@ FORMULA void sum_over_block(double (&sums)[COUNT]) {
   __syncthreads();
 }
 
-FORMULA double raise_over_block(double v) {
-  __shared__ double parts[THREADS];
-  parts[threadIdx.x] = v;
-  for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half) parts[threadIdx.x] = raised(parts[threadIdx.x], parts[threadIdx.x + half]);
-  }
-  __syncthreads();
-  const double top = parts[0];
-  __syncthreads();
-  return top;
-}
-
 // What the threads of a block have, joined in a fixed order. All threads get it.
 template <typename T, typename Join>
 FORMULA T joined_over_block(const T& own, Join join) {
@@ -47,6 +34,10 @@ FORMULA T joined_over_block(const T& own, Join join) {
   const T all = parts[0];
   __syncthreads();
   return all;
+}
+
+FORMULA double raise_over_block(double v) {
+  return joined_over_block(v, [](double a, double b) { return raised(a, b); });
 }
 
 // What the threads before this one of its block have together.
