@@ -51,9 +51,7 @@ __device__ __noinline__ Index fold_beyond_ends(Index i, Index n, Index rule) {
   if (rule == CVAL) return -1;
   if (n == 1) return 0;
   if (rule == NEAREST) return i < 0 ? 0 : n - 1;
-  const Index period = rule == GRID_WRAP ? n : (rule == MIRROR ? 2 * n - 2 : 2 * n);
-  i = (i % period + period) % period;
-  return i < n ? i : period - i - (rule == MIRROR ? 0 : 1);
+  return repeated(i, n, rule == GRID_WRAP ? n : (rule == MIRROR ? 2 * n - 2 : 2 * n));
 }
 
 // The pixel of an axis of n pixels that pixel i is a copy of.

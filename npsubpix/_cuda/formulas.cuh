@@ -83,3 +83,12 @@ struct Order<double> : OrderOfMagnitudes<Index, 0x7ff0000000000000> {
     return of(bits < 0, bits & 0x7fffffffffffffff);
   }
 };
+
+FORMULA Index modulo(Index a, Index n) { return (a % n + n) % n; }
+
+// The pixel at a place where an axis of n pixels goes on with a period: n, or 2 n with all pixels
+// backwards, or 2 n - 2 without the ends again.
+FORMULA Index repeated(Index place, Index n, Index period) {
+  const Index k = modulo(place, period);
+  return k < n ? k : period - k - (period == 2 * n ? 1 : 0);
+}
