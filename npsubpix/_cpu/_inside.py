@@ -8,6 +8,7 @@ their use.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from npsubpix._cpu._jit import device, fused, summing
 from npsubpix._cpu._memory import copy_to, prefetch
-from npsubpix._cpu._taps import Taps
+from npsubpix._cpu._taps import Taps, left_of
 
 __all__ = ["LONGEST", "MOST", "gatherers", "locator", "surveyor"]
 
@@ -43,9 +44,10 @@ def _are_scattered(starts):  # type: ignore[no-untyped-def]
     return 32 * jumps > starts.size
 
 
-def surveyor(taps: Taps) -> Callable[..., Any]:
+@functools.cache
+def surveyor(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
     """Make the function that says between which rows windows begin, if all of them are inside."""
-    base_of, count, left = taps.base, taps.count, taps.left
+    left = left_of(count)
 
     @device
     def rows_between(coords, b, begin, size, shape, axis):  # type: ignore[no-untyped-def]
@@ -68,9 +70,10 @@ def surveyor(taps: Taps) -> Callable[..., Any]:
     return rows_between
 
 
-def locator(taps: Taps) -> Callable[..., Any]:
+@functools.cache
+def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
     """Make the function that finds where the windows of positions begin."""
-    base_of, count, left = taps.base, taps.count, taps.left
+    left = left_of(count)
 
     @device
     def add_axis(c, low, high, step, starts, t):  # type: ignore[no-untyped-def]
@@ -118,6 +121,7 @@ def locator(taps: Taps) -> Callable[..., Any]:
     return locate
 
 
+@functools.cache
 def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Make the functions that gather values, and values and gradients, of located positions."""
     count, weights, slopes = taps.count, taps.weights, taps.slopes

@@ -26,6 +26,7 @@ import numpy
 from numba.parfors import parfor
 
 from npsubpix._cpu._cache import KernelCache
+from npsubpix._cpu._linking import InnerCompiler, KernelCompiler
 
 __all__ = ["Kernel", "compile_function_of_arrays", "compile_function_of_number", "device", "fused", "kernel", "summing"]
 
@@ -107,7 +108,9 @@ def summing(function: Callable[..., Any]) -> Callable[..., Any]:
 def _inner(function: Callable[..., Any], fastmath: frozenset[str]) -> Callable[..., Any]:
     named = _named(function, _name_with_closure(function))
     flags: Any = set(fastmath) or False
-    compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, no_cfunc_wrapper=True, **_OPTIONS)(named)
+    compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, pipeline_class=InnerCompiler, **_OPTIONS)(
+        named
+    )
     return compiled
 
 
@@ -170,7 +173,7 @@ def _serial_loops() -> Iterator[None]:
 def _compile(function: Callable[..., Any], name: str, parallel: bool, cached: bool = True) -> Callable[..., Any]:
     form = f"{name}_parallel" if parallel else f"{name}_serial"
     named = _named(function, form)  # the cache knows the two forms apart by it
-    dispatcher = numba.njit(parallel=parallel, **_OPTIONS)(named)
+    dispatcher = numba.njit(parallel=parallel, pipeline_class=KernelCompiler, **_OPTIONS)(named)
     cache = KernelCache.create(named) if cached else None
     if cache is not None:
         dispatcher._cache = cache

@@ -10,6 +10,7 @@ border, or nowhere.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +21,7 @@ from npsubpix._cpu._borders import CVAL, INSIDE, OUTSIDE, WRAP, fold_pixel, fold
 from npsubpix._cpu._inside import LONGEST, MOST, gatherers, locator
 from npsubpix._cpu._jit import Kernel, device, fused, kernel
 from npsubpix._cpu._memory import keep, lend
-from npsubpix._cpu._taps import TAPS, Taps
+from npsubpix._cpu._taps import TAPS, Taps, left_of
 
 __all__ = ["CHUNK", "gradient_kernels", "placer", "value_kernels"]
 
@@ -28,12 +29,13 @@ __all__ = ["CHUNK", "gradient_kernels", "placer", "value_kernels"]
 CHUNK = 1024
 
 
+@functools.cache
 def placer(taps: Taps, orders: int) -> Callable[..., Any]:
     """Make the function that finds the pixels around a position along one axis, and weighs them.
 
     `orders` is 1 for weights, 2 for their derivatives too, and 3 for second derivatives.
     """
-    base_of, count, left = taps.base, taps.count, taps.left
+    base_of, count, left = taps.base, taps.count, left_of(taps.count)
     weights, slopes, curvatures = taps.weights, taps.slopes, taps.curvatures
 
     @device
@@ -79,6 +81,7 @@ def placer(taps: Taps, orders: int) -> Callable[..., Any]:
     return place_all
 
 
+@functools.cache
 def _border_gatherers(count: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Make the functions that sum over the window of a position, and over its derivatives."""
 
@@ -124,7 +127,7 @@ def _border_gatherers(count: int) -> tuple[Callable[..., Any], Callable[..., Any
 
 def _value_kernel(name: str, taps: Taps) -> Kernel:
     count = taps.count
-    locate, place = locator(taps), placer(taps, 1)
+    locate, place = locator(taps.base, count), placer(taps, 1)
     gather, _ = gatherers(taps)
     gather_at_border, _ = _border_gatherers(count)
 
@@ -176,7 +179,7 @@ def _value_kernel(name: str, taps: Taps) -> Kernel:
 
 def _gradient_kernel(name: str, taps: Taps) -> Kernel:
     count = taps.count
-    locate, place = locator(taps), placer(taps, 2)
+    locate, place = locator(taps.base, count), placer(taps, 2)
     _, gather = gatherers(taps)
     _, gather_at_border = _border_gatherers(count)
 

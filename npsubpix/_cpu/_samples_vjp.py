@@ -10,6 +10,8 @@ border, which may be folded to anywhere, come last, one after the other.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,7 @@ from npsubpix._cpu._inside import LONGEST, MOST, locator, surveyor
 from npsubpix._cpu._jit import Kernel, device, fused, kernel
 from npsubpix._cpu._memory import keep, lend
 from npsubpix._cpu._samples import CHUNK, placer
-from npsubpix._cpu._taps import TAPS, Taps
+from npsubpix._cpu._taps import TAPS, Taps, left_of
 
 __all__ = ["vjp_kernels"]
 
@@ -103,6 +105,7 @@ def _spreader(taps: Taps) -> Any:
     return spread
 
 
+@functools.cache
 def _folded_spreader(count: int) -> Any:
     """Make the function that does so for one window that may be folded, and for gradients of gradients."""
 
@@ -136,19 +139,75 @@ def _folded_spreader(count: int) -> Any:
     return spread
 
 
-def _vjp_kernel(name: str, taps: Taps) -> Kernel:
-    count, base_of, left = taps.count, taps.base, taps.left
-    locate, rows_between, place = locator(taps), surveyor(taps), placer(taps, 3)
-    spread, spread_folded = _spreader(taps), _folded_spreader(count)
+@device
+def _note(d_coords, b, k, gz, gy, gx):  # type: ignore[no-untyped-def]
+    axes = d_coords.shape[1]
+    d_coords[b, axes - 1, k] = gx
+    if axes > 1:
+        d_coords[b, axes - 2, k] = gy
+    if axes > 2:
+        d_coords[b, axes - 3, k] = gz
+
+
+@device
+def _inside_of(left_out, rest, begin, size):  # type: ignore[no-untyped-def]
+    """Return the indices of the positions of a chunk that are not left out."""
+    ids = np.empty(size - rest, np.int64)
+    skipped = 0
+    for k in range(size):
+        if skipped < rest and left_out[skipped] == k:
+            skipped += 1
+        else:
+            ids[k - skipped] = begin + k
+    return ids
+
+
+@functools.cache
+def _surveyors(base_of: Callable[..., Any], count: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Make the functions that find the rows of a chunk's windows, and the bands that they begin in."""
+    left = left_of(count)
+    locate, rows_between = locator(base_of, count), surveyor(base_of, count)
 
     @device
-    def note(d_coords, b, k, gz, gy, gx):  # type: ignore[no-untyped-def]
-        axes = d_coords.shape[1]
-        d_coords[b, axes - 1, k] = gx
-        if axes > 1:
-            d_coords[b, axes - 2, k] = gy
-        if axes > 2:
-            d_coords[b, axes - 3, k] = gz
+    def survey(coords, b, begin, size, shape, axis, stride, F):  # type: ignore[no-untyped-def]
+        """Return how many windows of a chunk are not inside, and the first and last row of the others."""
+        first, last = rows_between(coords, b, begin, size, shape, axis)
+        if first >= 0:
+            return 0, first, last + count - 1
+        left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), F)
+        rest, _ = locate(coords, b, begin, shape, left_out, starts, t)
+        if rest == size:
+            return rest, np.iinfo(np.int64).max, -1
+        ids = _inside_of(left_out, rest, np.int64(0), size)
+        low, high = starts[ids[0]], starts[ids[0]]
+        for m in range(ids.size):
+            low, high = min(low, starts[ids[m]]), max(high, starts[ids[m]])
+        return rest, low // stride, high // stride + count - 1
+
+    @device
+    def count_bands(coords, b, begin, size, shape, axis, shift, bands, counts):  # type: ignore[no-untyped-def]
+        """Count the windows of a chunk that are inside by their bands, and note these; the last is of the others."""
+        left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), coords.dtype)
+        rest, _ = locate(coords, b, begin, shape, left_out, starts, t)
+        slow = coords[b, axis - 3 + coords.shape[1], begin : begin + size]
+        last = counts.size - 1
+        skipped = 0
+        for k in range(size):
+            if skipped < rest and left_out[skipped] == k:
+                skipped += 1
+                bands[k] = last
+            else:
+                bands[k] = (np.int32(base_of(slow[k])) - left) >> shift
+            counts[bands[k]] += 1
+
+    return survey, count_bands
+
+
+def _vjp_kernel(name: str, taps: Taps) -> Kernel:
+    count = taps.count
+    locate, place = locator(taps.base, count), placer(taps, 3)
+    survey, count_bands = _surveyors(taps.base, count)
+    spread, spread_folded = _spreader(taps), _folded_spreader(count)
 
     @device
     def spread_run(x, coords, b, begin, shape, starts, t, addresses, by_value, dx, d_coords):  # type: ignore[no-untyped-def]
@@ -169,8 +228,10 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
             here = coords[b, a]
             for m in range(size):
                 packed[0, a, m] = here[ids[m]]
-        locate(packed, 0, 0, shape, np.empty(size, np.int64), starts, t)
-        grads, g = np.zeros((axes, size), dx.dtype), np.empty(size, dx.dtype)
+        nothing = np.int64(0)  # not a literal, for which all would be compiled again
+        locate(packed, nothing, nothing, shape, np.empty(size, np.int64), starts, t)
+        # Cut, as those of `spread_run` are, so that one function takes both.
+        grads, g = np.zeros((axes, size), dx.dtype)[:, :size], np.empty(size, dx.dtype)
         for c in range(x.shape[1]):
             cotangents = by_value[b, c]
             for m in range(size):
@@ -192,7 +253,7 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
             status = place(w, pixels, coords, b, k, shape, rules, addresses)
             if status != INSIDE:
                 nothing = F(np.nan) if status == UNKNOWN else F(0)
-                note(d_coords, b, k, nothing, nothing, nothing)
+                _note(d_coords, b, k, nothing, nothing, nothing)
                 continue
             gz, gy, gx = F(0), F(0), F(0)
             for c in range(x.shape[1]):
@@ -204,21 +265,9 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
                     hz = F(by_gradient[b, axes - 3, c, k]) if axes > 2 else F(0)
                 sz, sy, sx = spread_folded(x[b, c], dx[b, c], w, pixels, shape, axes, F(cval), g, hz, hy, hx)
                 gz, gy, gx = gz + sz, gy + sy, gx + sx
-            note(d_coords, b, k, gz, gy, gx)
+            _note(d_coords, b, k, gz, gy, gx)
         keep(own_w)
         keep(own_pixels)
-
-    @device
-    def inside_of(left_out, rest, begin, size):  # type: ignore[no-untyped-def]
-        """Return the indices of the positions of a chunk that are not left out."""
-        ids = np.empty(size - rest, np.int64)
-        skipped = 0
-        for k in range(size):
-            if skipped < rest and left_out[skipped] == k:
-                skipped += 1
-            else:
-                ids[k - skipped] = begin + k
-        return ids
 
     @device
     def spread_chunk(x, shape, coords, b, k, rules, cval, addresses, by_value, by_gradient, dx, d_coords):  # type: ignore[no-untyped-def]
@@ -227,45 +276,13 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
         left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), dx.dtype)
         rest, _ = locate(coords, b, begin, shape, left_out, starts, t)
         if by_gradient.size > 0:
-            ids = inside_of(left_out, rest, begin, size)
+            ids = _inside_of(left_out, rest, begin, size)
             spread_any(x, coords, b, ids, shape, rules, cval, addresses, by_value, by_gradient, dx, d_coords)
         elif rest == 0:
             spread_run(x, coords, b, begin, shape, starts, t, addresses, by_value, dx, d_coords)
         else:
-            ids = inside_of(left_out, rest, begin, size)
+            ids = _inside_of(left_out, rest, begin, size)
             spread_some(x, coords, b, ids, shape, addresses, by_value, dx, d_coords)
-
-    @device
-    def survey(coords, b, begin, size, shape, axis, stride, F):  # type: ignore[no-untyped-def]
-        """Return how many windows of a chunk are not inside, and the first and last row of the others."""
-        first, last = rows_between(coords, b, begin, size, shape, axis)
-        if first >= 0:
-            return 0, first, last + count - 1
-        left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), F)
-        rest, _ = locate(coords, b, begin, shape, left_out, starts, t)
-        if rest == size:
-            return rest, np.iinfo(np.int64).max, -1
-        ids = inside_of(left_out, rest, 0, size)
-        low, high = starts[ids[0]], starts[ids[0]]
-        for m in range(ids.size):
-            low, high = min(low, starts[ids[m]]), max(high, starts[ids[m]])
-        return rest, low // stride, high // stride + count - 1
-
-    @device
-    def count_bands(coords, b, begin, size, shape, axis, shift, bands, counts):  # type: ignore[no-untyped-def]
-        """Count the windows of a chunk that are inside by their bands, and note these; the last is of the others."""
-        left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), coords.dtype)
-        rest, _ = locate(coords, b, begin, shape, left_out, starts, t)
-        slow = coords[b, axis - 3 + coords.shape[1], begin : begin + size]
-        last = counts.size - 1
-        skipped = 0
-        for k in range(size):
-            if skipped < rest and left_out[skipped] == k:
-                skipped += 1
-                bands[k] = last
-            else:
-                bands[k] = (np.int32(base_of(slow[k])) - left) >> shift
-            counts[bands[k]] += 1
 
     @kernel(f"sample_vjp_{name}")
     def sample_vjp(x, shape, coords, rules, cval, addresses, by_value, by_gradient, dx, d_coords):  # type: ignore[no-untyped-def]

@@ -28,7 +28,15 @@ from numpy.polynomial import Polynomial
 
 from npsubpix._cpu._jit import device, fused
 
-__all__ = ["TAPS", "Taps"]
+__all__ = ["TAPS", "Taps", "left_of"]
+
+# Not literals, for each of which Numba would compile the functions that take them.
+_K0, _K1, _K2, _K3, _K4, _K5 = map(np.int64, range(6))
+
+
+def left_of(count: int) -> int:
+    """Return how many of the pixels that a method takes are before the base."""
+    return (count - 1) // 2
 
 
 @dataclass(frozen=True)
@@ -44,11 +52,6 @@ class Taps:
     weights: Callable[..., Any]
     slopes: Callable[..., Any]
     curvatures: Callable[..., Any]
-
-    @property
-    def left(self) -> int:
-        """How many of the pixels are before the base."""
-        return (self.count - 1) // 2
 
 
 @device
@@ -76,27 +79,27 @@ def _as_tuple(one: Callable[..., Any], count: int) -> Callable[..., Any]:
 
     @fused
     def one_pixel(t, F, addresses):  # type: ignore[no-untyped-def]
-        return (one(0, t, F),)
+        return (one(_K0, t, F),)
 
     @fused
     def two(t, F, addresses):  # type: ignore[no-untyped-def]
-        return one(0, t, F), one(1, t, F)
+        return one(_K0, t, F), one(_K1, t, F)
 
     @fused
     def three(t, F, addresses):  # type: ignore[no-untyped-def]
-        return one(0, t, F), one(1, t, F), one(2, t, F)
+        return one(_K0, t, F), one(_K1, t, F), one(_K2, t, F)
 
     @fused
     def four(t, F, addresses):  # type: ignore[no-untyped-def]
-        return one(0, t, F), one(1, t, F), one(2, t, F), one(3, t, F)
+        return one(_K0, t, F), one(_K1, t, F), one(_K2, t, F), one(_K3, t, F)
 
     @fused
     def five(t, F, addresses):  # type: ignore[no-untyped-def]
-        return one(0, t, F), one(1, t, F), one(2, t, F), one(3, t, F), one(4, t, F)
+        return one(_K0, t, F), one(_K1, t, F), one(_K2, t, F), one(_K3, t, F), one(_K4, t, F)
 
     @fused
     def six(t, F, addresses):  # type: ignore[no-untyped-def]
-        return one(0, t, F), one(1, t, F), one(2, t, F), one(3, t, F), one(4, t, F), one(5, t, F)
+        return one(_K0, t, F), one(_K1, t, F), one(_K2, t, F), one(_K3, t, F), one(_K4, t, F), one(_K5, t, F)
 
     return (one_pixel, two, three, four, five, six)[count - 1]
 
@@ -189,12 +192,12 @@ def _sum(a, b):  # type: ignore[no-untyped-def]
 def _lanczos3(t, addresses):  # type: ignore[no-untyped-def]
     sine, cosine = math.sin(math.pi * t), math.cos(math.pi * t)
     slow, slow_cosine = math.sin(math.pi * t / 3), math.cos(math.pi * t / 3)
-    a = _sinc_product(0, t, sine, cosine, slow, slow_cosine)
-    b = _sinc_product(1, t, sine, cosine, slow, slow_cosine)
-    c = _sinc_product(2, t, sine, cosine, slow, slow_cosine)
-    d = _sinc_product(3, t, sine, cosine, slow, slow_cosine)
-    e = _sinc_product(4, t, sine, cosine, slow, slow_cosine)
-    f = _sinc_product(5, t, sine, cosine, slow, slow_cosine)
+    a = _sinc_product(_K0, t, sine, cosine, slow, slow_cosine)
+    b = _sinc_product(_K1, t, sine, cosine, slow, slow_cosine)
+    c = _sinc_product(_K2, t, sine, cosine, slow, slow_cosine)
+    d = _sinc_product(_K3, t, sine, cosine, slow, slow_cosine)
+    e = _sinc_product(_K4, t, sine, cosine, slow, slow_cosine)
+    f = _sinc_product(_K5, t, sine, cosine, slow, slow_cosine)
     s = _sum(_sum(_sum(a, b), _sum(c, d)), _sum(e, f))
     return (
         _normalized(a, s),

@@ -1,0 +1,72 @@
+"""Functions that kernels call are linked into them, and into nothing else."""
+
+from __future__ import annotations
+
+import gc
+
+import numba
+import numpy as np
+import pytest
+from numba import prange
+
+from npsubpix._cpu._jit import Kernel, device
+
+
+@device
+def _root(v):  # type: ignore[no-untyped-def]
+    if v < 0:
+        raise ValueError("no root of", v)
+    return np.sqrt(v)
+
+
+def _roots(x, out):  # type: ignore[no-untyped-def]
+    parts = np.zeros((x.size, 2), np.float64)
+    for k in prange(x.size):
+        parts[k, 0] = _root(x[k])
+    for k in prange(x.size):
+        out[k] = parts[k].sum()
+
+
+_KERNEL = Kernel(_roots, "roots", cached=False)
+
+
+@pytest.mark.parametrize("work", [0, 1 << 40])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_both_forms_hold_all_that_they_call(work, dtype):
+    out = np.empty(50)
+    _KERNEL.run(work, np.arange(50, dtype=dtype) ** 2, out)
+    np.testing.assert_allclose(out, np.arange(50))
+
+
+def test_errors_of_inner_functions_arrive():
+    with pytest.raises(ValueError, match="no root of") as error:
+        _KERNEL.run(0, np.array([4.0, -2.5]), np.empty(2))
+    assert error.value.args == ("no root of", -2.5)
+
+
+def test_inner_functions_raise_if_called_from_python():
+    with pytest.raises(TypeError):
+        _root(4.0)
+
+
+def test_functions_that_kernels_had_compiled_are_there_for_others():
+    _KERNEL.run(0, np.ones(2), np.empty(2))
+
+    @numba.njit
+    def of_a_user(n):  # type: ignore[no-untyped-def]
+        return np.zeros((n, 2), np.float64).sum() + _root(np.float64(n))
+
+    assert of_a_user(4) == 2
+    with pytest.raises(ValueError, match="negative dimensions"):
+        of_a_user(-1)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_as_before(enabled):
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        Kernel(_roots, "roots", cached=False).run(0, np.ones(2), np.empty(2))
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()
