@@ -45,8 +45,9 @@ def test_errors_of_inner_functions_arrive():
 
 
 def test_inner_functions_raise_if_called_from_python():
-    with pytest.raises(TypeError):
-        _root(4.0)
+    _KERNEL.run(0, np.ones(2), np.empty(2))
+    with pytest.raises(KeyError, match="only kernels call _root"):
+        _root(1.0)
 
 
 def test_functions_that_kernels_had_compiled_are_there_for_others():

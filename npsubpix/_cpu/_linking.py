@@ -77,8 +77,9 @@ class _InnerLowering(NativeLowering):  # type: ignore[misc]
         state.flags.no_cpython_wrapper = state.flags.no_cfunc_wrapper = state.flags.no_compile = True
         super().run_pass(state)
         state.library.finalize()
-        # Numba knows the function by what Python would call, and takes builtins alone: this one takes no arguments.
-        entry: Any = [].sort
+        # Numba knows the function by what Python would call, a builtin with arguments and keywords: this one
+        # raises KeyError, as it has no word for its only field.
+        entry = f"{{only kernels call {state.func_id.func_qualname}}}".format
         state.targetctx.insert_user_function(entry, state.cr.fndesc, [state.library])
         state.reload_init.extend(state.library._reload_init)
         state["cr"] = state.cr._replace(cfunc=entry)
