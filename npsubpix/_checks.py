@@ -15,6 +15,7 @@ import numpy as np
 from npsubpix._arrays import HostArray, as_array, is_array, is_on_gpu, kind_of, require_cupy, to_numpy
 
 __all__ = [
+    "FARTHEST",
     "check_all_positive",
     "check_bool",
     "check_broadcast",
@@ -50,6 +51,9 @@ __all__ = [
 
 
 _MOST = 2**62  # more than any count means, and what kernels can hold
+
+#: Longest step from one pixel to another that can be added up without leaving 64 bits.
+FARTHEST = 2**31
 
 
 def check_ndim(x: HostArray, ndim: int, name: str, axes: str) -> None:
@@ -168,13 +172,16 @@ def check_window(size: Any, ndim: int, name: str) -> tuple[int, ...]:
     return tuple(check_count(k, name, 1) for k in size)
 
 
-def check_per_axis(value: Any, ndim: int, name: str, least: int = 0) -> tuple[int, ...]:
-    """Require one integer for all axes, or one an axis."""
+def check_per_axis(value: Any, ndim: int, name: str, least: int = 0, most: int = _MOST) -> tuple[int, ...]:
+    """Require one integer for all axes, or one an axis, from `least` to `most`."""
     if not isinstance(value, (tuple, list, np.ndarray)) or (isinstance(value, np.ndarray) and value.ndim == 0):
-        return (check_count(value, name, least),) * ndim
+        value = (value,) * ndim
     if len(value) != ndim:
         raise ValueError(f"{name} must be one integer or {ndim} of them, got {value!r}")
-    return tuple(check_count(k, name, least) for k in value)
+    numbers = tuple(check_count(k, name, least) for k in value)
+    if any(k > most for k in numbers):
+        raise ValueError(f"{name} must be at most {most}, got {max(numbers)}")
+    return numbers
 
 
 def check_lengths(value: Any, ndim: int, name: str) -> tuple[float, ...]:

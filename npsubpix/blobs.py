@@ -12,6 +12,7 @@ from npsubpix._spec import BORDERS
 __all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
 
 _RATIO = 1.6  # of widths, at which the difference is closest to the Laplacian
+_NARROWEST = 1e-75  # a width whose fourth power is not 0
 
 
 def difference_of_gaussians(
@@ -142,6 +143,8 @@ def laplacian_of_gaussian(
     """
     image = _image(image)
     widths = check_lengths(sigma, image.ndim, "sigma")
+    if min(widths) < _NARROWEST:
+        raise ValueError(f"sigma must be at least {_NARROWEST}, got {min(widths)}")
     return _filtered(image, "laplacian_of_gaussian", widths, *_options(border, cval, truncate))
 
 

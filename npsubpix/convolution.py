@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from npsubpix._arrays import Array, adopt, as_array, beside, is_array, is_on_gpu, kind_of, without_half, working_on
 from npsubpix._checks import (
+    FARTHEST,
     check_channel_axis,
     check_choice,
     check_dtype,
@@ -313,7 +314,7 @@ def _filter_there(
     if flip:
         of_torch = kind_of(weights) == "torch"
         weights = weights.flip(tuple(range(axes))) if of_torch else weights[(slice(None, None, -1),) * axes]
-    steps, gaps = check_per_axis(stride, axes, "stride", 1), check_per_axis(dilation, axes, "dilation", 1)
+    steps, gaps = check_per_axis(stride, axes, "stride", 1), check_per_axis(dilation, axes, "dilation", 1, FARTHEST)
     fill, omit = check_fill(cval, "cval"), nan_policy == "omit"
     options = (str(mode), str(border), fill, steps, gaps, moved, axis, omit, str(method))
     chosen = check_dtype(dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays import Array, as_array
-from npsubpix._checks import check_count, check_per_axis, check_reals
+from npsubpix._checks import FARTHEST, check_count, check_per_axis, check_reals
 from npsubpix._operation import call
 from npsubpix._operations import OPERATIONS
 
@@ -79,7 +79,7 @@ def conv2d(
         raise ValueError(f"input must have shape (N, C, H, W) or (C, H, W), got {tuple(x.shape)}")
     count = check_count(groups, "groups", 1)
     _check_filters(x, filters, offsets, count)
-    steps, gaps = check_per_axis(stride, 2, "stride", 1), check_per_axis(dilation, 2, "dilation", 1)
+    steps, gaps = check_per_axis(stride, 2, "stride", 1), check_per_axis(dilation, 2, "dilation", 1, FARTHEST)
     margins = _margins(padding, filters.shape[2:], steps, gaps)
     for k, name in enumerate(("high", "wide")):
         reach, n = gaps[k] * (filters.shape[2 + k] - 1) + 1, x.shape[x.ndim - 2 + k] + sum(margins[2 * k : 2 * k + 2])
@@ -106,7 +106,7 @@ def _check_filters(x: Any, filters: Any, bias: Any, groups: int) -> None:
 def _margins(padding: Any, size: Any, stride: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
     """Return the zeros above, below, left and right."""
     if not isinstance(padding, str):
-        down, across = check_per_axis(padding, 2, "padding")
+        down, across = check_per_axis(padding, 2, "padding", 0, FARTHEST)
         return down, down, across, across
     if padding not in ("valid", "same"):
         raise ValueError(f'padding must be numbers, "valid" or "same", got {padding!r}')

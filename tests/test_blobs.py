@@ -64,6 +64,7 @@ def test_tensors(rng):
         (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 0)), 1), ValueError, "at least one pixel"),
         (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), 0), ValueError, "sigma must be"),
         (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), (1, 2, 3)), ValueError, "sigma must"),
+        (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), 1e-200), ValueError, "sigma must be at least 1e-75"),
         (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), 1, border="shrink"), ValueError, "border must be"),
         (lambda: npsubpix.difference_of_gaussians(np.zeros((3, 3)), 2, wide_sigma=1), ValueError, "wide_sigma must be"),
         (lambda: npsubpix.difference_of_gaussians(np.zeros((3, 3)), 2, truncate=-1), ValueError, "truncate must be"),

@@ -270,6 +270,11 @@ BAD: list[Any] = [
         ValueError,
         "dilation must be one integer or 1 of them",
     ),
+    (
+        lambda: npsubpix.convolve(np.zeros(9), np.ones(3), dilation=10**30),
+        ValueError,
+        "dilation must be at most 2147483648",
+    ),
     (lambda: npsubpix.convolve(np.zeros(9), np.ones(3), origin=2), ValueError, "origin must be from -1 to 1"),
     (lambda: npsubpix.convolve(np.zeros(9), np.ones(3), mode="all"), ValueError, "mode must be one of"),
     (lambda: npsubpix.convolve(np.zeros(9), np.ones(3), border="zero"), ValueError, "border must be one of"),

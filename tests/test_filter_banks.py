@@ -81,6 +81,8 @@ X, W = np.zeros((2, 4, 6, 7)), np.zeros((3, 4, 3, 3))
         ((X, W), {"padding": "full"}, ValueError, "padding must be numbers"),
         ((X, W), {"padding": "same", "stride": 2}, ValueError, "stride must be 1 with padding"),
         ((X, W), {"dilation": 3}, ValueError, "input must be at least 7 pixels high"),
+        ((X, W), {"dilation": 2**63}, ValueError, "dilation must be at most 2147483648"),
+        ((X, W), {"padding": 2**63}, ValueError, "padding must be at most 2147483648"),
         ((X + 1j, W), {}, TypeError, "input must hold"),
         ((X, "abc"), {}, TypeError, "weight must"),
     ],

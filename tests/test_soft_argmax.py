@@ -154,6 +154,22 @@ def test_bonus(rng):
         assert (want_values != reference.windows(x, size, stride, padding, 0.5)[1]).any()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [3, 7])
+def test_temperatures_beyond_what_the_precision_holds(rng, dtype, size):
+    x = rng.permutation(81).reshape(1, 1, 9, 9).astype(dtype)
+    options = {"normalized_coordinates": False, "output_value": True}
+    coords, values = npsubpix.conv_soft_argmax2d(x, (size, size), (1, 1), (0, 0), 1e-300, **options)
+    windows = np.lib.stride_tricks.sliding_window_view(x[0, 0], (size, size))
+    rows, columns = np.divmod(windows.reshape(*windows.shape[:2], -1).argmax(-1), size)
+    starts = np.arange(windows.shape[0])
+    np.testing.assert_array_equal(values[0, 0], windows.max((-2, -1)))
+    np.testing.assert_allclose(coords[0, 0], [columns + starts, rows + starts[:, None]])
+    coords, values = npsubpix.conv_soft_argmax2d(x, (size, size), (1, 1), (0, 0), 1e300, **options)
+    np.testing.assert_allclose(values[0, 0], windows.mean((-2, -1)), rtol=1e-5)
+    np.testing.assert_allclose(coords[0, 0, 0], np.broadcast_to(starts + size // 2, windows.shape[:2]), rtol=1e-5)
+
+
 def test_temperature_of_each_map(rng):
     x = rng.standard_normal((2, 3, 8, 9))
     temperature = np.array([0.1, 1.0, 10.0])

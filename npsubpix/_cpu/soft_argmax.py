@@ -20,6 +20,12 @@ __all__ = ["conv_soft_argmax", "conv_soft_argmax_vjp"]
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 
 
+def _within(temperatures: HostArray, precision: np.dtype[Any]) -> HostArray:
+    """Keep temperatures, and their inverses, finite: weights are all or nothing, or equal, long before that."""
+    most = float(np.finfo(precision).max) / 4
+    return np.clip(temperatures.ravel(), 1 / most, most)
+
+
 def _precision(dtype: np.dtype[Any], window: tuple[int, ...]) -> np.dtype[Any]:
     """Precision of the arithmetic: float32 where windows are small.
 
@@ -51,7 +57,7 @@ def conv_soft_argmax(
     """Return the coordinates (scale, x, y) or (x, y) and the values of all windows of (B, C, [D,] H, W)."""
     dtype = np.result_type(x.dtype, np.float32)
     x = x.astype(dtype, copy=False)
-    temperatures = check_temperature(temperature, x.shape[:2]).ravel()
+    temperatures = check_temperature(temperature, x.shape[:2])
     coords_shape, values_shape = window_maps((x.shape,), (window, stride, padding, with_values))
     coords = np.empty(coords_shape, dtype)
     values = np.empty(values_shape, dtype)
@@ -61,7 +67,7 @@ def conv_soft_argmax(
     softmax_window_kernels[precision].run(
         64 * x.size,
         stack,
-        temperatures,
+        _within(temperatures, precision),
         _three(window, 1),
         _three(stride, 1),
         _three(padding, 0),
@@ -127,7 +133,7 @@ def conv_soft_argmax_vjp(
     softmax_window_vjp_kernels[dtype].run(
         64 * x.size,
         stack,
-        temperatures.ravel(),
+        _within(temperatures, dtype),
         _three(window, 1),
         _three(stride, 1),
         _three(padding, 0),
