@@ -115,7 +115,8 @@ def test_how_often_the_host_waits(rng, monkeypatch, loss, waits):
     assert max(copies[:: waits + 1]) < 100_000
 
 
-def test_any_hole_is_filled_from_its_surroundings(rng: Any):
+@pytest.mark.parametrize("part", [1, 4, 23, 64])
+def test_any_hole_is_filled_from_its_surroundings(rng: Any, part: int):
     """The nearest good pixel, as a search of all of them finds it, is what smoothing begins with."""
     x = rng.standard_normal((23, 31))
     bad = rng.random(x.shape) < 0.6
@@ -124,9 +125,11 @@ def test_any_hole_is_filled_from_its_surroundings(rng: Any):
     rows = np.empty(x.shape, np.int64)
     out = np.empty(x.shape)
     device = _launch.device_of(x)
-    for name, *arrays in (("align_nearest_rows", bad), ("align_fill", x, bad, rows)):
-        kernel = _launch.Kernel.of("alignment", name, Real=x.dtype)
-        _launch.run(device, kernel, 3, *arrays, *x.shape, rows if name == "align_nearest_rows" else out)
+    for name, *arguments in (
+        ("align_nearest_rows", bad, *x.shape, part, rows),
+        ("align_fill", x, bad, rows, *x.shape, out),
+    ):
+        _launch.run(device, _launch.Kernel.of("alignment", name, Real=x.dtype), 3, *arguments)
     good = np.argwhere(~bad)
     for i, j in np.argwhere(bad):
         far = ((good - [i, j]) ** 2).sum(1)

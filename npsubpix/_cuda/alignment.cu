@@ -34,18 +34,22 @@ KERNEL align_mark(const Real* x, const bool* mask, Index count, bool* bad) {
 }
 
 // The row of the nearest good pixel of each column, -1 for none; the upper one of two.
-KERNEL align_nearest_rows(const bool* bad, Index height, Index width, Index* rows) {
-  for (Index j = first_thread(); j < width; j += all_threads()) {
-    Index last = -1;
-    for (Index i = 0; i < height; ++i) {
+// A thread has a part of a column, and looks beyond its ends no farther than the first good pixel.
+KERNEL align_nearest_rows(const bool* bad, Index height, Index width, Index part, Index* rows) {
+  for (Index k = first_thread(); k < (height + part - 1) / part * width; k += all_threads()) {
+    const Index j = k % width, begin = k / width * part, end = least(begin + part, height);
+    Index last = begin - 1;
+    while (last >= 0 && bad[last * width + j]) --last;
+    for (Index i = begin; i < end; ++i) {
       if (!bad[i * width + j]) last = i;
       rows[i * width + j] = last;
     }
-    last = -1;
-    for (Index i = height - 1; i >= 0; --i) {
+    last = end;
+    while (last < height && bad[last * width + j]) ++last;
+    for (Index i = end - 1; i >= begin; --i) {
       if (!bad[i * width + j]) last = i;
       const Index above = rows[i * width + j];
-      if (last >= 0 && (above < 0 || last - i < i - above)) rows[i * width + j] = last;
+      if (last < height && (above < 0 || last - i < i - above)) rows[i * width + j] = last;
     }
   }
 }

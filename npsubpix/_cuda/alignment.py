@@ -28,6 +28,9 @@ _PART = 1 << 14
 #: Parts of the fixed image whose products are summed up at the same time, at most.
 _MOST_PARTS = 1024
 
+#: Rows of a column that one thread walks along.
+_ROWS = 32
+
 #: Times that each bad pixel is replaced by the mean of its neighbours.
 _FILLINGS = 16
 
@@ -159,7 +162,8 @@ def _filled(device: Device, x: DeviceArray, mask: DeviceArray | None) -> tuple[D
     bad, grown, rows = (device.empty(x.shape, t) for t in (bool, bool, np.int64))
     run(device, _kernel("align_mark", dtype), blocks, x, mask, x.size, bad)
     run(device, _kernel("align_grow", dtype), blocks, bad, height, width, grown)
-    run(device, _kernel("align_nearest_rows", dtype), blocks_for(width), bad, height, width, rows)
+    parts = -(-height // _ROWS) * width
+    run(device, _kernel("align_nearest_rows", dtype), blocks_for(parts), bad, height, width, _ROWS, rows)
     one, other = device.empty(x.shape, dtype), device.empty(x.shape, dtype)
     run(device, _kernel("align_fill", dtype), blocks, x, bad, rows, height, width, one)
     for _ in range(_FILLINGS):
