@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,25 @@ def test_damaged_entries_cost_time_only(tmp_path, expected, damage):
         else:
             path.write_bytes(b"" if damage == "empty" else content)
     assert result_of(run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))) == expected
+
+
+def test_entries_that_nobody_uses_go(tmp_path, expected):
+    """An entry of an older version goes when a new one is written; one that is used, or is a user's own file, stays."""
+    folder = tmp_path / "npsubpix"
+    run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
+    used = set(folder.glob("*.npsubpix"))
+    others = {folder / name for name in ("old-1.npsubpix", "dead-2.abc.npsubpix.tmp", "notes.txt")}
+    for path in others:
+        path.write_text("x")
+    long_ago = time.time() - 91 * 86400
+    for path in used | others:
+        os.utime(path, (long_ago, long_ago))
+    assert result_of(run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))) == expected
+    assert all(path.exists() for path in used | others)
+    last = max(used, key=lambda path: path.name)
+    last.unlink()
+    assert result_of(run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))) == expected
+    assert set(folder.iterdir()) == used | {folder / "notes.txt"}
 
 
 def test_no_writable_directory(tmp_path, expected):

@@ -4,7 +4,8 @@ Numba's own cache raises when no directory can be written or an entry is damaged
 that compile at once overwrite each other's entries, and does not see that a function which a
 kernel calls has changed. Here an entry is one file, named by a hash of everything its content
 depends on, that begins with a digest of the rest; it is written beside its place and moved there.
-Whatever goes wrong is a miss.
+Whatever goes wrong is a miss. Entries that nobody has used for three months, of older versions that is,
+are removed by the first process that writes a new one.
 
 ``NPSUBPIX_CACHE=0`` turns the cache off. ``NUMBA_CACHE_DIR`` moves it; otherwise it is in the
 ``__pycache__`` beside the kernels, or in the user's cache directory if that cannot be written.
@@ -13,12 +14,14 @@ Whatever goes wrong is a miss.
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import os
 import pickle
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,9 @@ __all__ = ["KernelCache", "cache_directory"]
 _DIGEST = hashlib.sha256
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
+
+_DAY = 86400.0
+_KEPT = 90 * _DAY
 
 
 def _candidates() -> Iterator[Path]:
@@ -84,6 +90,22 @@ def _source_digest(module: str) -> str:
     return digest.hexdigest()
 
 
+def _note_use(path: Path) -> None:
+    """Give an entry the time of today: what is not used grows old."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > _DAY:
+            os.utime(path)
+
+
+@functools.cache
+def _remove_unused(folder: Path) -> None:
+    """Remove what has not been used for long, and what processes that died while they wrote have left."""
+    for path in (*folder.glob("*.npsubpix"), *folder.glob("*.npsubpix.tmp")):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _KEPT:
+                path.unlink()
+
+
 class KernelCache:
     """The cache of one kernel form, as a Numba dispatcher expects it."""
 
@@ -130,10 +152,12 @@ class KernelCache:
             # All that compiled code needs of Numba. A refresh of the context, as Numba's own cache does,
             # imports all implementations too, scipy.linalg among them: 0.4 s that only compiling needs.
             rtsys.initialize(context)
-            blob = self._path(signature, context).read_bytes()
+            path = self._path(signature, context)
+            blob = path.read_bytes()
             digest, payload = blob[:32], blob[32:]
             if _DIGEST(payload).digest() != digest:
                 return None
+            _note_use(path)
             return compiler.CompileResult._rebuild(context, *pickle.loads(payload))
         except Exception:  # a damaged entry must cost time only
             return None
@@ -146,10 +170,11 @@ class KernelCache:
                 return
             payload = serialize.dumps(result._reduce())
             path = self._path(signature, result.target_context)
-            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=path.stem, suffix=".tmp")
+            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=path.stem, suffix=".npsubpix.tmp")
             with os.fdopen(handle, "wb") as file:
                 file.write(_DIGEST(payload).digest() + payload)
             Path(temporary).replace(path)
+            _remove_unused(self._folder)
         except Exception:  # a full or vanished disk must cost time only
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)
