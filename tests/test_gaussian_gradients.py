@@ -149,6 +149,3 @@ def test_compiled(dynamic):
         want = torch.autograd.grad(loss(mean, std), (mean, std))
         for a, b in zip(got, want, strict=True):
             torch.testing.assert_close(a, b)
-
-
-# Libraries, dtypes and memory
