@@ -12,6 +12,7 @@ from npsubpix._cuda import _launch, peaks
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_peaks import (  # noqa: F401
     image,
+    test_a_pixel_alone_in_its_window_is_a_maximum_and_a_minimum,
     test_any_frame_axis,
     test_bad_pixels,
     test_distance_2d,
@@ -27,6 +28,7 @@ from tests.test_peaks import (  # noqa: F401
     test_minima_are_maxima_of_the_negative,
     test_minima_threshold,
     test_most_peaks_are_the_strongest,
+    test_no_frames,
     test_one_row_image_with_open_border,
     test_plateaus,
     test_relative_threshold_is_of_each_frame,
@@ -37,6 +39,7 @@ from tests.test_peaks import (  # noqa: F401
     test_volumes,
     test_windows_and_borders,
     test_wrong_arguments,
+    test_zeros_without_noise_are_ranked_alike_whatever_their_sign,
 )
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")

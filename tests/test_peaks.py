@@ -217,6 +217,34 @@ def test_mask_of_one_frame_serves_all(image):
     assert (one.indices[:, 1] >= 15).all()
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
+@pytest.mark.parametrize(("shape", "size"), [((3, 4), 1), ((3, 4), 2), ((1, 6), (5, 1)), ((1, 1), 3)])
+@pytest.mark.parametrize("threshold", [{}, {"threshold_abs": 1}, {"threshold_rel": 0.5}, {"sigma": 1.0}])
+def test_a_pixel_alone_in_its_window_is_a_maximum_and_a_minimum(rng, dtype, shape, size, threshold):
+    """With thresholds too that no minimum of numbers above 0 exceeds, and as with a mask of nothing."""
+    x = rng.permutation(np.arange(2, 2 + np.prod(shape))).reshape(shape).astype(dtype)
+    options = {"size": size, "exclude_border": False, "refine": None, **threshold}
+    peaks = npsubpix.find_peaks(x, minima=True, **options)
+    minima = (peaks.flags & int(PeakFlags.MINIMUM)) != 0
+    assert places(peaks[~minima]) == places(npsubpix.find_peaks(x, **options))
+    want = places(npsubpix.find_peaks(-x.astype(float), **options))
+    assert places(peaks[minima]) == want
+    masked = npsubpix.find_peaks(x, minima=True, mask=np.zeros(shape, bool), **options)
+    np.testing.assert_array_equal(masked.indices, peaks.indices)
+    assert len(peaks) > 0
+
+
+def test_no_frames():
+    peaks = npsubpix.find_peaks(np.zeros((0, 9, 8)), threshold_rel=0.5, frame_axis=0, minima=True)
+    assert peaks.coords.shape == (0, 2)
+
+
+def test_zeros_without_noise_are_ranked_alike_whatever_their_sign():
+    x = np.array([[0.0, -0.0, 1.0, -0.0, 0.0, -1.0]])
+    peaks = npsubpix.find_peaks(x, size=1, sigma=np.zeros((1, 6)), exclude_border=False, refine=None)
+    assert peaks.indices[:, 1].tolist() == [2, 0, 1, 3, 4, 5]
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
 def test_any_frame_axis(image, axis):
     stack = np.stack([image, image[::-1], image[:, ::-1]])

@@ -26,7 +26,7 @@ def _heights_kernel(x, indices, minima, background, sigma, threshold, height, st
         s = np.float64(sigma[i % sigma.size])
         height[k] = h
         # Without noise whatever is above the background is above it infinitely.
-        strength[k] = h / s if s != 0.0 else math.copysign(math.inf, h)
+        strength[k] = h / s if s != 0.0 else (-math.inf if h < 0 else math.inf)
         exceeds = h > threshold * s if threshold > -math.inf else h == h
         kept[k] = (s >= 0.0) & exceeds
 

@@ -112,7 +112,7 @@ def _thresholds(x: HostArray, absolute: float | None, relative: float | None, si
     if relative is None:
         return [least] * len(x)
     largest = np.fmax if sign > 0 else np.fmin
-    tops = largest.reduce(x.reshape(len(x), -1), axis=1, initial=None if x.size else 0)
+    tops = largest.reduce(x, axis=tuple(range(1, x.ndim)), initial=None if x.size else 0)
     # NaN for an image of NaN alone, first so that it stays: nothing exceeds it.
     return [max(relative * sign * float(top), least) for top in tops]
 
@@ -221,6 +221,11 @@ def _above(
     return found.take(kept)._replace(strength=ranked(strength[kept], height[kept]))
 
 
+def _may_be_alone(size: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a pixel may have no other in its window: it is a maximum and a minimum then, which no code says."""
+    return all(n == 1 or k <= 2 for k, n in zip(size, shape, strict=True))
+
+
 def find(
     x: HostArray,
     size: tuple[int, ...],
@@ -242,13 +247,14 @@ def find(
     if levels is not None and x.size:
         thresholds = (bound_of_values(levels, absolute, signs), None)
     parts, tops = [], {}
-    for group in (signs,) if mask is None else tuple((sign,) for sign in signs):
+    together = mask is None and not _may_be_alone(size, x.shape[1:])
+    for group in (signs,) if together else tuple((sign,) for sign in signs):
         seen = x if mask is None else np.where(mask, limits(x.dtype)[0 if group[0] > 0 else 1], x)
         part = _one_pass(seen, size, margins, *thresholds, plateau, group)
         parts.append(part if mask is None else part.take(~mask.reshape(-1)[part.indices]))
         if levels is not None and relative is not None:
             tops.update({sign: greatest_heights(seen, levels[0], sign) for sign in group})
-    found = parts[0] if mask is None else _merged(parts)
+    found = parts[0] if together else _merged(parts)
     return found if levels is None else _above(x, found, absolute, relative, levels, tops)
 
 

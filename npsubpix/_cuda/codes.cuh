@@ -1,5 +1,5 @@
-// What becomes of a pixel: bits, none for nothing. Of a pixel that is both a maximum and a minimum, as all others
-// in its window are masked, come two candidates.
+// What becomes of a pixel: bits, none for nothing. Of a pixel that is both a maximum and a minimum, as there are no
+// others in its window or all of them are masked, come two candidates.
 #define MAXIMUM 1
 #define MINIMUM 2
 #define PLATEAU 4

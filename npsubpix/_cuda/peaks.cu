@@ -51,8 +51,7 @@ KERNEL peaks_window(STACK, Index kd, Index ki, Index kj, BORDER, LIMITS, bool mi
       for (int n = 0; n <= (int)minima; ++n)
         if (exceeds(x[k], limits.of(s.image, images, n == 1), n == 1) && tops_window(m, k, s, kd, ki, kj, n == 1))
           code |= n == 1 ? MINIMUM : MAXIMUM;
-    // A pixel with nothing else in its window is both; without a mask it is a minimum, as on the host.
-    codes[k] = code == (MAXIMUM | MINIMUM) && !mask ? MINIMUM : code;
+    codes[k] = code;
   }
 }
 
