@@ -31,6 +31,7 @@ from tests.test_peaks import (  # noqa: F401
     test_no_frames,
     test_one_row_image_with_open_border,
     test_plateaus,
+    test_plateaus_among_masked_pixels_are_maxima_and_minima,
     test_relative_threshold_is_of_each_frame,
     test_saturated_spot,
     test_stack_of_volumes,

@@ -234,6 +234,16 @@ def test_a_pixel_alone_in_its_window_is_a_maximum_and_a_minimum(rng, dtype, shap
     assert len(peaks) > 0
 
 
+@pytest.mark.parametrize(("size", "columns"), [(3, [2.5, 6.0]), ((3, 5), [2.5])])
+def test_plateaus_among_masked_pixels_are_maxima_and_minima(size, columns):
+    """Of either kind, the first of two in one window."""
+    mask = np.ones((5, 12), bool)
+    mask[2, 2:4] = mask[2, 5:8] = False
+    peaks = npsubpix.find_peaks(np.ones((5, 12)), size=size, mask=mask, minima=True, plateau="centroid")
+    for kind in (PeakFlags.PLATEAU, PeakFlags.PLATEAU | PeakFlags.MINIMUM):
+        assert peaks.coords[peaks.flags == int(kind)].tolist() == [[2.0, column] for column in columns]
+
+
 def test_no_frames():
     peaks = npsubpix.find_peaks(np.zeros((0, 9, 8)), threshold_rel=0.5, frame_axis=0, minima=True)
     assert peaks.coords.shape == (0, 2)

@@ -27,10 +27,9 @@ class Plateaus(NamedTuple):
     device: Device
     stack: tuple[int, ...]
     parents: DeviceArray
-    firsts: DeviceArray
-    states: DeviceArray
+    signs: tuple[tuple[DeviceArray, DeviceArray], ...]  # first seeds and states, of maxima and of minima
 
-    def centroids(self, indices: DeviceArray, axes: int) -> DeviceArray:
+    def centroids(self, indices: DeviceArray, flags: DeviceArray, axes: int) -> DeviceArray:
         """Return the centroids of candidates that are plateaus, NaN for all others."""
         images, depth, height, width = self.stack
         pixels, count = depth * height * width, indices.shape[0]
@@ -39,7 +38,8 @@ class Plateaus(NamedTuple):
         add, divide = (Kernel.of("plateaus", f"plateaus_{name}", Pixel=np.float32) for name in ("sum", "centroids"))
         places = pixels, height, width, images * pixels
         blocks = blocks_for(images * pixels) if count else 0
-        run(self.device, add, blocks, *places, self.parents, self.firsts, self.states, indices, count, sums)
+        for minimum, sets in enumerate(self.signs):
+            run(self.device, add, blocks, *places, self.parents, *sets, bool(minimum), indices, flags, count, sums)
         run(self.device, divide, blocks_for(count), sums, count, axes, out)
         return out
 
@@ -59,13 +59,15 @@ def mark_plateaus(
     images = x, mask, *stack
     count, blocks = x.size, blocks_for(x.size)
     kernels = {name: Kernel.of("plateaus", f"plateaus_{name}", Pixel=x.dtype) for name in _NAMES}
-    parents, firsts = device.empty((count,), np.uint64), device.empty((count,), np.uint64)
-    states, marks = device.full((count,), 0, np.uint8), device.empty((count,), np.uint8)
+    parents, marks = device.empty((count,), np.uint64), device.empty((count,), np.uint8)
     run(device, kernels["begin"], blocks, count, parents)
     run(device, kernels["join"], blocks, *images, parents)
     run(device, kernels["flatten"], blocks, count, parents)
     beyond = max(window) > 3
-    for code in (_HIGH, _LOW)[: 1 + minima]:
+    signs = []
+    for code in (_HIGH, _LOW)[: 1 + minima]:  # a set may be a plateau of both: all around it may be masked
+        firsts, states = device.empty((count,), np.uint64), device.empty((count,), np.uint8)
+        signs.append((firsts, states))
         run(device, kernels["forget"], blocks, count, firsts, states, marks)
         sets = parents, codes, firsts, states, marks
         run(device, kernels["judge"], blocks, *images, *window, *margins, *limits, code == _LOW, *sets)
@@ -77,7 +79,7 @@ def mark_plateaus(
             run(device, kernels["decide"], blocks, *contest, open_sets)
         if beyond:
             run(device, kernels["contest"], blocks_for(stack[0], each=1), *contest, open_sets)
-    return Plateaus(device, tuple(stack), parents, firsts, states)
+    return Plateaus(device, tuple(stack), parents, tuple(signs))
 
 
 _NAMES = ("begin", "join", "flatten", "forget", "judge", "settle", "compare", "decide", "contest")

@@ -215,7 +215,7 @@ def search(
         rows = s.cut(rows, found, kept, most, of_images)
     centroids = None
     if plateaus is not None and plateau == "centroid":
-        centroids = plateaus.centroids(found.indices, s.axes)[rows]
+        centroids = plateaus.centroids(found.indices, found.flags, s.axes)[rows]
     return Candidates(found.indices[rows], found.frames[rows], found.flags[rows], centroids)
 
 

@@ -20,7 +20,6 @@
 #define OUT 1
 #define OPEN 2  // depends on sets that come before it
 #define KEPT 3
-#define KEPT_BEFORE 4  // among extrema of the other sign
 
 FORMULA UInt64 root_of(const volatile UInt64* parents, UInt64 k) {
   while (parents[k] != k) k = parents[k];
@@ -62,13 +61,12 @@ KERNEL plateaus_flatten(Index count, UInt64* parents) {
   for (Index k = first_thread(); k < count; k += all_threads()) parents[k] = root_of(parents, (UInt64)k);
 }
 
-// Forget what is known of sets, but of plateaus among extrema of the other sign.
+// Nothing is known of sets.
 KERNEL plateaus_forget(Index count, UInt64* firsts, UInt8* states, UInt8* marks) {
   for (Index k = first_thread(); k < count; k += all_threads()) {
+    firsts[k] = NONE;
+    states[k] = GOOD;
     marks[k] = 0;
-    const bool kept = states[k] == KEPT || states[k] == KEPT_BEFORE;
-    states[k] = kept ? KEPT_BEFORE : GOOD;
-    if (!kept) firsts[k] = NONE;
   }
 }
 
@@ -108,13 +106,13 @@ KERNEL plateaus_judge(STACK, Index kd, Index ki, Index kj, BORDER, LIMITS, bool 
 KERNEL plateaus_settle(Index count, bool beyond, Index code, const UInt64* parents, const UInt64* firsts, UInt8* states,
                        UInt8* marks, UInt8* codes) {
   for (Index k = first_thread(); k < count; k += all_threads()) {
-    if (parents[k] != (UInt64)k || states[k] == KEPT_BEFORE) continue;
+    if (parents[k] != (UInt64)k) continue;
     if (states[k] == OUT || !marks[k] || firsts[k] == NONE)
       states[k] = OUT;
     else if (beyond)
       states[k] = OPEN;
     else
-      states[k] = KEPT, codes[firsts[k]] = (UInt8)code;
+      states[k] = KEPT, codes[firsts[k]] |= (UInt8)code;
     marks[k] = 0;
   }
 }
@@ -148,7 +146,7 @@ struct Sets {
     if (parents[k] != (UInt64)k || states[k] != OPEN) return false;
     const bool waits = marks[k];
     marks[k] = 0;
-    if (!waits) states[k] = KEPT, codes[firsts[k]] = (UInt8)code;
+    if (!waits) states[k] = KEPT, codes[firsts[k]] |= (UInt8)code;
     return waits;
   }
 };
@@ -188,12 +186,14 @@ KERNEL plateaus_contest(SETS, const UInt64* open) {
   }
 }
 
-// Add up the pixels of plateaus: their number, and their places along depth, rows and columns.
+// Add up the pixels of plateaus of one sign: their number, and their places along depth, rows and columns. A pixel
+// may be the first of a plateau of either sign, and then has two candidates.
 KERNEL plateaus_sum(Index pixels, Index height, Index width, Index total, const UInt64* parents, const UInt64* firsts,
-                    const UInt8* states, const Index* indices, Index count, UInt64* sums) {
+                    const UInt8* states, bool minimum, const Index* indices, const int* flags, Index count,
+                    UInt64* sums) {
   for (Index k = first_thread(); k < total; k += all_threads()) {
     const UInt64 root = parents[k];
-    if (states[root] != KEPT && states[root] != KEPT_BEFORE) continue;
+    if (states[root] != KEPT) continue;
     const Index first = (Index)firsts[root];
     Index low = 0, high = count;
     while (low < high) {
@@ -203,7 +203,9 @@ KERNEL plateaus_sum(Index pixels, Index height, Index width, Index total, const 
       else
         high = middle;
     }
+    if (low < count && indices[low] == first && ((flags[low] & FLAG_MINIMUM) != 0) != minimum) ++low;
     if (low == count || indices[low] != first) continue;  // dropped meanwhile
+    if (((flags[low] & FLAG_MINIMUM) != 0) != minimum) continue;
     const Index place = k % pixels;
     atomicAdd(&sums[4 * low], (UInt64)1);
     atomicAdd(&sums[4 * low + 1], (UInt64)(place / width / height));
