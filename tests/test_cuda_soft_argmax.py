@@ -19,6 +19,7 @@ from tests.test_soft_argmax import (  # noqa: F401
     test_nan_and_infinity,
     test_no_maps,
     test_temperature_of_each_map,
+    test_temperatures_beyond_what_the_precision_holds,
     test_tiles_meet_without_a_seam,
     test_volumes,
     test_windows_far_below_the_peak,

@@ -24,6 +24,7 @@ from tests.test_spatial import (  # noqa: F401
     test_memory_layouts,
     test_nan_and_infinity,
     test_temperature_of_each_map,
+    test_temperatures_that_leave_one_pixel,
     test_weights,
 )
 

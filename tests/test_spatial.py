@@ -162,6 +162,18 @@ def test_temperature_of_each_map(rng):
         np.testing.assert_array_equal(run(x, temperature), whole)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("temperature", [1e-40, 1e-300])
+@pytest.mark.parametrize("function", [npsubpix.spatial_softmax, npsubpix.spatial_moments])
+def test_temperatures_that_leave_one_pixel(rng, dtype, temperature, function):
+    """The greatest has all weight, which nothing changes: gradients are 0, though their factor 1 / T is infinite."""
+    x = rng.permutation(60).reshape(3, 4, 5).astype(dtype)
+    results, pull = npsubpix.vjp(function, x, np.array(temperature))
+    grads = pull(*(rng.standard_normal(r.shape) for r in (results if isinstance(results, tuple) else (results,))))
+    assert not grads["input"].any()
+    assert not grads["temperature"].any()
+
+
 def test_leading_axes(rng):
     """Any number of them, none too."""
     x = rng.standard_normal((2, 1, 3, 2, 5, 6))

@@ -1,4 +1,4 @@
-"""What operations on stacks of maps share: coordinate frames, and the adjoint of broadcasting."""
+"""What operations on stacks of maps share: coordinate frames, temperatures, and the adjoint of broadcasting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from npsubpix._arrays import HostArray
 
-__all__ = ["as_stack", "frames", "promoted", "sum_to_shape"]
+__all__ = ["as_stack", "frames", "held_temperatures", "promoted", "sum_to_shape"]
 
 
 def promoted(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -28,6 +28,12 @@ def as_stack(x: HostArray, axes: int) -> HostArray:
 def frames(shape: tuple[int, ...], normalized: bool) -> HostArray:
     """Centre and factor from pixels to coordinates for each axis; an axis of one pixel stays as it is."""
     return np.array([(0.5 * (n - 1), 2 / (n - 1)) if normalized and n > 1 else (0.0, 1.0) for n in shape])
+
+
+def held_temperatures(temperatures: HostArray, precision: np.dtype[Any]) -> HostArray:
+    """Keep temperatures, and their inverses, finite: weights are all or nothing, or equal, long before that."""
+    most = float(np.finfo(precision).max) / 4
+    return np.clip(temperatures.ravel(), 1 / most, most)
 
 
 def sum_to_shape(x: HostArray, shape: tuple[int, ...]) -> HostArray:

@@ -11,19 +11,13 @@ from npsubpix._arrays import HostArray
 from npsubpix._checks import check_temperature
 from npsubpix._cpu._softmax_windows import softmax_window_kernels
 from npsubpix._cpu._softmax_windows_vjp import band_rows, softmax_window_vjp_kernels
-from npsubpix._cpu._stacks import as_stack, frames, sum_to_shape
+from npsubpix._cpu._stacks import as_stack, frames, held_temperatures, sum_to_shape
 from npsubpix._cpu.nms import nms_mask
 from npsubpix._shapes import window_maps
 
 __all__ = ["conv_soft_argmax", "conv_soft_argmax_vjp"]
 
 _FLOAT32, _FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
-
-
-def _within(temperatures: HostArray, precision: np.dtype[Any]) -> HostArray:
-    """Keep temperatures, and their inverses, finite: weights are all or nothing, or equal, long before that."""
-    most = float(np.finfo(precision).max) / 4
-    return np.clip(temperatures.ravel(), 1 / most, most)
 
 
 def _precision(dtype: np.dtype[Any], window: tuple[int, ...]) -> np.dtype[Any]:
@@ -67,7 +61,7 @@ def conv_soft_argmax(
     softmax_window_kernels[precision].run(
         64 * x.size,
         stack,
-        _within(temperatures, precision),
+        held_temperatures(temperatures, precision),
         _three(window, 1),
         _three(stride, 1),
         _three(padding, 0),
@@ -133,7 +127,7 @@ def conv_soft_argmax_vjp(
     softmax_window_vjp_kernels[dtype].run(
         64 * x.size,
         stack,
-        _within(temperatures, dtype),
+        held_temperatures(temperatures, dtype),
         _three(window, 1),
         _three(stride, 1),
         _three(padding, 0),

@@ -12,7 +12,7 @@ from npsubpix._arrays import HostArray
 from npsubpix._checks import check_temperature, check_weights
 from npsubpix._cpu._maps import expectation_kernels, moments_kernels, softmax_kernels
 from npsubpix._cpu._maps_vjp import expectation_vjp_kernel, moments_vjp_kernels, softmax_vjp_kernels
-from npsubpix._cpu._stacks import as_stack, frames, promoted, sum_to_shape
+from npsubpix._cpu._stacks import as_stack, frames, held_temperatures, promoted, sum_to_shape
 from npsubpix._shapes import MOMENTS, map_moments
 
 __all__ = [
@@ -78,7 +78,7 @@ def spatial_softmax_vjp(
     by_temperature = np.empty(maps)
     flat = [a.reshape(maps, math.prod(x.shape[x.ndim - axes :])) for a in (x, probabilities, cotangent, grad)]
     softmax_vjp_kernels[x.dtype].run(
-        20 * x.size, flat[0], temperatures.ravel(), flat[1], flat[2], flat[3], by_temperature
+        20 * x.size, flat[0], held_temperatures(temperatures, x.dtype), flat[1], flat[2], flat[3], by_temperature
     )
     return grad, sum_to_shape(by_temperature.reshape(leading), temperature.shape)
 
@@ -141,7 +141,7 @@ def spatial_moments_vjp(
     moments_vjp_kernels[x.dtype].run(
         30 * x.size,
         stack,
-        temperatures.ravel(),
+        held_temperatures(temperatures, x.dtype),
         _weights(weights, x, axes),
         stats.reshape(maps, MOMENTS),
         linear,

@@ -33,6 +33,13 @@ struct Windows {
   __device__ __forceinline__ Index count() const { return z.count * y.count * x.count; }
 };
 
+// Temperatures, and their inverses, are kept finite in the precision of the sums: weights are all or nothing, or
+// equal, long before that.
+FORMULA double held_temperature(double temperature) {
+  const double t = checked_temperature(temperature), most = sizeof(Real) == 4 ? 0x1p126 : 0x1p1022;
+  return t < 1.0 / most ? 1.0 / most : (t > most ? most : t);
+}
+
 // Sums over a window: of weights; of weights times offset; and of weights times exponent.
 struct WindowSums {
   Real shift, weight, z, y, x, exponent;
@@ -93,7 +100,7 @@ KERNEL soft_argmax_windows(const Pixel* x, const double* temperatures, Index map
   const Windows w = {{depth, kz, sz, pz, nz}, {height, ky, sy, py, ny}, {width, kx, sx, px, nx}};
   for (Index k = first_thread(); k < maps * w.count(); k += all_threads()) {
     const Window o = window_of(k, w);
-    const double temperature = checked_temperature(temperatures[o.map]);
+    const double temperature = held_temperature(temperatures[o.map]);
     const WindowSums s = sum_window(x + o.map * w.pixels(), w, o.wz, o.wy, o.wx, temperature);
     const double inverse = 1.0 / (double)s.weight;
     Pixel* out = coords + o.map * axes * w.count() + k % w.count();
@@ -129,7 +136,7 @@ KERNEL soft_argmax_pulls(const Pixel* x, const double* temperatures, Index maps,
   const Windows w = {{depth, kz, sz, pz, nz}, {height, ky, sy, py, ny}, {width, kx, sx, px, nx}};
   for (Index k = first_thread(); k < maps * w.count(); k += all_threads()) {
     const Window o = window_of(k, w);
-    const double temperature = checked_temperature(temperatures[o.map]);
+    const double temperature = held_temperature(temperatures[o.map]);
     const WindowSums s = sum_window(x + o.map * w.pixels(), w, o.wz, o.wy, o.wx, temperature);
     const double inverse = 1.0 / (double)s.weight;
     double gz = 0, gy = 0, gx = 0, gv = 0;
@@ -159,7 +166,7 @@ KERNEL soft_argmax_gather(const Pixel* x, const double* temperatures, Index maps
   const Windows w = {{depth, kz, sz, pz, nz}, {height, ky, sy, py, ny}, {width, kx, sx, px, nx}};
   for (Index part = blockIdx.x; part < maps * parts; part += gridDim.x) {
     const Index map = part / parts, begin = part % parts * part_size;
-    const double temperature = checked_temperature(temperatures[map]);
+    const double temperature = held_temperature(temperatures[map]);
     const Real scale = (Real)(1.0 / temperature);
     const Pull* of_map = reinterpret_cast<const Pull*>(pulls) + map * w.count();
     double total[1] = {0};
