@@ -90,7 +90,7 @@ def find_peaks(
         not refined further. Reported ones are flagged ``PLATEAU``.
     minima : bool, default False
         Find minima too, in the same pass. They are the maxima of the negated image, held to the
-        same thresholds, and are flagged ``MINIMUM``.
+        same thresholds, and are flagged ``MINIMUM``. A pixel with no other in its window is both.
     mask : bool array of the shape of the image or of one frame, optional
         True where pixels are to be ignored: they are no peaks, and hide none. A peak whose
         refinement needs one of them stays at its pixel, flagged ``MASKED``.
