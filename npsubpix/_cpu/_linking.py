@@ -81,7 +81,6 @@ class _InnerLowering(NativeLowering):  # type: ignore[misc]
         # raises KeyError, as it has no word for its only field.
         entry = f"{{only kernels call {state.func_id.func_qualname}}}".format
         state.targetctx.insert_user_function(entry, state.cr.fndesc, [state.library])
-        state.reload_init.extend(state.library._reload_init)
         state["cr"] = state.cr._replace(cfunc=entry)
         return True
 
