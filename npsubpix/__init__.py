@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from npsubpix._results import Background, Peaks
-    from npsubpix._spec import AlignmentFlags, PeakFlags
-    from npsubpix.alignment import Alignment, align, align_stack
+    from npsubpix._definitions.flags import AlignmentFlags, PeakFlags
+    from npsubpix.alignment import align, align_stack
     from npsubpix.background import local_background
     from npsubpix.blobs import difference_of_gaussians, laplacian_of_gaussian
     from npsubpix.convolution import choose_conv_method, convolve, convolve_separable, correlate
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from npsubpix.peaks import find_peaks, refine_peaks
     from npsubpix.quad_interp import conv_quad_interp3d, iterative_quad_interp3d
     from npsubpix.reductions import window_centroid, window_mean, window_std, window_sum, window_var
+    from npsubpix.results import Alignment, Background, Peaks
     from npsubpix.sampling import Sample, sample, sample_vjp, sample_with_gradient, spline_filter
     from npsubpix.sampling_kernels import GradientAdaptive, Nearest, WeightedNearest
     from npsubpix.soft_argmax import conv_soft_argmax2d, conv_soft_argmax3d
@@ -53,9 +53,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AdaptiveQuadInterp3d": "operators",
-    "Alignment": "alignment",
-    "AlignmentFlags": "_spec",
-    "Background": "_results",
+    "Alignment": "results",
+    "AlignmentFlags": "_definitions.flags",
+    "Background": "results",
     "ConvQuadInterp3d": "operators",
     "ConvSoftArgmax2d": "operators",
     "ConvSoftArgmax3d": "operators",
@@ -64,8 +64,8 @@ _HOME = {
     "Nearest": "sampling_kernels",
     "NonMaximaSuppression2d": "operators",
     "NonMaximaSuppression3d": "operators",
-    "PeakFlags": "_spec",
-    "Peaks": "_results",
+    "PeakFlags": "_definitions.flags",
+    "Peaks": "results",
     "Sample": "sampling",
     "SpatialMoments": "spatial",
     "SpatialSoftArgmax2d": "operators",

@@ -1,6 +1,6 @@
 """``python -m npsubpix``: the command line."""
 
-from npsubpix.cli import main
+from npsubpix.cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -6,20 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import (
-    Array,
-    HostArray,
-    adopt,
-    adopt_mask,
-    as_array,
-    give_back,
-    place_of,
-    without_half,
-    working_on,
-)
-from npsubpix._checks import check_choice, check_dtype, check_fill, check_image, check_per_axis, check_reals
-from npsubpix._dispatch import implementation
-from npsubpix._spec import BORDERS
+from npsubpix._arrays.adoption import adopt, adopt_mask, give_back
+from npsubpix._arrays.checks import check_image, check_reals
+from npsubpix._arrays.library import Array, HostArray, as_array, place_of, without_half, working_on
+from npsubpix._arrays.options import check_choice, check_dtype, check_fill, check_per_axis
+from npsubpix._definitions.borders import BORDERS
+from npsubpix._dispatch.backends import implementation
 
 __all__ = ["REDUCTIONS", "converted", "reduce_image"]
 

@@ -7,31 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._alignment import Alignment
-from npsubpix._arrays import (
-    Array,
-    HostArray,
-    adopt,
-    adopt_mask,
-    as_array,
-    is_array,
-    is_on_gpu,
-    kind_of,
-    place_of,
-    working_on,
-)
-from npsubpix._checks import (
-    check_bool,
-    check_choice,
-    check_count,
-    check_finite,
-    check_marks,
-    check_mask,
-    check_numbers,
-    check_positive,
-)
-from npsubpix._dispatch import implementation
-from npsubpix._spec import AlignmentFlags
+from npsubpix._arrays.adoption import adopt, adopt_mask
+from npsubpix._arrays.checks import check_marks, check_mask, check_numbers
+from npsubpix._arrays.library import Array, HostArray, as_array, is_array, is_on_gpu, kind_of, place_of, working_on
+from npsubpix._arrays.options import check_bool, check_choice, check_count, check_finite, check_positive
+from npsubpix._definitions.flags import AlignmentFlags
+from npsubpix._dispatch.backends import implementation
+from npsubpix.results import Alignment
 
 __all__ = ["Alignment", "AlignmentFlags", "align", "align_stack"]
 

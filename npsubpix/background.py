@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from npsubpix._arrays import Array, give_back, working_on
-from npsubpix._checks import check_choice, check_per_axis
-from npsubpix._dispatch import implementation
-from npsubpix._results import Background
-from npsubpix._stacks import stack_of, stacked_mask, unstacked
+from npsubpix._arrays.adoption import give_back
+from npsubpix._arrays.library import Array, working_on
+from npsubpix._arrays.options import check_choice, check_per_axis
+from npsubpix._arrays.stacks import stack_of, stacked_mask, unstacked
+from npsubpix._dispatch.backends import implementation
+from npsubpix.results import Background
 
 __all__ = ["local_background"]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays import Array, adopt, as_array, give_back, working_on
-from npsubpix._checks import check_choice, check_fill, check_finite, check_image, check_lengths, check_positive
-from npsubpix._dispatch import implementation
-from npsubpix._spec import BORDERS
+from npsubpix._arrays.adoption import adopt, give_back
+from npsubpix._arrays.checks import check_image
+from npsubpix._arrays.library import Array, as_array, working_on
+from npsubpix._arrays.options import check_choice, check_fill, check_finite, check_lengths, check_positive
+from npsubpix._definitions.borders import BORDERS
+from npsubpix._dispatch.backends import implementation
 
 __all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
 

@@ -9,21 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays import Array, adopt, as_array, beside, is_array, is_on_gpu, kind_of, without_half, working_on
-from npsubpix._checks import (
-    FARTHEST,
-    check_channel_axis,
-    check_choice,
-    check_dtype,
-    check_fill,
-    check_image,
-    check_per_axis,
-    check_reals,
-)
-from npsubpix._dispatch import implementation
-from npsubpix._operation import call
-from npsubpix._operations import OPERATIONS
-from npsubpix._spec import BORDERS
+from npsubpix._arrays.adoption import adopt
+from npsubpix._arrays.checks import check_channel_axis, check_image, check_reals
+from npsubpix._arrays.library import Array, as_array, beside, is_array, is_on_gpu, kind_of, without_half, working_on
+from npsubpix._arrays.options import FARTHEST, check_choice, check_dtype, check_fill, check_per_axis
+from npsubpix._definitions.borders import BORDERS
+from npsubpix._dispatch.backends import implementation
+from npsubpix._dispatch.call import call
+from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["choose_conv_method", "convolve", "convolve_separable", "correlate"]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays import Array, as_array
-from npsubpix._checks import FARTHEST, check_count, check_per_axis, check_reals
-from npsubpix._operation import call
-from npsubpix._operations import OPERATIONS
+from npsubpix._arrays.checks import check_reals
+from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.options import FARTHEST, check_count, check_per_axis
+from npsubpix._dispatch.call import call
+from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["conv2d"]
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays import Array, as_array
-from npsubpix._checks import (
-    check_bool,
+from npsubpix._arrays.checks import (
     check_broadcast,
     check_broadcast_to,
-    check_choice,
     check_image_shape,
     check_last_axis,
     check_ndim,
     check_numbers,
     check_positions,
-    check_positive,
     check_same_dtype,
-    check_window,
 )
-from npsubpix._operation import call
-from npsubpix._operations import OPERATIONS
+from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.options import check_bool, check_choice, check_positive, check_window
+from npsubpix._dispatch.call import call
+from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["render_gaussian", "render_gaussian2d", "render_spots"]
 

@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsubpix._arrays import Array, HostArray, adopt, give_back, kind_of, place_of, working_on
-from npsubpix._dispatch import implementation
-from npsubpix._operation import Record, tape
+from npsubpix._arrays.adoption import adopt, give_back
+from npsubpix._arrays.library import Array, HostArray, kind_of, place_of, working_on
+from npsubpix._dispatch.backends import implementation
+from npsubpix._dispatch.call import Record, tape
 
 __all__ = ["vjp"]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from npsubpix._arrays import Array, as_array
-from npsubpix._checks import check_bool, check_ndim, check_window
-from npsubpix._operation import call, without_gradient
-from npsubpix._operations import OPERATIONS
+from npsubpix._arrays.checks import check_ndim
+from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.options import check_bool, check_window
+from npsubpix._dispatch.call import call, without_gradient
+from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["nms2d", "nms3d", "nms3d_minmax"]
 

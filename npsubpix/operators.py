@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from npsubpix import _checks as checks
-from npsubpix._arrays import Array, is_on_gpu, kind_of
+from npsubpix._arrays import options as checks
+from npsubpix._arrays.checks import check_temperature_option
+from npsubpix._arrays.library import Array, is_on_gpu, kind_of
 from npsubpix.nms import nms2d, nms3d
 from npsubpix.quad_interp import conv_quad_interp3d, iterative_quad_interp3d
 from npsubpix.soft_argmax import conv_soft_argmax2d, conv_soft_argmax3d
@@ -36,7 +37,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "normalized_coordinates": checks.check_bool,
     "output_value": checks.check_bool,
     "strict_maxima_bonus": checks.check_finite,
-    "temperature": lambda value, _: checks.check_temperature_option(value),
+    "temperature": lambda value, _: check_temperature_option(value),
 }
 
 

@@ -6,21 +6,22 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import Array, HostArray, give_back, is_on_gpu, kind_of, working_on
-from npsubpix._checks import (
+from npsubpix._arrays.adoption import give_back
+from npsubpix._arrays.checks import check_positions
+from npsubpix._arrays.library import Array, HostArray, is_on_gpu, kind_of, working_on
+from npsubpix._arrays.options import (
     check_bool,
     check_choice,
     check_count,
     check_finite,
     check_lengths,
     check_per_axis,
-    check_positions,
     check_positive,
 )
-from npsubpix._dispatch import implementation
-from npsubpix._results import Background, Peaks
-from npsubpix._spec import reach
-from npsubpix._stacks import beside, levels_of, stack_of, stacked_mask
+from npsubpix._arrays.stacks import beside, levels_of, stack_of, stacked_mask
+from npsubpix._definitions.borders import reach
+from npsubpix._dispatch.backends import implementation
+from npsubpix.results import Background, Peaks
 
 __all__ = ["find_peaks", "refine_peaks"]
 
@@ -160,6 +161,9 @@ def find_peaks(
         check_choice(plateau, "plateau", ("drop", "first", "centroid"))
         check_bool(minima, "minima")
         marks = stacked_mask(mask, x, frame_axis)
+        if isinstance(background, Background):
+            sigma = background.noise if sigma is None else sigma
+            background = background.level
         levels = levels_of(background, sigma, x, frame_axis)
         options = _method_options(image, refine, "refine", n_iters, max_shift, radius, ndim)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays import to_numpy
-from npsubpix._results import Peaks
-from npsubpix._spec import REJECTED, PeakFlags
+from npsubpix._arrays.library import to_numpy
+from npsubpix._definitions.flags import REJECTED, PeakFlags
+from npsubpix.results import Peaks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

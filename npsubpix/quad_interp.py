@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from npsubpix._arrays import Array, as_array
-from npsubpix._checks import check_bool, check_count, check_finite, check_marks, check_ndim, check_positive
-from npsubpix._operation import call
-from npsubpix._operations import OPERATIONS
+from npsubpix._arrays.checks import check_marks, check_ndim
+from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.options import check_bool, check_count, check_finite, check_positive
+from npsubpix._dispatch.call import call
+from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["conv_quad_interp3d", "iterative_quad_interp3d"]
 

@@ -6,20 +6,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npsubpix._arrays import Array, adopt, as_array, give_back, kind_of, place_of, working_on
-from npsubpix._checks import (
-    check_bool,
-    check_channel_axis,
-    check_choice,
-    check_count,
-    check_fill,
-    check_image,
-    check_positions,
-)
-from npsubpix._dispatch import implementation
-from npsubpix._operation import adopt_all, call
-from npsubpix._operations import OPERATIONS
-from npsubpix._sampling import MODES
+from npsubpix._arrays.adoption import adopt, give_back
+from npsubpix._arrays.checks import check_channel_axis, check_image, check_positions
+from npsubpix._arrays.library import Array, as_array, kind_of, place_of, working_on
+from npsubpix._arrays.options import check_bool, check_choice, check_count, check_fill
+from npsubpix._definitions.sampling import MODES
+from npsubpix._dispatch.adoption import adopt_all
+from npsubpix._dispatch.backends import implementation
+from npsubpix._dispatch.call import call
+from npsubpix._dispatch.operations import OPERATIONS
 from npsubpix.sampling_kernels import SamplingMethod, method_spec
 
 __all__ = ["Sample", "sample", "sample_vjp", "sample_with_gradient", "spline_filter"]

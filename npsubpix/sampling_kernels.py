@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from npsubpix._checks import check_choice, check_positive
-from npsubpix._sampling import METHODS, register_weight
+from npsubpix._arrays.options import check_choice, check_positive
+from npsubpix._definitions.sampling import METHODS, register_weight
 
 __all__ = ["GradientAdaptive", "Nearest", "SamplingMethod", "WeightedNearest", "method_spec"]
 

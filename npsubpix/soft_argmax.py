@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from npsubpix._arrays import Array, as_array
-from npsubpix._checks import (
-    check_bool,
-    check_finite,
-    check_ndim,
-    check_padding,
-    check_per_axis,
-    check_temperature_option,
-    check_window,
-)
-from npsubpix._operation import call
-from npsubpix._operations import OPERATIONS
+from npsubpix._arrays.checks import check_ndim, check_temperature_option
+from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.options import check_bool, check_finite, check_padding, check_per_axis, check_window
+from npsubpix._dispatch.call import call
+from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["conv_soft_argmax2d", "conv_soft_argmax3d"]
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from npsubpix._arrays import Array, as_array
-from npsubpix._checks import (
-    check_bool,
-    check_map_axes,
-    check_temperature_option,
-    check_weights_option,
-)
-from npsubpix._operation import call
-from npsubpix._operations import OPERATIONS
+from npsubpix._arrays.checks import check_map_axes, check_temperature_option, check_weights_option
+from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.options import check_bool
+from npsubpix._dispatch.call import call
+from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = [
     "SpatialMoments",

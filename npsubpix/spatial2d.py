@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from npsubpix._arrays import Array, as_array
-from npsubpix._checks import check_bool, check_ndim, check_temperature_option
-from npsubpix._operation import call
-from npsubpix._operations import OPERATIONS
+from npsubpix._arrays.checks import check_ndim, check_temperature_option
+from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.options import check_bool
+from npsubpix._dispatch.call import call
+from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["spatial_expectation2d", "spatial_soft_argmax2d", "spatial_softmax2d"]
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import Array, as_array, indices_beside, kind_of
-from npsubpix._checks import check_bool, check_choice, check_count, check_reals
-from npsubpix._operation import call
-from npsubpix._operations import OPERATIONS
+from npsubpix._arrays.checks import check_reals
+from npsubpix._arrays.library import Array, as_array, indices_beside, kind_of
+from npsubpix._arrays.options import check_bool, check_choice, check_count
+from npsubpix._dispatch.call import call
+from npsubpix._dispatch.operations import OPERATIONS
 from npsubpix.sampling_kernels import SamplingMethod, method_spec
 
 __all__ = ["affine_grid", "grid_sample"]

@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsubpix._arrays import Array, as_array, indices_beside, kind_of
-from npsubpix._checks import check_channel_axis, check_count, check_matrix, check_reals
+from npsubpix._arrays.checks import check_channel_axis, check_matrix, check_reals
+from npsubpix._arrays.library import Array, as_array, indices_beside, kind_of
+from npsubpix._arrays.options import check_count
 from npsubpix.sampling import sample
 from npsubpix.sampling_kernels import SamplingMethod
 

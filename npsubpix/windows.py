@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy.typing as npt
 
-from npsubpix._arrays import Array, adopt, as_array, give_back, kind_of, place_of, without_half, working_on
-from npsubpix._checks import check_bool, check_choice, check_count, check_dtype, check_fill, check_per_axis
-from npsubpix._dispatch import implementation
+from npsubpix._arrays.adoption import adopt, give_back
+from npsubpix._arrays.library import Array, as_array, kind_of, place_of, without_half, working_on
+from npsubpix._arrays.options import check_bool, check_choice, check_count, check_dtype, check_fill, check_per_axis
+from npsubpix._definitions.borders import BORDERS
+from npsubpix._dispatch.backends import implementation
 from npsubpix._reductions import REDUCTIONS, converted, reduce_image
-from npsubpix._spec import BORDERS
 
 __all__ = ["window_map"]
 

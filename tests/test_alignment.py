@@ -13,7 +13,7 @@ import torch
 
 import npsubpix
 from npsubpix import AlignmentFlags
-from npsubpix._transforms import exponential
+from npsubpix._definitions.alignment.transforms import exponential
 
 MATRICES = {
     "translation": [[1, 0, 1.7], [0, 1, -2.1], [0, 0, 1]],

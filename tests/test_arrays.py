@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import npsubpix
-from npsubpix import _arrays
+from npsubpix._arrays import adoption
 
 
 @pytest.fixture
@@ -18,11 +18,11 @@ def image(rng):
 def test_torch_is_not_copied(image):
     """The kernels read the tensor's own memory."""
     tensor = torch.from_numpy(image)
-    assert _arrays.adopt(tensor, "input").ctypes.data == tensor.data_ptr()
-    assert _arrays.adopt(image, "input").ctypes.data == image.ctypes.data
+    assert adoption.adopt(tensor, "input").ctypes.data == tensor.data_ptr()
+    assert adoption.adopt(image, "input").ctypes.data == image.ctypes.data
     locked = image.view()
     locked.setflags(write=False)
-    assert _arrays.adopt(locked, "input").ctypes.data == image.ctypes.data
+    assert adoption.adopt(locked, "input").ctypes.data == image.ctypes.data
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -18,7 +18,7 @@ from benchmarks.cuda import check, gpu, rivals, run
 from benchmarks.cuda.cases import Case, all_cases, functions_on_gpu, noise
 from benchmarks.cuda.rotation import Inputs, copies_for
 from benchmarks.timing import Pace, interleave
-from npsubpix._capabilities import CAPABILITIES
+from npsubpix._dispatch.capabilities import CAPABILITIES
 from tests.cuda_host import fake_cupy
 from tests.test_cuda_dispatch import cupy, gpu_array  # noqa: F401
 

@@ -21,7 +21,7 @@ import npsubpix.io.tables
 pytest.importorskip("rich")
 testing = pytest.importorskip("typer.testing")
 
-from npsubpix.cli import app  # noqa: E402  after the check that typer is there
+from npsubpix.cli.app import app  # noqa: E402  after the check that typer is there
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 COMMAND = [sys.executable, "-m", "npsubpix"]
@@ -405,7 +405,7 @@ def test_a_run_that_is_stopped_while_writing_leaves_the_old_table(image, tmp_pat
         "    print('writing', flush=True)\n"
         "    time.sleep(60)\n"
         "tables._WRITERS['.csv'] = write\n"
-        "from npsubpix.cli import main\n"
+        "from npsubpix.cli.app import main\n"
         "main()"
     )
     command = [sys.executable, "-c", slow, "locate", image, "-o", tmp_path / "a.csv"]
@@ -431,7 +431,7 @@ def test_a_full_standard_output_is_one_line():
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys\nfrom npsubpix.cli import app\n"
+        "import sys\nfrom npsubpix.cli.app import app\n"
         "try:\n    app(['locate', '--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'matplotlib', 'pandas', 'astropy', 'tifffile', 'imageio', 'numba', 'scipy', 'torch', 'pyarrow'}\n"
         "print(sorted(heavy & set(sys.modules)))"

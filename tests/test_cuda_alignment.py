@@ -11,7 +11,7 @@ import npsubpix
 from npsubpix import AlignmentFlags
 from npsubpix._cpu import alignment as cpu
 from npsubpix._cuda import _launch, alignment
-from npsubpix._gauss_newton import Options
+from npsubpix._definitions.alignment.gauss_newton import Options
 from tests import test_alignment as cases
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_alignment import (  # noqa: F401

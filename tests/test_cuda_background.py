@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import npsubpix
-from npsubpix import _dispatch
 from npsubpix._cpu import _mesh as cpu_mesh
 from npsubpix._cpu import background as cpu
 from npsubpix._cuda import _launch, _mesh, background
-from npsubpix._places import boxes_of
+from npsubpix._definitions.borders import boxes_of
+from npsubpix._dispatch import backends
 from tests.cuda_host.fixtures import CHOSEN, cuda_on_host, host_device  # noqa: F401
 from tests.reference import background as reference
 from tests.test_background import (  # noqa: F401
@@ -61,7 +61,7 @@ def nasty(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def test_the_kernels_of_the_gpu_are_what_runs():
-    assert _dispatch.implementation("background", np.zeros(1)) is background
+    assert backends.implementation("background", np.zeros(1)) is background
     names = [list(inspect.signature(module.local_background).parameters) for module in (background, cpu)]
     assert names[0] == names[1]
 

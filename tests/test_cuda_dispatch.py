@@ -16,10 +16,11 @@ import pytest
 import torch
 
 import npsubpix
-from npsubpix import _arrays, _dispatch
-from npsubpix._capabilities import CAPABILITIES, is_on_gpu, table
+from npsubpix._arrays import adoption, checks, library, stacks
 from npsubpix._cuda import _launch
-from npsubpix._operations import OPERATIONS
+from npsubpix._dispatch import backends
+from npsubpix._dispatch.capabilities import CAPABILITIES, is_on_gpu, table
+from npsubpix._dispatch.operations import OPERATIONS
 from tests.cuda_host import fake_cupy
 from tests.cuda_host.fake_cupy import FakeArray, FakeCuPyDevice
 from tests.cuda_host.fixtures import host_device  # noqa: F401
@@ -30,13 +31,13 @@ PACKAGE = Path(npsubpix.__file__).parent
 @pytest.fixture
 def cupy(monkeypatch):
     """A CuPy with two GPUs."""
-    _arrays.require_cupy.cache_clear()
+    library.require_cupy.cache_clear()
     module = fake_cupy.make()
     monkeypatch.setitem(sys.modules, "cupy", module)
     monkeypatch.setitem(_launch.DEVICES, FakeArray, lambda _: FakeCuPyDevice())
     FakeCuPyDevice.launches.clear()
     yield module
-    _arrays.require_cupy.cache_clear()
+    library.require_cupy.cache_clear()
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def cuda_tensors(cupy, monkeypatch):
     def on_gpu(x, kind):
         return kind == "cupy" or (kind == "torch" and x.dtype == torch.float32)
 
-    for module in (_arrays, _dispatch, npsubpix._operation):
+    for module in (library, adoption, checks, stacks, backends, npsubpix._dispatch.adoption):
         monkeypatch.setattr(module, "is_on_gpu", on_gpu)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: types.SimpleNamespace(cuda_stream=4711))
 
@@ -173,16 +174,16 @@ def test_what_the_table_claims_runs(rng, name, dtype, monkeypatch):
     """Each function on arrays of each dtype: results as of float64 on the CPU, of that library and dtype."""
     x = rng.integers(0, 12, (1, 2, 4, 7, 8)).astype(float)
     wanted = EXAMPLES[name](x)
-    monkeypatch.setitem(_dispatch._PACKAGES, "host", "npsubpix._cuda")
-    _dispatch._load.cache_clear()
-    for library in ("torch",) if dtype == "bfloat16" else ("numpy", "torch"):
+    monkeypatch.setitem(backends._PACKAGES, "host", "npsubpix._cuda")
+    backends._load.cache_clear()
+    for source_library in ("torch",) if dtype == "bfloat16" else ("numpy", "torch"):
         if (
-            library == "torch"
+            source_library == "torch"
             and name in ("render_gaussian2d", "convolve", "correlate", "convolve_separable", "conv2d")
             and dtype in ("uint16", "uint32", "uint64")
         ):
             continue  # the example multiplies, which torch does not with these
-        source = of_dtype(x, dtype, library)
+        source = of_dtype(x, dtype, source_library)
         results = EXAMPLES[name](source)
         for result, want in zip(*((r if isinstance(r, tuple) else (r,)) for r in (results, wanted)), strict=True):
             assert type(result) is (np.ndarray if name in ON_HOST else type(source))
@@ -192,7 +193,7 @@ def test_what_the_table_claims_runs(rng, name, dtype, monkeypatch):
             rough = {"bfloat16": 2e-2, "float16": 2e-3}.get(dtype, 1e-5)
             np.testing.assert_allclose(values, want, rtol=rough, atol=rough)
     monkeypatch.undo()
-    _dispatch._load.cache_clear()
+    backends._load.cache_clear()
 
 
 def test_every_function_is_in_the_table():
@@ -207,7 +208,7 @@ def test_every_function_is_in_the_table():
 def test_the_readme_has_the_table():
     """It is what the command prints, letter by letter."""
     printed = subprocess.run(
-        [sys.executable, "-m", "npsubpix._capabilities"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "npsubpix._dispatch.capabilities"], capture_output=True, text=True, check=True
     ).stdout
     assert printed == table()
     readme = PACKAGE.parent.joinpath("README.md").read_text()
@@ -487,7 +488,7 @@ def test_a_spatial_transformer_of_tensors(rng):
 @pytest.mark.usefixtures("cuda_tensors")
 def test_families_without_kernels_say_so(image, monkeypatch):
     """Never a copy to the host in silence."""
-    monkeypatch.setattr(_dispatch, "has_gpu_kernels", lambda family: family != "background")  # all have some
+    monkeypatch.setattr(backends, "has_gpu_kernels", lambda family: family != "background")  # all have some
     tensor = torch.from_numpy(image).float()
     for source, move in ((tensor, r"x\.cpu\(\)"), (gpu_array(image), r"x\.get\(\)")):
         with pytest.raises(TypeError, match=rf"no background kernels for CUDA arrays yet, got a \w+ array .* {move}"):

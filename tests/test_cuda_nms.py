@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from npsubpix import _dispatch
 from npsubpix._cpu import nms as cpu
 from npsubpix._cuda import _launch, nms
+from npsubpix._dispatch import backends
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.reference import nms as reference
 from tests.test_nms import (  # noqa: F401
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 def test_the_kernels_of_the_gpu_are_what_runs():
     """All tests of this file would pass if they tested the CPU."""
-    assert _dispatch.implementation("nms", np.zeros(1)) is nms
+    assert backends.implementation("nms", np.zeros(1)) is nms
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint64", "float16", "float32", "float64"])

@@ -10,10 +10,10 @@ import scipy.ndimage as ndi
 import torch
 
 import npsubpix
-from npsubpix import _dispatch
 from npsubpix._cpu import reductions as cpu
 from npsubpix._cuda import _launch, reductions
 from npsubpix._cuda._folds import _is_short
+from npsubpix._dispatch import backends
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_reductions import (  # noqa: F401
     BORDERS,
@@ -57,7 +57,7 @@ def compare(x: Any, name: str, size: Any, *rest: Any) -> None:
 
 
 def test_the_kernels_of_the_gpu_are_what_runs():
-    assert _dispatch.implementation("reductions", np.zeros(1)) is reductions
+    assert backends.implementation("reductions", np.zeros(1)) is reductions
 
 
 @pytest.mark.parametrize(("shape", "size"), SHAPES)

@@ -13,8 +13,8 @@ import torch
 
 import npsubpix
 import npsubpix._cuda
-from npsubpix import _dispatch
 from npsubpix._cuda import windows
+from npsubpix._dispatch import backends
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.reference.windows import loop
 from tests.test_windows import spread, spread_of_batch
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 
 def test_the_launchers_of_the_gpu_are_what_runs():
-    assert _dispatch.implementation("windows", np.zeros(1)) is windows
+    assert backends.implementation("windows", np.zeros(1)) is windows
 
 
 @pytest.mark.parametrize(("shape", "size"), [((9, 7), (2, 5)), ((4, 5), (7, 8)), ((5, 6, 7), (3, 2, 1))])

@@ -244,9 +244,13 @@ def test_a_change_in_a_source_that_a_kernel_uses_makes_entries_stale(tmp_path):
     (source.parent / "_spec.py").write_text("X = 1")
     (source / "_jit.py").write_text("J = 1")
     (source / "a.py").write_text("from npsubpix._cpu.b import B")
-    (source / "b.py").write_text("from npsubpix._spec import X")
+    (source / "b.py").write_text("from npsubpix._definitions.constants import X")
     digests = [run(code.format(folder=str(tmp_path)))]
-    for name, text in (("b.py", "from npsubpix._spec import X, Y"), ("../_spec.py", "X = 2"), ("_jit.py", "J = 2")):
+    for name, text in (
+        ("b.py", "from npsubpix._definitions.constants import X, Y"),
+        ("../_spec.py", "X = 2"),
+        ("_jit.py", "J = 2"),
+    ):
         (source / name).write_text(text)
         digests.append(run(code.format(folder=str(tmp_path))))
     assert len(set(digests)) == 4

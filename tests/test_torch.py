@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import npsubpix
-import npsubpix._torch  # registers the operators
-from npsubpix._operations import OPERATIONS
+import npsubpix._dispatch.autograd  # registers the operators
+from npsubpix._dispatch.operations import OPERATIONS
 
 Call = Callable[..., Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._capabilities import CAPABILITIES
+from npsubpix._dispatch.capabilities import CAPABILITIES
 
 __all__ = ["CHECKED", "Case", "all_cases", "functions_on_gpu", "noise"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cuda.cases import CHECKED, Case
-from npsubpix._arrays import to_numpy
+from npsubpix._arrays.library import to_numpy
 
 __all__ = ["DTYPES", "Verdict", "as_markdown", "compare", "verdicts"]
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.cuda.rotation import copies_for
 from benchmarks.timing import Pace
-from npsubpix._arrays import require_cupy
+from npsubpix._arrays.library import require_cupy
 
 __all__ = ["Gpu"]
 

@@ -11,7 +11,7 @@ from benchmarks.agreement import close, same
 from benchmarks.cuda.cases import Case
 from benchmarks.cuda.rotation import Inputs
 from benchmarks.registry import Peer
-from npsubpix._arrays import to_numpy
+from npsubpix._arrays.library import to_numpy
 
 __all__ = ["COPY_TARGETS", "HOST_TARGET", "rivals_of"]
 

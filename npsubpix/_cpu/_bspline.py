@@ -16,11 +16,11 @@ import math
 import numpy as np
 from numba import prange
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._borders import GRID_WRAP, MIRROR, REFLECT
 from npsubpix._cpu._jit import device, fused, kernel
 from npsubpix._cpu._memory import copy_to
-from npsubpix._sampling import POLES, mode_of_filter
+from npsubpix._definitions.sampling import POLES, mode_of_filter
 
 __all__ = ["spline_coefficients", "spline_coefficients_vjp"]
 

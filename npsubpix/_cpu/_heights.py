@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._jit import device, kernel
 
 __all__ = ["bound_of_values", "greatest_heights", "heights", "ranked"]

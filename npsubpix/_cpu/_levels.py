@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._bspline import spline_coefficients
 from npsubpix._cpu._normal_equations import normal_equations
-from npsubpix._equations import Equations
-from npsubpix._gauss_newton import ROUNDING, count_levels
+from npsubpix._definitions.alignment.gauss_newton import ROUNDING, count_levels
+from npsubpix._definitions.alignment.normal_equations import Equations
 
 __all__ = ["Level", "filled", "grown", "is_flat", "pyramid"]
 

@@ -26,7 +26,7 @@ from npsubpix._cpu._exponential import exponential32, exponential64, limited_exp
 from npsubpix._cpu._jit import Kernel, device, fused, kernel, summing
 from npsubpix._cpu._memory import copy_to
 from npsubpix._cpu._softmax_tiles import raise_to
-from npsubpix._shapes import MOMENTS
+from npsubpix._definitions.shapes import MOMENTS
 
 __all__ = ["count_bands", "expectation_kernels", "moments_kernels", "row_weights", "softmax_kernels"]
 

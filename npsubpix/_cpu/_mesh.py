@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._jit import device, kernel
-from npsubpix._places import boxes_of
+from npsubpix._definitions.borders import boxes_of
 
 __all__ = ["box_ends", "fill", "median_filter", "spread"]
 

@@ -22,11 +22,11 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._jit import Kernel, device, fused, kernel, summing
 from npsubpix._cpu._memory import copy_to
 from npsubpix._cpu._runs import gradients_of_row, values_of_row
-from npsubpix._equations import CROSSED, SIGNALS, Equations, equations_of, margin_of
+from npsubpix._definitions.alignment.normal_equations import CROSSED, SIGNALS, Equations, equations_of, margin_of
 
 __all__ = ["normal_equations"]
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from npsubpix._cpu._formulas import unit_scale
 from npsubpix._cpu._jit import device
-from npsubpix._spec import SINGULAR_TOLERANCE, PeakFlags
+from npsubpix._definitions.constants import SINGULAR_TOLERANCE
+from npsubpix._definitions.flags import PeakFlags
 
 __all__ = [
     "bend",

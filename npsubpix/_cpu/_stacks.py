@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 
 __all__ = ["as_stack", "frames", "held_temperatures", "promoted", "sum_to_shape"]
 

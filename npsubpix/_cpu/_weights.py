@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from npsubpix._cpu._jit import compile_function_of_number
-from npsubpix._sampling import WEIGHTS
+from npsubpix._definitions.sampling import WEIGHTS
 
 __all__ = ["addresses_of"]
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 import scipy.fft
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._inside import MOST
 from npsubpix._cpu._levels import filled, grown, is_flat, pyramid
-from npsubpix._gauss_newton import Options, Outcome, aligned, is_of_model, nothing_to_align
-from npsubpix._spec import AlignmentFlags
+from npsubpix._definitions.alignment.gauss_newton import Options, Outcome, aligned, is_of_model, nothing_to_align
+from npsubpix._definitions.flags import AlignmentFlags
 
 __all__ = ["Options", "Outcome", "align", "is_of_model", "phase_correlation"]
 

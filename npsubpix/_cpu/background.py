@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._jit import device, kernel, summing
 from npsubpix._cpu._mesh import box_ends, fill, median_filter, spread
 from npsubpix._cpu._sorting import sort_floats
 from npsubpix._cpu._stacks import promoted
-from npsubpix._spec import BACKGROUND_CLIP, CLIPPED_SHARE, LEAST_GROWN
+from npsubpix._definitions.constants import BACKGROUND_CLIP, CLIPPED_SHARE, LEAST_GROWN
 
 __all__ = ["local_background"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._stacks import promoted
 from npsubpix._cpu.convolution import correlate_terms
-from npsubpix._profiles import difference_terms, laplacian_terms
+from npsubpix._definitions.blobs import difference_terms, laplacian_terms
 
 __all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
 

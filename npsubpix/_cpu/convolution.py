@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._correlate import BAND, by_kernel, correlate_lines
 from npsubpix._cpu._stacks import promoted
-from npsubpix._places import extended, folded
+from npsubpix._definitions.borders import extended, folded
 
 __all__ = ["choose_method", "correlate", "correlate_terms", "correlate_vjp"]
 

@@ -7,12 +7,12 @@ import math
 
 import numpy as np
 
-from npsubpix._arrays import HostArray
-from npsubpix._checks import check_all_positive
+from npsubpix._arrays.checks import check_all_positive
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._gaussian_maps import map_kernels, map_vjp_kernel
 from npsubpix._cpu._gaussian_spots import spots_kernel, spots_vjp_kernel
 from npsubpix._cpu._stacks import frames, promoted, sum_to_shape
-from npsubpix._shapes import broadcast
+from npsubpix._definitions.shapes import broadcast
 
 __all__ = ["render_gaussian", "render_gaussian_vjp", "render_spots", "render_spots_vjp"]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._near import minmax3d_kernel, near2d_kernels, near3d_kernels
 from npsubpix._cpu._window import window_kernels
-from npsubpix._spec import reach
+from npsubpix._definitions.borders import reach
 
 __all__ = ["extrema", "fitted", "limits", "nms", "nms3d_minmax", "nms_mask", "nms_vjp", "no_limits"]
 

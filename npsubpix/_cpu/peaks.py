@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._heights import bound_of_values, greatest_heights, heights, ranked
 from npsubpix._cpu._jit import device, kernel
 from npsubpix._cpu.nms import extrema, limits, no_limits
 from npsubpix._cpu.plateaus import find_plateaus
-from npsubpix._spec import PeakFlags
+from npsubpix._definitions.flags import PeakFlags
 
 __all__ = ["Candidates", "find", "search", "select", "settle", "unravel"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._formulas import greater, less
 from npsubpix._cpu._jit import Kernel, device, kernel
 from npsubpix._cpu._memory import copy_to

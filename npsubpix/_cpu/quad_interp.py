@@ -8,13 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._jit import device, kernel
 from npsubpix._cpu._near import highest_around, mark_peaks
 from npsubpix._cpu._quadratic import fit_quadratic3d, follower
 from npsubpix._cpu._quadratic_vjp import add_quadratic3d, quadratic3d_vjp
 from npsubpix._cpu.nms import limits, nms_mask
-from npsubpix._spec import REJECTED, SHIFT_LIMIT
+from npsubpix._definitions.constants import SHIFT_LIMIT
+from npsubpix._definitions.flags import REJECTED
 
 __all__ = ["quad_interp3d", "quad_interp3d_vjp"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._footprints import FOLDS
 from npsubpix._cpu._ranks import percentile
 from npsubpix._cpu._running import RUNNING, columns_of_tile, rows_of_band
@@ -17,7 +17,7 @@ from npsubpix._cpu._running_variance import running_var
 from npsubpix._cpu._small_percentiles import LARGEST, small_percentiles
 from npsubpix._cpu._stacks import promoted
 from npsubpix._cpu.convolution import correlate
-from npsubpix._places import as_pixel, reached
+from npsubpix._definitions.borders import as_pixel, reached
 
 __all__ = ["reduce_windows"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import prange
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._jit import Kernel, device, kernel
 from npsubpix._cpu._quadratic import (
     fit_parabola2d,
@@ -19,7 +19,8 @@ from npsubpix._cpu._quadratic import (
     fit_quadratic3d,
     follower,
 )
-from npsubpix._spec import CENTROID_TOLERANCE, MOVE_THRESHOLD, REJECTED, PeakFlags
+from npsubpix._definitions.constants import CENTROID_TOLERANCE, MOVE_THRESHOLD
+from npsubpix._definitions.flags import REJECTED, PeakFlags
 
 __all__ = ["METHODS", "refine", "refine_points"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._borders import MODES
 from npsubpix._cpu._bspline import spline_coefficients, spline_coefficients_vjp
 from npsubpix._cpu._samples import gradient_kernels, value_kernels
@@ -16,7 +16,7 @@ from npsubpix._cpu._samples_vjp import vjp_kernels
 from npsubpix._cpu._stacks import promoted
 from npsubpix._cpu._taps import TAPS
 from npsubpix._cpu._weights import addresses_of
-from npsubpix._sampling import Blend, Method, parse
+from npsubpix._definitions.sampling import Blend, Method, parse
 
 __all__ = ["grid_sample", "grid_sample_vjp", "sample", "sample_vjp", "spline_filter", "spline_filter_vjp"]
 

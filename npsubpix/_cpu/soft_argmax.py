@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays import HostArray
-from npsubpix._checks import check_temperature
+from npsubpix._arrays.checks import check_temperature
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._softmax_windows import softmax_window_kernels
 from npsubpix._cpu._softmax_windows_vjp import band_rows, softmax_window_vjp_kernels
 from npsubpix._cpu._stacks import as_stack, frames, held_temperatures, sum_to_shape
 from npsubpix._cpu.nms import nms_mask
-from npsubpix._shapes import window_maps
+from npsubpix._definitions.shapes import window_maps
 
 __all__ = ["conv_soft_argmax", "conv_soft_argmax_vjp"]
 

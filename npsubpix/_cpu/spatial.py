@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import HostArray
-from npsubpix._checks import check_temperature, check_weights
+from npsubpix._arrays.checks import check_temperature, check_weights
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._maps import expectation_kernels, moments_kernels, softmax_kernels
 from npsubpix._cpu._maps_vjp import expectation_vjp_kernel, moments_vjp_kernels, softmax_vjp_kernels
 from npsubpix._cpu._stacks import as_stack, frames, held_temperatures, promoted, sum_to_shape
-from npsubpix._shapes import MOMENTS, map_moments
+from npsubpix._definitions.shapes import MOMENTS, map_moments
 
 __all__ = [
     "spatial_expectation",

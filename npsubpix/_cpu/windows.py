@@ -12,12 +12,12 @@ import numpy as np
 from numba import literal_unroll, prange
 from numba.core import types
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cpu._jit import Kernel, compile_function_of_arrays, device
 from npsubpix._cpu._memory import keep, lend_to_read, window_of
-from npsubpix._functions import identity_of
-from npsubpix._places import as_pixel, counts_of, extended, parts_of, reached
-from npsubpix._returned import dtype_of_results
+from npsubpix._definitions.borders import as_pixel, counts_of, extended, parts_of, reached
+from npsubpix._definitions.user_functions import identity_of
+from npsubpix._definitions.user_results import dtype_of_results
 
 __all__ = ["map_batches", "map_windows"]
 

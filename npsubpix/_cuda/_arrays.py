@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._checks import check_broadcast_to, check_temperature
+from npsubpix._arrays.checks import check_broadcast_to, check_temperature
 from npsubpix._cuda._launch import Device, DeviceArray
 
 __all__ = ["computed", "frames", "is_number", "native", "of_dtype", "result_dtype", "sum_to_shape", "temperatures_of"]

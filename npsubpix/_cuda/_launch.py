@@ -15,8 +15,9 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-from npsubpix import _spec
 from npsubpix._cuda._catalogue import BY_ROUNDED_PRODUCTS, C_NAMES, MOST_TAPS, STRIP_ROWS, TILE_BYTES, TYPES
+from npsubpix._definitions import constants
+from npsubpix._definitions.flags import REJECTED, PeakFlags
 
 __all__ = ["DEVICES", "THREADS", "Device", "DeviceArray", "Kernel", "blocks_for", "device_of", "options", "run", "text"]
 
@@ -152,8 +153,8 @@ _NUMBERS = (
 
 @functools.cache
 def _constants() -> dict[str, str]:
-    numbers = {name: repr(getattr(_spec, name)) for name in _NUMBERS}
-    flags = {f"FLAG_{flag.name}": str(int(flag)) for flag in _spec.PeakFlags}
+    numbers = {name: repr(getattr(constants, name)) for name in _NUMBERS}
+    flags = {f"FLAG_{flag.name}": str(int(flag)) for flag in PeakFlags}
     limits = {"THREADS": THREADS, "STRIP_ROWS": STRIP_ROWS, "TILE_BYTES": TILE_BYTES, "MOST_TAPS": MOST_TAPS}
     sizes = {name: str(number) for name, number in limits.items()}
-    return {**numbers, **flags, **sizes, "FLAGS_REJECTED": str(int(_spec.REJECTED))}
+    return {**numbers, **flags, **sizes, "FLAGS_REJECTED": str(int(REJECTED))}

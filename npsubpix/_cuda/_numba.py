@@ -14,7 +14,7 @@ from numba import cuda
 from numba.core import types
 
 from npsubpix._cuda._launch import DeviceArray
-from npsubpix._returned import dtype_of_results
+from npsubpix._definitions.user_results import dtype_of_results
 
 __all__ = ["compile_loop", "launch"]
 

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from npsubpix._cuda._launch import Device, DeviceArray, Kernel, blocks_for, run
-from npsubpix._sampling import POLES, mode_of_filter
+from npsubpix._definitions.sampling import POLES, mode_of_filter
 
 __all__ = ["padded", "spline_coefficients", "spline_coefficients_vjp", "unpadded"]
 

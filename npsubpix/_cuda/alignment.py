@@ -13,12 +13,30 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix._cuda._launch import THREADS, Device, DeviceArray, Kernel, blocks_for, device_of, run
 from npsubpix._cuda._spline import spline_coefficients
-from npsubpix._equations import CROSSED, FIXED, ONE, RESIDUAL, SIGNALS, Equations, combinations, equations_of, margin_of
-from npsubpix._gauss_newton import ROUNDING, Options, Outcome, aligned, count_levels, is_of_model, nothing_to_align
-from npsubpix._spec import AlignmentFlags
+from npsubpix._definitions.alignment.gauss_newton import (
+    ROUNDING,
+    Options,
+    Outcome,
+    aligned,
+    count_levels,
+    is_of_model,
+    nothing_to_align,
+)
+from npsubpix._definitions.alignment.normal_equations import (
+    CROSSED,
+    FIXED,
+    ONE,
+    RESIDUAL,
+    SIGNALS,
+    Equations,
+    combinations,
+    equations_of,
+    margin_of,
+)
+from npsubpix._definitions.flags import AlignmentFlags
 
 __all__ = ["Options", "Outcome", "align", "is_of_model", "phase_correlation"]
 

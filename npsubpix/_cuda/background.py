@@ -9,7 +9,7 @@ import numpy as np
 from npsubpix._cuda._arrays import native, result_dtype
 from npsubpix._cuda._launch import THREADS, DeviceArray, Kernel, blocks_for, device_of, run
 from npsubpix._cuda._mesh import fill, median_filter, spread, taps_of
-from npsubpix._places import boxes_of
+from npsubpix._definitions.borders import boxes_of
 
 __all__ = ["local_background"]
 

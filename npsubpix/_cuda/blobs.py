@@ -9,7 +9,7 @@ from npsubpix._cuda._arrays import result_dtype
 from npsubpix._cuda._borders import BORDERS
 from npsubpix._cuda._launch import DeviceArray, device_of
 from npsubpix._cuda._passes import Axes, along_axes, cut
-from npsubpix._profiles import Term, difference_terms, laplacian_terms
+from npsubpix._definitions.blobs import Term, difference_terms, laplacian_terms
 
 __all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from npsubpix._cuda._arrays import of_dtype, result_dtype
 from npsubpix._cuda._launch import DeviceArray, Kernel, blocks_for, device_of, run
-from npsubpix._shapes import filtered_by_bank
+from npsubpix._definitions.shapes import filtered_by_bank
 
 __all__ = ["conv2d", "conv2d_vjp"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._checks import check_all_positive
+from npsubpix._arrays.checks import check_all_positive
 from npsubpix._cuda._arrays import frames, is_number, of_dtype, result_dtype, sum_to_shape
 from npsubpix._cuda._launch import DeviceArray, Kernel, blocks_for, device_of, run
-from npsubpix._shapes import broadcast
+from npsubpix._definitions.shapes import broadcast
 
 __all__ = ["render_gaussian", "render_gaussian_vjp", "render_spots", "render_spots_vjp"]
 

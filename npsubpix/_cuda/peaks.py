@@ -14,7 +14,7 @@ from npsubpix._cuda._arrays import native, result_dtype
 from npsubpix._cuda._catalogue import STRIP_ROWS
 from npsubpix._cuda._launch import Device, DeviceArray, Kernel, blocks_for, device_of, run
 from npsubpix._cuda._plateaus import Plateaus, mark_plateaus
-from npsubpix._spec import reach
+from npsubpix._definitions.borders import reach
 
 __all__ = ["Candidates", "search", "settle", "unravel"]
 

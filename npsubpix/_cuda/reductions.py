@@ -11,7 +11,7 @@ from npsubpix._cuda._arrays import result_dtype
 from npsubpix._cuda._borders import BORDERS
 from npsubpix._cuda._folds import Along, Windows, fold
 from npsubpix._cuda._launch import Device, DeviceArray, Kernel, blocks_for, device_of, run
-from npsubpix._places import as_pixel
+from npsubpix._definitions.borders import as_pixel
 
 __all__ = ["reduce_windows"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from npsubpix._cuda._arrays import of_dtype, result_dtype
 from npsubpix._cuda._launch import DeviceArray, Kernel, blocks_for, device_of, run
 from npsubpix._cuda._spline import padded, spline_coefficients, spline_coefficients_vjp, unpadded
-from npsubpix._sampling import Blend, Method, parse
+from npsubpix._definitions.sampling import Blend, Method, parse
 
 __all__ = ["grid_sample", "grid_sample_vjp", "sample", "sample_vjp", "spline_filter", "spline_filter_vjp"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from npsubpix._cuda._arrays import frames, of_dtype, result_dtype, sum_to_shape, temperatures_of
 from npsubpix._cuda._launch import Device, DeviceArray, Kernel, blocks_for, device_of, run
-from npsubpix._shapes import window_maps
+from npsubpix._definitions.shapes import window_maps
 
 __all__ = ["conv_soft_argmax", "conv_soft_argmax_vjp"]
 

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npsubpix._checks import check_broadcast_to, check_weights
+from npsubpix._arrays.checks import check_broadcast_to, check_weights
 from npsubpix._cuda._arrays import frames, is_number, of_dtype, result_dtype, sum_to_shape, temperatures_of
 from npsubpix._cuda._launch import Device, DeviceArray, Kernel, blocks_for, device_of, run
-from npsubpix._shapes import MOMENTS, map_moments
+from npsubpix._definitions.shapes import MOMENTS, map_moments
 
 __all__ = [
     "spatial_expectation",

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from npsubpix._cuda._launch import Device, DeviceArray, blocks_for, device_of
-from npsubpix._functions import identity_of
-from npsubpix._places import as_pixel, counts_of, parts_of, reached
+from npsubpix._definitions.borders import as_pixel, counts_of, parts_of, reached
+from npsubpix._definitions.user_functions import identity_of
 
 __all__ = ["map_batches", "map_windows"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 
 __all__ = ["ImageError", "Index", "Source"]
 

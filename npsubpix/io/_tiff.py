@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix.io._source import ImageError, Index, Source
 
 __all__ = ["tiff_file"]

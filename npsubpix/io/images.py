@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays import HostArray
+from npsubpix._arrays.library import HostArray
 from npsubpix.io._source import ImageError, Source
 from npsubpix.io._tiff import tiff_file
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._results import Peaks
+from npsubpix.results import Peaks
 
 __all__ = [
     "ORIGINS",

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from npsubpix import _dispatch
 from npsubpix._cuda import _launch
+from npsubpix._dispatch import backends
 from tests.cuda_host.device import HostDevice
 from tests.cuda_host.on_gpu import GpuDevice
 
@@ -29,7 +29,7 @@ def host_device() -> Iterator[None]:
 def cuda_on_host(host_device: None) -> Iterator[None]:
     """Run public operations, whatever array they get, with the launchers and kernels of the GPU."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(_dispatch._PACKAGES, "host", "npsubpix._cuda")
-        _dispatch._load.cache_clear()
+        patch.setitem(backends._PACKAGES, "host", "npsubpix._cuda")
+        backends._load.cache_clear()
         yield
-    _dispatch._load.cache_clear()
+    backends._load.cache_clear()

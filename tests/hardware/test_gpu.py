@@ -16,7 +16,7 @@ import torch
 
 import npsubpix
 from benchmarks import __main__ as benchmarks
-from npsubpix._capabilities import CAPABILITIES
+from npsubpix._dispatch.capabilities import CAPABILITIES
 from tests.test_cuda_dispatch import EXAMPLES
 
 GRADIENTS = [name for c in CAPABILITIES if c.gpu and c.gradient for name in c.functions]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["as_pixel", "boxes_of", "counts_of", "extended", "folded", "parts_of", "reached"]
+__all__ = ["BORDERS", "as_pixel", "boxes_of", "counts_of", "extended", "folded", "parts_of", "reach", "reached"]
 
 _Places: TypeAlias = npt.NDArray[Any]
 
@@ -74,3 +74,15 @@ def parts_of(n: int, size: int, step: int, back: int) -> list[tuple[slice, slice
         first, last = places[0], places[-1]
         parts.append((slice(first, last + 1), slice(int(low[first]), int(high[last])), int(length[0])))
     return parts
+
+
+#: How an image goes on beyond its ends, of which ``"shrink"`` is not at all: windows end where it does.
+BORDERS: Final = ("reflect", "mirror", "nearest", "wrap", "constant", "shrink")
+
+
+def reach(size: int) -> tuple[int, int]:
+    """How many pixels a window of `size` covers before and after its centre.
+
+    An even window reaches one pixel further ahead than back.
+    """
+    return (size - 1) // 2, size // 2

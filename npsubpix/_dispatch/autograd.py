@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from npsubpix._arrays import Array, HostArray, adopt, give_back, working_on
-from npsubpix._dispatch import implementation
-from npsubpix._operation import Operation, adopt_all
-from npsubpix._operations import OPERATIONS
+from npsubpix._arrays.adoption import adopt, give_back
+from npsubpix._arrays.library import Array, HostArray, working_on
+from npsubpix._dispatch.adoption import adopt_all
+from npsubpix._dispatch.backends import implementation
+from npsubpix._dispatch.operations import OPERATIONS, Operation
 
 __all__ = ["call"]
 

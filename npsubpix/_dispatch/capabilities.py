@@ -1,7 +1,7 @@
 """What runs where: functions, libraries and dtypes in one table.
 
 The dispatch asks it, the tests run what it claims, and the README holds what
-``python -m npsubpix._capabilities`` prints.
+``python -m npsubpix._dispatch.capabilities`` prints.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npsubpix._arrays import HostArray
+from npsubpix._definitions.shapes import HostArray
 
 __all__ = ["CROSSED", "FIXED", "ONE", "RESIDUAL", "SIGNALS", "Equations", "combinations", "equations_of", "margin_of"]
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import importlib.util
-import os
-import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npsubpix._arrays import to_numpy
-from npsubpix._terminal import Errors, UsageError, say, say_what_is_skipped
+from npsubpix._arrays.library import to_numpy
+from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
+from npsubpix.cli.terminal import Errors, UsageError, say, say_what_is_skipped
 
 if TYPE_CHECKING:
-    from npsubpix._results import Peaks
+    from npsubpix.results import Peaks
 
-__all__ = ["Request", "check_overwriting", "check_plot_path", "display_name", "find_and_report", "progress_bar"]
+__all__ = ["Request", "find_and_report"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ def _check(request: Request) -> None:
 
 
 def _check_numbers(options: dict[str, Any]) -> None:
-    from npsubpix._checks import check_count, check_finite, check_lengths, check_positive
+    from npsubpix._arrays.options import check_count, check_finite, check_lengths, check_positive
 
     check_count(options["size"], "--size", 1)
     check_positive(check_finite(options["radius"], "--radius"), "--radius")
@@ -75,33 +71,6 @@ def _check_numbers(options: dict[str, Any]) -> None:
     for name, option in (("threshold_abs", "--threshold"), ("threshold_rel", "--threshold-rel")):
         if options[name] is not None:
             check_finite(options[name], option)
-
-
-def check_plot_path(plot: Path) -> None:
-    """Refuse a place or a format that a picture cannot be written in."""
-    from npsubpix.io.tables import check_place
-    from npsubpix.plotting import PLOT_FORMATS
-
-    if plot.suffix.lower() not in PLOT_FORMATS:
-        raise ValueError(f"{plot}: unknown format {plot.suffix!r}; the name must end with {', '.join(PLOT_FORMATS)}")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError(f"{plot}: pictures need matplotlib: pip install 'npsubpix[app]'")
-    check_place(plot)
-
-
-def check_overwriting(outputs: list[Path | None], images: list[Path]) -> None:
-    """Refuse to write where an image is read from."""
-    places = [place for place in outputs if place is not None]
-    for path in images:
-        if any(place.exists() and _is_same(place, path) for place in places):
-            raise ValueError(f"{path}: is an image to read, and would be overwritten")
-
-
-def _is_same(place: Path, path: Path) -> bool:
-    try:
-        return place.samefile(path)
-    except OSError:
-        return False
 
 
 @dataclass
@@ -125,7 +94,7 @@ class _Found:
 
     def peaks(self) -> Peaks:
         """Join the tables."""
-        from npsubpix._results import Peaks
+        from npsubpix.results import Peaks
 
         coords, values, indices, flags = (
             np.concatenate([getattr(table, name) for table in self.tables])
@@ -137,11 +106,6 @@ class _Found:
         """Repeat a value a table for each of its rows."""
         kind = object if values and isinstance(values[0], str) else np.int64
         return np.repeat(np.array(values, dtype=kind), [len(table) for table in self.tables])
-
-
-def display_name(path: Path) -> str:
-    """Return the name of a file as text that every format can hold."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _find_all(request: Request, found: _Found, errors: Errors) -> None:
@@ -166,22 +130,6 @@ def _find(frame: Any, options: dict[str, Any]) -> Peaks:
 
     size = options["background"]
     return find_peaks(frame, **{**options, "background": None if size is None else local_background(frame, size)})
-
-
-@contextlib.contextmanager
-def progress_bar(total: int, quiet: bool) -> Iterator[Callable[[float, str], None]]:
-    """Show a progress bar on standard error, if that is a terminal."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda *_: None
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda step, text: progress.update(task, advance=step, description=escape(text))
 
 
 def _report(request: Request, found: _Found, errors: Errors) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from npsubpix._functions import identity_of
+from npsubpix._definitions.user_functions import identity_of
 
 __all__ = ["METHODS", "MODES", "POLES", "WEIGHTS", "Blend", "Method", "mode_of_filter", "parse", "register_weight"]
 

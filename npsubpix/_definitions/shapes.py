@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
+import numpy.typing as npt
+
 __all__ = [
     "MOMENTS",
+    "HostArray",
     "Shape",
     "broadcast",
     "correlated",
@@ -23,6 +26,7 @@ __all__ = [
     "window_maps",
 ]
 
+HostArray: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 
 #: Numbers kept of each map: maximum, sum, mean along (z, y, x), covariance zz, zy, zx, yy, yx, xx.

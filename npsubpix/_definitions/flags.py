@@ -1,55 +1,11 @@
-"""Constants that every backend shares: windows, tolerances, flag bits.
-
-What stands here is part of the definition of an operation. The CPU kernels read these
-names; a CUDA build gets the same values as preprocessor definitions.
-"""
+"""Flags of peaks and of alignments."""
 
 from __future__ import annotations
 
 from enum import IntFlag, unique
 from typing import Final
 
-__all__ = [
-    "BACKGROUND_CLIP",
-    "BORDERS",
-    "CENTROID_TOLERANCE",
-    "CLIPPED_SHARE",
-    "LEAST_GROWN",
-    "MOVE_THRESHOLD",
-    "REJECTED",
-    "SHIFT_LIMIT",
-    "SINGULAR_TOLERANCE",
-    "AlignmentFlags",
-    "PeakFlags",
-    "reach",
-]
-
-#: A 3 x 3 (x 3) Hessian is singular when ``abs(det) <= SINGULAR_TOLERANCE * m**n``, where ``m`` is
-#: its largest entry and ``n`` its rank: relative, so that the amplitude of the image does not matter.
-SINGULAR_TOLERANCE: Final = 1e-7
-
-#: A fit whose extremum lies further than this from its pixel, on any axis, is repeated one pixel on.
-MOVE_THRESHOLD: Final = 0.6
-
-#: Largest final shift, in pixels on any axis, that the kornia-named operators accept.
-SHIFT_LIMIT: Final = 1.5
-
-
-#: A centroid has converged when an iteration moves it by no more than this, in pixels on any axis.
-CENTROID_TOLERANCE: Final = 1e-3
-
-#: How an image goes on beyond its ends, of which ``"shrink"`` is not at all: windows end where it does.
-BORDERS: Final = ("reflect", "mirror", "nearest", "wrap", "constant", "shrink")
-
-#: Pixels further than this many standard deviations from the median are not of the background.
-BACKGROUND_CLIP: Final = 3.0
-
-#: What that leaves of the standard deviation of Gaussian noise when it is repeated until nothing is left to clip:
-#: the s with ``s**2 = 1 - 2 c pdf(c) / (2 cdf(c) - 1)`` for ``c = BACKGROUND_CLIP * s``.
-CLIPPED_SHARE: Final = 0.9848461864497761
-
-#: Share of the good pixels of a box that has to be left when what is around clipped ones is left out too.
-LEAST_GROWN: Final = 0.25
+__all__ = ["REJECTED", "AlignmentFlags", "PeakFlags"]
 
 
 @unique
@@ -108,11 +64,3 @@ REJECTED: Final = (
     | PeakFlags.NONFINITE
     | PeakFlags.MASKED
 )
-
-
-def reach(size: int) -> tuple[int, int]:
-    """How many pixels a window of `size` covers before and after its centre.
-
-    An even window reaches one pixel further ahead than back.
-    """
-    return (size - 1) // 2, size // 2

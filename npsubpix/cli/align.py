@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npsubpix._locate import check_overwriting, check_plot_path, display_name, progress_bar
-from npsubpix._terminal import Errors, UsageError, say, say_what_is_skipped
+from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
+from npsubpix.cli.terminal import Errors, UsageError, say, say_what_is_skipped
 
 if TYPE_CHECKING:
     from npsubpix.alignment import Alignment

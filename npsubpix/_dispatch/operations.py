@@ -2,10 +2,60 @@
 
 from __future__ import annotations
 
-from npsubpix import _shapes as shapes
-from npsubpix._operation import Argument, Operation, Result
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["OPERATIONS"]
+from npsubpix._definitions import shapes
+from npsubpix._definitions.shapes import Shape
+
+__all__ = ["OPERATIONS", "Argument", "Operation", "Result"]
+
+@dataclass(frozen=True)
+class Argument:
+    """An array that an operation takes."""
+
+    name: str
+    optional: bool = False
+    boolean: bool = False
+    differentiable: bool = True
+
+
+@dataclass(frozen=True)
+class Result:
+    """An array that kernels return.
+
+    `dtype` is ``"float"`` for the dtype of a floating first argument, else for its promotion with
+    float32; ``"same"`` for the dtype of the first argument; or ``"bool"`` or ``"float64"``.
+    """
+
+    name: str
+    dtype: str = "float"
+    saved: bool = False  # for the vector-Jacobian product
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A function of a module of kernels.
+
+    The function ``name`` takes the arrays, None for an absent one, and the options, and returns a
+    tuple of arrays. If any argument is differentiable, ``name_vjp`` takes the cotangents of the
+    results, None for an absent one; the arrays; the saved results; and the options; and returns
+    the cotangents of the differentiable arguments, None for an absent one.
+    """
+
+    name: str
+    family: str
+    arguments: tuple[Argument, ...]
+    results: tuple[Result, ...]
+    shapes: Callable[[Sequence[Shape | None], Sequence[Any]], tuple[Shape, ...]]
+    options: tuple[str, ...] = ()  # type and name of each, as torch writes it: "int[] kernel_size"
+
+    @property
+    def differentiable(self) -> tuple[int, ...]:
+        """Positions of the differentiable arguments."""
+        return tuple(k for k, a in enumerate(self.arguments) if a.differentiable)
+
 
 _WEIGHTS = Argument("weights", optional=True, differentiable=False)
 

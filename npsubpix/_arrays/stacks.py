@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays import (
+from npsubpix._arrays.adoption import adopt, adopt_mask
+from npsubpix._arrays.checks import check_marks, check_mask
+from npsubpix._arrays.library import (
     Array,
     HostArray,
-    adopt,
-    adopt_mask,
     as_array,
     is_array,
     is_on_gpu,
@@ -23,8 +23,7 @@ from npsubpix._arrays import (
     require_cupy,
     to_numpy,
 )
-from npsubpix._checks import check_count, check_finite, check_marks, check_mask, check_positive
-from npsubpix._results import Background
+from npsubpix._arrays.options import check_count, check_finite, check_positive
 
 __all__ = ["Levels", "beside", "levels_of", "stack_of", "stacked_mask", "unstacked"]
 
@@ -94,9 +93,6 @@ def _mask_on_gpu(mask: Array, x: HostArray, frame_axis: int | None) -> HostArray
 
 def levels_of(background: Any, sigma: Any, x: HostArray, frame_axis: int | None) -> Levels | None:
     """Return background and noise of a stack; None if neither is given."""
-    if isinstance(background, Background):
-        sigma = background.noise if sigma is None else sigma
-        background = background.level
     if background is None and sigma is None:
         return None
     level = np.zeros(1) if background is None else _level(background, "background", x, frame_axis)

@@ -17,10 +17,18 @@ from typing import Protocol
 
 import numpy as np
 
-from npsubpix._arrays import HostArray
-from npsubpix._equations import Equations, margin_of
-from npsubpix._spec import AlignmentFlags
-from npsubpix._transforms import centred, exponential, farthest, from_parameters, generators, parameters, tangents
+from npsubpix._definitions.alignment.normal_equations import Equations, margin_of
+from npsubpix._definitions.alignment.transforms import (
+    centred,
+    exponential,
+    farthest,
+    from_parameters,
+    generators,
+    parameters,
+    tangents,
+)
+from npsubpix._definitions.flags import AlignmentFlags
+from npsubpix._definitions.shapes import HostArray
 
 __all__ = [
     "LOSSES",

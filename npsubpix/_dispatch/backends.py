@@ -6,8 +6,8 @@ import functools
 import importlib
 from types import ModuleType
 
-from npsubpix._arrays import Array, is_on_gpu, kind_of, require_cupy
-from npsubpix._capabilities import is_on_gpu as has_gpu_kernels
+from npsubpix._arrays.library import Array, is_on_gpu, kind_of, require_cupy
+from npsubpix._dispatch.capabilities import is_on_gpu as has_gpu_kernels
 
 __all__ = ["implementation"]
 

@@ -14,10 +14,10 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit(f"npsubpix: the command line needs {missing.name}: pip install 'npsubpix[app]'") from None
 
-from npsubpix._align import AlignRequest, align_and_report
-from npsubpix._info import describe
-from npsubpix._locate import Request, find_and_report
-from npsubpix._terminal import Errors, say, say_error
+from npsubpix.cli.align import AlignRequest, align_and_report
+from npsubpix.cli.info import describe
+from npsubpix.cli.locate import Request, find_and_report
+from npsubpix.cli.terminal import Errors, say, say_error
 
 __all__ = ["app", "main"]
 

@@ -1,0 +1,169 @@
+"""Arrays in, arrays out: recognise the caller's library, adopt its memory, give results back in it.
+
+An array goes one way: `adopt` once, compute, `give_back` once. Nothing here imports a library that
+the caller does not already hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import sys
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import array_api_compat as api
+import numpy as np
+
+from npsubpix._definitions.shapes import HostArray
+
+__all__ = [
+    "Array",
+    "HostArray",
+    "as_array",
+    "beside",
+    "indices_beside",
+    "is_array",
+    "is_on_gpu",
+    "kind_of",
+    "place_of",
+    "require_cupy",
+    "to_numpy",
+    "without_half",
+    "working_on",
+]
+
+#: An array of any supported library, or what NumPy makes an array of.
+Array: TypeAlias = Any
+
+
+def kind_of(x: Array) -> str:
+    """Name the library of an array: ``"numpy"``, ``"torch"``, ``"jax"`` or ``"cupy"``."""
+    if type(x) is np.ndarray:
+        return "numpy"
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(x, torch.Tensor):  # what torch.compile can follow
+        return "torch"
+    if api.is_cupy_array(x):
+        return "cupy"
+    if api.is_jax_array(x):
+        return "jax"
+    return "numpy"
+
+
+def is_array(x: Any) -> bool:
+    """Whether something is an array of any library, or a scalar of NumPy, and not a plain number."""
+    return not isinstance(x, float) and hasattr(x, "shape") and hasattr(x, "dtype")
+
+
+def as_array(x: Any, name: str = "an argument") -> Array:
+    """Return arrays of any library as they are, and whatever else NumPy makes an array of as that."""
+    if is_array(x):
+        return x
+    try:
+        return np.asarray(x)
+    except ValueError:
+        raise ValueError(f"{name} must be an array, got a {type(x).__name__} of parts that differ in shape") from None
+
+
+def is_on_gpu(x: Array, kind: str) -> bool:
+    """Whether the memory of an array is on a CUDA device."""
+    if kind == "jax":
+        return any(device.platform != "cpu" for device in x.devices())
+    return kind == "cupy" or (kind == "torch" and x.device.type == "cuda")
+
+
+def place_of(x: Array) -> str:
+    """Name the device of an array: ``"the host"`` or ``"GPU 0"``."""
+    kind = kind_of(x)
+    if not is_on_gpu(x, kind):
+        return "the host"
+    return f"GPU {x.device.index if kind == 'torch' else x.device.id}"
+
+
+@functools.cache
+def require_cupy() -> Any:
+    """Return the module of CuPy; say in one line if it or a GPU is missing."""
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError:
+        raise ImportError(
+            "npsubpix works on a GPU through CuPy, which is not installed: "
+            "pip install 'npsubpix[cuda13]', or 'npsubpix[cuda12]' for older drivers"
+        ) from None
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise RuntimeError(f"CuPy finds no GPU that it can use: {error}") from None
+    if count == 0:
+        raise RuntimeError("CuPy finds no GPU that it can use: there is none")
+    return cupy
+
+
+def working_on(x: Array) -> contextlib.AbstractContextManager[Any]:
+    """Make the device of an array current, and the stream its library works on; nothing for the host.
+
+    What CuPy does then comes after what the library has begun, and before what it begins next,
+    without waiting for either.
+    """
+    kind = kind_of(x)
+    if not is_on_gpu(x, kind):
+        return _NOTHING
+    if kind == "cupy":
+        return x.device  # type: ignore[no-any-return]
+    return _torch_stream(x.device)
+
+
+def beside(x: HostArray, like: Array) -> Array:
+    """Copy what was given as numbers to the GPU that an array is on, if it is on one."""
+    kind = kind_of(like)
+    if not is_on_gpu(like, kind):
+        return x
+    if kind == "torch":
+        return sys.modules["torch"].as_tensor(x, device=like.device)
+    with working_on(like):
+        return require_cupy().asarray(x)
+
+
+_NOTHING = contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _torch_stream(device: Any) -> Iterator[None]:
+    cupy, torch = require_cupy(), sys.modules["torch"]
+    stream = torch.cuda.current_stream(device).cuda_stream
+    with cupy.cuda.Device(device.index), cupy.cuda.ExternalStream(stream, device.index):
+        yield
+
+
+def indices_beside(x: Array, shape: tuple[int, ...]) -> Array:
+    """Return the indices of pixels, (ndim, *shape), in float64, on the device of an array; of NumPy for JAX."""
+    kind = kind_of(x)
+    if kind == "torch":
+        torch = sys.modules["torch"]
+        lines = [torch.arange(n, dtype=torch.float64, device=x.device) for n in shape]
+        return torch.stack(torch.meshgrid(*lines, indexing="ij"))
+    if kind == "cupy":
+        with working_on(x):
+            return require_cupy().indices(shape, np.float64)
+    return np.indices(shape, np.float64)
+
+
+def to_numpy(x: Array) -> HostArray:
+    """Copy an array of any library to the host as a NumPy array."""
+    kind = kind_of(x)
+    if kind == "cupy":
+        return x.get()  # type: ignore[no-any-return]
+    return np.asarray(x.detach().cpu()) if kind == "torch" else np.asarray(x)
+
+
+def without_half(x: Array) -> Array:
+    """Return an array of half precision in float32, and any other as it is.
+
+    What comes of an array of half precision is given back in half precision: not what a caller wants who asks for
+    another dtype.
+    """
+    if str(x.dtype).rpartition(".")[2] not in ("float16", "bfloat16"):
+        return x
+    return x.float() if kind_of(x) == "torch" else x.astype(np.float32)

@@ -1,0 +1,1 @@
+"""The command line: ``npsubpix locate``, ``npsubpix align``, ``npsubpix info``."""

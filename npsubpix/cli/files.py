@@ -1,0 +1,60 @@
+"""Files that commands write, and how long it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+__all__ = ["check_overwriting", "check_plot_path", "display_name", "progress_bar"]
+
+
+def check_plot_path(plot: Path) -> None:
+    """Refuse a place or a format that a picture cannot be written in."""
+    from npsubpix.io.tables import check_place
+    from npsubpix.plotting import PLOT_FORMATS
+
+    if plot.suffix.lower() not in PLOT_FORMATS:
+        raise ValueError(f"{plot}: unknown format {plot.suffix!r}; the name must end with {', '.join(PLOT_FORMATS)}")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError(f"{plot}: pictures need matplotlib: pip install 'npsubpix[app]'")
+    check_place(plot)
+
+
+def check_overwriting(outputs: list[Path | None], images: list[Path]) -> None:
+    """Refuse to write where an image is read from."""
+    places = [place for place in outputs if place is not None]
+    for path in images:
+        if any(place.exists() and _is_same(place, path) for place in places):
+            raise ValueError(f"{path}: is an image to read, and would be overwritten")
+
+
+def _is_same(place: Path, path: Path) -> bool:
+    try:
+        return place.samefile(path)
+    except OSError:
+        return False
+
+
+def display_name(path: Path) -> str:
+    """Return the name of a file as text that every format can hold."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def progress_bar(total: int, quiet: bool) -> Iterator[Callable[[float, str], None]]:
+    """Show a progress bar on standard error, if that is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda step, text: progress.update(task, advance=step, description=escape(text))
