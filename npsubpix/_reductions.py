@@ -43,7 +43,7 @@ def _reduced(
     steps = check_per_axis(stride, x.ndim, "stride", 1)
     fill = check_fill(cval, "cval")
     part = _part(q)
-    kernels = implementation("reductions", given)
+    kernels = implementation("windows", given)
     reduced: HostArray = kernels.reduce_windows(x, name, lengths, form, factors, str(border), fill, steps, part)
     return reduced
 

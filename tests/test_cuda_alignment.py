@@ -10,7 +10,8 @@ import pytest
 import npsubpix
 from npsubpix import AlignmentFlags
 from npsubpix._cpu import alignment as cpu
-from npsubpix._cuda import _launch, alignment
+from npsubpix._cuda import alignment
+from npsubpix._cuda.launch import devices, kernels
 from npsubpix._definitions.alignment.gauss_newton import Options
 from tests import test_alignment as cases
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
@@ -95,7 +96,7 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
     fixed[70:73, 30:34] = np.nan
     arguments = fixed, moving, np.eye(3), None, options_of("affine", True, "tukey", True)
     before = alignment.align(*arguments)
-    monkeypatch.setattr(_launch, "MOST_BLOCKS", 3)
+    monkeypatch.setattr(devices, "MOST_BLOCKS", 3)
     after = alignment.align(*arguments)
     np.testing.assert_array_equal(after.matrix, before.matrix)
     np.testing.assert_array_equal(after.covariance, before.covariance)
@@ -104,7 +105,7 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
 @pytest.mark.parametrize(("loss", "waits"), [("least_squares", 1), ("huber", 2)])
 def test_how_often_the_host_waits(rng, monkeypatch, loss, waits):
     """Once at the beginning, and once an iteration, or twice: as the documentation says."""
-    device = type(_launch.device_of(np.zeros(1)))
+    device = type(devices.device_of(np.zeros(1)))
     copies: list[int] = []
     get = device.get
     monkeypatch.setattr(device, "get", lambda self, x: copies.append(x.nbytes) or get(self, x))
@@ -124,12 +125,12 @@ def test_any_hole_is_filled_from_its_surroundings(rng: Any, part: int):
     bad[0, 0] = False
     rows = np.empty(x.shape, np.int64)
     out = np.empty(x.shape)
-    device = _launch.device_of(x)
+    device = devices.device_of(x)
     for name, *arguments in (
         ("align_nearest_rows", bad, *x.shape, part, rows),
         ("align_fill", x, bad, rows, *x.shape, out),
     ):
-        _launch.run(device, _launch.Kernel.of("alignment", name, Real=x.dtype), 3, *arguments)
+        devices.run(device, kernels.Kernel.of("alignment", name, Real=x.dtype), 3, *arguments)
     good = np.argwhere(~bad)
     for i, j in np.argwhere(bad):
         far = ((good - [i, j]) ** 2).sum(1)

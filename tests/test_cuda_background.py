@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import npsubpix
-from npsubpix._cpu import _mesh as cpu_mesh
 from npsubpix._cpu import background as cpu
-from npsubpix._cuda import _launch, _mesh, background
+from npsubpix._cpu.background import mesh as cpu_mesh
+from npsubpix._cuda import background
+from npsubpix._cuda.background import mesh
+from npsubpix._cuda.launch import devices
 from npsubpix._definitions.borders import boxes_of
 from npsubpix._dispatch import backends
 from tests.cuda_host.fixtures import CHOSEN, cuda_on_host, host_device  # noqa: F401
@@ -103,7 +105,7 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
     x = nasty(rng, (2, 60, 70))
     options = (9, 11), "median", (2, 2), (3, 3)
     before = background.local_background(x, None, *options)
-    monkeypatch.setattr(_launch, "MOST_BLOCKS", 2)
+    monkeypatch.setattr(devices, "MOST_BLOCKS", 2)
     for got, want in zip(background.local_background(x, None, *options), before, strict=True):
         np.testing.assert_array_equal(got, want)
 
@@ -111,19 +113,19 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
 @pytest.mark.parametrize("boxes", [(1, 9, 40), (4, 5, 6), (1, 1, 7), (3, 1, 2)])
 def test_meshes(rng, boxes):
     """Holes are filled round by round, and medians are exact."""
-    mesh = rng.normal(size=(3, *boxes)) * 10.0 ** rng.integers(-5, 5, (3, *boxes))
-    good = np.full(mesh.shape, 9)
-    good[rng.random(mesh.shape) < 0.8] = 4  # less than half
-    mesh[2] = np.nan
-    values = np.stack([mesh, mesh**2])
+    values_of_boxes = rng.normal(size=(3, *boxes)) * 10.0 ** rng.integers(-5, 5, (3, *boxes))
+    good = np.full(values_of_boxes.shape, 9)
+    good[rng.random(values_of_boxes.shape) < 0.8] = 4  # less than half
+    values_of_boxes[2] = np.nan
+    values = np.stack([values_of_boxes, values_of_boxes**2])
     wanted = np.where(2 * good < good.max((1, 2, 3), keepdims=True), np.nan, values)
     for kind in wanted:
         cpu_mesh.fill(kind)
     device = CHOSEN()
-    _mesh.fill(device, values, good)
+    mesh.fill(device, values, good)
     np.testing.assert_array_equal(values, wanted)
     for window in ((3, 3, 3), (1, 9, 1), (99, 5, 3), (1, 1, 1)):
-        smooth = _mesh.median_filter(device, values, window)
+        smooth = mesh.median_filter(device, values, window)
         for got, want in zip(smooth, wanted, strict=True):
             np.testing.assert_array_equal(got, cpu_mesh.median_filter(want, window))
 
@@ -132,7 +134,7 @@ def test_meshes(rng, boxes):
 def test_what_pixels_take_of_a_mesh(pixels, size):
     """The weights of the CPU, of the same boxes."""
     taps = cpu_mesh._taps(cpu_mesh.box_ends(pixels, size))
-    ((starts, weights),) = _mesh.taps_of(CHOSEN(), (pixels,), (boxes_of(pixels, size),))
+    ((starts, weights),) = mesh.taps_of(CHOSEN(), (pixels,), (boxes_of(pixels, size),))
     np.testing.assert_array_equal(starts, np.repeat(np.arange(len(taps.starts) - 1), np.diff(taps.starts)))
     np.testing.assert_allclose(weights, taps.weights, rtol=1e-13, atol=1e-15)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from npsubpix._cpu import blobs as cpu
-from npsubpix._cuda import _launch, blobs
+from npsubpix._cuda import blobs
+from npsubpix._cuda.launch import devices
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_blobs import (  # noqa: F401
     test_a_constant_beyond_the_ends_is_part_of_the_image,
@@ -68,6 +69,6 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
     """Blocks stride over what a grid of the greatest size leaves, and the result is the same bits."""
     x = rng.standard_normal((150, 170)).astype(np.float32)
     before = both(blobs, x, "wrap")
-    monkeypatch.setattr(_launch, "MOST_BLOCKS", 2)
+    monkeypatch.setattr(devices, "MOST_BLOCKS", 2)
     for again, result in zip(both(blobs, x, "wrap"), before, strict=True):
         np.testing.assert_array_equal(again, result)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from cuda.bindings import nvrtc
 
-from npsubpix._cuda import _launch
-from npsubpix._cuda._catalogue import TYPES
-from npsubpix._cuda._launch import Kernel, blocks_for, options, run, text
+from npsubpix._cuda.launch import kernels
+from npsubpix._cuda.launch.catalogue import TYPES
+from npsubpix._cuda.launch.devices import blocks_for, run
+from npsubpix._cuda.launch.kernels import Kernel, options, text
 from tests.cuda_host.device import HostDevice, catalogue, kernels_of
 
 ARCHITECTURES = (75, 80, 90, 100)
@@ -107,5 +108,5 @@ def test_writes_beyond_an_array_are_noticed(offset):
 
 def test_headers_are_in_the_text():
     """CuPy's cache looks at the text alone, so a header that changes must change it."""
-    assert "#include" not in _launch.text("nms")
-    assert "first_thread()" in _launch.text("nms")
+    assert "#include" not in kernels.text("nms")
+    assert "first_thread()" in kernels.text("nms")

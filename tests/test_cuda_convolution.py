@@ -7,7 +7,8 @@ import pytest
 import scipy.ndimage as ndi
 
 from npsubpix._cpu import convolution as cpu
-from npsubpix._cuda import _launch, convolution
+from npsubpix._cuda import convolution
+from npsubpix._cuda.launch import devices
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_convolution import (  # noqa: F401
     test_any_layout,
@@ -80,7 +81,7 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
         return *results, *convolution.correlate(x, kernel, *direct), *by_axes
 
     before = run()
-    monkeypatch.setattr(_launch, "MOST_BLOCKS", 3)
+    monkeypatch.setattr(devices, "MOST_BLOCKS", 3)
     after = run()
     for a, b in zip(after, before, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from npsubpix._cpu import filter_banks as cpu
-from npsubpix._cuda import _launch, filter_banks
+from npsubpix._cuda import filter_banks
+from npsubpix._cuda.launch import devices
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_filter_banks import (  # noqa: F401
     test_integers_are_promoted_and_tensors_stay_tensors,
@@ -79,7 +80,7 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
     before = filter_banks.conv2d(x, weight, None, *options)
     arguments = before, (x, weight, None), (), *options
     grads = filter_banks.conv2d_vjp(*arguments)
-    monkeypatch.setattr(_launch, "MOST_BLOCKS", 2)
+    monkeypatch.setattr(devices, "MOST_BLOCKS", 2)
     np.testing.assert_array_equal(filter_banks.conv2d(x, weight, None, *options)[0], before[0])
     for again, grad in zip(filter_banks.conv2d_vjp(*arguments)[:2], grads[:2], strict=True):
         np.testing.assert_array_equal(again, grad)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from npsubpix._cpu import gaussian as cpu
-from npsubpix._cuda import _launch, gaussian
+from npsubpix._cuda import gaussian
+from npsubpix._cuda.launch import devices
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_gaussian import (  # noqa: F401
     test_any_small_map,
@@ -93,7 +94,7 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
     arrays = coords, np.array(1.5), np.ones(400)
     (image,) = gaussian.render_spots(*arrays, (70, 75), False, False, 6.0)
     maps = gaussian.render_gaussian(coords, np.array(1.5), (20, 30), False, False, False)
-    monkeypatch.setattr(_launch, "MOST_BLOCKS", 2)
+    monkeypatch.setattr(devices, "MOST_BLOCKS", 2)
     np.testing.assert_array_equal(gaussian.render_spots(*arrays, (70, 75), False, False, 6.0)[0], image)
     again = gaussian.render_gaussian(coords, np.array(1.5), (20, 30), False, False, False)
     np.testing.assert_array_equal(again[0], maps[0])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from npsubpix._cpu import nms as cpu
-from npsubpix._cuda import _launch, nms
+from npsubpix._cuda import nms
+from npsubpix._cuda.launch import devices
 from npsubpix._dispatch import backends
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.reference import nms as reference
@@ -67,7 +68,7 @@ def test_a_grid_smaller_than_the_work(rng, size, monkeypatch):
     """Threads stride over what a grid of the greatest size leaves, as for more than 2**31 blocks."""
     x = rng.integers(0, 99, (2, 1, 4, 40, 70)).astype(np.float32)
     whole = nms.nms_mask(x, size)[0], *nms.nms3d_minmax(x)
-    monkeypatch.setattr(_launch, "MOST_BLOCKS", 2)
+    monkeypatch.setattr(devices, "MOST_BLOCKS", 2)
     for mask, wanted in zip((nms.nms_mask(x, size)[0], *nms.nms3d_minmax(x)), whole, strict=True):
         np.testing.assert_array_equal(mask, wanted)
     np.testing.assert_array_equal(whole[0], cpu.nms_mask(x, size)[0])

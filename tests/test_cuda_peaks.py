@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from npsubpix._cpu import peaks as cpu
-from npsubpix._cuda import _launch, peaks
+from npsubpix._cuda import peaks
+from npsubpix._cuda.launch import devices
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_peaks import (  # noqa: F401
     image,
@@ -133,7 +134,7 @@ def test_a_chain_of_distances():
 
 def test_a_grid_smaller_than_the_work(rng, monkeypatch):
     """Blocks and threads stride over what a grid of the greatest size leaves."""
-    monkeypatch.setattr(_launch, "MOST_BLOCKS", 2)
+    monkeypatch.setattr(devices, "MOST_BLOCKS", 2)
     x = rng.integers(0, 30, (3, 60, 35)).astype(np.uint8)
     levels = np.array([1.0]), np.ones(3 * 60 * 35)
     for plateau, size in (("drop", (3, 3)), ("centroid", (5, 5))):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from npsubpix._cpu import quad_interp as cpu
-from npsubpix._cuda import _launch, quad_interp
+from npsubpix._cuda import quad_interp
+from npsubpix._cuda.launch import devices
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_quad_interp import (  # noqa: F401
     test_all_that_is_no_maximum_keeps_its_grid,
@@ -93,5 +94,5 @@ def test_gradient_does_not_depend_on_the_order_of_threads(rng, monkeypatch):
     cotangents = rng.standard_normal((1, 1, 3, 5, 30, 30)).astype(np.float32), x
     arguments = cotangents, (x, marks), (), 50, 10.0, 0.1, 2**63 - 1, True, None
     (whole,) = quad_interp.quad_interp3d_vjp(*arguments)
-    monkeypatch.setattr(_launch, "MOST_BLOCKS", 3)
+    monkeypatch.setattr(devices, "MOST_BLOCKS", 3)
     np.testing.assert_array_equal(quad_interp.quad_interp3d_vjp(*arguments)[0], whole)

@@ -10,9 +10,10 @@ import scipy.ndimage as ndi
 import torch
 
 import npsubpix
-from npsubpix._cpu import reductions as cpu
-from npsubpix._cuda import _launch, reductions
-from npsubpix._cuda._folds import _is_short
+from npsubpix._cpu.windows import reductions as cpu
+from npsubpix._cuda.launch import devices
+from npsubpix._cuda.windows import reductions
+from npsubpix._cuda.windows.folds import _is_short
 from npsubpix._dispatch import backends
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_reductions import (  # noqa: F401
@@ -57,7 +58,7 @@ def compare(x: Any, name: str, size: Any, *rest: Any) -> None:
 
 
 def test_the_kernels_of_the_gpu_are_what_runs():
-    assert backends.implementation("reductions", np.zeros(1)) is reductions
+    assert backends.implementation("windows", np.zeros(1)).reduce_windows is reductions.reduce_windows
 
 
 @pytest.mark.parametrize(("shape", "size"), SHAPES)
@@ -171,7 +172,7 @@ def test_a_grid_smaller_than_the_work(rng, name, monkeypatch):
     x = rng.normal(size=(150, 170))
     sizes = (5, 9), (3, 3), (1, 2500)[: 1 + (name != "median")] * 2
     before = [call(name, x, size[:2]) for size in sizes]
-    monkeypatch.setattr(_launch, "MOST_BLOCKS", 2)
+    monkeypatch.setattr(devices, "MOST_BLOCKS", 2)
     for size, want in zip(sizes, before, strict=True):
         np.testing.assert_array_equal(call(name, x, size[:2]), want)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from npsubpix._cpu import refinement as cpu
-from npsubpix._cuda import _launch, refinement
+from npsubpix._cuda import refinement
+from npsubpix._cuda.launch import devices
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_refinement import (  # noqa: F401
     test_a_constant_offset_does_not_pull,
@@ -83,6 +84,6 @@ def test_an_image_that_there_is_not(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_grid_smaller_than_the_work(rng, method, monkeypatch):
     """Threads and blocks stride over what a grid of the greatest size leaves."""
-    monkeypatch.setattr(_launch, "MOST_BLOCKS", 1)
+    monkeypatch.setattr(devices, "MOST_BLOCKS", 1)
     x, points = rng.standard_normal((1, 60, 70)), rng.uniform(0, 60, (700, 2))
     compare(x, None, points, 5, 1.5, (3.0, 3.0), None, method=method)

@@ -10,7 +10,8 @@ import pytest
 
 import npsubpix
 from npsubpix import GradientAdaptive, Nearest, WeightedNearest
-from npsubpix._cuda import _launch, sampling
+from npsubpix._cuda import sampling
+from npsubpix._cuda.launch import devices
 from tests import test_sampling as cases
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_sampling import (  # noqa: F401
@@ -146,7 +147,7 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
         options = method, "nearest", 0.0, 0, True
         before = all_of(sampling, x, coords, cotangents, options)
         with monkeypatch.context() as patch:
-            patch.setattr(_launch, "MOST_BLOCKS", 3)
+            patch.setattr(devices, "MOST_BLOCKS", 3)
             after = all_of(sampling, x, coords, cotangents, options)
         for a, b in zip(after, before, strict=True):
             np.testing.assert_array_equal(a, b)

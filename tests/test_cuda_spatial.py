@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from npsubpix._cpu import spatial as cpu
-from npsubpix._cuda import _launch, spatial
+from npsubpix._cuda import spatial
+from npsubpix._cuda.launch import devices
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.test_spatial import (  # noqa: F401
     test_a_spot_far_from_the_origin,
@@ -86,7 +87,7 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
     x, temperature = rng.standard_normal((5, 70, 90)).astype(np.float32), np.array(0.7)
     moments = spatial.spatial_moments(x, temperature, None, 2, False, False, True)
     (softmax,) = spatial.spatial_softmax(x, temperature, None, 2)
-    monkeypatch.setattr(_launch, "MOST_BLOCKS", 3)
+    monkeypatch.setattr(devices, "MOST_BLOCKS", 3)
     for a, b in zip(spatial.spatial_moments(x, temperature, None, 2, False, False, True), moments, strict=True):
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(spatial.spatial_softmax(x, temperature, None, 2)[0], softmax)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import npsubpix
-import npsubpix._cuda
-from npsubpix._cuda import windows
+import npsubpix._cuda.windows
+from npsubpix._cuda.windows import mapping
 from npsubpix._dispatch import backends
 from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.reference.windows import loop
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 
 def test_the_launchers_of_the_gpu_are_what_runs():
-    assert backends.implementation("windows", np.zeros(1)) is windows
+    assert backends.implementation("windows", np.zeros(1)).map_windows is mapping.map_windows
 
 
 @pytest.mark.parametrize(("shape", "size"), [((9, 7), (2, 5)), ((4, 5), (7, 8)), ((5, 6, 7), (3, 2, 1))])
@@ -73,8 +73,8 @@ def test_wrong_results_of_batches():
 
 def test_without_numba_cuda(monkeypatch):
     """What runs on the GPU, and how else the function can be called."""
-    monkeypatch.delattr(npsubpix._cuda, "_numba", raising=False)
-    monkeypatch.setitem(sys.modules, "npsubpix._cuda._numba", None)
+    monkeypatch.delattr(npsubpix._cuda.windows, "numba_loops", raising=False)
+    monkeypatch.setitem(sys.modules, "npsubpix._cuda.windows.numba_loops", None)
     with pytest.raises(TypeError, match=r"name of a reduction, .* GPU without numba\.cuda.* vectorized=True, or move"):
         npsubpix.window_map(spread, np.zeros((4, 5)), size=3)
     assert npsubpix.window_map("max", np.zeros((4, 5)), size=3).shape == (4, 5)

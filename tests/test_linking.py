@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numba import prange
 
-from npsubpix._cpu._jit import Kernel, device
+from npsubpix._cpu.compiler.jit import Kernel, device
 
 
 @device

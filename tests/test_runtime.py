@@ -234,25 +234,45 @@ def test_a_change_in_a_source_that_a_kernel_uses_makes_entries_stale(tmp_path):
     """Numba's own cache would miss a change in a function that a kernel calls, in another file."""
     code = """
     from pathlib import Path
-    from npsubpix._cpu import _cache
-    _cache._ROOT = Path({folder!r})
-    _cache._HERE = _cache._ROOT / "npsubpix" / "_cpu"
-    print(_cache._source_digest("npsubpix._cpu.a"))
+    from npsubpix._cpu.compiler import cache
+    cache._ROOT = Path({folder!r})
+    print(cache._source_digest("npsubpix._cpu.a"))
     """
-    source = tmp_path / "npsubpix" / "_cpu"
-    source.mkdir(parents=True)
-    (source.parent / "_spec.py").write_text("X = 1")
-    (source / "_jit.py").write_text("J = 1")
-    (source / "a.py").write_text("from npsubpix._cpu.b import B")
-    (source / "b.py").write_text("from npsubpix._definitions.constants import X")
+    sources = {
+        "npsubpix/__init__.py": "",
+        "npsubpix/_definitions/constants.py": "X = 1",
+        "npsubpix/_cpu/compiler/jit.py": "J = 1",
+        "npsubpix/_cpu/a.py": "from npsubpix._cpu.family import B\nfrom npsubpix._cpu import c",
+        "npsubpix/_cpu/family/__init__.py": "from npsubpix._cpu.family.lines import B",
+        "npsubpix/_cpu/family/lines.py": "from npsubpix._definitions.constants import X",
+        "npsubpix/_cpu/c.py": "import npsubpix._cpu.d",
+        "npsubpix/_cpu/d.py": "",
+    }
+    for name, text in sources.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
     digests = [run(code.format(folder=str(tmp_path)))]
-    for name, text in (
-        ("b.py", "from npsubpix._definitions.constants import X, Y"),
-        ("../_spec.py", "X = 2"),
-        ("_jit.py", "J = 2"),
-    ):
-        (source / name).write_text(text)
-        digests.append(run(code.format(folder=str(tmp_path))))
-    assert len(set(digests)) == 4
-    (source / "c.py").write_text("what a does not use")
-    assert run(code.format(folder=str(tmp_path))) == digests[-1]
+    for name, text in sources.items():
+        if name != "npsubpix/__init__.py":  # which no kernel imports from
+            (tmp_path / name).write_text(text + "\nY = 2")
+            digests.append(run(code.format(folder=str(tmp_path))))
+    assert len(set(digests)) == len(sources)
+
+
+def test_digests_resolve_every_import():
+    """An import that the digest cannot follow would leave stale kernels in the cache."""
+    from npsubpix._cpu.compiler import cache
+
+    package = Path(npsubpix.__file__).parent
+    for path in (package / "_cpu").rglob("*.py"):
+        cache._source_digest(".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__"))
+
+
+@pytest.mark.parametrize("source", ["from . import b", "from npsubpix.nowhere import b", "import npsubpix.nowhere"])
+def test_digests_refuse_what_they_cannot_resolve(tmp_path, source):
+    from npsubpix._cpu.compiler import cache
+
+    path = tmp_path / "a.py"
+    path.write_text(source)
+    with pytest.raises(LookupError, match=r"a\.py:1: (a relative import|no source of npsubpix\.nowhere)"):
+        list(cache._imports(path))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu._stacks import promoted
+from npsubpix._cpu.launch import promoted
 
 __all__ = ["conv2d", "conv2d_vjp"]
 

@@ -9,11 +9,11 @@ import numpy.typing as npt
 from numba import prange
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu._jit import device, kernel
-from npsubpix._cpu._near import highest_around, mark_peaks
-from npsubpix._cpu._quadratic import fit_quadratic3d, follower
-from npsubpix._cpu._quadratic_vjp import add_quadratic3d, quadratic3d_vjp
+from npsubpix._cpu.compiler.jit import device, kernel
 from npsubpix._cpu.nms import limits, nms_mask
+from npsubpix._cpu.nms.neighbours import highest_around, mark_peaks
+from npsubpix._cpu.quadratic.fits import fit_quadratic3d, follower
+from npsubpix._cpu.quadratic.fits_vjp import add_quadratic3d, quadratic3d_vjp
 from npsubpix._definitions.constants import SHIFT_LIMIT
 from npsubpix._definitions.flags import REJECTED
 

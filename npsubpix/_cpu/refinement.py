@@ -11,14 +11,8 @@ import numpy.typing as npt
 from numba import prange
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu._jit import Kernel, device, kernel
-from npsubpix._cpu._quadratic import (
-    fit_parabola2d,
-    fit_parabola3d,
-    fit_quadratic2d,
-    fit_quadratic3d,
-    follower,
-)
+from npsubpix._cpu.compiler.jit import Kernel, device, kernel
+from npsubpix._cpu.quadratic.fits import fit_parabola2d, fit_parabola3d, fit_quadratic2d, fit_quadratic3d, follower
 from npsubpix._definitions.constants import CENTROID_TOLERANCE, MOVE_THRESHOLD
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 

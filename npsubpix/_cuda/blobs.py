@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._cuda._arrays import result_dtype
-from npsubpix._cuda._borders import BORDERS
-from npsubpix._cuda._launch import DeviceArray, device_of
-from npsubpix._cuda._passes import Axes, along_axes, cut
+from npsubpix._cuda.convolution.borders import BORDERS
+from npsubpix._cuda.convolution.passes import Axes, along_axes, cut
+from npsubpix._cuda.launch.arrays import result_dtype
+from npsubpix._cuda.launch.devices import device_of
+from npsubpix._cuda.launch.kernels import DeviceArray
 from npsubpix._definitions.blobs import Term, difference_terms, laplacian_terms
 
 __all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]

@@ -11,6 +11,7 @@ from npsubpix._definitions.shapes import Shape
 
 __all__ = ["OPERATIONS", "Argument", "Operation", "Result"]
 
+
 @dataclass(frozen=True)
 class Argument:
     """An array that an operation takes."""

@@ -32,7 +32,7 @@ def _versions() -> dict[str, str]:
 def _machine() -> dict[str, str]:
     import numba
 
-    from npsubpix._cpu._cache import cache_directory
+    from npsubpix._cpu.compiler.cache import cache_directory
 
     threads = numba.get_num_threads()  # this chooses the layer
     try:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._cuda._catalogue import TYPES
-from npsubpix._cuda._launch import Kernel, options, text
+from npsubpix._cuda.launch.catalogue import TYPES
+from npsubpix._cuda.launch.kernels import Kernel, options, text
 
 SHIM = Path(__file__).with_name("cuda_host.h")
 EXTRA_FLAGS = tuple(os.environ.get("NPSUBPIX_HOST_CUDA_FLAGS", "").split())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from npsubpix._cuda import _launch
+from npsubpix._cuda.launch import devices
 from npsubpix._dispatch import backends
 from tests.cuda_host.device import HostDevice
 from tests.cuda_host.on_gpu import GpuDevice
@@ -21,7 +21,7 @@ CHOSEN = GpuDevice if os.environ.get("NPSUBPIX_CUDA_TESTS") == "gpu" else HostDe
 def host_device() -> Iterator[None]:
     """Make NumPy's arrays those of a device that runs CUDA kernels."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(_launch.DEVICES, np.ndarray, lambda _: CHOSEN())
+        patch.setitem(devices.DEVICES, np.ndarray, lambda _: CHOSEN())
         yield
 
 

@@ -12,7 +12,6 @@ import numpy as np
 
 import npsubpix
 from npsubpix._cuda import (
-    _launch,
     alignment,
     background,
     blobs,
@@ -22,13 +21,14 @@ from npsubpix._cuda import (
     nms,
     peaks,
     quad_interp,
-    reductions,
     refinement,
     sampling,
     soft_argmax,
     spatial,
 )
-from npsubpix._cuda._catalogue import TYPES
+from npsubpix._cuda.launch import devices, kernels
+from npsubpix._cuda.launch.catalogue import TYPES
+from npsubpix._cuda.windows import reductions
 from tests.cuda_host.device import HostDevice, kernels_of
 
 SHAPES = ((1, 2, 9, 300), (2, 1, 1, 1), (1, 1, 3, 5, 7), (1, 2, 5, 33, 17))
@@ -170,11 +170,11 @@ def run_windows(x: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def main() -> None:
-    _launch.DEVICES[np.ndarray] = lambda _: Device()
+    devices.DEVICES[np.ndarray] = lambda _: Device()
     rng = np.random.default_rng(20260101)
     if "--spoil" in sys.argv:
         mask, x, out = np.ones(5000, bool), np.ones(4999, np.float32), np.ones(5000, np.float32)
-        _launch.run(Device(), _launch.Kernel.of("nms", "nms_keep", Pixel=x.dtype), 20, mask, x, out, 5000)
+        devices.run(Device(), kernels.Kernel.of("nms", "nms_keep", Pixel=x.dtype), 20, mask, x, out, 5000)
     for shape in SHAPES:
         x = rng.standard_normal(shape).astype(np.float32)
         run_maxima(x, rng)

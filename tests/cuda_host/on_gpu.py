@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._cuda._launch import Kernel
+from npsubpix._cuda.launch.kernels import Kernel
 from tests.cuda_host.device import HostDevice
 
 
@@ -30,7 +30,7 @@ class GpuDevice(HostDevice):
     def launch(self, kernel: Kernel, blocks: int, threads: int, args: tuple[Any, ...]) -> None:
         import cupy
 
-        from npsubpix._cuda._cupy import CuPyDevice
+        from npsubpix._cuda.launch.cupy_device import CuPyDevice
 
         choose_allocator()
         arrays = [(a, cupy.asarray(a)) for a in args if isinstance(a, np.ndarray)]

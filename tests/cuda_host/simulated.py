@@ -10,7 +10,8 @@ import pytest
 from numba.np.numpy_support import as_dtype
 
 import npsubpix
-from npsubpix._cuda import _launch, _numba, windows
+from npsubpix._cuda.launch import devices
+from npsubpix._cuda.windows import mapping, numba_loops
 from npsubpix._dispatch import backends
 from tests.cuda_host.device import HostDevice
 from tests.reference.windows import loop
@@ -60,11 +61,11 @@ def main() -> None:
         npsubpix.window_map(lambda a: open(a), image, size=3)  # noqa: SIM115, PTH123
     with pytest.raises(ValueError, match="as many values as n_outputs, 2, got one value"):
         npsubpix.window_map(spread, image, size=3, n_outputs=2)
-    assert backends.implementation("windows", image) is windows
+    assert backends.implementation("windows", image).map_windows is mapping.map_windows
 
 
 if __name__ == "__main__":
-    _numba.type_of_result = type_of_result
-    _launch.DEVICES[np.ndarray] = lambda _: HostDevice()
+    numba_loops.type_of_result = type_of_result
+    devices.DEVICES[np.ndarray] = lambda _: HostDevice()
     backends._PACKAGES["host"] = "npsubpix._cuda"
     main()

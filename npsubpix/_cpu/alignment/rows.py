@@ -1,0 +1,107 @@
+"""Cubic spline samples along a row of positions that go on by about one pixel.
+
+The windows of such positions follow each other pixel by pixel, for as long as none is skipped and
+the row stays the same. In such a run pixels are read in order, and the code is vector code. Where
+runs are short, samples are gathered one by one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npsubpix._cpu.compiler.jit import device, fused
+from npsubpix._cpu.sampling.interior import gatherers
+from npsubpix._cpu.sampling.weights import TAPS
+
+__all__ = ["gradients_of_row", "values_of_row"]
+
+_SHORTEST = 12  # positions of a run, below which gathering is faster
+
+_CUBIC = TAPS["bspline3"]
+_values, _gradients = gatherers(_CUBIC)
+_weights, _slopes = _CUBIC.weights, _CUBIC.slopes
+
+
+@fused
+def _run_of_values(a, b, c, d, tx, ty, out):  # type: ignore[no-untyped-def]
+    F = out.dtype.type
+    for j in range(out.size):
+        u, v = _weights(tx[j], F, (0, 0)), _weights(ty[j], F, (0, 0))
+        p = v[0] * a[j] + v[1] * b[j] + v[2] * c[j] + v[3] * d[j]
+        q = v[0] * a[j + 1] + v[1] * b[j + 1] + v[2] * c[j + 1] + v[3] * d[j + 1]
+        r = v[0] * a[j + 2] + v[1] * b[j + 2] + v[2] * c[j + 2] + v[3] * d[j + 2]
+        s = v[0] * a[j + 3] + v[1] * b[j + 3] + v[2] * c[j + 3] + v[3] * d[j + 3]
+        out[j] = u[0] * p + u[1] * q + u[2] * r + u[3] * s
+
+
+@fused
+def _run_of_gradients(a, b, c, d, tx, ty, out, gy, gx):  # type: ignore[no-untyped-def]
+    F = out.dtype.type
+    for j in range(out.size):
+        u, v = _weights(tx[j], F, (0, 0)), _weights(ty[j], F, (0, 0))
+        du, dv = _slopes(tx[j], F, (0, 0)), _slopes(ty[j], F, (0, 0))
+        p = v[0] * a[j] + v[1] * b[j] + v[2] * c[j] + v[3] * d[j]
+        q = v[0] * a[j + 1] + v[1] * b[j + 1] + v[2] * c[j + 1] + v[3] * d[j + 1]
+        r = v[0] * a[j + 2] + v[1] * b[j + 2] + v[2] * c[j + 2] + v[3] * d[j + 2]
+        s = v[0] * a[j + 3] + v[1] * b[j + 3] + v[2] * c[j + 3] + v[3] * d[j + 3]
+        out[j] = u[0] * p + u[1] * q + u[2] * r + u[3] * s
+        gx[j] = du[0] * p + du[1] * q + du[2] * r + du[3] * s
+        p = dv[0] * a[j] + dv[1] * b[j] + dv[2] * c[j] + dv[3] * d[j]
+        q = dv[0] * a[j + 1] + dv[1] * b[j + 1] + dv[2] * c[j + 1] + dv[3] * d[j + 1]
+        r = dv[0] * a[j + 2] + dv[1] * b[j + 2] + dv[2] * c[j + 2] + dv[3] * d[j + 2]
+        s = dv[0] * a[j + 3] + dv[1] * b[j + 3] + dv[2] * c[j + 3] + dv[3] * d[j + 3]
+        gy[j] = u[0] * p + u[1] * q + u[2] * r + u[3] * s
+
+
+@device
+def _end_of_run(starts, begin):  # type: ignore[no-untyped-def]
+    end = begin + 1
+    while end < starts.size and starts[end] - starts[end - 1] == 1:
+        end += 1
+    return end
+
+
+@device
+def values_of_row(x, starts, t, shape, out):  # type: ignore[no-untyped-def]
+    """Sample spline coefficients x, flat, where windows begin at `starts` and positions are `t` from their bases."""
+    width = shape[2]
+    waiting, begin = 0, 0  # the first position that is not sampled yet, and of this run
+    while begin < starts.size:
+        end = _end_of_run(starts, begin)
+        if end - begin >= _SHORTEST:
+            if waiting < begin:
+                part = slice(waiting, begin)
+                _values(x, starts[part], t[:, part], shape, 2, (0, 0), False, out[part])
+            o, n = np.int64(starts[begin]), end - begin + 3
+            a, b = x[o : o + n], x[o + width : o + width + n]
+            c, d = x[o + 2 * width : o + 2 * width + n], x[o + 3 * width : o + 3 * width + n]
+            _run_of_values(a, b, c, d, t[2, begin:end], t[1, begin:end], out[begin:end])
+            waiting = end
+        begin = end
+    if waiting < starts.size:
+        _values(x, starts[waiting:], t[:, waiting:], shape, 2, (0, 0), False, out[waiting:])
+
+
+@device
+def gradients_of_row(x, starts, t, shape, out, gy, gx):  # type: ignore[no-untyped-def]
+    """Sample values and gradients in the same way."""
+    width = shape[2]
+    waiting, begin = 0, 0
+    while begin < starts.size:
+        end = _end_of_run(starts, begin)
+        if end - begin >= _SHORTEST:
+            if waiting < begin:
+                part = slice(waiting, begin)
+                _gradients(
+                    x, starts[part], t[:, part], shape, 2, (0, 0), False, out[part], gy[part], gy[part], gx[part]
+                )
+            o, n = np.int64(starts[begin]), end - begin + 3
+            a, b = x[o : o + n], x[o + width : o + width + n]
+            c, d = x[o + 2 * width : o + 2 * width + n], x[o + 3 * width : o + 3 * width + n]
+            part = slice(begin, end)
+            _run_of_gradients(a, b, c, d, t[2, part], t[1, part], out[part], gy[part], gx[part])
+            waiting = end
+        begin = end
+    if waiting < starts.size:
+        part = slice(waiting, starts.size)
+        _gradients(x, starts[part], t[:, part], shape, 2, (0, 0), False, out[part], gy[part], gy[part], gx[part])

@@ -1,0 +1,148 @@
+"""Values on a mesh of boxes: fill what is missing, smooth them, and spread them over the pixels.
+
+Beyond its ends a mesh goes on point-symmetrically about its outermost values, 2 v[0] - v[1] and so
+on, so that a slope stays one: neither filter nor interpolation bends it at the border of the image.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import prange
+
+from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.compiler.jit import device, kernel
+from npsubpix._definitions.borders import boxes_of
+
+__all__ = ["box_ends", "fill", "median_filter", "spread"]
+
+Mesh = npt.NDArray[np.float64]
+
+
+def box_ends(pixels: int, size: int) -> npt.NDArray[np.int64]:
+    """Cut an axis into boxes of nearly one length, that nearest to `size`; return where they begin and end."""
+    count = boxes_of(pixels, size)
+    return (2 * np.arange(count + 1) * pixels + count) // (2 * count)
+
+
+def fill(mesh: Mesh) -> None:
+    """Give each box that is NaN the mean of the boxes around it that are not, again and again, in place.
+
+    A mesh of NaN alone stays as it is.
+    """
+    for values in mesh:
+        missing = np.isnan(values)
+        while missing.any() and not missing.all():
+            around = np.pad(values, 1, constant_values=np.nan)
+            known = ~np.isnan(around)
+            sums, counts = np.zeros(values.shape), np.zeros(values.shape)
+            for shift in itertools.product(range(3), repeat=values.ndim):
+                part = tuple(slice(s, s + n) for s, n in zip(shift, values.shape, strict=True))
+                sums += np.where(known[part], around[part], 0.0)
+                counts += known[part]
+            new = missing & (counts > 0)
+            values[new] = sums[new] / counts[new]
+            missing &= ~new
+
+
+def median_filter(mesh: Mesh, size: tuple[int, ...]) -> Mesh:
+    """Return the medians of windows of odd lengths, on an axis of few boxes of shorter ones."""
+    reach = [min(k // 2, n - 1) for k, n in zip(size, mesh.shape[1:], strict=True)]
+    if not any(reach):
+        return mesh
+    wide = np.pad(mesh, [(0, 0), *((r, r) for r in reach)], mode="reflect", reflect_type="odd")
+    axes = tuple(range(1, mesh.ndim))
+    windows = np.lib.stride_tricks.sliding_window_view(wide, [2 * r + 1 for r in reach], axes)
+    medians: Mesh = np.median(windows, tuple(-a for a in axes))
+    return medians
+
+
+class _Taps(NamedTuple):
+    """What the pixels of an axis take of a mesh that is continued by one box before and by one or two after it."""
+
+    starts: npt.NDArray[np.int64]  # first pixel of each interval between centres; those of k take boxes k to k + 3
+    weights: npt.NDArray[np.float64]  # (4, pixels)
+
+
+def _taps(ends: npt.NDArray[np.int64]) -> _Taps:
+    """Weights of a cubic Hermite spline through the centres of boxes, its slopes those of parabolas through three.
+
+    It goes on in a straight line beyond the outermost centres.
+    """
+    pixels, boxes = int(ends[-1]), len(ends) - 1
+    weights = np.zeros((4, pixels))
+    if boxes == 1:
+        weights[1] = 1.0
+        return _Taps(np.array([0, pixels]), weights)
+    centres = (ends[:-1] + ends[1:] - 1) / 2
+    wide = np.pad(centres, 1, mode="reflect", reflect_type="odd")
+    at = np.arange(pixels)
+    k = np.clip(np.searchsorted(centres, at, "right") - 1, 0, boxes - 2)
+    before, h, after = (wide[k + 1 + step] - wide[k + step] for step in range(3))
+    t = (at - centres[k]) / h
+    cubic = (t >= 0) & (t <= 1)
+    rise = np.where(cubic, t * t * (3 - 2 * t), t)
+    first, second = np.where(cubic, (t * (t - 1) ** 2, t * t * (t - 1)), 0.0)  # of the slopes at both ends, times h
+    p, q = first * h / (before + h), second * h / (h + after)
+    weights[0] = -p * h / before
+    weights[1] = 1 - rise + p * (h / before - before / h) - q * after / h
+    weights[2] = rise + p * before / h + q * (after / h - h / after)
+    weights[3] = q * h / after
+    return _Taps(np.searchsorted(k, np.arange(boxes)), weights)
+
+
+@device
+def _line(mesh, i, j, wz, wy, out):  # type: ignore[no-untyped-def]
+    """Interpolate between rows of a mesh."""
+    out[:] = 0.0
+    for a in range(4):
+        for b in range(4):
+            weight = wz[a] * wy[b]
+            if weight != 0.0:
+                row = mesh[i + a, j + b]
+                for k in range(out.size):
+                    out[k] += weight * row[k]
+
+
+@device
+def _along(values, starts, weights, low, high, out):  # type: ignore[no-untyped-def]
+    """Interpolate along a row."""
+    for k in range(starts.size - 1):
+        a, b, c, d = values[k], values[k + 1], values[k + 2], values[k + 3]
+        part = slice(starts[k], starts[k + 1])
+        pixels, p, q, r, s = out[part], weights[0, part], weights[1, part], weights[2, part], weights[3, part]
+        for j in range(pixels.size):
+            v = a * p[j] + b * q[j] + c * r[j] + d * s[j]
+            v = low if v < low else v
+            pixels[j] = high if v > high else v
+
+
+@kernel("spread_mesh")
+def _spread_kernel(mesh, rows, columns, starts, weights, limits, out):  # type: ignore[no-untyped-def]
+    frames, depth, height, _ = out.shape
+    for line in prange(frames * depth * height):
+        frame, z, y = line // (depth * height), line // height % depth, line % height
+        values = np.empty(mesh.shape[3])
+        i, j = np.int64(rows[0][z]), np.int64(columns[0][y])
+        _line(mesh[frame], i, j, rows[1][:, z].copy(), columns[1][:, y].copy(), values)
+        _along(values, starts, weights, limits[frame, 0], limits[frame, 1], out[frame, z, y])
+
+
+def spread(
+    mesh: Mesh, ends: tuple[npt.NDArray[np.int64], ...], bounded: bool, dtype: np.dtype[np.floating]
+) -> HostArray:
+    """Interpolate the values of boxes at all pixels; `bounded` between the least and the greatest of them."""
+    shape = (len(mesh), *(int(e[-1]) for e in ends))
+    limits = np.empty((len(mesh), 2))
+    flat = mesh.reshape(len(mesh), -1)
+    limits[:, 0], limits[:, 1] = (flat.min(1), flat.max(1)) if bounded else (-np.inf, np.inf)
+    wide = np.pad(mesh, [(0, 0), *((1, 1) if n > 1 else (0, 0) for n in mesh.shape[1:])], "reflect", reflect_type="odd")
+    wide = np.pad(wide, [(0, 0), *((1, 2) if n == 1 else (0, 0) for n in mesh.shape[1:])], "edge")
+    taps = [_taps(e) for e in ends]
+    places = [(np.repeat(np.arange(len(t.starts) - 1), np.diff(t.starts)), t.weights) for t in taps[:2]]
+    out = np.empty(shape, dtype)
+    _spread_kernel.run(4 * out.size, wide, *places, taps[2].starts, taps[2].weights, limits, out)
+    return out

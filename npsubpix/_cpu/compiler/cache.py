@@ -1,0 +1,197 @@
+"""Compiled kernels on disk: a cache that can cost time, and nothing else.
+
+Numba's own cache raises when no directory can be written or an entry is damaged, lets processes
+that compile at once overwrite each other's entries, and does not see that a function which a
+kernel calls has changed. Here an entry is one file, named by a hash of everything its content
+depends on, that begins with a digest of the rest; it is written beside its place and moved there.
+Whatever goes wrong is a miss. Entries that nobody has used for three months, of older versions that is,
+are removed by the first process that writes a new one.
+
+``NPSUBPIX_CACHE=0`` turns the cache off. ``NUMBA_CACHE_DIR`` moves it; otherwise it is in the
+``__pycache__`` beside the kernels, or in the user's cache directory if that cannot be written.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import hashlib
+import os
+import pickle
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import compiler, serialize
+from numba.core.runtime import rtsys
+
+__all__ = ["KernelCache", "cache_directory"]
+
+_DIGEST = hashlib.sha256
+_ROOT = Path(__file__).parents[3]
+_COMPILER = "npsubpix._cpu.compiler.jit"
+
+_DAY = 86400.0
+_KEPT = 90 * _DAY
+
+
+def _candidates() -> Iterator[Path]:
+    if numba.config.CACHE_DIR:
+        yield Path(numba.config.CACHE_DIR) / "npsubpix"
+        return
+    yield Path(__file__).parents[1] / "__pycache__"
+    # Path.home raises where there is no home
+    if home := os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~"):  # noqa: PTH111
+        folder = "" if os.environ.get("XDG_CACHE_HOME") else ".cache"
+        yield Path(home) / folder / "npsubpix"
+
+
+@functools.cache
+def cache_directory() -> Path | None:
+    """Return the directory that holds compiled kernels, or None where there is none."""
+    if os.environ.get("NPSUBPIX_CACHE", "1") == "0":
+        return None
+    return next(filter(_can_write, _candidates()), None)
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _file_of(module: str) -> Path | None:
+    """Return the source of a module or package of npsubpix, or None where there is none of that name."""
+    place = _ROOT.joinpath(*module.split("."))
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
+
+
+def _imports(path: Path) -> Iterator[Path]:
+    """Yield the sources of npsubpix that a source imports from; raise where one cannot be told."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            raise LookupError(f"{path}:{node.lineno}: a relative import, which the digest of kernels cannot follow")
+        names: list[tuple[str, ...]] = []  # the longest that is a module is meant
+        if isinstance(node, ast.ImportFrom):
+            names = [(f"{node.module}.{alias.name}", str(node.module)) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [(alias.name,) for alias in node.names]
+        for choices in names:
+            if choices[-1].partition(".")[0] == "npsubpix":
+                found = next(filter(None, map(_file_of, choices)), None)
+                if found is None:
+                    raise LookupError(f"{path}:{node.lineno}: no source of {choices[-1]}")
+                yield found
+
+
+@functools.cache
+def _source_digest(module: str) -> str:
+    """Digest of a module and of all it imports: a change in any of them makes its kernels stale."""
+    found: set[Path] = set()
+    todo = {_file_of(module) or Path(), _file_of(_COMPILER) or Path()}
+    while todo:
+        path = todo.pop()
+        found.add(path)
+        todo |= set(_imports(path)) - found
+    digest = _DIGEST()
+    for path in sorted(found):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _note_use(path: Path) -> None:
+    """Give an entry the time of today: what is not used grows old."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > _DAY:
+            os.utime(path)
+
+
+@functools.cache
+def _remove_unused(folder: Path) -> None:
+    """Remove what has not been used for long, and what processes that died while they wrote have left."""
+    for path in (*folder.glob("*.npsubpix"), *folder.glob("*.npsubpix.tmp")):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _KEPT:
+                path.unlink()
+
+
+class KernelCache:
+    """The cache of one kernel form, as a Numba dispatcher expects it."""
+
+    def __init__(self, folder: Path, module: str, name: str) -> None:
+        self._folder = folder
+        self._module = module
+        self._name = f"{module}.{name}"
+
+    @classmethod
+    def create(cls, function: Callable[..., Any]) -> KernelCache | None:
+        """Return the cache of `function`, or None where nothing can be cached."""
+        folder = cache_directory()
+        return None if folder is None else cls(folder, function.__module__, function.__qualname__)
+
+    @property
+    def cache_path(self) -> str:
+        """The directory, as Numba reports it."""
+        return str(self._folder)
+
+    def enable(self) -> None:
+        """Do nothing: the cache is on for as long as it is attached."""
+
+    def disable(self) -> None:
+        """Do nothing: the environment variable decides."""
+
+    def flush(self) -> None:
+        """Do nothing: entries of changed sources are never read."""
+
+    def _path(self, signature: Any, context: Any) -> Path:
+        key = (
+            self._name,
+            str(signature),
+            context.codegen().magic_tuple(),
+            numba.__version__,
+            sys.version,
+            _source_digest(self._module),
+        )
+        short = self._name.rpartition(".")[2].strip("_")
+        return self._folder / f"{short}-{_DIGEST(repr(key).encode()).hexdigest()[:32]}.npsubpix"
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """Return the compiled kernel for `signature`, or None if it has to be compiled."""
+        try:
+            # All that compiled code needs of Numba. A refresh of the context, as Numba's own cache does,
+            # imports all implementations too, scipy.linalg among them: 0.4 s that only compiling needs.
+            rtsys.initialize(context)
+            path = self._path(signature, context)
+            blob = path.read_bytes()
+            digest, payload = blob[:32], blob[32:]
+            if _DIGEST(payload).digest() != digest:
+                return None
+            _note_use(path)
+            return compiler.CompileResult._rebuild(context, *pickle.loads(payload))
+        except Exception:  # a damaged entry must cost time only
+            return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Store a compiled kernel, if that is possible."""
+        temporary = None
+        try:
+            if result.library.has_dynamic_globals or any(not lifted.can_cache for lifted in result.lifted):
+                return
+            payload = serialize.dumps(result._reduce())
+            path = self._path(signature, result.target_context)
+            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=path.stem, suffix=".npsubpix.tmp")
+            with os.fdopen(handle, "wb") as file:
+                file.write(_DIGEST(payload).digest() + payload)
+            Path(temporary).replace(path)
+            _remove_unused(self._folder)
+        except Exception:  # a full or vanished disk must cost time only
+            if temporary is not None:
+                Path(temporary).unlink(missing_ok=True)

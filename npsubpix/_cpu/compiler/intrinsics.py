@@ -1,0 +1,123 @@
+"""What Numba's arrays cannot say: prefetch a pixel, lend an array without counting references, windows of known size.
+
+Or not cheaply: an assignment of an array can fail, with a message that takes seconds to compile.
+
+A function that is called with an array counts one reference up and down again, atomically. For a
+function of a few pixels that takes longer than its work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from npsubpix._cpu.compiler.jit import device
+
+__all__ = ["copy_to", "count_bits", "keep", "lend", "lend_to_read", "prefetch", "trailing_zeros", "window_of"]
+
+
+@device
+def copy_to(out, values):  # type: ignore[no-untyped-def]
+    """Assign an array of one axis to one that is not longer."""
+    for k in range(len(out)):
+        out[k] = values[k]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lend(typing_context: Any, array: Any) -> Any:
+    """Return an array whose references are not counted. `keep` the one it is lent from until its last use."""
+    return array(array), _without_references()
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lend_to_read(typing_context: Any, array: Any) -> Any:
+    """`lend` an array that cannot be written to."""
+    return array.copy(readonly=True)(array), _without_references()
+
+
+def _without_references() -> Callable[..., Any]:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        lent = context.make_array(signature.return_type)(context, builder, args[0])
+        lent.meminfo = ir.Constant(lent.meminfo.type, None)
+        lent.parent = ir.Constant(lent.parent.type, None)
+        return lent._getvalue()
+
+    return generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def keep(typing_context: Any, array: Any) -> Any:
+    """Do nothing with an array, which it therefore still has to be there for."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.get_dummy_value()
+
+    return types.void(array), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
+    """Bring the cache line of an element of a contiguous array, which need not exist, close to the core."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        address = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
+        builder.call(function, [address, number(0), number(3), number(1)])  # to read, in all caches, data
+        return context.get_dummy_value()
+
+    return types.void(array, index), generate
+
+
+def window_of(size: tuple[int, ...]) -> Callable[..., Any]:
+    """Make a function (array, starts) that lends a window of an array whose size is known when loops are compiled."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def cut(typing_context: Any, array: Any, starts: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            whole = context.make_array(signature.args[0])(context, builder, args[0])
+            firsts = cgutils.unpack_tuple(builder, args[1])
+            strides = cgutils.unpack_tuple(builder, whole.strides)
+            number = strides[0].type
+            if array.layout == "C":
+                strides[-1] = number(context.get_abi_sizeof(context.get_data_type(array.dtype)))
+            address = builder.ptrtoint(whole.data, number)
+            for first, stride in zip(firsts, strides, strict=True):
+                address = builder.add(address, builder.mul(first, stride))
+            window = context.make_array(signature.return_type)(context, builder)
+            context.populate_array(
+                window, data=builder.inttoptr(address, whole.data.type), shape=[number(n) for n in size],
+                strides=strides, itemsize=whole.itemsize, meminfo=None,
+            )  # fmt: skip
+            return window._getvalue()
+
+        return array.copy(layout="A")(array, starts), generate
+
+    return cut  # type: ignore[no-any-return]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def count_bits(typing_context: Any, word: Any) -> Any:
+    """Return how many bits of a 64-bit word are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def trailing_zeros(typing_context: Any, word: Any) -> Any:
+    """Return the place of the lowest bit that is set of a 64-bit word, which is not 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], context.get_constant(types.boolean, 1))
+
+    return types.uint64(types.uint64), generate

@@ -1,0 +1,212 @@
+"""The only place that calls ``numba.njit``.
+
+`device`, `fused` and `summing` compile a function that kernels call. `kernel` compiles a function of arrays in two
+forms, parallel and serial, from one Python source, and chooses between them at each call:
+
+* serial for little work, since a parallel launch costs more than the work of a 64 x 64 image;
+* serial in a forked child: GNU OpenMP kills a child that was forked after its parent's first
+  parallel region, which is what a ``DataLoader`` worker or a ``multiprocessing`` pool on Linux is;
+* serial when there is one thread;
+* parallel otherwise, one call at a time on threading layers that are not thread-safe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numba
+import numpy
+from numba.parfors import parfor
+
+from npsubpix._cpu.compiler.cache import KernelCache
+from npsubpix._cpu.compiler.linking import InnerCompiler, KernelCompiler
+
+__all__ = ["Kernel", "compile_function_of_arrays", "compile_function_of_number", "device", "fused", "kernel", "summing"]
+
+#: Work, in pixels times the operations done on each, below which the serial form is faster:
+#: it is about 20 us of serial work, and a parallel launch costs 3 to 10 us on two cores.
+_SERIAL_WORK = 1 << 17
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+
+_names: set[str] = set()  # of kernels
+
+
+class _Process:
+    """What this process knows of its threads; a forked child starts anew."""
+
+    def __init__(self) -> None:
+        self.forked = False
+        self.lock = threading.RLock()
+        self.thread_safe: bool | None = None  # unknown until the first parallel call
+
+    def after_fork(self) -> None:
+        self.forked = True
+        self.lock = threading.RLock()
+
+
+_process = _Process()
+os.register_at_fork(after_in_child=_process.after_fork)
+
+
+@contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Hold the lock around a parallel call, until the layer is known to be thread-safe."""
+    with _process.lock:
+        yield
+        if _process.thread_safe is None:
+            _process.thread_safe = numba.threading_layer() in ("omp", "tbb")
+
+
+def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Copy a function under another name."""
+    code, variables = function.__code__, function.__globals__
+    copy = types.FunctionType(code, variables, name, None, function.__closure__)
+    copy.__qualname__ = name
+    copy.__module__ = function.__module__
+    copy.__doc__ = function.__doc__
+    return copy
+
+
+def _name_with_closure(function: Callable[..., Any]) -> str:
+    """Name a function by its qualified name and by what it closes over.
+
+    The name becomes a symbol of compiled code. Functions that a factory makes have one qualified
+    name, and two processes may count them alike; if both then land in the cache, whoever loads
+    them gets one in place of the other.
+    """
+    name = function.__qualname__.replace("<locals>", "in").replace(".", "_")
+    parts = []
+    for cell in function.__closure__ or ():
+        inner = getattr(cell.cell_contents, "py_func", None)
+        parts.append(repr(cell.cell_contents) if inner is None else inner.__qualname__)
+    return f"{name}_{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}" if parts else name
+
+
+def device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` for use inside kernels."""
+    return _inner(function, frozenset())
+
+
+def fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` for use inside kernels; products and sums may become one instruction, rounded once."""
+    return _inner(function, frozenset({"contract"}))
+
+
+def summing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` for use inside kernels; its sums may be taken in any order, which lets them be vector code."""
+    return _inner(function, frozenset({"contract", "reassoc"}))
+
+
+def _inner(function: Callable[..., Any], fastmath: frozenset[str]) -> Callable[..., Any]:
+    named = _named(function, _name_with_closure(function))
+    flags: Any = set(fastmath) or False
+    compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, pipeline_class=InnerCompiler, **_OPTIONS)(
+        named
+    )
+    return compiled
+
+
+def compile_function_of_number(function: Callable[[float], float], name: str) -> Any:
+    """Compile a plain function of one number, or one that Numba compiled before, to a C function; NaN if it raises."""
+    compiled = numba.njit(getattr(function, "py_func", function))
+
+    def or_nan(x: float) -> float:
+        try:
+            return compiled(x)  # type: ignore[no-any-return]
+        except Exception:
+            return numpy.nan
+
+    try:
+        compiled.compile((numba.float64,))
+        return numba.cfunc("float64(float64)", nopython=True)(or_nan)
+    except numba.core.errors.NumbaError as error:
+        raise TypeError(f"{name} must be a function of one number that Numba can compile: {error}") from None
+
+
+def compile_function_of_arrays(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Compile a function that a user wrote for use inside kernels, or one that Numba compiled before.
+
+    Its expressions of arrays and sums of them become one loop each, without arrays in between:
+    Numba makes such loops for its threads, and is told to make serial ones.
+    """
+    plain = getattr(function, "py_func", function)
+    given = {k: v for k, v in getattr(function, "targetoptions", {}).items() if k != "nopython"}
+    options = {**given, "nogil": True, "error_model": "numpy", "forceinline": True, "boundscheck": True}
+    for fuse in (True, False):
+        compiled = numba.njit(**{**options, "parallel": fuse})(plain)
+        with _serial_loops() if fuse else contextlib.nullcontext(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", numba.core.errors.NumbaPerformanceWarning)
+            try:
+                compiled.compile(arguments)
+            except Exception:  # where Numba cannot make loops, it may fail with any
+                if not fuse:
+                    raise
+            else:
+                break
+    return compiled
+
+
+@contextlib.contextmanager
+def _serial_loops() -> Iterator[None]:
+    """Have Numba make serial loops of expressions of arrays, but not of extrema, whose loops lose NaN."""
+    replaced = parfor.swap_functions_map
+    extrema = {k: v for k, v in replaced.items() if k[0] in ("min", "max", "amin", "amax", "argmin", "argmax")}
+    with numba.core.compiler_lock.global_compiler_lock:
+        before, parfor.sequential_parfor_lowering = parfor.sequential_parfor_lowering, True
+        for key in extrema:
+            del replaced[key]
+        try:
+            yield
+        finally:
+            parfor.sequential_parfor_lowering = before
+            replaced.update(extrema)
+
+
+def _compile(function: Callable[..., Any], name: str, parallel: bool, cached: bool = True) -> Callable[..., Any]:
+    form = f"{name}_parallel" if parallel else f"{name}_serial"
+    named = _named(function, form)  # the cache knows the two forms apart by it
+    dispatcher = numba.njit(parallel=parallel, pipeline_class=KernelCompiler, **_OPTIONS)(named)
+    cache = KernelCache.create(named) if cached else None
+    if cache is not None:
+        dispatcher._cache = cache
+    return dispatcher  # type: ignore[no-any-return]
+
+
+class Kernel:
+    """A compiled function of arrays; `run` chooses its parallel or its serial form."""
+
+    def __init__(self, function: Callable[..., Any], name: str, cached: bool = True) -> None:
+        self.serial = _compile(function, name, parallel=False, cached=cached)
+        self.parallel = _compile(function, name, parallel=True, cached=cached)
+
+    def run(self, work: int, *args: Any) -> Any:
+        """Call the kernel; `work` is about the number of elementary operations it will do."""
+        if work < _SERIAL_WORK or _process.forked or numba.config.NUMBA_NUM_THREADS == 1:
+            return self.serial(*args)
+        if _process.thread_safe:
+            return self.serial(*args) if numba.get_num_threads() == 1 else self.parallel(*args)
+        with _one_at_a_time():
+            return self.parallel(*args)
+
+
+def kernel(name: str) -> Callable[[Callable[..., Any]], Kernel]:
+    """Compile a function in a parallel and a serial form, each at its first use.
+
+    `name` is the kernel's own: it tells apart the kernels that a factory makes from one function.
+    """
+
+    def compile_as_named(function: Callable[..., Any]) -> Kernel:
+        if name in _names:
+            raise ValueError(f"there is a kernel named {name!r} already")
+        _names.add(name)
+        return Kernel(function, name)
+
+    return compile_as_named

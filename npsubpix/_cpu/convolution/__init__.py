@@ -1,0 +1,313 @@
+"""Convolution on the host."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.convolution.lines import BAND, by_kernel, correlate_lines
+from npsubpix._cpu.launch import promoted
+from npsubpix._definitions.borders import extended, folded
+
+__all__ = ["choose_method", "correlate", "correlate_terms", "correlate_vjp"]
+
+#: Products a pixel above which an FFT is cheaper than sums, as measured on 2048 x 2048 pixels of float32.
+_FFT_FROM = 1500
+
+
+#: Units of rounding that a kernel of rank one may differ by from the product of its factors.
+_ROUNDINGS = 4
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where windows lie: along each of three axes, the pixel that each place they reach is a copy of."""
+
+    places: tuple[HostArray, ...]
+    shape: tuple[int, ...]  # of the result
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+
+    @functools.cached_property
+    def planes(self) -> HostArray:
+        """The plane of the image that each plane of the result meets each plane of the kernel in."""
+        reach = self.places[0].size - (self.shape[0] - 1) * self.stride[0]
+        first = np.arange(self.shape[0]) * self.stride[0]
+        return np.asarray(self.places[0][first[:, None] + np.arange(0, reach, self.dilation[0])])
+
+    @functools.cached_property
+    def inner(self) -> tuple[int, int, int]:
+        """Columns that are copied as they are: the first, the one after the last, and the pixel of the first."""
+        columns = self.places[2]
+        steps = np.flatnonzero(np.diff(columns) != 1)
+        edges = np.concatenate([[0], steps + 1, [columns.size]])
+        k = int(np.argmax(np.diff(edges)))
+        begin, end = int(edges[k]), int(edges[k + 1])
+        if columns[begin] < 0:  # -1, 0, 1, ...: the first has no pixel
+            begin += 1
+        return begin, max(end, begin), int(columns[begin]) if begin < end else 0
+
+
+@functools.lru_cache(maxsize=64)
+def _plan(
+    shape: tuple[int, ...],
+    sizes: tuple[int, ...],
+    mode: str,
+    border: str,
+    stride: tuple[int, ...],
+    dilation: tuple[int, ...],
+    origin: tuple[int, ...],
+) -> _Plan:
+    places, counts = [], []
+    for n, k, s, d, o in zip(shape, sizes, stride, dilation, origin, strict=True):
+        reach = d * (k - 1)
+        if mode == "same":
+            first, count = -d * (k // 2 + o), -(-n // s)
+        elif mode == "valid":
+            first, count = 0, max(0, -(-(n - reach) // s))
+        else:
+            first, count = -reach, -(-(n + reach) // s)
+        counts.append(count)
+        span = (count - 1) * s + reach + 1 if count else 0
+        places.append(folded(first + np.arange(span), n, border))
+    return _Plan(tuple(places), tuple(counts), stride, dilation)
+
+
+def _three(values: tuple[int, ...], fill: int) -> tuple[int, ...]:
+    missing: tuple[int, ...] = (fill,) * (3 - len(values))
+    return missing + tuple(values)
+
+
+def _compute_dtype(x: HostArray, kernel: HostArray) -> np.dtype[Any]:
+    """Return the dtype of sums: wide enough for integers of 8 bits in float32, else float64."""
+    if x.dtype.kind == "f":
+        return promoted(x.dtype)
+    exact = x.dtype.itemsize == 1 and 255 * float(np.abs(kernel).sum()) < 2**24
+    return np.dtype(np.float32 if exact else np.float64)
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[bool, float, float]:
+    if dtype.kind == "f":
+        return False, 0.0, 0.0
+    info = np.iinfo(dtype)
+    high = float(info.max)
+    return True, float(info.min), high if int(high) <= info.max else float(np.nextafter(high, 0))
+
+
+def _factors(kernel: HostArray) -> tuple[HostArray, HostArray] | None:
+    """Factors of a kernel (KD, KH, KW) of rank one: (KD, KH, 1) and (KW,); None for others.
+
+    They are the line and the column through the largest weight, which are exact where a decomposition
+    into singular values is not: halves that are to be rounded stay halves.
+    """
+    flat = kernel.reshape(-1, kernel.shape[2]).astype(np.float64)
+    if min(flat.shape) == 1 or not np.isfinite(flat).all() or not flat.any():
+        return None
+    row, column = np.unravel_index(np.argmax(np.abs(flat)), flat.shape)
+    across, along = flat[:, column] / flat[row, column], flat[row]
+    rounding = _ROUNDINGS * float(np.finfo(kernel.dtype).eps) * float(np.abs(flat).max())
+    if np.abs(np.outer(across, along) - flat).max() > rounding:
+        return None
+    return across.reshape(*kernel.shape[:2], 1), along
+
+
+def choose_method(kernel: HostArray, stride: tuple[int, ...]) -> str:
+    """Return what is the cheapest way to correlate with a kernel of 1 to 3 axes: direct, separable or fft."""
+    full: HostArray = kernel.reshape(_three(kernel.shape, 1))
+    lines = math.prod(kernel.shape[:-1])
+    if full.size > lines + full.size // lines and _factors(full) is not None:
+        return "separable"
+    return "fft" if full.size >= _FFT_FROM and set(stride) == {1} else "direct"
+
+
+def _by_fft(x: HostArray, kernel: HostArray, plan: _Plan, fill: float) -> HostArray:
+    from scipy.signal import oaconvolve
+
+    padded = extended(x, plan.places, fill)
+    spread = np.zeros([(k - 1) * d + 1 for k, d in zip(kernel.shape, plan.dilation, strict=True)], kernel.dtype)
+    gaps = [slice(None, None, d) for d in plan.dilation]
+    spread[gaps[0], gaps[1], gaps[2]] = kernel
+    whole = oaconvolve(padded, spread[None, ::-1, ::-1, ::-1], "valid", axes=(1, 2, 3))
+    steps = tuple(slice(None, None, s) for s in plan.stride)
+    kept: HostArray = np.asarray(whole)[:, steps[0], steps[1], steps[2]]
+    return kept
+
+
+def _run(
+    x: HostArray, kernel: HostArray, plan: _Plan, cval: float, left_out: bool, omit: bool, method: str,
+    dtype: np.dtype[Any],
+) -> HostArray:  # fmt: skip
+    """Correlate images (B, D, H, W) with a kernel (KD, KH, KW)."""
+    compute = _compute_dtype(x, kernel)
+    kernel = kernel.astype(compute)
+    out = np.empty((x.shape[0], *plan.shape), dtype)
+    if out.size == 0:
+        return out
+    if method == "auto":
+        method = choose_method(kernel, plan.stride)
+    if method == "fft":
+        return _finished(_fft(x.astype(compute), kernel, plan, cval, left_out, omit), dtype)
+    along = np.empty((0, 0), compute)
+    if method == "separable" and (not kernel.any() or kernel.size in (kernel.shape[2], kernel.size // kernel.shape[2])):
+        method = "direct"  # a line, which is a product already, or nothing
+    if method == "separable":
+        factors = _factors(kernel)
+        if factors is None:
+            raise ValueError("kernel must be of rank one for the separable method")
+        kernel, line = (np.ascontiguousarray(f.astype(compute)) for f in factors)
+        along = np.tile(line, (len(kernel), 1))
+    correlate_lines.run(
+        out.size * (kernel.size + along.size + 4), x, along, np.ascontiguousarray(kernel), plan.planes,
+        *plan.places[1:], plan.inner, plan.stride, plan.dilation, cval, left_out, omit, _limits(dtype), out,
+    )  # fmt: skip
+    return out
+
+
+def correlate_terms(
+    x: HostArray, terms: list[tuple[HostArray, ...]], border: str, cval: float, dtype: np.dtype[Any]
+) -> HostArray:
+    """Sum the correlations of an image with products of a kernel for each of its axes, in one pass over it.
+
+    Each term counts as planes of a kernel, which meet the same planes of the image as those of the others.
+    """
+    full = [tuple(np.ones(1) for _ in range(3 - x.ndim)) + term for term in terms]
+    sizes = tuple(len(line) for line in full[0])
+    images = x.reshape((1,) * (4 - x.ndim) + x.shape)
+    plan = _plan(images.shape[1:], sizes, "same", border, (1, 1, 1), (1, 1, 1), (0, 0, 0))
+    compute = _compute_dtype(x, np.ones(1))
+    weights = np.concatenate([np.multiply.outer(deep, down)[..., None] for deep, down, _ in full]).astype(compute)
+    along = np.concatenate([np.tile(line, (sizes[0], 1)) for _, _, line in full]).astype(compute)
+    planes = np.ascontiguousarray(np.tile(plan.planes, (1, len(full))))
+    out = np.empty(images.shape, dtype)
+    correlate_lines.run(
+        out.size * (weights.size + along.size + 4), images, along, weights, planes, *plan.places[1:], plan.inner,
+        plan.stride, plan.dilation, cval, False, False, _limits(dtype), out,
+    )  # fmt: skip
+    return out.reshape(x.shape)
+
+
+def _fft(x: HostArray, kernel: HostArray, plan: _Plan, cval: float, left_out: bool, omit: bool) -> HostArray:
+    if not (left_out or omit):
+        return _by_fft(x, kernel, plan, cval)
+    known = np.isfinite(x) if omit else np.ones(x.shape, bool)
+    sums = _by_fft(np.where(known, x, 0).astype(x.dtype), kernel, plan, 0.0 if left_out else cval)
+    parts = _by_fft(known.astype(x.dtype), np.abs(kernel), plan, 0.0 if left_out else 1.0)
+    total = np.abs(kernel).sum()
+    with np.errstate(all="ignore"):
+        return np.asarray(np.where(parts > 1e-6 * total, sums * (total / parts), np.nan))
+
+
+def _finished(values: HostArray, dtype: np.dtype[Any]) -> HostArray:
+    integer, low, high = _limits(dtype)
+    if not integer:
+        return values.astype(dtype, copy=False)
+    return np.asarray(np.clip(np.rint(np.nan_to_num(values)), low, high), dtype)
+
+
+def _arranged(x: HostArray, kernel: HostArray, channel_axis: int | None) -> tuple[HostArray, HostArray]:
+    """View an image as (B, D, H, W), with channels first, and a kernel as (KD, KH, KW)."""
+    first = x[None] if channel_axis is None else np.ascontiguousarray(np.moveaxis(x, channel_axis, 0))
+    return first.reshape(len(first), *_three(first.shape[1:], 1)), kernel.reshape(_three(kernel.shape, 1))
+
+
+def correlate(
+    x: HostArray, kernel: HostArray, mode: str, border: str, cval: float, stride: tuple[int, ...],
+    dilation: tuple[int, ...], origin: tuple[int, ...], channel_axis: int | None, omit: bool, method: str, dtype: str,
+) -> tuple[HostArray]:  # fmt: skip
+    """Correlate an image with a kernel."""
+    images, weights = _arranged(x, kernel, channel_axis)
+    plan = _plan(
+        images.shape[1:], weights.shape, mode, border, _three(stride, 1), _three(dilation, 1), _three(origin, 0)
+    )
+    out_dtype = np.dtype(dtype) if dtype else x.dtype
+    out = _run(images, weights, plan, cval, border == "shrink", omit, method, out_dtype)
+    shape = plan.shape[3 - kernel.ndim :]
+    if channel_axis is None:
+        return (out.reshape(shape),)
+    return (np.ascontiguousarray(np.moveaxis(out.reshape(len(out), *shape), 0, channel_axis)),)
+
+
+def correlate_vjp(
+    cotangents: tuple[HostArray | None], arrays: tuple[HostArray, HostArray], saved: tuple[()], mode: str,
+    border: str, cval: float, stride: tuple[int, ...], dilation: tuple[int, ...], origin: tuple[int, ...],
+    channel_axis: int | None, omit: bool, method: str, dtype: str,
+) -> tuple[HostArray, HostArray]:  # fmt: skip
+    """Return the gradients by the image and by the kernel."""
+    (cotangent,), (x, kernel) = cotangents, arrays
+    compute = promoted(x.dtype)
+    if cotangent is None or cotangent.size == 0:
+        return np.zeros(x.shape, compute), np.zeros(kernel.shape, promoted(kernel.dtype))
+    images, weights = _arranged(x, kernel, channel_axis)
+    plan = _plan(
+        images.shape[1:], weights.shape, mode, border, _three(stride, 1), _three(dilation, 1), _three(origin, 0)
+    )
+    grad, _ = _arranged(cotangent, kernel, channel_axis)
+    grad = grad.astype(compute, copy=False)
+    weights = weights.astype(compute)
+    left_out = border == "shrink"
+    known = np.isfinite(images) if omit else np.ones(images.shape, bool)
+    padded = extended(images.astype(compute), plan.places, 0.0 if left_out else cval)
+    by_weights: HostArray | float = 0.0
+    if left_out or omit:
+        seen = extended(known.astype(compute), plan.places, 0.0 if left_out else 1.0)
+        padded = np.where(seen > 0, padded, 0)
+        grad, by_weights = _unnormalized(grad, padded, seen, weights, plan)
+    by_image = _back_to_image(grad, weights, plan, images.shape)
+    by_image[~known] = 0
+    by_kernels = by_weights + _kernel_gradient(padded, grad, weights.shape, plan)
+    back = by_image[0] if channel_axis is None else by_image
+    back = back.reshape(-1, *_axes(x, channel_axis)) if channel_axis is not None else back.reshape(x.shape)
+    if channel_axis is not None:
+        back = np.ascontiguousarray(np.moveaxis(back, 0, channel_axis))
+    return back, by_kernels.reshape(kernel.shape).astype(promoted(kernel.dtype))
+
+
+def _unnormalized(
+    grad: HostArray, padded: HostArray, seen: HostArray, weights: HostArray, plan: _Plan
+) -> tuple[HostArray, HostArray]:
+    """Turn gradients by normalized sums into those by plain ones; return those by the weights in the factor too."""
+    whole = _plan(seen.shape[1:], weights.shape, "valid", "constant", plan.stride, plan.dilation, (0, 0, 0))
+    dtype = grad.dtype
+    absolute = np.abs(weights)
+    sums = _run(padded, weights, whole, 0.0, False, False, "direct", dtype)
+    parts = _run(seen, absolute, whole, 0.0, False, False, "direct", dtype)
+    total = absolute.sum()
+    with np.errstate(all="ignore"):
+        share = np.where(parts > 0, grad / parts, 0).astype(dtype)
+        of_parts = np.where(parts > 0, share * sums * (total / parts), 0).astype(dtype)
+    by_factor = (share * sums).sum(dtype=np.float64) - _kernel_gradient(seen, of_parts, weights.shape, plan)
+    return share * total, np.sign(weights) * by_factor
+
+
+def _kernel_gradient(padded: HostArray, grad: HostArray, shape: tuple[int, ...], plan: _Plan) -> HostArray:
+    partial = np.zeros((-(-math.prod(grad.shape[:3]) // BAND), *shape))
+    work = grad.size * math.prod(shape)
+    by_kernel.run(work, padded, np.ascontiguousarray(grad), plan.stride, plan.dilation, partial)
+    return np.asarray(partial.sum(0))
+
+
+def _axes(x: HostArray, channel_axis: int) -> tuple[int, ...]:
+    return tuple(n for k, n in enumerate(x.shape) if k != channel_axis)
+
+
+def _back_to_image(grad: HostArray, weights: HostArray, plan: _Plan, shape: tuple[int, ...]) -> HostArray:
+    """Give to each pixel what windows took from it, and from what are copies of it."""
+    spread = np.zeros(
+        (len(grad), *((n - 1) * s + 1 for n, s in zip(grad.shape[1:], plan.stride, strict=True))), grad.dtype
+    )
+    steps = tuple(slice(None, None, s) for s in plan.stride)
+    spread[:, steps[0], steps[1], steps[2]] = grad
+    flipped = np.ascontiguousarray(weights[::-1, ::-1, ::-1])
+    whole = _plan(spread.shape[1:], flipped.shape, "full", "constant", (1, 1, 1), plan.dilation, (0, 0, 0))
+    back = _run(spread, flipped, whole, 0.0, False, False, "auto", grad.dtype)
+    for axis, places in enumerate(plan.places, start=1):
+        lines = np.moveaxis(back, axis, 0)
+        folded = np.zeros((shape[axis], *lines.shape[1:]), back.dtype)
+        np.add.at(folded, places[places >= 0], lines[places >= 0])
+        back = np.moveaxis(folded, 0, axis)
+    return np.ascontiguousarray(back)

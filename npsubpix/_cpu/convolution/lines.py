@@ -1,0 +1,331 @@
+"""Correlation with a kernel of weights, line by line.
+
+Lines of the image are copied once into a ring of as many as the kernel reaches over: as floats, with
+what is beyond the ends of the image. A line of the result is a sum of shifted lines of the ring, which
+is vector code, and is rounded and written once. A separable kernel is applied along lines before they
+go into the ring, so that neither needs memory of the size of an image.
+
+Images have shape (B, D, H, W), kernels (KD, KH, KW). How an axis goes on is told by an array that
+has, for each pixel that any window reaches, the pixel it is a copy of, or -1 for none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from npsubpix._cpu.compiler.jit import device, fused, kernel
+
+__all__ = ["BAND", "by_kernel", "correlate_lines"]
+
+#: Lines of the result that are made one after the other by one thread.
+BAND = 64
+
+_WIDTH = 2048  # pixels of a line that are summed before the next ones: fewer make more calls, more leave the cache
+_TWO, _THREE, _FOUR, _FIVE, _SIX, _SEVEN = (np.uint64(k) for k in range(2, 8))
+_MOST = 8  # weights that are kept in registers
+
+
+@fused
+def _one(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0 = weights[0]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += w0 * x[j]
+
+
+@fused
+def _two(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1 = weights[0], weights[1]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += w0 * x[j] + w1 * x[j + d]
+
+
+@fused
+def _three(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1, w2 = weights[0], weights[1], weights[2]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += w0 * x[j] + w1 * x[j + d] + w2 * x[j + _TWO * d]
+
+
+@fused
+def _four(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += w0 * x[j] + w1 * x[j + d] + w2 * x[j + _TWO * d] + w3 * x[j + _THREE * d]
+
+
+@fused
+def _five(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1, w2, w3, w4 = weights[0], weights[1], weights[2], weights[3], weights[4]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += w0 * x[j] + w1 * x[j + d] + w2 * x[j + _TWO * d] + w3 * x[j + _THREE * d] + w4 * x[j + _FOUR * d]
+
+
+@fused
+def _six(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1, w2, w3, w4, w5 = weights[0], weights[1], weights[2], weights[3], weights[4], weights[5]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += (
+            w0 * x[j]
+            + w1 * x[j + d]
+            + w2 * x[j + _TWO * d]
+            + w3 * x[j + _THREE * d]
+            + w4 * x[j + _FOUR * d]
+            + w5 * x[j + _FIVE * d]
+        )
+
+
+@fused
+def _seven(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1, w2, w3, w4, w5, w6 = weights[0], weights[1], weights[2], weights[3], weights[4], weights[5], weights[6]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += (
+            w0 * x[j]
+            + w1 * x[j + d]
+            + w2 * x[j + _TWO * d]
+            + w3 * x[j + _THREE * d]
+            + w4 * x[j + _FOUR * d]
+            + w5 * x[j + _FIVE * d]
+            + w6 * x[j + _SIX * d]
+        )
+
+
+@fused
+def _eight(s, x, weights, d):  # type: ignore[no-untyped-def]
+    w0, w1, w2, w3, w4, w5, w6, w7 = (
+        weights[0],
+        weights[1],
+        weights[2],
+        weights[3],
+        weights[4],
+        weights[5],
+        weights[6],
+        weights[7],
+    )
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += (
+            w0 * x[j]
+            + w1 * x[j + d]
+            + w2 * x[j + _TWO * d]
+            + w3 * x[j + _THREE * d]
+            + w4 * x[j + _FOUR * d]
+            + w5 * x[j + _FIVE * d]
+            + w6 * x[j + _SIX * d]
+            + w7 * x[j + _SEVEN * d]
+        )
+
+
+@device
+def _add(sums, line, weights, step):  # type: ignore[no-untyped-def]
+    count, step = weights.size, np.uint64(step)  # no index is negative, and so none is counted from the end
+    if count == 1:
+        _one(sums, line, weights, step)
+    elif count == 2:
+        _two(sums, line, weights, step)
+    elif count == 3:
+        _three(sums, line, weights, step)
+    elif count == 4:
+        _four(sums, line, weights, step)
+    elif count == 5:
+        _five(sums, line, weights, step)
+    elif count == 6:
+        _six(sums, line, weights, step)
+    elif count == 7:
+        _seven(sums, line, weights, step)
+    else:
+        _eight(sums, line, weights, step)
+
+
+@fused
+def _add_four(s, a, b, c, d, weights):  # type: ignore[no-untyped-def]
+    """Add pixels of four lines, one weight each."""
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+    for k in range(s.size):
+        j = np.uint64(k)
+        s[j] += w0 * a[j] + w1 * b[j] + w2 * c[j] + w3 * d[j]
+
+
+@device
+def _add_line(sums, line, weights, step):  # type: ignore[no-untyped-def]
+    """Add to sums[j] the pixels line[j + b * step] times weights[b], for all b."""
+    for first in range(0, weights.size, _MOST):
+        last = min(first + _MOST, weights.size)
+        _add(sums, line[first * step :], weights[first:last], step)
+
+
+@fused
+def _add_strided(sums, line, weights, step, stride):  # type: ignore[no-untyped-def]
+    step, stride = np.uint64(step), np.uint64(stride)
+    for k in range(sums.size):
+        j = np.uint64(k)
+        total = sums[j]
+        for m in range(weights.size):
+            b = np.uint64(m)
+            total += weights[b] * line[j * stride + b * step]
+        sums[j] = total
+
+
+@device
+def _copy(line, pixels, columns, inner, fill):  # type: ignore[no-untyped-def]
+    """Copy a line of the image with what is beyond its ends; inner are the columns that are copied as they are."""
+    F = line.dtype.type
+    begin, end, source = inner
+    for j in range(begin):
+        line[j] = F(pixels[columns[j]]) if columns[j] >= 0 else fill
+    inside, there = line[begin:end], pixels[source : source + end - begin]
+    for j in range(inside.size):
+        inside[j] = F(there[j])
+    for j in range(end, line.size):
+        line[j] = F(pixels[columns[j]]) if columns[j] >= 0 else fill
+
+
+@device
+def _mark(marks, line, columns, exists, left_out, omit):  # type: ignore[no-untyped-def]
+    """Mark with 1 the pixels that count, and set the others to 0."""
+    F = line.dtype.type
+    for j in range(line.size):
+        counts = (exists and columns[j] >= 0) or not left_out
+        if omit and line[j] != line[j]:
+            counts = False
+        marks[j] = F(1) if counts else F(0)
+        line[j] = line[j] if counts else F(0)
+
+
+@device
+def _write(out, sums, integer, low, high):  # type: ignore[no-untyped-def]
+    if integer:
+        for j in range(out.size):
+            v = np.rint(sums[j])
+            v = min(max(v, low), high) if v == v else low * 0
+            out[j] = v
+    else:
+        for j in range(out.size):
+            out[j] = sums[j]
+
+
+@fused
+def _normalize(sums, parts, total):  # type: ignore[no-untyped-def]
+    for j in range(sums.size):
+        sums[j] = sums[j] * (total / parts[j])
+
+
+@kernel("correlate")
+def correlate_lines(  # type: ignore[no-untyped-def]
+    x, along, weights, planes, rows, columns, inner, stride, dilation, fill, left_out, omit, limits, out
+):
+    """Correlate.
+
+    `along` has, for each plane of the kernel, weights along lines that come before the others, or is empty.
+    `planes` has, for each plane of the result and of the kernel, the plane of the image that they meet in.
+    """
+    batch, depth, height, _ = out.shape
+    F = weights.dtype.type
+    bands = (height + BAND - 1) // BAND
+    kd, kh = weights.shape[:2]
+    reach = dilation[1] * (kh - 1) + 1
+    marked = left_out or omit
+    integer, low, high = limits
+    separable = along.size > 0
+    total = np.abs(weights).sum() * (np.abs(along[0]).sum() if separable else F(1))
+    for task in prange(batch * depth * bands):
+        b, z, band = task // (depth * bands), task // bands % depth, task % bands
+        length = out.shape[3] if separable else columns.size
+        ring = np.empty((kd, reach, length), F)
+        marks = np.empty((kd, reach, length if marked else 0), F)
+        line, line_marks = np.empty(columns.size, F), np.empty(columns.size if marked else 0, F)
+        sums, parts = np.empty(out.shape[3], F), np.empty(out.shape[3] if marked else 0, F)
+        absolute, absolute_along = np.abs(weights), np.abs(along)
+        ready = band * BAND * stride[1]  # rows before this are in the ring, or not needed
+        for i in range(band * BAND, min((band + 1) * BAND, height)):
+            begin = i * stride[1]
+            for r in range(max(ready, begin), begin + reach):
+                for a in range(kd):
+                    plane, row = planes[z, a], rows[r]
+                    exists = plane >= 0 and row >= 0
+                    place = r % reach
+                    target = line if separable else ring[a, place]
+                    if exists:
+                        _copy(target, x[b, plane, row], columns, inner, F(fill))
+                    else:
+                        target[:] = F(fill)
+                    if marked:
+                        target_marks = line_marks if separable else marks[a, place]
+                        _mark(target_marks, target, columns, exists, left_out, omit)
+                    if separable:
+                        ring[a, place, :] = 0
+                        _sum_line(ring[a, place], line, along[a], dilation[2], stride[2])
+                        if marked:
+                            marks[a, place, :] = 0
+                            _sum_line(marks[a, place], line_marks, absolute_along[a], dilation[2], stride[2])
+            ready = begin + reach
+            _sum_ring(sums, ring, weights, begin, dilation, stride, separable)
+            if marked:
+                _sum_ring(parts, marks, absolute, begin, dilation, stride, separable)
+                _normalize(sums, parts, F(total))
+            _write(out[b, z, i], sums, integer, F(low), F(high))
+
+
+@device
+def _sum_line(sums, line, weights, step, stride):  # type: ignore[no-untyped-def]
+    if stride == 1:
+        for first in range(0, sums.size, _WIDTH):
+            last = min(first + _WIDTH, sums.size)
+            _add_line(sums[first:last], line[first:], weights, step)
+    else:
+        _add_strided(sums, line, weights, step, stride)
+
+
+@device
+def _sum_ring(sums, ring, weights, begin, dilation, stride, separable):  # type: ignore[no-untyped-def]
+    """Sum the lines of the ring from `begin` on."""
+    kd, kh, _ = weights.shape
+    reach = ring.shape[1]
+    sums[:] = 0
+    for first in range(0, sums.size, _WIDTH):
+        last = min(first + _WIDTH, sums.size)
+        for a in range(kd):
+            fours = kh // 4 * 4 if separable else 0
+            for c in range(0, fours, 4):
+                rows = begin + c * dilation[1]
+                p, q = ring[a, rows % reach], ring[a, (rows + dilation[1]) % reach]
+                r, t = ring[a, (rows + 2 * dilation[1]) % reach], ring[a, (rows + 3 * dilation[1]) % reach]
+                column = weights[a, c : c + 4, 0]
+                _add_four(sums[first:last], p[first:last], q[first:last], r[first:last], t[first:last], column)
+            for c in range(fours, kh):
+                line = ring[a, (begin + c * dilation[1]) % reach]
+                if separable or stride[2] == 1:
+                    _add_line(sums[first:last], line[first:], weights[a, c], dilation[2])
+                else:
+                    _add_strided(sums[first:last], line[first * stride[2] :], weights[a, c], dilation[2], stride[2])
+
+
+@fused
+def _scaled_product(total, a, b, step):  # type: ignore[no-untyped-def]
+    for j in range(a.size):
+        total += np.float64(a[j]) * np.float64(b[j * step])
+    return total
+
+
+@kernel("correlate_by_kernel")
+def by_kernel(padded, grad, stride, dilation, partial):  # type: ignore[no-untyped-def]
+    """Sum the products of gradients and of the pixels that each weight saw; one partial sum a band of lines."""
+    batch, depth, height, width = grad.shape
+    bands, kd, kh, kw = partial.shape
+    for band in prange(bands):
+        for line in range(band * BAND, min((band + 1) * BAND, batch * depth * height)):
+            b, z, i = line // (depth * height), line // height % depth, line % height
+            g = grad[b, z, i]
+            for a in range(kd):
+                for c in range(kh):
+                    row = padded[b, z * stride[0] + a * dilation[0], i * stride[1] + c * dilation[1]]
+                    for d in range(kw):
+                        part = row[d * dilation[2] : d * dilation[2] + (width - 1) * stride[2] + 1]
+                        partial[band, a, c, d] = _scaled_product(partial[band, a, c, d], g, part, stride[2])

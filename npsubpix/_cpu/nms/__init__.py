@@ -1,0 +1,110 @@
+"""Non-maximum suppression on the host."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.nms.neighbours import minmax3d_kernel, near2d_kernels, near3d_kernels
+from npsubpix._cpu.nms.windows import window_kernels
+from npsubpix._definitions.borders import reach
+
+__all__ = ["extrema", "fitted", "limits", "nms", "nms3d_minmax", "nms_mask", "nms_vjp", "no_limits"]
+
+
+@functools.lru_cache(maxsize=64)
+def no_limits(dtype: np.dtype[Any], images: int) -> tuple[HostArray, HostArray]:
+    """Bounds that every value keeps, one pair an image."""
+    low, high = limits(dtype)
+    return np.full(images, low, dtype), np.full(images, high, dtype)
+
+
+@functools.cache
+def limits(dtype: np.dtype[Any]) -> HostArray:
+    """Return the least and the greatest value of a data type."""
+    if dtype.kind == "f":
+        return np.array([-np.inf, np.inf], dtype)
+    info = np.iinfo(dtype)
+    return np.array([info.min, info.max], dtype)
+
+
+def fitted(
+    size: tuple[int, ...], margins: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Cut windows, as their reach before and after each axis, and margins down to what an image has."""
+    window = tuple(min(r, max(n - 1, 0)) for k, n in zip(size, shape, strict=True) for r in reach(k))
+    return window, tuple(min(m, shape[k // 2]) for k, m in enumerate(margins))
+
+
+def extrema(
+    kind: str,
+    x: HostArray,
+    size: tuple[int, ...],
+    margins: tuple[int, ...],
+    low: HostArray,
+    high: HostArray,
+    out: HostArray,
+) -> None:
+    """Write the strict extrema of stacked 2-D or 3-D images to `out`, as the kernels of `kind` do."""
+    if min(map(operator.sub, x.shape[1:], map(operator.add, margins[::2], margins[1::2]))) <= 0:
+        out.fill(0)
+        return
+    window, margins = fitted(size, margins, x.shape[1:])
+    ends = limits(x.dtype)
+    work = 8 * x.size
+    near = size == (3,) * len(size) and min(margins) >= 1
+    if near and len(size) == 2:
+        near2d_kernels[kind].run(work, x, low, high, ends, margins, out)
+    elif near:
+        near3d_kernels[kind].run(3 * work, x, low, high, ends, margins, out)
+    else:
+        if len(size) == 2:
+            window, margins, x, out = (0, 0, *window), (0, 0, *margins), x[:, None], out[:, None]
+        window_kernels[kind].run(4 * work, x, low, high, ends, window, margins, out)
+
+
+def nms_mask(x: HostArray, kernel_size: tuple[int, ...]) -> tuple[HostArray]:
+    """Mark the strict maxima of images of shape (B, C, H, W) or volumes of shape (B, C, D, H, W)."""
+    return (_suppress("mask", x, kernel_size, np.empty(x.shape, bool)),)
+
+
+def nms(x: HostArray, kernel_size: tuple[int, ...]) -> tuple[HostArray]:
+    """Keep the strict maxima of images of shape (B, C, H, W) or volumes of shape (B, C, D, H, W)."""
+    return (_suppress("values", x, kernel_size, np.empty_like(x)),)
+
+
+def nms_vjp(
+    cotangents: tuple[HostArray | None], arrays: tuple[HostArray], saved: tuple[()], kernel_size: tuple[int, ...]
+) -> tuple[HostArray]:
+    """Pass the cotangents on where there is a maximum."""
+    (cotangent,), (x,) = cotangents, arrays
+    if cotangent is None:
+        return (np.zeros_like(x),)
+    return (np.where(nms_mask(x, kernel_size)[0], cotangent, cotangent.dtype.type(0)),)
+
+
+def _suppress(kind: str, x: HostArray, kernel_size: tuple[int, ...], out: HostArray) -> HostArray:
+    if max(kernel_size) == 1:
+        out[...] = True if kind == "mask" else x
+        return out
+    images = x.shape[0] * x.shape[1]
+    low, high = no_limits(x.dtype, images)
+    margins = sum(map(reach, kernel_size), ())
+    stack = (images, *x.shape[2:])
+    extrema(kind, x.reshape(stack), kernel_size, margins, low, high, out.reshape(stack))
+    return out
+
+
+def nms3d_minmax(x: HostArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Mark the strict maxima and minima of volumes of shape (B, C, D, H, W)."""
+    stack = (x.shape[0] * x.shape[1], *x.shape[2:])
+    maxima = np.empty(x.shape, bool)
+    minima = np.empty(x.shape, bool)
+    work = 48 * x.size
+    minmax3d_kernel.run(work, x.reshape(stack), limits(x.dtype), maxima.reshape(stack), minima.reshape(stack))
+    return maxima, minima

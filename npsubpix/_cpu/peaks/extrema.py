@@ -1,0 +1,210 @@
+"""Extrema of stacks of images: find them, compare them with thresholds, collect them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import prange
+
+from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.compiler.jit import kernel
+from npsubpix._cpu.nms import extrema, limits, no_limits
+from npsubpix._cpu.peaks.plateaus import find_plateaus
+from npsubpix._definitions.flags import PeakFlags
+
+__all__ = ["Candidates"]
+
+
+# Code of a minimum, as the "codes" kernels write it.
+_MINIMUM = 2
+
+
+_WORDS = 8192  # a unit of parallel work: 64 KB of codes
+
+
+_FEW = 1 << 17  # codes that NumPy goes through faster than two kernels start
+
+
+class Candidates(NamedTuple):
+    """Pixels that may be reported as peaks, in memory order."""
+
+    indices: npt.NDArray[np.int64]  # flat, in the stack
+    strength: npt.NDArray[np.floating[Any]]  # value, or height in units of the noise; of a minimum negated
+    flags: npt.NDArray[np.int32]
+    centroids: npt.NDArray[np.float64] | None = None  # of plateaus; NaN for all others
+
+    def take(self, rows: Any) -> Candidates:
+        """Select rows."""
+        columns: list[Any] = [None if column is None else column[rows] for column in self]
+        return Candidates(*columns)
+
+
+@kernel("count_codes")
+def _count_kernel(words, counts):  # type: ignore[no-untyped-def]
+    """Count the bytes that are not zero in each unit of words."""
+    for unit in prange(counts.size):
+        begin = unit * _WORDS
+        count = 0
+        for k in range(begin, min(begin + _WORDS, words.size)):
+            word = words[k]
+            if word != 0:
+                for byte in range(8):
+                    count += (word >> np.uint64(8 * byte)) & np.uint64(0xFF) != 0
+        counts[unit] = count
+
+
+@kernel("collect_codes")
+def _collect_kernel(words, starts, indices):  # type: ignore[no-untyped-def]
+    """Write the indices of the bytes that are not zero; a unit's begin at its start."""
+    for unit in prange(starts.size - 1):
+        begin = unit * _WORDS
+        at = starts[unit]
+        for k in range(begin, min(begin + _WORDS, words.size)):
+            word = words[k]
+            if word != 0:
+                for byte in range(8):
+                    if (word >> np.uint64(8 * byte)) & np.uint64(0xFF) != 0:
+                        indices[at] = 8 * k + byte
+                        at += 1
+
+
+def _strength_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+    """Return a float that ranks values exactly; on x86 a long double holds all integers of 64 bits."""
+    return np.longdouble if dtype.kind in "iu" and dtype.itemsize == 8 else np.float64
+
+
+def _positions(codes: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    """Flat indices of the bytes that are not zero, ascending."""
+    if codes.size < _FEW:
+        return codes.view(np.bool_).nonzero()[0]  # NumPy is 10 times faster on booleans than on bytes
+    starts = np.zeros((words.size + _WORDS - 1) // _WORDS + 1, np.int64)
+    _count_kernel.run(codes.size, words, starts[1:])
+    np.cumsum(starts, out=starts)
+    indices = np.empty(starts[-1], np.int64)
+    _collect_kernel.run(codes.size, words, starts, indices)
+    return indices
+
+
+def _strict(
+    x: HostArray, size: tuple[int, ...], margins: tuple[int, ...], low: HostArray, high: HostArray | None
+) -> Candidates:
+    """Find the strict maxima of at least `low`, and the strict minima of at most `high` if that is given.
+
+    Needs one byte a pixel.
+    """
+    padded = np.empty((x.size + 7) // 8 * 8, np.uint8)
+    padded[x.size :] = 0
+    codes = padded[: x.size]
+    kind, bound = ("mask", low) if high is None else ("codes", high)
+    extrema(kind, x, size, margins, low, bound, codes.reshape(x.shape))
+    indices = _positions(codes, padded.view(np.uint64))
+    strength = x.reshape(-1)[indices].astype(_strength_type(x.dtype))
+    if high is None:
+        return Candidates(indices, strength, np.zeros(indices.size, np.int32))
+    minima = codes[indices] == _MINIMUM
+    strength[minima] *= -1
+    return Candidates(indices, strength, np.where(minima, np.int32(PeakFlags.MINIMUM), np.int32(0)))
+
+
+def _thresholds(x: HostArray, absolute: float | None, relative: float | None, sign: int) -> list[float]:
+    """Return what ``sign * value`` has to exceed in each image."""
+    least = -math.inf if absolute is None else absolute
+    if relative is None:
+        return [least] * len(x)
+    largest = np.fmax if sign > 0 else np.fmin
+    tops = largest.reduce(x, axis=tuple(range(1, x.ndim)), initial=None if x.size else 0)
+    # NaN for an image of NaN alone, first so that it stays: nothing exceeds it.
+    return [max(relative * sign * float(top), least) for top in tops]
+
+
+def _bound(dtype: np.dtype[Any], threshold: float, sign: int) -> Any:
+    """Return the first value of a data type beyond a threshold; None if there is none."""
+    if threshold != threshold or threshold == math.inf:
+        return None
+    if dtype.kind == "f":
+        # Clipped first: NumPy warns of an overflow when it is rounded to infinity.
+        greatest = float(np.finfo(dtype).max)
+        inside = -greatest <= threshold <= greatest
+        value = dtype.type(sign * threshold if inside else math.copysign(math.inf, sign * threshold))
+        return value if sign * float(value) > threshold else np.nextafter(value, dtype.type(sign * math.inf))
+    least, greatest = limits(dtype).tolist()
+    if threshold == -math.inf:
+        return least if sign > 0 else greatest
+    value = sign * (math.floor(threshold) + 1)
+    if not least <= value <= greatest:
+        return None if (value > greatest) == (sign > 0) else (least if sign > 0 else greatest)
+    return value
+
+
+def _bounds(
+    x: HostArray, absolute: float | None, relative: float | None, sign: int
+) -> tuple[HostArray, npt.NDArray[np.bool_] | None]:
+    """Return the first value of each image beyond its threshold, and which images have none, if any."""
+    open_end = limits(x.dtype)[0 if sign > 0 else 1]
+    if absolute is None and relative is None:
+        return no_limits(x.dtype, len(x))[0 if sign > 0 else 1], None
+    bounds = [_bound(x.dtype, t, sign) for t in _thresholds(x, absolute, relative, sign)]
+    if None not in bounds:
+        return np.array(bounds, x.dtype), None
+    values = [open_end if bound is None else bound for bound in bounds]
+    return np.array(values, x.dtype), np.array([bound is None for bound in bounds])
+
+
+def _images(x: HostArray, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    images: npt.NDArray[np.int64] = indices // max(x[0].size, 1)
+    return images
+
+
+def _one_pass(
+    x: HostArray,
+    size: tuple[int, ...],
+    margins: tuple[int, ...],
+    absolute: float | None,
+    relative: float | None,
+    plateau: str,
+    signs: tuple[int, ...],
+) -> Candidates:
+    """Find the extrema of the given signs above the thresholds, plateaus too if they are wanted."""
+    low, no_maxima = _bounds(x, absolute, relative, 1)
+    high, no_minima = _bounds(x, absolute, relative, -1) if -1 in signs else (None, None)
+    found = _strict(x, size, margins, low, high)
+    if plateau != "drop":
+        found = _with_plateaus(x, size, margins, {1: low, -1: high}, found, signs)
+    if 1 not in signs:
+        found = found.take(found.flags & PeakFlags.MINIMUM != 0)
+    for never, flag in ((no_maxima, 0), (no_minima, PeakFlags.MINIMUM)):
+        if never is not None:
+            found = found.take(~never[_images(x, found.indices)] | (found.flags & PeakFlags.MINIMUM != flag))
+    return found
+
+
+def _with_plateaus(
+    x: HostArray,
+    size: tuple[int, ...],
+    margins: tuple[int, ...],
+    bounds: dict[int, Any],
+    strict: Candidates,
+    signs: tuple[int, ...],
+) -> Candidates:
+    """Merge the plateaus of an image into its strict extrema."""
+    parts = [strict._replace(centroids=np.full((len(strict.indices), x.ndim - 1), np.nan))]
+    for sign in signs:
+        indices, centroids = find_plateaus(x, size, margins, bounds[sign], sign > 0, strict.indices)
+        flag = PeakFlags.PLATEAU | (0 if sign > 0 else PeakFlags.MINIMUM)
+        strength = sign * x.reshape(-1)[indices].astype(_strength_type(x.dtype))
+        parts.append(Candidates(indices, strength, np.full(indices.size, flag, np.int32), centroids))
+    return _merged(parts)
+
+
+def _merged(parts: list[Candidates]) -> Candidates:
+    joined: list[Any] = [None if rows[0] is None else np.concatenate(rows) for rows in zip(*parts, strict=True)]
+    merged = Candidates(*joined)
+    return merged.take(np.argsort(merged.indices, kind="stable"))
+
+
+def _may_be_alone(size: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a pixel may have no other in its window: it is a maximum and a minimum then, which no code says."""
+    return all(n == 1 or k <= 2 for k, n in zip(size, shape, strict=True))

@@ -1,0 +1,236 @@
+"""Quadratic fits around a pixel, and the walk from pixel to pixel that follows them.
+
+A fit takes a volume and a pixel, which must not lie on the border of the axes it uses, and returns
+the shift to its stationary point along depth, rows and columns, how much the fitted surface gains
+on the way there, and flags. Derivatives are central differences over the 3 x 3 (x 3) neighbours,
+as in M. Brown and D. Lowe, "Invariant features from interest point groups", BMVC 2002. They are
+computed in float64 whatever the image holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from npsubpix._cpu.compiler.jit import device
+from npsubpix._definitions.constants import SINGULAR_TOLERANCE
+from npsubpix._definitions.flags import PeakFlags
+
+__all__ = [
+    "bend",
+    "fit_parabola2d",
+    "fit_parabola3d",
+    "fit_quadratic2d",
+    "fit_quadratic3d",
+    "follower",
+    "scaled3d",
+    "solved3d",
+    "twist",
+    "unit_scale",
+]
+
+_NONFINITE = int(PeakFlags.NONFINITE)
+_SINGULAR = int(PeakFlags.SINGULAR)
+_SADDLE = int(PeakFlags.SADDLE)
+_NOT_CONVERGED = int(PeakFlags.NOT_CONVERGED)
+_AT_BORDER = int(PeakFlags.AT_BORDER)
+_TOO_FAR = int(PeakFlags.TOO_FAR)
+_MOVED = int(PeakFlags.MOVED)
+
+
+@device
+def _slope(before, after):  # type: ignore[no-untyped-def]
+    return 0.5 * (np.float64(after) - np.float64(before))
+
+
+@device
+def bend(before, centre, after):  # type: ignore[no-untyped-def]
+    return np.float64(after) - 2.0 * np.float64(centre) + np.float64(before)
+
+
+@device
+def twist(low_low, low_high, high_low, high_high):  # type: ignore[no-untyped-def]
+    return 0.25 * (np.float64(high_high) - np.float64(high_low) - np.float64(low_high) + np.float64(low_low))
+
+
+@device
+def scaled3d(hessian):  # type: ignore[no-untyped-def]
+    """Multiply a Hessian by a power of two that makes its largest entry about 1.
+
+    It keeps every digit, and the products of tiny or huge responses in range. Return the scaled
+    entries, the power, the largest of them, and the determinant.
+    """
+    xx, yy, zz, xy, xz, yz = hessian
+    m = max(max(abs(xx), abs(yy), abs(zz)), max(abs(xy), abs(xz), abs(yz)))
+    scale = unit_scale(m)
+    xx, yy, zz, xy, xz, yz = scale * xx, scale * yy, scale * zz, scale * xy, scale * xz, scale * yz
+    det = xx * (yy * zz - yz * yz) - xy * (xy * zz - yz * xz) + xz * (xy * yz - yy * xz)
+    return (xx, yy, zz, xy, xz, yz), scale, scale * m, det
+
+
+@device
+def solved3d(hessian, det, rx, ry, rz):  # type: ignore[no-untyped-def]
+    """Solve a symmetric system of three."""
+    xx, yy, zz, xy, xz, yz = hessian
+    a = ry * zz - yz * rz
+    b = ry * yz - yy * rz
+    c = xy * rz - ry * xz
+    sx = (rx * (yy * zz - yz * yz) - xy * a + xz * b) / det
+    sy = (xx * a - rx * (xy * zz - yz * xz) + xz * c) / det
+    sz = (rx * (xy * yz - yy * xz) - xx * b - xy * c) / det
+    return sx, sy, sz
+
+
+@device
+def fit_quadratic3d(x, d, i, j):  # type: ignore[no-untyped-def]
+    """Fit with the full 3 x 3 Hessian, solved by Cramer's rule."""
+    gx = _slope(x[d, i, j - 1], x[d, i, j + 1])
+    gy = _slope(x[d, i - 1, j], x[d, i + 1, j])
+    gz = _slope(x[d - 1, i, j], x[d + 1, i, j])
+    c = x[d, i, j]
+    xx = bend(x[d, i, j - 1], c, x[d, i, j + 1])
+    yy = bend(x[d, i - 1, j], c, x[d, i + 1, j])
+    zz = bend(x[d - 1, i, j], c, x[d + 1, i, j])
+    xy = twist(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
+    xz = twist(x[d - 1, i, j - 1], x[d - 1, i, j + 1], x[d + 1, i, j - 1], x[d + 1, i, j + 1])
+    yz = twist(x[d - 1, i - 1, j], x[d - 1, i + 1, j], x[d + 1, i - 1, j], x[d + 1, i + 1, j])
+    unit, scale, m, det = scaled3d((xx, yy, zz, xy, xz, yz))
+    if not abs(det) < math.inf:
+        return 0.0, 0.0, 0.0, 0.0, _NONFINITE
+    if abs(det) <= SINGULAR_TOLERANCE * m * m * m:
+        return 0.0, 0.0, 0.0, 0.0, _SINGULAR
+    sx, sy, sz = solved3d(unit, det, -scale * gx, -scale * gy, -scale * gz)
+    definite = unit[0] * unit[1] - unit[3] * unit[3] > 0.0 and unit[0] * det > 0.0
+    return sz, sy, sx, 0.5 * (gx * sx + gy * sy + gz * sz), 0 if definite else _SADDLE
+
+
+@device
+def fit_quadratic2d(x, d, i, j):  # type: ignore[no-untyped-def]
+    """Fit with the full 2 x 2 Hessian."""
+    c = x[d, i, j]
+    gx = _slope(x[d, i, j - 1], x[d, i, j + 1])
+    gy = _slope(x[d, i - 1, j], x[d, i + 1, j])
+    xx = bend(x[d, i, j - 1], c, x[d, i, j + 1])
+    yy = bend(x[d, i - 1, j], c, x[d, i + 1, j])
+    xy = twist(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
+    m = max(abs(xx), abs(yy), abs(xy))
+    scale = unit_scale(m)
+    xx, yy, xy, rx, ry = scale * xx, scale * yy, scale * xy, -scale * gx, -scale * gy
+    m *= scale
+    det = xx * yy - xy * xy
+    if not abs(det) < math.inf:
+        return 0.0, 0.0, 0.0, 0.0, _NONFINITE
+    if abs(det) <= SINGULAR_TOLERANCE * m * m:
+        return 0.0, 0.0, 0.0, 0.0, _SINGULAR
+    sx = (rx * yy - ry * xy) / det
+    sy = (ry * xx - rx * xy) / det
+    return 0.0, sy, sx, 0.5 * (gx * sx + gy * sy), 0 if det > 0.0 else _SADDLE
+
+
+@device
+def _vertex(before, centre, after):  # type: ignore[no-untyped-def]
+    """Shift to the vertex of the parabola through three pixels, its gain, bend and flags."""
+    g = _slope(before, after)
+    h = bend(before, centre, after)
+    if not abs(h) < math.inf:
+        return 0.0, 0.0, h, _NONFINITE
+    # The rounding of the pixels themselves can bend a straight line by this much.
+    if abs(h) <= SINGULAR_TOLERANCE * max(abs(g), abs(h)):
+        return 0.0, 0.0, h, _SINGULAR
+    shift = -g / h
+    return shift, 0.5 * g * shift, h, 0
+
+
+@device
+def fit_parabola2d(x, d, i, j):  # type: ignore[no-untyped-def]
+    """Fit a parabola along rows and one along columns."""
+    si, gain_i, hi, flags_i = _vertex(x[d, i - 1, j], x[d, i, j], x[d, i + 1, j])
+    sj, gain_j, hj, flags_j = _vertex(x[d, i, j - 1], x[d, i, j], x[d, i, j + 1])
+    flags = flags_i | flags_j
+    if flags == 0 and (hi > 0.0) != (hj > 0.0):
+        flags = _SADDLE
+    return 0.0, si, sj, gain_i + gain_j, flags
+
+
+@device
+def fit_parabola3d(x, d, i, j):  # type: ignore[no-untyped-def]
+    """Fit a parabola along each of three axes."""
+    _, si, sj, gain, flags = fit_parabola2d(x, d, i, j)
+    sd, gain_d, hd, flags_d = _vertex(x[d - 1, i, j], x[d, i, j], x[d + 1, i, j])
+    flags |= flags_d
+    centre = np.float64(x[d, i, j])
+    if flags == 0 and (hd > 0.0) != (bend(x[d, i - 1, j], centre, x[d, i + 1, j]) > 0.0):
+        flags = _SADDLE
+    return sd, si, sj, gain + gain_d, flags
+
+
+def follower(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
+    """Make the function that repeats a fit, one pixel on at a time, until it stays at its pixel.
+
+    The function takes the image, a start, the number of iterations, the shift that leads to the
+    next pixel, the largest final shift, the greatest distance from the start in pixels, and
+    whether to move along depth. It returns pixel, shift, gain and flags; with a flag that rejects,
+    pixel and shift are those of the start.
+    """
+    volume = axes == 3
+    rejecting = _NONFINITE | _SINGULAR
+
+    @device
+    def step(shift, threshold):  # type: ignore[no-untyped-def]
+        return int(shift > threshold) - int(shift < -threshold)
+
+    @device
+    def inside(x, d, i, j):  # type: ignore[no-untyped-def]
+        depth, height, width = x.shape
+        deep = (d >= 1) & (d <= depth - 2) if volume else True
+        return deep & (i >= 1) & (i <= height - 2) & (j >= 1) & (j <= width - 2)
+
+    @device
+    def follow(x, d0, i0, j0, n_iters, threshold, limit, radius, depth_steps):  # type: ignore[no-untyped-def]
+        d, i, j = d0, i0, j0
+        mark_d, mark_i, mark_j = d0, i0, j0
+        moves, lap = 0, 1
+        if not inside(x, d, i, j):
+            return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _AT_BORDER
+        for _ in range(n_iters):
+            sd, si, sj, gain, flags = fit(x, d, i, j)
+            if flags & rejecting:
+                return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, flags
+            # One by one: Numba's max drops a NaN.
+            if not ((abs(sd) < math.inf) & (abs(si) < math.inf) & (abs(sj) < math.inf) & (abs(gain) < math.inf)):
+                return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _NONFINITE
+            di, dj = step(si, threshold), step(sj, threshold)
+            dd = step(sd, threshold) if depth_steps else 0
+            if dd == 0 and di == 0 and dj == 0:
+                if max(abs(sd), abs(si), abs(sj)) > limit:
+                    return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _TOO_FAR
+                if d != d0 or i != i0 or j != j0:
+                    flags |= _MOVED
+                return d, i, j, sd, si, sj, gain, flags
+            d, i, j = d + dd, i + di, j + dj
+            # Brent's test for a cycle: such a walk would go on for ever.
+            if d == mark_d and i == mark_i and j == mark_j:
+                return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _NOT_CONVERGED
+            moves += 1
+            if moves == lap:
+                mark_d, mark_i, mark_j = d, i, j
+                moves = 0
+                lap *= 2
+            if not inside(x, d, i, j):
+                return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _AT_BORDER
+            if max(abs(d - d0), abs(i - i0), abs(j - j0)) > radius:
+                return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _TOO_FAR
+        return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _NOT_CONVERGED
+
+    return follow
+
+
+@device
+def unit_scale(m):  # type: ignore[no-untyped-def]
+    """Return the power of two that brings m > 0 to [0.5, 1); 1 for 0, infinity and NaN."""
+    if m == 0.0 or not m < math.inf:
+        return 1.0
+    return math.ldexp(1.0, min(-math.frexp(m)[1], 1000))

@@ -1,0 +1,72 @@
+"""Orders of positions that threads can work on at the same time: runs of those in order, bands of others."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from npsubpix._cpu.compiler.jit import device
+
+__all__ = ["RUNS", "SMALLEST_BAND", "chunks_per_run", "places_of", "slow_axis", "sort"]
+
+SMALLEST_BAND = 4  # logarithm of its rows: more than any window has
+RUNS = 64  # of positions in order, at most
+
+
+@device
+def slow_axis(shape):  # type: ignore[no-untyped-def]
+    """Return the axis that bands cut, and how many pixels one of its indices has."""
+    if shape[0] > 1:
+        return 0, shape[1] * shape[2]
+    if shape[1] > 1:
+        return 1, shape[2]
+    return 2, 1
+
+
+@device
+def places_of(counts):  # type: ignore[no-untyped-def]
+    """Turn counts (chunks, bands) into where the positions of a chunk go; return where each band begins."""
+    chunks, bands = counts.shape
+    begins = np.empty(bands, np.int64)
+    total = 0
+    for band in range(bands):
+        begins[band] = total
+        for k in range(chunks):
+            here = counts[k, band]
+            counts[k, band] = total
+            total += here
+    return begins
+
+
+@device
+def sort(bands, places, begin, end, order):  # type: ignore[no-untyped-def]
+    """Write the indices of the positions of a chunk where those of their bands go."""
+    for k in range(begin, end):
+        order[places[bands[k]]] = k
+        places[bands[k]] += 1
+
+
+@device
+def _are_apart(lows, highs, runs, per):  # type: ignore[no-untyped-def]
+    """Whether runs of `per` chunks, two apart or more, share no rows."""
+    low, high = np.full(runs, np.iinfo(np.int64).max), np.full(runs, -1)
+    for k in range(lows.size):
+        low[k // per] = min(low[k // per], lows[k])
+        high[k // per] = max(high[k // per], highs[k])
+    for one in range(runs):
+        for other in range(one + 2, runs, 2):
+            if low[one] <= high[other] and low[other] <= high[one]:
+                return False
+    return True
+
+
+@device
+def chunks_per_run(lows, highs):  # type: ignore[no-untyped-def]
+    """Return how many chunks a run of positions in order has, or 0 if they are in no order."""
+    chunks = lows.size
+    runs = RUNS
+    while runs >= 4:
+        per = (chunks + runs - 1) // runs
+        if _are_apart(lows, highs, (chunks + per - 1) // per, per):
+            return per
+        runs //= 2
+    return chunks if chunks < 4 else 0

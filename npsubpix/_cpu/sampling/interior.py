@@ -1,0 +1,298 @@
+"""Samples at positions whose windows are inside of the image, which are nearly all.
+
+A chunk of positions is worked on in two steps. The first, vector code, finds where the windows
+begin; those at the border are put elsewhere, and done again. The second gathers, with the weights
+in registers. If the positions of a chunk are far from each other, pixels are asked for ahead of
+their use.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from npsubpix._cpu.compiler.intrinsics import copy_to, prefetch
+from npsubpix._cpu.compiler.jit import device, fused, summing
+from npsubpix._cpu.sampling.weights import Taps, left_of
+
+__all__ = ["LONGEST", "MOST", "gatherers", "locator", "surveyor"]
+
+#: Longest axis of an image, and most pixels: a float32 knows the one apart, 32 bits the other.
+LONGEST, MOST = 1 << 24, 1 << 31
+
+_ONE, _TWO, _THREE = np.uint64(1), np.uint64(2), np.uint64(3)
+_AHEAD = 16  # positions between asking for pixels and using them
+_NEAR = 64  # pixels between positions whose cache lines are likely to follow each other
+
+
+@device
+def _all_inside(c, low, high):  # type: ignore[no-untyped-def]
+    every = True
+    for k in range(c.size):
+        every &= (c[k] >= low) & (c[k] < high)
+    return every
+
+
+@device
+def _are_scattered(starts):  # type: ignore[no-untyped-def]
+    jumps = 0
+    for k in range(16, starts.size, 16):
+        jumps += abs(starts[k] - starts[k - 1]) > _NEAR
+    return 32 * jumps > starts.size
+
+
+@functools.cache
+def surveyor(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Make the function that says between which rows windows begin, if all of them are inside."""
+    left = left_of(count)
+
+    @device
+    def rows_between(coords, b, begin, size, shape, axis):  # type: ignore[no-untyped-def]
+        """Return the first and last index along one axis of where windows begin, or -1 if one is not inside."""
+        axes = coords.shape[1]
+        F = coords.dtype.type
+        for a in range(axes):
+            n = shape[3 - axes + a]
+            if n < count or not _all_inside(
+                coords[b, a, begin : begin + size], F(left), F(n - count + left + 1 - count % 2)
+            ):
+                return -1, -1
+        c = coords[b, axis - 3 + axes, begin : begin + size]
+        low, high = np.int32(2147483647), np.int32(0)
+        for k in range(size):
+            row = np.int32(F(base_of(c[k])))
+            low, high = np.int32(min(low, row)), np.int32(max(high, row))
+        return np.int64(low - left), np.int64(high - left)
+
+    return rows_between
+
+
+@functools.cache
+def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Make the function that finds where the windows of positions begin."""
+    left = left_of(count)
+
+    @device
+    def add_axis(c, low, high, step, starts, t):  # type: ignore[no-untyped-def]
+        F = c.dtype.type
+        for k in range(c.size):
+            safe = c[k] if (c[k] >= low) & (c[k] < high) else low
+            base = F(base_of(safe))
+            starts[k] = np.int32(starts[k] + np.int32(base) * step)
+            t[k] = t.dtype.type(safe - base)
+
+    @device
+    def locate(coords, b, begin, shape, left_out, starts, t):  # type: ignore[no-untyped-def]
+        """Find the first pixel of each window, and the distance of the position from its base.
+
+        Windows that are not inside are put somewhere else, and the indices of their positions in
+        `left_out`. Return how many they are, and whether the windows are scattered over the image.
+        """
+        axes, size = coords.shape[1], starts.size
+        end = begin + size
+        F = coords.dtype.type
+        every = True
+        starts[:] = -left * (1 + (axes > 1) * shape[2] + (axes > 2) * shape[2] * shape[1])
+        step = 1
+        for a in range(axes - 1, -1, -1):
+            n = shape[3 - axes + a]
+            if n < count:
+                copy_to(left_out, np.arange(size))
+                return size, False
+            c, low, high = coords[b, a, begin:end], F(left), F(n - count + left + 1 - count % 2)
+            every = every and _all_inside(c, low, high)
+            add_axis(c, low, high, np.int32(step), starts, t[3 - axes + a])
+            step *= n
+        rest = 0
+        if not every:
+            for k in range(size):
+                inside = True
+                for a in range(axes):
+                    high = F(shape[3 - axes + a] - count + left + 1 - count % 2)
+                    inside &= (coords[b, a, begin + k] >= F(left)) & (coords[b, a, begin + k] < high)
+                if not inside:
+                    left_out[rest] = k
+                    rest += 1
+        return rest, _are_scattered(starts)
+
+    return locate
+
+
+@functools.cache
+def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Make the functions that gather values, and values and gradients, of located positions."""
+    count, weights, slopes = taps.count, taps.weights, taps.slopes
+
+    @device
+    def ask(x, starts, k, shape, planes, rows):  # type: ignore[no-untyped-def]
+        ahead = np.int64(starts[min(k + _AHEAD, starts.size - 1)])
+        for a in range(planes):
+            for b in range(rows):
+                prefetch(x, ahead + (a * shape[1] + b) * shape[2])
+
+    @summing
+    def row_value(x, o, u, F):  # type: ignore[no-untyped-def]
+        total = F(0)
+        for k in range(count):
+            total += u[k] * F(x[o + np.uint64(k)])
+        return total
+
+    @summing
+    def row_slope(x, o, u, du, F):  # type: ignore[no-untyped-def]
+        total, slope = F(0), F(0)
+        for k in range(count):
+            v = F(x[o + np.uint64(k)])
+            total += u[k] * v
+            slope += du[k] * v
+        return total, slope
+
+    @fused
+    def plane_value_of_four(x, o, width, t, k, addresses, F):  # type: ignore[no-untyped-def]
+        """Sum down the columns first, which is vector code."""
+        u, v = weights(t[2, k], F, addresses), weights(t[1, k], F, addresses)
+        a, b, c, d = F(0), F(0), F(0), F(0)
+        for n in range(4):
+            a += v[n] * F(x[o])
+            b += v[n] * F(x[o + _ONE])
+            c += v[n] * F(x[o + _TWO])
+            d += v[n] * F(x[o + _THREE])
+            o += width
+        return u[0] * a + u[1] * b + u[2] * c + u[3] * d
+
+    @fused
+    def plane_gradient_of_four(x, o, width, t, k, addresses, F):  # type: ignore[no-untyped-def]
+        u, du = weights(t[2, k], F, addresses), slopes(t[2, k], F, addresses)
+        v, dv = weights(t[1, k], F, addresses), slopes(t[1, k], F, addresses)
+        a, b, c, d = F(0), F(0), F(0), F(0)
+        e, f, g, h = F(0), F(0), F(0), F(0)
+        for n in range(4):
+            p, q, r, s = F(x[o]), F(x[o + _ONE]), F(x[o + _TWO]), F(x[o + _THREE])
+            a += v[n] * p
+            b += v[n] * q
+            c += v[n] * r
+            d += v[n] * s
+            e += dv[n] * p
+            f += dv[n] * q
+            g += dv[n] * r
+            h += dv[n] * s
+            o += width
+        total = u[0] * a + u[1] * b + u[2] * c + u[3] * d
+        gy = u[0] * e + u[1] * f + u[2] * g + u[3] * h
+        return total, gy, du[0] * a + du[1] * b + du[2] * c + du[3] * d
+
+    @fused
+    def plane_value_of_any(x, o, width, t, k, addresses, F):  # type: ignore[no-untyped-def]
+        u, v = weights(t[2, k], F, addresses), weights(t[1, k], F, addresses)
+        total = F(0)
+        for b in range(count):
+            total += v[b] * row_value(x, o, u, F)
+            o += width
+        return total
+
+    @fused
+    def plane_gradient_of_any(x, o, width, t, k, addresses, F):  # type: ignore[no-untyped-def]
+        u, du = weights(t[2, k], F, addresses), slopes(t[2, k], F, addresses)
+        v, dv = weights(t[1, k], F, addresses), slopes(t[1, k], F, addresses)
+        total, gy, gx = F(0), F(0), F(0)
+        for b in range(count):
+            row, slope = row_slope(x, o, u, du, F)
+            total += v[b] * row
+            gy += dv[b] * row
+            gx += v[b] * slope
+            o += width
+        return total, gy, gx
+
+    plane_value = plane_value_of_four if count == 4 else plane_value_of_any
+    plane_gradient = plane_gradient_of_four if count == 4 else plane_gradient_of_any
+
+    @fused
+    def values1(x, starts, t, addresses, scattered, out):  # type: ignore[no-untyped-def]
+        F = out.dtype.type
+        for k in range(out.size):
+            if scattered:
+                ask(x, starts, k, (0, 0, 0), 1, 1)
+            out[k] = row_value(x, np.uint64(starts[k]), weights(t[2, k], F, addresses), F)
+
+    @fused
+    def values2(x, starts, t, shape, addresses, scattered, out):  # type: ignore[no-untyped-def]
+        F = out.dtype.type
+        width = np.uint64(shape[2])
+        for k in range(out.size):
+            if scattered:
+                ask(x, starts, k, shape, 1, count)
+            out[k] = plane_value(x, np.uint64(starts[k]), width, t, k, addresses, F)
+
+    @fused
+    def values3(x, starts, t, shape, addresses, scattered, out):  # type: ignore[no-untyped-def]
+        F = out.dtype.type
+        width, plane = np.uint64(shape[2]), np.uint64(shape[1] * shape[2])
+        for k in range(out.size):
+            if scattered:
+                ask(x, starts, k, shape, count, count)
+            o = np.uint64(starts[k])
+            w = weights(t[0, k], F, addresses)
+            total = F(0)
+            for a in range(count):
+                total += w[a] * plane_value(x, o, width, t, k, addresses, F)
+                o += plane
+            out[k] = total
+
+    @device
+    def values(x, starts, t, shape, axes, addresses, scattered, out):  # type: ignore[no-untyped-def]
+        if axes == 2:
+            values2(x, starts, t, shape, addresses, scattered, out)
+        elif axes == 1:
+            values1(x, starts, t, addresses, scattered, out)
+        else:
+            values3(x, starts, t, shape, addresses, scattered, out)
+
+    @fused
+    def gradients1(x, starts, t, addresses, scattered, out, gx):  # type: ignore[no-untyped-def]
+        F = out.dtype.type
+        for k in range(out.size):
+            if scattered:
+                ask(x, starts, k, (0, 0, 0), 1, 1)
+            u, du = weights(t[2, k], F, addresses), slopes(t[2, k], F, addresses)
+            out[k], gx[k] = row_slope(x, np.uint64(starts[k]), u, du, F)
+
+    @fused
+    def gradients2(x, starts, t, shape, addresses, scattered, out, gy, gx):  # type: ignore[no-untyped-def]
+        F = out.dtype.type
+        width = np.uint64(shape[2])
+        for k in range(out.size):
+            if scattered:
+                ask(x, starts, k, shape, 1, count)
+            out[k], gy[k], gx[k] = plane_gradient(x, np.uint64(starts[k]), width, t, k, addresses, F)
+
+    @fused
+    def gradients3(x, starts, t, shape, addresses, scattered, out, gz, gy, gx):  # type: ignore[no-untyped-def]
+        F = out.dtype.type
+        width, plane = np.uint64(shape[2]), np.uint64(shape[1] * shape[2])
+        for k in range(out.size):
+            if scattered:
+                ask(x, starts, k, shape, count, count)
+            o = np.uint64(starts[k])
+            w, dw = weights(t[0, k], F, addresses), slopes(t[0, k], F, addresses)
+            total, sz, sy, sx = F(0), F(0), F(0), F(0)
+            for a in range(count):
+                v, vy, vx = plane_gradient(x, o, width, t, k, addresses, F)
+                total += w[a] * v
+                sz += dw[a] * v
+                sy += w[a] * vy
+                sx += w[a] * vx
+                o += plane
+            out[k], gz[k], gy[k], gx[k] = total, sz, sy, sx
+
+    @device
+    def gradients(x, starts, t, shape, axes, addresses, scattered, out, gz, gy, gx):  # type: ignore[no-untyped-def]
+        if axes == 2:
+            gradients2(x, starts, t, shape, addresses, scattered, out, gy, gx)
+        elif axes == 1:
+            gradients1(x, starts, t, addresses, scattered, out, gx)
+        else:
+            gradients3(x, starts, t, shape, addresses, scattered, out, gz, gy, gx)
+
+    return values, gradients

@@ -1,0 +1,244 @@
+"""Samples of images between pixels, and their gradients.
+
+Images have shape (B, C, D, H, W), with one pixel along the axes that there are not, and positions
+(B, A, N) for A axes, the last ones. The channels of an image share what is found of a position. A
+kernel is made for each way to weigh pixels: one for values, and one for values and gradients.
+
+Positions whose windows are inside of the image are left to `_inside`. What remains is at the
+border, or nowhere.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from npsubpix._cpu.compiler.intrinsics import keep, lend
+from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel
+from npsubpix._cpu.sampling.borders import CVAL, INSIDE, OUTSIDE, WRAP, fold_pixel, fold_position
+from npsubpix._cpu.sampling.interior import LONGEST, MOST, gatherers, locator
+from npsubpix._cpu.sampling.weights import TAPS, Taps, left_of
+
+__all__ = ["CHUNK", "gradient_kernels", "placer", "value_kernels"]
+
+#: Positions that share scratch memory.
+CHUNK = 1024
+
+
+@functools.cache
+def placer(taps: Taps, orders: int) -> Callable[..., Any]:
+    """Make the function that finds the pixels around a position along one axis, and weighs them.
+
+    `orders` is 1 for weights, 2 for their derivatives too, and 3 for second derivatives.
+    """
+    base_of, count, left = taps.base, taps.count, left_of(taps.count)
+    weights, slopes, curvatures = taps.weights, taps.slopes, taps.curvatures
+
+    @device
+    def place(w, pixels, a, c, n, rules, addresses):  # type: ignore[no-untyped-def]
+        """Write weights and derivatives of axis a to w[a], and indices to pixels[a]; return what became of c."""
+        F = w.dtype.type
+        position, slope, status = fold_position(np.float64(c), n, rules[0])
+        if status != INSIDE:
+            return status
+        base = base_of(position)
+        if count % 2 == 0 and position == n - 1 and n > 1 and (rules[0] == CVAL or rules[0] == WRAP):
+            base -= 1.0  # beyond the last pixel there is another stretch, or none
+        t = F(position - base)
+        u = weights(t, F, addresses)
+        first = np.int64(base) - left
+        for k in range(count):
+            w[a, 0, k] = u[k]
+            pixels[a, k] = fold_pixel(first + k, n, rules[1])
+        if orders > 1:
+            du = slopes(t, F, addresses)
+            for k in range(count):
+                w[a, 1, k] = F(slope) * du[k]
+        if orders > 2:
+            ddu = curvatures(t, F, addresses)
+            for k in range(count):
+                w[a, 2, k] = F(slope) * F(slope) * ddu[k]
+        return status
+
+    @device
+    def place_all(w, pixels, coords, b, k, shape, rules, addresses):  # type: ignore[no-untyped-def]
+        """Do so for each axis of position k of image b; the axes that there are not have one pixel of weight 1."""
+        axes = coords.shape[1]
+        status = INSIDE
+        for a in range(3 - axes):
+            w[a, 0, 0] = 1
+            for order in range(1, orders):
+                w[a, order, 0] = 0
+            pixels[a, 0] = 0
+        for a in range(3 - axes, 3):
+            status = max(status, place(w, pixels, a, coords[b, a - 3 + axes, k], shape[a], rules, addresses))
+        return status
+
+    return place_all
+
+
+@functools.cache
+def _border_gatherers(count: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Make the functions that sum over the window of a position, and over its derivatives."""
+
+    @fused
+    def folded_row(x, o, pixels, w, order, cval):  # type: ignore[no-untyped-def]
+        total = w.dtype.type(0)
+        for k in range(count):
+            j = pixels[2, k]
+            total += w[2, order, k] * (w.dtype.type(x[o + j]) if j >= 0 else cval)
+        return total
+
+    @fused
+    def value(x, shape, w, pixels, axes, cval):  # type: ignore[no-untyped-def]
+        total = w.dtype.type(0)
+        for a in range(count if axes > 2 else 1):
+            for b in range(count if axes > 1 else 1):
+                z, y = pixels[0, a], pixels[1, b]
+                row = cval
+                if z >= 0 and y >= 0:
+                    row = folded_row(x, (z * shape[1] + y) * shape[2], pixels, w, 0, cval)
+                total += w[0, 0, a] * w[1, 0, b] * row
+        return total
+
+    @fused
+    def value_and_gradient(x, shape, w, pixels, axes, cval):  # type: ignore[no-untyped-def]
+        F = w.dtype.type
+        total, gz, gy, gx = F(0), F(0), F(0), F(0)
+        for a in range(count if axes > 2 else 1):
+            for b in range(count if axes > 1 else 1):
+                z, y = pixels[0, a], pixels[1, b]
+                row, slope = cval, F(0)
+                if z >= 0 and y >= 0:
+                    row = folded_row(x, (z * shape[1] + y) * shape[2], pixels, w, 0, cval)
+                    slope = folded_row(x, (z * shape[1] + y) * shape[2], pixels, w, 1, cval)
+                total += w[0, 0, a] * w[1, 0, b] * row
+                gz += w[0, 1, a] * w[1, 0, b] * row
+                gy += w[0, 0, a] * w[1, 1, b] * row
+                gx += w[0, 0, a] * w[1, 0, b] * slope
+        return total, gz, gy, gx
+
+    return value, value_and_gradient
+
+
+def _value_kernel(name: str, taps: Taps) -> Kernel:
+    count = taps.count
+    locate, place = locator(taps.base, count), placer(taps, 1)
+    gather, _ = gatherers(taps)
+    gather_at_border, _ = _border_gatherers(count)
+
+    @device
+    def sample_rest(x, coords, b, begin, left_out, rest, rules, cval, addresses, values):  # type: ignore[no-untyped-def]
+        own_w, own_pixels = np.empty((3, 1, count), values.dtype), np.empty((3, count), np.int64)
+        w, pixels = lend(own_w), lend(own_pixels)
+        shape = x.shape[2:]
+        flat = x.reshape(x.shape[0], x.shape[1], shape[0] * shape[1] * shape[2])
+        axes = coords.shape[1]
+        F = values.dtype.type
+        for m in range(rest):
+            k = begin + left_out[m]
+            status = place(w, pixels, coords, b, k, shape, rules, addresses)
+            for c in range(x.shape[1]):
+                if status == INSIDE:
+                    values[b, c, k] = gather_at_border(flat[b, c], shape, w, pixels, axes, F(cval))
+                else:
+                    values[b, c, k] = F(cval) if status == OUTSIDE else F(np.nan)
+        keep(own_w)
+        keep(own_pixels)
+
+    @kernel(f"sample_{name}")
+    def sample(x, coords, rules, cval, addresses, values):  # type: ignore[no-untyped-def]
+        batch, channels, depth, height, width = x.shape
+        axes, total = coords.shape[1], coords.shape[2]
+        chunks = (total + CHUNK - 1) // CHUNK
+        F = values.dtype.type
+        shape, pixels = (depth, height, width), depth * height * width
+        small = max(shape) < LONGEST and pixels < MOST
+        images = x.reshape(batch, channels, pixels)
+        for r in prange(batch * chunks):
+            b, begin = r // chunks, r % chunks * CHUNK
+            end = min(begin + CHUNK, total)
+            size = end - begin
+            left_out, rest = np.arange(size), size
+            if small:
+                starts, t = np.empty(size, np.int32), np.empty((3, size), F)
+                rest, scattered = locate(coords, b, begin, shape, left_out, starts, t)
+                if rest < size:
+                    for c in range(channels):
+                        out = values[b, c, begin:end]
+                        gather(images[b, c], starts, t, shape, axes, addresses, scattered, out)
+            if rest > 0:
+                sample_rest(x, coords, b, begin, left_out, rest, rules, cval, addresses, values)
+
+    return sample
+
+
+def _gradient_kernel(name: str, taps: Taps) -> Kernel:
+    count = taps.count
+    locate, place = locator(taps.base, count), placer(taps, 2)
+    _, gather = gatherers(taps)
+    _, gather_at_border = _border_gatherers(count)
+
+    @device
+    def sample_rest(x, coords, b, begin, left_out, rest, rules, cval, addresses, values, gradient):  # type: ignore[no-untyped-def]
+        own_w, own_pixels = np.empty((3, 2, count), values.dtype), np.empty((3, count), np.int64)
+        w, pixels = lend(own_w), lend(own_pixels)
+        shape = x.shape[2:]
+        flat = x.reshape(x.shape[0], x.shape[1], shape[0] * shape[1] * shape[2])
+        axes = coords.shape[1]
+        F = values.dtype.type
+        for m in range(rest):
+            k = begin + left_out[m]
+            status = place(w, pixels, coords, b, k, shape, rules, addresses)
+            for c in range(x.shape[1]):
+                if status == INSIDE:
+                    v, gz, gy, gx = gather_at_border(flat[b, c], shape, w, pixels, axes, F(cval))
+                    values[b, c, k] = v
+                    if axes > 2:
+                        gradient[b, axes - 3, c, k] = gz
+                    if axes > 1:
+                        gradient[b, axes - 2, c, k] = gy
+                    gradient[b, axes - 1, c, k] = gx
+                else:
+                    values[b, c, k] = F(cval) if status == OUTSIDE else F(np.nan)
+                    for a in range(axes):
+                        gradient[b, a, c, k] = F(0) if status == OUTSIDE else F(np.nan)
+        keep(own_w)
+        keep(own_pixels)
+
+    @kernel(f"sample_gradient_{name}")
+    def sample_gradient(x, coords, rules, cval, addresses, values, gradient):  # type: ignore[no-untyped-def]
+        batch, channels, depth, height, width = x.shape
+        axes, total = coords.shape[1], coords.shape[2]
+        chunks = (total + CHUNK - 1) // CHUNK
+        F = values.dtype.type
+        shape, pixels = (depth, height, width), depth * height * width
+        small = max(shape) < LONGEST and pixels < MOST
+        images = x.reshape(batch, channels, pixels)
+        for r in prange(batch * chunks):
+            b, begin = r // chunks, r % chunks * CHUNK
+            end = min(begin + CHUNK, total)
+            size = end - begin
+            left_out, rest = np.arange(size), size
+            if small:
+                starts, t = np.empty(size, np.int32), np.empty((3, size), F)
+                rest, scattered = locate(coords, b, begin, shape, left_out, starts, t)
+                if rest < size:
+                    for c in range(channels):
+                        out, gx = values[b, c, begin:end], gradient[b, axes - 1, c, begin:end]
+                        # of the axes that there are not, nothing is written
+                        gy = gradient[b, max(axes - 2, 0), c, begin:end]
+                        gz = gradient[b, max(axes - 3, 0), c, begin:end]
+                        gather(images[b, c], starts, t, shape, axes, addresses, scattered, out, gz, gy, gx)
+            if rest > 0:
+                sample_rest(x, coords, b, begin, left_out, rest, rules, cval, addresses, values, gradient)
+
+    return sample_gradient
+
+
+value_kernels = {name: _value_kernel(name, taps) for name, taps in TAPS.items()}
+gradient_kernels = {name: _gradient_kernel(name, taps) for name, taps in TAPS.items()}

@@ -1,0 +1,365 @@
+"""Softmax of whole maps, their means and covariances, in one pass over the pixels.
+
+Kernels take maps of shape (N, D, H, W), one temperature for each, and weights of shape (1 or N, D,
+H, W), or empty for none. A map is cut into bands of rows that stay in the second-level cache. A
+band is shifted by its own maximum, and bands are put together at the end, in order, so that the
+result does not depend on the number of threads.
+
+Moments are sums over marginals, those down the columns and those across the rows, in float64 and
+about the middle of the map. So rounding is relative to weights, and a narrow peak far from the
+middle is as exact as any other.
+
+A pixel of weight 0 is not looked at. NaN makes the moments of its map NaN. Pixels of +inf share
+all weight, and so do those of -inf if there is nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from npsubpix._cpu.compiler.intrinsics import copy_to
+from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, summing
+from npsubpix._cpu.formulas.exponential import exponential32, exponential64, limited_exponent
+from npsubpix._cpu.soft_argmax.tiles import raise_to
+from npsubpix._definitions.shapes import MOMENTS
+
+__all__ = ["count_bands", "expectation_kernels", "moments_kernels", "row_weights", "softmax_kernels"]
+
+#: Pixels of a band, and rows after which float32 sums go to float64.
+_BAND_PIXELS = 1 << 15
+_FLUSH = 32
+
+#: Pixels that a loop should have at least, if rows are shorter several of them together.
+_RUN = 512
+
+
+@device
+def count_bands(rows, width):  # type: ignore[no-untyped-def]
+    """Return how many bands a map has, and the rows of each but the last."""
+    height = max(min(_BAND_PIXELS // max(width, 1), rows), 1)
+    return (rows + height - 1) // height, height
+
+
+@device
+def _factor(shift, top, scale):  # type: ignore[no-untyped-def]
+    """Return what turns weights that were shifted by `shift` into weights shifted by `top`."""
+    return 1.0 if shift == top else math.exp((shift - top) * scale)
+
+
+@device
+def _highest(shifts):  # type: ignore[no-untyped-def]
+    """Greatest of the maxima of bands; NaN if one of them is."""
+    top = -np.inf
+    for k in range(shifts.size):
+        shift = shifts[k]
+        top = shift if shift > top or shift != shift else top
+    return top
+
+
+@device
+def _merged(sums, shifts, totals, top, scale, normalize):  # type: ignore[no-untyped-def]
+    """Sum over bands that were shifted by their own maxima, shifted by the greatest."""
+    merged = 0.0
+    for k in range(sums.size):
+        # Nothing times NaN would spoil the rest; but pixels that are weights themselves may cancel.
+        counts = totals[k] != 0 or top != top or not normalize
+        merged += _factor(shifts[k], top, scale) * sums[k] if counts else 0.0
+    return merged
+
+
+@device
+def _flush(totals, sums):  # type: ignore[no-untyped-def]
+    for j in range(sums.size):
+        totals[j] += sums[j]
+        sums[j] = 0
+
+
+@device
+def _has_nan(rows, weights, weighted):  # type: ignore[no-untyped-def]
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            if rows[i, j] != rows[i, j] and (not weighted or weights[i, j] > 0):
+                return True
+    return False
+
+
+def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
+    """Make the functions that give the maximum of rows, and the weights of the pixels of a row."""
+    limited = limited_exponent(F)
+
+    @fused
+    def exponent(v, shift, scale):  # type: ignore[no-untyped-def]
+        return F(0) if v == shift else limited(v, shift, scale)  # also for infinity less infinity
+
+    @device
+    def note_odd(odd, row):  # type: ignore[no-untyped-def]
+        for j in range(row.size):
+            odd[j] += row[j] * F(0)  # NaN once there is NaN or infinity
+
+    @device
+    def leave_out(seen, row, weights):  # type: ignore[no-untyped-def]
+        for j in range(seen.size):
+            seen[j] = row[j] if weights[j] > 0 else F(-np.inf)
+
+    @device
+    def maximum(rows, weights, weighted, one):  # type: ignore[no-untyped-def]
+        """Maximum over the pixels of rows that have weight; NaN if one of them is."""
+        pixels, factors = rows.reshape(rows.size), weights.reshape(weights.size)
+        lane = min(_RUN, pixels.size)  # rows may be short
+        highest = np.full(lane, F(-np.inf))
+        odd = np.zeros(lane, F)
+        seen = np.empty(lane, F)
+        for begin in range(0, pixels.size, max(lane, 1)):
+            end = min(begin + lane, pixels.size)
+            part = pixels[begin:end]
+            if weighted:
+                leave_out(seen[: part.size], part, factors[begin:end])
+                part = seen[: part.size]
+            raise_to(highest[: part.size], part, one)
+            note_odd(odd, part)
+        top = F(-np.inf)
+        strange = F(0)
+        for j in range(lane):
+            top = highest[j] if highest[j] > top else top
+            strange += odd[j]
+        if strange != strange and _has_nan(rows, weights, weighted):
+            return F(np.nan)
+        return top
+
+    @fused
+    def weigh_all(e, row, shift, scale):  # type: ignore[no-untyped-def]
+        for j in range(e.size):
+            e[j] = exponential(exponent(row[j], shift, scale))
+
+    @fused
+    def weigh_some(e, row, weights, shift, scale):  # type: ignore[no-untyped-def]
+        for j in range(e.size):
+            v = exponential(exponent(row[j], shift, scale)) * weights[j]
+            e[j] = v if weights[j] > 0 else F(0)
+
+    @device
+    def weigh(e, row, weights, weighted, shift, scale):  # type: ignore[no-untyped-def]
+        """Write the weight of each pixel of a row."""
+        if weighted:
+            weigh_some(e, row, weights, shift, scale)
+        else:
+            weigh_all(e, row, shift, scale)
+
+    return exponent, maximum, weigh
+
+
+def _plain_weights(F: Any) -> tuple[Callable[..., Any], ...]:
+    """Make the same functions for pixels that are weights themselves."""
+
+    @device
+    def maximum(rows, weights, weighted, one):  # type: ignore[no-untyped-def]
+        return F(0)
+
+    @device
+    def multiply(e, row, weights):  # type: ignore[no-untyped-def]
+        for j in range(e.size):
+            v = row[j] * weights[j]
+            e[j] = v if weights[j] != 0 else F(0)
+
+    @device
+    def weigh(e, row, weights, weighted, shift, scale):  # type: ignore[no-untyped-def]
+        if weighted:
+            multiply(e, row, weights)
+        else:
+            copy_to(e, row)
+
+    return maximum, weigh
+
+
+def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool, second: bool) -> Kernel:
+    """Make the kernel of means, or of sums unless `normalize`, and of covariances if `second`."""
+
+    @summing
+    def add_rows(columns, sums, e):  # type: ignore[no-untyped-def]
+        """Add rows, one after the other in e, to sums of columns; write their own sums."""
+        width = columns.size
+        for i in range(sums.size):
+            total = F(0)
+            for j in range(width):
+                columns[j] += e[i * width + j]
+                total += e[i * width + j]
+            sums[i] = total
+
+    @summing
+    def row_moments(e, middle):  # type: ignore[no-untyped-def]
+        total = along = 0.0
+        for j in range(e.size):
+            total += e[j]
+            along += (j - middle) * e[j]
+        return total, along
+
+    @device
+    def band_moments(out, rows, weights, weighted, first, height, middles, shift, scale):  # type: ignore[no-untyped-def]
+        """Sum over a band of rows of a map, of which `first` is the first: 1, z, y, x, zz, zy, zx, yy, yx, xx."""
+        count, width = rows.shape
+        pixels, factors = rows.reshape(rows.size), weights.reshape(weights.size)
+        group = max(_RUN // max(width, 1), 1)
+        weighed = np.empty(group * width, F)
+        columns = np.zeros(width, F)
+        sums = np.empty(group, F)
+        totals = np.zeros(width, np.float64)
+        mz, my, mx = middles
+        out[1:] = 0
+        row, plane = first % height, first // height
+        for begin in range(0, count, group):
+            some = min(group, count - begin)
+            part, pixel = weighed[: some * width], begin * width
+            weigh(part, pixels[pixel:][: part.size], factors[pixel:][: part.size], weighted, shift, scale)
+            add_rows(columns, sums[:some], part)
+            for i in range(some):
+                total, along = np.float64(sums[i]), 0.0
+                if second:  # rows of one sum alone, or its rounding would be taken for a correlation
+                    total, along = row_moments(part[i * width : (i + 1) * width], mx)
+                z, y = plane - mz, row - my
+                out[1] += total
+                out[2] += z * total
+                out[3] += y * total
+                if second:
+                    out[5] += z * z * total
+                    out[6] += z * y * total
+                    out[7] += z * along
+                    out[8] += y * y * total
+                    out[9] += y * along
+                row += 1
+                if row == height:
+                    row, plane = 0, plane + 1
+            if begin // _FLUSH != (begin + some) // _FLUSH or begin + some >= count:
+                _flush(totals, columns)
+        total = 0.0
+        for j in range(width):
+            x = j - mx
+            total += totals[j]
+            out[4] += x * totals[j]
+            out[10] += x * x * totals[j]
+        if normalize and total > 0:  # the two sums of one band differ by their rounding
+            out[4] *= out[1] / total
+            out[10] *= out[1] / total
+
+    @device
+    def merge(out, bands, scale):  # type: ignore[no-untyped-def]
+        """Put the sums of bands together."""
+        out[0] = _highest(bands[:, 0])
+        for n in range(1, MOMENTS):
+            out[n] = _merged(bands[:, n], bands[:, 0], bands[:, 1], out[0], scale, normalize)
+
+    @kernel(f"map_moments_{name}")
+    def moments(x, temperatures, weights, frames, order, mean, covariance, out):  # type: ignore[no-untyped-def]
+        maps, depth, height, width = x.shape
+        count, band = count_bands(depth * height, width)
+        rows = x.reshape(maps, depth * height, width)
+        weighted = weights.size > 0
+        of_maps = weights.reshape(weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3])
+        middles = 0.5 * (depth - 1), 0.5 * (height - 1), 0.5 * (width - 1)
+        partial = np.empty((maps, count, MOMENTS))
+        for r in prange(maps * count):
+            b, k = r // count, r % count
+            first, last = k * band, min((k + 1) * band, depth * height)
+            some = rows[b, first:last]
+            their = of_maps[b if of_maps.shape[0] > 1 else 0, first:last] if weighted else some
+            shift = maximum(some, their, weighted, F(temperatures[b] / temperatures[b]))
+            partial[b, k, 0] = shift
+            scale = F(1.0 / temperatures[b])
+            band_moments(partial[b, k], some, their, weighted, first, height, middles, shift, scale)
+        for b in range(maps):
+            merge(out[b], partial[b], 1.0 / temperatures[b])
+            s = out[b]
+            total = s[1] if normalize else 1.0
+            inverse = 1.0 / total if s[0] == s[0] else np.nan
+            s[2] *= inverse
+            s[3] *= inverse
+            s[4] *= inverse
+            if second:
+                s[5] = s[5] * inverse - s[2] * s[2]
+                s[6] = s[6] * inverse - s[2] * s[3]
+                s[7] = s[7] * inverse - s[2] * s[4]
+                s[8] = s[8] * inverse - s[3] * s[3]
+                s[9] = s[9] * inverse - s[3] * s[4]
+                s[10] = s[10] * inverse - s[4] * s[4]
+            for n in range(order.size):
+                a = order[n]
+                # about the middle; from there to coordinates
+                mean[b, n] = frames[a, 1] * (s[2 + a] + (middles[a] - frames[a, 0]) * (1.0 if normalize else s[1]))
+                if second:
+                    for o in range(order.size):
+                        low, high = min(a, order[o]), max(a, order[o])
+                        place = 5 + low * 3 - low * (low - 1) // 2 + high - low
+                        covariance[b, n, o] = frames[a, 1] * frames[order[o], 1] * s[place]
+            s[2] += middles[0]
+            s[3] += middles[1]
+            s[4] += middles[2]
+
+    return moments
+
+
+def _softmax_kernel(name: str, F: Any, maximum: Any, weigh: Any) -> Kernel:
+    @device
+    def total_of(e):  # type: ignore[no-untyped-def]
+        total = 0.0
+        for j in range(e.size):
+            total += e[j]
+        return total
+
+    @device
+    def multiply(rows, factor):  # type: ignore[no-untyped-def]
+        for i in range(rows.shape[0]):
+            row = rows[i]
+            for j in range(row.size):
+                row[j] *= factor
+
+    @kernel(f"map_softmax_{name}")
+    def softmax(x, temperatures, weights, out):  # type: ignore[no-untyped-def]
+        maps, depth, height, width = x.shape
+        count, band = count_bands(depth * height, width)
+        rows, results = x.reshape(maps, depth * height, width), out.reshape(maps, depth * height, width)
+        weighted = weights.size > 0
+        of_maps = weights.reshape(weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3])
+        partial = np.empty((maps, count, 2))
+        for r in prange(maps * count):
+            b, k = r // count, r % count
+            first, last = k * band, min((k + 1) * band, depth * height)
+            some = rows[b, first:last]
+            their = of_maps[b if of_maps.shape[0] > 1 else 0, first:last] if weighted else some
+            shift = maximum(some, their, weighted, F(temperatures[b] / temperatures[b]))
+            scale = F(1.0 / temperatures[b])
+            total = 0.0
+            for i in range(last - first):
+                e = results[b, first + i]
+                weigh(e, some[i], their[i], weighted, shift, scale)
+                total += total_of(e)
+            partial[b, k, 0] = shift
+            partial[b, k, 1] = total
+            if count == 1:
+                multiply(results[b], F(1.0 / total if shift == shift else np.nan))
+        if count > 1:
+            for r in prange(maps * count):
+                b, k = r // count, r % count
+                shifts, totals, scale = partial[b, :, 0], partial[b, :, 1], 1.0 / temperatures[b]
+                top = _highest(shifts)
+                total = _merged(totals, shifts, totals, top, scale, True)
+                factor = _factor(shifts[k], top, scale)
+                part = results[b, k * band : min((k + 1) * band, depth * height)]
+                multiply(part, F(factor / total if top == top else np.nan))
+
+    return softmax
+
+
+moments_kernels: dict[Any, Kernel] = {}
+expectation_kernels: dict[Any, Kernel] = {}
+softmax_kernels: dict[Any, Kernel] = {}
+for _name, _F, _exponential in (("f4", np.float32, exponential32), ("f8", np.float64, exponential64)):
+    _, _maximum, _weigh = row_weights(_F, _exponential)
+    moments_kernels[np.dtype(_F), False] = _moments_kernel(f"first_{_name}", _F, _maximum, _weigh, True, False)
+    moments_kernels[np.dtype(_F), True] = _moments_kernel(f"second_{_name}", _F, _maximum, _weigh, True, True)
+    _none, _plain = _plain_weights(_F)
+    expectation_kernels[np.dtype(_F)] = _moments_kernel(f"plain_{_name}", _F, _none, _plain, False, False)
+    softmax_kernels[np.dtype(_F)] = _softmax_kernel(_name, _F, _maximum, _weigh)

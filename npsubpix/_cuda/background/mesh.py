@@ -1,0 +1,69 @@
+"""Values on a mesh of boxes, on the GPU: fill what is missing, smooth them, and spread them over the pixels."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from npsubpix._cuda.launch.devices import Device, blocks_for, run
+from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
+
+__all__ = ["Taps", "fill", "median_filter", "spread", "taps_of"]
+
+#: For each axis, the first box that each pixel takes of, and its weights.
+Taps = tuple[tuple[DeviceArray, DeviceArray], ...]
+
+
+def _kernel(name: str, dtype: Any = np.float64) -> Kernel:
+    return Kernel.of("mesh", f"mesh_{name}", Real=dtype)
+
+
+def fill(device: Device, meshes: DeviceArray, good: DeviceArray) -> None:
+    """Give each box that is NaN, or has few good pixels, the mean of the boxes around it that do not, in place.
+
+    `meshes` are kinds of values times images, `good` the number of good pixels of each box of each image.
+    """
+    kinds, images, *boxes = meshes.shape
+    rounds = device.empty(meshes.shape, np.int32)
+    count = kinds * images
+    run(device, _kernel("fill"), blocks_for(count, each=1), meshes, good, count, images, *boxes, rounds)
+
+
+def median_filter(device: Device, meshes: DeviceArray, size: tuple[int, ...]) -> DeviceArray:
+    """Return the medians of windows of odd lengths, on an axis of few boxes of shorter ones."""
+    boxes = meshes.shape[-3:]
+    reach = [min(k // 2, n - 1) for k, n in zip(size, boxes, strict=True)]
+    if not any(reach):
+        return meshes
+    out = device.empty(meshes.shape, np.float64)
+    count = meshes.size // math.prod(boxes)
+    run(device, _kernel("medians"), blocks_for(out.size), meshes, count, *boxes, *reach, out)
+    return out
+
+
+def taps_of(device: Device, shape: tuple[int, ...], boxes: tuple[int, ...]) -> Taps:
+    """Return what the pixels of each axis take of a mesh."""
+    taps = []
+    for pixels, count in zip(shape, boxes, strict=True):
+        starts, weights = device.empty((pixels,), np.int64), device.empty((4, pixels), np.float64)
+        run(device, _kernel("taps"), blocks_for(pixels), pixels, count, starts, weights)
+        taps.append((starts, weights))
+    return tuple(taps)
+
+
+def spread(device: Device, mesh: DeviceArray, taps: Taps, bounded: bool, dtype: np.dtype[Any]) -> DeviceArray:
+    """Interpolate the values of boxes at all pixels; `bounded` between the least and the greatest of them."""
+    images, *boxes = mesh.shape
+    depth, height, width = (starts.shape[0] for starts, _ in taps)
+    lines, length = images * depth * height, max(boxes[-1] + 2, 4)
+    rows = device.empty((lines, length), np.float64)
+    across = *taps[0], *taps[1]
+    run(device, _kernel("rows"), blocks_for(rows.size), mesh, images, *boxes, *across, depth, height, length, rows)
+    flat = mesh.reshape(images, -1)
+    limits = (flat.min(1), flat.max(1)) if bounded else (None, None)
+    out = device.empty((images, depth, height, width), dtype)
+    along = lines, depth * height, length, *taps[2], width
+    run(device, _kernel("spread", dtype), blocks_for(out.size), rows, *along, *limits, out)
+    return out

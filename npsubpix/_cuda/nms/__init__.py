@@ -1,0 +1,77 @@
+"""Non-maximum suppression on the GPU."""
+
+from __future__ import annotations
+
+import math
+
+from npsubpix._cuda.launch.catalogue import STRIP_ROWS
+from npsubpix._cuda.launch.devices import blocks_for, device_of, run
+from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
+
+__all__ = ["nms", "nms3d_minmax", "nms_mask", "nms_vjp", "strips"]
+
+
+def nms_mask(x: DeviceArray, kernel_size: tuple[int, ...]) -> tuple[DeviceArray]:
+    """Mark the strict maxima of images of shape (B, C, H, W) or volumes of shape (B, C, D, H, W)."""
+    device = device_of(x)
+    if max(kernel_size) == 1:
+        return (device.full(x.shape, True, bool),)
+    out = device.empty(x.shape, bool)
+    _suppress("mask", x, kernel_size, out)
+    return (out,)
+
+
+def nms(x: DeviceArray, kernel_size: tuple[int, ...]) -> tuple[DeviceArray]:
+    """Keep the strict maxima of images of shape (B, C, H, W) or volumes of shape (B, C, D, H, W)."""
+    if max(kernel_size) == 1:
+        return (x.copy(),)
+    out = device_of(x).empty(x.shape, x.dtype)
+    _suppress("values", x, kernel_size, out)
+    return (out,)
+
+
+def nms_vjp(
+    cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray], saved: tuple[()], kernel_size: tuple[int, ...]
+) -> tuple[DeviceArray]:
+    """Pass the cotangents on where there is a maximum."""
+    (cotangent,), (x,) = cotangents, arrays
+    device = device_of(x)
+    if cotangent is None:
+        return (device.full(x.shape, 0, x.dtype),)
+    out = device.empty(cotangent.shape, cotangent.dtype)
+    keep = Kernel.of("nms", "nms_keep", Pixel=cotangent.dtype)
+    run(device, keep, blocks_for(x.size), nms_mask(x, kernel_size)[0], cotangent, out, x.size)
+    return (out,)
+
+
+def nms3d_minmax(x: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
+    """Mark the strict maxima and minima of volumes of shape (B, C, D, H, W)."""
+    device = device_of(x)
+    maxima, minima = device.empty(x.shape, bool), device.empty(x.shape, bool)
+    stack = _stack(x.shape)
+    kernel = Kernel.of("nms", "nms_near_minmax", Pixel=x.dtype)
+    run(device, kernel, blocks_for(strips(stack)), x, maxima, minima, *stack)
+    return maxima, minima
+
+
+def _suppress(kind: str, x: DeviceArray, size: tuple[int, ...], out: DeviceArray) -> None:
+    stack = _stack(x.shape)
+    if set(size) == {3}:
+        kernel = Kernel.of("nms", f"nms_near_{kind}", Pixel=x.dtype)
+        run(device_of(x), kernel, blocks_for(strips(stack)), x, out, *stack, len(size) == 3)
+    else:
+        window = (1,) * (3 - len(size)) + size
+        kernel = Kernel.of("nms", f"nms_window_{kind}", Pixel=x.dtype)
+        run(device_of(x), kernel, blocks_for(math.prod(stack)), x, out, *stack, *window)
+
+
+def _stack(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Images, depth, height and width of a batch."""
+    depth = shape[2] if len(shape) == 5 else 1
+    return shape[0] * shape[1], depth, shape[-2], shape[-1]
+
+
+def strips(stack: tuple[int, int, int, int]) -> int:
+    """Threads that go down a strip of rows of one column each."""
+    images, depth, height, width = stack
+    return images * depth * -(-height // STRIP_ROWS) * width

@@ -1,0 +1,86 @@
+"""Plateaus on the GPU: sets of equal pixels are joined, looked at, and decided on."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from npsubpix._cuda.launch.arrays import native
+from npsubpix._cuda.launch.devices import Device, blocks_for, run
+from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
+
+__all__ = ["Plateaus", "mark_plateaus"]
+
+#: Codes of plateaus of maxima and of minima, as kernels write them.
+_HIGH, _LOW = 5, 6
+
+#: Dtypes that kernels read as they are.
+_DTYPES = ("int64", "uint64", "float32", "float64")
+
+#: Rounds of decisions by the whole grid, before one block an image goes on with what is left.
+_ROUNDS = 4
+
+
+class Plateaus(NamedTuple):
+    """What is known of the sets of equal pixels of a stack, at their roots."""
+
+    device: Device
+    stack: tuple[int, ...]
+    parents: DeviceArray
+    signs: tuple[tuple[DeviceArray, DeviceArray], ...]  # first seeds and states, of maxima and of minima
+
+    def centroids(self, indices: DeviceArray, flags: DeviceArray, axes: int) -> DeviceArray:
+        """Return the centroids of candidates that are plateaus, NaN for all others."""
+        images, depth, height, width = self.stack
+        pixels, count = depth * height * width, indices.shape[0]
+        sums = self.device.full((count, 4), 0, np.uint64)
+        out = self.device.empty((count, axes), np.float64)
+        add, divide = (Kernel.of("plateaus", f"plateaus_{name}", Pixel=np.float32) for name in ("sum", "centroids"))
+        places = pixels, height, width, images * pixels
+        blocks = blocks_for(images * pixels) if count else 0
+        for minimum, sets in enumerate(self.signs):
+            run(self.device, add, blocks, *places, self.parents, *sets, bool(minimum), indices, flags, count, sums)
+        run(self.device, divide, blocks_for(count), sums, count, axes, out)
+        return out
+
+
+def mark_plateaus(
+    device: Device,
+    images: tuple[Any, ...],
+    window: tuple[int, ...],
+    margins: tuple[int, ...],
+    limits: tuple[Any, ...],
+    minima: bool,
+    codes: DeviceArray,
+) -> Plateaus:
+    """Put codes to the first seeds of plateaus; `images` are pixels, mask and the four lengths of a stack."""
+    x, mask, *stack = images
+    x = native(x, _DTYPES)
+    images = x, mask, *stack
+    count, blocks = x.size, blocks_for(x.size)
+    kernels = {name: Kernel.of("plateaus", f"plateaus_{name}", Pixel=x.dtype) for name in _NAMES}
+    parents, marks = device.empty((count,), np.uint64), device.empty((count,), np.uint8)
+    run(device, kernels["begin"], blocks, count, parents)
+    run(device, kernels["join"], blocks, *images, parents)
+    run(device, kernels["flatten"], blocks, count, parents)
+    beyond = max(window) > 3
+    signs = []
+    for code in (_HIGH, _LOW)[: 1 + minima]:  # a set may be a plateau of both: all around it may be masked
+        firsts, states = device.empty((count,), np.uint64), device.empty((count,), np.uint8)
+        signs.append((firsts, states))
+        run(device, kernels["forget"], blocks, count, firsts, states, marks)
+        sets = parents, codes, firsts, states, marks
+        run(device, kernels["judge"], blocks, *images, *window, *margins, *limits, code == _LOW, *sets)
+        run(device, kernels["settle"], blocks, count, beyond, code, parents, firsts, states, marks, codes)
+        contest = *images, *window, code, parents, firsts, states, marks, codes
+        for _ in range(_ROUNDS if beyond else 0):
+            open_sets = device.full((stack[0],), 0, np.uint64)
+            run(device, kernels["compare"], blocks, *contest)
+            run(device, kernels["decide"], blocks, *contest, open_sets)
+        if beyond:
+            run(device, kernels["contest"], blocks_for(stack[0], each=1), *contest, open_sets)
+    return Plateaus(device, tuple(stack), parents, tuple(signs))
+
+
+_NAMES = ("begin", "join", "flatten", "forget", "judge", "settle", "compare", "decide", "contest")

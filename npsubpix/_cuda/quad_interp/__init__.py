@@ -1,0 +1,87 @@
+"""Dense quadratic refinement of 3-D maxima on the GPU."""
+
+from __future__ import annotations
+
+import math
+
+from npsubpix._cuda.launch.arrays import computed, of_dtype, result_dtype
+from npsubpix._cuda.launch.devices import blocks_for, device_of, run
+from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
+from npsubpix._cuda.nms import nms_mask, strips
+
+__all__ = ["quad_interp3d", "quad_interp3d_vjp"]
+
+
+def quad_interp3d(
+    x: DeviceArray,
+    mask: DeviceArray | None,
+    n_iters: int,
+    bonus: float,
+    threshold: float,
+    radius: int,
+    depth_steps: bool,
+    most: int | None,
+) -> tuple[DeviceArray, DeviceArray]:
+    """Refine the maxima of volumes of shape (B, C, D, H, W); return coordinates and values of every voxel."""
+    device, x = device_of(x), computed(x)
+    dtype = result_dtype(x.dtype)
+    stack = x.shape[0] * x.shape[1], *x.shape[2:]
+    coords = device.empty((*x.shape[:2], 3, *x.shape[2:]), dtype)
+    y = device.empty(x.shape, dtype)
+    options = n_iters, bonus, threshold, radius, depth_steps
+    if mask is None and most is None:
+        kernel = Kernel.of("quad_interp", "quad_interp3d_all", Pixel=x.dtype, Result=dtype)
+        run(device, kernel, blocks_for(strips(stack)), x, *stack, *options, coords, y)
+        return coords, y
+    marked = _candidates(x, mask, most)
+    kernel = Kernel.of("quad_interp", "quad_interp3d_marked", Pixel=x.dtype, Result=dtype)
+    run(device, kernel, blocks_for(x.size), x, marked, *stack, *options, coords, y)
+    return coords, y
+
+
+def _candidates(x: DeviceArray, mask: DeviceArray | None, most: int | None) -> DeviceArray:
+    """Mark the voxels to refine."""
+    if mask is None:
+        (mask,) = nms_mask(x, (3, 3, 3))
+    if most is None:
+        return mask
+    device = device_of(x)
+    if most == 0:
+        return device.full(x.shape, False, bool)
+    kept = device.empty(x.shape, bool)
+    images = x.shape[0] * x.shape[1]
+    kernel = Kernel.of("quad_interp", "quad_interp3d_strongest", Pixel=x.dtype, Result=result_dtype(x.dtype))
+    blocks = blocks_for(images, each=1) if x.size else 0
+    run(device, kernel, blocks, x, mask, kept, math.prod(x.shape[2:]), images, most)
+    return kept
+
+
+def quad_interp3d_vjp(
+    cotangents: tuple[DeviceArray | None, DeviceArray | None],
+    arrays: tuple[DeviceArray, DeviceArray | None],
+    saved: tuple[()],
+    n_iters: int,
+    bonus: float,
+    threshold: float,
+    radius: int,
+    depth_steps: bool,
+    most: int | None,
+) -> tuple[DeviceArray]:
+    """Return the gradient by the input.
+
+    A voxel that was not refined has a constant position, and its own value.
+    """
+    x = computed(arrays[0])
+    device, dtype = device_of(x), result_dtype(x.dtype)
+    by_coords, by_values = (of_dtype(device, c, dtype) for c in cotangents)
+    stack = x.shape[0] * x.shape[1], *x.shape[2:]
+    marked = _candidates(x, arrays[1], most)
+    head, following = device.full(x.shape, -1, "int64"), device.empty(x.shape, "int64")
+    grad = device.empty(x.shape, dtype)
+    types = {"Pixel": x.dtype, "Result": dtype}
+    link = Kernel.of("quad_interp", "quad_interp3d_link", **types)
+    blocks = blocks_for(x.size)
+    run(device, link, blocks, x, marked, *stack, n_iters, threshold, radius, depth_steps, head, following)
+    gather = Kernel.of("quad_interp", "quad_interp3d_gather", **types)
+    run(device, gather, blocks, x, head, following, *stack, by_coords, by_values, grad)
+    return (grad,)

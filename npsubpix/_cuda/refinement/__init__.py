@@ -1,0 +1,91 @@
+"""Sub-pixel refinement of given pixels on the GPU."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from npsubpix._cuda.launch.arrays import native
+from npsubpix._cuda.launch.devices import blocks_for, device_of, run
+from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
+
+__all__ = ["METHODS", "refine", "refine_points"]
+
+#: Names of the kernels of each method, in two and in three dimensions.
+METHODS: dict[str | None, tuple[str, str]] = {
+    "quadratic": ("refine_quadratic2d", "refine_quadratic3d"),
+    "parabola": ("refine_parabola2d", "refine_parabola3d"),
+    "centroid": ("refine_centroid", "refine_centroid"),
+    None: ("refine_none", "refine_none"),
+}
+
+#: Dtypes that kernels read as they are.
+_DTYPES = ("uint16", "float32", "float64")
+
+#: Threads that share the window of a centroid, and pixels of a window from which on there are more.
+_FEW, _MANY, _WIDE = 32, 256, 2048
+
+
+def _stack(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Images, depth, height and width of a stack of images."""
+    return shape[0], *(1,) * (4 - len(shape)), *shape[1:]
+
+
+def refine(
+    x: DeviceArray,
+    images: DeviceArray,
+    starts: DeviceArray,
+    method: str | None,
+    n_iters: int,
+    max_shift: float,
+    radius: tuple[float, ...],
+    mask: DeviceArray | None,
+) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
+    """Refine pixels of a stack of images; return positions, values and flags.
+
+    `starts` are positions of shape (N, ndim), `images` the image of each. An image that there is not
+    is one without this pixel.
+    """
+    device, x = device_of(x), native(x, _DTYPES)
+    count, axes = starts.shape
+    marks = None if mask is None else device.rows(mask, x.shape, bool)
+    coords, values = device.empty((count, axes), np.float64), device.empty((count,), np.float64)
+    flags = device.empty((count,), np.int32)
+    kernel = Kernel.of("refinement", METHODS[method][axes - 2], Pixel=x.dtype)
+    radii = (0.0, *map(float, radius))[-3:]
+    work = x, marks, *_stack(x.shape), images, starts, count, axes, n_iters, float(max_shift), *radii
+    if method == "centroid":
+        pixels = math.prod(2 * math.ceil(r) + 1 for r in radii)
+        threads = _FEW if pixels < _WIDE else _MANY
+        run(device, kernel, blocks_for(count, each=1), *work, coords, values, flags, threads=threads)
+    else:
+        run(device, kernel, blocks_for(count), *work, coords, values, flags)
+    return coords, values, flags
+
+
+def refine_points(
+    x: DeviceArray,
+    images: DeviceArray | None,
+    points: DeviceArray,
+    method: str | None,
+    n_iters: int,
+    max_shift: float,
+    radius: tuple[float, ...],
+    mask: DeviceArray | None,
+) -> tuple[DeviceArray, DeviceArray, DeviceArray, DeviceArray]:
+    """Refine positions from their nearest pixels; return positions, values, these pixels, and flags.
+
+    Without `images`, all positions are of the first. A position outside its image stays as it is.
+    """
+    device = device_of(x)
+    count, axes = points.shape
+    points = device.rows(points, points.shape, np.float64)
+    frames = device.full((count,), 0, np.int64) if images is None else device.rows(images, (count,), np.int64)
+    stack, starts = _stack(x.shape), device.empty((count, axes), np.int64)
+    types = {"Pixel": native(x[:0], _DTYPES).dtype}
+    nearest, restore = (Kernel.of("refinement", name, **types) for name in ("refine_nearest", "refine_restore"))
+    run(device, nearest, blocks_for(count), points, count, axes, *stack[1:], starts)
+    coords, values, flags = refine(x, frames, starts, method, n_iters, max_shift, radius, mask)
+    run(device, restore, blocks_for(count), points, starts, frames, count, axes, *stack, coords, flags)
+    return coords, values, starts, flags
