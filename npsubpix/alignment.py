@@ -322,7 +322,7 @@ def _align_all(
 
 def _mean_of(images: Any, results: list[Alignment]) -> HostArray:
     """Mean of the images that could be aligned, each put on the first; NaN where there is none."""
-    from npsubpix.warping import warp
+    from npsubpix.sampling.warping import warp
 
     first = as_array(images[0])
     with working_on(first):

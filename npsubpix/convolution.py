@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -333,8 +334,7 @@ def _origins(origin: Any, shape: tuple[int, ...], flip: bool) -> tuple[int, ...]
 
 def _of_tensor(x: Any, weights: Any, options: tuple[Any, ...], dtype: np.dtype[Any] | None) -> Any:
     """Filter a tensor; integers of another dtype are rounded and kept within its range at the end."""
-    import torch
-
+    torch = sys.modules["torch"]
     operation = OPERATIONS["correlate"]
     w = torch.as_tensor(weights)
     if dtype is None:

@@ -12,7 +12,7 @@ from npsubpix._arrays.library import Array, is_on_gpu, kind_of
 from npsubpix.nms import nms2d, nms3d
 from npsubpix.quad_interp import conv_quad_interp3d, iterative_quad_interp3d
 from npsubpix.soft_argmax import conv_soft_argmax2d, conv_soft_argmax3d
-from npsubpix.spatial2d import spatial_soft_argmax2d
+from npsubpix.spatial.kornia import spatial_soft_argmax2d
 
 __all__ = [
     "AdaptiveQuadInterp3d",

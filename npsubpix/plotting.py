@@ -134,7 +134,7 @@ def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> 
     """
     from matplotlib.figure import Figure
 
-    from npsubpix.warping import warp
+    from npsubpix.sampling.warping import warp
 
     first, second = (np.asarray(to_numpy(x), np.float64) for x in (fixed, moving))
     unmoved, warped = (warp(second, m, first.shape, cval=float("nan")) for m in (np.eye(3), matrix))

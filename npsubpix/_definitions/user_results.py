@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.core import types
-from numba.np.numpy_support import as_dtype
 
 __all__ = ["dtype_of_results"]
 
-_TUPLES: Any = getattr(types, "BaseTuple")  # noqa: B009, what Numba's stubs do not list
+#: Names of Numba's types of real numbers, which are those of NumPy's dtypes.
+_NUMBERS = frozenset(
+    f"{name}{bits}" for name, sizes in {"int": (8, 16, 32, 64), "uint": (8, 16, 32, 64), "float": (16, 32, 64)}.items()
+    for bits in sizes
+) | {"bool"}  # fmt: skip
 
 
-def dtype_of_results(kind: Any, outputs: int) -> np.dtype[Any]:
-    """Return the dtype of results; refuse a function that returns another number of values."""
-    values = tuple(kind.types) if isinstance(kind, _TUPLES) else (kind,)
-    if isinstance(kind, _TUPLES) != (outputs > 1) or len(values) != outputs:
-        found = f"a tuple of {len(values)}" if isinstance(kind, _TUPLES) else "one value"
+def dtype_of_results(returned: Any, outputs: int) -> np.dtype[Any]:
+    """Return the dtype of results, from Numba's type of what a function returns; refuse another number of values."""
+    is_tuple = hasattr(returned, "types")
+    values = tuple(map(str, returned.types if is_tuple else (returned,)))
+    if is_tuple != (outputs > 1) or len(values) != outputs:
+        found = f"a tuple of {len(values)}" if is_tuple else "one value"
         raise ValueError(f"func must return as many values as n_outputs, {outputs}, got {found}")
-    if not all(isinstance(v, (types.Integer, types.Float, types.Boolean)) for v in values):
-        raise TypeError(f"func must return real numbers, got {', '.join(map(str, values))}")
-    return np.result_type(*(as_dtype(v) for v in values))
+    if not _NUMBERS.issuperset(values):
+        raise TypeError(f"func must return real numbers, got {', '.join(values)}")
+    return np.result_type(*map(np.dtype, values))

@@ -77,14 +77,15 @@ def _file_of(module: str) -> Path | None:
 def _imports(path: Path) -> Iterator[Path]:
     """Yield the sources of npsubpix that a source imports from; raise where one cannot be told."""
     for node in ast.walk(ast.parse(path.read_bytes())):
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
         if isinstance(node, ast.ImportFrom) and node.level:
             raise LookupError(f"{path}:{node.lineno}: a relative import, which the digest of kernels cannot follow")
-        names: list[tuple[str, ...]] = []  # the longest that is a module is meant
-        if isinstance(node, ast.ImportFrom):
-            names = [(f"{node.module}.{alias.name}", str(node.module)) for alias in node.names]
-        elif isinstance(node, ast.Import):
-            names = [(alias.name,) for alias in node.names]
-        for choices in names:
+        for alias in node.names:
+            # The longer name is meant where it is a module.
+            choices = (
+                (f"{node.module}.{alias.name}", str(node.module)) if isinstance(node, ast.ImportFrom) else (alias.name,)
+            )
             if choices[-1].partition(".")[0] == "npsubpix":
                 found = next(filter(None, map(_file_of, choices)), None)
                 if found is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from npsubpix._arrays.library import Array, as_array, indices_beside, kind_of
 from npsubpix._arrays.options import check_bool, check_choice, check_count
 from npsubpix._dispatch.call import call
 from npsubpix._dispatch.operations import OPERATIONS
-from npsubpix.sampling_kernels import SamplingMethod, method_spec
+from npsubpix.sampling.kernels import SamplingMethod, method_spec
 
 __all__ = ["affine_grid", "grid_sample"]
 
@@ -74,9 +75,7 @@ def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool = False
         raise ValueError(f"theta must have shape {(size[0], axes, axes + 1)}, got {tuple(matrices.shape)}")
     aligned = check_bool(align_corners, "align_corners")
     if kind_of(matrices) == "torch":
-        import torch
-
-        grid: Array = torch.nn.functional.affine_grid(matrices, list(size), aligned)
+        grid: Array = sys.modules["torch"].nn.functional.affine_grid(matrices, list(size), aligned)
         return grid
     ends = [_ends(n, aligned) for n in size[2:]]
     steps = [2 * end / max(n - 1, 1) for end, n in zip(ends, size[2:], strict=True)]

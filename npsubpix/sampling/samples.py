@@ -15,7 +15,7 @@ from npsubpix._dispatch.adoption import adopt_all
 from npsubpix._dispatch.backends import implementation
 from npsubpix._dispatch.call import call
 from npsubpix._dispatch.operations import OPERATIONS
-from npsubpix.sampling_kernels import SamplingMethod, method_spec
+from npsubpix.sampling.kernels import SamplingMethod, method_spec
 
 __all__ = ["Sample", "sample", "sample_vjp", "sample_with_gradient", "spline_filter"]
 

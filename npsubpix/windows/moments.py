@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy.typing as npt
 
 from npsubpix._arrays.library import Array
-from npsubpix._reductions import reduce_image
+from npsubpix.windows.reduce import reduce_image
 
 __all__ = ["window_centroid", "window_mean", "window_std", "window_sum", "window_var"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy.typing as npt
 
 from npsubpix._arrays.library import Array
-from npsubpix._reductions import reduce_image
+from npsubpix.windows.reduce import reduce_image
 
 __all__ = ["window_max", "window_median", "window_min", "window_percentile", "window_range"]
 

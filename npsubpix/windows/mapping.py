@@ -13,7 +13,7 @@ from npsubpix._arrays.library import Array, as_array, kind_of, place_of, without
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_dtype, check_fill, check_per_axis
 from npsubpix._definitions.borders import BORDERS
 from npsubpix._dispatch.backends import implementation
-from npsubpix._reductions import REDUCTIONS, converted, reduce_image
+from npsubpix.windows.reduce import REDUCTIONS, converted, reduce_image
 
 __all__ = ["window_map"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from npsubpix._arrays.checks import check_channel_axis, check_matrix, check_reals
 from npsubpix._arrays.library import Array, as_array, indices_beside, kind_of
 from npsubpix._arrays.options import check_count
-from npsubpix.sampling import sample
-from npsubpix.sampling_kernels import SamplingMethod
+from npsubpix.sampling.kernels import SamplingMethod
+from npsubpix.sampling.samples import sample
 
 __all__ = ["transform_points", "warp"]
 

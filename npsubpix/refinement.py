@@ -1,0 +1,171 @@
+"""Refine given positions to a fraction of a pixel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from npsubpix._arrays.adoption import give_back
+from npsubpix._arrays.checks import check_positions
+from npsubpix._arrays.library import Array, HostArray, is_on_gpu, kind_of, working_on
+from npsubpix._arrays.options import check_choice, check_count, check_lengths, check_positive
+from npsubpix._arrays.stacks import beside, stack_of, stacked_mask
+from npsubpix._dispatch.backends import implementation
+from npsubpix.results import Peaks
+
+__all__ = ["refine_peaks"]
+
+
+_LARGEST_RADIUS = 1000
+
+
+def refine_peaks(
+    image: Array,
+    coords: Array,
+    /,
+    *,
+    method: str | None = "quadratic",
+    n_iters: int = 5,
+    max_shift: float = 1.5,
+    radius: float | tuple[float, ...] = 3.0,
+    mask: Array | None = None,
+    frame: Array | None = None,
+    frame_axis: int | None = None,
+) -> Peaks:
+    """Refine positions to a fraction of a pixel.
+
+    Parameters
+    ----------
+    image : array of two or three dimensions, or three or four with `frame_axis`
+        Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
+    coords : array of shape (N, ndim)
+        Positions in pixels, (y, x) or (z, y, x). Each is refined from the nearest pixel.
+    method : {"quadratic", "parabola", "centroid", None}, default "quadratic"
+        ``"quadratic"``: stationary point of the quadratic with the central differences of the
+        pixel, mixed ones included; if it is more than 0.6 pixels away on any axis, again one
+        pixel on [1]_. ``"parabola"``: the same one axis at a time. ``"centroid"``: centroid
+        under a Gaussian window that moves with it [2]_, of standard deviation ``radius / 3``,
+        above the mean of the pixels around the window; it has converged when it moves by at most
+        0.001 pixels. None: the pixel itself.
+    n_iters : int, default 5
+        Most iterations.
+    max_shift : float, default 1.5
+        Furthest a position may go from its pixel, in pixels on any axis.
+    radius : float or tuple of floats, default 3.0
+        Radius in pixels of the window of ``"centroid"``, of all axes or one an axis; three times
+        the standard deviation of a spot is best for its noise.
+    mask : bool array of the shape of the image or of one frame, optional
+        True where pixels are not to be used.
+    frame : array of ints of shape (N,), optional
+        The image of each position, in a stack. Required with `frame_axis`.
+    frame_axis : int, optional
+        The axis of a stack along which images are independent.
+
+    Returns
+    -------
+    Peaks
+        One row a position, in the order given. A position that cannot be measured is that of its
+        pixel, with a flag that says why: ``SINGULAR``, ``NOT_CONVERGED``, ``AT_BORDER``,
+        ``TOO_FAR``, ``NONFINITE``, ``MASKED``. One outside the image is returned as it is, with
+        value NaN and ``AT_BORDER``; one that is not finite as NaN, with ``NONFINITE``.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of the wrong type, or the image not of real numbers.
+    ValueError
+        If a shape does not fit, or a number is out of range.
+
+    See Also
+    --------
+    find_peaks : Find the positions too.
+
+    Notes
+    -----
+    Minima and maxima are refined alike. ``"quadratic"`` and ``"parabola"`` report a saddle of the
+    fitted surface with the flag ``SADDLE``. All is computed in float64.
+
+    References
+    ----------
+    .. [1] M. Brown and D. Lowe, "Invariant features from interest point groups", British Machine
+       Vision Conference, 2002.
+    .. [2] E. Bertin, SExtractor documentation, "Windowed positional parameters" (XWIN, YWIN),
+       https://sextractor.readthedocs.io/en/latest/PositionWin.html
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> y, x = np.mgrid[:20, :30]
+    >>> image = 100 + 50 * np.exp(-((y - 7.3) ** 2 + (x - 9.6) ** 2) / 2)
+    >>> for method in ("quadratic", "parabola", "centroid"):
+    ...     print(method, npsubpix.refine_peaks(image, [[7, 10]], method=method).coords.round(3))
+    quadratic [[7.276 9.62 ]]
+    parabola [[7.252 9.638]]
+    centroid [[7.299 9.6  ]]
+    """
+    run = implementation("refinement", image)
+    with working_on(image):
+        x = stack_of(image, frame_axis)
+        ndim = x.ndim - 1
+        points = _points(coords, x)
+        frames = _frames(frame, frame_axis, x, len(points))
+        marks = stacked_mask(mask, x, frame_axis)
+        options = _method_options(image, method, "method", n_iters, max_shift, radius, ndim)
+        refined, values, starts, flags = run.refine_points(x, frames, points, *options, marks)
+    return _peaks(image, refined, values, starts, flags, frames)
+
+
+def _points(coords: Array, x: HostArray) -> HostArray:
+    check_positions(coords, "coords")
+    points, ndim = beside(coords, "coords", x), x.ndim - 1
+    if points.dtype.kind not in "iuf":
+        raise TypeError(f"coords must hold numbers, got dtype {points.dtype}")
+    if points.size == 0:
+        points = points.reshape(0, ndim)
+    if points.ndim != 2 or points.shape[1] != ndim:
+        raise ValueError(
+            f"coords must have shape (N, {ndim}), a position of {ndim} coordinates a row, got {points.shape}"
+        )
+    return points.astype(np.float64)
+
+
+def _frames(frame: Array | None, frame_axis: int | None, x: HostArray, count: int) -> HostArray | None:
+    if frame_axis is None:
+        if frame is not None:
+            raise ValueError("frame is given, so frame_axis must say which axis of the image it counts along")
+        return None
+    if frame is None:
+        raise ValueError("frame must give the image of each position, since the image is a stack")
+    frames, length = beside(frame, "frame", x), len(x)
+    if frames.dtype.kind not in "iu" and frames.size:
+        raise TypeError(f"frame must hold integers, got dtype {frames.dtype}")
+    if frames.shape != (count,):
+        raise ValueError(f"frame must have shape ({count},), one number a position, got {frames.shape}")
+    # On a GPU they are not looked at: the host would have to wait.
+    if count and not is_on_gpu(frames, kind_of(frames)) and not 0 <= frames.min() <= frames.max() < length:
+        raise ValueError(f"frame must be between 0 and {length - 1}, got {frames.min()} to {frames.max()}")
+    return frames.astype(np.int64)
+
+
+def _method_options(
+    image: Array,
+    method: Any,
+    name: str,
+    n_iters: Any,
+    max_shift: Any,
+    radius: Any,
+    ndim: int,
+) -> tuple[str | None, int, float, tuple[float, ...]]:
+    check_choice(method, name, tuple(implementation("refinement", image).METHODS))
+    radii = check_lengths(radius, ndim, "radius")
+    if not 1 <= min(radii) <= max(radii) <= _LARGEST_RADIUS:
+        raise ValueError(f"radius must be between 1 and {_LARGEST_RADIUS} pixels, got {radius!r}")
+    return method, check_count(n_iters, "n_iters", 1), check_positive(max_shift, "max_shift"), radii
+
+
+def _peaks(image: Array, *columns: HostArray | None) -> Peaks:
+    if kind_of(image) == "numpy":  # float64 and integers are as they are
+        return Peaks(*columns)
+    return Peaks(*(None if column is None else give_back(column, image) for column in columns))
