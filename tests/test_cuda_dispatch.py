@@ -213,7 +213,7 @@ def test_the_readme_has_the_table():
     ).stdout
     assert printed == table()
     readme = PACKAGE.parent.joinpath("README.md").read_text()
-    found = re.search(r"_capabilities` prints -->\n\n(.*?)\n<!-- end -->", readme, re.DOTALL)
+    found = re.search(r"_dispatch.capabilities` prints -->\n\n(.*?)\n<!-- end -->", readme, re.DOTALL)
     assert found
     assert found[1] == printed
 
