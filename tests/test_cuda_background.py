@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import npsubpix
 from npsubpix._cpu import background as cpu
 from npsubpix._cpu.background import mesh as cpu_mesh
 from npsubpix._cuda import background
@@ -16,24 +15,8 @@ from npsubpix._cuda.background import mesh
 from npsubpix._cuda.launch import devices
 from npsubpix._definitions.borders import boxes_of
 from npsubpix._dispatch import backends
-from tests.cuda_host.fixtures import CHOSEN, cuda_on_host, host_device  # noqa: F401
+from tests.cuda_host.on_gpu import CHOSEN
 from tests.reference import background as reference
-from tests.test_background import (  # noqa: F401
-    expected,
-    places,
-    sky,
-    test_amplitudes,
-    test_bad_pixels_and_masks_do_not_count,
-    test_constant_images,
-    test_dtypes,
-    test_growth_and_filter,
-    test_images_without_pixels,
-    test_nothing_to_measure_is_nan,
-    test_offsets_cost_no_precision,
-    test_slopes_are_followed_to_the_border,
-    test_stacks,
-    test_wrong_arguments_of_local_background,
-)
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
@@ -137,11 +120,3 @@ def test_what_pixels_take_of_a_mesh(pixels, size):
     ((starts, weights),) = mesh.taps_of(CHOSEN(), (pixels,), (boxes_of(pixels, size),))
     np.testing.assert_array_equal(starts, np.repeat(np.arange(len(taps.starts) - 1), np.diff(taps.starts)))
     np.testing.assert_allclose(weights, taps.weights, rtol=1e-13, atol=1e-15)
-
-
-def test_peaks_above_a_background(sky):  # noqa: F811
-    """What is returned is taken as it is."""
-    image = np.nan_to_num(sky, posinf=0)
-    found = npsubpix.find_peaks(image, background=npsubpix.local_background(image, 16), threshold_abs=5)
-    assert len(found) > 3
-    assert places(found) == expected(image, *reference.background(image, (16, 16)), 5)

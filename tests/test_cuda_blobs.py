@@ -8,14 +8,6 @@ import pytest
 from npsubpix._cpu import blobs as cpu
 from npsubpix._cuda import blobs
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_blobs import (  # noqa: F401
-    test_a_constant_beyond_the_ends_is_part_of_the_image,
-    test_integers_are_not_rounded_and_images_may_be_smaller_than_gaussians,
-    test_misuse,
-    test_scipy,
-    test_tensors,
-)
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 

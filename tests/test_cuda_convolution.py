@@ -9,21 +9,6 @@ import scipy.ndimage as ndi
 from npsubpix._cpu import convolution as cpu
 from npsubpix._cuda import convolution
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_convolution import (  # noqa: F401
-    test_any_layout,
-    test_channels,
-    test_convolve2d,
-    test_definition,
-    test_dtype_chooses,
-    test_gradients_leave_nan_out,
-    test_integers_are_rounded_and_kept_in_range,
-    test_misuse,
-    test_nan_is_left_out_on_request,
-    test_nothing_valid,
-    test_scipy,
-    test_separable,
-)
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 

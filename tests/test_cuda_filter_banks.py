@@ -8,14 +8,6 @@ import pytest
 from npsubpix._cpu import filter_banks as cpu
 from npsubpix._cuda import filter_banks
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_filter_banks import (  # noqa: F401
-    test_integers_are_promoted_and_tensors_stay_tensors,
-    test_misuse,
-    test_no_images_give_no_results,
-    test_the_filter_bank_of_small_colour_images,
-    test_torch,
-)
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 

@@ -8,38 +8,6 @@ import pytest
 from npsubpix._cpu import gaussian as cpu
 from npsubpix._cuda import gaussian
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_gaussian import (  # noqa: F401
-    test_any_small_map,
-    test_bad_rows_are_left_out,
-    test_broadcasting,
-    test_definition_in_array_order,
-    test_faint_spots_on_a_bright_one,
-    test_light_is_kept,
-    test_maps_of_several_bands,
-    test_means_that_are_not_finite,
-    test_narrow_gaussians_between_pixels,
-    test_no_row_is_good,
-    test_nothing_to_draw,
-    test_spots_across_tiles,
-    test_spots_definition,
-    test_spots_of_any_width,
-)
-from tests.test_gaussian_gradients import (  # noqa: F401
-    differentiable,
-    test_gradients_of_extremes,
-    test_no_cotangent,
-)
-from tests.test_gaussian_input import (  # noqa: F401
-    run,
-    test_dtypes,
-    test_dtypes_and_devices_must_agree,
-    test_half_precision,
-    test_lists_and_numbers,
-    test_memory_layouts,
-    test_wrong_options,
-    test_wrong_shapes,
-)
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 

@@ -10,39 +10,6 @@ import pytest
 from npsubpix._cpu import peaks as cpu
 from npsubpix._cuda import peaks
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_peaks import (  # noqa: F401
-    image,
-    test_a_pixel_alone_in_its_window_is_a_maximum_and_a_minimum,
-    test_any_frame_axis,
-    test_bad_pixels,
-    test_distance_2d,
-    test_distance_3d,
-    test_distance_in_stacks_and_between_kinds,
-    test_empty_and_narrow,
-    test_flat_images_have_no_peaks,
-    test_huge_options,
-    test_integers_beyond_float64_are_ranked_as_they_are,
-    test_layouts,
-    test_mask_of_one_frame_serves_all,
-    test_masked_pixels_are_no_peaks_and_hide_none,
-    test_minima_are_maxima_of_the_negative,
-    test_minima_threshold,
-    test_most_peaks_are_the_strongest,
-    test_no_frames,
-    test_one_row_image_with_open_border,
-    test_plateaus,
-    test_plateaus_among_masked_pixels_are_maxima_and_minima,
-    test_relative_threshold_is_of_each_frame,
-    test_saturated_spot,
-    test_stack_of_volumes,
-    test_threshold_between_two_floats,
-    test_threshold_is_exceeded_not_met,
-    test_volumes,
-    test_windows_and_borders,
-    test_wrong_arguments,
-    test_zeros_without_noise_are_ranked_alike_whatever_their_sign,
-)
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 

@@ -8,40 +8,6 @@ import pytest
 from npsubpix._cpu import quad_interp as cpu
 from npsubpix._cuda import quad_interp
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_quad_interp import (  # noqa: F401
-    test_all_that_is_no_maximum_keeps_its_grid,
-    test_amplitude_does_not_matter,
-    test_amplitude_float32,
-    test_bad_voxels_reject_their_neighbours_alone,
-    test_both_agree_where_the_radius_does_not_bind,
-    test_callables_pass_all_their_options,
-    test_definition,
-    test_dtypes,
-    test_empty_and_narrow,
-    test_exact_on_a_quadratic,
-    test_final_shift_above_limit_is_rejected,
-    test_marked_border_voxels_are_left_alone,
-    test_masks_of_any_kind,
-    test_modes,
-    test_most_candidates_an_image,
-    test_move_to_the_border_is_rejected,
-    test_radius,
-    test_singular_hessian_is_rejected,
-    test_still_moving_is_rejected,
-    test_wrong_arguments,
-)
-from tests.test_quad_interp_vjp import (  # noqa: F401
-    test_bad_voxels_do_not_spoil_gradients,
-    test_compiled,
-    test_gradient_dtypes,
-    test_gradient_of_a_quadratic,
-    test_gradient_of_a_row,
-    test_gradient_of_any_amplitude,
-    test_gradient_of_empty_and_narrow,
-    test_gradient_of_most_candidates,
-    test_torch_registration,
-)
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 

@@ -8,26 +8,6 @@ import pytest
 from npsubpix._cpu import refinement as cpu
 from npsubpix._cuda import refinement
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_refinement import (  # noqa: F401
-    test_a_constant_offset_does_not_pull,
-    test_a_flat_image_has_no_centroid,
-    test_bad_positions_are_flagged_and_the_rest_goes_on,
-    test_bias_over_the_phase,
-    test_centroid_of_a_volume_with_flat_voxels,
-    test_centroid_reaches_the_bound_of_its_noise,
-    test_dtypes_and_libraries,
-    test_every_flag,
-    test_mask_counts_in_the_ring_of_the_centroid,
-    test_mask_counts_where_refinement_went,
-    test_minima_are_refined_like_maxima,
-    test_no_positions,
-    test_overflow_is_flagged,
-    test_parabola_is_exact_on_a_separable_quadratic,
-    test_quadratic_definition,
-    test_two_pixels_that_lead_to_each_other,
-    test_wrong_arguments,
-)
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 

@@ -7,25 +7,6 @@ import pytest
 
 from npsubpix._cpu import soft_argmax as cpu
 from npsubpix._cuda import soft_argmax
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_soft_argmax import (  # noqa: F401
-    test_any_small_image,
-    test_bonus,
-    test_dtypes,
-    test_far_from_the_origin,
-    test_images,
-    test_libraries,
-    test_memory_layouts,
-    test_nan_and_infinity,
-    test_no_maps,
-    test_temperature_of_each_map,
-    test_temperatures_beyond_what_the_precision_holds,
-    test_tiles_meet_without_a_seam,
-    test_volumes,
-    test_windows_far_below_the_peak,
-    test_windows_of_infinity_alone,
-    test_wrong_input,
-)
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 

@@ -8,26 +8,6 @@ import pytest
 from npsubpix._cpu import spatial as cpu
 from npsubpix._cuda import spatial
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_spatial import (  # noqa: F401
-    test_a_spot_far_from_the_origin,
-    test_any_small_map,
-    test_dtypes,
-    test_empty,
-    test_expectation,
-    test_expectation_of_what_cancels,
-    test_jax,
-    test_kornia_order,
-    test_large_flat_float16,
-    test_leading_axes,
-    test_maps,
-    test_maps_of_several_bands,
-    test_memory_layouts,
-    test_nan_and_infinity,
-    test_temperature_of_each_map,
-    test_temperatures_that_leave_one_pixel,
-    test_weights,
-)
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 

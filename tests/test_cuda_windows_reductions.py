@@ -15,30 +15,7 @@ from npsubpix._cuda.launch import devices
 from npsubpix._cuda.windows import reductions
 from npsubpix._cuda.windows.folds import _is_short
 from npsubpix._dispatch import backends
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_reductions import (  # noqa: F401
-    BORDERS,
-    DISK,
-    MOMENTS,
-    ORDERS,
-    SHAPES,
-    call,
-    test_a_large_median_is_that_of_scipy,
-    test_by_name,
-    test_centroids_of_lines,
-    test_dtype_rounds_and_keeps_within_its_range,
-    test_dtypes,
-    test_extrema_of_any_floats,
-    test_footprints,
-    test_half_precision_is_left_where_another_is_asked_for,
-    test_libraries_and_layouts,
-    test_medians_beside_infinity,
-    test_misuse,
-    test_nan_stays_in_its_windows,
-    test_scipy_on_images_of_many_tiles,
-    test_sums_of_integers_are_exact,
-    test_the_ends_of_64_bits,
-)
+from tests.test_windows_reductions import BORDERS, DISK, MOMENTS, ORDERS, SHAPES, call
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
