@@ -71,13 +71,6 @@ def wrap(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
     return np.asarray if request.param == "numpy" else _torch_array
 
 
-def same_library(result: Any, source: Any) -> None:
-    """Assert that a result is an array of the library and on the device of its source."""
-    assert type(result) is type(source)
-    if hasattr(source, "device"):
-        assert result.device == source.device
-
-
 # Backends
 
 

@@ -12,7 +12,7 @@ import pytest
 import npsubpix
 from benchmarks import background_accuracy as accuracy
 from npsubpix import Background, PeakFlags
-from tests.conftest import same_library
+from tests.assertions import assert_library, assert_same
 from tests.reference import background as reference
 from tests.reference import peaks as peaks_reference
 
@@ -35,10 +35,8 @@ def check(image, size, dtype=None, **options):
     per_axis = {k: (v,) * axes if isinstance(v, int) else v for k, v in options.items() if k in ("grow", "filter_size")}
     lengths = (size,) * axes if isinstance(size, int) else size
     level, noise = reference.background(np.asarray(image), lengths, **{**options, **per_axis})
-    assert found.level.shape == found.noise.shape == np.shape(image)
-    rtol = 1e-11 if found.level.dtype == np.float64 else 1e-6
-    np.testing.assert_allclose(found.level, level, rtol=rtol)
-    np.testing.assert_allclose(found.noise, noise, rtol=rtol, atol=1e-12)
+    assert_same(found.level, level, "background", dtype=found.level.dtype)
+    assert_same(found.noise, noise, "noise", dtype=found.level.dtype)
     return found
 
 
@@ -201,8 +199,8 @@ def test_libraries_and_layouts(sky, wrap):
     want = npsubpix.local_background(sky, 16)
     source = wrap(sky)
     found = npsubpix.local_background(source, 16)
-    same_library(found.level, source)
-    same_library(found.noise, source)
+    assert_library(found.level, source)
+    assert_library(found.noise, source)
     np.testing.assert_array_equal(np.asarray(found.level), want.level)
     locked = sky.copy()
     locked.setflags(write=False)
@@ -218,7 +216,7 @@ def test_jax_and_gradients(sky):
     torch = pytest.importorskip("torch")
     image = sky.astype(np.float32)
     found = npsubpix.local_background(jax.numpy.asarray(image), 16)
-    same_library(found.noise, jax.numpy.asarray(image))
+    assert_library(found.noise, jax.numpy.asarray(image))
     np.testing.assert_array_equal(np.asarray(found.noise), npsubpix.local_background(image, 16).noise)
     with pytest.raises(TypeError, match="image requires a gradient"):
         npsubpix.local_background(torch.from_numpy(image).requires_grad_())

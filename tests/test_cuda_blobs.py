@@ -8,6 +8,7 @@ import pytest
 from npsubpix._cpu import blobs as cpu
 from npsubpix._cuda import blobs
 from npsubpix._cuda.launch import devices
+from tests.assertions import assert_same
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
@@ -30,9 +31,7 @@ def test_results_as_on_the_cpu(rng, shape, dtype):
     x = (10 * rng.standard_normal(shape)).astype(dtype)
     for border in ("constant", "mirror"):
         for result, want in zip(both(blobs, x, border), both(cpu, x, border), strict=True):
-            assert (result.shape, result.dtype) == (want.shape, want.dtype)
-            tolerance = 1e-5 if want.dtype == np.float32 else 1e-12
-            np.testing.assert_allclose(result, want, rtol=tolerance, atol=10 * tolerance)
+            assert_same(result, want, "blobs")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from npsubpix._cpu import quad_interp as cpu
 from npsubpix._cuda import quad_interp
 from npsubpix._cuda.launch import devices
+from tests.assertions import assert_same
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
@@ -30,9 +31,7 @@ def test_the_same_as_on_the_cpu(rng, dtype, most):
     marks = rng.random(x.shape) < 0.2
     for mask in (None, marks):
         wanted = cpu.quad_interp3d(x, mask, *ANYWHERE, most)
-        for result, want in zip(quad_interp.quad_interp3d(x, mask, *ANYWHERE, most), wanted, strict=True):
-            assert result.dtype == want.dtype
-            np.testing.assert_array_equal(result, want)
+        assert_same(tuple(quad_interp.quad_interp3d(x, mask, *ANYWHERE, most)), tuple(wanted))
 
 
 @pytest.mark.parametrize("dtype", ["int16", "float32", "float64"])
@@ -48,9 +47,7 @@ def test_gradients_as_on_the_cpu(rng, dtype, most):
     for cotangents in ((by_coords, by_values), (by_coords, None), (None, by_values), (None, None)):
         (grad,) = quad_interp.quad_interp3d_vjp(cotangents, (x, marks), (), *ANYWHERE, most)
         (want,) = cpu.quad_interp3d_vjp(cotangents, (x, marks), (), *ANYWHERE, most)
-        assert grad.dtype == want.dtype
-        tolerance = 2e-5 if result == np.float32 else 1e-12
-        np.testing.assert_allclose(grad, want, rtol=tolerance, atol=tolerance * np.abs(want).max())
+        assert_same(grad, want, "quad_interp gradients")
 
 
 def test_gradient_does_not_depend_on_the_order_of_threads(rng, monkeypatch):

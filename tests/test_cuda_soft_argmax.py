@@ -7,6 +7,7 @@ import pytest
 
 from npsubpix._cpu import soft_argmax as cpu
 from npsubpix._cuda import soft_argmax
+from tests.assertions import assert_same
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
@@ -28,18 +29,12 @@ def test_results_and_gradients_as_on_the_cpu(rng, window, stride, padding, dtype
     options = window, stride, padding, True, 2.5, True
     wanted = cpu.conv_soft_argmax(x, temperature, *options)
     results = soft_argmax.conv_soft_argmax(x, temperature, *options)
-    tolerance = {"rtol": 2e-5, "atol": 2e-5} if dtype != "float64" else {"rtol": 1e-11, "atol": 1e-12}
-    for result, want in zip(results, wanted, strict=True):
-        assert result.dtype == want.dtype
-        np.testing.assert_allclose(result, want, **tolerance)
+    assert_same(tuple(results), tuple(wanted), "soft_argmax")
     by_coords, by_values = (rng.standard_normal(want.shape).astype(want.dtype) for want in wanted)
     for cotangents in ((by_coords, by_values), (by_coords, None), (None, by_values), (None, None)):
         wanted = cpu.conv_soft_argmax_vjp(cotangents, (x, temperature), (), *options)
         results = soft_argmax.conv_soft_argmax_vjp(cotangents, (x, temperature), (), *options)
-        for result, want in zip(results, wanted, strict=True):
-            assert result.dtype == want.dtype
-            scale = np.abs(want).max()
-            np.testing.assert_allclose(result, want, rtol=tolerance["rtol"], atol=tolerance["atol"] * (1 + scale))
+        assert_same(tuple(results), tuple(wanted), "soft_argmax gradients")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -50,12 +45,8 @@ def test_gradients_of_what_is_not_finite(rng, bad):
     options = (3, 3), (1, 1), (1, 1), False, 0.0, True
     temperature = np.array(0.7)
     cotangents = rng.standard_normal((1, 2, 2, 9, 12)), None
-    for result, want in zip(
-        soft_argmax.conv_soft_argmax_vjp(cotangents, (x, temperature), (), *options),
-        cpu.conv_soft_argmax_vjp(cotangents, (x, temperature), (), *options),
-        strict=True,
-    ):
-        np.testing.assert_allclose(result, want, rtol=1e-11, atol=1e-12)
+    found, want = (m.conv_soft_argmax_vjp(cotangents, (x, temperature), (), *options) for m in (soft_argmax, cpu))
+    assert_same(tuple(found), tuple(want), "soft_argmax")
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, np.nan, np.inf])

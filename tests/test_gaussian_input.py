@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import npsubpix
-from tests.conftest import same_library
+from tests.assertions import assert_library
 
 RUNS: dict[str, Callable[[Any, Any], Any]] = {
     "render_gaussian2d": lambda x, std: npsubpix.render_gaussian2d(x, std, (7, 8), False),
@@ -33,7 +33,7 @@ def test_dtypes(rng, run, dtype, wrap):
     x, std = rng.integers(0, 8, (3, 2)).astype(dtype), np.full((1, 2), 2).astype(dtype)
     sources = (wrap(x), wrap(std)) if x.dtype.isnative else (x, std)
     got = run(*sources)
-    same_library(got, sources[0])
+    assert_library(got, sources[0])
     expected = x.dtype.newbyteorder("=") if x.dtype.kind == "f" else np.result_type(dtype, np.float32)
     assert np.asarray(got).dtype == expected
     want = run(x.astype(float), std.astype(float))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import npsubpix
-from tests.conftest import same_library
+from tests.assertions import assert_library
 from tests.reference import nms as reference
 
 DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"]
@@ -65,8 +65,8 @@ def test_dtypes(rng, dtype, wrap):
     for size in ((3, 3), (5, 4)):
         want = reference.masks(x, size)
         values, mask = npsubpix.nms2d(given_array, size), npsubpix.nms2d(given_array, size, mask_only=True)
-        same_library(values, given_array)
-        same_library(mask, given_array)
+        assert_library(values, given_array)
+        assert_library(mask, given_array)
         assert np.asarray(values).dtype == x.dtype
         np.testing.assert_array_equal(np.asarray(values), np.where(want, x, 0))
         np.testing.assert_array_equal(np.asarray(mask), want)
@@ -79,7 +79,7 @@ def test_minmax(rng, dtype, wrap):
     x = image_of(rng, (2, 2, 5, 9, 11), dtype)
     source = wrap(x)
     maxima, minima = npsubpix.nms3d_minmax(source)
-    same_library(maxima, source)
+    assert_library(maxima, source)
     np.testing.assert_array_equal(np.asarray(maxima), reference.masks(x, (3, 3, 3)))
     np.testing.assert_array_equal(np.asarray(minima), reference.masks(-x, (3, 3, 3)))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import npsubpix
 from npsubpix import PeakFlags
-from tests.conftest import same_library
+from tests.assertions import assert_library
 from tests.reference import peaks as reference
 
 
@@ -56,8 +56,8 @@ def test_threshold_is_exceeded_not_met(image, dtype, threshold, wrap):
     want = strongest_first(reference.candidates(image, (3, 3), threshold), image)
     peaks = npsubpix.find_peaks(source, threshold_abs=threshold)
     assert places(peaks) == want
-    same_library(peaks.coords, source)
-    same_library(peaks.flags, source)
+    assert_library(peaks.coords, source)
+    assert_library(peaks.flags, source)
 
 
 @pytest.mark.usefixtures("backend")

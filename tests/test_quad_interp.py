@@ -8,7 +8,7 @@ import scipy.ndimage as ndi
 import torch
 
 import npsubpix
-from tests.conftest import same_library
+from tests.assertions import assert_library
 from tests.reference import quad_interp as reference
 
 BOTH = [npsubpix.iterative_quad_interp3d, npsubpix.conv_quad_interp3d]
@@ -202,7 +202,7 @@ def test_dtypes(operation, dtype, rng, wrap):
     volume = (100 * smooth(rng, (1, 2, 4, 12, 13), (0, 0, 1, 1, 1)) + 60).astype(dtype)
     source = wrap(volume)
     coords, values = operation(source)
-    same_library(coords, source)
+    assert_library(coords, source)
     want = volume.dtype if volume.dtype.kind == "f" else np.result_type(volume.dtype, np.float32)
     assert np.asarray(coords).dtype == np.asarray(values).dtype == want
     single = operation(volume.astype(np.float64))

@@ -7,7 +7,7 @@ import pytest
 
 import npsubpix
 from npsubpix import PeakFlags
-from tests.conftest import same_library
+from tests.assertions import assert_library
 from tests.reference import quad_interp as reference
 
 METHODS = ["quadratic", "parabola", "centroid", None]
@@ -217,7 +217,7 @@ def test_dtypes_and_libraries(dtype, wrap, rng):
     start = np.full((5, 2), 7)
     got = npsubpix.refine_peaks(source, start, frame=np.arange(5), frame_axis=0)
     for column in ("coords", "values", "indices", "flags", "frame"):
-        same_library(getattr(got, column), source)
+        assert_library(getattr(got, column), source)
         np.testing.assert_array_equal(np.asarray(getattr(got, column)), getattr(want, column))
     assert np.asarray(got.coords).dtype == np.float64
 

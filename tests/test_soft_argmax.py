@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import npsubpix
-from tests.conftest import same_library
+from tests.assertions import TOLERANCES, assert_library, assert_same
 from tests.reference import soft_argmax as reference
-
-#: Of 5 x 5 windows and less the arithmetic is float32's. The promise is 1e-5 pixels and 4 units in the last place.
-PIXELS = {"float32": 1e-5, "float64": 1e-10}
-
-
-def close(coords: np.ndarray, want: np.ndarray) -> None:
-    allowed = PIXELS[coords.dtype.name] + 4 * np.spacing(np.abs(want).astype(coords.dtype))
-    np.testing.assert_array_equal(np.isnan(coords), np.isnan(want))
-    assert not (np.abs(coords - want) > allowed).any(), np.nanmax(np.abs(coords - want))
 
 
 def check(x, size, stride, padding, temperature=1.0):
@@ -30,7 +21,7 @@ def check(x, size, stride, padding, temperature=1.0):
     want, want_values = reference.windows(x, size, stride, padding, temperature)
     coords, values = run(x[None, None], size, stride, padding, temperature, False, output_value=True)
     order = [1, 0] if x.ndim == 2 else [0, 2, 1]
-    close(coords[0, 0], want[order])
+    assert_same(coords[0, 0], want[order], "position", dtype=x.dtype)
     eps = np.finfo(values.dtype).eps
     finite = np.isfinite(want_values)
     np.testing.assert_array_equal(values[0, 0][~finite], want_values[~finite])
@@ -41,7 +32,7 @@ def check(x, size, stride, padding, temperature=1.0):
     # coordinates from -1 to 1 are rounded as numbers near 1, wherever the pixel is
     ends = np.array([max(x.shape[a] - 1, 2) for a in order]).reshape(-1, *(1,) * x.ndim)
     off = np.abs(scaled[0, 0] - reference.normalized(want, x.shape)[order]) * ends / 2
-    assert not (off > PIXELS[coords.dtype.name] + 4 * ends * eps).any()
+    assert not (off > TOLERANCES["position"][coords.dtype.name].atol + 4 * ends * eps).any()
 
 
 WINDOWS = [
@@ -96,7 +87,7 @@ def test_tiles_meet_without_a_seam(rng):
         want, _ = reference.windows(x[around], (3, 3), None, (1, 1))
         want += np.array([around[0].start, around[1].start]).reshape(2, 1, 1)
         inner = want[:, part[0].start - around[0].start :, part[1].start - around[1].start :][:, :10, :10]
-        close(coords[(slice(None), *part)], inner[::-1])
+        assert_same(coords[(slice(None), *part)], inner[::-1], "position", dtype=np.float32)
 
 
 @pytest.mark.usefixtures("backend")
@@ -209,8 +200,8 @@ def test_dtypes(rng, dtype):
 def test_libraries(rng, wrap):
     x = wrap(rng.standard_normal((2, 1, 9, 11)))
     coords, values = npsubpix.conv_soft_argmax2d(x, output_value=True)
-    same_library(coords, x)
-    same_library(values, x)
+    assert_library(coords, x)
+    assert_library(values, x)
     assert npsubpix.conv_soft_argmax2d(x).shape == (2, 1, 2, 9, 11)
     source = jnp.asarray(np.asarray(x), dtype=jnp.float32)
     assert type(npsubpix.conv_soft_argmax2d(source)) is type(source)

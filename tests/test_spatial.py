@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import npsubpix
-from tests.conftest import same_library
+from tests.assertions import TOLERANCES, assert_library, assert_same
 from tests.reference import spatial as reference
-
-#: Pixels of error, beside 4 units in the last place of the coordinate.
-PIXELS = {"float32": 1e-5, "float64": 1e-10}
-
-
-def close(position: np.ndarray, want: np.ndarray) -> None:
-    allowed = PIXELS[position.dtype.name] + 4 * np.spacing(np.abs(want).astype(position.dtype))
-    np.testing.assert_array_equal(np.isnan(position), np.isnan(want))
-    assert not (np.abs(position - want) > allowed).any(), (position, want)
 
 
 def check(x: np.ndarray, temperature: float = 1.0, weights: np.ndarray | None = None) -> None:
@@ -33,15 +24,18 @@ def check(x: np.ndarray, temperature: float = 1.0, weights: np.ndarray | None = 
     eps = np.finfo(distribution.dtype).eps
     np.testing.assert_allclose(distribution, p, rtol=16 * eps, atol=eps * eps)
     mean, covariance = npsubpix.spatial_moments(x, temperature, **options)
-    close(mean, reference.expectation(p))
-    close(npsubpix.spatial_soft_argmax(x, temperature, **options), reference.expectation(p))
+    assert_same(mean, reference.expectation(p), "position", dtype=x.dtype)
+    position = npsubpix.spatial_soft_argmax(x, temperature, **options)
+    assert_same(position, reference.expectation(p), "position", dtype=x.dtype)
     want = reference.covariance(p)
     scale = np.sqrt(np.abs(np.diag(want)))
-    np.testing.assert_allclose(covariance, want, atol=PIXELS[mean.dtype.name] * (1 + scale.max(initial=0)) * 4)
+    np.testing.assert_allclose(
+        covariance, want, atol=TOLERANCES["position"][mean.dtype.name].atol * (1 + scale.max(initial=0)) * 4
+    )
     scaled = npsubpix.spatial_soft_argmax(x, temperature, normalized_coordinates=True, **options)
     ends = np.array([max(n - 1, 2) for n in x.shape])
     off = np.abs(scaled - reference.normalized(reference.expectation(p), x.shape)) * ends / 2
-    assert not (off > PIXELS[mean.dtype.name] + 4 * ends * eps).any()
+    assert not (off > TOLERANCES["position"][mean.dtype.name].atol + 4 * ends * eps).any()
 
 
 @pytest.mark.usefixtures("backend")
@@ -61,7 +55,7 @@ def test_maps_of_several_bands(rng):
         p = np.exp(x.astype(dtype).astype(np.float64) - x.max())
         p /= p.sum()
         want = np.array([(p.sum(1) * np.arange(400)).sum(), (p.sum(0) * np.arange(211)).sum()])
-        close(npsubpix.spatial_soft_argmax(x.astype(dtype)), want)
+        assert_same(npsubpix.spatial_soft_argmax(x.astype(dtype)), want, "position", dtype=dtype)
         np.testing.assert_allclose(npsubpix.spatial_softmax(x.astype(dtype)), p, rtol=64 * np.finfo(dtype).eps)
 
 
@@ -74,7 +68,7 @@ def test_a_spot_far_from_the_origin(dtype):
     x[:, 9900:] = -((columns - 9950.3) ** 2) / 8 - (np.arange(12)[:, None] - 5.6) ** 2 / 2
     mean, covariance = npsubpix.spatial_moments(x)
     want = reference.softmax(x[:, 9900:].astype(np.float64))
-    close(mean, np.add(reference.expectation(want), [0, 9900]))
+    assert_same(mean, np.add(reference.expectation(want), [0, 9900]), "position", dtype=dtype)
     np.testing.assert_allclose(covariance, reference.covariance(want), atol=2e-5)
 
 
@@ -191,7 +185,8 @@ def test_leading_axes(rng):
     x = rng.standard_normal((2, 1, 3, 2, 5, 6))
     assert npsubpix.spatial_soft_argmax(x, spatial_axes=3).shape == (2, 1, 3, 3)
     assert npsubpix.spatial_moments(x, spatial_axes=1).covariance.shape == (2, 1, 3, 2, 5, 1, 1)
-    close(npsubpix.spatial_soft_argmax(x)[1, 0, 2, 1], reference.expectation(reference.softmax(x[1, 0, 2, 1])))
+    want = reference.expectation(reference.softmax(x[1, 0, 2, 1]))
+    assert_same(npsubpix.spatial_soft_argmax(x)[1, 0, 2, 1], want, "position")
     assert npsubpix.spatial_soft_argmax(x[0, 0, 0, 0, 0], spatial_axes=1).shape == (1,)
 
 
@@ -204,7 +199,7 @@ def test_dtypes(rng, dtype, wrap):
     source = wrap(x) if x.dtype.isnative else x
     for run in (npsubpix.spatial_soft_argmax2d, npsubpix.spatial_softmax2d, npsubpix.spatial_expectation2d):
         result = run(source)
-        same_library(result, source)
+        assert_library(result, source)
         assert np.asarray(result).dtype == expected
     want = reference.expectation(reference.softmax(x[0, 1].astype(float)))[::-1]
     got = npsubpix.spatial_soft_argmax2d(source, normalized_coordinates=False)

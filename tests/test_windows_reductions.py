@@ -11,6 +11,7 @@ import scipy.ndimage as ndi
 import torch
 
 import npsubpix
+from tests.assertions import assert_same
 from tests.reference.windows import window_statistic
 
 MOMENTS = ("sum", "mean", "var", "std", "centroid")
@@ -28,14 +29,10 @@ def call(name: str, x: Any, size: Any = None, *, q: float = 30.0, **options: Any
     return getattr(npsubpix, f"window_{name}")(x, size, **options)
 
 
-def compare(found: Any, wanted: Any) -> None:
-    """Floats to their rounding, which for single precision is that of sums; integers but for ties of rounding."""
-    assert found.shape == wanted.shape
-    if found.dtype.kind in "iu":
-        assert np.abs(found - wanted).max() <= 0.5 + 1e-9
-    else:
-        bound = {2: 1e-3, 4: 3e-4, 8: 1e-9}[found.dtype.itemsize]
-        np.testing.assert_allclose(found, wanted, rtol=bound, atol=10 * bound)
+def check(found: Any, wanted: Any) -> None:
+    """Statistics are those of the definition: floats to their rounding, integers but for ties of rounding."""
+    rounded = 0.5 + 1e-9 if found.dtype.kind in "iu" else None
+    assert_same(found, wanted, "windows", dtype=found.dtype, within=rounded)
 
 
 @pytest.mark.parametrize(("shape", "size"), SHAPES)
@@ -46,7 +43,7 @@ def test_the_definition(rng, name, shape, size):
     for border in BORDERS:
         for stride in (1, 2):
             options: dict[str, Any] = {"border": border, "stride": stride, "cval": 4.0}
-            compare(call(name, x, size, **options), window_statistic(x, name, size, q=30.0, **options))
+            check(call(name, x, size, **options), window_statistic(x, name, size, q=30.0, **options))
 
 
 @pytest.mark.usefixtures("backend")
@@ -56,7 +53,7 @@ def test_dtypes(rng, name, dtype):
     low, high = (0, 255) if dtype == "u1" else (1, 127)
     x = rng.integers(low, high, (12, 15), endpoint=True).astype(dtype)
     found = call(name, x, 3)
-    compare(found, window_statistic(x, name, (3, 3), q=30.0))
+    check(found, window_statistic(x, name, (3, 3), q=30.0))
     kind = np.dtype(dtype).newbyteorder("=")
     wanted = {
         "sum": kind if kind.kind == "f" else np.dtype(np.int64),
@@ -74,9 +71,9 @@ def test_footprints(rng, name, form):
     x = rng.normal(size=(13, 11)) + 3
     for border in ("shrink", "mirror", "constant"):
         options: dict[str, Any] = {"footprint": form, "border": border}
-        compare(call(name, x, **options), window_statistic(x, name, q=30.0, **options))
+        check(call(name, x, **options), window_statistic(x, name, q=30.0, **options))
     y = rng.integers(0, 99, (13, 11), np.uint8)
-    compare(call(name, y, footprint=form), np.nan_to_num(window_statistic(y, name, footprint=form, q=30.0)))
+    check(call(name, y, footprint=form), np.nan_to_num(window_statistic(y, name, footprint=form, q=30.0)))
 
 
 @pytest.mark.parametrize("name", MOMENTS)
@@ -85,10 +82,10 @@ def test_weights(rng, name):
     weights[1, 2] = 0
     for border in ("shrink", "reflect"):
         found = call(name, x, weights=weights, border=border)
-        compare(found, window_statistic(x, name, weights=weights, border=border))
+        check(found, window_statistic(x, name, weights=weights, border=border))
     form = rng.random((4, 3)) > 0.4
     both = call(name, x, weights=weights, footprint=form)
-    compare(both, window_statistic(x, name, weights=weights * form))
+    check(both, window_statistic(x, name, weights=weights * form))
 
 
 @pytest.mark.usefixtures("backend")
@@ -229,7 +226,7 @@ def test_medians_beside_infinity():
 def test_centroids_of_lines(rng, size):
     x = rng.random((6, 7))
     lengths = size if isinstance(size, tuple) else (size, size)
-    compare(npsubpix.window_centroid(x, size), window_statistic(x, "centroid", lengths))
+    check(npsubpix.window_centroid(x, size), window_statistic(x, "centroid", lengths))
     x[2, 3] = np.nan
     assert np.isnan(npsubpix.window_centroid(x, size)[:, 2, 3]).all()
 
@@ -237,7 +234,7 @@ def test_centroids_of_lines(rng, size):
 def test_a_window_far_beyond_the_image_needs_no_memory_for_it(rng):
     x = rng.random((4, 5))
     for name in (*MOMENTS, *ORDERS):
-        compare(call(name, x, 10**10), window_statistic(x, name, (9, 11), q=30.0))
+        check(call(name, x, 10**10), window_statistic(x, name, (9, 11), q=30.0))
 
 
 @pytest.mark.usefixtures("backend")
