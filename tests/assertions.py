@@ -18,7 +18,7 @@ class Tolerance:
     floor: float = 0.0
     units: float = 0.0  # in the last place, in the precision of the result
 
-    def of(self, want: np.ndarray, dtype: np.dtype) -> Any:
+    def of(self, want: np.ndarray, dtype: str) -> Any:
         size = np.abs(want)
         greatest = size[np.isfinite(size)].max(initial=self.floor)
         allowed = self.rtol * size + self.atol + self.scaled * greatest
@@ -77,8 +77,9 @@ TOLERANCES: dict[str, dict[str, Tolerance]] = {
 
 def dtype_name(x: Any) -> str:
     """The name of the dtype of an array, or of a dtype, of any library and byte order."""
-    dtype = getattr(x, "dtype", x)
-    name = str(dtype).removeprefix("torch.")
+    if isinstance(x, type):  # as np.float32, which has an attribute of that name
+        return np.dtype(x).name
+    name = str(getattr(x, "dtype", x)).removeprefix("torch.")
     return name if name == "bfloat16" else np.dtype(name).newbyteorder("=").name
 
 
@@ -98,27 +99,37 @@ def assert_library(got: Any, source: Any) -> None:
 
 
 def assert_same(
-    got: Any, want: Any, quantity: str = "exact", *, dtype: Any = None, source: Any = None, within: Any = None
+    got: Any,
+    want: Any,
+    quantity: str = "exact",
+    *,
+    dtype: Any = None,
+    source: Any = None,
+    precision: Any = None,
+    within: Any = None,
 ) -> None:
     """Assert that a result is what is wanted: of the same library, device, dtype and shape, then in its values.
 
     Results of several arrays are compared one by one. NaN and infinity are wanted where they are, and nowhere else.
-    `dtype` and `source`, an array, stand for those of `want` where that is a definition in float64. `within` is the
-    greatest allowed difference, of each number or of all, where it depends on more than a quantity and its dtype.
+    `dtype` and `source`, an array, stand for those of `want` where that is a definition in float64. `precision` is the
+    dtype that was computed in, where it is not that of the result. `within` is the greatest allowed difference, of
+    each number or of all, where it depends on more than a quantity and its dtype.
     """
     if isinstance(want, tuple):
         assert isinstance(got, tuple)
         for g, w in zip(got, want, strict=True):
-            assert_same(g, w, quantity, dtype=dtype, source=source, within=within)
+            assert_same(g, w, quantity, dtype=dtype, source=source, precision=precision, within=within)
         return
     if want is None:
         assert got is None
         return
+    got, want, source = (np.asarray(x) if isinstance(x, np.generic) else x for x in (got, want, source))
     assert_library(got, want if source is None else source)
     assert dtype_name(got) == dtype_name(want if dtype is None else dtype)
     assert tuple(got.shape) == tuple(want.shape)
     values, wanted = on_host(got), on_host(want)
     allowances = TOLERANCES[quantity]
+    precision = dtype_name(got if precision is None else precision)
     integral = values.dtype.kind in "biu"
     if within is None and (not allowances or integral):
         np.testing.assert_array_equal(values, wanted)
@@ -128,7 +139,7 @@ def assert_same(
         np.testing.assert_array_equal(special(values), special(wanted), err_msg=special.__name__)
     finite = np.isfinite(wanted)
     if within is None:
-        within = allowances[dtype_name(got)].of(wanted, np.dtype(np.asarray(on_host(got)).dtype))
+        within = allowances[precision].of(wanted, precision)
     allowed = np.broadcast_to(np.asarray(within, float), wanted.shape)[finite]
     off = np.abs(values[finite] - wanted[finite])
     if (off > allowed).any():
