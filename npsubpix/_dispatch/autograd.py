@@ -18,6 +18,7 @@ from npsubpix._dispatch.adoption import adopt_all, give_back_all
 from npsubpix._dispatch.backends import function_of
 from npsubpix._dispatch.operation import Operation, Result
 from npsubpix._dispatch.operations import OPERATIONS
+from npsubpix._dispatch.torch_state import is_in_forward_mode, is_watching
 
 __all__ = ["call"]
 
@@ -59,19 +60,14 @@ def _is_eager(tensors: Sequence[torch.Tensor | None]) -> bool:
     for tensor in tensors:
         if tensor is not None and (type(tensor) not in _PLAIN or (graph and tensor.requires_grad)):
             return False
-    return not (
-        torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
+    return not is_watching()
 
 
 def _refuse_forward_mode(operation: Operation, tensors: Sequence[torch.Tensor | None]) -> None:
     """Raise for tensors with tangents, which torch would drop in silence."""
-    forward = torch.autograd.forward_ad
-    if forward._current_level >= 0:
+    if is_in_forward_mode():
         for tensor in tensors:
-            if tensor is not None and forward.unpack_dual(tensor).tangent is not None:
+            if tensor is not None and torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None:
                 raise NotImplementedError(
                     f"npsubpix has no forward-mode derivative of {operation.name}: use backward()"
                 )
