@@ -46,7 +46,7 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def data() -> Callable[[str], Path]:
-    """Return the path of a real image by its name; skip where the folder is absent, fail in CI."""
+    """Return the path in the folder of large real images; skip where the folder is absent, fail in CI."""
 
     def find(name: str) -> Path:
         path = DATA / name

@@ -26,7 +26,7 @@ _follow = follower(fit_quadratic3d, 3)
 
 
 @device
-def _write_refined(x, d, i, j, options, coords, y):  # type: ignore[no-untyped-def]
+def _write_refined(x, d, i, j, options, coords, y):
     """Refine one maximum and write what it becomes; a rejected one stays as the grid has it."""
     n_iters, bonus, threshold, radius, depth_steps = options
     d1, i1, j1, sd, si, sj, gain, flags = _follow(x, d, i, j, n_iters, threshold, SHIFT_LIMIT, radius, depth_steps)
@@ -38,7 +38,7 @@ def _write_refined(x, d, i, j, options, coords, y):  # type: ignore[no-untyped-d
 
 
 @device
-def _fill_row(row, d, i, scale, columns, rows, y):  # type: ignore[no-untyped-def]
+def _fill_row(row, d, i, scale, columns, rows, y):
     scale[:] = scale.dtype.type(d)
     rows[:] = rows.dtype.type(i)
     for j in range(columns.size):
@@ -47,7 +47,7 @@ def _fill_row(row, d, i, scale, columns, rows, y):  # type: ignore[no-untyped-de
 
 
 @kernel("quad_interp3d_all")
-def _refine_all_kernel(x, ends, options, coords, y):  # type: ignore[no-untyped-def]
+def _refine_all_kernel(x, ends, options, coords, y):
     """Find the strict 3 x 3 x 3 maxima, refine them, and fill the grid, in one pass."""
     images, depth, height, width = x.shape
     for r in prange(images * depth * height):
@@ -70,7 +70,7 @@ def _refine_all_kernel(x, ends, options, coords, y):  # type: ignore[no-untyped-
 
 
 @kernel("quad_interp3d_fill")
-def _fill_kernel(x, coords, y):  # type: ignore[no-untyped-def]
+def _fill_kernel(x, coords, y):
     """Fill the outputs with the grid and the input."""
     images, depth, height, _ = x.shape
     for r in prange(images * depth * height):
@@ -81,7 +81,7 @@ def _fill_kernel(x, coords, y):  # type: ignore[no-untyped-def]
 
 
 @kernel("quad_interp3d_some")
-def _refine_some_kernel(x, candidates, options, coords, y):  # type: ignore[no-untyped-def]
+def _refine_some_kernel(x, candidates, options, coords, y):
     """Refine the voxels of which the flat indices are given."""
     _, depth, height, width = x.shape
     for k in prange(candidates.size):
@@ -149,7 +149,7 @@ def quad_interp3d(
 
 
 @kernel("quad_interp3d_vjp")
-def _vjp_kernel(x, candidates, options, by_coords, by_values, places, by_fits, grad):  # type: ignore[no-untyped-def]
+def _vjp_kernel(x, candidates, options, by_coords, by_values, places, by_fits, grad):
     """Find where each candidate was fitted, -1 for nowhere, and the cotangents of the fit."""
     n_iters, _, threshold, radius, depth_steps = options
     _, depth, height, width = x.shape
@@ -168,7 +168,7 @@ def _vjp_kernel(x, candidates, options, by_coords, by_values, places, by_fits, g
 
 
 @kernel("quad_interp3d_scatter")
-def _scatter_kernel(places, by_fits, ends, grad):  # type: ignore[no-untyped-def]
+def _scatter_kernel(places, by_fits, ends, grad):
     """Add the fits of each image to its gradient, one after the other; the last of image b is before ends[b]."""
     images, depth, height, width = grad.shape
     for b in prange(images):

@@ -33,7 +33,7 @@ def _walker(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
     follow = follower(fit, axes)
 
     @device
-    def walk(x, d, i, j, n_iters, max_shift, radius):  # type: ignore[no-untyped-def]
+    def walk(x, d, i, j, n_iters, max_shift, radius):
         steps = int(min(max_shift, 1e6)) + 1
         d1, i1, j1, sd, si, sj, gain, flags = follow(x, d, i, j, n_iters, MOVE_THRESHOLD, math.inf, steps, True)
         return d1 + sd, i1 + si, j1 + sj, np.float64(x[d1, i1, j1]) + gain, flags, (d1, i1, j1)
@@ -42,7 +42,7 @@ def _walker(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
 
 
 @device
-def _ring_mean(x, d, i, j, hd, hi, hj):  # type: ignore[no-untyped-def]
+def _ring_mean(x, d, i, j, hd, hi, hj):
     """Mean of the pixels just outside a box of half-widths h, as far as they are in the image.
 
     It is summed as differences from one of them: where all are equal, nothing is left of rounding.
@@ -64,7 +64,7 @@ def _ring_mean(x, d, i, j, hd, hi, hj):  # type: ignore[no-untyped-def]
 
 
 @device
-def _weights(centre, position, half, spread, out):  # type: ignore[no-untyped-def]
+def _weights(centre, position, half, spread, out):
     """Gaussian weights of the pixels from centre - half to centre + half, around a position."""
     for k in range(2 * half + 1):
         u = (centre - half + k - position) / spread if spread > 0.0 else 0.0
@@ -72,7 +72,7 @@ def _weights(centre, position, half, spread, out):  # type: ignore[no-untyped-de
 
 
 @device
-def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):  # type: ignore[no-untyped-def]
+def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):
     """Iterate the Gaussian-windowed centroid until it stays; the window moves with it."""
     depth, height, width = x.shape
     hd, hi, hj = math.ceil(radius[0]), math.ceil(radius[1]), math.ceil(radius[2])
@@ -130,7 +130,7 @@ def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):  # type: ignore[no-unt
 
 
 @device
-def _unshrunk(first, second, mass, spread):  # type: ignore[no-untyped-def]
+def _unshrunk(first, second, mass, spread):
     """Shift of a Gaussian spot, from its first and second moments under the window.
 
     A Gaussian window of variance s**2 pulls the centroid of a Gaussian spot of variance p**2
@@ -144,12 +144,12 @@ def _unshrunk(first, second, mass, spread):  # type: ignore[no-untyped-def]
 
 
 @device
-def _stay(x, d, i, j, n_iters, max_shift, radius):  # type: ignore[no-untyped-def]
+def _stay(x, d, i, j, n_iters, max_shift, radius):
     return float(d), float(i), float(j), np.float64(x[d, i, j]), 0, (d, i, j)
 
 
 @device
-def _any_masked(mask, start, centre, half):  # type: ignore[no-untyped-def]
+def _any_masked(mask, start, centre, half):
     """Whether a pixel is masked that a method used on its way from its start to its last centre."""
     depth, height, width = mask.shape
     for a in range(max(min(start[0], centre[0]) - half[0], 0), min(max(start[0], centre[0]) + half[0] + 1, depth)):
@@ -164,7 +164,7 @@ def _any_masked(mask, start, centre, half):  # type: ignore[no-untyped-def]
 
 def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
     @kernel(f"refine_{name}")
-    def refine_kernel(x, images, starts, mask, half, options, coords, values, flags):  # type: ignore[no-untyped-def]
+    def refine_kernel(x, images, starts, mask, half, options, coords, values, flags):
         """Refine each start; where that fails it stays, with the value of its pixel and a flag."""
         n_iters, max_shift, radius = options
         depth, height, width = x.shape[1:]
