@@ -27,6 +27,7 @@ __all__ = [
     "check_matrix",
     "check_ndim",
     "check_numbers",
+    "check_pixels_below",
     "check_positions",
     "check_reals",
     "check_same_dtype",
@@ -182,6 +183,12 @@ def check_numbers(value: Any, name: str) -> Any:
     if data.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {data.dtype}")
     return data.astype(np.float64)
+
+
+def check_pixels_below(x: Any, limit: int, name: str) -> None:
+    """Require fewer pixels than kernels can count."""
+    if x.size >= limit:
+        raise ValueError(f"{name} must have less than {limit} pixels, got {x.size}")
 
 
 def check_positions(value: Any, name: str) -> Any:
