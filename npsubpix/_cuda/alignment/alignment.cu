@@ -2,7 +2,7 @@
 #include "formulas.cuh"
 #include "block.cuh"
 #include "borders.cuh"
-#include "taps.cuh"
+#include "weights.cuh"
 
 // The number of bad pixels of an image, and the least, the greatest and the sum of the good ones.
 KERNEL align_survey(const Real* x, const bool* mask, Index count, Index parts, Index part_size, double* out) {
