@@ -30,7 +30,7 @@ def _soft_argmax(
     coords, values = call(
         "conv_soft_argmax",
         x,
-        check_temperature_option(temperature),
+        check_temperature_option(temperature, tuple(x.shape[:2])),
         kernel_size=window,
         stride=check_per_axis(stride, ndim, "stride", 1),
         padding=check_padding(padding, window, tuple(x.shape[2:])),

@@ -22,6 +22,7 @@ __all__ = [
     "same",
     "sampled",
     "sampled_grid",
+    "three_axes",
     "twice",
     "window_maps",
 ]
@@ -31,6 +32,11 @@ Shape: TypeAlias = tuple[int, ...]
 
 #: Numbers kept of each map: maximum, sum, mean along (z, y, x), covariance zz, zy, zx, yy, yx, xx.
 MOMENTS = 11
+
+
+def three_axes(values: Sequence[int], fill: int) -> tuple[int, ...]:
+    """Put a number for each axis that is missing to three before those of the axes that there are."""
+    return (fill,) * (3 - len(values)) + tuple(values)
 
 
 def same(shapes: Sequence[Shape | None], **_options: Any) -> tuple[Shape, ...]:

@@ -57,7 +57,8 @@ def spatial_softmax2d(input: Array, temperature: Array | float | None = None) ->
     """
     x = as_array(input)
     check_ndim(x, 4, "input", "(B, N, H, W)")
-    return call("spatial_softmax", x, check_temperature_option(temperature), None, spatial_axes=2)[0]
+    temperatures = check_temperature_option(temperature, tuple(x.shape[:2]))
+    return call("spatial_softmax", x, temperatures, None, spatial_axes=2)[0]
 
 
 def spatial_expectation2d(input: Array, normalized_coordinates: bool = True) -> Array:
@@ -170,5 +171,5 @@ def spatial_soft_argmax2d(
     x = as_array(input)
     check_ndim(x, 4, "input", "(B, N, H, W)")
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
-    arrays = (x, check_temperature_option(temperature), None)
+    arrays = (x, check_temperature_option(temperature, tuple(x.shape[:2])), None)
     return call("spatial_moments", *arrays, spatial_axes=2, normalized_coordinates=normalized, xy=True, second=False)[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from npsubpix._arrays.checks import check_map_axes, check_temperature_option, check_weights_option
 from npsubpix._arrays.library import Array, as_array
@@ -19,10 +19,17 @@ __all__ = [
 
 
 class SpatialMoments(NamedTuple):
-    """Mean and covariance of maps, what `spatial_moments` returns."""
+    """Mean and covariance of maps, as `spatial_moments` returns them."""
 
     mean: Array
     covariance: Array
+
+
+def _checked(x: Array, axes: int, temperature: Array | float | None, weights: Array | None) -> tuple[Array, Any, Any]:
+    """Require a temperature per map and a weight per pixel, or fewer that broadcast."""
+    shape = tuple(x.shape)
+    leading = shape[: len(shape) - axes]
+    return x, check_temperature_option(temperature, leading), check_weights_option(weights, shape)
 
 
 def spatial_softmax(
@@ -78,7 +85,7 @@ def spatial_softmax(
     """
     x = as_array(input)
     axes = check_map_axes(spatial_axes, x)
-    arrays = (x, check_temperature_option(temperature), check_weights_option(weights))
+    arrays = _checked(x, axes, temperature, weights)
     return call("spatial_softmax", *arrays, spatial_axes=axes)[0]
 
 
@@ -136,7 +143,7 @@ def spatial_expectation(
     x = as_array(input)
     axes = check_map_axes(spatial_axes, x)
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
-    arrays = (x, check_weights_option(weights))
+    arrays = (x, check_weights_option(weights, tuple(x.shape)))
     return call("spatial_expectation", *arrays, spatial_axes=axes, normalized_coordinates=normalized, xy=False)[0]
 
 
@@ -203,7 +210,7 @@ def spatial_soft_argmax(
     x = as_array(input)
     axes = check_map_axes(spatial_axes, x)
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
-    arrays = (x, check_temperature_option(temperature), check_weights_option(weights))
+    arrays = _checked(x, axes, temperature, weights)
     return call(
         "spatial_moments", *arrays, spatial_axes=axes, normalized_coordinates=normalized, xy=False, second=False
     )[0]
@@ -283,7 +290,7 @@ def spatial_moments(
     x = as_array(input)
     axes = check_map_axes(spatial_axes, x)
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
-    arrays = (x, check_temperature_option(temperature), check_weights_option(weights))
+    arrays = _checked(x, axes, temperature, weights)
     results = call(
         "spatial_moments", *arrays, spatial_axes=axes, normalized_coordinates=normalized, xy=False, second=True
     )

@@ -84,26 +84,33 @@ def run_background(x: np.ndarray, rng: np.random.Generator) -> None:
 
 def run_softmax(x: np.ndarray, rng: np.random.Generator) -> None:
     axes, one = x.ndim - 2, np.array(1.0)
-    options = (3,) * axes, (1,) * axes, (1,) * axes, True, 2.0, True
-    results = soft_argmax.conv_soft_argmax(x, one, *options)
-    soft_argmax.conv_soft_argmax_vjp(results, (x, one), (), *options)
+    windows = {
+        "kernel_size": (3,) * axes, "stride": (1,) * axes, "padding": (1,) * axes, "normalized_coordinates": True,
+        "strict_maxima_bonus": 2.0, "output_value": True,
+    }  # fmt: skip
+    results = soft_argmax.conv_soft_argmax(x, one, **windows)
+    soft_argmax.conv_soft_argmax_vjp(results, (x, one), (), **windows)
     weights = rng.random(x.shape[2:])
-    softmax = spatial.spatial_softmax(x, one, weights, axes)
-    spatial.spatial_softmax_vjp((x,), (x, one, weights), softmax, axes)
-    mean, covariance, sums = spatial.spatial_moments(x, one, weights, axes, True, True, True)
-    spatial.spatial_moments_vjp((mean, covariance, None), (x, one, weights), (sums,), axes, True, True, True)
-    sums_of_positions = spatial.spatial_expectation(x, weights, axes, True, True)
-    spatial.spatial_expectation_vjp(sums_of_positions, (x, weights), (), axes, True, True)
+    softmax = spatial.spatial_softmax(x, one, weights, spatial_axes=axes)
+    spatial.spatial_softmax_vjp((x,), (x, one, weights), softmax, spatial_axes=axes)
+    positions = {"spatial_axes": axes, "normalized_coordinates": True, "xy": True}
+    mean, covariance, moments = spatial.spatial_moments(x, one, weights, **positions, second=True)
+    cotangents = mean, covariance, None
+    spatial.spatial_moments_vjp(cotangents, (x, one, weights), (moments,), **positions, second=True)
+    expectation = spatial.spatial_expectation(x, weights, **positions)
+    spatial.spatial_expectation_vjp(expectation, (x, weights), (), **positions)
 
 
 def run_gaussians(shape: tuple[int, ...], rng: np.random.Generator) -> None:
     std = np.array(1.3)
     mean = 20 * rng.random((3, len(shape)))
-    maps = gaussian.render_gaussian(mean, std, shape, False, False, False)
-    gaussian.render_gaussian_vjp(maps, (mean, std), (), shape, False, False, False)
+    options = {"size": shape, "normalized_coordinates": False, "xy": False, "peak": False}
+    maps = gaussian.render_gaussian(mean, std, **options)
+    gaussian.render_gaussian_vjp(maps, (mean, std), (), **options)
     spots = 20 * rng.random((300, len(shape))), std, np.ones(300)
-    image = gaussian.render_spots(*spots, shape, False, True, 6.0)
-    gaussian.render_spots_vjp(image, spots, (), shape, False, True, 6.0)
+    options = {"shape": shape, "peak": False, "integrate": True, "truncate": 6.0}
+    image = gaussian.render_spots(*spots, **options)
+    gaussian.render_spots_vjp(image, spots, (), **options)
 
 
 def run_convolution(x: np.ndarray, rng: np.random.Generator) -> None:
@@ -151,7 +158,7 @@ def run_alignment(rng: np.random.Generator) -> None:
     moving[10, 10] = np.nan
     for inverse, loss in ((True, "least_squares"), (False, "tukey")):
         options = alignment.Options("homography", inverse, 2, 3, 1e-4, loss, True)
-        alignment.align(fixed, moving, np.eye(3), fixed > 2, options)
+        alignment.align(fixed, moving, fixed > 2, init=None, options=options)
     alignment.phase_correlation(fixed, moving)
 
 

@@ -57,7 +57,7 @@ class _Images:
 
     def whole(self, rounding: float) -> Level:
         """Return the level of full resolution."""
-        return Level.of(*self._filled, *self._masks, 1, rounding)
+        return Level.of(self._filled[0], self._filled[1], self._masks[0], self._masks[1], 1, rounding)
 
 
 def phase_correlation(fixed: HostArray, moving: HostArray) -> HostArray:

@@ -35,8 +35,8 @@ class Level:
         rounding: float,
     ) -> Level:  # fmt: skip
         """Return a level of two images."""
-        splines = (spline_coefficients(x, 3, "mirror", 2, x.dtype) for x in (fixed, moving))
-        return cls(fixed, moving, *splines, fixed_mask, moving_mask, scale, rounding)
+        of_fixed, of_moving = (spline_coefficients(x, 3, "mirror", 2, x.dtype) for x in (fixed, moving))
+        return cls(fixed, moving, of_fixed, of_moving, fixed_mask, moving_mask, scale, rounding)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -50,9 +50,7 @@ class Level:
 
     def equations(self, basis: HostArray, comparison: Comparison) -> Equations:
         """Sum up the normal equations of one iteration."""
-        images = ComparedImages(
-            self.fixed, self.fixed_spline, self.moving_spline, self.fixed_mask, self.moving_mask
-        )
+        images = ComparedImages(self.fixed, self.fixed_spline, self.moving_spline, self.fixed_mask, self.moving_mask)
         return normal_equations(images, basis, comparison)
 
     def halved(self) -> Level:

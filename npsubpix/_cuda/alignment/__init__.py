@@ -105,8 +105,8 @@ class _Level:
         moving_mask: DeviceArray | None, scale: int, rounding: float,
     ) -> _Level:  # fmt: skip
         """Return a level of two images."""
-        splines = (spline_coefficients(device_of(x), x, 3, "mirror", 2) for x in (fixed, moving))
-        return cls(fixed, moving, *splines, fixed_mask, moving_mask, scale, rounding)
+        of_fixed, of_moving = (spline_coefficients(device_of(x), x, 3, "mirror", 2) for x in (fixed, moving))
+        return cls(fixed, moving, of_fixed, of_moving, fixed_mask, moving_mask, scale, rounding)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -121,8 +121,9 @@ class _Level:
     def halved(self) -> _Level:
         """Return the next coarser level."""
         dtype = self.fixed.dtype
-        images = self.fixed, self.moving, self.fixed_mask, self.moving_mask
-        return _Level.of(*(_halved(x, dtype) for x in images), 2 * self.scale, self.rounding)
+        fixed, moving = (_halved(x, dtype) for x in (self.fixed, self.moving))
+        masks = [_halved(x, dtype) for x in (self.fixed_mask, self.moving_mask)]
+        return _Level.of(fixed, moving, masks[0], masks[1], 2 * self.scale, self.rounding)
 
     def arguments(self, matrix: HostArray, gain: float, bias: float) -> tuple[Any, ...]:
         images = self.fixed, self.fixed_spline, self.moving_spline, self.fixed_mask, self.moving_mask
@@ -242,7 +243,7 @@ class _Images:
                 self._images[k], self._masks[k] = _filled(device, self._images[k], self._masks[k])
             else:
                 self._masks[k] = None
-        return _Level.of(*self._images, *self._masks, 1, rounding)
+        return _Level.of(self._images[0], self._images[1], self._masks[0], self._masks[1], 1, rounding)
 
 
 class _Centred(NamedTuple):
@@ -262,9 +263,9 @@ def phase_correlation(fixed: DeviceArray, moving: DeviceArray) -> HostArray:
     device = device_of(fixed)
     images = [device.rows(x, x.shape, np.result_type(x.dtype, np.float32)) for x in (fixed, moving)]
     sums = _sums_of(device, [(x, None) for x in images])
-    centred = [_Centred(x, each.mean) for x, each in zip(images, sums, strict=True)]
+    first, second = (_Centred(x, each.mean) for x, each in zip(images, sums, strict=True))
     # NumPy's functions call those of the library of an array
-    return definition.phase_correlation(*centred, _windowed, np.fft, device.get)
+    return definition.phase_correlation(first, second, _windowed, np.fft, device.get)
 
 
 def _windowed(image: _Centred, shape: tuple[int, int]) -> DeviceArray:
