@@ -53,7 +53,7 @@ class _Operator(torch.nn.Module):  # type: ignore[misc]
         return ", ".join(f"{name}={value!r}" for name, value in self._options().items())
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # kornia saves no temperature that is not a parameter, and kornia 0.8.3 saves the window of NonMaximaSuppression2d.
+        # kornia saves a temperature only if it is a parameter; 0.8.3 also saves the window of NonMaximaSuppression2d.
         state_dict.pop(f"{prefix}kernel", None)
         for name, value in self._buffers.items():
             state_dict.setdefault(f"{prefix}{name}", value)
@@ -118,7 +118,7 @@ class ConvSoftArgmax2d(_Operator):  # numpydoc ignore=PR01
         super().__init__(kernel_size, stride, padding, temperature, normalized_coordinates, eps, output_value)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Return the positions of all windows, and with `output_value` their values, for maps of shape (B, C, H, W)."""
+        """Return positions, and with `output_value` values, of all windows of maps of shape (B, C, H, W)."""
         return conv_soft_argmax2d(x, **self._options())
 
 
@@ -152,7 +152,7 @@ class ConvSoftArgmax3d(_Operator):  # numpydoc ignore=PR01
         )
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Return the positions of all windows, and with `output_value` their values, for volumes of shape (B, C, D, H, W)."""
+        """Return positions, and with `output_value` values, of all windows of volumes of shape (B, C, D, H, W)."""
         return conv_soft_argmax3d(x, **self._options())
 
 
@@ -215,7 +215,7 @@ class IterativeQuadInterp3d(_Operator):  # numpydoc ignore=PR01
 
 
 class AdaptiveQuadInterp3d(_Operator):  # numpydoc ignore=PR01
-    """Refine maxima with the operator that suits the device of the tensor, with the options of `npsubpix.AdaptiveQuadInterp3d`.
+    """Refine maxima by the operator for the device, with the options of `npsubpix.AdaptiveQuadInterp3d`.
 
     Examples
     --------

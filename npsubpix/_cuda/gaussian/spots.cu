@@ -117,7 +117,7 @@ FORMULA void weigh_tile(TileWeights& tile, const Spots& spots, const Index* list
   }
 }
 
-// List those of THREADS spots that reach a tile, in their order; return how many do.
+// List those of THREADS spots that reach a tile, in their order; return the number of them.
 FORMULA int list_spots(Index* listed, const Spots& spots, Index begin, Index d, Index top, Index left) {
   __shared__ int counts[THREADS];
   const Index n = begin + threadIdx.x;
@@ -154,10 +154,10 @@ KERNEL spots_draw(const double* coords, const double* stds, const double* amplit
     for (Index begin = 0; begin < count; begin += THREADS) {
       const int hits = list_spots(listed, spots, begin, d, top, left);
       for (int k = 0; k < hits; k += BATCH) {
-        const int some = least(BATCH, hits - k);
-        weigh_tile(weights, spots, listed + k, some, d, top, left, normalize);
+        const int count_of_batch = least(BATCH, hits - k);
+        weigh_tile(weights, spots, listed + k, count_of_batch, d, top, left, normalize);
         __syncthreads();
-        for (int n = 0; n < some; ++n) {
+        for (int n = 0; n < count_of_batch; ++n) {
           const double here = weights.level[n] * weights.columns[n][column];
           for (int r = 0; r < ROWS_OF_THREAD; ++r) sums[r] += here * weights.rows[n][row + r];
         }
