@@ -47,7 +47,7 @@ TYPES: dict[str, tuple[Types, ...]] = {
     "spatial": _one("Pixel", _FLOATS),
     "convolution": _one("Real", _FLOATS),
     "sampling": _one("Real", _FLOATS),
-    "spline": _one("Real", _FLOATS),
+    "splines": _one("Real", _FLOATS),
     "alignment": _one("Real", _FLOATS),
     "reductions": _one("Real", ("Int64", *_FLOATS)),
     "moments": _one("Real", _FLOATS),
