@@ -355,6 +355,16 @@ def test_a_chain_goes_around_a_bad_frame(rng):
         assert np.isfinite(results[k].covariance).all()
 
 
+def test_same_bits_for_any_number_of_threads(rng, threads):
+    fixed, moving = pair(rng, MATRICES["translation"], (70, 90))
+
+    def align() -> list[np.ndarray]:
+        results = [npsubpix.align(fixed, moving, method=method) for method in METHODS]
+        return [array for r in results for array in (r.matrix, r.covariance)]
+
+    assert threads(align) >= {"normal_equations_forward", "normal_equations_inverse", "sample_bspline3"}
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("model", "init"),

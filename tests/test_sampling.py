@@ -191,25 +191,30 @@ def test_gradients_of_gradients(rng, shape, method, mode):
         np.testing.assert_allclose(grads["coords"][axis, k], want, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
-def test_same_bits_for_any_number_of_threads(rng):
-    image = rng.standard_normal((300, 280)).astype(np.float32)
-    coords = rng.uniform(-5, 305, (2, 60_000)).astype(np.float32)
-    y = rng.standard_normal(60_000).astype(np.float32)
-    results = []
-    for threads in (1, numba.config.NUMBA_NUM_THREADS):
-        numba.set_num_threads(threads)
-        try:
-            results.append(npsubpix.sample_vjp(y, image, coords, method="linear"))
-        finally:
-            numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
-    for a, b in zip(*results, strict=True):
-        np.testing.assert_array_equal(a, b)
+def test_same_bits_for_any_number_of_threads(rng, threads):
+    """Also where many positions are at one pixel, to which all threads add."""
+    image = rng.standard_normal((60, 70)).astype(np.float32)
+    coords = rng.uniform(-5, 65, (2, 8_000)).astype(np.float32)
+    coords[:, ::2] = 3.25
+    y = rng.standard_normal(8_000).astype(np.float32)
+
+    def sampled() -> list[np.ndarray]:
+        found = [npsubpix.spline_filter(image), npsubpix.sample(image, coords, method="bspline3")]
+        found += npsubpix.sample_with_gradient(image, coords, method="linear")
+        return [*found, *npsubpix.sample_vjp(y, image, coords, method="linear")]
+
+    assert threads(sampled) >= {
+        "spline_rows",
+        "spline_columns",
+        "sample_bspline3",
+        "sample_gradient_linear",
+        "sample_vjp_linear",
+    }
 
 
 @pytest.mark.usefixtures("backend")
 def test_many_positions_on_one_pixel():
-    """All threads add to the same pixels."""
+    """Their sum is kept in more digits than those of the image."""
     coords = np.full((2, 100_000), 3.25)
     by_image, _ = npsubpix.sample_vjp(np.ones(100_000), np.zeros((40, 40)), coords, method="linear")
     np.testing.assert_allclose(by_image[3:5, 3:5], np.outer([0.75, 0.25], [0.75, 0.25]) * 1e5, rtol=1e-12)

@@ -90,6 +90,21 @@ def test_tiles_meet_without_a_seam(rng):
         assert_same(coords[(slice(None), *part)], inner[::-1], "position", dtype=np.float32)
 
 
+def test_same_bits_for_any_number_of_threads(rng, threads):
+    """Of both precisions, with a bonus, and of their gradients."""
+
+    def located() -> list[np.ndarray]:
+        found = []
+        for dtype in (np.float32, np.float64):
+            x = maps.astype(dtype)
+            coords, pullback = npsubpix.vjp(npsubpix.conv_soft_argmax2d, x, (5, 3), temperature=0.5)
+            found += [coords, *pullback(np.cos(coords)).values()]
+        return found
+
+    maps = rng.standard_normal((2, 1, 70, 90))
+    assert threads(located) >= {f"softmax_windows{name}" for name in ("_f4", "_f8", "_vjp_f4", "_vjp_f8")}
+
+
 @pytest.mark.usefixtures("backend")
 def test_windows_far_below_the_peak():
     """A dim pair of pixels in a 16-bit frame is where it is, whatever else the frame holds."""
