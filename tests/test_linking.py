@@ -11,15 +11,17 @@ from numba import prange
 
 from npsubpix._cpu.compiler.jit import Kernel, device
 
+pytestmark = pytest.mark.core
+
 
 @device
-def _root(v):  # type: ignore[no-untyped-def]
+def _root(v):
     if v < 0:
         raise ValueError("no root of", v)
     return np.sqrt(v)
 
 
-def _roots(x, out):  # type: ignore[no-untyped-def]
+def _roots(x, out):
     parts = np.zeros((x.size, 2), np.float64)
     for k in prange(x.size):
         parts[k, 0] = _root(x[k])
@@ -54,7 +56,7 @@ def test_functions_that_kernels_had_compiled_are_there_for_others():
     _KERNEL.run(0, np.ones(2), np.empty(2))
 
     @numba.njit
-    def of_a_user(n):  # type: ignore[no-untyped-def]
+    def of_a_user(n):
         return np.zeros((n, 2), np.float64).sum() + _root(np.float64(n))
 
     assert of_a_user(4) == 2
