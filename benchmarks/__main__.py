@@ -17,24 +17,6 @@ from typing import Any
 from benchmarks import figure, machine, report
 from benchmarks.registry import REGISTRY, Benchmark, Row, Run
 
-#: The modules ``bench_*``, in the order of the table.
-_FAMILIES = (
-    "nms",
-    "quad_interp",
-    "gaussian",
-    "soft_argmax",
-    "spatial",
-    "peaks",
-    "background",
-    "sampling",
-    "alignment",
-    "convolution",
-    "reductions",
-    "small",
-    "memory",
-    "start",
-)
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; return 1 if a result differs from that of a peer."""
@@ -94,8 +76,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _choose(substring: str) -> list[Benchmark]:
-    for family in _FAMILIES:
-        importlib.import_module(f"benchmarks.bench_{family}")
+    for module in sorted(Path(__file__).parent.glob("bench_*.py")):
+        importlib.import_module(f"benchmarks.{module.stem}")
     chosen = [b for b in REGISTRY if any(part.lower() in b.name.lower() for part in substring.split(","))]
     if not chosen:
         names = "\n  ".join(benchmark.name for benchmark in REGISTRY)

@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -50,15 +50,19 @@ def columns(rows: list[dict[str, str]], *names: str) -> Points:
     return np.array([[float(row[name]) for name in names] for row in rows])
 
 
+def stars(image: npt.NDArray[Any], listed: Points, method: str) -> Offsets:
+    """Stars of M51 in an image of it or of one of its regions."""
+    peaks = npsubpix.find_peaks(image, min_distance=5, threshold_abs=200, refine=method, radius=6, n_iters=20)
+    return Offsets(match(peaks[peaks.ok].coords, listed, 1.5), len(listed))
+
+
 def m51_starfind(method: str) -> Offsets:
     """Stars of M51, and IRAF starfind's table; its knots of the galaxy and its star at the edge left out."""
     from astropy.io import fits
 
     image = fits.getdata(DATA / "astro_iraf_m51" / "dev_pix.fits")
     rows = rows_of(DATA / "astro_iraf_m51" / "starfind_expected.csv")
-    listed = columns(rows, "y0", "x0")[[1, 2, 4, 6, 7, 8, 9]]
-    peaks = npsubpix.find_peaks(image, min_distance=5, threshold_abs=200, refine=method, radius=6, n_iters=20)
-    return Offsets(match(peaks[peaks.ok].coords, listed, 1.5), len(listed))
+    return stars(image, columns(rows, "y0", "x0")[[1, 2, 4, 6, 7, 8, 9]], method)
 
 
 def ntt_sextractor(method: str) -> Offsets:
@@ -151,6 +155,18 @@ def trackpy_bulkwater(method: str) -> Offsets:
     return Offsets(match(peaks[peaks.ok].coords, listed, 2.0), len(listed))
 
 
+def molecules(stack: npt.NDArray[Any], truth: list[dict[str, str]], method: str) -> Offsets:
+    """Single molecules of a movie and their true positions, those 8 pixels from any other."""
+    isolated = [row for row in truth if float(row["nn_px"]) > 8]
+    peaks = npsubpix.find_peaks(stack, size=5, refine=method, radius=4, n_iters=20, frame_axis=0)
+    peaks = peaks[peaks.ok]
+    offsets = []
+    for frame in range(len(stack)):
+        listed = columns([row for row in isolated if int(float(row["frame"])) == frame], "y0", "x0")
+        offsets.append(match(peaks.coords[peaks.frame == frame], listed, 2.0))
+    return Offsets(np.concatenate(offsets), len(isolated))
+
+
 def storm(name: str) -> Callable[[str], Offsets]:
     """Simulated single-molecule frames with their true positions, those 8 pixels from any other."""
 
@@ -158,15 +174,7 @@ def storm(name: str) -> Callable[[str], Offsets]:
         import tifffile
 
         folder = DATA / "smlm_storm_analysis"
-        stack = tifffile.imread(folder / f"{name}.tif")
-        truth = [row for row in rows_of(folder / f"{name}_truth.csv") if float(row["nn_px"]) > 8]
-        peaks = npsubpix.find_peaks(stack, size=5, refine=method, radius=4, n_iters=20, frame_axis=0)
-        peaks = peaks[peaks.ok]
-        offsets = []
-        for frame in range(len(stack)):
-            listed = columns([row for row in truth if int(float(row["frame"])) == frame], "y0", "x0")
-            offsets.append(match(peaks.coords[peaks.frame == frame], listed, 2.0))
-        return Offsets(np.concatenate(offsets), len(truth))
+        return molecules(tifffile.imread(folder / f"{name}.tif"), rows_of(folder / f"{name}_truth.csv"), method)
 
     compare.__doc__ = storm.__doc__
     return compare
@@ -203,7 +211,7 @@ SETS: dict[str, tuple[Callable[[str], Offsets], tuple[str, ...]]] = {
 
 
 def summary(offsets: Offsets) -> dict[str, float]:
-    """Distances in pixels: median and 95 %, and the root mean square an axis."""
+    """Distances in pixels: median and 95 %, and the root mean square per axis."""
     distance = np.linalg.norm(offsets.pixels, axis=1)
     return {
         "matched": len(distance),
@@ -219,7 +227,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # of FITS headers of 1992
     if not DATA.exists():
         sys.exit(f"{DATA} is not there: it holds the images and catalogues")
-    print("| set | method | matched | median | 95 % | RMS an axis |")
+    print("| set | method | matched | median | 95 % | RMS per axis |")
     print("|---|---|---|---|---|---|")
     for name, (compare, methods) in SETS.items():
         for method in methods:

@@ -1,7 +1,7 @@
 """How well real images are aligned: ``python -m benchmarks.alignment_accuracy [picture.jpg]``.
 
-The images are those of `benchmarks.accuracy`. A photograph averaged over squares of 8 by 8 pixels,
-the squares moved by a and b pixels, is a photograph moved by a/8 and b/8 of its own pixels, exactly.
+The images are those of `benchmarks.accuracy`, and photographs of scikit-image. A photograph averaged over squares
+of 8 by 8 pixels, the squares moved by a and b pixels, is a photograph moved by a/8 and b/8 of its own pixels, exactly.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ class Case(NamedTuple):
 def photograph(name: str) -> Image:
     """A photograph, its green channel if it has colours."""
     import imageio.v3 as imageio
+    import skimage.data
 
-    image = np.asarray(imageio.imread(DATA / "photos_skimage" / name), np.float64)
+    image = np.asarray(imageio.imread(Path(skimage.data.__file__).with_name(name)), np.float64)
     return image if image.ndim == 2 else image[..., 1]
 
 

@@ -1,11 +1,11 @@
-"""Convolution and functions of windows against OpenCV, SciPy, torch and NumPy."""
+"""Convolution against OpenCV, SciPy and torch."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from scipy import ndimage, signal
+from scipy import ndimage
 
 import npsubpix
 from benchmarks import data, peers
@@ -73,26 +73,4 @@ def correlate_bytes(side: int) -> Contest:
     theirs = None if cv2 is None else lambda: cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT)
     return Contest(
         f"{side}²", lambda: npsubpix.correlate(image, kernel), [Peer("cv2.filter2D", theirs, 1 / 1.5, close(0))]
-    )
-
-
-@contest("window_map, two images", side=2048, quick_side=64)
-def windows(side: int) -> Contest:
-    a, b = data.noise(side, side), data.noise(side, side)[::-1].copy()
-
-    def difference(u: Any, v: Any) -> Any:
-        return (u**2 - v**2).sum()
-
-    return Contest(
-        f"{side}², 3×3",
-        lambda: npsubpix.window_map(difference, a, b, size=3, border="constant"),
-        [
-            Peer(
-                "sliding_window_view and sum",
-                lambda: np.lib.stride_tricks.sliding_window_view(np.pad(a**2 - b**2, 1), (3, 3)).sum((2, 3)),
-                5,
-                close(1e-3),
-            ),
-            Peer("convolve2d", lambda: signal.convolve2d(a**2 - b**2, np.ones((3, 3)), "same"), 3, close(1e-3)),
-        ],
     )

@@ -23,7 +23,6 @@ testing = pytest.importorskip("typer.testing")
 
 from npsubpix.cli.app import app  # noqa: E402  after the check that typer is there
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 COMMAND = [sys.executable, "-m", "npsubpix"]
 
 
@@ -40,13 +39,6 @@ def fails(*args, code=1):
     assert len(lines) == 1, result.stderr
     assert lines[0].startswith("npsubpix: ")
     return lines[0]
-
-
-def shared(name):
-    path = DATA / name
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
-    return path
 
 
 def table_of(path):
@@ -189,12 +181,12 @@ def test_nothing_found_is_a_table_without_rows(tmp_path, ending):
     assert (tmp_path / f"a.{ending}").stat().st_size > 100
 
 
-def test_real_images_of_every_kind(tmp_path):
+def test_real_images_of_every_kind(data, tmp_path):
     for package in ("astropy", "tifffile", "imageio"):
         pytest.importorskip(package)
-    galaxy = shared("astro_iraf_m51/dev_pix.fits")
-    frames = shared("smlm_storm_analysis/test_300x200.tif")
-    beads = shared("micro_trackpy_t76/T76S3F00001.png")
+    galaxy = data("astro_iraf_m51/dev_pix.fits")
+    frames = data("smlm_storm_analysis/test_300x200.tif")
+    beads = data("micro_trackpy_t76/T76S3F00001.png")
     options = ("--refine", "centroid", "--threshold-rel", 0.01, "--min-distance", 5, "--quiet")
     run("locate", galaxy, *options, "-o", tmp_path / "m51.csv")
     found = np.array([[float(row["y"]), float(row["x"])] for row in table_of(tmp_path / "m51.csv")[0]])

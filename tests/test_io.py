@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,15 +13,7 @@ import pytest
 import npsubpix
 from npsubpix.io import ImageError, OutputError, open_frames, peak_columns, replacing, write_table
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
 METADATA = {"origin": "center", "images": ["a.tif", "b.tif"], "options": {"size": 3, "minima": False}}
-
-
-def shared(name):
-    path = DATA / name
-    if not path.exists():
-        pytest.skip(f"{path} is not there")
-    return path
 
 
 def read(path, **options):
@@ -187,8 +178,8 @@ def test_grey_png_of_every_depth_is_an_image_of_two_dimensions(tmp_path, mode, d
     assert frame.dtype == dtype
 
 
-def test_channels_that_are_no_colours_are_not_mixed_silently():
-    path = shared("micro_pims_cluster3d/cluster_TZCYX.tif")
+def test_channels_that_are_no_colours_are_not_mixed_silently(data):
+    path = data("micro_pims_cluster3d/cluster_TZCYX.tif")
     pytest.importorskip("tifffile")
     with pytest.raises(ImageError, match="dimensions"):
         read(path)
@@ -199,9 +190,9 @@ def test_channels_that_are_no_colours_are_not_mixed_silently():
     assert not np.array_equal(volumes[0], volumes[1])
 
 
-def test_real_images_read_as_their_sources_say():
+def test_real_images_read_as_their_sources_say(data):
     fits, tiff, png = (
-        shared(name)
+        data(name)
         for name in (
             "astro_iraf_m51/dev_pix.fits",
             "smlm_storm_analysis/test_300x200.tif",

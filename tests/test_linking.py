@@ -9,19 +9,20 @@ import numpy as np
 import pytest
 from numba import prange
 
+from npsubpix._cpu.compiler import jit
 from npsubpix._cpu.compiler.jit import Kernel, device
 
 pytestmark = pytest.mark.core
 
 
 @device
-def _root(v):  # type: ignore[no-untyped-def]
+def _root(v):
     if v < 0:
         raise ValueError("no root of", v)
     return np.sqrt(v)
 
 
-def _roots(x, out):  # type: ignore[no-untyped-def]
+def _roots(x, out):
     parts = np.zeros((x.size, 2), np.float64)
     for k in prange(x.size):
         parts[k, 0] = _root(x[k])
@@ -34,7 +35,8 @@ _KERNEL = Kernel(_roots, "roots", cached=False)
 
 @pytest.mark.parametrize("work", [0, 1 << 40])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_both_forms_hold_all_that_they_call(work, dtype):
+def test_both_forms_hold_all_that_they_call(monkeypatch, work, dtype):
+    monkeypatch.setattr(jit, "_SERIAL_WORK", 1)
     out = np.empty(50)
     _KERNEL.run(work, np.arange(50, dtype=dtype) ** 2, out)
     np.testing.assert_allclose(out, np.arange(50))
@@ -56,7 +58,7 @@ def test_functions_that_kernels_had_compiled_are_there_for_others():
     _KERNEL.run(0, np.ones(2), np.empty(2))
 
     @numba.njit
-    def of_a_user(n):  # type: ignore[no-untyped-def]
+    def of_a_user(n):
         return np.zeros((n, 2), np.float64).sum() + _root(np.float64(n))
 
     assert of_a_user(4) == 2

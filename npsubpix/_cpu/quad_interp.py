@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ _follow = follower(fit_quadratic3d, 3)
 
 
 @device
-def _write_refined(x, d, i, j, options, coords, y):  # type: ignore[no-untyped-def]
+def _write_refined(x, d, i, j, options, coords, y):
     """Refine one maximum and write what it becomes; a rejected one stays as the grid has it."""
     n_iters, bonus, threshold, radius, depth_steps = options
     d1, i1, j1, sd, si, sj, gain, flags = _follow(x, d, i, j, n_iters, threshold, SHIFT_LIMIT, radius, depth_steps)
@@ -38,7 +38,7 @@ def _write_refined(x, d, i, j, options, coords, y):  # type: ignore[no-untyped-d
 
 
 @device
-def _fill_row(row, d, i, scale, columns, rows, y):  # type: ignore[no-untyped-def]
+def _fill_row(row, d, i, scale, columns, rows, y):
     scale[:] = scale.dtype.type(d)
     rows[:] = rows.dtype.type(i)
     for j in range(columns.size):
@@ -47,7 +47,7 @@ def _fill_row(row, d, i, scale, columns, rows, y):  # type: ignore[no-untyped-de
 
 
 @kernel("quad_interp3d_all")
-def _refine_all_kernel(x, ends, options, coords, y):  # type: ignore[no-untyped-def]
+def _refine_all_kernel(x, ends, options, coords, y):
     """Find the strict 3 x 3 x 3 maxima, refine them, and fill the grid, in one pass."""
     images, depth, height, width = x.shape
     for r in prange(images * depth * height):
@@ -70,7 +70,7 @@ def _refine_all_kernel(x, ends, options, coords, y):  # type: ignore[no-untyped-
 
 
 @kernel("quad_interp3d_fill")
-def _fill_kernel(x, coords, y):  # type: ignore[no-untyped-def]
+def _fill_kernel(x, coords, y):
     """Fill the outputs with the grid and the input."""
     images, depth, height, _ = x.shape
     for r in prange(images * depth * height):
@@ -81,7 +81,7 @@ def _fill_kernel(x, coords, y):  # type: ignore[no-untyped-def]
 
 
 @kernel("quad_interp3d_some")
-def _refine_some_kernel(x, candidates, options, coords, y):  # type: ignore[no-untyped-def]
+def _refine_some_kernel(x, candidates, options, coords, y):
     """Refine the voxels of which the flat indices are given."""
     _, depth, height, width = x.shape
     for k in prange(candidates.size):
@@ -110,7 +110,7 @@ def _strongest(x: HostArray, candidates: Indices, most: int) -> Indices:
 def _candidates(x: HostArray, mask: HostArray | None, most: int | None) -> Indices:
     """Flat indices of the voxels to refine, ascending."""
     if mask is None:
-        mask = nms_mask(x, (3, 3, 3))[0]
+        mask = nms_mask(x, kernel_size=(3, 3, 3))[0]
     candidates = np.flatnonzero(mask)
     return candidates if most is None else _strongest(_stack(x), candidates, most)
 
@@ -121,34 +121,35 @@ def _stack(x: HostArray) -> HostArray:
 
 
 def quad_interp3d(
-    x: HostArray,
-    mask: HostArray | None,
+    input: HostArray,
+    precomputed_nms_mask: HostArray | None,
+    *,
     n_iters: int,
-    bonus: float,
-    threshold: float,
-    radius: int,
-    depth_steps: bool,
-    most: int | None,
+    strict_maxima_bonus: float,
+    max_subpixel_shift: float,
+    dilation_radius: int,
+    allow_scale_steps: bool,
+    max_candidates: int | None,
 ) -> tuple[HostArray, HostArray]:
     """Refine the maxima of volumes of shape (B, C, D, H, W); return coordinates and values of every voxel."""
-    dtype = np.result_type(x.dtype, np.float32)
-    stack = _stack(x)
+    dtype = np.result_type(input.dtype, np.float32)
+    stack = _stack(input)
     images, *shape = stack.shape
-    coords = np.empty((*x.shape[:2], 3, *shape), dtype)
-    y = np.empty(x.shape, dtype)
+    coords = np.empty((*input.shape[:2], 3, *shape), dtype)
+    y = np.empty(input.shape, dtype)
     outputs = coords.reshape(images, 3, *shape), y.reshape(stack.shape)
-    options = (n_iters, bonus, threshold, radius, depth_steps)
-    if mask is None and most is None:
-        _refine_all_kernel.run(16 * x.size, stack, limits(x.dtype), options, *outputs)
+    options = (n_iters, strict_maxima_bonus, max_subpixel_shift, dilation_radius, allow_scale_steps)
+    if precomputed_nms_mask is None and max_candidates is None:
+        _refine_all_kernel.run(16 * input.size, stack, limits(input.dtype), options, *outputs)
         return coords, y
-    candidates = _candidates(x, mask, most)
-    _fill_kernel.run(4 * x.size, stack, *outputs)
+    candidates = _candidates(input, precomputed_nms_mask, max_candidates)
+    _fill_kernel.run(4 * input.size, stack, *outputs)
     _refine_some_kernel.run(200 * candidates.size, stack, candidates, options, *outputs)
     return coords, y
 
 
 @kernel("quad_interp3d_vjp")
-def _vjp_kernel(x, candidates, options, by_coords, by_values, places, by_fits, grad):  # type: ignore[no-untyped-def]
+def _vjp_kernel(x, candidates, options, by_coords, by_values, places, by_fits, grad):
     """Find where each candidate was fitted, -1 for nowhere, and the cotangents of the fit."""
     n_iters, _, threshold, radius, depth_steps = options
     _, depth, height, width = x.shape
@@ -167,7 +168,7 @@ def _vjp_kernel(x, candidates, options, by_coords, by_values, places, by_fits, g
 
 
 @kernel("quad_interp3d_scatter")
-def _scatter_kernel(places, by_fits, ends, grad):  # type: ignore[no-untyped-def]
+def _scatter_kernel(places, by_fits, ends, grad):
     """Add the fits of each image to its gradient, one after the other; the last of image b is before ends[b]."""
     images, depth, height, width = grad.shape
     for b in prange(images):
@@ -189,17 +190,23 @@ def quad_interp3d_vjp(
     cotangents: tuple[HostArray | None, HostArray | None],
     arrays: tuple[HostArray, HostArray | None],
     saved: tuple[()],
-    *options: Any,
+    *,
+    n_iters: int,
+    strict_maxima_bonus: float,
+    max_subpixel_shift: float,
+    dilation_radius: int,
+    allow_scale_steps: bool,
+    max_candidates: int | None,
 ) -> tuple[HostArray]:
     """Return the gradient by the input.
 
     A voxel that was not refined has a constant position, and its own value.
     """
     (x, mask), (by_coords, by_values) = arrays, cotangents
-    *fit, most = options
+    fit = (n_iters, strict_maxima_bonus, max_subpixel_shift, dilation_radius, allow_scale_steps)
     stack = _stack(x)
     voxels = max(stack[:1].size, 1)  # of an image
-    candidates = _candidates(x, mask, most)
+    candidates = _candidates(x, mask, max_candidates)
     # The sum is kept in the precision of the result. A voxel is part of few fits, so this adds no
     # more than rounding the result does, and a map in float64 would double the memory.
     dtype = np.result_type(x.dtype, np.float32)
@@ -210,7 +217,7 @@ def quad_interp3d_vjp(
         300 * candidates.size,
         stack,
         candidates,
-        tuple(fit),
+        fit,
         _gathered(by_coords, candidates, 3, voxels),
         _gathered(by_values, candidates, 1, voxels),
         places,

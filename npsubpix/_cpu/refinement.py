@@ -15,8 +15,9 @@ from npsubpix._cpu.compiler.jit import Kernel, device, kernel
 from npsubpix._cpu.quadratic.fits import fit_parabola2d, fit_parabola3d, fit_quadratic2d, fit_quadratic3d, follower
 from npsubpix._definitions.constants import CENTROID_TOLERANCE, MOVE_THRESHOLD
 from npsubpix._definitions.flags import REJECTED, PeakFlags
+from npsubpix._definitions.peaks import Refinement
 
-__all__ = ["METHODS", "refine", "refine_points"]
+__all__ = ["METHODS", "refine", "refine_peaks"]
 
 _REJECTED = int(REJECTED)
 _NONFINITE = int(PeakFlags.NONFINITE)
@@ -32,7 +33,7 @@ def _walker(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
     follow = follower(fit, axes)
 
     @device
-    def walk(x, d, i, j, n_iters, max_shift, radius):  # type: ignore[no-untyped-def]
+    def walk(x, d, i, j, n_iters, max_shift, radius):
         steps = int(min(max_shift, 1e6)) + 1
         d1, i1, j1, sd, si, sj, gain, flags = follow(x, d, i, j, n_iters, MOVE_THRESHOLD, math.inf, steps, True)
         return d1 + sd, i1 + si, j1 + sj, np.float64(x[d1, i1, j1]) + gain, flags, (d1, i1, j1)
@@ -41,7 +42,7 @@ def _walker(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
 
 
 @device
-def _ring_mean(x, d, i, j, hd, hi, hj):  # type: ignore[no-untyped-def]
+def _ring_mean(x, d, i, j, hd, hi, hj):
     """Mean of the pixels just outside a box of half-widths h, as far as they are in the image.
 
     It is summed as differences from one of them: where all are equal, nothing is left of rounding.
@@ -63,7 +64,7 @@ def _ring_mean(x, d, i, j, hd, hi, hj):  # type: ignore[no-untyped-def]
 
 
 @device
-def _weights(centre, position, half, spread, out):  # type: ignore[no-untyped-def]
+def _weights(centre, position, half, spread, out):
     """Gaussian weights of the pixels from centre - half to centre + half, around a position."""
     for k in range(2 * half + 1):
         u = (centre - half + k - position) / spread if spread > 0.0 else 0.0
@@ -71,7 +72,7 @@ def _weights(centre, position, half, spread, out):  # type: ignore[no-untyped-de
 
 
 @device
-def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):  # type: ignore[no-untyped-def]
+def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):
     """Iterate the Gaussian-windowed centroid until it stays; the window moves with it."""
     depth, height, width = x.shape
     hd, hi, hj = math.ceil(radius[0]), math.ceil(radius[1]), math.ceil(radius[2])
@@ -129,7 +130,7 @@ def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):  # type: ignore[no-unt
 
 
 @device
-def _unshrunk(first, second, mass, spread):  # type: ignore[no-untyped-def]
+def _unshrunk(first, second, mass, spread):
     """Shift of a Gaussian spot, from its first and second moments under the window.
 
     A Gaussian window of variance s**2 pulls the centroid of a Gaussian spot of variance p**2
@@ -143,12 +144,12 @@ def _unshrunk(first, second, mass, spread):  # type: ignore[no-untyped-def]
 
 
 @device
-def _stay(x, d, i, j, n_iters, max_shift, radius):  # type: ignore[no-untyped-def]
+def _stay(x, d, i, j, n_iters, max_shift, radius):
     return float(d), float(i), float(j), np.float64(x[d, i, j]), 0, (d, i, j)
 
 
 @device
-def _any_masked(mask, start, centre, half):  # type: ignore[no-untyped-def]
+def _any_masked(mask, start, centre, half):
     """Whether a pixel is masked that a method used on its way from its start to its last centre."""
     depth, height, width = mask.shape
     for a in range(max(min(start[0], centre[0]) - half[0], 0), min(max(start[0], centre[0]) + half[0] + 1, depth)):
@@ -163,7 +164,7 @@ def _any_masked(mask, start, centre, half):  # type: ignore[no-untyped-def]
 
 def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
     @kernel(f"refine_{name}")
-    def refine_kernel(x, images, starts, mask, half, options, coords, values, flags):  # type: ignore[no-untyped-def]
+    def refine_kernel(x, images, starts, mask, half, options, coords, values, flags):
         """Refine each start; where that fails it stays, with the value of its pixel and a flag."""
         n_iters, max_shift, radius = options
         depth, height, width = x.shape[1:]
@@ -211,11 +212,8 @@ def refine(
     x: HostArray,
     images: npt.NDArray[np.int64],
     starts: npt.NDArray[np.int64],
-    method: str | None,
-    n_iters: int,
-    max_shift: float,
-    radius: tuple[float, ...],
     mask: HostArray | None,
+    refinement: Refinement,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int32]]:
     """Refine pixels of a stack of images; return positions, values and flags.
 
@@ -228,6 +226,7 @@ def refine(
     coords = np.empty((count, 3))
     values = np.empty(count)
     flags = np.empty(count, np.int32)
+    method, n_iters, max_shift, radius = refinement
     radius = (0.0, *radius)[-3:]
     if method == "centroid":
         half, work = tuple(math.ceil(r) + (r > 0) for r in radius), 2000 * count  # and the ring around it
@@ -239,27 +238,30 @@ def refine(
     return coords[:, 3 - ndim :], values, flags
 
 
-def refine_points(
-    x: HostArray,
-    images: npt.NDArray[np.int64] | None,
-    points: npt.NDArray[np.float64],
-    method: str | None,
-    n_iters: int,
-    max_shift: float,
-    radius: tuple[float, ...],
+def refine_peaks(
+    image: HostArray,
+    coords: HostArray,
+    frame: HostArray | None,
     mask: HostArray | None,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Refine positions from their nearest pixels; return positions, values, these pixels, and flags.
+    *,
+    refinement: Refinement,
+) -> tuple[HostArray, ...]:
+    """Refine positions from their nearest pixels; return positions, values, these pixels, flags and frames.
 
-    Without `images`, all positions are of the first. A position outside its image stays as it is.
+    Without `frame`, all positions are of the first image. A position outside its image stays as it is.
     """
-    frames = np.zeros(len(points), np.int64) if images is None else images
+    points = coords.astype(np.float64)
+    frames = np.zeros(len(points), np.int64) if frame is None else frame.astype(np.int64)
+    if frames.size and not 0 <= frames.min() <= frames.max() < len(image):
+        raise ValueError(f"frame must be between 0 and {len(image) - 1}, got {frames.min()} to {frames.max()}")
+    if mask is not None:
+        mask = np.ascontiguousarray(np.broadcast_to(mask, image.shape))
     finite = np.asarray(np.isfinite(points).all(axis=1))
     nearest = np.floor(np.where(finite[:, None], points, -1.0) + 0.5)
-    starts = np.clip(nearest, -1, x.shape[1:]).astype(np.int64)
-    coords, values, flags = refine(x, frames, starts, method, n_iters, max_shift, radius, mask)
-    outside = ((starts < 0) | (starts >= x.shape[1:])).any(axis=1)
-    coords[outside] = points[outside]
-    coords[~finite] = np.nan
+    starts = np.clip(nearest, -1, image.shape[1:]).astype(np.int64)
+    refined, values, flags = refine(image, frames, starts, mask, refinement)
+    outside = ((starts < 0) | (starts >= image.shape[1:])).any(axis=1)
+    refined[outside] = points[outside]
+    refined[~finite] = np.nan
     flags[~finite] = PeakFlags.NONFINITE
-    return coords, values, starts, flags
+    return refined, values, starts, flags, frames

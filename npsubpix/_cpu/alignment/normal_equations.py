@@ -41,7 +41,7 @@ _margin = device(margin_of)
 
 
 @fused
-def _place(i, matrix, height, width, margin, inside, scales, py, px, starts, t):  # type: ignore[no-untyped-def]
+def _place(i, matrix, height, width, margin, inside, scales, py, px, starts, t):
     """Find where row i goes: positions, and the windows of those that are inside."""
     F = inside.dtype.type
     y = np.float64(i)
@@ -72,7 +72,7 @@ def _place(i, matrix, height, width, margin, inside, scales, py, px, starts, t):
 
 
 @fused
-def _gradient_of_row(c, i, factor, gy, gx):  # type: ignore[no-untyped-def]
+def _gradient_of_row(c, i, factor, gy, gx):
     """Gradient of a spline at the pixels of a row, but the first and the last, times a factor."""
     above, here, below = c[i - 1], c[i], c[i + 1]
     third, twelfth = factor / c.dtype.type(3.0), factor / c.dtype.type(12.0)
@@ -85,7 +85,7 @@ def _gradient_of_row(c, i, factor, gy, gx):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _compare(residuals, values, row, inside, gain, bias):  # type: ignore[no-untyped-def]
+def _compare(residuals, values, row, inside, gain, bias):
     F = residuals.dtype.type
     for j in range(residuals.size):
         r = np.float64(values[j]) - gain * np.float64(row[j]) - bias
@@ -93,7 +93,7 @@ def _compare(residuals, values, row, inside, gain, bias):  # type: ignore[no-unt
 
 
 @fused
-def _clear(gy, gx, inside):  # type: ignore[no-untyped-def]
+def _clear(gy, gx, inside):
     """Set to 0 what is left out, which may not be finite."""
     F = gy.dtype.type
     for j in range(gy.size):
@@ -102,7 +102,7 @@ def _clear(gy, gx, inside):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _deepen(gy, gx, depth, scales, py, px, cy, cx):  # type: ignore[no-untyped-def]
+def _deepen(gy, gx, depth, scales, py, px, cy, cx):
     """Divide the gradient by the depth of the projected points, and multiply it with them."""
     F = gy.dtype.type
     for j in range(gy.size):
@@ -112,7 +112,7 @@ def _deepen(gy, gx, depth, scales, py, px, cy, cx):  # type: ignore[no-untyped-d
 
 
 @fused
-def _pull_back(gy, gx, matrix, scales, py, px):  # type: ignore[no-untyped-def]
+def _pull_back(gy, gx, matrix, scales, py, px):
     """Turn gradients of the moving image into those of the image warped by the matrix, times -1."""
     F = gy.dtype.type
     for j in range(gy.size):
@@ -122,7 +122,7 @@ def _pull_back(gy, gx, matrix, scales, py, px):  # type: ignore[no-untyped-def]
 
 
 @summing
-def _moments(a, b, x):  # type: ignore[no-untyped-def]
+def _moments(a, b, x):
     """Sum the products of two signals, times 1, x and x squared."""
     none, first, second = 0.0, 0.0, 0.0
     for j in range(a.size):
@@ -135,7 +135,7 @@ def _moments(a, b, x):  # type: ignore[no-untyped-def]
 
 
 @summing
-def _sum(a):  # type: ignore[no-untyped-def]
+def _sum(a):
     total = 0.0
     for j in range(a.size):
         total += np.float64(a[j])
@@ -143,7 +143,7 @@ def _sum(a):  # type: ignore[no-untyped-def]
 
 
 @device
-def _weigh(weights, residuals, inside, scale, loss):  # type: ignore[no-untyped-def]
+def _weigh(weights, residuals, inside, scale, loss):
     F = weights.dtype.type
     for j in range(weights.size):
         r = np.float64(residuals[j])
@@ -156,13 +156,13 @@ def _weigh(weights, residuals, inside, scale, loss):  # type: ignore[no-untyped-
 
 
 @fused
-def _product(out, a, b):  # type: ignore[no-untyped-def]
+def _product(out, a, b):
     for j in range(out.size):
         out[j] = a[j] * b[j]
 
 
 @device
-def _leave_out(inside, row, hidden, bad, py, px):  # type: ignore[no-untyped-def]
+def _leave_out(inside, row, hidden, bad, py, px):
     """Take out pixels that are hidden, whose samples are among bad ones, or that have no gradient."""
     inside[0] = inside[inside.size - 1] = 0
     if hidden.size > 0:
@@ -179,7 +179,7 @@ def _leave_out(inside, row, hidden, bad, py, px):  # type: ignore[no-untyped-def
 
 def _make(name: str, inverse: bool) -> Kernel:
     @device
-    def add_row(sums, totals, i, images, matrix, gain, bias, scale, loss, shown, scratch):  # type: ignore[no-untyped-def]
+    def add_row(sums, totals, i, images, matrix, gain, bias, scale, loss, shown, scratch):
         """Add the products of the signals of row i to sums (pairs, powers of y, powers of x)."""
         fixed, fixed_spline, moving, hidden, bad = images
         x, lines, signals, weighed, starts, t = scratch
@@ -243,9 +243,7 @@ def _make(name: str, inverse: bool) -> Kernel:
         totals[1] += count
 
     @kernel(f"normal_equations_{name}")
-    def equations(  # type: ignore[no-untyped-def]
-        fixed, fixed_spline, moving, hidden, bad, matrix, gain, bias, scale, loss, shown, sums, totals
-    ):
+    def equations(fixed, fixed_spline, moving, hidden, bad, matrix, gain, bias, scale, loss, shown, sums, totals):
         height, width = fixed.shape
         images = fixed, fixed_spline, moving, hidden, bad
         for r in prange(sums.shape[0]):

@@ -23,7 +23,7 @@ _weights, _slopes = _CUBIC.weights, _CUBIC.slopes
 
 
 @fused
-def _run_of_values(a, b, c, d, tx, ty, out):  # type: ignore[no-untyped-def]
+def _run_of_values(a, b, c, d, tx, ty, out):
     F = out.dtype.type
     for j in range(out.size):
         u, v = _weights(tx[j], F, (0, 0)), _weights(ty[j], F, (0, 0))
@@ -35,7 +35,7 @@ def _run_of_values(a, b, c, d, tx, ty, out):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _run_of_gradients(a, b, c, d, tx, ty, out, gy, gx):  # type: ignore[no-untyped-def]
+def _run_of_gradients(a, b, c, d, tx, ty, out, gy, gx):
     F = out.dtype.type
     for j in range(out.size):
         u, v = _weights(tx[j], F, (0, 0)), _weights(ty[j], F, (0, 0))
@@ -54,7 +54,7 @@ def _run_of_gradients(a, b, c, d, tx, ty, out, gy, gx):  # type: ignore[no-untyp
 
 
 @device
-def _end_of_run(starts, begin):  # type: ignore[no-untyped-def]
+def _end_of_run(starts, begin):
     end = begin + 1
     while end < starts.size and starts[end] - starts[end - 1] == 1:
         end += 1
@@ -62,7 +62,7 @@ def _end_of_run(starts, begin):  # type: ignore[no-untyped-def]
 
 
 @device
-def values_of_row(x, starts, t, shape, out):  # type: ignore[no-untyped-def]
+def values_of_row(x, starts, t, shape, out):
     """Sample spline coefficients x, flat, where windows begin at `starts` and positions are `t` from their bases."""
     width = shape[2]
     waiting, begin = 0, 0  # the first position that is not sampled yet, and of this run
@@ -83,7 +83,7 @@ def values_of_row(x, starts, t, shape, out):  # type: ignore[no-untyped-def]
 
 
 @device
-def gradients_of_row(x, starts, t, shape, out, gy, gx):  # type: ignore[no-untyped-def]
+def gradients_of_row(x, starts, t, shape, out, gy, gx):
     """Sample values and gradients in the same way."""
     width = shape[2]
     waiting, begin = 0, 0

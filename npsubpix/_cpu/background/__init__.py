@@ -19,14 +19,14 @@ __all__ = ["local_background"]
 
 
 @device
-def _differences(values, from_value, out):  # type: ignore[no-untyped-def]
+def _differences(values, from_value, out):
     """Subtract the value in the middle, so that sums do without the digits of a large offset."""
     for k in range(values.size):
         out[k] = np.float64(values[k]) - from_value
 
 
 @summing
-def _sum(values):  # type: ignore[no-untyped-def]
+def _sum(values):
     total = 0.0
     for k in range(values.size):
         total += values[k]
@@ -34,7 +34,7 @@ def _sum(values):  # type: ignore[no-untyped-def]
 
 
 @summing
-def _sum_of_squares(values, mean):  # type: ignore[no-untyped-def]
+def _sum_of_squares(values, mean):
     total = 0.0
     for k in range(values.size):
         d = values[k] - mean
@@ -43,7 +43,7 @@ def _sum_of_squares(values, mean):  # type: ignore[no-untyped-def]
 
 
 @device
-def _median(values):  # type: ignore[no-untyped-def]
+def _median(values):
     """Median of sorted numbers; if several equal ones are there, as if they were spread evenly.
 
     They are taken to have been rounded, so that each stands for all numbers halfway to the next ones:
@@ -60,7 +60,7 @@ def _median(values):  # type: ignore[no-untyped-def]
 
 
 @device
-def _clip(values):  # type: ignore[no-untyped-def]
+def _clip(values):
     """Take off sorted numbers what is far from their median, until nothing is; return where the rest begins and ends.
 
     Return its median, mean and standard deviation too.
@@ -83,7 +83,7 @@ def _clip(values):  # type: ignore[no-untyped-def]
 
 
 @device
-def _gather(x, mask, chosen, out):  # type: ignore[no-untyped-def]
+def _gather(x, mask, chosen, out):
     """Write the pixels of a box that are finite, not masked and, if there is a choice, chosen; return their number.
 
     Writes to one element beyond them.
@@ -106,7 +106,7 @@ def _gather(x, mask, chosen, out):  # type: ignore[no-untyped-def]
 
 
 @device
-def _without(values, removed):  # type: ignore[no-untyped-def]
+def _without(values, removed):
     """Take numbers out of sorted ones, both sorted, in place; return how many are left."""
     count = j = 0
     for k in range(values.size):
@@ -120,7 +120,7 @@ def _without(values, removed):  # type: ignore[no-untyped-def]
 
 
 @device
-def _mark_around(marks, i, j, k, lines):  # type: ignore[no-untyped-def]
+def _mark_around(marks, i, j, k, lines):
     """Mark the pixels of a box in an ellipsoid around one, given by its lines (z, y, reach along x)."""
     depth, height, width = marks.shape
     for line in range(len(lines)):
@@ -131,7 +131,7 @@ def _mark_around(marks, i, j, k, lines):  # type: ignore[no-untyped-def]
 
 
 @device
-def _around_clipped(x, mask, kept, lines):  # type: ignore[no-untyped-def]
+def _around_clipped(x, mask, kept, lines):
     """Mark the pixels of a box that are near to a good one beyond the sorted ones that were kept."""
     F = kept.dtype.type
     least, greatest = kept[0], kept[-1]
@@ -148,7 +148,7 @@ def _around_clipped(x, mask, kept, lines):  # type: ignore[no-untyped-def]
 
 
 @kernel("background_boxes")
-def _boxes_kernel(x, mask, ends, lines, use_mean, like, level, noise, good):  # type: ignore[no-untyped-def]
+def _boxes_kernel(x, mask, ends, lines, use_mean, like, level, noise, good):
     """Level, noise and number of good pixels of each box; `like` are arrays of the floats and of their bits."""
     frames, nz, ny, nx = level.shape
     for box in prange(frames * nz * ny * nx):
@@ -195,20 +195,22 @@ _NO_MASK = np.zeros((0, 1, 0, 0), bool)
 
 
 def local_background(
-    x: HostArray,
+    image: HostArray,
     mask: HostArray | None,
+    *,
     size: tuple[int, ...],
     method: str,
     grow: tuple[int, ...],
     filter_size: tuple[int, ...],
 ) -> tuple[HostArray, HostArray]:
     """Return level and noise at the pixels of a stack of images or volumes, each of the shape of the stack."""
-    dtype = promoted(x.dtype)
+    x, dtype = image, promoted(image.dtype)
     if x.size == 0:
         return np.empty(x.shape, dtype), np.empty(x.shape, dtype)
     lead = (1,) * (4 - x.ndim)
     stack = x.reshape(len(x), *lead, *x.shape[1:])
-    marks = _NO_MASK if mask is None else mask.reshape(stack.shape)
+    marks = _NO_MASK if mask is None else np.ascontiguousarray(np.broadcast_to(mask, x.shape)).reshape(stack.shape)
+    grow = tuple(min(r, n) for r, n in zip(grow, x.shape[1:], strict=True))
     ends = tuple(box_ends(n, k) for n, k in zip(stack.shape[1:], (*lead, *size), strict=True))
     shape = (len(x), *(len(e) - 1 for e in ends))
     level, noise, good = np.empty(shape), np.empty(shape), np.empty(shape, np.int64)

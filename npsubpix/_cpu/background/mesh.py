@@ -95,7 +95,7 @@ def _taps(ends: npt.NDArray[np.int64]) -> _Taps:
 
 
 @device
-def _line(mesh, i, j, wz, wy, out):  # type: ignore[no-untyped-def]
+def _line(mesh, i, j, wz, wy, out):
     """Interpolate between rows of a mesh."""
     out[:] = 0.0
     for a in range(4):
@@ -108,7 +108,7 @@ def _line(mesh, i, j, wz, wy, out):  # type: ignore[no-untyped-def]
 
 
 @device
-def _along(values, starts, weights, low, high, out):  # type: ignore[no-untyped-def]
+def _along(values, starts, weights, low, high, out):
     """Interpolate along a row."""
     for k in range(starts.size - 1):
         a, b, c, d = values[k], values[k + 1], values[k + 2], values[k + 3]
@@ -121,7 +121,7 @@ def _along(values, starts, weights, low, high, out):  # type: ignore[no-untyped-
 
 
 @kernel("spread_mesh")
-def _spread_kernel(mesh, rows, columns, starts, weights, limits, out):  # type: ignore[no-untyped-def]
+def _spread_kernel(mesh, rows, columns, starts, weights, limits, out):
     frames, depth, height, _ = out.shape
     for line in prange(frames * depth * height):
         frame, z, y = line // (depth * height), line // height % depth, line % height

@@ -22,7 +22,7 @@ __all__ = ["copy_to", "count_bits", "keep", "lend", "lend_to_read", "prefetch", 
 
 
 @device
-def copy_to(out, values):  # type: ignore[no-untyped-def]
+def copy_to(out, values):
     """Assign an array of one axis to one that is not longer."""
     for k in range(len(out)):
         out[k] = values[k]

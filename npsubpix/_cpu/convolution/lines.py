@@ -27,7 +27,7 @@ _MOST = 8  # weights that are kept in registers
 
 
 @fused
-def _one(s, x, weights, d):  # type: ignore[no-untyped-def]
+def _one(s, x, weights, d):
     w0 = weights[0]
     for k in range(s.size):
         j = np.uint64(k)
@@ -35,7 +35,7 @@ def _one(s, x, weights, d):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _two(s, x, weights, d):  # type: ignore[no-untyped-def]
+def _two(s, x, weights, d):
     w0, w1 = weights[0], weights[1]
     for k in range(s.size):
         j = np.uint64(k)
@@ -43,7 +43,7 @@ def _two(s, x, weights, d):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _three(s, x, weights, d):  # type: ignore[no-untyped-def]
+def _three(s, x, weights, d):
     w0, w1, w2 = weights[0], weights[1], weights[2]
     for k in range(s.size):
         j = np.uint64(k)
@@ -51,7 +51,7 @@ def _three(s, x, weights, d):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _four(s, x, weights, d):  # type: ignore[no-untyped-def]
+def _four(s, x, weights, d):
     w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
     for k in range(s.size):
         j = np.uint64(k)
@@ -59,7 +59,7 @@ def _four(s, x, weights, d):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _five(s, x, weights, d):  # type: ignore[no-untyped-def]
+def _five(s, x, weights, d):
     w0, w1, w2, w3, w4 = weights[0], weights[1], weights[2], weights[3], weights[4]
     for k in range(s.size):
         j = np.uint64(k)
@@ -67,7 +67,7 @@ def _five(s, x, weights, d):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _six(s, x, weights, d):  # type: ignore[no-untyped-def]
+def _six(s, x, weights, d):
     w0, w1, w2, w3, w4, w5 = weights[0], weights[1], weights[2], weights[3], weights[4], weights[5]
     for k in range(s.size):
         j = np.uint64(k)
@@ -82,7 +82,7 @@ def _six(s, x, weights, d):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _seven(s, x, weights, d):  # type: ignore[no-untyped-def]
+def _seven(s, x, weights, d):
     w0, w1, w2, w3, w4, w5, w6 = weights[0], weights[1], weights[2], weights[3], weights[4], weights[5], weights[6]
     for k in range(s.size):
         j = np.uint64(k)
@@ -98,7 +98,7 @@ def _seven(s, x, weights, d):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _eight(s, x, weights, d):  # type: ignore[no-untyped-def]
+def _eight(s, x, weights, d):
     w0, w1, w2, w3, w4, w5, w6, w7 = (
         weights[0],
         weights[1],
@@ -124,7 +124,7 @@ def _eight(s, x, weights, d):  # type: ignore[no-untyped-def]
 
 
 @device
-def _add(sums, line, weights, step):  # type: ignore[no-untyped-def]
+def _add(sums, line, weights, step):
     count, step = weights.size, np.uint64(step)  # no index is negative, and so none is counted from the end
     if count == 1:
         _one(sums, line, weights, step)
@@ -145,7 +145,7 @@ def _add(sums, line, weights, step):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _add_four(s, a, b, c, d, weights):  # type: ignore[no-untyped-def]
+def _add_four(s, a, b, c, d, weights):
     """Add pixels of four lines, one weight each."""
     w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
     for k in range(s.size):
@@ -154,7 +154,7 @@ def _add_four(s, a, b, c, d, weights):  # type: ignore[no-untyped-def]
 
 
 @device
-def _add_line(sums, line, weights, step):  # type: ignore[no-untyped-def]
+def _add_line(sums, line, weights, step):
     """Add to sums[j] the pixels line[j + b * step] times weights[b], for all b."""
     for first in range(0, weights.size, _MOST):
         last = min(first + _MOST, weights.size)
@@ -162,7 +162,7 @@ def _add_line(sums, line, weights, step):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _add_strided(sums, line, weights, step, stride):  # type: ignore[no-untyped-def]
+def _add_strided(sums, line, weights, step, stride):
     step, stride = np.uint64(step), np.uint64(stride)
     for k in range(sums.size):
         j = np.uint64(k)
@@ -174,7 +174,7 @@ def _add_strided(sums, line, weights, step, stride):  # type: ignore[no-untyped-
 
 
 @device
-def _copy(line, pixels, columns, inner, fill):  # type: ignore[no-untyped-def]
+def _copy(line, pixels, columns, inner, fill):
     """Copy a line of the image with what is beyond its ends; inner are the columns that are copied as they are."""
     F = line.dtype.type
     begin, end, source = inner
@@ -188,7 +188,7 @@ def _copy(line, pixels, columns, inner, fill):  # type: ignore[no-untyped-def]
 
 
 @device
-def _mark(marks, line, columns, exists, left_out, omit):  # type: ignore[no-untyped-def]
+def _mark(marks, line, columns, exists, left_out, omit):
     """Mark with 1 the pixels that count, and set the others to 0."""
     F = line.dtype.type
     for j in range(line.size):
@@ -200,7 +200,7 @@ def _mark(marks, line, columns, exists, left_out, omit):  # type: ignore[no-unty
 
 
 @device
-def _write(out, sums, integer, low, high):  # type: ignore[no-untyped-def]
+def _write(out, sums, integer, low, high):
     if integer:
         for j in range(out.size):
             v = np.rint(sums[j])
@@ -212,13 +212,13 @@ def _write(out, sums, integer, low, high):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _normalize(sums, parts, total):  # type: ignore[no-untyped-def]
+def _normalize(sums, parts, total):
     for j in range(sums.size):
         sums[j] = sums[j] * (total / parts[j])
 
 
 @kernel("correlate")
-def correlate_lines(  # type: ignore[no-untyped-def]
+def correlate_lines(
     x, along, weights, planes, rows, columns, inner, stride, dilation, fill, left_out, omit, limits, out
 ):
     """Correlate.
@@ -274,7 +274,7 @@ def correlate_lines(  # type: ignore[no-untyped-def]
 
 
 @device
-def _sum_line(sums, line, weights, step, stride):  # type: ignore[no-untyped-def]
+def _sum_line(sums, line, weights, step, stride):
     if stride == 1:
         for first in range(0, sums.size, _WIDTH):
             last = min(first + _WIDTH, sums.size)
@@ -284,7 +284,7 @@ def _sum_line(sums, line, weights, step, stride):  # type: ignore[no-untyped-def
 
 
 @device
-def _sum_ring(sums, ring, weights, begin, dilation, stride, separable):  # type: ignore[no-untyped-def]
+def _sum_ring(sums, ring, weights, begin, dilation, stride, separable):
     """Sum the lines of the ring from `begin` on."""
     kd, kh, _ = weights.shape
     reach = ring.shape[1]
@@ -308,14 +308,14 @@ def _sum_ring(sums, ring, weights, begin, dilation, stride, separable):  # type:
 
 
 @fused
-def _scaled_product(total, a, b, step):  # type: ignore[no-untyped-def]
+def _scaled_product(total, a, b, step):
     for j in range(a.size):
         total += np.float64(a[j]) * np.float64(b[j * step])
     return total
 
 
 @kernel("correlate_by_kernel")
-def by_kernel(padded, grad, stride, dilation, partial):  # type: ignore[no-untyped-def]
+def by_kernel(padded, grad, stride, dilation, partial):
     """Sum the products of gradients and of the pixels that each weight saw; one partial sum a band of lines."""
     batch, depth, height, width = grad.shape
     bands, kd, kh, kw = partial.shape

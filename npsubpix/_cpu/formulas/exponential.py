@@ -42,7 +42,7 @@ def limited_exponent(F: Any) -> Any:
     least = F(-1000)  # its exponential is 0, and times that it is 0
 
     @fused
-    def exponent(v, shift, scale):  # type: ignore[no-untyped-def]
+    def exponent(v, shift, scale):
         a = (v - shift) * scale
         return a if a > least else least
 
@@ -57,7 +57,7 @@ _C2, _C3, _C4, _C5, _C6, _C7 = (_f(1 / math.factorial(k)) for k in range(2, 8))
 
 
 @fused
-def exponential32(a):  # type: ignore[no-untyped-def]
+def exponential32(a):
     """Return exp(a) for float32 a <= 0; 0 below -87."""
     clipped = a if a > _LEAST_32 else _LEAST_32
     n = np.floor(clipped * _LOG2E_32 + _HALF_32)
@@ -81,7 +81,7 @@ _D = tuple(1 / math.factorial(k) for k in range(13))
 
 
 @fused
-def exponential64(a):  # type: ignore[no-untyped-def]
+def exponential64(a):
     """Return exp(a) for float64 a <= 0; 0 below -708."""
     clipped = a if a > -708.0 else -708.0
     n = np.floor(clipped * _LOG2E_64 + 0.5)

@@ -18,7 +18,7 @@ _FEW = 64  # numbers that are sorted faster by insertion
 
 
 @device
-def insert(values):  # type: ignore[no-untyped-def]
+def insert(values):
     """Sort a few numbers, none of them NaN, in place."""
     for k in range(1, values.size):
         v = values[k]
@@ -30,7 +30,7 @@ def insert(values):  # type: ignore[no-untyped-def]
 
 
 @device
-def _to_keys(keys):  # type: ignore[no-untyped-def]
+def _to_keys(keys):
     """Make integers of the bits of floats that have their order."""
     U = keys.dtype.type
     top = U(8 * keys.itemsize - 1)
@@ -40,7 +40,7 @@ def _to_keys(keys):  # type: ignore[no-untyped-def]
 
 
 @device
-def _to_bits(keys):  # type: ignore[no-untyped-def]
+def _to_bits(keys):
     """Undo `_to_keys`."""
     U = keys.dtype.type
     top = U(8 * keys.itemsize - 1)
@@ -50,7 +50,7 @@ def _to_bits(keys):  # type: ignore[no-untyped-def]
 
 
 @device
-def _count(keys, counts):  # type: ignore[no-untyped-def]
+def _count(keys, counts):
     """Count the digits of all places in one pass."""
     U = keys.dtype.type
     for k in range(keys.size):
@@ -60,7 +60,7 @@ def _count(keys, counts):  # type: ignore[no-untyped-def]
 
 
 @device
-def _move(keys, count, place, out):  # type: ignore[no-untyped-def]
+def _move(keys, count, place, out):
     """Write numbers in the order of one digit, and of where they stand; `count` of the digit is used up."""
     U = keys.dtype.type
     total = 0
@@ -76,7 +76,7 @@ def _move(keys, count, place, out):  # type: ignore[no-untyped-def]
 
 
 @device
-def sort_floats(values, spare, like):  # type: ignore[no-untyped-def]
+def sort_floats(values, spare, like):
     """Sort finite floats in place; `spare` is as many of them or more, `like` an array of integers of their width."""
     if values.size <= _FEW:
         insert(values)

@@ -37,7 +37,7 @@ _WEIGHTS = 1 << 12  # that one thread writes at a time
 
 
 @device
-def distance(j, mean, inverse):  # type: ignore[no-untyped-def]
+def distance(j, mean, inverse):
     """Return the distance from the mean in standard deviations, or one that is as good, times 0 too."""
     u = (j - mean) * inverse
     u = u if u < _FAR else _FAR
@@ -45,14 +45,14 @@ def distance(j, mean, inverse):  # type: ignore[no-untyped-def]
 
 
 @device
-def _nearest(mean, size):  # type: ignore[no-untyped-def]
+def _nearest(mean, size):
     """Return the pixel nearest to the mean, and how far it is behind it."""
     pixel = min(max(np.rint(mean), 0.0), size - 1.0)
     return pixel, min(max(pixel - mean, -_BEYOND), _BEYOND)
 
 
 @device
-def _gaussian(means, stds, m, place, frame, a):  # type: ignore[no-untyped-def]
+def _gaussian(means, stds, m, place, frame, a):
     """Return the mean of a map along an axis in pixels, and the reciprocal of its standard deviation."""
     mean = frame[a, 0] + means[m, place[a]] / frame[a, 1]
     return mean, min(frame[a, 1] / stds[m, place[a]], STEEPEST)
@@ -65,12 +65,12 @@ def _axis_weights(
     zero, far, half, lowest = F(0), F(_FAR), F(-0.5), F(least)
 
     @device
-    def weigh(exponent):  # type: ignore[no-untyped-def]
+    def weigh(exponent):
         weight = exponential(exponent)
         return weight if exponent > lowest else zero
 
     @summing
-    def share(weights, m, pixel, offset, inverse):  # type: ignore[no-untyped-def]
+    def share(weights, m, pixel, offset, inverse):
         """Write weights of which the greatest is 1; return their sum."""
         first, twice, factor = F(-pixel), F(2.0 * offset), F(-0.5 * inverse * inverse)
         rest = F(2.0 * offset - twice)  # counts halfway between pixels, where t and `twice` cancel
@@ -86,7 +86,7 @@ def _axis_weights(
         return total
 
     @fused
-    def rise(weights, m, pixel, offset, inverse):  # type: ignore[no-untyped-def]
+    def rise(weights, m, pixel, offset, inverse):
         """Write weights that are 1 at the mean."""
         first, behind, steepness = F(-pixel), F(offset), F(inverse)
         for j in range(weights.shape[1]):
@@ -96,7 +96,7 @@ def _axis_weights(
             weights[m, j] = weigh(half * u * u)
 
     @device
-    def write(weights, begin, end, means, stds, place, frame, a, peak, factors):  # type: ignore[no-untyped-def]
+    def write(weights, begin, end, means, stds, place, frame, a, peak, factors):
         """Write the weights of maps, NaN if the mean is not finite, and what they have yet to be multiplied by."""
         for m in range(begin, end):
             factors[m, a] = 1
@@ -124,14 +124,14 @@ _write64 = _axis_weights(np.float64, exponential64, -340.0, STEEPEST, _BEYOND)
 
 def _map_kernel(name: str, write: Callable[..., Any], F: Any) -> Kernel:
     @device
-    def multiply(out, column, row, factor):  # type: ignore[no-untyped-def]
+    def multiply(out, column, row, factor):
         for i in range(out.shape[0]):
             left = column[i] * factor
             for j in range(row.size):
                 out[i, j] = left * row[j]
 
     @device
-    def draw(rows, begin, end, z, y, x, factors):  # type: ignore[no-untyped-def]
+    def draw(rows, begin, end, z, y, x, factors):
         """Write some rows of all maps, one below the other."""
         depth, height = z.shape[1], y.shape[1]
         while begin < end:
@@ -144,7 +144,7 @@ def _map_kernel(name: str, write: Callable[..., Any], F: Any) -> Kernel:
             begin += count
 
     @kernel(f"gaussian_maps_{name}")
-    def render(means, stds, place, frame, peak, out):  # type: ignore[no-untyped-def]
+    def render(means, stds, place, frame, peak, out):
         maps, depth, height, width = out.shape
         z, y, x = np.empty((maps, depth), F), np.empty((maps, height), F), np.empty((maps, width), F)
         factors = np.empty((maps, 3))
@@ -163,7 +163,7 @@ def _map_kernel(name: str, write: Callable[..., Any], F: Any) -> Kernel:
 
 
 @device
-def _write_shares(weights, begin, end, means, stds, place, frame, a, peak, factors):  # type: ignore[no-untyped-def]
+def _write_shares(weights, begin, end, means, stds, place, frame, a, peak, factors):
     """Write weights in float64, multiplied by what makes them sum to 1."""
     _write64(weights, begin, end, means, stds, place, frame, a, peak, factors)
     for m in range(begin, end):
@@ -172,7 +172,7 @@ def _write_shares(weights, begin, end, means, stds, place, frame, a, peak, facto
 
 
 @summing
-def _project(columns, row, weights, factor):  # type: ignore[no-untyped-def]
+def _project(columns, row, weights, factor):
     """Add a row times a factor to sums down the columns; return its product with weights."""
     total = 0.0
     for j in range(row.size):
@@ -182,7 +182,7 @@ def _project(columns, row, weights, factor):  # type: ignore[no-untyped-def]
 
 
 @summing
-def _product(a, b):  # type: ignore[no-untyped-def]
+def _product(a, b):
     total = 0.0
     for j in range(a.size):
         total += a[j] * b[j]
@@ -190,7 +190,7 @@ def _product(a, b):  # type: ignore[no-untyped-def]
 
 
 @device
-def _sharing_adjoint(weights, cotangent, mean, inverse):  # type: ignore[no-untyped-def]
+def _sharing_adjoint(weights, cotangent, mean, inverse):
     """Return the derivatives by mean and by standard deviation of the sum of weights times cotangent.
 
     With E the mean over the axis by its weights and q = -2 e, a weight p grows with the mean by
@@ -213,14 +213,14 @@ def _sharing_adjoint(weights, cotangent, mean, inverse):  # type: ignore[no-unty
 
 
 @device
-def _exponent(t, offset, inverse):  # type: ignore[no-untyped-def]
+def _exponent(t, offset, inverse):
     """Return -2 e, or what is as good, times 0 too."""
     q = (t * inverse) * ((t + 2.0 * offset) * inverse)
     return q if q < _FAR * _FAR else _FAR * _FAR
 
 
 @device
-def _peak_adjoint(weights, cotangent, mean, inverse):  # type: ignore[no-untyped-def]
+def _peak_adjoint(weights, cotangent, mean, inverse):
     """Do the same for weights of 1 at the mean, which grow by p u / std and by p u**2 / std."""
     by_mean, by_std = 0.0, 0.0
     for j in range(weights.size):
@@ -231,7 +231,7 @@ def _peak_adjoint(weights, cotangent, mean, inverse):  # type: ignore[no-untyped
 
 
 @device
-def _axis_adjoint(weights, cotangent, mean, inverse, peak):  # type: ignore[no-untyped-def]
+def _axis_adjoint(weights, cotangent, mean, inverse, peak):
     if not abs(mean) < math.inf:
         return np.nan, np.nan
     if peak:
@@ -240,7 +240,7 @@ def _axis_adjoint(weights, cotangent, mean, inverse, peak):  # type: ignore[no-u
 
 
 @device
-def _marginals(gz, gy, gx, z, y, columns, along):  # type: ignore[no-untyped-def]
+def _marginals(gz, gy, gx, z, y, columns, along):
     """Write the derivatives by the weights of each axis, from sums down the columns of bands and along rows."""
     gy[:] = 0
     gx[:] = 0
@@ -255,7 +255,7 @@ def _marginals(gz, gy, gx, z, y, columns, along):  # type: ignore[no-untyped-def
 
 
 @kernel("gaussian_maps_vjp")
-def map_vjp_kernel(means, stds, place, frame, peak, cotangent, by_mean, by_std):  # type: ignore[no-untyped-def]
+def map_vjp_kernel(means, stds, place, frame, peak, cotangent, by_mean, by_std):
     """Write the derivatives by mean and by standard deviation of the sum of maps times cotangent."""
     maps, depth, height, width = cotangent.shape
     z, y, x, factors = np.empty((maps, depth)), np.empty((maps, height)), np.empty((maps, width)), np.empty((maps, 3))

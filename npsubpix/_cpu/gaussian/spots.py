@@ -31,7 +31,7 @@ _CHUNK = 32  # spots that share scratch memory in the adjoint
 
 
 @device
-def _find_box(box, position, std, size, truncate, margin):  # type: ignore[no-untyped-def]
+def _find_box(box, position, std, size, truncate, margin):
     """Write the first pixel of an axis that a spot reaches, and the one after the last."""
     reach = truncate * std + margin
     low, high = max(np.ceil(position - reach), 0.0), min(np.floor(position + reach), size - 1.0)
@@ -41,7 +41,7 @@ def _find_box(box, position, std, size, truncate, margin):  # type: ignore[no-un
 
 
 @device
-def _find_boxes(boxes, position, std, kept, shape, truncate, integrate):  # type: ignore[no-untyped-def]
+def _find_boxes(boxes, position, std, kept, shape, truncate, integrate):
     """Write the box of a spot; return whether it has any pixels."""
     margin = 0.5 if integrate else 0.0
     boxes[:] = 0
@@ -53,21 +53,21 @@ def _find_boxes(boxes, position, std, kept, shape, truncate, integrate):  # type
 
 
 @device
-def _scales(std, normalize):  # type: ignore[no-untyped-def]
+def _scales(std, normalize):
     """Return the reciprocal of a standard deviation, and the height of its Gaussian."""
     inverse = min(1.0 / std, STEEPEST)
     return inverse, inverse * _DENSITY if normalize and inverse > 0 else 1.0
 
 
 @device
-def _point_weights(out, first, position, inverse, height):  # type: ignore[no-untyped-def]
+def _point_weights(out, first, position, inverse, height):
     for j in range(out.size):
         u = (first + j - position) * inverse
         out[j] = height * exponential64(-0.5 * u * u)
 
 
 @device
-def _wide_weights(out, first, position, inverse, height):  # type: ignore[no-untyped-def]
+def _wide_weights(out, first, position, inverse, height):
     """Mean over each pixel of a Gaussian much wider than a pixel."""
     curvature = inverse * inverse / 24
     for j in range(out.size):
@@ -76,7 +76,7 @@ def _wide_weights(out, first, position, inverse, height):  # type: ignore[no-unt
 
 
 @device
-def _edge_weights(out, first, position, inverse, height):  # type: ignore[no-untyped-def]
+def _edge_weights(out, first, position, inverse, height):
     """Mean over each pixel, by the integral up to its edges."""
     scale = height * _AREA / inverse
     low = math.erf((first - 0.5 - position) * inverse * _ROOT_HALF)
@@ -87,7 +87,7 @@ def _edge_weights(out, first, position, inverse, height):  # type: ignore[no-unt
 
 
 @device
-def _weights(out, first, position, std, normalize, integrate):  # type: ignore[no-untyped-def]
+def _weights(out, first, position, std, normalize, integrate):
     """Write the weights of an axis from pixel `first` on."""
     inverse, height = _scales(std, normalize)
     if not integrate:
@@ -99,7 +99,7 @@ def _weights(out, first, position, std, normalize, integrate):  # type: ignore[n
 
 
 @fused
-def _add_product(out, top, left, column, row, factor):  # type: ignore[no-untyped-def]
+def _add_product(out, top, left, column, row, factor):
     patch = out[top : top + column.size, left : left + row.size]
     for i in range(column.size):
         level = factor * column[i]
@@ -108,14 +108,14 @@ def _add_product(out, top, left, column, row, factor):  # type: ignore[no-untype
 
 
 @device
-def _copy(out, plane):  # type: ignore[no-untyped-def]
+def _copy(out, plane):
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[i, j] = plane[i, j]
 
 
 @device
-def _draw(canvas, corner, box, spot, normalize, integrate, z, y, x):  # type: ignore[no-untyped-def]
+def _draw(canvas, corner, box, spot, normalize, integrate, z, y, x):
     """Add the part of a spot that is on a tile, whose first pixel is `corner`; z, y and x are scratch memory."""
     front, top, left = max(box[0, 0], corner[0]), max(box[1, 0], corner[1]), max(box[2, 0], corner[2])
     depth = min(box[0, 1], corner[0] + canvas.shape[0]) - front
@@ -130,7 +130,7 @@ def _draw(canvas, corner, box, spot, normalize, integrate, z, y, x):  # type: ig
 
 
 @device
-def _bucket(boxes, drawn, tile, counts):  # type: ignore[no-untyped-def]
+def _bucket(boxes, drawn, tile, counts):
     """List the spots that reach each tile, in order: where the list of each begins, and the lists."""
     starts = np.zeros(counts[0] * counts[1] * counts[2] + 1, np.int64)
     members = np.empty(0, np.int64)
@@ -157,7 +157,7 @@ def _bucket(boxes, drawn, tile, counts):  # type: ignore[no-untyped-def]
 
 
 @kernel("gaussian_spots")
-def spots_kernel(spots, kept, tile, normalize, integrate, truncate, out):  # type: ignore[no-untyped-def]
+def spots_kernel(spots, kept, tile, normalize, integrate, truncate, out):
     """Draw spots, tile by tile."""
     boxes = np.empty((kept.size, 3, 2), np.int64)
     drawn = np.empty(kept.size, np.bool_)
@@ -184,7 +184,7 @@ def spots_kernel(spots, kept, tile, normalize, integrate, truncate, out):  # typ
 
 
 @device
-def _point_slopes(out, first, position, inverse, height, constant):  # type: ignore[no-untyped-def]
+def _point_slopes(out, first, position, inverse, height, constant):
     """Write weights, and their derivatives by position and by standard deviation."""
     for j in range(out.shape[1]):
         u = distance(first + j, position, inverse)
@@ -195,7 +195,7 @@ def _point_slopes(out, first, position, inverse, height, constant):  # type: ign
 
 
 @device
-def _wide_slopes(out, first, position, inverse, height, constant):  # type: ignore[no-untyped-def]
+def _wide_slopes(out, first, position, inverse, height, constant):
     curvature = inverse * inverse / 24
     for j in range(out.shape[1]):
         u = distance(first + j, position, inverse)
@@ -208,7 +208,7 @@ def _wide_slopes(out, first, position, inverse, height, constant):  # type: igno
 
 
 @device
-def _edge_slopes(out, first, position, inverse, height, constant):  # type: ignore[no-untyped-def]
+def _edge_slopes(out, first, position, inverse, height, constant):
     area, low, low_u, low_e = _AREA / inverse, 0.0, 0.0, 0.0
     for j in range(-1, out.shape[1]):
         u = distance(first + j + 0.5, position, inverse)
@@ -223,7 +223,7 @@ def _edge_slopes(out, first, position, inverse, height, constant):  # type: igno
 
 
 @device
-def _slopes(out, first, position, std, normalize, integrate):  # type: ignore[no-untyped-def]
+def _slopes(out, first, position, std, normalize, integrate):
     inverse, height = _scales(std, normalize)
     constant = 1.0 if normalize and inverse > 0 else 0.0  # the height of the Gaussian falls with its width
     if not integrate:
@@ -235,7 +235,7 @@ def _slopes(out, first, position, std, normalize, integrate):  # type: ignore[no
 
 
 @summing
-def _products(row, slopes):  # type: ignore[no-untyped-def]
+def _products(row, slopes):
     value, by_position, by_std = 0.0, 0.0, 0.0
     for j in range(row.size):
         value += row[j] * slopes[0, j]
@@ -245,7 +245,7 @@ def _products(row, slopes):  # type: ignore[no-untyped-def]
 
 
 @device
-def _gather(pixels, z, y, x, amplitude, gradient):  # type: ignore[no-untyped-def]
+def _gather(pixels, z, y, x, amplitude, gradient):
     """Add up the derivatives of the sum of pixels times a spot; z, y and x hold weights and their slopes."""
     for i in range(pixels.shape[0]):
         plane, at_y, wide_y, at_x, wide_x = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -267,7 +267,7 @@ def _gather(pixels, z, y, x, amplitude, gradient):  # type: ignore[no-untyped-de
 
 
 @kernel("gaussian_spots_vjp")
-def spots_vjp_kernel(spots, kept, longest, normalize, integrate, truncate, cotangent, gradients):  # type: ignore[no-untyped-def]
+def spots_vjp_kernel(spots, kept, longest, normalize, integrate, truncate, cotangent, gradients):
     """Write the derivatives of the sum of image times cotangent; `longest` is the longest side of a box."""
     for c in prange((kept.size + _CHUNK - 1) // _CHUNK):
         z, y, x = np.empty((3, longest)), np.empty((3, longest)), np.empty((3, longest))

@@ -14,19 +14,19 @@ __all__ = ["greater", "less", "maximum2d", "minimum2d"]
 
 
 @device
-def greater(a, b):  # type: ignore[no-untyped-def]
+def greater(a, b):
     """Whether a is above b."""
     return a > b
 
 
 @device
-def less(a, b):  # type: ignore[no-untyped-def]
+def less(a, b):
     """Whether a is below b."""
     return a < b
 
 
 @device
-def maximum2d(v, above, row, below, j):  # type: ignore[no-untyped-def]
+def maximum2d(v, above, row, below, j):
     """Whether v, one column after j in `row`, is above its 8 neighbours."""
     over = (v > above[j]) & (v > above[j + 1]) & (v > above[j + 2])
     beside = (v > row[j]) & (v > row[j + 2])
@@ -34,7 +34,7 @@ def maximum2d(v, above, row, below, j):  # type: ignore[no-untyped-def]
 
 
 @device
-def minimum2d(v, above, row, below, j):  # type: ignore[no-untyped-def]
+def minimum2d(v, above, row, below, j):
     """Whether v, one column after j in `row`, is below its 8 neighbours."""
     under = (v < above[j]) & (v < above[j + 1]) & (v < above[j + 2])
     beside = (v < row[j]) & (v < row[j + 2])

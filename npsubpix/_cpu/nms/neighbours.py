@@ -21,17 +21,17 @@ __all__ = ["highest_around", "mark_peaks", "minmax3d_kernel", "near2d_kernels", 
 
 
 @device
-def _mask(maximum, minimum, v, zero):  # type: ignore[no-untyped-def]
+def _mask(maximum, minimum, v, zero):
     return maximum
 
 
 @device
-def _values(maximum, minimum, v, zero):  # type: ignore[no-untyped-def]
+def _values(maximum, minimum, v, zero):
     return v if maximum else zero
 
 
 @device
-def _codes(maximum, minimum, v, zero):  # type: ignore[no-untyped-def]
+def _codes(maximum, minimum, v, zero):
     return maximum | (minimum << 1)
 
 
@@ -39,7 +39,7 @@ def _near2d(name: str, select: Callable[..., Any]) -> Kernel:
     """Make the 3 x 3 kernel that writes `select` of each pixel; what that ignores is not computed."""
 
     @kernel(f"near2d_{name}")
-    def near2d(x, low, high, ends, margins, out):  # type: ignore[no-untyped-def]
+    def near2d(x, low, high, ends, margins, out):
         images, height, width = x.shape
         top, bottom, left, right = margins
         zero = out.dtype.type(0)
@@ -79,11 +79,11 @@ def _wall(wins: Callable[..., Any]) -> Callable[..., Any]:
     """Make the function that reduces the eight rows around a row to their best."""
 
     @device
-    def better(a, b):  # type: ignore[no-untyped-def]
+    def better(a, b):
         return a if wins(a, b) else b
 
     @device
-    def wall(out, x, d, i, begin, end, unbeatable):  # type: ignore[no-untyped-def]
+    def wall(out, x, d, i, begin, end, unbeatable):
         """Best of the rows around row i of plane d, column by column; unbeatable where one of them is NaN."""
         r0, r1, r2 = x[d - 1, i - 1, begin:end], x[d - 1, i, begin:end], x[d - 1, i + 1, begin:end]
         r3, r4 = x[d, i - 1, begin:end], x[d, i + 1, begin:end]
@@ -103,7 +103,7 @@ def _wall(wins: Callable[..., Any]) -> Callable[..., Any]:
 
 def _row_marker(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callable[..., Any]:
     @device
-    def mark_row(out, row, wall, limit, zero):  # type: ignore[no-untyped-def]
+    def mark_row(out, row, wall, limit, zero):
         for j in range(out.size):
             v = row[j + 1]
             over = wins(v, wall[j]) & wins(v, wall[j + 1]) & wins(v, wall[j + 2])
@@ -113,17 +113,17 @@ def _row_marker(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callable[
 
 
 @device
-def _is(found, v, previous, zero):  # type: ignore[no-untyped-def]
+def _is(found, v, previous, zero):
     return found
 
 
 @device
-def _value(found, v, previous, zero):  # type: ignore[no-untyped-def]
+def _value(found, v, previous, zero):
     return v if found else zero
 
 
 @device
-def _also_two(found, v, previous, zero):  # type: ignore[no-untyped-def]
+def _also_two(found, v, previous, zero):
     return previous | (found << 1)
 
 
@@ -134,12 +134,12 @@ _mark_troughs = _row_marker(less, _is)
 
 
 @device
-def _no_row(out, row, wall, limit, zero):  # type: ignore[no-untyped-def]
+def _no_row(out, row, wall, limit, zero):
     return
 
 
 @device
-def _no_wall(out, x, d, i, begin, end, unbeatable):  # type: ignore[no-untyped-def]
+def _no_wall(out, x, d, i, begin, end, unbeatable):
     return
 
 
@@ -147,7 +147,7 @@ def _near3d(name: str, mark: Callable[..., Any], lowest: Callable[..., Any], sec
     first = _row_marker(greater, mark)
 
     @kernel(f"near3d_{name}")
-    def near3d(x, low, high, ends, margins, out):  # type: ignore[no-untyped-def]
+    def near3d(x, low, high, ends, margins, out):
         images, depth, height, width = x.shape
         front, back, top, bottom, left, right = margins
         zero = out.dtype.type(0)
@@ -181,7 +181,7 @@ near3d_kernels = {
 
 
 @kernel("minmax3d")
-def minmax3d_kernel(x, ends, maxima, minima):  # type: ignore[no-untyped-def]
+def minmax3d_kernel(x, ends, maxima, minima):
     """Mark strict 3 x 3 x 3 maxima and minima inside the border, in two masks."""
     images, depth, height, width = x.shape
     for r in prange(images * depth * height):

@@ -28,7 +28,7 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
     """Make the function that writes `mark` of each strict winner in a band of rows."""
 
     @device
-    def fold(out, row, ends, i, height, before):  # type: ignore[no-untyped-def]
+    def fold(out, row, ends, i, height, before):
         """Best of `row` and `before`. NaN counts as unbeatable, a row outside the image as beaten by all."""
         _, unbeatable = ends
         if i < 0 or i >= height:
@@ -40,7 +40,7 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
             out[j] = u if wins(u, before[j]) else before[j]
 
     @device
-    def fold_block(x, i0, left, right, ends, nothing, prefix, suffix):  # type: ignore[no-untyped-def]
+    def fold_block(x, i0, left, right, ends, nothing, prefix, suffix):
         """Best of the rows from i0 to each row, and from each row to the last of the block."""
         height = x.shape[0]
         last = prefix.shape[0] - 1
@@ -56,19 +56,19 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
             before = suffix[t]
 
     @device
-    def best_of_two(out, a, b):  # type: ignore[no-untyped-def]
+    def best_of_two(out, a, b):
         for j in range(out.size):
             out[j] = a[j] if wins(a[j], b[j]) else b[j]
 
     @device
-    def best_of_four(out, a, b, c, d):  # type: ignore[no-untyped-def]
+    def best_of_four(out, a, b, c, d):
         for j in range(out.size):
             first = a[j] if wins(a[j], b[j]) else b[j]
             second = c[j] if wins(c[j], d[j]) else d[j]
             out[j] = first if wins(first, second) else second
 
     @device
-    def across(line, one, two, size):  # type: ignore[no-untyped-def]
+    def across(line, one, two, size):
         """Best of each run of `size` pixels, by doubling; in one of two spare buffers, or `line` itself."""
         count = line.size
         span = 1
@@ -81,7 +81,7 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
         return line
 
     @device
-    def wins_rest(x, d, i, j, v, window):  # type: ignore[no-untyped-def]
+    def wins_rest(x, d, i, j, v, window):
         """Whether v wins in its own row and in the other planes of its window."""
         depth, height, width = x.shape
         begin = max(j - window[4], 0)
@@ -98,7 +98,7 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
         return True
 
     @device
-    def search(x, limit, ends, d, i0, i1, begin, end, window, out):  # type: ignore[no-untyped-def]
+    def search(x, limit, ends, d, i0, i1, begin, end, window, out):
         """Find the winners in plane d, rows i0 to i1, columns begin to end."""
         block = window[2] + 1
         left = max(begin - window[4], 0)
@@ -140,22 +140,22 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
 
 
 @device
-def _one(v):  # type: ignore[no-untyped-def]
+def _one(v):
     return 1
 
 
 @device
-def _two(v):  # type: ignore[no-untyped-def]
+def _two(v):
     return 2
 
 
 @device
-def _itself(v):  # type: ignore[no-untyped-def]
+def _itself(v):
     return v
 
 
 @device
-def _nothing(x, limit, ends, d, i0, i1, begin, end, window, out):  # type: ignore[no-untyped-def]
+def _nothing(x, limit, ends, d, i0, i1, begin, end, window, out):
     return
 
 
@@ -168,7 +168,7 @@ _BAND_ROWS = 128
 
 def _window(name: str, maxima: Callable[..., Any], minima: Callable[..., Any]) -> Kernel:
     @kernel(f"window_{name}")
-    def window_extrema(x, low, high, ends, window, margins, out):  # type: ignore[no-untyped-def]
+    def window_extrema(x, low, high, ends, window, margins, out):
         images, depth, height, width = x.shape
         front, back, top, bottom, left, right = margins
         rows = max(1, _BAND_ROWS // (window[2] + 1)) * (window[2] + 1)

@@ -16,7 +16,7 @@ __all__ = []
 
 
 @device
-def _first_at_least(columns, begin, end, least):  # type: ignore[no-untyped-def]
+def _first_at_least(columns, begin, end, least):
     """Where `least` would be inserted among ascending columns."""
     while begin < end:
         middle = (begin + end) // 2
@@ -28,7 +28,7 @@ def _first_at_least(columns, begin, end, least):  # type: ignore[no-untyped-def]
 
 
 @kernel("separate")
-def _separate_kernel(ranks, starts, rows, columns, kinds, row_starts, height, depth, weights, limit, alive):  # type: ignore[no-untyped-def]
+def _separate_kernel(ranks, starts, rows, columns, kinds, row_starts, height, depth, weights, limit, alive):
     """Let each candidate, the strongest first, strike out those of its kind that are too close to it."""
     reach_z = int(math.sqrt(limit / weights[0]))
     reach_y = int(math.sqrt(limit / weights[1]))

@@ -43,7 +43,7 @@ class Candidates(NamedTuple):
 
 
 @kernel("count_codes")
-def _count_kernel(words, counts):  # type: ignore[no-untyped-def]
+def _count_kernel(words, counts):
     """Count the bytes that are not zero in each unit of words."""
     for unit in prange(counts.size):
         begin = unit * _WORDS
@@ -57,7 +57,7 @@ def _count_kernel(words, counts):  # type: ignore[no-untyped-def]
 
 
 @kernel("collect_codes")
-def _collect_kernel(words, starts, indices):  # type: ignore[no-untyped-def]
+def _collect_kernel(words, starts, indices):
     """Write the indices of the bytes that are not zero; a unit's begin at its start."""
     for unit in prange(starts.size - 1):
         begin = unit * _WORDS

@@ -17,7 +17,7 @@ _CHUNK = 1 << 14  # pixels or candidates: a unit of parallel work
 
 
 @kernel("peak_heights")
-def _heights_kernel(x, indices, minima, background, sigma, threshold, height, strength, kept):  # type: ignore[no-untyped-def]
+def _heights_kernel(x, indices, minima, background, sigma, threshold, height, strength, kept):
     """Height above the background, the same in units of the noise, and whether it is above the threshold."""
     for k in prange(indices.size):
         i = indices[k]
@@ -32,7 +32,7 @@ def _heights_kernel(x, indices, minima, background, sigma, threshold, height, st
 
 
 @device
-def _greatest(pixels, background, begin, sign):  # type: ignore[no-untyped-def]
+def _greatest(pixels, background, begin, sign):
     top = -math.inf
     for k in range(pixels.size):
         h = sign * (np.float64(pixels[k]) - np.float64(background[(begin + k) % background.size]))
@@ -41,7 +41,7 @@ def _greatest(pixels, background, begin, sign):  # type: ignore[no-untyped-def]
 
 
 @kernel("greatest_heights")
-def _greatest_kernel(x, background, sign, tops):  # type: ignore[no-untyped-def]
+def _greatest_kernel(x, background, sign, tops):
     chunks = tops.shape[1]
     for part in prange(tops.size):
         image, begin = part // chunks, part % chunks * _CHUNK

@@ -25,7 +25,7 @@ _KEPT = 3
 
 def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
     @device
-    def is_seed(x, d, i, j):  # type: ignore[no-untyped-def]
+    def is_seed(x, d, i, j):
         """Whether no neighbour wins against a pixel."""
         v = x[d, i, j]
         if v != v:
@@ -39,7 +39,7 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         return True
 
     @device
-    def stands(x, state, d, i, j, window):  # type: ignore[no-untyped-def]
+    def stands(x, state, d, i, j, window):
         """Whether nothing in the window of a pixel wins, is NaN, or is a plateau of its value already kept.
 
         Also whether the pixel wins against anything there.
@@ -57,7 +57,7 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         return True, tops
 
     @device
-    def flood(x, state, d, i, j, window, margins, stack):  # type: ignore[no-untyped-def]
+    def flood(x, state, d, i, j, window, margins, stack):
         """Visit the connected pixels of one value; return their number, 0 if they are no plateau, and the stack."""
         depth, height, width = x.shape
         v = x[d, i, j]
@@ -93,7 +93,7 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         return count, stack
 
     @kernel(f"plateaus_{name}")
-    def plateaus(x, limit, window, margins, strict, state, found, counts):  # type: ignore[no-untyped-def]
+    def plateaus(x, limit, window, margins, strict, state, found, counts):
         """Write plane, row, column of the first pixel and of the centroid of each plateau to `found`."""
         images, depth, height, width = x.shape
         for b in prange(images):

@@ -42,22 +42,22 @@ _MOVED = int(PeakFlags.MOVED)
 
 
 @device
-def _slope(before, after):  # type: ignore[no-untyped-def]
+def _slope(before, after):
     return 0.5 * (np.float64(after) - np.float64(before))
 
 
 @device
-def bend(before, centre, after):  # type: ignore[no-untyped-def]
+def bend(before, centre, after):
     return np.float64(after) - 2.0 * np.float64(centre) + np.float64(before)
 
 
 @device
-def twist(low_low, low_high, high_low, high_high):  # type: ignore[no-untyped-def]
+def twist(low_low, low_high, high_low, high_high):
     return 0.25 * (np.float64(high_high) - np.float64(high_low) - np.float64(low_high) + np.float64(low_low))
 
 
 @device
-def scaled3d(hessian):  # type: ignore[no-untyped-def]
+def scaled3d(hessian):
     """Multiply a Hessian by a power of two that makes its largest entry about 1.
 
     It keeps every digit, and the products of tiny or huge responses in range. Return the scaled
@@ -72,7 +72,7 @@ def scaled3d(hessian):  # type: ignore[no-untyped-def]
 
 
 @device
-def solved3d(hessian, det, rx, ry, rz):  # type: ignore[no-untyped-def]
+def solved3d(hessian, det, rx, ry, rz):
     """Solve a symmetric system of three."""
     xx, yy, zz, xy, xz, yz = hessian
     a = ry * zz - yz * rz
@@ -85,7 +85,7 @@ def solved3d(hessian, det, rx, ry, rz):  # type: ignore[no-untyped-def]
 
 
 @device
-def fit_quadratic3d(x, d, i, j):  # type: ignore[no-untyped-def]
+def fit_quadratic3d(x, d, i, j):
     """Fit with the full 3 x 3 Hessian, solved by Cramer's rule."""
     gx = _slope(x[d, i, j - 1], x[d, i, j + 1])
     gy = _slope(x[d, i - 1, j], x[d, i + 1, j])
@@ -108,7 +108,7 @@ def fit_quadratic3d(x, d, i, j):  # type: ignore[no-untyped-def]
 
 
 @device
-def fit_quadratic2d(x, d, i, j):  # type: ignore[no-untyped-def]
+def fit_quadratic2d(x, d, i, j):
     """Fit with the full 2 x 2 Hessian."""
     c = x[d, i, j]
     gx = _slope(x[d, i, j - 1], x[d, i, j + 1])
@@ -131,7 +131,7 @@ def fit_quadratic2d(x, d, i, j):  # type: ignore[no-untyped-def]
 
 
 @device
-def _vertex(before, centre, after):  # type: ignore[no-untyped-def]
+def _vertex(before, centre, after):
     """Shift to the vertex of the parabola through three pixels, its gain, bend and flags."""
     g = _slope(before, after)
     h = bend(before, centre, after)
@@ -145,7 +145,7 @@ def _vertex(before, centre, after):  # type: ignore[no-untyped-def]
 
 
 @device
-def fit_parabola2d(x, d, i, j):  # type: ignore[no-untyped-def]
+def fit_parabola2d(x, d, i, j):
     """Fit a parabola along rows and one along columns."""
     si, gain_i, hi, flags_i = _vertex(x[d, i - 1, j], x[d, i, j], x[d, i + 1, j])
     sj, gain_j, hj, flags_j = _vertex(x[d, i, j - 1], x[d, i, j], x[d, i, j + 1])
@@ -156,7 +156,7 @@ def fit_parabola2d(x, d, i, j):  # type: ignore[no-untyped-def]
 
 
 @device
-def fit_parabola3d(x, d, i, j):  # type: ignore[no-untyped-def]
+def fit_parabola3d(x, d, i, j):
     """Fit a parabola along each of three axes."""
     _, si, sj, gain, flags = fit_parabola2d(x, d, i, j)
     sd, gain_d, hd, flags_d = _vertex(x[d - 1, i, j], x[d, i, j], x[d + 1, i, j])
@@ -179,17 +179,17 @@ def follower(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
     rejecting = _NONFINITE | _SINGULAR
 
     @device
-    def step(shift, threshold):  # type: ignore[no-untyped-def]
+    def step(shift, threshold):
         return int(shift > threshold) - int(shift < -threshold)
 
     @device
-    def inside(x, d, i, j):  # type: ignore[no-untyped-def]
+    def inside(x, d, i, j):
         depth, height, width = x.shape
         deep = (d >= 1) & (d <= depth - 2) if volume else True
         return deep & (i >= 1) & (i <= height - 2) & (j >= 1) & (j <= width - 2)
 
     @device
-    def follow(x, d0, i0, j0, n_iters, threshold, limit, radius, depth_steps):  # type: ignore[no-untyped-def]
+    def follow(x, d0, i0, j0, n_iters, threshold, limit, radius, depth_steps):
         d, i, j = d0, i0, j0
         mark_d, mark_i, mark_j = d0, i0, j0
         moves, lap = 0, 1
@@ -229,7 +229,7 @@ def follower(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
 
 
 @device
-def unit_scale(m):  # type: ignore[no-untyped-def]
+def unit_scale(m):
     """Return the power of two that brings m > 0 to [0.5, 1); 1 for 0, infinity and NaN."""
     if m == 0.0 or not m < math.inf:
         return 1.0

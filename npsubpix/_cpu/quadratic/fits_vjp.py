@@ -15,7 +15,7 @@ __all__ = ["add_quadratic3d", "quadratic3d_vjp"]
 
 
 @device
-def _hessian(x, d, i, j):  # type: ignore[no-untyped-def]
+def _hessian(x, d, i, j):
     """Return xx, yy, zz, xy, xz, yz as the fit has them, which would be slower by a fifth if it called this."""
     c = x[d, i, j]
     xx = bend(x[d, i, j - 1], c, x[d, i, j + 1])
@@ -28,7 +28,7 @@ def _hessian(x, d, i, j):  # type: ignore[no-untyped-def]
 
 
 @device
-def quadratic3d_vjp(x, d, i, j, shift, p, q, out):  # type: ignore[no-untyped-def]
+def quadratic3d_vjp(x, d, i, j, shift, p, q, out):
     """Write the cotangents of x, y, z, xx, yy, zz, xy, xz, yz at a voxel, and of the voxel itself.
 
     `shift` is that of the fit there, along depth, rows and columns; `p`, its cotangent, is in the
@@ -52,7 +52,7 @@ def quadratic3d_vjp(x, d, i, j, shift, p, q, out):  # type: ignore[no-untyped-de
 
 
 @device
-def _add_twist(low, high, k, twisted):  # type: ignore[no-untyped-def]
+def _add_twist(low, high, k, twisted):
     low[k - 1] += 0.25 * twisted
     low[k + 1] -= 0.25 * twisted
     high[k - 1] -= 0.25 * twisted
@@ -60,7 +60,7 @@ def _add_twist(low, high, k, twisted):  # type: ignore[no-untyped-def]
 
 
 @device
-def add_quadratic3d(grad, d, i, j, by):  # type: ignore[no-untyped-def]
+def add_quadratic3d(grad, d, i, j, by):
     """Add to a volume what `quadratic3d_vjp` wrote for a voxel."""
     x, y, z, xx, yy, zz, xy, xz, yz, c = by[0], by[1], by[2], by[3], by[4], by[5], by[6], by[7], by[8], by[9]
     grad[d, i, j] += c - 2.0 * (xx + yy + zz)

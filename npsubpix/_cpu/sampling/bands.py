@@ -13,7 +13,7 @@ RUNS = 64  # of positions in order, at most
 
 
 @device
-def slow_axis(shape):  # type: ignore[no-untyped-def]
+def slow_axis(shape):
     """Return the axis that bands cut, and how many pixels one of its indices has."""
     if shape[0] > 1:
         return 0, shape[1] * shape[2]
@@ -23,7 +23,7 @@ def slow_axis(shape):  # type: ignore[no-untyped-def]
 
 
 @device
-def places_of(counts):  # type: ignore[no-untyped-def]
+def places_of(counts):
     """Turn counts (chunks, bands) into where the positions of a chunk go; return where each band begins."""
     chunks, bands = counts.shape
     begins = np.empty(bands, np.int64)
@@ -38,7 +38,7 @@ def places_of(counts):  # type: ignore[no-untyped-def]
 
 
 @device
-def sort(bands, places, begin, end, order):  # type: ignore[no-untyped-def]
+def sort(bands, places, begin, end, order):
     """Write the indices of the positions of a chunk where those of their bands go."""
     for k in range(begin, end):
         order[places[bands[k]]] = k
@@ -46,7 +46,7 @@ def sort(bands, places, begin, end, order):  # type: ignore[no-untyped-def]
 
 
 @device
-def _are_apart(lows, highs, runs, per):  # type: ignore[no-untyped-def]
+def _are_apart(lows, highs, runs, per):
     """Whether runs of `per` chunks, two apart or more, share no rows."""
     low, high = np.full(runs, np.iinfo(np.int64).max), np.full(runs, -1)
     for k in range(lows.size):
@@ -60,7 +60,7 @@ def _are_apart(lows, highs, runs, per):  # type: ignore[no-untyped-def]
 
 
 @device
-def chunks_per_run(lows, highs):  # type: ignore[no-untyped-def]
+def chunks_per_run(lows, highs):
     """Return how many chunks a run of positions in order has, or 0 if they are in no order."""
     chunks = lows.size
     runs = RUNS

@@ -47,7 +47,7 @@ _FAR = 8.0
 
 
 @device
-def fold_position(c, n, rule):  # type: ignore[no-untyped-def]
+def fold_position(c, n, rule):
     """Return where in an axis of n pixels a position is found, the derivative of that, and what became of it."""
     last = n - 1.0
     if 0.0 <= c <= last:
@@ -77,7 +77,7 @@ def fold_position(c, n, rule):  # type: ignore[no-untyped-def]
 
 
 @device
-def fold_pixel(i, n, rule):  # type: ignore[no-untyped-def]
+def fold_pixel(i, n, rule):
     """Return the pixel of an axis of n pixels that pixel i is a copy of; -1 if there is none."""
     if 0 <= i < n:
         return i

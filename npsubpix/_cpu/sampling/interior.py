@@ -29,7 +29,7 @@ _NEAR = 64  # pixels between positions whose cache lines are likely to follow ea
 
 
 @device
-def _all_inside(c, low, high):  # type: ignore[no-untyped-def]
+def _all_inside(c, low, high):
     every = True
     for k in range(c.size):
         every &= (c[k] >= low) & (c[k] < high)
@@ -37,7 +37,7 @@ def _all_inside(c, low, high):  # type: ignore[no-untyped-def]
 
 
 @device
-def _are_scattered(starts):  # type: ignore[no-untyped-def]
+def _are_scattered(starts):
     jumps = 0
     for k in range(16, starts.size, 16):
         jumps += abs(starts[k] - starts[k - 1]) > _NEAR
@@ -50,7 +50,7 @@ def surveyor(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
     left = left_of(count)
 
     @device
-    def rows_between(coords, b, begin, size, shape, axis):  # type: ignore[no-untyped-def]
+    def rows_between(coords, b, begin, size, shape, axis):
         """Return the first and last index along one axis of where windows begin, or -1 if one is not inside."""
         axes = coords.shape[1]
         F = coords.dtype.type
@@ -76,7 +76,7 @@ def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
     left = left_of(count)
 
     @device
-    def add_axis(c, low, high, step, starts, t):  # type: ignore[no-untyped-def]
+    def add_axis(c, low, high, step, starts, t):
         F = c.dtype.type
         for k in range(c.size):
             safe = c[k] if (c[k] >= low) & (c[k] < high) else low
@@ -85,7 +85,7 @@ def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
             t[k] = t.dtype.type(safe - base)
 
     @device
-    def locate(coords, b, begin, shape, left_out, starts, t):  # type: ignore[no-untyped-def]
+    def locate(coords, b, begin, shape, left_out, starts, t):
         """Find the first pixel of each window, and the distance of the position from its base.
 
         Windows that are not inside are put somewhere else, and the indices of their positions in
@@ -127,21 +127,21 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
     count, weights, slopes = taps.count, taps.weights, taps.slopes
 
     @device
-    def ask(x, starts, k, shape, planes, rows):  # type: ignore[no-untyped-def]
+    def ask(x, starts, k, shape, planes, rows):
         ahead = np.int64(starts[min(k + _AHEAD, starts.size - 1)])
         for a in range(planes):
             for b in range(rows):
                 prefetch(x, ahead + (a * shape[1] + b) * shape[2])
 
     @summing
-    def row_value(x, o, u, F):  # type: ignore[no-untyped-def]
+    def row_value(x, o, u, F):
         total = F(0)
         for k in range(count):
             total += u[k] * F(x[o + np.uint64(k)])
         return total
 
     @summing
-    def row_slope(x, o, u, du, F):  # type: ignore[no-untyped-def]
+    def row_slope(x, o, u, du, F):
         total, slope = F(0), F(0)
         for k in range(count):
             v = F(x[o + np.uint64(k)])
@@ -150,7 +150,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
         return total, slope
 
     @fused
-    def plane_value_of_four(x, o, width, t, k, addresses, F):  # type: ignore[no-untyped-def]
+    def plane_value_of_four(x, o, width, t, k, addresses, F):
         """Sum down the columns first, which is vector code."""
         u, v = weights(t[2, k], F, addresses), weights(t[1, k], F, addresses)
         a, b, c, d = F(0), F(0), F(0), F(0)
@@ -163,7 +163,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
         return u[0] * a + u[1] * b + u[2] * c + u[3] * d
 
     @fused
-    def plane_gradient_of_four(x, o, width, t, k, addresses, F):  # type: ignore[no-untyped-def]
+    def plane_gradient_of_four(x, o, width, t, k, addresses, F):
         u, du = weights(t[2, k], F, addresses), slopes(t[2, k], F, addresses)
         v, dv = weights(t[1, k], F, addresses), slopes(t[1, k], F, addresses)
         a, b, c, d = F(0), F(0), F(0), F(0)
@@ -184,7 +184,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
         return total, gy, du[0] * a + du[1] * b + du[2] * c + du[3] * d
 
     @fused
-    def plane_value_of_any(x, o, width, t, k, addresses, F):  # type: ignore[no-untyped-def]
+    def plane_value_of_any(x, o, width, t, k, addresses, F):
         u, v = weights(t[2, k], F, addresses), weights(t[1, k], F, addresses)
         total = F(0)
         for b in range(count):
@@ -193,7 +193,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
         return total
 
     @fused
-    def plane_gradient_of_any(x, o, width, t, k, addresses, F):  # type: ignore[no-untyped-def]
+    def plane_gradient_of_any(x, o, width, t, k, addresses, F):
         u, du = weights(t[2, k], F, addresses), slopes(t[2, k], F, addresses)
         v, dv = weights(t[1, k], F, addresses), slopes(t[1, k], F, addresses)
         total, gy, gx = F(0), F(0), F(0)
@@ -209,7 +209,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
     plane_gradient = plane_gradient_of_four if count == 4 else plane_gradient_of_any
 
     @fused
-    def values1(x, starts, t, addresses, scattered, out):  # type: ignore[no-untyped-def]
+    def values1(x, starts, t, addresses, scattered, out):
         F = out.dtype.type
         for k in range(out.size):
             if scattered:
@@ -217,7 +217,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             out[k] = row_value(x, np.uint64(starts[k]), weights(t[2, k], F, addresses), F)
 
     @fused
-    def values2(x, starts, t, shape, addresses, scattered, out):  # type: ignore[no-untyped-def]
+    def values2(x, starts, t, shape, addresses, scattered, out):
         F = out.dtype.type
         width = np.uint64(shape[2])
         for k in range(out.size):
@@ -226,7 +226,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             out[k] = plane_value(x, np.uint64(starts[k]), width, t, k, addresses, F)
 
     @fused
-    def values3(x, starts, t, shape, addresses, scattered, out):  # type: ignore[no-untyped-def]
+    def values3(x, starts, t, shape, addresses, scattered, out):
         F = out.dtype.type
         width, plane = np.uint64(shape[2]), np.uint64(shape[1] * shape[2])
         for k in range(out.size):
@@ -241,7 +241,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             out[k] = total
 
     @device
-    def values(x, starts, t, shape, axes, addresses, scattered, out):  # type: ignore[no-untyped-def]
+    def values(x, starts, t, shape, axes, addresses, scattered, out):
         if axes == 2:
             values2(x, starts, t, shape, addresses, scattered, out)
         elif axes == 1:
@@ -250,7 +250,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             values3(x, starts, t, shape, addresses, scattered, out)
 
     @fused
-    def gradients1(x, starts, t, addresses, scattered, out, gx):  # type: ignore[no-untyped-def]
+    def gradients1(x, starts, t, addresses, scattered, out, gx):
         F = out.dtype.type
         for k in range(out.size):
             if scattered:
@@ -259,7 +259,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             out[k], gx[k] = row_slope(x, np.uint64(starts[k]), u, du, F)
 
     @fused
-    def gradients2(x, starts, t, shape, addresses, scattered, out, gy, gx):  # type: ignore[no-untyped-def]
+    def gradients2(x, starts, t, shape, addresses, scattered, out, gy, gx):
         F = out.dtype.type
         width = np.uint64(shape[2])
         for k in range(out.size):
@@ -268,7 +268,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             out[k], gy[k], gx[k] = plane_gradient(x, np.uint64(starts[k]), width, t, k, addresses, F)
 
     @fused
-    def gradients3(x, starts, t, shape, addresses, scattered, out, gz, gy, gx):  # type: ignore[no-untyped-def]
+    def gradients3(x, starts, t, shape, addresses, scattered, out, gz, gy, gx):
         F = out.dtype.type
         width, plane = np.uint64(shape[2]), np.uint64(shape[1] * shape[2])
         for k in range(out.size):
@@ -287,7 +287,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             out[k], gz[k], gy[k], gx[k] = total, sz, sy, sx
 
     @device
-    def gradients(x, starts, t, shape, axes, addresses, scattered, out, gz, gy, gx):  # type: ignore[no-untyped-def]
+    def gradients(x, starts, t, shape, axes, addresses, scattered, out, gz, gy, gx):
         if axes == 2:
             gradients2(x, starts, t, shape, addresses, scattered, out, gy, gx)
         elif axes == 1:

@@ -30,25 +30,25 @@ _SMALL = 1e-17  # powers of a pole below this are nothing
 
 
 @fused
-def _add_times(out, row, factor):  # type: ignore[no-untyped-def]
+def _add_times(out, row, factor):
     for j in range(out.size):
         out[j] += factor * row[j]
 
 
 @fused
-def _step_back(row, after, z):  # type: ignore[no-untyped-def]
+def _step_back(row, after, z):
     for j in range(row.size):
         row[j] = z * (after[j] - row[j])
 
 
 @device
-def _scale(row, factor):  # type: ignore[no-untyped-def]
+def _scale(row, factor):
     for j in range(row.size):
         row[j] *= factor
 
 
 @device
-def _begin_forward(lines, j0, j1, z, rule, total):  # type: ignore[no-untyped-def]
+def _begin_forward(lines, j0, j1, z, rule, total):
     """Replace the first row by what the run forward has there, summed over the image beyond it."""
     n = lines.shape[0]
     F = lines.dtype.type
@@ -74,7 +74,7 @@ def _begin_forward(lines, j0, j1, z, rule, total):  # type: ignore[no-untyped-de
 
 
 @device
-def _begin_backward(lines, j0, j1, z, rule, total):  # type: ignore[no-untyped-def]
+def _begin_backward(lines, j0, j1, z, rule, total):
     n = lines.shape[0]
     F = lines.dtype.type
     last = lines[n - 1][j0:j1]
@@ -97,7 +97,7 @@ def _begin_backward(lines, j0, j1, z, rule, total):  # type: ignore[no-untyped-d
 
 
 @device
-def _filter_lines(lines, j0, j1, poles, rule):  # type: ignore[no-untyped-def]
+def _filter_lines(lines, j0, j1, poles, rule):
     """Filter the columns j0 to j1 of rows."""
     n = lines.shape[0]
     F = lines.dtype.type
@@ -113,21 +113,21 @@ def _filter_lines(lines, j0, j1, poles, rule):  # type: ignore[no-untyped-def]
 
 
 @device
-def _turn(out, rows, gain):  # type: ignore[no-untyped-def]
+def _turn(out, rows, gain):
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
             out[j, i] = gain * out.dtype.type(rows[i, j])
 
 
 @device
-def _turn_back(out, lines):  # type: ignore[no-untyped-def]
+def _turn_back(out, lines):
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             out[i, j] = lines[j, i]
 
 
 @kernel("spline_rows")
-def _rows_kernel(source, out, poles, gain, rule):  # type: ignore[no-untyped-def]
+def _rows_kernel(source, out, poles, gain, rule):
     """Filter along the last axis, from one array to another."""
     count, n = source.shape
     F = out.dtype.type
@@ -141,7 +141,7 @@ def _rows_kernel(source, out, poles, gain, rule):  # type: ignore[no-untyped-def
 
 
 @kernel("spline_columns")
-def _columns_kernel(x, poles, rule):  # type: ignore[no-untyped-def]
+def _columns_kernel(x, poles, rule):
     """Filter along the middle of three axes, in place."""
     outer, _, inner = x.shape
     blocks = (inner + _COLUMNS - 1) // _COLUMNS

@@ -39,7 +39,7 @@ def placer(taps: Taps, orders: int) -> Callable[..., Any]:
     weights, slopes, curvatures = taps.weights, taps.slopes, taps.curvatures
 
     @device
-    def place(w, pixels, a, c, n, rules, addresses):  # type: ignore[no-untyped-def]
+    def place(w, pixels, a, c, n, rules, addresses):
         """Write weights and derivatives of axis a to w[a], and indices to pixels[a]; return what became of c."""
         F = w.dtype.type
         position, slope, status = fold_position(np.float64(c), n, rules[0])
@@ -65,7 +65,7 @@ def placer(taps: Taps, orders: int) -> Callable[..., Any]:
         return status
 
     @device
-    def place_all(w, pixels, coords, b, k, shape, rules, addresses):  # type: ignore[no-untyped-def]
+    def place_all(w, pixels, coords, b, k, shape, rules, addresses):
         """Do so for each axis of position k of image b; the axes that there are not have one pixel of weight 1."""
         axes = coords.shape[1]
         status = INSIDE
@@ -86,7 +86,7 @@ def _border_gatherers(count: int) -> tuple[Callable[..., Any], Callable[..., Any
     """Make the functions that sum over the window of a position, and over its derivatives."""
 
     @fused
-    def folded_row(x, o, pixels, w, order, cval):  # type: ignore[no-untyped-def]
+    def folded_row(x, o, pixels, w, order, cval):
         total = w.dtype.type(0)
         for k in range(count):
             j = pixels[2, k]
@@ -94,7 +94,7 @@ def _border_gatherers(count: int) -> tuple[Callable[..., Any], Callable[..., Any
         return total
 
     @fused
-    def value(x, shape, w, pixels, axes, cval):  # type: ignore[no-untyped-def]
+    def value(x, shape, w, pixels, axes, cval):
         total = w.dtype.type(0)
         for a in range(count if axes > 2 else 1):
             for b in range(count if axes > 1 else 1):
@@ -106,7 +106,7 @@ def _border_gatherers(count: int) -> tuple[Callable[..., Any], Callable[..., Any
         return total
 
     @fused
-    def value_and_gradient(x, shape, w, pixels, axes, cval):  # type: ignore[no-untyped-def]
+    def value_and_gradient(x, shape, w, pixels, axes, cval):
         F = w.dtype.type
         total, gz, gy, gx = F(0), F(0), F(0), F(0)
         for a in range(count if axes > 2 else 1):
@@ -132,7 +132,7 @@ def _value_kernel(name: str, taps: Taps) -> Kernel:
     gather_at_border, _ = _border_gatherers(count)
 
     @device
-    def sample_rest(x, coords, b, begin, left_out, rest, rules, cval, addresses, values):  # type: ignore[no-untyped-def]
+    def sample_rest(x, coords, b, begin, left_out, rest, rules, cval, addresses, values):
         own_w, own_pixels = np.empty((3, 1, count), values.dtype), np.empty((3, count), np.int64)
         w, pixels = lend(own_w), lend(own_pixels)
         shape = x.shape[2:]
@@ -151,7 +151,7 @@ def _value_kernel(name: str, taps: Taps) -> Kernel:
         keep(own_pixels)
 
     @kernel(f"sample_{name}")
-    def sample(x, coords, rules, cval, addresses, values):  # type: ignore[no-untyped-def]
+    def sample(x, coords, rules, cval, addresses, values):
         batch, channels, depth, height, width = x.shape
         axes, total = coords.shape[1], coords.shape[2]
         chunks = (total + CHUNK - 1) // CHUNK
@@ -184,7 +184,7 @@ def _gradient_kernel(name: str, taps: Taps) -> Kernel:
     _, gather_at_border = _border_gatherers(count)
 
     @device
-    def sample_rest(x, coords, b, begin, left_out, rest, rules, cval, addresses, values, gradient):  # type: ignore[no-untyped-def]
+    def sample_rest(x, coords, b, begin, left_out, rest, rules, cval, addresses, values, gradient):
         own_w, own_pixels = np.empty((3, 2, count), values.dtype), np.empty((3, count), np.int64)
         w, pixels = lend(own_w), lend(own_pixels)
         shape = x.shape[2:]
@@ -211,7 +211,7 @@ def _gradient_kernel(name: str, taps: Taps) -> Kernel:
         keep(own_pixels)
 
     @kernel(f"sample_gradient_{name}")
-    def sample_gradient(x, coords, rules, cval, addresses, values, gradient):  # type: ignore[no-untyped-def]
+    def sample_gradient(x, coords, rules, cval, addresses, values, gradient):
         batch, channels, depth, height, width = x.shape
         axes, total = coords.shape[1], coords.shape[2]
         chunks = (total + CHUNK - 1) // CHUNK

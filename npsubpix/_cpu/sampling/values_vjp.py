@@ -33,7 +33,7 @@ def _spreader(taps: Taps) -> Any:
     count, weights, slopes = taps.count, taps.weights, taps.slopes
 
     @fused
-    def spread_row(x, dx, o, u, du, g, F):  # type: ignore[no-untyped-def]
+    def spread_row(x, dx, o, u, du, g, F):
         row, slope = F(0), F(0)
         for k in range(count):
             v = F(x[o + np.uint64(k)])
@@ -43,7 +43,7 @@ def _spreader(taps: Taps) -> Any:
         return row, slope
 
     @fused
-    def spread_plane(x, dx, o, width, u, du, v, dv, g, F):  # type: ignore[no-untyped-def]
+    def spread_plane(x, dx, o, width, u, du, v, dv, g, F):
         total, gy, gx = F(0), F(0), F(0)
         for b in range(count):
             row, slope = spread_row(x, dx, o, u, du, g * v[b], F)
@@ -54,7 +54,7 @@ def _spreader(taps: Taps) -> Any:
         return total, gy, gx
 
     @fused
-    def spread1(x, dx, starts, t, addresses, g, gx):  # type: ignore[no-untyped-def]
+    def spread1(x, dx, starts, t, addresses, g, gx):
         F = dx.dtype.type
         for m in range(starts.size):
             u, du = weights(t[2, m], F, addresses), slopes(t[2, m], F, addresses)
@@ -62,7 +62,7 @@ def _spreader(taps: Taps) -> Any:
             gx[m] += F(g[m]) * sx
 
     @fused
-    def spread2(x, dx, starts, t, shape, addresses, g, gy, gx):  # type: ignore[no-untyped-def]
+    def spread2(x, dx, starts, t, shape, addresses, g, gy, gx):
         F = dx.dtype.type
         width = np.uint64(shape[2])
         for m in range(starts.size):
@@ -73,7 +73,7 @@ def _spreader(taps: Taps) -> Any:
             gx[m] += F(g[m]) * sx
 
     @fused
-    def spread3(x, dx, starts, t, shape, addresses, g, gz, gy, gx):  # type: ignore[no-untyped-def]
+    def spread3(x, dx, starts, t, shape, addresses, g, gz, gy, gx):
         F = dx.dtype.type
         width, plane = np.uint64(shape[2]), np.uint64(shape[1] * shape[2])
         for m in range(starts.size):
@@ -93,7 +93,7 @@ def _spreader(taps: Taps) -> Any:
             gx[m] += F(g[m]) * tx
 
     @device
-    def spread(x, dx, starts, t, shape, axes, addresses, g, grads):  # type: ignore[no-untyped-def]
+    def spread(x, dx, starts, t, shape, axes, addresses, g, grads):
         """Add windows to the gradients of their pixels, and what moves them to those of positions, (A, N)."""
         if axes == 1:
             spread1(x, dx, starts, t, addresses, g, grads[0])
@@ -110,7 +110,7 @@ def _folded_spreader(count: int) -> Any:
     """Make the function that does so for one window that may be folded, and for gradients of gradients."""
 
     @fused
-    def spread(x, dx, w, pixels, shape, axes, cval, g, hz, hy, hx):  # type: ignore[no-untyped-def]
+    def spread(x, dx, w, pixels, shape, axes, cval, g, hz, hy, hx):
         F = w.dtype.type
         gz, gy, gx = F(0), F(0), F(0)
         for a in range(count if axes > 2 else 1):
@@ -140,7 +140,7 @@ def _folded_spreader(count: int) -> Any:
 
 
 @device
-def _note(d_coords, b, k, gz, gy, gx):  # type: ignore[no-untyped-def]
+def _note(d_coords, b, k, gz, gy, gx):
     axes = d_coords.shape[1]
     d_coords[b, axes - 1, k] = gx
     if axes > 1:
@@ -150,7 +150,7 @@ def _note(d_coords, b, k, gz, gy, gx):  # type: ignore[no-untyped-def]
 
 
 @device
-def _inside_of(left_out, rest, begin, size):  # type: ignore[no-untyped-def]
+def _inside_of(left_out, rest, begin, size):
     """Return the indices of the positions of a chunk that are not left out."""
     ids = np.empty(size - rest, np.int64)
     skipped = 0
@@ -169,7 +169,7 @@ def _surveyors(base_of: Callable[..., Any], count: int) -> tuple[Callable[..., A
     locate, rows_between = locator(base_of, count), surveyor(base_of, count)
 
     @device
-    def survey(coords, b, begin, size, shape, axis, stride, F):  # type: ignore[no-untyped-def]
+    def survey(coords, b, begin, size, shape, axis, stride, F):
         """Return how many windows of a chunk are not inside, and the first and last row of the others."""
         first, last = rows_between(coords, b, begin, size, shape, axis)
         if first >= 0:
@@ -185,7 +185,7 @@ def _surveyors(base_of: Callable[..., Any], count: int) -> tuple[Callable[..., A
         return rest, low // stride, high // stride + count - 1
 
     @device
-    def count_bands(coords, b, begin, size, shape, axis, shift, bands, counts):  # type: ignore[no-untyped-def]
+    def count_bands(coords, b, begin, size, shape, axis, shift, bands, counts):
         """Count the windows of a chunk that are inside by their bands, and note these; the last is of the others."""
         left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), coords.dtype)
         rest, _ = locate(coords, b, begin, shape, left_out, starts, t)
@@ -210,7 +210,7 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
     spread, spread_folded = _spreader(taps), _folded_spreader(count)
 
     @device
-    def spread_run(x, coords, b, begin, shape, starts, t, addresses, by_value, dx, d_coords):  # type: ignore[no-untyped-def]
+    def spread_run(x, coords, b, begin, shape, starts, t, addresses, by_value, dx, d_coords):
         """Spread windows that are inside, of positions that follow each other."""
         end = begin + starts.size
         grads = d_coords[b, :, begin:end]
@@ -219,7 +219,7 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
             spread(x[b, c], dx[b, c], starts, t, shape, coords.shape[1], addresses, by_value[b, c, begin:end], grads)
 
     @device
-    def spread_some(x, coords, b, ids, shape, addresses, by_value, dx, d_coords):  # type: ignore[no-untyped-def]
+    def spread_some(x, coords, b, ids, shape, addresses, by_value, dx, d_coords):
         """Spread windows that are inside, of positions anywhere."""
         axes, size = coords.shape[1], ids.size
         packed = np.empty((1, axes, size), coords.dtype)
@@ -243,7 +243,7 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
                 there[ids[m]] = grads[a, m]
 
     @device
-    def spread_any(x, coords, b, ids, shape, rules, cval, addresses, by_value, by_gradient, dx, d_coords):  # type: ignore[no-untyped-def]
+    def spread_any(x, coords, b, ids, shape, rules, cval, addresses, by_value, by_gradient, dx, d_coords):
         """Spread windows that are anywhere, with gradients of gradients if there are any."""
         axes, F = coords.shape[1], dx.dtype.type
         own_w, own_pixels = np.empty((3, 3, count), dx.dtype), np.empty((3, count), np.int64)
@@ -270,7 +270,7 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
         keep(own_pixels)
 
     @device
-    def spread_chunk(x, shape, coords, b, k, rules, cval, addresses, by_value, by_gradient, dx, d_coords):  # type: ignore[no-untyped-def]
+    def spread_chunk(x, shape, coords, b, k, rules, cval, addresses, by_value, by_gradient, dx, d_coords):
         """Spread the windows of a chunk that are inside."""
         begin, size = k * CHUNK, min(CHUNK, coords.shape[2] - k * CHUNK)
         left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), dx.dtype)
@@ -285,7 +285,7 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
             spread_some(x, coords, b, ids, shape, addresses, by_value, dx, d_coords)
 
     @kernel(f"sample_vjp_{name}")
-    def sample_vjp(x, shape, coords, rules, cval, addresses, by_value, by_gradient, dx, d_coords):  # type: ignore[no-untyped-def]
+    def sample_vjp(x, shape, coords, rules, cval, addresses, by_value, by_gradient, dx, d_coords):
         batch = x.shape[0]
         total = coords.shape[2]
         F = dx.dtype.type

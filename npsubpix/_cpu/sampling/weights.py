@@ -55,22 +55,22 @@ class Taps:
 
 
 @device
-def _before(c):  # type: ignore[no-untyped-def]
+def _before(c):
     return np.floor(c)
 
 
 @device
-def _nearest_up(c):  # type: ignore[no-untyped-def]
+def _nearest_up(c):
     return np.floor(c + 0.5)
 
 
 @device
-def _nearest_down(c):  # type: ignore[no-untyped-def]
+def _nearest_down(c):
     return np.ceil(c - 0.5)
 
 
 @device
-def _nearest_even(c):  # type: ignore[no-untyped-def]
+def _nearest_even(c):
     return np.rint(c)
 
 
@@ -78,27 +78,27 @@ def _as_tuple(one: Callable[..., Any], count: int) -> Callable[..., Any]:
     """Make the function that returns a tuple of ``one(k, t, F)`` for each k below count."""
 
     @fused
-    def one_pixel(t, F, addresses):  # type: ignore[no-untyped-def]
+    def one_pixel(t, F, addresses):
         return (one(_K0, t, F),)
 
     @fused
-    def two(t, F, addresses):  # type: ignore[no-untyped-def]
+    def two(t, F, addresses):
         return one(_K0, t, F), one(_K1, t, F)
 
     @fused
-    def three(t, F, addresses):  # type: ignore[no-untyped-def]
+    def three(t, F, addresses):
         return one(_K0, t, F), one(_K1, t, F), one(_K2, t, F)
 
     @fused
-    def four(t, F, addresses):  # type: ignore[no-untyped-def]
+    def four(t, F, addresses):
         return one(_K0, t, F), one(_K1, t, F), one(_K2, t, F), one(_K3, t, F)
 
     @fused
-    def five(t, F, addresses):  # type: ignore[no-untyped-def]
+    def five(t, F, addresses):
         return one(_K0, t, F), one(_K1, t, F), one(_K2, t, F), one(_K3, t, F), one(_K4, t, F)
 
     @fused
-    def six(t, F, addresses):  # type: ignore[no-untyped-def]
+    def six(t, F, addresses):
         return one(_K0, t, F), one(_K1, t, F), one(_K2, t, F), one(_K3, t, F), one(_K4, t, F), one(_K5, t, F)
 
     return (one_pixel, two, three, four, five, six)[count - 1]
@@ -110,7 +110,7 @@ def _polynomial(pieces: list[Polynomial]) -> Callable[..., Any]:
     table = np.array([[*piece.coef, *(0.0,) * (terms - len(piece.coef))] for piece in pieces])
 
     @fused
-    def one(k, t, F):  # type: ignore[no-untyped-def]
+    def one(k, t, F):
         total = F(table[k, terms - 1])
         for power in range(terms - 2, -1, -1):
             total = total * t + F(table[k, power])
@@ -156,7 +156,7 @@ _D2, _D4, _D6 = -5 * math.pi**2 / 27, 14 * math.pi**4 / 1215, -17 * math.pi**6 /
 
 
 @fused
-def _sinc_product(k, t, sine, cosine, slow, slow_cosine):  # type: ignore[no-untyped-def]
+def _sinc_product(k, t, sine, cosine, slow, slow_cosine):
     """Return sinc(u) sinc(u / 3) for u = t + 2 - k, its derivative and its second derivative."""
     u = t + (2 - k)
     v = u * u
@@ -176,7 +176,7 @@ def _sinc_product(k, t, sine, cosine, slow, slow_cosine):  # type: ignore[no-unt
 
 
 @fused
-def _normalized(raw, s):  # type: ignore[no-untyped-def]
+def _normalized(raw, s):
     """Divide a weight and its derivatives by the sum of weights, which has derivatives too."""
     f = raw[0] / s[0]
     df = (raw[1] - f * s[1]) / s[0]
@@ -184,12 +184,12 @@ def _normalized(raw, s):  # type: ignore[no-untyped-def]
 
 
 @fused
-def _sum(a, b):  # type: ignore[no-untyped-def]
+def _sum(a, b):
     return a[0] + b[0], a[1] + b[1], a[2] + b[2]
 
 
 @fused
-def _lanczos3(t, addresses):  # type: ignore[no-untyped-def]
+def _lanczos3(t, addresses):
     sine, cosine = math.sin(math.pi * t), math.cos(math.pi * t)
     slow, slow_cosine = math.sin(math.pi * t / 3), math.cos(math.pi * t / 3)
     a = _sinc_product(_K0, t, sine, cosine, slow, slow_cosine)
@@ -213,7 +213,7 @@ def _two_pixels(weigh: Callable[..., Any]) -> Callable[..., Any]:
     """Make the function that weighs the pixels before and after by their distances."""
 
     @device
-    def both(t, addresses):  # type: ignore[no-untyped-def]
+    def both(t, addresses):
         a = weigh(t, addresses)
         f, df, ddf = weigh(1.0 - t, addresses)
         b = (f, -df, ddf)
@@ -228,12 +228,12 @@ def _computed(count: int, together: Callable[..., Any]) -> Taps:
 
     def part(order: int) -> Callable[..., Any]:
         @device
-        def two(t, F, addresses):  # type: ignore[no-untyped-def]
+        def two(t, F, addresses):
             a, b = together(np.float64(t), addresses)
             return F(a[order]), F(b[order])
 
         @device
-        def six(t, F, addresses):  # type: ignore[no-untyped-def]
+        def six(t, F, addresses):
             a, b, c, d, e, f = together(np.float64(t), addresses)
             return F(a[order]), F(b[order]), F(c[order]), F(d[order]), F(e[order]), F(f[order])
 
@@ -249,14 +249,14 @@ _LEAST_GAUSSIAN = math.exp(-0.5 / _WIDTH**2)
 
 
 @device
-def _sigmoid(distance, addresses):  # type: ignore[no-untyped-def]
+def _sigmoid(distance, addresses):
     value = 1 / (1 + math.exp(_STEEP * (distance - 0.5)))
     slope = -_STEEP * value * (1 - value)
     return value - _LEAST_SIGMOID, slope, -_STEEP * slope * (1 - 2 * value)
 
 
 @device
-def _gaussian(distance, addresses):  # type: ignore[no-untyped-def]
+def _gaussian(distance, addresses):
     u = distance / _WIDTH
     value = math.exp(-0.5 * u * u)
     return value - _LEAST_GAUSSIAN, -u / _WIDTH * value, (u * u - 1) / _WIDTH**2 * value
@@ -277,7 +277,7 @@ _STEP = 1e-4  # of differences: their error is its square, and rounding divided 
 
 
 @device
-def _given(distance, addresses):  # type: ignore[no-untyped-def]
+def _given(distance, addresses):
     """Weight by a function given by its address, and differences of it, or of its derivative if that is given too."""
     value = _call(addresses[0], distance)
     middle = min(max(distance, _STEP), 1.0 - _STEP)

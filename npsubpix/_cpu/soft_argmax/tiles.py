@@ -18,7 +18,7 @@ __all__ = ["add", "add_times", "inside", "load_tile", "raise_to", "window_sums"]
 
 
 @device
-def load_tile(tile, x, d0, i0, j0, extremes, one):  # type: ignore[no-untyped-def]
+def load_tile(tile, x, d0, i0, j0, extremes, one):
     """Copy the part of x that begins at (d0, i0, j0), with -inf outside of x.
 
     Return its maximum, its minimum, and a number that is NaN if there is NaN or infinity in it.
@@ -52,7 +52,7 @@ def load_tile(tile, x, d0, i0, j0, extremes, one):  # type: ignore[no-untyped-de
 
 
 @device
-def _load_row(line, row, highest, lowest, odd, one):  # type: ignore[no-untyped-def]
+def _load_row(line, row, highest, lowest, odd, one):
     for j in range(line.size):
         line[j] = line.dtype.type(row[j])
     raise_to(highest, line, one)
@@ -64,7 +64,7 @@ def _load_row(line, row, highest, lowest, odd, one):  # type: ignore[no-untyped-
 
 
 @device
-def raise_to(highest, row, one):  # type: ignore[no-untyped-def]
+def raise_to(highest, row, one):
     """Replace numbers by those of a row that are greater.
 
     `one` is 1, but must not be known to be when this is compiled: what is stored would then be either
@@ -76,20 +76,20 @@ def raise_to(highest, row, one):  # type: ignore[no-untyped-def]
 
 
 @device
-def inside(start, tile, total):  # type: ignore[no-untyped-def]
+def inside(start, tile, total):
     """Return the range of a tile along one axis that is inside the image."""
     return min(max(-start, 0), tile), max(min(total - start, tile), 0)
 
 
 @fused
-def add(out, row):  # type: ignore[no-untyped-def]
+def add(out, row):
     """Add a row to a row."""
     for j in range(out.size):
         out[j] += row[j]
 
 
 @fused
-def add_times(out, row, factor):  # type: ignore[no-untyped-def]
+def add_times(out, row, factor):
     """Add a multiple of a row to a row."""
     for j in range(out.size):
         out[j] += factor * row[j]
@@ -103,7 +103,7 @@ def window_sums(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
     exponent = limited_exponent(F)
 
     @device
-    def greatest(m, tile, d0, i0, window, one):  # type: ignore[no-untyped-def]
+    def greatest(m, tile, d0, i0, window, one):
         """Maximum of each window that begins in plane d0 and row i0, where none of its pixels is NaN."""
         m[:] = -np.inf
         for d in range(d0, d0 + window[0]):
@@ -115,17 +115,17 @@ def window_sums(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
     # would have too many overlaps to rule out, and leave it scalar.
 
     @fused
-    def weigh(w, row, m, scale):  # type: ignore[no-untyped-def]
+    def weigh(w, row, m, scale):
         for j in range(w.size):
             w[j] = exponential(exponent(row[j], m[j], scale))
 
     @fused
-    def add_exponents(sa, w, row, m, scale):  # type: ignore[no-untyped-def]
+    def add_exponents(sa, w, row, m, scale):
         for j in range(sa.size):
             sa[j] += w[j] * exponent(row[j], m[j], scale)
 
     @device
-    def one_by_one(s, m, part, weights, tile, d0, i0, window, scale):  # type: ignore[no-untyped-def]
+    def one_by_one(s, m, part, weights, tile, d0, i0, window, scale):
         """Sum over each window that begins in plane d0 and row i0.
 
         Weights are left in `weights`, a row for each offset, or in its only row.
@@ -148,7 +148,7 @@ def window_sums(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
                 add(s[4], part[2])
 
     @device
-    def by_definition(s, m, j, tile, d0, i0, window, scale, box):  # type: ignore[no-untyped-def]
+    def by_definition(s, m, j, tile, d0, i0, window, scale, box):
         """Sum over one window that may hold NaN or infinity: pixels of +inf share all weight, or equal ones of -inf."""
         kz, ky, kx = window
         best = F(-np.inf)

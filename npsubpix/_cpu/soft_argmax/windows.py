@@ -32,7 +32,7 @@ def _plane_sums(F: Any, exponential: Callable[..., Any], exponent: Callable[...,
     """Make the function that sums over the windows of one plane, with one exponential a pixel."""
 
     @fused
-    def weigh(w, aw, row, shift, scale):  # type: ignore[no-untyped-def]
+    def weigh(w, aw, row, shift, scale):
         for j in range(w.size):
             a = exponent(row[j], shift, scale)
             e = exponential(a)
@@ -40,21 +40,21 @@ def _plane_sums(F: Any, exponential: Callable[..., Any], exponent: Callable[...,
             aw[j] = a * e
 
     @fused
-    def across3(s0, sx, sa, w, aw):  # type: ignore[no-untyped-def]
+    def across3(s0, sx, sa, w, aw):
         for j in range(s0.size):
             s0[j] = w[j] + w[j + 1] + w[j + 2]
             sx[j] = w[j + 2] - w[j]
             sa[j] = aw[j] + aw[j + 1] + aw[j + 2]
 
     @fused
-    def across5(s0, sx, sa, w, aw):  # type: ignore[no-untyped-def]
+    def across5(s0, sx, sa, w, aw):
         for j in range(s0.size):
             s0[j] = (w[j] + w[j + 1]) + (w[j + 2] + w[j + 3]) + w[j + 4]
             sx[j] = F(2) * (w[j + 4] - w[j]) + (w[j + 3] - w[j + 1])
             sa[j] = (aw[j] + aw[j + 1]) + (aw[j + 2] + aw[j + 3]) + aw[j + 4]
 
     @device
-    def across(s, w, aw, kx):  # type: ignore[no-untyped-def]
+    def across(s, w, aw, kx):
         """Sum over kx columns: weights, times x, times exponent."""
         if kx == 3:
             across3(s[0], s[1], s[2], w, aw)
@@ -69,17 +69,17 @@ def _plane_sums(F: Any, exponential: Callable[..., Any], exponent: Callable[...,
                 add(s[2], aw[k : k + n])
 
     @fused
-    def sum3(out, a, b, c):  # type: ignore[no-untyped-def]
+    def sum3(out, a, b, c):
         for j in range(out.size):
             out[j] = a[j] + b[j] + c[j]
 
     @fused
-    def slope3(out, a, c):  # type: ignore[no-untyped-def]
+    def slope3(out, a, c):
         for j in range(out.size):
             out[j] = c[j] - a[j]
 
     @device
-    def down(s, ring, first, ky):  # type: ignore[no-untyped-def]
+    def down(s, ring, first, ky):
         """Sum over ky rows of sums, in a ring: weights, times y, times x, times exponent."""
         if ky == 3:
             a, b, c = ring[first], ring[(first + 1) % 3], ring[(first + 2) % 3]
@@ -97,7 +97,7 @@ def _plane_sums(F: Any, exponential: Callable[..., Any], exponent: Callable[...,
             add(s[3], row[2])
 
     @device
-    def plane_sums(out, plane, shift, scale, step, window):  # type: ignore[no-untyped-def]
+    def plane_sums(out, plane, shift, scale, step, window):
         ky, kx = window[1], window[2]
         ring = np.empty((ky, 3, out.shape[2]), F)
         w = np.empty(plane.shape[1], F)
@@ -117,37 +117,37 @@ def _writer(F: Any) -> Callable[..., Any]:
     """Make the function that writes the results of a row of windows from its sums."""
 
     @fused
-    def reciprocals(out, row):  # type: ignore[no-untyped-def]
+    def reciprocals(out, row):
         for j in range(out.size):
             out[j] = F(1) / row[j]
 
     @fused
-    def along(out, row, inverse, start, factor):  # type: ignore[no-untyped-def]
+    def along(out, row, inverse, start, factor):
         for j in range(out.size):
             out[j] = factor * ((start + F(j)) + row[j] * inverse[j])
 
     @fused
-    def along_strided(out, row, inverse, start, factor, step):  # type: ignore[no-untyped-def]
+    def along_strided(out, row, inverse, start, factor, step):
         for j in range(out.size):
             out[j] = factor * ((start + F(j * step)) + row[j * step] * inverse[j * step])
 
     @fused
-    def across(out, row, inverse, position, factor):  # type: ignore[no-untyped-def]
+    def across(out, row, inverse, position, factor):
         for j in range(out.size):
             out[j] = factor * (position + row[j] * inverse[j])
 
     @fused
-    def across_strided(out, row, inverse, position, factor, step):  # type: ignore[no-untyped-def]
+    def across_strided(out, row, inverse, position, factor, step):
         for j in range(out.size):
             out[j] = factor * (position + row[j * step] * inverse[j * step])
 
     @fused
-    def values(out, row, inverse, shift, temperature, step):  # type: ignore[no-untyped-def]
+    def values(out, row, inverse, shift, temperature, step):
         for j in range(out.size):
             out[j] = shift[j * step] + temperature * (row[j * step] * inverse[j * step])
 
     @device
-    def write(coords, value, s, shift, inverse, begin, place, frames, temperature, step):  # type: ignore[no-untyped-def]
+    def write(coords, value, s, shift, inverse, begin, place, frames, temperature, step):
         """Write (z, x, y) or (x, y), and values where there is a row for them."""
         reciprocals(inverse, s[0])
         axes = coords.shape[0]
@@ -175,7 +175,7 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
     write = _writer(F)
 
     @device
-    def through(s, ring, first, row, kz):  # type: ignore[no-untyped-def]
+    def through(s, ring, first, row, kz):
         """Sum over kz planes of sums: weights, times z, times y, times x, times exponent."""
         s[:] = 0
         for k in range(kz):
@@ -187,7 +187,7 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
             add(s[4], plane[3])
 
     @kernel(f"softmax_windows_{name}")
-    def softmax_windows(x, temperatures, window, stride, pad, frames, spread, coords, values):  # type: ignore[no-untyped-def]
+    def softmax_windows(x, temperatures, window, stride, pad, frames, spread, coords, values):
         maps, _, depth, height, width = coords.shape
         kz, ky, kx = window
         sz, sy, sx = stride

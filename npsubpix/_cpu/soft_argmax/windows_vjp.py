@@ -40,40 +40,40 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
     exponent, greatest, weigh, one_by_one, by_definition = window_sums(F, exponential)
 
     @device
-    def spread_out(out, row, step, factor):  # type: ignore[no-untyped-def]
+    def spread_out(out, row, step, factor):
         """Put gradients of a row of windows at the columns where these begin, 0 between and for no gradients."""
         out[:] = 0
         for j in range(row.size):
             out[j * step] = F(factor) * F(row[j])
 
     @fused
-    def multiply(row, inverse):  # type: ignore[no-untyped-def]
+    def multiply(row, inverse):
         for j in range(row.size):
             row[j] *= inverse[j]
 
     @fused
-    def subtract_product(out, a, b):  # type: ignore[no-untyped-def]
+    def subtract_product(out, a, b):
         for j in range(out.size):
             out[j] -= a[j] * b[j]
 
     @fused
-    def slopes(out, w, row, m, base, gx, gv, scale, cx):  # type: ignore[no-untyped-def]
+    def slopes(out, w, row, m, base, gx, gv, scale, cx):
         """Write weight times derivative by the exponent, for what the windows hold at one offset."""
         for j in range(out.size):
             out[j] = w[j] * (base[j] + cx * gx[j] + exponent(row[j], m[j], scale) * gv[j])
 
     @fused
-    def add_to_pixels(out, slope, w, gv, scale):  # type: ignore[no-untyped-def]
+    def add_to_pixels(out, slope, w, gv, scale):
         for j in range(out.size):
             out[j] += scale * (slope[j] + w[j] * gv[j])
 
     @fused
-    def add_to_temperature(out, slope, row, m, scale):  # type: ignore[no-untyped-def]
+    def add_to_temperature(out, slope, row, m, scale):
         for j in range(out.size):
             out[j] += slope[j] * exponent(row[j], m[j], scale)
 
     @device
-    def row_of_windows(grad, tile, g, s, m, part, weights, d0, i0, window, scale):  # type: ignore[no-untyped-def]
+    def row_of_windows(grad, tile, g, s, m, part, weights, d0, i0, window, scale):
         """Add the gradients of the windows that begin in one row; g holds those by z, y, x and value.
 
         The last is already multiplied by T. Return the sum of exponent times derivative by it.
@@ -109,7 +109,7 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
         return total
 
     @kernel(f"softmax_windows_vjp_{name}")
-    def softmax_windows_vjp(x, temperatures, window, stride, pad, factors, rows, d_coords, d_values, grad, by_t):  # type: ignore[no-untyped-def]
+    def softmax_windows_vjp(x, temperatures, window, stride, pad, factors, rows, d_coords, d_values, grad, by_t):
         maps, axes, depth, height, width = d_coords.shape
         kz, ky, kx = window
         sz, sy, sx = stride

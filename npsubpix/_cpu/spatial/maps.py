@@ -39,20 +39,20 @@ _RUN = 512
 
 
 @device
-def count_bands(rows, width):  # type: ignore[no-untyped-def]
+def count_bands(rows, width):
     """Return how many bands a map has, and the rows of each but the last."""
     height = max(min(_BAND_PIXELS // max(width, 1), rows), 1)
     return (rows + height - 1) // height, height
 
 
 @device
-def _factor(shift, top, scale):  # type: ignore[no-untyped-def]
+def _factor(shift, top, scale):
     """Return what turns weights that were shifted by `shift` into weights shifted by `top`."""
     return 1.0 if shift == top else math.exp((shift - top) * scale)
 
 
 @device
-def _highest(shifts):  # type: ignore[no-untyped-def]
+def _highest(shifts):
     """Greatest of the maxima of bands; NaN if one of them is."""
     top = -np.inf
     for k in range(shifts.size):
@@ -62,7 +62,7 @@ def _highest(shifts):  # type: ignore[no-untyped-def]
 
 
 @device
-def _merged(sums, shifts, totals, top, scale, normalize):  # type: ignore[no-untyped-def]
+def _merged(sums, shifts, totals, top, scale, normalize):
     """Sum over bands that were shifted by their own maxima, shifted by the greatest."""
     merged = 0.0
     for k in range(sums.size):
@@ -73,14 +73,14 @@ def _merged(sums, shifts, totals, top, scale, normalize):  # type: ignore[no-unt
 
 
 @device
-def _flush(totals, sums):  # type: ignore[no-untyped-def]
+def _flush(totals, sums):
     for j in range(sums.size):
         totals[j] += sums[j]
         sums[j] = 0
 
 
 @device
-def _has_nan(rows, weights, weighted):  # type: ignore[no-untyped-def]
+def _has_nan(rows, weights, weighted):
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
             if rows[i, j] != rows[i, j] and (not weighted or weights[i, j] > 0):
@@ -93,21 +93,21 @@ def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
     limited = limited_exponent(F)
 
     @fused
-    def exponent(v, shift, scale):  # type: ignore[no-untyped-def]
+    def exponent(v, shift, scale):
         return F(0) if v == shift else limited(v, shift, scale)  # also for infinity less infinity
 
     @device
-    def note_odd(odd, row):  # type: ignore[no-untyped-def]
+    def note_odd(odd, row):
         for j in range(row.size):
             odd[j] += row[j] * F(0)  # NaN once there is NaN or infinity
 
     @device
-    def leave_out(seen, row, weights):  # type: ignore[no-untyped-def]
+    def leave_out(seen, row, weights):
         for j in range(seen.size):
             seen[j] = row[j] if weights[j] > 0 else F(-np.inf)
 
     @device
-    def maximum(rows, weights, weighted, one):  # type: ignore[no-untyped-def]
+    def maximum(rows, weights, weighted, one):
         """Maximum over the pixels of rows that have weight; NaN if one of them is."""
         pixels, factors = rows.reshape(rows.size), weights.reshape(weights.size)
         lane = min(_RUN, pixels.size)  # rows may be short
@@ -132,18 +132,18 @@ def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
         return top
 
     @fused
-    def weigh_all(e, row, shift, scale):  # type: ignore[no-untyped-def]
+    def weigh_all(e, row, shift, scale):
         for j in range(e.size):
             e[j] = exponential(exponent(row[j], shift, scale))
 
     @fused
-    def weigh_some(e, row, weights, shift, scale):  # type: ignore[no-untyped-def]
+    def weigh_some(e, row, weights, shift, scale):
         for j in range(e.size):
             v = exponential(exponent(row[j], shift, scale)) * weights[j]
             e[j] = v if weights[j] > 0 else F(0)
 
     @device
-    def weigh(e, row, weights, weighted, shift, scale):  # type: ignore[no-untyped-def]
+    def weigh(e, row, weights, weighted, shift, scale):
         """Write the weight of each pixel of a row."""
         if weighted:
             weigh_some(e, row, weights, shift, scale)
@@ -157,17 +157,17 @@ def _plain_weights(F: Any) -> tuple[Callable[..., Any], ...]:
     """Make the same functions for pixels that are weights themselves."""
 
     @device
-    def maximum(rows, weights, weighted, one):  # type: ignore[no-untyped-def]
+    def maximum(rows, weights, weighted, one):
         return F(0)
 
     @device
-    def multiply(e, row, weights):  # type: ignore[no-untyped-def]
+    def multiply(e, row, weights):
         for j in range(e.size):
             v = row[j] * weights[j]
             e[j] = v if weights[j] != 0 else F(0)
 
     @device
-    def weigh(e, row, weights, weighted, shift, scale):  # type: ignore[no-untyped-def]
+    def weigh(e, row, weights, weighted, shift, scale):
         if weighted:
             multiply(e, row, weights)
         else:
@@ -180,7 +180,7 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
     """Make the kernel of means, or of sums unless `normalize`, and of covariances if `second`."""
 
     @summing
-    def add_rows(columns, sums, e):  # type: ignore[no-untyped-def]
+    def add_rows(columns, sums, e):
         """Add rows, one after the other in e, to sums of columns; write their own sums."""
         width = columns.size
         for i in range(sums.size):
@@ -191,7 +191,7 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
             sums[i] = total
 
     @summing
-    def row_moments(e, middle):  # type: ignore[no-untyped-def]
+    def row_moments(e, middle):
         total = along = 0.0
         for j in range(e.size):
             total += e[j]
@@ -199,7 +199,7 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
         return total, along
 
     @device
-    def band_moments(out, rows, weights, weighted, first, height, middles, shift, scale):  # type: ignore[no-untyped-def]
+    def band_moments(out, rows, weights, weighted, first, height, middles, shift, scale):
         """Sum over a band of rows of a map, of which `first` is the first: 1, z, y, x, zz, zy, zx, yy, yx, xx."""
         count, width = rows.shape
         pixels, factors = rows.reshape(rows.size), weights.reshape(weights.size)
@@ -246,14 +246,14 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
             out[10] *= out[1] / total
 
     @device
-    def merge(out, bands, scale):  # type: ignore[no-untyped-def]
+    def merge(out, bands, scale):
         """Put the sums of bands together."""
         out[0] = _highest(bands[:, 0])
         for n in range(1, MOMENTS):
             out[n] = _merged(bands[:, n], bands[:, 0], bands[:, 1], out[0], scale, normalize)
 
     @kernel(f"map_moments_{name}")
-    def moments(x, temperatures, weights, frames, order, mean, covariance, out):  # type: ignore[no-untyped-def]
+    def moments(x, temperatures, weights, frames, order, mean, covariance, out):
         maps, depth, height, width = x.shape
         count, band = count_bands(depth * height, width)
         rows = x.reshape(maps, depth * height, width)
@@ -303,21 +303,21 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
 
 def _softmax_kernel(name: str, F: Any, maximum: Any, weigh: Any) -> Kernel:
     @device
-    def total_of(e):  # type: ignore[no-untyped-def]
+    def total_of(e):
         total = 0.0
         for j in range(e.size):
             total += e[j]
         return total
 
     @device
-    def multiply(rows, factor):  # type: ignore[no-untyped-def]
+    def multiply(rows, factor):
         for i in range(rows.shape[0]):
             row = rows[i]
             for j in range(row.size):
                 row[j] *= factor
 
     @kernel(f"map_softmax_{name}")
-    def softmax(x, temperatures, weights, out):  # type: ignore[no-untyped-def]
+    def softmax(x, temperatures, weights, out):
         maps, depth, height, width = x.shape
         count, band = count_bands(depth * height, width)
         rows, results = x.reshape(maps, depth * height, width), out.reshape(maps, depth * height, width)

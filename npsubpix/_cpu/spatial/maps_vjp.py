@@ -29,20 +29,20 @@ def _moments_vjp(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
     exponent, _, weigh = row_weights(F, exponential)
 
     @fused
-    def polynomial_row(out, e, origin, q0, q1, q2, inverse):  # type: ignore[no-untyped-def]
+    def polynomial_row(out, e, origin, q0, q1, q2, inverse):
         for j in range(out.size):
             t = F(j) - origin
             out[j] = e[j] * inverse * (q0 + t * (q1 + t * q2))
 
     @summing
-    def by_exponent(out, row, shift, scale):  # type: ignore[no-untyped-def]
+    def by_exponent(out, row, shift, scale):
         total = F(0)
         for j in range(out.size):
             total += out[j] * exponent(row[j], shift, scale)
         return total
 
     @kernel(f"map_moments_vjp_{name}")
-    def moments_vjp(x, temperatures, weights, stats, linear, quadratic, grad, by_t):  # type: ignore[no-untyped-def]
+    def moments_vjp(x, temperatures, weights, stats, linear, quadratic, grad, by_t):
         maps, depth, height, width = x.shape
         count, band = count_bands(depth * height, width)
         rows, results = x.reshape(maps, depth * height, width), grad.reshape(maps, depth * height, width)
@@ -82,26 +82,26 @@ def _moments_vjp(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
 
 def _softmax_vjp(name: str, F: Any) -> Kernel:
     @summing
-    def product(a, b):  # type: ignore[no-untyped-def]
+    def product(a, b):
         total = 0.0
         for j in range(a.size):
             total += a[j] * b[j]
         return total
 
     @fused
-    def centred(out, probability, cotangent, mean, scale):  # type: ignore[no-untyped-def]
+    def centred(out, probability, cotangent, mean, scale):
         for j in range(out.size):
             out[j] = probability[j] * (cotangent[j] - mean) * scale
 
     @summing
-    def by_value(out, row, reference):  # type: ignore[no-untyped-def]
+    def by_value(out, row, reference):
         total = 0.0
         for j in range(out.size):
             total += out[j] * (row[j] - reference) if out[j] != 0 else 0.0
         return total
 
     @kernel(f"map_softmax_vjp_{name}")
-    def softmax_vjp(x, temperatures, probabilities, cotangents, grad, by_t):  # type: ignore[no-untyped-def]
+    def softmax_vjp(x, temperatures, probabilities, cotangents, grad, by_t):
         maps, size = x.shape
         for b in prange(maps):
             p, c = probabilities[b], cotangents[b]
@@ -116,7 +116,7 @@ def _softmax_vjp(name: str, F: Any) -> Kernel:
 
 
 @kernel("map_expectation_vjp")
-def expectation_vjp_kernel(weights, slopes, constants, grad):  # type: ignore[no-untyped-def]
+def expectation_vjp_kernel(weights, slopes, constants, grad):
     """Write weight times an affine function of the position."""
     maps, depth, height, width = grad.shape
     weighted = weights.size > 0

@@ -18,7 +18,7 @@ BAND = 32
 
 
 @device
-def _copy(line, marks, pixels, columns, exists, beyond, fill):  # type: ignore[no-untyped-def]
+def _copy(line, marks, pixels, columns, exists, beyond, fill):
     """Copy a line of the image; mark with 1 the pixels that count: those beyond its ends only if `beyond`."""
     T = line.dtype.type
     for j in range(line.size):
@@ -28,42 +28,42 @@ def _copy(line, marks, pixels, columns, exists, beyond, fill):  # type: ignore[n
 
 
 @fused
-def _add(sums, total, line, marks, weight):  # type: ignore[no-untyped-def]
+def _add(sums, total, line, marks, weight):
     for j in range(sums.size):
         sums[j] += weight * line[j]
         total[j] += weight * marks[j]
 
 
 @fused
-def _add_squares(sums, means, line, marks, weight):  # type: ignore[no-untyped-def]
+def _add_squares(sums, means, line, marks, weight):
     for j in range(sums.size):
         difference = line[j] - means[j]
         sums[j] += weight * marks[j] * (difference * difference)
 
 
 @device
-def _raise(best, line):  # type: ignore[no-untyped-def]
+def _raise(best, line):
     for j in range(best.size):
         a, b = best[j], line[j]
         best[j] = a if (a >= b) | (a != a) else b
 
 
 @device
-def _lower(best, line):  # type: ignore[no-untyped-def]
+def _lower(best, line):
     for j in range(best.size):
         a, b = best[j], line[j]
         best[j] = a if (a <= b) | (a != a) else b
 
 
 @device
-def _empty(best, counted, value):  # type: ignore[no-untyped-def]
+def _empty(best, counted, value):
     """Put a value where no pixel counted."""
     for j in range(best.size):
         best[j] = best[j] if counted[j] > 0 else value
 
 
 @device
-def _sum(lines, marks, offsets, weights, ends, first, second, third):  # type: ignore[no-untyped-def]
+def _sum(lines, marks, offsets, weights, ends, first, second, third):
     first[:] = 0
     second[:] = 0
     for k in range(weights.size):
@@ -73,7 +73,7 @@ def _sum(lines, marks, offsets, weights, ends, first, second, third):  # type: i
 
 
 @device
-def _mean(lines, marks, offsets, weights, ends, first, second, third):  # type: ignore[no-untyped-def]
+def _mean(lines, marks, offsets, weights, ends, first, second, third):
     _sum(lines, marks, offsets, weights, ends, first, second, third)
     for j in range(first.size):
         first[j] = first[j] / second[j]
@@ -81,7 +81,7 @@ def _mean(lines, marks, offsets, weights, ends, first, second, third):  # type: 
 
 
 @device
-def _var(lines, marks, offsets, weights, ends, first, second, third):  # type: ignore[no-untyped-def]
+def _var(lines, marks, offsets, weights, ends, first, second, third):
     _mean(lines, marks, offsets, weights, ends, first, second, third)
     third[:] = 0
     for k in range(weights.size):
@@ -96,7 +96,7 @@ def _extreme(improve: Callable[..., Any]) -> Callable[..., Any]:
     """Make the function that finds the best pixel of windows; what is worse than all is put where none counts."""
 
     @device
-    def find(lines, marks, offsets, weights, ends, first, second, third):  # type: ignore[no-untyped-def]
+    def find(lines, marks, offsets, weights, ends, first, second, third):
         first[:] = ends[0]
         second[:] = 0
         for k in range(weights.size):
@@ -110,7 +110,7 @@ def _extreme(improve: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _folder(name: str, fold_line: Callable[..., Any]) -> Kernel:
-    def fold(x, planes, rows, columns, size, offsets, weights, stride, fill, beyond, ends, subtract, out):  # type: ignore[no-untyped-def]
+    def fold(x, planes, rows, columns, size, offsets, weights, stride, fill, beyond, ends, subtract, out):
         depth, height, width = out.shape
         T, R = fill.dtype.type, out.dtype.type
         deep, reach, along = size

@@ -16,6 +16,7 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import keep, lend_to_read, window_of
 from npsubpix._cpu.compiler.jit import Kernel, compile_function_of_arrays, device
 from npsubpix._definitions.borders import as_pixel, counts_of, extended, parts_of, reached
+from npsubpix._definitions.dtypes import converted
 from npsubpix._definitions.user_functions import identity_of
 from npsubpix._definitions.user_results import dtype_of_results
 
@@ -29,7 +30,7 @@ _kept: list[Any] = []  # what identities know by address
 
 
 @device
-def _ends(k, step, back, size, n):  # type: ignore[no-untyped-def]
+def _ends(k, step, back, size, n):
     """Return where window k begins and ends along an axis of n pixels."""
     start = k * step - back
     return max(start, 0), min(start + size, n)
@@ -39,19 +40,19 @@ def _lender(count: int) -> Callable[..., Any]:
     """Make the function that lends all images of a tuple."""
 
     @device
-    def one(x):  # type: ignore[no-untyped-def]
+    def one(x):
         return (lend_to_read(x[0]),)
 
     @device
-    def two(x):  # type: ignore[no-untyped-def]
+    def two(x):
         return lend_to_read(x[0]), lend_to_read(x[1])
 
     @device
-    def three(x):  # type: ignore[no-untyped-def]
+    def three(x):
         return lend_to_read(x[0]), lend_to_read(x[1]), lend_to_read(x[2])
 
     @device
-    def four(x):  # type: ignore[no-untyped-def]
+    def four(x):
         return lend_to_read(x[0]), lend_to_read(x[1]), lend_to_read(x[2]), lend_to_read(x[3])
 
     return (one, two, three, four)[count - 1]
@@ -61,19 +62,19 @@ def _cutter(count: int, cut: Callable[..., Any]) -> Callable[..., Any]:
     """Make the function that cuts one window out of each image."""
 
     @device
-    def one(x, z, y, c):  # type: ignore[no-untyped-def]
+    def one(x, z, y, c):
         return (cut(x[0], z, y, c),)
 
     @device
-    def two(x, z, y, c):  # type: ignore[no-untyped-def]
+    def two(x, z, y, c):
         return cut(x[0], z, y, c), cut(x[1], z, y, c)
 
     @device
-    def three(x, z, y, c):  # type: ignore[no-untyped-def]
+    def three(x, z, y, c):
         return cut(x[0], z, y, c), cut(x[1], z, y, c), cut(x[2], z, y, c)
 
     @device
-    def four(x, z, y, c):  # type: ignore[no-untyped-def]
+    def four(x, z, y, c):
         return cut(x[0], z, y, c), cut(x[1], z, y, c), cut(x[2], z, y, c), cut(x[3], z, y, c)
 
     return (one, two, three, four)[count - 1]
@@ -81,11 +82,11 @@ def _cutter(count: int, cut: Callable[..., Any]) -> Callable[..., Any]:
 
 def _any_size(ndim: int) -> Callable[..., Any]:
     @device
-    def cut2(x, z, y, c):  # type: ignore[no-untyped-def]
+    def cut2(x, z, y, c):
         return x[y[0] : y[1], c[0] : c[1]]
 
     @device
-    def cut3(x, z, y, c):  # type: ignore[no-untyped-def]
+    def cut3(x, z, y, c):
         return x[z[0] : z[1], y[0] : y[1], c[0] : c[1]]
 
     return cut2 if ndim == 2 else cut3
@@ -95,11 +96,11 @@ def _one_size(size: tuple[int, ...]) -> Callable[..., Any]:
     window = window_of(size)
 
     @device
-    def cut2(x, z, y, c):  # type: ignore[no-untyped-def]
+    def cut2(x, z, y, c):
         return window(x, (y[0], c[0]))
 
     @device
-    def cut3(x, z, y, c):  # type: ignore[no-untyped-def]
+    def cut3(x, z, y, c):
         return window(x, (z[0], y[0], c[0]))
 
     return cut2 if len(size) == 2 else cut3
@@ -107,11 +108,11 @@ def _one_size(size: tuple[int, ...]) -> Callable[..., Any]:
 
 def _writer(outputs: int) -> Callable[..., Any]:
     @device
-    def write_one(out, place, values):  # type: ignore[no-untyped-def]
+    def write_one(out, place, values):
         out[0, place] = values
 
     @device
-    def write(out, place, values):  # type: ignore[no-untyped-def]
+    def write(out, place, values):
         k = 0
         for value in literal_unroll(values):
             out[k, place] = value
@@ -127,17 +128,17 @@ def _loop(function: Any, count: int, size: tuple[int, ...], outputs: int) -> Ker
     cut_whole = _cutter(count, _one_size(size)) if small else cut
 
     @device
-    def map_part(out, places, z, y, images, size, back, step, n):  # type: ignore[no-untyped-def]
+    def map_part(out, places, z, y, images, size, back, step, n):
         for k in range(*places):
             put(out, k, function(*cut(images, z, y, _ends(k, step, back, size, n))))
 
     @device
-    def map_whole(out, places, z, y, images, size, back, step, n):  # type: ignore[no-untyped-def]
+    def map_whole(out, places, z, y, images, size, back, step, n):
         for k in range(*places):
             put(out, k, function(*cut_whole(images, z, y, (k * step - back, n))))
 
     @device
-    def map_line(out, whole, z, y, images, size, back, step, n):  # type: ignore[no-untyped-def]
+    def map_line(out, whole, z, y, images, size, back, step, n):
         width = out.shape[1]
         first = min(-(-back // step), width) if whole and small else width
         last = min(max((n - size + back) // step + 1, first), width)
@@ -147,14 +148,14 @@ def _loop(function: Any, count: int, size: tuple[int, ...], outputs: int) -> Ker
             map_part(out, (last, width), z, y, images, size, back, step, n)
 
     @device
-    def succeeds(out, whole, z, y, images, size, back, step, n):  # type: ignore[no-untyped-def]
+    def succeeds(out, whole, z, y, images, size, back, step, n):
         try:  # around a line, since around each window it takes as long as a small function
             map_line(out, whole, z, y, images, size, back, step, n)
         except Exception:
             return False
         return True
 
-    def loop(images, shape, counts, size, back, step, failed, out):  # type: ignore[no-untyped-def]
+    def loop(images, shape, counts, size, back, step, failed, out):
         depth, height, width = counts
         for line in prange(depth * height):
             z = _ends(line // height, step[0], back[0], size[0], shape[0])
@@ -188,10 +189,18 @@ def _padded(x: HostArray, size: tuple[int, ...], step: tuple[int, ...], border: 
 
 
 def map_windows(
+    *images: HostArray, func: Callable[..., Any], size: tuple[int, ...], border: str, cval: float,
+    stride: tuple[int, ...], n_outputs: int, dtype: np.dtype[Any] | None,
+) -> tuple[HostArray, ...]:  # fmt: skip
+    """Call a function, compiled, with each window; return results (outputs, *counts)."""
+    mapped = _map_windows(func, images, size, border, cval, stride, n_outputs)
+    return tuple(converted(result, dtype) for result in mapped)
+
+
+def _map_windows(
     func: Callable[..., Any], images: Sequence[HostArray], size: tuple[int, ...], border: str, cval: float,
     step: tuple[int, ...], outputs: int,
 ) -> HostArray:  # fmt: skip
-    """Call a function, compiled, with each window; return results (outputs, *counts)."""
     counts = counts_of(images[0].shape, step)
     back = tuple(k // 2 for k in size)
     if border != "shrink":
@@ -225,10 +234,18 @@ def _raise_again(
 
 
 def map_batches(
+    *images: HostArray, func: Callable[..., Any], size: tuple[int, ...], border: str, cval: float,
+    stride: tuple[int, ...], n_outputs: int, dtype: np.dtype[Any] | None, max_memory: int,
+) -> tuple[HostArray, ...]:  # fmt: skip
+    """Call a function with batches of windows of one shape, (N, *shape); return results (outputs, *counts)."""
+    mapped = _map_batches(func, images, size, border, cval, stride, n_outputs, max_memory)
+    return tuple(converted(result, dtype) for result in mapped)
+
+
+def _map_batches(
     func: Callable[..., Any], images: Sequence[HostArray], size: tuple[int, ...], border: str, cval: float,
     step: tuple[int, ...], outputs: int, memory: int,
 ) -> HostArray:  # fmt: skip
-    """Call a function with batches of windows of one shape, (N, *shape); return results (outputs, *counts)."""
     counts = counts_of(images[0].shape, step)
     back = tuple(k // 2 for k in size)
     if border == "shrink":

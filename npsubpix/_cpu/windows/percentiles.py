@@ -25,7 +25,7 @@ _ONE, _WORD, _SIX = np.uint64(1), np.uint64(63), np.uint64(6)
 
 
 @device
-def _number(ranks, values, x, planes, rows, columns, shrink, fill):  # type: ignore[no-untyped-def]
+def _number(ranks, values, x, planes, rows, columns, shrink, fill):
     """Give numbers to the pixels of a block by value: -1 for none, -2 for NaN; put sorted values into `values`."""
     T = values.dtype.type
     count = 0
@@ -53,7 +53,7 @@ def _number(ranks, values, x, planes, rows, columns, shrink, fill):  # type: ign
 
 
 @device
-def _toggle(bits, ranks, offsets, row, column, state, change):  # type: ignore[no-untyped-def]
+def _toggle(bits, ranks, offsets, row, column, state, change):
     """Set or clear the bits of pixels; state is (pixels, NaN, word, bits of the words before it)."""
     count, missing, word, before = state
     for k in range(offsets.shape[0]):
@@ -68,7 +68,7 @@ def _toggle(bits, ranks, offsets, row, column, state, change):  # type: ignore[n
 
 
 @device
-def _go_to(bits, rank, word, before):  # type: ignore[no-untyped-def]
+def _go_to(bits, rank, word, before):
     """Find the word of a rank among the bits that are set, and how many are set before it."""
     while before > rank:
         word -= 1
@@ -82,7 +82,7 @@ def _go_to(bits, rank, word, before):  # type: ignore[no-untyped-def]
 
 
 @device
-def _two_ranks(bits, word, skip):  # type: ignore[no-untyped-def]
+def _two_ranks(bits, word, skip):
     """Return the places of a bit that is set, `skip` set ones after the first of a word, and of the next; or -1."""
     left = bits[word]
     for _ in range(skip):
@@ -98,7 +98,7 @@ def _two_ranks(bits, word, skip):  # type: ignore[no-untyped-def]
 
 
 @device
-def _value(bits, values, state, q, integer, none):  # type: ignore[no-untyped-def]
+def _value(bits, values, state, q, integer, none):
     """Return a percentile, or `none` if there are no pixels or one is NaN, and the state."""
     count, missing, word, before = state
     if missing > 0 or count == 0:
@@ -112,7 +112,7 @@ def _value(bits, values, state, q, integer, none):  # type: ignore[no-untyped-de
 
 
 @kernel("percentile")
-def percentile(  # type: ignore[no-untyped-def]
+def percentile(
     x, planes, rows, columns, size, offsets, leaving, entering, stride, block, q, shrink, integer, fill, none, out
 ):
     """Fill `out` with percentiles, q from 0 to 1, of windows with pixels at offsets.

@@ -38,22 +38,22 @@ def columns_of_tile(length: int, itemsize: int) -> int:
 
 
 @device
-def _sum(a, b):  # type: ignore[no-untyped-def]
+def _sum(a, b):
     return a + b
 
 
 @device
-def _maximum(a, b):  # type: ignore[no-untyped-def]
+def _maximum(a, b):
     return a if (a >= b) | (a != a) else b
 
 
 @device
-def _minimum(a, b):  # type: ignore[no-untyped-def]
+def _minimum(a, b):
     return a if (a <= b) | (a != a) else b
 
 
 @device
-def _same(v):  # type: ignore[no-untyped-def]
+def _same(v):
     return v
 
 
@@ -63,12 +63,12 @@ def _keys(dtype: Any, nan: int) -> tuple[Callable[..., Any], Callable[..., Any]]
     most = int(info.max)
 
     @device
-    def to_key(bits):  # type: ignore[no-untyped-def]
+    def to_key(bits):
         key = bits ^ most if bits < 0 else bits
         return nan if (bits & most) > infinite else key
 
     @device
-    def to_bits(key):  # type: ignore[no-untyped-def]
+    def to_bits(key):
         return key ^ most if key < 0 else key
 
     return to_key, to_bits
@@ -81,32 +81,32 @@ def _folder(
     """Make the kernel of an operation on what pixels are loaded as; `overlaps` if pixels may count twice."""
 
     @device
-    def join(out, a, b):  # type: ignore[no-untyped-def]
+    def join(out, a, b):
         for k in range(out.size):
             j = np.uint64(k)  # no index is negative, and so none is counted from the end
             out[j] = combine(a[j], b[j])
 
     @device
-    def add(out, a):  # type: ignore[no-untyped-def]
+    def add(out, a):
         for k in range(out.size):  # in place: vector code is for arrays that do not overlap
             j = np.uint64(k)
             out[j] = combine(out[j], a[j])
 
     @device
-    def join_three(out, a, b, c):  # type: ignore[no-untyped-def]
+    def join_three(out, a, b, c):
         for k in range(out.size):
             j = np.uint64(k)
             out[j] = combine(combine(a[j], b[j]), c[j])
 
     @device
-    def save_three(out, a, b, c):  # type: ignore[no-untyped-def]
+    def save_three(out, a, b, c):
         T = out.dtype.type
         for k in range(out.size):
             j = np.uint64(k)
             out[j] = T(save(combine(combine(a[j], b[j]), c[j])))
 
     @device
-    def fold_short(out, pixels, length):  # type: ignore[no-untyped-def]
+    def fold_short(out, pixels, length):
         """Join the up to three pixels of each window, from whatever they are."""
         T = out.dtype.type
         if length == 1:
@@ -124,7 +124,7 @@ def _folder(
                 out[j] = combine(combine(T(load(pixels[j])), T(load(b[j]))), T(load(c[j])))
 
     @device
-    def fold_any(out, line, other, length):  # type: ignore[no-untyped-def]
+    def fold_any(out, line, other, length):
         """Join windows of powers of two, one for each bit of the length."""
         n, done, p = out.size, 0, 1
         while True:
@@ -142,7 +142,7 @@ def _folder(
             p *= 2
 
     @device
-    def fold_overlapping(out, line, other, length):  # type: ignore[no-untyped-def]
+    def fold_overlapping(out, line, other, length):
         """Join two windows of the largest power of two."""
         n, p = out.size, 1
         while 2 * p < length:
@@ -155,7 +155,7 @@ def _folder(
     fold_long = fold_overlapping if overlaps else fold_any
 
     @device
-    def fold_loaded(out, line, length):  # type: ignore[no-untyped-def]
+    def fold_loaded(out, line, length):
         if length == 1:
             copy_to(out, line)
         elif length == 2:
@@ -164,7 +164,7 @@ def _folder(
             join_three(out, line[: out.size], line[1:], line[2:])
 
     @device
-    def fold_line(out, line, other, length):  # type: ignore[no-untyped-def]
+    def fold_line(out, line, other, length):
         """Join all pixels of each window of a line, which is lost."""
         if length <= 3:
             fold_loaded(out, line, length)
@@ -172,19 +172,19 @@ def _folder(
             fold_long(out, line, other, length)
 
     @device
-    def copy(line, pixels, columns, fill):  # type: ignore[no-untyped-def]
+    def copy(line, pixels, columns, fill):
         T = line.dtype.type
         for j in range(line.size):
             line[j] = T(load(pixels[columns[j]])) if columns[j] >= 0 else fill
 
     @device
-    def copy_inner(line, pixels):  # type: ignore[no-untyped-def]
+    def copy_inner(line, pixels):
         T = line.dtype.type
         for j in range(line.size):
             line[j] = T(load(pixels[j]))
 
     @device
-    def get(out, x, row, columns, first, line, other, length, fill):  # type: ignore[no-untyped-def]
+    def get(out, x, row, columns, first, line, other, length, fill):
         """Fold a line of the image, from place `first` of its columns on."""
         n, start = line.size, columns[first]
         inside = row >= 0 and start >= 0 and columns[first + n - 1] == start + n - 1
@@ -200,7 +200,7 @@ def _folder(
         fold_line(out, line, other, length)
 
     @device
-    def write(out, values, scales, scale, stride, subtract):  # type: ignore[no-untyped-def]
+    def write(out, values, scales, scale, stride, subtract):
         T = out.dtype.type
         if subtract:
             for j in range(out.size):
@@ -215,7 +215,7 @@ def _folder(
             for j in range(out.size):
                 out[j] = T(save(values[j * stride]))
 
-    def fold(x, rows, columns, size, stride, fill, row_scales, column_scales, tile, band, subtract, out):  # type: ignore[no-untyped-def]
+    def fold(x, rows, columns, size, stride, fill, row_scales, column_scales, tile, band, subtract, out):
         batch, height, width = out.shape
         down, along = size
         T = fill.dtype.type

@@ -26,7 +26,7 @@ _SAMPLES = 5  # lines and columns of which pixels are looked at for a level
 
 
 @fused
-def _join(sums, squares, sums_b, squares_b, counts):  # type: ignore[no-untyped-def]
+def _join(sums, squares, sums_b, squares_b, counts):
     """Join to each part of a line the one beside it; counts are those of both, and 1 / (n m (n + m))."""
     n, m, weights = counts[0], counts[1], counts[2]
     for k in range(sums.size):
@@ -37,7 +37,7 @@ def _join(sums, squares, sums_b, squares_b, counts):  # type: ignore[no-untyped-
 
 
 @fused
-def _join_into(sums, squares, sums_a, squares_a, sums_b, squares_b, counts):  # type: ignore[no-untyped-def]
+def _join_into(sums, squares, sums_a, squares_a, sums_b, squares_b, counts):
     n, m, weights = counts[0], counts[1], counts[2]
     for k in range(sums.size):
         j = np.uint64(k)
@@ -47,7 +47,7 @@ def _join_into(sums, squares, sums_a, squares_a, sums_b, squares_b, counts):  # 
 
 
 @fused
-def _join_lines(sums, squares, sums_a, squares_a, sums_b, squares_b, n, m, shares):  # type: ignore[no-untyped-def]
+def _join_lines(sums, squares, sums_a, squares_a, sums_b, squares_b, n, m, shares):
     """Join parts of n and of m lines; shares are 1 over how many columns count."""
     weight = 1.0 / (n * m * (n + m)) if n * m > 0 else 0.0
     for k in range(sums.size):
@@ -58,7 +58,7 @@ def _join_lines(sums, squares, sums_a, squares_a, sums_b, squares_b, n, m, share
 
 
 @fused
-def _join_line(sums, squares, sums_b, squares_b, n, m, shares):  # type: ignore[no-untyped-def]
+def _join_line(sums, squares, sums_b, squares_b, n, m, shares):
     weight = 1.0 / (n * m * (n + m)) if n * m > 0 else 0.0
     for k in range(sums.size):
         j = np.uint64(k)
@@ -68,14 +68,14 @@ def _join_line(sums, squares, sums_b, squares_b, n, m, shares):  # type: ignore[
 
 
 @device
-def _count(table, n, m):  # type: ignore[no-untyped-def]
+def _count(table, n, m):
     for j in range(n.size):
         table[0, j], table[1, j] = n[j], m[j]
         table[2, j] = 1 / (n[j] * m[j] * (n[j] + m[j])) if n[j] * m[j] > 0 else 0.0
 
 
 @device
-def _count_columns(tables, line, whole, length):  # type: ignore[no-untyped-def]
+def _count_columns(tables, line, whole, length):
     """Fill the counts of all joins that `_fold_line` does, from 1 where a column counts; `whole` becomes the last."""
     n, done, p, t = whole.size, 0, 1, 0
     while True:
@@ -97,7 +97,7 @@ def _count_columns(tables, line, whole, length):  # type: ignore[no-untyped-def]
 
 
 @device
-def _fold_line(sums, squares, line, other, length, tables):  # type: ignore[no-untyped-def]
+def _fold_line(sums, squares, line, other, length, tables):
     """Join all pixels of each window of a line: windows of powers of two, one for each bit of the length."""
     n, done, p, t = sums.size, 0, 1, 0
     while True:
@@ -121,7 +121,7 @@ def _fold_line(sums, squares, line, other, length, tables):  # type: ignore[no-u
 
 
 @device
-def _get(state, x, row, columns, line, other, length, tables, fill, level):  # type: ignore[no-untyped-def]
+def _get(state, x, row, columns, line, other, length, tables, fill, level):
     """Fold a line of the image, of differences from `level`."""
     line[1] = 0
     for j in range(columns.size):
@@ -131,7 +131,7 @@ def _get(state, x, row, columns, line, other, length, tables, fill, level):  # t
 
 
 @device
-def _level(x, rows, columns):  # type: ignore[no-untyped-def]
+def _level(x, rows, columns):
     """Return the pixel that is closest to 0 of some: an outlier far from 0 would take the digits of all others."""
     level = np.inf
     for k in range(_SAMPLES):
@@ -146,7 +146,7 @@ def _level(x, rows, columns):  # type: ignore[no-untyped-def]
 
 
 @kernel("running_var")
-def running_var(x, rows, columns, size, stride, fill, shrink, root, tile, band, out):  # type: ignore[no-untyped-def]
+def running_var(x, rows, columns, size, stride, fill, shrink, root, tile, band, out):
     """Fill `out` with variances, or their square roots. With `shrink`, pixels beyond the ends do not count."""
     batch, height, width = out.shape
     down, along = size

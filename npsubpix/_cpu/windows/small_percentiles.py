@@ -74,7 +74,7 @@ def _sorter(lines: int, length: int, rank: int, last: int) -> Callable[..., Any]
 
 
 @device
-def interpolated(like, low, high, part, integer):  # type: ignore[no-untyped-def]
+def interpolated(like, low, high, part, integer):
     """Interpolate pixels of the dtype of `like`; what is between integers is rounded, and not beyond them."""
     T = like.dtype.type
     a, b = np.float64(low), np.float64(high)
@@ -86,7 +86,7 @@ def interpolated(like, low, high, part, integer):  # type: ignore[no-untyped-def
 
 
 @device
-def _sorted_percentile(values, count, q, integer):  # type: ignore[no-untyped-def]
+def _sorted_percentile(values, count, q, integer):
     """Sort the first numbers and return a percentile; NaN if one is."""
     for k in range(count):
         if values[k] != values[k]:
@@ -98,7 +98,7 @@ def _sorted_percentile(values, count, q, integer):  # type: ignore[no-untyped-de
 
 
 @device
-def _copy(line, pixels, columns, fill):  # type: ignore[no-untyped-def]
+def _copy(line, pixels, columns, fill):
     """Copy a line of the image; tell whether it has NaN."""
     T, n = line.dtype.type, line.size
     if columns[0] >= 0 and columns[n - 1] == columns[0] + n - 1:
@@ -113,7 +113,7 @@ def _copy(line, pixels, columns, fill):  # type: ignore[no-untyped-def]
 
 
 @device
-def _gather(values, x, planes, rows, columns, shrink, fill):  # type: ignore[no-untyped-def]
+def _gather(values, x, planes, rows, columns, shrink, fill):
     """Copy the pixels of one window, of the image and beyond it; return how many there are."""
     T = values.dtype.type
     count = 0
@@ -137,21 +137,21 @@ def small_percentiles(size: tuple[int, int, int], q: float) -> Kernel:
     sort, between = _sorter(deep * tall, wide, rank, last if part else rank), part > 0
 
     @device
-    def sort_line(out, lines, integer):  # type: ignore[no-untyped-def]
+    def sort_line(out, lines, integer):
         for k in range(out.size):
             j = np.uint64(k)
             low, high = sort(lines, j)
             out[j] = interpolated(out, low, high, part, integer) if between else low
 
     @device
-    def write(out, line, stride):  # type: ignore[no-untyped-def]
+    def write(out, line, stride):
         if stride == 1:
             copy_to(out, line[: out.size])
         else:
             for j in range(out.size):
                 out[j] = line[j * stride]
 
-    def find(x, planes, rows, columns, edges, stride, shrink, integer, fill, out):  # type: ignore[no-untyped-def]
+    def find(x, planes, rows, columns, edges, stride, shrink, integer, fill, out):
         depth, height, width = out.shape
         T = fill.dtype.type
         step = _TILE // stride[2] if stride[2] < _TILE else 1

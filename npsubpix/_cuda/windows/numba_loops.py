@@ -58,21 +58,21 @@ def _caller2(func: Any, count: int) -> Any:
     """Make the function that calls `func` with a window of each of some images of two dimensions."""
 
     @cuda.jit(device=True)
-    def one(x, z, y, c):  # type: ignore[no-untyped-def]
+    def one(x, z, y, c):
         return func(x[0][y[0] : y[1], c[0] : c[1]])
 
     @cuda.jit(device=True)
-    def two(x, z, y, c):  # type: ignore[no-untyped-def]
+    def two(x, z, y, c):
         return func(x[0][y[0] : y[1], c[0] : c[1]], x[1][y[0] : y[1], c[0] : c[1]])
 
     @cuda.jit(device=True)
-    def three(x, z, y, c):  # type: ignore[no-untyped-def]
+    def three(x, z, y, c):
         return func(
             x[0][y[0] : y[1], c[0] : c[1]], x[1][y[0] : y[1], c[0] : c[1]], x[2][y[0] : y[1], c[0] : c[1]]
         )  # fmt: skip
 
     @cuda.jit(device=True)
-    def four(x, z, y, c):  # type: ignore[no-untyped-def]
+    def four(x, z, y, c):
         return func(
             x[0][y[0] : y[1], c[0] : c[1]], x[1][y[0] : y[1], c[0] : c[1]], x[2][y[0] : y[1], c[0] : c[1]],
             x[3][y[0] : y[1], c[0] : c[1]],
@@ -85,22 +85,22 @@ def _caller3(func: Any, count: int) -> Any:
     """Make the function that calls `func` with a window of each of some images of three dimensions."""
 
     @cuda.jit(device=True)
-    def one(x, z, y, c):  # type: ignore[no-untyped-def]
+    def one(x, z, y, c):
         return func(x[0][z[0] : z[1], y[0] : y[1], c[0] : c[1]])
 
     @cuda.jit(device=True)
-    def two(x, z, y, c):  # type: ignore[no-untyped-def]
+    def two(x, z, y, c):
         return func(x[0][z[0] : z[1], y[0] : y[1], c[0] : c[1]], x[1][z[0] : z[1], y[0] : y[1], c[0] : c[1]])
 
     @cuda.jit(device=True)
-    def three(x, z, y, c):  # type: ignore[no-untyped-def]
+    def three(x, z, y, c):
         return func(
             x[0][z[0] : z[1], y[0] : y[1], c[0] : c[1]], x[1][z[0] : z[1], y[0] : y[1], c[0] : c[1]],
             x[2][z[0] : z[1], y[0] : y[1], c[0] : c[1]],
         )  # fmt: skip
 
     @cuda.jit(device=True)
-    def four(x, z, y, c):  # type: ignore[no-untyped-def]
+    def four(x, z, y, c):
         return func(
             x[0][z[0] : z[1], y[0] : y[1], c[0] : c[1]], x[1][z[0] : z[1], y[0] : y[1], c[0] : c[1]],
             x[2][z[0] : z[1], y[0] : y[1], c[0] : c[1]], x[3][z[0] : z[1], y[0] : y[1], c[0] : c[1]],
@@ -113,11 +113,11 @@ def _writer(outputs: int) -> Any:
     """Make the function that writes the results of a window; a tuple of several types has no loop over it."""
 
     @cuda.jit(device=True)
-    def write_one(out, place, value):  # type: ignore[no-untyped-def]
+    def write_one(out, place, value):
         out[0, place] = value
 
     @cuda.jit(device=True)
-    def write_first(out, place, values):  # type: ignore[no-untyped-def]
+    def write_first(out, place, values):
         out[0, place] = values[0]
 
     put = write_first
@@ -128,7 +128,7 @@ def _writer(outputs: int) -> Any:
 
 def _also(before: Any, k: int) -> Any:
     @cuda.jit(device=True)
-    def write(out, place, values):  # type: ignore[no-untyped-def]
+    def write(out, place, values):
         before(out, place, values)
         out[k, place] = values[k]
 
@@ -141,13 +141,13 @@ def _loop(function: Callable[..., Any], count: int, ndim: int, outputs: int) -> 
     call, put = caller(cuda.jit(device=True)(function), count), _writer(outputs)
 
     @cuda.jit(device=True)
-    def ends(k, step, back, size, n):  # type: ignore[no-untyped-def]
+    def ends(k, step, back, size, n):
         start = k * step - back
         stop = start + size
         return (start if start > 0 else 0), (stop if stop < n else n)
 
     @cuda.jit
-    def loop(images, shape, counts, size, back, step, out):  # type: ignore[no-untyped-def]
+    def loop(images, shape, counts, size, back, step, out):
         for k in range(cuda.grid(1), out.shape[1], cuda.gridsize(1)):
             z = ends(k // (counts[1] * counts[2]), step[0], back[0], size[0], shape[0])
             y = ends(k // counts[2] % counts[1], step[1], back[1], size[1], shape[1])

@@ -1,11 +1,11 @@
-"""Statistics of windows, and any function of them, against OpenCV, SciPy and loops of Python."""
+"""Statistics and functions of windows, against OpenCV, SciPy, NumPy and loops of Python."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, signal
 
 import npsubpix
 from benchmarks import data, peers
@@ -98,6 +98,28 @@ def large_median(side: int) -> Contest:
     )
 
 
+@contest("window_map, two images", side=2048, quick_side=64)
+def two_images(side: int) -> Contest:
+    a, b = data.noise(side, side), data.noise(side, side)[::-1].copy()
+
+    def difference(u: Any, v: Any) -> Any:
+        return (u**2 - v**2).sum()
+
+    return Contest(
+        f"{side}², 3×3",
+        lambda: npsubpix.window_map(difference, a, b, size=3, border="constant"),
+        [
+            Peer(
+                "sliding_window_view and sum",
+                lambda: np.lib.stride_tricks.sliding_window_view(np.pad(a**2 - b**2, 1), (3, 3)).sum((2, 3)),
+                5,
+                close(1e-3),
+            ),
+            Peer("convolve2d", lambda: signal.convolve2d(a**2 - b**2, np.ones((3, 3)), "same"), 3, close(1e-3)),
+        ],
+    )
+
+
 @contest("window_map and a loop of Python", side=256, quick_side=32)
 def loop(side: int) -> Contest:
     a, b = data.noise(side, side), data.noise(side, side)[::-1].copy()
@@ -116,38 +138,4 @@ def loop(side: int) -> Contest:
         f"{side}², 3×3",
         lambda: npsubpix.window_map(difference, a, b, size=3),
         [Peer("loop over pixels", by_loop, 300, close(1e-4))],
-    )
-
-
-@contest("difference_of_gaussians", side=1024)
-def blobs(side: int) -> Contest:
-    image = data.noise(side, side)
-
-    def theirs() -> np.ndarray:
-        return ndimage.gaussian_filter(image, 2) - ndimage.gaussian_filter(image, 3.2)
-
-    return Contest(
-        f"{side}², widths 2 and 3.2",
-        lambda: npsubpix.difference_of_gaussians(image, 2),
-        [Peer("ndimage.gaussian_filter, twice", theirs, None, close(1e-4))],
-    )
-
-
-@contest("conv2d 5×5", side=28)
-def bank(side: int) -> Contest:
-    torch = peers.load("torch")
-    rng = np.random.default_rng(5)
-    images = rng.standard_normal((100, 3, side, side)).astype(np.float32)
-    filters = rng.standard_normal((32, 3, 5, 5)).astype(np.float32)
-    by_torch = None
-    if torch is not None:
-        tensors = torch.from_numpy(images), torch.from_numpy(filters)
-
-        def by_torch() -> Any:
-            return torch.nn.functional.conv2d(*tensors).numpy()
-
-    return Contest(
-        f"100 images of {side}² × 3, 32 filters",
-        lambda: npsubpix.conv2d(images, filters),
-        [Peer("torch conv2d", by_torch, None, close(1e-3))],
     )
