@@ -53,4 +53,10 @@ bench: .stamp-bench
 	touch $@
 
 clean:
-	rm -rf .venv .stamp-* demo docs/_build
+	rm -rf .venv .venv-* .stamp-* demo docs/_build
+
+# The core tests with other versions of NumPy, SciPy and Numba, each lane in an environment of its own.
+.PHONY: lane-oldest lane-newest lane-unlinked
+
+lane-oldest lane-newest lane-unlinked: lane-%:
+	$(PYTHON) tests/lane.py $* $(PYTEST_ARGS)

@@ -211,7 +211,7 @@ SETS: dict[str, tuple[Callable[[str], Offsets], tuple[str, ...]]] = {
 
 
 def summary(offsets: Offsets) -> dict[str, float]:
-    """Distances in pixels: median and 95 %, and the root mean square an axis."""
+    """Distances in pixels: median and 95 %, and the root mean square per axis."""
     distance = np.linalg.norm(offsets.pixels, axis=1)
     return {
         "matched": len(distance),
@@ -227,7 +227,7 @@ def main() -> None:
     warnings.simplefilter("ignore")  # of FITS headers of 1992
     if not DATA.exists():
         sys.exit(f"{DATA} is not there: it holds the images and catalogues")
-    print("| set | method | matched | median | 95 % | RMS an axis |")
+    print("| set | method | matched | median | 95 % | RMS per axis |")
     print("|---|---|---|---|---|---|")
     for name, (compare, methods) in SETS.items():
         for method in methods:

@@ -14,8 +14,8 @@ __all__ = ["as_json", "as_markdown", "as_text", "write"]
 _DASH = "–"
 _HEAD = ("benchmark", "work", "ours", "best", "±", "peer", "theirs", "best", "±", "ratio", "target", "met", "agrees")
 _NOTE = (
-    "Medians of calls in one process, ours and those of the peers in turn; ± is half the distance of the "
-    "quartiles. A ratio above 1 means that ours is better by that factor."
+    "Medians of calls in one process, with ours and the peers' in turn; ± is half the interquartile range. "
+    "A ratio above 1 means that ours is better by that factor."
 )
 _FIGURE_NOTE = "A line ends before the size that would not fit into memory, or that would take a library too long."
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.adoption import adopt, adopt_mask
-from npsubpix._arrays.checks import check_marks, check_mask, check_numbers
-from npsubpix._arrays.library import Array, HostArray, as_array, is_array, is_on_gpu, kind_of, place_of, working_on
+from npsubpix._arrays.checks import check_mask, check_reals
+from npsubpix._arrays.home import home_of
+from npsubpix._arrays.library import Array, HostArray, as_array, is_array, to_numpy
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_finite, check_positive
+from npsubpix._definitions.alignment.gauss_newton import Options, is_of_model
 from npsubpix._definitions.flags import AlignmentFlags
-from npsubpix._dispatch.backends import implementation
+from npsubpix._dispatch.call import call
 from npsubpix.results import Alignment
 
 __all__ = ["Alignment", "AlignmentFlags", "align", "align_stack"]
@@ -118,26 +119,14 @@ def align(
     >>> result.shift.round(2), result.ok
     (array([ 1.25, -0.5 ]), True)
     """
-    first, second = as_array(fixed, "fixed"), as_array(moving, "moving")
-    kernels = implementation("alignment", first)
-    if place_of(second) != place_of(first):
-        raise TypeError(f"moving is on {place_of(second)} and fixed on {place_of(first)}: both must be on one device")
-    options = _options(kernels, model, method, levels, n_iters, tol, loss, gain_bias)
-    with working_on(first):
-        f, m = _image(first, "fixed"), _image(second, "moving")
-        marks = None if mask is None else _marks(mask, f.shape, first)
-        outcome = kernels.align(f, m, _start(kernels, init, f, m, options.model), marks, options)
-    return _as_alignment(outcome, f.shape)
-
-
-def _marks(mask: Any, shape: tuple[int, ...], image: Any) -> HostArray:
-    """Require booleans of a shape, on the device of an image."""
-    if not is_on_gpu(image, kind_of(image)):
-        return check_mask(mask, shape, "mask")
-    check_marks(mask, shape, "mask")
-    if place_of(mask) != place_of(image):
-        raise TypeError(f"mask is on {place_of(mask)} and fixed on {place_of(image)}: both must be on one device")
-    return adopt_mask(mask)
+    first, second = _image(fixed, "fixed"), _image(moving, "moving")
+    shape = tuple(first.shape)
+    if mask is not None:
+        mask = as_array(mask, "mask")
+        check_mask(mask, shape, "mask")
+    options = _options(model, method, levels, n_iters, tol, loss, gain_bias)
+    outcome = call("align", first, second, mask, init=_start(init, shape, options.model), options=options)
+    return _as_alignment(outcome, shape)
 
 
 def _as_alignment(outcome: Any, shape: tuple[int, ...]) -> Alignment:
@@ -146,20 +135,18 @@ def _as_alignment(outcome: Any, shape: tuple[int, ...]) -> Alignment:
     return Alignment(**{**fields, "flags": AlignmentFlags(outcome.flags)})
 
 
-def _image(x: Any, name: str) -> HostArray:
-    data = adopt(x, name)
-    if data.ndim != 2:
-        raise ValueError(f"{name} must have shape (H, W), got {data.shape}")
-    return data
+def _image(x: Any, name: str) -> Array:
+    image = as_array(x, name)
+    if image.ndim != 2:
+        raise ValueError(f"{name} must have shape (H, W), got {tuple(image.shape)}")
+    return image
 
 
-def _options(
-    kernels: Any, model: Any, method: Any, levels: Any, n_iters: Any, tol: Any, loss: Any, gain_bias: Any
-) -> Any:
+def _options(model: Any, method: Any, levels: Any, n_iters: Any, tol: Any, loss: Any, gain_bias: Any) -> Options:
     check_choice(model, "model", _MODELS)
     check_choice(method, "method", _METHODS)
     check_choice(loss, "loss", _LOSSES)
-    return kernels.Options(
+    return Options(
         model=str(model),
         inverse=method == "inverse_compositional",
         levels=None if levels is None else check_count(levels, "levels", 1),
@@ -170,23 +157,22 @@ def _options(
     )
 
 
-def _start(kernels: Any, init: Any, fixed: HostArray, moving: HostArray, model: str) -> HostArray:
+def _start(init: Any, shape: tuple[int, ...], model: str) -> HostArray | str | None:
+    """Return the matrix to start from, None for the identity, or the name of the way to find it."""
     if init is None:
-        return np.eye(3)
+        return None
     if isinstance(init, str):
         check_choice(init, "init", ("phase_correlation",))
-        if 0 in (*fixed.shape, *moving.shape):
-            return np.eye(3)
-        return np.asarray(kernels.phase_correlation(fixed, moving))
-    if is_array(init) and is_on_gpu(init, kind_of(init)):
-        raise TypeError(f"init is on {place_of(init)}: matrices are on the host, as those of results are")
-    matrix = adopt(check_numbers(init, "init"), "init").astype(np.float64)
+        return init
+    if is_array(init) and home_of(init).on_gpu:
+        raise TypeError(f"init is on {home_of(init).place}: matrices are on the host, as those of results are")
+    matrix = to_numpy(check_reals(init, "init")).astype(np.float64)
     if matrix.shape not in ((2, 3), (3, 3)):
         raise ValueError(f'init must be a matrix of shape (2, 3) or (3, 3), or "phase_correlation", got {matrix.shape}')
     full = np.vstack([matrix, [0, 0, 1]]) if len(matrix) == 2 else matrix
     if not _is_usable(full):
         raise ValueError("init must be a finite matrix with an inverse")
-    if not kernels.is_of_model(model, full, fixed.shape):
+    if not is_of_model(model, full, shape):
         raise ValueError(
             f"init must be a matrix of the model {model!r}, got {np.round(full, 6).tolist()}: "
             "choose a model that holds it, or warp the moving image by it first"
@@ -325,13 +311,14 @@ def _mean_of(images: Any, results: list[Alignment]) -> HostArray:
     from npsubpix.sampling.warping import warp
 
     first = as_array(images[0])
-    with working_on(first):
-        total = np.zeros_like(adopt(first, "images"), dtype=np.float64)
+    home = home_of(first)
+    with home.working():
+        total = np.zeros_like(home.adopt(first, "images"), dtype=np.float64)
         count = np.zeros_like(total)
         for k, result in enumerate(results):
             if result.flags & ~AlignmentFlags.NOT_CONVERGED:
                 continue
-            image = adopt(as_array(images[k]), "images").astype(np.float64)
+            image = home.adopt(as_array(images[k]), "images").astype(np.float64)
             warped = warp(image, result.matrix, method="bspline3", cval=float("nan"))
             there = np.isfinite(warped)
             total += np.where(there, warped, 0.0)

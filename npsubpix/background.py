@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from npsubpix._arrays.adoption import give_back
-from npsubpix._arrays.library import Array, working_on
+from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import check_choice, check_per_axis
-from npsubpix._arrays.stacks import stack_of, stacked_mask, unstacked
-from npsubpix._dispatch.backends import implementation
+from npsubpix._arrays.stacks import check_stack
+from npsubpix._dispatch.call import call
 from npsubpix.results import Background
 
 __all__ = ["local_background"]
@@ -110,17 +109,20 @@ def local_background(
     >>> float(np.median(npsubpix.local_background(image, 16).noise).round(1))
     5.0
     """
-    run = implementation("background", image)
-    with working_on(image):
-        x = stack_of(image, frame_axis)
-        ndim = x.ndim - 1
-        boxes = check_per_axis(size, ndim, "size", 1)
-        check_choice(method, "method", ("median", "mean"))
-        reach = check_per_axis(grow, ndim, "grow")
-        window = check_per_axis(filter_size, ndim, "filter_size", 1)
-        if any(k % 2 == 0 for k in window):
-            raise ValueError(f"filter_size must be odd, got {filter_size!r}")
-        marks = stacked_mask(mask, x, frame_axis)
-        reach = tuple(min(r, n) for r, n in zip(reach, x.shape[1:], strict=True))
-        results = run.local_background(x, marks, boxes, method, reach, window)
-        return Background(*(give_back(unstacked(result, frame_axis), image) for result in results))
+    x = as_array(image, "image")
+    ndim = check_stack(x, frame_axis)
+    check_choice(method, "method", ("median", "mean"))
+    window = check_per_axis(filter_size, ndim, "filter_size", 1)
+    if any(k % 2 == 0 for k in window):
+        raise ValueError(f"filter_size must be odd, got {filter_size!r}")
+    level, noise = call(
+        "local_background",
+        x,
+        mask,
+        frame_axis=frame_axis,
+        size=check_per_axis(size, ndim, "size", 1),
+        method=method,
+        grow=check_per_axis(grow, ndim, "grow"),
+        filter_size=window,
+    )
+    return Background(level, noise)

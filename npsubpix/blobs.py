@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays.adoption import adopt, give_back
 from npsubpix._arrays.checks import check_image
-from npsubpix._arrays.library import Array, as_array, working_on
+from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import check_choice, check_fill, check_finite, check_lengths, check_positive
 from npsubpix._definitions.borders import BORDERS
-from npsubpix._dispatch.backends import implementation
+from npsubpix._dispatch.call import call
 
 __all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
 
@@ -90,7 +89,7 @@ def difference_of_gaussians(
     wide = check_lengths(chosen, image.ndim, "wide_sigma")
     if any(w <= s for w, s in zip(wide, narrow, strict=True)):
         raise ValueError(f"wide_sigma must be greater than sigma, {narrow}, got {wide}")
-    return _filtered(image, "difference_of_gaussians", narrow, wide, *_options(border, cval, truncate))
+    return call("difference_of_gaussians", image, sigma=narrow, wide_sigma=wide, **_options(border, cval, truncate))[0]
 
 
 def laplacian_of_gaussian(
@@ -147,7 +146,7 @@ def laplacian_of_gaussian(
     widths = check_lengths(sigma, image.ndim, "sigma")
     if min(widths) < _NARROWEST:
         raise ValueError(f"sigma must be at least {_NARROWEST}, got {min(widths)}")
-    return _filtered(image, "laplacian_of_gaussian", widths, *_options(border, cval, truncate))
+    return call("laplacian_of_gaussian", image, sigma=widths, **_options(border, cval, truncate))[0]
 
 
 def _image(image: Any) -> Array:
@@ -156,13 +155,10 @@ def _image(image: Any) -> Array:
     return x
 
 
-def _filtered(image: Array, function: str, *options: Any) -> Array:
-    """Run a filter where the image is."""
-    run = getattr(implementation("blobs", image), function)
-    with working_on(image):
-        return give_back(run(adopt(image, "image"), *options), image)
-
-
-def _options(border: Any, cval: Any, truncate: Any) -> tuple[str, float, float]:
+def _options(border: Any, cval: Any, truncate: Any) -> dict[str, Any]:
     check_choice(border, "border", BORDERS[:-1])
-    return str(border), check_fill(cval, "cval"), check_positive(check_finite(truncate, "truncate"), "truncate")
+    return {
+        "border": str(border),
+        "cval": check_fill(cval, "cval"),
+        "truncate": check_positive(check_finite(truncate, "truncate"), "truncate"),
+    }

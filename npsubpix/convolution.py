@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays.adoption import adopt
 from npsubpix._arrays.checks import check_channel_axis, check_image, check_reals
 from npsubpix._arrays.library import Array, as_array, beside, is_array, is_on_gpu, kind_of, without_half, working_on
 from npsubpix._arrays.options import FARTHEST, check_choice, check_dtype, check_fill, check_per_axis
 from npsubpix._definitions.borders import BORDERS
-from npsubpix._dispatch.backends import implementation
 from npsubpix._dispatch.call import call
-from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["choose_conv_method", "convolve", "convolve_separable", "correlate"]
 
@@ -268,7 +265,7 @@ def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> s
     weights = _kernel(kernel)
     axes = weights.ndim
     steps = check_per_axis(stride, axes, "stride", 1)
-    return str(implementation("convolution", weights).choose_method(adopt(weights, "kernel"), steps))
+    return str(call("choose_conv_method", weights, stride=steps))
 
 
 def _kernel(kernel: Any) -> Array:
@@ -309,8 +306,17 @@ def _filter_there(
         of_torch = kind_of(weights) == "torch"
         weights = weights.flip(tuple(range(axes))) if of_torch else weights[(slice(None, None, -1),) * axes]
     steps, gaps = check_per_axis(stride, axes, "stride", 1), check_per_axis(dilation, axes, "dilation", 1, FARTHEST)
-    fill, omit = check_fill(cval, "cval"), nan_policy == "omit"
-    options = (str(mode), str(border), fill, steps, gaps, moved, axis, omit, str(method))
+    options = {
+        "mode": str(mode),
+        "border": str(border),
+        "cval": check_fill(cval, "cval"),
+        "stride": steps,
+        "dilation": gaps,
+        "origin": moved,
+        "channel_axis": axis,
+        "omit": nan_policy == "omit",
+        "method": str(method),
+    }
     chosen = check_dtype(dtype)
     if chosen is not None:
         if chosen == np.float16:
@@ -318,7 +324,7 @@ def _filter_there(
         x = without_half(x)
     if kind_of(x) == "torch":
         return _of_tensor(x, weights, options, chosen)
-    return call(OPERATIONS["correlate"], (x, weights), (*options, "" if chosen is None else chosen.name))[0]
+    return call("correlate", x, weights, **options, dtype="" if chosen is None else chosen.name)[0]
 
 
 def _origins(origin: Any, shape: tuple[int, ...], flip: bool) -> tuple[int, ...]:
@@ -332,16 +338,15 @@ def _origins(origin: Any, shape: tuple[int, ...], flip: bool) -> tuple[int, ...]
     return tuple(moved)
 
 
-def _of_tensor(x: Any, weights: Any, options: tuple[Any, ...], dtype: np.dtype[Any] | None) -> Any:
+def _of_tensor(x: Any, weights: Any, options: dict[str, Any], dtype: np.dtype[Any] | None) -> Any:
     """Filter a tensor; integers of another dtype are rounded and kept within its range at the end."""
     torch = sys.modules["torch"]
-    operation = OPERATIONS["correlate"]
     w = torch.as_tensor(weights)
     if dtype is None:
-        return call(operation, (x, w), (*options, ""))[0]
+        return call("correlate", x, w, **options, dtype="")[0]
     chosen = getattr(torch, dtype.name)
     wide = x if x.is_floating_point() else x.double()
-    values = call(operation, (wide, w), (*options, ""))[0]
+    values = call("correlate", wide, w, **options, dtype="")[0]
     if chosen.is_floating_point:
         return values.to(chosen)
     info = torch.iinfo(chosen)

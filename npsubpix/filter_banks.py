@@ -8,7 +8,6 @@ from npsubpix._arrays.checks import check_reals
 from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import FARTHEST, check_count, check_per_axis
 from npsubpix._dispatch.call import call
-from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["conv2d"]
 
@@ -87,7 +86,7 @@ def conv2d(
         if n < reach:
             raise ValueError(f"input must be at least {reach} pixels {name} with its padding, as a filter is, got {n}")
     images = x if x.ndim == 4 else x[None]
-    (result,) = call(OPERATIONS["conv2d"], (images, filters, offsets), (steps, margins, gaps, count))
+    (result,) = call("conv2d", images, filters, offsets, stride=steps, padding=margins, dilation=gaps, groups=count)
     return result if x.ndim == 4 else result[0]
 
 

@@ -17,7 +17,6 @@ from npsubpix._arrays.checks import (
 from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import check_bool, check_choice, check_positive, check_window
 from npsubpix._dispatch.call import call
-from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["render_gaussian", "render_gaussian2d", "render_spots"]
 
@@ -101,7 +100,7 @@ def render_gaussian2d(mean: Array, std: Array, size: tuple[int, int], normalized
         check_same_dtype(m, s, ("mean", "std"))
     check_broadcast(m, s, ("mean", "std"))
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
-    return call(OPERATIONS["render_gaussian"], (m, s), (shape, normalized, True, False))[0]
+    return call("render_gaussian", m, s, size=shape, normalized_coordinates=normalized, xy=True, peak=False)[0]
 
 
 def render_gaussian(mean: Array, std: Array | float, shape: tuple[int, ...], *, normalization: str = "sum") -> Array:
@@ -172,7 +171,9 @@ def render_gaussian(mean: Array, std: Array | float, shape: tuple[int, ...], *, 
         check_last_axis(s, len(sizes), "std")
     check_broadcast(m, s, ("mean", "std"))
     check_choice(normalization, "normalization", _NORMALIZATIONS)
-    return call(OPERATIONS["render_gaussian"], (m, s), (sizes, False, False, normalization == "peak"))[0]
+    return call(
+        "render_gaussian", m, s, size=sizes, normalized_coordinates=False, xy=False, peak=normalization == "peak"
+    )[0]
 
 
 def render_spots(
@@ -259,10 +260,13 @@ def render_spots(
     check_broadcast_to(s, tuple(x.shape), "std", "the shape of coords")
     check_broadcast_to(a, tuple(x.shape[:1]), "amplitude", "the number of spots")
     check_choice(normalization, "normalization", _NORMALIZATIONS)
-    options = (
-        sizes,
-        normalization == "peak",
-        check_bool(integrate, "integrate"),
-        check_positive(truncate, "truncate"),
-    )
-    return call(OPERATIONS["render_spots"], (x, s, a), options)[0]
+    return call(
+        "render_spots",
+        x,
+        s,
+        a,
+        shape=sizes,
+        peak=normalization == "peak",
+        integrate=check_bool(integrate, "integrate"),
+        truncate=check_positive(truncate, "truncate"),
+    )[0]

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import numpy as np
-
-from npsubpix._arrays.adoption import adopt, give_back
-from npsubpix._arrays.library import Array, HostArray, kind_of, place_of, working_on
-from npsubpix._dispatch.backends import implementation
-from npsubpix._dispatch.call import Record, tape
+from npsubpix._arrays.library import Array
+from npsubpix._dispatch.call import Tape, tape
 
 __all__ = ["vjp"]
 
@@ -69,55 +65,26 @@ def vjp(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, P
     >>> npsubpix.spatial_soft_argmax2d(heatmap, normalized_coordinates=False).round(3)
     array([[[4.5, 1. ]]])
     """
-    records: list[Record] = []
-    token = tape.set(records)
+    watching = Tape()
+    token = tape.set(watching)
     try:
         results = function(*args, **kwargs)
     finally:
         tape.reset(token)
+    records = watching.records
     if len(records) != 1 or not records[0].operation.differentiable:
         name = getattr(function, "__name__", type(function).__name__)
-        if any(kind_of(a) == "torch" for a in (*args, *kwargs.values())):
+        if watching.saw_tensors:
             raise TypeError(
                 f"vjp takes NumPy and JAX arrays; call {name} on the tensors, and backward() on what it gives"
             )
         raise TypeError(f"{name} is not a differentiable operator of npsubpix")
     visible = results if isinstance(results, tuple) else (results,)
-    return results, _pullback(records[0], visible)
-
-
-def _pullback(record: Record, visible: tuple[Array, ...]) -> Pullback:
-    operation = record.operation
-    module = implementation(operation.family, record.hosts[0])
-    saved = tuple(r for r, spec in zip(record.results, operation.results, strict=True) if spec.saved)
-    hidden = (None,) * (len(record.results) - len(visible))
+    shapes = [tuple(result.shape) for result in visible]
 
     def pullback(*cotangents: Array | None) -> dict[str, Array]:
         if len(cotangents) != len(visible):
             raise ValueError(f"the pullback takes {len(visible)} arrays, one for each result, got {len(cotangents)}")
-        function = getattr(module, f"{operation.name}_vjp")
-        with working_on(record.hosts[0]):
-            hosts = tuple(
-                _cotangent(c, result, record.results[k])
-                for k, (c, result) in enumerate(zip(cotangents, visible, strict=True))
-            )
-            grads = function((*hosts, *hidden), record.hosts, saved, *record.options)
-        answers = {}
-        for place, grad in zip(operation.differentiable, grads, strict=True):
-            array = record.arrays[place]
-            if array is not None and grad is not None:
-                answers[operation.arguments[place].name] = give_back(grad, array)
-        return answers
+        return records[0].pull_back(cotangents, shapes)
 
-    return pullback
-
-
-def _cotangent(cotangent: Array | None, result: Array, host: HostArray) -> HostArray | None:
-    if cotangent is None:
-        return None
-    shape = tuple(result.shape)
-    if np.shape(cotangent) != shape:
-        raise ValueError(f"a gradient must have the shape of its result, {shape}, got {np.shape(cotangent)}")
-    if place_of(cotangent) != place_of(host):
-        raise TypeError(f"a gradient must be on the device of its result, {place_of(host)}, got {place_of(cotangent)}")
-    return adopt(cotangent, "the gradient").astype(np.result_type(host.dtype, np.float32), copy=False)
+    return results, pullback

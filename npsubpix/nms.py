@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from npsubpix._arrays.checks import check_ndim
-from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.library import Array, as_array, without_gradient
 from npsubpix._arrays.options import check_bool, check_window
-from npsubpix._dispatch.call import call, without_gradient
-from npsubpix._dispatch.operations import OPERATIONS
+from npsubpix._dispatch.call import call
 
 __all__ = ["nms2d", "nms3d", "nms3d_minmax"]
 
 
 def _suppress(x: Array, size: tuple[int, ...], mask_only: bool) -> Array:
     if mask_only:
-        return call(OPERATIONS["nms_mask"], (without_gradient(x),), (size,))[0]
-    return call(OPERATIONS["nms"], (x,), (size,))[0]
+        return call("nms_mask", without_gradient(x), kernel_size=size)[0]
+    return call("nms", x, kernel_size=size)[0]
 
 
 def nms2d(input: Array, kernel_size: tuple[int, int], mask_only: bool = False) -> Array:
@@ -178,5 +177,5 @@ def nms3d_minmax(input: Array) -> tuple[Array, Array]:
     """
     x = as_array(input)
     check_ndim(x, 5, "input", "(B, C, D, H, W)")
-    maxima, minima = call(OPERATIONS["nms3d_minmax"], (without_gradient(x),))
+    maxima, minima = call("nms3d_minmax", without_gradient(x))
     return maxima, minima

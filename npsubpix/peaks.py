@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.library import Array, working_on
+from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import (
     check_bool,
     check_choice,
@@ -15,10 +15,11 @@ from npsubpix._arrays.options import (
     check_lengths,
     check_per_axis,
 )
-from npsubpix._arrays.stacks import levels_of, stack_of, stacked_mask
+from npsubpix._arrays.stacks import check_stack
 from npsubpix._definitions.borders import reach
-from npsubpix._dispatch.backends import implementation
-from npsubpix.refinement import _method_options, _peaks
+from npsubpix._definitions.peaks import PLATEAUS, PeakSearch
+from npsubpix._dispatch.call import call
+from npsubpix.refinement import check_refinement
 from npsubpix.results import Background, Peaks
 
 __all__ = ["find_peaks"]
@@ -144,30 +145,28 @@ def find_peaks(
       7.30   9.60  89.63  -
      12.10  20.39  59.82  -
     """
-    run = implementation("peaks", image)
-    with working_on(image):
-        x = stack_of(image, frame_axis)
-        ndim = x.ndim - 1
-        size = check_per_axis(size, ndim, "size", 1)
-        distance = None if min_distance is None else check_lengths(min_distance, ndim, "min_distance")
-        absolute = None if threshold_abs is None else check_finite(threshold_abs, "threshold_abs")
-        relative = None if threshold_rel is None else check_finite(threshold_rel, "threshold_rel")
-        margins = _margins(exclude_border, size)
-        most = None if num_peaks is None else check_count(num_peaks, "num_peaks")
-        check_choice(plateau, "plateau", ("drop", "first", "centroid"))
-        check_bool(minima, "minima")
-        marks = stacked_mask(mask, x, frame_axis)
-        if isinstance(background, Background):
-            sigma = background.noise if sigma is None else sigma
-            background = background.level
-        levels = levels_of(background, sigma, x, frame_axis)
-        options = _method_options(image, refine, "refine", n_iters, max_shift, radius, ndim)
-
-        found = run.search(x, size, margins, absolute, relative, plateau, minima, marks, levels, distance, most)
-        frames, starts = run.unravel(found, x.shape[1:])
-        coords, values, flags = implementation("refinement", image).refine(x, frames, starts, *options, marks)
-        run.settle(x, found, coords, values, flags)
-    return _peaks(image, coords, values, starts, flags, frames if frame_axis is not None else None)
+    x = as_array(image, "image")
+    ndim = check_stack(x, frame_axis)
+    lengths = check_per_axis(size, ndim, "size", 1)
+    check_choice(plateau, "plateau", PLATEAUS)
+    search = PeakSearch(
+        size=lengths,
+        margins=_margins(exclude_border, lengths),
+        threshold_abs=None if threshold_abs is None else check_finite(threshold_abs, "threshold_abs"),
+        threshold_rel=None if threshold_rel is None else check_finite(threshold_rel, "threshold_rel"),
+        plateau=plateau,
+        minima=check_bool(minima, "minima"),
+        min_distance=None if min_distance is None else check_lengths(min_distance, ndim, "min_distance"),
+        num_peaks=None if num_peaks is None else check_count(num_peaks, "num_peaks"),
+    )
+    if isinstance(background, Background):
+        sigma = background.noise if sigma is None else sigma
+        background = background.level
+    refinement = check_refinement(refine, "refine", n_iters, max_shift, radius, ndim)
+    coords, values, indices, flags, frame = call(
+        "find_peaks", x, mask, background, sigma, frame_axis=frame_axis, search=search, refinement=refinement
+    )
+    return Peaks(coords, values, indices, flags, None if frame_axis is None else frame)
 
 
 def _margins(exclude_border: Any, size: tuple[int, ...]) -> tuple[int, ...]:

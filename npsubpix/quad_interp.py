@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from npsubpix._arrays.checks import check_marks, check_ndim
+from npsubpix._arrays.checks import check_mask, check_ndim
 from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import check_bool, check_count, check_finite, check_positive
 from npsubpix._dispatch.call import call
-from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["conv_quad_interp3d", "iterative_quad_interp3d"]
 
@@ -30,16 +29,18 @@ def _refine(
     mask = None
     if precomputed_nms_mask is not None:
         mask = as_array(precomputed_nms_mask)
-        check_marks(mask, tuple(x.shape), "precomputed_nms_mask")
-    options = (
-        check_count(n_iters, "n_iters"),
-        check_finite(strict_maxima_bonus, "strict_maxima_bonus"),
-        check_positive(max_subpixel_shift, "max_subpixel_shift"),
-        check_count(dilation_radius, "dilation_radius"),
-        check_bool(allow_scale_steps, "allow_scale_steps"),
-        None if max_candidates is None else check_count(max_candidates, "max_candidates"),
+        check_mask(mask, tuple(x.shape), "precomputed_nms_mask")
+    coords, values = call(
+        "quad_interp3d",
+        x,
+        mask,
+        n_iters=check_count(n_iters, "n_iters"),
+        strict_maxima_bonus=check_finite(strict_maxima_bonus, "strict_maxima_bonus"),
+        max_subpixel_shift=check_positive(max_subpixel_shift, "max_subpixel_shift"),
+        dilation_radius=check_count(dilation_radius, "dilation_radius"),
+        allow_scale_steps=check_bool(allow_scale_steps, "allow_scale_steps"),
+        max_candidates=None if max_candidates is None else check_count(max_candidates, "max_candidates"),
     )
-    coords, values = call(OPERATIONS["quad_interp3d"], (x, mask), options)
     return coords, values
 
 

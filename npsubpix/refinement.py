@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from npsubpix._arrays.adoption import give_back
-from npsubpix._arrays.checks import check_positions
-from npsubpix._arrays.library import Array, HostArray, is_on_gpu, kind_of, working_on
+from npsubpix._arrays.checks import check_positions, check_reals
+from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import check_choice, check_count, check_lengths, check_positive
-from npsubpix._arrays.stacks import beside, stack_of, stacked_mask
-from npsubpix._dispatch.backends import implementation
+from npsubpix._arrays.stacks import check_stack
+from npsubpix._definitions.peaks import REFINEMENTS, Refinement
+from npsubpix._dispatch.call import call
 from npsubpix.results import Peaks
 
-__all__ = ["refine_peaks"]
+__all__ = ["check_refinement", "refine_peaks"]
 
 
 _LARGEST_RADIUS = 1000
@@ -105,67 +103,52 @@ def refine_peaks(
     parabola [[7.252 9.638]]
     centroid [[7.299 9.6  ]]
     """
-    run = implementation("refinement", image)
-    with working_on(image):
-        x = stack_of(image, frame_axis)
-        ndim = x.ndim - 1
-        points = _points(coords, x)
-        frames = _frames(frame, frame_axis, x, len(points))
-        marks = stacked_mask(mask, x, frame_axis)
-        options = _method_options(image, method, "method", n_iters, max_shift, radius, ndim)
-        refined, values, starts, flags = run.refine_points(x, frames, points, *options, marks)
-    return _peaks(image, refined, values, starts, flags, frames)
+    x = as_array(image, "image")
+    ndim = check_stack(x, frame_axis)
+    points = _points(coords, ndim)
+    frames = _frames(frame, frame_axis, points.shape[0])
+    refinement = check_refinement(method, "method", n_iters, max_shift, radius, ndim)
+    refined, values, indices, flags, own_frames = call(
+        "refine_peaks", x, points, frames, mask, frame_axis=frame_axis, refinement=refinement
+    )
+    return Peaks(refined, values, indices, flags, None if frame_axis is None else own_frames)
 
 
-def _points(coords: Array, x: HostArray) -> HostArray:
-    check_positions(coords, "coords")
-    points, ndim = beside(coords, "coords", x), x.ndim - 1
-    if points.dtype.kind not in "iuf":
-        raise TypeError(f"coords must hold numbers, got dtype {points.dtype}")
-    if points.size == 0:
+def _points(coords: Any, ndim: int) -> Array:
+    points = check_reals(check_positions(coords, "coords"), "coords")
+    if 0 in points.shape:
         points = points.reshape(0, ndim)
     if points.ndim != 2 or points.shape[1] != ndim:
         raise ValueError(
-            f"coords must have shape (N, {ndim}), a position of {ndim} coordinates a row, got {points.shape}"
+            f"coords must have shape (N, {ndim}), one position of {ndim} coordinates per row, got {tuple(points.shape)}"
         )
-    return points.astype(np.float64)
+    return points
 
 
-def _frames(frame: Array | None, frame_axis: int | None, x: HostArray, count: int) -> HostArray | None:
+def _frames(frame: Any, frame_axis: int | None, count: int) -> Array | None:
     if frame_axis is None:
         if frame is not None:
             raise ValueError("frame is given, so frame_axis must say which axis of the image it counts along")
         return None
     if frame is None:
         raise ValueError("frame must give the image of each position, since the image is a stack")
-    frames, length = beside(frame, "frame", x), len(x)
-    if frames.dtype.kind not in "iu" and frames.size:
+    frames = as_array(frame, "frame")
+    if tuple(frames.shape) != (count,):
+        raise ValueError(f"frame must have shape ({count},), one number per position, got {tuple(frames.shape)}")
+    if count and not str(frames.dtype).removeprefix("torch.").startswith(("int", "uint")):
         raise TypeError(f"frame must hold integers, got dtype {frames.dtype}")
-    if frames.shape != (count,):
-        raise ValueError(f"frame must have shape ({count},), one number a position, got {frames.shape}")
-    # On a GPU they are not looked at: the host would have to wait.
-    if count and not is_on_gpu(frames, kind_of(frames)) and not 0 <= frames.min() <= frames.max() < length:
-        raise ValueError(f"frame must be between 0 and {length - 1}, got {frames.min()} to {frames.max()}")
-    return frames.astype(np.int64)
+    return frames
 
 
-def _method_options(
-    image: Array,
-    method: Any,
-    name: str,
-    n_iters: Any,
-    max_shift: Any,
-    radius: Any,
-    ndim: int,
-) -> tuple[str | None, int, float, tuple[float, ...]]:
-    check_choice(method, name, tuple(implementation("refinement", image).METHODS))
+def check_refinement(method: Any, name: str, n_iters: Any, max_shift: Any, radius: Any, ndim: int) -> Refinement:
+    """Require a method of refinement, called `name`, and its options."""
+    check_choice(method, name, REFINEMENTS)
     radii = check_lengths(radius, ndim, "radius")
     if not 1 <= min(radii) <= max(radii) <= _LARGEST_RADIUS:
         raise ValueError(f"radius must be between 1 and {_LARGEST_RADIUS} pixels, got {radius!r}")
-    return method, check_count(n_iters, "n_iters", 1), check_positive(max_shift, "max_shift"), radii
-
-
-def _peaks(image: Array, *columns: HostArray | None) -> Peaks:
-    if kind_of(image) == "numpy":  # float64 and integers are as they are
-        return Peaks(*columns)
-    return Peaks(*(None if column is None else give_back(column, image) for column in columns))
+    return Refinement(
+        method=method,
+        n_iters=check_count(n_iters, "n_iters", 1),
+        max_shift=check_positive(max_shift, "max_shift"),
+        radius=radii,
+    )

@@ -6,7 +6,6 @@ from npsubpix._arrays.checks import check_ndim, check_temperature_option
 from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import check_bool, check_finite, check_padding, check_per_axis, check_window
 from npsubpix._dispatch.call import call
-from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["conv_soft_argmax2d", "conv_soft_argmax3d"]
 
@@ -27,15 +26,19 @@ def _soft_argmax(
     ndim = axes.count(",") - 1
     check_ndim(x, ndim + 2, "input", axes)
     window = check_window(kernel_size, ndim, "kernel_size")
-    steps = check_per_axis(stride, ndim, "stride", 1)
-    pads = check_padding(padding, window, tuple(x.shape[2:]))
     check_finite(eps, "eps")
-    normalized = check_bool(normalized_coordinates, "normalized_coordinates")
-    with_values = check_bool(output_value, "output_value")
-    bonus = check_finite(strict_maxima_bonus, "strict_maxima_bonus")
-    options = (window, steps, pads, normalized, bonus, with_values)
-    coords, values = call(OPERATIONS["conv_soft_argmax"], (x, check_temperature_option(temperature)), options)
-    return (coords, values) if with_values else coords
+    coords, values = call(
+        "conv_soft_argmax",
+        x,
+        check_temperature_option(temperature),
+        kernel_size=window,
+        stride=check_per_axis(stride, ndim, "stride", 1),
+        padding=check_padding(padding, window, tuple(x.shape[2:])),
+        normalized_coordinates=check_bool(normalized_coordinates, "normalized_coordinates"),
+        strict_maxima_bonus=check_finite(strict_maxima_bonus, "strict_maxima_bonus"),
+        output_value=check_bool(output_value, "output_value"),
+    )
+    return (coords, values) if output_value else coords
 
 
 def conv_soft_argmax2d(

@@ -1,15 +1,29 @@
-"""Shared fixtures: random numbers, the data folder, arrays of every library."""
+"""Shared fixtures: random numbers, the data folder, arrays of every library, backends, threads, a stand-in for CuPy."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import math
 import os
-from collections.abc import Callable
+import sys
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
+
+import npsubpix._dispatch.adoption
+from npsubpix._arrays import adoption, checks, library, stacks
+from npsubpix._cpu.compiler import jit
+from npsubpix._cuda.launch import devices
+from npsubpix._dispatch import backends
+from tests.cuda_host import fake_cupy
+from tests.cuda_host.fake_cupy import FakeArray, FakeCuPyDevice
+from tests.cuda_host.on_gpu import CHOSEN
 
 
 def _has_gpu() -> bool:
@@ -57,8 +71,135 @@ def wrap(request: pytest.FixtureRequest) -> Callable[[Any], Any]:
     return np.asarray if request.param == "numpy" else _torch_array
 
 
-def same_library(result: Any, source: Any) -> None:
-    """Assert that a result is an array of the library and on the device of its source."""
-    assert type(result) is type(source)
-    if hasattr(source, "device"):
-        assert result.device == source.device
+# Backends
+
+
+@contextlib.contextmanager
+def _arrays_on_the_device_of_tests() -> Iterator[None]:
+    """Have launchers of CUDA kernels take NumPy's arrays, for a device that g++ compiles for or for a GPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(devices.DEVICES, np.ndarray, lambda _: CHOSEN())
+        yield
+
+
+@contextlib.contextmanager
+def _operations_on_the_device_of_tests() -> Iterator[None]:
+    """Run public operations, whatever array they get, with the launchers and kernels of the GPU."""
+    with _arrays_on_the_device_of_tests(), pytest.MonkeyPatch.context() as patch:
+        patch.setitem(backends._PACKAGES, "host", "npsubpix._cuda")
+        backends._load.cache_clear()
+        yield
+    backends._load.cache_clear()
+
+
+@pytest.fixture(scope="module", params=["cpu", "cuda"])
+def backend(request: pytest.FixtureRequest) -> str:
+    """Run a test twice: with the kernels of the CPU, and with those of the GPU.
+
+    The latter are compiled for the host by g++, or run on a GPU with ``NPSUBPIX_CUDA_TESTS=gpu``.
+    The scope puts the tests of a file in the order of their backends.
+    """
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def _kernels_of_the_backend(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Send operations to the GPU's kernels for one test: those that do not ask for a backend run on the CPU."""
+    if "backend" not in request.fixturenames or request.getfixturevalue("backend") == "cpu":
+        yield
+        return
+    with _operations_on_the_device_of_tests():
+        yield
+
+
+@pytest.fixture(scope="module")
+def host_device() -> Iterator[None]:
+    """Make NumPy's arrays those of a device that runs CUDA kernels."""
+    with _arrays_on_the_device_of_tests():
+        yield
+
+
+@pytest.fixture(scope="module")
+def cuda_on_host() -> Iterator[None]:
+    """Run all operations of a file with the launchers and kernels of the GPU."""
+    with _operations_on_the_device_of_tests():
+        yield
+
+
+# Threads
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _serial_kernels() -> Iterator[None]:
+    """Compile and run kernels in their serial form, whatever the size of an image; `threads` asks for the other."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jit, "_SERIAL_WORK", math.inf)
+        yield
+
+
+def _bits(result: Any) -> list[tuple[Any, ...]]:
+    """Dtype, shape and bytes of each array of a result."""
+    results = result if isinstance(result, tuple | list) else (result,)
+    arrays = [np.asarray(r) for r in results if r is not None]
+    return [(a.dtype, a.shape, a.tobytes()) for a in arrays]
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], set[str]]:
+    """Return a function that makes a call with one thread and with all, asserts that results are the same bits, and
+    returns the names of the kernels that ran in parallel."""
+    if numba.config.NUMBA_NUM_THREADS < 2:
+        pytest.skip("needs two threads")
+    ran: set[str] = set()
+    run = jit.Kernel.run
+
+    def noting(kernel: jit.Kernel, work: int, *args: Any) -> Any:
+        parallel = kernel.parallel
+
+        def noted(*args: Any) -> Any:
+            ran.add(parallel.py_func.__name__.removesuffix("_parallel"))
+            return parallel(*args)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kernel, "parallel", noted)
+            return run(kernel, work, *args)
+
+    def same_bits(call: Callable[[], Any]) -> set[str]:
+        want = _bits(call())
+        assert want
+        ran.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(jit, "_SERIAL_WORK", 0)
+            patch.setattr(jit.Kernel, "run", noting)
+            assert _bits(call()) == want
+        return set(ran)
+
+    return same_bits
+
+
+# A stand-in for CuPy
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+    """A CuPy with two GPUs."""
+    library.require_cupy.cache_clear()
+    module = fake_cupy.make()
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    monkeypatch.setitem(devices.DEVICES, FakeArray, lambda _: FakeCuPyDevice())
+    FakeCuPyDevice.launches.clear()
+    yield module
+    library.require_cupy.cache_clear()
+
+
+@pytest.fixture
+def cuda_tensors(cupy: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors of float32 are on GPU 0, on a stream at 4711; all others on the host."""
+    import torch
+
+    def on_gpu(x: Any, kind: str) -> bool:
+        return kind == "cupy" or (kind == "torch" and x.dtype == torch.float32)
+
+    for module in (library, adoption, checks, stacks, backends, npsubpix._dispatch.adoption):
+        monkeypatch.setattr(module, "is_on_gpu", on_gpu)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: types.SimpleNamespace(cuda_stream=4711))

@@ -107,6 +107,7 @@ def test_error_bars_and_the_bound(model, method):
     np.testing.assert_allclose(np.mean(errors, 0), 0, atol=bias)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("method", METHODS)
 def test_gain_and_bias(rng, method):
     fixed, moving = pair(rng, MATRICES["euclidean"])
@@ -134,6 +135,7 @@ def test_outliers_do_less_harm(rng, loss):
     assert corner_error(masked.matrix, MATRICES["translation"], fixed.shape) < 0.02
 
 
+@pytest.mark.usefixtures("backend")
 def test_pixels_that_are_not_finite_are_left_out(rng):
     fixed, moving = pair(rng, MATRICES["translation"])
     fixed[10:20, 30:40], moving[100, :30], fixed[5, 5] = np.nan, np.inf, -np.inf
@@ -142,6 +144,7 @@ def test_pixels_that_are_not_finite_are_left_out(rng):
     assert corner_error(result.matrix, MATRICES["translation"], fixed.shape) < 0.02
 
 
+@pytest.mark.usefixtures("backend")
 def test_phase_correlation_finds_large_shifts(rng):
     scene = ndi.gaussian_filter(rng.standard_normal((240, 260)), 2)
     fixed, moving = scene[20:170, 60:230], scene[51:201, 20:190]  # what is at (31, -40) more in the first
@@ -151,6 +154,7 @@ def test_phase_correlation_finds_large_shifts(rng):
     assert not abs(npsubpix.align(fixed, moving).matrix[0, 2] + 31) < 1
 
 
+@pytest.mark.usefixtures("backend")
 def test_images_of_two_sizes(rng):
     texture = Texture(rng)
     matrix = np.array([[1, 0, 20.25], [0, 1, 30.5], [0, 0, 1]])
@@ -160,6 +164,7 @@ def test_images_of_two_sizes(rng):
     assert result.overlap == pytest.approx(1, abs=0.01)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_dtypes(rng, dtype):
     fixed, moving = pair(rng, MATRICES["translation"])
@@ -194,6 +199,7 @@ def test_what_cannot_be_aligned_is_flagged(fixed, moving, flag, method):
         npsubpix.align(fixed, moving, method=method, model=model, gain_bias=True, loss="tukey")
 
 
+@pytest.mark.usefixtures("backend")
 def test_no_overlap(rng):
     fixed, moving = pair(rng, MATRICES["translation"])
     result = npsubpix.align(fixed, moving, init=[[1, 0, 500], [0, 1, 0]])
@@ -203,6 +209,7 @@ def test_no_overlap(rng):
     assert hidden.flags & AlignmentFlags.NO_OVERLAP
 
 
+@pytest.mark.usefixtures("backend")
 def test_not_enough_iterations(rng):
     fixed, moving = pair(rng, MATRICES["affine"])
     result = npsubpix.align(fixed, moving, model="affine", n_iters=1, levels=1)
@@ -272,6 +279,7 @@ BAD = [
 ]
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(("shapes", "options", "error", "match"), BAD)
 def test_misuse(shapes, options, error, match):
     with pytest.raises(error, match=match):
@@ -314,6 +322,7 @@ def test_dead_pixels_do_no_harm(rng, method, where, part):
     np.testing.assert_allclose(result.matrix[:2, 2], (1.25, -0.5), atol=5e-3)
 
 
+@pytest.mark.usefixtures("backend")
 def test_phase_correlation_sees_no_dead_pixels(rng):
     """Dead pixels at the same places of both images say nothing about the shift."""
     big = npsubpix.render_spots(rng.uniform(0, 256, (700, 2)), (256, 256), std=1.0)

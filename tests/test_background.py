@@ -12,7 +12,7 @@ import pytest
 import npsubpix
 from benchmarks import background_accuracy as accuracy
 from npsubpix import Background, PeakFlags
-from tests.conftest import same_library
+from tests.assertions import assert_library, assert_same
 from tests.reference import background as reference
 from tests.reference import peaks as peaks_reference
 
@@ -35,10 +35,8 @@ def check(image, size, dtype=None, **options):
     per_axis = {k: (v,) * axes if isinstance(v, int) else v for k, v in options.items() if k in ("grow", "filter_size")}
     lengths = (size,) * axes if isinstance(size, int) else size
     level, noise = reference.background(np.asarray(image), lengths, **{**options, **per_axis})
-    assert found.level.shape == found.noise.shape == np.shape(image)
-    rtol = 1e-11 if found.level.dtype == np.float64 else 1e-6
-    np.testing.assert_allclose(found.level, level, rtol=rtol)
-    np.testing.assert_allclose(found.noise, noise, rtol=rtol, atol=1e-12)
+    assert_same(found.level, level, "background", dtype=found.level.dtype)
+    assert_same(found.noise, noise, "noise", dtype=found.level.dtype)
     return found
 
 
@@ -48,12 +46,14 @@ def test_the_definition(sky, size, method):
     check(sky, size, method=method)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("options", [{"grow": 0}, {"grow": 1}, {"grow": (0, 4)}, {"grow": 10**9}, {"filter_size": 1},
                                      {"filter_size": 5}, {"filter_size": (1, 99)}])  # fmt: skip
 def test_growth_and_filter(sky, options):
     check(sky, 10, **options)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int32", "uint64", "float32", ">f4", ">i2"])
 def test_dtypes(sky, dtype):
     image = np.nan_to_num(np.clip(sky - (60 if dtype == "int8" else 0), 0, 120)).astype(dtype)
@@ -76,6 +76,7 @@ def test_small_images(rng, shape, size):
     check(rng.normal(size=shape), size)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 4, 4)])
 def test_images_without_pixels(shape):
     found = npsubpix.local_background(np.zeros(shape, np.float32))
@@ -92,6 +93,7 @@ def test_many_pixels_of_few_values(rng):
     assert np.abs(level - 100.3).max() < 0.06
 
 
+@pytest.mark.usefixtures("backend")
 def test_constant_images():
     for value in (0.0, -7.5, 1e30, 255):
         found = npsubpix.local_background(np.full((70, 80), value), 16)
@@ -99,6 +101,7 @@ def test_constant_images():
         np.testing.assert_array_equal(found.noise, 0)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("factor", [1e-150, 1e-30, 1e30, 1e150])
 def test_amplitudes(sky, factor):
     plain = npsubpix.local_background(sky, 20)
@@ -107,6 +110,7 @@ def test_amplitudes(sky, factor):
     np.testing.assert_allclose(scaled.noise, plain.noise * factor, rtol=1e-9)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(("dtype", "offset"), [("float32", 2.0**20), ("float64", 2.0**45), ("uint64", 2**50)])
 @pytest.mark.parametrize("method", ["median", "mean"])
 def test_offsets_cost_no_precision(rng, dtype, offset, method):
@@ -119,6 +123,7 @@ def test_offsets_cost_no_precision(rng, dtype, offset, method):
     np.testing.assert_allclose(moved.noise, plain.noise, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("backend")
 def test_bad_pixels_and_masks_do_not_count(sky, rng):
     mask = rng.random(sky.shape) < 0.3
     mask[:20, :25] = True  # several boxes, which their neighbours fill
@@ -131,6 +136,7 @@ def test_bad_pixels_and_masks_do_not_count(sky, rng):
         np.testing.assert_array_equal(again.noise, found.noise)
 
 
+@pytest.mark.usefixtures("backend")
 def test_nothing_to_measure_is_nan(sky):
     for image, mask in ((np.full((20, 30), np.nan), None), (sky, np.ones(sky.shape, bool))):
         found = npsubpix.local_background(image, 8, mask=mask)
@@ -143,6 +149,7 @@ def test_nothing_to_measure_is_nan(sky):
     np.testing.assert_array_equal(found.noise, 0)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("axis", [0, 1, -1])
 def test_stacks(sky, axis):
     stack = np.stack([sky, np.full_like(sky, np.nan), sky[::-1] + 5])
@@ -155,6 +162,7 @@ def test_stacks(sky, axis):
         np.testing.assert_array_equal(np.moveaxis(found.noise, axis, 0)[k], single.noise)
 
 
+@pytest.mark.usefixtures("backend")
 def test_slopes_are_followed_to_the_border():
     """The level of a plane is the plane, at corners too; that of a turned image is turned."""
     y, x = np.mgrid[:100, :130]
@@ -191,8 +199,8 @@ def test_libraries_and_layouts(sky, wrap):
     want = npsubpix.local_background(sky, 16)
     source = wrap(sky)
     found = npsubpix.local_background(source, 16)
-    same_library(found.level, source)
-    same_library(found.noise, source)
+    assert_library(found.level, source)
+    assert_library(found.noise, source)
     np.testing.assert_array_equal(np.asarray(found.level), want.level)
     locked = sky.copy()
     locked.setflags(write=False)
@@ -208,7 +216,7 @@ def test_jax_and_gradients(sky):
     torch = pytest.importorskip("torch")
     image = sky.astype(np.float32)
     found = npsubpix.local_background(jax.numpy.asarray(image), 16)
-    same_library(found.noise, jax.numpy.asarray(image))
+    assert_library(found.noise, jax.numpy.asarray(image))
     np.testing.assert_array_equal(np.asarray(found.noise), npsubpix.local_background(image, 16).noise)
     with pytest.raises(TypeError, match="image requires a gradient"):
         npsubpix.local_background(torch.from_numpy(image).requires_grad_())
@@ -232,6 +240,7 @@ def test_threads_change_no_bit():
     assert len(found) == 1
 
 
+@pytest.mark.usefixtures("backend")
 def test_wrong_arguments_of_local_background(sky):
     for bad, error, words in [
         ({"size": 0}, ValueError, "size must be at least 1, got 0"),
@@ -317,6 +326,15 @@ def expected(image, background, sigma, threshold, relative=None, sign=1):
 
 def places(peaks):
     return [tuple(row) for row in np.asarray(peaks.indices).tolist()]
+
+
+@pytest.mark.usefixtures("backend")
+def test_peaks_above_what_is_returned(sky):
+    """A `Background` is taken as it is."""
+    image = np.nan_to_num(sky, posinf=0)
+    found = npsubpix.find_peaks(image, background=npsubpix.local_background(image, 16), threshold_abs=5)
+    assert len(found) > 3
+    assert places(found) == expected(image, *reference.background(image, (16, 16)), 5)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from benchmarks.cuda.rotation import Inputs, copies_for
 from benchmarks.timing import Pace, interleave
 from npsubpix._dispatch.capabilities import CAPABILITIES
 from tests.cuda_host import fake_cupy
-from tests.test_cuda_dispatch import cupy, gpu_array  # noqa: F401
+from tests.cuda_host.fake_cupy import gpu_array
 
 MIB = 2**20
 
@@ -106,7 +106,7 @@ def test_every_case_on_the_gpu_agrees():
         (lambda x: x.size / (x.ndim - 3), "ZeroDivisionError: division by zero"),
     ],
 )
-def test_a_difference_is_noticed(cupy, call, difference):  # noqa: F811
+def test_a_difference_is_noticed(cupy, call, difference):
     """Of a value, NaN, shape, dtype or number of results; and an error does not end the run."""
     case = Case("f", "", noise(1), lambda x: call(x) if type(x) is not np.ndarray else x, 10)
     (verdict,) = check.verdicts([case], gpu_array, 1, ("float64",))

@@ -10,6 +10,7 @@ import torch
 import npsubpix
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("border", ["reflect", "mirror", "nearest", "wrap", "constant"])
 @pytest.mark.parametrize("shape", [(40,), (31, 45), (9, 11, 13)])
 def test_scipy(rng, shape, border):
@@ -23,6 +24,7 @@ def test_scipy(rng, shape, border):
     np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.usefixtures("backend")
 def test_a_constant_beyond_the_ends_is_part_of_the_image(rng):
     x = rng.normal(size=(9, 12))
     wide = np.pad(x, 30, constant_values=0.5)
@@ -30,6 +32,7 @@ def test_a_constant_beyond_the_ends_is_part_of_the_image(rng):
     np.testing.assert_allclose(npsubpix.laplacian_of_gaussian(x, 2.0, border="constant", cval=0.5), wanted, atol=1e-12)
 
 
+@pytest.mark.usefixtures("backend")
 def test_integers_are_not_rounded_and_images_may_be_smaller_than_gaussians(rng):
     x = rng.integers(0, 255, (5, 4), np.uint8)
     found = npsubpix.laplacian_of_gaussian(x, 3.0)
@@ -50,6 +53,7 @@ def test_blobs_are_found_on_a_slope(rng):
         np.testing.assert_allclose(found.coords[order], places, atol=0.1)
 
 
+@pytest.mark.usefixtures("backend")
 def test_tensors(rng):
     x = torch.from_numpy(rng.normal(size=(12, 13)).astype(np.float32))
     found = npsubpix.difference_of_gaussians(x, 1.0)
@@ -57,6 +61,7 @@ def test_tensors(rng):
     np.testing.assert_array_equal(found, npsubpix.difference_of_gaussians(x.numpy(), 1.0))
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(
     ("function", "error", "match"),
     [

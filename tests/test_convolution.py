@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import npsubpix
-from tests.reference.reductions import source
+from tests.reference.windows import source
 
 BORDERS = ("reflect", "mirror", "nearest", "wrap", "constant")
 METHODS = ("direct", "fft")
@@ -55,6 +55,7 @@ def definition(
     return out
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("shape", [(23,), (13, 17), (7, 6, 9)])
 @pytest.mark.parametrize("border", [*BORDERS, "shrink"])
 @pytest.mark.parametrize("mode", ["same", "valid", "full"])
@@ -72,6 +73,7 @@ def test_definition(rng, shape, border, mode):
             np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("border", BORDERS)
 @pytest.mark.parametrize("size", [1, 2, 3, 6, 31])
 def test_scipy(rng, border, size):
@@ -85,6 +87,7 @@ def test_scipy(rng, border, size):
             np.testing.assert_allclose(found, wanted, atol=1e-12)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("mode", ["same", "valid", "full"])
 def test_convolve2d(rng, mode):
     x, kernel = rng.normal(size=(19, 24)), rng.normal(size=(5, 3))
@@ -92,6 +95,7 @@ def test_convolve2d(rng, mode):
     np.testing.assert_allclose(npsubpix.convolve(x, kernel, mode=mode, border="constant"), wanted, atol=1e-12)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("border", [*BORDERS, "shrink"])
 @pytest.mark.parametrize("shape", [(40,), (21, 30), (8, 9, 10)])
 def test_separable(rng, border, shape):
@@ -124,6 +128,7 @@ def test_choice_of_method(rng):
         npsubpix.correlate(x, ring, method="separable")
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2", "i4", "u4", "i8", "u8"])
 def test_integers_are_rounded_and_kept_in_range(rng, dtype):
     """Sums beyond the ends of the dtype stay at its ends, and halves go to even, as np.rint."""
@@ -139,6 +144,7 @@ def test_integers_are_rounded_and_kept_in_range(rng, dtype):
     assert npsubpix.correlate(x, kernel * 100)[6, 6] == found.dtype.type(info.max) or x.itemsize == 8
 
 
+@pytest.mark.usefixtures("backend")
 def test_dtype_chooses(rng):
     x = rng.integers(0, 255, (12, 13), np.uint8)
     kernel = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
@@ -169,6 +175,7 @@ def test_dtype_is_not_rounded_to_that_of_the_image(rng, wrap):
         npsubpix.correlate(wrap(x), np.ones((3, 3)), dtype="float16")
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("border", ["reflect", "shrink", "constant"])
 def test_nan_is_left_out_on_request(rng, border, method):
@@ -181,6 +188,7 @@ def test_nan_is_left_out_on_request(rng, border, method):
     np.testing.assert_array_equal(np.isnan(spread), ndi.binary_dilation(np.isnan(x), np.ones((3, 5))))
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("channel_axis", [0, 1, -1])
 def test_channels(rng, channel_axis):
     x, kernel = rng.normal(size=(12, 13, 3)), rng.normal(size=(3, 3))
@@ -190,6 +198,7 @@ def test_channels(rng, channel_axis):
     np.testing.assert_array_equal(found, np.stack(wanted, channel_axis))
 
 
+@pytest.mark.usefixtures("backend")
 @settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_any_layout(data):
@@ -223,6 +232,7 @@ def test_gradients_of_torch(rng, options):
     assert torch.autograd.gradcheck(lambda a, b: npsubpix.convolve(a, b, **options), (x, kernel))
 
 
+@pytest.mark.usefixtures("backend")
 def test_gradients_leave_nan_out(rng):
     x, kernel = rng.normal(size=(7, 8)), rng.uniform(0.2, 1, (3, 3))
     x[3, 4] = np.nan
@@ -248,6 +258,7 @@ def test_same_bits_for_any_number_of_threads(rng):
     np.testing.assert_array_equal(*results)
 
 
+@pytest.mark.usefixtures("backend")
 def test_nothing_valid():
     found = npsubpix.correlate(np.zeros((3, 4), np.uint8), np.ones((5, 2)), mode="valid")
     assert found.shape == (0, 3)
@@ -284,6 +295,7 @@ BAD: list[Any] = [
 ]
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(("call", "error", "match"), BAD)
 def test_misuse(call, error, match):
     with pytest.raises(error, match=match):

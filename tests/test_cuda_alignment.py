@@ -14,22 +14,7 @@ from npsubpix._cuda import alignment
 from npsubpix._cuda.launch import devices, kernels
 from npsubpix._definitions.alignment.gauss_newton import Options
 from tests import test_alignment as cases
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_alignment import (  # noqa: F401
-    MATRICES,
-    METHODS,
-    corner_error,
-    pair,
-    test_dtypes,
-    test_gain_and_bias,
-    test_images_of_two_sizes,
-    test_misuse,
-    test_no_overlap,
-    test_not_enough_iterations,
-    test_phase_correlation_finds_large_shifts,
-    test_phase_correlation_sees_no_dead_pixels,
-    test_pixels_that_are_not_finite_are_left_out,
-)
+from tests.test_alignment import MATRICES, METHODS, corner_error, pair
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import npsubpix
 from npsubpix._cpu import background as cpu
 from npsubpix._cpu.background import mesh as cpu_mesh
 from npsubpix._cuda import background
@@ -16,29 +15,14 @@ from npsubpix._cuda.background import mesh
 from npsubpix._cuda.launch import devices
 from npsubpix._definitions.borders import boxes_of
 from npsubpix._dispatch import backends
-from tests.cuda_host.fixtures import CHOSEN, cuda_on_host, host_device  # noqa: F401
+from tests.assertions import assert_same
+from tests.cuda_host.on_gpu import CHOSEN
 from tests.reference import background as reference
-from tests.test_background import (  # noqa: F401
-    expected,
-    places,
-    sky,
-    test_amplitudes,
-    test_bad_pixels_and_masks_do_not_count,
-    test_constant_images,
-    test_dtypes,
-    test_growth_and_filter,
-    test_images_without_pixels,
-    test_nothing_to_measure_is_nan,
-    test_offsets_cost_no_precision,
-    test_slopes_are_followed_to_the_border,
-    test_stacks,
-    test_wrong_arguments_of_local_background,
-)
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 
-def compare(x: np.ndarray, mask: np.ndarray | None, size: Any, method: str, grow: Any, window: Any) -> None:
+def check(x: np.ndarray, mask: np.ndarray | None, size: Any, method: str, grow: Any, window: Any) -> None:
     """Results for a stack are those of the definition."""
     found = background.local_background(x, mask, size, method, grow, window)
     masks = [None] * len(x) if mask is None else np.broadcast_to(mask, x.shape)
@@ -46,9 +30,7 @@ def compare(x: np.ndarray, mask: np.ndarray | None, size: Any, method: str, grow
         wanted = reference.background(image, size, method, grow, window, masks[k])
         for got, want in zip(found, wanted, strict=True):
             assert got.shape == x.shape
-            assert got.dtype == x.dtype
-            bound = 1e-11 if x.dtype == np.float64 else 1e-6
-            np.testing.assert_allclose(got[k], want, rtol=0, atol=bound * np.nanmax(np.abs(want), initial=0))
+            assert_same(got[k], want, "background of stacks", dtype=x.dtype)
 
 
 def nasty(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -89,7 +71,7 @@ def test_the_definition_on_stacks(rng, shape, size, dtype):
         (rng.random(shape) < 0.4, "mean", (0,) * axes, (1,) * axes),
         (rng.random(shape[1:])[None] < 0.4, "median", (0, 1, 5)[-axes:], (9, 1, 5)[-axes:]),
     ):
-        compare(x, mask, size, method, grow, window)
+        check(x, mask, size, method, grow, window)
 
 
 def test_boxes_whose_pixels_are_counted_in_parts(rng):
@@ -97,7 +79,7 @@ def test_boxes_whose_pixels_are_counted_in_parts(rng):
     x = np.where(rng.random((1, 290, 300)) < 0.5, np.nextafter(7.0, rng.choice([0, 7, 9], 300)), rng.normal(7, 1, 300))
     x[0, :200] = np.nan
     for image in (x, -x):
-        compare(image, None, (290, 300), "median", (0, 0), (1, 1))
+        check(image, None, (290, 300), "median", (0, 0), (1, 1))
 
 
 def test_a_grid_smaller_than_the_work(rng, monkeypatch):
@@ -137,11 +119,3 @@ def test_what_pixels_take_of_a_mesh(pixels, size):
     ((starts, weights),) = mesh.taps_of(CHOSEN(), (pixels,), (boxes_of(pixels, size),))
     np.testing.assert_array_equal(starts, np.repeat(np.arange(len(taps.starts) - 1), np.diff(taps.starts)))
     np.testing.assert_allclose(weights, taps.weights, rtol=1e-13, atol=1e-15)
-
-
-def test_peaks_above_a_background(sky):  # noqa: F811
-    """What is returned is taken as it is."""
-    image = np.nan_to_num(sky, posinf=0)
-    found = npsubpix.find_peaks(image, background=npsubpix.local_background(image, 16), threshold_abs=5)
-    assert len(found) > 3
-    assert places(found) == expected(image, *reference.background(image, (16, 16)), 5)

@@ -8,14 +8,7 @@ import pytest
 from npsubpix._cpu import blobs as cpu
 from npsubpix._cuda import blobs
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_blobs import (  # noqa: F401
-    test_a_constant_beyond_the_ends_is_part_of_the_image,
-    test_integers_are_not_rounded_and_images_may_be_smaller_than_gaussians,
-    test_misuse,
-    test_scipy,
-    test_tensors,
-)
+from tests.assertions import assert_same
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
@@ -38,9 +31,7 @@ def test_results_as_on_the_cpu(rng, shape, dtype):
     x = (10 * rng.standard_normal(shape)).astype(dtype)
     for border in ("constant", "mirror"):
         for result, want in zip(both(blobs, x, border), both(cpu, x, border), strict=True):
-            assert (result.shape, result.dtype) == (want.shape, want.dtype)
-            tolerance = 1e-5 if want.dtype == np.float32 else 1e-12
-            np.testing.assert_allclose(result, want, rtol=tolerance, atol=10 * tolerance)
+            assert_same(result, want, "blobs")
 
 
 @pytest.mark.parametrize(

@@ -9,21 +9,7 @@ import scipy.ndimage as ndi
 from npsubpix._cpu import convolution as cpu
 from npsubpix._cuda import convolution
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_convolution import (  # noqa: F401
-    test_any_layout,
-    test_channels,
-    test_convolve2d,
-    test_definition,
-    test_dtype_chooses,
-    test_gradients_leave_nan_out,
-    test_integers_are_rounded_and_kept_in_range,
-    test_misuse,
-    test_nan_is_left_out_on_request,
-    test_nothing_valid,
-    test_scipy,
-    test_separable,
-)
+from tests.assertions import assert_same
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
@@ -54,17 +40,11 @@ def test_gradients_as_on_the_cpu(rng, border, shape, size, mode, stride, dilatio
         x.flat[[3, 40]] = np.nan
     given = options(border, mode, stride, dilation, len(size), channel_axis, omit)
     (want,), (found,) = cpu.correlate(x, kernel, *given), convolution.correlate(x, kernel, *given)
-    np.testing.assert_allclose(found, want, rtol=1e-9, atol=1e-10)
+    assert_same(found, want, "convolution")
     cotangent = rng.standard_normal(want.shape)
-    pairs = zip(
-        convolution.correlate_vjp((cotangent,), (x, kernel), (), *given),
-        cpu.correlate_vjp((cotangent,), (x, kernel), (), *given),
-        strict=True,
-    )
-    for result, wanted in pairs:
-        assert result.shape == wanted.shape
-        assert result.dtype == wanted.dtype
-        np.testing.assert_allclose(result, wanted, rtol=1e-8, atol=1e-9 * np.abs(wanted).max())
+    arguments = (cotangent,), (x, kernel), (), *given
+    found, want = (module.correlate_vjp(*arguments) for module in (convolution, cpu))
+    assert_same(tuple(found), tuple(want), "convolution gradients")
 
 
 def test_a_grid_smaller_than_the_work(rng, monkeypatch):

@@ -6,7 +6,6 @@ import inspect
 import re
 import subprocess
 import sys
-import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,46 +15,13 @@ import pytest
 import torch
 
 import npsubpix
-from npsubpix._arrays import adoption, checks, library, stacks
-from npsubpix._cuda.launch import devices
 from npsubpix._dispatch import backends
 from npsubpix._dispatch.capabilities import CAPABILITIES, is_on_gpu, table
 from npsubpix._dispatch.operations import OPERATIONS
 from tests.cuda_host import fake_cupy
-from tests.cuda_host.fake_cupy import FakeArray, FakeCuPyDevice
-from tests.cuda_host.fixtures import host_device  # noqa: F401
+from tests.cuda_host.fake_cupy import FakeArray, FakeCuPyDevice, gpu_array
 
 PACKAGE = Path(npsubpix.__file__).parent
-
-
-@pytest.fixture
-def cupy(monkeypatch):
-    """A CuPy with two GPUs."""
-    library.require_cupy.cache_clear()
-    module = fake_cupy.make()
-    monkeypatch.setitem(sys.modules, "cupy", module)
-    monkeypatch.setitem(devices.DEVICES, FakeArray, lambda _: FakeCuPyDevice())
-    FakeCuPyDevice.launches.clear()
-    yield module
-    library.require_cupy.cache_clear()
-
-
-@pytest.fixture
-def cuda_tensors(cupy, monkeypatch):
-    """Tensors of float32 are on GPU 0, on a stream at 4711; all others on the host."""
-
-    def on_gpu(x, kind):
-        return kind == "cupy" or (kind == "torch" and x.dtype == torch.float32)
-
-    for module in (library, adoption, checks, stacks, backends, npsubpix._dispatch.adoption):
-        monkeypatch.setattr(module, "is_on_gpu", on_gpu)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: types.SimpleNamespace(cuda_stream=4711))
-
-
-def gpu_array(x: Any, number: int = 0) -> FakeArray:
-    array = np.array(x).view(FakeArray)
-    array.number = number
-    return array
 
 
 # Twins
@@ -213,7 +179,7 @@ def test_the_readme_has_the_table():
     ).stdout
     assert printed == table()
     readme = PACKAGE.parent.joinpath("README.md").read_text()
-    found = re.search(r"_capabilities` prints -->\n\n(.*?)\n<!-- end -->", readme, re.DOTALL)
+    found = re.search(r"_dispatch.capabilities` prints -->\n\n(.*?)\n<!-- end -->", readme, re.DOTALL)
     assert found
     assert found[1] == printed
 

@@ -8,52 +8,21 @@ import pytest
 from npsubpix._cpu import gaussian as cpu
 from npsubpix._cuda import gaussian
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_gaussian import (  # noqa: F401
-    test_any_small_map,
-    test_bad_rows_are_left_out,
-    test_broadcasting,
-    test_definition_in_array_order,
-    test_faint_spots_on_a_bright_one,
-    test_light_is_kept,
-    test_maps_of_several_bands,
-    test_means_that_are_not_finite,
-    test_narrow_gaussians_between_pixels,
-    test_no_row_is_good,
-    test_nothing_to_draw,
-    test_spots_across_tiles,
-    test_spots_definition,
-    test_spots_of_any_width,
-)
-from tests.test_gaussian_gradients import (  # noqa: F401
-    differentiable,
-    test_gradients_of_extremes,
-    test_no_cotangent,
-)
-from tests.test_gaussian_input import (  # noqa: F401
-    run,
-    test_dtypes,
-    test_dtypes_and_devices_must_agree,
-    test_half_precision,
-    test_lists_and_numbers,
-    test_memory_layouts,
-    test_wrong_options,
-    test_wrong_shapes,
-)
+from tests.assertions import assert_same
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 
-def compare(name: str, cotangent: np.ndarray, arrays: tuple[np.ndarray, ...], *options: object) -> None:
+def check(name: str, cotangent: np.ndarray, arrays: tuple[np.ndarray, ...], *options: object) -> None:
     """Results and gradients of an operation are those of the CPU."""
-    pairs = list(zip(getattr(gaussian, name)(*arrays, *options), getattr(cpu, name)(*arrays, *options), strict=True))
-    grads = getattr(gaussian, f"{name}_vjp")((cotangent,), arrays, (), *options)
-    pairs += zip(grads, getattr(cpu, f"{name}_vjp")((cotangent,), arrays, (), *options), strict=True)
-    for result, want in pairs:
-        assert result.dtype == want.dtype
-        assert result.shape == want.shape
-        tolerance = 2e-5 if result.dtype == np.float32 else 1e-10
-        np.testing.assert_allclose(result, want, rtol=tolerance, atol=tolerance * np.abs(want).max(initial=1e-3))
+    found, want = (
+        (
+            *getattr(module, name)(*arrays, *options),
+            *getattr(module, f"{name}_vjp")((cotangent,), arrays, (), *options),
+        )
+        for module in (gaussian, cpu)
+    )
+    assert_same(found, want, "gaussian")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -65,10 +34,10 @@ def test_maps_and_gradients_as_on_the_cpu(rng, size, peak, dtype):
     mean = rng.uniform(-0.3, 1.2, (3, 2, axes)) * np.array(size)
     cotangent = rng.standard_normal((3, 2, *size)).astype(dtype)
     for std in (np.array(1.7), rng.uniform(0.3, 4, (2, 1)), rng.uniform(0.3, 4, (3, 2, axes))):
-        compare("render_gaussian", cotangent, (mean.astype(dtype), std.astype(dtype)), size, False, False, peak)
+        check("render_gaussian", cotangent, (mean.astype(dtype), std.astype(dtype)), size, False, False, peak)
     if axes == 2:
         unit = rng.uniform(-1.2, 1.2, (3, 2, 2)).astype(dtype)
-        compare("render_gaussian", cotangent, (unit, np.full((1, 2), 0.1, dtype)), size, True, True, peak)
+        check("render_gaussian", cotangent, (unit, np.full((1, 2), 0.1, dtype)), size, True, True, peak)
 
 
 @pytest.mark.parametrize("peak", [False, True])
@@ -85,7 +54,7 @@ def test_spots_and_gradients_as_on_the_cpu(rng, shape, integrate, peak):
     std = rng.uniform(0.2, 3, (count, axes))
     std[8], std[9] = 1e-9, 3000.0
     for widths, heights in ((np.array(1.3), np.array(2.0)), (std, amplitude), (std[:, :1], amplitude[:1])):
-        compare("render_spots", cotangent, (coords, widths, heights), shape, peak, integrate, 6.0)
+        check("render_spots", cotangent, (coords, widths, heights), shape, peak, integrate, 6.0)
 
 
 def test_a_grid_smaller_than_the_work(rng, monkeypatch):

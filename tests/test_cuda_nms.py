@@ -9,25 +9,7 @@ from npsubpix._cpu import nms as cpu
 from npsubpix._cuda import nms
 from npsubpix._cuda.launch import devices
 from npsubpix._dispatch import backends
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.reference import nms as reference
-from tests.test_nms import (  # noqa: F401
-    test_2d_windows,
-    test_3d_windows,
-    test_any_small_image,
-    test_compiled,
-    test_dtypes,
-    test_empty_and_narrow,
-    test_gradient,
-    test_gradient_of_empty_and_narrow,
-    test_graphs,
-    test_large_images_take_the_parallel_kernels,
-    test_minmax,
-    test_nan_and_infinity,
-    test_nan_and_infinity_3d,
-    test_plateaus_are_not_maxima,
-    test_wrong_arguments,
-)
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 

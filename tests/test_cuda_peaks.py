@@ -10,44 +10,12 @@ import pytest
 from npsubpix._cpu import peaks as cpu
 from npsubpix._cuda import peaks
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_peaks import (  # noqa: F401
-    image,
-    test_a_pixel_alone_in_its_window_is_a_maximum_and_a_minimum,
-    test_any_frame_axis,
-    test_bad_pixels,
-    test_distance_2d,
-    test_distance_3d,
-    test_distance_in_stacks_and_between_kinds,
-    test_empty_and_narrow,
-    test_flat_images_have_no_peaks,
-    test_huge_options,
-    test_integers_beyond_float64_are_ranked_as_they_are,
-    test_layouts,
-    test_mask_of_one_frame_serves_all,
-    test_masked_pixels_are_no_peaks_and_hide_none,
-    test_minima_are_maxima_of_the_negative,
-    test_minima_threshold,
-    test_most_peaks_are_the_strongest,
-    test_no_frames,
-    test_one_row_image_with_open_border,
-    test_plateaus,
-    test_plateaus_among_masked_pixels_are_maxima_and_minima,
-    test_relative_threshold_is_of_each_frame,
-    test_saturated_spot,
-    test_stack_of_volumes,
-    test_threshold_between_two_floats,
-    test_threshold_is_exceeded_not_met,
-    test_volumes,
-    test_windows_and_borders,
-    test_wrong_arguments,
-    test_zeros_without_noise_are_ranked_alike_whatever_their_sign,
-)
+from tests.assertions import assert_same
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 
-def same(x: np.ndarray, *options: object) -> int:
+def check(x: np.ndarray, *options: object) -> int:
     """The same candidates in the same order; return how many.
 
     The CPU gets float64, which holds all values of these tests, so that it compiles for no other types.
@@ -59,8 +27,7 @@ def same(x: np.ndarray, *options: object) -> int:
     if want.centroids is not None:
         pairs.append((got.centroids, want.centroids))
     for a, b in pairs:
-        assert a.dtype == b.dtype
-        np.testing.assert_array_equal(a, b)
+        assert_same(a, b)
     return len(want.indices)
 
 
@@ -92,7 +59,7 @@ def test_the_same_as_on_the_cpu(rng, dtype, shape, plateau):
     for (size, margins), minima, mask, levels, (absolute, relative, distance, most) in [*every][first % 7 :: 7]:
         apart = None if distance is None else distance[:axes]
         options = absolute, relative, plateau, minima, mask, levels, apart, most
-        found += same(x, size[:axes], margins[: 2 * axes], *options)
+        found += check(x, size[:axes], margins[: 2 * axes], *options)
     assert found > 200
 
 
@@ -119,7 +86,7 @@ def test_plateaus_in_windows_of_others(rng, minima):
     x[1, 4:36:3, 4:56:2] = rng.integers(6, 8, (11, 26))
     x = 8 - x if minima else x + 1
     for size in ((5, 5), (7, 4), (2, 2), (1, 9)):
-        assert same(x, size, (0,) * 4, None, None, "centroid", minima, None, None, None, None) > 5
+        assert check(x, size, (0,) * 4, None, None, "centroid", minima, None, None, None, None) > 5
 
 
 def test_a_chain_of_distances():
@@ -128,8 +95,8 @@ def test_a_chain_of_distances():
     x[0, 1, 1:2001:2] = np.arange(1000, 0, -1)
     x = np.concatenate([x, x[:, :, ::-1]])
     options = (3, 3), (1,) * 4, None, None, "drop", False, None, None
-    assert same(x, *options, (3.0, 3.0), None) == 1000
-    assert same(x, *options, (3.0, 3.0), 300) == 600
+    assert check(x, *options, (3.0, 3.0), None) == 1000
+    assert check(x, *options, (3.0, 3.0), 300) == 600
 
 
 def test_a_grid_smaller_than_the_work(rng, monkeypatch):
@@ -139,7 +106,7 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
     levels = np.array([1.0]), np.ones(3 * 60 * 35)
     for plateau, size in (("drop", (3, 3)), ("centroid", (5, 5))):
         for given in (None, levels):
-            assert same(x, size, (2,) * 4, 3.0, 0.2, plateau, True, None, given, (3.0, 4.0), 50) == 150
+            assert check(x, size, (2,) * 4, 3.0, 0.2, plateau, True, None, given, (3.0, 4.0), 50) == 150
 
 
 def test_values_of_different_signs_are_ranked_together():

@@ -8,40 +8,7 @@ import pytest
 from npsubpix._cpu import quad_interp as cpu
 from npsubpix._cuda import quad_interp
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_quad_interp import (  # noqa: F401
-    test_all_that_is_no_maximum_keeps_its_grid,
-    test_amplitude_does_not_matter,
-    test_amplitude_float32,
-    test_bad_voxels_reject_their_neighbours_alone,
-    test_both_agree_where_the_radius_does_not_bind,
-    test_callables_pass_all_their_options,
-    test_definition,
-    test_dtypes,
-    test_empty_and_narrow,
-    test_exact_on_a_quadratic,
-    test_final_shift_above_limit_is_rejected,
-    test_marked_border_voxels_are_left_alone,
-    test_masks_of_any_kind,
-    test_modes,
-    test_most_candidates_an_image,
-    test_move_to_the_border_is_rejected,
-    test_radius,
-    test_singular_hessian_is_rejected,
-    test_still_moving_is_rejected,
-    test_wrong_arguments,
-)
-from tests.test_quad_interp_vjp import (  # noqa: F401
-    test_bad_voxels_do_not_spoil_gradients,
-    test_compiled,
-    test_gradient_dtypes,
-    test_gradient_of_a_quadratic,
-    test_gradient_of_a_row,
-    test_gradient_of_any_amplitude,
-    test_gradient_of_empty_and_narrow,
-    test_gradient_of_most_candidates,
-    test_torch_registration,
-)
+from tests.assertions import assert_same
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
@@ -64,9 +31,7 @@ def test_the_same_as_on_the_cpu(rng, dtype, most):
     marks = rng.random(x.shape) < 0.2
     for mask in (None, marks):
         wanted = cpu.quad_interp3d(x, mask, *ANYWHERE, most)
-        for result, want in zip(quad_interp.quad_interp3d(x, mask, *ANYWHERE, most), wanted, strict=True):
-            assert result.dtype == want.dtype
-            np.testing.assert_array_equal(result, want)
+        assert_same(tuple(quad_interp.quad_interp3d(x, mask, *ANYWHERE, most)), tuple(wanted))
 
 
 @pytest.mark.parametrize("dtype", ["int16", "float32", "float64"])
@@ -82,9 +47,7 @@ def test_gradients_as_on_the_cpu(rng, dtype, most):
     for cotangents in ((by_coords, by_values), (by_coords, None), (None, by_values), (None, None)):
         (grad,) = quad_interp.quad_interp3d_vjp(cotangents, (x, marks), (), *ANYWHERE, most)
         (want,) = cpu.quad_interp3d_vjp(cotangents, (x, marks), (), *ANYWHERE, most)
-        assert grad.dtype == want.dtype
-        tolerance = 2e-5 if result == np.float32 else 1e-12
-        np.testing.assert_allclose(grad, want, rtol=tolerance, atol=tolerance * np.abs(want).max())
+        assert_same(grad, want, "quad_interp gradients")
 
 
 def test_gradient_does_not_depend_on_the_order_of_threads(rng, monkeypatch):

@@ -8,33 +8,14 @@ import pytest
 from npsubpix._cpu import refinement as cpu
 from npsubpix._cuda import refinement
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_refinement import (  # noqa: F401
-    test_a_constant_offset_does_not_pull,
-    test_a_flat_image_has_no_centroid,
-    test_bad_positions_are_flagged_and_the_rest_goes_on,
-    test_bias_over_the_phase,
-    test_centroid_of_a_volume_with_flat_voxels,
-    test_centroid_reaches_the_bound_of_its_noise,
-    test_dtypes_and_libraries,
-    test_every_flag,
-    test_mask_counts_in_the_ring_of_the_centroid,
-    test_mask_counts_where_refinement_went,
-    test_minima_are_refined_like_maxima,
-    test_no_positions,
-    test_overflow_is_flagged,
-    test_parabola_is_exact_on_a_separable_quadratic,
-    test_quadratic_definition,
-    test_two_pixels_that_lead_to_each_other,
-    test_wrong_arguments,
-)
+from tests.assertions import assert_same
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 METHODS = ["quadratic", "parabola", "centroid", None]
 
 
-def compare(x: np.ndarray, *options: object, method: str | None) -> None:
+def check(x: np.ndarray, *options: object, method: str | None) -> None:
     """Positions, values, pixels and flags are those of the CPU: bit for bit but for sums of windows.
 
     Both compute in float64 whatever the image holds, so the CPU gets it as that, and compiles for nothing else.
@@ -42,12 +23,7 @@ def compare(x: np.ndarray, *options: object, method: str | None) -> None:
     wanted = cpu.refine_points(x.astype(np.float64), *options[:2], method, *options[2:])
     results = refinement.refine_points(x, *options[:2], method, *options[2:])
     assert len(np.unique(wanted[3])) > 1
-    for result, want in zip(results, wanted, strict=True):
-        assert result.dtype == want.dtype
-        if method == "centroid":
-            np.testing.assert_allclose(result, want, rtol=1e-10, atol=1e-10)
-        else:
-            np.testing.assert_array_equal(result, want)
+    assert_same(tuple(results), tuple(wanted), "centroid" if method == "centroid" else "exact")
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint64", "float32"])
@@ -63,7 +39,7 @@ def test_the_same_as_on_the_cpu(rng, dtype, shape, method):
     images, mask = rng.integers(0, 2, 300), rng.random(shape) < 0.05
     for radius, max_shift in (((3.0, 2.5, 4.0)[:axes], 1.5), ((4.0, 12.0, 12.0)[3 - axes :], np.inf)):
         for marks in (None, mask):
-            compare(x, images, points, 20, max_shift, radius, marks, method=method)
+            check(x, images, points, 20, max_shift, radius, marks, method=method)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -86,4 +62,4 @@ def test_a_grid_smaller_than_the_work(rng, method, monkeypatch):
     """Threads and blocks stride over what a grid of the greatest size leaves."""
     monkeypatch.setattr(devices, "MOST_BLOCKS", 1)
     x, points = rng.standard_normal((1, 60, 70)), rng.uniform(0, 60, (700, 2))
-    compare(x, None, points, 5, 1.5, (3.0, 3.0), None, method=method)
+    check(x, None, points, 5, 1.5, (3.0, 3.0), None, method=method)

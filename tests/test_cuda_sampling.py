@@ -13,30 +13,7 @@ from npsubpix import GradientAdaptive, Nearest, WeightedNearest
 from npsubpix._cuda import sampling
 from npsubpix._cuda.launch import devices
 from tests import test_sampling as cases
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_sampling import (  # noqa: F401
-    KERNELS,
-    METHODS,
-    MODES,
-    away_from_joints,
-    positions,
-    test_adaptive_keeps_edges,
-    test_all_pairs_of_precisions,
-    test_channels,
-    test_definition,
-    test_dtypes,
-    test_gradient_at_the_last_pixel,
-    test_many_positions_on_one_pixel,
-    test_memory_layouts,
-    test_nothing_to_sample,
-    test_positions_that_are_not_finite,
-    test_scipy,
-    test_spline_filter,
-    test_surrogates_are_asked_for,
-    test_ties,
-    test_ties_are_those_of_scipy,
-)
-from tests.test_spatial_transformer import test_every_method_is_a_mode, test_grid_sample  # noqa: F401
+from tests.test_sampling import KERNELS, METHODS, MODES, away_from_joints, positions
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 

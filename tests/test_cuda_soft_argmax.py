@@ -7,25 +7,7 @@ import pytest
 
 from npsubpix._cpu import soft_argmax as cpu
 from npsubpix._cuda import soft_argmax
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_soft_argmax import (  # noqa: F401
-    test_any_small_image,
-    test_bonus,
-    test_dtypes,
-    test_far_from_the_origin,
-    test_images,
-    test_libraries,
-    test_memory_layouts,
-    test_nan_and_infinity,
-    test_no_maps,
-    test_temperature_of_each_map,
-    test_temperatures_beyond_what_the_precision_holds,
-    test_tiles_meet_without_a_seam,
-    test_volumes,
-    test_windows_far_below_the_peak,
-    test_windows_of_infinity_alone,
-    test_wrong_input,
-)
+from tests.assertions import assert_same
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
@@ -44,21 +26,15 @@ def test_results_and_gradients_as_on_the_cpu(rng, window, stride, padding, dtype
     """With a bonus, a temperature for each map, and a gradient by each result alone."""
     x = (3 * rng.standard_normal((2, 3, 6, 13, 70)[: 2 + len(window)])).astype(dtype)
     temperature = rng.uniform(0.5, 2, (2, 1))
-    options = window, stride, padding, True, 2.5, True
+    options, precision = (window, stride, padding, True, 2.5, True), np.result_type(dtype, np.float32)
     wanted = cpu.conv_soft_argmax(x, temperature, *options)
     results = soft_argmax.conv_soft_argmax(x, temperature, *options)
-    tolerance = {"rtol": 2e-5, "atol": 2e-5} if dtype != "float64" else {"rtol": 1e-11, "atol": 1e-12}
-    for result, want in zip(results, wanted, strict=True):
-        assert result.dtype == want.dtype
-        np.testing.assert_allclose(result, want, **tolerance)
+    assert_same(tuple(results), tuple(wanted), "soft_argmax")
     by_coords, by_values = (rng.standard_normal(want.shape).astype(want.dtype) for want in wanted)
     for cotangents in ((by_coords, by_values), (by_coords, None), (None, by_values), (None, None)):
         wanted = cpu.conv_soft_argmax_vjp(cotangents, (x, temperature), (), *options)
         results = soft_argmax.conv_soft_argmax_vjp(cotangents, (x, temperature), (), *options)
-        for result, want in zip(results, wanted, strict=True):
-            assert result.dtype == want.dtype
-            scale = np.abs(want).max()
-            np.testing.assert_allclose(result, want, rtol=tolerance["rtol"], atol=tolerance["atol"] * (1 + scale))
+        assert_same(tuple(results), tuple(wanted), "soft_argmax gradients", precision=precision)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -69,12 +45,8 @@ def test_gradients_of_what_is_not_finite(rng, bad):
     options = (3, 3), (1, 1), (1, 1), False, 0.0, True
     temperature = np.array(0.7)
     cotangents = rng.standard_normal((1, 2, 2, 9, 12)), None
-    for result, want in zip(
-        soft_argmax.conv_soft_argmax_vjp(cotangents, (x, temperature), (), *options),
-        cpu.conv_soft_argmax_vjp(cotangents, (x, temperature), (), *options),
-        strict=True,
-    ):
-        np.testing.assert_allclose(result, want, rtol=1e-11, atol=1e-12)
+    found, want = (m.conv_soft_argmax_vjp(cotangents, (x, temperature), (), *options) for m in (soft_argmax, cpu))
+    assert_same(tuple(found), tuple(want), "soft_argmax")
 
 
 @pytest.mark.parametrize("wrong", [0.0, -1.0, np.nan, np.inf])

@@ -8,45 +8,27 @@ import pytest
 from npsubpix._cpu import spatial as cpu
 from npsubpix._cuda import spatial
 from npsubpix._cuda.launch import devices
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_spatial import (  # noqa: F401
-    test_a_spot_far_from_the_origin,
-    test_any_small_map,
-    test_dtypes,
-    test_empty,
-    test_expectation,
-    test_expectation_of_what_cancels,
-    test_jax,
-    test_kornia_order,
-    test_large_flat_float16,
-    test_leading_axes,
-    test_maps,
-    test_maps_of_several_bands,
-    test_memory_layouts,
-    test_nan_and_infinity,
-    test_temperature_of_each_map,
-    test_temperatures_that_leave_one_pixel,
-    test_weights,
-)
+from tests.assertions import assert_same
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 SHAPES = [((3, 2), (70, 90)), ((2,), (5, 40, 33)), ((), (300,)), ((2, 2), (1, 9000)), ((4,), (3, 1, 2))]
 
 
-def compare(name: str, dtype: str, cotangents: tuple, arrays: tuple, *options: object) -> None:
+def check(name: str, cotangents: tuple, arrays: tuple, *options: object) -> None:
     """Results and gradients of an operation are those of the CPU."""
+    precision = np.result_type(arrays[0].dtype, np.float32)
     wanted, results = getattr(cpu, name)(*arrays, *options), getattr(spatial, name)(*arrays, *options)
     saved = {"spatial_softmax": slice(0, 1), "spatial_moments": slice(2, 3)}.get(name, slice(0, 0))
-    pairs = list(zip(results, wanted, strict=True))[:2]  # what moments keep for their gradient is their own
-    grads = getattr(spatial, f"{name}_vjp")(cotangents, arrays, results[saved], *options)
-    pairs += zip(grads, getattr(cpu, f"{name}_vjp")(cotangents, arrays, wanted[saved], *options), strict=True)
-    tolerance = 2e-11 if dtype == "float64" else 3e-5
-    for result, want in pairs:
-        assert result.dtype == want.dtype
-        assert result.shape == want.shape
-        scale = np.abs(want[np.isfinite(want)]).max(initial=0)
-        np.testing.assert_allclose(result, want, rtol=tolerance, atol=tolerance * scale)
+    assert len(results) == len(wanted)
+    assert_same(
+        tuple(results[:2]), tuple(wanted[:2]), "spatial", precision=precision
+    )  # what moments keep for their gradient is their own
+    found, want = (
+        getattr(module, f"{name}_vjp")(cotangents, arrays, kept[saved], *options)
+        for module, kept in ((spatial, results), (cpu, wanted))
+    )
+    assert_same(tuple(found), tuple(want), "spatial", precision=precision)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int16"])
@@ -61,11 +43,11 @@ def test_results_and_gradients_as_on_the_cpu(rng, leading, shape, dtype):
     one, each = rng.uniform(0, 1, shape), rng.uniform(0, 1, x.shape)
     one.flat[:5] = 0
     for weights in (None, one, each, np.array(0.5)):
-        compare("spatial_softmax", dtype, (by_map,), (x, temperature, weights), axes)
-        compare("spatial_expectation", dtype, (by_mean,), (x, weights), axes, True, False)
+        check("spatial_softmax", (by_map,), (x, temperature, weights), axes)
+        check("spatial_expectation", (by_mean,), (x, weights), axes, True, False)
         for normalized, xy, second in ((True, True, False), (False, False, True)):
             cotangents = by_mean, by_covariance if second else None, None
-            compare("spatial_moments", dtype, cotangents, (x, temperature, weights), axes, normalized, xy, second)
+            check("spatial_moments", cotangents, (x, temperature, weights), axes, normalized, xy, second)
 
 
 @pytest.mark.parametrize("name", ["spatial_softmax", "spatial_expectation", "spatial_moments"])
@@ -79,7 +61,7 @@ def test_a_loss_that_does_not_depend(rng, name):
     }
     nothing = (None,) * {"spatial_moments": 3}.get(name, 1)
     arrays = (x, None) if name == "spatial_expectation" else (x, temperature, None)
-    compare(name, "float64", nothing, arrays, *options[name])
+    check(name, nothing, arrays, *options[name])
 
 
 def test_a_grid_smaller_than_the_work(rng, monkeypatch):

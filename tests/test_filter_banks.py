@@ -13,6 +13,7 @@ import npsubpix
 from npsubpix._cpu import filter_banks
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize("padding", [0, 2, (1, 3), "same", "valid"])
 def test_torch(rng, padding, groups):
@@ -29,6 +30,7 @@ def test_torch(rng, padding, groups):
             np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.usefixtures("backend")
 def test_the_filter_bank_of_small_colour_images(rng):
     """28 × 28 × 3 with filters of 5 × 5 × 3, one image or many."""
     images = rng.normal(size=(50, 3, 28, 28)).astype(np.float32)
@@ -40,6 +42,7 @@ def test_the_filter_bank_of_small_colour_images(rng):
     np.testing.assert_allclose(npsubpix.conv2d(images[0], filters), wanted[0], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.usefixtures("backend")
 def test_integers_are_promoted_and_tensors_stay_tensors():
     x = torch.arange(2 * 5 * 5, dtype=torch.uint8).reshape(1, 2, 5, 5)
     found = npsubpix.conv2d(x, torch.ones(1, 2, 5, 5))
@@ -67,6 +70,7 @@ def test_blocks(rng, monkeypatch):
 X, W = np.zeros((2, 4, 6, 7)), np.zeros((3, 4, 3, 3))
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "match"),
     [
@@ -92,5 +96,6 @@ def test_misuse(arguments, options, error, match):
         npsubpix.conv2d(*arguments, **options)
 
 
+@pytest.mark.usefixtures("backend")
 def test_no_images_give_no_results():
     assert npsubpix.conv2d(np.zeros((0, 4, 6, 7)), W).shape == (0, 3, 4, 5)

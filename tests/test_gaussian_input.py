@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import npsubpix
-from tests.conftest import same_library
+from tests.assertions import assert_library
 
 RUNS: dict[str, Callable[[Any, Any], Any]] = {
     "render_gaussian2d": lambda x, std: npsubpix.render_gaussian2d(x, std, (7, 8), False),
@@ -26,19 +26,21 @@ def run(request: pytest.FixtureRequest) -> Callable[[Any, Any], Any]:
     return RUNS[request.param]
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64", "float16", "float32", "float64", ">f4"])
 def test_dtypes(rng, run, dtype, wrap):
     """Floats keep their precision, integers get one that holds them; the library is the caller's."""
     x, std = rng.integers(0, 8, (3, 2)).astype(dtype), np.full((1, 2), 2).astype(dtype)
     sources = (wrap(x), wrap(std)) if x.dtype.isnative else (x, std)
     got = run(*sources)
-    same_library(got, sources[0])
+    assert_library(got, sources[0])
     expected = x.dtype.newbyteorder("=") if x.dtype.kind == "f" else np.result_type(dtype, np.float32)
     assert np.asarray(got).dtype == expected
     want = run(x.astype(float), std.astype(float))
     np.testing.assert_allclose(np.asarray(got), want, atol=4 * np.finfo(expected).eps * want.max())
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(run, dtype):
     x = torch.tensor([[1.5, 2.0], [6.0, 3.25]], dtype=dtype)
@@ -59,6 +61,7 @@ def test_jax(rng, run):
     assert all(type(g) is type(x) for g in pullback(result).values() if g.shape)
 
 
+@pytest.mark.usefixtures("backend")
 def test_memory_layouts(rng, run):
     """Views, reversed, Fortran-ordered and read-only arrays give the same, and nothing is written to."""
     x, std = rng.uniform(0, 7, (6, 2)), rng.uniform(1, 2, (6, 2))
@@ -79,6 +82,7 @@ def test_memory_layouts(rng, run):
         np.testing.assert_array_equal(array, old)
 
 
+@pytest.mark.usefixtures("backend")
 def test_lists_and_numbers():
     np.testing.assert_array_equal(
         npsubpix.render_gaussian2d([1, 2], [1, 2], (4, 5), False),
@@ -140,6 +144,7 @@ def test_standard_deviations_must_be_positive(std):
         npsubpix.render_spots(mean, (4, 5), std=float("inf"))
 
 
+@pytest.mark.usefixtures("backend")
 def test_dtypes_and_devices_must_agree():
     mean = np.zeros((1, 2))
     with pytest.raises(TypeError, match="mean and std must be of one dtype, got float64 and float32"):
@@ -150,6 +155,7 @@ def test_dtypes_and_devices_must_agree():
         npsubpix.render_gaussian2d(torch.zeros(2), torch.ones(2, device="meta"), (4, 5))
 
 
+@pytest.mark.usefixtures("backend")
 def test_wrong_shapes():
     mean, std = np.zeros((3, 2)), np.ones((3, 2))
     with pytest.raises(ValueError, match=r"mean must have a last axis of 2, got shape \(3, 3\)"):
@@ -176,6 +182,7 @@ def test_wrong_shapes():
         npsubpix.render_spots(mean, (4, 5), std=1.0, amplitude=np.ones((3, 1)))
 
 
+@pytest.mark.usefixtures("backend")
 def test_wrong_options():
     mean = np.zeros((3, 2))
     for size in (5, "ab", None):

@@ -15,6 +15,7 @@ import torch
 
 import npsubpix
 from npsubpix import nn
+from tests.assertions import assert_same
 from tests.witness.cases import CASES, Case, unrefined
 from tests.witness.record_kornia import HERE, array_of, recall, run_kornia, tensor_of
 
@@ -70,12 +71,9 @@ def bound(case: Case, theirs: np.ndarray, k: int) -> float:
 
 def agree(case: Case, ours: Results, theirs: Results) -> None:
     """Assert that two results are the same: exactly, if they are comparisons of numbers that are there."""
-    assert [(r.shape, r.dtype) for r in ours] == [(r.shape, r.dtype) for r in theirs]
+    exact = case.operator.startswith(("nms", "NonMaxima"))
     for k, (a, b) in enumerate(zip(ours, theirs, strict=True)):
-        if case.operator.startswith(("nms", "NonMaxima")):
-            np.testing.assert_array_equal(a, b)
-        else:
-            np.testing.assert_allclose(a, b, atol=bound(case, b, k), rtol=0)
+        assert_same(a, b, within=None if exact else bound(case, b, k))
 
 
 def check_infinity(case: Case, ours: Results, theirs: Results) -> None:
@@ -133,7 +131,7 @@ DIFFERENCES: dict[str, Callable[[Case, Results, Results], None]] = {
 }
 
 
-def compare(case: Case, theirs: Results) -> None:
+def check(case: Case, theirs: Results) -> None:
     libraries = ["torch"] if case.dtype == "bfloat16" else ["numpy", "torch"]
     if case.operator[0].isupper():
         libraries.append("nn")
@@ -145,7 +143,7 @@ def compare(case: Case, theirs: Results) -> None:
 def test_recorded(case):
     """What kornia computed when it was recorded."""
     release = next(release for release, cases in CASES.items() if case in cases)
-    compare(case, recall(case, recordings(release)))
+    check(case, recall(case, recordings(release)))
 
 
 @pytest.mark.parametrize("case", CASES["0.9.0"], ids=lambda case: case.name)
@@ -154,7 +152,7 @@ def test_live(case):
     kornia = pytest.importorskip("kornia")
     if kornia.__version__ != "0.9.0":
         pytest.skip(f"kornia is {kornia.__version__}, not 0.9.0")
-    compare(case, run_kornia(case, "0.9.0"))
+    check(case, run_kornia(case, "0.9.0"))
 
 
 @pytest.mark.parametrize("release", CASES)

@@ -11,6 +11,8 @@ from numba import prange
 
 from npsubpix._cpu.compiler.jit import Kernel, device
 
+pytestmark = pytest.mark.core
+
 
 @device
 def _root(v):

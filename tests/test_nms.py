@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import npsubpix
-from tests.conftest import same_library
+from tests.assertions import assert_library
 from tests.reference import nms as reference
 
 DTYPES = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"]
@@ -35,6 +35,7 @@ def image_of(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np
     return rng.integers(low, 60, shape).astype(dtype)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("size", WINDOWS_2D)
 def test_2d_windows(rng, size):
     """A window of any size, odd or even, keeps exactly the strict maxima."""
@@ -44,6 +45,7 @@ def test_2d_windows(rng, size):
     np.testing.assert_array_equal(npsubpix.nms2d(x, size), np.where(want, x, 0))
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("size", WINDOWS_3D)
 def test_3d_windows(rng, size):
     x = rng.standard_normal((1, 2, 6, 9, 11))
@@ -52,6 +54,7 @@ def test_3d_windows(rng, size):
     np.testing.assert_array_equal(npsubpix.nms3d(x, size), np.where(want, x, 0))
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtypes(rng, dtype, wrap):
     """Every real dtype is compared as it is, ties included, and comes back as it was."""
@@ -62,24 +65,26 @@ def test_dtypes(rng, dtype, wrap):
     for size in ((3, 3), (5, 4)):
         want = reference.masks(x, size)
         values, mask = npsubpix.nms2d(given_array, size), npsubpix.nms2d(given_array, size, mask_only=True)
-        same_library(values, given_array)
-        same_library(mask, given_array)
+        assert_library(values, given_array)
+        assert_library(mask, given_array)
         assert np.asarray(values).dtype == x.dtype
         np.testing.assert_array_equal(np.asarray(values), np.where(want, x, 0))
         np.testing.assert_array_equal(np.asarray(mask), want)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["int16", "float32"])
 def test_minmax(rng, dtype, wrap):
     """Maxima and minima in one pass are those of the image and of its negative."""
     x = image_of(rng, (2, 2, 5, 9, 11), dtype)
     source = wrap(x)
     maxima, minima = npsubpix.nms3d_minmax(source)
-    same_library(maxima, source)
+    assert_library(maxima, source)
     np.testing.assert_array_equal(np.asarray(maxima), reference.masks(x, (3, 3, 3)))
     np.testing.assert_array_equal(np.asarray(minima), reference.masks(-x, (3, 3, 3)))
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("size", [(3, 3), (5, 5), (2, 4), (1, 3)])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity(rng, size, bad):
@@ -89,6 +94,7 @@ def test_nan_and_infinity(rng, size, bad):
     np.testing.assert_array_equal(npsubpix.nms2d(x, size, mask_only=True), reference.masks(x, size))
 
 
+@pytest.mark.usefixtures("backend")
 def test_nan_and_infinity_3d(rng):
     for bad in (np.nan, np.inf, -np.inf):
         x = rng.standard_normal((1, 1, 5, 9, 12))
@@ -100,6 +106,7 @@ def test_nan_and_infinity_3d(rng):
         np.testing.assert_array_equal(minima, reference.masks(-x, (3, 3, 3)))
 
 
+@pytest.mark.usefixtures("backend")
 def test_plateaus_are_not_maxima():
     x = np.zeros((1, 1, 6, 6))
     x[0, 0, 2:4, 2:4] = 5
@@ -107,6 +114,7 @@ def test_plateaus_are_not_maxima():
         assert not npsubpix.nms2d(x, size, mask_only=True).any()
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(
     "shape", [(0, 1, 5, 5), (1, 0, 5, 5), (1, 1, 0, 5), (1, 1, 5, 0), (1, 1, 1, 9), (1, 1, 2, 2), (1, 1, 9, 1)]
 )
@@ -121,6 +129,7 @@ def test_empty_and_narrow(shape):
     assert not npsubpix.nms3d_minmax(x[:, :, None])[1].any()
 
 
+@pytest.mark.usefixtures("backend")
 def test_large_images_take_the_parallel_kernels(rng):
     """Bands, tiles and threads meet without a seam: a large image agrees with its pieces."""
     x = rng.standard_normal((1, 1, 700, 1111)).astype(np.float32)
@@ -132,6 +141,7 @@ def test_large_images_take_the_parallel_kernels(rng):
             assert [bool(whole[p]) for p in centre] == [reference.is_maximum(x[0, 0], tuple(p), size) for p in centre]
 
 
+@pytest.mark.usefixtures("backend")
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_small_image(data):
@@ -142,6 +152,7 @@ def test_any_small_image(data):
     np.testing.assert_array_equal(npsubpix.nms2d(x, size, mask_only=True), reference.masks(x, size))
 
 
+@pytest.mark.usefixtures("backend")
 def test_wrong_arguments():
     x = np.zeros((1, 1, 5, 5))
     with pytest.raises(ValueError, match=r"input must have 4 dimensions, \(B, C, H, W\), got shape \(5, 5\)"):
@@ -170,6 +181,7 @@ def apart(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.permutation(np.arange(float(np.prod(shape)))).reshape(shape)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("size", [(3, 3), (5, 4), (1, 1), (3, 3, 3), (1, 4, 3)])
 def test_gradient(rng, size, dtype):
@@ -185,12 +197,14 @@ def test_gradient(rng, size, dtype):
     np.testing.assert_array_equal(grad, np.where(maxima, incoming, 0))
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("shape", [(0, 1, 5, 5), (1, 1, 0, 5), (1, 1, 2, 9)])
 def test_gradient_of_empty_and_narrow(shape):
     _, pullback = npsubpix.vjp(npsubpix.nms2d, np.ones(shape), (3, 3))
     np.testing.assert_array_equal(pullback(np.ones(shape))["input"], np.zeros(shape))
 
 
+@pytest.mark.usefixtures("backend")
 def test_graphs(rng):
     """Values have a graph, masks of the same tensor have none, and there is no second derivative."""
     x = torch.from_numpy(apart(rng, (1, 1, 5, 6, 7))).requires_grad_()
@@ -205,6 +219,7 @@ def test_graphs(rng):
         grad.sum().backward()
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_compiled(rng, ndim):
     """Compiled in one graph, values, masks and gradients are those of the definition."""

@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 import npsubpix
 from npsubpix import nn, operators
+from tests.assertions import assert_same
 from tests.test_runtime import run
 
 Tensors = tuple[torch.Tensor, ...]
@@ -106,12 +107,6 @@ def x(name: str) -> torch.Tensor:
     return MODULES[name][1]
 
 
-def same(a: Any, b: Any) -> None:
-    a, b = ((r if isinstance(r, tuple) else (r,)) for r in (a, b))
-    for first, second in zip(a, b, strict=True):
-        assert torch.equal(first, second)
-
-
 def test_all_classes_are_modules():
     assert set(nn.__all__) == set(operators.__all__) == set(MODULES)
 
@@ -121,7 +116,7 @@ def test_all_options_are_used(name, module, x):
     options = MODULES[name][0]
     plain = getattr(npsubpix, name)(**options)
     assert all(getattr(module, option) == value for option, value in options.items())
-    same(module(x), plain(x))
+    assert_same(module(x), plain(x))
     if not name.startswith("NonMaxima"):
         default = getattr(nn, name)()(x)
         first, second = ((r if isinstance(r, tuple) else (r,))[0] for r in (module(x), default))
@@ -210,7 +205,7 @@ def test_options_can_be_changed():
     assert refine(VOLUMES)[1].max() > 50
     locate = nn.SpatialSoftArgmax2d()
     locate.temperature = 0.1
-    same(locate(MAPS), npsubpix.spatial_soft_argmax2d(MAPS, 0.1))
+    assert_same(locate(MAPS), npsubpix.spatial_soft_argmax2d(MAPS, 0.1))
 
 
 @pytest.mark.parametrize("made", [nn.SpatialSoftArgmax2d, nn.ConvSoftArgmax2d, nn.ConvSoftArgmax3d])
@@ -242,7 +237,7 @@ def test_temperature_as_parameter(made):
     assert loss(double).item() == pytest.approx(loss(module).item(), rel=1e-6)
     other = made(temperature=torch.nn.Parameter(torch.ones(3)))
     other.load_state_dict(module.state_dict())
-    same(other(x), module(x))
+    assert_same(other(x), module(x))
 
 
 def test_temperature_as_tensor():
@@ -251,7 +246,7 @@ def test_temperature_as_tensor():
     assert [name for name, _ in module.named_buffers()] == ["temperature"]
     assert not list(module.parameters())
     assert module.half().temperature.dtype == torch.float16
-    same(module(MAPS), npsubpix.conv_soft_argmax2d(MAPS, temperature=0.25))
+    assert_same(module(MAPS), npsubpix.conv_soft_argmax2d(MAPS, temperature=0.25))
     other = nn.ConvSoftArgmax2d(temperature=torch.tensor(1.0))
     other.load_state_dict(module.state_dict())
     assert other.temperature == 0.25
@@ -303,7 +298,7 @@ def test_copies(name, module, x):
         torch.load(buffer, weights_only=False),
     ):
         assert repr(other) == repr(module)
-        same(other(x), want)
+        assert_same(other(x), want)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -319,7 +314,7 @@ def test_compile(name, module, x):
     """torch.compile follows a module without a break in the graph, and learns through it."""
     torch.compiler.reset()
     want = module(x)
-    same(torch.compile(module, fullgraph=True, backend="aot_eager")(x), want)
+    assert_same(torch.compile(module, fullgraph=True, backend="aot_eager")(x), want)
     if "Soft" in name:
         learned = getattr(nn, name)(**MODULES[name][0] | {"temperature": torch.nn.Parameter(torch.tensor(0.5))})
         compiled = torch.compile(learned, fullgraph=True, backend="aot_eager")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import npsubpix
-from tests.conftest import same_library
+from tests.assertions import assert_same
 
 
 @pytest.fixture
@@ -19,30 +19,22 @@ def volumes(rng):
     return rng.standard_normal((1, 2, 5, 8, 9))
 
 
-def same(got, want):
-    assert isinstance(got, tuple) == isinstance(want, tuple)
-    pairs = zip(got, want, strict=True) if isinstance(got, tuple) else [(got, want)]
-    for a, b in pairs:
-        same_library(a, b)
-        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
-
-
 def test_options_are_passed_on(maps, volumes, wrap):
     """In the order of the functions, by position and by name; none of them a default."""
     x = wrap(maps)
-    same(npsubpix.SpatialSoftArgmax2d(0.5, False)(x), npsubpix.spatial_soft_argmax2d(x, 0.5, False))
+    assert_same(npsubpix.SpatialSoftArgmax2d(0.5, False)(x), npsubpix.spatial_soft_argmax2d(x, 0.5, False))
     options = ((5, 4), (2, 3), (2, 1), 0.5, False, 0.0, True)
-    same(npsubpix.ConvSoftArgmax2d(*options)(x), npsubpix.conv_soft_argmax2d(x, *options))
+    assert_same(npsubpix.ConvSoftArgmax2d(*options)(x), npsubpix.conv_soft_argmax2d(x, *options))
     x = wrap(volumes)
     options = ((3, 5, 4), (1, 2, 1), (0, 2, 2), 0.5, True, 0.0, True, 7.0)
-    same(npsubpix.ConvSoftArgmax3d(*options)(x), npsubpix.conv_soft_argmax3d(x, *options))
-    same(npsubpix.ConvSoftArgmax3d(output_value=False)(x), npsubpix.conv_soft_argmax3d(x, output_value=False))
+    assert_same(npsubpix.ConvSoftArgmax3d(*options)(x), npsubpix.conv_soft_argmax3d(x, *options))
+    assert_same(npsubpix.ConvSoftArgmax3d(output_value=False)(x), npsubpix.conv_soft_argmax3d(x, output_value=False))
 
 
 def test_defaults_are_those_of_the_functions(maps, volumes):
-    same(npsubpix.SpatialSoftArgmax2d()(maps), npsubpix.spatial_soft_argmax2d(maps))
-    same(npsubpix.ConvSoftArgmax2d()(maps), npsubpix.conv_soft_argmax2d(maps))
-    same(npsubpix.ConvSoftArgmax3d()(volumes), npsubpix.conv_soft_argmax3d(volumes))
+    assert_same(npsubpix.SpatialSoftArgmax2d()(maps), npsubpix.spatial_soft_argmax2d(maps))
+    assert_same(npsubpix.ConvSoftArgmax2d()(maps), npsubpix.conv_soft_argmax2d(maps))
+    assert_same(npsubpix.ConvSoftArgmax3d()(volumes), npsubpix.conv_soft_argmax3d(volumes))
 
 
 def test_a_temperature_for_each_map(maps):

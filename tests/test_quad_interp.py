@@ -8,7 +8,7 @@ import scipy.ndimage as ndi
 import torch
 
 import npsubpix
-from tests.conftest import same_library
+from tests.assertions import assert_library
 from tests.reference import quad_interp as reference
 
 BOTH = [npsubpix.iterative_quad_interp3d, npsubpix.conv_quad_interp3d]
@@ -31,6 +31,7 @@ def moved(volume: np.ndarray, **options: object) -> np.ndarray:
     return np.argwhere(values[0, 0] - volume > 50)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("sigma", [0.0, 0.7, 1.5])
 @pytest.mark.parametrize("depth_steps", [True, False])
 def test_definition(rng, sigma, depth_steps):
@@ -42,6 +43,7 @@ def test_definition(rng, sigma, depth_steps):
     np.testing.assert_allclose(values[0, 0], want[1], atol=1e-9)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("radius", [0, 1, 2])
 def test_radius(rng, radius):
     """A maximum that moves further than the radius is not refined."""
@@ -54,12 +56,14 @@ def test_radius(rng, radius):
     np.testing.assert_allclose(values[0, 0], want[1], atol=1e-9)
 
 
+@pytest.mark.usefixtures("backend")
 def test_both_agree_where_the_radius_does_not_bind(rng):
     volume = smooth(rng, (2, 1, 5, 40, 40), 1.0).astype(np.float32)
     for a, b in zip(BOTH[0](volume), BOTH[1](volume, dilation_radius=9), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("operation", BOTH)
 def test_exact_on_a_quadratic(operation):
     """Coordinates come as (scale, x, y), and the value is that of the summit plus the bonus."""
@@ -70,6 +74,7 @@ def test_exact_on_a_quadratic(operation):
     assert operation(volume[None, None], strict_maxima_bonus=0.0)[1][0, 0, 2, 3, 5] == pytest.approx(1.0, abs=1e-12)
 
 
+@pytest.mark.usefixtures("backend")
 def test_all_that_is_no_maximum_keeps_its_grid(rng):
     volume = smooth(rng, (4, 6, 8))
     coords, values = npsubpix.iterative_quad_interp3d(
@@ -80,6 +85,7 @@ def test_all_that_is_no_maximum_keeps_its_grid(rng):
     np.testing.assert_array_equal(values[0, 0], volume)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("amplitude", [1e-300, 1e-30, 1e-12, 1.0, 1e12, 1e30, 1e300])
 def test_amplitude_does_not_matter(rng, amplitude):
     """Responses of 1e-15 or 1e+15 are refined like those of 1: the singular rule is relative."""
@@ -89,6 +95,7 @@ def test_amplitude_does_not_matter(rng, amplitude):
     np.testing.assert_allclose(scaled, base, atol=1e-9)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("amplitude", [1e-36, 1e-12, 1e12, 1e36])
 def test_amplitude_float32(rng, amplitude):
     volume = (smooth(rng, (5, 20, 20), 0.8) * amplitude).astype(np.float32)
@@ -96,6 +103,7 @@ def test_amplitude_float32(rng, amplitude):
     np.testing.assert_allclose(npsubpix.iterative_quad_interp3d(volume[None, None])[0][0, 0], want, atol=2e-6)
 
 
+@pytest.mark.usefixtures("backend")
 def test_singular_hessian_is_rejected():
     """A maximum whose curvature vanishes along one direction stays where it is."""
     z, y, x = np.indices((5, 7, 9)) - np.reshape([2, 3, 4], (3, 1, 1, 1))
@@ -107,6 +115,7 @@ def test_singular_hessian_is_rejected():
     assert len(moved(np.ones((5, 7, 9)), precomputed_nms_mask=marked)) == 0
 
 
+@pytest.mark.usefixtures("backend")
 def test_move_to_the_border_is_rejected():
     """A fit that leads to a voxel without all its neighbours gives the maximum up."""
     volume = bump((2.0, 3.0, 0.3))
@@ -116,6 +125,7 @@ def test_move_to_the_border_is_rejected():
     assert len(moved(volume, precomputed_nms_mask=marked, max_subpixel_shift=0.8)) == 1
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("operation", BOTH)
 def test_marked_border_voxels_are_left_alone(operation, rng):
     volume = smooth(rng, (4, 6, 8))
@@ -126,6 +136,7 @@ def test_marked_border_voxels_are_left_alone(operation, rng):
     np.testing.assert_array_equal(coords[0, 0, 1][edge], np.indices(volume.shape)[2][edge])
 
 
+@pytest.mark.usefixtures("backend")
 def test_final_shift_above_limit_is_rejected():
     """Without steps along depth a summit 1.4 away is reported, one 1.6 away is not."""
     marked = np.zeros((1, 1, 7, 7, 9), bool)
@@ -137,6 +148,7 @@ def test_final_shift_above_limit_is_rejected():
         assert len(moved(volume, precomputed_nms_mask=marked, allow_scale_steps=False)) == count
 
 
+@pytest.mark.usefixtures("backend")
 def test_still_moving_is_rejected():
     """A start three voxels off needs four fits: with three it has not converged."""
     volume = bump((3.0, 3.0, 6.0), (7, 7, 12))
@@ -147,6 +159,7 @@ def test_still_moving_is_rejected():
     assert len(moved(volume, precomputed_nms_mask=marked, n_iters=0)) == 0
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_bad_voxels_reject_their_neighbours_alone(rng, bad):
     volume = smooth(rng, (5, 15, 15), 0.7)
@@ -159,6 +172,7 @@ def test_bad_voxels_reject_their_neighbours_alone(rng, bad):
     assert (values[0, 0, 1:-1, 1:-1, 1:-1] > 5).any()
 
 
+@pytest.mark.usefixtures("backend")
 def test_most_candidates_an_image(rng):
     """The best of each image are refined, whatever the others hold, and of equal ones the first."""
     volume = smooth(rng, (3, 1, 5, 24, 24), (0, 0, 1, 1, 1))
@@ -180,6 +194,7 @@ def test_most_candidates_an_image(rng):
     assert np.argwhere(first > 50)[:, 3:].tolist() == [[2, 2], [2, 6], [6, 2]]
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("operation", BOTH)
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "uint64", "float16", "float32", "float64"])
 def test_dtypes(operation, dtype, rng, wrap):
@@ -187,7 +202,7 @@ def test_dtypes(operation, dtype, rng, wrap):
     volume = (100 * smooth(rng, (1, 2, 4, 12, 13), (0, 0, 1, 1, 1)) + 60).astype(dtype)
     source = wrap(volume)
     coords, values = operation(source)
-    same_library(coords, source)
+    assert_library(coords, source)
     want = volume.dtype if volume.dtype.kind == "f" else np.result_type(volume.dtype, np.float32)
     assert np.asarray(coords).dtype == np.asarray(values).dtype == want
     single = operation(volume.astype(np.float64))
@@ -195,6 +210,7 @@ def test_dtypes(operation, dtype, rng, wrap):
     np.testing.assert_allclose(np.asarray(coords, np.float64), single[0], atol=tolerance * 10, rtol=tolerance)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("shape", [(0, 1, 3, 4, 5), (1, 1, 0, 4, 5), (1, 1, 2, 9, 9), (1, 1, 3, 1, 9), (1, 1, 3, 9, 2)])
 @pytest.mark.parametrize("operation", BOTH)
 def test_empty_and_narrow(operation, shape):
@@ -204,6 +220,7 @@ def test_empty_and_narrow(operation, shape):
     assert (values == 1).all()
 
 
+@pytest.mark.usefixtures("backend")
 def test_modes(rng):
     """Mode auto is patch on the host; conv ignores max_candidates; patch ignores the radius."""
     volume = smooth(rng, (1, 1, 5, 20, 20), (0, 0, 0.6, 0.6, 0.6))
@@ -218,6 +235,7 @@ def test_modes(rng):
         npsubpix.AdaptiveQuadInterp3d("fast")
 
 
+@pytest.mark.usefixtures("backend")
 def test_callables_pass_all_their_options(rng):
     volume = smooth(rng, (1, 1, 5, 20, 20), (0, 0, 0.6, 0.6, 0.6))
     mask = npsubpix.nms3d(volume, (3, 3, 3), mask_only=True)
@@ -241,6 +259,7 @@ def test_callables_pass_all_their_options(rng):
     np.testing.assert_array_equal(npsubpix.NonMaximaSuppression3d((3, 5, 3))(volume), npsubpix.nms3d(volume, (3, 5, 3)))
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("make", [np.ndarray.tolist, np.asarray, torch.from_numpy])
 def test_masks_of_any_kind(rng, wrap, make):
     """A mask need not be of the library of the volume: a list, an array or a tensor marks the same voxels."""
@@ -252,6 +271,7 @@ def test_masks_of_any_kind(rng, wrap, make):
         np.testing.assert_allclose(np.asarray(a)[0, 0], b, atol=1e-9)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("operation", BOTH)
 def test_wrong_arguments(operation):
     x = np.zeros((1, 1, 3, 5, 5))

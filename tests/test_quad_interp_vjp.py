@@ -71,6 +71,7 @@ def test_gradient_at_every_voxel(rng, operation, options, settings):
         np.testing.assert_allclose(grad[0, channel], want, atol=1e-6)
 
 
+@pytest.mark.usefixtures("backend")
 def test_gradient_of_most_candidates(rng):
     """Of maxima beyond the limit of an image, the value has a gradient, and the position none."""
     volume = spots(rng, (2, 1, 3, 13, 13)).numpy()
@@ -86,6 +87,7 @@ def test_gradient_of_most_candidates(rng):
         np.testing.assert_allclose(grad[image, 0], want, atol=1e-4 * np.abs(want).max())
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("start", [(2, 3, 5), (2, 4, 4)])  # where the summit is, and one voxel off
 def test_gradient_of_a_quadratic(start):
     """Moving a quadratic bump by a little moves its position by that, and raising it raises its value."""
@@ -107,6 +109,7 @@ def test_gradient_of_a_quadratic(start):
     assert np.count_nonzero(jacobian[3]) <= 19
 
 
+@pytest.mark.usefixtures("backend")
 def test_gradient_of_a_row():
     """Along one axis the shift is half the difference of the neighbours over their bend, and so are its slopes."""
     grid = np.indices((5, 7, 9)) - np.reshape([2.0, 3.0, 4.2], (3, 1, 1, 1))
@@ -120,6 +123,7 @@ def test_gradient_of_a_row():
     np.testing.assert_allclose(grad, np.array([0.5 - shift, 2 * shift, -0.5 - shift]) / bend, atol=1e-12)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("amplitude", [1e-300, 1e-12, 1e12, 1e300])
 def test_gradient_of_any_amplitude(rng, amplitude):
     """Positions of faint responses have gradients as steep as they are faint, and values the same as ever."""
@@ -131,6 +135,7 @@ def test_gradient_of_any_amplitude(rng, amplitude):
         np.testing.assert_allclose(grad, unit / (amplitude if given[1] is None else 1), rtol=1e-9)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_bad_voxels_do_not_spoil_gradients(rng, bad):
     """A fit that a bad voxel is part of is rejected; the gradient is finite, and far from the voxel as ever."""
@@ -145,6 +150,7 @@ def test_bad_voxels_do_not_spoil_gradients(rng, bad):
     assert np.abs(grad - by_values)[..., 16:].max() > 1
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("shape", [(0, 1, 3, 4, 5), (1, 0, 3, 4, 5), (1, 1, 0, 4, 5), (1, 1, 2, 9, 9), (2, 1, 3, 9, 2)])
 def test_gradient_of_empty_and_narrow(rng, shape):
     volume = rng.standard_normal(shape)
@@ -171,6 +177,7 @@ def test_gradient_is_the_same_for_any_number_of_threads(rng):
     assert usual.tobytes() == alone.tobytes()
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["int16", "uint8", "float16", "float32"])
 def test_gradient_dtypes(rng, dtype):
     """Through vjp, a gradient is of the dtype of the results, and right to their precision."""
@@ -194,6 +201,7 @@ def test_torch_gradients(rng, operation):
         assert torch.autograd.gradcheck(lambda x, k=k: operation(x)[k], (x,))
 
 
+@pytest.mark.usefixtures("backend")
 def test_torch_registration(rng):
     """What torch requires of an operator that it differentiates and compiles."""
     x = spots(rng, (1, 1, 3, 7, 8)).requires_grad_()
@@ -202,6 +210,7 @@ def test_torch_registration(rng):
         torch.library.opcheck(torch.ops.npsubpix.quad_interp3d.default, arguments)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("operation", BOTH)
 def test_compiled(rng, operation):
     """Compiled in one graph, results and gradients are the bits of an eager call."""

@@ -7,7 +7,7 @@ import pytest
 
 import npsubpix
 from npsubpix import PeakFlags
-from tests.conftest import same_library
+from tests.assertions import assert_library
 from tests.reference import quad_interp as reference
 
 METHODS = ["quadratic", "parabola", "centroid", None]
@@ -26,6 +26,7 @@ def refined(stack: np.ndarray, method: str | None, **options: object) -> npsubpi
     return npsubpix.refine_peaks(stack, start, method=method, frame=np.arange(len(stack)), frame_axis=0, **options)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize("limit", [0.7, 1.5, 4.0])
 def test_quadratic_definition(rng, ndim, limit):
@@ -45,6 +46,7 @@ def test_quadratic_definition(rng, ndim, limit):
             np.testing.assert_allclose(value, want[1], atol=1e-8)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_parabola_is_exact_on_a_separable_quadratic(ndim):
     shape = (9,) * ndim
@@ -55,6 +57,7 @@ def test_parabola_is_exact_on_a_separable_quadratic(ndim):
     assert peaks.values[0] == pytest.approx(7, abs=1e-12)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("method", ["quadratic", "parabola", "centroid"])
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 def test_a_constant_offset_does_not_pull(rng, method, offset):
@@ -64,6 +67,7 @@ def test_a_constant_offset_does_not_pull(rng, method, offset):
     np.testing.assert_allclose(refined(stack + offset, method, radius=4).coords, base.coords, atol=2e-4)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(("method", "bound"), [("quadratic", 0.1), ("parabola", 0.07), ("centroid", 2e-3)])
 @pytest.mark.parametrize("sigma", [1.0, 1.3, 2.0])
 def test_bias_over_the_phase(method, bound, sigma):
@@ -74,6 +78,7 @@ def test_bias_over_the_phase(method, bound, sigma):
     assert np.abs(peaks.coords - 7 - phase).max() < bound
 
 
+@pytest.mark.usefixtures("backend")
 def test_centroid_reaches_the_bound_of_its_noise(rng):
     """With a window that fits the spot the error is within 25 % of the Cramér–Rao bound, in white noise."""
     sigma, noise = 1.3, 0.03
@@ -88,6 +93,7 @@ def test_centroid_reaches_the_bound_of_its_noise(rng):
     assert error.std(0).min() > 0.95 * bound
 
 
+@pytest.mark.usefixtures("backend")
 def test_centroid_of_a_volume_with_flat_voxels(rng):
     """Each axis has its own radius."""
     centre = np.array([4.2, 10.4, 9.7])
@@ -98,6 +104,7 @@ def test_centroid_of_a_volume_with_flat_voxels(rng):
     np.testing.assert_allclose(peaks.coords[0], centre, atol=5e-3)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("method", ["quadratic", "parabola", "centroid"])
 def test_minima_are_refined_like_maxima(rng, method):
     stack = 100 * spots(rng.uniform(-0.5, 0.5, (20, 2)), 1.5) + rng.standard_normal((20, 15, 15))
@@ -106,6 +113,7 @@ def test_minima_are_refined_like_maxima(rng, method):
     np.testing.assert_array_equal(down.flags, up.flags)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("method", METHODS)
 def test_bad_positions_are_flagged_and_the_rest_goes_on(method, rng):
     image = spots(np.array([[0.2, -0.3]]), 1.5)[0]
@@ -135,6 +143,7 @@ def flag_of(image: np.ndarray, start: tuple[int, ...], method: str = "quadratic"
     return flag
 
 
+@pytest.mark.usefixtures("backend")
 def test_every_flag():
     y, x = np.indices((15, 15)) - 7.0
     bowl = 10 - 0.1 * ((y - 0.2) ** 2 + (x - 0.3) ** 2)
@@ -158,6 +167,7 @@ def test_every_flag():
     assert flag_of(bowl, (7, 7), mask=x == 2) == 0
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("method", ["quadratic", "parabola"])
 def test_mask_counts_where_refinement_went(method):
     """A masked pixel that only the fit one pixel on needs is seen too."""
@@ -167,6 +177,7 @@ def test_mask_counts_where_refinement_went(method):
     assert flag_of(image, (7, 7), method, mask=x == 3) == PeakFlags.MOVED
 
 
+@pytest.mark.usefixtures("backend")
 def test_overflow_is_flagged():
     """Sums that overflow give no position, and nothing is read out of bounds."""
     image = np.zeros((103, 103))
@@ -177,6 +188,7 @@ def test_overflow_is_flagged():
     assert flag_of(huge, (1, 1), "parabola") in (PeakFlags.NONFINITE, PeakFlags.SINGULAR)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("method", ["quadratic", "parabola"])
 def test_two_pixels_that_lead_to_each_other(rng, method):
     """A walk back and forth ends at once, however many iterations are allowed."""
@@ -188,6 +200,7 @@ def test_two_pixels_that_lead_to_each_other(rng, method):
     assert (many.flags == PeakFlags.NOT_CONVERGED).any()
 
 
+@pytest.mark.usefixtures("backend")
 def test_mask_counts_in_the_ring_of_the_centroid():
     image = spots(np.array([[0.1, 0.2]]), 1.2)[0]
     x = np.indices(image.shape)[1] - 7
@@ -195,6 +208,7 @@ def test_mask_counts_in_the_ring_of_the_centroid():
     assert flag_of(image, (7, 7), "centroid", mask=x == 5) == 0
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float16", "float32"])
 def test_dtypes_and_libraries(dtype, wrap, rng):
     stack = (200 * spots(rng.uniform(-0.5, 0.5, (5, 2)), 1.4)).astype(dtype)
@@ -203,11 +217,12 @@ def test_dtypes_and_libraries(dtype, wrap, rng):
     start = np.full((5, 2), 7)
     got = npsubpix.refine_peaks(source, start, frame=np.arange(5), frame_axis=0)
     for column in ("coords", "values", "indices", "flags", "frame"):
-        same_library(getattr(got, column), source)
+        assert_library(getattr(got, column), source)
         np.testing.assert_array_equal(np.asarray(getattr(got, column)), getattr(want, column))
     assert np.asarray(got.coords).dtype == np.float64
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("level", [0.1, 1 / 3, 7.0, 1e8 + 0.3, -1e-20])
 def test_a_flat_image_has_no_centroid(level):
     """Nor has what rounding leaves of the mean around a window, which is not the level of all sums."""
@@ -217,12 +232,14 @@ def test_a_flat_image_has_no_centroid(level):
         assert flags.tolist() == [PeakFlags.SINGULAR]
 
 
+@pytest.mark.usefixtures("backend")
 def test_no_positions():
     peaks = npsubpix.refine_peaks(np.zeros((5, 5)), [])
     assert len(peaks) == 0
     assert peaks.coords.shape == (0, 2)
 
 
+@pytest.mark.usefixtures("backend")
 def test_wrong_arguments():
     image = np.zeros((9, 9))
     for coords, options, error, words in [

@@ -123,10 +123,10 @@ def test_data_loader_workers():
 
 SMALL = """
     import numpy as np, npsubpix
-    from npsubpix._cpu import _cache
+    from npsubpix._cpu.compiler import cache
     x = np.random.default_rng(0).standard_normal((40, 41))
     peaks = npsubpix.find_peaks(x)
-    print(len(peaks), round(float(peaks.coords.sum()), 9), _cache.cache_directory())
+    print(len(peaks), round(float(peaks.coords.sum()), 9), cache.cache_directory())
 """
 
 
@@ -268,11 +268,31 @@ def test_digests_resolve_every_import():
         cache._source_digest(".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__"))
 
 
-@pytest.mark.parametrize("source", ["from . import b", "from npsubpix.nowhere import b", "import npsubpix.nowhere"])
-def test_digests_refuse_what_they_cannot_resolve(tmp_path, source):
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("from . import b", "a relative import"),
+        ("from .b import c", "a relative import"),
+        ("from npsubpix.nowhere import b", r"no source of npsubpix\.nowhere"),
+        ("import npsubpix.nowhere", r"no source of npsubpix\.nowhere"),
+        ("from npsubpix import sample", "names of npsubpix itself"),
+        ("import npsubpix", "names of npsubpix itself"),
+        ("import importlib; b = importlib.import_module('npsubpix.' + 'b')", "an import of a name that is computed"),
+        ("b = __import__(name)", "an import of a name that is computed"),
+    ],
+)
+def test_digests_refuse_what_they_cannot_resolve(tmp_path, source, message):
     from npsubpix._cpu.compiler import cache
 
     path = tmp_path / "a.py"
     path.write_text(source)
-    with pytest.raises(LookupError, match=r"a\.py:1: (a relative import|no source of npsubpix\.nowhere)"):
+    with pytest.raises(LookupError, match=rf"a\.py:1: {message}"):
         list(cache._imports(path))
+
+
+def test_digests_follow_imports_by_a_written_name(tmp_path):
+    from npsubpix._cpu.compiler import cache
+
+    path = tmp_path / "a.py"
+    path.write_text("import importlib\nimportlib.import_module('cupy')\nb = __import__('npsubpix._cpu.launch')")
+    assert list(cache._imports(path)) == [Path(npsubpix.__file__).parent / "_cpu" / "launch.py"]

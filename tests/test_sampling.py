@@ -44,6 +44,7 @@ def positions(rng: np.random.Generator, shape: tuple[int, ...], count: int = 60,
     return np.hstack([inside, outside, pixels, 0 * size, size - 1.0])
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("method", SCIPY)
 @pytest.mark.parametrize("shape", SHAPES)
@@ -58,6 +59,7 @@ def test_scipy(rng, shape, method, mode):
     np.testing.assert_allclose(got, plain, atol=1e-12)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("method", ["catmull_rom", "lanczos3", *KERNELS])
 @pytest.mark.parametrize("shape", SHAPES)
@@ -69,6 +71,7 @@ def test_definition(rng, shape, method, mode):
     np.testing.assert_allclose(got, want, atol=1e-12)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("mode", ["mirror", "reflect", "grid-wrap"])
 @pytest.mark.parametrize("order", [2, 3, 4, 5])
 @pytest.mark.parametrize("shape", [(1,), (2,), (3, 1), (4, 5), (3, 4, 5), (2, 300)])
@@ -204,6 +207,7 @@ def test_same_bits_for_any_number_of_threads(rng):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.usefixtures("backend")
 def test_many_positions_on_one_pixel():
     """All threads add to the same pixels."""
     coords = np.full((2, 100_000), 3.25)
@@ -212,6 +216,7 @@ def test_many_positions_on_one_pixel():
     assert by_image.sum() == pytest.approx(1e5)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
 def test_channels(rng, axis):
     image = rng.standard_normal((20, 21, 3))
@@ -230,6 +235,7 @@ def test_channels(rng, axis):
     np.testing.assert_allclose((by_image * moved).sum(), (y * got.values).sum())
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(("ties", "want"), [("up", [1, 2, 3]), ("down", [0, 1, 2]), ("even", [0, 2, 2])])
 def test_ties(ties, want):
     image = np.arange(5.0)
@@ -238,6 +244,7 @@ def test_ties(ties, want):
     np.testing.assert_array_equal(got, [*want, 0, 1, 4, 4])
 
 
+@pytest.mark.usefixtures("backend")
 def test_surrogates_are_asked_for(rng):
     image = rng.standard_normal((9, 9))
     coords = away_from_joints(rng.uniform(0, 8, (2, 30)))
@@ -257,6 +264,7 @@ def test_surrogates_are_asked_for(rng):
     np.testing.assert_array_equal(adaptive.gradient, linear)
 
 
+@pytest.mark.usefixtures("backend")
 def test_adaptive_keeps_edges():
     image = np.where(np.arange(40) < 20, 0.0, 100.0)[None].repeat(10, 0)
     coords = np.stack([np.full(400, 4.5), np.linspace(1, 38, 400)])
@@ -293,6 +301,7 @@ def test_images_smaller_than_the_window(rng, shape, method, mode):
         np.testing.assert_allclose(got.values, image.ravel()[0], atol=1e-12)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("method", ["nearest", "linear", "bspline3", "catmull_rom", "lanczos3"])
 def test_positions_that_are_not_finite(method):
     image = np.arange(30.0).reshape(5, 6)
@@ -315,6 +324,7 @@ def test_positions_that_are_not_finite(method):
         assert np.isnan(by_coords[:, :2]).all()
 
 
+@pytest.mark.usefixtures("backend")
 def test_nothing_to_sample():
     image = np.ones((4, 5), np.float32)
     for shape in ((2, 0), (2, 3, 0)):
@@ -328,6 +338,7 @@ def test_nothing_to_sample():
     assert npsubpix.sample(image, np.array([1.5, 2.0]), method="linear").shape == ()
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float16", "float32", "float64", ">f4"])
 def test_dtypes(rng, dtype, wrap):
     image = rng.integers(0, 100, (9, 10)).astype(dtype)
@@ -342,6 +353,7 @@ def test_dtypes(rng, dtype, wrap):
         assert type(out) is type(wrap(coords))
 
 
+@pytest.mark.usefixtures("backend")
 def test_memory_layouts(rng):
     image, coords = rng.standard_normal((9, 10)), rng.uniform(0, 8, (2, 30))
     want = npsubpix.sample(image, coords, method="bspline3")
@@ -418,6 +430,7 @@ def test_misuse_of_kernels():
         npsubpix.sample_vjp(tensor, tensor, torch.zeros(2, 1), method="linear")
 
 
+@pytest.mark.usefixtures("backend")
 def test_all_pairs_of_precisions(rng):
     image, coords = rng.standard_normal((8, 9)), rng.uniform(0, 7, (2, 20))
     want = npsubpix.sample(image, coords, method="linear")
@@ -490,6 +503,7 @@ def test_what_is_no_weight(weight, match):
         WeightedNearest(weight)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 6])
 def test_ties_are_those_of_scipy(mode, size):
@@ -499,6 +513,7 @@ def test_ties_are_those_of_scipy(mode, size):
     np.testing.assert_array_equal(npsubpix.sample(image, coords, method="nearest", mode=mode), wanted)
 
 
+@pytest.mark.usefixtures("backend")
 def test_gradient_at_the_last_pixel():
     """Where the image ends, the gradient is that of its last stretch, not of a mirror image."""
     image = np.array([0.0, 1.0, 3.0, 7.0, 15.0])

@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import npsubpix
-from tests.conftest import same_library
+from tests.assertions import TOLERANCES, assert_library, assert_same
 from tests.reference import soft_argmax as reference
-
-#: Of 5 x 5 windows and less the arithmetic is float32's. The promise is 1e-5 pixels and 4 units in the last place.
-PIXELS = {"float32": 1e-5, "float64": 1e-10}
-
-
-def close(coords: np.ndarray, want: np.ndarray) -> None:
-    allowed = PIXELS[coords.dtype.name] + 4 * np.spacing(np.abs(want).astype(coords.dtype))
-    np.testing.assert_array_equal(np.isnan(coords), np.isnan(want))
-    assert not (np.abs(coords - want) > allowed).any(), np.nanmax(np.abs(coords - want))
 
 
 def check(x, size, stride, padding, temperature=1.0):
@@ -30,7 +21,7 @@ def check(x, size, stride, padding, temperature=1.0):
     want, want_values = reference.windows(x, size, stride, padding, temperature)
     coords, values = run(x[None, None], size, stride, padding, temperature, False, output_value=True)
     order = [1, 0] if x.ndim == 2 else [0, 2, 1]
-    close(coords[0, 0], want[order])
+    assert_same(coords[0, 0], want[order], "position", dtype=x.dtype)
     eps = np.finfo(values.dtype).eps
     finite = np.isfinite(want_values)
     np.testing.assert_array_equal(values[0, 0][~finite], want_values[~finite])
@@ -41,7 +32,7 @@ def check(x, size, stride, padding, temperature=1.0):
     # coordinates from -1 to 1 are rounded as numbers near 1, wherever the pixel is
     ends = np.array([max(x.shape[a] - 1, 2) for a in order]).reshape(-1, *(1,) * x.ndim)
     off = np.abs(scaled[0, 0] - reference.normalized(want, x.shape)[order]) * ends / 2
-    assert not (off > PIXELS[coords.dtype.name] + 4 * ends * eps).any()
+    assert not (off > TOLERANCES["position"][coords.dtype.name].atol + 4 * ends * eps).any()
 
 
 WINDOWS = [
@@ -55,6 +46,7 @@ WINDOWS = [
 ]
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("size", "stride", "padding"), WINDOWS)
 def test_images(rng, size, stride, padding, dtype):
@@ -66,6 +58,7 @@ def test_images(rng, size, stride, padding, dtype):
     check(rng.standard_normal((9, 40)).astype(dtype), size, stride, padding, temperature=1e3)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("size", "stride", "padding"),
@@ -82,6 +75,7 @@ def test_volumes(rng, size, stride, padding, dtype):
         check((rng.standard_normal((19, 7, 11)) * amplitude).astype(dtype), size, stride, padding)
 
 
+@pytest.mark.usefixtures("backend")
 def test_tiles_meet_without_a_seam(rng):
     """A map of several tiles along each axis, with tiles of both kinds side by side, agrees with its pieces."""
     x = rng.standard_normal((70, 1300)).astype(np.float32)
@@ -93,9 +87,10 @@ def test_tiles_meet_without_a_seam(rng):
         want, _ = reference.windows(x[around], (3, 3), None, (1, 1))
         want += np.array([around[0].start, around[1].start]).reshape(2, 1, 1)
         inner = want[:, part[0].start - around[0].start :, part[1].start - around[1].start :][:, :10, :10]
-        close(coords[(slice(None), *part)], inner[::-1])
+        assert_same(coords[(slice(None), *part)], inner[::-1], "position", dtype=np.float32)
 
 
+@pytest.mark.usefixtures("backend")
 def test_windows_far_below_the_peak():
     """A dim pair of pixels in a 16-bit frame is where it is, whatever else the frame holds."""
     frame = np.full((1, 1, 9, 30), 100, np.uint16)
@@ -108,6 +103,7 @@ def test_windows_far_below_the_peak():
     np.testing.assert_allclose(coords[0, 0, :, 4, 28], [28, 4], atol=1e-6)  # all equal: the middle
 
 
+@pytest.mark.usefixtures("backend")
 def test_far_from_the_origin():
     """Coordinates of 1e4 pixels keep the digits of float32."""
     x = np.zeros((1, 1, 4, 10_000), np.float32)
@@ -116,6 +112,7 @@ def test_far_from_the_origin():
     np.testing.assert_allclose(coords[0, 0, :, 1, 9990], [9990.5, 1], atol=4 * np.spacing(np.float32(9990)))
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("shape", [(11, 14), (4, 6, 7)])
 def test_nan_and_infinity(rng, bad, shape):
@@ -127,6 +124,7 @@ def test_nan_and_infinity(rng, bad, shape):
         check(x.astype(np.float32), (3,) * x.ndim, (stride,) * x.ndim, (1,) * x.ndim)
 
 
+@pytest.mark.usefixtures("backend")
 def test_windows_of_infinity_alone():
     for value in (np.inf, -np.inf):
         coords, values = npsubpix.conv_soft_argmax2d(
@@ -136,6 +134,7 @@ def test_windows_of_infinity_alone():
         np.testing.assert_array_equal(values, value)
 
 
+@pytest.mark.usefixtures("backend")
 def test_bonus(rng):
     """A window centred on a strict maximum scores (1 + bonus) times its value; its position is the same."""
     for size, stride, padding in (
@@ -154,6 +153,7 @@ def test_bonus(rng):
         assert (want_values != reference.windows(x, size, stride, padding, 0.5)[1]).any()
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("size", [3, 7])
 def test_temperatures_beyond_what_the_precision_holds(rng, dtype, size):
@@ -170,6 +170,7 @@ def test_temperatures_beyond_what_the_precision_holds(rng, dtype, size):
     np.testing.assert_allclose(coords[0, 0, 0], np.broadcast_to(starts + size // 2, windows.shape[:2]), rtol=1e-5)
 
 
+@pytest.mark.usefixtures("backend")
 def test_temperature_of_each_map(rng):
     x = rng.standard_normal((2, 3, 8, 9))
     temperature = np.array([0.1, 1.0, 10.0])
@@ -181,6 +182,7 @@ def test_temperature_of_each_map(rng):
     np.testing.assert_array_equal(per_map, coords)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "uint64", "float16", ">f4", "float32", "float64"])
 def test_dtypes(rng, dtype):
     x = rng.integers(0, 40, (1, 2, 9, 10)).astype(dtype)
@@ -194,11 +196,12 @@ def test_dtypes(rng, dtype):
         np.testing.assert_allclose(values[0, c], want_values, rtol=tolerance * 8)
 
 
+@pytest.mark.usefixtures("backend")
 def test_libraries(rng, wrap):
     x = wrap(rng.standard_normal((2, 1, 9, 11)))
     coords, values = npsubpix.conv_soft_argmax2d(x, output_value=True)
-    same_library(coords, x)
-    same_library(values, x)
+    assert_library(coords, x)
+    assert_library(values, x)
     assert npsubpix.conv_soft_argmax2d(x).shape == (2, 1, 2, 9, 11)
     source = jnp.asarray(np.asarray(x), dtype=jnp.float32)
     assert type(npsubpix.conv_soft_argmax2d(source)) is type(source)
@@ -206,6 +209,7 @@ def test_libraries(rng, wrap):
     assert npsubpix.conv_soft_argmax2d(half).dtype == torch.bfloat16
 
 
+@pytest.mark.usefixtures("backend")
 def test_memory_layouts(rng):
     """Strided, reversed, Fortran-ordered and read-only input gives the same, and is left alone."""
     x = rng.standard_normal((2, 2, 10, 12)).astype(np.float32)
@@ -221,6 +225,7 @@ def test_memory_layouts(rng):
     np.testing.assert_array_equal(npsubpix.conv_soft_argmax2d(np.broadcast_to(x[:1], (3, 2, 10, 12)))[2], want[0])
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("shape", [(0, 1, 5, 5), (1, 0, 5, 5)])
 def test_no_maps(shape):
     coords, values = npsubpix.conv_soft_argmax2d(np.ones(shape, np.float32), output_value=True)
@@ -228,6 +233,7 @@ def test_no_maps(shape):
     assert values.shape == shape
 
 
+@pytest.mark.usefixtures("backend")
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_small_image(data):
@@ -283,6 +289,7 @@ def test_wrong_arguments(options, error, message):
             npsubpix.conv_soft_argmax2d(x, **options)
 
 
+@pytest.mark.usefixtures("backend")
 def test_wrong_input():
     with pytest.raises(ValueError, match=r"input must have 4 dimensions, \(B, C, H, W\), got shape \(5, 6\)"):
         npsubpix.conv_soft_argmax2d(np.zeros((5, 6)))

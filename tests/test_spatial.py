@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import npsubpix
-from tests.conftest import same_library
+from tests.assertions import TOLERANCES, assert_library, assert_same
 from tests.reference import spatial as reference
-
-#: Pixels of error, beside 4 units in the last place of the coordinate.
-PIXELS = {"float32": 1e-5, "float64": 1e-10}
-
-
-def close(position: np.ndarray, want: np.ndarray) -> None:
-    allowed = PIXELS[position.dtype.name] + 4 * np.spacing(np.abs(want).astype(position.dtype))
-    np.testing.assert_array_equal(np.isnan(position), np.isnan(want))
-    assert not (np.abs(position - want) > allowed).any(), (position, want)
 
 
 def check(x: np.ndarray, temperature: float = 1.0, weights: np.ndarray | None = None) -> None:
@@ -33,17 +24,21 @@ def check(x: np.ndarray, temperature: float = 1.0, weights: np.ndarray | None = 
     eps = np.finfo(distribution.dtype).eps
     np.testing.assert_allclose(distribution, p, rtol=16 * eps, atol=eps * eps)
     mean, covariance = npsubpix.spatial_moments(x, temperature, **options)
-    close(mean, reference.expectation(p))
-    close(npsubpix.spatial_soft_argmax(x, temperature, **options), reference.expectation(p))
+    assert_same(mean, reference.expectation(p), "position", dtype=x.dtype)
+    position = npsubpix.spatial_soft_argmax(x, temperature, **options)
+    assert_same(position, reference.expectation(p), "position", dtype=x.dtype)
     want = reference.covariance(p)
     scale = np.sqrt(np.abs(np.diag(want)))
-    np.testing.assert_allclose(covariance, want, atol=PIXELS[mean.dtype.name] * (1 + scale.max(initial=0)) * 4)
+    np.testing.assert_allclose(
+        covariance, want, atol=TOLERANCES["position"][mean.dtype.name].atol * (1 + scale.max(initial=0)) * 4
+    )
     scaled = npsubpix.spatial_soft_argmax(x, temperature, normalized_coordinates=True, **options)
     ends = np.array([max(n - 1, 2) for n in x.shape])
     off = np.abs(scaled - reference.normalized(reference.expectation(p), x.shape)) * ends / 2
-    assert not (off > PIXELS[mean.dtype.name] + 4 * ends * eps).any()
+    assert not (off > TOLERANCES["position"][mean.dtype.name].atol + 4 * ends * eps).any()
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(1,), (17,), (13, 9), (1, 8), (8, 1), (1, 1), (4, 5, 6), (1, 3, 40)])
 def test_maps(rng, shape, dtype):
@@ -51,6 +46,7 @@ def test_maps(rng, shape, dtype):
         check((rng.standard_normal(shape) * amplitude).astype(dtype), temperature)
 
 
+@pytest.mark.usefixtures("backend")
 def test_maps_of_several_bands(rng):
     """A large map is put together from bands with maxima of their own."""
     x = rng.standard_normal((400, 211))
@@ -59,10 +55,11 @@ def test_maps_of_several_bands(rng):
         p = np.exp(x.astype(dtype).astype(np.float64) - x.max())
         p /= p.sum()
         want = np.array([(p.sum(1) * np.arange(400)).sum(), (p.sum(0) * np.arange(211)).sum()])
-        close(npsubpix.spatial_soft_argmax(x.astype(dtype)), want)
+        assert_same(npsubpix.spatial_soft_argmax(x.astype(dtype)), want, "position", dtype=dtype)
         np.testing.assert_allclose(npsubpix.spatial_softmax(x.astype(dtype)), p, rtol=64 * np.finfo(dtype).eps)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_spot_far_from_the_origin(dtype):
     """1e4 pixels a side: a spot at the far end is where it is, and as wide as it is."""
@@ -71,10 +68,11 @@ def test_a_spot_far_from_the_origin(dtype):
     x[:, 9900:] = -((columns - 9950.3) ** 2) / 8 - (np.arange(12)[:, None] - 5.6) ** 2 / 2
     mean, covariance = npsubpix.spatial_moments(x)
     want = reference.softmax(x[:, 9900:].astype(np.float64))
-    close(mean, np.add(reference.expectation(want), [0, 9900]))
+    assert_same(mean, np.add(reference.expectation(want), [0, 9900]), "position", dtype=dtype)
     np.testing.assert_allclose(covariance, reference.covariance(want), atol=2e-5)
 
 
+@pytest.mark.usefixtures("backend")
 def test_large_flat_float16():
     """The middle of a large map, though the sums are far beyond what half precision holds."""
     x = np.zeros((1, 1, 600, 1000), np.float16)
@@ -85,6 +83,7 @@ def test_large_flat_float16():
     assert npsubpix.spatial_soft_argmax2d(tensor).abs().max() == 0
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity(rng, bad):
     x = rng.standard_normal((9, 11))
@@ -99,6 +98,7 @@ def test_nan_and_infinity(rng, bad):
     check(np.full((4, 5), np.inf))
 
 
+@pytest.mark.usefixtures("backend")
 def test_weights(rng):
     """Pixels of weight 0 count for nothing, whatever they hold."""
     x = rng.standard_normal((9, 11))
@@ -118,6 +118,7 @@ def test_weights(rng):
             np.testing.assert_array_equal(npsubpix.spatial_soft_argmax(stack, weights=each)[b, c], want)
 
 
+@pytest.mark.usefixtures("backend")
 def test_expectation(rng):
     p = rng.random((2, 7, 9))
     p[1] *= 3  # not a distribution: scales the result
@@ -133,12 +134,14 @@ def test_expectation(rng):
     assert npsubpix.spatial_expectation(np.ones((2, 3, 4, 5), np.uint8), spatial_axes=3).tolist() == [[60, 90, 120]] * 2
 
 
+@pytest.mark.usefixtures("backend")
 def test_expectation_of_what_cancels():
     """A map whose pixels sum to nothing still has a sum of pixel times position."""
     slope = np.array([[-3.0, 1.0, 2.0]])
     assert npsubpix.spatial_expectation(slope).tolist() == reference.expectation(slope).tolist() == [0, 5]
 
 
+@pytest.mark.usefixtures("backend")
 def test_kornia_order(rng):
     """The 2-D names are the others in the order (x, y), and normalised by default."""
     x = rng.standard_normal((2, 3, 8, 13))
@@ -152,6 +155,7 @@ def test_kornia_order(rng):
     np.testing.assert_allclose(npsubpix.spatial_expectation2d(p), npsubpix.spatial_soft_argmax2d(x, 0.5), atol=1e-14)
 
 
+@pytest.mark.usefixtures("backend")
 def test_temperature_of_each_map(rng):
     x = rng.standard_normal((2, 3, 8, 9))
     temperature = [0.1, 1.0, 10.0]
@@ -162,6 +166,7 @@ def test_temperature_of_each_map(rng):
         np.testing.assert_array_equal(run(x, temperature), whole)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("temperature", [1e-40, 1e-300])
 @pytest.mark.parametrize("function", [npsubpix.spatial_softmax, npsubpix.spatial_moments])
@@ -174,15 +179,18 @@ def test_temperatures_that_leave_one_pixel(rng, dtype, temperature, function):
     assert not grads["temperature"].any()
 
 
+@pytest.mark.usefixtures("backend")
 def test_leading_axes(rng):
     """Any number of them, none too."""
     x = rng.standard_normal((2, 1, 3, 2, 5, 6))
     assert npsubpix.spatial_soft_argmax(x, spatial_axes=3).shape == (2, 1, 3, 3)
     assert npsubpix.spatial_moments(x, spatial_axes=1).covariance.shape == (2, 1, 3, 2, 5, 1, 1)
-    close(npsubpix.spatial_soft_argmax(x)[1, 0, 2, 1], reference.expectation(reference.softmax(x[1, 0, 2, 1])))
+    want = reference.expectation(reference.softmax(x[1, 0, 2, 1]))
+    assert_same(npsubpix.spatial_soft_argmax(x)[1, 0, 2, 1], want, "position")
     assert npsubpix.spatial_soft_argmax(x[0, 0, 0, 0, 0], spatial_axes=1).shape == (1,)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int64", "float16", ">f8", "float32"])
 def test_dtypes(rng, dtype, wrap):
     x = rng.integers(0, 9, (1, 2, 9, 10)).astype(dtype)
@@ -191,13 +199,14 @@ def test_dtypes(rng, dtype, wrap):
     source = wrap(x) if x.dtype.isnative else x
     for run in (npsubpix.spatial_soft_argmax2d, npsubpix.spatial_softmax2d, npsubpix.spatial_expectation2d):
         result = run(source)
-        same_library(result, source)
+        assert_library(result, source)
         assert np.asarray(result).dtype == expected
     want = reference.expectation(reference.softmax(x[0, 1].astype(float)))[::-1]
     got = npsubpix.spatial_soft_argmax2d(source, normalized_coordinates=False)
     np.testing.assert_allclose(np.asarray(got)[0, 1], want, rtol=4 * np.finfo(expected).eps, atol=1e-5)
 
 
+@pytest.mark.usefixtures("backend")
 def test_jax(rng):
     x = jnp.asarray(rng.standard_normal((1, 2, 6, 7)), dtype=jnp.float32)
     for run in (npsubpix.spatial_soft_argmax2d, npsubpix.spatial_softmax2d, npsubpix.spatial_expectation2d):
@@ -205,6 +214,7 @@ def test_jax(rng):
         np.testing.assert_array_equal(np.asarray(run(x)), run(np.asarray(x)))
 
 
+@pytest.mark.usefixtures("backend")
 def test_memory_layouts(rng):
     x = rng.standard_normal((2, 2, 10, 12)).astype(np.float32)
     want = npsubpix.spatial_soft_argmax2d(x)
@@ -216,6 +226,7 @@ def test_memory_layouts(rng):
     np.testing.assert_array_equal(locked, x)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("shape", [(0, 1, 5, 5), (1, 0, 5, 5), (1, 1, 0, 5), (1, 1, 5, 0)])
 def test_empty(shape):
     """No maps give no rows, maps without pixels have no position."""
@@ -227,6 +238,7 @@ def test_empty(shape):
     assert (npsubpix.spatial_expectation2d(x) == 0).all()
 
 
+@pytest.mark.usefixtures("backend")
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_small_map(data):

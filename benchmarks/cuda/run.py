@@ -25,9 +25,9 @@ _QUICK_SIDE = 64
 _SMALL = 32
 
 _NOTES = """\
-Medians of calls in one process, timed by events of the GPU, ours and those of the peers in turn; ± is half the distance
-of the quartiles. Copies of the input take turns, so that none is found in the cache. Results are of float32. A ratio
-above 1 means that ours is better by that factor.
+Medians of calls in one process, timed by GPU events, with ours and the peers' in turn; ± is half the interquartile
+range. Several copies of the input are used in turn, so that none is in the cache. Results are float32. A ratio above 1
+means that ours is better by that factor.
 
 GB/s are the bytes of every input and every result over the time; a device copy reads and writes as many, so that the
 ratio is the share of its rate.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.library import HostArray, as_array, is_array, is_on_gpu, kind_of, require_cupy, to_numpy
+from npsubpix._arrays.library import HostArray, as_array, is_array, kind_of, require_cupy, to_numpy
 from npsubpix._arrays.options import _real, check_count, check_finite, check_positive
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "check_image_shape",
     "check_last_axis",
     "check_map_axes",
-    "check_marks",
     "check_mask",
     "check_matrix",
     "check_ndim",
@@ -131,7 +130,7 @@ def check_weights(weights: HostArray, shape: tuple[int, ...], axes: int) -> Host
     return full[(slice(0, 1),) * leading] if shared else full
 
 
-def check_marks(mask: Any, shape: tuple[int, ...], name: str) -> None:
+def check_mask(mask: Any, shape: tuple[int, ...], name: str) -> None:
     """Require an array of booleans of a shape, by its attributes: a compiler that only traces sees no others."""
     if isinstance(mask, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array of booleans, got a masked array")
@@ -139,15 +138,6 @@ def check_marks(mask: Any, shape: tuple[int, ...], name: str) -> None:
         raise TypeError(f"{name} must be an array of booleans, got dtype {mask.dtype}")
     if tuple(mask.shape) != shape:
         raise ValueError(f"{name} must have the shape of the image, {shape}, got {tuple(mask.shape)}")
-
-
-def check_mask(mask: Any, shape: tuple[int, ...], name: str) -> HostArray:
-    """Require a host array of booleans of a shape."""
-    if is_on_gpu(mask, kind_of(mask)):
-        raise TypeError(f"{name} is on a GPU and the image is not: both must be on one device")
-    marks: HostArray = mask if isinstance(mask, np.ma.MaskedArray) else np.ascontiguousarray(to_numpy(mask))
-    check_marks(marks, shape, name)
-    return marks
 
 
 def check_matrix(matrix: Any, name: str, like: Any) -> Any:

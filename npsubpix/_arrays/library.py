@@ -30,6 +30,7 @@ __all__ = [
     "place_of",
     "require_cupy",
     "to_numpy",
+    "without_gradient",
     "without_half",
     "working_on",
 ]
@@ -148,6 +149,11 @@ def indices_beside(x: Array, shape: tuple[int, ...]) -> Array:
         with working_on(x):
             return require_cupy().indices(shape, np.float64)
     return np.indices(shape, np.float64)
+
+
+def without_gradient(x: Array) -> Array:
+    """Return a tensor without its graph, for results that have no gradient; other arrays as they are."""
+    return x.detach() if kind_of(x) == "torch" else x
 
 
 def to_numpy(x: Array) -> HostArray:

@@ -11,14 +11,20 @@ __all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
 
 
 def difference_of_gaussians(
-    x: HostArray, narrow: tuple[float, ...], wide: tuple[float, ...], border: str, cval: float, truncate: float
-) -> HostArray:
+    image: HostArray,
+    *,
+    sigma: tuple[float, ...],
+    wide_sigma: tuple[float, ...],
+    border: str,
+    cval: float,
+    truncate: float,
+) -> tuple[HostArray]:
     """Subtract the image smoothed with wide Gaussians from that smoothed with narrow ones."""
-    return correlate_terms(x, difference_terms(narrow, wide, truncate), border, cval, promoted(x.dtype))
+    return (correlate_terms(image, difference_terms(sigma, wide_sigma, truncate), border, cval, promoted(image.dtype)),)
 
 
 def laplacian_of_gaussian(
-    x: HostArray, sigma: tuple[float, ...], border: str, cval: float, truncate: float
-) -> HostArray:
+    image: HostArray, *, sigma: tuple[float, ...], border: str, cval: float, truncate: float
+) -> tuple[HostArray]:
     """Sum the second derivatives of the smoothed image along its axes."""
-    return correlate_terms(x, laplacian_terms(sigma, truncate), border, cval, promoted(x.dtype))
+    return (correlate_terms(image, laplacian_terms(sigma, truncate), border, cval, promoted(image.dtype)),)

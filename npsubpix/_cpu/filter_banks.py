@@ -55,13 +55,13 @@ def _groups(weight: HostArray, groups: int) -> Iterator[tuple[slice, slice, Host
 
 
 def conv2d(
-    x: HostArray, weight: HostArray, bias: HostArray | None, stride: tuple[int, ...], padding: tuple[int, ...],
+    input: HostArray, weight: HostArray, bias: HostArray | None, *, stride: tuple[int, ...], padding: tuple[int, ...],
     dilation: tuple[int, ...], groups: int,
 ) -> tuple[HostArray]:  # fmt: skip
     """Correlate images (N, C, H, W) with filters (O, C / groups, KH, KW)."""
-    dtype = promoted(np.result_type(x.dtype, weight.dtype))
-    windows = _windows(_padded(x.astype(dtype, copy=False), padding), weight.shape[2:], stride, dilation)
-    out = np.empty((len(x), len(weight), *windows.shape[4:]), dtype)
+    dtype = promoted(np.result_type(input.dtype, weight.dtype))
+    windows = _windows(_padded(input.astype(dtype, copy=False), padding), weight.shape[2:], stride, dilation)
+    out = np.empty((len(input), len(weight), *windows.shape[4:]), dtype)
     factors = weight.astype(dtype, copy=False)
     for block in _blocks(windows):
         for taken, made, matrix in _groups(factors, groups):
@@ -70,12 +70,12 @@ def conv2d(
             place[...] = result.reshape(len(matrix), len(place), *place.shape[2:]).swapaxes(0, 1)
     if bias is not None:
         out += bias.astype(dtype)[:, None, None]
-    return (out.astype(promoted(x.dtype), copy=False),)
+    return (out.astype(promoted(input.dtype), copy=False),)
 
 
 def conv2d_vjp(
     cotangents: tuple[HostArray | None], arrays: tuple[HostArray, HostArray, HostArray | None], saved: tuple[()],
-    stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int,
+    *, stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int,
 ) -> tuple[HostArray, HostArray, HostArray | None]:  # fmt: skip
     """Return the gradients by the images, the filters and the bias."""
     (cotangent,), (x, weight, bias) = cotangents, arrays

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -110,7 +110,7 @@ def _strongest(x: HostArray, candidates: Indices, most: int) -> Indices:
 def _candidates(x: HostArray, mask: HostArray | None, most: int | None) -> Indices:
     """Flat indices of the voxels to refine, ascending."""
     if mask is None:
-        mask = nms_mask(x, (3, 3, 3))[0]
+        mask = nms_mask(x, kernel_size=(3, 3, 3))[0]
     candidates = np.flatnonzero(mask)
     return candidates if most is None else _strongest(_stack(x), candidates, most)
 
@@ -121,28 +121,29 @@ def _stack(x: HostArray) -> HostArray:
 
 
 def quad_interp3d(
-    x: HostArray,
-    mask: HostArray | None,
+    input: HostArray,
+    precomputed_nms_mask: HostArray | None,
+    *,
     n_iters: int,
-    bonus: float,
-    threshold: float,
-    radius: int,
-    depth_steps: bool,
-    most: int | None,
+    strict_maxima_bonus: float,
+    max_subpixel_shift: float,
+    dilation_radius: int,
+    allow_scale_steps: bool,
+    max_candidates: int | None,
 ) -> tuple[HostArray, HostArray]:
     """Refine the maxima of volumes of shape (B, C, D, H, W); return coordinates and values of every voxel."""
-    dtype = np.result_type(x.dtype, np.float32)
-    stack = _stack(x)
+    dtype = np.result_type(input.dtype, np.float32)
+    stack = _stack(input)
     images, *shape = stack.shape
-    coords = np.empty((*x.shape[:2], 3, *shape), dtype)
-    y = np.empty(x.shape, dtype)
+    coords = np.empty((*input.shape[:2], 3, *shape), dtype)
+    y = np.empty(input.shape, dtype)
     outputs = coords.reshape(images, 3, *shape), y.reshape(stack.shape)
-    options = (n_iters, bonus, threshold, radius, depth_steps)
-    if mask is None and most is None:
-        _refine_all_kernel.run(16 * x.size, stack, limits(x.dtype), options, *outputs)
+    options = (n_iters, strict_maxima_bonus, max_subpixel_shift, dilation_radius, allow_scale_steps)
+    if precomputed_nms_mask is None and max_candidates is None:
+        _refine_all_kernel.run(16 * input.size, stack, limits(input.dtype), options, *outputs)
         return coords, y
-    candidates = _candidates(x, mask, most)
-    _fill_kernel.run(4 * x.size, stack, *outputs)
+    candidates = _candidates(input, precomputed_nms_mask, max_candidates)
+    _fill_kernel.run(4 * input.size, stack, *outputs)
     _refine_some_kernel.run(200 * candidates.size, stack, candidates, options, *outputs)
     return coords, y
 
@@ -189,17 +190,23 @@ def quad_interp3d_vjp(
     cotangents: tuple[HostArray | None, HostArray | None],
     arrays: tuple[HostArray, HostArray | None],
     saved: tuple[()],
-    *options: Any,
+    *,
+    n_iters: int,
+    strict_maxima_bonus: float,
+    max_subpixel_shift: float,
+    dilation_radius: int,
+    allow_scale_steps: bool,
+    max_candidates: int | None,
 ) -> tuple[HostArray]:
     """Return the gradient by the input.
 
     A voxel that was not refined has a constant position, and its own value.
     """
     (x, mask), (by_coords, by_values) = arrays, cotangents
-    *fit, most = options
+    fit = (n_iters, strict_maxima_bonus, max_subpixel_shift, dilation_radius, allow_scale_steps)
     stack = _stack(x)
     voxels = max(stack[:1].size, 1)  # of an image
-    candidates = _candidates(x, mask, most)
+    candidates = _candidates(x, mask, max_candidates)
     # The sum is kept in the precision of the result. A voxel is part of few fits, so this adds no
     # more than rounding the result does, and a map in float64 would double the memory.
     dtype = np.result_type(x.dtype, np.float32)
@@ -210,7 +217,7 @@ def quad_interp3d_vjp(
         300 * candidates.size,
         stack,
         candidates,
-        tuple(fit),
+        fit,
         _gathered(by_coords, candidates, 3, voxels),
         _gathered(by_values, candidates, 1, voxels),
         places,

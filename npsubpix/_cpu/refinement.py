@@ -15,8 +15,9 @@ from npsubpix._cpu.compiler.jit import Kernel, device, kernel
 from npsubpix._cpu.quadratic.fits import fit_parabola2d, fit_parabola3d, fit_quadratic2d, fit_quadratic3d, follower
 from npsubpix._definitions.constants import CENTROID_TOLERANCE, MOVE_THRESHOLD
 from npsubpix._definitions.flags import REJECTED, PeakFlags
+from npsubpix._definitions.peaks import Refinement
 
-__all__ = ["METHODS", "refine", "refine_points"]
+__all__ = ["METHODS", "refine", "refine_peaks"]
 
 _REJECTED = int(REJECTED)
 _NONFINITE = int(PeakFlags.NONFINITE)
@@ -211,11 +212,8 @@ def refine(
     x: HostArray,
     images: npt.NDArray[np.int64],
     starts: npt.NDArray[np.int64],
-    method: str | None,
-    n_iters: int,
-    max_shift: float,
-    radius: tuple[float, ...],
     mask: HostArray | None,
+    refinement: Refinement,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int32]]:
     """Refine pixels of a stack of images; return positions, values and flags.
 
@@ -228,6 +226,7 @@ def refine(
     coords = np.empty((count, 3))
     values = np.empty(count)
     flags = np.empty(count, np.int32)
+    method, n_iters, max_shift, radius = refinement
     radius = (0.0, *radius)[-3:]
     if method == "centroid":
         half, work = tuple(math.ceil(r) + (r > 0) for r in radius), 2000 * count  # and the ring around it
@@ -239,27 +238,30 @@ def refine(
     return coords[:, 3 - ndim :], values, flags
 
 
-def refine_points(
-    x: HostArray,
-    images: npt.NDArray[np.int64] | None,
-    points: npt.NDArray[np.float64],
-    method: str | None,
-    n_iters: int,
-    max_shift: float,
-    radius: tuple[float, ...],
+def refine_peaks(
+    image: HostArray,
+    coords: HostArray,
+    frame: HostArray | None,
     mask: HostArray | None,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Refine positions from their nearest pixels; return positions, values, these pixels, and flags.
+    *,
+    refinement: Refinement,
+) -> tuple[HostArray, ...]:
+    """Refine positions from their nearest pixels; return positions, values, these pixels, flags and frames.
 
-    Without `images`, all positions are of the first. A position outside its image stays as it is.
+    Without `frame`, all positions are of the first image. A position outside its image stays as it is.
     """
-    frames = np.zeros(len(points), np.int64) if images is None else images
+    points = coords.astype(np.float64)
+    frames = np.zeros(len(points), np.int64) if frame is None else frame.astype(np.int64)
+    if frames.size and not 0 <= frames.min() <= frames.max() < len(image):
+        raise ValueError(f"frame must be between 0 and {len(image) - 1}, got {frames.min()} to {frames.max()}")
+    if mask is not None:
+        mask = np.ascontiguousarray(np.broadcast_to(mask, image.shape))
     finite = np.asarray(np.isfinite(points).all(axis=1))
     nearest = np.floor(np.where(finite[:, None], points, -1.0) + 0.5)
-    starts = np.clip(nearest, -1, x.shape[1:]).astype(np.int64)
-    coords, values, flags = refine(x, frames, starts, method, n_iters, max_shift, radius, mask)
-    outside = ((starts < 0) | (starts >= x.shape[1:])).any(axis=1)
-    coords[outside] = points[outside]
-    coords[~finite] = np.nan
+    starts = np.clip(nearest, -1, image.shape[1:]).astype(np.int64)
+    refined, values, flags = refine(image, frames, starts, mask, refinement)
+    outside = ((starts < 0) | (starts >= image.shape[1:])).any(axis=1)
+    refined[outside] = points[outside]
+    refined[~finite] = np.nan
     flags[~finite] = PeakFlags.NONFINITE
-    return coords, values, starts, flags
+    return refined, values, starts, flags, frames

@@ -16,17 +16,23 @@ __all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
 
 
 def difference_of_gaussians(
-    x: DeviceArray, narrow: tuple[float, ...], wide: tuple[float, ...], border: str, cval: float, truncate: float
-) -> DeviceArray:
+    image: DeviceArray,
+    *,
+    sigma: tuple[float, ...],
+    wide_sigma: tuple[float, ...],
+    border: str,
+    cval: float,
+    truncate: float,
+) -> tuple[DeviceArray]:
     """Subtract the image smoothed with wide Gaussians from that smoothed with narrow ones."""
-    return _sum_of(x, difference_terms(narrow, wide, truncate), border, cval)
+    return (_sum_of(image, difference_terms(sigma, wide_sigma, truncate), border, cval),)
 
 
 def laplacian_of_gaussian(
-    x: DeviceArray, sigma: tuple[float, ...], border: str, cval: float, truncate: float
-) -> DeviceArray:
+    image: DeviceArray, *, sigma: tuple[float, ...], border: str, cval: float, truncate: float
+) -> tuple[DeviceArray]:
     """Sum the second derivatives of the smoothed image along its axes."""
-    return _sum_of(x, laplacian_terms(sigma, truncate), border, cval)
+    return (_sum_of(image, laplacian_terms(sigma, truncate), border, cval),)
 
 
 def _sum_of(x: DeviceArray, terms: list[Term], border: str, cval: float) -> DeviceArray:

@@ -33,12 +33,12 @@ Shape: TypeAlias = tuple[int, ...]
 MOMENTS = 11
 
 
-def same(shapes: Sequence[Shape | None], _options: Sequence[Any]) -> tuple[Shape, ...]:
+def same(shapes: Sequence[Shape | None], **_options: Any) -> tuple[Shape, ...]:
     """Return one result of the shape of the first argument."""
     return (_first(shapes),)
 
 
-def twice(shapes: Sequence[Shape | None], _options: Sequence[Any]) -> tuple[Shape, ...]:
+def twice(shapes: Sequence[Shape | None], **_options: Any) -> tuple[Shape, ...]:
     """Return two results of the shape of the first argument."""
     return (_first(shapes),) * 2
 
@@ -56,27 +56,36 @@ def _count_windows(
     return tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(shape, window, stride, padding, strict=True))
 
 
-def window_maps(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
+def window_maps(
+    shapes: Sequence[Shape | None],
+    *,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    output_value: bool,
+    **_options: Any,
+) -> tuple[Shape, ...]:
     """Return the shapes of the coordinates and the values of windows; an empty one of values that are not wanted."""
     first = _first(shapes)
-    window, stride, padding, *_, with_values = options
-    counts = _count_windows(first[2:], window, stride, padding)
-    values = (*first[:2], *counts) if with_values else (0,) * len(first)
+    counts = _count_windows(first[2:], kernel_size, stride, padding)
+    values = (*first[:2], *counts) if output_value else (0,) * len(first)
     return (*first[:2], len(counts), *counts), values
 
 
-def map_expectation(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
-    """Return the shape of one position a map; options begin with the number of axes of a map."""
+def map_expectation(shapes: Sequence[Shape | None], *, spatial_axes: int, **_options: Any) -> tuple[Shape, ...]:
+    """Return the shape of one position per map."""
     first = _first(shapes)
-    return ((*first[: len(first) - options[0]], options[0]),)
+    return ((*first[: len(first) - spatial_axes], spatial_axes),)
 
 
-def map_moments(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
+def map_moments(
+    shapes: Sequence[Shape | None], *, spatial_axes: int, second: bool, **_options: Any
+) -> tuple[Shape, ...]:
     """Return the shapes of the means, the covariances, empty if not wanted, and the sums of maps."""
     first = _first(shapes)
-    axes, _, _, second = options
-    leading = first[: len(first) - axes]
-    return (*leading, axes), (*leading, axes, axes) if second else (0,), (*leading, MOMENTS)
+    leading = first[: len(first) - spatial_axes]
+    covariance = (*leading, spatial_axes, spatial_axes) if second else (0,)
+    return (*leading, spatial_axes), covariance, (*leading, MOMENTS)
 
 
 def broadcast(x: Sequence[int], y: Sequence[int]) -> Shape:
@@ -86,26 +95,27 @@ def broadcast(x: Sequence[int], y: Sequence[int]) -> Shape:
     return tuple(m if n == 1 else n for n, m in pairs)
 
 
-def gaussian_maps(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
-    """Return the shape of one map for each mean and standard deviation; options begin with the size of a map."""
-    return ((*broadcast(_first(shapes), shapes[1] or ())[:-1], *options[0]),)
+def gaussian_maps(shapes: Sequence[Shape | None], *, size: Sequence[int], **_options: Any) -> tuple[Shape, ...]:
+    """Return the shape of one map for each mean and standard deviation."""
+    return ((*broadcast(_first(shapes), shapes[1] or ())[:-1], *size),)
 
 
-def gaussian_image(_shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
-    """Return the shape of one image; options begin with it."""
-    return (tuple(options[0]),)
+def gaussian_image(_shapes: Sequence[Shape | None], *, shape: Sequence[int], **_options: Any) -> tuple[Shape, ...]:
+    """Return the shape of one image."""
+    return (tuple(shape),)
 
 
-def refined_maps(shapes: Sequence[Shape | None], _options: Sequence[Any]) -> tuple[Shape, ...]:
+def refined_maps(shapes: Sequence[Shape | None], **_options: Any) -> tuple[Shape, ...]:
     """Return the shapes of the coordinates and the values of every voxel."""
     first = _first(shapes)
     return (*first[:2], 3, *first[2:]), first
 
 
-def sampled(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
+def sampled(
+    shapes: Sequence[Shape | None], *, channel_axis: int | None, with_gradient: bool, **_options: Any
+) -> tuple[Shape, ...]:
     """Return the shapes of values and of gradients, empty if not wanted, of an image at positions (A, ...)."""
     image, coords = _first(shapes), tuple(shapes[1] or ())
-    _, _, _, channel_axis, _, with_gradient = options
     values = coords[1:]
     if channel_axis is not None:
         channels = (image[channel_axis],)
@@ -113,15 +123,22 @@ def sampled(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Sha
     return values, (coords[0], *values) if with_gradient else (0,)
 
 
-def sampled_grid(shapes: Sequence[Shape | None], _options: Sequence[Any]) -> tuple[Shape, ...]:
+def sampled_grid(shapes: Sequence[Shape | None], **_options: Any) -> tuple[Shape, ...]:
     """Return the shape of the values of images (N, C, ...) on a grid (N, ..., A)."""
     return ((*_first(shapes)[:2], *tuple(shapes[1] or ())[1:-1]),)
 
 
-def correlated(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
+def correlated(
+    shapes: Sequence[Shape | None],
+    *,
+    mode: str,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    channel_axis: int | None,
+    **_options: Any,
+) -> tuple[Shape, ...]:
     """Return the shape of an image (...) correlated with a kernel."""
     image, kernel = _first(shapes), tuple(shapes[1] or ())
-    mode, _, _, stride, dilation, _, channel_axis = options[:7]
     own = tuple(n for k, n in enumerate(image) if k != channel_axis)
     counts = []
     for n, k, s, d in zip(own, kernel, stride, dilation, strict=True):
@@ -133,10 +150,16 @@ def correlated(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[
     return (tuple(counts),)
 
 
-def filtered_by_bank(shapes: Sequence[Shape | None], options: Sequence[Any]) -> tuple[Shape, ...]:
+def filtered_by_bank(
+    shapes: Sequence[Shape | None],
+    *,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    **_options: Any,
+) -> tuple[Shape, ...]:
     """Return the shape of images (N, C, H, W) correlated with filters (O, C / groups, KH, KW)."""
     image, weight = _first(shapes), tuple(shapes[1] or ())
-    stride, padding, dilation, _ = options
     counts = [
         (n + padding[2 * k] + padding[2 * k + 1] - dilation[k] * (weight[2 + k] - 1) - 1) // stride[k] + 1
         for k, n in enumerate(image[2:])

@@ -1,40 +1,55 @@
-"""The arrays of one call, adopted together."""
+"""The arrays of one call: adopted together, and the results given back."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
+from npsubpix._arrays.home import Home
+from npsubpix._arrays.library import Array, HostArray
+from npsubpix._arrays.stacks import pixels_of, stack_of, stacked_mask, unstacked
+from npsubpix._dispatch.operation import Argument, Operation
 
-from npsubpix._arrays.adoption import adopt, adopt_mask
-from npsubpix._arrays.library import Array, HostArray, is_on_gpu, kind_of, place_of
-from npsubpix._dispatch.operations import Operation
-
-__all__ = []
+__all__ = ["adopt_all", "give_back_all"]
 
 
-def adopt_all(operation: Operation, arrays: Sequence[Array | None]) -> tuple[HostArray | None, ...]:
-    """Adopt the arrays of a call, all of one device; beside one on a GPU, a number may be on the host."""
-    hosts: list[HostArray | None] = []
-    first = arrays[0]
-    on_gpu = is_on_gpu(first, kind_of(first))
-    for argument, array in zip(operation.arguments, arrays, strict=True):
+def adopt_all(
+    operation: Operation, home: Home, arrays: Sequence[Array | None], frame_axis: int | None = None
+) -> tuple[HostArray | None, ...]:
+    """Adopt the arrays of a call, all of one device; beside arrays on a GPU, a number may be on the host."""
+    adopted: list[HostArray | None] = []
+    for argument, array in zip(_arguments(operation, len(arrays)), arrays, strict=True):
         if array is None:
-            hosts.append(None)
-        elif type(array) is float:
-            hosts.append(np.array(array))
-        elif hosts and (on_gpu or is_on_gpu(array, kind_of(array))) and not _is_beside(array, first):
-            raise TypeError(
-                f"{argument.name} is on {place_of(array)} and {operation.arguments[0].name} on {place_of(first)}: "
-                "both must be on one device"
-            )
-        elif argument.boolean:
-            hosts.append(adopt_mask(array))
+            adopted.append(None)
+            continue
+        if adopted:
+            number = getattr(array, "ndim", 0) == 0
+            home.require_beside(array, argument.name, operation.arguments[0].name, argument.on_host or number)
+        if argument.layout == "stack":
+            adopted.append(stack_of(home, array, frame_axis))
+        elif argument.layout == "mask":
+            adopted.append(stacked_mask(home, array, _first(adopted), frame_axis))
+        elif argument.layout == "pixels":
+            adopted.append(pixels_of(home, array, argument.name, _first(adopted), frame_axis))
         else:
-            hosts.append(adopt(array, argument.name))
-    return tuple(hosts)
+            adopted.append(home.adopt_mask(array) if argument.boolean else home.adopt(array, argument.name))
+    return tuple(adopted)
 
 
-def _is_beside(array: Array, first: Array) -> bool:
-    place = place_of(array)
-    return place == place_of(first) or (array.ndim == 0 and place == "the host")
+def _arguments(operation: Operation, count: int) -> tuple[Argument, ...]:
+    arguments = operation.arguments
+    return arguments + arguments[-1:] * (count - len(arguments)) if arguments[-1].repeated else arguments
+
+
+def _first(adopted: list[HostArray | None]) -> HostArray:
+    assert adopted[0] is not None
+    return adopted[0]
+
+
+def give_back_all(operation: Operation, home: Home, results: Any, frame_axis: int | None = None) -> Any:
+    """Give the results of a call back in the library of its first array; a record is returned as it is."""
+    if operation.results is None:
+        return results
+    if operation.results[0].layout == "stack":
+        results = [unstacked(result, frame_axis) for result in results]
+    return tuple([None if result is None else home.give_back(result) for result in results])

@@ -6,22 +6,26 @@ is one, ``torch.ops.npsubpix.<name>_vjp``, which raises when it is differentiate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from npsubpix._arrays.adoption import adopt, give_back
-from npsubpix._arrays.library import Array, HostArray, working_on
-from npsubpix._dispatch.adoption import adopt_all
-from npsubpix._dispatch.backends import implementation
-from npsubpix._dispatch.operations import OPERATIONS, Operation
+from npsubpix._arrays.home import Home, home_of
+from npsubpix._arrays.library import Array, HostArray
+from npsubpix._dispatch.adoption import adopt_all, give_back_all
+from npsubpix._dispatch.backends import function_of
+from npsubpix._dispatch.operation import Operation, Result
+from npsubpix._dispatch.operations import OPERATIONS
+from npsubpix._dispatch.torch_state import is_in_forward_mode, is_watching
 
 __all__ = ["call"]
 
 
-def call(operation: Operation, arrays: tuple[Array | None, ...], options: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
+def call(
+    operation: Operation, arrays: tuple[Array | None, ...], options: Mapping[str, Any]
+) -> tuple[torch.Tensor, ...]:
     """Run an operation on tensors; arrays other than the first may be numbers."""
     tensors = []
     for argument, array in zip(operation.arguments, arrays, strict=True):
@@ -34,8 +38,8 @@ def call(operation: Operation, arrays: tuple[Array | None, ...], options: tuple[
         if _is_eager(tensors):
             return _run(operation, tensors, options)
         _refuse_forward_mode(operation, tensors)
-    results = _OPERATORS[operation.name](*tensors, *options)
-    return results if len(operation.results) > 1 else (results,)
+    results = _OPERATORS[operation.name](*tensors, *(options[name] for name in operation.option_names))
+    return results if len(_results(operation)) > 1 else (results,)
 
 
 def _as_tensor(array: Any) -> torch.Tensor:
@@ -56,19 +60,14 @@ def _is_eager(tensors: Sequence[torch.Tensor | None]) -> bool:
     for tensor in tensors:
         if tensor is not None and (type(tensor) not in _PLAIN or (graph and tensor.requires_grad)):
             return False
-    return not (
-        torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack()
-        or torch.autograd.forward_ad._current_level >= 0
-    )
+    return not is_watching()
 
 
 def _refuse_forward_mode(operation: Operation, tensors: Sequence[torch.Tensor | None]) -> None:
     """Raise for tensors with tangents, which torch would drop in silence."""
-    forward = torch.autograd.forward_ad
-    if forward._current_level >= 0:
+    if is_in_forward_mode():
         for tensor in tensors:
-            if tensor is not None and forward.unpack_dual(tensor).tangent is not None:
+            if tensor is not None and torch.autograd.forward_ad.unpack_dual(tensor).tangent is not None:
                 raise NotImplementedError(
                     f"npsubpix has no forward-mode derivative of {operation.name}: use backward()"
                 )
@@ -78,32 +77,38 @@ _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
 def _run(
-    operation: Operation, tensors: Sequence[torch.Tensor | None], options: Sequence[Any]
+    operation: Operation, tensors: Sequence[torch.Tensor | None], options: Mapping[str, Any]
 ) -> tuple[torch.Tensor, ...]:
-    first = tensors[0]
-    function = getattr(implementation(operation.family, first), operation.name)
-    with working_on(first):
-        results = function(*adopt_all(operation, tensors), *options)
-        return tuple([give_back(result, first) for result in results])
+    home = home_of(tensors[0])
+    function = function_of(operation, home)
+    with home.working():
+        results = function(*adopt_all(operation, home, tensors), **options)
+        return give_back_all(operation, home, results)  # type: ignore[no-any-return]
+
+
+def _results(operation: Operation) -> tuple[Result, ...]:
+    assert operation.results is not None
+    return operation.results
+
+
+def _named(operation: Operation, options: Sequence[Any]) -> dict[str, Any]:
+    """Options by name, as kernels take them: the dispatcher makes lists of tuples."""
+    values = (tuple(o) if isinstance(o, list) else o for o in options)
+    return dict(zip(operation.option_names, values, strict=True))
 
 
 def _schema(operation: Operation) -> str:
     arrays = [f"Tensor{'?' * a.optional} {a.name}" for a in operation.arguments]
-    results = ", ".join(["Tensor"] * len(operation.results))
+    results = ", ".join(["Tensor"] * len(_results(operation)))
     return f"({', '.join([*arrays, *operation.options])}) -> ({results})"
 
 
 def _vjp_schema(operation: Operation) -> str:
-    cotangents = [f"Tensor? {r.name}_cotangent" for r in operation.results]
+    cotangents = [f"Tensor? {r.name}_cotangent" for r in _results(operation)]
     arrays = [f"Tensor{'?' * a.optional} {a.name}" for a in operation.arguments]
-    saved = [f"Tensor {r.name}" for r in operation.results if r.saved]
+    saved = [f"Tensor {r.name}" for r in _results(operation) if r.saved]
     grads = ", ".join(["Tensor"] * len(operation.differentiable))
     return f"({', '.join([*cotangents, *arrays, *saved, *operation.options])}) -> ({grads})"
-
-
-def _plain(options: Sequence[Any]) -> tuple[Any, ...]:
-    """Options as kernels take them: the dispatcher makes lists of tuples."""
-    return tuple(tuple(o) if isinstance(o, list) else o for o in options)
 
 
 def _one_or_all(results: Sequence[torch.Tensor]) -> torch.Tensor | tuple[torch.Tensor, ...]:
@@ -121,7 +126,7 @@ def _register(operation: Operation) -> Any:
 
     def run(*values: Any) -> Any:
         tensors = [None if v is None else v.detach() for v in values[:count]]
-        return _one_or_all(_run(operation, tensors, _plain(values[count:])))
+        return _one_or_all(_run(operation, tensors, _named(operation, values[count:])))
 
     def fake(*values: Any) -> Any:
         first = values[0]
@@ -131,10 +136,11 @@ def _register(operation: Operation) -> Any:
             "bool": torch.bool,
             "float64": torch.float64,
         }
-        shapes = operation.shapes([None if v is None else v.shape for v in values[:count]], values[count:])
+        options = _named(operation, values[count:])
+        shapes = operation.shapes_of([None if v is None else v.shape for v in values[:count]], options)
         return _one_or_all([
             first.new_empty(shape, dtype=dtypes[result.dtype])
-            for shape, result in zip(shapes, operation.results, strict=True)
+            for shape, result in zip(shapes, _results(operation), strict=True)
         ])  # fmt: skip
 
     operator: Any = torch.library.custom_op(
@@ -143,7 +149,7 @@ def _register(operation: Operation) -> Any:
     operator.register_fake(fake)
     if operation.differentiable:
         vjp = _register_vjp(operation)
-        saved = [k for k, result in enumerate(operation.results) if result.saved]
+        saved = [k for k, result in enumerate(_results(operation)) if result.saved]
 
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
             results = output if isinstance(output, tuple) else (output,)
@@ -166,8 +172,8 @@ def _register(operation: Operation) -> Any:
 
 
 def _register_vjp(operation: Operation) -> Any:
-    results, count = len(operation.results), len(operation.arguments)
-    kept = sum(result.saved for result in operation.results)
+    results, count = len(_results(operation)), len(operation.arguments)
+    kept = sum(result.saved for result in _results(operation))
     places = operation.differentiable
 
     def split(values: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any], Sequence[Any]]:
@@ -176,13 +182,15 @@ def _register_vjp(operation: Operation) -> Any:
 
     def run(*values: Any) -> Any:
         cotangents, arrays, saved, options = split([v.detach() if isinstance(v, torch.Tensor) else v for v in values])
-        function = getattr(implementation(operation.family, arrays[0]), f"{operation.name}_vjp")
-        with working_on(arrays[0]):
-            hosts = adopt_all(operation, arrays)
-            grads = function(_adopt_some(cotangents), hosts, _adopt_some(saved), *_plain(options))
+        home = home_of(arrays[0])
+        function = function_of(operation, home, "_vjp")
+        with home.working():
+            adopted = adopt_all(operation, home, arrays)
+            results = _adopt_tensors(home, cotangents), adopted, _adopt_tensors(home, saved)
+            grads = function(*results, **_named(operation, options))
             return _one_or_all([
                 arrays[0].new_empty(0) if grad is None
-                else give_back(grad, arrays[k]).to(arrays[k].device, _floating(arrays[k].dtype))
+                else home_of(arrays[k]).give_back(grad).to(arrays[k].device, _floating(arrays[k].dtype))
                 for k, grad in zip(places, grads, strict=True)
             ])  # fmt: skip
 
@@ -205,8 +213,8 @@ def _register_vjp(operation: Operation) -> Any:
     return operator
 
 
-def _adopt_some(tensors: Sequence[torch.Tensor | None]) -> tuple[HostArray | None, ...]:
-    return tuple(None if t is None else adopt(t, "cotangent") for t in tensors)
+def _adopt_tensors(home: Home, tensors: Sequence[torch.Tensor | None]) -> tuple[HostArray | None, ...]:
+    return tuple(None if t is None else home.adopt(t, "cotangent") for t in tensors)
 
 
-_OPERATORS = {operation.name: _register(operation) for operation in OPERATIONS.values()}
+_OPERATORS = {operation.name: _register(operation) for operation in OPERATIONS.values() if operation.shapes is not None}

@@ -1,4 +1,4 @@
-"""Operations as data: what kernels a call needs, what it returns, and what can be differentiated.
+"""The one way down: `call` runs an operation of the table on arrays of one library.
 
 One declaration serves the three ways in: NumPy and JAX arrays are adopted and handed to the
 kernels, torch tensors go through an operator that torch's autograd and compiler know, and `vjp`
@@ -7,19 +7,21 @@ records the call.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.adoption import give_back
-from npsubpix._arrays.library import Array, HostArray, kind_of, working_on
-from npsubpix._dispatch.adoption import adopt_all
-from npsubpix._dispatch.backends import implementation
-from npsubpix._dispatch.operations import Operation
+from npsubpix._arrays.home import Home, home_of
+from npsubpix._arrays.library import Array, HostArray
+from npsubpix._dispatch.adoption import adopt_all, give_back_all
+from npsubpix._dispatch.backends import function_of
+from npsubpix._dispatch.operation import Operation
+from npsubpix._dispatch.operations import OPERATIONS
 
-__all__ = ["Record", "call", "tape", "without_gradient"]
+__all__ = ["Record", "Tape", "call", "call_vjp", "tape"]
 
 
 @dataclass(frozen=True)
@@ -28,34 +30,90 @@ class Record:
 
     operation: Operation
     arrays: tuple[Array | None, ...]
-    hosts: tuple[HostArray | None, ...]
-    options: tuple[Any, ...]
+    adopted: tuple[HostArray | None, ...]
+    options: Mapping[str, Any]
     results: tuple[HostArray, ...]
+
+    def pull_back(self, cotangents: Sequence[Array | None], shapes: Sequence[tuple[int, ...]]) -> dict[str, Array]:
+        """Return the cotangents of the differentiable arrays by name, from those of the first results."""
+        dtypes = [np.result_type(result.dtype, np.float32) for result in self.results]
+        saved = tuple(r for r, spec in zip(self.results, self.operation.results or (), strict=True) if spec.saved)
+        return _pull_back(self, cotangents, shapes, dtypes, saved)
+
+
+@dataclass
+class Tape:
+    """The calls that a function makes while `vjp` watches."""
+
+    records: list[Record] = field(default_factory=list)
+    saw_tensors: bool = False
 
 
 #: Where `vjp` has calls recorded.
-tape: ContextVar[list[Record] | None] = ContextVar("tape", default=None)
+tape: ContextVar[Tape | None] = ContextVar("tape", default=None)
 
 
-def without_gradient(x: Array) -> Array:
-    """Return a tensor without its graph, for results that have no gradient; other arrays as they are."""
-    return x.detach() if kind_of(x) == "torch" else x
-
-
-def call(operation: Operation, arrays: tuple[Array | None, ...], options: tuple[Any, ...] = ()) -> tuple[Array, ...]:
-    """Run an operation on arrays of one library."""
+def call(name: str, *arrays: Array | None, frame_axis: int | None = None, **options: Any) -> Any:
+    """Run an operation on arrays of one library, None for an absent one; return a tuple of arrays, or a record."""
+    operation = OPERATIONS[name]
     first = arrays[0]
-    if kind_of(first) == "torch":
+    home = home_of(first)
+    if home.library == "torch" and operation.shapes is not None:
         from npsubpix._dispatch import autograd
 
+        if (watching := tape.get()) is not None:
+            watching.saw_tensors = True
         return autograd.call(operation, arrays, options)
-    function = getattr(implementation(operation.family, first), operation.name)
-    with working_on(first):
-        hosts = adopt_all(operation, arrays)
-        results: tuple[HostArray, ...] = function(*hosts, *options)
-    records = tape.get()
-    if records is not None:
-        records.append(Record(operation, arrays, hosts, options, results))
-    if type(first) is np.ndarray and first.dtype.char != "e":  # what give_back would return, and costs more than it
-        return results
-    return tuple([give_back(result, first) for result in results])
+    function = function_of(operation, home)
+    with home.working():
+        adopted = adopt_all(operation, home, arrays, frame_axis)
+        results = function(*adopted, **options)
+        if (watching := tape.get()) is not None:
+            watching.records.append(Record(operation, arrays, adopted, options, results))
+        return give_back_all(operation, home, results, frame_axis)
+
+
+def call_vjp(
+    name: str, cotangents: Sequence[Array | None], arrays: Sequence[Array], options: Mapping[str, Any]
+) -> tuple[Array, ...]:
+    """Return the cotangents of the differentiable arrays of an operation that saves none of its results."""
+    operation, home = OPERATIONS[name], home_of(arrays[0])
+    if "torch" in {home_of(x).library for x in (*arrays, *cotangents) if x is not None}:
+        raise TypeError(
+            f"{name}_vjp takes NumPy, CuPy and JAX arrays; call {name} on tensors, and backward() on the result"
+        )
+    with home.working():
+        adopted = adopt_all(operation, home, arrays)
+    record = Record(operation, tuple(arrays), adopted, options, ())
+    shapes = operation.shapes_of([tuple(x.shape) for x in arrays], options)
+    assert adopted[0] is not None
+    dtypes = [np.result_type(adopted[0].dtype, np.float32)] * len(shapes)
+    return tuple(_pull_back(record, cotangents, shapes, dtypes, ()).values())
+
+
+def _pull_back(
+    record: Record, cotangents: Sequence[Array | None], shapes: Sequence[tuple[int, ...]], dtypes: Sequence[Any],
+    saved: tuple[HostArray, ...],
+) -> dict[str, Array]:  # fmt: skip
+    operation, home = record.operation, home_of(record.adopted[0])
+    with home.working():
+        adopted = [
+            None if c is None else _cotangent(home, c, shape, dtype)
+            for c, shape, dtype in zip(cotangents, shapes, dtypes, strict=False)
+        ]
+        hidden = [None] * (len(operation.results or ()) - len(adopted))
+        function = function_of(operation, home, "_vjp")
+        grads = function((*adopted, *hidden), record.adopted, saved, **record.options)
+    answers = {}
+    for place, grad in zip(operation.differentiable, grads, strict=True):
+        array = record.arrays[place]
+        if array is not None and grad is not None:
+            answers[operation.arguments[place].name] = home_of(array).give_back(grad)
+    return answers
+
+
+def _cotangent(home: Home, cotangent: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> HostArray:
+    if np.shape(cotangent) != tuple(shape):
+        raise ValueError(f"a gradient must have the shape of its result, {tuple(shape)}, got {np.shape(cotangent)}")
+    home.require_beside(cotangent, "a gradient", "its result")
+    return home.adopt(cotangent, "the gradient").astype(dtype, copy=False)

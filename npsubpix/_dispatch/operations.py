@@ -1,78 +1,34 @@
-"""The table of operations."""
+"""The table of operations: arrays, options and results of each, and examples of the public functions that run it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 from npsubpix._definitions import shapes
-from npsubpix._definitions.shapes import Shape
+from npsubpix._dispatch.operation import Argument, Operation, Result
 
-__all__ = ["OPERATIONS", "Argument", "Operation", "Result"]
+__all__ = ["OPERATIONS"]
 
-
-@dataclass(frozen=True)
-class Argument:
-    """An array that an operation takes."""
-
-    name: str
-    optional: bool = False
-    boolean: bool = False
-    differentiable: bool = True
-
-
-@dataclass(frozen=True)
-class Result:
-    """An array that kernels return.
-
-    `dtype` is ``"float"`` for the dtype of a floating first argument, else for its promotion with
-    float32; ``"same"`` for the dtype of the first argument; or ``"bool"`` or ``"float64"``.
-    """
-
-    name: str
-    dtype: str = "float"
-    saved: bool = False  # for the vector-Jacobian product
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A function of a module of kernels.
-
-    The function ``name`` takes the arrays, None for an absent one, and the options, and returns a
-    tuple of arrays. If any argument is differentiable, ``name_vjp`` takes the cotangents of the
-    results, None for an absent one; the arrays; the saved results; and the options; and returns
-    the cotangents of the differentiable arguments, None for an absent one.
-    """
-
-    name: str
-    family: str
-    arguments: tuple[Argument, ...]
-    results: tuple[Result, ...]
-    shapes: Callable[[Sequence[Shape | None], Sequence[Any]], tuple[Shape, ...]]
-    options: tuple[str, ...] = ()  # type and name of each, as torch writes it: "int[] kernel_size"
-
-    @property
-    def differentiable(self) -> tuple[int, ...]:
-        """Positions of the differentiable arguments."""
-        return tuple(k for k, a in enumerate(self.arguments) if a.differentiable)
-
-
-_WEIGHTS = Argument("weights", optional=True, differentiable=False)
+_WEIGHTS = Argument("weights", optional=True)
+_STACK = Argument("image", layout="stack")
+_MASK = Argument("mask", optional=True, boolean=True, layout="mask")
+_NOISE = Argument("sigma", optional=True, layout="pixels")
 
 _TABLE = (
     Operation(
         "nms",
         family="nms",
-        arguments=(Argument("input"),),
+        arguments=(Argument("input", differentiable=True),),
         results=(Result("values", "same"),),
         shapes=shapes.same,
         options=("int[] kernel_size",),
+        functions={
+            "nms2d": lambda npsubpix, x: npsubpix.nms2d(x[:, 0], (3, 3)),
+            "nms3d": lambda npsubpix, x: npsubpix.nms3d(x, (3, 3, 3)),
+        },
     ),
     Operation(
         "nms_mask",
         family="nms",
-        arguments=(Argument("input", differentiable=False),),
+        arguments=(Argument("input"),),
         results=(Result("mask", "bool"),),
         shapes=shapes.same,
         options=("int[] kernel_size",),
@@ -80,16 +36,19 @@ _TABLE = (
     Operation(
         "nms3d_minmax",
         family="nms",
-        arguments=(Argument("input", differentiable=False),),
+        arguments=(Argument("input"),),
         results=(Result("maxima", "bool"), Result("minima", "bool")),
         shapes=shapes.twice,
+        functions={
+            "nms3d_minmax": lambda npsubpix, x: npsubpix.nms3d_minmax(x),
+        },
     ),
     Operation(
         "quad_interp3d",
         family="quad_interp",
         arguments=(
-            Argument("input"),
-            Argument("precomputed_nms_mask", optional=True, boolean=True, differentiable=False),
+            Argument("input", differentiable=True),
+            Argument("precomputed_nms_mask", optional=True, boolean=True),
         ),
         results=(Result("coords"), Result("values")),
         shapes=shapes.refined_maps,
@@ -101,35 +60,54 @@ _TABLE = (
             "bool allow_scale_steps",
             "int? max_candidates",
         ),
+        functions={
+            "conv_quad_interp3d": lambda npsubpix, x: npsubpix.conv_quad_interp3d(x),
+            "iterative_quad_interp3d": lambda npsubpix, x: npsubpix.iterative_quad_interp3d(x),
+        },
     ),
     Operation(
         "spatial_softmax",
         family="spatial",
-        arguments=(Argument("input"), Argument("temperature"), _WEIGHTS),
+        arguments=(Argument("input", differentiable=True), Argument("temperature", differentiable=True), _WEIGHTS),
         results=(Result("probabilities", saved=True),),
         shapes=shapes.same,
         options=("int spatial_axes",),
+        functions={
+            "spatial_softmax": lambda npsubpix, x: npsubpix.spatial_softmax(x),
+            "spatial_softmax2d": lambda npsubpix, x: npsubpix.spatial_softmax2d(x[:, 0]),
+        },
     ),
     Operation(
         "spatial_expectation",
         family="spatial",
-        arguments=(Argument("input"), _WEIGHTS),
+        arguments=(Argument("input", differentiable=True), _WEIGHTS),
         results=(Result("mean"),),
         shapes=shapes.map_expectation,
         options=("int spatial_axes", "bool normalized_coordinates", "bool xy"),
+        internal=frozenset({"xy"}),
+        functions={
+            "spatial_expectation": lambda npsubpix, x: npsubpix.spatial_expectation(x),
+            "spatial_expectation2d": lambda npsubpix, x: npsubpix.spatial_expectation2d(x[:, 0]),
+        },
     ),
     Operation(
         "spatial_moments",
         family="spatial",
-        arguments=(Argument("input"), Argument("temperature"), _WEIGHTS),
+        arguments=(Argument("input", differentiable=True), Argument("temperature", differentiable=True), _WEIGHTS),
         results=(Result("mean"), Result("covariance"), Result("sums", "float64", saved=True)),
         shapes=shapes.map_moments,
         options=("int spatial_axes", "bool normalized_coordinates", "bool xy", "bool second"),
+        internal=frozenset({"xy", "second"}),
+        functions={
+            "spatial_moments": lambda npsubpix, x: npsubpix.spatial_moments(x),
+            "spatial_soft_argmax": lambda npsubpix, x: npsubpix.spatial_soft_argmax(x),
+            "spatial_soft_argmax2d": lambda npsubpix, x: npsubpix.spatial_soft_argmax2d(x[:, 0]),
+        },
     ),
     Operation(
         "conv_soft_argmax",
         family="soft_argmax",
-        arguments=(Argument("input"), Argument("temperature")),
+        arguments=(Argument("input", differentiable=True), Argument("temperature", differentiable=True)),
         results=(Result("coords"), Result("values")),
         shapes=shapes.window_maps,
         options=(
@@ -140,27 +118,46 @@ _TABLE = (
             "float strict_maxima_bonus",
             "bool output_value",
         ),
+        functions={
+            "conv_soft_argmax2d": lambda npsubpix, x: npsubpix.conv_soft_argmax2d(x[:, 0]),
+            "conv_soft_argmax3d": lambda npsubpix, x: npsubpix.conv_soft_argmax3d(x),
+        },
     ),
     Operation(
         "render_gaussian",
         family="gaussian",
-        arguments=(Argument("mean"), Argument("std")),
+        arguments=(Argument("mean", differentiable=True), Argument("std", differentiable=True)),
         results=(Result("maps"),),
         shapes=shapes.gaussian_maps,
         options=("int[] size", "bool normalized_coordinates", "bool xy", "bool peak"),
+        internal=frozenset({"xy", "peak"}),
+        functions={
+            "render_gaussian": lambda npsubpix, x: npsubpix.render_gaussian(x[0, 0, 0, :, :2], 1.5, (6, 9)),
+            "render_gaussian2d": lambda npsubpix, x: npsubpix.render_gaussian2d(
+                x[0, 0, 0, :, :2], x[0, 0, 0, 1:2, :2] * 0 + 2, (6, 9)
+            ),
+        },
     ),
     Operation(
         "render_spots",
         family="gaussian",
-        arguments=(Argument("coords"), Argument("std"), Argument("amplitude")),
+        arguments=(
+            Argument("coords", differentiable=True),
+            Argument("std", differentiable=True),
+            Argument("amplitude", differentiable=True),
+        ),
         results=(Result("image"),),
         shapes=shapes.gaussian_image,
         options=("int[] shape", "bool peak", "bool integrate", "float truncate"),
+        internal=frozenset({"peak"}),
+        functions={
+            "render_spots": lambda npsubpix, x: npsubpix.render_spots(x[0, 0, 0, :, :2], (16, 19), std=1.5),
+        },
     ),
     Operation(
         "sample",
         family="sampling",
-        arguments=(Argument("image"), Argument("coords")),
+        arguments=(Argument("image", differentiable=True), Argument("coords", differentiable=True)),
         results=(Result("values"), Result("gradient")),
         shapes=shapes.sampled,
         options=(
@@ -171,19 +168,33 @@ _TABLE = (
             "bool prefilter",
             "bool with_gradient",
         ),
+        internal=frozenset({"with_gradient"}),
+        functions={
+            "sample": lambda npsubpix, x: npsubpix.sample(x[0, 0, 0], x[0, 0, 1, :2], method="bspline3"),
+            "sample_with_gradient": lambda npsubpix, x: npsubpix.sample_with_gradient(
+                x[0, 0, 0], x[0, 0, 1, :2], method="catmull_rom"
+            ),
+            "warp": lambda npsubpix, x: npsubpix.warp(x[0, 0, 0], [[0.5, 0.0, 0.5], [0.0, 1.0, 0.25]], (3, 4)),
+        },
     ),
     Operation(
         "grid_sample",
         family="sampling",
-        arguments=(Argument("input"), Argument("grid")),
+        arguments=(Argument("input", differentiable=True), Argument("grid", differentiable=True)),
         results=(Result("values"),),
         shapes=shapes.sampled_grid,
         options=("str method", "str padding_mode", "bool align_corners"),
+        internal=frozenset({"method"}),
+        functions={
+            "grid_sample": lambda npsubpix, x: npsubpix.grid_sample(
+                x[:, 0], x[:, 0, :2, :3, :2], padding_mode="reflection"
+            ),
+        },
     ),
     Operation(
         "correlate",
         family="convolution",
-        arguments=(Argument("image"), Argument("kernel")),
+        arguments=(Argument("image", differentiable=True), Argument("kernel", differentiable=True)),
         results=(Result("filtered", "same"),),
         shapes=shapes.correlated,
         options=(
@@ -198,22 +209,168 @@ _TABLE = (
             "str method",
             "str dtype",
         ),
+        internal=frozenset({"omit"}),
+        functions={
+            "convolve": lambda npsubpix, x: npsubpix.convolve(x[0, 0, 0], x[0, 0, 1, :3, :3] * 0 + 1),
+            "correlate": lambda npsubpix, x: npsubpix.correlate(x[0, 0], x[0, 0, :1, :3, :3] * 0 + 1, border="wrap"),
+            "convolve_separable": lambda npsubpix, x: npsubpix.convolve_separable(
+                x[0, 0, 0], [x[0, 0, 1, 0, :3] * 0 + 1] * 2
+            ),
+        },
+    ),
+    Operation(
+        "choose_conv_method",
+        family="convolution",
+        arguments=(Argument("kernel"),),
+        results=None,
+        options=("stride",),
     ),
     Operation(
         "conv2d",
         family="filter_banks",
-        arguments=(Argument("input"), Argument("weight"), Argument("bias", optional=True)),
+        arguments=(
+            Argument("input", differentiable=True),
+            Argument("weight", differentiable=True),
+            Argument("bias", optional=True, differentiable=True),
+        ),
         results=(Result("filtered"),),
         shapes=shapes.filtered_by_bank,
         options=("int[] stride", "int[] padding", "int[] dilation", "int groups"),
+        functions={
+            "conv2d": lambda npsubpix, x: npsubpix.conv2d(x[0], x[0, :, :2, :3, :3] * 0 + 1, padding=1, groups=2),
+        },
     ),
     Operation(
         "spline_filter",
         family="sampling",
-        arguments=(Argument("image"),),
+        arguments=(Argument("image", differentiable=True),),
         results=(Result("coefficients"),),
         shapes=shapes.same,
         options=("int order", "str mode", "int? channel_axis"),
+        functions={
+            "spline_filter": lambda npsubpix, x: npsubpix.spline_filter(x[0, 0, 0]),
+        },
+    ),
+    Operation(
+        "find_peaks",
+        family="peaks",
+        arguments=(_STACK, _MASK, Argument("background", optional=True, layout="pixels"), _NOISE),
+        results=(
+            Result("coords", "float64"),
+            Result("values", "float64"),
+            Result("indices", "int64"),
+            Result("flags", "int32"),
+            Result("frame", "int64"),
+        ),
+        options=("search", "refinement"),
+        internal=frozenset({"search", "refinement"}),
+        functions={
+            "find_peaks": lambda npsubpix, x: npsubpix.find_peaks(
+                x[0, 0], plateau="centroid", frame_axis=0, min_distance=2
+            ),
+        },
+    ),
+    Operation(
+        "refine_peaks",
+        family="refinement",
+        arguments=(_STACK, Argument("coords"), Argument("frame", optional=True), _MASK),
+        results=(
+            Result("coords", "float64"),
+            Result("values", "float64"),
+            Result("indices", "int64"),
+            Result("flags", "int32"),
+            Result("frame", "int64"),
+        ),
+        options=("refinement",),
+        internal=frozenset({"refinement"}),
+        functions={
+            "refine_peaks": lambda npsubpix, x: npsubpix.refine_peaks(
+                x[0, 0, 1], [[3, 2], [2.2, 5]], method="centroid"
+            ),
+        },
+    ),
+    Operation(
+        "local_background",
+        family="background",
+        arguments=(_STACK, _MASK),
+        results=(Result("level", layout="stack"), Result("noise", layout="stack")),
+        options=("size", "method", "grow", "filter_size"),
+        functions={
+            "local_background": lambda npsubpix, x: npsubpix.local_background(x[0, 0], (4, 4), frame_axis=0),
+        },
+    ),
+    Operation(
+        "align",
+        family="alignment",
+        arguments=(Argument("fixed"), Argument("moving"), Argument("mask", optional=True, boolean=True)),
+        results=None,
+        options=("init", "options"),
+        internal=frozenset({"options"}),
+        functions={
+            "align": lambda npsubpix, x: npsubpix.align(x[0, 0, 0], x[0, 0, 0]).matrix,
+            "align_stack": lambda npsubpix, x: npsubpix.align_stack(x[0, 0, :1])[0].matrix,
+        },
+    ),
+    Operation(
+        "map_windows",
+        family="windows",
+        arguments=(Argument("images", repeated=True),),
+        results=(Result("mapped", "any"),),
+        options=("func", "size", "border", "cval", "stride", "n_outputs", "dtype"),
+        functions={
+            "window_map": lambda npsubpix, x: npsubpix.window_map("max", x[0, 0], size=3),
+        },
+    ),
+    Operation(
+        "map_batches",
+        family="windows",
+        arguments=(Argument("images", repeated=True),),
+        results=(Result("mapped", "any"),),
+        options=("func", "size", "border", "cval", "stride", "n_outputs", "dtype", "max_memory"),
+    ),
+    Operation(
+        "reduce_windows",
+        family="windows",
+        arguments=(
+            Argument("image"),
+            Argument("footprint", optional=True, boolean=True, on_host=True),
+            Argument("weights", optional=True, on_host=True),
+        ),
+        results=(Result("reduced", "any"),),
+        options=("reduction", "size", "border", "cval", "stride", "q", "dtype"),
+        internal=frozenset({"reduction"}),
+        functions={
+            "window_sum": lambda npsubpix, x: npsubpix.window_sum(x[0, 0], 3),
+            "window_mean": lambda npsubpix, x: npsubpix.window_mean(x[0, 0], (1, 3, 2)),
+            "window_var": lambda npsubpix, x: npsubpix.window_var(x[0, 0], 3),
+            "window_std": lambda npsubpix, x: npsubpix.window_std(x[0, 0, 0], weights=[[1.0] * 3] * 3),
+            "window_centroid": lambda npsubpix, x: npsubpix.window_centroid(x[0, 0, 0], 3),
+            "window_min": lambda npsubpix, x: npsubpix.window_min(x[0, 0], 3),
+            "window_max": lambda npsubpix, x: npsubpix.window_max(x[0, 0, 0], footprint=[[True, False, True]]),
+            "window_range": lambda npsubpix, x: npsubpix.window_range(x[0, 0], 3),
+            "window_median": lambda npsubpix, x: npsubpix.window_median(x[0, 0, 0], 3, border="nearest"),
+            "window_percentile": lambda npsubpix, x: npsubpix.window_percentile(x[0, 0, 0], 50, 3, border="nearest"),
+        },
+    ),
+    Operation(
+        "laplacian_of_gaussian",
+        family="blobs",
+        arguments=(Argument("image"),),
+        results=(Result("filtered"),),
+        options=("sigma", "border", "cval", "truncate"),
+        functions={
+            "laplacian_of_gaussian": lambda npsubpix, x: npsubpix.laplacian_of_gaussian(x[0, 0, 0], 1.2),
+        },
+    ),
+    Operation(
+        "difference_of_gaussians",
+        family="blobs",
+        arguments=(Argument("image"),),
+        results=(Result("filtered"),),
+        options=("sigma", "wide_sigma", "border", "cval", "truncate"),
+        functions={
+            "difference_of_gaussians": lambda npsubpix, x: npsubpix.difference_of_gaussians(x[0, 0], 0.8),
+        },
     ),
 )
 

@@ -6,15 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npsubpix._arrays.adoption import adopt, give_back
 from npsubpix._arrays.checks import check_channel_axis, check_image, check_positions
-from npsubpix._arrays.library import Array, as_array, kind_of, place_of, working_on
+from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_fill
 from npsubpix._definitions.sampling import MODES
-from npsubpix._dispatch.adoption import adopt_all
-from npsubpix._dispatch.backends import implementation
-from npsubpix._dispatch.call import call
-from npsubpix._dispatch.operations import OPERATIONS
+from npsubpix._dispatch.call import call, call_vjp
 from npsubpix.sampling.kernels import SamplingMethod, method_spec
 
 __all__ = ["Sample", "sample", "sample_vjp", "sample_with_gradient", "spline_filter"]
@@ -37,7 +33,7 @@ class Sample(NamedTuple):
 
 def _arguments(
     image: Any, coords: Any, method: Any, mode: Any, cval: Any, channel_axis: Any, prefilter: Any
-) -> tuple[Array, Array, tuple[Any, ...]]:
+) -> tuple[Array, Array, dict[str, Any]]:
     x = as_array(image, "image")
     positions = check_positions(coords, "coords")
     axis = check_channel_axis(channel_axis, x)
@@ -48,8 +44,13 @@ def _arguments(
             f"got {tuple(positions.shape)}"
         )
     check_choice(mode, "mode", MODES)
-    fill = check_fill(cval, "cval")
-    options = (method_spec(method, "method"), str(mode), fill, axis, check_bool(prefilter, "prefilter"))
+    options = {
+        "method": method_spec(method, "method"),
+        "mode": str(mode),
+        "cval": check_fill(cval, "cval"),
+        "channel_axis": axis,
+        "prefilter": check_bool(prefilter, "prefilter"),
+    }
     return x, positions, options
 
 
@@ -138,7 +139,7 @@ def sample(
     array([10.825, 39.498])
     """
     x, positions, options = _arguments(image, coords, method, mode, cval, channel_axis, prefilter)
-    values: Array = call(OPERATIONS["sample"], (x, positions), (*options, False))[0]
+    values: Array = call("sample", x, positions, **options, with_gradient=False)[0]
     return values if out is None else _write_out(out, values)
 
 
@@ -207,7 +208,7 @@ def sample_with_gradient(
            [20.25]]))
     """
     x, positions, options = _arguments(image, coords, method, mode, cval, channel_axis, prefilter)
-    return Sample(*call(OPERATIONS["sample"], (x, positions), (*options, True)))
+    return Sample(*call("sample", x, positions, **options, with_gradient=True))
 
 
 def sample_vjp(
@@ -259,26 +260,12 @@ def sample_vjp(
     >>> by_image, by_coords
     (array([0.  , 0.75, 0.25]), array([[20.]]))
     """
-    if "torch" in (kind_of(image), kind_of(coords), kind_of(cotangent)):
-        raise TypeError(
-            "sample_vjp takes NumPy, CuPy and JAX arrays; call sample on tensors, and backward() on what it gives"
-        )
     x, positions, options = _arguments(image, coords, method, mode, cval, channel_axis, prefilter)
-    operation, options = OPERATIONS["sample"], (*options, False)
-    given = as_array(cotangent)
-    shape = operation.shapes((tuple(x.shape), tuple(positions.shape)), options)[0]
-    if tuple(given.shape) != shape:
-        raise ValueError(f"cotangent must have the shape of the samples, {shape}, got {tuple(given.shape)}")
-    if place_of(given) != place_of(x):
-        raise TypeError(f"cotangent must be on the device of the image, {place_of(x)}, got {place_of(given)}")
-    function = implementation(operation.family, x).sample_vjp
-    with working_on(x):
-        hosts = adopt_all(operation, (x, positions))
-        assert hosts[0] is not None
-        seed = adopt(given, "cotangent")
-        seed = seed.astype(np.result_type(hosts[0].dtype, np.float32), copy=False)
-        by_image, by_coords = function((seed, None), hosts, (), *options)
-    return give_back(by_image, x), give_back(by_coords, positions)
+    cotangents = as_array(cotangent, "cotangent"), None
+    image_cotangent, coords_cotangent = call_vjp(
+        "sample", cotangents, (x, positions), {**options, "with_gradient": False}
+    )
+    return image_cotangent, coords_cotangent
 
 
 def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel_axis: int | None = None) -> Array:
@@ -334,4 +321,4 @@ def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel
     if degree > 5:
         raise ValueError(f"order must be 2 to 5, got {degree}")
     check_choice(mode, "mode", MODES)
-    return call(OPERATIONS["spline_filter"], (x,), (degree, str(mode), axis))[0]
+    return call("spline_filter", x, order=degree, mode=str(mode), channel_axis=axis)[0]

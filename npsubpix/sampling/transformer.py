@@ -11,7 +11,6 @@ from npsubpix._arrays.checks import check_reals
 from npsubpix._arrays.library import Array, as_array, indices_beside, kind_of
 from npsubpix._arrays.options import check_bool, check_choice, check_count
 from npsubpix._dispatch.call import call
-from npsubpix._dispatch.operations import OPERATIONS
 from npsubpix.sampling.kernels import SamplingMethod, method_spec
 
 __all__ = ["affine_grid", "grid_sample"]
@@ -161,7 +160,7 @@ def grid_sample(
     check_choice(padding_mode, "padding_mode", _PADDING)
     method = _torch_method(mode)
     aligned = False if align_corners is None else check_bool(align_corners, "align_corners")
-    return call(OPERATIONS["grid_sample"], (x, positions), (method, str(padding_mode), aligned))[0]
+    return call("grid_sample", x, positions, method=method, padding_mode=str(padding_mode), align_corners=aligned)[0]
 
 
 def _torch_method(mode: Any) -> str:

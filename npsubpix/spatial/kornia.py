@@ -6,7 +6,6 @@ from npsubpix._arrays.checks import check_ndim, check_temperature_option
 from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import check_bool
 from npsubpix._dispatch.call import call
-from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["spatial_expectation2d", "spatial_soft_argmax2d", "spatial_softmax2d"]
 
@@ -58,7 +57,7 @@ def spatial_softmax2d(input: Array, temperature: Array | float | None = None) ->
     """
     x = as_array(input)
     check_ndim(x, 4, "input", "(B, N, H, W)")
-    return call(OPERATIONS["spatial_softmax"], (x, check_temperature_option(temperature), None), (2,))[0]
+    return call("spatial_softmax", x, check_temperature_option(temperature), None, spatial_axes=2)[0]
 
 
 def spatial_expectation2d(input: Array, normalized_coordinates: bool = True) -> Array:
@@ -110,7 +109,7 @@ def spatial_expectation2d(input: Array, normalized_coordinates: bool = True) -> 
     x = as_array(input)
     check_ndim(x, 4, "input", "(B, N, H, W)")
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
-    return call(OPERATIONS["spatial_expectation"], (x, None), (2, normalized, True))[0]
+    return call("spatial_expectation", x, None, spatial_axes=2, normalized_coordinates=normalized, xy=True)[0]
 
 
 def spatial_soft_argmax2d(
@@ -172,4 +171,4 @@ def spatial_soft_argmax2d(
     check_ndim(x, 4, "input", "(B, N, H, W)")
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
     arrays = (x, check_temperature_option(temperature), None)
-    return call(OPERATIONS["spatial_moments"], arrays, (2, normalized, True, False))[0]
+    return call("spatial_moments", *arrays, spatial_axes=2, normalized_coordinates=normalized, xy=True, second=False)[0]

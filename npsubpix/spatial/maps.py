@@ -8,7 +8,6 @@ from npsubpix._arrays.checks import check_map_axes, check_temperature_option, ch
 from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import check_bool
 from npsubpix._dispatch.call import call
-from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = [
     "SpatialMoments",
@@ -80,7 +79,7 @@ def spatial_softmax(
     x = as_array(input)
     axes = check_map_axes(spatial_axes, x)
     arrays = (x, check_temperature_option(temperature), check_weights_option(weights))
-    return call(OPERATIONS["spatial_softmax"], arrays, (axes,))[0]
+    return call("spatial_softmax", *arrays, spatial_axes=axes)[0]
 
 
 def spatial_expectation(
@@ -138,7 +137,7 @@ def spatial_expectation(
     axes = check_map_axes(spatial_axes, x)
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
     arrays = (x, check_weights_option(weights))
-    return call(OPERATIONS["spatial_expectation"], arrays, (axes, normalized, False))[0]
+    return call("spatial_expectation", *arrays, spatial_axes=axes, normalized_coordinates=normalized, xy=False)[0]
 
 
 def spatial_soft_argmax(
@@ -205,7 +204,9 @@ def spatial_soft_argmax(
     axes = check_map_axes(spatial_axes, x)
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
     arrays = (x, check_temperature_option(temperature), check_weights_option(weights))
-    return call(OPERATIONS["spatial_moments"], arrays, (axes, normalized, False, False))[0]
+    return call(
+        "spatial_moments", *arrays, spatial_axes=axes, normalized_coordinates=normalized, xy=False, second=False
+    )[0]
 
 
 def spatial_moments(
@@ -283,5 +284,7 @@ def spatial_moments(
     axes = check_map_axes(spatial_axes, x)
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
     arrays = (x, check_temperature_option(temperature), check_weights_option(weights))
-    results = call(OPERATIONS["spatial_moments"], arrays, (axes, normalized, False, True))
+    results = call(
+        "spatial_moments", *arrays, spatial_axes=axes, normalized_coordinates=normalized, xy=False, second=True
+    )
     return SpatialMoments(results[0], results[1])

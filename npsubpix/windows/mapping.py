@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy.typing as npt
 
-from npsubpix._arrays.adoption import adopt, give_back
-from npsubpix._arrays.library import Array, as_array, kind_of, place_of, without_half, working_on
+from npsubpix._arrays.home import home_of
+from npsubpix._arrays.library import Array, as_array, without_half
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_dtype, check_fill, check_per_axis
 from npsubpix._definitions.borders import BORDERS
-from npsubpix._dispatch.backends import implementation
-from npsubpix.windows.reduce import REDUCTIONS, converted, reduce_image
+from npsubpix._dispatch.call import call
+from npsubpix.windows.reduce import REDUCTIONS, reduce_image
 
 __all__ = ["window_map"]
 
@@ -143,35 +143,28 @@ def window_map(
         return _by_name(func, images, size, footprint, weights, border, cval, stride, dtype, q)
     if footprint is not None or weights is not None or q is not None:
         raise ValueError("footprint, weights and q are for reductions by name: func can choose and weigh pixels itself")
-    xs = _of_one_library([as_array(x, "images") for x in images])
+    chosen = check_dtype(dtype)
+    xs = _checked_images([as_array(x, "images") for x in images])
     if not callable(func):
         raise TypeError(f"func must be a function, or the name of one, got {func!r}")
-    with working_on(xs[0]):
-        return _mapped(func, xs, size, border, cval, stride, dtype, n_outputs, vectorized, max_memory)
-
-
-def _mapped(
-    func: Callable[..., Any], xs: list[Any], size: Any, border: Any, cval: Any, stride: Any, dtype: Any,
-    n_outputs: Any, vectorized: Any, max_memory: Any,
-) -> Array | tuple[Array, ...]:  # fmt: skip
-    """Check the options, and call the function with windows."""
-    hosts = _checked_images(xs)
-    axes = hosts[0].ndim
+    axes = xs[0].ndim
     check_choice(border, "border", BORDERS)
-    lengths, step = check_per_axis(size, axes, "size", 1), check_per_axis(stride, axes, "stride", 1)
-    outputs = check_count(n_outputs, "n_outputs", 1)
-    fill = check_fill(cval, "cval")
-    chosen = check_dtype(dtype)
-    kernels = implementation("windows", xs[0])
-    options = (lengths, str(border), fill, step, outputs)
+    options: dict[str, Any] = {
+        "func": func,
+        "size": check_per_axis(size, axes, "size", 1),
+        "border": str(border),
+        "cval": check_fill(cval, "cval"),
+        "stride": check_per_axis(stride, axes, "stride", 1),
+        "n_outputs": check_count(n_outputs, "n_outputs", 1),
+        "dtype": chosen,
+    }
+    xs = xs if chosen is None else [without_half(x) for x in xs]
     memory = _bytes(max_memory)
     if check_bool(vectorized, "vectorized"):
-        results = kernels.map_batches(func, hosts, *options, memory)
+        arrays = call("map_batches", *xs, max_memory=memory, **options)
     else:
-        results = kernels.map_windows(func, hosts, *options)
-    like = xs[0] if chosen is None else without_half(xs[0])
-    arrays = tuple(give_back(converted(result, chosen), like) for result in results)
-    return arrays if outputs > 1 else arrays[0]
+        arrays = call("map_windows", *xs, **options)
+    return arrays if n_outputs > 1 else arrays[0]
 
 
 def _by_name(
@@ -189,26 +182,20 @@ def _by_name(
     )
 
 
-def _of_one_library(xs: list[Any]) -> list[Any]:
+def _checked_images(xs: list[Any]) -> list[Any]:
     if not 1 <= len(xs) <= 4:
         raise TypeError(f"images must be one to four arrays, got {len(xs)}")
-    if len({kind_of(x) for x in xs}) > 1:
-        raise TypeError(f"images must be of one library, got {', '.join(kind_of(x) for x in xs)}")
-    if len({place_of(x) for x in xs}) > 1:
-        raise TypeError(f"images must be on one device, got them on {', '.join(place_of(x) for x in xs)}")
-    return xs
-
-
-def _checked_images(xs: list[Any]) -> list[Any]:
-    hosts = [adopt(x, "images") for x in xs]
-    shapes = {x.shape for x in hosts}
-    if len(shapes) > 1 or hosts[0].ndim not in (2, 3):
-        found = ", ".join(str(x.shape) for x in hosts)
+    home = home_of(xs[0])
+    for x in xs[1:]:
+        home.require_one_library(x, "images")
+    shapes = {tuple(x.shape) for x in xs}
+    if len(shapes) > 1 or xs[0].ndim not in (2, 3):
+        found = ", ".join(str(tuple(x.shape)) for x in xs)
         hint = ": pass size=…" if () in shapes else ""
         raise ValueError(f"images must have one shape, (H, W) or (D, H, W), got {found}{hint}")
-    if 0 in hosts[0].shape:
-        raise ValueError(f"images must have at least one pixel along each axis, got shape {hosts[0].shape}")
-    return hosts
+    if 0 in xs[0].shape:
+        raise ValueError(f"images must have at least one pixel along each axis, got shape {tuple(xs[0].shape)}")
+    return xs
 
 
 def _bytes(value: Any) -> int:

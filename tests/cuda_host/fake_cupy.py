@@ -93,6 +93,13 @@ class FakeCuPyDevice(HostDevice):
         super().launch(*call)
 
 
+def gpu_array(x: Any, number: int = 0) -> FakeArray:
+    """Copy an array of the host to a GPU."""
+    array = np.array(x).view(FakeArray)
+    array.number = number
+    return array
+
+
 def as_array(x: Any, dtype: Any = None) -> FakeArray:
     """Copy an array of the host to the current GPU."""
     array = np.array(x, dtype).view(FakeArray)

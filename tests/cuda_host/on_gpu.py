@@ -1,6 +1,6 @@
 """A device of NumPy's arrays that runs each kernel on a GPU: the tests of the host device, on hardware.
 
-`NPSUBPIX_CUDA_TESTS=gpu python -m pytest tests/test_cuda_*.py` chooses it.
+`NPSUBPIX_CUDA_TESTS=gpu python -m pytest tests -k cuda` chooses it.
 """
 
 from __future__ import annotations
@@ -40,3 +40,7 @@ class GpuDevice(HostDevice):
         for array, copy in arrays:
             if array.flags.writeable:
                 np.copyto(array, cupy.asnumpy(copy))
+
+
+#: What runs kernels in tests: g++'s code, or a GPU where there is one and someone asks for it.
+CHOSEN = GpuDevice if os.environ.get("NPSUBPIX_CUDA_TESTS") == "gpu" else HostDevice

@@ -5,7 +5,6 @@ Elsewhere this file is not collected; what it asks of hardware cannot be asked o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 import npsubpix
 from benchmarks import __main__ as benchmarks
 from npsubpix._dispatch.capabilities import CAPABILITIES
+from tests.assertions import assert_same, on_host
 from tests.test_cuda_dispatch import EXAMPLES
 
 GRADIENTS = [name for c in CAPABILITIES if c.gpu and c.gradient for name in c.functions]
@@ -27,16 +27,18 @@ def volume(rng) -> np.ndarray:
     return rng.uniform(1, 9, (2, 1, 5, 40, 37))
 
 
-def close(results: Any, wanted: Any, to_host: Callable[[Any], np.ndarray], tolerance: float = 1e-10) -> None:
+def check(results: Any, wanted: Any) -> None:
+    """Results on the GPU are those on the host."""
     for result, want in zip(*((r if isinstance(r, tuple) else (r,)) for r in (results, wanted)), strict=True):
-        np.testing.assert_allclose(to_host(result), want, rtol=tolerance, atol=tolerance)
+        got = result.cpu() if isinstance(result, torch.Tensor) else on_host(result)
+        assert_same(got, want, "hardware", source=got)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_cupy(volume, name):
     """Results are those of the CPU."""
     results = EXAMPLES[name](cupy.asarray(volume))
-    close(results, EXAMPLES[name](volume), cupy.asnumpy)
+    check(results, EXAMPLES[name](volume))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -53,7 +55,7 @@ def test_torch_on_a_stream(volume, name):
             for r in (results if isinstance(results, tuple) else (results,))
         )
     stream.synchronize()
-    close(results, EXAMPLES[name](volume), lambda x: x.cpu().numpy() if isinstance(x, torch.Tensor) else x)
+    check(results, EXAMPLES[name](volume))
 
 
 @pytest.mark.parametrize("name", GRADIENTS)
@@ -73,7 +75,7 @@ def test_gradients_of_torch(volume, name):
 def test_half_precision(volume, dtype):
     source = torch.from_numpy(volume).to(dtype)
     for name in ("nms3d", "conv_soft_argmax3d", "spatial_moments"):
-        close(EXAMPLES[name](source.cuda()), EXAMPLES[name](source), lambda x: x.cpu().double().numpy(), 1e-2)
+        check(EXAMPLES[name](source.cuda()), EXAMPLES[name](source))
 
 
 def test_compiled(volume):

@@ -1,4 +1,4 @@
-"""Functions of windows, called pixel by pixel."""
+"""Statistics and functions of windows, pixel by pixel, in float64."""
 
 from __future__ import annotations
 
@@ -6,7 +6,67 @@ from typing import Any
 
 import numpy as np
 
-from tests.reference.reductions import source
+
+def source(i: int, n: int, border: str) -> int | None:
+    """The pixel that pixel i of an endless axis is a copy of, one step at a time."""
+    if border in ("constant", "shrink"):
+        return i if 0 <= i < n else None
+    if n == 1:
+        return 0
+    while not 0 <= i < n:
+        if border == "nearest":
+            i = min(max(i, 0), n - 1)
+        elif border == "wrap":
+            i += n if i < 0 else -n
+        elif border == "reflect":
+            i = -1 - i if i < 0 else 2 * n - 1 - i
+        else:
+            i = -i if i < 0 else 2 * n - 2 - i
+    return i
+
+
+def statistic(name: str, values: Any, weights: Any, places: Any, q: float) -> Any:
+    """One statistic of the pixels of a window."""
+    total = (weights * values).sum()
+    if name == "sum":
+        return total
+    if values.size == 0:
+        return np.nan
+    if name == "centroid":
+        return (weights * values) @ places / total if total else np.nan
+    if name in ("median", "percentile"):
+        return np.percentile(values, 50 if name == "median" else q)
+    if name in ("min", "max", "range"):
+        return {"min": np.min, "max": np.max, "range": np.ptp}[name](values)
+    mean = total / weights.sum()
+    if name == "mean":
+        return mean
+    variance = (weights * (values - mean) ** 2).sum() / weights.sum()
+    return variance if name == "var" else np.sqrt(variance)
+
+
+def window_statistic(
+    x: Any, name: str, size: Any = None, *, footprint: Any = None, weights: Any = None, border: str = "shrink",
+    cval: float = 0.0, stride: int = 1, q: float = 50.0,
+) -> Any:  # fmt: skip
+    """A statistic of the window around each pixel."""
+    shape = size if size is not None else (weights if footprint is None else footprint).shape
+    form = np.ones(shape, bool) if footprint is None else footprint
+    factors = np.ones(shape) if weights is None else weights
+    counts = [-(-n // stride) for n in x.shape]
+    out = np.zeros([x.ndim, *counts] if name == "centroid" else counts)
+    for place in np.ndindex(*counts):
+        values, of, at = [], [], []
+        for tap in np.argwhere(form & (factors != 0)):
+            there = [p * stride - k // 2 + t for p, k, t in zip(place, shape, tap, strict=True)]
+            known = [source(t, n, border) for t, n in zip(there, x.shape, strict=True)]
+            if None in known and border == "shrink":
+                continue
+            values.append(cval if None in known else float(x[tuple(known)]))  # type: ignore[arg-type]
+            of.append(factors[tuple(tap)])
+            at.append(there)
+        out[(..., *place)] = statistic(name, np.array(values), np.array(of), np.array(at, float).reshape(-1, x.ndim), q)
+    return out
 
 
 def loop(func: Any, images: Any, size: Any, border: str = "shrink", cval: float = 0.0, stride: int = 1) -> Any:

@@ -11,17 +11,22 @@ import scipy.fft
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.alignment.levels import filled, grown, is_flat, pyramid
 from npsubpix._cpu.sampling.interior import MOST
-from npsubpix._definitions.alignment.gauss_newton import Options, Outcome, aligned, is_of_model, nothing_to_align
+from npsubpix._definitions.alignment.gauss_newton import Options, Outcome, aligned, nothing_to_align
 from npsubpix._definitions.flags import AlignmentFlags
 
-__all__ = ["Options", "Outcome", "align", "is_of_model", "phase_correlation"]
+__all__ = ["align", "phase_correlation"]
 
 #: Amplitudes below this part of the mean are not raised to 1 by the phase correlation: they are noise.
 _WHITEST = 0.1
 
 
-def align(fixed: HostArray, moving: HostArray, matrix: HostArray, mask: HostArray | None, options: Options) -> Outcome:
+def align(
+    fixed: HostArray, moving: HostArray, mask: HostArray | None, *, init: HostArray | str | None, options: Options
+) -> Outcome:
     """Find the matrix that takes pixels of the fixed image to positions in the moving one."""
+    if isinstance(init, str):
+        init = phase_correlation(fixed, moving) if fixed.size and moving.size else None
+    matrix = np.eye(3) if init is None else init
     if moving.size >= MOST:
         raise ValueError(f"moving must have less than {MOST} pixels, got {moving.size}")
     dtype = np.result_type(fixed.dtype, moving.dtype, np.float32)

@@ -195,20 +195,22 @@ _NO_MASK = np.zeros((0, 1, 0, 0), bool)
 
 
 def local_background(
-    x: HostArray,
+    image: HostArray,
     mask: HostArray | None,
+    *,
     size: tuple[int, ...],
     method: str,
     grow: tuple[int, ...],
     filter_size: tuple[int, ...],
 ) -> tuple[HostArray, HostArray]:
     """Return level and noise at the pixels of a stack of images or volumes, each of the shape of the stack."""
-    dtype = promoted(x.dtype)
+    x, dtype = image, promoted(image.dtype)
     if x.size == 0:
         return np.empty(x.shape, dtype), np.empty(x.shape, dtype)
     lead = (1,) * (4 - x.ndim)
     stack = x.reshape(len(x), *lead, *x.shape[1:])
-    marks = _NO_MASK if mask is None else mask.reshape(stack.shape)
+    marks = _NO_MASK if mask is None else np.ascontiguousarray(np.broadcast_to(mask, x.shape)).reshape(stack.shape)
+    grow = tuple(min(r, n) for r, n in zip(grow, x.shape[1:], strict=True))
     ends = tuple(box_ends(n, k) for n, k in zip(stack.shape[1:], (*lead, *size), strict=True))
     shape = (len(x), *(len(e) - 1 for e in ends))
     level, noise, good = np.empty(shape), np.empty(shape), np.empty(shape, np.int64)

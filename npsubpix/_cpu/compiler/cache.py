@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import compiler, serialize
-from numba.core.runtime import rtsys
+
+from npsubpix._cpu.compiler.internals import is_linking
 
 __all__ = ["KernelCache", "cache_directory"]
 
@@ -74,23 +74,42 @@ def _file_of(module: str) -> Path | None:
     return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()), None)
 
 
+def _modules(node: ast.AST) -> Iterator[tuple[str, ...]]:
+    """Yield the modules that a piece of a source imports from; of two names the longer is meant if it is a module."""
+    if isinstance(node, ast.Import):
+        yield from ((alias.name,) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        if node.level:
+            raise LookupError("a relative import, which the digest of kernels cannot follow")
+        yield from ((f"{node.module}.{alias.name}", str(node.module)) for alias in node.names)
+    elif isinstance(node, ast.Call):
+        called = getattr(node.func, "attr", getattr(node.func, "id", None))
+        if called in ("import_module", "__import__"):
+            if not (node.args and isinstance(node.args[0], ast.Constant)):
+                raise LookupError("an import of a name that is computed, which the digest of kernels cannot follow")
+            yield (str(node.args[0].value),)
+
+
+def _source_of(names: tuple[str, ...]) -> Path | None:
+    """Return the source of the first of the names that is a module of npsubpix, or None for other packages."""
+    if names[-1].partition(".")[0] != "npsubpix":
+        return None
+    found = next(filter(None, map(_file_of, names)), None)
+    if found is None:
+        raise LookupError(f"no source of {names[-1]}")
+    if found == _file_of("npsubpix"):
+        raise LookupError("names of npsubpix itself, which finds their sources only when it is asked")
+    return found
+
+
 def _imports(path: Path) -> Iterator[Path]:
     """Yield the sources of npsubpix that a source imports from; raise where one cannot be told."""
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if not isinstance(node, (ast.Import, ast.ImportFrom)):
-            continue
-        if isinstance(node, ast.ImportFrom) and node.level:
-            raise LookupError(f"{path}:{node.lineno}: a relative import, which the digest of kernels cannot follow")
-        for alias in node.names:
-            # The longer name is meant where it is a module.
-            choices = (
-                (f"{node.module}.{alias.name}", str(node.module)) if isinstance(node, ast.ImportFrom) else (alias.name,)
-            )
-            if choices[-1].partition(".")[0] == "npsubpix":
-                found = next(filter(None, map(_file_of, choices)), None)
-                if found is None:
-                    raise LookupError(f"{path}:{node.lineno}: no source of {choices[-1]}")
-                yield found
+    node: ast.AST = ast.parse(path.read_bytes())
+    try:
+        for node in ast.walk(node):  # noqa: B020, which the message needs
+            yield from filter(None, map(_source_of, _modules(node)))
+    except LookupError as error:
+        raise LookupError(f"{path}:{getattr(node, 'lineno', 0)}: {error}") from None
 
 
 @functools.cache
@@ -104,7 +123,8 @@ def _source_digest(module: str) -> str:
         todo |= set(_imports(path)) - found
     digest = _DIGEST()
     for path in sorted(found):
-        digest.update(path.read_bytes())
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(_ROOT).as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()
 
 
@@ -158,6 +178,7 @@ class KernelCache:
             str(signature),
             context.codegen().magic_tuple(),
             numba.__version__,
+            is_linking(),
             sys.version,
             _source_digest(self._module),
         )
@@ -167,6 +188,9 @@ class KernelCache:
     def load_overload(self, signature: Any, context: Any) -> Any:
         """Return the compiled kernel for `signature`, or None if it has to be compiled."""
         try:
+            from numba.core.compiler import CompileResult
+            from numba.core.runtime import rtsys
+
             # All that compiled code needs of Numba. A refresh of the context, as Numba's own cache does,
             # imports all implementations too, scipy.linalg among them: 0.4 s that only compiling needs.
             rtsys.initialize(context)
@@ -176,14 +200,16 @@ class KernelCache:
             if _DIGEST(payload).digest() != digest:
                 return None
             _note_use(path)
-            return compiler.CompileResult._rebuild(context, *pickle.loads(payload))
-        except Exception:  # a damaged entry must cost time only
+            return CompileResult._rebuild(context, *pickle.loads(payload))
+        except Exception:  # a damaged entry, or another Numba, must cost time only
             return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Store a compiled kernel, if that is possible."""
         temporary = None
         try:
+            from numba.core import serialize
+
             if result.library.has_dynamic_globals or any(not lifted.can_cache for lifted in result.lifted):
                 return
             payload = serialize.dumps(result._reduce())

@@ -23,10 +23,9 @@ from typing import Any
 
 import numba
 import numpy
-from numba.parfors import parfor
 
 from npsubpix._cpu.compiler.cache import KernelCache
-from npsubpix._cpu.compiler.linking import InnerCompiler, KernelCompiler
+from npsubpix._cpu.compiler.internals import FUSED_LOOPS, is_linking, missing
 
 __all__ = ["Kernel", "compile_function_of_arrays", "compile_function_of_number", "device", "fused", "kernel", "summing"]
 
@@ -35,6 +34,18 @@ __all__ = ["Kernel", "compile_function_of_arrays", "compile_function_of_number",
 _SERIAL_WORK = 1 << 17
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+
+
+def _pipelines() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the options that have inner functions, and kernels, linked: none where Numba's own passes compile them."""
+    if not is_linking():
+        return {}, {}
+    from npsubpix._cpu.compiler.linking import InnerCompiler, KernelCompiler
+
+    return {"pipeline_class": InnerCompiler}, {"pipeline_class": KernelCompiler}
+
+
+_INNER_OPTIONS, _KERNEL_OPTIONS = ({**_OPTIONS, **pipeline} for pipeline in _pipelines())
 
 _names: set[str] = set()  # of kernels
 
@@ -108,9 +119,7 @@ def summing(function: Callable[..., Any]) -> Callable[..., Any]:
 def _inner(function: Callable[..., Any], fastmath: frozenset[str]) -> Callable[..., Any]:
     named = _named(function, _name_with_closure(function))
     flags: Any = set(fastmath) or False
-    compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, pipeline_class=InnerCompiler, **_OPTIONS)(
-        named
-    )
+    compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, **_INNER_OPTIONS)(named)
     return compiled
 
 
@@ -135,12 +144,12 @@ def compile_function_of_arrays(function: Callable[..., Any], arguments: tuple[An
     """Compile a function that a user wrote for use inside kernels, or one that Numba compiled before.
 
     Its expressions of arrays and sums of them become one loop each, without arrays in between:
-    Numba makes such loops for its threads, and is told to make serial ones.
+    Numba makes such loops for its threads, and is told to make serial ones if it has what that takes.
     """
     plain = getattr(function, "py_func", function)
     given = {k: v for k, v in getattr(function, "targetoptions", {}).items() if k != "nopython"}
     options = {**given, "nogil": True, "error_model": "numpy", "forceinline": True, "boundscheck": True}
-    for fuse in (True, False):
+    for fuse in (False,) if missing(FUSED_LOOPS) else (True, False):
         compiled = numba.njit(**{**options, "parallel": fuse})(plain)
         with _serial_loops() if fuse else contextlib.nullcontext(), warnings.catch_warnings():
             warnings.simplefilter("ignore", numba.core.errors.NumbaPerformanceWarning)
@@ -157,9 +166,12 @@ def compile_function_of_arrays(function: Callable[..., Any], arguments: tuple[An
 @contextlib.contextmanager
 def _serial_loops() -> Iterator[None]:
     """Have Numba make serial loops of expressions of arrays, but not of extrema, whose loops lose NaN."""
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.parfors import parfor
+
     replaced = parfor.swap_functions_map
     extrema = {k: v for k, v in replaced.items() if k[0] in ("min", "max", "amin", "amax", "argmin", "argmax")}
-    with numba.core.compiler_lock.global_compiler_lock:
+    with global_compiler_lock:
         before, parfor.sequential_parfor_lowering = parfor.sequential_parfor_lowering, True
         for key in extrema:
             del replaced[key]
@@ -173,7 +185,7 @@ def _serial_loops() -> Iterator[None]:
 def _compile(function: Callable[..., Any], name: str, parallel: bool, cached: bool = True) -> Callable[..., Any]:
     form = f"{name}_parallel" if parallel else f"{name}_serial"
     named = _named(function, form)  # the cache knows the two forms apart by it
-    dispatcher = numba.njit(parallel=parallel, pipeline_class=KernelCompiler, **_OPTIONS)(named)
+    dispatcher = numba.njit(parallel=parallel, **_KERNEL_OPTIONS)(named)
     cache = KernelCache.create(named) if cached else None
     if cache is not None:
         dispatcher._cache = cache

@@ -14,7 +14,7 @@ from npsubpix._cpu.convolution.lines import BAND, by_kernel, correlate_lines
 from npsubpix._cpu.launch import promoted
 from npsubpix._definitions.borders import extended, folded
 
-__all__ = ["choose_method", "correlate", "correlate_terms", "correlate_vjp"]
+__all__ = ["choose_conv_method", "correlate", "correlate_terms", "correlate_vjp"]
 
 #: Products a pixel above which an FFT is cheaper than sums, as measured on 2048 x 2048 pixels of float32.
 _FFT_FROM = 1500
@@ -116,7 +116,7 @@ def _factors(kernel: HostArray) -> tuple[HostArray, HostArray] | None:
     return across.reshape(*kernel.shape[:2], 1), along
 
 
-def choose_method(kernel: HostArray, stride: tuple[int, ...]) -> str:
+def choose_conv_method(kernel: HostArray, *, stride: tuple[int, ...]) -> str:
     """Return what is the cheapest way to correlate with a kernel of 1 to 3 axes: direct, separable or fft."""
     full: HostArray = kernel.reshape(_three(kernel.shape, 1))
     lines = math.prod(kernel.shape[:-1])
@@ -149,7 +149,7 @@ def _run(
     if out.size == 0:
         return out
     if method == "auto":
-        method = choose_method(kernel, plan.stride)
+        method = choose_conv_method(kernel, stride=plan.stride)
     if method == "fft":
         return _finished(_fft(x.astype(compute), kernel, plan, cval, left_out, omit), dtype)
     along = np.empty((0, 0), compute)
@@ -216,15 +216,15 @@ def _arranged(x: HostArray, kernel: HostArray, channel_axis: int | None) -> tupl
 
 
 def correlate(
-    x: HostArray, kernel: HostArray, mode: str, border: str, cval: float, stride: tuple[int, ...],
+    image: HostArray, kernel: HostArray, *, mode: str, border: str, cval: float, stride: tuple[int, ...],
     dilation: tuple[int, ...], origin: tuple[int, ...], channel_axis: int | None, omit: bool, method: str, dtype: str,
 ) -> tuple[HostArray]:  # fmt: skip
     """Correlate an image with a kernel."""
-    images, weights = _arranged(x, kernel, channel_axis)
+    images, weights = _arranged(image, kernel, channel_axis)
     plan = _plan(
         images.shape[1:], weights.shape, mode, border, _three(stride, 1), _three(dilation, 1), _three(origin, 0)
     )
-    out_dtype = np.dtype(dtype) if dtype else x.dtype
+    out_dtype = np.dtype(dtype) if dtype else image.dtype
     out = _run(images, weights, plan, cval, border == "shrink", omit, method, out_dtype)
     shape = plan.shape[3 - kernel.ndim :]
     if channel_axis is None:
@@ -233,7 +233,7 @@ def correlate(
 
 
 def correlate_vjp(
-    cotangents: tuple[HostArray | None], arrays: tuple[HostArray, HostArray], saved: tuple[()], mode: str,
+    cotangents: tuple[HostArray | None], arrays: tuple[HostArray, HostArray], saved: tuple[()], *, mode: str,
     border: str, cval: float, stride: tuple[int, ...], dilation: tuple[int, ...], origin: tuple[int, ...],
     channel_axis: int | None, omit: bool, method: str, dtype: str,
 ) -> tuple[HostArray, HostArray]:  # fmt: skip

@@ -52,10 +52,10 @@ class _Maps:
 
 
 def render_gaussian(
-    mean: HostArray, std: HostArray, size: tuple[int, ...], normalized: bool, xy: bool, peak: bool
+    mean: HostArray, std: HostArray, *, size: tuple[int, ...], normalized_coordinates: bool, xy: bool, peak: bool
 ) -> tuple[HostArray]:
     """Draw one Gaussian a map."""
-    maps = _Maps(mean, std, size, normalized, xy)
+    maps = _Maps(mean, std, size, normalized_coordinates, xy)
     out = np.empty((*maps.leading, *size), promoted(mean.dtype))
     map_kernels[out.dtype].run(2 * out.size, *maps.arguments, peak, out.reshape(maps.stack))
     return (out,)
@@ -65,14 +65,15 @@ def render_gaussian_vjp(
     cotangents: tuple[HostArray | None],
     arrays: tuple[HostArray, HostArray],
     saved: tuple[()],
+    *,
     size: tuple[int, ...],
-    normalized: bool,
+    normalized_coordinates: bool,
     xy: bool,
     peak: bool,
 ) -> tuple[HostArray, HostArray]:
     """Return the gradients by the means and by the standard deviations."""
     (cotangent,), (mean, std) = cotangents, arrays
-    maps = _Maps(mean, std, size, normalized, xy)
+    maps = _Maps(mean, std, size, normalized_coordinates, xy)
     by_mean, by_std = np.zeros((2, maps.stack[0], len(size)))
     if cotangent is not None:
         stack = cotangent.reshape(maps.stack)
@@ -108,6 +109,7 @@ def render_spots(
     coords: HostArray,
     std: HostArray,
     amplitude: HostArray,
+    *,
     shape: tuple[int, ...],
     peak: bool,
     integrate: bool,
@@ -128,6 +130,7 @@ def render_spots_vjp(
     cotangents: tuple[HostArray | None],
     arrays: tuple[HostArray, HostArray, HostArray],
     saved: tuple[()],
+    *,
     shape: tuple[int, ...],
     peak: bool,
     integrate: bool,

@@ -68,24 +68,24 @@ def extrema(
         window_kernels[kind].run(4 * work, x, low, high, ends, window, margins, out)
 
 
-def nms_mask(x: HostArray, kernel_size: tuple[int, ...]) -> tuple[HostArray]:
+def nms_mask(input: HostArray, *, kernel_size: tuple[int, ...]) -> tuple[HostArray]:
     """Mark the strict maxima of images of shape (B, C, H, W) or volumes of shape (B, C, D, H, W)."""
-    return (_suppress("mask", x, kernel_size, np.empty(x.shape, bool)),)
+    return (_suppress("mask", input, kernel_size, np.empty(input.shape, bool)),)
 
 
-def nms(x: HostArray, kernel_size: tuple[int, ...]) -> tuple[HostArray]:
+def nms(input: HostArray, *, kernel_size: tuple[int, ...]) -> tuple[HostArray]:
     """Keep the strict maxima of images of shape (B, C, H, W) or volumes of shape (B, C, D, H, W)."""
-    return (_suppress("values", x, kernel_size, np.empty_like(x)),)
+    return (_suppress("values", input, kernel_size, np.empty_like(input)),)
 
 
 def nms_vjp(
-    cotangents: tuple[HostArray | None], arrays: tuple[HostArray], saved: tuple[()], kernel_size: tuple[int, ...]
+    cotangents: tuple[HostArray | None], arrays: tuple[HostArray], saved: tuple[()], *, kernel_size: tuple[int, ...]
 ) -> tuple[HostArray]:
     """Pass the cotangents on where there is a maximum."""
     (cotangent,), (x,) = cotangents, arrays
     if cotangent is None:
         return (np.zeros_like(x),)
-    return (np.where(nms_mask(x, kernel_size)[0], cotangent, cotangent.dtype.type(0)),)
+    return (np.where(nms_mask(x, kernel_size=kernel_size)[0], cotangent, cotangent.dtype.type(0)),)
 
 
 def _suppress(kind: str, x: HostArray, kernel_size: tuple[int, ...], out: HostArray) -> HostArray:
@@ -100,11 +100,11 @@ def _suppress(kind: str, x: HostArray, kernel_size: tuple[int, ...], out: HostAr
     return out
 
 
-def nms3d_minmax(x: HostArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def nms3d_minmax(input: HostArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Mark the strict maxima and minima of volumes of shape (B, C, D, H, W)."""
-    stack = (x.shape[0] * x.shape[1], *x.shape[2:])
-    maxima = np.empty(x.shape, bool)
-    minima = np.empty(x.shape, bool)
-    work = 48 * x.size
-    minmax3d_kernel.run(work, x.reshape(stack), limits(x.dtype), maxima.reshape(stack), minima.reshape(stack))
+    stack = (input.shape[0] * input.shape[1], *input.shape[2:])
+    maxima = np.empty(input.shape, bool)
+    minima = np.empty(input.shape, bool)
+    work = 48 * input.size
+    minmax3d_kernel.run(work, input.reshape(stack), limits(input.dtype), maxima.reshape(stack), minima.reshape(stack))
     return maxima, minima

@@ -13,9 +13,11 @@ from npsubpix._cpu.nms import limits
 from npsubpix._cpu.peaks.distances import _apart
 from npsubpix._cpu.peaks.extrema import Candidates, _images, _may_be_alone, _merged, _one_pass
 from npsubpix._cpu.peaks.heights import bound_of_values, greatest_heights, heights, ranked
+from npsubpix._cpu.refinement import refine
 from npsubpix._definitions.flags import PeakFlags
+from npsubpix._definitions.peaks import PeakSearch, Refinement
 
-__all__ = ["find", "search", "select", "settle", "unravel"]
+__all__ = ["find", "find_peaks", "select"]
 
 
 def _above(
@@ -104,18 +106,48 @@ def select(
     return ranks[np.arange(ranks.size) - first < most]
 
 
-def search(
-    x: HostArray, size: tuple[int, ...], margins: tuple[int, ...], absolute: float | None, relative: float | None,
-    plateau: str, minima: bool, mask: HostArray | None, levels: tuple[HostArray, HostArray] | None,
-    distance: tuple[float, ...] | None, most: int | None,
-) -> Candidates:  # fmt: skip
+def find_peaks(
+    image: HostArray,
+    mask: HostArray | None,
+    background: HostArray | None,
+    sigma: HostArray | None,
+    *,
+    search: PeakSearch,
+    refinement: Refinement,
+) -> tuple[HostArray, ...]:
+    """Find and refine the peaks of a stack of images; return positions, values, pixels, flags and frames.
+
+    They are in order of images, the strongest first.
+    """
+    if mask is not None:
+        mask = np.ascontiguousarray(np.broadcast_to(mask, image.shape))
+    found = _candidates(image, mask, background, sigma, search)
+    frames, starts = _unravelled(found, image.shape[1:])
+    coords, values, flags = refine(image, frames, starts, mask, refinement)
+    _settle(image, found, coords, values, flags)
+    return coords, values, starts, flags, frames
+
+
+def _candidates(
+    x: HostArray,
+    mask: HostArray | None,
+    background: HostArray | None,
+    sigma: HostArray | None,
+    search: PeakSearch,
+) -> Candidates:
     """Find the window extrema of a stack of images that are to be reported, image by image, the strongest first."""
-    found = find(x, size, margins, absolute, relative, plateau, minima, mask, levels)
-    found = found.take(select(found, x.shape, distance, most))
-    return found if plateau == "centroid" else found._replace(centroids=None)
+    levels = None
+    if background is not None or sigma is not None:
+        levels = (np.zeros(1) if background is None else background, np.ones(1) if sigma is None else sigma)
+    found = find(
+        x, search.size, search.margins, search.threshold_abs, search.threshold_rel, search.plateau, search.minima, mask,
+        levels,
+    )  # fmt: skip
+    found = found.take(select(found, x.shape, search.min_distance, search.num_peaks))
+    return found if search.plateau == "centroid" else found._replace(centroids=None)
 
 
-def unravel(found: Candidates, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _unravelled(found: Candidates, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the images and the positions of candidates."""
     indices = found.indices
     places = np.empty((indices.size, len(shape)), np.int64)
@@ -124,7 +156,7 @@ def unravel(found: Candidates, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.i
     return indices, places
 
 
-def settle(x: HostArray, found: Candidates, coords: HostArray, values: HostArray, flags: HostArray) -> None:
+def _settle(x: HostArray, found: Candidates, coords: HostArray, values: HostArray, flags: HostArray) -> None:
     """Put the flags of candidates beside those of their refinement, and plateaus to their centroids."""
     flags |= found.flags
     if found.centroids is not None:

@@ -206,8 +206,9 @@ def _take_channels(x: HostArray, axis: int, channel_axis: int | None, ndim: int)
 
 
 def sample(
-    x: HostArray,
+    image: HostArray,
     coords: HostArray,
+    *,
     method: str,
     mode: str,
     cval: float,
@@ -218,20 +219,21 @@ def sample(
     """Sample an image; return values and, if they are wanted, gradients."""
     positions = _floats(coords).reshape(1, len(coords), math.prod(coords.shape[1:]))
     values, gradient = _values(
-        _channels_first(x, channel_axis), positions, parse(method), mode, cval, prefilter, with_gradient
+        _channels_first(image, channel_axis), positions, parse(method), mode, cval, prefilter, with_gradient
     )
     points, channels = coords.shape[1:], values.shape[1]
-    values = _place_channels(values.reshape(channels, *points), 0, channel_axis, x.ndim)
+    values = _place_channels(values.reshape(channels, *points), 0, channel_axis, image.ndim)
     if not with_gradient:
         return values, np.empty(0, values.dtype)
     gradient = gradient.reshape(len(coords), channels, *points)
-    return values, _place_channels(gradient, 1, channel_axis, x.ndim)
+    return values, _place_channels(gradient, 1, channel_axis, image.ndim)
 
 
 def sample_vjp(
     cotangents: tuple[HostArray | None, HostArray | None],
     arrays: tuple[HostArray, HostArray],
     saved: tuple[()],
+    *,
     method: str,
     mode: str,
     cval: float,
@@ -257,11 +259,11 @@ def sample_vjp(
     return np.ascontiguousarray(dx), d_coords.reshape(coords.shape).astype(promoted(coords.dtype), copy=False)
 
 
-def spline_filter(x: HostArray, order: int, mode: str, channel_axis: int | None) -> tuple[HostArray]:
+def spline_filter(image: HostArray, *, order: int, mode: str, channel_axis: int | None) -> tuple[HostArray]:
     """Return the coefficients of the splines that go through the pixels."""
-    first = x if channel_axis is None else np.ascontiguousarray(np.moveaxis(x, channel_axis, 0))
-    axes = x.ndim - (channel_axis is not None)
-    out = spline_coefficients(first, order, mode, axes, promoted(x.dtype))
+    first = image if channel_axis is None else np.ascontiguousarray(np.moveaxis(image, channel_axis, 0))
+    axes = image.ndim - (channel_axis is not None)
+    out = spline_coefficients(first, order, mode, axes, promoted(image.dtype))
     return (out if channel_axis is None else np.ascontiguousarray(np.moveaxis(out, 0, channel_axis)),)
 
 
@@ -269,6 +271,7 @@ def spline_filter_vjp(
     cotangents: tuple[HostArray | None],
     arrays: tuple[HostArray],
     saved: tuple[()],
+    *,
     order: int,
     mode: str,
     channel_axis: int | None,
@@ -292,18 +295,21 @@ def _from_grid(x: HostArray, grid: HostArray, align_corners: bool) -> tuple[Host
     return np.ascontiguousarray(positions), factor
 
 
-def grid_sample(x: HostArray, grid: HostArray, method: str, padding_mode: str, align_corners: bool) -> tuple[HostArray]:
+def grid_sample(
+    input: HostArray, grid: HostArray, *, method: str, padding_mode: str, align_corners: bool
+) -> tuple[HostArray]:
     """Sample images at normalized positions."""
-    positions, _ = _from_grid(x, grid, align_corners)
+    positions, _ = _from_grid(input, grid, align_corners)
     mode = _TORCH_MODES[padding_mode][0 if align_corners else 1]
-    values, _ = _values(x, positions, parse(method), mode, 0.0, True, False)
-    return (values.reshape(*x.shape[:2], *grid.shape[1:-1]),)
+    values, _ = _values(input, positions, parse(method), mode, 0.0, True, False)
+    return (values.reshape(*input.shape[:2], *grid.shape[1:-1]),)
 
 
 def grid_sample_vjp(
     cotangents: tuple[HostArray | None],
     arrays: tuple[HostArray, HostArray],
     saved: tuple[()],
+    *,
     method: str,
     padding_mode: str,
     align_corners: bool,

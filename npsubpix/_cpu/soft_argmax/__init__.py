@@ -39,39 +39,42 @@ def _three(options: tuple[int, ...], fill: int) -> tuple[int, ...]:
 
 
 def conv_soft_argmax(
-    x: HostArray,
+    input: HostArray,
     temperature: HostArray,
-    window: tuple[int, ...],
+    *,
+    kernel_size: tuple[int, ...],
     stride: tuple[int, ...],
     padding: tuple[int, ...],
-    normalized: bool,
-    bonus: float,
-    with_values: bool,
+    normalized_coordinates: bool,
+    strict_maxima_bonus: float,
+    output_value: bool,
 ) -> tuple[HostArray, HostArray]:
     """Return the coordinates (scale, x, y) or (x, y) and the values of all windows of (B, C, [D,] H, W)."""
-    dtype = np.result_type(x.dtype, np.float32)
-    x = x.astype(dtype, copy=False)
+    dtype = np.result_type(input.dtype, np.float32)
+    x = input.astype(dtype, copy=False)
     temperatures = check_temperature(temperature, x.shape[:2])
-    coords_shape, values_shape = window_maps((x.shape,), (window, stride, padding, with_values))
+    coords_shape, values_shape = window_maps(
+        (x.shape,), kernel_size=kernel_size, stride=stride, padding=padding, output_value=output_value
+    )
     coords = np.empty(coords_shape, dtype)
     values = np.empty(values_shape, dtype)
-    axes = len(window)
-    stack = as_stack(x, len(window))
-    precision = _precision(dtype, window)
+    axes = len(kernel_size)
+    stack = as_stack(x, len(kernel_size))
+    precision = _precision(dtype, kernel_size)
     softmax_window_kernels[precision].run(
         64 * x.size,
         stack,
         held_temperatures(temperatures, precision),
-        _three(window, 1),
+        _three(kernel_size, 1),
         _three(stride, 1),
         _three(padding, 0),
-        frames(stack.shape[1:], normalized),
-        _spread(precision, window),
+        frames(stack.shape[1:], normalized_coordinates),
+        _spread(precision, kernel_size),
         coords.reshape(len(stack), axes, *_three(coords_shape[3:], 1)),
-        values.reshape(len(stack) if with_values else 0, *_three(values.shape[2:], 1 if with_values else 0)),
+        values.reshape(len(stack) if output_value else 0, *_three(values.shape[2:], 1 if output_value else 0)),
     )
-    if bonus and with_values:
-        values *= 1 + bonus * _strict_centres(x, window, stride, padding, values_shape)
+    if strict_maxima_bonus and output_value:
+        values *= 1 + strict_maxima_bonus * _strict_centres(x, kernel_size, stride, padding, values_shape)
     return coords, values
 
 
@@ -92,7 +95,7 @@ def _strict_centres(
         last = max(min(count, (n - 1 - offset) // s + 1), first)
         into.append(slice(first, last))
         out.append(slice(first * s + offset, last * s + offset, s))
-    marks[tuple(into)] = nms_mask(x, window)[0][tuple(out)]
+    marks[tuple(into)] = nms_mask(x, kernel_size=window)[0][tuple(out)]
     return marks
 
 
@@ -100,40 +103,45 @@ def conv_soft_argmax_vjp(
     cotangents: tuple[HostArray | None, HostArray | None],
     arrays: tuple[HostArray, HostArray],
     saved: tuple[()],
-    window: tuple[int, ...],
+    *,
+    kernel_size: tuple[int, ...],
     stride: tuple[int, ...],
     padding: tuple[int, ...],
-    normalized: bool,
-    bonus: float,
-    with_values: bool,
+    normalized_coordinates: bool,
+    strict_maxima_bonus: float,
+    output_value: bool,
 ) -> tuple[HostArray, HostArray]:
     """Return the gradients by the input and by the temperature."""
     x, temperature = arrays
     dtype = np.result_type(x.dtype, np.float32)
     x = x.astype(dtype, copy=False)
     temperatures = check_temperature(temperature, x.shape[:2])
-    coords_shape, values_shape = window_maps((x.shape,), (window, stride, padding, True))
+    coords_shape, values_shape = window_maps(
+        (x.shape,), kernel_size=kernel_size, stride=stride, padding=padding, output_value=True
+    )
     by_coords, by_values = cotangents
     if by_coords is None:
         by_coords = np.zeros(coords_shape, dtype)
-    if by_values is None or not with_values:
+    if by_values is None or not output_value:
         by_values = np.empty((*values_shape[:-1], 0), dtype)
-    elif bonus:
-        by_values = by_values * (1 + bonus * _strict_centres(x, window, stride, padding, values_shape)).astype(dtype)
-    stack = as_stack(x, len(window))
+    elif strict_maxima_bonus:
+        by_values = by_values * (
+            1 + strict_maxima_bonus * _strict_centres(x, kernel_size, stride, padding, values_shape)
+        ).astype(dtype)
+    stack = as_stack(x, len(kernel_size))
     grad = np.zeros(stack.shape, dtype)
-    rows = band_rows(window[-2], stride[-2])
+    rows = band_rows(kernel_size[-2], stride[-2])
     by_temperature = np.zeros((len(stack), -(-values_shape[-2] // rows)))
     softmax_window_vjp_kernels[dtype].run(
         64 * x.size,
         stack,
         held_temperatures(temperatures, dtype),
-        _three(window, 1),
+        _three(kernel_size, 1),
         _three(stride, 1),
         _three(padding, 0),
-        frames(stack.shape[1:], normalized)[:, 1].copy(),
+        frames(stack.shape[1:], normalized_coordinates)[:, 1].copy(),
         rows,
-        by_coords.reshape(len(stack), len(window), *_three(coords_shape[3:], 1)),
+        by_coords.reshape(len(stack), len(kernel_size), *_three(coords_shape[3:], 1)),
         by_values.reshape(len(stack), *_three(by_values.shape[2:], 1)),
         grad,
         by_temperature,

@@ -50,13 +50,19 @@ def _order(axes: int, xy: bool) -> HostArray:
     return order[::-1].copy() if xy else order
 
 
-def spatial_softmax(x: HostArray, temperature: HostArray, weights: HostArray | None, axes: int) -> tuple[HostArray]:
+def spatial_softmax(
+    input: HostArray, temperature: HostArray, weights: HostArray | None, *, spatial_axes: int
+) -> tuple[HostArray]:
     """Turn maps over the last axes into distributions."""
-    x = _floats(x)
-    temperatures = check_temperature(temperature, x.shape[: x.ndim - axes]).ravel()
+    x = _floats(input)
+    temperatures = check_temperature(temperature, x.shape[: x.ndim - spatial_axes]).ravel()
     out = np.empty(x.shape, x.dtype)
     softmax_kernels[x.dtype].run(
-        40 * x.size, as_stack(x, axes), temperatures, _weights(weights, x, axes), as_stack(out, axes)
+        40 * x.size,
+        as_stack(x, spatial_axes),
+        temperatures,
+        _weights(weights, x, spatial_axes),
+        as_stack(out, spatial_axes),
     )
     return (out,)
 
@@ -65,18 +71,19 @@ def spatial_softmax_vjp(
     cotangents: tuple[HostArray | None],
     arrays: tuple[HostArray, HostArray, HostArray | None],
     saved: tuple[HostArray],
-    axes: int,
+    *,
+    spatial_axes: int,
 ) -> tuple[HostArray, HostArray]:
     """Return the gradients by the input and by the temperature."""
     (x, temperature, _), (probabilities,) = arrays, saved
     x = _floats(x)
     cotangent = np.zeros_like(x) if cotangents[0] is None else cotangents[0]
-    leading = x.shape[: x.ndim - axes]
+    leading = x.shape[: x.ndim - spatial_axes]
     temperatures = check_temperature(temperature, leading)
     maps = temperatures.size
     grad = np.empty(x.shape, x.dtype)
     by_temperature = np.empty(maps)
-    flat = [a.reshape(maps, math.prod(x.shape[x.ndim - axes :])) for a in (x, probabilities, cotangent, grad)]
+    flat = [a.reshape(maps, math.prod(x.shape[x.ndim - spatial_axes :])) for a in (x, probabilities, cotangent, grad)]
     softmax_vjp_kernels[x.dtype].run(
         20 * x.size, flat[0], held_temperatures(temperatures, x.dtype), flat[1], flat[2], flat[3], by_temperature
     )
@@ -84,30 +91,31 @@ def spatial_softmax_vjp(
 
 
 def spatial_moments(
-    x: HostArray,
+    input: HostArray,
     temperature: HostArray,
     weights: HostArray | None,
-    axes: int,
-    normalized: bool,
+    *,
+    spatial_axes: int,
+    normalized_coordinates: bool,
     xy: bool,
     second: bool,
 ) -> tuple[HostArray, HostArray, HostArray]:
     """Return means, covariances if they are wanted, and the numbers that gradients are made from."""
-    x = _floats(x)
-    temperatures = check_temperature(temperature, x.shape[: x.ndim - axes])
-    shapes = map_moments((x.shape,), (axes, normalized, xy, second))
+    x = _floats(input)
+    temperatures = check_temperature(temperature, x.shape[: x.ndim - spatial_axes])
+    shapes = map_moments((x.shape,), spatial_axes=spatial_axes, second=second)
     mean, covariance, stats = np.empty(shapes[0], x.dtype), np.empty(shapes[1], x.dtype), np.empty(shapes[2])
-    stack = as_stack(x, axes)
+    stack = as_stack(x, spatial_axes)
     maps = len(stack)
     moments_kernels[x.dtype, second].run(
         20 * x.size,
         stack,
         temperatures.ravel(),
-        _weights(weights, x, axes),
-        frames(stack.shape[1:], normalized),
-        _order(axes, xy),
-        mean.reshape(maps, axes),
-        covariance.reshape(maps, axes, axes) if second else _none(3, x.dtype),
+        _weights(weights, x, spatial_axes),
+        frames(stack.shape[1:], normalized_coordinates),
+        _order(spatial_axes, xy),
+        mean.reshape(maps, spatial_axes),
+        covariance.reshape(maps, spatial_axes, spatial_axes) if second else _none(3, x.dtype),
         stats.reshape(maps, MOMENTS),
     )
     return mean, covariance, stats
@@ -117,24 +125,25 @@ def spatial_moments_vjp(
     cotangents: tuple[HostArray | None, HostArray | None, None],
     arrays: tuple[HostArray, HostArray, HostArray | None],
     saved: tuple[HostArray],
-    axes: int,
-    normalized: bool,
+    *,
+    spatial_axes: int,
+    normalized_coordinates: bool,
     xy: bool,
     second: bool,
 ) -> tuple[HostArray, HostArray]:
     """Return the gradients by the input and by the temperature."""
     (x, temperature, weights), (stats,) = arrays, saved
     x = _floats(x)
-    leading = x.shape[: x.ndim - axes]
+    leading = x.shape[: x.ndim - spatial_axes]
     temperatures = check_temperature(temperature, leading)
-    stack = as_stack(x, axes)
-    maps, order = len(stack), _order(axes, xy)
-    factors = frames(stack.shape[1:], normalized)[order, 1]
+    stack = as_stack(x, spatial_axes)
+    maps, order = len(stack), _order(spatial_axes, xy)
+    factors = frames(stack.shape[1:], normalized_coordinates)[order, 1]
     linear, quadratic = np.zeros((maps, 3)), np.zeros((maps, 3, 3))
     if cotangents[0] is not None:
-        linear[:, order] = cotangents[0].reshape(maps, axes) * factors
+        linear[:, order] = cotangents[0].reshape(maps, spatial_axes) * factors
     if second and cotangents[1] is not None:
-        full = cotangents[1].reshape(maps, axes, axes) * np.outer(factors, factors)
+        full = cotangents[1].reshape(maps, spatial_axes, spatial_axes) * np.outer(factors, factors)
         quadratic[np.ix_(np.arange(maps), order, order)] = (full + full.swapaxes(1, 2)) / 2
     grad = np.empty(stack.shape, x.dtype)
     by_temperature = np.zeros(maps)
@@ -142,7 +151,7 @@ def spatial_moments_vjp(
         30 * x.size,
         stack,
         held_temperatures(temperatures, x.dtype),
-        _weights(weights, x, axes),
+        _weights(weights, x, spatial_axes),
         stats.reshape(maps, MOMENTS),
         linear,
         quadratic,
@@ -153,21 +162,21 @@ def spatial_moments_vjp(
 
 
 def spatial_expectation(
-    x: HostArray, weights: HostArray | None, axes: int, normalized: bool, xy: bool
+    input: HostArray, weights: HostArray | None, *, spatial_axes: int, normalized_coordinates: bool, xy: bool
 ) -> tuple[HostArray]:
     """Return the sums over maps of pixel times position."""
-    x = _floats(x)
-    stack = as_stack(x, axes)
+    x = _floats(input)
+    stack = as_stack(x, spatial_axes)
     maps = len(stack)
-    mean = np.empty((*x.shape[: x.ndim - axes], axes), x.dtype)
+    mean = np.empty((*x.shape[: x.ndim - spatial_axes], spatial_axes), x.dtype)
     expectation_kernels[x.dtype].run(
         10 * x.size,
         stack,
         np.ones(maps),
-        _weights(weights, x, axes),
-        frames(stack.shape[1:], normalized),
-        _order(axes, xy),
-        mean.reshape(maps, axes),
+        _weights(weights, x, spatial_axes),
+        frames(stack.shape[1:], normalized_coordinates),
+        _order(spatial_axes, xy),
+        mean.reshape(maps, spatial_axes),
         _none(3, x.dtype),
         np.empty((maps, MOMENTS)),
     )
@@ -178,19 +187,20 @@ def spatial_expectation_vjp(
     cotangents: tuple[HostArray | None],
     arrays: tuple[HostArray, HostArray | None],
     saved: tuple[()],
-    axes: int,
-    normalized: bool,
+    *,
+    spatial_axes: int,
+    normalized_coordinates: bool,
     xy: bool,
 ) -> tuple[HostArray]:
     """Return the gradient by the input: the position of each pixel times the gradient by the result."""
     x, weights = arrays
     x = _floats(x)
-    stack = as_stack(x, axes)
+    stack = as_stack(x, spatial_axes)
     grad = np.zeros(stack.shape, x.dtype)
     if cotangents[0] is not None:
-        maps, order = len(stack), _order(axes, xy)
-        frame = frames(stack.shape[1:], normalized)
+        maps, order = len(stack), _order(spatial_axes, xy)
+        frame = frames(stack.shape[1:], normalized_coordinates)
         slopes = np.zeros((maps, 3))
-        slopes[:, order] = cotangents[0].reshape(maps, axes) * frame[order, 1]
-        expectation_vjp_kernel.run(4 * x.size, _weights(weights, x, axes), slopes, -slopes @ frame[:, 0], grad)
+        slopes[:, order] = cotangents[0].reshape(maps, spatial_axes) * frame[order, 1]
+        expectation_vjp_kernel.run(4 * x.size, _weights(weights, x, spatial_axes), slopes, -slopes @ frame[:, 0], grad)
     return (grad.reshape(x.shape),)

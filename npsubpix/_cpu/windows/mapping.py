@@ -16,6 +16,7 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import keep, lend_to_read, window_of
 from npsubpix._cpu.compiler.jit import Kernel, compile_function_of_arrays, device
 from npsubpix._definitions.borders import as_pixel, counts_of, extended, parts_of, reached
+from npsubpix._definitions.dtypes import converted
 from npsubpix._definitions.user_functions import identity_of
 from npsubpix._definitions.user_results import dtype_of_results
 
@@ -188,10 +189,18 @@ def _padded(x: HostArray, size: tuple[int, ...], step: tuple[int, ...], border: 
 
 
 def map_windows(
+    *images: HostArray, func: Callable[..., Any], size: tuple[int, ...], border: str, cval: float,
+    stride: tuple[int, ...], n_outputs: int, dtype: np.dtype[Any] | None,
+) -> tuple[HostArray, ...]:  # fmt: skip
+    """Call a function, compiled, with each window; return results (outputs, *counts)."""
+    mapped = _map_windows(func, images, size, border, cval, stride, n_outputs)
+    return tuple(converted(result, dtype) for result in mapped)
+
+
+def _map_windows(
     func: Callable[..., Any], images: Sequence[HostArray], size: tuple[int, ...], border: str, cval: float,
     step: tuple[int, ...], outputs: int,
 ) -> HostArray:  # fmt: skip
-    """Call a function, compiled, with each window; return results (outputs, *counts)."""
     counts = counts_of(images[0].shape, step)
     back = tuple(k // 2 for k in size)
     if border != "shrink":
@@ -225,10 +234,18 @@ def _raise_again(
 
 
 def map_batches(
+    *images: HostArray, func: Callable[..., Any], size: tuple[int, ...], border: str, cval: float,
+    stride: tuple[int, ...], n_outputs: int, dtype: np.dtype[Any] | None, max_memory: int,
+) -> tuple[HostArray, ...]:  # fmt: skip
+    """Call a function with batches of windows of one shape, (N, *shape); return results (outputs, *counts)."""
+    mapped = _map_batches(func, images, size, border, cval, stride, n_outputs, max_memory)
+    return tuple(converted(result, dtype) for result in mapped)
+
+
+def _map_batches(
     func: Callable[..., Any], images: Sequence[HostArray], size: tuple[int, ...], border: str, cval: float,
     step: tuple[int, ...], outputs: int, memory: int,
 ) -> HostArray:  # fmt: skip
-    """Call a function with batches of windows of one shape, (N, *shape); return results (outputs, *counts)."""
     counts = counts_of(images[0].shape, step)
     back = tuple(k // 2 for k in size)
     if border == "shrink":

@@ -18,6 +18,8 @@ from npsubpix._cpu.windows.running import RUNNING, columns_of_tile, rows_of_band
 from npsubpix._cpu.windows.running_variance import running_var
 from npsubpix._cpu.windows.small_percentiles import LARGEST, small_percentiles
 from npsubpix._definitions.borders import as_pixel, reached
+from npsubpix._definitions.dtypes import converted
+from npsubpix._definitions.windows import check_contents
 
 __all__ = ["reduce_windows"]
 
@@ -51,10 +53,20 @@ def _windows(
 
 
 def reduce_windows(
+    image: HostArray, footprint: HostArray | None, weights: HostArray | None, *, reduction: str, size: tuple[int, ...],
+    border: str, cval: float, stride: tuple[int, ...], q: float, dtype: np.dtype[Any] | None,
+) -> tuple[HostArray]:  # fmt: skip
+    """Reduce the windows of an image of one to three dimensions, in a dtype or in that which suits the results."""
+    check_contents(reduction, footprint, weights)
+    factors = None if weights is None else weights.astype(np.float64)
+    reduced = _reduced(image, reduction, size, footprint, factors, border, cval, stride, q)
+    return (converted(reduced, dtype),)
+
+
+def _reduced(
     x: HostArray, name: str, size: tuple[int, ...], footprint: HostArray | None, weights: HostArray | None,
     border: str, cval: float, stride: tuple[int, ...], q: float,
 ) -> HostArray:  # fmt: skip
-    """Reduce the windows of an image of one to three dimensions; return results in the dtype that suits them."""
     if border == "shrink" and footprint is None and weights is None:
         size = tuple(min(k, 2 * n) for k, n in zip(size, x.shape, strict=True))  # which has all pixels from anywhere
     if name == "centroid":
@@ -219,10 +231,19 @@ def _centroid(
     factors = np.ones(size) if weights is None else weights
     factors = factors if footprint is None else factors * footprint
     axes, zeros = len(size), (0,) * len(size)
-    beyond = ("constant", 0.0) if border == "shrink" else (border, cval)
-    method = "separable" if weights is None and footprint is None and axes > 1 else "direct"
-    options = ("same", *beyond, stride, (1,) * axes, zeros, None, False, method, "float64")
-    (mass,) = correlate(x, factors, *options)
+    options: dict[str, Any] = {
+        "mode": "same",
+        "border": "constant" if border == "shrink" else border,
+        "cval": 0.0 if border == "shrink" else cval,
+        "stride": stride,
+        "dilation": (1,) * axes,
+        "origin": zeros,
+        "channel_axis": None,
+        "omit": False,
+        "method": "separable" if weights is None and footprint is None and axes > 1 else "direct",
+        "dtype": "float64",
+    }
+    (mass,) = correlate(x, factors, **options)
     out = np.empty((axes, *mass.shape))
     for axis, k in enumerate(size):
         along = [-1 if a == axis else 1 for a in range(axes)]
@@ -230,7 +251,7 @@ def _centroid(
         if k == 1:
             out[axis] = pixels
             continue
-        (moment,) = correlate(x, factors * np.reshape(np.arange(k) - k // 2, along), *options)
+        (moment,) = correlate(x, factors * np.reshape(np.arange(k) - k // 2, along), **options)
         with np.errstate(all="ignore"):
             np.divide(moment, mass, out=out[axis])
         out[axis] += pixels

@@ -23,7 +23,6 @@ from npsubpix._definitions.alignment.gauss_newton import (
     Outcome,
     aligned,
     count_levels,
-    is_of_model,
     nothing_to_align,
 )
 from npsubpix._definitions.alignment.normal_equations import (
@@ -39,7 +38,7 @@ from npsubpix._definitions.alignment.normal_equations import (
 )
 from npsubpix._definitions.flags import AlignmentFlags
 
-__all__ = ["Options", "Outcome", "align", "is_of_model", "phase_correlation"]
+__all__ = ["align", "phase_correlation"]
 
 #: Pixels of an image that one block surveys.
 _PART = 1 << 14
@@ -217,9 +216,12 @@ def _pyramid(
 
 
 def align(
-    fixed: DeviceArray, moving: DeviceArray, matrix: HostArray, mask: DeviceArray | None, options: Options
+    fixed: DeviceArray, moving: DeviceArray, mask: DeviceArray | None, *, init: HostArray | str | None, options: Options
 ) -> Outcome:
     """Find the matrix that takes pixels of the fixed image to positions in the moving one."""
+    if isinstance(init, str):
+        init = phase_correlation(fixed, moving) if fixed.size and moving.size else None
+    matrix = np.eye(3) if init is None else init
     if min(*fixed.shape, *moving.shape) < 4:
         return nothing_to_align(options, matrix, int(AlignmentFlags.NO_OVERLAP))
     device, dtype = device_of(fixed), np.result_type(fixed.dtype, moving.dtype, np.float32)

@@ -23,15 +23,16 @@ _LEAST_THREADS = 32
 
 
 def local_background(
-    x: DeviceArray,
+    image: DeviceArray,
     mask: DeviceArray | None,
+    *,
     size: tuple[int, ...],
     method: str,
     grow: tuple[int, ...],
     filter_size: tuple[int, ...],
 ) -> tuple[DeviceArray, DeviceArray]:
     """Return level and noise at the pixels of a stack of images or volumes, each of the shape of the stack."""
-    device, dtype = device_of(x), result_dtype(x.dtype)
+    x, device, dtype = image, device_of(image), result_dtype(image.dtype)
     if x.size == 0:
         return device.empty(x.shape, dtype), device.empty(x.shape, dtype)
     pixels = native(x, _DTYPES)
@@ -39,7 +40,7 @@ def local_background(
     lead = (1,) * (4 - x.ndim)
     images, shape = x.shape[0], (*lead, *x.shape[1:])
     boxes = tuple(boxes_of(n, k) for n, k in zip(shape, (*lead, *size), strict=True))
-    reach = *(0 for _ in lead), *grow
+    reach = *(0 for _ in lead), *(min(r, n) for r, n in zip(grow, x.shape[1:], strict=True))
     near = device.empty((x.size,), np.uint8) if any(grow) else None
     meshes, good = device.empty((2, images, *boxes), np.float64), device.empty((images, *boxes), np.int64)
     kernel = Kernel.of("background", "background_boxes", Real=pixels.dtype)

@@ -13,7 +13,7 @@ from npsubpix._cuda.launch.arrays import result_dtype
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 
-__all__ = ["choose_method", "correlate", "correlate_vjp"]
+__all__ = ["choose_conv_method", "correlate", "correlate_vjp"]
 
 #: Pixels of a tile along an axis, those of stencils.cu.
 _TILE = 32
@@ -22,7 +22,7 @@ _TILE = 32
 _PART = 16384
 
 
-def choose_method(kernel: DeviceArray, stride: tuple[int, ...]) -> str:
+def choose_conv_method(kernel: DeviceArray, *, stride: tuple[int, ...]) -> str:
     """Return how to correlate with a kernel: by sums over windows, as to look at its weights would take a wait."""
     return "direct"
 
@@ -102,13 +102,13 @@ def _limits(dtype: np.dtype[Any]) -> Finish:
 
 
 def correlate(
-    x: DeviceArray, kernel: DeviceArray, mode: str, border: str, cval: float, stride: tuple[int, ...],
+    image: DeviceArray, kernel: DeviceArray, *, mode: str, border: str, cval: float, stride: tuple[int, ...],
     dilation: tuple[int, ...], origin: tuple[int, ...], channel_axis: int | None, omit: bool, method: str, dtype: str,
 ) -> tuple[DeviceArray]:  # fmt: skip
     """Correlate an image with a kernel."""
-    c = _Correlation(x, kernel, mode, border, cval, stride, dilation, origin, channel_axis, omit)
+    c = _Correlation(image, kernel, mode, border, cval, stride, dilation, origin, channel_axis, omit)
     out = c.device.empty(c.shape, c.real)
-    of_results = np.dtype(dtype) if dtype else x.dtype
+    of_results = np.dtype(dtype) if dtype else image.dtype
     _write(c, method, _limits(of_results), out)
     return (c.channels_back(out.astype(of_results, copy=False)),)
 
@@ -148,7 +148,7 @@ def _along_axes(c: _Correlation, one_axis: bool, finish: Finish, out: DeviceArra
 
 
 def correlate_vjp(
-    cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray, DeviceArray], saved: tuple[()], mode: str,
+    cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray, DeviceArray], saved: tuple[()], *, mode: str,
     border: str, cval: float, stride: tuple[int, ...], dilation: tuple[int, ...], origin: tuple[int, ...],
     channel_axis: int | None, omit: bool, method: str, dtype: str,
 ) -> tuple[DeviceArray, DeviceArray]:  # fmt: skip

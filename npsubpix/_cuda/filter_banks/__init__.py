@@ -31,7 +31,7 @@ class _Bank:
         self.real = result_dtype(np.result_type(x.dtype, weight.dtype))
         self.x = self.device.rows(x, x.shape, self.real)
         self.filters = self.device.rows(weight, weight.shape, self.real)
-        (self.shape,) = filtered_by_bank((x.shape, weight.shape), (stride, padding, dilation, groups))
+        (self.shape,) = filtered_by_bank((x.shape, weight.shape), stride=stride, padding=padding, dilation=dilation)
         self.groups, self.own, self.taken = groups, weight.shape[0] // groups, weight.shape[1]
         self.geometry = (
             *x.shape, len(weight), groups, *weight.shape[2:], *self.shape[2:], padding[0], padding[2], *stride,
@@ -50,20 +50,20 @@ class _Bank:
 
 
 def conv2d(
-    x: DeviceArray, weight: DeviceArray, bias: DeviceArray | None, stride: tuple[int, ...], padding: tuple[int, ...],
-    dilation: tuple[int, ...], groups: int,
+    input: DeviceArray, weight: DeviceArray, bias: DeviceArray | None, *, stride: tuple[int, ...],
+    padding: tuple[int, ...], dilation: tuple[int, ...], groups: int,
 ) -> tuple[DeviceArray]:  # fmt: skip
     """Correlate images (N, C, H, W) with filters (O, C / groups, KH, KW)."""
-    bank = _Bank(x, weight, stride, padding, dilation, groups)
+    bank = _Bank(input, weight, stride, padding, dilation, groups)
     out = bank.device.empty(bank.shape, bank.real)
     offsets = of_dtype(bank.device, bias, bank.real)
     bank.multiply("bank_filter", bank.own, bank.windows, bank.x, bank.filters, offsets, *bank.geometry, out)
-    return (out.astype(result_dtype(x.dtype), copy=False),)
+    return (out.astype(result_dtype(input.dtype), copy=False),)
 
 
 def conv2d_vjp(
     cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray, DeviceArray, DeviceArray | None],
-    saved: tuple[()], stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int,
+    saved: tuple[()], *, stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int,
 ) -> tuple[DeviceArray, DeviceArray, DeviceArray | None]:  # fmt: skip
     """Return the gradients by the images, the filters and the bias."""
     (cotangent,), (x, weight, bias) = cotangents, arrays

@@ -59,10 +59,10 @@ def _rows(device: Any, x: DeviceArray, shape: tuple[int, ...]) -> DeviceArray:
 
 
 def render_gaussian(
-    mean: DeviceArray, std: DeviceArray, size: tuple[int, ...], normalized: bool, xy: bool, peak: bool
+    mean: DeviceArray, std: DeviceArray, *, size: tuple[int, ...], normalized_coordinates: bool, xy: bool, peak: bool
 ) -> tuple[DeviceArray]:
     """Draw one Gaussian a map."""
-    maps = _Maps(mean, std, size, normalized, xy)
+    maps = _Maps(mean, std, size, normalized_coordinates, xy)
     out = maps.device.empty((*maps.shape[:-1], *size), maps.dtype)
     weights = maps.weights(peak, with_slopes=False)[0]
     maps.run("gaussian_maps", blocks_for(out.size), weights, *maps.sizes, out)
@@ -73,14 +73,15 @@ def render_gaussian_vjp(
     cotangents: tuple[DeviceArray | None],
     arrays: tuple[DeviceArray, DeviceArray],
     saved: tuple[()],
+    *,
     size: tuple[int, ...],
-    normalized: bool,
+    normalized_coordinates: bool,
     xy: bool,
     peak: bool,
 ) -> tuple[DeviceArray, DeviceArray]:
     """Return the gradients by the means and by the standard deviations."""
     (cotangent,), (mean, std) = cotangents, arrays
-    maps = _Maps(mean, std, size, normalized, xy)
+    maps = _Maps(mean, std, size, normalized_coordinates, xy)
     by_mean, by_std = (maps.device.full(maps.shape, 0, np.float64) for _ in range(2))
     if cotangent is not None:
         parts = blocks_for(math.prod(size), each=_PART)
@@ -123,6 +124,7 @@ def render_spots(
     coords: DeviceArray,
     std: DeviceArray,
     amplitude: DeviceArray,
+    *,
     shape: tuple[int, ...],
     peak: bool,
     integrate: bool,
@@ -141,6 +143,7 @@ def render_spots_vjp(
     cotangents: tuple[DeviceArray | None],
     arrays: tuple[DeviceArray, DeviceArray, DeviceArray],
     saved: tuple[()],
+    *,
     shape: tuple[int, ...],
     peak: bool,
     integrate: bool,

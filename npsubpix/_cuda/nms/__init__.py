@@ -11,27 +11,27 @@ from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 __all__ = ["nms", "nms3d_minmax", "nms_mask", "nms_vjp", "strips"]
 
 
-def nms_mask(x: DeviceArray, kernel_size: tuple[int, ...]) -> tuple[DeviceArray]:
+def nms_mask(input: DeviceArray, *, kernel_size: tuple[int, ...]) -> tuple[DeviceArray]:
     """Mark the strict maxima of images of shape (B, C, H, W) or volumes of shape (B, C, D, H, W)."""
-    device = device_of(x)
+    device = device_of(input)
     if max(kernel_size) == 1:
-        return (device.full(x.shape, True, bool),)
-    out = device.empty(x.shape, bool)
-    _suppress("mask", x, kernel_size, out)
+        return (device.full(input.shape, True, bool),)
+    out = device.empty(input.shape, bool)
+    _suppress("mask", input, kernel_size, out)
     return (out,)
 
 
-def nms(x: DeviceArray, kernel_size: tuple[int, ...]) -> tuple[DeviceArray]:
+def nms(input: DeviceArray, *, kernel_size: tuple[int, ...]) -> tuple[DeviceArray]:
     """Keep the strict maxima of images of shape (B, C, H, W) or volumes of shape (B, C, D, H, W)."""
     if max(kernel_size) == 1:
-        return (x.copy(),)
-    out = device_of(x).empty(x.shape, x.dtype)
-    _suppress("values", x, kernel_size, out)
+        return (input.copy(),)
+    out = device_of(input).empty(input.shape, input.dtype)
+    _suppress("values", input, kernel_size, out)
     return (out,)
 
 
 def nms_vjp(
-    cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray], saved: tuple[()], kernel_size: tuple[int, ...]
+    cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray], saved: tuple[()], *, kernel_size: tuple[int, ...]
 ) -> tuple[DeviceArray]:
     """Pass the cotangents on where there is a maximum."""
     (cotangent,), (x,) = cotangents, arrays
@@ -40,17 +40,17 @@ def nms_vjp(
         return (device.full(x.shape, 0, x.dtype),)
     out = device.empty(cotangent.shape, cotangent.dtype)
     keep = Kernel.of("nms", "nms_keep", Pixel=cotangent.dtype)
-    run(device, keep, blocks_for(x.size), nms_mask(x, kernel_size)[0], cotangent, out, x.size)
+    run(device, keep, blocks_for(x.size), nms_mask(x, kernel_size=kernel_size)[0], cotangent, out, x.size)
     return (out,)
 
 
-def nms3d_minmax(x: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
+def nms3d_minmax(input: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
     """Mark the strict maxima and minima of volumes of shape (B, C, D, H, W)."""
-    device = device_of(x)
-    maxima, minima = device.empty(x.shape, bool), device.empty(x.shape, bool)
-    stack = _stack(x.shape)
-    kernel = Kernel.of("nms", "nms_near_minmax", Pixel=x.dtype)
-    run(device, kernel, blocks_for(strips(stack)), x, maxima, minima, *stack)
+    device = device_of(input)
+    maxima, minima = device.empty(input.shape, bool), device.empty(input.shape, bool)
+    stack = _stack(input.shape)
+    kernel = Kernel.of("nms", "nms_near_minmax", Pixel=input.dtype)
+    run(device, kernel, blocks_for(strips(stack)), input, maxima, minima, *stack)
     return maxima, minima
 
 

@@ -15,9 +15,11 @@ from npsubpix._cuda.launch.catalogue import STRIP_ROWS
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.peaks.plateaus import Plateaus, mark_plateaus
+from npsubpix._cuda.refinement import refine
 from npsubpix._definitions.borders import reach
+from npsubpix._definitions.peaks import PeakSearch, Refinement
 
-__all__ = ["Candidates", "search", "settle", "unravel"]
+__all__ = ["Candidates", "find_peaks"]
 
 #: Dtypes that kernels read as they are.
 _DTYPES = ("uint8", "uint16", "int64", "uint64", "float32", "float64")
@@ -182,20 +184,38 @@ def _fitted(
     return window, tuple(min(m, shape[k // 2]) for k, m in enumerate(margins))
 
 
-def search(
-    x: DeviceArray,
-    size: tuple[int, ...],
-    margins: tuple[int, ...],
-    absolute: float | None,
-    relative: float | None,
-    plateau: str,
-    minima: bool,
+def find_peaks(
+    image: DeviceArray,
     mask: DeviceArray | None,
-    levels: tuple[Any, Any] | None,
-    distance: tuple[float, ...] | None,
-    most: int | None,
+    background: DeviceArray | None,
+    sigma: DeviceArray | None,
+    *,
+    search: PeakSearch,
+    refinement: Refinement,
+) -> tuple[DeviceArray, ...]:
+    """Find and refine the peaks of a stack of images; return positions, values, pixels, flags and frames.
+
+    They are in order of images, the strongest first.
+    """
+    found = _candidates(image, mask, background, sigma, search)
+    frames, starts = _unravelled(found, image.shape[1:])
+    coords, values, flags = refine(image, frames, starts, mask, refinement)
+    _settle(image, found, coords, values, flags)
+    return coords, values, starts, flags, frames
+
+
+def _candidates(
+    x: DeviceArray,
+    mask: DeviceArray | None,
+    background: DeviceArray | None,
+    sigma: DeviceArray | None,
+    search: PeakSearch,
 ) -> Candidates:
     """Find the window extrema of a stack of images that are to be reported, image by image, the strongest first."""
+    size, margins, absolute, relative, plateau, minima, distance, most = search
+    levels = None
+    if background is not None or sigma is not None:
+        levels = (np.zeros(1) if background is None else background, np.ones(1) if sigma is None else sigma)
     s = _Search(x, mask, levels)
     if x.size == 0:
         return _nothing(s.device, s.axes)
@@ -225,7 +245,7 @@ def _nothing(device: Device, axes: int) -> Candidates:
     return Candidates(indices, frames, device.empty((0,), np.int32), device.empty((0, axes), np.float64))
 
 
-def unravel(found: Candidates, shape: tuple[int, ...]) -> tuple[DeviceArray, DeviceArray]:
+def _unravelled(found: Candidates, shape: tuple[int, ...]) -> tuple[DeviceArray, DeviceArray]:
     """Return the images and the positions of candidates."""
     places = device_of(found.indices).empty((found.indices.shape[0], len(shape)), np.int64)
     rest = found.indices
@@ -235,7 +255,7 @@ def unravel(found: Candidates, shape: tuple[int, ...]) -> tuple[DeviceArray, Dev
     return found.frames, places
 
 
-def settle(x: DeviceArray, found: Candidates, coords: DeviceArray, values: DeviceArray, flags: DeviceArray) -> None:
+def _settle(x: DeviceArray, found: Candidates, coords: DeviceArray, values: DeviceArray, flags: DeviceArray) -> None:
     """Put the flags of candidates beside those of their refinement, and plateaus to their centroids."""
     count, axes = coords.shape
     device, own = device_of(x), None

@@ -13,27 +13,28 @@ __all__ = ["quad_interp3d", "quad_interp3d_vjp"]
 
 
 def quad_interp3d(
-    x: DeviceArray,
-    mask: DeviceArray | None,
+    input: DeviceArray,
+    precomputed_nms_mask: DeviceArray | None,
+    *,
     n_iters: int,
-    bonus: float,
-    threshold: float,
-    radius: int,
-    depth_steps: bool,
-    most: int | None,
+    strict_maxima_bonus: float,
+    max_subpixel_shift: float,
+    dilation_radius: int,
+    allow_scale_steps: bool,
+    max_candidates: int | None,
 ) -> tuple[DeviceArray, DeviceArray]:
     """Refine the maxima of volumes of shape (B, C, D, H, W); return coordinates and values of every voxel."""
-    device, x = device_of(x), computed(x)
+    device, x = device_of(input), computed(input)
     dtype = result_dtype(x.dtype)
     stack = x.shape[0] * x.shape[1], *x.shape[2:]
     coords = device.empty((*x.shape[:2], 3, *x.shape[2:]), dtype)
     y = device.empty(x.shape, dtype)
-    options = n_iters, bonus, threshold, radius, depth_steps
-    if mask is None and most is None:
+    options = n_iters, strict_maxima_bonus, max_subpixel_shift, dilation_radius, allow_scale_steps
+    if precomputed_nms_mask is None and max_candidates is None:
         kernel = Kernel.of("quad_interp", "quad_interp3d_all", Pixel=x.dtype, Result=dtype)
         run(device, kernel, blocks_for(strips(stack)), x, *stack, *options, coords, y)
         return coords, y
-    marked = _candidates(x, mask, most)
+    marked = _candidates(x, precomputed_nms_mask, max_candidates)
     kernel = Kernel.of("quad_interp", "quad_interp3d_marked", Pixel=x.dtype, Result=dtype)
     run(device, kernel, blocks_for(x.size), x, marked, *stack, *options, coords, y)
     return coords, y
@@ -42,7 +43,7 @@ def quad_interp3d(
 def _candidates(x: DeviceArray, mask: DeviceArray | None, most: int | None) -> DeviceArray:
     """Mark the voxels to refine."""
     if mask is None:
-        (mask,) = nms_mask(x, (3, 3, 3))
+        (mask,) = nms_mask(x, kernel_size=(3, 3, 3))
     if most is None:
         return mask
     device = device_of(x)
@@ -60,12 +61,13 @@ def quad_interp3d_vjp(
     cotangents: tuple[DeviceArray | None, DeviceArray | None],
     arrays: tuple[DeviceArray, DeviceArray | None],
     saved: tuple[()],
+    *,
     n_iters: int,
-    bonus: float,
-    threshold: float,
-    radius: int,
-    depth_steps: bool,
-    most: int | None,
+    strict_maxima_bonus: float,
+    max_subpixel_shift: float,
+    dilation_radius: int,
+    allow_scale_steps: bool,
+    max_candidates: int | None,
 ) -> tuple[DeviceArray]:
     """Return the gradient by the input.
 
@@ -75,13 +77,26 @@ def quad_interp3d_vjp(
     device, dtype = device_of(x), result_dtype(x.dtype)
     by_coords, by_values = (of_dtype(device, c, dtype) for c in cotangents)
     stack = x.shape[0] * x.shape[1], *x.shape[2:]
-    marked = _candidates(x, arrays[1], most)
+    marked = _candidates(x, arrays[1], max_candidates)
     head, following = device.full(x.shape, -1, "int64"), device.empty(x.shape, "int64")
     grad = device.empty(x.shape, dtype)
     types = {"Pixel": x.dtype, "Result": dtype}
     link = Kernel.of("quad_interp", "quad_interp3d_link", **types)
     blocks = blocks_for(x.size)
-    run(device, link, blocks, x, marked, *stack, n_iters, threshold, radius, depth_steps, head, following)
+    run(
+        device,
+        link,
+        blocks,
+        x,
+        marked,
+        *stack,
+        n_iters,
+        max_subpixel_shift,
+        dilation_radius,
+        allow_scale_steps,
+        head,
+        following,
+    )
     gather = Kernel.of("quad_interp", "quad_interp3d_gather", **types)
     run(device, gather, blocks, x, head, following, *stack, by_coords, by_values, grad)
     return (grad,)

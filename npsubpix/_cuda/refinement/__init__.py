@@ -9,8 +9,9 @@ import numpy as np
 from npsubpix._cuda.launch.arrays import native
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
+from npsubpix._definitions.peaks import Refinement
 
-__all__ = ["METHODS", "refine", "refine_points"]
+__all__ = ["METHODS", "refine", "refine_peaks"]
 
 #: Names of the kernels of each method, in two and in three dimensions.
 METHODS: dict[str | None, tuple[str, str]] = {
@@ -36,17 +37,15 @@ def refine(
     x: DeviceArray,
     images: DeviceArray,
     starts: DeviceArray,
-    method: str | None,
-    n_iters: int,
-    max_shift: float,
-    radius: tuple[float, ...],
     mask: DeviceArray | None,
+    refinement: Refinement,
 ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
     """Refine pixels of a stack of images; return positions, values and flags.
 
     `starts` are positions of shape (N, ndim), `images` the image of each. An image that there is not
     is one without this pixel.
     """
+    method, n_iters, max_shift, radius = refinement
     device, x = device_of(x), native(x, _DTYPES)
     count, axes = starts.shape
     marks = None if mask is None else device.rows(mask, x.shape, bool)
@@ -64,28 +63,27 @@ def refine(
     return coords, values, flags
 
 
-def refine_points(
-    x: DeviceArray,
-    images: DeviceArray | None,
-    points: DeviceArray,
-    method: str | None,
-    n_iters: int,
-    max_shift: float,
-    radius: tuple[float, ...],
+def refine_peaks(
+    image: DeviceArray,
+    coords: DeviceArray,
+    frame: DeviceArray | None,
     mask: DeviceArray | None,
-) -> tuple[DeviceArray, DeviceArray, DeviceArray, DeviceArray]:
-    """Refine positions from their nearest pixels; return positions, values, these pixels, and flags.
+    *,
+    refinement: Refinement,
+) -> tuple[DeviceArray, ...]:
+    """Refine positions from their nearest pixels; return positions, values, these pixels, flags and frames.
 
-    Without `images`, all positions are of the first. A position outside its image stays as it is.
+    Without `frame`, all positions are of the first image. A position outside its image stays as it is, and so does
+    one of an image that there is not: to look at frames, the host would have to wait.
     """
-    device = device_of(x)
-    count, axes = points.shape
-    points = device.rows(points, points.shape, np.float64)
-    frames = device.full((count,), 0, np.int64) if images is None else device.rows(images, (count,), np.int64)
-    stack, starts = _stack(x.shape), device.empty((count, axes), np.int64)
-    types = {"Pixel": native(x[:0], _DTYPES).dtype}
+    device = device_of(image)
+    count, axes = coords.shape
+    points = device.rows(coords, coords.shape, np.float64)
+    frames = device.full((count,), 0, np.int64) if frame is None else device.rows(frame, (count,), np.int64)
+    stack, starts = _stack(image.shape), device.empty((count, axes), np.int64)
+    types = {"Pixel": native(image[:0], _DTYPES).dtype}
     nearest, restore = (Kernel.of("refinement", name, **types) for name in ("refine_nearest", "refine_restore"))
     run(device, nearest, blocks_for(count), points, count, axes, *stack[1:], starts)
-    coords, values, flags = refine(x, frames, starts, method, n_iters, max_shift, radius, mask)
-    run(device, restore, blocks_for(count), points, starts, frames, count, axes, *stack, coords, flags)
-    return coords, values, starts, flags
+    refined, values, flags = refine(image, frames, starts, mask, refinement)
+    run(device, restore, blocks_for(count), points, starts, frames, count, axes, *stack, refined, flags)
+    return refined, values, starts, flags, frames

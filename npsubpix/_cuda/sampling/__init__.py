@@ -294,23 +294,23 @@ def _flat(coords: DeviceArray) -> _Positions:
 
 
 def sample(
-    x: DeviceArray, coords: DeviceArray, method: str, mode: str, cval: float, channel_axis: int | None,
+    image: DeviceArray, coords: DeviceArray, *, method: str, mode: str, cval: float, channel_axis: int | None,
     prefilter: bool, with_gradient: bool,
 ) -> tuple[DeviceArray, DeviceArray]:  # fmt: skip
     """Sample an image; return values and, if they are wanted, gradients."""
-    images, positions = _channels_first(x, channel_axis), _flat(coords)
+    images, positions = _channels_first(image, channel_axis), _flat(coords)
     values, gradient = _values(images, positions, parse(method), mode, cval, prefilter, with_gradient)
     points, channels = coords.shape[1:], values.shape[1]
     values = _place_channels(values.reshape(channels, *points), 0, channel_axis)
     if gradient is None:
-        return values, device_of(x).empty((0,), values.dtype)
+        return values, device_of(image).empty((0,), values.dtype)
     gradient = gradient.reshape(len(coords), channels, *points)
     return values, _place_channels(gradient, 1, channel_axis)
 
 
 def sample_vjp(
     cotangents: tuple[DeviceArray | None, DeviceArray | None], arrays: tuple[DeviceArray, DeviceArray],
-    saved: tuple[()], method: str, mode: str, cval: float, channel_axis: int | None, prefilter: bool,
+    saved: tuple[()], *, method: str, mode: str, cval: float, channel_axis: int | None, prefilter: bool,
     with_gradient: bool,
 ) -> tuple[DeviceArray, DeviceArray]:  # fmt: skip
     """Return the gradients by the image and by the positions."""
@@ -330,13 +330,13 @@ def sample_vjp(
     return by_image, by_coords.reshape(coords.shape).astype(result_dtype(coords.dtype), copy=False)
 
 
-def spline_filter(x: DeviceArray, order: int, mode: str, channel_axis: int | None) -> tuple[DeviceArray]:
+def spline_filter(image: DeviceArray, *, order: int, mode: str, channel_axis: int | None) -> tuple[DeviceArray]:
     """Return the coefficients of the splines that go through the pixels."""
-    return (_filtered(spline_coefficients, x, order, mode, channel_axis),)
+    return (_filtered(spline_coefficients, image, order, mode, channel_axis),)
 
 
 def spline_filter_vjp(
-    cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray], saved: tuple[()], order: int, mode: str,
+    cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray], saved: tuple[()], *, order: int, mode: str,
     channel_axis: int | None,
 ) -> tuple[DeviceArray]:  # fmt: skip
     """Return the gradient by the image."""
@@ -364,16 +364,16 @@ def _grid(x: DeviceArray, grid: DeviceArray, padding_mode: str, aligned: bool) -
 
 
 def grid_sample(
-    x: DeviceArray, grid: DeviceArray, method: str, padding_mode: str, align_corners: bool
+    input: DeviceArray, grid: DeviceArray, *, method: str, padding_mode: str, align_corners: bool
 ) -> tuple[DeviceArray]:
     """Sample images at normalized positions."""
-    positions, mode = _grid(x, grid, padding_mode, align_corners)
-    values, _ = _values(x, positions, parse(method), mode, 0.0, True, False)
-    return (values.reshape(*x.shape[:2], *grid.shape[1:-1]),)
+    positions, mode = _grid(input, grid, padding_mode, align_corners)
+    values, _ = _values(input, positions, parse(method), mode, 0.0, True, False)
+    return (values.reshape(*input.shape[:2], *grid.shape[1:-1]),)
 
 
 def grid_sample_vjp(
-    cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray, DeviceArray], saved: tuple[()], method: str,
+    cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray, DeviceArray], saved: tuple[()], *, method: str,
     padding_mode: str, align_corners: bool,
 ) -> tuple[DeviceArray, DeviceArray]:  # fmt: skip
     """Return the gradients by the images and by the grid."""

@@ -30,7 +30,7 @@ class _Windows(NamedTuple):
     def of(
         cls, shape: tuple[int, ...], window: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...]
     ) -> _Windows:
-        counts = window_maps((shape,), (window, stride, padding, True))[1][2:]
+        counts = window_maps((shape,), kernel_size=window, stride=stride, padding=padding, output_value=True)[1][2:]
         parts = (_three(shape[2:], 1), _three(window, 1), _three(stride, 1), _three(padding, 0), _three(counts, 1))
         return cls(shape[0] * shape[1], sum(parts, ()), math.prod(counts), math.prod(shape[2:]))
 
@@ -47,28 +47,41 @@ def _kernel(name: str, dtype: np.dtype[Any], window: tuple[int, ...]) -> tuple[K
 
 
 def conv_soft_argmax(
-    x: DeviceArray,
+    input: DeviceArray,
     temperature: DeviceArray,
-    window: tuple[int, ...],
+    *,
+    kernel_size: tuple[int, ...],
     stride: tuple[int, ...],
     padding: tuple[int, ...],
-    normalized: bool,
-    bonus: float,
-    with_values: bool,
+    normalized_coordinates: bool,
+    strict_maxima_bonus: float,
+    output_value: bool,
 ) -> tuple[DeviceArray, DeviceArray]:
     """Return the coordinates (scale, x, y) or (x, y) and the values of all windows of (B, C, [D,] H, W)."""
-    device, dtype = device_of(x), result_dtype(x.dtype)
-    x = device.rows(x, x.shape, dtype)
+    device, dtype = device_of(input), result_dtype(input.dtype)
+    x = device.rows(input, input.shape, dtype)
     temperatures = temperatures_of(device, temperature, x.shape[:2])
-    shapes = window_maps((x.shape,), (window, stride, padding, with_values))
+    shapes = window_maps((x.shape,), kernel_size=kernel_size, stride=stride, padding=padding, output_value=output_value)
     coords, values = device.empty(shapes[0], dtype), device.empty(shapes[1], dtype)
-    maps = _Windows.of(x.shape, window, stride, padding)
-    frame = sum(frames(_three(x.shape[2:], 1), normalized), ())
-    kernel, _ = _kernel("soft_argmax_windows", dtype, window)
-    results = coords, values if with_values else None
+    maps = _Windows.of(x.shape, kernel_size, stride, padding)
+    frame = sum(frames(_three(x.shape[2:], 1), normalized_coordinates), ())
+    kernel, _ = _kernel("soft_argmax_windows", dtype, kernel_size)
+    results = coords, values if output_value else None
     blocks = blocks_for(maps.maps * maps.windows)
-    axes = len(window)
-    run(device, kernel, blocks, x, temperatures, maps.maps, *maps.geometry, *frame, bonus, axes, *results)
+    axes = len(kernel_size)
+    run(
+        device,
+        kernel,
+        blocks,
+        x,
+        temperatures,
+        maps.maps,
+        *maps.geometry,
+        *frame,
+        strict_maxima_bonus,
+        axes,
+        *results,
+    )
     return coords, values
 
 
@@ -76,12 +89,13 @@ def conv_soft_argmax_vjp(
     cotangents: tuple[DeviceArray | None, DeviceArray | None],
     arrays: tuple[DeviceArray, DeviceArray],
     saved: tuple[()],
-    window: tuple[int, ...],
+    *,
+    kernel_size: tuple[int, ...],
     stride: tuple[int, ...],
     padding: tuple[int, ...],
-    normalized: bool,
-    bonus: float,
-    with_values: bool,
+    normalized_coordinates: bool,
+    strict_maxima_bonus: float,
+    output_value: bool,
 ) -> tuple[DeviceArray, DeviceArray]:
     """Return the gradients by the input and by the temperature."""
     x, temperature = arrays
@@ -89,15 +103,15 @@ def conv_soft_argmax_vjp(
     x = device.rows(x, x.shape, dtype)
     temperatures = temperatures_of(device, temperature, x.shape[:2])
     by_coords, by_values = (of_dtype(device, c, dtype) for c in cotangents)
-    by_values = by_values if with_values else None
-    maps = _Windows.of(x.shape, window, stride, padding)
-    factors = tuple(factor for _, factor in frames(_three(x.shape[2:], 1), normalized))
-    pull, real = _kernel("soft_argmax_pulls", dtype, window)
+    by_values = by_values if output_value else None
+    maps = _Windows.of(x.shape, kernel_size, stride, padding)
+    factors = tuple(factor for _, factor in frames(_three(x.shape[2:], 1), normalized_coordinates))
+    pull, real = _kernel("soft_argmax_pulls", dtype, kernel_size)
     pulls = device.empty((maps.maps, maps.windows, 6), real)
     shared = x, temperatures, maps.maps, *maps.geometry
-    options = *factors, bonus, len(window)
+    options = *factors, strict_maxima_bonus, len(kernel_size)
     run(device, pull, blocks_for(maps.maps * maps.windows), *shared, *options, by_coords, by_values, pulls)
-    grad, by_temperature = _gather(device, shared, maps, pulls, _kernel("soft_argmax_gather", dtype, window)[0])
+    grad, by_temperature = _gather(device, shared, maps, pulls, _kernel("soft_argmax_gather", dtype, kernel_size)[0])
     return grad.reshape(x.shape), sum_to_shape(by_temperature.reshape(x.shape[:2]), temperature.shape)
 
 

@@ -96,10 +96,10 @@ def _weights(device: Device, weights: DeviceArray | None, x: DeviceArray, axes: 
 
 
 def spatial_softmax(
-    x: DeviceArray, temperature: DeviceArray, weights: DeviceArray | None, axes: int
+    input: DeviceArray, temperature: DeviceArray, weights: DeviceArray | None, *, spatial_axes: int
 ) -> tuple[DeviceArray]:
     """Turn maps over the last axes into distributions."""
-    maps = _Maps.of(x, temperature, weights, axes)
+    maps = _Maps.of(input, temperature, weights, spatial_axes)
     out = maps.device.empty(maps.x.shape, maps.x.dtype)
     maps.run("spatial_softmax_write", blocks_for(maps.x.size), *maps.arguments, maps.sums(second=False), out)
     return (out,)
@@ -109,11 +109,12 @@ def spatial_softmax_vjp(
     cotangents: tuple[DeviceArray | None],
     arrays: tuple[DeviceArray, DeviceArray, DeviceArray | None],
     saved: tuple[DeviceArray],
-    axes: int,
+    *,
+    spatial_axes: int,
 ) -> tuple[DeviceArray, DeviceArray]:
     """Return the gradients by the input and by the temperature."""
     (x, temperature, _), (probabilities,) = arrays, saved
-    maps = _Maps.of(x, temperature, None, axes)
+    maps = _Maps.of(x, temperature, None, spatial_axes)
     device, dtype, count = maps.device, maps.x.dtype, maps.stack[0]
     probabilities, cotangent = of_dtype(device, probabilities, dtype), of_dtype(device, cotangents[0], dtype)
     if cotangent is None:
@@ -130,20 +131,21 @@ def spatial_softmax_vjp(
 
 
 def spatial_moments(
-    x: DeviceArray,
+    input: DeviceArray,
     temperature: DeviceArray,
     weights: DeviceArray | None,
-    axes: int,
-    normalized: bool,
+    *,
+    spatial_axes: int,
+    normalized_coordinates: bool,
     xy: bool,
     second: bool,
 ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
     """Return means, covariances if they are wanted, and the numbers that gradients are made from."""
-    maps = _Maps.of(x, temperature, weights, axes)
-    shapes = map_moments((maps.x.shape,), (axes, normalized, xy, second))
+    maps = _Maps.of(input, temperature, weights, spatial_axes)
+    shapes = map_moments((maps.x.shape,), spatial_axes=spatial_axes, second=second)
     mean, covariance = (maps.device.empty(shape, maps.x.dtype) for shape in shapes[:2])
     sums = maps.sums(second)
-    _write_coordinates(maps, sums, axes, normalized, xy, True, mean, covariance if second else None)
+    _write_coordinates(maps, sums, spatial_axes, normalized_coordinates, xy, True, mean, covariance if second else None)
     return mean, covariance, sums.reshape(shapes[2])
 
 
@@ -166,33 +168,34 @@ def spatial_moments_vjp(
     cotangents: tuple[DeviceArray | None, DeviceArray | None, None],
     arrays: tuple[DeviceArray, DeviceArray, DeviceArray | None],
     saved: tuple[DeviceArray],
-    axes: int,
-    normalized: bool,
+    *,
+    spatial_axes: int,
+    normalized_coordinates: bool,
     xy: bool,
     second: bool,
 ) -> tuple[DeviceArray, DeviceArray]:
     """Return the gradients by the input and by the temperature."""
     (x, temperature, weights), (sums,) = arrays, saved
-    maps = _Maps.of(x, temperature, weights, axes)
+    maps = _Maps.of(x, temperature, weights, spatial_axes)
     device, dtype = maps.device, maps.x.dtype
     by_mean = of_dtype(device, cotangents[0], dtype)
     by_covariance = of_dtype(device, cotangents[1], dtype) if second else None
     grad = device.empty(maps.x.shape, dtype)
     by_parts = device.empty((maps.stack[0], maps.parts), np.float64)
-    factors = tuple(factor for _, factor in frames(maps.shape, normalized))
+    factors = tuple(factor for _, factor in frames(maps.shape, normalized_coordinates))
     blocks = blocks_for(maps.stack[0] * maps.parts, each=1)
-    given = sums, by_mean, by_covariance, *factors, axes, xy
+    given = sums, by_mean, by_covariance, *factors, spatial_axes, xy
     maps.run("spatial_moments_vjp", blocks, *maps.arguments, maps.parts, _PART, *given, grad, by_parts)
     return grad, sum_to_shape(by_parts.sum(1).reshape(maps.leading), temperature.shape)
 
 
 def spatial_expectation(
-    x: DeviceArray, weights: DeviceArray | None, axes: int, normalized: bool, xy: bool
+    input: DeviceArray, weights: DeviceArray | None, *, spatial_axes: int, normalized_coordinates: bool, xy: bool
 ) -> tuple[DeviceArray]:
     """Return the sums over maps of pixel times position."""
-    maps = _Maps.of(x, None, weights, axes)
-    mean = maps.device.empty((*maps.leading, axes), maps.x.dtype)
-    _write_coordinates(maps, maps.sums(second=False), axes, normalized, xy, False, mean, None)
+    maps = _Maps.of(input, None, weights, spatial_axes)
+    mean = maps.device.empty((*maps.leading, spatial_axes), maps.x.dtype)
+    _write_coordinates(maps, maps.sums(second=False), spatial_axes, normalized_coordinates, xy, False, mean, None)
     return (mean,)
 
 
@@ -200,18 +203,19 @@ def spatial_expectation_vjp(
     cotangents: tuple[DeviceArray | None],
     arrays: tuple[DeviceArray, DeviceArray | None],
     saved: tuple[()],
-    axes: int,
-    normalized: bool,
+    *,
+    spatial_axes: int,
+    normalized_coordinates: bool,
     xy: bool,
 ) -> tuple[DeviceArray]:
     """Return the gradient by the input: the position of each pixel times the gradient by the result."""
     x, weights = arrays
-    maps = _Maps.of(x, None, weights, axes)
+    maps = _Maps.of(x, None, weights, spatial_axes)
     if cotangents[0] is None:
         return (maps.device.full(x.shape, 0, maps.x.dtype),)
     grad = maps.device.empty(x.shape, maps.x.dtype)
     by_mean = of_dtype(maps.device, cotangents[0], maps.x.dtype)
-    frame = sum(frames(maps.shape, normalized), ())
-    given = maps.weights, maps.shared, *maps.stack, by_mean, *frame, axes, xy
+    frame = sum(frames(maps.shape, normalized_coordinates), ())
+    given = maps.weights, maps.shared, *maps.stack, by_mean, *frame, spatial_axes, xy
     maps.run("spatial_expectation_vjp", blocks_for(maps.x.size), *given, grad)
     return (grad,)

@@ -12,6 +12,7 @@ import numpy as np
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of
 from npsubpix._cuda.launch.kernels import DeviceArray
 from npsubpix._definitions.borders import as_pixel, counts_of, parts_of, reached
+from npsubpix._definitions.dtypes import converted
 from npsubpix._definitions.user_functions import identity_of
 
 __all__ = ["map_batches", "map_windows"]
@@ -25,10 +26,18 @@ _kept: list[Any] = []  # what identities know by address
 
 
 def map_windows(
+    *images: DeviceArray, func: Callable[..., Any], size: tuple[int, ...], border: str, cval: float,
+    stride: tuple[int, ...], n_outputs: int, dtype: np.dtype[Any] | None,
+) -> tuple[DeviceArray, ...]:  # fmt: skip
+    """Call a function, compiled, with each window; return results (outputs, *counts)."""
+    mapped = _map_windows(func, images, size, border, cval, stride, n_outputs)
+    return tuple(converted(result, dtype) for result in mapped)
+
+
+def _map_windows(
     func: Callable[..., Any], images: Sequence[DeviceArray], size: tuple[int, ...], border: str, cval: float,
     step: tuple[int, ...], outputs: int,
 ) -> DeviceArray:  # fmt: skip
-    """Call a function, compiled, with each window; return results (outputs, *counts)."""
     try:
         from npsubpix._cuda.windows import numba_loops
     except ImportError:
@@ -78,10 +87,18 @@ def _padded(
 
 
 def map_batches(
+    *images: DeviceArray, func: Callable[..., Any], size: tuple[int, ...], border: str, cval: float,
+    stride: tuple[int, ...], n_outputs: int, dtype: np.dtype[Any] | None, max_memory: int,
+) -> tuple[DeviceArray, ...]:  # fmt: skip
+    """Call a function with batches of windows of one shape, (N, *shape); return results (outputs, *counts)."""
+    mapped = _map_batches(func, images, size, border, cval, stride, n_outputs, max_memory)
+    return tuple(converted(result, dtype) for result in mapped)
+
+
+def _map_batches(
     func: Callable[..., Any], images: Sequence[DeviceArray], size: tuple[int, ...], border: str, cval: float,
     step: tuple[int, ...], outputs: int, memory: int,
 ) -> DeviceArray:  # fmt: skip
-    """Call a function with batches of windows of one shape, (N, *shape); return results (outputs, *counts)."""
     device, counts, whole = device_of(images[0]), counts_of(images[0].shape, step), images[0].shape
     images, back = _extended(device, images, size, step, border, cval)
     axes = [[(slice(0, c), slice(0, n), k)] for c, n, k in zip(counts, images[0].shape, size, strict=True)]

@@ -13,6 +13,8 @@ from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.windows.folds import Along, Windows, fold
 from npsubpix._definitions.borders import as_pixel
+from npsubpix._definitions.dtypes import converted
+from npsubpix._definitions.windows import check_contents
 
 __all__ = ["reduce_windows"]
 
@@ -29,10 +31,20 @@ _FIRST_BIT = 2**63
 
 
 def reduce_windows(
+    image: DeviceArray, footprint: DeviceArray | None, weights: DeviceArray | None, *, reduction: str,
+    size: tuple[int, ...], border: str, cval: float, stride: tuple[int, ...], q: float, dtype: np.dtype[Any] | None,
+) -> tuple[DeviceArray]:  # fmt: skip
+    """Reduce the windows of an image of one to three dimensions, in a dtype or in that which suits the results."""
+    check_contents(reduction, footprint, weights)
+    factors = None if weights is None else weights.astype(np.float64)
+    reduced = _reduced(image, reduction, size, footprint, factors, border, cval, stride, q)
+    return (converted(reduced, dtype),)
+
+
+def _reduced(
     x: DeviceArray, name: str, size: tuple[int, ...], footprint: DeviceArray | None, weights: DeviceArray | None,
     border: str, cval: float, stride: tuple[int, ...], q: float,
 ) -> DeviceArray:  # fmt: skip
-    """Reduce the windows of an image of one to three dimensions; return results in the dtype that suits them."""
     device = device_of(x)
     x = x.astype(np.float32) if x.dtype == np.float16 else x
     any_form = footprint is not None or weights is not None

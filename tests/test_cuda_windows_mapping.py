@@ -15,9 +15,8 @@ import npsubpix
 import npsubpix._cuda.windows
 from npsubpix._cuda.windows import mapping
 from npsubpix._dispatch import backends
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
 from tests.reference.windows import loop
-from tests.test_windows import spread, spread_of_batch
+from tests.test_windows_mapping import spread, spread_of_batch
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 

@@ -11,7 +11,8 @@ import scipy.ndimage as ndi
 import torch
 
 import npsubpix
-from tests.reference.reductions import window_statistic
+from tests.assertions import assert_same
+from tests.reference.windows import window_statistic
 
 MOMENTS = ("sum", "mean", "var", "std", "centroid")
 ORDERS = ("min", "max", "range", "median", "percentile")
@@ -28,14 +29,10 @@ def call(name: str, x: Any, size: Any = None, *, q: float = 30.0, **options: Any
     return getattr(npsubpix, f"window_{name}")(x, size, **options)
 
 
-def compare(found: Any, wanted: Any) -> None:
-    """Floats to their rounding, which for single precision is that of sums; integers but for ties of rounding."""
-    assert found.shape == wanted.shape
-    if found.dtype.kind in "iu":
-        assert np.abs(found - wanted).max() <= 0.5 + 1e-9
-    else:
-        bound = {2: 1e-3, 4: 3e-4, 8: 1e-9}[found.dtype.itemsize]
-        np.testing.assert_allclose(found, wanted, rtol=bound, atol=10 * bound)
+def check(found: Any, wanted: Any) -> None:
+    """Statistics are those of the definition: floats to their rounding, integers but for ties of rounding."""
+    rounded = 0.5 + 1e-9 if found.dtype.kind in "iu" else None
+    assert_same(found, wanted, "windows", dtype=found.dtype, within=rounded)
 
 
 @pytest.mark.parametrize(("shape", "size"), SHAPES)
@@ -46,16 +43,17 @@ def test_the_definition(rng, name, shape, size):
     for border in BORDERS:
         for stride in (1, 2):
             options: dict[str, Any] = {"border": border, "stride": stride, "cval": 4.0}
-            compare(call(name, x, size, **options), window_statistic(x, name, size, q=30.0, **options))
+            check(call(name, x, size, **options), window_statistic(x, name, size, q=30.0, **options))
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["u1", "i8", ">f4", "f2"])
 @pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
 def test_dtypes(rng, name, dtype):
     low, high = (0, 255) if dtype == "u1" else (1, 127)
     x = rng.integers(low, high, (12, 15), endpoint=True).astype(dtype)
     found = call(name, x, 3)
-    compare(found, window_statistic(x, name, (3, 3), q=30.0))
+    check(found, window_statistic(x, name, (3, 3), q=30.0))
     kind = np.dtype(dtype).newbyteorder("=")
     wanted = {
         "sum": kind if kind.kind == "f" else np.dtype(np.int64),
@@ -66,15 +64,16 @@ def test_dtypes(rng, name, dtype):
     assert found.dtype == wanted.get(name, kind)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
 @pytest.mark.parametrize("form", [DISK, CORNERS])
 def test_footprints(rng, name, form):
     x = rng.normal(size=(13, 11)) + 3
     for border in ("shrink", "mirror", "constant"):
         options: dict[str, Any] = {"footprint": form, "border": border}
-        compare(call(name, x, **options), window_statistic(x, name, q=30.0, **options))
+        check(call(name, x, **options), window_statistic(x, name, q=30.0, **options))
     y = rng.integers(0, 99, (13, 11), np.uint8)
-    compare(call(name, y, footprint=form), np.nan_to_num(window_statistic(y, name, footprint=form, q=30.0)))
+    check(call(name, y, footprint=form), np.nan_to_num(window_statistic(y, name, footprint=form, q=30.0)))
 
 
 @pytest.mark.parametrize("name", MOMENTS)
@@ -83,12 +82,13 @@ def test_weights(rng, name):
     weights[1, 2] = 0
     for border in ("shrink", "reflect"):
         found = call(name, x, weights=weights, border=border)
-        compare(found, window_statistic(x, name, weights=weights, border=border))
+        check(found, window_statistic(x, name, weights=weights, border=border))
     form = rng.random((4, 3)) > 0.4
     both = call(name, x, weights=weights, footprint=form)
-    compare(both, window_statistic(x, name, weights=weights * form))
+    check(both, window_statistic(x, name, weights=weights * form))
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
 @pytest.mark.parametrize("size", [3, 6, (21, 4)])
 def test_nan_stays_in_its_windows(rng, name, size):
@@ -101,6 +101,7 @@ def test_nan_stays_in_its_windows(rng, name, size):
     np.testing.assert_array_equal(found[..., ~touched], call(name, x, size)[..., ~touched])
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_extrema_of_any_floats(rng, dtype):
     """Of both signs, infinite, and NaN of any sign, whose bits are beyond those of all numbers."""
@@ -143,6 +144,7 @@ def test_variances_far_from_zero(rng, offset, shape):
     np.testing.assert_allclose(npsubpix.window_var(x, 3)[..., 21:], parts, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("size", [(3, 3), (31, 31), (4, 9), (1, 200), (150, 1)])
 def test_scipy_on_images_of_many_tiles(rng, size):
     x = rng.normal(size=(300, 2500)).astype(np.float32)
@@ -156,6 +158,7 @@ def test_scipy_on_images_of_many_tiles(rng, size):
         np.testing.assert_array_equal(found, ndi.median_filter(x, size, mode="nearest"))
 
 
+@pytest.mark.usefixtures("backend")
 def test_a_large_median_is_that_of_scipy(rng):
     x = rng.integers(0, 40, (150, 170)).astype(np.int16)  # with ties
     found = npsubpix.window_median(x, (11, 15), border="wrap")
@@ -165,6 +168,7 @@ def test_a_large_median_is_that_of_scipy(rng):
     np.testing.assert_array_equal(found, ndi.maximum_filter(x, footprint=disk, mode="reflect"))
 
 
+@pytest.mark.usefixtures("backend")
 def test_sums_of_integers_are_exact(rng):
     for dtype, top in (("u1", 2**8), ("u2", 2**16), ("i4", 2**31), ("i8", 2**50)):
         x = rng.integers(0, top, (40, 50), dtype=dtype)
@@ -182,6 +186,7 @@ def test_what_stands_for_no_data_does_not_take_the_digits_of_other_windows(rng, 
     np.testing.assert_allclose(found[5:35, 5:40], wanted[5:35, 5:40], rtol=1e-9)
 
 
+@pytest.mark.usefixtures("backend")
 def test_the_ends_of_64_bits():
     """Neither floats on the way nor a sum make a large integer another one."""
     for dtype in (np.int64, np.uint64):
@@ -197,6 +202,7 @@ def test_the_ends_of_64_bits():
     assert (npsubpix.window_sum(odd, footprint=[True]) == odd).all()
 
 
+@pytest.mark.usefixtures("backend")
 def test_half_precision_is_left_where_another_is_asked_for():
     x = np.full(4, 60000, np.float16)
     for function in (npsubpix.window_sum, lambda x, k, dtype: npsubpix.correlate(x, np.ones(k), dtype=dtype)):
@@ -207,6 +213,7 @@ def test_half_precision_is_left_where_another_is_asked_for():
     assert tensor.dtype == torch.float32
 
 
+@pytest.mark.usefixtures("backend")
 def test_medians_beside_infinity():
     x = np.array([-np.inf, 5, 5, -np.inf])
     np.testing.assert_array_equal(npsubpix.window_median(x, 2), [-np.inf, -np.inf, 5, -np.inf])
@@ -214,11 +221,12 @@ def test_medians_beside_infinity():
     assert npsubpix.window_median(np.array([-1.7e308, 1.7e308]), 2)[1] == 0
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("size", [(1, 5), (5, 1), 1])
 def test_centroids_of_lines(rng, size):
     x = rng.random((6, 7))
     lengths = size if isinstance(size, tuple) else (size, size)
-    compare(npsubpix.window_centroid(x, size), window_statistic(x, "centroid", lengths))
+    check(npsubpix.window_centroid(x, size), window_statistic(x, "centroid", lengths))
     x[2, 3] = np.nan
     assert np.isnan(npsubpix.window_centroid(x, size)[:, 2, 3]).all()
 
@@ -226,9 +234,10 @@ def test_centroids_of_lines(rng, size):
 def test_a_window_far_beyond_the_image_needs_no_memory_for_it(rng):
     x = rng.random((4, 5))
     for name in (*MOMENTS, *ORDERS):
-        compare(call(name, x, 10**10), window_statistic(x, name, (9, 11), q=30.0))
+        check(call(name, x, 10**10), window_statistic(x, name, (9, 11), q=30.0))
 
 
+@pytest.mark.usefixtures("backend")
 def test_dtype_rounds_and_keeps_within_its_range():
     x = np.array([250.0, 251.0, 252.5, -1e30, np.nan])
     np.testing.assert_array_equal(npsubpix.window_sum(x, 1, dtype=np.uint8), [250, 251, 252, 0, 0])
@@ -250,6 +259,7 @@ def test_any_number_of_threads_gives_the_same_bits(rng, name):
         numba.set_num_threads(before)
 
 
+@pytest.mark.usefixtures("backend")
 def test_libraries_and_layouts(rng):
     x = rng.normal(size=(20, 30)).astype(np.float32)
     wanted = npsubpix.window_median(x, 3)
@@ -263,6 +273,7 @@ def test_libraries_and_layouts(rng):
         npsubpix.window_sum(torch.ones(5, requires_grad=True), 3)
 
 
+@pytest.mark.usefixtures("backend")
 def test_by_name(rng):
     x = rng.normal(size=(9, 8))
     for name in (*MOMENTS, *ORDERS):
@@ -299,6 +310,7 @@ BAD: list[Any] = [
 ]
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(("function", "error", "match"), BAD)
 def test_misuse(function, error, match):
     with pytest.raises(error, match=match):

@@ -31,6 +31,7 @@ def test_affine_grid(theta, size, aligned):
     np.testing.assert_allclose(low, want, atol=1e-6)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("aligned", [False, True])
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
 @pytest.mark.parametrize(
@@ -79,6 +80,7 @@ EVERY = {
 }
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("mode", EVERY.values(), ids=EVERY)
 def test_every_method_is_a_mode(rng, mode):
     x, grid = rng.standard_normal((2, 3, 9, 8)), rng.uniform(-0.9, 0.9, (2, 4, 4, 2))

@@ -15,46 +15,18 @@ from npsubpix._cuda.launch import devices
 from npsubpix._cuda.windows import reductions
 from npsubpix._cuda.windows.folds import _is_short
 from npsubpix._dispatch import backends
-from tests.cuda_host.fixtures import cuda_on_host, host_device  # noqa: F401
-from tests.test_reductions import (  # noqa: F401
-    BORDERS,
-    DISK,
-    MOMENTS,
-    ORDERS,
-    SHAPES,
-    call,
-    test_a_large_median_is_that_of_scipy,
-    test_by_name,
-    test_centroids_of_lines,
-    test_dtype_rounds_and_keeps_within_its_range,
-    test_dtypes,
-    test_extrema_of_any_floats,
-    test_footprints,
-    test_half_precision_is_left_where_another_is_asked_for,
-    test_libraries_and_layouts,
-    test_medians_beside_infinity,
-    test_misuse,
-    test_nan_stays_in_its_windows,
-    test_scipy_on_images_of_many_tiles,
-    test_sums_of_integers_are_exact,
-    test_the_ends_of_64_bits,
-)
+from tests.assertions import assert_same
+from tests.test_windows_reductions import BORDERS, DISK, MOMENTS, ORDERS, SHAPES, call
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 NAMES = (*MOMENTS, *ORDERS)
 
 
-def compare(x: Any, name: str, size: Any, *rest: Any) -> None:
+def check(x: Any, name: str, size: Any, *rest: Any) -> None:
     """Results are those of the CPU, to the rounding of their sums."""
     found, want = (module.reduce_windows(x, name, size, *rest) for module in (reductions, cpu))
-    assert found.dtype == want.dtype
-    assert found.shape == want.shape
-    if name in ("min", "max", "range") or found.dtype.kind in "iu":
-        np.testing.assert_array_equal(found, want)
-    else:
-        bound = 1e-10 if found.dtype == np.float64 else 1e-5
-        np.testing.assert_allclose(found, want, rtol=bound, atol=10 * bound)
+    assert_same(found, want, "exact" if name in ("min", "max", "range") else "windows on both")
 
 
 def test_the_kernels_of_the_gpu_are_what_runs():
@@ -68,17 +40,17 @@ def test_the_same_as_on_the_cpu(rng, name, shape, size):
     x = rng.normal(size=shape) + 3
     for border in BORDERS:
         for stride in (1, 2):
-            compare(x, name, size, None, None, border, 4.0, (stride,) * x.ndim, 0.3)
+            check(x, name, size, None, None, border, 4.0, (stride,) * x.ndim, 0.3)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_forms_and_weights_as_on_the_cpu(rng, name):
     x, weights = rng.normal(size=(13, 11)) + 3, rng.random(DISK.shape)
     for border in ("shrink", "mirror", "constant"):
-        compare(x, name, DISK.shape, DISK, None, border, 1.0, (1, 2), 0.3)
+        check(x, name, DISK.shape, DISK, None, border, 1.0, (1, 2), 0.3)
         if name in MOMENTS:
-            compare(x, name, DISK.shape, None, weights, border, 1.0, (1, 1), 0.3)
-            compare(x, name, DISK.shape, DISK, weights, border, 1.0, (1, 1), 0.3)
+            check(x, name, DISK.shape, None, weights, border, 1.0, (1, 1), 0.3)
+            check(x, name, DISK.shape, DISK, weights, border, 1.0, (1, 1), 0.3)
 
 
 def box_sums(x: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -149,7 +121,7 @@ def test_huge_values_stay_in_their_windows(rng, bad):
 def test_an_infinite_pixel_gives_what_it_gives_on_the_cpu():
     x = np.array([[1.0, 2.0, np.inf, 4.0, 5.0, -np.inf, 1.0]])
     for name in (*MOMENTS, "min", "max", "range"):
-        compare(x, name, (1, 3), None, None, "nearest", 0.0, (1, 1), 0.3)
+        check(x, name, (1, 3), None, None, "nearest", 0.0, (1, 1), 0.3)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "u8"])
