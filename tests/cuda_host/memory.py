@@ -1,6 +1,7 @@
 """Runs every kernel under the address and undefined-behaviour sanitizers: `python -m tests.cuda_host.memory`.
 
-An argument ``--spoil`` launches a kernel on more pixels than there are, which has to be noticed.
+An argument ``--sample`` runs those of non-maximum suppression alone. An argument ``--spoil`` launches a kernel on
+more pixels than there are, which has to be noticed.
 """
 
 from __future__ import annotations
@@ -175,6 +176,10 @@ def main() -> None:
     if "--spoil" in sys.argv:
         mask, x, out = np.ones(5000, bool), np.ones(4999, np.float32), np.ones(5000, np.float32)
         devices.run(Device(), kernels.Kernel.of("nms", "nms_keep", Pixel=x.dtype), 20, mask, x, out, 5000)
+    if "--sample" in sys.argv:
+        run_maxima(rng.standard_normal(SHAPES[0]).astype(np.float32), rng)
+        assert {"nms_keep", "nms_near_mask", "nms_window_mask"} <= Device.seen
+        return
     for shape in SHAPES:
         x = rng.standard_normal(shape).astype(np.float32)
         run_maxima(x, rng)
