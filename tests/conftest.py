@@ -16,8 +16,7 @@ import numba
 import numpy as np
 import pytest
 
-import npsubpix._dispatch.adoption
-from npsubpix._arrays import adoption, checks, library, stacks
+from npsubpix._arrays import adoption, checks, home, library
 from npsubpix._cpu.compiler import jit
 from npsubpix._cuda.launch import devices
 from npsubpix._dispatch import backends
@@ -208,6 +207,6 @@ def cuda_tensors(cupy: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> Non
     def on_gpu(x: Any, kind: str) -> bool:
         return kind == "cupy" or (kind == "torch" and x.dtype == torch.float32)
 
-    for module in (library, adoption, checks, stacks, backends, npsubpix._dispatch.adoption):
+    for module in (library, home, adoption, checks):
         monkeypatch.setattr(module, "is_on_gpu", on_gpu)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: types.SimpleNamespace(cuda_stream=4711))
