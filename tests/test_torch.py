@@ -178,6 +178,10 @@ def test_inductor():
     [
         (lambda x: npsubpix.conv_soft_argmax2d(x, output_value=True), [(1, 2, 8, 9), (2, 3, 10, 11)]),
         (npsubpix.spatial_soft_argmax2d, [(1, 2, 8, 9), (2, 3, 10, 11)]),
+        (
+            lambda x: npsubpix.spatial_soft_argmax(x, x[:, :, 0, 0].exp(), weights=x[0, 0].exp()),
+            [(1, 2, 8, 9), (2, 3, 10, 11)],
+        ),
         (npsubpix.iterative_quad_interp3d, [(1, 2, 5, 8, 9), (2, 3, 6, 10, 11)]),
         (lambda x: npsubpix.nms2d(x, (3, 3)), [(1, 2, 8, 9), (2, 3, 10, 11)]),
         (lambda x: npsubpix.grid_sample(x, x[:, 0, :, :2, None].expand(-1, -1, -1, 2)), [(1, 2, 8, 9), (2, 3, 10, 11)]),

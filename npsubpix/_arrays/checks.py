@@ -219,7 +219,7 @@ def check_last_axis(x: Any, length: int, name: str) -> None:
 def check_broadcast(x: Any, y: Any, names: tuple[str, str]) -> None:
     """Require arrays that broadcast against each other; a number always does."""
     shapes = tuple(tuple(getattr(a, "shape", ())) for a in (x, y))
-    if any(n != m and 1 not in (n, m) for n, m in zip(reversed(shapes[0]), reversed(shapes[1]), strict=False)):
+    if any(n != m and n != 1 and m != 1 for n, m in zip(reversed(shapes[0]), reversed(shapes[1]), strict=False)):
         raise ValueError(
             f"{' and '.join(names)} must broadcast against each other, got shapes {shapes[0]} and {shapes[1]}"
         )
@@ -228,7 +228,8 @@ def check_broadcast(x: Any, y: Any, names: tuple[str, str]) -> None:
 def check_broadcast_to(x: Any, shape: tuple[int, ...], name: str, what: str) -> None:
     """Require a number, or an array that broadcasts to a shape."""
     own = tuple(getattr(x, "shape", ()))
-    fits = all(n in (1, m) for n, m in zip(reversed(own), reversed(shape), strict=False))
+    # Of symbols, which torch.compile traces, `in` compares identities
+    fits = all(n == 1 or n == m for n, m in zip(reversed(own), reversed(shape), strict=False))
     if not fits or len(own) > len(shape):
         raise ValueError(f"{name} must be a number or broadcast to {what}, {shape}, got shape {own}")
 

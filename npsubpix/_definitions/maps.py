@@ -57,7 +57,8 @@ def sum_to_shape(x: Any, shape: tuple[int, ...]) -> Any:
     """Sum over the axes along which an array of `shape` was broadcast to that of x."""
     ahead = x.ndim - len(shape)
     stretched = tuple(k + ahead for k, n in enumerate(shape) if n == 1 and x.shape[k + ahead] != 1)
-    return x.sum((*range(ahead), *stretched)).reshape(shape)
+    axes = (*range(ahead), *stretched)
+    return (x.sum(axes, keepdims=True) if axes else x).reshape(shape)  # an array, where NumPy would return a scalar
 
 
 def gradient_of(argument: Any, by_element: Any) -> Any:
