@@ -27,6 +27,8 @@ __all__ = [
     "is_array",
     "is_on_gpu",
     "kind_of",
+    "moveaxis",
+    "native_affine_grid",
     "place_of",
     "require_cupy",
     "to_numpy",
@@ -149,6 +151,21 @@ def indices_beside(x: Array, shape: tuple[int, ...]) -> Array:
         with working_on(x):
             return require_cupy().indices(shape, np.float64)
     return np.indices(shape, np.float64)
+
+
+def moveaxis(x: Array, source: int, target: int) -> Array:
+    """View an array with an axis at another place."""
+    return x.movedim(source, target) if kind_of(x) == "torch" else np.moveaxis(x, source, target)
+
+
+def native_affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool) -> Array | None:
+    """Return the grid that the library of an array makes of affine transforms, or None where it makes none.
+
+    Torch's own is differentiable, and can be traced.
+    """
+    if kind_of(theta) != "torch":
+        return None
+    return sys.modules["torch"].nn.functional.affine_grid(theta, list(size), align_corners)
 
 
 def without_gradient(x: Array) -> Array:

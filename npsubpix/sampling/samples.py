@@ -9,7 +9,7 @@ import numpy as np
 from npsubpix._arrays.checks import check_channel_axis, check_image, check_positions
 from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_fill
-from npsubpix._definitions.sampling import MODES
+from npsubpix._definitions.sampling.borders import MODES
 from npsubpix._dispatch.call import call, call_vjp
 from npsubpix.sampling.kernels import SamplingMethod, method_spec
 

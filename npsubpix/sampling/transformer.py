@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
 
 from npsubpix._arrays.checks import check_reals
-from npsubpix._arrays.library import Array, as_array, indices_beside, kind_of
+from npsubpix._arrays.library import Array, as_array, indices_beside, native_affine_grid
 from npsubpix._arrays.options import check_bool, check_choice, check_count
+from npsubpix._definitions.sampling.borders import PADDING_MODES
+from npsubpix._definitions.sampling.layout import grid_scaling
 from npsubpix._dispatch.call import call
 from npsubpix.sampling.kernels import SamplingMethod, method_spec
 
 __all__ = ["affine_grid", "grid_sample"]
 
-#: torch's names for what differs from, or is not among, the methods here.
-_TORCH = {"bilinear": "linear", "nearest": "nearest_even", "bicubic": "bicubic"}
-_PADDING = ("zeros", "border", "reflection")
+#: Methods by the names that torch has for them.
+_TORCH_METHODS = {"bilinear": "linear", "nearest": "nearest_even", "bicubic": "bicubic"}
 
 
 def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool = False) -> Array:
@@ -73,22 +73,13 @@ def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool = False
     if tuple(matrices.shape) != (size[0], axes, axes + 1):
         raise ValueError(f"theta must have shape {(size[0], axes, axes + 1)}, got {tuple(matrices.shape)}")
     aligned = check_bool(align_corners, "align_corners")
-    if kind_of(matrices) == "torch":
-        grid: Array = sys.modules["torch"].nn.functional.affine_grid(matrices, list(size), aligned)
+    grid = native_affine_grid(matrices, size, aligned)
+    if grid is not None:
         return grid
-    ends = [_ends(n, aligned) for n in size[2:]]
-    steps = [2 * end / max(n - 1, 1) for end, n in zip(ends, size[2:], strict=True)]
-    indices = indices_beside(matrices, size[2:])
-    places = [step * k - end for end, step, k in zip(ends, steps, indices, strict=True)]
-    base = np.stack([*places[::-1], 0 * places[0] + 1], -1).reshape(-1, axes + 1).astype(str(matrices.dtype))
-    return (base @ matrices.swapaxes(1, 2)).reshape(size[0], *size[2:], axes)
-
-
-def _ends(n: int, aligned: bool) -> float:
-    """Coordinate of the last pixel."""
-    if aligned:
-        return 1.0 if n > 1 else 0.0
-    return (n - 1) / n
+    scaling = zip(indices_beside(matrices, size[2:]), *grid_scaling(size[2:], aligned), strict=True)
+    normalized = [(pixels - offset) / (factor or 1) for pixels, factor, offset in scaling]  # factor 0: a single pixel
+    x = np.stack([*normalized[::-1], 0 * normalized[0] + 1], -1).reshape(-1, axes + 1).astype(str(matrices.dtype))
+    return (x @ matrices.swapaxes(1, 2)).reshape(size[0], *size[2:], axes)
 
 
 def grid_sample(
@@ -157,11 +148,13 @@ def grid_sample(
         raise ValueError(f"grid must have shape ({x.shape[0]}, ..., {axes}), got {tuple(positions.shape)}")
     if any(n == 0 for n in x.shape[2:]):
         raise ValueError(f"input must have at least one pixel along each axis, got shape {tuple(x.shape)}")
-    check_choice(padding_mode, "padding_mode", _PADDING)
+    check_choice(padding_mode, "padding_mode", tuple(PADDING_MODES))
     method = _torch_method(mode)
     aligned = False if align_corners is None else check_bool(align_corners, "align_corners")
     return call("grid_sample", x, positions, method=method, padding_mode=str(padding_mode), align_corners=aligned)[0]
 
 
 def _torch_method(mode: Any) -> str:
-    return _TORCH[mode] if isinstance(mode, str) and mode in _TORCH else method_spec(mode, "mode", tuple(_TORCH))
+    if isinstance(mode, str) and mode in _TORCH_METHODS:
+        return _TORCH_METHODS[mode]
+    return method_spec(mode, "mode", tuple(_TORCH_METHODS))

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npsubpix._arrays.checks import check_channel_axis, check_matrix, check_reals
-from npsubpix._arrays.library import Array, as_array, indices_beside, kind_of
+from npsubpix._arrays.library import Array, as_array, indices_beside, moveaxis
 from npsubpix._arrays.options import check_count
 from npsubpix.sampling.kernels import SamplingMethod
 from npsubpix.sampling.samples import sample
@@ -158,7 +158,7 @@ def _output_shape(shape: Any, axes: int) -> tuple[int, ...] | None:
 
 
 def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | None, image: Array) -> Array:
-    """Positions (ndim, *shape) that a transform gives."""
+    """Return the positions (ndim, *shape) in the image for the pixels of the result."""
     axes = len(own)
     field = None if callable(transform) else as_array(transform, "transform")
     if field is not None and field.ndim == axes + 1:
@@ -166,7 +166,7 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
             wanted = f"({axes}, *output_shape)" if shape is None else f"{(axes, *shape)}"
             raise ValueError(f"a field of positions must have shape {wanted}, got {tuple(field.shape)}")
         return field
-    points = _last(indices_beside(image, shape or own))
+    points = moveaxis(indices_beside(image, shape or own), 0, -1)
     if field is None:
         moved = as_array(transform(points))
         if tuple(moved.shape) != tuple(points.shape):
@@ -178,9 +178,4 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
                 f"field of positions of shape ({axes}, *output_shape), got shape {tuple(field.shape)}"
             )
         moved = transform_points(field, points)
-    return moved.permute(axes, *range(axes)) if kind_of(moved) == "torch" else np.moveaxis(moved, -1, 0)
-
-
-def _last(x: Array) -> Array:
-    """Put the first axis last."""
-    return x.permute(*range(1, x.ndim), 0) if kind_of(x) == "torch" else np.moveaxis(x, 0, -1)
+    return moveaxis(moved, -1, 0)

@@ -13,6 +13,7 @@ from npsubpix._cpu.alignment.normal_equations import normal_equations
 from npsubpix._cpu.sampling.splines import spline_coefficients
 from npsubpix._definitions.alignment.gauss_newton import ROUNDING, count_levels
 from npsubpix._definitions.alignment.normal_equations import Equations
+from npsubpix._definitions.sampling.borders import BORDER_RULES
 
 __all__ = ["Level", "filled", "grown", "is_flat", "pyramid"]
 
@@ -63,7 +64,7 @@ class Level:
             coords = np.ascontiguousarray(moved[:2] / moved[2])
         values = np.empty((1, 1, y.size), self.moving.dtype)
         value_kernels["bspline3"].run(
-            30 * y.size, self.moving[None, None, None], coords[None], (5, 0), np.nan, (0, 0), values
+            30 * y.size, self.moving[None, None, None], coords[None], BORDER_RULES["constant"], np.nan, (0, 0), values
         )
         residuals = values[0, 0] - gain * self.fixed[y, x] - bias
         if self.hidden.size:
