@@ -180,4 +180,5 @@ def spline_coefficients_vjp(cotangent: HostArray, degree: int, mode: str, axes: 
                 scaled[(slice(None),) * a + (k,)] *= factor
         return scaled
 
-    return transposed(filtered, with_scaled_ends, cotangent, mode)
+    image_cotangent: HostArray = transposed(filtered, with_scaled_ends, cotangent, mode)
+    return image_cotangent
