@@ -174,11 +174,10 @@ def spline_coefficients_vjp(cotangent: HostArray, degree: int, mode: str, axes: 
         return spline_coefficients(x, degree, mode, axes, cotangent.dtype)
 
     def with_scaled_ends(x: HostArray, factor: float) -> HostArray:
-        scaled = x.copy()
+        scaled: HostArray = x.copy()
         for a in ends:
             for k in (0, x.shape[a] - 1):
                 scaled[(slice(None),) * a + (k,)] *= factor
         return scaled
 
-    image_cotangent: HostArray = transposed(filtered, with_scaled_ends, cotangent, mode)
-    return image_cotangent
+    return transposed(filtered, with_scaled_ends, cotangent, mode)

@@ -44,9 +44,9 @@ def samples_of(sampler: Sampler[Array], method: Method, with_gradient: bool) -> 
         return sampler.sample(base, with_gradient)
     steep = _is_steep(sampler, base)
     inside, outside = (samples_of(sampler, parse(spec), with_gradient) for spec in (base.inside, base.outside))
-    values = sampler.choose(steep, inside[0], outside[0])
-    assert values is not None
-    return values, sampler.choose(steep, inside[1], outside[1])
+    blended = sampler.choose(steep, inside[0], outside[0])
+    assert blended is not None
+    return blended, sampler.choose(steep, inside[1], outside[1])
 
 
 def cotangents_of(
