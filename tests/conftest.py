@@ -43,9 +43,17 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20260101)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests of large real images as exhaustive, so that `make test` is the same with and without the images."""
+    for item in items:
+        if "data" in getattr(item, "fixturenames", ()):
+            item.add_marker("exhaustive")
+
+
 @pytest.fixture
 def data() -> Callable[[str], Path]:
-    """Return the path in the folder of large real images; skip where the folder is absent, fail in CI."""
+    """Return the path of a large real image by its name; skip where their folder is absent, fail in CI."""
 
     def find(name: str) -> Path:
         path = DATA / name

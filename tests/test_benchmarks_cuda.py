@@ -83,6 +83,7 @@ def test_targets():
     assert rivals.HOST_TARGET == 25e-6
 
 
+@pytest.mark.exhaustive
 @pytest.mark.usefixtures("cupy")
 def test_every_case_on_the_gpu_agrees():
     """The comparison of every operation that has kernels, here by those that g++ compiled."""

@@ -55,7 +55,7 @@ TYPES: dict[str, tuple[Types, ...]] = {
     "passes": _one("Real", _FLOATS),
     "stencils": _one("Real", _FLOATS),
     "filter_banks": _one("Real", _FLOATS),
-    "gaussian": _one("Pixel", _FLOATS),
+    "maps": _one("Pixel", _FLOATS),
     "spots": _one("Pixel", _FLOATS),
     "peaks": _one("Pixel", ("UInt8", "UInt16", "Int64", "UInt64", *_FLOATS)),
     "plateaus": _one("Pixel", ("Int64", "UInt64", *_FLOATS)),
