@@ -1,4 +1,4 @@
-"""Statistics of windows by the kernels of the GPU: what the tests of the CPU ask, and more."""
+"""Statistics of windows by the kernels of the GPU: launches, and comparisons with the CPU."""
 
 from __future__ import annotations
 
