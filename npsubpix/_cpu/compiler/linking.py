@@ -133,5 +133,5 @@ class KernelCompiler(CompilerBase):  # type: ignore[misc]
             result = super().compile_extra(func)
         for env in result._find_referenced_environments():
             result.codegen.set_env(env.env_name, env)
-        result.library._linking_libraries.clear()  # pieces that nothing else holds, as those of loops over threads
+        result.library._linking_libraries = []  # pieces that nothing else holds, as those of loops over threads
         return result
