@@ -14,6 +14,7 @@ import torch
 import npsubpix
 from npsubpix import AlignmentFlags
 from npsubpix._definitions.alignment.transforms import exponential
+from tests.reference import alignment as definition
 
 MATRICES = {
     "translation": [[1, 0, 1.7], [0, 1, -2.1], [0, 0, 1]],
@@ -52,6 +53,22 @@ def pair(rng: np.random.Generator, matrix: Any, shape: tuple[int, int] = (150, 1
     """A fixed image, and one in which its content is where the matrix puts it."""
     texture = Texture(rng)
     return texture(shape), texture(shape, np.linalg.inv(np.asarray(matrix, float)))
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize(("method", "limit"), [("forward_additive", 0.01), ("inverse_compositional", 1.0)])
+def test_the_least_sum_of_squares(rng, method, limit):
+    """The shift and its error bar are those of a general minimiser.
+
+    The inverse algorithm takes the gradient of the fixed image for that of the moving one, whose noise is another: it
+    has as great an error, but not the same.
+    """
+    fixed, moving = (x + rng.normal(0, 0.02, x.shape) for x in pair(rng, MATRICES["translation"], (70, 80)))
+    found = npsubpix.align(fixed, moving, method=method, tol=1e-6, n_iters=100)
+    wanted, covariance = definition.shift(fixed, moving, np.array([1.7, -2.1]), margin=4)
+    error = np.sqrt(np.diag(covariance))
+    assert np.abs(found.shift - wanted).max() < limit * error.min()
+    np.testing.assert_allclose(found.shift_std, error, rtol=0.1)
 
 
 @pytest.mark.usefixtures("backend")
