@@ -54,6 +54,7 @@ def pair(rng: np.random.Generator, matrix: Any, shape: tuple[int, int] = (150, 1
     return texture(shape), texture(shape, np.linalg.inv(np.asarray(matrix, float)))
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("model", MATRICES)
 def test_known_transforms(rng, model, method):
@@ -118,6 +119,7 @@ def test_gain_and_bias(rng, method):
     assert result.covariance.shape == (3, 3)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("loss", ["huber", "tukey"])
 def test_outliers_do_less_harm(rng, loss):
     """Something that does not move with the rest pulls least squares, not a robust loss."""
@@ -176,6 +178,7 @@ def test_dtypes(rng, dtype):
     np.testing.assert_array_equal(npsubpix.align(*tensors).matrix, npsubpix.align(*images).matrix)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(
     ("fixed", "moving", "flag"),
     [
@@ -217,6 +220,7 @@ def test_not_enough_iterations(rng):
     assert result.flags == AlignmentFlags.NOT_CONVERGED
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("reference", ["first", "previous", "mean"])
 def test_drift(rng, reference):
     texture = Texture(rng)
@@ -300,6 +304,7 @@ def ramp_with_texture(y: np.ndarray, x: np.ndarray) -> np.ndarray:
     return 3 * (np.sin(y / 5) * np.cos(x / 7) + np.sin((x + y) / 9)) + 0.5 * (2 * y + x)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("where", ["fixed", "moving", "mask"])
 @pytest.mark.parametrize("part", [0.001, 0.03])
@@ -353,6 +358,16 @@ def test_a_chain_goes_around_a_bad_frame(rng):
     for k in (0, 1, 3, 4, 5):
         np.testing.assert_allclose(results[k].matrix[:2, 2], shifts[k], atol=2e-3)
         assert np.isfinite(results[k].covariance).all()
+
+
+def test_same_bits_for_any_number_of_threads(rng, threads):
+    fixed, moving = pair(rng, MATRICES["translation"], (70, 90))
+
+    def align() -> list[np.ndarray]:
+        results = [npsubpix.align(fixed, moving, method=method) for method in METHODS]
+        return [array for r in results for array in (r.matrix, r.covariance)]
+
+    assert threads(align) >= {"normal_equations_forward", "normal_equations_inverse"}
 
 
 @pytest.mark.parametrize("method", METHODS)

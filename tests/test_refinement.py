@@ -232,6 +232,24 @@ def test_a_flat_image_has_no_centroid(level):
         assert flags.tolist() == [PeakFlags.SINGULAR]
 
 
+def test_same_bits_for_any_number_of_threads(rng, threads):
+    """By each method, in planes and volumes."""
+    image, volume = rng.standard_normal((60, 70)), rng.standard_normal((7, 20, 30))
+
+    def refined() -> list[np.ndarray]:
+        out = []
+        for x in (image, volume):
+            starts = np.argwhere(x > 0)
+            for method in METHODS:
+                peaks = npsubpix.refine_peaks(x, starts, method=method)
+                out += [peaks.coords, peaks.values, peaks.indices, peaks.flags]
+        return out
+
+    assert threads(refined) >= {
+        f"refine_{name}" for name in ("quadratic2d", "quadratic3d", "parabola2d", "parabola3d", "centroid")
+    }
+
+
 @pytest.mark.usefixtures("backend")
 def test_no_positions():
     peaks = npsubpix.refine_peaks(np.zeros((5, 5)), [])
@@ -245,7 +263,7 @@ def test_wrong_arguments():
     for coords, options, error, words in [
         ([[1, 2, 3]], {}, ValueError, r"coords must have shape \(N, 2\)"),
         ([1, 2], {}, ValueError, r"coords must have shape \(N, 2\)"),
-        ([["a", "b"]], {}, TypeError, "coords must hold numbers"),
+        ([["a", "b"]], {}, TypeError, "coords must hold real numbers, got dtype <U1"),
         (
             [[1, 2]],
             {"method": "gaussian"},
