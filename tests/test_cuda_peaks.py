@@ -22,7 +22,9 @@ def search(axes: int, **options: object) -> PeakSearch:
     return defaults._replace(**options)
 
 
-def check(x: np.ndarray, mask: object = None, background: object = None, sigma: object = None, **options: object) -> int:
+def check(
+    x: np.ndarray, mask: object = None, background: object = None, sigma: object = None, **options: object
+) -> int:
     """The same candidates in the same order; return how many.
 
     The CPU gets float64, which holds all values of these tests, so that it compiles for no other types.

@@ -49,7 +49,12 @@ def test_gradients_as_on_the_cpu(rng, dtype, most):
     result = np.result_type(dtype, np.float32)
     coords_cotangent = rng.standard_normal((2, 2, 3, *x.shape[2:])).astype(result)
     values_cotangent = rng.standard_normal(x.shape).astype(result)
-    for cotangents in ((coords_cotangent, values_cotangent), (coords_cotangent, None), (None, values_cotangent), (None, None)):
+    for cotangents in (
+        (coords_cotangent, values_cotangent),
+        (coords_cotangent, None),
+        (None, values_cotangent),
+        (None, None),
+    ):
         (grad,) = quad_interp.quad_interp3d_vjp(cotangents, (x, mask), (), **OPTIONS, max_candidates=most)
         (want,) = cpu.quad_interp3d_vjp(cotangents, (x, mask), (), **OPTIONS, max_candidates=most)
         assert_same(grad, want, "quad_interp gradients")
