@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays.checks import check_positions, check_reals
+from npsubpix._arrays.checks import check_frames, check_positions, check_reals
 from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive
 from npsubpix._arrays.stacks import check_stack
@@ -107,7 +107,7 @@ def refine_peaks(
     x = as_array(image, "image")
     ndim = check_stack(x, frame_axis)
     points = _points(coords, ndim)
-    frames = _frames(frame, frame_axis, points.shape[0])
+    frames = _frames(frame, x, frame_axis, points.shape[0])
     refinement = check_refinement(method, "method", n_iters, max_shift, radius, ndim)
     refined, values, indices, flags, own_frames = call(
         "refine_peaks", x, points, frames, mask, frame_axis=frame_axis, refinement=refinement
@@ -126,19 +126,14 @@ def _points(coords: Any, ndim: int) -> Array:
     return points
 
 
-def _frames(frame: Any, frame_axis: int | None, count: int) -> Array | None:
+def _frames(frame: Any, image: Array, frame_axis: int | None, count: int) -> Array | None:
     if frame_axis is None:
         if frame is not None:
             raise ValueError("frame is given, so frame_axis must say which axis of the image it counts along")
         return None
     if frame is None:
         raise ValueError("frame must give the image of each position, since the image is a stack")
-    frames = as_array(frame, "frame")
-    if tuple(frames.shape) != (count,):
-        raise ValueError(f"frame must have shape ({count},), one number per position, got {tuple(frames.shape)}")
-    if count and not str(frames.dtype).removeprefix("torch.").startswith(("int", "uint")):
-        raise TypeError(f"frame must hold integers, got dtype {frames.dtype}")
-    return frames
+    return check_frames(frame, count, image.shape[frame_axis])
 
 
 def check_refinement(method: Any, name: str, n_iters: Any, max_shift: Any, radius: Any, ndim: int) -> Refinement:

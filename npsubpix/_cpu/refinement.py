@@ -265,8 +265,6 @@ def refine_peaks(
     """
     points = coords.astype(np.float64)
     frames = np.zeros(len(points), np.int64) if frame is None else frame.astype(np.int64)
-    if frames.size and not 0 <= frames.min() <= frames.max() < len(image):
-        raise ValueError(f"frame must be between 0 and {len(image) - 1}, got {frames.min()} to {frames.max()}")
     if mask is not None:
         mask = np.ascontiguousarray(np.broadcast_to(mask, image.shape))
     finite = np.asarray(np.isfinite(points).all(axis=1))
