@@ -1,4 +1,4 @@
-"""What is beyond the ends of an axis, where windows that end with the image do, and how many boxes there are."""
+"""Border extension, and the pixels of windows at the border of an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BORDERS", "as_pixel", "boxes_of", "counts_of", "extended", "folded", "parts_of", "reach", "reached"]
+__all__ = ["BORDERS", "as_pixel", "counts_of", "extended", "folded", "parts_of", "window_places"]
 
 _Places: TypeAlias = npt.NDArray[Any]
 
@@ -28,8 +28,11 @@ def folded(places: _Places, n: int, border: str) -> _Places:
     return np.where(places < n, places, period - places - (0 if border == "mirror" else 1))
 
 
-def reached(n: int, size: int, stride: int, border: str) -> _Places:
-    """Return the pixel that each place is a copy of which windows centred on pixels of an axis reach, -1 for none."""
+def window_places(n: int, size: int, stride: int, border: str) -> _Places:
+    """Return the pixels of an axis that windows of convolutions and statistics cover, -1 for none.
+
+    A window begins ``size // 2`` pixels before its pixel, as in SciPy; beyond the border it has copies of pixels.
+    """
     count = -(-n // stride)
     return folded(np.arange(-(size // 2), (count - 1) * stride + size - size // 2), n, border)
 
@@ -53,11 +56,6 @@ def as_pixel(value: float, dtype: np.dtype[Any]) -> float | int:
     return int(info.min) if value <= info.min else int(info.max) if value >= info.max else round(value)
 
 
-def boxes_of(pixels: int, size: int) -> int:
-    """Return how many boxes of nearly one length, that nearest to `size`, an axis is cut into."""
-    return max(int(pixels / size + 0.5), 1)
-
-
 def counts_of(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, ...]:
     """Return how many windows there are along each axis, for the steps between them."""
     return tuple(-(-n // s) for n, s in zip(shape, step, strict=True))
@@ -78,11 +76,3 @@ def parts_of(n: int, size: int, step: int, back: int) -> list[tuple[slice, slice
 
 #: How an image goes on beyond its ends, of which ``"shrink"`` is not at all: windows end where it does.
 BORDERS: Final = ("reflect", "mirror", "nearest", "wrap", "constant", "shrink")
-
-
-def reach(size: int) -> tuple[int, int]:
-    """How many pixels a window of `size` covers before and after its centre.
-
-    An even window reaches one pixel further ahead than back.
-    """
-    return (size - 1) // 2, size // 2

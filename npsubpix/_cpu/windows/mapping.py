@@ -15,7 +15,7 @@ from numba.core import types
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import keep, lend_to_read, window_of
 from npsubpix._cpu.compiler.jit import Kernel, compile_function_of_arrays, device
-from npsubpix._definitions.borders import as_pixel, counts_of, extended, parts_of, reached
+from npsubpix._definitions.borders import as_pixel, counts_of, extended, parts_of, window_places
 from npsubpix._definitions.dtypes import converted
 from npsubpix._definitions.user_functions import identity_of
 from npsubpix._definitions.user_results import dtype_of_results
@@ -184,7 +184,7 @@ def _compiled(func: Callable[..., Any], images: Sequence[HostArray]) -> tuple[An
 def _padded(x: HostArray, size: tuple[int, ...], step: tuple[int, ...], border: str, cval: float) -> HostArray:
     """Copy an image with what windows reach beyond its ends."""
     return extended(
-        x, [reached(*axis, border) for axis in zip(x.shape, size, step, strict=True)], as_pixel(cval, x.dtype)
+        x, [window_places(*axis, border) for axis in zip(x.shape, size, step, strict=True)], as_pixel(cval, x.dtype)
     )
 
 

@@ -17,7 +17,7 @@ from npsubpix._cpu.windows.percentiles import percentile
 from npsubpix._cpu.windows.running import RUNNING, columns_of_tile, rows_of_band
 from npsubpix._cpu.windows.running_variance import running_var
 from npsubpix._cpu.windows.small_percentiles import LARGEST, small_percentiles
-from npsubpix._definitions.borders import as_pixel, reached
+from npsubpix._definitions.borders import as_pixel, window_places
 from npsubpix._definitions.dtypes import converted
 from npsubpix._definitions.windows import check_contents
 
@@ -48,7 +48,7 @@ def _windows(
     shape: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], border: str, cval: float | int
 ) -> _Windows:
     counts = tuple(-(-n // s) for n, s in zip(shape, stride, strict=True))
-    places = tuple(reached(*axis, border) for axis in zip(shape, size, stride, strict=True))
+    places = tuple(window_places(*axis, border) for axis in zip(shape, size, stride, strict=True))
     return _Windows(size, stride, counts, places, border == "shrink", cval)
 
 

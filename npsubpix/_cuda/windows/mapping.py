@@ -11,7 +11,7 @@ import numpy as np
 
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of
 from npsubpix._cuda.launch.kernels import DeviceArray
-from npsubpix._definitions.borders import as_pixel, counts_of, parts_of, reached
+from npsubpix._definitions.borders import as_pixel, counts_of, parts_of, window_places
 from npsubpix._definitions.dtypes import converted
 from npsubpix._definitions.user_functions import identity_of
 
@@ -76,7 +76,7 @@ def _padded(
 ) -> DeviceArray:
     fill = as_pixel(cval, x.dtype)
     for axis, (n, k, s) in enumerate(zip(x.shape, size, step, strict=True)):
-        places = reached(n, k, s, border)
+        places = window_places(n, k, s, border)
         inside = np.flatnonzero(places >= 0)
         x = x.take(device.put(np.maximum(places, 0)), axis)
         if border == "constant":  # which is a run of pixels with nothing before and after it
