@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays.checks import check_channel_axis, check_image, check_reals
-from npsubpix._arrays.library import Array, as_array, beside, is_array, is_on_gpu, kind_of, without_half, working_on
+from npsubpix._arrays.checks import check_channel_axis, check_image, check_reals, check_reals_beside
+from npsubpix._arrays.library import Array, as_array, outer_product, without_half
 from npsubpix._arrays.options import FARTHEST, check_choice, check_dtype, check_fill, check_per_axis
 from npsubpix._definitions.borders import BORDERS
+from npsubpix._definitions.convolution import PRODUCT
 from npsubpix._dispatch.call import call
 
 __all__ = ["choose_conv_method", "convolve", "convolve_separable", "correlate"]
@@ -111,8 +110,21 @@ def correlate(
     >>> correlate(np.array([1.0, 2.0, np.nan, 4.0]), [0.25, 0.5, 0.25], border="shrink", nan_policy="omit").round(3)
     array([1.333, 1.667, 3.   , 4.   ])
     """
+    check_choice(method, "method", _METHODS)
     return _filter(
-        image, kernel, False, mode, border, cval, stride, dilation, origin, channel_axis, dtype, nan_policy, method
+        image,
+        kernel,
+        flip=False,
+        mode=mode,
+        border=border,
+        cval=cval,
+        stride=stride,
+        dilation=dilation,
+        origin=origin,
+        channel_axis=channel_axis,
+        dtype=dtype,
+        nan_policy=nan_policy,
+        method=method,
     )
 
 
@@ -162,12 +174,39 @@ def convolve(
     >>> convolve(np.array([0.0, 0, 1, 0, 0]), [1.0, 2, 3])
     array([0., 1., 2., 3., 0.])
     """
+    check_choice(method, "method", _METHODS)
     return _filter(
-        image, kernel, True, mode, border, cval, stride, dilation, origin, channel_axis, dtype, nan_policy, method
+        image,
+        kernel,
+        flip=True,
+        mode=mode,
+        border=border,
+        cval=cval,
+        stride=stride,
+        dilation=dilation,
+        origin=origin,
+        channel_axis=channel_axis,
+        dtype=dtype,
+        nan_policy=nan_policy,
+        method=method,
     )
 
 
-def convolve_separable(image: Array, kernels: Sequence[Array], /, **options: Any) -> Array:
+def convolve_separable(
+    image: Array,
+    kernels: Sequence[Array],
+    /,
+    *,
+    mode: str = "same",
+    border: str = "reflect",
+    cval: float = 0.0,
+    stride: int | tuple[int, ...] = 1,
+    dilation: int | tuple[int, ...] = 1,
+    origin: int | tuple[int, ...] = 0,
+    channel_axis: int | None = None,
+    dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+) -> Array:
     """Convolve an image along each of its axes with a kernel of its own.
 
     Parameters
@@ -207,26 +246,27 @@ def convolve_separable(image: Array, kernels: Sequence[Array], /, **options: Any
            [ 0, 25,  0,  0,  0]], dtype=uint8)
     """
     x = as_array(image, "image")
-    lines = [without_half(_beside(k, "kernels", x)) for k in kernels]
-    axis = check_channel_axis(options.get("channel_axis"), x)
+    lines = [without_half(check_reals_beside(k, "kernels", x)) for k in kernels]
+    axis = check_channel_axis(channel_axis, x)
     axes = x.ndim - (axis is not None)
     if len(lines) != axes or any(k.ndim != 1 for k in lines):
         shapes = [tuple(k.shape) for k in lines]
-        raise ValueError(f"kernels must hold {axes} arrays of shape (K,), one an axis, got shapes {shapes}")
-    with working_on(lines[0]) if kind_of(lines[0]) == "cupy" else contextlib.nullcontext():
-        product = lines[0]
-        for line in lines[1:]:
-            product = product[..., None] * line
-    if "method" in options:
-        raise TypeError("convolve_separable takes no method: it is separable")
-    # On the host, "auto" finds out that the product is of rank one; on a GPU, nothing looks at weights.
-    return convolve(image, product, method="separable" if is_on_gpu(x, kind_of(x)) else "auto", **options)
-
-
-def _beside(weights: Any, name: str, image: Array) -> Array:
-    """Return weights as floats; of lists, and other numbers of no device, those on the device of the image."""
-    numbers = check_reals(weights, name)
-    return numbers if is_array(weights) else beside(numbers, image)
+        raise ValueError(f"kernels must hold {axes} arrays of shape (K,), one per axis, got shapes {shapes}")
+    return _filter(
+        image,
+        outer_product(lines),
+        flip=True,
+        mode=mode,
+        border=border,
+        cval=cval,
+        stride=stride,
+        dilation=dilation,
+        origin=origin,
+        channel_axis=channel_axis,
+        dtype=dtype,
+        nan_policy=nan_policy,
+        method=PRODUCT,
+    )
 
 
 def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> str:
@@ -262,33 +302,26 @@ def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> s
     >>> choose_conv_method(np.ones((3, 3))), choose_conv_method([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
     ('separable', 'direct')
     """
-    weights = _kernel(kernel)
-    axes = weights.ndim
-    steps = check_per_axis(stride, axes, "stride", 1)
-    return str(call("choose_conv_method", weights, stride=steps))
-
-
-def _kernel(kernel: Any) -> Array:
     weights = check_reals(kernel, "kernel")
+    _check_kernel(weights)
+    return str(call("choose_conv_method", weights, stride=check_per_axis(stride, weights.ndim, "stride", 1)))
+
+
+def _check_kernel(weights: Array) -> None:
     if not 1 <= weights.ndim <= 3:
         raise ValueError(f"kernel must have 1 to 3 dimensions, got shape {tuple(weights.shape)}")
     if 0 in weights.shape:
         raise ValueError(f"kernel must have at least one weight along each axis, got shape {tuple(weights.shape)}")
-    return weights
 
 
-def _filter(image: Any, *arguments: Any) -> Array:
-    """Check arguments and filter, where the image is: CuPy works on the current device otherwise."""
-    x = as_array(image, "image")
-    with working_on(x) if kind_of(x) == "cupy" else contextlib.nullcontext():
-        return _filter_there(x, *arguments)
-
-
-def _filter_there(
-    x: Any, kernel: Any, flip: bool, mode: Any, border: Any, cval: Any, stride: Any, dilation: Any, origin: Any,
+def _filter(
+    image: Any, kernel: Any, *, flip: bool, mode: Any, border: Any, cval: Any, stride: Any, dilation: Any, origin: Any,
     channel_axis: Any, dtype: Any, nan_policy: Any, method: Any,
 ) -> Array:  # fmt: skip
-    weights = _kernel(_beside(kernel, "kernel", x))
+    """Check the arguments of a convolution or correlation, and run it."""
+    x = as_array(image, "image")
+    weights = check_reals_beside(kernel, "kernel", x)
+    _check_kernel(weights)
     axis = check_channel_axis(channel_axis, x)
     axes = check_image(x, axis)
     if weights.ndim != axes:
@@ -296,58 +329,36 @@ def _filter_there(
         raise ValueError(
             f"kernel must have {axes} dimensions, as the image has, got shape {tuple(weights.shape)}{hint}"
         )
-    for value, name, choices in (
-        (mode, "mode", _MODES), (border, "border", BORDERS), (nan_policy, "nan_policy", _POLICIES),
-        (method, "method", _METHODS),
-    ):  # fmt: skip
-        check_choice(value, name, choices)
-    moved = _origins(origin, tuple(weights.shape), flip)
-    if flip:
-        of_torch = kind_of(weights) == "torch"
-        weights = weights.flip(tuple(range(axes))) if of_torch else weights[(slice(None, None, -1),) * axes]
-    steps, gaps = check_per_axis(stride, axes, "stride", 1), check_per_axis(dilation, axes, "dilation", 1, FARTHEST)
-    options = {
-        "mode": str(mode),
-        "border": str(border),
-        "cval": check_fill(cval, "cval"),
-        "stride": steps,
-        "dilation": gaps,
-        "origin": moved,
-        "channel_axis": axis,
-        "omit": nan_policy == "omit",
-        "method": str(method),
-    }
+    check_choice(mode, "mode", _MODES)
+    check_choice(border, "border", BORDERS)
+    check_choice(nan_policy, "nan_policy", _POLICIES)
     chosen = check_dtype(dtype)
-    if chosen is not None:
-        if chosen == np.float16:
-            raise TypeError("dtype must be that of integers, float32 or float64, got float16")
-        x = without_half(x)
-    if kind_of(x) == "torch":
-        return _of_tensor(x, weights, options, chosen)
-    return call("correlate", x, weights, **options, dtype="" if chosen is None else chosen.name)[0]
+    if chosen == np.float16:
+        raise TypeError("dtype must be that of integers, float32 or float64, got float16")
+    return call(
+        "correlate",
+        x if chosen is None else without_half(x),
+        weights,
+        flip=flip,
+        mode=str(mode),
+        border=str(border),
+        cval=check_fill(cval, "cval"),
+        stride=check_per_axis(stride, axes, "stride", 1),
+        dilation=check_per_axis(dilation, axes, "dilation", 1, FARTHEST),
+        origin=_origins(origin, tuple(weights.shape), flip),
+        channel_axis=axis,
+        omit=nan_policy == "omit",
+        method=str(method),
+        dtype="" if chosen is None else chosen.name,
+    )[0]
 
 
 def _origins(origin: Any, shape: tuple[int, ...], flip: bool) -> tuple[int, ...]:
-    """Check the origin, and return that of the correlation that is run."""
-    moved = []
+    """Check the origin, and return that of the correlation with the kernel, flipped or not."""
+    origins = []
     for number, n in zip(check_per_axis(origin, len(shape), "origin", -(2**31)), shape, strict=True):
         if not -(n // 2) <= number <= (n - 1) // 2:
             ends = f"{-(n // 2)} to {(n - 1) // 2}"
             raise ValueError(f"origin must be from {ends} for a kernel of {n} weights, got {number}")
-        moved.append(-number - (n % 2 == 0) if flip else number)
-    return tuple(moved)
-
-
-def _of_tensor(x: Any, weights: Any, options: dict[str, Any], dtype: np.dtype[Any] | None) -> Any:
-    """Filter a tensor; integers of another dtype are rounded and kept within its range at the end."""
-    torch = sys.modules["torch"]
-    w = torch.as_tensor(weights)
-    if dtype is None:
-        return call("correlate", x, w, **options, dtype="")[0]
-    chosen = getattr(torch, dtype.name)
-    wide = x if x.is_floating_point() else x.double()
-    values = call("correlate", wide, w, **options, dtype="")[0]
-    if chosen.is_floating_point:
-        return values.to(chosen)
-    info = torch.iinfo(chosen)
-    return torch.nan_to_num(values).round().clamp(info.min, info.max).to(chosen)
+        origins.append(-number - (n % 2 == 0) if flip else number)
+    return tuple(origins)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.launch import promoted
+from npsubpix._definitions.dtypes import promoted
 
 __all__ = ["conv2d", "conv2d_vjp"]
 
@@ -77,7 +77,7 @@ def conv2d_vjp(
     cotangents: tuple[HostArray | None], arrays: tuple[HostArray, HostArray, HostArray | None], saved: tuple[()],
     *, stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int,
 ) -> tuple[HostArray, HostArray, HostArray | None]:  # fmt: skip
-    """Return the gradients by the images, the filters and the bias."""
+    """Return the gradients with respect to the images, the filters and the bias."""
     (cotangent,), (x, weight, bias) = cotangents, arrays
     dtype = promoted(np.result_type(x.dtype, weight.dtype))
     padded = _padded(x.astype(dtype, copy=False), padding)

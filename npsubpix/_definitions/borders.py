@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BORDERS", "as_pixel", "boxes_of", "counts_of", "extended", "folded", "parts_of", "reach", "reached"]
+__all__ = ["BORDERS", "as_pixel", "boxes_of", "counts_of", "extended", "folded", "reach", "reached"]
 
 _Places: TypeAlias = npt.NDArray[Any]
 
@@ -34,13 +33,16 @@ def reached(n: int, size: int, stride: int, border: str) -> _Places:
     return folded(np.arange(-(size // 2), (count - 1) * stride + size - size // 2), n, border)
 
 
-def extended(x: _Places, places: Sequence[_Places], fill: float) -> _Places:
-    """Copy an array with what is beyond the ends of its last axes, at the places along each."""
+def extended(x: Any, places: Sequence[_Places], fill: float, put: Callable[[_Places], Any] = np.asarray) -> Any:
+    """Copy an array with the border extension of its last axes, at the places along each; `put` moves indices to it."""
     for axis, along in enumerate(places, start=x.ndim - len(places)):
-        x = np.take(x, np.maximum(along, 0), axis)
-        if (along < 0).any():
-            np.moveaxis(x, axis, 0)[along < 0] = fill
-    return np.ascontiguousarray(x)
+        inside = np.flatnonzero(along >= 0)
+        x = x.take(put(np.maximum(along, 0)), axis)
+        if inside.size < along.size:  # pixels are one run, with nothing before and after it
+            lines = x.swapaxes(0, axis)
+            lines[: inside[0]] = fill
+            lines[inside[-1] + 1 :] = fill
+    return x
 
 
 def as_pixel(value: float, dtype: np.dtype[Any]) -> float | int:
@@ -61,19 +63,6 @@ def boxes_of(pixels: int, size: int) -> int:
 def counts_of(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, ...]:
     """Return how many windows there are along each axis, for the steps between them."""
     return tuple(-(-n // s) for n, s in zip(shape, step, strict=True))
-
-
-def parts_of(n: int, size: int, step: int, back: int) -> list[tuple[slice, slice, int]]:
-    """Divide windows along an axis by their length: places in the result, pixels, and the length."""
-    count = -(-n // step)
-    starts = np.arange(count) * step - back
-    low, high = np.maximum(starts, 0), np.minimum(starts + size, n)
-    parts = []
-    for length, same in itertools.groupby(range(count), lambda k: (high[k] - low[k], high[k] - low[k] < size and k)):
-        places = list(same)
-        first, last = places[0], places[-1]
-        parts.append((slice(first, last + 1), slice(int(low[first]), int(high[last])), int(length[0])))
-    return parts
 
 
 #: How an image goes on beyond its ends, of which ``"shrink"`` is not at all: windows end where it does.

@@ -129,14 +129,14 @@ def _register(operation: Operation) -> Any:
         return _one_or_all(_run(operation, tensors, _named(operation, values[count:])))
 
     def fake(*values: Any) -> Any:
-        first = values[0]
+        first, options = values[0], _named(operation, values[count:])
         dtypes = {
             "float": _floating(first.dtype),
             "same": first.dtype,
+            "option": getattr(torch, options.get("dtype") or str(first.dtype).removeprefix("torch.")),
             "bool": torch.bool,
             "float64": torch.float64,
         }
-        options = _named(operation, values[count:])
         shapes = operation.shapes_of([None if v is None else v.shape for v in values[:count]], options)
         return _one_or_all([
             first.new_empty(shape, dtype=dtypes[result.dtype])

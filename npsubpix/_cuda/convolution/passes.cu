@@ -13,10 +13,12 @@
 #define TALL 64
 #define STEP (THREADS / WIDE)
 
-// The lines of a kernel of rank one: along z, y and x through its largest weight, the first two of
-// them divided by it. NaN along x, if the kernel is none. What is beyond the ends of an axis: `fill`
-// correlated with the lines along the axes that come before it, which are x, then y.
-KERNEL correlate_factors(const Real* kernel, Index kz, Index ky, Index kx, double rounding, double fill, double* lines,
+// The lines along z, y and x through the largest weight of a kernel, the first two divided by it. The
+// kernel has to be the product of the line along x and of the plane of other axes, and this plane that
+// of the lines along y and z, each up to `tolerance` times the largest weight; otherwise the line along
+// x is NaN. The constant border extension of an axis is `fill` correlated with the lines along the axes
+// before it, which are x, then y.
+KERNEL correlate_factors(const Real* kernel, Index kz, Index ky, Index kx, double tolerance, double fill, double* lines,
                          double* fills) {
   __shared__ double tops[THREADS];
   __shared__ Index places[THREADS];
@@ -51,8 +53,10 @@ KERNEL correlate_factors(const Real* kernel, Index kz, Index ky, Index kx, doubl
   __syncthreads();
   double far[1] = {0};
   for (Index k = threadIdx.x; k < count; k += blockDim.x) {
-    const double product = z[k / kx / ky] * y[k / kx % ky] * x[k % kx];
-    if (!(fabs(product - (double)kernel[k]) <= rounding * top)) far[0] += 1;
+    const double plane = (double)kernel[k - k % kx + j], across = largest == 0 ? 0.0 : plane / largest;
+    const bool line_fits = fabs(across * x[k % kx] - (double)kernel[k]) <= tolerance * top;
+    const bool plane_fits = fabs(z[k / kx / ky] * y[k / kx % ky] * largest - plane) <= tolerance * top;
+    if (!line_fits || !plane_fits) far[0] += 1;
   }
   sum_over_block(far);
   if (threadIdx.x == 0) {
