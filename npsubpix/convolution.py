@@ -38,65 +38,71 @@ def correlate(
     nan_policy: str = "propagate",
     method: str = "auto",
 ) -> Array:
-    r"""Correlate an image with a kernel: the sum of the pixels of each window, times weights.
+    r"""Correlate an image with a kernel: the weighted sum of the pixels of each window.
 
     Parameters
     ----------
-    image : array of 1 to 3 dimensions, and one of channels
+    image : array of 1 to 3 dimensions, with an optional channel axis
         Image, of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
-    kernel : array of as many dimensions, channels apart
-        Weights; each channel is correlated with them.
+    kernel : array with the dimensions of the image, without channels
+        Weights. Each channel is correlated with the same kernel.
     mode : {"same", "valid", "full"}, default "same"
-        Which windows: those centred on a pixel; those that are inside of the image, which may be none;
-        or all that touch it.
+        Windows of the result. "same": one window centred on each pixel. "valid": only windows that lie inside the
+        image; there may be none. "full": all windows that overlap with the image.
     border : str, default "reflect"
-        How the image goes on beyond its ends, as in ``scipy.ndimage``: "reflect" (d c b a | a b c d |
-        d c b a), "mirror" (d c b | a b c d | c b a), "nearest" (a a a a | a b c d | d d d d), "wrap"
-        (a b c d | a b c d | a b c d) or "constant" (`cval`). "shrink": windows end where the image
-        does, see the notes.
+        Border extension, as in ``scipy.ndimage``: "reflect" (d c b a | a b c d | d c b a), "mirror"
+        (d c b | a b c d | c b a), "nearest" (a a a a | a b c d | d d d d), "wrap" (a b c d | a b c d | a b c d) or
+        "constant" (`cval`). With "shrink", windows are clipped to the image; see Notes.
     cval : float, default 0.0
-        Value beyond the ends for "constant".
-    stride, dilation : int or tuple of ints, default 1
-        Pixels between windows, and between the pixels of a window, of all axes or one an axis.
+        Value outside of the image for "constant".
+    stride : int or tuple of ints, default 1
+        Step between windows in pixels, for all axes or per axis.
+    dilation : int or tuple of ints, default 1
+        Distance between the pixels of a window, for all axes or per axis.
     origin : int or tuple of ints, default 0
-        Moves windows of mode "same" by this many pixels to smaller indices. The centre of a kernel of
-        k weights is that of index k // 2, as in ``scipy.ndimage``.
+        Shift of the windows of mode "same" to smaller indices, in pixels, for all axes or per axis. The centre of a
+        kernel of k weights is the weight of index k // 2, as in ``scipy.ndimage``.
     channel_axis : int, optional
-        Axis of the image that holds channels.
+        Channel axis of the image.
     dtype : dtype, optional
-        Dtype of the result; by default that of the image. Integers are rounded to the nearest and kept within
-        the range of the dtype, never wrapped.
+        Dtype of the result. By default, that of the image. Integers are rounded to the nearest and saturate at the
+        limits of the dtype; they never wrap.
     nan_policy : {"propagate", "omit"}, default "propagate"
-        Whether NaN in a window makes the result NaN, or does not count, see the notes.
+        Treatment of NaN. "propagate": a window that contains NaN gives NaN. "omit": NaN does not count; see Notes.
     method : {"auto", "direct", "separable", "fft"}, default "auto"
-        "separable" is for kernels that are a product of one along lines and one across them; "auto"
-        takes what is the cheapest, see `choose_conv_method`.
+        Algorithm. "separable" requires a kernel that is the product of a line along the last axis and of its other
+        axes; "auto" selects the fastest method that applies, see `choose_conv_method`.
 
     Returns
     -------
     array
-        In mode "same" of the shape of the image, divided by the stride and rounded up.
+        Correlation. In mode "same", its shape is that of the image divided by the stride, rounded up.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If the kernel has no weights or another number of dimensions, or an option is out of range.
+        If the kernel is empty or differs from the image in dimensions, an option is out of range, or the method is
+        "separable" for a kernel that is not a product.
 
     See Also
     --------
-    convolve : The kernel flipped.
-    convolve_separable : A kernel for each axis.
+    convolve : Correlation with the flipped kernel.
+    convolve_separable : Convolution with one kernel per axis.
 
     Notes
     -----
-    With "shrink" and "omit", sums are divided by the weight that remains:
-    :math:`\sum_k |w_k| \sum_{k \in V} w_k x_k / \sum_{k \in V} |w_k|` for the pixels V of the window
-    that are in the image and not NaN. Where there are none, the result is NaN, or 0 in integers.
+    With "shrink" and "omit", the sum is normalized by the remaining weight:
+    :math:`\sum_k |w_k| \sum_{k \in V} w_k x_k / \sum_{k \in V} |w_k|`, where V are the pixels of the window
+    that lie in the image and are not NaN. If there are none, the result is NaN, or 0 for integers.
 
     Images of 8 bits are summed in float32 where that is exact for integer weights, other integers in
-    float64, and floats in their own precision. Differentiable with respect to image and kernel.
+    float64, and floats in their own precision. On a GPU, all integers are summed in float64, and the weights are not
+    inspected before the kernel is launched: "auto" is "direct" there, and "separable" gives NaN for a kernel that is
+    not the product of one line per axis.
+
+    Differentiable with respect to image and kernel.
 
     Examples
     --------
@@ -144,30 +150,30 @@ def convolve(
     nan_policy: str = "propagate",
     method: str = "auto",
 ) -> Array:
-    """Convolve an image with a kernel: the correlation with the flipped kernel.
+    """Convolve an image with a kernel: correlate it with the flipped kernel.
 
     Parameters
     ----------
     image, kernel, mode, border, cval, stride, dilation, origin, channel_axis, dtype, nan_policy, method
-        As for `correlate`. A positive `origin` moves windows to larger indices, as in ``scipy.ndimage``.
+        As for `correlate`, but a positive `origin` shifts windows to larger indices, as in ``scipy.ndimage``.
 
     Returns
     -------
     array
-        As `correlate` returns it.
+        Convolution, of the shape and dtype that `correlate` returns.
 
     Raises
     ------
     TypeError, ValueError
-        As `correlate`.
+        As for `correlate`.
 
     See Also
     --------
-    correlate : Without the flip, with notes.
+    correlate : The same without the flip; its notes apply here too.
 
     Examples
     --------
-    A pixel becomes the kernel:
+    The response to a single pixel is the kernel:
 
     >>> import numpy as np
     >>> from npsubpix import convolve
@@ -207,32 +213,31 @@ def convolve_separable(
     dtype: npt.DTypeLike | None = None,
     nan_policy: str = "propagate",
 ) -> Array:
-    """Convolve an image along each of its axes with a kernel of its own.
+    """Convolve an image along each axis with a kernel of that axis.
 
     Parameters
     ----------
-    image : array of 1 to 3 dimensions, and one of channels
+    image : array of 1 to 3 dimensions, with an optional channel axis
         Image.
     kernels : sequence of arrays of shape (K,)
-        A kernel for each axis of the image, in their order: for (y, x) first the one down the columns,
-        then the one along the rows.
-    **options
-        Those of `convolve`, without `method`.
+        One kernel per axis, in the order of the axes. For an image (y, x), the first is applied along columns, the
+        second along rows.
+    mode, border, cval, stride, dilation, origin, channel_axis, dtype, nan_policy
+        As for `convolve`.
 
     Returns
     -------
     array
-        As `convolve` returns it, for the product of the kernels: rounded, where it is of integers,
-        once and not between the passes.
+        Convolution with the outer product of the kernels. Integer results are rounded once, not between the passes.
 
     Raises
     ------
     TypeError, ValueError
-        As `convolve`, and if there is not one kernel an axis.
+        As for `convolve`, and if the number of kernels is not that of the axes.
 
     See Also
     --------
-    convolve : Any kernel.
+    convolve : Convolution with any kernel.
 
     Examples
     --------
@@ -270,7 +275,7 @@ def convolve_separable(
 
 
 def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> str:
-    """Say how `correlate` and `convolve` with ``method="auto"`` work with a kernel.
+    """Return the method that `correlate` and `convolve` select for a kernel with ``method="auto"``.
 
     Parameters
     ----------
@@ -282,18 +287,18 @@ def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> s
     Returns
     -------
     {"direct", "separable", "fft"}
-        "separable" for a kernel of rank one: that is the product of its line and of its other axes
-        through the largest weight, to four units of rounding of that weight. "fft", by
-        ``scipy.signal.oaconvolve``, for other large kernels, and "direct" for the rest.
+        "separable" for a kernel of rank one: the product of its line along the last axis and of its other axes, both
+        through the largest weight, to within four units of rounding of that weight. "fft", which is
+        ``scipy.signal.oaconvolve``, for other large kernels without a stride. "direct" for all others.
 
     Raises
     ------
     TypeError, ValueError
-        As `correlate`.
+        As for `correlate`.
 
     See Also
     --------
-    correlate : Takes the method by name.
+    correlate : Correlation by any of the methods.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What is beyond the ends of an axis, where windows that end with the image do, and how many boxes there are."""
+"""Border extension of an axis, clipping of windows, and the number of windows and boxes along an axis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Places: TypeAlias = npt.NDArray[Any]
 
 
 def folded(places: _Places, n: int, border: str) -> _Places:
-    """Return the pixel of an axis of n pixels that each place is a copy of, -1 for none."""
+    """Return the pixel of an axis of n pixels that each place copies, -1 for none."""
     if border in ("constant", "shrink"):
         return np.where((places >= 0) & (places < n), places, -1)
     if border == "nearest" or n == 1:
@@ -46,7 +46,7 @@ def extended(x: Any, places: Sequence[_Places], fill: float, put: Callable[[_Pla
 
 
 def as_pixel(value: float, dtype: np.dtype[Any]) -> float | int:
-    """Return the closest to a value that a pixel can be; 0 for NaN among integers."""
+    """Return the closest value that a pixel of a dtype can have; 0 for NaN in integers."""
     if dtype.kind == "f":
         return value
     info = np.iinfo(dtype)
@@ -61,11 +61,11 @@ def boxes_of(pixels: int, size: int) -> int:
 
 
 def counts_of(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, ...]:
-    """Return how many windows there are along each axis, for the steps between them."""
+    """Return the number of windows along each axis, for the steps between them."""
     return tuple(-(-n // s) for n, s in zip(shape, step, strict=True))
 
 
-#: How an image goes on beyond its ends, of which ``"shrink"`` is not at all: windows end where it does.
+#: Border extensions of an image; with ``"shrink"`` there is none, and windows are clipped to the image.
 BORDERS: Final = ("reflect", "mirror", "nearest", "wrap", "constant", "shrink")
 
 

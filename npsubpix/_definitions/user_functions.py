@@ -1,4 +1,4 @@
-"""Functions that users wrote: which of them do the same."""
+"""Functions written by users: their identity, and what was compiled for them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CompiledFunctions(Generic[_Compiled]):
 
 
 def identity_of(function: Any, kept: list[Any]) -> Any:
-    """Return what is equal for functions of the same code and values; what is known by its address goes to `kept`."""
+    """Return a key that is equal for functions of the same code and values; objects known by address go to `kept`."""
     if function is None:
         return None
     plain = getattr(function, "py_func", function)

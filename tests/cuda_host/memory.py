@@ -109,26 +109,27 @@ def run_gaussians(shape: tuple[int, ...], rng: np.random.Generator) -> None:
 def run_convolution(x: np.ndarray, rng: np.random.Generator) -> None:
     axes = x.ndim - 2
     kernel, image = rng.standard_normal((3, 4, 2)[:axes]), x[0]
-    for border in ("mirror", "shrink"):
-        steps = (1,) * axes, (2,) * axes, (0,) * axes
-        options = "same", border, 0.0, *steps, 0, False, "direct", ""
-        filtered = convolution.correlate(image, kernel, *options)
-        convolution.correlate_vjp(filtered, (image, kernel), (), *options)
-    near = "full", "mirror", 0.0, (1,) * axes, (1,) * axes, (0,) * axes, 0, False
-    filtered = convolution.correlate(image, kernel, *near, "direct", "")
-    convolution.correlate_vjp(filtered, (image, kernel), (), *near, "direct", "")
+    plain: dict[str, Any] = {
+        "flip": True, "mode": "same", "border": "mirror", "cval": 0.0, "stride": (1,) * axes, "dilation": (1,) * axes,
+        "origin": (0,) * axes, "channel_axis": 0, "omit": False, "method": "direct", "dtype": "",
+    }  # fmt: skip
+    far = {"dilation": (2,) * axes}
+    for options in ({**plain, **far}, {**plain, **far, "border": "shrink"}, {**plain, "mode": "full"}):
+        filtered = convolution.correlate(image, kernel, **options)
+        convolution.correlate_vjp(filtered, (image, kernel), (), **options)
     for border in ("nearest", "shrink"):
-        options = "full", border, *near[2:]
-        convolution.correlate(image, np.ones((40, 3, 4)[:axes]), *options, "separable", "uint8")
-    blobs.laplacian_of_gaussian(image[0], (2.0,) * axes, "wrap", 0.0, 4.0)
+        options = {**plain, "mode": "full", "border": border, "method": "separable", "dtype": "uint8"}
+        convolution.correlate(image, np.ones((40, 3, 4)[:axes]), **options)
+    blobs.laplacian_of_gaussian(image[0], sigma=(2.0,) * axes, border="wrap", cval=0.0, truncate=4.0)
 
 
 def run_banks(x: np.ndarray, rng: np.random.Generator) -> None:
     if x.ndim == 4:
-        filters, options = rng.standard_normal((4 * x.shape[1], 1, 3, 2)), ((2, 1), (2, 1, 0, 1), (1, 2), x.shape[1])
+        filters = rng.standard_normal((4 * x.shape[1], 1, 3, 2))
         bias = np.ones(len(filters))
-        results = filter_banks.conv2d(x, filters, bias, *options)
-        filter_banks.conv2d_vjp(results, (x, filters, bias), (), *options)
+        options = {"stride": (2, 1), "padding": (2, 1, 0, 1), "dilation": (1, 2), "groups": x.shape[1]}
+        results = filter_banks.conv2d(x, filters, bias, **options)
+        filter_banks.conv2d_vjp(results, (x, filters, bias), (), **options)
 
 
 def run_sampling(x: np.ndarray, rng: np.random.Generator) -> None:
@@ -157,16 +158,18 @@ def run_alignment(rng: np.random.Generator) -> None:
 
 def run_windows(x: np.ndarray, rng: np.random.Generator) -> None:
     axes, image = x.ndim - 2, x[0, 0]
-    ones, weights = (1,) * axes, rng.random((3, 2, 4)[:axes])
+    weights = rng.random((3, 2, 4)[:axes])
+    footprint, plain = weights > 0.3, {"cval": 0.0, "stride": (1,) * axes, "q": 0.5, "dtype": None}
     for name in ("sum", "std", "centroid", "min", "median"):
-        reductions.reduce_windows(image, name, (3,) * axes, None, None, "shrink", 0.0, ones, 0.5)
-        form = weights > 0.3, None if name in ("min", "median") else weights
-        reductions.reduce_windows(image, name, weights.shape, *form, "wrap", 0.0, (2,) * axes, 0.5)
+        options: dict[str, Any] = {**plain, "reduction": name}
+        reductions.reduce_windows(image, None, None, size=(3,) * axes, border="shrink", **options)
         if image.shape == SHAPES[0][2:] and name != "median":
-            reductions.reduce_windows(image, name, (151, 2), None, None, "mirror", 0.0, ones, 0.5)
-    reductions.reduce_windows(image, "median", (7,) * axes, None, None, "shrink", 0.0, ones, 0.5)
-    whole = (image * 9).astype(np.int64), "sum", weights.shape, weights > 0.3, None, "shrink", 0.0, ones, 0.5
-    reductions.reduce_windows(*whole)
+            reductions.reduce_windows(image, None, None, size=(151, 2), border="mirror", **options)
+        options |= {"size": weights.shape, "border": "wrap", "stride": (2,) * axes}
+        reductions.reduce_windows(image, footprint, None if name in ("min", "median") else weights, **options)
+    reductions.reduce_windows(image, None, None, reduction="median", size=(7,) * axes, border="shrink", **plain)
+    integers = (image * 9).astype(np.int64), footprint, None
+    reductions.reduce_windows(*integers, reduction="sum", size=weights.shape, border="shrink", **plain)
 
 
 def main() -> None:

@@ -18,13 +18,13 @@ from npsubpix._definitions.shapes import three_axes
 
 __all__ = ["choose_conv_method", "correlate", "correlate_terms", "correlate_vjp"]
 
-#: Products a pixel above which an FFT is cheaper than sums, as measured on 2048 x 2048 pixels of float32.
+#: Products per pixel above which an FFT is cheaper than sums, as measured on 2048 x 2048 pixels of float32.
 _FFT_FROM = 1500
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Where windows lie: along each of three axes, the pixel that each place they reach is a copy of."""
+    """Where windows lie: along each of three axes, the pixel that each place within reach copies."""
 
     places: tuple[HostArray, ...]
     shape: tuple[int, ...]  # of the result
@@ -33,7 +33,7 @@ class _Plan:
 
     @functools.cached_property
     def planes(self) -> HostArray:
-        """The plane of the image that each plane of the result meets each plane of the kernel in."""
+        """The plane of the image for each plane of the result and each plane of the kernel."""
         reach = self.places[0].size - (self.shape[0] - 1) * self.stride[0]
         first = np.arange(self.shape[0]) * self.stride[0]
         return np.asarray(self.places[0][first[:, None] + np.arange(0, reach, self.dilation[0])])
@@ -144,7 +144,7 @@ def correlate_terms(
 ) -> HostArray:
     """Sum the correlations of an image with products of a kernel for each of its axes, in one pass over it.
 
-    Each term counts as planes of a kernel, which meet the same planes of the image as those of the others.
+    Each term counts as planes of a kernel, which are applied to the same planes of the image as those of the others.
     """
     full = [tuple(np.ones(1) for _ in range(3 - x.ndim)) + term for term in terms]
     sizes = tuple(len(line) for line in full[0])
@@ -260,7 +260,7 @@ def correlate_vjp(
 def _unnormalized(
     grad: HostArray, padded: HostArray, seen: HostArray, weights: HostArray, plan: _Plan
 ) -> tuple[HostArray, HostArray]:
-    """Turn gradients by normalized sums into those by plain ones; return those by the weights in the factor too."""
+    """Turn gradients of normalized sums into those of plain sums; return those of the weights in the factor too."""
     whole = _plan(seen.shape[1:], weights.shape, "valid", "constant", plan.stride, plan.dilation, (0, 0, 0))
     dtype = grad.dtype
     absolute = np.abs(weights)
@@ -282,7 +282,7 @@ def _kernel_gradient(padded: HostArray, grad: HostArray, shape: tuple[int, ...],
 
 
 def _back_to_image(grad: HostArray, weights: HostArray, plan: _Plan, shape: tuple[int, ...]) -> HostArray:
-    """Give to each pixel what windows took from it, and from what are copies of it."""
+    """Return the gradient with respect to the image, summed over the copies of each pixel."""
     spread = np.zeros(
         (len(grad), *((n - 1) * s + 1 for n, s in zip(grad.shape[1:], plan.stride, strict=True))), grad.dtype
     )

@@ -31,7 +31,7 @@ _bounds = device(bounds_of)
 
 
 def _lender(count: int) -> Callable[..., Any]:
-    """Make the function that lends all images of a tuple."""
+    """Make the function that lends each image of a tuple."""
 
     @device
     def one(x):
@@ -116,7 +116,7 @@ def _writer(outputs: int) -> Callable[..., Any]:
 
 
 def _loop(function: Any, count: int, size: tuple[int, ...], outputs: int) -> Kernel:
-    """Make the loop over windows; those that are whole are known to be, if they are small, which unrolls loops."""
+    """Make the loop over windows; small ones that are not clipped have a constant size, which unrolls loops."""
     lend_all, cut, put = _lender(count), _cutter(count, _any_size(len(size))), _writer(outputs)
     small = math.prod(size) <= _SMALL
     cut_whole = _cutter(count, _one_size(size)) if small else cut

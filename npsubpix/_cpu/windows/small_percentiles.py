@@ -1,7 +1,7 @@
 """Percentiles of small windows: networks that sort them, for many windows at once as vector code.
 
-A network [1]_ is a fixed list of pairs; of each the smaller goes first. What does not lead to the
-ranks that are wanted is left out by the compiler.
+A sorting network [1]_ is a fixed list of pairs, each of which is put in order. The compiler removes
+comparisons that do not lead to the requested ranks.
 
 References
 ----------
@@ -26,10 +26,10 @@ from npsubpix._definitions.percentiles import rank_of
 
 __all__ = ["LARGEST", "compiled_rank_of", "interpolated", "small_percentiles"]
 
-#: Most pixels of a window that is sorted by a network.
+#: Largest number of pixels of a window that is sorted by a network.
 LARGEST = 27
 
-_BAND, _TILE = 32, 1024  # lines of the result that one thread makes one after the other, and pixels of them
+_BAND, _TILE = 32, 1024  # lines of the result that one thread computes one after the other, and pixels of a line
 _LINE = _TILE + LARGEST  # from one line that is kept to the next
 
 
@@ -48,7 +48,7 @@ def network(count: int) -> list[tuple[int, int]]:
 
 
 def _sorter(lines: int, length: int, rank: int, last: int) -> Callable[..., Any]:
-    """Make a function (pixels, j) that gives two ranks of the pixels from j on of lines, which begin `_LINE` apart."""
+    """Make a function (pixels, j) that returns two ranks of the pixels from j on of lines that start `_LINE` apart."""
     pairs = network(lines * length)
     places = [line * _LINE + k for line in range(lines) for k in range(length)]
 

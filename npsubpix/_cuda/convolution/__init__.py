@@ -20,7 +20,7 @@ __all__ = ["choose_conv_method", "correlate", "correlate_vjp"]
 #: Pixels of a tile along an axis, those of stencils.cu.
 _TILE = 32
 
-#: Windows that one block sums up for a weight.
+#: Windows that one block sums for a weight.
 _PART = 16384
 
 
@@ -30,7 +30,7 @@ def choose_conv_method(kernel: DeviceArray, *, stride: tuple[int, ...]) -> str:
 
 
 class _Correlation:
-    """An image and a kernel as they are given to kernels, with channels first."""
+    """An image and a kernel as the arguments of kernels, with channels first."""
 
     def __init__(
         self, x: DeviceArray, kernel: DeviceArray, flip: bool, mode: str, border: str, cval: float,
@@ -50,7 +50,7 @@ class _Correlation:
         self.x = self.device.rows(first, first.shape, self.real)
         weights = self.device.rows(kernel, kernel.shape, self.real)
         self.weights = self.flipped(weights) if flip else weights
-        #: Whether pixels are left out of windows, whose sums are then divided by what is left.
+        #: Whether pixels are left out of windows, whose sums are then normalized by the remaining weight.
         self.partial = border == "shrink" or omit
         self.window, self.cval, self.omit = window, float(cval), omit
         self.near = set(steps) == set(gaps) == {1}
@@ -157,12 +157,12 @@ def correlate_vjp(
 
 
 def _by_image(c: _Correlation, by_products: DeviceArray) -> DeviceArray:
-    """Return to each pixel what windows took from it, and from its copies."""
+    """Return the gradient with respect to the image, summed over the copies of each pixel."""
     grad = c.device.empty(c.x.shape, c.real)
     if not c.near:
         c.run("correlate_by_image", blocks_for(c.x.size), c.x, c.weights, *c.geometry, by_products, grad)
         return grad
-    # A place within reach gets the cotangents correlated with the flipped weights.
+    # The gradient of a place is the correlation of the cotangents with the flipped weights.
     flipped = c.flipped(c.weights)
     reach = tuple(n + k - 1 for n, k in zip(c.counts, c.window, strict=True))
     all_of = Axes(c.window, tuple(1 - k for k in c.window), reach, 0, False)

@@ -1,4 +1,4 @@
-"""Banks of filters on the GPU: products of matrices that are never laid out in memory."""
+"""Filter banks on the GPU: products of matrices that never exist in memory."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from npsubpix._definitions.shapes import filtered_by_bank
 
 __all__ = ["conv2d", "conv2d_vjp"]
 
-#: Entries of a product, along each side, that a block makes: those of filter_banks.cu.
+#: Entries of a product, along each side, that a block computes: as in filter_banks.cu.
 _SIDE = 64
 
-#: Windows that are summed up to one of the numbers that make the gradient by a weight, and most of these numbers.
+#: Windows that are summed to one partial gradient of a weight, and the largest number of partial gradients.
 _PART, _MOST_SUMS = 2048, 1 << 24
 
 
 class _Bank:
-    """Images and filters as they are given to kernels."""
+    """Images and filters as the arguments of kernels."""
 
     def __init__(
         self, x: DeviceArray, weight: DeviceArray, stride: tuple[int, ...], padding: tuple[int, ...],
@@ -45,7 +45,7 @@ class _Bank:
         return self.shape[0] * self.shape[2] * self.shape[3]
 
     def multiply(self, name: str, rows: int, columns: int, *args: Any, parts: int = 1) -> None:
-        """Launch a kernel of this file for products of so many rows and columns, one for each group and part."""
+        """Launch a kernel for products of a number of rows and columns, one for each group and part."""
         tiles = parts * self.groups * -(-rows // _SIDE) * -(-columns // _SIDE)
         run(self.device, Kernel.of("filter_banks", name, Real=self.real), blocks_for(tiles, each=1), *args)
 

@@ -21,7 +21,7 @@ __all__ = ["compile_loop", "launch"]
 
 
 def type_of_result(function: Callable[..., Any], windows: tuple[Any, ...]) -> Any:
-    """Compile a function, and return the type of what it returns."""
+    """Compile a function, and return the type of its result."""
     return cuda.compile_ptx_for_current_device(function, windows, device=True)[1]
 
 

@@ -4,7 +4,7 @@
 #include "keys.cuh"
 #include "windows.cuh"
 
-typedef Given<Real>::Type Number;
+typedef Argument<Real>::Type Number;
 typedef Keys<Real> Ordered;
 typedef Ordered::Key Key;
 typedef Ordered::Word Word;
