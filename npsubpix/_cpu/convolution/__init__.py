@@ -61,6 +61,8 @@ def _plan(
     dilation: tuple[int, ...],
     origin: tuple[int, ...],
 ) -> _Plan:
+    """Place windows along three axes; options may be those of the last axes only."""
+    stride, dilation, origin = three_axes(stride, 1), three_axes(dilation, 1), three_axes(origin, 0)
     places, counts = [], []
     for n, k, s, d, o in zip(shape, sizes, stride, dilation, origin, strict=True):
         first, count = windows_along(n, k, mode, s, d, o)
@@ -205,15 +207,7 @@ def correlate(
 ) -> tuple[HostArray]:  # fmt: skip
     """Correlate an image with a kernel, or with the flipped kernel."""
     images, weights = _channels_first(image, channel_axis), _weights(kernel, flip)
-    plan = _plan(
-        images.shape[1:],
-        weights.shape,
-        mode,
-        border,
-        three_axes(stride, 1),
-        three_axes(dilation, 1),
-        three_axes(origin, 0),
-    )
+    plan = _plan(images.shape[1:], weights.shape, mode, border, stride, dilation, origin)
     out_dtype = np.dtype(dtype) if dtype else image.dtype
     out = _run(images, weights, plan, cval, border == "shrink", omit, method, out_dtype)
     return (_channels_back(out, plan.shape[3 - kernel.ndim :], channel_axis),)
@@ -230,15 +224,7 @@ def correlate_vjp(
     if cotangent is None or cotangent.size == 0:
         return np.zeros(x.shape, compute), np.zeros(kernel.shape, promoted(kernel.dtype))
     images, weights = _channels_first(x, channel_axis), _weights(kernel, flip)
-    plan = _plan(
-        images.shape[1:],
-        weights.shape,
-        mode,
-        border,
-        three_axes(stride, 1),
-        three_axes(dilation, 1),
-        three_axes(origin, 0),
-    )
+    plan = _plan(images.shape[1:], weights.shape, mode, border, stride, dilation, origin)
     grad = _channels_first(cotangent, channel_axis).astype(compute, copy=False)
     weights = weights.astype(compute)
     left_out = border == "shrink"
