@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint docs bench clean
+.PHONY: demo test check-all lint docs bench clean
 .DELETE_ON_ERROR:
 
 demo: .stamp-demo
@@ -11,8 +11,10 @@ demo: .stamp-demo
 	    --min-distance 4 --threshold 60 --plateau centroid --output demo/peaks.csv --plot demo/overlay.png
 
 # Tests of a file share compiled kernels, so one process has them all.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+
 test: .stamp-test
-	$(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST_ARGS)
+	$(PYTEST) -m "not exhaustive" $(PYTEST_ARGS)
 
 lint: .stamp-lint
 	$(BIN)/ruff check .
@@ -55,8 +57,17 @@ bench: .stamp-bench
 clean:
 	rm -rf .venv .venv-* .stamp-* demo docs/_build
 
+# Lanes take minutes each, and run one after the other.
+LANES := lane-exhaustive lane-oldest lane-newest lane-unlinked
+.PHONY: $(LANES)
+.NOTPARALLEL: check-all
+
+check-all: $(LANES)
+
+lane-exhaustive: .stamp-bench
+	$(PYTEST) -m exhaustive $(PYTEST_ARGS)
+
 # The core tests with other versions of NumPy, SciPy and Numba, each lane in an environment of its own.
-.PHONY: lane-oldest lane-newest lane-unlinked
 
 lane-oldest lane-newest lane-unlinked: lane-%:
 	$(PYTHON) tests/lane.py $* $(PYTEST_ARGS)

@@ -16,8 +16,7 @@ import numba
 import numpy as np
 import pytest
 
-import npsubpix._dispatch.adoption
-from npsubpix._arrays import adoption, checks, library, stacks
+from npsubpix._arrays import adoption, checks, home, library
 from npsubpix._cpu.compiler import jit
 from npsubpix._cuda.launch import devices
 from npsubpix._dispatch import backends
@@ -44,9 +43,17 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20260101)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests of large real images as exhaustive, so that `make test` is the same with and without the images."""
+    for item in items:
+        if "data" in getattr(item, "fixturenames", ()):
+            item.add_marker("exhaustive")
+
+
 @pytest.fixture
 def data() -> Callable[[str], Path]:
-    """Return the path in the folder of large real images; skip where the folder is absent, fail in CI."""
+    """Return the path of a large real image by its name; skip where their folder is absent, fail in CI."""
 
     def find(name: str) -> Path:
         path = DATA / name
@@ -200,6 +207,6 @@ def cuda_tensors(cupy: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> Non
     def on_gpu(x: Any, kind: str) -> bool:
         return kind == "cupy" or (kind == "torch" and x.dtype == torch.float32)
 
-    for module in (library, adoption, checks, stacks, backends, npsubpix._dispatch.adoption):
+    for module in (library, home, adoption, checks):
         monkeypatch.setattr(module, "is_on_gpu", on_gpu)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: types.SimpleNamespace(cuda_stream=4711))

@@ -14,6 +14,7 @@ import torch
 import npsubpix
 from npsubpix import AlignmentFlags
 from npsubpix._definitions.alignment.transforms import exponential
+from tests.reference import alignment as definition
 
 MATRICES = {
     "translation": [[1, 0, 1.7], [0, 1, -2.1], [0, 0, 1]],
@@ -54,6 +55,23 @@ def pair(rng: np.random.Generator, matrix: Any, shape: tuple[int, int] = (150, 1
     return texture(shape), texture(shape, np.linalg.inv(np.asarray(matrix, float)))
 
 
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize(("method", "limit"), [("forward_additive", 0.01), ("inverse_compositional", 1.0)])
+def test_the_least_sum_of_squares(rng, method, limit):
+    """The shift and its error bar are those of a general minimiser.
+
+    The inverse algorithm takes the gradient of the fixed image for that of the moving one, whose noise is another: it
+    has as great an error, but not the same.
+    """
+    fixed, moving = (x + rng.normal(0, 0.02, x.shape) for x in pair(rng, MATRICES["translation"], (70, 80)))
+    found = npsubpix.align(fixed, moving, method=method, tol=1e-6, n_iters=100)
+    wanted, covariance = definition.shift(fixed, moving, np.array([1.7, -2.1]), margin=4)
+    error = np.sqrt(np.diag(covariance))
+    assert np.abs(found.shift - wanted).max() < limit * error.min()
+    np.testing.assert_allclose(found.shift_std, error, rtol=0.1)
+
+
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("model", MATRICES)
 def test_known_transforms(rng, model, method):
@@ -118,6 +136,7 @@ def test_gain_and_bias(rng, method):
     assert result.covariance.shape == (3, 3)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("loss", ["huber", "tukey"])
 def test_outliers_do_less_harm(rng, loss):
     """Something that does not move with the rest pulls least squares, not a robust loss."""
@@ -176,6 +195,7 @@ def test_dtypes(rng, dtype):
     np.testing.assert_array_equal(npsubpix.align(*tensors).matrix, npsubpix.align(*images).matrix)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(
     ("fixed", "moving", "flag"),
     [
@@ -217,6 +237,7 @@ def test_not_enough_iterations(rng):
     assert result.flags == AlignmentFlags.NOT_CONVERGED
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("reference", ["first", "previous", "mean"])
 def test_drift(rng, reference):
     texture = Texture(rng)
@@ -300,6 +321,7 @@ def ramp_with_texture(y: np.ndarray, x: np.ndarray) -> np.ndarray:
     return 3 * (np.sin(y / 5) * np.cos(x / 7) + np.sin((x + y) / 9)) + 0.5 * (2 * y + x)
 
 
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("where", ["fixed", "moving", "mask"])
 @pytest.mark.parametrize("part", [0.001, 0.03])
@@ -353,6 +375,16 @@ def test_a_chain_goes_around_a_bad_frame(rng):
     for k in (0, 1, 3, 4, 5):
         np.testing.assert_allclose(results[k].matrix[:2, 2], shifts[k], atol=2e-3)
         assert np.isfinite(results[k].covariance).all()
+
+
+def test_same_bits_for_any_number_of_threads(rng, threads):
+    fixed, moving = pair(rng, MATRICES["translation"], (70, 90))
+
+    def align() -> list[np.ndarray]:
+        results = [npsubpix.align(fixed, moving, method=method) for method in METHODS]
+        return [array for r in results for array in (r.matrix, r.covariance)]
+
+    assert threads(align) >= {"normal_equations_forward", "normal_equations_inverse"}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -6,38 +6,101 @@ import ast
 import re
 from pathlib import Path
 
+import pytest
+
 import npsubpix
 
 PACKAGE = Path(npsubpix.__file__).parent
 TESTS = Path(__file__).parent
 
 
+#: Public modules that are no family: what they hold runs no kernels of its own.
+OTHERS = {"cli", "gradients", "io", "nn", "operators", "plotting", "results"}
+
+#: Folders of kernels that are no family.
+SHARED = {"compiler", "formulas", "launch", "quadratic"}
+
+
+def names(folder: Path) -> set[str]:
+    """Names of the public modules and packages in a folder."""
+    modules = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+    return {name for name in modules if not name.startswith("_")}
+
+
+FAMILIES = sorted(names(PACKAGE) - OTHERS)
+
+
+def attributes_and_imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    imported = {a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names}
+    return imported | {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+
+
 def test_numba_is_called_in_one_place():
     """A bare njit would escape the rules on threads, forks and the cache."""
     for path in PACKAGE.rglob("*.py"):
         if path.name != "jit.py":
-            names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
-            names |= {
-                a.name
-                for node in ast.walk(ast.parse(path.read_text()))
-                if isinstance(node, ast.ImportFrom)
-                for a in node.names
-            }
             of_gpu = {"jit"} if path.name == "numba_loops.py" else set()  # numba.cuda has none of these rules
-            assert not names & ({"njit", "jit", "vectorize", "guvectorize"} - of_gpu), path
+            assert not attributes_and_imports(path) & ({"njit", "jit", "vectorize", "guvectorize"} - of_gpu), path
 
 
-def test_each_family_has_its_twin_and_its_pages():
+def test_arrays_go_one_way():
+    """Only `_arrays` and `_dispatch` ask which library an array is of, adopt it, or choose a backend."""
+    questions = {
+        "adopt", "adopt_mask", "give_back", "implementation", "is_on_gpu", "kind_of", "place_of", "require_cupy",
+        "working_on",
+    }  # fmt: skip
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] not in ("_arrays", "_dispatch"):
+            tree = ast.parse(path.read_text())
+            imported = {a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names}
+            assert not imported & questions, path
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_each_family_has_its_twins_its_tests_and_its_pages(family):
+    """Whoever looks for a family finds all of it under its name."""
     root = PACKAGE.parent
-    for family in ("nms", "quad_interp", "peaks", "background", "soft_argmax", "spatial", "gaussian", "sampling"):
-        for path in (
-            PACKAGE / f"{family}.py",
-            PACKAGE / "_cpu" / f"{family}.py",
-            TESTS / f"test_{family}.py",
-            TESTS / "reference" / f"{family}.py",
-            root / "docs" / "api" / f"{family}.md",
-        ):
-            assert path.exists(), path
+    for folder in (PACKAGE / "_cpu", PACKAGE / "_cuda"):
+        assert family in names(folder)
+    assert list(TESTS.glob(f"test_{family}*.py"))
+    for path in (
+        TESTS / "reference" / f"{family}.py",
+        root / "benchmarks" / f"bench_{family}.py",
+        root / "docs" / "api" / f"{family}.md",
+    ):
+        assert path.exists(), path
+
+
+@pytest.mark.parametrize("folder", ["_cpu", "_cuda"])
+def test_kernels_are_of_a_family_or_shared(folder):
+    assert names(PACKAGE / folder) - SHARED == set(FAMILIES)
+
+
+@pytest.mark.parametrize("folder", ["tests", "tests/reference", "benchmarks", "docs/api"])
+def test_nothing_is_left_under_another_name(folder):
+    """A file of a family that was renamed, or split, would not be found."""
+    root = PACKAGE.parent / folder
+    if folder == "tests":
+        found = {p.stem.removeprefix("test_").removeprefix("cuda_") for p in root.glob("test_*.py")}
+        whole = {"accuracy", "architecture", "arrays", "bad_input", "benchmarks", "benchmarks_cuda", "cli", "compile",
+                 "core", "design_page", "dispatch", "internals", "io", "kornia", "lending", "linking", "memory",
+                 "operations", "runtime", "torch", "torch_state", *OTHERS}  # fmt: skip
+        found = {n for n in found - whole if not any(n == f or n.startswith(f"{f}_") for f in FAMILIES)}
+    elif folder == "benchmarks":
+        found = {p.stem.removeprefix("bench_") for p in root.glob("bench_*.py")} - {"memory", "small", "start"}
+        found -= set(FAMILIES)
+    else:
+        found = {p.stem for p in root.glob("*.*") if not p.stem.startswith("_")} - {"index"} - OTHERS - set(FAMILIES)
+    assert not found
+
+
+def test_public_names_stand_once():
+    """The stub is what type checkers read, and what names are loaded from."""
+    stub = (PACKAGE / "__init__.pyi").read_text()
+    assert len(re.findall(r"^from \S+ import (\w+) as \1$", stub, re.MULTILINE)) == len(npsubpix.__all__)
+    for name in npsubpix.__all__:
+        assert getattr(npsubpix, name).__name__ == name
 
 
 def test_every_public_name_is_in_the_documentation():

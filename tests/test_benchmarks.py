@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 ROW = {"benchmark", "work", "unit", "ours", "peer", "theirs", "target", "agrees", "ratio", "met"}
 STATS = {"least", "lower_quartile", "median", "upper_quartile", "most", "count"}
@@ -28,19 +30,26 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_a_quick_run_writes_the_rows_and_draws_the_sizes(tmp_path):
-    done = run(tmp_path, "--figure", str(tmp_path / "out.png"), "--markdown", str(tmp_path / "out.md"))
+@pytest.mark.parametrize(
+    ("options", "families"),
+    [
+        pytest.param(("--select", "find_peaks 2-D"), {"find_peaks", "memory"}, id="sample"),
+        pytest.param((), FAMILIES, id="all", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_a_quick_run_writes_the_rows_and_draws_the_sizes(tmp_path, options, families):
+    done = run(tmp_path, *options, "--figure", str(tmp_path / "out.png"), "--markdown", str(tmp_path / "out.md"))
     assert done.returncode == 0, done.stderr
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert set(document) == {"command", "quick", "machine", "rows", "sizes"}
     check_machine(document["machine"])
-    check_rows(document["rows"])
+    check_rows(document["rows"], families)
     check_sizes(document["sizes"])
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
     page = (tmp_path / "out.md").read_text(encoding="utf-8")
     assert "python -m benchmarks --quick" in page
     assert "(out.png)" in page
-    assert all("refine_peaks quadratic" in text and "CPU: " in text for text in (page, done.stdout))
+    assert all("find_peaks 2-D" in text and "CPU: " in text for text in (page, done.stdout))
 
 
 def check_machine(machine):
@@ -48,10 +57,10 @@ def check_machine(machine):
     assert {"numpy", "numba", "npsubpix", "kornia", "cv2"} <= set(machine["versions"])
 
 
-def check_rows(rows):
+def check_rows(rows, families):
     assert all(set(row) == ROW and set(row["ours"]) == STATS for row in rows)
     assert all(row["theirs"] is None or set(row["theirs"]) == STATS for row in rows)
-    assert {row["benchmark"].partition(":")[0].split()[0].rstrip(",") for row in rows} == FAMILIES
+    assert {row["benchmark"].partition(":")[0].split()[0].rstrip(",") for row in rows} == families
     compared = {row["peer"]: row["agrees"] for row in rows if row["agrees"]}
     assert set(compared.values()) == {"yes"}
     assert "skimage peak_local_max" in compared  # the other peers are optional

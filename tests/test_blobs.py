@@ -8,6 +8,21 @@ import scipy.ndimage as ndi
 import torch
 
 import npsubpix
+from tests.reference import blobs as reference
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("border", ["reflect", "mirror", "nearest", "wrap"])
+@pytest.mark.parametrize("shape", [(13,), (9, 12), (5, 6, 4)])
+def test_definition(rng, shape, border):
+    """From the formulas, with widths of each axis, windows cut at different radii, and images smaller than these."""
+    x = rng.normal(size=shape)
+    sigma, wide = (0.8, 1.1, 0.6)[: len(shape)], (1.3, 1.2, 0.9)[: len(shape)]
+    found = npsubpix.laplacian_of_gaussian(x, sigma, border=border)
+    np.testing.assert_allclose(found, reference.laplacian_of_gaussian(x, sigma, border), rtol=1e-11, atol=1e-12)
+    found = npsubpix.difference_of_gaussians(x, sigma, wide_sigma=wide, border=border)
+    wanted = reference.difference_of_gaussians(x, sigma, wide, border)
+    np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12)
 
 
 @pytest.mark.usefixtures("backend")

@@ -436,7 +436,7 @@ def test_help_imports_nothing_heavy():
 def test_info_says_what_a_report_of_a_fault_needs():
     lines = dict(line.split("  ", 1) for line in run("info").stdout.splitlines())
     assert lines["npsubpix"].strip() == npsubpix.__version__
-    assert {"Python", "numpy", "numba", "scipy", "threads", "threading layer", "cache", "GPU"} <= set(lines)
+    assert {"Python", "numpy", "numba", "scipy", "threads", "threading layer", "cache", "linking", "GPU"} <= set(lines)
     assert int(lines["threads"]) >= 1
     assert run("--version").stdout == f"npsubpix {npsubpix.__version__}\n"
 

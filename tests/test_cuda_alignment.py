@@ -1,4 +1,4 @@
-"""Alignment by the kernels of the GPU: all that the tests of the CPU ask, and more."""
+"""Alignment by the kernels of the GPU: launches, and comparisons with the CPU."""
 
 from __future__ import annotations
 
@@ -13,42 +13,9 @@ from npsubpix._cpu import alignment as cpu
 from npsubpix._cuda import alignment
 from npsubpix._cuda.launch import devices, kernels
 from npsubpix._definitions.alignment.gauss_newton import Options
-from tests import test_alignment as cases
-from tests.test_alignment import MATRICES, METHODS, corner_error, pair
+from tests.test_alignment import MATRICES, corner_error, pair
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_known_transforms(rng, method):
-    """The simplest model, and the one that all others are part of."""
-    for model in ("translation", "homography"):
-        cases.test_known_transforms(rng, model, method)
-
-
-def test_outliers_and_dead_pixels(rng):
-    cases.test_outliers_do_less_harm(rng, "tukey")
-    cases.test_dead_pixels_do_no_harm(rng, "inverse_compositional", "fixed", 0.03)
-    cases.test_dead_pixels_do_no_harm(rng, "forward_additive", "moving", 0.001)
-    cases.test_dead_pixels_do_no_harm(rng, "inverse_compositional", "mask", 0.001)
-
-
-def test_frames_aligned_to_their_mean(rng):
-    cases.test_drift(rng, "mean")
-
-
-NOTHING = next(
-    mark.args[1] for mark in cases.test_what_cannot_be_aligned_is_flagged.pytestmark if "flag" in mark.args[0]
-)
-
-
-@pytest.mark.parametrize(("fixed", "moving", "flag"), NOTHING)
-def test_what_cannot_be_aligned_is_flagged(fixed, moving, flag):
-    result = npsubpix.align(fixed, moving)
-    assert result.flags & flag
-    assert not result.converged
-    assert np.isnan(result.covariance).all()
-    npsubpix.align(fixed, moving, method="forward_additive", model="homography", gain_bias=True, loss="tukey")
 
 
 def options_of(model: str, inverse: bool, loss: str, gain_bias: bool) -> Options:

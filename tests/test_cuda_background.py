@@ -1,4 +1,4 @@
-"""Backgrounds by the kernels of the GPU: what the tests of the CPU ask, and more."""
+"""Backgrounds by the kernels of the GPU: launches, and comparisons with the CPU."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from npsubpix._arrays.home import home_of
 from npsubpix._cpu import background as cpu
 from npsubpix._cpu.background import mesh as cpu_mesh
 from npsubpix._cuda import background
@@ -45,7 +46,7 @@ def nasty(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def test_the_kernels_of_the_gpu_are_what_runs():
-    assert backends.implementation("background", np.zeros(1)) is background
+    assert backends.implementation("background", home_of(np.zeros(1))) is background
     names = [list(inspect.signature(module.local_background).parameters) for module in (background, cpu)]
     assert names[0] == names[1]
 

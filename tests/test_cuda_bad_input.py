@@ -12,11 +12,10 @@ import pytest
 import torch
 
 import npsubpix
-from npsubpix._arrays import adoption, checks, library, stacks
-from npsubpix._dispatch import backends
+from npsubpix._arrays import adoption, checks, home, library
 from tests.cuda_host import fake_cupy, on_gpu
 from tests.cuda_host.fake_cupy import FakeArray, FakeCuPyDevice, FakeDevice, FakeStreams, gpu_array
-from tests.test_cuda_dispatch import EXAMPLES
+from tests.examples import EXAMPLES
 
 
 class OutOfMemoryError(MemoryError):
@@ -114,7 +113,7 @@ def test_layouts(rng, name):
 
 @pytest.mark.parametrize("dtype", ["complex64", "float8_e4m3fn", "bool"])
 def test_dtypes_of_tensors_that_kernels_lack(cupy, monkeypatch, dtype):
-    for module in (library, adoption, checks, stacks, backends, npsubpix._dispatch.adoption):
+    for module in (library, home, adoption, checks):
         monkeypatch.setattr(module, "is_on_gpu", lambda _x, kind: kind in ("torch", "cupy"))
     stream = type("Stream", (), {"cuda_stream": 1})
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: stream)

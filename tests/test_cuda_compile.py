@@ -16,6 +16,17 @@ from tests.cuda_host.device import HostDevice, catalogue, kernels_of
 
 ARCHITECTURES = (75, 80, 90, 100)
 
+#: Every file with every choice of types for every architecture; one of them is the sample of `make test`.
+COMPILATIONS = [
+    pytest.param(
+        *(file, types, architecture),
+        id=f"{file}-{types[0][1]}-{architecture}",
+        marks=pytest.mark.exhaustive if number or architecture != 90 else (),
+    )
+    for number, (file, types) in enumerate(catalogue())
+    for architecture in ARCHITECTURES
+]
+
 
 def compile_with_nvrtc(file: str, types: tuple[tuple[str, str], ...], architecture: int) -> tuple[str, str, bytes]:
     """Compile as CuPy would; return the result, what the compiler says, and the assembly."""
@@ -32,8 +43,7 @@ def compile_with_nvrtc(file: str, types: tuple[tuple[str, str], ...], architectu
     return result.name, log.decode().strip("\0 \n"), assembly
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize(("file", "types"), catalogue(), ids=lambda v: v if isinstance(v, str) else v[0][1])
+@pytest.mark.parametrize(("file", "types", "architecture"), COMPILATIONS)
 def test_every_kernel_compiles_without_a_warning(file, types, architecture):
     result, log, assembly = compile_with_nvrtc(file, types, architecture)
     assert (result, log) == ("NVRTC_SUCCESS", "")

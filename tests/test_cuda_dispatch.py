@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,11 @@ import torch
 
 import npsubpix
 from npsubpix._dispatch import backends
-from npsubpix._dispatch.capabilities import CAPABILITIES, is_on_gpu, table
+from npsubpix._dispatch.capabilities import NUMBERS, table
 from npsubpix._dispatch.operations import OPERATIONS
 from tests.cuda_host import fake_cupy
 from tests.cuda_host.fake_cupy import FakeArray, FakeCuPyDevice, gpu_array
+from tests.examples import EXAMPLES
 
 PACKAGE = Path(npsubpix.__file__).parent
 
@@ -33,87 +32,16 @@ def public_modules(package: str) -> set[str]:
 
 
 def test_families_on_the_gpu_are_those_of_the_table():
-    assert public_modules("_cuda") == {c.family for c in CAPABILITIES if c.gpu}
+    assert public_modules("_cuda") == {operation.family for operation in OPERATIONS.values()}
     assert public_modules("_cuda") <= public_modules("_cpu")
-
-
-@pytest.mark.parametrize("name", [o.name for o in OPERATIONS.values() if is_on_gpu(o.family)])
-def test_twins_have_the_same_names_and_signatures(name):
-    """An operation of a family that is on the GPU is there whole, with its gradient."""
-    operation = OPERATIONS[name]
-    cpu, gpu = (__import__(f"npsubpix.{p}.{operation.family}", fromlist="_") for p in ("_cpu", "_cuda"))
-    for function in (name, *([f"{name}_vjp"] if operation.differentiable else [])):
-        assert function in gpu.__all__
-        parameters = [list(inspect.signature(getattr(m, function)).parameters.values()) for m in (cpu, gpu)]
-        names = [[p.name for p in of_one if p.kind is not p.VAR_POSITIONAL] for of_one in parameters]
-        ends = any(p.kind is p.VAR_POSITIONAL for p in parameters[0])  # which stands for the options
-        assert names[1][: len(names[0])] == names[0] if ends else names[1] == names[0], function
 
 
 # The table
 
-WITHOUT_KERNELS = {"vjp", "affine_grid", "transform_points", "choose_conv_method", "sample_vjp"}
-
-
-def columns(peaks: npsubpix.Peaks) -> tuple[Any, ...]:
-    """Return the columns of floats of a table."""
-    return peaks.coords, peaks.values
-
-
-EXAMPLES: dict[str, Callable[[Any], Any]] = {
-    "nms2d": lambda x: npsubpix.nms2d(x[:, 0], (3, 3)),
-    "nms3d": lambda x: npsubpix.nms3d(x, (3, 3, 3)),
-    "nms3d_minmax": npsubpix.nms3d_minmax,
-    "conv_quad_interp3d": npsubpix.conv_quad_interp3d,
-    "iterative_quad_interp3d": npsubpix.iterative_quad_interp3d,
-    "conv_soft_argmax2d": lambda x: npsubpix.conv_soft_argmax2d(x[:, 0]),
-    "conv_soft_argmax3d": npsubpix.conv_soft_argmax3d,
-    "spatial_softmax": npsubpix.spatial_softmax,
-    "spatial_softmax2d": lambda x: npsubpix.spatial_softmax2d(x[:, 0]),
-    "spatial_expectation": npsubpix.spatial_expectation,
-    "spatial_expectation2d": lambda x: npsubpix.spatial_expectation2d(x[:, 0]),
-    "spatial_moments": npsubpix.spatial_moments,
-    "spatial_soft_argmax": npsubpix.spatial_soft_argmax,
-    "spatial_soft_argmax2d": lambda x: npsubpix.spatial_soft_argmax2d(x[:, 0]),
-    "convolve": lambda x: npsubpix.convolve(x[0, 0, 0], x[0, 0, 1, :3, :3] * 0 + 1),
-    "correlate": lambda x: npsubpix.correlate(x[0, 0], x[0, 0, :1, :3, :3] * 0 + 1, border="wrap"),
-    "convolve_separable": lambda x: npsubpix.convolve_separable(x[0, 0, 0], [x[0, 0, 1, 0, :3] * 0 + 1] * 2),
-    "find_peaks": lambda x: columns(npsubpix.find_peaks(x[0, 0], plateau="centroid", frame_axis=0, min_distance=2)),
-    "refine_peaks": lambda x: columns(npsubpix.refine_peaks(x[0, 0, 1], [[3, 2], [2.2, 5]], method="centroid")),
-    "difference_of_gaussians": lambda x: npsubpix.difference_of_gaussians(x[0, 0], 0.8),
-    "laplacian_of_gaussian": lambda x: npsubpix.laplacian_of_gaussian(x[0, 0, 0], 1.2),
-    "conv2d": lambda x: npsubpix.conv2d(x[0], x[0, :, :2, :3, :3] * 0 + 1, padding=1, groups=2),
-    "render_gaussian": lambda x: npsubpix.render_gaussian(x[0, 0, 0, :, :2], 1.5, (6, 9)),
-    "render_gaussian2d": lambda x: npsubpix.render_gaussian2d(x[0, 0, 0, :, :2], x[0, 0, 0, 1:2, :2] * 0 + 2, (6, 9)),
-    "render_spots": lambda x: npsubpix.render_spots(x[0, 0, 0, :, :2], (16, 19), std=1.5),
-    "local_background": lambda x: tuple(npsubpix.local_background(x[0, 0], (4, 4), frame_axis=0)),
-    "window_map": lambda x: npsubpix.window_map("max", x[0, 0], size=3),
-    "window_sum": lambda x: npsubpix.window_sum(x[0, 0], 3),
-    "window_mean": lambda x: npsubpix.window_mean(x[0, 0], (1, 3, 2)),
-    "window_var": lambda x: npsubpix.window_var(x[0, 0], 3),
-    "window_std": lambda x: npsubpix.window_std(x[0, 0, 0], weights=np.ones((3, 3))),
-    "window_centroid": lambda x: npsubpix.window_centroid(x[0, 0, 0], 3),
-    "window_min": lambda x: npsubpix.window_min(x[0, 0], 3),
-    "window_max": lambda x: npsubpix.window_max(x[0, 0, 0], footprint=np.eye(3, dtype=bool)),
-    "window_range": lambda x: npsubpix.window_range(x[0, 0], 3),
-    "window_median": lambda x: npsubpix.window_median(x[0, 0, 0], 3, border="nearest"),
-    "window_percentile": lambda x: npsubpix.window_percentile(x[0, 0, 0], 50, 3, border="nearest"),
-}
-
-EXAMPLES |= {
-    "sample": lambda x: npsubpix.sample(x[0, 0, 0], x[0, 0, 1, :2], method="bspline3"),
-    "sample_with_gradient": lambda x: npsubpix.sample_with_gradient(x[0, 0, 0], x[0, 0, 1, :2], method="catmull_rom"),
-    "spline_filter": lambda x: npsubpix.spline_filter(x[0, 0, 0]),
-    "grid_sample": lambda x: npsubpix.grid_sample(x[:, 0], x[:, 0, :2, :3, :2], padding_mode="reflection"),
-    "warp": lambda x: npsubpix.warp(x[0, 0, 0], [[0.5, 0.0, 0.5], [0.0, 1.0, 0.25]], (3, 4)),
-    "align": lambda x: npsubpix.align(x[0, 0, 0], x[0, 0, 0]).matrix,
-    "align_stack": lambda x: npsubpix.align_stack(x[0, 0, :1])[0].matrix,
-}
-
 #: Functions whose results are on the host, wherever the arrays are.
 ON_HOST = ("align", "align_stack")
 
-CLAIMS = [(name, dtype) for c in CAPABILITIES if c.gpu for name in c.functions for dtype in c.dtypes]
+CLAIMS = [(name, dtype) for name in EXAMPLES for dtype in NUMBERS]
 
 
 def of_dtype(x: np.ndarray, dtype: str, library: str) -> Any:
@@ -163,15 +91,6 @@ def test_what_the_table_claims_runs(rng, name, dtype, monkeypatch):
     backends._load.cache_clear()
 
 
-def test_every_function_is_in_the_table():
-    """What takes arrays is claimed or not, and nothing is claimed twice."""
-    functions = [name for name in npsubpix.__all__ if name[0].islower()]
-    listed = [name for c in CAPABILITIES for name in c.functions]
-    assert len(listed) == len(set(listed))
-    assert set(functions) == set(listed) | WITHOUT_KERNELS
-    assert set(EXAMPLES) == {name for c in CAPABILITIES if c.gpu for name in c.functions}
-
-
 def test_the_readme_has_the_table():
     """It is what the command prints, letter by letter."""
     printed = subprocess.run(
@@ -218,7 +137,9 @@ def test_cupy_gradients(cupy, image):
     assert type(grads["input"]) is FakeArray
     np.testing.assert_allclose(grads["input"], want["input"], atol=1e-12)
     np.testing.assert_allclose(grads["temperature"], want["temperature"], rtol=1e-10)
-    with pytest.raises(TypeError, match="must be on the device of its result, GPU 0, got the host"):
+    with pytest.raises(
+        TypeError, match="a gradient is on the host and its result on GPU 0: both must be on one device"
+    ):
         pullback(np.ones(coords.shape))
 
 
@@ -246,7 +167,7 @@ def test_warps_and_samples_of_cupy_arrays(cupy, image):
     np.testing.assert_allclose(by_image[4:6, 4:6], 3 * np.outer([0.75, 0.25], [0.75, 0.25]))
     with pytest.raises(TypeError, match="coords is on the host and image on GPU 0: both must be on one device"):
         npsubpix.sample(source[0, 0], [[1.0], [2.0]], **options)
-    with pytest.raises(TypeError, match="cotangent must be on the device of the image, GPU 0, got the host"):
+    with pytest.raises(TypeError, match="a gradient is on the host and its result on GPU 0"):
         npsubpix.sample_vjp(np.ones(3), source[0, 0], coords, **options)
 
 
@@ -286,7 +207,9 @@ def test_footprints_and_weights_of_windows(cupy, image):
         npsubpix.window_max(source, footprint=gpu_array(form, number=1))
     with pytest.raises(TypeError, match="weights is on GPU 0 and image on the host"):
         npsubpix.window_sum(image[0, 0], weights=gpu_array(np.ones((3, 3))))
-    with pytest.raises(TypeError, match="images must be on one device, got them on GPU 0, GPU 1"):
+    with pytest.raises(
+        TypeError, match=r"images\[1\] is on GPU 1 and images\[0\] on GPU 0: both must be on one device"
+    ):
         npsubpix.window_map(max, source, gpu_array(image[0, 0], number=1), size=3)
     rounded = npsubpix.window_mean(source * 1e3, 3, dtype=np.int16)
     assert type(rounded) is FakeArray

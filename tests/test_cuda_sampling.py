@@ -1,4 +1,4 @@
-"""Sampling by the kernels of the GPU: all that the tests of the CPU ask, and more."""
+"""Sampling by the kernels of the GPU: launches, and comparisons with the CPU."""
 
 from __future__ import annotations
 
@@ -12,8 +12,17 @@ import npsubpix
 from npsubpix import GradientAdaptive, Nearest, WeightedNearest
 from npsubpix._cuda import sampling
 from npsubpix._cuda.launch import devices
-from tests import test_sampling as cases
-from tests.test_sampling import KERNELS, METHODS, MODES, away_from_joints, positions
+from tests.sampling_checks import (
+    KERNELS,
+    METHODS,
+    MODES,
+    away_from_joints,
+    check_cotangents,
+    check_gradient,
+    check_gradients_of_gradients,
+    check_small_image,
+    positions,
+)
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
@@ -34,16 +43,16 @@ SMOOTH = ("linear", "bspline2", "bspline3", "catmull_rom", "bspline4", "bspline5
 def test_derivatives_of_every_method(rng, shape, mode):
     """Gradients are derivatives, cotangents are transposes, and gradients of gradients are exact."""
     for method in EVERY.values():
-        cases.test_gradient_is_the_derivative(rng, shape, method, mode)
-        cases.test_cotangents_are_transposes(rng, shape, method, mode)
+        check_gradient(rng, shape, method, mode)
+        check_cotangents(rng, shape, method, mode)
     for method in SMOOTH:
-        cases.test_gradients_of_gradients(rng, shape, method, mode)
+        check_gradients_of_gradients(rng, shape, method, mode)
 
 
 @pytest.mark.parametrize("shape", [(1,), (2, 1), (1, 3), (3, 2, 1)])
 def test_images_smaller_than_the_window(rng, shape):
     for method, mode in itertools.product(METHODS, MODES):
-        cases.test_images_smaller_than_the_window(rng, shape, method, mode)
+        check_small_image(rng, shape, method, mode)
 
 
 def all_of(module: Any, x: np.ndarray, coords: np.ndarray, cotangents: Any, options: tuple[Any, ...]) -> list[Any]:

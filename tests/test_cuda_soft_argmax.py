@@ -1,4 +1,4 @@
-"""Soft-argmax of windows by the kernels of the GPU: all that the tests of the CPU ask, and more."""
+"""Soft-argmax of windows by the kernels of the GPU: launches, and comparisons with the CPU."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import torch
 
 import npsubpix
 import npsubpix._cuda.windows
+from npsubpix._arrays.home import home_of
 from npsubpix._cuda.windows import mapping
 from npsubpix._dispatch import backends
 from tests.reference.windows import loop
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 
 def test_the_launchers_of_the_gpu_are_what_runs():
-    assert backends.implementation("windows", np.zeros(1)).map_windows is mapping.map_windows
+    assert backends.implementation("windows", home_of(np.zeros(1))).map_windows is mapping.map_windows
 
 
 @pytest.mark.parametrize(("shape", "size"), [((9, 7), (2, 5)), ((4, 5), (7, 8)), ((5, 6, 7), (3, 2, 1))])

@@ -1,4 +1,4 @@
-"""Statistics of windows by the kernels of the GPU: what the tests of the CPU ask, and more."""
+"""Statistics of windows by the kernels of the GPU: launches, and comparisons with the CPU."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import scipy.ndimage as ndi
 import torch
 
 import npsubpix
+from npsubpix._arrays.home import home_of
 from npsubpix._cpu.windows import reductions as cpu
 from npsubpix._cuda.launch import devices
 from npsubpix._cuda.windows import reductions
@@ -40,7 +41,7 @@ def check(x: Any, name: str, size: Any, **options: Any) -> None:
 
 
 def test_the_kernels_of_the_gpu_are_what_runs():
-    assert backends.implementation("windows", np.zeros(1)).reduce_windows is reductions.reduce_windows
+    assert backends.implementation("windows", home_of(np.zeros(1))).reduce_windows is reductions.reduce_windows
 
 
 @pytest.mark.parametrize(("shape", "size"), SHAPES)

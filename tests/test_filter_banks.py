@@ -11,6 +11,18 @@ from torch.nn import functional
 
 import npsubpix
 from npsubpix._cpu import filter_banks
+from tests.reference import filter_banks as reference
+
+
+@pytest.mark.usefixtures("backend")
+def test_definition(rng):
+    """Strides, padding and dilation of each axis, and groups."""
+    x, bias = rng.normal(size=(2, 4, 7, 8)), rng.normal(size=6)
+    for groups, stride, padding, dilation in ((1, (1, 2), (2, 0), (1, 3)), (2, (3, 1), (0, 1), (2, 1))):
+        weight = rng.normal(size=(6, 4 // groups, 3, 2))
+        found = npsubpix.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        wanted = reference.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.usefixtures("backend")

@@ -119,7 +119,7 @@ def test_gradients_of_extremes():
     assert np.isfinite(gradients["mean"][[0, 2, 3]]).all()
 
 
-def test_large_gradients_take_the_parallel_kernels(rng):
+def test_gradients_of_several_bands(rng):
     """Bands meet without a seam: the gradient of a large map is that of its pieces."""
     mean, std = np.array([260.2, 300.7]), np.array([150.0, 90.0])
     seed = rng.standard_normal((500, 700))

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-import numba
 import numpy as np
 import pytest
 import torch
@@ -96,34 +95,24 @@ def test_lists_and_numbers():
     )
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_same_bits_for_any_number_of_threads(rng, dtype):
-    mean, std = rng.uniform(-1, 1, (200, 2)).astype(dtype), rng.uniform(0.05, 0.5, (200, 2)).astype(dtype)
-    coords = rng.uniform(-5, 300, (3000, 2)).astype(dtype)
+def test_same_bits_for_any_number_of_threads(rng, threads):
+    """Of many maps, of one of several bands, of spots of several tiles, and of their gradients."""
+    mean, std = rng.uniform(-1, 1, (200, 2)).astype(np.float32), rng.uniform(0.05, 0.5, (200, 2)).astype(np.float32)
+    coords = rng.uniform(-5, 300, (3000, 2)).astype(np.float32)
 
-    def results() -> list[np.ndarray]:
+    def rendered() -> list[np.ndarray]:
         out = []
-        for call in (
-            lambda: npsubpix.vjp(npsubpix.render_gaussian2d, mean, std, (40, 50)),
-            lambda: npsubpix.vjp(npsubpix.render_gaussian2d, mean[0], std[0], (600, 700)),
-            lambda: npsubpix.vjp(npsubpix.render_spots, coords, (290, 280), std=1.3, integrate=True),
-            lambda: npsubpix.vjp(npsubpix.render_spots, coords, (290, 280), std=2.5),
+        for result, pullback in (
+            npsubpix.vjp(npsubpix.render_gaussian2d, mean, std, (40, 50)),
+            npsubpix.vjp(npsubpix.render_gaussian2d, mean[0], std[0], (600, 700)),
+            npsubpix.vjp(npsubpix.render_spots, coords, (290, 280), std=1.3, integrate=True),
+            npsubpix.vjp(npsubpix.render_spots, coords, (290, 280), std=2.5),
         ):
-            result, pullback = call()
-            out += [result, *pullback(np.cos(np.arange(result.size, dtype=dtype)).reshape(result.shape)).values()]
+            out += [result, *pullback(np.cos(result)).values()]
         return out
 
-    before = numba.get_num_threads()
-    try:
-        numba.set_num_threads(1)
-        one = results()
-        numba.set_num_threads(2)
-        two = results()
-    finally:
-        numba.set_num_threads(before)
-    for a, b in zip(one, two, strict=True):
-        np.testing.assert_array_equal(a, b)
+    kernels = {"gaussian_maps_f4", "gaussian_maps_vjp", "gaussian_spots", "gaussian_spots_vjp"}
+    assert threads(rendered) >= kernels
 
 
 # Errors

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numba import prange
 
+from npsubpix._cpu.compiler import jit
 from npsubpix._cpu.compiler.jit import Kernel, device
 
 pytestmark = pytest.mark.core
@@ -34,7 +35,8 @@ _KERNEL = Kernel(_roots, "roots", cached=False)
 
 @pytest.mark.parametrize("work", [0, 1 << 40])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_both_forms_hold_all_that_they_call(work, dtype):
+def test_both_forms_hold_all_that_they_call(monkeypatch, work, dtype):
+    monkeypatch.setattr(jit, "_SERIAL_WORK", 1)
     out = np.empty(50)
     _KERNEL.run(work, np.arange(50, dtype=dtype) ** 2, out)
     np.testing.assert_allclose(out, np.arange(50))

@@ -130,8 +130,8 @@ def test_empty_and_narrow(shape):
 
 
 @pytest.mark.usefixtures("backend")
-def test_large_images_take_the_parallel_kernels(rng):
-    """Bands, tiles and threads meet without a seam: a large image agrees with its pieces."""
+def test_bands_and_tiles_meet_without_a_seam(rng):
+    """A large image agrees with its pieces."""
     x = rng.standard_normal((1, 1, 700, 1111)).astype(np.float32)
     for size in ((3, 3), (15, 15), (31, 4), (101, 3)):
         whole = npsubpix.nms2d(x, size, mask_only=True)[0, 0]
@@ -139,6 +139,28 @@ def test_large_images_take_the_parallel_kernels(rng):
             centre = [(r, c) for r in range(i, i + 50, 7) for c in range(j, j + 50, 5)]
             centre += [(r + i, c + j) for r, c in np.argwhere(whole[i : i + 50, j : j + 50])]
             assert [bool(whole[p]) for p in centre] == [reference.is_maximum(x[0, 0], tuple(p), size) for p in centre]
+
+
+def test_same_bits_for_any_number_of_threads(rng, threads):
+    """In planes and volumes, with windows near and far, of masks and of values."""
+    x = rng.integers(0, 99, (1, 2, 5, 90, 131)).astype(np.float32)
+
+    def maxima() -> list[np.ndarray]:
+        found = [*npsubpix.nms3d_minmax(x)]
+        for mask_only in (False, True):
+            found += [npsubpix.nms2d(x[0], size, mask_only=mask_only) for size in ((3, 3), (9, 7))]
+            found += [npsubpix.nms3d(x, size, mask_only=mask_only) for size in ((3, 3, 3), (3, 5, 5))]
+        return found
+
+    assert threads(maxima) >= {
+        "near2d_mask",
+        "near2d_values",
+        "near3d_mask",
+        "near3d_values",
+        "minmax3d",
+        "window_mask",
+        "window_values",
+    }
 
 
 @pytest.mark.usefixtures("backend")

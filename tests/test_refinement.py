@@ -8,7 +8,7 @@ import pytest
 import npsubpix
 from npsubpix import PeakFlags
 from tests.assertions import assert_library
-from tests.reference import quad_interp as reference
+from tests.reference import refinement as reference
 
 METHODS = ["quadratic", "parabola", "centroid", None]
 
@@ -35,7 +35,7 @@ def test_quadratic_definition(rng, ndim, limit):
     starts = np.argwhere(np.ones(image.shape, bool))
     peaks = npsubpix.refine_peaks(image, starts, max_shift=limit)
     for start, place, value, ok in zip(starts, peaks.coords, peaks.values, peaks.ok, strict=True):
-        want = reference.refine(image, tuple(start), limit=np.inf)
+        want = reference.quadratic(image, tuple(start), limit=np.inf)
         if want is None or np.abs(want[0] - start).max() > limit:
             assert not ok
             np.testing.assert_array_equal(place, start)
@@ -44,6 +44,27 @@ def test_quadratic_definition(rng, ndim, limit):
             assert ok
             np.testing.assert_allclose(place, want[0], atol=1e-8)
             np.testing.assert_allclose(value, want[1], atol=1e-8)
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_parabola_and_centroid_definition(rng, ndim):
+    """Noisy spots, at pixels next to their centres, with a radius of each axis."""
+    centres = rng.uniform(-0.6, 0.6, (12, ndim)) + (6, 8, 7)[:ndim]
+    grid = np.indices((13, 17, 15)[:ndim])
+    radius = (3.0, 4.5, 2.5)[:ndim]
+    for centre in centres:
+        u = (grid - centre.reshape((-1,) + (1,) * ndim)) / 1.4
+        image = 40 * np.exp(-0.5 * (u**2).sum(0)) + rng.normal(10, 0.3, grid.shape[1:])
+        pixel = tuple(np.rint(centre).astype(int).tolist())
+        found = npsubpix.refine_peaks(image, [pixel], method="parabola")
+        position, value = reference.parabola(image, pixel)
+        if np.abs(position - pixel).max() < 0.6:  # or it goes on from another pixel
+            np.testing.assert_allclose(found.coords[0], position, atol=1e-9)
+            assert found.values[0] == pytest.approx(value, abs=1e-9)
+        found = npsubpix.refine_peaks(image, [pixel], method="centroid", radius=radius, n_iters=20)
+        assert found.ok.all()
+        np.testing.assert_allclose(found.coords[0], reference.centroid(image, pixel, radius, 20), atol=1e-9)
 
 
 @pytest.mark.usefixtures("backend")
@@ -230,6 +251,24 @@ def test_a_flat_image_has_no_centroid(level):
         point = [[4.0] * len(shape)]
         flags = npsubpix.refine_peaks(np.full(shape, level), point, method="centroid").flags
         assert flags.tolist() == [PeakFlags.SINGULAR]
+
+
+def test_same_bits_for_any_number_of_threads(rng, threads):
+    """By each method, in planes and volumes."""
+    image, volume = rng.standard_normal((60, 70)), rng.standard_normal((7, 20, 30))
+
+    def refined() -> list[np.ndarray]:
+        out = []
+        for x in (image, volume):
+            starts = np.argwhere(x > 0)
+            for method in METHODS:
+                peaks = npsubpix.refine_peaks(x, starts, method=method)
+                out += [peaks.coords, peaks.values, peaks.indices, peaks.flags]
+        return out
+
+    assert threads(refined) >= {
+        f"refine_{name}" for name in ("quadratic2d", "quadratic3d", "parabola2d", "parabola3d", "centroid")
+    }
 
 
 @pytest.mark.usefixtures("backend")

@@ -8,7 +8,6 @@ import itertools
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +22,20 @@ from hypothesis import strategies as st
 import npsubpix
 from npsubpix import GradientAdaptive, Nearest, WeightedNearest
 from tests.reference import sampling as reference
+from tests.sampling_checks import (
+    KERNELS,
+    METHODS,
+    MODES,
+    away_from_joints,
+    check_cotangents,
+    check_gradient,
+    check_gradients_of_gradients,
+    check_small_image,
+    positions,
+)
 
-MODES = ("reflect", "grid-mirror", "constant", "grid-constant", "nearest", "mirror", "wrap", "grid-wrap")
-METHODS = ("nearest", "linear", "catmull_rom", "bspline2", "bspline3", "bspline4", "bspline5", "lanczos3")
 SCIPY = {"nearest": 0, "linear": 1, "bspline2": 2, "bspline3": 3, "bspline4": 4, "bspline5": 5}
 SHAPES = ((23,), (17, 19), (13, 14, 15))
-KERNELS: dict[str, Any] = {
-    "smoothstep": WeightedNearest("smoothstep"),
-    "sigmoid": WeightedNearest("sigmoid"),
-    "gaussian": WeightedNearest("gaussian"),
-}
-
-
-def positions(rng: np.random.Generator, shape: tuple[int, ...], count: int = 60, beyond: float = 9.0) -> np.ndarray:
-    """Positions inside and outside, at pixels, at the ends; none between two pixels exactly."""
-    size = np.array(shape)[:, None]
-    inside = rng.uniform(0, size - 1, (len(shape), count))
-    outside = rng.uniform(-beyond, size - 1 + beyond, (len(shape), count))
-    pixels = rng.integers(0, size, (len(shape), 6)).astype(float)
-    return np.hstack([inside, outside, pixels, 0 * size, size - 1.0])
 
 
 @pytest.mark.usefixtures("backend")
@@ -94,22 +88,6 @@ def test_pixels_are_kept(rng, method, mode):
     np.testing.assert_allclose(npsubpix.sample(image, coords, method=method, mode=mode), image, atol=atol)
 
 
-def gradient_by_differences(sample: Callable[[np.ndarray], np.ndarray], coords: np.ndarray) -> np.ndarray:
-    step = 1e-5
-    gradient = []
-    for axis in range(len(coords)):
-        shift = np.zeros_like(coords)
-        shift[axis] = step
-        gradient.append((sample(coords + shift) - sample(coords - shift)) / (2 * step))
-    return np.array(gradient)
-
-
-def away_from_joints(coords: np.ndarray) -> np.ndarray:
-    """Move positions away from pixels and from the middles between them, where derivatives may jump."""
-    fraction = np.abs(coords * 2 - np.round(coords * 2))
-    return np.where(fraction < 0.01, coords + 0.05, coords)
-
-
 ANY: dict[str, Any] = {
     **{name: name for name in METHODS},
     **KERNELS,
@@ -122,19 +100,7 @@ ANY: dict[str, Any] = {
 @pytest.mark.parametrize("method", ANY.values(), ids=ANY)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gradient_is_the_derivative(rng, shape, method, mode):
-    image = rng.standard_normal(shape)
-    coords = away_from_joints(positions(rng, shape, 25))
-    values, gradient = npsubpix.sample_with_gradient(image, coords, method=method, mode=mode, cval=0.5)
-    alone = npsubpix.sample(image, coords, method=method, mode=mode, cval=0.5)
-    np.testing.assert_allclose(values, alone, atol=1e-13)
-
-    def sample(c: np.ndarray) -> np.ndarray:
-        return npsubpix.sample(image, c, method=method, mode=mode, cval=0.5)
-
-    want = gradient_by_differences(sample, coords)
-    jumps = np.abs(want) > 1e3  # from inside to outside, or from one method to the other
-    assert jumps.mean() < 0.1
-    np.testing.assert_allclose(gradient[~jumps], want[~jumps], atol=1e-5)
+    check_gradient(rng, shape, method, mode)
 
 
 @pytest.mark.parametrize(
@@ -156,60 +122,40 @@ def test_inside_and_border_code_agree(rng, method, dtype):
 @pytest.mark.parametrize("method", ANY.values(), ids=ANY)
 @pytest.mark.parametrize("shape", [(23,), (9, 11), (5, 6, 7)])
 def test_cotangents_are_transposes(rng, shape, method, mode):
-    """Sampling is linear in the image: <y, S x> = <S' y, x>; and a gradient by positions is that of the values."""
-    image = rng.standard_normal(shape)
-    coords = away_from_joints(positions(rng, shape, 40))
-    options = {"method": method, "mode": mode, "cval": 0.0}
-    values, gradient = npsubpix.sample_with_gradient(image, coords, **options)
-    y = rng.standard_normal(values.shape)
-    by_image, by_coords = npsubpix.sample_vjp(y, image, coords, **options)
-    np.testing.assert_allclose((by_image * image).sum(), (y * values).sum(), rtol=1e-9)
-    np.testing.assert_allclose(by_coords, y * gradient, atol=1e-10)
+    check_cotangents(rng, shape, method, mode)
 
 
 @pytest.mark.parametrize("method", ["linear", "bspline3", "catmull_rom", "lanczos3", "sigmoid"])
 @pytest.mark.parametrize("shape", [(12,), (7, 8), (5, 6, 7)])
 @pytest.mark.parametrize("mode", ["mirror", "grid-constant", "nearest"])
 def test_gradients_of_gradients(rng, shape, method, mode):
-    """A loss of values and gradients is differentiated exactly."""
-    image = rng.standard_normal(shape)
-    coords = away_from_joints(positions(rng, shape, 5, beyond=2.0))
-    options = {"method": KERNELS.get(method, method), "mode": mode}
-    results, pullback = npsubpix.vjp(npsubpix.sample_with_gradient, image, coords, **options)
-    seeds = [rng.standard_normal(r.shape) for r in results]
-    grads = pullback(*seeds)
-
-    def loss(x: np.ndarray, c: np.ndarray) -> float:
-        return sum((s * r).sum() for s, r in zip(seeds, npsubpix.sample_with_gradient(x, c, **options), strict=True))
-
-    np.testing.assert_allclose((grads["image"] * image).sum(), loss(image, coords), rtol=1e-8, atol=1e-9)
-    k = rng.integers(coords.shape[1])
-    for axis in range(len(shape)):
-        shift = np.zeros_like(coords)
-        shift[axis, k] = 1e-6
-        want = (loss(image, coords + shift) - loss(image, coords - shift)) / 2e-6
-        np.testing.assert_allclose(grads["coords"][axis, k], want, atol=1e-5, rtol=1e-5)
+    check_gradients_of_gradients(rng, shape, method, mode)
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="needs two threads")
-def test_same_bits_for_any_number_of_threads(rng):
-    image = rng.standard_normal((300, 280)).astype(np.float32)
-    coords = rng.uniform(-5, 305, (2, 60_000)).astype(np.float32)
-    y = rng.standard_normal(60_000).astype(np.float32)
-    results = []
-    for threads in (1, numba.config.NUMBA_NUM_THREADS):
-        numba.set_num_threads(threads)
-        try:
-            results.append(npsubpix.sample_vjp(y, image, coords, method="linear"))
-        finally:
-            numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
-    for a, b in zip(*results, strict=True):
-        np.testing.assert_array_equal(a, b)
+def test_same_bits_for_any_number_of_threads(rng, threads):
+    """Also where many positions are at one pixel, to which all threads add."""
+    image = rng.standard_normal((60, 70)).astype(np.float32)
+    coords = rng.uniform(-5, 65, (2, 8_000)).astype(np.float32)
+    coords[:, ::2] = 3.25
+    y = rng.standard_normal(8_000).astype(np.float32)
+
+    def sampled() -> list[np.ndarray]:
+        found = [npsubpix.spline_filter(image), npsubpix.sample(image, coords, method="bspline3")]
+        found += npsubpix.sample_with_gradient(image, coords, method="linear")
+        return [*found, *npsubpix.sample_vjp(y, image, coords, method="linear")]
+
+    assert threads(sampled) >= {
+        "spline_rows",
+        "spline_columns",
+        "sample_bspline3",
+        "sample_gradient_linear",
+        "sample_vjp_linear",
+    }
 
 
 @pytest.mark.usefixtures("backend")
 def test_many_positions_on_one_pixel():
-    """All threads add to the same pixels."""
+    """Their sum is kept in more digits than those of the image."""
     coords = np.full((2, 100_000), 3.25)
     by_image, _ = npsubpix.sample_vjp(np.ones(100_000), np.zeros((40, 40)), coords, method="linear")
     np.testing.assert_allclose(by_image[3:5, 3:5], np.outer([0.75, 0.25], [0.75, 0.25]) * 1e5, rtol=1e-12)
@@ -292,13 +238,7 @@ def test_functions_as_weights(rng):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shape", [(1,), (2, 1), (1, 3), (3, 2, 1)])
 def test_images_smaller_than_the_window(rng, shape, method, mode):
-    image = rng.standard_normal(shape)
-    coords = rng.uniform(-4, 5, (len(shape), 50))
-    got = npsubpix.sample_with_gradient(image, coords, method=method, mode=mode)
-    assert np.isfinite(got.values).all()
-    assert np.isfinite(got.gradient).all()
-    if mode not in ("constant", "grid-constant") and image.size == 1:
-        np.testing.assert_allclose(got.values, image.ravel()[0], atol=1e-12)
+    check_small_image(rng, shape, method, mode)
 
 
 @pytest.mark.usefixtures("backend")

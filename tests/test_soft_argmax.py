@@ -90,6 +90,17 @@ def test_tiles_meet_without_a_seam(rng):
         assert_same(coords[(slice(None), *part)], inner[::-1], "position", dtype=np.float32)
 
 
+def test_same_bits_for_any_number_of_threads(rng, threads):
+    """Of windows and of their gradient."""
+    maps = rng.standard_normal((2, 1, 70, 90)).astype(np.float32)
+
+    def located() -> list[np.ndarray]:
+        coords, pullback = npsubpix.vjp(npsubpix.conv_soft_argmax2d, maps, (5, 3), temperature=0.5)
+        return [coords, *pullback(np.cos(coords)).values()]
+
+    assert threads(located) >= {"softmax_windows_f4", "softmax_windows_vjp_f4"}
+
+
 @pytest.mark.usefixtures("backend")
 def test_windows_far_below_the_peak():
     """A dim pair of pixels in a 16-bit frame is where it is, whatever else the frame holds."""

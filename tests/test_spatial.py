@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -177,6 +179,25 @@ def test_temperatures_that_leave_one_pixel(rng, dtype, temperature, function):
     grads = pull(*(rng.standard_normal(r.shape) for r in (results if isinstance(results, tuple) else (results,))))
     assert not grads["input"].any()
     assert not grads["temperature"].any()
+
+
+def test_same_bits_for_any_number_of_threads(rng, threads):
+    """Of one large map and of many, and of their gradients."""
+    maps = rng.standard_normal((1, 200, 210)), rng.standard_normal((40, 9, 11))
+    operations = npsubpix.spatial_softmax, npsubpix.spatial_expectation, npsubpix.spatial_moments
+
+    def moments() -> list[np.ndarray]:
+        found = []
+        for x, operation in itertools.product(maps, operations):
+            results, pullback = npsubpix.vjp(operation, x.astype(np.float32))
+            results = results if isinstance(results, tuple) else (results,)
+            found += [*results, *pullback(*(np.cos(r) for r in results)).values()]
+        return found
+
+    assert threads(moments) >= {
+        *(f"map_{name}_f4" for name in ("softmax", "softmax_vjp", "moments_second", "moments_plain", "moments_vjp")),
+        "map_expectation_vjp",
+    }
 
 
 @pytest.mark.usefixtures("backend")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 import scipy.ndimage as ndi
@@ -247,17 +246,22 @@ def test_dtype_rounds_and_keeps_within_its_range():
     assert npsubpix.window_mean(np.array([1, 2], np.uint8), 2, dtype=np.float64)[1] == 1.5
 
 
-@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
-def test_any_number_of_threads_gives_the_same_bits(rng, name):
-    x = rng.normal(size=(300, 700)) + 1
-    size = 7 if name in ("median", "percentile") else 31
-    found = call(name, x, size)
-    before = numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        np.testing.assert_array_equal(call(name, x, size), found)
-    finally:
-        numba.set_num_threads(before)
+def test_same_bits_for_any_number_of_threads(rng, threads):
+    """Of windows small and large, with a footprint and without."""
+    x = rng.normal(size=(120, 150)) + 1
+
+    def statistics() -> list[np.ndarray]:
+        found = []
+        for name in (*MOMENTS, *ORDERS):
+            found.append(call(name, x, 7 if name in ("median", "percentile") else 31))
+            found.append(call(name, x, footprint=DISK))
+        return found + [call("median", x, size) for size in (3, 31)]
+
+    assert threads(statistics) >= {
+        *(f"running_{name}" for name in ("sum", "var", "max", "min")),
+        *(f"footprint_{name}" for name in ("sum", "mean", "var", "max", "min")),
+        "percentile",
+    }
 
 
 @pytest.mark.usefixtures("backend")

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._dispatch.capabilities import CAPABILITIES
+import npsubpix
+from npsubpix._dispatch.operation import Example
+from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["CHECKED", "Case", "all_cases", "functions_on_gpu", "noise"]
 
@@ -53,10 +55,17 @@ def noise(*leading: int) -> Callable[[np.random.Generator, int, int], Arrays]:
 
 
 def functions_on_gpu() -> set[str]:
-    """Names of the functions that the table of capabilities has on GPUs."""
-    return {name for c in CAPABILITIES if c.gpu for name in c.functions}
+    """Names of the functions that run on GPUs, from the table of operations."""
+    return {name for operation in OPERATIONS.values() for name in operation.functions}
 
 
 def all_cases() -> list[Case]:
-    """Return the cases of all functions, also of those that have no kernels yet."""
-    return [case for table in _TABLES for case in importlib.import_module(f"benchmarks.cuda.{table}").CASES]
+    """Return the cases of all functions; of those without one of their own, the example of the table of operations."""
+    cases = [case for table in _TABLES for case in importlib.import_module(f"benchmarks.cuda.{table}").CASES]
+    timed = {case.function for case in cases}
+    examples = {name: e for operation in OPERATIONS.values() for name, e in operation.functions.items()}
+    return cases + [_case(name, example) for name, example in examples.items() if name not in timed]
+
+
+def _case(name: str, example: Example) -> Case:
+    return Case(name, "", noise(1, 2, 4), lambda x: example(npsubpix, x), side=512)

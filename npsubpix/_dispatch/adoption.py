@@ -18,13 +18,15 @@ def adopt_all(
 ) -> tuple[HostArray | None, ...]:
     """Adopt the arrays of a call, all of one device; beside arrays on a GPU, a number may be on the host."""
     adopted: list[HostArray | None] = []
-    for argument, array in zip(_arguments(operation, len(arrays)), arrays, strict=True):
+    for k, (argument, array) in enumerate(zip(_arguments(operation, len(arrays)), arrays, strict=True)):
         if array is None:
             adopted.append(None)
             continue
         if adopted:
-            number = getattr(array, "ndim", 0) == 0
-            home.require_beside(array, argument.name, operation.arguments[0].name, argument.on_host or number)
+            name, own = argument.name, operation.arguments[0].name
+            if argument.repeated:
+                name, own = f"{name}[{k}]", f"{own}[0]"
+            home.require_beside(array, name, own, on_host=argument.on_host or getattr(array, "ndim", 0) == 0)
         if argument.layout == "stack":
             adopted.append(stack_of(home, array, frame_axis))
         elif argument.layout == "mask":

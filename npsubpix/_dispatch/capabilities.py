@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from npsubpix._dispatch.backends import has_gpu_kernels
 from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["NUMBERS", "table"]
@@ -26,7 +27,8 @@ def table() -> str:
             functions = ", ".join(f"`{name}`" for name in operation.functions)
             gradient = "yes" if operation.differentiable else "no"
             dtypes = "integers, float16, float32, float64, bfloat16"
-            lines.append(f"| {functions} | NumPy, JAX, torch | CuPy, torch | {dtypes} | {gradient} |")
+            gpu = "CuPy, torch" if has_gpu_kernels(operation.family) else "not yet"
+            lines.append(f"| {functions} | NumPy, JAX, torch | {gpu} | {dtypes} | {gradient} |")
     return "\n".join(lines) + "\n"
 
 

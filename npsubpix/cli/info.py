@@ -33,6 +33,7 @@ def _machine() -> dict[str, str]:
     import numba
 
     from npsubpix._cpu.compiler.cache import cache_directory
+    from npsubpix._cpu.compiler.internals import why_not_linking
 
     threads = numba.get_num_threads()  # this chooses the layer
     try:
@@ -43,6 +44,7 @@ def _machine() -> dict[str, str]:
         "threads": str(threads),
         "threading layer": layer,
         "cache": str(cache_directory() or "off"),
+        "linking": f"off: {off}" if (off := why_not_linking()) else "on",
         "GPU": ", ".join(_gpus()) or "none found",
     }
 

@@ -10,6 +10,7 @@ import pytest
 from numba.np.numpy_support import as_dtype
 
 import npsubpix
+from npsubpix._arrays.home import home_of
 from npsubpix._cuda.launch import devices
 from npsubpix._cuda.windows import mapping, numba_loops
 from npsubpix._dispatch import backends
@@ -61,7 +62,7 @@ def main() -> None:
         npsubpix.window_map(lambda a: open(a), image, size=3)  # noqa: SIM115, PTH123
     with pytest.raises(ValueError, match="as many values as n_outputs, 2, got one value"):
         npsubpix.window_map(spread, image, size=3, n_outputs=2)
-    assert backends.implementation("windows", image).map_windows is mapping.map_windows
+    assert backends.implementation("windows", home_of(image)).map_windows is mapping.map_windows
 
 
 if __name__ == "__main__":

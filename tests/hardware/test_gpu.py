@@ -17,7 +17,7 @@ import npsubpix
 from benchmarks import __main__ as benchmarks
 from npsubpix._dispatch.capabilities import CAPABILITIES
 from tests.assertions import assert_same, on_host
-from tests.test_cuda_dispatch import EXAMPLES
+from tests.examples import EXAMPLES
 
 GRADIENTS = [name for c in CAPABILITIES if c.gpu and c.gradient for name in c.functions]
 

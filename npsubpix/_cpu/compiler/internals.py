@@ -23,7 +23,7 @@ __all__ = ["FUSED_LOOPS", "LINKING", "TESTED", "is_linking", "missing", "why_not
 #: The oldest and the newest version of Numba that `linking` was tested with: major, minor.
 TESTED = ((0, 60), (0, 68))
 
-#: All that `linking` takes from Numba, as ``module:name``; after a blank, an attribute that the function sets or reads
+#: All that `linking` takes from Numba, as ``module:name``; after a space, an attribute that the function sets or reads
 #: on instances, where no class shows it.
 LINKING = (
     "numba.core.codegen:JITCodeLibrary",

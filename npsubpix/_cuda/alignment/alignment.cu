@@ -2,7 +2,7 @@
 #include "formulas.cuh"
 #include "block.cuh"
 #include "borders.cuh"
-#include "taps.cuh"
+#include "weights.cuh"
 
 // What an image holds: bad pixels, and of the others the least, the greatest and the sum.
 KERNEL align_survey(const Real* x, const bool* mask, Index count, Index parts, Index part_size, double* out) {

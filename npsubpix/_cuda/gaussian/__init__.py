@@ -42,7 +42,7 @@ class _Maps:
 
     def run(self, name: str, blocks: int, *args: Any) -> None:
         """Launch a kernel of this file."""
-        run(self.device, Kernel.of("gaussian", name, Pixel=self.dtype), blocks, *args)
+        run(self.device, Kernel.of("maps", name, Pixel=self.dtype), blocks, *args)
 
     def weights(self, peak: bool, with_slopes: bool) -> tuple[DeviceArray | None, ...]:
         """Return the weights of the axes, and what they grow by with mean and standard deviation."""

@@ -28,7 +28,7 @@ _RULES = {
     "grid-constant": (_FREE, _CVAL),
 }
 
-#: The number of each method in taps.cuh, and the pixels that it takes an axis.
+#: The number of each method in weights.cuh, and the pixels that it takes an axis.
 _METHODS = {
     "nearest": (0, 1),
     "nearest_down": (1, 1),

@@ -5,7 +5,7 @@
 #include "formulas.cuh"
 #include "block.cuh"
 #include "borders.cuh"
-#include "taps.cuh"
+#include "weights.cuh"
 #include "samples.cuh"
 
 // Sums over a row of a window: by weights, their derivatives and their second derivatives.

@@ -26,7 +26,7 @@ def _rule(mode: str) -> int:
 
 
 def _kernel(name: str, x: DeviceArray) -> Kernel:
-    return Kernel.of("spline", name, Real=x.dtype)
+    return Kernel.of("splines", name, Real=x.dtype)
 
 
 def spline_coefficients(device: Device, x: DeviceArray, degree: int, mode: str, axes: int) -> DeviceArray:

@@ -1,0 +1,44 @@
+"""Correlation by its definition, one sum over a window per pixel, in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tests.reference.windows import source
+
+
+def correlate(
+    x: Any, kernel: Any, mode: str = "same", border: str = "reflect", cval: float = 0.0, **options: Any
+) -> Any:
+    """Sum the products of a kernel and each window."""
+    x, kernel = np.asarray(x, float), np.asarray(kernel, float)
+    axes = x.ndim
+    stride, dilation = options.get("stride", (1,) * axes), options.get("dilation", (1,) * axes)
+    origin, omit = options.get("origin", (0,) * axes), options.get("omit", False)
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel.shape, strict=True)]
+    if mode == "same":
+        first = [-d * (k // 2 + o) for d, k, o in zip(dilation, kernel.shape, origin, strict=True)]
+        extent = list(x.shape)
+    elif mode == "valid":
+        first, extent = [0] * axes, [max(n - r, 0) for n, r in zip(x.shape, reach, strict=True)]
+    else:
+        first, extent = [-r for r in reach], [n + r for n, r in zip(x.shape, reach, strict=True)]
+    out = np.zeros([-(-n // s) for n, s in zip(extent, stride, strict=True)])
+    for place in np.ndindex(*out.shape):
+        total = weight = 0.0
+        for tap in np.ndindex(*kernel.shape):
+            at = [
+                source(f + p * s + t * d, n, border)
+                for f, p, s, t, d, n in zip(first, place, stride, tap, dilation, x.shape, strict=True)
+            ]
+            value = cval if None in at else x[tuple(at)]
+            if (border == "shrink" and None in at) or (omit and np.isnan(value)):
+                continue
+            total += kernel[tap] * value
+            weight += abs(kernel[tap])
+        renormalized = border == "shrink" or omit
+        with np.errstate(all="ignore"):
+            out[place] = total * np.divide(np.abs(kernel).sum(), weight) if renormalized else total
+    return out
