@@ -1,5 +1,5 @@
 // Percentiles of windows: few pixels are sorted in registers, many are counted.
-#include "footprintulas.cuh"
+#include "formulas.cuh"
 #include "ends.cuh"
 #include "keys.cuh"
 #include "windows.cuh"
