@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.checks import check_channel_axis, check_image, check_reals, check_reals_beside
@@ -338,7 +337,7 @@ def _filter(
     check_choice(border, "border", BORDERS)
     check_choice(nan_policy, "nan_policy", _POLICIES)
     chosen = check_dtype(dtype)
-    if chosen == np.float16:
+    if chosen is not None and chosen.name == "float16":
         raise TypeError("dtype must be that of integers, float32 or float64, got float16")
     return call(
         "correlate",
