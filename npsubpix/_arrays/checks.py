@@ -17,6 +17,7 @@ from npsubpix._arrays.library import (
     as_floats,
     beside,
     is_array,
+    is_on_gpu,
     kind_of,
     require_cupy,
     to_numpy,
@@ -28,6 +29,7 @@ __all__ = [
     "check_broadcast",
     "check_broadcast_to",
     "check_channel_axis",
+    "check_frames",
     "check_image",
     "check_image_shape",
     "check_last_axis",
@@ -205,6 +207,24 @@ def check_positions(value: Any, name: str) -> Any:
     if not is_array(value) and hasattr(value, "coords"):
         raise TypeError(f"{name} must be an array of positions, got {type(value).__name__}: pass its .coords")
     return as_array(value, name)
+
+
+def check_frames(frame: Any, count: int, images: int) -> Any:
+    """Require the image of each of `count` positions in a stack; return an array.
+
+    The contents of an array on a GPU are not checked, since the host would have to wait.
+    """
+    frames = as_array(frame, "frame")
+    if tuple(frames.shape) != (count,):
+        raise ValueError(f"frame must have shape ({count},), one number per position, got {tuple(frames.shape)}")
+    if count and not str(frames.dtype).removeprefix("torch.").startswith(("int", "uint")):
+        raise TypeError(f"frame must hold integers, got dtype {frames.dtype}")
+    if count and not is_on_gpu(frames, kind_of(frames)):
+        numbers = to_numpy(frames)
+        least, greatest = int(numbers.min()), int(numbers.max())
+        if not 0 <= least <= greatest < images:
+            raise ValueError(f"frame must be between 0 and {images - 1}, got {least} to {greatest}")
+    return frames
 
 
 def check_same_dtype(x: Any, y: Any, names: tuple[str, str]) -> None:

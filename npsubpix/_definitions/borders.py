@@ -1,4 +1,4 @@
-"""Border extension of an axis, clipping of windows, and the number of windows and boxes along an axis."""
+"""Border extension of an axis, the pixels that windows cover, and the number of windows along an axis."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BORDERS", "as_pixel", "boxes_of", "counts_of", "extended", "folded", "reach", "reached"]
+from npsubpix._definitions.convolution import windows_along
+
+__all__ = ["BORDERS", "as_pixel", "counts_of", "extended", "folded", "window_places"]
 
 _Places: TypeAlias = npt.NDArray[Any]
 
@@ -27,10 +29,13 @@ def folded(places: _Places, n: int, border: str) -> _Places:
     return np.where(places < n, places, period - places - (0 if border == "mirror" else 1))
 
 
-def reached(n: int, size: int, stride: int, border: str) -> _Places:
-    """Return the pixel that each place is a copy of which windows centred on pixels of an axis reach, -1 for none."""
-    count = -(-n // stride)
-    return folded(np.arange(-(size // 2), (count - 1) * stride + size - size // 2), n, border)
+def window_places(n: int, size: int, stride: int, border: str) -> _Places:
+    """Return the pixels of an axis that windows of convolutions and statistics cover, -1 for none.
+
+    A window begins ``size // 2`` pixels before its pixel, as in SciPy; beyond the border it has copies of pixels.
+    """
+    first, count = windows_along(n, size, "same", stride, 1, 0)
+    return folded(first + np.arange((count - 1) * stride + size), n, border)
 
 
 def extended(x: Any, places: Sequence[_Places], fill: float, put: Callable[[_Places], Any] = np.asarray) -> Any:
@@ -55,11 +60,6 @@ def as_pixel(value: float, dtype: np.dtype[Any]) -> float | int:
     return int(info.min) if value <= info.min else int(info.max) if value >= info.max else round(value)
 
 
-def boxes_of(pixels: int, size: int) -> int:
-    """Return how many boxes of nearly one length, that nearest to `size`, an axis is cut into."""
-    return max(int(pixels / size + 0.5), 1)
-
-
 def counts_of(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, ...]:
     """Return the number of windows along each axis, for the steps between them."""
     return tuple(-(-n // s) for n, s in zip(shape, step, strict=True))
@@ -67,11 +67,3 @@ def counts_of(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, ...]:
 
 #: Border extensions of an image; with ``"shrink"`` there is none, and windows are clipped to the image.
 BORDERS: Final = ("reflect", "mirror", "nearest", "wrap", "constant", "shrink")
-
-
-def reach(size: int) -> tuple[int, int]:
-    """How many pixels a window of `size` covers before and after its centre.
-
-    An even window reaches one pixel further ahead than back.
-    """
-    return (size - 1) // 2, size // 2

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from npsubpix._definitions.borders import as_pixel, counts_of, extended, reached
+from npsubpix._definitions.borders import as_pixel, counts_of, extended, window_places
 from npsubpix._definitions.shapes import HostArray
 
 __all__ = ["Batch", "Grid", "batches_of", "bounds_of", "padded", "require_shapes"]
@@ -42,7 +42,7 @@ class Grid:
 
 
 def _padding(shape: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], border: str) -> list[HostArray]:
-    return [reached(*axis, border) for axis in zip(shape, size, stride, strict=True)]
+    return [window_places(*axis, border) for axis in zip(shape, size, stride, strict=True)]
 
 
 def padded(

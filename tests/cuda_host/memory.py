@@ -31,7 +31,8 @@ from npsubpix._cuda.launch import devices, kernels
 from npsubpix._cuda.launch.catalogue import TYPES
 from npsubpix._cuda.windows import reductions
 from npsubpix._definitions.alignment.gauss_newton import Options
-from npsubpix._definitions.peaks import PeakSearch, Refinement
+from npsubpix._definitions.peaks import PeakSearch
+from npsubpix._definitions.refinement import Refinement
 from tests.cuda_host.device import HostDevice, kernels_of
 
 SHAPES = ((1, 2, 9, 300), (2, 1, 1, 1), (1, 1, 3, 5, 7), (1, 2, 5, 33, 17))

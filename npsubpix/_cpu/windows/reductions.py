@@ -16,7 +16,7 @@ from npsubpix._cpu.windows.percentiles import percentile
 from npsubpix._cpu.windows.running import RUNNING, columns_of_tile, rows_of_band
 from npsubpix._cpu.windows.running_variance import running_var
 from npsubpix._cpu.windows.small_percentiles import LARGEST, small_percentiles
-from npsubpix._definitions.borders import as_pixel, counts_of, reached
+from npsubpix._definitions.borders import as_pixel, counts_of, window_places
 from npsubpix._definitions.dtypes import converted
 from npsubpix._definitions.windows import check_contents, clipped_size, dtype_of_statistic, dtype_of_sums
 
@@ -46,7 +46,7 @@ def _windows(
     shape: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], border: str, cval: float | int
 ) -> _Windows:
     counts = counts_of(shape, stride)
-    places = tuple(reached(*axis, border) for axis in zip(shape, size, stride, strict=True))
+    places = tuple(window_places(*axis, border) for axis in zip(shape, size, stride, strict=True))
     return _Windows(size, stride, counts, places, border == "shrink", cval)
 
 

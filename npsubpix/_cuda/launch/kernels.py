@@ -78,21 +78,15 @@ def _read(name: str) -> str:
 
 
 def options(file: str, types: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
-    """Return the options a file is compiled with, which hold the constants of `_spec`."""
+    """Return the options a file is compiled with, which hold the constants of `_definitions`."""
     fused = () if file not in BY_ROUNDED_PRODUCTS else ("--fmad=false",)
     macros = {**_constants(), **dict(types)}
     return ("--std=c++17", *fused, *(f"-D{name}={value}" for name, value in macros.items()))
 
 
-_NUMBERS = (
-    "BACKGROUND_CLIP", "CENTROID_TOLERANCE", "CLIPPED_SHARE", "LEAST_GROWN", "MOVE_THRESHOLD", "SHIFT_LIMIT",
-    "SINGULAR_TOLERANCE",
-)  # fmt: skip
-
-
 @functools.cache
 def _constants() -> dict[str, str]:
-    numbers = {name: repr(getattr(constants, name)) for name in _NUMBERS}
+    numbers = {name: repr(getattr(constants, name)) for name in constants.__all__}
     flags = {f"FLAG_{flag.name}": str(int(flag)) for flag in PeakFlags}
     limits = {"THREADS": THREADS, "STRIP_ROWS": STRIP_ROWS, "TILE_BYTES": TILE_BYTES, "MOST_TAPS": MOST_TAPS}
     sizes = {name: str(number) for name, number in limits.items()}
