@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from npsubpix._arrays.library import Array
-from npsubpix._dispatch.call import Tape, tape
+from npsubpix._dispatch.tape import Tape, tape
 
 __all__ = ["vjp"]
 

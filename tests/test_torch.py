@@ -289,6 +289,7 @@ def test_operators_are_registered_as_torch_wants_them(name):
         "correlate": (
             tensor(5, 6),
             tensor(3, 3, low=0.2),
+            True,
             "full",
             "wrap",
             0.0,

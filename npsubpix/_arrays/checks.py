@@ -11,7 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.library import HostArray, as_array, is_array, is_on_gpu, kind_of, require_cupy, to_numpy
+from npsubpix._arrays.library import (
+    HostArray,
+    as_array,
+    as_floats,
+    beside,
+    is_array,
+    is_on_gpu,
+    kind_of,
+    require_cupy,
+    to_numpy,
+)
 from npsubpix._arrays.options import _real, check_count, check_finite, check_positive
 
 __all__ = [
@@ -30,6 +40,7 @@ __all__ = [
     "check_numbers",
     "check_positions",
     "check_reals",
+    "check_reals_beside",
     "check_same_dtype",
     "check_temperature",
     "check_temperature_option",
@@ -161,7 +172,7 @@ def check_reals(value: Any, name: str) -> Any:
     if kind_of(x) == "torch":
         if str(x.dtype) == "torch.bool" or x.is_complex():
             raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
-        return x if x.is_floating_point() else x.double()
+        return x if x.is_floating_point() else as_floats(x, "float64")
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array")
     if x.dtype.kind == "O" and hasattr(value, "params"):
@@ -170,7 +181,13 @@ def check_reals(value: Any, name: str) -> Any:
         raise TypeError(f"{name} must be an array, got {type(value).__name__}: pass its .coords")
     if x.dtype.name != "bfloat16" and x.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
-    return x.astype(np.float64) if x.dtype.kind in "iu" else x
+    return as_floats(x, "float64") if x.dtype.kind in "iu" else x
+
+
+def check_reals_beside(value: Any, name: str, like: Any) -> Any:
+    """Require an array of real numbers, as `check_reals`; copy a list of them to the device of another array."""
+    numbers = check_reals(value, name)
+    return numbers if is_array(value) else beside(numbers, like)
 
 
 def check_numbers(value: Any, name: str) -> Any:

@@ -126,7 +126,7 @@ def run_convolution(x: np.ndarray, rng: np.random.Generator) -> None:
     axes = x.ndim - 2
     kernel, image = rng.standard_normal((3, 4, 2)[:axes]), x[0]
     near = {
-        "mode": "full", "border": "mirror", "cval": 0.0, "stride": (1,) * axes, "dilation": (1,) * axes,
+        "flip": True, "mode": "full", "border": "mirror", "cval": 0.0, "stride": (1,) * axes, "dilation": (1,) * axes,
         "origin": (0,) * axes, "channel_axis": 0, "omit": False, "method": "direct", "dtype": "",
     }  # fmt: skip
     far = {**near, "mode": "same", "dilation": (2,) * axes}
