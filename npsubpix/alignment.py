@@ -1,4 +1,4 @@
-"""Direct alignment: the transform that puts one image on another, found from their pixels."""
+"""Direct alignment: the transform between two images, estimated from their pixels."""
 
 from __future__ import annotations
 
@@ -39,73 +39,78 @@ def align(
     mask: Array | None = None,
     init: Array | str | None = None,
 ) -> Alignment:
-    r"""Find the transform that puts a moving image on a fixed one.
+    r"""Find the transform from a fixed image to a moving one.
 
-    The sum of squared differences of the pixels is minimised by Gauss-Newton iterations, from halved
-    images to whole ones. The moving image is interpolated by cubic B-splines.
+    Gauss-Newton iterations minimise the sum of squared differences of pixels, on a pyramid of images from the
+    coarsest level to the finest. Cubic B-splines interpolate the moving image.
 
     Parameters
     ----------
     fixed, moving : arrays of shape (H, W)
-        Images of one channel, of any integer or float dtype, not necessarily of one size: NumPy, CuPy or torch,
-        or JAX arrays on the host. Pixels that are not finite, and their neighbours, are left out.
+        Images of one channel, of any integer or float dtype, which may differ in shape: NumPy, CuPy or torch,
+        or JAX arrays on the host. Pixels that are not finite, and their neighbours, are ignored.
     model : {"translation", "euclidean", "similarity", "affine", "homography"}
-        What the transform may do: shift; turn too; scale too; shear too; with perspective.
+        Family of transforms: shifts; also rotations; also scale; also shear; also perspective.
     method : {"inverse_compositional", "forward_additive"}
-        With the gradient of the fixed image, taken at its pixels, or with that of the moving one where
-        it is sampled. See the notes.
+        Algorithm: by the gradient of the fixed image at its pixels, or by that of the moving image where it is
+        sampled. See the notes.
     levels : int, optional
-        How many times the images are halved, plus one. By default, as often as 32 pixels are left.
+        Number of levels of the pyramid, each half the size of the previous one. By default, the coarsest level
+        keeps at least 32 pixels along each axis.
     n_iters : int, default 50
-        Most iterations a level.
+        Maximum number of iterations per level.
     tol : float, default 1e-4
-        An iteration that moves no corner by more, in pixels, is the last.
+        Tolerance in pixels: iterations end when an update moves no corner by more.
     loss : {"least_squares", "huber", "tukey"}
-        What is summed. The last two count large residuals less, or not at all, with the widths 1.345
-        and 4.685 times the deviation, which is taken from the median of absolute residuals: where most
-        of an image is empty, that of the empty part.
+        Loss function. "huber" and "tukey" down-weight outliers, with tuning constants 1.345 and 4.685 times the
+        residual scale. That scale comes from the median absolute residual: if most of an image is empty, it is
+        the noise of the empty part.
     gain_bias : bool, default False
-        Whether the brightness of the images differs by a factor and a constant, to be found too.
+        Also estimate a factor and a constant by which the brightness of the images differs.
     mask : array of bool of shape (H, W), optional
-        True where pixels of the fixed image, and their neighbours, are to be left out.
+        True for pixels of the fixed image to ignore, with their neighbours.
     init : array of shape (2, 3) or (3, 3), or "phase_correlation", optional
-        Where to begin: a matrix, as in the result; or the shift at the maximum of the phase
-        correlation, for shifts that are large. The identity by default. A matrix must be one that the
-        model holds.
+        Initial transform: a matrix of the model, as in the result; or the shift at the maximum of the phase
+        correlation, for large shifts. The identity by default.
 
     Returns
     -------
     Alignment
-        The matrix from the fixed image to the moving one, its covariance, and how well it fits. Images
-        without texture or overlap raise nothing: the flags say so, and the matrix is the last good one.
+        The matrix from the fixed image to the moving one, its covariance, and measures of the fit. Images
+        without texture or overlap do not raise: they are flagged, and the matrix is the last good one.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If an image has not two dimensions, or an option is out of range.
+        If an image does not have two dimensions, or an option is out of range.
 
     See Also
     --------
-    align_stack : A stack of images, or a time series.
-    warp : Put the moving image on the fixed one: ``warp(moving, result.matrix, fixed.shape)``.
+    align_stack : Align a stack of images or a time series.
+    warp : Resample the moving image on the fixed one: ``warp(moving, result.matrix, fixed.shape)``.
 
     Notes
     -----
-    "forward_additive" minimises the sum itself. Interpolation smooths the noise of the moving image, the
-    more so the nearer to the middle between pixels, so that the minimum is drawn there: at a signal
-    18 times the noise by some hundredths of a pixel. "inverse_compositional" solves equations whose
-    solution noise does not shift, and reaches the Cramer-Rao bound while the gradient of the image
-    stands out from that of the noise. Where it does not, smooth both images first.
+    "forward_additive" minimises the loss itself, and is biased by noise: interpolation smooths the noise of
+    the moving image most halfway between pixels, so that the minimum is pulled there, by some hundredths of a
+    pixel at a signal 18 times the noise. "inverse_compositional" solves equations whose solution has no such
+    bias. It reaches the Cramer-Rao bound if the gradient of the image stands out from that of the noise;
+    if it does not, smooth both images first [1]_.
 
-    The covariance is C^-1 S C^-T, for C the products of the gradients of both images, to which noise
-    does not add, and S the variance of residuals times the mean of C and the products of the fixed
-    image's gradient with itself. It takes the noise of pixels for independent, and what differs between
-    the images for noise: where something else differs, brightness or what moves by itself, compare `rms` with
-    the noise, and errors may be larger. The outermost 4 pixels of the
-    moving image, where splines are less exact, are not compared, unless it has less than 32. Baker and
-    Matthews, "Lucas-Kanade 20 years on", International Journal of Computer Vision 56 (2004).
+    The covariance is C^-1 S C^-T. C are the products of the gradients of both images, to which noise does not
+    add. S is the variance of residuals times the mean of C and of the products of the fixed image's gradient
+    with itself. It assumes that the noise of pixels is independent, and that the images differ by noise alone.
+    If brightness or moving objects differ too, errors may be larger: compare `rms` with the noise.
+
+    The outermost 4 pixels of the moving image, where splines are less exact, are not compared, unless it is
+    less than 32 pixels wide or high.
+
+    References
+    ----------
+    .. [1] S. Baker and I. Matthews, "Lucas-Kanade 20 years on: a unifying framework", International Journal
+       of Computer Vision 56, 221-255 (2004).
 
     Examples
     --------
@@ -158,14 +163,14 @@ def _options(model: Any, method: Any, levels: Any, n_iters: Any, tol: Any, loss:
 
 
 def _start(init: Any, shape: tuple[int, ...], model: str) -> HostArray | str | None:
-    """Return the matrix to start from, None for the identity, or the name of the way to find it."""
+    """Return the initial matrix, None for the identity, or the name of the method that finds it."""
     if init is None:
         return None
     if isinstance(init, str):
         check_choice(init, "init", ("phase_correlation",))
         return init
     if is_array(init) and home_of(init).on_gpu:
-        raise TypeError(f"init is on {home_of(init).place}: matrices are on the host, as those of results are")
+        raise TypeError(f"init is on {home_of(init).place}: matrices are on the host, as in results")
     matrix = to_numpy(check_reals(init, "init")).astype(np.float64)
     if matrix.shape not in ((2, 3), (3, 3)):
         raise ValueError(f'init must be a matrix of shape (2, 3) or (3, 3), or "phase_correlation", got {matrix.shape}')
@@ -181,7 +186,7 @@ def _start(init: Any, shape: tuple[int, ...], model: str) -> HostArray | str | N
 
 
 def _is_usable(matrix: HostArray) -> bool:
-    """Whether a matrix can be begun with."""
+    """Whether a matrix can be an initial transform: it is finite and has an inverse."""
     return bool(np.isfinite(matrix).all() and matrix[2, 2] != 0 and np.linalg.matrix_rank(matrix) == 3)
 
 
@@ -194,41 +199,41 @@ def align_stack(
     model: str = "translation",
     **options: Any,
 ) -> list[Alignment]:
-    """Align the images of a stack, or the frames of a time series, to one of them.
+    """Align the frames of a stack or of a time series to a common reference.
 
     Parameters
     ----------
     images : array of shape (T, H, W), or a sequence of arrays of shape (H, W)
-        Images, as `align` takes them. A sequence may read each image when it is asked for.
+        Frames, as `align` takes them. A sequence may load each frame on access.
     reference : {"first", "previous", "mean"}, default "first"
-        What the images are aligned to: the first; the one before, or the last that did not fail, with
-        matrices multiplied up to the first, for images that change on the way; or the mean of all
-        images, aligned to the first before, for images that are noisy.
+        Reference of the alignment. "first" is the first frame. "previous" is the previous frame, or the last one
+        that did not fail, for scenes that change with time; matrices are multiplied, so that they refer to the
+        first frame. "mean" is the mean of all frames, once aligned to the first, for noisy frames.
     progress : callable, optional
-        Called as ``progress(done, total)`` after each image.
+        Called as ``progress(done, total)`` after each frame.
     model : str, default "translation"
         As for `align`.
     **options
-        Other options of `align`. Each image begins where the one before ended, unless `init` is given.
+        Other options of `align`. Without `init`, each frame starts from the result of the previous one.
 
     Returns
     -------
     list of Alignment
-        One for each image, with matrices from the first image, or from the mean, to it. A frame that
-        fails is flagged, and the others go on; with "previous", it counts as not moved.
+        One per frame, with the matrix from the first frame, or from the mean, to it. Frames that cannot be
+        aligned are flagged and do not stop the others; with "previous", they count as not moved.
 
     Raises
     ------
     TypeError, ValueError
-        As `align`, and if the images differ in shape or there are none.
+        As `align`, and if frames differ in shape or there are none.
 
     See Also
     --------
-    align : Two images.
+    align : Align two images.
 
     Notes
     -----
-    With "previous", errors add up along the series, and so do the covariances that are returned.
+    With "previous", errors accumulate along the series, and so do the returned covariances.
 
     Examples
     --------
@@ -248,16 +253,16 @@ def align_stack(
     frames = _frames(images)
     options = {"model": model, **options}
     if reference == "mean":
-        told = None if progress is None else lambda done, _: progress(done, 2 * len(frames))
-        first = _align_all(frames, frames[0], False, told, None, options)
+        report = None if progress is None else lambda done, _: progress(done, 2 * len(frames))
+        first = _align_all(frames, frames[0], False, report, None, options)
         mean = _mean_of(frames, first)
-        told = None if progress is None else lambda done, _: progress(len(frames) + done, 2 * len(frames))
-        return _align_all(frames, mean, False, told, [result.matrix for result in first], options)
+        report = None if progress is None else lambda done, _: progress(len(frames) + done, 2 * len(frames))
+        return _align_all(frames, mean, False, report, [result.matrix for result in first], options)
     return _align_all(frames, frames[0], reference == "previous", progress, None, options)
 
 
 def _frames(images: Any) -> Any:
-    """Require a stack of at least one image, or a sequence of them."""
+    """Require a stack or a sequence of at least one frame."""
     if is_array(images):
         if images.ndim != 3:
             raise ValueError(f"images must have shape (T, H, W), got {tuple(images.shape)}")
@@ -271,46 +276,46 @@ def _frames(images: Any) -> Any:
 
 
 def _align_all(
-    images: Any,
+    frames: Any,
     first: Array,
     chained: bool,
     progress: Callable[[int, int], Any] | None,
     starts: list[HostArray] | None,
     options: dict[str, Any],
 ) -> list[Alignment]:
-    """Align all images to one, or each to the last one before that was aligned well."""
+    """Align all frames to one image, or each to the last frame before it that was aligned well."""
     results: list[Alignment] = []
-    fixed, matrix = first, np.eye(3)  # what is aligned to, or began with
+    fixed, matrix = first, np.eye(3)  # the matrix of the last frame that did not fail
     covariance: Any = 0.0  # of the matrix, in a chain
-    shape = tuple(as_array(images[0]).shape)
-    for k in range(len(images)):
-        image = images[k]
-        if tuple(as_array(image).shape) != shape:
-            raise ValueError(f"images must have one shape, {shape}, got {tuple(as_array(image).shape)} for image {k}")
+    shape = tuple(as_array(frames[0]).shape)
+    for k in range(len(frames)):
+        frame = frames[k]
+        if tuple(as_array(frame).shape) != shape:
+            raise ValueError(f"images must have one shape, {shape}, got {tuple(as_array(frame).shape)} for image {k}")
         start = starts[k] if starts is not None else matrix
         if chained or not _is_usable(start):
             start = np.eye(3)
-        result = align(fixed, image, **{"init": start, **options})
+        result = align(fixed, frame, **{"init": start, **options})
         failed = bool(result.flags & ~AlignmentFlags.NOT_CONVERGED) or not _is_usable(result.matrix)
         if chained:
             moved = matrix if failed else result.matrix @ matrix
             summed = covariance + result.covariance
             result = result._replace(matrix=moved / moved[2, 2], covariance=np.asarray(summed))
             if not failed:
-                covariance, fixed = summed, image
+                covariance, fixed = summed, frame
         if not failed:
             matrix = result.matrix
         results.append(result)
         if progress is not None:
-            progress(k + 1, len(images))
+            progress(k + 1, len(frames))
     return results
 
 
-def _mean_of(images: Any, results: list[Alignment]) -> HostArray:
-    """Mean of the images that could be aligned, each put on the first; NaN where there is none."""
+def _mean_of(frames: Any, results: list[Alignment]) -> HostArray:
+    """Return the mean of the frames that were aligned, warped to the first; NaN where there is none."""
     from npsubpix.sampling.warping import warp
 
-    first = as_array(images[0])
+    first = as_array(frames[0])
     home = home_of(first)
     with home.working():
         total = np.zeros_like(home.adopt(first, "images"), dtype=np.float64)
@@ -318,11 +323,11 @@ def _mean_of(images: Any, results: list[Alignment]) -> HostArray:
         for k, result in enumerate(results):
             if result.flags & ~AlignmentFlags.NOT_CONVERGED:
                 continue
-            image = home.adopt(as_array(images[k]), "images").astype(np.float64)
+            image = home.adopt(as_array(frames[k]), "images").astype(np.float64)
             warped = warp(image, result.matrix, method="bspline3", cval=float("nan"))
-            there = np.isfinite(warped)
-            total += np.where(there, warped, 0.0)
-            count += there
+            finite = np.isfinite(warped)
+            total += np.where(finite, warped, 0.0)
+            count += finite
         with np.errstate(invalid="ignore"):
             mean: HostArray = total / np.where(count > 0, count, np.nan)
     return mean

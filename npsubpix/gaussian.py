@@ -1,4 +1,4 @@
-"""Gaussians: one a map, normalised or not, and images of many spots."""
+"""Gaussians: one per map, normalised or not, and images of many spots."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ _NORMALIZATIONS = ("sum", "peak")
 
 
 def _std(std: Array | float) -> Any:
-    """Return what holds standard deviations; the values of arrays are looked into by the kernels."""
+    """Require a positive number or an array; kernels check the values of arrays."""
     checked = check_numbers(std, "std")
     return check_positive(checked, "std") if isinstance(checked, float) else checked
 
 
 def render_gaussian2d(mean: Array, std: Array, size: tuple[int, int], normalized_coordinates: bool = True) -> Array:
-    r"""Render one Gaussian a map, each of sum 1.
+    r"""Render one Gaussian per map, normalised to a sum of 1.
 
-    A map is the outer product of two vectors. That along x is
+    A map is the outer product of two vectors. The vector along x is
 
     .. math::
         g(x) = \frac{\exp(-(x - \mu_x)^2 / 2 \sigma_x^2)}{\sum_{x'} \exp(-(x' - \mu_x)^2 / 2 \sigma_x^2)}
         \qquad x' = 0, 1, \dots, W - 1,
 
-    and that along y likewise. So a map sums to 1 wherever its mean is: of a mean outside of the map,
-    the part of the Gaussian that is inside is scaled up, which far outside is one pixel on the border.
+    and that along y likewise. A map sums to 1 wherever its mean is. If the mean is outside the map, the part of
+    the Gaussian inside is scaled up, to a single pixel on the border if it is far outside.
 
     Parameters
     ----------
     mean : array of shape (\*, 2)
         Centres, in the order (x, y), of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     std : array of shape (\*, 2)
-        Standard deviations, in the order (x, y), in the same unit and of the same dtype. Positive;
-        `mean` and `std` broadcast against each other.
+        Standard deviations, in the order (x, y), in the same unit and dtype. Positive; `mean` and `std`
+        broadcast against each other.
     size : tuple of two ints
         Height and width of a map in pixels.
     normalized_coordinates : bool, default True
-        Whether `mean` and `std` are in coordinates from -1, the centre of the first pixel of an
-        axis, to 1, that of the last, instead of pixels.
+        Take `mean` and `std` in coordinates from -1 to 1 between the centres of the first and the last pixel of
+        an axis, instead of pixels.
 
     Returns
     -------
     array of shape (\*, H, W)
-        The maps, of the dtype of a float `mean`, else ``np.result_type(mean.dtype, np.float32)``.
-        A mean that is not finite gives a map of NaN.
+        The maps, with the dtype of a float `mean`, else ``np.result_type(mean.dtype, np.float32)``.
+        They are NaN where the mean is not finite.
 
     Raises
     ------
@@ -72,15 +72,14 @@ def render_gaussian2d(mean: Array, std: Array, size: tuple[int, int], normalized
     See Also
     --------
     render_gaussian : The same in 1, 2 or 3 dimensions, in array order.
-    spatial_expectation2d : The way back, from maps to means.
+    spatial_expectation2d : The inverse, from maps to means.
 
     Notes
     -----
-    Follows ``kornia.geometry.subpix.render_gaussian2d`` of kornia 0.9.0. Exponents are relative to
-    the pixel nearest to the mean, and take its distance from float64, so that neither narrow
-    Gaussians nor distant means lose digits. Along an axis, what is less than exp(-40) of the
-    greatest value in float32, or exp(-340) in float64, counts as 0. Differentiable with respect to
-    `mean` and `std`.
+    Follows ``kornia.geometry.subpix.render_gaussian2d`` of kornia 0.9.0. Exponents are relative to the pixel
+    nearest to the mean, whose distance is computed in float64, so that neither narrow Gaussians nor distant
+    means lose digits. Along an axis, values below exp(-40) of the greatest in float32, or exp(-340) in float64,
+    are set to 0. Differentiable with respect to `mean` and `std`.
 
     Examples
     --------
@@ -104,7 +103,7 @@ def render_gaussian2d(mean: Array, std: Array, size: tuple[int, int], normalized
 
 
 def render_gaussian(mean: Array, std: Array | float, shape: tuple[int, ...], *, normalization: str = "sum") -> Array:
-    r"""Render one Gaussian a map, in 1, 2 or 3 dimensions, in array order and pixels.
+    r"""Render one Gaussian per map, in 1, 2 or 3 dimensions, in array order and pixels.
 
     Parameters
     ----------
@@ -112,39 +111,38 @@ def render_gaussian(mean: Array, std: Array | float, shape: tuple[int, ...], *, 
         Centres in array order, (y, x) or (z, y, x), in pixels, of any integer or float dtype:
         NumPy, torch, CuPy, or JAX on the host.
     std : float or array
-        Standard deviations in pixels: one for all, or an array whose last axis has one for each axis
-        of a map, or one for all of them. Positive; `mean` and `std` broadcast against each other.
+        Standard deviations in pixels: one for all, or an array whose last axis has one number per axis of a
+        map, or one for all axes. Positive; `mean` and `std` broadcast against each other.
     shape : tuple of one to three ints
         Shape of a map.
     normalization : {"sum", "peak"}, default "sum"
-        With "sum", the pixels of a map sum to 1, as `render_gaussian2d` has it. With "peak", a pixel
-        is :math:`\exp(-d^2 / 2)`, where d is its distance from the mean in standard deviations: 1
-        at the mean, whether that is on a pixel, between pixels or outside.
+        With "sum", the pixels of a map sum to 1, as in `render_gaussian2d`. With "peak", a pixel is
+        :math:`\exp(-d^2 / 2)`, where d is its distance from the mean in standard deviations: 1 at the mean,
+        wherever it is.
 
     Returns
     -------
     array of shape (..., \*shape)
-        The maps, of the dtype of a float `mean`, else ``np.result_type(mean.dtype, np.float32)``.
-        A mean that is not finite gives a map of NaN.
+        The maps, with the dtype of a float `mean`, else ``np.result_type(mean.dtype, np.float32)``.
+        They are NaN where the mean is not finite.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If a standard deviation is not positive, the last axis of `mean` has not the length of
-        `shape`, the shapes do not broadcast, or `normalization` is neither of its names.
+        If a standard deviation is not positive, the last axis of `mean` does not have the length of
+        `shape`, the shapes do not broadcast, or `normalization` is unknown.
 
     See Also
     --------
-    render_gaussian2d : The same with the signature of kornia.
+    render_gaussian2d : The same as in kornia, in the order (x, y).
     render_spots : Many Gaussians in one image.
 
     Notes
     -----
-    Along an axis, what is less than exp(-40) of the greatest value in float32, or exp(-340) in
-    float64, counts as 0: nine standard deviations away, or 26. Differentiable with respect to
-    `mean` and `std`.
+    Along an axis, values below exp(-40) of the greatest in float32, or exp(-340) in float64, are set to 0: beyond
+    9 or 26 standard deviations. Differentiable with respect to `mean` and `std`.
 
     Examples
     --------
@@ -157,7 +155,7 @@ def render_gaussian(mean: Array, std: Array | float, shape: tuple[int, ...], *, 
            [0.46, 0.75, 0.97, 0.97, 0.75],
            [0.4 , 0.67, 0.86, 0.86, 0.67]])
 
-    Three of them at once, along one axis:
+    Three Gaussians along one axis:
 
     >>> render_gaussian([[1.0], [2.5], [9.0]], 0.5, (5,)).round(2)
     array([[0.11, 0.79, 0.11, 0.  , 0.  ],
@@ -192,53 +190,52 @@ def render_spots(
     ----------
     coords : array of shape (N, ndim)
         Positions of the spots in array order, (y, x) or (z, y, x), in pixels, of any integer or
-        float dtype: NumPy, torch, CuPy, or JAX on the host. They may be outside of the image.
+        float dtype: NumPy, torch, CuPy, or JAX on the host. They may lie outside the image.
     shape : tuple of one to three ints
         Shape of the image.
     std : float or array
-        Standard deviations in pixels: one for all, one an axis, of shape (ndim,), or those of each
-        spot, of shape (N, ndim) or (N, 1). Positive and finite.
+        Standard deviations in pixels: one for all, one number per axis, of shape (ndim,), or one or ndim numbers
+        per spot, of shape (N, 1) or (N, ndim). Positive and finite.
     amplitude : float or array of shape (N,), default 1.0
-        One for all spots, or one for each.
+        Amplitude of all spots, or of each.
     normalization : {"sum", "peak"}, default "sum"
-        What the amplitude is: with "sum", all of the light of a spot,
-        :math:`\int I(p)\,\mathrm{d}p`, of which an image that cuts the spot off has less; with
-        "peak", the brightness in the centre of the spot.
+        Meaning of the amplitude. With "sum", it is the integrated signal of a spot,
+        :math:`\int I(p)\,\mathrm{d}p`, including the part outside the image; with "peak", the height at its
+        centre.
     integrate : bool, default False
-        Take the mean of a spot over each pixel, as a camera does, instead of its value in the
-        centre of the pixel. The two differ where `std` is about 1 or less. With "sum", light is
-        then neither made nor lost, however narrow a spot is.
+        Average a spot over each pixel, as a camera does, instead of sampling it at the centre of the pixel. The
+        two differ where `std` is about 1 or less. With "sum", the signal is then conserved, however narrow a
+        spot is.
     truncate : float, default 6.0
-        A spot reaches the pixels that are at most this many standard deviations from its centre on
-        every axis: the centre of the pixel, or with `integrate` its nearest edge. At 6, at most
-        1.5e-8 of the peak is cut off at any pixel. Infinity cuts nothing off.
+        Number of standard deviations, on every axis, at which a spot is truncated: measured to the centre of a
+        pixel, or with `integrate` to its nearest edge. At 6, at most 1.5e-8 of the peak is lost at any pixel.
+        Infinity truncates nothing.
 
     Returns
     -------
     array of shape `shape`
-        The image, of the dtype of float `coords`, else ``np.result_type(coords.dtype, np.float32)``.
-        Spots are summed in float64. A spot whose position or amplitude is not finite is left out,
-        so that failed rows of a table do no harm.
+        The image, with the dtype of float `coords`, else ``np.result_type(coords.dtype, np.float32)``.
+        Spots are summed in float64. Spots whose position or amplitude is not finite, such as failed rows of a
+        table, are not drawn.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If a standard deviation is not positive and finite, `coords` does not have one column an
-        axis of the image, `std` or `amplitude` does not broadcast to it, or an option is out of
-        range.
+        If a standard deviation is not positive and finite, `coords` does not have one column per axis of the
+        image, `std` or `amplitude` does not broadcast to it, or an option is out of range.
 
     See Also
     --------
-    render_gaussian : One Gaussian a map.
-    find_peaks : The way back, from the image to positions.
+    render_gaussian : One Gaussian per map.
+    find_peaks : The inverse, from the image to positions.
 
     Notes
     -----
-    The cost grows with the pixels that the spots cover, and only the image is held in memory.
-    Differentiable with respect to `coords`, `std` and `amplitude`; where a spot is cut off counts
-    as fixed, and a spot that is left out has a gradient of 0.
+    The cost grows with the number of pixels that the spots cover, and only the image is held in memory.
+    Differentiable with respect to `coords`, `std` and `amplitude`, with truncation at fixed pixels; spots that are
+    not drawn have a gradient of 0.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Gradients for NumPy users: the vector-Jacobian products that torch's autograd gets."""
+"""Vector-Jacobian products for NumPy users: those that torch's autograd receives."""
 
 from __future__ import annotations
 
@@ -14,46 +14,44 @@ Pullback: TypeAlias = Callable[..., dict[str, Array]]
 
 
 def vjp(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Pullback]:
-    """Call an operator, and return its results and a function that pulls gradients back through it.
+    """Call an operator, and return its results and the function that propagates gradients back through it.
 
-    If a loss depends on the results, and its gradients with respect to them are known, the pullback
-    returns its gradients with respect to the arrays that the operator was given.
+    For a loss whose gradients with respect to the results are known, the pullback returns its gradients
+    with respect to the arrays passed to the operator.
 
     Parameters
     ----------
     function : callable
-        A differentiable operator of npsubpix, or one of its class forms.
+        A differentiable operator of npsubpix, or an instance of its class.
     *args, **kwargs
-        Its arguments: NumPy or CuPy arrays, or JAX arrays on the host, and options.
+        Arguments of the operator: NumPy or CuPy arrays, or JAX arrays on the host, and options.
 
     Returns
     -------
     results : array or tuple of arrays
-        What the operator returns.
+        Results of the operator.
     pullback : callable
-        Takes one array for each result, of its shape: the gradient of a scalar with respect to it,
-        or None where the scalar does not depend on it. Returns a dictionary from the name of each
-        array argument that was given to the gradient with respect to it, of the argument's shape.
-        It can be called any number of times. Neither the arrays nor the results must be changed
-        between the calls.
+        Takes one array per result, of its shape: the gradient of a scalar with respect to it, or None if
+        the scalar does not depend on it. Returns a dictionary from the name of each array argument to the
+        gradient with respect to it, of the argument's shape. It can be called any number of times, as long
+        as neither the arrays nor the results are modified.
 
     Raises
     ------
     TypeError
-        If the function does not call exactly one differentiable operator, or was given torch
-        tensors, which torch differentiates; or if the pullback is given something else than arrays
-        of real numbers.
+        If the function does not call exactly one differentiable operator, or takes torch tensors,
+        which torch differentiates; or if an argument of the pullback is not an array of real numbers.
     ValueError
-        If the pullback is given another number of arrays than there are results, or one of another shape.
+        If the pullback does not get one array per result, of its shape.
 
     Notes
     -----
-    The gradients are exact derivatives of what was computed, not finite differences. The order of
-    results and pullback is that of ``jax.vjp``.
+    The gradients are exact derivatives of the computation, not finite differences. The order of results and
+    pullback is that of ``jax.vjp``.
 
     Examples
     --------
-    Move a peak to where it should be, by gradient descent on the heat map:
+    Move a peak to a target by gradient descent on the heat map:
 
     >>> import numpy as np
     >>> import npsubpix
@@ -85,6 +83,7 @@ def vjp(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, P
     def pullback(*cotangents: Array | None) -> dict[str, Array]:
         if len(cotangents) != len(visible):
             raise ValueError(f"the pullback takes {len(visible)} arrays, one for each result, got {len(cotangents)}")
-        return records[0].pull_back(cotangents, shapes)
+        answers: dict[str, Array] = records[0].pull_back(cotangents, shapes)
+        return answers
 
     return results, pullback

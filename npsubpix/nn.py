@@ -1,7 +1,7 @@
-"""The class forms of the operators as modules of torch: options once, tensors many times.
+"""Operators as modules of torch.
 
-Importing this imports torch. Options are checked when a module is made: one of the wrong type raises
-TypeError, one out of range ValueError.
+A module takes the options of the class of the same name in `npsubpix`, and checks them likewise. A temperature
+that is a parameter of torch is learned; any other tensor becomes a buffer. Importing this imports torch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class _Operator(torch.nn.Module):  # type: ignore[misc]
-    """Options as attributes: those of the plain class, which checks them, and passed to a function by name."""
+    """Base of modules: options are attributes, checked by the plain class and passed to a function by name."""
 
     _plain: ClassVar[type[Any]]
 
@@ -49,31 +49,23 @@ class _Operator(torch.nn.Module):  # type: ignore[misc]
         return {name: getattr(self, name) for name in self._names}
 
     def extra_repr(self) -> str:
-        """Return the options as they are written in a call."""
+        """Return the options as written in a call."""
         return ", ".join(f"{name}={value!r}" for name, value in self._options().items())
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # kornia keeps no temperature that is not a parameter, and 0.8.3 the window of NonMaximaSuppression2d.
+        # kornia saves a temperature only if it is a parameter; 0.8.3 also saves the window of NonMaximaSuppression2d.
         state_dict.pop(f"{prefix}kernel", None)
         for name, value in self._buffers.items():
             state_dict.setdefault(f"{prefix}{name}", value)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-class SpatialSoftArgmax2d(_Operator):
-    """Locate the soft maximum of whole maps: `npsubpix.spatial_soft_argmax2d` with its options.
-
-    Parameters
-    ----------
-    temperature : float or tensor, optional
-        Divides the input: less is sharper. 1 if not given. A parameter is learned, and a tensor
-        becomes a buffer.
-    normalized_coordinates : bool, default True
-        Return coordinates from -1 to 1 instead of pixels.
+class SpatialSoftArgmax2d(_Operator):  # numpydoc ignore=PR01
+    """Locate the soft maximum of whole maps, with the options of `npsubpix.SpatialSoftArgmax2d`.
 
     Examples
     --------
-    Learn how sharp a soft maximum has to be:
+    Learn the temperature:
 
     >>> import torch
     >>> from npsubpix import nn
@@ -100,25 +92,8 @@ class SpatialSoftArgmax2d(_Operator):
         return spatial_soft_argmax2d(input, **self._options())
 
 
-class ConvSoftArgmax2d(_Operator):
-    """Locate the soft maximum of every window of heat maps: `npsubpix.conv_soft_argmax2d` with its options.
-
-    Parameters
-    ----------
-    kernel_size : tuple of two ints, default (3, 3)
-        Height and width of the window in pixels.
-    stride : tuple of two ints or int, default (1, 1)
-        Pixels from one window to the next.
-    padding : tuple of two ints or int, default (1, 1)
-        Pixels that windows may reach beyond the border: at most half of the window.
-    temperature : float or tensor, default 1.0
-        Divides the input: less is sharper. A parameter is learned, and a tensor becomes a buffer.
-    normalized_coordinates : bool, default True
-        Return coordinates from -1 to 1 instead of pixels.
-    eps : float, default 1e-8
-        Without effect.
-    output_value : bool, default False
-        Return the values too.
+class ConvSoftArgmax2d(_Operator):  # numpydoc ignore=PR01
+    """Locate the soft maximum of every window of heat maps, with the options of `npsubpix.ConvSoftArgmax2d`.
 
     Examples
     --------
@@ -143,31 +118,12 @@ class ConvSoftArgmax2d(_Operator):
         super().__init__(kernel_size, stride, padding, temperature, normalized_coordinates, eps, output_value)
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Return positions, and values if wanted, of all windows of maps of shape (B, C, H, W)."""
+        """Return positions, and with `output_value` values, of all windows of maps of shape (B, C, H, W)."""
         return conv_soft_argmax2d(x, **self._options())
 
 
-class ConvSoftArgmax3d(_Operator):
-    """Locate the soft maximum of every window of volumes: `npsubpix.conv_soft_argmax3d` with its options.
-
-    Parameters
-    ----------
-    kernel_size : tuple of three ints, default (3, 3, 3)
-        Depth, height and width of the window in voxels.
-    stride : tuple of three ints or int, default (1, 1, 1)
-        Voxels from one window to the next.
-    padding : tuple of three ints or int, default (1, 1, 1)
-        Voxels that windows may reach beyond the border: at most half of the window.
-    temperature : float or tensor, default 1.0
-        Divides the input: less is sharper. A parameter is learned, and a tensor becomes a buffer.
-    normalized_coordinates : bool, default False
-        Return coordinates from -1 to 1 instead of voxels.
-    eps : float, default 1e-8
-        Without effect.
-    output_value : bool, default True
-        Return the values too.
-    strict_maxima_bonus : float, default 0.0
-        A window whose centre is its strict maximum gets ``1 + bonus`` times its value.
+class ConvSoftArgmax3d(_Operator):  # numpydoc ignore=PR01
+    """Locate the soft maximum of every window of volumes, with the options of `npsubpix.ConvSoftArgmax3d`.
 
     Examples
     --------
@@ -196,25 +152,12 @@ class ConvSoftArgmax3d(_Operator):
         )
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """Return positions, and values if wanted, of all windows of volumes of shape (B, C, D, H, W)."""
+        """Return positions, and with `output_value` values, of all windows of volumes of shape (B, C, D, H, W)."""
         return conv_soft_argmax3d(x, **self._options())
 
 
-class ConvQuadInterp3d(_Operator):
-    """Refine maxima within a radius: `npsubpix.conv_quad_interp3d` with its options.
-
-    Parameters
-    ----------
-    n_iters : int, default 5
-        Most fits a maximum.
-    strict_maxima_bonus : float, default 10.0
-        Added to the value of every refined maximum.
-    max_subpixel_shift : float, default 0.6
-        Shift in voxels that leads to the next voxel.
-    dilation_radius : int, default 1
-        Furthest a maximum may move, in voxels on any axis.
-    allow_scale_steps : bool, default True
-        Move along depth too.
+class ConvQuadInterp3d(_Operator):  # numpydoc ignore=PR01
+    """Refine maxima within a radius, with the options of `npsubpix.ConvQuadInterp3d`.
 
     Examples
     --------
@@ -242,21 +185,8 @@ class ConvQuadInterp3d(_Operator):
         return conv_quad_interp3d(x, precomputed_nms_mask=precomputed_nms_mask, **self._options())
 
 
-class IterativeQuadInterp3d(_Operator):
-    """Refine maxima: `npsubpix.iterative_quad_interp3d` with its options.
-
-    Parameters
-    ----------
-    n_iters : int, default 5
-        Most fits a maximum.
-    strict_maxima_bonus : float, default 10.0
-        Added to the value of every refined maximum.
-    max_subpixel_shift : float, default 0.6
-        Shift in voxels that leads to the next voxel.
-    allow_scale_steps : bool, default True
-        Move along depth too.
-    max_candidates : int, optional
-        Refine only this many maxima an image.
+class IterativeQuadInterp3d(_Operator):  # numpydoc ignore=PR01
+    """Refine maxima, with the options of `npsubpix.IterativeQuadInterp3d`.
 
     Examples
     --------
@@ -284,26 +214,8 @@ class IterativeQuadInterp3d(_Operator):
         return iterative_quad_interp3d(x, precomputed_nms_mask=precomputed_nms_mask, **self._options())
 
 
-class AdaptiveQuadInterp3d(_Operator):
-    """Refine maxima with the operator that suits the device of the tensor.
-
-    Parameters
-    ----------
-    mode : {"auto", "patch", "conv"}, default "auto"
-        ``"patch"`` is `npsubpix.iterative_quad_interp3d`, ``"conv"`` is `npsubpix.conv_quad_interp3d`,
-        and ``"auto"`` is ``"conv"`` for CUDA tensors and ``"patch"`` for all others.
-    n_iters : int, default 5
-        Most fits a maximum.
-    strict_maxima_bonus : float, default 10.0
-        Added to the value of every refined maximum.
-    max_subpixel_shift : float, default 0.6
-        Shift in voxels that leads to the next voxel.
-    dilation_radius : int, default 1
-        Furthest a maximum may move in mode ``"conv"``, in voxels on any axis.
-    allow_scale_steps : bool, default True
-        Move along depth too.
-    max_candidates : int, optional
-        Refine only this many maxima an image in mode ``"patch"``.
+class AdaptiveQuadInterp3d(_Operator):  # numpydoc ignore=PR01
+    """Refine maxima by the operator for the device, with the options of `npsubpix.AdaptiveQuadInterp3d`.
 
     Examples
     --------
@@ -338,13 +250,8 @@ class AdaptiveQuadInterp3d(_Operator):
         return operators.AdaptiveQuadInterp3d(**self._options())(x, precomputed_nms_mask)
 
 
-class NonMaximaSuppression2d(_Operator):
-    """Keep the strict maxima of images: `npsubpix.nms2d` with its window.
-
-    Parameters
-    ----------
-    kernel_size : tuple of two ints
-        Height and width of the window in pixels.
+class NonMaximaSuppression2d(_Operator):  # numpydoc ignore=PR01
+    """Keep the strict maxima of images, with the options of `npsubpix.NonMaximaSuppression2d`.
 
     Examples
     --------
@@ -366,13 +273,8 @@ class NonMaximaSuppression2d(_Operator):
         return nms2d(x, self.kernel_size, mask_only)
 
 
-class NonMaximaSuppression3d(_Operator):
-    """Keep the strict maxima of volumes: `npsubpix.nms3d` with its window.
-
-    Parameters
-    ----------
-    kernel_size : tuple of three ints
-        Depth, height and width of the window in voxels.
+class NonMaximaSuppression3d(_Operator):  # numpydoc ignore=PR01
+    """Keep the strict maxima of volumes, with the options of `npsubpix.NonMaximaSuppression3d`.
 
     Examples
     --------

@@ -1,4 +1,8 @@
-"""The class forms of the operators, as plain callables: options once, arrays many times."""
+"""Operators as plain callables: classes that take options once and arrays many times.
+
+Options are those of the functions of the same name in lower case, and are checked when an operator is made: an option
+of the wrong type raises TypeError, one out of range ValueError.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,8 @@ from typing import Any, ClassVar
 
 from npsubpix._arrays import options as checks
 from npsubpix._arrays.checks import check_temperature_option
-from npsubpix._arrays.library import Array, is_on_gpu, kind_of
+from npsubpix._arrays.home import home_of
+from npsubpix._arrays.library import Array
 from npsubpix.nms import nms2d, nms3d
 from npsubpix.quad_interp import conv_quad_interp3d, iterative_quad_interp3d
 from npsubpix.soft_argmax import conv_soft_argmax2d, conv_soft_argmax3d
@@ -25,7 +30,7 @@ __all__ = [
     "SpatialSoftArgmax2d",
 ]
 
-#: What an option has to be, whichever operator has it.
+#: The check of each option, in any operator.
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {
     "allow_scale_steps": checks.check_bool,
     "dilation_radius": checks.check_count,
@@ -42,7 +47,7 @@ _CHECKS: dict[str, Callable[[Any, str], Any]] = {
 
 
 class _Operator:
-    """Options that are checked when they are given, as far as that needs no array."""
+    """Base of operators: checks options, as far as that needs no array."""
 
     _window_axes: ClassVar[int] = 0
 
@@ -55,7 +60,7 @@ class _Operator:
         if "kernel_size" in options:
             window = checks.check_window(options["kernel_size"], self._window_axes, "kernel_size")
             checks.check_per_axis(options.get("stride", 1), self._window_axes, "stride", 1)
-            # A map of the size of the window has room for it; whether another has shows when it is given.
+            # A map of the size of the window has room for it; other maps are checked in calls.
             checks.check_padding(options.get("padding", 0), window, window)
 
     def _options(self) -> dict[str, Any]:
@@ -123,16 +128,9 @@ class SpatialSoftArgmax2d(_Operator):
     Parameters
     ----------
     temperature : float or array, optional
-        Divides the input: less is sharper. 1 if not given.
+        Divides the input: a lower temperature is sharper. 1 by default.
     normalized_coordinates : bool, default True
         Return coordinates from -1 to 1 instead of pixels.
-
-    Raises
-    ------
-    TypeError
-        If an option is of the wrong type.
-    ValueError
-        If the temperature is a number that is not positive and finite.
 
     Examples
     --------
@@ -164,22 +162,15 @@ class ConvSoftArgmax2d(_Operator):
     stride : tuple of two ints or int, default (1, 1)
         Pixels from one window to the next.
     padding : tuple of two ints or int, default (1, 1)
-        Pixels that windows may reach beyond the border: at most half of the window.
+        Padding at both ends of each axis, at most half of the window.
     temperature : float or array, default 1.0
-        Divides the input: less is sharper.
+        Divides the input: a lower temperature is sharper.
     normalized_coordinates : bool, default True
         Return coordinates from -1 to 1 instead of pixels.
     eps : float, default 1e-8
-        Without effect.
+        Has no effect.
     output_value : bool, default False
-        Return the values too.
-
-    Raises
-    ------
-    TypeError
-        If an option is of the wrong type.
-    ValueError
-        If an option is out of range.
+        Also return the values.
 
     Examples
     --------
@@ -199,7 +190,7 @@ class ConvSoftArgmax2d(_Operator):
     output_value: bool = False
 
     def __call__(self, x: Array) -> Array | tuple[Array, Array]:
-        """Return positions, and values if wanted, of all windows of maps of shape (B, C, H, W)."""
+        """Return positions, and with `output_value` values, of all windows of maps of shape (B, C, H, W)."""
         return conv_soft_argmax2d(x, **self._options())
 
 
@@ -214,24 +205,17 @@ class ConvSoftArgmax3d(_Operator):
     stride : tuple of three ints or int, default (1, 1, 1)
         Voxels from one window to the next.
     padding : tuple of three ints or int, default (1, 1, 1)
-        Voxels that windows may reach beyond the border: at most half of the window.
+        Padding at both ends of each axis, at most half of the window.
     temperature : float or array, default 1.0
-        Divides the input: less is sharper.
+        Divides the input: a lower temperature is sharper.
     normalized_coordinates : bool, default False
         Return coordinates from -1 to 1 instead of voxels.
     eps : float, default 1e-8
-        Without effect.
+        Has no effect.
     output_value : bool, default True
-        Return the values too.
+        Also return the values.
     strict_maxima_bonus : float, default 0.0
-        A window whose centre is its strict maximum gets ``1 + bonus`` times its value.
-
-    Raises
-    ------
-    TypeError
-        If an option is of the wrong type.
-    ValueError
-        If an option is out of range.
+        Multiply the value of windows whose centre is their strict maximum by 1 + `strict_maxima_bonus`.
 
     Examples
     --------
@@ -253,7 +237,7 @@ class ConvSoftArgmax3d(_Operator):
     strict_maxima_bonus: float = 0.0
 
     def __call__(self, x: Array) -> Array | tuple[Array, Array]:
-        """Return positions, and values if wanted, of all windows of volumes of shape (B, C, D, H, W)."""
+        """Return positions, and with `output_value` values, of all windows of volumes of shape (B, C, D, H, W)."""
         return conv_soft_argmax3d(x, **self._options())
 
 
@@ -264,22 +248,15 @@ class ConvQuadInterp3d(_Operator):
     Parameters
     ----------
     n_iters : int, default 5
-        Most fits a maximum.
+        Maximum number of fits per maximum.
     strict_maxima_bonus : float, default 10.0
         Added to the value of every refined maximum.
     max_subpixel_shift : float, default 0.6
-        Shift in voxels that leads to the next voxel.
+        Shift in voxels beyond which the fit moves to the next voxel.
     dilation_radius : int, default 1
-        Furthest a maximum may move, in voxels on any axis.
+        Limit of the displacement of a maximum, in voxels on any axis.
     allow_scale_steps : bool, default True
-        Move along depth too.
-
-    Raises
-    ------
-    TypeError
-        If an option is of the wrong type.
-    ValueError
-        If an option is out of range.
+        Also move along depth.
 
     Examples
     --------
@@ -308,22 +285,15 @@ class IterativeQuadInterp3d(_Operator):
     Parameters
     ----------
     n_iters : int, default 5
-        Most fits a maximum.
+        Maximum number of fits per maximum.
     strict_maxima_bonus : float, default 10.0
         Added to the value of every refined maximum.
     max_subpixel_shift : float, default 0.6
-        Shift in voxels that leads to the next voxel.
+        Shift in voxels beyond which the fit moves to the next voxel.
     allow_scale_steps : bool, default True
-        Move along depth too.
+        Also move along depth.
     max_candidates : int, optional
-        Refine only this many maxima an image.
-
-    Raises
-    ------
-    TypeError
-        If an option is of the wrong type.
-    ValueError
-        If an option is out of range.
+        Maximum number of maxima to refine per image.
 
     Examples
     --------
@@ -353,26 +323,19 @@ class AdaptiveQuadInterp3d(_Operator):
     ----------
     mode : {"auto", "patch", "conv"}, default "auto"
         ``"patch"`` is `iterative_quad_interp3d`, ``"conv"`` is `conv_quad_interp3d`, and
-        ``"auto"`` is ``"conv"`` for CUDA arrays and ``"patch"`` for all others.
+        ``"auto"`` is ``"conv"`` for arrays on a GPU and ``"patch"`` for all others.
     n_iters : int, default 5
-        Most fits a maximum.
+        Maximum number of fits per maximum.
     strict_maxima_bonus : float, default 10.0
         Added to the value of every refined maximum.
     max_subpixel_shift : float, default 0.6
-        Shift in voxels that leads to the next voxel.
+        Shift in voxels beyond which the fit moves to the next voxel.
     dilation_radius : int, default 1
-        Furthest a maximum may move in mode ``"conv"``, in voxels on any axis.
+        Limit of the displacement of a maximum in mode ``"conv"``, in voxels on any axis.
     allow_scale_steps : bool, default True
-        Move along depth too.
+        Also move along depth.
     max_candidates : int, optional
-        Refine only this many maxima an image in mode ``"patch"``.
-
-    Raises
-    ------
-    TypeError
-        If an option is of the wrong type.
-    ValueError
-        If an option is out of range.
+        Maximum number of maxima to refine per image in mode ``"patch"``.
 
     Examples
     --------
@@ -396,6 +359,6 @@ class AdaptiveQuadInterp3d(_Operator):
     def __call__(self, x: Array, precomputed_nms_mask: Array | None = None) -> tuple[Array, Array]:
         """Return positions and values of every voxel of a pyramid of shape (B, C, D, H, W)."""
         common = (self.n_iters, self.strict_maxima_bonus, self.max_subpixel_shift)
-        if self.mode == "conv" or (self.mode == "auto" and is_on_gpu(x, kind_of(x))):
+        if self.mode == "conv" or (self.mode == "auto" and home_of(x).on_gpu):
             return conv_quad_interp3d(x, *common, precomputed_nms_mask, self.dilation_radius, self.allow_scale_steps)
         return iterative_quad_interp3d(x, *common, self.allow_scale_steps, precomputed_nms_mask, self.max_candidates)

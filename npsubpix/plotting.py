@@ -1,4 +1,4 @@
-"""Draw peaks on their image, and images on each other."""
+"""Draw peaks on an image, and overlays of two images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLOT_FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 _GROUND = "#101214"
 _INK = "#d8dadd"
-# Of Okabe and Ito's colours, told apart by all: warm for maxima, cold for minima
+# Colours of Okabe and Ito, safe for colour-blind readers: warm for maxima, cold for minima
 _MAXIMA = "#f5a623"
 _MINIMA = "#56b4e9"
 _UNREFINED = "#cc79a7"
@@ -35,25 +35,24 @@ _SAMPLES = 1_000_000  # pixels from which the stretch is estimated
 def draw_peaks(image: Any, peaks: Peaks, *, title: str = "", origin: float = 0.0) -> Figure:
     """Draw an image in grey, and a circle around each peak.
 
-    Circles are as large as the distances between peaks allow. The brightness is stretched
-    between percentiles, and dark images are raised, so that faint spots show beside bright ones.
+    Circles are as large as the distances between peaks allow. The brightness is stretched between percentiles,
+    and dark images are brightened, so that faint spots are visible beside bright ones.
 
     Parameters
     ----------
     image : array of two or three dimensions
-        The image. Of a volume, its greatest value along z is drawn.
+        The image. Of a volume, the maximum along z is drawn.
     peaks : Peaks
-        The peaks of the image. Maxima are orange, minima blue, and those
-        that could not be refined purple.
+        The peaks of the image. Maxima are orange, minima blue, and peaks that could not be refined purple.
     title : str, optional
         The title, as plain text.
     origin : float, default 0.0
-        The coordinate that the axes give to the centre of the first pixel.
+        Coordinate of the centre of the first pixel on the axes.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The picture; its ``savefig`` writes it.
+        The figure; save it with its ``savefig``.
 
     See Also
     --------
@@ -101,23 +100,23 @@ def draw_peaks(image: Any, peaks: Peaks, *, title: str = "", origin: float = 0.0
 
 
 def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> Figure:
-    """Draw two images on each other, before and after one is warped by a matrix.
+    """Overlay two images, before and after the moving one is warped by a matrix.
 
-    The fixed image is orange and the moving one blue, so that what both show is grey.
+    The fixed image is orange and the moving one blue, so that structures in both are grey.
 
     Parameters
     ----------
     fixed, moving : arrays of shape (H, W)
         Images.
     matrix : array of shape (2, 3) or (3, 3)
-        From the fixed image to the moving one, as `npsubpix.align` finds it.
+        Matrix from the fixed image to the moving one, as `npsubpix.align` returns it.
     title : str, optional
         The title, as plain text.
 
     Returns
     -------
     matplotlib.figure.Figure
-        The picture; its ``savefig`` writes it.
+        The figure; save it with its ``savefig``.
 
     See Also
     --------
@@ -155,20 +154,20 @@ def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> 
 
 
 def _overlay(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Colours of two images: the sum of two complementary ones is grey."""
+    """Colour two images: the sum of their complementary colours is grey."""
     colours = np.array([[0.96, 0.62, 0.14], [0.04, 0.38, 0.86]])
-    levels = []
+    brightness = []
     for x in (first, second):
         seen = x[np.isfinite(x)]
         low, high = np.percentile(seen, (0.5, 99.5)) if seen.size else (0.0, 1.0)
         scaled = (x - low) / (high - low) if high > low else np.zeros_like(x)
-        levels.append(np.clip(np.nan_to_num(scaled), 0, 1))
-    mixed: npt.NDArray[Any] = np.clip(np.stack(levels, -1) @ colours, 0, 1)
+        brightness.append(np.clip(np.nan_to_num(scaled), 0, 1))
+    mixed: npt.NDArray[Any] = np.clip(np.stack(brightness, -1) @ colours, 0, 1)
     return mixed
 
 
 def _spacing(peaks: Peaks) -> float:
-    """Distance of peaks to their neighbours, in pixels of the image: three of four peaks have more."""
+    """Return the distance of peaks to their neighbours, in pixels: three of four peaks have a greater one."""
     from scipy.spatial import cKDTree
 
     places = to_numpy(peaks.coords)[:, -2:]
@@ -180,7 +179,7 @@ def _spacing(peaks: Peaks) -> float:
 
 
 def _scale(long: int, spacing: float) -> float:
-    """Pixels of the picture a pixel of the image: a whole number if the image is enlarged."""
+    """Return the pixels of the picture per pixel of the image: a whole number if the image is enlarged."""
     least, most = _LONG_SIDE
     if long > most:
         return most / long
@@ -189,7 +188,7 @@ def _scale(long: int, spacing: float) -> float:
 
 
 def _stretch(pixels: npt.NDArray[Any]) -> tuple[float, float, float]:
-    """Return the values that are black and white, and the power that lies between."""
+    """Return the values drawn black and white, and the exponent of the stretch between them."""
     step = max(1, int(np.sqrt(pixels.size / _SAMPLES)))
     sample = pixels[::step, ::step].astype(np.float64).ravel()
     sample = sample[np.isfinite(sample)]
@@ -204,8 +203,8 @@ def _stretch(pixels: npt.NDArray[Any]) -> tuple[float, float, float]:
     if not high > low:
         return float(low), float(low) + 1.0, 1.0
     # A dark sky is raised to an eighth of white, a bright ground left as it is
-    level = max((middle - low) / (high - low), 1e-3)
-    power = min(1.0, max(0.4, np.log(0.125) / np.log(level))) if level < 0.125 else 1.0
+    sky = max((middle - low) / (high - low), 1e-3)
+    power = min(1.0, max(0.4, np.log(0.125) / np.log(sky))) if sky < 0.125 else 1.0
     return float(low), float(high), float(power)
 
 

@@ -1,4 +1,4 @@
-"""Soft-argmax over windows: the softmax-weighted mean position and value of each, as kornia returns them."""
+"""Soft-argmax over windows: the softmax-weighted mean position and value of each window, as in kornia."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _soft_argmax(
     coords, values = call(
         "conv_soft_argmax",
         x,
-        check_temperature_option(temperature),
+        check_temperature_option(temperature, tuple(x.shape[:2])),
         kernel_size=window,
         stride=check_per_axis(stride, ndim, "stride", 1),
         padding=check_padding(padding, window, tuple(x.shape[2:])),
@@ -61,9 +61,9 @@ def conv_soft_argmax2d(
         \qquad
         val(X) = \frac{\sum_{p \in X} w_p\,v_p}{\sum_{p \in X} w_p}.
 
-    Each window is computed by itself, shifted by its own maximum, so that a window far below the
-    peak of the map is as exact as any other. Padding has no weight: a window that overhangs the
-    border is the mean over its pixels inside.
+    Exponents of a window are relative to its own maximum, so that a window far below the peak of the
+    map is as exact as any other. Padding has no weight: a window that extends beyond the border is
+    the mean over its pixels inside.
 
     Parameters
     ----------
@@ -72,20 +72,19 @@ def conv_soft_argmax2d(
     kernel_size : tuple of two ints, default (3, 3)
         Height and width of the window in pixels.
     stride : tuple of two ints or int, default (1, 1)
-        Pixels from one window to the next, down and across.
+        Pixels from one window to the next along each axis.
     padding : tuple of two ints or int, default (1, 1)
-        Pixels that windows may reach beyond the border, above and below, and on both sides: at
-        most half of the window.
+        Padding at both ends of each axis, at most half of the window.
     temperature : float or array, default 1.0
-        Divides the input: less is sharper. Positive; one for all maps, or an array that broadcasts
-        to shape (B, C).
+        Divides the input: a lower temperature is sharper. Positive; one for all maps, or an array that
+        broadcasts to shape (B, C).
     normalized_coordinates : bool, default True
-        Return coordinates from -1, the centre of the first pixel of an axis, to 1, that of the
-        last, instead of pixels. An axis of one pixel stays in pixels.
+        Return coordinates from -1 to 1 between the centres of the first and the last pixel of an axis,
+        instead of pixels. An axis of one pixel stays in pixels.
     eps : float, default 1e-8
-        Without effect: the weights of a window sum to 1 or more.
+        Has no effect: the weights of a window sum to 1 or more.
     output_value : bool, default False
-        Return the values too.
+        Also return the values.
 
     Returns
     -------
@@ -93,9 +92,9 @@ def conv_soft_argmax2d(
         Position of the soft maximum of every window, in the order (x, y), with
         ``H_out = (H + 2 * padding[0] - kernel_size[0]) // stride[0] + 1`` and W_out likewise.
     values : array of shape (B, C, H_out, W_out)
-        Value of every window, if `output_value`. Both are of the dtype of a float input, else
-        ``np.result_type(input.dtype, np.float32)``, and NaN where a window holds NaN. Where it
-        holds infinity, its pixels of +inf share all weight.
+        Value of every window, if `output_value`. Both have the dtype of a float input, else
+        ``np.result_type(input.dtype, np.float32)``. They are NaN where a window contains NaN; in a
+        window with infinity, the pixels of +inf share all weight.
 
     Raises
     ------
@@ -107,8 +106,8 @@ def conv_soft_argmax2d(
     See Also
     --------
     conv_soft_argmax3d : The same for volumes.
-    spatial_soft_argmax2d : The soft maximum of whole maps.
-    find_peaks : Peaks as a list instead of a dense map.
+    spatial_soft_argmax2d : Soft maximum of whole maps.
+    find_peaks : List of peaks instead of a dense map.
 
     Notes
     -----
@@ -159,7 +158,7 @@ def conv_soft_argmax3d(
 ) -> Array | tuple[Array, Array]:
     """Locate the soft maximum of every window of volumes.
 
-    The rules are those of `conv_soft_argmax2d`, over depth, height and width.
+    The definition is that of `conv_soft_argmax2d`, over depth, height and width.
 
     Parameters
     ----------
@@ -170,31 +169,29 @@ def conv_soft_argmax3d(
     stride : tuple of three ints or int, default (1, 1, 1)
         Voxels from one window to the next along each axis.
     padding : tuple of three ints or int, default (1, 1, 1)
-        Voxels that windows may reach beyond the border of each axis, on both sides: at most half
-        of the window.
+        Padding at both ends of each axis, at most half of the window.
     temperature : float or array, default 1.0
-        Divides the input: less is sharper. Positive; one for all volumes, or an array that
-        broadcasts to shape (B, C).
+        Divides the input: a lower temperature is sharper. Positive; one for all volumes, or an array
+        that broadcasts to shape (B, C).
     normalized_coordinates : bool, default False
-        Return coordinates from -1, the centre of the first voxel of an axis, to 1, that of the
-        last, instead of voxels. An axis of one voxel stays in voxels.
+        Return coordinates from -1 to 1 between the centres of the first and the last voxel of an axis,
+        instead of voxels. An axis of one voxel stays in voxels.
     eps : float, default 1e-8
-        Without effect: the weights of a window sum to 1 or more.
+        Has no effect: the weights of a window sum to 1 or more.
     output_value : bool, default True
-        Return the values too.
+        Also return the values.
     strict_maxima_bonus : float, default 0.0
-        A window whose centre is its strict maximum, as `nms3d` has it, gets ``1 + bonus`` times
-        its value. The centre of an even window is the voxel before its middle.
+        Multiply the value of a window whose centre is its strict maximum, as in `nms3d`, by
+        ``1 + strict_maxima_bonus``. The centre of an even window is the voxel before its middle.
 
     Returns
     -------
     coords : array of shape (B, C, 3, D_out, H_out, W_out)
         Position of the soft maximum of every window, in the order (scale, x, y), with
-        ``D_out = (D + 2 * padding[0] - kernel_size[0]) // stride[0] + 1`` and the others likewise.
+        ``D_out = (D + 2 * padding[0] - kernel_size[0]) // stride[0] + 1``, and H_out and W_out likewise.
     values : array of shape (B, C, D_out, H_out, W_out)
-        Value of every window, if `output_value`. Both are of the dtype of a float input, else
-        ``np.result_type(input.dtype, np.float32)``, and NaN where a window holds NaN. Where it
-        holds infinity, its voxels of +inf share all weight.
+        Value of every window, if `output_value`. Dtypes, NaN and infinity are as for
+        `conv_soft_argmax2d`.
 
     Raises
     ------
@@ -205,14 +202,13 @@ def conv_soft_argmax3d(
 
     See Also
     --------
-    conv_soft_argmax2d : The same for images, and the formulas.
-    iterative_quad_interp3d : Positions by fitting quadratics at the maxima.
+    conv_soft_argmax2d : The same for images, with the formulas.
+    iterative_quad_interp3d : Positions from quadratics fitted at the maxima.
 
     Notes
     -----
-    Follows ``kornia.geometry.subpix.conv_soft_argmax3d``: signature and bonus of kornia 0.8.3 as
-    its documentation has them, arithmetic of 0.9.0. Differentiable with respect to `input` and
-    `temperature`.
+    Follows ``kornia.geometry.subpix.conv_soft_argmax3d``: signature and bonus as documented in kornia
+    0.8.3, arithmetic of 0.9.0. Differentiable with respect to `input` and `temperature`.
 
     Examples
     --------

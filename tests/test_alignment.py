@@ -13,6 +13,8 @@ import torch
 
 import npsubpix
 from npsubpix import AlignmentFlags
+from npsubpix._cpu import alignment as cpu
+from npsubpix._definitions.alignment.gauss_newton import Options
 from npsubpix._definitions.alignment.transforms import exponential
 from tests.reference import alignment as definition
 
@@ -181,6 +183,23 @@ def test_images_of_two_sizes(rng):
     result = npsubpix.align(fixed, moving, init=[[1, 0, 19], [0, 1, 31]])
     assert corner_error(result.matrix, matrix, fixed.shape) < 1e-3
     assert result.overlap == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.usefixtures("backend")
+def test_more_levels_than_the_images_have(rng):
+    """The pyramid ends where its images become too small, whatever the caller asks for."""
+    fixed, moving = pair(rng, MATRICES["translation"], (70, 61))
+    result = npsubpix.align(fixed, moving, levels=20)
+    assert result.ok
+    assert corner_error(result.matrix, MATRICES["translation"], fixed.shape) < 0.02
+
+
+def test_a_moving_image_of_too_many_pixels():
+    """Kernels of the host count pixels in 32 bits: a larger image is refused, not read at wrong places."""
+    huge = np.broadcast_to(np.float32(1), (1 << 16, 1 << 15))
+    options = Options("translation", True, None, 30, 1e-6, "least_squares", False)
+    with pytest.raises(ValueError, match="moving must have less than 2147483648 pixels, got 2147483648"):
+        cpu.align(np.zeros((9, 9)), huge, None, init=None, options=options)
 
 
 @pytest.mark.usefixtures("backend")

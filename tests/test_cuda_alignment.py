@@ -32,8 +32,8 @@ def test_all_that_is_found_is_as_on_the_cpu(rng, model, loss, gain_bias, inverse
     fixed[20:23, 30:34], moving[60, 5:40] = np.nan, np.inf
     mask = np.zeros(fixed.shape, bool)
     mask[50:60, 50:60] = True
-    arguments = fixed, moving, np.eye(3), mask, options_of(model, inverse, loss, gain_bias)
-    found, wanted = alignment.align(*arguments), cpu.align(*arguments)
+    options = options_of(model, inverse, loss, gain_bias)
+    found, wanted = (m.align(fixed, moving, mask, init=None, options=options) for m in (alignment, cpu))
     assert found.flags == wanted.flags == 0
     assert found.overlap == wanted.overlap
     assert corner_error(found.matrix, wanted.matrix, fixed.shape) < 1e-4
@@ -46,10 +46,10 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
     """Threads stride over what a grid of the greatest size leaves, and the result is the same bits."""
     fixed, moving = (x.astype(np.float32) for x in pair(rng, MATRICES["affine"]))
     fixed[70:73, 30:34] = np.nan
-    arguments = fixed, moving, np.eye(3), None, options_of("affine", True, "tukey", True)
-    before = alignment.align(*arguments)
+    options = options_of("affine", True, "tukey", True)
+    before = alignment.align(fixed, moving, None, init=None, options=options)
     monkeypatch.setattr(devices, "MOST_BLOCKS", 3)
-    after = alignment.align(*arguments)
+    after = alignment.align(fixed, moving, None, init=None, options=options)
     np.testing.assert_array_equal(after.matrix, before.matrix)
     np.testing.assert_array_equal(after.covariance, before.covariance)
 

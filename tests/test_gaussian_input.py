@@ -163,11 +163,11 @@ def test_wrong_shapes():
         npsubpix.render_spots(mean[0], (4, 5), std=1.0)
     with pytest.raises(ValueError, match="coords must have a last axis of 1"):
         npsubpix.render_spots(mean, (4,), std=1.0)
-    with pytest.raises(ValueError, match=r"std must be a number or broadcast to \(3, 2\), the shape of coords, got"):
+    with pytest.raises(ValueError, match=r"std must be a number or broadcast to the shape of coords, \(3, 2\), got"):
         npsubpix.render_spots(mean, (4, 5), std=np.ones(3))
     with pytest.raises(ValueError, match=r"std must be .* got shape \(1, 3, 2\)"):
         npsubpix.render_spots(mean, (4, 5), std=np.ones((1, 3, 2)))
-    with pytest.raises(ValueError, match=r"amplitude must be a number or broadcast to \(3,\), the number of spots"):
+    with pytest.raises(ValueError, match=r"amplitude must be a number or broadcast to the number of spots, \(3,\)"):
         npsubpix.render_spots(mean, (4, 5), std=1.0, amplitude=np.ones((3, 1)))
 
 

@@ -296,7 +296,7 @@ def test_wrong_arguments():
         npsubpix.spatial_softmax(x[0, 0], spatial_axes=3)
     with pytest.raises(ValueError, match="weights must be finite and not negative"):
         npsubpix.spatial_soft_argmax(x, weights=np.full((5, 6), -1.0))
-    with pytest.raises(ValueError, match=r"weights must broadcast to the input, .* got shape \(6, 5\)"):
+    with pytest.raises(ValueError, match=r"weights must be a number or broadcast to the input, .* got shape \(6, 5\)"):
         npsubpix.spatial_soft_argmax(x, weights=np.ones((6, 5)))
     with pytest.raises(TypeError, match="normalized_coordinates must be True or False"):
         npsubpix.spatial_expectation2d(x, 1)

@@ -23,6 +23,7 @@ from npsubpix._arrays.library import (
     to_numpy,
 )
 from npsubpix._arrays.options import _real, check_count, check_finite, check_positive
+from npsubpix._definitions.maps import is_shared
 
 __all__ = [
     "check_all_positive",
@@ -38,6 +39,7 @@ __all__ = [
     "check_matrix",
     "check_ndim",
     "check_numbers",
+    "check_pixels_below",
     "check_positions",
     "check_reals",
     "check_reals_beside",
@@ -81,16 +83,20 @@ def check_image(x: Any, channel_axis: int | None = None) -> int:
     return int(axes)
 
 
-def check_temperature_option(value: Any) -> Any:
-    """Require a positive, finite number, if it is a plain one, 1 if none; arrays are looked into by the kernels."""
+def check_temperature_option(value: Any, leading: tuple[int, ...] | None = None) -> Any:
+    """Require a positive, finite number, 1 if None, or an array that broadcasts; kernels check the values of arrays."""
     if value is None:
         return 1.0
     numbers = check_numbers(value, "temperature")
-    return numbers if is_array(numbers) else check_finite(check_positive(numbers, "temperature"), "temperature")
+    if not is_array(numbers):
+        return check_finite(check_positive(numbers, "temperature"), "temperature")
+    if leading is not None:
+        check_broadcast_to(numbers, leading, "temperature", "the leading axes of the input")
+    return numbers
 
 
 def check_temperature(temperature: HostArray, leading: tuple[int, ...]) -> HostArray:
-    """Require positive, finite numbers that broadcast to the leading axes of maps; return one for each map."""
+    """Require positive, finite numbers; return one per map."""
     if temperature.ndim == 0:
         number = temperature.item()
         if not 0 < number < math.inf:
@@ -99,16 +105,8 @@ def check_temperature(temperature: HostArray, leading: tuple[int, ...]) -> HostA
         one_for_all.fill(number)
         return one_for_all
     values = np.asarray(temperature, np.float64)
-    wrong = ~((values > 0) & (values < math.inf))
-    if wrong.any():
-        raise ValueError(f"temperature must be positive and finite, got {values[wrong].flat[0]}")
-    try:
-        return np.ascontiguousarray(np.broadcast_to(values, leading))
-    except ValueError:
-        raise ValueError(
-            f"temperature must be a number or broadcast to the leading axes of the input, {leading}, "
-            f"got shape {values.shape}"
-        ) from None
+    check_all_positive(values, "temperature", finite=True)
+    return np.ascontiguousarray(np.broadcast_to(values, leading))
 
 
 def check_map_axes(axes: Any, x: Any) -> int:
@@ -121,25 +119,21 @@ def check_map_axes(axes: Any, x: Any) -> int:
     return count
 
 
-def check_weights_option(weights: Any) -> Any:
-    """Turn booleans into numbers; the kernels look into the rest."""
+def check_weights_option(weights: Any, shape: tuple[int, ...]) -> Any:
+    """Require numbers that broadcast to a shape, booleans as 0 and 1; kernels check their values."""
     if weights is None:
         return None
     array = weights if is_array(weights) else np.asarray(weights)
+    check_broadcast_to(array, shape, "weights", "the input")
     return array * 1.0 if str(array.dtype) in ("bool", "torch.bool") else array
 
 
 def check_weights(weights: HostArray, shape: tuple[int, ...], axes: int) -> HostArray:
-    """Require numbers from 0 up that broadcast to maps over the last axes; return one map of them, or one for each."""
+    """Require finite numbers from 0 up; return one map of them over the last axes, or one per map."""
     if not ((weights >= 0) & (weights < math.inf)).all():
         raise ValueError("weights must be finite and not negative")
-    try:
-        full = np.broadcast_to(weights, shape)
-    except ValueError:
-        raise ValueError(f"weights must broadcast to the input, {shape}, got shape {weights.shape}") from None
-    shared = weights.ndim <= axes or all(n == 1 for n in weights.shape[: weights.ndim - axes])
-    leading = len(shape) - axes
-    return full[(slice(0, 1),) * leading] if shared else full
+    full = np.broadcast_to(weights, shape)
+    return full[(slice(0, 1),) * (len(shape) - axes)] if is_shared(weights.shape, axes) else full
 
 
 def check_mask(mask: Any, shape: tuple[int, ...], name: str) -> None:
@@ -200,6 +194,12 @@ def check_numbers(value: Any, name: str) -> Any:
     if data.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {data.dtype}")
     return data.astype(np.float64)
+
+
+def check_pixels_below(x: Any, limit: int, name: str) -> None:
+    """Require fewer pixels than kernels can count."""
+    if x.size >= limit:
+        raise ValueError(f"{name} must have less than {limit} pixels, got {x.size}")
 
 
 def check_positions(value: Any, name: str) -> Any:
@@ -266,7 +266,7 @@ def check_broadcast_to(x: Any, shape: tuple[int, ...], name: str, what: str) -> 
     own = tuple(getattr(x, "shape", ()))
     fits = all(n in (1, m) for n, m in zip(reversed(own), reversed(shape), strict=False))
     if not fits or len(own) > len(shape):
-        raise ValueError(f"{name} must be a number or broadcast to {shape}, {what}, got shape {own}")
+        raise ValueError(f"{name} must be a number or broadcast to {what}, {shape}, got shape {own}")
 
 
 def check_all_positive(x: HostArray, name: str, finite: bool = False) -> None:

@@ -14,8 +14,16 @@ __all__ = [
     "CENTROID_TOLERANCE",
     "CLIPPED_SHARE",
     "ELLIPSOID_LIMIT",
+    "GAUSSIAN_FARTHEST",
+    "GAUSSIAN_LEAST_EXPONENT_32",
+    "GAUSSIAN_LEAST_EXPONENT_64",
+    "GAUSSIAN_STEEPEST",
+    "GAUSSIAN_WIDE",
+    "LEAST_EXPONENT",
     "LEAST_GOOD",
     "LEAST_GROWN",
+    "MOST_TEMPERATURE_32",
+    "MOST_TEMPERATURE_64",
     "MOVE_THRESHOLD",
     "SHIFT_LIMIT",
     "SINGULAR_TOLERANCE",
@@ -60,3 +68,26 @@ ELLIPSOID_LIMIT: Final = 1 + 1e-9
 
 #: A box with less than this share of the good pixels of the fullest box of its image is filled from its neighbours.
 LEAST_GOOD: Final = 0.5
+
+#: Exponent of a softmax, relative to the greatest, below which exponents are held to it: its exponential is 0, and so
+#: is the product of both.
+LEAST_EXPONENT: Final = -1000.0
+
+#: Greatest temperature of a softmax, in float32 and in float64; the least is its inverse. Both are normal numbers.
+MOST_TEMPERATURE_32: Final = 2.0**126
+MOST_TEMPERATURE_64: Final = 2.0**1022
+
+#: Exponents below which the weight of a Gaussian along an axis of a map is 0, in float32 and in float64. The product
+#: of the weights of two axes is then a normal number, as processors are slow with others.
+GAUSSIAN_LEAST_EXPONENT_32: Final = -40.0
+GAUSSIAN_LEAST_EXPONENT_64: Final = -340.0
+
+#: Standard deviations from the mean to which distances are held: a Gaussian, and its product with a distance, are 0.
+GAUSSIAN_FARTHEST: Final = 50.0
+
+#: Greatest inverse of a standard deviation, and greatest distance from a mean, in pixels: their squares are finite.
+GAUSSIAN_STEEPEST: Final = 1e150
+
+#: Inverse of the standard deviation, in pixels, below which the mean of a spot over a pixel is taken from a series: it
+#: is then exact to 3e-14 of the peak, and the difference of two values of erf no longer is.
+GAUSSIAN_WIDE: Final = 1 / 512

@@ -1,4 +1,4 @@
-"""What ``npsubpix align`` does: read the images, align them to the first, write what was asked for."""
+"""Command ``npsubpix align``: read images, align them to the first, write the results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHOWN = ("file", "frame", "dy", "dx", "dy_error", "dx_error", "angle", "scale",
 
 @dataclass(frozen=True)
 class AlignRequest:
-    """What the command line asks for."""
+    """Arguments of the command line."""
 
     fixed: Path
     moving: list[Path]
@@ -38,24 +38,24 @@ class AlignRequest:
 
 @dataclass
 class _Aligned:
-    """What has been aligned so far."""
+    """Frames aligned so far."""
 
     results: list[Alignment] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
-    picture: Any = None  # the moving frame that is shifted most, and its matrix
+    picture: Any = None  # the moving frame with the largest shift, and its matrix
     matrix: Any = None
     farthest: float = -1.0
 
     def add_picture(self, frame: Any, result: Alignment) -> None:
-        """Keep the frame that is shifted most, of those that were aligned well."""
+        """Keep the frame with the largest shift, of those that were aligned well."""
         far = float(np.hypot(*result.shift)) if result.ok else 0.0
         if self.picture is None or far > self.farthest:
             self.picture, self.matrix, self.farthest = np.array(frame), result.matrix, far
 
 
 def align_and_report(request: AlignRequest, errors: Errors) -> None:
-    """Align all frames of the moving images to the fixed one, then write and print what is found."""
+    """Align all frames of the moving images to the fixed one, then write and print the results."""
     from npsubpix.io.images import open_frames
 
     _check(request)
@@ -134,7 +134,7 @@ def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors
 
 
 def _columns(aligned: _Aligned) -> dict[str, Any]:
-    """One row a frame: where the centre goes, how it is turned and scaled, and the matrix."""
+    """Return one row per frame: displacement of the centre, angle, scale, and the matrix."""
     results = aligned.results
     matrices = np.array([result.matrix for result in results])
     shifts, errors = (np.array([getattr(result, name) for result in results]) for name in ("shift", "shift_std"))

@@ -59,7 +59,7 @@ class Refine(enum.Enum):
 
 
 class Plateau(enum.Enum):
-    """What to report of plateaus."""
+    """Reports of plateaus."""
 
     drop = "drop"
     first = "first"
@@ -75,7 +75,7 @@ class Origin(enum.Enum):
 
 
 class Model(enum.Enum):
-    """What a transform may do."""
+    """Families of transforms."""
 
     translation = "translation"
     euclidean = "euclidean"
@@ -85,7 +85,7 @@ class Model(enum.Enum):
 
 
 class Loss(enum.Enum):
-    """What is summed over the pixels."""
+    """Loss functions."""
 
     least_squares = "least_squares"
     huber = "huber"
@@ -143,10 +143,8 @@ def locate(
         ),
     ] = None,
     size: Annotated[int, typer.Option(help="Length of the window in which a peak is the greatest, in pixels.")] = 3,
-    num_peaks: Annotated[int | None, typer.Option(help="At most this many peaks a frame, the strongest.")] = None,
-    plateau: Annotated[
-        Plateau, typer.Option(help="What to report of a plateau, as a saturated spot is.")
-    ] = Plateau.drop,
+    num_peaks: Annotated[int | None, typer.Option(help="At most this many peaks per frame, the strongest.")] = None,
+    plateau: Annotated[Plateau, typer.Option(help="Report of plateaus, such as saturated spots.")] = Plateau.drop,
     minima: Annotated[bool, typer.Option("--minima", help="Find minima too.")] = False,
     refine: Annotated[Refine, typer.Option(help="How positions are refined.")] = Refine.quadratic,
     radius: Annotated[float, typer.Option(help="Radius of the window of --refine centroid, in pixels.")] = 3.0,
@@ -196,7 +194,7 @@ def align(
     moving: Annotated[
         list[Path], typer.Argument(metavar="MOVING...", show_default=False, help="Images to align, frame by frame.")
     ],
-    model: Annotated[Model, typer.Option(help="What the transform may do.")] = Model.translation,
+    model: Annotated[Model, typer.Option(help="Family of transforms.")] = Model.translation,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the frames, warped to the fixed image: .tif.")
     ] = None,

@@ -1,4 +1,4 @@
-"""What ``npsubpix info`` prints: versions, threads, the cache of compiled kernels and the GPU."""
+"""Command ``npsubpix info``: versions, threads, the cache of compiled kernels and the GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["describe"]
 
 
 def describe() -> str:
-    """Return a line for each fact, with the facts in one column."""
+    """Return one line per fact, with the facts in one column."""
     lines = {**_versions(), **_machine()}
     width = max(map(len, lines))
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())

@@ -1,4 +1,4 @@
-"""What ``npsubpix locate`` does: read the images, find their peaks, write and print the table."""
+"""Command ``npsubpix locate``: read images, find peaks, write and print the table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Request", "find_and_report"]
 
 @dataclass(frozen=True)
 class Request:
-    """What the command line asks for."""
+    """Arguments of the command line."""
 
     images: list[Path]
     output: Path | None
@@ -34,7 +34,7 @@ class Request:
 
 
 def find_and_report(request: Request, errors: Errors) -> None:
-    """Find the peaks of all images, then write and print what is found."""
+    """Find the peaks of all images, then write and print the table."""
     _check(request)
     found = _Found(with_picture=request.plot is not None)
     _find_all(request, found, errors)
@@ -43,7 +43,7 @@ def find_and_report(request: Request, errors: Errors) -> None:
 
 
 def _check(request: Request) -> None:
-    """Refuse before any work what would fail after it."""
+    """Refuse arguments that would fail later, before any work is done."""
     from npsubpix.io.tables import check_table_path
 
     try:
@@ -75,7 +75,7 @@ def _check_numbers(options: dict[str, Any]) -> None:
 
 @dataclass
 class _Found:
-    """What has been found so far: a table a frame, and where it is from."""
+    """Peaks found so far: one table per frame, with its file and number."""
 
     with_picture: bool
     tables: list[Peaks] = field(default_factory=list)
@@ -103,9 +103,9 @@ class _Found:
         return Peaks(coords, values, indices, flags, self.each(self.frames) if self.any_stack else None)
 
     def each(self, values: list[Any]) -> Any:
-        """Repeat a value a table for each of its rows."""
-        kind = object if values and isinstance(values[0], str) else np.int64
-        return np.repeat(np.array(values, dtype=kind), [len(table) for table in self.tables])
+        """Repeat the value of each table for its rows."""
+        dtype = object if values and isinstance(values[0], str) else np.int64
+        return np.repeat(np.array(values, dtype=dtype), [len(table) for table in self.tables])
 
 
 def _find_all(request: Request, found: _Found, errors: Errors) -> None:
@@ -125,7 +125,7 @@ def _find_all(request: Request, found: _Found, errors: Errors) -> None:
 
 
 def _find(frame: Any, options: dict[str, Any]) -> Peaks:
-    """Find the peaks of a frame, above its local background if that is asked for."""
+    """Find the peaks of a frame, above its local background if its boxes have a size."""
     from npsubpix import find_peaks, local_background
 
     size = options["background"]
@@ -156,12 +156,12 @@ def _report(request: Request, found: _Found, errors: Errors) -> None:
 def _summary(peaks: Peaks, found: _Found, images: list[Path]) -> str:
     count = len(peaks)
     failed = count - int(to_numpy(peaks.ok).sum())
-    rest = f"; {failed} could not be refined, see flags" if failed else ""
+    failures = f"; {failed} could not be refined, see flags" if failed else ""
     where = (
         display_name(Path(images[0].name)) if len(images) == 1 else f"{len(set(found.files))} of {len(images)} images"
     )
     frames = f", {len(found.tables)} frames" if found.any_stack else ""
-    return f"{count} peak{'' if count == 1 else 's'} in {where}{frames}{rest}"
+    return f"{count} peak{'' if count == 1 else 's'} in {where}{frames}{failures}"
 
 
 def _first_rows(columns: dict[str, Any], count: int, show: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the commands say: results on standard output, and each error on one line of standard error."""
+"""Output of the commands: results on standard output, and each error on one line of standard error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Errors", "UsageError", "say", "say_error", "say_what_is_skipped"]
 
 
 def say(text: str) -> None:
-    """Print, and find out now whether that is possible, not when the interpreter exits."""
+    """Print and flush, so that errors are raised now and not when the interpreter exits."""
     try:
         typer.echo(text)
         sys.stdout.flush()
@@ -63,7 +63,7 @@ class Errors:
 
     @contextlib.contextmanager
     def survived(self) -> Iterator[None]:
-        """Report an error and go on behind the block: what fails must not lose what succeeds."""
+        """Report an error and continue after the block, so that a failure does not lose other results."""
         try:
             yield
         except Exception as error:
@@ -71,7 +71,7 @@ class Errors:
 
     @contextlib.contextmanager
     def last_resort(self) -> Iterator[None]:
-        """Report an error and exit; keep what libraries warn of and log from the terminal."""
+        """Report an error and exit; keep warnings and logs of libraries from the terminal."""
         silence = logging.NullHandler()
         logging.getLogger().addHandler(silence)
         try:

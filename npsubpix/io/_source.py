@@ -1,4 +1,4 @@
-"""What a reader of a format gives: an open file, its axes and a way to fetch a part of it."""
+"""Source of an image: an open file, its axes, and a function that reads a part of it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """An open file: its axes, one letter each, and how to fetch a part of it.
+    """An open file: its axes, one letter per axis, and a function that reads a part of it.
 
-    S are the samples of a pixel, C are channels, Y and X are lines and columns.
+    S are the samples of a pixel, C channels, Y rows and X columns.
     """
 
     shape: tuple[int, ...]
@@ -31,4 +31,4 @@ class Source:
     dtype: np.dtype[Any]
     fetch: Callable[[Index], HostArray]
     colour: bool = False  # the samples are red, green, blue and perhaps alpha
-    others: int = 0  # images of the file that are no frames of this one
+    others: int = 0  # images of the file that are not among the frames

@@ -1,8 +1,8 @@
 """Read images frame by frame: TIFF, FITS, PNG, JPEG and NumPy's own format.
 
-Each format gives a `Source`: the shape and the names of the axes of a file, and a function that
-fetches the part of it that an index selects. What an image, a stack, a colour and a volume are
-is decided once, for all formats, from the names of the axes.
+Each format has a `Source`: the shape and the names of the axes of a file, and a function that reads the
+part of it that an index selects. From the names of the axes, files of all formats are interpreted alike,
+as images, stacks, colour images or volumes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MAGIC = {
 
 @dataclass(frozen=True)
 class Frames:
-    """The frames of an image file, read when they are asked for.
+    """The frames of an image file, read on demand.
 
     Attributes
     ----------
@@ -50,9 +50,9 @@ class Frames:
     shape : tuple of int
         Shape of a frame, (y, x) or (z, y, x).
     is_stack : bool
-        Whether the file has an axis of frames, be there only one frame on it.
+        Whether the file has an axis of frames, even of a single one.
     others : int
-        Series of pages of a TIFF, of another size or kind, that are not among the frames.
+        Number of series of pages of a TIFF file that are not read, as they differ in size or dtype.
 
     See Also
     --------
@@ -68,7 +68,7 @@ class Frames:
 
     @property
     def frames(self) -> Iterator[HostArray]:
-        """Go through the frames, each read when its turn comes."""
+        """Iterate over the frames, and read each in turn."""
         for number in range(self.count):
             which = f"frame {number} of {self.count} " if self.is_stack else ""
             with _as_image_error(self.path, f"{which}cannot be read"):
@@ -80,10 +80,10 @@ class Frames:
 def open_frames(
     path: str | Path, *, hdu: int | None = None, channel: int | None = None, volume: bool = False
 ) -> Iterator[Frames]:
-    """Open an image file, to read it frame by frame.
+    """Open an image file to read it frame by frame.
 
-    The content decides what a file is, not its name. A file with three axes is a stack of
-    frames. Of a TIFF, the first series is read.
+    The format is recognised by the content of the file, not by its name. A file with three axes is a stack
+    of frames. Of a TIFF file, the first series is read.
 
     Parameters
     ----------
@@ -92,11 +92,11 @@ def open_frames(
     hdu : int, optional
         The HDU of a FITS file, counted from 0; by default the first that holds an image.
     channel : int, optional
-        The channel to use, counted from 0. By default colours are the mean of red, green and
-        blue, without alpha. Channels that are no colours have to be chosen, but for the channels
-        of a TIFF with no other axis of frames: they are its frames.
+        The channel to read, counted from 0. By default, red, green and blue are averaged, without alpha.
+        Channels that are not colours must be chosen, except those of a TIFF file without another axis of
+        frames: they are its frames.
     volume : bool, default False
-        Three axes are one volume, and four are a stack of volumes.
+        Read three axes as one volume, and four as a stack of volumes.
 
     Yields
     ------
@@ -106,7 +106,7 @@ def open_frames(
     Raises
     ------
     ImageError
-        If the file cannot be read or is none of these.
+        If the file cannot be read or has another format.
 
     See Also
     --------
@@ -128,11 +128,13 @@ def open_frames(
     path = Path(path)
     with contextlib.ExitStack() as opened:
         with _as_image_error(path, "cannot be read"):
-            kind = _recognise(path)
-            if hdu is not None and kind != "FITS":
-                raise ImageError(f"{path}: is a {kind} file, and only FITS files have HDUs to choose from")
-        with _as_image_error(path, f"cannot be read as {kind}"):
-            source = opened.enter_context(_fits_file(path, hdu) if kind == "FITS" else _SOURCES[kind](path))
+            file_format = _recognise(path)
+            if hdu is not None and file_format != "FITS":
+                raise ImageError(f"{path}: is a {file_format} file, and only FITS files have HDUs to choose from")
+        with _as_image_error(path, f"cannot be read as {file_format}"):
+            source = opened.enter_context(
+                _fits_file(path, hdu) if file_format == "FITS" else _SOURCES[file_format](path)
+            )
             frames = _arrange(path, source, channel, volume)
         yield frames
 
@@ -157,9 +159,9 @@ def _recognise(path: Path) -> str:
         head = file.read(16)
     if not head:
         raise ImageError(f"{path}: is empty; needed is a TIFF, FITS, PNG, JPEG or .npy file")
-    for magic, kind in _MAGIC.items():
+    for magic, file_format in _MAGIC.items():
         if head.startswith(magic):
-            return kind
+            return file_format
     raise ImageError(f"{path}: is not an image; needed is a TIFF, FITS, PNG, JPEG or .npy file")
 
 
@@ -172,17 +174,17 @@ def _arrange(path: Path, source: Source, channel: int | None, volume: bool) -> F
     if math.prod(shape) == 0:
         raise ImageError(f"{path}: has no pixels, its shape is {shape}")
     across = _channel_axis(source.axes, channel)
-    rest = [axis for axis in range(len(shape)) if axis != across]
+    remaining = [axis for axis in range(len(shape)) if axis != across]
     ndim = 3 if volume else 2
-    if len(rest) not in (ndim, ndim + 1):
+    if len(remaining) not in (ndim, ndim + 1):
         needed = (
             "3 (a volume) or 4 (a stack of volumes)"
             if volume
             else "2 (an image) or 3 (a stack, or a volume with --volume)"
         )
-        raise ImageError(f"{path}: has {len(rest)} dimensions, shape {shape}; needed are {needed}")
+        raise ImageError(f"{path}: has {len(remaining)} dimensions, shape {shape}; needed are {needed}")
     which = _check_channel(path, source, across, channel)
-    stack_axis = rest[0] if len(rest) > ndim else None
+    stack_axis = remaining[0] if len(remaining) > ndim else None
 
     def read(number: int) -> HostArray:
         index: list[Any] = [slice(None)] * len(shape)
@@ -195,12 +197,12 @@ def _arrange(path: Path, source: Source, channel: int | None, volume: bool) -> F
             data = data.astype(np.uint8)
         if not isinstance(which, slice):
             return np.asarray(data)
-        axis = sum(1 for a in rest if a != stack_axis and across is not None and a < across)
+        axis = sum(1 for a in remaining if a != stack_axis and across is not None and a < across)
         mean: HostArray = data.mean(axis=axis, dtype=np.result_type(data.dtype, np.float32))
         return mean
 
     count = 1 if stack_axis is None else shape[stack_axis]
-    frame_shape = tuple(shape[axis] for axis in rest[-ndim:])
+    frame_shape = tuple(shape[axis] for axis in remaining[-ndim:])
     return Frames(path, count, frame_shape, stack_axis is not None, read, source.others)
 
 

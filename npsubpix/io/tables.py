@@ -1,6 +1,6 @@
 """Write tables of peaks: CSV, Parquet, HDF5 and ECSV, each with units and metadata.
 
-A file appears whole or not at all: it is written beside its place and moved there.
+A file appears whole or not at all: it is written under a temporary name and then renamed.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def peak_columns(
 
 
 def write_table(path: str | Path, columns: Columns, metadata: Mapping[str, Any]) -> None:
-    """Write columns to a file, in the format that its name ends with.
+    """Write columns to a file, in the format of its extension.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def write_table(path: str | Path, columns: Columns, metadata: Mapping[str, Any])
     columns : mapping of str to array
         The columns, as `peak_columns` returns them.
     metadata : mapping of str to str, number, list or dict
-        What else to say of the table. Lists and dicts are written as JSON, but in ECSV.
+        Further information. Lists and dicts are written as JSON, except in ECSV.
 
     Raises
     ------
@@ -109,9 +109,9 @@ def write_table(path: str | Path, columns: Columns, metadata: Mapping[str, Any])
 
     Notes
     -----
-    CSV has the metadata in lines that begin with ``#``: ``pandas.read_csv(path, comment="#")``
-    reads it. Parquet has them in the metadata of its schema, HDF5 as attributes of its dataset
-    ``peaks``, and both and ECSV have the unit of each position.
+    CSV files have the metadata in lines that begin with ``#``; ``pandas.read_csv(path, comment="#")`` skips
+    them. Parquet files have them in the metadata of the schema, HDF5 files as attributes of the dataset
+    ``peaks``. Parquet, HDF5 and ECSV files also have the unit of each position.
 
     Examples
     --------
@@ -154,7 +154,7 @@ def _cell(name: str, value: Any) -> str:
 
 
 def check_table_path(path: Path) -> None:
-    """Refuse a place where `write_table` could not write, before any work is done for it."""
+    """Refuse a path that `write_table` could not write to, before any work is done."""
     suffix = path.suffix.lower()
     if suffix not in _WRITERS:
         raise OutputError(f"{path}: unknown format {suffix!r}; the name must end with {', '.join(_WRITERS)}")
@@ -165,7 +165,7 @@ def check_table_path(path: Path) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Refuse a place where `replacing` could not put a file."""
+    """Refuse a path that `replacing` could not write to."""
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
         raise OutputError(f"{path}: there is no folder {folder}")
@@ -177,18 +177,18 @@ def check_place(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Write a file in one step: what stands under its name is the old file or the new one.
+    """Replace a file in one step: at any time, its name refers to the old file or to the new one.
 
     Parameters
     ----------
     path : str or Path
-        The file to write. Of a link, what it points to.
+        The file to write, or a link to it.
 
     Yields
     ------
     Path
-        An empty temporary file in the same folder. It takes the place of `path` when the block
-        ends, and is removed if the block raises.
+        An empty temporary file in the same folder. It replaces `path` when the block ends, and is removed
+        if the block raises.
 
     Raises
     ------
@@ -310,5 +310,5 @@ _WRITERS: dict[str, Callable[[Path, Columns, Mapping[str, Any]], None]] = {
     ".ecsv": _write_ecsv,
 }
 
-#: What a format needs besides NumPy.
+#: Package that a format needs besides NumPy.
 _PACKAGES = {".parquet": "pyarrow", ".h5": "h5py", ".ecsv": "astropy"}

@@ -1,4 +1,4 @@
-"""Whole maps as kornia has them: two axes, the order (x, y), normalised coordinates."""
+"""Whole maps as in kornia: two axes, the order (x, y), normalised coordinates."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ __all__ = ["spatial_expectation2d", "spatial_soft_argmax2d", "spatial_softmax2d"
 
 
 def spatial_softmax2d(input: Array, temperature: Array | float | None = None) -> Array:
-    """Turn each map into a distribution by a softmax over its pixels.
+    """Return the distribution of each map: the softmax over its pixels.
 
     Parameters
     ----------
     input : array of shape (B, N, H, W)
         Heat maps of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     temperature : float or array, optional
-        Divides the input: less is sharper. Positive; one for all maps, or an array that broadcasts
-        to shape (B, N). 1 if not given.
+        Divides the input: a lower temperature is sharper. Positive; one for all maps, or an array that
+        broadcasts to shape (B, N). 1 by default.
 
     Returns
     -------
     array of shape (B, N, H, W)
-        The distributions, of the dtype of a float input, else
-        ``np.result_type(input.dtype, np.float32)``. A map with NaN is NaN. Of a map with infinity,
+        The distributions, with the dtype of a float input, else
+        ``np.result_type(input.dtype, np.float32)``. A map with NaN is NaN. In a map with infinity,
         the pixels of +inf share all weight.
 
     Raises
@@ -38,7 +38,7 @@ def spatial_softmax2d(input: Array, temperature: Array | float | None = None) ->
     See Also
     --------
     spatial_softmax : The same in 1, 2 or 3 dimensions, with weights.
-    spatial_soft_argmax2d : The mean position of the distribution, in one pass.
+    spatial_soft_argmax2d : Mean position of the distribution, in one pass.
 
     Notes
     -----
@@ -57,14 +57,14 @@ def spatial_softmax2d(input: Array, temperature: Array | float | None = None) ->
     """
     x = as_array(input)
     check_ndim(x, 4, "input", "(B, N, H, W)")
-    return call("spatial_softmax", x, check_temperature_option(temperature), None, spatial_axes=2)[0]
+    temperatures = check_temperature_option(temperature, tuple(x.shape[:2]))
+    return call("spatial_softmax", x, temperatures, None, spatial_axes=2)[0]
 
 
 def spatial_expectation2d(input: Array, normalized_coordinates: bool = True) -> Array:
-    """Return the mean position of maps that are distributions.
+    """Return the mean position of each map that is a distribution.
 
-    The sum of pixel times position is not divided by anything: a map that sums to s scales its
-    result by s.
+    The sum of pixel times position is not normalised: the result is scaled by the sum of the map.
 
     Parameters
     ----------
@@ -72,14 +72,14 @@ def spatial_expectation2d(input: Array, normalized_coordinates: bool = True) -> 
         Distributions, as `spatial_softmax2d` returns them, of any integer or float dtype:
         NumPy, torch, CuPy, or JAX on the host.
     normalized_coordinates : bool, default True
-        Return coordinates from -1, the centre of the first pixel of an axis, to 1, that of the
-        last, instead of pixels. An axis of one pixel stays in pixels.
+        Return coordinates from -1 to 1 between the centres of the first and the last pixel of an axis,
+        instead of pixels. An axis of one pixel stays in pixels.
 
     Returns
     -------
     array of shape (B, N, 2)
-        Mean positions, in the order (x, y), of the dtype of a float input, else
-        ``np.result_type(input.dtype, np.float32)``. NaN and infinity go where the sum takes them.
+        Mean positions, in the order (x, y), with the dtype of a float input, else
+        ``np.result_type(input.dtype, np.float32)``. NaN and infinity propagate through the sum.
 
     Raises
     ------
@@ -115,24 +115,24 @@ def spatial_expectation2d(input: Array, normalized_coordinates: bool = True) -> 
 def spatial_soft_argmax2d(
     input: Array, temperature: Array | float | None = None, normalized_coordinates: bool = True
 ) -> Array:
-    """Return the mean position of each map under the softmax over its pixels.
+    """Return the mean position of each map, weighted by the softmax over its pixels.
 
     Parameters
     ----------
     input : array of shape (B, N, H, W)
         Heat maps of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     temperature : float or array, optional
-        Divides the input: less is sharper. Positive; one for all maps, or an array that broadcasts
-        to shape (B, N). 1 if not given.
+        Divides the input: a lower temperature is sharper. Positive; one for all maps, or an array that
+        broadcasts to shape (B, N). 1 by default.
     normalized_coordinates : bool, default True
-        Return coordinates from -1, the centre of the first pixel of an axis, to 1, that of the
-        last, instead of pixels. An axis of one pixel stays in pixels.
+        Return coordinates from -1 to 1 between the centres of the first and the last pixel of an axis,
+        instead of pixels. An axis of one pixel stays in pixels.
 
     Returns
     -------
     array of shape (B, N, 2)
-        Mean positions, in the order (x, y), of the dtype of a float input, else
-        ``np.result_type(input.dtype, np.float32)``; NaN for a map with NaN or without pixels. Of a
+        Mean positions, in the order (x, y), with the dtype of a float input, else
+        ``np.result_type(input.dtype, np.float32)``; NaN for a map with NaN or without pixels. In a
         map with infinity, the pixels of +inf share all weight.
 
     Raises
@@ -145,13 +145,13 @@ def spatial_soft_argmax2d(
     See Also
     --------
     spatial_soft_argmax : The same in 1, 2 or 3 dimensions, in array order, with weights.
-    spatial_moments : The same, and how far the softmax spreads.
-    conv_soft_argmax2d : The same in windows.
+    spatial_moments : Mean and covariance.
+    conv_soft_argmax2d : The same over windows.
 
     Notes
     -----
     Follows ``kornia.geometry.subpix.spatial_soft_argmax2d`` of kornia 0.9.0, in one pass over the
-    map; the operation is the DSNT layer's of [1]_. Sums are kept in float64. Differentiable with
+    map; the operation is that of the DSNT layer [1]_. Sums are kept in float64. Differentiable with
     respect to `input` and `temperature`.
 
     References
@@ -170,5 +170,5 @@ def spatial_soft_argmax2d(
     x = as_array(input)
     check_ndim(x, 4, "input", "(B, N, H, W)")
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
-    arrays = (x, check_temperature_option(temperature), None)
+    arrays = (x, check_temperature_option(temperature, tuple(x.shape[:2])), None)
     return call("spatial_moments", *arrays, spatial_axes=2, normalized_coordinates=normalized, xy=True, second=False)[0]

@@ -1,8 +1,8 @@
-"""Whole maps: their softmax, the position it is centred on, and how far it spreads."""
+"""Whole maps: their softmax, its mean position, and its covariance."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from npsubpix._arrays.checks import check_map_axes, check_temperature_option, check_weights_option
 from npsubpix._arrays.library import Array, as_array
@@ -19,10 +19,17 @@ __all__ = [
 
 
 class SpatialMoments(NamedTuple):
-    """Mean and covariance of maps, what `spatial_moments` returns."""
+    """Mean and covariance of maps, as `spatial_moments` returns them."""
 
     mean: Array
     covariance: Array
+
+
+def _checked(x: Array, axes: int, temperature: Array | float | None, weights: Array | None) -> tuple[Array, Any, Any]:
+    """Require a temperature per map and a weight per pixel, or fewer that broadcast."""
+    shape = tuple(x.shape)
+    leading = shape[: len(shape) - axes]
+    return x, check_temperature_option(temperature, leading), check_weights_option(weights, shape)
 
 
 def spatial_softmax(
@@ -32,27 +39,27 @@ def spatial_softmax(
     spatial_axes: int = 2,
     weights: Array | None = None,
 ) -> Array:
-    """Turn maps over the last axes into distributions by a softmax.
+    """Return the distribution of each map over the last axes: the softmax over its pixels.
 
     Parameters
     ----------
     input : array of shape (..., [D,] [H,] W)
         Maps of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     temperature : float or array, optional
-        Divides the input: less is sharper. Positive; one for all maps, or an array that broadcasts
-        to the leading axes. 1 if not given.
+        Divides the input: a lower temperature is sharper. Positive; one for all maps, or an array that
+        broadcasts to the leading axes. 1 by default.
     spatial_axes : {1, 2, 3}, default 2
-        How many of the last axes are those of a map.
+        Number of axes of a map: the last ones.
     weights : array, optional
-        Multiplies the exponentials: not negative, or booleans, of a shape that broadcasts to that
-        of the input. Pixels of weight 0 are not looked at and get 0: ``weights=~mask`` leaves out
-        what a mask marks. No gradients are passed to it.
+        Weights of pixels, which multiply the exponentials: not negative, or booleans, of a shape that
+        broadcasts to that of the input. Pixels of weight 0 are ignored and get 0: pass ``weights=~mask`` to
+        ignore masked pixels. Not differentiable.
 
     Returns
     -------
     array of the shape of the input
-        The distributions, of the dtype of a float input, else
-        ``np.result_type(input.dtype, np.float32)``. A map with NaN, or without weight, is NaN. Of
+        The distributions, with the dtype of a float input, else
+        ``np.result_type(input.dtype, np.float32)``. A map with NaN, or without weight, is NaN. In
         a map with infinity, the pixels of +inf share all weight.
 
     Raises
@@ -60,13 +67,13 @@ def spatial_softmax(
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If there are fewer dimensions than axes of a map, a temperature is not positive and finite,
-        a weight is negative or not finite, or a shape does not broadcast.
+        If `input` has fewer dimensions than a map, a temperature is not positive and finite, a weight is
+        negative or not finite, or a shape does not broadcast.
 
     See Also
     --------
-    spatial_softmax2d : The form of kornia.
-    spatial_soft_argmax : The mean position of the distribution, in one pass.
+    spatial_softmax2d : The same as in kornia.
+    spatial_soft_argmax : Mean position of the distribution, in one pass.
 
     Examples
     --------
@@ -78,7 +85,7 @@ def spatial_softmax(
     """
     x = as_array(input)
     axes = check_map_axes(spatial_axes, x)
-    arrays = (x, check_temperature_option(temperature), check_weights_option(weights))
+    arrays = _checked(x, axes, temperature, weights)
     return call("spatial_softmax", *arrays, spatial_axes=axes)[0]
 
 
@@ -89,28 +96,28 @@ def spatial_expectation(
     normalized_coordinates: bool = False,
     weights: Array | None = None,
 ) -> Array:
-    """Return the sums of pixel times position of maps over the last axes.
+    """Return the sum of pixel times position of each map over the last axes.
 
-    That is the mean position of a map that sums to one.
+    This is the mean position of a map that sums to one.
 
     Parameters
     ----------
     input : array of shape (..., [D,] [H,] W)
-        Distributions, as `spatial_softmax` returns them, of any integer or float dtype: NumPy, or
-        a torch or JAX array on the host.
+        Distributions, as `spatial_softmax` returns them, of any integer or float dtype: NumPy, torch, CuPy,
+        or JAX on the host.
     spatial_axes : {1, 2, 3}, default 2
-        How many of the last axes are those of a map.
+        Number of axes of a map: the last ones.
     normalized_coordinates : bool, default False
-        Return coordinates from -1, the centre of the first pixel of an axis, to 1, that of the
-        last, instead of pixels. An axis of one pixel stays in pixels.
+        Return coordinates from -1 to 1 between the centres of the first and the last pixel of an axis,
+        instead of pixels. An axis of one pixel stays in pixels.
     weights : array, optional
-        Multiplies the input: not negative, or booleans, of a shape that broadcasts to that of the
-        input. Pixels of weight 0 are not looked at. No gradients are passed to it.
+        Weights of pixels, which multiply the input: not negative, or booleans, of a shape that broadcasts
+        to that of the input. Pixels of weight 0 are ignored. Not differentiable.
 
     Returns
     -------
     array of shape (..., spatial_axes)
-        Mean positions, in array order, (z, y, x), of the dtype of a float input, else
+        Mean positions, in array order, (z, y, x), with the dtype of a float input, else
         ``np.result_type(input.dtype, np.float32)``.
 
     Raises
@@ -118,12 +125,12 @@ def spatial_expectation(
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If there are fewer dimensions than axes of a map, a weight is negative or not finite, or
-        its shape does not broadcast.
+        If `input` has fewer dimensions than a map, a weight is negative or not finite, or its shape does
+        not broadcast.
 
     See Also
     --------
-    spatial_expectation2d : The form of kornia, in the order (x, y).
+    spatial_expectation2d : The same as in kornia, in the order (x, y).
     spatial_soft_argmax : Softmax and expectation in one pass.
 
     Examples
@@ -136,7 +143,7 @@ def spatial_expectation(
     x = as_array(input)
     axes = check_map_axes(spatial_axes, x)
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
-    arrays = (x, check_weights_option(weights))
+    arrays = (x, check_weights_option(weights, tuple(x.shape)))
     return call("spatial_expectation", *arrays, spatial_axes=axes, normalized_coordinates=normalized, xy=False)[0]
 
 
@@ -148,29 +155,27 @@ def spatial_soft_argmax(
     normalized_coordinates: bool = False,
     weights: Array | None = None,
 ) -> Array:
-    """Return the mean position of maps over the last axes, under the softmax over their pixels.
+    """Return the mean position of each map over the last axes, weighted by the softmax over its pixels.
 
     Parameters
     ----------
     input : array of shape (..., [D,] [H,] W)
         Maps of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     temperature : float or array, optional
-        Divides the input: less is sharper. Positive; one for all maps, or an array that broadcasts
-        to the leading axes. 1 if not given.
+        Divides the input: a lower temperature is sharper. Positive; one for all maps, or an array that
+        broadcasts to the leading axes. 1 by default.
     spatial_axes : {1, 2, 3}, default 2
-        How many of the last axes are those of a map.
+        Number of axes of a map: the last ones.
     normalized_coordinates : bool, default False
-        Return coordinates from -1, the centre of the first pixel of an axis, to 1, that of the
-        last, instead of pixels. An axis of one pixel stays in pixels.
+        Return coordinates from -1 to 1 between the centres of the first and the last pixel of an axis,
+        instead of pixels. An axis of one pixel stays in pixels.
     weights : array, optional
-        Multiplies the exponentials: not negative, or booleans, of a shape that broadcasts to that
-        of the input. Pixels of weight 0 are not looked at: ``weights=~mask`` leaves out what a
-        mask marks. No gradients are passed to it.
+        Weights of pixels, as for `spatial_softmax`.
 
     Returns
     -------
     array of shape (..., spatial_axes)
-        Mean positions, in array order, (z, y, x), of the dtype of a float input, else
+        Mean positions, in array order, (z, y, x), with the dtype of a float input, else
         ``np.result_type(input.dtype, np.float32)``; NaN for a map with NaN or without weight.
 
     Raises
@@ -178,13 +183,13 @@ def spatial_soft_argmax(
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If there are fewer dimensions than axes of a map, a temperature is not positive and finite,
-        a weight is negative or not finite, or a shape does not broadcast.
+        If `input` has fewer dimensions than a map, a temperature is not positive and finite, a weight is
+        negative or not finite, or a shape does not broadcast.
 
     See Also
     --------
-    spatial_soft_argmax2d : The form of kornia, in the order (x, y).
-    spatial_moments : The same, and how far the softmax spreads.
+    spatial_soft_argmax2d : The same as in kornia, in the order (x, y).
+    spatial_moments : Mean and covariance.
 
     Examples
     --------
@@ -194,7 +199,7 @@ def spatial_soft_argmax(
     >>> volume[2, 3, 4] = 20
     >>> spatial_soft_argmax(volume, spatial_axes=3).round(3)
     array([2., 3., 4.])
-    >>> spatial_soft_argmax(volume, [1, 1, 100, 1]).round(2)  # a temperature for each plane
+    >>> spatial_soft_argmax(volume, [1, 1, 100, 1]).round(2)  # a temperature per plane
     array([[2.  , 2.5 ],
            [2.  , 2.5 ],
            [2.01, 2.51],
@@ -203,7 +208,7 @@ def spatial_soft_argmax(
     x = as_array(input)
     axes = check_map_axes(spatial_axes, x)
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
-    arrays = (x, check_temperature_option(temperature), check_weights_option(weights))
+    arrays = _checked(x, axes, temperature, weights)
     return call(
         "spatial_moments", *arrays, spatial_axes=axes, normalized_coordinates=normalized, xy=False, second=False
     )[0]
@@ -217,43 +222,41 @@ def spatial_moments(
     normalized_coordinates: bool = False,
     weights: Array | None = None,
 ) -> SpatialMoments:
-    """Return the mean position and the covariance of maps, under the softmax over their pixels.
+    """Return the mean position and the covariance of each map, weighted by the softmax over its pixels.
 
-    The covariance says how far the softmax spreads, and in which direction: its eigenvectors are
-    the axes of the uncertainty ellipse, and the square roots of its eigenvalues their lengths.
+    The covariance measures the spread of the softmax: its eigenvectors are the axes of the uncertainty
+    ellipse, and the square roots of its eigenvalues the lengths of these axes.
 
     Parameters
     ----------
     input : array of shape (..., [D,] [H,] W)
         Maps of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     temperature : float or array, optional
-        Divides the input: less is sharper. Positive; one for all maps, or an array that broadcasts
-        to the leading axes. 1 if not given.
+        Divides the input: a lower temperature is sharper. Positive; one for all maps, or an array that
+        broadcasts to the leading axes. 1 by default.
     spatial_axes : {1, 2, 3}, default 2
-        How many of the last axes are those of a map.
+        Number of axes of a map: the last ones.
     normalized_coordinates : bool, default False
-        Measure in coordinates from -1, the centre of the first pixel of an axis, to 1, that of the
-        last, instead of pixels. An axis of one pixel stays in pixels.
+        Return coordinates from -1 to 1 between the centres of the first and the last pixel of an axis,
+        instead of pixels. An axis of one pixel stays in pixels.
     weights : array, optional
-        Multiplies the exponentials: not negative, or booleans, of a shape that broadcasts to that
-        of the input. Pixels of weight 0 are not looked at. No gradients are passed to it.
+        Weights of pixels, as for `spatial_softmax`.
 
     Returns
     -------
     SpatialMoments
         A named tuple: ``mean`` of shape (..., spatial_axes), in array order, (z, y, x), and
-        ``covariance`` of shape (..., spatial_axes, spatial_axes), in pixels squared, or in
-        normalised coordinates squared. Of the dtype
-        of a float input, else ``np.result_type(input.dtype, np.float32)``; NaN for a map with NaN
-        or without weight.
+        ``covariance`` of shape (..., spatial_axes, spatial_axes), in pixels squared or in normalised
+        coordinates squared. Both have the dtype of a float input, else
+        ``np.result_type(input.dtype, np.float32)``, and are NaN for a map with NaN or without weight.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If there are fewer dimensions than axes of a map, a temperature is not positive and finite,
-        a weight is negative or not finite, or a shape does not broadcast.
+        If `input` has fewer dimensions than a map, a temperature is not positive and finite, a weight is
+        negative or not finite, or a shape does not broadcast.
 
     See Also
     --------
@@ -261,11 +264,11 @@ def spatial_moments(
 
     Notes
     -----
-    The input is a map of logarithms, as a network gives it before its softmax. Of a map that is not
-    negative, take moments with its pixels as weights: ``spatial_moments(np.zeros_like(x), weights=x)``.
+    The input is a map of logarithms, as a network returns before its softmax. For the moments of a map that
+    is not negative, pass it as weights: ``spatial_moments(np.zeros_like(x), weights=x)``.
 
-    The covariance is that of the distribution over pixels, whose centres are points: no term of
-    1/12 is added for their extent. Differentiable with respect to `input` and `temperature`.
+    The covariance is that of a distribution over the centres of pixels: no term of 1/12 is added for the
+    extent of a pixel. Differentiable with respect to `input` and `temperature`.
 
     Examples
     --------
@@ -283,7 +286,7 @@ def spatial_moments(
     x = as_array(input)
     axes = check_map_axes(spatial_axes, x)
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
-    arrays = (x, check_temperature_option(temperature), check_weights_option(weights))
+    arrays = _checked(x, axes, temperature, weights)
     results = call(
         "spatial_moments", *arrays, spatial_axes=axes, normalized_coordinates=normalized, xy=False, second=True
     )

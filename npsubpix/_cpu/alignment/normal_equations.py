@@ -1,23 +1,22 @@
 """One iteration of image alignment: sample, differentiate, compare and sum, in one pass over the pixels.
 
-For each pixel p of the fixed image F, the moving image M is sampled at W(p), for a matrix W. The
-residual is r = M(W(p)) - a F(p) - b, with gain a and bias b. Its derivatives by the parameters of the
-transform are the gradient of M there, or -a times that of F at p, times the derivatives of a
-projected point by the entries of matrices. All of them are combinations of few signals times 1, x
-and y: the gradient (along y and x, over the depth of the projected point), minus its product with
-the projected point, F, 1 and r. So for each pair of signals the sums of their products times powers
-of x and y are taken, from which the normal equations follow, whatever the parameters are. Nothing
-of the size of an image is written.
+For each pixel p of the fixed image F, the moving image M is sampled at W(p), for a matrix W. The residual is
+r = M(W(p)) - a F(p) - b, with gain a and bias b. Its derivatives with respect to the parameters of the transform are
+the gradient of M there, or -a times that of F at p, times the derivatives of a projected point with respect to the
+entries of matrices. All of them are linear combinations of few signals times 1, x and y, which
+`_definitions/alignment/normal_equations.py` lists. For each pair of signals, the kernel sums their products times
+powers of x and y. The normal equations follow from these sums for any parameters, and nothing of the size of an image
+is written.
 
-Noise has a gradient too, which adds to products of the gradient of F with itself, but not to those
-with the gradient of M: by these crossed products, the true sensitivity, errors are estimated.
+Noise has a gradient too, which adds to products of the gradient of F with itself, but not to those with the gradient
+of M: these crossed products, the true sensitivity, give the standard errors.
 
 Images come as coefficients of cubic B-splines, and the fixed one as pixels too.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numba import prange
@@ -26,9 +25,19 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.alignment.rows import gradients_of_row, values_of_row
 from npsubpix._cpu.compiler.intrinsics import copy_to
 from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, summing
-from npsubpix._definitions.alignment.normal_equations import CROSSED, SIGNALS, Equations, equations_of, margin_of
+from npsubpix._definitions.alignment.gauss_newton import Comparison
+from npsubpix._definitions.alignment.normal_equations import (
+    CROSSED,
+    FIXED,
+    PROJECTED,
+    SIGNALS,
+    Equations,
+    equations_of,
+    has_perspective,
+    margin_of,
+)
 
-__all__ = ["normal_equations"]
+__all__ = ["ComparedImages", "normal_equations"]
 
 #: Rows of the fixed image that are summed together.
 _ROWS = 16
@@ -36,13 +45,12 @@ _ROWS = 16
 #: Powers of x and of y that a product of two signals is multiplied by: 0, 1 and 2.
 _POWERS = 3
 
-
 _margin = device(margin_of)
 
 
 @fused
 def _place(i, matrix, height, width, margin, inside, scales, py, px, starts, t):
-    """Find where row i goes: positions, and the windows of those that are inside."""
+    """Project the pixels of row i: positions, and the windows of those inside the moving image."""
     F = inside.dtype.type
     y = np.float64(i)
     if matrix[2, 0] == 0 and matrix[2, 1] == 0:
@@ -73,7 +81,7 @@ def _place(i, matrix, height, width, margin, inside, scales, py, px, starts, t):
 
 @fused
 def _gradient_of_row(c, i, factor, gy, gx):
-    """Gradient of a spline at the pixels of a row, but the first and the last, times a factor."""
+    """Write the gradient of a spline at the pixels of a row, except the first and the last, times a factor."""
     above, here, below = c[i - 1], c[i], c[i + 1]
     third, twelfth = factor / c.dtype.type(3.0), factor / c.dtype.type(12.0)
     for j in range(1, gy.size - 1):
@@ -94,7 +102,7 @@ def _compare(residuals, values, row, inside, gain, bias):
 
 @fused
 def _clear(gy, gx, inside):
-    """Set to 0 what is left out, which may not be finite."""
+    """Set gradients of ignored pixels, which may not be finite, to 0."""
     F = gy.dtype.type
     for j in range(gy.size):
         gy[j] = gy[j] if inside[j] > 0 else F(0)
@@ -102,18 +110,18 @@ def _clear(gy, gx, inside):
 
 
 @fused
-def _deepen(gy, gx, depth, scales, py, px, cy, cx):
-    """Divide the gradient by the depth of the projected points, and multiply it with them."""
+def _project_gradient(gy, gx, product, scales, py, px, cy, cx):
+    """Divide the gradient by the depth of the projected points, and write minus its product with these."""
     F = gy.dtype.type
     for j in range(gy.size):
         v, u = np.float64(gy[j]) * scales[j], np.float64(gx[j]) * scales[j]
         gy[j], gx[j] = F(v), F(u)
-        depth[j] = F(-(v * (py[j] - cy) + u * (px[j] - cx)))
+        product[j] = F(-(v * (py[j] - cy) + u * (px[j] - cx)))
 
 
 @fused
 def _pull_back(gy, gx, matrix, scales, py, px):
-    """Turn gradients of the moving image into those of the image warped by the matrix, times -1."""
+    """Convert gradients of the moving image to those of the image warped by the matrix, times -1."""
     F = gy.dtype.type
     for j in range(gy.size):
         v, u, w = np.float64(gy[j]), np.float64(gx[j]), -scales[j]
@@ -124,14 +132,14 @@ def _pull_back(gy, gx, matrix, scales, py, px):
 @summing
 def _moments(a, b, x):
     """Sum the products of two signals, times 1, x and x squared."""
-    none, first, second = 0.0, 0.0, 0.0
+    total, first, second = 0.0, 0.0, 0.0
     for j in range(a.size):
         p = np.float64(a[j] * b[j])
         q = p * x[j]
-        none += p
+        total += p
         first += q
         second += q * x[j]
-    return none, first, second
+    return total, first, second
 
 
 @summing
@@ -162,41 +170,43 @@ def _product(out, a, b):
 
 
 @device
-def _leave_out(inside, row, hidden, bad, py, px):
-    """Take out pixels that are hidden, whose samples are among bad ones, or that have no gradient."""
+def _ignore(inside, row, fixed_mask, moving_mask, py, px):
+    """Ignore pixels that are masked in either image, and those at the ends of a row, which have no gradient."""
     inside[0] = inside[inside.size - 1] = 0
-    if hidden.size > 0:
+    if fixed_mask.size > 0:
         for j in range(inside.size):
-            if hidden[row, j]:
+            if fixed_mask[row, j]:
                 inside[j] = 0
-    if bad.size > 0:
+    if moving_mask.size > 0:
         for j in range(inside.size):
             if inside[j] > 0:
                 a, b = np.int64(py[j]), np.int64(px[j])
-                if bad[a, b] or bad[a + 1, b] or bad[a, b + 1] or bad[a + 1, b + 1]:
+                if moving_mask[a, b] or moving_mask[a + 1, b] or moving_mask[a, b + 1] or moving_mask[a + 1, b + 1]:
                     inside[j] = 0
 
 
-def _make(name: str, inverse: bool) -> Kernel:
+def _equations_kernel(name: str, inverse: bool) -> Kernel:
+    """Make the kernel that differentiates the fixed image, if `inverse`, or the moving one."""
+
     @device
-    def add_row(sums, totals, i, images, matrix, gain, bias, scale, loss, shown, scratch):
+    def add_row(sums, totals, i, images, matrix, gain, bias, scale, loss, used, scratch):
         """Add the products of the signals of row i to sums (pairs, powers of y, powers of x)."""
-        fixed, fixed_spline, moving, hidden, bad = images
+        fixed, fixed_spline, moving_spline, fixed_mask, moving_mask = images
         x, lines, signals, weighed, starts, t = scratch
-        height_m, width_m = moving.shape
-        margin = _margin((height_m, width_m))
+        moving_height, moving_width = moving_spline.shape
+        margin = _margin((moving_height, moving_width))
         F = fixed.dtype.type
         scales, py, px = lines[0], lines[1], lines[2]
         gy, gx, residuals, inside = signals[0], signals[1], signals[5], signals[4]
         values, weights = weighed[0], weighed[SIGNALS]
-        _place(i, matrix, height_m, width_m, margin, inside, scales, py, px, starts, t)
-        _leave_out(inside, i, hidden, bad, py, px)
+        _place(i, matrix, moving_height, moving_width, margin, inside, scales, py, px, starts, t)
+        _ignore(inside, i, fixed_mask, moving_mask, py, px)
         count = _sum(inside)
         if count == 0:
             return
-        plane, shape = moving.reshape(moving.size), (1, height_m, width_m)
+        plane, shape = moving_spline.reshape(moving_spline.size), (1, moving_height, moving_width)
         if inverse:
-            if shown[CROSSED]:
+            if used[CROSSED]:
                 moving_y, moving_x = signals[CROSSED], signals[CROSSED + 1]
                 gradients_of_row(plane, starts, t, shape, values, moving_y, moving_x)
                 _pull_back(moving_y, moving_x, matrix, scales, py, px)
@@ -204,7 +214,7 @@ def _make(name: str, inverse: bool) -> Kernel:
             else:
                 values_of_row(plane, starts, t, shape, values)
             _gradient_of_row(fixed_spline, i, F(-gain), gy, gx)
-            if shown[2]:
+            if used[PROJECTED]:
                 py[:], scales[:] = i, 1.0
                 for j in range(px.size):
                     px[j] = j
@@ -212,40 +222,42 @@ def _make(name: str, inverse: bool) -> Kernel:
             gradients_of_row(plane, starts, t, shape, values, gy, gx)
         _clear(gy, gx, inside)
         _compare(residuals, values, fixed[i], inside, gain, bias)
-        if shown[2]:
+        if used[PROJECTED]:
             cy, cx = 0.5 * (fixed.shape[0] - 1), 0.5 * (fixed.shape[1] - 1)
-            _deepen(gy, gx, signals[2], scales, py, px, cy, cx)
-            if shown[CROSSED]:
-                last = CROSSED + 2
-                _deepen(signals[CROSSED], signals[CROSSED + 1], signals[last], scales, py, px, cy, cx)
-        if shown[3]:
-            _product(signals[3], fixed[i], inside)
+            _project_gradient(gy, gx, signals[PROJECTED], scales, py, px, cy, cx)
+            if used[CROSSED]:
+                crossed_y, crossed_x = signals[CROSSED], signals[CROSSED + 1]
+                _project_gradient(crossed_y, crossed_x, signals[CROSSED + PROJECTED], scales, py, px, cy, cx)
+        if used[FIXED]:
+            _product(signals[FIXED], fixed[i], inside)
         if loss > 0:
             _weigh(weights, residuals, inside, scale, loss)
         else:
             copy_to(weights, inside)
         y = np.float64(i) - 0.5 * (fixed.shape[0] - 1)
-        place = 0
+        pair = 0
         for k in range(SIGNALS):
-            if shown[k] and loss > 0:
+            if used[k] and loss > 0:
                 _product(weighed[k], signals[k], weights)
             for m in range(k + 1):
-                if shown[k] and shown[m]:
-                    none, first, second = _moments(weighed[k] if loss > 0 else signals[k], signals[m], x)
+                if used[k] and used[m]:
+                    total, first, second = _moments(weighed[k] if loss > 0 else signals[k], signals[m], x)
                     power = 1.0
                     for n in range(3):
-                        sums[place, n, 0] += power * none
-                        sums[place, n, 1] += power * first
-                        sums[place, n, 2] += power * second
+                        sums[pair, n, 0] += power * total
+                        sums[pair, n, 1] += power * first
+                        sums[pair, n, 2] += power * second
                         power *= y
-                place += 1
+                pair += 1
         totals[0] += _sum(weights)
         totals[1] += count
 
     @kernel(f"normal_equations_{name}")
-    def equations(fixed, fixed_spline, moving, hidden, bad, matrix, gain, bias, scale, loss, shown, sums, totals):
+    def equations(
+        fixed, fixed_spline, moving_spline, fixed_mask, moving_mask, matrix, gain, bias, scale, loss, used, sums, totals
+    ):
         height, width = fixed.shape
-        images = fixed, fixed_spline, moving, hidden, bad
+        images = fixed, fixed_spline, moving_spline, fixed_mask, moving_mask
         for r in prange(sums.shape[0]):
             x = np.arange(width) - 0.5 * (width - 1)
             lines = np.zeros((3, width))
@@ -253,32 +265,37 @@ def _make(name: str, inverse: bool) -> Kernel:
             starts, t = np.empty(width, np.int32), np.zeros((3, width), fixed.dtype)
             scratch = x, lines, signals, weighed, starts, t
             for i in range(max(r * _ROWS, 1), min((r + 1) * _ROWS, height - 1)):
-                add_row(sums[r], totals[r], i, images, matrix, gain, bias, scale, loss, shown, scratch)
+                add_row(sums[r], totals[r], i, images, matrix, gain, bias, scale, loss, used, scratch)
 
     return equations
 
 
-_kernels = {True: _make("inverse", inverse=True), False: _make("forward", inverse=False)}
+_kernels = {
+    True: _equations_kernel("inverse", inverse=True),
+    False: _equations_kernel("forward", inverse=False),
+}
 
 
-def normal_equations(
-    inverse: bool,
-    gain_bias: bool,
-    crossed: bool,
-    basis: HostArray,
-    images: tuple[HostArray, ...],
-    work: int,
-    *options: Any,
-) -> Equations:
-    """Sum up the equations of one iteration; `crossed` products are of the inverse form only."""
-    shape = images[0].shape
-    matrix = options[0]
-    perspective = bool(basis[:, 2].any() or matrix[2, :2].any() or matrix[2, 2] != 1)
-    of_moving = crossed and inverse
-    shown = [True, True, perspective, gain_bias, gain_bias, True, of_moving, of_moving, of_moving and perspective]
+class ComparedImages(NamedTuple):
+    """The images of one level: the fixed one as pixels, both as coefficients of splines, and their masks."""
+
+    fixed: HostArray
+    fixed_spline: HostArray
+    moving_spline: HostArray
+    fixed_mask: HostArray
+    moving_mask: HostArray
+
+
+def normal_equations(images: ComparedImages, basis: HostArray, comparison: Comparison) -> Equations:
+    """Sum up the normal equations of one iteration."""
+    matrix, gain, bias, loss, scale, inverse, gain_bias, crossed = comparison
+    shape = images.fixed.shape
+    perspective = has_perspective(basis, matrix)
+    used = [True, True, perspective, gain_bias, gain_bias, True, crossed, crossed, crossed and perspective]
     blocks, pairs = -(-shape[0] // _ROWS), SIGNALS * (SIGNALS + 1) // 2
     sums, totals = np.zeros((blocks, pairs, _POWERS, _POWERS)), np.zeros((blocks, 2))
-    _kernels[inverse].run(work, *images, *options, np.array(shown), sums, totals)
+    work = 100 * images.fixed.size
+    _kernels[inverse].run(work, *images, matrix, gain, bias, scale, loss, np.array(used), sums, totals)
     moments = np.zeros((SIGNALS, SIGNALS, _POWERS, _POWERS))
     below = np.tril_indices(SIGNALS)
     moments[below] = moments[below[::-1]] = sums.sum(0)
@@ -286,4 +303,4 @@ def normal_equations(
     gram = moments[:, :, powers_y[:, None] + powers_y, powers_x[:, None] + powers_x].transpose(0, 2, 1, 3)
     gram = gram.reshape(3 * SIGNALS, 3 * SIGNALS)
     weight, count = totals.sum(0)
-    return equations_of(gram, basis, shape, gain_bias, of_moving, weight, count)
+    return equations_of(gram, basis, shape, gain_bias, crossed, weight, count)

@@ -17,6 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from npsubpix._cpu.compiler.jit import fused
+from npsubpix._definitions.constants import LEAST_EXPONENT
 
 __all__ = ["exponential32", "exponential64", "limited_exponent"]
 
@@ -39,7 +40,7 @@ def _as_float64(typing_context: Any, bits: Any) -> Any:
 
 def limited_exponent(F: Any) -> Any:
     """Make the function that gives (v - shift) * scale, in the precision of F."""
-    least = F(-1000)  # its exponential is 0, and times that it is 0
+    least = F(LEAST_EXPONENT)
 
     @fused
     def exponent(v, shift, scale):

@@ -1,4 +1,4 @@
-"""Gaussians on the host: one a map, and many in one image."""
+"""Gaussians on the host: one per map, and many in one image."""
 
 from __future__ import annotations
 
@@ -11,39 +11,34 @@ from npsubpix._arrays.checks import check_all_positive
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.gaussian.maps import map_kernels, map_vjp_kernel
 from npsubpix._cpu.gaussian.spots import spots_kernel, spots_vjp_kernel
-from npsubpix._cpu.launch import frames, promoted, sum_to_shape
-from npsubpix._definitions.shapes import broadcast
+from npsubpix._cpu.launch import promoted
+from npsubpix._definitions.maps import coordinate_frame, gradient_of
+from npsubpix._definitions.shapes import broadcast, three_axes
 
 __all__ = ["render_gaussian", "render_gaussian_vjp", "render_spots", "render_spots_vjp"]
 
-#: Shape of the tiles of an image of so many axes.
+#: Shape of the tiles of an image, by its number of axes.
 _TILES = {1: (1, 1, 4096), 2: (1, 32, 1024), 3: (8, 8, 512)}
-
-
-def _gradient(by_element: HostArray, like: HostArray) -> HostArray:
-    """Sum gradients by what an array was broadcast to, in the precision of the array."""
-    with np.errstate(over="ignore"):
-        return sum_to_shape(by_element, like.shape).astype(promoted(like.dtype))
 
 
 @functools.lru_cache(maxsize=64)
 def _geometry(size: tuple[int, ...], normalized: bool, xy: bool) -> tuple[HostArray, HostArray]:
-    """For each of (z, y, x), the column of its coordinate, -1 for none, and where its pixels are."""
+    """Return the column of the coordinate of each of (z, y, x), -1 for a missing axis, and the frame of coordinates."""
     axes = len(size)
-    place = np.full(3, -1)
-    place[3 - axes :] = np.arange(axes)[::-1] if xy else np.arange(axes)
-    return place, frames((*(1,) * (3 - axes), *size), normalized)
+    columns = np.full(3, -1)
+    columns[3 - axes :] = np.arange(axes)[::-1] if xy else np.arange(axes)
+    return columns, coordinate_frame(three_axes(size, 1), normalized)
 
 
 class _Maps:
-    """What both directions need: means and standard deviations, one row a map, and where the pixels are."""
+    """Means and standard deviations, one row per map, and the coordinates of pixels."""
 
     def __init__(self, mean: HostArray, std: HostArray, size: tuple[int, ...], normalized: bool, xy: bool) -> None:
         check_all_positive(std, "std")
-        #: Of one number a map and axis.
+        #: Shape of one number per map and axis.
         self.shape = mean.shape if mean.shape == std.shape else broadcast(mean.shape, std.shape)
         self.leading = self.shape[:-1]
-        self.stack = (math.prod(self.leading), *(1,) * (3 - len(size)), *size)
+        self.stack = (math.prod(self.leading), *three_axes(size, 1))
         self.arguments = (self._rows(mean), self._rows(std), *_geometry(size, normalized, xy))
 
     def _rows(self, x: HostArray) -> HostArray:
@@ -54,7 +49,7 @@ class _Maps:
 def render_gaussian(
     mean: HostArray, std: HostArray, *, size: tuple[int, ...], normalized_coordinates: bool, xy: bool, peak: bool
 ) -> tuple[HostArray]:
-    """Draw one Gaussian a map."""
+    """Draw one Gaussian per map."""
     maps = _Maps(mean, std, size, normalized_coordinates, xy)
     out = np.empty((*maps.leading, *size), promoted(mean.dtype))
     map_kernels[out.dtype].run(2 * out.size, *maps.arguments, peak, out.reshape(maps.stack))
@@ -71,22 +66,22 @@ def render_gaussian_vjp(
     xy: bool,
     peak: bool,
 ) -> tuple[HostArray, HostArray]:
-    """Return the gradients by the means and by the standard deviations."""
+    """Return the gradients with respect to the means and the standard deviations."""
     (cotangent,), (mean, std) = cotangents, arrays
     maps = _Maps(mean, std, size, normalized_coordinates, xy)
     by_mean, by_std = np.zeros((2, maps.stack[0], len(size)))
     if cotangent is not None:
         stack = cotangent.reshape(maps.stack)
         map_vjp_kernel.run(6 * cotangent.size, *maps.arguments, peak, stack, by_mean, by_std)
-    return _gradient(by_mean.reshape(maps.shape), mean), _gradient(by_std.reshape(maps.shape), std)
+    return gradient_of(mean, by_mean.reshape(maps.shape)), gradient_of(std, by_std.reshape(maps.shape))
 
 
 class _Spots:
-    """Spots as kernels take them, and which of them are drawn."""
+    """Spots as kernels take them, and the mask of those that are drawn."""
 
     def __init__(self, coords: HostArray, std: HostArray, amplitude: HostArray, shape: tuple[int, ...]) -> None:
         count, axes = coords.shape
-        self.stack = (*(1,) * (3 - axes), *shape)
+        self.stack = three_axes(shape, 1)
         self.position, self.std = slice(3 - axes, 3), slice(6 - axes, 6)
         self.table = np.zeros((count, 7))
         self.table[:, 3:6] = np.inf
@@ -101,7 +96,7 @@ class _Spots:
         self.widest = float(drawn.max(initial=1))
 
     def longest(self, truncate: float) -> int:
-        """Pixels along the longest side of any box, or more."""
+        """Return an upper bound of the longest side of any box, in pixels."""
         return int(min(max(self.stack), 2 * truncate * self.widest + 3))
 
 
@@ -136,16 +131,16 @@ def render_spots_vjp(
     integrate: bool,
     truncate: float,
 ) -> tuple[HostArray, HostArray, HostArray]:
-    """Return the gradients by the positions, the standard deviations and the amplitudes."""
+    """Return the gradients with respect to the positions, the standard deviations and the amplitudes."""
     (cotangent,), (coords, std, amplitude) = cotangents, arrays
     spots = _Spots(coords, std, amplitude, shape)
     grads = np.zeros((len(coords), 7))
     if cotangent is not None:
-        options = spots.longest(truncate), not peak, integrate, float(truncate)
-        stack = cotangent.reshape(spots.stack)
-        spots_vjp_kernel.run(2000 * len(coords), spots.table, spots.kept, *options, stack, grads)
+        longest, stack = spots.longest(truncate), cotangent.reshape(spots.stack)
+        work = 2000 * len(coords)
+        spots_vjp_kernel.run(work, spots.table, spots.kept, longest, not peak, integrate, float(truncate), stack, grads)
     return (
-        _gradient(grads[:, spots.position], coords),
-        _gradient(grads[:, spots.std], std),
-        _gradient(grads[:, 6], amplitude),
+        gradient_of(coords, grads[:, spots.position]),
+        gradient_of(std, grads[:, spots.std]),
+        gradient_of(amplitude, grads[:, 6]),
     )

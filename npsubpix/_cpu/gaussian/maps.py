@@ -1,16 +1,16 @@
-"""One Gaussian a map: the weights of each axis, their outer product, and the adjoint.
+"""One Gaussian per map: the weights of each axis, their outer product, and the adjoint.
 
-A map of shape (D, H, W) is the outer product of three vectors, one an axis. Kernels take means and
-standard deviations of shape (N, axes), in float64; for each of (z, y, x) the `place` of its column,
--1 for an axis that there is not; and its `frame`, the pixel at coordinate 0 and the coordinates a pixel.
+A map of shape (D, H, W) is the outer product of three vectors, one per axis. Kernels take means and standard
+deviations of shape (N, axes), in float64; `columns`, the column of each of (z, y, x) in them, -1 for a missing
+axis; and `frame`, the pixel at coordinate 0 and the coordinates per pixel, for each of (z, y, x).
 
 Where an axis sums to one, its weights are exp(e) / sum(exp(e)). With t the distance of a pixel from
 the one nearest to the mean, and d that pixel's distance from the mean, both in pixels,
 
     -2 e = ((t + d)**2 - d**2) / std**2 = t (t + 2 d) / std**2,
 
-which is 0 at the nearest pixel and never negative: the shift by the greatest exponent costs no
-digit, however far away the mean is.
+which is 0 at the nearest pixel and never negative: the shift by the greatest exponent loses no digits,
+however far away the mean is.
 """
 
 from __future__ import annotations
@@ -25,44 +25,46 @@ from numba import prange
 from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, summing
 from npsubpix._cpu.formulas.exponential import exponential32, exponential64
 from npsubpix._cpu.spatial.maps import count_bands
+from npsubpix._definitions.constants import (
+    GAUSSIAN_FARTHEST,
+    GAUSSIAN_LEAST_EXPONENT_32,
+    GAUSSIAN_LEAST_EXPONENT_64,
+    GAUSSIAN_STEEPEST,
+)
 
-__all__ = ["STEEPEST", "distance", "map_kernels", "map_vjp_kernel"]
+__all__ = ["distance", "map_kernels", "map_vjp_kernel"]
 
-#: Standard deviations from the mean beyond which there is no weight.
-_FAR = 50.0
-STEEPEST = 1e150  # what may be multiplied by itself without overflow
-_BEYOND = 1e150  # any border, by far
 _PIECE = 512  # pixels whose weights are summed in the precision of the map
 _WEIGHTS = 1 << 12  # that one thread writes at a time
 
 
 @device
 def distance(j, mean, inverse):
-    """Return the distance from the mean in standard deviations, or one that is as good, times 0 too."""
+    """Return the distance from the mean in standard deviations, held to where a Gaussian times it is 0."""
     u = (j - mean) * inverse
-    u = u if u < _FAR else _FAR
-    return u if u > -_FAR else -_FAR
+    u = u if u < GAUSSIAN_FARTHEST else GAUSSIAN_FARTHEST
+    return u if u > -GAUSSIAN_FARTHEST else -GAUSSIAN_FARTHEST
 
 
 @device
 def _nearest(mean, size):
-    """Return the pixel nearest to the mean, and how far it is behind it."""
+    """Return the pixel nearest to the mean, and its distance from the mean."""
     pixel = min(max(np.rint(mean), 0.0), size - 1.0)
-    return pixel, min(max(pixel - mean, -_BEYOND), _BEYOND)
+    return pixel, min(max(pixel - mean, -GAUSSIAN_STEEPEST), GAUSSIAN_STEEPEST)
 
 
 @device
-def _gaussian(means, stds, m, place, frame, a):
+def _gaussian(means, stds, m, columns, frame, a):
     """Return the mean of a map along an axis in pixels, and the reciprocal of its standard deviation."""
-    mean = frame[a, 0] + means[m, place[a]] / frame[a, 1]
-    return mean, min(frame[a, 1] / stds[m, place[a]], STEEPEST)
+    mean = frame[a, 0] + means[m, columns[a]] / frame[a, 1]
+    return mean, min(frame[a, 1] / stds[m, columns[a]], GAUSSIAN_STEEPEST)
 
 
 def _axis_weights(
-    F: Any, exponential: Callable[..., Any], least: float, steepest: float, beyond: float
+    F: Any, exponential: Callable[..., Any], least: float, steepest: float, farthest: float
 ) -> Callable[..., Any]:
     """Make the function that writes the weights of maps along an axis, 0 for an exponent below `least`."""
-    zero, far, half, lowest = F(0), F(_FAR), F(-0.5), F(least)
+    zero, far, half, lowest = F(0), F(GAUSSIAN_FARTHEST), F(-0.5), F(least)
 
     @device
     def weigh(exponent):
@@ -70,56 +72,55 @@ def _axis_weights(
         return weight if exponent > lowest else zero
 
     @summing
-    def share(weights, m, pixel, offset, inverse):
+    def write_shares(weights, m, pixel, offset, inverse):
         """Write weights of which the greatest is 1; return their sum."""
         first, twice, factor = F(-pixel), F(2.0 * offset), F(-0.5 * inverse * inverse)
-        rest = F(2.0 * offset - twice)  # counts halfway between pixels, where t and `twice` cancel
+        remainder = F(2.0 * offset - twice)  # matters halfway between pixels, where t and `twice` cancel
         total = 0.0
         for begin in range(0, weights.shape[1], _PIECE):
             part = zero
             for j in range(begin, min(begin + _PIECE, weights.shape[1])):
                 t = F(np.int32(j)) + first
-                weight = weigh(factor * (t * ((t + twice) + rest)))
+                weight = weigh(factor * (t * ((t + twice) + remainder)))
                 weights[m, j] = weight
                 part += weight
             total += part
         return total
 
     @fused
-    def rise(weights, m, pixel, offset, inverse):
+    def write_peak(weights, m, pixel, offset, inverse):
         """Write weights that are 1 at the mean."""
-        first, behind, steepness = F(-pixel), F(offset), F(inverse)
+        first, distance_of_pixel, steepness = F(-pixel), F(offset), F(inverse)
         for j in range(weights.shape[1]):
-            u = (F(np.int32(j)) + first + behind) * steepness
+            u = (F(np.int32(j)) + first + distance_of_pixel) * steepness
             u = u if u < far else far
             u = u if u > -far else -far
             weights[m, j] = weigh(half * u * u)
 
     @device
-    def write(weights, begin, end, means, stds, place, frame, a, peak, factors):
-        """Write the weights of maps, NaN if the mean is not finite, and what they have yet to be multiplied by."""
+    def write(weights, begin, end, means, stds, columns, frame, a, peak, factors):
+        """Write the weights of maps, NaN if the mean is not finite, and the factors that normalize them."""
         for m in range(begin, end):
             factors[m, a] = 1
-            if place[a] < 0:
+            if columns[a] < 0:
                 weights[m] = 1
                 continue
-            mean, inverse = _gaussian(means, stds, m, place, frame, a)
+            mean, inverse = _gaussian(means, stds, m, columns, frame, a)
             pixel, offset = _nearest(mean, weights.shape[1])
-            offset, inverse = min(max(offset, -beyond), beyond), min(inverse, steepest)
+            offset, inverse = min(max(offset, -farthest), farthest), min(inverse, steepest)
             if not abs(mean) < math.inf:
                 weights[m] = np.nan
             elif peak:
-                rise(weights, m, pixel, offset, inverse)
+                write_peak(weights, m, pixel, offset, inverse)
             else:
-                factors[m, a] = 1.0 / share(weights, m, pixel, offset, inverse)
+                factors[m, a] = 1.0 / write_shares(weights, m, pixel, offset, inverse)
 
     return write
 
 
-# The product of two weights has to be a normal number, as processors take their time over others.
-# Steepness and distance are held to what has finite products, and nothing is steeper or further off.
-_write32 = _axis_weights(np.float32, exponential32, -40.0, 1e15, 1e30)
-_write64 = _axis_weights(np.float64, exponential64, -340.0, STEEPEST, _BEYOND)
+# In float32, steepness and distance are held to values with finite products, so large that weights stay as they are.
+_write32 = _axis_weights(np.float32, exponential32, GAUSSIAN_LEAST_EXPONENT_32, 1e15, 1e30)
+_write64 = _axis_weights(np.float64, exponential64, GAUSSIAN_LEAST_EXPONENT_64, GAUSSIAN_STEEPEST, GAUSSIAN_STEEPEST)
 
 
 def _map_kernel(name: str, write: Callable[..., Any], F: Any) -> Kernel:
@@ -132,7 +133,7 @@ def _map_kernel(name: str, write: Callable[..., Any], F: Any) -> Kernel:
 
     @device
     def draw(rows, begin, end, z, y, x, factors):
-        """Write some rows of all maps, one below the other."""
+        """Write a range of the rows of all maps, one below the other."""
         depth, height = z.shape[1], y.shape[1]
         while begin < end:
             plane = begin // height
@@ -144,16 +145,16 @@ def _map_kernel(name: str, write: Callable[..., Any], F: Any) -> Kernel:
             begin += count
 
     @kernel(f"gaussian_maps_{name}")
-    def render(means, stds, place, frame, peak, out):
+    def render(means, stds, columns, frame, peak, out):
         maps, depth, height, width = out.shape
         z, y, x = np.empty((maps, depth), F), np.empty((maps, height), F), np.empty((maps, width), F)
         factors = np.empty((maps, 3))
         chunk = max(_WEIGHTS // (depth + height + width), 1)
         for c in prange((maps + chunk - 1) // chunk):
             begin, end = c * chunk, min((c + 1) * chunk, maps)
-            write(z, begin, end, means, stds, place, frame, 0, peak, factors)
-            write(y, begin, end, means, stds, place, frame, 1, peak, factors)
-            write(x, begin, end, means, stds, place, frame, 2, peak, factors)
+            write(z, begin, end, means, stds, columns, frame, 0, peak, factors)
+            write(y, begin, end, means, stds, columns, frame, 1, peak, factors)
+            write(x, begin, end, means, stds, columns, frame, 2, peak, factors)
         rows = out.reshape(maps * depth * height, width)
         count, band = count_bands(rows.shape[0], width)
         for k in prange(count):
@@ -163,9 +164,9 @@ def _map_kernel(name: str, write: Callable[..., Any], F: Any) -> Kernel:
 
 
 @device
-def _write_shares(weights, begin, end, means, stds, place, frame, a, peak, factors):
-    """Write weights in float64, multiplied by what makes them sum to 1."""
-    _write64(weights, begin, end, means, stds, place, frame, a, peak, factors)
+def _write_normalized(weights, begin, end, means, stds, columns, frame, a, peak, factors):
+    """Write weights in float64, multiplied by the factors that normalize them."""
+    _write64(weights, begin, end, means, stds, columns, frame, a, peak, factors)
     for m in range(begin, end):
         for j in range(weights.shape[1]):
             weights[m, j] *= factors[m, a]
@@ -191,22 +192,22 @@ def _product(a, b):
 
 @device
 def _sharing_adjoint(weights, cotangent, mean, inverse):
-    """Return the derivatives by mean and by standard deviation of the sum of weights times cotangent.
+    """Return the derivatives of the sum of weights times cotangent with respect to mean and standard deviation.
 
-    With E the mean over the axis by its weights and q = -2 e, a weight p grows with the mean by
-    p (t - E t) / std**2, and with the standard deviation by p (q - E q) / std.
+    With E the mean over the axis by its weights and q = -2 e, the derivative of a weight p with respect to the mean is
+    p (t - E t) / std**2, and that with respect to the standard deviation p (q - E q) / std.
     """
     pixel, offset = _nearest(mean, weights.size)
-    mean_t, mean_q, level = 0.0, 0.0, 0.0
+    mean_t, mean_q, mean_cotangent = 0.0, 0.0, 0.0
     for j in range(weights.size):
         t = j - pixel
         mean_t += weights[j] * t
         mean_q += weights[j] * _exponent(t, offset, inverse)
-        level += weights[j] * cotangent[j]
+        mean_cotangent += weights[j] * cotangent[j]
     by_mean, by_std = 0.0, 0.0
     for j in range(weights.size):
         t = j - pixel
-        part = weights[j] * (cotangent[j] - level)
+        part = weights[j] * (cotangent[j] - mean_cotangent)
         by_mean += part * ((t - mean_t) * inverse)
         by_std += part * (_exponent(t, offset, inverse) - mean_q)
     return by_mean * inverse, by_std * inverse
@@ -214,14 +215,14 @@ def _sharing_adjoint(weights, cotangent, mean, inverse):
 
 @device
 def _exponent(t, offset, inverse):
-    """Return -2 e, or what is as good, times 0 too."""
+    """Return -2 e, held to where weights are 0."""
     q = (t * inverse) * ((t + 2.0 * offset) * inverse)
-    return q if q < _FAR * _FAR else _FAR * _FAR
+    return q if q < GAUSSIAN_FARTHEST * GAUSSIAN_FARTHEST else GAUSSIAN_FARTHEST * GAUSSIAN_FARTHEST
 
 
 @device
 def _peak_adjoint(weights, cotangent, mean, inverse):
-    """Do the same for weights of 1 at the mean, which grow by p u / std and by p u**2 / std."""
+    """Return the same for weights of 1 at the mean, whose derivatives are p u / std and p u**2 / std."""
     by_mean, by_std = 0.0, 0.0
     for j in range(weights.size):
         u = distance(j, mean, inverse)
@@ -241,7 +242,7 @@ def _axis_adjoint(weights, cotangent, mean, inverse, peak):
 
 @device
 def _marginals(gz, gy, gx, z, y, columns, along):
-    """Write the derivatives by the weights of each axis, from sums down the columns of bands and along rows."""
+    """Write the derivatives with respect to the weights of axes, from sums down the columns of bands and along rows."""
     gy[:] = 0
     gx[:] = 0
     for k in range(columns.shape[0]):
@@ -255,34 +256,34 @@ def _marginals(gz, gy, gx, z, y, columns, along):
 
 
 @kernel("gaussian_maps_vjp")
-def map_vjp_kernel(means, stds, place, frame, peak, cotangent, by_mean, by_std):
-    """Write the derivatives by mean and by standard deviation of the sum of maps times cotangent."""
+def map_vjp_kernel(means, stds, columns, frame, peak, cotangent, by_mean, by_std):
+    """Write the derivatives of the sum of maps times cotangent with respect to means and standard deviations."""
     maps, depth, height, width = cotangent.shape
     z, y, x, factors = np.empty((maps, depth)), np.empty((maps, height)), np.empty((maps, width)), np.empty((maps, 3))
     for m in prange(maps):
-        _write_shares(z, m, m + 1, means, stds, place, frame, 0, peak, factors)
-        _write_shares(y, m, m + 1, means, stds, place, frame, 1, peak, factors)
-        _write_shares(x, m, m + 1, means, stds, place, frame, 2, peak, factors)
+        _write_normalized(z, m, m + 1, means, stds, columns, frame, 0, peak, factors)
+        _write_normalized(y, m, m + 1, means, stds, columns, frame, 1, peak, factors)
+        _write_normalized(x, m, m + 1, means, stds, columns, frame, 2, peak, factors)
     count, band = count_bands(depth * height, width)
     rows = cotangent.reshape(maps, depth * height, width)
-    columns = np.zeros((maps, count, width))
+    down = np.zeros((maps, count, width))
     along = np.empty((maps, depth * height))
     for r in prange(maps * count):
         m, k = r // count, r % count
         for i in range(k * band, min((k + 1) * band, depth * height)):
             factor = z[m, i // height] * y[m, i % height]
-            along[m, i] = _project(columns[m, k], rows[m, i], x[m], factor)
+            along[m, i] = _project(down[m, k], rows[m, i], x[m], factor)
     for m in prange(maps):
         gz, gy, gx = np.empty(depth), np.empty(height), np.empty(width)
-        _marginals(gz, gy, gx, z[m], y[m], columns[m], along[m])
+        _marginals(gz, gy, gx, z[m], y[m], down[m], along[m])
         for a in range(3):
-            if place[a] >= 0:
-                mean, inverse = _gaussian(means, stds, m, place, frame, a)
+            if columns[a] >= 0:
+                mean, inverse = _gaussian(means, stds, m, columns, frame, a)
                 weights = z[m] if a == 0 else y[m] if a == 1 else x[m]
                 of_axis = gz if a == 0 else gy if a == 1 else gx
                 by_pixel, by_width = _axis_adjoint(weights, of_axis, mean, inverse, peak)
-                by_mean[m, place[a]] = by_pixel / frame[a, 1]
-                by_std[m, place[a]] = by_width / frame[a, 1]
+                by_mean[m, columns[a]] = by_pixel / frame[a, 1]
+                by_std[m, columns[a]] = by_width / frame[a, 1]
 
 
 map_kernels = {

@@ -1,11 +1,10 @@
 """Many Gaussians in one image, each within its own box, and the adjoint.
 
-Images have shape (D, H, W), with one pixel along the axes that there are not. Spots have shape
-(N, 7): position and standard deviation along (z, y, x), and amplitude. Along an axis that there is
-not, the standard deviation is infinite, and so the weight 1. The image is cut into tiles of a fixed size. Each
-tile is drawn by one thread, which adds the spots that reach it in their order, in float64: the
-sums do not depend on the number of threads, and a faint spot on a bright one is not rounded away.
-The adjoint gathers from the box of each spot, and so needs no tiles.
+Images have shape (D, H, W), with one pixel along missing axes. Spots have shape (N, 7): position and standard
+deviation along (z, y, x), and amplitude. Along a missing axis, the standard deviation is infinite and the weight
+1. The image is cut into tiles of a fixed size. One thread draws a tile, and adds the spots that reach it in their
+order, in float64: sums do not depend on the number of threads, and a faint spot on a bright one is not rounded
+away. The adjoint gathers from the box of each spot and needs no tiles.
 """
 
 from __future__ import annotations
@@ -17,13 +16,11 @@ from numba import prange
 
 from npsubpix._cpu.compiler.jit import device, fused, kernel, summing
 from npsubpix._cpu.formulas.exponential import exponential64
-from npsubpix._cpu.gaussian.maps import STEEPEST, distance
+from npsubpix._cpu.gaussian.maps import distance
+from npsubpix._definitions.constants import GAUSSIAN_STEEPEST, GAUSSIAN_WIDE
 
 __all__ = ["spots_kernel", "spots_vjp_kernel"]
 
-#: Pixels per standard deviation below which the mean over a pixel is taken from a series: it is
-#: then exact to 3e-14 of the peak, and the difference of two values of erf no longer is.
-_WIDE = 1 / 512
 _DENSITY = 1 / math.sqrt(2 * math.pi)
 _AREA = math.sqrt(math.pi / 2)
 _ROOT_HALF = math.sqrt(0.5)
@@ -55,7 +52,7 @@ def _find_boxes(boxes, position, std, kept, shape, truncate, integrate):
 @device
 def _scales(std, normalize):
     """Return the reciprocal of a standard deviation, and the height of its Gaussian."""
-    inverse = min(1.0 / std, STEEPEST)
+    inverse = min(1.0 / std, GAUSSIAN_STEEPEST)
     return inverse, inverse * _DENSITY if normalize and inverse > 0 else 1.0
 
 
@@ -92,7 +89,7 @@ def _weights(out, first, position, std, normalize, integrate):
     inverse, height = _scales(std, normalize)
     if not integrate:
         _point_weights(out, first, position, inverse, height)
-    elif inverse < _WIDE:
+    elif inverse < GAUSSIAN_WIDE:
         _wide_weights(out, first, position, inverse, height)
     else:
         _edge_weights(out, first, position, inverse, height)
@@ -102,9 +99,9 @@ def _weights(out, first, position, std, normalize, integrate):
 def _add_product(out, top, left, column, row, factor):
     patch = out[top : top + column.size, left : left + row.size]
     for i in range(column.size):
-        level = factor * column[i]
+        scaled = factor * column[i]
         for j in range(row.size):
-            patch[i, j] += level * row[j]
+            patch[i, j] += scaled * row[j]
 
 
 @device
@@ -185,7 +182,7 @@ def spots_kernel(spots, kept, tile, normalize, integrate, truncate, out):
 
 @device
 def _point_slopes(out, first, position, inverse, height, constant):
-    """Write weights, and their derivatives by position and by standard deviation."""
+    """Write weights, and their derivatives with respect to position and standard deviation."""
     for j in range(out.shape[1]):
         u = distance(first + j, position, inverse)
         weight = height * exponential64(-0.5 * u * u)
@@ -228,7 +225,7 @@ def _slopes(out, first, position, std, normalize, integrate):
     constant = 1.0 if normalize and inverse > 0 else 0.0  # the height of the Gaussian falls with its width
     if not integrate:
         _point_slopes(out, first, position, inverse, height, constant)
-    elif inverse < _WIDE:
+    elif inverse < GAUSSIAN_WIDE:
         _wide_slopes(out, first, position, inverse, height, constant)
     else:
         _edge_slopes(out, first, position, inverse, height, constant)
@@ -256,13 +253,13 @@ def _gather(pixels, z, y, x, amplitude, gradient):
             wide_y += y[2, j] * here
             at_x += y[0, j] * by_x
             wide_x += y[0, j] * by_width
-        level = amplitude * z[0, i]
+        height = amplitude * z[0, i]
         gradient[0] += amplitude * z[1, i] * plane
-        gradient[1] += level * at_y
-        gradient[2] += level * at_x
+        gradient[1] += height * at_y
+        gradient[2] += height * at_x
         gradient[3] += amplitude * z[2, i] * plane
-        gradient[4] += level * wide_y
-        gradient[5] += level * wide_x
+        gradient[4] += height * wide_y
+        gradient[5] += height * wide_x
         gradient[6] += z[0, i] * plane
 
 

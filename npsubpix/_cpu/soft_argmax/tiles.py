@@ -1,7 +1,7 @@
-"""What the softmax over windows and its adjoint share: tiles of pixels, and sums over windows one by one.
+"""Functions shared by the softmax over windows and its adjoint: tiles of pixels, and sums over single windows.
 
-Exponents are a = (v - shift) / T, so that no number of a sum is larger than the range of a window,
-and where a sum of values is wanted, a is multiplied by T and the shift is added again.
+Exponents are a = (v - shift) / T, so that no term of a sum is larger than the range of a window. A sum of
+values is that of a, multiplied by T, plus the shift.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def _load_row(line, row, highest, lowest, odd, one):
 def raise_to(highest, row, one):
     """Replace numbers by those of a row that are greater.
 
-    `one` is 1, but must not be known to be when this is compiled: what is stored would then be either
-    a new number or the one that is there, which becomes a store under a condition, and scalar code.
+    `one` is 1, but the compiler must not know: it would turn the assignment into a conditional store, which is
+    scalar code.
     """
     for j in range(highest.size):
         v, most = row[j], highest[j]
@@ -104,15 +104,15 @@ def window_sums(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
 
     @device
     def greatest(m, tile, d0, i0, window, one):
-        """Maximum of each window that begins in plane d0 and row i0, where none of its pixels is NaN."""
+        """Write the maximum of each window that begins in plane d0 and row i0, if none of its pixels is NaN."""
         m[:] = -np.inf
         for d in range(d0, d0 + window[0]):
             for i in range(i0, i0 + window[1]):
                 for k in range(window[2]):
                     raise_to(m, tile[d, i, k : k + m.size], one)
 
-    # One loop for each thing that is written: with more arrays in a loop than these, the compiler
-    # would have too many overlaps to rule out, and leave it scalar.
+    # One loop for each array that is written: with more arrays in a loop, the compiler would have too
+    # many overlaps to rule out, and leave the loop scalar.
 
     @fused
     def weigh(w, row, m, scale):
@@ -128,7 +128,7 @@ def window_sums(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
     def one_by_one(s, m, part, weights, tile, d0, i0, window, scale):
         """Sum over each window that begins in plane d0 and row i0.
 
-        Weights are left in `weights`, a row for each offset, or in its only row.
+        Weights are left in `weights`, one row per offset, or in its only row.
         """
         s[:] = 0
         for d in range(window[0]):

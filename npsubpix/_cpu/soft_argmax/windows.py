@@ -1,13 +1,13 @@
 """Softmax over windows: the mean position and value of each, in vector code.
 
 Where all exponents of a tile lie close together, they are shifted by the greatest value of the
-tile, and one exponential a pixel serves all windows that cover it; the sums over windows are then
+tile, and one exponential per pixel serves all windows that cover it; the sums over windows are then
 sums along rows, down columns and through planes in turn. In other tiles each window is shifted by
-its own maximum, at one exponential for each of its pixels, so that windows far below the peak of
-the map stay right. Windows with NaN or infinity are summed by the definition.
+its own maximum, with one exponential for each of its pixels, so that windows far below the peak of
+the map stay exact. Windows with NaN or infinity are summed by the definition.
 
-Kernels take maps of shape (N, D, H, W); windows, strides and pads along (z, y, x); and frames, the
-affine maps from pixels to the coordinates that are written: (position - centre) * factor.
+Kernels take maps of shape (N, D, H, W); windows, strides and padding along (z, y, x); and the frame
+of the coordinates that they write: the pixel at 0 and the coordinates per pixel, for each axis.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COLUMNS, _ROWS, _PLANES = 512, 32, 8
 
 
 def _plane_sums(F: Any, exponential: Callable[..., Any], exponent: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the function that sums over the windows of one plane, with one exponential a pixel."""
+    """Make the function that sums over the windows of one plane, with one exponential per pixel."""
 
     @fused
     def weigh(w, aw, row, shift, scale):
@@ -147,29 +147,29 @@ def _writer(F: Any) -> Callable[..., Any]:
             out[j] = shift[j * step] + temperature * (row[j * step] * inverse[j * step])
 
     @device
-    def write(coords, value, s, shift, inverse, begin, place, frames, temperature, step):
+    def write(coords, value, s, shift, inverse, begin, middle, frame, temperature, step):
         """Write (z, x, y) or (x, y), and values where there is a row for them."""
         reciprocals(inverse, s[0])
         axes = coords.shape[0]
-        z, y, x = F(place[0] - frames[0, 0]), F(place[1] - frames[1, 0]), F(place[2] - frames[2, 0])
+        z, y, x = F(middle[0] - frame[0, 0]), F(middle[1] - frame[1, 0]), F(middle[2] - frame[2, 0])
         out = coords[:, begin : begin + (inverse.size + step - 1) // step]
         if step == 1:
             if axes == 3:
-                across(out[0], s[1], inverse, z, F(frames[0, 1]))
-            along(out[axes - 2], s[3], inverse, x, F(frames[2, 1]))
-            across(out[axes - 1], s[2], inverse, y, F(frames[1, 1]))
+                across(out[0], s[1], inverse, z, F(frame[0, 1]))
+            along(out[axes - 2], s[3], inverse, x, F(frame[2, 1]))
+            across(out[axes - 1], s[2], inverse, y, F(frame[1, 1]))
         else:
             if axes == 3:
-                across_strided(out[0], s[1], inverse, z, F(frames[0, 1]), step)
-            along_strided(out[axes - 2], s[3], inverse, x, F(frames[2, 1]), step)
-            across_strided(out[axes - 1], s[2], inverse, y, F(frames[1, 1]), step)
+                across_strided(out[0], s[1], inverse, z, F(frame[0, 1]), step)
+            along_strided(out[axes - 2], s[3], inverse, x, F(frame[2, 1]), step)
+            across_strided(out[axes - 1], s[2], inverse, y, F(frame[1, 1]), step)
         if value.size > 0:
             values(value[begin : begin + out.shape[1]], s[4], inverse, shift, temperature, step)
 
     return write
 
 
-def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
+def _windows_kernel(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
     exponent, greatest, _, one_by_one, by_definition = window_sums(F, exponential)
     plane_sums = _plane_sums(F, exponential, exponent)
     write = _writer(F)
@@ -187,7 +187,7 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
             add(s[4], plane[3])
 
     @kernel(f"softmax_windows_{name}")
-    def softmax_windows(x, temperatures, window, stride, pad, frames, spread, coords, values):
+    def softmax_windows(x, temperatures, window, stride, padding, frame, spread, coords, values):
         maps, _, depth, height, width = coords.shape
         kz, ky, kx = window
         sz, sy, sx = stride
@@ -202,7 +202,7 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
             planes, rows, length = min(_PLANES, depth - d0), min(_ROWS, height - i0), min(columns, width - j0)
             wide = (length - 1) * sx + 1
             tile = np.empty(((planes - 1) * sz + kz, (rows - 1) * sy + ky, wide + kx - 1), F)
-            z0, y0, x0 = d0 * sz - pad[0], i0 * sy - pad[1], j0 * sx - pad[2]
+            z0, y0, x0 = d0 * sz - padding[0], i0 * sy - padding[1], j0 * sx - padding[2]
             temperature = F(temperatures[b])
             one = F(temperatures[b] / temperatures[b])
             top, bottom, strange = load_tile(tile, x[b], z0, y0, x0, np.empty((3, tile.shape[2]), F), one)
@@ -221,20 +221,10 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
                         d = q // sz
                         for i in range(rows):
                             through(s, ring, (p + 1) % kz, i, kz)
-                            place = (z0 + q + half_z, y0 + i * sy + half_y, x0 + half_x)
-                            value = values[b, d0 + d, i0 + i]  # empty if not wanted
-                            write(
-                                coords[b, :, d0 + d, i0 + i],
-                                value,
-                                s,
-                                shift,
-                                inverse,
-                                j0,
-                                place,
-                                frames,
-                                temperature,
-                                sx,
-                            )
+                            middle = (z0 + q + half_z, y0 + i * sy + half_y, x0 + half_x)
+                            out = coords[b, :, d0 + d, i0 + i]
+                            value = values[b, d0 + d, i0 + i]  # empty if values are not returned
+                            write(out, value, s, shift, inverse, j0, middle, frame, temperature, sx)
                 continue
             part = np.empty((3, wide), F)
             weights = np.empty((1, wide), F)
@@ -247,14 +237,15 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
                     if strange != 0:
                         for j in range(0, wide, sx):
                             by_definition(s, shift, j, tile, d * sz, i * sy, window, scale, box)
-                    place = (z0 + d * sz + half_z, y0 + i * sy + half_y, x0 + half_x)
-                    value = values[b, d0 + d, i0 + i]  # empty if not wanted
-                    write(coords[b, :, d0 + d, i0 + i], value, s, shift, inverse, j0, place, frames, temperature, sx)
+                    middle = (z0 + d * sz + half_z, y0 + i * sy + half_y, x0 + half_x)
+                    out = coords[b, :, d0 + d, i0 + i]
+                    value = values[b, d0 + d, i0 + i]
+                    write(out, value, s, shift, inverse, j0, middle, frame, temperature, sx)
 
     return softmax_windows
 
 
 softmax_window_kernels = {
-    np.dtype(np.float32): _make("f4", np.float32, exponential32),
-    np.dtype(np.float64): _make("f8", np.float64, exponential64),
+    np.dtype(np.float32): _windows_kernel("f4", np.float32, exponential32),
+    np.dtype(np.float64): _windows_kernel("f8", np.float64, exponential64),
 }

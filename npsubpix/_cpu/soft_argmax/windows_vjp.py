@@ -1,4 +1,4 @@
-"""The adjoint of the softmax over windows: from gradients of positions and values to those of pixels.
+"""The adjoint of the softmax over windows: gradients with respect to pixels and temperatures.
 
 With weights w that sum to W over a window, offsets c and exponents a = (v - m) / T, the position
 is E[c] and the value E[v], where E[.] is the mean with weights w / W. Then for a pixel v of it
@@ -6,10 +6,11 @@ is E[c] and the value E[v], where E[.] is the mean with weights w / W. Then for 
     d E[c] / d v = w / W * (c - E[c]) / T
     d E[v] / d v = w / W * ((v - E[v]) / T + 1),
 
-and both are homogeneous in (v - m, T), of degree 0 and 1, which gives the derivative by T.
+and both are homogeneous in (v - m, T), of degree 0 and 1, which gives the derivative
+with respect to T.
 
-Windows overlap, so bands of rows that do not share a pixel are worked on at the same time: first
-the even ones, then the odd ones, in an order that does not depend on the number of threads.
+Windows overlap, so threads work on bands of rows that share no pixel: first on the even bands, then
+on the odd ones. The order of sums does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -26,22 +27,21 @@ from npsubpix._cpu.soft_argmax.tiles import add, add_times, inside, load_tile, w
 
 __all__ = ["band_rows", "softmax_window_vjp_kernels"]
 
-
-#: Pixels of a window up to which its weights are kept from the sums, rather than computed again.
+#: Pixels of a window up to which the weights of its sums are kept, rather than computed again.
 _KEPT = 128
 
 
 def band_rows(window: int, stride: int) -> int:
-    """Rows of windows in a band: enough that the bands before and after share no pixel."""
+    """Return the rows of windows in a band: enough that the bands before and after it share no pixel."""
     return max(16, -(-window // stride))
 
 
-def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
+def _windows_vjp_kernel(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
     exponent, greatest, weigh, one_by_one, by_definition = window_sums(F, exponential)
 
     @device
     def spread_out(out, row, step, factor):
-        """Put gradients of a row of windows at the columns where these begin, 0 between and for no gradients."""
+        """Write gradients of a row of windows to the columns where these begin, and 0 elsewhere."""
         out[:] = 0
         for j in range(row.size):
             out[j * step] = F(factor) * F(row[j])
@@ -58,7 +58,7 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
 
     @fused
     def slopes(out, w, row, m, base, gx, gv, scale, cx):
-        """Write weight times derivative by the exponent, for what the windows hold at one offset."""
+        """Write weight times derivative with respect to the exponent, for the pixels of windows at one offset."""
         for j in range(out.size):
             out[j] = w[j] * (base[j] + cx * gx[j] + exponent(row[j], m[j], scale) * gv[j])
 
@@ -74,23 +74,23 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
 
     @device
     def row_of_windows(grad, tile, g, s, m, part, weights, d0, i0, window, scale):
-        """Add the gradients of the windows that begin in one row; g holds those by z, y, x and value.
+        """Add the gradients of the windows that begin in one row; g holds the cotangents of z, y, x and value.
 
-        The last is already multiplied by T. Return the sum of exponent times derivative by it.
+        The last is already multiplied by T. Return the sum of exponent times derivative with respect to it.
         """
-        inverse, base, by_t, slope, level = part[0], part[1], part[2], part[3], part[4]
+        inverse, base, by_t, slope, constant = part[0], part[1], part[2], part[3], part[4]
         for j in range(inverse.size):
             inverse[j] = F(1) / s[0, j]
         for k in range(1, 5):
             multiply(s[k], inverse)
             multiply(g[k - 1], inverse)
-        level[:] = 0
+        constant[:] = 0
         for k in range(4):
-            subtract_product(level, g[k], s[k + 1])
+            subtract_product(constant, g[k], s[k + 1])
         by_t[:] = 0
         for d in range(window[0]):
             for i in range(window[1]):
-                base[:] = level
+                base[:] = constant
                 add_times(base, g[0], F(d) - F(0.5) * F(window[0] - 1))
                 add_times(base, g[1], F(i) - F(0.5) * F(window[1] - 1))
                 for k in range(window[2]):
@@ -109,8 +109,10 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
         return total
 
     @kernel(f"softmax_windows_vjp_{name}")
-    def softmax_windows_vjp(x, temperatures, window, stride, pad, factors, rows, d_coords, d_values, grad, by_t):
-        maps, axes, depth, height, width = d_coords.shape
+    def softmax_windows_vjp(
+        x, temperatures, window, stride, padding, factors, rows, coords_cotangent, values_cotangent, grad, by_t
+    ):
+        maps, axes, depth, height, width = coords_cotangent.shape
         kz, ky, kx = window
         sz, sy, sx = stride
         wide = (width - 1) * sx + 1
@@ -123,19 +125,21 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
                 count = min(rows, height - i0)
                 scale = F(1.0 / temperatures[b])
                 tile = np.empty(((depth - 1) * sz + kz, (count - 1) * sy + ky, wide + kx - 1), F)
-                y0 = i0 * sy - pad[1]
+                y0 = i0 * sy - padding[1]
                 one = F(temperatures[b] / temperatures[b])
-                _, _, strange = load_tile(tile, x[b], -pad[0], y0, -pad[2], np.empty((3, tile.shape[2]), F), one)
+                _, _, strange = load_tile(
+                    tile, x[b], -padding[0], y0, -padding[2], np.empty((3, tile.shape[2]), F), one
+                )
                 own = np.zeros(tile.shape, F)
                 s = np.empty((5, wide), F)
                 g = np.empty((4, wide), F)
                 part = np.empty((5, wide), F)
                 m = np.empty(wide, F)
-                # Sums by the definition, and columns without a window, have other shifts than the first.
+                # The weights that `one_by_one` leaves are right for one window per column, with its own shift.
                 many = kz * ky * kx > _KEPT or strange != 0 or sx > 1
                 weights = np.empty((1 if many else kz * ky * kx, wide), F)
-                box_z, box_y = inside(-pad[0], tile.shape[0], x.shape[1]), inside(y0, tile.shape[1], x.shape[2])
-                box_x = inside(-pad[2], tile.shape[2], x.shape[3])
+                box_z, box_y = inside(-padding[0], tile.shape[0], x.shape[1]), inside(y0, tile.shape[1], x.shape[2])
+                box_x = inside(-padding[2], tile.shape[2], x.shape[3])
                 box = box_z + box_y + box_x
                 total = 0.0
                 for d in range(depth):
@@ -146,27 +150,27 @@ def _make(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
                             for j in range(0, wide, sx):
                                 by_definition(s, m, j, tile, d * sz, i * sy, window, scale, box)
                         for j in range(wide):
-                            if j % sx != 0:  # not a window: without weight, whatever its pixels are
+                            if j % sx != 0:  # not a window: no weight, whatever its pixels are
                                 m[j] = np.inf
                                 s[:, j] = 1
                         if axes == 3:
-                            spread_out(g[0], d_coords[b, 0, d, i0 + i], sx, factors[0])
+                            spread_out(g[0], coords_cotangent[b, 0, d, i0 + i], sx, factors[0])
                         else:
                             g[0, :] = 0
-                        spread_out(g[1], d_coords[b, axes - 1, d, i0 + i], sx, factors[1])
-                        spread_out(g[2], d_coords[b, axes - 2, d, i0 + i], sx, factors[2])
-                        spread_out(g[3], d_values[b, d, i0 + i], sx, temperatures[b])
+                        spread_out(g[1], coords_cotangent[b, axes - 1, d, i0 + i], sx, factors[1])
+                        spread_out(g[2], coords_cotangent[b, axes - 2, d, i0 + i], sx, factors[2])
+                        spread_out(g[3], values_cotangent[b, d, i0 + i], sx, temperatures[b])
                         total += row_of_windows(own, tile, g, s, m, part, weights, d * sz, i * sy, window, scale)
                 by_t[b, block] = -total / temperatures[b]
                 for d in range(box_z[0], box_z[1]):
                     for i in range(box_y[0], box_y[1]):
-                        out = grad[b, d - pad[0], y0 + i, box_x[0] - pad[2] : box_x[1] - pad[2]]
+                        out = grad[b, d - padding[0], y0 + i, box_x[0] - padding[2] : box_x[1] - padding[2]]
                         add(out, own[d, i, box_x[0] : box_x[1]])
 
     return softmax_windows_vjp
 
 
 softmax_window_vjp_kernels = {
-    np.dtype(np.float32): _make("f4", np.float32, exponential32),
-    np.dtype(np.float64): _make("f8", np.float64, exponential64),
+    np.dtype(np.float32): _windows_vjp_kernel("f4", np.float32, exponential32),
+    np.dtype(np.float64): _windows_vjp_kernel("f8", np.float64, exponential64),
 }

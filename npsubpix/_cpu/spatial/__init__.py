@@ -10,9 +10,10 @@ import numpy as np
 
 from npsubpix._arrays.checks import check_temperature, check_weights
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.launch import as_stack, frames, held_temperatures, promoted, sum_to_shape
+from npsubpix._cpu.launch import as_stack, promoted
 from npsubpix._cpu.spatial.maps import expectation_kernels, moments_kernels, softmax_kernels
 from npsubpix._cpu.spatial.maps_vjp import expectation_vjp_kernel, moments_vjp_kernels, softmax_vjp_kernels
+from npsubpix._definitions.maps import coordinate_frame, held_temperatures, sum_to_shape
 from npsubpix._definitions.shapes import MOMENTS, map_moments
 
 __all__ = [
@@ -30,22 +31,22 @@ def _floats(x: HostArray) -> HostArray:
 
 
 @functools.cache
-def _none(ndim: int, dtype: np.dtype[Any]) -> HostArray:
-    """Array without elements, for what is not given or not wanted."""
+def _empty(ndim: int, dtype: np.dtype[Any]) -> HostArray:
+    """Return an array without elements, for an absent argument or result."""
     return np.empty((0,) * ndim, dtype)
 
 
 def _weights(weights: HostArray | None, x: HostArray, axes: int) -> HostArray:
-    """Weights as kernels take them: one map of them, one for each, or none."""
+    """Return weights as kernels take them: one map of them, one per map, or an empty array for none."""
     if weights is None:
-        return _none(4, x.dtype)
+        return _empty(4, x.dtype)
     checked = check_weights(weights, x.shape, axes)
     return as_stack(np.ascontiguousarray(checked, x.dtype), axes)
 
 
 @functools.cache
 def _order(axes: int, xy: bool) -> HostArray:
-    """Axes of (z, y, x) in the order of the coordinates."""
+    """Return the axes of (z, y, x) in the order of the coordinates."""
     order = np.arange(3 - axes, 3)
     return order[::-1].copy() if xy else order
 
@@ -74,7 +75,7 @@ def spatial_softmax_vjp(
     *,
     spatial_axes: int,
 ) -> tuple[HostArray, HostArray]:
-    """Return the gradients by the input and by the temperature."""
+    """Return the gradients with respect to the input and to the temperature."""
     (x, temperature, _), (probabilities,) = arrays, saved
     x = _floats(x)
     cotangent = np.zeros_like(x) if cotangents[0] is None else cotangents[0]
@@ -100,7 +101,7 @@ def spatial_moments(
     xy: bool,
     second: bool,
 ) -> tuple[HostArray, HostArray, HostArray]:
-    """Return means, covariances if they are wanted, and the numbers that gradients are made from."""
+    """Return the means, the covariances if `second`, and the moments of each map, which gradients need."""
     x = _floats(input)
     temperatures = check_temperature(temperature, x.shape[: x.ndim - spatial_axes])
     shapes = map_moments((x.shape,), spatial_axes=spatial_axes, second=second)
@@ -112,10 +113,10 @@ def spatial_moments(
         stack,
         temperatures.ravel(),
         _weights(weights, x, spatial_axes),
-        frames(stack.shape[1:], normalized_coordinates),
+        coordinate_frame(stack.shape[1:], normalized_coordinates),
         _order(spatial_axes, xy),
         mean.reshape(maps, spatial_axes),
-        covariance.reshape(maps, spatial_axes, spatial_axes) if second else _none(3, x.dtype),
+        covariance.reshape(maps, spatial_axes, spatial_axes) if second else _empty(3, x.dtype),
         stats.reshape(maps, MOMENTS),
     )
     return mean, covariance, stats
@@ -131,14 +132,14 @@ def spatial_moments_vjp(
     xy: bool,
     second: bool,
 ) -> tuple[HostArray, HostArray]:
-    """Return the gradients by the input and by the temperature."""
+    """Return the gradients with respect to the input and to the temperature."""
     (x, temperature, weights), (stats,) = arrays, saved
     x = _floats(x)
     leading = x.shape[: x.ndim - spatial_axes]
     temperatures = check_temperature(temperature, leading)
     stack = as_stack(x, spatial_axes)
     maps, order = len(stack), _order(spatial_axes, xy)
-    factors = frames(stack.shape[1:], normalized_coordinates)[order, 1]
+    factors = coordinate_frame(stack.shape[1:], normalized_coordinates)[order, 1]
     linear, quadratic = np.zeros((maps, 3)), np.zeros((maps, 3, 3))
     if cotangents[0] is not None:
         linear[:, order] = cotangents[0].reshape(maps, spatial_axes) * factors
@@ -164,7 +165,7 @@ def spatial_moments_vjp(
 def spatial_expectation(
     input: HostArray, weights: HostArray | None, *, spatial_axes: int, normalized_coordinates: bool, xy: bool
 ) -> tuple[HostArray]:
-    """Return the sums over maps of pixel times position."""
+    """Return the sum of pixel times position of each map."""
     x = _floats(input)
     stack = as_stack(x, spatial_axes)
     maps = len(stack)
@@ -174,10 +175,10 @@ def spatial_expectation(
         stack,
         np.ones(maps),
         _weights(weights, x, spatial_axes),
-        frames(stack.shape[1:], normalized_coordinates),
+        coordinate_frame(stack.shape[1:], normalized_coordinates),
         _order(spatial_axes, xy),
         mean.reshape(maps, spatial_axes),
-        _none(3, x.dtype),
+        _empty(3, x.dtype),
         np.empty((maps, MOMENTS)),
     )
     return (mean,)
@@ -192,14 +193,14 @@ def spatial_expectation_vjp(
     normalized_coordinates: bool,
     xy: bool,
 ) -> tuple[HostArray]:
-    """Return the gradient by the input: the position of each pixel times the gradient by the result."""
+    """Return the gradient with respect to the input: the position of each pixel times the cotangent."""
     x, weights = arrays
     x = _floats(x)
     stack = as_stack(x, spatial_axes)
     grad = np.zeros(stack.shape, x.dtype)
     if cotangents[0] is not None:
         maps, order = len(stack), _order(spatial_axes, xy)
-        frame = frames(stack.shape[1:], normalized_coordinates)
+        frame = coordinate_frame(stack.shape[1:], normalized_coordinates)
         slopes = np.zeros((maps, 3))
         slopes[:, order] = cotangents[0].reshape(maps, spatial_axes) * frame[order, 1]
         expectation_vjp_kernel.run(4 * x.size, _weights(weights, x, spatial_axes), slopes, -slopes @ frame[:, 0], grad)

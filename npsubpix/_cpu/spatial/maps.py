@@ -1,16 +1,17 @@
 """Softmax of whole maps, their means and covariances, in one pass over the pixels.
 
-Kernels take maps of shape (N, D, H, W), one temperature for each, and weights of shape (1 or N, D,
-H, W), or empty for none. A map is cut into bands of rows that stay in the second-level cache. A
-band is shifted by its own maximum, and bands are put together at the end, in order, so that the
-result does not depend on the number of threads.
+Kernels take maps of shape (N, D, H, W), one temperature per map, weights of shape (1 or N, D, H, W), or
+empty for none, and the frame of the coordinates: the pixel at 0 and the coordinates per pixel, for each
+axis. A map is cut into bands of rows that stay in the second-level cache. Each band is shifted by its own
+maximum, and the sums of bands are merged at the end, in order, so that the result does not depend on the
+number of threads.
 
-Moments are sums over marginals, those down the columns and those across the rows, in float64 and
-about the middle of the map. So rounding is relative to weights, and a narrow peak far from the
-middle is as exact as any other.
+Moments are sums over marginals, those down the columns and those across the rows, in float64 and about the
+middle of the map. Rounding is then relative to weights, and a narrow peak far from the middle is as exact
+as any other.
 
-A pixel of weight 0 is not looked at. NaN makes the moments of its map NaN. Pixels of +inf share
-all weight, and so do those of -inf if there is nothing else.
+Pixels of weight 0 may hold anything. NaN makes the moments of its map NaN. Pixels of +inf share all weight,
+and so do those of -inf if there is nothing else.
 """
 
 from __future__ import annotations
@@ -40,20 +41,20 @@ _RUN = 512
 
 @device
 def count_bands(rows, width):
-    """Return how many bands a map has, and the rows of each but the last."""
+    """Return the number of bands of a map, and the rows of each but the last."""
     height = max(min(_BAND_PIXELS // max(width, 1), rows), 1)
     return (rows + height - 1) // height, height
 
 
 @device
 def _factor(shift, top, scale):
-    """Return what turns weights that were shifted by `shift` into weights shifted by `top`."""
+    """Return the factor from weights shifted by `shift` to weights shifted by `top`."""
     return 1.0 if shift == top else math.exp((shift - top) * scale)
 
 
 @device
 def _highest(shifts):
-    """Greatest of the maxima of bands; NaN if one of them is."""
+    """Return the greatest of the maxima of bands, NaN if one of them is."""
     top = -np.inf
     for k in range(shifts.size):
         shift = shifts[k]
@@ -63,10 +64,10 @@ def _highest(shifts):
 
 @device
 def _merged(sums, shifts, totals, top, scale, normalize):
-    """Sum over bands that were shifted by their own maxima, shifted by the greatest."""
+    """Return the sum over bands shifted by their own maxima, as shifted by the greatest."""
     merged = 0.0
     for k in range(sums.size):
-        # Nothing times NaN would spoil the rest; but pixels that are weights themselves may cancel.
+        # 0 times NaN would spoil the sum; but the weights of plain pixels may cancel to 0.
         counts = totals[k] != 0 or top != top or not normalize
         merged += _factor(shifts[k], top, scale) * sums[k] if counts else 0.0
     return merged
@@ -89,7 +90,7 @@ def _has_nan(rows, weights, weighted):
 
 
 def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., Any], ...]:
-    """Make the functions that give the maximum of rows, and the weights of the pixels of a row."""
+    """Make the functions of the exponent, the maximum of rows, and the weights of the pixels of a row."""
     limited = limited_exponent(F)
 
     @fused
@@ -97,37 +98,37 @@ def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
         return F(0) if v == shift else limited(v, shift, scale)  # also for infinity less infinity
 
     @device
-    def note_odd(odd, row):
+    def find_nonfinite(nonfinite, row):
         for j in range(row.size):
-            odd[j] += row[j] * F(0)  # NaN once there is NaN or infinity
+            nonfinite[j] += row[j] * F(0)  # NaN after NaN or infinity
 
     @device
-    def leave_out(seen, row, weights):
+    def select(seen, row, weights):
         for j in range(seen.size):
             seen[j] = row[j] if weights[j] > 0 else F(-np.inf)
 
     @device
     def maximum(rows, weights, weighted, one):
-        """Maximum over the pixels of rows that have weight; NaN if one of them is."""
+        """Return the greatest pixel of rows that has weight, NaN if one of them is."""
         pixels, factors = rows.reshape(rows.size), weights.reshape(weights.size)
         lane = min(_RUN, pixels.size)  # rows may be short
         highest = np.full(lane, F(-np.inf))
-        odd = np.zeros(lane, F)
+        nonfinite = np.zeros(lane, F)
         seen = np.empty(lane, F)
         for begin in range(0, pixels.size, max(lane, 1)):
             end = min(begin + lane, pixels.size)
             part = pixels[begin:end]
             if weighted:
-                leave_out(seen[: part.size], part, factors[begin:end])
+                select(seen[: part.size], part, factors[begin:end])
                 part = seen[: part.size]
             raise_to(highest[: part.size], part, one)
-            note_odd(odd, part)
+            find_nonfinite(nonfinite, part)
         top = F(-np.inf)
-        strange = F(0)
+        total = F(0)
         for j in range(lane):
             top = highest[j] if highest[j] > top else top
-            strange += odd[j]
-        if strange != strange and _has_nan(rows, weights, weighted):
+            total += nonfinite[j]
+        if total != total and _has_nan(rows, weights, weighted):
             return F(np.nan)
         return top
 
@@ -137,7 +138,7 @@ def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
             e[j] = exponential(exponent(row[j], shift, scale))
 
     @fused
-    def weigh_some(e, row, weights, shift, scale):
+    def weigh_by(e, row, weights, shift, scale):
         for j in range(e.size):
             v = exponential(exponent(row[j], shift, scale)) * weights[j]
             e[j] = v if weights[j] > 0 else F(0)
@@ -146,7 +147,7 @@ def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
     def weigh(e, row, weights, weighted, shift, scale):
         """Write the weight of each pixel of a row."""
         if weighted:
-            weigh_some(e, row, weights, shift, scale)
+            weigh_by(e, row, weights, shift, scale)
         else:
             weigh_all(e, row, shift, scale)
 
@@ -154,7 +155,7 @@ def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
 
 
 def _plain_weights(F: Any) -> tuple[Callable[..., Any], ...]:
-    """Make the same functions for pixels that are weights themselves."""
+    """Make the functions of the maximum and the weights for plain pixels, which are weights themselves."""
 
     @device
     def maximum(rows, weights, weighted, one):
@@ -177,11 +178,11 @@ def _plain_weights(F: Any) -> tuple[Callable[..., Any], ...]:
 
 
 def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool, second: bool) -> Kernel:
-    """Make the kernel of means, or of sums unless `normalize`, and of covariances if `second`."""
+    """Make the kernel of means, of sums unless `normalize`, and of covariances if `second`."""
 
     @summing
     def add_rows(columns, sums, e):
-        """Add rows, one after the other in e, to sums of columns; write their own sums."""
+        """Add rows, one after the other in e, to sums of columns, and write the sums of rows."""
         width = columns.size
         for i in range(sums.size):
             total = F(0)
@@ -212,13 +213,13 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
         out[1:] = 0
         row, plane = first % height, first // height
         for begin in range(0, count, group):
-            some = min(group, count - begin)
-            part, pixel = weighed[: some * width], begin * width
+            lines = min(group, count - begin)
+            part, pixel = weighed[: lines * width], begin * width
             weigh(part, pixels[pixel:][: part.size], factors[pixel:][: part.size], weighted, shift, scale)
-            add_rows(columns, sums[:some], part)
-            for i in range(some):
+            add_rows(columns, sums[:lines], part)
+            for i in range(lines):
                 total, along = np.float64(sums[i]), 0.0
-                if second:  # rows of one sum alone, or its rounding would be taken for a correlation
+                if second:  # from the sum of each row alone, whose rounding would otherwise look like a correlation
                     total, along = row_moments(part[i * width : (i + 1) * width], mx)
                 z, y = plane - mz, row - my
                 out[1] += total
@@ -233,7 +234,7 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
                 row += 1
                 if row == height:
                     row, plane = 0, plane + 1
-            if begin // _FLUSH != (begin + some) // _FLUSH or begin + some >= count:
+            if begin // _FLUSH != (begin + lines) // _FLUSH or begin + lines >= count:
                 _flush(totals, columns)
         total = 0.0
         for j in range(width):
@@ -241,19 +242,19 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
             total += totals[j]
             out[4] += x * totals[j]
             out[10] += x * x * totals[j]
-        if normalize and total > 0:  # the two sums of one band differ by their rounding
+        if normalize and total > 0:  # the two sums of a band differ by rounding
             out[4] *= out[1] / total
             out[10] *= out[1] / total
 
     @device
     def merge(out, bands, scale):
-        """Put the sums of bands together."""
+        """Merge the sums of bands."""
         out[0] = _highest(bands[:, 0])
         for n in range(1, MOMENTS):
             out[n] = _merged(bands[:, n], bands[:, 0], bands[:, 1], out[0], scale, normalize)
 
     @kernel(f"map_moments_{name}")
-    def moments(x, temperatures, weights, frames, order, mean, covariance, out):
+    def moments(x, temperatures, weights, frame, order, mean, covariance, out):
         maps, depth, height, width = x.shape
         count, band = count_bands(depth * height, width)
         rows = x.reshape(maps, depth * height, width)
@@ -264,12 +265,12 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
         for r in prange(maps * count):
             b, k = r // count, r % count
             first, last = k * band, min((k + 1) * band, depth * height)
-            some = rows[b, first:last]
-            their = of_maps[b if of_maps.shape[0] > 1 else 0, first:last] if weighted else some
-            shift = maximum(some, their, weighted, F(temperatures[b] / temperatures[b]))
+            pixels = rows[b, first:last]
+            factors = of_maps[b if of_maps.shape[0] > 1 else 0, first:last] if weighted else pixels
+            shift = maximum(pixels, factors, weighted, F(temperatures[b] / temperatures[b]))
             partial[b, k, 0] = shift
             scale = F(1.0 / temperatures[b])
-            band_moments(partial[b, k], some, their, weighted, first, height, middles, shift, scale)
+            band_moments(partial[b, k], pixels, factors, weighted, first, height, middles, shift, scale)
         for b in range(maps):
             merge(out[b], partial[b], 1.0 / temperatures[b])
             s = out[b]
@@ -287,13 +288,13 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
                 s[10] = s[10] * inverse - s[4] * s[4]
             for n in range(order.size):
                 a = order[n]
-                # about the middle; from there to coordinates
-                mean[b, n] = frames[a, 1] * (s[2 + a] + (middles[a] - frames[a, 0]) * (1.0 if normalize else s[1]))
+                # moments are about the middle of the map
+                mean[b, n] = frame[a, 1] * (s[2 + a] + (middles[a] - frame[a, 0]) * (1.0 if normalize else s[1]))
                 if second:
                     for o in range(order.size):
                         low, high = min(a, order[o]), max(a, order[o])
-                        place = 5 + low * 3 - low * (low - 1) // 2 + high - low
-                        covariance[b, n, o] = frames[a, 1] * frames[order[o], 1] * s[place]
+                        entry = 5 + low * 3 - low * (low - 1) // 2 + high - low
+                        covariance[b, n, o] = frame[a, 1] * frame[order[o], 1] * s[entry]
             s[2] += middles[0]
             s[3] += middles[1]
             s[4] += middles[2]
@@ -302,6 +303,8 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
 
 
 def _softmax_kernel(name: str, F: Any, maximum: Any, weigh: Any) -> Kernel:
+    """Make the kernel of distributions."""
+
     @device
     def total_of(e):
         total = 0.0
@@ -327,14 +330,14 @@ def _softmax_kernel(name: str, F: Any, maximum: Any, weigh: Any) -> Kernel:
         for r in prange(maps * count):
             b, k = r // count, r % count
             first, last = k * band, min((k + 1) * band, depth * height)
-            some = rows[b, first:last]
-            their = of_maps[b if of_maps.shape[0] > 1 else 0, first:last] if weighted else some
-            shift = maximum(some, their, weighted, F(temperatures[b] / temperatures[b]))
+            pixels = rows[b, first:last]
+            factors = of_maps[b if of_maps.shape[0] > 1 else 0, first:last] if weighted else pixels
+            shift = maximum(pixels, factors, weighted, F(temperatures[b] / temperatures[b]))
             scale = F(1.0 / temperatures[b])
             total = 0.0
             for i in range(last - first):
                 e = results[b, first + i]
-                weigh(e, some[i], their[i], weighted, shift, scale)
+                weigh(e, pixels[i], factors[i], weighted, shift, scale)
                 total += total_of(e)
             partial[b, k, 0] = shift
             partial[b, k, 1] = total
@@ -360,6 +363,6 @@ for _name, _F, _exponential in (("f4", np.float32, exponential32), ("f8", np.flo
     _, _maximum, _weigh = row_weights(_F, _exponential)
     moments_kernels[np.dtype(_F), False] = _moments_kernel(f"first_{_name}", _F, _maximum, _weigh, True, False)
     moments_kernels[np.dtype(_F), True] = _moments_kernel(f"second_{_name}", _F, _maximum, _weigh, True, True)
-    _none, _plain = _plain_weights(_F)
-    expectation_kernels[np.dtype(_F)] = _moments_kernel(f"plain_{_name}", _F, _none, _plain, False, False)
+    _no_shift, _plain = _plain_weights(_F)
+    expectation_kernels[np.dtype(_F)] = _moments_kernel(f"plain_{_name}", _F, _no_shift, _plain, False, False)
     softmax_kernels[np.dtype(_F)] = _softmax_kernel(_name, _F, _maximum, _weigh)

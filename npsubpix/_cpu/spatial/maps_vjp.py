@@ -7,7 +7,8 @@ with mean M and covariance S, moves them by
     d S / d v = w / (W T) * ((c - M) (c - M)' - S).
 
 So the gradient of a pixel is w / (W T) times a polynomial of its position, of second degree along a
-row. Weights depend on (v - m) / T alone, so the derivative by T is minus the sum of a times that.
+row. Weights depend on (v - m) / T alone, so the derivative with respect to T is minus the sum of a times
+that gradient.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
 """Direct alignment of images on the GPU.
 
-Images stay there. An iteration copies its sums to the host, at most some hundred numbers, where the
-equations are solved: the host waits for each. So it does once at the beginning, to see what the
-images hold, and for each robust loss, to see some thousand residuals.
+Images stay on the device. Each iteration copies its sums to the host, a few hundred numbers at most, where the
+equations are solved: the host waits for each. It also waits once at the beginning, to survey the images, and at each
+iteration with a robust loss function, for a few thousand residuals.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,26 +17,22 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._cuda.sampling.splines import spline_coefficients
-from npsubpix._definitions.alignment.gauss_newton import (
-    ROUNDING,
-    Options,
-    Outcome,
-    aligned,
-    count_levels,
-    nothing_to_align,
-)
+from npsubpix._definitions.alignment import phase_correlation as definition
+from npsubpix._definitions.alignment.gauss_newton import Comparison, Options, Outcome, residual_step
+from npsubpix._definitions.alignment.images import FILLINGS, Survey, align_images
 from npsubpix._definitions.alignment.normal_equations import (
     CROSSED,
     FIXED,
     ONE,
+    PROJECTED,
     RESIDUAL,
     SIGNALS,
     Equations,
     combinations,
     equations_of,
+    has_perspective,
     margin_of,
 )
-from npsubpix._definitions.flags import AlignmentFlags
 
 __all__ = ["align", "phase_correlation"]
 
@@ -49,13 +45,7 @@ _MOST_PARTS = 1024
 #: Rows of a column that one thread walks along.
 _ROWS = 32
 
-#: Times that each bad pixel is replaced by the mean of its neighbours.
-_FILLINGS = 16
-
-#: Amplitudes below this part of the mean are not raised to 1 by the phase correlation: they are noise.
-_WHITEST = 0.1
-
-#: The feature of the kernel for each of the 27 of `_equations`, signals times 1, x and y.
+#: The feature of the kernel for each of the 27 features of the definition: signals times 1, x and y.
 _FEATURES = {
     **{n: n for n in range(9)},
     3 * FIXED: 9,
@@ -65,46 +55,58 @@ _FEATURES = {
 }
 
 
-@dataclass
-class _Survey:
-    """What an image holds: how many bad pixels, and of the others the least, the greatest and the mean."""
+def _kernel(name: str, dtype: Any) -> Kernel:
+    return Kernel.of("alignment", name, Real=dtype)
+
+
+class _Sums(NamedTuple):
+    """Number of the bad pixels of an image; and of the good ones the number, the extremes and the mean."""
 
     bad: int
+    good: int
     low: float
     high: float
     mean: float
 
 
-def _kernel(name: str, dtype: Any) -> Kernel:
-    return Kernel.of("alignment", name, Real=dtype)
-
-
-def _surveyed(device: Device, images: list[tuple[DeviceArray, DeviceArray | None]]) -> list[_Survey]:
-    """Look into images, but for masked pixels. This waits for the GPU."""
+def _sums_of(device: Device, images: list[tuple[DeviceArray, DeviceArray | None]]) -> list[_Sums]:
+    """Survey images with their masks. This waits for the GPU."""
     parts = [blocks_for(x.size, _PART) for x, _ in images]
-    found = device.empty((sum(parts), 4), np.float64)
-    for (x, mask), begin, count in zip(images, (0, *np.cumsum(parts).tolist()), parts, strict=False):
-        part = found[begin : begin + count]
+    by_parts = device.empty((sum(parts), 4), np.float64)
+    begins = (0, *np.cumsum(parts).tolist())
+    for (x, mask), begin, count in zip(images, begins, parts, strict=False):
+        part = by_parts[begin : begin + count]
         run(device, _kernel("align_survey", x.dtype), count, x, mask, x.size, count, _PART, part)
-    seen, surveys = device.get(found), []
-    for (x, _), begin, count in zip(images, (0, *np.cumsum(parts).tolist()), parts, strict=False):
-        bad, low, high, total = seen[begin : begin + count].T
+    on_host, sums = device.get(by_parts), []
+    for (x, _), begin, count in zip(images, begins, parts, strict=False):
+        bad, low, high, total = on_host[begin : begin + count].T
         good = x.size - int(bad.sum())
-        surveys.append(_Survey(int(bad.sum()), float(low.min()), float(high.max()), float(total.sum()) / max(good, 1)))
-    return surveys
+        mean = float(total.sum()) / max(good, 1)
+        sums.append(_Sums(x.size - good, good, float(low.min()), float(high.max()), mean))
+    return sums
 
 
 @dataclass
 class _Level:
-    """Both images at one scale, on the GPU."""
+    """Both images at one level of their pyramids, as pixels, as coefficients of splines, and with their masks."""
 
     fixed: DeviceArray
-    fixed_spline: DeviceArray
     moving: DeviceArray
-    hidden: DeviceArray | None
-    bad: DeviceArray | None
+    fixed_spline: DeviceArray
+    moving_spline: DeviceArray
+    fixed_mask: DeviceArray | None  # True for pixels to ignore
+    moving_mask: DeviceArray | None
     scale: int
     rounding: float
+
+    @classmethod
+    def of(
+        cls, fixed: DeviceArray, moving: DeviceArray, fixed_mask: DeviceArray | None,
+        moving_mask: DeviceArray | None, scale: int, rounding: float,
+    ) -> _Level:  # fmt: skip
+        """Return a level of two images."""
+        of_fixed, of_moving = (spline_coefficients(device_of(x), x, 3, "mirror", 2) for x in (fixed, moving))
+        return cls(fixed, moving, of_fixed, of_moving, fixed_mask, moving_mask, scale, rounding)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -116,29 +118,32 @@ class _Level:
         """Shape of the moving image."""
         return tuple(self.moving.shape)
 
+    def halved(self) -> _Level:
+        """Return the next coarser level."""
+        dtype = self.fixed.dtype
+        fixed, moving = (_halved(x, dtype) for x in (self.fixed, self.moving))
+        masks = [_halved(x, dtype) for x in (self.fixed_mask, self.moving_mask)]
+        return _Level.of(fixed, moving, masks[0], masks[1], 2 * self.scale, self.rounding)
+
     def arguments(self, matrix: HostArray, gain: float, bias: float) -> tuple[Any, ...]:
-        images = self.fixed, self.fixed_spline, self.moving, self.hidden, self.bad
+        images = self.fixed, self.fixed_spline, self.moving_spline, self.fixed_mask, self.moving_mask
         return *images, *self.shape, *self.moving_shape, *matrix.ravel().tolist(), float(gain), float(bias)
 
     def residuals(self, matrix: HostArray, gain: float, bias: float) -> HostArray:
-        """Return the residuals of some thousand pixels, those that there are. This waits for the GPU."""
-        height, width = self.shape
-        step = max(1, int(math.sqrt(height * width / 4096)))
+        """Return the finite residuals of every `residual_step`-th pixel along both axes. This waits for the GPU."""
+        step = residual_step(self.shape)
         rows, columns = (-(-(n - 2) // step) for n in self.shape)
         device = device_of(self.fixed)
         out = device.empty((rows * columns,), np.float64)
-        given = *self.arguments(matrix, gain, bias), step, rows, columns, out
-        run(device, _kernel("align_residuals", self.fixed.dtype), blocks_for(out.size), *given)
+        kernel = _kernel("align_residuals", self.fixed.dtype)
+        run(device, kernel, blocks_for(out.size), *self.arguments(matrix, gain, bias), step, rows, columns, out)
         residuals = device.get(out)
         return np.asarray(residuals[np.isfinite(residuals)])
 
-    def equations(
-        self, inverse: bool, gain_bias: bool, crossed: bool, basis: HostArray, matrix: HostArray, gain: float,
-        bias: float, scale: float, loss: int,
-    ) -> Equations:  # fmt: skip
+    def equations(self, basis: HostArray, comparison: Comparison) -> Equations:
         """Sum up the normal equations of one iteration. This waits for the GPU."""
-        perspective = bool(basis[:, 2].any() or matrix[2, :2].any() or matrix[2, 2] != 1)
-        crossed = crossed and inverse
+        matrix, gain, bias, loss, scale, inverse, gain_bias, crossed = comparison
+        perspective = has_perspective(basis, matrix)
         used, across = _features_of(basis, self.shape, gain_bias, perspective, crossed)
         pairs = [(a, b) for k, a in enumerate(used) for b in used[k:]] + [(a, b) for a in used for b in across]
         tiles = -(-math.prod(self.shape) // THREADS)
@@ -146,10 +151,10 @@ class _Level:
         parts, sums = -(-tiles // each), len(pairs) + 2
         device, shares = device_of(self.fixed), THREADS // sums
         rows, totals = device.empty((parts * shares, sums), np.float64), device.empty((sums,), np.float64)
-        chosen = _bits(used), _bits(across), sums, parts, each
-        form = margin_of(self.moving_shape), float(scale), loss, inverse, perspective, crossed
+        work = _bits(used), _bits(across), sums, parts, each
+        options = margin_of(self.moving_shape), float(scale), loss, inverse, perspective, crossed
         kernel = _kernel("align_equations", self.fixed.dtype)
-        run(device, kernel, parts, *self.arguments(matrix, gain, bias), *form, *chosen, rows)
+        run(device, kernel, parts, *self.arguments(matrix, gain, bias), *options, *work, rows)
         run(device, _kernel("align_sum", self.fixed.dtype), sums, rows, parts * shares, sums, totals)
         *products, weight, count = device.get(totals).tolist()
         gram = np.zeros((3 * SIGNALS, 3 * SIGNALS))
@@ -161,10 +166,10 @@ class _Level:
 def _features_of(
     basis: HostArray, shape: tuple[int, ...], gain_bias: bool, perspective: bool, crossed: bool
 ) -> tuple[list[int], list[int]]:
-    """Return the features whose products are wanted, and those of the other image that they are multiplied with."""
-    depths = () if perspective else tuple(3 * k + n for k in (2, CROSSED + 2) for n in range(3))
+    """Return the features whose products are summed, and those of the other image that these are multiplied with."""
+    unused = () if perspective else tuple(3 * k + n for k in (PROJECTED, CROSSED + PROJECTED) for n in range(3))
     used, across = (
-        [int(n) for n in np.flatnonzero(combinations(basis, shape, gain_bias, other).any(0)) if n not in depths]
+        [int(n) for n in np.flatnonzero(combinations(basis, shape, gain_bias, other).any(0)) if n not in unused]
         for other in (False, True)
     )
     return used, [n for n in across if n >= 3 * CROSSED] if crossed else []
@@ -175,92 +180,98 @@ def _bits(features: list[int]) -> int:
 
 
 def _filled(device: Device, x: DeviceArray, mask: DeviceArray | None) -> tuple[DeviceArray, DeviceArray]:
-    """Write over bad pixels what lies between their neighbours; return what is left out, too."""
+    """Overwrite bad pixels by values between those of their neighbours; return the mask of pixels to ignore too."""
     (height, width), blocks, dtype = x.shape, blocks_for(x.size), x.dtype
     bad, grown, rows = (device.empty(x.shape, t) for t in (bool, bool, np.int64))
-    run(device, _kernel("align_mark", dtype), blocks, x, mask, x.size, bad)
+    run(device, _kernel("align_bad_pixels", dtype), blocks, x, mask, x.size, bad)
     run(device, _kernel("align_grow", dtype), blocks, bad, height, width, grown)
     parts = -(-height // _ROWS) * width
     run(device, _kernel("align_nearest_rows", dtype), blocks_for(parts), bad, height, width, _ROWS, rows)
-    one, other = device.empty(x.shape, dtype), device.empty(x.shape, dtype)
-    run(device, _kernel("align_fill", dtype), blocks, x, bad, rows, height, width, one)
-    for _ in range(_FILLINGS):
-        run(device, _kernel("align_smooth", dtype), blocks, one, bad, height, width, other)
-        one, other = other, one
-    return one, grown
+    before, after = device.empty(x.shape, dtype), device.empty(x.shape, dtype)
+    run(device, _kernel("align_fill", dtype), blocks, x, bad, rows, height, width, before)
+    for _ in range(FILLINGS):
+        run(device, _kernel("align_smooth", dtype), blocks, before, bad, height, width, after)
+        before, after = after, before
+    return before, grown
 
 
-def _halved(device: Device, x: DeviceArray | None, dtype: Any) -> DeviceArray | None:
+def _halved(x: DeviceArray | None, dtype: Any) -> DeviceArray | None:
+    """Return the means of two by two pixels, or mask those of which any is masked."""
     if x is None:
         return None
+    device = device_of(x)
     out = device.empty((x.shape[0] // 2, x.shape[1] // 2), x.dtype)
-    name = "align_halve_marks" if x.dtype == np.bool_ else "align_halve"
+    name = "align_halve_mask" if x.dtype == np.bool_ else "align_halve"
     run(device, _kernel(name, dtype), blocks_for(out.size), x, x.shape[1], *out.shape, out)
     return out
-
-
-def _pyramid(
-    device: Device, images: list[DeviceArray], marks: list[DeviceArray | None], levels: int | None, largest: float
-) -> list[_Level]:
-    """Return images from coarse to fine."""
-    dtype, result = images[0].dtype, []
-    rounding = float(np.finfo(dtype).eps) * largest
-    for k in range(count_levels(min(*images[0].shape, *images[1].shape), levels)):
-        fixed, moving = images
-        splines = [spline_coefficients(device, x, 3, "mirror", 2) for x in images]
-        result.append(_Level(fixed, splines[0], splines[1], marks[0], marks[1], 2**k, rounding))
-        if min(*fixed.shape, *moving.shape) < 16:
-            break
-        images, marks = ([_halved(device, x, dtype) for x in some] for some in (images, marks))
-    return result[::-1]
 
 
 def align(
     fixed: DeviceArray, moving: DeviceArray, mask: DeviceArray | None, *, init: HostArray | str | None, options: Options
 ) -> Outcome:
     """Find the matrix that takes pixels of the fixed image to positions in the moving one."""
-    if isinstance(init, str):
-        init = phase_correlation(fixed, moving) if fixed.size and moving.size else None
-    matrix = np.eye(3) if init is None else init
-    if min(*fixed.shape, *moving.shape) < 4:
-        return nothing_to_align(options, matrix, int(AlignmentFlags.NO_OVERLAP))
-    device, dtype = device_of(fixed), np.result_type(fixed.dtype, moving.dtype, np.float32)
-    images = [device.rows(x, x.shape, dtype) for x in (fixed, moving)]
-    surveys = _surveyed(device, list(zip(images, (mask, None), strict=True)))
-    if any(seen.bad == x.size for seen, x in zip(surveys, images, strict=True)):
-        return nothing_to_align(options, matrix, int(AlignmentFlags.NO_OVERLAP))
-    eps = float(np.finfo(dtype).eps)
-    if any(seen.high - seen.low <= ROUNDING * eps * max(abs(seen.low), abs(seen.high)) for seen in surveys):
-        return nothing_to_align(options, matrix, int(AlignmentFlags.NO_TEXTURE))
-    marks: list[DeviceArray | None] = [None, None]
-    for k, seen in enumerate(surveys):
-        if seen.bad:
-            images[k], marks[k] = _filled(device, images[k], mask if k == 0 else None)
-    largest = max(abs(surveys[0].low), abs(surveys[0].high))
-    return aligned(_pyramid(device, images, marks, options.levels, largest), options, matrix)
+    return align_images(_Images(fixed, moving, mask), init, options)
+
+
+class _Images:
+    """Both images."""
+
+    def __init__(self, fixed: DeviceArray, moving: DeviceArray, mask: DeviceArray | None) -> None:
+        self._images = [fixed, moving]
+        self._masks = [mask, None]
+        self.shapes = tuple(fixed.shape), tuple(moving.shape)
+        self.dtype: np.dtype[Any] = np.result_type(fixed.dtype, moving.dtype, np.float32)
+
+    def phase_correlation(self) -> HostArray:
+        """Return the matrix of the translation at the maximum of the phase correlation."""
+        return phase_correlation(*self._images)
+
+    def surveys(self) -> tuple[Survey, Survey]:
+        """Survey both images, and keep what is bad of them. This waits for the GPU."""
+        device = device_of(self._images[0])
+        self._images = [device.rows(x, x.shape, self.dtype) for x in self._images]
+        sums = _sums_of(device, list(zip(self._images, self._masks, strict=True)))
+        self._have_bad_pixels = [each.bad > 0 for each in sums]
+        fixed, moving = (Survey(each.good, each.low, each.high) for each in sums)
+        return fixed, moving
+
+    def whole(self, rounding: float) -> _Level:
+        """Return the level of full resolution, with bad pixels filled."""
+        device = device_of(self._images[0])
+        for k in range(2):
+            if self._have_bad_pixels[k]:
+                self._images[k], self._masks[k] = _filled(device, self._images[k], self._masks[k])
+            else:
+                self._masks[k] = None
+        return _Level.of(self._images[0], self._images[1], self._masks[0], self._masks[1], 1, rounding)
+
+
+class _Centred(NamedTuple):
+    """An image and the mean of its finite pixels."""
+
+    pixels: DeviceArray
+    mean: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the image."""
+        return tuple(self.pixels.shape)
 
 
 def phase_correlation(fixed: DeviceArray, moving: DeviceArray) -> HostArray:
-    """Find the translation from the peak of the phase correlation, to about a tenth of a pixel."""
+    """Find the translation from the maximum of the phase correlation, to about a tenth of a pixel."""
     device = device_of(fixed)
-    shape = tuple(max(n, m) for n, m in zip(fixed.shape, moving.shape, strict=True))
     images = [device.rows(x, x.shape, np.result_type(x.dtype, np.float32)) for x in (fixed, moving)]
-    spectra = []
-    for x, seen in zip(images, _surveyed(device, [(x, None) for x in images]), strict=True):
-        windowed = device.empty(shape, np.float64)
-        given = x, *x.shape, seen.mean, *shape, windowed
-        run(device, _kernel("align_windowed", x.dtype), blocks_for(windowed.size), *given)
-        spectra.append(np.fft.rfft2(windowed))  # NumPy's functions call those of the library of an array
-    cross = np.conj(spectra[0]) * spectra[1]
-    size = np.abs(cross)
-    cross = cross / np.maximum(size, np.maximum(_WHITEST * size.mean(), np.finfo(float).tiny))
-    surface = np.fft.irfft2(cross, shape)
-    peak = np.unravel_index(int(device.get(surface.argmax())), shape)
-    lines = device.get(surface[:, peak[1]]), device.get(surface[peak[0]])
-    matrix = np.eye(3)
-    for axis, (k, n, line) in enumerate(zip(peak, shape, lines, strict=True)):
-        before, there, after = (line[(k + d) % n] for d in (-1, 0, 1))
-        curvature = before - 2 * there + after
-        offset = 0.5 * (before - after) / curvature if curvature < 0 else 0.0
-        matrix[axis, 2] = float(k if k <= n // 2 else k - n) + offset
-    return matrix
+    sums = _sums_of(device, [(x, None) for x in images])
+    first, second = (_Centred(x, each.mean) for x, each in zip(images, sums, strict=True))
+    # NumPy's functions call those of the library of an array
+    return definition.phase_correlation(first, second, _windowed, np.fft, device.get)
+
+
+def _windowed(image: _Centred, shape: tuple[int, int]) -> DeviceArray:
+    device = device_of(image.pixels)
+    rows, columns = (device.put(definition.hann_window(n)) for n in image.shape)
+    out = device.empty(shape, np.float64)
+    kernel = _kernel("align_windowed", image.pixels.dtype)
+    run(device, kernel, blocks_for(out.size), image.pixels, rows, columns, *image.shape, image.mean, *shape, out)
+    return out

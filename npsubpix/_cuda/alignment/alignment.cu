@@ -5,7 +5,7 @@
 #include "borders.cuh"
 #include "weights.cuh"
 
-// What an image holds: bad pixels, and of the others the least, the greatest and the sum.
+// The number of bad pixels of an image, and the least, the greatest and the sum of the good ones.
 KERNEL align_survey(const Real* x, const bool* mask, Index count, Index parts, Index part_size, double* out) {
   for (Index part = blockIdx.x; part < parts; part += gridDim.x) {
     double sums[2] = {0, 0}, low = infinity(), high = -infinity();
@@ -28,9 +28,9 @@ KERNEL align_survey(const Real* x, const bool* mask, Index count, Index parts, I
   }
 }
 
-// Bad pixels: what stands in for them, so that splines do not ring around them.
+// Bad pixels: their mask, and the values that replace them, so that splines do not ring around them.
 
-KERNEL align_mark(const Real* x, const bool* mask, Index count, bool* bad) {
+KERNEL align_bad_pixels(const Real* x, const bool* mask, Index count, bool* bad) {
   for (Index k = first_thread(); k < count; k += all_threads()) bad[k] = !isfinite(x[k]) || (mask && mask[k]);
 }
 
@@ -79,7 +79,7 @@ KERNEL align_smooth(const Real* x, const bool* bad, Index height, Index width, R
   }
 }
 
-// Neighbours of bad pixels are bad too: their gradients are made of what was filled in.
+// Neighbours of bad pixels are bad too: their gradients depend on the values filled in.
 KERNEL align_grow(const bool* bad, Index height, Index width, bool* out) {
   for (Index k = first_thread(); k < height * width; k += all_threads()) {
     const Index i = k / width, j = k % width;
@@ -90,7 +90,7 @@ KERNEL align_grow(const bool* bad, Index height, Index width, bool* out) {
   }
 }
 
-// Means of two by two pixels, and whether any of them is bad; `height` and `width` are those of the result.
+// Means of two by two pixels, or whether any of them is bad; `height` and `width` are those of the result.
 KERNEL align_halve(const Real* x, Index across, Index height, Index width, Real* out) {
   for (Index k = first_thread(); k < height * width; k += all_threads()) {
     const Real* p = x + k / width * 2 * across + k % width * 2;
@@ -98,23 +98,21 @@ KERNEL align_halve(const Real* x, Index across, Index height, Index width, Real*
   }
 }
 
-KERNEL align_halve_marks(const bool* bad, Index across, Index height, Index width, bool* out) {
+KERNEL align_halve_mask(const bool* bad, Index across, Index height, Index width, bool* out) {
   for (Index k = first_thread(); k < height * width; k += all_threads()) {
     const bool* p = bad + k / width * 2 * across + k % width * 2;
     out[k] = p[0] || p[1] || p[across] || p[across + 1];
   }
 }
 
-// An image less a mean, under a Hann window, with nothing around it and in place of what is not finite.
-KERNEL align_windowed(const Real* x, Index height, Index width, double mean, Index full_height, Index full_width,
-                      double* out) {
+// An image less a mean, times a window along each axis, padded with zeros; pixels that are not finite become 0.
+KERNEL align_windowed(const Real* x, const double* rows, const double* columns, Index height, Index width, double mean,
+                      Index full_height, Index full_width, double* out) {
   for (Index k = first_thread(); k < full_height * full_width; k += all_threads()) {
     const Index i = k / full_width, j = k % full_width;
     const bool inside = i < height && j < width;
     const double v = inside ? (double)x[i * width + j] - mean : 0.0;
-    const double rows = 0.5 - 0.5 * cos(2 * PI * (double)(i + 1) / (double)(height + 1));
-    const double columns = 0.5 - 0.5 * cos(2 * PI * (double)(j + 1) / (double)(width + 1));
-    out[k] = inside && isfinite(v) ? v * rows * columns : 0.0;
+    out[k] = inside && isfinite(v) ? v * rows[i] * columns[j] : 0.0;
   }
 }
 
@@ -123,18 +121,18 @@ KERNEL align_windowed(const Real* x, Index height, Index width, double mean, Ind
 
 struct Pair {
   const Real *fixed, *fixed_spline, *moving;
-  const bool *hidden, *bad;  // pixels of each to be left out, none if there are none
+  const bool *fixed_mask, *moving_mask;  // true for pixels to ignore, null for none
   Index height, width, moving_height, moving_width;
   double m[3][3], gain, bias;
 };
 
 #define PAIR                                                                                                       \
-  const Real *fixed, const Real *fixed_spline, const Real *moving, const bool *hidden, const bool *bad,            \
+  const Real *fixed, const Real *fixed_spline, const Real *moving, const bool *fixed_mask, const bool *moving_mask,\
       Index height, Index width, Index moving_height, Index moving_width, double m00, double m01, double m02,      \
       double m10, double m11, double m12, double m20, double m21, double m22, double gain, double bias
-#define PAIR_GIVEN                                                                                                 \
+#define PAIR_OF_ARGUMENTS                                                                                          \
   Pair {                                                                                                           \
-    fixed, fixed_spline, moving, hidden, bad, height, width, moving_height, moving_width,                          \
+    fixed, fixed_spline, moving, fixed_mask, moving_mask, height, width, moving_height, moving_width,              \
         {{m00, m01, m02}, {m10, m11, m12}, {m20, m21, m22}}, gain, bias                                            \
   }
 
@@ -188,17 +186,17 @@ FORMULA Spline fixed_gradient(const Pair& p, Index i, Index j) {
 
 // Residuals of every `step`-th pixel but those at the border; NaN where there is none.
 KERNEL align_residuals(PAIR, Index step, Index rows, Index columns, double* out) {
-  const Pair p = PAIR_GIVEN;
+  const Pair p = PAIR_OF_ARGUMENTS;
   for (Index k = first_thread(); k < rows * columns; k += all_threads()) {
     const Index i = 1 + k / columns * step, j = 1 + k % columns * step;
     const Projected to = project(p, (double)i, (double)j);
     const bool inside = to.y >= 0 && to.y <= moving_height - 1 && to.x >= 0 && to.x <= moving_width - 1;
-    const bool left_out = !inside || (hidden && hidden[i * width + j]);
-    out[k] = left_out ? not_a_number() : moving_at(p, to.y, to.x).value - gain * (double)fixed[i * width + j] - bias;
+    const bool ignored = !inside || (fixed_mask && fixed_mask[i * width + j]);
+    out[k] = ignored ? not_a_number() : moving_at(p, to.y, to.x).value - gain * (double)fixed[i * width + j] - bias;
   }
 }
 
-// What is summed over pixels: products of features, the signals of `_equations.py` times 1, x and y
+// Sums over pixels: products of features, the signals of `_definitions/alignment/normal_equations.py` times 1, x and y
 // about the centre of the fixed image.
 #define FIXED 9
 #define ONE_FEATURE 10
@@ -232,15 +230,16 @@ FORMULA double weight_of(double residual, double scale, Index loss) {
   return u < 1 ? (1 - u * u) * (1 - u * u) : 0;
 }
 
-// Write the features of a pixel, all 0 if it is left out.
+// Write the features of a pixel, all 0 if it is ignored.
 FORMULA void write_features(double* to, const Pair& p, Index i, Index j, Index margin, double scale, Index loss,
                             bool inverse, bool perspective, bool crossed) {
   for (int n = 0; n < FEATURES; ++n) to[n] = 0;
-  if (i < 1 || i >= p.height - 1 || j < 1 || j >= p.width - 1 || (p.hidden && p.hidden[i * p.width + j])) return;
+  if (i < 1 || i >= p.height - 1 || j < 1 || j >= p.width - 1) return;
+  if (p.fixed_mask && p.fixed_mask[i * p.width + j]) return;
   const Projected at = project(p, (double)i, (double)j);
   if (!(at.y >= margin && at.y < p.moving_height - 1 - margin && at.x >= margin && at.x < p.moving_width - 1 - margin))
     return;
-  if (p.bad && has_bad_corner(p.bad, p.moving_width, (Index)at.y, (Index)at.x)) return;
+  if (p.moving_mask && has_bad_corner(p.moving_mask, p.moving_width, (Index)at.y, (Index)at.x)) return;
   const Spline there = moving_at(p, at.y, at.x);
   const double y = (double)i - 0.5 * (double)(p.height - 1), x = (double)j - 0.5 * (double)(p.width - 1);
   const double pixel = (double)p.fixed[i * p.width + j], residual = there.value - p.gain * pixel - p.bias;
@@ -263,8 +262,8 @@ FORMULA void write_features(double* to, const Pair& p, Index i, Index j, Index m
   to[WEIGHT] = weight_of(residual, scale, loss);
 }
 
-// Which features the n-th sum multiplies: those in `used`, each with it and those after it; those with
-// each in `across`; then weights alone, and pixels.
+// The features that the n-th sum multiplies: each in `used` with itself and those after it; each in `used` with each
+// in `across`; then weights alone, and pixels.
 struct Factors {
   int a, b;
 };
@@ -284,7 +283,7 @@ FORMULA Factors factors_of(int n, Index used, Index across) {
 KERNEL align_equations(PAIR, Index margin, double scale, Index loss, bool inverse, bool perspective, bool crossed,
                        Index used, Index across, Index sums, Index parts, Index tiles, double* out) {
   __shared__ double features[THREADS][FEATURES];
-  const Pair p = PAIR_GIVEN;
+  const Pair p = PAIR_OF_ARGUMENTS;
   const Index shares = THREADS / sums, share = threadIdx.x / sums;
   const Factors factors = factors_of((int)(threadIdx.x % sums), used, across);
   for (Index part = blockIdx.x; part < parts; part += gridDim.x) {

@@ -1,20 +1,17 @@
-// One Gaussian a map: the weights of each axis, their outer product, and the adjoint.
+// One Gaussian per map: the weights of each axis, their outer product, and the adjoint.
 //
 // Where an axis sums to one, its weights are exp(e) / sum(exp(e)). With t the distance of a pixel from
 // the one nearest to the mean, and d that pixel's distance from the mean, both in pixels,
 //
 //     -2 e = ((t + d)**2 - d**2) / std**2 = t (t + 2 d) / std**2,
 //
-// which is 0 at the nearest pixel and never negative: the shift by the greatest exponent costs no
-// digit, however far away the mean is.
+// which is 0 at the nearest pixel and never negative: the shift by the greatest exponent loses no
+// digits, however far away the mean is.
 #include "formulas.cuh"
 #include "block.cuh"
 #include "normal.cuh"
 
-// Any border, by far.
-#define BEYOND 1e150
-
-// A Gaussian along an axis, in pixels; NaN if it is none.
+// A Gaussian along an axis, in pixels; NaN if its mean or its standard deviation is not valid.
 struct Along {
   double mean, inverse, pixel, offset;
 };
@@ -22,13 +19,13 @@ struct Along {
 FORMULA Along gaussian_along(double mean, double std, double centre, double factor, Index size) {
   Along g;
   g.mean = centre + mean / factor;
-  g.inverse = std > 0 && isfinite(g.mean) ? fmin(factor / std, STEEPEST) : not_a_number();
+  g.inverse = std > 0 && isfinite(g.mean) ? fmin(factor / std, GAUSSIAN_STEEPEST) : not_a_number();
   g.pixel = fmin(fmax(rint(g.mean), 0.0), (double)size - 1.0);
-  g.offset = fmin(fmax(g.pixel - g.mean, -BEYOND), BEYOND);
+  g.offset = fmin(fmax(g.pixel - g.mean, -GAUSSIAN_STEEPEST), GAUSSIAN_STEEPEST);
   return g;
 }
 
-// Means and standard deviations in coordinates, one row a map, in the order of the coordinates.
+// Means and standard deviations in coordinates, one row per map, in the order of the coordinates.
 struct Gaussians {
   const double *means, *stds;
   Index maps, depth, height, width;
@@ -36,7 +33,7 @@ struct Gaussians {
   Index axes;
   bool xy;
 
-  // The column of an axis of (z, y, x), -1 for an axis that there is not.
+  // The column of an axis of (z, y, x), -1 for a missing axis.
   __device__ __forceinline__ Index column(int a) const { return a < 3 - axes ? -1 : (xy ? 2 - a : a - 3 + axes); }
   __device__ __forceinline__ Index size(int a) const { return a == 0 ? depth : a == 1 ? height : width; }
   // Where the weights of an axis begin in those of a map.
@@ -48,15 +45,15 @@ struct Gaussians {
   }
 };
 
-// -2 e, or what is as good, times 0 too.
+// -2 e, held to where weights are 0.
 FORMULA double share_exponent(double t, double offset, double inverse) {
-  return fmin((t * inverse) * ((t + 2.0 * offset) * inverse), FAR * FAR);
+  return fmin((t * inverse) * ((t + 2.0 * offset) * inverse), GAUSSIAN_FARTHEST * GAUSSIAN_FARTHEST);
 }
 
 FORMULA double weight_of(double exponent, double lowest) { return exponent < lowest ? 0.0 : exp(exponent); }
 
-// Write the weights of each axis of each map, and, where they are wanted, what they grow by with the
-// mean and with the standard deviation, both in pixels and times the standard deviation.
+// Write the weights of each axis of each map, and, where there are arrays for them, their derivatives with respect to
+// the mean and to the standard deviation, both in pixels and times the standard deviation.
 KERNEL gaussian_weights(const double* means, const double* stds, Index maps, Index depth, Index height, Index width,
                         double centre_z, double factor_z, double centre_y, double factor_y, double centre_x,
                         double factor_x, Index axes, bool xy, bool peak, double lowest, double* weights,
@@ -110,8 +107,8 @@ KERNEL gaussian_maps(const double* weights, Index maps, Index depth, Index heigh
   }
 }
 
-// Sums over parts of maps of the cotangent times what the map grows by: along (z, y, x) with the mean,
-// then with the standard deviation.
+// Sums over parts of maps of the cotangent times the derivatives of the map: along (z, y, x) with respect to the mean,
+// then to the standard deviation.
 KERNEL gaussian_products(const double* weights, const double* by_mean, const double* by_std, Index maps, Index depth,
                          Index height, Index width, Index parts, Index part_size, const Pixel* cotangent,
                          double* products) {
@@ -137,7 +134,7 @@ KERNEL gaussian_products(const double* weights, const double* by_mean, const dou
   }
 }
 
-// From the sums of each map to gradients by means and standard deviations in coordinates.
+// From the sums of each map to gradients with respect to means and standard deviations in coordinates.
 KERNEL gaussian_gradients(const double* means, const double* stds, Index maps, Index depth, Index height, Index width,
                           double centre_z, double factor_z, double centre_y, double factor_y, double centre_x,
                           double factor_x, Index axes, bool xy, const double* sums, double* by_mean, double* by_std) {

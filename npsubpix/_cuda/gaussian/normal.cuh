@@ -1,12 +1,7 @@
-// What Gaussians of one map each and of one image share.
+// Formulas shared by Gaussians of one per map and of many in one image.
 
-// Standard deviations from the mean beyond which there is no weight.
-#define FAR 50.0
-// What may be multiplied by itself without overflow.
-#define STEEPEST 1e150
-
-// A distance in standard deviations, or one that is as good, times 0 too.
+// A distance in standard deviations, held to GAUSSIAN_FARTHEST: there, a Gaussian and its product with it are 0.
 FORMULA double standard_distance(double distance, double inverse) {
   const double u = distance * inverse;
-  return u < -FAR ? -FAR : (u > FAR ? FAR : u);
+  return u < -GAUSSIAN_FARTHEST ? -GAUSSIAN_FARTHEST : (u > GAUSSIAN_FARTHEST ? GAUSSIAN_FARTHEST : u);
 }

@@ -1,6 +1,6 @@
 // Many Gaussians in one image, each within its own box, and the adjoint.
 //
-// Images have shape (depth, height, width), with one pixel along the axes that there are not, where
+// Images have shape (depth, height, width), with one pixel along missing axes, where
 // standard deviations are infinite, and so weights 1. A block draws a tile of the image: it lists the
 // spots that reach it, in their order, and adds them up in double precision. So a faint spot on a
 // bright one is not rounded away, and sums are always the same.
@@ -13,15 +13,11 @@
 #define ROWS_OF_THREAD 4
 #define BATCH 8
 
-// Pixels per standard deviation below which the mean over a pixel is taken from a series: it is then
-// exact to 3e-14 of the peak, and the difference of two values of erf no longer is.
-#define WIDE (1.0 / 512)
 #define DENSITY 0.3989422804014327    // 1 / sqrt(2 pi)
 #define AREA 1.2533141373155003       // sqrt(pi / 2)
 #define ROOT_HALF 0.7071067811865476  // sqrt(1 / 2)
 
-// What is known of a spot along (z, y, x). One with a standard deviation that is none is everywhere,
-// and NaN.
+// A spot along (z, y, x). One with an invalid standard deviation reaches every pixel, and is NaN.
 struct Spot {
   double position[3], std[3], amplitude;
   Index first[3], last[3];  // pixels that it reaches, and the one after the last; none if it is not drawn
@@ -62,7 +58,7 @@ __device__ __forceinline__ Spot Spots::spot(Index n) const {
 
 FORMULA bool overlaps(const Spot& s, int a, Index begin, Index end) { return s.first[a] < end && s.last[a] > begin; }
 
-// A weight along an axis, and what it grows by with the position and with the standard deviation.
+// A weight along an axis, and its derivatives with respect to the position and to the standard deviation.
 struct Weight {
   double value, by_position, by_std;
 };
@@ -93,11 +89,11 @@ FORMULA Weight edge_weight(double j, double position, double inverse, double hei
 // The weight of pixel j along axis a; 0 where the spot does not reach.
 FORMULA Weight weight_along(const Spot& s, int a, Index j, bool normalize, bool integrate) {
   if (j < s.first[a] || j >= s.last[a]) return {0, 0, 0};
-  const double inverse = fmin(1.0 / s.std[a], STEEPEST);
+  const double inverse = fmin(1.0 / s.std[a], GAUSSIAN_STEEPEST);
   const bool falls = normalize && inverse > 0;  // the height of the Gaussian with its width
   const double height = falls ? inverse * DENSITY : 1.0, constant = falls ? 1.0 : 0.0;
   if (!integrate) return point_weight((double)j, s.position[a], inverse, height, constant);
-  if (inverse < WIDE) return wide_weight((double)j, s.position[a], inverse, height, constant);
+  if (inverse < GAUSSIAN_WIDE) return wide_weight((double)j, s.position[a], inverse, height, constant);
   return edge_weight((double)j, s.position[a], inverse, height, constant);
 }
 
@@ -121,7 +117,7 @@ FORMULA void weigh_tile(TileWeights& tile, const Spots& spots, const Index* list
   }
 }
 
-// List those of THREADS spots that reach a tile, in their order; return how many do.
+// List those of THREADS spots that reach a tile, in their order; return the number of them.
 FORMULA int list_spots(Index* listed, const Spots& spots, Index begin, Index d, Index top, Index left) {
   __shared__ int counts[THREADS];
   const Index n = begin + threadIdx.x;
@@ -158,10 +154,10 @@ KERNEL spots_draw(const double* coords, const double* stds, const double* amplit
     for (Index begin = 0; begin < count; begin += THREADS) {
       const int hits = list_spots(listed, spots, begin, d, top, left);
       for (int k = 0; k < hits; k += BATCH) {
-        const int some = least(BATCH, hits - k);
-        weigh_tile(weights, spots, listed + k, some, d, top, left, normalize);
+        const int count_of_batch = least(BATCH, hits - k);
+        weigh_tile(weights, spots, listed + k, count_of_batch, d, top, left, normalize);
         __syncthreads();
-        for (int n = 0; n < some; ++n) {
+        for (int n = 0; n < count_of_batch; ++n) {
           const double here = weights.level[n] * weights.columns[n][column];
           for (int r = 0; r < ROWS_OF_THREAD; ++r) sums[r] += here * weights.rows[n][row + r];
         }

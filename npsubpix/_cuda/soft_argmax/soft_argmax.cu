@@ -3,8 +3,8 @@
 #include "block.cuh"
 #include "softmax.cuh"
 
-// Maps of shape (images, depth, height, width), and along each axis the size of a window, the step
-// from one to the next, the padding, and how many windows there are.
+// Along each axis of maps of shape (images, depth, height, width): its size, the length of a window, the stride, the
+// padding, and the number of windows.
 struct Axis {
   Index size, window, stride, pad, count;
 
@@ -33,10 +33,11 @@ struct Windows {
   __device__ __forceinline__ Index count() const { return z.count * y.count * x.count; }
 };
 
-// Temperatures, and their inverses, are kept finite in the precision of the sums: weights are all or nothing, or
-// equal, long before that.
+// Keep temperatures, and their inverses, finite in the precision of the sums: long before that, weights are 0 and 1,
+// or equal.
 FORMULA double held_temperature(double temperature) {
-  const double t = checked_temperature(temperature), most = sizeof(Real) == 4 ? 0x1p126 : 0x1p1022;
+  const double t = checked_temperature(temperature);
+  const double most = sizeof(Real) == 4 ? MOST_TEMPERATURE_32 : MOST_TEMPERATURE_64;
   return t < 1.0 / most ? 1.0 / most : (t > most ? most : t);
 }
 
@@ -123,8 +124,8 @@ KERNEL soft_argmax_windows(const Pixel* x, const double* temperatures, Index map
 // and both are homogeneous in (v - m, T), of degree 0 and 1, which gives the derivative by T.
 // Each pixel gathers from the windows that cover it.
 
-// What a pixel needs to know of a window: its shift; the cotangents of its position and of its value
-// times T, all divided by W; and their sum times the means, which all pixels of the window have less.
+// The adjoint of a window, from which its pixels gather: its shift; the cotangents of its position and of its value
+// times T, all divided by W; and minus the sum of their products with the means.
 struct Pull {
   Real shift, level, z, y, x, value;
 };
@@ -157,7 +158,7 @@ KERNEL soft_argmax_pulls(const Pixel* x, const double* temperatures, Index maps,
   }
 }
 
-// Gradients by the pixels; and for each part of a map, the sum of what there is by 1 / T times T.
+// Gradients with respect to pixels; and for each part of a map, that with respect to the temperature.
 // A block has one part of a map.
 KERNEL soft_argmax_gather(const Pixel* x, const double* temperatures, Index maps, Index depth, Index height,
                           Index width, Index kz, Index ky, Index kx, Index sz, Index sy, Index sx, Index pz, Index py,

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npsubpix._arrays.checks import check_broadcast_to, check_weights
-from npsubpix._cuda.launch.arrays import frames, is_number, of_dtype, result_dtype, sum_to_shape, temperatures_of
+from npsubpix._arrays.checks import check_weights
+from npsubpix._cuda.launch.arrays import is_number, of_dtype, result_dtype, temperatures_of
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
-from npsubpix._definitions.shapes import MOMENTS, map_moments
+from npsubpix._definitions.maps import coordinate_frame, is_shared, sum_to_shape
+from npsubpix._definitions.shapes import MOMENTS, map_moments, three_axes
 
 __all__ = [
     "spatial_expectation",
@@ -33,7 +34,7 @@ class _Maps(NamedTuple):
     x: DeviceArray
     temperatures: DeviceArray | None
     weights: DeviceArray | None
-    shared: bool  # one map of weights for all
+    shared: bool  # one map of weights for all maps
     stack: tuple[int, ...]  # maps, depth, height, width
     leading: tuple[int, ...]
     parts: int
@@ -45,7 +46,7 @@ class _Maps(NamedTuple):
         leading, shape = x.shape[: x.ndim - axes], x.shape[x.ndim - axes :]
         temperatures = None if temperature is None else temperatures_of(device, temperature, leading)
         shared, weights = _weights(device, weights, x, axes)
-        stack = (math.prod(leading), *(1,) * (3 - axes), *shape)
+        stack = (math.prod(leading), *three_axes(shape, 1))
         return cls(device, x, temperatures, weights, shared, stack, leading, blocks_for(math.prod(shape), each=_PART))
 
     @property
@@ -64,11 +65,11 @@ class _Maps(NamedTuple):
 
     @property
     def arguments(self) -> tuple[Any, ...]:
-        """What kernels are told of the maps."""
+        """The maps as the first arguments of kernels."""
         return self.x, self.temperatures, self.weights, self.shared, *self.stack
 
     def sums(self, second: bool) -> DeviceArray:
-        """Maximum and sums of each map."""
+        """Return the maximum and the sums of each map."""
         of_parts = self.device.empty((self.stack[0], self.parts, MOMENTS), np.float64)
         out = self.device.empty((self.stack[0], MOMENTS), np.float64)
         blocks = blocks_for(self.stack[0] * self.parts, each=1)
@@ -79,19 +80,19 @@ class _Maps(NamedTuple):
 
 
 def _weights(device: Device, weights: DeviceArray | None, x: DeviceArray, axes: int) -> tuple[bool, DeviceArray | None]:
-    """Return whether one map of weights is for all, and the weights: one map, or one for each.
+    """Return whether one map of weights is for all maps, and the weights: one map of them, or one per map.
 
-    They are not looked at. Kernels make NaN of maps with a weight that is negative or not finite.
+    Their values are not checked, as the host would have to wait. Kernels write NaN to maps with a weight that is
+    negative or not finite.
     """
     if weights is None:
         return True, None
     if is_number(weights):
         check_weights(weights, (), 0)
         return True, device.full(x.shape[x.ndim - axes :], weights.item(), x.dtype)
-    check_broadcast_to(weights, x.shape, "weights", "the input")
-    ahead = max(weights.ndim - axes, 0)
-    if all(n == 1 for n in weights.shape[:ahead]):
-        return True, device.rows(weights.reshape(weights.shape[ahead:]), x.shape[x.ndim - axes :], x.dtype)
+    if is_shared(weights.shape, axes):
+        own = weights.reshape(weights.shape[max(weights.ndim - axes, 0) :])
+        return True, device.rows(own, x.shape[x.ndim - axes :], x.dtype)
     return False, device.rows(weights, x.shape, x.dtype)
 
 
@@ -112,7 +113,7 @@ def spatial_softmax_vjp(
     *,
     spatial_axes: int,
 ) -> tuple[DeviceArray, DeviceArray]:
-    """Return the gradients by the input and by the temperature."""
+    """Return the gradients with respect to the input and to the temperature."""
     (x, temperature, _), (probabilities,) = arrays, saved
     maps = _Maps.of(x, temperature, None, spatial_axes)
     device, dtype, count = maps.device, maps.x.dtype, maps.stack[0]
@@ -125,8 +126,8 @@ def spatial_softmax_vjp(
     if maps.x.size:
         blocks = blocks_for(count * maps.parts, each=1)
         maps.run("spatial_softmax_products", blocks, maps.x, probabilities, cotangent, *sizes, products, tops)
-        given = maps.x, maps.temperatures, probabilities, cotangent
-        maps.run("spatial_softmax_vjp", blocks, *given, *sizes, products.sum(1), tops.max(1), grad, by_parts)
+        arguments = maps.x, maps.temperatures, probabilities, cotangent, *sizes
+        maps.run("spatial_softmax_vjp", blocks, *arguments, products.sum(1), tops.max(1), grad, by_parts)
     return grad, sum_to_shape(by_parts.sum(1).reshape(maps.leading), temperature.shape)
 
 
@@ -140,7 +141,7 @@ def spatial_moments(
     xy: bool,
     second: bool,
 ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
-    """Return means, covariances if they are wanted, and the numbers that gradients are made from."""
+    """Return the means, the covariances if `second`, and the moments of each map, which gradients need."""
     maps = _Maps.of(input, temperature, weights, spatial_axes)
     shapes = map_moments((maps.x.shape,), spatial_axes=spatial_axes, second=second)
     mean, covariance = (maps.device.empty(shape, maps.x.dtype) for shape in shapes[:2])
@@ -159,7 +160,7 @@ def _write_coordinates(
     mean: DeviceArray,
     covariance: DeviceArray | None,
 ) -> None:
-    frame = sum(frames(maps.shape, normalized), ())
+    frame = coordinate_frame(maps.shape, normalized).ravel().tolist()
     blocks = blocks_for(maps.stack[0])
     maps.run("spatial_coordinates", blocks, sums, *maps.stack, *frame, normalize, axes, xy, mean, covariance)
 
@@ -174,25 +175,25 @@ def spatial_moments_vjp(
     xy: bool,
     second: bool,
 ) -> tuple[DeviceArray, DeviceArray]:
-    """Return the gradients by the input and by the temperature."""
+    """Return the gradients with respect to the input and to the temperature."""
     (x, temperature, weights), (sums,) = arrays, saved
     maps = _Maps.of(x, temperature, weights, spatial_axes)
     device, dtype = maps.device, maps.x.dtype
-    by_mean = of_dtype(device, cotangents[0], dtype)
-    by_covariance = of_dtype(device, cotangents[1], dtype) if second else None
+    mean_cotangent = of_dtype(device, cotangents[0], dtype)
+    covariance_cotangent = of_dtype(device, cotangents[1], dtype) if second else None
     grad = device.empty(maps.x.shape, dtype)
     by_parts = device.empty((maps.stack[0], maps.parts), np.float64)
-    factors = tuple(factor for _, factor in frames(maps.shape, normalized_coordinates))
+    factors = coordinate_frame(maps.shape, normalized_coordinates)[:, 1].tolist()
     blocks = blocks_for(maps.stack[0] * maps.parts, each=1)
-    given = sums, by_mean, by_covariance, *factors, spatial_axes, xy
-    maps.run("spatial_moments_vjp", blocks, *maps.arguments, maps.parts, _PART, *given, grad, by_parts)
+    adjoint = sums, mean_cotangent, covariance_cotangent, *factors, spatial_axes, xy
+    maps.run("spatial_moments_vjp", blocks, *maps.arguments, maps.parts, _PART, *adjoint, grad, by_parts)
     return grad, sum_to_shape(by_parts.sum(1).reshape(maps.leading), temperature.shape)
 
 
 def spatial_expectation(
     input: DeviceArray, weights: DeviceArray | None, *, spatial_axes: int, normalized_coordinates: bool, xy: bool
 ) -> tuple[DeviceArray]:
-    """Return the sums over maps of pixel times position."""
+    """Return the sum of pixel times position of each map."""
     maps = _Maps.of(input, None, weights, spatial_axes)
     mean = maps.device.empty((*maps.leading, spatial_axes), maps.x.dtype)
     _write_coordinates(maps, maps.sums(second=False), spatial_axes, normalized_coordinates, xy, False, mean, None)
@@ -208,14 +209,14 @@ def spatial_expectation_vjp(
     normalized_coordinates: bool,
     xy: bool,
 ) -> tuple[DeviceArray]:
-    """Return the gradient by the input: the position of each pixel times the gradient by the result."""
+    """Return the gradient with respect to the input: the position of each pixel times the cotangent."""
     x, weights = arrays
     maps = _Maps.of(x, None, weights, spatial_axes)
     if cotangents[0] is None:
         return (maps.device.full(x.shape, 0, maps.x.dtype),)
     grad = maps.device.empty(x.shape, maps.x.dtype)
-    by_mean = of_dtype(maps.device, cotangents[0], maps.x.dtype)
-    frame = sum(frames(maps.shape, normalized_coordinates), ())
-    given = maps.weights, maps.shared, *maps.stack, by_mean, *frame, spatial_axes, xy
-    maps.run("spatial_expectation_vjp", blocks_for(maps.x.size), *given, grad)
+    mean_cotangent = of_dtype(maps.device, cotangents[0], maps.x.dtype)
+    frame = coordinate_frame(maps.shape, normalized_coordinates).ravel().tolist()
+    arguments = maps.weights, maps.shared, *maps.stack, mean_cotangent, *frame, spatial_axes, xy
+    maps.run("spatial_expectation_vjp", blocks_for(maps.x.size), *arguments, grad)
     return (grad,)

@@ -7,10 +7,9 @@
 #include "block.cuh"
 #include "softmax.cuh"
 
-// Numbers kept of a part and of a map: maximum, sum, mean along (z, y, x), covariance zz, zy, zx, yy, yx, xx.
-#define MOMENTS 11
+// MOMENTS numbers are kept of a part and of a map: maximum, sum, mean along (z, y, x), covariance zz, zy, zx, yy, yx, xx.
 
-// A place on a map, or how far it is to another.
+// A position on a map, or the distance to another.
 struct Place {
   Index z, y, x;
 };
@@ -40,13 +39,13 @@ struct Maps {
   __device__ __forceinline__ double temperature(Index map) const {
     return temperatures ? checked_temperature(temperatures[map]) : 1.0;
   }
-  // Weights are not looked at before this: NaN for what is no weight.
+  // Weights are checked here for the first time: NaN if they are negative or not finite.
   __device__ __forceinline__ Pixel factor(Index map, Index k) const {
     if (!weights) return 1;
     const Pixel w = weights[(shared ? 0 : map * pixels()) + k];
     return w >= 0 && isfinite(w) ? w : (Pixel)not_a_number();
   }
-  // The weight of a pixel of a softmax; a pixel of weight 0 is not looked at.
+  // The weight of a pixel of a softmax; pixels of weight 0 may hold anything.
   __device__ __forceinline__ Pixel softmax_weight(Index map, Index k, Pixel shift, Pixel scale) const {
     const Pixel w = factor(map, k);
     if (w == 0) return 0;
@@ -105,7 +104,7 @@ KERNEL spatial_parts(const Pixel* x, const double* temperatures, const Pixel* we
   }
 }
 
-// What turns weights that were shifted by `shift` into weights shifted by `top`.
+// The factor from weights shifted by `shift` to weights shifted by `top`.
 FORMULA double rescaling(double shift, double top, double scale) {
   return shift == top ? 1.0 : exp((shift - top) * scale);
 }
@@ -120,7 +119,7 @@ KERNEL spatial_merge(const double* of_parts, const double* temperatures, Index m
     top = raise_over_block(top);
     double s[MOMENTS - 1] = {0};
     for (Index k = threadIdx.x; k < parts; k += blockDim.x) {
-      // Nothing times NaN would spoil the rest.
+      // 0 times NaN would spoil the sum.
       if (own[k * MOMENTS + 1] == 0 && top == top && temperatures) continue;
       const double factor = rescaling(own[k * MOMENTS], top, scale);
       for (int n = 1; n < MOMENTS; ++n) s[n - 1] += factor * own[k * MOMENTS + n];
@@ -136,7 +135,7 @@ KERNEL spatial_merge(const double* of_parts, const double* temperatures, Index m
 // The axis of (z, y, x) that is the n-th of the coordinates.
 FORMULA int axis_of(int n, int axes, bool xy) { return xy ? 2 - n : 3 - axes + n; }
 
-// Where the covariance of two axes is among the moments.
+// The index of the covariance of two axes among the moments.
 FORMULA int place_of_pair(int a, int b) {
   const int low = least(a, b), high = greatest(a, b);
   return 5 + low * 3 - low * (low - 1) / 2 + high - low;

@@ -1,6 +1,6 @@
-"""Direct alignment of images, wherever they are: Gauss-Newton, from coarse to fine.
+"""Direct alignment of images, wherever they are: Gauss-Newton iterations, from coarse to fine levels.
 
-What sums up pixels is told by a `Level`; all that is done here is with few numbers, on the host.
+A `Level` samples and sums pixels on the device of the images. Everything here works with few numbers, on the host.
 
 Sources: Baker and Matthews, "Lucas-Kanade 20 years on: a unifying framework", International Journal
 of Computer Vision 56 (2004), for the forward additive and the inverse compositional algorithm;
@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,44 +31,50 @@ from npsubpix._definitions.flags import AlignmentFlags
 from npsubpix._definitions.shapes import HostArray
 
 __all__ = [
-    "LOSSES",
-    "ROUNDING",
+    "Comparison",
     "Level",
     "Options",
     "Outcome",
     "aligned",
-    "count_levels",
     "is_of_model",
     "nothing_to_align",
+    "residual_step",
 ]
 
-LOSSES = {"least_squares": 0, "huber": 1, "tukey": 2}
+#: Numbers by which kernels know a loss function.
+_LOSSES = {"least_squares": 0, "huber": 1, "tukey": 2}
+
+#: Tuning constant of a loss function: residual at which it begins to down-weight, in units of the residual scale.
+_TUNING_CONSTANTS = {"least_squares": 1.0, "huber": 1.345, "tukey": 4.685}
+
+#: Standard deviation of Gaussian noise, in units of its median absolute value.
+_DEVIATION_OF_MEDIAN = 1.4826
+
+#: Number of pixels, about, from which the residual scale is estimated.
+_SAMPLED_PIXELS = 4096
 
 #: Gradient of an image, in units of the rounding of its pixels, that is nothing but rounding.
-ROUNDING = 16.0
-
-#: Least side of the coarsest level, in pixels.
-LEAST_SIDE = 32
-
-#: Width of the quadratic part of a loss, in standard deviations of the residuals.
-_WIDTHS = {"least_squares": 1.0, "huber": 1.345, "tukey": 4.685}
+_LEAST_GRADIENT = 16.0
 
 #: Update, in pixels of a level, at which a coarse level is left for the next.
 _COARSE_TOLERANCE = 0.02
 
-#: Least pixels that a level is aligned by.
+#: Least number of pixels that a level is aligned by.
 _LEAST_PIXELS = 16
 
 #: Ratio of the least to the greatest eigenvalue of the scaled normal equations, below which there is no solution.
 _SINGULAR = 1e-9
 
-#: Update, in pixels, after which steps may be by the crossed products, and the part of the others that those must have.
-_NEAR, _LEAST_SIGNAL = 0.5, 0.02
+#: Update, in pixels, below which crossed products replace the others.
+_NEAR = 0.5
+
+#: Least ratio of the smallest eigenvalue of the crossed products to that of the others for them to be used.
+_LEAST_SIGNAL = 0.02
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a call asks for."""
+    """Options of an alignment."""
 
     model: str
     inverse: bool
@@ -81,7 +87,7 @@ class Options:
 
 @dataclass
 class Outcome:
-    """What a call found."""
+    """Result of an alignment, in numbers on the host."""
 
     matrix: HostArray
     covariance: HostArray
@@ -94,11 +100,27 @@ class Outcome:
     bias: float
 
 
-class Level(Protocol):
-    """Both images at one scale."""
+class Comparison(NamedTuple):
+    """Comparison of both images in one iteration."""
 
-    #: Pixels of the whole images that one of this is long.
+    matrix: HostArray
+    gain: float
+    bias: float
+    loss: int
+    residual_scale: float  # times the tuning constant of the loss function
+    inverse: bool  # by the gradient of the fixed image instead of that of the moving one
+    gain_bias: bool
+    crossed: bool  # sum crossed products too
+
+
+class Level(Protocol):
+    """Both images at one level of their pyramids."""
+
+    #: Side of a pixel of this level, in pixels of the whole images.
     scale: int
+
+    #: Rounding of the greatest pixel of the fixed image.
+    rounding: float
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,29 +130,30 @@ class Level(Protocol):
     def moving_shape(self) -> tuple[int, ...]:
         """Shape of the moving image."""
 
-    @property
-    def rounding(self) -> float:
-        """How far the largest pixel of the fixed image is from the next number."""
-
-    def equations(
-        self, inverse: bool, gain_bias: bool, crossed: bool, basis: HostArray, matrix: HostArray, gain: float,
-        bias: float, scale: float, loss: int,
-    ) -> Equations:  # fmt: skip
+    def equations(self, basis: HostArray, comparison: Comparison) -> Equations:
         """Sum up the normal equations of one iteration."""
 
     def residuals(self, matrix: HostArray, gain: float, bias: float) -> HostArray:
-        """Return the residuals of some thousand pixels, those that there are."""
+        """Return the finite residuals of every `residual_step`-th pixel along both axes."""
+
+    def halved(self) -> Level:
+        """Return the next coarser level."""
+
+
+def residual_step(shape: tuple[int, ...]) -> int:
+    """Return the step of the grid of pixels from which the residual scale is estimated."""
+    return max(1, int(math.sqrt(math.prod(shape) / _SAMPLED_PIXELS)))
 
 
 def to_level(matrix: HostArray, scale: int) -> HostArray:
-    """Turn a matrix between pixels of the whole images into one between pixels that are so many times as long."""
+    """Convert a matrix between pixels of the whole images to one between pixels of a level."""
     s = _of_scale(scale)
     inner: HostArray = np.linalg.inv(s) @ matrix @ s
     return np.asarray(inner / inner[2, 2])
 
 
 def from_level(matrix: HostArray, scale: int) -> HostArray:
-    """Undo `to_level`."""
+    """Convert a matrix between pixels of a level to one between pixels of the whole images."""
     s = _of_scale(scale)
     outer: HostArray = s @ matrix @ np.linalg.inv(s)
     return np.asarray(outer / outer[2, 2])
@@ -141,13 +164,6 @@ def _of_scale(scale: int) -> HostArray:
     s[:2, :2] *= scale
     s[:2, 2] = 0.5 * (scale - 1)
     return s
-
-
-def count_levels(side: int, levels: int | None) -> int:
-    """Return how many levels there are for images of a least side: those asked for, or as many as are useful."""
-    if levels is not None:
-        return levels
-    return 1 + max(0, int(math.log2(max(side, 1) / LEAST_SIDE))) if side >= LEAST_SIDE else 1
 
 
 class Aligner:
@@ -165,32 +181,33 @@ class Aligner:
     def equations(
         self, level: Level, matrix: HostArray, basis: HostArray, inverse: bool, crossed: bool = False
     ) -> Equations:
-        scale = self.residual_scale(level, matrix)
-        return level.equations(
-            inverse, self.options.gain_bias, crossed, basis, np.ascontiguousarray(matrix), self.gain, self.bias, scale,
-            LOSSES[self.options.loss],
+        options = self.options
+        comparison = Comparison(
+            np.ascontiguousarray(matrix), self.gain, self.bias, _LOSSES[options.loss],
+            self.residual_scale(level, matrix), inverse, options.gain_bias, crossed,
         )  # fmt: skip
+        return level.equations(basis, comparison)
 
     def residual_scale(self, level: Level, matrix: HostArray) -> float:
-        """Width of the loss: a multiple of the deviation of residuals on a grid of some thousand pixels."""
+        """Return the residual at which the loss function begins to down-weight, infinity where none differs from 0."""
         if self.options.loss == "least_squares":
             return 1.0
         residuals = level.residuals(matrix, self.gain, self.bias)
-        spread = 1.4826 * float(np.median(np.abs(residuals))) if residuals.size else 0.0
-        return _WIDTHS[self.options.loss] * spread if spread > 0 else math.inf
+        spread = _DEVIATION_OF_MEDIAN * float(np.median(np.abs(residuals))) if residuals.size else 0.0
+        return _TUNING_CONSTANTS[self.options.loss] * spread if spread > 0 else math.inf
 
     def refine(self, level: Level, last: bool) -> None:
         """Iterate on one level."""
         options = self.options
         shape = level.shape
-        still = centred(generators(options.model), shape)
+        fixed_basis = centred(generators(options.model), shape)
         matrix = to_level(self.matrix, level.scale)
         best = (math.inf, matrix, self.gain, self.bias)
         tolerance = options.tol if last else max(options.tol, _COARSE_TOLERANCE)
         problem, converged, change = 0, False, math.inf
         trusted, limit = last and options.inverse, _NEAR  # whether steps may be by the crossed products
         for _ in range(options.n_iters):
-            basis = still if options.inverse else tangents(options.model, matrix, shape)
+            basis = fixed_basis if options.inverse else tangents(options.model, matrix, shape)
             e = self.equations(level, matrix, basis, options.inverse, trusted and change < _NEAR)
             problem = _problem(level, basis, e)
             if problem:
@@ -199,9 +216,9 @@ class Aligner:
             if cost < best[0]:
                 best = (cost, matrix, self.gain, self.bias)
             self.total_iters += 1
-            step, moved, change = self.step(matrix, e.products, e.right, still, shape)
+            step, moved, change = self.step(matrix, e.products, e.right, fixed_basis, shape)
             if trusted and e.crossed is not None and _is_sensitive(e):
-                other = self.step(matrix, e.crossed, e.right, still, shape)
+                other = self.step(matrix, e.crossed, e.right, fixed_basis, shape)
                 trusted = other[2] < limit
                 if trusted:
                     step, moved, change = other
@@ -227,19 +244,19 @@ class Aligner:
             self.flags |= problem | (0 if converged or problem else int(AlignmentFlags.NOT_CONVERGED))
 
     def step(
-        self, matrix: HostArray, products: HostArray, right: HostArray, still: HostArray, shape: tuple[int, ...]
+        self, matrix: HostArray, products: HostArray, right: HostArray, basis: HostArray, shape: tuple[int, ...]
     ) -> tuple[HostArray, HostArray, float]:
         """Return a step, the matrix after it, and how far it moved a corner."""
         step = -_solve(products, right)
-        moved = self.moved(matrix, step[: len(still)], still, shape)
+        moved = self.moved(matrix, step[: len(basis)], basis, shape)
         corners = np.array([[y, x, 1.0] for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)])
         return step, moved, farthest(matrix, moved, corners)
 
-    def moved(self, matrix: HostArray, step: HostArray, still: HostArray, shape: tuple[int, ...]) -> HostArray:
+    def moved(self, matrix: HostArray, step: HostArray, basis: HostArray, shape: tuple[int, ...]) -> HostArray:
         """Update a matrix by a step of its parameters."""
         with np.errstate(all="ignore"):  # a step that is far too long gives a matrix that is not finite
             if self.options.inverse:
-                matrix = matrix @ exponential(-np.tensordot(step, still, 1))
+                matrix = matrix @ exponential(-np.tensordot(step, basis, 1))
             else:
                 p = parameters(self.options.model, matrix, shape) + step
                 matrix = from_parameters(self.options.model, p, shape)
@@ -271,14 +288,14 @@ class Aligner:
 
 
 def nothing_to_align(options: Options, matrix: HostArray, flag: int) -> Outcome:
-    """Return the outcome of images that cannot be aligned, for a reason."""
+    """Return the outcome of images that cannot be aligned, with the flag of the reason."""
     size = len(generators(options.model))
     nan = np.full((size, size), np.nan)
     return Outcome(matrix / matrix[2, 2], nan, math.nan, 0.0, 0, False, flag, 1.0, 0.0)
 
 
 def aligned(levels: Sequence[Level], options: Options, matrix: HostArray) -> Outcome:
-    """Align images, given from coarse to fine."""
+    """Align images over levels from coarse to fine."""
     aligner = Aligner(options, matrix)
     for level in levels:
         aligner.refine(level, level is levels[-1])
@@ -286,7 +303,7 @@ def aligned(levels: Sequence[Level], options: Options, matrix: HostArray) -> Out
 
 
 def _problem(level: Level, basis: HostArray, e: Equations) -> int:
-    """Flag of what keeps normal equations from being solved, 0 for nothing."""
+    """Return the flag of normal equations that cannot be solved, 0 for others."""
     products, count = e.products, e.pixels
     if count < max(_LEAST_PIXELS, 2 * len(e.right)):
         return int(AlignmentFlags.NO_OVERLAP)
@@ -297,7 +314,7 @@ def _problem(level: Level, basis: HostArray, e: Equations) -> int:
     corners = np.array([[y, x, 1.0] for y in (0, height - 1) for x in (0, width - 1)])
     moves = np.linalg.norm(basis[:, :2] @ corners.T, axis=1).max(-1)  # of a corner, by a unit of each parameter
     moves += np.abs(basis[:, 2] @ corners.T).max(-1) * max(height, width)
-    rounding = ROUNDING * level.rounding
+    rounding = _LEAST_GRADIENT * level.rounding
     if not (scale[: len(basis)] > rounding * moves * math.sqrt(count)).all() or not (scale > 0).all():
         return int(AlignmentFlags.NO_TEXTURE)
     eigenvalues = np.linalg.eigvalsh(products / np.outer(scale, scale))
@@ -305,7 +322,7 @@ def _problem(level: Level, basis: HostArray, e: Equations) -> int:
 
 
 def _is_sensitive(e: Equations) -> bool:
-    """Whether residuals change with parameters by more than chance: crossed products are near the others."""
+    """Whether residuals change with the parameters by more than chance: crossed products are near the others."""
     if e.crossed is None or not np.isfinite(e.crossed).all():
         return False
     scale = 1 / np.sqrt(np.diag(e.products))
@@ -327,7 +344,7 @@ def _inverse(products: HostArray) -> HostArray:
 
 
 def is_of_model(model: str, matrix: HostArray, shape: tuple[int, ...]) -> bool:
-    """Whether a matrix is what its parameters say, to a thousandth of a pixel."""
+    """Whether a matrix belongs to a model, to a thousandth of a pixel at any corner."""
     corners = np.array([[y, x, 1.0] for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)])
     nearest = from_parameters(model, parameters(model, matrix / matrix[2, 2], shape), shape)
     return farthest(matrix, nearest, corners) < 1e-3

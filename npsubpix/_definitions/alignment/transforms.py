@@ -1,4 +1,4 @@
-"""Transforms of the plane as matrices, and the parameters of the models they belong to."""
+"""Transforms of the plane as matrices, and the parameters of their models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["centred", "exponential", "farthest", "from_parameters", "generators"
 
 
 def generators(model: str) -> HostArray:
-    """Matrices that span what a transform of a model does to (y, x, 1), about the origin."""
+    """Return the matrices that generate the transforms of a model on (y, x, 1), about the origin."""
     g = np.zeros((8, 3, 3))
     if model == "translation":
         g[0, 0, 2] = g[1, 1, 2] = 1
@@ -38,14 +38,14 @@ def centred(matrices: HostArray, shape: tuple[int, ...]) -> HostArray:
 
 
 def farthest(a: HostArray, b: HostArray, corners: HostArray) -> float:
-    """How far apart two transforms put any corner."""
+    """Return the greatest distance between the positions to which two transforms take a corner."""
     with np.errstate(all="ignore"):
         p, q = corners @ a.T, corners @ b.T
         return float(np.hypot(*(p[:, :2] / p[:, 2:] - q[:, :2] / q[:, 2:]).T).max())
 
 
 def parameters(model: str, matrix: HostArray, shape: tuple[int, ...]) -> HostArray:
-    """Parameters of a matrix about the centre of an image: those that the forward additive algorithm adds to."""
+    """Return the parameters of a matrix about the centre of an image, to which forward additive steps are added."""
     m = _about_centre(matrix, shape)
     if model == "translation":
         return np.array(m[:2, 2])
@@ -57,6 +57,7 @@ def parameters(model: str, matrix: HostArray, shape: tuple[int, ...]) -> HostArr
 
 
 def from_parameters(model: str, p: HostArray, shape: tuple[int, ...]) -> HostArray:
+    """Return the matrix with these parameters about the centre of an image."""
     m = np.eye(3)
     if model == "translation":
         m[:2, 2] = p
@@ -77,7 +78,7 @@ def _about_centre(matrix: HostArray, shape: tuple[int, ...]) -> HostArray:
 
 
 def tangents(model: str, matrix: HostArray, shape: tuple[int, ...]) -> HostArray:
-    """Return the derivatives of the matrix by each of its parameters."""
+    """Return the derivatives of the matrix with respect to each parameter."""
     if model == "euclidean":
         angle = parameters(model, matrix, shape)[0]
         turn = np.zeros((3, 3))
@@ -87,7 +88,7 @@ def tangents(model: str, matrix: HostArray, shape: tuple[int, ...]) -> HostArray
 
 
 def exponential(m: HostArray) -> HostArray:
-    """Return the exponential of a small matrix, without BLAS: its threads, once awake, get in the way of kernels."""
+    """Return the exponential of a small matrix, without BLAS: its threads, once awake, slow kernels down."""
     halvings = max(0, math.frexp(float(np.abs(m).sum()))[1])
     scaled = m / 2.0**halvings
     term = total = np.eye(len(m))
