@@ -64,7 +64,7 @@ LANES := lane-exhaustive lane-oldest lane-newest lane-unlinked
 
 check-all: $(LANES)
 
-lane-exhaustive: .stamp-bench
+lane-exhaustive: .stamp-test
 	$(PYTEST) -m exhaustive $(PYTEST_ARGS)
 
 # The core tests with other versions of NumPy, SciPy and Numba, each lane in an environment of its own.

@@ -1,4 +1,4 @@
-"""The background of images: its level and its noise around each pixel."""
+"""Background and noise of images around each pixel."""
 
 from __future__ import annotations
 
@@ -22,66 +22,67 @@ def local_background(
     mask: Array | None = None,
     frame_axis: int | None = None,
 ) -> Background:
-    r"""Measure the level and the noise of the background around each pixel.
+    r"""Measure the background and its noise around each pixel.
 
-    The image is cut into boxes. In each, pixels that stand out are left out, and level and noise are
-    those of the rest. The mesh of boxes is smoothed by a median filter and interpolated.
+    The image is divided into boxes. In each box, outliers are clipped, and background and noise are
+    computed from the remaining pixels. The mesh of boxes is smoothed by a median filter and interpolated.
 
     Parameters
     ----------
     image : array of two or three dimensions, or three or four with `frame_axis`
-        Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host. NaN and infinities do not count.
+        Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host. NaN and infinity are ignored.
     size : int or tuple of ints, default 64
-        Length of a box in pixels, of all axes or one an axis: large beside the spots, small beside the
-        variations of the background. Boxes of one length, to a pixel, that is nearest to it fill the image.
+        Length of a box in pixels, one for all axes or one per axis. Choose boxes much larger than the spots,
+        yet small enough that the background is nearly constant within a box. The image is filled with boxes of
+        equal length, to within a pixel, as near to `size` as possible.
     method : {"median", "mean"}, default "median"
-        What the level is of the pixels that are left. The mean has 0.8 times the noise of the median, but is
-        drawn further by faint spots that are too many to be left out.
+        Estimator of the background from the remaining pixels. The mean has 0.8 times the scatter of the median,
+        but a greater bias where faint spots are too numerous to be clipped.
     grow : int or tuple of ints, default 3
-        Distance in pixels, of all axes or one an axis, up to which pixels around those that stand out
-        are left out too, since they are of the same spots. 0 for none.
+        Distance in pixels, one for all axes or one per axis, within which the pixels around clipped ones are
+        excluded too, since they belong to the same spots. 0 for none.
     filter_size : int or tuple of ints, default 3
-        Length in boxes of the window of the median filter, odd, of all axes or one an axis; 1 for no
-        filter. It takes out boxes that a large object fills.
+        Length in boxes of the window of the median filter, odd, one for all axes or one per axis; 1 for no
+        filter. The filter removes boxes that are filled by a large object.
     mask : bool array of the shape of the image or of one frame, optional
-        True where pixels do not count.
+        True for pixels to ignore.
     frame_axis : int, optional
-        The axis of a stack along which images are independent.
+        Axis of a stack along which images are independent.
 
     Returns
     -------
     Background
-        Level and noise at each pixel, also at those that do not count, in units of the image: arrays of its shape,
-        of its dtype if that is of floats, else of ``np.result_type(image.dtype, np.float32)``. NaN in an image
-        without a pixel that counts.
+        Background and noise at each pixel, including ignored ones, in units of the image: arrays of its shape,
+        and of its dtype if that is floating, else of ``np.result_type(image.dtype, np.float32)``. NaN in an image
+        whose pixels are all ignored.
 
     Raises
     ------
     TypeError
-        If an argument is of the wrong type, or the image not of real numbers.
+        If an argument has the wrong type, or the image does not hold real numbers.
     ValueError
         If the image does not have two or three dimensions, or a number is out of range.
 
     See Also
     --------
-    find_peaks : Takes it, for thresholds in units of the noise.
+    find_peaks : Find peaks, with thresholds in units of the noise.
 
     Notes
     -----
-    Of the pixels of a box, those further than three standard deviations from the median are left out, again and again
-    until there are none. Then so are all that are within `grow` of one of them, if a quarter of the box remains, and
-    the rest is clipped once more. The noise is the standard deviation of what is left, divided by 0.98485, which
-    is what three standard deviations leave of that of Gaussian noise. In a median several equal pixels count as
-    numbers that were rounded: as if they were spread evenly, halfway to the next smaller and greater ones.
+    Pixels of a box further than three standard deviations from the median are clipped, repeatedly, until none is.
+    Then all pixels within `grow` of a clipped one are excluded, if a quarter of the box remains, and the remaining
+    pixels are clipped once more. The noise is their standard deviation divided by 0.98485, the factor by which
+    clipping at three standard deviations reduces that of Gaussian noise. In a median, several equal pixels are taken
+    to be rounded numbers: they count as spread evenly, halfway to the next smaller and greater values.
 
-    A box with less than half as many pixels that count as the fullest one gets the mean of the boxes around it.
-    Between the centres of boxes a cubic spline takes its slopes from the boxes on both sides: it swings over by at
-    most 7.5 % of a step, an axis, within a box of it. From the outermost centres on, level and noise go on in a
-    straight line, and the median filter too takes the mesh to go on point-symmetrically. So a slope of the background
-    is followed up to the border. The noise stays within the noises of the boxes.
+    A box with less than half as many valid pixels as the fullest one is set to the mean of the boxes around it.
+    Between the centres of boxes, a cubic spline takes its slopes from the boxes on both sides: it overshoots a step
+    by at most 7.5 % per axis, within one box of it. Beyond the outermost centres, background and noise are
+    extrapolated linearly, and the median filter extends the mesh point-symmetrically, so that a slope of the
+    background is followed up to the border. The noise is clipped to the range of the noises of the boxes.
 
-    Sums are of float64, about a value of the box: an offset costs no precision. Integers of more than 53
-    bits are rounded to that many. On a GPU nothing waits for it.
+    Sums are in float64, relative to a value of the box, so that an offset costs no precision. Integers of more
+    than 53 bits are rounded to 53 bits. On a GPU the host does not wait for the result.
 
     The boxes are those of SExtractor [1]_, which estimates the mode instead and has no `grow`.
 
@@ -104,7 +105,7 @@ def local_background(
     >>> float(np.median(background.noise).round(1))
     5.3
 
-    The noise was 5: what the level changes by within a box adds to it. Smaller boxes have less of that.
+    The noise is 5; the slope of the background within a box adds to it. It adds less in smaller boxes.
 
     >>> float(np.median(npsubpix.local_background(image, 16).noise).round(1))
     5.0

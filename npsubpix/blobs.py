@@ -1,4 +1,4 @@
-"""Filters that blobs stand out in."""
+"""Filters that enhance blobs: differences of Gaussians and Laplacians of Gaussians."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from npsubpix._dispatch.call import call
 
 __all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
 
-_RATIO = 1.6  # of widths, at which the difference is closest to the Laplacian
-_NARROWEST = 1e-75  # a width whose fourth power is not 0
+_RATIO = 1.6  # of the standard deviations, at which the difference is closest to the Laplacian
+_NARROWEST = 1e-75  # standard deviation whose fourth power is not 0
 
 
 def difference_of_gaussians(
@@ -26,29 +26,29 @@ def difference_of_gaussians(
     cval: float = 0.0,
     truncate: float = 4.0,
 ) -> Array:
-    """Subtract a wide from a narrow smoothed image: blobs of the size between stay, background and noise go.
+    """Filter an image with a difference of Gaussians, which enhances blobs and suppresses background and noise.
 
     Parameters
     ----------
     image : array of 1 to 3 dimensions
         Image, of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     sigma : float or tuple of floats
-        Standard deviation of the narrow Gaussian in pixels, of all axes or one an axis. For blobs that are Gaussians
-        themselves, about theirs.
+        Standard deviation of the narrow Gaussian in pixels, for all axes or per axis. Choose about that of the blobs.
     wide_sigma : float or tuple of floats, optional
-        That of the wide one; by default 1.6 times `sigma`, which comes closest to the Laplacian [1]_.
+        Standard deviation of the wide Gaussian. By default 1.6 times `sigma`, where the difference best approximates
+        the Laplacian [1]_.
     border : str, default "reflect"
-        How the image goes on, as for `correlate`: "reflect", "mirror", "nearest", "wrap" or "constant".
+        Border extension, as for `correlate`: "reflect", "mirror", "nearest", "wrap" or "constant".
     cval : float, default 0.0
-        Value beyond the ends for "constant".
+        Value outside of the image for "constant".
     truncate : float, default 4.0
-        Standard deviations that Gaussians end at.
+        Radius at which Gaussians are truncated, in standard deviations.
 
     Returns
     -------
     array
-        Of the shape of the image and its dtype, or its promotion with float32 if it holds integers. Positive at
-        bright blobs.
+        Filtered image, in the dtype of the image, or in its promotion with float32 for integers. Bright blobs are
+        positive.
 
     Raises
     ------
@@ -59,12 +59,13 @@ def difference_of_gaussians(
 
     See Also
     --------
-    laplacian_of_gaussian : The filter that this comes close to.
-    find_peaks : Finds the blobs in the result.
+    laplacian_of_gaussian : The filter that this one approximates.
+    find_peaks : Detection of the blobs in the filtered image.
 
     Notes
     -----
-    On the host, both Gaussians are applied in one pass over the image, with no image in between.
+    On the host, both Gaussians are applied in one pass over the image, without intermediate images. Integers of more
+    than 8 bits are summed in float64.
 
     References
     ----------
@@ -73,7 +74,7 @@ def difference_of_gaussians(
 
     Examples
     --------
-    A spot on a slope, found by its filtered image, and measured in the image itself:
+    Detect a spot on a sloping background:
 
     >>> import numpy as np
     >>> import npsubpix
@@ -101,37 +102,37 @@ def laplacian_of_gaussian(
     cval: float = 0.0,
     truncate: float = 4.0,
 ) -> Array:
-    """Sum the second derivatives of the smoothed image: blobs stand out as minima, background and noise go.
+    """Filter an image with the Laplacian of a Gaussian, in which bright blobs are minima.
 
     Parameters
     ----------
     image : array of 1 to 3 dimensions
         Image, of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     sigma : float or tuple of floats
-        Standard deviation of the Gaussian in pixels, of all axes or one an axis. A Gaussian blob of the same is the
-        one that stands out most from noise.
+        Standard deviation of the Gaussian in pixels, for all axes or per axis. The signal-to-noise ratio is highest
+        for Gaussian blobs of the same standard deviation.
     border, cval, truncate
         As for `difference_of_gaussians`.
 
     Returns
     -------
     array
-        Of the shape of the image and its dtype, or its promotion with float32 if it holds integers. Negative at
-        bright blobs, as in ``scipy.ndimage.gaussian_laplace``.
+        Filtered image, in the dtype of the image, or in its promotion with float32 for integers. Bright blobs are
+        negative, as in ``scipy.ndimage.gaussian_laplace``.
 
     Raises
     ------
     TypeError, ValueError
-        As `difference_of_gaussians`.
+        As for `difference_of_gaussians`.
 
     See Also
     --------
-    difference_of_gaussians : Comes close to it, and is positive at bright blobs.
+    difference_of_gaussians : Approximation that is positive at bright blobs.
 
     Notes
     -----
-    On the host, all derivatives are taken in one pass over the image, with no image in between. Negate the result for
-    `find_peaks`, or ask that for minima.
+    On the host, all derivatives are taken in one pass over the image, without intermediate images. Integers of more
+    than 8 bits are summed in float64. Negate the result before `find_peaks` to detect bright blobs.
 
     Examples
     --------

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays.checks import check_channel_axis, check_image, check_reals
-from npsubpix._arrays.library import Array, as_array, beside, is_array, is_on_gpu, kind_of, without_half, working_on
+from npsubpix._arrays.checks import check_channel_axis, check_image, check_reals, check_reals_beside
+from npsubpix._arrays.library import Array, as_array, outer_product, without_half
 from npsubpix._arrays.options import FARTHEST, check_choice, check_dtype, check_fill, check_per_axis
 from npsubpix._definitions.borders import BORDERS
+from npsubpix._definitions.convolution import PRODUCT
 from npsubpix._dispatch.call import call
 
 __all__ = ["choose_conv_method", "convolve", "convolve_separable", "correlate"]
@@ -39,65 +37,71 @@ def correlate(
     nan_policy: str = "propagate",
     method: str = "auto",
 ) -> Array:
-    r"""Correlate an image with a kernel: the sum of the pixels of each window, times weights.
+    r"""Correlate an image with a kernel: the weighted sum of the pixels of each window.
 
     Parameters
     ----------
-    image : array of 1 to 3 dimensions, and one of channels
+    image : array of 1 to 3 dimensions, with an optional channel axis
         Image, of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
-    kernel : array of as many dimensions, channels apart
-        Weights; each channel is correlated with them.
+    kernel : array with the dimensions of the image, without channels
+        Weights. Each channel is correlated with the same kernel.
     mode : {"same", "valid", "full"}, default "same"
-        Which windows: those centred on a pixel; those that are inside of the image, which may be none;
-        or all that touch it.
+        Windows of the result. "same": one window centred on each pixel. "valid": only windows that lie inside the
+        image; there may be none. "full": all windows that overlap with the image.
     border : str, default "reflect"
-        How the image goes on beyond its ends, as in ``scipy.ndimage``: "reflect" (d c b a | a b c d |
-        d c b a), "mirror" (d c b | a b c d | c b a), "nearest" (a a a a | a b c d | d d d d), "wrap"
-        (a b c d | a b c d | a b c d) or "constant" (`cval`). "shrink": windows end where the image
-        does, see the notes.
+        Border extension, as in ``scipy.ndimage``: "reflect" (d c b a | a b c d | d c b a), "mirror"
+        (d c b | a b c d | c b a), "nearest" (a a a a | a b c d | d d d d), "wrap" (a b c d | a b c d | a b c d) or
+        "constant" (`cval`). With "shrink", windows are clipped to the image; see Notes.
     cval : float, default 0.0
-        Value beyond the ends for "constant".
-    stride, dilation : int or tuple of ints, default 1
-        Pixels between windows, and between the pixels of a window, of all axes or one an axis.
+        Value outside of the image for "constant".
+    stride : int or tuple of ints, default 1
+        Step between windows in pixels, for all axes or per axis.
+    dilation : int or tuple of ints, default 1
+        Distance between the pixels of a window, for all axes or per axis.
     origin : int or tuple of ints, default 0
-        Moves windows of mode "same" by this many pixels to smaller indices. The centre of a kernel of
-        k weights is that of index k // 2, as in ``scipy.ndimage``.
+        Shift of the windows of mode "same" to smaller indices, in pixels, for all axes or per axis. The centre of a
+        kernel of k weights is the weight of index k // 2, as in ``scipy.ndimage``.
     channel_axis : int, optional
-        Axis of the image that holds channels.
+        Channel axis of the image.
     dtype : dtype, optional
-        Dtype of the result; by default that of the image. Integers are rounded to the nearest and kept within
-        the range of the dtype, never wrapped.
+        Dtype of the result. By default, that of the image. Integers are rounded to the nearest and saturate at the
+        limits of the dtype; they never wrap.
     nan_policy : {"propagate", "omit"}, default "propagate"
-        Whether NaN in a window makes the result NaN, or does not count, see the notes.
+        Treatment of NaN. "propagate": a window that contains NaN gives NaN. "omit": NaN does not count; see Notes.
     method : {"auto", "direct", "separable", "fft"}, default "auto"
-        "separable" is for kernels that are a product of one along lines and one across them; "auto"
-        takes what is the cheapest, see `choose_conv_method`.
+        Algorithm. "separable" requires a kernel that is the product of a line along the last axis and of its other
+        axes; "auto" selects the fastest method that applies, see `choose_conv_method`.
 
     Returns
     -------
     array
-        In mode "same" of the shape of the image, divided by the stride and rounded up.
+        Correlation. In mode "same", its shape is that of the image divided by the stride, rounded up.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If the kernel has no weights or another number of dimensions, or an option is out of range.
+        If the kernel is empty or differs from the image in dimensions, an option is out of range, or the method is
+        "separable" for a kernel that is not a product.
 
     See Also
     --------
-    convolve : The kernel flipped.
-    convolve_separable : A kernel for each axis.
+    convolve : Correlation with the flipped kernel.
+    convolve_separable : Convolution with one kernel per axis.
 
     Notes
     -----
-    With "shrink" and "omit", sums are divided by the weight that remains:
-    :math:`\sum_k |w_k| \sum_{k \in V} w_k x_k / \sum_{k \in V} |w_k|` for the pixels V of the window
-    that are in the image and not NaN. Where there are none, the result is NaN, or 0 in integers.
+    With "shrink" and "omit", the sum is normalized by the remaining weight:
+    :math:`\sum_k |w_k| \sum_{k \in V} w_k x_k / \sum_{k \in V} |w_k|`, where V are the pixels of the window
+    that lie in the image and are not NaN. If there are none, the result is NaN, or 0 for integers.
 
     Images of 8 bits are summed in float32 where that is exact for integer weights, other integers in
-    float64, and floats in their own precision. Differentiable with respect to image and kernel.
+    float64, and floats in their own precision. On a GPU, all integers are summed in float64, and the weights are not
+    inspected before the kernel is launched: "auto" is "direct" there, and "separable" gives NaN for a kernel that is
+    not the product of one line per axis.
+
+    Differentiable with respect to image and kernel.
 
     Examples
     --------
@@ -111,8 +115,21 @@ def correlate(
     >>> correlate(np.array([1.0, 2.0, np.nan, 4.0]), [0.25, 0.5, 0.25], border="shrink", nan_policy="omit").round(3)
     array([1.333, 1.667, 3.   , 4.   ])
     """
+    check_choice(method, "method", _METHODS)
     return _filter(
-        image, kernel, False, mode, border, cval, stride, dilation, origin, channel_axis, dtype, nan_policy, method
+        image,
+        kernel,
+        flip=False,
+        mode=mode,
+        border=border,
+        cval=cval,
+        stride=stride,
+        dilation=dilation,
+        origin=origin,
+        channel_axis=channel_axis,
+        dtype=dtype,
+        nan_policy=nan_policy,
+        method=method,
     )
 
 
@@ -132,68 +149,94 @@ def convolve(
     nan_policy: str = "propagate",
     method: str = "auto",
 ) -> Array:
-    """Convolve an image with a kernel: the correlation with the flipped kernel.
+    """Convolve an image with a kernel: correlate it with the flipped kernel.
 
     Parameters
     ----------
     image, kernel, mode, border, cval, stride, dilation, origin, channel_axis, dtype, nan_policy, method
-        As for `correlate`. A positive `origin` moves windows to larger indices, as in ``scipy.ndimage``.
+        As for `correlate`, but a positive `origin` shifts windows to larger indices, as in ``scipy.ndimage``.
 
     Returns
     -------
     array
-        As `correlate` returns it.
+        Convolution, of the shape and dtype that `correlate` returns.
 
     Raises
     ------
     TypeError, ValueError
-        As `correlate`.
+        As for `correlate`.
 
     See Also
     --------
-    correlate : Without the flip, with notes.
+    correlate : The same without the flip; its notes apply here too.
 
     Examples
     --------
-    A pixel becomes the kernel:
+    The response to a single pixel is the kernel:
 
     >>> import numpy as np
     >>> from npsubpix import convolve
     >>> convolve(np.array([0.0, 0, 1, 0, 0]), [1.0, 2, 3])
     array([0., 1., 2., 3., 0.])
     """
+    check_choice(method, "method", _METHODS)
     return _filter(
-        image, kernel, True, mode, border, cval, stride, dilation, origin, channel_axis, dtype, nan_policy, method
+        image,
+        kernel,
+        flip=True,
+        mode=mode,
+        border=border,
+        cval=cval,
+        stride=stride,
+        dilation=dilation,
+        origin=origin,
+        channel_axis=channel_axis,
+        dtype=dtype,
+        nan_policy=nan_policy,
+        method=method,
     )
 
 
-def convolve_separable(image: Array, kernels: Sequence[Array], /, **options: Any) -> Array:
-    """Convolve an image along each of its axes with a kernel of its own.
+def convolve_separable(
+    image: Array,
+    kernels: Sequence[Array],
+    /,
+    *,
+    mode: str = "same",
+    border: str = "reflect",
+    cval: float = 0.0,
+    stride: int | tuple[int, ...] = 1,
+    dilation: int | tuple[int, ...] = 1,
+    origin: int | tuple[int, ...] = 0,
+    channel_axis: int | None = None,
+    dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+) -> Array:
+    """Convolve an image along each axis with a kernel of that axis.
 
     Parameters
     ----------
-    image : array of 1 to 3 dimensions, and one of channels
+    image : array of 1 to 3 dimensions, with an optional channel axis
         Image.
     kernels : sequence of arrays of shape (K,)
-        A kernel for each axis of the image, in their order: for (y, x) first the one down the columns,
-        then the one along the rows.
-    **options
-        Those of `convolve`, without `method`.
+        One kernel per axis, in the order of the axes. For an image (y, x), the first is applied along columns, the
+        second along rows.
+    mode, border, cval, stride, dilation, origin, channel_axis, dtype, nan_policy
+        As for `convolve`.
 
     Returns
     -------
     array
-        As `convolve` returns it, for the product of the kernels: rounded, where it is of integers,
-        once and not between the passes.
+        Convolution with the outer product of the kernels. Integer results are rounded once, not between the passes.
 
     Raises
     ------
     TypeError, ValueError
-        As `convolve`, and if there is not one kernel an axis.
+        As for `convolve`, and if the number of kernels is not that of the axes.
 
     See Also
     --------
-    convolve : Any kernel.
+    convolve : Convolution with any kernel.
 
     Examples
     --------
@@ -207,30 +250,31 @@ def convolve_separable(image: Array, kernels: Sequence[Array], /, **options: Any
            [ 0, 25,  0,  0,  0]], dtype=uint8)
     """
     x = as_array(image, "image")
-    lines = [without_half(_beside(k, "kernels", x)) for k in kernels]
-    axis = check_channel_axis(options.get("channel_axis"), x)
+    lines = [without_half(check_reals_beside(k, "kernels", x)) for k in kernels]
+    axis = check_channel_axis(channel_axis, x)
     axes = x.ndim - (axis is not None)
     if len(lines) != axes or any(k.ndim != 1 for k in lines):
         shapes = [tuple(k.shape) for k in lines]
-        raise ValueError(f"kernels must hold {axes} arrays of shape (K,), one an axis, got shapes {shapes}")
-    with working_on(lines[0]) if kind_of(lines[0]) == "cupy" else contextlib.nullcontext():
-        product = lines[0]
-        for line in lines[1:]:
-            product = product[..., None] * line
-    if "method" in options:
-        raise TypeError("convolve_separable takes no method: it is separable")
-    # On the host, "auto" finds out that the product is of rank one; on a GPU, nothing looks at weights.
-    return convolve(image, product, method="separable" if is_on_gpu(x, kind_of(x)) else "auto", **options)
-
-
-def _beside(weights: Any, name: str, image: Array) -> Array:
-    """Return weights as floats; of lists, and other numbers of no device, those on the device of the image."""
-    numbers = check_reals(weights, name)
-    return numbers if is_array(weights) else beside(numbers, image)
+        raise ValueError(f"kernels must hold {axes} arrays of shape (K,), one per axis, got shapes {shapes}")
+    return _filter(
+        image,
+        outer_product(lines),
+        flip=True,
+        mode=mode,
+        border=border,
+        cval=cval,
+        stride=stride,
+        dilation=dilation,
+        origin=origin,
+        channel_axis=channel_axis,
+        dtype=dtype,
+        nan_policy=nan_policy,
+        method=PRODUCT,
+    )
 
 
 def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> str:
-    """Say how `correlate` and `convolve` with ``method="auto"`` work with a kernel.
+    """Return the method that `correlate` and `convolve` select for a kernel with ``method="auto"``.
 
     Parameters
     ----------
@@ -242,18 +286,18 @@ def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> s
     Returns
     -------
     {"direct", "separable", "fft"}
-        "separable" for a kernel of rank one: that is the product of its line and of its other axes
-        through the largest weight, to four units of rounding of that weight. "fft", by
-        ``scipy.signal.oaconvolve``, for other large kernels, and "direct" for the rest.
+        "separable" for a kernel of rank one: the product of its line along the last axis and of its other axes, both
+        through the largest weight, to within four units of rounding of that weight. "fft", which is
+        ``scipy.signal.oaconvolve``, for other large kernels without a stride. "direct" for all others.
 
     Raises
     ------
     TypeError, ValueError
-        As `correlate`.
+        As for `correlate`.
 
     See Also
     --------
-    correlate : Takes the method by name.
+    correlate : Correlation by any of the methods.
 
     Examples
     --------
@@ -262,33 +306,26 @@ def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> s
     >>> choose_conv_method(np.ones((3, 3))), choose_conv_method([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
     ('separable', 'direct')
     """
-    weights = _kernel(kernel)
-    axes = weights.ndim
-    steps = check_per_axis(stride, axes, "stride", 1)
-    return str(call("choose_conv_method", weights, stride=steps))
-
-
-def _kernel(kernel: Any) -> Array:
     weights = check_reals(kernel, "kernel")
+    _check_kernel(weights)
+    return str(call("choose_conv_method", weights, stride=check_per_axis(stride, weights.ndim, "stride", 1)))
+
+
+def _check_kernel(weights: Array) -> None:
     if not 1 <= weights.ndim <= 3:
         raise ValueError(f"kernel must have 1 to 3 dimensions, got shape {tuple(weights.shape)}")
     if 0 in weights.shape:
         raise ValueError(f"kernel must have at least one weight along each axis, got shape {tuple(weights.shape)}")
-    return weights
 
 
-def _filter(image: Any, *arguments: Any) -> Array:
-    """Check arguments and filter, where the image is: CuPy works on the current device otherwise."""
-    x = as_array(image, "image")
-    with working_on(x) if kind_of(x) == "cupy" else contextlib.nullcontext():
-        return _filter_there(x, *arguments)
-
-
-def _filter_there(
-    x: Any, kernel: Any, flip: bool, mode: Any, border: Any, cval: Any, stride: Any, dilation: Any, origin: Any,
+def _filter(
+    image: Any, kernel: Any, *, flip: bool, mode: Any, border: Any, cval: Any, stride: Any, dilation: Any, origin: Any,
     channel_axis: Any, dtype: Any, nan_policy: Any, method: Any,
 ) -> Array:  # fmt: skip
-    weights = _kernel(_beside(kernel, "kernel", x))
+    """Check the arguments of a convolution or correlation, and run it."""
+    x = as_array(image, "image")
+    weights = check_reals_beside(kernel, "kernel", x)
+    _check_kernel(weights)
     axis = check_channel_axis(channel_axis, x)
     axes = check_image(x, axis)
     if weights.ndim != axes:
@@ -296,58 +333,36 @@ def _filter_there(
         raise ValueError(
             f"kernel must have {axes} dimensions, as the image has, got shape {tuple(weights.shape)}{hint}"
         )
-    for value, name, choices in (
-        (mode, "mode", _MODES), (border, "border", BORDERS), (nan_policy, "nan_policy", _POLICIES),
-        (method, "method", _METHODS),
-    ):  # fmt: skip
-        check_choice(value, name, choices)
-    moved = _origins(origin, tuple(weights.shape), flip)
-    if flip:
-        of_torch = kind_of(weights) == "torch"
-        weights = weights.flip(tuple(range(axes))) if of_torch else weights[(slice(None, None, -1),) * axes]
-    steps, gaps = check_per_axis(stride, axes, "stride", 1), check_per_axis(dilation, axes, "dilation", 1, FARTHEST)
-    options = {
-        "mode": str(mode),
-        "border": str(border),
-        "cval": check_fill(cval, "cval"),
-        "stride": steps,
-        "dilation": gaps,
-        "origin": moved,
-        "channel_axis": axis,
-        "omit": nan_policy == "omit",
-        "method": str(method),
-    }
+    check_choice(mode, "mode", _MODES)
+    check_choice(border, "border", BORDERS)
+    check_choice(nan_policy, "nan_policy", _POLICIES)
     chosen = check_dtype(dtype)
-    if chosen is not None:
-        if chosen == np.float16:
-            raise TypeError("dtype must be that of integers, float32 or float64, got float16")
-        x = without_half(x)
-    if kind_of(x) == "torch":
-        return _of_tensor(x, weights, options, chosen)
-    return call("correlate", x, weights, **options, dtype="" if chosen is None else chosen.name)[0]
+    if chosen is not None and chosen.name == "float16":
+        raise TypeError("dtype must be that of integers, float32 or float64, got float16")
+    return call(
+        "correlate",
+        x if chosen is None else without_half(x),
+        weights,
+        flip=flip,
+        mode=str(mode),
+        border=str(border),
+        cval=check_fill(cval, "cval"),
+        stride=check_per_axis(stride, axes, "stride", 1),
+        dilation=check_per_axis(dilation, axes, "dilation", 1, FARTHEST),
+        origin=_origins(origin, tuple(weights.shape), flip),
+        channel_axis=axis,
+        omit=nan_policy == "omit",
+        method=str(method),
+        dtype="" if chosen is None else chosen.name,
+    )[0]
 
 
 def _origins(origin: Any, shape: tuple[int, ...], flip: bool) -> tuple[int, ...]:
-    """Check the origin, and return that of the correlation that is run."""
-    moved = []
+    """Check the origin, and return that of the correlation with the kernel, flipped or not."""
+    origins = []
     for number, n in zip(check_per_axis(origin, len(shape), "origin", -(2**31)), shape, strict=True):
         if not -(n // 2) <= number <= (n - 1) // 2:
             ends = f"{-(n // 2)} to {(n - 1) // 2}"
             raise ValueError(f"origin must be from {ends} for a kernel of {n} weights, got {number}")
-        moved.append(-number - (n % 2 == 0) if flip else number)
-    return tuple(moved)
-
-
-def _of_tensor(x: Any, weights: Any, options: dict[str, Any], dtype: np.dtype[Any] | None) -> Any:
-    """Filter a tensor; integers of another dtype are rounded and kept within its range at the end."""
-    torch = sys.modules["torch"]
-    w = torch.as_tensor(weights)
-    if dtype is None:
-        return call("correlate", x, w, **options, dtype="")[0]
-    chosen = getattr(torch, dtype.name)
-    wide = x if x.is_floating_point() else x.double()
-    values = call("correlate", wide, w, **options, dtype="")[0]
-    if chosen.is_floating_point:
-        return values.to(chosen)
-    info = torch.iinfo(chosen)
-    return torch.nan_to_num(values).round().clamp(info.min, info.max).to(chosen)
+        origins.append(-number - (n % 2 == 0) if flip else number)
+    return tuple(origins)

@@ -1,4 +1,4 @@
-"""Banks of filters over channels, as layers of networks have them."""
+"""Filter banks over channels, as in the layers of neural networks."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ def conv2d(
     dilation: int | tuple[int, int] = 1,
     groups: int = 1,
 ) -> Array:
-    """Correlate images with a bank of filters over all of their channels, as ``torch.nn.functional.conv2d`` does.
+    """Correlate images with a bank of filters over all channels, as ``torch.nn.functional.conv2d`` does.
 
     Parameters
     ----------
     input : array of shape (N, C, H, W) or (C, H, W)
         Images, of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     weight : array of shape (O, C / groups, KH, KW)
-        Filters; they are not flipped.
+        Filters. They are not flipped.
     bias : array of shape (O,), optional
-        Added to the results of each filter.
+        Offset added to the result of each filter.
     stride : int or tuple of two ints, default 1
-        Pixels between windows.
+        Step between windows in pixels, for both axes or per axis.
     padding : int, tuple of two ints, "valid" or "same", default 0
-        Zeros that are put around images, above and below, and left and right. "valid" is none; "same" is what gives
-        results of the size of the images, with a stride of 1: of an odd number of zeros more are below and right.
+        Zero padding on both sides of each axis. "valid" means none. "same" keeps the size of the images and requires
+        a stride of 1; if the number of zeros is odd, the extra one is below or on the right.
     dilation : int or tuple of two ints, default 1
-        Pixels between those that a filter sees.
+        Distance between the pixels of a window, for both axes or per axis.
     groups : int, default 1
-        Groups that channels and filters are divided into; filters see the channels of their group.
+        Number of groups of channels and filters. Each filter is applied to the channels of its group.
 
     Returns
     -------
     array of shape (N, O, H', W') or (O, H', W')
-        With H' = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1, of the dtype of the input, or its promotion
-        with float32 if that holds integers.
+        Responses, with H' = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1, in the dtype of the input, or in
+        its promotion with float32 for integers.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If shapes do not fit each other, or the padded images are smaller than a filter.
+        If shapes do not match, or the padded images are smaller than a filter.
 
     See Also
     --------
-    correlate : One kernel, with other borders than zeros.
+    correlate : Correlation with a single kernel and any border extension.
 
     Notes
     -----
@@ -64,7 +64,7 @@ def conv2d(
 
     Examples
     --------
-    Sixteen filters of 5 × 5 pixels over three colours:
+    Apply sixteen filters of 5 × 5 pixels to images of three colours:
 
     >>> import numpy as np
     >>> from npsubpix import conv2d
@@ -104,7 +104,7 @@ def _check_filters(x: Any, filters: Any, bias: Any, groups: int) -> None:
 
 
 def _margins(padding: Any, size: Any, stride: tuple[int, ...], dilation: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the zeros above, below, left and right."""
+    """Return the number of padded rows above and below, and of columns left and right."""
     if not isinstance(padding, str):
         down, across = check_per_axis(padding, 2, "padding", 0, FARTHEST)
         return down, down, across, across

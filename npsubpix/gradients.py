@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from npsubpix._arrays.library import Array
-from npsubpix._dispatch.call import Tape, tape
+from npsubpix._dispatch.tape import Tape, tape
 
 __all__ = ["vjp"]
 
@@ -83,6 +83,7 @@ def vjp(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, P
     def pullback(*cotangents: Array | None) -> dict[str, Array]:
         if len(cotangents) != len(visible):
             raise ValueError(f"the pullback takes {len(visible)} arrays, one for each result, got {len(cotangents)}")
-        return records[0].pull_back(cotangents, shapes)
+        answers: dict[str, Array] = records[0].pull_back(cotangents, shapes)
+        return answers
 
     return results, pullback

@@ -19,44 +19,44 @@ def _suppress(x: Array, size: tuple[int, ...], mask_only: bool) -> Array:
 def nms2d(input: Array, kernel_size: tuple[int, int], mask_only: bool = False) -> Array:
     """Keep the strict maxima of images.
 
-    A pixel is kept if it is strictly greater than every other pixel of its window, and if all of
-    that window lies inside the image. Plateaus have no strict maximum. A NaN in the window means
-    that its centre is not a maximum. A map smaller than the window has no maxima, and the window
-    (1, 1) keeps everything.
+    A pixel is kept if it is strictly greater than every other pixel of its window, and if the
+    whole window lies inside the image. Plateaus have no strict maximum, and neither has a window
+    that contains NaN. A map smaller than the window has no maxima, and the window (1, 1) keeps
+    every pixel.
 
     Parameters
     ----------
     input : array of shape (B, C, H, W)
         Images of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     kernel_size : tuple of two ints
-        Height and width of the window in pixels. An even size k reaches ``(k - 1) // 2`` pixels
-        back and ``k // 2`` ahead.
+        Height and width of the window in pixels. A window of even size k extends ``(k - 1) // 2``
+        pixels before its centre and ``k // 2`` pixels after it.
     mask_only : bool, default False
         Return the mask of the maxima instead of their values.
 
     Returns
     -------
     array of shape (B, C, H, W)
-        The input where it is a maximum and 0 elsewhere, in the dtype of the input; or the boolean
-        mask. Of the library of the input.
+        The input at maxima and 0 elsewhere, in the dtype of the input; or the mask of the maxima.
+        An array of the library of the input.
 
     Raises
     ------
     TypeError
-        If the input is not of real numbers, or `kernel_size` not a tuple of integers.
+        If the input does not hold real numbers, or `kernel_size` is not a tuple of integers.
     ValueError
         If the input does not have four dimensions, or a size is below 1.
 
     See Also
     --------
-    nms3d : The same for volumes.
-    find_peaks : Peaks as a list, with thresholds, distances and sub-pixel positions.
+    nms3d : Keep the strict maxima of volumes.
+    find_peaks : Find peaks as a list, with thresholds, distances and sub-pixel positions.
 
     Notes
     -----
-    Follows ``kornia.geometry.subpix.nms2d`` of kornia 0.9.0. 3 x 3 windows are compared directly;
-    others by the scheme of [1]_ and [2]_ down the columns, whose cost does not depend on the
-    height of the window, and by doubling along the rows, whose cost grows with the logarithm of
+    Follows ``kornia.geometry.subpix.nms2d`` of kornia 0.9.0. Windows of 3 x 3 pixels are compared
+    directly. Others use the algorithm of [1]_ and [2]_ down the columns, whose cost does not depend
+    on the height of the window, and doubling along the rows, whose cost grows with the logarithm of
     its width.
 
     References
@@ -102,20 +102,20 @@ def nms3d(input: Array, kernel_size: tuple[int, int, int], mask_only: bool = Fal
     Returns
     -------
     array of shape (B, C, D, H, W)
-        The input where it is a maximum and 0 elsewhere, in the dtype of the input; or the boolean
-        mask. Of the library of the input.
+        The input at maxima and 0 elsewhere, in the dtype of the input; or the mask of the maxima.
+        An array of the library of the input.
 
     Raises
     ------
     TypeError
-        If the input is not of real numbers, or `kernel_size` not a tuple of integers.
+        If the input does not hold real numbers, or `kernel_size` is not a tuple of integers.
     ValueError
         If the input does not have five dimensions, or a size is below 1.
 
     See Also
     --------
-    nms2d : The same for images, and the rules.
-    nms3d_minmax : Maxima and minima in one call.
+    nms2d : Keep the strict maxima of images; states the rules.
+    nms3d_minmax : Find maxima and minima in one call.
 
     Notes
     -----
@@ -148,18 +148,18 @@ def nms3d_minmax(input: Array) -> tuple[Array, Array]:
     -------
     max_mask, min_mask : bool arrays of shape (B, C, D, H, W)
         True where a voxel is strictly greater, or strictly less, than its 26 neighbours, all of
-        which have to be inside the volume and not NaN. Of the library of the input.
+        which must lie inside the volume and not be NaN. Arrays of the library of the input.
 
     Raises
     ------
     TypeError
-        If the input is not of real numbers.
+        If the input does not hold real numbers.
     ValueError
         If the input does not have five dimensions.
 
     See Also
     --------
-    nms3d : Maxima alone, with any window.
+    nms3d : Keep maxima only, with any window.
 
     Notes
     -----

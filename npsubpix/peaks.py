@@ -1,4 +1,4 @@
-"""Peaks as lists: find them, and refine positions to a fraction of a pixel."""
+"""Peaks as lists: find them, and refine their positions to a fraction of a pixel."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from npsubpix._arrays.options import (
     check_per_axis,
 )
 from npsubpix._arrays.stacks import check_stack
-from npsubpix._definitions.borders import reach
+from npsubpix._definitions.nms import nms_reach
 from npsubpix._definitions.peaks import PLATEAUS, PeakSearch
 from npsubpix._dispatch.call import call
 from npsubpix.refinement import check_refinement
@@ -46,91 +46,91 @@ def find_peaks(
     radius: float | tuple[float, ...] = 3.0,
     frame_axis: int | None = None,
 ) -> Peaks:
-    """Find the peaks of an image and where they are to a fraction of a pixel.
+    """Find the peaks of an image, and their positions to a fraction of a pixel.
 
-    A peak is a pixel strictly greater than all others in its window. Of peaks closer than
-    `min_distance` the stronger one stays. What stays is refined as `refine_peaks` does.
+    A peak is a pixel strictly greater than all others in its window. Of two peaks closer than
+    `min_distance` the stronger one is kept. The peaks are then refined as by `refine_peaks`.
 
     Parameters
     ----------
     image : array of two or three dimensions, or three or four with `frame_axis`
         Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host. The image is not
-        copied if it is contiguous. A NaN in a window means that its centre is not a peak.
+        copied if it is contiguous. A pixel with NaN in its window is not a peak.
     size : int or tuple of ints, default 3
-        Length of the window in pixels, of all axes or one an axis. An even length k reaches
-        ``(k - 1) // 2`` pixels back and ``k // 2`` ahead.
+        Length of the window in pixels, one for all axes or one per axis. A window of even length k
+        extends ``(k - 1) // 2`` pixels before its centre and ``k // 2`` pixels after it.
     min_distance : float or tuple of floats, optional
-        Least Euclidean distance in pixels between the pixels of two peaks of a frame. Enforced
-        greedily from the strongest peak on; of equally strong ones the first in memory order wins.
-        With one number an axis, distances are measured in units of them. Maxima and minima do
-        not keep each other away.
+        Least Euclidean distance in pixels between the pixels of two peaks of a frame. Peaks are
+        selected greedily, the strongest first; of equally strong ones, the first in memory order.
+        Give one number per axis for anisotropic pixels: distances are then measured in those
+        units. Maxima and minima are filtered independently.
     threshold_abs : float, optional
-        Only peaks above this value; with ``background`` or `sigma`, only those of
+        Report only peaks above this value; with ``background`` or `sigma`, only those with
         ``value - background > threshold_abs * sigma``.
     threshold_rel : float, optional
-        Only peaks above this fraction of the greatest value of their frame; with ``background``, of the greatest
-        height above that, both heights in units of the image.
+        Report only peaks above this fraction of the greatest value of their frame; with ``background``, only those
+        whose height above it exceeds this fraction of the greatest height of their frame.
     background : number, array of the shape of the image or of one frame, or Background, optional
-        Level of the background; 0 if only `sigma` is given. That `local_background` returns brings its
-        noise as `sigma`. No peak where it is NaN.
+        Background; 0 if only `sigma` is given. A `Background` from `local_background` also supplies
+        `sigma`. Pixels at which it is NaN are not peaks.
     sigma : number above 0 or array of the shape of the image or of one frame, optional
-        Standard deviation of the noise; 1 if only ``background`` is given. Where it is 0, all that is above
-        the background exceeds any threshold; where it is negative or NaN, there is no peak.
+        Standard deviation of the noise; 1 if only ``background`` is given. Where it is 0, any value above
+        the background exceeds any threshold; pixels at which it is negative or NaN are not peaks.
     exclude_border : bool, int or tuple of ints, default True
-        True: the whole window of a peak is inside the image. False: the part of the window that
-        is inside counts. A number, of all axes or one an axis: no peak closer than this to the
-        border, in pixels; windows that reach beyond the image count as for False.
+        True: the whole window of a peak must lie inside the image. False: windows are clipped at
+        the border. A number, one for all axes or one per axis: peaks lie at least this many pixels
+        from the border, and windows are clipped as with False.
     num_peaks : int, optional
-        At most this many peaks a frame, the strongest.
+        Greatest number of peaks per frame; the strongest are kept.
     plateau : {"drop", "first", "centroid"}, default "drop"
-        What to do where several adjacent pixels share the greatest value, as saturated spots do.
-        Report nothing; the first pixel in memory order; or the centroid of the pixels, which is
-        not refined further. Reported ones are flagged ``PLATEAU``.
+        Treatment of plateaus, adjacent pixels that share the greatest value, as in saturated spots.
+        "drop" reports none, "first" the first pixel in memory order, and "centroid" the centroid
+        of the pixels, which is not refined further. Reported plateaus are flagged ``PLATEAU``.
     minima : bool, default False
-        Find minima too, in the same pass. They are the maxima of the negated image, held to the
-        same thresholds, and are flagged ``MINIMUM``. A pixel with no other in its window is both.
+        Find minima too, in the same pass. They are the maxima of the negated image, subject to the
+        same thresholds, and are flagged ``MINIMUM``. The only pixel of a window is both.
     mask : bool array of the shape of the image or of one frame, optional
-        True where pixels are to be ignored: they are no peaks, and hide none. A peak whose
-        refinement needs one of them stays at its pixel, flagged ``MASKED``.
+        True for pixels to ignore: they are not peaks, and do not suppress others. A peak whose
+        refinement needs one of them keeps the position of its pixel and is flagged ``MASKED``.
     refine : {"quadratic", "parabola", "centroid", None}, default "quadratic"
         Method of refinement, see `refine_peaks`.
     n_iters : int, default 5
-        Most iterations of refinement.
+        Greatest number of iterations of refinement.
     max_shift : float, default 1.5
-        Furthest that refinement may go from the pixel of the peak, in pixels on any axis.
+        Greatest shift of a position from the pixel of its peak, in pixels on any axis.
     radius : float or tuple of floats, default 3.0
-        Radius in pixels of the window of ``"centroid"``, of all axes or one an axis.
+        Radius in pixels of the window of ``"centroid"``, one for all axes or one per axis.
     frame_axis : int, optional
-        The axis of a stack along which images are independent. Peaks then carry their frame.
+        Axis of a stack along which images are independent. Peaks then have a frame.
 
     Returns
     -------
     Peaks
-        One row a peak, frame by frame, the strongest first. Coordinates in pixels, (y, x) or
-        (z, y, x). No peaks give an empty table. Its arrays are of the library of the image.
+        One row per peak, frame by frame, the strongest first. Coordinates are in pixels, (y, x) or
+        (z, y, x). Without peaks, the table is empty. Its arrays are of the library of the image.
 
     Raises
     ------
     TypeError
-        If an argument is of the wrong type, or the image not of real numbers.
+        If an argument has the wrong type, or the image does not hold real numbers.
     ValueError
         If the image does not have two or three dimensions, or a number is out of range.
 
     See Also
     --------
-    refine_peaks : Refine positions that you have.
+    refine_peaks : Refine known positions.
     local_background : Background and noise around each pixel.
     nms2d : Maxima as a mask.
 
     Notes
     -----
-    Thresholds are exceeded, not met, as in ``skimage.feature.peak_local_max``. Needs one byte a
-    pixel besides the result, and a copy of the image with a mask. On a GPU the host waits once, to know how many
-    peaks there are, and once more with `min_distance`.
+    A peak must exceed the thresholds, as in ``skimage.feature.peak_local_max``. The search needs one byte per
+    pixel besides the result, and a copy of the image if there is a mask. On a GPU the host waits once for the
+    number of peaks, and once more with `min_distance`.
 
-    The strongest peak is that of the greatest value; with ``background`` or `sigma`, that of the greatest
-    ``(value - background) / sigma``, in float64, which may be another. Both are those of the pixel of the peak, for
-    a plateau its first pixel. Which pixels are maxima, their refinement and `values` do not depend on either.
+    Peaks are ranked by their values; with ``background`` or `sigma`, by ``(value - background) / sigma`` in float64.
+    Both are those of the pixel of the peak, or of the first pixel of a plateau. The choice of maxima, their
+    refinement and `values` do not depend on background and noise.
 
     Examples
     --------
@@ -170,8 +170,8 @@ def find_peaks(
 
 
 def _margins(exclude_border: Any, size: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the widths of the border before and after, an axis, where no peak is reported."""
+    """Return the widths of the border before and after, per axis, in which no peak is reported."""
     if isinstance(exclude_border, (bool, np.bool_)):
-        return sum(map(reach, size), ()) if exclude_border else (0,) * (2 * len(size))
+        return sum(map(nms_reach, size), ()) if exclude_border else (0,) * (2 * len(size))
     widths = check_per_axis(exclude_border, len(size), "exclude_border")
     return tuple(width for width in widths for _ in range(2))

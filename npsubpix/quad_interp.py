@@ -1,4 +1,4 @@
-"""Quadratic refinement of 3-D maxima: a dense map of positions and values, as kornia returns it."""
+"""Quadratic refinement of 3-D maxima: dense maps of positions and values, as in kornia."""
 
 from __future__ import annotations
 
@@ -53,55 +53,55 @@ def conv_quad_interp3d(
     dilation_radius: int = 1,
     allow_scale_steps: bool = True,
 ) -> tuple[Array, Array]:
-    """Refine the maxima of a response pyramid, each within a few voxels of where it is.
+    """Refine the maxima of a response pyramid, each within a few voxels of its start.
 
-    The same as `iterative_quad_interp3d`, but for one rule: a maximum that moves further than
-    `dilation_radius` voxels from where it started is not refined.
+    The same as `iterative_quad_interp3d`, with one more rule: a maximum that moves further than
+    `dilation_radius` voxels from its start is not refined.
 
     Parameters
     ----------
     input : array of shape (B, C, D, H, W)
         Responses of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     n_iters : int, default 5
-        Most fits a maximum.
+        Greatest number of fits per maximum.
     strict_maxima_bonus : float, default 10.0
         Added to the value of every refined maximum.
     max_subpixel_shift : float, default 0.6
-        A shift above this, in voxels on any axis, leads to the next voxel and another fit.
+        A shift above this, in voxels on any axis, moves the fit to the next voxel.
     precomputed_nms_mask : bool array of shape (B, C, D, H, W), optional
-        Refine the voxels marked here instead of the strict 3 x 3 x 3 maxima. On the device of the
-        input, of its library or NumPy's.
+        Refine the voxels at which this is True instead of the strict 3 x 3 x 3 maxima. An array on
+        the device of the input, of its library or NumPy's.
     dilation_radius : int, default 1
-        Furthest a maximum may move, in voxels on any axis.
+        Greatest distance that a maximum may move, in voxels on any axis.
     allow_scale_steps : bool, default True
-        Move along depth too.
+        Whether fits move along depth too.
 
     Returns
     -------
     coords_max : array of shape (B, C, 3, D, H, W)
-        Position of every voxel, in the order (scale, x, y) and in voxels: refined where it is a
-        maximum that could be refined, its own elsewhere.
+        Position of every voxel, in the order (scale, x, y) and in voxels: refined at maxima that
+        could be refined, that of the voxel elsewhere.
     y_max : array of shape (B, C, D, H, W)
         Value of the fitted quadratic at a refined maximum, plus the bonus; the input elsewhere.
-        Both are of the dtype of a float input, else ``np.result_type(input.dtype, np.float32)``.
+        Both have the dtype of a floating input, else ``np.result_type(input.dtype, np.float32)``.
 
     Raises
     ------
     TypeError
-        If an argument is of the wrong type, or the mask on another device than the input.
+        If an argument has the wrong type, or the mask is on another device than the input.
     ValueError
-        If the input does not have five dimensions, the mask not its shape, or a number is out of range.
+        If the input does not have five dimensions, the mask does not have its shape, or a number is out of range.
 
     See Also
     --------
-    iterative_quad_interp3d : The same, however far a maximum moves; and the rules.
-    find_peaks : Peaks as a list instead of a dense map.
+    iterative_quad_interp3d : Refine without a limit of distance; states the rules.
+    find_peaks : Find peaks as a list instead of a dense map.
 
     Notes
     -----
     Follows ``kornia.geometry.subpix.conv_quad_interp3d``: signature and bonus of kornia 0.8.3,
-    arithmetic of 0.9.0. Nothing is precomputed here, so that the radius costs nothing. Gradients
-    are those of `iterative_quad_interp3d`.
+    arithmetic of 0.9.0. Nothing is precomputed here, so the cost does not depend on the
+    radius. Gradients are those of `iterative_quad_interp3d`.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def iterative_quad_interp3d(
 
     At each strict 3 x 3 x 3 maximum a quadratic is fitted to the neighbourhood. Where its
     stationary point lies more than `max_subpixel_shift` away on any axis, the fit is repeated one
-    voxel on. A maximum is not refined, and keeps its voxel's position and value, when its Hessian
+    voxel further. A maximum is not refined, and keeps its voxel's position and value, when its Hessian
     is singular, ``abs(det) <= 1e-7 * m**3`` with m its largest entry; when it moves to the border;
     when the final shift exceeds 1.5 voxels on any axis; or when it still moves on the last fit.
 
@@ -147,50 +147,50 @@ def iterative_quad_interp3d(
     input : array of shape (B, C, D, H, W)
         Responses of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     n_iters : int, default 5
-        Most fits a maximum.
+        Greatest number of fits per maximum.
     strict_maxima_bonus : float, default 10.0
         Added to the value of every refined maximum.
     max_subpixel_shift : float, default 0.6
-        A shift above this, in voxels on any axis, leads to the next voxel and another fit.
+        A shift above this, in voxels on any axis, moves the fit to the next voxel.
     allow_scale_steps : bool, default True
-        Move along depth too.
+        Whether fits move along depth too.
     precomputed_nms_mask : bool array of shape (B, C, D, H, W), optional
-        Refine the voxels marked here instead of the strict 3 x 3 x 3 maxima. On the device of the
-        input, of its library or NumPy's.
+        Refine the voxels at which this is True instead of the strict 3 x 3 x 3 maxima. An array on
+        the device of the input, of its library or NumPy's.
     max_candidates : int, optional
-        Refine only this many maxima an image, those of the greatest input values. Of equal ones
+        Refine only this many maxima per image, those of the greatest input values; of equal ones
         the first in memory order.
 
     Returns
     -------
     coords_max : array of shape (B, C, 3, D, H, W)
-        Position of every voxel, in the order (scale, x, y) and in voxels: refined where it is a
-        maximum that could be refined, its own elsewhere.
+        Position of every voxel, in the order (scale, x, y) and in voxels: refined at maxima that
+        could be refined, that of the voxel elsewhere.
     y_max : array of shape (B, C, D, H, W)
         Value of the fitted quadratic at a refined maximum, plus the bonus; the input elsewhere.
-        Both are of the dtype of a float input, else ``np.result_type(input.dtype, np.float32)``.
+        Both have the dtype of a floating input, else ``np.result_type(input.dtype, np.float32)``.
 
     Raises
     ------
     TypeError
-        If an argument is of the wrong type, or the mask on another device than the input.
+        If an argument has the wrong type, or the mask is on another device than the input.
     ValueError
-        If the input does not have five dimensions, the mask not its shape, or a number is out of range.
+        If the input does not have five dimensions, the mask does not have its shape, or a number is out of range.
 
     See Also
     --------
-    conv_quad_interp3d : The same, with a limit to how far a maximum moves.
+    conv_quad_interp3d : Refine with a limit of the distance that a maximum moves.
     vjp : Gradients for NumPy arrays.
-    find_peaks : Peaks as a list instead of a dense map.
+    find_peaks : Find peaks as a list instead of a dense map.
 
     Notes
     -----
     Follows ``kornia.geometry.subpix.iterative_quad_interp3d``: signature and bonus of kornia
     0.8.3, arithmetic of 0.9.0, computed in float64. The method is that of [1]_.
 
-    Both results are differentiable by the input, in torch and through `vjp`. The gradient is that
-    of the fit at the voxel where it ended; which voxels are refined, and where their fits end, is
-    held fixed. A voxel that is not refined has a constant position and its own value.
+    Both results are differentiable with respect to the input, in torch and through `vjp`. The
+    gradient is that of the last fit; the choice of voxels to refine, and of those at which their
+    fits end, is held fixed. A voxel that is not refined has a constant position and its own value.
 
     References
     ----------

@@ -1,14 +1,14 @@
-"""Refine given positions to a fraction of a pixel."""
+"""Refine positions to a fraction of a pixel."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays.checks import check_positions, check_reals
+from npsubpix._arrays.checks import check_frames, check_positions, check_reals
 from npsubpix._arrays.library import Array, as_array
-from npsubpix._arrays.options import check_choice, check_count, check_lengths, check_positive
+from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive
 from npsubpix._arrays.stacks import check_stack
-from npsubpix._definitions.peaks import REFINEMENTS, Refinement
+from npsubpix._definitions.refinement import REFINEMENTS, Refinement
 from npsubpix._dispatch.call import call
 from npsubpix.results import Peaks
 
@@ -41,48 +41,49 @@ def refine_peaks(
         Positions in pixels, (y, x) or (z, y, x). Each is refined from the nearest pixel.
     method : {"quadratic", "parabola", "centroid", None}, default "quadratic"
         ``"quadratic"``: stationary point of the quadratic with the central differences of the
-        pixel, mixed ones included; if it is more than 0.6 pixels away on any axis, again one
-        pixel on [1]_. ``"parabola"``: the same one axis at a time. ``"centroid"``: centroid
-        under a Gaussian window that moves with it [2]_, of standard deviation ``radius / 3``,
-        above the mean of the pixels around the window; it has converged when it moves by at most
-        0.001 pixels. None: the pixel itself.
+        pixel, mixed ones included; if it is more than 0.6 pixels away on any axis, the fit is
+        repeated one pixel further in that direction [1]_. ``"parabola"``: the same for each axis
+        separately. ``"centroid"``: centroid under a Gaussian window that moves with it [2]_, of
+        standard deviation ``radius / 3``, after subtraction of the mean of the pixels around the
+        window; it has converged when it moves by at most 0.001 pixels. None: the pixel itself.
     n_iters : int, default 5
-        Most iterations.
+        Greatest number of iterations.
     max_shift : float, default 1.5
-        Furthest a position may go from its pixel, in pixels on any axis.
+        Greatest shift of a position from its pixel, in pixels on any axis.
     radius : float or tuple of floats, default 3.0
-        Radius in pixels of the window of ``"centroid"``, of all axes or one an axis; three times
-        the standard deviation of a spot is best for its noise.
+        Radius in pixels of the window of ``"centroid"``, one for all axes or one per axis. Three
+        times the standard deviation of a spot gives the least scatter.
     mask : bool array of the shape of the image or of one frame, optional
-        True where pixels are not to be used.
+        True for pixels to ignore.
     frame : array of ints of shape (N,), optional
-        The image of each position, in a stack. Required with `frame_axis`.
+        Image of each position in a stack. Required with `frame_axis`.
     frame_axis : int, optional
-        The axis of a stack along which images are independent.
+        Axis of a stack along which images are independent.
 
     Returns
     -------
     Peaks
-        One row a position, in the order given. A position that cannot be measured is that of its
-        pixel, with a flag that says why: ``SINGULAR``, ``NOT_CONVERGED``, ``AT_BORDER``,
-        ``TOO_FAR``, ``NONFINITE``, ``MASKED``. One outside the image is returned as it is, with
-        value NaN and ``AT_BORDER``; one that is not finite as NaN, with ``NONFINITE``.
+        One row per position, in the order of `coords`. A position that cannot be measured is set to
+        its pixel, with a flag that gives the reason: ``SINGULAR``, ``NOT_CONVERGED``,
+        ``AT_BORDER``, ``TOO_FAR``, ``NONFINITE``, ``MASKED``. A position outside the image is
+        returned unchanged, with value NaN and ``AT_BORDER``; one that is not finite is NaN, with
+        ``NONFINITE``.
 
     Raises
     ------
     TypeError
-        If an argument is of the wrong type, or the image not of real numbers.
+        If an argument has the wrong type, or the image does not hold real numbers.
     ValueError
-        If a shape does not fit, or a number is out of range.
+        If shapes do not match, or a number is out of range.
 
     See Also
     --------
-    find_peaks : Find the positions too.
+    find_peaks : Find peaks and refine their positions.
 
     Notes
     -----
-    Minima and maxima are refined alike. ``"quadratic"`` and ``"parabola"`` report a saddle of the
-    fitted surface with the flag ``SADDLE``. All is computed in float64.
+    Minima and maxima are refined in the same way. ``"quadratic"`` and ``"parabola"`` flag a saddle
+    of the fitted surface as ``SADDLE``. Computations are in float64.
 
     References
     ----------
@@ -106,7 +107,7 @@ def refine_peaks(
     x = as_array(image, "image")
     ndim = check_stack(x, frame_axis)
     points = _points(coords, ndim)
-    frames = _frames(frame, frame_axis, points.shape[0])
+    frames = _frames(frame, x, frame_axis, points.shape[0])
     refinement = check_refinement(method, "method", n_iters, max_shift, radius, ndim)
     refined, values, indices, flags, own_frames = call(
         "refine_peaks", x, points, frames, mask, frame_axis=frame_axis, refinement=refinement
@@ -125,23 +126,18 @@ def _points(coords: Any, ndim: int) -> Array:
     return points
 
 
-def _frames(frame: Any, frame_axis: int | None, count: int) -> Array | None:
+def _frames(frame: Any, image: Array, frame_axis: int | None, count: int) -> Array | None:
     if frame_axis is None:
         if frame is not None:
             raise ValueError("frame is given, so frame_axis must say which axis of the image it counts along")
         return None
     if frame is None:
         raise ValueError("frame must give the image of each position, since the image is a stack")
-    frames = as_array(frame, "frame")
-    if tuple(frames.shape) != (count,):
-        raise ValueError(f"frame must have shape ({count},), one number per position, got {tuple(frames.shape)}")
-    if count and not str(frames.dtype).removeprefix("torch.").startswith(("int", "uint")):
-        raise TypeError(f"frame must hold integers, got dtype {frames.dtype}")
-    return frames
+    return check_frames(frame, count, image.shape[frame_axis])
 
 
 def check_refinement(method: Any, name: str, n_iters: Any, max_shift: Any, radius: Any, ndim: int) -> Refinement:
-    """Require a method of refinement, called `name`, and its options."""
+    """Require a method of refinement, an argument called `name`, and its options."""
     check_choice(method, name, REFINEMENTS)
     radii = check_lengths(radius, ndim, "radius")
     if not 1 <= min(radii) <= max(radii) <= _LARGEST_RADIUS:
@@ -149,6 +145,6 @@ def check_refinement(method: Any, name: str, n_iters: Any, max_shift: Any, radiu
     return Refinement(
         method=method,
         n_iters=check_count(n_iters, "n_iters", 1),
-        max_shift=check_positive(max_shift, "max_shift"),
+        max_shift=min(check_positive(max_shift, "max_shift"), float(FARTHEST)),
         radius=radii,
     )

@@ -1,4 +1,4 @@
-"""What operations return: a table of peaks, as a struct of arrays, and the background of an image."""
+"""Results of operations: tables of peaks, backgrounds of images, and alignments."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class Background(NamedTuple):
     Attributes
     ----------
     level : array of the shape of the image
-        Value that the image would have without spots, in its unit.
+        The background: values of the image without spots, in its unit.
     noise : array of the shape of the image
-        Standard deviation of the noise around the level, in the unit of the image.
+        Standard deviation of the noise around the background, in the unit of the image.
 
     See Also
     --------
-    local_background : Measure it.
-    find_peaks : Find peaks above it.
+    local_background : Measure background and noise.
+    find_peaks : Find peaks above a background.
 
     Notes
     -----
-    Subtract ``level`` from an image; the pair of both is refused by arithmetic of NumPy.
+    Subtract ``level`` from an image; NumPy's arithmetic refuses the pair.
     """
 
     level: Array
@@ -53,24 +53,24 @@ Background.__array_ufunc__ = None  # type: ignore[attr-defined] # or an image le
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Peaks:
-    """Peaks of an image: positions, values and flags, one row a peak.
+    """Peaks of an image: positions, values and flags, one row per peak.
 
-    The arrays are of the library and the device of the image. Indexing with a slice, an array of
-    booleans or of integers selects rows and returns Peaks.
+    The arrays are of the library and on the device of the image. Indexing with a slice, or with an
+    array of booleans or integers, selects rows and returns Peaks.
 
     Attributes
     ----------
     coords : array of shape (N, ndim), float64
         Positions in pixels in array order, (y, x) or (z, y, x). The centre of the first pixel is 0.
     values : array of shape (N,), float64
-        Value of the peak: of the fitted surface for the methods that fit one, else of its pixel.
-        NaN for a position outside the image.
+        Value of the peak: that of the fitted surface for methods that fit one, else that of its
+        pixel. NaN for a position outside the image.
     indices : array of shape (N, ndim), int64
-        The pixel that refinement started from; -1 for a position that was not finite.
+        Pixel at which refinement started; -1 for a position that was not finite.
     flags : array of shape (N,), int32
-        Bits of `PeakFlags`, 0 where there is nothing to say.
+        Bits of `PeakFlags`; 0 for a peak refined around its own pixel.
     frame : array of shape (N,), int64, or None
-        Index of the image in its stack; None if there was no stack.
+        Index of the image in its stack; None without a stack.
 
     See Also
     --------
@@ -111,7 +111,7 @@ class Peaks:
         return Peaks(*(None if column is None else column[rows] for column in self._columns()))
 
     def __iter__(self) -> Iterator[Peaks]:
-        """Go through the rows."""
+        """Iterate over the rows."""
         return (self[row] for row in range(len(self)))
 
     def _columns(self) -> list[Any]:
@@ -137,7 +137,7 @@ class Peaks:
         Returns
         -------
         structured array of shape (N,)
-            Fields ``frame`` (where there is a stack), ``z`` (in volumes), ``y``, ``x``, ``value``,
+            Fields ``frame`` (in stacks), ``z`` (in volumes), ``y``, ``x``, ``value``,
             ``z_index`` (in volumes), ``y_index``, ``x_index``, ``flags``.
         """
         columns = self.to_dict()
@@ -147,7 +147,7 @@ class Peaks:
         return table
 
     def to_dict(self) -> dict[str, npt.NDArray[Any]]:
-        """Copy the peaks to a dictionary of NumPy arrays, a column each, named as in `to_structured`."""
+        """Copy the peaks to a dictionary of NumPy arrays, one per column, named as in `to_structured`."""
         axes = _AXES[-self.ndim :]
         coords, indices = to_numpy(self.coords), to_numpy(self.indices)
         columns = {} if self.frame is None else {"frame": to_numpy(self.frame)}
@@ -158,13 +158,13 @@ class Peaks:
         return columns
 
     def to_pandas(self) -> pd.DataFrame:
-        """Copy the peaks to a pandas DataFrame, a column each as in `to_structured`."""
+        """Copy the peaks to a pandas DataFrame, with columns named as in `to_structured`."""
         import pandas as pd
 
         return pd.DataFrame(self.to_dict())
 
     def to_astropy(self) -> astropy.table.QTable:
-        """Copy the peaks to an astropy QTable, a column each as in `to_structured`, positions in pixels."""
+        """Copy the peaks to an astropy QTable, with columns named as in `to_structured`, positions in pixels."""
         import astropy.table
         import astropy.units
 
@@ -174,7 +174,7 @@ class Peaks:
         return astropy.table.QTable(table)
 
     def to_arrow(self) -> pa.Table:
-        """Copy the peaks to a pyarrow Table, a column each as in `to_structured`."""
+        """Copy the peaks to a pyarrow Table, with columns named as in `to_structured`."""
         import pyarrow as pa
 
         return pa.table(self.to_dict())
@@ -194,8 +194,8 @@ class Peaks:
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
         flags = ["flags", *shown.flag_names()]
         lines = [f" {line}  {flag}" for line, flag in zip(lines, flags, strict=True)]
-        rest = [f" … {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
-        return "\n".join([head, *lines, *rest])
+        more = [f" … {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
+        return "\n".join([head, *lines, *more])
 
 
 def _cell(name: str, value: float) -> str:
@@ -209,34 +209,34 @@ def _names(flags: int) -> str:
 
 
 class Alignment(NamedTuple):
-    """A transform that puts one image on another, and how well it does.
+    """A transform that maps one image to another, and the quality of the match.
 
     Attributes
     ----------
     matrix : array of shape (3, 3), float64
-        Takes points (y, x, 1) of the fixed image to those of the moving one, in pixels: what `warp`
-        and `transform_points` take.
+        Maps points (y, x, 1) of the fixed image to those of the moving one, in pixels, as for `warp`
+        and `transform_points`.
     covariance : array of shape (P, P), float64
         Covariance of the parameters of the model: for "translation" the shift (y, x) in pixels; for
         "euclidean" the angle in radians and the shift; for "similarity" the change of scale, the
         angle and the shift; for "affine" and "homography" the changes of the entries of the matrix,
-        row by row. They are small changes made before the matrix, about the centre of the fixed image.
-        NaN if there is none.
+        row by row. The parameters describe a small transform about the centre of the fixed image that
+        is applied before the matrix. NaN if it cannot be estimated.
     rms : float
         Root mean square of the residuals, weighted by the loss, in the units of the images.
     overlap : float
-        How many pixels were compared, as a fraction of those of the fixed image without its border.
+        Number of pixels compared, as a fraction of those of the fixed image without its border.
     n_iters : int
-        Iterations, of all levels.
+        Number of iterations at all levels.
     converged : bool
         Whether the last iteration moved no corner of the image by more than `tol`.
     flags : AlignmentFlags
-        What went wrong; 0 if nothing.
+        Reasons not to rely on the alignment; 0 if there are none.
     gain, bias : float
-        Brightness of the moving image: the gain times that of the fixed one, plus the bias.
+        Brightness of the moving image relative to the fixed one: gain times the fixed image, plus bias.
     centre : tuple of two floats
-        Centre (y, x) of the fixed image, about which `shift`, `angle`, `scale` and the parameters of
-        the covariance are.
+        Centre (y, x) of the fixed image, to which `shift`, `angle`, `scale` and the parameters of the
+        covariance refer.
     """
 
     matrix: npt.NDArray[np.float64]
@@ -261,7 +261,7 @@ class Alignment(NamedTuple):
 
     @property
     def shift(self) -> npt.NDArray[np.float64]:
-        """Where the centre of the fixed image goes, less where it is: (y, x) in pixels."""
+        """Displacement (y, x) of the centre of the fixed image, in pixels."""
         moved = self.matrix @ (*self.centre, 1.0)
         return np.asarray(moved[:2] / moved[2] - self.centre)
 
@@ -275,13 +275,13 @@ class Alignment(NamedTuple):
 
     @property
     def angle(self) -> float:
-        """Angle by which the content is turned, in radians, from the y axis to the x axis."""
+        """Angle of rotation of the content, in radians, from the y axis to the x axis."""
         m = self._linear
         return math.atan2(m[1, 0] - m[0, 1], m[0, 0] + m[1, 1])
 
     @property
     def scale(self) -> float:
-        """Factor by which the content is larger: the square root of that of areas."""
+        """Factor of magnification of the content: the square root of that of areas."""
         return math.sqrt(abs(float(np.linalg.det(self._linear))))
 
     @property

@@ -498,3 +498,25 @@ def test_an_image_less_the_pair_of_level_and_noise_is_refused(rng):
     x = rng.normal(size=(20, 30))
     with pytest.raises(TypeError, match="unsupported operand"):
         x - npsubpix.local_background(x, 10)
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("shape", [(2, 190, 260), (900, 7, 9)])
+@pytest.mark.parametrize("background", ["number", "frame", "stack"])
+def test_relative_threshold_above_a_background_of_large_and_of_many_images(rng, shape, background):
+    """The greatest heights are found in blocks, of one image or of several."""
+    stack = rng.integers(0, 5000, shape).astype(np.uint16)
+    below = 30.5 if background == "number" else rng.normal(2000, 900, shape if background == "stack" else shape[1:])
+    options = {"frame_axis": 0, "refine": None, "minima": True, "exclude_border": False}
+    every = npsubpix.find_peaks(stack, **options)
+    signs = np.where(every.flags & PeakFlags.MINIMUM, -1, 1)
+    height = stack - below
+    own = signs * height[(every.frame, *every.indices.T)]
+    greatest = np.where(signs > 0, height.max((1, 2))[every.frame], -height.min((1, 2))[every.frame])
+    found = npsubpix.find_peaks(stack, background=below, threshold_rel=0.8, **options)
+    rows = [
+        {(*p, f, n) for p, f, n in zip(t.indices.tolist(), t.flags.tolist(), t.frame.tolist(), strict=True)}
+        for t in (found, every[own > 0.8 * greatest])
+    ]
+    assert rows[0] == rows[1]
+    assert len(shape) < len(rows[0]) < len(every)

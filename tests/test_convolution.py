@@ -210,6 +210,38 @@ def test_gradients_leave_nan_out(rng):
     np.testing.assert_allclose((by_image * step).sum(), (seed * (ahead - behind)).sum() / 2e-6, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("backend")
+def test_gradients_of_convolutions_are_those_of_the_kernel_as_it_was_given(rng):
+    """Not of the flipped kernel that is correlated with."""
+    x, kernel, step = rng.normal(size=(7, 8)), rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
+    values, pullback = npsubpix.vjp(npsubpix.convolve, x, kernel, mode="full", border="wrap")
+    seed = rng.normal(size=values.shape)
+    wanted = (seed * npsubpix.convolve(x, step, mode="full", border="wrap")).sum()
+    np.testing.assert_allclose((pullback(seed)["kernel"] * step).sum(), wanted, rtol=1e-10)
+
+
+@pytest.mark.parametrize("wrap", [np.asarray, torch.from_numpy])
+def test_sums_beyond_64_bits_are_kept_in_range(wrap):
+    """They would become the other end of the dtype if they were converted as they are."""
+    for dtype in (np.int64, np.uint64):
+        found = npsubpix.correlate(wrap(np.array([1e30, -1e30, np.nan])), [1.0], dtype=dtype)
+        ends = np.iinfo(dtype)
+        np.testing.assert_allclose(np.asarray(found).astype(float), [float(ends.max), float(ends.min), 0], rtol=1e-15)
+
+
+def test_gradients_pass_a_dtype_that_was_asked_for(rng):
+    """Results in double precision of a tensor in single precision are differentiable too."""
+    x = torch.from_numpy(rng.normal(size=(7, 8)).astype(np.float32)).requires_grad_()
+    found = npsubpix.correlate(x, np.ones((3, 3)), dtype=torch.float64, border="constant")
+    assert found.dtype == torch.float64
+    found.sum().backward()
+    assert x.grad is not None
+    assert x.grad.dtype == torch.float32
+    np.testing.assert_allclose(x.grad, ndi.correlate(np.ones((7, 8)), np.ones((3, 3)), mode="constant"), rtol=1e-6)
+    whole = npsubpix.correlate(x, np.ones((3, 3)), dtype=torch.int16)
+    assert not whole.requires_grad
+
+
 def test_same_bits_for_any_number_of_threads(rng, threads):
     x, kernel = rng.normal(size=(90, 101)).astype(np.float32), rng.normal(size=(7, 7))
 

@@ -14,7 +14,7 @@ from npsubpix._cpu.background import mesh as cpu_mesh
 from npsubpix._cuda import background
 from npsubpix._cuda.background import mesh
 from npsubpix._cuda.launch import devices
-from npsubpix._definitions.borders import boxes_of
+from npsubpix._definitions.background import box_count, box_ends
 from npsubpix._dispatch import backends
 from tests.assertions import assert_same
 from tests.cuda_host.on_gpu import CHOSEN
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 def check(x: np.ndarray, mask: np.ndarray | None, size: Any, method: str, grow: Any, window: Any) -> None:
     """Results for a stack are those of the definition."""
-    found = background.local_background(x, mask, size, method, grow, window)
+    found = background.local_background(x, mask, size=size, method=method, grow=grow, filter_size=window)
     masks = [None] * len(x) if mask is None else np.broadcast_to(mask, x.shape)
     for k, image in enumerate(x):
         wanted = reference.background(image, size, method, grow, window, masks[k])
@@ -86,10 +86,10 @@ def test_boxes_whose_pixels_are_counted_in_parts(rng):
 def test_a_grid_smaller_than_the_work(rng, monkeypatch):
     """Blocks and threads stride over what a grid of the greatest size leaves, and the result is the same bits."""
     x = nasty(rng, (2, 60, 70))
-    options = (9, 11), "median", (2, 2), (3, 3)
-    before = background.local_background(x, None, *options)
+    options = {"size": (9, 11), "method": "median", "grow": (2, 2), "filter_size": (3, 3)}
+    before = background.local_background(x, None, **options)
     monkeypatch.setattr(devices, "MOST_BLOCKS", 2)
-    for got, want in zip(background.local_background(x, None, *options), before, strict=True):
+    for got, want in zip(background.local_background(x, None, **options), before, strict=True):
         np.testing.assert_array_equal(got, want)
 
 
@@ -116,7 +116,8 @@ def test_meshes(rng, boxes):
 @pytest.mark.parametrize(("pixels", "size"), [(1, 1), (7, 9), (9, 4), (29, 3), (64, 1), (101, 7)])
 def test_what_pixels_take_of_a_mesh(pixels, size):
     """The weights of the CPU, of the same boxes."""
-    taps = cpu_mesh._taps(cpu_mesh.box_ends(pixels, size))
-    ((starts, weights),) = mesh.taps_of(CHOSEN(), (pixels,), (boxes_of(pixels, size),))
+    boxes = box_count(pixels, size)
+    taps = cpu_mesh._taps(box_ends(pixels, boxes))
+    ((starts, weights),) = mesh.taps_of(CHOSEN(), (pixels,), (boxes,))
     np.testing.assert_array_equal(starts, np.repeat(np.arange(len(taps.starts) - 1), np.diff(taps.starts)))
     np.testing.assert_allclose(weights, taps.weights, rtol=1e-13, atol=1e-15)

@@ -19,8 +19,8 @@ def both(module: object, x: np.ndarray, border: str) -> list[np.ndarray]:
     sigma = tuple(1.5 + 3 * k for k in range(x.ndim))
     wide = tuple(2 * s for s in sigma)
     return [
-        module.difference_of_gaussians(x, sigma, wide, border, 1.5, 4.0),
-        module.laplacian_of_gaussian(x, sigma, border, 1.5, 4.0),
+        module.difference_of_gaussians(x, sigma=sigma, wide_sigma=wide, border=border, cval=1.5, truncate=4.0)[0],
+        module.laplacian_of_gaussian(x, sigma=sigma, border=border, cval=1.5, truncate=4.0)[0],
     ]
 
 
@@ -42,8 +42,9 @@ def test_gaussians_of_one_pixel(rng, sigma):
     x = rng.standard_normal((11, 12, 13)[: len(sigma)])
     wide = tuple(1.6 * s for s in sigma)
     for border in ("constant", "mirror"):
-        for name, options in (("laplacian_of_gaussian", (sigma,)), ("difference_of_gaussians", (sigma, wide))):
-            result, want = (getattr(module, name)(x, *options, border, 1.5, 2.0) for module in (blobs, cpu))
+        options = {"sigma": sigma, "border": border, "cval": 1.5, "truncate": 2.0}
+        for name, widths in (("laplacian_of_gaussian", {}), ("difference_of_gaussians", {"wide_sigma": wide})):
+            result, want = (getattr(module, name)(x, **options, **widths)[0] for module in (blobs, cpu))
             np.testing.assert_allclose(result, want, rtol=1e-11, atol=1e-11 * np.abs(want).max() + 1e-13)
 
 
@@ -63,3 +64,11 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
     monkeypatch.setattr(devices, "MOST_BLOCKS", 2)
     for again, result in zip(both(blobs, x, "wrap"), before, strict=True):
         np.testing.assert_array_equal(again, result)
+
+
+def test_integers_of_a_camera_are_summed_in_double_precision(rng):
+    """On a background of 60000, a difference of 16-bit pixels keeps the digits of the result, as on the CPU."""
+    x = rng.integers(60000, 60020, (60, 70)).astype(np.uint16)
+    for result, want in zip(both(blobs, x, "mirror"), both(cpu, x, "mirror"), strict=True):
+        assert result.dtype == np.float32
+        np.testing.assert_allclose(result, want, rtol=1e-6, atol=1e-6)

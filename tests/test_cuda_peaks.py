@@ -10,22 +10,29 @@ import pytest
 from npsubpix._cpu import peaks as cpu
 from npsubpix._cuda import peaks
 from npsubpix._cuda.launch import devices
+from npsubpix._definitions.peaks import PeakSearch
 from tests.assertions import assert_same
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 
-def check(x: np.ndarray, *options: object) -> int:
+def search(axes: int, **options: object) -> PeakSearch:
+    """Windows of three pixels inside the image, and all maxima, but for what is asked."""
+    defaults = PeakSearch((3,) * axes, (1,) * (2 * axes), None, None, "drop", False, None, None)
+    return defaults._replace(**options)
+
+
+def check(
+    x: np.ndarray, mask: object = None, background: object = None, sigma: object = None, **options: object
+) -> int:
     """The same candidates in the same order; return how many.
 
     The CPU gets float64, which holds all values of these tests, so that it compiles for no other types.
     """
-    got, want = peaks.search(x, *options), cpu.search(x.astype(np.float64), *options)
-    frames, places = peaks.unravel(got, x.shape[1:])
-    wanted = cpu.unravel(want, x.shape[1:])
-    assert_same(
-        (got.indices, got.flags, got.centroids, frames, places), (want.indices, want.flags, want.centroids, *wanted)
-    )
+    wanted = search(x.ndim - 1, **options)
+    got = peaks.candidates(x, mask, background, sigma, wanted)
+    want = cpu.candidates(x.astype(np.float64), mask, background, sigma, wanted)
+    assert_same(tuple(got), (want.indices, want.flags, want.centroids))
     return len(want.indices)
 
 
@@ -41,7 +48,7 @@ def nasty(rng, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
 @pytest.mark.parametrize("shape", [(3, 21, 26), (2, 5, 9, 14)])
 @pytest.mark.parametrize("plateau", ["drop", "centroid"])
 def test_the_same_as_on_the_cpu(rng, dtype, shape, plateau):
-    """Windows and borders, kinds, masks, levels, thresholds, distances and numbers of peaks: a part of all products."""
+    """Windows, borders, minima, masks, backgrounds, thresholds, distances, numbers of peaks: a part of all products."""
     x, axes = nasty(rng, dtype, shape), len(shape) - 1
     background, sigma = rng.uniform(0, 4, shape[1:]).ravel().astype(np.float32), rng.uniform(-0.1, 1, x.size)
     sigma[::7], background[::11] = 0, np.nan
@@ -49,15 +56,17 @@ def test_the_same_as_on_the_cpu(rng, dtype, shape, plateau):
         [((3,) * axes, (1,) * 6), ((5, 3, 4), (0,) * 6), ((2, 1, 3), (0, 2, 1, 0, 0, 3))],
         [False, True],
         [None, rng.random(shape) < 0.1],
-        [None, (background, sigma), (np.array([2.0]), np.ones(1))],
+        [(None, None), (background, sigma), (np.array([2.0]), None), (None, sigma)],
         [(None, None, None, None), (1.5, 0.4, None, 5), (None, None, (2.5, 3.0, 1.5), None), (2.0, 0.0, (4.0,) * 3, 2)],
     )
     first = len(dtype) + 3 * axes + len(plateau)
     found = 0
-    for (size, margins), minima, mask, levels, (absolute, relative, distance, most) in [*every][first % 7 :: 7]:
-        apart = None if distance is None else distance[:axes]
-        options = absolute, relative, plateau, minima, mask, levels, apart, most
-        found += check(x, size[:axes], margins[: 2 * axes], *options)
+    for (size, margins), minima, mask, measured, (absolute, relative, distance, most) in [*every][first % 7 :: 7]:
+        found += check(
+            x, mask, *measured, size=size[:axes], margins=margins[: 2 * axes], threshold_abs=absolute,
+            threshold_rel=relative, plateau=plateau, minima=minima,
+            min_distance=None if distance is None else distance[:axes], num_peaks=most,
+        )  # fmt: skip
     assert found > 200
 
 
@@ -65,13 +74,13 @@ def test_alone_in_a_window():
     """What no pixel is below is no maximum; with all others masked, a pixel is a maximum and a minimum."""
     for value, count in ((0, 0), (3, 1), (255, 1)):
         x = np.full((1, 1, 1), value, np.uint8)
-        found = peaks.search(x, (1, 1), (0,) * 4, None, None, "drop", False, None, None, None, None)
+        found = peaks.candidates(x, None, None, None, search(2, size=(1, 1), margins=(0,) * 4))
         assert len(found.indices) == count
     mask = np.ones((1, 3, 3), bool)
     mask[0, 1, 1] = False
     x = np.full((1, 3, 3), 7, np.uint8)
     for distance in (None, (9.0, 9.0)):
-        found = peaks.search(x, (3, 3), (1,) * 4, None, None, "drop", True, mask, None, distance, None)
+        found = peaks.candidates(x, mask, None, None, search(2, minima=True, min_distance=distance))
         np.testing.assert_array_equal(found.indices, [4, 4])
         np.testing.assert_array_equal(found.flags, [0, 4])
 
@@ -84,7 +93,7 @@ def test_plateaus_in_windows_of_others(rng, minima):
     x[1, 4:36:3, 4:56:2] = rng.integers(6, 8, (11, 26))
     x = 8 - x if minima else x + 1
     for size in ((5, 5), (7, 4), (2, 2), (1, 9)):
-        assert check(x, size, (0,) * 4, None, None, "centroid", minima, None, None, None, None) > 5
+        assert check(x, size=size, margins=(0,) * 4, plateau="centroid", minima=minima) > 5
 
 
 def test_a_chain_of_distances():
@@ -92,19 +101,19 @@ def test_a_chain_of_distances():
     x = np.zeros((1, 3, 2100), np.float32)
     x[0, 1, 1:2001:2] = np.arange(1000, 0, -1)
     x = np.concatenate([x, x[:, :, ::-1]])
-    options = (3, 3), (1,) * 4, None, None, "drop", False, None, None
-    assert check(x, *options, (3.0, 3.0), None) == 1000
-    assert check(x, *options, (3.0, 3.0), 300) == 600
+    assert check(x, min_distance=(3.0, 3.0)) == 1000
+    assert check(x, min_distance=(3.0, 3.0), num_peaks=300) == 600
 
 
 def test_a_grid_smaller_than_the_work(rng, monkeypatch):
     """Blocks and threads stride over what a grid of the greatest size leaves."""
     monkeypatch.setattr(devices, "MOST_BLOCKS", 2)
     x = rng.integers(0, 30, (3, 60, 35)).astype(np.uint8)
-    levels = np.array([1.0]), np.ones(3 * 60 * 35)
+    options = {"margins": (2,) * 4, "threshold_abs": 3.0, "threshold_rel": 0.2, "minima": True, "num_peaks": 50}
     for plateau, size in (("drop", (3, 3)), ("centroid", (5, 5))):
-        for given in (None, levels):
-            assert check(x, size, (2,) * 4, 3.0, 0.2, plateau, True, None, given, (3.0, 4.0), 50) == 150
+        for measured in ((None, None), (np.array([1.0]), np.ones(3 * 60 * 35))):
+            found = check(x, None, *measured, plateau=plateau, size=size, min_distance=(3.0, 4.0), **options)
+            assert found == 150
 
 
 def test_values_of_different_signs_are_ranked_together():
@@ -118,8 +127,8 @@ def test_values_of_different_signs_are_ranked_together():
         columns = [*range(2, 28, 4), *range(3, 27, 4)]
         order = sorted(range(13), key=lambda k: (-strength[k], k))
         places = np.array([(2 if k < 7 else 6, columns[k]) for k in order])
-        options = "drop", True, None, None, None
         for threshold in (None, -(2.0**63) - 5000, 2.0**62):
-            got = peaks.search(wide, (3, 3), (1,) * 4, threshold, None, *options, None)
+            got = peaks.candidates(wide, None, None, None, search(2, minima=True, threshold_abs=threshold))
             kept = [k for k, n in enumerate(order) if threshold is None or strength[n] > int(threshold)]
-            np.testing.assert_array_equal(peaks.unravel(got, (9, 30))[1], places[kept])
+            found = np.column_stack(np.unravel_index(got.indices, (9, 30)))
+            np.testing.assert_array_equal(found, places[kept])

@@ -55,12 +55,13 @@ def test_images_smaller_than_the_window(rng, shape):
         check_small_image(rng, shape, method, mode)
 
 
-def all_of(module: Any, x: np.ndarray, coords: np.ndarray, cotangents: Any, options: tuple[Any, ...]) -> list[Any]:
-    """Values, gradients, and the gradients back, by each of both alone, by both and by none."""
-    by_value, by_gradient = cotangents
-    results = [*module.sample(x, coords, *options, True)]
-    for given in ((by_value, None), (None, by_gradient), cotangents, (None, None)):
-        results += module.sample_vjp(given, (x, coords), (), *options, True)
+def all_of(module: Any, x: np.ndarray, coords: np.ndarray, cotangents: Any, **options: Any) -> list[Any]:
+    """Values and gradients, and cotangents of the arguments from those of values, of gradients, of both and none."""
+    options = {"channel_axis": 0, "prefilter": True, "with_gradient": True, **options}
+    of_values, of_gradient = cotangents
+    results = [*module.sample(x, coords, **options)]
+    for chosen in ((of_values, None), (None, of_gradient), cotangents, (None, None)):
+        results += module.sample_vjp(chosen, (x, coords), (), **options)
     return results
 
 
@@ -75,10 +76,10 @@ def test_single_precision(rng, method):
             rng.standard_normal((2, count)).astype(np.float32),
             rng.standard_normal((len(shape), 2, count)).astype(np.float32),
         )
-        options = method, "mirror", 0.5, 0, True
+        options = {"method": method, "mode": "mirror", "cval": 0.5}
         double = x.astype(float), coords.astype(float), tuple(c.astype(float) for c in cotangents)
         for result, want in zip(
-            all_of(sampling, x, coords, cotangents, options), all_of(sampling, *double, options), strict=True
+            all_of(sampling, x, coords, cotangents, **options), all_of(sampling, *double, **options), strict=True
         ):
             assert result.dtype == np.float32
             np.testing.assert_allclose(result, want, atol=2e-4 * (1 + np.abs(want).max()))
@@ -89,13 +90,13 @@ def test_long_lines_are_filtered_in_parts(rng):
     for shape in ((1000,), (3, 400), (400, 3), (300, 70), (2, 300, 2)):
         x = rng.standard_normal(shape)
         for order, mode in itertools.product((2, 3, 4, 5), ("mirror", "reflect", "grid-wrap")):
-            (found,) = sampling.spline_filter(x, order, mode, None)
+            (found,) = sampling.spline_filter(x, order=order, mode=mode, channel_axis=None)
             coords = np.indices(shape).reshape(len(shape), -1)
             method = f"bspline{order}"
             values = npsubpix.sample(found, coords, method=method, mode=mode, prefilter=False)
             np.testing.assert_allclose(values, x.ravel(), atol=1e-12)
             y = rng.standard_normal(shape)
-            (back,) = sampling.spline_filter_vjp((y,), (x,), (), order, mode, None)
+            (back,) = sampling.spline_filter_vjp((y,), (x,), (), order=order, mode=mode, channel_axis=None)
             np.testing.assert_allclose((back * x).sum(), (y * found).sum(), rtol=1e-10)
 
 
@@ -130,11 +131,11 @@ def test_a_grid_smaller_than_the_work(rng, monkeypatch):
     x, coords = rng.standard_normal((2, 60, 50)).astype(np.float32), rng.uniform(-9, 60, (2, 3000)).astype(np.float32)
     cotangents = rng.standard_normal((2, 3000)).astype(np.float32), rng.standard_normal((2, 2, 3000)).astype(np.float32)
     for method in ("linear", "bspline2", "catmull_rom"):
-        options = method, "nearest", 0.0, 0, True
-        before = all_of(sampling, x, coords, cotangents, options)
+        options = {"method": method, "mode": "nearest", "cval": 0.0}
+        before = all_of(sampling, x, coords, cotangents, **options)
         with monkeypatch.context() as patch:
             patch.setattr(devices, "MOST_BLOCKS", 3)
-            after = all_of(sampling, x, coords, cotangents, options)
+            after = all_of(sampling, x, coords, cotangents, **options)
         for a, b in zip(after, before, strict=True):
             np.testing.assert_array_equal(a, b)
 

@@ -24,9 +24,19 @@ pytestmark = pytest.mark.usefixtures("cuda_on_host")
 NAMES = (*MOMENTS, *ORDERS)
 
 
-def check(x: Any, name: str, size: Any, *rest: Any) -> None:
+def reduced(
+    module: Any, x: Any, name: str, size: Any, footprint: Any = None, weights: Any = None, border: str = "shrink",
+    cval: float = 0.0, stride: tuple[int, ...] | None = None,
+) -> Any:  # fmt: skip
+    """Reduce windows by a backend; percentiles are those of 30."""
+    steps = (1,) * x.ndim if stride is None else stride
+    options: dict[str, Any] = {"size": size, "border": border, "cval": cval, "stride": steps, "q": 0.3, "dtype": None}
+    return module.reduce_windows(x, footprint, weights, reduction=name, **options)[0]
+
+
+def check(x: Any, name: str, size: Any, **options: Any) -> None:
     """Results are those of the CPU, to the rounding of their sums."""
-    found, want = (module.reduce_windows(x, name, size, *rest) for module in (reductions, cpu))
+    found, want = (reduced(module, x, name, size, **options) for module in (reductions, cpu))
     assert_same(found, want, "exact" if name in ("min", "max", "range") else "windows on both")
 
 
@@ -41,17 +51,17 @@ def test_the_same_as_on_the_cpu(rng, name, shape, size):
     x = rng.normal(size=shape) + 3
     for border in BORDERS:
         for stride in (1, 2):
-            check(x, name, size, None, None, border, 4.0, (stride,) * x.ndim, 0.3)
+            check(x, name, size, border=border, cval=4.0, stride=(stride,) * x.ndim)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_forms_and_weights_as_on_the_cpu(rng, name):
+def test_footprints_and_weights_as_on_the_cpu(rng, name):
     x, weights = rng.normal(size=(13, 11)) + 3, rng.random(DISK.shape)
     for border in ("shrink", "mirror", "constant"):
-        check(x, name, DISK.shape, DISK, None, border, 1.0, (1, 2), 0.3)
+        check(x, name, DISK.shape, footprint=DISK, border=border, cval=1.0, stride=(1, 2))
         if name in MOMENTS:
-            check(x, name, DISK.shape, None, weights, border, 1.0, (1, 1), 0.3)
-            check(x, name, DISK.shape, DISK, weights, border, 1.0, (1, 1), 0.3)
+            check(x, name, DISK.shape, weights=weights, border=border, cval=1.0)
+            check(x, name, DISK.shape, footprint=DISK, weights=weights, border=border, cval=1.0)
 
 
 def box_sums(x: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
@@ -100,7 +110,7 @@ def test_windows_longer_than_tiles(rng, shape, size):
 def test_variances_far_from_zero(rng, offset):
     """The variance of pixels that share many digits is that of their differences, also where the offset changes."""
     near = rng.integers(0, 100, (30, 40)).astype(float)
-    wanted = cpu.reduce_windows(near, "var", (5, 7), None, None, "shrink", 0.0, (1, 1), 0.0)
+    wanted = reduced(cpu, near, "var", (5, 7))
     np.testing.assert_allclose(npsubpix.window_var(near + offset, (5, 7)), wanted, rtol=1e-9)
     np.testing.assert_allclose(npsubpix.window_var(near + offset / 3, (5, 7)), wanted, rtol=1e-4)
     stepped = near + offset * (1 + (np.arange(40) > 19))
@@ -122,7 +132,7 @@ def test_huge_values_stay_in_their_windows(rng, bad):
 def test_an_infinite_pixel_gives_what_it_gives_on_the_cpu():
     x = np.array([[1.0, 2.0, np.inf, 4.0, 5.0, -np.inf, 1.0]])
     for name in (*MOMENTS, "min", "max", "range"):
-        check(x, name, (1, 3), None, None, "nearest", 0.0, (1, 1), 0.3)
+        check(x, name, (1, 3), border="nearest")
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "u8"])
@@ -154,5 +164,19 @@ def test_a_footprint_beside_an_image(rng):
     """As a list, in torch, or of numbers."""
     x = torch.from_numpy(rng.normal(size=(8, 9)))
     want = npsubpix.window_max(x, footprint=[[True, False, True]])
-    for form in (np.array([[2, 0, 1]]), torch.tensor([[True, False, True]]), torch.tensor([[1, 0, 1]])):
-        np.testing.assert_array_equal(npsubpix.window_max(x, footprint=form), want)
+    for footprint in (np.array([[2, 0, 1]]), torch.tensor([[True, False, True]]), torch.tensor([[1, 0, 1]])):
+        np.testing.assert_array_equal(npsubpix.window_max(x, footprint=footprint), want)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u4", "i8", "u8"])
+def test_sums_and_means_of_integers_as_on_the_cpu(rng, dtype):
+    """Sums are the same integers, whatever they are summed in, and means the same floats, to one rounding."""
+    info = np.iinfo(dtype)
+    x = rng.integers(info.min // 2, info.max // 2, (30, 31), dtype=dtype)
+    for size in ((3, 3), (19, 17)):
+        check(x, "sum", size)
+        found, want = (reduced(module, x, "mean", size) for module in (reductions, cpu))
+        assert_same(found, want, within=2 * np.spacing(np.abs(x).max().astype(want.dtype)))
+    footprint = rng.random((4, 3)) > 0.3
+    found, want = (reduced(module, x, "sum", (4, 3), footprint=footprint) for module in (reductions, cpu))
+    assert_same(found, want)

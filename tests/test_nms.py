@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.ndimage as ndi
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -139,6 +140,19 @@ def test_bands_and_tiles_meet_without_a_seam(rng):
             centre = [(r, c) for r in range(i, i + 50, 7) for c in range(j, j + 50, 5)]
             centre += [(r + i, c + j) for r, c in np.argwhere(whole[i : i + 50, j : j + 50])]
             assert [bool(whole[p]) for p in centre] == [reference.is_maximum(x[0, 0], tuple(p), size) for p in centre]
+
+
+@pytest.mark.usefixtures("backend")
+def test_even_windows_extend_ahead_here_and_back_in_filters():
+    """A window of two pixels holds the next pixel, as in kornia; one of a statistic the previous pixel, as in SciPy."""
+    row = np.array([[1.0, 3.0, 2.0, 0.0]])
+    maxima = npsubpix.nms2d(row[None, None], (1, 2), mask_only=True)[0, 0]
+    assert maxima.tolist() == [[False, True, True, False]]
+    peaks = npsubpix.find_peaks(row, size=(1, 2), refine=None)
+    assert sorted(peaks.indices[:, 1].tolist()) == [1, 2]
+    statistic = npsubpix.window_max(row, (1, 2))
+    assert statistic.tolist() == [[1.0, 3.0, 3.0, 2.0]]
+    np.testing.assert_array_equal(statistic, ndi.maximum_filter(row, (1, 2)))
 
 
 def test_same_bits_for_any_number_of_threads(rng, threads):

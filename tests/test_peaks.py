@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 import npsubpix
 from npsubpix import PeakFlags
+from npsubpix._cpu.nms.neighbours import near2d_kernels, near3d_kernels
+from npsubpix._cpu.nms.windows import window_kernels
 from tests.assertions import assert_library
 from tests.reference import nms as windows
 from tests.reference import peaks as reference
@@ -351,6 +353,16 @@ def test_layouts(image):
         np.testing.assert_array_equal(np.array(variant), before)
     constant = np.broadcast_to(np.float32(3), (9, 9))
     assert len(npsubpix.find_peaks(constant)) == 0
+
+
+def test_kernels_of_suppression_are_compiled_once(image):
+    """Both `find_peaks` and `nms2d` write booleans: each type of output would take a user seconds to compile."""
+    npsubpix.find_peaks(image)
+    npsubpix.find_peaks(image, size=5)
+    npsubpix.find_peaks(np.stack([image] * 3))
+    for kernel in (near2d_kernels["mask"], near3d_kernels["mask"], window_kernels["mask"]):
+        outputs = {str(arguments[-1].dtype) for arguments in kernel.serial.signatures}
+        assert outputs == {"bool"}
 
 
 def test_same_bits_for_any_number_of_threads(rng, threads):

@@ -253,6 +253,28 @@ def test_a_flat_image_has_no_centroid(level):
         assert flags.tolist() == [PeakFlags.SINGULAR]
 
 
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("shape", [(9, 8), (4, 9, 8)])
+@pytest.mark.parametrize("dtype", ["uint16", "int64", "float32"])
+def test_pixels_that_are_not_refined(rng, shape, dtype):
+    """They keep their positions and values, and are flagged at masked pixels and outside the image."""
+    stack = rng.integers(0, 2**15, (3, *shape)).astype(dtype)
+    mask = rng.random(shape) < 0.3
+    frame, axes = rng.integers(0, 3, 60), len(shape)
+    starts = rng.integers(0, shape, (60, axes))
+    starts[:4, -1], starts[4:8, 0] = -2, shape[0]
+    peaks = npsubpix.refine_peaks(stack, starts, method=None, mask=mask, frame=frame, frame_axis=0)
+    np.testing.assert_array_equal(peaks.coords, starts)
+    outside = np.arange(60) < 8
+    assert np.isnan(peaks.values[outside]).all()
+    np.testing.assert_array_equal(peaks.flags[outside], PeakFlags.AT_BORDER)
+    place = tuple(starts[~outside].T)
+    np.testing.assert_array_equal(peaks.values[~outside], stack[(frame[~outside], *place)])
+    np.testing.assert_array_equal(peaks.flags[~outside], np.where(mask[place], PeakFlags.MASKED, 0))
+    nothing = npsubpix.refine_peaks(stack[:, :0], starts[:8], method=None, frame=frame[:8], frame_axis=0)
+    assert np.isnan(nothing.values).all()
+
+
 def test_same_bits_for_any_number_of_threads(rng, threads):
     """By each method, in planes and volumes."""
     image, volume = rng.standard_normal((60, 70)), rng.standard_normal((7, 20, 30))
@@ -284,7 +306,7 @@ def test_wrong_arguments():
     for coords, options, error, words in [
         ([[1, 2, 3]], {}, ValueError, r"coords must have shape \(N, 2\)"),
         ([1, 2], {}, ValueError, r"coords must have shape \(N, 2\)"),
-        ([["a", "b"]], {}, TypeError, "coords must hold numbers"),
+        ([["a", "b"]], {}, TypeError, "coords must hold real numbers, got dtype <U1"),
         (
             [[1, 2]],
             {"method": "gaussian"},

@@ -12,6 +12,7 @@ import torch
 import npsubpix
 import npsubpix._dispatch.autograd  # registers the operators
 from npsubpix._dispatch.operations import OPERATIONS
+from tests.examples import EXAMPLES
 
 Call = Callable[..., Any]
 
@@ -125,6 +126,17 @@ CASES |= {
 }
 
 
+#: A smooth volume of the shape that examples of the table of operations take.
+SMOOTH = torch.cat([bumps(4, 7, 8), 0.7 * bumps(4, 7, 8).flip(-1)], 1) + 0.01 * tensor(1, 2, 4, 7, 8)
+
+#: Public functions whose gradients the table of operations promises.
+DIFFERENTIABLE = [name for operation in OPERATIONS.values() if operation.differentiable for name in operation.functions]
+
+for _operation in OPERATIONS.values():
+    if _operation.differentiable and not any(case.startswith(_operation.name) for case in CASES):
+        CASES |= {name: (EXAMPLES[name], (SMOOTH,)) for name in _operation.functions}
+
+
 @pytest.fixture(params=list(CASES))
 def case(request: pytest.FixtureRequest) -> tuple[Call, tuple[torch.Tensor, ...]]:
     call, tensors = CASES[request.param]
@@ -136,9 +148,12 @@ def outputs(call: Call, tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor
     return tuple(result) if isinstance(result, tuple) else (result,)
 
 
-def test_every_differentiable_operation_has_a_case():
-    for name, operation in OPERATIONS.items():
-        assert not operation.differentiable or any(case.startswith(name) for case in CASES), name
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_gradients_of_the_examples(name):
+    """Of every function that the table of operations calls differentiable."""
+    x = SMOOTH.clone().requires_grad_()
+    assert any(result.requires_grad for result in outputs(EXAMPLES[name], (x,)))
+    assert torch.autograd.gradcheck(EXAMPLES[name], x, fast_mode=True)
 
 
 def test_gradcheck(case):
@@ -278,6 +293,7 @@ def test_operators_are_registered_as_torch_wants_them(name):
         "correlate": (
             tensor(5, 6),
             tensor(3, 3, low=0.2),
+            True,
             "full",
             "wrap",
             0.0,

@@ -65,14 +65,15 @@ def test_dtypes(rng, name, dtype):
 
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
-@pytest.mark.parametrize("form", [DISK, CORNERS])
-def test_footprints(rng, name, form):
+@pytest.mark.parametrize("footprint", [DISK, CORNERS])
+def test_footprints(rng, name, footprint):
     x = rng.normal(size=(13, 11)) + 3
     for border in ("shrink", "mirror", "constant"):
-        options: dict[str, Any] = {"footprint": form, "border": border}
+        options: dict[str, Any] = {"footprint": footprint, "border": border}
         check(call(name, x, **options), window_statistic(x, name, q=30.0, **options))
     y = rng.integers(0, 99, (13, 11), np.uint8)
-    check(call(name, y, footprint=form), np.nan_to_num(window_statistic(y, name, footprint=form, q=30.0)))
+    wanted = np.nan_to_num(window_statistic(y, name, footprint=footprint, q=30.0))
+    check(call(name, y, footprint=footprint), wanted)
 
 
 @pytest.mark.parametrize("name", MOMENTS)
@@ -82,9 +83,9 @@ def test_weights(rng, name):
     for border in ("shrink", "reflect"):
         found = call(name, x, weights=weights, border=border)
         check(found, window_statistic(x, name, weights=weights, border=border))
-    form = rng.random((4, 3)) > 0.4
-    both = call(name, x, weights=weights, footprint=form)
-    check(both, window_statistic(x, name, weights=weights * form))
+    footprint = rng.random((4, 3)) > 0.4
+    both = call(name, x, weights=weights, footprint=footprint)
+    check(both, window_statistic(x, name, weights=weights * footprint))
 
 
 @pytest.mark.usefixtures("backend")
@@ -257,7 +258,7 @@ def test_same_bits_for_any_number_of_threads(rng, threads):
         return found + [call("median", x, size) for size in (3, 31)]
 
     assert threads(statistics) >= {
-        *(f"running_{name}" for name in ("sum", "var", "max", "min")),
+        *(f"running_{name}" for name in ("sum", "var", "min", "min_int64", "max_int64")),
         *(f"footprint_{name}" for name in ("sum", "mean", "var", "max", "min")),
         "percentile",
     }
@@ -286,6 +287,15 @@ def test_by_name(rng):
     weights = rng.random((3, 3))
     found = npsubpix.window_map("mean", x, weights=weights, border="wrap")
     np.testing.assert_array_equal(found, npsubpix.window_mean(x, weights=weights, border="wrap"))
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_constant_around_integers_is_rounded():
+    """For every statistic: the border extension of an image of integers is of integers."""
+    x = np.array([[3, 9], [4, 7]], np.uint8)
+    for name in (*MOMENTS, *ORDERS):
+        found, wanted = (call(name, x, 3, border="constant", cval=cval) for cval in (1.6, 2))
+        np.testing.assert_array_equal(found, wanted)
 
 
 X = np.zeros((5, 6))

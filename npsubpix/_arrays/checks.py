@@ -11,7 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.library import HostArray, as_array, is_array, kind_of, require_cupy, to_numpy
+from npsubpix._arrays.library import (
+    HostArray,
+    as_array,
+    as_floats,
+    beside,
+    is_array,
+    is_on_gpu,
+    kind_of,
+    require_cupy,
+    to_numpy,
+)
 from npsubpix._arrays.options import _real, check_count, check_finite, check_positive
 from npsubpix._definitions.maps import is_shared
 
@@ -20,6 +30,7 @@ __all__ = [
     "check_broadcast",
     "check_broadcast_to",
     "check_channel_axis",
+    "check_frames",
     "check_image",
     "check_image_shape",
     "check_last_axis",
@@ -31,6 +42,7 @@ __all__ = [
     "check_pixels_below",
     "check_positions",
     "check_reals",
+    "check_reals_beside",
     "check_same_dtype",
     "check_temperature",
     "check_temperature_option",
@@ -154,7 +166,7 @@ def check_reals(value: Any, name: str) -> Any:
     if kind_of(x) == "torch":
         if str(x.dtype) == "torch.bool" or x.is_complex():
             raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
-        return x if x.is_floating_point() else x.double()
+        return x if x.is_floating_point() else as_floats(x, "float64")
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array")
     if x.dtype.kind == "O" and hasattr(value, "params"):
@@ -163,7 +175,13 @@ def check_reals(value: Any, name: str) -> Any:
         raise TypeError(f"{name} must be an array, got {type(value).__name__}: pass its .coords")
     if x.dtype.name != "bfloat16" and x.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
-    return x.astype(np.float64) if x.dtype.kind in "iu" else x
+    return as_floats(x, "float64") if x.dtype.kind in "iu" else x
+
+
+def check_reals_beside(value: Any, name: str, like: Any) -> Any:
+    """Require an array of real numbers, as `check_reals`; copy a list of them to the device of another array."""
+    numbers = check_reals(value, name)
+    return numbers if is_array(value) else beside(numbers, like)
 
 
 def check_numbers(value: Any, name: str) -> Any:
@@ -189,6 +207,24 @@ def check_positions(value: Any, name: str) -> Any:
     if not is_array(value) and hasattr(value, "coords"):
         raise TypeError(f"{name} must be an array of positions, got {type(value).__name__}: pass its .coords")
     return as_array(value, name)
+
+
+def check_frames(frame: Any, count: int, images: int) -> Any:
+    """Require the image of each of `count` positions in a stack; return an array.
+
+    The contents of an array on a GPU are not checked, since the host would have to wait.
+    """
+    frames = as_array(frame, "frame")
+    if tuple(frames.shape) != (count,):
+        raise ValueError(f"frame must have shape ({count},), one number per position, got {tuple(frames.shape)}")
+    if count and not str(frames.dtype).removeprefix("torch.").startswith(("int", "uint")):
+        raise TypeError(f"frame must hold integers, got dtype {frames.dtype}")
+    if count and not is_on_gpu(frames, kind_of(frames)):
+        numbers = to_numpy(frames)
+        least, greatest = int(numbers.min()), int(numbers.max())
+        if not 0 <= least <= greatest < images:
+            raise ValueError(f"frame must be between 0 and {images - 1}, got {least} to {greatest}")
+    return frames
 
 
 def check_same_dtype(x: Any, y: Any, names: tuple[str, str]) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import functools
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 import array_api_compat as api
@@ -22,11 +22,15 @@ __all__ = [
     "Array",
     "HostArray",
     "as_array",
+    "as_floats",
     "beside",
     "indices_beside",
     "is_array",
     "is_on_gpu",
     "kind_of",
+    "moveaxis",
+    "native_affine_grid",
+    "outer_product",
     "place_of",
     "require_cupy",
     "to_numpy",
@@ -151,6 +155,21 @@ def indices_beside(x: Array, shape: tuple[int, ...]) -> Array:
     return np.indices(shape, np.float64)
 
 
+def moveaxis(x: Array, source: int, target: int) -> Array:
+    """View an array with an axis at another place."""
+    return x.movedim(source, target) if kind_of(x) == "torch" else np.moveaxis(x, source, target)
+
+
+def native_affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool) -> Array | None:
+    """Return the grid that the library of an array makes of affine transforms, or None where it makes none.
+
+    Torch's own is differentiable, and can be traced.
+    """
+    if kind_of(theta) != "torch":
+        return None
+    return sys.modules["torch"].nn.functional.affine_grid(theta, list(size), align_corners)
+
+
 def without_gradient(x: Array) -> Array:
     """Return a tensor without its graph, for results that have no gradient; other arrays as they are."""
     return x.detach() if kind_of(x) == "torch" else x
@@ -172,4 +191,24 @@ def without_half(x: Array) -> Array:
     """
     if str(x.dtype).rpartition(".")[2] not in ("float16", "bfloat16"):
         return x
-    return x.float() if kind_of(x) == "torch" else x.astype(np.float32)
+    return as_floats(x, "float32")
+
+
+def as_floats(x: Array, dtype: str) -> Array:
+    """Convert an array to floats of a dtype, on its own device: CuPy would work on the current one."""
+    kind = kind_of(x)
+    if kind == "torch":
+        return x.to(getattr(sys.modules["torch"], dtype))
+    if kind == "cupy":
+        with working_on(x):
+            return x.astype(dtype)
+    return x.astype(dtype)
+
+
+def outer_product(lines: Sequence[Array]) -> Array:
+    """Multiply lines of numbers, one for each axis of the product, on their own device."""
+    with working_on(lines[0]) if kind_of(lines[0]) == "cupy" else _NOTHING:
+        product = lines[0]
+        for line in lines[1:]:
+            product = product[..., None] * line
+        return product

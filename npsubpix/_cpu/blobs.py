@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.convolution import correlate_terms
-from npsubpix._cpu.launch import promoted
 from npsubpix._definitions.blobs import difference_terms, laplacian_terms
+from npsubpix._definitions.dtypes import promoted
 
 __all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
 

@@ -1,4 +1,4 @@
-"""Banks of filters on the host: the pixels of many windows are laid side by side, and multiplied as matrices."""
+"""Filter banks on the host: the pixels of many windows become the columns of a matrix, which weights multiply."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.launch import promoted
+from npsubpix._definitions.dtypes import promoted
 
 __all__ = ["conv2d", "conv2d_vjp"]
 
-#: Pixels of the windows that are laid side by side at a time.
+#: Pixels of the windows in a matrix.
 _PIXELS_AT_ONCE = 1 << 22
 
 
@@ -30,7 +30,7 @@ def _windows(x: HostArray, size: tuple[int, ...], stride: tuple[int, ...], dilat
 
 
 def _blocks(windows: HostArray) -> Iterator[tuple[slice, slice]]:
-    """Divide windows into some images, or some lines of one."""
+    """Divide windows into blocks: several images, or several lines of one."""
     count, rows = windows.shape[0], windows.shape[4]
     line = max(math.prod(windows.shape[1:4]) * windows.shape[5], 1)
     images = max(_PIXELS_AT_ONCE // (line * max(rows, 1)), 1)
@@ -41,13 +41,13 @@ def _blocks(windows: HostArray) -> Iterator[tuple[slice, slice]]:
 
 
 def _columns(windows: HostArray, block: tuple[slice, slice], channels: slice) -> HostArray:
-    """Copy windows of some channels to a matrix (pixels of a window, windows)."""
+    """Copy windows of a range of channels to a matrix (pixels of a window, windows)."""
     part = windows[block[0], channels, :, :, block[1]].transpose(1, 2, 3, 0, 4, 5)
     return np.asarray(part.reshape(math.prod(part.shape[:3]), -1))
 
 
 def _groups(weight: HostArray, groups: int) -> Iterator[tuple[slice, slice, HostArray]]:
-    """Return which channels each group takes and makes, and its weights as a matrix."""
+    """Return the channels that each group takes and makes, and its weights as a matrix."""
     out, into = weight.shape[0] // groups, weight.shape[1]
     for g in range(groups):
         made = slice(g * out, (g + 1) * out)
@@ -62,9 +62,9 @@ def conv2d(
     dtype = promoted(np.result_type(input.dtype, weight.dtype))
     windows = _windows(_padded(input.astype(dtype, copy=False), padding), weight.shape[2:], stride, dilation)
     out = np.empty((len(input), len(weight), *windows.shape[4:]), dtype)
-    factors = weight.astype(dtype, copy=False)
+    filters = weight.astype(dtype, copy=False)
     for block in _blocks(windows):
-        for taken, made, matrix in _groups(factors, groups):
+        for taken, made, matrix in _groups(filters, groups):
             place = out[block[0], made, block[1]]
             result = matrix @ _columns(windows, block, taken)
             place[...] = result.reshape(len(matrix), len(place), *place.shape[2:]).swapaxes(0, 1)
@@ -77,7 +77,7 @@ def conv2d_vjp(
     cotangents: tuple[HostArray | None], arrays: tuple[HostArray, HostArray, HostArray | None], saved: tuple[()],
     *, stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], groups: int,
 ) -> tuple[HostArray, HostArray, HostArray | None]:  # fmt: skip
-    """Return the gradients by the images, the filters and the bias."""
+    """Return the gradients with respect to the images, the filters and the bias."""
     (cotangent,), (x, weight, bias) = cotangents, arrays
     dtype = promoted(np.result_type(x.dtype, weight.dtype))
     padded = _padded(x.astype(dtype, copy=False), padding)
@@ -85,9 +85,9 @@ def conv2d_vjp(
     shape = (len(x), len(weight), *windows.shape[4:])
     grad = np.zeros(shape, dtype) if cotangent is None else cotangent.astype(dtype, copy=False)
     by_image, by_weight = np.zeros(padded.shape, dtype), np.zeros(weight.shape, dtype)
-    factors = weight.astype(dtype, copy=False)
+    filters = weight.astype(dtype, copy=False)
     for block in _blocks(windows):
-        for taken, made, matrix in _groups(factors, groups):
+        for taken, made, matrix in _groups(filters, groups):
             part = grad[block[0], made, block[1]]
             columns = part.swapaxes(0, 1).reshape(len(matrix), -1)
             by_weight[made] += (columns @ _columns(windows, block, taken).T).reshape(weight[made].shape)
@@ -101,7 +101,7 @@ def conv2d_vjp(
 def _add_back(
     image: HostArray, back: HostArray, first: int, stride: tuple[int, ...], dilation: tuple[int, ...]
 ) -> None:
-    """Add to each pixel what windows, from line `first` on, have for it."""
+    """Add the gradients of windows, from line `first` on, to the pixels they contain."""
     _, tall, wide, _, rows, columns = back.shape
     for a in range(tall):
         for b in range(wide):

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
-
-import numpy as np
 
 from npsubpix._arrays.library import HostArray
+from npsubpix._definitions.dtypes import promoted
 
 __all__ = ["as_stack", "promoted"]
-
-
-def promoted(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype of results: a floating one as it is, an integer promoted with float32."""
-    return dtype if dtype.kind == "f" else np.result_type(dtype, np.float32)
 
 
 def as_stack(x: HostArray, axes: int) -> HostArray:

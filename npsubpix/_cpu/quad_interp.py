@@ -27,7 +27,7 @@ _follow = follower(fit_quadratic3d, 3)
 
 @device
 def _write_refined(x, d, i, j, options, coords, y):
-    """Refine one maximum and write what it becomes; a rejected one stays as the grid has it."""
+    """Refine one maximum and write its position and value; a rejected one keeps those of the grid."""
     n_iters, bonus, threshold, radius, depth_steps = options
     d1, i1, j1, sd, si, sj, gain, flags = _follow(x, d, i, j, n_iters, threshold, SHIFT_LIMIT, radius, depth_steps)
     if flags & _REJECTED == 0:
@@ -80,9 +80,9 @@ def _fill_kernel(x, coords, y):
         _fill_row(x[b, d, i], d, i, coords[b, 0, d, i], coords[b, 1, d, i], coords[b, 2, d, i], y[b, d, i])
 
 
-@kernel("quad_interp3d_some")
-def _refine_some_kernel(x, candidates, options, coords, y):
-    """Refine the voxels of which the flat indices are given."""
+@kernel("quad_interp3d_candidates")
+def _refine_candidates_kernel(x, candidates, options, coords, y):
+    """Refine the voxels of flat indices."""
     _, depth, height, width = x.shape
     for k in prange(candidates.size):
         r = candidates[k]
@@ -93,8 +93,8 @@ def _refine_some_kernel(x, candidates, options, coords, y):
         _write_refined(x[b], d, i, j, options, coords[b], y[b])
 
 
-def _strongest(x: HostArray, candidates: Indices, most: int) -> Indices:
-    """Keep the `most` candidates of each image with the greatest values; the first of equal ones."""
+def _strongest(x: HostArray, candidates: Indices, max_candidates: int) -> Indices:
+    """Keep the candidates of each image with the greatest values; the first of equal ones."""
     image = candidates // max(x.size // max(len(x), 1), 1)
     values = x.reshape(-1)[candidates]
     if values.dtype.kind == "f":
@@ -104,15 +104,15 @@ def _strongest(x: HostArray, candidates: Indices, most: int) -> Indices:
     order = order[np.argsort(image[order], kind="stable")]
     first = np.searchsorted(image, image)  # position of the first candidate of the same image
     rank = np.arange(order.size) - first[order]
-    return np.sort(candidates[order[rank < most]])
+    return np.sort(candidates[order[rank < max_candidates]])
 
 
-def _candidates(x: HostArray, mask: HostArray | None, most: int | None) -> Indices:
-    """Flat indices of the voxels to refine, ascending."""
+def _candidates(x: HostArray, mask: HostArray | None, max_candidates: int | None) -> Indices:
+    """Return the flat indices of the voxels to refine, ascending."""
     if mask is None:
         mask = nms_mask(x, kernel_size=(3, 3, 3))[0]
     candidates = np.flatnonzero(mask)
-    return candidates if most is None else _strongest(_stack(x), candidates, most)
+    return candidates if max_candidates is None else _strongest(_stack(x), candidates, max_candidates)
 
 
 def _stack(x: HostArray) -> HostArray:
@@ -144,13 +144,13 @@ def quad_interp3d(
         return coords, y
     candidates = _candidates(input, precomputed_nms_mask, max_candidates)
     _fill_kernel.run(4 * input.size, stack, *outputs)
-    _refine_some_kernel.run(200 * candidates.size, stack, candidates, options, *outputs)
+    _refine_candidates_kernel.run(200 * candidates.size, stack, candidates, options, *outputs)
     return coords, y
 
 
 @kernel("quad_interp3d_vjp")
-def _vjp_kernel(x, candidates, options, by_coords, by_values, places, by_fits, grad):
-    """Find where each candidate was fitted, -1 for nowhere, and the cotangents of the fit."""
+def _vjp_kernel(x, candidates, options, coords_cotangents, value_cotangents, places, fit_cotangents, grad):
+    """Find the voxel at which each candidate was last fitted, -1 for none, and the cotangents of that fit."""
     n_iters, _, threshold, radius, depth_steps = options
     _, depth, height, width = x.shape
     for k in prange(candidates.size):
@@ -164,22 +164,26 @@ def _vjp_kernel(x, candidates, options, by_coords, by_values, places, by_fits, g
         if flags & _REJECTED == 0:
             grad[b, d, i, j] = 0  # its value is that of the fit
             places[k] = ((b * depth + d1) * height + i1) * width + j1
-            quadratic3d_vjp(x[b], d1, i1, j1, (sd, si, sj), by_coords[k], by_values[k, 0], by_fits[k])
+            quadratic3d_vjp(
+                x[b], d1, i1, j1, (sd, si, sj), coords_cotangents[k], value_cotangents[k, 0], fit_cotangents[k]
+            )
 
 
 @kernel("quad_interp3d_scatter")
-def _scatter_kernel(places, by_fits, ends, grad):
-    """Add the fits of each image to its gradient, one after the other; the last of image b is before ends[b]."""
+def _scatter_kernel(places, fit_cotangents, ends, grad):
+    """Add the cotangents of the fits of each image to its gradient, in order; those of image b end at ends[b]."""
     images, depth, height, width = grad.shape
     for b in prange(images):
         for k in range(ends[b - 1] if b > 0 else 0, ends[b]):
             r = places[k]
             if r >= 0:
-                add_quadratic3d(grad[b], r // width // height % depth, r // width % height, r % width, by_fits[k])
+                add_quadratic3d(
+                    grad[b], r // width // height % depth, r // width % height, r % width, fit_cotangents[k]
+                )
 
 
 def _gathered(cotangent: HostArray | None, candidates: Indices, axes: int, voxels: int) -> HostArray:
-    """Cotangents of the candidates, of shape (n, axes)."""
+    """Return the cotangents of the candidates, of shape (n, axes)."""
     if cotangent is None:
         return np.zeros((candidates.size, axes))
     rows = cotangent.reshape(-1, axes, voxels)
@@ -198,32 +202,32 @@ def quad_interp3d_vjp(
     allow_scale_steps: bool,
     max_candidates: int | None,
 ) -> tuple[HostArray]:
-    """Return the gradient by the input.
+    """Return the gradient with respect to the input.
 
     A voxel that was not refined has a constant position, and its own value.
     """
-    (x, mask), (by_coords, by_values) = arrays, cotangents
-    fit = (n_iters, strict_maxima_bonus, max_subpixel_shift, dilation_radius, allow_scale_steps)
+    (x, mask), (coords_cotangent, values_cotangent) = arrays, cotangents
+    options = (n_iters, strict_maxima_bonus, max_subpixel_shift, dilation_radius, allow_scale_steps)
     stack = _stack(x)
     voxels = max(stack[:1].size, 1)  # of an image
     candidates = _candidates(x, mask, max_candidates)
-    # The sum is kept in the precision of the result. A voxel is part of few fits, so this adds no
-    # more than rounding the result does, and a map in float64 would double the memory.
+    # The sum is kept in the precision of the result. A voxel is part of few fits, so the error is no
+    # greater than that of rounding the result, and a map in float64 would double the memory.
     dtype = np.result_type(x.dtype, np.float32)
-    grad = np.zeros(stack.shape, dtype) if by_values is None else by_values.reshape(stack.shape).copy()
+    grad = np.zeros(stack.shape, dtype) if values_cotangent is None else values_cotangent.reshape(stack.shape).copy()
     places = np.empty(candidates.size, np.int64)
-    by_fits = np.empty((candidates.size, 10))
+    fit_cotangents = np.empty((candidates.size, 10))
     _vjp_kernel.run(
         300 * candidates.size,
         stack,
         candidates,
-        fit,
-        _gathered(by_coords, candidates, 3, voxels),
-        _gathered(by_values, candidates, 1, voxels),
+        options,
+        _gathered(coords_cotangent, candidates, 3, voxels),
+        _gathered(values_cotangent, candidates, 1, voxels),
         places,
-        by_fits,
+        fit_cotangents,
         grad,
     )
     ends = np.searchsorted(candidates, voxels * np.arange(1, len(stack) + 1))
-    _scatter_kernel.run(40 * candidates.size, places, by_fits, ends, grad)
+    _scatter_kernel.run(40 * candidates.size, places, fit_cotangents, ends, grad)
     return (grad.reshape(x.shape),)

@@ -1,4 +1,4 @@
-"""Sub-pixel refinement of given pixels on the host: one kernel a method."""
+"""Sub-pixel refinement on the host: one kernel per method that moves positions."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from numba import prange
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel
 from npsubpix._cpu.quadratic.fits import fit_parabola2d, fit_parabola3d, fit_quadratic2d, fit_quadratic3d, follower
-from npsubpix._definitions.constants import CENTROID_TOLERANCE, MOVE_THRESHOLD
+from npsubpix._definitions.constants import (
+    CENTROID_LEAST_FACTOR,
+    CENTROID_LEAST_MASS,
+    CENTROID_TOLERANCE,
+    MOVE_THRESHOLD,
+)
 from npsubpix._definitions.flags import REJECTED, PeakFlags
-from npsubpix._definitions.peaks import Refinement
+from npsubpix._definitions.refinement import Refinement
 
 __all__ = ["METHODS", "refine", "refine_peaks"]
 
@@ -33,8 +38,8 @@ def _walker(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
     follow = follower(fit, axes)
 
     @device
-    def walk(x, d, i, j, n_iters, max_shift, radius):
-        steps = int(min(max_shift, 1e6)) + 1
+    def walk(x, d, i, j, n_iters, max_shift, half, spread):
+        steps = int(max_shift) + 1
         d1, i1, j1, sd, si, sj, gain, flags = follow(x, d, i, j, n_iters, MOVE_THRESHOLD, math.inf, steps, True)
         return d1 + sd, i1 + si, j1 + sj, np.float64(x[d1, i1, j1]) + gain, flags, (d1, i1, j1)
 
@@ -43,24 +48,24 @@ def _walker(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
 
 @device
 def _ring_mean(x, d, i, j, hd, hi, hj):
-    """Mean of the pixels just outside a box of half-widths h, as far as they are in the image.
+    """Return the mean of the pixels just outside a box of half-widths h, as far as they are in the image.
 
-    It is summed as differences from one of them: where all are equal, nothing is left of rounding.
+    Differences from one of them are summed, so that the mean of equal pixels is exact.
     """
     depth, height, width = x.shape
     total = 0.0
     count = 0
     outer = 1 if hd > 0 else 0
-    level = np.float64(x[max(d - hd - outer, 0), max(i - hi - 1, 0), max(j - hj - 1, 0)])
+    first = np.float64(x[max(d - hd - outer, 0), max(i - hi - 1, 0), max(j - hj - 1, 0)])
     for a in range(max(d - hd - outer, 0), min(d + hd + outer + 1, depth)):
         for b in range(max(i - hi - 1, 0), min(i + hi + 2, height)):
             on_face = abs(b - i) == hi + 1 or abs(a - d) == hd + 1
             step = 1 if on_face else 2 * hj + 2
             for c in range(j - hj - 1, j + hj + 2, step):
                 if 0 <= c < width:
-                    total += np.float64(x[a, b, c]) - level
+                    total += np.float64(x[a, b, c]) - first
                     count += 1
-    return level + total / count if count > 0 else 0.0
+    return first + total / count if count > 0 else 0.0
 
 
 @device
@@ -72,11 +77,11 @@ def _weights(centre, position, half, spread, out):
 
 
 @device
-def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):
-    """Iterate the Gaussian-windowed centroid until it stays; the window moves with it."""
+def _centroid(x, d0, i0, j0, n_iters, max_shift, half, spread):
+    """Iterate the Gaussian-windowed centroid until it converges; the window moves with it."""
     depth, height, width = x.shape
-    hd, hi, hj = math.ceil(radius[0]), math.ceil(radius[1]), math.ceil(radius[2])
-    sd, si, sj = radius[0] / 3.0, radius[1] / 3.0, radius[2] / 3.0
+    hd, hi, hj = half
+    sd, si, sj = spread
     wd, wi, wj = np.empty(2 * hd + 1), np.empty(2 * hi + 1), np.empty(2 * hj + 1)
     start = (d0, i0, j0)
     pd, pi, pj = float(d0), float(i0), float(j0)
@@ -89,7 +94,7 @@ def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):
         _weights(d, pd, hd, sd, wd)
         _weights(i, pi, hi, si, wi)
         _weights(j, pj, hj, sj, wj)
-        mass = size = md = mi = mj = vd = vi = vj = 0.0
+        mass = magnitude = md = mi = mj = vd = vi = vj = 0.0
         for a in range(2 * hd + 1):
             ud = d - hd + a - pd
             for b in range(2 * hi + 1):
@@ -101,7 +106,7 @@ def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):
                     row_mass += w
                     row_first += w * uj
                     row_second += w * uj * uj
-                    size += abs(w)
+                    magnitude += abs(w)
                 mass += row_mass
                 md += row_mass * ud
                 mi += row_mass * ui
@@ -111,7 +116,7 @@ def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):
                 vj += row_second
         if not abs(mass) < math.inf or not abs(background) < math.inf:
             return pd, pi, pj, value, _NONFINITE, start
-        if abs(mass) <= 1e-7 * size:
+        if abs(mass) <= CENTROID_LEAST_MASS * magnitude:
             return pd, pi, pj, value, _SINGULAR, start
         step_d = _unshrunk(md, vd, mass, sd)
         step_i = _unshrunk(mi, vi, mass, si)
@@ -120,7 +125,7 @@ def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):
         if not ((abs(step_d) < math.inf) & (abs(step_i) < math.inf) & (abs(step_j) < math.inf)):
             return pd, pi, pj, value, _NONFINITE, start
         pd, pi, pj = pd + step_d, pi + step_i, pj + step_j
-        if max(abs(pd - d0), abs(pi - i0), abs(pj - j0)) > min(max_shift, 1e9):
+        if max(abs(pd - d0), abs(pi - i0), abs(pj - j0)) > max_shift:
             return pd, pi, pj, value, _TOO_FAR, start
         if max(abs(step_d), abs(step_i), abs(step_j)) <= CENTROID_TOLERANCE:
             d, i, j = round(pd), round(pi), round(pj)
@@ -131,7 +136,7 @@ def _centroid(x, d0, i0, j0, n_iters, max_shift, radius):
 
 @device
 def _unshrunk(first, second, mass, spread):
-    """Shift of a Gaussian spot, from its first and second moments under the window.
+    """Return the shift of a Gaussian spot, from its first and second moments under the window.
 
     A Gaussian window of variance s**2 pulls the centroid of a Gaussian spot of variance p**2
     towards its own centre by the factor ``1 - m / s**2``, where ``m = s**2 p**2 / (s**2 + p**2)`` is
@@ -140,22 +145,19 @@ def _unshrunk(first, second, mass, spread):
     if spread <= 0.0:
         return 0.0
     kept = 1.0 - second / (mass * spread * spread)
-    return first / mass / min(max(kept, 0.2), 1.0)
+    return first / mass / min(max(kept, CENTROID_LEAST_FACTOR), 1.0)
 
 
 @device
-def _stay(x, d, i, j, n_iters, max_shift, radius):
-    return float(d), float(i), float(j), np.float64(x[d, i, j]), 0, (d, i, j)
-
-
-@device
-def _any_masked(mask, start, centre, half):
+def _any_masked(mask, start, centre, extent):
     """Whether a pixel is masked that a method used on its way from its start to its last centre."""
     depth, height, width = mask.shape
-    for a in range(max(min(start[0], centre[0]) - half[0], 0), min(max(start[0], centre[0]) + half[0] + 1, depth)):
-        for b in range(max(min(start[1], centre[1]) - half[1], 0), min(max(start[1], centre[1]) + half[1] + 1, height)):
+    for a in range(max(min(start[0], centre[0]) - extent[0], 0), min(max(start[0], centre[0]) + extent[0] + 1, depth)):
+        for b in range(
+            max(min(start[1], centre[1]) - extent[1], 0), min(max(start[1], centre[1]) + extent[1] + 1, height)
+        ):
             for c in range(
-                max(min(start[2], centre[2]) - half[2], 0), min(max(start[2], centre[2]) + half[2] + 1, width)
+                max(min(start[2], centre[2]) - extent[2], 0), min(max(start[2], centre[2]) + extent[2] + 1, width)
             ):
                 if mask[a, b, c]:
                     return True
@@ -164,9 +166,9 @@ def _any_masked(mask, start, centre, half):
 
 def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
     @kernel(f"refine_{name}")
-    def refine_kernel(x, images, starts, mask, half, options, coords, values, flags):
+    def refine_kernel(x, images, starts, mask, extent, options, coords, values, flags):
         """Refine each start; where that fails it stays, with the value of its pixel and a flag."""
-        n_iters, max_shift, radius = options
+        n_iters, max_shift, half, spread = options
         depth, height, width = x.shape[1:]
         for k in prange(len(starts)):
             d, i, j = starts[k]
@@ -176,10 +178,10 @@ def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
                 values[k] = math.nan
                 flags[k] = _AT_BORDER
                 continue
-            pd, pi, pj, value, flag, centre = locate(image, d, i, j, n_iters, max_shift, radius)
+            pd, pi, pj, value, flag, centre = locate(image, d, i, j, n_iters, max_shift, half, spread)
             if flag & _REJECTED == 0 and not max(abs(pd - d), abs(pi - i), abs(pj - j)) <= max_shift:
                 flag = _TOO_FAR
-            if mask.size > 0 and _any_masked(mask[images[k]], (d, i, j), centre, half):
+            if mask.size > 0 and _any_masked(mask[images[k]], (d, i, j), centre, extent):
                 flag |= _MASKED
             flags[k] = flag
             if flag & _REJECTED:
@@ -192,7 +194,7 @@ def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
 
 
 #: The kernels of each method, in two and in three dimensions.
-METHODS: dict[str | None, tuple[Kernel, Kernel]] = {
+METHODS: dict[str, tuple[Kernel, Kernel]] = {
     "quadratic": (
         _refine_kernel("quadratic2d", _walker(fit_quadratic2d, 2)),
         _refine_kernel("quadratic3d", _walker(fit_quadratic3d, 3)),
@@ -202,7 +204,6 @@ METHODS: dict[str | None, tuple[Kernel, Kernel]] = {
         _refine_kernel("parabola3d", _walker(fit_parabola3d, 3)),
     ),
     "centroid": (_refine_kernel("centroid", _centroid),) * 2,
-    None: (_refine_kernel("none", _stay),) * 2,
 }
 
 _NO_MASK = np.zeros((0, 0, 0, 0), bool)
@@ -219,6 +220,8 @@ def refine(
 
     `starts` are positions of shape (N, ndim), `images` the image of each.
     """
+    if refinement.method is None:
+        return _pixels(x, images, starts, mask)
     count, ndim = starts.shape
     volume = x.reshape(len(x), *(1, *x.shape[1:])[-3:])
     places = np.zeros((count, 3), np.int64)
@@ -226,16 +229,26 @@ def refine(
     coords = np.empty((count, 3))
     values = np.empty(count)
     flags = np.empty(count, np.int32)
-    method, n_iters, max_shift, radius = refinement
-    radius = (0.0, *radius)[-3:]
-    if method == "centroid":
-        half, work = tuple(math.ceil(r) + (r > 0) for r in radius), 2000 * count  # and the ring around it
-    else:
-        half, work = ((0, 1, 1) if ndim == 2 else (1, 1, 1)) if method else (0, 0, 0), 100 * count
-    marks = _NO_MASK if mask is None else mask.reshape(volume.shape)
-    run = METHODS[method][ndim - 2].run
-    run(work, volume, images, places, marks, half, (n_iters, max_shift, radius), coords, values, flags)
+    options = refinement.n_iters, refinement.max_shift, refinement.half_widths, refinement.spreads
+    mask = _NO_MASK if mask is None else mask.reshape(volume.shape)
+    work = (2000 if refinement.method == "centroid" else 100) * count
+    run = METHODS[refinement.method][ndim - 2].run
+    run(work, volume, images, places, mask, refinement.extent, options, coords, values, flags)
     return coords[:, 3 - ndim :], values, flags
+
+
+def _pixels(
+    x: HostArray, images: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], mask: HostArray | None
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+    """Return positions, values and flags of pixels that are not refined."""
+    inside = ((starts >= 0) & (starts < x.shape[1:])).all(axis=1)
+    places = images[inside], *starts[inside].T
+    values = np.full(len(starts), math.nan)
+    values[inside] = x[places]
+    flags = np.where(inside, np.int32(0), np.int32(_AT_BORDER))
+    if mask is not None:
+        flags[inside] |= np.where(mask[places], np.int32(_MASKED), np.int32(0))
+    return starts.astype(np.float64), values, flags
 
 
 def refine_peaks(
@@ -248,12 +261,10 @@ def refine_peaks(
 ) -> tuple[HostArray, ...]:
     """Refine positions from their nearest pixels; return positions, values, these pixels, flags and frames.
 
-    Without `frame`, all positions are of the first image. A position outside its image stays as it is.
+    Without `frame`, all positions are in the first image. A position outside its image is returned unchanged.
     """
     points = coords.astype(np.float64)
     frames = np.zeros(len(points), np.int64) if frame is None else frame.astype(np.int64)
-    if frames.size and not 0 <= frames.min() <= frames.max() < len(image):
-        raise ValueError(f"frame must be between 0 and {len(image) - 1}, got {frames.min()} to {frames.max()}")
     if mask is not None:
         mask = np.ascontiguousarray(np.broadcast_to(mask, image.shape))
     finite = np.asarray(np.isfinite(points).all(axis=1))

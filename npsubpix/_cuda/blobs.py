@@ -7,10 +7,12 @@ import numpy.typing as npt
 
 from npsubpix._cuda.convolution.borders import BORDERS
 from npsubpix._cuda.convolution.passes import Axes, along_axes, cut
-from npsubpix._cuda.launch.arrays import result_dtype
 from npsubpix._cuda.launch.devices import device_of
 from npsubpix._cuda.launch.kernels import DeviceArray
 from npsubpix._definitions.blobs import Term, difference_terms, laplacian_terms
+from npsubpix._definitions.convolution import dtype_of_weighted_sums, windows_along
+from npsubpix._definitions.dtypes import promoted, rounding_to
+from npsubpix._definitions.shapes import three_axes
 
 __all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
 
@@ -37,34 +39,35 @@ def laplacian_of_gaussian(
 
 def _sum_of(x: DeviceArray, terms: list[Term], border: str, cval: float) -> DeviceArray:
     """Sum the correlations of an image with products of lines of weights."""
-    device, dtype = device_of(x), result_dtype(x.dtype)
-    shape = (1,) * (4 - x.ndim) + x.shape
+    device, dtype = device_of(x), dtype_of_weighted_sums(x.dtype, 1.0)
+    shape = (1, *three_axes(x.shape, 1))
     images, out = device.rows(x, x.shape, dtype).reshape(shape), device.empty(shape, dtype)
     full = [_joined((np.ones(1),) * (3 - x.ndim) + term) for term in terms]
     window = tuple(len(line) for line in full[0])
-    axes = Axes(window, tuple(-(k // 2) for k in window), shape[1:], BORDERS[border], False)
+    spans = [windows_along(n, k, "same", 1, 1, 0) for n, k in zip(shape[1:], window, strict=True)]
+    axes = Axes(window, tuple(span.first for span in spans), shape[1:], BORDERS[border], False)
     length = sum(window)
     weights = device.put(np.concatenate([part for term in full for part in (*term, _fills(term, cval))]))
     for n in range(len(terms)):
         own = weights[n * (length + 3) : (n + 1) * (length + 3)]
         lines, fills = cut(own[:length], window), own[length:]
-        along_axes(device, images, axes, lines, fills, (False, 0.0, 0.0), out, add=n > 0)
-    return out.reshape(x.shape)
+        along_axes(device, images, axes, lines, fills, rounding_to(dtype), out, add=n > 0)
+    return out.reshape(x.shape).astype(promoted(x.dtype), copy=False)
 
 
 def _joined(term: Term) -> Term:
-    """Put what stands alone on its axis, along which no pass is made, into the line of an axis along which one is.
+    """Multiply the weights of axes without a pass, which have one weight, into the line of an axis with a pass.
 
-    Where a Gaussian is cut to one pixel that is its curvature, or the sign of what is subtracted.
+    A Gaussian that is cut to one pixel still has its second derivative, or the sign of the term, as its weight.
     """
-    passed = max((axis for axis, line in enumerate(term) if len(line) > 1), default=2)
-    alone = [line for axis, line in enumerate(term) if len(line) == 1 and axis != passed]
+    joined = max((axis for axis, line in enumerate(term) if len(line) > 1), default=2)
+    alone = [line for axis, line in enumerate(term) if len(line) == 1 and axis != joined]
     factor = np.prod(alone) if alone else 1.0
     return tuple(
-        line * factor if axis == passed else (np.ones(1) if len(line) == 1 else line) for axis, line in enumerate(term)
+        line * factor if axis == joined else (np.ones(1) if len(line) == 1 else line) for axis, line in enumerate(term)
     )
 
 
 def _fills(term: Term, cval: float) -> npt.NDArray[np.float64]:
-    """Return what is beyond the ends of z, y and x: constant, and correlated along x, and then y, before."""
+    """Return the constant border extension along z, y and x, correlated along the axes before: x, then y."""
     return cval * np.array([term[2].sum() * term[1].sum(), term[2].sum(), 1.0])

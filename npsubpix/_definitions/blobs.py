@@ -1,4 +1,4 @@
-"""Lines of weights that filters for blobs are made of, one for each axis of an image."""
+"""Lines of weights of the filters for blobs, one for each axis of an image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _second_derivative(sigma: float, radius: int) -> npt.NDArray[np.float64]:
 
 
 def difference_terms(narrow: tuple[float, ...], wide: tuple[float, ...], truncate: float) -> list[Term]:
-    """Return the kernels, of one size, whose sum takes a wide Gaussian from a narrow one."""
+    """Return the kernels, of equal size, whose sum is a narrow Gaussian minus a wide one."""
     radii = [_radius(s, truncate) for s in wide]
     inner = [_gaussian(s, _radius(s, truncate)) for s in narrow]
     first = [np.pad(line, r - len(line) // 2) for line, r in zip(inner, radii, strict=True)]
@@ -39,7 +39,7 @@ def difference_terms(narrow: tuple[float, ...], wide: tuple[float, ...], truncat
 
 
 def laplacian_terms(sigma: tuple[float, ...], truncate: float) -> list[Term]:
-    """Return the kernels whose sum is that of the second derivatives of a Gaussian."""
+    """Return the kernels whose sum is the Laplacian of a Gaussian."""
     radii = [_radius(s, truncate) for s in sigma]
     smooth = [_gaussian(s, r) for s, r in zip(sigma, radii, strict=True)]
     curved = [_second_derivative(s, r) for s, r in zip(sigma, radii, strict=True)]

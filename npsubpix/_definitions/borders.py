@@ -1,22 +1,23 @@
-"""What is beyond the ends of an axis, where windows that end with the image do, and how many boxes there are."""
+"""Border extension of an axis, the pixels that windows cover, and the number of windows along an axis."""
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BORDERS", "as_pixel", "boxes_of", "counts_of", "extended", "folded", "parts_of", "reach", "reached"]
+from npsubpix._definitions.convolution import windows_along
+
+__all__ = ["BORDERS", "as_pixel", "counts_of", "extended", "folded", "window_places"]
 
 _Places: TypeAlias = npt.NDArray[Any]
 
 
 def folded(places: _Places, n: int, border: str) -> _Places:
-    """Return the pixel of an axis of n pixels that each place is a copy of, -1 for none."""
+    """Return the pixel of an axis of n pixels that each place copies, -1 for none."""
     if border in ("constant", "shrink"):
         return np.where((places >= 0) & (places < n), places, -1)
     if border == "nearest" or n == 1:
@@ -28,23 +29,29 @@ def folded(places: _Places, n: int, border: str) -> _Places:
     return np.where(places < n, places, period - places - (0 if border == "mirror" else 1))
 
 
-def reached(n: int, size: int, stride: int, border: str) -> _Places:
-    """Return the pixel that each place is a copy of which windows centred on pixels of an axis reach, -1 for none."""
-    count = -(-n // stride)
-    return folded(np.arange(-(size // 2), (count - 1) * stride + size - size // 2), n, border)
+def window_places(n: int, size: int, stride: int, border: str) -> _Places:
+    """Return the pixels of an axis that windows of convolutions and statistics cover, -1 for none.
+
+    A window begins ``size // 2`` pixels before its pixel, as in SciPy; beyond the border it has copies of pixels.
+    """
+    first, count = windows_along(n, size, "same", stride, 1, 0)
+    return folded(first + np.arange((count - 1) * stride + size), n, border)
 
 
-def extended(x: _Places, places: Sequence[_Places], fill: float) -> _Places:
-    """Copy an array with what is beyond the ends of its last axes, at the places along each."""
+def extended(x: Any, places: Sequence[_Places], fill: float, put: Callable[[_Places], Any] = np.asarray) -> Any:
+    """Copy an array with the border extension of its last axes, at the places along each; `put` moves indices to it."""
     for axis, along in enumerate(places, start=x.ndim - len(places)):
-        x = np.take(x, np.maximum(along, 0), axis)
-        if (along < 0).any():
-            np.moveaxis(x, axis, 0)[along < 0] = fill
-    return np.ascontiguousarray(x)
+        inside = np.flatnonzero(along >= 0)
+        x = x.take(put(np.maximum(along, 0)), axis)
+        if inside.size < along.size:  # pixels are one run, with nothing before and after it
+            lines = x.swapaxes(0, axis)
+            lines[: inside[0]] = fill
+            lines[inside[-1] + 1 :] = fill
+    return x
 
 
 def as_pixel(value: float, dtype: np.dtype[Any]) -> float | int:
-    """Return the closest to a value that a pixel can be; 0 for NaN among integers."""
+    """Return the closest value that a pixel of a dtype can have; 0 for NaN in integers."""
     if dtype.kind == "f":
         return value
     info = np.iinfo(dtype)
@@ -53,36 +60,10 @@ def as_pixel(value: float, dtype: np.dtype[Any]) -> float | int:
     return int(info.min) if value <= info.min else int(info.max) if value >= info.max else round(value)
 
 
-def boxes_of(pixels: int, size: int) -> int:
-    """Return how many boxes of nearly one length, that nearest to `size`, an axis is cut into."""
-    return max(int(pixels / size + 0.5), 1)
-
-
 def counts_of(shape: tuple[int, ...], step: tuple[int, ...]) -> tuple[int, ...]:
-    """Return how many windows there are along each axis, for the steps between them."""
+    """Return the number of windows along each axis, for the steps between them."""
     return tuple(-(-n // s) for n, s in zip(shape, step, strict=True))
 
 
-def parts_of(n: int, size: int, step: int, back: int) -> list[tuple[slice, slice, int]]:
-    """Divide windows along an axis by their length: places in the result, pixels, and the length."""
-    count = -(-n // step)
-    starts = np.arange(count) * step - back
-    low, high = np.maximum(starts, 0), np.minimum(starts + size, n)
-    parts = []
-    for length, same in itertools.groupby(range(count), lambda k: (high[k] - low[k], high[k] - low[k] < size and k)):
-        places = list(same)
-        first, last = places[0], places[-1]
-        parts.append((slice(first, last + 1), slice(int(low[first]), int(high[last])), int(length[0])))
-    return parts
-
-
-#: How an image goes on beyond its ends, of which ``"shrink"`` is not at all: windows end where it does.
+#: Border extensions of an image; with ``"shrink"`` there is none, and windows are clipped to the image.
 BORDERS: Final = ("reflect", "mirror", "nearest", "wrap", "constant", "shrink")
-
-
-def reach(size: int) -> tuple[int, int]:
-    """How many pixels a window of `size` covers before and after its centre.
-
-    An even window reaches one pixel further ahead than back.
-    """
-    return (size - 1) // 2, size // 2

@@ -1,7 +1,6 @@
-"""Constants that every backend shares: windows, tolerances, flag bits.
+"""Numbers that are part of the definition of an operation, and that all backends share.
 
-What stands here is part of the definition of an operation. The CPU kernels read these
-names; a CUDA build gets the same values as preprocessor definitions.
+Kernels of the host read these names; those of the GPU get all of them as preprocessor definitions.
 """
 
 from __future__ import annotations
@@ -10,14 +9,18 @@ from typing import Final
 
 __all__ = [
     "BACKGROUND_CLIP",
+    "CENTROID_LEAST_FACTOR",
+    "CENTROID_LEAST_MASS",
     "CENTROID_TOLERANCE",
     "CLIPPED_SHARE",
+    "ELLIPSOID_LIMIT",
     "GAUSSIAN_FARTHEST",
     "GAUSSIAN_LEAST_EXPONENT_32",
     "GAUSSIAN_LEAST_EXPONENT_64",
     "GAUSSIAN_STEEPEST",
     "GAUSSIAN_WIDE",
     "LEAST_EXPONENT",
+    "LEAST_GOOD",
     "LEAST_GROWN",
     "MOST_TEMPERATURE_32",
     "MOST_TEMPERATURE_64",
@@ -40,17 +43,31 @@ SHIFT_LIMIT: Final = 1.5
 #: A centroid has converged when an iteration moves it by no more than this, in pixels on any axis.
 CENTROID_TOLERANCE: Final = 1e-3
 
+#: A weighted sum of pixels that is no more than this share of the sum of their magnitudes has no centroid: it is
+#: nothing but rounding.
+CENTROID_LEAST_MASS: Final = 1e-7
 
-#: Pixels further than this many standard deviations from the median are not of the background.
+#: Least factor by which the window is taken to shrink the shift of a spot. It bounds the step where the light is
+#: spread evenly, or noise makes the second moment large.
+CENTROID_LEAST_FACTOR: Final = 0.2
+
+
+#: Pixels further than this many standard deviations from the median are not part of the background.
 BACKGROUND_CLIP: Final = 3.0
 
-#: What that leaves of the standard deviation of Gaussian noise when it is repeated until nothing is left to clip:
-#: the s with ``s**2 = 1 - 2 c pdf(c) / (2 cdf(c) - 1)`` for ``c = BACKGROUND_CLIP * s``.
+#: The share of the standard deviation of Gaussian noise that remains when clipping is repeated until no pixel is
+#: clipped: the s with ``s**2 = 1 - 2 c pdf(c) / (2 cdf(c) - 1)`` for ``c = BACKGROUND_CLIP * s``.
 CLIPPED_SHARE: Final = 0.9848461864497761
 
-#: Share of the good pixels of a box that has to be left when what is around clipped ones is left out too.
+#: Share of the good pixels of a box that must remain for the pixels around clipped ones to be left out too.
 LEAST_GROWN: Final = 0.25
 
+#: Pixels are around a clipped one if the sum of their squared distances, in units of the radius of each axis, is no
+#: more than this: 1 but for rounding.
+ELLIPSOID_LIMIT: Final = 1 + 1e-9
+
+#: A box with less than this share of the good pixels of the fullest box of its image is filled from its neighbours.
+LEAST_GOOD: Final = 0.5
 
 #: Exponent of a softmax, relative to the greatest, below which exponents are held to it: its exponential is 0, and so
 #: is the product of both.

@@ -1,14 +1,43 @@
-"""Dtypes of results."""
+"""Dtypes of results, and conversion to them."""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from npsubpix._definitions.shapes import HostArray
 
-__all__ = ["converted"]
+__all__ = ["Rounding", "converted", "promoted", "rounding_to"]
+
+
+@functools.lru_cache(maxsize=64)
+def promoted(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of results with fractions: the promotion of that of the input with float32."""
+    return np.result_type(dtype, np.float32)
+
+
+class Rounding(NamedTuple):
+    """Whether results are rounded to integers, and the least and greatest float64 within the range of these."""
+
+    integer: bool
+    low: float
+    high: float
+
+
+#: Results that stay as they are computed.
+_NONE = Rounding(False, 0.0, 0.0)
+
+
+@functools.lru_cache(maxsize=64)
+def rounding_to(dtype: np.dtype[Any]) -> Rounding:
+    """Return how results are rounded to a dtype."""
+    if dtype.kind == "f":
+        return _NONE
+    info = np.iinfo(dtype)
+    high = float(info.max)
+    return Rounding(True, float(info.min), high if int(high) <= info.max else float(np.nextafter(high, 0)))
 
 
 def converted(result: HostArray, dtype: np.dtype[Any] | None) -> HostArray:
@@ -19,8 +48,8 @@ def converted(result: HostArray, dtype: np.dtype[Any] | None) -> HostArray:
         return result.astype(dtype)
     info = np.iinfo(dtype)
     if result.dtype.kind == "f":  # by methods, which arrays of all libraries have
-        top = np.nextafter(float(info.max), 0) if float(info.max) > info.max else float(info.max)
-        inside = result.astype(np.float64).round().clip(float(info.min), float(top))
+        _, low, high = rounding_to(dtype)
+        inside = result.astype(np.float64).round().clip(low, high)
         inside[result != result] = 0
         found: HostArray = inside.astype(dtype)
         found[result >= float(info.max)] = info.max

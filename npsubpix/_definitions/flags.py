@@ -10,14 +10,14 @@ __all__ = ["REJECTED", "AlignmentFlags", "PeakFlags"]
 
 @unique
 class PeakFlags(IntFlag):
-    """What happened to a peak while it was found and refined.
+    """Flags of a peak: how it was found and refined.
 
-    A row without flags was refined around the pixel it was found at. ``MOVED``, ``PLATEAU``,
-    ``MINIMUM`` and ``SADDLE`` describe a position that holds; all others say why a position
-    could not be refined and is the integer pixel it started from.
+    A row without flags was refined around the pixel at which it was found. ``MOVED``, ``PLATEAU``,
+    ``MINIMUM`` and ``SADDLE`` describe a valid position; all others give the reason why a position
+    could not be refined, and is that of the pixel at which it started.
     """
 
-    #: Refinement moved to a neighbouring pixel, which fits better than the one it started from.
+    #: Refinement ended at another pixel than it started from.
     MOVED = 1
     #: The peak is a plateau: several pixels share its value.
     PLATEAU = 2
@@ -25,15 +25,15 @@ class PeakFlags(IntFlag):
     MINIMUM = 4
     #: The fitted surface has a saddle at the reported position, not an extremum.
     SADDLE = 8
-    #: The fitted surface has no unique stationary point, or there is nothing under the window.
+    #: The fitted surface has no unique stationary point, or the window of a centroid holds no signal.
     SINGULAR = 16
     #: Still moving after the last iteration.
     NOT_CONVERGED = 32
-    #: The pixels that the method needs reach beyond the image.
+    #: The method needs pixels outside the image.
     AT_BORDER = 64
-    #: Further from its starting pixel than allowed.
+    #: The position is further from its starting pixel than allowed.
     TOO_FAR = 128
-    #: NaN or infinity among the pixels that the method needs, or in the given position.
+    #: NaN or infinity among the pixels that the method needs, or in the position to refine.
     NONFINITE = 256
     #: A masked pixel among those that the method needs.
     MASKED = 512
@@ -41,17 +41,17 @@ class PeakFlags(IntFlag):
 
 @unique
 class AlignmentFlags(IntFlag):
-    """Why an alignment of images is not to be relied on; 0 where there is nothing to say."""
+    """Reasons not to rely on an alignment of images; 0 if there are none."""
 
     #: Still moving after the last iteration.
     NOT_CONVERGED = 1
-    #: Too few pixels of one image are on the other.
+    #: Too few pixels of one image overlap the other.
     NO_OVERLAP = 2
-    #: Too little texture to tell all parameters apart, or so much noise that none is seen in both images.
+    #: Too little texture to determine all parameters, or too much noise for texture common to both images.
     NO_TEXTURE = 4
     #: NaN or infinity in sums over the images.
     NONFINITE = 8
-    #: The transform went far out of the images.
+    #: The transform diverged far beyond the images.
     DIVERGED = 16
 
 

@@ -1,13 +1,14 @@
-"""How peaks are sought and refined: what both backends are told, and the names of the methods."""
+"""How peaks are sought: the options of a search, and the rules that both backends follow."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-__all__ = ["PLATEAUS", "REFINEMENTS", "PeakSearch", "Refinement"]
+import numpy as np
 
-#: Methods of refinement; None for the pixel itself.
-REFINEMENTS: Final = ("quadratic", "parabola", "centroid", None)
+from npsubpix._definitions.shapes import HostArray
+
+__all__ = ["PLATEAUS", "PeakSearch", "distance_weights", "unravel", "with_defaults"]
 
 #: Which pixel of a plateau is a peak.
 PLATEAUS: Final = ("drop", "first", "centroid")
@@ -44,22 +45,30 @@ class PeakSearch(NamedTuple):
     num_peaks: int | None
 
 
-class Refinement(NamedTuple):
-    """How a peak is refined from its pixel.
+def with_defaults(background: Any, sigma: Any) -> tuple[Any, Any]:
+    """Return background and noise, both or neither: a background of 0 or a noise of 1 where only the other is known."""
+    if background is None and sigma is None:
+        return None, None
+    return np.zeros(1) if background is None else background, np.ones(1) if sigma is None else sigma
 
-    Attributes
-    ----------
-    method : {"quadratic", "parabola", "centroid", None}
-        Method.
-    n_iters : int
-        Most iterations.
-    max_shift : float
-        Furthest that a position may go from its pixel, in pixels on any axis.
-    radius : tuple of floats
-        Radius of the window of a centroid, per axis.
+
+def distance_weights(
+    min_distance: tuple[float, ...], shape: tuple[int, ...]
+) -> tuple[tuple[float, float, float], float]:
+    """Return weights of squared distances along (z, y, x), and the limit below which peaks are too close.
+
+    Distances below a pixel separate nothing, and those far beyond the image separate all peaks. Weights are relative
+    to the least distance, so that equal distances are compared exactly.
     """
+    bounded = [min(max(d, 0.5), 1e6 * max(1, *shape)) for d in min_distance]
+    least = min(bounded)
+    z, y, x = [(least / d) ** 2 for d in (least, *bounded)[-3:]]
+    return (z, y, x), least**2
 
-    method: str | None
-    n_iters: int
-    max_shift: float
-    radius: tuple[float, ...]
+
+def unravel(indices: HostArray, shape: tuple[int, ...], positions: HostArray) -> HostArray:
+    """Write the positions of flat indices into a stack of images of a shape; return the image of each."""
+    for axis in range(len(shape) - 1, -1, -1):
+        positions[:, axis] = indices % max(shape[axis], 1)
+        indices = indices // max(shape[axis], 1)
+    return indices

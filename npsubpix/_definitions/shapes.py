@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
+from npsubpix._definitions.convolution import windows_along
+
 __all__ = [
     "MOMENTS",
     "HostArray",
@@ -146,11 +148,8 @@ def correlated(
     """Return the shape of an image (...) correlated with a kernel."""
     image, kernel = _first(shapes), tuple(shapes[1] or ())
     own = tuple(n for k, n in enumerate(image) if k != channel_axis)
-    counts = []
-    for n, k, s, d in zip(own, kernel, stride, dilation, strict=True):
-        reach = d * (k - 1)
-        extent = n if mode == "same" else (max(n - reach, 0) if mode == "valid" else n + reach)
-        counts.append(-(-extent // s))
+    axes = zip(own, kernel, stride, dilation, strict=True)
+    counts = [windows_along(n, k, mode, s, d, 0).windows for n, k, s, d in axes]
     if channel_axis is not None:
         counts.insert(channel_axis, image[channel_axis])
     return (tuple(counts),)
@@ -166,8 +165,6 @@ def filtered_by_bank(
 ) -> tuple[Shape, ...]:
     """Return the shape of images (N, C, H, W) correlated with filters (O, C / groups, KH, KW)."""
     image, weight = _first(shapes), tuple(shapes[1] or ())
-    counts = [
-        (n + padding[2 * k] + padding[2 * k + 1] - dilation[k] * (weight[2 + k] - 1) - 1) // stride[k] + 1
-        for k, n in enumerate(image[2:])
-    ]
+    axes = zip(image[2:], zip(padding[::2], padding[1::2], strict=True), weight[2:], stride, dilation, strict=True)
+    counts = [windows_along(n + before + after, k, "valid", s, d, 0).windows for n, (before, after), k, s, d in axes]
     return ((image[0], weight[0], *counts),)

@@ -1,18 +1,36 @@
-"""Functions that users wrote: which of them do the same."""
+"""Functions written by users: their identity, and what was compiled for them."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Hashable
 from types import CodeType
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-__all__ = ["identity_of"]
+__all__ = ["CompiledFunctions", "identity_of"]
+
+_Compiled = TypeVar("_Compiled")
+
+
+class CompiledFunctions(Generic[_Compiled]):
+    """What was compiled for the functions of users, by what these do and by what they were compiled for."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[Any, _Compiled] = {}
+        self._kept: list[Any] = []  # what identities know by its address
+
+    def get(self, function: Any, compiled_for: Hashable, compile_: Callable[[], _Compiled]) -> _Compiled:
+        """Return what was compiled for a function that does the same, or compile it."""
+        key = identity_of(function, self._kept), compiled_for
+        if key not in self._compiled:
+            self._compiled[key] = compile_()
+        return self._compiled[key]
 
 
 def identity_of(function: Any, kept: list[Any]) -> Any:
-    """Return what is equal for functions of the same code and values; what is known by its address goes to `kept`."""
+    """Return a key that is equal for functions of the same code and values; objects known by address go to `kept`."""
     if function is None:
         return None
     plain = getattr(function, "py_func", function)

@@ -1,4 +1,4 @@
-"""What functions that Numba compiled return, for loops of the host and of GPUs."""
+"""Results of functions that Numba compiled, for loops of the host and of GPUs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NUMBERS = frozenset(
 
 
 def dtype_of_results(returned: Any, outputs: int) -> np.dtype[Any]:
-    """Return the dtype of results, from Numba's type of what a function returns; refuse another number of values."""
+    """Return the dtype of results from Numba's type of a result; refuse any other number of values than `outputs`."""
     is_tuple = hasattr(returned, "types")
     values = tuple(map(str, returned.types if is_tuple else (returned,)))
     if is_tuple != (outputs > 1) or len(values) != outputs:

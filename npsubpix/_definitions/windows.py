@@ -1,12 +1,57 @@
-"""Windows: what footprints and weights have to hold."""
+"""Statistics of windows: dtypes of sums and of results, window lengths, and valid footprints and weights."""
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import numpy as np
 
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.shapes import HostArray
 
-__all__ = ["check_contents"]
+__all__ = ["check_contents", "clipped_size", "dtype_of_statistic", "dtype_of_sums"]
+
+#: Largest number of pixels whose sum keeps single precision when it is taken in float32.
+_MOST_IN_FLOAT32: Final = 4096
+
+#: Bits of the integers that float32 and float64 hold exactly.
+_EXACT_BITS: Final = ((np.dtype(np.float32), 24), (np.dtype(np.float64), 53))
+
+
+def dtype_of_sums(dtype: np.dtype[Any], count: int, exact: bool) -> np.dtype[Any]:
+    """Return the dtype in which `count` pixels are summed.
+
+    Floats are summed in their own precision, float32 in float64 for more than 4096 pixels. Integers are summed in the
+    first of float32, float64 and 64-bit integers that holds all sums exactly, or, unless sums must be `exact`, in
+    float64 in place of the last.
+    """
+    if dtype.kind == "f":
+        return dtype if dtype == np.float64 or count <= _MOST_IN_FLOAT32 else np.dtype(np.float64)
+    largest = (2 ** (8 * dtype.itemsize) - 1) * count
+    for floats, bits in _EXACT_BITS:
+        if largest <= 2**bits:
+            return floats
+    if not exact:
+        return np.dtype(np.float64)
+    return np.dtype(np.uint64 if dtype == np.uint64 else np.int64)
+
+
+def dtype_of_statistic(dtype: np.dtype[Any], reduction: str, weighted: bool) -> np.dtype[Any]:
+    """Return the dtype of a statistic of an image of a dtype."""
+    if reduction == "centroid":
+        return np.dtype(np.float64)
+    if reduction in ("mean", "var", "std") or (reduction == "sum" and weighted):
+        return promoted(dtype)
+    if dtype.kind == "f" or reduction in ("min", "max", "median", "percentile"):
+        return dtype
+    if reduction == "sum":
+        return np.dtype(np.uint64 if dtype == np.uint64 else np.int64)
+    return np.dtype(f"u{dtype.itemsize}")  # of a range
+
+
+def clipped_size(size: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shorten windows that end with the image to the length that reaches all of it from every pixel."""
+    return tuple(min(k, 2 * n) for k, n in zip(size, shape, strict=True))
 
 
 def check_contents(reduction: str, footprint: HostArray | None, weights: HostArray | None) -> None:

@@ -18,6 +18,7 @@ from npsubpix._dispatch.adoption import adopt_all, give_back_all
 from npsubpix._dispatch.backends import function_of
 from npsubpix._dispatch.operation import Operation, Result
 from npsubpix._dispatch.operations import OPERATIONS
+from npsubpix._dispatch.tape import tape
 from npsubpix._dispatch.torch_state import is_in_forward_mode, is_watching
 
 __all__ = ["call"]
@@ -35,6 +36,8 @@ def call(
             raise TypeError(f"{argument.name} requires a gradient, which this operation does not pass on")
         tensors.append(array)
     if not torch.compiler.is_compiling():
+        if (watching := tape.get()) is not None:
+            watching.saw_tensors = True
         if _is_eager(tensors):
             return _run(operation, tensors, options)
         _refuse_forward_mode(operation, tensors)
@@ -129,14 +132,14 @@ def _register(operation: Operation) -> Any:
         return _one_or_all(_run(operation, tensors, _named(operation, values[count:])))
 
     def fake(*values: Any) -> Any:
-        first = values[0]
+        first, options = values[0], _named(operation, values[count:])
         dtypes = {
             "float": _floating(first.dtype),
             "same": first.dtype,
+            "option": getattr(torch, options.get("dtype") or str(first.dtype).removeprefix("torch.")),
             "bool": torch.bool,
             "float64": torch.float64,
         }
-        options = _named(operation, values[count:])
         shapes = operation.shapes_of([None if v is None else v.shape for v in values[:count]], options)
         return _one_or_all([
             first.new_empty(shape, dtype=dtypes[result.dtype])

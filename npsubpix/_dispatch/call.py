@@ -8,8 +8,7 @@ records the call.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,9 @@ from npsubpix._dispatch.adoption import adopt_all, give_back_all
 from npsubpix._dispatch.backends import function_of
 from npsubpix._dispatch.operation import Operation
 from npsubpix._dispatch.operations import OPERATIONS
+from npsubpix._dispatch.tape import tape
 
-__all__ = ["Record", "Tape", "call", "call_vjp", "tape"]
+__all__ = ["Record", "call", "call_vjp"]
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,6 @@ class Record:
         return _pull_back(self, cotangents, shapes, dtypes, saved)
 
 
-@dataclass
-class Tape:
-    """The calls that a function makes while `vjp` watches."""
-
-    records: list[Record] = field(default_factory=list)
-    saw_tensors: bool = False
-
-
-#: Where `vjp` has calls recorded.
-tape: ContextVar[Tape | None] = ContextVar("tape", default=None)
-
-
 def call(name: str, *arrays: Array | None, frame_axis: int | None = None, **options: Any) -> Any:
     """Run an operation on arrays of one library, None for an absent one; return a tuple of arrays, or a record."""
     operation = OPERATIONS[name]
@@ -61,8 +49,6 @@ def call(name: str, *arrays: Array | None, frame_axis: int | None = None, **opti
     if home.library == "torch" and operation.shapes is not None:
         from npsubpix._dispatch import autograd
 
-        if (watching := tape.get()) is not None:
-            watching.saw_tensors = True
         return autograd.call(operation, arrays, options)
     function = function_of(operation, home)
     with home.working():

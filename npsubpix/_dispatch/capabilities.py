@@ -1,11 +1,13 @@
 """Which functions run where: the table of the README, made from that of operations.
 
-``python -m npsubpix._dispatch.capabilities`` prints it.
+``python -m npsubpix._dispatch.capabilities`` prints it, and writes it into the files that it is given.
 """
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 
 from npsubpix._dispatch.backends import has_gpu_kernels
 from npsubpix._dispatch.operations import OPERATIONS
@@ -32,5 +34,13 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _write(page: Path) -> None:
+    """Put the table between the two comments of a page."""
+    text = page.read_text("utf-8")
+    page.write_text(re.sub(r"(prints -->\n\n).*?(\n<!-- end -->)", rf"\1{table()}\2", text, flags=re.DOTALL), "utf-8")
+
+
 if __name__ == "__main__":
+    for path in sys.argv[1:]:
+        _write(Path(path))
     sys.stdout.write(table())

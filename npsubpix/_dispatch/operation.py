@@ -39,7 +39,8 @@ class Result:
     """An array that kernels return.
 
     `dtype` is ``"float"`` for the dtype of a floating first argument, else for its promotion with
-    float32; ``"same"`` for the dtype of the first argument; or ``"bool"`` or ``"float64"``.
+    float32; ``"same"`` for the dtype of the first argument; ``"option"`` for that named by the option ``dtype``, or of
+    the first argument if this is empty; or ``"bool"`` or ``"float64"``.
     """
 
     name: str

@@ -195,9 +195,10 @@ _TABLE = (
         "correlate",
         family="convolution",
         arguments=(Argument("image", differentiable=True), Argument("kernel", differentiable=True)),
-        results=(Result("filtered", "same"),),
+        results=(Result("filtered", "option"),),
         shapes=shapes.correlated,
         options=(
+            "bool flip",
             "str mode",
             "str border",
             "float cval",
@@ -209,7 +210,7 @@ _TABLE = (
             "str method",
             "str dtype",
         ),
-        internal=frozenset({"omit"}),
+        internal=frozenset({"flip", "omit"}),
         functions={
             "convolve": lambda npsubpix, x: npsubpix.convolve(x[0, 0, 0], x[0, 0, 1, :3, :3] * 0 + 1),
             "correlate": lambda npsubpix, x: npsubpix.correlate(x[0, 0], x[0, 0, :1, :3, :3] * 0 + 1, border="wrap"),

@@ -1,45 +1,51 @@
-"""Sampling kernels: which pixels a position takes its value from, and what stands in for gradients."""
+"""Sampling kernels: the weights of pixels in a sample, and surrogates of gradients."""
 
 from __future__ import annotations
 
 import inspect
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from npsubpix._arrays.options import check_choice, check_positive
-from npsubpix._definitions.sampling import METHODS, register_weight
+from npsubpix._definitions.sampling.methods import (
+    METHODS,
+    TIES,
+    USER_WEIGHT,
+    WEIGHT_NAMES,
+    Blend,
+    Weighting,
+    register_weight,
+    write,
+)
 
 __all__ = ["GradientAdaptive", "Nearest", "SamplingMethod", "WeightedNearest", "method_spec"]
 
 _SMOOTH = METHODS[1:]
-_TIES = {"up": "nearest", "down": "nearest_down", "even": "nearest_even"}
-_WEIGHTS = ("linear", "smoothstep", "sigmoid", "gaussian")
 
 
 @dataclass(frozen=True)
 class Nearest:
-    """Sampling that takes the nearest pixel.
+    """Nearest-neighbour sampling.
 
     Parameters
     ----------
     ties : {"up", "down", "even"}, default "up"
-        Which of two pixels that are equally near: that of the larger index, as ``scipy.ndimage`` has
-        it, the smaller one, or the even one, as torch has it.
+        Rule for two equally near pixels: the larger index, as in ``scipy.ndimage``, the smaller
+        index, or the even index, as in torch.
     surrogate : str, optional
-        The gradient by the position is 0 wherever it exists. With the name of a smooth method, of
-        which "linear" is the usual one, the gradient of that method stands in for it
-        (straight-through estimator). The gradient by the image is the true one in any case.
+        Name of a smooth method, usually "linear", whose gradient with respect to the positions
+        replaces that of this method (straight-through estimator), which is 0 wherever it exists. The
+        gradient with respect to the image is always exact.
 
     Raises
     ------
     ValueError
-        If an option is not one of its names.
+        If an option is not one of the names above.
 
     See Also
     --------
-    sample : Takes this as its method.
+    sample : Sample an image; accepts this as its method.
 
     References
     ----------
@@ -61,53 +67,53 @@ class Nearest:
     surrogate: str | None = None
 
     def __post_init__(self) -> None:
-        check_choice(self.ties, "ties", tuple(_TIES))
+        check_choice(self.ties, "ties", tuple(TIES))
         check_choice(self.surrogate, "surrogate", (None, *_SMOOTH))
 
     def _spec(self) -> str:
-        return _write(_TIES[self.ties], self.surrogate)
+        return write(Weighting(TIES[self.ties]), self.surrogate)
 
 
 @dataclass(frozen=True)
 class WeightedNearest:
-    r"""Sampling that blends the two nearest pixels along each axis by a function of their distances.
+    r"""Weighted mean of the two nearest pixels along each axis, with weights that depend on the distance.
 
-    Pixels at distances d and 1 - d get weights w(d) and w(1 - d), divided by their sum. Along several
-    axes, weights are multiplied.
+    Pixels at distances d and 1 - d have weights w(d) and w(1 - d), divided by their sum. Weights of
+    several axes are multiplied.
 
     Parameters
     ----------
     weight : str or callable, default "linear"
-        A function w of the distance, from 0 to 1 pixel, or the name of one:
+        Function w of the distance, from 0 to 1 pixel, or the name of such a function:
 
         * "linear": :math:`1 - d`;
         * "smoothstep": :math:`1 - 3 d^2 + 2 d^3`, whose gradient is continuous;
-        * "sigmoid": :math:`1 / (1 + e^{10 (d - 1/2)})`, less its value at 1;
-        * "gaussian": :math:`e^{-2 d^2}`, less its value at 1.
+        * "sigmoid": :math:`1 / (1 + e^{10 (d - 1/2)})` minus its value at 1;
+        * "gaussian": :math:`e^{-2 d^2}` minus its value at 1.
 
-        A function takes one number and returns one. It is compiled by Numba, or has been, and stays
-        compiled as long as the process. Where it raises, samples are NaN.
+        A callable takes and returns a single number. Numba compiles it, unless it is compiled already,
+        and it stays in memory until the process ends. Samples are NaN where it raises.
     derivative : callable, optional
-        The derivative of a `weight` that is a function. Without it, gradients are made of
-        differences of the weight over 2e-4 pixels.
+        Derivative of a callable `weight`. By default, gradients use finite differences of the
+        weight over 2e-4 pixels.
 
     Raises
     ------
     TypeError
-        If the weight is neither a name nor a function, or a derivative is given for a name.
+        If the weight is neither a name nor a function, or has both a name and a derivative.
     ValueError
         If the name is unknown.
 
     See Also
     --------
-    sample : Takes this as its method.
+    sample : Sample an image; accepts this as its method.
 
     Notes
     -----
-    The gradient is the derivative of the weights. With one of the names, a sample at the centre of
-    a pixel is that pixel, and samples are continuous. With a function whose weight at distance 1 is
-    not 0, they jump there; where both weights are 0, samples are NaN. Numba compiles arithmetic, the
-    functions of ``math`` and those of NumPy for numbers, not SciPy's.
+    Gradients follow from the derivatives of the weights. With a named weight, samples are continuous,
+    and a sample at the centre of a pixel equals that pixel. With a function that is not 0 at distance
+    1, samples jump at pixel centres; where both weights are 0, samples are NaN. Numba compiles
+    arithmetic, the functions of ``math`` and scalar functions of NumPy, but not those of SciPy.
 
     Examples
     --------
@@ -126,7 +132,7 @@ class WeightedNearest:
 
     def __post_init__(self) -> None:
         if isinstance(self.weight, str):
-            check_choice(self.weight, "weight", _WEIGHTS)
+            check_choice(self.weight, "weight", WEIGHT_NAMES)
             if self.derivative is not None:
                 raise TypeError("derivative must be None for a weight that has a name")
             return
@@ -139,40 +145,41 @@ class WeightedNearest:
         return WeightedNearest, (self.weight, self.derivative)
 
     def _spec(self) -> str:
-        return self.weight if isinstance(self.weight, str) else _write("given", None, self._key)
+        return write(Weighting(self.weight) if isinstance(self.weight, str) else Weighting(USER_WEIGHT, self._key))
 
 
 @dataclass(frozen=True)
 class GradientAdaptive:
-    """Sampling that keeps edges crisp: one method where the image is steep, another elsewhere.
+    """Edge-preserving sampling: one method where the image is steep, another elsewhere.
 
     Parameters
     ----------
     threshold : float
-        Length of the gradient of the linear interpolant, in the units of the image per pixel, above
-        which a position counts as steep; for several channels, that of any of them.
+        A position is steep where the gradient of the linear interpolant is longer than this, in
+        units of the image per pixel; with several channels, where that of any channel is.
     inside : str or sampling kernel, default "nearest"
         Method where the image is steep.
     outside : str or sampling kernel, default "linear"
         Method elsewhere.
     surrogate : str, optional
-        The gradient is that of the method that was used; where it changes from one to the other,
-        there is none. With the name of a smooth method, the gradient by the position is that of it.
+        Name of a smooth method whose gradient with respect to the positions replaces that of the
+        blend. By default, the gradient is that of the method in use, which ignores the jump
+        between both methods.
 
     Raises
     ------
     TypeError
-        If a method is neither a name nor a kernel, or the threshold no number.
+        If a method is neither a name nor a sampling kernel, or the threshold is not a number.
     ValueError
         If the threshold is not positive, or a name is unknown.
 
     See Also
     --------
-    sample : Takes this as its method.
+    sample : Sample an image; accepts this as its method.
 
     Examples
     --------
-    An edge stays as sharp as the pixels are, and a ramp is interpolated:
+    The edge stays sharp, and the ramp is interpolated:
 
     >>> import numpy as np
     >>> from npsubpix import GradientAdaptive, sample
@@ -192,11 +199,9 @@ class GradientAdaptive:
         self._spec()
 
     def _spec(self) -> str:
-        parts = (
-            method_spec(self.inside, "inside", adaptive=False),
-            method_spec(self.outside, "outside", adaptive=False),
-        )
-        return _write((float(self.threshold), *parts), self.surrogate)
+        inside = method_spec(self.inside, "inside", adaptive=False)
+        outside = method_spec(self.outside, "outside", adaptive=False)
+        return write(Blend(float(self.threshold), inside, outside), self.surrogate)
 
 
 def _check_function(function: Any, name: str) -> None:
@@ -212,15 +217,11 @@ def _check_function(function: Any, name: str) -> None:
 SamplingMethod: TypeAlias = "str | Nearest | WeightedNearest | GradientAdaptive"
 
 
-def _write(kind: Any, surrogate: str | None, weight: str = "") -> str:
-    return json.dumps({"kind": kind, "surrogate": surrogate or "", "weight": weight})
-
-
-def method_spec(method: Any, name: str, more: tuple[str, ...] = (), adaptive: bool = True) -> str:
-    """Return a method as operations take it."""
+def method_spec(method: Any, name: str, aliases: tuple[str, ...] = (), adaptive: bool = True) -> str:
+    """Return a method as operations take it; `aliases` are names that the caller translates."""
     if isinstance(method, (Nearest, WeightedNearest)) or (adaptive and isinstance(method, GradientAdaptive)):
         return method._spec()
     if not isinstance(method, str):
         raise TypeError(f"{name} must be the name of a method or a sampling kernel, got {method!r}")
-    check_choice(method, name, (*METHODS, *(m for m in more if m not in METHODS)))
+    check_choice(method, name, (*METHODS, *(m for m in aliases if m not in METHODS)))
     return method

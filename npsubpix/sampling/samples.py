@@ -1,4 +1,4 @@
-"""Values and gradients of images between their pixels."""
+"""Values and gradients of images between pixels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from npsubpix._arrays.checks import check_channel_axis, check_image, check_positions
 from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_fill
-from npsubpix._definitions.sampling import MODES
+from npsubpix._definitions.sampling.borders import MODES
 from npsubpix._dispatch.call import call, call_vjp
 from npsubpix.sampling.kernels import SamplingMethod, method_spec
 
@@ -17,14 +17,14 @@ __all__ = ["Sample", "sample", "sample_vjp", "sample_with_gradient", "spline_fil
 
 
 class Sample(NamedTuple):
-    """Values of an image at positions, and their gradients.
+    """Values and gradients of an image at positions.
 
     Attributes
     ----------
-    values : array of shape (...) or with an axis of channels
+    values : array of shape (...), plus an axis of channels if the image has one
         Values.
-    gradient : array of shape (ndim, ...) or with an axis of channels
-        Derivatives by the coordinates, in their order, per pixel.
+    gradient : array of shape (ndim, ...), plus an axis of channels if the image has one
+        Derivatives with respect to the coordinates, in the same order, per pixel.
     """
 
     values: Array
@@ -40,7 +40,7 @@ def _arguments(
     axes = check_image(x, axis)
     if positions.ndim == 0 or positions.shape[0] != axes:
         raise ValueError(
-            f"coords must have shape ({axes}, ...), a coordinate for each axis of the image first, "
+            f"coords must have shape ({axes}, ...), with one coordinate per axis of the image, "
             f"got {tuple(positions.shape)}"
         )
     check_choice(mode, "mode", MODES)
@@ -66,67 +66,69 @@ def sample(
     prefilter: bool = True,
     out: Array | None = None,
 ) -> Array:
-    """Sample an image between its pixels.
+    """Interpolate an image at given positions.
 
     Parameters
     ----------
-    image : array of 1 to 3 dimensions, and one of channels
-        Image, of any integer or float dtype: NumPy, CuPy or torch, or a JAX array on the host.
+    image : array of 1 to 3 dimensions, plus an optional axis of channels
+        Image of any integer or float dtype: a NumPy, CuPy or torch array, or a JAX array on the host.
     coords : array of shape (ndim, ...)
-        Positions in pixels, in array order, as ``scipy.ndimage.map_coordinates`` takes them: the centre
-        of the first pixel is 0.
+        Positions in pixels, in array order, as in ``scipy.ndimage.map_coordinates``: the centre of the
+        first pixel is 0.
     method : str or sampling kernel
+        Interpolation method:
+
         * "nearest": the nearest pixel;
         * "linear": linear interpolation along each axis;
-        * "catmull_rom": cubic convolution through the pixels, which needs no filter;
-        * "bspline2" to "bspline5": the spline of that degree through the pixels. "bspline3" is what
-          ``scipy.ndimage`` calls order 3;
-        * "lanczos3": six pixels an axis, weighed by a windowed sinc, divided by the sum of the weights;
+        * "catmull_rom": cubic convolution, which passes through the pixels without a filter;
+        * "bspline2" to "bspline5": the spline of that degree through the pixels; "bspline3" is
+          order 3 of ``scipy.ndimage``;
+        * "lanczos3": windowed sinc over six pixels per axis, with normalized weights;
         * a `Nearest`, `WeightedNearest` or `GradientAdaptive`.
     mode : str, default "reflect"
-        How the image goes on beyond its ends, as in ``scipy.ndimage``: "reflect" or "grid-mirror"
-        (d c b a | a b c d | d c b a), "mirror" (d c b | a b c d | c b a), "nearest" (a a a a | a b c d |
-        d d d d), "grid-wrap" (a b c d | a b c d | a b c d), "wrap" (with the last pixel on the first),
-        "constant" (`cval` wherever the position is outside) or "grid-constant" (pixels of `cval`
-        outside, with which those inside are interpolated).
+        Border extension, as in ``scipy.ndimage``: "reflect" or "grid-mirror" (d c b a | a b c d |
+        d c b a), "mirror" (d c b | a b c d | c b a), "nearest" (a a a a | a b c d | d d d d),
+        "grid-wrap" (a b c d | a b c d | a b c d), "wrap" (the last pixel coincides with the first),
+        "constant" (`cval` at every position outside) or "grid-constant" (pixels of `cval` outside,
+        which also take part in the interpolation at the border).
     cval : float, default 0.0
-        Value beyond the ends for the two constant modes; NaN is allowed.
+        Fill value of the two constant modes; NaN is allowed.
     channel_axis : int, optional
-        Axis of the image that holds channels, which share the weights of each position.
+        Axis of the channels, which share the weights of each position.
     prefilter : bool, default True
-        For B-splines: whether to filter the image first. If it is sampled several times, do that once,
-        by `spline_filter`, and pass False. In modes "nearest" and "grid-constant" the image is padded by 12
-        pixels before it is filtered, as in SciPy, so results differ slightly at the border.
+        Whether B-splines filter the image first. To sample an image repeatedly, filter it once with
+        `spline_filter` and pass False. In modes "nearest" and "grid-constant" the image is padded by 12
+        pixels before filtering, as in SciPy, so that results differ slightly at the border.
     out : NumPy array, optional
-        Where to write the values, for NumPy arrays: of the shape and dtype of the result.
+        Array for the values, with the shape and dtype of the result. NumPy arrays only.
 
     Returns
     -------
     array of shape coords.shape[1:]
-        Values, of the dtype of a float image, else of ``np.result_type(image.dtype, np.float32)``.
-        Channels are the first axis if they are that of the image, else the last.
-        NaN where a coordinate is NaN, or infinite in a periodic mode; an infinite one is at the edge
-        in mode "nearest", and `cval` in the constant modes.
+        Values, in the dtype of a float image, otherwise in ``np.result_type(image.dtype, np.float32)``.
+        The axis of channels is the first if it is the first axis of the image, otherwise the last.
+        NaN where a coordinate is NaN, or infinite in a periodic mode. An infinite coordinate gives the
+        edge in mode "nearest", and `cval` in the constant modes.
 
     Raises
     ------
     TypeError
-        If an argument is of the wrong type.
+        If an argument has the wrong type.
     ValueError
-        If `coords` has not one row an axis, the image has no pixels or too many dimensions, or an
-        option is not one of its names.
+        If `coords` does not have one row per axis, the image has no pixels or too many dimensions,
+        or an option is not one of the names above.
 
     See Also
     --------
-    sample_with_gradient : The gradient as well, in the same pass.
-    grid_sample : The same with the signature of torch.
-    spline_filter : The filter that B-splines need, by itself.
+    sample_with_gradient : Values and gradients in one pass.
+    grid_sample : Sample at normalized positions, with the signature of torch.
+    spline_filter : Filter an image for B-splines.
 
     Notes
     -----
-    Differentiable with respect to the image and to the positions. Values of integer methods and
-    B-splines are those of ``scipy.ndimage.map_coordinates`` with ``order`` 0 to 5. Weights are computed
-    in the precision of the result, distances from pixels in that of the coordinates.
+    Differentiable with respect to the image and the positions. Values of "nearest", "linear" and the
+    B-splines equal those of ``scipy.ndimage.map_coordinates`` with ``order`` 0 to 5. Weights are computed
+    in the precision of the result, distances from pixels in the precision of the coordinates.
 
     Examples
     --------
@@ -145,7 +147,7 @@ def sample(
 
 def _write_out(out: Any, values: Any) -> Any:
     if type(values) is not np.ndarray or type(out) is not np.ndarray:
-        raise TypeError("out must be a NumPy array, and so must the others be if it is given")
+        raise TypeError("out must be a NumPy array, which requires NumPy arrays as image and coords")
     if out.shape != values.shape or out.dtype != values.dtype:
         raise ValueError(
             f"out must have shape {values.shape} and dtype {values.dtype}, got {out.shape} and {out.dtype}"
@@ -165,7 +167,7 @@ def sample_with_gradient(
     channel_axis: int | None = None,
     prefilter: bool = True,
 ) -> Sample:
-    """Sample an image between its pixels, and return the gradient of what was sampled.
+    """Interpolate an image and its gradient at given positions.
 
     Parameters
     ----------
@@ -175,10 +177,10 @@ def sample_with_gradient(
     Returns
     -------
     Sample
-        ``values``, as `sample` returns them, and ``gradient``, with one axis more, the first, for the
-        derivatives by each coordinate, in units of the image per pixel. It is the derivative of the
-        interpolant, not a sample of differences of pixels. Where a position is held at the edge it is 0,
-        but for rounding, and outside in mode "constant".
+        ``values``, as returned by `sample`, and ``gradient``, with an additional first axis for the
+        derivatives with respect to each coordinate, in units of the image per pixel. The gradient is
+        the exact derivative of the interpolant, not an interpolation of pixel differences. It is 0
+        outside in mode "constant", and 0 up to rounding where the edge extends in mode "nearest".
 
     Raises
     ------
@@ -188,14 +190,14 @@ def sample_with_gradient(
     See Also
     --------
     sample : Values alone.
-    sample_vjp : From gradients by the values to those by the image and the positions.
+    sample_vjp : Cotangents of the image and the positions.
 
     Notes
     -----
-    At a position where the derivative jumps, as that of "linear" does at each pixel, it is the one
-    towards the next pixel of the image; at the last, in modes "constant" and "wrap", the one towards
-    the pixel before. Where the image goes on mirrored, the sides are too.
-    Differentiable, both values and gradient, with respect to image and positions.
+    Where the derivative is discontinuous, as that of "linear" is at each pixel, the gradient is the
+    derivative towards the next pixel; at the last pixel, in modes "constant" and "wrap", towards the
+    previous one. Mirrored border extensions also mirror these sides.
+    Values and gradient are differentiable with respect to the image and the positions.
 
     Examples
     --------
@@ -223,41 +225,40 @@ def sample_vjp(
     channel_axis: int | None = None,
     prefilter: bool = True,
 ) -> tuple[Array, Array]:
-    """Return the gradients of a scalar by an image and by positions, from those by its samples.
+    """Return the vector-Jacobian product of `sample`.
 
     Parameters
     ----------
     cotangent : array of the shape of ``sample(image, coords)``
-        Gradient of a scalar by the samples.
+        Gradient of a scalar with respect to the samples.
     image, coords, method, mode, cval, channel_axis, prefilter
-        As for `sample`. NumPy, CuPy or JAX arrays; torch differentiates `sample` by itself.
+        As for `sample`. NumPy, CuPy or JAX arrays; torch differentiates `sample` itself.
 
     Returns
     -------
     image_cotangent : array of the shape of the image
-        Gradient by the image: what the samples take from each pixel, given back to it.
+        Gradient of the scalar with respect to the image.
     coords_cotangent : array of the shape of `coords`
-        Gradient by the positions.
+        Gradient of the scalar with respect to the positions.
 
     Raises
     ------
     TypeError, ValueError
-        As `sample`, and if `cotangent` has not the shape of the samples.
+        As `sample`, and if `cotangent` does not have the shape of the samples.
 
     See Also
     --------
-    vjp : The same for any operator.
+    vjp : Vector-Jacobian product of any operation.
 
     Notes
     -----
-    Sums do not depend on the number of threads, to the last bit.
+    Results are bit-identical for any number of threads.
 
     Examples
     --------
     >>> import numpy as np
     >>> from npsubpix import sample_vjp
-    >>> by_image, by_coords = sample_vjp(np.ones(1), np.array([0.0, 10.0, 30.0]), [[1.25]], method="linear")
-    >>> by_image, by_coords
+    >>> sample_vjp(np.ones(1), np.array([0.0, 10.0, 30.0]), [[1.25]], method="linear")
     (array([0.  , 0.75, 0.25]), array([[20.]]))
     """
     x, positions, options = _arguments(image, coords, method, mode, cval, channel_axis, prefilter)
@@ -269,41 +270,42 @@ def sample_vjp(
 
 
 def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel_axis: int | None = None) -> Array:
-    """Return the coefficients of the B-spline that goes through the pixels of an image.
+    """Compute the coefficients of the B-spline that interpolates the pixels of an image.
 
     Parameters
     ----------
-    image : array of 1 to 3 dimensions, and one of channels
-        Image, of any integer or float dtype: NumPy, CuPy or torch, or a JAX array on the host.
+    image : array of 1 to 3 dimensions, plus an optional axis of channels
+        Image of any integer or float dtype: a NumPy, CuPy or torch array, or a JAX array on the host.
     order : {2, 3, 4, 5}, default 3
         Degree of the spline.
     mode : str, default "mirror"
-        How the image goes on beyond its ends, as for `sample`. The filter knows three ways: "reflect",
-        "mirror" and "grid-wrap". It takes "nearest" for "reflect", and the other modes for "mirror".
+        Border extension, as for `sample`. The filter supports "reflect", "mirror" and "grid-wrap"; it
+        uses "reflect" for "grid-mirror" and "nearest", and "mirror" for the other modes.
     channel_axis : int, optional
-        Axis that is not filtered.
+        Axis of the channels, which is not filtered.
 
     Returns
     -------
     array of the shape of the image
-        Coefficients, of the dtype of a float image, else of ``np.result_type(image.dtype, np.float32)``.
+        Coefficients, in the dtype of a float image, otherwise in
+        ``np.result_type(image.dtype, np.float32)``.
 
     Raises
     ------
     TypeError
-        If an argument is of the wrong type.
+        If an argument has the wrong type.
     ValueError
         If an option is out of range.
 
     See Also
     --------
-    sample : Takes the coefficients with ``prefilter=False``.
+    sample : Accepts the coefficients with ``prefilter=False``.
 
     Notes
     -----
-    The filter of ``scipy.ndimage.spline_filter``, run in the precision of the result. Sums over what
-    is beyond the ends are exact; SciPy's, in mode "reflect", are off by about the 2n-th power of the
-    pole on axes of few pixels n. Differentiable.
+    Equivalent to ``scipy.ndimage.spline_filter``, in the precision of the result. Sums over the border
+    extension are exact. Those of SciPy in mode "reflect" are off by about the 2n-th power of the pole,
+    which matters on axes of few pixels n. Differentiable.
 
     Examples
     --------

@@ -2,57 +2,58 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
 
 from npsubpix._arrays.checks import check_reals
-from npsubpix._arrays.library import Array, as_array, indices_beside, kind_of
+from npsubpix._arrays.library import Array, as_array, indices_beside, native_affine_grid
 from npsubpix._arrays.options import check_bool, check_choice, check_count
+from npsubpix._definitions.sampling.borders import PADDING_MODES
+from npsubpix._definitions.sampling.layout import grid_scaling
 from npsubpix._dispatch.call import call
 from npsubpix.sampling.kernels import SamplingMethod, method_spec
 
 __all__ = ["affine_grid", "grid_sample"]
 
-#: torch's names for what differs from, or is not among, the methods here.
-_TORCH = {"bilinear": "linear", "nearest": "nearest_even", "bicubic": "bicubic"}
-_PADDING = ("zeros", "border", "reflection")
+#: Methods by the names that torch has for them.
+_TORCH_METHODS = {"bilinear": "linear", "nearest": "nearest_even", "bicubic": "bicubic"}
 
 
 def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool = False) -> Array:
-    """Make the grids of sampling positions of affine transforms, as ``torch.nn.functional.affine_grid`` does.
+    """Create grids of sampling positions for affine transforms, as ``torch.nn.functional.affine_grid`` does.
 
     Parameters
     ----------
     theta : array of shape (N, 2, 3) or (N, 3, 4)
-        Matrices that turn positions (x, y, 1) or (x, y, z, 1) of the result into those of the input,
-        both from -1 to 1. Float: NumPy, CuPy or torch, or a JAX array on the host.
+        Matrices from positions (x, y, 1) or (x, y, z, 1) in the output to positions in the input, both
+        normalized to the range from -1 to 1. A float array of NumPy, CuPy or torch, or a JAX array on the
+        host.
     size : tuple of ints
-        Shape of the result, (N, C, H, W) or (N, C, D, H, W).
+        Shape of the output, (N, C, H, W) or (N, C, D, H, W).
     align_corners : bool, default False
         Whether -1 and 1 are the centres of the outermost pixels, or their outer edges.
 
     Returns
     -------
     array of shape (N, H, W, 2) or (N, D, H, W, 3)
-        Positions (x, y) or (x, y, z), of the dtype of `theta`.
+        Positions (x, y) or (x, y, z), in the dtype of `theta`.
 
     Raises
     ------
     TypeError
-        If an argument is of the wrong type.
+        If an argument has the wrong type.
     ValueError
-        If the shapes do not fit each other.
+        If the shapes do not match.
 
     See Also
     --------
-    grid_sample : Takes the grid.
-    warp : The same in pixels, with matrices in array order.
+    grid_sample : Sample images on the grid.
+    warp : Warp an image in pixels, with a matrix in array order.
 
     Notes
     -----
-    For tensors, differentiable with respect to `theta`, by torch itself.
+    Tensors are passed to the function of torch, which is differentiable with respect to `theta`.
 
     Examples
     --------
@@ -73,22 +74,13 @@ def affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool = False
     if tuple(matrices.shape) != (size[0], axes, axes + 1):
         raise ValueError(f"theta must have shape {(size[0], axes, axes + 1)}, got {tuple(matrices.shape)}")
     aligned = check_bool(align_corners, "align_corners")
-    if kind_of(matrices) == "torch":
-        grid: Array = sys.modules["torch"].nn.functional.affine_grid(matrices, list(size), aligned)
+    grid = native_affine_grid(matrices, size, aligned)
+    if grid is not None:
         return grid
-    ends = [_ends(n, aligned) for n in size[2:]]
-    steps = [2 * end / max(n - 1, 1) for end, n in zip(ends, size[2:], strict=True)]
-    indices = indices_beside(matrices, size[2:])
-    places = [step * k - end for end, step, k in zip(ends, steps, indices, strict=True)]
-    base = np.stack([*places[::-1], 0 * places[0] + 1], -1).reshape(-1, axes + 1).astype(str(matrices.dtype))
-    return (base @ matrices.swapaxes(1, 2)).reshape(size[0], *size[2:], axes)
-
-
-def _ends(n: int, aligned: bool) -> float:
-    """Coordinate of the last pixel."""
-    if aligned:
-        return 1.0 if n > 1 else 0.0
-    return (n - 1) / n
+    scaling = zip(indices_beside(matrices, size[2:]), *grid_scaling(size[2:], aligned), strict=True)
+    normalized = [(pixels - offset) / (factor or 1) for pixels, factor, offset in scaling]  # factor 0: a single pixel
+    x = np.stack([*normalized[::-1], 0 * normalized[0] + 1], -1).reshape(-1, axes + 1).astype(str(matrices.dtype))
+    return (x @ matrices.swapaxes(1, 2)).reshape(size[0], *size[2:], axes)
 
 
 def grid_sample(
@@ -103,41 +95,41 @@ def grid_sample(
     Parameters
     ----------
     input : array of shape (N, C, H, W) or (N, C, D, H, W)
-        Images, of any integer or float dtype: NumPy, CuPy or torch, or a JAX array on the host.
+        Images of any integer or float dtype: a NumPy, CuPy or torch array, or a JAX array on the host.
     grid : array of shape (N, ..., 2) or (N, ..., 3)
-        Positions (x, y) or (x, y, z) from -1 to 1.
+        Positions (x, y) or (x, y, z), normalized to the range from -1 to 1.
     mode : str or sampling kernel, default "bilinear"
-        "bilinear", "nearest" (ties to even) or "bicubic" (Keys' kernel with a = -0.75), as torch has
-        them; or any method of `sample`: "catmull_rom", "bspline2" to "bspline5", "lanczos3", a
-        `Nearest`, `WeightedNearest` or `GradientAdaptive`. "linear" is "bilinear".
+        Interpolation method: "bilinear", "nearest" (ties to even) or "bicubic" (Keys' kernel with
+        a = -0.75), as in torch, or any method of `sample`: "catmull_rom", "bspline2" to "bspline5",
+        "lanczos3", a `Nearest`, `WeightedNearest` or `GradientAdaptive`. "linear" equals "bilinear".
     padding_mode : {"zeros", "border", "reflection"}, default "zeros"
-        What is beyond the ends: pixels of 0, the outermost pixels, or the image mirrored, about the
-        centres of the outermost pixels with `align_corners`, else about their outer edges.
+        Border extension: pixels of 0, the outermost pixels, or the image mirrored, about the centres
+        of the outermost pixels with `align_corners`, otherwise about their outer edges.
     align_corners : bool, optional
         Whether -1 and 1 are the centres of the outermost pixels, or, by default, their outer edges.
 
     Returns
     -------
     array of shape (N, C, ...)
-        Values, of the dtype of a float input, else of ``np.result_type(input.dtype, np.float32)``.
+        Values, in the dtype of a float input, otherwise in ``np.result_type(input.dtype, np.float32)``.
         NaN where a coordinate is NaN.
 
     Raises
     ------
     TypeError
-        If an argument is of the wrong type.
+        If an argument has the wrong type.
     ValueError
-        If the shapes do not fit each other, or an option is not one of its names.
+        If the shapes do not match, or an option is not one of the names above.
 
     See Also
     --------
-    affine_grid : Grids of affine transforms.
-    sample : One image at positions in pixels.
+    affine_grid : Create grids for affine transforms.
+    sample : Sample a single image at positions in pixels.
 
     Notes
     -----
-    Differentiable with respect to `input` and `grid`. "bicubic" of volumes, which torch has not, is
-    what the definition gives. The gradient of "nearest" by the grid is 0; `Nearest` has a surrogate.
+    Differentiable with respect to `input` and `grid`. "bicubic" also applies to volumes, for which torch
+    lacks it. The gradient of "nearest" with respect to the grid is 0; use `Nearest` for a surrogate.
 
     Examples
     --------
@@ -157,11 +149,13 @@ def grid_sample(
         raise ValueError(f"grid must have shape ({x.shape[0]}, ..., {axes}), got {tuple(positions.shape)}")
     if any(n == 0 for n in x.shape[2:]):
         raise ValueError(f"input must have at least one pixel along each axis, got shape {tuple(x.shape)}")
-    check_choice(padding_mode, "padding_mode", _PADDING)
+    check_choice(padding_mode, "padding_mode", tuple(PADDING_MODES))
     method = _torch_method(mode)
     aligned = False if align_corners is None else check_bool(align_corners, "align_corners")
     return call("grid_sample", x, positions, method=method, padding_mode=str(padding_mode), align_corners=aligned)[0]
 
 
 def _torch_method(mode: Any) -> str:
-    return _TORCH[mode] if isinstance(mode, str) and mode in _TORCH else method_spec(mode, "mode", tuple(_TORCH))
+    if isinstance(mode, str) and mode in _TORCH_METHODS:
+        return _TORCH_METHODS[mode]
+    return method_spec(mode, "mode", tuple(_TORCH_METHODS))

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npsubpix._arrays.checks import check_channel_axis, check_matrix, check_reals
-from npsubpix._arrays.library import Array, as_array, indices_beside, kind_of
+from npsubpix._arrays.library import Array, as_array, indices_beside, moveaxis
 from npsubpix._arrays.options import check_count
 from npsubpix.sampling.kernels import SamplingMethod
 from npsubpix.sampling.samples import sample
@@ -19,36 +19,36 @@ Transform: TypeAlias = "Array | Callable[[Array], Array]"
 
 
 def transform_points(matrix: Array, points: Array) -> Array:
-    """Transform points by a matrix, perspective included.
+    """Apply an affine or projective transform to points.
 
     Parameters
     ----------
     matrix : array of shape (2, 3), (3, 3), (3, 4) or (4, 4)
         Affine or projective transform of points in array order, (y, x) or (z, y, x), in pixels.
     points : array of shape (ndim,) or (..., ndim)
-        Points: one, a list of them, or as many axes of them as there are.
+        A single point, or an array of points of any shape.
 
     Returns
     -------
     array of the shape of `points`
-        Transformed points, in float64, or the float dtype of `points`. A point that the perspective
-        puts at infinity is infinite or NaN.
+        Transformed points, in the dtype of float points, otherwise in float64. Points that a
+        projective transform maps to infinity are infinite or NaN.
 
     Raises
     ------
     TypeError
         If an argument is not an array of real numbers.
     ValueError
-        If the shapes do not fit each other.
+        If the shapes do not match.
 
     See Also
     --------
-    warp : The same for images.
+    warp : Warp an image.
 
     Notes
     -----
-    A matrix for (x, y), as OpenCV and scikit-image have them, becomes one for (y, x) by an exchange
-    of its first two rows and of its first two columns.
+    To convert a matrix for (x, y), as used by OpenCV and scikit-image, exchange its first two rows
+    and its first two columns.
 
     Examples
     --------
@@ -87,45 +87,46 @@ def warp(
     channel_axis: int | None = None,
     prefilter: bool = True,
 ) -> Array:
-    r"""Warp an image: sample it where a transform says for each pixel of the result.
+    r"""Warp an image by a matrix, a function or a dense field of positions.
 
     Parameters
     ----------
-    image : array of 2 or 3 dimensions, and one of channels
-        Image, of any integer or float dtype: NumPy, CuPy or torch, or a JAX array on the host.
+    image : array of 2 or 3 dimensions, plus an optional axis of channels
+        Image of any integer or float dtype: a NumPy, CuPy or torch array, or a JAX array on the host.
     transform : array or callable
-        From pixels of the result to positions in the image, as in ``scipy.ndimage.affine_transform``:
+        Transform from pixels of the output to positions in the image, as in
+        ``scipy.ndimage.affine_transform``:
 
-        * a matrix of shape (2, 3) or (3, 3), for volumes (3, 4) or (4, 4), of points in array order;
-        * a callable that takes points (..., ndim) in array order and returns as many;
-        * a dense field of positions, of shape (ndim, \*output_shape): displacements are to be added to
-          those of the pixels.
+        * a matrix for points in array order, of shape (2, 3) or (3, 3), for volumes (3, 4) or (4, 4);
+        * a callable that maps points (..., ndim) in array order to an array of the same shape;
+        * a dense field of positions, of shape (ndim, \*output_shape). To use displacements, add the
+          coordinates of the pixels.
     output_shape : tuple of ints, optional
-        Shape of the result without channels; that of the image, or of the field, by default.
+        Shape of the output without channels. By default, the shape of the field or the image.
     method, mode, cval, channel_axis, prefilter
-        As for `sample`; `mode` is "constant" by default: `cval` outside.
+        As for `sample`, but `mode` is "constant" by default: `cval` outside.
 
     Returns
     -------
     array of shape output_shape
-        Warped image, as `sample` returns values. Channels are the first axis if they are that of the
-        image, else the last. A matrix without an inverse is no error: the image is sampled along a line.
+        Warped image, in the dtype that `sample` returns. The axis of channels is the first if it is
+        the first axis of the image, otherwise the last. Singular matrices are allowed.
 
     Raises
     ------
     TypeError
-        If an argument is of the wrong type.
+        If an argument has the wrong type.
     ValueError
-        If shapes do not fit each other, or an option is not one of its names.
+        If the shapes do not match, or an option is not one of its names.
 
     See Also
     --------
-    align : Find the matrix that puts one image on another.
-    transform_points : The same for points.
+    align : Estimate the matrix that registers one image to another.
+    transform_points : Transform points.
 
     Examples
     --------
-    Half a pixel to the left, and twice as large:
+    Shift an image half a pixel to the left, and enlarge it twice:
 
     >>> import numpy as np
     >>> from npsubpix import warp
@@ -158,7 +159,7 @@ def _output_shape(shape: Any, axes: int) -> tuple[int, ...] | None:
 
 
 def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | None, image: Array) -> Array:
-    """Positions (ndim, *shape) that a transform gives."""
+    """Return the positions (ndim, *shape) in the image for the pixels of the result."""
     axes = len(own)
     field = None if callable(transform) else as_array(transform, "transform")
     if field is not None and field.ndim == axes + 1:
@@ -166,7 +167,7 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
             wanted = f"({axes}, *output_shape)" if shape is None else f"{(axes, *shape)}"
             raise ValueError(f"a field of positions must have shape {wanted}, got {tuple(field.shape)}")
         return field
-    points = _last(indices_beside(image, shape or own))
+    points = moveaxis(indices_beside(image, shape or own), 0, -1)
     if field is None:
         moved = as_array(transform(points))
         if tuple(moved.shape) != tuple(points.shape):
@@ -178,9 +179,4 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
                 f"field of positions of shape ({axes}, *output_shape), got shape {tuple(field.shape)}"
             )
         moved = transform_points(field, points)
-    return moved.permute(axes, *range(axes)) if kind_of(moved) == "torch" else np.moveaxis(moved, -1, 0)
-
-
-def _last(x: Array) -> Array:
-    """Put the first axis last."""
-    return x.permute(*range(1, x.ndim), 0) if kind_of(x) == "torch" else np.moveaxis(x, 0, -1)
+    return moveaxis(moved, -1, 0)

@@ -1,4 +1,4 @@
-"""Statistics of windows, and any function of windows."""
+"""Sliding-window statistics, and arbitrary functions of windows."""
 
 from npsubpix.windows.mapping import window_map
 from npsubpix.windows.moments import window_centroid, window_mean, window_std, window_sum, window_var

@@ -1,4 +1,4 @@
-"""Functions of windows of images."""
+"""Arbitrary functions of sliding windows."""
 
 from __future__ import annotations
 
@@ -36,78 +36,79 @@ def window_map(
     weights: Array | None = None,
     q: float | None = None,
 ) -> Array | tuple[Array, ...]:
-    """Call a function with the window around each pixel of one or several images.
+    """Apply a function to a sliding window of one or several images.
 
     Parameters
     ----------
     func : callable or str
-        Takes a window of each image, arrays of the same two or three dimensions, and returns a number, or
-        a tuple of `n_outputs` numbers. It is compiled by Numba into the loop over the pixels, once for what it
-        does, the dtypes it is given and the size of windows. It may use numbers and small arrays from around it,
-        as they are at that time, and must not write to windows. Integers are of the dtype of the image, and
-        unsigned ones wrap where a difference is negative; divisions by 0 are inf or NaN. Or the name of a
-        reduction of one image: "sum", "mean", "var", "std", "min", "max", "range", "median", "percentile" or
-        "centroid", as `window_sum` and its siblings do them.
+        Function of one window per image, each an array with the dimensions of the images. It returns a number, or a
+        tuple of `n_outputs` numbers. Numba compiles it into the loop over the pixels, once per function, dtypes and
+        window size. It may use numbers and small arrays of the enclosing scope, whose values are fixed when it is
+        compiled, and must not write to windows. Integers keep the dtype of the image, so negative differences of
+        unsigned integers wrap; division by 0 gives inf or NaN.
+
+        Alternatively, the name of a reduction of a single image: "sum", "mean", "var", "std", "min", "max", "range",
+        "median", "percentile" or "centroid", computed as by `window_sum` and related functions.
     *images : one to four arrays of shape (H, W) or (D, H, W)
-        Images of one shape, of any integer or float dtype: NumPy, CuPy or torch, or JAX arrays on the host. One image,
-        of one dimension too, for a reduction by name.
+        Images of equal shape, of any integer or float dtype: NumPy, CuPy or torch, or JAX arrays on the host. A
+        reduction by name takes one image, which may also have one dimension.
     size : int or tuple of ints
-        Length of the window in pixels, of all axes or one an axis. A window of k pixels begins k // 2 pixels
-        before its pixel, as in ``scipy.ndimage``.
+        Length of the window in pixels, for all axes or per axis. A window of k pixels starts k // 2 pixels before its
+        pixel, as in ``scipy.ndimage``.
     border : str, default "shrink"
-        "shrink": windows end where the image does, so that they are smaller there. Or how the image goes on, as
-        for `correlate`; it is then copied with what is beyond its ends.
+        "shrink": windows are clipped to the image. Otherwise the border extension, as for `correlate`, with which the
+        images are padded first.
     cval : float, default 0.0
-        Value beyond the ends for "constant".
+        Value outside of the image for "constant".
     stride : int or tuple of ints, default 1
-        Pixels between windows, of all axes or one an axis.
+        Step between windows in pixels, for all axes or per axis.
     dtype : dtype, optional
-        Dtype of the results; by default what the function returns.
+        Dtype of the results. By default, the dtype that the function returns.
     n_outputs : int, default 1
-        How many numbers the function returns.
+        Number of values that the function returns.
     vectorized : bool, default False
-        Whether the function is not compiled, and takes batches instead: arrays of shape (N, h, w) or (N, d, h, w) of
-        windows of one size, for which it returns an array of N numbers, or a tuple of them. With "shrink", windows at
-        the border come in batches of their own.
+        If True, the function is called with batches of windows instead of being compiled. It takes arrays of shape
+        (N, h, w) or (N, d, h, w), and returns an array of N numbers, or a tuple of such arrays. With "shrink", clipped
+        windows come in separate batches, since all windows of a batch have the same shape.
     max_memory : int or str, default "256 MB"
-        Bytes that the windows of a batch may have, but for one row of windows, which is the least.
+        Maximum size of a batch in bytes. A batch holds at least one row of windows.
     footprint, weights : array, optional
-        For a reduction by name in place of `size`, as for `window_sum`.
+        For a reduction by name, in place of `size`, as for `window_sum`.
     q : float, optional
-        For "percentile", from 0 to 100.
+        Percentile from 0 to 100, for "percentile".
 
     Returns
     -------
     array or tuple of arrays
-        Results, of the shape of the images, divided by the stride and rounded up; a tuple if `n_outputs`
-        is more than one.
+        Results. The shape is that of the images divided by the stride, rounded up. A tuple if `n_outputs` is greater
+        than one.
 
     Raises
     ------
     TypeError
-        If Numba cannot compile the function, with the line that it cannot, or an argument is of the wrong type.
+        If Numba cannot compile the function, with the offending line, or an argument is of the wrong type.
     ValueError
-        If the function returns another number of values, images differ in shape, or an option is out of range.
+        If the function returns a different number of values, images differ in shape, or an option is out of range.
     Exception
-        What the function raises, for the first of the windows.
+        An exception of the function, for the first window that raises it.
 
     See Also
     --------
-    window_sum, window_median : Reductions with fast algorithms of their own.
-    correlate : Sums of windows, times weights.
+    window_sum, window_median : Reductions with faster algorithms.
+    correlate : Weighted sums of windows.
 
     Notes
     -----
-    Whole windows of up to 128 pixels have a size that is compiled into the loop; expressions of arrays, and sums of
-    them, become one loop without arrays in between. What functions of NumPy do is what Numba makes of them:
-    ``np.median`` does not know NaN there.
+    For windows of up to 128 pixels that are not clipped, the size is a constant of the compiled loop. Array
+    expressions and sums of them become single loops without temporary arrays. NumPy functions behave as Numba
+    implements them: ``np.median``, for example, does not propagate NaN.
 
-    On a GPU a function is compiled by numba.cuda, which knows loops over pixels but no functions of arrays, and
-    raises no exceptions. Batches of `vectorized` are CuPy arrays there.
+    On a GPU, numba.cuda compiles the function. It supports loops over pixels but no functions of arrays, and raises no
+    exceptions. With `vectorized`, batches are CuPy arrays there.
 
     Examples
     --------
-    The sum of differences of squares over windows of two images, which shrink at the border:
+    Sum the difference of squares over windows of two images, clipped at the border:
 
     >>> import numpy as np
     >>> from npsubpix import window_map
@@ -131,7 +132,7 @@ def window_map(
      [  36623.  110426.  163513.   33812.  -50035. -146450.]
      [  22268.  100132.  130190.   83010.  -10163.  -88994.]]
 
-    Two results at once, and a function that is called with batches:
+    Return two results at once, and call a function with batches:
 
     >>> low, high = window_map(lambda u: (u.min(), u.max()), a, size=3, n_outputs=2)
     >>> low[0], high[0]

@@ -1,4 +1,4 @@
-"""Moments of the window around each pixel: sums, means, variances and centroids."""
+"""Moments of a sliding window: sums, means, variances and centroids."""
 
 from __future__ import annotations
 
@@ -22,55 +22,60 @@ def window_sum(
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
 ) -> Array:
-    """Sum the pixels of the window around each pixel, at a cost that does not grow with the window.
+    """Sum a sliding window, at a cost that does not depend on its size.
 
     Parameters
     ----------
     image : array of 1 to 3 dimensions
         Image, of any integer or float dtype: NumPy, CuPy or torch, or a JAX array on the host.
     size : int or tuple of ints, optional
-        Length of the window in pixels, of all axes or one an axis. A window of k pixels begins k // 2 pixels
-        before its pixel, as in ``scipy.ndimage``. Not with `footprint` or `weights`, which have their own.
-    footprint : array of bool, of the dimensions of the image, optional
-        Which pixels of a window count; its centre is that of index k // 2 along each axis. It and weights may be on
-        the host if the image is on a GPU; there they are not looked into.
-    weights : array of floats, of the dimensions of the image, optional
-        Weights of the pixels of a window.
+        Length of the window in pixels, for all axes or per axis. A window of k pixels starts k // 2 pixels before its
+        pixel, as in ``scipy.ndimage``. Omit it if `footprint` or `weights` is given.
+    footprint : array of bool with the dimensions of the image, optional
+        Pixels of the window that count. The centre has index k // 2 along each axis. For an image on a GPU, the
+        footprint and the weights may be on the host; on the GPU, their contents are not checked.
+    weights : array of floats with the dimensions of the image, optional
+        Weights of the pixels of the window.
     border : str, default "shrink"
-        "shrink": windows end where the image does, and have fewer pixels there. Or how the image goes on, as for
-        `correlate`: "reflect", "mirror", "nearest", "wrap" or "constant".
+        "shrink": windows are clipped to the image. Otherwise the border extension, as for `correlate`: "reflect",
+        "mirror", "nearest", "wrap" or "constant".
     cval : float, default 0.0
-        Value beyond the ends for "constant"; for images of integers it is rounded.
+        Value outside of the image for "constant". It is rounded for images of integers.
     stride : int or tuple of ints, default 1
-        Pixels between windows, of all axes or one an axis.
+        Step between windows in pixels, for all axes or per axis.
     dtype : dtype, optional
-        Dtype of the result. Integers are rounded to the nearest and kept within the range of the dtype. By default:
-        sums of floats are of the dtype of the image, of integers int64; means, variances and standard deviations
-        float32 for float32 and integers of up to 16 bits, and else float64; extrema and percentiles of the dtype of
-        the image; ranges too, but without a sign for integers; centroids float64.
+        Dtype of the result. Integers are rounded to the nearest and saturate at the limits of the dtype. The default
+        depends on the statistic. Sums: the dtype of the image for floats; int64 for integers, uint64 for uint64;
+        floats if weighted. Means, variances and standard deviations: float32 for float32 and integers of up to 16
+        bits, otherwise float64. Extrema and percentiles: the dtype of the image. Ranges: the same, unsigned for
+        integers. Centroids: float64.
 
     Returns
     -------
     array
-        Sums, of the shape of the image, divided by the stride and rounded up. A window with NaN gives NaN,
-        and no other does.
+        Sums. The shape is that of the image divided by the stride, rounded up. Windows that contain NaN, and only
+        these, give NaN.
 
     Raises
     ------
     TypeError
         If an argument is of the wrong type.
     ValueError
-        If neither a size nor a footprint nor weights are given, dimensions differ, or an option is out of range.
+        If no size, footprint or weights are given, dimensions differ, or an option is out of range.
 
     See Also
     --------
-    window_map : Any function of windows.
-    correlate : Weighted sums that can be differentiated, with NaN left out if wanted.
+    window_map : Arbitrary functions of windows.
+    correlate : Differentiable weighted sums, which may omit NaN.
 
     Notes
     -----
-    Nothing is ever subtracted [1]_, so that huge values do not spoil the windows after them. With a footprint or
-    weights the cost grows with the pixels that count.
+    No running sum is subtracted from another [1]_, so a huge value has no effect on windows that do not contain it.
+    With a footprint or weights, the cost is proportional to the number of pixels that count.
+
+    Integers are summed in the first of float32, float64 and 64-bit integers in which every sum is exact; only means
+    of integers whose sums may exceed 2^53 are rounded. Windows of up to 4096 pixels of float32 are summed in float32,
+    larger ones in float64.
 
     References
     ----------
@@ -102,7 +107,7 @@ def window_mean(
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
 ) -> Array:
-    r"""Average the pixels of the window around each pixel, at a cost that does not grow with the window.
+    r"""Average a sliding window, at a cost that does not depend on its size.
 
     Parameters
     ----------
@@ -112,16 +117,16 @@ def window_mean(
     Returns
     -------
     array
-        :math:`\sum w x / \sum w` over the pixels of the window that are in the image; NaN if there are none.
+        Means :math:`\sum w x / \sum w` over the pixels of the window in the image; NaN if there are none.
 
     Raises
     ------
     TypeError, ValueError
-        As `window_sum`.
+        As for `window_sum`.
 
     See Also
     --------
-    window_median : Not drawn by outliers.
+    window_median : Average that is robust against outliers.
 
     Examples
     --------
@@ -145,31 +150,32 @@ def window_var(
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
 ) -> Array:
-    r"""Variance of the pixels of the window around each pixel, at a cost that does not grow with the window.
+    r"""Compute the variance of a sliding window, at a cost that does not depend on its size.
 
     Parameters
     ----------
     image, size, footprint, weights, border, cval, stride, dtype
-        As for `window_sum`; weights must not be negative.
+        As for `window_sum`. Weights must not be negative.
 
     Returns
     -------
     array
-        :math:`\sum w (x - m)^2 / \sum w`, with the mean m of the window; NaN if it has no pixels.
+        Variances :math:`\sum w (x - m)^2 / \sum w`, where m is the mean of the window; NaN if it has no pixels.
 
     Raises
     ------
     TypeError, ValueError
-        As `window_sum`.
+        As for `window_sum`.
 
     See Also
     --------
-    window_std : Its square root.
+    window_std : Square root of the variance.
 
     Notes
     -----
-    Variances of parts of a window are joined by the difference of their means [1]_: no squares of large numbers are
-    subtracted, and nothing is lost where the image is far from 0. In three dimensions the cost grows with the window.
+    The variances of parts of a window are combined by the differences of their means [1]_. Since no squares of large
+    numbers are subtracted, a large offset of the image costs no precision. In three dimensions, the cost grows with
+    the size of the window.
 
     References
     ----------
@@ -198,7 +204,7 @@ def window_std(
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
 ) -> Array:
-    """Take the standard deviation of the pixels of the window around each pixel.
+    """Compute the standard deviation of a sliding window.
 
     Parameters
     ----------
@@ -208,16 +214,16 @@ def window_std(
     Returns
     -------
     array
-        The square root of what `window_var` returns.
+        Standard deviations: square roots of the variances of `window_var`.
 
     Raises
     ------
     TypeError, ValueError
-        As `window_sum`.
+        As for `window_sum`.
 
     See Also
     --------
-    window_var : Its square.
+    window_var : Square of the standard deviation.
 
     Examples
     --------
@@ -242,7 +248,7 @@ def window_centroid(
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
 ) -> Array:
-    """Find the centroid of the window around each pixel.
+    """Compute the centroid of a sliding window.
 
     Parameters
     ----------
@@ -252,16 +258,16 @@ def window_centroid(
     Returns
     -------
     array of shape (ndim, ...)
-        Coordinates in pixels of the image, that of the first axis first; NaN where the pixels of the window sum to 0.
+        Coordinates in pixels of the image, in the order of its axes; NaN where the pixels of the window sum to 0.
 
     Raises
     ------
     TypeError, ValueError
-        As `window_sum`.
+        As for `window_sum`.
 
     See Also
     --------
-    refine_peaks : Centroids of peaks, under a window that moves with them.
+    refine_peaks : Centroids of peaks, in windows that follow the centroid.
 
     Examples
     --------

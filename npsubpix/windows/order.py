@@ -1,4 +1,4 @@
-"""Order statistics of the window around each pixel: extrema, medians and percentiles."""
+"""Order statistics of a sliding window: extrema, medians and percentiles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def window_min(
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
 ) -> Array:
-    """Find the least pixel of the window around each pixel, at a cost that does not grow with the window.
+    """Compute the minimum of a sliding window, at a cost that does not depend on its size.
 
     Parameters
     ----------
@@ -31,16 +31,16 @@ def window_min(
     Returns
     -------
     array
-        Minima. Where a footprint has no pixel in the image, NaN, or 0 in integers.
+        Minima. Where no pixel of a footprint lies in the image, NaN, or 0 for integers.
 
     Raises
     ------
     TypeError, ValueError
-        As `window_sum`.
+        As for `window_sum`.
 
     See Also
     --------
-    window_max : The greatest.
+    window_max : Maximum of a sliding window.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def window_max(
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
 ) -> Array:
-    """Find the greatest pixel of the window around each pixel, at a cost that does not grow with the window.
+    """Compute the maximum of a sliding window, at a cost that does not depend on its size.
 
     Parameters
     ----------
@@ -73,17 +73,17 @@ def window_max(
     Returns
     -------
     array
-        Maxima. Where a footprint has no pixel in the image, NaN, or 0 in integers.
+        Maxima. Where no pixel of a footprint lies in the image, NaN, or 0 for integers.
 
     Raises
     ------
     TypeError, ValueError
-        As `window_sum`.
+        As for `window_sum`.
 
     See Also
     --------
-    window_min : The least.
-    nms2d : Which pixels are the greatest of their window.
+    window_min : Minimum of a sliding window.
+    nms2d : Pixels that are the maximum of their window.
 
     Examples
     --------
@@ -106,7 +106,7 @@ def window_range(
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
 ) -> Array:
-    """Subtract the least from the greatest pixel of the window around each pixel.
+    """Compute the range of a sliding window: the difference of its maximum and its minimum.
 
     Parameters
     ----------
@@ -116,16 +116,16 @@ def window_range(
     Returns
     -------
     array
-        Ranges; for integers without a sign, so that none overflows.
+        Ranges. Those of integers are unsigned, so that none overflows.
 
     Raises
     ------
     TypeError, ValueError
-        As `window_sum`.
+        As for `window_sum`.
 
     See Also
     --------
-    window_std : Another measure of contrast.
+    window_std : Standard deviation, another measure of contrast.
 
     Examples
     --------
@@ -148,7 +148,7 @@ def window_median(
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
 ) -> Array:
-    """Find the median of the window around each pixel.
+    """Compute the median of a sliding window.
 
     Parameters
     ----------
@@ -158,22 +158,23 @@ def window_median(
     Returns
     -------
     array
-        Medians; of an even number of pixels the mean of the middle two, rounded in integers. Where a footprint has no
-        pixel in the image, NaN, or 0 in integers. A window with NaN gives NaN. Integers beyond 2^53 are rounded.
+        Medians. For an even number of pixels, the mean of the middle two, which is rounded for integers. Windows that
+        contain NaN give NaN. Where no pixel of a footprint lies in the image, the result is NaN, or 0 for integers.
+        A mean of integers beyond 2^53 is rounded to float64.
 
     Raises
     ------
     TypeError, ValueError
-        As `window_sum`.
+        As for `window_sum`.
 
     See Also
     --------
-    window_percentile : Other ranks.
+    window_percentile : Any percentile of a sliding window.
 
     Notes
     -----
-    Up to 27 pixels are sorted by a network. For larger windows, blocks of the image are sorted once and windows slide
-    over the ranks [1]_, so that the cost grows with the length of the window and not its area.
+    Windows of up to 27 pixels are sorted by a sorting network. For larger windows, blocks of the image are sorted once
+    and windows slide over the ranks [1]_, so the cost grows with the length of the window rather than its area.
 
     References
     ----------
@@ -181,7 +182,7 @@ def window_median(
 
     Examples
     --------
-    A hot pixel goes:
+    Remove a hot pixel:
 
     >>> import numpy as np
     >>> from npsubpix import window_median
@@ -203,30 +204,30 @@ def window_percentile(
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
 ) -> Array:
-    """Find a percentile of the window around each pixel.
+    """Compute a percentile of a sliding window.
 
     Parameters
     ----------
     image : array of 1 to 3 dimensions
         As for `window_sum`.
     q : float
-        Percentile, from 0 to 100. Between two pixels it is interpolated, as ``numpy.percentile`` does.
+        Percentile, from 0 to 100. Between two pixels, it is interpolated linearly, as in ``numpy.percentile``.
     size, footprint, border, cval, stride, dtype
         As for `window_sum`.
 
     Returns
     -------
     array
-        Percentiles, as `window_median` returns them.
+        Percentiles. Rounding, NaN and empty windows are treated as in `window_median`.
 
     Raises
     ------
     TypeError, ValueError
-        As `window_sum`, and if `q` is not from 0 to 100.
+        As for `window_sum`, and if `q` is not from 0 to 100.
 
     See Also
     --------
-    window_median : That of 50.
+    window_median : The 50th percentile.
 
     Examples
     --------

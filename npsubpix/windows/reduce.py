@@ -1,4 +1,4 @@
-"""Reductions of windows: what their arguments have in common, and the one call down."""
+"""Reductions of windows: common checks of arguments, and the call of the operation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from npsubpix._dispatch.call import call
 
 __all__ = ["REDUCTIONS", "reduce_image"]
 
-#: Reductions by name, and those that take weights.
+#: Reductions by name; those of `_WEIGHTED` take weights.
 REDUCTIONS = ("sum", "mean", "var", "std", "min", "max", "range", "median", "percentile", "centroid")
 _WEIGHTED = ("sum", "mean", "var", "std", "centroid")
 
@@ -25,25 +25,25 @@ def reduce_image(
     chosen = check_dtype(dtype)
     x = as_array(image, "image") if chosen is None else without_half(as_array(image, "image"))
     check_image(x)
-    shape, factors = _footprint(footprint, x.ndim), _weights(weights, name, x.ndim)
+    counted, pixel_weights = _footprint(footprint, x.ndim), _weights(weights, name, x.ndim)
     check_choice(border, "border", BORDERS)
     return call(
         "reduce_windows",
         x,
-        shape,
-        factors,
+        counted,
+        pixel_weights,
         reduction=name,
-        size=_lengths(size, shape, factors, x.ndim),
+        size=_lengths(size, counted, pixel_weights, x.ndim),
         border=str(border),
         cval=check_fill(cval, "cval"),
         stride=check_per_axis(stride, x.ndim, "stride", 1),
-        q=_fraction(q),
+        q=_quantile(q),
         dtype=chosen,
     )[0]
 
 
 def _footprint(footprint: Any, axes: int) -> Array | None:
-    """Return a footprint as booleans; one of integers has the pixels where these are not 0."""
+    """Return a footprint as booleans; integers other than 0 count as True."""
     if footprint is None:
         return None
     array = as_array(footprint, "footprint")
@@ -70,7 +70,7 @@ def _check_axes(array: Array, name: str, axes: int) -> None:
 
 
 def _lengths(size: Any, footprint: Array | None, weights: Array | None, axes: int) -> tuple[int, ...]:
-    """Return the lengths of windows, which a footprint or weights have too."""
+    """Return the size of windows, which is the shape of a footprint or weights if there are any."""
     shapes = [tuple(array.shape) for array in (footprint, weights) if array is not None]
     if len(set(shapes)) > 1:
         raise ValueError(f"footprint and weights must have one shape, got {shapes}")
@@ -83,7 +83,7 @@ def _lengths(size: Any, footprint: Array | None, weights: Array | None, axes: in
     return shapes[0]
 
 
-def _fraction(q: Any) -> float:
+def _quantile(q: Any) -> float:
     number = check_fill(q, "q")
     if not 0 <= number <= 100:
         raise ValueError(f"q must be from 0 to 100, got {q!r}")

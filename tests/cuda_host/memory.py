@@ -31,7 +31,8 @@ from npsubpix._cuda.launch import devices, kernels
 from npsubpix._cuda.launch.catalogue import TYPES
 from npsubpix._cuda.windows import reductions
 from npsubpix._definitions.alignment.gauss_newton import Options
-from npsubpix._definitions.peaks import PeakSearch, Refinement
+from npsubpix._definitions.peaks import PeakSearch
+from npsubpix._definitions.refinement import Refinement
 from tests.cuda_host.device import HostDevice, kernels_of
 
 SHAPES = ((1, 2, 9, 300), (2, 1, 1, 1), (1, 1, 3, 5, 7), (1, 2, 5, 33, 17))
@@ -125,7 +126,7 @@ def run_convolution(x: np.ndarray, rng: np.random.Generator) -> None:
     axes = x.ndim - 2
     kernel, image = rng.standard_normal((3, 4, 2)[:axes]), x[0]
     near = {
-        "mode": "full", "border": "mirror", "cval": 0.0, "stride": (1,) * axes, "dilation": (1,) * axes,
+        "flip": True, "mode": "full", "border": "mirror", "cval": 0.0, "stride": (1,) * axes, "dilation": (1,) * axes,
         "origin": (0,) * axes, "channel_axis": 0, "omit": False, "method": "direct", "dtype": "",
     }  # fmt: skip
     far = {**near, "mode": "same", "dilation": (2,) * axes}

@@ -12,6 +12,7 @@ from npsubpix._cpu.sampling.splines import spline_coefficients
 from npsubpix._definitions.alignment.gauss_newton import Comparison, residual_step
 from npsubpix._definitions.alignment.images import FILLINGS
 from npsubpix._definitions.alignment.normal_equations import Equations
+from npsubpix._definitions.sampling.borders import BORDER_RULES
 
 __all__ = ["Level", "filled", "grown"]
 
@@ -72,7 +73,13 @@ class Level:
             coords = np.ascontiguousarray(moved[:2] / moved[2])
         values = np.empty((1, 1, y.size), self.moving.dtype)
         value_kernels["bspline3"].run(
-            30 * y.size, self.moving_spline[None, None, None], coords[None], (5, 0), np.nan, (0, 0), values
+            30 * y.size,
+            self.moving_spline[None, None, None],
+            coords[None],
+            BORDER_RULES["constant"],
+            np.nan,
+            (0, 0),
+            values,
         )
         residuals = values[0, 0] - gain * self.fixed[y, x] - bias
         if self.fixed_mask.size:

@@ -1,28 +1,30 @@
-"""Level and noise of the background on the host: clipped statistics of boxes, spread over the pixels."""
+"""Background and noise on the host: clipped statistics of boxes, interpolated at the pixels."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import prange
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.background.mesh import box_ends, fill, median_filter, spread
+from npsubpix._cpu.background.mesh import fill, median_filter, spread
 from npsubpix._cpu.compiler.jit import device, kernel, summing
 from npsubpix._cpu.formulas.sorting import sort_floats
 from npsubpix._cpu.launch import promoted
-from npsubpix._definitions.constants import BACKGROUND_CLIP, CLIPPED_SHARE, LEAST_GROWN
+from npsubpix._definitions.background import box_count, box_ends, grow_radii
+from npsubpix._definitions.constants import BACKGROUND_CLIP, CLIPPED_SHARE, ELLIPSOID_LIMIT, LEAST_GOOD, LEAST_GROWN
 
 __all__ = ["local_background"]
 
 
 @device
-def _differences(values, from_value, out):
-    """Subtract the value in the middle, so that sums do without the digits of a large offset."""
+def _differences(values, reference, out):
+    """Subtract a reference value, so that a large offset costs the sums no digits."""
     for k in range(values.size):
-        out[k] = np.float64(values[k]) - from_value
+        out[k] = np.float64(values[k]) - reference
 
 
 @summing
@@ -44,10 +46,10 @@ def _sum_of_squares(values, mean):
 
 @device
 def _median(values):
-    """Median of sorted numbers; if several equal ones are there, as if they were spread evenly.
+    """Return the median of sorted numbers; several equal to it count as if they were spread evenly.
 
     They are taken to have been rounded, so that each stands for all numbers halfway to the next ones:
-    the median of whole numbers is no whole number.
+    the median of integers is in general not an integer.
     """
     n = values.size
     a, b = values[(n - 1) // 2], values[n // 2]
@@ -61,16 +63,16 @@ def _median(values):
 
 @device
 def _clip(values):
-    """Take off sorted numbers what is far from their median, until nothing is; return where the rest begins and ends.
+    """Clip sorted numbers about their median until none is clipped; return where those that remain begin and end.
 
-    Return its median, mean and standard deviation too.
+    Return their median, mean and standard deviation too.
     """
     begin, end = 0, values.size
     while True:
-        rest = values[begin:end]
-        median = _median(rest)
-        mean = _sum(rest) / rest.size
-        deviation = math.sqrt(_sum_of_squares(rest, mean) / rest.size)
+        kept = values[begin:end]
+        median = _median(kept)
+        mean = _sum(kept) / kept.size
+        deviation = math.sqrt(_sum_of_squares(kept, mean) / kept.size)
         far = BACKGROUND_CLIP * deviation
         i, j = begin, end
         while i < j and median - values[i] > far:
@@ -84,9 +86,9 @@ def _clip(values):
 
 @device
 def _gather(x, mask, chosen, out):
-    """Write the pixels of a box that are finite, not masked and, if there is a choice, chosen; return their number.
+    """Write the pixels of a box that are finite, not masked and, unless it is empty, chosen; return their number.
 
-    Writes to one element beyond them.
+    Overwrites one more element of `out`.
     """
     F = out.dtype.type
     depth, height, width = x.shape
@@ -107,7 +109,7 @@ def _gather(x, mask, chosen, out):
 
 @device
 def _without(values, removed):
-    """Take numbers out of sorted ones, both sorted, in place; return how many are left."""
+    """Remove numbers from sorted ones, both sorted, in place; return how many remain."""
     count = j = 0
     for k in range(values.size):
         v = values[k]
@@ -120,22 +122,22 @@ def _without(values, removed):
 
 
 @device
-def _mark_around(marks, i, j, k, lines):
-    """Mark the pixels of a box in an ellipsoid around one, given by its lines (z, y, reach along x)."""
-    depth, height, width = marks.shape
+def _mark_around(near, i, j, k, lines):
+    """Set the pixels of a box in an ellipsoid around one, whose lines are (z, y, half-width along x)."""
+    depth, height, width = near.shape
     for line in range(len(lines)):
-        a, b, reach = i + lines[line, 0], j + lines[line, 1], lines[line, 2]
+        a, b, half = i + lines[line, 0], j + lines[line, 1], lines[line, 2]
         if 0 <= a < depth and 0 <= b < height:
-            for c in range(max(k - reach, 0), min(k + reach + 1, width)):
-                marks[a, b, c] = True
+            for c in range(max(k - half, 0), min(k + half + 1, width)):
+                near[a, b, c] = True
 
 
 @device
 def _around_clipped(x, mask, kept, lines):
-    """Mark the pixels of a box that are near to a good one beyond the sorted ones that were kept."""
+    """Return the pixels of a box that are near a good one outside the range of the sorted ones that were kept."""
     F = kept.dtype.type
     least, greatest = kept[0], kept[-1]
-    marks = np.zeros(x.shape, np.bool_)
+    near = np.zeros(x.shape, np.bool_)
     depth, height, width = x.shape
     for i in range(depth):
         for j in range(height):
@@ -143,50 +145,54 @@ def _around_clipped(x, mask, kept, lines):
                 v = F(x[i, j, k])
                 out = math.isfinite(v) & ((v < least) | (v > greatest))
                 if out and (mask.size == 0 or not mask[i, j, k]):
-                    _mark_around(marks, i, j, k, lines)
-    return marks
+                    _mark_around(near, i, j, k, lines)
+    return near
 
 
 @kernel("background_boxes")
-def _boxes_kernel(x, mask, ends, lines, use_mean, like, level, noise, good):
-    """Level, noise and number of good pixels of each box; `like` are arrays of the floats and of their bits."""
-    frames, nz, ny, nx = level.shape
-    for box in prange(frames * nz * ny * nx):
+def _boxes_kernel(x, stack_mask, ends, lines, use_mean, floats, bits, background, noise, good):
+    """Background, noise and number of good pixels of each box.
+
+    `floats` and `bits` are empty arrays of the dtype of the pixels and of the integers that hold their bits.
+    """
+    images, nz, ny, nx = background.shape
+    for box in prange(images * nz * ny * nx):
         f, i, j, k = box // (nx * ny * nz), box // (nx * ny) % nz, box // nx % ny, box % nx
         z, y, c = ends[0][i : i + 2], ends[1][j : j + 2], ends[2][k : k + 2]
         pixels = x[f, z[0] : z[1], y[0] : y[1], c[0] : c[1]]
-        marks = mask[f, z[0] : z[1], y[0] : y[1], c[0] : c[1]] if mask.size > 0 else mask[:, 0, :, :]
-        values, spare = np.empty(pixels.size + 1, like[0].dtype), np.empty(pixels.size + 1, like[0].dtype)
-        none = np.zeros((0, 0, 0), np.bool_)
-        count = _gather(pixels, marks, none, values)
+        no_mask = stack_mask[:, 0, :, :]  # empty if there is no mask
+        mask = stack_mask[f, z[0] : z[1], y[0] : y[1], c[0] : c[1]] if stack_mask.size > 0 else no_mask
+        values, spare = np.empty(pixels.size + 1, floats.dtype), np.empty(pixels.size + 1, floats.dtype)
+        every = np.zeros((0, 0, 0), np.bool_)
+        count = _gather(pixels, mask, every, values)
         good[f, i, j, k] = count
-        level[f, i, j, k] = noise[f, i, j, k] = math.nan
+        background[f, i, j, k] = noise[f, i, j, k] = math.nan
         if count == 0:
             continue
-        sort_floats(values[:count], spare, like[1])
+        sort_floats(values[:count], spare, bits)
         middle, offsets = np.float64(values[count // 2]), np.empty(count)
         _differences(values[:count], middle, offsets)
         begin, end, median, mean, deviation = _clip(offsets)
         if end - begin < count and len(lines) > 0:
-            near = _around_clipped(pixels, marks, values[begin:end], lines)
-            removed = np.empty(pixels.size + 1, like[0].dtype)
-            some = _gather(pixels, marks, near, removed)
-            if count - some >= LEAST_GROWN * count:
-                # Fewer to sort than those that are left.
-                sort_floats(removed[:some], spare, like[1])
-                left = _without(values[:count], removed[:some])
+            near = _around_clipped(pixels, mask, values[begin:end], lines)
+            removed = np.empty(pixels.size + 1, floats.dtype)
+            removed_count = _gather(pixels, mask, near, removed)
+            if count - removed_count >= LEAST_GROWN * count:
+                # The removed pixels are sorted, as they are fewer than those that remain.
+                sort_floats(removed[:removed_count], spare, bits)
+                left = _without(values[:count], removed[:removed_count])
                 _differences(values[:left], middle, offsets)
                 begin, end, median, mean, deviation = _clip(offsets[:left])
-        level[f, i, j, k] = middle + (mean if use_mean else median)
+        background[f, i, j, k] = middle + (mean if use_mean else median)
         noise[f, i, j, k] = deviation / CLIPPED_SHARE
 
 
 def _ellipsoid(radii: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """Lines (z, y, reach along x) of the pixels within radii of one, none for radii of 0."""
+    """Return lines (z, y, half-width along x) of the pixels within radii of one, none for radii of 0."""
     if max(radii) == 0:
         return np.zeros((0, 3), np.int64)
     z, y, x = (np.arange(-r, r + 1) / max(r, 1) for r in radii)
-    inside = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 <= 1 + 1e-9
+    inside = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 <= ELLIPSOID_LIMIT
     lines = np.argwhere(inside.any(2)) - radii[:2]
     return np.column_stack([lines, inside.sum(2)[inside.any(2)] // 2])
 
@@ -203,25 +209,40 @@ def local_background(
     grow: tuple[int, ...],
     filter_size: tuple[int, ...],
 ) -> tuple[HostArray, HostArray]:
-    """Return level and noise at the pixels of a stack of images or volumes, each of the shape of the stack."""
+    """Return background and noise at the pixels of a stack of images or volumes, each of the shape of the stack."""
     x, dtype = image, promoted(image.dtype)
     if x.size == 0:
         return np.empty(x.shape, dtype), np.empty(x.shape, dtype)
     lead = (1,) * (4 - x.ndim)
     stack = x.reshape(len(x), *lead, *x.shape[1:])
-    marks = _NO_MASK if mask is None else np.ascontiguousarray(np.broadcast_to(mask, x.shape)).reshape(stack.shape)
-    grow = tuple(min(r, n) for r, n in zip(grow, x.shape[1:], strict=True))
-    ends = tuple(box_ends(n, k) for n, k in zip(stack.shape[1:], (*lead, *size), strict=True))
-    shape = (len(x), *(len(e) - 1 for e in ends))
-    level, noise, good = np.empty(shape), np.empty(shape), np.empty(shape, np.int64)
-    like = np.empty(0, dtype), np.empty(0, f"u{dtype.itemsize}")
-    lines = _ellipsoid((*(0 for _ in lead), *grow))
-    _boxes_kernel.run(50 * x.size, stack, marks, ends, lines, method == "mean", like, level, noise, good)
-    few = 2 * good < good.max((1, 2, 3), keepdims=True)
-    results = []
-    for mesh, bounded in ((level, False), (noise, True)):
+    boxes = tuple(box_count(n, k) for n, k in zip(stack.shape[1:], (*lead, *size), strict=True))
+    ends = tuple(box_ends(n, k) for n, k in zip(stack.shape[1:], boxes, strict=True))
+    whole_mask = _NO_MASK if mask is None else np.ascontiguousarray(np.broadcast_to(mask, x.shape)).reshape(stack.shape)
+    meshes = _measure(stack, whole_mask, ends, grow_radii(grow, x.shape[1:]), method, dtype)
+    window = (*lead, *filter_size)
+    background, noise = (
+        spread(median_filter(mesh, window), ends, bounded, dtype).reshape(x.shape)
+        for mesh, bounded in zip(meshes, (False, True), strict=True)
+    )
+    return background, noise
+
+
+def _measure(
+    stack: HostArray,
+    mask: HostArray,
+    ends: tuple[npt.NDArray[np.int64], ...],
+    radii: tuple[int, ...],
+    method: str,
+    dtype: np.dtype[Any],
+) -> tuple[HostArray, HostArray]:
+    """Return meshes of background and noise, in which boxes of few good pixels are filled."""
+    shape = (len(stack), *(len(e) - 1 for e in ends))
+    background, noise, good = np.empty(shape), np.empty(shape), np.empty(shape, np.int64)
+    floats, bits = np.empty(0, dtype), np.empty(0, f"u{dtype.itemsize}")
+    lines, use_mean = _ellipsoid(radii), method == "mean"
+    _boxes_kernel.run(50 * stack.size, stack, mask, ends, lines, use_mean, floats, bits, background, noise, good)
+    few = good < LEAST_GOOD * good.max((1, 2, 3), keepdims=True)
+    for mesh in (background, noise):
         mesh[few] = np.nan
         fill(mesh)
-        smooth = median_filter(mesh, (*lead, *filter_size))
-        results.append(spread(smooth, ends, bounded, dtype).reshape(x.shape))
-    return results[0], results[1]
+    return background, noise

@@ -1,7 +1,7 @@
-"""Values on a mesh of boxes: fill what is missing, smooth them, and spread them over the pixels.
+"""Values on a mesh of boxes: fill missing ones, smooth them, and interpolate them at the pixels.
 
-Beyond its ends a mesh goes on point-symmetrically about its outermost values, 2 v[0] - v[1] and so
-on, so that a slope stays one: neither filter nor interpolation bends it at the border of the image.
+A mesh is extended point-symmetrically about its outermost values, by 2 v[0] - v[1] and so on, so
+that slopes continue: neither filter nor interpolation bends them at the border of the image.
 """
 
 from __future__ import annotations
@@ -15,21 +15,15 @@ from numba import prange
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.jit import device, kernel
-from npsubpix._definitions.borders import boxes_of
+from npsubpix._definitions.background import filter_reach
 
-__all__ = ["box_ends", "fill", "median_filter", "spread"]
+__all__ = ["fill", "median_filter", "spread"]
 
 Mesh = npt.NDArray[np.float64]
 
 
-def box_ends(pixels: int, size: int) -> npt.NDArray[np.int64]:
-    """Cut an axis into boxes of nearly one length, that nearest to `size`; return where they begin and end."""
-    count = boxes_of(pixels, size)
-    return (2 * np.arange(count + 1) * pixels + count) // (2 * count)
-
-
 def fill(mesh: Mesh) -> None:
-    """Give each box that is NaN the mean of the boxes around it that are not, again and again, in place.
+    """Set each box that is NaN to the mean of the boxes around it that are not, in rounds, in place.
 
     A mesh of NaN alone stays as it is.
     """
@@ -49,8 +43,8 @@ def fill(mesh: Mesh) -> None:
 
 
 def median_filter(mesh: Mesh, size: tuple[int, ...]) -> Mesh:
-    """Return the medians of windows of odd lengths, on an axis of few boxes of shorter ones."""
-    reach = [min(k // 2, n - 1) for k, n in zip(size, mesh.shape[1:], strict=True)]
+    """Return the medians of windows of odd lengths, shorter ones along an axis of few boxes."""
+    reach = filter_reach(size, mesh.shape[1:])
     if not any(reach):
         return mesh
     wide = np.pad(mesh, [(0, 0), *((r, r) for r in reach)], mode="reflect", reflect_type="odd")
@@ -61,16 +55,16 @@ def median_filter(mesh: Mesh, size: tuple[int, ...]) -> Mesh:
 
 
 class _Taps(NamedTuple):
-    """What the pixels of an axis take of a mesh that is continued by one box before and by one or two after it."""
+    """Weights of boxes at the pixels of an axis, of a mesh extended by one box before and one or two after it."""
 
     starts: npt.NDArray[np.int64]  # first pixel of each interval between centres; those of k take boxes k to k + 3
     weights: npt.NDArray[np.float64]  # (4, pixels)
 
 
 def _taps(ends: npt.NDArray[np.int64]) -> _Taps:
-    """Weights of a cubic Hermite spline through the centres of boxes, its slopes those of parabolas through three.
+    """Return weights of a cubic Hermite spline through the centres of boxes, with slopes of parabolas through three.
 
-    It goes on in a straight line beyond the outermost centres.
+    Extrapolation beyond the outermost centres is linear.
     """
     pixels, boxes = int(ends[-1]), len(ends) - 1
     weights = np.zeros((4, pixels))
@@ -122,19 +116,19 @@ def _along(values, starts, weights, low, high, out):
 
 @kernel("spread_mesh")
 def _spread_kernel(mesh, rows, columns, starts, weights, limits, out):
-    frames, depth, height, _ = out.shape
-    for line in prange(frames * depth * height):
-        frame, z, y = line // (depth * height), line // height % depth, line % height
+    images, depth, height, _ = out.shape
+    for line in prange(images * depth * height):
+        image, z, y = line // (depth * height), line // height % depth, line % height
         values = np.empty(mesh.shape[3])
         i, j = np.int64(rows[0][z]), np.int64(columns[0][y])
-        _line(mesh[frame], i, j, rows[1][:, z].copy(), columns[1][:, y].copy(), values)
-        _along(values, starts, weights, limits[frame, 0], limits[frame, 1], out[frame, z, y])
+        _line(mesh[image], i, j, rows[1][:, z].copy(), columns[1][:, y].copy(), values)
+        _along(values, starts, weights, limits[image, 0], limits[image, 1], out[image, z, y])
 
 
 def spread(
     mesh: Mesh, ends: tuple[npt.NDArray[np.int64], ...], bounded: bool, dtype: np.dtype[np.floating]
 ) -> HostArray:
-    """Interpolate the values of boxes at all pixels; `bounded` between the least and the greatest of them."""
+    """Interpolate the values of boxes at all pixels; if `bounded`, clip to the least and the greatest of them."""
     shape = (len(mesh), *(int(e[-1]) for e in ends))
     limits = np.empty((len(mesh), 2))
     flat = mesh.reshape(len(mesh), -1)

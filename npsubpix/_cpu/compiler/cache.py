@@ -213,6 +213,7 @@ class KernelCache:
             if result.library.has_dynamic_globals or any(not lifted.can_cache for lifted in result.lifted):
                 return
             payload = serialize.dumps(result._reduce())
+            result.library._shared_module = None  # a copy that was made for the payload
             path = self._path(signature, result.target_context)
             handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=path.stem, suffix=".npsubpix.tmp")
             with os.fdopen(handle, "wb") as file:

@@ -11,22 +11,20 @@ import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.convolution.lines import BAND, by_kernel, correlate_lines
-from npsubpix._cpu.launch import promoted
 from npsubpix._definitions.borders import extended, folded
+from npsubpix._definitions.convolution import PRODUCT, dtype_of_weighted_sums, product_tolerance, windows_along
+from npsubpix._definitions.dtypes import promoted, rounding_to
+from npsubpix._definitions.shapes import three_axes
 
 __all__ = ["choose_conv_method", "correlate", "correlate_terms", "correlate_vjp"]
 
-#: Products a pixel above which an FFT is cheaper than sums, as measured on 2048 x 2048 pixels of float32.
+#: Products per pixel above which an FFT is cheaper than sums, as measured on 2048 x 2048 pixels of float32.
 _FFT_FROM = 1500
-
-
-#: Units of rounding that a kernel of rank one may differ by from the product of its factors.
-_ROUNDINGS = 4
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """Where windows lie: along each of three axes, the pixel that each place they reach is a copy of."""
+    """Where windows lie: along each of three axes, the pixel that each place within reach copies."""
 
     places: tuple[HostArray, ...]
     shape: tuple[int, ...]  # of the result
@@ -35,7 +33,7 @@ class _Plan:
 
     @functools.cached_property
     def planes(self) -> HostArray:
-        """The plane of the image that each plane of the result meets each plane of the kernel in."""
+        """The plane of the image for each plane of the result and each plane of the kernel."""
         reach = self.places[0].size - (self.shape[0] - 1) * self.stride[0]
         first = np.arange(self.shape[0]) * self.stride[0]
         return np.asarray(self.places[0][first[:, None] + np.arange(0, reach, self.dilation[0])])
@@ -63,62 +61,37 @@ def _plan(
     dilation: tuple[int, ...],
     origin: tuple[int, ...],
 ) -> _Plan:
+    """Place windows along three axes; options may be those of the last axes only."""
+    stride, dilation, origin = three_axes(stride, 1), three_axes(dilation, 1), three_axes(origin, 0)
     places, counts = [], []
     for n, k, s, d, o in zip(shape, sizes, stride, dilation, origin, strict=True):
-        reach = d * (k - 1)
-        if mode == "same":
-            first, count = -d * (k // 2 + o), -(-n // s)
-        elif mode == "valid":
-            first, count = 0, max(0, -(-(n - reach) // s))
-        else:
-            first, count = -reach, -(-(n + reach) // s)
+        first, count = windows_along(n, k, mode, s, d, o)
+        reached = (count - 1) * s + d * (k - 1) + 1 if count else 0
         counts.append(count)
-        span = (count - 1) * s + reach + 1 if count else 0
-        places.append(folded(first + np.arange(span), n, border))
+        places.append(folded(first + np.arange(reached), n, border))
     return _Plan(tuple(places), tuple(counts), stride, dilation)
 
 
-def _three(values: tuple[int, ...], fill: int) -> tuple[int, ...]:
-    missing: tuple[int, ...] = (fill,) * (3 - len(values))
-    return missing + tuple(values)
-
-
-def _compute_dtype(x: HostArray, kernel: HostArray) -> np.dtype[Any]:
-    """Return the dtype of sums: wide enough for integers of 8 bits in float32, else float64."""
-    if x.dtype.kind == "f":
-        return promoted(x.dtype)
-    exact = x.dtype.itemsize == 1 and 255 * float(np.abs(kernel).sum()) < 2**24
-    return np.dtype(np.float32 if exact else np.float64)
-
-
-def _limits(dtype: np.dtype[Any]) -> tuple[bool, float, float]:
-    if dtype.kind == "f":
-        return False, 0.0, 0.0
-    info = np.iinfo(dtype)
-    high = float(info.max)
-    return True, float(info.min), high if int(high) <= info.max else float(np.nextafter(high, 0))
-
-
 def _factors(kernel: HostArray) -> tuple[HostArray, HostArray] | None:
-    """Factors of a kernel (KD, KH, KW) of rank one: (KD, KH, 1) and (KW,); None for others.
+    """Return the factors (KD, KH, 1) and (KW,) of a kernel (KD, KH, KW) of rank one; None for any other.
 
-    They are the line and the column through the largest weight, which are exact where a decomposition
-    into singular values is not: halves that are to be rounded stay halves.
+    They are the line and the plane of other axes through the largest weight. These are exact where a singular value
+    decomposition is not: halves that will be rounded stay halves.
     """
     flat = kernel.reshape(-1, kernel.shape[2]).astype(np.float64)
     if min(flat.shape) == 1 or not np.isfinite(flat).all() or not flat.any():
         return None
     row, column = np.unravel_index(np.argmax(np.abs(flat)), flat.shape)
     across, along = flat[:, column] / flat[row, column], flat[row]
-    rounding = _ROUNDINGS * float(np.finfo(kernel.dtype).eps) * float(np.abs(flat).max())
-    if np.abs(np.outer(across, along) - flat).max() > rounding:
+    tolerance = product_tolerance(kernel.dtype) * float(np.abs(flat).max())
+    if np.abs(np.outer(across, along) - flat).max() > tolerance:
         return None
     return across.reshape(*kernel.shape[:2], 1), along
 
 
 def choose_conv_method(kernel: HostArray, *, stride: tuple[int, ...]) -> str:
-    """Return what is the cheapest way to correlate with a kernel of 1 to 3 axes: direct, separable or fft."""
-    full: HostArray = kernel.reshape(_three(kernel.shape, 1))
+    """Return the cheapest method of correlation with a kernel of 1 to 3 axes: direct, separable or fft."""
+    full: HostArray = kernel.reshape(three_axes(kernel.shape, 1))
     lines = math.prod(kernel.shape[:-1])
     if full.size > lines + full.size // lines and _factors(full) is not None:
         return "separable"
@@ -143,12 +116,12 @@ def _run(
     dtype: np.dtype[Any],
 ) -> HostArray:  # fmt: skip
     """Correlate images (B, D, H, W) with a kernel (KD, KH, KW)."""
-    compute = _compute_dtype(x, kernel)
+    compute = dtype_of_weighted_sums(x.dtype, float(np.abs(kernel).sum()))
     kernel = kernel.astype(compute)
     out = np.empty((x.shape[0], *plan.shape), dtype)
     if out.size == 0:
         return out
-    if method == "auto":
+    if method in ("auto", PRODUCT):
         method = choose_conv_method(kernel, stride=plan.stride)
     if method == "fft":
         return _finished(_fft(x.astype(compute), kernel, plan, cval, left_out, omit), dtype)
@@ -163,7 +136,7 @@ def _run(
         along = np.tile(line, (len(kernel), 1))
     correlate_lines.run(
         out.size * (kernel.size + along.size + 4), x, along, np.ascontiguousarray(kernel), plan.planes,
-        *plan.places[1:], plan.inner, plan.stride, plan.dilation, cval, left_out, omit, _limits(dtype), out,
+        *plan.places[1:], plan.inner, plan.stride, plan.dilation, cval, left_out, omit, rounding_to(dtype), out,
     )  # fmt: skip
     return out
 
@@ -173,20 +146,20 @@ def correlate_terms(
 ) -> HostArray:
     """Sum the correlations of an image with products of a kernel for each of its axes, in one pass over it.
 
-    Each term counts as planes of a kernel, which meet the same planes of the image as those of the others.
+    Each term counts as planes of a kernel, which are applied to the same planes of the image as those of the others.
     """
     full = [tuple(np.ones(1) for _ in range(3 - x.ndim)) + term for term in terms]
     sizes = tuple(len(line) for line in full[0])
     images = x.reshape((1,) * (4 - x.ndim) + x.shape)
     plan = _plan(images.shape[1:], sizes, "same", border, (1, 1, 1), (1, 1, 1), (0, 0, 0))
-    compute = _compute_dtype(x, np.ones(1))
+    compute = dtype_of_weighted_sums(x.dtype, 1.0)
     weights = np.concatenate([np.multiply.outer(deep, down)[..., None] for deep, down, _ in full]).astype(compute)
     along = np.concatenate([np.tile(line, (sizes[0], 1)) for _, _, line in full]).astype(compute)
     planes = np.ascontiguousarray(np.tile(plan.planes, (1, len(full))))
     out = np.empty(images.shape, dtype)
     correlate_lines.run(
         out.size * (weights.size + along.size + 4), images, along, weights, planes, *plan.places[1:], plan.inner,
-        plan.stride, plan.dilation, cval, False, False, _limits(dtype), out,
+        plan.stride, plan.dilation, cval, False, False, rounding_to(dtype), out,
     )  # fmt: skip
     return out.reshape(x.shape)
 
@@ -203,51 +176,56 @@ def _fft(x: HostArray, kernel: HostArray, plan: _Plan, cval: float, left_out: bo
 
 
 def _finished(values: HostArray, dtype: np.dtype[Any]) -> HostArray:
-    integer, low, high = _limits(dtype)
+    integer, low, high = rounding_to(dtype)
     if not integer:
         return values.astype(dtype, copy=False)
     return np.asarray(np.clip(np.rint(np.nan_to_num(values)), low, high), dtype)
 
 
-def _arranged(x: HostArray, kernel: HostArray, channel_axis: int | None) -> tuple[HostArray, HostArray]:
-    """View an image as (B, D, H, W), with channels first, and a kernel as (KD, KH, KW)."""
+def _channels_first(x: HostArray, channel_axis: int | None) -> HostArray:
+    """View an image as (B, D, H, W), with channels first."""
     first = x[None] if channel_axis is None else np.ascontiguousarray(np.moveaxis(x, channel_axis, 0))
-    return first.reshape(len(first), *_three(first.shape[1:], 1)), kernel.reshape(_three(kernel.shape, 1))
+    return first.reshape(len(first), *three_axes(first.shape[1:], 1))
+
+
+def _channels_back(x: HostArray, shape: tuple[int, ...], channel_axis: int | None) -> HostArray:
+    """View images (B, D, H, W), each of a shape without the axes that are missing to three, as the image was."""
+    if channel_axis is None:
+        return x.reshape(shape)
+    return np.ascontiguousarray(np.moveaxis(x.reshape(len(x), *shape), 0, channel_axis))
+
+
+def _weights(kernel: HostArray, flip: bool) -> HostArray:
+    """View a kernel as the weights (KD, KH, KW) of a correlation."""
+    weights = kernel.reshape(three_axes(kernel.shape, 1))
+    return weights[::-1, ::-1, ::-1] if flip else weights
 
 
 def correlate(
-    image: HostArray, kernel: HostArray, *, mode: str, border: str, cval: float, stride: tuple[int, ...],
+    image: HostArray, kernel: HostArray, *, flip: bool, mode: str, border: str, cval: float, stride: tuple[int, ...],
     dilation: tuple[int, ...], origin: tuple[int, ...], channel_axis: int | None, omit: bool, method: str, dtype: str,
 ) -> tuple[HostArray]:  # fmt: skip
-    """Correlate an image with a kernel."""
-    images, weights = _arranged(image, kernel, channel_axis)
-    plan = _plan(
-        images.shape[1:], weights.shape, mode, border, _three(stride, 1), _three(dilation, 1), _three(origin, 0)
-    )
+    """Correlate an image with a kernel, or with the flipped kernel."""
+    images, weights = _channels_first(image, channel_axis), _weights(kernel, flip)
+    plan = _plan(images.shape[1:], weights.shape, mode, border, stride, dilation, origin)
     out_dtype = np.dtype(dtype) if dtype else image.dtype
     out = _run(images, weights, plan, cval, border == "shrink", omit, method, out_dtype)
-    shape = plan.shape[3 - kernel.ndim :]
-    if channel_axis is None:
-        return (out.reshape(shape),)
-    return (np.ascontiguousarray(np.moveaxis(out.reshape(len(out), *shape), 0, channel_axis)),)
+    return (_channels_back(out, plan.shape[3 - kernel.ndim :], channel_axis),)
 
 
 def correlate_vjp(
-    cotangents: tuple[HostArray | None], arrays: tuple[HostArray, HostArray], saved: tuple[()], *, mode: str,
-    border: str, cval: float, stride: tuple[int, ...], dilation: tuple[int, ...], origin: tuple[int, ...],
+    cotangents: tuple[HostArray | None], arrays: tuple[HostArray, HostArray], saved: tuple[()], *, flip: bool,
+    mode: str, border: str, cval: float, stride: tuple[int, ...], dilation: tuple[int, ...], origin: tuple[int, ...],
     channel_axis: int | None, omit: bool, method: str, dtype: str,
 ) -> tuple[HostArray, HostArray]:  # fmt: skip
-    """Return the gradients by the image and by the kernel."""
+    """Return the gradients with respect to the image and to the kernel."""
     (cotangent,), (x, kernel) = cotangents, arrays
     compute = promoted(x.dtype)
     if cotangent is None or cotangent.size == 0:
         return np.zeros(x.shape, compute), np.zeros(kernel.shape, promoted(kernel.dtype))
-    images, weights = _arranged(x, kernel, channel_axis)
-    plan = _plan(
-        images.shape[1:], weights.shape, mode, border, _three(stride, 1), _three(dilation, 1), _three(origin, 0)
-    )
-    grad, _ = _arranged(cotangent, kernel, channel_axis)
-    grad = grad.astype(compute, copy=False)
+    images, weights = _channels_first(x, channel_axis), _weights(kernel, flip)
+    plan = _plan(images.shape[1:], weights.shape, mode, border, stride, dilation, origin)
+    grad = _channels_first(cotangent, channel_axis).astype(compute, copy=False)
     weights = weights.astype(compute)
     left_out = border == "shrink"
     known = np.isfinite(images) if omit else np.ones(images.shape, bool)
@@ -260,17 +238,15 @@ def correlate_vjp(
     by_image = _back_to_image(grad, weights, plan, images.shape)
     by_image[~known] = 0
     by_kernels = by_weights + _kernel_gradient(padded, grad, weights.shape, plan)
-    back = by_image[0] if channel_axis is None else by_image
-    back = back.reshape(-1, *_axes(x, channel_axis)) if channel_axis is not None else back.reshape(x.shape)
-    if channel_axis is not None:
-        back = np.ascontiguousarray(np.moveaxis(back, 0, channel_axis))
-    return back, by_kernels.reshape(kernel.shape).astype(promoted(kernel.dtype))
+    own = tuple(n for k, n in enumerate(x.shape) if k != channel_axis)
+    of_kernel = _weights(by_kernels, flip).reshape(kernel.shape).astype(promoted(kernel.dtype))
+    return _channels_back(by_image, own, channel_axis), of_kernel
 
 
 def _unnormalized(
     grad: HostArray, padded: HostArray, seen: HostArray, weights: HostArray, plan: _Plan
 ) -> tuple[HostArray, HostArray]:
-    """Turn gradients by normalized sums into those by plain ones; return those by the weights in the factor too."""
+    """Turn gradients of normalized sums into those of plain sums; return those of the weights in the factor too."""
     whole = _plan(seen.shape[1:], weights.shape, "valid", "constant", plan.stride, plan.dilation, (0, 0, 0))
     dtype = grad.dtype
     absolute = np.abs(weights)
@@ -291,12 +267,8 @@ def _kernel_gradient(padded: HostArray, grad: HostArray, shape: tuple[int, ...],
     return np.asarray(partial.sum(0))
 
 
-def _axes(x: HostArray, channel_axis: int) -> tuple[int, ...]:
-    return tuple(n for k, n in enumerate(x.shape) if k != channel_axis)
-
-
 def _back_to_image(grad: HostArray, weights: HostArray, plan: _Plan, shape: tuple[int, ...]) -> HostArray:
-    """Give to each pixel what windows took from it, and from what are copies of it."""
+    """Return the gradient with respect to the image, summed over the copies of each pixel."""
     spread = np.zeros(
         (len(grad), *((n - 1) * s + 1 for n, s in zip(grad.shape[1:], plan.stride, strict=True))), grad.dtype
     )

@@ -1,12 +1,12 @@
 """Correlation with a kernel of weights, line by line.
 
-Lines of the image are copied once into a ring of as many as the kernel reaches over: as floats, with
-what is beyond the ends of the image. A line of the result is a sum of shifted lines of the ring, which
-is vector code, and is rounded and written once. A separable kernel is applied along lines before they
-go into the ring, so that neither needs memory of the size of an image.
+Lines of the image are copied once, as floats and with their border extension, into a ring buffer of as
+many lines as the kernel covers. A line of the result is a sum of shifted lines of the ring, which is
+vector code, and is rounded and written once. A separable kernel is applied along lines before they
+enter the ring, so that neither needs memory of the size of an image.
 
-Images have shape (B, D, H, W), kernels (KD, KH, KW). How an axis goes on is told by an array that
-has, for each pixel that any window reaches, the pixel it is a copy of, or -1 for none.
+Images have shape (B, D, H, W), kernels (KD, KH, KW). The border extension of an axis is an array with,
+for each place that any window covers, the pixel that it copies, or -1 for none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from npsubpix._cpu.compiler.jit import device, fused, kernel
 
 __all__ = ["BAND", "by_kernel", "correlate_lines"]
 
-#: Lines of the result that are made one after the other by one thread.
+#: Lines of the result that one thread computes one after the other.
 BAND = 64
 
 _WIDTH = 2048  # pixels of a line that are summed before the next ones: fewer make more calls, more leave the cache
@@ -175,7 +175,7 @@ def _add_strided(sums, line, weights, step, stride):
 
 @device
 def _copy(line, pixels, columns, inner, fill):
-    """Copy a line of the image with what is beyond its ends; inner are the columns that are copied as they are."""
+    """Copy a line of the image with its border extension; `inner` are the columns that are copied as they are."""
     F = line.dtype.type
     begin, end, source = inner
     for j in range(begin):
@@ -188,14 +188,14 @@ def _copy(line, pixels, columns, inner, fill):
 
 
 @device
-def _mark(marks, line, columns, exists, left_out, omit):
-    """Mark with 1 the pixels that count, and set the others to 0."""
+def _mask_line(mask, line, columns, exists, left_out, omit):
+    """Put 1 into the mask of pixels that count, and set the other pixels to 0."""
     F = line.dtype.type
     for j in range(line.size):
         counts = (exists and columns[j] >= 0) or not left_out
         if omit and line[j] != line[j]:
             counts = False
-        marks[j] = F(1) if counts else F(0)
+        mask[j] = F(1) if counts else F(0)
         line[j] = line[j] if counts else F(0)
 
 
@@ -223,15 +223,15 @@ def correlate_lines(
 ):
     """Correlate.
 
-    `along` has, for each plane of the kernel, weights along lines that come before the others, or is empty.
-    `planes` has, for each plane of the result and of the kernel, the plane of the image that they meet in.
+    `along` has, for each plane of the kernel, weights along lines, which are applied first, or is empty.
+    `planes` has, for each plane of the result and of the kernel, the plane of the image.
     """
     batch, depth, height, _ = out.shape
     F = weights.dtype.type
     bands = (height + BAND - 1) // BAND
     kd, kh = weights.shape[:2]
     reach = dilation[1] * (kh - 1) + 1
-    marked = left_out or omit
+    masked = left_out or omit
     integer, low, high = limits
     separable = along.size > 0
     total = np.abs(weights).sum() * (np.abs(along[0]).sum() if separable else F(1))
@@ -239,9 +239,9 @@ def correlate_lines(
         b, z, band = task // (depth * bands), task // bands % depth, task % bands
         length = out.shape[3] if separable else columns.size
         ring = np.empty((kd, reach, length), F)
-        marks = np.empty((kd, reach, length if marked else 0), F)
-        line, line_marks = np.empty(columns.size, F), np.empty(columns.size if marked else 0, F)
-        sums, parts = np.empty(out.shape[3], F), np.empty(out.shape[3] if marked else 0, F)
+        mask = np.empty((kd, reach, length if masked else 0), F)
+        line, line_mask = np.empty(columns.size, F), np.empty(columns.size if masked else 0, F)
+        sums, parts = np.empty(out.shape[3], F), np.empty(out.shape[3] if masked else 0, F)
         absolute, absolute_along = np.abs(weights), np.abs(along)
         ready = band * BAND * stride[1]  # rows before this are in the ring, or not needed
         for i in range(band * BAND, min((band + 1) * BAND, height)):
@@ -256,19 +256,19 @@ def correlate_lines(
                         _copy(target, x[b, plane, row], columns, inner, F(fill))
                     else:
                         target[:] = F(fill)
-                    if marked:
-                        target_marks = line_marks if separable else marks[a, place]
-                        _mark(target_marks, target, columns, exists, left_out, omit)
+                    if masked:
+                        target_mask = line_mask if separable else mask[a, place]
+                        _mask_line(target_mask, target, columns, exists, left_out, omit)
                     if separable:
                         ring[a, place, :] = 0
                         _sum_line(ring[a, place], line, along[a], dilation[2], stride[2])
-                        if marked:
-                            marks[a, place, :] = 0
-                            _sum_line(marks[a, place], line_marks, absolute_along[a], dilation[2], stride[2])
+                        if masked:
+                            mask[a, place, :] = 0
+                            _sum_line(mask[a, place], line_mask, absolute_along[a], dilation[2], stride[2])
             ready = begin + reach
             _sum_ring(sums, ring, weights, begin, dilation, stride, separable)
-            if marked:
-                _sum_ring(parts, marks, absolute, begin, dilation, stride, separable)
+            if masked:
+                _sum_ring(parts, mask, absolute, begin, dilation, stride, separable)
                 _normalize(sums, parts, F(total))
             _write(out[b, z, i], sums, integer, F(low), F(high))
 
@@ -316,7 +316,7 @@ def _scaled_product(total, a, b, step):
 
 @kernel("correlate_by_kernel")
 def by_kernel(padded, grad, stride, dilation, partial):
-    """Sum the products of gradients and of the pixels that each weight saw; one partial sum a band of lines."""
+    """Sum the products of gradients and of the pixels under each weight; one partial sum per band of lines."""
     batch, depth, height, width = grad.shape
     bands, kd, kh, kw = partial.shape
     for band in prange(bands):

@@ -76,18 +76,18 @@ def _move(keys, count, place, out):
 
 
 @device
-def sort_floats(values, spare, like):
-    """Sort finite floats in place; `spare` is as many of them or more, `like` an array of integers of their width."""
+def sort_floats(values, spare, bits):
+    """Sort finite floats in place; `spare` is as many or more of them, `bits` an array of integers of their width."""
     if values.size <= _FEW:
         insert(values)
         return
-    keys, other = values.view(like.dtype), spare[: values.size].view(like.dtype)
-    U = like.dtype.type
+    keys, other = values.view(bits.dtype), spare[: values.size].view(bits.dtype)
+    U = bits.dtype.type
     _to_keys(keys)
-    counts = np.zeros((like.itemsize, 256), np.int64)
+    counts = np.zeros((bits.itemsize, 256), np.int64)
     _count(keys, counts)
     swapped = False
-    for place in range(like.itemsize):
+    for place in range(bits.itemsize):
         if counts[place, (keys[0] >> U(8 * place)) & U(255)] == keys.size:
             continue
         _move(keys, counts[place], place, other)

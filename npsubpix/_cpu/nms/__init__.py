@@ -12,37 +12,29 @@ import numpy.typing as npt
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.nms.neighbours import minmax3d_kernel, near2d_kernels, near3d_kernels
 from npsubpix._cpu.nms.windows import window_kernels
-from npsubpix._definitions.borders import reach
+from npsubpix._definitions.nms import clipped_margins, clipped_reach, nms_reach
 
-__all__ = ["extrema", "fitted", "limits", "nms", "nms3d_minmax", "nms_mask", "nms_vjp", "no_limits"]
+__all__ = ["extrema", "limits", "nms", "nms3d_minmax", "nms_mask", "nms_vjp", "no_limits"]
 
 
 @functools.lru_cache(maxsize=64)
 def no_limits(dtype: np.dtype[Any], images: int) -> tuple[HostArray, HostArray]:
-    """Bounds that every value keeps, one pair an image."""
+    """Return bounds that no value exceeds: one lower and one upper bound per image."""
     low, high = limits(dtype)
     return np.full(images, low, dtype), np.full(images, high, dtype)
 
 
 @functools.cache
 def limits(dtype: np.dtype[Any]) -> HostArray:
-    """Return the least and the greatest value of a data type."""
+    """Return the least and the greatest value of a dtype."""
     if dtype.kind == "f":
         return np.array([-np.inf, np.inf], dtype)
     info = np.iinfo(dtype)
     return np.array([info.min, info.max], dtype)
 
 
-def fitted(
-    size: tuple[int, ...], margins: tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Cut windows, as their reach before and after each axis, and margins down to what an image has."""
-    window = tuple(min(r, max(n - 1, 0)) for k, n in zip(size, shape, strict=True) for r in reach(k))
-    return window, tuple(min(m, shape[k // 2]) for k, m in enumerate(margins))
-
-
 def extrema(
-    kind: str,
+    output: str,
     x: HostArray,
     size: tuple[int, ...],
     margins: tuple[int, ...],
@@ -50,22 +42,26 @@ def extrema(
     high: HostArray,
     out: HostArray,
 ) -> None:
-    """Write the strict extrema of stacked 2-D or 3-D images to `out`, as the kernels of `kind` do."""
+    """Write the strict extrema of a stack of images or volumes to `out`.
+
+    `output` is ``"mask"``, True at maxima, ``"values"``, the maxima and 0 elsewhere, or ``"codes"``, 1 at maxima plus
+    2 at minima. `low` and `high` are the least value of a maximum and the greatest of a minimum, one per image.
+    """
     if min(map(operator.sub, x.shape[1:], map(operator.add, margins[::2], margins[1::2]))) <= 0:
         out.fill(0)
         return
-    window, margins = fitted(size, margins, x.shape[1:])
+    window, margins = clipped_reach(size, x.shape[1:]), clipped_margins(margins, x.shape[1:])
     ends = limits(x.dtype)
     work = 8 * x.size
     near = size == (3,) * len(size) and min(margins) >= 1
     if near and len(size) == 2:
-        near2d_kernels[kind].run(work, x, low, high, ends, margins, out)
+        near2d_kernels[output].run(work, x, low, high, ends, margins, out)
     elif near:
-        near3d_kernels[kind].run(3 * work, x, low, high, ends, margins, out)
+        near3d_kernels[output].run(3 * work, x, low, high, ends, margins, out)
     else:
         if len(size) == 2:
             window, margins, x, out = (0, 0, *window), (0, 0, *margins), x[:, None], out[:, None]
-        window_kernels[kind].run(4 * work, x, low, high, ends, window, margins, out)
+        window_kernels[output].run(4 * work, x, low, high, ends, window, margins, out)
 
 
 def nms_mask(input: HostArray, *, kernel_size: tuple[int, ...]) -> tuple[HostArray]:
@@ -81,22 +77,22 @@ def nms(input: HostArray, *, kernel_size: tuple[int, ...]) -> tuple[HostArray]:
 def nms_vjp(
     cotangents: tuple[HostArray | None], arrays: tuple[HostArray], saved: tuple[()], *, kernel_size: tuple[int, ...]
 ) -> tuple[HostArray]:
-    """Pass the cotangents on where there is a maximum."""
+    """Return the cotangents at maxima, and 0 elsewhere."""
     (cotangent,), (x,) = cotangents, arrays
     if cotangent is None:
         return (np.zeros_like(x),)
     return (np.where(nms_mask(x, kernel_size=kernel_size)[0], cotangent, cotangent.dtype.type(0)),)
 
 
-def _suppress(kind: str, x: HostArray, kernel_size: tuple[int, ...], out: HostArray) -> HostArray:
+def _suppress(output: str, x: HostArray, kernel_size: tuple[int, ...], out: HostArray) -> HostArray:
     if max(kernel_size) == 1:
-        out[...] = True if kind == "mask" else x
+        out[...] = True if output == "mask" else x
         return out
     images = x.shape[0] * x.shape[1]
     low, high = no_limits(x.dtype, images)
-    margins = sum(map(reach, kernel_size), ())
+    margins = sum(map(nms_reach, kernel_size), ())
     stack = (images, *x.shape[2:])
-    extrema(kind, x.reshape(stack), kernel_size, margins, low, high, out.reshape(stack))
+    extrema(output, x.reshape(stack), kernel_size, margins, low, high, out.reshape(stack))
     return out
 
 

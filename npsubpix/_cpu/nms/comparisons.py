@@ -1,4 +1,4 @@
-"""The formulas that kernels share, each a small compiled function.
+"""Comparisons of a pixel with others, each a small compiled function.
 
 Comparisons are joined by ``&`` without a branch: that is what makes LLVM turn the loop around
 them into vector code (10 times faster on AVX2). A row slice begins one pixel before the first

@@ -1,9 +1,9 @@
-"""Strict extrema of windows of three pixels an axis, in vector code; the bound is memory traffic.
+"""Strict extrema of windows of three pixels per axis, in vector code; the bound is memory traffic.
 
 Kernels take stacks of shape (N, H, W) or (N, D, H, W) in C order; `low` and `high`, the least
-value of a maximum and the greatest value of a minimum, one an image; `ends`, the least and the
-greatest value of the data type; and `margins`, the widths of the border before and after, an
-axis, where nothing is reported. They write every element of their outputs.
+value of a maximum and the greatest value of a minimum, one per image; `ends`, the least and the
+greatest value of the dtype; and `margins`, the widths of the border before and after, per axis,
+in which nothing is reported. They write every element of their outputs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _codes(maximum, minimum, v, zero):
 
 
 def _near2d(name: str, select: Callable[..., Any]) -> Kernel:
-    """Make the 3 x 3 kernel that writes `select` of each pixel; what that ignores is not computed."""
+    """Make the 3 x 3 kernel that writes `select` of each pixel; an argument that it ignores is not computed."""
 
     @kernel(f"near2d_{name}")
     def near2d(x, low, high, ends, margins, out):
@@ -72,11 +72,11 @@ near2d_kernels = {
 }
 
 # In three dimensions the eight rows around a row are first reduced to one, the wall that its
-# pixels have to top: 14 loads a pixel instead of 27, and 1.9 times faster than 26 comparisons.
+# pixels have to exceed: 14 loads per pixel instead of 27, and 1.9 times faster than 26 comparisons.
 
 
 def _wall(wins: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the function that reduces the eight rows around a row to their best."""
+    """Make the function that reduces the eight rows around a row to their extrema, column by column."""
 
     @device
     def better(a, b):
@@ -84,7 +84,7 @@ def _wall(wins: Callable[..., Any]) -> Callable[..., Any]:
 
     @device
     def wall(out, x, d, i, begin, end, unbeatable):
-        """Best of the rows around row i of plane d, column by column; unbeatable where one of them is NaN."""
+        """Extremum of the rows around row i of plane d, column by column; `unbeatable` where one of them is NaN."""
         r0, r1, r2 = x[d - 1, i - 1, begin:end], x[d - 1, i, begin:end], x[d - 1, i + 1, begin:end]
         r3, r4 = x[d, i - 1, begin:end], x[d, i + 1, begin:end]
         r5, r6, r7 = x[d + 1, i - 1, begin:end], x[d + 1, i, begin:end], x[d + 1, i + 1, begin:end]

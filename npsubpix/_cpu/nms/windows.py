@@ -1,12 +1,12 @@
 """Strict extrema of windows of any size: 2-D and 3-D, even and odd, clipped at the border or not.
 
-A row is compared with the best of the rows above and below it in its window, which van Herk's and
-Gil and Werman's scheme gives in two comparisons a pixel for any window: each pixel is folded into
-the best from the start of its block of rows, and into the best to the end of it. Doubling then
-takes that across the columns. All of it is vector code over rows that stay in the second-level
-cache. The few pixels that top the result are compared one by one with their own row and with the
-other planes of their window. Arguments are those of `_near`, and `window`, the reach before and
-after the centre, an axis.
+A row is compared with the extrema of the rows above and below it in its window. The algorithm of
+van Herk and of Gil and Werman finds these in two comparisons per pixel for any window: it keeps the
+running extrema from the start of a block of rows to each row, and from each row to the end of the
+block. Doubling extends them across the columns. All of it is vector code over rows that stay in the
+second-level cache. The few pixels that exceed the result are compared one by one with their own row
+and with the other planes of their window. Arguments are those of `neighbours`, and `window`, the
+pixels before and after the centre, per axis.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
 
     @device
     def fold(out, row, ends, i, height, before):
-        """Best of `row` and `before`. NaN counts as unbeatable, a row outside the image as beaten by all."""
+        """Extremum of `row` and `before`. NaN counts as unbeatable, a row outside the image as beaten by all."""
         _, unbeatable = ends
         if i < 0 or i >= height:
             copy_to(out, before)
@@ -41,7 +41,7 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
 
     @device
     def fold_block(x, i0, left, right, ends, nothing, prefix, suffix):
-        """Best of the rows from i0 to each row, and from each row to the last of the block."""
+        """Find the running extrema of the rows from i0 to each row, and from each row to the last of the block."""
         height = x.shape[0]
         last = prefix.shape[0] - 1
         before = nothing
@@ -68,20 +68,20 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
             out[j] = first if wins(first, second) else second
 
     @device
-    def across(line, one, two, size):
-        """Best of each run of `size` pixels, by doubling; in one of two spare buffers, or `line` itself."""
+    def across(line, spare, other, size):
+        """Extremum of each run of `size` pixels, by doubling; in one of two spare buffers, or `line` itself."""
         count = line.size
         span = 1
         while span < size:
             step = min(span, size - span)
             count -= step
-            best_of_two(one[:count], line[:count], line[step : step + count])
-            line, one, two = one, two, one
+            best_of_two(spare[:count], line[:count], line[step : step + count])
+            line, spare, other = spare, other, spare
             span += step
         return line
 
     @device
-    def wins_rest(x, d, i, j, v, window):
+    def wins_elsewhere(x, d, i, j, v, window):
         """Whether v wins in its own row and in the other planes of its window."""
         depth, height, width = x.shape
         begin = max(j - window[4], 0)
@@ -107,8 +107,8 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
         suffix = np.empty((3, block, right - left), x.dtype)
         nothing = np.full(right - left, ends[0], x.dtype)
         line = np.full(end - begin + window[4] + window[5], ends[0], x.dtype)
-        one = np.empty_like(line)
-        two = np.empty_like(line)
+        spare = np.empty_like(line)
+        other = np.empty_like(line)
         middle = line[left - begin + window[4] :][: right - left]
         hits = np.zeros((end - begin + 7) // 8 * 8, np.uint8)
         words = hits.view(np.uint64)
@@ -126,43 +126,43 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
                 c = suffix[p1, t + 1] if t + 1 < block else nothing
                 e = prefix[p2, ahead - 1] if ahead > 0 else nothing
                 best_of_four(middle, a, b, c, e)
-                best = across(line, one, two, window[4] + window[5] + 1)
+                best = across(line, spare, other, window[4] + window[5] + 1)
                 centre = x[d, first + t, begin:end]
                 for j in range(centre.size):
                     hits[j] = wins(centre[j], best[j]) & (not wins(limit, centre[j]))
                 for word in range(words.size):
                     if words[word] != 0:
                         for j in range(8 * word, 8 * word + 8):
-                            if hits[j] and wins_rest(x, d, first + t, begin + j, centre[j], window):
+                            if hits[j] and wins_elsewhere(x, d, first + t, begin + j, centre[j], window):
                                 out[d, first + t, begin + j] = mark(centre[j])
 
     return search
 
 
 @device
-def _one(v):
+def _code_of_maximum(v):
     return 1
 
 
 @device
-def _two(v):
+def _code_of_minimum(v):
     return 2
 
 
 @device
-def _itself(v):
+def _value(v):
     return v
 
 
 @device
-def _nothing(x, limit, ends, d, i0, i1, begin, end, window, out):
+def _no_search(x, limit, ends, d, i0, i1, begin, end, window, out):
     return
 
 
 #: Pixels of a block of rows, so that the six blocks that a search holds stay small beside the output, and in cache.
 _BLOCK_PIXELS = 8192
 
-#: Rows of a band, the unit of parallel work; the two blocks that a band reads beyond it are its waste.
+#: Rows of a band, the unit of parallel work; a band also reads the two blocks beside it, which is its overhead.
 _BAND_ROWS = 128
 
 
@@ -193,7 +193,7 @@ def _window(name: str, maxima: Callable[..., Any], minima: Callable[..., Any]) -
 
 
 window_kernels = {
-    "mask": _window("mask", _plane_search(greater, _one), _nothing),
-    "values": _window("values", _plane_search(greater, _itself), _nothing),
-    "codes": _window("codes", _plane_search(greater, _one), _plane_search(less, _two)),
+    "mask": _window("mask", _plane_search(greater, _code_of_maximum), _no_search),
+    "values": _window("values", _plane_search(greater, _value), _no_search),
+    "codes": _window("codes", _plane_search(greater, _code_of_maximum), _plane_search(less, _code_of_minimum)),
 }

@@ -1,4 +1,4 @@
-"""Peaks at least a distance apart: the strongest first."""
+"""Peaks at least a distance apart, selected from the strongest on."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from numba import prange
 from npsubpix._cpu.compiler.jit import device, kernel
 from npsubpix._cpu.peaks.extrema import Candidates
 from npsubpix._definitions.flags import PeakFlags
+from npsubpix._definitions.peaks import distance_weights
 
-__all__ = []
+__all__ = ["far_apart"]
 
 
 @device
 def _first_at_least(columns, begin, end, least):
-    """Where `least` would be inserted among ascending columns."""
+    """Return where `least` would be inserted among ascending columns."""
     while begin < end:
         middle = (begin + end) // 2
         if columns[middle] < least:
@@ -28,8 +29,8 @@ def _first_at_least(columns, begin, end, least):
 
 
 @kernel("separate")
-def _separate_kernel(ranks, starts, rows, columns, kinds, row_starts, height, depth, weights, limit, alive):
-    """Let each candidate, the strongest first, strike out those of its kind that are too close to it."""
+def _separate_kernel(ranks, starts, rows, columns, minima, row_starts, height, depth, weights, limit, alive):
+    """Let each candidate, the strongest first, remove those too close to it; maxima and minima do not interact."""
     reach_z = int(math.sqrt(limit / weights[0]))
     reach_y = int(math.sqrt(limit / weights[1]))
     for image in prange(starts.size - 1):
@@ -49,31 +50,26 @@ def _separate_kernel(ranks, starts, rows, columns, kinds, row_starts, height, de
                     q = _first_at_least(columns, row_starts[row], end, columns[p] - reach_x)
                     while q < end and columns[q] <= columns[p] + reach_x:
                         dx = columns[q] - columns[p]
-                        if q != p and kinds[q] == kinds[p] and weights[2] * dx * dx < left:
+                        if q != p and minima[q] == minima[p] and weights[2] * dx * dx < left:
                             alive[q] = False
                         q += 1
 
 
-def _apart(
-    found: Candidates, ranks: npt.NDArray[np.int64], shape: tuple[int, ...], distance: tuple[float, ...]
+def far_apart(
+    found: Candidates, ranks: npt.NDArray[np.int64], shape: tuple[int, ...], min_distance: tuple[float, ...]
 ) -> npt.NDArray[np.bool_]:
-    """Which candidates to keep so that no two of a kind and an image are closer than `distance`.
+    """Select candidates so that no two maxima, and no two minima, of an image are closer than `min_distance`.
 
-    Goes greedily through `ranks`, the rows of candidates image by image, the strongest first. With
-    one distance an axis, the distances between candidates are measured in units of them.
+    Goes greedily through `ranks`, the rows of candidates image by image, the strongest first.
     """
     images, *space = shape
     depth, height, width = (1, *space)[-3:]
     rows, columns = np.divmod(found.indices, width)
     row_starts = np.searchsorted(rows, np.arange(images * depth * height + 1))
     starts = np.searchsorted(rows[ranks] // (depth * height), np.arange(images + 1))
-    # Distances below a pixel separate nothing, and those far beyond the image all candidates.
-    distance = tuple(min(max(d, 0.5), 1e6 * max(1, *space)) for d in distance)
-    # Relative to the least distance, so that equal distances are compared exactly.
-    least = min(distance)
-    weights = tuple((least / d) ** 2 for d in (least, *distance)[-3:])
+    weights, limit = distance_weights(min_distance, tuple(space))
     alive = np.ones(found.indices.size, bool)
-    kinds = found.flags & PeakFlags.MINIMUM
+    minima = found.flags & PeakFlags.MINIMUM
     work = 1000 * alive.size if images > 1 else 0
-    _separate_kernel.run(work, ranks, starts, rows, columns, kinds, row_starts, height, depth, weights, least**2, alive)
+    _separate_kernel.run(work, ranks, starts, rows, columns, minima, row_starts, height, depth, weights, limit, alive)
     return alive

@@ -14,18 +14,15 @@ from npsubpix._cpu.compiler.jit import kernel
 from npsubpix._cpu.nms import extrema, limits, no_limits
 from npsubpix._cpu.peaks.plateaus import find_plateaus
 from npsubpix._definitions.flags import PeakFlags
+from npsubpix._definitions.peaks import PeakSearch
 
-__all__ = ["Candidates"]
+__all__ = ["Candidates", "find_extrema", "images_of", "may_be_alone", "merged"]
 
-
-# Code of a minimum, as the "codes" kernels write it.
-_MINIMUM = 2
-
+_MINIMUM = 2  # code of a minimum, as the "codes" kernels write it
 
 _WORDS = 8192  # a unit of parallel work: 64 KB of codes
 
-
-_FEW = 1 << 17  # codes that NumPy goes through faster than two kernels start
+_FEW = 1 << 17  # codes that NumPy searches faster than two kernels start
 
 
 class Candidates(NamedTuple):
@@ -44,7 +41,7 @@ class Candidates(NamedTuple):
 
 @kernel("count_codes")
 def _count_kernel(words, counts):
-    """Count the bytes that are not zero in each unit of words."""
+    """Count the nonzero bytes in each unit of words."""
     for unit in prange(counts.size):
         begin = unit * _WORDS
         count = 0
@@ -58,7 +55,7 @@ def _count_kernel(words, counts):
 
 @kernel("collect_codes")
 def _collect_kernel(words, starts, indices):
-    """Write the indices of the bytes that are not zero; a unit's begin at its start."""
+    """Write the indices of the nonzero bytes, those of each unit from its start on."""
     for unit in prange(starts.size - 1):
         begin = unit * _WORDS
         at = starts[unit]
@@ -72,12 +69,12 @@ def _collect_kernel(words, starts, indices):
 
 
 def _strength_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
-    """Return a float that ranks values exactly; on x86 a long double holds all integers of 64 bits."""
+    """Return a floating type that ranks values exactly; on x86 a long double holds all integers of 64 bits."""
     return np.longdouble if dtype.kind in "iu" and dtype.itemsize == 8 else np.float64
 
 
 def _positions(codes: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """Flat indices of the bytes that are not zero, ascending."""
+    """Return the flat indices of the nonzero bytes, ascending."""
     if codes.size < _FEW:
         return codes.view(np.bool_).nonzero()[0]  # NumPy is 10 times faster on booleans than on bytes
     starts = np.zeros((words.size + _WORDS - 1) // _WORDS + 1, np.int64)
@@ -91,15 +88,17 @@ def _positions(codes: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64]) -> n
 def _strict(
     x: HostArray, size: tuple[int, ...], margins: tuple[int, ...], low: HostArray, high: HostArray | None
 ) -> Candidates:
-    """Find the strict maxima of at least `low`, and the strict minima of at most `high` if that is given.
+    """Find the strict maxima of at least `low` and, unless that is None, the strict minima of at most `high`.
 
-    Needs one byte a pixel.
+    Needs one byte per pixel.
     """
     padded = np.empty((x.size + 7) // 8 * 8, np.uint8)
     padded[x.size :] = 0
     codes = padded[: x.size]
-    kind, bound = ("mask", low) if high is None else ("codes", high)
-    extrema(kind, x, size, margins, low, bound, codes.reshape(x.shape))
+    if high is None:  # booleans, for which the kernels of `nms2d` and `nms3d` are compiled
+        extrema("mask", x, size, margins, low, low, codes.view(np.bool_).reshape(x.shape))
+    else:
+        extrema("codes", x, size, margins, low, high, codes.reshape(x.shape))
     indices = _positions(codes, padded.view(np.uint64))
     strength = x.reshape(-1)[indices].astype(_strength_type(x.dtype))
     if high is None:
@@ -110,7 +109,7 @@ def _strict(
 
 
 def _thresholds(x: HostArray, absolute: float | None, relative: float | None, sign: int) -> list[float]:
-    """Return what ``sign * value`` has to exceed in each image."""
+    """Return the threshold of each image, which ``sign * value`` has to exceed."""
     least = -math.inf if absolute is None else absolute
     if relative is None:
         return [least] * len(x)
@@ -121,7 +120,7 @@ def _thresholds(x: HostArray, absolute: float | None, relative: float | None, si
 
 
 def _bound(dtype: np.dtype[Any], threshold: float, sign: int) -> Any:
-    """Return the first value of a data type beyond a threshold; None if there is none."""
+    """Return the first value of a dtype beyond a threshold; None if there is none."""
     if threshold != threshold or threshold == math.inf:
         return None
     if dtype.kind == "f":
@@ -153,58 +152,48 @@ def _bounds(
     return np.array(values, x.dtype), np.array([bound is None for bound in bounds])
 
 
-def _images(x: HostArray, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def images_of(x: HostArray, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the image of each flat index into a stack."""
     images: npt.NDArray[np.int64] = indices // max(x[0].size, 1)
     return images
 
 
-def _one_pass(
-    x: HostArray,
-    size: tuple[int, ...],
-    margins: tuple[int, ...],
-    absolute: float | None,
-    relative: float | None,
-    plateau: str,
-    signs: tuple[int, ...],
-) -> Candidates:
-    """Find the extrema of the given signs above the thresholds, plateaus too if they are wanted."""
-    low, no_maxima = _bounds(x, absolute, relative, 1)
-    high, no_minima = _bounds(x, absolute, relative, -1) if -1 in signs else (None, None)
-    found = _strict(x, size, margins, low, high)
-    if plateau != "drop":
-        found = _with_plateaus(x, size, margins, {1: low, -1: high}, found, signs)
+def find_extrema(x: HostArray, search: PeakSearch, signs: tuple[int, ...]) -> Candidates:
+    """Find maxima, for a sign of 1, and minima, for -1, above the thresholds of values; plateaus too if wanted."""
+    thresholds = search.threshold_abs, search.threshold_rel
+    low, no_maxima = _bounds(x, *thresholds, 1)
+    high, no_minima = _bounds(x, *thresholds, -1) if -1 in signs else (None, None)
+    found = _strict(x, search.size, search.margins, low, high)
+    if search.plateau != "drop":
+        found = _with_plateaus(x, search, {1: low, -1: high}, found, signs)
     if 1 not in signs:
         found = found.take(found.flags & PeakFlags.MINIMUM != 0)
     for never, flag in ((no_maxima, 0), (no_minima, PeakFlags.MINIMUM)):
         if never is not None:
-            found = found.take(~never[_images(x, found.indices)] | (found.flags & PeakFlags.MINIMUM != flag))
+            found = found.take(~never[images_of(x, found.indices)] | (found.flags & PeakFlags.MINIMUM != flag))
     return found
 
 
 def _with_plateaus(
-    x: HostArray,
-    size: tuple[int, ...],
-    margins: tuple[int, ...],
-    bounds: dict[int, Any],
-    strict: Candidates,
-    signs: tuple[int, ...],
+    x: HostArray, search: PeakSearch, bounds: dict[int, Any], strict: Candidates, signs: tuple[int, ...]
 ) -> Candidates:
-    """Merge the plateaus of an image into its strict extrema."""
+    """Merge the plateaus of a stack into its strict extrema."""
     parts = [strict._replace(centroids=np.full((len(strict.indices), x.ndim - 1), np.nan))]
     for sign in signs:
-        indices, centroids = find_plateaus(x, size, margins, bounds[sign], sign > 0, strict.indices)
+        indices, centroids = find_plateaus(x, search.size, search.margins, bounds[sign], sign > 0, strict.indices)
         flag = PeakFlags.PLATEAU | (0 if sign > 0 else PeakFlags.MINIMUM)
         strength = sign * x.reshape(-1)[indices].astype(_strength_type(x.dtype))
         parts.append(Candidates(indices, strength, np.full(indices.size, flag, np.int32), centroids))
-    return _merged(parts)
+    return merged(parts)
 
 
-def _merged(parts: list[Candidates]) -> Candidates:
+def merged(parts: list[Candidates]) -> Candidates:
+    """Merge candidates in memory order."""
     joined: list[Any] = [None if rows[0] is None else np.concatenate(rows) for rows in zip(*parts, strict=True)]
-    merged = Candidates(*joined)
-    return merged.take(np.argsort(merged.indices, kind="stable"))
+    candidates = Candidates(*joined)
+    return candidates.take(np.argsort(candidates.indices, kind="stable"))
 
 
-def _may_be_alone(size: tuple[int, ...], shape: tuple[int, ...]) -> bool:
-    """Whether a pixel may have no other in its window: it is a maximum and a minimum then, which no code says."""
+def may_be_alone(size: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a pixel may be the only one of its window: then it is a maximum and a minimum, which no code says."""
     return all(n == 1 or k <= 2 for k, n in zip(size, shape, strict=True))

@@ -1,4 +1,7 @@
-"""How high candidates for peaks are above a background, and how many times the noise that is."""
+"""Heights of candidates for peaks above a background, and in units of the noise.
+
+Plain NumPy: there are few candidates, and the greatest height of an image is found in blocks that stay in the cache.
+"""
 
 from __future__ import annotations
 
@@ -6,61 +9,25 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.compiler.jit import device, kernel
 
 __all__ = ["bound_of_values", "greatest_heights", "heights", "ranked"]
 
-_CHUNK = 1 << 14  # pixels or candidates: a unit of parallel work
-
-
-@kernel("peak_heights")
-def _heights_kernel(x, indices, minima, background, sigma, threshold, height, strength, kept):
-    """Height above the background, the same in units of the noise, and whether it is above the threshold."""
-    for k in prange(indices.size):
-        i = indices[k]
-        h = np.float64(x[i]) - np.float64(background[i % background.size])
-        h = -h if minima[k] else h
-        s = np.float64(sigma[i % sigma.size])
-        height[k] = h
-        # Without noise whatever is above the background is above it infinitely.
-        strength[k] = h / s if s != 0.0 else (-math.inf if h < 0 else math.inf)
-        exceeds = h > threshold * s if threshold > -math.inf else h == h
-        kept[k] = (s >= 0.0) & exceeds
-
-
-@device
-def _greatest(pixels, background, begin, sign):
-    top = -math.inf
-    for k in range(pixels.size):
-        h = sign * (np.float64(pixels[k]) - np.float64(background[(begin + k) % background.size]))
-        top = h if h > top else top
-    return top
-
-
-@kernel("greatest_heights")
-def _greatest_kernel(x, background, sign, tops):
-    chunks = tops.shape[1]
-    for part in prange(tops.size):
-        image, begin = part // chunks, part % chunks * _CHUNK
-        pixels = x[image, begin : begin + _CHUNK]
-        tops[image, part % chunks] = _greatest(pixels, background, image * x.shape[1] + begin, sign)
+_BLOCK = 1 << 15  # pixels, 256 KB of float64
 
 
 def bound_of_values(
-    levels: tuple[HostArray, HostArray], threshold: float | None, signs: tuple[int, ...]
+    background: HostArray, noise: HostArray, threshold: float | None, signs: tuple[int, ...]
 ) -> float | None:
     """Return a value that all extrema above a threshold of heights exceed, minima negated; None if there is none.
 
-    It is what holds for all pixels at once, so that most candidates need not be looked at one by one.
+    It holds for all pixels at once, so that most candidates are ruled out before their heights are computed.
     """
     if threshold is None:
         return None
-    background, sigma = levels
     lowest = min(float(np.fmin.reduce(background)) if s > 0 else -float(np.fmax.reduce(background)) for s in signs)
-    height = threshold * float((np.fmin if threshold > 0 else np.fmax).reduce(sigma))
+    height = threshold * float((np.fmin if threshold > 0 else np.fmax).reduce(noise))
     bound = lowest + height - 1e-9 * (abs(lowest) + abs(height))  # beyond any rounding
     return bound if math.isfinite(bound) else None
 
@@ -69,28 +36,41 @@ def heights(
     x: HostArray,
     indices: npt.NDArray[np.int64],
     minima: npt.NDArray[np.bool_],
-    levels: tuple[HostArray, HostArray],
+    background: HostArray,
+    noise: HostArray,
     threshold: float | None,
 ) -> tuple[HostArray, HostArray, HostArray]:
-    """Return heights of candidates, heights in units of the noise, and which are above a threshold on those."""
-    count = indices.size
-    height, strength, kept = np.empty(count), np.empty(count), np.empty(count, bool)
-    least = -math.inf if threshold is None else threshold
-    _heights_kernel.run(20 * count, x.reshape(-1), indices, minima, *levels, least, height, strength, kept)
-    return height, strength, kept
+    """Return heights of candidates, heights in units of the noise, and whether these are above a threshold."""
+    values = x.reshape(-1)[indices].astype(np.float64)
+    sigma = noise[indices % noise.size].astype(np.float64)
+    with np.errstate(all="ignore"):
+        height = values - background[indices % background.size]
+        np.negative(height, out=height, where=minima)
+        # Without noise, any height above the background is infinitely many times the noise.
+        strength = np.where(sigma != 0.0, height / sigma, np.where(height < 0, -math.inf, math.inf))
+        exceeds = height == height if threshold is None else height > threshold * sigma
+    return height, strength, (sigma >= 0.0) & exceeds
 
 
 def greatest_heights(x: HostArray, background: HostArray, sign: int) -> npt.NDArray[np.float64]:
     """Return the greatest height above the background in each image; for a sign of -1, below it."""
-    flat = x.reshape(len(x), -1)
-    tops = np.full((len(x), -(-flat.shape[1] // _CHUNK)), -math.inf)
-    _greatest_kernel.run(4 * x.size, flat, background, sign, tops)
-    greatest: npt.NDArray[np.float64] = tops.max(1, initial=-math.inf)
-    return greatest
+    pixels = x.reshape(len(x), -1)
+    count = pixels.shape[1]
+    below = np.broadcast_to(background.reshape(-1, count if background.size > 1 else 1), pixels.shape)
+    tops = np.full(len(x), -math.inf)
+    rows = max(1, _BLOCK // count)
+    extremum = np.fmax if sign > 0 else np.fmin
+    for first in range(0, len(x), rows):
+        for begin in range(0, count, _BLOCK):
+            block = slice(first, first + rows), slice(begin, begin + _BLOCK)
+            with np.errstate(invalid="ignore", over="ignore"):
+                height = np.subtract(pixels[block], below[block], dtype=np.float64)
+            np.fmax(tops[block[0]], sign * extremum.reduce(height, axis=1), out=tops[block[0]])
+    return tops
 
 
 def ranked(strength: npt.NDArray[np.float64], height: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return numbers that are ordered as strengths, infinite ones among themselves as their heights."""
+    """Return numbers in the order of strengths, and of heights where these are infinite."""
     infinite = np.isinf(strength)
     if not infinite.any():
         return strength

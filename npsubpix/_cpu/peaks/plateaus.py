@@ -1,4 +1,4 @@
-"""Plateaus on the host: regional extrema of several equal pixels, which strict comparison leaves out."""
+"""Plateaus on the host: regional extrema of several equal pixels, which strict comparison misses."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from numba import prange
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import copy_to
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel
-from npsubpix._cpu.nms import fitted
 from npsubpix._cpu.nms.comparisons import greater, less
+from npsubpix._definitions.nms import clipped_margins, clipped_reach
 
 __all__ = ["find_plateaus"]
 
 # States of a pixel.
-_SEED = 1  # equal to a neighbour or more, and to none less: may belong to a plateau
+_SEED = 1  # no neighbour wins against it: may belong to a plateau
 _SEEN = 2
 _KEPT = 3
 
@@ -46,15 +46,15 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         """
         v = x[d, i, j]
         depth, height, width = x.shape
-        tops = False
+        wins_once = False
         for a in range(max(d - window[0], 0), min(d + window[1] + 1, depth)):
             for b in range(max(i - window[2], 0), min(i + window[3] + 1, height)):
                 for c in range(max(j - window[4], 0), min(j + window[5] + 1, width)):
                     u = x[a, b, c]
                     if u != u or wins(u, v) or (u == v and state[a, b, c] == _KEPT):
-                        return False, tops
-                    tops |= wins(v, u)
-        return True, tops
+                        return False, wins_once
+                    wins_once |= wins(v, u)
+        return True, wins_once
 
     @device
     def flood(x, state, d, i, j, window, margins, stack):
@@ -64,7 +64,7 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         stack[0] = (d * height + i) * width + j
         state[d, i, j] = _SEEN
         count, at = 1, 0
-        good, tops = True, False
+        good, wins_once = True, False
         while at < count:
             d, i, j = stack[at] // (height * width), stack[at] // width % height, stack[at] % width
             at += 1
@@ -73,8 +73,8 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
             if j < margins[4] or j >= width - margins[5]:
                 good = False
             if good:
-                good, some = stands(x, state, d, i, j, window)
-                tops |= some
+                good, wins_here = stands(x, state, d, i, j, window)
+                wins_once |= wins_here
             for a in range(max(d - 1, 0), min(d + 2, depth)):
                 for b in range(max(i - 1, 0), min(i + 2, height)):
                     for c in range(max(j - 1, 0), min(j + 2, width)):
@@ -86,7 +86,7 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
                                 stack = longer
                             stack[count] = (a * height + b) * width + c
                             count += 1
-        if not (good and tops):
+        if not (good and wins_once):
             return 0, stack
         for k in range(count):
             state[stack[k] // (height * width), stack[k] // width % height, stack[k] % width] = _KEPT
@@ -139,13 +139,14 @@ def find_plateaus(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
     """Return flat indices of the first pixels, and centroids, of the plateaus of a stack of images.
 
-    A plateau is a set of equal, adjacent pixels none of which has anything greater in its window,
-    and one of which has something less; none of them lies in the margins. Of plateaus of one value
-    in one window the first counts. `strict` are the flat indices of the strict extrema.
+    A plateau of a maximum is a set of equal, adjacent pixels none of which has a greater pixel in its window, one of
+    which has a smaller one there, and none of which lies in the margins. Of several plateaus of one value in one
+    window the first counts. `strict` are the flat indices of the strict extrema.
     """
     images, *space = x.shape
     volume = x.reshape(images, *(1, *space)[-3:])
-    window, margins = fitted((1, *size)[-3:], (0, 0, *margins)[-6:], volume.shape[1:])
+    shape = volume.shape[1:]
+    window, margins = clipped_reach((1, *size)[-3:], shape), clipped_margins((0, 0, *margins)[-6:], shape)
     is_strict = np.zeros(volume.shape, bool)
     is_strict.reshape(-1)[strict] = True
     state = np.empty(volume.shape, np.uint8)

@@ -1,8 +1,8 @@
-"""Quadratic fits around a pixel, and the walk from pixel to pixel that follows them.
+"""Quadratic fits around a pixel, and the walk from pixel to pixel that repeats them.
 
 A fit takes a volume and a pixel, which must not lie on the border of the axes it uses, and returns
-the shift to its stationary point along depth, rows and columns, how much the fitted surface gains
-on the way there, and flags. Derivatives are central differences over the 3 x 3 (x 3) neighbours,
+the shift to its stationary point along depth, rows and columns, the difference in value between
+that point and the pixel, and flags. Derivatives are central differences over the 3 x 3 (x 3) neighbours,
 as in M. Brown and D. Lowe, "Invariant features from interest point groups", BMVC 2002. They are
 computed in float64 whatever the image holds.
 """
@@ -20,15 +20,15 @@ from npsubpix._definitions.constants import SINGULAR_TOLERANCE
 from npsubpix._definitions.flags import PeakFlags
 
 __all__ = [
-    "bend",
     "fit_parabola2d",
     "fit_parabola3d",
     "fit_quadratic2d",
     "fit_quadratic3d",
     "follower",
+    "mixed_difference",
     "scaled3d",
+    "second_difference",
     "solved3d",
-    "twist",
     "unit_scale",
 ]
 
@@ -42,17 +42,17 @@ _MOVED = int(PeakFlags.MOVED)
 
 
 @device
-def _slope(before, after):
+def _central_difference(before, after):
     return 0.5 * (np.float64(after) - np.float64(before))
 
 
 @device
-def bend(before, centre, after):
+def second_difference(before, centre, after):
     return np.float64(after) - 2.0 * np.float64(centre) + np.float64(before)
 
 
 @device
-def twist(low_low, low_high, high_low, high_high):
+def mixed_difference(low_low, low_high, high_low, high_high):
     return 0.25 * (np.float64(high_high) - np.float64(high_low) - np.float64(low_high) + np.float64(low_low))
 
 
@@ -87,16 +87,16 @@ def solved3d(hessian, det, rx, ry, rz):
 @device
 def fit_quadratic3d(x, d, i, j):
     """Fit with the full 3 x 3 Hessian, solved by Cramer's rule."""
-    gx = _slope(x[d, i, j - 1], x[d, i, j + 1])
-    gy = _slope(x[d, i - 1, j], x[d, i + 1, j])
-    gz = _slope(x[d - 1, i, j], x[d + 1, i, j])
+    gx = _central_difference(x[d, i, j - 1], x[d, i, j + 1])
+    gy = _central_difference(x[d, i - 1, j], x[d, i + 1, j])
+    gz = _central_difference(x[d - 1, i, j], x[d + 1, i, j])
     c = x[d, i, j]
-    xx = bend(x[d, i, j - 1], c, x[d, i, j + 1])
-    yy = bend(x[d, i - 1, j], c, x[d, i + 1, j])
-    zz = bend(x[d - 1, i, j], c, x[d + 1, i, j])
-    xy = twist(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
-    xz = twist(x[d - 1, i, j - 1], x[d - 1, i, j + 1], x[d + 1, i, j - 1], x[d + 1, i, j + 1])
-    yz = twist(x[d - 1, i - 1, j], x[d - 1, i + 1, j], x[d + 1, i - 1, j], x[d + 1, i + 1, j])
+    xx = second_difference(x[d, i, j - 1], c, x[d, i, j + 1])
+    yy = second_difference(x[d, i - 1, j], c, x[d, i + 1, j])
+    zz = second_difference(x[d - 1, i, j], c, x[d + 1, i, j])
+    xy = mixed_difference(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
+    xz = mixed_difference(x[d - 1, i, j - 1], x[d - 1, i, j + 1], x[d + 1, i, j - 1], x[d + 1, i, j + 1])
+    yz = mixed_difference(x[d - 1, i - 1, j], x[d - 1, i + 1, j], x[d + 1, i - 1, j], x[d + 1, i + 1, j])
     unit, scale, m, det = scaled3d((xx, yy, zz, xy, xz, yz))
     if not abs(det) < math.inf:
         return 0.0, 0.0, 0.0, 0.0, _NONFINITE
@@ -111,11 +111,11 @@ def fit_quadratic3d(x, d, i, j):
 def fit_quadratic2d(x, d, i, j):
     """Fit with the full 2 x 2 Hessian."""
     c = x[d, i, j]
-    gx = _slope(x[d, i, j - 1], x[d, i, j + 1])
-    gy = _slope(x[d, i - 1, j], x[d, i + 1, j])
-    xx = bend(x[d, i, j - 1], c, x[d, i, j + 1])
-    yy = bend(x[d, i - 1, j], c, x[d, i + 1, j])
-    xy = twist(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
+    gx = _central_difference(x[d, i, j - 1], x[d, i, j + 1])
+    gy = _central_difference(x[d, i - 1, j], x[d, i + 1, j])
+    xx = second_difference(x[d, i, j - 1], c, x[d, i, j + 1])
+    yy = second_difference(x[d, i - 1, j], c, x[d, i + 1, j])
+    xy = mixed_difference(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
     m = max(abs(xx), abs(yy), abs(xy))
     scale = unit_scale(m)
     xx, yy, xy, rx, ry = scale * xx, scale * yy, scale * xy, -scale * gx, -scale * gy
@@ -132,12 +132,12 @@ def fit_quadratic2d(x, d, i, j):
 
 @device
 def _vertex(before, centre, after):
-    """Shift to the vertex of the parabola through three pixels, its gain, bend and flags."""
-    g = _slope(before, after)
-    h = bend(before, centre, after)
+    """Return the shift to the vertex of the parabola through three pixels, its gain, second difference and flags."""
+    g = _central_difference(before, after)
+    h = second_difference(before, centre, after)
     if not abs(h) < math.inf:
         return 0.0, 0.0, h, _NONFINITE
-    # The rounding of the pixels themselves can bend a straight line by this much.
+    # The rounding of the pixels themselves can second_difference a straight line by this much.
     if abs(h) <= SINGULAR_TOLERANCE * max(abs(g), abs(h)):
         return 0.0, 0.0, h, _SINGULAR
     shift = -g / h
@@ -162,13 +162,13 @@ def fit_parabola3d(x, d, i, j):
     sd, gain_d, hd, flags_d = _vertex(x[d - 1, i, j], x[d, i, j], x[d + 1, i, j])
     flags |= flags_d
     centre = np.float64(x[d, i, j])
-    if flags == 0 and (hd > 0.0) != (bend(x[d, i - 1, j], centre, x[d, i + 1, j]) > 0.0):
+    if flags == 0 and (hd > 0.0) != (second_difference(x[d, i - 1, j], centre, x[d, i + 1, j]) > 0.0):
         flags = _SADDLE
     return sd, si, sj, gain + gain_d, flags
 
 
 def follower(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
-    """Make the function that repeats a fit, one pixel on at a time, until it stays at its pixel.
+    """Make the function that repeats a fit, moving by one pixel at a time, until it stays at its pixel.
 
     The function takes the image, a start, the number of iterations, the shift that leads to the
     next pixel, the largest final shift, the greatest distance from the start in pixels, and

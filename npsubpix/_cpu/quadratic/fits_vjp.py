@@ -2,28 +2,28 @@
 
 With the gradient g and the Hessian H of the fit, the shift is s = -inv(H) g and the value is
 v = c + g.s / 2. Let p and q be the cotangents of s and v, and t = inv(H) p. Then those of g and H
-are q s - t and q s s' / 2 - (t s' + s t') / 2, and that of c is q. Each goes on to the voxels
-that its central difference was taken of, with the weights of that difference.
+are q s - t and q s s' / 2 - (t s' + s t') / 2, and that of c is q. Each is distributed over the
+voxels of its central difference, with the weights of that difference.
 """
 
 from __future__ import annotations
 
 from npsubpix._cpu.compiler.jit import device
-from npsubpix._cpu.quadratic.fits import bend, scaled3d, solved3d, twist
+from npsubpix._cpu.quadratic.fits import mixed_difference, scaled3d, second_difference, solved3d
 
 __all__ = ["add_quadratic3d", "quadratic3d_vjp"]
 
 
 @device
 def _hessian(x, d, i, j):
-    """Return xx, yy, zz, xy, xz, yz as the fit has them, which would be slower by a fifth if it called this."""
+    """Return xx, yy, zz, xy, xz, yz as the fit does; it would be slower by a fifth if it called this function."""
     c = x[d, i, j]
-    xx = bend(x[d, i, j - 1], c, x[d, i, j + 1])
-    yy = bend(x[d, i - 1, j], c, x[d, i + 1, j])
-    zz = bend(x[d - 1, i, j], c, x[d + 1, i, j])
-    xy = twist(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
-    xz = twist(x[d - 1, i, j - 1], x[d - 1, i, j + 1], x[d + 1, i, j - 1], x[d + 1, i, j + 1])
-    yz = twist(x[d - 1, i - 1, j], x[d - 1, i + 1, j], x[d + 1, i - 1, j], x[d + 1, i + 1, j])
+    xx = second_difference(x[d, i, j - 1], c, x[d, i, j + 1])
+    yy = second_difference(x[d, i - 1, j], c, x[d, i + 1, j])
+    zz = second_difference(x[d - 1, i, j], c, x[d + 1, i, j])
+    xy = mixed_difference(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
+    xz = mixed_difference(x[d - 1, i, j - 1], x[d - 1, i, j + 1], x[d + 1, i, j - 1], x[d + 1, i, j + 1])
+    yz = mixed_difference(x[d - 1, i - 1, j], x[d - 1, i + 1, j], x[d + 1, i - 1, j], x[d + 1, i + 1, j])
     return xx, yy, zz, xy, xz, yz
 
 
@@ -52,17 +52,17 @@ def quadratic3d_vjp(x, d, i, j, shift, p, q, out):
 
 
 @device
-def _add_twist(low, high, k, twisted):
-    low[k - 1] += 0.25 * twisted
-    low[k + 1] -= 0.25 * twisted
-    high[k - 1] -= 0.25 * twisted
-    high[k + 1] += 0.25 * twisted
+def _add_mixed(low, high, k, cotangent):
+    low[k - 1] += 0.25 * cotangent
+    low[k + 1] -= 0.25 * cotangent
+    high[k - 1] -= 0.25 * cotangent
+    high[k + 1] += 0.25 * cotangent
 
 
 @device
-def add_quadratic3d(grad, d, i, j, by):
-    """Add to a volume what `quadratic3d_vjp` wrote for a voxel."""
-    x, y, z, xx, yy, zz, xy, xz, yz, c = by[0], by[1], by[2], by[3], by[4], by[5], by[6], by[7], by[8], by[9]
+def add_quadratic3d(grad, d, i, j, fit):
+    """Add the cotangents of a fit, as `quadratic3d_vjp` wrote them, to those of the voxels around its own."""
+    x, y, z, xx, yy, zz, xy, xz, yz, c = fit[0], fit[1], fit[2], fit[3], fit[4], fit[5], fit[6], fit[7], fit[8], fit[9]
     grad[d, i, j] += c - 2.0 * (xx + yy + zz)
     grad[d, i, j - 1] += xx - 0.5 * x
     grad[d, i, j + 1] += xx + 0.5 * x
@@ -70,6 +70,6 @@ def add_quadratic3d(grad, d, i, j, by):
     grad[d, i + 1, j] += yy + 0.5 * y
     grad[d - 1, i, j] += zz - 0.5 * z
     grad[d + 1, i, j] += zz + 0.5 * z
-    _add_twist(grad[d, i - 1], grad[d, i + 1], j, xy)
-    _add_twist(grad[d - 1, i], grad[d + 1, i], j, xz)
-    _add_twist(grad[d - 1, :, j], grad[d + 1, :, j], i, yz)
+    _add_mixed(grad[d, i - 1], grad[d, i + 1], j, xy)
+    _add_mixed(grad[d - 1, i], grad[d + 1, i], j, xz)
+    _add_mixed(grad[d - 1, :, j], grad[d + 1, :, j], i, yz)

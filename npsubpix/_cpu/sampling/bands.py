@@ -1,4 +1,4 @@
-"""Orders of positions that threads can work on at the same time: runs of those in order, bands of others."""
+"""Partitions of positions among threads: runs of positions in scan order, bands of rows for any others."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from npsubpix._cpu.compiler.jit import device
 
 __all__ = ["RUNS", "SMALLEST_BAND", "chunks_per_run", "places_of", "slow_axis", "sort"]
 
-SMALLEST_BAND = 4  # logarithm of its rows: more than any window has
-RUNS = 64  # of positions in order, at most
+SMALLEST_BAND = 4  # binary logarithm of its rows, which are more than those of any window
+RUNS = 64  # at most
 
 
 @device
 def slow_axis(shape):
-    """Return the axis that bands cut, and how many pixels one of its indices has."""
+    """Return the axis that bands divide, and its stride in pixels."""
     if shape[0] > 1:
         return 0, shape[1] * shape[2]
     if shape[1] > 1:
@@ -24,7 +24,7 @@ def slow_axis(shape):
 
 @device
 def places_of(counts):
-    """Turn counts (chunks, bands) into where the positions of a chunk go; return where each band begins."""
+    """Replace counts (chunks, bands) by the places of the first positions of each; return where each band begins."""
     chunks, bands = counts.shape
     begins = np.empty(bands, np.int64)
     total = 0
@@ -39,7 +39,7 @@ def places_of(counts):
 
 @device
 def sort(bands, places, begin, end, order):
-    """Write the indices of the positions of a chunk where those of their bands go."""
+    """Write the indices of the positions of a chunk to the places of their bands."""
     for k in range(begin, end):
         order[places[bands[k]]] = k
         places[bands[k]] += 1
@@ -47,21 +47,21 @@ def sort(bands, places, begin, end, order):
 
 @device
 def _are_apart(lows, highs, runs, per):
-    """Whether runs of `per` chunks, two apart or more, share no rows."""
+    """Return whether runs of `per` chunks share no rows with the second next run and those after it."""
     low, high = np.full(runs, np.iinfo(np.int64).max), np.full(runs, -1)
     for k in range(lows.size):
         low[k // per] = min(low[k // per], lows[k])
         high[k // per] = max(high[k // per], highs[k])
-    for one in range(runs):
-        for other in range(one + 2, runs, 2):
-            if low[one] <= high[other] and low[other] <= high[one]:
+    for run in range(runs):
+        for other in range(run + 2, runs, 2):
+            if low[run] <= high[other] and low[other] <= high[run]:
                 return False
     return True
 
 
 @device
 def chunks_per_run(lows, highs):
-    """Return how many chunks a run of positions in order has, or 0 if they are in no order."""
+    """Return the number of chunks per run of positions in scan order, or 0 if they are in another order."""
     chunks = lows.size
     runs = RUNS
     while runs >= 4:

@@ -1,54 +1,30 @@
-"""Where positions and pixels outside of an image are found inside it.
-
-A mode of `scipy.ndimage` is two rules: one folds a position into the image, and one folds the
-pixels that the window around a position reaches. They differ where the first is a stretch of the
-image that the second goes beyond.
-"""
+"""Where positions and pixels outside of an image are found inside it, by the border rules of the definition."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from npsubpix._cpu.compiler.jit import device
+from npsubpix._definitions.sampling.borders import (
+    CVAL,
+    FAR,
+    FREE,
+    GRID_WRAP,
+    INSIDE,
+    MIRROR,
+    NEAREST,
+    OUTSIDE,
+    REFLECT,
+    UNKNOWN,
+    WRAP,
+)
 
-__all__ = [
-    "CVAL",
-    "GRID_WRAP",
-    "INSIDE",
-    "MIRROR",
-    "MODES",
-    "OUTSIDE",
-    "REFLECT",
-    "UNKNOWN",
-    "WRAP",
-    "fold_pixel",
-    "fold_position",
-]
-
-MIRROR, REFLECT, WRAP, GRID_WRAP, NEAREST, CVAL, FREE = range(7)
-
-#: Rules for positions and for pixels.
-MODES = {
-    "reflect": (REFLECT, REFLECT),
-    "grid-mirror": (REFLECT, REFLECT),
-    "mirror": (MIRROR, MIRROR),
-    "wrap": (WRAP, MIRROR),
-    "grid-wrap": (GRID_WRAP, GRID_WRAP),
-    "nearest": (FREE, NEAREST),
-    "constant": (CVAL, MIRROR),
-    "grid-constant": (FREE, CVAL),
-}
-
-#: What became of a position.
-INSIDE, OUTSIDE, UNKNOWN = range(3)
-
-#: Pixels beyond the image at which no window reaches into it.
-_FAR = 8.0
+__all__ = ["fold_pixel", "fold_position"]
 
 
 @device
 def fold_position(c, n, rule):
-    """Return where in an axis of n pixels a position is found, the derivative of that, and what became of it."""
+    """Return where in an axis of n pixels a position is found, the derivative of that, and its status."""
     last = n - 1.0
     if 0.0 <= c <= last:
         return c, 1.0, INSIDE
@@ -57,7 +33,7 @@ def fold_position(c, n, rule):
     if rule == CVAL:
         return 0.0, 0.0, OUTSIDE
     if rule == FREE:
-        return min(max(c, -_FAR), last + _FAR), 1.0, INSIDE
+        return min(max(c, -FAR), last + FAR), 1.0, INSIDE
     if abs(c) == np.inf:
         return 0.0, 0.0, UNKNOWN
     if n == 1:

@@ -1,9 +1,9 @@
-"""Samples at positions whose windows are inside of the image, which are nearly all.
+"""Samples at positions whose windows lie inside the image, as nearly all do.
 
-A chunk of positions is worked on in two steps. The first, vector code, finds where the windows
-begin; those at the border are put elsewhere, and done again. The second gathers, with the weights
-in registers. If the positions of a chunk are far from each other, pixels are asked for ahead of
-their use.
+A chunk of positions is processed in two steps. The first, in vector code, finds where the windows
+begin; windows at the border are replaced by a valid one, and sampled again elsewhere. The second
+gathers, with the weights in registers. If the positions of a chunk are far apart, pixels are
+prefetched.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from npsubpix._cpu.sampling.weights import Taps, left_of
 
 __all__ = ["LONGEST", "MOST", "gatherers", "locator", "surveyor"]
 
-#: Longest axis of an image, and most pixels: a float32 knows the one apart, 32 bits the other.
+#: Longest axis and largest number of pixels: float32 holds every index of the one, int32 those of the other.
 LONGEST, MOST = 1 << 24, 1 << 31
 
 _ONE, _TWO, _THREE = np.uint64(1), np.uint64(2), np.uint64(3)
-_AHEAD = 16  # positions between asking for pixels and using them
+_AHEAD = 16  # positions between prefetching pixels and using them
 _NEAR = 64  # pixels between positions whose cache lines are likely to follow each other
 
 
@@ -46,7 +46,7 @@ def _are_scattered(starts):
 
 @functools.cache
 def surveyor(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """Make the function that says between which rows windows begin, if all of them are inside."""
+    """Make the function that finds the range of rows in which windows begin, if all of them are inside."""
     left = left_of(count)
 
     @device
@@ -88,8 +88,8 @@ def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
     def locate(coords, b, begin, shape, left_out, starts, t):
         """Find the first pixel of each window, and the distance of the position from its base.
 
-        Windows that are not inside are put somewhere else, and the indices of their positions in
-        `left_out`. Return how many they are, and whether the windows are scattered over the image.
+        Windows that are not inside are replaced by one that is, and the indices of their positions are
+        written to `left_out`. Return their number, and whether the windows are scattered over the image.
         """
         axes, size = coords.shape[1], starts.size
         end = begin + size
@@ -106,7 +106,7 @@ def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
             every = every and _all_inside(c, low, high)
             add_axis(c, low, high, np.int32(step), starts, t[3 - axes + a])
             step *= n
-        rest = 0
+        left_out_count = 0
         if not every:
             for k in range(size):
                 inside = True
@@ -114,9 +114,9 @@ def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
                     high = F(shape[3 - axes + a] - count + left + 1 - count % 2)
                     inside &= (coords[b, a, begin + k] >= F(left)) & (coords[b, a, begin + k] < high)
                 if not inside:
-                    left_out[rest] = k
-                    rest += 1
-        return rest, _are_scattered(starts)
+                    left_out[left_out_count] = k
+                    left_out_count += 1
+        return left_out_count, _are_scattered(starts)
 
     return locate
 
@@ -127,7 +127,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
     count, weights, slopes = taps.count, taps.weights, taps.slopes
 
     @device
-    def ask(x, starts, k, shape, planes, rows):
+    def fetch(x, starts, k, shape, planes, rows):
         ahead = np.int64(starts[min(k + _AHEAD, starts.size - 1)])
         for a in range(planes):
             for b in range(rows):
@@ -213,7 +213,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
         F = out.dtype.type
         for k in range(out.size):
             if scattered:
-                ask(x, starts, k, (0, 0, 0), 1, 1)
+                fetch(x, starts, k, (0, 0, 0), 1, 1)
             out[k] = row_value(x, np.uint64(starts[k]), weights(t[2, k], F, addresses), F)
 
     @fused
@@ -222,7 +222,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
         width = np.uint64(shape[2])
         for k in range(out.size):
             if scattered:
-                ask(x, starts, k, shape, 1, count)
+                fetch(x, starts, k, shape, 1, count)
             out[k] = plane_value(x, np.uint64(starts[k]), width, t, k, addresses, F)
 
     @fused
@@ -231,7 +231,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
         width, plane = np.uint64(shape[2]), np.uint64(shape[1] * shape[2])
         for k in range(out.size):
             if scattered:
-                ask(x, starts, k, shape, count, count)
+                fetch(x, starts, k, shape, count, count)
             o = np.uint64(starts[k])
             w = weights(t[0, k], F, addresses)
             total = F(0)
@@ -254,7 +254,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
         F = out.dtype.type
         for k in range(out.size):
             if scattered:
-                ask(x, starts, k, (0, 0, 0), 1, 1)
+                fetch(x, starts, k, (0, 0, 0), 1, 1)
             u, du = weights(t[2, k], F, addresses), slopes(t[2, k], F, addresses)
             out[k], gx[k] = row_slope(x, np.uint64(starts[k]), u, du, F)
 
@@ -264,7 +264,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
         width = np.uint64(shape[2])
         for k in range(out.size):
             if scattered:
-                ask(x, starts, k, shape, 1, count)
+                fetch(x, starts, k, shape, 1, count)
             out[k], gy[k], gx[k] = plane_gradient(x, np.uint64(starts[k]), width, t, k, addresses, F)
 
     @fused
@@ -273,7 +273,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
         width, plane = np.uint64(shape[2]), np.uint64(shape[1] * shape[2])
         for k in range(out.size):
             if scattered:
-                ask(x, starts, k, shape, count, count)
+                fetch(x, starts, k, shape, count, count)
             o = np.uint64(starts[k])
             w, dw = weights(t[0, k], F, addresses), slopes(t[0, k], F, addresses)
             total, sz, sy, sx = F(0), F(0), F(0), F(0)

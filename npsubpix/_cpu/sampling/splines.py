@@ -1,12 +1,10 @@
-"""From the pixels of an image to the coefficients of the B-splines that go through them.
+"""B-spline filters: the coefficients of the splines through the pixels of an image.
 
-Each pole z of the filter is one run forward, c[k] = s[k] + z c[k - 1], and one backward,
-d[k] = z (d[k + 1] - c[k]). Where the runs begin depends on how the image goes on beyond its ends.
-Source: Unser, Aldroubi and Eden, "B-spline signal processing: part II", IEEE Transactions on Signal
-Processing 41 (1993).
+Each pole z of a filter is a causal recursion, c[k] = s[k] + z c[k - 1], and an anti-causal one,
+d[k] = z (d[k + 1] - c[k]). The border extension sets their initial values.
 
-Lines along the last axis are worked on sixteen at a time, turned around in scratch memory, so that
-the loops run across lines and not along them, where each step waits for the one before.
+Lines along the last axis are filtered sixteen at a time, transposed in scratch memory, so that the
+inner loops run across lines. Along a line each step waits for the previous one.
 """
 
 from __future__ import annotations
@@ -19,14 +17,13 @@ from numba import prange
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import copy_to
 from npsubpix._cpu.compiler.jit import device, fused, kernel
-from npsubpix._cpu.sampling.borders import GRID_WRAP, MIRROR, REFLECT
-from npsubpix._definitions.sampling import POLES, mode_of_filter
+from npsubpix._definitions.sampling.borders import GRID_WRAP, REFLECT
+from npsubpix._definitions.sampling.splines import POLES, SMALLEST_POWER, filter_rule, gain_of, transposed
 
 __all__ = ["spline_coefficients", "spline_coefficients_vjp"]
 
 _LANES = 16
 _COLUMNS = 64
-_SMALL = 1e-17  # powers of a pole below this are nothing
 
 
 @fused
@@ -49,7 +46,7 @@ def _scale(row, factor):
 
 @device
 def _begin_forward(lines, j0, j1, z, rule, total):
-    """Replace the first row by what the run forward has there, summed over the image beyond it."""
+    """Replace the first row by the initial value of the causal recursion, summed over the border extension."""
     n = lines.shape[0]
     F = lines.dtype.type
     first = total[: j1 - j0]
@@ -63,7 +60,7 @@ def _begin_forward(lines, j0, j1, z, rule, total):
     power = 1.0
     for k in range(start, period):
         power *= z
-        if abs(power) < _SMALL:
+        if abs(power) < SMALLEST_POWER:
             break
         m = n - k if rule == GRID_WRAP else k - offset
         if m >= n:
@@ -86,7 +83,7 @@ def _begin_backward(lines, j0, j1, z, rule, total):
         power = 1.0
         for k in range(n - 1):
             power *= z
-            if abs(power) < _SMALL:
+            if abs(power) < SMALLEST_POWER:
                 break
             _add_times(sums, lines[k][j0:j1], F(power))
         _scale(sums, F(-z / (1.0 - z**n)))
@@ -150,19 +147,12 @@ def _columns_kernel(x, poles, rule):
         _filter_lines(x[r // blocks], begin, min(begin + _COLUMNS, inner), poles, rule)
 
 
-_RULES = {"mirror": MIRROR, "reflect": REFLECT, "grid-wrap": GRID_WRAP}
-
-
-def _rule(mode: str) -> int:
-    return _RULES[mode_of_filter(mode)]
-
-
 def spline_coefficients(x: HostArray, degree: int, mode: str, axes: int, dtype: np.dtype[np.floating]) -> HostArray:
     """Filter the last axes of an array."""
-    poles, rule = np.array(POLES[degree]), _rule(mode)
+    poles, rule = np.array(POLES[degree]), filter_rule(mode)
     out = np.empty(x.shape, dtype)
     filtered = [a for a in range(x.ndim - axes, x.ndim) if x.shape[a] > 1]
-    gain = float(np.prod((1 - poles) * (1 - 1 / poles))) ** len(filtered)
+    gain = math.prod(map(gain_of, POLES[degree])) ** len(filtered)
     if x.size == 0:
         return out
     if x.shape[-1] > 1:
@@ -177,22 +167,17 @@ def spline_coefficients(x: HostArray, degree: int, mode: str, axes: int, dtype: 
 
 
 def spline_coefficients_vjp(cotangent: HostArray, degree: int, mode: str, axes: int) -> HostArray:
-    """Apply the transpose of the filter to the last axes of an array.
-
-    The filter is the inverse of a matrix that is symmetric, except where the image is mirrored about
-    its outermost pixels: there it becomes so if their rows are halved.
-    """
-    if _rule(mode) != MIRROR:
-        return spline_coefficients(cotangent, degree, mode, axes, cotangent.dtype)
+    """Apply the transpose of the filter to the last axes of an array."""
     ends = [a for a in range(cotangent.ndim - axes, cotangent.ndim) if cotangent.shape[a] > 1]
-    doubled = cotangent.copy()
-    _scale_ends(doubled, ends, 2.0)
-    out = spline_coefficients(doubled, degree, mode, axes, cotangent.dtype)
-    _scale_ends(out, ends, 0.5)
-    return out
 
+    def filtered(x: HostArray) -> HostArray:
+        return spline_coefficients(x, degree, mode, axes, cotangent.dtype)
 
-def _scale_ends(x: HostArray, axes: list[int], factor: float) -> None:
-    for a in axes:
-        for k in (0, x.shape[a] - 1):
-            x[(slice(None),) * a + (k,)] *= factor
+    def with_scaled_ends(x: HostArray, factor: float) -> HostArray:
+        scaled: HostArray = x.copy()
+        for a in ends:
+            for k in (0, x.shape[a] - 1):
+                scaled[(slice(None),) * a + (k,)] *= factor
+        return scaled
+
+    return transposed(filtered, with_scaled_ends, cotangent, mode)

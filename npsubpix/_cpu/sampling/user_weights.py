@@ -1,4 +1,4 @@
-"""Weights that a user wrote, compiled for kernels."""
+"""Weights that are functions of a user, compiled for kernels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from npsubpix._cpu.compiler.jit import compile_function_of_number
-from npsubpix._definitions.sampling import WEIGHTS
+from npsubpix._definitions.sampling.methods import WEIGHTS
 
 __all__ = ["addresses_of"]
 

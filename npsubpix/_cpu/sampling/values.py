@@ -1,11 +1,11 @@
 """Samples of images between pixels, and their gradients.
 
-Images have shape (B, C, D, H, W), with one pixel along the axes that there are not, and positions
-(B, A, N) for A axes, the last ones. The channels of an image share what is found of a position. A
-kernel is made for each way to weigh pixels: one for values, and one for values and gradients.
+Images have shape (B, C, D, H, W), with one pixel along axes that they do not have, and positions
+(B, A, N), for the last A axes. The channels of an image share the weights of a position. Each method
+has two kernels: one for values, and one for values and gradients.
 
-Positions whose windows are inside of the image are left to `_inside`. What remains is at the
-border, or nowhere.
+Positions whose windows lie inside the image are sampled by the functions of `interior`; the code
+here samples those at the border and outside.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
 from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel
-from npsubpix._cpu.sampling.borders import CVAL, INSIDE, OUTSIDE, WRAP, fold_pixel, fold_position
+from npsubpix._cpu.sampling.borders import fold_pixel, fold_position
 from npsubpix._cpu.sampling.interior import LONGEST, MOST, gatherers, locator
 from npsubpix._cpu.sampling.weights import TAPS, Taps, left_of
+from npsubpix._definitions.sampling.borders import CVAL, INSIDE, OUTSIDE, WRAP
 
 __all__ = ["CHUNK", "gradient_kernels", "placer", "value_kernels"]
 
@@ -31,7 +32,7 @@ CHUNK = 1024
 
 @functools.cache
 def placer(taps: Taps, orders: int) -> Callable[..., Any]:
-    """Make the function that finds the pixels around a position along one axis, and weighs them.
+    """Make the function that finds the pixels around a position and their weights, along each axis.
 
     `orders` is 1 for weights, 2 for their derivatives too, and 3 for second derivatives.
     """
@@ -40,7 +41,7 @@ def placer(taps: Taps, orders: int) -> Callable[..., Any]:
 
     @device
     def place(w, pixels, a, c, n, rules, addresses):
-        """Write weights and derivatives of axis a to w[a], and indices to pixels[a]; return what became of c."""
+        """Write weights and derivatives of axis a to w[a], and indices to pixels[a]; return the status of c."""
         F = w.dtype.type
         position, slope, status = fold_position(np.float64(c), n, rules[0])
         if status != INSIDE:
@@ -66,7 +67,7 @@ def placer(taps: Taps, orders: int) -> Callable[..., Any]:
 
     @device
     def place_all(w, pixels, coords, b, k, shape, rules, addresses):
-        """Do so for each axis of position k of image b; the axes that there are not have one pixel of weight 1."""
+        """Do so for each axis of position k of image b; axes that the image lacks have one pixel of weight 1."""
         axes = coords.shape[1]
         status = INSIDE
         for a in range(3 - axes):
@@ -132,14 +133,14 @@ def _value_kernel(name: str, taps: Taps) -> Kernel:
     gather_at_border, _ = _border_gatherers(count)
 
     @device
-    def sample_rest(x, coords, b, begin, left_out, rest, rules, cval, addresses, values):
+    def sample_at_border(x, coords, b, begin, left_out, left_out_count, rules, cval, addresses, values):
         own_w, own_pixels = np.empty((3, 1, count), values.dtype), np.empty((3, count), np.int64)
         w, pixels = lend(own_w), lend(own_pixels)
         shape = x.shape[2:]
         flat = x.reshape(x.shape[0], x.shape[1], shape[0] * shape[1] * shape[2])
         axes = coords.shape[1]
         F = values.dtype.type
-        for m in range(rest):
+        for m in range(left_out_count):
             k = begin + left_out[m]
             status = place(w, pixels, coords, b, k, shape, rules, addresses)
             for c in range(x.shape[1]):
@@ -163,16 +164,16 @@ def _value_kernel(name: str, taps: Taps) -> Kernel:
             b, begin = r // chunks, r % chunks * CHUNK
             end = min(begin + CHUNK, total)
             size = end - begin
-            left_out, rest = np.arange(size), size
+            left_out, left_out_count = np.arange(size), size
             if small:
                 starts, t = np.empty(size, np.int32), np.empty((3, size), F)
-                rest, scattered = locate(coords, b, begin, shape, left_out, starts, t)
-                if rest < size:
+                left_out_count, scattered = locate(coords, b, begin, shape, left_out, starts, t)
+                if left_out_count < size:
                     for c in range(channels):
                         out = values[b, c, begin:end]
                         gather(images[b, c], starts, t, shape, axes, addresses, scattered, out)
-            if rest > 0:
-                sample_rest(x, coords, b, begin, left_out, rest, rules, cval, addresses, values)
+            if left_out_count > 0:
+                sample_at_border(x, coords, b, begin, left_out, left_out_count, rules, cval, addresses, values)
 
     return sample
 
@@ -184,14 +185,14 @@ def _gradient_kernel(name: str, taps: Taps) -> Kernel:
     _, gather_at_border = _border_gatherers(count)
 
     @device
-    def sample_rest(x, coords, b, begin, left_out, rest, rules, cval, addresses, values, gradient):
+    def sample_at_border(x, coords, b, begin, left_out, left_out_count, rules, cval, addresses, values, gradient):
         own_w, own_pixels = np.empty((3, 2, count), values.dtype), np.empty((3, count), np.int64)
         w, pixels = lend(own_w), lend(own_pixels)
         shape = x.shape[2:]
         flat = x.reshape(x.shape[0], x.shape[1], shape[0] * shape[1] * shape[2])
         axes = coords.shape[1]
         F = values.dtype.type
-        for m in range(rest):
+        for m in range(left_out_count):
             k = begin + left_out[m]
             status = place(w, pixels, coords, b, k, shape, rules, addresses)
             for c in range(x.shape[1]):
@@ -223,19 +224,21 @@ def _gradient_kernel(name: str, taps: Taps) -> Kernel:
             b, begin = r // chunks, r % chunks * CHUNK
             end = min(begin + CHUNK, total)
             size = end - begin
-            left_out, rest = np.arange(size), size
+            left_out, left_out_count = np.arange(size), size
             if small:
                 starts, t = np.empty(size, np.int32), np.empty((3, size), F)
-                rest, scattered = locate(coords, b, begin, shape, left_out, starts, t)
-                if rest < size:
+                left_out_count, scattered = locate(coords, b, begin, shape, left_out, starts, t)
+                if left_out_count < size:
                     for c in range(channels):
                         out, gx = values[b, c, begin:end], gradient[b, axes - 1, c, begin:end]
-                        # of the axes that there are not, nothing is written
+                        # nothing is written for axes that the image lacks
                         gy = gradient[b, max(axes - 2, 0), c, begin:end]
                         gz = gradient[b, max(axes - 3, 0), c, begin:end]
                         gather(images[b, c], starts, t, shape, axes, addresses, scattered, out, gz, gy, gx)
-            if rest > 0:
-                sample_rest(x, coords, b, begin, left_out, rest, rules, cval, addresses, values, gradient)
+            if left_out_count > 0:
+                sample_at_border(
+                    x, coords, b, begin, left_out, left_out_count, rules, cval, addresses, values, gradient
+                )
 
     return sample_gradient
 

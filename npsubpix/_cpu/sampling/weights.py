@@ -1,9 +1,9 @@
 """Weights of the pixels around a position, and their first and second derivatives.
 
-A method takes `taps` pixels along an axis, the first of them `left` before the base pixel, and
-weighs them by functions of the distance t of the position from the base pixel. For an odd number of
-pixels the base is the nearest pixel, and t from -1/2 to 1/2; for an even one it is the pixel before,
-and t from 0 to 1.
+A method weights `count` pixels per axis, the first of them `left` pixels before the base pixel, by
+functions of the distance t of the position from the base pixel. For an odd number of pixels the base
+is the nearest pixel, and t is from -1/2 to 1/2; for an even number it is the pixel before, and t is
+from 0 to 1.
 
 Sources: Unser, "Splines: a perfect fit for signal and image processing", IEEE Signal Processing
 Magazine 16 (1999), for B-splines; Keys, "Cubic convolution interpolation for digital image
@@ -27,6 +27,13 @@ from numba.extending import intrinsic
 from numpy.polynomial import Polynomial
 
 from npsubpix._cpu.compiler.jit import device, fused
+from npsubpix._definitions.sampling.methods import (
+    BICUBIC_SLOPE,
+    CATMULL_ROM_SLOPE,
+    GAUSSIAN_WIDTH,
+    SIGMOID_STEEPNESS,
+    USER_WEIGHT,
+)
 
 __all__ = ["TAPS", "Taps", "left_of"]
 
@@ -35,13 +42,13 @@ _K0, _K1, _K2, _K3, _K4, _K5 = map(np.int64, range(6))
 
 
 def left_of(count: int) -> int:
-    """Return how many of the pixels that a method takes are before the base."""
+    """Return how many of the pixels of a method are before the base."""
     return (count - 1) // 2
 
 
 @dataclass(frozen=True)
 class Taps:
-    """How a method weighs the pixels along an axis.
+    """Weights of the pixels along an axis by one method.
 
     ``weights(t, F, addresses)`` returns a tuple of weights in the precision of F, ``slopes`` one of
     their derivatives, and ``curvatures`` one of their second derivatives. Tuples stay in registers.
@@ -74,32 +81,45 @@ def _nearest_even(c):
     return np.rint(c)
 
 
-def _as_tuple(one: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """Make the function that returns a tuple of ``one(k, t, F)`` for each k below count."""
+def _as_tuple(weight_of: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Make the function that returns a tuple of ``weight_of(k, t, F)`` for each k below count."""
 
     @fused
     def one_pixel(t, F, addresses):
-        return (one(_K0, t, F),)
+        return (weight_of(_K0, t, F),)
 
     @fused
     def two(t, F, addresses):
-        return one(_K0, t, F), one(_K1, t, F)
+        return weight_of(_K0, t, F), weight_of(_K1, t, F)
 
     @fused
     def three(t, F, addresses):
-        return one(_K0, t, F), one(_K1, t, F), one(_K2, t, F)
+        return weight_of(_K0, t, F), weight_of(_K1, t, F), weight_of(_K2, t, F)
 
     @fused
     def four(t, F, addresses):
-        return one(_K0, t, F), one(_K1, t, F), one(_K2, t, F), one(_K3, t, F)
+        return weight_of(_K0, t, F), weight_of(_K1, t, F), weight_of(_K2, t, F), weight_of(_K3, t, F)
 
     @fused
     def five(t, F, addresses):
-        return one(_K0, t, F), one(_K1, t, F), one(_K2, t, F), one(_K3, t, F), one(_K4, t, F)
+        return (
+            weight_of(_K0, t, F),
+            weight_of(_K1, t, F),
+            weight_of(_K2, t, F),
+            weight_of(_K3, t, F),
+            weight_of(_K4, t, F),
+        )
 
     @fused
     def six(t, F, addresses):
-        return one(_K0, t, F), one(_K1, t, F), one(_K2, t, F), one(_K3, t, F), one(_K4, t, F), one(_K5, t, F)
+        return (
+            weight_of(_K0, t, F),
+            weight_of(_K1, t, F),
+            weight_of(_K2, t, F),
+            weight_of(_K3, t, F),
+            weight_of(_K4, t, F),
+            weight_of(_K5, t, F),
+        )
 
     return (one_pixel, two, three, four, five, six)[count - 1]
 
@@ -110,13 +130,13 @@ def _polynomial(pieces: list[Polynomial]) -> Callable[..., Any]:
     table = np.array([[*piece.coef, *(0.0,) * (terms - len(piece.coef))] for piece in pieces])
 
     @fused
-    def one(k, t, F):
+    def weight_of(k, t, F):
         total = F(table[k, terms - 1])
         for power in range(terms - 2, -1, -1):
             total = total * t + F(table[k, power])
         return total
 
-    return _as_tuple(one, len(pieces))
+    return _as_tuple(weight_of, len(pieces))
 
 
 def _polynomials(base: Callable[..., Any], pieces: list[Polynomial]) -> Taps:
@@ -224,7 +244,7 @@ def _two_pixels(weigh: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _computed(count: int, together: Callable[..., Any]) -> Taps:
-    """Make taps of a function that returns all weights of a position with their derivatives."""
+    """Make taps from a function that returns all weights of a position with their derivatives."""
 
     def part(order: int) -> Callable[..., Any]:
         @device
@@ -242,24 +262,22 @@ def _computed(count: int, together: Callable[..., Any]) -> Taps:
     return Taps(count, _before, part(0), part(1), part(2))
 
 
-_STEEP = 10.0
-_LEAST_SIGMOID = 1 / (1 + math.exp(_STEEP / 2))
-_WIDTH = 0.5
-_LEAST_GAUSSIAN = math.exp(-0.5 / _WIDTH**2)
+_LEAST_SIGMOID = 1 / (1 + math.exp(SIGMOID_STEEPNESS / 2))
+_LEAST_GAUSSIAN = math.exp(-0.5 / GAUSSIAN_WIDTH**2)
 
 
 @device
 def _sigmoid(distance, addresses):
-    value = 1 / (1 + math.exp(_STEEP * (distance - 0.5)))
-    slope = -_STEEP * value * (1 - value)
-    return value - _LEAST_SIGMOID, slope, -_STEEP * slope * (1 - 2 * value)
+    value = 1 / (1 + math.exp(SIGMOID_STEEPNESS * (distance - 0.5)))
+    slope = -SIGMOID_STEEPNESS * value * (1 - value)
+    return value - _LEAST_SIGMOID, slope, -SIGMOID_STEEPNESS * slope * (1 - 2 * value)
 
 
 @device
 def _gaussian(distance, addresses):
-    u = distance / _WIDTH
+    u = distance / GAUSSIAN_WIDTH
     value = math.exp(-0.5 * u * u)
-    return value - _LEAST_GAUSSIAN, -u / _WIDTH * value, (u * u - 1) / _WIDTH**2 * value
+    return value - _LEAST_GAUSSIAN, -u / GAUSSIAN_WIDTH * value, (u * u - 1) / GAUSSIAN_WIDTH**2 * value
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -273,12 +291,12 @@ def _call(typing_context: Any, address: Any, argument: Any) -> Any:
     return types.float64(types.int64, types.float64), generate
 
 
-_STEP = 1e-4  # of differences: their error is its square, and rounding divided by it
+_STEP = 1e-4  # of differences: truncation errors are of the order of its square, rounding errors of its inverse
 
 
 @device
-def _given(distance, addresses):
-    """Weight by a function given by its address, and differences of it, or of its derivative if that is given too."""
+def _user_weight(distance, addresses):
+    """Weight by the function at an address, with differences of it, or of its derivative if that has an address too."""
     value = _call(addresses[0], distance)
     middle = min(max(distance, _STEP), 1.0 - _STEP)
     if addresses[1] != 0:
@@ -304,11 +322,11 @@ TAPS = {
     "smoothstep": _polynomials(_before, _SMOOTHSTEP),
     "sigmoid": _computed(2, _two_pixels(_sigmoid)),
     "gaussian": _computed(2, _two_pixels(_gaussian)),
-    "given": _computed(2, _two_pixels(_given)),
-    "catmull_rom": _polynomials(_before, _cubic_pieces(-0.5)),
-    "bicubic": _polynomials(_before, _cubic_pieces(-0.75)),
+    USER_WEIGHT: _computed(2, _two_pixels(_user_weight)),
     "bspline2": _polynomials(_nearest_up, _bspline_pieces(2)),
     "bspline3": _polynomials(_before, _bspline_pieces(3)),
+    "catmull_rom": _polynomials(_before, _cubic_pieces(CATMULL_ROM_SLOPE)),
+    "bicubic": _polynomials(_before, _cubic_pieces(BICUBIC_SLOPE)),
     "bspline4": _polynomials(_nearest_up, _bspline_pieces(4)),
     "bspline5": _polynomials(_before, _bspline_pieces(5)),
     "lanczos3": _computed(6, _lanczos3),

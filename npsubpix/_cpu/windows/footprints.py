@@ -1,4 +1,4 @@
-"""Sums, extrema and variances of windows of any form, weighted or not: one pass over a line for each pixel of them."""
+"""Sums, extrema and variances of windows with a footprint or weights: one pass over a line per pixel of the window."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel
 
 __all__ = ["BAND", "FOLDS"]
 
-#: Lines of the result that are made one after the other by one thread.
+#: Lines of the result that one thread computes one after the other.
 BAND = 32
 
 
 @device
-def _copy(line, marks, pixels, columns, exists, beyond, fill):
-    """Copy a line of the image; mark with 1 the pixels that count: those beyond its ends only if `beyond`."""
+def _copy(line, mask, pixels, columns, exists, beyond, fill):
+    """Copy a line of the image, and put 1 into the mask of pixels that count: of padding, only if `beyond`."""
     T = line.dtype.type
     for j in range(line.size):
         there = exists and columns[j] >= 0
         line[j] = T(pixels[columns[j]]) if there else fill
-        marks[j] = T(1) if there or beyond else T(0)
+        mask[j] = T(1) if there or beyond else T(0)
 
 
 @fused
-def _add(sums, total, line, marks, weight):
+def _add(sums, total, line, mask, weight):
     for j in range(sums.size):
         sums[j] += weight * line[j]
-        total[j] += weight * marks[j]
+        total[j] += weight * mask[j]
 
 
 @fused
-def _add_squares(sums, means, line, marks, weight):
+def _add_squares(sums, means, line, mask, weight):
     for j in range(sums.size):
         difference = line[j] - means[j]
-        sums[j] += weight * marks[j] * (difference * difference)
+        sums[j] += weight * mask[j] * (difference * difference)
 
 
 @device
@@ -57,52 +57,52 @@ def _lower(best, line):
 
 @device
 def _empty(best, counted, value):
-    """Put a value where no pixel counted."""
+    """Put a value into windows without a pixel that counts."""
     for j in range(best.size):
         best[j] = best[j] if counted[j] > 0 else value
 
 
 @device
-def _sum(lines, marks, offsets, weights, ends, first, second, third):
+def _sum(lines, mask, offsets, weights, ends, first, second, third):
     first[:] = 0
     second[:] = 0
     for k in range(weights.size):
         a, c, d = offsets[k]
-        _add(first, second, lines[a, c, d:], marks[a, c, d:], weights[k])
+        _add(first, second, lines[a, c, d:], mask[a, c, d:], weights[k])
     return first
 
 
 @device
-def _mean(lines, marks, offsets, weights, ends, first, second, third):
-    _sum(lines, marks, offsets, weights, ends, first, second, third)
+def _mean(lines, mask, offsets, weights, ends, first, second, third):
+    _sum(lines, mask, offsets, weights, ends, first, second, third)
     for j in range(first.size):
         first[j] = first[j] / second[j]
     return first
 
 
 @device
-def _var(lines, marks, offsets, weights, ends, first, second, third):
-    _mean(lines, marks, offsets, weights, ends, first, second, third)
+def _var(lines, mask, offsets, weights, ends, first, second, third):
+    _mean(lines, mask, offsets, weights, ends, first, second, third)
     third[:] = 0
     for k in range(weights.size):
         a, c, d = offsets[k]
-        _add_squares(third, first, lines[a, c, d:], marks[a, c, d:], weights[k])
+        _add_squares(third, first, lines[a, c, d:], mask[a, c, d:], weights[k])
     for j in range(third.size):
         third[j] = third[j] / second[j]
     return third
 
 
 def _extreme(improve: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the function that finds the best pixel of windows; what is worse than all is put where none counts."""
+    """Make the function that finds an extremum of windows; `ends` has the start of the search and the empty result."""
 
     @device
-    def find(lines, marks, offsets, weights, ends, first, second, third):
+    def find(lines, mask, offsets, weights, ends, first, second, third):
         first[:] = ends[0]
         second[:] = 0
         for k in range(weights.size):
             a, c, d = offsets[k]
             improve(first, lines[a, c, d:])
-            _raise(second, marks[a, c, d:])
+            _raise(second, mask[a, c, d:])
         _empty(first, second, ends[1])
         return first
 

@@ -1,9 +1,9 @@
-"""Percentiles of windows of any size and form: sort a block of pixels once, then slide windows over its ranks.
+"""Percentiles of windows of any size and footprint: sort a block of pixels once, then slide windows over its ranks.
 
-Pixels of a block are numbered by their value [1]_. A window is a set of bits, one a rank, and a
-place in it that follows the rank that is wanted: moving by a pixel clears the bits of those that
-leave and sets those of those that come, and moves the place by a few words. That costs a length of
-the window and not its area, for pixels of any type.
+Pixels of a block are ranked by value [1]_. A window is a set of bits, one per rank, with a pointer to
+the word of the rank that is asked for. When it moves by a pixel, the bits of leaving pixels are
+cleared, those of entering pixels are set, and the pointer moves by a few words. The cost grows with
+the length of the window, not with its area, for pixels of any dtype.
 
 References
 ----------
@@ -17,7 +17,7 @@ from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, count_bits, keep, lend, trailing_zeros
 from npsubpix._cpu.compiler.jit import device, kernel
-from npsubpix._cpu.windows.small_percentiles import interpolated
+from npsubpix._cpu.windows.small_percentiles import compiled_rank_of, interpolated
 
 __all__ = ["percentile"]
 
@@ -98,27 +98,41 @@ def _two_ranks(bits, word, skip):
 
 
 @device
-def _value(bits, values, state, q, integer, none):
+def _value(bits, values, state, quantile, integer, none):
     """Return a percentile, or `none` if there are no pixels or one is NaN, and the state."""
     count, missing, word, before = state
     if missing > 0 or count == 0:
         return none, state
-    place = q * (count - 1)
-    rank = np.int64(place)
+    rank, fraction = compiled_rank_of(quantile, count)
     word, before = _go_to(bits, rank, word, before)
     first, second = _two_ranks(bits, word, rank - before)
-    high = values[second] if place > rank else values[first]
-    return interpolated(values, values[first], high, place - rank, integer), (count, missing, word, before)
+    high = values[second] if fraction > 0 else values[first]
+    return interpolated(values, values[first], high, fraction, integer), (count, missing, word, before)
 
 
 @kernel("percentile")
 def percentile(
-    x, planes, rows, columns, size, offsets, leaving, entering, stride, block, q, shrink, integer, fill, none, out
+    x,
+    planes,
+    rows,
+    columns,
+    size,
+    offsets,
+    leaving,
+    entering,
+    stride,
+    block,
+    quantile,
+    shrink,
+    integer,
+    fill,
+    none,
+    out,
 ):
-    """Fill `out` with percentiles, q from 0 to 1, of windows with pixels at offsets.
+    """Fill `out` with a quantile, from 0 to 1, of windows with pixels at offsets.
 
-    Of these, `leaving` are those whose neighbour before them is not one, and `entering` those whose next one is not.
-    `none` is the result of no pixels.
+    Offsets whose previous pixel is outside of the window are `leaving`, and those whose next pixel is outside are
+    `entering`. `none` is the result of a window without pixels.
     """
     depth, height, width = out.shape
     T = fill.dtype.type
@@ -141,7 +155,7 @@ def percentile(
             bits[:] = 0
             state = _toggle(bits, ranks, all_, row, 0, (0, 0, 0, 0), 1)
             for j in range(left, right):
-                line[z, i, j], state = _value(bits, values, state, q, integer, none[0])
+                line[z, i, j], state = _value(bits, values, state, quantile, integer, none[0])
                 if j + 1 < right:
                     for c in range((j - left) * stride[2], (j - left + 1) * stride[2]):
                         state = _toggle(bits, ranks, gone, row, c, state, -1)

@@ -1,9 +1,9 @@
-"""Sums and extrema of windows, at a cost that does not grow with them.
+"""Sums and extrema of windows, at a cost that does not depend on their size.
 
-Along a line, windows of 2, 4, 8, … pixels are made of two of half the length, and the window of any
-length of those: vector code. From line to line [1]_, lines are divided into blocks as long as the
-window; a window is the end of one block and the beginning of the next, and both are accumulated, the
-ends backwards. Nothing is ever subtracted: NaN and huge values do not leave the windows they are in.
+Along a line, a window of 2, 4, 8, … pixels is joined from two of half the length, and a window of any
+length from these: vector code. Across lines [1]_, lines are divided into blocks as long as the window.
+A window is the end of one block and the beginning of the next, and both are accumulated, the ends
+backwards. No sum is subtracted from another: NaN and huge values affect only windows that contain them.
 
 References
 ----------
@@ -28,12 +28,12 @@ _CACHED = 1 << 18  # bytes of lines that are kept for a block: they stay in the 
 
 
 def rows_of_band(length: int) -> int:
-    """Return how many lines of the result one thread makes one after the other: whole blocks."""
+    """Return how many lines of the result one thread computes one after the other: whole blocks."""
     return -(-max(64, 4 * length) // length) * length
 
 
 def columns_of_tile(length: int, itemsize: int) -> int:
-    """Return how many pixels of a line are done before the next ones."""
+    """Return how many pixels of a line are processed together."""
     return min(max(_CACHED // (length * itemsize), 256), 4096)
 
 

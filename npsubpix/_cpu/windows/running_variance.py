@@ -1,10 +1,10 @@
-"""Variances of windows, at a cost that does not grow with them, without differences of large sums.
+"""Variances of windows, at a cost that does not depend on their size, without differences of large sums.
 
-A part of a window is known by its count, its sum, and the sum of squares of differences from its own
-mean. Two parts are joined [1]_ by adding all of these, and the squared difference of the two means
-times the product of the counts over their sum: all is positive, and nothing is lost, however far
-from 0 the pixels are. Windows are made of parts as in `_running`. How many pixels of a part count
-is a product of how many of its lines and of its columns do; what follows from these is computed once.
+A part of a window has a count, a sum, and a sum of squared differences from its own mean. Two parts
+are joined [1]_ by adding these, and adding the squared difference of the two means times the product
+of the counts over their sum. All terms are positive, so no precision is lost, however far from 0 the
+pixels are. Windows are joined from parts as in `running`. The count of a part is the product of the
+number of its lines and of its columns that count; factors that depend on counts only are computed once.
 
 References
 ----------
@@ -22,12 +22,12 @@ from npsubpix._cpu.compiler.jit import device, fused, kernel
 
 __all__ = ["running_var"]
 
-_SAMPLES = 5  # lines and columns of which pixels are looked at for a level
+_SAMPLES = 5  # lines and columns whose pixels are sampled for a level
 
 
 @fused
 def _join(sums, squares, sums_b, squares_b, counts):
-    """Join to each part of a line the one beside it; counts are those of both, and 1 / (n m (n + m))."""
+    """Join each part of a line with its neighbour; `counts` has n and m of both, and 1 / (n m (n + m))."""
     n, m, weights = counts[0], counts[1], counts[2]
     for k in range(sums.size):
         j = np.uint64(k)  # no index is negative, and so none is counted from the end
@@ -132,7 +132,7 @@ def _get(state, x, row, columns, line, other, length, tables, fill, level):
 
 @device
 def _level(x, rows, columns):
-    """Return the pixel that is closest to 0 of some: an outlier far from 0 would take the digits of all others."""
+    """Return the sampled pixel closest to 0: an outlier far from 0 would cost the digits of all other pixels."""
     level = np.inf
     for k in range(_SAMPLES):
         row = rows[(2 * k + 1) * rows.size // (2 * _SAMPLES)]
@@ -147,7 +147,7 @@ def _level(x, rows, columns):
 
 @kernel("running_var")
 def running_var(x, rows, columns, size, stride, fill, shrink, root, tile, band, out):
-    """Fill `out` with variances, or their square roots. With `shrink`, pixels beyond the ends do not count."""
+    """Fill `out` with variances, or their square roots. With `shrink`, windows are clipped to the image."""
     batch, height, width = out.shape
     down, along = size
     R = out.dtype.type

@@ -1,7 +1,7 @@
 """Percentiles of small windows: networks that sort them, for many windows at once as vector code.
 
-A network [1]_ is a fixed list of pairs; of each the smaller goes first. What does not lead to the
-ranks that are wanted is left out by the compiler.
+A sorting network [1]_ is a fixed list of pairs, each of which is put in order. The compiler removes
+comparisons that do not lead to the requested ranks.
 
 References
 ----------
@@ -22,13 +22,14 @@ from numba.extending import intrinsic
 from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel
 from npsubpix._cpu.formulas.sorting import insert
+from npsubpix._definitions.percentiles import rank_of
 
-__all__ = ["LARGEST", "interpolated", "small_percentiles"]
+__all__ = ["LARGEST", "compiled_rank_of", "interpolated", "small_percentiles"]
 
-#: Most pixels of a window that is sorted by a network.
+#: Largest number of pixels of a window that is sorted by a network.
 LARGEST = 27
 
-_BAND, _TILE = 32, 1024  # lines of the result that one thread makes one after the other, and pixels of them
+_BAND, _TILE = 32, 1024  # lines of the result that one thread computes one after the other, and pixels of a line
 _LINE = _TILE + LARGEST  # from one line that is kept to the next
 
 
@@ -47,7 +48,7 @@ def network(count: int) -> list[tuple[int, int]]:
 
 
 def _sorter(lines: int, length: int, rank: int, last: int) -> Callable[..., Any]:
-    """Make a function (pixels, j) that gives two ranks of the pixels from j on of lines, which begin `_LINE` apart."""
+    """Make a function (pixels, j) that returns two ranks of the pixels from j on of lines that start `_LINE` apart."""
     pairs = network(lines * length)
     places = [line * _LINE + k for line in range(lines) for k in range(length)]
 
@@ -73,28 +74,30 @@ def _sorter(lines: int, length: int, rank: int, last: int) -> Callable[..., Any]
     return sort  # type: ignore[no-any-return]
 
 
+compiled_rank_of = device(rank_of)
+
+
 @device
-def interpolated(like, low, high, part, integer):
-    """Interpolate pixels of the dtype of `like`; what is between integers is rounded, and not beyond them."""
+def interpolated(like, low, high, fraction, integer):
+    """Interpolate between two pixels of the dtype of `like`; integers are rounded, and stay between the two."""
     T = like.dtype.type
     a, b = np.float64(low), np.float64(high)
-    v = (1 - part) * a + part * b
+    v = (1 - fraction) * a + fraction * b
     v = np.rint(v) if integer else v
-    if part == 0 or low == high or v <= a:
+    if fraction == 0 or low == high or v <= a:
         return low
     return high if v >= b else T(v)
 
 
 @device
-def _sorted_percentile(values, count, q, integer):
+def _sorted_percentile(values, count, quantile, integer):
     """Sort the first numbers and return a percentile; NaN if one is."""
     for k in range(count):
         if values[k] != values[k]:
             return values[k]
     insert(values[:count])
-    place = q * (count - 1)
-    low = int(place)
-    return interpolated(values, values[low], values[min(low + 1, count - 1)], place - low, integer)
+    rank, fraction = compiled_rank_of(quantile, count)
+    return interpolated(values, values[rank], values[min(rank + 1, count - 1)], fraction, integer)
 
 
 @device
@@ -128,20 +131,19 @@ def _gather(values, x, planes, rows, columns, shrink, fill):
 
 
 @functools.cache
-def small_percentiles(size: tuple[int, int, int], q: float) -> Kernel:
-    """Make the kernel that finds a percentile, q from 0 to 1, of windows of up to `LARGEST` pixels."""
+def small_percentiles(size: tuple[int, int, int], quantile: float) -> Kernel:
+    """Make the kernel that finds a quantile, from 0 to 1, of windows of up to `LARGEST` pixels."""
     deep, tall, wide = size
-    place = q * (deep * tall * wide - 1)
-    rank = int(place)
-    last, part = min(rank + 1, deep * tall * wide - 1), place - rank
-    sort, between = _sorter(deep * tall, wide, rank, last if part else rank), part > 0
+    rank, fraction = rank_of(quantile, deep * tall * wide)
+    last = min(rank + 1, deep * tall * wide - 1)
+    sort, between = _sorter(deep * tall, wide, rank, last if fraction else rank), fraction > 0
 
     @device
     def sort_line(out, lines, integer):
         for k in range(out.size):
             j = np.uint64(k)
             low, high = sort(lines, j)
-            out[j] = interpolated(out, low, high, part, integer) if between else low
+            out[j] = interpolated(out, low, high, fraction, integer) if between else low
 
     @device
     def write(out, line, stride):
@@ -199,11 +201,11 @@ def small_percentiles(size: tuple[int, int, int], q: float) -> Kernel:
                     c = here[(j - left) * stride[2] :][:wide]
                     down, deeper = rows[begin : begin + tall], planes[z * stride[0] : z * stride[0] + deep]
                     count = _gather(values, image, deeper, down, c, shrink, fill[0])
-                    image_out[z, i, j] = _sorted_percentile(values, count, q, integer)
+                    image_out[z, i, j] = _sorted_percentile(values, count, quantile, integer)
             keep(own)
             keep(found)
         keep(x)
         keep(columns)
         keep(out)
 
-    return kernel(f"percentile_{deep}_{tall}_{wide}_{rank}_{part}")(find)
+    return kernel(f"percentile_{deep}_{tall}_{wide}_{rank}_{fraction}")(find)

@@ -1,6 +1,7 @@
 // Direct alignment: images at all scales, and the sums over pixels from which normal equations follow.
 #include "formulas.cuh"
 #include "block.cuh"
+#include "sampling_definitions.cuh"
 #include "borders.cuh"
 #include "weights.cuh"
 

@@ -1,4 +1,4 @@
-"""Level and noise of the background on the GPU: clipped statistics of boxes, spread over the pixels."""
+"""Background and noise on the GPU: clipped statistics of boxes, interpolated at the pixels."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from npsubpix._cuda.background.mesh import fill, median_filter, spread, taps_of
 from npsubpix._cuda.launch.arrays import native, result_dtype
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
-from npsubpix._definitions.borders import boxes_of
+from npsubpix._definitions.background import box_count, grow_radii
 
 __all__ = ["local_background"]
 
 #: Dtypes that kernels read as they are.
 _DTYPES = ("float32", "float64")
 
-#: Pixels of a box that a thread has, unless the box is so large that all threads of a block have more.
+#: Pixels of a box per thread, unless the box is so large that all threads of a block have more.
 _PIXELS_OF_THREAD = 8
 _LEAST_THREADS = 32
 
@@ -31,30 +31,29 @@ def local_background(
     grow: tuple[int, ...],
     filter_size: tuple[int, ...],
 ) -> tuple[DeviceArray, DeviceArray]:
-    """Return level and noise at the pixels of a stack of images or volumes, each of the shape of the stack."""
+    """Return background and noise at the pixels of a stack of images or volumes, each of the shape of the stack."""
     x, device, dtype = image, device_of(image), result_dtype(image.dtype)
     if x.size == 0:
         return device.empty(x.shape, dtype), device.empty(x.shape, dtype)
     pixels = native(x, _DTYPES)
-    marks = None if mask is None else device.rows(mask, x.shape, bool)
+    mask = None if mask is None else device.rows(mask, x.shape, bool)
     lead = (1,) * (4 - x.ndim)
     images, shape = x.shape[0], (*lead, *x.shape[1:])
-    boxes = tuple(boxes_of(n, k) for n, k in zip(shape, (*lead, *size), strict=True))
-    reach = *(0 for _ in lead), *(min(r, n) for r, n in zip(grow, x.shape[1:], strict=True))
+    boxes = tuple(box_count(n, k) for n, k in zip(shape, (*lead, *size), strict=True))
     near = device.empty((x.size,), np.uint8) if any(grow) else None
     meshes, good = device.empty((2, images, *boxes), np.float64), device.empty((images, *boxes), np.int64)
     kernel = Kernel.of("background", "background_boxes", Real=pixels.dtype)
-    given = pixels, marks, images, *shape, *boxes, *reach, method == "mean", near
-    run(device, kernel, blocks_for(good.size, each=1), *given, *meshes, good, threads=_threads(shape, boxes))
+    arguments = pixels, mask, images, *shape, *boxes, *grow_radii(grow, x.shape[1:]), method == "mean", near
+    run(device, kernel, blocks_for(good.size, each=1), *arguments, *meshes, good, threads=_threads(shape, boxes))
     fill(device, meshes, good)
     smooth = median_filter(device, meshes, (*lead, *filter_size))
     taps = taps_of(device, shape, boxes)
-    level, noise = (spread(device, smooth[k], taps, k == 1, dtype).reshape(x.shape) for k in range(2))
-    return level, noise
+    background, noise = (spread(device, smooth[k], taps, k == 1, dtype).reshape(x.shape) for k in range(2))
+    return background, noise
 
 
 def _threads(shape: tuple[int, ...], boxes: tuple[int, ...]) -> int:
-    """Return how many threads have a box: a power of two."""
+    """Return the number of threads per box, a power of two."""
     pixels = math.prod(-(-n // k) for n, k in zip(shape, boxes, strict=True))
     threads = _LEAST_THREADS
     while threads < THREADS and threads * _PIXELS_OF_THREAD < pixels:

@@ -1,5 +1,5 @@
-// Level and noise of boxes, clipped about their median. A block has one box, and goes through its pixels once for
-// each number that it needs: they are not sorted, and stay where they are.
+// Background and noise of boxes, clipped about their median. One block per box, which reads its pixels once for each
+// number that it needs: they are neither sorted nor copied.
 #include "formulas.cuh"
 #include "block.cuh"
 #include "boxes.cuh"
@@ -11,9 +11,9 @@ typedef Ordered::Word Word;
 
 #define PART (1 << 16)  // pixels that are counted at a time, so that counts have 32 bits
 
-// A box of an image of a stack, and what of it does not count: where `mask` is, and what is near to clipped pixels.
+// A box of an image of a stack, and the pixels of it that do not count: masked ones, and those near clipped ones.
 struct Box {
-  const Real* x;  // of the first pixel of the box, as what follows
+  const Real* x;  // at the first pixel of the box, as the two that follow
   const bool* mask;
   UInt8* near;
   Index row, plane;  // steps in memory
@@ -22,7 +22,7 @@ struct Box {
   __device__ __forceinline__ Index pixels() const { return depth * height * width; }
 };
 
-// A thread on its way through a box: every so many pixels one, neighbouring threads at neighbouring pixels.
+// The pixels of a box that a thread visits: neighbouring threads visit neighbouring pixels.
 struct Walker {
   Index n, i, j, k;  // the pixel
   Index di, dj, dk;  // a step
@@ -50,7 +50,7 @@ struct Walker {
   __device__ __forceinline__ Index place(const Box& b) const { return i * b.plane + j * b.row + k; }
 };
 
-// Show the pixels that count up to the one numbered `end`; a zero has no sign.
+// Call see(value, walker) for the pixels that count, up to the one numbered `end`; a zero has no sign.
 template <typename See>
 FORMULA void visit_until(Index end, Walker& w, const Box& b, See see) {
   for (; w.n < least(end, b.pixels()); w.step(b)) {
@@ -67,7 +67,7 @@ FORMULA void visit(const Box& b, See see) {
   visit_until(b.pixels(), w, b, see);
 }
 
-// The pixels that are kept: how many, between which values, and the sum of their distances from one in the middle.
+// The pixels that are kept: their number, their range of values, and the sum of their distances from a middle value.
 struct Kept {
   Index count;
   double low, high, sum;
@@ -75,7 +75,7 @@ struct Kept {
   __device__ __forceinline__ bool has(Real v) const { return low <= (double)v && (double)v <= high; }
 };
 
-// Of those kept, keep what is not far from a median, given as a distance from the middle too.
+// Of those kept, keep the pixels not far from a median, which is a distance from the middle value too.
 FORMULA Kept kept_of(const Box& b, const Kept& from, double middle, double median, double far) {
   Kept kept = {0, infinity(), -infinity(), 0.0};
   visit(b, [&](Real v, const Walker&) {
@@ -91,7 +91,7 @@ FORMULA Kept kept_of(const Box& b, const Kept& from, double middle, double media
   });
 }
 
-// How many pixels are in the range of a thread: one of as many ranges of keys as there are threads, from a key on.
+// The number of pixels in the range of a thread: one of as many ranges of keys as there are threads, from a key on.
 FORMULA Index count_in_range(const Box& b, const Kept& kept, Key from, Key to, unsigned bits) {
   __shared__ UInt32 counts[THREADS];
   Walker w(b);
@@ -109,7 +109,7 @@ FORMULA Index count_in_range(const Box& b, const Kept& kept, Key from, Key to, u
   return count;
 }
 
-// The key of the pixel of a rank: the keys are divided into ranges, and so is the range that the rank is in.
+// The key of the pixel of a rank: the keys are divided into ranges, then the range that contains the rank, and so on.
 FORMULA Key key_of_rank(const Box& b, const Kept& kept, Index rank) {
   __shared__ Index chosen[2];  // the range, and how many pixels are below it
   Key from = Ordered::of((Real)kept.low), to = Ordered::of((Real)kept.high);
@@ -132,7 +132,7 @@ FORMULA Key key_of_rank(const Box& b, const Kept& kept, Index rank) {
   return from;
 }
 
-// A pixel in the middle of those kept: how many there are of its value and below, and the values next to it.
+// A pixel in the middle of those kept: the numbers of smaller and of equal ones, and the values next to it.
 struct Middle {
   double value;
   Index below, equal;
@@ -181,19 +181,19 @@ FORMULA double deviation_of(const Box& b, const Kept& kept, double middle, doubl
   return sqrt(squares[0] / (double)kept.count);
 }
 
-// Leave out what is far from the median, until nothing is.
+// Clip pixels far from the median until none is clipped.
 FORMULA Clipped clip(const Box& b, Kept kept, Middle m, double middle) {
   for (;;) {
     const double mean = kept.sum / (double)kept.count, deviation = deviation_of(b, kept, middle, mean);
     const double median = median_of(m, kept.count, middle);
-    const Kept rest = kept_of(b, kept, middle, median, BACKGROUND_CLIP * deviation);
-    if (rest.count == 0 || rest.count == kept.count) return {kept, median, mean, deviation};
-    kept = rest;
+    const Kept near = kept_of(b, kept, middle, median, BACKGROUND_CLIP * deviation);
+    if (near.count == 0 || near.count == kept.count) return {kept, median, mean, deviation};
+    kept = near;
     m = middle_of(b, kept);
   }
 }
 
-// What of an axis is in an ellipsoid around a pixel, and its distance in parts of the radius.
+// The range of an axis in an ellipsoid around a pixel, and squared distances in units of the radius.
 FORMULA Index begin_near(Index k, Index radius) { return greatest(k - radius, (Index)0); }
 FORMULA Index end_near(Index k, Index radius, Index length) { return least(k + radius + 1, length); }
 FORMULA double square_of(Index k, Index radius) {
@@ -201,8 +201,8 @@ FORMULA double square_of(Index k, Index radius) {
   return part * part;
 }
 
-// Mark the pixels of a box that are near to one that is not kept.
-FORMULA void mark_near(const Box& b, const Kept& kept, Index rz, Index ry, Index rx, UInt8* near) {
+// Find the pixels of a box that are near one that is not kept.
+FORMULA void find_near(const Box& b, const Kept& kept, Index rz, Index ry, Index rx, UInt8* near) {
   for (Walker w(b); w.n < b.pixels(); w.step(b)) near[w.place(b)] = 0;
   __syncthreads();
   visit(b, [&](Real v, const Walker& at) {
@@ -211,16 +211,17 @@ FORMULA void mark_near(const Box& b, const Kept& kept, Index rz, Index ry, Index
       for (Index j = begin_near(at.j, ry); j < end_near(at.j, ry, b.height); ++j) {
         const double line = square_of(i - at.i, rz) + square_of(j - at.j, ry);
         for (Index k = begin_near(at.k, rx); k < end_near(at.k, rx, b.width); ++k)
-          if (line + square_of(k - at.k, rx) <= 1 + 1e-9) near[i * b.plane + j * b.row + k] = 1;
+          if (line + square_of(k - at.k, rx) <= ELLIPSOID_LIMIT) near[i * b.plane + j * b.row + k] = 1;
       }
   });
   __syncthreads();
 }
 
-// Level, noise and number of good pixels of each box. `near` has a byte a pixel, or is absent if nothing is to grow.
+// Background, noise and number of good pixels of each box. `near` has one byte per pixel, or is absent if no pixels
+// around clipped ones are left out.
 KERNEL background_boxes(const Real* x, const bool* mask, Index images, Index depth, Index height, Index width,
                         Index nz, Index ny, Index nx, Index rz, Index ry, Index rx, bool use_mean, UInt8* near,
-                        double* level, double* noise, Index* good) {
+                        double* background, double* noise, Index* good) {
   for (Index n = blockIdx.x; n < images * nz * ny * nx; n += gridDim.x) {
     const Index c = n % nx, r = n / nx % ny, s = n / (nx * ny) % nz, image = n / (nx * ny * nz);
     const Index i = begin_of_box(s, depth, nz), j = begin_of_box(r, height, ny), k = begin_of_box(c, width, nx);
@@ -237,7 +238,7 @@ KERNEL background_boxes(const Real* x, const bool* mask, Index images, Index dep
       all = kept_of(b, any, middle, 0.0, infinity());
       Clipped result = clip(b, all, m, middle);
       if (near && result.kept.count < all.count) {
-        mark_near(b, result.kept, rz, ry, rx, near + first);
+        find_near(b, result.kept, rz, ry, rx, near + first);
         b.near = near + first;
         const Kept left = kept_of(b, any, middle, 0.0, infinity());
         if ((double)left.count >= LEAST_GROWN * (double)all.count) result = clip(b, left, middle_of(b, left), middle);
@@ -246,7 +247,7 @@ KERNEL background_boxes(const Real* x, const bool* mask, Index images, Index dep
       deviation = result.deviation / CLIPPED_SHARE;
     }
     if (threadIdx.x == 0) {
-      level[n] = centre;
+      background[n] = centre;
       noise[n] = deviation;
       good[n] = all.count;
     }

@@ -1,6 +1,6 @@
 // Boxes of nearly one length that an axis is cut into.
 
-// Where a box begins, and where the one before it ends.
+// The first pixel of a box, which is one after the last of the previous box; as `box_ends` for the host.
 FORMULA Index begin_of_box(Index box, Index pixels, Index boxes) { return (2 * box * pixels + boxes) / (2 * boxes); }
 
 // The middle of a box, between two pixels if it has an even number of them.

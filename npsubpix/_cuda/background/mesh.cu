@@ -1,6 +1,6 @@
-// Values on a mesh of boxes: what is missing is filled, all are smoothed and spread over the pixels.
+// Values on a mesh of boxes: missing ones are filled, all are smoothed and interpolated at the pixels.
 //
-// Beyond its ends a mesh goes on point-symmetrically about its outermost values, axis after axis.
+// A mesh is extended point-symmetrically about its outermost values, one axis after the other.
 #include "formulas.cuh"
 #include "block.cuh"
 #include "boxes.cuh"
@@ -22,7 +22,7 @@ FORMULA double mean_around(const Mesh& m, const double* values, const int* round
     for (Index j = greatest(y - 1, (Index)0); j < least(y + 2, m.ny); ++j)
       for (Index k = greatest(x - 1, (Index)0); k < least(x + 2, m.nx); ++k) {
         const Index other = (i * m.ny + j) * m.nx + k;
-        // One that is filled in this round is looked at by other threads: before or after, it does not count.
+        // A box filled in this round does not count, whether another thread filled it before or after this one.
         if (rounds[other] == MISSING || rounds[other] >= round) continue;
         sum += values[other];
         count += 1.0;
@@ -30,8 +30,8 @@ FORMULA double mean_around(const Mesh& m, const double* values, const int* round
   return count > 0 ? sum / count : not_a_number();
 }
 
-// Give each box that is NaN, or has less than half as many good pixels as the fullest one, the mean of those around
-// it that are not, again and again. A block has one mesh; those of all images come once for each kind of values.
+// Set each box that is NaN, or has few good pixels beside the fullest one, to the mean of the filled boxes around it,
+// in rounds. One block per mesh: those of the backgrounds of all images, then those of the noises.
 KERNEL mesh_fill(double* values, const Index* good, Index meshes, Index images, Index nz, Index ny, Index nx,
                  int* rounds) {
   const Mesh m = {nz, ny, nx};
@@ -39,16 +39,16 @@ KERNEL mesh_fill(double* values, const Index* good, Index meshes, Index images, 
     double* own = values + mesh * m.boxes();
     const Index* pixels = good + mesh % images * m.boxes();
     int* filled = rounds + mesh * m.boxes();
-    Index most = 0;
-    for (Index n = threadIdx.x; n < m.boxes(); n += blockDim.x) most = greatest(most, pixels[n]);
-    most = joined_over_block(most, [](Index a, Index b) { return greatest(a, b); });
+    Index fullest = 0;
+    for (Index n = threadIdx.x; n < m.boxes(); n += blockDim.x) fullest = greatest(fullest, pixels[n]);
+    fullest = joined_over_block(fullest, [](Index a, Index b) { return greatest(a, b); });
     for (Index n = threadIdx.x; n < m.boxes(); n += blockDim.x) {
-      if (2 * pixels[n] < most) own[n] = not_a_number();
+      if ((double)pixels[n] < LEAST_GOOD * (double)fullest) own[n] = not_a_number();
       filled[n] = own[n] == own[n] ? 0 : MISSING;
     }
-    Index some = 1;
-    for (int round = 1; some > 0; ++round) {
-      some = 0;
+    Index count = 1;
+    for (int round = 1; count > 0; ++round) {
+      count = 0;
       __syncthreads();
       for (Index n = threadIdx.x; n < m.boxes(); n += blockDim.x) {
         if (filled[n] != MISSING) continue;
@@ -56,31 +56,30 @@ KERNEL mesh_fill(double* values, const Index* good, Index meshes, Index images, 
         if (mean != mean) continue;
         own[n] = mean;
         filled[n] = round;
-        ++some;
+        ++count;
       }
-      some = joined_over_block(some, [](Index a, Index b) { return a + b; });
+      count = joined_over_block(count, [](Index a, Index b) { return a + b; });
     }
   }
 }
 
-// A value of an axis at a place that may be beyond its ends, of values inside.
+// The value of an axis at a place that may be beyond its ends.
 template <typename At>
-FORMULA double continued(Index place, Index n, At at) {
+FORMULA double extended(Index place, Index n, At at) {
   if (n == 1 || (place >= 0 && place < n)) return at(n == 1 ? 0 : place);
   const Index end = place < 0 ? 0 : n - 1;
   return 2 * at(end) - at(2 * end - place);
 }
 
 FORMULA double value_at(const Mesh& m, const double* values, Index z, Index y, Index x) {
-  return continued(x, m.nx, [&](Index k) {
-    return continued(y, m.ny, [&](Index j) {
-      return continued(z, m.nz, [&](Index i) { return values[(i * m.ny + j) * m.nx + k]; });
+  return extended(x, m.nx, [&](Index k) {
+    return extended(y, m.ny, [&](Index j) {
+      return extended(z, m.nz, [&](Index i) { return values[(i * m.ny + j) * m.nx + k]; });
     });
   });
 }
 
-// Medians of windows of odd lengths, none longer than twice the mesh less one. The keys that a median may have are
-// halved until there is one.
+// Medians of windows of odd lengths, none longer than twice the mesh less one, by bisection of the range of keys.
 KERNEL mesh_medians(const double* values, Index meshes, Index nz, Index ny, Index nx, Index rz, Index ry, Index rx,
                     double* out) {
   typedef Keys<double> Ordered;
@@ -113,8 +112,8 @@ KERNEL mesh_medians(const double* values, Index meshes, Index nz, Index ny, Inde
   }
 }
 
-// What the pixels of an axis take of a mesh: from the box before `starts` on four values, by a cubic Hermite spline
-// through the centres of boxes, its slopes those of parabolas through three. It goes on in a straight line.
+// The weights at the pixels of an axis of four boxes, from the one before `starts` on: a cubic Hermite spline through
+// the centres of boxes, with slopes of parabolas through three. Extrapolation is linear.
 KERNEL mesh_taps(Index pixels, Index boxes, Index* starts, double* weights) {
   for (Index at = first_thread(); at < pixels; at += all_threads()) {
     double w[4] = {0.0, 1.0, 0.0, 0.0};
@@ -143,7 +142,7 @@ KERNEL mesh_taps(Index pixels, Index boxes, Index* starts, double* weights) {
 
 #define TAPS(name) const Index *name##_starts, const double *name##_weights
 
-// Interpolate between the rows of meshes, each continued by one value before and at least one after it.
+// Interpolate between the rows of meshes, each extended by one value before and at least one after it.
 KERNEL mesh_rows(const double* values, Index meshes, Index nz, Index ny, Index nx, TAPS(z), TAPS(y), Index depth,
                  Index height, Index length, double* rows) {
   const Mesh m = {nz, ny, nx};
@@ -161,7 +160,7 @@ KERNEL mesh_rows(const double* values, Index meshes, Index nz, Index ny, Index n
   }
 }
 
-// Interpolate along rows, between the least and the greatest value of each mesh if these are given.
+// Interpolate along rows, and clip to the least and the greatest value of each mesh if these are not null.
 KERNEL mesh_spread(const double* rows, Index lines, Index lines_of_mesh, Index length, TAPS(x), Index width,
                    const double* lows, const double* highs, Real* out) {
   for (Index o = first_thread(); o < lines * width; o += all_threads()) {

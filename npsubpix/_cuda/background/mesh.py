@@ -1,4 +1,4 @@
-"""Values on a mesh of boxes, on the GPU: fill what is missing, smooth them, and spread them over the pixels."""
+"""Values on a mesh of boxes, on the GPU: fill missing ones, smooth them, and interpolate them at the pixels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from npsubpix._cuda.launch.devices import Device, blocks_for, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
+from npsubpix._definitions.background import filter_reach
 
 __all__ = ["Taps", "fill", "median_filter", "spread", "taps_of"]
 
-#: For each axis, the first box that each pixel takes of, and its weights.
+#: For each axis, the first box with a weight at each pixel, and the weights.
 Taps = tuple[tuple[DeviceArray, DeviceArray], ...]
 
 
@@ -21,20 +22,20 @@ def _kernel(name: str, dtype: Any = np.float64) -> Kernel:
 
 
 def fill(device: Device, meshes: DeviceArray, good: DeviceArray) -> None:
-    """Give each box that is NaN, or has few good pixels, the mean of the boxes around it that do not, in place.
+    """Set each box that is NaN, or has few good pixels, to the mean of the boxes around it that are filled, in place.
 
-    `meshes` are kinds of values times images, `good` the number of good pixels of each box of each image.
+    `meshes` are those of backgrounds and of noises of all images, `good` the number of good pixels of each box.
     """
-    kinds, images, *boxes = meshes.shape
+    quantities, images, *boxes = meshes.shape
     rounds = device.empty(meshes.shape, np.int32)
-    count = kinds * images
+    count = quantities * images
     run(device, _kernel("fill"), blocks_for(count, each=1), meshes, good, count, images, *boxes, rounds)
 
 
 def median_filter(device: Device, meshes: DeviceArray, size: tuple[int, ...]) -> DeviceArray:
-    """Return the medians of windows of odd lengths, on an axis of few boxes of shorter ones."""
+    """Return the medians of windows of odd lengths, shorter ones along an axis of few boxes."""
     boxes = meshes.shape[-3:]
-    reach = [min(k // 2, n - 1) for k, n in zip(size, boxes, strict=True)]
+    reach = filter_reach(size, boxes)
     if not any(reach):
         return meshes
     out = device.empty(meshes.shape, np.float64)
@@ -44,7 +45,7 @@ def median_filter(device: Device, meshes: DeviceArray, size: tuple[int, ...]) ->
 
 
 def taps_of(device: Device, shape: tuple[int, ...], boxes: tuple[int, ...]) -> Taps:
-    """Return what the pixels of each axis take of a mesh."""
+    """Return the weights of boxes at the pixels of each axis."""
     taps = []
     for pixels, count in zip(shape, boxes, strict=True):
         starts, weights = device.empty((pixels,), np.int64), device.empty((4, pixels), np.float64)
@@ -54,7 +55,7 @@ def taps_of(device: Device, shape: tuple[int, ...], boxes: tuple[int, ...]) -> T
 
 
 def spread(device: Device, mesh: DeviceArray, taps: Taps, bounded: bool, dtype: np.dtype[Any]) -> DeviceArray:
-    """Interpolate the values of boxes at all pixels; `bounded` between the least and the greatest of them."""
+    """Interpolate the values of boxes at all pixels; if `bounded`, clip to the least and the greatest of them."""
     images, *boxes = mesh.shape
     depth, height, width = (starts.shape[0] for starts, _ in taps)
     lines, length = images * depth * height, max(boxes[-1] + 2, 4)

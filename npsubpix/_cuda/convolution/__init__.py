@@ -8,63 +8,53 @@ from typing import Any
 import numpy as np
 
 from npsubpix._cuda.convolution.borders import BORDERS
-from npsubpix._cuda.convolution.passes import Axes, Finish, along_axes, factors_of
-from npsubpix._cuda.launch.arrays import result_dtype
+from npsubpix._cuda.convolution.passes import Axes, along_axes, factors_of
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
+from npsubpix._definitions.convolution import PRODUCT, dtype_of_weighted_sums, windows_along
+from npsubpix._definitions.dtypes import Rounding, promoted, rounding_to
+from npsubpix._definitions.shapes import three_axes
 
 __all__ = ["choose_conv_method", "correlate", "correlate_vjp"]
 
 #: Pixels of a tile along an axis, those of stencils.cu.
 _TILE = 32
 
-#: Windows that one block sums up for a weight.
+#: Windows that one block sums for a weight.
 _PART = 16384
 
 
 def choose_conv_method(kernel: DeviceArray, *, stride: tuple[int, ...]) -> str:
-    """Return how to correlate with a kernel: by sums over windows, as to look at its weights would take a wait."""
+    """Return the method of correlation with a kernel: direct, since the host would have to wait for its weights."""
     return "direct"
 
 
-def _three(values: tuple[int, ...], fill: int) -> tuple[int, ...]:
-    return (fill,) * (3 - len(values)) + tuple(values)
-
-
-def _along(n: int, k: int, mode: str, stride: int, dilation: int, origin: int) -> tuple[int, int]:
-    """Return the place of the first weight of the first window, and how many windows there are."""
-    reach = dilation * (k - 1)
-    if mode == "same":
-        return -dilation * (k // 2 + origin), -(-n // stride)
-    if mode == "valid":
-        return 0, max(0, -(-(n - reach) // stride))
-    return -reach, -(-(n + reach) // stride)
-
-
 class _Correlation:
-    """An image and a kernel as they are given to kernels, with channels first."""
+    """An image and a kernel as the arguments of kernels, with channels first."""
 
     def __init__(
-        self, x: DeviceArray, kernel: DeviceArray, mode: str, border: str, cval: float, stride: tuple[int, ...],
-        dilation: tuple[int, ...], origin: tuple[int, ...], channel_axis: int | None, omit: bool,
+        self, x: DeviceArray, kernel: DeviceArray, flip: bool, mode: str, border: str, cval: float,
+        stride: tuple[int, ...], dilation: tuple[int, ...], origin: tuple[int, ...], channel_axis: int | None,
+        omit: bool,
     ) -> None:  # fmt: skip
         self.device = device_of(x)
-        #: Of sums: integers are summed up exactly.
-        self.real = result_dtype(x.dtype) if x.dtype.kind == "f" else np.dtype(np.float64)
-        self.channel_axis = channel_axis
+        self.real = dtype_of_weighted_sums(x.dtype, None)
+        self.channel_axis, self.flip = channel_axis, flip
         first = self.channels_first(x)
-        sizes, window = _three(first.shape[1:], 1), _three(kernel.shape, 1)
-        steps, gaps, moved = _three(stride, 1), _three(dilation, 1), _three(origin, 0)
-        ends = [_along(*axis) for axis in zip(sizes, window, (mode,) * 3, steps, gaps, moved, strict=True)]
-        self.counts = tuple(count for _, count in ends)
+        sizes, window = three_axes(first.shape[1:], 1), three_axes(kernel.shape, 1)
+        steps, gaps, origins = three_axes(stride, 1), three_axes(dilation, 1), three_axes(origin, 0)
+        axes = zip(sizes, window, (mode,) * 3, steps, gaps, origins, strict=True)
+        spans = [windows_along(*axis) for axis in axes]
+        self.counts = tuple(span.windows for span in spans)
         self.shape = (first.shape[0], *self.counts[3 - kernel.ndim :])
         self.x = self.device.rows(first, first.shape, self.real)
-        self.weights = self.device.rows(kernel, kernel.shape, self.real)
-        #: Whether pixels are left out of windows, whose sums are then divided by what is left.
+        weights = self.device.rows(kernel, kernel.shape, self.real)
+        self.weights = self.flipped(weights) if flip else weights
+        #: Whether pixels are left out of windows, whose sums are then normalized by the remaining weight.
         self.partial = border == "shrink" or omit
         self.window, self.cval, self.omit = window, float(cval), omit
         self.near = set(steps) == set(gaps) == {1}
-        firsts = tuple(place for place, _ in ends)
+        firsts = tuple(span.first for span in spans)
         self.axes = Axes(window, firsts, self.counts, BORDERS[border], border == "shrink")
         self.stack = first.shape[0], *sizes
         self.geometry = (
@@ -87,56 +77,52 @@ class _Correlation:
         back = x.transpose(order)
         return self.device.rows(back, back.shape, x.dtype)
 
+    def flipped(self, weights: DeviceArray) -> DeviceArray:
+        """Return weights in the reverse order along each axis."""
+        return self.device.rows(weights[(slice(None, None, -1),) * weights.ndim], weights.shape, weights.dtype)
+
     def run(self, name: str, blocks: int, *args: Any) -> None:
         """Launch a kernel of this file."""
         run(self.device, Kernel.of("convolution", name, Real=self.real), blocks, *args)
 
 
-def _limits(dtype: np.dtype[Any]) -> Finish:
-    """Return whether results are integers, and the least and the greatest that a double holds."""
-    if dtype.kind == "f":
-        return False, 0.0, 0.0
-    info = np.iinfo(dtype)
-    high = float(info.max)
-    return True, float(info.min), high if int(high) <= info.max else float(np.nextafter(high, 0))
-
-
 def correlate(
-    image: DeviceArray, kernel: DeviceArray, *, mode: str, border: str, cval: float, stride: tuple[int, ...],
-    dilation: tuple[int, ...], origin: tuple[int, ...], channel_axis: int | None, omit: bool, method: str, dtype: str,
+    image: DeviceArray, kernel: DeviceArray, *, flip: bool, mode: str, border: str, cval: float,
+    stride: tuple[int, ...], dilation: tuple[int, ...], origin: tuple[int, ...], channel_axis: int | None, omit: bool,
+    method: str, dtype: str,
 ) -> tuple[DeviceArray]:  # fmt: skip
-    """Correlate an image with a kernel."""
-    c = _Correlation(image, kernel, mode, border, cval, stride, dilation, origin, channel_axis, omit)
+    """Correlate an image with a kernel, or with the flipped kernel."""
+    c = _Correlation(image, kernel, flip, mode, border, cval, stride, dilation, origin, channel_axis, omit)
     out = c.device.empty(c.shape, c.real)
     of_results = np.dtype(dtype) if dtype else image.dtype
-    _write(c, method, _limits(of_results), out)
+    _write(c, method, rounding_to(of_results), out)
     return (c.channels_back(out.astype(of_results, copy=False)),)
 
 
-def _write(c: _Correlation, method: str, finish: Finish, out: DeviceArray) -> None:
-    """Correlate along axes or by tiles, where that is what was asked for or is possible, else window by window."""
+def _write(c: _Correlation, method: str, rounding: Rounding, out: DeviceArray) -> None:
+    """Correlate along axes if asked for, or by tiles, where that is possible; else window by window."""
     plain = c.near and not c.omit
     one_axis = sum(k > 1 for k in c.window) <= 1
-    if plain and out.size and (one_axis or method == "separable"):
-        _along_axes(c, one_axis, finish, out)
+    if plain and out.size and (one_axis or method in ("separable", PRODUCT)):
+        _along_axes(c, one_axis, rounding, out)
     elif plain and not c.partial:
-        _by_tiles(c, c.x, c.weights, c.stack, c.axes, c.cval, finish, out)
+        _by_tiles(c, c.x, c.weights, c.stack, c.axes, c.cval, rounding, out)
     else:
-        c.run("correlate_windows", blocks_for(out.size), c.x, c.weights, *c.geometry, *finish, out)
+        c.run("correlate_windows", blocks_for(out.size), c.x, c.weights, *c.geometry, *rounding, out)
 
 
 def _by_tiles(
     c: _Correlation, x: DeviceArray, weights: DeviceArray, stack: tuple[int, ...], axes: Axes, fill: float,
-    finish: Finish, out: DeviceArray,
+    rounding: Rounding, out: DeviceArray,
 ) -> None:  # fmt: skip
     """Correlate images, as many and as large as `stack` says, by tiles in shared memory."""
     tiles = stack[0] * axes.counts[0] * math.prod(-(-n // _TILE) for n in axes.counts[1:])
     kernel = Kernel.of("stencils", "correlate_tiles", Real=c.real)
     geometry = *stack, *axes.window, *axes.first, *axes.counts, axes.border, fill
-    run(c.device, kernel, blocks_for(tiles, each=1), x, weights, *geometry, *finish, out)
+    run(c.device, kernel, blocks_for(tiles, each=1), x, weights, *geometry, *rounding, out)
 
 
-def _along_axes(c: _Correlation, one_axis: bool, finish: Finish, out: DeviceArray) -> None:
+def _along_axes(c: _Correlation, one_axis: bool, rounding: Rounding, out: DeviceArray) -> None:
     kernel = c.weights.reshape(c.window)
     if one_axis:
         lines = (kernel.reshape(-1).astype(np.float64),) * 3
@@ -144,18 +130,18 @@ def _along_axes(c: _Correlation, one_axis: bool, finish: Finish, out: DeviceArra
     else:
         lines, fills = factors_of(c.device, kernel, c.cval)
     images, made = c.x.reshape(c.stack), out.reshape(c.stack[0], *c.counts)
-    along_axes(c.device, images, c.axes, lines, fills, finish, made)
+    along_axes(c.device, images, c.axes, lines, fills, rounding, made)
 
 
 def correlate_vjp(
-    cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray, DeviceArray], saved: tuple[()], *, mode: str,
-    border: str, cval: float, stride: tuple[int, ...], dilation: tuple[int, ...], origin: tuple[int, ...],
+    cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray, DeviceArray], saved: tuple[()], *, flip: bool,
+    mode: str, border: str, cval: float, stride: tuple[int, ...], dilation: tuple[int, ...], origin: tuple[int, ...],
     channel_axis: int | None, omit: bool, method: str, dtype: str,
 ) -> tuple[DeviceArray, DeviceArray]:  # fmt: skip
-    """Return the gradients by the image and by the kernel."""
+    """Return the gradients with respect to the image and to the kernel."""
     (cotangent,), (x, kernel) = cotangents, arrays
-    c = _Correlation(x, kernel, mode, border, cval, stride, dilation, origin, channel_axis, omit)
-    of_image, of_kernel = result_dtype(x.dtype), result_dtype(kernel.dtype)
+    c = _Correlation(x, kernel, flip, mode, border, cval, stride, dilation, origin, channel_axis, omit)
+    of_image, of_kernel = promoted(x.dtype), promoted(kernel.dtype)
     if cotangent is None or cotangent.size == 0:
         return c.device.full(x.shape, 0, of_image), c.device.full(kernel.shape, 0, of_kernel)
     by_windows = c.device.rows(c.channels_first(cotangent), c.shape, c.real)
@@ -171,17 +157,17 @@ def correlate_vjp(
 
 
 def _by_image(c: _Correlation, by_products: DeviceArray) -> DeviceArray:
-    """Return to each pixel what windows took from it, and from its copies."""
+    """Return the gradient with respect to the image, summed over the copies of each pixel."""
     grad = c.device.empty(c.x.shape, c.real)
     if not c.near:
         c.run("correlate_by_image", blocks_for(c.x.size), c.x, c.weights, *c.geometry, by_products, grad)
         return grad
-    # A place within reach gets the cotangents correlated with the flipped weights.
-    flipped = c.device.rows(c.weights[(slice(None, None, -1),) * c.weights.ndim], c.weights.shape, c.real)
+    # The gradient of a place is the correlation of the cotangents with the flipped weights.
+    flipped = c.flipped(c.weights)
     reach = tuple(n + k - 1 for n, k in zip(c.counts, c.window, strict=True))
     all_of = Axes(c.window, tuple(1 - k for k in c.window), reach, 0, False)
     by_places = c.device.empty((c.stack[0], *reach), c.real)
-    _by_tiles(c, by_products, flipped, (c.stack[0], *c.counts), all_of, 0.0, (False, 0.0, 0.0), by_places)
+    _by_tiles(c, by_products, flipped, (c.stack[0], *c.counts), all_of, 0.0, rounding_to(c.real), by_places)
     c.run("correlate_fold", blocks_for(c.x.size), c.x, by_places, *c.geometry, grad)
     return grad
 
@@ -195,4 +181,4 @@ def _by_weights(
     c.run("correlate_by_weights", blocks, c.x, *c.geometry, by_products, by_parts, parts, _PART, sums)
     grad = c.device.empty(c.weights.shape, np.float64)
     c.run("correlate_weights_gradient", blocks_for(count), c.weights, sums.sum(0), by_total, count, grad)
-    return grad
+    return c.flipped(grad) if c.flip else grad

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 __all__ = ["BORDERS"]
 
-#: How an axis goes on.
+#: Border extensions of an axis.
 BORDERS = {"constant": 0, "shrink": 0, "nearest": 1, "wrap": 2, "mirror": 3, "reflect": 4}

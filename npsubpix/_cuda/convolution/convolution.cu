@@ -36,7 +36,7 @@ struct Axis {
 struct Correlation {
   Axis z, y, x;
   Index border;
-  bool left_out, omit;  // what is beyond the ends, and what is not a number
+  bool left_out, omit;  // whether padding does not count, and NaN neither
   Real fill;
 
   __device__ __forceinline__ Index pixels() const { return z.size * y.size * x.size; }
@@ -44,7 +44,7 @@ struct Correlation {
   __device__ __forceinline__ Index weights() const { return z.window * y.window * x.window; }
 };
 
-// What a weight sees, and whether it counts.
+// The pixel under a weight, and whether it counts.
 struct Seen {
   Real value;
   bool counts;
@@ -113,7 +113,7 @@ KERNEL correlate_shares(const Real* x, const Real* weights, GEOMETRY, const Real
   }
 }
 
-// Each pixel gathers from the windows that saw it, or a copy of it.
+// Each pixel gathers from the windows that contain it, or a copy of it.
 KERNEL correlate_by_image(const Real* x, const Real* weights, GEOMETRY, const Real* by_products, Real* grad) {
   const Correlation c = CORRELATION;
   for (Index k = first_thread(); k < images * c.pixels(); k += all_threads()) {
@@ -132,8 +132,7 @@ KERNEL correlate_by_image(const Real* x, const Real* weights, GEOMETRY, const Re
   }
 }
 
-// The same where windows and weights are one pixel apart, from what each place within reach gets, whether it is a
-// pixel or a copy of one.
+// The same where windows and weights are one pixel apart: sum the gradients of all places that copy a pixel.
 KERNEL correlate_fold(const Real* x, const Real* by_places, GEOMETRY, Real* grad) {
   const Correlation c = CORRELATION;
   const Index deep = nz + kz - 1, tall = ny + ky - 1, wide = nx + kx - 1;
@@ -149,8 +148,8 @@ KERNEL correlate_fold(const Real* x, const Real* by_places, GEOMETRY, Real* grad
   }
 }
 
-// Sums over parts of the windows, for each weight: cotangents of products times what it saw, and of
-// parts where that counts.
+// Sums over parts of the windows, for each weight: cotangents of products times the pixel under it, and
+// cotangents of parts where this pixel counts.
 KERNEL correlate_by_weights(const Real* x, GEOMETRY, const Real* by_products, const Real* by_parts, Index parts,
                             Index part_size, double* sums) {
   const Correlation c = CORRELATION;
@@ -171,7 +170,7 @@ KERNEL correlate_by_weights(const Real* x, GEOMETRY, const Real* by_products, co
   }
 }
 
-// Put the sums together; what is known of absolute weights goes on with the sign of the weight.
+// Add up the sums; gradients with respect to absolute weights get the sign of the weight.
 KERNEL correlate_weights_gradient(const Real* weights, const double* sums, const double* by_total, Index count,
                                   double* grad) {
   for (Index k = first_thread(); k < count; k += all_threads()) {

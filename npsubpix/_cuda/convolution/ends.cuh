@@ -1,4 +1,4 @@
-// What is beyond the ends of an axis, by how it goes on.
+// Border extensions of an axis.
 #define NOTHING 0
 #define NEAREST 1
 #define WRAP 2

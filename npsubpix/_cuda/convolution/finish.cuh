@@ -1,4 +1,4 @@
-// What becomes of sums. Results that will be integers are rounded, kept in their range, and 0 for NaN.
+// The last step of sums: results that become integers are rounded and clipped to their range; NaN becomes 0.
 struct Finish {
   bool integer;
   double low, high;

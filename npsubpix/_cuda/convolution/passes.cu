@@ -13,10 +13,12 @@
 #define TALL 64
 #define STEP (THREADS / WIDE)
 
-// The lines of a kernel of rank one: along z, y and x through its largest weight, the first two of
-// them divided by it. NaN along x, if the kernel is none. What is beyond the ends of an axis: `fill`
-// correlated with the lines along the axes that come before it, which are x, then y.
-KERNEL correlate_factors(const Real* kernel, Index kz, Index ky, Index kx, double rounding, double fill, double* lines,
+// The lines along z, y and x through the largest weight of a kernel, the first two divided by it. The
+// kernel has to be the product of the line along x and of the plane of other axes, and this plane that
+// of the lines along y and z, each up to `tolerance` times the largest weight; otherwise the line along
+// x is NaN. The constant border extension of an axis is `fill` correlated with the lines along the axes
+// before it, which are x, then y.
+KERNEL correlate_factors(const Real* kernel, Index kz, Index ky, Index kx, double tolerance, double fill, double* lines,
                          double* fills) {
   __shared__ double tops[THREADS];
   __shared__ Index places[THREADS];
@@ -51,8 +53,10 @@ KERNEL correlate_factors(const Real* kernel, Index kz, Index ky, Index kx, doubl
   __syncthreads();
   double far[1] = {0};
   for (Index k = threadIdx.x; k < count; k += blockDim.x) {
-    const double product = z[k / kx / ky] * y[k / kx % ky] * x[k % kx];
-    if (!(fabs(product - (double)kernel[k]) <= rounding * top)) far[0] += 1;
+    const double plane = (double)kernel[k - k % kx + j], across = largest == 0 ? 0.0 : plane / largest;
+    const bool line_fits = fabs(across * x[k % kx] - (double)kernel[k]) <= tolerance * top;
+    const bool plane_fits = fabs(z[k / kx / ky] * y[k / kx % ky] * largest - plane) <= tolerance * top;
+    if (!line_fits || !plane_fits) far[0] += 1;
   }
   sum_over_block(far);
   if (threadIdx.x == 0) {
@@ -67,7 +71,7 @@ KERNEL correlate_factors(const Real* kernel, Index kz, Index ky, Index kx, doubl
   }
 }
 
-// A line of pixels `apart` from each other, and how it goes on.
+// A line of pixels `apart` from each other, and its border extension.
 struct Line {
   const Real* pixels;
   Index size, apart, border;
@@ -79,7 +83,7 @@ struct Line {
   }
 };
 
-// What a sum is multiplied by where weights beyond the ends do not count.
+// The factor that normalizes a sum where weights outside of the image do not count.
 FORMULA Real renormalized(const double* line, Index taps, Index place, Index size) {
   double total = 0, parts = 0;
   for (Index k = 0; k < taps; ++k) {
@@ -105,13 +109,13 @@ KERNEL correlate_rows(const Real* x, Index rows, ALONG, Real* out) {
     const Line source = {x + row * size, size, 1, border, left_out ? (Real)0 : (Real)*fill};
     Real sums[EACH] = {0};
     for (Index k = 0; k < taps; k += TAPS) {
-      const int some = (int)least(taps - k, (Index)TAPS);
-      for (Index j = threadIdx.x; j < made + some - 1; j += THREADS) pixels[j] = source[begin + first + k + j];
-      if ((int)threadIdx.x < some) weights[threadIdx.x] = (Real)line[k + threadIdx.x];
+      const int taken = (int)least(taps - k, (Index)TAPS);
+      for (Index j = threadIdx.x; j < made + taken - 1; j += THREADS) pixels[j] = source[begin + first + k + j];
+      if ((int)threadIdx.x < taken) weights[threadIdx.x] = (Real)line[k + threadIdx.x];
       __syncthreads();
       for (int m = 0; m < EACH; ++m)
         if (threadIdx.x + m * THREADS < made)
-          for (int n = 0; n < some; ++n) sums[m] += weights[n] * pixels[threadIdx.x + m * THREADS + n];
+          for (int n = 0; n < taken; ++n) sums[m] += weights[n] * pixels[threadIdx.x + m * THREADS + n];
       __syncthreads();
     }
     for (int m = 0; m < EACH; ++m) {
@@ -138,14 +142,14 @@ KERNEL correlate_columns(const Real* x, Index outer, Index inner, ALONG, Real* o
     const Line source = {x + o * size * inner + j, size, inner, border, left_out ? (Real)0 : (Real)*fill};
     Real sums[TALL / STEP] = {0};
     for (Index k = 0; k < taps; k += TAPS) {
-      const int some = (int)least(taps - k, (Index)TAPS);
+      const int taken = (int)least(taps - k, (Index)TAPS);
       if (made > 0)
-        for (Index i = row; i < made + some - 1; i += STEP) pixels[i][column] = source[begin + first + k + i];
-      if ((int)threadIdx.x < some) weights[threadIdx.x] = (Real)line[k + threadIdx.x];
+        for (Index i = row; i < made + taken - 1; i += STEP) pixels[i][column] = source[begin + first + k + i];
+      if ((int)threadIdx.x < taken) weights[threadIdx.x] = (Real)line[k + threadIdx.x];
       __syncthreads();
       for (int m = 0; m < TALL / STEP; ++m)
         if (row + m * STEP < made)
-          for (int n = 0; n < some; ++n) sums[m] += weights[n] * pixels[row + m * STEP + n][column];
+          for (int n = 0; n < taken; ++n) sums[m] += weights[n] * pixels[row + m * STEP + n][column];
       __syncthreads();
     }
     for (int m = 0; m < TALL / STEP; ++m) {

@@ -1,4 +1,4 @@
-"""Correlation along one axis of images after the other, with a line of weights for each."""
+"""Correlation along one axis after the other, with a line of weights for each."""
 
 from __future__ import annotations
 
@@ -9,26 +9,20 @@ import numpy as np
 
 from npsubpix._cuda.launch.devices import Device, blocks_for, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
+from npsubpix._definitions.convolution import product_tolerance
+from npsubpix._definitions.dtypes import Rounding, rounding_to
 
-__all__ = ["Axes", "Finish", "along_axes", "cut", "factors_of"]
+__all__ = ["Axes", "along_axes", "cut", "factors_of"]
 
 #: Results of a block: of a row; columns, and rows of them. They are those of passes.cu.
 _ROW, _WIDE, _TALL = 4 * THREADS, 32, 64
 
-#: Units of rounding that a kernel of rank one may differ by from the product of its factors.
-_ROUNDINGS = 8
-
 #: Weights along z, y and x.
 Lines: TypeAlias = tuple[DeviceArray, DeviceArray, DeviceArray]
 
-#: Whether results are integers, and the least and the greatest of them.
-Finish: TypeAlias = tuple[bool, float, float]
-
-_AS_IT_IS: Finish = (False, 0.0, 0.0)
-
 
 class Axes(NamedTuple):
-    """Where windows lie along (z, y, x): weights, the place of the first weight, windows; and what is beyond ends."""
+    """Where windows lie along (z, y, x): weights, the place of the first weight, windows; and the border."""
 
     window: tuple[int, ...]
     first: tuple[int, ...]
@@ -38,26 +32,26 @@ class Axes(NamedTuple):
 
 
 def along_axes(
-    device: Device, x: DeviceArray, axes: Axes, lines: Lines, fills: DeviceArray, finish: Finish,
+    device: Device, x: DeviceArray, axes: Axes, lines: Lines, fills: DeviceArray, rounding: Rounding,
     out: DeviceArray, add: bool = False,
 ) -> None:  # fmt: skip
     """Write to `out`, or add to it, images (B, D, H, W) correlated with the product of lines of weights.
 
-    Lines along z, y and x are in float64. `fills` is what is beyond the ends of each
-    axis, if that is constant: x comes first, and then y, so that for y and z it is what the passes before
-    make of it.
+    Lines along z, y and x are in float64. `fills` has the constant border extension of each axis. Passes go along
+    x, then y, then z, so that for y and z it is the constant that the passes before make of it.
     """
-    rest = [k for k in (2, 1, 0) if axes.window[k] > 1] or [2]
-    if len(rest) > 1 and rest[0] != 2:
-        rest.insert(0, 2)  # has a factor of the product, and so has no other axis
-    for k in rest:
-        ends = k == rest[-1]
+    passes = [k for k in (2, 1, 0) if axes.window[k] > 1] or [2]
+    if len(passes) > 1 and passes[0] != 2:
+        passes.insert(0, 2)  # the line along x has a factor of the product, even if it is a single weight
+    for k in passes:
+        is_last = k == passes[-1]
         shape = (*x.shape[: k + 1], axes.counts[k], *x.shape[k + 2 :])
-        made = out if ends else device.empty(shape, x.dtype)
-        rule = axes.border, axes.left_out, lines[k], axes.window[k], fills[k : k + 1]
-        options = x.shape[k + 1], axes.first[k], axes.counts[k], *rule, add and ends, *(finish if ends else _AS_IT_IS)
-        _one_axis(device, x, k, options, axes.counts[k], made)
-        x = made
+        result = out if is_last else device.empty(shape, x.dtype)
+        line = lines[k], axes.window[k], fills[k : k + 1]
+        of_pass = rounding if is_last else rounding_to(x.dtype)
+        options = x.shape[k + 1], axes.first[k], axes.counts[k], axes.border, axes.left_out, *line, add and is_last
+        _one_axis(device, x, k, (*options, *of_pass), axes.counts[k], result)
+        x = result
 
 
 def _one_axis(
@@ -74,14 +68,14 @@ def _one_axis(
 
 
 def factors_of(device: Device, kernel: DeviceArray, cval: float) -> tuple[Lines, DeviceArray]:
-    """Return the lines of a kernel (KD, KH, KW), and what is beyond ends; NaN for one that is not of rank one."""
+    """Return the lines of a kernel (KD, KH, KW) and the fill of each axis; lines of NaN if it is no product."""
     lines, fills = device.empty((sum(kernel.shape),), np.float64), device.empty((3,), np.float64)
-    rounding = _ROUNDINGS * float(np.finfo(kernel.dtype).eps)
+    tolerance = product_tolerance(kernel.dtype)
     factors = Kernel.of("passes", "correlate_factors", Real=kernel.dtype)
-    run(device, factors, 1, kernel, *kernel.shape, rounding, cval, lines, fills)
+    run(device, factors, 1, kernel, *kernel.shape, tolerance, cval, lines, fills)
     return cut(lines, kernel.shape), fills
 
 
 def cut(lines: DeviceArray, sizes: tuple[int, ...]) -> Lines:
-    """Return the lines along z, y and x of an array that has one after the other."""
+    """Return the lines along z, y and x of an array that has them one after the other."""
     return lines[: sizes[0]], lines[sizes[0] : sizes[0] + sizes[1]], lines[sizes[0] + sizes[1] :]

@@ -33,7 +33,7 @@ KERNEL correlate_tiles(const Real* x, const Real* weights, Index images, Index d
                        Index kz, Index ky, Index kx, Index fz, Index fy, Index fx, Index nz, Index ny, Index nx,
                        Index border, double fill, bool integer, double low, double high, Real* out) {
   __shared__ Real pixels[ROOM][ROOM];
-  __shared__ Real some_weights[MOST_TAPS * MOST_TAPS];
+  __shared__ Real tile_weights[MOST_TAPS * MOST_TAPS];
   const Finish finish = {integer, low, high};
   const Index parts_down = (ky + MOST_TAPS - 1) / MOST_TAPS, parts_along = (kx + MOST_TAPS - 1) / MOST_TAPS;
   const Index tall = (ny + SIDE - 1) / SIDE, wide = (nx + SIDE - 1) / SIDE;
@@ -54,9 +54,9 @@ KERNEL correlate_tiles(const Real* x, const Real* weights, Index images, Index d
         pixels[k / columns][k % columns] = d < 0 || i < 0 || j < 0 ? (Real)fill : image[i * width + j];
       }
       for (int k = threadIdx.x; k < own.down * own.along; k += THREADS)
-        some_weights[k] = weights[(a * ky + r + k / own.along) * kx + c + k % own.along];
+        tile_weights[k] = weights[(a * ky + r + k / own.along) * kx + c + k % own.along];
       __syncthreads();
-      add_products(pixels, some_weights, own, top, column, sums);
+      add_products(pixels, tile_weights, own, top, column, sums);
       __syncthreads();
     }
     for (int m = 0; m < DOWN; ++m) {

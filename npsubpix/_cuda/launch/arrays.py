@@ -9,13 +9,9 @@ import numpy as np
 from npsubpix._arrays.checks import check_temperature
 from npsubpix._cuda.launch.devices import Device
 from npsubpix._cuda.launch.kernels import DeviceArray
+from npsubpix._definitions.dtypes import promoted as result_dtype
 
 __all__ = ["computed", "is_number", "native", "of_dtype", "result_dtype", "temperatures_of"]
-
-
-def result_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype in which kernels compute: float32 of what is smaller, float64 of the rest."""
-    return np.result_type(dtype, np.float32)
 
 
 def computed(x: DeviceArray) -> DeviceArray:

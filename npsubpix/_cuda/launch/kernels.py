@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npsubpix._cuda.launch.catalogue import BY_ROUNDED_PRODUCTS, C_NAMES, MOST_TAPS, STRIP_ROWS, TILE_BYTES, TYPES
+from npsubpix._cuda.launch.definitions import HEADERS
 from npsubpix._definitions import constants
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix._definitions.shapes import MOMENTS
@@ -75,7 +76,7 @@ def _sources() -> dict[str, Path]:
 
 
 def _read(name: str) -> str:
-    return _sources()[name].read_text("utf-8")
+    return HEADERS[name] if name in HEADERS else _sources()[name].read_text("utf-8")
 
 
 def options(file: str, types: tuple[tuple[str, str], ...]) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def nms(input: DeviceArray, *, kernel_size: tuple[int, ...]) -> tuple[DeviceArra
 def nms_vjp(
     cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray], saved: tuple[()], *, kernel_size: tuple[int, ...]
 ) -> tuple[DeviceArray]:
-    """Pass the cotangents on where there is a maximum."""
+    """Return the cotangents at maxima, and 0 elsewhere."""
     (cotangent,), (x,) = cotangents, arrays
     device = device_of(x)
     if cotangent is None:
@@ -54,24 +54,24 @@ def nms3d_minmax(input: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
     return maxima, minima
 
 
-def _suppress(kind: str, x: DeviceArray, size: tuple[int, ...], out: DeviceArray) -> None:
+def _suppress(output: str, x: DeviceArray, size: tuple[int, ...], out: DeviceArray) -> None:
     stack = _stack(x.shape)
     if set(size) == {3}:
-        kernel = Kernel.of("nms", f"nms_near_{kind}", Pixel=x.dtype)
+        kernel = Kernel.of("nms", f"nms_near_{output}", Pixel=x.dtype)
         run(device_of(x), kernel, blocks_for(strips(stack)), x, out, *stack, len(size) == 3)
     else:
         window = (1,) * (3 - len(size)) + size
-        kernel = Kernel.of("nms", f"nms_window_{kind}", Pixel=x.dtype)
+        kernel = Kernel.of("nms", f"nms_window_{output}", Pixel=x.dtype)
         run(device_of(x), kernel, blocks_for(math.prod(stack)), x, out, *stack, *window)
 
 
 def _stack(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """Images, depth, height and width of a batch."""
+    """Return images, depth, height and width of a batch."""
     depth = shape[2] if len(shape) == 5 else 1
     return shape[0] * shape[1], depth, shape[-2], shape[-1]
 
 
-def strips(stack: tuple[int, int, int, int]) -> int:
-    """Threads that go down a strip of rows of one column each."""
+def strips(stack: tuple[int, ...]) -> int:
+    """Return the number of threads, each of which moves down a strip of rows of one column."""
     images, depth, height, width = stack
     return images * depth * -(-height // STRIP_ROWS) * width

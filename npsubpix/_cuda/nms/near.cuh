@@ -1,11 +1,11 @@
-// Strict extrema of windows of three pixels an axis.
-// A thread goes down a few rows of one column and keeps three rows in registers, so that each pixel
-// comes from memory once; its neighbours in the row come from the first-level cache.
+// Strict extrema of windows of three pixels per axis.
+// A thread moves down a few rows of one column and keeps three rows in registers, so that each pixel
+// is read from memory once; its neighbours in the row are in the first-level cache.
 typedef Order<Pixel> Ordered;
 typedef Ordered::Key Key;
 
-// Greatest keys of three columns of a row: of all, and of all but the pixel in the middle. In a
-// volume, both with the rows at the same place in the planes before and after.
+// Greatest keys of three columns of a row: of all pixels, and of all but the centre. In a volume,
+// both include the rows at the same place in the planes before and after.
 struct Row {
   Key all, around, centre;
 };
@@ -35,8 +35,8 @@ FORMULA bool tops(Row above, Row here, Row below) {
   return Ordered::is_number(here.centre) && here.centre > others;
 }
 
-// The strips of rows of a stack of maps; strips of neighbouring planes come one after the other, as
-// they share pixels.
+// The strips of rows of a stack of maps; strips of neighbouring planes are consecutive, as they share
+// pixels.
 struct Strip {
   Index image, d, top, j;
 };

@@ -2,7 +2,7 @@
 #include "formulas.cuh"
 #include "near.cuh"
 
-// Windows of three pixels an axis, over stacks of images, whose depth is 1, or of volumes.
+// Windows of three pixels per axis, over stacks of images, whose depth is 1, or of volumes.
 
 KERNEL nms_near_mask(const Pixel* x, bool* out, Index images, Index depth, Index height, Index width, bool volume) {
   for (Index k = first_thread(); k < count_strips(images, depth, height, width); k += all_threads())
@@ -29,13 +29,13 @@ KERNEL nms_near_minmax(const Pixel* x, bool* maxima, bool* minima, Index images,
 
 // Windows of any size.
 
-// How far the n-th pixel of an axis of a window is from the centre, from near to far: 0, 1, -1, 2, ...
-// A window of even size ends one pixel ahead.
+// Offset of the n-th pixel of an axis of a window from the centre, from near to far: 0, 1, -1, 2, ...
+// A window of even size extends one pixel further ahead than back.
 FORMULA Index outward(Index n) { return n % 2 ? (n + 1) / 2 : -(n / 2); }
 
 FORMULA bool fits(Index k, Index window, Index size) { return k >= (window - 1) / 2 && k + window / 2 < size; }
 
-// Whether a pixel tops all others of its window. Most pixels meet a greater one soon, as near ones are first.
+// Whether a pixel is greater than all others of its window. Near ones come first, so that most searches are short.
 FORMULA bool tops_window(const Pixel* x, Index height, Index width, Index kd, Index ki, Index kj) {
   const Key centre = Ordered::key(*x);
   if (!Ordered::is_number(centre)) return false;
@@ -69,7 +69,7 @@ KERNEL nms_window_values(const Pixel* x, Pixel* out, Index images, Index depth, 
                 [=](Index k, bool maximum) { out[k] = maximum ? x[k] : Pixel(); });
 }
 
-// Copy what is marked and put 0 elsewhere, whatever is there.
+// Copy the pixels of a mask, and write 0 elsewhere, even for NaN.
 KERNEL nms_keep(const bool* mask, const Pixel* x, Pixel* out, Index count) {
   for (Index k = first_thread(); k < count; k += all_threads()) out[k] = mask[k] ? x[k] : Pixel();
 }

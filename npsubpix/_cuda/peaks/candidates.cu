@@ -1,9 +1,9 @@
-// Candidates for peaks, whatever image they are from: counted, sorted, kept apart.
+// Candidates for peaks, independent of the dtype of their image: counted, sorted, kept apart.
 #include "formulas.cuh"
 #include "block.cuh"
 #include "codes.cuh"
 
-// The number of codes of each part of an image that are not zero. A block has one part.
+// The number of candidates in each part of an image. One block per part.
 KERNEL candidates_count(const UInt8* codes, Index images, Index pixels, Index parts, Index part_size, Index* counts) {
   for (Index part = blockIdx.x; part < images * parts; part += gridDim.x) {
     const Index begin = part % parts * part_size, end = least(begin + part_size, pixels);
@@ -21,7 +21,7 @@ struct Candidates {
   const int* flags;
   const UInt64 *majors, *minors;
 
-  // Whether one comes before another: image by image, the strongest first, of equal ones the first in memory.
+  // Whether a row precedes another: image by image, the strongest first, of equal ones the first in memory.
   __device__ __forceinline__ bool before(Index a, Index b) const {
     if (frames[a] != frames[b]) return frames[a] < frames[b];
     if (majors[a] != majors[b]) return majors[a] > majors[b];
@@ -30,7 +30,7 @@ struct Candidates {
   }
 };
 
-// Merge neighbouring runs of sorted rows: each goes to where it is among those of its own run and of the other.
+// Merge neighbouring runs of sorted rows: each row moves to its rank among those of its own run and of the other.
 // Without rows, they are numbered.
 KERNEL candidates_merge(const Index* frames, const UInt64* majors, const UInt64* minors, Index count, Index length,
                         const Index* from, Index* to) {
@@ -61,11 +61,11 @@ KERNEL candidates_cut(const Index* rows, const Index* frames, const Index* ends,
   }
 }
 
-// The first of ascending numbers from `begin` to `end` that is not below `least_one`.
-FORMULA Index first_at_least(const Index* numbers, Index begin, Index end, Index least_one) {
+// The first of ascending numbers from `begin` to `end` that is not below `wanted`.
+FORMULA Index first_at_least(const Index* numbers, Index begin, Index end, Index wanted) {
   while (begin < end) {
     const Index middle = (begin + end) / 2;
-    if (numbers[middle] < least_one)
+    if (numbers[middle] < wanted)
       begin = middle + 1;
     else
       end = middle;
@@ -79,9 +79,9 @@ KERNEL candidates_rows(const Index* indices, Index count, Index rows, Index widt
     starts[row] = first_at_least(indices, 0, count, row * width);
 }
 
-// Candidates are kept apart greedily, from the strongest on: one is kept when all stronger ones that are
-// too close to it are struck out, and then it strikes out all others that are. What is decided holds
-// whatever the order in which threads decide, and so the outcome is always the same.
+// Candidates are kept apart greedily, from the strongest on: a candidate is kept when all stronger ones that are
+// too close to it are struck out, and then it strikes out all others that are too close. Decisions are never revised,
+// so the result does not depend on the order of threads.
 #define OPEN 0
 #define KEPT 1
 #define STRUCK 2
@@ -93,7 +93,8 @@ struct Apart {
   Real weight_z, weight_y, weight_x, limit;
   volatile UInt8* states;
 
-  // Call visit(q) for the candidates of its kind that are too close to one, until it returns true.
+  // Call visit(q) for the candidates too close to p, maxima for a maximum and minima for a minimum, until it
+  // returns true.
   template <typename Visit>
   __device__ __forceinline__ bool any_close(Index p, Visit visit) const {
     const Index line = c.indices[p] / width, column = c.indices[p] % width;
@@ -115,7 +116,7 @@ struct Apart {
     return false;
   }
 
-  // Decide on a candidate, if that can be done; return whether it is still open.
+  // Decide on a candidate, if possible; return whether it is still open.
   __device__ __forceinline__ bool decide(Index p) const {
     if (states[p] != OPEN) return false;
     if (any_close(p, [=](Index q) { return states[q] != STRUCK && c.before(q, p); })) return true;
@@ -141,9 +142,9 @@ KERNEL candidates_separate(APART) {
   for (Index p = first_thread(); p < count; p += all_threads()) apart.decide(p);
 }
 
-// Decide on what is left. A block has one image, and goes on until nothing is open there: the strongest of what is
-// open can always be decided on.
-KERNEL candidates_separate_rest(APART, Index images) {
+// Decide on the undecided candidates. One block per image, which continues until none is open there: the strongest
+// open candidate can always be decided on.
+KERNEL candidates_separate_undecided(APART, Index images) {
   const Apart apart = {{indices, frames, flags, majors, minors}, row_starts, depth, height, width, weight_z,
                        weight_y, weight_x, limit, states};
   for (Index image = blockIdx.x; image < images; image += gridDim.x) {
@@ -168,15 +169,15 @@ KERNEL candidates_strike(const Index* indices, const int* flags, Index count, co
   }
 }
 
-// Put the flags of candidates beside those of their refinement. A plateau is at its centroid, if there are any,
-// has the value of its pixels, and no other flags.
-KERNEL candidates_settle(const int* given, const Real* centroids, const Real* own, Index count, Index axes,
+// Add the flags of candidates to those of their refinement. If there are centroids, a plateau has the position of its
+// centroid, the value of its pixels, and no flags of refinement.
+KERNEL candidates_settle(const int* found, const Real* centroids, const Real* pixels, Index count, Index axes,
                          Real* coords, Real* values, int* flags) {
   for (Index k = first_thread(); k < count; k += all_threads()) {
-    flags[k] |= given[k];
-    if (!centroids || !(given[k] & FLAG_PLATEAU)) continue;
-    flags[k] = given[k];
-    values[k] = own[k];
+    flags[k] |= found[k];
+    if (!centroids || !(found[k] & FLAG_PLATEAU)) continue;
+    flags[k] = found[k];
+    values[k] = pixels[k];
     for (int a = 0; a < axes; ++a) coords[k * axes + a] = centroids[k * axes + a];
   }
 }

@@ -1,4 +1,4 @@
-// Peaks as lists: window extrema as codes of a byte a pixel, and what is collected of them.
+// Peaks as lists: window extrema as one byte per pixel, and the lists that are collected from them.
 #include "formulas.cuh"
 #include "near.cuh"
 #include "block.cuh"
@@ -7,20 +7,19 @@
 
 #define STACK const Pixel *x, const bool *mask, Index images, Index depth, Index height, Index width
 #define BORDER Index front, Index back, Index top, Index bottom, Index left, Index right
-#define LIMITS const double *tops, double relative, double least
-#define LEVELS                                                                                    \
-  const float *background32, const double *background64, Index backgrounds, const float *sigma32, \
-      const double *sigma64, Index sigmas
+#define THRESHOLDS const double *tops, double relative, double absolute
+#define BACKGROUND const float *background32, const double *background64, Index backgrounds
+#define NOISE const float *noise32, const double *noise64, Index noises
 
-// Windows of three pixels an axis that are inside the image, without a mask.
-KERNEL peaks_near(STACK, bool volume, BORDER, LIMITS, bool minima, UInt8* codes) {
+// Windows of three pixels per axis that are inside the image, without a mask.
+KERNEL peaks_near(STACK, bool volume, BORDER, THRESHOLDS, bool minima, UInt8* codes) {
   const Images m = {x, nullptr, images, depth, height, width};
   const Margins border = {front, back, top, bottom, left, right};
-  const Limits limits = {tops, relative, least};
+  const Thresholds thresholds = {tops, relative, absolute};
   for (Index k = first_thread(); k < count_strips(images, depth, height, width); k += all_threads()) {
     const Strip s = strip_of(k, depth, height, width);
     const auto is_peak = [=](Index place, Index i, bool minimum) {
-      return border.inside(m, s.d, i, s.j) && exceeds(x[place], limits.of(s.image, images, minimum), minimum);
+      return border.inside(m, s.d, i, s.j) && exceeds(x[place], thresholds.of(s.image, images, minimum), minimum);
     };
     visit_strip(x, s, depth, height, width, volume, false, [=](Index place, Index i, bool found) {
       codes[place] = found && is_peak(place, i, false) ? MAXIMUM : 0;
@@ -32,41 +31,41 @@ KERNEL peaks_near(STACK, bool volume, BORDER, LIMITS, bool minima, UInt8* codes)
   }
 }
 
-// Whether a pixel is above all others of its window, and above what no pixel is below.
+// Whether a pixel is greater than all others of its window, and than the least value of its dtype.
 FORMULA bool tops_window(const Images& m, Index k, Spot s, Index kd, Index ki, Index kj, bool minimum) {
   const Key centre = m.key(k, minimum), lowest = Ordered::key(extreme(minimum));
   if (!Ordered::is_number(centre) || !(centre > (minimum ? Ordered::mirrored(lowest) : lowest))) return false;
   return !any_in_window(m, s, kd, ki, kj, [=](Index place) { return !(centre > m.key(place, minimum)); });
 }
 
-// Windows of any size, of which the part inside the image counts.
-KERNEL peaks_window(STACK, Index kd, Index ki, Index kj, BORDER, LIMITS, bool minima, UInt8* codes) {
+// Windows of any size, whose pixels inside the image count.
+KERNEL peaks_window(STACK, Index kd, Index ki, Index kj, BORDER, THRESHOLDS, bool minima, UInt8* codes) {
   const Images m = {x, mask, images, depth, height, width};
   const Margins border = {front, back, top, bottom, left, right};
-  const Limits limits = {tops, relative, least};
+  const Thresholds thresholds = {tops, relative, absolute};
   for (Index k = first_thread(); k < images * m.pixels(); k += all_threads()) {
     const Spot s = spot_of(k, depth, height, width);
     UInt8 code = 0;
     if (border.inside(m, s.d, s.i, s.j) && !m.masked(k))
       for (int n = 0; n <= (int)minima; ++n)
-        if (exceeds(x[k], limits.of(s.image, images, n == 1), n == 1) && tops_window(m, k, s, kd, ki, kj, n == 1))
+        if (exceeds(x[k], thresholds.of(s.image, images, n == 1), n == 1) && tops_window(m, k, s, kd, ki, kj, n == 1))
           code |= n == 1 ? MINIMUM : MAXIMUM;
     codes[k] = code;
   }
 }
 
 // The greatest value of each part of an image, or the greatest height above a background; then those of
-// the negated image. A block has one part.
-KERNEL peaks_tops(STACK, LEVELS, bool minima, Index parts, Index part_size, double* out) {
+// the negated image. One block per part.
+KERNEL peaks_tops(STACK, BACKGROUND, bool minima, Index parts, Index part_size, double* out) {
   const Images m = {x, mask, images, depth, height, width};
-  const Level background = {background32, background64, backgrounds};
+  const PixelValues background = {background32, background64, backgrounds};
   for (Index part = blockIdx.x; part < images * parts * (1 + (Index)minima); part += gridDim.x) {
     const bool minimum = part >= images * parts;
     const Index image = part / parts % images, begin = part % parts * part_size;
     double best = -infinity();
     for (Index n = begin + threadIdx.x; n < least(begin + part_size, m.pixels()); n += blockDim.x) {
       const Index k = image * m.pixels() + n;
-      const double level = backgrounds > 0 ? background.at(k) : 0.0, h = (double)m.seen(k, minimum) - level;
+      const double below = backgrounds > 0 ? background.at(k) : 0.0, h = (double)m.seen(k, minimum) - below;
       best = (minimum ? -h : h) > best ? (minimum ? -h : h) : best;
     }
     best = raise_over_block(best);
@@ -76,29 +75,30 @@ KERNEL peaks_tops(STACK, LEVELS, bool minima, Index parts, Index part_size, doub
 
 // The height of a candidate above the background, and the same in units of the noise.
 struct Height {
-  double height, sigma;
+  double height, noise;
 
-  // Without noise whatever is above the background is above it infinitely.
+  // Without noise, any height above the background is infinitely many times the noise.
   __device__ __forceinline__ double strength() const {
-    return sigma != 0.0 ? height / sigma : (height < 0 ? -infinity() : infinity());
+    return noise != 0.0 ? height / noise : (height < 0 ? -infinity() : infinity());
   }
 };
 
-FORMULA Height height_of(const Pixel* x, Index k, bool minimum, const Level& background, const Level& sigma) {
+FORMULA Height height_of(const Pixel* x, Index k, bool minimum, const PixelValues& background,
+                         const PixelValues& noise) {
   const double h = (double)x[k] - background.at(k);
-  return {minimum ? -h : h, sigma.at(k)};
+  return {minimum ? -h : h, noise.at(k)};
 }
 
-// Strike out the candidates whose heights are not above the thresholds.
-KERNEL peaks_above(const Pixel* x, Index images, Index pixels, LEVELS, LIMITS, UInt8* codes) {
-  const Level background = {background32, background64, backgrounds}, sigma = {sigma32, sigma64, sigmas};
+// Remove the candidates whose heights are not above the thresholds.
+KERNEL peaks_above(const Pixel* x, Index images, Index pixels, BACKGROUND, NOISE, THRESHOLDS, UInt8* codes) {
+  const PixelValues background = {background32, background64, backgrounds}, noise = {noise32, noise64, noises};
   for (Index k = first_thread(); k < images * pixels; k += all_threads()) {
     UInt8 code = codes[k];
     if (!code) continue;
     for (int n = 0; n < 2; ++n) {
       if (!(code & (n ? MINIMUM : MAXIMUM))) continue;
-      const Height h = height_of(x, k, n == 1, background, sigma);
-      bool kept = h.sigma >= 0.0 && (least > -infinity() ? h.height > least * h.sigma : h.height == h.height);
+      const Height h = height_of(x, k, n == 1, background, noise);
+      bool kept = h.noise >= 0.0 && (absolute > -infinity() ? h.height > absolute * h.noise : h.height == h.height);
       if (tops) kept = kept && h.height > relative * tops[n * images + k / pixels];
       if (!kept) code = without(code, n == 1);
     }
@@ -112,12 +112,12 @@ FORMULA UInt64 rank_of(double v) {
   return (UInt64)Order<double>::key(v) ^ (UInt64)1 << 63;
 }
 
-// Write the candidates in memory order, those of a part up to its end in `ends`: their places, images and flags,
-// and two numbers by which they are ranked. A block has one part; its threads have neighbouring pixels.
-KERNEL peaks_collect(const Pixel* x, const UInt8* codes, Index images, Index pixels, LEVELS, Index parts,
+// Write the candidates in memory order, those of a part up to its end in `ends`: their indices, images and flags,
+// and two keys by which they are ranked. One block per part; its threads have neighbouring pixels.
+KERNEL peaks_collect(const Pixel* x, const UInt8* codes, Index images, Index pixels, BACKGROUND, NOISE, Index parts,
                      Index part_size, const Index* counts, const Index* ends, Index* indices, Index* frames,
                      int* flags, UInt64* majors, UInt64* minors) {
-  const Level background = {background32, background64, backgrounds}, sigma = {sigma32, sigma64, sigmas};
+  const PixelValues background = {background32, background64, backgrounds}, noise = {noise32, noise64, noises};
   const bool long_integer = (Pixel)0.5 == (Pixel)0 && sizeof(Pixel) == 8;
   const Index each = (part_size + blockDim.x - 1) / blockDim.x;
   for (Index part = blockIdx.x; part < images * parts; part += gridDim.x) {
@@ -136,7 +136,7 @@ KERNEL peaks_collect(const Pixel* x, const UInt8* codes, Index images, Index pix
         frames[at] = image;
         flags[at] = (minimum ? FLAG_MINIMUM : 0) | (codes[k] & PLATEAU ? FLAG_PLATEAU : 0);
         if (backgrounds > 0) {
-          const Height h = height_of(x, k, minimum, background, sigma);
+          const Height h = height_of(x, k, minimum, background, noise);
           majors[at] = rank_of(h.strength());
           minors[at] = isfinite(h.strength()) ? 0 : rank_of(h.height);
         } else {

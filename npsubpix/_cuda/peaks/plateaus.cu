@@ -1,9 +1,9 @@
-// Plateaus: regional extrema of several equal pixels, which strict comparison leaves out.
+// Plateaus: regional extrema of several equal pixels, which strict comparison misses.
 //
 // Adjacent equal pixels are joined in sets, whose root is the first of them in memory. A set is a plateau if
-// nothing in the windows of its pixels is above them and something is below; if none of them lies in the border;
-// and if no plateau of its value that comes before it is in these windows. The set itself comes where its first
-// seed is: a pixel that exceeds the threshold, that no neighbour is above, and that is no strict extremum.
+// no pixel in the windows of its pixels is greater and one is smaller; if none of its pixels lies in the border; and
+// if no plateau of its value that precedes it is in these windows. The place of a set is that of its first seed: a
+// pixel that exceeds the threshold, has no greater neighbour, and is no strict extremum.
 #include "formulas.cuh"
 #include "block.cuh"
 #include "codes.cuh"
@@ -11,14 +11,14 @@
 
 #define STACK const Pixel *x, const bool *mask, Index images, Index depth, Index height, Index width
 #define BORDER Index front, Index back, Index top, Index bottom, Index left, Index right
-#define LIMITS const double *tops, double relative, double least
+#define THRESHOLDS const double *tops, double relative, double absolute
 
 #define NONE (~(UInt64)0)
 
-// What is known of a set, at its root.
+// States of sets, kept at their roots.
 #define GOOD 0
 #define OUT 1
-#define OPEN 2  // depends on sets that come before it
+#define OPEN 2  // depends on sets that precede it
 #define KEPT 3
 
 FORMULA UInt64 root_of(const volatile UInt64* parents, UInt64 k) {
@@ -61,21 +61,22 @@ KERNEL plateaus_flatten(Index count, UInt64* parents) {
   for (Index k = first_thread(); k < count; k += all_threads()) parents[k] = root_of(parents, (UInt64)k);
 }
 
-// Nothing is known of sets.
-KERNEL plateaus_forget(Index count, UInt64* firsts, UInt8* states, UInt8* marks) {
+// Reset the states of sets.
+KERNEL plateaus_forget(Index count, UInt64* firsts, UInt8* states, UInt8* pending) {
   for (Index k = first_thread(); k < count; k += all_threads()) {
     firsts[k] = NONE;
     states[k] = GOOD;
-    marks[k] = 0;
+    pending[k] = 0;
   }
 }
 
-// Look at each pixel of each set. Marks say that something is below one of them.
-KERNEL plateaus_judge(STACK, Index kd, Index ki, Index kj, BORDER, LIMITS, bool minimum, const UInt64* parents,
-                      const UInt8* codes, UInt64* firsts, volatile UInt8* states, volatile UInt8* marks) {
+// Examine each pixel of each set. `pending` is set at the root if a smaller pixel is in a window.
+KERNEL plateaus_judge(STACK, Index kd, Index ki, Index kj, BORDER, THRESHOLDS, bool minimum,
+                      const UInt64* parents, const UInt8* codes, UInt64* firsts, volatile UInt8* states,
+                      volatile UInt8* pending) {
   const Images m = {x, mask, images, depth, height, width};
   const Margins border = {front, back, top, bottom, left, right};
-  const Limits limits = {tops, relative, least};
+  const Thresholds thresholds = {tops, relative, absolute};
   for (Index k = first_thread(); k < images * m.pixels(); k += all_threads()) {
     const UInt64 root = parents[k];
     const Key own = m.key(k, minimum);
@@ -87,12 +88,12 @@ KERNEL plateaus_judge(STACK, Index kd, Index ki, Index kj, BORDER, LIMITS, bool 
       below = below || other < own;
       return other > own;
     };
-    if (!border.inside(m, s.d, s.i, s.j) || !exceeds(x[k], limits.of(s.image, images, minimum), minimum) ||
+    if (!border.inside(m, s.d, s.i, s.j) || !exceeds(x[k], thresholds.of(s.image, images, minimum), minimum) ||
         any_in_window(m, s, kd, ki, kj, is_above)) {
       states[root] = OUT;
       continue;
     }
-    if (below) marks[root] = 1;
+    if (below) pending[root] = 1;
     const bool strict = codes[k] && !(codes[k] & PLATEAU);
     const auto is_beaten = [=](Index place) {
       const Key other = m.key(place, minimum);
@@ -102,30 +103,30 @@ KERNEL plateaus_judge(STACK, Index kd, Index ki, Index kj, BORDER, LIMITS, bool 
   }
 }
 
-// Decide on a set that has been looked at. If windows reach beyond neighbours, others may be in the way.
+// Decide on a set that was examined. If windows extend beyond neighbours, sets that precede it may rule it out.
 KERNEL plateaus_settle(Index count, bool beyond, Index code, const UInt64* parents, const UInt64* firsts, UInt8* states,
-                       UInt8* marks, UInt8* codes) {
+                       UInt8* pending, UInt8* codes) {
   for (Index k = first_thread(); k < count; k += all_threads()) {
     if (parents[k] != (UInt64)k) continue;
-    if (states[k] == OUT || !marks[k] || firsts[k] == NONE)
+    if (states[k] == OUT || !pending[k] || firsts[k] == NONE)
       states[k] = OUT;
     else if (beyond)
       states[k] = OPEN;
     else
       states[k] = KEPT, codes[firsts[k]] |= (UInt8)code;
-    marks[k] = 0;
+    pending[k] = 0;
   }
 }
 
-// What is decided on open sets holds whatever the order in which threads decide.
+// Decisions on open sets are never revised, so they do not depend on the order of threads.
 struct Sets {
   Images m;
   Index kd, ki, kj, code;
   const UInt64 *parents, *firsts;
-  volatile UInt8 *states, *marks;
+  volatile UInt8 *states, *pending;
   UInt8* codes;
 
-  // Look for sets that come before that of a pixel: one that is kept rules it out, for an open one it waits.
+  // Look for sets that precede that of a pixel: a kept one rules it out, an open one makes it wait.
   __device__ __forceinline__ void compare(Index k) const {
     const UInt64 root = parents[k];
     if (states[root] != OPEN) return;
@@ -136,16 +137,16 @@ struct Sets {
       const UInt8 state = states[other];
       if ((state != KEPT && state != OPEN) || firsts[other] > firsts[root]) return false;
       if (state == KEPT) states[root] = OUT;
-      if (state == OPEN) marks[root] = 1;
+      if (state == OPEN) pending[root] = 1;
       return state == KEPT;
     });
   }
 
-  // Keep a set that has nothing to wait for; return whether it is still open.
+  // Keep a set that does not wait for others; return whether it is still open.
   __device__ __forceinline__ bool decide(Index k) const {
     if (parents[k] != (UInt64)k || states[k] != OPEN) return false;
-    const bool waits = marks[k];
-    marks[k] = 0;
+    const bool waits = pending[k];
+    pending[k] = 0;
     if (!waits) states[k] = KEPT, codes[firsts[k]] |= (UInt8)code;
     return waits;
   }
@@ -153,9 +154,9 @@ struct Sets {
 
 #define SETS                                                                                                     \
   STACK, Index kd, Index ki, Index kj, Index code, const UInt64 *parents, const UInt64 *firsts, UInt8 *states,   \
-      UInt8 *marks, UInt8 *codes
+      UInt8 *pending, UInt8 *codes
 #define THESE_SETS \
-  const Sets sets = {{x, mask, images, depth, height, width}, kd, ki, kj, code, parents, firsts, states, marks, codes}
+  const Sets sets = {{x, mask, images, depth, height, width}, kd, ki, kj, code, parents, firsts, states, pending, codes}
 
 // One round of decisions, by all threads, is these two; `open` gets the number of open sets of each image.
 KERNEL plateaus_compare(SETS) {
@@ -169,8 +170,8 @@ KERNEL plateaus_decide(SETS, UInt64* open) {
     if (sets.decide(k)) atomicAdd(&open[k / sets.m.pixels()], (UInt64)1);
 }
 
-// Decide on what is left. A block has one image, and goes on until nothing is open there: the first of what is open
-// can always be decided on.
+// Decide on the undecided sets. One block per image, which continues until none is open there: the first open set can
+// always be decided on.
 KERNEL plateaus_contest(SETS, const UInt64* open) {
   THESE_SETS;
   for (Index image = blockIdx.x; image < images; image += gridDim.x) {
@@ -186,8 +187,8 @@ KERNEL plateaus_contest(SETS, const UInt64* open) {
   }
 }
 
-// Add up the pixels of plateaus of one sign: their number, and their places along depth, rows and columns. A pixel
-// may be the first of a plateau of either sign, and then has two candidates.
+// Sum over the pixels of plateaus of one sign: their number, and their positions along depth, rows and columns. A
+// pixel may be the first of a plateau of either sign, and then has two candidates.
 KERNEL plateaus_sum(Index pixels, Index height, Index width, Index total, const UInt64* parents, const UInt64* firsts,
                     const UInt8* states, bool minimum, const Index* indices, const int* flags, Index count,
                     UInt64* sums) {

@@ -1,4 +1,4 @@
-"""Plateaus on the GPU: sets of equal pixels are joined, looked at, and decided on."""
+"""Plateaus on the GPU: equal pixels are joined to sets, which are examined and decided on."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _HIGH, _LOW = 5, 6
 #: Dtypes that kernels read as they are.
 _DTYPES = ("int64", "uint64", "float32", "float64")
 
-#: Rounds of decisions by the whole grid, before one block an image goes on with what is left.
+#: Rounds of decisions by the whole grid, before one block per image continues with the undecided.
 _ROUNDS = 4
 
 
 class Plateaus(NamedTuple):
-    """What is known of the sets of equal pixels of a stack, at their roots."""
+    """The sets of equal pixels of a stack, described at their roots."""
 
     device: Device
     stack: tuple[int, ...]
@@ -47,20 +47,22 @@ class Plateaus(NamedTuple):
 
 def mark_plateaus(
     device: Device,
-    images: tuple[Any, ...],
+    x: DeviceArray,
+    mask: DeviceArray | None,
+    stack: tuple[int, ...],
+    *,
     window: tuple[int, ...],
     margins: tuple[int, ...],
-    limits: tuple[Any, ...],
+    thresholds: tuple[Any, ...],
     minima: bool,
     codes: DeviceArray,
 ) -> Plateaus:
-    """Put codes to the first seeds of plateaus; `images` are pixels, mask and the four lengths of a stack."""
-    x, mask, *stack = images
+    """Write the codes of the first seeds of plateaus in a stack of (images, depth, height, width)."""
     x = native(x, _DTYPES)
     images = x, mask, *stack
     count, blocks = x.size, blocks_for(x.size)
     kernels = {name: Kernel.of("plateaus", f"plateaus_{name}", Pixel=x.dtype) for name in _NAMES}
-    parents, marks = device.empty((count,), np.uint64), device.empty((count,), np.uint8)
+    parents, pending = device.empty((count,), np.uint64), device.empty((count,), np.uint8)
     run(device, kernels["begin"], blocks, count, parents)
     run(device, kernels["join"], blocks, *images, parents)
     run(device, kernels["flatten"], blocks, count, parents)
@@ -69,18 +71,18 @@ def mark_plateaus(
     for code in (_HIGH, _LOW)[: 1 + minima]:  # a set may be a plateau of both: all around it may be masked
         firsts, states = device.empty((count,), np.uint64), device.empty((count,), np.uint8)
         signs.append((firsts, states))
-        run(device, kernels["forget"], blocks, count, firsts, states, marks)
-        sets = parents, codes, firsts, states, marks
-        run(device, kernels["judge"], blocks, *images, *window, *margins, *limits, code == _LOW, *sets)
-        run(device, kernels["settle"], blocks, count, beyond, code, parents, firsts, states, marks, codes)
-        contest = *images, *window, code, parents, firsts, states, marks, codes
+        run(device, kernels["forget"], blocks, count, firsts, states, pending)
+        sets = parents, codes, firsts, states, pending
+        run(device, kernels["judge"], blocks, *images, *window, *margins, *thresholds, code == _LOW, *sets)
+        run(device, kernels["settle"], blocks, count, beyond, code, parents, firsts, states, pending, codes)
+        contest = *images, *window, code, parents, firsts, states, pending, codes
         for _ in range(_ROUNDS if beyond else 0):
             open_sets = device.full((stack[0],), 0, np.uint64)
             run(device, kernels["compare"], blocks, *contest)
             run(device, kernels["decide"], blocks, *contest, open_sets)
         if beyond:
             run(device, kernels["contest"], blocks_for(stack[0], each=1), *contest, open_sets)
-    return Plateaus(device, tuple(stack), parents, tuple(signs))
+    return Plateaus(device, stack, parents, tuple(signs))
 
 
 _NAMES = ("begin", "join", "flatten", "forget", "judge", "settle", "compare", "decide", "contest")

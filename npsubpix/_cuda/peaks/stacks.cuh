@@ -1,8 +1,8 @@
-// Stacks of images in which peaks are sought, and what pixels are compared with.
+// Stacks of images in which peaks are sought, their thresholds, background and noise.
 typedef Order<Pixel> Ordered;
 typedef Ordered::Key Key;
 
-// The pixel that no other is below, or above: minus infinity or infinity, if there is one.
+// The least or the greatest value of a pixel: minus infinity or infinity, if there is one.
 FORMULA Pixel extreme(bool greatest) {
   if ((Pixel)0.5 != (Pixel)0) return (Pixel)(greatest ? infinity() : -infinity());
   const UInt64 top = (UInt64)1 << (8 * sizeof(Pixel) - 1);
@@ -67,15 +67,15 @@ FORMULA bool any_in_window(const Images& m, Spot s, Index kd, Index ki, Index kj
   return false;
 }
 
-// What pixels have to exceed: a number, or more of them a part of what is greatest in their image.
-struct Limits {
-  const double* tops;  // of maxima, and after them those of minima, negated; or none
-  double relative, least;
+// The threshold of an image: a number, or a fraction of the greatest value of the image if that is greater.
+struct Thresholds {
+  const double* tops;  // greatest values of images, then of negated images; or none
+  double relative, absolute;
 
   __device__ __forceinline__ double of(Index image, Index images, bool minimum) const {
-    if (!tops) return least;
+    if (!tops) return absolute;
     const double part = relative * tops[minimum ? images + image : image];
-    return least > part ? least : part;
+    return absolute > part ? absolute : part;
   }
 };
 
@@ -92,8 +92,8 @@ FORMULA bool exceeds(Pixel v, double threshold, bool minimum) {
   return minimum ? v < (Pixel)bound : v > (Pixel)bound;
 }
 
-// Background or noise: a number, or one a pixel of an image or of a stack.
-struct Level {
+// Background or noise: a number, or one number per pixel of an image or of a stack.
+struct PixelValues {
   const float* narrow;
   const double* wide;
   Index size;

@@ -34,26 +34,26 @@ def quad_interp3d(
         kernel = Kernel.of("quad_interp", "quad_interp3d_all", Pixel=x.dtype, Result=dtype)
         run(device, kernel, blocks_for(strips(stack)), x, *stack, *options, coords, y)
         return coords, y
-    marked = _candidates(x, precomputed_nms_mask, max_candidates)
-    kernel = Kernel.of("quad_interp", "quad_interp3d_marked", Pixel=x.dtype, Result=dtype)
-    run(device, kernel, blocks_for(x.size), x, marked, *stack, *options, coords, y)
+    mask = _candidates(x, precomputed_nms_mask, max_candidates)
+    kernel = Kernel.of("quad_interp", "quad_interp3d_masked", Pixel=x.dtype, Result=dtype)
+    run(device, kernel, blocks_for(x.size), x, mask, *stack, *options, coords, y)
     return coords, y
 
 
-def _candidates(x: DeviceArray, mask: DeviceArray | None, most: int | None) -> DeviceArray:
-    """Mark the voxels to refine."""
+def _candidates(x: DeviceArray, mask: DeviceArray | None, max_candidates: int | None) -> DeviceArray:
+    """Return the mask of the voxels to refine."""
     if mask is None:
         (mask,) = nms_mask(x, kernel_size=(3, 3, 3))
-    if most is None:
+    if max_candidates is None:
         return mask
     device = device_of(x)
-    if most == 0:
+    if max_candidates == 0:
         return device.full(x.shape, False, bool)
     kept = device.empty(x.shape, bool)
     images = x.shape[0] * x.shape[1]
     kernel = Kernel.of("quad_interp", "quad_interp3d_strongest", Pixel=x.dtype, Result=result_dtype(x.dtype))
     blocks = blocks_for(images, each=1) if x.size else 0
-    run(device, kernel, blocks, x, mask, kept, math.prod(x.shape[2:]), images, most)
+    run(device, kernel, blocks, x, mask, kept, math.prod(x.shape[2:]), images, max_candidates)
     return kept
 
 
@@ -69,34 +69,22 @@ def quad_interp3d_vjp(
     allow_scale_steps: bool,
     max_candidates: int | None,
 ) -> tuple[DeviceArray]:
-    """Return the gradient by the input.
+    """Return the gradient with respect to the input.
 
     A voxel that was not refined has a constant position, and its own value.
     """
     x = computed(arrays[0])
     device, dtype = device_of(x), result_dtype(x.dtype)
-    by_coords, by_values = (of_dtype(device, c, dtype) for c in cotangents)
+    coords_cotangent, values_cotangent = (of_dtype(device, c, dtype) for c in cotangents)
     stack = x.shape[0] * x.shape[1], *x.shape[2:]
-    marked = _candidates(x, arrays[1], max_candidates)
+    mask = _candidates(x, arrays[1], max_candidates)
     head, following = device.full(x.shape, -1, "int64"), device.empty(x.shape, "int64")
     grad = device.empty(x.shape, dtype)
     types = {"Pixel": x.dtype, "Result": dtype}
     link = Kernel.of("quad_interp", "quad_interp3d_link", **types)
     blocks = blocks_for(x.size)
-    run(
-        device,
-        link,
-        blocks,
-        x,
-        marked,
-        *stack,
-        n_iters,
-        max_subpixel_shift,
-        dilation_radius,
-        allow_scale_steps,
-        head,
-        following,
-    )
+    options = n_iters, max_subpixel_shift, dilation_radius, allow_scale_steps
+    run(device, link, blocks, x, mask, *stack, *options, head, following)
     gather = Kernel.of("quad_interp", "quad_interp3d_gather", **types)
-    run(device, gather, blocks, x, head, following, *stack, by_coords, by_values, grad)
+    run(device, gather, blocks, x, head, following, *stack, coords_cotangent, values_cotangent, grad)
     return (grad,)

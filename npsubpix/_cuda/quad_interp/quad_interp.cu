@@ -7,7 +7,7 @@ FORMULA Volume volume_of(const Pixel* x, Index image, Index depth, Index height,
   return {x + image * depth * height * width, depth, height, width};
 }
 
-// Write what the grid has for a voxel, or what becomes of a maximum that can be refined.
+// Write the position and value of the grid for a voxel, or those of a maximum that can be refined.
 FORMULA void write_voxel(const Volume& v, Index image, Index d, Index i, Index j, bool maximum, Index n_iters,
                          double bonus, double threshold, Index radius, bool depth_steps, Result* coords, Result* y) {
   const Index plane = v.height * v.width, voxels = v.depth * plane, k = d * plane + i * v.width + j;
@@ -40,8 +40,8 @@ KERNEL quad_interp3d_all(const Pixel* x, Index images, Index depth, Index height
   }
 }
 
-// Refine the voxels that are marked, and fill the grid.
-KERNEL quad_interp3d_marked(const Pixel* x, const bool* mask, Index images, Index depth, Index height, Index width,
+// Refine the voxels of a mask, and fill the grid.
+KERNEL quad_interp3d_masked(const Pixel* x, const bool* mask, Index images, Index depth, Index height, Index width,
                             Index n_iters, double bonus, double threshold, Index radius, bool depth_steps,
                             Result* coords, Result* y) {
   for (Index k = first_thread(); k < images * depth * height * width; k += all_threads()) {
@@ -52,7 +52,7 @@ KERNEL quad_interp3d_marked(const Pixel* x, const bool* mask, Index images, Inde
   }
 }
 
-// The strongest of the marked voxels of each image; of equal ones the first in memory order.
+// The strongest voxels of the mask of each image; of equal ones the first in memory order.
 
 // A number that is greater for a greater pixel; a NaN is the weakest, with minus infinity.
 FORMULA UInt64 strength(Pixel pixel) {
@@ -61,16 +61,17 @@ FORMULA UInt64 strength(Pixel pixel) {
   return Ordered::is_number(key) ? (UInt64)key ^ sign : (UInt64)Ordered::mirrored(Ordered::infinity()) ^ sign;
 }
 
-// One block an image. The strength of the weakest that is kept is found eight bits at a time: the
-// counts of how many have each value of those bits say which it is, and how many are left to find.
-KERNEL quad_interp3d_strongest(const Pixel* x, const bool* mask, bool* kept, Index voxels, Index images, Index most) {
+// One block per image. The strength of the weakest voxel that is kept is found eight bits at a time: the
+// counts of each value of those bits determine its own, and how many are left to find.
+KERNEL quad_interp3d_strongest(const Pixel* x, const bool* mask, bool* kept, Index voxels, Index images,
+                                     Index max_candidates) {
   __shared__ UInt64 counts[256];
   __shared__ UInt64 weakest;
   __shared__ Index wanted, ties;
   __shared__ bool tied[THREADS];
   for (Index image = blockIdx.x; image < images; image += gridDim.x) {
     const Index first = image * voxels;
-    if (threadIdx.x == 0) weakest = 0, wanted = most;
+    if (threadIdx.x == 0) weakest = 0, wanted = max_candidates;
     for (int shift = 56; shift >= 0; shift -= 8) {
       for (int n = threadIdx.x; n < 256; n += blockDim.x) counts[n] = 0;
       __syncthreads();
@@ -89,17 +90,17 @@ KERNEL quad_interp3d_strongest(const Pixel* x, const bool* mask, bool* kept, Ind
     }
     for (Index begin = 0; begin < voxels; begin += blockDim.x) {
       const Index k = begin + threadIdx.x;
-      const bool marked = k < voxels && mask[first + k];
-      const UInt64 s = marked ? strength(x[first + k]) : 0;
+      const bool masked = k < voxels && mask[first + k];
+      const UInt64 s = masked ? strength(x[first + k]) : 0;
       if (threadIdx.x == 0) ties = 0;
       __syncthreads();
-      tied[threadIdx.x] = marked && s == weakest;
+      tied[threadIdx.x] = masked && s == weakest;
       if (tied[threadIdx.x]) atomicAdd((UInt64*)&ties, (UInt64)1);
       __syncthreads();
       if (threadIdx.x == 0 && ties > 0)
         for (unsigned n = 0; n < blockDim.x; ++n) tied[n] = tied[n] && wanted-- > 0;
       __syncthreads();
-      if (k < voxels) kept[first + k] = marked && (s > weakest || tied[threadIdx.x]);
+      if (k < voxels) kept[first + k] = masked && (s > weakest || tied[threadIdx.x]);
       __syncthreads();
     }
   }
@@ -107,12 +108,12 @@ KERNEL quad_interp3d_strongest(const Pixel* x, const bool* mask, bool* kept, Ind
 
 // The adjoint. With the gradient g and the Hessian H of the fit, the shift is s = -inv(H) g and the
 // value is v = c + g.s / 2. Let p and q be the cotangents of s and v, and t = inv(H) p. Then those of
-// g and H are q s - t and q s s' / 2 - (t s' + s t') / 2, and that of c is q. Each goes on to the
-// voxels that its central difference was taken of, with the weights of that difference.
+// g and H are q s - t and q s s' / 2 - (t s' + s t') / 2, and that of c is q. Each is distributed over
+// the voxels of its central difference, with the weights of that difference.
 //
-// Each voxel gathers from the fits around it, in an order that is always the same. The fits of a
-// voxel are those of the maxima whose walk ended there: a list that begins in `head` and goes on in
-// `next`, which has IS_CONSTANT for a voxel that was not refined.
+// Each voxel gathers from the fits around it, in a fixed order. The fits of a voxel are those of the
+// maxima whose walk ended there: a list that begins in `head` and continues in `next`, which has
+// IS_CONSTANT for a voxel that was not refined.
 #define NONE (-1)
 #define IS_CONSTANT (-2)
 
@@ -131,7 +132,7 @@ KERNEL quad_interp3d_link(const Pixel* x, const bool* mask, Index images, Index 
   }
 }
 
-// The first of a list after one, in the order of memory.
+// The entry of a list that follows `after`, in memory order.
 FORMULA Index following(Index from, Index after, const Index* next) {
   Index found = NONE;
   for (Index k = from; k != NONE; k = next[k])
@@ -144,27 +145,28 @@ struct Cotangents {
 };
 
 // Sum the cotangents of all fits at one voxel.
-FORMULA Cotangents cotangents_of(Index from, const Index* next, const Result* by_coords, const Result* by_values,
-                                 Index voxels) {
+FORMULA Cotangents cotangents_of(Index from, const Index* next, const Result* coords_cotangent,
+                                 const Result* values_cotangent, Index voxels) {
   Cotangents sum = {0, 0, 0, 0};
   for (Index k = following(from, NONE, next); k != NONE; k = following(from, k, next)) {
     const Index at = k / voxels * 3 * voxels + k % voxels;
-    if (by_coords) {
-      sum.z += (double)by_coords[at];
-      sum.x += (double)by_coords[at + voxels];
-      sum.y += (double)by_coords[at + 2 * voxels];
+    if (coords_cotangent) {
+      sum.z += (double)coords_cotangent[at];
+      sum.x += (double)coords_cotangent[at + voxels];
+      sum.y += (double)coords_cotangent[at + 2 * voxels];
     }
-    if (by_values) sum.value += (double)by_values[k];
+    if (values_cotangent) sum.value += (double)values_cotangent[k];
   }
   return sum;
 }
 
-// What the fit at a voxel says of the one that is (dz, dy, dx) away.
-FORMULA double quadratic3d_vjp(const Volume& v, Index d, Index i, Index j, Cotangents by, int dz, int dy, int dx) {
+// The cotangent that the fit at a voxel gives the voxel at an offset of (dz, dy, dx).
+FORMULA double quadratic3d_vjp(const Volume& v, Index d, Index i, Index j, Cotangents cotangents, int dz, int dy,
+                               int dx) {
   const Fit f = fit_quadratic3d(v, d, i, j);
   const Scaled3 h = scaled3d(hessian3d(v, d, i, j));
-  const Gradient3 t = solved3d(h.unit, h.det, by.x, by.y, by.z);
-  const double q = by.value;
+  const Gradient3 t = solved3d(h.unit, h.det, cotangents.x, cotangents.y, cotangents.z);
+  const double q = cotangents.value;
   // Times the scale last: it is huge where responses are tiny, and infinity times 0 is no number.
   const double xx = 0.5 * q * f.sj * f.sj - h.scale * (t.x * f.sj);
   const double yy = 0.5 * q * f.si * f.si - h.scale * (t.y * f.si);
@@ -184,23 +186,23 @@ FORMULA double quadratic3d_vjp(const Volume& v, Index d, Index i, Index j, Cotan
 }
 
 KERNEL quad_interp3d_gather(const Pixel* x, const Index* head, const Index* next, Index images, Index depth,
-                            Index height, Index width, const Result* by_coords, const Result* by_values,
-                            Result* grad) {
+                            Index height, Index width, const Result* coords_cotangent,
+                            const Result* values_cotangent, Result* grad) {
   const Index voxels = depth * height * width;
   for (Index k = first_thread(); k < images * voxels; k += all_threads()) {
     const Index j = k % width, i = k / width % height, d = k / width / height % depth, image = k / voxels;
     const Volume v = volume_of(x, image, depth, height, width);
-    double sum = by_values && next[k] == IS_CONSTANT ? (double)by_values[k] : 0.0;
+    double sum = values_cotangent && next[k] == IS_CONSTANT ? (double)values_cotangent[k] : 0.0;
     for (int dz = -1; dz <= 1; ++dz)
       for (int dy = -1; dy <= 1; ++dy)
         for (int dx = -1; dx <= 1; ++dx) {
-          // The voxel whose fit used this one, which is (dz, dy, dx) away from it.
+          // The voxel whose fit used this one, at an offset of (dz, dy, dx) from it.
           const Index fd = d - dz, fi = i - dy, fj = j - dx;
           if ((dz && dy && dx) || !v.has_around(fd, fi, fj)) continue;
           const Index from = head[image * voxels + (fd * height + fi) * width + fj];
           if (from == NONE) continue;
-          const Cotangents by = cotangents_of(from, next, by_coords, by_values, voxels);
-          sum += quadratic3d_vjp(v, fd, fi, fj, by, dz, dy, dx);
+          const Cotangents cotangents = cotangents_of(from, next, coords_cotangent, values_cotangent, voxels);
+          sum += quadratic3d_vjp(v, fd, fi, fj, cotangents, dz, dy, dx);
         }
     grad[k] = (Result)sum;
   }

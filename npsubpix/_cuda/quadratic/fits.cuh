@@ -5,10 +5,12 @@ FORMULA bool has_around_in_plane(const Volume& v, Index i, Index j) {
 }
 
 FORMULA Fit fit_quadratic2d(const Volume& v, Index d, Index i, Index j) {
-  const double c = v.at(d, i, j), gx = slope(v.at(d, i, j - 1), v.at(d, i, j + 1)),
-               gy = slope(v.at(d, i - 1, j), v.at(d, i + 1, j));
-  double xx = bend(v.at(d, i, j - 1), c, v.at(d, i, j + 1)), yy = bend(v.at(d, i - 1, j), c, v.at(d, i + 1, j));
-  double xy = twist(v.at(d, i - 1, j - 1), v.at(d, i - 1, j + 1), v.at(d, i + 1, j - 1), v.at(d, i + 1, j + 1));
+  const double c = v.at(d, i, j), gx = central_difference(v.at(d, i, j - 1), v.at(d, i, j + 1)),
+               gy = central_difference(v.at(d, i - 1, j), v.at(d, i + 1, j));
+  double xx = second_difference(v.at(d, i, j - 1), c, v.at(d, i, j + 1));
+  double yy = second_difference(v.at(d, i - 1, j), c, v.at(d, i + 1, j));
+  double xy =
+      mixed_difference(v.at(d, i - 1, j - 1), v.at(d, i - 1, j + 1), v.at(d, i + 1, j - 1), v.at(d, i + 1, j + 1));
   double m = fmax(fmax(fabs(xx), fabs(yy)), fabs(xy));
   const double scale = unit_scale(m), rx = -scale * gx, ry = -scale * gy;
   xx *= scale, yy *= scale, xy *= scale, m *= scale;
@@ -19,14 +21,14 @@ FORMULA Fit fit_quadratic2d(const Volume& v, Index d, Index i, Index j) {
   return {0, sy, sx, 0.5 * (gx * sx + gy * sy), det > 0.0 ? 0 : FLAG_SADDLE};
 }
 
-// The shift to the vertex of the parabola through three pixels, its gain, its bend and flags.
+// The shift to the vertex of the parabola through three pixels, its gain, second difference and flags.
 struct Vertex {
-  double shift, gain, bend;
+  double shift, gain, curvature;
   int flags;
 };
 
 FORMULA Vertex vertex(double before, double centre, double after) {
-  const double g = slope(before, after), h = bend(before, centre, after);
+  const double g = central_difference(before, after), h = second_difference(before, centre, after);
   if (!isfinite(h)) return {0, 0, h, FLAG_NONFINITE};
   // The rounding of the pixels themselves can bend a straight line by this much.
   if (fabs(h) <= SINGULAR_TOLERANCE * fmax(fabs(g), fabs(h))) return {0, 0, h, FLAG_SINGULAR};
@@ -38,7 +40,7 @@ FORMULA Fit fit_parabola2d(const Volume& v, Index d, Index i, Index j) {
   const Vertex a = vertex(v.at(d, i - 1, j), v.at(d, i, j), v.at(d, i + 1, j));
   const Vertex b = vertex(v.at(d, i, j - 1), v.at(d, i, j), v.at(d, i, j + 1));
   int flags = a.flags | b.flags;
-  if (flags == 0 && (a.bend > 0.0) != (b.bend > 0.0)) flags = FLAG_SADDLE;
+  if (flags == 0 && (a.curvature > 0.0) != (b.curvature > 0.0)) flags = FLAG_SADDLE;
   return {0, a.shift, b.shift, a.gain + b.gain, flags};
 }
 
@@ -46,8 +48,8 @@ FORMULA Fit fit_parabola3d(const Volume& v, Index d, Index i, Index j) {
   Fit f = fit_parabola2d(v, d, i, j);
   const Vertex a = vertex(v.at(d - 1, i, j), v.at(d, i, j), v.at(d + 1, i, j));
   f.flags |= a.flags;
-  const double along = bend(v.at(d, i - 1, j), v.at(d, i, j), v.at(d, i + 1, j));
-  if (f.flags == 0 && (a.bend > 0.0) != (along > 0.0)) f.flags = FLAG_SADDLE;
+  const double along = second_difference(v.at(d, i - 1, j), v.at(d, i, j), v.at(d, i + 1, j));
+  if (f.flags == 0 && (a.curvature > 0.0) != (along > 0.0)) f.flags = FLAG_SADDLE;
   f.sd = a.shift;
   f.gain += a.gain;
   return f;

@@ -1,4 +1,4 @@
-// Quadratic fits around a voxel, and the walk from voxel to voxel that follows them. Derivatives are
+// Quadratic fits around a voxel, and the walk from voxel to voxel that repeats them. Derivatives are
 // central differences over the 3 x 3 x 3 neighbours, in double precision whatever the image holds.
 
 struct Volume {
@@ -21,14 +21,14 @@ struct Hessian3 {
   double xx, yy, zz, xy, xz, yz;
 };
 
-// A Hessian times a power of two that makes its largest entry about 1, which keeps every digit and
-// the products of tiny or huge responses in range; with the power, that entry, and the determinant.
+// A Hessian times a power of two that makes its largest entry about 1, which changes no digit and
+// keeps products of tiny or huge responses in range; with the power, that entry, and the determinant.
 struct Scaled3 {
   Hessian3 unit;
   double scale, largest, det;
 };
 
-// The shift to the stationary point, what the surface gains on the way, and flags.
+// The shift to the stationary point, the difference in value between it and the voxel, and flags.
 struct Fit {
   double sd, si, sj, gain;
   int flags;
@@ -40,11 +40,11 @@ struct Walk {
   Fit fit;
 };
 
-FORMULA double slope(double before, double after) { return 0.5 * (after - before); }
+FORMULA double central_difference(double before, double after) { return 0.5 * (after - before); }
 
-FORMULA double bend(double before, double centre, double after) { return after - 2.0 * centre + before; }
+FORMULA double second_difference(double before, double centre, double after) { return after - 2.0 * centre + before; }
 
-FORMULA double twist(double low_low, double low_high, double high_low, double high_high) {
+FORMULA double mixed_difference(double low_low, double low_high, double high_low, double high_high) {
   return 0.25 * (high_high - high_low - low_high + low_low);
 }
 
@@ -57,19 +57,20 @@ FORMULA double unit_scale(double m) {
 }
 
 FORMULA Gradient3 gradient3d(const Volume& v, Index d, Index i, Index j) {
-  return {slope(v.at(d, i, j - 1), v.at(d, i, j + 1)), slope(v.at(d, i - 1, j), v.at(d, i + 1, j)),
-          slope(v.at(d - 1, i, j), v.at(d + 1, i, j))};
+  return {central_difference(v.at(d, i, j - 1), v.at(d, i, j + 1)),
+          central_difference(v.at(d, i - 1, j), v.at(d, i + 1, j)),
+          central_difference(v.at(d - 1, i, j), v.at(d + 1, i, j))};
 }
 
 FORMULA Hessian3 hessian3d(const Volume& v, Index d, Index i, Index j) {
   const double c = v.at(d, i, j);
   Hessian3 h;
-  h.xx = bend(v.at(d, i, j - 1), c, v.at(d, i, j + 1));
-  h.yy = bend(v.at(d, i - 1, j), c, v.at(d, i + 1, j));
-  h.zz = bend(v.at(d - 1, i, j), c, v.at(d + 1, i, j));
-  h.xy = twist(v.at(d, i - 1, j - 1), v.at(d, i - 1, j + 1), v.at(d, i + 1, j - 1), v.at(d, i + 1, j + 1));
-  h.xz = twist(v.at(d - 1, i, j - 1), v.at(d - 1, i, j + 1), v.at(d + 1, i, j - 1), v.at(d + 1, i, j + 1));
-  h.yz = twist(v.at(d - 1, i - 1, j), v.at(d - 1, i + 1, j), v.at(d + 1, i - 1, j), v.at(d + 1, i + 1, j));
+  h.xx = second_difference(v.at(d, i, j - 1), c, v.at(d, i, j + 1));
+  h.yy = second_difference(v.at(d, i - 1, j), c, v.at(d, i + 1, j));
+  h.zz = second_difference(v.at(d - 1, i, j), c, v.at(d + 1, i, j));
+  h.xy = mixed_difference(v.at(d, i - 1, j - 1), v.at(d, i - 1, j + 1), v.at(d, i + 1, j - 1), v.at(d, i + 1, j + 1));
+  h.xz = mixed_difference(v.at(d - 1, i, j - 1), v.at(d - 1, i, j + 1), v.at(d + 1, i, j - 1), v.at(d + 1, i, j + 1));
+  h.yz = mixed_difference(v.at(d - 1, i - 1, j), v.at(d - 1, i + 1, j), v.at(d + 1, i - 1, j), v.at(d + 1, i + 1, j));
   return h;
 }
 
@@ -104,7 +105,7 @@ FORMULA Fit fit_quadratic3d(const Volume& v, Index d, Index i, Index j) {
   return {s.z, s.y, s.x, 0.5 * (g.x * s.x + g.y * s.y + g.z * s.z), definite ? 0 : FLAG_SADDLE};
 }
 
-// A fit of `follow`, and the pixels that have what it needs around them.
+// A fit for `follow`, and whether a pixel has all the neighbours that it uses.
 struct Quadratic3d {
   static __device__ __forceinline__ Fit fit(const Volume& v, Index d, Index i, Index j) {
     return fit_quadratic3d(v, d, i, j);
@@ -124,7 +125,7 @@ FORMULA double longest_shift(const Fit& f) { return fmax(fmax(fabs(f.sd), fabs(f
 
 FORMULA Index apart(Index a, Index b) { return a < b ? b - a : a - b; }
 
-// Repeat the fit, one voxel on at a time, until it stays at its voxel. With a flag that rejects, the
+// Repeat the fit, moving by one voxel at a time, until it stays at its voxel. With a rejecting flag, the
 // voxel is that of the start.
 template <typename Fitting>
 FORMULA Walk follow(const Volume& v, Index d0, Index i0, Index j0, Index n_iters, double threshold, double limit,

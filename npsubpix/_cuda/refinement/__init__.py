@@ -1,4 +1,4 @@
-"""Sub-pixel refinement of given pixels on the GPU."""
+"""Sub-pixel refinement on the GPU."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 
 from npsubpix._cuda.launch.arrays import native
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
-from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
-from npsubpix._definitions.peaks import Refinement
+from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
+from npsubpix._definitions.refinement import Refinement
 
 __all__ = ["METHODS", "refine", "refine_peaks"]
 
@@ -24,12 +24,12 @@ METHODS: dict[str | None, tuple[str, str]] = {
 #: Dtypes that kernels read as they are.
 _DTYPES = ("uint16", "float32", "float64")
 
-#: Threads that share the window of a centroid, and pixels of a window from which on there are more.
+#: Threads that share the window of a centroid; windows of more pixels than `_WIDE` get many.
 _FEW, _MANY, _WIDE = 32, 256, 2048
 
 
 def _stack(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Images, depth, height and width of a stack of images."""
+    """Return images, depth, height and width of a stack of images."""
     return shape[0], *(1,) * (4 - len(shape)), *shape[1:]
 
 
@@ -42,24 +42,23 @@ def refine(
 ) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
     """Refine pixels of a stack of images; return positions, values and flags.
 
-    `starts` are positions of shape (N, ndim), `images` the image of each. An image that there is not
-    is one without this pixel.
+    `starts` are positions of shape (N, ndim), `images` the image of each. A pixel of an image that does not exist is
+    treated as outside.
     """
-    method, n_iters, max_shift, radius = refinement
     device, x = device_of(x), native(x, _DTYPES)
     count, axes = starts.shape
-    marks = None if mask is None else device.rows(mask, x.shape, bool)
+    mask = None if mask is None else device.rows(mask, x.shape, bool)
     coords, values = device.empty((count, axes), np.float64), device.empty((count,), np.float64)
     flags = device.empty((count,), np.int32)
-    kernel = Kernel.of("refinement", METHODS[method][axes - 2], Pixel=x.dtype)
-    radii = (0.0, *map(float, radius))[-3:]
-    work = x, marks, *_stack(x.shape), images, starts, count, axes, n_iters, float(max_shift), *radii
-    if method == "centroid":
-        pixels = math.prod(2 * math.ceil(r) + 1 for r in radii)
-        threads = _FEW if pixels < _WIDE else _MANY
-        run(device, kernel, blocks_for(count, each=1), *work, coords, values, flags, threads=threads)
+    kernel = Kernel.of("refinement", METHODS[refinement.method][axes - 2], Pixel=x.dtype)
+    task = x, mask, *_stack(x.shape), images, starts, count, axes
+    options = *refinement.extent, refinement.n_iters, refinement.max_shift, *refinement.half_widths, *refinement.spreads
+    if refinement.method == "centroid":
+        pixels = math.prod(2 * h + 1 for h in refinement.half_widths)
+        blocks, threads = blocks_for(count, each=1), _FEW if pixels < _WIDE else _MANY
     else:
-        run(device, kernel, blocks_for(count), *work, coords, values, flags)
+        blocks, threads = blocks_for(count), THREADS
+    run(device, kernel, blocks, *task, *options, coords, values, flags, threads=threads)
     return coords, values, flags
 
 
@@ -73,8 +72,8 @@ def refine_peaks(
 ) -> tuple[DeviceArray, ...]:
     """Refine positions from their nearest pixels; return positions, values, these pixels, flags and frames.
 
-    Without `frame`, all positions are of the first image. A position outside its image stays as it is, and so does
-    one of an image that there is not: to look at frames, the host would have to wait.
+    Without `frame`, all positions are in the first image. A position outside its image is returned unchanged, and so
+    is one of an image that does not exist: to check frames, the host would have to wait.
     """
     device = device_of(image)
     count, axes = coords.shape

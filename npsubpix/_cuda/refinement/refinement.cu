@@ -1,4 +1,4 @@
-// Sub-pixel refinement of given pixels.
+// Sub-pixel refinement of positions.
 #include "formulas.cuh"
 #include "block.cuh"
 #include "quadratic.cuh"
@@ -8,8 +8,8 @@ struct Place {
   Index d, i, j;
 };
 
-// What is refined: images of shape (images, depth, height, width), masked pixels if there are any, and
-// `count` starts of `axes` coordinates, with the image of each.
+// The input: images of shape (images, depth, height, width), a mask or none, and `count` starts of `axes`
+// coordinates, with the image of each.
 struct Task {
   const Pixel* x;
   const bool* mask;
@@ -24,14 +24,14 @@ struct Task {
     const Index* s = starts + k * axes;
     return {axes == 3 ? s[0] : 0, s[axes - 2], s[axes - 1]};
   }
-  // An image that there is not is one without this pixel: to look at its number, the host would have to wait.
+  // A pixel of an image that does not exist is outside: to check its number, the host would have to wait.
   __device__ __forceinline__ bool holds(Index image, Place p) const {
     return image >= 0 && image < images && p.d >= 0 && p.d < depth && p.i >= 0 && p.i < height && p.j >= 0 &&
            p.j < width;
   }
 };
 
-// Where a refined position is: the position, its value and flags, and the last pixel that was the centre.
+// A refined position, its value and flags, and the pixel at which refinement ended.
 struct Located {
   double d, i, j, value;
   int flags;
@@ -48,7 +48,7 @@ FORMULA double furthest(const Located& to, Place from) {
 
 template <typename Fitting>
 FORMULA Located walk(const Volume& v, Place p, Index n_iters, double max_shift) {
-  const Index steps = (Index)fmin(max_shift, 1e6) + 1;
+  const Index steps = (Index)max_shift + 1;
   const Walk w = follow<Fitting>(v, p.d, p.i, p.j, n_iters, MOVE_THRESHOLD, infinity(), steps, true);
   return {(double)w.d + w.fit.sd, (double)w.i + w.fit.si,           (double)w.j + w.fit.sj,
           v.at(w.d, w.i, w.j) + w.fit.gain, w.fit.flags, {w.d, w.i, w.j}};
@@ -84,7 +84,7 @@ FORMULA void write_place(const Task& t, Index k, double d, double i, double j, d
   out[t.axes - 1] = j;
 }
 
-// Write what became of a start; where it could not be refined it stays, with the value of its pixel.
+// Write a refined position; one that was rejected is reset to its start, with the value of its pixel.
 FORMULA void write_located(const Task& t, Index k, Located to, bool masked, double max_shift, double* coords,
                            double* values, int* flags) {
   const Place p = t.start(k);
@@ -103,9 +103,9 @@ FORMULA void write_outside(const Task& t, Index k, double* coords, double* value
   flags[k] = FLAG_AT_BORDER;
 }
 
-// One thread a start, for methods that look at few pixels.
+// One thread per start, for methods that use few pixels.
 template <typename Locate>
-FORMULA void refine_each(const Task& t, Place half, double max_shift, double* coords, double* values, int* flags,
+FORMULA void refine_each(const Task& t, Place extent, double max_shift, double* coords, double* values, int* flags,
                          Locate locate) {
   for (Index k = first_thread(); k < t.count; k += all_threads()) {
     const Place p = t.start(k);
@@ -116,7 +116,7 @@ FORMULA void refine_each(const Task& t, Place half, double max_shift, double* co
     const Located to = locate(t.volume(t.frames[k]), p);
     bool masked = false;
     if (t.mask) {
-      const Box box = box_around(t, p, to.centre, half);
+      const Box box = box_around(t, p, to.centre, extent);
       for (Index n = 0; n < box.pixels() && !masked; ++n) masked = is_masked(t, t.frames[k], box.at(n));
     }
     write_located(t, k, to, masked, max_shift, coords, values, flags);
@@ -125,56 +125,58 @@ FORMULA void refine_each(const Task& t, Place half, double max_shift, double* co
 
 #define ARGUMENTS                                                                                                  \
   const Pixel *x, const bool *mask, Index images, Index depth, Index height, Index width, const Index *frames,     \
-      const Index *starts, Index count, Index axes, Index n_iters, double max_shift, double radius_z,              \
-      double radius_y, double radius_x, double *coords, double *values, int *flags
-#define TASK                                                                         \
-  const Task t = {x, mask, images, depth, height, width, frames, starts, count, axes}
+      const Index *starts, Index count, Index axes, Index extent_z, Index extent_y, Index extent_x, Index n_iters, \
+      double max_shift, Index half_z, Index half_y, Index half_x, double spread_z, double spread_y,                \
+      double spread_x, double *coords, double *values, int *flags
+#define TASK                                                                           \
+  const Task t = {x, mask, images, depth, height, width, frames, starts, count, axes}; \
+  const Place extent = {extent_z, extent_y, extent_x}
 #define WALK(Fitting) [=](const Volume& v, Place p) { return walk<Fitting>(v, p, n_iters, max_shift); }
 
 KERNEL refine_quadratic2d(ARGUMENTS) {
   TASK;
-  refine_each(t, {0, 1, 1}, max_shift, coords, values, flags, WALK(Quadratic2d));
+  refine_each(t, extent, max_shift, coords, values, flags, WALK(Quadratic2d));
 }
 
 KERNEL refine_quadratic3d(ARGUMENTS) {
   TASK;
-  refine_each(t, {1, 1, 1}, max_shift, coords, values, flags, WALK(Quadratic3d));
+  refine_each(t, extent, max_shift, coords, values, flags, WALK(Quadratic3d));
 }
 
 KERNEL refine_parabola2d(ARGUMENTS) {
   TASK;
-  refine_each(t, {0, 1, 1}, max_shift, coords, values, flags, WALK(Parabola2d));
+  refine_each(t, extent, max_shift, coords, values, flags, WALK(Parabola2d));
 }
 
 KERNEL refine_parabola3d(ARGUMENTS) {
   TASK;
-  refine_each(t, {1, 1, 1}, max_shift, coords, values, flags, WALK(Parabola3d));
+  refine_each(t, extent, max_shift, coords, values, flags, WALK(Parabola3d));
 }
 
 KERNEL refine_none(ARGUMENTS) {
   TASK;
-  refine_each(t, {0, 0, 0}, max_shift, coords, values, flags,
+  refine_each(t, extent, max_shift, coords, values, flags,
               [=](const Volume& v, Place p) { return stay(v, p, 0); });
 }
 
-// The centroid under a Gaussian window that moves with it. One block a start: its threads share the
-// pixels, and all of them know the sums.
+// The centroid under a Gaussian window that moves with it. One block per start: its threads share the
+// pixels, and all of them get the sums.
 
-// The mean of the pixels just outside a box of half-widths h, as far as they are in the image. It is summed as
-// differences from one of them: where all are equal, nothing is left of rounding.
+// The mean of the pixels just outside a box of half-widths h, as far as they are in the image. Differences from one
+// of them are summed, so that the mean of equal pixels is exact.
 FORMULA double ring_mean(const Task& t, const Volume& v, Place p, Place h) {
   const Index outer = h.d > 0 ? 1 : 0;
   const Box box = box_around(t, p, p, {h.d + outer, h.i + 1, h.j + 1});
-  const double level = v.at(box.low.d, box.low.i, box.low.j);
+  const double first = v.at(box.low.d, box.low.i, box.low.j);
   double sums[2] = {0, 0};
   for (Index k = threadIdx.x; k < box.pixels(); k += blockDim.x) {
     const Place q = box.at(k);
     if (apart(q.d, p.d) <= h.d && apart(q.i, p.i) <= h.i && apart(q.j, p.j) <= h.j) continue;
-    sums[0] += v.at(q.d, q.i, q.j) - level;
+    sums[0] += v.at(q.d, q.i, q.j) - first;
     sums[1] += 1;
   }
   sum_over_block(sums);
-  return sums[1] > 0 ? level + sums[0] / sums[1] : 0.0;
+  return sums[1] > 0 ? first + sums[0] / sums[1] : 0.0;
 }
 
 FORMULA double window_weight(double distance, double spread) {
@@ -188,13 +190,12 @@ FORMULA double window_weight(double distance, double spread) {
 FORMULA double unshrunk(double first, double second, double mass, double spread) {
   if (spread <= 0.0) return 0.0;
   const double kept = 1.0 - second / (mass * spread * spread);
-  return first / mass / fmin(fmax(kept, 0.2), 1.0);
+  return first / mass / fmin(fmax(kept, CENTROID_LEAST_FACTOR), 1.0);
 }
 
 FORMULA Located centroid(const Task& t, const Volume& v, Place start, Index n_iters, double max_shift,
-                         const double (&radius)[3]) {
-  const Place h = {(Index)ceil(radius[0]), (Index)ceil(radius[1]), (Index)ceil(radius[2])};
-  const double sd = radius[0] / 3.0, si = radius[1] / 3.0, sj = radius[2] / 3.0;
+                         Place h, const double (&spread)[3]) {
+  const double sd = spread[0], si = spread[1], sj = spread[2];
   const double background = ring_mean(t, v, start, h);
   Located to = stay(v, start, 0);
   const auto rejected = [&](int flags) {
@@ -220,12 +221,12 @@ FORMULA Located centroid(const Task& t, const Volume& v, Place start, Index n_it
     sum_over_block(sums);
     const double mass = sums[0];
     if (!isfinite(mass) || !isfinite(background)) return rejected(FLAG_NONFINITE);
-    if (fabs(mass) <= 1e-7 * sums[1]) return rejected(FLAG_SINGULAR);
+    if (fabs(mass) <= CENTROID_LEAST_MASS * sums[1]) return rejected(FLAG_SINGULAR);
     const double step_d = unshrunk(sums[2], sums[5], mass, sd), step_i = unshrunk(sums[3], sums[6], mass, si),
                  step_j = unshrunk(sums[4], sums[7], mass, sj);
     if (!(isfinite(step_d) && isfinite(step_i) && isfinite(step_j))) return rejected(FLAG_NONFINITE);
     to.d += step_d, to.i += step_i, to.j += step_j;
-    if (furthest(to, start) > fmin(max_shift, 1e9)) return rejected(FLAG_TOO_FAR);
+    if (furthest(to, start) > max_shift) return rejected(FLAG_TOO_FAR);
     if (fmax(fmax(fabs(step_d), fabs(step_i)), fabs(step_j)) <= CENTROID_TOLERANCE) {
       const Place end = {(Index)rint(to.d), (Index)rint(to.i), (Index)rint(to.j)};
       const bool moved = end.d != start.d || end.i != start.i || end.j != start.j;
@@ -237,19 +238,18 @@ FORMULA Located centroid(const Task& t, const Volume& v, Place start, Index n_it
 
 KERNEL refine_centroid(ARGUMENTS) {
   TASK;
-  const double radius[3] = {radius_z, radius_y, radius_x};
-  // The window and the ring around it.
-  const Place half = {(Index)ceil(radius_z) + (radius_z > 0), (Index)ceil(radius_y) + 1, (Index)ceil(radius_x) + 1};
+  const Place half = {half_z, half_y, half_x};
+  const double spread[3] = {spread_z, spread_y, spread_x};
   for (Index k = blockIdx.x; k < count; k += gridDim.x) {
     const Place p = t.start(k);
     if (!t.holds(frames[k], p)) {
       if (threadIdx.x == 0) write_outside(t, k, coords, values, flags);
       continue;
     }
-    const Located to = centroid(t, t.volume(frames[k]), p, n_iters, max_shift, radius);
+    const Located to = centroid(t, t.volume(frames[k]), p, n_iters, max_shift, half, spread);
     double masked[1] = {0};
     if (mask) {
-      const Box box = box_around(t, p, to.centre, half);
+      const Box box = box_around(t, p, to.centre, extent);
       for (Index n = threadIdx.x; n < box.pixels(); n += blockDim.x)
         if (is_masked(t, frames[k], box.at(n))) masked[0] = 1;
       sum_over_block(masked);
@@ -258,7 +258,7 @@ KERNEL refine_centroid(ARGUMENTS) {
   }
 }
 
-// Positions that are given: their nearest pixels, and -1 where there is none.
+// The nearest pixels of positions, -1 for a position that is not finite.
 KERNEL refine_nearest(const double* points, Index count, Index axes, Index depth, Index height, Index width,
                       Index* starts) {
   const double sizes[3] = {(double)depth, (double)height, (double)width};
@@ -272,7 +272,7 @@ KERNEL refine_nearest(const double* points, Index count, Index axes, Index depth
   }
 }
 
-// A position outside its image is returned as it is, one that is not finite as NaN.
+// A position outside its image is returned unchanged, one that is not finite as NaN.
 KERNEL refine_restore(const double* points, const Index* starts, const Index* frames, Index count, Index axes,
                       Index images, Index depth, Index height, Index width, double* coords, int* flags) {
   const Task t = {nullptr, nullptr, images, depth, height, width, frames, starts, count, axes};

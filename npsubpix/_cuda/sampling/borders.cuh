@@ -1,28 +1,13 @@
-// Where positions and pixels outside of an image are found inside it. A mode is two rules: one folds
-// a position into the image, and one folds the pixels that the window around a position reaches.
-#define MIRROR 0
-#define REFLECT 1
-#define WRAP 2
-#define GRID_WRAP 3
-#define NEAREST 4
-#define CVAL 5
-#define FREE 6
+// Where positions and pixels outside of an image are found inside it, by the border rules of
+// sampling_definitions.cuh.
 
-// What became of a position, the worst last.
-#define INSIDE 0
-#define OUTSIDE 1
-#define UNKNOWN 2
-
-// Pixels beyond the image at which no window reaches into it.
-#define FARTHEST 8.0
-
-// A position in an axis, the derivative of that by the position that was given, and what became of it.
+// A position folded into an axis, its derivative with respect to the original position, and its status.
 struct Folded {
   double position, slope;
   int status;
 };
 
-// Few positions get here, so that the code is there once.
+// Few positions get here, so that this is not inlined.
 __device__ __noinline__ Folded fold_between_ends(double c, Index n, Index rule) {
   const double last = (double)(n - 1);
   if (n == 1) return {0, 0, INSIDE};
@@ -42,7 +27,7 @@ FORMULA Folded fold_position(double c, Index n, Index rule) {
   if (c >= 0 && c <= last) return {c, 1, INSIDE};
   if (c != c) return {0, 0, UNKNOWN};
   if (rule == CVAL) return {0, 0, OUTSIDE};
-  if (rule == FREE) return {fmin(fmax(c, -FARTHEST), last + FARTHEST), 1, INSIDE};
+  if (rule == FREE) return {fmin(fmax(c, -FAR), last + FAR), 1, INSIDE};
   return isfinite(c) ? fold_between_ends(c, n, rule) : Folded{0, 0, UNKNOWN};
 }
 

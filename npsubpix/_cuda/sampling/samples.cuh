@@ -1,6 +1,6 @@
-// Where samples are taken: images, positions, and the windows of pixels around them.
+// Images, positions, and the windows of pixels around positions.
 
-// Images and positions, as kernels get them. Coordinate a of position n of image b is at
+// Images and positions. Coordinate a of position n of image b is at
 // (b * axes * count + a * axis_step + n * step) of one of two arrays, and times a factor, plus an
 // offset, in pixels; coordinates may be in the order (x, y, z).
 struct Samples {
@@ -31,7 +31,7 @@ struct Samples {
       const double *full, Index count, Index step, Index axis_step, bool reversed, double factor_z, double factor_y,  \
       double factor_x, double offset_z, double offset_y, double offset_x, Index method, Index rule,                  \
       Index pixel_rule, double cval
-#define GIVEN                                                                                                         \
+#define SAMPLES_OF_ARGUMENTS                                                                                                         \
   Samples {                                                                                                           \
     x, images, channels, axes, {depth, height, width}, single, full, count, step, axis_step, reversed,                      \
         {factor_z, factor_y, factor_x}, {offset_z, offset_y, offset_x}, method, rule, pixel_rule, (Real)cval         \

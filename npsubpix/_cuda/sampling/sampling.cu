@@ -1,9 +1,10 @@
-// Samples of images between pixels, their gradients, and the adjoints. A thread takes one position of
-// an image and all channels, which share what is found of the position. There are kernels for windows
-// of two and of four pixels an axis, in images of two and of three axes, whose weights stay in
-// registers, and kernels for everything.
+// Samples of images between pixels, their gradients, and the adjoints. A thread processes one position
+// of an image and all channels, which share its weights. Kernels for windows of two and of four pixels
+// per axis, in images of two and of three axes, keep the weights in registers; other kernels take any
+// window.
 #include "formulas.cuh"
 #include "block.cuh"
+#include "sampling_definitions.cuh"
 #include "borders.cuh"
 #include "weights.cuh"
 #include "samples.cuh"
@@ -67,7 +68,7 @@ FORMULA void write_values(const Samples& s, Real* values) {
   }
 }
 
-// Write what belongs to the axes of (z, y, x) that there are: the first at p, others `step` further each.
+// Write the derivatives along the axes of the image: the first at p, each other one `step` further.
 FORMULA void write_along(const Samples& s, const Sums& sums, Real* p, Index step) {
   if (s.axes > 2) p[0] = sums.z;
   if (s.axes > 1) p[(s.axes - 2) * step] = sums.y;
@@ -96,16 +97,16 @@ FORMULA void write_gradients(const Samples& s, Real* values, Real* gradient) {
   }
 }
 
-// The adjoint by positions: a derivative of what was sampled, times what that is worth.
+// The adjoint with respect to positions: derivatives of samples times the cotangents of these.
 
-// Cotangents of a value and of its derivatives, 0 where there are none.
-FORMULA Sums cotangents_of(const Samples& s, const Real* by_value, const Real* by_gradient, Index b, Index c, Index n) {
-  const Real* p = by_gradient + (by_gradient ? place_along(s, b, c, n) : 0);
+// Cotangents of a value and of its derivatives, 0 where absent.
+FORMULA Sums cotangents_of(const Samples& s, const Real* values_cotangent, const Real* gradient_cotangent, Index b, Index c, Index n) {
+  const Real* p = gradient_cotangent + (gradient_cotangent ? place_along(s, b, c, n) : 0);
   const Index step = s.channels * s.count;
-  return {by_value ? by_value[(b * s.channels + c) * s.count + n] : (Real)0,
-          by_gradient && s.axes > 2 ? p[0] : (Real)0,
-          by_gradient && s.axes > 1 ? p[(s.axes - 2) * step] : (Real)0,
-          by_gradient ? p[(s.axes - 1) * step] : (Real)0};
+  return {values_cotangent ? values_cotangent[(b * s.channels + c) * s.count + n] : (Real)0,
+          gradient_cotangent && s.axes > 2 ? p[0] : (Real)0,
+          gradient_cotangent && s.axes > 1 ? p[(s.axes - 2) * step] : (Real)0,
+          gradient_cotangent ? p[(s.axes - 1) * step] : (Real)0};
 }
 
 template <typename Taps, int AXES>
@@ -122,17 +123,17 @@ FORMULA void add_second_derivatives(const Samples& s, const Real* image, const W
   });
 }
 
-FORMULA void write_pull(const Samples& s, Index b, Index n, int status, Sums pull, Real* by_positions) {
+FORMULA void write_pull(const Samples& s, Index b, Index n, int status, Sums pull, Real* coords_cotangent) {
   const Real nothing = status == UNKNOWN ? (Real)not_a_number() : (Real)0;
   const Real along[3] = {pull.z, pull.y, pull.x};
 #pragma unroll
   for (int axis = 0; axis < 3; ++axis)
     if (axis >= 3 - s.axes)
-      by_positions[s.place(b, axis, n)] = status == INSIDE ? (Real)(along[axis] * s.factor[axis]) : nothing;
+      coords_cotangent[s.place(b, axis, n)] = status == INSIDE ? (Real)(along[axis] * s.factor[axis]) : nothing;
 }
 
 template <typename Taps, int AXES>
-FORMULA void write_pulls(const Samples& s, const Real* by_value, Real* by_positions) {
+FORMULA void write_pulls(const Samples& s, const Real* values_cotangent, Real* coords_cotangent) {
   for (Index k = first_thread(); k < s.images * s.count; k += all_threads()) {
     const Index b = k / s.count, n = k % s.count;
     const Window<Taps, AXES, 2> at = window_of<Taps, AXES, 2>(s, b, n);
@@ -140,33 +141,33 @@ FORMULA void write_pulls(const Samples& s, const Real* by_value, Real* by_positi
 #pragma unroll 1
     for (Index c = b * s.channels; at.status == INSIDE && c < (b + 1) * s.channels; ++c) {
       const Sums sums = sampled_with_gradient(s, s.x + c * s.pixels(), at);
-      const Real by = by_value[c * s.count + n];
+      const Real by = values_cotangent[c * s.count + n];
       pull = {0, pull.z + by * sums.z, pull.y + by * sums.y, pull.x + by * sums.x};
     }
-    write_pull(s, b, n, at.status, pull, by_positions);
+    write_pull(s, b, n, at.status, pull, coords_cotangent);
   }
 }
 
 template <typename Taps, int AXES>
-FORMULA void write_second_pulls(const Samples& s, const Real* by_value, const Real* by_gradient, Real* by_positions) {
+FORMULA void write_second_pulls(const Samples& s, const Real* values_cotangent, const Real* gradient_cotangent, Real* coords_cotangent) {
   for (Index k = first_thread(); k < s.images * s.count; k += all_threads()) {
     const Index b = k / s.count, n = k % s.count;
     const Window<Taps, AXES, 3> at = window_of<Taps, AXES, 3>(s, b, n);
     Sums pull = {0, 0, 0, 0};
 #pragma unroll 1
     for (Index c = 0; at.status == INSIDE && c < s.channels; ++c) {
-      const Sums by = cotangents_of(s, by_value, by_gradient, b, c, n);
+      const Sums by = cotangents_of(s, values_cotangent, gradient_cotangent, b, c, n);
       add_second_derivatives(s, s.x + (b * s.channels + c) * s.pixels(), at, by, pull);
     }
-    write_pull(s, b, n, at.status, pull, by_positions);
+    write_pull(s, b, n, at.status, pull, coords_cotangent);
   }
 }
 
-// The adjoint by the image: what a sample takes of each pixel is given back to it. Many samples add to
-// one pixel at once, in any order, and the sum has to be the same: integers are added. What is added
-// is rounded to a multiple of a unit, and the rest to a multiple of a second unit, 2**bits times as
-// small. The first is 2**-bits of a power of two above all that can be added, so that neither sum
-// leaves its 64 bits. What is no number, or infinite, is only noted.
+// The adjoint with respect to the image. Many samples add to one pixel at once, in any order, and the
+// sum must not depend on it, so that integers are added. Each term is rounded to a multiple of a unit,
+// and its remainder to a multiple of a second unit, 2**bits times as small. The first unit is 2**-bits
+// of a power of two above all terms, so that neither sum overflows its 64 bits. Terms that are NaN or
+// infinite set a bit.
 
 #define ANY_NAN 1u
 #define INFINITE_SUM 2u
@@ -174,18 +175,18 @@ FORMULA void write_second_pulls(const Samples& s, const Real* by_value, const Re
 
 struct Ledger {
   UInt64* sums;  // two for each pixel
-  UInt32* marks;
+  UInt32* nonfinite;
   double inverse_unit, steps;  // 1 / unit, 2**bits
 
   __device__ __noinline__ void add(Index pixel, double v) const {
     if (v == 0) return;
     if (!isfinite(v)) {
-      atomicOr(marks + pixel, v != v ? ANY_NAN : (v > 0 ? INFINITE_SUM : MINUS_INFINITE_SUM));
+      atomicOr(nonfinite + pixel, v != v ? ANY_NAN : (v > 0 ? INFINITE_SUM : MINUS_INFINITE_SUM));
       return;
     }
-    const double units = v * inverse_unit, whole = rint(units), rest = rint((units - whole) * steps);
+    const double units = v * inverse_unit, whole = rint(units), remainder = rint((units - whole) * steps);
     if (whole != 0) atomicAdd(sums + 2 * pixel, (UInt64)(Int64)whole);
-    if (rest != 0) atomicAdd(sums + 2 * pixel + 1, (UInt64)(Int64)rest);
+    if (remainder != 0) atomicAdd(sums + 2 * pixel + 1, (UInt64)(Int64)remainder);
   }
 };
 
@@ -213,15 +214,15 @@ KERNEL sample_unit(const double* largest, Index parts, Index bits, double* inver
 }
 
 template <typename Taps, int AXES>
-FORMULA void spread(const Samples& s, const Real* by_value, const Real* by_gradient, const double* inverse_unit,
-                    Index bits, UInt64* sums, UInt32* marks) {
-  const Ledger ledger = {sums, marks, inverse_unit[0], ldexp(1.0, (int)bits)};
+FORMULA void spread(const Samples& s, const Real* values_cotangent, const Real* gradient_cotangent, const double* inverse_unit,
+                    Index bits, UInt64* sums, UInt32* nonfinite) {
+  const Ledger ledger = {sums, nonfinite, inverse_unit[0], ldexp(1.0, (int)bits)};
   for (Index k = first_thread(); k < s.images * s.count; k += all_threads()) {
     const Index image = k / s.count, n = k % s.count;
     const Window<Taps, AXES, 2> at = window_of<Taps, AXES, 2>(s, image, n);
 #pragma unroll 1
     for (Index c = 0; at.status == INSIDE && c < s.channels; ++c) {
-      const Sums by = cotangents_of(s, by_value, by_gradient, image, c, n);
+      const Sums by = cotangents_of(s, values_cotangent, gradient_cotangent, image, c, n);
       const Index own = (image * s.channels + c) * s.pixels();
       visit_rows(at, [&](int a, int b) {
         if (!at.has_row(a, b)) return;
@@ -236,42 +237,42 @@ FORMULA void spread(const Samples& s, const Real* by_value, const Real* by_gradi
   }
 }
 
-KERNEL sample_collect(const UInt64* sums, const UInt32* marks, const double* inverse_unit, Index bits, Index count,
+KERNEL sample_collect(const UInt64* sums, const UInt32* nonfinite, const double* inverse_unit, Index bits, Index count,
                       Real* out) {
   for (Index k = first_thread(); k < count; k += all_threads()) {
-    const double rest = ldexp((double)(Int64)sums[2 * k + 1], -(int)bits);
-    double v = ((double)(Int64)sums[2 * k] + rest) / inverse_unit[0];
-    if (marks[k]) v = marks[k] == INFINITE_SUM ? infinity() : (marks[k] == MINUS_INFINITE_SUM ? -infinity() : not_a_number());
+    const double remainder = ldexp((double)(Int64)sums[2 * k + 1], -(int)bits);
+    double v = ((double)(Int64)sums[2 * k] + remainder) / inverse_unit[0];
+    if (nonfinite[k]) v = nonfinite[k] == INFINITE_SUM ? infinity() : (nonfinite[k] == MINUS_INFINITE_SUM ? -infinity() : not_a_number());
     out[k] = (Real)v;
   }
 }
 
 #define OUTS Real *values, Real *gradient
-#define PULLS const Real *by_value, const Real *by_gradient, Real *by_positions
+#define PULLS const Real *values_cotangent, const Real *gradient_cotangent, Real *coords_cotangent
 #define SPREAD                                                                                               \
-  const Real *by_value, const Real *by_gradient, const double *inverse_unit, Index bits, UInt64 *sums, UInt32 *marks
-#define SPREAD_GIVEN by_value, by_gradient, inverse_unit, bits, sums, marks
+  const Real *values_cotangent, const Real *gradient_cotangent, const double *inverse_unit, Index bits, UInt64 *sums, UInt32 *nonfinite
+#define SPREAD_ARGUMENTS values_cotangent, gradient_cotangent, inverse_unit, bits, sums, nonfinite
 
-KERNEL sample_values_linear2(SAMPLES, Real* values) { write_values<TwoPixels, 2>(GIVEN, values); }
-KERNEL sample_gradients_linear2(SAMPLES, OUTS) { write_gradients<TwoPixels, 2>(GIVEN, values, gradient); }
-KERNEL sample_pulls_linear2(SAMPLES, const Real* by_value, Real* out) { write_pulls<TwoPixels, 2>(GIVEN, by_value, out); }
-KERNEL sample_spread_linear2(SAMPLES, SPREAD) { spread<TwoPixels, 2>(GIVEN, SPREAD_GIVEN); }
+KERNEL sample_values_linear2(SAMPLES, Real* values) { write_values<TwoPixels, 2>(SAMPLES_OF_ARGUMENTS, values); }
+KERNEL sample_gradients_linear2(SAMPLES, OUTS) { write_gradients<TwoPixels, 2>(SAMPLES_OF_ARGUMENTS, values, gradient); }
+KERNEL sample_pulls_linear2(SAMPLES, const Real* values_cotangent, Real* out) { write_pulls<TwoPixels, 2>(SAMPLES_OF_ARGUMENTS, values_cotangent, out); }
+KERNEL sample_spread_linear2(SAMPLES, SPREAD) { spread<TwoPixels, 2>(SAMPLES_OF_ARGUMENTS, SPREAD_ARGUMENTS); }
 
-KERNEL sample_values_linear3(SAMPLES, Real* values) { write_values<TwoPixels, 3>(GIVEN, values); }
-KERNEL sample_gradients_linear3(SAMPLES, OUTS) { write_gradients<TwoPixels, 3>(GIVEN, values, gradient); }
-KERNEL sample_pulls_linear3(SAMPLES, const Real* by_value, Real* out) { write_pulls<TwoPixels, 3>(GIVEN, by_value, out); }
-KERNEL sample_spread_linear3(SAMPLES, SPREAD) { spread<TwoPixels, 3>(GIVEN, SPREAD_GIVEN); }
+KERNEL sample_values_linear3(SAMPLES, Real* values) { write_values<TwoPixels, 3>(SAMPLES_OF_ARGUMENTS, values); }
+KERNEL sample_gradients_linear3(SAMPLES, OUTS) { write_gradients<TwoPixels, 3>(SAMPLES_OF_ARGUMENTS, values, gradient); }
+KERNEL sample_pulls_linear3(SAMPLES, const Real* values_cotangent, Real* out) { write_pulls<TwoPixels, 3>(SAMPLES_OF_ARGUMENTS, values_cotangent, out); }
+KERNEL sample_spread_linear3(SAMPLES, SPREAD) { spread<TwoPixels, 3>(SAMPLES_OF_ARGUMENTS, SPREAD_ARGUMENTS); }
 
-KERNEL sample_values_cubic2(SAMPLES, Real* values) { write_values<FourPixels, 2>(GIVEN, values); }
-KERNEL sample_gradients_cubic2(SAMPLES, OUTS) { write_gradients<FourPixels, 2>(GIVEN, values, gradient); }
-KERNEL sample_pulls_cubic2(SAMPLES, const Real* by_value, Real* out) { write_pulls<FourPixels, 2>(GIVEN, by_value, out); }
+KERNEL sample_values_cubic2(SAMPLES, Real* values) { write_values<FourPixels, 2>(SAMPLES_OF_ARGUMENTS, values); }
+KERNEL sample_gradients_cubic2(SAMPLES, OUTS) { write_gradients<FourPixels, 2>(SAMPLES_OF_ARGUMENTS, values, gradient); }
+KERNEL sample_pulls_cubic2(SAMPLES, const Real* values_cotangent, Real* out) { write_pulls<FourPixels, 2>(SAMPLES_OF_ARGUMENTS, values_cotangent, out); }
 
-KERNEL sample_values_any(SAMPLES, Real* values) { write_values<AnyPixels, 0>(GIVEN, values); }
-KERNEL sample_gradients_any(SAMPLES, OUTS) { write_gradients<AnyPixels, 0>(GIVEN, values, gradient); }
-KERNEL sample_spread_any(SAMPLES, SPREAD) { spread<AnyPixels, 0>(GIVEN, SPREAD_GIVEN); }
+KERNEL sample_values_any(SAMPLES, Real* values) { write_values<AnyPixels, 0>(SAMPLES_OF_ARGUMENTS, values); }
+KERNEL sample_gradients_any(SAMPLES, OUTS) { write_gradients<AnyPixels, 0>(SAMPLES_OF_ARGUMENTS, values, gradient); }
+KERNEL sample_spread_any(SAMPLES, SPREAD) { spread<AnyPixels, 0>(SAMPLES_OF_ARGUMENTS, SPREAD_ARGUMENTS); }
 
 KERNEL sample_second_pulls_any(SAMPLES, PULLS) {
-  write_second_pulls<AnyPixels, 0>(GIVEN, by_value, by_gradient, by_positions);
+  write_second_pulls<AnyPixels, 0>(SAMPLES_OF_ARGUMENTS, values_cotangent, gradient_cotangent, coords_cotangent);
 }
 
 // Where the gradient of any channel, (B, A, C, N), is longer than a threshold.
@@ -290,11 +291,11 @@ KERNEL sample_steep(const Real* gradient, Index images, Index axes, Index channe
   }
 }
 
-// One of two arrays (B, rows, N), or 0 for one that is not there, by marks (B, N).
-KERNEL sample_choose(const bool* marks, const Real* here, const Real* elsewhere, Index images, Index rows, Index count,
+// One of two arrays (B, rows, N), or 0 for an absent one, by a condition (B, N).
+KERNEL sample_choose(const bool* condition, const Real* here, const Real* elsewhere, Index images, Index rows, Index count,
                      Real* out) {
   for (Index k = first_thread(); k < images * rows * count; k += all_threads()) {
-    const Real* chosen = marks[k / count / rows * count + k % count] ? here : elsewhere;
+    const Real* chosen = condition[k / count / rows * count + k % count] ? here : elsewhere;
     out[k] = chosen ? chosen[k] : (Real)0;
   }
 }

@@ -1,14 +1,12 @@
-// From pixels to the coefficients of the B-splines that go through them, the transpose of that, and
-// what is put around an image before it.
+// B-spline filters: the coefficients of the splines through the pixels of images, and the padding of
+// images before filtering.
 //
-// Each pole z of the filter is one run forward, c[k] = s[k] + z c[k - 1], and one backward,
-// d[k] = -z c[k] + z d[k + 1]. A line is cut into parts, which begin some pixels ahead, by which what
-// was before is forgotten to the last digit: a power of the pole. So there is work for many threads.
+// Each pole z of a filter is a causal recursion, c[k] = s[k] + z c[k - 1], and an anti-causal one,
+// d[k] = -z c[k] + z d[k + 1]. Lines are cut into parts for many threads. The recursion of a part starts
+// so many pixels before it that the power of the pole makes the initial value negligible.
 #include "formulas.cuh"
+#include "sampling_definitions.cuh"
 #include "borders.cuh"
-
-// Powers of a pole below this are nothing.
-#define SMALLEST_POWER 1e-17
 
 // A run over lines of n pixels, `stride` apart.
 struct Run {
@@ -27,7 +25,7 @@ struct Run {
   __device__ __forceinline__ Index ahead(Index part) const { return greatest(begin(part) - reach, (Index)0); }
 };
 
-// What a run has at its first pixel: a sum over the image beyond it.
+// The initial value of a run: a sum over the border extension.
 FORMULA Real first_of(const Real* line, const Run& r) {
   const Index n = r.n;
   const double z = r.pole, own = (double)line[r.place(0)];
@@ -50,12 +48,12 @@ FORMULA Real next_of(Real previous, Real pixel, const Run& r) { return r.factor 
 #define RUN                                                                                              \
   const Real *in, Index outer, Index n, Index inner, double pole, Index rule, Index reach, Index part_size, double factor, \
       bool backward, Real *out
-#define GIVEN \
+#define RUN_OF_ARGUMENTS \
   Run { n, inner, pole, rule, reach, part_size, (Real)factor, backward }
 
 // Along the middle of three axes: neighbouring threads go down neighbouring columns.
 KERNEL spline_columns(RUN) {
-  const Run r = GIVEN;
+  const Run r = RUN_OF_ARGUMENTS;
   for (Index task = first_thread(); task < outer * r.parts() * inner; task += all_threads()) {
     const Index part = task / inner % r.parts(), first = task / inner / r.parts() * n * inner + task % inner;
     Index k = r.ahead(part);
@@ -75,7 +73,7 @@ KERNEL spline_columns(RUN) {
 // Along the last axis: tiles come and go by rows, and a thread goes along its line in between.
 KERNEL spline_rows(RUN) {
   __shared__ Real tile[LINES][TILE + 1];
-  const Run r = GIVEN;
+  const Run r = RUN_OF_ARGUMENTS;
   const Index groups = (outer + LINES - 1) / LINES;
   for (Index task = blockIdx.x; task < groups * r.parts(); task += gridDim.x) {
     const Index part = task % r.parts(), line = task / r.parts() * LINES, end = r.end(part);
@@ -115,7 +113,7 @@ KERNEL spline_ends(const Real* in, Index images, Index depth, Index height, Inde
   }
 }
 
-// What is put around an image: pixels of a value, or the outermost ones once more.
+// Padding with a value, or with copies of the outermost pixels.
 
 KERNEL spline_pad(const Real* in, Index images, Index depth, Index height, Index width, Index pad_z, Index pad_y,
                   Index pad_x, bool constant, double cval, Real* out) {

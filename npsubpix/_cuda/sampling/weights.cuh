@@ -1,7 +1,7 @@
 // Weights of the pixels around a position, and their first and second derivatives: `w[0]`, `w[1]` and
-// `w[2]`, as many as there are orders. A way to weigh takes COUNT pixels along an axis, the first
+// `w[2]`, of which there are ORDERS. A method weights COUNT pixels per axis, the first of them
 // (COUNT - 1) / 2 before the base pixel, by functions of the distance t from the base pixel. For an odd
-// number of pixels the base is the nearest pixel, for an even one the pixel before.
+// number of pixels the base is the nearest pixel, for an even number the pixel before.
 
 FORMULA double nearest_of(double c) { return floor(c + 0.5); }
 
@@ -82,36 +82,17 @@ __device__ __noinline__ Jet sinc_product(int k, double t) {
   return {f, df, (2 * dp * dq - 10 * PI * PI / 9 * p * q - 4 * df * u - 2 * f) / v};
 }
 
-#define STEEPNESS 10.0
-#define HALF_WIDTH 0.5
-
 // Functions of the distance, 0 at 1.
 __device__ __noinline__ Jet sigmoid(double distance) {
-  const double f = 1 / (1 + exp(STEEPNESS * (distance - 0.5))), slope = -STEEPNESS * f * (1 - f);
-  return {f - 1 / (1 + exp(STEEPNESS / 2)), slope, -STEEPNESS * slope * (1 - 2 * f)};
+  const double f = 1 / (1 + exp(SIGMOID_STEEPNESS * (distance - 0.5))), slope = -SIGMOID_STEEPNESS * f * (1 - f);
+  return {f - 1 / (1 + exp(SIGMOID_STEEPNESS / 2)), slope, -SIGMOID_STEEPNESS * slope * (1 - 2 * f)};
 }
 
 __device__ __noinline__ Jet bell(double distance) {
-  const double u = distance / HALF_WIDTH, f = exp(-0.5 * u * u);
-  const double least = exp(-0.5 / (HALF_WIDTH * HALF_WIDTH));
-  return {f - least, -u / HALF_WIDTH * f, (u * u - 1) / (HALF_WIDTH * HALF_WIDTH) * f};
+  const double u = distance / GAUSSIAN_WIDTH, f = exp(-0.5 * u * u);
+  const double least = exp(-0.5 / (GAUSSIAN_WIDTH * GAUSSIAN_WIDTH));
+  return {f - least, -u / GAUSSIAN_WIDTH * f, (u * u - 1) / (GAUSSIAN_WIDTH * GAUSSIAN_WIDTH) * f};
 }
-
-// Methods, by the numbers of sampling.py: those of one, two, three, ... pixels.
-#define NEAREST_UP 0
-#define NEAREST_DOWN 1
-#define NEAREST_EVEN 2
-#define LINEAR 3
-#define SMOOTHSTEP 4
-#define SIGMOID 5
-#define GAUSSIAN 6
-#define BSPLINE2 7
-#define BSPLINE3 8
-#define CATMULL_ROM 9
-#define BICUBIC 10
-#define BSPLINE4 11
-#define BSPLINE5 12
-#define LANCZOS3 13
 
 template <int ORDERS>
 FORMULA void weigh_linear(Real t, Real (&w)[ORDERS][2]) {
@@ -129,13 +110,13 @@ FORMULA void weigh_smoothstep(Real t, Real (&w)[ORDERS][2]) {
 
 template <int ORDERS>
 FORMULA void weigh_two(Index method, Real t, Real (&w)[ORDERS][2]) {
-  if (method == LINEAR) return weigh_linear<ORDERS>(t, w);
-  if (method == SMOOTHSTEP) return weigh_smoothstep<ORDERS>(t, w);
+  if (method == METHOD_LINEAR) return weigh_linear<ORDERS>(t, w);
+  if (method == METHOD_SMOOTHSTEP) return weigh_smoothstep<ORDERS>(t, w);
   Jet raw[2];
 #pragma unroll 1
   for (int k = 0; k < 2; ++k) {
     const double d = k ? 1 - (double)t : (double)t;
-    raw[k] = method == SIGMOID ? sigmoid(d) : bell(d);
+    raw[k] = method == METHOD_SIGMOID ? sigmoid(d) : bell(d);
   }
   raw[1].slope = -raw[1].slope;
   weigh_normalized<2, ORDERS>(raw, w);
@@ -143,20 +124,20 @@ FORMULA void weigh_two(Index method, Real t, Real (&w)[ORDERS][2]) {
 
 template <int ORDERS>
 FORMULA void weigh_four(Index method, Real t, Real (&w)[ORDERS][4]) {
-  if (method == BSPLINE3) return weigh_bspline<3, ORDERS>(t, w);
-  weigh_cubic<ORDERS>(method == CATMULL_ROM ? (Real)-0.5 : (Real)-0.75, t, w);
+  if (method == METHOD_BSPLINE3) return weigh_bspline<3, ORDERS>(t, w);
+  weigh_cubic<ORDERS>(method == METHOD_CATMULL_ROM ? (Real)CATMULL_ROM_SLOPE : (Real)BICUBIC_SLOPE, t, w);
 }
 
 template <int ORDERS>
 FORMULA void weigh_six(Index method, Real t, Real (&w)[ORDERS][6]) {
-  if (method == BSPLINE5) return weigh_bspline<5, ORDERS>(t, w);
+  if (method == METHOD_BSPLINE5) return weigh_bspline<5, ORDERS>(t, w);
   Jet raw[6];
 #pragma unroll 1
   for (int k = 0; k < 6; ++k) raw[k] = sinc_product(k, (double)t);
   weigh_normalized<6, ORDERS>(raw, w);
 }
 
-// Weights of few pixels, where there is room for six.
+// Copies weights of fewer pixels to an array of six.
 template <int COUNT>
 FORMULA void copy_weights(const Real (&from)[3][COUNT], Real (&to)[3][6]) {
   for (int order = 0; order < 3; ++order)
@@ -185,7 +166,7 @@ __device__ __noinline__ void weigh_any(Index method, Real t, int pixels, Real (&
   }
 }
 
-// Ways to weigh: the pixels they take, at most and of a method, and whether loops over them are unrolled.
+// Windows of methods: their most pixels per axis, those of a method, and whether loops over them are unrolled.
 
 struct TwoPixels {
   static constexpr int COUNT = 2;
@@ -209,19 +190,15 @@ struct FourPixels {
   }
 };
 
-// Whatever the method is, in less code than kernels for each.
+// Windows of any method, in less code than kernels for each.
 struct AnyPixels {
   static constexpr int COUNT = 6;
   static constexpr bool UNROLLED = false;
-  static __device__ __forceinline__ int count(Index method) {
-    if (method <= NEAREST_EVEN) return 1;
-    if (method <= GAUSSIAN) return 2;
-    if (method == BSPLINE2) return 3;
-    return method <= BICUBIC ? 4 : (method == BSPLINE4 ? 5 : 6);
-  }
+  // The last octal digit of a method's number.
+  static __device__ __forceinline__ int count(Index method) { return (int)(method & 7); }
   static __device__ __forceinline__ double base(double c, Index method) {
-    if (method == NEAREST_DOWN) return ceil(c - 0.5);
-    if (method == NEAREST_EVEN) return rint(c);
+    if (method == METHOD_NEAREST_DOWN) return ceil(c - 0.5);
+    if (method == METHOD_NEAREST_EVEN) return rint(c);
     return count(method) % 2 ? nearest_of(c) : floor(c);
   }
   template <int ORDERS>

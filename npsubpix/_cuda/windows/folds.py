@@ -1,4 +1,4 @@
-"""Folds of windows on the GPU: which boxes a block takes, and in how many passes long windows are joined."""
+"""Folds of windows on the GPU: the box of pixels of a block, and the passes in which long windows are joined."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LOADED = 3.0
 
 @dataclass(frozen=True)
 class Along:
-    """Along an axis: pixels; the length of windows, where the first begins, steps between them, and how many."""
+    """Windows along an axis: pixels; length, start, stride and number of windows."""
 
     size: int
     window: int = 1
@@ -46,7 +46,7 @@ class Along:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """What kernels get."""
+        """The arguments of kernels."""
         return self.size, self.window, self.first, self.stride, self.count
 
 
@@ -60,21 +60,21 @@ class Windows:
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """How many windows there are along each axis."""
+        """The number of windows along each axis."""
         return tuple(a.count for a in self.axes)
 
     @property
     def numbers(self) -> tuple[Any, ...]:
-        """What kernels get."""
+        """The arguments of kernels."""
         return *(n for a in self.axes for n in a.numbers), self.border, self.left_out
 
 
 @functools.lru_cache(maxsize=256)
 def _tiles(axes: tuple[Along, Along, Along], room: int) -> tuple[float, tuple[int, ...], tuple[int, ...]]:
-    """Choose the box of a block: what a result costs, places that are loaded, and results.
+    """Choose the box of a block: its cost per result, the places that are loaded, and the results.
 
-    It costs pixels that are loaded, a little more a row of them, and a block. The cost is infinite if
-    there is no room for a window.
+    The cost counts loaded pixels, a little extra per row of them, and the block itself. It is infinite if a window
+    does not fit.
     """
     choices = [sorted({min(a.count, 2**k) for k in range(13)}) for a in axes]
     best: tuple[float, tuple[int, ...], tuple[int, ...]] = (math.inf, (), ())
@@ -87,7 +87,7 @@ def _tiles(axes: tuple[Along, Along, Along], room: int) -> tuple[float, tuple[in
 
 
 class _Folder:
-    """A fold of the windows of an image: kernels, and what they are given besides windows."""
+    """A fold of the windows of an image: its kernels, and their arguments besides windows."""
 
     def __init__(self, device: Device, name: str, real: np.dtype[Any], image: Windows, fill: Any, option: bool) -> None:
         self.device, self.name, self.real = device, name, real
@@ -95,7 +95,7 @@ class _Folder:
         self.words = _PART_BYTES[name] // 8
         self.bytes = _PART_BYTES[name] or real.itemsize
         self.room = TILE_BYTES // self.bytes
-        self.given = (*image.numbers, fill, option)
+        self.common = (*image.numbers, fill, option)
 
     def kernel(self, name: str) -> Kernel:
         """Return a kernel of this fold."""
@@ -117,19 +117,19 @@ class _Folder:
         result = self.parts(math.prod(windows.counts)) if out is None else None
         run(
             self.device, self.kernel("fold"), blocks_for(blocks, each=1), x, parts, *windows.numbers, *loaded, *made,
-            *seen, *axes, unit, *self.given, result, out,
+            *seen, *axes, unit, *self.common, result, out,
         )  # fmt: skip
         return out if out is not None else result
 
     def join(
-        self, parts: DeviceArray, rest: DeviceArray | None, shape: tuple[int, ...], axis: int, span: int,
+        self, parts: DeviceArray, remainder: DeviceArray | None, shape: tuple[int, ...], axis: int, span: int,
         out: DeviceArray | None,
     ) -> DeviceArray:  # fmt: skip
-        """Join the rest of windows to them; shape is outer axes, places, stride, windows and inner axes."""
+        """Join windows with their remainders; shape is outer axes, places, stride, windows and inner axes."""
         outer, _, _, count, inner = shape
         result = self.parts(outer * count * inner) if out is None else None
         blocks = blocks_for(outer * count * inner)
-        run(self.device, self.kernel("join"), blocks, parts, rest, *shape, axis, span, *self.given, result, out)
+        run(self.device, self.kernel("join"), blocks, parts, remainder, *shape, axis, span, *self.common, result, out)
         return out if out is not None else result
 
 
@@ -141,7 +141,7 @@ def _as_box(outer: int, along: Along, inner: int) -> tuple[Along, Along, Along]:
 
 
 def fold(device: Device, name: str, x: DeviceArray, image: Windows, fill: Any, option: bool, out: DeviceArray) -> None:
-    """Fold the windows of an image of three axes: sums, extrema, squares or moments, with fill beyond its ends."""
+    """Fold the windows of an image of three axes to sums, extrema, squares or moments, with `fill` as padding."""
     folder = _Folder(device, name, x.dtype, image, fill, option)
     source: tuple[DeviceArray | None, DeviceArray | None] = x, None
     if _is_short(image.axes, folder.room):
@@ -153,7 +153,7 @@ def fold(device: Device, name: str, x: DeviceArray, image: Windows, fill: Any, o
 
 
 def _is_short(axes: tuple[Along, Along, Along], room: int) -> bool:
-    """Whether all axes are folded in one pass: by one block, or by boxes that load little beside their results."""
+    """Whether all axes are folded in one pass: by one block, or by boxes that load few more places than results."""
     cost, loaded, made = _tiles(axes, room)
     if cost == math.inf:
         return False
@@ -177,7 +177,7 @@ def _fold_axis(
     folder: _Folder, source: tuple[DeviceArray | None, DeviceArray | None], along: Along, beside: tuple[int, int],
     ends: tuple[int, bool], seen: tuple[int, ...], axis: int, unit: int, out: DeviceArray | None,
 ) -> DeviceArray:  # fmt: skip
-    """Fold along one axis, with axes before and after it; windows that are too long, in parts."""
+    """Fold along one axis, with axes before and after it; windows that are too long are folded in parts."""
     outer, inner = beside
     most = folder.room // (4 * max(1, min(inner, _SECTOR // folder.bytes)))
     if along.window <= most:
@@ -187,7 +187,7 @@ def _fold_axis(
     fewest = -(-along.window // most)
     count = next((m for m in range(fewest, 2 * fewest) if along.window % m == 0), fewest)
     length = along.window // count
-    rest = along.window - count * length
+    remainder = along.window - count * length
     # Parts at all places that windows begin at, and as many more as the others of a window, in whole lengths
     reach = (along.count - 1) * along.stride + 1
     lines = -(-reach // length) + count - 1
@@ -198,8 +198,8 @@ def _fold_axis(
     longer = _fold_axis(folder, made, joined, around, (0, True), seen, axis, unit * length, None)
     places = joined.count * length
     more = None
-    if rest:
-        last = replace(along, window=rest, first=along.first + count * length)
+    if remainder:
+        last = replace(along, window=remainder, first=along.first + count * length)
         more = _fold_axis(folder, source, last, beside, ends, seen, axis, unit, None)
     shape = outer, places, along.stride, along.count, inner
     return folder.join(longer, more, shape, axis, count * length * unit, out)

@@ -2,42 +2,33 @@
 
 from __future__ import annotations
 
-import itertools
+import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of
 from npsubpix._cuda.launch.kernels import DeviceArray
-from npsubpix._definitions.borders import as_pixel, counts_of, parts_of, reached
+from npsubpix._definitions.convolution import windows_along
 from npsubpix._definitions.dtypes import converted
-from npsubpix._definitions.user_functions import identity_of
+from npsubpix._definitions.user_functions import CompiledFunctions
+from npsubpix._definitions.window_map import Grid, batches_of, padded, require_shapes
 
 __all__ = ["map_batches", "map_windows"]
 
 _THREADS = 128  # of a block: compiled functions may take many registers
 
-#: Dtypes of results and compiled kernels, by what the function does, the dtypes of images, dimensions and outputs.
-_kernels: dict[Any, tuple[np.dtype[Any], Any]] = {}
-
-_kept: list[Any] = []  # what identities know by address
+#: Dtypes of results and compiled kernels, by function, dtypes of images, dimensions and number of outputs.
+_kernels: CompiledFunctions[tuple[np.dtype[Any], Any]] = CompiledFunctions()
 
 
 def map_windows(
     *images: DeviceArray, func: Callable[..., Any], size: tuple[int, ...], border: str, cval: float,
     stride: tuple[int, ...], n_outputs: int, dtype: np.dtype[Any] | None,
 ) -> tuple[DeviceArray, ...]:  # fmt: skip
-    """Call a function, compiled, with each window; return results (outputs, *counts)."""
-    mapped = _map_windows(func, images, size, border, cval, stride, n_outputs)
-    return tuple(converted(result, dtype) for result in mapped)
-
-
-def _map_windows(
-    func: Callable[..., Any], images: Sequence[DeviceArray], size: tuple[int, ...], border: str, cval: float,
-    step: tuple[int, ...], outputs: int,
-) -> DeviceArray:  # fmt: skip
+    """Call a function, compiled, with each window; return one array per output."""
     try:
         from npsubpix._cuda.windows import numba_loops
     except ImportError:
@@ -45,104 +36,51 @@ def _map_windows(
             "func must be the name of a reduction, such as 'mean', for arrays on a GPU without numba.cuda, which "
             "numba-cuda has: or pass vectorized=True, or move the images to the host"
         ) from None
-    device, counts = device_of(images[0]), counts_of(images[0].shape, step)
-    images, back = _extended(device, images, size, step, border, cval)
-    key = identity_of(func, _kept), tuple(x.dtype for x in images), len(size), outputs
-    if key not in _kernels:
-        _kernels[key] = numba_loops.compile_loop(func, images, outputs)
-    dtype, kernel = _kernels[key]
-    out = device.empty((outputs, math.prod(counts)), dtype)
-    three = [
-        (fill,) * (3 - len(size)) + tuple(v)
-        for v, fill in ((images[0].shape, 1), (counts, 1), (size, 1), (back, 0), (step, 1))
-    ]
+    device, grid = device_of(images[0]), Grid.over(images[0].shape, size, stride, border)
+    xs = tuple(padded(x, size, stride, border, cval, device.put) for x in images)
+    own_dtype, kernel = _kernels.get(
+        func, (tuple(x.dtype for x in xs), len(size), n_outputs), lambda: numba_loops.compile_loop(func, xs, n_outputs)
+    )
+    out = device.empty((n_outputs, math.prod(grid.counts)), own_dtype)
     blocks = blocks_for(out.shape[1], each=_THREADS)
-    numba_loops.launch(kernel, blocks, _THREADS, device.stream(), tuple(images), *three, out)
-    return out.reshape((outputs, *counts))
-
-
-def _extended(
-    device: Device, images: Sequence[DeviceArray], size: tuple[int, ...], step: tuple[int, ...], border: str,
-    cval: float,
-) -> tuple[list[DeviceArray], tuple[int, ...]]:  # fmt: skip
-    """Return images with what windows reach beyond their ends, and how far the first window begins before them."""
-    if border == "shrink":
-        return list(images), tuple(k // 2 for k in size)
-    return [_padded(device, x, size, step, border, cval) for x in images], (0,) * len(size)
-
-
-def _padded(
-    device: Device, x: DeviceArray, size: tuple[int, ...], step: tuple[int, ...], border: str, cval: float
-) -> DeviceArray:
-    fill = as_pixel(cval, x.dtype)
-    for axis, (n, k, s) in enumerate(zip(x.shape, size, step, strict=True)):
-        places = reached(n, k, s, border)
-        inside = np.flatnonzero(places >= 0)
-        x = x.take(device.put(np.maximum(places, 0)), axis)
-        if border == "constant":  # which is a run of pixels with nothing before and after it
-            along = x.swapaxes(0, axis)
-            along[: inside[0]] = fill
-            along[inside[-1] + 1 :] = fill
-    return device.rows(x, x.shape, x.dtype)
+    numba_loops.launch(kernel, blocks, _THREADS, device.stream(), xs, grid, out)
+    return tuple(converted(result, dtype) for result in out.reshape((n_outputs, *grid.counts)))
 
 
 def map_batches(
     *images: DeviceArray, func: Callable[..., Any], size: tuple[int, ...], border: str, cval: float,
     stride: tuple[int, ...], n_outputs: int, dtype: np.dtype[Any] | None, max_memory: int,
 ) -> tuple[DeviceArray, ...]:  # fmt: skip
-    """Call a function with batches of windows of one shape, (N, *shape); return results (outputs, *counts)."""
-    mapped = _map_batches(func, images, size, border, cval, stride, n_outputs, max_memory)
-    return tuple(converted(result, dtype) for result in mapped)
-
-
-def _map_batches(
-    func: Callable[..., Any], images: Sequence[DeviceArray], size: tuple[int, ...], border: str, cval: float,
-    step: tuple[int, ...], outputs: int, memory: int,
-) -> DeviceArray:  # fmt: skip
-    device, counts, whole = device_of(images[0]), counts_of(images[0].shape, step), images[0].shape
-    images, back = _extended(device, images, size, step, border, cval)
-    axes = [[(slice(0, c), slice(0, n), k)] for c, n, k in zip(counts, images[0].shape, size, strict=True)]
-    if border == "shrink":
-        axes = [parts_of(n, k, s, b) for n, k, s, b in zip(whole, size, step, back, strict=True)]
+    """Call a function with batches of windows of one shape, (N, *shape); return one array per output."""
+    device, grid = device_of(images[0]), Grid.over(images[0].shape, size, stride, border)
+    xs = [padded(x, size, stride, border, cval, device.put) for x in images]
     out: DeviceArray | None = None
-    for part in itertools.product(*axes):
-        places, lengths = tuple(p[0] for p in part), tuple(p[2] for p in part)
-        views = [_views(device, x[tuple(p[1] for p in part)], lengths, step) for x in images]
-        here = views[0].shape[: len(size)]
-        each = sum(x.itemsize for x in images) * math.prod(lengths) * math.prod(here[1:])
-        rows = max(1, memory // max(each, 1))
-        for first in range(0, here[0], rows):
-            chunk = [v[first : first + rows] for v in views]
-            shape = chunk[0].shape[: len(size)]
-            batches = [device.rows(c, c.shape, c.dtype).reshape((-1, *lengths)) for c in chunk]
-            results = _checked(func(*batches), batches[0], outputs)
-            dtype = np.result_type(*(r.dtype for r in results), *(() if out is None else (out.dtype,)))
-            out = device.empty((outputs, *counts), dtype) if out is None else out.astype(dtype, copy=False)
-            for k, result in enumerate(results):
-                rows_here = slice(places[0].start + first, places[0].start + first + shape[0])
-                out[tuple([k, rows_here, *places[1:]])] = result.reshape(shape)  # noqa: C409, for Python 3.10
-    return device.empty((outputs, *counts), np.float64) if out is None else out
+    for batch in batches_of(xs, grid, max_memory, functools.partial(_all_windows, device)):
+        stacks = [device.rows(w, w.shape, w.dtype).reshape((-1, *batch.size)) for w in batch.windows]
+        results = _results(func(*stacks), stacks[0], n_outputs)
+        own_dtype = np.result_type(*(r.dtype for r in results), *(() if out is None else (out.dtype,)))
+        out = device.empty((n_outputs, *grid.counts), own_dtype) if out is None else out.astype(own_dtype, copy=False)
+        for k, result in enumerate(results):
+            out[k][batch.places] = result.reshape(batch.counts)
+    out = device.empty((n_outputs, *grid.counts), np.float64) if out is None else out
+    return tuple(converted(result, dtype) for result in out)
 
 
-def _views(device: Device, x: DeviceArray, lengths: tuple[int, ...], step: tuple[int, ...]) -> DeviceArray:
-    """View all windows of an array without a copy: (*windows, *lengths)."""
-    counts = tuple((n - k) // s + 1 for n, k, s in zip(x.shape, lengths, step, strict=True))
+def _all_windows(device: Device, x: DeviceArray, size: tuple[int, ...], stride: tuple[int, ...]) -> DeviceArray:
+    """View all windows of an array without a copy: (*windows, *size)."""
+    counts = tuple(windows_along(n, k, "valid", s, 1, 0).windows for n, k, s in zip(x.shape, size, stride, strict=True))
     # A step beyond the end is never taken, and may be more than a stride can be.
-    strides = tuple(b * min(s, n) for b, n, s in zip(x.strides, x.shape, step, strict=True))
-    return device.strided(x, (*counts, *lengths), (*strides, *x.strides))
+    strides = tuple(b * min(s, n) for b, n, s in zip(x.strides, x.shape, stride, strict=True))
+    return device.strided(x, (*counts, *size), (*strides, *x.strides))
 
 
-def _checked(values: Any, batch: DeviceArray, outputs: int) -> list[DeviceArray]:
-    """Require one array of results an output, where the batch is."""
+def _results(values: Any, batch: DeviceArray, outputs: int) -> list[DeviceArray]:
+    """Require one array of results per output, on the device of the batch."""
     results = list(values) if isinstance(values, tuple) else [values]
     for r in results:
         if not isinstance(r, type(batch)) and len(results) == outputs:
             raise TypeError(
                 f"func must return arrays of {type(batch).__name__}, as it is given, got {type(r).__name__}"
             )
-    if len(results) != outputs or any(r.shape != batch.shape[:1] for r in results):
-        shapes = [tuple(getattr(r, "shape", ())) for r in results]
-        raise ValueError(
-            f"func must return n_outputs = {outputs} arrays of shape ({batch.shape[0]},), got shapes {shapes}"
-        )
+    require_shapes(results, outputs, batch.shape[0])
     return results

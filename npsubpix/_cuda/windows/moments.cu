@@ -1,4 +1,4 @@
-// Variances and centroids of windows, at a cost that hardly grows with them; weighted, pixel by pixel.
+// Variances and centroids of windows, at a cost that hardly grows with their size; with weights, pixel by pixel.
 #include "formulas.cuh"
 #include "ends.cuh"
 #include "windows.cuh"
@@ -83,9 +83,9 @@ KERNEL fold_squares(const Real* x, const Squares* parts, WINDOWS(p), PASS, WINDO
   fold_tiles(Variances{fill, root}, x, parts, AS_WINDOWS(p), AS_TILES, AS_PASS, made, out);
 }
 
-KERNEL join_squares(const Squares* parts, const Squares* rest, REST, WINDOWS(i), double fill, bool root, Squares* made,
-                    Real* out) {
-  join_rest(Variances{fill, root}, parts, rest, AS_REST, made, out);
+KERNEL join_squares(const Squares* parts, const Squares* remainder, REMAINDER, WINDOWS(i), double fill, bool root,
+                    Squares* made, Real* out) {
+  join_remainder(Variances{fill, root}, parts, remainder, AS_REMAINDER, made, out);
 }
 
 KERNEL fold_moments(const Real* x, const Moments* parts, WINDOWS(p), PASS, WINDOWS(i), double fill, bool,
@@ -93,32 +93,32 @@ KERNEL fold_moments(const Real* x, const Moments* parts, WINDOWS(p), PASS, WINDO
   fold_tiles(Centroids{fill, AS_WINDOWS(i)}, x, parts, AS_WINDOWS(p), AS_TILES, AS_PASS, made, out);
 }
 
-KERNEL join_moments(const Moments* parts, const Moments* rest, REST, WINDOWS(i), double fill, bool, Moments* made,
-                    double* out) {
-  join_rest(Centroids{fill, AS_WINDOWS(i)}, parts, rest, AS_REST, made, out);
+KERNEL join_moments(const Moments* parts, const Moments* remainder, REMAINDER, WINDOWS(i), double fill, bool,
+                    Moments* made, double* out) {
+  join_remainder(Centroids{fill, AS_WINDOWS(i)}, parts, remainder, AS_REMAINDER, made, out);
 }
 
-// Of any form, with weights: pixels count whose factor is not 0.
+// With a footprint or weights: pixels count whose weight is not 0.
 
 #define SUM 0
 #define MEAN 1
 #define VARIANCE 2
 #define DEVIATION 3
 
-KERNEL footprint_moments(const Real* x, WINDOWS(w), const double* factors, double fill, Index wanted, Real* out) {
+KERNEL footprint_moments(const Real* x, WINDOWS(w), const double* pixel_weights, double fill, Index wanted, Real* out) {
   const Windows w = AS_WINDOWS(w);
   for (Index o = first_thread(); o < w.count(); o += all_threads()) {
     double sum = 0, total = 0, squares = 0;
     visit_window(x, w, (Real)fill, o, [&](Real v, Index n) {
-      if (factors[n] == 0) return;
-      sum += factors[n] * (double)v;
-      total += factors[n];
+      if (pixel_weights[n] == 0) return;
+      sum += pixel_weights[n] * (double)v;
+      total += pixel_weights[n];
     });
     double v = wanted == SUM ? sum : sum / total;
     if (wanted >= VARIANCE) {
       visit_window(x, w, (Real)fill, o, [&](Real pixel, Index n) {
         const double d = (double)pixel - v;
-        if (factors[n] != 0) squares += factors[n] * (d * d);
+        if (pixel_weights[n] != 0) squares += pixel_weights[n] * (d * d);
       });
       v = wanted == VARIANCE ? squares / total : sqrt(squares / total);
     }
@@ -126,14 +126,14 @@ KERNEL footprint_moments(const Real* x, WINDOWS(w), const double* factors, doubl
   }
 }
 
-KERNEL footprint_centroids(const Real* x, WINDOWS(w), const double* factors, double fill, double* out) {
+KERNEL footprint_centroids(const Real* x, WINDOWS(w), const double* pixel_weights, double fill, double* out) {
   const Windows w = AS_WINDOWS(w);
   const Centroids fold = {fill, w};
   for (Index o = first_thread(); o < w.count(); o += all_threads()) {
     Moments m = fold.none();
     visit_window(x, w, (Real)fill, o, [&](Real v, Index n) {
-      if (factors[n] == 0) return;
-      const double share = factors[n] * (double)v;
+      if (pixel_weights[n] == 0) return;
+      const double share = pixel_weights[n] * (double)v;
       m.mass += share;
       m.by[0] += share * (double)(n / w.x.window / w.y.window);
       m.by[1] += share * (double)(n / w.x.window % w.y.window);

@@ -15,12 +15,13 @@ from numba.core import types
 
 from npsubpix._cuda.launch.kernels import DeviceArray
 from npsubpix._definitions.user_results import dtype_of_results
+from npsubpix._definitions.window_map import Grid, bounds_of
 
 __all__ = ["compile_loop", "launch"]
 
 
 def type_of_result(function: Callable[..., Any], windows: tuple[Any, ...]) -> Any:
-    """Compile a function, and return the type of what it returns."""
+    """Compile a function, and return the type of its result."""
     return cuda.compile_ptx_for_current_device(function, windows, device=True)[1]
 
 
@@ -29,21 +30,22 @@ def compile_loop(func: Callable[..., Any], images: Sequence[DeviceArray], output
     plain = getattr(func, "py_func", func)
     windows = tuple(types.Array(numba.from_dtype(x.dtype), x.ndim, "A", readonly=True) for x in images)
     try:
-        kind = type_of_result(plain, windows)
+        returned = type_of_result(plain, windows)
     except Exception as error:  # of Numba, and of Python for what is no plain function
         raise TypeError(
             "func must be the name of a reduction, or a plain function that numba.cuda can compile, which knows loops "
             "over pixels but no functions of arrays; or be called with vectorized=True, or with images moved to the "
             f"host: {error}"
         ) from None
-    return dtype_of_results(kind, outputs), _loop(plain, len(images), images[0].ndim, outputs)
+    return dtype_of_results(returned, outputs), _loop(plain, len(images), images[0].ndim, outputs)
 
 
-def launch(kernel: Any, blocks: int, threads: int, stream: int, images: tuple[DeviceArray, ...], *rest: Any) -> None:
+def launch(
+    kernel: Any, blocks: int, threads: int, stream: int, images: tuple[DeviceArray, ...], grid: Grid, out: DeviceArray
+) -> None:
     """Run a loop on a stream; nothing waits for it."""
-    *numbers, out = rest
     on = cuda.external_stream(stream) if stream else 0
-    kernel[blocks, threads, on](tuple(map(_lent, images)), *numbers, _lent(out))
+    kernel[blocks, threads, on](tuple(map(_lent, images)), *grid.three, _lent(out))
 
 
 def _lent(x: DeviceArray) -> Any:
@@ -55,7 +57,7 @@ def _lent(x: DeviceArray) -> Any:
 
 
 def _caller2(func: Any, count: int) -> Any:
-    """Make the function that calls `func` with a window of each of some images of two dimensions."""
+    """Make the function that calls `func` with a window of each image, of two dimensions."""
 
     @cuda.jit(device=True)
     def one(x, z, y, c):
@@ -82,7 +84,7 @@ def _caller2(func: Any, count: int) -> Any:
 
 
 def _caller3(func: Any, count: int) -> Any:
-    """Make the function that calls `func` with a window of each of some images of three dimensions."""
+    """Make the function that calls `func` with a window of each image, of three dimensions."""
 
     @cuda.jit(device=True)
     def one(x, z, y, c):
@@ -140,18 +142,14 @@ def _loop(function: Callable[..., Any], count: int, ndim: int, outputs: int) -> 
     caller = _caller2 if ndim == 2 else _caller3
     call, put = caller(cuda.jit(device=True)(function), count), _writer(outputs)
 
-    @cuda.jit(device=True)
-    def ends(k, step, back, size, n):
-        start = k * step - back
-        stop = start + size
-        return (start if start > 0 else 0), (stop if stop < n else n)
+    bounds = cuda.jit(device=True)(bounds_of)
 
     @cuda.jit
-    def loop(images, shape, counts, size, back, step, out):
+    def loop(images, shape, counts, size, before, step, out):
         for k in range(cuda.grid(1), out.shape[1], cuda.gridsize(1)):
-            z = ends(k // (counts[1] * counts[2]), step[0], back[0], size[0], shape[0])
-            y = ends(k // counts[2] % counts[1], step[1], back[1], size[1], shape[1])
-            c = ends(k % counts[2], step[2], back[2], size[2], shape[2])
+            z = bounds(k // (counts[1] * counts[2]), step[0], before[0], size[0], shape[0])
+            y = bounds(k // counts[2] % counts[1], step[1], before[1], size[1], shape[1])
+            c = bounds(k % counts[2], step[2], before[2], size[2], shape[2])
             put(out, k, call(images, z, y, c))
 
     return loop

@@ -4,7 +4,7 @@
 #include "keys.cuh"
 #include "windows.cuh"
 
-typedef Given<Real>::Type Number;
+typedef Argument<Real>::Type Number;
 typedef Keys<Real> Ordered;
 typedef Ordered::Key Key;
 typedef Ordered::Word Word;
@@ -15,20 +15,31 @@ typedef Ordered::Word Word;
 FORMULA double number_of(Real v, bool turned) { return turned ? (double)((UInt64)v ^ FIRST_BIT) : (double)v; }
 FORMULA Real real_of(double v, bool turned) { return turned ? (Real)((UInt64)v ^ FIRST_BIT) : (Real)v; }
 
-// What is wanted: the part of the way from the least pixel to the greatest; whether pixels are integers,
-// with their first bit turned; and the result of no pixels.
+// The quantile that is asked for, from 0 to 1; whether pixels are integers, with their first bit
+// turned; and the result of a window without pixels.
 struct Wanted {
-  double q;
+  double quantile;
   bool integer, turned;
   Real none;
 };
 
-// Between two pixels. What is between integers is rounded, and not beyond them.
-FORMULA Real interpolated(Key low, Key high, double part, const Wanted& wanted) {
+// The rank of the pixel below a quantile, and the fraction of the way to the next rank.
+struct Rank {
+  Index below;
+  double fraction;
+};
+
+FORMULA Rank rank_of(double quantile, Index count) {
+  const double place = quantile * (double)(count - 1);
+  return {(Index)place, place - (double)(Index)place};
+}
+
+// Between two pixels. Integers are rounded, and stay between the two.
+FORMULA Real interpolated(Key low, Key high, double fraction, const Wanted& wanted) {
   const Real lower = Ordered::back(low), higher = Ordered::back(high);
   const double a = number_of(lower, wanted.turned), b = number_of(higher, wanted.turned);
-  const double between = (1 - part) * a + part * b, v = wanted.integer ? rint(between) : between;
-  if (part == 0 || low == high || v <= a) return lower;
+  const double between = (1 - fraction) * a + fraction * b, v = wanted.integer ? rint(between) : between;
+  if (fraction == 0 || low == high || v <= a) return lower;
   return v >= b ? higher : real_of(v, wanted.turned);
 }
 
@@ -65,9 +76,9 @@ FORMULA void sort(Key (&keys)[N]) {
 
 // Copy a window to registers, with keys above all others for what it has not. Return how many it has, -1 if one is NaN.
 template <unsigned N>
-FORMULA Index gather(Key (&keys)[N], const Real* x, const Windows& w, const bool* form, Real fill, Index o) {
+FORMULA Index gather(Key (&keys)[N], const Real* x, const Windows& w, const bool* footprint, Real fill, Index o) {
   Index count = 0;
-  if (w.holds(o) && !form) {
+  if (w.holds(o) && !footprint) {
     const Real* plane = x + (w.z.place(w.oz(o)) * w.y.size + w.y.place(w.oy(o))) * w.x.size + w.x.place(w.ox(o));
     Index b = 0, c = 0, row = 0;
     count = w.weights();
@@ -78,12 +89,12 @@ FORMULA Index gather(Key (&keys)[N], const Real* x, const Windows& w, const bool
       if (b == w.y.window) b = 0, row += (w.y.size - w.y.window) * w.x.size;
     }
   } else {
-    Key some[N];  // in memory, as registers have no index
+    Key found[N];  // in memory, as registers have no index
     visit_window(x, w, fill, o, [&](Real v, Index n) {
-      if (!form || form[n]) some[count++] = Ordered::of(v);
+      if (!footprint || footprint[n]) found[count++] = Ordered::of(v);
     });
 #pragma unroll
-    for (unsigned n = 0; n < N; ++n) keys[n] = n < count ? some[n] : Ordered::TOP;
+    for (unsigned n = 0; n < N; ++n) keys[n] = n < count ? found[n] : Ordered::TOP;
   }
   bool missing = false;
 #pragma unroll
@@ -92,31 +103,31 @@ FORMULA Index gather(Key (&keys)[N], const Real* x, const Windows& w, const bool
 }
 
 template <unsigned N, unsigned POWER>
-FORMULA void sort_windows(const Real* x, const Windows& w, const bool* form, Real fill, const Wanted& wanted,
+FORMULA void sort_windows(const Real* x, const Windows& w, const bool* footprint, Real fill, const Wanted& wanted,
                           Real* out) {
   for (Index o = first_thread(); o < w.count(); o += all_threads()) {
     Key keys[N];
-    const Index count = gather(keys, x, w, form, fill, o);
+    const Index count = gather(keys, x, w, footprint, fill, o);
     sort<N, 0, POWER>(keys);
-    const double place = wanted.q * (double)(count - 1);
-    const Index rank = (Index)place, next = least(rank + 1, count - 1);
+    const Rank rank = rank_of(wanted.quantile, count);
+    const Index next = least(rank.below + 1, count - 1);
     Key low = keys[0], high = keys[0];
 #pragma unroll
     for (unsigned n = 1; n < N; ++n) {
-      low = n == rank ? keys[n] : low;
+      low = n == rank.below ? keys[n] : low;
       high = n == next ? keys[n] : high;
     }
-    out[o] = count > 0 ? interpolated(low, high, place - (double)rank, wanted) : wanted.none;
+    out[o] = count > 0 ? interpolated(low, high, rank.fraction, wanted) : wanted.none;
   }
 }
 
-#define PERCENTILES                                                                                         \
-  const Real *x, WINDOWS(w), const bool *form, Number fill, double q, bool integer, bool turned, Number none, \
-      Real *out
-#define WANTED {q, integer, turned, (Real)none}
+#define PERCENTILES                                                                                          \
+  const Real *x, WINDOWS(w), const bool *footprint, Number fill, double quantile, bool integer, bool turned, \
+      Number none, Real *out
+#define WANTED {quantile, integer, turned, (Real)none}
 
-KERNEL percentiles_of_9(PERCENTILES) { sort_windows<9, 16>(x, AS_WINDOWS(w), form, (Real)fill, WANTED, out); }
-KERNEL percentiles_of_27(PERCENTILES) { sort_windows<27, 32>(x, AS_WINDOWS(w), form, (Real)fill, WANTED, out); }
+KERNEL percentiles_of_9(PERCENTILES) { sort_windows<9, 16>(x, AS_WINDOWS(w), footprint, (Real)fill, WANTED, out); }
+KERNEL percentiles_of_27(PERCENTILES) { sort_windows<27, 32>(x, AS_WINDOWS(w), footprint, (Real)fill, WANTED, out); }
 
 // Many pixels. The keys between the least and the greatest are divided into 16 ranges, and pixels are
 // counted in each; so is the range that the wanted rank is in, until it holds one value.
@@ -128,9 +139,9 @@ struct Range {
 };
 
 template <typename See>
-FORMULA void visit_keys(const Real* x, const Windows& w, const bool* form, Real fill, Index o, See see) {
+FORMULA void visit_keys(const Real* x, const Windows& w, const bool* footprint, Real fill, Index o, See see) {
   visit_window(x, w, fill, o, [&](Real v, Index n) {
-    if (!form || form[n]) see(Ordered::of(v));
+    if (!footprint || footprint[n]) see(Ordered::of(v));
   });
 }
 
@@ -141,12 +152,12 @@ FORMULA unsigned exponent_of(Word span) {
   return bits;
 }
 
-FORMULA Range narrowed(const Real* x, const Windows& w, const bool* form, Real fill, Index o, Range r, Index rank,
+FORMULA Range narrowed(const Real* x, const Windows& w, const bool* footprint, Real fill, Index o, Range r, Index rank,
                        UInt32 (&counts)[RANGES][THREADS]) {
   const unsigned bits = exponent_of((Word)r.high - (Word)r.low);
   for (unsigned n = 0; n < RANGES; ++n) counts[n][threadIdx.x] = 0;
   Key lowest = Ordered::TOP, highest = ~Ordered::TOP;
-  visit_keys(x, w, form, fill, o, [&](Key k) {
+  visit_keys(x, w, footprint, fill, o, [&](Key k) {
     if (k < r.low || k > r.high) return;
     ++counts[((Word)k - (Word)r.low) >> bits][threadIdx.x];
     lowest = least(lowest, k);
@@ -161,10 +172,10 @@ FORMULA Range narrowed(const Real* x, const Windows& w, const bool* form, Real f
 }
 
 // The number of keys up to one, and the least above it.
-FORMULA Key key_after(const Real* x, const Windows& w, const bool* form, Real fill, Index o, Key key, Index rank) {
+FORMULA Key key_after(const Real* x, const Windows& w, const bool* footprint, Real fill, Index o, Key key, Index rank) {
   Index count = 0;
   Key next = Ordered::TOP;
-  visit_keys(x, w, form, fill, o, [&](Key k) {
+  visit_keys(x, w, footprint, fill, o, [&](Key k) {
     if (k <= key)
       ++count;
     else
@@ -180,7 +191,7 @@ KERNEL percentiles_of_many(PERCENTILES) {
   for (Index o = first_thread(); o < w.count(); o += all_threads()) {
     Range r = {Ordered::TOP, ~Ordered::TOP, 0};
     Index count = 0;
-    visit_keys(x, w, form, (Real)fill, o, [&](Key k) {
+    visit_keys(x, w, footprint, (Real)fill, o, [&](Key k) {
       r.low = least(r.low, k);
       r.high = greatest(r.high, k);
       ++count;
@@ -189,11 +200,9 @@ KERNEL percentiles_of_many(PERCENTILES) {
       out[o] = count ? Ordered::back(r.high) : wanted.none;
       continue;
     }
-    const double place = q * (double)(count - 1);
-    const Index rank = (Index)place;
-    while (r.low < r.high) r = narrowed(x, w, form, (Real)fill, o, r, rank, counts);
-    const double part = place - (double)rank;
-    const Key next = part > 0 ? key_after(x, w, form, (Real)fill, o, r.low, rank) : r.low;
-    out[o] = interpolated(r.low, next, part, wanted);
+    const Rank rank = rank_of(wanted.quantile, count);
+    while (r.low < r.high) r = narrowed(x, w, footprint, (Real)fill, o, r, rank.below, counts);
+    const Key next = rank.fraction > 0 ? key_after(x, w, footprint, (Real)fill, o, r.low, rank.below) : r.low;
+    out[o] = interpolated(r.low, next, rank.fraction, wanted);
   }
 }

@@ -1,4 +1,4 @@
-// Sums and extrema of windows, at a cost that hardly grows with them; of any form, pixel by pixel.
+// Sums and extrema of windows, at a cost that hardly grows with their size; with a footprint, pixel by pixel.
 #include "formulas.cuh"
 #include "ends.cuh"
 #include "keys.cuh"
@@ -15,7 +15,7 @@ struct SumOf<Int64> {
   typedef UInt64 Type;
 };
 typedef SumOf<Real>::Type Sum;
-typedef Given<Real>::Type Number;
+typedef Argument<Real>::Type Number;
 typedef Keys<Real> Ordered;
 typedef Ordered::Key Key;
 
@@ -55,9 +55,10 @@ KERNEL fold_sums(const Real* x, const Sum* parts, WINDOWS(p), PASS, WINDOWS(i), 
   fold_tiles(fold, x, parts, AS_WINDOWS(p), AS_TILES, AS_PASS, made, out);
 }
 
-KERNEL join_sums(const Sum* parts, const Sum* rest, REST, WINDOWS(i), Number fill, bool mean, Sum* made, Real* out) {
+KERNEL join_sums(const Sum* parts, const Sum* remainder, REMAINDER, WINDOWS(i), Number fill, bool mean, Sum* made,
+                 Real* out) {
   const Sums fold = {(Real)fill, AS_WINDOWS(i), mean};
-  join_rest(fold, parts, rest, AS_REST, made, out);
+  join_remainder(fold, parts, remainder, AS_REMAINDER, made, out);
 }
 
 KERNEL fold_extrema(const Real* x, const Key* parts, WINDOWS(p), PASS, WINDOWS(i), Number fill, bool least, Key* made,
@@ -66,25 +67,25 @@ KERNEL fold_extrema(const Real* x, const Key* parts, WINDOWS(p), PASS, WINDOWS(i
   fold_tiles(fold, x, parts, AS_WINDOWS(p), AS_TILES, AS_PASS, made, out);
 }
 
-KERNEL join_extrema(const Key* parts, const Key* rest, REST, WINDOWS(i), Number fill, bool least, Key* made,
+KERNEL join_extrema(const Key* parts, const Key* remainder, REMAINDER, WINDOWS(i), Number fill, bool least, Key* made,
                     Real* out) {
   const Extrema fold = {(Real)fill, least};
-  join_rest(fold, parts, rest, AS_REST, made, out);
+  join_remainder(fold, parts, remainder, AS_REMAINDER, made, out);
 }
 
-// Of any form: pixels count whose factor is not 0.
+// With a footprint: pixels count whose weight is not 0.
 
-KERNEL footprint_sums(const Real* x, WINDOWS(w), const double* factors, Number fill, Real* out) {
+KERNEL footprint_sums(const Real* x, WINDOWS(w), const double* pixel_weights, Number fill, Real* out) {
   const Windows w = AS_WINDOWS(w);
   for (Index o = first_thread(); o < w.count(); o += all_threads()) {
     Sum sum = 0;
-    visit_window(x, w, (Real)fill, o, [&](Real v, Index n) { sum += factors[n] != 0 ? (Sum)v : (Sum)0; });
+    visit_window(x, w, (Real)fill, o, [&](Real v, Index n) { sum += pixel_weights[n] != 0 ? (Sum)v : (Sum)0; });
     out[o] = (Real)sum;
   }
 }
 
-// `none` is the result of no pixels.
-KERNEL footprint_extrema(const Real* x, WINDOWS(w), const double* factors, Number fill, bool least, Number none,
+// `none` is the result of a window without pixels.
+KERNEL footprint_extrema(const Real* x, WINDOWS(w), const double* pixel_weights, Number fill, bool least, Number none,
                          Real* out) {
   const Windows w = AS_WINDOWS(w);
   const Extrema fold = {(Real)fill, least};
@@ -92,7 +93,7 @@ KERNEL footprint_extrema(const Real* x, WINDOWS(w), const double* factors, Numbe
     Key best = fold.none();
     bool found = false;
     visit_window(x, w, (Real)fill, o, [&](Real v, Index n) {
-      if (factors[n] == 0) return;
+      if (pixel_weights[n] == 0) return;
       best = greatest(best, fold.of(v));
       found = true;
     });

@@ -44,8 +44,8 @@ struct Walk {
 // Windows of up to so many parts are joined one by one.
 #define FEW_PARTS 8
 
-// Join the parts of windows along lines of a tile: line[k] with line[k + step] and so on. What reaches
-// beyond the end of a line is of no use, and is not used. Return where the windows are.
+// Join the parts of windows along lines of a tile: line[k] with line[k + step] and so on. Windows that
+// would extend past the end of a line are never used. Return where the windows are.
 template <typename Fold, unsigned ROOM>
 FORMULA typename Fold::Part* fold_lines(const Fold& fold, typename Fold::Part* line, typename Fold::Part* other,
                                         unsigned count, unsigned step, unsigned length, Index axis, Index unit) {
@@ -140,17 +140,17 @@ FORMULA void fold_tiles(const Fold& fold, const Pixel* image, const typename Fol
   }
 }
 
-#define REST Index outer, Index places, Index stride, Index count, Index inner, Index axis, Index span
-#define AS_REST outer, places, stride, count, inner, axis, span
+#define REMAINDER Index outer, Index places, Index stride, Index count, Index inner, Index axis, Index span
+#define AS_REMAINDER outer, places, stride, count, inner, axis, span
 
-// Join to parts of long windows, every `stride`-th of `places`, the rest of the windows that begins `span` behind.
+// Join parts of long windows, every `stride`-th of `places`, with the remainders, which begin `span` places later.
 template <typename Fold, typename Out>
-FORMULA void join_rest(const Fold& fold, const typename Fold::Part* parts, const typename Fold::Part* rest, REST,
-                       typename Fold::Part* made, Out* out) {
+FORMULA void join_remainder(const Fold& fold, const typename Fold::Part* parts, const typename Fold::Part* remainder,
+                            REMAINDER, typename Fold::Part* made, Out* out) {
   for (Index k = first_thread(); k < outer * count * inner; k += all_threads()) {
     const Index o = k / inner % count, before = k / inner / count;
     typename Fold::Part part = parts[(before * places + o * stride) * inner + k % inner];
-    if (rest) part = fold.join(part, rest[k], axis, span);
+    if (remainder) part = fold.join(part, remainder[k], axis, span);
     if (made)
       made[k] = part;
     else

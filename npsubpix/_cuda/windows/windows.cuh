@@ -1,12 +1,12 @@
 // Windows along three axes, and the pixels that they see.
 
-// Numbers on their way to kernels: integers stay what they are.
+// The type in which a number is passed to a kernel: integers of 64 bits keep theirs.
 template <typename T>
-struct Given {
+struct Argument {
   typedef double Type;
 };
 template <>
-struct Given<Int64> {
+struct Argument<Int64> {
   typedef Int64 Type;
 };
 
@@ -26,7 +26,7 @@ struct Along {
 struct Windows {
   Along z, y, x;
   Index border;
-  bool left_out;  // what is beyond the ends
+  bool left_out;  // whether padding does not count
 
   __device__ __forceinline__ Index count() const { return z.count * y.count * x.count; }
   __device__ __forceinline__ Index weights() const { return z.window * y.window * x.window; }

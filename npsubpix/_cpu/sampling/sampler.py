@@ -1,0 +1,127 @@
+"""Images and positions on the host, and the kernels that sample them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.launch import promoted
+from npsubpix._cpu.sampling.splines import spline_coefficients, spline_coefficients_vjp
+from npsubpix._cpu.sampling.user_weights import addresses_of
+from npsubpix._cpu.sampling.values import gradient_kernels, value_kernels
+from npsubpix._cpu.sampling.values_vjp import vjp_kernels
+from npsubpix._definitions.sampling.borders import BORDER_RULES
+from npsubpix._definitions.sampling.methods import PIXELS_PER_AXIS, Weighting
+from npsubpix._definitions.sampling.splines import prefilter_padding, spline_degree
+
+__all__ = ["HostSampler"]
+
+
+class _Pixels:
+    """Images (B, C, ...) as the kernels of a method take them: padded and filtered if it needs that, with three axes.
+
+    Axes that an image does not have are of one pixel.
+    """
+
+    def __init__(self, images: HostArray, axes: int, degree: int, mode: str, cval: float) -> None:
+        self.shape, self.axes, self.degree, self.mode = images.shape, axes, degree, mode
+        self.padding = prefilter_padding(degree, mode)
+        dtype = promoted(images.dtype)
+        if self.padding:
+            widths = [(0, 0)] * (images.ndim - axes) + [(self.padding, self.padding)] * axes
+            fill: dict[str, Any] = {"mode": "edge"} if mode == "nearest" else {"constant_values": cval}
+            images = np.pad(images.astype(dtype, copy=False), widths, **fill)
+        self.padded_shape = images.shape
+        if degree:
+            images = spline_coefficients(images, degree, mode, axes, dtype)
+        self.size = (1,) * (3 - axes) + images.shape[2:]
+        self.array = images.reshape(*images.shape[:2], *self.size)
+
+    def pull_back(self, cotangent: HostArray) -> HostArray:
+        """Return the cotangent of the images, from that of the array that kernels got."""
+        cotangent = cotangent.reshape(self.padded_shape)
+        if self.degree:
+            cotangent = spline_coefficients_vjp(cotangent, self.degree, self.mode, self.axes)
+        for axis in range(2, cotangent.ndim) if self.padding else ():
+            lines = np.moveaxis(cotangent, axis, 0)
+            inner = lines[self.padding : -self.padding].copy()
+            if self.mode == "nearest":
+                inner[0] += lines[: self.padding].sum(0)
+                inner[-1] += lines[-self.padding :].sum(0)
+            cotangent = np.moveaxis(inner, 0, axis)
+        return cotangent.reshape(self.shape)
+
+
+class HostSampler:
+    """Images (B, C, ...) and positions (B, A, N), with a border extension: the host's `Sampler`."""
+
+    def __init__(self, images: HostArray, positions: HostArray, mode: str, cval: float, prefilter: bool) -> None:
+        self.images, self.mode, self.cval, self.prefilter = images, mode, float(cval), prefilter
+        self.positions = positions if positions.dtype.kind == "f" else positions.astype(np.float64)
+        self.batch, self.axes, self.count = positions.shape
+        self.channels, self.dtype = images.shape[1], promoted(images.dtype)
+
+    def _pixels(self, weighting: Weighting) -> _Pixels:
+        degree = spline_degree(weighting.name) if self.prefilter else 0
+        return _Pixels(self.images, self.axes, degree, self.mode, self.cval)
+
+    def _coords(self, padding: int) -> HostArray:
+        return self.positions + self.positions.dtype.type(padding) if padding else self.positions
+
+    def _work(self, weighting: Weighting, count: int) -> int:
+        return int(10 + 2 * PIXELS_PER_AXIS[weighting.name] ** self.axes) * count
+
+    def sample(self, weighting: Weighting, with_gradient: bool) -> tuple[HostArray, HostArray | None]:
+        """Return values (B, C, N) and, if wanted, gradients (B, A, C, N)."""
+        pixels = self._pixels(weighting)
+        values = np.empty((self.batch, self.channels, self.count), self.dtype)
+        work = self._work(weighting, values.size)
+        coords, rules = self._coords(pixels.padding), BORDER_RULES[self.mode]
+        arguments = pixels.array, coords, rules, self.cval, addresses_of(weighting.user_weight)
+        if not with_gradient:
+            value_kernels[weighting.name].run(work, *arguments, values)
+            return values, None
+        gradient = np.empty((self.batch, self.axes, self.channels, self.count), self.dtype)
+        gradient_kernels[weighting.name].run(2 * work, *arguments, values, gradient)
+        return values, gradient
+
+    def pull_back(
+        self, weighting: Weighting, values_cotangent: HostArray | None, gradient_cotangent: HostArray | None
+    ) -> tuple[HostArray, HostArray]:
+        """Return the cotangents of images (B, C, ...) and of positions (B, A, N)."""
+        if values_cotangent is None and gradient_cotangent is None:
+            return np.zeros(self.images.shape, self.dtype), np.zeros(self.positions.shape, self.dtype)
+        pixels = self._pixels(weighting)
+        flat = pixels.array.reshape(self.batch, self.channels, math.prod(pixels.size))
+        image_cotangent, coords_cotangent = np.empty(flat.shape, self.dtype), np.empty(self.positions.shape, self.dtype)
+        vjp_kernels[weighting.name].run(
+            4 * self._work(weighting, self.channels * self.positions.size),
+            flat,
+            pixels.size,
+            self._coords(pixels.padding),
+            BORDER_RULES[self.mode],
+            self.cval,
+            addresses_of(weighting.user_weight),
+            np.empty((0, 0, 0), self.dtype) if values_cotangent is None else values_cotangent,
+            np.empty((0, 0, 0, 0), self.dtype) if gradient_cotangent is None else gradient_cotangent,
+            image_cotangent,
+            coords_cotangent,
+        )
+        return pixels.pull_back(image_cotangent), coords_cotangent
+
+    def is_longer(self, gradient: HostArray, threshold: float) -> HostArray:
+        """Return whether the gradient of any channel is longer than a threshold: (B, N)."""
+        longer: HostArray = (np.sqrt((gradient.astype(np.float64) ** 2).sum(1)) > threshold).any(1)
+        return longer
+
+    def choose(self, condition: HostArray, inside: HostArray | None, outside: HostArray | None) -> HostArray | None:
+        """Take (B, ..., N) from one array or the other by a condition (B, N), 0 for one that is None."""
+        like = inside if inside is not None else outside
+        if like is None:
+            return None
+        zero = np.zeros((), like.dtype)
+        along = condition.reshape(condition.shape[0], *(1,) * (like.ndim - 2), condition.shape[1])
+        return np.where(along, zero if inside is None else inside, zero if outside is None else outside)

@@ -1,0 +1,46 @@
+"""Headers of kernels that are written from the definitions which both backends share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from npsubpix._definitions.sampling.borders import FAR, RULES, STATUSES
+from npsubpix._definitions.sampling.methods import (
+    BICUBIC_SLOPE,
+    CATMULL_ROM_SLOPE,
+    GAUSSIAN_WIDTH,
+    PIXELS_PER_AXIS,
+    SIGMOID_STEEPNESS,
+    USER_WEIGHT,
+)
+from npsubpix._definitions.sampling.splines import SMALLEST_POWER
+
+__all__ = ["HEADERS", "SAMPLING_METHODS"]
+
+#: Number of each sampling method in kernels: its last octal digit is the number of pixels per axis.
+SAMPLING_METHODS: Final = {
+    name: 8 * k + pixels for k, (name, pixels) in enumerate(PIXELS_PER_AXIS.items()) if name != USER_WEIGHT
+}
+
+
+def _macros(numbers: Mapping[str, float]) -> str:
+    return "".join(f"#define {name} ({number!r})\n" for name, number in numbers.items())
+
+
+#: Texts of headers by name.
+HEADERS: Final = {
+    "sampling_definitions.cuh": _macros(
+        {
+            **RULES,
+            **STATUSES,
+            **{f"METHOD_{name.upper()}": number for name, number in SAMPLING_METHODS.items()},
+            "FAR": FAR,
+            "CATMULL_ROM_SLOPE": CATMULL_ROM_SLOPE,
+            "BICUBIC_SLOPE": BICUBIC_SLOPE,
+            "SIGMOID_STEEPNESS": SIGMOID_STEEPNESS,
+            "GAUSSIAN_WIDTH": GAUSSIAN_WIDTH,
+            "SMALLEST_POWER": SMALLEST_POWER,
+        }
+    )
+}

@@ -1,0 +1,135 @@
+"""Sampling methods, and how they are passed to operations, whose options are plain values: as one string."""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from npsubpix._definitions.user_functions import identity_of
+
+__all__ = [
+    "BICUBIC_SLOPE",
+    "CATMULL_ROM_SLOPE",
+    "GAUSSIAN_WIDTH",
+    "METHODS",
+    "PIXELS_PER_AXIS",
+    "SIGMOID_STEEPNESS",
+    "TIES",
+    "USER_WEIGHT",
+    "WEIGHTS",
+    "WEIGHT_NAMES",
+    "Blend",
+    "Method",
+    "Weighting",
+    "parse",
+    "register_weight",
+    "write",
+]
+
+#: Methods that have a public name.
+METHODS: Final = ("nearest", "linear", "catmull_rom", "bspline2", "bspline3", "bspline4", "bspline5", "lanczos3")
+
+#: Methods for the nearest pixel, by the rule for two that are equally near.
+TIES: Final = {"up": "nearest", "down": "nearest_down", "even": "nearest_even"}
+
+#: Weights of the two nearest pixels that have a public name.
+WEIGHT_NAMES: Final = ("linear", "smoothstep", "sigmoid", "gaussian")
+
+#: The method that weights the two nearest pixels by a function of the user.
+USER_WEIGHT: Final = "user_weight"
+
+#: Pixels that each method weights along an axis. Both backends have these methods, but for the GPU that of a user.
+PIXELS_PER_AXIS: Final = {
+    "nearest": 1,
+    "nearest_down": 1,
+    "nearest_even": 1,
+    "linear": 2,
+    "smoothstep": 2,
+    "sigmoid": 2,
+    "gaussian": 2,
+    USER_WEIGHT: 2,
+    "bspline2": 3,
+    "bspline3": 4,
+    "catmull_rom": 4,
+    "bicubic": 4,
+    "bspline4": 5,
+    "bspline5": 6,
+    "lanczos3": 6,
+}
+
+#: Slopes of the kernels of cubic convolution at a distance of one pixel.
+CATMULL_ROM_SLOPE: Final = -0.5
+BICUBIC_SLOPE: Final = -0.75  # as OpenCV and torch have it
+
+#: Steepness of the sigmoid, per pixel, and standard deviation of the Gaussian, in pixels.
+SIGMOID_STEEPNESS: Final = 10.0
+GAUSSIAN_WIDTH: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """Weights of pixels by one method; `user_weight` is the key of the functions of a user."""
+
+    name: str
+    user_weight: str = ""
+
+
+@dataclass(frozen=True)
+class Blend:
+    """One method where the gradient of the linear interpolant is longer than a threshold, another elsewhere."""
+
+    threshold: float
+    inside: str
+    outside: str
+
+
+@dataclass(frozen=True)
+class Method:
+    """A sampling method, and the method whose gradient with respect to positions replaces its own."""
+
+    base: Weighting | Blend
+    surrogate: str = ""
+
+
+def write(base: Weighting | Blend, surrogate: str | None = None) -> str:
+    """Write a method as the string that `parse` reads."""
+    if isinstance(base, Weighting):
+        if not (surrogate or base.user_weight):
+            return base.name
+        fields: Any = (base.name, base.user_weight)
+    else:
+        fields = (base.threshold, base.inside, base.outside)
+    return json.dumps({"base": fields, "surrogate": surrogate or ""})
+
+
+@functools.lru_cache(maxsize=256)
+def parse(spec: str) -> Method:
+    """Read a method from the string that `write` made."""
+    if not spec.startswith("{"):
+        return Method(Weighting(spec))
+    fields = json.loads(spec)
+    base = fields["base"]
+    return Method(Weighting(*base) if isinstance(base[0], str) else Blend(*base), fields["surrogate"])
+
+
+#: Functions of users as weights, each with its derivative or None, by the key that a method has of them. They stay for
+#: as long as the process: graphs, pullbacks and copies hold only keys.
+WEIGHTS: dict[str, tuple[Callable[[float], float], Callable[[float], float] | None]] = {}
+_lock = threading.Lock()
+_keys: dict[Any, tuple[str, Any]] = {}  # by identity; objects that are identified by their address are kept
+
+
+def register_weight(weight: Callable[[float], float], derivative: Callable[[float], float] | None) -> str:
+    """Register functions; return their key, the same for all functions of the same code and values."""
+    kept: list[Any] = [weight, derivative]
+    identity = identity_of(weight, kept), identity_of(derivative, kept)
+    with _lock:
+        if identity not in _keys:
+            key = f"weight{len(_keys)}"
+            WEIGHTS[key] = (weight, derivative)
+            _keys[identity] = key, kept
+        return _keys[identity][0]
