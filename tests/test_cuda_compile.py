@@ -9,7 +9,7 @@ import pytest
 from cuda.bindings import nvrtc
 
 from npsubpix._cuda.launch import kernels
-from npsubpix._cuda.launch.catalogue import TYPES
+from npsubpix._cuda.launch.catalogue import all_types
 from npsubpix._cuda.launch.devices import blocks_for, run
 from npsubpix._cuda.launch.kernels import Kernel, options, text
 from tests.cuda_host.device import HostDevice, catalogue, kernels_of
@@ -54,7 +54,7 @@ def test_every_kernel_compiles_without_a_warning(file, types, architecture):
 def test_a_wrong_kernel_does_not_compile(monkeypatch):
     """The compiler is really asked."""
     monkeypatch.setitem(globals(), "text", lambda _: "KERNEL f() { wrong; }")
-    result, log, _ = compile_with_nvrtc("nms", TYPES["nms"][0], 75)
+    result, log, _ = compile_with_nvrtc("nms", all_types()["nms"][0], 75)
     assert result == "NVRTC_ERROR_COMPILATION"
     assert log
 

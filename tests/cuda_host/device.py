@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._cuda.launch.catalogue import TYPES
+from npsubpix._cuda.launch.catalogue import all_types
 from npsubpix._cuda.launch.kernels import Kernel, options, text
 
 SHIM = Path(__file__).with_name("cuda_host.h")
@@ -118,4 +118,4 @@ def _cache() -> Path:
 
 def catalogue() -> list[tuple[str, tuple[tuple[str, str], ...]]]:
     """Every file with every choice of types."""
-    return [(file, types) for file, choices in TYPES.items() for types in choices]
+    return [(file, types) for file, choices in all_types().items() for types in choices]

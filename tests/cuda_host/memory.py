@@ -28,7 +28,7 @@ from npsubpix._cuda import (
     spatial,
 )
 from npsubpix._cuda.launch import devices, kernels
-from npsubpix._cuda.launch.catalogue import TYPES
+from npsubpix._cuda.launch.catalogue import all_types
 from npsubpix._cuda.windows import reductions
 from npsubpix._definitions.alignment.gauss_newton import Options
 from npsubpix._definitions.peaks import PeakSearch
@@ -211,7 +211,7 @@ def main() -> None:
         run_banks(x, rng)
         run_gaussians(shape[2:], rng)
     run_alignment(rng)
-    left = {name for file in TYPES for name in kernels_of(file)} - Device.seen
+    left = {name for file in all_types() for name in kernels_of(file)} - Device.seen
     assert not left, f"these kernels did not run: {', '.join(sorted(left))}"
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._cuda.sampling.splines import spline_coefficients
@@ -35,6 +36,8 @@ from npsubpix._definitions.alignment.normal_equations import (
 )
 
 __all__ = ["align", "phase_correlation"]
+
+register("alignment", each("Real", FLOATS))
 
 #: Pixels of an image that one block surveys.
 _PART = 1 << 14

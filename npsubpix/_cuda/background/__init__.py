@@ -8,11 +8,14 @@ import numpy as np
 
 from npsubpix._cuda.background.mesh import fill, median_filter, spread, taps_of
 from npsubpix._cuda.launch.arrays import native, result_dtype
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._definitions.background import box_count, grow_radii
 
 __all__ = ["local_background"]
+
+register("background", each("Real", FLOATS))
 
 #: Dtypes that kernels read as they are.
 _DTYPES = ("float32", "float64")

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._definitions.background import filter_reach
 
 __all__ = ["Taps", "fill", "median_filter", "spread", "taps_of"]
+
+register("mesh", each("Real", FLOATS))
 
 #: For each axis, the first box with a weight at each pixel, and the weights.
 Taps = tuple[tuple[DeviceArray, DeviceArray], ...]

@@ -9,6 +9,7 @@ import numpy as np
 
 from npsubpix._cuda.convolution.borders import BORDERS
 from npsubpix._cuda.convolution.passes import Axes, along_axes, factors_of
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._definitions.convolution import PRODUCT, dtype_of_weighted_sums, windows_along
@@ -16,6 +17,9 @@ from npsubpix._definitions.dtypes import Rounding, promoted, rounding_to
 from npsubpix._definitions.shapes import three_axes
 
 __all__ = ["choose_conv_method", "correlate", "correlate_vjp"]
+
+register("convolution", each("Real", FLOATS))
+register("stencils", each("Real", FLOATS))
 
 #: Pixels of a tile along an axis, those of stencils.cu.
 _TILE = 32

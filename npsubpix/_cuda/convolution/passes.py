@@ -7,12 +7,15 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._definitions.convolution import product_tolerance
 from npsubpix._definitions.dtypes import Rounding, rounding_to
 
 __all__ = ["Axes", "along_axes", "cut", "factors_of"]
+
+register("passes", each("Real", FLOATS))
 
 #: Results of a block: of a row; columns, and rows of them. They are those of passes.cu.
 _ROW, _WIDE, _TALL = 4 * THREADS, 32, 64

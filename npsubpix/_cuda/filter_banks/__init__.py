@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 
 from npsubpix._cuda.launch.arrays import of_dtype
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.shapes import filtered_by_bank
 
 __all__ = ["conv2d", "conv2d_vjp"]
+
+register("filter_banks", each("Real", FLOATS))
 
 #: Entries of a product, along each side, that a block computes: as in filter_banks.cu.
 _SIDE = 64

@@ -9,6 +9,7 @@ import numpy as np
 
 from npsubpix._arrays.checks import check_all_positive
 from npsubpix._cuda.launch.arrays import is_number, of_dtype, result_dtype
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._definitions.constants import GAUSSIAN_LEAST_EXPONENT_32, GAUSSIAN_LEAST_EXPONENT_64
@@ -16,6 +17,9 @@ from npsubpix._definitions.maps import coordinate_frame, gradient_of
 from npsubpix._definitions.shapes import broadcast, three_axes
 
 __all__ = ["render_gaussian", "render_gaussian_vjp", "render_spots", "render_spots_vjp"]
+
+register("maps", each("Pixel", FLOATS))
+register("spots", each("Pixel", FLOATS))
 
 #: Exponents below which a weight along an axis is 0.
 _LOWEST = {np.dtype(np.float32): GAUSSIAN_LEAST_EXPONENT_32, np.dtype(np.float64): GAUSSIAN_LEAST_EXPONENT_64}

@@ -1,13 +1,29 @@
-"""What can be launched: the files of kernels, and the types each is compiled for.
+"""The files of kernels, and the types that each is compiled for: families register theirs.
 
-Tests compile and run all of it. A launcher that asks for anything else gets an error.
+Tests compile and run all of them. A launcher that asks for another type gets an error.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TypeAlias
 
-__all__ = ["BY_ROUNDED_PRODUCTS", "C_NAMES", "MOST_TAPS", "STRIP_ROWS", "TILE_BYTES", "TYPES"]
+__all__ = [
+    "BY_ROUNDED_PRODUCTS",
+    "C_NAMES",
+    "FLOATS",
+    "INTEGERS",
+    "MOST_TAPS",
+    "STRIP_ROWS",
+    "TILE_BYTES",
+    "TYPES",
+    "all_types",
+    "each",
+    "each_promoted",
+    "register",
+]
 
 Types: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -27,50 +43,48 @@ C_NAMES = {
     "float64": "double",
 }
 
-_FLOATS = ("float", "double")
+FLOATS = ("float", "double")
+INTEGERS = tuple(name for name in C_NAMES.values() if "Int" in name)
 _IN_FLOAT = ("Int8", "Int16", "UInt8", "UInt16", "float")
-_INTEGERS = tuple(name for name in C_NAMES.values() if "Int" in name)
+
+#: Types that each file is compiled for, of the families that are loaded.
+TYPES: dict[str, tuple[Types, ...]] = {}
+
+#: Files that are compiled without fused products and sums.
+BY_ROUNDED_PRODUCTS: set[str] = set()
 
 
-def _one(macro: str, names: tuple[str, ...]) -> tuple[Types, ...]:
+def register(file: str, types: Iterable[Types], *, fused: bool = True) -> None:
+    """Say for which types a file of kernels is compiled, in the module that launches them.
+
+    Without `fused`, products are rounded before they are added: what is singular, or at a distance, or a whole rank,
+    or what a sum leaves, must not depend on which products the compiler fuses.
+    """
+    TYPES[file] = tuple(types)
+    if not fused:
+        BY_ROUNDED_PRODUCTS.add(file)
+
+
+def each(macro: str, names: tuple[str, ...]) -> tuple[Types, ...]:
+    """Return one choice for each type of an array."""
     return tuple(((macro, name),) for name in names)
 
 
-def _promoted(macro: str, names: tuple[str, ...]) -> tuple[Types, ...]:
+def each_promoted(macro: str, names: tuple[str, ...]) -> tuple[Types, ...]:
     """Pair types with that of results: float if it holds every value, else double."""
     return tuple(((macro, n), ("Result", "float" if n in _IN_FLOAT else "double")) for n in names)
 
 
-TYPES: dict[str, tuple[Types, ...]] = {
-    "nms": _one("Pixel", (*_INTEGERS, "Half", *_FLOATS)),
-    "quad_interp": _promoted("Pixel", (*_INTEGERS, *_FLOATS)),
-    "spatial": _one("Pixel", _FLOATS),
-    "convolution": _one("Real", _FLOATS),
-    "sampling": _one("Real", _FLOATS),
-    "splines": _one("Real", _FLOATS),
-    "alignment": _one("Real", _FLOATS),
-    "reductions": _one("Real", ("Int64", *_FLOATS)),
-    "moments": _one("Real", _FLOATS),
-    "percentiles": _one("Real", ("Int64", *_FLOATS)),
-    "passes": _one("Real", _FLOATS),
-    "stencils": _one("Real", _FLOATS),
-    "filter_banks": _one("Real", _FLOATS),
-    "maps": _one("Pixel", _FLOATS),
-    "spots": _one("Pixel", _FLOATS),
-    "peaks": _one("Pixel", ("UInt8", "UInt16", "Int64", "UInt64", *_FLOATS)),
-    "plateaus": _one("Pixel", ("Int64", "UInt64", *_FLOATS)),
-    "candidates": _one("Real", ("double",)),
-    "refinement": _one("Pixel", ("UInt16", *_FLOATS)),
-    "background": _one("Real", _FLOATS),
-    "mesh": _one("Real", _FLOATS),
-    "soft_argmax": tuple(
-        (("Pixel", p), ("Real", r)) for p, r in (("float", "float"), ("float", "double"), ("double", "double"))
-    ),
-}
+def all_types() -> dict[str, tuple[Types, ...]]:
+    """Return the types of all files, of all families."""
+    package = Path(__file__).parents[1]
+    families = {path.parent.name for path in package.glob("*/__init__.py")} | {
+        path.stem for path in package.glob("*.py")
+    }
+    for family in sorted(families - {"__init__", "launch"}):
+        importlib.import_module(f"npsubpix._cuda.{family}")
+    return TYPES
 
-#: Files that are compiled without fused products and sums: what is singular there, or at a distance, or a whole rank,
-#: or what a sum leaves, must not depend on which are fused.
-BY_ROUNDED_PRODUCTS = frozenset({"candidates", "moments", "percentiles", "quad_interp", "refinement"})
 
 #: Rows of an image that one thread goes down where it looks for extrema of 3 x 3 pixels.
 STRIP_ROWS = 16

@@ -43,7 +43,7 @@ class Kernel:
 @functools.lru_cache(maxsize=1024)
 def _kernel(file: str, name: str, dtypes: tuple[tuple[str, Any], ...]) -> Kernel:
     types = tuple((macro, C_NAMES[np.dtype(dtype).name]) for macro, dtype in dtypes)
-    if types not in TYPES[file]:
+    if types not in TYPES.get(file, ()):
         raise TypeError(f"there is no kernel {name} for {', '.join(f'{m}={t}' for m, t in types)}")
     return Kernel(file, name, types)
 

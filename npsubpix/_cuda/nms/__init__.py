@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
-from npsubpix._cuda.launch.catalogue import STRIP_ROWS
+from npsubpix._cuda.launch.catalogue import FLOATS, INTEGERS, STRIP_ROWS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 
 __all__ = ["nms", "nms3d_minmax", "nms_mask", "nms_vjp", "strips"]
+
+register("nms", each("Pixel", (*INTEGERS, "Half", *FLOATS)))
 
 
 def nms_mask(input: DeviceArray, *, kernel_size: tuple[int, ...]) -> tuple[DeviceArray]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npsubpix._cuda.launch.arrays import native, result_dtype
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.nms import strips
@@ -21,6 +22,9 @@ from npsubpix._definitions.peaks import PeakSearch, distance_weights, unravel, w
 from npsubpix._definitions.refinement import Refinement
 
 __all__ = ["Candidates", "candidates", "find_peaks"]
+
+register("peaks", each("Pixel", ("UInt8", "UInt16", "Int64", "UInt64", *FLOATS)))
+register("candidates", each("Real", ("double",)), fused=False)
 
 #: Dtypes that kernels read as they are.
 _DTYPES = ("uint8", "uint16", "int64", "uint64", "float32", "float64")

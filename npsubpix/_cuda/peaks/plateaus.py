@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npsubpix._cuda.launch.arrays import native
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 
 __all__ = ["Plateaus", "mark_plateaus"]
+
+register("plateaus", each("Pixel", ("Int64", "UInt64", *FLOATS)))
 
 #: Codes of plateaus of maxima and of minima, as kernels write them.
 _HIGH, _LOW = 5, 6

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 from npsubpix._cuda.launch.arrays import computed, of_dtype, result_dtype
+from npsubpix._cuda.launch.catalogue import FLOATS, INTEGERS, each_promoted, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.nms import nms_mask, strips
 
 __all__ = ["quad_interp3d", "quad_interp3d_vjp"]
+
+register("quad_interp", each_promoted("Pixel", (*INTEGERS, *FLOATS)), fused=False)
 
 
 def quad_interp3d(

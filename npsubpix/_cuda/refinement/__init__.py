@@ -7,11 +7,14 @@ import math
 import numpy as np
 
 from npsubpix._cuda.launch.arrays import native
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._definitions.refinement import Refinement
 
 __all__ = ["METHODS", "refine", "refine_peaks"]
+
+register("refinement", each("Pixel", ("UInt16", *FLOATS)), fused=False)
 
 #: Names of the kernels of each method, in two and in three dimensions.
 METHODS: dict[str | None, tuple[str, str]] = {

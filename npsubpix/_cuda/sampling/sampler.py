@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._cuda.launch.arrays import of_dtype, result_dtype
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.definitions import SAMPLING_METHODS
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
@@ -18,6 +19,8 @@ from npsubpix._definitions.sampling.methods import PIXELS_PER_AXIS, USER_WEIGHT,
 from npsubpix._definitions.sampling.splines import prefilter_padding, spline_degree
 
 __all__ = ["DeviceSampler", "Positions"]
+
+register("sampling", each("Real", FLOATS))
 
 #: Kernels for windows of few pixels; those for any window do everything else.
 _SPECIAL = frozenset(

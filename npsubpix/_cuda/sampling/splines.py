@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._definitions.sampling.splines import POLES, SMALLEST_POWER, filter_rule, gain_of, transposed
 
 __all__ = ["padded", "spline_coefficients", "spline_coefficients_vjp", "unpadded"]
+
+register("splines", each("Real", FLOATS))
 
 #: Pixels of a line that one thread filters, besides those from which its recursion starts.
 _PART = 128

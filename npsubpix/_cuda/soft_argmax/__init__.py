@@ -8,12 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npsubpix._cuda.launch.arrays import of_dtype, result_dtype, temperatures_of
+from npsubpix._cuda.launch.catalogue import register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._definitions.maps import coordinate_frame, precision_of_windows, sum_to_shape
 from npsubpix._definitions.shapes import three_axes, window_maps
 
 __all__ = ["conv_soft_argmax", "conv_soft_argmax_vjp"]
+
+register(
+    "soft_argmax",
+    [
+        (("Pixel", pixel), ("Real", real))
+        for pixel, real in (("float", "float"), ("float", "double"), ("double", "double"))
+    ],
+)
 
 #: Pixels of a map whose gradient one block gathers.
 _PART = 4096

@@ -9,6 +9,7 @@ import numpy as np
 
 from npsubpix._arrays.checks import check_weights
 from npsubpix._cuda.launch.arrays import is_number, of_dtype, result_dtype, temperatures_of
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._definitions.maps import coordinate_frame, is_shared, sum_to_shape
@@ -22,6 +23,8 @@ __all__ = [
     "spatial_softmax",
     "spatial_softmax_vjp",
 ]
+
+register("spatial", each("Pixel", FLOATS))
 
 #: Pixels of a map that one block sums up.
 _PART = 4096

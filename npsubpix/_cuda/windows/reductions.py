@@ -9,6 +9,7 @@ import numpy as np
 
 from npsubpix._cuda.convolution.borders import BORDERS
 from npsubpix._cuda.launch.arrays import computed
+from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.windows.folds import Along, Windows, fold
@@ -18,6 +19,10 @@ from npsubpix._definitions.dtypes import converted, promoted
 from npsubpix._definitions.windows import check_contents, clipped_size, dtype_of_statistic, dtype_of_sums
 
 __all__ = ["reduce_windows"]
+
+register("reductions", each("Real", ("Int64", *FLOATS)))
+register("moments", each("Real", FLOATS), fused=False)
+register("percentiles", each("Real", ("Int64", *FLOATS)), fused=False)
 
 #: Kernels that sort windows of up to so many pixels; larger ones are counted.
 _SORTED = (9, 27)
