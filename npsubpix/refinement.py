@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays.checks import check_frames, check_positions, check_reals
-from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.library import Array, as_array, beside, is_array
 from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive
 from npsubpix._arrays.stacks import check_stack
 from npsubpix._definitions.refinement import REFINEMENTS, Refinement
@@ -106,13 +106,18 @@ def refine_peaks(
     """
     x = as_array(image, "image")
     ndim = check_stack(x, frame_axis)
-    points = _points(coords, ndim)
-    frames = _frames(frame, x, frame_axis, points.shape[0])
+    points = _beside(_points(coords, ndim), coords, x)
+    frames = _beside(_frames(frame, x, frame_axis, points.shape[0]), frame, x)
     refinement = check_refinement(method, "method", n_iters, max_shift, radius, ndim)
     refined, values, indices, flags, own_frames = call(
         "refine_peaks", x, points, frames, mask, frame_axis=frame_axis, refinement=refinement
     )
     return Peaks(refined, values, indices, flags, None if frame_axis is None else own_frames)
+
+
+def _beside(numbers: Array | None, source: Any, image: Array) -> Array:
+    """Copy numbers that come as lists to the device of the image; arrays stay where they are."""
+    return numbers if numbers is None or is_array(source) else beside(numbers, image)
 
 
 def _points(coords: Any, ndim: int) -> Array:

@@ -307,7 +307,7 @@ def test_what_is_beside_an_image_is_on_its_device(cupy, image):
         npsubpix.refine_peaks(x, gpu_array(np.ones((1, 2))))
     with pytest.raises(TypeError, match="frame is on the host and image on GPU 0"):
         npsubpix.refine_peaks(there[None], gpu_array(np.ones((1, 2))), frame=np.zeros(1, int), frame_axis=0)
-    with pytest.raises(TypeError, match="mask is on a GPU and the image is not"):
+    with pytest.raises(TypeError, match="mask is on GPU 0 and image on the host: both must be on one device"):
         npsubpix.find_peaks(x, mask=gpu_array(x > 0))
 
 

@@ -273,7 +273,7 @@ def test_gradients_keep_the_precision_of_their_tensor(case, dtype):
         assert (a.double() - b).abs().max() <= 40 * eps * scale
 
 
-@pytest.mark.parametrize("name", list(OPERATIONS))
+@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.shapes is not None])
 def test_operators_are_registered_as_torch_wants_them(name):
     """Schemas, shapes of traced results and autograd pass torch's own checks."""
     arguments = {
