@@ -43,11 +43,25 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20260101)
 
 
+#: Parameters that differ from a common one by the width of an integer, or the degree of a spline, alone. Kernels are
+#: compiled for each, which takes most of the time of all tests.
+RARE = {"int8", "int16", "int32", "uint32", "uint64", "i1", "i2", "i4", "u4", "u8"}
+RARE |= {"bspline2", "bspline4", "bspline5", "lanczos3", "smoothstep"}
+
+
+def _is_rare(parameter: Any) -> bool:
+    return isinstance(parameter, str | type) and getattr(parameter, "__name__", parameter) in RARE
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests of large real images as exhaustive, so that `make test` is the same with and without the images."""
+    """Mark as exhaustive what takes long and is covered by another test: large real images, and rare parameters.
+
+    So `make test` is the same with and without the images.
+    """
     for item in items:
-        if "data" in getattr(item, "fixturenames", ()):
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if "data" in getattr(item, "fixturenames", ()) or any(map(_is_rare, parameters)):
             item.add_marker("exhaustive")
 
 

@@ -95,6 +95,7 @@ def test_lists_and_numbers():
     )
 
 
+@pytest.mark.exhaustive  # compiles parallel forms of many kernels
 def test_same_bits_for_any_number_of_threads(rng, threads):
     """Of many maps, of one of several bands, of spots of several tiles, and of their gradients."""
     mean, std = rng.uniform(-1, 1, (200, 2)).astype(np.float32), rng.uniform(0.05, 0.5, (200, 2)).astype(np.float32)

@@ -132,6 +132,7 @@ def test_gradients_of_gradients(rng, shape, method, mode):
     check_gradients_of_gradients(rng, shape, method, mode)
 
 
+@pytest.mark.exhaustive  # compiles parallel forms of many kernels
 def test_same_bits_for_any_number_of_threads(rng, threads):
     """Also where many positions are at one pixel, to which all threads add."""
     image = rng.standard_normal((60, 70)).astype(np.float32)

@@ -193,6 +193,7 @@ def test_misuse(call, match):
         call(np.zeros((6, 7)))
 
 
+@pytest.mark.exhaustive
 def test_the_documented_transformer_learns(capsys):
     """The network of docs/alignment.md, trained through nearest pixels, finds blobs to a small part of a pixel."""
     page = (Path(__file__).parents[1] / "docs" / "alignment.md").read_text()

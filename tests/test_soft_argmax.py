@@ -90,6 +90,7 @@ def test_tiles_meet_without_a_seam(rng):
         assert_same(coords[(slice(None), *part)], inner[::-1], "position", dtype=np.float32)
 
 
+@pytest.mark.exhaustive  # compiles parallel forms of many kernels
 def test_same_bits_for_any_number_of_threads(rng, threads):
     """Of windows and of their gradient."""
     maps = rng.standard_normal((2, 1, 70, 90)).astype(np.float32)

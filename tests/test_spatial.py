@@ -181,6 +181,7 @@ def test_temperatures_that_leave_one_pixel(rng, dtype, temperature, function):
     assert not grads["temperature"].any()
 
 
+@pytest.mark.exhaustive  # compiles parallel forms of many kernels
 def test_same_bits_for_any_number_of_threads(rng, threads):
     """Of one large map and of many, and of their gradients."""
     maps = rng.standard_normal((1, 200, 210)), rng.standard_normal((40, 9, 11))

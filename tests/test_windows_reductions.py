@@ -246,6 +246,7 @@ def test_dtype_rounds_and_keeps_within_its_range():
     assert npsubpix.window_mean(np.array([1, 2], np.uint8), 2, dtype=np.float64)[1] == 1.5
 
 
+@pytest.mark.exhaustive  # compiles parallel forms of many kernels
 def test_same_bits_for_any_number_of_threads(rng, threads):
     """Of windows small and large, with a footprint and without."""
     x = rng.normal(size=(120, 150)) + 1
