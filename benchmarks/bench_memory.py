@@ -20,7 +20,7 @@ __all__ = ["CASES", "Case", "Use"]
 
 @dataclass(frozen=True)
 class Use:
-    """What a call needed, in bytes."""
+    """Memory that a call needed, in bytes."""
 
     extra: int  # above what was resident before it, at the peak
     outputs: int

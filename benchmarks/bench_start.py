@@ -1,4 +1,4 @@
-"""What a script pays before its first result, each time in a fresh process."""
+"""Time before the first result of a script, each time in a fresh process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark is, and the rows that it reports."""
+"""Benchmarks, and the rows that they report."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Stats:
 
 @dataclass(frozen=True)
 class Target:
-    """What a row is meant to reach: of its ratio, or of ours itself."""
+    """Target of a row: a ratio, or a figure of npsubpix itself."""
 
     limit: float
     at_least: bool = True

@@ -1,4 +1,4 @@
-"""What a case is: an operation with its input, for the comparison with the CPU and for the clock."""
+"""Cases: an operation with its input, to be compared with the CPU and timed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a GPU is timed beside, and what it is meant to reach."""
+"""Libraries that a GPU is timed beside, and the targets."""
 
 from __future__ import annotations
 

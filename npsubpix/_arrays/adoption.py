@@ -58,7 +58,7 @@ def _from_gpu(x: Array, kind: str, name: str, kinds: str = "iuf") -> Array:
         x = x.astype(np.float32)
     if x.dtype.kind not in kinds:
         raise TypeError(f"{name} must hold integers or floats of up to 64 bits, got dtype {x.dtype}")
-    return cupy.ascontiguousarray(x) if x.ndim else x  # it would give a number an axis
+    return cupy.ascontiguousarray(x) if x.ndim else x  # a number would get an axis
 
 
 def _is_plain(data: HostArray) -> bool:

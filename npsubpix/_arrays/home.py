@@ -22,7 +22,7 @@ class Home:
     def __init__(self, array: Array) -> None:
         self._array = array
         self.library = kind_of(array)
-        self.on_gpu = is_on_gpu(array, self.library)
+        self.on_gpu = self.library != "numpy" and is_on_gpu(array, self.library)
 
     @property
     def place(self) -> str:
@@ -31,11 +31,11 @@ class Home:
 
     def working(self) -> contextlib.AbstractContextManager[Any]:
         """Make the device current, and the stream that the library works on; nothing for the host."""
-        return _working_on(self._array)
+        return _working_on(self._array) if self.on_gpu else _NOTHING
 
     def require_beside(self, x: Array, name: str, own: str, on_host: bool = False) -> None:
         """Require an array to be on the device of the array called `own`, or, if it may, on the host."""
-        if not is_array(x):
+        if (type(x) is np.ndarray and not self.on_gpu) or not is_array(x):
             return
         place = place_of(x)
         if place != self.place and not (on_host and place == "the host"):
@@ -58,9 +58,17 @@ class Home:
         """Return the memory of an array of booleans as kernels take it."""
         return adopt_mask(x)
 
+    @property
+    def takes_results_as_they_are(self) -> bool:
+        """Whether `give_back` would return what it is given."""
+        return type(self._array) is np.ndarray and self._array.dtype.char != "e"
+
     def give_back(self, result: HostArray) -> Array:
         """Return a result of kernels in the library of the array; floats of half precision in that precision."""
         return give_back(result, self._array)
+
+
+_NOTHING = contextlib.nullcontext()
 
 
 def home_of(x: Array) -> Home:

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import array_api_compat as api
 import numpy as np
 
-from npsubpix._definitions.shapes import HostArray
+from npsubpix._definitions.dtypes import HostArray
 
 __all__ = [
     "Array",

@@ -108,7 +108,7 @@ def check_dtype(dtype: Any) -> np.dtype[Any] | None:
 
 
 def check_window(size: Any, ndim: int, name: str) -> tuple[int, ...]:
-    """Require one window length an axis, each at least 1."""
+    """Require one window length per axis, each at least 1."""
     if not isinstance(size, (tuple, list)):
         raise TypeError(f"{name} must be a tuple of {ndim} integers, got {size!r}")
     if len(size) != ndim:
@@ -117,7 +117,7 @@ def check_window(size: Any, ndim: int, name: str) -> tuple[int, ...]:
 
 
 def check_per_axis(value: Any, ndim: int, name: str, least: int = 0, most: int = _MOST) -> tuple[int, ...]:
-    """Require one integer for all axes, or one an axis, from `least` to `most`."""
+    """Require one integer for all axes, or one per axis, from `least` to `most`."""
     if not isinstance(value, (tuple, list, np.ndarray)) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = (value,) * ndim
     if len(value) != ndim:
@@ -129,7 +129,7 @@ def check_per_axis(value: Any, ndim: int, name: str, least: int = 0, most: int =
 
 
 def check_lengths(value: Any, ndim: int, name: str) -> tuple[float, ...]:
-    """Require one positive, finite number for all axes, or one an axis."""
+    """Require one positive, finite number for all axes, or one per axis."""
     if type(value) is float and 0.0 < value < math.inf:
         return (value,) * ndim
     values = (value,) * ndim if np.ndim(value) == 0 else tuple(value)

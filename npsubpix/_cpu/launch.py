@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._definitions.dtypes import promoted
 
-__all__ = ["as_stack", "promoted"]
+__all__ = ["as_stack"]
 
 
 def as_stack(x: HostArray, axes: int) -> HostArray:

@@ -15,6 +15,7 @@ from npsubpix._cpu.nms.neighbours import highest_around, mark_peaks
 from npsubpix._cpu.quadratic.fits import fit_quadratic3d, follower
 from npsubpix._cpu.quadratic.fits_vjp import add_quadratic3d, quadratic3d_vjp
 from npsubpix._definitions.constants import SHIFT_LIMIT
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.flags import REJECTED
 
 __all__ = ["quad_interp3d", "quad_interp3d_vjp"]
@@ -132,7 +133,7 @@ def quad_interp3d(
     max_candidates: int | None,
 ) -> tuple[HostArray, HostArray]:
     """Refine the maxima of volumes of shape (B, C, D, H, W); return coordinates and values of every voxel."""
-    dtype = np.result_type(input.dtype, np.float32)
+    dtype = promoted(input.dtype)
     stack = _stack(input)
     images, *shape = stack.shape
     coords = np.empty((*input.shape[:2], 3, *shape), dtype)
@@ -213,7 +214,7 @@ def quad_interp3d_vjp(
     candidates = _candidates(x, mask, max_candidates)
     # The sum is kept in the precision of the result. A voxel is part of few fits, so the error is no
     # greater than that of rounding the result, and a map in float64 would double the memory.
-    dtype = np.result_type(x.dtype, np.float32)
+    dtype = promoted(x.dtype)
     grad = np.zeros(stack.shape, dtype) if values_cotangent is None else values_cotangent.reshape(stack.shape).copy()
     places = np.empty(candidates.size, np.int64)
     fit_cotangents = np.empty((candidates.size, 10))

@@ -6,6 +6,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from npsubpix._definitions.dtypes import promoted
+
 __all__ = ["PRODUCT", "Span", "dtype_of_weighted_sums", "product_tolerance", "windows_along"]
 
 #: Method for a kernel that was made as a product of lines: a GPU applies it line by line, the host as it finds it best.
@@ -50,6 +52,6 @@ def dtype_of_weighted_sums(image: np.dtype[Any], total_weight: float | None) -> 
     as large.
     """
     if image.kind == "f":
-        return np.result_type(image, np.float32)
+        return promoted(image)
     exact = image.itemsize == 1 and total_weight is not None and 255 * total_weight < _EXACT_IN_FLOAT32
     return np.dtype(np.float32 if exact else np.float64)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from npsubpix._definitions.shapes import HostArray
+__all__ = ["HostArray", "Rounding", "converted", "promoted", "rounding_to"]
 
-__all__ = ["Rounding", "converted", "promoted", "rounding_to"]
+
+#: An array of any dtype and shape, as kernels of the host take it.
+HostArray: TypeAlias = npt.NDArray[Any]
 
 
 @functools.lru_cache(maxsize=64)
-def promoted(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the dtype of results with fractions: the promotion of that of the input with float32."""
-    return np.result_type(dtype, np.float32)
+def promoted(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype of results with fractions: the promotion of those of the arrays with float32."""
+    return np.result_type(*dtypes, np.float32)
 
 
 class Rounding(NamedTuple):

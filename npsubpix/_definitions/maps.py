@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._definitions.constants import MOST_TEMPERATURE_32, MOST_TEMPERATURE_64
-from npsubpix._definitions.shapes import HostArray
+from npsubpix._definitions.dtypes import HostArray, promoted
 
 __all__ = [
     "coordinate_frame",
@@ -64,4 +64,4 @@ def sum_to_shape(x: Any, shape: tuple[int, ...]) -> Any:
 def gradient_of(argument: Any, by_element: Any) -> Any:
     """Sum a gradient to the shape of the argument that was broadcast, in the precision of its results."""
     with np.errstate(over="ignore"):
-        return sum_to_shape(by_element, argument.shape).astype(np.result_type(argument.dtype, np.float32))
+        return sum_to_shape(by_element, argument.shape).astype(promoted(argument.dtype))

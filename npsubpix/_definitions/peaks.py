@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from npsubpix._definitions.shapes import HostArray
+from npsubpix._definitions.dtypes import HostArray
 
 __all__ = ["PLATEAUS", "PeakSearch", "distance_weights", "unravel", "with_defaults"]
 

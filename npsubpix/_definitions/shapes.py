@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import numpy.typing as npt
-
 from npsubpix._definitions.convolution import windows_along
 
 __all__ = [
     "MOMENTS",
-    "HostArray",
     "Shape",
     "broadcast",
     "correlated",
@@ -29,7 +26,6 @@ __all__ = [
     "window_maps",
 ]
 
-HostArray: TypeAlias = npt.NDArray[Any]
 Shape: TypeAlias = tuple[int, ...]
 
 #: Numbers kept of each map: maximum, sum, mean along (z, y, x), covariance zz, zy, zx, yy, yx, xx.

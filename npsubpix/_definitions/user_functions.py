@@ -15,7 +15,7 @@ _Compiled = TypeVar("_Compiled")
 
 
 class CompiledFunctions(Generic[_Compiled]):
-    """What was compiled for the functions of users, by what these do and by what they were compiled for."""
+    """Compiled functions of users, by their identities and by the arrays that they were compiled for."""
 
     def __init__(self) -> None:
         self._compiled: dict[Any, _Compiled] = {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from npsubpix._definitions.borders import as_pixel, counts_of, extended, window_places
-from npsubpix._definitions.shapes import HostArray
+from npsubpix._definitions.dtypes import HostArray
 
 __all__ = ["Batch", "Grid", "batches_of", "bounds_of", "padded", "require_shapes"]
 

@@ -6,8 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from npsubpix._definitions.dtypes import promoted
-from npsubpix._definitions.shapes import HostArray
+from npsubpix._definitions.dtypes import HostArray, promoted
 
 __all__ = ["check_contents", "clipped_size", "dtype_of_statistic", "dtype_of_sums"]
 

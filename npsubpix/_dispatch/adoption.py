@@ -53,5 +53,7 @@ def give_back_all(operation: Operation, home: Home, results: Any, frame_axis: in
     if operation.results is None:
         return results
     if operation.results[0].layout == "stack":
-        results = [unstacked(result, frame_axis) for result in results]
+        results = tuple([unstacked(result, frame_axis) for result in results])
+    if home.takes_results_as_they_are:
+        return results
     return tuple([None if result is None else home.give_back(result) for result in results])

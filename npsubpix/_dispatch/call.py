@@ -15,6 +15,7 @@ import numpy as np
 
 from npsubpix._arrays.home import Home, home_of
 from npsubpix._arrays.library import Array, HostArray
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._dispatch.adoption import adopt_all, give_back_all
 from npsubpix._dispatch.backends import function_of
 from npsubpix._dispatch.operation import Operation
@@ -36,7 +37,7 @@ class Record:
 
     def pull_back(self, cotangents: Sequence[Array | None], shapes: Sequence[tuple[int, ...]]) -> dict[str, Array]:
         """Return the cotangents of the differentiable arrays by name, from those of the first results."""
-        dtypes = [np.result_type(result.dtype, np.float32) for result in self.results]
+        dtypes = [promoted(result.dtype) for result in self.results]
         saved = tuple(r for r, spec in zip(self.results, self.operation.results or (), strict=True) if spec.saved)
         return _pull_back(self, cotangents, shapes, dtypes, saved)
 
@@ -73,7 +74,7 @@ def call_vjp(
     record = Record(operation, tuple(arrays), adopted, options, ())
     shapes = operation.shapes_of([tuple(x.shape) for x in arrays], options)
     assert adopted[0] is not None
-    dtypes = [np.result_type(adopted[0].dtype, np.float32)] * len(shapes)
+    dtypes = [promoted(adopted[0].dtype)] * len(shapes)
     return tuple(_pull_back(record, cotangents, shapes, dtypes, ()).values())
 
 

@@ -14,6 +14,7 @@ from npsubpix._cpu.sampling.interior import MOST
 from npsubpix._definitions.alignment import phase_correlation as definition
 from npsubpix._definitions.alignment.gauss_newton import Options, Outcome
 from npsubpix._definitions.alignment.images import Survey, align_images
+from npsubpix._definitions.dtypes import promoted
 
 __all__ = ["align", "phase_correlation"]
 
@@ -34,7 +35,7 @@ class _Images:
         self._filled: list[HostArray] = []
         self._masks: list[HostArray] = []
         self.shapes = fixed.shape, moving.shape
-        self.dtype: np.dtype[Any] = np.result_type(fixed.dtype, moving.dtype, np.float32)
+        self.dtype: np.dtype[Any] = promoted(fixed.dtype, moving.dtype)
 
     def phase_correlation(self) -> HostArray:
         """Return the matrix of the translation at the maximum of the phase correlation."""

@@ -13,9 +13,9 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.background.mesh import fill, median_filter, spread
 from npsubpix._cpu.compiler.jit import device, kernel, summing
 from npsubpix._cpu.formulas.sorting import sort_floats
-from npsubpix._cpu.launch import promoted
 from npsubpix._definitions.background import box_count, box_ends, grow_radii
 from npsubpix._definitions.constants import BACKGROUND_CLIP, CLIPPED_SHARE, ELLIPSOID_LIMIT, LEAST_GOOD, LEAST_GROWN
+from npsubpix._definitions.dtypes import promoted
 
 __all__ = ["local_background"]
 

@@ -1,4 +1,4 @@
-"""What Numba's arrays cannot say: prefetch a pixel, lend an array without counting references, windows of known size.
+"""Operations that Numba's arrays lack: prefetch a pixel, lend an array uncounted, take windows of known size.
 
 Or not cheaply: an assignment of an array can fail, with a message that takes seconds to compile.
 

@@ -51,7 +51,7 @@ _names: set[str] = set()  # of kernels
 
 
 class _Process:
-    """What this process knows of its threads; a forked child starts anew."""
+    """State of the threads of this process; a forked child starts anew."""
 
     def __init__(self) -> None:
         self.forked = False

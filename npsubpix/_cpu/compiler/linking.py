@@ -27,7 +27,7 @@ _WRAPPERS = ("parallelgufuncwrapper", "<numba.np.ufunc.wrappers._GufuncWrapper")
 
 
 class _NoEngine:
-    """What stands for the engine's owner where code never gets into the engine."""
+    """Stands for the owner of the engine where code never gets into the engine."""
 
     def set_env(self, name: str, env: Any) -> None:
         """Do nothing: environments are set when the kernel is ready."""

@@ -11,7 +11,7 @@ from npsubpix._arrays.checks import check_all_positive
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.gaussian.maps import map_kernels, map_vjp_kernel
 from npsubpix._cpu.gaussian.spots import spots_kernel, spots_vjp_kernel
-from npsubpix._cpu.launch import promoted
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.maps import coordinate_frame, gradient_of
 from npsubpix._definitions.shapes import broadcast, three_axes
 

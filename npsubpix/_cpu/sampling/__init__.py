@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.launch import promoted
 from npsubpix._cpu.sampling.sampler import HostSampler
 from npsubpix._cpu.sampling.splines import spline_coefficients, spline_coefficients_vjp
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.sampling.borders import mode_of_padding
 from npsubpix._definitions.sampling.composition import cotangents_of, samples_of
 from npsubpix._definitions.sampling.layout import (

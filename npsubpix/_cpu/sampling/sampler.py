@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.launch import promoted
 from npsubpix._cpu.sampling.splines import spline_coefficients, spline_coefficients_vjp
 from npsubpix._cpu.sampling.user_weights import addresses_of
 from npsubpix._cpu.sampling.values import gradient_kernels, value_kernels
 from npsubpix._cpu.sampling.values_vjp import vjp_kernels
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.sampling.borders import BORDER_RULES
 from npsubpix._definitions.sampling.methods import PIXELS_PER_AXIS, Weighting
 from npsubpix._definitions.sampling.splines import prefilter_padding, spline_degree

@@ -13,6 +13,7 @@ from npsubpix._cpu.launch import as_stack
 from npsubpix._cpu.nms import nms_mask
 from npsubpix._cpu.soft_argmax.windows import softmax_window_kernels
 from npsubpix._cpu.soft_argmax.windows_vjp import band_rows, softmax_window_vjp_kernels
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.maps import coordinate_frame, held_temperatures, precision_of_windows, sum_to_shape
 from npsubpix._definitions.shapes import three_axes, window_maps
 
@@ -36,7 +37,7 @@ def conv_soft_argmax(
     output_value: bool,
 ) -> tuple[HostArray, HostArray]:
     """Return the coordinates (scale, x, y) or (x, y) and the values of all windows of (B, C, [D,] H, W)."""
-    dtype = np.result_type(input.dtype, np.float32)
+    dtype = promoted(input.dtype)
     x = input.astype(dtype, copy=False)
     temperatures = check_temperature(temperature, x.shape[:2])
     coords_shape, values_shape = window_maps(
@@ -99,7 +100,7 @@ def conv_soft_argmax_vjp(
 ) -> tuple[HostArray, HostArray]:
     """Return the gradients with respect to the input and to the temperature."""
     x, temperature = arrays
-    dtype = np.result_type(x.dtype, np.float32)
+    dtype = promoted(x.dtype)
     x = x.astype(dtype, copy=False)
     temperatures = check_temperature(temperature, x.shape[:2])
     coords_shape, values_shape = window_maps(

@@ -10,9 +10,10 @@ import numpy as np
 
 from npsubpix._arrays.checks import check_temperature, check_weights
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.launch import as_stack, promoted
+from npsubpix._cpu.launch import as_stack
 from npsubpix._cpu.spatial.maps import expectation_kernels, moments_kernels, softmax_kernels
 from npsubpix._cpu.spatial.maps_vjp import expectation_vjp_kernel, moments_vjp_kernels, softmax_vjp_kernels
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.maps import coordinate_frame, held_temperatures, sum_to_shape
 from npsubpix._definitions.shapes import MOMENTS, map_moments
 

@@ -34,6 +34,7 @@ from npsubpix._definitions.alignment.normal_equations import (
     has_perspective,
     margin_of,
 )
+from npsubpix._definitions.dtypes import promoted
 
 __all__ = ["align", "phase_correlation"]
 
@@ -223,7 +224,7 @@ class _Images:
         self._images = [fixed, moving]
         self._masks = [mask, None]
         self.shapes = tuple(fixed.shape), tuple(moving.shape)
-        self.dtype: np.dtype[Any] = np.result_type(fixed.dtype, moving.dtype, np.float32)
+        self.dtype: np.dtype[Any] = promoted(fixed.dtype, moving.dtype)
 
     def phase_correlation(self) -> HostArray:
         """Return the matrix of the translation at the maximum of the phase correlation."""
@@ -264,7 +265,7 @@ class _Centred(NamedTuple):
 def phase_correlation(fixed: DeviceArray, moving: DeviceArray) -> HostArray:
     """Find the translation from the maximum of the phase correlation, to about a tenth of a pixel."""
     device = device_of(fixed)
-    images = [device.rows(x, x.shape, np.result_type(x.dtype, np.float32)) for x in (fixed, moving)]
+    images = [device.rows(x, x.shape, promoted(x.dtype)) for x in (fixed, moving)]
     sums = _sums_of(device, [(x, None) for x in images])
     first, second = (_Centred(x, each.mean) for x, each in zip(images, sums, strict=True))
     # NumPy's functions call those of the library of an array

@@ -7,11 +7,12 @@ import math
 import numpy as np
 
 from npsubpix._cuda.background.mesh import fill, median_filter, spread, taps_of
-from npsubpix._cuda.launch.arrays import native, result_dtype
+from npsubpix._cuda.launch.arrays import native
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._definitions.background import box_count, grow_radii
+from npsubpix._definitions.dtypes import promoted
 
 __all__ = ["local_background"]
 
@@ -35,7 +36,7 @@ def local_background(
     filter_size: tuple[int, ...],
 ) -> tuple[DeviceArray, DeviceArray]:
     """Return background and noise at the pixels of a stack of images or volumes, each of the shape of the stack."""
-    x, device, dtype = image, device_of(image), result_dtype(image.dtype)
+    x, device, dtype = image, device_of(image), promoted(image.dtype)
     if x.size == 0:
         return device.empty(x.shape, dtype), device.empty(x.shape, dtype)
     pixels = native(x, _DTYPES)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.checks import check_all_positive
-from npsubpix._cuda.launch.arrays import is_number, of_dtype, result_dtype
+from npsubpix._cuda.launch.arrays import is_number, of_dtype
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._definitions.constants import GAUSSIAN_LEAST_EXPONENT_32, GAUSSIAN_LEAST_EXPONENT_64
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.maps import coordinate_frame, gradient_of
 from npsubpix._definitions.shapes import broadcast, three_axes
 
@@ -40,7 +41,7 @@ class _Maps:
         self.device = device_of(mean)
         #: Shape of one number per map and axis.
         self.shape = broadcast(mean.shape, std.shape)
-        self.dtype = result_dtype(mean.dtype)
+        self.dtype = promoted(mean.dtype)
         means, stds = _rows(self.device, mean, self.shape), _rows(self.device, std, self.shape)
         self.sizes = (math.prod(self.shape[:-1]), *three_axes(size, 1))
         frame = coordinate_frame(self.sizes[1:], normalized).ravel().tolist()
@@ -109,7 +110,7 @@ class _Spots:
     ) -> None:  # fmt: skip
         if is_number(std):
             check_all_positive(std, "std", finite=True)
-        self.device, self.dtype = device_of(coords), result_dtype(coords.dtype)
+        self.device, self.dtype = device_of(coords), promoted(coords.dtype)
         count, axes = coords.shape
         table = (
             _rows(self.device, coords, coords.shape),

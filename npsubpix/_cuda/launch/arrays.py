@@ -9,9 +9,8 @@ import numpy as np
 from npsubpix._arrays.checks import check_temperature
 from npsubpix._cuda.launch.devices import Device
 from npsubpix._cuda.launch.kernels import DeviceArray
-from npsubpix._definitions.dtypes import promoted as result_dtype
 
-__all__ = ["computed", "is_number", "native", "of_dtype", "result_dtype", "temperatures_of"]
+__all__ = ["computed", "is_number", "native", "of_dtype", "temperatures_of"]
 
 
 def computed(x: DeviceArray) -> DeviceArray:

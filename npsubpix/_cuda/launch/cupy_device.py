@@ -15,7 +15,7 @@ from npsubpix._cuda.launch.kernels import DeviceArray, Kernel, options, text
 
 __all__ = ["CuPyDevice"]
 
-#: What a kernel gets for an array that is not there. CuPy takes None for an argument without a value.
+#: Stands for an absent array. CuPy takes None for an argument without a value.
 _NULL = np.uint64(0)
 
 

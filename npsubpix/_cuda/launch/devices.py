@@ -17,7 +17,7 @@ from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 __all__ = ["DEVICES", "Device", "blocks_for", "device_of", "run"]
 
 
-#: What a grid may have at most along its first axis, the only one that is used here.
+#: Most blocks of a grid along its first axis, the only one in use.
 MOST_BLOCKS = 2**31 - 1
 
 

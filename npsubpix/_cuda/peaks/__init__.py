@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npsubpix._cuda.launch.arrays import native, result_dtype
+from npsubpix._cuda.launch.arrays import native
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.nms import strips
 from npsubpix._cuda.peaks.plateaus import Plateaus, mark_plateaus
 from npsubpix._cuda.refinement import refine
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.nms import clipped_margins, clipped_reach
 from npsubpix._definitions.peaks import PeakSearch, distance_weights, unravel, with_defaults
 from npsubpix._definitions.refinement import Refinement
@@ -146,7 +147,7 @@ class _PixelValues(NamedTuple):
         """Convert a number, or an array of a value per pixel."""
         if isinstance(values, np.ndarray) and values.size == 1:  # a number
             return _PixelValues(None, device.full((1,), values.item(), np.float64), 1)
-        dtype = result_dtype(values.dtype)
+        dtype = promoted(values.dtype)
         converted = device.rows(values, values.shape, dtype)
         if dtype == np.float32:
             return _PixelValues(converted, None, values.size)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from npsubpix._cuda.launch.arrays import computed, of_dtype, result_dtype
+from npsubpix._cuda.launch.arrays import computed, of_dtype
 from npsubpix._cuda.launch.catalogue import FLOATS, INTEGERS, each_promoted, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.nms import nms_mask, strips
+from npsubpix._definitions.dtypes import promoted
 
 __all__ = ["quad_interp3d", "quad_interp3d_vjp"]
 
@@ -28,7 +29,7 @@ def quad_interp3d(
 ) -> tuple[DeviceArray, DeviceArray]:
     """Refine the maxima of volumes of shape (B, C, D, H, W); return coordinates and values of every voxel."""
     device, x = device_of(input), computed(input)
-    dtype = result_dtype(x.dtype)
+    dtype = promoted(x.dtype)
     stack = x.shape[0] * x.shape[1], *x.shape[2:]
     coords = device.empty((*x.shape[:2], 3, *x.shape[2:]), dtype)
     y = device.empty(x.shape, dtype)
@@ -54,7 +55,7 @@ def _candidates(x: DeviceArray, mask: DeviceArray | None, max_candidates: int | 
         return device.full(x.shape, False, bool)
     kept = device.empty(x.shape, bool)
     images = x.shape[0] * x.shape[1]
-    kernel = Kernel.of("quad_interp", "quad_interp3d_strongest", Pixel=x.dtype, Result=result_dtype(x.dtype))
+    kernel = Kernel.of("quad_interp", "quad_interp3d_strongest", Pixel=x.dtype, Result=promoted(x.dtype))
     blocks = blocks_for(images, each=1) if x.size else 0
     run(device, kernel, blocks, x, mask, kept, math.prod(x.shape[2:]), images, max_candidates)
     return kept
@@ -77,7 +78,7 @@ def quad_interp3d_vjp(
     A voxel that was not refined has a constant position, and its own value.
     """
     x = computed(arrays[0])
-    device, dtype = device_of(x), result_dtype(x.dtype)
+    device, dtype = device_of(x), promoted(x.dtype)
     coords_cotangent, values_cotangent = (of_dtype(device, c, dtype) for c in cotangents)
     stack = x.shape[0] * x.shape[1], *x.shape[2:]
     mask = _candidates(x, arrays[1], max_candidates)

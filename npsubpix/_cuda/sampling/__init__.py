@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from npsubpix._cuda.launch.arrays import result_dtype
 from npsubpix._cuda.launch.devices import device_of
 from npsubpix._cuda.launch.kernels import DeviceArray
 from npsubpix._cuda.sampling.sampler import DeviceSampler, Positions
 from npsubpix._cuda.sampling.splines import spline_coefficients, spline_coefficients_vjp
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.sampling.borders import mode_of_padding
 from npsubpix._definitions.sampling.composition import cotangents_of, samples_of
 from npsubpix._definitions.sampling.layout import (
@@ -61,14 +61,14 @@ def sample_vjp(
         if with_gradient and of_gradient is not None
         else None,
     )
-    coords_cotangent = coords_cotangent.reshape(coords.shape).astype(result_dtype(coords.dtype), copy=False)
+    coords_cotangent = coords_cotangent.reshape(coords.shape).astype(promoted(coords.dtype), copy=False)
     return _contiguous(from_images(image_cotangent, channel_axis)), coords_cotangent
 
 
 def spline_filter(image: DeviceArray, *, order: int, mode: str, channel_axis: int | None) -> tuple[DeviceArray]:
     """Return the coefficients of the splines through the pixels."""
     images, device = as_images(image, channel_axis), device_of(image)
-    floats = device.rows(images, images.shape, result_dtype(image.dtype))
+    floats = device.rows(images, images.shape, promoted(image.dtype))
     coefficients = spline_coefficients(device, floats, order, mode, images.ndim - 2)
     if coefficients is floats:  # no axis to filter: the caller's own memory
         coefficients = floats.copy()
@@ -81,7 +81,7 @@ def spline_filter_vjp(
 ) -> tuple[DeviceArray]:  # fmt: skip
     """Return the cotangent of the image."""
     (cotangent,), (image,) = cotangents, arrays
-    device, dtype = device_of(image), result_dtype(image.dtype)
+    device, dtype = device_of(image), promoted(image.dtype)
     if cotangent is None:
         return (device.full(image.shape, 0, dtype),)
     images = as_images(cotangent, channel_axis)
@@ -118,4 +118,4 @@ def grid_sample_vjp(
     sampler = _grid_sampler(images, grid, padding_mode, align_corners)
     of_values = None if cotangent is None else cotangent.reshape(*images.shape[:2], sampler.positions.count)
     image_cotangent, grid_cotangent = cotangents_of(sampler, parse(method), of_values, None)
-    return image_cotangent, grid_cotangent.reshape(grid.shape).astype(result_dtype(grid.dtype), copy=False)
+    return image_cotangent, grid_cotangent.reshape(grid.shape).astype(promoted(grid.dtype), copy=False)

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._cuda.launch.arrays import of_dtype, result_dtype
+from npsubpix._cuda.launch.arrays import of_dtype
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.definitions import SAMPLING_METHODS
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.sampling.splines import padded, spline_coefficients, spline_coefficients_vjp, unpadded
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.sampling.borders import BORDER_RULES
 from npsubpix._definitions.sampling.layout import grid_scaling
 from npsubpix._definitions.sampling.methods import PIXELS_PER_AXIS, USER_WEIGHT, Weighting
@@ -55,7 +56,7 @@ class Positions:
 
     def __init__(self, coords: DeviceArray, grid_shape: tuple[int, ...] = (), align_corners: bool = False) -> None:
         floats = coords if coords.dtype.kind == "f" else coords.astype(np.float64)
-        self.coords = device_of(coords).rows(floats, floats.shape, result_dtype(floats.dtype))
+        self.coords = device_of(coords).rows(floats, floats.shape, promoted(floats.dtype))
         self.batch = coords.shape[0]
         self.is_grid = bool(grid_shape)
         self.axes, self.count = (coords.shape[2], coords.shape[1]) if self.is_grid else coords.shape[1:]
@@ -154,7 +155,7 @@ class DeviceSampler:
     def __init__(self, images: DeviceArray, positions: Positions, mode: str, cval: float, prefilter: bool) -> None:
         self.images, self.positions, self.device = images, positions, device_of(images)
         self.mode, self.cval, self.prefilter = mode, float(cval), prefilter
-        self.real = result_dtype(images.dtype)
+        self.real = promoted(images.dtype)
 
     def sample(self, weighting: Weighting, with_gradient: bool) -> tuple[DeviceArray, DeviceArray | None]:
         """Return values (B, C, N) and, if wanted, gradients (B, A, C, N)."""

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npsubpix._cuda.launch.arrays import of_dtype, result_dtype, temperatures_of
+from npsubpix._cuda.launch.arrays import of_dtype, temperatures_of
 from npsubpix._cuda.launch.catalogue import register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.maps import coordinate_frame, precision_of_windows, sum_to_shape
 from npsubpix._definitions.shapes import three_axes, window_maps
 
@@ -62,7 +63,7 @@ def conv_soft_argmax(
     output_value: bool,
 ) -> tuple[DeviceArray, DeviceArray]:
     """Return the coordinates (scale, x, y) or (x, y) and the values of all windows of (B, C, [D,] H, W)."""
-    device, dtype = device_of(input), result_dtype(input.dtype)
+    device, dtype = device_of(input), promoted(input.dtype)
     x = device.rows(input, input.shape, dtype)
     temperatures = temperatures_of(device, temperature, x.shape[:2])
     shapes = window_maps((x.shape,), kernel_size=kernel_size, stride=stride, padding=padding, output_value=output_value)
@@ -91,7 +92,7 @@ def conv_soft_argmax_vjp(
 ) -> tuple[DeviceArray, DeviceArray]:
     """Return the gradients with respect to the input and to the temperature."""
     x, temperature = arrays
-    device, dtype = device_of(x), result_dtype(x.dtype)
+    device, dtype = device_of(x), promoted(x.dtype)
     x = device.rows(x, x.shape, dtype)
     temperatures = temperatures_of(device, temperature, x.shape[:2])
     coords_cotangent, values_cotangent = (of_dtype(device, c, dtype) for c in cotangents)

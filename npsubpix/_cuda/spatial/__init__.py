@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npsubpix._arrays.checks import check_weights
-from npsubpix._cuda.launch.arrays import is_number, of_dtype, result_dtype, temperatures_of
+from npsubpix._cuda.launch.arrays import is_number, of_dtype, temperatures_of
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
+from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.maps import coordinate_frame, is_shared, sum_to_shape
 from npsubpix._definitions.shapes import MOMENTS, map_moments, three_axes
 
@@ -45,7 +46,7 @@ class _Maps(NamedTuple):
     @classmethod
     def of(cls, x: DeviceArray, temperature: DeviceArray | None, weights: DeviceArray | None, axes: int) -> _Maps:
         device = device_of(x)
-        x = device.rows(x, x.shape, result_dtype(x.dtype))
+        x = device.rows(x, x.shape, promoted(x.dtype))
         leading, shape = x.shape[: x.ndim - axes], x.shape[x.ndim - axes :]
         temperatures = None if temperature is None else temperatures_of(device, temperature, leading)
         shared, weights = _weights(device, weights, x, axes)

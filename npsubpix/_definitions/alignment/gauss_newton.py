@@ -27,8 +27,8 @@ from npsubpix._definitions.alignment.transforms import (
     parameters,
     tangents,
 )
+from npsubpix._definitions.dtypes import HostArray
 from npsubpix._definitions.flags import AlignmentFlags
-from npsubpix._definitions.shapes import HostArray
 
 __all__ = [
     "Comparison",

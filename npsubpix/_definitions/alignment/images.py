@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from npsubpix._definitions.alignment.gauss_newton import Level, Options, Outcome, aligned, nothing_to_align
+from npsubpix._definitions.dtypes import HostArray
 from npsubpix._definitions.flags import AlignmentFlags
-from npsubpix._definitions.shapes import HostArray
 
 __all__ = ["FILLINGS", "Images", "Survey", "align_images", "count_levels"]
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from npsubpix._definitions.shapes import HostArray
+from npsubpix._definitions.dtypes import HostArray
 
 __all__ = [
     "CROSSED",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._definitions.shapes import HostArray
+from npsubpix._definitions.dtypes import HostArray
 
 __all__ = ["hann_window", "phase_correlation"]
 

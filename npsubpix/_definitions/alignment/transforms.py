@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from npsubpix._definitions.shapes import HostArray
+from npsubpix._definitions.dtypes import HostArray
 
 __all__ = ["centred", "exponential", "farthest", "from_parameters", "generators", "parameters", "tangents"]
 
