@@ -190,7 +190,7 @@ class ConvSoftArgmax2d(_Operator):
     output_value: bool = False
 
     def __call__(self, x: Array) -> Array | tuple[Array, Array]:
-        """Return positions, and with `output_value` values, of all windows of maps of shape (B, C, H, W)."""
+        """Return positions, and with ``output_value`` values, of all windows of maps of shape (B, C, H, W)."""
         return conv_soft_argmax2d(x, **self._options())
 
 
@@ -215,7 +215,7 @@ class ConvSoftArgmax3d(_Operator):
     output_value : bool, default True
         Also return the values.
     strict_maxima_bonus : float, default 0.0
-        Multiply the value of windows whose centre is their strict maximum by 1 + `strict_maxima_bonus`.
+        Multiply the value of windows whose centre is their strict maximum by 1 + ``strict_maxima_bonus``.
 
     Examples
     --------
@@ -237,7 +237,7 @@ class ConvSoftArgmax3d(_Operator):
     strict_maxima_bonus: float = 0.0
 
     def __call__(self, x: Array) -> Array | tuple[Array, Array]:
-        """Return positions, and with `output_value` values, of all windows of volumes of shape (B, C, D, H, W)."""
+        """Return positions, and with ``output_value`` values, of all windows of volumes of shape (B, C, D, H, W)."""
         return conv_soft_argmax3d(x, **self._options())
 
 
