@@ -62,7 +62,7 @@ def check_gradient(rng: np.random.Generator, shape: tuple[int, ...], method: Any
 
 
 def check_cotangents(rng: np.random.Generator, shape: tuple[int, ...], method: Any, mode: str) -> None:
-    """Sampling is linear in the image: <y, S x> = <S' y, x>; and a gradient by positions is that of the values."""
+    """Sampling is linear in the image: <y, S x> = <S' y, x>; and the coords cotangent is the gradient of the values."""
     image = rng.standard_normal(shape)
     coords = away_from_joints(positions(rng, shape, 40))
     options = {"method": method, "mode": mode, "cval": 0.0}

@@ -21,6 +21,8 @@ def adopt(x: Array, name: str) -> HostArray:
     array for one on a GPU, where `working_on` it. On the host, float16 becomes float32; bfloat16
     does everywhere. Kernels never write to what this returns.
     """
+    if type(x) is np.ndarray and _is_plain(x):
+        return x
     kind = kind_of(x)
     if is_on_gpu(x, kind):
         return _from_gpu(x, kind, name)  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.checks import check_mask
-from npsubpix._arrays.home import Home
+from npsubpix._arrays.home import Home, home_of
 from npsubpix._arrays.library import Array, HostArray, as_array
 from npsubpix._arrays.options import check_count, check_finite, check_positive
 
@@ -64,7 +64,7 @@ def pixels_of(home: Home, value: Any, name: str, x: HostArray, frame_axis: int |
         return np.array([check_positive(number, name) if name == "sigma" else number])
     values = home.adopt(value, name)
     if values.ndim == 0:  # one on a GPU is not looked at
-        return values.reshape(1) if home.on_gpu else pixels_of(home, values.item(), name, x, frame_axis)
+        return values.reshape(1) if home_of(value).on_gpu else pixels_of(home, values.item(), name, x, frame_axis)
     whole = x.shape[1:] if frame_axis is None else _shape_of_image(x, frame_axis)
     if values.shape == whole and frame_axis is not None:
         values = _moved(values, _axis_of(frame_axis, x.ndim) % x.ndim, 0)

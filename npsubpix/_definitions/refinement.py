@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Final, NamedTuple
 
@@ -12,6 +13,13 @@ REFINEMENTS: Final = ("quadratic", "parabola", "centroid", None)
 
 #: Radius of the window of a centroid, in standard deviations of its Gaussian weights.
 _SIGMAS_OF_RADIUS: Final = 3.0
+
+
+@functools.lru_cache(maxsize=64)
+def _window(radius: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """Return standard deviations and half-widths along depth, rows and columns; 0 along the depth of an image."""
+    radii = (0.0, *map(float, radius))[-3:]
+    return tuple(r / _SIGMAS_OF_RADIUS for r in radii), tuple(math.ceil(r) for r in radii)
 
 
 class Refinement(NamedTuple):
@@ -35,19 +43,14 @@ class Refinement(NamedTuple):
     radius: tuple[float, ...]
 
     @property
-    def _radii(self) -> tuple[float, ...]:
-        """Radius along depth, rows and columns; 0 along the depth of an image."""
-        return (0.0, *map(float, self.radius))[-3:]
-
-    @property
     def spreads(self) -> tuple[float, ...]:
         """Standard deviation of the window of a centroid along depth, rows and columns."""
-        return tuple(r / _SIGMAS_OF_RADIUS for r in self._radii)
+        return _window(self.radius)[0]
 
     @property
     def half_widths(self) -> tuple[int, ...]:
         """Pixels of the window of a centroid on each side of its centre, along depth, rows and columns."""
-        return tuple(math.ceil(r) for r in self._radii)
+        return _window(self.radius)[1]
 
     @property
     def extent(self) -> tuple[int, ...]:

@@ -18,24 +18,29 @@ def adopt_all(
 ) -> tuple[HostArray | None, ...]:
     """Adopt the arrays of a call, all of one device; beside arrays on a GPU, a number may be on the host."""
     adopted: list[HostArray | None] = []
-    for k, (argument, array) in enumerate(zip(_arguments(operation, len(arrays)), arrays, strict=True)):
+    for argument, array in zip(_arguments(operation, len(arrays)), arrays, strict=True):
         if array is None:
             adopted.append(None)
             continue
         if adopted:
-            name, own = argument.name, operation.arguments[0].name
-            if argument.repeated:
-                name, own = f"{name}[{k}]", f"{own}[0]"
-            home.require_beside(array, name, own, on_host=argument.on_host or getattr(array, "ndim", 0) == 0)
-        if argument.layout == "stack":
+            _require_beside(operation, home, argument, array, len(adopted))
+        if argument.layout == "array":
+            adopted.append(home.adopt_mask(array) if argument.boolean else home.adopt(array, argument.name))
+        elif argument.layout == "stack":
             adopted.append(stack_of(home, array, frame_axis))
         elif argument.layout == "mask":
             adopted.append(stacked_mask(home, array, _first(adopted), frame_axis))
-        elif argument.layout == "pixels":
-            adopted.append(pixels_of(home, array, argument.name, _first(adopted), frame_axis))
         else:
-            adopted.append(home.adopt_mask(array) if argument.boolean else home.adopt(array, argument.name))
+            adopted.append(pixels_of(home, array, argument.name, _first(adopted), frame_axis))
     return tuple(adopted)
+
+
+def _require_beside(operation: Operation, home: Home, argument: Argument, array: Array, place: int) -> None:
+    """Require an array to be on the device of the first; a number may be on the host."""
+    name, own = argument.name, operation.arguments[0].name
+    if argument.repeated:
+        name, own = f"{name}[{place}]", f"{own}[0]"
+    home.require_beside(array, name, own, on_host=argument.on_host or getattr(array, "ndim", 0) == 0)
 
 
 def _arguments(operation: Operation, count: int) -> tuple[Argument, ...]:

@@ -111,7 +111,7 @@ def _clear(gy, gx, inside):
 
 @fused
 def _project_gradient(gy, gx, product, scales, py, px, cy, cx):
-    """Divide the gradient by the depth of the projected points, and write minus its product with these."""
+    """Divide the gradient by the depth of the projected points; write the negative of its product with them."""
     F = gy.dtype.type
     for j in range(gy.size):
         v, u = np.float64(gy[j]) * scales[j], np.float64(gx[j]) * scales[j]
