@@ -311,6 +311,13 @@ def test_what_is_beside_an_image_is_on_its_device(cupy, image):
         npsubpix.find_peaks(x, mask=gpu_array(x > 0))
 
 
+def test_numbers_of_the_host_are_checked_beside_an_image_on_a_gpu(cupy, image):
+    """They cost no wait, so a noise that is not positive is no peak less, but an error."""
+    for sigma in (-1.0, np.float64(-1.0), np.array(0.0)):
+        with pytest.raises(ValueError, match="sigma must be positive"):
+            npsubpix.find_peaks(gpu_array(image[0, 0]), sigma=sigma)
+
+
 def test_adaptive_refinement_chooses_by_device(cupy):
     """With a radius on a GPU, without one on the host, unless a mode says otherwise."""
     x = np.random.default_rng(10).standard_normal((1, 1, 5, 12, 13))  # in which a maximum moves by two voxels
