@@ -106,6 +106,12 @@ def normalized_correlation(a: Any, b: Any) -> Any:
     return (p * q).sum() / np.sqrt((p * p).sum() * (q * q).sum())
 
 
+def everything(a: Any, b: Any) -> Any:
+    """Return a sum of what the functions below return."""
+    ranks = np.median(a) - np.sort(b.ravel())[1] + a.argmax() - b.argmin()
+    return ranks + (a**2 - b**2).sum() + a.min() + (a - b[0]).std()
+
+
 FUNCTIONS: list[Any] = [
     lambda a, b: (a**2 - b**2).sum(),
     lambda a, b: np.median(a) - np.sort(b.ravel())[1],
@@ -115,7 +121,14 @@ FUNCTIONS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("func", "size"), [*((f, (3, 4)) for f in FUNCTIONS), (normalized_correlation, (11, 13))])
+@pytest.mark.parametrize(
+    ("func", "size"),
+    [
+        *(pytest.param(f, (3, 4), marks=pytest.mark.exhaustive) for f in FUNCTIONS),  # each is compiled
+        (everything, (3, 4)),
+        (normalized_correlation, (11, 13)),
+    ],
+)
 def test_what_numba_makes_of_expressions_is_what_numpy_does(rng, func, size):
     """Sums of expressions are one loop, of a known length where windows are small; results are NumPy's, for NaN too."""
     a, b = rng.normal(size=(2, 16, 18))
