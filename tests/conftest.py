@@ -45,7 +45,7 @@ def rng() -> np.random.Generator:
 
 #: Parameters that differ from a common one by the width of an integer, or the weights of a sampling kernel, alone.
 #: Kernels are compiled for each, which takes most of the time of all tests.
-RARE = {"int8", "int16", "int32", "uint32", "uint64", "i1", "i2", "i4", "u4", "u8"}
+RARE = {"int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "i1", "i2", "u2", "i4", "u4", "i8", "u8"}
 RARE |= {"bspline2", "bspline4", "bspline5", "catmull_rom", "lanczos3", "smoothstep", "gaussian"}
 
 

@@ -124,7 +124,7 @@ def test_data_loader_workers():
 SMALL = """
     import numpy as np, npsubpix
     from npsubpix._cpu.compiler import cache
-    x = np.random.default_rng(0).standard_normal((40, 41))
+    x = np.random.default_rng(0).standard_normal((1, 1, 40, 41))
     kept = npsubpix.nms2d(x, (3, 3))
     print((kept != 0).sum(), round(float(kept.sum()), 9), cache.cache_directory())
 """
@@ -136,7 +136,7 @@ def result_of(output: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def expected():
-    kept = npsubpix.nms2d(np.random.default_rng(0).standard_normal((40, 41)), (3, 3))
+    kept = npsubpix.nms2d(np.random.default_rng(0).standard_normal((1, 1, 40, 41)), (3, 3))
     return [str((kept != 0).sum()), str(round(float(kept.sum()), 9))]
 
 
