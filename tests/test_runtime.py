@@ -263,6 +263,52 @@ def test_a_change_in_a_source_that_a_kernel_uses_makes_entries_stale(tmp_path):
     assert len(set(digests)) == len(sources)
 
 
+def test_names_of_imports_are_kept_by_the_bytes_of_their_source(tmp_path):
+    """A source is parsed once; one that changes, or whose entry is damaged, is parsed again."""
+    code = """
+    import ast
+    from pathlib import Path
+    from npsubpix._cpu.compiler import cache
+    parse, parsed = ast.parse, []
+    ast.parse = lambda source: parsed.append(source) or parse(source)
+    cache._ROOT = Path({folder!r})
+    print(cache._source_digest("npsubpix._cpu.a"), len(parsed))
+    """
+    sources = {
+        "npsubpix/__init__.py": "",
+        "npsubpix/_cpu/compiler/jit.py": "J = 1",
+        "npsubpix/_cpu/a.py": "from npsubpix._cpu.b import B",
+        "npsubpix/_cpu/b.py": "B = 1",
+        "npsubpix/_cpu/c.py": "C = 1",
+    }
+    for name, text in sources.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+
+    def digest(**environment):
+        output = run(code.format(folder=str(tmp_path)), **environment)
+        return output.split()[0], int(output.split()[1])
+
+    folder = tmp_path / "cache"
+    known = {"NUMBA_CACHE_DIR": str(folder)}
+    alone = digest(NPSUBPIX_CACHE="0")
+    assert digest(**known) == alone == (alone[0], 3)
+    assert digest(**known) == (alone[0], 0)
+    for path in folder.rglob("imports-*"):
+        content = bytearray(path.read_bytes())
+        content[-2] ^= 0xFF
+        path.write_bytes(content)
+    assert digest(**known) == alone
+    path = tmp_path / "npsubpix/_cpu/a.py"
+    before = path.stat()
+    path.write_text("from npsubpix._cpu.c import C")  # of the same size and time
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    changed = digest(**known)
+    assert changed == (digest(NPSUBPIX_CACHE="0")[0], 2)  # parsed: this one, and the module it begins to import
+    (tmp_path / "npsubpix/_cpu/c.py").write_text("C = 2")
+    assert len({alone[0], changed[0], digest(**known)[0]}) == 3
+
+
 def test_digests_resolve_every_import():
     """An import that the digest cannot follow would leave stale kernels in the cache."""
     from npsubpix._cpu.compiler import cache
@@ -291,7 +337,7 @@ def test_digests_refuse_what_they_cannot_resolve(tmp_path, source, message):
     path = tmp_path / "a.py"
     path.write_text(source)
     with pytest.raises(LookupError, match=rf"a\.py:1: {message}"):
-        list(cache._imports(path))
+        cache._content_and_imports(path)
 
 
 def test_digests_follow_imports_by_a_written_name(tmp_path):
@@ -299,4 +345,4 @@ def test_digests_follow_imports_by_a_written_name(tmp_path):
 
     path = tmp_path / "a.py"
     path.write_text("import importlib\nimportlib.import_module('cupy')\nb = __import__('npsubpix._cpu.launch')")
-    assert list(cache._imports(path)) == [Path(npsubpix.__file__).parent / "_cpu" / "launch.py"]
+    assert list(cache._content_and_imports(path)[1]) == [Path(npsubpix.__file__).parent / "_cpu" / "launch.py"]
