@@ -60,7 +60,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     So `make test` is the same with and without the images.
     """
     for item in items:
-        parameters, ids = ((), "") if not hasattr(item, "callspec") else (item.callspec.params.values(), item.callspec.id)
+        parameters, ids = (
+            ((), "") if not hasattr(item, "callspec") else (item.callspec.params.values(), item.callspec.id)
+        )
         rare = any(map(_is_rare, parameters)) or not RARE.isdisjoint(ids.split("-"))
         if rare or "data" in getattr(item, "fixturenames", ()):
             item.add_marker("exhaustive")

@@ -53,7 +53,7 @@ def heights(
 
 
 def _at(pixels: HostArray, indices: npt.NDArray[np.int64], size: int) -> HostArray:
-    """Return values at indices into a stack of `size` pixels, from one value, those of a frame, or those of the stack."""
+    """Return values at indices into a stack of `size` pixels, of one value for all, a frame of values, or a stack."""
     if pixels.size == 1:
         return np.broadcast_to(pixels, indices.shape)
     found: HostArray = pixels[indices if pixels.size == size else indices % pixels.size]
