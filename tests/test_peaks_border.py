@@ -89,8 +89,8 @@ def test_periodic_search_is_that_of_any_shift(rng, shape):
     axes = tuple(range(len(shape)))
     mask, level = rng.random(shape) < 0.1, 50 * rng.random(shape)
     for options in (
-        {}, {"size": 5}, {"size": 4, "minima": True}, {"size": 99}, {"min_distance": 3.5}, {"min_distance": (99,) * len(shape)},
-        {"threshold_abs": 2.0, "background": level}, {"mask": mask, "num_peaks": 4},
+        {}, {"size": 5}, {"size": 4, "minima": True}, {"size": 99}, {"min_distance": 3.5},
+        {"min_distance": 99}, {"threshold_abs": 2.0, "background": level}, {"mask": mask, "num_peaks": 4},
     ):  # fmt: skip
         common = {"refine": None, "mode": "wrap", **options}
         every = npsubpix.find_peaks(image, **common)

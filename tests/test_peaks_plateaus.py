@@ -106,7 +106,7 @@ def test_saturated_spots(rng):
         if method != "centroid":
             assert ((peaks.flags & PeakFlags.SINGULAR) != 0).all()
             centres = npsubpix.find_peaks(image, threshold_abs=100, plateau="centroid").coords
-            np.testing.assert_allclose(peaks.coords, centres)
+            np.testing.assert_allclose(sorted(peaks.coords.tolist()), sorted(centres.tolist()))
 
 
 @pytest.mark.usefixtures("backend")
