@@ -11,9 +11,9 @@ from tests.reference import peaks as reference
 
 
 def wide_spots(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """An image of 64 spots of standard deviation 5, with noise that gives each several maxima."""
-    truth = np.stack(np.mgrid[:8, :8], -1).reshape(-1, 2) * 40 + 20 + rng.uniform(-0.5, 0.5, (64, 2))
-    grid = np.indices((320, 320))
+    """An image of 16 spots of standard deviation 5, with noise that gives each several maxima."""
+    truth = np.stack(np.mgrid[:4, :4], -1).reshape(-1, 2) * 40 + 20 + rng.uniform(-0.5, 0.5, (16, 2))
+    grid = np.indices((160, 160))
     image = sum(200 * np.exp(-((grid[0] - y) ** 2 + (grid[1] - x) ** 2) / 50) for y, x in truth)
     return rng.poisson(image + 50).astype(np.uint16), truth
 
@@ -25,16 +25,16 @@ OPTIONS = {"threshold_abs": 170, "min_distance": 4, "refine": "centroid", "radiu
 def test_one_row_per_spot(rng):
     image, truth = wide_spots(rng)
     every = npsubpix.find_peaks(image, duplicates="flag", **OPTIONS)
-    assert len(every) > 100
+    assert len(every) > 30
     peaks = npsubpix.find_peaks(image, **OPTIONS)
     same = np.asarray((every.flags & PeakFlags.DUPLICATE) != 0)
-    assert same.sum() > 40
+    assert same.sum() > 10
     np.testing.assert_array_equal(every[~same].coords, peaks.coords)
     assert not every.ok[same].any()
     peaks = peaks[peaks.ok]  # others are maxima of noise so far out that they lead elsewhere, and say so
-    assert len(peaks) == 64
+    assert len(peaks) == 16
     distance = np.linalg.norm(peaks.coords[:, None] - truth, axis=2)
-    assert sorted(distance.argmin(1).tolist()) == list(range(64))
+    assert sorted(distance.argmin(1).tolist()) == list(range(16))
     assert distance.min(1).max() < 0.3
 
 
@@ -65,7 +65,7 @@ def test_the_number_of_peaks_is_that_after_merging(rng):
     image, _ = wide_spots(rng)
     every = npsubpix.find_peaks(image, **OPTIONS)
     stack = np.stack([image, np.zeros_like(image), image[::-1]])
-    for count in (0, 1, 20, 70, 500):
+    for count in (0, 1, 17, 500):
         peaks = npsubpix.find_peaks(image, num_peaks=count, **OPTIONS)
         np.testing.assert_array_equal(peaks.coords, every.coords[:count])
         of_frames = npsubpix.find_peaks(stack, num_peaks=count, frame_axis=0, **OPTIONS)
