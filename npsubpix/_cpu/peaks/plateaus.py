@@ -103,12 +103,14 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         return count, stack
 
     @device
-    def describe(stack, count, height, width, row):
+    def describe(stack, count, strict, row):
         """Write the columns of a plateau of `count` pixels.
 
         The pixel nearest to the centre has the least sum of distances along the axes, times the number of pixels: of
-        integers, so that equal ones are equal. Of these, the first in memory.
+        integers, so that equal ones are equal. Of these, the first in memory. Strict extrema, which a plateau may
+        hold if windows are smaller than three pixels, do not count.
         """
+        _, height, width = strict.shape
         least_z, least_y, least_x = stack[0] // (height * width), stack[0] // width % height, stack[0] % width
         most_z, most_y, most_x = least_z, least_y, least_x
         sum_z = sum_y = sum_x = 0
@@ -120,6 +122,8 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         nearest, shortest = stack[0], np.int64(-1)
         for k in range(count):
             z, y, x = stack[k] // (height * width), stack[k] // width % height, stack[k] % width
+            if strict[z, y, x] != 0:
+                continue
             distance = abs(count * z - sum_z) + abs(count * y - sum_y) + abs(count * x - sum_x)
             if shortest < 0 or distance < shortest or (distance == shortest and stack[k] < nearest):
                 nearest, shortest = stack[k], distance
@@ -155,7 +159,7 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
                         if size == 0 or counts[b] >= found.shape[1]:  # full: count on, the caller comes again
                             counts[b] += size > 0
                             continue
-                        describe(stack, size, height, width, found[b, counts[b]])
+                        describe(stack, size, strict[b], found[b, counts[b]])
                         counts[b] += 1
 
     return plateaus

@@ -269,19 +269,23 @@ FORMULA UInt64 distance_from_centre(const UInt64* sums, Index row, Spot s) {
   return (UInt64)sum;
 }
 
-KERNEL plateaus_measure(LISTED, const UInt64* sums, UInt64* shortest) {
+// Whether a pixel may stand for its plateau: it is no strict extremum, which a plateau may hold if windows are smaller
+// than three pixels.
+FORMULA bool may_stand(const UInt8* codes, Index k) { return !codes[k] || (codes[k] & PLATEAU); }
+
+KERNEL plateaus_measure(LISTED, const UInt8* codes, const UInt64* sums, UInt64* shortest) {
   THESE_LISTED;
   for (Index k = first_thread(); k < total; k += all_threads()) {
-    const Index row = listed.row_of(k);
+    const Index row = may_stand(codes, k) ? listed.row_of(k) : -1;
     if (row >= 0) atomicMin(&shortest[row], distance_from_centre(sums, row, spot_of(k, depth, height, width)));
   }
 }
 
 // The first in memory of the pixels that are nearest to the centre.
-KERNEL plateaus_choose(LISTED, const UInt64* sums, const UInt64* shortest, UInt64* nearest) {
+KERNEL plateaus_choose(LISTED, const UInt8* codes, const UInt64* sums, const UInt64* shortest, UInt64* nearest) {
   THESE_LISTED;
   for (Index k = first_thread(); k < total; k += all_threads()) {
-    const Index row = listed.row_of(k);
+    const Index row = may_stand(codes, k) ? listed.row_of(k) : -1;
     if (row >= 0 && distance_from_centre(sums, row, spot_of(k, depth, height, width)) == shortest[row])
       atomicMin(&nearest[row], (UInt64)k);
   }

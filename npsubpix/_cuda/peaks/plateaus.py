@@ -68,8 +68,8 @@ class Plateaus(NamedTuple):
         shortest, nearest = (self.device.full((count,), _NONE, np.uint64) for _ in range(2))
         kernel = Kernel.of("plateaus", "plateaus_move", Pixel=np.float32)
         for minimum in range(len(self.signs)):
-            self._visit("measure", minimum, indices, flags, sums, shortest)
-            self._visit("choose", minimum, indices, flags, sums, shortest, nearest)
+            self._visit("measure", minimum, indices, flags, codes, sums, shortest)
+            self._visit("choose", minimum, indices, flags, codes, sums, shortest, nearest)
         for minimum, (firsts, _) in enumerate(self.signs):
             places = indices, flags, count, bool(minimum), (_HIGH, _LOW)[minimum], self.parents, nearest, firsts, codes
             run(self.device, kernel, blocks_for(count), *places)
