@@ -43,10 +43,12 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         last = seeds.size - 1
         for j in range(1, last):
             v = own[j]
-            seeds[j] &= not (wins(other[j - 1], v) | wins(other[j], v) | wins(other[j + 1], v))
-        for j in (0, last):
+            beaten = wins(other[j - 1], v) | wins(other[j], v) | wins(other[j + 1], v)
+            seeds[j] = (seeds[j] == _SEED) & (not beaten)
+        for end in range(2):
+            j = end * last
             for k in range(max(j - 1, 0), min(j + 1, last) + 1):
-                seeds[j] &= not wins(other[k], own[j])
+                seeds[j] = (seeds[j] == _SEED) & (not wins(other[k], own[j]))
 
     @device
     def stands(x, state, d, i, j, window):
