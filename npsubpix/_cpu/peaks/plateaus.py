@@ -192,7 +192,7 @@ def find_plateaus(
     volume = x.reshape(images, *(1, *space)[-3:])
     shape = volume.shape[1:]
     window, margins = clipped_reach((1, *size)[-3:], shape), clipped_margins((0, 0, *margins)[-6:], shape)
-    state, busy = np.empty(volume.shape, np.uint8), np.empty(math.prod(volume.shape[:3]), np.uint8)  # of pixels, of rows
+    state, busy = np.empty(volume.shape, np.uint8), np.empty(math.prod(volume.shape[:3]), np.uint8)
     room = max(256, volume[:1].size // 64)  # about a byte per pixel; noise of few levels may need more
     while True:
         found = np.empty((images, room, _COLUMNS), np.int64)
