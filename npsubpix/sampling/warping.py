@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsubpix._arrays.checks import check_channel_axis, check_matrix, check_reals
-from npsubpix._arrays.library import Array, as_array, indices_beside, moveaxis
+from npsubpix._arrays.checks import check_channel_axis, check_matrix, check_positions, check_reals
+from npsubpix._arrays.library import Array, as_array, as_image, indices_beside, moveaxis
 from npsubpix._arrays.options import check_count
 from npsubpix.sampling.kernels import SamplingMethod
 from npsubpix.sampling.samples import sample
@@ -61,7 +61,7 @@ def transform_points(matrix: Array, points: Array) -> Array:
     array([[0., 0.],
            [2., 5.]])
     """
-    x = check_reals(points, "points")
+    x = check_reals(check_positions(points, "points"), "points")
     m = check_matrix(matrix, "matrix", x)
     axes = m.shape[1] - 1
     if x.ndim == 0 or x.shape[-1] != axes:
@@ -138,7 +138,7 @@ def warp(
     array([[0., 2., 4., 6.],
            [2., 4., 6., 8.]])
     """
-    x = as_array(image, "image")
+    x = as_image(image, "image")
     axis = check_channel_axis(channel_axis, x)
     axes = x.ndim - (axis is not None)
     if axes not in (2, 3):
@@ -169,7 +169,7 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
         return field
     points = moveaxis(indices_beside(image, shape or own), 0, -1)
     if field is None:
-        moved = as_array(transform(points))
+        moved = as_array(transform(points), "the result of transform")
         if tuple(moved.shape) != tuple(points.shape):
             raise ValueError(f"transform must return points of shape {tuple(points.shape)}, got {tuple(moved.shape)}")
     else:
