@@ -8,7 +8,7 @@ from typing import Any
 import numpy.typing as npt
 
 from npsubpix._arrays.checks import check_channel_axis, check_image, check_reals, check_reals_beside
-from npsubpix._arrays.library import Array, as_array, as_image, outer_product, without_half
+from npsubpix._arrays.library import Array, as_array, outer_product, without_booleans, without_half
 from npsubpix._arrays.options import FARTHEST, check_choice, check_dtype, check_fill, check_per_axis
 from npsubpix._definitions.borders import BORDERS
 from npsubpix._definitions.convolution import PRODUCT
@@ -308,7 +308,7 @@ def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> s
     >>> choose_conv_method(np.ones((3, 3))), choose_conv_method([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
     ('separable', 'direct')
     """
-    weights = check_reals(as_image(kernel, "kernel", "float64"), "kernel")
+    weights = check_reals(without_booleans(as_array(kernel, "kernel"), "float64"), "kernel")
     _check_kernel(weights)
     return str(call("choose_conv_method", weights, stride=check_per_axis(stride, weights.ndim, "stride", 1)))
 
@@ -325,7 +325,7 @@ def _filter(
     channel_axis: Any, dtype: Any, nan_policy: Any, method: Any,
 ) -> Array:  # fmt: skip
     """Check the arguments of a convolution or correlation, and run it."""
-    x = as_image(image, "image", "float32" if dtype is None else "uint8")
+    x = without_booleans(as_array(image, "image"), "float32" if dtype is None else "uint8")
     weights = check_reals_beside(kernel, "kernel", x)
     _check_kernel(weights)
     axis = check_channel_axis(channel_axis, x)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.library import Array, as_image
+from npsubpix._arrays.library import Array, as_array, without_booleans
 from npsubpix._arrays.options import (
     check_bool,
     check_choice,
@@ -145,7 +145,7 @@ def find_peaks(
       7.30   9.60  89.63  -
      12.10  20.39  59.82  -
     """
-    x = as_image(image, "image")
+    x = without_booleans(as_array(image, "image"))
     ndim = check_stack(x, frame_axis)
     lengths = check_per_axis(size, ndim, "size", 1)
     check_choice(plateau, "plateau", PLATEAUS)

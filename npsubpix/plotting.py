@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays.library import as_image, to_numpy
+from npsubpix._arrays.library import as_array, to_numpy, without_booleans
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix.results import Peaks
 
@@ -71,7 +71,7 @@ def draw_peaks(image: Any, peaks: Peaks, *, title: str = "", origin: float = 0.0
     """
     from matplotlib.figure import Figure
 
-    pixels = to_numpy(as_image(image, "image"))
+    pixels = to_numpy(without_booleans(as_array(image, "image")))
     if pixels.ndim == 3:
         pixels = pixels.max(axis=0)
     if pixels.ndim != 2:
@@ -135,9 +135,8 @@ def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> 
 
     from npsubpix.sampling.warping import warp
 
-    first, second = (
-        np.asarray(to_numpy(as_image(x, name)), np.float64) for x, name in ((fixed, "fixed"), (moving, "moving"))
-    )
+    arrays = as_array(fixed, "fixed"), as_array(moving, "moving")
+    first, second = (np.asarray(to_numpy(x), np.float64) for x in arrays)
     unmoved, warped = (warp(second, m, first.shape, cval=float("nan")) for m in (np.eye(3), matrix))
     height, width = first.shape
     across = 11.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays.checks import check_frames, check_frames_of, check_positions, check_reals
-from npsubpix._arrays.library import Array, as_array, as_image, beside, is_array, is_table
+from npsubpix._arrays.library import Array, as_array, beside, is_array, is_table, without_booleans
 from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.refinement import REFINEMENTS, Refinement
@@ -106,7 +106,7 @@ def refine_peaks(
     parabola [[7.252 9.638]]
     centroid [[7.299 9.6  ]]
     """
-    x = as_image(image, "image")
+    x = without_booleans(as_array(image, "image"))
     ndim = check_stack(x, frame_axis)
     points = _beside(_points(coords, ndim), coords, x)
     known = check_frames_of(coords, frame) if frame_axis is not None else frame

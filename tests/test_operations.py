@@ -238,12 +238,13 @@ def test_lazy_arrays_are_loaded_once_with_a_warning(name, x):
         if (value := bound(name, x).arguments.get(argument)) is None:
             continue
         lazy = Lazy(np.asarray(value[0] if isinstance(value, tuple | list) and argument == "images" else value, float))
-        with pytest.warns(UserWarning) as caught, pytest.raises(Reached):
+        with pytest.warns(UserWarning, match=f"^{argument} is an array of tests") as caught, pytest.raises(Reached):
             called_with(name, x, **replaced(name, argument, lazy))
         (warning,) = caught
         size = f"{lazy.dtype.itemsize * np.prod(lazy.shape):.3g} bytes"
-        assert str(warning.message).startswith(f"{argument} is an array of tests, of shape {lazy.shape}")
-        assert f"loaded whole: {size}. Pass a part at a time" in str(warning.message)
+        assert f", of shape {lazy.shape} and dtype float64, and is loaded whole: {size}. Pass a part at a time" in str(
+            warning.message
+        )
         assert warning.filename == str(Path(__file__).with_name("examples.py"))
         assert lazy.times == 1
 

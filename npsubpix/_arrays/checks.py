@@ -15,7 +15,6 @@ from npsubpix._arrays.library import (
     HostArray,
     as_array,
     as_floats,
-    as_image,
     beside,
     has_booleans,
     is_array,
@@ -25,6 +24,7 @@ from npsubpix._arrays.library import (
     moveaxis,
     require_cupy,
     to_numpy,
+    without_booleans,
 )
 from npsubpix._arrays.options import _real, check_count, check_finite, check_positive
 from npsubpix._definitions.maps import is_shared
@@ -182,7 +182,7 @@ def check_reals(value: Any, name: str) -> Any:
 
 def check_reals_beside(value: Any, name: str, like: Any) -> Any:
     """Require an array of real numbers, or of booleans as 0 and 1; copy a list to the device of another array."""
-    numbers = check_reals(as_image(value, name, "float64"), name)
+    numbers = check_reals(without_booleans(as_array(value, name), "float64"), name)
     return numbers if is_array(value) else beside(numbers, like)
 
 

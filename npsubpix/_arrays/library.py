@@ -25,7 +25,6 @@ __all__ = [
     "HostArray",
     "as_array",
     "as_floats",
-    "as_image",
     "beside",
     "has_booleans",
     "indices_beside",
@@ -41,6 +40,7 @@ __all__ = [
     "require_cupy",
     "take",
     "to_numpy",
+    "without_booleans",
     "without_gradient",
     "without_half",
     "working_on",
@@ -90,10 +90,9 @@ def as_array(x: Any, name: str) -> Array:
     return _of_numbers(load(x, name) if is_lazy(x) else x, x, name)
 
 
-def as_image(x: Any, name: str, dtype: str = "uint8") -> Array:
-    """Return an image, as `as_array` does; one of booleans as 0 and 1 of a dtype."""
-    image = as_array(x, name)
-    return as_floats(image, dtype) if has_booleans(image) else image
+def without_booleans(x: Array, dtype: str = "uint8") -> Array:
+    """Return an array of booleans as 0 and 1 of a dtype, and any other as it is."""
+    return as_floats(x, dtype) if has_booleans(x) else x
 
 
 def has_booleans(x: Array) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npsubpix._arrays.checks import check_channel_axis, check_frames_of, check_image, check_positions
-from npsubpix._arrays.library import Array, as_array, as_image
+from npsubpix._arrays.library import Array, as_array, without_booleans
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_fill
 from npsubpix._definitions.sampling.borders import MODES
 from npsubpix._dispatch.call import call, call_vjp
@@ -35,7 +35,7 @@ class Sample(NamedTuple):
 def _arguments(
     image: Any, coords: Any, method: Any, mode: Any, cval: Any, channel_axis: Any, prefilter: Any
 ) -> tuple[Array, Array, dict[str, Any]]:
-    x = as_image(image, "image")
+    x = without_booleans(as_array(image, "image"))
     positions = check_positions(coords, "coords", axis=0)
     axis = check_channel_axis(channel_axis, x)
     axes = check_image(x, axis)
@@ -337,7 +337,7 @@ def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel
     >>> sample(coefficients, [[0.0], [1.0]], method="bspline3", mode="mirror", prefilter=False).round(12)
     array([1.])
     """
-    x = as_image(image, "image")
+    x = without_booleans(as_array(image, "image"))
     axis = check_channel_axis(channel_axis, x)
     check_image(x, axis)
     degree = check_count(order, "order", 2)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.checks import check_channel_axis, check_frames_of, check_positions
-from npsubpix._arrays.library import Array, as_image, join, take
+from npsubpix._arrays.library import Array, as_array, join, take, without_booleans
 from npsubpix._arrays.stacks import check_frame_axis, rows_by_frame
 
 __all__ = ["sample_stack"]
@@ -25,7 +25,7 @@ def sample_stack(
 
     `sample_frame` takes a frame, positions (ndim, N) and the channel axis of the frame.
     """
-    x = as_image(image, "image")
+    x = without_booleans(as_array(image, "image"))
     frames = check_frames_of(coords)
     if frames is None:
         raise TypeError(f"coords must be Peaks with frames if frame_axis is given, got a {type(coords).__name__}")

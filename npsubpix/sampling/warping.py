@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npsubpix._arrays.checks import check_channel_axis, check_matrix, check_positions, check_reals
-from npsubpix._arrays.library import Array, as_array, as_image, indices_beside, moveaxis
+from npsubpix._arrays.library import Array, as_array, indices_beside, moveaxis, without_booleans
 from npsubpix._arrays.options import check_count
 from npsubpix.sampling.kernels import SamplingMethod
 from npsubpix.sampling.samples import sample
@@ -138,7 +138,7 @@ def warp(
     array([[0., 2., 4., 6.],
            [2., 4., 6., 8.]])
     """
-    x = as_image(image, "image")
+    x = without_booleans(as_array(image, "image"))
     axis = check_channel_axis(channel_axis, x)
     axes = x.ndim - (axis is not None)
     if axes not in (2, 3):
