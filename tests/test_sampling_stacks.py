@@ -77,6 +77,12 @@ def test_gradients_of_a_stack(movie):
     assert stack.grad.sum(dim=(1, 2)).round(decimals=9).tolist() == [1, 0, 2, 1]
 
 
+def test_a_stack_has_no_pullback(movie):
+    """Each frame is a call of its own."""
+    with pytest.raises(TypeError, match="vjp differentiates one call, and sample makes 3: call vjp for each of them"):
+        npsubpix.vjp(npsubpix.sample, movie, table(COORDS, FRAME), method="linear", frame_axis=0)
+
+
 def test_points_of_a_table_are_transformed(wrap):
     moved = npsubpix.transform_points([[1, 0, 0.5], [0, 1, -2]], table(COORDS, FRAME, wrap))
     np.testing.assert_allclose(np.asarray(moved), COORDS + np.array([0.5, -2]), atol=1e-12)
