@@ -88,6 +88,19 @@ def test_points_of_a_table_are_transformed(wrap):
     np.testing.assert_allclose(np.asarray(moved), COORDS + np.array([0.5, -2]), atol=1e-12)
 
 
+def test_each_row_is_transformed_by_the_matrix_of_its_frame(wrap):
+    """As peaks of a movie that drifts."""
+    shifts = np.array([[0.5, 0.0], [9.0, 9.0], [-1.0, 2.0], [0.0, 0.25]])
+    matrices = [np.array([[1, 0, dy], [0, 1, dx], [0, 0, 1.0]]) for dy, dx in shifts]
+    for several in (matrices, np.stack(matrices)):
+        moved = npsubpix.transform_points(several, table(COORDS, FRAME, wrap))
+        np.testing.assert_allclose(np.asarray(moved), COORDS + shifts[FRAME], atol=1e-12)
+    with pytest.raises(TypeError, match="points must be Peaks with frames if there is a matrix per frame, got a list"):
+        npsubpix.transform_points(matrices, [[1.0, 2.0]])
+    with pytest.raises(ValueError, match="frame must be between 0 and 2"):
+        npsubpix.transform_points(matrices[:3], table(COORDS, FRAME, wrap))
+
+
 def test_errors(movie):
     peaks = table(COORDS, FRAME)
     with pytest.raises(ValueError, match=r"coords must have shape \(3, \.\.\.\).*: pass frame_axis for the stack"):

@@ -5,18 +5,20 @@ Where these are made from an image on a GPU, it has to be worked on there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from npsubpix._arrays.checks import check_frames, check_mask
 from npsubpix._arrays.home import Home, home_of
-from npsubpix._arrays.library import Array, HostArray, as_array, is_array, to_numpy
+from npsubpix._arrays.library import Array, HostArray, as_array, is_array, join, take, to_numpy
 from npsubpix._arrays.options import check_count, check_finite, check_positive
 
 __all__ = [
     "check_frame_axis",
     "check_stack",
+    "in_order_of_rows",
     "pixels_of",
     "rows_by_frame",
     "shape_of_frame",
@@ -103,6 +105,12 @@ def rows_by_frame(frames: Array, count: int, images: int) -> dict[int, HostArray
     found, starts = np.unique(numbers[order], return_index=True)
     rows = np.split(order, starts[1:]) if count else [order]
     return dict(zip(found.tolist() or [0], rows, strict=True))
+
+
+def in_order_of_rows(parts: Sequence[Array], rows_of: dict[int, HostArray], axis: int) -> Array:
+    """Join what was computed frame by frame along the axis of rows, in the order of the table."""
+    back = np.argsort(np.concatenate(list(rows_of.values())), kind="stable")
+    return take(join(parts, axis), back, axis)
 
 
 def _axis_of(frame_axis: Any, ndim: int) -> int:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from npsubpix._arrays.checks import check_channel_axis, check_frames_of, check_positions
-from npsubpix._arrays.library import Array, as_array, join, take, without_booleans
-from npsubpix._arrays.stacks import check_frame_axis, rows_by_frame
+from npsubpix._arrays.library import Array, as_array, take, without_booleans
+from npsubpix._arrays.stacks import check_frame_axis, in_order_of_rows, rows_by_frame
 
 __all__ = ["sample_stack"]
 
@@ -39,6 +37,5 @@ def sample_stack(
         sample_frame(x[(slice(None),) * axis + (number,)], take(positions, rows, 1), channels)
         for number, rows in rows_of.items()
     ]
-    back = np.argsort(np.concatenate(list(rows_of.values())), kind="stable")
     first = 1 if channels == 0 else 0
-    return tuple(take(join(results, first + k), back, first + k) for k, results in enumerate(zip(*parts, strict=True)))
+    return tuple(in_order_of_rows(results, rows_of, first + k) for k, results in enumerate(zip(*parts, strict=True)))
