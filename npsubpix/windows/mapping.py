@@ -179,7 +179,16 @@ def _by_name(
     if (q is not None) != (name == "percentile"):
         raise ValueError(f"q must be given for percentile, and only for it, got {q!r} for {name}")
     return reduce_image(
-        images[0], name, size, footprint, weights, border, cval, stride, dtype, 50.0 if q is None else q
+        as_array(images[0], "images"),
+        name,
+        size,
+        footprint,
+        weights,
+        border,
+        cval,
+        stride,
+        dtype,
+        50.0 if q is None else q,
     )
 
 
