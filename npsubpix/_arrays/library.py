@@ -98,7 +98,7 @@ def without_booleans(x: Array, dtype: str = "uint8") -> Array:
 def has_booleans(x: Array) -> bool:
     """Whether an array holds booleans."""
     if type(x) is np.ndarray:
-        return x.dtype.kind == "b"  # much faster than the name of a dtype
+        return bool(x.dtype.kind == "b")  # much faster than the name of a dtype
     return str(x.dtype) in ("bool", "torch.bool")
 
 
