@@ -19,11 +19,11 @@ _WEIGHTED = ("sum", "mean", "var", "std", "centroid")
 
 def reduce_image(
     image: Any, name: str, size: Any, footprint: Any, weights: Any, border: Any, cval: Any, stride: Any, dtype: Any,
-    q: Any = 50.0,
+    q: Any = 50.0, argument: str = "image",
 ) -> Array:  # fmt: skip
     """Check the arguments of a reduction, and run it."""
     chosen = check_dtype(dtype)
-    x = without_booleans(as_array(image, "image"))
+    x = without_booleans(as_array(image, argument))
     x = x if chosen is None else without_half(x)
     check_image(x)
     counted, pixel_weights = _footprint(footprint, x.ndim), _weights(weights, name, x.ndim)
