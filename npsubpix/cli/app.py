@@ -61,6 +61,7 @@ class Refine(enum.Enum):
 class Plateau(enum.Enum):
     """Reports of plateaus."""
 
+    refine = "refine"
     drop = "drop"
     first = "first"
     centroid = "centroid"
@@ -144,7 +145,7 @@ def locate(
     ] = None,
     size: Annotated[int, typer.Option(help="Length of the window in which a peak is the greatest, in pixels.")] = 3,
     num_peaks: Annotated[int | None, typer.Option(help="At most this many peaks per frame, the strongest.")] = None,
-    plateau: Annotated[Plateau, typer.Option(help="Report of plateaus, such as saturated spots.")] = Plateau.drop,
+    plateau: Annotated[Plateau, typer.Option(help="Report of plateaus, such as saturated spots.")] = Plateau.refine,
     minima: Annotated[bool, typer.Option("--minima", help="Find minima too.")] = False,
     refine: Annotated[Refine, typer.Option(help="How positions are refined.")] = Refine.quadratic,
     radius: Annotated[float, typer.Option(help="Radius of the window of --refine centroid, in pixels.")] = 3.0,

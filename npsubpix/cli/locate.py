@@ -11,6 +11,7 @@ import numpy as np
 
 from npsubpix._arrays.library import to_numpy
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
+from npsubpix.cli.hints import hints_for_no_peaks
 from npsubpix.cli.terminal import Errors, UsageError, say, say_what_is_skipped
 
 if TYPE_CHECKING:
@@ -83,10 +84,13 @@ class _Found:
     files: list[str] = field(default_factory=list)
     any_stack: bool = False
     picture: Any = None  # the first frame of the first image
+    without_peaks: Any = None  # the first frame in which none was found
 
     def add(self, path: Path, number: int, is_stack: bool, image: Any, peaks: Peaks) -> None:
         if self.with_picture and self.picture is None:
             self.picture = np.array(image)
+        if len(peaks) == 0 and self.without_peaks is None:
+            self.without_peaks = np.array(image)
         self.any_stack = self.any_stack or is_stack
         self.tables.append(peaks)
         self.frames.append(number)
@@ -126,10 +130,17 @@ def _find_all(request: Request, found: _Found, errors: Errors) -> None:
 
 def _find(frame: Any, options: dict[str, Any]) -> Peaks:
     """Find the peaks of a frame, above its local background if its boxes have a size."""
-    from npsubpix import find_peaks, local_background
+    from npsubpix import find_peaks
+
+    return find_peaks(frame, **_for_frame(frame, options))
+
+
+def _for_frame(frame: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """Return options with the background of a frame instead of the size of its boxes."""
+    from npsubpix import local_background
 
     size = options["background"]
-    return find_peaks(frame, **{**options, "background": None if size is None else local_background(frame, size)})
+    return {**options, "background": None if size is None else local_background(frame, size)}
 
 
 def _report(request: Request, found: _Found, errors: Errors) -> None:
@@ -140,6 +151,8 @@ def _report(request: Request, found: _Found, errors: Errors) -> None:
     files = found.each(found.files) if len(request.images) > 1 else None
     columns = peak_columns(peaks, origin=request.origin, files=files)
     lines = [_summary(peaks, found, request.images)]
+    if len(peaks) == 0 and not request.quiet:
+        lines += hints_for_no_peaks(found.without_peaks, _for_frame(found.without_peaks, request.options))
     lines += _first_rows(columns, len(peaks), 0 if request.quiet else request.show)
     if request.output is not None:
         with errors.survived():
