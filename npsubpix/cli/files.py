@@ -14,7 +14,7 @@ __all__ = ["check_overwriting", "check_plot_path", "display_name", "progress_bar
 
 def check_plot_path(plot: Path) -> None:
     """Refuse a place or a format that a picture cannot be written in."""
-    from npsubpix.io.tables import check_place
+    from npsubpix._tables import check_place
     from npsubpix.plotting import PLOT_FORMATS
 
     if plot.suffix.lower() not in PLOT_FORMATS:

@@ -11,7 +11,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,8 @@ class Frames:
         Whether the file has an axis of frames, even of a single one.
     others : int
         Number of series of pages of a TIFF file that are not read, as they differ in size or dtype.
+    file_format : str
+        Format of the file: ``"TIFF"``, ``"FITS"`` and so on.
 
     See Also
     --------
@@ -65,6 +67,7 @@ class Frames:
     is_stack: bool
     _read: Callable[[int], HostArray]
     others: int = 0
+    file_format: str = ""
 
     @property
     def frames(self) -> Iterator[HostArray]:
@@ -135,7 +138,7 @@ def open_frames(
             source = opened.enter_context(
                 _fits_file(path, hdu) if file_format == "FITS" else _SOURCES[file_format](path)
             )
-            frames = _arrange(path, source, channel, volume)
+            frames = replace(_arrange(path, source, channel, volume), file_format=file_format)
         yield frames
 
 
