@@ -28,8 +28,9 @@ def check_overwriting(outputs: list[Path | None], images: list[Path]) -> None:
     """Refuse to write where an image is read from."""
     places = [place for place in outputs if place is not None]
     for path in images:
-        if any(place.exists() and _is_same(place, path) for place in places):
-            raise ValueError(f"{path}: is an image to read, and would be overwritten")
+        for place in places:
+            if place.exists() and (_is_same(place, path) or _is_same(place.parent, path)):
+                raise ValueError(f"{place}: is an image to read, and would be overwritten")
 
 
 def _is_same(place: Path, path: Path) -> bool:

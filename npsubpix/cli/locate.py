@@ -11,7 +11,7 @@ import numpy as np
 
 from npsubpix._arrays.library import to_numpy
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
-from npsubpix.cli.terminal import Errors, UsageError, say, say_what_is_skipped
+from npsubpix.cli.terminal import Errors, Notes, UsageError, say
 
 if TYPE_CHECKING:
     from npsubpix.results import Peaks
@@ -111,16 +111,17 @@ class _Found:
 def _find_all(request: Request, found: _Found, errors: Errors) -> None:
     from npsubpix.io.images import open_frames
 
+    notes = Notes(request.quiet)
     with progress_bar(len(request.images), request.quiet) as advance:
         for path in request.images:
             with errors.survived(), open_frames(path, **request.reading) as stack:
-                say_what_is_skipped(path, stack.others)
+                notes.say(stack)
                 for number, frame in enumerate(stack.frames):
                     try:
                         peaks = _find(frame, request.options)
                     except (TypeError, ValueError, MemoryError) as error:
                         raise RuntimeError(f"{path}: {error}") from error
-                    found.add(path, number, stack.is_stack, frame, peaks)
+                    found.add(stack.file_of(number), number, stack.is_stack, frame, peaks)
                     advance(1 / stack.count, f"{path.name} {number + 1}/{stack.count}")
 
 
@@ -137,7 +138,7 @@ def _report(request: Request, found: _Found, errors: Errors) -> None:
     from npsubpix.io.tables import peak_columns, write_table
 
     peaks = found.peaks()
-    files = found.each(found.files) if len(request.images) > 1 else None
+    files = found.each(found.files) if len(request.images) > 1 or len(set(found.files)) > 1 else None
     columns = peak_columns(peaks, origin=request.origin, files=files)
     lines = [_summary(peaks, found, request.images)]
     lines += _first_rows(columns, len(peaks), 0 if request.quiet else request.show)
