@@ -17,6 +17,7 @@ except ModuleNotFoundError as missing:
 from npsubpix.cli.align import AlignRequest, align_and_report
 from npsubpix.cli.info import describe
 from npsubpix.cli.locate import Request, find_and_report
+from npsubpix.cli.reading import Axes, Channel, Hdu, MaxMemory, Series, Volume, reading_options
 from npsubpix.cli.terminal import Errors, say, say_error
 
 __all__ = ["app", "main"]
@@ -116,7 +117,8 @@ def locate(
         typer.Argument(
             metavar="IMAGE...",
             show_default=False,
-            help="TIFF, FITS (also .gz, .bz2), PNG, JPEG or .npy files. Three axes are a stack, read frame by frame.",
+            help="TIFF, FITS (also .gz, .bz2), .npy, PNG, JPEG, BMP, GIF or WebP files, read frame by frame; or a "
+            "folder of such files, one per frame.",
         ),
     ],
     output: Annotated[
@@ -148,17 +150,12 @@ def locate(
     minima: Annotated[bool, typer.Option("--minima", help="Find minima too.")] = False,
     refine: Annotated[Refine, typer.Option(help="How positions are refined.")] = Refine.quadratic,
     radius: Annotated[float, typer.Option(help="Radius of the window of --refine centroid, in pixels.")] = 3.0,
-    channel: Annotated[
-        int | None,
-        typer.Option(
-            help="Channel of a colour image, from 0. Without it, the mean of red, green and blue; alpha is dropped.",
-            show_default=False,
-        ),
-    ] = None,
-    volume: Annotated[bool, typer.Option("--volume", help="Three axes are one volume, not a stack of frames.")] = False,
-    hdu: Annotated[
-        int | None, typer.Option(help="HDU of a FITS file, from 0. Without it, the first image.", show_default=False)
-    ] = None,
+    channel: Channel = None,
+    volume: Volume = None,
+    axes: Axes = None,
+    series: Series = None,
+    hdu: Hdu = None,
+    max_memory: MaxMemory = 4.0,
     origin: Annotated[
         Origin, typer.Option(help="First pixel: its centre is 0, its outer corner is 0, or its centre is 1 (fits).")
     ] = Origin.center,
@@ -181,7 +178,7 @@ def locate(
             "refine": None if refine is Refine.none else refine.value,
             "radius": radius,
         }
-        reading = {"channel": channel, "volume": volume, "hdu": hdu}
+        reading = reading_options(channel, volume, axes, series, hdu, max_memory)
         find_and_report(Request(images, output, plot, options, reading, origin.value, show, quiet), errors)
     raise typer.Exit(1 if errors.messages else 0)
 
@@ -210,16 +207,11 @@ def align(
         bool, typer.Option("--gain-bias", help="The brightness differs: find a factor and a constant.")
     ] = False,
     far: Annotated[bool, typer.Option("--far", help="Shifts are large: begin with the phase correlation.")] = False,
-    channel: Annotated[
-        int | None,
-        typer.Option(
-            help="Channel of a colour image, from 0. Without it, the mean of red, green and blue; alpha is dropped.",
-            show_default=False,
-        ),
-    ] = None,
-    hdu: Annotated[
-        int | None, typer.Option(help="HDU of a FITS file, from 0. Without it, the first image.", show_default=False)
-    ] = None,
+    channel: Channel = None,
+    axes: Axes = None,
+    series: Series = None,
+    hdu: Hdu = None,
+    max_memory: MaxMemory = 4.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:
@@ -232,7 +224,7 @@ def align(
             "gain_bias": gain_bias,
             "init": "phase_correlation" if far else None,
         }
-        reading = {"channel": channel, "hdu": hdu}
+        reading = reading_options(channel, False, axes, series, hdu, max_memory)  # slices are frames
         align_and_report(AlignRequest(fixed, moving, output, table, plot, options, reading, quiet), errors)
     raise typer.Exit(1 if errors.messages else 0)
 

@@ -78,11 +78,12 @@ class Errors:
         """Report damage in a file, as an error that the file is read with; print other warnings."""
         from npsubpix.io.images import ImageWarning
 
-        if issubclass(category, ImageWarning):
-            self.messages.append(" ".join(f"{message}".split()))
-            say_error(f"{message} (warning: the file is damaged, its frames are read)")
-        else:
+        text = " ".join(f"{message}".split())
+        if not issubclass(category, ImageWarning):
             sys.stderr.write(warnings.formatwarning(message, category, *place[:2]))
+        elif text not in self.messages:
+            self.messages.append(text)
+            say_error(f"{text} (a warning: the frames are read)")
 
     @contextlib.contextmanager
     def survived(self) -> Iterator[None]:

@@ -92,8 +92,9 @@ def _assign(
         if unnamed:
             depth = unnamed[-1]
         elif others:
-            slices = "".join("Z" if axis == others[-1] else name for axis, name in enumerate(names))
-            raise ImageError(f"{path}: has axes {names} and no Z for a volume; --axes {slices} calls {names[others[-1]]} Z")
+            last = names[others[-1]]
+            slices = names.replace(last, "Z")
+            raise ImageError(f"{path}: has axes {names} and no Z for a volume; --axes {slices} calls {last} Z")
     frames = [axis for axis in others if axis != depth]
     while len(frames) > 1 and any(shape[axis] == 1 for axis in frames):  # such as times and slices of which is one
         frames.remove(next(axis for axis in frames if shape[axis] == 1))

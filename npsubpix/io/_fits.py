@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -23,20 +23,30 @@ _RATIO = 40_000  # pixels per byte of compressed tiles: lists of runs have 4095 
 _BLOCK = 2**20
 
 
-class _Unpacked:
-    """A compressed file that is decompressed once for a pass through it.
+class _Stream:
+    """A file, perhaps compressed, that is read, and decompressed, once for a pass through it.
 
     To seek costs nothing before the next read: astropy goes back to where it was after each one, which would
-    decompress the file from its beginning for each frame.
+    decompress the file from its beginning for each frame. And no read is longer than what is left of the file:
+    others allocate what they are asked for, and headers ask.
     """
 
     mode = "rb"
     closed = False
 
-    def __init__(self, stream: gzip.GzipFile | bz2.BZ2File) -> None:
-        self._stream = stream
-        self._position = 0
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            magic = file.read(3)
+        self._stream: gzip.GzipFile | bz2.BZ2File | BinaryIO
         self._length: int | None = None
+        if magic.startswith(b"\x1f\x8b"):
+            self._stream = gzip.GzipFile(path)
+        elif magic == b"BZh":
+            self._stream = bz2.BZ2File(path)
+        else:
+            self._stream = path.open("rb")
+            self._length = path.stat().st_size
+        self._position = 0
 
     def _end(self) -> int:
         if self._length is None:
@@ -55,7 +65,7 @@ class _Unpacked:
 
     def read(self, size: int | None = None) -> bytes:
         left = max(self._end() - self._position, 0)
-        size = left if size is None or size < 0 else min(size, left)  # a stream allocates what it is asked for
+        size = left if size is None or size < 0 else min(size, left)
         if self._stream.tell() != self._position:
             self._stream.seek(self._position)
         data = self._stream.read(size)
@@ -75,7 +85,7 @@ def fits_file(path: Path, hdu: int | str | None, max_memory: int) -> Iterator[So
     # Sections read the pixels asked for, scaled ones too, which a memory map cannot
     with warnings.catch_warnings(record=True) as caught, contextlib.ExitStack() as opened:
         warnings.simplefilter("always")
-        file = opened.enter_context(astropy.io.fits.open(_unpacked(path), memmap=False))
+        file = opened.enter_context(astropy.io.fits.open(_Stream(path), memmap=False))
         count = len(file)  # reads all headers
         texts = [" ".join(str(warning.message).split()) for warning in caught]
         if any("truncated" in text for text in texts):
@@ -98,14 +108,6 @@ def fits_file(path: Path, hdu: int | str | None, max_memory: int) -> Iterator[So
         )
     finally:
         close()
-
-
-def _unpacked(path: Path) -> Path | _Unpacked:
-    with path.open("rb") as file:
-        magic = file.read(3)
-    if magic.startswith(b"\x1f\x8b"):
-        return _Unpacked(gzip.GzipFile(path))
-    return _Unpacked(bz2.BZ2File(path)) if magic == b"BZh" else path
 
 
 def _axis_name(header: Any, number: int) -> str:

@@ -16,6 +16,7 @@ from typing import BinaryIO, NoReturn
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
+from npsubpix.io._codecs import CODED, coded_pixels
 from npsubpix.io._source import ImageError, check_ratio, sizes
 
 __all__ = ["Structure", "tiff_structure"]
@@ -117,9 +118,7 @@ class _Walk:
         if nbytes > len(value):
             place = struct.unpack(f"{self.order}{'Q' if self.big else 'I'}", value)[0]
             if place + nbytes > self.size:
-                self.fail(
-                    f"is damaged or truncated: tag {tag} of {name} ends at byte {place + nbytes} of {self.size}"
-                )
+                self.fail(f"is damaged or truncated: tag {tag} of {name} ends at byte {place + nbytes} of {self.size}")
             self.file.seek(place)
             value = self.file.read(nbytes)
         numbers = np.frombuffer(value[:nbytes], self.order + _INTEGERS[kind]).astype(np.int64)
@@ -169,9 +168,14 @@ class _Walk:
         self.absent += int((~there).sum())
         self.inside(offsets[:needed][there], counts[:needed][there], name)
         counts = counts[:needed][there]
+        for place in offsets[:needed][there].tolist() if compression in CODED else ():
+            pixels = coded_pixels(self.file, place, compression)
+            if pixels is not None and pixels > 2 * across * down * along + _SLACK:
+                self.fail(f"is damaged: {name} has tiles or strips of {across * down}, one of {pixels} pixels")
         if compression == 1 and _SUBSAMPLING not in tags:
-            if tiled and len(counts) and counts.min() < row * down * along:
-                self.fail(f"is damaged: {name} has tiles of {sizes(counts.min())}, needed are {sizes(row * down * along)}")
+            tile = row * down * along
+            if tiled and len(counts) and counts.min() < tile:
+                self.fail(f"is damaged: {name} has tiles of {sizes(counts.min())}, needed are {sizes(tile)}")
             if not tiled and there.all() and counts.sum() < whole and len(offsets) != 1:
                 self.fail(f"is damaged: {name} has {sizes(counts.sum())} of pixels, needed are {sizes(whole)}")
         elif len(counts):

@@ -22,7 +22,7 @@ from npsubpix.io._picture import picture, picture_format
 from npsubpix.io._source import ImageError, ImageWarning, Source
 from npsubpix.io._tiff import tiff_file
 
-__all__ = ["Frames", "ImageError", "ImageWarning", "open_frames"]
+__all__ = ["Frames", "ImageError", "ImageWarning", "is_image", "open_frames"]
 
 _MAGIC = {
     b"II*\0": "TIFF",
@@ -240,7 +240,7 @@ def _folder(path: Path, options: _Options) -> Frames:
             return frames, next(frames.frames).copy()
 
     with _as_image_error(path, "cannot be read"):
-        files, others = images_of(path, _is_image)
+        files, others = images_of(path, is_image)
         if not files:
             raise ImageError(f"{path}: is a folder without images; {_NEEDED}")
         first, pixels = read(files[0])
@@ -295,7 +295,8 @@ def _recognise(path: Path) -> str:
     return file_format
 
 
-def _is_image(path: Path) -> bool:
+def is_image(path: Path) -> bool:
+    """Say whether a file has the first bytes of an image."""
     try:
         _recognise(path)
     except NotAnImageError:
