@@ -46,8 +46,7 @@ def picture(path: Path, max_memory: int) -> Iterator[Source]:
             # The most that a frame takes while it is read: four samples of a byte, or the type of the mode
             check_size(path, "a picture", (*shape, 4), np.dtype(np.uint8), max_memory)
             check_ratio(path, "its header", 4 * shape[0] * shape[1], size, _RATIOS.get(file_format, _OTHER_RATIO))
-            if file_format == "GIF":
-                _check_gif(path)
+            damages = _check_gif(path) if file_format == "GIF" else ()
             count = getattr(header, "n_frames", 1)
         file = imageio.v3.imopen(path, "r", plugin="pillow")
     with file:
@@ -61,7 +60,7 @@ def picture(path: Path, max_memory: int) -> Iterator[Source]:
         first = image(0)
         notes = (f"{count - 1} more images left out",) if count > 1 and file_format in ("JPEG", "MPO") else ()
         if count == 1 or notes:
-            yield Source(first.shape, "YXS"[: first.ndim], first.dtype, first.__getitem__, True, notes)
+            yield Source(first.shape, "YXS"[: first.ndim], first.dtype, first.__getitem__, True, notes, damages)
             return
 
         def fetch(index: Index) -> HostArray:
@@ -70,7 +69,7 @@ def picture(path: Path, max_memory: int) -> Iterator[Source]:
                 return np.stack(chosen)[(slice(None), *index[1:])]
             return _same_shape(path, image(int(index[0])), first)[index[1:]]
 
-        yield Source((count, *first.shape), "T" + "YXS"[: first.ndim], first.dtype, fetch, True)
+        yield Source((count, *first.shape), "T" + "YXS"[: first.ndim], first.dtype, fetch, True, warnings=damages)
 
 
 @contextlib.contextmanager
@@ -107,17 +106,22 @@ def _same_shape(path: Path, image: HostArray, first: HostArray) -> HostArray:
     return image
 
 
-def _check_gif(path: Path) -> None:
+def _check_gif(path: Path) -> tuple[str, ...]:
     """Walk through the blocks of a GIF file: Pillow takes a missing end for the end of the movie."""
     data = path.read_bytes()
-    place = 13 + _palette_size(data[10])
+    images = 0
     try:
-        while data[place] != 0x3B:  # the trailer
-            if data[place] == 0x21:  # an extension and its label
+        place = 13 + _palette_size(data[10])
+        while place < len(data) or not images:
+            mark = data[place]
+            if mark == 0x3B:  # the trailer
+                return ()
+            if mark == 0x21:  # an extension and its label
                 place += 2
-            elif data[place] == 0x2C:  # an image, its palette, and its length of codes
+            elif mark == 0x2C:  # an image, its palette, and its length of codes
                 place += 11 + _palette_size(data[place + 9])
-            elif data[place] == 0:
+                images += 1
+            elif mark == 0:
                 place += 1
                 continue
             else:
@@ -127,6 +131,7 @@ def _check_gif(path: Path) -> None:
             place += 1
     except IndexError:
         raise ImageError(f"{path}: is a truncated GIF file, {len(data)} bytes long") from None
+    return (f"has no end: it may be cut behind frame {images - 1}",)
 
 
 def _palette_size(flags: int) -> int:

@@ -168,7 +168,7 @@ def _fetcher(file: Any, movie: _Movie) -> tuple[_Fetch, tuple[int, ...], str]:
         pages = sorted((page for series in movie.series for page in series), key=lambda page: page.index)
 
         def image(number: int, index: Index) -> HostArray:
-            return np.asarray(pages[number].asarray().reshape(movie.shape)[index])
+            return np.asarray(_page(pages[number]).reshape(movie.shape)[index])
 
         shape = (len(pages), *movie.shape)
 
@@ -195,7 +195,7 @@ def _pages(file: Any, series: Any) -> _Fetch:
         if contiguous:  # one read, and right also where one page describes the whole stack
             data = file.filehandle.read_array(dtype, math.prod(shape), series.dataoffset + number * block)
         else:
-            data = series[number].asarray()
+            data = _page(series[number])
         pixels: HostArray = np.asarray(data).reshape(shape)
         return pixels
 
@@ -207,6 +207,18 @@ def _pages(file: Any, series: Any) -> _Fetch:
         return np.asarray(pages[(slice(None),) * chosen.ndim + index[lead:]])
 
     return fetch
+
+
+def _page(page: Any) -> HostArray:
+    """Read a page, also of another file of an OME set."""
+    handle = page.parent.filehandle
+    if not handle.closed:
+        return np.asarray(page.asarray())
+    handle.open()
+    try:
+        return np.asarray(page.asarray())
+    finally:
+        handle.close()
 
 
 def _tiles(series: Any, index: Index) -> HostArray:
