@@ -1,6 +1,6 @@
 """Small files of each kind with one changed word: a child process reads them within a limit of time and memory.
 
-Run as ``python -m tests.mutations KIND STEP``; it prints one line per file that took too long, too much memory, or
+Run as ``python -m tests.mutations STEP [KIND...]``; it prints one line per file that took too long, too much memory, or
 raised anything but an `ImageError`.
 """
 
@@ -120,25 +120,30 @@ def read(path: Path) -> str:
     return ""
 
 
-def main(kind: str, step: int) -> None:
-    """Read all mutations of a small file of a kind."""
+def main(kinds: tuple[str, ...], step: int) -> None:
+    """Read all mutations, or each so-many-th, of a small file of each kind."""
+    signal.signal(signal.SIGALRM, _too_long)
+    warnings.simplefilter("ignore")
+    count = sum(_sweep(kind, step) for kind in kinds)
+    print(f"{count} files")  # noqa: T201
+
+
+def _sweep(kind: str, step: int) -> int:
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         path = small_file(kind, Path(folder))
         data = path.read_bytes()
-        if read(path):
-            print("whole", read(path))
-        signal.signal(signal.SIGALRM, _too_long)
+        if wrong := read(path):
+            print(f"{kind}: whole, it {wrong}", flush=True)  # noqa: T201
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, resource.RLIM_INFINITY))
-        warnings.simplefilter("ignore")
         count = 0
         for place, value, changed in mutated(data, step):
             path.write_bytes(changed)
             count += 1
             if wrong := read(path):
-                print(f"{kind}: {value.hex()} at byte {place} {wrong}", flush=True)
-        print(f"{count} files")
+                print(f"{kind}: {value.hex()} at byte {place} {wrong}", flush=True)  # noqa: T201
+        return count
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(tuple(sys.argv[2:]) or KINDS, int(sys.argv[1]))

@@ -25,7 +25,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 
 _WIDTH, _LENGTH, _DEPTH, _BITS, _COMPRESSION, _SAMPLES = 256, 257, 32997, 258, 259, 277
-_ROWS, _PLANAR, _SUBIFDS, _SUBSAMPLING = 278, 284, 330, 530
+_DESCRIPTION, _ROWS, _PLANAR, _SUBIFDS, _SUBSAMPLING = 270, 278, 284, 330, 530
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
 _TILE_WIDTH, _TILE_LENGTH, _TILE_DEPTH = 322, 323, 32998
 _OWN_RULES = {34412, 33628, 33629, 65420, 513}  # LSM, MetaMorph, NDPI, old JPEG: what strips are is said elsewhere
@@ -116,7 +116,7 @@ class _Walk:
             self.fail(f"is damaged: tag {tag} of {name} has type {kind}")
         nbytes = count * _SIZES[kind]
         if nbytes > len(value):
-            place = struct.unpack(f"{self.order}{'Q' if self.big else 'I'}", value)[0]
+            place = self.place(tags[tag])[0]
             if place + nbytes > self.size:
                 self.fail(f"is damaged or truncated: tag {tag} of {name} ends at byte {place + nbytes} of {self.size}")
             self.file.seek(place)
@@ -126,12 +126,21 @@ class _Walk:
             self.fail(f"is damaged: tag {tag} of {name} has numbers beyond the file")
         return numbers
 
+    def place(self, entry: tuple[int, int, bytes]) -> tuple[int, int]:
+        """Return the place and the number of bytes of the values of a tag, (0, 0) if they are in its entry."""
+        kind, count, value = entry
+        nbytes = count * _SIZES.get(kind, 1)
+        word = "Q" if self.big else "I"
+        return (struct.unpack(self.order + word, value)[0], nbytes) if nbytes > len(value) else (0, 0)
+
     def number(self, tags: dict[int, tuple[int, int, bytes]], tag: int, name: str, otherwise: int) -> int:
         values = self.values(tags, tag, name)
         return int(values[0]) if len(values) else otherwise
 
     def check(self, tags: dict[int, tuple[int, int, bytes]], name: str) -> None:
         """Hold what a page declares against its bytes."""
+        if _DESCRIPTION in tags and sum(self.place(tags[_DESCRIPTION])) > self.size:  # which names axes and planes
+            self.fail(f"is damaged or truncated: the description of {name} ends behind byte {self.size}, the last one")
         if _OWN_RULES & tags.keys():
             return
         if not {_WIDTH, _LENGTH} <= tags.keys():
