@@ -112,7 +112,7 @@ def test_refinement_of_a_volume_takes_one_number_per_axis(tmp_path):
     run("locate", tmp_path / "v.npy", *args, "-o", tmp_path / "a.csv")
     (row,) = table_of(tmp_path / "a.csv")[0]
     np.testing.assert_allclose([float(row[axis]) for axis in "zyx"], [9.7, 14.2, 16.4], atol=0.01)
-    line = fails("locate", tmp_path / "v.npy", *args[:-1], "3,5")
+    line = fails("locate", tmp_path / "v.npy", *args[:-1], "3,5", "--quiet")
     assert "v.npy: radius must be one number or 3 of them" in line
 
 
@@ -134,7 +134,7 @@ def test_a_mask_is_that_of_all_frames_or_of_each(tmp_path):
     line = fails("locate", tmp_path / "movie.npy", "--mask", tmp_path / "two.npy")
     assert "two.npy: has 2 frames; needed are 1 or 3, as in" in line
     np.save(tmp_path / "small.npy", mask[0, :20])
-    assert "mask must" in fails("locate", tmp_path / "movie.npy", "--mask", tmp_path / "small.npy")
+    assert "mask must" in fails("locate", tmp_path / "movie.npy", "--quiet", "--mask", tmp_path / "small.npy")
 
 
 def test_background_noise_and_significance_are_columns(tmp_path, rng):
@@ -232,7 +232,7 @@ def test_the_frame_with_most_peaks_is_drawn_or_the_one_asked_for(image, movie, t
         assert len(peaks) == (3 if frame == 1 else 2)
         assert options["title"] == f"{len(peaks)} peaks in movie.npy, frame {frame} of 3"
     plot.unlink()
-    line = fails("locate", movie, "--plot", plot, "--plot-frame", 3)
+    line = fails("locate", movie, "--quiet", "--plot", plot, "--plot-frame", 3)
     assert "there is no frame 3; frames are counted from 0" in line
     assert not plot.exists()
 

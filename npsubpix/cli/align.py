@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
-from npsubpix.cli.terminal import Errors, UsageError, say, say_what_is_skipped
+from npsubpix.cli.terminal import Errors, Notes, UsageError, say
 
 if TYPE_CHECKING:
     from npsubpix.alignment import Alignment
@@ -116,10 +116,11 @@ def _align_all(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Err
     from npsubpix.io.images import open_frames
 
     options = _with_mask(request.options)
+    notes = Notes(request.quiet)
     with progress_bar(len(request.moving), request.quiet) as advance:
         for path in request.moving:
             with errors.survived(), open_frames(path, **request.reading) as stack:
-                say_what_is_skipped(path, stack.others)
+                notes.say(stack)
                 for number, frame in enumerate(stack.frames):
                     try:
                         result = align(fixed, frame, **options)

@@ -20,6 +20,7 @@ from npsubpix.cli.align import AlignRequest, align_and_report
 from npsubpix.cli.info import describe
 from npsubpix.cli.locate import Outputs, Request, find_and_report
 from npsubpix.cli.options import given
+from npsubpix.cli.reading import Axes, Channel, Hdu, MaxMemory, Series, Volume, reading_options
 from npsubpix.cli.terminal import Errors, UsageError, say, say_error
 
 __all__ = ["app", "main"]
@@ -102,7 +103,8 @@ def locate(
         typer.Argument(
             metavar="IMAGE...",
             show_default=False,
-            help="TIFF, FITS (also .gz, .bz2), PNG, JPEG or .npy files. Three axes are a stack, read frame by frame.",
+            help="TIFF, FITS (also .gz, .bz2), .npy, PNG, JPEG, BMP, GIF or WebP files, read frame by frame; or a "
+            "folder of such files, one per frame.",
         ),
     ],
     output: option.Output = None,
@@ -126,17 +128,12 @@ def locate(
     n_iters: option.Iterations = None,
     max_shift: option.MaxShift = None,
     radius: option.Radius = None,
-    channel: Annotated[
-        int | None,
-        typer.Option(
-            help="Channel of a colour image, from 0. Without it, the mean of red, green and blue; alpha is dropped.",
-            show_default=False,
-        ),
-    ] = None,
-    volume: Annotated[bool, typer.Option("--volume", help="Three axes are one volume, not a stack of frames.")] = False,
-    hdu: Annotated[
-        int | None, typer.Option(help="HDU of a FITS file, from 0. Without it, the first image.", show_default=False)
-    ] = None,
+    channel: Channel = None,
+    volume: Volume = None,
+    axes: Axes = None,
+    series: Series = None,
+    hdu: Hdu = None,
+    max_memory: MaxMemory = 4.0,
     origin: Annotated[
         Origin, typer.Option(help="First pixel: its centre is 0, its outer corner is 0, or its centre is 1 (fits).")
     ] = Origin.center,
@@ -179,7 +176,7 @@ def locate(
                 "filter_size": background_filter_size,
             }
         )
-        reading = {"channel": channel, "volume": volume, "hdu": hdu}
+        reading = reading_options(channel, volume, axes, series, hdu, max_memory)
         outputs = Outputs(
             output or [], plot or [], origin.value, napari, comments, plot_frame, y_up, light, show, quiet
         )
@@ -218,16 +215,11 @@ def align(
     n_iters: align_option.Iterations = None,
     tol: align_option.Tolerance = None,
     mask: align_option.Mask = None,
-    channel: Annotated[
-        int | None,
-        typer.Option(
-            help="Channel of a colour image, from 0. Without it, the mean of red, green and blue; alpha is dropped.",
-            show_default=False,
-        ),
-    ] = None,
-    hdu: Annotated[
-        int | None, typer.Option(help="HDU of a FITS file, from 0. Without it, the first image.", show_default=False)
-    ] = None,
+    channel: Channel = None,
+    axes: Axes = None,
+    series: Series = None,
+    hdu: Hdu = None,
+    max_memory: MaxMemory = 4.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:
@@ -243,7 +235,7 @@ def align(
         }
         if far and init is not None:
             raise UsageError("--far and --init exclude each other: both say where to begin")
-        reading = {"channel": channel, "hdu": hdu}
+        reading = reading_options(channel, False, axes, series, hdu, max_memory)  # slices are frames
         align_and_report(AlignRequest(fixed, moving, output, table or [], plot, options, reading, quiet), errors)
     raise typer.Exit(1 if errors.messages else 0)
 

@@ -16,7 +16,7 @@ from npsubpix._arrays.library import to_numpy
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.peaks import with_defaults
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
-from npsubpix.cli.terminal import Errors, UsageError, say, say_what_is_skipped
+from npsubpix.cli.terminal import Errors, Notes, UsageError, say
 
 if TYPE_CHECKING:
     from npsubpix.io.images import Frames
@@ -151,7 +151,7 @@ class _Found:
         self.tables.append(peaks)
         self.extra.append(extra)
         self.frames.append(number)
-        self.files.append(display_name(stack.path))
+        self.files.append(display_name(stack.file_of(number)))
         if self.outputs.plots and self._is_better_picture(number, len(peaks)):
             frame = f", frame {number} of {stack.count}" if stack.is_stack else ""
             title = f"{len(peaks)} peaks in {display_name(Path(stack.path.name))}{frame}"
@@ -186,10 +186,11 @@ class _Found:
 def _find_all(request: Request, found: _Found, errors: Errors) -> None:
     from npsubpix.io.images import open_frames
 
+    notes = Notes(request.outputs.quiet)
     with progress_bar(len(request.images), request.outputs.quiet) as advance:
         for path in request.images:
             with errors.survived(), open_frames(path, **request.reading) as stack, _maps_of(stack, request) as maps:
-                say_what_is_skipped(path, stack.others)
+                notes.say(stack)
                 for number, frame in enumerate(stack.frames):
                     beside = {name: next(frames) for name, frames in maps.items()}
                     try:
@@ -211,7 +212,9 @@ def _maps_of(image: Frames, request: Request) -> Iterator[dict[str, Iterator[Any
             path = request.options.get(name)
             if not isinstance(path, Path):
                 continue
-            stack = opened.enter_context(open_frames(path, volume=len(image.shape) == 3))
+            stack = opened.enter_context(
+                open_frames(path, volume=len(image.shape) == 3, max_memory=request.reading["max_memory"])
+            )
             if stack.count not in (1, image.count):
                 needed = "1" if image.count == 1 else f"1 or {image.count}"
                 raise ValueError(f"{path}: has {stack.count} frames; needed are {needed}, as in {image.path}")
@@ -253,7 +256,7 @@ def _report(request: Request, found: _Found, errors: Errors) -> None:
 
     outputs = request.outputs
     peaks, extra = found.peaks(), found.columns()
-    files = found.each(found.files) if len(request.images) > 1 else None
+    files = found.each(found.files) if len(request.images) > 1 or len(set(found.files)) > 1 else None
     columns = peak_columns(peaks, origin=outputs.origin, files=files, columns=extra)
     lines = [_summary(peaks, found, request.images)]
     lines += _first_rows(columns, len(peaks), 0 if outputs.quiet else outputs.show)

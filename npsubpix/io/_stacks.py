@@ -16,6 +16,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from npsubpix.io._folder import images_of
+from npsubpix.io.images import is_image
+
 __all__ = ["Calibration", "calibration_of", "write_stack"]
 
 #: Bytes that a TIFF file can hold, less room for its tags; longer ones are BigTIFF.
@@ -124,7 +127,7 @@ def _read(path: Path) -> Calibration:
     import tifffile
 
     # Other formats, and descriptions that no library understands, are no reason to lose the frames
-    with contextlib.suppress(Exception), tifffile.TiffFile(path) as file:
+    with contextlib.suppress(Exception), tifffile.TiffFile(_first_of(path)) as file:
         series = file.series[0]
         # An axis of channels is that of frames only where there is no other: else one channel is read
         named = [axis for axis in series.axes if axis in "TZ"] or [axis for axis in series.axes if axis == "C"]
@@ -133,6 +136,11 @@ def _read(path: Path) -> Calibration:
             return replace(_from_ome(file.ome_metadata), axis=axis)
         return replace(_from_imagej(file) if file.is_imagej else _from_tags(file), axis=axis)
     return Calibration()
+
+
+def _first_of(path: Path) -> Path:
+    """Return the file, or the first image of a folder."""
+    return images_of(path, is_image)[0][0] if path.is_dir() else path
 
 
 def _from_ome(text: str) -> Calibration:
