@@ -205,7 +205,8 @@ def _write_warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Align
 
     if request.output is None:
         return
-    calibration = calibration_of(request.fixed, aligned.files)
+    chosen = {name: request.reading[name] for name in ("axes", "series")}
+    calibration = calibration_of(request.fixed, aligned.files, **chosen)
     with replacing(request.output) as temporary:
         write_stack(temporary, _warped(request, shape, aligned), len(aligned.results), shape, calibration)
 

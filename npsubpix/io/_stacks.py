@@ -43,14 +43,18 @@ class Calibration:
     is_ome: bool = False
 
 
-def calibration_of(fixed: Path, moving: list[Path]) -> Calibration:
+def calibration_of(
+    fixed: Path, moving: list[Path], *, axes: str | None = None, series: int | None = None
+) -> Calibration:
     """Return the calibration of frames of the moving files on the pixels of the fixed one.
 
     Pixels are those of the fixed file. The axis of frames, and the steps along it, are those of the moving files,
-    where these agree.
+    where these agree. `axes` and `series` are those of `open_frames`.
     """
-    sources = [_read(path) for path in dict.fromkeys(moving)]
-    pixels = next((source for source in (_read(fixed), *sources) if source.pixel is not None), Calibration())
+    sources = [_read(path, axes, series) for path in dict.fromkeys(moving)]
+    pixels = next(
+        (source for source in (_read(fixed, axes, series), *sources) if source.pixel is not None), Calibration()
+    )
     first = sources[0]
     alike = all(source == first for source in sources)
     spacing = first.spacing if alike else None
@@ -122,15 +126,16 @@ def _per_unit(size: float) -> tuple[int, int]:
     return fraction.numerator, fraction.denominator
 
 
-def _read(path: Path) -> Calibration:
+def _read(path: Path, axes: str | None, number: int | None) -> Calibration:
     """Return the calibration of a file; an empty one of files that have none."""
     import tifffile
 
     # Other formats, and descriptions that no library understands, are no reason to lose the frames
     with contextlib.suppress(Exception), tifffile.TiffFile(_first_of(path)) as file:
-        series = file.series[0]
+        series = file.series[number or 0]
+        letters = series.axes if axes is None else axes
         # An axis of channels is that of frames only where there is no other: else one channel is read
-        named = [axis for axis in series.axes if axis in "TZ"] or [axis for axis in series.axes if axis == "C"]
+        named = [axis for axis in letters if axis in "TZ"] or [axis for axis in letters if axis == "C"]
         axis = named[0] if named else "T"
         if file.is_ome:
             return replace(_from_ome(file.ome_metadata), axis=axis)
