@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays.library import to_numpy
+from npsubpix._arrays.library import as_array, to_numpy, without_booleans
 from npsubpix._arrays.options import check_bool, check_choice
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix.results import Peaks
@@ -88,7 +88,7 @@ def draw_peaks(
     >>> figure.axes[0].get_xlabel()
     'x (pixel)'
     """
-    pixels = to_numpy(image)
+    pixels = to_numpy(without_booleans(as_array(image, "image")))
     if pixels.ndim == 3:
         pixels = pixels.max(axis=0)
     if pixels.ndim != 2:
@@ -201,7 +201,8 @@ def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> 
     """
     from npsubpix.sampling.warping import warp
 
-    first, second = (np.asarray(to_numpy(x), np.float64) for x in (fixed, moving))
+    arrays = as_array(fixed, "fixed"), as_array(moving, "moving")
+    first, second = (np.asarray(to_numpy(x), np.float64) for x in arrays)
     unmoved, warped = (warp(second, m, first.shape, cval=float("nan")) for m in (np.eye(3), matrix))
     height, width = first.shape
     across = 11.0

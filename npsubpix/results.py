@@ -74,6 +74,8 @@ class Peaks:
         Bits of `PeakFlags`; 0 for a peak refined around its own pixel.
     frame : array of shape (N,), int64, or None
         Index of the image in its stack; None without a stack.
+    image_shape : tuple of ints or None
+        Shape of the image, or of one frame of a stack; None if it is not known.
 
     See Also
     --------
@@ -100,6 +102,7 @@ class Peaks:
     indices: Array
     flags: Array
     frame: Array | None = None
+    image_shape: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         """Return the number of peaks."""
@@ -111,14 +114,15 @@ class Peaks:
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} of {len(self)} peaks")
             rows = slice(rows, rows + 1 or None)
-        return Peaks(*(None if column is None else column[rows] for column in self._columns()))
+        columns = (None if column is None else column[rows] for column in self._columns())
+        return Peaks(*columns, image_shape=self.image_shape)
 
     def __iter__(self) -> Iterator[Peaks]:
         """Iterate over the rows."""
         return (self[row] for row in range(len(self)))
 
     def _columns(self) -> list[Any]:
-        return [getattr(self, field.name) for field in fields(self)]
+        return [getattr(self, field.name) for field in fields(self) if field.name != "image_shape"]
 
     @property
     def ndim(self) -> int:
@@ -233,7 +237,7 @@ class Peaks:
     def __repr__(self) -> str:
         """Show the first rows as a table."""
         frames = "" if self.frame is None else f", {len(np.unique(to_numpy(self.frame)))} frames"
-        head = f"Peaks: {len(self)} in {self.ndim}-D{frames}"
+        head = f"Peaks: {len(self)} in {self._extent()}{frames}"
         if len(self) == 0:
             return head
         shown = self[:_SHOWN]
@@ -247,6 +251,13 @@ class Peaks:
         lines = [f" {line}  {flag}" for line, flag in zip(lines, flags, strict=True)]
         more = [f" … {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
         return "\n".join([head, *lines, *more])
+
+    def _extent(self) -> str:
+        """Describe the image; the shape of a volume shows whether a movie was taken for one."""
+        if self.ndim != 3 or self.image_shape is None:
+            return f"{self.ndim}-D"
+        shape = " × ".join(map(str, self.image_shape))
+        return f"a volume of {shape}" if self.frame is None else f"volumes of {shape}"
 
 
 def _cell(name: str, value: float) -> str:

@@ -95,3 +95,28 @@ def test_repr_is_a_short_table(peaks):
     assert lines[-1] == f" … {len(peaks) - 10} more"
     assert max(map(len, lines)) < 80
     assert "…" not in repr(peaks[:3])
+
+
+@pytest.mark.parametrize(
+    ("shape", "frame_axis", "head"),
+    [
+        ((5, 12, 13), None, "in a volume of 5 × 12 × 13"),
+        ((5, 12, 13), 0, "in 2-D, 5 frames"),
+        ((12, 13), None, "in 2-D"),
+        ((5, 12, 13, 2), -1, "in volumes of 5 × 12 × 13, 2 frames"),
+    ],
+)
+def test_repr_says_what_was_taken_for_a_volume(rng, wrap, shape, frame_axis, head):
+    """So that a movie without its frame axis is noticed."""
+    image = wrap(rng.standard_normal(shape))
+    peaks = npsubpix.find_peaks(image, frame_axis=frame_axis)
+    assert repr(peaks).splitlines()[0] == f"Peaks: {len(peaks)} {head}"
+    again = npsubpix.refine_peaks(image, peaks, frame_axis=frame_axis)
+    assert again[3:9].image_shape == peaks.image_shape
+    assert repr(again).splitlines()[0] == f"Peaks: {len(peaks)} {head}"
+    made = npsubpix.Peaks(peaks.coords, peaks.values, peaks.indices, peaks.flags, peaks.frame)
+    assert f"in {peaks.ndim}-D" in repr(made)
+
+
+def test_repr_of_an_empty_volume():
+    assert repr(npsubpix.find_peaks(np.zeros((5, 6, 7)))) == "Peaks: 0 in a volume of 5 × 6 × 7"
