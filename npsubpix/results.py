@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import Array, to_numpy
-from npsubpix._definitions.flags import REJECTED, AlignmentFlags, PeakFlags
+from npsubpix._definitions.flags import NOT_OK, AlignmentFlags, PeakFlags
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +76,10 @@ class Peaks:
         Index of the image in its stack; None without a stack.
     image_shape : tuple of ints or None
         Shape of the image, or of one frame of a stack; None if it is not known.
+    border : array of one value per frame, float64, or None
+        Greatest value in the border of a frame, where `find_peaks` looks for no peaks, if no neighbour is
+        greater and it exceeds `threshold_abs`, else NaN. None where there is no such border, the border
+        was not examined (with a background), or rows were selected.
 
     See Also
     --------
@@ -103,6 +107,7 @@ class Peaks:
     flags: Array
     frame: Array | None = None
     image_shape: tuple[int, ...] | None = None
+    border: Array | None = None
 
     def __len__(self) -> int:
         """Return the number of peaks."""
@@ -122,7 +127,7 @@ class Peaks:
         return (self[row] for row in range(len(self)))
 
     def _columns(self) -> list[Any]:
-        return [getattr(self, field.name) for field in fields(self) if field.name != "image_shape"]
+        return [getattr(self, field.name) for field in fields(self) if field.name not in ("border", "image_shape")]
 
     @property
     def ndim(self) -> int:
@@ -131,8 +136,8 @@ class Peaks:
 
     @property
     def ok(self) -> Array:
-        """True for the rows that refinement accepted, in the library of the table."""
-        return (self.flags & int(REJECTED)) == 0
+        """True for the rows that refinement accepted, and that are no duplicates, in the library of the table."""
+        return (self.flags & int(NOT_OK)) == 0
 
     def flag_names(self) -> list[str]:
         """Return the names of the flags of each row, joined by ``|``; ``"-"`` where there are none."""
@@ -239,7 +244,7 @@ class Peaks:
         frames = "" if self.frame is None else f", {len(np.unique(to_numpy(self.frame)))} frames"
         head = f"Peaks: {len(self)} in {self._extent()}{frames}"
         if len(self) == 0:
-            return head
+            return "\n".join([head, *self.left_out()])
         shown = self[:_SHOWN]
         columns = shown.to_dict()
         names = [name for name in columns if not name.endswith("_index") and name not in _UNSHOWN]
@@ -250,7 +255,22 @@ class Peaks:
         flags = ["flags", *columns["flag_names"]]
         lines = [f" {line}  {flag}" for line, flag in zip(lines, flags, strict=True)]
         more = [f" … {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
-        return "\n".join([head, *lines, *more])
+        return "\n".join([head, *lines, *more, *self.left_out()])
+
+    def left_out(self) -> list[str]:
+        """Return a line that says where the border holds a greater value than all peaks of its frame, if it does."""
+        if self.border is None:
+            return []
+        border = to_numpy(self.border)
+        tops = np.full(border.shape, -np.inf)
+        maxima = (to_numpy(self.flags) & int(PeakFlags.MINIMUM)) == 0
+        frames = np.zeros(len(self), np.int64) if self.frame is None else to_numpy(self.frame)
+        np.fmax.at(tops, frames[maxima], to_numpy(self.values)[maxima])
+        greater = np.flatnonzero(border > tops)
+        if not greater.size:
+            return []
+        where = "" if self.frame is None else f" of {greater.size} frames"
+        return [f" exclude_border leaves out a higher peak at the border{where}: {border[greater].max():.4g}"]
 
     def _extent(self) -> str:
         """Describe the image; the shape of a volume shows whether a movie was taken for one."""

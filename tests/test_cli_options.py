@@ -26,7 +26,7 @@ TYPED = {
     "threshold_rel": ("--threshold-rel", "0.1", 0.1),
     "background": ("--level", "1.5", 1.5),
     "sigma": ("--sigma", "0.5", 0.5),
-    "exclude_border": ("--exclude-border", "2,3", (2, 3)),
+    "exclude_border": ("--exclude-border", "no", False),
     "num_peaks": ("--num-peaks", "2", 2),
     "plateau": ("--plateau", "first", "first"),
     "minima": ("--minima", None, True),
@@ -34,7 +34,9 @@ TYPED = {
     "refine": ("--refine", "centroid", "centroid"),
     "n_iters": ("--n-iters", "7", 7),
     "max_shift": ("--max-shift", "2.5", 2.5),
-    "radius": ("--radius", "2,4", (2.0, 4.0)),
+    "radius": ("--radius", "3,4", (3.0, 4.0)),
+    "duplicates": ("--duplicates", "flag", "flag"),
+    "mode": ("--mode", "wrap", "wrap"),
 }
 
 
@@ -74,7 +76,7 @@ def test_every_argument_of_find_peaks_has_an_option_that_reaches_it(image, tmp_p
     assert options == {name: value for name, (_, _, value) in TYPED.items() if name != "mask"}
     np.testing.assert_array_equal(mask, np.load(tmp_path / "mask.npy"))
     written = table_of(tmp_path / "a.csv")[1]["options"]
-    assert written["radius"] == [2, 4]
+    assert written["radius"] == [3, 4]
     assert written["mask"] == str(tmp_path / "mask.npy")
 
 
@@ -86,6 +88,26 @@ def test_options_that_are_not_typed_have_the_defaults_of_the_function(image, tmp
     assert all(value == defaults[name] for name, value in options.items())
     written = table_of(tmp_path / "a.csv")[1]["options"]
     assert {name: written[name] for name in TYPED} == {name: defaults[name] for name in TYPED}
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("5", 5), ("5,25", (5, 25))])
+def test_the_border_is_a_choice_or_a_number_of_pixels(image, monkeypatch, text, value):
+    calls = spy(monkeypatch, npsubpix, "find_peaks")
+    run("locate", image, "--threshold", 10, "--exclude-border", text)
+    assert calls[0][1]["exclude_border"] == value
+    assert type(calls[0][1]["exclude_border"]) is type(value)
+
+
+def test_a_higher_peak_at_the_border_is_spoken_of(tmp_path):
+    image = spots((40, 50), [(20, 20)])
+    image[0, 30] = 200
+    np.save(tmp_path / "a.npy", image)
+    np.save(tmp_path / "b.npy", np.stack([image, spots((40, 50), [(20, 20)])]))
+    line = "A higher peak at the border{} is left out; --exclude-border false finds it"
+    assert line.format("") in run("locate", tmp_path / "a.npy", "--threshold", 10).stdout
+    assert line.format(" of 1 of 2 frames") in run("locate", tmp_path / "b.npy", "--threshold", 10).stdout
+    args = ("--threshold", 10, "--exclude-border", "false")
+    assert "2 peaks in a.npy" in run("locate", tmp_path / "a.npy", *args).stdout
 
 
 def test_every_argument_of_local_background_has_an_option_that_reaches_it(image, monkeypatch):

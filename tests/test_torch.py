@@ -175,6 +175,7 @@ def test_compile_in_one_graph(case):
         torch.testing.assert_close(got, expected)
 
 
+@pytest.mark.exhaustive  # which compiles with a C++ compiler
 def test_inductor():
     """The default backend too."""
     x = tensor(1, 2, 6, 7).float().requires_grad_()

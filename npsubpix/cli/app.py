@@ -128,6 +128,8 @@ def locate(
     n_iters: option.Iterations = None,
     max_shift: option.MaxShift = None,
     radius: option.Radius = None,
+    duplicates: option.Duplicates = None,
+    mode: option.Mode = None,
     channel: Channel = None,
     volume: Volume = None,
     axes: Axes = None,
@@ -166,6 +168,8 @@ def locate(
                 "n_iters": n_iters,
                 "max_shift": max_shift,
                 "radius": radius,
+                "duplicates": duplicates,
+                "mode": mode,
             }
         )
         boxes = given(

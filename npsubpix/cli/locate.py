@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from npsubpix._arrays.library import to_numpy
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.peaks import with_defaults
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
+from npsubpix.cli.hints import hints_for_no_peaks
 from npsubpix.cli.terminal import Errors, Notes, UsageError, say
 
 if TYPE_CHECKING:
@@ -124,6 +125,14 @@ def _check_background(request: Request) -> None:
         raise ValueError(f"--background-{next(iter(request.boxes)).replace('_', '-')} needs --background")
 
 
+class _Search(NamedTuple):
+    """Peaks of a frame, the arguments of `find_peaks` that found them, and further columns."""
+
+    peaks: Peaks
+    options: dict[str, Any]
+    columns: dict[str, Any]
+
+
 @dataclass
 class _Picture:
     """A frame to draw, and its peaks."""
@@ -145,11 +154,19 @@ class _Found:
     files: list[str] = field(default_factory=list)
     any_stack: bool = False
     picture: _Picture | None = None
+    empty: tuple[Any, dict[str, Any]] | None = (
+        None  # the first frame, and how it was searched, while there are no peaks
+    )
 
-    def add(self, stack: Frames, number: int, image: Any, peaks: Peaks, extra: dict[str, Any]) -> None:
+    def add(self, stack: Frames, number: int, image: Any, search: _Search) -> None:
+        peaks = search.peaks
+        if not self.tables and len(peaks) == 0:
+            self.empty = np.array(image), search.options
+        elif len(peaks):
+            self.empty = None
         self.any_stack = self.any_stack or stack.is_stack
         self.tables.append(peaks)
-        self.extra.append(extra)
+        self.extra.append(search.columns)
         self.frames.append(number)
         self.files.append(display_name(stack.file_of(number)))
         if self.outputs.plots and self._is_better_picture(number, len(peaks)):
@@ -194,10 +211,10 @@ def _find_all(request: Request, found: _Found, errors: Errors) -> None:
                 for number, frame in enumerate(stack.frames):
                     beside = {name: next(frames) for name, frames in maps.items()}
                     try:
-                        peaks, extra = _find(frame, request, beside)
+                        search = _find(frame, request, beside)
                     except (TypeError, ValueError, MemoryError) as error:
                         raise RuntimeError(f"{path}: {error}") from error
-                    found.add(stack, number, frame, peaks, extra)
+                    found.add(stack, number, frame, search)
                     advance(1 / stack.count, f"{path.name} {number + 1}/{stack.count}")
 
 
@@ -223,7 +240,7 @@ def _maps_of(image: Frames, request: Request) -> Iterator[dict[str, Iterator[Any
         yield maps
 
 
-def _find(frame: Any, request: Request, maps: dict[str, Any]) -> tuple[Peaks, dict[str, Any]]:
+def _find(frame: Any, request: Request, maps: dict[str, Any]) -> _Search:
     """Find the peaks of a frame, and their background, noise and significance where these are known or measured."""
     from npsubpix import find_peaks, local_background
 
@@ -234,7 +251,7 @@ def _find(frame: Any, request: Request, maps: dict[str, Any]) -> tuple[Peaks, di
         measured = local_background(frame, **request.boxes, mask=options.get("mask"))
         options |= {"background": measured.level, "sigma": options.get("sigma", measured.noise)}
     peaks = find_peaks(frame, **options)
-    return peaks, _heights(frame, peaks, options.get("background"), options.get("sigma"))
+    return _Search(peaks, options, _heights(frame, peaks, options.get("background"), options.get("sigma")))
 
 
 def _heights(frame: Any, peaks: Peaks, background: Any, sigma: Any) -> dict[str, Any]:
@@ -258,7 +275,10 @@ def _report(request: Request, found: _Found, errors: Errors) -> None:
     peaks, extra = found.peaks(), found.columns()
     files = found.each(found.files) if len(request.images) > 1 or len(set(found.files)) > 1 else None
     columns = peak_columns(peaks, origin=outputs.origin, files=files, columns=extra)
-    lines = [_summary(peaks, found, request.images)]
+    lines = [_summary(peaks, found, request.images), *_left_out(found)]
+    if found.empty is not None and not outputs.quiet:
+        image, options = found.empty
+        lines += hints_for_no_peaks(image, {**_defaults(), **options})
     lines += _first_rows(columns, len(peaks), 0 if outputs.quiet else outputs.show)
     if outputs.napari:
         columns = peak_columns(peaks, files=files, columns=extra, napari=True)
@@ -278,12 +298,19 @@ def _report(request: Request, found: _Found, errors: Errors) -> None:
 def _summary(peaks: Peaks, found: _Found, images: list[Path]) -> str:
     count = len(peaks)
     failed = count - int(to_numpy(peaks.ok).sum())
-    failures = f"; {failed} could not be refined, see flags" if failed else ""
+    failures = f"; {failed} not ok, see flags" if failed else ""
     where = (
         display_name(Path(images[0].name)) if len(images) == 1 else f"{len(set(found.files))} of {len(images)} images"
     )
     frames = f", {len(found.tables)} frames" if found.any_stack else ""
     return f"{count} peak{'' if count == 1 else 's'} in {where}{frames}{failures}"
+
+
+def _left_out(found: _Found) -> list[str]:
+    """Say in how many frames the border holds a higher peak than those of the table."""
+    count = sum(bool(table.left_out()) for table in found.tables)
+    where = f" of {count} of {len(found.tables)} frames" if found.any_stack else ""
+    return [f"A higher peak at the border{where} is left out; --exclude-border false finds it"] if count else []
 
 
 def _first_rows(columns: dict[str, Any], count: int, show: int) -> list[str]:
@@ -295,12 +322,9 @@ def _first_rows(columns: dict[str, Any], count: int, show: int) -> list[str]:
 
 def _metadata(request: Request, ndim: int, errors: Errors) -> dict[str, Any]:
     """Return what a table says of itself: among it all options, those that were not given too."""
-    from npsubpix import find_peaks
     from npsubpix._tables import describe
 
-    arguments = inspect.signature(find_peaks).parameters.values()
-    defaults = {p.name: p.default for p in arguments if p.default is not p.empty and p.name != "frame_axis"}
-    options = {**defaults, **request.options}
+    options = {**_defaults(), **request.options}
     if request.boxes:
         options["background"] = request.boxes["size"]
         options |= {f"background_{name}": value for name, value in request.boxes.items() if name != "size"}
@@ -311,6 +335,14 @@ def _metadata(request: Request, ndim: int, errors: Errors) -> dict[str, Any]:
         "options": {**options, **request.reading},
     }
     return {**metadata, "errors": list(errors.messages)} if errors.messages else metadata
+
+
+def _defaults() -> dict[str, Any]:
+    """Return the options of `find_peaks` that can be chosen here, with their defaults."""
+    from npsubpix import find_peaks
+
+    arguments = inspect.signature(find_peaks).parameters.values()
+    return {p.name: p.default for p in arguments if p.default is not p.empty and p.name != "frame_axis"}
 
 
 def _write_plot(plot: Path, found: _Found) -> None:

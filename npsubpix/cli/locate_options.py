@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from npsubpix._definitions.peaks import PLATEAUS
+from npsubpix._definitions.peaks import DUPLICATES, PEAK_MODES, PLATEAUS
 from npsubpix._definitions.refinement import REFINEMENTS
 from npsubpix.background import local_background
 from npsubpix.cli.options import PER_AXIS, as_border, as_counts, as_number_or_path, as_numbers, default, one_of
@@ -88,6 +88,11 @@ Refine = Annotated[Any, _of("refine", "How positions are refined.", **one_of(REF
 Iterations = Annotated[Count, _of("n_iters", "Greatest number of iterations of the refinement.")]
 MaxShift = Annotated[Number, _of("max_shift", "Greatest shift from the pixel of a peak, in pixels on any axis.")]
 Radius = Annotated[Any, _of("radius", "Radius of the window of --refine centroid, in pixels.", **_NUMBERS)]
+
+Duplicates = Annotated[
+    Any, _of("duplicates", "Treatment of peaks that end at the place of a stronger one.", **one_of(DUPLICATES))
+]
+Mode = Annotated[Any, _of("mode", "wrap: the image is periodic, as a correlation map is.", **one_of(PEAK_MODES))]
 
 # --- what is written
 
