@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +14,22 @@ from npsubpix._arrays.options import check_bool, check_choice
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix.results import Peaks
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 __all__ = ["PLOT_FORMATS", "draw_alignment", "draw_peaks"]
 
 #: Endings of the names of pictures that can be drawn.
 PLOT_FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
-_GROUND = "#101214"  # of overlays
-_INK = "#d8dadd"
+
+class _Style(NamedTuple):
+    """Colours around an image."""
+
+    ground: str
+    ink: str
+    frame: str
+
+
+_STYLES = {"dark": _Style("#101214", "#d8dadd", "#505458"), "light": _Style("#ffffff", "#101214", "#808488")}
+
 # Colours of Okabe and Ito, safe for colour-blind readers: warm for maxima, cold for minima
 _MAXIMA = "#f5a623"
 _MINIMA = "#56b4e9"
@@ -106,17 +112,6 @@ def draw_peaks(
     return drawing.axes.figure if ax is None else ax
 
 
-class _Style(NamedTuple):
-    """Colours around an image."""
-
-    ground: str
-    ink: str
-    frame: str
-
-
-_STYLES = {"dark": _Style("#101214", "#d8dadd", "#505458"), "light": _Style("#ffffff", "#101214", "#808488")}
-
-
 class _Drawing(NamedTuple):
     """Axes, and the pixels of the picture per pixel of the image."""
 
@@ -167,7 +162,9 @@ def _as_png(figure: Any) -> bytes:
         return file.getvalue()
 
 
-def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> Figure:
+def draw_alignment(
+    fixed: Any, moving: Any, matrix: Any, *, title: str = "", style: str = "dark", ax: Any = None
+) -> Any:
     """Overlay two images, before and after the moving one is warped by a matrix.
 
     The fixed image is orange and the moving one blue, so that structures in both are grey.
@@ -180,11 +177,16 @@ def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> 
         Matrix from the fixed image to the moving one, as `npsubpix.align` returns it.
     title : str, optional
         The title, as plain text.
+    style : {"dark", "light"}, default "dark"
+        Colours around the images: for screens, or for print. With `ax`, the colours are those of its figure.
+    ax : sequence of two matplotlib.axes.Axes, optional
+        Axes to draw in, before and after. By default, they are those of a new figure.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        The figure; save it with its ``savefig``.
+    matplotlib.figure.Figure or sequence of two matplotlib.axes.Axes
+        The new figure; save it with its ``savefig``. A notebook shows it once, where it is returned. With `ax`,
+        the axes: their figure is the caller's.
 
     See Also
     --------
@@ -204,20 +206,27 @@ def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> 
     arrays = as_array(fixed, "fixed"), as_array(moving, "moving")
     first, second = (np.asarray(to_numpy(x), np.float64) for x in arrays)
     unmoved, warped = (warp(second, m, first.shape, cval=float("nan")) for m in (np.eye(3), matrix))
-    height, width = first.shape
-    across = 11.0
-    figure = new_figure(
-        figsize=(across, min(max(across / 2 * height / width, 2), 20) + 0.6), dpi=_DPI, layout="constrained"
-    )
-    figure.set_facecolor(_GROUND)
-    for k, (name, other) in enumerate((("before", unmoved), ("after", warped))):
-        axes = figure.add_subplot(1, 2, k + 1)
+    check_choice(style, "style", tuple(_STYLES))
+    own = ax is None
+    panels = _new_panels(first.shape, title, _STYLES[style]) if own else list(np.ravel(np.asarray(ax, object)))
+    if len(panels) != 2 or not all(hasattr(axes, "imshow") for axes in panels):
+        raise TypeError(f"ax must be two Axes of matplotlib, got {ax!r}")
+    text = {"color": _STYLES[style].ink} if own else {}
+    for axes, name, other in zip(panels, ("before", "after"), (unmoved, warped), strict=True):
         axes.imshow(_overlay(first, other), interpolation="nearest")
-        axes.set_title(name, color=_INK)
+        axes.set_title(f"{title}, {name}" if title and not own else name, parse_math=False, **text)
         axes.set_axis_off()
+    return panels[0].figure if own else ax
+
+
+def _new_panels(shape: tuple[int, ...], title: str, style: _Style) -> list[Any]:
+    """Return the two axes of a new figure."""
+    across = 11.0
+    up = min(max(across / 2 * shape[0] / shape[1], 2), 20) + 0.6
+    figure = new_figure(figsize=(across, up), dpi=_DPI, layout="constrained", facecolor=style.ground)
     if title:
-        figure.suptitle(title, color=_INK, parse_math=False)
-    return figure
+        figure.suptitle(title, color=style.ink, parse_math=False)
+    return [figure.add_subplot(1, 2, place) for place in (1, 2)]
 
 
 def _overlay(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -9,7 +9,7 @@ import pytest
 
 import npsubpix
 import npsubpix.plotting
-from npsubpix.plotting import draw_peaks
+from npsubpix.plotting import draw_alignment, draw_peaks
 
 pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -183,3 +183,20 @@ def test_the_light_style_is_for_print():
     assert figures[1].axes[0].xaxis.label.get_color() != figures[0].axes[0].xaxis.label.get_color()
     with pytest.raises(ValueError, match="style must be one of 'dark', 'light', got 'pink'"):
         draw_peaks(image, npsubpix.find_peaks(image), style="pink")
+
+
+def test_an_alignment_is_drawn_in_a_figure_of_its_own_or_in_axes_of_a_caller():
+    from matplotlib.figure import Figure
+
+    image = spots((30, 40), [(10, 30), (20, 12)])
+    pair = image[:, 1:], image[:, :-1]
+    figure = draw_alignment(*pair, [[1, 0, 0], [0, 1, 1]], title="a $b^$ file", style="light")
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert figure.get_suptitle() == "a $b^$ file"
+    assert rendered(figure)[0, 0].tolist() == [255, 255, 255]
+    panels = Figure().subplots(1, 2)
+    assert draw_alignment(*pair, np.eye(3), ax=panels, title="a") is panels
+    assert [axes.get_title() for axes in panels] == ["a, before", "a, after"]
+    np.testing.assert_array_equal(panels[0].images[0].get_array(), panels[1].images[0].get_array())
+    with pytest.raises(TypeError, match="ax must be two Axes"):
+        draw_alignment(*pair, np.eye(3), ax=panels[0])
