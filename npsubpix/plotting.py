@@ -150,7 +150,7 @@ def new_figure(**options: Any) -> Any:
     """Return a figure that pyplot does not know: a notebook shows it where it is returned, and only there."""
     from matplotlib.figure import Figure
 
-    figure = Figure(**options)
+    figure: Any = Figure(**options)
     # Notebooks show figures as pictures only once pyplot has been imported; this they always know
     figure._repr_png_ = functools.partial(_as_png, figure)
     return figure

@@ -120,7 +120,8 @@ class Peaks:
                 raise IndexError(f"row {rows} of {len(self)} peaks")
             rows = slice(rows, rows + 1 or None)
         columns = (None if column is None else column[rows] for column in self._columns())
-        return Peaks(*columns, image_shape=self.image_shape)
+        coords, values, indices, flags, frame = columns
+        return Peaks(coords, values, indices, flags, frame, image_shape=self.image_shape)
 
     def __iter__(self) -> Iterator[Peaks]:
         """Iterate over the rows."""

@@ -67,7 +67,7 @@ def known(calibration):
 
 
 def write(path, **form):
-    tifffile.imwrite(path, FRAMES, **form)
+    tifffile.imwrite(path, FRAMES, photometric="minisblack", **form)
     return path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -90,7 +90,7 @@ def _check_numbers(options: dict[str, Any]) -> None:
     def length(value: Any) -> int:
         return len(value) if isinstance(value, tuple) else 2
 
-    checks = {
+    checks: dict[str, Callable[[Any, str], Any]] = {
         "size": lambda value, name: check_per_axis(value, length(value), name, 1),
         "min_distance": lambda value, name: check_lengths(value, length(value), name),
         "threshold_abs": check_finite,
