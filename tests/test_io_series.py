@@ -102,7 +102,8 @@ def ome_xml(planes, data):
     return (
         '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
         '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="30" SizeY="20" '
-        f'SizeC="1" SizeZ="1" SizeT="{planes}"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}</Pixels></Image></OME>'
+        f'SizeC="1" SizeZ="1" SizeT="{planes}"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}'
+        "</Pixels></Image></OME>"
     )
 
 
@@ -110,7 +111,8 @@ def ome_set(folder, movie):
     """A movie in two files, each with the metadata of both."""
     names = ("a.ome.tif", "b.ome.tif")
     data = "".join(
-        f'<TiffData FirstT="{3 * part}" IFD="0" PlaneCount="3"><UUID FileName="{name}">urn:uuid:{part}</UUID></TiffData>'
+        f'<TiffData FirstT="{3 * part}" IFD="0" PlaneCount="3">'
+        f'<UUID FileName="{name}">urn:uuid:{part}</UUID></TiffData>'
         for part, name in enumerate(names)
     )
     for part, name in enumerate(names):
