@@ -45,6 +45,12 @@ def test_slices_of_an_imagej_stack_are_a_volume_unless_frames_are_asked_for(tmp_
     np.testing.assert_array_equal(slices, pixels[0])
 
 
+def test_a_single_slice_is_an_image_unless_a_volume_is_asked_for(tmp_path, pixels):
+    tifffile.imwrite(tmp_path / "a.tif", pixels[:, :1], metadata={"axes": "TZYX"})
+    np.testing.assert_array_equal(read(tmp_path / "a.tif")[0], pixels[:, 0])
+    np.testing.assert_array_equal(read(tmp_path / "a.tif", volume=True)[0], pixels[:, :1])
+
+
 def test_times_are_no_slices_unless_they_are_called_so(tmp_path, pixels):
     tifffile.imwrite(tmp_path / "a.tif", pixels[0], imagej=True, metadata={"axes": "TYX"})
     with pytest.raises(ImageError, match=r"axes TYX and no Z for a volume; --axes ZYX calls T Z"):
