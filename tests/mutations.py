@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import resource
 import signal
 import sys
 import tempfile
@@ -129,6 +128,8 @@ def main(kinds: tuple[str, ...], step: int) -> None:
 
 
 def _sweep(kind: str, step: int) -> int:
+    import resource  # which Windows does not have
+
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         path = small_file(kind, Path(folder))
         data = path.read_bytes()

@@ -276,8 +276,8 @@ def test_a_bad_image_is_one_line_and_no_table(tmp_path, name):
 
 
 def test_a_bad_image_does_not_lose_the_good_ones(image, movie, tmp_path):
-    args = ("--threshold", 10, "--quiet", "-o", tmp_path / "a.csv")
-    result = run("locate", image, tmp_path / "missing.tif", movie, *args, code=1)
+    images = (image, tmp_path / "missing.tif", movie)
+    result = run("locate", *images, "--threshold", 10, "--quiet", "-o", tmp_path / "a.csv", code=1)
     assert len(result.stderr.splitlines()) == 1
     assert "missing.tif" in result.stderr
     rows, metadata = table_of(tmp_path / "a.csv")
@@ -294,7 +294,7 @@ def test_frames_before_a_damaged_one_are_kept(tmp_path):
         start = file.pages[2].dataoffsets[0]
     data[start : start + 40] = b"\xff" * 40
     (tmp_path / "a.tif").write_bytes(data)
-    line = fails("locate", tmp_path / "a.tif", "--quiet", "--threshold", 10, "-o", tmp_path / "a.csv")
+    line = fails("locate", tmp_path / "a.tif", "--threshold", 10, "--quiet", "-o", tmp_path / "a.csv")
     assert "frame 2 of 4 cannot be read" in line
     assert [row["frame"] for row in table_of(tmp_path / "a.csv")[0]] == ["0", "1"]
 

@@ -45,6 +45,12 @@ def test_slices_of_an_imagej_stack_are_a_volume_unless_frames_are_asked_for(tmp_
     np.testing.assert_array_equal(slices, pixels[0])
 
 
+def test_a_single_slice_is_an_image_unless_a_volume_is_asked_for(tmp_path, pixels):
+    tifffile.imwrite(tmp_path / "a.tif", pixels[:, :1], metadata={"axes": "TZYX"})
+    np.testing.assert_array_equal(read(tmp_path / "a.tif")[0], pixels[:, 0])
+    np.testing.assert_array_equal(read(tmp_path / "a.tif", volume=True)[0], pixels[:, :1])
+
+
 def test_times_are_no_slices_unless_they_are_called_so(tmp_path, pixels):
     tifffile.imwrite(tmp_path / "a.tif", pixels[0], imagej=True, metadata={"axes": "TYX"})
     with pytest.raises(ImageError, match=r"axes TYX and no Z for a volume; --axes ZYX calls T Z"):
@@ -96,14 +102,12 @@ def test_four_axes_without_names_are_no_guess(tmp_path, pixels):
 
 def test_four_frames_that_a_tiff_file_calls_colours_are_said_to_be_averaged(tmp_path):
     frames = np.random.default_rng(2).integers(0, 255, (4, 20, 30)).astype(np.uint8)
-    with pytest.warns(DeprecationWarning):
-        tifffile.imwrite(tmp_path / "a.tif", frames)  # which makes them planes of red, green, blue and alpha
+    colours = {"photometric": "rgb", "planarconfig": "separate", "extrasamples": ["unassalpha"]}
+    tifffile.imwrite(tmp_path / "a.tif", frames, **colours)  # as tifffile writes four frames of bytes by default
     mean, stack = read(tmp_path / "a.tif")
     np.testing.assert_allclose(mean[0], frames[:3].mean(axis=0), rtol=1e-6)
-    assert stack.notes == (
-        "mean of red, green and blue, alpha left out; --channel reads one, --axes TYX reads 4 planes of colour as "
-        "frames",
-    )
+    said = "mean of red, green and blue, alpha left out; --channel reads one"
+    assert stack.notes == (f"{said}, --axes TYX reads 4 planes of colour as frames",)
     np.testing.assert_array_equal(read(tmp_path / "a.tif", axes="TYX")[0], frames)
 
 

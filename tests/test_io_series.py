@@ -98,11 +98,12 @@ def test_images_of_an_ome_file_are_not_joined(tmp_path, movie):
     np.testing.assert_array_equal(read(tmp_path / "a.ome.tif", series=1)[0], movie[3:6])
 
 
-def ome_xml(planes, data):
+def ome_xml(planes, data, uuid="urn:uuid:0"):
     return (
-        '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
-        '<Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="30" SizeY="20" '
-        f'SizeC="1" SizeZ="1" SizeT="{planes}"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}</Pixels></Image></OME>'
+        '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+        f'UUID="{uuid}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="30" '
+        f'SizeY="20" SizeC="1" SizeZ="1" SizeT="{planes}"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>{data}'
+        "</Pixels></Image></OME>"
     )
 
 
@@ -110,13 +111,14 @@ def ome_set(folder, movie):
     """A movie in two files, each with the metadata of both."""
     names = ("a.ome.tif", "b.ome.tif")
     data = "".join(
-        f'<TiffData FirstT="{3 * part}" IFD="0" PlaneCount="3"><UUID FileName="{name}">urn:uuid:{part}</UUID></TiffData>'
+        f'<TiffData FirstT="{3 * part}" IFD="0" PlaneCount="3">'
+        f'<UUID FileName="{name}">urn:uuid:{part}</UUID></TiffData>'
         for part, name in enumerate(names)
     )
     for part, name in enumerate(names):
         frames = movie[3 * part : 3 * part + 3]
         options = {"metadata": None, "photometric": "minisblack"}
-        tifffile.imwrite(folder / name, frames, description=ome_xml(6, data), **options)
+        tifffile.imwrite(folder / name, frames, description=ome_xml(6, data, f"urn:uuid:{part}"), **options)
 
 
 def test_an_ome_set_is_one_movie_and_a_missing_part_is_named(tmp_path, movie):
@@ -125,6 +127,13 @@ def test_an_ome_set_is_one_movie_and_a_missing_part_is_named(tmp_path, movie):
     (tmp_path / "b.ome.tif").unlink()
     with pytest.raises(ImageError, match=r"a\.ome\.tif: is a part of an OME set, of which b\.ome\.tif is missing"):
         read(tmp_path / "a.ome.tif")
+
+
+def test_an_ome_file_may_be_renamed(tmp_path, movie):
+    options = {"metadata": None, "photometric": "minisblack"}
+    data = '<TiffData IFD="0" PlaneCount="7"><UUID FileName="before.ome.tif">urn:uuid:0</UUID></TiffData>'
+    tifffile.imwrite(tmp_path / "after.ome.tif", movie, description=ome_xml(7, data), **options)
+    np.testing.assert_array_equal(read(tmp_path / "after.ome.tif")[0], movie)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,8 @@ def _assign(
     across = _channel_axis(names, channel, chosen)
     others = [axis for axis, name in enumerate(names) if name not in "YX" and axis != across]
     depth = names.index("Z") if "Z" in names and volume is not False else None
+    if depth is not None and shape[depth] == 1 and not volume:
+        depth = None  # one slice is an image
     if depth is None and volume:
         unnamed = [axis for axis in others if names[axis] in _UNNAMED + "C"]
         if unnamed:

@@ -85,7 +85,8 @@ def fits_file(path: Path, hdu: int | str | None, max_memory: int) -> Iterator[So
     # Sections read the pixels asked for, scaled ones too, which a memory map cannot
     with warnings.catch_warnings(record=True) as caught, contextlib.ExitStack() as opened:
         warnings.simplefilter("always")
-        file = opened.enter_context(astropy.io.fits.open(_Stream(path), memmap=False))
+        stream = opened.enter_context(contextlib.closing(_Stream(path)))
+        file = opened.enter_context(astropy.io.fits.open(stream, memmap=False))
         count = len(file)  # reads all headers
         texts = [" ".join(str(warning.message).split()) for warning in caught]
         if any("truncated" in text for text in texts):

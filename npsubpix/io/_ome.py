@@ -38,7 +38,7 @@ def check_ome(path: Path, file: Any, structure: Structure) -> tuple[str, ...]:
         raise ImageError(f"{path}: is damaged or incomplete: its OME metadata declare {declared} planes, of {total}")
     for element in root.iter():
         if _tag(element) == "TiffData":
-            _check_data(path, element, there)
+            _check_data(path, element, there, root.get("UUID", ""))
     binary_only = [element.get("MetadataFile") for element in root.iter() if _tag(element) == "BinaryOnly"]
     if binary_only:
         return (f"its metadata are in {binary_only[0]}, which is not read",)
@@ -51,7 +51,9 @@ def _tag(element: ElementTree.Element) -> str:
 
 def _parts(path: Path, root: ElementTree.Element) -> list[Path]:
     """Return the files of a set, each once."""
-    names = [element.get("FileName", "") for element in root.iter() if _tag(element) == "UUID"]
+    uuids = [element for element in root.iter() if _tag(element) == "UUID"]
+    # This file may have another name than when it was written
+    names = [element.get("FileName", "") for element in uuids if element.text != root.get("UUID", "")]
     return [path.parent / name for name in dict.fromkeys(names) if name and name.lower() != path.name.lower()]
 
 
@@ -64,9 +66,9 @@ def _planes(path: Path, pixels: ElementTree.Element) -> int:
     return math.prod(lengths) // max(samples[0] if samples else 1, 1)
 
 
-def _check_data(path: Path, element: ElementTree.Element, there: dict[str, int]) -> None:
+def _check_data(path: Path, element: ElementTree.Element, there: dict[str, int], own: str) -> None:
     """Refuse a list of planes longer than its file."""
-    names = [child.get("FileName", "") for child in element if _tag(child) == "UUID"]
+    names = [child.get("FileName", "") for child in element if _tag(child) == "UUID" and child.text != own]
     name = names[0] if names else path.name
     first = int(element.get("IFD", 0))
     count = int(element.get("PlaneCount", element.get("NumPlanes", 1)))

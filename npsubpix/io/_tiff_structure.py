@@ -22,6 +22,7 @@ from npsubpix.io._source import ImageError, check_ratio, sizes
 __all__ = ["Structure", "tiff_structure"]
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+_LETTERS = {1: "B", 3: "H", 4: "I"}
 _INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 
 _WIDTH, _LENGTH, _DEPTH, _BITS, _COMPRESSION, _SAMPLES = 256, 257, 32997, 258, 259, 277
@@ -36,6 +37,10 @@ _OTHER_RATIO = 100_000
 _SLACK = 2**16  # what is lost to a small file is not worth a false alarm
 
 
+_Entry = tuple[int, int, bytes]  # type and number of values, and these or their place
+_Tags = dict[int, _Entry]
+
+
 @dataclass(frozen=True)
 class Structure:
     """What a walk along the pages found."""
@@ -43,6 +48,18 @@ class Structure:
     pages: int  # those of the chain, without pages inside pages
     depth: int  # planes of the first page
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Tiles or strips of a page."""
+
+    number: int
+    pixels: int  # per tile or strip
+    nbytes: int  # per tile or strip, once decoded
+    whole: int  # bytes of the page
+    tiled: bool
+    compression: int
 
 
 def tiff_structure(path: Path) -> Structure:
@@ -89,7 +106,7 @@ class _Walk:
         absent = f"{self.absent} tiles or strips are absent and read as 0" if self.absent else ""
         return Structure(len(places), depth, (absent,) if absent else ())
 
-    def page(self, offset: int, name: str) -> tuple[dict[int, tuple[int, int, bytes]], int]:
+    def page(self, offset: int, name: str) -> tuple[_Tags, int]:
         """Return the tags of a page and the place of the next one."""
         number, entry, word = ("Q", "HHQ8s", "Q") if self.big else ("H", "HHI4s", "I")
         head = struct.calcsize(f"={number}")
@@ -107,7 +124,7 @@ class _Walk:
         self.check(tags, name)
         return tags, struct.unpack(self.order + word, data[length:])[0]
 
-    def values(self, tags: dict[int, tuple[int, int, bytes]], tag: int, name: str) -> HostArray:
+    def values(self, tags: _Tags, tag: int, name: str) -> HostArray:
         """Return the numbers of a tag, none if it is not there."""
         if tag not in tags:
             return np.zeros(0, np.int64)
@@ -126,78 +143,86 @@ class _Walk:
             self.fail(f"is damaged: tag {tag} of {name} has numbers beyond the file")
         return numbers
 
-    def place(self, entry: tuple[int, int, bytes]) -> tuple[int, int]:
+    def place(self, entry: _Entry) -> tuple[int, int]:
         """Return the place and the number of bytes of the values of a tag, (0, 0) if they are in its entry."""
         kind, count, value = entry
         nbytes = count * _SIZES.get(kind, 1)
         word = "Q" if self.big else "I"
         return (struct.unpack(self.order + word, value)[0], nbytes) if nbytes > len(value) else (0, 0)
 
-    def number(self, tags: dict[int, tuple[int, int, bytes]], tag: int, name: str, otherwise: int) -> int:
+    def number(self, tags: _Tags, tag: int, name: str, otherwise: int) -> int:
+        if tag not in tags:
+            return otherwise
+        kind, count, value = tags[tag]
+        if kind in _LETTERS and count == 1:  # without an array, for files of many pages
+            return int(struct.unpack_from(self.order + _LETTERS[kind], value)[0])
         values = self.values(tags, tag, name)
         return int(values[0]) if len(values) else otherwise
 
-    def check(self, tags: dict[int, tuple[int, int, bytes]], name: str) -> None:
+    def check(self, tags: _Tags, name: str) -> None:
         """Hold what a page declares against its bytes."""
         if _DESCRIPTION in tags and sum(self.place(tags[_DESCRIPTION])) > self.size:  # which names axes and planes
             self.fail(f"is damaged or truncated: the description of {name} ends behind byte {self.size}, the last one")
         if _OWN_RULES & tags.keys():
             return
-        if not {_WIDTH, _LENGTH} <= tags.keys():
-            self.fail(f"is damaged: {name} has no width or length")
-        width, length = (self.number(tags, tag, name, 0) for tag in (_WIDTH, _LENGTH))
-        depth = self.number(tags, _DEPTH, name, 1)
-        samples = self.number(tags, _SAMPLES, name, 1)
-        bits = self.values(tags, _BITS, name)
-        bits_of_sample = int(bits.max()) if len(bits) else 1
-        planes = samples if self.number(tags, _PLANAR, name, 1) == 2 else 1
-        if min(width, length, depth, samples, bits_of_sample) < 1:
-            self.fail(f"is damaged: {name} has no pixels")
-        tiled = _TILE_WIDTH in tags
-        if tiled:
-            across, down = (self.number(tags, tag, name, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH))
-            along = self.number(tags, _TILE_DEPTH, name, 1)
-        else:
-            across, along = width, 1
-            down = min(self.number(tags, _ROWS, name, length), length)
-        if min(across, down, along) < 1:
-            self.fail(f"is damaged: {name} has tiles or strips without pixels")
-        needed = math.ceil(width / across) * math.ceil(length / down) * math.ceil(depth / along) * planes
-        row = math.ceil(across * (samples // planes) * bits_of_sample / 8)
-        offsets = self.values(tags, _TILES if tiled else _STRIPS, name)
-        counts = self.values(tags, _TILE_BYTES if tiled else _STRIP_BYTES, name)
-        compression = self.number(tags, _COMPRESSION, name, 1)
-        whole = math.ceil(width * (samples // planes) * bits_of_sample / 8) * length * depth * planes
-        if compression == 1 and not tiled and len(offsets) == 1 and len(counts) <= 1:
-            needed, counts = 1, np.array([whole])  # as tifffile reads it, whatever the tags say of strips
+        parts = self.parts(tags, name)
+        offsets = self.values(tags, _TILES if parts.tiled else _STRIPS, name)
+        counts = self.values(tags, _TILE_BYTES if parts.tiled else _STRIP_BYTES, name)
+        needed = parts.number
+        if parts.compression == 1 and not parts.tiled and len(offsets) == 1 and len(counts) <= 1:
+            needed, counts = 1, np.array([parts.whole])  # as tifffile reads it, whatever the tags say of strips
         if len(offsets) < needed or len(counts) < needed:
             found = min(len(offsets), len(counts))
             self.fail(f"is damaged: {name} declares {needed} tiles or strips, and has {found}")
-        there = (offsets[:needed] > 0) & (counts[:needed] > 0)
-        self.absent += int((~there).sum())
-        self.inside(offsets[:needed][there], counts[:needed][there], name)
-        counts = counts[:needed][there]
-        for place in offsets[:needed][there].tolist() if compression in CODED else ():
-            pixels = coded_pixels(self.file, place, compression)
-            if pixels is not None and pixels > 2 * across * down * along + _SLACK:
-                self.fail(f"is damaged: {name} has tiles or strips of {across * down}, one of {pixels} pixels")
-        if compression == 1 and _SUBSAMPLING not in tags:
-            tile = row * down * along
-            if tiled and len(counts) and counts.min() < tile:
-                self.fail(f"is damaged: {name} has tiles of {sizes(counts.min())}, needed are {sizes(tile)}")
-            if not tiled and there.all() and counts.sum() < whole and len(offsets) != 1:
-                self.fail(f"is damaged: {name} has {sizes(counts.sum())} of pixels, needed are {sizes(whole)}")
-        elif len(counts):
-            check_ratio(
-                self.path,
-                f"{name}, by its tiles or strips,",
-                row * down * along,
-                int(counts.max()),
-                _RATIOS.get(compression, _OTHER_RATIO),
-                _SLACK,
-            )
+        offsets, counts = offsets[:needed], counts[:needed]
+        there = (offsets > 0) & (counts > 0)
+        if there.all():
+            self.inside(parts, offsets, counts, name)
+        else:
+            self.absent += int((~there).sum())
+            self.inside(parts, offsets[there], counts[there], name)
 
-    def inside(self, offsets: HostArray, counts: HostArray, name: str) -> None:
-        """Refuse tiles or strips that do not lie in the file."""
-        if len(offsets) and (offsets + np.minimum(counts, self.size)).max() > self.size:
+    def parts(self, tags: _Tags, name: str) -> _Parts:
+        """Return the tiles or strips that a page declares."""
+        if not {_WIDTH, _LENGTH} <= tags.keys():
+            self.fail(f"is damaged: {name} has no width or length")
+        width, length = self.number(tags, _WIDTH, name, 0), self.number(tags, _LENGTH, name, 0)
+        depth, samples = self.number(tags, _DEPTH, name, 1), self.number(tags, _SAMPLES, name, 1)
+        bits = self.values(tags, _BITS, name)
+        bits_of_sample = int(bits.max()) if len(bits) else 1
+        planes = samples if self.number(tags, _PLANAR, name, 1) == 2 else 1
+        across, down, along = width, min(self.number(tags, _ROWS, name, length), length), 1
+        if _TILE_WIDTH in tags:
+            across, down = (self.number(tags, tag, name, 0) for tag in (_TILE_WIDTH, _TILE_LENGTH))
+            along = self.number(tags, _TILE_DEPTH, name, 1)
+        if min(width, length, depth, samples, bits_of_sample, across, down, along) < 1:
+            self.fail(f"is damaged: {name} has no pixels, or tiles or strips without pixels")
+        bits_of_pixel = bits_of_sample * (samples // planes)
+        compression = self.number(tags, _COMPRESSION, name, 1)
+        return _Parts(
+            number=math.ceil(width / across) * math.ceil(length / down) * math.ceil(depth / along) * planes,
+            pixels=across * down * along,
+            nbytes=math.ceil(across * bits_of_pixel / 8) * down * along,
+            whole=math.ceil(width * bits_of_pixel / 8) * length * depth * planes,
+            tiled=_TILE_WIDTH in tags,
+            # that of colours of lower resolution is left to the reader
+            compression=0 if _SUBSAMPLING in tags and compression == 1 else compression,
+        )
+
+    def inside(self, parts: _Parts, offsets: HostArray, counts: HostArray, name: str) -> None:
+        """Refuse tiles or strips that do not lie in the file, or are too few bytes for their pixels."""
+        if not len(offsets):
+            return
+        if (np.minimum(offsets, self.size) + np.minimum(counts, self.size)).max() > self.size:
             self.fail(f"is damaged or truncated: {name} has pixels behind byte {self.size}, the last one")
+        if parts.compression == 1:
+            strips = 1 < len(counts) == parts.number and counts.sum() < parts.whole  # the last one may be shorter
+            if counts.min() < parts.nbytes if parts.tiled else strips:
+                self.fail(f"is damaged: {name} has {sizes(counts.sum())} of pixels, needed are {sizes(parts.whole)}")
+            return
+        ratio = _RATIOS.get(parts.compression, _OTHER_RATIO)
+        check_ratio(self.path, f"{name}, by its tiles or strips,", parts.nbytes, int(counts.max()), ratio, _SLACK)
+        for place in offsets.tolist() if parts.compression in CODED else ():
+            pixels = coded_pixels(self.file, place, parts.compression)
+            if pixels is not None and pixels > 2 * parts.pixels + _SLACK:
+                self.fail(f"is damaged: {name} has tiles or strips of {parts.pixels} pixels, one of {pixels}")
