@@ -79,7 +79,7 @@ def nms2d(input: Array, kernel_size: tuple[int, int], mask_only: bool = False) -
            [0., 0., 0., 0., 0.],
            [0., 0., 0., 0., 0.]], dtype=float32)
     """
-    x = as_array(input)
+    x = as_array(input, "input")
     check_ndim(x, 4, "input", "(B, C, H, W)")
     size = check_window(kernel_size, 2, "kernel_size")
     return _suppress(x, size, check_bool(mask_only, "mask_only"))
@@ -130,7 +130,7 @@ def nms3d(input: Array, kernel_size: tuple[int, int, int], mask_only: bool = Fal
     >>> np.argwhere(npsubpix.nms3d(volume, (3, 3, 3), mask_only=True))
     array([[0, 0, 1, 2, 1]])
     """
-    x = as_array(input)
+    x = as_array(input, "input")
     check_ndim(x, 5, "input", "(B, C, D, H, W)")
     size = check_window(kernel_size, 3, "kernel_size")
     return _suppress(x, size, check_bool(mask_only, "mask_only"))
@@ -175,7 +175,7 @@ def nms3d_minmax(input: Array) -> tuple[Array, Array]:
     >>> np.argwhere(maxima)[:, 2:], np.argwhere(minima)[:, 2:]
     (array([[1, 1, 1]]), array([[1, 1, 3]]))
     """
-    x = as_array(input)
+    x = as_array(input, "input")
     check_ndim(x, 5, "input", "(B, C, D, H, W)")
     maxima, minima = call("nms3d_minmax", without_gradient(x))
     return maxima, minima
