@@ -61,7 +61,7 @@ def test_slices_and_times_are_taken_by_name(tmp_path, movie):
     """Five slices of which the middle one is brightest, at three times."""
     z = np.exp(-((np.arange(5) - 2) ** 2) / 2)[:, None, None]
     data = np.stack([z * frame for frame in movie], axis=1).astype(np.float32)  # z, t, y, x
-    tifffile.imwrite(tmp_path / "a.tif", data, metadata={"axes": "ZTYX"})
+    tifffile.imwrite(tmp_path / "a.tif", data, metadata={"axes": "ZTYX"}, photometric="minisblack")
     for volume in ([], ["--volume"]):
         rows, said = locate(tmp_path / "a.tif", *volume)
         assert said == ["note: axes ZTYX of 5 × 3 × 40 × 50 taken for 3 frames along T, each a volume"]
@@ -71,7 +71,7 @@ def test_slices_and_times_are_taken_by_name(tmp_path, movie):
 
 
 def test_names_of_axes_are_overruled(tmp_path, movie):
-    tifffile.imwrite(tmp_path / "a.tif", movie, imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "a.tif", movie, imagej=True, metadata={"axes": "ZYX"}, photometric="minisblack")
     _, said = locate(tmp_path / "a.tif")
     assert "\nz,y,x,value," in "\n" + (tmp_path / "table.csv").read_text()
     assert said == ["note: axes ZYX of 3 × 40 × 50 taken for a volume; --no-volume reads its slices as frames"]
@@ -82,7 +82,7 @@ def test_names_of_axes_are_overruled(tmp_path, movie):
 
 
 def test_align_takes_slices_for_frames(tmp_path, movie):
-    tifffile.imwrite(tmp_path / "a.tif", movie, imagej=True, metadata={"axes": "ZYX"})
+    tifffile.imwrite(tmp_path / "a.tif", movie, imagej=True, metadata={"axes": "ZYX"}, photometric="minisblack")
     run("align", tmp_path / "a.tif", tmp_path / "a.tif", "--table", tmp_path / "t.csv")
     assert [row["frame"] for row in rows_of(tmp_path / "t.csv")] == ["0", "1", "2"]
 

@@ -9,7 +9,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
@@ -74,13 +74,21 @@ class Errors:
         self.messages.append(" ".join(message.split()))
         say_error(message)
 
-    def show_warning(self, message: Warning | str, category: type[Warning], *place: Any) -> None:
+    def show_warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         """Report damage in a file, as an error that the file is read with; print other warnings."""
         from npsubpix.io.images import ImageWarning
 
         text = " ".join(f"{message}".split())
         if not issubclass(category, ImageWarning):
-            sys.stderr.write(warnings.formatwarning(message, category, *place[:2]))
+            (file or sys.stderr).write(warnings.formatwarning(message, category, filename, lineno, line))
         elif text not in self.messages:
             self.messages.append(text)
             say_error(f"{text} (a warning: the frames are read)")

@@ -293,10 +293,10 @@ def _recognise(path: Path) -> str:
     for magic, file_format in _MAGIC.items():
         if head.startswith(magic):
             return file_format
-    file_format = picture_format(path)
-    if file_format is None:
+    picture_kind = picture_format(path)
+    if picture_kind is None:
         raise NotAnImageError(f"{path}: is not an image; {_NEEDED}")
-    return file_format
+    return picture_kind
 
 
 def is_image(path: Path) -> bool:
