@@ -104,6 +104,11 @@ def test_public_names_stand_once():
         assert getattr(npsubpix, name).__name__ == name
 
 
+def test_no_public_name_is_that_of_a_module():
+    """The module would take its place as soon as it is imported: a family is called otherwise than its functions."""
+    assert not set(npsubpix.__all__) & names(PACKAGE)
+
+
 def test_every_public_name_is_in_the_documentation():
     pages = "\n".join(path.read_text() for path in (PACKAGE.parent / "docs" / "api").glob("*.md"))
     for name in npsubpix.__all__:

@@ -58,7 +58,7 @@ def test_tensors_that_cannot_be_taken(image):
     with pytest.raises(TypeError, match="dense tensor"):
         npsubpix.nms2d(torch.from_numpy(image).to_sparse(), (3, 3))
     with pytest.raises(TypeError, match="integers or floats"):
-        npsubpix.nms2d(torch.from_numpy(image) > 0, (3, 3))
+        npsubpix.conv_soft_argmax2d(torch.from_numpy(image) > 0)
     with pytest.raises(TypeError, match="integers or floats"):
         npsubpix.nms2d(torch.from_numpy(image).to(torch.complex64), (3, 3))
 

@@ -99,7 +99,7 @@ def test_strings_and_objects_are_type_errors(name, x, wrap):
     """That name the argument, whichever it is; not errors about shapes, or of NumPy."""
     for argument in arrays_of(name):
         for value in ("cells.tif", Path("cells.tif"), np.array([["a"]]), np.array([None, 1.0]), np.datetime64("2026")):
-            if (argument, value) == ("init", "cells.tif"):
+            if argument == "init" and isinstance(value, str):
                 continue  # the name of a method
             with pytest.raises(TypeError, match=rf"^{argument} must "):
                 called_with(name, wrap(x), **replaced(name, argument, value))
@@ -117,11 +117,11 @@ def test_the_name_of_a_file_as_an_image_says_how_to_read_it(name, path, x):
 
 
 def test_what_the_hint_says_works(tmp_path):
-    np.save(tmp_path / "spot.npy", np.eye(5))
+    np.save(tmp_path / "spot.npy", np.eye(5)[:1] + np.eye(5)[::2, :1])
     with npsubpix.io.open_frames(tmp_path / "spot.npy") as file:
         with pytest.raises(TypeError, match="image must be an array, got a Frames: pass each of its frames"):
             npsubpix.find_peaks(file)
-        assert len(npsubpix.find_peaks(next(iter(file.frames)), exclude_border=False)) == 5
+        assert len(npsubpix.find_peaks(next(iter(file.frames)), exclude_border=False)) == 1
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_operators_say_it_too(operator, options, module):
         apply("cells.tif")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"align_stack"}))  # which takes a sequence of images
 def test_results_of_several_arrays_are_no_array(name, x):
     """NumPy would stack background and noise, and make nested objects of a table."""
     pair = npsubpix.Background(x[0, 0, 0], x[0, 0, 0])
@@ -168,16 +168,18 @@ def stop_at_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "function_of", lambda *_: reach)
 
 
-#: The dtype in which functions take images of booleans; all others refuse them.
+#: The dtype in which functions take images of booleans; all others refuse them. kornia's are as in kornia, where the
+#: other operators raise.
 OF_BOOLEANS = dict.fromkeys(
     ["find_peaks", "refine_peaks", "sample", "sample_with_gradient", "sample_vjp", "warp", "spline_filter", "align",
      "align_stack", "window_map", "window_sum", "window_mean", "window_var", "window_std", "window_centroid",
      "window_min", "window_max", "window_range", "window_median", "window_percentile", "laplacian_of_gaussian",
-     "difference_of_gaussians"],
+     "difference_of_gaussians", "nms3d_minmax", "spatial_softmax2d", "spatial_soft_argmax2d", "spatial_softmax",
+     "spatial_expectation", "spatial_soft_argmax", "spatial_moments"],
     np.uint8,
 )  # fmt: skip
 OF_BOOLEANS |= {"convolve": np.float32, "correlate": np.float32, "convolve_separable": np.float32}
-OF_BOOLEANS["choose_conv_method"] = np.float64
+OF_BOOLEANS |= {"choose_conv_method": np.float64, "nms2d": np.int64, "nms3d": np.int64}
 
 
 @pytest.mark.usefixtures("backend", "stop_at_kernels")
@@ -189,7 +191,7 @@ def test_images_of_booleans_are_0_and_1_or_refused(name, x, wrap):
     library = np.asarray if name == "sample_vjp" else wrap
     changes = replaced(name, argument, library(image))
     if name not in OF_BOOLEANS:
-        with pytest.raises(TypeError, match=rf"^{argument} must hold .*bool"):
+        with pytest.raises(TypeError, match=rf"^{argument} .*bool"):
             called_with(name, library(x), **changes)
         return
     with pytest.raises(Reached) as reached:
@@ -212,7 +214,7 @@ def test_what_a_mask_gives(wrap):
     assert float(npsubpix.correlate(wrap(np.ones((40, 40), bool)), np.ones((31, 31)))[20, 20]) == 961
     assert float(npsubpix.correlate(wrap(mask), wrap(box))[4, 5]) == 9
     assert float(npsubpix.window_mean(wrap(mask), 3)[4, 4]) == pytest.approx(2 / 3)
-    centre = npsubpix.refine_peaks(wrap(mask), [[4, 5]], method="centroid", radius=6)
+    centre = npsubpix.refine_peaks(wrap(mask), [[4, 5]], method="centroid", radius=6, n_iters=50)
     np.testing.assert_allclose(np.asarray(centre.coords), [[4.0, 5.5]], atol=0.02)
 
 
@@ -235,13 +237,15 @@ class Lazy:
 @pytest.mark.parametrize("name", sorted({*NAMES} - {"align_stack", "affine_grid", "transform_points"}))
 def test_lazy_arrays_are_loaded_once_with_a_warning(name, x):
     for argument in arrays_of(name):
-        if (value := bound(name, x).arguments.get(argument)) is None:
+        value = bound(name, x).arguments.get(argument)
+        if value is None or argument == "kernels":
             continue
         lazy = Lazy(np.asarray(value[0] if isinstance(value, tuple | list) and argument == "images" else value, float))
         with pytest.warns(UserWarning, match=f"^{argument} is an array of tests") as caught, pytest.raises(Reached):
             called_with(name, x, **replaced(name, argument, lazy))
         (warning,) = caught
-        size = f"{lazy.dtype.itemsize * np.prod(lazy.shape):.3g} bytes"
+        count = 8 * np.prod(lazy.shape)
+        size = f"{count} bytes" if count < 1000 else f"{count / 1000:.3g} kB"
         assert f", of shape {lazy.shape} and dtype float64, and is loaded whole: {size}. Pass a part at a time" in str(
             warning.message
         )

@@ -98,7 +98,7 @@ def without_booleans(x: Array, dtype: str = "uint8") -> Array:
 def has_booleans(x: Array) -> bool:
     """Whether an array holds booleans."""
     if type(x) is np.ndarray:
-        return x.dtype.kind == "b"  # much faster than the name of a dtype
+        return bool(x.dtype.kind == "b")  # much faster than the name of a dtype
     return str(x.dtype) in ("bool", "torch.bool")
 
 
@@ -130,7 +130,7 @@ def _of_numbers(data: Array, source: Any, name: str) -> Array:
     if kind == "O" and data.ndim == 0 and not is_array(source):
         raise _no_array(source, name)
     fields = "" if data.dtype.names is None else ": pass its columns as an array, such as np.stack([t['y'], t['x']], 1)"
-    raise TypeError(f"{name} must hold real numbers, got dtype {data.dtype}{fields}")
+    raise TypeError(f"{name} must hold integers or floats of up to 64 bits, got dtype {data.dtype}{fields}")
 
 
 def _no_array(x: Any, name: str) -> TypeError:

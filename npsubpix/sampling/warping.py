@@ -81,10 +81,11 @@ def transform_points(matrix: Array, points: Array) -> Array:
 
 
 def _is_per_frame(matrix: Any) -> bool:
-    """Whether there is a matrix for each frame; an `Alignment` is a tuple, but not of matrices alone."""
+    """Whether there is a matrix for each frame; an `Alignment` is a tuple, but of one."""
     if is_array(matrix):
         return bool(matrix.ndim == 3)
-    return isinstance(matrix, (list, tuple)) and bool(matrix) and all(_is_matrix(m) for m in matrix)
+    several = isinstance(matrix, (list, tuple)) and not hasattr(matrix, "_fields") and len(matrix) > 0
+    return several and all(_is_matrix(m) for m in matrix)
 
 
 def _is_matrix(value: Any) -> bool:

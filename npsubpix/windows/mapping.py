@@ -178,6 +178,7 @@ def _by_name(
         raise TypeError(f"images must be one array for a reduction by name, got {len(images)}: pass size=… by name")
     if (q is not None) != (name == "percentile"):
         raise ValueError(f"q must be given for percentile, and only for it, got {q!r} for {name}")
+    images = (as_array(images[0], "images"),)
     return reduce_image(
         images[0], name, size, footprint, weights, border, cval, stride, dtype, 50.0 if q is None else q
     )
