@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix.results import Peaks
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["PLOT_FORMATS", "draw_alignment", "draw_peaks"]
@@ -99,7 +101,9 @@ def draw_peaks(image: Any, peaks: Peaks, *, title: str = "", origin: float = 0.0
     return figure
 
 
-def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> Figure:
+def draw_alignment(
+    fixed: Any, moving: Any, matrix: Any, *, title: str = "", ax: Sequence[Axes] | None = None
+) -> Figure:
     """Overlay two images, before and after the moving one is warped by a matrix.
 
     The fixed image is orange and the moving one blue, so that structures in both are grey.
@@ -108,10 +112,12 @@ def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> 
     ----------
     fixed, moving : arrays of shape (H, W)
         Images.
-    matrix : array of shape (2, 3) or (3, 3)
-        Matrix from the fixed image to the moving one, as `npsubpix.align` returns it.
+    matrix : array of shape (2, 3) or (3, 3), or Alignment
+        Matrix from the fixed image to the moving one, or the result of `npsubpix.align`.
     title : str, optional
         The title, as plain text.
+    ax : sequence of two matplotlib.axes.Axes, optional
+        Axes to draw on: the images before and after. By default, those of a new figure.
 
     Returns
     -------
@@ -137,19 +143,22 @@ def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> 
 
     first, second = (np.asarray(to_numpy(x), np.float64) for x in (fixed, moving))
     unmoved, warped = (warp(second, m, first.shape, cval=float("nan")) for m in (np.eye(3), matrix))
-    height, width = first.shape
-    across = 11.0
-    figure = Figure(
-        figsize=(across, min(max(across / 2 * height / width, 2), 20) + 0.6), dpi=_DPI, layout="constrained"
-    )
-    figure.set_facecolor(_GROUND)
-    for k, (name, other) in enumerate((("before", unmoved), ("after", warped))):
-        axes = figure.add_subplot(1, 2, k + 1)
+    if ax is None:
+        height, width = first.shape
+        across = 11.0
+        size = across, min(max(across / 2 * height / width, 2), 20) + 0.6
+        figure = Figure(figsize=size, dpi=_DPI, layout="constrained", facecolor=_GROUND)
+        before, after = figure.subplots(1, 2)
+        style: dict[str, Any] = {"color": _INK}
+    else:
+        before, after = ax
+        figure, style = before.figure, {}
+    for axes, name, other in ((before, "before", unmoved), (after, "after", warped)):
         axes.imshow(_overlay(first, other), interpolation="nearest")
-        axes.set_title(name, color=_INK)
+        axes.set_title(name, **style)
         axes.set_axis_off()
     if title:
-        figure.suptitle(title, color=_INK, parse_math=False)
+        figure.suptitle(title, parse_math=False, **style)
     return figure
 
 

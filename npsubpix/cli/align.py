@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 __all__ = ["AlignRequest", "align_and_report"]
 
 
-_SHOWN = ("file", "frame", "dy", "dx", "dy_error", "dx_error", "angle", "scale", "rms", "flag_names")
+_SHOWN = ("file", "frame", "dy", "dx", "dy_error", "dx_error", "angle", "scale", "rms", "correlation", "flag_names")
+
+#: Size of the boxes of the background, and least height of peaks in units of the noise, for `--around-peaks`.
+_BOX, _HEIGHT = 64, 5.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class AlignRequest:
     options: dict[str, Any]  # arguments of align
     reading: dict[str, Any]  # arguments of open_frames
     quiet: bool
+    around_peaks: float | None = None  # radius
 
 
 @dataclass
@@ -43,19 +47,27 @@ class _Aligned:
     results: list[Alignment] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
-    picture: Any = None  # the moving frame with the largest shift, and its matrix
-    matrix: Any = None
-    farthest: float = -1.0
+    #: The frame that fits worst, of those that were aligned and are not the fixed image itself: its number among the
+    #: results, and its pixels.
+    worst: tuple[int, Any] | None = None
 
-    def add_picture(self, frame: Any, result: Alignment) -> None:
-        """Keep the frame with the largest shift, of those that were aligned well."""
-        far = float(np.hypot(*result.shift)) if result.ok else 0.0
-        if self.picture is None or far > self.farthest:
-            self.picture, self.matrix, self.farthest = np.array(frame), result.matrix, far
+    def add(self, path: Path, number: int, frame: Any, result: Alignment, fixed: Any) -> None:
+        """Add the next frame."""
+        fit = math.inf if self.worst is None else self.results[self.worst[0]].correlation
+        if result.ok and result.correlation < fit and not np.array_equal(frame, fixed):
+            self.worst = len(self.results), np.array(frame)
+        self.results.append(result)
+        self.files.append(path)
+        self.frames.append(number)
+
+    @property
+    def failed(self) -> int:
+        """Number of frames that could not be aligned."""
+        return sum(not result.ok for result in self.results)
 
 
-def align_and_report(request: AlignRequest, errors: Errors) -> None:
-    """Align all frames of the moving images to the fixed one, then write and print the results."""
+def align_and_report(request: AlignRequest, errors: Errors) -> int:
+    """Align all frames of the moving images to the fixed one, write and print the results, return how many failed."""
     from npsubpix.io.images import open_frames
 
     _check(request)
@@ -65,12 +77,18 @@ def align_and_report(request: AlignRequest, errors: Errors) -> None:
     _align_all(request, fixed, aligned, errors)
     if aligned.results:
         _report(request, fixed, aligned, errors)
+    return aligned.failed
 
 
 def _check(request: AlignRequest) -> None:
+    from npsubpix._arrays.options import check_count, check_positive
     from npsubpix.io.tables import check_place, check_table_path
 
     try:
+        if request.options["background"] is not None:
+            check_count(request.options["background"], "--background", 1)
+        if request.around_peaks is not None:
+            check_positive(request.around_peaks, "--around-peaks")
         if request.table is not None:
             check_table_path(request.table)
         if request.plot is not None:
@@ -86,23 +104,34 @@ def _check(request: AlignRequest) -> None:
         raise UsageError(str(error)) from error
 
 
+def _around_peaks(request: AlignRequest, fixed: Any) -> dict[str, Any]:
+    """Return the options of `align` that compare images near the peaks of the fixed one."""
+    from npsubpix import find_peaks, local_background
+
+    if request.around_peaks is None:
+        return {}
+    background = local_background(fixed, request.options["background"] or _BOX)
+    peaks = find_peaks(fixed, background=background, threshold_abs=_HEIGHT)
+    if len(peaks) == 0:
+        raise UsageError(f"{request.fixed}: has no peaks {_HEIGHT:g} times the noise above the background")
+    return {"around": peaks, "radius": request.around_peaks}
+
+
 def _align_all(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors) -> None:
     from npsubpix import align
     from npsubpix.io.images import open_frames
 
+    options = {**request.options, **_around_peaks(request, fixed)}
     with progress_bar(len(request.moving), request.quiet) as advance:
         for path in request.moving:
             with errors.survived(), open_frames(path, **request.reading) as stack:
                 say_what_is_skipped(path, stack.others)
                 for number, frame in enumerate(stack.frames):
                     try:
-                        result = align(fixed, frame, **request.options)
+                        result = align(fixed, frame, **options)
                     except (TypeError, ValueError, MemoryError) as error:
                         raise RuntimeError(f"{path}: {error}") from error
-                    aligned.add_picture(frame, result)
-                    aligned.results.append(result)
-                    aligned.files.append(path)
-                    aligned.frames.append(number)
+                    aligned.add(path, number, frame, result, fixed)
                     advance(1 / stack.count, f"{path.name} {number + 1}/{stack.count}")
 
 
@@ -112,10 +141,9 @@ def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors
     columns = _columns(aligned)
     shown = {name: columns[name] for name in _SHOWN}
     shown |= {name: np.round(shown[name], 5) + 0.0 for name in _SHOWN[2:-1]}
-    failed = sum(bool(result.flags) for result in aligned.results)
     many = len(aligned.results)
     lines = [f"{many} image{'' if many == 1 else 's'} aligned to {display_name(Path(request.fixed.name))}"]
-    lines[0] += f"; {failed} not well, see flags" if failed else ""
+    lines[0] += f"; {aligned.failed} failed, see flags" if aligned.failed else ""
     lines.append(table_text(shown, many))
     if request.table is not None:
         with errors.survived():
@@ -127,8 +155,7 @@ def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors
             lines.append(f"Wrote {display_name(request.output)}")
     if request.plot is not None:
         with errors.survived():
-            _write_plot(request.plot, fixed, aligned)
-            lines.append(f"Wrote {display_name(request.plot)}")
+            lines.append(_write_plot(request.plot, fixed, aligned))
     if not request.quiet:
         say("\n".join(lines))
 
@@ -148,7 +175,7 @@ def _columns(aligned: _Aligned) -> dict[str, Any]:
         "angle": np.array([math.degrees(result.angle) for result in results]),
         "scale": np.array([result.scale for result in results]),
     }
-    for name in ("rms", "overlap", "n_iters", "gain", "bias"):
+    for name in ("rms", "noise", "correlation", "overlap", "n_iters", "gain", "bias"):
         columns[name] = np.array([getattr(result, name) for result in aligned.results])
     columns["flags"] = np.array([int(result.flags) for result in aligned.results], np.int32)
     columns["flag_names"] = np.array([result.flag_names() for result in results], dtype=object)
@@ -163,12 +190,12 @@ def _metadata(request: AlignRequest) -> dict[str, Any]:
         "fixed": display_name(request.fixed),
         "matrix": "m00 to m22 take (y, x, 1) of the fixed image to the moving one, in pixels from 0",
         "units": "dy, dx and their errors: pixel, of the centre of the fixed image; angle: degree",
-        "options": {**request.options, **request.reading},
+        "options": {**request.options, "around_peaks": request.around_peaks, **request.reading},
     }
 
 
 def _write_warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) -> None:
-    """Write each moving frame on the pixels of the fixed image, NaN where it has none."""
+    """Write each moving frame on the pixels of the fixed image, NaN where it has none or could not be aligned."""
     import tifffile
 
     from npsubpix import warp
@@ -184,17 +211,27 @@ def _write_warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Align
             with open_frames(path, **request.reading) as stack:
                 for number, frame in enumerate(stack.frames):
                     if places and places[0][:2] == (path, number):
-                        matrix = places.pop(0)[2].matrix
-                        warped = warp(np.asarray(frame, np.float32), matrix, shape, method="bspline3", cval=math.nan)
+                        result, warped = places.pop(0)[2], np.full(shape, np.nan, np.float32)
+                        if result.ok:
+                            pixels = np.asarray(frame, np.float32)
+                            warped = warp(pixels, result, shape, method="bspline3", cval=math.nan)
                         file.write(warped, contiguous=True, photometric="minisblack")
             if len(places) == left:
                 raise RuntimeError(f"{path}: has changed since it was aligned")
 
 
-def _write_plot(plot: Path, fixed: Any, aligned: _Aligned) -> None:
+def _write_plot(plot: Path, fixed: Any, aligned: _Aligned) -> str:
+    """Draw the frame that fits worst, and return a line about it."""
     from npsubpix.io.tables import replacing
     from npsubpix.plotting import draw_alignment
 
-    figure = draw_alignment(fixed, aligned.picture, aligned.matrix)
+    if aligned.worst is None:
+        return f"Did not write {display_name(plot)}: no frame was aligned, but for the fixed image itself"
+    place, frame = aligned.worst
+    result, name = aligned.results[place], display_name(Path(aligned.files[place].name))
+    dy, dx = result.shift
+    title = f"{name}, frame {aligned.frames[place]}: shift ({dy:.3f}, {dx:.3f}), correlation {result.correlation:.3f}"
+    figure = draw_alignment(fixed, frame, result, title=title)
     with replacing(plot) as temporary:
         figure.savefig(temporary, format=plot.suffix[1:].lower())
+    return f"Wrote {display_name(plot)}"

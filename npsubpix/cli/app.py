@@ -203,13 +203,26 @@ def align(
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Draw the first frame on the fixed image, before and after (.png, .pdf, .svg, .jpg)."),
+        typer.Option(
+            help="Draw the aligned frame that fits worst on the fixed image, before and after (.png, .pdf, .svg, .jpg)."
+        ),
     ] = None,
     loss: Annotated[Loss, typer.Option(help="Robust losses count what does not fit less.")] = Loss.least_squares,
     gain_bias: Annotated[
         bool, typer.Option("--gain-bias", help="The brightness differs: find a factor and a constant.")
     ] = False,
     far: Annotated[bool, typer.Option("--far", help="Shifts are large: begin with the phase correlation.")] = False,
+    background: Annotated[
+        int | None,
+        typer.Option(help="Subtract the background of each image, in boxes of this many pixels.", show_default=False),
+    ] = None,
+    around_peaks: Annotated[
+        float | None,
+        typer.Option(
+            help="Compare only pixels within this radius of the peaks of the fixed image, for few spots.",
+            show_default=False,
+        ),
+    ] = None,
     channel: Annotated[
         int | None,
         typer.Option(
@@ -223,7 +236,10 @@ def align(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:
-    """Find the transforms that put images on another, to a fraction of a pixel."""
+    """Find the transforms that put images on another, to a fraction of a pixel.
+
+    The exit status is 3 if an image could not be aligned.
+    """
     errors = Errors(debug)
     with errors.last_resort():
         options = {
@@ -231,10 +247,12 @@ def align(
             "loss": loss.value,
             "gain_bias": gain_bias,
             "init": "phase_correlation" if far else None,
+            "background": background,
         }
         reading = {"channel": channel, "hdu": hdu}
-        align_and_report(AlignRequest(fixed, moving, output, table, plot, options, reading, quiet), errors)
-    raise typer.Exit(1 if errors.messages else 0)
+        request = AlignRequest(fixed, moving, output, table, plot, options, reading, quiet, around_peaks)
+        failed = align_and_report(request, errors)
+    raise typer.Exit(1 if errors.messages else 3 if failed else 0)
 
 
 @app.command()
