@@ -9,7 +9,7 @@ import numpy as np
 
 from npsubpix._arrays.checks import check_mask, check_reals
 from npsubpix._arrays.home import home_of
-from npsubpix._arrays.library import Array, HostArray, as_array, is_array, to_numpy
+from npsubpix._arrays.library import Array, HostArray, as_array, is_array, to_numpy, without_booleans
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_finite, check_positive
 from npsubpix._definitions.alignment.gauss_newton import Options, is_of_model
 from npsubpix._definitions.flags import AlignmentFlags
@@ -178,7 +178,7 @@ def _as_alignment(outcome: Any, shape: tuple[int, ...]) -> Alignment:
 
 
 def _image(x: Any, name: str) -> Array:
-    image = as_array(x, name)
+    image = without_booleans(as_array(x, name))
     if image.ndim != 2:
         raise ValueError(f"{name} must have shape (H, W), got {tuple(image.shape)}")
     return image

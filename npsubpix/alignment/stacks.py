@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.home import home_of
+from npsubpix._arrays.lazy import LazyFrames, is_lazy
 from npsubpix._arrays.library import Array, HostArray, as_array, is_array, to_numpy
 from npsubpix._arrays.options import check_choice
 from npsubpix.alignment.images import align, is_usable
@@ -110,16 +111,19 @@ class _Frames:
 
     def __init__(self, images: Any) -> None:
         if is_array(images):
+            images = images if is_lazy(images) else as_array(images, "images")
             if images.ndim != 3:
                 raise ValueError(f"images must have shape (T, H, W), got {tuple(images.shape)}")
+            images = LazyFrames(images) if is_lazy(images) else images
         elif not (hasattr(images, "__len__") and hasattr(images, "__getitem__")) or isinstance(images, (str, dict)):
+            as_array(images, "images")  # says what to do about the name of a file
             raise TypeError(
                 f"images must be an array of shape (T, H, W) or a sequence of images, got {type(images).__name__}"
             )
         if len(images) == 0:
             raise ValueError("images must hold at least one image, got none")
         self._images = images
-        self._shape = tuple(as_array(images[0]).shape)
+        self._shape = tuple(as_array(images[0], "images").shape)
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -128,7 +132,7 @@ class _Frames:
     def __getitem__(self, k: int) -> Array:
         """Return a frame."""
         frame = self._images[k]
-        shape = tuple(as_array(frame).shape)
+        shape = tuple(as_array(frame, "images").shape)
         if shape != self._shape:
             raise ValueError(f"images must have one shape, {self._shape}, got {shape} for image {k}")
         return frame
@@ -182,7 +186,8 @@ def _align_all(
 
 def _moved(around: Any, matrix: HostArray) -> HostArray:
     """Return the positions of the first frame in another one."""
-    points = np.asarray(to_numpy(as_array(around.coords if isinstance(around, Peaks) else around)), np.float64)
+    coords = around.coords if isinstance(around, Peaks) else as_array(around, "around")
+    points = np.asarray(to_numpy(coords), np.float64)
     moved = points @ matrix[:2, :2].T + matrix[:2, 2]
     return np.asarray(moved / (points @ matrix[2, :2] + matrix[2, 2])[:, None])
 
@@ -192,7 +197,7 @@ class _Mean:
 
     def __init__(self, frames: _Frames, results: list[Alignment]) -> None:
         self.frames, self.results = frames, results
-        first = as_array(frames[0])
+        first = as_array(frames[0], "images")
         self.home = home_of(first)
         self.empty = sum(result.ok for result in results) < 2
         with self.home.working():
@@ -206,7 +211,7 @@ class _Mean:
 
         if not self.results[k].ok:
             return
-        image = self.home.adopt(as_array(self.frames[k]), "images").astype(np.float64)
+        image = self.home.adopt(as_array(self.frames[k], "images"), "images").astype(np.float64)
         warped = warp(image, self.results[k].matrix, method="bspline3", cval=float("nan"))
         finite = np.isfinite(warped)
         self.total += sign * np.where(finite, warped, 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
-from npsubpix.cli.terminal import Errors, UsageError, say, say_what_is_skipped
+from npsubpix.cli.terminal import Errors, Notes, UsageError, say
 
 if TYPE_CHECKING:
     from npsubpix.alignment import Alignment
@@ -32,12 +33,11 @@ class AlignRequest:
     fixed: Path
     moving: list[Path]
     output: Path | None
-    table: Path | None
+    tables: list[Path]
     plot: Path | None
-    options: dict[str, Any]  # arguments of align
+    options: dict[str, Any]  # arguments of align; images are paths
     reading: dict[str, Any]  # arguments of open_frames
     quiet: bool
-    around_peaks: float | None = None  # radius
 
 
 @dataclass
@@ -81,16 +81,12 @@ def align_and_report(request: AlignRequest, errors: Errors) -> int:
 
 
 def _check(request: AlignRequest) -> None:
-    from npsubpix._arrays.options import check_count, check_positive
-    from npsubpix.io.tables import check_place, check_table_path
+    from npsubpix._tables import check_place, check_table_path
 
     try:
-        if request.options["background"] is not None:
-            check_count(request.options["background"], "--background", 1)
-        if request.around_peaks is not None:
-            check_positive(request.around_peaks, "--around-peaks")
-        if request.table is not None:
-            check_table_path(request.table)
+        _check_numbers(request.options)
+        for table in request.tables:
+            check_table_path(table)
         if request.plot is not None:
             check_plot_path(request.plot)
         if request.output is not None:
@@ -99,33 +95,62 @@ def _check(request: AlignRequest) -> None:
             if importlib.util.find_spec("tifffile") is None:
                 raise ValueError(f"{request.output}: TIFF files need tifffile: pip install 'npsubpix[app]'")
             check_place(request.output)
-        check_overwriting([request.output, request.table, request.plot], [request.fixed, *request.moving])
+        maps = [value for value in request.options.values() if isinstance(value, Path)]
+        check_overwriting([request.output, *request.tables, request.plot], [request.fixed, *request.moving, *maps])
     except ValueError as error:
         raise UsageError(str(error)) from error
 
 
-def _around_peaks(request: AlignRequest, fixed: Any) -> dict[str, Any]:
-    """Return the options of `align` that compare images near the peaks of the fixed one."""
+def _check_numbers(options: dict[str, Any]) -> None:
+    from npsubpix._arrays.options import check_count, check_finite, check_positive
+
+    for name in ("levels", "n_iters", "background"):
+        if name in options:
+            check_count(options[name], f"--{name.replace('_', '-')}", 1)
+    for name in ("tol", "around_peaks"):
+        if name in options:
+            option = f"--{name.replace('_', '-')}"
+            check_positive(check_finite(options[name], option), option)
+
+
+def _with_masks(options: dict[str, Any]) -> dict[str, Any]:
+    """Read the masks of the fixed image and of the moving ones."""
+    from npsubpix.io.images import open_frames
+
+    masks = {}
+    for name in ("mask", "moving_mask"):
+        if name in options:
+            with open_frames(options[name]) as stack:
+                if stack.count != 1:
+                    raise ValueError(f"{stack.path}: has {stack.count} frames; a mask has 1, for all images")
+                masks[name] = np.asarray(next(iter(stack.frames))) != 0
+    return {**options, **masks}
+
+
+def _with_peaks(options: dict[str, Any], fixed: Any, path: Path) -> dict[str, Any]:
+    """Find the peaks of the fixed image around which images are compared."""
     from npsubpix import find_peaks, local_background
 
-    if request.around_peaks is None:
-        return {}
-    background = local_background(fixed, request.options["background"] or _BOX)
+    radius = options.pop("around_peaks", None)
+    if radius is None:
+        return options
+    background = local_background(fixed, options.get("background", _BOX))
     peaks = find_peaks(fixed, background=background, threshold_abs=_HEIGHT)
     if len(peaks) == 0:
-        raise UsageError(f"{request.fixed}: has no peaks {_HEIGHT:g} times the noise above the background")
-    return {"around": peaks, "radius": request.around_peaks}
+        raise UsageError(f"{path}: has no peaks {_HEIGHT:g} times the noise above the background")
+    return {**options, "around": peaks, "radius": radius}
 
 
 def _align_all(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors) -> None:
     from npsubpix import align
     from npsubpix.io.images import open_frames
 
-    options = {**request.options, **_around_peaks(request, fixed)}
+    options = _with_peaks(_with_masks(request.options), fixed, request.fixed)
+    notes = Notes(request.quiet)
     with progress_bar(len(request.moving), request.quiet) as advance:
         for path in request.moving:
             with errors.survived(), open_frames(path, **request.reading) as stack:
-                say_what_is_skipped(path, stack.others)
+                notes.say(stack)
                 for number, frame in enumerate(stack.frames):
                     try:
                         result = align(fixed, frame, **options)
@@ -136,7 +161,7 @@ def _align_all(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Err
 
 
 def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors) -> None:
-    from npsubpix.io.tables import table_text, write_table
+    from npsubpix._tables import table_text, write_table
 
     columns = _columns(aligned)
     shown = {name: columns[name] for name in _SHOWN}
@@ -145,10 +170,10 @@ def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors
     lines = [f"{many} image{'' if many == 1 else 's'} aligned to {display_name(Path(request.fixed.name))}"]
     lines[0] += f"; {aligned.failed} failed, see flags" if aligned.failed else ""
     lines.append(table_text(shown, many))
-    if request.table is not None:
+    for table in request.tables:
         with errors.survived():
-            write_table(request.table, columns, _metadata(request))
-            lines.append(f"Wrote {display_name(request.table)}")
+            write_table(table, columns, _metadata(request))
+            lines.append(f"Wrote {display_name(table)}")
     if request.output is not None:
         with errors.survived():
             _write_warped(request, fixed.shape, aligned)
@@ -177,6 +202,7 @@ def _columns(aligned: _Aligned) -> dict[str, Any]:
     }
     for name in ("rms", "noise", "correlation", "overlap", "n_iters", "gain", "bias"):
         columns[name] = np.array([getattr(result, name) for result in aligned.results])
+    columns["ok"] = np.array([result.ok for result in results], bool)
     columns["flags"] = np.array([int(result.flags) for result in aligned.results], np.int32)
     columns["flag_names"] = np.array([result.flag_names() for result in results], dtype=object)
     return columns | {f"m{i}{j}": matrices[:, i, j] for i in range(3) for j in range(3)}
@@ -185,44 +211,54 @@ def _columns(aligned: _Aligned) -> dict[str, Any]:
 def _metadata(request: AlignRequest) -> dict[str, Any]:
     from npsubpix import __version__
 
+    options = {
+        name: display_name(value) if isinstance(value, Path) else value for name, value in request.options.items()
+    }
     return {
         "npsubpix_version": __version__,
         "fixed": display_name(request.fixed),
         "matrix": "m00 to m22 take (y, x, 1) of the fixed image to the moving one, in pixels from 0",
         "units": "dy, dx and their errors: pixel, of the centre of the fixed image; angle: degree",
-        "options": {**request.options, "around_peaks": request.around_peaks, **request.reading},
+        "options": {**options, **request.reading},
     }
 
 
 def _write_warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) -> None:
     """Write each moving frame on the pixels of the fixed image, NaN where it has none or could not be aligned."""
-    import tifffile
-
-    from npsubpix import warp
-    from npsubpix.io.images import open_frames
-    from npsubpix.io.tables import replacing
+    from npsubpix._tables import replacing
+    from npsubpix.io._stacks import calibration_of, write_stack
 
     if request.output is None:
         return
+    chosen = {name: request.reading[name] for name in ("axes", "series")}
+    calibration = calibration_of(request.fixed, aligned.files, **chosen)
+    with replacing(request.output) as temporary:
+        write_stack(temporary, _warped(request, shape, aligned), len(aligned.results), shape, calibration)
+
+
+def _warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) -> Iterator[Any]:
+    """Read and warp the frames that were aligned, one after the other."""
+    from npsubpix import warp
+    from npsubpix.io.images import open_frames
+
     places = list(zip(aligned.files, aligned.frames, aligned.results, strict=True))
-    with replacing(request.output) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as file:
-        while places:
-            path, left = places[0][0], len(places)
-            with open_frames(path, **request.reading) as stack:
-                for number, frame in enumerate(stack.frames):
-                    if places and places[0][:2] == (path, number):
-                        result, warped = places.pop(0)[2], np.full(shape, np.nan, np.float32)
-                        if result.ok:
-                            pixels = np.asarray(frame, np.float32)
-                            warped = warp(pixels, result, shape, method="bspline3", cval=math.nan)
-                        file.write(warped, contiguous=True, photometric="minisblack")
-            if len(places) == left:
-                raise RuntimeError(f"{path}: has changed since it was aligned")
+    while places:
+        path, left = places[0][0], len(places)
+        with open_frames(path, **request.reading) as stack:
+            for number, frame in enumerate(stack.frames):
+                if places and places[0][:2] == (path, number):
+                    result, pixels = places.pop(0)[2], np.asarray(frame, np.float32)
+                    if result.ok:
+                        yield warp(pixels, result, shape, method="bspline3", cval=math.nan)
+                    else:
+                        yield np.full(shape, np.nan, np.float32)
+        if len(places) == left:
+            raise RuntimeError(f"{path}: has changed since it was aligned")
 
 
 def _write_plot(plot: Path, fixed: Any, aligned: _Aligned) -> str:
     """Draw the frame that fits worst, and return a line about it."""
-    from npsubpix.io.tables import replacing
+    from npsubpix._tables import replacing
     from npsubpix.plotting import draw_alignment
 
     if aligned.worst is None:
