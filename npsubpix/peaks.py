@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.library import Array, as_array, without_booleans
 from npsubpix._arrays.options import (
     check_bool,
     check_choice,
@@ -15,7 +15,7 @@ from npsubpix._arrays.options import (
     check_lengths,
     check_per_axis,
 )
-from npsubpix._arrays.stacks import check_stack
+from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.nms import nms_reach
 from npsubpix._definitions.peaks import DUPLICATES, PLATEAUS, PeakSearch
 from npsubpix._dispatch.call import call
@@ -162,7 +162,7 @@ def find_peaks(
       7.30   9.60  89.63  -
      12.10  20.39  59.82  -
     """
-    x = as_array(image, "image")
+    x = without_booleans(as_array(image, "image"))
     ndim = check_stack(x, frame_axis)
     lengths = check_per_axis(size, ndim, "size", 1)
     check_choice(plateau, "plateau", PLATEAUS)
@@ -186,7 +186,9 @@ def find_peaks(
     coords, values, indices, flags, frame, border = call(
         "find_peaks", x, mask, background, sigma, frame_axis=frame_axis, search=search, refinement=refinement
     )
-    return Peaks(coords, values, indices, flags, None if frame_axis is None else frame, border)
+    frames = None if frame_axis is None else frame
+    shape = shape_of_frame(x, frame_axis)
+    return Peaks(coords, values, indices, flags, frames, border=border, image_shape=shape)
 
 
 def _margins(exclude_border: Any, size: tuple[int, ...], wrap: bool) -> tuple[int, ...]:

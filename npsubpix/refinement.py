@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays.checks import check_frames, check_positions, check_reals
-from npsubpix._arrays.library import Array, as_array, beside, is_array
+from npsubpix._arrays.checks import check_frames, check_frames_of, check_positions, check_reals
+from npsubpix._arrays.library import Array, as_array, beside, is_array, is_table, without_booleans
 from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive
-from npsubpix._arrays.stacks import check_stack
+from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.peaks import PEAK_MODES
 from npsubpix._definitions.refinement import ITERATIONS, REFINEMENTS, Refinement
 from npsubpix._dispatch.call import call
@@ -39,8 +39,9 @@ def refine_peaks(
     ----------
     image : array of two or three dimensions, or three or four with `frame_axis`
         Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
-    coords : array of shape (N, ndim)
-        Positions in pixels, (y, x) or (z, y, x). Each is refined from the nearest pixel.
+    coords : array of shape (N, ndim), or Peaks
+        Positions in pixels, (y, x) or (z, y, x). Each is refined from the nearest pixel. A table of peaks also
+        supplies `frame`.
     method : {"quadratic", "parabola", "centroid", None}, default "quadratic"
         ``"quadratic"``: stationary point of the quadratic with the central differences of the
         pixel, mixed ones included; if it is more than 0.6 pixels away on any axis, the fit is
@@ -64,14 +65,15 @@ def refine_peaks(
         ``"wrap"``: the image is periodic, as a correlation map is, and goes on beyond its border with
         the opposite side. Positions are from -0.5 to the length of an axis - 0.5.
     frame : array of ints of shape (N,), optional
-        Image of each position in a stack. Required with `frame_axis`.
+        Image of each position in a stack. Required with `frame_axis`, unless `coords` is a table that has frames.
     frame_axis : int, optional
         Axis of a stack along which images are independent.
 
     Returns
     -------
     Peaks
-        One row per position, in the order of `coords`. A position that cannot be measured is set to
+        One row per position, in the order of `coords`. Peaks of a stack that are refined in a single image keep
+        their frames. A position that cannot be measured is set to
         its pixel, with a flag that gives the reason: ``SINGULAR``, ``NOT_CONVERGED``,
         ``AT_BORDER``, ``TOO_FAR``, ``NONFINITE``, ``MASKED``. An axis along which its pixel lies at
         the border is not refined, and flagged ``FIXED_Z``, ``FIXED_Y`` or ``FIXED_X``. A position
@@ -115,20 +117,22 @@ def refine_peaks(
     parabola [[7.252 9.638]]
     centroid [[7.299 9.6  ]]
     """
-    x = as_array(image, "image")
+    x = without_booleans(as_array(image, "image"))
     ndim = check_stack(x, frame_axis)
     points = _beside(_points(coords, ndim), coords, x)
-    frames = _beside(_frames(frame, x, frame_axis, points.shape[0]), frame, x)
+    known = check_frames_of(coords, frame) if frame_axis is not None else frame
+    frames = _beside(_frames(known, x, frame_axis, points.shape[0]), known, x)
     refinement = check_refinement(method, "method", n_iters, max_shift, radius, mode, ndim)
     refined, values, indices, flags, own_frames = call(
         "refine_peaks", x, points, frames, mask, frame_axis=frame_axis, refinement=refinement
     )
-    return Peaks(refined, values, indices, flags, None if frame_axis is None else own_frames)
+    kept = check_frames_of(coords) if frame_axis is None else own_frames
+    return Peaks(refined, values, indices, flags, kept, image_shape=shape_of_frame(x, frame_axis))
 
 
 def _beside(numbers: Array | None, source: Any, image: Array) -> Array:
     """Copy numbers that come as lists to the device of the image; arrays stay where they are."""
-    return numbers if numbers is None or is_array(source) else beside(numbers, image)
+    return numbers if numbers is None or is_array(source) or is_table(source) else beside(numbers, image)
 
 
 def _points(coords: Any, ndim: int) -> Array:
@@ -136,8 +140,10 @@ def _points(coords: Any, ndim: int) -> Array:
     if 0 in points.shape:
         points = points.reshape(0, ndim)
     if points.ndim != 2 or points.shape[1] != ndim:
+        hint = "" if check_frames_of(coords) is None else ": pass frame_axis for the stack that the peaks are of"
         raise ValueError(
-            f"coords must have shape (N, {ndim}), one position of {ndim} coordinates per row, got {tuple(points.shape)}"
+            f"coords must have shape (N, {ndim}), one position of {ndim} coordinates per row, "
+            f"got {tuple(points.shape)}{hint}"
         )
     return points
 
@@ -145,6 +151,7 @@ def _points(coords: Any, ndim: int) -> Array:
 def _frames(frame: Any, image: Array, frame_axis: int | None, count: int) -> Array | None:
     if frame_axis is None:
         if frame is not None:
+            as_array(frame, "frame")
             raise ValueError("frame is given, so frame_axis must say which axis of the image it counts along")
         return None
     if frame is None:

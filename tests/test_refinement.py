@@ -308,7 +308,7 @@ def test_wrong_arguments():
     for coords, options, error, words in [
         ([[1, 2, 3]], {}, ValueError, r"coords must have shape \(N, 2\)"),
         ([1, 2], {}, ValueError, r"coords must have shape \(N, 2\)"),
-        ([["a", "b"]], {}, TypeError, "coords must hold real numbers, got dtype <U1"),
+        ([["a", "b"]], {}, TypeError, "coords must hold integers or floats of up to 64 bits, got dtype <U1"),
         (
             [[1, 2]],
             {"method": "gaussian"},

@@ -23,6 +23,8 @@ from npsubpix._definitions.refinement import Refinement
 
 __all__ = ["candidates", "find_peaks"]
 
+_FEW = 1000  # candidates that are sorted in less time than it takes to look for equal ones
+
 
 class _Rows(NamedTuple):
     """Peaks, image by image, the strongest first."""
@@ -214,6 +216,8 @@ def _above(
 
 def _strongest_first(strength: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.intp]:
     """Sort descending, equal ones in their order. Without equal ones the faster sort gives the same."""
+    if strength.size < _FEW:
+        return np.argsort(-strength, kind="stable")
     ranks = np.argsort(-strength)
     ordered = strength[ranks]
     if (ordered[1:] == ordered[:-1]).any():
