@@ -80,7 +80,7 @@ def batches_of(
 
     `windows_of` views an image as all its windows of a size, at a stride.
     """
-    for runs in itertools.product(*_runs_by_length(grid)):
+    for runs in itertools.product(*_runs_by_length(grid)) if math.prod(grid.counts) else ():
         size = tuple(run.length for run in runs)
         pixels = tuple(run.pixels for run in runs)
         views = [windows_of(x[pixels], size, grid.stride) for x in images]

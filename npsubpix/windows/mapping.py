@@ -194,8 +194,6 @@ def _checked_images(xs: list[Any]) -> list[Any]:
         found = ", ".join(str(tuple(x.shape)) for x in xs)
         hint = ": pass size=…" if () in shapes else ""
         raise ValueError(f"images must have one shape, (H, W) or (D, H, W), got {found}{hint}")
-    if 0 in xs[0].shape:
-        raise ValueError(f"images must have at least one pixel along each axis, got shape {tuple(xs[0].shape)}")
     return xs
 
 

@@ -18,7 +18,13 @@ from npsubpix._cpu.windows.running_variance import running_var
 from npsubpix._cpu.windows.small_percentiles import LARGEST, small_percentiles
 from npsubpix._definitions.borders import as_pixel, counts_of, window_places
 from npsubpix._definitions.dtypes import converted
-from npsubpix._definitions.windows import check_contents, clipped_size, dtype_of_statistic, dtype_of_sums
+from npsubpix._definitions.windows import (
+    check_contents,
+    clipped_size,
+    dtype_of_statistic,
+    dtype_of_sums,
+    empty_shape,
+)
 
 __all__ = ["reduce_windows"]
 
@@ -56,6 +62,11 @@ def reduce_windows(
 ) -> tuple[HostArray]:  # fmt: skip
     """Reduce the windows of an image of one to three dimensions; return a dtype, or that of the statistic."""
     check_contents(reduction, footprint, weights)
+    if image.size == 0:
+        none = np.empty(
+            empty_shape(image.shape, stride, reduction), dtype_of_statistic(image.dtype, reduction, weights is not None)
+        )
+        return (converted(none, dtype),)
     in_double = None if weights is None else weights.astype(np.float64)
     reduced = _reduced(image, reduction, size, footprint, in_double, border, cval, stride, q)
     return (converted(reduced, dtype),)

@@ -44,6 +44,8 @@ def launch(
     kernel: Any, blocks: int, threads: int, stream: int, images: tuple[DeviceArray, ...], grid: Grid, out: DeviceArray
 ) -> None:
     """Run a loop on a stream; nothing waits for it."""
+    if blocks == 0:
+        return
     on = cuda.external_stream(stream) if stream else 0
     kernel[blocks, threads, on](tuple(map(_lent, images)), *grid.three, _lent(out))
 
