@@ -173,8 +173,8 @@ def draw_alignment(
     ----------
     fixed, moving : arrays of shape (H, W)
         Images.
-    matrix : array of shape (2, 3) or (3, 3)
-        Matrix from the fixed image to the moving one, as `npsubpix.align` returns it.
+    matrix : array of shape (2, 3) or (3, 3), or Alignment
+        Matrix from the fixed image to the moving one, or the result of `npsubpix.align`.
     title : str, optional
         The title, as plain text.
     style : {"dark", "light"}, default "dark"

@@ -320,6 +320,12 @@ class Alignment(NamedTuple):
     centre : tuple of two floats
         Centre (y, x) of the fixed image, to which `shift`, `angle`, `scale` and the parameters of the
         covariance refer.
+    correlation : float
+        Goodness of fit: zero-mean normalised correlation of both images where they overlap, weighted by the
+        loss, from -1 to 1. 1 for images that differ by gain and bias alone; noise makes it smaller.
+    noise : float
+        Root mean square that residuals would have if the images differed by noise alone, estimated from both
+        images. A greater `rms` has other reasons.
     """
 
     matrix: npt.NDArray[np.float64]
@@ -332,10 +338,12 @@ class Alignment(NamedTuple):
     gain: float = 1.0
     bias: float = 0.0
     centre: tuple[float, float] = (0.0, 0.0)
+    correlation: float = math.nan
+    noise: float = math.nan
 
     @property
     def ok(self) -> bool:
-        """True if there are no flags."""
+        """True if there are no flags: the images look alike where they overlap, and iterations converged."""
         return not self.flags
 
     def flag_names(self) -> str:
@@ -380,6 +388,7 @@ class Alignment(NamedTuple):
         if len(self.covariance) > 2:
             found += f", angle={self.angle:.6g}, scale={self.scale:.6g}"
         return (
-            f"Alignment({found}, rms={self.rms:.4g}, overlap={self.overlap:.3f}, n_iters={self.n_iters}, "
+            f"Alignment({found}, rms={self.rms:.4g}, noise={self.noise:.4g}, correlation={self.correlation:.4g}, "
+            f"overlap={self.overlap:.3f}, n_iters={self.n_iters}, "
             f"converged={self.converged}, flags={self.flag_names()})"
         )

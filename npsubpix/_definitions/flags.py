@@ -63,6 +63,10 @@ class AlignmentFlags(IntFlag):
     NONFINITE = 8
     #: The transform diverged far beyond the images.
     DIVERGED = 16
+    #: The images do not look alike where they overlap: they show different scenes, or the transform is wrong.
+    POOR_FIT = 32
+    #: One image is the negative of the other, by the gain found with `gain_bias`.
+    NEGATIVE_GAIN = 64
 
 
 #: The flags of a position that could not be refined.

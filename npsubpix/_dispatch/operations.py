@@ -304,7 +304,12 @@ _TABLE = (
     Operation(
         "align",
         family="alignment",
-        arguments=(Argument("fixed"), Argument("moving"), Argument("mask", optional=True, boolean=True)),
+        arguments=(
+            Argument("fixed"),
+            Argument("moving"),
+            Argument("mask", optional=True, boolean=True),
+            Argument("moving_mask", optional=True, boolean=True),
+        ),
         results=None,
         options=("init", "options"),
         internal=frozenset({"options"}),

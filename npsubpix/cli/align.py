@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["AlignRequest", "align_and_report"]
 
 
-_SHOWN = ("file", "frame", "dy", "dx", "dy_error", "dx_error", "angle", "scale", "rms", "flag_names")
+_SHOWN = ("file", "frame", "dy", "dx", "dy_error", "dx_error", "angle", "scale", "rms", "correlation", "flag_names")
+
+#: Size of the boxes of the background, and least height of peaks in units of the noise, for `--around-peaks`.
+_BOX, _HEIGHT = 64, 5.0
 
 
 @dataclass(frozen=True)
@@ -44,19 +47,27 @@ class _Aligned:
     results: list[Alignment] = field(default_factory=list)
     files: list[Path] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
-    picture: Any = None  # the moving frame with the largest shift, and its matrix
-    matrix: Any = None
-    farthest: float = -1.0
+    #: The frame that fits worst, of those that were aligned and are not the fixed image itself: its number among the
+    #: results, and its pixels.
+    worst: tuple[int, Any] | None = None
 
-    def add_picture(self, frame: Any, result: Alignment) -> None:
-        """Keep the frame with the largest shift, of those that were aligned well."""
-        far = float(np.hypot(*result.shift)) if result.ok else 0.0
-        if self.picture is None or far > self.farthest:
-            self.picture, self.matrix, self.farthest = np.array(frame), result.matrix, far
+    def add(self, path: Path, number: int, frame: Any, result: Alignment, fixed: Any) -> None:
+        """Add the next frame."""
+        fit = math.inf if self.worst is None else self.results[self.worst[0]].correlation
+        if result.ok and result.correlation < fit and not np.array_equal(frame, fixed):
+            self.worst = len(self.results), np.array(frame)
+        self.results.append(result)
+        self.files.append(path)
+        self.frames.append(number)
+
+    @property
+    def failed(self) -> int:
+        """Number of frames that could not be aligned."""
+        return sum(not result.ok for result in self.results)
 
 
-def align_and_report(request: AlignRequest, errors: Errors) -> None:
-    """Align all frames of the moving images to the fixed one, then write and print the results."""
+def align_and_report(request: AlignRequest, errors: Errors) -> int:
+    """Align all frames of the moving images to the fixed one, write and print the results, return how many failed."""
     from npsubpix.io.images import open_frames
 
     _check(request)
@@ -66,6 +77,7 @@ def align_and_report(request: AlignRequest, errors: Errors) -> None:
     _align_all(request, fixed, aligned, errors)
     if aligned.results:
         _report(request, fixed, aligned, errors)
+    return aligned.failed
 
 
 def _check(request: AlignRequest) -> None:
@@ -92,30 +104,48 @@ def _check(request: AlignRequest) -> None:
 def _check_numbers(options: dict[str, Any]) -> None:
     from npsubpix._arrays.options import check_count, check_finite, check_positive
 
-    for name in ("levels", "n_iters"):
+    for name in ("levels", "n_iters", "background"):
         if name in options:
             check_count(options[name], f"--{name.replace('_', '-')}", 1)
-    if "tol" in options:
-        check_positive(check_finite(options["tol"], "--tol"), "--tol")
+    for name in ("tol", "around_peaks"):
+        if name in options:
+            option = f"--{name.replace('_', '-')}"
+            check_positive(check_finite(options[name], option), option)
 
 
-def _with_mask(options: dict[str, Any]) -> dict[str, Any]:
-    """Read the mask of the fixed image."""
+def _with_masks(options: dict[str, Any]) -> dict[str, Any]:
+    """Read the masks of the fixed image and of the moving ones."""
     from npsubpix.io.images import open_frames
 
-    if "mask" not in options:
+    masks = {}
+    for name in ("mask", "moving_mask"):
+        if name in options:
+            with open_frames(options[name]) as stack:
+                if stack.count != 1:
+                    raise ValueError(f"{stack.path}: has {stack.count} frames; a mask has 1, for all images")
+                masks[name] = np.asarray(next(iter(stack.frames))) != 0
+    return {**options, **masks}
+
+
+def _with_peaks(options: dict[str, Any], fixed: Any, path: Path) -> dict[str, Any]:
+    """Find the peaks of the fixed image around which images are compared."""
+    from npsubpix import find_peaks, local_background
+
+    radius = options.pop("around_peaks", None)
+    if radius is None:
         return options
-    with open_frames(options["mask"]) as stack:
-        if stack.count != 1:
-            raise ValueError(f"{stack.path}: has {stack.count} frames; needed is 1, that of the fixed image")
-        return {**options, "mask": np.asarray(next(iter(stack.frames))) != 0}
+    background = local_background(fixed, options.get("background", _BOX))
+    peaks = find_peaks(fixed, background=background, threshold_abs=_HEIGHT)
+    if len(peaks) == 0:
+        raise UsageError(f"{path}: has no peaks {_HEIGHT:g} times the noise above the background")
+    return {**options, "around": peaks, "radius": radius}
 
 
 def _align_all(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors) -> None:
     from npsubpix import align
     from npsubpix.io.images import open_frames
 
-    options = _with_mask(request.options)
+    options = _with_peaks(_with_masks(request.options), fixed, request.fixed)
     notes = Notes(request.quiet)
     with progress_bar(len(request.moving), request.quiet) as advance:
         for path in request.moving:
@@ -126,10 +156,7 @@ def _align_all(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Err
                         result = align(fixed, frame, **options)
                     except (TypeError, ValueError, MemoryError) as error:
                         raise RuntimeError(f"{path}: {error}") from error
-                    aligned.add_picture(frame, result)
-                    aligned.results.append(result)
-                    aligned.files.append(path)
-                    aligned.frames.append(number)
+                    aligned.add(path, number, frame, result, fixed)
                     advance(1 / stack.count, f"{path.name} {number + 1}/{stack.count}")
 
 
@@ -139,10 +166,9 @@ def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors
     columns = _columns(aligned)
     shown = {name: columns[name] for name in _SHOWN}
     shown |= {name: np.round(shown[name], 5) + 0.0 for name in _SHOWN[2:-1]}
-    failed = sum(bool(result.flags) for result in aligned.results)
     many = len(aligned.results)
     lines = [f"{many} image{'' if many == 1 else 's'} aligned to {display_name(Path(request.fixed.name))}"]
-    lines[0] += f"; {failed} not well, see flags" if failed else ""
+    lines[0] += f"; {aligned.failed} failed, see flags" if aligned.failed else ""
     lines.append(table_text(shown, many))
     for table in request.tables:
         with errors.survived():
@@ -154,8 +180,7 @@ def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors
             lines.append(f"Wrote {display_name(request.output)}")
     if request.plot is not None:
         with errors.survived():
-            _write_plot(request.plot, fixed, aligned)
-            lines.append(f"Wrote {display_name(request.plot)}")
+            lines.append(_write_plot(request.plot, fixed, aligned))
     if not request.quiet:
         say("\n".join(lines))
 
@@ -175,7 +200,7 @@ def _columns(aligned: _Aligned) -> dict[str, Any]:
         "angle": np.array([math.degrees(result.angle) for result in results]),
         "scale": np.array([result.scale for result in results]),
     }
-    for name in ("rms", "overlap", "n_iters", "gain", "bias"):
+    for name in ("rms", "noise", "correlation", "overlap", "n_iters", "gain", "bias"):
         columns[name] = np.array([getattr(result, name) for result in aligned.results])
     columns["ok"] = np.array([result.ok for result in results], bool)
     columns["flags"] = np.array([int(result.flags) for result in aligned.results], np.int32)
@@ -199,7 +224,7 @@ def _metadata(request: AlignRequest) -> dict[str, Any]:
 
 
 def _write_warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) -> None:
-    """Write each moving frame on the pixels of the fixed image, NaN where it has none."""
+    """Write each moving frame on the pixels of the fixed image, NaN where it has none or could not be aligned."""
     from npsubpix._tables import replacing
     from npsubpix.io._stacks import calibration_of, write_stack
 
@@ -222,16 +247,27 @@ def _warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) ->
         with open_frames(path, **request.reading) as stack:
             for number, frame in enumerate(stack.frames):
                 if places and places[0][:2] == (path, number):
-                    matrix = places.pop(0)[2].matrix
-                    yield warp(np.asarray(frame, np.float32), matrix, shape, method="bspline3", cval=math.nan)
+                    result, pixels = places.pop(0)[2], np.asarray(frame, np.float32)
+                    if result.ok:
+                        yield warp(pixels, result, shape, method="bspline3", cval=math.nan)
+                    else:
+                        yield np.full(shape, np.nan, np.float32)
         if len(places) == left:
             raise RuntimeError(f"{path}: has changed since it was aligned")
 
 
-def _write_plot(plot: Path, fixed: Any, aligned: _Aligned) -> None:
+def _write_plot(plot: Path, fixed: Any, aligned: _Aligned) -> str:
+    """Draw the frame that fits worst, and return a line about it."""
     from npsubpix._tables import replacing
     from npsubpix.plotting import draw_alignment
 
-    figure = draw_alignment(fixed, aligned.picture, aligned.matrix)
+    if aligned.worst is None:
+        return f"Did not write {display_name(plot)}: no frame was aligned, but for the fixed image itself"
+    place, frame = aligned.worst
+    result, name = aligned.results[place], display_name(Path(aligned.files[place].name))
+    dy, dx = result.shift
+    title = f"{name}, frame {aligned.frames[place]}: shift ({dy:.3f}, {dx:.3f}), correlation {result.correlation:.3f}"
+    figure = draw_alignment(fixed, frame, result, title=title)
     with replacing(plot) as temporary:
         figure.savefig(temporary, format=plot.suffix[1:].lower())
+    return f"Wrote {display_name(plot)}"

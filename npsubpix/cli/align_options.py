@@ -28,6 +28,16 @@ Levels = Annotated[int | None, _of("levels", "Number of levels of the pyramid. W
 Iterations = Annotated[int | None, _of("n_iters", "Greatest number of iterations per level.")]
 Tolerance = Annotated[float | None, _of("tol", "Iterations end when they move no corner by more pixels.")]
 Mask = Annotated[Path | None, _of("mask", "Image of the pixels of the fixed image to ignore: all that are not 0.")]
+MovingMask = Annotated[
+    Path | None, _of("moving_mask", "Image of the pixels of the moving images to ignore: all that are not 0.")
+]
+Background = Annotated[
+    int | None, _of("background", "Subtract the background of each image, measured in boxes of this many pixels.")
+]
+AroundPeaks = Annotated[
+    float | None,
+    _of("around", "Compare only pixels within this radius of the peaks of the fixed image, for few spots."),
+]
 Init = Annotated[
     Any,
     _of(

@@ -206,7 +206,9 @@ def align(
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Draw the first frame on the fixed image, before and after (.png, .pdf, .svg, .jpg)."),
+        typer.Option(
+            help="Draw the aligned frame that fits worst on the fixed image, before and after (.png, .pdf, .svg, .jpg)."
+        ),
     ] = None,
     loss: Annotated[Loss, typer.Option(help="Robust losses count what does not fit less.")] = Loss.least_squares,
     gain_bias: Annotated[
@@ -219,6 +221,9 @@ def align(
     n_iters: align_option.Iterations = None,
     tol: align_option.Tolerance = None,
     mask: align_option.Mask = None,
+    moving_mask: align_option.MovingMask = None,
+    background: align_option.Background = None,
+    around_peaks: align_option.AroundPeaks = None,
     channel: Channel = None,
     axes: Axes = None,
     series: Series = None,
@@ -227,7 +232,10 @@ def align(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:
-    """Find the transforms that put images on another, to a fraction of a pixel."""
+    """Find the transforms that put images on another, to a fraction of a pixel.
+
+    The exit status is 3 if an image could not be aligned.
+    """
     errors = Errors(debug)
     with errors.last_resort():
         options = {
@@ -236,12 +244,14 @@ def align(
             "gain_bias": gain_bias,
             "init": "phase_correlation" if far else init,
             **given({"method": method, "levels": levels, "n_iters": n_iters, "tol": tol, "mask": mask}),
+            **given({"moving_mask": moving_mask, "background": background, "around_peaks": around_peaks}),
         }
         if far and init is not None:
             raise UsageError("--far and --init exclude each other: both say where to begin")
         reading = reading_options(channel, False, axes, series, hdu, max_memory)  # slices are frames
-        align_and_report(AlignRequest(fixed, moving, output, table or [], plot, options, reading, quiet), errors)
-    raise typer.Exit(1 if errors.messages else 0)
+        request = AlignRequest(fixed, moving, output, table or [], plot, options, reading, quiet)
+        failed = align_and_report(request, errors)
+    raise typer.Exit(1 if errors.messages else 3 if failed else 0)
 
 
 @app.command()

@@ -8,27 +8,41 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from npsubpix._arrays.checks import check_channel_axis, check_frames_of, check_matrix, check_positions, check_reals
-from npsubpix._arrays.library import Array, as_array, indices_beside, is_array, moveaxis, take, without_booleans
+from npsubpix._arrays.library import (
+    Array,
+    as_array,
+    chosen,
+    indices_beside,
+    is_array,
+    moveaxis,
+    stacked,
+    take,
+    without_booleans,
+)
 from npsubpix._arrays.options import check_count
 from npsubpix._arrays.stacks import in_order_of_rows, rows_by_frame
+from npsubpix.results import Alignment
 from npsubpix.sampling.kernels import SamplingMethod
 from npsubpix.sampling.samples import sample
 
 __all__ = ["transform_points", "warp"]
 
-Transform: TypeAlias = "Array | Callable[[Array], Array]"
+Transform: TypeAlias = "Array | Alignment | Callable[[Array], Array]"
+
+#: Distance in pixels by which a matrix may miss the centre of an outermost pixel: the tolerance of `align`.
+_EDGE = 1e-4
 
 
-def transform_points(matrix: Array, points: Array) -> Array:
+def transform_points(matrix: Array | Alignment, points: Array) -> Array:
     """Apply an affine or projective transform to points.
 
     Parameters
     ----------
-    matrix : array of shape (2, 3), (3, 3), (3, 4) or (4, 4)
+    matrix : array of shape (2, 3), (3, 3), (3, 4) or (4, 4), or Alignment
         Affine or projective transform of points in array order, (y, x) or (z, y, x), in pixels.
     points : array of shape (ndim,) or (..., ndim), or Peaks
         A single point, an array of points of any shape, or a table of peaks. For peaks of a stack, `matrix` may hold
-        one matrix per frame, as an array of shape (T, 3, 3) or a list.
+        one matrix per frame, as an array of shape (T, 3, 3) or a list, or the results of `align_stack`.
 
     Returns
     -------
@@ -66,7 +80,7 @@ def transform_points(matrix: Array, points: Array) -> Array:
     if _is_per_frame(matrix):
         return _transform_frames(matrix, points)
     x = check_reals(check_positions(points, "points"), "points")
-    m = check_matrix(matrix, "matrix", x)
+    m = check_matrix(matrix.matrix if isinstance(matrix, Alignment) else matrix, "matrix", x)
     axes = m.shape[1] - 1
     if x.ndim == 0 or x.shape[-1] != axes:
         raise ValueError(
@@ -122,11 +136,12 @@ def warp(
     ----------
     image : array of 2 or 3 dimensions, plus an optional axis of channels
         Image of any integer or float dtype: a NumPy, CuPy or torch array, or a JAX array on the host.
-    transform : array or callable
+    transform : array, Alignment or callable
         Transform from pixels of the output to positions in the image, as in
         ``scipy.ndimage.affine_transform``:
 
-        * a matrix for points in array order, of shape (2, 3) or (3, 3), for volumes (3, 4) or (4, 4);
+        * a matrix for points in array order, of shape (2, 3) or (3, 3), for volumes (3, 4) or (4, 4), or the
+          result of `align`; positions less than 1e-4 pixels beyond the outermost pixels are taken to be on them;
         * a callable that maps points (..., ndim) in array order to an array of the same shape;
         * a dense field of positions, of shape (ndim, \*output_shape). To use displacements, add the
           coordinates of the pixels.
@@ -167,6 +182,8 @@ def warp(
     array([[0., 2., 4., 6.],
            [2., 4., 6., 8.]])
     """
+    if isinstance(transform, Alignment):
+        transform = transform.matrix
     x = without_booleans(as_array(image, "image"))
     axis = check_channel_axis(channel_axis, x)
     axes = x.ndim - (axis is not None)
@@ -208,4 +225,11 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
                 f"field of positions of shape ({axes}, *output_shape), got shape {tuple(field.shape)}"
             )
         moved = transform_points(field, points)
+        return stacked([_onto_edges(moved[..., k], n) for k, n in enumerate(own)])
     return moveaxis(moved, -1, 0)
+
+
+def _onto_edges(line: Array, size: int) -> Array:
+    """Return positions along an axis, those hardly beyond its ends at the ends."""
+    inside = line.clip(0, size - 1)
+    return chosen(abs(inside - line) < _EDGE, inside, line)

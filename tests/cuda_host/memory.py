@@ -173,7 +173,7 @@ def run_alignment(rng: np.random.Generator) -> None:
     moving[10, 10] = np.nan
     for inverse, loss in ((True, "least_squares"), (False, "tukey")):
         options = Options("homography", inverse, 2, 3, 1e-4, loss, gain_bias=True)
-        alignment.align(fixed, moving, fixed > 2, init=np.eye(3), options=options)
+        alignment.align(fixed, moving, fixed > 2, moving > 2, init=np.eye(3), options=options)
     alignment.phase_correlation(fixed, moving)
 
 
