@@ -16,7 +16,13 @@ from npsubpix._cuda.windows.folds import Along, Windows, fold
 from npsubpix._definitions.borders import as_pixel
 from npsubpix._definitions.convolution import windows_along
 from npsubpix._definitions.dtypes import converted, promoted
-from npsubpix._definitions.windows import check_contents, clipped_size, dtype_of_statistic, dtype_of_sums
+from npsubpix._definitions.windows import (
+    check_contents,
+    clipped_size,
+    dtype_of_statistic,
+    dtype_of_sums,
+    in_precision_of,
+)
 
 __all__ = ["reduce_windows"]
 
@@ -40,6 +46,7 @@ def reduce_windows(
     """Reduce the windows of an image of one to three dimensions; return a dtype, or that of the statistic."""
     check_contents(reduction, footprint, weights)
     in_double = None if weights is None else weights.astype(np.float64)
+    image = in_precision_of(dtype, image, reduction)
     reduced = _reduced(image, reduction, size, footprint, in_double, border, cval, stride, q)
     return (converted(reduced, dtype),)
 
