@@ -9,7 +9,8 @@ import numpy as np
 
 from npsubpix._arrays.checks import check_mask, check_reals
 from npsubpix._arrays.home import home_of
-from npsubpix._arrays.library import Array, HostArray, as_array, is_array, to_numpy
+from npsubpix._arrays.lazy import LazyFrames, is_lazy
+from npsubpix._arrays.library import Array, HostArray, as_array, is_array, to_numpy, without_booleans
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_finite, check_positive
 from npsubpix._definitions.alignment.gauss_newton import Options, is_of_model
 from npsubpix._definitions.flags import AlignmentFlags
@@ -141,7 +142,7 @@ def _as_alignment(outcome: Any, shape: tuple[int, ...]) -> Alignment:
 
 
 def _image(x: Any, name: str) -> Array:
-    image = as_array(x, name)
+    image = without_booleans(as_array(x, name))
     if image.ndim != 2:
         raise ValueError(f"{name} must have shape (H, W), got {tuple(image.shape)}")
     return image
@@ -264,9 +265,12 @@ def align_stack(
 def _frames(images: Any) -> Any:
     """Require a stack or a sequence of at least one frame."""
     if is_array(images):
+        images = images if is_lazy(images) else as_array(images, "images")
         if images.ndim != 3:
             raise ValueError(f"images must have shape (T, H, W), got {tuple(images.shape)}")
+        images = LazyFrames(images) if is_lazy(images) else images
     elif not (hasattr(images, "__len__") and hasattr(images, "__getitem__")) or isinstance(images, (str, dict)):
+        as_array(images, "images")  # says what to do about the name of a file
         raise TypeError(
             f"images must be an array of shape (T, H, W) or a sequence of images, got {type(images).__name__}"
         )
@@ -287,11 +291,11 @@ def _align_all(
     results: list[Alignment] = []
     fixed, matrix = first, np.eye(3)  # the matrix of the last frame that did not fail
     covariance: Any = 0.0  # of the matrix, in a chain
-    shape = tuple(as_array(frames[0]).shape)
+    shape = tuple(as_array(frames[0], "images").shape)
     for k in range(len(frames)):
         frame = frames[k]
-        if tuple(as_array(frame).shape) != shape:
-            raise ValueError(f"images must have one shape, {shape}, got {tuple(as_array(frame).shape)} for image {k}")
+        if (found := tuple(as_array(frame, "images").shape)) != shape:
+            raise ValueError(f"images must have one shape, {shape}, got {found} for image {k}")
         start = starts[k] if starts is not None else matrix
         if chained or not _is_usable(start):
             start = np.eye(3)
@@ -315,7 +319,7 @@ def _mean_of(frames: Any, results: list[Alignment]) -> HostArray:
     """Return the mean of the frames that were aligned, warped to the first; NaN where there is none."""
     from npsubpix.sampling.warping import warp
 
-    first = as_array(frames[0])
+    first = as_array(frames[0], "images")
     home = home_of(first)
     with home.working():
         total = np.zeros_like(home.adopt(first, "images"), dtype=np.float64)
@@ -323,7 +327,7 @@ def _mean_of(frames: Any, results: list[Alignment]) -> HostArray:
         for k, result in enumerate(results):
             if result.flags & ~AlignmentFlags.NOT_CONVERGED:
                 continue
-            image = home.adopt(as_array(frames[k]), "images").astype(np.float64)
+            image = home.adopt(as_array(frames[k], "images"), "images").astype(np.float64)
             warped = warp(image, result.matrix, method="bspline3", cval=float("nan"))
             finite = np.isfinite(warped)
             total += np.where(finite, warped, 0.0)

@@ -262,6 +262,7 @@ _TABLE = (
             Result("indices", "int64"),
             Result("flags", "int32"),
             Result("frame", "int64"),
+            Result("border", "float64"),
         ),
         options=("search", "refinement"),
         internal=frozenset({"search", "refinement"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
-from npsubpix.cli.terminal import Errors, UsageError, say, say_what_is_skipped
+from npsubpix.cli.terminal import Errors, Notes, UsageError, say
 
 if TYPE_CHECKING:
     from npsubpix.alignment import Alignment
@@ -29,9 +30,9 @@ class AlignRequest:
     fixed: Path
     moving: list[Path]
     output: Path | None
-    table: Path | None
+    tables: list[Path]
     plot: Path | None
-    options: dict[str, Any]  # arguments of align
+    options: dict[str, Any]  # arguments of align; images are paths
     reading: dict[str, Any]  # arguments of open_frames
     quiet: bool
 
@@ -68,11 +69,12 @@ def align_and_report(request: AlignRequest, errors: Errors) -> None:
 
 
 def _check(request: AlignRequest) -> None:
-    from npsubpix.io.tables import check_place, check_table_path
+    from npsubpix._tables import check_place, check_table_path
 
     try:
-        if request.table is not None:
-            check_table_path(request.table)
+        _check_numbers(request.options)
+        for table in request.tables:
+            check_table_path(table)
         if request.plot is not None:
             check_plot_path(request.plot)
         if request.output is not None:
@@ -81,22 +83,47 @@ def _check(request: AlignRequest) -> None:
             if importlib.util.find_spec("tifffile") is None:
                 raise ValueError(f"{request.output}: TIFF files need tifffile: pip install 'npsubpix[app]'")
             check_place(request.output)
-        check_overwriting([request.output, request.table, request.plot], [request.fixed, *request.moving])
+        maps = [value for value in request.options.values() if isinstance(value, Path)]
+        check_overwriting([request.output, *request.tables, request.plot], [request.fixed, *request.moving, *maps])
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _check_numbers(options: dict[str, Any]) -> None:
+    from npsubpix._arrays.options import check_count, check_finite, check_positive
+
+    for name in ("levels", "n_iters"):
+        if name in options:
+            check_count(options[name], f"--{name.replace('_', '-')}", 1)
+    if "tol" in options:
+        check_positive(check_finite(options["tol"], "--tol"), "--tol")
+
+
+def _with_mask(options: dict[str, Any]) -> dict[str, Any]:
+    """Read the mask of the fixed image."""
+    from npsubpix.io.images import open_frames
+
+    if "mask" not in options:
+        return options
+    with open_frames(options["mask"]) as stack:
+        if stack.count != 1:
+            raise ValueError(f"{stack.path}: has {stack.count} frames; needed is 1, that of the fixed image")
+        return {**options, "mask": np.asarray(next(iter(stack.frames))) != 0}
 
 
 def _align_all(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors) -> None:
     from npsubpix import align
     from npsubpix.io.images import open_frames
 
+    options = _with_mask(request.options)
+    notes = Notes(request.quiet)
     with progress_bar(len(request.moving), request.quiet) as advance:
         for path in request.moving:
             with errors.survived(), open_frames(path, **request.reading) as stack:
-                say_what_is_skipped(path, stack.others)
+                notes.say(stack)
                 for number, frame in enumerate(stack.frames):
                     try:
-                        result = align(fixed, frame, **request.options)
+                        result = align(fixed, frame, **options)
                     except (TypeError, ValueError, MemoryError) as error:
                         raise RuntimeError(f"{path}: {error}") from error
                     aligned.add_picture(frame, result)
@@ -107,7 +134,7 @@ def _align_all(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Err
 
 
 def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors) -> None:
-    from npsubpix.io.tables import table_text, write_table
+    from npsubpix._tables import table_text, write_table
 
     columns = _columns(aligned)
     shown = {name: columns[name] for name in _SHOWN}
@@ -117,10 +144,10 @@ def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors
     lines = [f"{many} image{'' if many == 1 else 's'} aligned to {display_name(Path(request.fixed.name))}"]
     lines[0] += f"; {failed} not well, see flags" if failed else ""
     lines.append(table_text(shown, many))
-    if request.table is not None:
+    for table in request.tables:
         with errors.survived():
-            write_table(request.table, columns, _metadata(request))
-            lines.append(f"Wrote {display_name(request.table)}")
+            write_table(table, columns, _metadata(request))
+            lines.append(f"Wrote {display_name(table)}")
     if request.output is not None:
         with errors.survived():
             _write_warped(request, fixed.shape, aligned)
@@ -150,6 +177,7 @@ def _columns(aligned: _Aligned) -> dict[str, Any]:
     }
     for name in ("rms", "overlap", "n_iters", "gain", "bias"):
         columns[name] = np.array([getattr(result, name) for result in aligned.results])
+    columns["ok"] = np.array([result.ok for result in results], bool)
     columns["flags"] = np.array([int(result.flags) for result in aligned.results], np.int32)
     columns["flag_names"] = np.array([result.flag_names() for result in results], dtype=object)
     return columns | {f"m{i}{j}": matrices[:, i, j] for i in range(3) for j in range(3)}
@@ -158,41 +186,50 @@ def _columns(aligned: _Aligned) -> dict[str, Any]:
 def _metadata(request: AlignRequest) -> dict[str, Any]:
     from npsubpix import __version__
 
+    options = {
+        name: display_name(value) if isinstance(value, Path) else value for name, value in request.options.items()
+    }
     return {
         "npsubpix_version": __version__,
         "fixed": display_name(request.fixed),
         "matrix": "m00 to m22 take (y, x, 1) of the fixed image to the moving one, in pixels from 0",
         "units": "dy, dx and their errors: pixel, of the centre of the fixed image; angle: degree",
-        "options": {**request.options, **request.reading},
+        "options": {**options, **request.reading},
     }
 
 
 def _write_warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) -> None:
     """Write each moving frame on the pixels of the fixed image, NaN where it has none."""
-    import tifffile
-
-    from npsubpix import warp
-    from npsubpix.io.images import open_frames
-    from npsubpix.io.tables import replacing
+    from npsubpix._tables import replacing
+    from npsubpix.io._stacks import calibration_of, write_stack
 
     if request.output is None:
         return
+    chosen = {name: request.reading[name] for name in ("axes", "series")}
+    calibration = calibration_of(request.fixed, aligned.files, **chosen)
+    with replacing(request.output) as temporary:
+        write_stack(temporary, _warped(request, shape, aligned), len(aligned.results), shape, calibration)
+
+
+def _warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) -> Iterator[Any]:
+    """Read and warp the frames that were aligned, one after the other."""
+    from npsubpix import warp
+    from npsubpix.io.images import open_frames
+
     places = list(zip(aligned.files, aligned.frames, aligned.results, strict=True))
-    with replacing(request.output) as temporary, tifffile.TiffWriter(temporary, bigtiff=True) as file:
-        while places:
-            path, left = places[0][0], len(places)
-            with open_frames(path, **request.reading) as stack:
-                for number, frame in enumerate(stack.frames):
-                    if places and places[0][:2] == (path, number):
-                        matrix = places.pop(0)[2].matrix
-                        warped = warp(np.asarray(frame, np.float32), matrix, shape, method="bspline3", cval=math.nan)
-                        file.write(warped, contiguous=True, photometric="minisblack")
-            if len(places) == left:
-                raise RuntimeError(f"{path}: has changed since it was aligned")
+    while places:
+        path, left = places[0][0], len(places)
+        with open_frames(path, **request.reading) as stack:
+            for number, frame in enumerate(stack.frames):
+                if places and places[0][:2] == (path, number):
+                    matrix = places.pop(0)[2].matrix
+                    yield warp(np.asarray(frame, np.float32), matrix, shape, method="bspline3", cval=math.nan)
+        if len(places) == left:
+            raise RuntimeError(f"{path}: has changed since it was aligned")
 
 
 def _write_plot(plot: Path, fixed: Any, aligned: _Aligned) -> None:
-    from npsubpix.io.tables import replacing
+    from npsubpix._tables import replacing
     from npsubpix.plotting import draw_alignment
 
     figure = draw_alignment(fixed, aligned.picture, aligned.matrix)

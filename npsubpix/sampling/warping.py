@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsubpix._arrays.checks import check_channel_axis, check_matrix, check_reals
-from npsubpix._arrays.library import Array, as_array, indices_beside, moveaxis
+from npsubpix._arrays.checks import check_channel_axis, check_frames_of, check_matrix, check_positions, check_reals
+from npsubpix._arrays.library import Array, as_array, indices_beside, is_array, moveaxis, take, without_booleans
 from npsubpix._arrays.options import check_count
+from npsubpix._arrays.stacks import in_order_of_rows, rows_by_frame
 from npsubpix.sampling.kernels import SamplingMethod
 from npsubpix.sampling.samples import sample
 
@@ -25,12 +26,13 @@ def transform_points(matrix: Array, points: Array) -> Array:
     ----------
     matrix : array of shape (2, 3), (3, 3), (3, 4) or (4, 4)
         Affine or projective transform of points in array order, (y, x) or (z, y, x), in pixels.
-    points : array of shape (ndim,) or (..., ndim)
-        A single point, or an array of points of any shape.
+    points : array of shape (ndim,) or (..., ndim), or Peaks
+        A single point, an array of points of any shape, or a table of peaks. For peaks of a stack, `matrix` may hold
+        one matrix per frame, as an array of shape (T, 3, 3) or a list.
 
     Returns
     -------
-    array of the shape of `points`
+    array of the shape of `points`, or of shape (N, ndim)
         Transformed points, in the dtype of float points, otherwise in float64. Points that a
         projective transform maps to infinity are infinite or NaN.
 
@@ -61,7 +63,9 @@ def transform_points(matrix: Array, points: Array) -> Array:
     array([[0., 0.],
            [2., 5.]])
     """
-    x = check_reals(points, "points")
+    if _is_per_frame(matrix):
+        return _transform_frames(matrix, points)
+    x = check_reals(check_positions(points, "points"), "points")
     m = check_matrix(matrix, "matrix", x)
     axes = m.shape[1] - 1
     if x.ndim == 0 or x.shape[-1] != axes:
@@ -74,6 +78,31 @@ def transform_points(matrix: Array, points: Array) -> Array:
     scale = x @ m[axes, :axes] + m[axes, axes]
     with np.errstate(divide="ignore", invalid="ignore"):
         return moved / scale[..., None]
+
+
+def _is_per_frame(matrix: Any) -> bool:
+    """Whether there is a matrix for each frame; an `Alignment` is a tuple, but of one."""
+    if is_array(matrix):
+        return bool(matrix.ndim == 3)
+    several = isinstance(matrix, (list, tuple)) and not hasattr(matrix, "_fields") and len(matrix) > 0
+    return several and all(_is_matrix(m) for m in matrix)
+
+
+def _is_matrix(value: Any) -> bool:
+    return hasattr(value, "matrix") or getattr(value, "ndim", 0) == 2
+
+
+def _transform_frames(matrices: Any, points: Any) -> Array:
+    """Transform the rows of a table by the matrices of their frames."""
+    frames = check_frames_of(points)
+    if frames is None:
+        raise TypeError(
+            f"points must be Peaks with frames if there is a matrix per frame, got a {type(points).__name__}"
+        )
+    rows_of = rows_by_frame(frames, len(points), len(matrices))
+    x = check_reals(check_positions(points, "points"), "points")
+    parts = [transform_points(matrices[number], take(x, rows, 0)) for number, rows in rows_of.items()]
+    return in_order_of_rows(parts, rows_of, 0)
 
 
 def warp(
@@ -138,7 +167,7 @@ def warp(
     array([[0., 2., 4., 6.],
            [2., 4., 6., 8.]])
     """
-    x = as_array(image, "image")
+    x = without_booleans(as_array(image, "image"))
     axis = check_channel_axis(channel_axis, x)
     axes = x.ndim - (axis is not None)
     if axes not in (2, 3):
@@ -169,7 +198,7 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
         return field
     points = moveaxis(indices_beside(image, shape or own), 0, -1)
     if field is None:
-        moved = as_array(transform(points))
+        moved = as_array(transform(points), "the result of transform")
         if tuple(moved.shape) != tuple(points.shape):
             raise ValueError(f"transform must return points of shape {tuple(points.shape)}, got {tuple(moved.shape)}")
     else:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.home import Home, home_of
-from npsubpix._arrays.library import Array, HostArray, as_array, without_half
+from npsubpix._arrays.library import Array, HostArray, as_array, without_booleans, without_half
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_dtype, check_fill, check_per_axis
 from npsubpix._definitions.borders import BORDERS
 from npsubpix._dispatch.call import call
@@ -167,7 +167,7 @@ def window_map(
     if weights is not None or q is not None:
         raise ValueError("weights and q are for reductions by name: pass them to func by args=(…,)")
     chosen = check_dtype(dtype)
-    xs = _checked_images([as_array(x, "images") for x in images])
+    xs = _checked_images([without_booleans(as_array(x, "images")) for x in images])
     if not callable(func):
         raise TypeError(f"func must be a function, or the name of one, got {func!r}")
     axes = xs[0].ndim
@@ -205,7 +205,7 @@ def _by_name(
     if (q is not None) != (name == "percentile"):
         raise ValueError(f"q must be given for percentile, and only for it, got {q!r} for {name}")
     return reduce_image(
-        images[0], name, size, footprint, weights, border, cval, stride, dtype, 50.0 if q is None else q
+        images[0], name, size, footprint, weights, border, cval, stride, dtype, 50.0 if q is None else q, "images"
     )
 
 

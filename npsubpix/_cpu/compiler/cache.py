@@ -5,8 +5,9 @@ that compile at once overwrite each other's entries, and does not see that a fun
 kernel calls has changed. Here an entry is one file, named by a hash of everything its content
 depends on, that begins with a digest of the rest; it is written beside its place and moved there.
 Whatever goes wrong is a miss. The names that a source imports, which tell on which files a kernel depends,
-have entries of their own, since parsing sources takes longer than loading a kernel. Entries that nobody has
-used for three months, of older versions that is, are removed by the first process that writes a new one.
+have entries of their own, since parsing sources takes longer than loading a kernel. Processes that miss one
+entry at the same time compile it once. Entries that nobody has used for three months, of older versions that
+is, are removed by the first process that writes a new one.
 
 ``NPSUBPIX_CACHE=0`` turns the cache off. ``NUMBA_CACHE_DIR`` moves it; otherwise it is in the
 ``__pycache__`` beside the kernels, or in the user's cache directory if that cannot be written.
@@ -30,6 +31,7 @@ from typing import Any
 import numba
 
 from npsubpix._cpu.compiler.internals import is_linking
+from npsubpix._cpu.compiler.turns import Turn
 
 __all__ = ["KernelCache", "cache_directory"]
 
@@ -193,7 +195,7 @@ def _note_use(path: Path) -> None:
 @functools.cache
 def _remove_unused(folder: Path) -> None:
     """Remove what has not been used for long, and what processes that died while they wrote have left."""
-    for path in (*folder.glob("*.npsubpix"), *folder.glob("*.npsubpix.tmp")):
+    for path in (*folder.glob("*.npsubpix"), *folder.glob("*.npsubpix.tmp"), *folder.glob("*.npsubpix.lock")):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _KEPT:
                 path.unlink()
@@ -206,6 +208,7 @@ class KernelCache:
         self._folder = folder
         self._module = module
         self._name = f"{module}.{name}"
+        self._turn: Turn | None = None
 
     @classmethod
     def create(cls, function: Callable[..., Any]) -> KernelCache | None:
@@ -249,10 +252,22 @@ class KernelCache:
             # All that compiled code needs of Numba. A refresh of the context, as Numba's own cache does,
             # imports all implementations too, scipy.linalg among them: 0.4 s that only compiling needs.
             rtsys.initialize(context)
-            payload = _read(self._path(signature, context))
+            path = self._path(signature, context)
+            try:
+                payload = _read(path)
+            except (OSError, ValueError):
+                self._end_turn()  # of a compilation that failed
+                self._turn = Turn(path)
+                payload = _read(path)  # which another process may have written meanwhile
+                self._end_turn()
             return CompileResult._rebuild(context, *pickle.loads(payload))
         except Exception:  # a damaged entry, or another Numba, must cost time only
             return None
+
+    def _end_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.end()
+            self._turn = None
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Store a compiled kernel, if that is possible."""
@@ -264,6 +279,8 @@ class KernelCache:
             payload = serialize.dumps(result._reduce())
             result.library._shared_module = None  # a copy that was made for the payload
             path = self._path(signature, result.target_context)
+            _write(path, payload)
         except Exception:  # what cannot be stored, or another Numba, must cost time only
             return
-        _write(path, payload)
+        finally:
+            self._end_turn()
