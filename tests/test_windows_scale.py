@@ -1,4 +1,4 @@
-"""Deviations in windows of values so small or large that their squares leave the range of float32."""
+"""Deviations in windows, and squares elsewhere, of values whose squares leave the range of float32."""
 
 from __future__ import annotations
 
@@ -42,3 +42,23 @@ def test_means_of_integers_in_double_precision():
     x = np.array([[0, 1, 0]], np.uint8)
     found = npsubpix.window_mean(x, 3, border="constant", dtype=np.float64)
     np.testing.assert_array_equal(found, [[1 / 9, 1 / 9, 1 / 9]])
+
+
+@pytest.mark.parametrize("power", [-73, 66])
+def test_squares_of_other_families(rng, power):
+    """Of an image times a power of two, positions are the same, and levels and samples are that times as large."""
+    unit = np.float32(2.0**power)
+    x = (rng.normal(10, 1, (40, 44)) + 50 * (rng.random((40, 44)) > 0.98)).astype(np.float32)
+    starts = np.argwhere(npsubpix.nms2d(x[None, None], (3, 3))[0, 0] > 30)
+    for method in ("quadratic", "parabola", "centroid"):
+        one, other = (npsubpix.refine_peaks(image, starts, method=method) for image in (x, x * unit))
+        np.testing.assert_array_equal(other.coords, one.coords)
+        np.testing.assert_array_equal(other.flags, one.flags)
+    one, other = (npsubpix.local_background(image, 10) for image in (x, x * unit))
+    np.testing.assert_array_equal(other.level, one.level * unit)
+    np.testing.assert_array_equal(other.noise, one.noise * unit)
+    one, other = (
+        npsubpix.sample(image, starts.T + 0.3, method=npsubpix.GradientAdaptive(20.0 * factor))
+        for image, factor in ((x, 1.0), (x * unit, float(unit)))
+    )
+    np.testing.assert_array_equal(other, one * unit)
