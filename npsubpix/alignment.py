@@ -9,7 +9,7 @@ import numpy as np
 
 from npsubpix._arrays.checks import check_mask, check_reals
 from npsubpix._arrays.home import home_of
-from npsubpix._arrays.library import Array, HostArray, as_array, is_array, to_numpy
+from npsubpix._arrays.library import Array, HostArray, as_array, as_image, is_array, to_numpy
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_finite, check_positive
 from npsubpix._definitions.alignment.gauss_newton import Options, is_of_model
 from npsubpix._definitions.flags import AlignmentFlags
@@ -68,7 +68,8 @@ def align(
     gain_bias : bool, default False
         Also estimate a factor and a constant by which the brightness of the images differs.
     mask : array of bool of shape (H, W), optional
-        True for pixels of the fixed image to ignore, with their neighbours.
+        True for pixels of the fixed image to ignore, with their neighbours. The mask of a ``numpy.ma`` array or of an
+        astropy ``CCDData`` is joined with it.
     init : array of shape (2, 3) or (3, 3), or "phase_correlation", optional
         Initial transform: a matrix of the model, as in the result; or the shift at the maximum of the phase
         correlation, for large shifts. The identity by default.
@@ -124,6 +125,7 @@ def align(
     >>> result.shift.round(2), result.ok
     (array([ 1.25, -0.5 ]), True)
     """
+    fixed, mask = as_image(fixed, mask, "fixed")
     first, second = _image(fixed, "fixed"), _image(moving, "moving")
     shape = tuple(first.shape)
     if mask is not None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import to_numpy
+from npsubpix._arrays.masks import with_gaps
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix.results import Peaks
 
@@ -71,7 +72,7 @@ def draw_peaks(image: Any, peaks: Peaks, *, title: str = "", origin: float = 0.0
     """
     from matplotlib.figure import Figure
 
-    pixels = to_numpy(image)
+    pixels = to_numpy(with_gaps(image, "image"))
     if pixels.ndim == 3:
         pixels = pixels.max(axis=0)
     if pixels.ndim != 2:
@@ -135,7 +136,9 @@ def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> 
 
     from npsubpix.sampling.warping import warp
 
-    first, second = (np.asarray(to_numpy(x), np.float64) for x in (fixed, moving))
+    first, second = (
+        np.asarray(to_numpy(with_gaps(x, name)), np.float64) for x, name in ((fixed, "fixed"), (moving, "moving"))
+    )
     unmoved, warped = (warp(second, m, first.shape, cval=float("nan")) for m in (np.eye(3), matrix))
     height, width = first.shape
     across = 11.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays.checks import check_frames, check_positions, check_reals
-from npsubpix._arrays.library import Array, as_array, beside, is_array
+from npsubpix._arrays.library import Array, as_image, beside, is_array
 from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive
 from npsubpix._arrays.stacks import check_stack
 from npsubpix._definitions.refinement import REFINEMENTS, Refinement
@@ -54,7 +54,7 @@ def refine_peaks(
         Radius in pixels of the window of ``"centroid"``, one for all axes or one per axis. Three
         times the standard deviation of a spot gives the least scatter.
     mask : bool array of the shape of the image or of one frame, optional
-        True for pixels to ignore.
+        True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     frame : array of ints of shape (N,), optional
         Image of each position in a stack. Required with `frame_axis`.
     frame_axis : int, optional
@@ -104,7 +104,7 @@ def refine_peaks(
     parabola [[7.252 9.638]]
     centroid [[7.299 9.6  ]]
     """
-    x = as_array(image, "image")
+    x, mask = as_image(image, mask, frame_axis=frame_axis)
     ndim = check_stack(x, frame_axis)
     points = _beside(_points(coords, ndim), coords, x)
     frames = _beside(_frames(frame, x, frame_axis, points.shape[0]), frame, x)

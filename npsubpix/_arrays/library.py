@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 import array_api_compat as api
 import numpy as np
 
+from npsubpix._arrays.masks import joined_mask, split_mask, without_mask
 from npsubpix._definitions.dtypes import HostArray
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "HostArray",
     "as_array",
     "as_floats",
+    "as_image",
     "beside",
     "indices_beside",
     "is_array",
@@ -63,13 +65,31 @@ def is_array(x: Any) -> bool:
 
 
 def as_array(x: Any, name: str = "an argument") -> Array:
-    """Return arrays of any library as they are, and whatever else NumPy makes an array of as that."""
+    """Return arrays of any library as they are, and whatever else NumPy makes an array of as that.
+
+    Masked pixels, and units, are refused: who takes a mask calls `as_image`.
+    """
+    if type(x) is np.ndarray or (is_array(x) and kind_of(x) != "numpy"):
+        return x
+    x = without_mask(x, name)
     if is_array(x):
         return x
     try:
         return np.asarray(x)
     except ValueError:
         raise ValueError(f"{name} must be an array, got a {type(x).__name__} of parts that differ in shape") from None
+
+
+def as_image(
+    x: Any, mask: Array | None, name: str = "image", frame_axis: int | None = None
+) -> tuple[Array, Array | None]:
+    """Return an image as `as_array` does, and a mask joined with the one that the image has itself."""
+    if type(x) is np.ndarray or (is_array(x) and kind_of(x) != "numpy"):
+        return x, mask
+    pixels, own = split_mask(x, name)
+    if own is not None:
+        mask = joined_mask(own, None if mask is None else as_array(mask, "mask"), frame_axis)
+    return as_array(pixels, name), mask
 
 
 def is_on_gpu(x: Array, kind: str) -> bool:
