@@ -16,6 +16,7 @@ __all__ = [
     "DEVIATIONS_PER_MEDIAN",
     "ELLIPSOID_LIMIT",
     "EXPECTATION_SCALE",
+    "FEWEST_ABOVE",
     "GAUSSIAN_FARTHEST",
     "GAUSSIAN_LEAST_EXPONENT_32",
     "GAUSSIAN_LEAST_EXPONENT_64",
@@ -80,6 +81,9 @@ HALF_SHARE: Final = 0.3
 #: Share of the pixels of a box above its median, below which these say nothing of the noise: as many of Gaussian noise
 #: are clipped.
 SPARSE_SHARE: Final = 0.0027
+
+#: Fewest pixels above the median that say something of the noise.
+FEWEST_ABOVE: Final = 4.0
 
 #: Pixels that share a value are in the middle of a distribution if not more than so many times as many are above it as
 #: are below it.

@@ -80,8 +80,7 @@ def window_sum(
     Notes
     -----
     No running sum is subtracted from another [1]_, so a huge value has no effect on windows that do not contain it.
-    With a footprint or weights, the cost is proportional to the number of pixels that count. So is that of variances
-    and standard deviations of images with pixels that do not count.
+    With a footprint or weights, the cost is proportional to the number of pixels that count.
 
     Integers are summed in the first of float32, float64 and 64-bit integers in which every sum is exact; only means
     of integers whose sums may exceed 2^53 are rounded. Windows of up to 4096 pixels of float32 are summed in float32,

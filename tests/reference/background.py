@@ -81,7 +81,7 @@ def from_the_upper_side(values: np.ndarray, step: float, clipped_below: bool) ->
     above = d[d > 0]
     if both:
         square = float((d**2).mean())
-    elif len(above) < 0.0027 * len(d):
+    elif len(above) < max(0.0027 * len(d), 4):
         square = 0.0
     else:
         square = float((above**2).sum()) / max(len(above), len(d) / 2 if len(above) >= 0.3 * len(d) else 0)
@@ -190,17 +190,16 @@ def interpolated(rows: np.ndarray, ends: list[int], pixel: int) -> np.ndarray:
 
 def around(mesh: np.ndarray, ends: list[list[int]], extreme: str) -> np.ndarray:
     """Least or greatest value of the four boxes along each axis that have weight at a pixel."""
-    values = mesh
+    wide, first = mesh, []
     for axis, e in enumerate(ends):
-        n = mesh.shape[axis]
+        wide = continued(wide, axis, 2)
         centres = [(a + b - 1) / 2 for a, b in itertools.pairwise(e)]
-        rows = np.moveaxis(values, axis, 0)
-        lines = []
-        for pixel in range(e[-1]):
-            k = min(max(sum(c <= pixel for c in centres) - 1, 0), max(n - 2, 0))
-            lines.append(getattr(np.stack([at(rows, j) for j in range(k - 1, k + 3)]), extreme)(0))
-        values = np.moveaxis(np.stack(lines), 0, axis)
-    return values
+        last = max(len(centres) - 2, 0)
+        first.append([min(max(sum(c <= pixel for c in centres) - 1, 0), last) + 1 for pixel in range(e[-1])])
+    out = np.empty([e[-1] for e in ends])
+    for place in np.ndindex(out.shape):
+        out[place] = getattr(wide[tuple(slice(f[p], f[p] + 4) for f, p in zip(first, place, strict=True))], extreme)()
+    return out
 
 
 def background(

@@ -15,6 +15,7 @@ from npsubpix._definitions.constants import (
     BACKGROUND_CLIP,
     CLIPPED_SHARE,
     DEVIATIONS_PER_MEDIAN,
+    FEWEST_ABOVE,
     HALF_SHARE,
     LEAST_PILED,
     ROUNDING_NOISE,
@@ -141,7 +142,7 @@ def _clip_piled(values, step, clipped):
     kept = values[begin:end]
     if both:
         square = _sum_of_squares(kept, median) / count
-    elif upper < SPARSE_SHARE * count:
+    elif upper < max(SPARSE_SHARE * count, FEWEST_ABOVE):
         square = 0.0
     else:
         share = max(np.float64(upper), 0.5 * count) if upper >= HALF_SHARE * count else np.float64(upper)

@@ -11,6 +11,7 @@ import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.convolution import correlate
+from npsubpix._cpu.windows.counted_variance import counted_var
 from npsubpix._cpu.windows.footprints import FOLDS
 from npsubpix._cpu.windows.percentiles import percentile
 from npsubpix._cpu.windows.running import RUNNING, columns_of_tile, rows_of_band
@@ -92,10 +93,8 @@ def _reduced(
     is_rectangle, is_variance = footprint is None and weights is None, name in ("var", "std")
     if name in ("median", "percentile"):
         out = _percentile(x3, where, footprint, absent, quantile)
-    elif is_rectangle and skipped is None and not (is_variance and where.size[0] > 1):
-        out = _fast(x3, where, name)
-    elif is_rectangle and not is_variance:
-        out = _fast_without(x3, where, absent, name)
+    elif is_rectangle and not (is_variance and where.size[0] > 1):
+        out = _fast(x3, where, name) if skipped is None else _fast_without(x3, where, absent, name)
     else:
         out = _by_footprint(x3, where, name, footprint, weights, absent)
     return out.reshape(out.shape[ones:])
@@ -132,6 +131,13 @@ def _fast_without(x: HostArray, where: _Windows, skipped: HostArray, name: str) 
     if name == "sum":
         return _fast(_without(x, skipped, name), where, name)
     out = np.empty(where.shape, dtype_of_statistic(x.dtype, name, False))
+    if name in ("var", "std"):
+        tile, band = columns_of_tile(where.size[1], 24), rows_of_band(where.size[1])
+        counted_var.run(
+            x.size * 40, x, skipped, *where.places[1:], where.size[1:], where.stride[1:], float(where.fill),
+            where.shrink, name == "std", tile, band, out,
+        )  # fmt: skip
+        return out
     counted, counts = (~skipped).view(np.uint8), np.empty(where.shape)
     _run(counted, replace(where, fill=1), "sum", dtype_of_sums(counted.dtype, where.whole, exact=True), counts, False)
     if name == "mean":

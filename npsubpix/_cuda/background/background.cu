@@ -276,7 +276,7 @@ FORMULA Clipped clip_piled(const Box& b, const Kept& all, const Middle& m, doubl
   double square = 0.0;
   if (both)
     square = (above.sum + below.sum) / count;
-  else if (upper >= SPARSE_SHARE * count)
+  else if (upper >= greatest(SPARSE_SHARE * count, FEWEST_ABOVE))
     square = above.sum / (upper >= HALF_SHARE * count ? greatest(upper, 0.5 * count) : upper);
   const double noise = greatest(sqrt(square) / CLIPPED_SHARE, ROUNDING_NOISE * step);
   const bool guessed = !clipped || median == all.low - middle;
