@@ -76,14 +76,17 @@ def local_background(
     clipping at three standard deviations reduces that of Gaussian noise. In a median, several equal pixels are taken
     to be rounded numbers: they count as spread evenly, halfway to the next smaller and greater values.
 
-    If at least 5 % of the pixels of a box share its least value, and more than the next value, values below it are
-    missing, since a camera clips at it or photons are few. The noise is then measured above the median: pixels are
-    clipped at three times 1.4826 times their median distance from it, or at three steps of whole numbers if these are
-    more, and the noise is the root mean square of the distances above the median. If less than 30 % of the pixels are
-    above it, the noise is a guess. For rare photons, it is about one photon, which is more than their standard
-    deviation: a threshold of 5 noises then stands for more than five photons, which chance hardly makes, whereas one
-    photon is many standard deviations from none. Where most pixels are equal but some are not, the noise is measured
-    in the same way, on both sides of the median if pixels lie on both, and is at least that of rounding, 0.29 steps.
+    If at least 5 % of the pixels of a box share its least value, and more than the next value, the values below it are
+    missing, since a camera clips at it or photons are few. The noise is then measured above the median. Pixels are
+    clipped at three times 1.4826 times their median distance above it, or at three steps between whole numbers if
+    these are more, and the noise is the root mean square of the remaining distances. If the median itself is the least
+    value, the noise is a guess. For rare photons, this is about one photon, more than their standard deviation, so that
+    single photons are not peaks of many standard deviations.
+
+    Where clipping leaves nothing but equal pixels, though not all pixels of the box are equal, the noise is measured in
+    the same way, on both sides of the median if pixels lie on both, and is a guess. Wherever many pixels share a value,
+    the noise is at least that of rounding, 0.29 steps between values, and just this if less than 0.27 % of the pixels,
+    or less than 4, lie above the median.
 
     A box with less than half as many valid pixels as the fullest one is set to the mean of the boxes around it, and so
     is the noise of a box of equal pixels. Between the centres of boxes, a cubic spline takes its slopes from the boxes

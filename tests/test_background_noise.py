@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 import npsubpix
 from npsubpix import Background
@@ -121,6 +123,17 @@ def test_levels_beside_a_bright_disc(rng):
     assert corner.level.min() >= image.min()
     assert corner.level.max() <= image.max()
     assert corner.noise.min() > 8
+
+
+@pytest.mark.parametrize("size", [8, 16, 24])
+def test_levels_of_frames_of_molecules(size):
+    """No level is below the least pixel or above the greatest, and no noise below 0: some were."""
+    for name in ("high", "low"):
+        frames = tifffile.imread(Path(__file__).parent / "data" / "storm_analysis" / f"{name}_signal.tif")
+        found = npsubpix.local_background(frames, size, frame_axis=0)
+        assert found.level.min() >= frames.min()
+        assert found.level.max() <= frames.max()
+        assert found.noise.min() > 1
 
 
 @pytest.mark.usefixtures("backend")
