@@ -144,6 +144,38 @@ def trackpy_t76(method: str) -> Offsets:
     return Offsets(match(peaks[peaks.ok].coords, listed, 2.0), len(listed))
 
 
+def trackpy_t76_raw(method: str) -> Offsets:
+    """The same frame as it was recorded, with 8 bits, and beads above its background by a share of the greatest height.
+
+    The brightest pixels of many beads are equal.
+    """
+    import imageio.v3 as imageio
+
+    folder = DATA / "micro_trackpy_t76"
+    image = 255 - imageio.imread(folder / "T76S3F00001.png")
+    listed = np.load(folder / "reproducibility_v0.4.npz")["arr_3"][:, :2]
+    return Offsets(match(dark_beads(image, method, 5, 4, 32).coords, listed, 2.0), len(listed))
+
+
+def dark_beads(image: npt.NDArray[Any], method: str, apart: float, radius: float, boxes: int) -> npsubpix.Peaks:
+    """Beads of an image of 8 bits as it is, above three times the noise of its local background."""
+    background = npsubpix.local_background(image, boxes)
+    peaks = npsubpix.find_peaks(
+        image, min_distance=apart, background=background, threshold_abs=3, refine=method, radius=radius
+    )
+    return peaks[peaks.ok]
+
+
+def trackpy_bulkwater_raw(method: str) -> Offsets:
+    """The same frame as it was recorded, with 8 bits."""
+    import imageio.v3 as imageio
+
+    folder = DATA / "micro_trackpy_bulkwater"
+    image = imageio.imread(folder / "bulk_water_000.png")[..., 1]
+    listed = columns(rows_of(folder / "trackpy_0.7_frame0_d11_invert.csv"), "y", "x")
+    return Offsets(match(dark_beads(255 - image, method, 6, 5, 32).coords, listed, 2.0), len(listed))
+
+
 def trackpy_bulkwater(method: str) -> Offsets:
     """Beads in and out of focus, and trackpy 0.7's positions: bandpass, centre of mass in a disc of 11 pixels."""
     import imageio.v3 as imageio
@@ -203,7 +235,9 @@ SETS: dict[str, tuple[Callable[[str], Offsets], tuple[str, ...]]] = {
     "the same, SExtractor's own windows": (ntt_same_window, ("centroid",)),
     "SDSS, r against i band, one band's error": (sdss_bands, METHODS),
     "beads T76, trackpy 0.4": (trackpy_t76, METHODS),
+    "beads T76 as recorded, trackpy 0.4": (trackpy_t76_raw, METHODS),
     "beads in bulk water, trackpy 0.7": (trackpy_bulkwater, METHODS),
+    "beads in bulk water as recorded, trackpy 0.7": (trackpy_bulkwater_raw, METHODS),
     "single molecules, low signal, truth": (storm("test_low_snr"), METHODS),
     "single molecules, high signal, truth": (storm("test_300x200"), METHODS),
     "DNA-PAINT, picasso's fits": (picasso, METHODS),

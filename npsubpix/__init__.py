@@ -17,7 +17,13 @@ with open(f"{__file__}i", encoding="utf-8") as _stub:  # noqa: PTH123, which tak
 __all__ = sorted(_HOME)
 
 
+#: Public modules that hold no operation, which messages and pages speak of as ``npsubpix.io``.
+_MODULES = ("io", "nn", "plotting")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)
@@ -26,4 +32,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted([*globals(), *_HOME, *_MODULES])

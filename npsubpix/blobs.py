@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays.checks import check_image
-from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.library import Array, as_array, without_booleans
 from npsubpix._arrays.options import check_choice, check_fill, check_finite, check_lengths, check_positive
 from npsubpix._definitions.borders import BORDERS
 from npsubpix._dispatch.call import call
@@ -151,7 +151,7 @@ def laplacian_of_gaussian(
 
 
 def _image(image: Any) -> Array:
-    x = as_array(image, "image")
+    x = without_booleans(as_array(image, "image"))
     check_image(x)
     return x
 

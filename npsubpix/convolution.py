@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy.typing as npt
 
 from npsubpix._arrays.checks import check_channel_axis, check_image, check_reals, check_reals_beside
-from npsubpix._arrays.library import Array, as_array, outer_product, without_half
+from npsubpix._arrays.library import Array, as_array, outer_product, without_booleans, without_half
 from npsubpix._arrays.options import FARTHEST, check_choice, check_dtype, check_fill, check_per_axis
 from npsubpix._definitions.borders import BORDERS
 from npsubpix._definitions.convolution import PRODUCT
@@ -250,6 +250,8 @@ def convolve_separable(
            [ 0, 25,  0,  0,  0]], dtype=uint8)
     """
     x = as_array(image, "image")
+    if isinstance(kernels, str) or not isinstance(kernels, Iterable):
+        raise TypeError(f"kernels must be a sequence of arrays, one per axis, got {kernels!r}")
     lines = [without_half(check_reals_beside(k, "kernels", x)) for k in kernels]
     axis = check_channel_axis(channel_axis, x)
     axes = x.ndim - (axis is not None)
@@ -257,7 +259,7 @@ def convolve_separable(
         shapes = [tuple(k.shape) for k in lines]
         raise ValueError(f"kernels must hold {axes} arrays of shape (K,), one per axis, got shapes {shapes}")
     return _filter(
-        image,
+        x,
         outer_product(lines),
         flip=True,
         mode=mode,
@@ -306,7 +308,7 @@ def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> s
     >>> choose_conv_method(np.ones((3, 3))), choose_conv_method([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
     ('separable', 'direct')
     """
-    weights = check_reals(kernel, "kernel")
+    weights = check_reals(without_booleans(as_array(kernel, "kernel"), "float64"), "kernel")
     _check_kernel(weights)
     return str(call("choose_conv_method", weights, stride=check_per_axis(stride, weights.ndim, "stride", 1)))
 
@@ -323,7 +325,7 @@ def _filter(
     channel_axis: Any, dtype: Any, nan_policy: Any, method: Any,
 ) -> Array:  # fmt: skip
     """Check the arguments of a convolution or correlation, and run it."""
-    x = as_array(image, "image")
+    x = without_booleans(as_array(image, "image"), "float32" if dtype is None else "uint8")
     weights = check_reals_beside(kernel, "kernel", x)
     _check_kernel(weights)
     axis = check_channel_axis(channel_axis, x)

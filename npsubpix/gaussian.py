@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from npsubpix._arrays.checks import (
     check_broadcast,
     check_broadcast_to,
+    check_frames_of,
     check_image_shape,
     check_last_axis,
     check_ndim,
     check_numbers,
     check_positions,
     check_same_dtype,
+    check_stack_shape,
 )
-from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.library import Array, as_array, join, moveaxis, take
 from npsubpix._arrays.options import check_bool, check_choice, check_positive, check_window
+from npsubpix._arrays.stacks import check_frame_axis, rows_by_frame
 from npsubpix._dispatch.call import call
 
 __all__ = ["render_gaussian", "render_gaussian2d", "render_spots"]
@@ -91,10 +96,10 @@ def render_gaussian2d(mean: Array, std: Array, size: tuple[int, int], normalized
            [0.004, 0.045, 0.202, 0.334, 0.202],
            [0.001, 0.006, 0.027, 0.045, 0.027]])
     """
-    m, s = as_array(mean), check_numbers(std, "std")
+    m, s = as_array(mean, "mean"), check_numbers(std, "std")
     shape = check_window(size, 2, "size")
     check_last_axis(m, 2, "mean")
-    check_last_axis(as_array(s), 2, "std")
+    check_last_axis(as_array(s, "std"), 2, "std")
     if hasattr(mean, "dtype") and hasattr(std, "dtype"):
         check_same_dtype(m, s, ("mean", "std"))
     check_broadcast(m, s, ("mean", "std"))
@@ -107,7 +112,7 @@ def render_gaussian(mean: Array, std: Array | float, shape: tuple[int, ...], *, 
 
     Parameters
     ----------
-    mean : array of shape (..., ndim)
+    mean : array of shape (..., ndim), or Peaks
         Centres in array order, (y, x) or (z, y, x), in pixels, of any integer or float dtype:
         NumPy, torch, CuPy, or JAX on the host.
     std : float or array
@@ -162,7 +167,7 @@ def render_gaussian(mean: Array, std: Array | float, shape: tuple[int, ...], *, 
            [0.  , 0.01, 0.49, 0.49, 0.01],
            [0.  , 0.  , 0.  , 0.  , 1.  ]])
     """
-    m, s = as_array(mean), _std(std)
+    m, s = check_positions(mean, "mean"), _std(std)
     sizes = check_image_shape(shape, "shape")
     check_last_axis(m, len(sizes), "mean")
     if tuple(getattr(s, "shape", ()))[-1:] not in ((), (1,)):
@@ -183,16 +188,17 @@ def render_spots(
     normalization: str = "sum",
     integrate: bool = False,
     truncate: float = 6.0,
+    frame_axis: int | None = None,
 ) -> Array:
     r"""Render many Gaussian spots into one image, a volume or a line.
 
     Parameters
     ----------
-    coords : array of shape (N, ndim)
+    coords : array of shape (N, ndim), or Peaks
         Positions of the spots in array order, (y, x) or (z, y, x), in pixels, of any integer or
         float dtype: NumPy, torch, CuPy, or JAX on the host. They may lie outside the image.
     shape : tuple of one to three ints
-        Shape of the image.
+        Shape of the image; of the stack with `frame_axis`.
     std : float or array
         Standard deviations in pixels: one for all, one number per axis, of shape (ndim,), or one or ndim numbers
         per spot, of shape (N, 1) or (N, ndim). Positive and finite.
@@ -210,6 +216,9 @@ def render_spots(
         Number of standard deviations, on every axis, at which a spot is truncated: measured to the centre of a
         pixel, or with `integrate` to its nearest edge. At 6, at most 1.5e-8 of the peak is lost at any pixel.
         Infinity truncates nothing.
+    frame_axis : int, optional
+        Axis of `shape` for the frames of a stack. `coords` are then Peaks with frames, each rendered in its own frame.
+        Without it, the peaks of all frames are rendered into one image.
 
     Returns
     -------
@@ -250,6 +259,9 @@ def render_spots(
     array([[ 8.25, 10.6 ],
            [20.  , 21.75]])
     """
+    if frame_axis is not None:
+        options = {"normalization": normalization, "integrate": integrate, "truncate": truncate}
+        return _render_stack(coords, shape, std, amplitude, frame_axis, options)
     x, s, a = check_positions(coords, "coords"), _std(std), check_numbers(amplitude, "amplitude")
     sizes = check_image_shape(shape, "shape")
     check_ndim(x, 2, "coords", "(N, ndim)")
@@ -267,3 +279,26 @@ def render_spots(
         integrate=check_bool(integrate, "integrate"),
         truncate=check_positive(truncate, "truncate"),
     )[0]
+
+
+def _render_stack(coords: Any, shape: Any, std: Any, amplitude: Any, frame_axis: Any, options: dict[str, Any]) -> Array:
+    """Render each frame of a stack from its rows of a table."""
+    frames = check_frames_of(coords)
+    if frames is None:
+        raise TypeError(f"coords must be Peaks with frames if frame_axis is given, got a {type(coords).__name__}")
+    sizes = check_stack_shape(shape, "shape")
+    axis = check_frame_axis(frame_axis, len(sizes))
+    x, s, a = check_positions(coords, "coords"), _std(std), check_numbers(amplitude, "amplitude")
+    check_broadcast_to(s, tuple(x.shape), "std", "the shape of coords")
+    check_broadcast_to(a, tuple(x.shape[:1]), "amplitude", "the number of spots")
+    rows_of = rows_by_frame(frames, len(coords), sizes[axis])
+    images = []
+    for number in range(sizes[axis]):
+        rows = rows_of.get(number, np.empty(0, np.int64))
+        widths = take(s, rows, 0) if getattr(s, "ndim", 0) == 2 and s.shape[0] > 1 else s
+        heights = take(a, rows, 0) if getattr(a, "ndim", 0) == 1 and a.shape[0] > 1 else a
+        frame = render_spots(
+            take(x, rows, 0), sizes[:axis] + sizes[axis + 1 :], std=widths, amplitude=heights, **options
+        )
+        images.append(frame[None])
+    return moveaxis(join(images, 0), 0, axis)

@@ -76,6 +76,8 @@ def vjp(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, P
             raise TypeError(
                 f"vjp takes NumPy and JAX arrays; call {name} on the tensors, and backward() on what it gives"
             )
+        if len(records) > 1:
+            raise TypeError(f"vjp differentiates one call, and {name} makes {len(records)}: call vjp for each of them")
         raise TypeError(f"{name} is not a differentiable operator of npsubpix")
     visible = results if isinstance(results, tuple) else (results,)
     shapes = [tuple(result.shape) for result in visible]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from npsubpix._arrays.checks import check_ndim
-from npsubpix._arrays.library import Array, as_array, without_gradient
+from npsubpix._arrays.library import Array, as_array, without_booleans, without_gradient
 from npsubpix._arrays.options import check_bool, check_window
 from npsubpix._dispatch.call import call
 
@@ -12,8 +12,8 @@ __all__ = ["nms2d", "nms3d", "nms3d_minmax"]
 
 def _suppress(x: Array, size: tuple[int, ...], mask_only: bool) -> Array:
     if mask_only:
-        return call("nms_mask", without_gradient(x), kernel_size=size)[0]
-    return call("nms", x, kernel_size=size)[0]
+        return call("nms_mask", without_gradient(without_booleans(x)), kernel_size=size)[0]
+    return call("nms", without_booleans(x, "int64"), kernel_size=size)[0]  # of booleans, kornia makes this dtype
 
 
 def nms2d(input: Array, kernel_size: tuple[int, int], mask_only: bool = False) -> Array:
@@ -79,7 +79,7 @@ def nms2d(input: Array, kernel_size: tuple[int, int], mask_only: bool = False) -
            [0., 0., 0., 0., 0.],
            [0., 0., 0., 0., 0.]], dtype=float32)
     """
-    x = as_array(input)
+    x = as_array(input, "input")
     check_ndim(x, 4, "input", "(B, C, H, W)")
     size = check_window(kernel_size, 2, "kernel_size")
     return _suppress(x, size, check_bool(mask_only, "mask_only"))
@@ -130,7 +130,7 @@ def nms3d(input: Array, kernel_size: tuple[int, int, int], mask_only: bool = Fal
     >>> np.argwhere(npsubpix.nms3d(volume, (3, 3, 3), mask_only=True))
     array([[0, 0, 1, 2, 1]])
     """
-    x = as_array(input)
+    x = as_array(input, "input")
     check_ndim(x, 5, "input", "(B, C, D, H, W)")
     size = check_window(kernel_size, 3, "kernel_size")
     return _suppress(x, size, check_bool(mask_only, "mask_only"))
@@ -175,7 +175,7 @@ def nms3d_minmax(input: Array) -> tuple[Array, Array]:
     >>> np.argwhere(maxima)[:, 2:], np.argwhere(minima)[:, 2:]
     (array([[1, 1, 1]]), array([[1, 1, 3]]))
     """
-    x = as_array(input)
+    x = without_booleans(as_array(input, "input"))
     check_ndim(x, 5, "input", "(B, C, D, H, W)")
     maxima, minima = call("nms3d_minmax", without_gradient(x))
     return maxima, minima

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.library import Array, as_image
+from npsubpix._arrays.library import Array, as_image, without_booleans
 from npsubpix._arrays.options import (
     check_bool,
     check_choice,
@@ -15,9 +15,9 @@ from npsubpix._arrays.options import (
     check_lengths,
     check_per_axis,
 )
-from npsubpix._arrays.stacks import check_stack
+from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.nms import nms_reach
-from npsubpix._definitions.peaks import PLATEAUS, PeakSearch
+from npsubpix._definitions.peaks import DUPLICATES, PLATEAUS, PeakSearch
 from npsubpix._dispatch.call import call
 from npsubpix.refinement import check_refinement
 from npsubpix.results import Background, Peaks
@@ -37,19 +37,22 @@ def find_peaks(
     sigma: float | Array | None = None,
     exclude_border: bool | int | tuple[int, ...] = True,
     num_peaks: int | None = None,
-    plateau: str = "drop",
+    plateau: str = "refine",
     minima: bool = False,
     mask: Array | None = None,
     refine: str | None = "quadratic",
-    n_iters: int = 5,
+    n_iters: int | None = None,
     max_shift: float = 1.5,
     radius: float | tuple[float, ...] = 3.0,
+    duplicates: str = "merge",
+    mode: str | None = None,
     frame_axis: int | None = None,
 ) -> Peaks:
     """Find the peaks of an image, and their positions to a fraction of a pixel.
 
-    A peak is a pixel strictly greater than all others in its window. Of two peaks closer than
-    `min_distance` the stronger one is kept. The peaks are then refined as by `refine_peaks`.
+    A peak is a pixel greater than all others in its window, or a plateau of equal pixels that is. Of two
+    peaks closer than `min_distance` the stronger one is kept. The peaks are then refined as by
+    `refine_peaks`, and those that end at one place are merged.
 
     Parameters
     ----------
@@ -79,13 +82,18 @@ def find_peaks(
     exclude_border : bool, int or tuple of ints, default True
         True: the whole window of a peak must lie inside the image. False: windows are clipped at
         the border. A number, one for all axes or one per axis: peaks lie at least this many pixels
-        from the border, and windows are clipped as with False.
+        from the border, and windows are clipped as with False. If a greater value than all peaks lies
+        in the border that is left out, the table says so when it is shown: see `Peaks.border`.
     num_peaks : int, optional
         Greatest number of peaks per frame; the strongest are kept.
-    plateau : {"drop", "first", "centroid"}, default "drop"
-        Treatment of plateaus, adjacent pixels that share the greatest value, as in saturated spots.
-        "drop" reports none, "first" the first pixel in memory order, and "centroid" the centroid
-        of the pixels, which is not refined further. Reported plateaus are flagged ``PLATEAU``.
+    plateau : {"refine", "drop", "first", "centroid"}, default "refine"
+        Treatment of plateaus, adjacent pixels that share the greatest value, as the brightest pixels of
+        many spots do in images of 8 bits, and of saturated spots. "refine" reports each once, refined
+        from the pixel nearest to its centre; if it cannot be refined, it is set to its centre. "first"
+        begins at the first pixel in memory order, "centroid" reports the centroid of the pixels, which
+        is not refined further, and "drop" reports none. Reported plateaus are flagged ``PLATEAU``. One
+        of more than two pixels is too wide for ``"quadratic"`` and ``"parabola"``, and one that does
+        not fit into the window for ``"centroid"``: then it is flagged ``SINGULAR``.
     minima : bool, default False
         Find minima too, in the same pass. They are the maxima of the negated image, subject to the
         same thresholds, and are flagged ``MINIMUM``. The only pixel of a window is both.
@@ -95,12 +103,21 @@ def find_peaks(
         ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     refine : {"quadratic", "parabola", "centroid", None}, default "quadratic"
         Method of refinement, see `refine_peaks`.
-    n_iters : int, default 5
-        Greatest number of iterations of refinement.
+    n_iters : int, optional
+        Greatest number of iterations of refinement: by default 30 for ``"centroid"``, 5 for the fits.
     max_shift : float, default 1.5
         Greatest shift of a position from the pixel of its peak, in pixels on any axis.
     radius : float or tuple of floats, default 3.0
-        Radius in pixels of the window of ``"centroid"``, one for all axes or one per axis.
+        Radius in pixels of the window of ``"centroid"``, one for all axes or one per axis: three times
+        the standard deviation of a spot, but not below 3.
+    duplicates : {"merge", "flag"}, default "merge"
+        Treatment of peaks that refinement moves to within half a pixel of a stronger one, as those of
+        noise on a wide spot. "merge" reports the strongest alone; "flag" all, with the flag
+        ``DUPLICATE``. Positions that could not be refined are not compared.
+    mode : {None, "wrap"}, optional
+        ``"wrap"``: the image is periodic, as a correlation map is. Windows, distances and refinement
+        go on beyond the border with the opposite side, and `exclude_border` has no meaning. Positions
+        are from -0.5 to the length of an axis - 0.5.
     frame_axis : int, optional
         Axis of a stack along which images are independent. Peaks then have a frame.
 
@@ -125,12 +142,12 @@ def find_peaks(
 
     Notes
     -----
-    A peak must exceed the thresholds, as in ``skimage.feature.peak_local_max``. The search needs one byte per
-    pixel besides the result, and a copy of the image if there is a mask. On a GPU the host waits once for the
-    number of peaks, and once more with `min_distance`.
+    A peak must exceed the thresholds, as in ``skimage.feature.peak_local_max``. The search needs two bytes per
+    pixel besides the result, and a copy of the image if there is a mask. On a GPU the host waits for the number
+    of peaks, once more with `min_distance`, once more for plateaus, and once more to merge duplicates.
 
     Peaks are ranked by their values; with ``background`` or `sigma`, by ``(value - background) / sigma`` in float64.
-    Both are those of the pixel of the peak, or of the first pixel of a plateau. The choice of maxima, their
+    Both are those of the pixel of the peak, at which refinement begins. The choice of maxima, their
     refinement and `values` do not depend on background and noise.
 
     Examples
@@ -147,32 +164,42 @@ def find_peaks(
      12.10  20.39  59.82  -
     """
     x, mask = as_image(image, mask, frame_axis=frame_axis)
+    x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
     lengths = check_per_axis(size, ndim, "size", 1)
     check_choice(plateau, "plateau", PLATEAUS)
+    check_choice(duplicates, "duplicates", DUPLICATES)
+    refinement = check_refinement(refine, "refine", n_iters, max_shift, radius, mode, ndim)
     search = PeakSearch(
         size=lengths,
-        margins=_margins(exclude_border, lengths),
+        margins=_margins(exclude_border, lengths, refinement.wrap),
         threshold_abs=None if threshold_abs is None else check_finite(threshold_abs, "threshold_abs"),
         threshold_rel=None if threshold_rel is None else check_finite(threshold_rel, "threshold_rel"),
         plateau=plateau,
         minima=check_bool(minima, "minima"),
         min_distance=None if min_distance is None else check_lengths(min_distance, ndim, "min_distance"),
         num_peaks=None if num_peaks is None else check_count(num_peaks, "num_peaks"),
+        duplicates=duplicates,
+        wrap=refinement.wrap,
     )
     if isinstance(background, Background):
         sigma = background.noise if sigma is None else sigma
         background = background.level
-    refinement = check_refinement(refine, "refine", n_iters, max_shift, radius, ndim)
-    coords, values, indices, flags, frame = call(
+    coords, values, indices, flags, frame, border = call(
         "find_peaks", x, mask, background, sigma, frame_axis=frame_axis, search=search, refinement=refinement
     )
-    return Peaks(coords, values, indices, flags, None if frame_axis is None else frame)
+    frames = None if frame_axis is None else frame
+    shape = shape_of_frame(x, frame_axis)
+    return Peaks(coords, values, indices, flags, frames, border=border, image_shape=shape)
 
 
-def _margins(exclude_border: Any, size: tuple[int, ...]) -> tuple[int, ...]:
+def _margins(exclude_border: Any, size: tuple[int, ...], wrap: bool) -> tuple[int, ...]:
     """Return the widths of the border before and after, per axis, in which no peak is reported."""
     if isinstance(exclude_border, (bool, np.bool_)):
+        if wrap:
+            return (0,) * (2 * len(size))
         return sum(map(nms_reach, size), ()) if exclude_border else (0,) * (2 * len(size))
     widths = check_per_axis(exclude_border, len(size), "exclude_border")
+    if wrap and max(widths) > 0:
+        raise ValueError(f"exclude_border must be True or False with mode='wrap', got {exclude_border!r}")
     return tuple(width for width in widths for _ in range(2))

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+import io
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays.library import to_numpy
+from npsubpix._arrays.library import as_array, to_numpy, without_booleans
 from npsubpix._arrays.masks import with_gaps
+from npsubpix._arrays.options import check_bool, check_choice
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix.results import Peaks
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 __all__ = ["PLOT_FORMATS", "draw_alignment", "draw_peaks"]
 
 #: Endings of the names of pictures that can be drawn.
 PLOT_FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
-_GROUND = "#101214"
-_INK = "#d8dadd"
+
+class _Style(NamedTuple):
+    """Colours around an image."""
+
+    ground: str
+    ink: str
+    frame: str
+
+
+_STYLES = {"dark": _Style("#101214", "#d8dadd", "#505458"), "light": _Style("#ffffff", "#101214", "#808488")}
+
 # Colours of Okabe and Ito, safe for colour-blind readers: warm for maxima, cold for minima
 _MAXIMA = "#f5a623"
 _MINIMA = "#56b4e9"
@@ -33,7 +42,16 @@ _READABLE_RADIUS = 6  # pixels of the picture: smaller circles hide the spots in
 _SAMPLES = 1_000_000  # pixels from which the stretch is estimated
 
 
-def draw_peaks(image: Any, peaks: Peaks, *, title: str = "", origin: float = 0.0) -> Figure:
+def draw_peaks(
+    image: Any,
+    peaks: Peaks,
+    *,
+    title: str = "",
+    origin: float = 0.0,
+    y_up: bool = False,
+    style: str = "dark",
+    ax: Any = None,
+) -> Any:
     """Draw an image in grey, and a circle around each peak.
 
     Circles are as large as the distances between peaks allow. The brightness is stretched between percentiles,
@@ -49,11 +67,18 @@ def draw_peaks(image: Any, peaks: Peaks, *, title: str = "", origin: float = 0.0
         The title, as plain text.
     origin : float, default 0.0
         Coordinate of the centre of the first pixel on the axes.
+    y_up : bool, default False
+        Draw rows upwards, as astronomers do, so that the first row is at the bottom.
+    style : {"dark", "light"}, default "dark"
+        Colours around the image: for screens, or for print. With `ax`, the colours are those of its figure.
+    ax : matplotlib.axes.Axes, optional
+        Axes to draw in. By default, they are those of a new figure.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        The figure; save it with its ``savefig``.
+    matplotlib.figure.Figure or matplotlib.axes.Axes
+        The new figure; save it with its ``savefig``. A notebook shows it once, where it is returned. With `ax`,
+        the axes: their figure is the caller's.
 
     See Also
     --------
@@ -70,37 +95,77 @@ def draw_peaks(image: Any, peaks: Peaks, *, title: str = "", origin: float = 0.0
     >>> figure.axes[0].get_xlabel()
     'x (pixel)'
     """
-    from matplotlib.figure import Figure
-
-    pixels = to_numpy(with_gaps(image, "image"))
+    pixels = to_numpy(without_booleans(as_array(with_gaps(image, "image"), "image")))
     if pixels.ndim == 3:
         pixels = pixels.max(axis=0)
     if pixels.ndim != 2:
         raise ValueError(f"image must have 2 or 3 dimensions, got shape {np.shape(image)}")
-    height, width = pixels.shape
+    check_choice(style, "style", tuple(_STYLES))
     spacing = _spacing(peaks)
+    drawing = _new_axes(pixels.shape, spacing, _STYLES[style]) if ax is None else _caller_axes(ax, pixels.shape)
+    _draw_image(drawing.axes, pixels, origin, check_bool(y_up, "y_up"), fill=ax is None)
+    _draw_circles(drawing, peaks, spacing, origin)
+    text = {} if ax is not None else {"color": _STYLES[style].ink}
+    drawing.axes.set_xlabel("x (pixel)", **text)
+    drawing.axes.set_ylabel("y (pixel)", **text)
+    if title or ax is None:
+        drawing.axes.set_title(title, parse_math=False, **text)  # a file name may hold dollar signs
+    return drawing.axes.figure if ax is None else ax
+
+
+class _Drawing(NamedTuple):
+    """Axes, and the pixels of the picture per pixel of the image."""
+
+    axes: Any
+    scale: float
+    dpi: float
+
+
+def _new_axes(shape: tuple[int, ...], spacing: float, style: _Style) -> _Drawing:
+    """Return the axes of a new figure, in which a pixel of the image is a whole number of pixels if it can be."""
+    height, width = shape
     scale = _scale(max(height, width), spacing)
     # Letters grow with the picture, which is shown as large as the screen
     unit = max(1.0, max(height, width) * scale / _LONG_SIDE[0])
     left, right, bottom, top = 75 * unit, 20 * unit, 60 * unit, 45 * unit
     across, up = round(left + width * scale + right), round(bottom + height * scale + top)
     dpi = _DPI * unit
-    figure = Figure(figsize=(across / dpi, up / dpi), dpi=dpi, facecolor=_GROUND)
+    figure = new_figure(figsize=(across / dpi, up / dpi), dpi=dpi, facecolor=style.ground)
     place = (left / across, bottom / up, width * scale / across, height * scale / up)
-    axes = figure.add_axes(place, facecolor=_GROUND)
-    low, high, power = _stretch(pixels)
-    _draw_image(axes, pixels, low, high, power, origin)
-    _draw_circles(axes, peaks, scale, spacing, origin, dpi)
-    axes.set_xlabel("x (pixel)", color=_INK)
-    axes.set_ylabel("y (pixel)", color=_INK)
-    axes.tick_params(colors=_INK)
+    axes = figure.add_axes(place, facecolor=style.ground)
+    axes.tick_params(colors=style.ink)
     for spine in axes.spines.values():
-        spine.set_color("#505458")
-    axes.set_title(title, color=_INK, parse_math=False)  # a file name may hold dollar signs
+        spine.set_color(style.frame)
+    return _Drawing(axes, scale, dpi)
+
+
+def _caller_axes(axes: Any, shape: tuple[int, ...]) -> _Drawing:
+    """Return the axes of a caller, with the scale at which they show an image of a shape."""
+    if not hasattr(axes, "get_window_extent"):
+        raise TypeError(f"ax must be Axes of matplotlib, got {type(axes).__name__}")
+    place = axes.get_window_extent()
+    return _Drawing(axes, min(place.width / shape[1], place.height / shape[0]), axes.figure.dpi)
+
+
+def new_figure(**options: Any) -> Any:
+    """Return a figure that pyplot does not know: a notebook shows it where it is returned, and only there."""
+    from matplotlib.figure import Figure
+
+    figure: Any = Figure(**options)
+    # Notebooks show figures as pictures only once pyplot has been imported; this they always know
+    figure._repr_png_ = functools.partial(_as_png, figure)
     return figure
 
 
-def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> Figure:
+def _as_png(figure: Any) -> bytes:
+    with io.BytesIO() as file:
+        figure.savefig(file, format="png")
+        return file.getvalue()
+
+
+def draw_alignment(
+    fixed: Any, moving: Any, matrix: Any, *, title: str = "", style: str = "dark", ax: Any = None
+) -> Any:
     """Overlay two images, before and after the moving one is warped by a matrix.
 
     The fixed image is orange and the moving one blue, so that structures in both are grey.
@@ -109,15 +174,20 @@ def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> 
     ----------
     fixed, moving : arrays of shape (H, W)
         Images.
-    matrix : array of shape (2, 3) or (3, 3)
-        Matrix from the fixed image to the moving one, as `npsubpix.align` returns it.
+    matrix : array of shape (2, 3) or (3, 3), or Alignment
+        Matrix from the fixed image to the moving one, or the result of `npsubpix.align`.
     title : str, optional
         The title, as plain text.
+    style : {"dark", "light"}, default "dark"
+        Colours around the images: for screens, or for print. With `ax`, the colours are those of its figure.
+    ax : sequence of two matplotlib.axes.Axes, optional
+        Axes to draw in, before and after. By default, they are those of a new figure.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        The figure; save it with its ``savefig``.
+    matplotlib.figure.Figure or sequence of two matplotlib.axes.Axes
+        The new figure; save it with its ``savefig``. A notebook shows it once, where it is returned. With `ax`,
+        the axes: their figure is the caller's.
 
     See Also
     --------
@@ -132,28 +202,32 @@ def draw_alignment(fixed: Any, moving: Any, matrix: Any, *, title: str = "") -> 
     >>> [axes.get_title() for axes in figure.axes]
     ['before', 'after']
     """
-    from matplotlib.figure import Figure
-
     from npsubpix.sampling.warping import warp
 
-    first, second = (
-        np.asarray(to_numpy(with_gaps(x, name)), np.float64) for x, name in ((fixed, "fixed"), (moving, "moving"))
-    )
+    arrays = (as_array(with_gaps(x, name), name) for x, name in ((fixed, "fixed"), (moving, "moving")))
+    first, second = (np.asarray(to_numpy(x), np.float64) for x in arrays)
     unmoved, warped = (warp(second, m, first.shape, cval=float("nan")) for m in (np.eye(3), matrix))
-    height, width = first.shape
-    across = 11.0
-    figure = Figure(
-        figsize=(across, min(max(across / 2 * height / width, 2), 20) + 0.6), dpi=_DPI, layout="constrained"
-    )
-    figure.set_facecolor(_GROUND)
-    for k, (name, other) in enumerate((("before", unmoved), ("after", warped))):
-        axes = figure.add_subplot(1, 2, k + 1)
+    check_choice(style, "style", tuple(_STYLES))
+    own = ax is None
+    panels = _new_panels(first.shape, title, _STYLES[style]) if own else list(np.ravel(np.asarray(ax, object)))
+    if len(panels) != 2 or not all(hasattr(axes, "imshow") for axes in panels):
+        raise TypeError(f"ax must be two Axes of matplotlib, got {ax!r}")
+    text = {"color": _STYLES[style].ink} if own else {}
+    for axes, name, other in zip(panels, ("before", "after"), (unmoved, warped), strict=True):
         axes.imshow(_overlay(first, other), interpolation="nearest")
-        axes.set_title(name, color=_INK)
+        axes.set_title(f"{title}, {name}" if title and not own else name, parse_math=False, **text)
         axes.set_axis_off()
+    return panels[0].figure if own else ax
+
+
+def _new_panels(shape: tuple[int, ...], title: str, style: _Style) -> list[Any]:
+    """Return the two axes of a new figure."""
+    across = 11.0
+    up = min(max(across / 2 * shape[0] / shape[1], 2), 20) + 0.6
+    figure = new_figure(figsize=(across, up), dpi=_DPI, layout="constrained", facecolor=style.ground)
     if title:
-        figure.suptitle(title, color=_INK, parse_math=False)
-    return figure
+        figure.suptitle(title, color=style.ink, parse_math=False)
+    return [figure.add_subplot(1, 2, place) for place in (1, 2)]
 
 
 def _overlay(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -211,9 +285,11 @@ def _stretch(pixels: npt.NDArray[Any]) -> tuple[float, float, float]:
     return float(low), float(high), float(power)
 
 
-def _draw_image(axes: Any, pixels: npt.NDArray[Any], low: float, high: float, power: float, origin: float) -> None:
+def _draw_image(axes: Any, pixels: npt.NDArray[Any], origin: float, y_up: bool, fill: bool) -> None:
+    """Draw the pixels, stretched; axes that have the shape of the image already are filled by it."""
     height, width = pixels.shape
-    edge = origin - 0.5
+    low, high, power = _stretch(pixels)
+    first, last = origin - 0.5, height + origin - 0.5
     grey = np.clip(pixels.astype(np.float64), low, high)
     grey = ((grey - low) / (high - low)) ** power
     axes.imshow(
@@ -221,13 +297,14 @@ def _draw_image(axes: Any, pixels: npt.NDArray[Any], low: float, high: float, po
         cmap="gray",
         vmin=0.0,
         vmax=1.0,
-        extent=(edge, width + edge, height + edge, edge),
+        origin="lower" if y_up else "upper",
+        extent=(first, width + first, first, last) if y_up else (first, width + first, last, first),
         interpolation="auto",
-        aspect="auto",  # the axes have the shape of the image already
+        aspect="auto" if fill else "equal",
     )
 
 
-def _draw_circles(axes: Any, peaks: Peaks, scale: float, spacing: float, origin: float, dpi: float) -> None:
+def _draw_circles(drawing: _Drawing, peaks: Peaks, spacing: float, origin: float) -> None:
     from matplotlib.collections import EllipseCollection
 
     places = to_numpy(peaks.coords)[:, -2:]
@@ -235,6 +312,7 @@ def _draw_circles(axes: Any, peaks: Peaks, scale: float, spacing: float, origin:
     places, flags = places[shown], to_numpy(peaks.flags)[shown]
     if len(places) == 0:
         return
+    axes, scale, dpi = drawing
     unit = dpi / _DPI
     radius = min(10.0 * unit, max(3.0, 0.5 * spacing * scale))  # most circles do not touch their neighbours
     line = min(1.8 * unit, max(0.8, 0.25 * radius)) * 72 / dpi

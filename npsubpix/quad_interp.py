@@ -24,11 +24,11 @@ def _refine(
     allow_scale_steps: bool,
     max_candidates: int | None,
 ) -> tuple[Array, Array]:
-    x = as_array(input)
+    x = as_array(input, "input")
     check_ndim(x, 5, "input", "(B, C, D, H, W)")
     mask = None
     if precomputed_nms_mask is not None:
-        mask = as_array(precomputed_nms_mask)
+        mask = as_array(precomputed_nms_mask, "precomputed_nms_mask")
         check_mask(mask, tuple(x.shape), "precomputed_nms_mask")
     coords, values = call(
         "quad_interp3d",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays.checks import check_frames, check_positions, check_reals
-from npsubpix._arrays.library import Array, as_image, beside, is_array
+from npsubpix._arrays.checks import check_frames, check_frames_of, check_positions, check_reals
+from npsubpix._arrays.library import Array, as_array, as_image, beside, is_array, is_table, without_booleans
 from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive
-from npsubpix._arrays.stacks import check_stack
-from npsubpix._definitions.refinement import REFINEMENTS, Refinement
+from npsubpix._arrays.stacks import check_stack, shape_of_frame
+from npsubpix._definitions.peaks import PEAK_MODES
+from npsubpix._definitions.refinement import ITERATIONS, REFINEMENTS, Refinement
 from npsubpix._dispatch.call import call
 from npsubpix.results import Peaks
 
@@ -24,10 +25,11 @@ def refine_peaks(
     /,
     *,
     method: str | None = "quadratic",
-    n_iters: int = 5,
+    n_iters: int | None = None,
     max_shift: float = 1.5,
     radius: float | tuple[float, ...] = 3.0,
     mask: Array | None = None,
+    mode: str | None = None,
     frame: Array | None = None,
     frame_axis: int | None = None,
 ) -> Peaks:
@@ -37,37 +39,46 @@ def refine_peaks(
     ----------
     image : array of two or three dimensions, or three or four with `frame_axis`
         Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
-    coords : array of shape (N, ndim)
-        Positions in pixels, (y, x) or (z, y, x). Each is refined from the nearest pixel.
+    coords : array of shape (N, ndim), or Peaks
+        Positions in pixels, (y, x) or (z, y, x). Each is refined from the nearest pixel. A table of peaks also
+        supplies `frame`.
     method : {"quadratic", "parabola", "centroid", None}, default "quadratic"
         ``"quadratic"``: stationary point of the quadratic with the central differences of the
         pixel, mixed ones included; if it is more than 0.6 pixels away on any axis, the fit is
         repeated one pixel further in that direction [1]_. ``"parabola"``: the same for each axis
         separately. ``"centroid"``: centroid under a Gaussian window that moves with it [2]_, of
-        standard deviation ``radius / 3``, after subtraction of the mean of the pixels around the
-        window; it has converged when it moves by at most 0.001 pixels. None: the pixel itself.
-    n_iters : int, default 5
-        Greatest number of iterations.
+        standard deviation ``radius / 3`` but at least 1 pixel, after subtraction of the mean of the
+        pixels around the window; it has converged when it moves by at most 0.001 pixels. Along an axis
+        on which the border cuts the window, a Gaussian is fitted to what is seen of it [3]_. None: the
+        pixel itself.
+    n_iters : int, optional
+        Greatest number of iterations: by default 30 for ``"centroid"``, 5 for the fits.
     max_shift : float, default 1.5
         Greatest shift of a position from its pixel, in pixels on any axis.
     radius : float or tuple of floats, default 3.0
         Radius in pixels of the window of ``"centroid"``, one for all axes or one per axis. Three
-        times the standard deviation of a spot gives the least scatter.
+        times the standard deviation of a spot, but not below 3, gives the least scatter; a smaller
+        radius takes fewer pixels of a neighbour, at least two on each side.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
+    mode : {None, "wrap"}, optional
+        ``"wrap"``: the image is periodic, as a correlation map is, and goes on beyond its border with
+        the opposite side. Positions are from -0.5 to the length of an axis - 0.5.
     frame : array of ints of shape (N,), optional
-        Image of each position in a stack. Required with `frame_axis`.
+        Image of each position in a stack. Required with `frame_axis`, unless `coords` is a table that has frames.
     frame_axis : int, optional
         Axis of a stack along which images are independent.
 
     Returns
     -------
     Peaks
-        One row per position, in the order of `coords`. A position that cannot be measured is set to
+        One row per position, in the order of `coords`. Peaks of a stack that are refined in a single image keep
+        their frames. A position that cannot be measured is set to
         its pixel, with a flag that gives the reason: ``SINGULAR``, ``NOT_CONVERGED``,
-        ``AT_BORDER``, ``TOO_FAR``, ``NONFINITE``, ``MASKED``. A position outside the image is
-        returned unchanged, with value NaN and ``AT_BORDER``; one that is not finite is NaN, with
-        ``NONFINITE``.
+        ``AT_BORDER``, ``TOO_FAR``, ``NONFINITE``, ``MASKED``. An axis along which its pixel lies at
+        the border is not refined, and flagged ``FIXED_Z``, ``FIXED_Y`` or ``FIXED_X``. A position
+        outside the image is returned unchanged, with value NaN and ``AT_BORDER``; one that is not
+        finite is NaN, with ``NONFINITE``.
 
     Raises
     ------
@@ -91,6 +102,8 @@ def refine_peaks(
        Vision Conference, 2002.
     .. [2] E. Bertin, SExtractor documentation, "Windowed positional parameters" (XWIN, YWIN),
        https://sextractor.readthedocs.io/en/latest/PositionWin.html
+    .. [3] H. Guo, "A simple algorithm for fitting a Gaussian function", IEEE Signal Processing
+       Magazine 28(5), 2011
 
     Examples
     --------
@@ -105,19 +118,22 @@ def refine_peaks(
     centroid [[7.299 9.6  ]]
     """
     x, mask = as_image(image, mask, frame_axis=frame_axis)
+    x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
     points = _beside(_points(coords, ndim), coords, x)
-    frames = _beside(_frames(frame, x, frame_axis, points.shape[0]), frame, x)
-    refinement = check_refinement(method, "method", n_iters, max_shift, radius, ndim)
+    known = check_frames_of(coords, frame) if frame_axis is not None else frame
+    frames = _beside(_frames(known, x, frame_axis, points.shape[0]), known, x)
+    refinement = check_refinement(method, "method", n_iters, max_shift, radius, mode, ndim)
     refined, values, indices, flags, own_frames = call(
         "refine_peaks", x, points, frames, mask, frame_axis=frame_axis, refinement=refinement
     )
-    return Peaks(refined, values, indices, flags, None if frame_axis is None else own_frames)
+    kept = check_frames_of(coords) if frame_axis is None else own_frames
+    return Peaks(refined, values, indices, flags, kept, image_shape=shape_of_frame(x, frame_axis))
 
 
 def _beside(numbers: Array | None, source: Any, image: Array) -> Array:
     """Copy numbers that come as lists to the device of the image; arrays stay where they are."""
-    return numbers if numbers is None or is_array(source) else beside(numbers, image)
+    return numbers if numbers is None or is_array(source) or is_table(source) else beside(numbers, image)
 
 
 def _points(coords: Any, ndim: int) -> Array:
@@ -125,8 +141,10 @@ def _points(coords: Any, ndim: int) -> Array:
     if 0 in points.shape:
         points = points.reshape(0, ndim)
     if points.ndim != 2 or points.shape[1] != ndim:
+        hint = "" if check_frames_of(coords) is None else ": pass frame_axis for the stack that the peaks are of"
         raise ValueError(
-            f"coords must have shape (N, {ndim}), one position of {ndim} coordinates per row, got {tuple(points.shape)}"
+            f"coords must have shape (N, {ndim}), one position of {ndim} coordinates per row, "
+            f"got {tuple(points.shape)}{hint}"
         )
     return points
 
@@ -134,6 +152,7 @@ def _points(coords: Any, ndim: int) -> Array:
 def _frames(frame: Any, image: Array, frame_axis: int | None, count: int) -> Array | None:
     if frame_axis is None:
         if frame is not None:
+            as_array(frame, "frame")
             raise ValueError("frame is given, so frame_axis must say which axis of the image it counts along")
         return None
     if frame is None:
@@ -141,15 +160,19 @@ def _frames(frame: Any, image: Array, frame_axis: int | None, count: int) -> Arr
     return check_frames(frame, count, image.shape[frame_axis])
 
 
-def check_refinement(method: Any, name: str, n_iters: Any, max_shift: Any, radius: Any, ndim: int) -> Refinement:
+def check_refinement(
+    method: Any, name: str, n_iters: Any, max_shift: Any, radius: Any, mode: Any, ndim: int
+) -> Refinement:
     """Require a method of refinement, an argument called `name`, and its options."""
     check_choice(method, name, REFINEMENTS)
+    check_choice(mode, "mode", PEAK_MODES)
     radii = check_lengths(radius, ndim, "radius")
     if not 1 <= min(radii) <= max(radii) <= _LARGEST_RADIUS:
         raise ValueError(f"radius must be between 1 and {_LARGEST_RADIUS} pixels, got {radius!r}")
     return Refinement(
         method=method,
-        n_iters=check_count(n_iters, "n_iters", 1),
+        n_iters=ITERATIONS[method] if n_iters is None else check_count(n_iters, "n_iters", 1),
         max_shift=min(check_positive(max_shift, "max_shift"), float(FARTHEST)),
         radius=radii,
+        wrap=mode == "wrap",
     )

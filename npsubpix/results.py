@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import Array, to_numpy
-from npsubpix._definitions.flags import REJECTED, AlignmentFlags, PeakFlags
+from npsubpix._definitions.flags import NOT_OK, AlignmentFlags, PeakFlags
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import astropy.table
     import pandas as pd
     import pyarrow as pa
@@ -22,6 +24,7 @@ __all__ = ["Alignment", "Background", "Peaks"]
 
 _AXES = ("z", "y", "x")
 _SHOWN = 10
+_UNSHOWN = ("ok", "flags", "flag_names")
 
 
 class _LevelAndNoise(NamedTuple):
@@ -89,6 +92,12 @@ class Peaks:
         Bits of `PeakFlags`; 0 for a peak refined around its own pixel.
     frame : array of shape (N,), int64, or None
         Index of the image in its stack; None without a stack.
+    image_shape : tuple of ints or None
+        Shape of the image, or of one frame of a stack; None if it is not known.
+    border : array of one value per frame, float64, or None
+        Greatest value in the border of a frame, where `find_peaks` looks for no peaks, if no neighbour is
+        greater and it exceeds `threshold_abs`, else NaN. None where there is no such border, the border
+        was not examined (with a background), or rows were selected.
 
     See Also
     --------
@@ -115,6 +124,8 @@ class Peaks:
     indices: Array
     flags: Array
     frame: Array | None = None
+    image_shape: tuple[int, ...] | None = None
+    border: Array | None = None
 
     def __len__(self) -> int:
         """Return the number of peaks."""
@@ -126,14 +137,16 @@ class Peaks:
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} of {len(self)} peaks")
             rows = slice(rows, rows + 1 or None)
-        return Peaks(*(None if column is None else column[rows] for column in self._columns()))
+        columns = (None if column is None else column[rows] for column in self._columns())
+        coords, values, indices, flags, frame = columns
+        return Peaks(coords, values, indices, flags, frame, image_shape=self.image_shape)
 
     def __iter__(self) -> Iterator[Peaks]:
         """Iterate over the rows."""
         return (self[row] for row in range(len(self)))
 
     def _columns(self) -> list[Any]:
-        return [getattr(self, field.name) for field in fields(self)]
+        return [getattr(self, field.name) for field in fields(self) if field.name not in ("border", "image_shape")]
 
     @property
     def ndim(self) -> int:
@@ -142,12 +155,15 @@ class Peaks:
 
     @property
     def ok(self) -> Array:
-        """True for the rows that refinement accepted, in the library of the table."""
-        return (self.flags & int(REJECTED)) == 0
+        """True for the rows that refinement accepted, and that are no duplicates, in the library of the table."""
+        return (self.flags & int(NOT_OK)) == 0
 
     def flag_names(self) -> list[str]:
         """Return the names of the flags of each row, joined by ``|``; ``"-"`` where there are none."""
-        return [_names(flags) for flags in to_numpy(self.flags).tolist()]
+        # Few combinations of flags occur: each is named once
+        flags, which = np.unique(to_numpy(self.flags), return_inverse=True)
+        names = [_names(combination) for combination in flags.tolist()]
+        return [names[k] for k in which.tolist()]
 
     def to_structured(self) -> npt.NDArray[np.void]:
         """Copy the peaks to a NumPy structured array.
@@ -156,27 +172,34 @@ class Peaks:
         -------
         structured array of shape (N,)
             Fields ``frame`` (in stacks), ``z`` (in volumes), ``y``, ``x``, ``value``,
-            ``z_index`` (in volumes), ``y_index``, ``x_index``, ``flags``.
+            ``z_index`` (in volumes), ``y_index``, ``x_index``, ``ok``, ``flags``, ``flag_names``.
         """
         columns = self.to_dict()
+        columns["flag_names"] = columns["flag_names"].astype(str)
         table = np.empty(len(self), [(name, column.dtype) for name, column in columns.items()])
         for name, column in columns.items():
             table[name] = column
         return table
 
     def to_dict(self) -> dict[str, npt.NDArray[Any]]:
-        """Copy the peaks to a dictionary of NumPy arrays, one per column, named as in `to_structured`."""
+        """Copy the peaks to a dictionary of NumPy arrays, one per column, named as in `to_structured`.
+
+        ``ok`` is `Peaks.ok`, and ``flag_names`` are those of `Peaks.flag_names`, an array of Python's strings.
+        """
         axes = _AXES[-self.ndim :]
         coords, indices = to_numpy(self.coords), to_numpy(self.indices)
         columns = {} if self.frame is None else {"frame": to_numpy(self.frame)}
         columns |= {axis: coords[:, k] for k, axis in enumerate(axes)}
         columns["value"] = to_numpy(self.values)
         columns |= {f"{axis}_index": indices[:, k] for k, axis in enumerate(axes)}
-        columns["flags"] = to_numpy(self.flags)
-        return columns
+        columns |= {"ok": to_numpy(self.ok), "flags": to_numpy(self.flags)}
+        return columns | {"flag_names": np.array(self.flag_names(), dtype=object)}
 
     def to_pandas(self) -> pd.DataFrame:
-        """Copy the peaks to a pandas DataFrame, with columns named as in `to_structured`."""
+        """Copy the peaks to a pandas DataFrame, with columns named as in `to_structured`.
+
+        pandas has an attribute ``flags`` of its own: select rows by ``df[df.ok]``, or by ``df[df["flags"] == 0]``.
+        """
         import pandas as pd
 
         return pd.DataFrame(self.to_dict())
@@ -186,7 +209,7 @@ class Peaks:
         import astropy.table
         import astropy.units
 
-        table = astropy.table.QTable(self.to_dict())
+        table = astropy.table.QTable(self.to_structured())
         for axis in _AXES[-self.ndim :]:
             table[axis].unit = astropy.units.pixel
         return astropy.table.QTable(table)
@@ -195,25 +218,85 @@ class Peaks:
         """Copy the peaks to a pyarrow Table, with columns named as in `to_structured`."""
         import pyarrow as pa
 
-        return pa.table(self.to_dict())
+        columns = self.to_dict()
+        names = pa.array(columns.pop("flag_names").tolist(), pa.string())
+        return pa.table({**columns, "flag_names": names})
+
+    def save(
+        self,
+        path: str | Path,
+        *,
+        origin: str = "center",
+        columns: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write the peaks to a file, as the command line does: CSV, Parquet, HDF5 or ECSV, by its extension.
+
+        Parameters
+        ----------
+        path : str or Path
+            A ``.csv``, ``.parquet``, ``.h5`` or ``.ecsv`` file. One that exists is replaced, in one step.
+        origin : {"center", "corner", "fits"}, default "center"
+            Origin of the positions: the centre of the first pixel is 0; its outer corner is 0; its centre is 1.
+        columns : mapping of str to array of shape (N,), optional
+            Further columns, such as backgrounds, which follow ``value``.
+        metadata : mapping of str to str, number, list or dict, optional
+            Further metadata, beside the version of npsubpix, the time, the origin and the units. Those of a CSV file
+            are written beside it, to a file of the same name with ``.json`` after it.
+
+        Raises
+        ------
+        npsubpix.io.OutputError
+            If the name, the folder or the disk does not allow it.
+
+        See Also
+        --------
+        npsubpix.io.write_table : Formats, and their metadata.
+        """
+        from npsubpix._tables import arrange, describe, write_table  # formats, which tables in memory do not need
+
+        table = arrange(self.to_dict(), origin=origin, extra=columns)
+        write_table(path, table, describe("zyx"[-self.ndim :], origin) | dict(metadata or {}))
 
     def __repr__(self) -> str:
         """Show the first rows as a table."""
         frames = "" if self.frame is None else f", {len(np.unique(to_numpy(self.frame)))} frames"
-        head = f"Peaks: {len(self)} in {self.ndim}-D{frames}"
+        head = f"Peaks: {len(self)} in {self._extent()}{frames}"
         if len(self) == 0:
-            return head
+            return "\n".join([head, *self.left_out()])
         shown = self[:_SHOWN]
         columns = shown.to_dict()
-        names = [name for name in columns if not name.endswith("_index") and name != "flags"]
+        names = [name for name in columns if not name.endswith("_index") and name not in _UNSHOWN]
         cells = [[_cell(name, value) for value in columns[name].tolist()] for name in names]
         widths = [max(len(name), *map(len, column)) for name, column in zip(names, cells, strict=True)]
         rows = [names, *zip(*cells, strict=True)]
         lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        flags = ["flags", *shown.flag_names()]
+        flags = ["flags", *columns["flag_names"]]
         lines = [f" {line}  {flag}" for line, flag in zip(lines, flags, strict=True)]
         more = [f" … {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
-        return "\n".join([head, *lines, *more])
+        return "\n".join([head, *lines, *more, *self.left_out()])
+
+    def left_out(self) -> list[str]:
+        """Return a line that says where the border holds a greater value than all peaks of its frame, if it does."""
+        if self.border is None:
+            return []
+        border = to_numpy(self.border)
+        tops = np.full(border.shape, -np.inf)
+        maxima = (to_numpy(self.flags) & int(PeakFlags.MINIMUM)) == 0
+        frames = np.zeros(len(self), np.int64) if self.frame is None else to_numpy(self.frame)
+        np.fmax.at(tops, frames[maxima], to_numpy(self.values)[maxima])
+        greater = np.flatnonzero(border > tops)
+        if not greater.size:
+            return []
+        where = "" if self.frame is None else f" of {greater.size} frames"
+        return [f" exclude_border leaves out a higher peak at the border{where}: {border[greater].max():.4g}"]
+
+    def _extent(self) -> str:
+        """Describe the image; the shape of a volume shows whether a movie was taken for one."""
+        if self.ndim != 3 or self.image_shape is None:
+            return f"{self.ndim}-D"
+        shape = " × ".join(map(str, self.image_shape))
+        return f"a volume of {shape}" if self.frame is None else f"volumes of {shape}"
 
 
 def _cell(name: str, value: float) -> str:
@@ -255,6 +338,12 @@ class Alignment(NamedTuple):
     centre : tuple of two floats
         Centre (y, x) of the fixed image, to which `shift`, `angle`, `scale` and the parameters of the
         covariance refer.
+    correlation : float
+        Goodness of fit: zero-mean normalised correlation of both images where they overlap, weighted by the
+        loss, from -1 to 1. 1 for images that differ by gain and bias alone; noise makes it smaller.
+    noise : float
+        Root mean square that residuals would have if the images differed by noise alone, estimated from both
+        images. A greater `rms` has other reasons.
     """
 
     matrix: npt.NDArray[np.float64]
@@ -267,10 +356,12 @@ class Alignment(NamedTuple):
     gain: float = 1.0
     bias: float = 0.0
     centre: tuple[float, float] = (0.0, 0.0)
+    correlation: float = math.nan
+    noise: float = math.nan
 
     @property
     def ok(self) -> bool:
-        """True if there are no flags."""
+        """True if there are no flags: the images look alike where they overlap, and iterations converged."""
         return not self.flags
 
     def flag_names(self) -> str:
@@ -315,6 +406,7 @@ class Alignment(NamedTuple):
         if len(self.covariance) > 2:
             found += f", angle={self.angle:.6g}, scale={self.scale:.6g}"
         return (
-            f"Alignment({found}, rms={self.rms:.4g}, overlap={self.overlap:.3f}, n_iters={self.n_iters}, "
+            f"Alignment({found}, rms={self.rms:.4g}, noise={self.noise:.4g}, correlation={self.correlation:.4g}, "
+            f"overlap={self.overlap:.3f}, n_iters={self.n_iters}, "
             f"converged={self.converged}, flags={self.flag_names()})"
         )

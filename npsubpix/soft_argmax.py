@@ -22,7 +22,7 @@ def _soft_argmax(
     strict_maxima_bonus: float,
     axes: str,
 ) -> Array | tuple[Array, Array]:
-    x = as_array(input)
+    x = as_array(input, "input")
     ndim = axes.count(",") - 1
     check_ndim(x, ndim + 2, "input", axes)
     window = check_window(kernel_size, ndim, "kernel_size")

@@ -43,10 +43,10 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20260101)
 
 
-#: Parameters that differ from a common one by the width of an integer, or the degree of a spline, alone. Kernels are
-#: compiled for each, which takes most of the time of all tests.
-RARE = {"int8", "int16", "int32", "uint32", "uint64", "i1", "i2", "i4", "u4", "u8"}
-RARE |= {"bspline2", "bspline4", "bspline5", "lanczos3", "smoothstep"}
+#: Parameters that differ from a common one by the width of an integer, or the weights of a sampling kernel, alone.
+#: Kernels are compiled for each, which takes most of the time of all tests.
+RARE = {"int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "i1", "i2", "u2", "i4", "u4", "i8", "u8"}
+RARE |= {"bspline2", "bspline4", "bspline5", "catmull_rom", "lanczos3", "smoothstep", "gaussian"}
 
 
 def _is_rare(parameter: Any) -> bool:
@@ -60,8 +60,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     So `make test` is the same with and without the images.
     """
     for item in items:
-        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        if "data" in getattr(item, "fixturenames", ()) or any(map(_is_rare, parameters)):
+        parameters, ids = (
+            ((), "") if not hasattr(item, "callspec") else (item.callspec.params.values(), item.callspec.id)
+        )
+        rare = any(map(_is_rare, parameters)) or not RARE.isdisjoint(ids.split("-"))
+        if rare or "data" in getattr(item, "fixturenames", ()):
             item.add_marker("exhaustive")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import npsubpix
 from npsubpix._dispatch.operation import Example
 from npsubpix._dispatch.operations import OPERATIONS
 
-__all__ = ["EXAMPLES"]
+__all__ = ["BESIDES", "EXAMPLES", "arrays_of", "bound", "called_with"]
 
 
 def _call(example: Example) -> Callable[[Any], Any]:
@@ -22,3 +23,57 @@ def _call(example: Example) -> Callable[[Any], Any]:
 
 #: Calls of the public functions by their names; of a table of peaks they return the columns of floats.
 EXAMPLES = {name: _call(example) for operation in OPERATIONS.values() for name, example in operation.functions.items()}
+
+#: Public functions of arrays that run no operation of the table, with an example.
+BESIDES: dict[str, Example] = {
+    "affine_grid": lambda npsubpix, x: npsubpix.affine_grid(x[0, :1, 0, :2, :3], (1, 1, 3, 4)),
+    "choose_conv_method": lambda npsubpix, x: npsubpix.choose_conv_method(x[0, 0, 0]),
+    "sample_vjp": lambda npsubpix, x: npsubpix.sample_vjp(x[0, 0, 0, 0], x[0, 0, 0], x[0, 0, 1, :2], method="linear"),
+    "transform_points": lambda npsubpix, x: npsubpix.transform_points([[1, 0, 0], [0, 1, 2]], x[0, 0, 0, :, :2]),
+}
+
+
+def arrays_of(name: str) -> list[str]:
+    """Names of the arguments of a public function that are arrays, by what its signature says."""
+    parameters = inspect.signature(getattr(npsubpix, name)).parameters.values()
+    are = (p.name for p in parameters if any(word in str(p.annotation) for word in ("Array", "Transform")))
+    return [argument for argument in are if argument != "out"]
+
+
+class _Bound(Exception):
+    """The arguments of a call that an example would make."""
+
+
+class _Binding:
+    """The package as an example sees it, which stops at the call of one function."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(npsubpix, name)
+        if name != self._name:
+            return function
+
+        def bind(*args: Any, **kwargs: Any) -> None:
+            raise _Bound(inspect.signature(function).bind(*args, **kwargs))
+
+        return bind
+
+
+def bound(name: str, x: Any) -> inspect.BoundArguments:
+    """Return the arguments with which the example of a public function calls it."""
+    examples = {n: e for operation in OPERATIONS.values() for n, e in operation.functions.items()} | BESIDES
+    try:
+        examples[name](_Binding(name), x)
+    except _Bound as call:
+        arguments: inspect.BoundArguments = call.args[0]
+        return arguments
+    raise AssertionError(f"the example of {name} does not call it")
+
+
+def called_with(name: str, x: Any, **changes: Any) -> Any:
+    """Call a public function as its example does, but for some arguments."""
+    arguments = bound(name, x)
+    arguments.arguments |= changes
+    return getattr(npsubpix, name)(*arguments.args, **arguments.kwargs)

@@ -199,7 +199,7 @@ def test_a_moving_image_of_too_many_pixels():
     huge = np.broadcast_to(np.float32(1), (1 << 16, 1 << 15))
     options = Options("translation", True, None, 30, 1e-6, "least_squares", False)
     with pytest.raises(ValueError, match="moving must have less than 2147483648 pixels, got 2147483648"):
-        cpu.align(np.zeros((9, 9)), huge, None, init=None, options=options)
+        cpu.align(np.zeros((9, 9)), huge, None, None, init=None, options=options)
 
 
 @pytest.mark.usefixtures("backend")

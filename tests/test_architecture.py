@@ -86,7 +86,8 @@ def test_nothing_is_left_under_another_name(folder):
         whole = {"accuracy", "architecture", "arrays", "bad_input", "benchmarks", "benchmarks_cuda", "cli", "compile",
                  "core", "design_page", "dispatch", "internals", "io", "kornia", "lending", "linking", "memory",
                  "operations", "runtime", "torch", "torch_state", *OTHERS}  # fmt: skip
-        found = {n for n in found - whole if not any(n == f or n.startswith(f"{f}_") for f in FAMILIES)}
+        families = (*FAMILIES, "cli", "io")
+        found = {n for n in found - whole if not any(n == f or n.startswith(f"{f}_") for f in families)}
     elif folder == "benchmarks":
         found = {p.stem.removeprefix("bench_") for p in root.glob("bench_*.py")} - {"memory", "small", "start"}
         found -= set(FAMILIES)
@@ -101,6 +102,11 @@ def test_public_names_stand_once():
     assert len(re.findall(r"^from \S+ import (\w+) as \1$", stub, re.MULTILINE)) == len(npsubpix.__all__)
     for name in npsubpix.__all__:
         assert getattr(npsubpix, name).__name__ == name
+
+
+def test_no_public_name_is_that_of_a_module():
+    """The module would take its place as soon as it is imported: a family is called otherwise than its functions."""
+    assert not set(npsubpix.__all__) & names(PACKAGE)
 
 
 def test_every_public_name_is_in_the_documentation():

@@ -58,7 +58,7 @@ def test_tensors_that_cannot_be_taken(image):
     with pytest.raises(TypeError, match="dense tensor"):
         npsubpix.nms2d(torch.from_numpy(image).to_sparse(), (3, 3))
     with pytest.raises(TypeError, match="integers or floats"):
-        npsubpix.nms2d(torch.from_numpy(image) > 0, (3, 3))
+        npsubpix.conv_soft_argmax2d(torch.from_numpy(image) > 0)
     with pytest.raises(TypeError, match="integers or floats"):
         npsubpix.nms2d(torch.from_numpy(image).to(torch.complex64), (3, 3))
 
@@ -95,3 +95,29 @@ def test_jax_arrays_come_back_as_jax_arrays(image):
     np.testing.assert_allclose(np.asarray(peaks.coords), want.coords, rtol=1e-6)
     assert peaks.flag_names() == want.flag_names()
     assert len(peaks[peaks.ok]) == want.ok.sum()
+
+
+@pytest.mark.parametrize("library", ["zarr", "h5py"])
+def test_arrays_in_files_are_loaded_with_a_warning(image, library, tmp_path):
+    """Of the whole array; frames that are asked for one by one are no reason for one."""
+    movie = np.repeat(image[0], 60, axis=0)
+    if library == "zarr":
+        import zarr
+
+        stack = zarr.create_array(str(tmp_path / "movie.zarr"), data=movie, chunks=(1, 20, 21))
+    else:
+        import h5py
+
+        with h5py.File(tmp_path / "movie.h5", "w") as file:
+            file["movie"] = movie  # not chunked
+        stack = h5py.File(tmp_path / "movie.h5")["movie"]
+    size = rf"image is an array of {library}, of shape \(60, 20, 21\) and dtype float32, and is loaded whole: 101 kB"
+    with pytest.warns(UserWarning, match=size):
+        found = npsubpix.find_peaks(stack, frame_axis=0)
+    want = npsubpix.find_peaks(movie, frame_axis=0)
+    np.testing.assert_array_equal(found.coords, want.coords)
+    np.testing.assert_array_equal(npsubpix.find_peaks(stack[0]).coords, want.coords[want.frame == 0])
+    assert len(npsubpix.align_stack(stack[:3])) == 3
+    assert [a.flags for a in npsubpix.align_stack(stack, n_iters=1)] == [
+        a.flags for a in npsubpix.align_stack(movie, n_iters=1)
+    ]

@@ -114,7 +114,7 @@ def test_dtype_chooses(rng):
     x = rng.integers(0, 255, (12, 13), np.uint8)
     kernel = np.array([[0, -1, 0], [-1, 4, -1], [0, -1, 0]])
     exact = definition(x, kernel)
-    for dtype in (np.int16, np.int32, np.float32, np.float64, "f4"):
+    for dtype in (np.int16, np.float32, np.float64, "f4"):
         found = npsubpix.correlate(x, kernel, dtype=dtype)
         assert found.dtype == np.dtype(dtype)
         np.testing.assert_array_equal(found, exact)

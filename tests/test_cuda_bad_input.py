@@ -119,7 +119,7 @@ def test_dtypes_of_tensors_that_kernels_lack(cupy, monkeypatch, dtype):
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _: stream)
     tensor = torch.zeros((1, 1, 5, 5)).to(getattr(torch, dtype))
     with pytest.raises(TypeError, match=f"input must hold integers or floats of up to 64 bits, got dtype .*{dtype}"):
-        npsubpix.nms2d(tensor, (3, 3))
+        npsubpix.conv_soft_argmax2d(tensor)
     assert not FakeStreams.current
 
 

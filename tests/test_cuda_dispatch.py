@@ -336,7 +336,7 @@ def test_wrong_dtypes(cupy, image, dtype):
     with pytest.raises(
         TypeError, match=f"input must hold integers or floats of up to 64 bits, got dtype .*{dtype[:4]}"
     ):
-        npsubpix.nms2d(gpu_array(image.astype(dtype)), (3, 3))
+        npsubpix.conv_soft_argmax2d(gpu_array(image.astype(dtype)))
 
 
 @pytest.mark.usefixtures("cuda_tensors")

@@ -206,11 +206,3 @@ def test_wrong_options():
     for truncate in (0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="truncate must be positive"):
             npsubpix.render_spots(mean, (4, 5), std=1.0, truncate=truncate)
-
-
-def test_a_table_of_peaks_is_not_an_array_of_positions():
-    image = npsubpix.render_spots([[3.0, 4.0]], (9, 9), std=1.0)
-    peaks = npsubpix.find_peaks(image)
-    for call in (lambda: npsubpix.render_spots(peaks, (9, 9), std=1.0), lambda: npsubpix.refine_peaks(image, peaks)):
-        with pytest.raises(TypeError, match=r"coords must be an array of positions, got Peaks: pass its \.coords"):
-            call()

@@ -92,7 +92,12 @@ def test_linked_and_plain_kernels_are_apart_in_the_cache(tmp_path, maxima):
     assert counts[0] > 0
 
 
-@pytest.mark.parametrize("name", [name for name in internals.FUSED_LOOPS if "parfors" in name])
+PARFORS = [name for name in internals.FUSED_LOOPS if "parfors" in name]
+
+
+@pytest.mark.parametrize(
+    "name", [PARFORS[0], *(pytest.param(name, marks=pytest.mark.exhaustive) for name in PARFORS[1:])]
+)
 def test_functions_of_windows_without_fused_loops(name):
     """Those of the names that Numba itself does without; NaN is not lost in extrema either way."""
     module, _, attribute = name.partition(":")

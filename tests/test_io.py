@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import tracemalloc
@@ -62,7 +63,8 @@ def test_every_form_of_tiff_gives_the_frames_that_were_written(tmp_path, stack, 
     tifffile = pytest.importorskip("tifffile")
     tifffile.imwrite(tmp_path / "stack.tif", stack, **form)
     np.testing.assert_array_equal(read(tmp_path / "stack.tif"), stack)
-    np.testing.assert_array_equal(read(tmp_path / "stack.tif", volume=True), stack[None])
+    options = {"axes": "ZYX"} if "ome" in form else {"volume": True}  # which names T, no slices
+    np.testing.assert_array_equal(read(tmp_path / "stack.tif", **options), stack[None])
 
 
 def test_a_tiff_with_many_planes_a_page_is_read_in_tiles(tmp_path, stack):
@@ -70,7 +72,8 @@ def test_a_tiff_with_many_planes_a_page_is_read_in_tiles(tmp_path, stack):
     pytest.importorskip("zarr")
     data = np.random.default_rng(2).integers(0, 255, (32, 64, 48)).astype(np.uint8)
     tifffile.imwrite(tmp_path / "v.tif", data, volumetric=True, tile=(16, 16, 16), compression="zlib")
-    np.testing.assert_array_equal(read(tmp_path / "v.tif"), data)
+    np.testing.assert_array_equal(read(tmp_path / "v.tif"), data[None])
+    np.testing.assert_array_equal(read(tmp_path / "v.tif", volume=False), data)
 
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
@@ -135,7 +138,7 @@ def test_the_hdu_of_a_fits_file_can_be_chosen(tmp_path, stack):
         np.testing.assert_array_equal(read(tmp_path / "a.fits", hdu=hdu), stack[plane][None])
     np.testing.assert_array_equal(np.squeeze(read(tmp_path / "a.fits", hdu=5)), stack[3])
     for hdu, reason in ((1, "HDU 1 holds no image"), (9, "no HDU 9")):
-        with pytest.raises(ImageError, match=rf"a\.fits.*{reason}.*2, 3, 4, 5"):
+        with pytest.raises(ImageError, match=rf"a\.fits.*{reason}.*2, 3, 4 .*, 5"):
             read(tmp_path / "a.fits", hdu=hdu)
 
 
@@ -181,10 +184,9 @@ def test_grey_png_of_every_depth_is_an_image_of_two_dimensions(tmp_path, mode, d
 def test_channels_that_are_no_colours_are_not_mixed_silently(data):
     path = data("micro_pims_cluster3d/cluster_TZCYX.tif")
     pytest.importorskip("tifffile")
-    with pytest.raises(ImageError, match="dimensions"):
-        read(path)
-    with pytest.raises(ImageError, match="2 channels that are no colours"):
-        read(path, volume=True)
+    for volume in (None, True):
+        with pytest.raises(ImageError, match="2 channels that are no colours"):
+            read(path, volume=volume)
     volumes = [read(path, volume=True, channel=channel) for channel in (0, 1)]
     assert np.shape(volumes) == (2, 3, 10, 31, 38)
     assert not np.array_equal(volumes[0], volumes[1])
@@ -234,7 +236,7 @@ def bad_images(folder):
         ("empty.tif", "empty"),
         ("notes.txt", "not an image"),
         ("text.png", "not an image"),
-        ("folder.tif", "directory"),
+        ("folder.tif", "folder without images"),
         ("missing.tif", "No such file"),
     ]
 
@@ -310,14 +312,12 @@ def test_csv_comes_back_to_the_last_bit(tmp_path, columns, rows):
     pd = pytest.importorskip("pandas")
     columns = {name: column[:rows] for name, column in columns.items()}
     write_table(tmp_path / "a.csv", columns, METADATA)
-    table = pd.read_csv(tmp_path / "a.csv", comment="#")
+    table = pd.read_csv(tmp_path / "a.csv")
     assert list(table) == list(columns)
-    assert_columns(table, columns, ["file", "frame", "y_index", "flags", "flag_names"])
-    text = pd.read_csv(tmp_path / "a.csv", comment="#", dtype=str, keep_default_na=False)
+    assert_columns(table, columns, ["file", "frame", "y_index", "ok", "flags", "flag_names"])
+    text = pd.read_csv(tmp_path / "a.csv", dtype=str, keep_default_na=False)
     assert_columns({name: text[name].astype(float) for name in ("y", "x", "value")}, columns, ["y", "x", "value"])
-    head = [line for line in (tmp_path / "a.csv").read_text("utf-8").splitlines() if line.startswith("# ")]
-    assert head[0] == "# origin: center"
-    assert '# images: ["a.tif", "b.tif"]' in head
+    assert json.loads((tmp_path / "a.csv.json").read_text("utf-8")) == METADATA
 
 
 @pytest.mark.parametrize("rows", [3, 0])
@@ -343,7 +343,8 @@ def test_hdf5_comes_back_with_attributes(tmp_path, columns, rows):
         assert file["peaks"].attrs["origin"] == "center"
         assert "pixel" in file["peaks"].attrs["column_units"]
     assert table.dtype["flags"] == np.int32
-    assert_columns(table, columns, [name for name in columns if name != "flag_names"])
+    assert table.dtype["ok"].kind == "b"
+    assert_columns(table, columns, columns)
 
 
 @pytest.mark.parametrize("rows", [3, 0])

@@ -207,3 +207,26 @@ def test_signatures(name):
 def test_every_function_of_kornia_is_there():
     subpix = pytest.importorskip("kornia.geometry.subpix")
     assert {name for name in vars(subpix) if inspect.isfunction(getattr(subpix, name))} == set(FUNCTIONS)
+
+
+def test_booleans_as_in_kornia(rng):
+    kornia = pytest.importorskip("kornia.geometry.subpix")
+    x = rng.random((1, 2, 5, 9, 10)) > 0.8
+    image, volume = torch.from_numpy(x[:, :, 2]), torch.from_numpy(x)
+    for call in (
+        lambda library: library.nms2d(image, (3, 3)),
+        lambda library: library.nms2d(image, (5, 5), mask_only=True),
+        lambda library: library.nms3d(volume, (3, 3, 3)),
+        lambda library: library.nms3d_minmax(volume)[1],
+        lambda library: library.spatial_softmax2d(image),
+        lambda library: library.spatial_soft_argmax2d(image, normalized_coordinates=False),
+    ):
+        torch.testing.assert_close(call(npsubpix), call(kornia))
+    for name, source in (
+        ("conv_soft_argmax2d", image),
+        ("spatial_expectation2d", image),
+        ("conv_quad_interp3d", volume),
+    ):
+        for library, error in ((kornia, NotImplementedError), (npsubpix, TypeError)):
+            with pytest.raises(error):
+                getattr(library, name)(source)

@@ -351,6 +351,7 @@ def test_a_network_learns_through_a_module():
     assert losses[-1] < 0.1 * losses[0], losses
 
 
+@pytest.mark.exhaustive  # as in test_runtime.py, with modules
 def test_data_loader_workers():
     """Workers that were forked after their parent used the modules get its results."""
     code = """

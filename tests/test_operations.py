@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import warnings
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import npsubpix
+from npsubpix._dispatch import call as dispatch
 from npsubpix._dispatch.operation import Operation
 from npsubpix._dispatch.operations import OPERATIONS
+from tests.examples import BESIDES, EXAMPLES, arrays_of, bound, called_with
 
 #: Public functions that run no kernels of their own: torch or NumPy does it, or other functions do.
 WITHOUT_KERNELS = {"affine_grid", "choose_conv_method", "sample_vjp", "transform_points", "vjp"}
@@ -62,3 +69,192 @@ def test_every_public_function_is_in_the_table_once():
 def test_options_that_torch_traces_have_types(operation):
     typed = [len(option.split()) == 2 for option in operation.options]
     assert all(typed) if operation.shapes is not None else not any(typed)
+
+
+def test_every_public_function_has_an_example():
+    public = {name for name in npsubpix.__all__ if name[0].islower()}
+    assert {*EXAMPLES, *BESIDES} == public - {"vjp"}
+    assert all(arrays_of(name) for name in (*EXAMPLES, *BESIDES))
+
+
+# Values that are no arrays of numbers
+
+NAMES = sorted([*EXAMPLES, *BESIDES])
+
+
+@pytest.fixture
+def x(rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_normal((1, 2, 4, 7, 8))
+
+
+def replaced(name: str, argument: str, value: Any) -> dict[str, Any]:
+    """Return a value for an argument, or for the first of any number."""
+    parameter = inspect.signature(getattr(npsubpix, name)).parameters[argument]
+    return {argument: (value,) if parameter.kind is parameter.VAR_POSITIONAL else value}
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("name", NAMES)
+def test_strings_and_objects_are_type_errors(name, x, wrap):
+    """That name the argument, whichever it is; not errors about shapes, or of NumPy."""
+    for argument in arrays_of(name):
+        for value in ("cells.tif", Path("cells.tif"), np.array([["a"]]), np.array([None, 1.0]), np.datetime64("2026")):
+            if argument == "init" and isinstance(value, str):
+                continue  # the name of a method
+            with pytest.raises(TypeError, match=rf"^{argument} must "):
+                called_with(name, wrap(x), **replaced(name, argument, value))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("path", ["cells.tif", Path("cells.tif")])
+def test_the_name_of_a_file_as_an_image_says_how_to_read_it(name, path, x):
+    argument = arrays_of(name)[1 if name == "sample_vjp" else 0]
+    hint = r", got 'cells\.tif': read it first: npsubpix\.io\.open_frames\(path\)"
+    if argument in ("mean", "coords", "theta", "matrix", "kernel"):
+        hint = r", got 'cells\.tif'$"
+    with pytest.raises(TypeError, match=f"{argument} must be an array{hint}"):
+        called_with(name, x, **replaced(name, argument, path))
+
+
+def test_what_the_hint_says_works(tmp_path):
+    np.save(tmp_path / "spot.npy", np.eye(5)[:1] + np.eye(5)[::2, :1])
+    with npsubpix.io.open_frames(tmp_path / "spot.npy") as file:
+        with pytest.raises(TypeError, match="image must be an array, got a Frames: pass each of its frames"):
+            npsubpix.find_peaks(file)
+        assert len(npsubpix.find_peaks(next(iter(file.frames)), exclude_border=False)) == 1
+
+
+@pytest.mark.parametrize(
+    ("operator", "options"),
+    [
+        ("NonMaximaSuppression2d", [(3, 3)]), ("NonMaximaSuppression3d", [(3, 3, 3)]), ("ConvQuadInterp3d", []),
+        ("IterativeQuadInterp3d", []), ("AdaptiveQuadInterp3d", []), ("ConvSoftArgmax2d", []),
+        ("ConvSoftArgmax3d", []), ("SpatialSoftArgmax2d", []),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("module", ["", "nn"])
+def test_operators_say_it_too(operator, options, module):
+    from npsubpix import nn
+
+    apply = getattr(nn if module else npsubpix, operator)(*options)
+    with pytest.raises(TypeError, match=r"input must be an array, got 'cells\.tif': read it first"):
+        apply("cells.tif")
+
+
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"align_stack"}))  # which takes a sequence of images
+def test_results_of_several_arrays_are_no_array(name, x):
+    """NumPy would stack values and gradient."""
+    pair = npsubpix.Sample(x[0, 0, 0], x[0, 0, 0])
+    with pytest.raises(TypeError, match="must be an array, got a Sample: pass one of its fields, values, gradient"):
+        called_with(name, x, **replaced(name, arrays_of(name)[0], pair))
+
+
+# Booleans
+
+
+class Reached(Exception):
+    """The arrays with which kernels would be called."""
+
+
+@pytest.fixture
+def stop_at_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise `Reached` instead of running a kernel, so that none is compiled."""
+    from npsubpix._dispatch import autograd
+
+    def reach(*arrays: Any, **_: Any) -> None:
+        raise Reached(*arrays)
+
+    for module in (dispatch, autograd):
+        monkeypatch.setattr(module, "function_of", lambda *_: reach)
+
+
+#: The dtype in which functions take images of booleans; all others refuse them. kornia's are as in kornia, where the
+#: other operators raise.
+OF_BOOLEANS = dict.fromkeys(
+    ["find_peaks", "refine_peaks", "sample", "sample_with_gradient", "sample_vjp", "warp", "spline_filter", "align",
+     "align_stack", "window_map", "window_sum", "window_mean", "window_var", "window_std", "window_centroid",
+     "window_min", "window_max", "window_range", "window_median", "window_percentile", "laplacian_of_gaussian",
+     "difference_of_gaussians", "nms3d_minmax", "spatial_softmax2d", "spatial_soft_argmax2d", "spatial_softmax",
+     "spatial_expectation", "spatial_soft_argmax", "spatial_moments"],
+    np.uint8,
+)  # fmt: skip
+OF_BOOLEANS |= {"convolve": np.float32, "correlate": np.float32, "convolve_separable": np.float32}
+OF_BOOLEANS |= {"choose_conv_method": np.float64, "nms2d": np.int64, "nms3d": np.int64}
+
+
+@pytest.mark.usefixtures("backend", "stop_at_kernels")
+@pytest.mark.parametrize("name", NAMES)
+def test_images_of_booleans_are_0_and_1_or_refused(name, x, wrap):
+    argument = "image" if name == "sample_vjp" else arrays_of(name)[0]
+    first = bound(name, x).arguments[argument]
+    image = np.asarray(first[0] if isinstance(first, tuple) else first) > 0
+    library = np.asarray if name == "sample_vjp" else wrap
+    changes = replaced(name, argument, library(image))
+    if name not in OF_BOOLEANS:
+        with pytest.raises(TypeError, match=rf"^{argument} .*bool"):
+            called_with(name, library(x), **changes)
+        return
+    with pytest.raises(Reached) as reached:
+        called_with(name, library(x), **changes)
+    taken = np.asarray(reached.value.args[1][0] if name == "sample_vjp" else reached.value.args[0])
+    assert taken.dtype == OF_BOOLEANS[name]
+    want = image[0] if name == "align_stack" else image
+    np.testing.assert_array_equal(taken.reshape(want.shape), want)
+
+
+@pytest.mark.usefixtures("backend")
+def test_what_a_mask_gives(wrap):
+    """Fractions of windows, not numbers that are rounded or saturate, and centres of blobs."""
+    mask = np.zeros((12, 13), bool)
+    mask[3:6, 4:8] = True
+    box = np.ones((3, 3), bool)
+    np.testing.assert_allclose(
+        np.asarray(npsubpix.correlate(wrap(mask), np.ones((3, 3)) / 9))[4, 3:6], [1 / 3, 2 / 3, 1]
+    )
+    assert float(npsubpix.correlate(wrap(np.ones((40, 40), bool)), np.ones((31, 31)))[20, 20]) == 961
+    assert float(npsubpix.correlate(wrap(mask), wrap(box))[4, 5]) == 9
+    assert float(npsubpix.window_mean(wrap(mask), 3)[4, 4]) == pytest.approx(2 / 3)
+    centre = npsubpix.refine_peaks(wrap(mask), [[4, 5]], method="centroid", radius=6, n_iters=50)
+    np.testing.assert_allclose(np.asarray(centre.coords), [[4.0, 5.5]], atol=0.02)
+
+
+# Arrays that are not in memory
+
+
+class Lazy:
+    """An array of chunks, as dask and zarr have them, which counts how often it is loaded."""
+
+    def __init__(self, data: np.ndarray) -> None:
+        self._data, self.times = data, 0
+        self.shape, self.ndim, self.dtype, self.chunks = data.shape, data.ndim, data.dtype, data.shape
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        self.times += 1
+        return self._data.astype(dtype) if dtype else self._data
+
+
+@pytest.mark.usefixtures("stop_at_kernels")
+@pytest.mark.parametrize("name", sorted({*NAMES} - {"align_stack", "affine_grid", "transform_points"}))
+def test_lazy_arrays_are_loaded_once_with_a_warning(name, x):
+    for argument in arrays_of(name):
+        value = bound(name, x).arguments.get(argument)
+        if value is None or argument == "kernels":
+            continue
+        lazy = Lazy(np.asarray(value[0] if isinstance(value, tuple | list) and argument == "images" else value, float))
+        with pytest.warns(UserWarning, match=f"^{argument} is an array of tests") as caught, pytest.raises(Reached):
+            called_with(name, x, **replaced(name, argument, lazy))
+        (warning,) = caught
+        count = 8 * np.prod(lazy.shape)
+        size = f"{count} bytes" if count < 1000 else f"{count / 1000:.3g} kB"
+        assert f", of shape {lazy.shape} and dtype float64, and is loaded whole: {size}. Pass a part at a time" in str(
+            warning.message
+        )
+        assert warning.filename == str(Path(__file__).with_name("examples.py"))
+        assert lazy.times == 1
+
+
+def test_tensors_are_not_lazy(x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        npsubpix.window_mean(torch.from_numpy(x[0, 0, 0]), 3)
+        npsubpix.window_mean(x[0, 0, 0], 3)

@@ -9,7 +9,7 @@ import pytest
 
 import npsubpix
 import npsubpix.plotting
-from npsubpix.plotting import draw_peaks
+from npsubpix.plotting import draw_alignment, draw_peaks
 
 pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -127,3 +127,76 @@ def test_the_drawing_needs_no_display_and_leaves_no_figure_open():
     draw_peaks(np.ones((9, 9)), npsubpix.find_peaks(np.ones((9, 9))))
     assert matplotlib.pyplot.get_fignums() == before
     assert "pyplot" not in Path(npsubpix.plotting.__file__).read_text()
+
+
+def test_a_notebook_shows_the_figure_once_where_it_is_returned():
+    """pyplot does not know the figure, which would show it a second time; a picture of its own is what is shown."""
+    import matplotlib.pyplot
+
+    figure = draw_peaks(np.ones((9, 9)), npsubpix.find_peaks(np.ones((9, 9))))
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert matplotlib.pyplot.get_fignums() == []
+
+
+def test_axes_of_a_caller_are_drawn_in_and_returned():
+    """Their figure is the caller's: were it returned, a notebook would show it twice."""
+    from matplotlib.figure import Figure
+
+    image = spots((40, 60), [(10, 45), (30, 12)])
+    peaks = npsubpix.find_peaks(image, threshold_abs=0.5)
+    figure = Figure(figsize=(8, 4), facecolor="pink")
+    left, right = figure.subplots(1, 2)
+    assert draw_peaks(image, peaks, ax=right, title="a $b^$ title") is right
+    draw_peaks(image, peaks, ax=left, y_up=True)
+    assert (left.get_title(), right.get_title()) == ("", "a $b^$ title")
+    assert rendered(figure)[0, 0].tolist() == [255, 192, 203]
+    assert right.get_aspect() == 1.0  # pixels are square
+    (circle,) = [c for c in right.collections if isinstance(c, EllipseCollection)]
+    assert sorted(circle.get_offsets().round(3).tolist()) == [[12, 30], [45, 10]]
+    seen = rendered(figure)
+    for axes in (left, right):  # the spot is white, its circle around it
+        across, up = axes.transData.transform((45, 10))
+        assert seen[round(figure.bbox.height - up), round(across)].min() > 200
+    with pytest.raises(TypeError, match="ax must be Axes of matplotlib, got Figure"):
+        draw_peaks(image, peaks, ax=figure)
+
+
+def test_rows_are_drawn_upwards_on_request():
+    image = spots((40, 60), [(10, 45), (30, 12)])
+    peaks = npsubpix.find_peaks(image, threshold_abs=0.5)
+    lines = []
+    for up in (False, True):
+        figure = draw_peaks(image, peaks, y_up=up, origin=1.0)
+        seen = rendered(figure)
+        across, line = pixel_of(figure, 11, 46)
+        assert seen[line, across].min() > 230
+        lines.append(line)
+    assert lines[0] < seen.shape[0] / 2 < lines[1]
+
+
+def test_the_light_style_is_for_print():
+    image = np.ones((9, 12))
+    figures = [draw_peaks(image, npsubpix.find_peaks(image), style=style) for style in ("dark", "light")]
+    dark, light = (rendered(figure)[0, 0] for figure in figures)
+    assert dark.max() < 40
+    assert light.min() == 255
+    assert figures[1].axes[0].xaxis.label.get_color() != figures[0].axes[0].xaxis.label.get_color()
+    with pytest.raises(ValueError, match="style must be one of 'dark', 'light', got 'pink'"):
+        draw_peaks(image, npsubpix.find_peaks(image), style="pink")
+
+
+def test_an_alignment_is_drawn_in_a_figure_of_its_own_or_in_axes_of_a_caller():
+    from matplotlib.figure import Figure
+
+    image = spots((30, 40), [(10, 30), (20, 12)])
+    pair = image[:, 1:], image[:, :-1]
+    figure = draw_alignment(*pair, [[1, 0, 0], [0, 1, 1]], title="a $b^$ file", style="light")
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert figure.get_suptitle() == "a $b^$ file"
+    assert rendered(figure)[0, 0].tolist() == [255, 255, 255]
+    panels = Figure().subplots(1, 2)
+    assert draw_alignment(*pair, np.eye(3), ax=panels, title="a") is panels
+    assert [axes.get_title() for axes in panels] == ["a, before", "a, after"]
+    np.testing.assert_array_equal(panels[0].images[0].get_array(), panels[1].images[0].get_array())
+    with pytest.raises(TypeError, match="ax must be two Axes"):
+        draw_alignment(*pair, np.eye(3), ax=panels[0])

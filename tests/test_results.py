@@ -33,7 +33,7 @@ def test_structured_array_has_named_columns(rng, shape):
     peaks = npsubpix.find_peaks(rng.standard_normal(shape))
     table = peaks.to_structured()
     axes = ("z", "y", "x")[-len(shape) :]
-    assert table.dtype.names == (*axes, "value", *(f"{axis}_index" for axis in axes), "flags")
+    assert table.dtype.names == (*axes, "value", *(f"{axis}_index" for axis in axes), "ok", "flags", "flag_names")
     for k, axis in enumerate(axes):
         np.testing.assert_array_equal(table[axis], peaks.coords[:, k])
         np.testing.assert_array_equal(table[f"{axis}_index"], peaks.indices[:, k])
@@ -57,7 +57,25 @@ def test_conversions_of_an_empty_table():
     empty = npsubpix.find_peaks(np.zeros((5, 5)))
     assert len(empty.to_pandas()) == len(empty.to_astropy()) == len(empty.to_structured()) == 0
     assert empty.to_arrow().num_rows == 0
-    assert list(empty.to_pandas().columns) == ["y", "x", "value", "y_index", "x_index", "flags"]
+    assert list(empty.to_pandas().columns) == ["y", "x", "value", "y_index", "x_index", "ok", "flags", "flag_names"]
+    assert empty.to_pandas().ok.dtype == bool
+    assert str(empty.to_arrow().schema.field("flag_names").type) == "string"
+
+
+def test_rows_of_a_dataframe_are_selected_by_ok_and_by_flags():
+    """``df.flags`` is an attribute of pandas itself, so that flags alone do not select rows."""
+    pd = pytest.importorskip("pandas")
+    peaks = npsubpix.refine_peaks(np.zeros((9, 9)), [[4, 4], [20, 3]])
+    good = npsubpix.refine_peaks(np.pad([[9.0]], 4), [[4, 4]])
+    table = pd.concat([good.to_pandas(), peaks.to_pandas()])
+    assert table.ok.tolist() == [True, False, False]
+    assert table[table.ok].flag_names.tolist() == ["-"]
+    assert table[table["flags"] == 0].ok.all()
+    assert table.flag_names.tolist() == ["-", "SINGULAR", "AT_BORDER"]
+    structured = peaks.to_structured()
+    assert structured["ok"].tolist() == [False, False]
+    assert structured["flag_names"].tolist() == ["SINGULAR", "AT_BORDER"]
+    assert not structured.dtype.hasobject  # such a table can be saved without pickling
 
 
 def test_flags_are_named(peaks):
@@ -77,3 +95,28 @@ def test_repr_is_a_short_table(peaks):
     assert lines[-1] == f" … {len(peaks) - 10} more"
     assert max(map(len, lines)) < 80
     assert "…" not in repr(peaks[:3])
+
+
+@pytest.mark.parametrize(
+    ("shape", "frame_axis", "head"),
+    [
+        ((5, 12, 13), None, "in a volume of 5 × 12 × 13"),
+        ((5, 12, 13), 0, "in 2-D, 5 frames"),
+        ((12, 13), None, "in 2-D"),
+        ((5, 12, 13, 2), -1, "in volumes of 5 × 12 × 13, 2 frames"),
+    ],
+)
+def test_repr_says_what_was_taken_for_a_volume(rng, wrap, shape, frame_axis, head):
+    """So that a movie without its frame axis is noticed."""
+    image = wrap(rng.standard_normal(shape))
+    peaks = npsubpix.find_peaks(image, frame_axis=frame_axis)
+    assert repr(peaks).splitlines()[0] == f"Peaks: {len(peaks)} {head}"
+    again = npsubpix.refine_peaks(image, peaks, frame_axis=frame_axis)
+    assert again[3:9].image_shape == peaks.image_shape
+    assert repr(again).splitlines()[0] == f"Peaks: {len(peaks)} {head}"
+    made = npsubpix.Peaks(peaks.coords, peaks.values, peaks.indices, peaks.flags, peaks.frame)
+    assert f"in {peaks.ndim}-D" in repr(made)
+
+
+def test_repr_of_an_empty_volume():
+    assert repr(npsubpix.find_peaks(np.zeros((5, 6, 7)))) == "Peaks: 0 in a volume of 5 × 6 × 7"

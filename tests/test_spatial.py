@@ -320,7 +320,9 @@ def test_wrong_arguments():
         with pytest.raises(ValueError, match=r"input must have 4 dimensions, \(B, N, H, W\), got shape \(5, 6\)"):
             run(x[0, 0])
         with pytest.raises(TypeError, match="input must hold integers or floats"):
-            run(x > 0)
+            run(x + 1j)
+    with pytest.raises(TypeError, match="input must hold integers or floats"):
+        npsubpix.spatial_expectation2d(x > 0)  # as in kornia, whose other functions take booleans
     with pytest.raises(TypeError, match="temperature must be a number"):
         npsubpix.spatial_softmax2d(x, "hot")
     with pytest.raises(ValueError, match=r"temperature must be a number or broadcast .* \(1, 2\), got shape \(3,\)"):

@@ -43,8 +43,8 @@ CODE = """
     ("place", "name"),
     [
         ("torch._C", "_are_functorch_transforms_active"),
-        ("torch._C", "_len_torch_dispatch_stack"),
-        ("forward_ad", "_current_level"),
+        pytest.param("torch._C", "_len_torch_dispatch_stack", marks=pytest.mark.exhaustive),
+        pytest.param("forward_ad", "_current_level", marks=pytest.mark.exhaustive),
     ],
 )
 def test_calls_are_right_without(place, name):

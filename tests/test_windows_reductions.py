@@ -169,11 +169,11 @@ def test_a_large_median_is_that_of_scipy(rng):
 
 
 @pytest.mark.usefixtures("backend")
-def test_sums_of_integers_are_exact(rng):
-    for dtype, top in (("u1", 2**8), ("u2", 2**16), ("i4", 2**31), ("i8", 2**50)):
-        x = rng.integers(0, top, (40, 50), dtype=dtype)
-        exact = np.lib.stride_tricks.sliding_window_view(np.pad(x.astype(object), 8), (17, 17)).sum((2, 3))
-        assert (npsubpix.window_sum(x, 17).astype(object) == exact).all()
+@pytest.mark.parametrize(("dtype", "top"), [("u1", 2**8), ("u2", 2**16), ("i4", 2**31), ("i8", 2**50)])
+def test_sums_of_integers_are_exact(rng, dtype, top):
+    x = rng.integers(0, top, (40, 50), dtype=dtype)
+    exact = np.lib.stride_tricks.sliding_window_view(np.pad(x.astype(object), 8), (17, 17)).sum((2, 3))
+    assert (npsubpix.window_sum(x, 17).astype(object) == exact).all()
 
 
 @pytest.mark.parametrize("bad", [-9999e12, -3.4e38])
@@ -187,17 +187,17 @@ def test_what_stands_for_no_data_does_not_take_the_digits_of_other_windows(rng, 
 
 
 @pytest.mark.usefixtures("backend")
-def test_the_ends_of_64_bits():
+@pytest.mark.parametrize("dtype", [np.int64, np.uint64])
+def test_the_ends_of_64_bits(dtype):
     """Neither floats on the way nor a sum make a large integer another one."""
-    for dtype in (np.int64, np.uint64):
-        top = np.iinfo(dtype).max
-        x = np.full((5, 5), top)
-        for size in (3, 7):
-            assert (npsubpix.window_median(x, size) == top).all()
-        assert (npsubpix.window_sum(x, footprint=[[True]]) == top).all()
-        assert (npsubpix.window_sum(x, 1) == top).all()
-        for name in ("max", "median"):
-            assert call(name, x, 3, border="constant", cval=1e30).max() == top
+    top = np.iinfo(dtype).max
+    x = np.full((5, 5), top)
+    for size in (3, 7):
+        assert (npsubpix.window_median(x, size) == top).all()
+    assert (npsubpix.window_sum(x, footprint=[[True]]) == top).all()
+    assert (npsubpix.window_sum(x, 1) == top).all()
+    for name in ("max", "median"):
+        assert call(name, x, 3, border="constant", cval=1e30).max() == top
     odd = np.full(3, 2**53 + 1)
     assert (npsubpix.window_sum(odd, footprint=[True]) == odd).all()
 

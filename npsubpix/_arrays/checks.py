@@ -16,11 +16,15 @@ from npsubpix._arrays.library import (
     as_array,
     as_floats,
     beside,
+    has_booleans,
     is_array,
     is_on_gpu,
+    is_table,
     kind_of,
+    moveaxis,
     require_cupy,
     to_numpy,
+    without_booleans,
 )
 from npsubpix._arrays.options import _real, check_count, check_finite, check_positive
 from npsubpix._definitions.maps import is_shared
@@ -31,6 +35,7 @@ __all__ = [
     "check_broadcast_to",
     "check_channel_axis",
     "check_frames",
+    "check_frames_of",
     "check_image",
     "check_image_shape",
     "check_last_axis",
@@ -44,6 +49,7 @@ __all__ = [
     "check_reals",
     "check_reals_beside",
     "check_same_dtype",
+    "check_stack_shape",
     "check_temperature",
     "check_temperature_option",
     "check_weights",
@@ -123,9 +129,9 @@ def check_weights_option(weights: Any, shape: tuple[int, ...]) -> Any:
     """Require numbers that broadcast to a shape, booleans as 0 and 1; kernels check their values."""
     if weights is None:
         return None
-    array = weights if is_array(weights) else np.asarray(weights)
+    array = as_array(weights, "weights")
     check_broadcast_to(array, shape, "weights", "the input")
-    return array * 1.0 if str(array.dtype) in ("bool", "torch.bool") else array
+    return array * 1.0 if has_booleans(array) else array
 
 
 def check_weights(weights: HostArray, shape: tuple[int, ...], axes: int) -> HostArray:
@@ -140,7 +146,7 @@ def check_mask(mask: Any, shape: tuple[int, ...], name: str) -> None:
     """Require an array of booleans of a shape, by its attributes: a compiler that only traces sees no others."""
     if isinstance(mask, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array of booleans, got a masked array")
-    if str(mask.dtype) not in ("bool", "torch.bool"):
+    if not has_booleans(mask):
         raise TypeError(f"{name} must be an array of booleans, got dtype {mask.dtype}")
     if tuple(mask.shape) != shape:
         raise ValueError(f"{name} must have the shape of the image, {shape}, got {tuple(mask.shape)}")
@@ -164,30 +170,26 @@ def check_reals(value: Any, name: str) -> Any:
     """Require an array of real numbers; return it with a dtype of floats, float64 if it had integers."""
     x = as_array(value, name)
     if kind_of(x) == "torch":
-        if str(x.dtype) == "torch.bool" or x.is_complex():
+        if has_booleans(x) or x.is_complex():
             raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
         return x if x.is_floating_point() else as_floats(x, "float64")
     if isinstance(x, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array")
-    if x.dtype.kind == "O" and hasattr(value, "params"):
-        raise TypeError(f"{name} must be an array, got {type(value).__name__}: pass its .params, with axes exchanged")
-    if x.dtype.kind == "O" and hasattr(value, "coords"):
-        raise TypeError(f"{name} must be an array, got {type(value).__name__}: pass its .coords")
     if x.dtype.name != "bfloat16" and x.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {x.dtype}")
     return as_floats(x, "float64") if x.dtype.kind in "iu" else x
 
 
 def check_reals_beside(value: Any, name: str, like: Any) -> Any:
-    """Require an array of real numbers, as `check_reals`; copy a list of them to the device of another array."""
-    numbers = check_reals(value, name)
+    """Require an array of real numbers, or of booleans as 0 and 1; copy a list to the device of another array."""
+    numbers = check_reals(without_booleans(as_array(value, name), "float64"), name)
     return numbers if is_array(value) else beside(numbers, like)
 
 
 def check_numbers(value: Any, name: str) -> Any:
     """Require an array, a list of numbers or a number."""
     if is_array(value):
-        return value
+        return as_array(value, name)
     if not isinstance(value, (list, tuple)):
         return _real(value, name)
     data = as_array(value, name)
@@ -202,11 +204,17 @@ def check_pixels_below(x: Any, limit: int, name: str) -> None:
         raise ValueError(f"{name} must have less than {limit} pixels, got {x.size}")
 
 
-def check_positions(value: Any, name: str) -> Any:
-    """Require an array of positions, not a table that has one."""
-    if not is_array(value) and hasattr(value, "coords"):
-        raise TypeError(f"{name} must be an array of positions, got {type(value).__name__}: pass its .coords")
-    return as_array(value, name)
+def check_positions(value: Any, name: str, axis: int = -1) -> Any:
+    """Require an array of positions, or a table that has one; return one with the coordinates along an axis."""
+    if not is_table(value):
+        return as_array(value, name)
+    coords = as_array(value.coords, name)
+    return coords if axis == -1 else moveaxis(coords, -1, axis)
+
+
+def check_frames_of(table: Any, frame: Any = None) -> Any:
+    """Return the image of each position in a stack: the one that the caller gives, or that of a table, or None."""
+    return getattr(table, "frame", None) if frame is None and is_table(table) else frame
 
 
 def check_frames(frame: Any, count: int, images: int) -> Any:
@@ -235,6 +243,15 @@ def check_same_dtype(x: Any, y: Any, names: tuple[str, str]) -> None:
             raise TypeError(f"{' and '.join(names)} must be of one dtype, got {dtypes[0]} and {dtypes[1]}")
     if kind_of(x) == "torch" and kind_of(y) == "torch" and x.device != y.device:
         raise TypeError(f"{' and '.join(names)} must be on one device, got {x.device} and {y.device}")
+
+
+def check_stack_shape(shape: Any, name: str) -> tuple[int, ...]:
+    """Require the lengths of an axis of frames, and of one to three axes of a frame."""
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(f"{name} must be a tuple of 2, 3 or 4 integers, got {shape!r}")
+    if not 2 <= len(shape) <= 4:
+        raise ValueError(f"{name} must hold 2, 3 or 4 integers with frame_axis, got {tuple(shape)!r}")
+    return tuple(check_count(n, name, 1) for n in shape)
 
 
 def check_image_shape(shape: Any, name: str) -> tuple[int, ...]:

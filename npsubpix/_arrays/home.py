@@ -53,9 +53,10 @@ class Home:
         """Return the memory of an array as kernels take it; numbers and lists are copied to the device."""
         if type(x) is float:
             return np.array(x)
-        if self.on_gpu and not is_array(x):
-            return adopt(require_cupy().asarray(as_array(x, name)), name)
-        return adopt(x, name)
+        if is_array(x):
+            return adopt(x, name)
+        array = as_array(x, name)
+        return adopt(require_cupy().asarray(array) if self.on_gpu else array, name)
 
     def adopt_mask(self, x: Array) -> HostArray:
         """Return the memory of an array of booleans as kernels take it."""

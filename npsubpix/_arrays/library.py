@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
@@ -16,6 +17,7 @@ from typing import Any, TypeAlias
 import array_api_compat as api
 import numpy as np
 
+from npsubpix._arrays.lazy import is_lazy, load
 from npsubpix._arrays.masks import joined_mask, split_mask, without_mask
 from npsubpix._definitions.dtypes import HostArray
 
@@ -26,16 +28,23 @@ __all__ = [
     "as_floats",
     "as_image",
     "beside",
+    "chosen",
+    "has_booleans",
     "indices_beside",
     "is_array",
     "is_on_gpu",
+    "is_table",
+    "join",
     "kind_of",
     "moveaxis",
     "native_affine_grid",
     "outer_product",
     "place_of",
     "require_cupy",
+    "stacked",
+    "take",
     "to_numpy",
+    "without_booleans",
     "without_gradient",
     "without_half",
     "working_on",
@@ -43,6 +52,12 @@ __all__ = [
 
 #: An array of any supported library, or what NumPy makes an array of.
 Array: TypeAlias = Any
+
+#: The kinds of dtypes that hold numbers.
+_NUMBERS = "biufc"
+
+#: Arguments that are images: for one of these, a string is the name of a file.
+_IMAGES = ("image", "images", "input", "fixed", "moving")
 
 
 def kind_of(x: Array) -> str:
@@ -64,16 +79,49 @@ def is_array(x: Any) -> bool:
     return not isinstance(x, float) and hasattr(x, "shape") and hasattr(x, "dtype")
 
 
-def as_array(x: Any, name: str = "an argument") -> Array:
-    """Return arrays of any library as they are, and whatever else NumPy makes an array of as that.
+def as_array(x: Any, name: str) -> Array:
+    """Return arrays of any library as they are, and lists and numbers as arrays of NumPy.
 
-    Masked pixels, and units, are refused: who takes a mask calls `as_image`.
+    What does not hold numbers is a TypeError that names the argument. An array in a file, or one that is not computed
+    yet, is loaded, with a warning. Masked pixels, and units, are refused: who takes a mask calls `as_image`.
     """
-    if type(x) is np.ndarray or (is_array(x) and kind_of(x) != "numpy"):
+    if type(x) is not np.ndarray and (not is_array(x) or kind_of(x) == "numpy"):
+        x = without_mask(x, name)
+    if type(x) is np.ndarray:
+        return x if x.dtype.kind in _NUMBERS else _of_numbers(x, x, name)
+    if not is_array(x):
+        return _of_numbers(_made_of(x, name), x, name)
+    if kind_of(x) != "numpy":
         return x
-    x = without_mask(x, name)
-    if is_array(x):
-        return x
+    return _of_numbers(load(x, name) if is_lazy(x) else x, x, name)
+
+
+def without_booleans(x: Array, dtype: str = "uint8") -> Array:
+    """Return an array of booleans as 0 and 1 of a dtype, and any other as it is."""
+    return as_floats(x, dtype) if has_booleans(x) else x
+
+
+def has_booleans(x: Array) -> bool:
+    """Whether an array holds booleans."""
+    if type(x) is np.ndarray:
+        return bool(x.dtype.kind == "b")  # much faster than the name of a dtype
+    return str(x.dtype) in ("bool", "torch.bool")
+
+
+def is_table(x: Any) -> bool:
+    """Whether something is a table of positions, such as `Peaks`, or the class of one."""
+    return not is_array(x) and hasattr(x, "coords")
+
+
+def _is_record_of_arrays(x: Any) -> bool:
+    """Whether something is a result of several arrays, which NumPy would make a single one of."""
+    return hasattr(x, "_fields") and any(map(is_array, x))
+
+
+def _made_of(x: Any, name: str) -> HostArray:
+    """Make an array of lists and numbers."""
+    if isinstance(x, (str, bytes, os.PathLike)) or is_table(x) or _is_record_of_arrays(x):
+        raise _no_array(x, name)
     try:
         return np.asarray(x)
     except ValueError:
@@ -85,11 +133,40 @@ def as_image(
 ) -> tuple[Array, Array | None]:
     """Return an image as `as_array` does, and a mask joined with the one that the image has itself."""
     if type(x) is np.ndarray or (is_array(x) and kind_of(x) != "numpy"):
-        return x, mask
+        return as_array(x, name), mask
     pixels, own = split_mask(x, name)
     if own is not None:
         mask = joined_mask(own, None if mask is None else as_array(mask, "mask"), frame_axis)
     return as_array(pixels, name), mask
+
+
+def _of_numbers(data: Array, source: Any, name: str) -> Array:
+    """Require numbers of any length: what NumPy does not know, such as bfloat16, has the kind of a record for it."""
+    kind = getattr(data.dtype, "kind", "f")
+    if kind in _NUMBERS or (kind == "V" and data.dtype.names is None and data.dtype.itemsize <= 2):
+        return data
+    if kind == "O" and data.ndim == 0 and not is_array(source):
+        raise _no_array(source, name)
+    fields = "" if data.dtype.names is None else ": pass its columns as an array, such as np.stack([t['y'], t['x']], 1)"
+    raise TypeError(f"{name} must hold integers or floats of up to 64 bits, got dtype {data.dtype}{fields}")
+
+
+def _no_array(x: Any, name: str) -> TypeError:
+    """Word the error for what is not an array, with what to pass instead."""
+    if isinstance(x, (str, bytes, os.PathLike)):
+        hint = ": read it first: npsubpix.io.open_frames(path)" if name in _IMAGES else ""
+        return TypeError(f"{name} must be an array, got {os.fspath(x)!r}{hint}")
+    if is_table(x):
+        hint = ": its .coords are an array, in the order of the axes of an image"
+    elif _is_record_of_arrays(x):
+        hint = f": pass one of its fields, {', '.join(x._fields)}"
+    elif hasattr(x, "params"):
+        hint = ": pass its .params, with axes exchanged"
+    elif hasattr(x, "frames"):
+        hint = ": pass each of its frames"
+    else:
+        hint = ""
+    return TypeError(f"{name} must be an array, got a {type(x).__name__}{hint}")
 
 
 def is_on_gpu(x: Array, kind: str) -> bool:
@@ -180,6 +257,36 @@ def moveaxis(x: Array, source: int, target: int) -> Array:
     return x.movedim(source, target) if kind_of(x) == "torch" else np.moveaxis(x, source, target)
 
 
+def stacked(parts: Sequence[Array]) -> Array:
+    """Join arrays of one shape along a new first axis."""
+    return sys.modules["torch"].stack(list(parts)) if kind_of(parts[0]) == "torch" else np.stack(parts)
+
+
+def chosen(condition: Array, first: Array, second: Array) -> Array:
+    """Return the elements of the first array where a condition holds, those of the second where it does not."""
+    where = sys.modules["torch"].where if kind_of(first) == "torch" else np.where
+    return where(condition, first, second)
+
+
+def take(x: Array, rows: HostArray, axis: int) -> Array:
+    """Return rows of an array by their numbers, along an axis."""
+    if kind_of(x) == "torch":
+        return x.index_select(axis, sys.modules["torch"].as_tensor(rows, device=x.device))
+    with working_on(x):
+        return x.take(rows, axis)
+
+
+def join(parts: Sequence[Array], axis: int) -> Array:
+    """Join arrays of one library along an axis."""
+    kind = kind_of(parts[0])
+    if kind == "torch":
+        return sys.modules["torch"].cat(list(parts), axis)
+    if kind == "jax":
+        return api.array_namespace(parts[0]).concat(list(parts), axis=axis)
+    with working_on(parts[0]):
+        return np.concatenate(list(parts), axis)  # which is CuPy's own for its arrays
+
+
 def native_affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool) -> Array | None:
     """Return the grid that the library of an array makes of affine transforms, or None where it makes none.
 
@@ -215,7 +322,7 @@ def without_half(x: Array) -> Array:
 
 
 def as_floats(x: Array, dtype: str) -> Array:
-    """Convert an array to floats of a dtype, on its own device: CuPy would work on the current one."""
+    """Convert an array to a dtype, mostly one of floats, on its own device: CuPy would work on the current one."""
     kind = kind_of(x)
     if kind == "torch":
         return x.to(getattr(sys.modules["torch"], dtype))

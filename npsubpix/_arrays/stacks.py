@@ -5,16 +5,27 @@ Where these are made from an image on a GPU, it has to be worked on there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.checks import check_mask
+from npsubpix._arrays.checks import check_frames, check_mask
 from npsubpix._arrays.home import Home, home_of
-from npsubpix._arrays.library import Array, HostArray, as_array
+from npsubpix._arrays.library import Array, HostArray, as_array, is_array, join, take, to_numpy
 from npsubpix._arrays.options import check_count, check_finite, check_positive
 
-__all__ = ["check_stack", "pixels_of", "stack_of", "stacked_mask", "unstacked"]
+__all__ = [
+    "check_frame_axis",
+    "check_stack",
+    "in_order_of_rows",
+    "pixels_of",
+    "rows_by_frame",
+    "shape_of_frame",
+    "stack_of",
+    "stacked_mask",
+    "unstacked",
+]
 
 
 def check_stack(image: Array, frame_axis: int | None) -> int:
@@ -26,6 +37,12 @@ def check_stack(image: Array, frame_axis: int | None) -> int:
     if frame_axis is not None:
         _axis_of(frame_axis, image.ndim)
     return int(axes)
+
+
+def shape_of_frame(image: Array, frame_axis: int | None) -> tuple[int, ...]:
+    """Return the shape of an image, or of one frame of a stack."""
+    axis = None if frame_axis is None else _axis_of(frame_axis, image.ndim) % image.ndim
+    return tuple(int(n) for k, n in enumerate(image.shape) if k != axis)
 
 
 def stack_of(home: Home, image: Array, frame_axis: int | None) -> HostArray:
@@ -62,7 +79,7 @@ def pixels_of(home: Home, value: Any, name: str, x: HostArray, frame_axis: int |
     if not hasattr(value, "shape") and np.ndim(value) == 0:
         number = check_finite(value, name)
         return np.array([check_positive(number, name) if name == "sigma" else number])
-    values = home.adopt(value, name)
+    values = home.adopt(as_array(value, name) if is_array(value) else value, name)
     if values.ndim == 0:  # one on a GPU is not looked at
         return values.reshape(1) if home_of(value).on_gpu else pixels_of(home, values.item(), name, x, frame_axis)
     whole = x.shape[1:] if frame_axis is None else _shape_of_image(x, frame_axis)
@@ -74,6 +91,26 @@ def pixels_of(home: Home, value: Any, name: str, x: HostArray, frame_axis: int |
             f"{name} must be a number or have the shape of the image, {whole}{frame}, got shape {values.shape}"
         )
     return values.reshape(-1)
+
+
+def check_frame_axis(frame_axis: Any, ndim: int) -> int:
+    """Require an axis of an image; return it counted from the first."""
+    return _axis_of(frame_axis, ndim) % ndim
+
+
+def rows_by_frame(frames: Array, count: int, images: int) -> dict[int, HostArray]:
+    """Return the rows of each frame in which a table has any; no rows of the first frame if it has none at all."""
+    numbers = check_frames(to_numpy(frames), count, images)
+    order = np.argsort(numbers, kind="stable")
+    found, starts = np.unique(numbers[order], return_index=True)
+    rows = np.split(order, starts[1:]) if count else [order]
+    return dict(zip(found.tolist() or [0], rows, strict=True))
+
+
+def in_order_of_rows(parts: Sequence[Array], rows_of: dict[int, HostArray], axis: int) -> Array:
+    """Join what was computed frame by frame along the axis of rows, in the order of the table."""
+    back = np.argsort(np.concatenate(list(rows_of.values())), kind="stable")
+    return take(join(parts, axis), back, axis)
 
 
 def _axis_of(frame_axis: Any, ndim: int) -> int:

@@ -14,6 +14,7 @@ __all__ = [
     "CENTROID_TOLERANCE",
     "CLIPPED_SHARE",
     "DEVIATIONS_PER_MEDIAN",
+    "DUPLICATE_DISTANCE",
     "ELLIPSOID_LIMIT",
     "EXPECTATION_SCALE",
     "FEWEST_ABOVE",
@@ -23,12 +24,14 @@ __all__ = [
     "GAUSSIAN_STEEPEST",
     "GAUSSIAN_WIDE",
     "HALF_SHARE",
+    "LEAST_CURVED",
     "LEAST_EXPONENT",
     "LEAST_GOOD",
     "LEAST_GROWN",
     "LEAST_PILED",
     "MOST_TEMPERATURE_32",
     "MOST_TEMPERATURE_64",
+    "MOST_TIED",
     "MOVE_THRESHOLD",
     "ROUNDING_NOISE",
     "SHIFT_LIMIT",
@@ -55,9 +58,22 @@ CENTROID_TOLERANCE: Final = 1e-3
 #: nothing but rounding.
 CENTROID_LEAST_MASS: Final = 1e-7
 
+#: A Gaussian along an axis has no vertex if the determinant of its normal equations is no more than this share of the
+#: product of their diagonal: fewer than three planes have signal.
+LEAST_CURVED: Final = 1e-12
+
 #: Least factor by which the window is taken to shrink the shift of a spot. It bounds the step where the light is
 #: spread evenly, or noise makes the second moment large.
 CENTROID_LEAST_FACTOR: Final = 0.2
+
+
+#: Two refined positions of one image closer than this are one place, in pixels. Strict maxima of windows of three
+#: pixels or more are two pixels apart, so that only a position that moved can come so close.
+DUPLICATE_DISTANCE: Final = 0.5
+
+#: Most pixels of a plateau on which a fit to 3 x 3 (x 3) pixels is valid. Wider plateaus are clipped spots, nearly all:
+#: `benchmarks/plateau_accuracy.py` measures both.
+MOST_TIED: Final = 2
 
 
 #: Pixels further than this many standard deviations from the median are not part of the background.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntFlag, unique
 from typing import Final
 
-__all__ = ["REJECTED", "AlignmentFlags", "PeakFlags"]
+__all__ = ["NOT_OK", "REJECTED", "AlignmentFlags", "PeakFlags"]
 
 
 @unique
@@ -13,8 +13,9 @@ class PeakFlags(IntFlag):
     """Flags of a peak: how it was found and refined.
 
     A row without flags was refined around the pixel at which it was found. ``MOVED``, ``PLATEAU``,
-    ``MINIMUM`` and ``SADDLE`` describe a valid position; all others give the reason why a position
-    could not be refined, and is that of the pixel at which it started.
+    ``MINIMUM``, ``SADDLE``, ``FIXED_Z``, ``FIXED_Y`` and ``FIXED_X`` describe a valid position;
+    ``DUPLICATE`` a valid one that a stronger peak has too. All others give the reason why a position
+    could not be refined: it is then that of the pixel at which it started, or the centre of its plateau.
     """
 
     #: Refinement ended at another pixel than it started from.
@@ -25,7 +26,8 @@ class PeakFlags(IntFlag):
     MINIMUM = 4
     #: The fitted surface has a saddle at the reported position, not an extremum.
     SADDLE = 8
-    #: The fitted surface has no unique stationary point, or the window of a centroid holds no signal.
+    #: The fitted surface has no unique stationary point, the window of a centroid holds no signal, or the
+    #: plateau is too wide for the method.
     SINGULAR = 16
     #: Still moving after the last iteration.
     NOT_CONVERGED = 32
@@ -37,6 +39,14 @@ class PeakFlags(IntFlag):
     NONFINITE = 256
     #: A masked pixel among those that the method needs.
     MASKED = 512
+    #: A stronger peak of the image has its position within half a pixel, and one of both moved there.
+    DUPLICATE = 1024
+    #: Not refined along z: the pixel lies at the border there, and z is that of the pixel.
+    FIXED_Z = 2048
+    #: Not refined along y.
+    FIXED_Y = 4096
+    #: Not refined along x.
+    FIXED_X = 8192
 
 
 @unique
@@ -53,6 +63,10 @@ class AlignmentFlags(IntFlag):
     NONFINITE = 8
     #: The transform diverged far beyond the images.
     DIVERGED = 16
+    #: The images do not look alike where they overlap: they show different scenes, or the transform is wrong.
+    POOR_FIT = 32
+    #: One image is the negative of the other, by the gain found with `gain_bias`.
+    NEGATIVE_GAIN = 64
 
 
 #: The flags of a position that could not be refined.
@@ -64,3 +78,6 @@ REJECTED: Final = (
     | PeakFlags.NONFINITE
     | PeakFlags.MASKED
 )
+
+#: The flags of a position that `Peaks.ok` leaves out: those that could not be refined, and duplicates.
+NOT_OK: Final = REJECTED | PeakFlags.DUPLICATE

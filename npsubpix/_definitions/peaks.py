@@ -8,10 +8,30 @@ import numpy as np
 
 from npsubpix._definitions.dtypes import HostArray
 
-__all__ = ["PLATEAUS", "PeakSearch", "distance_weights", "unravel", "with_defaults"]
+__all__ = [
+    "DUPLICATES",
+    "PEAK_MODES",
+    "PLATEAUS",
+    "PeakSearch",
+    "distance_weights",
+    "periods_around",
+    "unravel",
+    "windows_of",
+    "with_defaults",
+]
 
 #: Which pixel of a plateau is a peak.
-PLATEAUS: Final = ("drop", "first", "centroid")
+PLATEAUS: Final = ("refine", "drop", "first", "centroid")
+
+#: What becomes of peaks that refinement moves to the place of a stronger one.
+DUPLICATES: Final = ("merge", "flag")
+
+#: How an image goes on beyond its border; None for not at all.
+PEAK_MODES: Final = (None, "wrap")
+
+
+#: Pixels that are repeated beyond the border of a periodic image, at least, for plateaus that lie across it.
+_PLATEAU_MARGIN: Final = 16
 
 
 class PeakSearch(NamedTuple):
@@ -25,7 +45,7 @@ class PeakSearch(NamedTuple):
         Widths of the border before and after, per axis, in which no peak is reported.
     threshold_abs, threshold_rel : float or None
         Least value, or least height in units of the noise above a background; and least fraction of the greatest value.
-    plateau : {"drop", "first", "centroid"}
+    plateau : {"refine", "drop", "first", "centroid"}
         Which pixel of a plateau is a peak.
     minima : bool
         Whether minima are peaks too.
@@ -33,6 +53,10 @@ class PeakSearch(NamedTuple):
         Least distance between two peaks, per axis.
     num_peaks : int or None
         Most peaks per image.
+    duplicates : {"merge", "flag"}
+        What becomes of peaks that refinement moves to the place of a stronger one.
+    wrap : bool
+        Whether an image goes on beyond its border with the opposite side.
     """
 
     size: tuple[int, ...]
@@ -43,6 +67,8 @@ class PeakSearch(NamedTuple):
     minima: bool
     min_distance: tuple[float, ...] | None
     num_peaks: int | None
+    duplicates: str = "merge"
+    wrap: bool = False
 
 
 def with_defaults(background: Any, sigma: Any) -> tuple[Any, Any]:
@@ -64,6 +90,18 @@ def distance_weights(
     least = min(bounded)
     z, y, x = [(least / d) ** 2 for d in (least, *bounded)[-3:]]
     return (z, y, x), least**2
+
+
+def windows_of(search: PeakSearch, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the lengths of windows; in a periodic image none is longer than the image, or would see a pixel twice."""
+    if not search.wrap:
+        return search.size
+    return tuple(min(k, max(n, 1)) for k, n in zip(search.size, shape, strict=True))
+
+
+def periods_around(search: PeakSearch, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return how many pixels to repeat on each side, per axis, so that windows and plateaus are whole."""
+    return tuple(max(k, _PLATEAU_MARGIN) for k in windows_of(search, shape))
 
 
 def unravel(indices: HostArray, shape: tuple[int, ...], positions: HostArray) -> HostArray:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.home import Home, home_of
-from npsubpix._arrays.library import Array, HostArray
+from npsubpix._arrays.library import Array, HostArray, as_array, is_array
 from npsubpix._definitions.dtypes import promoted
 from npsubpix._dispatch.adoption import adopt_all, give_back_all
 from npsubpix._dispatch.backends import function_of
@@ -100,7 +100,8 @@ def _pull_back(
 
 
 def _cotangent(home: Home, cotangent: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> HostArray:
-    if np.shape(cotangent) != tuple(shape):
-        raise ValueError(f"a gradient must have the shape of its result, {tuple(shape)}, got {np.shape(cotangent)}")
+    values = as_array(cotangent, "a gradient")
+    if tuple(values.shape) != tuple(shape):
+        raise ValueError(f"a gradient must have the shape of its result, {tuple(shape)}, got {tuple(values.shape)}")
     home.require_beside(cotangent, "a gradient", "its result")
-    return home.adopt(cotangent, "the gradient").astype(dtype, copy=False)
+    return home.adopt(values if is_array(cotangent) else cotangent, "the gradient").astype(dtype, copy=False)

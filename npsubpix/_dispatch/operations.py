@@ -262,6 +262,7 @@ _TABLE = (
             Result("indices", "int64"),
             Result("flags", "int32"),
             Result("frame", "int64"),
+            Result("border", "float64"),
         ),
         options=("search", "refinement"),
         internal=frozenset({"search", "refinement"}),
@@ -307,7 +308,12 @@ _TABLE = (
     Operation(
         "align",
         family="alignment",
-        arguments=(Argument("fixed"), Argument("moving"), Argument("mask", optional=True, boolean=True)),
+        arguments=(
+            Argument("fixed"),
+            Argument("moving"),
+            Argument("mask", optional=True, boolean=True),
+            Argument("moving_mask", optional=True, boolean=True),
+        ),
         results=None,
         options=("init", "options"),
         internal=frozenset({"options"}),

@@ -14,10 +14,14 @@ try:
 except ModuleNotFoundError as missing:
     raise SystemExit(f"npsubpix: the command line needs {missing.name}: pip install 'npsubpix[app]'") from None
 
+from npsubpix.cli import align_options as align_option
+from npsubpix.cli import locate_options as option
 from npsubpix.cli.align import AlignRequest, align_and_report
 from npsubpix.cli.info import describe
-from npsubpix.cli.locate import Request, find_and_report
-from npsubpix.cli.terminal import Errors, say, say_error
+from npsubpix.cli.locate import Outputs, Request, find_and_report
+from npsubpix.cli.options import given
+from npsubpix.cli.reading import Axes, Channel, Hdu, MaxMemory, Series, Volume, reading_options
+from npsubpix.cli.terminal import Errors, UsageError, say, say_error
 
 __all__ = ["app", "main"]
 
@@ -47,23 +51,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Refine(enum.Enum):
-    """Methods of refinement."""
-
-    quadratic = "quadratic"
-    parabola = "parabola"
-    centroid = "centroid"
-    none = "none"
-
-
-class Plateau(enum.Enum):
-    """Reports of plateaus."""
-
-    drop = "drop"
-    first = "first"
-    centroid = "centroid"
 
 
 class Origin(enum.Enum):
@@ -116,52 +103,47 @@ def locate(
         typer.Argument(
             metavar="IMAGE...",
             show_default=False,
-            help="TIFF, FITS (also .gz, .bz2), PNG, JPEG or .npy files. Three axes are a stack, read frame by frame.",
+            help="TIFF, FITS (also .gz, .bz2), .npy, PNG, JPEG, BMP, GIF or WebP files, read frame by frame; or a "
+            "folder of such files, one per frame.",
         ),
     ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the table: .csv, .parquet, .h5 or .ecsv.")
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="Draw the peaks on the image (.png, .pdf, .svg, .jpg): the first frame of the first image."),
-    ] = None,
-    min_distance: Annotated[
-        float | None, typer.Option(help="Least distance between two peaks, in pixels; the stronger one stays.")
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Only peaks above this value, or with --background, this many times the noise.")
-    ] = None,
-    threshold_rel: Annotated[
-        float | None, typer.Option(help="Only peaks above this fraction of the greatest value of their frame.")
-    ] = None,
-    background: Annotated[
-        int | None,
-        typer.Option(
-            help="Measure background and noise in boxes of this many pixels; thresholds are then above the background.",
-            show_default=False,
-        ),
-    ] = None,
-    size: Annotated[int, typer.Option(help="Length of the window in which a peak is the greatest, in pixels.")] = 3,
-    num_peaks: Annotated[int | None, typer.Option(help="At most this many peaks per frame, the strongest.")] = None,
-    plateau: Annotated[Plateau, typer.Option(help="Report of plateaus, such as saturated spots.")] = Plateau.drop,
-    minima: Annotated[bool, typer.Option("--minima", help="Find minima too.")] = False,
-    refine: Annotated[Refine, typer.Option(help="How positions are refined.")] = Refine.quadratic,
-    radius: Annotated[float, typer.Option(help="Radius of the window of --refine centroid, in pixels.")] = 3.0,
-    channel: Annotated[
-        int | None,
-        typer.Option(
-            help="Channel of a colour image, from 0. Without it, the mean of red, green and blue; alpha is dropped.",
-            show_default=False,
-        ),
-    ] = None,
-    volume: Annotated[bool, typer.Option("--volume", help="Three axes are one volume, not a stack of frames.")] = False,
-    hdu: Annotated[
-        int | None, typer.Option(help="HDU of a FITS file, from 0. Without it, the first image.", show_default=False)
-    ] = None,
+    output: option.Output = None,
+    plot: option.Plot = None,
+    min_distance: option.MinDistance = None,
+    threshold: option.Threshold = None,
+    threshold_rel: option.ThresholdRel = None,
+    background: option.Boxes = None,
+    background_method: option.BoxMethod = None,
+    background_grow: option.BoxGrow = None,
+    background_filter_size: option.BoxFilter = None,
+    level: option.Level = None,
+    sigma: option.Sigma = None,
+    size: option.Size = None,
+    exclude_border: option.ExcludeBorder = None,
+    num_peaks: option.NumPeaks = None,
+    plateau: option.Plateau = None,
+    minima: option.Minima = False,
+    mask: option.Mask = None,
+    refine: option.Refine = None,
+    n_iters: option.Iterations = None,
+    max_shift: option.MaxShift = None,
+    radius: option.Radius = None,
+    duplicates: option.Duplicates = None,
+    mode: option.Mode = None,
+    channel: Channel = None,
+    volume: Volume = None,
+    axes: Axes = None,
+    series: Series = None,
+    hdu: Hdu = None,
+    max_memory: MaxMemory = 4.0,
     origin: Annotated[
         Origin, typer.Option(help="First pixel: its centre is 0, its outer corner is 0, or its centre is 1 (fits).")
     ] = Origin.center,
+    napari: option.Napari = False,
+    comments: option.Comments = False,
+    plot_frame: option.PlotFrame = None,
+    y_up: option.YUp = None,
+    light: option.Light = False,
     show: Annotated[int, typer.Option(help="How many rows to print.", min=0)] = 10,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
@@ -169,20 +151,40 @@ def locate(
     """Find the peaks of images, to a fraction of a pixel."""
     errors = Errors(debug)
     with errors.last_resort():
-        options = {
-            "size": size,
-            "min_distance": min_distance,
-            "threshold_abs": threshold,
-            "threshold_rel": threshold_rel,
-            "background": background,
-            "num_peaks": num_peaks,
-            "plateau": plateau.value,
-            "minima": minima,
-            "refine": None if refine is Refine.none else refine.value,
-            "radius": radius,
-        }
-        reading = {"channel": channel, "volume": volume, "hdu": hdu}
-        find_and_report(Request(images, output, plot, options, reading, origin.value, show, quiet), errors)
+        options = given(
+            {
+                "size": size,
+                "min_distance": min_distance,
+                "threshold_abs": threshold,
+                "threshold_rel": threshold_rel,
+                "background": level,
+                "sigma": sigma,
+                "exclude_border": exclude_border,
+                "num_peaks": num_peaks,
+                "plateau": plateau,
+                "minima": minima,
+                "mask": mask,
+                "refine": refine,
+                "n_iters": n_iters,
+                "max_shift": max_shift,
+                "radius": radius,
+                "duplicates": duplicates,
+                "mode": mode,
+            }
+        )
+        boxes = given(
+            {
+                "size": background,
+                "method": background_method,
+                "grow": background_grow,
+                "filter_size": background_filter_size,
+            }
+        )
+        reading = reading_options(channel, volume, axes, series, hdu, max_memory)
+        outputs = Outputs(
+            output or [], plot or [], origin.value, napari, comments, plot_frame, y_up, light, show, quiet
+        )
+        find_and_report(Request(images, options, boxes, reading, outputs), errors)
     raise typer.Exit(1 if errors.messages else 0)
 
 
@@ -199,42 +201,57 @@ def align(
         Path | None, typer.Option("--output", "-o", help="Write the frames, warped to the fixed image: .tif.")
     ] = None,
     table: Annotated[
-        Path | None, typer.Option(help="Write shifts, matrices and flags: .csv, .parquet, .h5 or .ecsv.")
+        list[Path] | None,
+        typer.Option(show_default=False, help="Write shifts, matrices and flags: .csv, .parquet, .h5 or .ecsv."),
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Draw the first frame on the fixed image, before and after (.png, .pdf, .svg, .jpg)."),
+        typer.Option(
+            help="Draw the aligned frame that fits worst on the fixed image, before and after (.png, .pdf, .svg, .jpg)."
+        ),
     ] = None,
     loss: Annotated[Loss, typer.Option(help="Robust losses count what does not fit less.")] = Loss.least_squares,
     gain_bias: Annotated[
         bool, typer.Option("--gain-bias", help="The brightness differs: find a factor and a constant.")
     ] = False,
     far: Annotated[bool, typer.Option("--far", help="Shifts are large: begin with the phase correlation.")] = False,
-    channel: Annotated[
-        int | None,
-        typer.Option(
-            help="Channel of a colour image, from 0. Without it, the mean of red, green and blue; alpha is dropped.",
-            show_default=False,
-        ),
-    ] = None,
-    hdu: Annotated[
-        int | None, typer.Option(help="HDU of a FITS file, from 0. Without it, the first image.", show_default=False)
-    ] = None,
+    init: align_option.Init = None,
+    method: align_option.Method = None,
+    levels: align_option.Levels = None,
+    n_iters: align_option.Iterations = None,
+    tol: align_option.Tolerance = None,
+    mask: align_option.Mask = None,
+    moving_mask: align_option.MovingMask = None,
+    background: align_option.Background = None,
+    around_peaks: align_option.AroundPeaks = None,
+    channel: Channel = None,
+    axes: Axes = None,
+    series: Series = None,
+    hdu: Hdu = None,
+    max_memory: MaxMemory = 4.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:
-    """Find the transforms that put images on another, to a fraction of a pixel."""
+    """Find the transforms that put images on another, to a fraction of a pixel.
+
+    The exit status is 3 if an image could not be aligned.
+    """
     errors = Errors(debug)
     with errors.last_resort():
         options = {
             "model": model.value,
             "loss": loss.value,
             "gain_bias": gain_bias,
-            "init": "phase_correlation" if far else None,
+            "init": "phase_correlation" if far else init,
+            **given({"method": method, "levels": levels, "n_iters": n_iters, "tol": tol, "mask": mask}),
+            **given({"moving_mask": moving_mask, "background": background, "around_peaks": around_peaks}),
         }
-        reading = {"channel": channel, "hdu": hdu}
-        align_and_report(AlignRequest(fixed, moving, output, table, plot, options, reading, quiet), errors)
-    raise typer.Exit(1 if errors.messages else 0)
+        if far and init is not None:
+            raise UsageError("--far and --init exclude each other: both say where to begin")
+        reading = reading_options(channel, False, axes, series, hdu, max_memory)  # slices are frames
+        request = AlignRequest(fixed, moving, output, table or [], plot, options, reading, quiet)
+        failed = align_and_report(request, errors)
+    raise typer.Exit(1 if errors.messages else 3 if failed else 0)
 
 
 @app.command()

@@ -14,7 +14,7 @@ __all__ = ["check_overwriting", "check_plot_path", "display_name", "progress_bar
 
 def check_plot_path(plot: Path) -> None:
     """Refuse a place or a format that a picture cannot be written in."""
-    from npsubpix.io.tables import check_place
+    from npsubpix._tables import check_place
     from npsubpix.plotting import PLOT_FORMATS
 
     if plot.suffix.lower() not in PLOT_FORMATS:
@@ -26,10 +26,13 @@ def check_plot_path(plot: Path) -> None:
 
 def check_overwriting(outputs: list[Path | None], images: list[Path]) -> None:
     """Refuse to write where an image is read from."""
+    from npsubpix.io.images import is_image
+
     places = [place for place in outputs if place is not None]
     for path in images:
-        if any(place.exists() and _is_same(place, path) for place in places):
-            raise ValueError(f"{path}: is an image to read, and would be overwritten")
+        for place in places:
+            if place.is_file() and (_is_same(place, path) or (_is_same(place.parent, path) and is_image(place))):
+                raise ValueError(f"{place}: is an image to read, and would be overwritten")
 
 
 def _is_same(place: Path, path: Path) -> bool:

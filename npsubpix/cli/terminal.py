@@ -9,10 +9,14 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
-__all__ = ["Errors", "UsageError", "say", "say_error", "say_what_is_skipped"]
+if TYPE_CHECKING:
+    from npsubpix.io.images import Frames
+
+__all__ = ["Errors", "Notes", "UsageError", "say", "say_error"]
 
 
 def say(text: str) -> None:
@@ -31,10 +35,19 @@ def say_error(text: str) -> None:
     typer.echo(f"npsubpix: {' '.join(text.split())}", err=True)
 
 
-def say_what_is_skipped(path: object, others: int) -> None:
-    """Note on standard error that a file holds images that are not read."""
-    if others:
-        say_error(f"{path}: note: {others} more series of pages, of another size or kind, left out")
+class Notes:
+    """Say on standard error how files are read and what is left out of them, once for all files alike."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.said: set[str] = set()
+
+    def say(self, stack: Frames) -> None:
+        """Say what was taken for what, unless only errors are asked for, and what is left out, always."""
+        for text in (*stack.notes, *([stack.reading] if stack.reading and not self.quiet else ())):
+            if text not in self.said:
+                self.said.add(text)
+                say_error(f"{stack.path}: note: {text}")
 
 
 class UsageError(ValueError):
@@ -61,6 +74,25 @@ class Errors:
         self.messages.append(" ".join(message.split()))
         say_error(message)
 
+    def show_warning(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        """Report damage in a file, as an error that the file is read with; print other warnings."""
+        from npsubpix.io.images import ImageWarning
+
+        text = " ".join(f"{message}".split())
+        if not issubclass(category, ImageWarning):
+            (file or sys.stderr).write(warnings.formatwarning(message, category, filename, lineno, line))
+        elif text not in self.messages:
+            self.messages.append(text)
+            say_error(f"{text} (a warning: the frames are read)")
+
     @contextlib.contextmanager
     def survived(self) -> Iterator[None]:
         """Report an error and continue after the block, so that a failure does not lose other results."""
@@ -72,12 +104,16 @@ class Errors:
     @contextlib.contextmanager
     def last_resort(self) -> Iterator[None]:
         """Report an error and exit; keep warnings and logs of libraries from the terminal."""
+        from npsubpix.io.images import ImageWarning
+
         silence = logging.NullHandler()
         logging.getLogger().addHandler(silence)
         try:
             with warnings.catch_warnings():
                 if not self.debug:
                     warnings.simplefilter("ignore")
+                warnings.simplefilter("always", ImageWarning)
+                warnings.showwarning = self.show_warning
                 yield
         except typer.Exit:
             raise

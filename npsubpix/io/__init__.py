@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from npsubpix.io.images import Frames, ImageError, open_frames
+from npsubpix.io.images import Frames, ImageError, ImageWarning, open_frames
 from npsubpix.io.tables import OutputError, peak_columns, replacing, write_table
 
-__all__ = ["Frames", "ImageError", "OutputError", "open_frames", "peak_columns", "replacing", "write_table"]
+__all__ = [
+    "Frames",
+    "ImageError",
+    "ImageWarning",
+    "OutputError",
+    "open_frames",
+    "peak_columns",
+    "replacing",
+    "write_table",
+]

@@ -6,68 +6,187 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix.io._source import ImageError, Index, Source
+from npsubpix.io._ome import check_ome
+from npsubpix.io._source import ImageError, Index, Source, check_size, times
+from npsubpix.io._tiff_structure import tiff_structure
 
 __all__ = ["tiff_file"]
+
+_Fetch = Callable[[Index], HostArray]
+
+# What tifffile logs of tags that are not needed to read pixels
+_OF_TAGS = ("TiffTag.fromfile", "StripByteCounts", "StripOffsets", "ByteCounts tag", "NIFF", "tags>", "metadata>")
+_MISSING = ("zeroed", "index out of range", "failed to read", "failed to reshape")
 
 
 class _Messages(logging.Handler):
     """Keep what tifffile logs: it reports that pages are missing, and goes on without them."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.texts: list[str] = []
+    def __init__(self, path: Path) -> None:
+        super().__init__(logging.WARNING)
+        self.path = path
+        self.damages: list[str] = []
+        self.failure = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.texts.append(record.getMessage())
+        text = " ".join(record.getMessage().split())
+        is_error = record.levelno >= logging.ERROR
+        if any(part in text for part in _MISSING) or (is_error and not any(part in text for part in _OF_TAGS)):
+            self.failure = self.failure or text
+        elif is_error:
+            self.damages.append(text)
+
+    def check(self) -> None:
+        """Raise the first failure that was logged."""
+        if self.failure:
+            raise ImageError(f"{self.path}: is damaged or truncated: {self.failure}")
+
+
+@dataclass
+class _Movie:
+    """Series of tifffile with pages of one shape and dtype."""
+
+    axes: str  # of what they share
+    shape: tuple[int, ...]
+    dtype: Any
+    series: list[Any] = field(default_factory=list)
+    leads: list[str] = field(default_factory=list)  # for each series, its axis in front of these, or ""
+
+    @property
+    def counts(self) -> list[int]:
+        """Number of images of each series."""
+        return [series.shape[0] if lead else 1 for series, lead in zip(self.series, self.leads, strict=True)]
+
+    def describe(self) -> str:
+        number = sum(self.counts)
+        return f"{f'{number} images of ' if number > 1 else ''}{times(self.shape)} {self.dtype}"
 
 
 @contextlib.contextmanager
-def tiff_file(path: Path) -> Iterator[Source]:
-    """Open the first series of a TIFF file."""
+def tiff_file(path: Path, series: int | None, max_memory: int) -> Iterator[Source]:
+    """Open a series of a TIFF file: by default the first."""
     import tifffile
 
-    messages = _Messages()
+    structure = tiff_structure(path)
+    messages = _Messages(path)
     logger = logging.getLogger("tifffile")
     logger.addHandler(messages)
     try:
         with tifffile.TiffFile(path) as file:
-            if not file.series:
+            notes = check_ome(path, file, structure)
+            movies = _movies(file)  # reads all pages
+            messages.check()
+            if not movies:
                 raise ImageError(f"{path}: is a TIFF file without an image")
-            series = file.series[0]
-            size = file.filehandle.size
-            cut = series.dataoffset is not None and series.dataoffset + series.nbytes > size
-            if cut or any("invalid page offset" in text for text in messages.texts):
-                raise ImageError(f"{path}: is a truncated TIFF file, {size} bytes long")
-            if "Y" not in series.axes or "X" not in series.axes:
-                raise ImageError(f"{path}: has axes {series.axes}; needed are Y and X")
-            with _tiff_pages(file, series) as fetch:
-                colour = int(series.keyframe.photometric) in (2, 6)
-                yield Source(series.shape, series.axes, series.dtype, fetch, colour, len(file.series) - 1)
+            if not 0 <= (series or 0) < len(movies):
+                listed = ", ".join(f"{number}: {movie.describe()}" for number, movie in enumerate(movies))
+                raise ImageError(f"{path}: has {len(movies)} series ({listed}); there is no series {series}")
+            movie = movies[series or 0]
+            if series is None and len(movies) > 1:
+                notes += (_left_out(movies),)
+            for part in movie.series:
+                _check_series(path, file, part, structure.pages, max_memory)
+            fetch, shape, axes = _fetcher(file, movie)
+
+            def checked(index: Index) -> HostArray:
+                data = fetch(index)
+                messages.check()
+                return data
+
+            colour = int(movie.series[0].keyframe.photometric) in (2, 6)
+            damages = (*structure.warnings, *messages.damages)
+            yield Source(shape, axes, movie.dtype, checked, colour, notes, damages)
     finally:
         logger.removeHandler(messages)
 
 
-@contextlib.contextmanager
-def _tiff_pages(file: Any, series: Any) -> Iterator[Callable[[Index], HostArray]]:
+def _left_out(movies: list[_Movie]) -> str:
+    listed = [f"{number} ({movie.describe()})" for number, movie in enumerate(movies)][1:]
+    more = f" and {len(listed) - 3} more" if len(listed) > 3 else ""
+    return f"series 0 ({movies[0].describe()}) is read; --series reads {', '.join(listed[:3])}{more}"
+
+
+def _movies(file: Any) -> list[_Movie]:
+    """Return the series of a file; those with pages of one shape and dtype, written in a loop, are one."""
+    movies: dict[Any, _Movie] = {}
+    for number, series in enumerate(file.series):
+        lead = series.axes[0] if series.ndim > 2 and series.axes[0] in "QIT" else ""
+        axes, shape, dtype = series.axes[len(lead) :], tuple(series.shape[len(lead) :]), series.dtype
+        alone = series.kind not in ("shaped", "generic", "uniform")  # in others, series are places or magnifications
+        movie = movies.setdefault((axes, shape, str(dtype), number if alone else -1), _Movie(axes, shape, dtype))
+        movie.series.append(series)
+        movie.leads.append(lead)
+    return list(movies.values())
+
+
+def _check_series(path: Path, file: Any, series: Any, pages: int, max_memory: int) -> None:
+    """Hold the shape that metadata declare against the pages that there are."""
+    shape, page = series.shape, series.keyframe
+    if "Y" not in series.axes or "X" not in series.axes or series.dtype is None:
+        raise ImageError(f"{path}: has axes {series.axes} of {series.dtype}; needed are Y and X")
+    size = file.filehandle.size
+    declared = math.prod(shape) // max(math.prod(page.shape), 1)
+    if series.dataoffset is not None:
+        if series.dataoffset + math.prod(shape) * series.dtype.itemsize > size:
+            raise ImageError(f"{path}: is a truncated TIFF file, {size} bytes long")
+        stated = '"truncated": true' in page.description  # one page describes them all
+        there = declared if stated or pages == 1 else pages
+    else:
+        there = len(series)
+        check_size(path, "a page", page.shape, series.dtype, max_memory)
+    if declared > there or (series.dataoffset is None and declared != there):
+        raise ImageError(f"{path}: is damaged: its metadata declare {declared} pages, and it has {there}")
+    if series.dataoffset is None and any(part is None for part in series):
+        raise ImageError(f"{path}: is damaged: pages of the series are missing")
+
+
+def _fetcher(file: Any, movie: _Movie) -> tuple[_Fetch, tuple[int, ...], str]:
+    """Return a function that fetches a part of a movie, with the shape and the axes of the movie."""
+    if len(movie.series) == 1:
+        series = movie.series[0]
+        return _pages(file, series), tuple(series.shape), series.axes
+    leads = set(movie.leads)
+    axes = (leads.pop() or "I" if len(leads) == 1 else "I") + movie.axes
+    if movie.series[0].kind == "shaped":
+        counts = movie.counts
+        ends = np.cumsum(counts)
+
+        def image(number: int, index: Index) -> HostArray:
+            which = int(np.searchsorted(ends, number, side="right"))
+            local = (number - int(ends[which]) + counts[which],) if movie.leads[which] else ()
+            return _pages(file, movie.series[which])((*local, *index))
+
+        shape = (int(ends[-1]), *movie.shape)
+    else:  # grouped by their tags, in whatever order they are
+        pages = sorted((page for series in movie.series for page in series), key=lambda page: page.index)
+
+        def image(number: int, index: Index) -> HostArray:
+            return np.asarray(_page(pages[number]).reshape(movie.shape)[index])
+
+        shape = (len(pages), *movie.shape)
+
+    def fetch(index: Index) -> HostArray:
+        if isinstance(index[0], slice):
+            return np.stack([image(number, index[1:]) for number in range(shape[0])[index[0]]])
+        return image(int(index[0]), index[1:])
+
+    return fetch, shape, axes
+
+
+def _pages(file: Any, series: Any) -> _Fetch:
     """Return a function that fetches a part of a series and reads no other page."""
     contiguous = series.dataoffset is not None
     lead = series.axes.index("Y") if contiguous else series.ndim - series.keyframe.ndim
     numbers = np.arange(math.prod(series.shape[:lead])).reshape(series.shape[:lead])
     if not contiguous and (len(series) != numbers.size or series.keyframe.ndim > 2 + ("S" in series.keyframe.axes)):
-        # A page that holds several frames: its tiles are read as they are needed
-        import zarr
-
-        with contextlib.closing(series.aszarr()) as store:
-            tiles: Any = zarr.open(store, mode="r")
-            yield lambda index: np.asarray(tiles[index])
-        return
+        return lambda index: _tiles(series, index)
     shape = series.shape[lead:]
     dtype = series.dtype.newbyteorder(file.byteorder)
     block = math.prod(shape) * dtype.itemsize
@@ -76,7 +195,7 @@ def _tiff_pages(file: Any, series: Any) -> Iterator[Callable[[Index], HostArray]
         if contiguous:  # one read, and right also where one page describes the whole stack
             data = file.filehandle.read_array(dtype, math.prod(shape), series.dataoffset + number * block)
         else:
-            data = series[number].asarray()
+            data = _page(series[number])
         pixels: HostArray = np.asarray(data).reshape(shape)
         return pixels
 
@@ -87,4 +206,25 @@ def _tiff_pages(file: Any, series: Any) -> Iterator[Callable[[Index], HostArray]
         pages: HostArray = np.stack([page(int(number)) for number in chosen.flat]).reshape(chosen.shape + shape)
         return np.asarray(pages[(slice(None),) * chosen.ndim + index[lead:]])
 
-    yield fetch
+    return fetch
+
+
+def _page(page: Any) -> HostArray:
+    """Read a page, also of another file of an OME set."""
+    handle = page.parent.filehandle
+    if not handle.closed:
+        return np.asarray(page.asarray())
+    handle.open()
+    try:
+        return np.asarray(page.asarray())
+    finally:
+        handle.close()
+
+
+def _tiles(series: Any, index: Index) -> HostArray:
+    """Read the tiles that are needed of a page that holds several frames."""
+    import zarr
+
+    with contextlib.closing(series.aszarr()) as store:
+        tiles: Any = zarr.open(store, mode="r")
+        return np.asarray(tiles[index])

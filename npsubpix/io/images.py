@@ -1,4 +1,4 @@
-"""Read images frame by frame: TIFF, FITS, PNG, JPEG and NumPy's own format.
+"""Read images frame by frame: TIFF, FITS, NumPy's own format, pictures, and folders of them.
 
 Each format has a `Source`: the shape and the names of the axes of a file, and a function that reads the
 part of it that an index selects. From the names of the axes, files of all formats are interpreted alike,
@@ -8,20 +8,21 @@ as images, stacks, colour images or volumes.
 from __future__ import annotations
 
 import contextlib
-import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix.io._source import ImageError, Source
+from npsubpix.io._axes import lay_out
+from npsubpix.io._fits import fits_file
+from npsubpix.io._folder import NotAnImageError, images_of
+from npsubpix.io._numpy import numpy_file
+from npsubpix.io._picture import picture, picture_format
+from npsubpix.io._source import ImageError, ImageWarning, Source
 from npsubpix.io._tiff import tiff_file
 
-__all__ = ["Frames", "ImageError", "open_frames"]
+__all__ = ["Frames", "ImageError", "ImageWarning", "is_image", "open_frames"]
 
 _MAGIC = {
     b"II*\0": "TIFF",
@@ -29,12 +30,12 @@ _MAGIC = {
     b"II+\0": "TIFF",
     b"MM\0+": "TIFF",
     b"SIMPLE": "FITS",
-    b"\x1f\x8b": "FITS",  # gzip and bzip2: astropy decompresses
+    b"\x1f\x8b": "FITS",  # gzip and bzip2
     b"BZh": "FITS",
     b"\x93NUMPY": "NumPy",
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\xff\xd8\xff": "JPEG",
 }
+_NEEDED = "needed is a TIFF, FITS or .npy file, or a picture such as PNG, JPEG, BMP, GIF or WebP"
+MAX_MEMORY = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,21 @@ class Frames:
     Attributes
     ----------
     path : Path
-        The file.
+        The file, or the folder of files.
     count : int
         Number of frames, 1 if the file is not a stack.
     shape : tuple of int
         Shape of a frame, (y, x) or (z, y, x).
     is_stack : bool
         Whether the file has an axis of frames, even of a single one.
-    others : int
-        Number of series of pages of a TIFF file that are not read, as they differ in size or dtype.
+    reading : str
+        Which axes of the file were taken for what; empty for an image of two axes.
+    notes : tuple of str
+        What the file holds beside the frames, and what was assumed.
+    files : tuple of Path
+        The files of a folder, one per frame, or the file.
+    file_format : str
+        Format of the file, or of the first of a folder: ``"TIFF"``, ``"FITS"`` and so on.
 
     See Also
     --------
@@ -64,7 +71,10 @@ class Frames:
     shape: tuple[int, ...]
     is_stack: bool
     _read: Callable[[int], HostArray]
-    others: int = 0
+    reading: str = ""
+    notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    file_format: str = ""
 
     @property
     def frames(self) -> Iterator[HostArray]:
@@ -75,28 +85,63 @@ class Frames:
                 frame = self._read(number)
             yield frame
 
+    def file_of(self, number: int) -> Path:
+        """Return the file that a frame is read from."""
+        return self.files[number if len(self.files) > 1 else 0]
+
+
+@dataclass(frozen=True)
+class _Options:
+    """Arguments of `open_frames`."""
+
+    hdu: int | str | None
+    series: int | None
+    channel: int | None
+    volume: bool | None
+    axes: str | None
+    max_memory: int
+
 
 @contextlib.contextmanager
 def open_frames(
-    path: str | Path, *, hdu: int | None = None, channel: int | None = None, volume: bool = False
+    path: str | Path,
+    *,
+    hdu: int | str | None = None,
+    series: int | None = None,
+    channel: int | None = None,
+    volume: bool | None = None,
+    axes: str | None = None,
+    max_memory: int = MAX_MEMORY,
 ) -> Iterator[Frames]:
     """Open an image file to read it frame by frame.
 
-    The format is recognised by the content of the file, not by its name. A file with three axes is a stack
-    of frames. Of a TIFF file, the first series is read.
+    The format is recognised by the content of the file, not by its name. Axes are taken by the names that the
+    file has for them: slices (Z) make a volume, and times (T) are frames. A single axis without a name is one of
+    frames. `Frames.reading` says which axis was taken for what, and `Frames.notes` what is left out.
 
     Parameters
     ----------
     path : str or Path
-        A TIFF, FITS (also compressed with gzip or bzip2), PNG, JPEG or ``.npy`` file.
-    hdu : int, optional
-        The HDU of a FITS file, counted from 0; by default the first that holds an image.
+        A TIFF, FITS (also compressed with gzip or bzip2) or ``.npy`` file, a picture that Pillow reads, such as
+        PNG, JPEG, BMP, GIF and WebP, or a folder of such files. The files of a folder have one frame each, and
+        are the frames of one movie, in natural order: 2 is before 10.
+    hdu : int or str, optional
+        The HDU of a FITS file, counted from 0, or its name as in ``"SCI"`` or ``"SCI,2"``; by default the first
+        that holds an image.
+    series : int, optional
+        The series of a TIFF file, counted from 0; by default the first. Pages of one shape and dtype are one
+        series, unless the file says otherwise.
     channel : int, optional
         The channel to read, counted from 0. By default, red, green and blue are averaged, without alpha.
         Channels that are not colours must be chosen, except those of a TIFF file without another axis of
         frames: they are its frames.
-    volume : bool, default False
-        Read three axes as one volume, and four as a stack of volumes.
+    volume : bool, optional
+        If True, read the last axis without a name as slices of a volume. If False, read slices as frames.
+    axes : str, optional
+        Names of the axes of the file, in place of those it has, as in ``"TZYX"``: T are times, Z slices, C
+        channels, S samples of colour, Y rows and X columns, other letters axes of frames.
+    max_memory : int, default 4 * 2**30
+        Number of bytes that a frame may take. A file that declares larger ones is not read.
 
     Yields
     ------
@@ -106,7 +151,12 @@ def open_frames(
     Raises
     ------
     ImageError
-        If the file cannot be read or has another format.
+        If the file cannot be read, is damaged, or has another format.
+
+    Warns
+    -----
+    ImageWarning
+        If the file is damaged where it does not matter for the frames.
 
     See Also
     --------
@@ -126,17 +176,96 @@ def open_frames(
     2 (3, 4) [11.0, 23.0]
     """
     path = Path(path)
+    options = _Options(hdu, series, channel, volume, axes, max_memory)
     with contextlib.ExitStack() as opened:
-        with _as_image_error(path, "cannot be read"):
-            file_format = _recognise(path)
-            if hdu is not None and file_format != "FITS":
-                raise ImageError(f"{path}: is a {file_format} file, and only FITS files have HDUs to choose from")
-        with _as_image_error(path, f"cannot be read as {file_format}"):
-            source = opened.enter_context(
-                _fits_file(path, hdu) if file_format == "FITS" else _SOURCES[file_format](path)
-            )
-            frames = _arrange(path, source, channel, volume)
+        if path.is_dir():
+            frames = _folder(path, options)
+        else:
+            frames, damages = _file(path, options, opened)
+            for damage in damages:
+                warnings.warn(ImageWarning(f"{path}: {damage}"), stacklevel=3)
         yield frames
+
+
+def _file(path: Path, options: _Options, opened: contextlib.ExitStack) -> tuple[Frames, tuple[str, ...]]:
+    """Open a file, and return its frames and what is damaged in it."""
+    with _as_image_error(path, "cannot be read"):
+        file_format = _recognise(path)
+        for option, owner in (("hdu", "FITS"), ("series", "TIFF")):
+            if getattr(options, option) is not None and file_format != owner:
+                plural = {"hdu": "HDUs", "series": "series"}[option]
+                raise ImageError(
+                    f"{path}: is a {file_format} file, and only {owner} files have {plural} to choose from"
+                )
+    with _as_image_error(path, f"cannot be read as {file_format}"):
+        source = opened.enter_context(_source(path, file_format, options))
+        layout, notes = lay_out(
+            path,
+            source,
+            channel=options.channel,
+            volume=options.volume,
+            axes=options.axes,
+            max_memory=options.max_memory,
+        )
+    frames = Frames(
+        path,
+        layout.count,
+        layout.shape,
+        layout.is_stack,
+        layout.read,
+        layout.reading,
+        (*source.notes, *notes),
+        (path,),
+        file_format,
+    )
+    return frames, source.warnings
+
+
+def _source(path: Path, file_format: str, options: _Options) -> contextlib.AbstractContextManager[Source]:
+    if file_format == "TIFF":
+        return tiff_file(path, options.series, options.max_memory)
+    if file_format == "FITS":
+        return fits_file(path, options.hdu, options.max_memory)
+    return numpy_file(path) if file_format == "NumPy" else picture(path, options.max_memory)
+
+
+def _folder(path: Path, options: _Options) -> Frames:
+    """Return the files of a folder as the frames of a movie."""
+
+    def read(file: Path) -> tuple[Frames, HostArray]:
+        with contextlib.ExitStack() as opened:
+            frames, damages = _file(file, options, opened)
+            if frames.count > 1:
+                raise ImageError(
+                    f"{file}: holds {frames.count} frames; needed is one per file of a folder, or name the files"
+                )
+            if damages:
+                raise ImageError(f"{file}: {damages[0]}")
+            return frames, next(frames.frames).copy()
+
+    with _as_image_error(path, "cannot be read"):
+        files, others = images_of(path, is_image)
+        if not files:
+            raise ImageError(f"{path}: is a folder without images; {_NEEDED}")
+        first, pixels = read(files[0])
+
+    def read_frame(number: int) -> HostArray:
+        if number == 0:
+            return pixels
+        frames, frame = read(files[number])
+        if frames.shape != first.shape or frame.dtype != pixels.dtype:
+            raise ImageError(
+                f"{files[number]}: is {frames.shape} {frame.dtype}; needed is {first.shape} {pixels.dtype}, as of "
+                f"{files[0].name}"
+            )
+        return frame
+
+    notes = tuple(f"{file.name}: {note}" for file, note in ((files[0], note) for note in first.notes))
+    if others:
+        more = "" if len(others) == 1 else f" and {len(others) - 1} more"
+        notes += (f"{others[0].name}{more} left out: not images",)
+    reading = f"{len(files)} files taken for frames, {files[0].name} to {files[-1].name}"
+    return Frames(path, len(files), first.shape, True, read_frame, reading, notes, tuple(files), first.file_format)
 
 
 @contextlib.contextmanager
@@ -148,6 +277,8 @@ def _as_image_error(path: Path, failure: str) -> Iterator[None]:
         raise
     except ModuleNotFoundError as error:
         raise ImageError(f"{path}: {failure} without {error.name}: pip install 'npsubpix[app]'") from error
+    except MemoryError as error:
+        raise ImageError(f"{path}: {failure}: there is not enough memory") from error
     except Exception as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"{path}: {failure}: {reason}") from error
@@ -158,145 +289,20 @@ def _recognise(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(16)
     if not head:
-        raise ImageError(f"{path}: is empty; needed is a TIFF, FITS, PNG, JPEG or .npy file")
+        raise NotAnImageError(f"{path}: is empty; {_NEEDED}")
     for magic, file_format in _MAGIC.items():
         if head.startswith(magic):
             return file_format
-    raise ImageError(f"{path}: is not an image; needed is a TIFF, FITS, PNG, JPEG or .npy file")
+    picture_kind = picture_format(path)
+    if picture_kind is None:
+        raise NotAnImageError(f"{path}: is not an image; {_NEEDED}")
+    return picture_kind
 
 
-def _arrange(path: Path, source: Source, channel: int | None, volume: bool) -> Frames:
-    """Say which axis of a file is which, and how to read a frame."""
-    shape = source.shape
-    dtype = np.dtype(source.dtype)
-    if dtype.kind not in "biuf" or dtype.itemsize > 8:
-        raise ImageError(f"{path}: holds {dtype}; needed are integers or floats of up to 64 bits")
-    if math.prod(shape) == 0:
-        raise ImageError(f"{path}: has no pixels, its shape is {shape}")
-    across = _channel_axis(source.axes, channel)
-    remaining = [axis for axis in range(len(shape)) if axis != across]
-    ndim = 3 if volume else 2
-    if len(remaining) not in (ndim, ndim + 1):
-        needed = (
-            "3 (a volume) or 4 (a stack of volumes)"
-            if volume
-            else "2 (an image) or 3 (a stack, or a volume with --volume)"
-        )
-        raise ImageError(f"{path}: has {len(remaining)} dimensions, shape {shape}; needed are {needed}")
-    which = _check_channel(path, source, across, channel)
-    stack_axis = remaining[0] if len(remaining) > ndim else None
-
-    def read(number: int) -> HostArray:
-        index: list[Any] = [slice(None)] * len(shape)
-        if stack_axis is not None:
-            index[stack_axis] = number
-        if across is not None:
-            index[across] = which
-        data = source.fetch(tuple(index))
-        if data.dtype.kind == "b":
-            data = data.astype(np.uint8)
-        if not isinstance(which, slice):
-            return np.asarray(data)
-        axis = sum(1 for a in remaining if a != stack_axis and across is not None and a < across)
-        mean: HostArray = data.mean(axis=axis, dtype=np.result_type(data.dtype, np.float32))
-        return mean
-
-    count = 1 if stack_axis is None else shape[stack_axis]
-    frame_shape = tuple(shape[axis] for axis in remaining[-ndim:])
-    return Frames(path, count, frame_shape, stack_axis is not None, read, source.others)
-
-
-def _channel_axis(axes: str, channel: int | None) -> int | None:
-    if "S" in axes:
-        return axes.index("S")
-    # tifffile calls the only other axis of an ImageJ file C where nothing says what it is
-    return axes.index("C") if "C" in axes and (channel is not None or len(axes) > 3) else None
-
-
-def _check_channel(path: Path, source: Source, across: int | None, channel: int | None) -> int | slice | None:
-    """Return the index on the axis of channels: one, or the slice to take the mean of."""
-    if across is None:
-        if channel is not None:
-            raise ImageError(f"{path}: has one channel; needed is an image with several to choose channel {channel}")
-        return None
-    count = source.shape[across]
-    if channel is not None:
-        if not 0 <= channel < count:
-            raise ImageError(f"{path}: has {count} channels; channel must be 0 to {count - 1}, got {channel}")
-        return channel
-    if count == 1:
-        return 0
-    if source.colour and count in (3, 4):
-        return slice(0, 3)
-    raise ImageError(f"{path}: has {count} channels that are no colours; choose one, 0 to {count - 1}, with --channel")
-
-
-@contextlib.contextmanager
-def _numpy_file(path: Path) -> Iterator[Source]:
+def is_image(path: Path) -> bool:
+    """Say whether a file has the first bytes of an image."""
     try:
-        data = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        if "Python objects" in str(error):
-            raise ImageError(f"{path}: holds pickled objects, which are not loaded; needed are numbers") from error
-        if "greater than file size" in str(error):
-            raise ImageError(f"{path}: is a truncated NumPy file, {path.stat().st_size} bytes long") from error
-        raise
-    # No frame is three or four pixels wide: such an array is a picture, or a stack of them
-    colour = data.ndim in (3, 4) and data.shape[-1] in (3, 4) and min(data.shape[-3:-1]) > 4
-    axes = ("YXS" if colour else "YX").rjust(data.ndim, "Q")
-    yield Source(data.shape, axes, data.dtype, data.__getitem__, colour)
-
-
-@contextlib.contextmanager
-def _picture(path: Path) -> Iterator[Source]:
-    import imageio.v3
-
-    with imageio.v3.imopen(path, "r", plugin="pillow") as file:
-        mode = file.metadata(index=0).get("mode")
-        data = file.read(index=0, mode="RGB") if mode in ("CMYK", "YCCK") else file.read(index=0)
-    if mode in ("LA", "La"):
-        data = data[..., 0]
-    yield Source(data.shape, "YXS"[: data.ndim], data.dtype, data.__getitem__, colour=True)
-
-
-@contextlib.contextmanager
-def _fits_file(path: Path, hdu: int | None) -> Iterator[Source]:
-    import astropy.io.fits
-
-    # Sections read the pixels asked for, scaled ones too, which a memory map cannot
-    with warnings.catch_warnings(record=True) as caught, contextlib.ExitStack() as opened:
-        warnings.simplefilter("always")
-        file = opened.enter_context(astropy.io.fits.open(path, memmap=False))
-        count = len(file)  # reads all headers
-        if any("truncated" in str(warning.message) for warning in caught):
-            raise ImageError(f"{path}: is a truncated FITS file, {path.stat().st_size} bytes long")
-        image = file[_choose_hdu(path, file, count, hdu)]
-        close = opened.pop_all().close
-    try:
-        # Radio maps have axes of length one in front, for polarisation and frequency
-        extra = max(0, len(image.shape) - 3)
-        while extra and math.prod(image.shape[:extra]) > 1:
-            extra -= 1
-        shape = image.shape[extra:]
-        dtype = np.dtype(np.float32)  # that of the scaled pixels shows when they are read; all are numbers
-        yield Source(shape, "YX".rjust(len(shape), "Q"), dtype, lambda index: image.section[(0,) * extra + index])
-    finally:
-        close()
-
-
-def _choose_hdu(path: Path, file: Any, count: int, hdu: int | None) -> int:
-    images = [number for number in range(count) if file[number].is_image and len(file[number].shape) >= 2]
-    if not images:
-        raise ImageError(f"{path}: is a FITS file without an image")
-    if hdu is not None and hdu not in images:
-        found = f"HDU {hdu} holds no image" if 0 <= hdu < count else f"there is no HDU {hdu}"
-        raise ImageError(f"{path}: {found}; HDUs with images: {', '.join(map(str, images))}")
-    return images[0] if hdu is None else hdu
-
-
-_SOURCES: dict[str, Callable[[Path], contextlib.AbstractContextManager[Source]]] = {
-    "TIFF": tiff_file,
-    "NumPy": _numpy_file,
-    "PNG": _picture,
-    "JPEG": _picture,
-}
+        _recognise(path)
+    except NotAnImageError:
+        return False
+    return True

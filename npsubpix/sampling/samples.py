@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from npsubpix._arrays.checks import check_channel_axis, check_image, check_positions
-from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.checks import check_channel_axis, check_frames_of, check_image, check_positions
+from npsubpix._arrays.library import Array, as_array, without_booleans
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_fill
 from npsubpix._definitions.sampling.borders import MODES
 from npsubpix._dispatch.call import call, call_vjp
 from npsubpix.sampling.kernels import SamplingMethod, method_spec
+from npsubpix.sampling.stacks import sample_stack
 
 __all__ = ["Sample", "sample", "sample_vjp", "sample_with_gradient", "spline_filter"]
 
@@ -34,14 +35,15 @@ class Sample(NamedTuple):
 def _arguments(
     image: Any, coords: Any, method: Any, mode: Any, cval: Any, channel_axis: Any, prefilter: Any
 ) -> tuple[Array, Array, dict[str, Any]]:
-    x = as_array(image, "image")
-    positions = check_positions(coords, "coords")
+    x = without_booleans(as_array(image, "image"))
+    positions = check_positions(coords, "coords", axis=0)
     axis = check_channel_axis(channel_axis, x)
     axes = check_image(x, axis)
     if positions.ndim == 0 or positions.shape[0] != axes:
+        hint = "" if check_frames_of(coords) is None else ": pass frame_axis for the stack that the peaks are of"
         raise ValueError(
             f"coords must have shape ({axes}, ...), with one coordinate per axis of the image, "
-            f"got {tuple(positions.shape)}"
+            f"got {tuple(positions.shape)}{hint}"
         )
     check_choice(mode, "mode", MODES)
     options = {
@@ -64,6 +66,7 @@ def sample(
     cval: float = 0.0,
     channel_axis: int | None = None,
     prefilter: bool = True,
+    frame_axis: int | None = None,
     out: Array | None = None,
 ) -> Array:
     """Interpolate an image at given positions.
@@ -72,9 +75,9 @@ def sample(
     ----------
     image : array of 1 to 3 dimensions, plus an optional axis of channels
         Image of any integer or float dtype: a NumPy, CuPy or torch array, or a JAX array on the host.
-    coords : array of shape (ndim, ...)
+    coords : array of shape (ndim, ...), or Peaks
         Positions in pixels, in array order, as in ``scipy.ndimage.map_coordinates``: the centre of the
-        first pixel is 0.
+        first pixel is 0. A table of peaks is sampled row by row.
     method : str or sampling kernel
         Interpolation method:
 
@@ -99,6 +102,9 @@ def sample(
         Whether B-splines filter the image first. To sample an image repeatedly, filter it once with
         `spline_filter` and pass False. In modes "nearest" and "grid-constant" the image is padded by 12
         pixels before filtering, as in SciPy, so that results differ slightly at the border.
+    frame_axis : int, optional
+        Axis of a stack of images. `coords` are then Peaks with frames: each row is sampled in its own frame, and no
+        other frame counts.
     out : NumPy array, optional
         Array for the values, with the shape and dtype of the result. NumPy arrays only.
 
@@ -140,9 +146,24 @@ def sample(
     >>> sample(image, [[0.5, 1.0], [1.5, 2.25]], method="bspline3").round(3)
     array([10.825, 39.498])
     """
-    x, positions, options = _arguments(image, coords, method, mode, cval, channel_axis, prefilter)
-    values: Array = call("sample", x, positions, **options, with_gradient=False)[0]
+    values: Array = _samples(image, coords, method, mode, cval, channel_axis, prefilter, frame_axis, False)[0]
     return values if out is None else _write_out(out, values)
+
+
+def _samples(
+    image: Any, coords: Any, method: Any, mode: Any, cval: Any, channel_axis: Any, prefilter: Any, frame_axis: Any,
+    gradient: bool,
+) -> tuple[Array, ...]:  # fmt: skip
+    """Sample an image, or the frames of a stack; return the values, and the gradient if it is asked for."""
+
+    def sample_frame(frame: Any, positions: Any, channels: int | None) -> tuple[Array, ...]:
+        x, places, options = _arguments(frame, positions, method, mode, cval, channels, prefilter)
+        results: tuple[Array, ...] = call("sample", x, places, **options, with_gradient=gradient)
+        return results if gradient else results[:1]
+
+    if frame_axis is None:
+        return sample_frame(image, coords, channel_axis)
+    return sample_stack(image, coords, frame_axis, channel_axis, sample_frame)
 
 
 def _write_out(out: Any, values: Any) -> Any:
@@ -166,12 +187,13 @@ def sample_with_gradient(
     cval: float = 0.0,
     channel_axis: int | None = None,
     prefilter: bool = True,
+    frame_axis: int | None = None,
 ) -> Sample:
     """Interpolate an image and its gradient at given positions.
 
     Parameters
     ----------
-    image, coords, method, mode, cval, channel_axis, prefilter
+    image, coords, method, mode, cval, channel_axis, prefilter, frame_axis
         As for `sample`.
 
     Returns
@@ -209,8 +231,7 @@ def sample_with_gradient(
     (array([247.031]), array([[ 3.  ],
            [20.25]]))
     """
-    x, positions, options = _arguments(image, coords, method, mode, cval, channel_axis, prefilter)
-    return Sample(*call("sample", x, positions, **options, with_gradient=True))
+    return Sample(*_samples(image, coords, method, mode, cval, channel_axis, prefilter, frame_axis, True))
 
 
 def sample_vjp(
@@ -316,7 +337,7 @@ def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel
     >>> sample(coefficients, [[0.0], [1.0]], method="bspline3", mode="mirror", prefilter=False).round(12)
     array([1.])
     """
-    x = as_array(image, "image")
+    x = without_booleans(as_array(image, "image"))
     axis = check_channel_axis(channel_axis, x)
     check_image(x, axis)
     degree = check_count(order, "order", 2)

@@ -7,30 +7,46 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from npsubpix._arrays.checks import check_channel_axis, check_matrix, check_reals
-from npsubpix._arrays.library import Array, as_array, indices_beside, moveaxis
+from npsubpix._arrays.checks import check_channel_axis, check_frames_of, check_matrix, check_positions, check_reals
+from npsubpix._arrays.library import (
+    Array,
+    as_array,
+    chosen,
+    indices_beside,
+    is_array,
+    moveaxis,
+    stacked,
+    take,
+    without_booleans,
+)
 from npsubpix._arrays.options import check_count
+from npsubpix._arrays.stacks import in_order_of_rows, rows_by_frame
+from npsubpix.results import Alignment
 from npsubpix.sampling.kernels import SamplingMethod
 from npsubpix.sampling.samples import sample
 
 __all__ = ["transform_points", "warp"]
 
-Transform: TypeAlias = "Array | Callable[[Array], Array]"
+Transform: TypeAlias = "Array | Alignment | Callable[[Array], Array]"
+
+#: Distance in pixels by which a matrix may miss the centre of an outermost pixel: the tolerance of `align`.
+_EDGE = 1e-4
 
 
-def transform_points(matrix: Array, points: Array) -> Array:
+def transform_points(matrix: Array | Alignment, points: Array) -> Array:
     """Apply an affine or projective transform to points.
 
     Parameters
     ----------
-    matrix : array of shape (2, 3), (3, 3), (3, 4) or (4, 4)
+    matrix : array of shape (2, 3), (3, 3), (3, 4) or (4, 4), or Alignment
         Affine or projective transform of points in array order, (y, x) or (z, y, x), in pixels.
-    points : array of shape (ndim,) or (..., ndim)
-        A single point, or an array of points of any shape.
+    points : array of shape (ndim,) or (..., ndim), or Peaks
+        A single point, an array of points of any shape, or a table of peaks. For peaks of a stack, `matrix` may hold
+        one matrix per frame, as an array of shape (T, 3, 3) or a list, or the results of `align_stack`.
 
     Returns
     -------
-    array of the shape of `points`
+    array of the shape of `points`, or of shape (N, ndim)
         Transformed points, in the dtype of float points, otherwise in float64. Points that a
         projective transform maps to infinity are infinite or NaN.
 
@@ -61,8 +77,10 @@ def transform_points(matrix: Array, points: Array) -> Array:
     array([[0., 0.],
            [2., 5.]])
     """
-    x = check_reals(points, "points")
-    m = check_matrix(matrix, "matrix", x)
+    if _is_per_frame(matrix):
+        return _transform_frames(matrix, points)
+    x = check_reals(check_positions(points, "points"), "points")
+    m = check_matrix(matrix.matrix if isinstance(matrix, Alignment) else matrix, "matrix", x)
     axes = m.shape[1] - 1
     if x.ndim == 0 or x.shape[-1] != axes:
         raise ValueError(
@@ -74,6 +92,31 @@ def transform_points(matrix: Array, points: Array) -> Array:
     scale = x @ m[axes, :axes] + m[axes, axes]
     with np.errstate(divide="ignore", invalid="ignore"):
         return moved / scale[..., None]
+
+
+def _is_per_frame(matrix: Any) -> bool:
+    """Whether there is a matrix for each frame; an `Alignment` is a tuple, but of one."""
+    if is_array(matrix):
+        return bool(matrix.ndim == 3)
+    several = isinstance(matrix, (list, tuple)) and not hasattr(matrix, "_fields") and len(matrix) > 0
+    return several and all(_is_matrix(m) for m in matrix)
+
+
+def _is_matrix(value: Any) -> bool:
+    return hasattr(value, "matrix") or getattr(value, "ndim", 0) == 2
+
+
+def _transform_frames(matrices: Any, points: Any) -> Array:
+    """Transform the rows of a table by the matrices of their frames."""
+    frames = check_frames_of(points)
+    if frames is None:
+        raise TypeError(
+            f"points must be Peaks with frames if there is a matrix per frame, got a {type(points).__name__}"
+        )
+    rows_of = rows_by_frame(frames, len(points), len(matrices))
+    x = check_reals(check_positions(points, "points"), "points")
+    parts = [transform_points(matrices[number], take(x, rows, 0)) for number, rows in rows_of.items()]
+    return in_order_of_rows(parts, rows_of, 0)
 
 
 def warp(
@@ -93,11 +136,12 @@ def warp(
     ----------
     image : array of 2 or 3 dimensions, plus an optional axis of channels
         Image of any integer or float dtype: a NumPy, CuPy or torch array, or a JAX array on the host.
-    transform : array or callable
+    transform : array, Alignment or callable
         Transform from pixels of the output to positions in the image, as in
         ``scipy.ndimage.affine_transform``:
 
-        * a matrix for points in array order, of shape (2, 3) or (3, 3), for volumes (3, 4) or (4, 4);
+        * a matrix for points in array order, of shape (2, 3) or (3, 3), for volumes (3, 4) or (4, 4), or the
+          result of `align`; positions less than 1e-4 pixels beyond the outermost pixels are taken to be on them;
         * a callable that maps points (..., ndim) in array order to an array of the same shape;
         * a dense field of positions, of shape (ndim, \*output_shape). To use displacements, add the
           coordinates of the pixels.
@@ -138,7 +182,9 @@ def warp(
     array([[0., 2., 4., 6.],
            [2., 4., 6., 8.]])
     """
-    x = as_array(image, "image")
+    if isinstance(transform, Alignment):
+        transform = transform.matrix
+    x = without_booleans(as_array(image, "image"))
     axis = check_channel_axis(channel_axis, x)
     axes = x.ndim - (axis is not None)
     if axes not in (2, 3):
@@ -169,7 +215,7 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
         return field
     points = moveaxis(indices_beside(image, shape or own), 0, -1)
     if field is None:
-        moved = as_array(transform(points))
+        moved = as_array(transform(points), "the result of transform")
         if tuple(moved.shape) != tuple(points.shape):
             raise ValueError(f"transform must return points of shape {tuple(points.shape)}, got {tuple(moved.shape)}")
     else:
@@ -179,4 +225,11 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
                 f"field of positions of shape ({axes}, *output_shape), got shape {tuple(field.shape)}"
             )
         moved = transform_points(field, points)
+        return stacked([_onto_edges(moved[..., k], n) for k, n in enumerate(own)])
     return moveaxis(moved, -1, 0)
+
+
+def _onto_edges(line: Array, size: int) -> Array:
+    """Return positions along an axis, those hardly beyond its ends at the ends."""
+    inside = line.clip(0, size - 1)
+    return chosen(abs(inside - line) < _EDGE, inside, line)

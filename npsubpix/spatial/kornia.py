@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from npsubpix._arrays.checks import check_ndim, check_temperature_option
-from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.library import Array, as_array, without_booleans
 from npsubpix._arrays.options import check_bool
 from npsubpix._dispatch.call import call
 
@@ -55,7 +55,7 @@ def spatial_softmax2d(input: Array, temperature: Array | float | None = None) ->
              [0.0585, 0.0585, 0.0585],
              [0.0585, 0.1589, 0.4319]]]])
     """
-    x = as_array(input)
+    x = without_booleans(as_array(input, "input"))
     check_ndim(x, 4, "input", "(B, N, H, W)")
     temperatures = check_temperature_option(temperature, tuple(x.shape[:2]))
     return call("spatial_softmax", x, temperatures, None, spatial_axes=2)[0]
@@ -106,7 +106,7 @@ def spatial_expectation2d(input: Array, normalized_coordinates: bool = True) -> 
     >>> spatial_expectation2d(heatmaps, False)
     array([[[1., 2.]]])
     """
-    x = as_array(input)
+    x = as_array(input, "input")
     check_ndim(x, 4, "input", "(B, N, H, W)")
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
     return call("spatial_expectation", x, None, spatial_axes=2, normalized_coordinates=normalized, xy=True)[0]
@@ -167,7 +167,7 @@ def spatial_soft_argmax2d(
     >>> spatial_soft_argmax2d(input, normalized_coordinates=False)
     array([[[1., 1.]]])
     """
-    x = as_array(input)
+    x = without_booleans(as_array(input, "input"))
     check_ndim(x, 4, "input", "(B, N, H, W)")
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
     arrays = (x, check_temperature_option(temperature, tuple(x.shape[:2])), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from npsubpix._arrays.checks import check_map_axes, check_temperature_option, check_weights_option
-from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.library import Array, as_array, without_booleans
 from npsubpix._arrays.options import check_bool
 from npsubpix._dispatch.call import call
 
@@ -83,7 +83,7 @@ def spatial_softmax(
     array([[0.25 , 0.5  , 0.25 ],
            [0.5  , 0.375, 0.125]])
     """
-    x = as_array(input)
+    x = without_booleans(as_array(input, "input"))
     axes = check_map_axes(spatial_axes, x)
     arrays = _checked(x, axes, temperature, weights)
     return call("spatial_softmax", *arrays, spatial_axes=axes)[0]
@@ -140,7 +140,7 @@ def spatial_expectation(
     >>> spatial_expectation(np.array([[0.0, 0.25], [0.25, 0.5]]))
     array([0.75, 0.75])
     """
-    x = as_array(input)
+    x = without_booleans(as_array(input, "input"))
     axes = check_map_axes(spatial_axes, x)
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
     arrays = (x, check_weights_option(weights, tuple(x.shape)))
@@ -205,7 +205,7 @@ def spatial_soft_argmax(
            [2.01, 2.51],
            [2.  , 2.5 ]])
     """
-    x = as_array(input)
+    x = without_booleans(as_array(input, "input"))
     axes = check_map_axes(spatial_axes, x)
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
     arrays = _checked(x, axes, temperature, weights)
@@ -283,7 +283,7 @@ def spatial_moments(
     (array([18.3, 30.6]), array([[4., 0.],
            [0., 9.]]))
     """
-    x = as_array(input)
+    x = without_booleans(as_array(input, "input"))
     axes = check_map_axes(spatial_axes, x)
     normalized = check_bool(normalized_coordinates, "normalized_coordinates")
     arrays = _checked(x, axes, temperature, weights)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from npsubpix._arrays.home import home_of
-from npsubpix._arrays.library import Array, as_array, without_half
+from npsubpix._arrays.library import Array, as_array, without_booleans, without_half
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_dtype, check_fill, check_per_axis
 from npsubpix._definitions.borders import BORDERS
 from npsubpix._dispatch.call import call
@@ -153,7 +153,7 @@ def window_map(
     if nan_policy != "propagate" or mask is not None:
         raise ValueError("nan_policy and mask are for reductions by name: func can skip pixels itself, such as NaN")
     chosen = check_dtype(dtype)
-    xs = _checked_images([as_array(x, "images") for x in images])
+    xs = _checked_images([without_booleans(as_array(x, "images")) for x in images])
     if not callable(func):
         raise TypeError(f"func must be a function, or the name of one, got {func!r}")
     axes = xs[0].ndim
@@ -188,7 +188,7 @@ def _by_name(
         raise ValueError(f"q must be given for percentile, and only for it, got {q!r} for {name}")
     return reduce_image(
         images[0], name, size, footprint, weights, border, cval, stride, dtype, nan_policy, mask,
-        50.0 if q is None else q,
+        50.0 if q is None else q, "images",
     )  # fmt: skip
 
 

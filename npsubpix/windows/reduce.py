@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays.checks import check_image, check_mask, check_reals
-from npsubpix._arrays.library import Array, as_array, as_image, without_half
+from npsubpix._arrays.library import Array, as_array, as_image, without_booleans, without_half
 from npsubpix._arrays.options import check_choice, check_dtype, check_fill, check_per_axis
 from npsubpix._definitions.borders import BORDERS
 from npsubpix._definitions.windows import NAN_POLICIES
@@ -20,11 +20,12 @@ _WEIGHTED = ("sum", "mean", "var", "std", "centroid")
 
 def reduce_image(
     image: Any, name: str, size: Any, footprint: Any, weights: Any, border: Any, cval: Any, stride: Any, dtype: Any,
-    nan_policy: Any, mask: Any, q: Any = 50.0,
+    nan_policy: Any, mask: Any, q: Any = 50.0, argument: str = "image",
 ) -> Array:  # fmt: skip
     """Check the arguments of a reduction, and run it."""
     chosen = check_dtype(dtype)
-    x, skipped = as_image(image, mask)
+    x, skipped = as_image(image, mask, argument)
+    x = without_booleans(x)
     x = x if chosen is None else without_half(x)
     check_image(x)
     if skipped is not None:
@@ -64,9 +65,9 @@ def _footprint(footprint: Any, axes: int) -> Array | None:
 def _weights(weights: Any, name: str, axes: int) -> Array | None:
     if weights is None:
         return None
+    array = check_reals(without_booleans(as_array(weights, "weights"), "float64"), "weights")
     if name not in _WEIGHTED:
         raise ValueError(f"weights are for {', '.join(_WEIGHTED)}, got them for {name}")
-    array = check_reals(weights, "weights")
     _check_axes(array, "weights", axes)
     return array
 

@@ -74,6 +74,11 @@ def run_peaks(x: np.ndarray, rng: np.random.Generator) -> None:
         search = PeakSearch((size,) * axes, (margin,) * (2 * axes), 0.0, 0.1, "centroid", True, (2.5,) * axes, 7)
         refined = Refinement(None, 5, 1.5, (3.0,) * axes)
         peaks.find_peaks(stack, masked, *background_and_sigma, search=search, refinement=refined)
+        refined = Refinement("quadratic", 5, 1.5, (3.0,) * axes)
+        search = search._replace(plateau="refine", margins=(1,) * (2 * axes))
+        peaks.find_peaks(stack, masked, None, None, search=search, refinement=refined)
+        search, refined = search._replace(wrap=True), refined._replace(wrap=True)
+        peaks.find_peaks(stack, masked, *background_and_sigma, search=search, refinement=refined)
     points = np.concatenate([rng.uniform(-3, 40, (40, axes)), np.full((1, axes), np.nan)])
     images = rng.integers(-1, len(stack) + 1, len(points))
     for method in refinement.METHODS:
@@ -168,7 +173,7 @@ def run_alignment(rng: np.random.Generator) -> None:
     moving[10, 10] = np.nan
     for inverse, loss in ((True, "least_squares"), (False, "tukey")):
         options = Options("homography", inverse, 2, 3, 1e-4, loss, gain_bias=True)
-        alignment.align(fixed, moving, fixed > 2, init=np.eye(3), options=options)
+        alignment.align(fixed, moving, fixed > 2, moving > 2, init=np.eye(3), options=options)
     alignment.phase_correlation(fixed, moving)
 
 

@@ -67,3 +67,27 @@ def plateaus(image: np.ndarray, size: tuple[int, ...]) -> list[list[tuple[int, .
 def is_inside(place: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether a place is in an image."""
     return all(0 <= p < n for p, n in zip(place, shape, strict=True))
+
+
+def centre(group: list[tuple[int, ...]]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Centroid of a plateau, and the pixel of it that is nearest along the axes; of equal ones, the first."""
+    totals = np.sum(group, axis=0)
+    nearest = min(group, key=lambda place: (int(np.abs(len(group) * np.array(place) - totals).sum()), place))
+    return totals / len(group), nearest
+
+
+def duplicates(
+    coords: np.ndarray, moved: np.ndarray, groups: np.ndarray, valid: np.ndarray, distance: float = 0.5
+) -> list[bool]:
+    """Whether a stronger row, one before it, of the same group is within a distance, and one of both moved."""
+    return [
+        bool(valid[k])
+        and any(
+            valid[n]
+            and groups[n] == groups[k]
+            and bool(moved[n] or moved[k])
+            and float(np.linalg.norm(coords[n] - coords[k])) < distance
+            for n in range(k)
+        )
+        for k in range(len(coords))
+    ]

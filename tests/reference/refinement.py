@@ -23,28 +23,49 @@ def parabola(image: np.ndarray, pixel: tuple[int, ...]) -> tuple[np.ndarray, flo
 def centroid(
     image: np.ndarray, pixel: tuple[int, ...], radius: tuple[float, ...], n_iters: int, tolerance: float = 1e-3
 ) -> np.ndarray:
-    """Centroid under a Gaussian window of standard deviation radius / 3, cut to a box, that moves with it.
+    """Centroid under a Gaussian window of standard deviation radius / 3, at least 1, cut to a box that moves with it.
 
-    The background is the mean of the pixels of the ring around the box of the first pixel. A Gaussian spot of
-    variance p under a window of variance s looks as one of variance m = s p / (s + p), whose mean is pulled towards
-    the centre of the window: the shift is divided by 1 - m / s, which is kept between 0.2 and 1.
+    The box has the radius, at least 2, on each side. The background is the mean of the pixels of the ring around the
+    box of the first pixel. A Gaussian spot of variance p under a window of variance s looks as one of variance
+    m = s p / (s + p), whose mean is pulled towards the centre of the window: the shift is divided by 1 - m / s, which
+    is kept between 0.2 and 1.
+
+    Along an axis on which the box left the image once, a Gaussian is fitted to the planes instead, each the sum of its
+    pixels under the weights of the other axes: a parabola to their logarithms, each with the weight of its plane times
+    its square. An axis at whose border the first pixel lies is not refined.
     """
-    half = [math.ceil(r) for r in radius]
-    sigma = [r / 3 for r in radius]
+    half = [max(math.ceil(r), 2) for r in radius]
+    sigma = np.array([max(r / 3, 1) for r in radius])
     background = _ring_mean(image, pixel, half)
+    still = [p in (0, n - 1) for p, n in zip(pixel, image.shape, strict=True)]
+    cut = [False] * image.ndim
     position = np.array(pixel, float)
     for _ in range(n_iters):
-        centre = [round(p) for p in position]
-        mass, first, second = 0.0, np.zeros(image.ndim), np.zeros(image.ndim)
-        for place in itertools.product(*(range(c - h, c + h + 1) for c, h in zip(centre, half, strict=True))):
-            offset = np.array(place) - position
-            weight = math.exp(-0.5 * sum((u / s) ** 2 for u, s in zip(offset, sigma, strict=True)))
-            signal = weight * (float(image[place]) - background)
-            mass += signal
-            first += signal * offset
-            second += signal * offset**2
-        kept = 1 - second / (mass * np.square(sigma))
-        step = first / mass / np.clip(kept, 0.2, 1)
+        box = []
+        for axis, (c, h, n) in enumerate(zip([round(p) for p in position], half, image.shape, strict=True)):
+            box.append(range(max(c - h, 0), min(c + h + 1, n)))
+            cut[axis] |= len(box[-1]) < 2 * h + 1
+        offsets = [np.array(places) - p for places, p in zip(box, position, strict=True)]
+        weights = [np.exp(-0.5 * (u / s) ** 2) for u, s in zip(offsets, sigma, strict=True)]
+        signal = image[np.ix_(*box)].astype(float) - background
+        step = np.zeros(image.ndim)
+        for axis in range(image.ndim):
+            others = [k for k in range(image.ndim) if k != axis]
+            planes = signal
+            for k in others[::-1]:
+                planes = np.tensordot(planes, weights[k], (k, 0))
+            u, w = offsets[axis], weights[axis]
+            if still[axis]:
+                continue
+            if cut[axis]:
+                mass = float(planes @ w)
+                seen = planes / mass > 0
+                heights = planes[seen] / mass
+                bend, slope, _ = np.polyfit(u[seen], np.log(heights), 2, w=np.sqrt(w[seen]) * heights)
+                step[axis] = -slope / (2 * bend)
+            else:
+                mass, first, second = (float(planes @ (w * u**k)) for k in range(3))
+                step[axis] = first / mass / np.clip(1 - second / (mass * sigma[axis] ** 2), 0.2, 1)
         position = position + step
         if np.abs(step).max() <= tolerance:
             break

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.alignment.normal_equations import ComparedImages, normal_equations
+from npsubpix._cpu.alignment.normal_equations import ComparedImages, likeness_of, normal_equations
 from npsubpix._cpu.sampling.splines import spline_coefficients
-from npsubpix._definitions.alignment.gauss_newton import Comparison, residual_step
+from npsubpix._definitions.alignment.gauss_newton import residual_step
 from npsubpix._definitions.alignment.images import FILLINGS
-from npsubpix._definitions.alignment.normal_equations import Equations
+from npsubpix._definitions.alignment.normal_equations import Comparison, Equations, Likeness
 from npsubpix._definitions.sampling.borders import BORDER_RULES
 
 __all__ = ["Level", "filled", "grown"]
@@ -53,6 +53,11 @@ class Level:
         """Sum up the normal equations of one iteration."""
         images = ComparedImages(self.fixed, self.fixed_spline, self.moving_spline, self.fixed_mask, self.moving_mask)
         return normal_equations(images, basis, comparison)
+
+    def likeness(self, matrix: HostArray, fixed_mean: float, moving_mean: float) -> Likeness:
+        """Return the likeness of the pixels compared, of these means."""
+        images = self.fixed, self.moving, self.fixed_mask, self.moving_mask
+        return likeness_of(images, matrix, fixed_mean, moving_mean)
 
     def halved(self) -> Level:
         """Return the next coarser level."""

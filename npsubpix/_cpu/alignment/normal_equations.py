@@ -25,19 +25,21 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.alignment.rows import gradients_of_row, values_of_row
 from npsubpix._cpu.compiler.intrinsics import copy_to
 from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, summing
-from npsubpix._definitions.alignment.gauss_newton import Comparison
+from npsubpix._definitions.alignment.losses import weight_of
 from npsubpix._definitions.alignment.normal_equations import (
     CROSSED,
     FIXED,
     PROJECTED,
     SIGNALS,
+    Comparison,
     Equations,
+    Likeness,
     equations_of,
     has_perspective,
     margin_of,
 )
 
-__all__ = ["ComparedImages", "normal_equations"]
+__all__ = ["ComparedImages", "likeness_of", "normal_equations"]
 
 #: Rows of the fixed image that are summed together.
 _ROWS = 16
@@ -45,34 +47,55 @@ _ROWS = 16
 #: Powers of x and of y that a product of two signals is multiplied by: 0, 1 and 2.
 _POWERS = 3
 
-_margin = device(margin_of)
+#: Distance from the last position whose window is inside the moving image, in pixels.
+_INSET = 1e-9
+
+_margin, _weight = device(margin_of), device(weight_of)
 
 
 @fused
-def _place(i, matrix, height, width, margin, inside, scales, py, px, starts, t):
-    """Project the pixels of row i: positions, and the windows of those inside the moving image."""
-    F = inside.dtype.type
+def _project(i, matrix, scales, py, px):
+    """Project the pixels of row i: positions, and one over the depths."""
     y = np.float64(i)
     if matrix[2, 0] == 0 and matrix[2, 1] == 0:
         depth = 1.0 / matrix[2, 2]
-        for j in range(inside.size):
+        for j in range(px.size):
             x = np.float64(j)
             scales[j] = depth
             py[j] = (matrix[0, 0] * y + matrix[0, 1] * x + matrix[0, 2]) * depth
             px[j] = (matrix[1, 0] * y + matrix[1, 1] * x + matrix[1, 2]) * depth
     else:
-        for j in range(inside.size):
+        for j in range(px.size):
             x = np.float64(j)
             depth = 1.0 / (matrix[2, 0] * y + matrix[2, 1] * x + matrix[2, 2])
             scales[j] = depth
             py[j] = (matrix[0, 0] * y + matrix[0, 1] * x + matrix[0, 2]) * depth
             px[j] = (matrix[1, 0] * y + matrix[1, 1] * x + matrix[1, 2]) * depth
+
+
+@fused
+def _choose(py, px, height, width, margin, inside):
+    """Write 1 for positions inside the moving image without its margin, 0 for others."""
+    F = inside.dtype.type
     for j in range(inside.size):
         v, u = py[j], px[j]
         good = (v >= margin) & (v < height - 1 - margin) & (u >= margin) & (u < width - 1 - margin)
         inside[j] = F(1.0) if good else F(0.0)
-        v = v if good else 1.0
-        u = u if good else 1.0
+
+
+@fused
+def _place(py, px, height, width, inside, starts, t):
+    """Write the windows of the positions inside the moving image.
+
+    Positions moved a little since they were chosen, perhaps to where a window would leave the image.
+    """
+    F = inside.dtype.type
+    for j in range(inside.size):
+        v, u = py[j], px[j]
+        good = (inside[j] > 0) & (v >= 0.0) & (v <= height - 1.0) & (u >= 0.0) & (u <= width - 1.0)
+        inside[j] = F(1.0) if good else F(0.0)
+        v = min(max(v, 1.0), height - 2.0 - _INSET) if good else 1.0
+        u = min(max(u, 1.0), width - 2.0 - _INSET) if good else 1.0
         a, b = np.floor(v), np.floor(u)
         starts[j] = (np.int32(a) - np.int32(1)) * np.int32(width) + np.int32(b) - np.int32(1)
         t[1, j] = v - a
@@ -151,16 +174,10 @@ def _sum(a):
 
 
 @device
-def _weigh(weights, residuals, inside, scale, loss):
+def _weigh(weights, residuals, inside, scale, loss, use):
     F = weights.dtype.type
     for j in range(weights.size):
-        r = np.float64(residuals[j])
-        if loss == 1:
-            w = 1.0 if abs(r) <= scale else scale / abs(r)
-        else:
-            u = r / scale
-            w = (1.0 - u * u) * (1.0 - u * u) if abs(u) < 1.0 else 0.0
-        weights[j] = F(w) * inside[j]
+        weights[j] = F(_weight(np.float64(residuals[j]), scale, loss, use)) * inside[j]
 
 
 @fused
@@ -189,18 +206,23 @@ def _equations_kernel(name: str, inverse: bool) -> Kernel:
     """Make the kernel that differentiates the fixed image, if `inverse`, or the moving one."""
 
     @device
-    def add_row(sums, totals, i, images, matrix, gain, bias, scale, loss, used, scratch):
+    def add_row(sums, totals, i, images, matrix, overlap, gain, bias, weighing, used, scratch):
         """Add the products of the signals of row i to sums (pairs, powers of y, powers of x)."""
         fixed, fixed_spline, moving_spline, fixed_mask, moving_mask = images
         x, lines, signals, weighed, starts, t = scratch
         moving_height, moving_width = moving_spline.shape
         margin = _margin((moving_height, moving_width))
         F = fixed.dtype.type
+        scale, loss, use = weighing
+        weighted = loss > 0 or use > 0
         scales, py, px = lines[0], lines[1], lines[2]
         gy, gx, residuals, inside = signals[0], signals[1], signals[5], signals[4]
         values, weights = weighed[0], weighed[SIGNALS]
-        _place(i, matrix, moving_height, moving_width, margin, inside, scales, py, px, starts, t)
+        _project(i, overlap, scales, py, px)
+        _choose(py, px, moving_height, moving_width, margin, inside)
         _ignore(inside, i, fixed_mask, moving_mask, py, px)
+        _project(i, matrix, scales, py, px)
+        _place(py, px, moving_height, moving_width, inside, starts, t)
         count = _sum(inside)
         if count == 0:
             return
@@ -230,18 +252,18 @@ def _equations_kernel(name: str, inverse: bool) -> Kernel:
                 _project_gradient(crossed_y, crossed_x, signals[CROSSED + PROJECTED], scales, py, px, cy, cx)
         if used[FIXED]:
             _product(signals[FIXED], fixed[i], inside)
-        if loss > 0:
-            _weigh(weights, residuals, inside, scale, loss)
+        if weighted:
+            _weigh(weights, residuals, inside, scale, loss, use)
         else:
             copy_to(weights, inside)
         y = np.float64(i) - 0.5 * (fixed.shape[0] - 1)
         pair = 0
         for k in range(SIGNALS):
-            if used[k] and loss > 0:
+            if used[k] and weighted:
                 _product(weighed[k], signals[k], weights)
             for m in range(k + 1):
                 if used[k] and used[m]:
-                    total, first, second = _moments(weighed[k] if loss > 0 else signals[k], signals[m], x)
+                    total, first, second = _moments(weighed[k] if weighted else signals[k], signals[m], x)
                     power = 1.0
                     for n in range(3):
                         sums[pair, n, 0] += power * total
@@ -254,8 +276,9 @@ def _equations_kernel(name: str, inverse: bool) -> Kernel:
 
     @kernel(f"normal_equations_{name}")
     def equations(
-        fixed, fixed_spline, moving_spline, fixed_mask, moving_mask, matrix, gain, bias, scale, loss, used, sums, totals
-    ):
+        fixed, fixed_spline, moving_spline, fixed_mask, moving_mask, matrix, overlap, gain, bias, scale, loss, use,
+        used, sums, totals,
+    ):  # fmt: skip
         height, width = fixed.shape
         images = fixed, fixed_spline, moving_spline, fixed_mask, moving_mask
         for r in prange(sums.shape[0]):
@@ -265,7 +288,8 @@ def _equations_kernel(name: str, inverse: bool) -> Kernel:
             starts, t = np.empty(width, np.int32), np.zeros((3, width), fixed.dtype)
             scratch = x, lines, signals, weighed, starts, t
             for i in range(max(r * _ROWS, 1), min((r + 1) * _ROWS, height - 1)):
-                add_row(sums[r], totals[r], i, images, matrix, gain, bias, scale, loss, used, scratch)
+                weighing = scale, loss, use
+                add_row(sums[r], totals[r], i, images, matrix, overlap, gain, bias, weighing, used, scratch)
 
     return equations
 
@@ -288,14 +312,14 @@ class ComparedImages(NamedTuple):
 
 def normal_equations(images: ComparedImages, basis: HostArray, comparison: Comparison) -> Equations:
     """Sum up the normal equations of one iteration."""
-    matrix, gain, bias, loss, scale, inverse, gain_bias, crossed = comparison
+    matrix, overlap, gain, bias, loss, use, scale, inverse, brightness, crossed = comparison
     shape = images.fixed.shape
     perspective = has_perspective(basis, matrix)
-    used = [True, True, perspective, gain_bias, gain_bias, True, crossed, crossed, crossed and perspective]
+    used = [True, True, perspective, brightness, brightness, True, crossed, crossed, crossed and perspective]
     blocks, pairs = -(-shape[0] // _ROWS), SIGNALS * (SIGNALS + 1) // 2
     sums, totals = np.zeros((blocks, pairs, _POWERS, _POWERS)), np.zeros((blocks, 2))
     work = 100 * images.fixed.size
-    _kernels[inverse].run(work, *images, matrix, gain, bias, scale, loss, np.array(used), sums, totals)
+    _kernels[inverse].run(work, *images, matrix, overlap, gain, bias, scale, loss, use, np.array(used), sums, totals)
     moments = np.zeros((SIGNALS, SIGNALS, _POWERS, _POWERS))
     below = np.tril_indices(SIGNALS)
     moments[below] = moments[below[::-1]] = sums.sum(0)
@@ -303,4 +327,44 @@ def normal_equations(images: ComparedImages, basis: HostArray, comparison: Compa
     gram = moments[:, :, powers_y[:, None] + powers_y, powers_x[:, None] + powers_x].transpose(0, 2, 1, 3)
     gram = gram.reshape(3 * SIGNALS, 3 * SIGNALS)
     weight, count = totals.sum(0)
-    return equations_of(gram, basis, shape, gain_bias, crossed, weight, count)
+    return equations_of(gram, basis, shape, brightness, crossed, weight, count)
+
+
+@device
+def _second_difference(x, i, j):
+    """Return the second difference along both axes, with the standard deviation of the noise of a pixel."""
+    corners = x[i - 1, j - 1] + x[i - 1, j + 1] + x[i + 1, j - 1] + x[i + 1, j + 1]
+    sides = x[i - 1, j] + x[i + 1, j] + x[i, j - 1] + x[i, j + 1]
+    return (np.float64(corners) - 2.0 * np.float64(sides) + 4.0 * np.float64(x[i, j])) / 6.0
+
+
+@kernel("alignment_likeness")
+def _likeness(fixed, moving, fixed_mask, moving_mask, matrix, fixed_mean, moving_mean, sums):
+    height, width = fixed.shape
+    moving_height, moving_width = moving.shape
+    margin = _margin((moving_height, moving_width))
+    for r in prange(sums.shape[0]):
+        lines, inside = np.zeros((3, width)), np.zeros(width)
+        scales, py, px = lines[0], lines[1], lines[2]
+        for i in range(max(r * _ROWS, 1), min((r + 1) * _ROWS, height - 1)):
+            _project(i, matrix, scales, py, px)
+            _choose(py, px, moving_height, moving_width, margin, inside)
+            _ignore(inside, i, fixed_mask, moving_mask, py, px)
+            for j in range(width):
+                if inside[j] > 0:
+                    a, b = np.int64(py[j] + 0.5), np.int64(px[j] + 0.5)  # the nearest pixel of the moving image
+                    product = (np.float64(fixed[i, j]) - fixed_mean) * (np.float64(moving[a, b]) - moving_mean)
+                    sums[r, 0] += _second_difference(fixed, i, j) ** 2
+                    sums[r, 1] += _second_difference(moving, a, b) ** 2
+                    sums[r, 2] += 1.0
+                    sums[r, 3] += product
+                    sums[r, 4] += product * product
+
+
+def likeness_of(
+    images: tuple[HostArray, HostArray, HostArray, HostArray], matrix: HostArray, fixed_mean: float, moving_mean: float
+) -> Likeness:
+    """Return the likeness of the fixed and the moving image, with their masks."""
+    sums = np.zeros((-(-images[0].shape[0] // _ROWS), 5))
+    _likeness.run(10 * images[0].size, *images, np.ascontiguousarray(matrix), fixed_mean, moving_mean, sums)
+    return Likeness.of(sums.sum(0))

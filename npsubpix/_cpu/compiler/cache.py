@@ -4,8 +4,10 @@ Numba's own cache raises when no directory can be written or an entry is damaged
 that compile at once overwrite each other's entries, and does not see that a function which a
 kernel calls has changed. Here an entry is one file, named by a hash of everything its content
 depends on, that begins with a digest of the rest; it is written beside its place and moved there.
-Whatever goes wrong is a miss. Entries that nobody has used for three months, of older versions that is,
-are removed by the first process that writes a new one.
+Whatever goes wrong is a miss. The names that a source imports, which tell on which files a kernel depends,
+have entries of their own, since parsing sources takes longer than loading a kernel. Processes that miss one
+entry at the same time compile it once. Entries that nobody has used for three months, of older versions that
+is, are removed by the first process that writes a new one.
 
 ``NPSUBPIX_CACHE=0`` turns the cache off. ``NUMBA_CACHE_DIR`` moves it; otherwise it is in the
 ``__pycache__`` beside the kernels, or in the user's cache directory if that cannot be written.
@@ -29,6 +31,7 @@ from typing import Any
 import numba
 
 from npsubpix._cpu.compiler.internals import is_linking
+from npsubpix._cpu.compiler.turns import Turn
 
 __all__ = ["KernelCache", "cache_directory"]
 
@@ -68,6 +71,7 @@ def _can_write(folder: Path) -> bool:
         return False
 
 
+@functools.cache
 def _file_of(module: str) -> Path | None:
     """Return the source of a module or package of npsubpix, or None where there is none of that name."""
     place = _ROOT.joinpath(*module.split("."))
@@ -90,42 +94,95 @@ def _modules(node: ast.AST) -> Iterator[tuple[str, ...]]:
             yield (str(node.args[0].value),)
 
 
-def _source_of(names: tuple[str, ...]) -> Path | None:
-    """Return the source of the first of the names that is a module of npsubpix, or None for other packages."""
-    if names[-1].partition(".")[0] != "npsubpix":
-        return None
-    found = next(filter(None, map(_file_of, names)), None)
-    if found is None:
-        raise LookupError(f"no source of {names[-1]}")
-    if found == _file_of("npsubpix"):
-        raise LookupError("names of npsubpix itself, which finds their sources only when it is asked")
+def _names_in(source: bytes) -> list[tuple[int, tuple[str, ...]]]:
+    """Return the lines on which a source imports from npsubpix, and the names there, as `_modules` does."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        line = getattr(node, "lineno", 0)
+        try:
+            found += [(line, names) for names in _modules(node) if names[-1].partition(".")[0] == "npsubpix"]
+        except LookupError as error:
+            raise LookupError(f"{line}: {error}") from None
     return found
 
 
-def _imports(path: Path) -> Iterator[Path]:
-    """Yield the sources of npsubpix that a source imports from; raise where one cannot be told."""
-    node: ast.AST = ast.parse(path.read_bytes())
+def _known_names_in(source: bytes) -> list[tuple[int, tuple[str, ...]]]:
+    """Return `_names_in` of a source, from the cache if it was read before: parsing takes most of a digest's time."""
+    folder = cache_directory()
+    if folder is None:
+        return _names_in(source)
+    # the same code finds the same names in the same bytes
+    path = folder / f"imports-{_DIGEST(_own_source() + source).hexdigest()[:32]}.npsubpix"
     try:
-        for node in ast.walk(node):  # noqa: B020, which the message needs
-            yield from filter(None, map(_source_of, _modules(node)))
+        known: list[tuple[int, tuple[str, ...]]] = pickle.loads(_read(path))
+    except Exception:  # a damaged entry must cost time only
+        known = _names_in(source)
+        _write(path, pickle.dumps(known))
+    return known
+
+
+@functools.cache
+def _own_source() -> bytes:
+    return Path(__file__).read_bytes()
+
+
+def _source_of(line: int, names: tuple[str, ...]) -> Path:
+    """Return the source of the first of the names that is a module."""
+    found = next(filter(None, map(_file_of, names)), None)
+    if found is None:
+        raise LookupError(f"{line}: no source of {names[-1]}")
+    if found == _file_of("npsubpix"):
+        raise LookupError(f"{line}: names of npsubpix itself, which finds their sources only when it is asked")
+    return found
+
+
+@functools.cache
+def _content_and_imports(path: Path) -> tuple[bytes, frozenset[Path]]:
+    """Return a source and the sources of npsubpix that it imports from; raise where one cannot be told."""
+    content = path.read_bytes()
+    try:
+        return content, frozenset(_source_of(line, names) for line, names in _known_names_in(content))
     except LookupError as error:
-        raise LookupError(f"{path}:{getattr(node, 'lineno', 0)}: {error}") from None
+        raise LookupError(f"{path}:{error}") from None
 
 
 @functools.cache
 def _source_digest(module: str) -> str:
     """Digest of a module and of all it imports: a change in any of them makes its kernels stale."""
-    found: set[Path] = set()
+    found: dict[Path, bytes] = {}
     todo = {_file_of(module) or Path(), _file_of(_COMPILER) or Path()}
     while todo:
         path = todo.pop()
-        found.add(path)
-        todo |= set(_imports(path)) - found
+        found[path], imports = _content_and_imports(path)
+        todo |= imports - found.keys()
     digest = _DIGEST()
-    for path in sorted(found):
-        content = path.read_bytes()
+    for path, content in sorted(found.items()):
         digest.update(f"{path.relative_to(_ROOT).as_posix()} {len(content)}\n".encode() + content)
     return digest.hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    """Return the content of an entry; raise if it is damaged."""
+    blob = path.read_bytes()
+    digest, payload = blob[:32], blob[32:]
+    if _DIGEST(payload).digest() != digest:
+        raise ValueError("a damaged entry")
+    _note_use(path)
+    return payload
+
+
+def _write(path: Path, payload: bytes) -> None:
+    """Write an entry, if that is possible."""
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".npsubpix.tmp")
+        with os.fdopen(handle, "wb") as file:
+            file.write(_DIGEST(payload).digest() + payload)
+        Path(temporary).replace(path)
+        _remove_unused(path.parent)
+    except Exception:  # a full or vanished disk must cost time only
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
 
 
 def _note_use(path: Path) -> None:
@@ -138,7 +195,7 @@ def _note_use(path: Path) -> None:
 @functools.cache
 def _remove_unused(folder: Path) -> None:
     """Remove what has not been used for long, and what processes that died while they wrote have left."""
-    for path in (*folder.glob("*.npsubpix"), *folder.glob("*.npsubpix.tmp")):
+    for path in (*folder.glob("*.npsubpix"), *folder.glob("*.npsubpix.tmp"), *folder.glob("*.npsubpix.lock")):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _KEPT:
                 path.unlink()
@@ -151,6 +208,7 @@ class KernelCache:
         self._folder = folder
         self._module = module
         self._name = f"{module}.{name}"
+        self._turn: Turn | None = None
 
     @classmethod
     def create(cls, function: Callable[..., Any]) -> KernelCache | None:
@@ -195,18 +253,24 @@ class KernelCache:
             # imports all implementations too, scipy.linalg among them: 0.4 s that only compiling needs.
             rtsys.initialize(context)
             path = self._path(signature, context)
-            blob = path.read_bytes()
-            digest, payload = blob[:32], blob[32:]
-            if _DIGEST(payload).digest() != digest:
-                return None
-            _note_use(path)
+            try:
+                payload = _read(path)
+            except (OSError, ValueError):
+                self._end_turn()  # of a compilation that failed
+                self._turn = Turn(path)
+                payload = _read(path)  # which another process may have written meanwhile
+                self._end_turn()
             return CompileResult._rebuild(context, *pickle.loads(payload))
         except Exception:  # a damaged entry, or another Numba, must cost time only
             return None
 
+    def _end_turn(self) -> None:
+        if self._turn is not None:
+            self._turn.end()
+            self._turn = None
+
     def save_overload(self, signature: Any, result: Any) -> None:
         """Store a compiled kernel, if that is possible."""
-        temporary = None
         try:
             from numba.core import serialize
 
@@ -215,11 +279,8 @@ class KernelCache:
             payload = serialize.dumps(result._reduce())
             result.library._shared_module = None  # a copy that was made for the payload
             path = self._path(signature, result.target_context)
-            handle, temporary = tempfile.mkstemp(dir=self._folder, prefix=path.stem, suffix=".npsubpix.tmp")
-            with os.fdopen(handle, "wb") as file:
-                file.write(_DIGEST(payload).digest() + payload)
-            Path(temporary).replace(path)
-            _remove_unused(self._folder)
-        except Exception:  # a full or vanished disk must cost time only
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
+            _write(path, payload)
+        except Exception:  # what cannot be stored, or another Numba, must cost time only
+            return
+        finally:
+            self._end_turn()

@@ -1,24 +1,39 @@
-"""Peaks as lists, on the host: collect window extrema, rank them, and keep those far enough apart."""
+"""Peaks as lists, on the host: collect window extrema, rank them, keep those far enough apart, and refine them."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.nms import limits
+from npsubpix._cpu.peaks.border import greatest_in_border
 from npsubpix._cpu.peaks.distances import far_apart
+from npsubpix._cpu.peaks.duplicates import flag_duplicates
 from npsubpix._cpu.peaks.extrema import Candidates, find_extrema, images_of, may_be_alone, merged
 from npsubpix._cpu.peaks.heights import bound_of_values, greatest_heights, heights, ranked
 from npsubpix._cpu.refinement import refine
-from npsubpix._definitions.flags import PeakFlags
-from npsubpix._definitions.peaks import PeakSearch, unravel, with_defaults
+from npsubpix._definitions.flags import REJECTED, PeakFlags
+from npsubpix._definitions.peaks import PeakSearch, periods_around, unravel, windows_of, with_defaults
+from npsubpix._definitions.periodic import folded, repeated, repeated_pixels
 from npsubpix._definitions.refinement import Refinement
 
 __all__ = ["candidates", "find_peaks"]
+
+_FEW = 1000  # candidates that are sorted in less time than it takes to look for equal ones
+
+
+class _Rows(NamedTuple):
+    """Peaks, image by image, the strongest first."""
+
+    coords: npt.NDArray[np.float64]
+    values: npt.NDArray[np.float64]
+    starts: npt.NDArray[np.int64]
+    flags: npt.NDArray[np.int32]
+    frames: npt.NDArray[np.int64]
 
 
 def find_peaks(
@@ -29,19 +44,84 @@ def find_peaks(
     *,
     search: PeakSearch,
     refinement: Refinement,
-) -> tuple[HostArray, ...]:
-    """Find and refine the peaks of a stack of images; return positions, values, pixels, flags and frames.
+) -> tuple[HostArray | None, ...]:
+    """Find and refine the peaks of a stack of images.
 
-    They are in order of images, the strongest first.
+    Return positions, values, pixels, flags and frames, in order of images, the strongest first; and the greatest value
+    of each image in the border that was left out.
     """
     if mask is not None:
         mask = np.ascontiguousarray(np.broadcast_to(mask, image.shape))
-    found = candidates(image, mask, background, sigma, search)
+    most = search.num_peaks
+    merging = search.duplicates == "merge" and refinement.method is not None
+    found = candidates(image, mask, background, sigma, search._replace(num_peaks=None) if merging else search)
+    border = greatest_in_border(image, mask, search) if background is None and sigma is None else None
+    if not merging or most is None:
+        rows = _refined(image, mask, found, search, refinement)
+        return *(_without_duplicates(rows) if merging else rows), border
+    # Peaks that turn out as duplicates are made up for by the next ones of their image.
+    every, tried = images_of(image, found.indices), max(most, 1)
+    while True:
+        part = _first_of_each(every, tried)
+        rows = _without_duplicates(_refined(image, mask, found.take(part), search, refinement))
+        lacking = np.bincount(rows.frames, minlength=len(image)) < most
+        if not (lacking & (np.bincount(every, minlength=len(image)) > tried)).any():
+            break
+        tried *= 2
+    kept = _first_of_each(rows.frames, most)
+    return *(column[kept] for column in rows), border
+
+
+def _first_of_each(images: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.bool_]:
+    """Select the first rows of each image, of rows image by image."""
+    chosen: npt.NDArray[np.bool_] = np.arange(images.size) - np.searchsorted(images, images) < count
+    return chosen
+
+
+def _without_duplicates(rows: _Rows) -> _Rows:
+    duplicate = (rows.flags & PeakFlags.DUPLICATE) != 0
+    return _Rows(*(column[~duplicate] for column in rows)) if duplicate.any() else rows
+
+
+def _refined(
+    image: HostArray, mask: HostArray | None, found: Candidates, search: PeakSearch, refinement: Refinement
+) -> _Rows:
+    """Refine candidates."""
     starts = np.empty((found.indices.size, image.ndim - 1), np.int64)
     frames = unravel(found.indices, image.shape[1:], starts)
     coords, values, flags = refine(image, frames, starts, mask, refinement)
-    _settle(image, found, coords, values, flags)
-    return coords, values, starts, flags, frames
+    flags |= found.flags
+    if found.centres is not None and found.extents is not None:
+        _settle_plateaus(image, found, search.plateau, refinement, coords, values, flags)
+        if search.wrap:
+            folded(coords, image.shape[1:])
+    flag_duplicates(coords, flags, frames, image.shape)
+    return _Rows(coords, values, starts, flags, frames)
+
+
+def _settle_plateaus(
+    x: HostArray,
+    found: Candidates,
+    plateau: str,
+    refinement: Refinement,
+    coords: HostArray,
+    values: HostArray,
+    flags: HostArray,
+) -> None:
+    """Reject fits on plateaus too wide for the method; set plateaus that are not refined to their centres."""
+    flat = (found.flags & PeakFlags.PLATEAU) != 0
+    if plateau == "centroid":
+        flags[flat] = found.flags[flat]
+        moved = flat
+    else:
+        flags[flat & (found.extents > refinement.widest_plateau).any(axis=1)] |= PeakFlags.SINGULAR
+        moved = flat & ((flags & REJECTED) != 0)
+    values[moved] = x.reshape(-1)[found.indices[moved]]
+    if (plateau != "first" and refinement.method is not None) or plateau == "centroid":
+        coords[moved] = found.centres[moved]
+    else:
+        unravel(found.indices[moved], x.shape[1:], pixels := np.empty((int(moved.sum()), x.ndim - 1), np.int64))
+        coords[moved] = pixels
 
 
 def candidates(
@@ -52,9 +132,38 @@ def candidates(
     search: PeakSearch,
 ) -> Candidates:
     """Find the window extrema of a stack of images that are to be reported, image by image, the strongest first."""
-    found = _find(x, mask, *with_defaults(background, sigma), search)
-    found = found.take(_select(found, x.shape, search.min_distance, search.num_peaks))
-    return found if search.plateau == "centroid" else found._replace(centroids=None)
+    background, noise = with_defaults(background, sigma)
+    if search.wrap:
+        found = _find_periodic(x, mask, background, noise, search)
+    else:
+        found = _find(x, mask, background, noise, search)
+    return found.take(_select(found, x.shape, search))
+
+
+def _find_periodic(
+    x: HostArray,
+    mask: HostArray | None,
+    background: HostArray | None,
+    noise: HostArray | None,
+    search: PeakSearch,
+) -> Candidates:
+    """Find the window extrema of a stack of periodic images: those of the images with what is around them."""
+    shape = x.shape[1:]
+    pads = periods_around(search, shape)
+    wide = repeated(x, pads)
+    if mask is not None:
+        mask = repeated(mask, pads)
+    background, noise = (repeated_pixels(values, shape, pads) for values in (background, noise))
+    search = search._replace(size=windows_of(search, shape), margins=(0,) * (2 * len(shape)))
+    found = _find(wide, mask, background, noise, search)
+    places = np.empty((found.indices.size, len(shape)), np.int64)
+    frames = unravel(found.indices, wide.shape[1:], places)
+    places -= pads
+    inside = ((places >= 0) & (places < shape)).all(axis=1)
+    found, places = found.take(inside), places[inside]
+    indices = np.ravel_multi_index((frames[inside], *places.T), x.shape).astype(np.int64)
+    centres = None if found.centres is None else found.centres - pads
+    return found._replace(indices=indices, centres=centres)
 
 
 def _find(
@@ -107,6 +216,8 @@ def _above(
 
 def _strongest_first(strength: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.intp]:
     """Sort descending, equal ones in their order. Without equal ones the faster sort gives the same."""
+    if strength.size < _FEW:
+        return np.argsort(-strength, kind="stable")
     ranks = np.argsort(-strength)
     ordered = strength[ranks]
     if (ordered[1:] == ordered[:-1]).any():
@@ -114,12 +225,7 @@ def _strongest_first(strength: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.
     return ranks
 
 
-def _select(
-    found: Candidates,
-    shape: tuple[int, ...],
-    min_distance: tuple[float, ...] | None,
-    num_peaks: int | None,
-) -> npt.NDArray[np.int64]:
+def _select(found: Candidates, shape: tuple[int, ...], search: PeakSearch) -> npt.NDArray[np.int64]:
     """Return the rows of the candidates to report, image by image, the strongest first.
 
     Of equal ones the first in memory comes first. No two maxima, and no two minima, are closer than `min_distance`,
@@ -130,21 +236,10 @@ def _select(
     if shape[0] > 1:
         image = found.indices // math.prod(shape[1:])
         ranks = ranks[np.argsort(image[ranks], kind="stable")]
-    if min_distance is not None:
-        ranks = ranks[far_apart(found, ranks, shape, min_distance)[ranks]]
-    if num_peaks is None:
+    if search.min_distance is not None:
+        ranks = ranks[far_apart(found, ranks, shape, search.min_distance, search.wrap)[ranks]]
+    if search.num_peaks is None:
         return ranks
     if image is None:
-        return ranks[:num_peaks]
-    first = np.searchsorted(image[ranks], image[ranks])
-    return ranks[np.arange(ranks.size) - first < num_peaks]
-
-
-def _settle(x: HostArray, found: Candidates, coords: HostArray, values: HostArray, flags: HostArray) -> None:
-    """Add the flags of candidates to those of their refinement, and set plateaus to their centroids."""
-    flags |= found.flags
-    if found.centroids is not None:
-        flat = (found.flags & PeakFlags.PLATEAU) != 0
-        coords[flat] = found.centroids[flat]
-        values[flat] = x.reshape(-1)[found.indices[flat]]
-        flags[flat] = found.flags[flat]
+        return ranks[: search.num_peaks]
+    return ranks[_first_of_each(image[ranks], search.num_peaks)]

@@ -31,7 +31,8 @@ class Candidates(NamedTuple):
     indices: npt.NDArray[np.int64]  # flat, in the stack
     strength: npt.NDArray[np.floating[Any]]  # value, or height in units of the noise; of a minimum negated
     flags: npt.NDArray[np.int32]
-    centroids: npt.NDArray[np.float64] | None = None  # of plateaus; NaN for all others
+    centres: npt.NDArray[np.float64] | None = None  # of plateaus; NaN for all others
+    extents: npt.NDArray[np.int64] | None = None  # number of pixels of plateaus, and lengths along z, y and x; else 1
 
     def take(self, rows: Any) -> Candidates:
         """Select rows."""
@@ -87,10 +88,10 @@ def _positions(codes: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64]) -> n
 
 def _strict(
     x: HostArray, size: tuple[int, ...], margins: tuple[int, ...], low: HostArray, high: HostArray | None
-) -> Candidates:
+) -> tuple[Candidates, npt.NDArray[np.uint8]]:
     """Find the strict maxima of at least `low` and, unless that is None, the strict minima of at most `high`.
 
-    Needs one byte per pixel.
+    Return them, and one byte per pixel that is not 0 at them.
     """
     padded = np.empty((x.size + 7) // 8 * 8, np.uint8)
     padded[x.size :] = 0
@@ -102,10 +103,10 @@ def _strict(
     indices = _positions(codes, padded.view(np.uint64))
     strength = x.reshape(-1)[indices].astype(_strength_type(x.dtype))
     if high is None:
-        return Candidates(indices, strength, np.zeros(indices.size, np.int32))
+        return Candidates(indices, strength, np.zeros(indices.size, np.int32)), codes
     minima = codes[indices] == _MINIMUM
     strength[minima] *= -1
-    return Candidates(indices, strength, np.where(minima, np.int32(PeakFlags.MINIMUM), np.int32(0)))
+    return Candidates(indices, strength, np.where(minima, np.int32(PeakFlags.MINIMUM), np.int32(0))), codes
 
 
 def _thresholds(x: HostArray, absolute: float | None, relative: float | None, sign: int) -> list[float]:
@@ -163,9 +164,9 @@ def find_extrema(x: HostArray, search: PeakSearch, signs: tuple[int, ...]) -> Ca
     thresholds = search.threshold_abs, search.threshold_rel
     low, no_maxima = _bounds(x, *thresholds, 1)
     high, no_minima = _bounds(x, *thresholds, -1) if -1 in signs else (None, None)
-    found = _strict(x, search.size, search.margins, low, high)
+    found, codes = _strict(x, search.size, search.margins, low, high)
     if search.plateau != "drop":
-        found = _with_plateaus(x, search, {1: low, -1: high}, found, signs)
+        found = _with_plateaus(x, search, {1: low, -1: high}, found, codes, signs)
     if 1 not in signs:
         found = found.take(found.flags & PeakFlags.MINIMUM != 0)
     for never, flag in ((no_maxima, 0), (no_minima, PeakFlags.MINIMUM)):
@@ -175,23 +176,43 @@ def find_extrema(x: HostArray, search: PeakSearch, signs: tuple[int, ...]) -> Ca
 
 
 def _with_plateaus(
-    x: HostArray, search: PeakSearch, bounds: dict[int, Any], strict: Candidates, signs: tuple[int, ...]
+    x: HostArray,
+    search: PeakSearch,
+    bounds: dict[int, Any],
+    strict: Candidates,
+    codes: npt.NDArray[np.uint8],
+    signs: tuple[int, ...],
 ) -> Candidates:
     """Merge the plateaus of a stack into its strict extrema."""
-    parts = [strict._replace(centroids=np.full((len(strict.indices), x.ndim - 1), np.nan))]
+    parts = []
+    nearest = search.plateau == "refine"
     for sign in signs:
-        indices, centroids = find_plateaus(x, search.size, search.margins, bounds[sign], sign > 0, strict.indices)
+        seen = find_plateaus(x, search.size, search.margins, bounds[sign], sign > 0, codes, nearest=nearest)
+        if not seen.indices.size:
+            continue
         flag = PeakFlags.PLATEAU | (0 if sign > 0 else PeakFlags.MINIMUM)
-        strength = sign * x.reshape(-1)[indices].astype(_strength_type(x.dtype))
-        parts.append(Candidates(indices, strength, np.full(indices.size, flag, np.int32), centroids))
-    return merged(parts)
+        strength = sign * x.reshape(-1)[seen.indices].astype(_strength_type(x.dtype))
+        flags = np.full(seen.indices.size, flag, np.int32)
+        parts.append(Candidates(seen.indices, strength, flags, seen.centres, seen.extents))
+    if not parts:
+        return strict
+    return merged([strict, *parts])
 
 
 def merged(parts: list[Candidates]) -> Candidates:
-    """Merge candidates in memory order."""
+    """Merge candidates in memory order; those of single pixels have no centres."""
+    axes = next((part.centres.shape[1] for part in parts if part.centres is not None), None)
+    if axes is not None:
+        parts = [_of_pixels(part, axes) if part.centres is None else part for part in parts]
     joined: list[Any] = [None if rows[0] is None else np.concatenate(rows) for rows in zip(*parts, strict=True)]
     candidates = Candidates(*joined)
     return candidates.take(np.argsort(candidates.indices, kind="stable"))
+
+
+def _of_pixels(part: Candidates, axes: int) -> Candidates:
+    """Add the centres and extents of candidates that are no plateaus."""
+    count = part.indices.size
+    return part._replace(centres=np.full((count, axes), np.nan), extents=np.ones((count, 4), np.int64))
 
 
 def may_be_alone(size: tuple[int, ...], shape: tuple[int, ...]) -> bool:

@@ -42,14 +42,22 @@ def heights(
 ) -> tuple[HostArray, HostArray, HostArray]:
     """Return heights of candidates, heights in units of the noise, and whether these are above a threshold."""
     values = x.reshape(-1)[indices].astype(np.float64)
-    sigma = noise[indices % noise.size].astype(np.float64)
+    sigma = _at(noise, indices, x.size).astype(np.float64)
     with np.errstate(all="ignore"):
-        height = values - background[indices % background.size]
+        height = values - _at(background, indices, x.size)
         np.negative(height, out=height, where=minima)
         # Without noise, any height above the background is infinitely many times the noise.
         strength = np.where(sigma != 0.0, height / sigma, np.where(height < 0, -math.inf, math.inf))
         exceeds = height == height if threshold is None else height > threshold * sigma
     return height, strength, (sigma >= 0.0) & exceeds
+
+
+def _at(pixels: HostArray, indices: npt.NDArray[np.int64], size: int) -> HostArray:
+    """Return values at indices into a stack of `size` pixels, of one value for all, a frame of values, or a stack."""
+    if pixels.size == 1:
+        return np.broadcast_to(pixels, indices.shape)
+    found: HostArray = pixels[indices if pixels.size == size else indices % pixels.size]
+    return found
 
 
 def greatest_heights(x: HostArray, background: HostArray, sign: int) -> npt.NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,28 +15,38 @@ from npsubpix._cpu.compiler.jit import Kernel, device, kernel
 from npsubpix._cpu.nms.comparisons import greater, less
 from npsubpix._definitions.nms import clipped_margins, clipped_reach
 
-__all__ = ["find_plateaus"]
+__all__ = ["Plateaus", "find_plateaus"]
 
 # States of a pixel.
 _SEED = 1  # no neighbour wins against it: may belong to a plateau
 _SEEN = 2
 _KEPT = 3
 
+# Columns of what kernels write for each plateau: its first pixel and that nearest to its centre, as flat indices in the
+# image; its number of pixels; its lengths along z, y and x; and the sums of the positions of its pixels.
+_FIRST, _NEAREST, _PIXELS, _SUMS = 0, 1, 2, slice(6, 9)
+_COLUMNS = 9
+
+
+class Plateaus(NamedTuple):
+    """Plateaus of a stack of images, in the order of their first pixels."""
+
+    indices: npt.NDArray[np.int64]  # flat, in the stack
+    centres: npt.NDArray[np.float64]
+    extents: npt.NDArray[np.int64]  # number of pixels, and lengths along z, y and x
+
 
 def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
     @device
-    def is_seed(x, d, i, j):
-        """Whether no neighbour wins against a pixel."""
-        v = x[d, i, j]
-        if v != v:
-            return False
-        depth, height, width = x.shape
-        for a in range(max(d - 1, 0), min(d + 2, depth)):
-            for b in range(max(i - 1, 0), min(i + 2, height)):
-                for c in range(max(j - 1, 0), min(j + 2, width)):
-                    if wins(x[a, b, c], v):
-                        return False
-        return True
+    def drop_beaten(seeds, own, other):
+        """Clear the seeds of a row against which one of three pixels of a row beside it, or of its own, wins."""
+        last = seeds.size - 1
+        for j in range(1, last):
+            v = own[j]
+            seeds[j] &= not (wins(other[j - 1], v) | wins(other[j], v) | wins(other[j + 1], v))
+        for j in (0, last):
+            for k in range(max(j - 1, 0), min(j + 1, last) + 1):
+                seeds[j] &= not wins(other[k], own[j])
 
     @device
     def stands(x, state, d, i, j, window):
@@ -92,35 +102,64 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
             state[stack[k] // (height * width), stack[k] // width % height, stack[k] % width] = _KEPT
         return count, stack
 
+    @device
+    def describe(stack, count, strict, row):
+        """Write the columns of a plateau of `count` pixels.
+
+        The pixel nearest to the centre has the least sum of distances along the axes, times the number of pixels: of
+        integers, so that equal ones are equal. Of these, the first in memory. Strict extrema, which a plateau may
+        hold if windows are smaller than three pixels, do not count.
+        """
+        _, height, width = strict.shape
+        least_z, least_y, least_x = stack[0] // (height * width), stack[0] // width % height, stack[0] % width
+        most_z, most_y, most_x = least_z, least_y, least_x
+        sum_z = sum_y = sum_x = 0
+        for k in range(count):
+            z, y, x = stack[k] // (height * width), stack[k] // width % height, stack[k] % width
+            sum_z, sum_y, sum_x = sum_z + z, sum_y + y, sum_x + x
+            least_z, least_y, least_x = min(least_z, z), min(least_y, y), min(least_x, x)
+            most_z, most_y, most_x = max(most_z, z), max(most_y, y), max(most_x, x)
+        nearest, shortest = stack[0], np.int64(-1)
+        for k in range(count):
+            z, y, x = stack[k] // (height * width), stack[k] // width % height, stack[k] % width
+            if strict[z, y, x] != 0:
+                continue
+            distance = abs(count * z - sum_z) + abs(count * y - sum_y) + abs(count * x - sum_x)
+            if shortest < 0 or distance < shortest or (distance == shortest and stack[k] < nearest):
+                nearest, shortest = stack[k], distance
+        row[0], row[1], row[2] = stack[0], nearest, count
+        row[3], row[4], row[5] = most_z - least_z + 1, most_y - least_y + 1, most_x - least_x + 1
+        row[6], row[7], row[8] = sum_z, sum_y, sum_x
+
     @kernel(f"plateaus_{name}")
-    def plateaus(x, limit, window, margins, strict, state, found, counts):
-        """Write plane, row, column of the first pixel and of the centroid of each plateau to `found`."""
+    def plateaus(x, limit, window, margins, strict, state, busy, found, counts):
+        """Write the columns of each plateau to `found`."""
         images, depth, height, width = x.shape
+        for r in prange(images * depth * height):
+            b, d, i = r // height // depth, r // height % depth, r % height
+            own, seeds, extreme = x[b, d, i], state[b, d, i], strict[b, d, i]
+            for j in range(width):
+                seeds[j] = (own[j] == own[j]) & (extreme[j] == 0) & (not wins(limit[b], own[j]))
+            for a in range(max(d - 1, 0), min(d + 2, depth)):
+                for c in range(max(i - 1, 0), min(i + 2, height)):
+                    drop_beaten(seeds, own, x[b, a, c])
+            any_seed = np.uint8(0)
+            for j in range(width):
+                any_seed |= seeds[j]
+            busy[r] = any_seed
         for b in prange(images):
             stack = np.empty(1024, np.int64)
             seen = state[b]
             for d in range(depth):
                 for i in range(height):
-                    for j in range(width):
-                        free = not strict[b, d, i, j] and not wins(limit[b], x[b, d, i, j])
-                        seen[d, i, j] = _SEED if free and is_seed(x[b], d, i, j) else 0
-            for d in range(depth):
-                for i in range(height):
-                    for j in range(width):
+                    for j in range(width if busy[(b * depth + d) * height + i] else 0):
                         if seen[d, i, j] != _SEED:
                             continue
                         size, stack = flood(x[b], seen, d, i, j, window, margins, stack)
                         if size == 0 or counts[b] >= found.shape[1]:  # full: count on, the caller comes again
                             counts[b] += size > 0
                             continue
-                        row = found[b, counts[b]]
-                        row[:] = 0.0
-                        row[0], row[1], row[2] = d, i, j
-                        for k in range(size):
-                            row[3] += stack[k] // (height * width)
-                            row[4] += stack[k] // width % height
-                            row[5] += stack[k] % width
-                        row[3:] /= size
+                        describe(stack, size, strict[b], found[b, counts[b]])
                         counts[b] += 1
 
     return plateaus
@@ -135,32 +174,35 @@ def find_plateaus(
     margins: tuple[int, ...],
     limit: HostArray,
     maxima: bool,
-    strict: npt.NDArray[np.int64],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Return flat indices of the first pixels, and centroids, of the plateaus of a stack of images.
+    strict: npt.NDArray[np.uint8],
+    *,
+    nearest: bool,
+) -> Plateaus:
+    """Find the plateaus of a stack of images.
 
     A plateau of a maximum is a set of equal, adjacent pixels none of which has a greater pixel in its window, one of
     which has a smaller one there, and none of which lies in the margins. Of several plateaus of one value in one
-    window the first counts. `strict` are the flat indices of the strict extrema.
+    window the first counts. `strict` is not 0 at the strict extrema. A plateau has the index of its first pixel or,
+    if `nearest`, of the one nearest to its centre.
     """
     images, *space = x.shape
     volume = x.reshape(images, *(1, *space)[-3:])
     shape = volume.shape[1:]
     window, margins = clipped_reach((1, *size)[-3:], shape), clipped_margins((0, 0, *margins)[-6:], shape)
-    is_strict = np.zeros(volume.shape, bool)
-    is_strict.reshape(-1)[strict] = True
-    state = np.empty(volume.shape, np.uint8)
+    state, busy = np.empty(volume.shape, np.uint8), np.empty(volume[..., 0].size, np.uint8)  # of pixels, of rows
     room = 256
     while True:
-        found = np.empty((images, room, 6))
+        found = np.empty((images, room, _COLUMNS), np.int64)
         counts = np.zeros(images, np.int64)
-        _KERNELS[maxima].run(
-            20 * x.size if images > 1 else 0, volume, limit, window, margins, is_strict, state, found, counts
-        )
+        if x.size:
+            strict_of = strict.reshape(volume.shape)
+            arguments = volume, limit, window, margins, strict_of, state, busy, found, counts
+            _KERNELS[maxima].run(8 * x.size, *arguments)
         if counts.max(initial=0) <= room:
             break
         room = int(counts.max())
     image = np.repeat(np.arange(images), counts)
-    rows = np.concatenate([found[b, : counts[b]] for b in range(images)]) if images else np.empty((0, 6))
-    place = (image, *rows[:, :3].T.astype(np.int64))
-    return np.ravel_multi_index(place, volume.shape).astype(np.int64), rows[:, 6 - len(space) :]
+    rows = np.concatenate([found[b, : counts[b]] for b in range(images)]) if images else found[:0, 0]
+    indices = image * volume[:1].size + rows[:, _NEAREST if nearest else _FIRST]
+    centres = rows[:, _SUMS] / rows[:, _PIXELS, None]
+    return Plateaus(indices, centres[:, 3 - len(space) :], rows[:, 2:6])

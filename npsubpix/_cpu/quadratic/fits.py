@@ -20,11 +20,14 @@ from npsubpix._definitions.constants import SINGULAR_TOLERANCE
 from npsubpix._definitions.flags import PeakFlags
 
 __all__ = [
+    "fit_free_parabola",
+    "fit_free_quadratic",
     "fit_parabola2d",
     "fit_parabola3d",
     "fit_quadratic2d",
     "fit_quadratic3d",
     "follower",
+    "has_free_neighbours",
     "mixed_difference",
     "scaled3d",
     "second_difference",
@@ -167,13 +170,82 @@ def fit_parabola3d(x, d, i, j):
     return sd, si, sj, gain + gain_d, flags
 
 
-def follower(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
+@device
+def _fixed_curvature(xx, yy, zz, xy, xz, yz):
+    """Return a second difference for axes that are held fixed, of the sign and the size of the others."""
+    m = max(max(abs(xx), abs(yy), abs(zz)), max(abs(xy), abs(xz), abs(yz)))
+    return math.copysign(m, xx + yy + zz)
+
+
+@device
+def fit_free_quadratic(x, d, i, j):
+    """Fit along some of the axes: `x` is an image and, per axis, 1 if it is free and 0 if it is held fixed.
+
+    Neighbours along a fixed axis are replaced by the pixel, so that all differences along it are 0.
+    """
+    x, ed, ei, ej = x
+    c = x[d, i, j]
+    gx = _central_difference(x[d, i, j - ej], x[d, i, j + ej])
+    gy = _central_difference(x[d, i - ei, j], x[d, i + ei, j])
+    gz = _central_difference(x[d - ed, i, j], x[d + ed, i, j])
+    xx = second_difference(x[d, i, j - ej], c, x[d, i, j + ej])
+    yy = second_difference(x[d, i - ei, j], c, x[d, i + ei, j])
+    zz = second_difference(x[d - ed, i, j], c, x[d + ed, i, j])
+    xy = mixed_difference(x[d, i - ei, j - ej], x[d, i - ei, j + ej], x[d, i + ei, j - ej], x[d, i + ei, j + ej])
+    xz = mixed_difference(x[d - ed, i, j - ej], x[d - ed, i, j + ej], x[d + ed, i, j - ej], x[d + ed, i, j + ej])
+    yz = mixed_difference(x[d - ed, i - ei, j], x[d - ed, i + ei, j], x[d + ed, i - ei, j], x[d + ed, i + ei, j])
+    fixed = _fixed_curvature(xx, yy, zz, xy, xz, yz)
+    xx, yy, zz = (xx if ej else fixed), (yy if ei else fixed), (zz if ed else fixed)
+    unit, scale, m, det = scaled3d((xx, yy, zz, xy, xz, yz))
+    if not abs(det) < math.inf:
+        return 0.0, 0.0, 0.0, 0.0, _NONFINITE
+    if abs(det) <= SINGULAR_TOLERANCE * m * m * m:
+        return 0.0, 0.0, 0.0, 0.0, _SINGULAR
+    sx, sy, sz = solved3d(unit, det, -scale * gx, -scale * gy, -scale * gz)
+    definite = unit[0] * unit[1] - unit[3] * unit[3] > 0.0 and unit[0] * det > 0.0
+    return sz * ed, sy * ei, sx * ej, 0.5 * (gx * sx + gy * sy + gz * sz), 0 if definite else _SADDLE
+
+
+@device
+def fit_free_parabola(x, d, i, j):
+    """Fit a parabola along each free axis; `x` is that of `fit_free_quadratic`."""
+    x, ed, ei, ej = x
+    sd = si = sj = gain = 0.0
+    up = down = False
+    flags = 0
+    if ed:
+        sd, part, h, flag = _vertex(x[d - 1, i, j], x[d, i, j], x[d + 1, i, j])
+        gain, flags, up, down = gain + part, flags | flag, up | (h > 0.0), down | (h < 0.0)
+    if ei:
+        si, part, h, flag = _vertex(x[d, i - 1, j], x[d, i, j], x[d, i + 1, j])
+        gain, flags, up, down = gain + part, flags | flag, up | (h > 0.0), down | (h < 0.0)
+    if ej:
+        sj, part, h, flag = _vertex(x[d, i, j - 1], x[d, i, j], x[d, i, j + 1])
+        gain, flags, up, down = gain + part, flags | flag, up | (h > 0.0), down | (h < 0.0)
+    if flags == 0 and up and down:
+        flags = _SADDLE
+    return sd, si, sj, gain, flags
+
+
+@device
+def has_free_neighbours(x, d, i, j):
+    """Whether a pixel has the neighbours that a fit along the free axes needs."""
+    x, ed, ei, ej = x
+    depth, height, width = x.shape
+    deep = (d >= ed) & (d < depth - ed)
+    return deep & (i >= ei) & (i < height - ei) & (j >= ej) & (j < width - ej)
+
+
+def follower(
+    fit: Callable[..., Any], axes: int, has_neighbours: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
     """Make the function that repeats a fit, moving by one pixel at a time, until it stays at its pixel.
 
     The function takes the image, a start, the number of iterations, the shift that leads to the
     next pixel, the largest final shift, the greatest distance from the start in pixels, and
     whether to move along depth. It returns pixel, shift, gain and flags; with a flag that rejects,
-    pixel and shift are those of the start.
+    pixel and shift are those of the start. `has_neighbours` says whether a pixel has the neighbours that
+    the fit needs: by default, all along the axes.
     """
     volume = axes == 3
     rejecting = _NONFINITE | _SINGULAR
@@ -183,10 +255,12 @@ def follower(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
         return int(shift > threshold) - int(shift < -threshold)
 
     @device
-    def inside(x, d, i, j):
+    def has_all(x, d, i, j):
         depth, height, width = x.shape
         deep = (d >= 1) & (d <= depth - 2) if volume else True
         return deep & (i >= 1) & (i <= height - 2) & (j >= 1) & (j <= width - 2)
+
+    inside = has_all if has_neighbours is None else has_neighbours
 
     @device
     def follow(x, d0, i0, j0, n_iters, threshold, limit, radius, depth_steps):

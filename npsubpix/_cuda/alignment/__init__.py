@@ -1,13 +1,14 @@
 """Direct alignment of images on the GPU.
 
 Images stay on the device. Each iteration copies its sums to the host, a few hundred numbers at most, where the
-equations are solved: the host waits for each. It also waits once at the beginning, to survey the images, and at each
-iteration with a robust loss function, for a few thousand residuals.
+equations are solved: the host waits for each. It also waits once at the beginning, to survey the images, twice at the
+end, for the noise and the covariance, and at each iteration with a robust loss function, for a few thousand residuals.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,8 +20,8 @@ from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._cuda.sampling.splines import spline_coefficients
 from npsubpix._definitions.alignment import phase_correlation as definition
-from npsubpix._definitions.alignment.gauss_newton import Comparison, Options, Outcome, residual_step
-from npsubpix._definitions.alignment.images import FILLINGS, Survey, align_images
+from npsubpix._definitions.alignment.gauss_newton import Options, Outcome, residual_step
+from npsubpix._definitions.alignment.images import FILLINGS, Survey, Unit, align_images
 from npsubpix._definitions.alignment.normal_equations import (
     CROSSED,
     FIXED,
@@ -28,13 +29,16 @@ from npsubpix._definitions.alignment.normal_equations import (
     PROJECTED,
     RESIDUAL,
     SIGNALS,
+    Comparison,
     Equations,
+    Likeness,
     combinations,
     equations_of,
     has_perspective,
     margin_of,
 )
 from npsubpix._definitions.dtypes import promoted
+from npsubpix._definitions.shapes import Shape
 
 __all__ = ["align", "phase_correlation"]
 
@@ -73,7 +77,7 @@ class _Sums(NamedTuple):
     mean: float
 
 
-def _sums_of(device: Device, images: list[tuple[DeviceArray, DeviceArray | None]]) -> list[_Sums]:
+def _sums_of(device: Device, images: Sequence[tuple[DeviceArray, DeviceArray | None]]) -> list[_Sums]:
     """Survey images with their masks. This waits for the GPU."""
     parts = [blocks_for(x.size, _PART) for x, _ in images]
     by_parts = device.empty((sum(parts), 4), np.float64)
@@ -122,6 +126,16 @@ class _Level:
         """Shape of the moving image."""
         return tuple(self.moving.shape)
 
+    def likeness(self, matrix: HostArray, fixed_mean: float, moving_mean: float) -> Likeness:
+        """Return the likeness of the pixels compared, of these means. This waits for the GPU."""
+        device, parts = device_of(self.fixed), blocks_for(self.fixed.size, _PART)
+        sums = device.empty((parts, 5), np.float64)
+        means = float(fixed_mean), float(moving_mean)
+        options = self.moving, *means, margin_of(self.moving_shape), parts, _PART
+        kernel = _kernel("align_likeness", self.fixed.dtype)
+        run(device, kernel, parts, *self.arguments(matrix, 1.0, 0.0), *options, sums)
+        return Likeness.of(device.get(sums).sum(0))
+
     def halved(self) -> _Level:
         """Return the next coarser level."""
         dtype = self.fixed.dtype
@@ -146,9 +160,9 @@ class _Level:
 
     def equations(self, basis: HostArray, comparison: Comparison) -> Equations:
         """Sum up the normal equations of one iteration. This waits for the GPU."""
-        matrix, gain, bias, loss, scale, inverse, gain_bias, crossed = comparison
+        matrix, overlap, gain, bias, loss, use, scale, inverse, brightness, crossed = comparison
         perspective = has_perspective(basis, matrix)
-        used, across = _features_of(basis, self.shape, gain_bias, perspective, crossed)
+        used, across = _features_of(basis, self.shape, brightness, perspective, crossed)
         pairs = [(a, b) for k, a in enumerate(used) for b in used[k:]] + [(a, b) for a in used for b in across]
         tiles = -(-math.prod(self.shape) // THREADS)
         each = -(-tiles // _MOST_PARTS)
@@ -156,7 +170,8 @@ class _Level:
         device, shares = device_of(self.fixed), THREADS // sums
         rows, totals = device.empty((parts * shares, sums), np.float64), device.empty((sums,), np.float64)
         work = _bits(used), _bits(across), sums, parts, each
-        options = margin_of(self.moving_shape), float(scale), loss, inverse, perspective, crossed
+        chosen = *overlap.ravel().tolist(), margin_of(self.moving_shape)
+        options = *chosen, float(scale), loss, use, inverse, perspective, crossed
         kernel = _kernel("align_equations", self.fixed.dtype)
         run(device, kernel, parts, *self.arguments(matrix, gain, bias), *options, *work, rows)
         run(device, _kernel("align_sum", self.fixed.dtype), sums, rows, parts * shares, sums, totals)
@@ -164,16 +179,16 @@ class _Level:
         gram = np.zeros((3 * SIGNALS, 3 * SIGNALS))
         for (a, b), product in zip(pairs, products, strict=True):
             gram[a, b] = gram[b, a] = product
-        return equations_of(gram, basis, self.shape, gain_bias, crossed, weight, count)
+        return equations_of(gram, basis, self.shape, brightness, crossed, weight, count)
 
 
 def _features_of(
-    basis: HostArray, shape: tuple[int, ...], gain_bias: bool, perspective: bool, crossed: bool
+    basis: HostArray, shape: tuple[int, ...], brightness: bool, perspective: bool, crossed: bool
 ) -> tuple[list[int], list[int]]:
     """Return the features whose products are summed, and those of the other image that these are multiplied with."""
     unused = () if perspective else tuple(3 * k + n for k in (PROJECTED, CROSSED + PROJECTED) for n in range(3))
     used, across = (
-        [int(n) for n in np.flatnonzero(combinations(basis, shape, gain_bias, other).any(0)) if n not in unused]
+        [int(n) for n in np.flatnonzero(combinations(basis, shape, brightness, other).any(0)) if n not in unused]
         for other in (False, True)
     )
     return used, [n for n in across if n >= 3 * CROSSED] if crossed else []
@@ -211,24 +226,27 @@ def _halved(x: DeviceArray | None, dtype: Any) -> DeviceArray | None:
 
 
 def align(
-    fixed: DeviceArray, moving: DeviceArray, mask: DeviceArray | None, *, init: HostArray | str | None, options: Options
-) -> Outcome:
+    fixed: DeviceArray, moving: DeviceArray, mask: DeviceArray | None, moving_mask: DeviceArray | None, *,
+    init: HostArray | str | None, options: Options,
+) -> Outcome:  # fmt: skip
     """Find the matrix that takes pixels of the fixed image to positions in the moving one."""
-    return align_images(_Images(fixed, moving, mask), init, options)
+    return align_images(_Images(fixed, moving, mask, moving_mask), init, options)
 
 
 class _Images:
     """Both images."""
 
-    def __init__(self, fixed: DeviceArray, moving: DeviceArray, mask: DeviceArray | None) -> None:
+    def __init__(
+        self, fixed: DeviceArray, moving: DeviceArray, mask: DeviceArray | None, moving_mask: DeviceArray | None
+    ) -> None:
         self._images = [fixed, moving]
-        self._masks = [mask, None]
+        self._masks = [mask, moving_mask]
         self.shapes = tuple(fixed.shape), tuple(moving.shape)
         self.dtype: np.dtype[Any] = promoted(fixed.dtype, moving.dtype)
 
     def phase_correlation(self) -> HostArray:
         """Return the matrix of the translation at the maximum of the phase correlation."""
-        return phase_correlation(*self._images)
+        return phase_correlation(*self._images, *self._masks)
 
     def surveys(self) -> tuple[Survey, Survey]:
         """Survey both images, and keep what is bad of them. This waits for the GPU."""
@@ -236,13 +254,17 @@ class _Images:
         self._images = [device.rows(x, x.shape, self.dtype) for x in self._images]
         sums = _sums_of(device, list(zip(self._images, self._masks, strict=True)))
         self._have_bad_pixels = [each.bad > 0 for each in sums]
-        fixed, moving = (Survey(each.good, each.low, each.high) for each in sums)
+        fixed, moving = (Survey(each.good, each.low, each.high, each.mean) for each in sums)
         return fixed, moving
 
-    def whole(self, rounding: float) -> _Level:
+    def whole(self, units: tuple[Unit, Unit], rounding: float) -> _Level:
         """Return the level of full resolution, with bad pixels filled."""
         device = device_of(self._images[0])
-        for k in range(2):
+        for k, unit in enumerate(units):
+            x, out = self._images[k], device.empty(self.shapes[k], self.dtype)
+            kernel = _kernel("align_in_unit", self.dtype)
+            run(device, kernel, blocks_for(x.size), x, x.size, unit.factor, unit.pedestal, out)
+            self._images[k] = out
             if self._have_bad_pixels[k]:
                 self._images[k], self._masks[k] = _filled(device, self._images[k], self._masks[k])
             else:
@@ -250,32 +272,30 @@ class _Images:
         return _Level.of(self._images[0], self._images[1], self._masks[0], self._masks[1], 1, rounding)
 
 
-class _Centred(NamedTuple):
-    """An image and the mean of its finite pixels."""
+class _Surveyed(NamedTuple):
+    """An image, the mask of pixels to ignore, and the mean of the others."""
 
     pixels: DeviceArray
+    mask: DeviceArray | None
     mean: float
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the image."""
-        return tuple(self.pixels.shape)
 
-
-def phase_correlation(fixed: DeviceArray, moving: DeviceArray) -> HostArray:
+def phase_correlation(
+    fixed: DeviceArray, moving: DeviceArray, mask: DeviceArray | None = None, moving_mask: DeviceArray | None = None
+) -> HostArray:
     """Find the translation from the maximum of the phase correlation, to about a tenth of a pixel."""
     device = device_of(fixed)
-    images = [device.rows(x, x.shape, promoted(x.dtype)) for x in (fixed, moving)]
-    sums = _sums_of(device, [(x, None) for x in images])
-    first, second = (_Centred(x, each.mean) for x, each in zip(images, sums, strict=True))
+    masked = [(device.rows(x, x.shape, promoted(x.dtype)), m) for x, m in ((fixed, mask), (moving, moving_mask))]
+    first, second = (_Surveyed(*x, each.mean) for x, each in zip(masked, _sums_of(device, masked), strict=True))
+    shapes = tuple(fixed.shape), tuple(moving.shape)
     # NumPy's functions call those of the library of an array
-    return definition.phase_correlation(first, second, _windowed, np.fft, device.get)
+    return definition.phase_correlation(first, second, shapes, _centred, np.fft, device.get)
 
 
-def _windowed(image: _Centred, shape: tuple[int, int]) -> DeviceArray:
+def _centred(image: _Surveyed, windows: Sequence[HostArray], shape: Shape) -> DeviceArray:
     device = device_of(image.pixels)
-    rows, columns = (device.put(definition.hann_window(n)) for n in image.shape)
+    rows, columns = (device.put(window) for window in windows)
     out = device.empty(shape, np.float64)
-    kernel = _kernel("align_windowed", image.pixels.dtype)
-    run(device, kernel, blocks_for(out.size), image.pixels, rows, columns, *image.shape, image.mean, *shape, out)
+    kernel, own = _kernel("align_centred", image.pixels.dtype), tuple(image.pixels.shape)
+    run(device, kernel, blocks_for(out.size), image.pixels, image.mask, rows, columns, *own, image.mean, *shape, out)
     return out

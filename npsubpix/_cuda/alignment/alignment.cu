@@ -105,12 +105,17 @@ KERNEL align_halve_mask(const bool* bad, Index across, Index height, Index width
   }
 }
 
-// An image less a mean, times a window along each axis, padded with zeros; pixels that are not finite become 0.
-KERNEL align_windowed(const Real* x, const double* rows, const double* columns, Index height, Index width, double mean,
-                      Index full_height, Index full_width, double* out) {
+// An image times a factor, less a pedestal.
+KERNEL align_in_unit(const Real* x, Index count, double factor, double pedestal, Real* out) {
+  for (Index k = first_thread(); k < count; k += all_threads()) out[k] = x[k] * (Real)factor - (Real)pedestal;
+}
+
+// An image less a mean, times a window along each axis, padded with zeros; bad pixels become 0.
+KERNEL align_centred(const Real* x, const bool* mask, const double* rows, const double* columns, Index height,
+                     Index width, double mean, Index full_height, Index full_width, double* out) {
   for (Index k = first_thread(); k < full_height * full_width; k += all_threads()) {
     const Index i = k / full_width, j = k % full_width;
-    const bool inside = i < height && j < width;
+    const bool inside = i < height && j < width && !(mask && mask[i * width + j]);
     const double v = inside ? (double)x[i * width + j] - mean : 0.0;
     out[k] = inside && isfinite(v) ? v * rows[i] * columns[j] : 0.0;
   }
@@ -206,6 +211,9 @@ KERNEL align_residuals(PAIR, Index step, Index rows, Index columns, double* out)
 #define WEIGHT 22
 #define FEATURES 23
 
+// Distance from the last position whose window is inside the moving image.
+#define INSET 1e-9
+
 FORMULA bool has_bad_corner(const bool* bad, Index width, Index a, Index b) {
   const bool* p = bad + a * width + b;
   return p[0] || p[1] || p[width] || p[width + 1];
@@ -223,23 +231,43 @@ FORMULA void write_gradient(double* to, const Pair& p, Spline g, Projected at, b
   }
 }
 
-FORMULA double weight_of(double residual, double scale, Index loss) {
-  if (loss == 0) return 1;
-  const double size = fabs(residual), u = size / scale;
-  if (loss == 1) return size <= scale ? 1 : scale / size;
-  return u < 1 ? (1 - u * u) * (1 - u * u) : 0;
+// Weights of `_definitions/alignment/losses.py`.
+#define STEP 0
+#define SCORES 1
+
+FORMULA double weight_of(double residual, double scale, Index loss, Index use) {
+  const double u = fabs(residual) / scale;
+  if (loss == 0) return use == SCORES ? u * u : 1;
+  if (loss == 1) {
+    if (use == SCORES) return u < 1 ? u * u : 1;
+    return u <= 1 ? 1 : use == STEP ? 1 / u : 0;
+  }
+  if (u >= 1) return 0;
+  const double v = 1 - u * u;
+  if (use == SCORES) return v * v * u * v * v * u;
+  return use == STEP ? v * v : v * (1 - 5 * u * u);
+}
+
+// Whether a pixel that is projected to a position is compared: it lies in the moving image without its margin, and
+// neither it nor a pixel around its position is masked.
+FORMULA bool is_compared(const Pair& p, Index i, Index j, Projected at, Index margin) {
+  if (i < 1 || i >= p.height - 1 || j < 1 || j >= p.width - 1) return false;
+  if (p.fixed_mask && p.fixed_mask[i * p.width + j]) return false;
+  if (!(at.y >= margin && at.y < p.moving_height - 1 - margin && at.x >= margin && at.x < p.moving_width - 1 - margin))
+    return false;
+  return !(p.moving_mask && has_bad_corner(p.moving_mask, p.moving_width, (Index)at.y, (Index)at.x));
 }
 
 // Write the features of a pixel, all 0 if it is ignored.
-FORMULA void write_features(double* to, const Pair& p, Index i, Index j, Index margin, double scale, Index loss,
-                            bool inverse, bool perspective, bool crossed) {
+FORMULA void write_features(double* to, const Pair& p, const Pair& overlap, Index i, Index j, Index margin,
+                            double scale, Index loss, Index use, bool inverse, bool perspective, bool crossed) {
   for (int n = 0; n < FEATURES; ++n) to[n] = 0;
-  if (i < 1 || i >= p.height - 1 || j < 1 || j >= p.width - 1) return;
-  if (p.fixed_mask && p.fixed_mask[i * p.width + j]) return;
-  const Projected at = project(p, (double)i, (double)j);
-  if (!(at.y >= margin && at.y < p.moving_height - 1 - margin && at.x >= margin && at.x < p.moving_width - 1 - margin))
-    return;
-  if (p.moving_mask && has_bad_corner(p.moving_mask, p.moving_width, (Index)at.y, (Index)at.x)) return;
+  if (!is_compared(p, i, j, project(overlap, (double)i, (double)j), margin)) return;
+  Projected at = project(p, (double)i, (double)j);
+  if (!(at.y >= 0 && at.y <= p.moving_height - 1 && at.x >= 0 && at.x <= p.moving_width - 1)) return;
+  // Positions moved a little since they were chosen: those of small images stay where windows do on the CPU.
+  at.y = fmin(fmax(at.y, 1.0), (double)(p.moving_height - 2) - INSET);
+  at.x = fmin(fmax(at.x, 1.0), (double)(p.moving_width - 2) - INSET);
   const Spline there = moving_at(p, at.y, at.x);
   const double y = (double)i - 0.5 * (double)(p.height - 1), x = (double)j - 0.5 * (double)(p.width - 1);
   const double pixel = (double)p.fixed[i * p.width + j], residual = there.value - p.gain * pixel - p.bias;
@@ -259,7 +287,7 @@ FORMULA void write_features(double* to, const Pair& p, Index i, Index j, Index m
   to[FIXED] = pixel;
   to[ONE_FEATURE] = to[IS_INSIDE] = 1;
   to[RESIDUAL] = residual;
-  to[WEIGHT] = weight_of(residual, scale, loss);
+  to[WEIGHT] = weight_of(residual, scale, loss, use);
 }
 
 // The features that the n-th sum multiplies: each in `used` with itself and those after it; each in `used` with each
@@ -280,10 +308,16 @@ FORMULA Factors factors_of(int n, Index used, Index across) {
 
 // Sums over parts of the fixed image. A block writes the features of as many pixels as it has threads,
 // and each thread then takes one of the products, or a share of its pixels.
-KERNEL align_equations(PAIR, Index margin, double scale, Index loss, bool inverse, bool perspective, bool crossed,
-                       Index used, Index across, Index sums, Index parts, Index tiles, double* out) {
+KERNEL align_equations(PAIR, double o00, double o01, double o02, double o10, double o11, double o12, double o20,
+                       double o21, double o22, Index margin, double scale, Index loss, Index use, bool inverse,
+                       bool perspective, bool crossed, Index used, Index across, Index sums, Index parts, Index tiles,
+                       double* out) {
   __shared__ double features[THREADS][FEATURES];
   const Pair p = PAIR_OF_ARGUMENTS;
+  Pair overlap = p;
+  const double chosen[3][3] = {{o00, o01, o02}, {o10, o11, o12}, {o20, o21, o22}};
+  for (int a = 0; a < 3; ++a)
+    for (int b = 0; b < 3; ++b) overlap.m[a][b] = chosen[a][b];
   const Index shares = THREADS / sums, share = threadIdx.x / sums;
   const Factors factors = factors_of((int)(threadIdx.x % sums), used, across);
   for (Index part = blockIdx.x; part < parts; part += gridDim.x) {
@@ -291,8 +325,8 @@ KERNEL align_equations(PAIR, Index margin, double scale, Index loss, bool invers
     for (Index tile = part * tiles; tile < (part + 1) * tiles; ++tile) {
       const Index k = tile * THREADS + threadIdx.x;
       __syncthreads();
-      write_features(features[threadIdx.x], p, k / width, k % width, margin, scale, loss, inverse, perspective,
-                     crossed);
+      write_features(features[threadIdx.x], p, overlap, k / width, k % width, margin, scale, loss, use, inverse,
+                     perspective, crossed);
       __syncthreads();
       if (share >= shares) continue;
       for (Index n = share; n < THREADS; n += shares) {
@@ -311,5 +345,41 @@ KERNEL align_sum(const double* rows, Index count, Index sums, double* out) {
     for (Index k = threadIdx.x; k < count; k += blockDim.x) total[0] += rows[k * sums + n];
     sum_over_block(total);
     if (threadIdx.x == 0) out[n] = total[0];
+  }
+}
+
+// The second difference along both axes, with the standard deviation of the noise of a pixel.
+FORMULA double second_difference(const Real* x, Index width, Index i, Index j) {
+  const Real* c = x + i * width + j;
+  const double corners = (double)(c[-width - 1] + c[-width + 1] + c[width - 1] + c[width + 1]);
+  const double sides = (double)(c[-width] + c[width] + c[-1] + c[1]);
+  return (corners - 2 * sides + 4 * (double)c[0]) / 6;
+}
+
+// Sums over the pixels compared: squared second differences of both images, 1, products of both, and these squared.
+KERNEL align_likeness(PAIR, const Real* moving_pixels, double fixed_mean, double moving_mean, Index margin,
+                      Index parts, Index part_size, double* out) {
+  const Pair p = PAIR_OF_ARGUMENTS;
+  for (Index part = blockIdx.x; part < parts; part += gridDim.x) {
+    double sums[5] = {0, 0, 0, 0, 0};
+    const Index end = least((part + 1) * part_size, height * width);
+    for (Index k = part * part_size + threadIdx.x; k < end; k += blockDim.x) {
+      const Index i = k / width, j = k % width;
+      const Projected at = project(p, (double)i, (double)j);
+      if (!is_compared(p, i, j, at, margin)) continue;
+      const Index row = (Index)(at.y + 0.5), column = (Index)(at.x + 0.5);  // the nearest pixel of the moving image
+      const double a = second_difference(fixed, width, i, j);
+      const double b = second_difference(moving_pixels, moving_width, row, column);
+      const double there = (double)moving_pixels[row * moving_width + column] - moving_mean;
+      const double product = ((double)fixed[k] - fixed_mean) * there;
+      sums[0] += a * a;
+      sums[1] += b * b;
+      sums[2] += 1;
+      sums[3] += product;
+      sums[4] += product * product;
+    }
+    sum_over_block(sums);
+    for (int n = 0; n < 5; ++n)
+      if (threadIdx.x == 0) out[part * 5 + n] = sums[n];
   }
 }

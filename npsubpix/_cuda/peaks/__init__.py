@@ -1,6 +1,7 @@
 """Peaks as lists, on the GPU: one byte per pixel for extrema, which are counted, collected, kept apart and sorted.
 
-The host waits for the GPU where it needs the length of a list: once, and once more to keep peaks apart.
+The host waits for the GPU where it needs the length of a list: once, and once more each for plateaus, to keep peaks
+apart, and to merge those that refinement moved to one place.
 """
 
 from __future__ import annotations
@@ -15,20 +16,27 @@ from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.nms import strips
+from npsubpix._cuda.peaks.border import PIXEL_DTYPES, greatest_in_border
+from npsubpix._cuda.peaks.duplicates import flag_duplicates, sorted_rows, unique_rows
 from npsubpix._cuda.peaks.plateaus import Plateaus, mark_plateaus
-from npsubpix._cuda.refinement import refine
+from npsubpix._cuda.refinement import fold, refine
 from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.nms import clipped_margins, clipped_reach
-from npsubpix._definitions.peaks import PeakSearch, distance_weights, unravel, with_defaults
+from npsubpix._definitions.peaks import (
+    PeakSearch,
+    distance_weights,
+    periods_around,
+    unravel,
+    windows_of,
+    with_defaults,
+)
+from npsubpix._definitions.periodic import repeated
 from npsubpix._definitions.refinement import Refinement
 
 __all__ = ["Candidates", "candidates", "find_peaks"]
 
 register("peaks", each("Pixel", ("UInt8", "UInt16", "Int64", "UInt64", *FLOATS)))
 register("candidates", each("Real", ("double",)), fused=False)
-
-#: Dtypes that kernels read as they are.
-_DTYPES = ("uint8", "uint16", "int64", "uint64", "float32", "float64")
 
 #: Pixels that one block counts.
 _PART = 4096
@@ -45,25 +53,38 @@ def find_peaks(
     *,
     search: PeakSearch,
     refinement: Refinement,
-) -> tuple[DeviceArray, ...]:
-    """Find and refine the peaks of a stack of images; return positions, values, pixels, flags and frames.
+) -> tuple[DeviceArray | None, ...]:
+    """Find and refine the peaks of a stack of images.
 
-    They are in order of images, the strongest first.
+    Return positions, values, pixels, flags and frames, in order of images, the strongest first; and the greatest value
+    of each image in the border that was left out.
     """
-    found = candidates(image, mask, background, sigma, search)
-    starts = device_of(image).empty((found.indices.shape[0], image.ndim - 1), np.int64)
-    frames = unravel(found.indices, image.shape[1:], starts)
+    merging = search.duplicates == "merge" and refinement.method is not None
+    found = candidates(image, mask, background, sigma, search._replace(num_peaks=None) if merging else search)
+    shape = image.shape[1:]
+    starts = device_of(image).empty((found.indices.shape[0], len(shape)), np.int64)
+    frames = unravel(found.indices, shape, starts)
     coords, values, flags = refine(image, frames, starts, mask, refinement)
-    _settle(image, found, coords, values, flags)
-    return coords, values, starts, flags, frames
+    _settle(image, found, search.plateau, refinement, starts, coords, values, flags)
+    if search.wrap:
+        fold(coords, shape)
+    if refinement.method is not None:
+        flag_duplicates(device_of(image), coords, flags, frames, shape)
+    columns = coords, values, starts, flags, frames
+    if merging and image.size:
+        rows = unique_rows(device_of(image), flags, frames, found.counts, search.num_peaks)
+        columns = tuple(column[rows] for column in columns)
+    return *columns, greatest_in_border(image, mask, search) if background is None and sigma is None else None
 
 
 class Candidates(NamedTuple):
-    """Pixels that may be reported as peaks."""
+    """Pixels that may be reported as peaks, image by image, the strongest first."""
 
     indices: DeviceArray  # flat, in the stack
     flags: DeviceArray
-    centroids: DeviceArray | None = None  # of plateaus; NaN for all others
+    centres: DeviceArray | None = None  # of plateaus; NaN for all others
+    extents: DeviceArray | None = None  # number of pixels of plateaus, and lengths along z, y and x; else 1
+    counts: DeviceArray | None = None  # of each image, before `num_peaks` are selected
 
 
 def candidates(
@@ -78,28 +99,65 @@ def candidates(
     s = _Search(x, mask, background, noise)
     if x.size == 0:
         return _nothing(s.device, s.axes)
-    window, margins = _clipped((1, *search.size)[-3:], (0, 0, *search.margins)[-6:], s.stack[1:])
     thresholds = s.thresholds(search)
     of_values = thresholds if background is None else _Thresholds()
-    s.mark(window, margins, of_values, search.minima)
-    plateaus: Plateaus | None = None
-    if search.plateau != "drop":
-        plateaus = mark_plateaus(
-            s.device, s.x, s.mask, s.stack, window=window, margins=margins, thresholds=of_values,
-            minima=search.minima, codes=s.codes,
-        )  # fmt: skip
+    shape, pads = x.shape[1:], (0,) * s.axes
+    wide = s
+    if search.wrap:
+        pads = periods_around(search, shape)
+        wide_mask = None if s.mask is None else repeated(s.mask, pads, s.device.put)
+        wide = _Search(repeated(x, pads, s.device.put), wide_mask, None, None)
+        search = search._replace(size=windows_of(search, shape), margins=(0,) * (2 * s.axes))
+    plateaus = _mark(wide, search, of_values)
+    if wide is not s:
+        s.codes = _cropped(s.device, wide.codes.reshape(s.images, *wide.x.shape[1:]), pads, shape).reshape(-1)
     if background is not None:
         s.drop_low(thresholds)
     if search.min_distance is not None:
-        s.keep_apart(search.min_distance)
+        s.keep_apart(search.min_distance, search.wrap)
     found, kept, counts = s.collect(search.num_peaks)
     rows = s.sort(found)
     if search.num_peaks is not None:
         rows = s.cut(rows, found, kept, search.num_peaks, counts)
-    centroids = None
-    if plateaus is not None and search.plateau == "centroid":
-        centroids = plateaus.centroids(found.indices, found.flags, s.axes)[rows]
-    return Candidates(found.indices[rows], found.flags[rows], centroids)
+    if plateaus is None:
+        return Candidates(found.indices[rows], found.flags[rows], None, None, counts)
+    places = found.indices if wide is s else _repeated_places(found.indices, shape, pads)
+    centres, extents = plateaus.described(places, found.flags, s.axes)
+    if wide is not s:
+        centres -= s.device.put(np.array(pads, np.float64))
+    return Candidates(found.indices[rows], found.flags[rows], centres[rows], extents[rows], counts)
+
+
+def _mark(s: _Search, search: PeakSearch, thresholds: _Thresholds) -> Plateaus | None:
+    """Write the codes of the extrema of a stack above thresholds of values; return its plateaus if they are wanted."""
+    window, margins = _clipped((1, *search.size)[-3:], (0, 0, *search.margins)[-6:], s.stack[1:])
+    s.mark(window, margins, thresholds, search.minima)
+    if search.plateau == "drop":
+        return None
+    plateaus = mark_plateaus(
+        s.device, s.x, s.mask, s.stack, window=window, margins=margins, thresholds=thresholds,
+        minima=search.minima, codes=s.codes,
+    )  # fmt: skip
+    if search.plateau == "refine":
+        found, _, _ = s.collect(None)
+        plateaus.move_to_centres(found.indices, found.flags, s.codes)
+    return plateaus
+
+
+def _cropped(device: Device, x: DeviceArray, pads: tuple[int, ...], shape: tuple[int, ...]) -> DeviceArray:
+    """Copy a stack of images without the pixels that were repeated around them."""
+    inner = x[(slice(None), *(slice(p, p + n) for p, n in zip(pads, shape, strict=True)))]
+    return device.rows(inner, inner.shape, x.dtype)
+
+
+def _repeated_places(indices: DeviceArray, shape: tuple[int, ...], pads: tuple[int, ...]) -> DeviceArray:
+    """Return the flat indices of pixels in images with repeated pixels around them."""
+    places, strides = 0, 1
+    for pad, count in zip(pads[::-1], shape[::-1], strict=True):
+        places = places + (indices % count + pad) * strides
+        indices = indices // count
+        strides *= count + 2 * pad
+    return places + indices * strides
 
 
 def _clipped(
@@ -113,17 +171,31 @@ def _clipped(
 
 def _nothing(device: Device, axes: int) -> Candidates:
     indices, flags = device.empty((0,), np.int64), device.empty((0,), np.int32)
-    return Candidates(indices, flags, device.empty((0, axes), np.float64))
+    return Candidates(indices, flags, device.empty((0, axes), np.float64), device.empty((0, 4), np.int64))
 
 
-def _settle(x: DeviceArray, found: Candidates, coords: DeviceArray, values: DeviceArray, flags: DeviceArray) -> None:
-    """Add the flags of candidates to those of their refinement, and set plateaus to their centroids."""
+def _settle(
+    x: DeviceArray,
+    found: Candidates,
+    plateau: str,
+    refinement: Refinement,
+    starts: DeviceArray,
+    coords: DeviceArray,
+    values: DeviceArray,
+    flags: DeviceArray,
+) -> None:
+    """Add the flags of candidates to those of their refinement; reject fits on plateaus too wide for the method.
+
+    Plateaus that are not refined are set to their centres.
+    """
     count, axes = coords.shape
     pixels = None
-    if found.centroids is not None:
+    if found.centres is not None:
         pixels = x.reshape(-1)[found.indices].astype(np.float64)
     kernel = Kernel.of("candidates", "candidates_settle", Real=np.float64)
-    arguments = found.flags, found.centroids, pixels, count, axes, coords, values, flags
+    to_centre = plateau == "centroid" or (plateau == "refine" and refinement.method is not None)
+    rules = *refinement.widest_plateau, plateau != "centroid", to_centre
+    arguments = found.flags, found.centres, found.extents, pixels, starts, *rules, count, axes, coords, values, flags
     run(device_of(x), kernel, blocks_for(count), *arguments)
 
 
@@ -174,7 +246,7 @@ class _Search:
     def __init__(self, x: DeviceArray, mask: DeviceArray | None, background: Any, noise: Any) -> None:
         self.device = device_of(x)
         self.axes, self.images = x.ndim - 1, x.shape[0]
-        self.x = native(x, _DTYPES)
+        self.x = native(x, PIXEL_DTYPES)
         self.mask = None if mask is None else self.device.rows(mask, x.shape, bool)
         self.stack = (self.images, *(1,) * (4 - x.ndim), *x.shape[1:])
         self.pixels = math.prod(self.stack[1:])
@@ -234,7 +306,7 @@ class _Search:
         self.run("collect", blocks, self.x, self.codes, self.images, self.pixels, *arguments)
         return table, kept, of_images
 
-    def keep_apart(self, min_distance: tuple[float, ...]) -> None:
+    def keep_apart(self, min_distance: tuple[float, ...], wrap: bool) -> None:
         """Clear the codes of candidates too close to stronger ones, of maxima and of minima. Waits for the GPU."""
         found, _, _ = self.collect(None)
         images, depth, height, width = self.stack
@@ -243,7 +315,7 @@ class _Search:
         self.run("rows", blocks_for(rows + 1), found.indices, found.size, rows, width, starts, file="candidates")
         states = self.device.full((found.size,), 0, np.uint8)
         weights, limit = distance_weights(min_distance, self.stack[1:])
-        arguments = *found, found.size, starts, depth, height, width, *weights, limit, states
+        arguments = *found, found.size, starts, depth, height, width, *weights, limit, wrap, states
         for _ in range(_ROUNDS):
             self.run("separate", blocks_for(found.size), *arguments, file="candidates")
         blocks = blocks_for(images, each=1) if found.size else 0
@@ -253,13 +325,7 @@ class _Search:
 
     def sort(self, found: _Table) -> DeviceArray:
         """Return the rows of candidates image by image, the strongest first; of equal ones the first in memory."""
-        rows, length = None, 1
-        while rows is None or length < found.size:
-            merged = self.device.empty((found.size,), np.int64)
-            keys = found.frames, found.majors, found.minors, found.size, length
-            self.run("merge", blocks_for(found.size), *keys, rows, merged, file="candidates")
-            rows, length = merged, 2 * length
-        return rows
+        return sorted_rows(self.device, found.frames, found.majors, found.minors)
 
     def cut(self, rows: DeviceArray, found: _Table, kept: int, num_peaks: int, counts: DeviceArray) -> DeviceArray:
         """Return the first rows of each image, `kept` in all."""

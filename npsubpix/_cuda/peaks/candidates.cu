@@ -91,26 +91,35 @@ struct Apart {
   const Index* row_starts;
   Index depth, height, width;
   Real weight_z, weight_y, weight_x, limit;
+  bool wrap;
   volatile UInt8* states;
 
   // Call visit(q) for the candidates too close to p, maxima for a maximum and minima for a minimum, until it
-  // returns true.
+  // returns true. In a periodic image distances are those to the nearest of the repetitions of a candidate.
   template <typename Visit>
   __device__ __forceinline__ bool any_close(Index p, Visit visit) const {
     const Index line = c.indices[p] / width, column = c.indices[p] % width;
     const Index z = line / height % depth, y = line % height;
-    const Index reach_z = (Index)sqrt(limit / weight_z), reach_y = (Index)sqrt(limit / weight_y);
-    for (Index dz = greatest(-reach_z, -z); dz <= least(reach_z, depth - 1 - z); ++dz)
-      for (Index dy = greatest(-reach_y, -y); dy <= least(reach_y, height - 1 - y); ++dy) {
+    const Index far_z = (Index)sqrt(limit / weight_z), far_y = (Index)sqrt(limit / weight_y);
+    const Index reach_z = wrap ? least(far_z, depth / 2) : far_z, reach_y = wrap ? least(far_y, height / 2) : far_y;
+    const Index first_z = wrap ? -reach_z : greatest(-reach_z, -z), first_y = wrap ? -reach_y : greatest(-reach_y, -y);
+    const Index last_z = wrap ? reach_z : least(reach_z, depth - 1 - z),
+                last_y = wrap ? reach_y : least(reach_y, height - 1 - y);
+    for (Index dz = first_z; dz <= last_z; ++dz)
+      for (Index dy = first_y; dy <= last_y; ++dy) {
         const Real left = limit - weight_z * dz * dz - weight_y * dy * dy;
         if (left <= 0) continue;
-        const Index reach_x = (Index)sqrt(left / weight_x), row = line + dz * height + dy, first = row * width;
-        const Index end = row_starts[row + 1], from = first + greatest(column - reach_x, (Index)0);
-        for (Index q = first_at_least(c.indices, row_starts[row], end, from); q < end; ++q) {
-          const Index dx = c.indices[q] - first - column;
-          if (dx > reach_x) break;
-          if (q != p && !((c.flags[q] ^ c.flags[p]) & FLAG_MINIMUM) && weight_x * dx * dx < left && visit(q))
-            return true;
+        const Index reach_x = (Index)sqrt(left / weight_x);
+        const Index plane = line - z * height - y, row = plane + modulo(z + dz, depth) * height + modulo(y + dy, height);
+        const Index first = row * width, end = row_starts[row + 1];
+        for (Index turn = wrap ? -1 : 0; turn <= (wrap ? 1 : 0); ++turn) {
+          const Index centre = column + turn * width, from = first + greatest(centre - reach_x, (Index)0);
+          for (Index q = first_at_least(c.indices, row_starts[row], end, from); q < end; ++q) {
+            const Index dx = c.indices[q] - first - centre;
+            if (dx > reach_x) break;
+            if (q != p && !((c.flags[q] ^ c.flags[p]) & FLAG_MINIMUM) && weight_x * dx * dx < left && visit(q))
+              return true;
+          }
         }
       }
     return false;
@@ -133,12 +142,12 @@ struct Apart {
 #define APART                                                                                                       \
   const Index *indices, const Index *frames, const int *flags, const UInt64 *majors, const UInt64 *minors,          \
       Index count, const Index *row_starts, Index depth, Index height, Index width, double weight_z,                \
-      double weight_y, double weight_x, double limit, UInt8 *states
+      double weight_y, double weight_x, double limit, bool wrap, UInt8 *states
 
 // One round of decisions, by all threads.
 KERNEL candidates_separate(APART) {
   const Apart apart = {{indices, frames, flags, majors, minors}, row_starts, depth, height, width, weight_z,
-                       weight_y, weight_x, limit, states};
+                       weight_y, weight_x, limit, wrap, states};
   for (Index p = first_thread(); p < count; p += all_threads()) apart.decide(p);
 }
 
@@ -146,7 +155,7 @@ KERNEL candidates_separate(APART) {
 // open candidate can always be decided on.
 KERNEL candidates_separate_undecided(APART, Index images) {
   const Apart apart = {{indices, frames, flags, majors, minors}, row_starts, depth, height, width, weight_z,
-                       weight_y, weight_x, limit, states};
+                       weight_y, weight_x, limit, wrap, states};
   for (Index image = blockIdx.x; image < images; image += gridDim.x) {
     const Index begin = row_starts[image * depth * height], end = row_starts[(image + 1) * depth * height];
     for (bool more = begin < end; more;) {
@@ -169,15 +178,101 @@ KERNEL candidates_strike(const Index* indices, const int* flags, Index count, co
   }
 }
 
-// Add the flags of candidates to those of their refinement. If there are centroids, a plateau has the position of its
-// centroid, the value of its pixels, and no flags of refinement.
-KERNEL candidates_settle(const int* found, const Real* centroids, const Real* pixels, Index count, Index axes,
-                         Real* coords, Real* values, int* flags) {
+// Add the flags of candidates to those of their refinement. A plateau that is not refined, or whose refinement was
+// rejected, has the value of its pixels, and the position of its centre or of its pixel. One wider than the limits is
+// rejected.
+KERNEL candidates_settle(const int* found, const Real* centres, const Index* extents, const Real* pixels,
+                         const Index* starts, Index most, Index most_z, Index most_y, Index most_x, bool refined,
+                         bool to_centre, Index count, Index axes, Real* coords, Real* values, int* flags) {
+  const Index limits[4] = {most, most_z, most_y, most_x};
   for (Index k = first_thread(); k < count; k += all_threads()) {
     flags[k] |= found[k];
-    if (!centroids || !(found[k] & FLAG_PLATEAU)) continue;
-    flags[k] = found[k];
+    if (!centres || !(found[k] & FLAG_PLATEAU)) continue;
+    if (refined) {
+      for (int a = 0; a < 4; ++a)
+        if (extents[4 * k + a] > limits[a]) flags[k] |= FLAG_SINGULAR;
+      if (!(flags[k] & FLAGS_REJECTED)) continue;
+    } else {
+      flags[k] = found[k];
+    }
     values[k] = pixels[k];
-    for (int a = 0; a < axes; ++a) coords[k * axes + a] = centroids[k * axes + a];
+    for (int a = 0; a < axes; ++a)
+      coords[k * axes + a] = to_centre ? centres[k * axes + a] : (Real)starts[k * axes + a];
+  }
+}
+
+// Refined positions are sorted by lines of pixels, with two more on each side of an image, so that neighbours of a line
+// are of the same image; and by their columns, of which the key is greater for what is less.
+#define NO_LINE ((Index)1 << 62)
+
+KERNEL candidates_lines(const Real* coords, const int* flags, const Index* frames, Index count, Index axes,
+                        Index depth, Index height, Index* lines, UInt64* columns) {
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    const Real* at = coords + k * axes;
+    Index line = 2 * frames[k] + ((flags[k] & FLAG_MINIMUM) != 0);
+    if (axes == 3) line = line * (depth + 4) + (Index)rint(at[0]) + 2;
+    line = line * (height + 4) + (Index)rint(at[axes - 2]) + 2;
+    const bool rejected = flags[k] & FLAGS_REJECTED;
+    lines[k] = rejected ? NO_LINE : line;
+    columns[k] = rejected ? 0 : ~((UInt64)Order<Real>::key(at[axes - 1]) ^ (UInt64)1 << 63);
+  }
+}
+
+// Flag each row that has a stronger one within the distance, if one of both moved. `rows` are in order of lines and
+// columns; a row is stronger than those after it.
+KERNEL candidates_duplicates(const Index* rows, const Index* lines, const Real* coords, Index count, Index axes,
+                             Index height, volatile int* flags) {
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    const Index a = rows[k];
+    if (lines[a] == NO_LINE) continue;
+    const Real x = coords[a * axes + axes - 1];
+    for (Index dz = axes == 3 ? -1 : 0; dz <= (axes == 3 ? 1 : 0); ++dz)
+      for (Index dy = -1; dy <= 1; ++dy) {
+        const Index line = lines[a] + dz * (height + 4) + dy;
+        Index begin = 0, end = count;
+        while (begin < end) {
+          const Index middle = (begin + end) / 2, b = rows[middle];
+          if (lines[b] < line || (lines[b] == line && coords[b * axes + axes - 1] <= x - DUPLICATE_DISTANCE))
+            begin = middle + 1;
+          else
+            end = middle;
+        }
+        for (; begin < count && lines[rows[begin]] == line; ++begin) {
+          const Index b = rows[begin];
+          if (!(coords[b * axes + axes - 1] < x + DUPLICATE_DISTANCE)) break;
+          if (b >= a || !((flags[a] | flags[b]) & FLAG_MOVED)) continue;
+          Real distance = 0;
+          for (int n = 0; n < axes; ++n) {
+            const Real off = coords[a * axes + n] - coords[b * axes + n];
+            distance += off * off;
+          }
+          if (distance < DUPLICATE_DISTANCE * DUPLICATE_DISTANCE) flags[a] = flags[a] | FLAG_DUPLICATE;
+        }
+      }
+  }
+}
+
+// 1 for each row to keep: all but duplicates.
+KERNEL candidates_unique(const int* flags, Index count, Index* kept) {
+  for (Index k = first_thread(); k < count; k += all_threads()) kept[k] = flags[k] & FLAG_DUPLICATE ? 0 : 1;
+}
+
+// The number of rows to keep of each image, at most `most`; `sums` are those of `kept` up to each row, and `ends` the
+// numbers of rows up to the end of each image.
+KERNEL candidates_totals(const Index* sums, const Index* ends, Index images, Index most, Index* totals) {
+  for (Index k = first_thread(); k < images; k += all_threads()) {
+    const Index begin = k ? ends[k - 1] : 0, before = begin ? sums[begin - 1] : 0;
+    totals[k] = ends[k] > begin ? least(sums[ends[k] - 1] - before, most) : 0;
+  }
+}
+
+// The rows to keep, image by image; `kept_ends` are their numbers up to the end of each image.
+KERNEL candidates_keep(const Index* kept, const Index* sums, const Index* frames, const Index* ends,
+                       const Index* kept_ends, Index count, Index* rows) {
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    if (!kept[k]) continue;
+    const Index image = frames[k], begin = image ? ends[image - 1] : 0, before = begin ? sums[begin - 1] : 0;
+    const Index start = image ? kept_ends[image - 1] : 0, place = start + sums[k] - 1 - before;
+    if (place < kept_ends[image]) rows[place] = k;
   }
 }

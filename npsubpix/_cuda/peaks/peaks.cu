@@ -73,6 +73,42 @@ KERNEL peaks_tops(STACK, BACKGROUND, bool minima, Index parts, Index part_size, 
   }
 }
 
+// A pixel and its value. Of equal values the first in memory is the greater.
+struct Valued {
+  double value;
+  Index place;
+};
+
+// The greatest value of each image in its border, if no neighbour is greater and one is less, and it is above the
+// threshold; else NaN. One block per image.
+KERNEL peaks_border(STACK, BORDER, double absolute, double* out) {
+  const Images m = {x, mask, images, depth, height, width};
+  const Margins border = {front, back, top, bottom, left, right};
+  for (Index image = blockIdx.x; image < images; image += gridDim.x) {
+    Valued best = {-infinity(), (image + 1) * m.pixels()};
+    for (Index n = threadIdx.x; n < m.pixels(); n += blockDim.x) {
+      const Index k = image * m.pixels() + n;
+      const Spot s = spot_of(k, depth, height, width);
+      if (border.inside(m, s.d, s.i, s.j) || m.masked(k)) continue;
+      const double v = (double)x[k];
+      if (v > best.value) best = {v, k};
+    }
+    best = joined_over_block(best, [](Valued a, Valued b) {
+      return b.value > a.value || (b.value == a.value && b.place < a.place) ? b : a;
+    });
+    if (threadIdx.x > 0) continue;
+    bool above = false, below = false;
+    if (best.value > absolute)
+      any_in_window(m, spot_of(best.place, depth, height, width), 3, 3, 3, [&](Index place) {
+        if (m.masked(place)) return false;
+        above = above || (double)x[place] > best.value;
+        below = below || (double)x[place] < best.value;
+        return false;
+      });
+    out[image] = below && !above ? best.value : not_a_number();
+  }
+}
+
 // The height of a candidate above the background, and the same in units of the noise.
 struct Height {
   double height, noise;

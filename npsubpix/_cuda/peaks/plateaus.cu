@@ -187,14 +187,23 @@ KERNEL plateaus_contest(SETS, const UInt64* open) {
   }
 }
 
-// Sum over the pixels of plateaus of one sign: their number, and their positions along depth, rows and columns. A
-// pixel may be the first of a plateau of either sign, and then has two candidates.
-KERNEL plateaus_sum(Index pixels, Index height, Index width, Index total, const UInt64* parents, const UInt64* firsts,
-                    const UInt8* states, bool minimum, const Index* indices, const int* flags, Index count,
-                    UInt64* sums) {
-  for (Index k = first_thread(); k < total; k += all_threads()) {
+// The candidates that are looked for, in memory order, and the sets of one sign.
+struct Listed {
+  const UInt64 *parents, *firsts;
+  const UInt8* states;
+  bool minimum;
+  const Index* indices;
+  const int* flags;
+  Index count;
+
+  __device__ __forceinline__ bool is_of_sign(Index row) const {
+    return ((flags[row] & FLAG_MINIMUM) != 0) == minimum;
+  }
+  // The candidate of the plateau of a pixel; -1 if there is none, or it was dropped. A pixel may be the first of a
+  // plateau of either sign, and then has two candidates.
+  __device__ __forceinline__ Index row_of(Index k) const {
     const UInt64 root = parents[k];
-    if (states[root] != KEPT) continue;
+    if (states[root] != KEPT) return -1;
     const Index first = (Index)firsts[root];
     Index low = 0, high = count;
     while (low < high) {
@@ -204,22 +213,93 @@ KERNEL plateaus_sum(Index pixels, Index height, Index width, Index total, const 
       else
         high = middle;
     }
-    if (low < count && indices[low] == first && ((flags[low] & FLAG_MINIMUM) != 0) != minimum) ++low;
-    if (low == count || indices[low] != first) continue;  // dropped meanwhile
-    if (((flags[low] & FLAG_MINIMUM) != 0) != minimum) continue;
-    const Index place = k % pixels;
-    atomicAdd(&sums[4 * low], (UInt64)1);
-    atomicAdd(&sums[4 * low + 1], (UInt64)(place / width / height));
-    atomicAdd(&sums[4 * low + 2], (UInt64)(place / width % height));
-    atomicAdd(&sums[4 * low + 3], (UInt64)(place % width));
+    if (low < count && indices[low] == first && !is_of_sign(low)) ++low;
+    return low < count && indices[low] == first && is_of_sign(low) ? low : -1;
+  }
+};
+
+#define LISTED                                                                                                    \
+  Index depth, Index height, Index width, Index total, const UInt64 *parents, const UInt64 *firsts,               \
+      const UInt8 *states, bool minimum, const Index *indices, const int *flags, Index count
+#define THESE_LISTED const Listed listed = {parents, firsts, states, minimum, indices, flags, count}
+
+// Sum over the pixels of plateaus: their number, and their positions along depth, rows and columns; and the least
+// distances from the start and from the end of each axis.
+KERNEL plateaus_sum(LISTED, UInt64* sums, UInt64* bounds) {
+  THESE_LISTED;
+  for (Index k = first_thread(); k < total; k += all_threads()) {
+    const Index row = listed.row_of(k);
+    if (row < 0) continue;
+    const Spot s = spot_of(k, depth, height, width);
+    const Index place[3] = {s.d, s.i, s.j}, length[3] = {depth, height, width};
+    atomicAdd(&sums[4 * row], (UInt64)1);
+    for (int a = 0; a < 3; ++a) {
+      atomicAdd(&sums[4 * row + 1 + a], (UInt64)place[a]);
+      atomicMin(&bounds[6 * row + a], (UInt64)place[a]);
+      atomicMin(&bounds[6 * row + 3 + a], (UInt64)(length[a] - 1 - place[a]));
+    }
   }
 }
 
-// The centroids of plateaus; NaN for all other candidates.
-KERNEL plateaus_centroids(const UInt64* sums, Index count, Index axes, double* centroids) {
-  for (Index k = first_thread(); k < count; k += all_threads())
+// The centres of plateaus, NaN for all other candidates; their number of pixels, and their lengths along z, y and x, 1
+// for all others.
+KERNEL plateaus_describe(const UInt64* sums, const UInt64* bounds, Index count, Index axes, Index depth, Index height,
+                         Index width, double* centres, Index* extents) {
+  const Index length[3] = {depth, height, width};
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    const double size = (double)sums[4 * k];
     for (int a = 0; a < axes; ++a) {
-      const double size = (double)sums[4 * k], sum = (double)sums[4 * k + 4 - axes + a];
-      centroids[k * axes + a] = size > 0 ? sum / size : not_a_number();
+      const double sum = (double)sums[4 * k + 4 - axes + a];
+      centres[k * axes + a] = size > 0 ? sum / size : not_a_number();
     }
+    extents[4 * k] = size > 0 ? (Index)sums[4 * k] : 1;
+    for (int a = 0; a < 3; ++a)
+      extents[4 * k + 1 + a] = size > 0 ? length[a] - (Index)bounds[6 * k + a] - (Index)bounds[6 * k + 3 + a] : 1;
+  }
+}
+
+// The sum of the distances of a pixel from the centre of its plateau along the axes, times its number of pixels.
+FORMULA UInt64 distance_from_centre(const UInt64* sums, Index row, Spot s) {
+  const Index place[3] = {s.d, s.i, s.j}, size = (Index)sums[4 * row];
+  Index sum = 0;
+  for (int a = 0; a < 3; ++a) {
+    const Index off = size * place[a] - (Index)sums[4 * row + 1 + a];
+    sum += off < 0 ? -off : off;
+  }
+  return (UInt64)sum;
+}
+
+// Whether a pixel may stand for its plateau: it is no strict extremum, which a plateau may hold if windows are smaller
+// than three pixels.
+FORMULA bool may_stand(const UInt8* codes, Index k) { return !codes[k] || (codes[k] & PLATEAU); }
+
+KERNEL plateaus_measure(LISTED, const UInt8* codes, const UInt64* sums, UInt64* shortest) {
+  THESE_LISTED;
+  for (Index k = first_thread(); k < total; k += all_threads()) {
+    const Index row = may_stand(codes, k) ? listed.row_of(k) : -1;
+    if (row >= 0) atomicMin(&shortest[row], distance_from_centre(sums, row, spot_of(k, depth, height, width)));
+  }
+}
+
+// The first in memory of the pixels that are nearest to the centre.
+KERNEL plateaus_choose(LISTED, const UInt8* codes, const UInt64* sums, const UInt64* shortest, UInt64* nearest) {
+  THESE_LISTED;
+  for (Index k = first_thread(); k < total; k += all_threads()) {
+    const Index row = may_stand(codes, k) ? listed.row_of(k) : -1;
+    if (row >= 0 && distance_from_centre(sums, row, spot_of(k, depth, height, width)) == shortest[row])
+      atomicMin(&nearest[row], (UInt64)k);
+  }
+}
+
+// Let the pixels nearest to the centres stand for plateaus of one sign, instead of the first. No two candidates share
+// a set, so the order of threads does not matter.
+KERNEL plateaus_move(const Index* indices, const int* flags, Index count, bool minimum, Index code,
+                     const UInt64* parents, const UInt64* nearest, UInt64* firsts, UInt8* codes) {
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    const Index first = indices[k], to = (Index)nearest[k];
+    if (!(flags[k] & FLAG_PLATEAU) || ((flags[k] & FLAG_MINIMUM) != 0) != minimum || first == to) continue;
+    codes[first] = without(codes[first], minimum);
+    codes[to] |= (UInt8)code;
+    firsts[parents[first]] = (UInt64)to;
+  }
 }

@@ -25,6 +25,10 @@ _DTYPES = ("int64", "uint64", "float32", "float64")
 _ROUNDS = 4
 
 
+#: No index and no distance: the greatest number of 64 bits.
+_NONE = np.uint64(2**64 - 1)
+
+
 class Plateaus(NamedTuple):
     """The sets of equal pixels of a stack, described at their roots."""
 
@@ -33,19 +37,42 @@ class Plateaus(NamedTuple):
     parents: DeviceArray
     signs: tuple[tuple[DeviceArray, DeviceArray], ...]  # first seeds and states, of maxima and of minima
 
-    def centroids(self, indices: DeviceArray, flags: DeviceArray, axes: int) -> DeviceArray:
-        """Return the centroids of candidates that are plateaus, NaN for all others."""
+    def _visit(self, name: str, minimum: int, indices: DeviceArray, flags: DeviceArray, *arrays: DeviceArray) -> None:
+        """Run a kernel on all pixels, for candidates in memory order and the sets of one sign."""
         images, depth, height, width = self.stack
-        pixels, count = depth * height * width, indices.shape[0]
-        sums = self.device.full((count, 4), 0, np.uint64)
-        out = self.device.empty((count, axes), np.float64)
-        add, divide = (Kernel.of("plateaus", f"plateaus_{name}", Pixel=np.float32) for name in ("sum", "centroids"))
-        places = pixels, height, width, images * pixels
-        blocks = blocks_for(images * pixels) if count else 0
-        for minimum, sets in enumerate(self.signs):
-            run(self.device, add, blocks, *places, self.parents, *sets, bool(minimum), indices, flags, count, sums)
-        run(self.device, divide, blocks_for(count), sums, count, axes, out)
-        return out
+        count, total = indices.shape[0], images * depth * height * width
+        sets = self.parents, *self.signs[minimum], bool(minimum), indices, flags, count
+        kernel = Kernel.of("plateaus", f"plateaus_{name}", Pixel=np.float32)
+        run(self.device, kernel, blocks_for(total) if count else 0, depth, height, width, total, *sets, *arrays)
+
+    def _sums(self, indices: DeviceArray, flags: DeviceArray) -> tuple[DeviceArray, DeviceArray]:
+        count = indices.shape[0]
+        sums, bounds = self.device.full((count, 4), 0, np.uint64), self.device.full((count, 6), _NONE, np.uint64)
+        for minimum in range(len(self.signs)):
+            self._visit("sum", minimum, indices, flags, sums, bounds)
+        return sums, bounds
+
+    def described(self, indices: DeviceArray, flags: DeviceArray, axes: int) -> tuple[DeviceArray, DeviceArray]:
+        """Return the centres and extents of candidates that are plateaus; NaN and 1 for all others."""
+        count = indices.shape[0]
+        centres, extents = self.device.empty((count, axes), np.float64), self.device.empty((count, 4), np.int64)
+        kernel = Kernel.of("plateaus", "plateaus_describe", Pixel=np.float32)
+        arguments = *self._sums(indices, flags), count, axes, *self.stack[1:], centres, extents
+        run(self.device, kernel, blocks_for(count), *arguments)
+        return centres, extents
+
+    def move_to_centres(self, indices: DeviceArray, flags: DeviceArray, codes: DeviceArray) -> None:
+        """Have the pixels nearest to the centres stand for the plateaus among candidates in memory order."""
+        count = indices.shape[0]
+        sums, _ = self._sums(indices, flags)
+        shortest, nearest = (self.device.full((count,), _NONE, np.uint64) for _ in range(2))
+        kernel = Kernel.of("plateaus", "plateaus_move", Pixel=np.float32)
+        for minimum in range(len(self.signs)):
+            self._visit("measure", minimum, indices, flags, codes, sums, shortest)
+            self._visit("choose", minimum, indices, flags, codes, sums, shortest, nearest)
+        for minimum, (firsts, _) in enumerate(self.signs):
+            places = indices, flags, count, bool(minimum), (_HIGH, _LOW)[minimum], self.parents, nearest, firsts, codes
+            run(self.device, kernel, blocks_for(count), *places)
 
 
 def mark_plateaus(

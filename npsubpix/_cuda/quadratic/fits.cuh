@@ -55,6 +55,86 @@ FORMULA Fit fit_parabola3d(const Volume& v, Index d, Index i, Index j) {
   return f;
 }
 
+// An image some axes of which are free, 1, and the others, 0, held fixed.
+struct FreeAxes {
+  Volume v;
+  Index ed, ei, ej;
+};
+
+// A fit along the free axes. Neighbours along a fixed axis are replaced by the pixel, so that all differences along
+// it are 0; its second difference gets the sign and the size of the others.
+FORMULA Fit fit_free_quadratic(const FreeAxes& f, Index d, Index i, Index j) {
+  const Volume& v = f.v;
+  const Index ed = f.ed, ei = f.ei, ej = f.ej;
+  const double c = v.at(d, i, j);
+  const Gradient3 g = {central_difference(v.at(d, i, j - ej), v.at(d, i, j + ej)),
+                       central_difference(v.at(d, i - ei, j), v.at(d, i + ei, j)),
+                       central_difference(v.at(d - ed, i, j), v.at(d + ed, i, j))};
+  Hessian3 h;
+  h.xx = second_difference(v.at(d, i, j - ej), c, v.at(d, i, j + ej));
+  h.yy = second_difference(v.at(d, i - ei, j), c, v.at(d, i + ei, j));
+  h.zz = second_difference(v.at(d - ed, i, j), c, v.at(d + ed, i, j));
+  h.xy = mixed_difference(v.at(d, i - ei, j - ej), v.at(d, i - ei, j + ej), v.at(d, i + ei, j - ej),
+                          v.at(d, i + ei, j + ej));
+  h.xz = mixed_difference(v.at(d - ed, i, j - ej), v.at(d - ed, i, j + ej), v.at(d + ed, i, j - ej),
+                          v.at(d + ed, i, j + ej));
+  h.yz = mixed_difference(v.at(d - ed, i - ei, j), v.at(d - ed, i + ei, j), v.at(d + ed, i - ei, j),
+                          v.at(d + ed, i + ei, j));
+  const double fixed = copysign(largest_entry(h), h.xx + h.yy + h.zz);
+  if (!ej) h.xx = fixed;
+  if (!ei) h.yy = fixed;
+  if (!ed) h.zz = fixed;
+  const Scaled3 u = scaled3d(h);
+  if (!isfinite(u.det)) return {0, 0, 0, 0, FLAG_NONFINITE};
+  if (fabs(u.det) <= SINGULAR_TOLERANCE * u.largest * u.largest * u.largest) return {0, 0, 0, 0, FLAG_SINGULAR};
+  const Gradient3 s = solved3d(u.unit, u.det, -u.scale * g.x, -u.scale * g.y, -u.scale * g.z);
+  const bool definite = u.unit.xx * u.unit.yy - u.unit.xy * u.unit.xy > 0.0 && u.unit.xx * u.det > 0.0;
+  return {s.z * (double)ed, s.y * (double)ei, s.x * (double)ej, 0.5 * (g.x * s.x + g.y * s.y + g.z * s.z),
+          definite ? 0 : FLAG_SADDLE};
+}
+
+FORMULA Fit fit_free_parabola(const FreeAxes& f, Index d, Index i, Index j) {
+  const Volume& v = f.v;
+  const double c = v.at(d, i, j);
+  Fit fit = {0, 0, 0, 0, 0};
+  bool up = false, down = false;
+  const auto add = [&](double before, double after) {
+    const Vertex a = vertex(before, c, after);
+    fit.gain += a.gain;
+    fit.flags |= a.flags;
+    up = up || a.curvature > 0.0;
+    down = down || a.curvature < 0.0;
+    return a.shift;
+  };
+  if (f.ed) fit.sd = add(v.at(d - 1, i, j), v.at(d + 1, i, j));
+  if (f.ei) fit.si = add(v.at(d, i - 1, j), v.at(d, i + 1, j));
+  if (f.ej) fit.sj = add(v.at(d, i, j - 1), v.at(d, i, j + 1));
+  if (fit.flags == 0 && up && down) fit.flags = FLAG_SADDLE;
+  return fit;
+}
+
+FORMULA bool has_free_neighbours(const FreeAxes& f, Index d, Index i, Index j) {
+  return d >= f.ed && d < f.v.depth - f.ed && i >= f.ei && i < f.v.height - f.ei && j >= f.ej && j < f.v.width - f.ej;
+}
+
+struct FreeQuadratic {
+  static __device__ __forceinline__ Fit fit(const FreeAxes& f, Index d, Index i, Index j) {
+    return fit_free_quadratic(f, d, i, j);
+  }
+  static __device__ __forceinline__ bool has_around(const FreeAxes& f, Index d, Index i, Index j) {
+    return has_free_neighbours(f, d, i, j);
+  }
+};
+
+struct FreeParabola {
+  static __device__ __forceinline__ Fit fit(const FreeAxes& f, Index d, Index i, Index j) {
+    return fit_free_parabola(f, d, i, j);
+  }
+  static __device__ __forceinline__ bool has_around(const FreeAxes& f, Index d, Index i, Index j) {
+    return has_free_neighbours(f, d, i, j);
+  }
+};
+
 struct Quadratic2d {
   static __device__ __forceinline__ Fit fit(const Volume& v, Index d, Index i, Index j) {
     return fit_quadratic2d(v, d, i, j);

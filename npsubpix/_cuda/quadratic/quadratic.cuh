@@ -127,8 +127,8 @@ FORMULA Index apart(Index a, Index b) { return a < b ? b - a : a - b; }
 
 // Repeat the fit, moving by one voxel at a time, until it stays at its voxel. With a rejecting flag, the
 // voxel is that of the start.
-template <typename Fitting>
-FORMULA Walk follow(const Volume& v, Index d0, Index i0, Index j0, Index n_iters, double threshold, double limit,
+template <typename Fitting, typename Image>
+FORMULA Walk follow(const Image& v, Index d0, Index i0, Index j0, Index n_iters, double threshold, double limit,
                     Index radius, bool depth_steps) {
   const Walk start = {d0, i0, j0, {0, 0, 0, 0, 0}};
   const auto rejected = [=](int flags) {

@@ -10,9 +10,10 @@ from npsubpix._cuda.launch.arrays import native
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
+from npsubpix._definitions.periodic import repeated
 from npsubpix._definitions.refinement import Refinement
 
-__all__ = ["METHODS", "refine", "refine_peaks"]
+__all__ = ["METHODS", "fold", "refine", "refine_peaks"]
 
 register("refinement", each("Pixel", ("UInt16", *FLOATS)), fused=False)
 
@@ -49,6 +50,8 @@ def refine(
     treated as outside.
     """
     device, x = device_of(x), native(x, _DTYPES)
+    if refinement.wrap:
+        return _refine_periodic(x, images, starts, mask, refinement)
     count, axes = starts.shape
     mask = None if mask is None else device.rows(mask, x.shape, bool)
     coords, values = device.empty((count, axes), np.float64), device.empty((count,), np.float64)
@@ -63,6 +66,30 @@ def refine(
         blocks, threads = blocks_for(count), THREADS
     run(device, kernel, blocks, *task, *options, coords, values, flags, threads=threads)
     return coords, values, flags
+
+
+def _refine_periodic(
+    x: DeviceArray, images: DeviceArray, starts: DeviceArray, mask: DeviceArray | None, refinement: Refinement
+) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
+    """Refine pixels of a stack of periodic images, in these and what is around them."""
+    device, shape = device_of(x), x.shape[1:]
+    pads = refinement.periods_around(shape)
+    if mask is not None:
+        mask = repeated(device.rows(mask, x.shape, bool), pads, device.put)
+    inside = ((starts >= 0) & (starts < device.put(np.array(shape)))).all(1)
+    places = (starts + device.put(np.array(pads) + 1)) * inside[:, None] - 1  # -1 for a pixel outside
+    wide = repeated(x, pads, device.put)
+    coords, values, flags = refine(wide, images, places, mask, refinement._replace(wrap=False))
+    coords -= device.put(np.array(pads, np.float64))
+    fold(coords, shape)
+    return coords, values, flags
+
+
+def fold(coords: DeviceArray, shape: tuple[int, ...]) -> None:
+    """Move positions by whole periods to where the images have them."""
+    device, count = device_of(coords), coords.shape[0]
+    kernel = Kernel.of("refinement", "refine_fold", Pixel=np.float32)
+    run(device, kernel, blocks_for(count), count, len(shape), *(1, *shape)[-3:], coords)
 
 
 def refine_peaks(
@@ -84,6 +111,9 @@ def refine_peaks(
     frames = device.full((count,), 0, np.int64) if frame is None else device.rows(frame, (count,), np.int64)
     stack, starts = _stack(image.shape), device.empty((count, axes), np.int64)
     types = {"Pixel": native(image[:0], _DTYPES).dtype}
+    if refinement.wrap:
+        points = points.copy()
+        fold(points, image.shape[1:])
     nearest, restore = (Kernel.of("refinement", name, **types) for name in ("refine_nearest", "refine_restore"))
     run(device, nearest, blocks_for(count), points, count, axes, *stack[1:], starts)
     refined, values, flags = refine(image, frames, starts, mask, refinement)

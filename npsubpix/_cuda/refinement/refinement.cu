@@ -46,10 +46,18 @@ FORMULA double furthest(const Located& to, Place from) {
   return fmax(fmax(fabs(to.d - (double)from.d), fabs(to.i - (double)from.i)), fabs(to.j - (double)from.j));
 }
 
-template <typename Fitting>
-FORMULA Located walk(const Volume& v, Place p, Index n_iters, double max_shift) {
+// Walk to the pixel of the best fit. Axes along which the start lies at the border stay.
+template <typename Fitting, typename FreeFitting>
+FORMULA Located walk(const Volume& v, Place p, bool volume, Index n_iters, double max_shift) {
   const Index steps = (Index)max_shift + 1;
-  const Walk w = follow<Fitting>(v, p.d, p.i, p.j, n_iters, MOVE_THRESHOLD, infinity(), steps, true);
+  const Index ed = volume && p.d >= 1 && p.d <= v.depth - 2, ei = p.i >= 1 && p.i <= v.height - 2,
+              ej = p.j >= 1 && p.j <= v.width - 2;
+  const int fixed = (volume && !ed ? FLAG_FIXED_Z : 0) | (ei ? 0 : FLAG_FIXED_Y) | (ej ? 0 : FLAG_FIXED_X);
+  if (ed + ei + ej == 0) return stay(v, p, FLAG_AT_BORDER);
+  const FreeAxes free = {v, ed, ei, ej};
+  Walk w = fixed ? follow<FreeFitting>(free, p.d, p.i, p.j, n_iters, MOVE_THRESHOLD, infinity(), steps, true)
+                 : follow<Fitting>(v, p.d, p.i, p.j, n_iters, MOVE_THRESHOLD, infinity(), steps, true);
+  if (!(w.fit.flags & FLAGS_REJECTED)) w.fit.flags |= fixed;
   return {(double)w.d + w.fit.sd, (double)w.i + w.fit.si,           (double)w.j + w.fit.sj,
           v.at(w.d, w.i, w.j) + w.fit.gain, w.fit.flags, {w.d, w.i, w.j}};
 }
@@ -131,26 +139,27 @@ FORMULA void refine_each(const Task& t, Place extent, double max_shift, double* 
 #define TASK                                                                           \
   const Task t = {x, mask, images, depth, height, width, frames, starts, count, axes}; \
   const Place extent = {extent_z, extent_y, extent_x}
-#define WALK(Fitting) [=](const Volume& v, Place p) { return walk<Fitting>(v, p, n_iters, max_shift); }
+#define WALK(Fitting, FreeFitting, volume) \
+  [=](const Volume& v, Place p) { return walk<Fitting, FreeFitting>(v, p, volume, n_iters, max_shift); }
 
 KERNEL refine_quadratic2d(ARGUMENTS) {
   TASK;
-  refine_each(t, extent, max_shift, coords, values, flags, WALK(Quadratic2d));
+  refine_each(t, extent, max_shift, coords, values, flags, WALK(Quadratic2d, FreeQuadratic, false));
 }
 
 KERNEL refine_quadratic3d(ARGUMENTS) {
   TASK;
-  refine_each(t, extent, max_shift, coords, values, flags, WALK(Quadratic3d));
+  refine_each(t, extent, max_shift, coords, values, flags, WALK(Quadratic3d, FreeQuadratic, true));
 }
 
 KERNEL refine_parabola2d(ARGUMENTS) {
   TASK;
-  refine_each(t, extent, max_shift, coords, values, flags, WALK(Parabola2d));
+  refine_each(t, extent, max_shift, coords, values, flags, WALK(Parabola2d, FreeParabola, false));
 }
 
 KERNEL refine_parabola3d(ARGUMENTS) {
   TASK;
-  refine_each(t, extent, max_shift, coords, values, flags, WALK(Parabola3d));
+  refine_each(t, extent, max_shift, coords, values, flags, WALK(Parabola3d, FreeParabola, true));
 }
 
 KERNEL refine_none(ARGUMENTS) {
@@ -162,9 +171,13 @@ KERNEL refine_none(ARGUMENTS) {
 // The centroid under a Gaussian window that moves with it. One block per start: its threads share the
 // pixels, and all of them get the sums.
 
-// The mean of the pixels just outside a box of half-widths h, as far as they are in the image. Differences from one
-// of them are summed, so that the mean of equal pixels is exact.
-FORMULA double ring_mean(const Task& t, const Volume& v, Place p, Place h) {
+// The mean of the pixels just outside a box of half-widths h, as far as they are in the image, and their number.
+// Differences from one of them are summed, so that the mean of equal pixels is exact.
+struct Ring {
+  double mean, pixels;
+};
+
+FORMULA Ring ring_mean(const Task& t, const Volume& v, Place p, Place h) {
   const Index outer = h.d > 0 ? 1 : 0;
   const Box box = box_around(t, p, p, {h.d + outer, h.i + 1, h.j + 1});
   const double first = v.at(box.low.d, box.low.i, box.low.j);
@@ -176,7 +189,7 @@ FORMULA double ring_mean(const Task& t, const Volume& v, Place p, Place h) {
     sums[1] += 1;
   }
   sum_over_block(sums);
-  return sums[1] > 0 ? first + sums[0] / sums[1] : 0.0;
+  return {sums[1] > 0 ? first + sums[0] / sums[1] : 0.0, sums[1]};
 }
 
 FORMULA double window_weight(double distance, double spread) {
@@ -193,44 +206,112 @@ FORMULA double unshrunk(double first, double second, double mass, double spread)
   return first / mass / fmin(fmax(kept, CENTROID_LEAST_FACTOR), 1.0);
 }
 
+// A window of half-widths h around a pixel, as far as it is in the image, and the weights around a position.
+struct Window {
+  Box box;
+  double at[3], spread[3];
+
+  __device__ __forceinline__ Index low(int axis) const {
+    return axis == 0 ? box.low.d : axis == 1 ? box.low.i : box.low.j;
+  }
+  __device__ __forceinline__ Index length(int axis) const {
+    return (axis == 0 ? box.high.d : axis == 1 ? box.high.i : box.high.j) - low(axis);
+  }
+  __device__ __forceinline__ double weight(Place q, int axis) const {
+    return window_weight((double)(axis == 0 ? q.d : axis == 1 ? q.i : q.j) - at[axis], spread[axis]);
+  }
+};
+
+// The shift to the vertex of the Gaussian through the planes of a window across an axis: for each, the sum of its
+// pixels under the weights of the other axes. Planes without signal do not count. NaN if the others determine no
+// vertex. See H. Guo, "A simple algorithm for fitting a Gaussian function", IEEE Signal Processing Magazine 28(5), 2011.
+FORMULA double gaussian_step(const Volume& v, const Window& w, int axis, double background, double mass) {
+  double s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, t0 = 0, t1 = 0, t2 = 0;
+  for (Index n = 0; n < w.length(axis); ++n) {
+    Box plane = w.box;
+    const Index place = w.low(axis) + n;
+    if (axis == 0) plane.low.d = place, plane.high.d = place + 1;
+    if (axis == 1) plane.low.i = place, plane.high.i = place + 1;
+    if (axis == 2) plane.low.j = place, plane.high.j = place + 1;
+    double sum[1] = {0};
+    for (Index k = threadIdx.x; k < plane.pixels(); k += blockDim.x) {
+      const Place q = plane.at(k);
+      sum[0] += w.weight(q, (axis + 1) % 3) * w.weight(q, (axis + 2) % 3) * (v.at(q.d, q.i, q.j) - background);
+    }
+    sum_over_block(sum);
+    const double signal = sum[0] / mass;
+    if (!(signal > 0.0)) continue;
+    const double u = (double)place - w.at[axis], own = window_weight(u, w.spread[axis]) * signal * signal;
+    const double t = own * log(signal);
+    s0 += own, s1 += own * u, s2 += own * u * u, s3 += own * u * u * u, s4 += own * u * u * u * u;
+    t0 += t, t1 += t * u, t2 += t * u * u;
+  }
+  const double det = s0 * (s2 * s4 - s3 * s3) - s1 * (s1 * s4 - s2 * s3) + s2 * (s1 * s3 - s2 * s2);
+  const double slope = s0 * (t1 * s4 - t2 * s3) - t0 * (s1 * s4 - s2 * s3) + s2 * (s1 * t2 - s2 * t1);
+  const double bend = s0 * (s2 * t2 - s3 * t1) - s1 * (s1 * t2 - s2 * t1) + t0 * (s1 * s3 - s2 * s2);
+  if (!(det > LEAST_CURVED * s0 * s2 * s4 && bend < 0.0)) return not_a_number();
+  return -0.5 * slope / bend;
+}
+
+FORMULA bool is_inside(const Task& t, Place p) {
+  return p.d >= 0 && p.d < t.depth && p.i >= 0 && p.i < t.height && p.j >= 0 && p.j < t.width;
+}
+
+// An axis along which the start lies at the border stays as it is; one along which the window is cut once, is measured
+// by `gaussian_step` from then on.
 FORMULA Located centroid(const Task& t, const Volume& v, Place start, Index n_iters, double max_shift,
                          Place h, const double (&spread)[3]) {
-  const double sd = spread[0], si = spread[1], sj = spread[2];
-  const double background = ring_mean(t, v, start, h);
   Located to = stay(v, start, 0);
   const auto rejected = [&](int flags) {
     to.flags = flags;
     return to;
   };
+  const bool still[3] = {start.d == 0 || start.d == t.depth - 1, start.i == 0 || start.i == t.height - 1,
+                         start.j == 0 || start.j == t.width - 1};
+  const Ring ring = ring_mean(t, v, start, h);
+  const double background = ring.mean;
+  if (ring.pixels == 0 || (still[0] && still[1] && still[2])) return rejected(FLAG_AT_BORDER);
+  const int fixed = (still[0] && h.d > 0 ? FLAG_FIXED_Z : 0) | (still[1] ? FLAG_FIXED_Y : 0) |
+                    (still[2] ? FLAG_FIXED_X : 0);
+  const Index half[3] = {h.d, h.i, h.j};
+  bool cut[3] = {false, false, false};
   for (Index n = 0; n < n_iters; ++n) {
     const Place c = {(Index)rint(to.d), (Index)rint(to.i), (Index)rint(to.j)};
-    if (c.d < h.d || c.d + h.d >= t.depth || c.i < h.i || c.i + h.i >= t.height || c.j < h.j || c.j + h.j >= t.width)
-      return rejected(FLAG_AT_BORDER);
-    const Box box = box_around(t, c, c, h);
+    if (!is_inside(t, c)) return rejected(FLAG_AT_BORDER);
+    const Window w = {box_around(t, c, c, h), {to.d, to.i, to.j}, {spread[0], spread[1], spread[2]}};
+    for (int a = 0; a < 3; ++a) cut[a] = cut[a] || w.length(a) <= 2 * half[a];
     double sums[8] = {0};  // of weights, of their magnitudes, of weights times offset and times its square
-    for (Index k = threadIdx.x; k < box.pixels(); k += blockDim.x) {
-      const Place q = box.at(k);
+    for (Index k = threadIdx.x; k < w.box.pixels(); k += blockDim.x) {
+      const Place q = w.box.at(k);
       const double ud = (double)q.d - to.d, ui = (double)q.i - to.i, uj = (double)q.j - to.j;
-      const double window = window_weight(ud, sd) * window_weight(ui, si) * window_weight(uj, sj);
-      const double w = window * (v.at(q.d, q.i, q.j) - background);
-      sums[0] += w;
-      sums[1] += fabs(w);
-      sums[2] += w * ud, sums[3] += w * ui, sums[4] += w * uj;
-      sums[5] += w * ud * ud, sums[6] += w * ui * ui, sums[7] += w * uj * uj;
+      const double window = w.weight(q, 0) * w.weight(q, 1) * w.weight(q, 2);
+      const double m = window * (v.at(q.d, q.i, q.j) - background);
+      sums[0] += m;
+      sums[1] += fabs(m);
+      sums[2] += m * ud, sums[3] += m * ui, sums[4] += m * uj;
+      sums[5] += m * ud * ud, sums[6] += m * ui * ui, sums[7] += m * uj * uj;
     }
     sum_over_block(sums);
     const double mass = sums[0];
     if (!isfinite(mass) || !isfinite(background)) return rejected(FLAG_NONFINITE);
     if (fabs(mass) <= CENTROID_LEAST_MASS * sums[1]) return rejected(FLAG_SINGULAR);
-    const double step_d = unshrunk(sums[2], sums[5], mass, sd), step_i = unshrunk(sums[3], sums[6], mass, si),
-                 step_j = unshrunk(sums[4], sums[7], mass, sj);
-    if (!(isfinite(step_d) && isfinite(step_i) && isfinite(step_j))) return rejected(FLAG_NONFINITE);
-    to.d += step_d, to.i += step_i, to.j += step_j;
+    double step[3];
+    bool singular = false;
+    for (int a = 0; a < 3; ++a) {
+      step[a] = still[a] ? 0.0 : unshrunk(sums[2 + a], sums[5 + a], mass, spread[a]);
+      if (cut[a] && !still[a]) step[a] = gaussian_step(v, w, a, background, mass);
+    }
+    if (cut[0] || cut[1] || cut[2])
+      for (int a = 0; a < 3; ++a) singular = singular || step[a] != step[a];
+    if (singular) return rejected(FLAG_SINGULAR);
+    if (!(isfinite(step[0]) && isfinite(step[1]) && isfinite(step[2]))) return rejected(FLAG_NONFINITE);
+    to.d += step[0], to.i += step[1], to.j += step[2];
     if (furthest(to, start) > max_shift) return rejected(FLAG_TOO_FAR);
-    if (fmax(fmax(fabs(step_d), fabs(step_i)), fabs(step_j)) <= CENTROID_TOLERANCE) {
+    if (fmax(fmax(fabs(step[0]), fabs(step[1])), fabs(step[2])) <= CENTROID_TOLERANCE) {
       const Place end = {(Index)rint(to.d), (Index)rint(to.i), (Index)rint(to.j)};
+      if (!is_inside(t, end)) return rejected(FLAG_AT_BORDER);
       const bool moved = end.d != start.d || end.i != start.i || end.j != start.j;
-      return {to.d, to.i, to.j, v.at(end.d, end.i, end.j), moved ? FLAG_MOVED : 0, end};
+      return {to.d, to.i, to.j, v.at(end.d, end.i, end.j), fixed | (moved ? FLAG_MOVED : 0), end};
     }
   }
   return rejected(FLAG_NOT_CONVERGED);
@@ -282,5 +363,14 @@ KERNEL refine_restore(const double* points, const Index* starts, const Index* fr
     for (int a = 0; a < axes; ++a) finite = finite && isfinite(points[k * axes + a]);
     for (int a = 0; a < axes; ++a) coords[k * axes + a] = finite ? points[k * axes + a] : not_a_number();
     if (!finite) flags[k] = FLAG_NONFINITE;
+  }
+}
+
+// Move positions by whole periods, to where periodic images have them: from -0.5 on, below their length - 0.5.
+KERNEL refine_fold(Index count, Index axes, Index depth, Index height, Index width, double* coords) {
+  const double sizes[3] = {(double)depth, (double)height, (double)width};
+  for (Index k = first_thread(); k < count * axes; k += all_threads()) {
+    const double period = sizes[3 - axes + k % axes];
+    coords[k] -= period * floor((coords[k] + 0.5) / greatest(period, 1.0));
   }
 }

@@ -2,10 +2,8 @@
 
 A `Level` samples and sums pixels on the device of the images. Everything here works with few numbers, on the host.
 
-Sources: Baker and Matthews, "Lucas-Kanade 20 years on: a unifying framework", International Journal
-of Computer Vision 56 (2004), for the forward additive and the inverse compositional algorithm;
-Holland and Welsch, "Robust regression using iteratively reweighted least-squares", Communications in
-Statistics A 6 (1977), for the weights of Huber and Tukey and their constants.
+Source: Baker and Matthews, "Lucas-Kanade 20 years on: a unifying framework", International Journal
+of Computer Vision 56 (2004), for the forward additive and the inverse compositional algorithm.
 """
 
 from __future__ import annotations
@@ -13,11 +11,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from npsubpix._definitions.alignment.normal_equations import Equations, margin_of
+from npsubpix._definitions.alignment.fit import (
+    Brightness,
+    brightness_of,
+    covariance_of,
+    is_poor,
+    share_of_noise,
+)
+from npsubpix._definitions.alignment.losses import LOSSES, SCORES, SENSITIVITY, STEP, TUNING_CONSTANTS
+from npsubpix._definitions.alignment.normal_equations import Comparison, Equations, Likeness, margin_of
+from npsubpix._definitions.alignment.solutions import corners_of, is_sensitive, problem_of, solve
 from npsubpix._definitions.alignment.transforms import (
     centred,
     exponential,
@@ -31,7 +38,6 @@ from npsubpix._definitions.dtypes import HostArray
 from npsubpix._definitions.flags import AlignmentFlags
 
 __all__ = [
-    "Comparison",
     "Level",
     "Options",
     "Outcome",
@@ -41,35 +47,26 @@ __all__ = [
     "residual_step",
 ]
 
-#: Numbers by which kernels know a loss function.
-_LOSSES = {"least_squares": 0, "huber": 1, "tukey": 2}
-
-#: Tuning constant of a loss function: residual at which it begins to down-weight, in units of the residual scale.
-_TUNING_CONSTANTS = {"least_squares": 1.0, "huber": 1.345, "tukey": 4.685}
-
 #: Standard deviation of Gaussian noise, in units of its median absolute value.
 _DEVIATION_OF_MEDIAN = 1.4826
 
 #: Number of pixels, about, from which the residual scale is estimated.
 _SAMPLED_PIXELS = 4096
 
-#: Gradient of an image, in units of the rounding of its pixels, that is nothing but rounding.
-_LEAST_GRADIENT = 16.0
-
 #: Update, in pixels of a level, at which a coarse level is left for the next.
 _COARSE_TOLERANCE = 0.02
 
-#: Least number of pixels that a level is aligned by.
-_LEAST_PIXELS = 16
-
-#: Ratio of the least to the greatest eigenvalue of the scaled normal equations, below which there is no solution.
-_SINGULAR = 1e-9
-
-#: Update, in pixels, below which crossed products replace the others.
+#: Update, in pixels, below which crossed products replace the others, and the gain is that of least squares.
 _NEAR = 0.5
 
-#: Least ratio of the smallest eigenvalue of the crossed products to that of the others for them to be used.
-_LEAST_SIGNAL = 0.02
+#: Update, in pixels, below which the pixels compared stay the same, so that none enters and leaves in turn.
+_FREEZING = 0.1
+
+#: Update, in pixels, below which the residual scale stays the same.
+_SETTLED = 0.01
+
+#: Correlation below which one image is the negative of the other.
+_NEGATIVE = -0.5
 
 
 @dataclass(frozen=True)
@@ -98,19 +95,8 @@ class Outcome:
     flags: int
     gain: float
     bias: float
-
-
-class Comparison(NamedTuple):
-    """Comparison of both images in one iteration."""
-
-    matrix: HostArray
-    gain: float
-    bias: float
-    loss: int
-    residual_scale: float  # times the tuning constant of the loss function
-    inverse: bool  # by the gradient of the fixed image instead of that of the moving one
-    gain_bias: bool
-    crossed: bool  # sum crossed products too
+    correlation: float = math.nan
+    noise: float = math.nan
 
 
 class Level(Protocol):
@@ -135,6 +121,9 @@ class Level(Protocol):
 
     def residuals(self, matrix: HostArray, gain: float, bias: float) -> HostArray:
         """Return the finite residuals of every `residual_step`-th pixel along both axes."""
+
+    def likeness(self, matrix: HostArray, fixed_mean: float, moving_mean: float) -> Likeness:
+        """Return the likeness of the pixels compared, of these means."""
 
     def halved(self) -> Level:
         """Return the next coarser level."""
@@ -176,17 +165,26 @@ class Aligner:
         self.flags = 0
         self.total_iters = 0
         self.converged = False
-        self.last_equations: Equations | None = None  # of the end, if the last iteration had what is needed
+        self.overlap: HostArray | None = None  # matrix that chose the pixels compared last
+        self.scale = 1.0  # the residual scale of the last iteration
+        #: Equations, gain and bias of the end, if the last iteration had what is needed.
+        self.last: tuple[Equations, float, float] | None = None
 
     def equations(
-        self, level: Level, matrix: HostArray, basis: HostArray, inverse: bool, crossed: bool = False
-    ) -> Equations:
-        options = self.options
+        self, level: Level, matrix: HostArray, basis: HostArray, inverse: bool, crossed: bool = False,
+        use: int = STEP, loss: str | None = None,
+    ) -> Equations:  # fmt: skip
+        """Sum up the normal equations at a matrix, with the brightness of both images if they are crossed."""
+        overlap = matrix if self.overlap is None else self.overlap
         comparison = Comparison(
-            np.ascontiguousarray(matrix), self.gain, self.bias, _LOSSES[options.loss],
-            self.residual_scale(level, matrix), inverse, options.gain_bias, crossed,
+            np.ascontiguousarray(matrix), np.ascontiguousarray(overlap), self.gain, self.bias,
+            LOSSES[loss or self.options.loss], use, self.scale, inverse, self.options.gain_bias or crossed, crossed,
         )  # fmt: skip
         return level.equations(basis, comparison)
+
+    def unknowns(self, e: Equations, basis: HostArray) -> Equations:
+        """Return the equations of the parameters that are estimated, of those with the brightness of both images."""
+        return e if self.options.gain_bias else e.of_first(len(basis))
 
     def residual_scale(self, level: Level, matrix: HostArray) -> float:
         """Return the residual at which the loss function begins to down-weight, infinity where none differs from 0."""
@@ -194,63 +192,88 @@ class Aligner:
             return 1.0
         residuals = level.residuals(matrix, self.gain, self.bias)
         spread = _DEVIATION_OF_MEDIAN * float(np.median(np.abs(residuals))) if residuals.size else 0.0
-        return _TUNING_CONSTANTS[self.options.loss] * spread if spread > 0 else math.inf
+        return TUNING_CONSTANTS[self.options.loss] * spread if spread > 0 else math.inf
+
+    def match_brightness(self, level: Level) -> None:
+        """Begin with the gain and the bias that give both images one mean and one standard deviation."""
+        matrix = to_level(self.matrix, level.scale)
+        basis = centred(generators(self.options.model), level.shape)
+        e = self.equations(level, matrix, basis, True, loss="least_squares")
+        if not problem_of(level.shape, level.rounding, basis, e):
+            self.gain, self.bias = _matched(brightness_of(e, self.gain, self.bias))
 
     def refine(self, level: Level, last: bool) -> None:
         """Iterate on one level."""
-        options = self.options
-        shape = level.shape
+        options, shape = self.options, level.shape
         fixed_basis = centred(generators(options.model), shape)
         matrix = to_level(self.matrix, level.scale)
-        best = (math.inf, matrix, self.gain, self.bias)
+        best = start = (math.inf, matrix, self.gain, self.bias)
         tolerance = options.tol if last else max(options.tol, _COARSE_TOLERANCE)
         problem, converged, change = 0, False, math.inf
         trusted, limit = last and options.inverse, _NEAR  # whether steps may be by the crossed products
+        self.overlap = None
         for _ in range(options.n_iters):
             basis = fixed_basis if options.inverse else tangents(options.model, matrix, shape)
-            e = self.equations(level, matrix, basis, options.inverse, trusted and change < _NEAR)
-            problem = _problem(level, basis, e)
+            if change > _SETTLED:
+                self.scale = self.residual_scale(level, matrix)
+            whole = self.equations(level, matrix, basis, options.inverse, trusted and change < _NEAR)
+            e = self.unknowns(whole, basis)
+            problem = problem_of(shape, level.rounding, basis, e)
             if problem:
                 break
-            cost = e.squares / e.weight if e.weight > 0 else math.inf
-            if cost < best[0]:
-                best = (cost, matrix, self.gain, self.bias)
+            here = (e.squares / e.weight if e.weight > 0 else math.inf, matrix, self.gain, self.bias)
+            best = min(best, here, key=lambda state: state[0])
             self.total_iters += 1
-            step, moved, change = self.step(matrix, e.products, e.right, fixed_basis, shape)
-            if trusted and e.crossed is not None and _is_sensitive(e):
-                other = self.step(matrix, e.crossed, e.right, fixed_basis, shape)
+            near = last and change < _NEAR
+            step, moved, change = self.step(matrix, e, e.products, fixed_basis, shape, near)
+            if trusted and e.crossed is not None and is_sensitive(e):
+                other = self.step(matrix, e, e.crossed, fixed_basis, shape, near)
                 trusted = other[2] < limit
                 if trusted:
                     step, moved, change = other
                     limit = 0.5 * change  # of steps that come nearer, each is much shorter than the one before
-            if options.gain_bias:
+            if options.gain_bias and near:
                 self.gain, self.bias = self.gain + step[-2], self.bias + step[-1]
+            elif options.gain_bias:
+                self.gain, self.bias = _matched(brightness_of(e, self.gain, self.bias))
             matrix = moved
             if not np.isfinite(matrix).all() or change > 2 * max(shape):
                 problem = int(AlignmentFlags.DIVERGED)
                 break
-            if change < tolerance:
+            if change < tolerance and (near or not (last and options.gain_bias)):
                 converged = True
                 if e.crossed is not None:
-                    self.last_equations = e
+                    self.last = whole, *here[2:]
                 break
+            self.choose_overlap(matrix, change)
         if problem:
-            _, matrix, self.gain, self.bias = (
-                best if best[0] < math.inf else (0, to_level(self.matrix, level.scale), 1.0, 0.0)
-            )
+            _, matrix, self.gain, self.bias = best if best[0] < math.inf else start
+            self.overlap = None
         self.matrix = from_level(matrix, level.scale)
         if last:
             self.converged = converged
             self.flags |= problem | (0 if converged or problem else int(AlignmentFlags.NOT_CONVERGED))
 
+    def choose_overlap(self, matrix: HostArray, change: float) -> None:
+        """Freeze the pixels compared once steps are short, and choose them anew when steps are long again."""
+        if change < _FREEZING:
+            self.overlap = matrix if self.overlap is None else self.overlap
+        elif change >= _NEAR:
+            self.overlap = None
+
     def step(
-        self, matrix: HostArray, products: HostArray, right: HostArray, basis: HostArray, shape: tuple[int, ...]
+        self, matrix: HostArray, e: Equations, products: HostArray, basis: HostArray, shape: tuple[int, ...], near: bool
     ) -> tuple[HostArray, HostArray, float]:
-        """Return a step, the matrix after it, and how far it moved a corner."""
-        step = -_solve(products, right)
+        """Return a step, the matrix after it, and how far it moved a corner.
+
+        Far from the solution the gain is the ratio of the standard deviations, since that of least squares is too
+        small by the correlation of the images, and a step of the inverse method is too long by as much.
+        """
+        step = -solve(products, e.right)
+        if self.options.gain_bias and self.options.inverse and not near:
+            step[: len(basis)] *= self.gain / _matched(brightness_of(e, self.gain, self.bias))[0]
         moved = self.moved(matrix, step[: len(basis)], basis, shape)
-        corners = np.array([[y, x, 1.0] for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)])
-        return step, moved, farthest(matrix, moved, corners)
+        return step, moved, farthest(matrix, moved, corners_of(shape))
 
     def moved(self, matrix: HostArray, step: HostArray, basis: HostArray, shape: tuple[int, ...]) -> HostArray:
         """Update a matrix by a step of its parameters."""
@@ -265,26 +288,65 @@ class Aligner:
     def outcome(self, level: Level) -> Outcome:
         """Evaluate the result on whole images, with parameters about the centre of the fixed one."""
         basis = centred(generators(self.options.model), level.shape)
-        e = self.last_equations or self.equations(level, self.matrix, basis, True, True)
+        if self.last is None:
+            self.last = self.equations(level, self.matrix, basis, True, True), self.gain, self.bias
+        whole = self.last[0]
+        e = self.unknowns(whole, basis)
         size = len(basis)
         covariance = np.full((size, size), np.nan)
-        problem = _problem(level, basis, e)
+        problem = problem_of(level.shape, level.rounding, basis, e)
         self.flags |= problem
         rms = math.sqrt(e.squares / e.weight) if e.pixels > 0 and e.weight > 0 else math.nan
-        if not problem and not _is_sensitive(e):
-            self.flags |= int(AlignmentFlags.NO_TEXTURE)
-        elif not problem and e.crossed is not None:
-            # The fixed image's noise times its own gradient sums to nothing: it is the derivative of a square
-            spread = 0.5 * (e.products + 0.5 * (e.crossed + e.crossed.T))
-            variance = e.squares / e.weight * e.pixels / max(e.pixels - len(e.right), 1)
-            back = _inverse(e.crossed)
-            covariance = variance * (back @ spread @ back.T)[:size, :size]
+        correlation = noise = math.nan
+        if not problem:
+            brightness = brightness_of(*self.last)
+            overlap = self.matrix if self.overlap is None else self.overlap
+            likeness = level.likeness(overlap, brightness.fixed_mean, brightness.moving_mean)
+            share = share_of_noise(self.matrix, level.shape)
+            correlation, noise = brightness.correlation, math.sqrt(likeness.noise_of_residuals(self.gain, share))
+            if is_poor(brightness, likeness, self.gain, share, e.pixels, rms, self.area(e, brightness)):
+                self.flags |= int(AlignmentFlags.POOR_FIT)
+            if self.options.gain_bias and self.gain <= 0:
+                self.flags |= int(AlignmentFlags.NEGATIVE_GAIN)
+            if not is_sensitive(e):
+                self.flags |= int(AlignmentFlags.NO_TEXTURE)
+            else:
+                sensitivity, scores = (self.unknowns(x, basis) for x in self.weighed(level, basis, whole, rms))
+                of_all = covariance_of(sensitivity, scores, self.scale, likeness, share, self.gain)
+                covariance = of_all[:size, :size]
         margin = margin_of(level.moving_shape)
         most = math.prod(max(n - 1 - 2 * margin, 1) for n in level.shape)
         return Outcome(
             self.matrix, covariance, rms, min(float(e.pixels) / most, 1.0), self.total_iters,
-            self.converged and not problem, self.flags, self.gain, self.bias,
+            self.converged and not problem, self.flags, self.gain, self.bias, correlation, noise,
         )  # fmt: skip
+
+    def area(self, e: Equations, brightness: Brightness) -> float:
+        """Return the area of the structures of the fixed image: its autocorrelation, squared, integrated."""
+        size = len(e.right) - 2 * self.options.gain_bias
+        shifts = [2, 5] if size > 4 else [size - 2, size - 1]
+        gradient = 0.5 * float(e.products[shifts, shifts].sum()) / e.weight / self.gain**2
+        return math.pi * brightness.fixed_variance / gradient
+
+    def weighed(self, level: Level, basis: HostArray, whole: Equations, rms: float) -> tuple[Equations, Equations]:
+        """Return the equations with the derivative of the loss function for weights, and with its square."""
+        robust = self.options.loss != "least_squares" and math.isfinite(self.scale)
+        if not robust:
+            self.scale = rms if rms > 0 else 1.0
+            return whole, self.equations(level, self.matrix, basis, True, True, SCORES, "least_squares")
+        sensitivity, scores = (
+            self.equations(level, self.matrix, basis, True, True, use) for use in (SENSITIVITY, SCORES)
+        )
+        return sensitivity, scores
+
+
+def _matched(b: Brightness) -> tuple[float, float]:
+    """Return the gain and the bias that give both images one mean and one standard deviation."""
+    if not (b.fixed_variance > 0 and b.moving_variance > 0):
+        return 1.0, b.moving_mean - b.fixed_mean
+    gain = math.sqrt(b.moving_variance / b.fixed_variance)
+    gain = -gain if b.correlation < _NEGATIVE else gain
+    return gain, b.moving_mean - gain * b.fixed_mean
 
 
 def nothing_to_align(options: Options, matrix: HostArray, flag: int) -> Outcome:
@@ -297,54 +359,14 @@ def nothing_to_align(options: Options, matrix: HostArray, flag: int) -> Outcome:
 def aligned(levels: Sequence[Level], options: Options, matrix: HostArray) -> Outcome:
     """Align images over levels from coarse to fine."""
     aligner = Aligner(options, matrix)
+    if options.gain_bias:
+        aligner.match_brightness(levels[0])
     for level in levels:
         aligner.refine(level, level is levels[-1])
     return aligner.outcome(levels[-1])
 
 
-def _problem(level: Level, basis: HostArray, e: Equations) -> int:
-    """Return the flag of normal equations that cannot be solved, 0 for others."""
-    products, count = e.products, e.pixels
-    if count < max(_LEAST_PIXELS, 2 * len(e.right)):
-        return int(AlignmentFlags.NO_OVERLAP)
-    if not (np.isfinite(products).all() and np.isfinite(e.right).all()):
-        return int(AlignmentFlags.NONFINITE)
-    scale = np.sqrt(np.diag(products))
-    height, width = level.shape
-    corners = np.array([[y, x, 1.0] for y in (0, height - 1) for x in (0, width - 1)])
-    moves = np.linalg.norm(basis[:, :2] @ corners.T, axis=1).max(-1)  # of a corner, by a unit of each parameter
-    moves += np.abs(basis[:, 2] @ corners.T).max(-1) * max(height, width)
-    rounding = _LEAST_GRADIENT * level.rounding
-    if not (scale[: len(basis)] > rounding * moves * math.sqrt(count)).all() or not (scale > 0).all():
-        return int(AlignmentFlags.NO_TEXTURE)
-    eigenvalues = np.linalg.eigvalsh(products / np.outer(scale, scale))
-    return int(AlignmentFlags.NO_TEXTURE) if eigenvalues[0] < _SINGULAR * eigenvalues[-1] else 0
-
-
-def _is_sensitive(e: Equations) -> bool:
-    """Whether residuals change with the parameters by more than chance: crossed products are near the others."""
-    if e.crossed is None or not np.isfinite(e.crossed).all():
-        return False
-    scale = 1 / np.sqrt(np.diag(e.products))
-    part = e.crossed * np.outer(scale, scale)
-    whole = np.linalg.eigvalsh(e.products * np.outer(scale, scale))
-    return bool(np.linalg.eigvalsh(0.5 * (part + part.T))[0] > _LEAST_SIGNAL * whole[0])
-
-
-def _solve(products: HostArray, right: HostArray) -> HostArray:
-    scale = 1 / np.sqrt(np.abs(np.diag(products)))
-    solution: HostArray = scale * np.linalg.solve(products * np.outer(scale, scale), scale * right)
-    return solution
-
-
-def _inverse(products: HostArray) -> HostArray:
-    scale = 1 / np.sqrt(np.abs(np.diag(products)))
-    inverse: HostArray = np.linalg.inv(products * np.outer(scale, scale)) * np.outer(scale, scale)
-    return inverse
-
-
 def is_of_model(model: str, matrix: HostArray, shape: tuple[int, ...]) -> bool:
     """Whether a matrix belongs to a model, to a thousandth of a pixel at any corner."""
-    corners = np.array([[y, x, 1.0] for y in (0, shape[0] - 1) for x in (0, shape[1] - 1)])
     nearest = from_parameters(model, parameters(model, matrix / matrix[2, 2], shape), shape)
-    return farthest(matrix, nearest, corners) < 1e-3
+    return farthest(matrix, nearest, corners_of(shape)) < 1e-3

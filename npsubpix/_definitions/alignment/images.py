@@ -12,7 +12,7 @@ from npsubpix._definitions.alignment.gauss_newton import Level, Options, Outcome
 from npsubpix._definitions.dtypes import HostArray
 from npsubpix._definitions.flags import AlignmentFlags
 
-__all__ = ["FILLINGS", "Images", "Survey", "align_images", "count_levels"]
+__all__ = ["FILLINGS", "Images", "Survey", "Unit", "align_images", "count_levels"]
 
 #: Number of times that each bad pixel is replaced by the mean of its neighbours, after the nearest good one.
 FILLINGS = 16
@@ -31,16 +31,54 @@ _LEAST_RANGE = 16.0
 
 
 class Survey(NamedTuple):
-    """Number of the good pixels of an image, finite and not masked, and the least and the greatest of them."""
+    """Number of the good pixels of an image, finite and not masked, and their least, greatest and mean value."""
 
     good: int
     low: float
     high: float
+    mean: float
 
     @property
     def greatest(self) -> float:
         """Greatest absolute value."""
         return max(abs(self.low), abs(self.high))
+
+
+class Unit(NamedTuple):
+    """Unit in which an image is compared: its pixels, times two to the power of the exponent, less the pedestal.
+
+    Without it squares of very small or very large pixels would leave the range of floats, and those of small
+    differences between large pixels would be lost in rounding.
+    """
+
+    exponent: int
+    pedestal: float
+
+    @property
+    def factor(self) -> float:
+        """Two to the power of the exponent."""
+        return math.ldexp(1.0, self.exponent)
+
+    def gain_bias_to(self, other: Unit, gain: float, bias: float) -> tuple[float, float]:
+        """Convert a gain and a bias, from this image to another, to those between the pixels themselves."""
+        gain = math.ldexp(gain, self.exponent - other.exponent)
+        return gain, (bias + other.pedestal) / other.factor - gain * self.pedestal / self.factor
+
+
+def units_of(surveys: Sequence[Survey], dtype: np.dtype[Any], gain_bias: bool) -> tuple[Unit, Unit]:
+    """Return the units of the fixed and of the moving image: one for both, unless gain and bias are estimated."""
+    fixed, moving = surveys
+    if gain_bias:
+        return _unit(fixed, fixed.greatest, dtype), _unit(moving, moving.greatest, dtype)
+    unit = _unit(fixed, max(fixed.greatest, moving.greatest), dtype)
+    return unit, unit
+
+
+def _unit(survey: Survey, greatest: float, dtype: np.dtype[Any]) -> Unit:
+    most = np.finfo(dtype).maxexp - 8  # two to this power, and one over it, are floats
+    exponent = min(max(-math.frexp(greatest)[1], -most), most)
+    mean = survey.mean if math.isfinite(survey.mean) else 0.5 * survey.low + 0.5 * survey.high
+    return Unit(exponent, math.ldexp(mean, exponent))
 
 
 class Images(Protocol):
@@ -60,8 +98,8 @@ class Images(Protocol):
     def surveys(self) -> tuple[Survey, Survey]:
         """Survey the fixed image and the moving one."""
 
-    def whole(self, rounding: float) -> Level:
-        """Return the level of full resolution, with bad pixels filled."""
+    def whole(self, units: tuple[Unit, Unit], rounding: float) -> Level:
+        """Return the level of full resolution, in these units, with bad pixels filled."""
 
 
 def align_images(images: Images, init: HostArray | str | None, options: Options) -> Outcome:
@@ -77,10 +115,15 @@ def align_images(images: Images, init: HostArray | str | None, options: Options)
     problem = _problem(surveys, epsilon)
     if problem:
         return nothing_to_align(options, matrix, int(problem))
-    levels = [images.whole(epsilon * surveys[0].greatest)]
+    fixed, moving = units = units_of(surveys, images.dtype, options.gain_bias)
+    levels = [images.whole(units, epsilon * surveys[0].greatest * fixed.factor)]
     for _ in range(count_levels(side, options.levels) - 1):
         levels.append(levels[-1].halved())
-    return aligned(levels[::-1], options, matrix)
+    outcome = aligned(levels[::-1], options, matrix)
+    outcome.rms, outcome.noise = outcome.rms / moving.factor, outcome.noise / moving.factor
+    if options.gain_bias:
+        outcome.gain, outcome.bias = fixed.gain_bias_to(moving, outcome.gain, outcome.bias)
+    return outcome
 
 
 def _problem(surveys: Sequence[Survey], epsilon: float) -> AlignmentFlags:

@@ -1,0 +1,139 @@
+"""Goodness of fit of an alignment, and the covariance of its parameters.
+
+Sources: White, "A heteroskedasticity-consistent covariance matrix estimator and a direct test for
+heteroskedasticity", Econometrica 48 (1980); Huber, "Robust Statistics" (1981), for the covariance with a loss function;
+Spearman, "The proof and measurement of association between two things", American Journal of Psychology 15 (1904), for
+the correlation without noise; Immerkaer, "Fast noise variance estimation", Computer Vision and Image Understanding 64
+(1996), for noise.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from npsubpix._definitions.alignment.normal_equations import Equations, Likeness
+from npsubpix._definitions.alignment.solutions import inverse
+from npsubpix._definitions.dtypes import HostArray
+
+__all__ = ["Brightness", "brightness_of", "covariance_of", "is_poor", "share_of_noise"]
+
+#: Phases of a pixel, along each axis, at which the share of noise is known.
+_PHASES = 64
+
+# Limits from `python -m benchmarks.alignment_success`.
+
+#: Least correlation, in units of the standard deviation of that of white noise.
+_SIGNIFICANT = 5.0
+
+#: Root mean square of residuals, in units of that expected from noise, up to which noise explains them.
+_EXPLAINED = 1.15
+
+#: Least number of structures by which images correlate, times the ratio of what they share to what they do not.
+_ALIKE = 8.0
+
+#: Number of structures that images have at least.
+_LEAST_STRUCTURES = 0.5
+
+
+class Brightness(NamedTuple):
+    """Weighted means and variances of both images over the pixels compared, and their covariance."""
+
+    fixed_mean: float
+    moving_mean: float
+    fixed_variance: float
+    moving_variance: float
+    covariance: float
+
+    @property
+    def correlation(self) -> float:
+        """Zero-mean normalised correlation; NaN where an image is constant."""
+        product = self.fixed_variance * self.moving_variance
+        return self.covariance / math.sqrt(product) if product > 0 else math.nan
+
+
+def brightness_of(e: Equations, gain: float, bias: float) -> Brightness:
+    """Return the brightness of images from sums over residuals, with the gain and the bias that these had."""
+    count = e.products[-1, -1]
+    fixed, residual = e.products[-1, -2] / count, -e.right[-1] / count
+    variance = e.products[-2, -2] / count - fixed * fixed
+    shared = -e.right[-2] / count - fixed * residual
+    remaining = e.squares / count - residual * residual
+    return Brightness(
+        fixed, residual + gain * fixed + bias, max(variance, 0.0),
+        max(remaining + 2 * gain * shared + gain * gain * variance, 0.0), shared + gain * variance,
+    )  # fmt: skip
+
+
+@functools.cache
+def _shares() -> HostArray:
+    """Return the sums of the squared weights of pixels in a cubic spline, at phases from 0 to 1."""
+    pole = math.sqrt(3) - 2
+    phase, pixels = np.linspace(0, 1, _PHASES + 1), np.arange(-12, 13)
+    weights = np.zeros((phase.size, pixels.size))
+    for m in range(-12, 13):
+        u = np.abs(phase[:, None] - pixels - m)
+        basis = np.where(u < 1, 2 / 3 - u * u + 0.5 * u**3, np.clip(2 - u, 0, None) ** 3 / 6)
+        weights += -6 * pole / (1 - pole * pole) * pole ** abs(m) * basis
+    return np.asarray((weights**2).sum(1))
+
+
+def share_of_noise(matrix: HostArray, shape: tuple[int, ...]) -> float:
+    """Return the variance of white noise after interpolation at the positions of pixels, as a share of that before."""
+    lines = [np.unique(np.linspace(0, n - 1, 17).round()) for n in shape]
+    y, x = (a.ravel() for a in np.meshgrid(*lines, indexing="ij"))
+    with np.errstate(all="ignore"):
+        moved = matrix @ np.stack([y, x, np.ones(y.size)])
+        phases = (moved[:2] / moved[2]) % 1
+    shares = np.interp(phases, np.linspace(0, 1, _PHASES + 1), _shares())
+    return float(np.nanmean(shares[0] * shares[1]))
+
+
+def covariance_of(
+    sensitivity: Equations, scores: Equations, scale: float, likeness: Likeness, share: float, gain: float
+) -> HostArray:
+    """Return the covariance of the parameters, whatever the variance of the noise at each pixel.
+
+    It is C^-1 S C^-T. C are the crossed products, and S is the scatter of the sums that are zero at the solution: of
+    gradients times noise, and of the gradient of the fixed image's noise times that of the moving one. The noise of
+    the fixed image times its own gradient sums to nothing, as it is the derivative of a square. Crossed products have
+    the gradients alone, and the others the noise's too, each weighted by the squared derivative of the loss function,
+    in units of `scale`. Interpolation takes high frequencies of the noise from the residuals, of which gradients have
+    few.
+    """
+    assert sensitivity.crossed is not None
+    assert scores.crossed is not None
+    crossed = 0.5 * (scores.crossed + scores.crossed.T)
+    seen = likeness.noise_of_residuals(gain, share)
+    of_scene = likeness.noise_of_residuals(gain, 1.0) / seen if seen > 0 else 1.0
+    of_noise = share * likeness.moving / seen if seen > 0 else 0.5
+    spread = of_scene * crossed + of_noise * (scores.products - crossed)
+    if not (np.diag(spread) > 0).all() or np.linalg.eigvalsh(spread)[0] <= 0:  # images that hardly correlate
+        spread = of_scene * scores.products
+    back = inverse(sensitivity.crossed)
+    freedom = sensitivity.pixels / max(sensitivity.pixels - len(sensitivity.right), 1)
+    return np.asarray(freedom * scale * scale * (back @ spread @ back.T))
+
+
+def is_poor(
+    brightness: Brightness, likeness: Likeness, gain: float, share: float, pixels: float, rms: float, area: float
+) -> bool:
+    """Whether two images are no better alike than images of different scenes.
+
+    They correlate no more than noise does; or noise does not explain the residuals, and the images correlate no more,
+    or by no more structures of this area, than different scenes do where a few structures coincide.
+    """
+    correlation = math.copysign(1.0, gain) * brightness.correlation
+    if not correlation * math.sqrt(pixels) > _SIGNIFICANT:
+        return True
+    if rms < _EXPLAINED * math.sqrt(likeness.noise_of_residuals(gain, share)):
+        return False
+    without_noise = (1 - likeness.fixed / brightness.fixed_variance) * (
+        1 - share * likeness.moving / brightness.moving_variance
+    )
+    shared = correlation**2 / without_noise if without_noise > 0 else 1.0
+    structures = max(likeness.pixels / area, _LEAST_STRUCTURES)
+    return bool(shared < 1 and structures * shared < _ALIKE * (1 - shared))

@@ -1,0 +1,48 @@
+"""Hints for a command that found no peaks: the options that would find them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+__all__ = ["hints_for_no_peaks"]
+
+
+def hints_for_no_peaks(image: Any, options: Mapping[str, Any]) -> list[str]:
+    """Return lines on what an image without peaks holds, with the options of `find_peaks` that it was searched with.
+
+    The options are tried one by one, in the order in which they are likely to be the reason.
+    """
+    finite = np.asarray(image)[np.isfinite(image)]
+    if finite.size == 0:
+        return ["The image holds no finite pixels."]
+    low, high = finite.min(), finite.max()
+    if low == high:
+        return [f"All pixels of the image are {low:g}."]
+    every = {**options, "threshold_abs": None, "threshold_rel": None}
+    lines = []
+    for changed, base, text in (
+        ({"plateau": "refine"}, options, "{count} found with --plateau refine: they are plateaus of equal pixels"),
+        ({"threshold_abs": None}, options, "{count} found without --threshold, the highest of {value:g}"),
+        ({"threshold_rel": None}, options, "{count} found without --threshold-rel, the highest of {value:g}"),
+        ({"exclude_border": False}, options, "{count} at the border, where the window is not whole"),
+        ({"minima": True}, options, "{count} found with --minima"),
+        ({"size": 3}, every, "{count} found with --size 3 and without thresholds"),
+    ):
+        if all(base.get(name) == value for name, value in changed.items()):
+            continue
+        count, value = _found(image, {**base, **changed})
+        if count:
+            peaks = "1 peak is" if count == 1 else f"{count} peaks are"
+            lines.append(text.format(count=peaks, value=value) + ".")
+    return lines or [f"No pixel of the image is greater than its neighbours; it goes from {low:g} to {high:g}."]
+
+
+def _found(image: Any, options: Mapping[str, Any]) -> tuple[int, float]:
+    """Return how many peaks there are with other options, and the greatest value of one."""
+    from npsubpix import find_peaks
+
+    peaks = find_peaks(image, **{**options, "refine": None, "num_peaks": None})
+    return len(peaks), max(peaks.values.tolist(), default=0.0)

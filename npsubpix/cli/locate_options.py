@@ -1,0 +1,126 @@
+"""Options of ``npsubpix locate``: they stand for the arguments of `find_peaks`, and have its defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from npsubpix._definitions.peaks import DUPLICATES, PEAK_MODES, PLATEAUS
+from npsubpix._definitions.refinement import REFINEMENTS
+from npsubpix.background import local_background
+from npsubpix.cli.options import PER_AXIS, as_border, as_counts, as_number_or_path, as_numbers, default, one_of
+from npsubpix.peaks import find_peaks
+
+Paths = list[Path] | None
+Count = int | None
+Number = float | None
+
+
+def _of(argument: str, text: str, **extra: Any) -> Any:
+    """Return an option that stands for an argument of `find_peaks`."""
+    return typer.Option(help=text, show_default=default(find_peaks, argument), **extra)
+
+
+def _of_background(argument: str, text: str, **extra: Any) -> Any:
+    """Return an option that stands for an argument of `local_background`."""
+    return typer.Option(help=text, show_default=default(local_background, argument), **extra)
+
+
+_NUMBERS = {"parser": as_numbers, "metavar": PER_AXIS}
+_COUNTS = {"parser": as_counts, "metavar": PER_AXIS}
+_NUMBER_OR_FILE = {"parser": as_number_or_path, "metavar": "N|FILE"}
+
+# --- which pixels are peaks
+
+Size = Annotated[Any, _of("size", "Length of the window in which a peak is the greatest, in pixels.", **_COUNTS)]
+MinDistance = Annotated[
+    Any, _of("min_distance", "Least distance between two peaks, in pixels; the stronger one stays.", **_NUMBERS)
+]
+Threshold = Annotated[
+    Number, _of("threshold_abs", "Only peaks above this value, or with a background, this many times the noise.")
+]
+ThresholdRel = Annotated[
+    Number, _of("threshold_rel", "Only peaks above this fraction of the greatest value of their frame.")
+]
+ExcludeBorder = Annotated[
+    Any,
+    _of(
+        "exclude_border",
+        "Whether the whole window of a peak must lie inside the image, or its least distance from the border.",
+        parser=as_border,
+        metavar=f"true|false|{PER_AXIS}",
+    ),
+]
+NumPeaks = Annotated[Count, _of("num_peaks", "At most this many peaks per frame, the strongest.")]
+Plateau = Annotated[Any, _of("plateau", "Report of plateaus, such as saturated spots.", **one_of(PLATEAUS))]
+Minima = Annotated[bool, typer.Option("--minima", help="Find minima too.")]
+Mask = Annotated[
+    Path | None,
+    _of("mask", "Image of the pixels to ignore: all that are not 0. One frame for all frames, or one for each."),
+]
+
+# --- background and noise
+
+Boxes = Annotated[
+    Any,
+    typer.Option(
+        help="Measure background and noise in boxes of this many pixels; thresholds are then above the background.",
+        show_default=False,
+        **_COUNTS,
+    ),
+]
+BoxMethod = Annotated[
+    Any, _of_background("method", "Estimator of the background in a box.", **one_of(("median", "mean")))
+]
+BoxGrow = Annotated[Any, _of_background("grow", "Pixels around outliers that are excluded too.", **_COUNTS)]
+BoxFilter = Annotated[Any, _of_background("filter_size", "Boxes in the window of the median filter.", **_COUNTS)]
+Level = Annotated[Any, _of("background", "The background, if it is known, or its image.", **_NUMBER_OR_FILE)]
+Sigma = Annotated[
+    Any,
+    _of("sigma", "Noise, if it is known, or its image; --threshold is in units of it.", **_NUMBER_OR_FILE),
+]
+
+# --- how they are refined
+
+Refine = Annotated[Any, _of("refine", "How positions are refined.", **one_of(REFINEMENTS))]
+Iterations = Annotated[Count, _of("n_iters", "Greatest number of iterations of the refinement.")]
+MaxShift = Annotated[Number, _of("max_shift", "Greatest shift from the pixel of a peak, in pixels on any axis.")]
+Radius = Annotated[Any, _of("radius", "Radius of the window of --refine centroid, in pixels.", **_NUMBERS)]
+
+Duplicates = Annotated[
+    Any, _of("duplicates", "Treatment of peaks that end at the place of a stronger one.", **one_of(DUPLICATES))
+]
+Mode = Annotated[Any, _of("mode", "wrap: the image is periodic, as a correlation map is.", **one_of(PEAK_MODES))]
+
+# --- what is written
+
+Output = Annotated[
+    Paths,
+    typer.Option(
+        "--output",
+        "-o",
+        show_default=False,
+        help="Write the table: .csv, .parquet, .h5 or .ecsv. Give it several times to write several files.",
+    ),
+]
+Napari = Annotated[bool, typer.Option("--napari", help="Name columns so that napari opens a CSV file as points.")]
+Comments = Annotated[
+    bool, typer.Option("--comments", help="Write the metadata of CSV files in lines with #, not beside them.")
+]
+Plot = Annotated[
+    Paths,
+    typer.Option(
+        show_default=False, help="Draw the peaks on the image (.png, .pdf, .svg, .jpg): the frame with most peaks."
+    ),
+]
+PlotFrame = Annotated[
+    Count,
+    typer.Option(help="Draw this frame, counted from 0, of the first image that has it.", min=0, show_default=False),
+]
+YUp = Annotated[
+    bool | None,
+    typer.Option("--y-up/--y-down", help="Draw rows upwards, as FITS images are drawn, or downwards."),
+]
+Light = Annotated[bool, typer.Option("--light", help="Draw on white, for print.")]

@@ -1,0 +1,91 @@
+"""Options of the commands: how the text after an option becomes an argument of a function."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+__all__ = [
+    "PER_AXIS",
+    "as_border",
+    "as_counts",
+    "as_matrix",
+    "as_number_or_path",
+    "as_numbers",
+    "default",
+    "given",
+    "one_of",
+]
+
+#: How help shows one number for all axes, or one per axis.
+PER_AXIS = "N[,N...]"
+
+
+def _per_axis(number: type, words: str) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        try:
+            values = tuple(number(part) for part in text.split(","))
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is not {words}, or one per axis, such as 2,4,4") from None
+        return values[0] if len(values) == 1 else values
+
+    return parse
+
+
+#: Parse ``3`` or ``3,5,5``: one integer, or one per axis.
+as_counts = _per_axis(int, "an integer")
+
+#: Parse ``2.5`` or ``1,2.5,2.5``: one number, or one per axis.
+as_numbers = _per_axis(float, "a number")
+
+
+def as_border(text: str) -> Any:
+    """Parse ``true``, ``false``, or numbers of pixels."""
+    words = {"true": True, "yes": True, "false": False, "no": False}
+    return words[text.lower()] if text.lower() in words else as_counts(text)
+
+
+def as_matrix(text: str) -> list[list[float]]:
+    """Parse a shift (y, x), or the entries of a matrix of two or three rows."""
+    numbers = as_numbers(text)
+    count = len(numbers) if isinstance(numbers, tuple) else 1
+    if count == 2:
+        return [[1.0, 0.0, numbers[0]], [0.0, 1.0, numbers[1]]]
+    if count not in (6, 9):
+        raise typer.BadParameter(f"{text!r} is neither a shift of 2 numbers nor a matrix of 6 or 9")
+    return [list(numbers[row : row + 3]) for row in range(0, count, 3)]
+
+
+def as_number_or_path(text: str) -> float | Path:
+    """Parse a number, or else the name of a file."""
+    try:
+        return float(text)
+    except ValueError:
+        return Path(text)
+
+
+def one_of(choices: Sequence[str | None]) -> dict[str, Any]:
+    """Return the parser of one of some names, and how help shows them; None is ``none``."""
+    names = ["none" if choice is None else choice for choice in choices]
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise typer.BadParameter(f"{text!r} is not one of {', '.join(names)}")
+        return text
+
+    return {"parser": parse, "metavar": f"[{'|'.join(names)}]"}
+
+
+def default(function: Callable[..., Any], name: str) -> str | bool:
+    """Return the default of an argument, as help shows it."""
+    value = inspect.signature(function).parameters[name].default
+    return False if value is None else str(value)
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Leave out options that were not given; those given as ``none`` are None."""
+    return {name: None if value == "none" else value for name, value in options.items() if value is not None}

@@ -1,0 +1,154 @@
+"""Read FITS files, also compressed ones: only the pixels asked for are read."""
+
+from __future__ import annotations
+
+import bz2
+import contextlib
+import gzip
+import io
+import math
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from npsubpix.io._source import ImageError, Source, check_ratio, check_size
+
+__all__ = ["fits_file"]
+
+_TIMES = ("TIME", "UTC", "TAI", "TT", "MJD", "JD")
+_RATIO = 40_000  # pixels per byte of compressed tiles: lists of runs have 4095 pixels in two bytes
+_BLOCK = 2**20
+
+
+class _Stream:
+    """A file, perhaps compressed, that is read, and decompressed, once for a pass through it.
+
+    To seek costs nothing before the next read: astropy goes back to where it was after each one, which would
+    decompress the file from its beginning for each frame. And no read is longer than what is left of the file:
+    others allocate what they are asked for, and headers ask.
+    """
+
+    mode = "rb"
+    closed = False
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            magic = file.read(3)
+        self._stream: gzip.GzipFile | bz2.BZ2File | BinaryIO
+        self._length: int | None = None
+        if magic.startswith(b"\x1f\x8b"):
+            self._stream = gzip.GzipFile(path)
+        elif magic == b"BZh":
+            self._stream = bz2.BZ2File(path)
+        else:
+            self._stream = path.open("rb")
+            self._length = path.stat().st_size
+        self._position = 0
+
+    def _end(self) -> int:
+        if self._length is None:
+            while self._stream.read(_BLOCK):
+                pass
+            self._length = self._stream.tell()
+        return self._length
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: 0}[whence]
+        self._position = start + offset + (self._end() if whence == io.SEEK_END else 0)
+        return self._position
+
+    def read(self, size: int | None = None) -> bytes:
+        left = max(self._end() - self._position, 0)
+        size = left if size is None or size < 0 else min(size, left)
+        if self._stream.tell() != self._position:
+            self._stream.seek(self._position)
+        data = self._stream.read(size)
+        self._position += len(data)
+        return data
+
+    def close(self) -> None:
+        self._stream.close()
+        self.closed = True
+
+
+@contextlib.contextmanager
+def fits_file(path: Path, hdu: int | str | None, max_memory: int) -> Iterator[Source]:
+    """Open an HDU with an image: the first, or the one of a number or a name."""
+    import astropy.io.fits
+
+    # Sections read the pixels asked for, scaled ones too, which a memory map cannot
+    with warnings.catch_warnings(record=True) as caught, contextlib.ExitStack() as opened:
+        warnings.simplefilter("always")
+        stream = opened.enter_context(contextlib.closing(_Stream(path)))
+        file = opened.enter_context(astropy.io.fits.open(stream, memmap=False))
+        count = len(file)  # reads all headers
+        texts = [" ".join(str(warning.message).split()) for warning in caught]
+        if any("truncated" in text for text in texts):
+            raise ImageError(f"{path}: is a truncated FITS file, {path.stat().st_size} bytes long")
+        chosen, notes = _choose_hdu(path, file, count, hdu)
+        image = file[chosen]
+        _check_tiles(path, image, max_memory)
+        close = opened.pop_all().close
+    try:
+        # Radio maps have axes of length one in front, for polarisation and frequency
+        extra = max(0, len(image.shape) - 3)
+        while extra and math.prod(image.shape[:extra]) > 1:
+            extra -= 1
+        shape = tuple(map(int, image.shape[extra:]))
+        axes = "".join(_axis_name(image.header, len(shape) - axis) for axis in range(len(shape)))
+        dtype = np.dtype(f"f{max(4, abs(image.header['BITPIX']) // 8)}")  # scaled pixels show theirs when they are read
+        damages = tuple(text for text in texts if "corrupt" in text)
+        yield Source(
+            shape, axes, dtype, lambda index: image.section[(0,) * extra + index], notes=notes, warnings=damages
+        )
+    finally:
+        close()
+
+
+def _axis_name(header: Any, number: int) -> str:
+    """Name axis NAXIS1, NAXIS2 and so on: columns and rows, then times if the header says so."""
+    if number <= 2:
+        return "XY"[number - 1]
+    return "T" if str(header.get(f"CTYPE{number}", "")).upper().split("-")[0] in _TIMES else "Q"
+
+
+def _choose_hdu(path: Path, file: Any, count: int, hdu: int | str | None) -> tuple[int, tuple[str, ...]]:
+    """Return the number of an HDU, and a note on those that are not read."""
+    images = [number for number in range(count) if file[number].is_image and len(file[number].shape) >= 2]
+    if not images:
+        raise ImageError(f"{path}: is a FITS file without an image")
+    listed = {number: f"{number} ({name})" if (name := file[number].name) else str(number) for number in images}
+    if hdu is None:
+        others = ", ".join(text for number, text in listed.items() if number != images[0])
+        notes = (f"HDU {listed[images[0]]} is read; --hdu reads {others}",) if others else ()
+        return images[0], notes
+    number = int(hdu) if isinstance(hdu, int) or hdu.isdecimal() else _named_hdu(file, count, hdu)
+    if number not in images:
+        there = number is not None and 0 <= number < count
+        found = f"HDU {hdu} holds no image" if there else f"there is no HDU {hdu}"
+        raise ImageError(f"{path}: {found}; HDUs with images: {', '.join(listed.values())}")
+    return number, ()
+
+
+def _named_hdu(file: Any, count: int, hdu: str) -> int | None:
+    """Find an HDU by its name, or by its name and version as in "SCI,2"."""
+    name, _, version = (part.strip() for part in hdu.upper().partition(","))
+    for number in range(count):
+        if file[number].name.upper() == name and version in ("", str(file[number].ver)):
+            return number
+    return None
+
+
+def _check_tiles(path: Path, image: Any, max_memory: int) -> None:
+    """Hold the pixels that the header of compressed tiles declares against their bytes."""
+    if hasattr(image, "tile_shape"):
+        dtype = np.dtype(f"f{max(4, abs(image.header['BITPIX']) // 8)}")
+        stored = image.fileinfo()["datSpan"]
+        check_ratio(path, "the header of its tiles", math.prod(map(int, image.shape)) * dtype.itemsize, stored, _RATIO)
+        check_size(path, "a tile", tuple(map(int, image.tile_shape)), dtype, max_memory)

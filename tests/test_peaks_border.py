@@ -1,0 +1,145 @@
+"""Peaks at the border: what is left out is said, and periodic images have none."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import npsubpix
+from npsubpix import PeakFlags
+
+
+@pytest.fixture
+def correlation(rng):
+    """A periodic map whose greatest peak lies at its first pixel."""
+    return rng.normal(0, 0.3, (16, 20))
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_stronger_peak_at_the_border_is_said(correlation):
+    correlation[0, 0] = 5
+    peaks = npsubpix.find_peaks(correlation, num_peaks=1)
+    assert peaks.border.tolist() == [5]
+    assert repr(peaks).splitlines()[-1] == " exclude_border leaves out a higher peak at the border: 5"
+    whole = npsubpix.find_peaks(correlation, num_peaks=1, exclude_border=False)
+    assert whole.indices.tolist() == [[0, 0]]
+    assert whole.border is None
+    assert "border" not in repr(peaks[:1])
+    stack = np.stack([correlation, correlation * 0, correlation[::-1]])
+    assert repr(npsubpix.find_peaks(stack, num_peaks=1, frame_axis=0)).splitlines()[-1] == (
+        " exclude_border leaves out a higher peak at the border of 2 frames: 5"
+    )
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_the_border_by_its_definition(rng, dtype):
+    """The greatest unmasked value there, if no neighbour is greater, one is less, and it exceeds the threshold."""
+    for size, threshold, _ in itertools.product((3, (4, 3)), (None, 7.5), range(20)):
+        image = rng.integers(0, 10, (7, 9)).astype(dtype)
+        mask = rng.random(image.shape) < 0.1
+        if dtype == "float32":
+            image[rng.integers(7), rng.integers(9)] = np.nan
+        before, after = ((1, 1), (1, 1)) if size == 3 else ((1, 1), (2, 1))
+        seen = np.where(mask, np.nan, image.astype(float))
+        border = seen.copy()
+        border[before[0] : 7 - after[0], before[1] : 9 - after[1]] = np.nan
+        place = np.unravel_index(np.nanargmax(border), border.shape)
+        around = seen[max(place[0] - 1, 0) : place[0] + 2, max(place[1] - 1, 0) : place[1] + 2]
+        top = border[place]
+        found = top if np.nanmax(around) == top > np.nanmin(around) and not (threshold and top <= threshold) else np.nan
+        peaks = npsubpix.find_peaks(image, size=size, mask=mask, threshold_abs=threshold)
+        np.testing.assert_array_equal(peaks.border, [found])
+
+
+@pytest.mark.usefixtures("backend")
+def test_flat_borders_are_not_peaks():
+    assert np.isnan(npsubpix.find_peaks(np.zeros((5, 5))).border).all()
+    assert repr(npsubpix.find_peaks(np.zeros((5, 5)))) == "Peaks: 0 in 2-D"
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("method", ["quadratic", "parabola", "centroid"])
+def test_periodic_spots_are_refined_across_the_edge(method, rng):
+    """A spot anywhere is found where it is, as the same spot in the middle of the image."""
+    shape = (24, 31)
+    truth = np.array([12.3, 15.8])
+    grid = np.indices(shape)
+    middle = np.exp(-((grid[0] - truth[0]) ** 2 + (grid[1] - truth[1]) ** 2) / 4)
+    want = npsubpix.find_peaks(middle, num_peaks=1, refine=method, radius=4)
+    for step in ((-12, -16), (-13, -16), (11, 0), (0, 15), (12, -17), (-12, 14)):
+        moved = npsubpix.find_peaks(np.roll(middle, step, (0, 1)), num_peaks=1, refine=method, radius=4, mode="wrap")
+        assert moved.ok.all()
+        assert moved.border is None
+        expected = (want.coords + step + 0.5) % shape - 0.5
+        np.testing.assert_allclose(moved.coords, expected, atol=1e-9)
+        again = npsubpix.refine_peaks(
+            np.roll(middle, step, (0, 1)), moved.indices, method=method, radius=4, mode="wrap"
+        )
+        np.testing.assert_allclose(again.coords, expected, atol=1e-9)
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("shape", [(9, 11), (4, 5, 6)])
+def test_periodic_search_is_that_of_any_shift(rng, shape):
+    """Windows, distances, masks, minima and backgrounds: a shifted image has the shifted peaks, in their order."""
+    image = rng.permutation(np.arange(np.prod(shape))).reshape(shape).astype(np.float32)
+    axes = tuple(range(len(shape)))
+    mask, level = rng.random(shape) < 0.1, 50 * rng.random(shape)
+    for options in (
+        {}, {"size": 5}, {"size": 4, "minima": True}, {"size": 99}, {"min_distance": 3.5},
+        {"min_distance": 99}, {"threshold_abs": 2.0, "background": level}, {"mask": mask, "num_peaks": 4},
+    ):  # fmt: skip
+        common = {"refine": None, "mode": "wrap", **options}
+        every = npsubpix.find_peaks(image, **common)
+        assert len(every) > 0
+        for _ in range(4):
+            step = tuple(rng.integers(0, n) for n in shape)
+            rolled = {k: np.roll(v, step, axes) if isinstance(v, np.ndarray) else v for k, v in common.items()}
+            peaks = npsubpix.find_peaks(np.roll(image, step, axes), **rolled)
+            np.testing.assert_array_equal(peaks.indices, (every.indices + step) % shape)
+            np.testing.assert_array_equal(peaks.flags, every.flags)
+
+
+@pytest.mark.usefixtures("backend")
+def test_ties_of_periodic_images(rng):
+    """As many plateaus, of the same values, however the image is shifted."""
+    image = rng.integers(0, 5, (14, 17)).astype(np.uint8)
+    every = npsubpix.find_peaks(image, mode="wrap", refine=None)
+    assert (every.flags & int(PeakFlags.PLATEAU)).any()
+    for step in ((3, 0), (0, 9), (7, 8), (13, 1)):
+        peaks = npsubpix.find_peaks(np.roll(image, step, (0, 1)), mode="wrap", refine=None)
+        np.testing.assert_array_equal(peaks.values, every.values)
+        assert sorted(peaks.flags.tolist()) == sorted(every.flags.tolist())
+
+
+@pytest.mark.usefixtures("backend")
+def test_periodic_distances():
+    image = np.zeros((10, 12))
+    image[1, 1], image[9, 11], image[5, 6] = 3, 2, 1
+    for distance, count in ((2.8, 3), (2.9, 2), (100, 1)):
+        assert len(npsubpix.find_peaks(image, min_distance=distance, mode="wrap", refine=None)) == count
+    assert len(npsubpix.find_peaks(image, min_distance=2.9, exclude_border=False, refine=None)) == 3
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_plateau_across_the_edge_is_one():
+    image = np.zeros((8, 9), np.uint8)
+    image[[0, -1], 0] = image[[0, -1], -1] = 7
+    peaks = npsubpix.find_peaks(image, mode="wrap", plateau="centroid")
+    np.testing.assert_array_equal(np.mod(peaks.coords, (8, 9)), [[7.5, 8.5]])
+    np.testing.assert_array_equal(peaks.coords, [[-0.5, -0.5]])
+    assert len(npsubpix.find_peaks(np.ones((8, 9)), mode="wrap")) == 0
+
+
+@pytest.mark.usefixtures("backend")
+def test_positions_outside_a_periodic_image_are_taken_into_it():
+    grid = np.indices((12, 14))
+    image = np.exp(-((grid[0] - 3.2) ** 2 + (grid[1] - 4.9) ** 2) / 3)
+    far = [[3, 5], [15, 5], [-9, 19], [np.nan, 3]]
+    peaks = npsubpix.refine_peaks(image, far, mode="wrap")
+    np.testing.assert_allclose(peaks.coords[1:3], peaks.coords[[0, 0]])
+    assert peaks.flags[3] == PeakFlags.NONFINITE
+    assert np.isnan(peaks.values[3])
