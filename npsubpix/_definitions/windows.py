@@ -16,6 +16,8 @@ __all__ = [
     "clipped_size",
     "dtype_of_statistic",
     "dtype_of_sums",
+    "empty_shape",
+    "in_precision_of",
     "neutral",
     "skipped_pixels",
 ]
@@ -83,6 +85,18 @@ def neutral(dtype: np.dtype[Any], reduction: str) -> Any:
         return 0
     low, high = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     return low if reduction == "max" else high
+
+
+def empty_shape(shape: tuple[int, ...], stride: tuple[int, ...], reduction: str) -> tuple[int, ...]:
+    """Return the shape of a statistic of an image without pixels."""
+    counts = tuple(-(-n // s) for n, s in zip(shape, stride, strict=True))
+    return (len(shape), *counts) if reduction == "centroid" else counts
+
+
+def in_precision_of(dtype: np.dtype[Any] | None, image: Any, reduction: str) -> Any:
+    """Convert an image whose moments would be float32 to float64, if that is the dtype of the result."""
+    has_fractions = reduction in ("mean", "var", "std") or (reduction == "sum" and image.dtype.kind == "f")
+    return image.astype(np.float64) if has_fractions and dtype == np.float64 != promoted(image.dtype) else image
 
 
 def clipped_size(size: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from npsubpix._definitions.borders import BORDERS
 from npsubpix._definitions.windows import NAN_POLICIES
 from npsubpix._dispatch.call import call
 
-__all__ = ["REDUCTIONS", "reduce_image"]
+__all__ = ["REDUCTIONS", "check_footprint", "lengths_of_windows", "reduce_image"]
 
 #: Reductions by name; those of `_WEIGHTED` take weights.
 REDUCTIONS = ("sum", "mean", "var", "std", "min", "max", "range", "median", "percentile", "centroid")
@@ -32,7 +32,8 @@ def reduce_image(
         skipped = as_array(skipped, "mask")
         check_mask(skipped, tuple(x.shape), "mask")
     check_choice(nan_policy, "nan_policy", NAN_POLICIES)
-    counted, pixel_weights = _footprint(footprint, x.ndim), _weights(weights, name, x.ndim)
+    counted = None if footprint is None else check_footprint(footprint, x.ndim)
+    pixel_weights = _weights(weights, name, x.ndim)
     check_choice(border, "border", BORDERS)
     return call(
         "reduce_windows",
@@ -41,7 +42,7 @@ def reduce_image(
         pixel_weights,
         skipped,
         reduction=name,
-        size=_lengths(size, counted, pixel_weights, x.ndim),
+        size=lengths_of_windows(size, counted, pixel_weights, x.ndim),
         border=str(border),
         cval=check_fill(cval, "cval"),
         stride=check_per_axis(stride, x.ndim, "stride", 1),
@@ -51,10 +52,8 @@ def reduce_image(
     )[0]
 
 
-def _footprint(footprint: Any, axes: int) -> Array | None:
+def check_footprint(footprint: Any, axes: int) -> Array:
     """Return a footprint as booleans; integers other than 0 count as True."""
-    if footprint is None:
-        return None
     array = as_array(footprint, "footprint")
     if not str(array.dtype).removeprefix("torch.").startswith(("bool", "int", "uint")):
         raise TypeError(f"footprint must hold booleans, got dtype {array.dtype}")
@@ -78,7 +77,7 @@ def _check_axes(array: Array, name: str, axes: int) -> None:
         raise ValueError(f"{name} must have {axes} dimensions, as the image has, and no empty one, got {found}")
 
 
-def _lengths(size: Any, footprint: Array | None, weights: Array | None, axes: int) -> tuple[int, ...]:
+def lengths_of_windows(size: Any, footprint: Array | None, weights: Array | None, axes: int) -> tuple[int, ...]:
     """Return the size of windows, which is the shape of a footprint or weights if there are any."""
     shapes = [tuple(array.shape) for array in (footprint, weights) if array is not None]
     if len(set(shapes)) > 1:

@@ -25,6 +25,8 @@ from npsubpix._definitions.windows import (
     clipped_size,
     dtype_of_statistic,
     dtype_of_sums,
+    empty_shape,
+    in_precision_of,
     neutral,
     skipped_pixels,
 )
@@ -68,11 +70,17 @@ def reduce_windows(
 ) -> tuple[HostArray]:  # fmt: skip
     """Reduce the windows of an image of one to three dimensions; return a dtype, or that of the statistic."""
     check_contents(reduction, footprint, weights)
+    if image.size == 0:
+        none = np.empty(
+            empty_shape(image.shape, stride, reduction), dtype_of_statistic(image.dtype, reduction, weights is not None)
+        )
+        return (converted(none, dtype),)
     in_double = None if weights is None else weights.astype(np.float64)
     skipped = skipped_pixels(image, mask, nan_policy)
     if skipped is not None and not skipped.any():
         skipped = None
     border = border_without_nan(border, cval, nan_policy)
+    image = in_precision_of(dtype, image, reduction)
     reduced = _reduced(image, reduction, size, footprint, in_double, skipped, border, cval, stride, q)
     return (converted(reduced, dtype),)
 
@@ -208,7 +216,9 @@ def _by_footprint(
     if footprint is not None:
         pixel_weights = pixel_weights * (footprint.reshape(where.size) != 0)
     offsets = np.argwhere(pixel_weights != 0)
-    out = np.empty(where.shape, dtype_of_statistic(x.dtype, name, weights is not None))
+    own_dtype = dtype_of_statistic(x.dtype, name, weights is not None)
+    # squares in float32 leave its range where their roots do not
+    out = np.empty(where.shape, np.float64 if name == "std" else own_dtype)
     is_extremum = name in ("min", "max", "range")
     dtype = x.dtype if is_extremum else np.dtype(np.float64)
     if name == "sum" and weights is None and x.dtype.kind != "f":
@@ -223,7 +233,7 @@ def _by_footprint(
             pixel_weights[pixel_weights != 0].astype(dtype), where.stride, np.array([fill], dtype), not where.shrink,
             np.array([start, none], dtype), statistic == "min" and name == "range", result,
         )  # fmt: skip
-    return np.sqrt(out, out=out) if name == "std" else out
+    return np.sqrt(out, out=out).astype(own_dtype, copy=False) if name == "std" else out
 
 
 def _percentile(

@@ -22,6 +22,8 @@ from npsubpix._definitions.windows import (
     clipped_size,
     dtype_of_statistic,
     dtype_of_sums,
+    empty_shape,
+    in_precision_of,
     skipped_pixels,
 )
 
@@ -47,9 +49,16 @@ def reduce_windows(
 ) -> tuple[DeviceArray]:  # fmt: skip
     """Reduce the windows of an image of one to three dimensions; return a dtype, or that of the statistic."""
     check_contents(reduction, footprint, weights)
+    if image.size == 0:
+        none = device_of(image).empty(
+            empty_shape(image.shape, stride, reduction),
+            dtype_of_statistic(computed(image).dtype, reduction, weights is not None),
+        )
+        return (converted(none, dtype),)
     in_double = None if weights is None else weights.astype(np.float64)
     skipped = skipped_pixels(image, mask, nan_policy)
     border = border_without_nan(border, cval, nan_policy)
+    image = in_precision_of(dtype, image, reduction)
     reduced = _reduced(image, reduction, size, footprint, in_double, skipped, border, cval, stride, q)
     return (converted(reduced, dtype),)
 
