@@ -19,6 +19,7 @@ from npsubpix._definitions.alignment.fit import (
     Brightness,
     brightness_of,
     covariance_of,
+    interpolation_error,
     is_poor,
     share_of_noise,
 )
@@ -314,6 +315,9 @@ class Aligner:
                 sensitivity, scores = (self.unknowns(x, basis) for x in self.weighed(level, basis, whole, rms))
                 of_all = covariance_of(sensitivity, scores, self.scale, likeness, share, self.gain)
                 covariance = of_all[:size, :size]
+                shifts = _shifts_of(size)
+                error = interpolation_error(self.matrix, level.shape, brightness, whole, self.last[1], shifts)
+                covariance[np.ix_(shifts, shifts)] += np.outer(error, error)
         margin = margin_of(level.moving_shape)
         most = math.prod(max(n - 1 - 2 * margin, 1) for n in level.shape)
         return Outcome(
@@ -323,8 +327,7 @@ class Aligner:
 
     def area(self, e: Equations, brightness: Brightness) -> float:
         """Return the area of the structures of the fixed image: its autocorrelation, squared, integrated."""
-        size = len(e.right) - 2 * self.options.gain_bias
-        shifts = [2, 5] if size > 4 else [size - 2, size - 1]
+        shifts = _shifts_of(len(e.right) - 2 * self.options.gain_bias)
         gradient = 0.5 * float(e.products[shifts, shifts].sum()) / e.weight / self.gain**2
         return math.pi * brightness.fixed_variance / gradient
 
@@ -338,6 +341,11 @@ class Aligner:
             self.equations(level, self.matrix, basis, True, True, use) for use in (SENSITIVITY, SCORES)
         )
         return sensitivity, scores
+
+
+def _shifts_of(size: int) -> list[int]:
+    """Return the places of the shift (y, x) among so many parameters of a model."""
+    return [2, 5] if size > 4 else [size - 2, size - 1]
 
 
 def _matched(b: Brightness) -> tuple[float, float]:
