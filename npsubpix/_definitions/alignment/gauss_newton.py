@@ -211,13 +211,14 @@ class Aligner:
         best = start = (math.inf, matrix, self.gain, self.bias)
         tolerance = options.tol if last else max(options.tol, _COARSE_TOLERANCE)
         problem, converged, change = 0, False, math.inf
-        trusted, limit = last and options.inverse, _NEAR  # whether steps may be by the crossed products
+        # Steps by other products below which those by the crossed products are tried, and the longest of the latter.
+        trying, limit = _NEAR if last and options.inverse else 0.0, _NEAR
         self.overlap = None
         for _ in range(options.n_iters):
             basis = fixed_basis if options.inverse else tangents(options.model, matrix, shape)
             if change > _SETTLED:
                 self.scale = self.residual_scale(level, matrix)
-            whole = self.equations(level, matrix, basis, options.inverse, trusted and change < _NEAR)
+            whole = self.equations(level, matrix, basis, options.inverse, change < trying)
             e = self.unknowns(whole, basis)
             problem = problem_of(shape, level.rounding, basis, e)
             if problem:
@@ -227,12 +228,13 @@ class Aligner:
             self.total_iters += 1
             near = last and change < _NEAR
             step, moved, change = self.step(matrix, e, e.products, fixed_basis, shape, near)
-            if trusted and e.crossed is not None and is_sensitive(e):
+            if e.crossed is not None and is_sensitive(e):
                 other = self.step(matrix, e, e.crossed, fixed_basis, shape, near)
-                trusted = other[2] < limit
-                if trusted:
+                if other[2] < limit:
                     step, moved, change = other
                     limit = 0.5 * change  # of steps that come nearer, each is much shorter than the one before
+                else:
+                    trying, limit = 0.5 * change, _NEAR  # once the solution is nearer
             if options.gain_bias and near:
                 self.gain, self.bias = self.gain + step[-2], self.bias + step[-1]
             elif options.gain_bias:
