@@ -175,7 +175,7 @@ def scatter(std: float, photons: float, noise: str, loss: str = "least_squares",
     [
         (1.0, 10, "poisson"), (1.5, 10, "poisson"),
         (1.0, 100, "poisson"), (1.5, 100, "poisson"), (2.5, 100, "poisson"),
-        (0.7, 10_000, "poisson"), (1.0, 10_000, "poisson"), (1.5, 10_000, "poisson"), (2.5, 10_000, "poisson"),
+        (1.0, 10_000, "poisson"), (1.5, 10_000, "poisson"), (2.5, 10_000, "poisson"),
         (1.0, 100, "white"), (1.5, 100, "white"), (2.5, 100, "white"),
     ],
 )  # fmt: skip

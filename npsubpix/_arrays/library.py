@@ -26,7 +26,6 @@ __all__ = [
     "as_array",
     "as_floats",
     "beside",
-    "chosen",
     "has_booleans",
     "indices_beside",
     "is_array",
@@ -39,7 +38,6 @@ __all__ = [
     "outer_product",
     "place_of",
     "require_cupy",
-    "stacked",
     "take",
     "to_numpy",
     "without_booleans",
@@ -239,17 +237,6 @@ def indices_beside(x: Array, shape: tuple[int, ...]) -> Array:
 def moveaxis(x: Array, source: int, target: int) -> Array:
     """View an array with an axis at another place."""
     return x.movedim(source, target) if kind_of(x) == "torch" else np.moveaxis(x, source, target)
-
-
-def stacked(parts: Sequence[Array]) -> Array:
-    """Join arrays of one shape along a new first axis."""
-    return sys.modules["torch"].stack(list(parts)) if kind_of(parts[0]) == "torch" else np.stack(parts)
-
-
-def chosen(condition: Array, first: Array, second: Array) -> Array:
-    """Return the elements of the first array where a condition holds, those of the second where it does not."""
-    where = sys.modules["torch"].where if kind_of(first) == "torch" else np.where
-    return where(condition, first, second)
 
 
 def take(x: Array, rows: HostArray, axis: int) -> Array:

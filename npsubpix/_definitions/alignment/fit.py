@@ -30,7 +30,7 @@ _LEAST_VARIANCE = 1 / 12
 # Limits from `python -m benchmarks.alignment_success`.
 
 #: Least correlation, in units of the standard deviation of that of white noise.
-_SIGNIFICANT = 5.0
+_SIGNIFICANT = 6.0
 
 #: Root mean square of residuals, in units of that expected from noise, up to which noise explains them.
 _EXPLAINED = 1.15
