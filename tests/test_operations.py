@@ -143,9 +143,9 @@ def test_operators_say_it_too(operator, options, module):
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - {"align_stack"}))  # which takes a sequence of images
 def test_results_of_several_arrays_are_no_array(name, x):
-    """NumPy would stack background and noise, and make nested objects of a table."""
-    pair = npsubpix.Background(x[0, 0, 0], x[0, 0, 0])
-    with pytest.raises(TypeError, match="must be an array, got a Background: pass one of its fields, level, noise"):
+    """NumPy would stack values and gradient."""
+    pair = npsubpix.Sample(x[0, 0, 0], x[0, 0, 0])
+    with pytest.raises(TypeError, match="must be an array, got a Sample: pass one of its fields, values, gradient"):
         called_with(name, x, **replaced(name, arrays_of(name)[0], pair))
 
 

@@ -65,7 +65,7 @@ def test_conversions_of_an_empty_table():
 def test_rows_of_a_dataframe_are_selected_by_ok_and_by_flags():
     """``df.flags`` is an attribute of pandas itself, so that flags alone do not select rows."""
     pd = pytest.importorskip("pandas")
-    peaks = npsubpix.refine_peaks(np.zeros((9, 9)), [[4, 4], [0, 3]])
+    peaks = npsubpix.refine_peaks(np.zeros((9, 9)), [[4, 4], [20, 3]])
     good = npsubpix.refine_peaks(np.pad([[9.0]], 4), [[4, 4]])
     table = pd.concat([good.to_pandas(), peaks.to_pandas()])
     assert table.ok.tolist() == [True, False, False]
