@@ -40,6 +40,7 @@ __all__ = [
     "require_cupy",
     "take",
     "to_numpy",
+    "with_columns",
     "without_booleans",
     "without_gradient",
     "without_half",
@@ -256,6 +257,16 @@ def join(parts: Sequence[Array], axis: int) -> Array:
         return api.array_namespace(parts[0]).concat(list(parts), axis=axis)
     with working_on(parts[0]):
         return np.concatenate(list(parts), axis)  # which is CuPy's own for its arrays
+
+
+def with_columns(x: Array, columns: Sequence[Array]) -> Array:
+    """Replace the arrays along the last axis of an array; it is overwritten where its library can do that."""
+    if kind_of(x) not in ("numpy", "cupy"):
+        return moveaxis(join([column[None] for column in columns], 0), 0, -1)
+    with working_on(x):
+        for k, column in enumerate(columns):
+            x[..., k] = column
+    return x
 
 
 def native_affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool) -> Array | None:

@@ -13,9 +13,9 @@ from npsubpix._arrays.library import (
     as_array,
     indices_beside,
     is_array,
-    join,
     moveaxis,
     take,
+    with_columns,
     without_booleans,
 )
 from npsubpix._arrays.options import check_count
@@ -225,7 +225,7 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
                 f"field of positions of shape ({axes}, *output_shape), got shape {tuple(field.shape)}"
             )
         moved = transform_points(field, points)
-        return join([_onto_edges(moved[..., k], n)[None] for k, n in enumerate(own)], 0)
+        moved = with_columns(moved, [_onto_edges(moved[..., k], n) for k, n in enumerate(own)])
     return moveaxis(moved, -1, 0)
 
 
