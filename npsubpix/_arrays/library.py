@@ -28,7 +28,6 @@ __all__ = [
     "as_floats",
     "as_image",
     "beside",
-    "chosen",
     "has_booleans",
     "indices_beside",
     "is_array",
@@ -41,9 +40,9 @@ __all__ = [
     "outer_product",
     "place_of",
     "require_cupy",
-    "stacked",
     "take",
     "to_numpy",
+    "with_columns",
     "without_booleans",
     "without_gradient",
     "without_half",
@@ -257,17 +256,6 @@ def moveaxis(x: Array, source: int, target: int) -> Array:
     return x.movedim(source, target) if kind_of(x) == "torch" else np.moveaxis(x, source, target)
 
 
-def stacked(parts: Sequence[Array]) -> Array:
-    """Join arrays of one shape along a new first axis."""
-    return sys.modules["torch"].stack(list(parts)) if kind_of(parts[0]) == "torch" else np.stack(parts)
-
-
-def chosen(condition: Array, first: Array, second: Array) -> Array:
-    """Return the elements of the first array where a condition holds, those of the second where it does not."""
-    where = sys.modules["torch"].where if kind_of(first) == "torch" else np.where
-    return where(condition, first, second)
-
-
 def take(x: Array, rows: HostArray, axis: int) -> Array:
     """Return rows of an array by their numbers, along an axis."""
     if kind_of(x) == "torch":
@@ -285,6 +273,16 @@ def join(parts: Sequence[Array], axis: int) -> Array:
         return api.array_namespace(parts[0]).concat(list(parts), axis=axis)
     with working_on(parts[0]):
         return np.concatenate(list(parts), axis)  # which is CuPy's own for its arrays
+
+
+def with_columns(x: Array, columns: Sequence[Array]) -> Array:
+    """Replace the arrays along the last axis of an array; it is overwritten where its library can do that."""
+    if kind_of(x) not in ("numpy", "cupy"):
+        return moveaxis(join([column[None] for column in columns], 0), 0, -1)
+    with working_on(x):
+        for k, column in enumerate(columns):
+            x[..., k] = column
+    return x
 
 
 def native_affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool) -> Array | None:

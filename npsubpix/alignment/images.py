@@ -120,7 +120,8 @@ def align(
     add. S is the scatter of the sums that are zero at the solution: the mean of C and of the products of the fixed
     image's gradient with itself, each pixel weighted by the square of its own residual. Noise may differ from
     pixel to pixel, as that of photons does, but is independent between pixels. With a loss function, both have its
-    derivatives for weights.
+    derivatives for weights. To the shift is added the error by which interpolation draws structures narrower than two
+    pixels to the pixels, for a Gaussian spectrum.
 
     `correlation` and `noise` say how well the images fit, and ``POOR_FIT`` is set if they are no better alike than
     images of different scenes. See :doc:`/alignment`.
