@@ -246,9 +246,8 @@ def test_lazy_arrays_are_loaded_once_with_a_warning(name, x):
         (warning,) = caught
         count = lazy.dtype.itemsize * int(np.prod(lazy.shape))
         size = f"{count} bytes" if count < 1000 else f"{count / 1000:.3g} kB"
-        assert f", of shape {lazy.shape} and dtype {lazy.dtype}, and is loaded whole: {size}. Pass a part at a time" in str(
-            warning.message
-        )
+        words = f", of shape {lazy.shape} and dtype {lazy.dtype}, and is loaded whole: {size}. Pass a part at a time"
+        assert words in str(warning.message)
         assert warning.filename == str(Path(__file__).with_name("examples.py"))
         assert lazy.times == 1
 
