@@ -165,7 +165,8 @@ def _no_array(x: Any, name: str) -> TypeError:
         hint = ": pass each of its frames"
     else:
         hint = ""
-    return TypeError(f"{name} must be an array, got a {type(x).__name__}{hint}")
+    got = "None" if x is None else f"a {type(x).__name__}"
+    return TypeError(f"{name} must be an array, got {got}{hint}")
 
 
 def is_on_gpu(x: Array, kind: str) -> bool:

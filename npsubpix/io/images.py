@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from npsubpix._arrays.library import HostArray
@@ -70,7 +70,7 @@ class Frames:
     count: int
     shape: tuple[int, ...]
     is_stack: bool
-    _read: Callable[[int], HostArray]
+    _read: Callable[[int], HostArray] = field(repr=False)
     reading: str = ""
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
