@@ -39,13 +39,11 @@ def errors(
 ) -> dict[str, dict[str, float]]:
     """Return root mean square errors by the size of the plateau: of its centre, and of each method."""
     image, truth = spots(rng, sigma, height, noise, count)
-    peaks = npsubpix.find_peaks(image, min_distance=_STEP // 2, threshold_abs=30, plateau="centroid", refine=None)
     starts = npsubpix.find_peaks(image, min_distance=_STEP // 2, threshold_abs=30, refine=None)
-    pixels = np.array([_equal_pixels(image, *place) for place in starts.indices.tolist()])
+    plateaus = [_plateau(image, *place) for place in starts.indices.tolist()]
+    pixels, centre = np.array([len(p) for p in plateaus]), np.array([p.mean(0) for p in plateaus])
     distance = np.abs(starts.coords[:, None] - truth).max(2)
     own, isolated = truth[distance.argmin(1)], distance.min(1) < 6
-    centres = {tuple(p): c for p, c in zip(np.rint(peaks.coords).astype(int).tolist(), peaks.coords, strict=True)}
-    centre = np.array([centres.get(tuple(p), (np.nan, np.nan)) for p in np.rint(starts.coords).astype(int).tolist()])
     table: dict[str, dict[str, float]] = {}
     refined = {m: npsubpix.refine_peaks(image, starts.indices, method=m, radius=max(3, 3 * sigma)) for m in METHODS}
     for name, (least, most) in GROUPS.items():
@@ -58,17 +56,17 @@ def errors(
     return table
 
 
-def _equal_pixels(image: npt.NDArray[Any], y: int, x: int) -> int:
-    """Return the number of connected pixels that share the value of one."""
+def _plateau(image: npt.NDArray[Any], y: int, x: int) -> npt.NDArray[Any]:
+    """Return the connected pixels that share the value of one."""
     from scipy.ndimage import label
 
-    near = image[max(y - 12, 0) : y + 13, max(x - 12, 0) : x + 13]
-    sets, _ = label(near == image[y, x], np.ones((3, 3)))
-    return int((sets == sets[min(y, 12), min(x, 12)]).sum())
+    top, left = max(y - 12, 0), max(x - 12, 0)
+    sets, _ = label(image[top : y + 13, left : x + 13] == image[y, x], np.ones((3, 3)))
+    return np.argwhere(sets == sets[y - top, x - left]) + (top, left)
 
 
 def _rms(offsets: npt.NDArray[Any]) -> float:
-    return float(np.sqrt(np.nanmean(offsets**2))) if len(offsets) else float("nan")
+    return float(np.sqrt((offsets**2).mean())) if len(offsets) else float("nan")
 
 
 CASES = [
