@@ -62,7 +62,7 @@ def _plateau(image: npt.NDArray[Any], y: int, x: int) -> npt.NDArray[Any]:
 
     top, left = max(y - 12, 0), max(x - 12, 0)
     sets, _ = label(image[top : y + 13, left : x + 13] == image[y, x], np.ones((3, 3)))
-    return np.argwhere(sets == sets[y - top, x - left]) + (top, left)
+    return np.argwhere(sets == sets[y - top, x - left]) + np.array([top, left])
 
 
 def _rms(offsets: npt.NDArray[Any]) -> float:
