@@ -69,6 +69,32 @@ def _rms(offsets: npt.NDArray[Any]) -> float:
     return float(np.sqrt((offsets**2).mean())) if len(offsets) else float("nan")
 
 
+#: Pixels by which the window of a centroid is wider than a plateau, in all: the least and the most of each row.
+WIDER = {"narrower than the plateau": (-99, -1), "0 or 1": (0, 1), "2 or 3": (2, 3), "4 or more": (4, 99)}
+
+
+def window_errors(rng: np.random.Generator, count: int = 10) -> dict[str, dict[str, float]]:
+    """Return errors of centroids on clipped spots of many sizes, by how much wider the window is than the plateau."""
+    wider, accepted, offsets = [], [], []
+    for sigma in (1.5, 2.5, 3.5):
+        for height in (352.0, 940.0):
+            image, truth = spots(rng, sigma, height, "2", count)
+            starts = npsubpix.find_peaks(image, min_distance=_STEP // 2, threshold_abs=200, refine=None).indices
+            lengths = np.array([np.ptp(_plateau(image, *place), axis=0).max() + 1 for place in starts.tolist()])
+            own = truth[np.abs(starts[:, None] - truth).max(2).argmin(1)]
+            for radius in range(2, 10):
+                found = npsubpix.refine_peaks(image, starts, method="centroid", radius=radius)
+                wider.append(2 * radius + 1 - lengths)
+                accepted.append(np.asarray(found.ok))
+                offsets.append(found.coords - own)
+    by, ok, error = np.concatenate(wider), np.concatenate(accepted), np.concatenate(offsets)
+    table = {}
+    for name, (least, most) in WIDER.items():
+        rows = (by >= least) & (by <= most)
+        table[name] = {"spots": float(rows.sum()), "share": float(ok[rows].mean()), "rms": _rms(error[rows & ok])}
+    return table
+
+
 CASES = [
     *(("dim, height 40, no noise", s, 40.0, "0.01") for s in (1.0, 1.5, 2.5)),
     *(("dim, height 40, photon noise", s, 40.0, "photons") for s in (1.0, 1.5, 2.5)),
@@ -78,7 +104,7 @@ CASES = [
 
 
 def main() -> None:
-    """Print the table as Markdown."""
+    """Print the tables as Markdown."""
     print("| spots | σ | plateau | number | its centre | quadratic | parabola | centroid |")
     print("|---|---|---|---|---|---|---|---|")
     rng = np.random.default_rng(20260101)
@@ -86,6 +112,10 @@ def main() -> None:
         for group, found in errors(rng, sigma, height, noise).items():
             cells = [f"{found[k]:.3f}" if found[k] == found[k] else "–" for k in ("centre", *METHODS)]
             print(f"| {name} | {sigma} | {group} | {found['spots']:.0f} | {' | '.join(cells)} |")
+    print("\n| window wider than the plateau by | number | the centroid converges | its error |")
+    print("|---|---|---|---|")
+    for name, found in window_errors(rng).items():
+        print(f"| {name} | {found['spots']:.0f} | {100 * found['share']:.0f} % | {found['rms']:.3f} |")
 
 
 if __name__ == "__main__":

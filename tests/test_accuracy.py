@@ -82,6 +82,15 @@ def test_where_refinement_of_plateaus_is_valid(rng):
             assert not clipped[method] < clipped["centre"]  # NaN, or worse
 
 
+def test_where_the_window_of_a_centroid_is_wide_enough(rng):
+    """With a pixel more than the plateau on each side, and not with less."""
+    found = plateau_accuracy.window_errors(rng, count=4)
+    assert found["4 or more"]["rms"] < 0.03
+    assert found["2 or 3"]["rms"] < 0.05
+    assert found["0 or 1"]["rms"] > 0.06
+    assert found["narrower than the plateau"]["rms"] > 0.2
+
+
 CASES = [
     # name, method, folder, least matched, bound of the median and of 95 %, in pixels
     ("M51, IRAF starfind", "centroid", "astro_iraf_m51", 7, 0.05, 0.1),
