@@ -102,7 +102,7 @@ def laplacian_of_gaussian(
     cval: float = 0.0,
     truncate: float = 4.0,
 ) -> Array:
-    """Filter an image with the Laplacian of a Gaussian, in which bright blobs are minima.
+    r"""Filter an image with the Laplacian of a Gaussian, in which bright blobs are minima.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def laplacian_of_gaussian(
     -------
     array
         Filtered image, in the dtype of the image, or in its promotion with float32 for integers. Bright blobs are
-        negative, as in ``scipy.ndimage.gaussian_laplace``.
+        negative, as in ``scipy.ndimage.gaussian_laplace``, and a constant image is 0.
 
     Raises
     ------
@@ -131,6 +131,10 @@ def laplacian_of_gaussian(
 
     Notes
     -----
+    The second derivative along an axis is :math:`g(x) (x^2 - v) / \sigma^4`, where g are samples of the Gaussian and v
+    is their variance, so that the weights add up to 0. With the variance of the continuous Gaussian, as in SciPy, a
+    constant image gives a fraction of itself: 7e-5 per axis for a standard deviation of 1, 0.56 for 0.5.
+
     On the host, all derivatives are taken in one pass over the image, without intermediate images. Integers of more
     than 8 bits are summed in float64. Negate the result before `find_peaks` to detect bright blobs.
 

@@ -47,7 +47,7 @@ def correlate(
         Weights. Each channel is correlated with the same kernel.
     mode : {"same", "valid", "full"}, default "same"
         Windows of the result. "same": one window centred on each pixel. "valid": only windows that lie inside the
-        image; there may be none. "full": all windows that overlap with the image.
+        image; there may be none. "full": all windows that overlap with the image, none without pixels.
     border : str, default "reflect"
         Border extension, as in ``scipy.ndimage``: "reflect" (d c b a | a b c d | d c b a), "mirror"
         (d c b | a b c d | c b a), "nearest" (a a a a | a b c d | d d d d), "wrap" (a b c d | a b c d | a b c d) or
@@ -64,8 +64,8 @@ def correlate(
     channel_axis : int, optional
         Channel axis of the image.
     dtype : dtype, optional
-        Dtype of the result. By default, that of the image. Integers are rounded to the nearest and saturate at the
-        limits of the dtype; they never wrap.
+        Dtype of the result. By default, that of the image. Integers are rounded to the nearest and saturate exactly at
+        the limits of the dtype, also of 64 bits; they never wrap.
     nan_policy : {"propagate", "omit"}, default "propagate"
         Treatment of NaN. "propagate": a window that contains NaN gives NaN. "omit": NaN does not count; see Notes.
     method : {"auto", "direct", "separable", "fft"}, default "auto"
@@ -92,14 +92,23 @@ def correlate(
 
     Notes
     -----
-    With "shrink" and "omit", the sum is normalized by the remaining weight:
-    :math:`\sum_k |w_k| \sum_{k \in V} w_k x_k / \sum_{k \in V} |w_k|`, where V are the pixels of the window
-    that lie in the image and are not NaN. If there are none, the result is NaN, or 0 for integers.
+    With "shrink" and "omit", a pixel that does not count is taken for the mean of those that do, weighted by the
+    magnitudes of their weights: the result is
+
+    .. math:: \sum_{k \in V} w_k x_k + m \sum_{k \notin V} w_k, \quad
+       m = \sum_{k \in V} |w_k| x_k \Big/ \sum_{k \in V} |w_k|,
+
+    where V are the pixels of the window that lie in the image and are not NaN. The response to a constant image is
+    therefore the same everywhere, the constant times the sum of all weights, for any kernel: a smoothing or sharpening
+    kernel keeps it, a derivative is 0. For weights of one sign, this is the sum over V normalized by the remaining
+    weight, :math:`\sum_{k \in V} w_k x_k \sum_k w_k / \sum_{k \in V} w_k`. If no pixel with a weight other than 0
+    counts, the result is NaN, or 0 for integers.
 
     Images of 8 bits are summed in float32 where that is exact for integer weights, other integers in
-    float64, and floats in their own precision. On a GPU, all integers are summed in float64, and the weights are not
-    inspected before the kernel is launched: "auto" is "direct" there, and "separable" gives NaN for a kernel that is
-    not the product of one line per axis.
+    float64, and floats in their own precision. An FFT is computed in float64, with errors of about 1e-16 of the
+    greatest pixel in all results, and spreads pixels that are not finite; "auto" selects it only where neither shows.
+    On a GPU, all integers are summed in float64, and the weights are not inspected before the kernel is launched:
+    "auto" is "direct" there, and "separable" gives NaN for a kernel that is not the product of one line per axis.
 
     Differentiable with respect to image and kernel.
 
@@ -290,7 +299,10 @@ def choose_conv_method(kernel: Array, *, stride: int | tuple[int, ...] = 1) -> s
     {"direct", "separable", "fft"}
         "separable" for a kernel of rank one: the product of its line along the last axis and of its other axes, both
         through the largest weight, to within four units of rounding of that weight. "fft", which is
-        ``scipy.signal.oaconvolve``, for other large kernels without a stride. "direct" for all others.
+        ``scipy.signal.oaconvolve``, for other large kernels without a stride; with these, `correlate` takes "direct"
+        unless the result is the same to within its rounding: for sums of integers with integer weights, and in float32
+        for positive pixels and weights, if the greatest pixel is at most 100,000 times the least, and without "shrink"
+        or "omit". "direct" for all others.
 
     Raises
     ------

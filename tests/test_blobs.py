@@ -25,6 +25,36 @@ def test_definition(rng, shape, border):
     np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12)
 
 
+def laplace_of_scipy(x, sigma, **options):
+    """The filter of SciPy, less its response to what is constant: it has the variance of a continuous Gaussian."""
+    sigma = np.broadcast_to(np.asarray(sigma, float), x.ndim)
+    response = 0.0
+    for s in sigma:
+        places = np.arange(-int(4 * s + 0.5), int(4 * s + 0.5) + 1)
+        weights = reference.gaussian(s, places[-1])
+        response += (weights @ places**2 - s**2) / s**4
+    return ndi.gaussian_laplace(x, sigma, **options) - response * ndi.gaussian_filter(x, sigma, **options)
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dtype", ["float64", "float32", "uint16"])
+@pytest.mark.parametrize("sigma", [0.1, 0.5, 1, (0.5, 3)])
+def test_a_constant_has_no_laplacian(sigma, dtype):
+    """The weights add up to 0, as those of differences of Gaussians do."""
+    x = np.full((20, 25), 1000, dtype)
+    rounding = 1e-9 if dtype == "float64" else 1e-2
+    for function in (npsubpix.laplacian_of_gaussian, npsubpix.difference_of_gaussians):
+        np.testing.assert_allclose(function(x, sigma), 0, atol=rounding)
+
+
+@pytest.mark.usefixtures("backend")
+def test_the_laplacian_of_a_parabola():
+    """Its second derivatives, as far as windows reach."""
+    y, x = np.mgrid[:60, :60].astype(float)
+    found = npsubpix.laplacian_of_gaussian(3 * y**2 + x**2 - 7 * x, 2)
+    np.testing.assert_allclose(found[20:40, 20:40], 8, rtol=4e-3)
+
+
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("border", ["reflect", "mirror", "nearest", "wrap", "constant"])
 @pytest.mark.parametrize("shape", [(40,), (31, 45), (9, 11, 13)])
@@ -33,7 +63,8 @@ def test_scipy(rng, shape, border):
     options = {"mode": border}  # with cval of 0, since SciPy puts it beyond the ends of smoothed images too
     sigma = tuple(1 + 0.3 * k for k in range(len(shape)))
     found = npsubpix.laplacian_of_gaussian(x, sigma, border=border)
-    np.testing.assert_allclose(found, ndi.gaussian_laplace(x, sigma, **options), rtol=1e-10, atol=1e-12)
+    wanted = laplace_of_scipy(x, sigma, **options)
+    np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
     found = npsubpix.difference_of_gaussians(x, sigma, wide_sigma=2.2, border=border)
     wanted = ndi.gaussian_filter(x, sigma, **options) - ndi.gaussian_filter(x, 2.2, **options)
     np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-12)
@@ -43,7 +74,7 @@ def test_scipy(rng, shape, border):
 def test_a_constant_beyond_the_ends_is_part_of_the_image(rng):
     x = rng.normal(size=(9, 12))
     wide = np.pad(x, 30, constant_values=0.5)
-    wanted = ndi.gaussian_laplace(wide, 2.0)[30:-30, 30:-30]
+    wanted = laplace_of_scipy(wide, 2.0)[30:-30, 30:-30]
     np.testing.assert_allclose(npsubpix.laplacian_of_gaussian(x, 2.0, border="constant", cval=0.5), wanted, atol=1e-12)
 
 
@@ -52,7 +83,7 @@ def test_integers_are_not_rounded_and_images_may_be_smaller_than_gaussians(rng):
     x = rng.integers(0, 255, (5, 4), np.uint8)
     found = npsubpix.laplacian_of_gaussian(x, 3.0)
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, ndi.gaussian_laplace(x.astype(float), 3.0), atol=1e-4)
+    np.testing.assert_allclose(found, laplace_of_scipy(x.astype(float), 3.0), atol=1e-4)
 
 
 def test_blobs_are_found_on_a_slope(rng):
@@ -81,7 +112,6 @@ def test_tensors(rng):
     ("function", "error", "match"),
     [
         (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3, 3, 3)), 1), ValueError, "image must have 1 to 3"),
-        (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 0)), 1), ValueError, "at least one pixel"),
         (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), 0), ValueError, "sigma must be"),
         (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), (1, 2, 3)), ValueError, "sigma must"),
         (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), 1e-200), ValueError, "sigma must be at least 1e-75"),

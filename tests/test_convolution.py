@@ -265,7 +265,6 @@ def test_nothing_valid():
 BAD: list[Any] = [
     (lambda: npsubpix.convolve(np.zeros((3, 4)), np.ones(3)), ValueError, "kernel must have 2 dimensions"),
     (lambda: npsubpix.convolve(np.zeros((3, 4)), np.ones((0, 3))), ValueError, "kernel must have at least one weight"),
-    (lambda: npsubpix.convolve(np.zeros((0, 4)), np.ones((3, 3))), ValueError, "image must have at least one pixel"),
     (lambda: npsubpix.convolve(np.zeros((3, 4)), 1j * np.ones((3, 3))), TypeError, "kernel must hold real numbers"),
     (
         lambda: npsubpix.convolve(np.zeros((3, 4), complex), np.ones((3, 3))),

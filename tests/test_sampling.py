@@ -334,7 +334,6 @@ BAD = [
     (((4, 5), (3, 7)), {}, ValueError, r"coords must have shape \(2, \.\.\.\)"),
     (((4, 5), ()), {}, ValueError, r"coords must have shape \(2, \.\.\.\)"),
     (((2, 2, 2, 2), (4, 1)), {}, ValueError, "image must have 1 to 3 dimensions"),
-    (((4, 0), (2, 1)), {}, ValueError, "at least one pixel"),
     (((4, 5), (2, 1)), {"method": "cubic"}, ValueError, "method must be one of 'nearest'"),
     (((4, 5), (2, 1)), {"method": 3}, TypeError, "name of a method or a sampling kernel"),
     (((4, 5), (2, 1)), {"mode": "edge"}, ValueError, "mode must be one of 'reflect'"),

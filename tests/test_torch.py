@@ -113,7 +113,10 @@ CASES |= {
         (tensor(1, 2, 4, 5, 6), tensor(1, 3, 2, 3, seed=1)),
     ),
     "spline_filter": (lambda x: npsubpix.spline_filter(x, 5, mode="reflect"), (tensor(5, 6),)),
-    "spline_filter, mirror": (lambda x: npsubpix.spline_filter(x, 3, channel_axis=0), (tensor(2, 5, 6),)),
+    "spline_filter, mirror": (
+        lambda x: npsubpix.spline_filter(x, 3, mode="mirror", channel_axis=0),
+        (tensor(2, 5, 6),),
+    ),
     "correlate": (npsubpix.correlate, (tensor(6, 7), tensor(3, 4, low=0.2, seed=1))),
     "correlate, volume": (
         lambda x, k: npsubpix.convolve(x, k, border="shrink", stride=2, channel_axis=0),

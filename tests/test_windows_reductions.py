@@ -305,7 +305,6 @@ BAD: list[Any] = [
     (lambda: npsubpix.window_sum(X, 0), ValueError, "size must be at least 1"),
     (lambda: npsubpix.window_sum(X, (3, 3, 3)), ValueError, "size must be one integer or 2 of them"),
     (lambda: npsubpix.window_sum(np.zeros((2, 2, 2, 2)), 3), ValueError, "image must have 1 to 3 dimensions"),
-    (lambda: npsubpix.window_sum(np.zeros((0, 3)), 3), ValueError, "at least one pixel"),
     (lambda: npsubpix.window_sum(X + 1j, 3), TypeError, "image must hold integers or floats"),
     (lambda: npsubpix.window_sum(X, 3, stride=0), ValueError, "stride must be at least 1"),
     (lambda: npsubpix.window_sum(X, 3, border="zero"), ValueError, "border must be one of"),

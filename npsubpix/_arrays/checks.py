@@ -79,13 +79,11 @@ def check_channel_axis(axis: Any, x: Any) -> int | None:
 
 
 def check_image(x: Any, channel_axis: int | None = None) -> int:
-    """Require an image of one to three dimensions besides channels, none empty; return how many."""
+    """Require an image of one to three dimensions besides channels; return how many."""
     axes = x.ndim - (channel_axis is not None)
     if not 1 <= axes <= 3:
         besides = "" if channel_axis is None else " besides channels"
         raise ValueError(f"image must have 1 to 3 dimensions{besides}, got shape {tuple(x.shape)}")
-    if any(n == 0 for k, n in enumerate(x.shape) if k != channel_axis):
-        raise ValueError(f"image must have at least one pixel along each axis, got shape {tuple(x.shape)}")
     return int(axes)
 
 

@@ -40,12 +40,14 @@ def laplacian_of_gaussian(
 def _sum_of(x: DeviceArray, terms: list[Term], border: str, cval: float) -> DeviceArray:
     """Sum the correlations of an image with products of lines of weights."""
     device, dtype = device_of(x), dtype_of_weighted_sums(x.dtype, 1.0)
+    if x.size == 0:
+        return device.empty(x.shape, promoted(x.dtype))
     shape = (1, *three_axes(x.shape, 1))
     images, out = device.rows(x, x.shape, dtype).reshape(shape), device.empty(shape, dtype)
     full = [_joined((np.ones(1),) * (3 - x.ndim) + term) for term in terms]
     window = tuple(len(line) for line in full[0])
     spans = [windows_along(n, k, "same", 1, 1, 0) for n, k in zip(shape[1:], window, strict=True)]
-    axes = Axes(window, tuple(span.first for span in spans), shape[1:], BORDERS[border], False)
+    axes = Axes(window, tuple(span.first for span in spans), shape[1:], BORDERS[border])
     length = sum(window)
     weights = device.put(np.concatenate([part for term in full for part in (*term, _fills(term, cval))]))
     for n in range(len(terms)):

@@ -25,8 +25,9 @@ def _gaussian(sigma: float, radius: int) -> npt.NDArray[np.float64]:
 
 
 def _second_derivative(sigma: float, radius: int) -> npt.NDArray[np.float64]:
-    x = np.arange(-radius, radius + 1)
-    return np.asarray(_gaussian(sigma, radius) * (x**2 / sigma**4 - 1 / sigma**2))
+    """Sample the second derivative of a Gaussian, about the variance of its samples: the sum of the weights is 0."""
+    squares, values = np.arange(-radius, radius + 1) ** 2, _gaussian(sigma, radius)
+    return np.asarray(values * (squares - values @ squares) / sigma**4)
 
 
 def difference_terms(narrow: tuple[float, ...], wide: tuple[float, ...], truncate: float) -> list[Term]:

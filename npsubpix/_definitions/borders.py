@@ -35,6 +35,8 @@ def window_places(n: int, size: int, stride: int, border: str) -> _Places:
     A window begins ``size // 2`` pixels before its pixel, as in SciPy; beyond the border it has copies of pixels.
     """
     first, count = windows_along(n, size, "same", stride, 1, 0)
+    if count == 0:
+        return np.empty(0, np.int64)
     return folded(first + np.arange((count - 1) * stride + size), n, border)
 
 

@@ -22,25 +22,29 @@ def promoted(*dtypes: np.dtype[Any]) -> np.dtype[Any]:
 
 
 class Rounding(NamedTuple):
-    """Whether results are rounded to integers, and the least and greatest float64 within the range of these."""
+    """Whether results are rounded to integers, and the least and greatest float within the range of these."""
 
     integer: bool
     low: float
     high: float
 
 
+_FLOAT64 = np.dtype(np.float64)
+
 #: Results that stay as they are computed.
 _NONE = Rounding(False, 0.0, 0.0)
 
 
 @functools.lru_cache(maxsize=64)
-def rounding_to(dtype: np.dtype[Any]) -> Rounding:
-    """Return how results are rounded to a dtype."""
+def rounding_to(dtype: np.dtype[Any], computed: np.dtype[Any] = _FLOAT64) -> Rounding:
+    """Return how results that are computed in one dtype of floats are rounded to another dtype."""
     if dtype.kind == "f":
         return _NONE
     info = np.iinfo(dtype)
-    high = float(info.max)
-    return Rounding(True, float(info.min), high if int(high) <= info.max else float(np.nextafter(high, 0)))
+    high = computed.type(info.max)
+    if int(high) > info.max:
+        high = np.nextafter(high, computed.type(0))
+    return Rounding(True, float(info.min), float(high))
 
 
 def converted(result: HostArray, dtype: np.dtype[Any] | None) -> HostArray:

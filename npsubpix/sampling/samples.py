@@ -8,9 +8,11 @@ import numpy as np
 
 from npsubpix._arrays.checks import check_channel_axis, check_frames_of, check_image, check_positions
 from npsubpix._arrays.library import Array, as_array, without_booleans
+from npsubpix._arrays.notes import with_note
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_fill
 from npsubpix._definitions.sampling.borders import MODES
 from npsubpix._dispatch.call import call, call_vjp
+from npsubpix.sampling.coefficients import Filtered, check_coefficients
 from npsubpix.sampling.kernels import SamplingMethod, method_spec
 from npsubpix.sampling.stacks import sample_stack
 
@@ -53,6 +55,7 @@ def _arguments(
         "channel_axis": axis,
         "prefilter": check_bool(prefilter, "prefilter"),
     }
+    check_coefficients(image, options)
     return x, positions, options
 
 
@@ -100,8 +103,8 @@ def sample(
         Axis of the channels, which share the weights of each position.
     prefilter : bool, default True
         Whether B-splines filter the image first. To sample an image repeatedly, filter it once with
-        `spline_filter` and pass False. In modes "nearest" and "grid-constant" the image is padded by 12
-        pixels before filtering, as in SciPy, so that results differ slightly at the border.
+        `spline_filter`, in the same mode, and pass False. In modes "nearest" and "grid-constant" the image is
+        padded by 12 pixels before filtering, as in SciPy, so that results differ slightly at the border.
     frame_axis : int, optional
         Axis of a stack of images. `coords` are then Peaks with frames: each row is sampled in its own frame, and no
         other frame counts.
@@ -114,15 +117,16 @@ def sample(
         Values, in the dtype of a float image, otherwise in ``np.result_type(image.dtype, np.float32)``.
         The axis of channels is the first if it is the first axis of the image, otherwise the last.
         NaN where a coordinate is NaN, or infinite in a periodic mode. An infinite coordinate gives the
-        edge in mode "nearest", and `cval` in the constant modes.
+        edge in mode "nearest", and `cval` in the constant modes. NaN where a pixel that is not finite has
+        weight; see Notes. Of an image without pixels, `cval` in the constant modes, otherwise NaN.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If `coords` does not have one row per axis, the image has no pixels or too many dimensions,
-        or an option is not one of the names above.
+        If `coords` does not have one row per axis, the image has too many dimensions, an option is not one
+        of the names above, or coefficients from `spline_filter` have another degree or mode.
 
     See Also
     --------
@@ -135,6 +139,12 @@ def sample(
     Differentiable with respect to the image and the positions. Values of "nearest", "linear" and the
     B-splines equal those of ``scipy.ndimage.map_coordinates`` with ``order`` 0 to 5. Weights are computed
     in the precision of the result, distances from pixels in the precision of the coordinates.
+
+    A pixel that is NaN or infinite spoils the samples in whose window it has a weight other than 0, and no
+    others: with "linear", an image moved by whole pixels has the same NaN. With B-splines, these are the
+    samples less than (degree + 1) / 2 pixels away along each axis. To filter the image, such pixels are
+    replaced by the mean of the nearest finite pixels in all directions, along axes and diagonals, weighted
+    by 1 / distance. Samples close by depend on this to a few per cent of the error of the replacement.
 
     Examples
     --------
@@ -290,7 +300,7 @@ def sample_vjp(
     return image_cotangent, coords_cotangent
 
 
-def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel_axis: int | None = None) -> Array:
+def spline_filter(image: Array, order: int = 3, *, mode: str = "reflect", channel_axis: int | None = None) -> Array:
     """Compute the coefficients of the B-spline that interpolates the pixels of an image.
 
     Parameters
@@ -299,8 +309,8 @@ def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel
         Image of any integer or float dtype: a NumPy, CuPy or torch array, or a JAX array on the host.
     order : {2, 3, 4, 5}, default 3
         Degree of the spline.
-    mode : str, default "mirror"
-        Border extension, as for `sample`. The filter supports "reflect", "mirror" and "grid-wrap"; it
+    mode : str, default "reflect"
+        Border extension, which must be that of `sample`. The filter supports "reflect", "mirror" and "grid-wrap"; it
         uses "reflect" for "grid-mirror" and "nearest", and "mirror" for the other modes.
     channel_axis : int, optional
         Axis of the channels, which is not filtered.
@@ -309,7 +319,8 @@ def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel
     -------
     array of the shape of the image
         Coefficients, in the dtype of a float image, otherwise in
-        ``np.result_type(image.dtype, np.float32)``.
+        ``np.result_type(image.dtype, np.float32)``. NaN where a pixel is not finite; other coefficients
+        are those of the image with such pixels replaced, as in `sample`.
 
     Raises
     ------
@@ -324,7 +335,9 @@ def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel
 
     Notes
     -----
-    Equivalent to ``scipy.ndimage.spline_filter``, in the precision of the result. Sums over the border
+    Equivalent to ``scipy.ndimage.spline_filter``, whose default mode is "mirror", in the precision of the
+    result. The array of coefficients, though not a copy of it, is known to `sample`, which rejects it with a
+    method or mode of another filter, and with ``prefilter=True``. Sums over the border
     extension are exact. Those of SciPy in mode "reflect" are off by about the 2n-th power of the pole,
     which matters on axes of few pixels n. Differentiable.
 
@@ -333,8 +346,8 @@ def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel
     >>> import numpy as np
     >>> from npsubpix import sample, spline_filter
     >>> image = np.array([[0.0, 1.0, 4.0, 9.0]])
-    >>> coefficients = spline_filter(image, 3, mode="mirror")
-    >>> sample(coefficients, [[0.0], [1.0]], method="bspline3", mode="mirror", prefilter=False).round(12)
+    >>> coefficients = spline_filter(image, 3)
+    >>> sample(coefficients, [[0.0], [1.0]], method="bspline3", prefilter=False).round(12)
     array([1.])
     """
     x = without_booleans(as_array(image, "image"))
@@ -344,4 +357,5 @@ def spline_filter(image: Array, order: int = 3, *, mode: str = "mirror", channel
     if degree > 5:
         raise ValueError(f"order must be 2 to 5, got {degree}")
     check_choice(mode, "mode", MODES)
-    return call("spline_filter", x, order=degree, mode=str(mode), channel_axis=axis)[0]
+    coefficients = call("spline_filter", x, order=degree, mode=str(mode), channel_axis=axis)[0]
+    return with_note(coefficients, Filtered(degree, str(mode)))

@@ -128,6 +128,10 @@ def grid_sample(
 
     Notes
     -----
+    `spatial_soft_argmax2d` and the other functions named after kornia's return normalized positions with the
+    centres of the outermost pixels at -1 and 1: sample there with ``align_corners=True``, which is not the
+    default here, as in torch.
+
     Differentiable with respect to `input` and `grid`. "bicubic" also applies to volumes, for which torch
     lacks it. The gradient of "nearest" with respect to the grid is 0; use `Nearest` for a surrogate.
 
@@ -140,6 +144,14 @@ def grid_sample(
     >>> grid_sample(image, affine_grid(half_turn, image.shape))
     array([[[[3., 2.],
              [1., 0.]]]])
+
+    Sample features at the mean position of each of 17 heat maps:
+
+    >>> from npsubpix import spatial_soft_argmax2d
+    >>> heat_maps, features = np.random.default_rng(0).normal(size=(2, 17, 24, 32)), np.ones((2, 5, 24, 32))
+    >>> positions = spatial_soft_argmax2d(heat_maps)
+    >>> grid_sample(features, positions[:, :, None], align_corners=True).shape
+    (2, 5, 17, 1)
     """
     x, positions = as_array(input, "input"), as_array(grid, "grid")
     if x.ndim not in (4, 5):

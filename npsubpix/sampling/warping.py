@@ -148,7 +148,8 @@ def warp(
     output_shape : tuple of ints, optional
         Shape of the output without channels. By default, the shape of the field or the image.
     method, mode, cval, channel_axis, prefilter
-        As for `sample`, but `mode` is "constant" by default: `cval` outside.
+        As for `sample`, but `mode` is "constant" by default: `cval` outside. Coefficients from `spline_filter`
+        must then be those of mode "constant" too.
 
     Returns
     -------

@@ -147,6 +147,7 @@ def spatial_soft_argmax2d(
     spatial_soft_argmax : The same in 1, 2 or 3 dimensions, in array order, with weights.
     spatial_moments : Mean and covariance.
     conv_soft_argmax2d : The same over windows.
+    grid_sample : Sampling at these positions, with ``align_corners=True``.
 
     Notes
     -----

@@ -25,13 +25,14 @@ def product(lines: list[np.ndarray]) -> np.ndarray:
 def laplacian_of_gaussian(
     image: np.ndarray, sigma: tuple[float, ...], border: str, truncate: float = 4.0
 ) -> np.ndarray:
-    """The sum over axes of correlations with (x^2 / sigma^4 - 1 / sigma^2) times a Gaussian."""
+    """The sum over axes of correlations with (x^2 - v) / sigma^4 times a Gaussian, of variance v."""
     total = np.zeros(image.shape)
     radii = [int(truncate * s + 0.5) for s in sigma]
     for curved in range(image.ndim):
         lines = [gaussian(s, r) for s, r in zip(sigma, radii, strict=True)]
         x, s = np.arange(-radii[curved], radii[curved] + 1), sigma[curved]
-        lines[curved] = lines[curved] * (x**2 / s**4 - 1 / s**2)
+        variance = (lines[curved] * x**2).sum()
+        lines[curved] = lines[curved] * (x**2 - variance) / s**4
         total += convolution.correlate(image, product(lines), border=border)
     return total
 

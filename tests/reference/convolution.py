@@ -12,7 +12,10 @@ from tests.reference.windows import source
 def correlate(
     x: Any, kernel: Any, mode: str = "same", border: str = "reflect", cval: float = 0.0, **options: Any
 ) -> Any:
-    """Sum the products of a kernel and each window."""
+    """Sum the products of a kernel and each window.
+
+    A pixel that does not count is the mean of the others, weighted by the magnitudes of their weights.
+    """
     x, kernel = np.asarray(x, float), np.asarray(kernel, float)
     axes = x.ndim
     stride, dilation = options.get("stride", (1,) * axes), options.get("dilation", (1,) * axes)
@@ -27,7 +30,8 @@ def correlate(
         first, extent = [-r for r in reach], [n + r for n, r in zip(x.shape, reach, strict=True)]
     out = np.zeros([-(-n // s) for n, s in zip(extent, stride, strict=True)])
     for place in np.ndindex(*out.shape):
-        total = weight = 0.0
+        total = weighted = weight = 0.0
+        missing = []
         for tap in np.ndindex(*kernel.shape):
             at = [
                 source(f + p * s + t * d, n, border)
@@ -35,10 +39,13 @@ def correlate(
             ]
             value = cval if None in at else x[tuple(at)]
             if (border == "shrink" and None in at) or (omit and np.isnan(value)):
+                missing.append(tap)
                 continue
             total += kernel[tap] * value
+            weighted += abs(kernel[tap]) * value
             weight += abs(kernel[tap])
-        renormalized = border == "shrink" or omit
-        with np.errstate(all="ignore"):
-            out[place] = total * np.divide(np.abs(kernel).sum(), weight) if renormalized else total
+        if border == "shrink" or omit:
+            mean = weighted / weight if weight else np.nan
+            total += mean * sum(kernel[tap] for tap in missing) if missing or not weight else 0.0
+        out[place] = total
     return out

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["KERNELS", "extended_pixel", "prefilter", "sample"]
+__all__ = ["KERNELS", "extended_pixel", "fill", "prefilter", "sample"]
 
 
 def bspline(degree: int) -> Callable[[float], float]:
@@ -71,6 +71,24 @@ def extended_pixel(i: int, n: int, mode: str) -> int | None:
         return i % (2 * n) if i % (2 * n) < n else 2 * n - 1 - i % (2 * n)
     period = max(2 * n - 2, 1)
     return i % period if i % period < n else period - i % period
+
+
+def fill(image: np.ndarray, reach: int = 32) -> np.ndarray:
+    """Replace pixels that are not finite by means of the nearest finite ones in each direction, by 1 / distance."""
+    filled = image.copy()
+    for place in np.argwhere(~np.isfinite(image)):
+        total = weight = 0.0
+        for direction in itertools.product((-1, 0, 1), repeat=image.ndim):
+            for step in range(1, reach + 1) if any(direction) else ():
+                there = place + step * np.array(direction)
+                if (there < 0).any() or (there >= image.shape).any():
+                    break
+                if np.isfinite(image[tuple(there)]):
+                    total += image[tuple(there)] / np.linalg.norm(there - place)
+                    weight += 1 / np.linalg.norm(there - place)
+                    break
+        filled[tuple(place)] = total / weight if weight else 0.0
+    return filled
 
 
 def prefilter(image: np.ndarray, degree: int, mode: str) -> np.ndarray:

@@ -12,13 +12,19 @@ import numpy as np
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.convolution.lines import BAND, by_kernel, correlate_lines
 from npsubpix._definitions.borders import extended, folded
-from npsubpix._definitions.convolution import PRODUCT, dtype_of_weighted_sums, product_tolerance, windows_along
-from npsubpix._definitions.dtypes import promoted, rounding_to
+from npsubpix._definitions.convolution import (
+    PRODUCT,
+    dtype_of_weighted_sums,
+    is_as_exact_by_fft,
+    product_tolerance,
+    windows_along,
+)
+from npsubpix._definitions.dtypes import Rounding, converted, promoted, rounding_to
 from npsubpix._definitions.shapes import three_axes
 
 __all__ = ["choose_conv_method", "correlate", "correlate_terms", "correlate_vjp"]
 
-#: Products per pixel above which an FFT is cheaper than sums, as measured on 2048 x 2048 pixels of float32.
+#: Products per pixel above which an FFT, in float64, is cheaper than sums, as measured on 2048 x 2048 pixels.
 _FFT_FROM = 1500
 
 
@@ -123,9 +129,12 @@ def _run(
         return out
     if method in ("auto", PRODUCT):
         method = choose_conv_method(kernel, stride=plan.stride)
+        fill = cval if any((places < 0).any() for places in plan.places) else None
+        if method == "fft" and (left_out or omit or not is_as_exact_by_fft(x, kernel, fill, dtype)):
+            method = "direct"
     if method == "fft":
-        return _finished(_fft(x.astype(compute), kernel, plan, cval, left_out, omit), dtype)
-    along = np.empty((0, 0), compute)
+        return converted(_fft(x.astype(np.float64), kernel.astype(np.float64), plan, cval, left_out, omit), dtype)
+    along, mixed = np.empty((0, 0), compute), bool(kernel.min() < 0 < kernel.max())
     if method == "separable" and (not kernel.any() or kernel.size in (kernel.shape[2], kernel.size // kernel.shape[2])):
         method = "direct"  # a line, which is a product already, or nothing
     if method == "separable":
@@ -136,9 +145,17 @@ def _run(
         along = np.tile(line, (len(kernel), 1))
     correlate_lines.run(
         out.size * (kernel.size + along.size + 4), x, along, np.ascontiguousarray(kernel), plan.planes,
-        *plan.places[1:], plan.inner, plan.stride, plan.dilation, cval, left_out, omit, rounding_to(dtype), out,
+        *plan.places[1:], plan.inner, plan.stride, plan.dilation, cval, left_out, omit, mixed,
+        *_limits(dtype, compute), out,
     )  # fmt: skip
     return out
+
+
+def _limits(dtype: np.dtype[Any], compute: np.dtype[Any]) -> tuple[Rounding, HostArray]:
+    """Return how sums are rounded to a dtype, and its greatest integer if no float of the sums is that."""
+    rounding = rounding_to(dtype, compute)
+    greatest = [np.iinfo(dtype).max] if rounding.integer else []
+    return rounding, np.array(greatest if greatest and rounding.high < greatest[0] else [], dtype)
 
 
 def correlate_terms(
@@ -151,6 +168,8 @@ def correlate_terms(
     full = [tuple(np.ones(1) for _ in range(3 - x.ndim)) + term for term in terms]
     sizes = tuple(len(line) for line in full[0])
     images = x.reshape((1,) * (4 - x.ndim) + x.shape)
+    if x.size == 0:
+        return np.empty(x.shape, dtype)
     plan = _plan(images.shape[1:], sizes, "same", border, (1, 1, 1), (1, 1, 1), (0, 0, 0))
     compute = dtype_of_weighted_sums(x.dtype, 1.0)
     weights = np.concatenate([np.multiply.outer(deep, down)[..., None] for deep, down, _ in full]).astype(compute)
@@ -159,7 +178,7 @@ def correlate_terms(
     out = np.empty(images.shape, dtype)
     correlate_lines.run(
         out.size * (weights.size + along.size + 4), images, along, weights, planes, *plan.places[1:], plan.inner,
-        plan.stride, plan.dilation, cval, False, False, rounding_to(dtype), out,
+        plan.stride, plan.dilation, cval, False, False, False, *_limits(dtype, compute), out,
     )  # fmt: skip
     return out.reshape(x.shape)
 
@@ -168,18 +187,13 @@ def _fft(x: HostArray, kernel: HostArray, plan: _Plan, cval: float, left_out: bo
     if not (left_out or omit):
         return _by_fft(x, kernel, plan, cval)
     known = np.isfinite(x) if omit else np.ones(x.shape, bool)
-    sums = _by_fft(np.where(known, x, 0).astype(x.dtype), kernel, plan, 0.0 if left_out else cval)
-    parts = _by_fft(known.astype(x.dtype), np.abs(kernel), plan, 0.0 if left_out else 1.0)
-    total = np.abs(kernel).sum()
+    fill, absolute = 0.0 if left_out else cval, np.abs(kernel)
+    pixels, counted = np.where(known, x, 0).astype(x.dtype), known.astype(x.dtype)
+    sums, means = (_by_fft(pixels, weights, plan, fill) for weights in (kernel, absolute))
+    parts = _by_fft(counted, absolute, plan, 0.0 if left_out else 1.0)
+    gaps = _by_fft(1 - counted, kernel, plan, 1.0 if left_out else 0.0)
     with np.errstate(all="ignore"):
-        return np.asarray(np.where(parts > 1e-6 * total, sums * (total / parts), np.nan))
-
-
-def _finished(values: HostArray, dtype: np.dtype[Any]) -> HostArray:
-    integer, low, high = rounding_to(dtype)
-    if not integer:
-        return values.astype(dtype, copy=False)
-    return np.asarray(np.clip(np.rint(np.nan_to_num(values)), low, high), dtype)
+        return np.asarray(np.where(parts > 1e-6 * absolute.sum(), sums + gaps * (means / parts), np.nan))
 
 
 def _channels_first(x: HostArray, channel_axis: int | None) -> HostArray:
@@ -230,34 +244,45 @@ def correlate_vjp(
     left_out = border == "shrink"
     known = np.isfinite(images) if omit else np.ones(images.shape, bool)
     padded = extended(images.astype(compute), plan.places, 0.0 if left_out else cval)
-    by_weights: HostArray | float = 0.0
-    if left_out or omit:
+    if not (left_out or omit):
+        by_image = _back_to_image(grad, weights, plan, images.shape)
+        by_kernels = _kernel_gradient(padded, grad, weights.shape, plan)
+    else:
         seen = extended(known.astype(compute), plan.places, 0.0 if left_out else 1.0)
         padded = np.where(seen > 0, padded, 0)
-        grad, by_weights = _unnormalized(grad, padded, seen, weights, plan)
-    by_image = _back_to_image(grad, weights, plan, images.shape)
+        by_image, by_kernels = _by_remaining(grad, padded, seen, weights, plan, images.shape)
     by_image[~known] = 0
-    by_kernels = by_weights + _kernel_gradient(padded, grad, weights.shape, plan)
     own = tuple(n for k, n in enumerate(x.shape) if k != channel_axis)
     of_kernel = _weights(by_kernels, flip).reshape(kernel.shape).astype(promoted(kernel.dtype))
     return _channels_back(by_image, own, channel_axis), of_kernel
 
 
-def _unnormalized(
-    grad: HostArray, padded: HostArray, seen: HostArray, weights: HostArray, plan: _Plan
+def _by_remaining(
+    grad: HostArray, padded: HostArray, seen: HostArray, weights: HostArray, plan: _Plan, shape: tuple[int, ...]
 ) -> tuple[HostArray, HostArray]:
-    """Turn gradients of normalized sums into those of plain sums; return those of the weights in the factor too."""
+    """Return the gradients where pixels do not count.
+
+    A window is the sum of weights times pixels plus G M / P, where G is the sum of the weights of the pixels that do
+    not count, P that of the magnitudes of other weights, and M that of these magnitudes times pixels.
+    """
     whole = _plan(seen.shape[1:], weights.shape, "valid", "constant", plan.stride, plan.dilation, (0, 0, 0))
-    dtype = grad.dtype
-    absolute = np.abs(weights)
-    sums = _run(padded, weights, whole, 0.0, False, False, "direct", dtype)
-    parts = _run(seen, absolute, whole, 0.0, False, False, "direct", dtype)
-    total = absolute.sum()
+    dtype, absolute = grad.dtype, np.abs(weights)
+
+    def windows(pixels: HostArray, kernel: HostArray) -> HostArray:
+        return _run(pixels, kernel, whole, 0.0, False, False, "direct", dtype)
+
+    parts, gaps, means = windows(seen, absolute), windows(1 - seen, weights), windows(padded, absolute)
     with np.errstate(all="ignore"):
-        share = np.where(parts > 0, grad / parts, 0).astype(dtype)
-        of_parts = np.where(parts > 0, share * sums * (total / parts), 0).astype(dtype)
-    by_factor = (share * sums).sum(dtype=np.float64) - _kernel_gradient(seen, of_parts, weights.shape, plan)
-    return share * total, np.sign(weights) * by_factor
+        means = np.where(parts > 0, means / parts, 0).astype(dtype)
+        shares = np.where(parts > 0, grad * gaps / parts, 0).astype(dtype)
+        grad = np.where(parts > 0, grad, 0).astype(dtype)
+    by_image = _back_to_image(grad, weights, plan, shape) + _back_to_image(shares, absolute, plan, shape)
+
+    def of_kernel(pixels: HostArray, by_windows: HostArray) -> HostArray:
+        return _kernel_gradient(pixels, by_windows, weights.shape, plan)
+
+    by_magnitudes = of_kernel(padded, shares) - of_kernel(seen, shares * means)
+    return by_image, of_kernel(padded, grad) + of_kernel(1 - seen, grad * means) + np.sign(weights) * by_magnitudes
 
 
 def _kernel_gradient(padded: HostArray, grad: HostArray, shape: tuple[int, ...], plan: _Plan) -> HostArray:

@@ -188,8 +188,8 @@ def _copy(line, pixels, columns, inner, fill):
 
 
 @device
-def _mask_line(mask, line, columns, exists, left_out, omit):
-    """Put 1 into the mask of pixels that count, and set the other pixels to 0."""
+def _mask_line(mask, absent, line, columns, exists, left_out, omit):
+    """Put 1 into the mask of pixels that count, and set the other pixels to 0; `absent`, if any, is the complement."""
     F = line.dtype.type
     for j in range(line.size):
         counts = (exists and columns[j] >= 0) or not left_out
@@ -197,15 +197,22 @@ def _mask_line(mask, line, columns, exists, left_out, omit):
             counts = False
         mask[j] = F(1) if counts else F(0)
         line[j] = line[j] if counts else F(0)
+    for j in range(absent.size):
+        absent[j] = F(1) - mask[j]
 
 
 @device
-def _write(out, sums, integer, low, high):
+def _write(out, sums, integer, low, high, greatest):
+    """Write sums; to integers rounded and kept from `low` to `high`, and as the `greatest` beyond, if that is more."""
     if integer:
         for j in range(out.size):
             v = np.rint(sums[j])
             v = min(max(v, low), high) if v == v else low * 0
             out[j] = v
+        if greatest.size > 0:
+            for j in range(out.size):
+                if sums[j] > high:
+                    out[j] = greatest[0]
     else:
         for j in range(out.size):
             out[j] = sums[j]
@@ -217,14 +224,38 @@ def _normalize(sums, parts, total):
         sums[j] = sums[j] * (total / parts[j])
 
 
+@fused
+def _complete(sums, means, parts, gaps):
+    """Add the weights of the pixels that do not count, times the mean of those that do."""
+    for j in range(sums.size):
+        if gaps[j] != 0 or parts[j] == 0:
+            sums[j] += gaps[j] * (means[j] / parts[j])
+
+
 @kernel("correlate")
 def correlate_lines(
-    x, along, weights, planes, rows, columns, inner, stride, dilation, fill, left_out, omit, limits, out
+    x,
+    along,
+    weights,
+    planes,
+    rows,
+    columns,
+    inner,
+    stride,
+    dilation,
+    fill,
+    left_out,
+    omit,
+    mixed,
+    limits,
+    greatest,
+    out,
 ):
     """Correlate.
 
     `along` has, for each plane of the kernel, weights along lines, which are applied first, or is empty.
-    `planes` has, for each plane of the result and of the kernel, the plane of the image.
+    `planes` has, for each plane of the result and of the kernel, the plane of the image. Weights are `mixed` if there
+    are some of both signs: where pixels do not count, sums of weights are then of several kinds.
     """
     batch, depth, height, _ = out.shape
     F = weights.dtype.type
@@ -232,16 +263,22 @@ def correlate_lines(
     kd, kh = weights.shape[:2]
     reach = dilation[1] * (kh - 1) + 1
     masked = left_out or omit
+    mixed = mixed and masked
     integer, low, high = limits
     separable = along.size > 0
     total = np.abs(weights).sum() * (np.abs(along[0]).sum() if separable else F(1))
     for task in prange(batch * depth * bands):
         b, z, band = task // (depth * bands), task // bands % depth, task % bands
         length = out.shape[3] if separable else columns.size
+        wide, tall = out.shape[3], columns.size
         ring = np.empty((kd, reach, length), F)
         mask = np.empty((kd, reach, length if masked else 0), F)
-        line, line_mask = np.empty(columns.size, F), np.empty(columns.size if masked else 0, F)
-        sums, parts = np.empty(out.shape[3], F), np.empty(out.shape[3] if masked else 0, F)
+        absent = np.empty((kd, reach, length if mixed else 0), F)
+        magnitudes = np.empty((kd, reach, length), F) if mixed and separable else ring
+        line, line_mask = np.empty(tall, F), np.empty(tall if masked else 0, F)
+        line_absent = np.empty(tall if mixed else 0, F)
+        sums, parts = np.empty(wide, F), np.empty(wide if masked else 0, F)
+        means, gaps = np.empty(wide if mixed else 0, F), np.empty(wide if mixed else 0, F)
         absolute, absolute_along = np.abs(weights), np.abs(along)
         ready = band * BAND * stride[1]  # rows before this are in the ring, or not needed
         for i in range(band * BAND, min((band + 1) * BAND, height)):
@@ -258,19 +295,30 @@ def correlate_lines(
                         target[:] = F(fill)
                     if masked:
                         target_mask = line_mask if separable else mask[a, place]
-                        _mask_line(target_mask, target, columns, exists, left_out, omit)
+                        target_absent = line_absent if separable else absent[a, place]
+                        _mask_line(target_mask, target_absent, target, columns, exists, left_out, omit)
                     if separable:
                         ring[a, place, :] = 0
                         _sum_line(ring[a, place], line, along[a], dilation[2], stride[2])
                         if masked:
                             mask[a, place, :] = 0
                             _sum_line(mask[a, place], line_mask, absolute_along[a], dilation[2], stride[2])
+                        if mixed:
+                            magnitudes[a, place, :] = 0
+                            _sum_line(magnitudes[a, place], line, absolute_along[a], dilation[2], stride[2])
+                            absent[a, place, :] = 0
+                            _sum_line(absent[a, place], line_absent, along[a], dilation[2], stride[2])
             ready = begin + reach
             _sum_ring(sums, ring, weights, begin, dilation, stride, separable)
             if masked:
                 _sum_ring(parts, mask, absolute, begin, dilation, stride, separable)
+            if mixed:
+                _sum_ring(means, magnitudes, absolute, begin, dilation, stride, separable)
+                _sum_ring(gaps, absent, weights, begin, dilation, stride, separable)
+                _complete(sums, means, parts, gaps)
+            elif masked:
                 _normalize(sums, parts, F(total))
-            _write(out[b, z, i], sums, integer, F(low), F(high))
+            _write(out[b, z, i], sums, integer, F(low), F(high), greatest)
 
 
 @device

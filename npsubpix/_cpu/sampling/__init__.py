@@ -8,7 +8,7 @@ import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.sampling.sampler import HostSampler
-from npsubpix._cpu.sampling.splines import spline_coefficients, spline_coefficients_vjp
+from npsubpix._cpu.sampling.splines import bad_pixels, spline_coefficients, spline_coefficients_vjp
 from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.sampling.borders import mode_of_padding
 from npsubpix._definitions.sampling.composition import cotangents_of, samples_of
@@ -102,7 +102,8 @@ def spline_filter_vjp(
     if cotangent is None:
         return (np.zeros(image.shape, promoted(image.dtype)),)
     images = _contiguous(as_images(cotangent, channel_axis))
-    image_cotangent = spline_coefficients_vjp(images, order, mode, images.ndim - 2)
+    bad = bad_pixels(as_images(image, channel_axis))
+    image_cotangent = spline_coefficients_vjp(images, order, mode, images.ndim - 2, bad)
     return (_contiguous(from_images(image_cotangent, channel_axis)),)
 
 

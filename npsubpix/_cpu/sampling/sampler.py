@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.sampling.splines import spline_coefficients, spline_coefficients_vjp
+from npsubpix._cpu.sampling.splines import bad_pixels, spline_coefficients, spline_coefficients_vjp
 from npsubpix._cpu.sampling.user_weights import addresses_of
 from npsubpix._cpu.sampling.values import gradient_kernels, value_kernels
 from npsubpix._cpu.sampling.values_vjp import vjp_kernels
 from npsubpix._definitions.dtypes import promoted
-from npsubpix._definitions.sampling.borders import BORDER_RULES
+from npsubpix._definitions.sampling.borders import BORDER_RULES, without_pixels
 from npsubpix._definitions.sampling.methods import PIXELS_PER_AXIS, Weighting
 from npsubpix._definitions.sampling.splines import prefilter_padding, spline_degree
 
@@ -34,7 +34,7 @@ class _Pixels:
             widths = [(0, 0)] * (images.ndim - axes) + [(self.padding, self.padding)] * axes
             fill: dict[str, Any] = {"mode": "edge"} if mode == "nearest" else {"constant_values": cval}
             images = np.pad(images.astype(dtype, copy=False), widths, **fill)
-        self.padded_shape = images.shape
+        self.padded = images
         if degree:
             images = spline_coefficients(images, degree, mode, axes, dtype)
         self.size = (1,) * (3 - axes) + images.shape[2:]
@@ -42,9 +42,10 @@ class _Pixels:
 
     def pull_back(self, cotangent: HostArray) -> HostArray:
         """Return the cotangent of the images, from that of the array that kernels got."""
-        cotangent = cotangent.reshape(self.padded_shape)
+        cotangent = cotangent.reshape(self.padded.shape)
         if self.degree:
-            cotangent = spline_coefficients_vjp(cotangent, self.degree, self.mode, self.axes)
+            bad = bad_pixels(self.padded)
+            cotangent = spline_coefficients_vjp(cotangent, self.degree, self.mode, self.axes, bad)
         for axis in range(2, cotangent.ndim) if self.padding else ():
             lines = np.moveaxis(cotangent, axis, 0)
             inner = lines[self.padding : -self.padding].copy()
@@ -63,6 +64,7 @@ class HostSampler:
         self.positions = positions if positions.dtype.kind == "f" else positions.astype(np.float64)
         self.batch, self.axes, self.count = positions.shape
         self.channels, self.dtype = images.shape[1], promoted(images.dtype)
+        self.has_pixels = 0 not in images.shape[2:]
 
     def _pixels(self, weighting: Weighting) -> _Pixels:
         degree = spline_degree(weighting.name) if self.prefilter else 0
@@ -76,6 +78,10 @@ class HostSampler:
 
     def sample(self, weighting: Weighting, with_gradient: bool) -> tuple[HostArray, HostArray | None]:
         """Return values (B, C, N) and, if wanted, gradients (B, A, C, N)."""
+        if not self.has_pixels:
+            shape, (value, slope) = (self.batch, self.channels, self.count), without_pixels(self.mode, self.cval)
+            gradients = np.full((self.batch, self.axes, *shape[1:]), slope, self.dtype) if with_gradient else None
+            return np.full(shape, value, self.dtype), gradients
         pixels = self._pixels(weighting)
         values = np.empty((self.batch, self.channels, self.count), self.dtype)
         work = self._work(weighting, values.size)
@@ -92,7 +98,7 @@ class HostSampler:
         self, weighting: Weighting, values_cotangent: HostArray | None, gradient_cotangent: HostArray | None
     ) -> tuple[HostArray, HostArray]:
         """Return the cotangents of images (B, C, ...) and of positions (B, A, N)."""
-        if values_cotangent is None and gradient_cotangent is None:
+        if not self.has_pixels or (values_cotangent is None and gradient_cotangent is None):
             return np.zeros(self.images.shape, self.dtype), np.zeros(self.positions.shape, self.dtype)
         pixels = self._pixels(weighting)
         flat = pixels.array.reshape(self.batch, self.channels, math.prod(pixels.size))
@@ -110,7 +116,26 @@ class HostSampler:
             image_cotangent,
             coords_cotangent,
         )
+        if gradient_cotangent is None and values_cotangent is not None:
+            self._pull_unknown(weighting, pixels, values_cotangent, coords_cotangent)
         return pixels.pull_back(image_cotangent), coords_cotangent
+
+    def _pull_unknown(
+        self, weighting: Weighting, pixels: _Pixels, values_cotangent: HostArray, coords_cotangent: HostArray
+    ) -> None:
+        """Replace cotangents of finite positions that are NaN: a NaN does not count where its factor is 0."""
+        unknown = np.isnan(coords_cotangent).any(1) & np.isfinite(self.positions).all(1)
+        for b in np.flatnonzero(unknown.any(1)):
+            places = np.flatnonzero(unknown[b])
+            coords = np.ascontiguousarray(self._coords(pixels.padding)[b : b + 1, :, places])
+            values = np.empty((1, self.channels, places.size), self.dtype)
+            gradient = np.empty((1, self.axes, self.channels, places.size), self.dtype)
+            gradient_kernels[weighting.name].run(
+                2 * self._work(weighting, values.size), pixels.array[b : b + 1], coords, BORDER_RULES[self.mode],
+                self.cval, addresses_of(weighting.user_weight), values, gradient,
+            )  # fmt: skip
+            factors = values_cotangent[b][:, places]
+            coords_cotangent[b][:, places] = np.where(factors == 0, 0, factors * gradient[0]).sum(1)
 
     def is_longer(self, gradient: HostArray, threshold: float) -> HostArray:
         """Return whether the gradient of any channel is longer than a threshold: (B, N)."""

@@ -16,11 +16,12 @@ from numba import prange
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import copy_to
-from npsubpix._cpu.compiler.jit import device, fused, kernel
+from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel
+from npsubpix._cpu.sampling.filling import fill_pixels, unfill_pixels
 from npsubpix._definitions.sampling.borders import GRID_WRAP, REFLECT
 from npsubpix._definitions.sampling.splines import POLES, SMALLEST_POWER, filter_rule, gain_of, transposed
 
-__all__ = ["spline_coefficients", "spline_coefficients_vjp"]
+__all__ = ["bad_pixels", "spline_coefficients", "spline_coefficients_vjp"]
 
 _LANES = 16
 _COLUMNS = 64
@@ -147,8 +148,41 @@ def _columns_kernel(x, poles, rule):
         _filter_lines(x[r // blocks], begin, min(begin + _COLUMNS, inner), poles, rule)
 
 
+def bad_pixels(x: HostArray) -> HostArray | None:
+    """Return which pixels of an array are not finite, None if all are."""
+    bad = None if x.dtype.kind in "iu" else ~np.isfinite(x)
+    return bad if bad is not None and bad.any() else None
+
+
 def spline_coefficients(x: HostArray, degree: int, mode: str, axes: int, dtype: np.dtype[np.floating]) -> HostArray:
-    """Filter the last axes of an array."""
+    """Filter the last axes of an array; the coefficients of pixels that are not finite are NaN."""
+    coefficients = _filtered(x, degree, mode, axes, dtype)
+    bad = bad_pixels(x) if _is_spoilt(coefficients, axes) else None
+    if bad is None:
+        return coefficients
+    coefficients = _filtered(_replaced(fill_pixels, x.astype(dtype, copy=False), bad, axes), degree, mode, axes, dtype)
+    coefficients[bad] = np.nan
+    return coefficients
+
+
+def _is_spoilt(filtered: HostArray, axes: int) -> bool:
+    """Return whether an array was filtered that had a number that is not finite: the recursion takes it to each end."""
+    own = filtered.shape[filtered.ndim - axes :]
+    first = (..., *(0,) * axes)
+    return filtered.size > 0 and max(own) > 1 and not bool(np.isfinite(filtered[first]).all())
+
+
+def _replaced(kernel: Kernel, x: HostArray, bad: HostArray, axes: int) -> HostArray:
+    """Run a kernel that replaces bad pixels of images, or their cotangents, along the last axes of an array."""
+    own = x.shape[x.ndim - axes :]
+    shape = (math.prod(x.shape[: x.ndim - axes]), *(1,) * (3 - axes), *own)
+    out = np.empty(x.shape, x.dtype)
+    pixels, wrong = np.ascontiguousarray(x).reshape(shape), np.ascontiguousarray(bad).reshape(shape)
+    kernel.run(4 * x.size, pixels, wrong, out.reshape(shape))
+    return out
+
+
+def _filtered(x: HostArray, degree: int, mode: str, axes: int, dtype: np.dtype[np.floating]) -> HostArray:
     poles, rule = np.array(POLES[degree]), filter_rule(mode)
     out = np.empty(x.shape, dtype)
     filtered = [a for a in range(x.ndim - axes, x.ndim) if x.shape[a] > 1]
@@ -166,12 +200,17 @@ def spline_coefficients(x: HostArray, degree: int, mode: str, axes: int, dtype: 
     return out
 
 
-def spline_coefficients_vjp(cotangent: HostArray, degree: int, mode: str, axes: int) -> HostArray:
-    """Apply the transpose of the filter to the last axes of an array."""
+def spline_coefficients_vjp(
+    cotangent: HostArray, degree: int, mode: str, axes: int, bad: HostArray | None = None
+) -> HostArray:
+    """Apply the transpose of the filter to the last axes of an array; `bad` are pixels that were not finite.
+
+    Cotangents that are not finite do not spoil those of other pixels.
+    """
     ends = [a for a in range(cotangent.ndim - axes, cotangent.ndim) if cotangent.shape[a] > 1]
 
     def filtered(x: HostArray) -> HostArray:
-        return spline_coefficients(x, degree, mode, axes, cotangent.dtype)
+        return _filtered(x, degree, mode, axes, cotangent.dtype)
 
     def with_scaled_ends(x: HostArray, factor: float) -> HostArray:
         scaled: HostArray = x.copy()
@@ -180,4 +219,15 @@ def spline_coefficients_vjp(cotangent: HostArray, degree: int, mode: str, axes: 
                 scaled[(slice(None),) * a + (k,)] *= factor
         return scaled
 
-    return transposed(filtered, with_scaled_ends, cotangent, mode)
+    bad = bad if ends else None
+    if bad is not None:
+        cotangent = np.where(bad, 0, cotangent)
+    back = transposed(filtered, with_scaled_ends, cotangent, mode)
+    unknown = bad_pixels(cotangent) if _is_spoilt(back, axes) else None
+    if unknown is not None:
+        back = transposed(filtered, with_scaled_ends, np.where(unknown, 0, cotangent), mode)
+    if bad is not None:
+        back = _replaced(unfill_pixels, back, bad, axes)
+    if unknown is not None:
+        back[unknown] = np.nan
+    return back

@@ -22,7 +22,7 @@ from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel
 from npsubpix._cpu.sampling.borders import fold_pixel, fold_position
 from npsubpix._cpu.sampling.interior import LONGEST, MOST, gatherers, locator
 from npsubpix._cpu.sampling.weights import TAPS, Taps, left_of
-from npsubpix._definitions.sampling.borders import CVAL, INSIDE, OUTSIDE, WRAP
+from npsubpix._definitions.sampling.borders import CVAL, INSIDE, OUTSIDE, ROUNDINGS, WRAP
 
 __all__ = ["CHUNK", "gradient_kernels", "placer", "value_kernels"]
 
@@ -47,13 +47,15 @@ def placer(taps: Taps, orders: int) -> Callable[..., Any]:
         if status != INSIDE:
             return status
         base = base_of(position)
+        least = F(0)
         if count % 2 == 0 and position == n - 1 and n > 1 and (rules[0] == CVAL or rules[0] == WRAP):
             base -= 1.0  # beyond the last pixel there is another stretch, or none
+            least = F(ROUNDINGS * np.finfo(w.dtype).eps)  # at the end of a stretch, what should be 0 is rounded
         t = F(position - base)
         u = weights(t, F, addresses)
         first = np.int64(base) - left
         for k in range(count):
-            w[a, 0, k] = u[k]
+            w[a, 0, k] = F(0) if abs(u[k]) <= least else u[k]
             pixels[a, k] = fold_pixel(first + k, n, rules[1])
         if orders > 1:
             du = slopes(t, F, addresses)
@@ -82,16 +84,25 @@ def placer(taps: Taps, orders: int) -> Callable[..., Any]:
     return place_all
 
 
+@fused
+def _weighted(weight, sum_of_row):
+    return weight * sum_of_row if weight != 0 else weight
+
+
 @functools.cache
 def _border_gatherers(count: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Make the functions that sum over the window of a position, and over its derivatives."""
+    """Make the functions that sum over the window of a position, and over its derivatives.
+
+    Pixels of weight 0 do not count, even if they are not finite.
+    """
 
     @fused
     def folded_row(x, o, pixels, w, order, cval):
         total = w.dtype.type(0)
         for k in range(count):
-            j = pixels[2, k]
-            total += w[2, order, k] * (w.dtype.type(x[o + j]) if j >= 0 else cval)
+            j, weight = pixels[2, k], w[2, order, k]
+            if weight != 0:
+                total += weight * (w.dtype.type(x[o + j]) if j >= 0 else cval)
         return total
 
     @fused
@@ -103,7 +114,7 @@ def _border_gatherers(count: int) -> tuple[Callable[..., Any], Callable[..., Any
                 row = cval
                 if z >= 0 and y >= 0:
                     row = folded_row(x, (z * shape[1] + y) * shape[2], pixels, w, 0, cval)
-                total += w[0, 0, a] * w[1, 0, b] * row
+                total += _weighted(w[0, 0, a] * w[1, 0, b], row)
         return total
 
     @fused
@@ -117,13 +128,38 @@ def _border_gatherers(count: int) -> tuple[Callable[..., Any], Callable[..., Any
                 if z >= 0 and y >= 0:
                     row = folded_row(x, (z * shape[1] + y) * shape[2], pixels, w, 0, cval)
                     slope = folded_row(x, (z * shape[1] + y) * shape[2], pixels, w, 1, cval)
-                total += w[0, 0, a] * w[1, 0, b] * row
-                gz += w[0, 1, a] * w[1, 0, b] * row
-                gy += w[0, 0, a] * w[1, 1, b] * row
-                gx += w[0, 0, a] * w[1, 0, b] * slope
+                total += _weighted(w[0, 0, a] * w[1, 0, b], row)
+                gz += _weighted(w[0, 1, a] * w[1, 0, b], row)
+                gy += _weighted(w[0, 0, a] * w[1, 1, b], row)
+                gx += _weighted(w[0, 0, a] * w[1, 0, b], slope)
         return total, gz, gy, gx
 
     return value, value_and_gradient
+
+
+@device
+def _with_unknown(values, b, begin, left_out, left_out_count):
+    """Add the positions of a chunk whose sample is NaN to those that are left out: its pixels may be of weight 0."""
+    channels, size = values.shape[1], left_out.size
+    unknown = False
+    for c in range(channels):
+        line = values[b, c]
+        for k in range(begin, begin + size):
+            unknown |= line[k] != line[k]
+    if not unknown:
+        return left_out, left_out_count
+    merged, count, skipped = np.empty(size, np.int64), 0, 0
+    for k in range(size):
+        again = skipped < left_out_count and left_out[skipped] == k
+        if again:
+            skipped += 1
+        else:
+            for c in range(channels):
+                again |= values[b, c, begin + k] != values[b, c, begin + k]
+        if again:
+            merged[count] = k
+            count += 1
+    return merged, count
 
 
 def _value_kernel(name: str, taps: Taps) -> Kernel:
@@ -172,6 +208,7 @@ def _value_kernel(name: str, taps: Taps) -> Kernel:
                     for c in range(channels):
                         out = values[b, c, begin:end]
                         gather(images[b, c], starts, t, shape, axes, addresses, scattered, out)
+                    left_out, left_out_count = _with_unknown(values, b, begin, left_out, left_out_count)
             if left_out_count > 0:
                 sample_at_border(x, coords, b, begin, left_out, left_out_count, rules, cval, addresses, values)
 
@@ -235,6 +272,7 @@ def _gradient_kernel(name: str, taps: Taps) -> Kernel:
                         gy = gradient[b, max(axes - 2, 0), c, begin:end]
                         gz = gradient[b, max(axes - 3, 0), c, begin:end]
                         gather(images[b, c], starts, t, shape, axes, addresses, scattered, out, gz, gy, gx)
+                    left_out, left_out_count = _with_unknown(values, b, begin, left_out, left_out_count)
             if left_out_count > 0:
                 sample_at_border(
                     x, coords, b, begin, left_out, left_out_count, rules, cval, addresses, values, gradient

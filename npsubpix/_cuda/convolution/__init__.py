@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from npsubpix._cuda.convolution.borders import BORDERS
-from npsubpix._cuda.convolution.passes import Axes, along_axes, factors_of
+from npsubpix._cuda.convolution.passes import Axes, along_axes, clipped, factors_of
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._definitions.convolution import PRODUCT, dtype_of_weighted_sums, windows_along
-from npsubpix._definitions.dtypes import Rounding, promoted, rounding_to
+from npsubpix._definitions.dtypes import Rounding, converted, promoted, rounding_to
 from npsubpix._definitions.shapes import three_axes
 
 __all__ = ["choose_conv_method", "correlate", "correlate_vjp"]
@@ -54,12 +54,13 @@ class _Correlation:
         self.x = self.device.rows(first, first.shape, self.real)
         weights = self.device.rows(kernel, kernel.shape, self.real)
         self.weights = self.flipped(weights) if flip else weights
-        #: Whether pixels are left out of windows, whose sums are then normalized by the remaining weight.
-        self.partial = border == "shrink" or omit
+        #: Whether pixels may be left out of windows, and are then taken for the mean of the others.
+        self.left_out = border == "shrink"
+        self.partial = self.left_out or omit
         self.window, self.cval, self.omit = window, float(cval), omit
         self.near = set(steps) == set(gaps) == {1}
         firsts = tuple(span.first for span in spans)
-        self.axes = Axes(window, firsts, self.counts, BORDERS[border], border == "shrink")
+        self.axes = Axes(window, firsts, self.counts, BORDERS[border])
         self.stack = first.shape[0], *sizes
         self.geometry = (
             *self.stack, *window, *firsts, *steps, *gaps, *self.counts, BORDERS[border], border == "shrink", omit,
@@ -99,7 +100,11 @@ def correlate(
     c = _Correlation(image, kernel, flip, mode, border, cval, stride, dilation, origin, channel_axis, omit)
     out = c.device.empty(c.shape, c.real)
     of_results = np.dtype(dtype) if dtype else image.dtype
-    _write(c, method, rounding_to(of_results), out)
+    rounding = rounding_to(of_results, c.real)
+    if rounding.integer and rounding.high < np.iinfo(of_results).max:  # no float of the sums is the greatest integer
+        _write(c, method, rounding_to(c.real), out)
+        return (c.channels_back(converted(out, of_results)),)
+    _write(c, method, rounding, out)
     return (c.channels_back(out.astype(of_results, copy=False)),)
 
 
@@ -129,12 +134,17 @@ def _by_tiles(
 def _along_axes(c: _Correlation, one_axis: bool, rounding: Rounding, out: DeviceArray) -> None:
     kernel = c.weights.reshape(c.window)
     if one_axis:
-        lines = (kernel.reshape(-1).astype(np.float64),) * 3
+        line, none = kernel.reshape(-1).astype(np.float64), c.device.full((1,), 1.0, np.float64)
+        own = max((k for k in range(3) if c.window[k] > 1), default=2)
+        lines = none if own > 0 else line, none if own != 1 else line, none if own < 2 else line
         fills = c.device.full((3,), c.cval, np.float64)
     else:
         lines, fills = factors_of(c.device, kernel, c.cval)
     images, made = c.x.reshape(c.stack), out.reshape(c.stack[0], *c.counts)
-    along_axes(c.device, images, c.axes, lines, fills, rounding, made)
+    if c.left_out:
+        clipped(c.device, images, c.axes, lines, rounding, made)
+    else:
+        along_axes(c.device, images, c.axes, lines, fills, rounding, made)
 
 
 def correlate_vjp(
@@ -149,27 +159,32 @@ def correlate_vjp(
     if cotangent is None or cotangent.size == 0:
         return c.device.full(x.shape, 0, of_image), c.device.full(kernel.shape, 0, of_kernel)
     by_windows = c.device.rows(c.channels_first(cotangent), c.shape, c.real)
-    by_products, by_parts, by_total = by_windows, None, None
+    by_products, by_means, means = by_windows, None, None
     if c.partial:
-        by_products, by_parts, of_each = (c.device.empty(c.shape, c.real) for _ in range(3))
-        shares = by_windows, by_products, by_parts, of_each
-        c.run("correlate_shares", blocks_for(by_windows.size), c.x, c.weights, *c.geometry, *shares)
-        by_total = of_each.sum(dtype=np.float64).reshape(1)
-    by_image = _by_image(c, by_products)
+        by_products, by_means, means = (c.device.empty(c.shape, c.real) for _ in range(3))
+        c.run(
+            "correlate_shares", blocks_for(by_windows.size), c.x, c.weights, *c.geometry, by_windows, by_products,
+            by_means, means,
+        )  # fmt: skip
+    by_image = _by_image(c, c.weights, by_products)
+    if by_means is not None:
+        magnitudes = c.device.empty(c.weights.shape, c.real)
+        c.run("correlate_magnitudes", blocks_for(magnitudes.size), c.weights, magnitudes.size, magnitudes)
+        by_image += _by_image(c, magnitudes, by_means)
     grad = c.channels_back(by_image).astype(of_image, copy=False)
-    return grad, _by_weights(c, by_products, by_parts, by_total).astype(of_kernel, copy=False)
+    return grad, _by_weights(c, by_products, by_means, means).astype(of_kernel, copy=False)
 
 
-def _by_image(c: _Correlation, by_products: DeviceArray) -> DeviceArray:
+def _by_image(c: _Correlation, weights: DeviceArray, by_products: DeviceArray) -> DeviceArray:
     """Return the gradient with respect to the image, summed over the copies of each pixel."""
     grad = c.device.empty(c.x.shape, c.real)
     if not c.near:
-        c.run("correlate_by_image", blocks_for(c.x.size), c.x, c.weights, *c.geometry, by_products, grad)
+        c.run("correlate_by_image", blocks_for(c.x.size), c.x, weights, *c.geometry, by_products, grad)
         return grad
     # The gradient of a place is the correlation of the cotangents with the flipped weights.
-    flipped = c.flipped(c.weights)
+    flipped = c.flipped(weights)
     reach = tuple(n + k - 1 for n, k in zip(c.counts, c.window, strict=True))
-    all_of = Axes(c.window, tuple(1 - k for k in c.window), reach, 0, False)
+    all_of = Axes(c.window, tuple(1 - k for k in c.window), reach, 0)
     by_places = c.device.empty((c.stack[0], *reach), c.real)
     _by_tiles(c, by_products, flipped, (c.stack[0], *c.counts), all_of, 0.0, rounding_to(c.real), by_places)
     c.run("correlate_fold", blocks_for(c.x.size), c.x, by_places, *c.geometry, grad)
@@ -177,12 +192,12 @@ def _by_image(c: _Correlation, by_products: DeviceArray) -> DeviceArray:
 
 
 def _by_weights(
-    c: _Correlation, by_products: DeviceArray, by_parts: DeviceArray | None, by_total: DeviceArray | None
+    c: _Correlation, by_products: DeviceArray, by_means: DeviceArray | None, means: DeviceArray | None
 ) -> DeviceArray:
     count, parts = c.weights.size, blocks_for(math.prod(c.shape), each=_PART)
     sums = c.device.empty((parts, count, 2), np.float64)
     blocks = blocks_for(parts * count, each=1)
-    c.run("correlate_by_weights", blocks, c.x, *c.geometry, by_products, by_parts, parts, _PART, sums)
+    c.run("correlate_by_weights", blocks, c.x, *c.geometry, by_products, by_means, means, parts, _PART, sums)
     grad = c.device.empty(c.weights.shape, np.float64)
-    c.run("correlate_weights_gradient", blocks_for(count), c.weights, sums.sum(0), by_total, count, grad)
+    c.run("correlate_weights_gradient", blocks_for(count), c.weights, sums.sum(0), count, grad)
     return c.flipped(grad) if c.flip else grad

@@ -59,20 +59,28 @@ FORMULA Seen seen(const Real* image, const Correlation& c, Index o, Index k) {
   return {v, (exists || !c.left_out) && !(c.omit && v != v)};
 }
 
-// Sums over a window: of weights times pixels, and of absolute weights, of those that count and of all.
+// Sums over a window: of weights times pixels, and of magnitudes of weights, alone and times pixels, where pixels
+// count; and of the weights of pixels that do not.
 struct WindowSum {
-  Real products, parts, total;
+  Real products, parts, means, gaps;
+
+  // The sum of a window, in which a pixel that does not count is the mean of the others, weighted by magnitudes.
+  __device__ __forceinline__ Real whole() const {
+    return gaps != 0 || parts == 0 ? products + gaps * (means / parts) : products;
+  }
 };
 
 FORMULA WindowSum sum_window(const Real* image, const Real* weights, const Correlation& c, Index o) {
-  WindowSum s = {0, 0, 0};
+  WindowSum s = {0, 0, 0, 0};
   for (Index k = 0; k < c.weights(); ++k) {
     const Seen at = seen(image, c, o, k);
-    const Real w = weights[k], absolute = w < 0 ? -w : w;
-    s.total += absolute;
+    const Real w = weights[k], magnitude = w < 0 ? -w : w;
     if (at.counts) {
       s.products += w * at.value;
-      s.parts += absolute;
+      s.means += magnitude * at.value;
+      s.parts += magnitude;
+    } else {
+      s.gaps += w;
     }
   }
   return s;
@@ -94,22 +102,20 @@ KERNEL correlate_windows(const Real* x, const Real* weights, GEOMETRY, bool inte
   const Finish finish = {integer, low, high};
   for (Index k = first_thread(); k < images * c.windows(); k += all_threads()) {
     const WindowSum s = sum_window(x + k / c.windows() * c.pixels(), weights, c, k % c.windows());
-    out[k] = finish(left_out || omit ? s.products * (s.total / s.parts) : s.products);
+    out[k] = finish(left_out || omit ? s.whole() : s.products);
   }
 }
 
-// The adjoint. Let S be the sum of weights times pixels of a window, P and T those of the absolute
-// weights that count and of all. A window is S, or S T / P where pixels are left out, and so the
-// cotangent g of a window is g T / P for its products, -g S T / P**2 for P and g S / P for T.
+// The adjoint. A window is its products plus G M / P, where G are the gaps, M the means and P the parts: the
+// cotangent of the window is that of the products, and the cotangent times G / P is that of M.
 KERNEL correlate_shares(const Real* x, const Real* weights, GEOMETRY, const Real* by_windows, Real* by_products,
-                        Real* by_parts, Real* by_total) {
+                        Real* by_means, Real* means) {
   const Correlation c = CORRELATION;
   for (Index k = first_thread(); k < images * c.windows(); k += all_threads()) {
     const WindowSum s = sum_window(x + k / c.windows() * c.pixels(), weights, c, k % c.windows());
-    const Real share = s.parts > 0 ? by_windows[k] / s.parts : (Real)0;
-    by_products[k] = share * s.total;
-    by_parts[k] = s.parts > 0 ? -share * s.products * (s.total / s.parts) : (Real)0;
-    by_total[k] = share * s.products;
+    by_products[k] = s.parts > 0 ? by_windows[k] : (Real)0;
+    by_means[k] = s.parts > 0 ? by_windows[k] * (s.gaps / s.parts) : (Real)0;
+    means[k] = s.parts > 0 ? s.means / s.parts : (Real)0;
   }
 }
 
@@ -148,19 +154,20 @@ KERNEL correlate_fold(const Real* x, const Real* by_places, GEOMETRY, Real* grad
   }
 }
 
-// Sums over parts of the windows, for each weight: cotangents of products times the pixel under it, and
-// cotangents of parts where this pixel counts.
-KERNEL correlate_by_weights(const Real* x, GEOMETRY, const Real* by_products, const Real* by_parts, Index parts,
-                            Index part_size, double* sums) {
+// Sums over parts of the windows, for each weight: of the gradients with respect to it, and to its magnitude.
+KERNEL correlate_by_weights(const Real* x, GEOMETRY, const Real* by_products, const Real* by_means, const Real* means,
+                            Index parts, Index part_size, double* sums) {
   const Correlation c = CORRELATION;
   for (Index task = blockIdx.x; task < parts * c.weights(); task += gridDim.x) {
     const Index begin = task / c.weights() * part_size, end = least(begin + part_size, images * c.windows());
     double total[2] = {0, 0};
     for (Index k = begin + threadIdx.x; k < end; k += blockDim.x) {
       const Seen at = seen(x + k / c.windows() * c.pixels(), c, k % c.windows(), task % c.weights());
-      if (!at.counts || (omit && !isfinite(at.value))) continue;
-      total[0] += (double)by_products[k] * (double)at.value;
-      if (by_parts) total[1] += (double)by_parts[k];
+      const bool counts = at.counts && !(omit && !isfinite(at.value));
+      if (counts) total[0] += (double)by_products[k] * (double)at.value;
+      if (!by_means) continue;
+      if (counts) total[1] += (double)by_means[k] * ((double)at.value - (double)means[k]);
+      else if (!at.counts) total[0] += (double)by_products[k] * (double)means[k];
     }
     sum_over_block(total);
     if (threadIdx.x == 0) {
@@ -170,11 +177,14 @@ KERNEL correlate_by_weights(const Real* x, GEOMETRY, const Real* by_products, co
   }
 }
 
-// Add up the sums; gradients with respect to absolute weights get the sign of the weight.
-KERNEL correlate_weights_gradient(const Real* weights, const double* sums, const double* by_total, Index count,
-                                  double* grad) {
+// Add up the sums; gradients with respect to magnitudes get the sign of the weight.
+KERNEL correlate_weights_gradient(const Real* weights, const double* sums, Index count, double* grad) {
   for (Index k = first_thread(); k < count; k += all_threads()) {
     const double sign = weights[k] > 0 ? 1.0 : (weights[k] < 0 ? -1.0 : 0.0);
-    grad[k] = sums[k * 2] + sign * (sums[k * 2 + 1] + (by_total ? by_total[0] : 0.0));
+    grad[k] = sums[k * 2] + sign * sums[k * 2 + 1];
   }
+}
+
+KERNEL correlate_magnitudes(const Real* weights, Index count, Real* out) {
+  for (Index k = first_thread(); k < count; k += all_threads()) out[k] = weights[k] < 0 ? -weights[k] : weights[k];
 }

@@ -83,19 +83,11 @@ struct Line {
   }
 };
 
-// The factor that normalizes a sum where weights outside of the image do not count.
-FORMULA Real renormalized(const double* line, Index taps, Index place, Index size) {
-  double total = 0, parts = 0;
-  for (Index k = 0; k < taps; ++k) {
-    const double w = fabs(line[k]);
-    total += w;
-    if (place + k >= 0 && place + k < size) parts += w;
-  }
-  return (Real)(total / parts);
-}
+// The weight of a pass, or its magnitude.
+FORMULA Real weight_of(double w, bool magnitudes) { return (Real)(magnitudes ? fabs(w) : w); }
 
 #define ALONG                                                                                                      \
-  Index size, Index first, Index count, Index border, bool left_out, const double *line, Index taps,              \
+  Index size, Index first, Index count, Index border, bool magnitudes, const double *line, Index taps,            \
       const double *fill, bool add, bool integer, double low, double high
 
 // Along the last axis. A block takes a part of a row into shared memory.
@@ -106,12 +98,12 @@ KERNEL correlate_rows(const Real* x, Index rows, ALONG, Real* out) {
   const Index parts = (count + ROW - 1) / ROW;
   for (Index task = blockIdx.x; task < rows * parts; task += gridDim.x) {
     const Index row = task / parts, begin = task % parts * ROW, made = least(count - begin, (Index)ROW);
-    const Line source = {x + row * size, size, 1, border, left_out ? (Real)0 : (Real)*fill};
+    const Line source = {x + row * size, size, 1, border, (Real)*fill};
     Real sums[EACH] = {0};
     for (Index k = 0; k < taps; k += TAPS) {
       const int taken = (int)least(taps - k, (Index)TAPS);
       for (Index j = threadIdx.x; j < made + taken - 1; j += THREADS) pixels[j] = source[begin + first + k + j];
-      if ((int)threadIdx.x < taken) weights[threadIdx.x] = (Real)line[k + threadIdx.x];
+      if ((int)threadIdx.x < taken) weights[threadIdx.x] = weight_of(line[k + threadIdx.x], magnitudes);
       __syncthreads();
       for (int m = 0; m < EACH; ++m)
         if (threadIdx.x + m * THREADS < made)
@@ -121,7 +113,6 @@ KERNEL correlate_rows(const Real* x, Index rows, ALONG, Real* out) {
     for (int m = 0; m < EACH; ++m) {
       const Index j = begin + threadIdx.x + m * THREADS;
       if (j >= count) break;
-      if (left_out) sums[m] *= renormalized(line, taps, first + j, size);
       Real* place = out + row * count + j;
       *place = finish(add ? *place + sums[m] : sums[m]);
     }
@@ -139,13 +130,13 @@ KERNEL correlate_columns(const Real* x, Index outer, Index inner, ALONG, Real* o
   for (Index task = blockIdx.x; task < outer * across * down; task += gridDim.x) {
     const Index j = task % across * WIDE + column, begin = task / across % down * TALL, o = task / across / down;
     const Index made = j < inner ? least(count - begin, (Index)TALL) : 0;
-    const Line source = {x + o * size * inner + j, size, inner, border, left_out ? (Real)0 : (Real)*fill};
+    const Line source = {x + o * size * inner + j, size, inner, border, (Real)*fill};
     Real sums[TALL / STEP] = {0};
     for (Index k = 0; k < taps; k += TAPS) {
       const int taken = (int)least(taps - k, (Index)TAPS);
       if (made > 0)
         for (Index i = row; i < made + taken - 1; i += STEP) pixels[i][column] = source[begin + first + k + i];
-      if ((int)threadIdx.x < taken) weights[threadIdx.x] = (Real)line[k + threadIdx.x];
+      if ((int)threadIdx.x < taken) weights[threadIdx.x] = weight_of(line[k + threadIdx.x], magnitudes);
       __syncthreads();
       for (int m = 0; m < TALL / STEP; ++m)
         if (row + m * STEP < made)
@@ -155,9 +146,45 @@ KERNEL correlate_columns(const Real* x, Index outer, Index inner, ALONG, Real* o
     for (int m = 0; m < TALL / STEP; ++m) {
       const Index i = row + m * STEP;
       if (i >= made) break;
-      if (left_out) sums[m] *= renormalized(line, taps, first + begin + i, size);
       Real* place = out + (o * count + begin + i) * inner + j;
       *place = finish(add ? *place + sums[m] : sums[m]);
     }
+  }
+}
+
+// Sums of the weights of a line whose pixels are inside of the image and of all, and of the magnitudes inside.
+struct LineSum {
+  double inside, all, parts;
+};
+
+FORMULA LineSum sum_line(const double* line, Index taps, Index place, Index size) {
+  LineSum s = {0, 0, 0};
+  for (Index k = 0; k < taps; ++k) {
+    s.all += line[k];
+    if (place + k < 0 || place + k >= size) continue;
+    s.inside += line[k];
+    s.parts += fabs(line[k]);
+  }
+  return s;
+}
+
+// Windows that are clipped to the image, from their sums of weights times pixels and of magnitudes of weights times
+// pixels: pixels beyond the border are the mean of the others, weighted by magnitudes.
+KERNEL correlate_clipped(const Real* products, const Real* means, Index images, Index depth, Index height, Index width,
+                         Index kz, Index ky, Index kx, Index fz, Index fy, Index fx, Index nz, Index ny, Index nx,
+                         const double* along_z, const double* along_y, const double* along_x, bool integer, double low,
+                         double high, Real* out) {
+  const Finish finish = {integer, low, high};
+  for (Index k = first_thread(); k < images * nz * ny * nx; k += all_threads()) {
+    const Index z = k / nx / ny % nz + fz, y = k / nx % ny + fy, x = k % nx + fx;
+    const bool clipped = z < 0 || y < 0 || x < 0 || z + kz > depth || y + ky > height || x + kx > width;
+    Real v = products[k];
+    if (clipped) {
+      const LineSum a = sum_line(along_z, kz, z, depth), b = sum_line(along_y, ky, y, height);
+      const LineSum c = sum_line(along_x, kx, x, width);
+      const double gap = a.all * b.all * c.all - a.inside * b.inside * c.inside;
+      v += (Real)(gap * ((double)means[k] / (a.parts * b.parts * c.parts)));
+    }
+    out[k] = finish(v);
   }
 }

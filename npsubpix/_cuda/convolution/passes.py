@@ -13,7 +13,7 @@ from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._definitions.convolution import product_tolerance
 from npsubpix._definitions.dtypes import Rounding, rounding_to
 
-__all__ = ["Axes", "along_axes", "cut", "factors_of"]
+__all__ = ["Axes", "along_axes", "clipped", "cut", "factors_of"]
 
 register("passes", each("Real", FLOATS))
 
@@ -25,23 +25,23 @@ Lines: TypeAlias = tuple[DeviceArray, DeviceArray, DeviceArray]
 
 
 class Axes(NamedTuple):
-    """Where windows lie along (z, y, x): weights, the place of the first weight, windows; and the border."""
+    """Where windows lie along (z, y, x): weights, the place of the first weight, windows; and the border extension."""
 
     window: tuple[int, ...]
     first: tuple[int, ...]
     counts: tuple[int, ...]
     border: int
-    left_out: bool
 
 
 def along_axes(
     device: Device, x: DeviceArray, axes: Axes, lines: Lines, fills: DeviceArray, rounding: Rounding,
-    out: DeviceArray, add: bool = False,
+    out: DeviceArray, add: bool = False, magnitudes: bool = False,
 ) -> None:  # fmt: skip
     """Write to `out`, or add to it, images (B, D, H, W) correlated with the product of lines of weights.
 
-    Lines along z, y and x are in float64. `fills` has the constant border extension of each axis. Passes go along
-    x, then y, then z, so that for y and z it is the constant that the passes before make of it.
+    Lines along z, y and x are in float64; weights may be their `magnitudes`. `fills` has the constant border extension
+    of each axis. Passes go along x, then y, then z, so that for y and z it is the constant that the passes before make
+    of it.
     """
     passes = [k for k in (2, 1, 0) if axes.window[k] > 1] or [2]
     if len(passes) > 1 and passes[0] != 2:
@@ -52,9 +52,22 @@ def along_axes(
         result = out if is_last else device.empty(shape, x.dtype)
         line = lines[k], axes.window[k], fills[k : k + 1]
         of_pass = rounding if is_last else rounding_to(x.dtype)
-        options = x.shape[k + 1], axes.first[k], axes.counts[k], axes.border, axes.left_out, *line, add and is_last
+        options = x.shape[k + 1], axes.first[k], axes.counts[k], axes.border, magnitudes, *line, add and is_last
         _one_axis(device, x, k, (*options, *of_pass), axes.counts[k], result)
         x = result
+
+
+def clipped(
+    device: Device, x: DeviceArray, axes: Axes, lines: Lines, rounding: Rounding, out: DeviceArray
+) -> None:  # fmt: skip
+    """Write images (B, D, H, W) correlated with the product of lines of weights, in windows clipped to the image."""
+    nothing = device.full((3,), 0.0, np.float64)
+    sums = [device.empty(out.shape, x.dtype) for _ in range(2)]
+    for magnitudes, result in zip((False, True), sums, strict=True):
+        along_axes(device, x, axes, lines, nothing, rounding_to(x.dtype), result, magnitudes=magnitudes)
+    kernel = Kernel.of("passes", "correlate_clipped", Real=x.dtype)
+    geometry = *x.shape, *axes.window, *axes.first, *axes.counts
+    run(device, kernel, blocks_for(out.size), *sums, *geometry, *lines, *rounding, out)
 
 
 def _one_axis(

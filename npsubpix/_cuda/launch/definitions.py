@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from npsubpix._definitions.sampling.borders import FAR, RULES, STATUSES
+from npsubpix._definitions.sampling.borders import FAR, ROUNDINGS, RULES, STATUSES
 from npsubpix._definitions.sampling.methods import (
     BICUBIC_SLOPE,
     CATMULL_ROM_SLOPE,
@@ -14,7 +14,7 @@ from npsubpix._definitions.sampling.methods import (
     SIGMOID_STEEPNESS,
     USER_WEIGHT,
 )
-from npsubpix._definitions.sampling.splines import SMALLEST_POWER
+from npsubpix._definitions.sampling.splines import FILL_REACH, SMALLEST_POWER
 
 __all__ = ["HEADERS", "SAMPLING_METHODS"]
 
@@ -36,11 +36,13 @@ HEADERS: Final = {
             **STATUSES,
             **{f"METHOD_{name.upper()}": number for name, number in SAMPLING_METHODS.items()},
             "FAR": FAR,
+            "ROUNDINGS": ROUNDINGS,
             "CATMULL_ROM_SLOPE": CATMULL_ROM_SLOPE,
             "BICUBIC_SLOPE": BICUBIC_SLOPE,
             "SIGMOID_STEEPNESS": SIGMOID_STEEPNESS,
             "GAUSSIAN_WIDTH": GAUSSIAN_WIDTH,
             "SMALLEST_POWER": SMALLEST_POWER,
+            "FILL_REACH": FILL_REACH,
         }
     )
 }

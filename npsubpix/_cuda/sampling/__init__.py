@@ -86,7 +86,8 @@ def spline_filter_vjp(
         return (device.full(image.shape, 0, dtype),)
     images = as_images(cotangent, channel_axis)
     floats = device.rows(images, images.shape, dtype)
-    image_cotangent = spline_coefficients_vjp(device, floats, order, mode, images.ndim - 2)
+    pixels = device.rows(as_images(image, channel_axis), images.shape, dtype)
+    image_cotangent = spline_coefficients_vjp(device, floats, pixels, order, mode, images.ndim - 2)
     if image_cotangent is floats:
         image_cotangent = floats.copy()
     return (_contiguous(from_images(image_cotangent, channel_axis)),)

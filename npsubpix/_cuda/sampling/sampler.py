@@ -14,7 +14,7 @@ from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.sampling.splines import padded, spline_coefficients, spline_coefficients_vjp, unpadded
 from npsubpix._definitions.dtypes import promoted
-from npsubpix._definitions.sampling.borders import BORDER_RULES
+from npsubpix._definitions.sampling.borders import BORDER_RULES, without_pixels
 from npsubpix._definitions.sampling.layout import grid_scaling
 from npsubpix._definitions.sampling.methods import PIXELS_PER_AXIS, USER_WEIGHT, Weighting
 from npsubpix._definitions.sampling.splines import prefilter_padding, spline_degree
@@ -94,9 +94,9 @@ class _Launcher:
         images = self.device.rows(sampler.images, self.shape, self.real)
         if self.padding:
             images = padded(self.device, images, self.axes, self.padding, self.mode == "grid-constant", sampler.cval)
+        self.padded = images
         if self.degree:
             images = spline_coefficients(self.device, images, self.degree, self.mode, self.axes)
-        self.padded_shape = images.shape
         geometry = *images.shape[:2], self.axes, *(1,) * (3 - self.axes), *images.shape[2:]
         method = SAMPLING_METHODS[weighting.name], *BORDER_RULES[self.mode]
         self.arguments = images, *geometry, *self.positions.arguments(self.padding), *method, sampler.cval
@@ -121,7 +121,7 @@ class _Launcher:
         self, values_cotangent: DeviceArray | None, gradient_cotangent: DeviceArray | None
     ) -> DeviceArray:
         """Return the cotangent of images: sums of integers, which do not depend on the order of threads."""
-        count = math.prod(self.padded_shape)
+        count = math.prod(self.padded.shape)
         device = self.device
         most = max(self.positions.count * self.pixels_per_axis**self.axes, 1)  # terms of the sum for a single pixel
         bits = min(_MOST_BITS, 62 - most.bit_length())
@@ -134,12 +134,12 @@ class _Launcher:
         run(device, self.kernel("sample_unit"), 1, largest, 2 * _PARTS, bits, unit)
         sums, nonfinite = device.full((count, 2), 0, np.uint64), device.full((count,), 0, np.uint32)
         self.run("spread", values_cotangent, gradient_cotangent, unit, bits, sums, nonfinite)
-        cotangent = device.empty(self.padded_shape, self.real)
+        cotangent = device.empty(self.padded.shape, self.real)
         run(
             device, self.kernel("sample_collect"), blocks_for(count), sums, nonfinite, unit, bits, count, cotangent
         )  # fmt: skip
         if self.degree:
-            cotangent = spline_coefficients_vjp(device, cotangent, self.degree, self.mode, self.axes)
+            cotangent = spline_coefficients_vjp(device, cotangent, self.padded, self.degree, self.mode, self.axes)
         if self.padding:
             constant = self.mode == "grid-constant"
             cotangent = unpadded(device, cotangent, self.shape, self.axes, self.padding, constant)
@@ -156,11 +156,16 @@ class DeviceSampler:
         self.images, self.positions, self.device = images, positions, device_of(images)
         self.mode, self.cval, self.prefilter = mode, float(cval), prefilter
         self.real = promoted(images.dtype)
+        self.has_pixels = 0 not in images.shape[2:]
 
     def sample(self, weighting: Weighting, with_gradient: bool) -> tuple[DeviceArray, DeviceArray | None]:
         """Return values (B, C, N) and, if wanted, gradients (B, A, C, N)."""
-        launcher = _Launcher(self, weighting)
         batch, channels = self.images.shape[:2]
+        if not self.has_pixels:
+            shape, (value, slope) = (channels, self.positions.count), without_pixels(self.mode, self.cval)
+            gradients = self.device.full((batch, self.positions.axes, *shape), slope, self.real)
+            return self.device.full((batch, *shape), value, self.real), gradients if with_gradient else None
+        launcher = _Launcher(self, weighting)
         values = launcher.empty(batch, channels)
         if not with_gradient:
             launcher.run("values", values)
@@ -174,7 +179,7 @@ class DeviceSampler:
     ) -> tuple[DeviceArray, DeviceArray]:
         """Return the cotangents of images (B, C, ...) and of positions."""
         coords = self.positions.coords
-        if values_cotangent is None and gradient_cotangent is None:
+        if not self.has_pixels or (values_cotangent is None and gradient_cotangent is None):
             return self.device.full(self.images.shape, 0, self.real), self.device.full(coords.shape, 0, self.real)
         launcher = _Launcher(self, weighting)
         values_cotangent = of_dtype(self.device, values_cotangent, self.real)

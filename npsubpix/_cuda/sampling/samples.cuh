@@ -64,8 +64,12 @@ FORMULA int place_axis(const Samples& s, double c, int axis, Real (&w)[ORDERS][T
   double base = Taps::base(folded.position, s.method);
   // Beyond the last pixel there is another stretch, or none.
   const bool ends = s.rule == CVAL || s.rule == WRAP;
-  if (count % 2 == 0 && folded.position == n - 1 && n > 1 && ends) base -= 1;
+  const bool at_end = count % 2 == 0 && folded.position == n - 1 && n > 1 && ends;
+  if (at_end) base -= 1;
   Taps::template weigh<ORDERS>(s.method, (Real)(folded.position - base), w);
+  if (at_end)  // what should be 0 there is rounded
+    for (int k = 0; k < count; ++k)
+      if (fabs((double)w[0][k]) < ROUNDINGS * (sizeof(Real) == 4 ? 1.2e-7 : 2.3e-16)) w[0][k] = 0;
   const Real slope = (Real)folded.slope;
   for (int k = 0; k < count; ++k) {
     pixels[k] = fold_pixel((Index)base - (count - 1) / 2 + k, n, s.pixel_rule);
@@ -129,3 +133,6 @@ FORMULA void visit_columns(const Window<Taps, AXES, ORDERS>& at, Visit visit) {
     for (int k = 0; k < at.columns(); ++k) visit(k);
   }
 }
+
+// A weight times a number; a weight of 0 gives 0, even if the number is not finite.
+FORMULA Real weighted(Real weight, Real v) { return weight != 0 ? weight * v : (Real)0; }

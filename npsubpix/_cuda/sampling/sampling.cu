@@ -23,7 +23,7 @@ FORMULA Row<ORDERS> sum_row(const Samples& s, const Real* image, const Window<Ta
   visit_columns(at, [&](int k) {
     const Index j = at.pixels[2][k];
     const Real v = there && j >= 0 ? line[j] : s.cval;
-    for (int order = 0; order < ORDERS; ++order) row.sums[order] += at.w[2][order][k] * v;
+    for (int order = 0; order < ORDERS; ++order) row.sums[order] += weighted(at.w[2][order][k], v);
   });
   return row;
 }
@@ -36,7 +36,7 @@ struct Sums {
 template <typename Taps, int AXES>
 FORMULA Real sampled(const Samples& s, const Real* image, const Window<Taps, AXES, 1>& at) {
   Real total = 0;
-  visit_rows(at, [&](int a, int b) { total += at.w[0][0][a] * at.w[1][0][b] * sum_row(s, image, at, a, b).sums[0]; });
+  visit_rows(at, [&](int a, int b) { total += weighted(at.w[0][0][a] * at.w[1][0][b], sum_row(s, image, at, a, b).sums[0]); });
   return total;
 }
 
@@ -45,10 +45,10 @@ FORMULA Sums sampled_with_gradient(const Samples& s, const Real* image, const Wi
   Sums sums = {0, 0, 0, 0};
   visit_rows(at, [&](int a, int b) {
     const Row<2> row = sum_row(s, image, at, a, b);
-    sums.value += at.w[0][0][a] * at.w[1][0][b] * row.sums[0];
-    sums.z += at.w[0][1][a] * at.w[1][0][b] * row.sums[0];
-    sums.y += at.w[0][0][a] * at.w[1][1][b] * row.sums[0];
-    sums.x += at.w[0][0][a] * at.w[1][0][b] * row.sums[1];
+    sums.value += weighted(at.w[0][0][a] * at.w[1][0][b], row.sums[0]);
+    sums.z += weighted(at.w[0][1][a] * at.w[1][0][b], row.sums[0]);
+    sums.y += weighted(at.w[0][0][a] * at.w[1][1][b], row.sums[0]);
+    sums.x += weighted(at.w[0][0][a] * at.w[1][0][b], row.sums[1]);
   });
   return sums;
 }
@@ -117,9 +117,10 @@ FORMULA void add_second_derivatives(const Samples& s, const Real* image, const W
     const Real wz = at.w[0][0][a], dz = at.w[0][1][a], ez = at.w[0][2][a];
     const Real wy = at.w[1][0][b], dy = at.w[1][1][b], ey = at.w[1][2][b];
     const Real v = row.sums[0], slope = row.sums[1], curvature = row.sums[2];
-    pull.z += (by.value * dz * wy + by.z * ez * wy + by.y * dz * dy) * v + by.x * dz * wy * slope;
-    pull.y += (by.value * wz * dy + by.z * dz * dy + by.y * wz * ey) * v + by.x * wz * dy * slope;
-    pull.x += (by.value * wz * wy + by.z * dz * wy + by.y * wz * dy) * slope + by.x * wz * wy * curvature;
+    pull.z += weighted(by.value * dz * wy + by.z * ez * wy + by.y * dz * dy, v) + weighted(by.x * dz * wy, slope);
+    pull.y += weighted(by.value * wz * dy + by.z * dz * dy + by.y * wz * ey, v) + weighted(by.x * wz * dy, slope);
+    pull.x += weighted(by.value * wz * wy + by.z * dz * wy + by.y * wz * dy, slope) +
+              weighted(by.x * wz * wy, curvature);
   });
 }
 
@@ -142,7 +143,7 @@ FORMULA void write_pulls(const Samples& s, const Real* values_cotangent, Real* c
     for (Index c = b * s.channels; at.status == INSIDE && c < (b + 1) * s.channels; ++c) {
       const Sums sums = sampled_with_gradient(s, s.x + c * s.pixels(), at);
       const Real by = values_cotangent[c * s.count + n];
-      pull = {0, pull.z + by * sums.z, pull.y + by * sums.y, pull.x + by * sums.x};
+      pull = {0, pull.z + weighted(by, sums.z), pull.y + weighted(by, sums.y), pull.x + weighted(by, sums.x)};
     }
     write_pull(s, b, n, at.status, pull, coords_cotangent);
   }

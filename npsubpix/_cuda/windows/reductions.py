@@ -16,7 +16,14 @@ from npsubpix._cuda.windows.folds import Along, Windows, fold
 from npsubpix._definitions.borders import as_pixel
 from npsubpix._definitions.convolution import windows_along
 from npsubpix._definitions.dtypes import converted, promoted
-from npsubpix._definitions.windows import check_contents, clipped_size, dtype_of_statistic, dtype_of_sums
+from npsubpix._definitions.windows import (
+    check_contents,
+    clipped_size,
+    dtype_of_statistic,
+    dtype_of_sums,
+    empty_shape,
+    in_precision_of,
+)
 
 __all__ = ["reduce_windows"]
 
@@ -39,7 +46,14 @@ def reduce_windows(
 ) -> tuple[DeviceArray]:  # fmt: skip
     """Reduce the windows of an image of one to three dimensions; return a dtype, or that of the statistic."""
     check_contents(reduction, footprint, weights)
+    if image.size == 0:
+        none = device_of(image).empty(
+            empty_shape(image.shape, stride, reduction),
+            dtype_of_statistic(computed(image).dtype, reduction, weights is not None),
+        )
+        return (converted(none, dtype),)
     in_double = None if weights is None else weights.astype(np.float64)
+    image = in_precision_of(dtype, image, reduction)
     reduced = _reduced(image, reduction, size, footprint, in_double, border, cval, stride, q)
     return (converted(reduced, dtype),)
 

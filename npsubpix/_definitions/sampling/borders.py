@@ -6,6 +6,7 @@ the window around it. They differ where windows of folded positions still reach 
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 __all__ = [
@@ -21,11 +22,13 @@ __all__ = [
     "OUTSIDE",
     "PADDING_MODES",
     "REFLECT",
+    "ROUNDINGS",
     "RULES",
     "STATUSES",
     "UNKNOWN",
     "WRAP",
     "mode_of_padding",
+    "without_pixels",
 ]
 
 MIRROR, REFLECT, WRAP, GRID_WRAP, NEAREST, CVAL, FREE = range(7)
@@ -60,6 +63,9 @@ MODES: Final = tuple(BORDER_RULES)
 INSIDE, OUTSIDE, UNKNOWN = range(3)
 STATUSES: Final = {"INSIDE": INSIDE, "OUTSIDE": OUTSIDE, "UNKNOWN": UNKNOWN}
 
+#: Units of rounding up to which a weight counts as 0 at the end of the last stretch between pixels.
+ROUNDINGS: Final = 16
+
 #: Distance from the image, in pixels, at which no window reaches into it: free positions go no further.
 FAR: Final = 8.0
 
@@ -75,3 +81,8 @@ def mode_of_padding(padding_mode: str, align_corners: bool) -> str:
     """Return the mode that a padding mode of torch stands for."""
     aligned, unaligned = PADDING_MODES[padding_mode]
     return aligned if align_corners else unaligned
+
+
+def without_pixels(mode: str, cval: float) -> tuple[float, float]:
+    """Return the value and the derivative of samples of an image that has no pixels."""
+    return (cval, 0.0) if mode in ("constant", "grid-constant") else (math.nan, math.nan)

@@ -1,5 +1,8 @@
 """B-spline filters: poles, borders, and the padding of images whose border extension a filter does not have.
 
+A pixel that is not finite would spoil whole lines. It is filled before filtering by the mean of the nearest good pixels
+in all directions, along axes and diagonals, weighted by 1 over their distance. Its coefficient is NaN.
+
 Source: Unser, Aldroubi and Eden, "B-spline signal processing: part II", IEEE Transactions on Signal Processing 41
 (1993).
 """
@@ -12,7 +15,16 @@ from typing import Final, TypeVar
 
 from npsubpix._definitions.sampling.borders import GRID_WRAP, MIRROR, REFLECT
 
-__all__ = ["POLES", "SMALLEST_POWER", "filter_rule", "gain_of", "prefilter_padding", "spline_degree", "transposed"]
+__all__ = [
+    "FILL_REACH",
+    "POLES",
+    "SMALLEST_POWER",
+    "filter_rule",
+    "gain_of",
+    "prefilter_padding",
+    "spline_degree",
+    "transposed",
+]
 
 Array = TypeVar("Array")
 
@@ -32,6 +44,10 @@ POLES: Final = {
 
 #: Powers of a pole below this are neglected in sums over the border extension.
 SMALLEST_POWER: Final = 1e-17
+
+#: Steps in each direction within which good pixels are sought for the fill of a bad one: what is further away has no
+#: effect through the filters.
+FILL_REACH: Final = 32
 
 _PADDING = 12
 _PADDED_MODES = ("nearest", "grid-constant")
