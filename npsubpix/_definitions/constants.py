@@ -29,6 +29,7 @@ __all__ = [
     "LEAST_GOOD",
     "LEAST_GROWN",
     "LEAST_PILED",
+    "MOST_AT_CUT",
     "MOST_TEMPERATURE_32",
     "MOST_TEMPERATURE_64",
     "MOST_TIED",
@@ -61,6 +62,10 @@ CENTROID_LEAST_MASS: Final = 1e-7
 #: A Gaussian along an axis has no vertex if the determinant of its normal equations is no more than this share of the
 #: product of their diagonal: fewer than three planes have signal.
 LEAST_CURVED: Final = 1e-12
+
+#: Greatest share of the signal under a window in the plane at which the border cuts it, where moments are those of the
+#: whole spot: next to nothing of it is beyond.
+MOST_AT_CUT: Final = 0.01
 
 #: Least factor by which the window is taken to shrink the shift of a spot. It bounds the step where the light is
 #: spread evenly, or noise makes the second moment large.
