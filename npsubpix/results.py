@@ -27,8 +27,18 @@ _SHOWN = 10
 _UNSHOWN = ("ok", "flags", "flag_names")
 
 
-class Background(NamedTuple):
-    """The background of an image around each of its pixels.
+class _LevelAndNoise(NamedTuple):
+    level: Array
+    noise: Array
+
+
+class Background(_LevelAndNoise):
+    """The background of an image around each of its pixels: a named tuple of level and noise.
+
+    Parameters
+    ----------
+    level, noise, guessed : arrays of the shape of the image
+        The attributes.
 
     Attributes
     ----------
@@ -36,6 +46,9 @@ class Background(NamedTuple):
         The background: values of the image without spots, in its unit.
     noise : array of the shape of the image
         Standard deviation of the noise around the background, in the unit of the image.
+    guessed : array of bool of the shape of the image, or None
+        True where the noise is a guess, since the pixels do not determine it; see `local_background`. Not an item of
+        the tuple.
 
     See Also
     --------
@@ -47,8 +60,13 @@ class Background(NamedTuple):
     Subtract ``level`` from an image; NumPy's arithmetic refuses the pair.
     """
 
-    level: Array
-    noise: Array
+    guessed: Array | None = None
+
+    def __new__(cls, level: Array, noise: Array, guessed: Array | None = None) -> Background:
+        """Make a pair that also knows where its noise is a guess."""
+        pair = super().__new__(cls, level, noise)
+        pair.guessed = guessed
+        return pair
 
 
 Background.__array_ufunc__ = None  # type: ignore[attr-defined] # or an image less the pair would be two images
