@@ -38,6 +38,7 @@ Columns = Mapping[str, npt.NDArray[Any]]
 ORIGINS = {"center": 0.0, "corner": 0.5, "fits": 1.0}
 
 _POSITIONS = ("z", "y", "x")
+_UNSHOWN = {"index", "ok", "flags", "noise_guessed"}  # columns that are not shown
 _SHORT = {"value", "background", "noise", "significance"}  # columns shown with six digits
 
 
@@ -177,7 +178,7 @@ def _plain(value: Any) -> Any:
 
 def table_text(columns: Columns, rows: int) -> str:
     """Return the first rows as text in aligned columns, without the columns of indices."""
-    names = [name for name in columns if not name.endswith("_index") and name not in ("index", "ok", "flags")]
+    names = [name for name in columns if not name.endswith("_index") and name not in _UNSHOWN]
     cells = {
         "flags" if name == "flag_names" else name: [_cell(name, value) for value in columns[name][:rows]]
         for name in names

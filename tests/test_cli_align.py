@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import npsubpix
+import npsubpix.plotting
 from tests.test_cli import fails, moved_pair, run, table_of
 from tests.test_cli_options import named, spy
 
@@ -97,3 +98,19 @@ def test_all_tables_are_written(tmp_path):
         assert table.flag_names.tolist() == ["-", "NO_TEXTURE"]
     np.testing.assert_allclose(tables[0].dy, tables[1].dy, rtol=1e-12)
     assert json.loads((tmp_path / "t.csv.json").read_text())["fixed"] == str(fixed)
+
+
+def test_all_stacks_and_pictures_are_written(tmp_path, monkeypatch):
+    tifffile = pytest.importorskip("tifffile")
+    pytest.importorskip("matplotlib")
+    fixed, moving = moved_pair(tmp_path)
+    calls = spy(monkeypatch, npsubpix.plotting, "draw_alignment")
+    names = [tmp_path / name for name in ("a.tif", "b.tif", "p.png", "p.svg")]
+    options = ("-o", "-o", "--plot", "--plot")
+    args = [part for pair in zip(options, names, strict=True) for part in pair]
+    out = run("align", fixed, moving, *args, "--light").stdout
+    assert [line for line in out.splitlines() if line.startswith("Wrote")] == [f"Wrote {name}" for name in names]
+    np.testing.assert_array_equal(tifffile.imread(names[0]), tifffile.imread(names[1]))
+    assert names[2].read_bytes().startswith(b"\x89PNG")
+    assert names[3].read_bytes().startswith(b"<?xml")
+    assert [options["style"] for _, options in calls] == ["light", "light"]
