@@ -242,16 +242,7 @@ class Peaks:
             Further columns, such as backgrounds, which follow ``value``.
         metadata : mapping of str to str, number, list or dict, optional
             Further metadata, beside the version of npsubpix, the time, the origin and the units. Those of a CSV file
-            are written beside it, to a file of the same name with ``.json`` after it.
-
-        Raises
-        ------
-        npsubpix.io.OutputError
-            If the name, the folder or the disk does not allow it.
-
-        See Also
-        --------
-        npsubpix.io.write_table : Formats, and their metadata.
+            are written beside it, to a file of the same name with ``.json`` after it, see `npsubpix.io.write_table`.
         """
         from npsubpix._tables import arrange, describe, write_table  # formats, which tables in memory do not need
 
@@ -264,15 +255,12 @@ class Peaks:
         head = f"Peaks: {len(self)} in {self._extent()}{frames}"
         if len(self) == 0:
             return "\n".join([head, *self.left_out()])
-        shown = self[:_SHOWN]
-        columns = shown.to_dict()
+        from npsubpix._tables import aligned
+
+        columns = self[:_SHOWN].to_dict()
         names = [name for name in columns if not name.endswith("_index") and name not in _UNSHOWN]
-        cells = [[_cell(name, value) for value in columns[name].tolist()] for name in names]
-        widths = [max(len(name), *map(len, column)) for name, column in zip(names, cells, strict=True)]
-        rows = [names, *zip(*cells, strict=True)]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        flags = ["flags", *columns["flag_names"]]
-        lines = [f" {line}  {flag}" for line, flag in zip(lines, flags, strict=True)]
+        cells = {name: [_cell(name, value) for value in columns[name].tolist()] for name in names}
+        lines = [f" {line}" for line in aligned({**cells, "flags": columns["flag_names"].tolist()}, left={"flags"})]
         more = [f" … {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
         return "\n".join([head, *lines, *more, *self.left_out()])
 
