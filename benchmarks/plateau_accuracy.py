@@ -34,9 +34,11 @@ def spots(rng: np.random.Generator, sigma: float, height: float, noise: str, cou
     return np.clip(np.rint(image), 0, 255).astype(np.uint8), truth
 
 
-def errors(rng: np.random.Generator, sigma: float, height: float, noise: str) -> dict[str, dict[str, float]]:
+def errors(
+    rng: np.random.Generator, sigma: float, height: float, noise: str, count: int = 30
+) -> dict[str, dict[str, float]]:
     """Return root mean square errors by the size of the plateau: of its centre, and of each method."""
-    image, truth = spots(rng, sigma, height, noise)
+    image, truth = spots(rng, sigma, height, noise, count)
     peaks = npsubpix.find_peaks(image, min_distance=_STEP // 2, threshold_abs=30, plateau="centroid", refine=None)
     starts = npsubpix.find_peaks(image, min_distance=_STEP // 2, threshold_abs=30, refine=None)
     pixels = np.array([_equal_pixels(image, *place) for place in starts.indices.tolist()])

@@ -55,16 +55,17 @@ def _is_rare(parameter: Any) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as exhaustive what takes long and is covered by another test: large real images, and rare parameters.
+    """Mark as exhaustive what takes long and is covered by another test.
 
-    So `make test` is the same with and without the images.
+    Large real images, so that `make test` is the same with and without them; rare parameters; and kernels in their
+    parallel form, of which `test_runtime.py` runs those of peaks in processes of their own.
     """
     for item in items:
         parameters, ids = (
             ((), "") if not hasattr(item, "callspec") else (item.callspec.params.values(), item.callspec.id)
         )
         rare = any(map(_is_rare, parameters)) or not RARE.isdisjoint(ids.split("-"))
-        if rare or "data" in getattr(item, "fixturenames", ()):
+        if rare or not {"data", "threads"}.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("exhaustive")
 
 

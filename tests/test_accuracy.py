@@ -18,7 +18,7 @@ import tifffile
 from astropy.io import fits
 
 import npsubpix
-from benchmarks import accuracy, alignment_accuracy
+from benchmarks import accuracy, alignment_accuracy, plateau_accuracy
 
 SMALL = Path(__file__).parent / "data"
 
@@ -66,6 +66,20 @@ def test_single_molecules(movie, method, matched, rms):
     assert found["rms"] <= rms
     error_of_mean = offsets.pixels.std(0) / np.sqrt(len(offsets.pixels))
     assert (np.abs(offsets.pixels.mean(0)) < 4 * error_of_mean).all()
+
+
+def test_where_refinement_of_plateaus_is_valid(rng):
+    """Fits are right on two equal pixels of an unsaturated spot, and no better than the centre of a wider plateau; the
+    centroid is right on both."""
+    dim = plateau_accuracy.errors(rng, 2.5, 40.0, "0.01", count=10)["two pixels"]
+    assert dim["spots"] > 20
+    assert dim["centroid"] < 0.01
+    assert max(dim["quadratic"], dim["parabola"]) < 0.08 < 0.12 < dim["centre"]
+    for sigma in (1.5, 2.5):
+        clipped = plateau_accuracy.errors(rng, sigma, 352.0, "2", count=10)["more pixels"]
+        assert clipped["centroid"] < 0.03 < 0.05 < clipped["centre"]
+        for method in ("quadratic", "parabola"):
+            assert not clipped[method] < clipped["centre"]  # NaN, or worse
 
 
 CASES = [

@@ -53,12 +53,11 @@ def test_row(rng, there, here):
             "ky": rng.normal(size=height),
             "n": n,
             "s": 1.5,
-            "f": np.max,
+            "p": np.ones((height, n), bool),
             "images": torch.from_numpy(rng.normal(size=(2, 3, 8, 9))),
             "filters": torch.from_numpy(rng.normal(size=(4, 3, height, n))),
         }
-        if "window_map" in here:
-            names["f"] = greatest
+        names["f"] = scaled if "args" in here else greatest if "window_map" in here else np.max
         wanted, found = (np.asarray(eval(row, names)) for row in (there, here))
         rounding = 1e-3 if "gaussian_laplace" in there else 1e-12
         np.testing.assert_allclose(found, wanted, atol=rounding, err_msg=f"{n} and {height} weights")
@@ -67,3 +66,8 @@ def test_row(rng, there, here):
 def greatest(window):
     """What `generic_filter` and `window_map` both can call."""
     return window.max()
+
+
+def scaled(window, factor):
+    """Such a function with another argument."""
+    return factor * window.max()

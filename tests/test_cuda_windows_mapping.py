@@ -52,6 +52,17 @@ def test_results_of_batches(rng):
     np.testing.assert_array_equal(high, npsubpix.window_max(source, 3))
 
 
+def test_arguments_footprints_and_lines_of_batches(rng):
+    x, line = rng.normal(size=(6, 7)), rng.normal(size=20)
+    cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
+    for border in ("shrink", "reflect"):
+        options: dict[str, Any] = {"border": border, "vectorized": True, "args": (2.0,), "max_memory": 500}
+        found = npsubpix.window_map(lambda w, k: k * w.sum(1), x, footprint=cross, **options)
+        np.testing.assert_allclose(found, 2 * npsubpix.window_sum(x, footprint=cross, border=border), rtol=1e-12)
+        found = npsubpix.window_map(lambda w, k: k * w.sum(1), line, size=5, **options)
+        np.testing.assert_allclose(found, 2 * npsubpix.window_sum(line, 5, border=border), rtol=1e-12)
+
+
 def test_steps_beyond_any_image(rng):
     """One window, from the first pixel on, as on the CPU."""
     x = rng.normal(size=(5, 4))

@@ -87,7 +87,7 @@ def test_linked_and_plain_kernels_are_apart_in_the_cache(tmp_path, maxima):
     counts = []
     for variable in ("0", "1", "0", "1"):
         assert run(SMALL, NPSUBPIX_LINKING=variable, NUMBA_CACHE_DIR=str(tmp_path))[1] == maxima
-        counts.append(len(list(tmp_path.rglob("*.npsubpix"))))
+        counts.append(len([p for p in tmp_path.rglob("*.npsubpix") if not p.name.startswith("imports-")]))
     assert counts == [counts[0], 2 * counts[0], 2 * counts[0], 2 * counts[0]]
     assert counts[0] > 0
 

@@ -10,6 +10,7 @@ import pytest
 from numba import prange
 
 from npsubpix._cpu.compiler import jit
+from npsubpix._cpu.compiler.internals import is_linking
 from npsubpix._cpu.compiler.jit import Kernel, device
 
 pytestmark = pytest.mark.core
@@ -40,6 +41,21 @@ def test_both_forms_hold_all_that_they_call(monkeypatch, work, dtype):
     out = np.empty(50)
     _KERNEL.run(work, np.arange(50, dtype=dtype) ** 2, out)
     np.testing.assert_allclose(out, np.arange(50))
+
+
+@pytest.mark.skipif(not is_linking(), reason="nothing counts what fails in threads of kernels that are not linked")
+@pytest.mark.parametrize("place", [0, 49])
+def test_no_thread_fails_unseen(monkeypatch, place):
+    """Numba keeps the exception of the calling thread only, which does half of the work, and makes another of it."""
+    monkeypatch.setattr(jit, "_SERIAL_WORK", 1)
+    x = np.ones(50)
+    _KERNEL.run(1 << 40, x, np.empty(50))
+    x[place] = -1.0
+    with pytest.raises((MemoryError, SystemError)):
+        _KERNEL.run(1 << 40, x, np.empty(50))
+    x[place], out = 1.0, np.empty(50)
+    _KERNEL.run(1 << 40, x, out)
+    assert (out == 1).all()
 
 
 def test_errors_of_inner_functions_arrive():

@@ -1,15 +1,26 @@
-"""Functions written by users: their identity, and what was compiled for them."""
+"""Functions written by users: their identity, their parameters, and what was compiled for them.
+
+A compiled function holds the values that it found around it: numbers, tuples and small arrays of the enclosing scope,
+attributes of modules, functions that it calls. It is used again only for a function of the same code and values.
+"""
 
 from __future__ import annotations
 
+import builtins
+import dis
+import enum
+import functools
 import hashlib
-from collections.abc import Callable, Hashable
-from types import CodeType
+import inspect
+import struct
+import warnings
+from collections.abc import Callable, Hashable, Iterable
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-__all__ = ["CompiledFunctions", "identity_of"]
+__all__ = ["CompiledFunctions", "identity_of", "plain_function", "positional", "values_after"]
 
 _Compiled = TypeVar("_Compiled")
 
@@ -19,49 +30,203 @@ class CompiledFunctions(Generic[_Compiled]):
 
     def __init__(self) -> None:
         self._compiled: dict[Any, _Compiled] = {}
-        self._kept: list[Any] = []  # what identities know by its address
 
     def get(self, function: Any, compiled_for: Hashable, compile_: Callable[[], _Compiled]) -> _Compiled:
         """Return what was compiled for a function that does the same, or compile it."""
-        key = identity_of(function, self._kept), compiled_for
+        identity = identity_of(function)
+        if identity is None:
+            return compile_()
+        key = identity, compiled_for
         if key not in self._compiled:
             self._compiled[key] = compile_()
         return self._compiled[key]
 
 
-def identity_of(function: Any, kept: list[Any]) -> Any:
-    """Return a key that is equal for functions of the same code and values; objects known by address go to `kept`."""
-    if function is None:
+def plain_function(function: Any) -> Any:
+    """Return the Python function that Numba compiled, or anything else as it is."""
+    return getattr(function, "py_func", function)
+
+
+# Parameters
+
+
+def values_after(function: Any, windows: int, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the arguments that follow the windows: those of the user, then the defaults of all other parameters.
+
+    For anything but a function written in Python, the arguments of the user.
+    """
+    plain = plain_function(function)
+    if not isinstance(plain, FunctionType):
+        return args
+    code = plain.__code__
+    has_more = code.co_kwonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
+    if code.co_argcount == windows + len(args) and not has_more:  # most of them, at a tenth of the time
+        return args
+    try:
+        bound = inspect.signature(plain, follow_wrapped=False).bind(*(None,) * windows, *args)
+    except TypeError as error:
+        what = f"{windows} window{'s' * (windows > 1)}" + (f" and {len(args)} args" if args else "")
+        raise TypeError(f"func must be a function of {what}: {error}") from None
+    bound.apply_defaults()
+    return (*bound.args, *bound.kwargs.values())[windows:]
+
+
+def positional(function: FunctionType) -> FunctionType:
+    """Copy a function so that its keyword-only parameters, which Numba does not know, are the last positional ones."""
+    code, defaults = function.__code__, function.__kwdefaults__ or {}
+    names = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    if not names:
+        return function
+    if code.co_flags & inspect.CO_VARARGS:
+        raise TypeError("a function must not have keyword-only parameters behind *args, which Numba does not compile")
+    own = function.__defaults__ or ()
+    plain = code.replace(co_argcount=code.co_argcount + len(names), co_kwonlyargcount=0)
+    all_defaults = (*own, *(defaults[name] for name in names))
+    return FunctionType(plain, function.__globals__, function.__name__, all_defaults, function.__closure__)
+
+
+# Identity
+
+
+class _Unknown(Exception):
+    """A value that may change unseen."""
+
+
+class _Itself:
+    """An object that equals itself alone, and that its key keeps from being replaced at its address."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and other._value is self._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
+
+
+_ABSENT = object()
+
+
+def identity_of(function: Any) -> Any:
+    """Return a key that is equal for functions of the same code and values; None if a value may change unseen."""
+    try:
+        return _identity(function, ())
+    except _Unknown:
         return None
-    plain = getattr(function, "py_func", function)
-    code = getattr(plain, "__code__", None)
-    if code is None:
-        return _value(plain, kept)
-    names = [plain.__globals__[name] for name in sorted(_names(code)) if name in plain.__globals__]
-    cells = [_content(cell) for cell in plain.__closure__ or ()]
-    return code, tuple(_value(v, kept) for v in (*names, *cells, *(plain.__defaults__ or ())))
 
 
-def _names(code: CodeType) -> set[str]:
-    """Return the names that code, and code inside of it, takes from elsewhere."""
-    inner = [c for c in code.co_consts if isinstance(c, CodeType)]
-    return set(code.co_names).union(*map(_names, inner))
+def _identity(function: Any, within: tuple[Any, ...]) -> Any:
+    plain = plain_function(function)
+    if not isinstance(plain, FunctionType):
+        return _value(plain, within)
+    if any(f is plain for f in within):  # a function that calls itself
+        return _Itself(plain)
+    within = (*within, plain)
+    code = plain.__code__
+    cells = dict(zip(code.co_freevars, map(_content, plain.__closure__ or ()), strict=True))
+    found = []
+    for name, attributes, is_global in _reads(code):
+        if is_global:
+            value = plain.__globals__.get(name, getattr(builtins, name, _ABSENT))
+        elif name in cells:
+            value = cells[name]
+        else:  # a variable of the function itself, which a function inside of it takes
+            continue
+        found.append((name, attributes, _reached(value, attributes, code, within)))
+    options = sorted((k, repr(v)) for k, v in getattr(function, "targetoptions", {}).items())
+    defaults = [_value(v, within) for v in plain.__defaults__ or ()]
+    by_name = [(k, _value(v, within)) for k, v in (plain.__kwdefaults__ or {}).items()]
+    return code, tuple(found), tuple(options), tuple(defaults), tuple(by_name)
 
 
 def _content(cell: Any) -> Any:
     try:
         return cell.cell_contents
     except ValueError:  # a name that has no value yet
-        return None
+        return _ABSENT
 
 
-def _value(value: Any, kept: list[Any]) -> Any:
-    if isinstance(value, (bool, int, float, str, bytes)):
-        return type(value).__name__, value
-    if isinstance(value, tuple):
-        return tuple(_value(v, kept) for v in value)
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        return value.shape, value.dtype.str, hashlib.sha256(value.tobytes()).digest()
-    if not any(k is value for k in kept):
-        kept.append(value)
-    return id(value)
+@functools.lru_cache(maxsize=256)
+def _reads(code: CodeType) -> tuple[tuple[str, tuple[str, ...], bool], ...]:
+    """Return what code, and code inside of it, takes from elsewhere: name, attributes of it, whether it is global."""
+    found: set[tuple[str, tuple[str, ...], bool]] = set()
+    for part in _with_inner(code):
+        chain: list[str] = []
+        is_global = False
+        for instruction in dis.get_instructions(part):
+            operation = instruction.opname
+            if chain and operation in ("LOAD_ATTR", "LOAD_METHOD"):
+                chain.append(instruction.argval)
+            elif operation not in ("EXTENDED_ARG", "CACHE", "NOP"):
+                if chain:
+                    found.add((chain[0], tuple(chain[1:]), is_global))
+                chain = []
+                is_global = operation in ("LOAD_GLOBAL", "LOAD_NAME")
+                if is_global or operation in ("LOAD_DEREF", "LOAD_CLASSDEREF"):
+                    chain = [instruction.argval]
+        if chain:
+            found.add((chain[0], tuple(chain[1:]), is_global))
+    return tuple(sorted(found))
+
+
+def _with_inner(code: CodeType) -> Iterable[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _with_inner(constant)
+
+
+def _reached(value: Any, attributes: tuple[str, ...], code: CodeType, within: tuple[Any, ...]) -> Any:
+    """Return the key of an attribute of a module, or of another value with all it has."""
+    for name in attributes:
+        if not isinstance(value, ModuleType):
+            break
+        value = _attribute(value, name)
+    return _module(value, code, within, ()) if isinstance(value, ModuleType) else _value(value, within)
+
+
+def _attribute(module: ModuleType, name: str) -> Any:
+    if name in vars(module) or "__getattr__" not in vars(module):
+        return vars(module).get(name, _ABSENT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return getattr(module, name)
+        except Exception:  # which are those of modules that make their attributes
+            return _ABSENT
+
+
+def _module(module: ModuleType, code: CodeType, within: tuple[Any, ...], seen: tuple[ModuleType, ...]) -> Any:
+    """Return the key of a module under another name: of every attribute that the code could mean."""
+    if module in seen:
+        return _Itself(module)
+    found: list[Any] = [_Itself(module)]
+    for name in sorted({name for part in _with_inner(code) for name in part.co_names}):
+        value = vars(module).get(name, _ABSENT)
+        inner = isinstance(value, ModuleType)
+        found.append(_module(value, code, within, (*seen, module)) if inner else _value(value, within))
+    return tuple(found)
+
+
+def _value(value: Any, within: tuple[Any, ...]) -> Any:
+    kind = type(value)
+    if value is _ABSENT or kind in (bool, int, str, bytes, type(None), type(...)):
+        return kind, value
+    if kind is float:
+        return kind, struct.pack("d", value)  # 0.0 and -0.0 are two values, and NaN is one
+    if kind is complex:
+        return kind, struct.pack("dd", value.real, value.imag)
+    if isinstance(value, tuple):  # a named one too: its type has the names
+        return kind, tuple(_value(v, within) for v in value)
+    if isinstance(value, (np.ndarray, np.generic)) and not value.dtype.hasobject:
+        return kind, value.dtype, value.shape, hashlib.sha256(value.tobytes()).digest()
+    if isinstance(value, np.dtype):
+        return kind, value
+    if hasattr(value, "py_func"):  # compiled by Numba, with the values that it has now or had before
+        return _Itself(value), _identity(value, within)
+    if callable(value) or isinstance(value, enum.Enum):
+        return _Itself(value)
+    raise _Unknown

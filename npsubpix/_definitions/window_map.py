@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from npsubpix._definitions.borders import as_pixel, counts_of, extended, window_places
 from npsubpix._definitions.dtypes import HostArray
 
-__all__ = ["Batch", "Grid", "batches_of", "bounds_of", "padded", "require_shapes"]
+__all__ = ["Batch", "Grid", "batches_of", "bounds_of", "offsets_of", "padded", "require_shapes"]
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,18 @@ def bounds_of(k: int, step: int, before: int, size: int, n: int) -> tuple[int, i
     return max(start, 0), min(start + size, n)
 
 
+def offsets_of(footprint: HostArray) -> HostArray:
+    """Return where the pixels of a footprint that count lie from its first, along three axes: (pixels, 3)."""
+    return np.argwhere(footprint.reshape((1,) * (3 - footprint.ndim) + footprint.shape))
+
+
 class Batch(NamedTuple):
     """Windows of one shape: where their results go, how many there are along each axis, and those of each image."""
 
     places: tuple[slice, ...]
     counts: tuple[int, ...]
     size: tuple[int, ...]
+    part: tuple[slice, ...]  # of a whole window that these are
     windows: list[Any]  # (*counts, *size)
 
 
@@ -91,7 +99,8 @@ def batches_of(
             chunk = [view[first : first + rows] for view in views]
             begin = runs[0].places.start + first
             places = slice(begin, begin + len(chunk[0])), *(run.places for run in runs[1:])
-            yield Batch(places, chunk[0].shape[: len(size)], size, chunk)
+            part = tuple(slice(run.skipped, run.skipped + run.length) for run in runs)
+            yield Batch(places, chunk[0].shape[: len(size)], size, part, chunk)
 
 
 class _Run(NamedTuple):
@@ -100,12 +109,14 @@ class _Run(NamedTuple):
     places: slice
     pixels: slice
     length: int
+    skipped: int  # pixels of each window before the image
 
 
 def _runs_by_length(grid: Grid) -> list[list[_Run]]:
     """Divide the windows along each axis by their length; clipped ones are alone, unless a step leads nowhere."""
     if not grid.shrinks:
-        return [[_Run(slice(0, c), slice(0, n), k)] for c, n, k in zip(grid.counts, grid.shape, grid.size, strict=True)]
+        axes_of_whole = zip(grid.counts, grid.shape, grid.size, strict=True)
+        return [[_Run(slice(0, c), slice(0, n), k, 0)] for c, n, k in axes_of_whole]
     axes = zip(grid.shape, grid.counts, grid.size, grid.stride, grid.before, strict=True)
     return [_runs_along(*axis) for axis in axes]
 
@@ -121,7 +132,8 @@ def _runs_along(n: int, count: int, size: int, step: int, before: int) -> list[_
     for (length, _), group in itertools.groupby(range(count), same_run):
         places = list(group)
         first, last = places[0], places[-1]
-        runs.append(_Run(slice(first, last + 1), slice(bounds[first][0], bounds[last][1]), length))
+        skipped = max(before - first * step, 0)
+        runs.append(_Run(slice(first, last + 1), slice(bounds[first][0], bounds[last][1]), length, skipped))
     return runs
 
 

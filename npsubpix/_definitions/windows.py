@@ -8,7 +8,7 @@ import numpy as np
 
 from npsubpix._definitions.dtypes import HostArray, promoted
 
-__all__ = ["check_contents", "clipped_size", "dtype_of_statistic", "dtype_of_sums", "empty_shape"]
+__all__ = ["check_contents", "clipped_size", "dtype_of_statistic", "dtype_of_sums", "empty_shape", "in_precision_of"]
 
 #: Largest number of pixels whose sum keeps single precision when it is taken in float32.
 _MOST_IN_FLOAT32: Final = 4096
@@ -52,6 +52,12 @@ def empty_shape(shape: tuple[int, ...], stride: tuple[int, ...], reduction: str)
     """Return the shape of a statistic of an image without pixels."""
     counts = tuple(-(-n // s) for n, s in zip(shape, stride, strict=True))
     return (len(shape), *counts) if reduction == "centroid" else counts
+
+
+def in_precision_of(dtype: np.dtype[Any] | None, image: Any, reduction: str) -> Any:
+    """Convert an image whose moments would be float32 to float64, if that is the dtype of the result."""
+    has_fractions = reduction in ("mean", "var", "std") or (reduction == "sum" and image.dtype.kind == "f")
+    return image.astype(np.float64) if has_fractions and dtype == np.float64 != promoted(image.dtype) else image
 
 
 def clipped_size(size: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from npsubpix._arrays.home import Home, home_of
 from npsubpix._arrays.library import Array, HostArray
 from npsubpix._dispatch.adoption import adopt_all, give_back_all
 from npsubpix._dispatch.backends import function_of
-from npsubpix._dispatch.operation import Operation, Result
+from npsubpix._dispatch.operation import Operation, Result, out_of_memory
 from npsubpix._dispatch.operations import OPERATIONS
 from npsubpix._dispatch.tape import tape
 from npsubpix._dispatch.torch_state import is_in_forward_mode, is_watching
@@ -85,7 +85,10 @@ def _run(
     home = home_of(tensors[0])
     function = function_of(operation, home)
     with home.working():
-        results = function(*adopt_all(operation, home, tensors), **options)
+        try:
+            results = function(*adopt_all(operation, home, tensors), **options)
+        except MemoryError as error:
+            raise out_of_memory(operation, error, home.on_gpu) from None
         return give_back_all(operation, home, results)  # type: ignore[no-any-return]
 
 
@@ -190,7 +193,10 @@ def _register_vjp(operation: Operation) -> Any:
         with home.working():
             adopted = adopt_all(operation, home, arrays)
             results = _adopt_tensors(home, cotangents), adopted, _adopt_tensors(home, saved)
-            grads = function(*results, **_named(operation, options))
+            try:
+                grads = function(*results, **_named(operation, options))
+            except MemoryError as error:
+                raise out_of_memory(operation, error, home.on_gpu) from None
             return _one_or_all([
                 arrays[0].new_empty(0) if grad is None
                 else home_of(arrays[k]).give_back(grad).to(arrays[k].device, _floating(arrays[k].dtype))

@@ -18,7 +18,7 @@ from npsubpix._arrays.library import Array, HostArray, as_array, is_array
 from npsubpix._definitions.dtypes import promoted
 from npsubpix._dispatch.adoption import adopt_all, give_back_all
 from npsubpix._dispatch.backends import function_of
-from npsubpix._dispatch.operation import Operation
+from npsubpix._dispatch.operation import Operation, out_of_memory
 from npsubpix._dispatch.operations import OPERATIONS
 from npsubpix._dispatch.tape import tape
 
@@ -52,12 +52,15 @@ def call(name: str, *arrays: Array | None, frame_axis: int | None = None, **opti
 
         return autograd.call(operation, arrays, options)
     function = function_of(operation, home)
-    with home.working():
-        adopted = adopt_all(operation, home, arrays, frame_axis)
-        results = function(*adopted, **options)
-        if (watching := tape.get()) is not None:
-            watching.records.append(Record(operation, arrays, adopted, options, results))
-        return give_back_all(operation, home, results, frame_axis)
+    try:
+        with home.working():
+            adopted = adopt_all(operation, home, arrays, frame_axis)
+            results = function(*adopted, **options)
+            if (watching := tape.get()) is not None:
+                watching.records.append(Record(operation, arrays, adopted, options, results))
+            return give_back_all(operation, home, results, frame_axis)
+    except MemoryError as error:
+        raise out_of_memory(operation, error, home.on_gpu) from None
 
 
 def call_vjp(
@@ -90,7 +93,10 @@ def _pull_back(
         ]
         hidden = [None] * (len(operation.results or ()) - len(adopted))
         function = function_of(operation, home, "_vjp")
-        grads = function((*adopted, *hidden), record.adopted, saved, **record.options)
+        try:
+            grads = function((*adopted, *hidden), record.adopted, saved, **record.options)
+        except MemoryError as error:
+            raise out_of_memory(operation, error, home.on_gpu) from None
     answers = {}
     for place, grad in zip(operation.differentiable, grads, strict=True):
         array = record.arrays[place]

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from npsubpix._definitions.shapes import Shape
 
-__all__ = ["Argument", "Example", "Operation", "Result", "ShapeRule"]
+__all__ = ["Argument", "Example", "Operation", "Result", "ShapeRule", "out_of_memory"]
 
 #: A call of a public function, from the package and an array of shape (1, 2, 4, 7, 8), which it cuts to what it takes.
 Example: TypeAlias = Callable[[Any, Any], Any]
@@ -87,3 +87,11 @@ class Operation:
         """Return the shapes of the results."""
         assert self.shapes is not None
         return self.shapes(shapes, **options)
+
+
+def out_of_memory(operation: Operation, error: MemoryError, on_gpu: bool) -> MemoryError:
+    """Return an error that names the operation; on a GPU, that of its library, which says how much it has."""
+    if on_gpu:
+        return error
+    name = next(iter(operation.functions)) if len(operation.functions) == 1 else operation.name
+    return MemoryError(f"{name} ran out of memory: {error}")

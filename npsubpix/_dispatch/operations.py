@@ -323,7 +323,7 @@ _TABLE = (
         family="windows",
         arguments=(Argument("images", repeated=True),),
         results=(Result("mapped", "any"),),
-        options=("func", "size", "border", "cval", "stride", "n_outputs", "dtype"),
+        options=("func", "size", "border", "cval", "stride", "n_outputs", "dtype", "args", "footprint"),
         functions={
             "window_map": lambda npsubpix, x: npsubpix.window_map("max", x[0, 0], size=3),
         },
@@ -333,7 +333,7 @@ _TABLE = (
         family="windows",
         arguments=(Argument("images", repeated=True),),
         results=(Result("mapped", "any"),),
-        options=("func", "size", "border", "cval", "stride", "n_outputs", "dtype", "max_memory"),
+        options=("func", "size", "border", "cval", "stride", "n_outputs", "dtype", "args", "footprint", "max_memory"),
     ),
     Operation(
         "reduce_windows",

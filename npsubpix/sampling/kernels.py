@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from npsubpix._arrays.options import check_choice, check_positive
@@ -128,7 +128,6 @@ class WeightedNearest:
 
     weight: str | Callable[[float], float] = "linear"
     derivative: Callable[[float], float] | None = None
-    _key: str = field(default="", init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.weight, str):
@@ -139,13 +138,15 @@ class WeightedNearest:
         _check_function(self.weight, "weight")
         if self.derivative is not None:
             _check_function(self.derivative, "derivative")
-        object.__setattr__(self, "_key", register_weight(self.weight, self.derivative))
 
     def __reduce__(self) -> Any:
         return WeightedNearest, (self.weight, self.derivative)
 
     def _spec(self) -> str:
-        return write(Weighting(self.weight) if isinstance(self.weight, str) else Weighting(USER_WEIGHT, self._key))
+        if isinstance(self.weight, str):
+            return write(Weighting(self.weight))
+        # at each use, since a value that the function takes from elsewhere may be another one by now
+        return write(Weighting(USER_WEIGHT, register_weight(self.weight, self.derivative)))
 
 
 @dataclass(frozen=True)

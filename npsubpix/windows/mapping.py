@@ -6,14 +6,15 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays.home import home_of
-from npsubpix._arrays.library import Array, as_array, without_booleans, without_half
+from npsubpix._arrays.home import Home, home_of
+from npsubpix._arrays.library import Array, HostArray, as_array, without_booleans, without_half
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_dtype, check_fill, check_per_axis
 from npsubpix._definitions.borders import BORDERS
 from npsubpix._dispatch.call import call
-from npsubpix.windows.reduce import REDUCTIONS, reduce_image
+from npsubpix.windows.reduce import REDUCTIONS, check_footprint, lengths_of_windows, reduce_image
 
 __all__ = ["window_map"]
 
@@ -24,6 +25,7 @@ def window_map(
     func: Callable[..., Any] | str,
     /,
     *images: Array,
+    args: tuple[Any, ...] = (),
     size: int | tuple[int, ...] | None = None,
     border: str = "shrink",
     cval: float = 0.0,
@@ -41,17 +43,21 @@ def window_map(
     Parameters
     ----------
     func : callable or str
-        Function of one window per image, each an array with the dimensions of the images. It returns a number, or a
-        tuple of `n_outputs` numbers. Numba compiles it into the loop over the pixels, once per function, dtypes and
-        window size. It may use numbers and small arrays of the enclosing scope, whose values are fixed when it is
-        compiled, and must not write to windows. Integers keep the dtype of the image, so negative differences of
-        unsigned integers wrap; division by 0 gives inf or NaN.
+        Function of one window per image, each an array with the dimensions of the images, and of `args`. It returns a
+        number, or a tuple of `n_outputs` numbers. Numba compiles it into the loop over the pixels, once per function,
+        dtypes and window size. It may be a NumPy function that Numba implements, such as ``np.nanmedian``. It may use
+        numbers and small arrays of the enclosing scope, and defaults of its parameters: for other values of these it
+        is compiled again. It must not write to windows. Integers keep the dtype of the image, so negative differences
+        of unsigned integers wrap; division by 0 gives inf or NaN.
 
         Alternatively, the name of a reduction of a single image: "sum", "mean", "var", "std", "min", "max", "range",
         "median", "percentile" or "centroid", computed as by `window_sum` and related functions.
-    *images : one to four arrays of shape (H, W) or (D, H, W)
+    *images : one to four arrays of shape (W,), (H, W) or (D, H, W)
         Images of equal shape, of any integer or float dtype: NumPy, CuPy or torch, or JAX arrays on the host. A
-        reduction by name takes one image, which may also have one dimension.
+        reduction by name takes one image.
+    args : tuple, optional
+        Numbers, and arrays of numbers, that the function takes after the windows. Other values of the same types do
+        not compile it again.
     size : int or tuple of ints
         Length of the window in pixels, for all axes or per axis. A window of k pixels starts k // 2 pixels before its
         pixel, as in ``scipy.ndimage``.
@@ -68,12 +74,16 @@ def window_map(
         Number of values that the function returns.
     vectorized : bool, default False
         If True, the function is called with batches of windows instead of being compiled. It takes arrays of shape
-        (N, h, w) or (N, d, h, w), and returns an array of N numbers, or a tuple of such arrays. With "shrink", clipped
-        windows come in separate batches, since all windows of a batch have the same shape.
+        (N, w), (N, h, w) or (N, d, h, w), and `args`, and returns an array of N numbers, or a tuple of such arrays.
+        With "shrink", clipped windows come in separate batches, since all windows of a batch have the same shape.
     max_memory : int or str, default "256 MB"
         Maximum size of a batch in bytes. A batch holds at least one row of windows.
-    footprint, weights : array, optional
-        For a reduction by name, in place of `size`, as for `window_sum`.
+    footprint : array of bool with the dimensions of the images, optional
+        Pixels of the window that count, in place of `size`, as for `window_sum`. A function receives these pixels in
+        an array of one dimension, as in ``scipy.ndimage.generic_filter``; with "shrink", only those in the image, of
+        which there may be none. For a function, the footprint must be on the host.
+    weights : array, optional
+        For a reduction by name, as for `window_sum`.
     q : float, optional
         Percentile from 0 to 100, for "percentile".
 
@@ -103,8 +113,11 @@ def window_map(
     expressions and sums of them become single loops without temporary arrays. NumPy functions behave as Numba
     implements them: ``np.median``, for example, does not propagate NaN.
 
+    A function that Numba compiled before, and that `func` calls, keeps the values with which it was compiled. If the
+    result depends on anything else that may change, such as a list, the function is compiled anew for each call.
+
     On a GPU, numba.cuda compiles the function. It supports loops over pixels but no functions of arrays, and raises no
-    exceptions. With `vectorized`, batches are CuPy arrays there.
+    exceptions. Numbers in `args` and defaults are passed to it. With `vectorized`, batches are CuPy arrays there.
 
     Examples
     --------
@@ -132,6 +145,13 @@ def window_map(
      [  36623.  110426.  163513.   33812.  -50035. -146450.]
      [  22268.  100132.  130190.   83010.  -10163.  -88994.]]
 
+    Pass a number to the function, and map a function of NumPy:
+
+    >>> window_map(lambda u, most: (u < most).sum(), a, size=3, args=(100,))[0]
+    array([3, 4, 3, 1, 0, 0])
+    >>> window_map(np.nanpercentile, a, size=3, args=(25,))[0]
+    array([ 65.  ,  70.25,  82.  , 123.75, 123.75, 132.  ])
+
     Return two results at once, and call a function with batches:
 
     >>> low, high = window_map(lambda u: (u.min(), u.max()), a, size=3, n_outputs=2)
@@ -141,27 +161,33 @@ def window_map(
     array([131.5, 166. , 118. , 141. , 141. , 142.5])
     """
     if isinstance(func, str):
+        if args != ():
+            raise ValueError(f"args must be left out for a reduction by name, got {args!r}")
         return _by_name(func, images, size, footprint, weights, border, cval, stride, dtype, q)
-    if footprint is not None or weights is not None or q is not None:
-        raise ValueError("footprint, weights and q are for reductions by name: func can choose and weigh pixels itself")
+    if weights is not None or q is not None:
+        raise ValueError("weights and q are for reductions by name: pass them to func by args=(…,)")
     chosen = check_dtype(dtype)
     xs = _checked_images([without_booleans(as_array(x, "images")) for x in images])
     if not callable(func):
         raise TypeError(f"func must be a function, or the name of one, got {func!r}")
     axes = xs[0].ndim
     check_choice(border, "border", BORDERS)
+    counted = None if footprint is None else _checked_footprint(footprint, axes)
+    is_vectorized = check_bool(vectorized, "vectorized")
     options: dict[str, Any] = {
         "func": func,
-        "size": check_per_axis(size, axes, "size", 1),
+        "size": lengths_of_windows(size, counted, None, axes),
         "border": str(border),
         "cval": check_fill(cval, "cval"),
         "stride": check_per_axis(stride, axes, "stride", 1),
         "n_outputs": check_count(n_outputs, "n_outputs", 1),
         "dtype": chosen,
+        "args": _checked_args(args, xs[0], is_vectorized),
+        "footprint": counted,
     }
     xs = xs if chosen is None else [without_half(x) for x in xs]
     memory = _bytes(max_memory)
-    if check_bool(vectorized, "vectorized"):
+    if is_vectorized:
         arrays = call("map_batches", *xs, max_memory=memory, **options)
     else:
         arrays = call("map_windows", *xs, **options)
@@ -190,11 +216,47 @@ def _checked_images(xs: list[Any]) -> list[Any]:
     for x in xs[1:]:
         home.require_one_library(x, "images")
     shapes = {tuple(x.shape) for x in xs}
-    if len(shapes) > 1 or xs[0].ndim not in (2, 3):
+    if len(shapes) > 1 or xs[0].ndim not in (1, 2, 3):
         found = ", ".join(str(tuple(x.shape)) for x in xs)
-        hint = ": pass size=…" if () in shapes else ""
-        raise ValueError(f"images must have one shape, (H, W) or (D, H, W), got {found}{hint}")
+        hint = ": pass size=… and args=…" if () in shapes else ""
+        raise ValueError(f"images must have one shape, (W,), (H, W) or (D, H, W), got {found}{hint}")
     return xs
+
+
+def _checked_footprint(footprint: Any, axes: int) -> HostArray:
+    array = check_footprint(footprint, axes)
+    if home_of(array).on_gpu:
+        raise TypeError("footprint must be on the host for a function, got an array on a GPU")
+    counted = np.asarray(array)
+    if not counted.any():
+        raise ValueError("footprint must have a pixel that counts")
+    return counted
+
+
+def _checked_args(args: Any, image: Array, vectorized: bool) -> tuple[Any, ...]:
+    """Require a tuple; for a function that is compiled, of numbers and arrays, which are adopted."""
+    if not isinstance(args, (tuple, list)):
+        raise TypeError(f"args must be a tuple, got {type(args).__name__}: write args=(value,) for a single value")
+    if vectorized:
+        return tuple(args)
+    return tuple(_argument(value, f"args[{k}]", home_of(image)) for k, value in enumerate(args))
+
+
+def _argument(value: Any, name: str, home: Home) -> Any:
+    if isinstance(value, (bool, float, np.bool_, np.floating, np.integer)):
+        return value
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise ValueError(f"{name} must be an integer of 64 bits, got {value}")
+        return value
+    if not hasattr(value, "dtype") or str(value.dtype).removeprefix("torch.").startswith(("complex", "object", "str")):
+        raise TypeError(
+            f"{name} must be a number or an array of numbers, got {type(value).__name__}; func may take anything else "
+            "that Numba compiles from the enclosing scope"
+        )
+    home.require_beside(value, name, "images[0]", on_host=True)
+    with home.working():
+        return home.adopt(value, name)
 
 
 def _bytes(value: Any) -> int:

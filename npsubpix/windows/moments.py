@@ -175,7 +175,8 @@ def window_var(
     -----
     The variances of parts of a window are combined by the differences of their means [1]_. Since no squares of large
     numbers are subtracted, a large offset of the image costs no precision. In three dimensions, the cost grows with
-    the size of the window.
+    the size of the window. Variances are computed in float64; those of float32 images of about 1e-20 and below or
+    1e+19 and above, which float32 does not represent, are returned with ``dtype=np.float64``.
 
     References
     ----------

@@ -10,7 +10,7 @@ from npsubpix._arrays.options import check_choice, check_dtype, check_fill, chec
 from npsubpix._definitions.borders import BORDERS
 from npsubpix._dispatch.call import call
 
-__all__ = ["REDUCTIONS", "reduce_image"]
+__all__ = ["REDUCTIONS", "check_footprint", "lengths_of_windows", "reduce_image"]
 
 #: Reductions by name; those of `_WEIGHTED` take weights.
 REDUCTIONS = ("sum", "mean", "var", "std", "min", "max", "range", "median", "percentile", "centroid")
@@ -26,7 +26,8 @@ def reduce_image(
     x = without_booleans(as_array(image, argument))
     x = x if chosen is None else without_half(x)
     check_image(x)
-    counted, pixel_weights = _footprint(footprint, x.ndim), _weights(weights, name, x.ndim)
+    counted = None if footprint is None else check_footprint(footprint, x.ndim)
+    pixel_weights = _weights(weights, name, x.ndim)
     check_choice(border, "border", BORDERS)
     return call(
         "reduce_windows",
@@ -34,7 +35,7 @@ def reduce_image(
         counted,
         pixel_weights,
         reduction=name,
-        size=_lengths(size, counted, pixel_weights, x.ndim),
+        size=lengths_of_windows(size, counted, pixel_weights, x.ndim),
         border=str(border),
         cval=check_fill(cval, "cval"),
         stride=check_per_axis(stride, x.ndim, "stride", 1),
@@ -43,10 +44,8 @@ def reduce_image(
     )[0]
 
 
-def _footprint(footprint: Any, axes: int) -> Array | None:
+def check_footprint(footprint: Any, axes: int) -> Array:
     """Return a footprint as booleans; integers other than 0 count as True."""
-    if footprint is None:
-        return None
     array = as_array(footprint, "footprint")
     if not str(array.dtype).removeprefix("torch.").startswith(("bool", "int", "uint")):
         raise TypeError(f"footprint must hold booleans, got dtype {array.dtype}")
@@ -70,7 +69,7 @@ def _check_axes(array: Array, name: str, axes: int) -> None:
         raise ValueError(f"{name} must have {axes} dimensions, as the image has, and no empty one, got {found}")
 
 
-def _lengths(size: Any, footprint: Array | None, weights: Array | None, axes: int) -> tuple[int, ...]:
+def lengths_of_windows(size: Any, footprint: Array | None, weights: Array | None, axes: int) -> tuple[int, ...]:
     """Return the size of windows, which is the shape of a footprint or weights if there are any."""
     shapes = [tuple(array.shape) for array in (footprint, weights) if array is not None]
     if len(set(shapes)) > 1:

@@ -20,7 +20,12 @@ from tests.reference.windows import loop
 
 def type_of_result(function: Any, windows: tuple[Any, ...]) -> Any:
     """What the simulator does not tell: the type of the result for some windows."""
-    return numba.typeof(function(*(np.ones((2,) * w.ndim, as_dtype(w.dtype)) for w in windows)))
+    return numba.typeof(function(*map(_example, windows)))
+
+
+def _example(kind: Any) -> Any:
+    is_array = isinstance(kind, numba.types.Array)
+    return np.ones((2,) * kind.ndim, as_dtype(kind.dtype)) if is_array else as_dtype(kind).type(1)
 
 
 def spread(a: Any) -> Any:
@@ -31,6 +36,40 @@ def check(func: Any, images: list[np.ndarray], size: tuple[int, ...], border: st
     options: dict[str, Any] = {"size": size, "border": border, "cval": 0.25, "stride": stride}
     found = npsubpix.window_map(func, *images, **options)
     np.testing.assert_allclose(found, loop(func, images, size, border, 0.25, stride), rtol=1e-12)
+
+
+def brighter(a: Any, least: Any, *, plus: Any = 0.5) -> Any:
+    """Count without functions of arrays, which numba.cuda does not know."""
+    count = plus
+    for v in a.flat:
+        if v > least:
+            count += 1
+    return count
+
+
+def check_arguments(image: np.ndarray, line: np.ndarray, volume: np.ndarray) -> None:
+    """Values are passed, defaults are those of the call, and windows are lines or pixels of a footprint."""
+    for x in (line, image, volume):
+        ones = np.ones((2, 3, 2)[: x.ndim], bool)
+        for least in (0.0, 0.25):
+            wanted = loop(lambda a: (a > least).sum() + 0.5, [x], ones.shape)  # noqa: B023
+            for options in ({"size": ones.shape}, {"footprint": ones}):
+                found = npsubpix.window_map(brighter, x, args=(least,), **options)
+                np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    kernels = len(mapping._kernels._compiled)
+    cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)
+    for least in (0.0, 0.5):
+        found = npsubpix.window_map(
+            lambda a, b, c, d, k: a.sum() + b.max() * c.min() + d.size + k[1],
+            image, image + 1, image - 2, image * 2, footprint=cross, border="nearest", args=(np.array([7.0, least]),),
+        )  # fmt: skip
+        sums = (npsubpix.window_map(n, x, footprint=cross, border="nearest") for n, x in
+                (("sum", image), ("max", image + 1), ("min", image - 2)))  # fmt: skip
+        total, most, low = sums
+        np.testing.assert_allclose(found, total + most * low + 5 + least, rtol=1e-12)
+    assert len(mapping._kernels._compiled) == kernels + 1
+    with pytest.raises(TypeError, match="func must have numbers for args and defaults on a GPU, got 'x'"):
+        npsubpix.window_map(lambda a, name="x": a.sum() + len(name), image, size=3)
 
 
 def main() -> None:
@@ -62,6 +101,7 @@ def main() -> None:
         npsubpix.window_map(lambda a: open(a), image, size=3)  # noqa: SIM115, PTH123
     with pytest.raises(ValueError, match="as many values as n_outputs, 2, got one value"):
         npsubpix.window_map(spread, image, size=3, n_outputs=2)
+    check_arguments(image, rng.normal(size=12), volume)
     assert backends.implementation("windows", home_of(image)).map_windows is mapping.map_windows
 
 

@@ -39,6 +39,7 @@ LINKING = (
     "numba.core.codegen:JITCodeLibrary.get_pointer_to_function",
     "numba.core.codegen:CPUCodeLibrary.__init__ _final_module",
     "numba.core.codegen:CPUCodeLibrary.__init__ _linking_libraries",
+    "numba.core.codegen:CPUCodeLibrary.add_ir_module",
     "numba.core.codegen:JITCPUCodegen.create_library",
     "numba.core.codegen:JITCPUCodegen.set_env",
     "numba.core.base:BaseContext.__init__ cached_internal_func",
@@ -72,6 +73,8 @@ LINKING = (
     "numba.core.environment:Environment.from_fndesc env_name",
     "numba.core.typed_passes:NativeLowering",
     "numba.core.typed_passes:NativeLowering.run_pass",
+    "numba.core.pythonapi:PythonAPI.gil_ensure",
+    "numba.np.ufunc.wrappers:_GufuncWrapper.gen_loop_body gil_ensure",
 )
 
 #: All that fused serial loops take from Numba.

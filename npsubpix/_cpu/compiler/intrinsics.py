@@ -18,7 +18,18 @@ from numba.extending import intrinsic
 
 from npsubpix._cpu.compiler.jit import device
 
-__all__ = ["copy_to", "count_bits", "keep", "lend", "lend_to_read", "prefetch", "trailing_zeros", "window_of"]
+__all__ = [
+    "copy_to",
+    "count_bits",
+    "keep",
+    "lend",
+    "lend_all",
+    "lend_to_read",
+    "prefetch",
+    "trailing_zeros",
+    "values_from",
+    "window_of",
+]
 
 
 @device
@@ -42,12 +53,50 @@ def lend_to_read(typing_context: Any, array: Any) -> Any:
 
 def _without_references() -> Callable[..., Any]:
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        lent = context.make_array(signature.return_type)(context, builder, args[0])
-        lent.meminfo = ir.Constant(lent.meminfo.type, None)
-        lent.parent = ir.Constant(lent.parent.type, None)
-        return lent._getvalue()
+        return _lent(context, builder, signature.return_type, args[0])
 
     return generate
+
+
+def _lent(context: Any, builder: Any, array: Any, value: Any) -> Any:
+    lent = context.make_array(array)(context, builder, value)
+    lent.meminfo = ir.Constant(lent.meminfo.type, None)
+    lent.parent = ir.Constant(lent.parent.type, None)
+    return lent._getvalue()
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def lend_all(typing_context: Any, arrays: Any) -> Any:
+    """`lend_to_read` each array of a tuple."""
+    lent = types.BaseTuple.from_types([array.copy(readonly=True) for array in arrays.types])
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = cgutils.unpack_tuple(builder, args[0])
+        values = [_lent(context, builder, *pair) for pair in zip(lent.types, parts, strict=True)]
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return lent(arrays), generate
+
+
+def values_from(first: int, numbers: tuple[bool, ...]) -> Callable[..., Any]:
+    """Make a function of lent arrays: those from `first` on, or, where it is a number, the only element of one."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def take(typing_context: Any, arrays: Any) -> Any:
+        sources = arrays.types[first:]
+        kinds = [s.dtype if number else s for s, number in zip(sources, numbers, strict=True)]
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            values = cgutils.unpack_tuple(builder, args[0])[first:]
+            for k, number in enumerate(numbers):
+                if number:
+                    data = context.make_array(sources[k])(context, builder, values[k]).data
+                    values[k] = context.unpack_value(builder, kinds[k], data)
+            return context.make_tuple(builder, signature.return_type, values)
+
+        return types.BaseTuple.from_types(kinds)(arrays), generate
+
+    return take  # type: ignore[no-any-return]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -98,7 +147,7 @@ def window_of(size: tuple[int, ...]) -> Callable[..., Any]:
             )  # fmt: skip
             return window._getvalue()
 
-        return array.copy(layout="A")(array, starts), generate
+        return array.copy(layout=array.layout if array.ndim == 1 else "A")(array, starts), generate
 
     return cut  # type: ignore[no-any-return]
 

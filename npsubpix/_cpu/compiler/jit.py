@@ -25,6 +25,7 @@ import numba
 import numpy
 
 from npsubpix._cpu.compiler.cache import KernelCache
+from npsubpix._cpu.compiler.failures import failures
 from npsubpix._cpu.compiler.internals import FUSED_LOOPS, is_linking, missing
 
 __all__ = ["Kernel", "compile_function_of_arrays", "compile_function_of_number", "device", "fused", "kernel", "summing"]
@@ -124,8 +125,8 @@ def _inner(function: Callable[..., Any], fastmath: frozenset[str]) -> Callable[.
 
 
 def compile_function_of_number(function: Callable[[float], float], name: str) -> Any:
-    """Compile a plain function of one number, or one that Numba compiled before, to a C function; NaN if it raises."""
-    compiled = numba.njit(getattr(function, "py_func", function))
+    """Compile a function of one number that a user wrote to a C function; NaN if it raises."""
+    compiled = numba.njit(function)
 
     def or_nan(x: float) -> float:
         try:
@@ -134,33 +135,34 @@ def compile_function_of_number(function: Callable[[float], float], name: str) ->
             return numpy.nan
 
     try:
-        compiled.compile((numba.float64,))
+        compiled.get_call_template((numba.float64,), {})
         return numba.cfunc("float64(float64)", nopython=True)(or_nan)
     except numba.core.errors.NumbaError as error:
         raise TypeError(f"{name} must be a function of one number that Numba can compile: {error}") from None
 
 
-def compile_function_of_arrays(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Compile a function that a user wrote for use inside kernels, or one that Numba compiled before.
+def compile_function_of_arrays(
+    function: Callable[..., Any], options: dict[str, Any], arguments: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    """Compile a function that a user wrote, with options of Numba, for use inside kernels; return it and its result.
 
-    Its expressions of arrays and sums of them become one loop each, without arrays in between:
-    Numba makes such loops for its threads, and is told to make serial ones if it has what that takes.
+    Its expressions of arrays and sums of them become one loop each, without arrays in between: Numba makes such loops
+    for its threads, and is told to make serial ones if it has what that takes. Parameters beyond the arguments have
+    their defaults. The result is returned as Numba's type of it.
     """
-    plain = getattr(function, "py_func", function)
-    given = {k: v for k, v in getattr(function, "targetoptions", {}).items() if k != "nopython"}
-    options = {**given, "nogil": True, "error_model": "numpy", "forceinline": True, "boundscheck": True}
+    options = {**options, "nogil": True, "error_model": "numpy", "forceinline": True, "boundscheck": True}
     for fuse in (False,) if missing(FUSED_LOOPS) else (True, False):
-        compiled = numba.njit(**{**options, "parallel": fuse})(plain)
+        compiled = numba.njit(**{**options, "parallel": fuse})(function)
         with _serial_loops() if fuse else contextlib.nullcontext(), warnings.catch_warnings():
             warnings.simplefilter("ignore", numba.core.errors.NumbaPerformanceWarning)
             try:
-                compiled.compile(arguments)
+                _, _, complete, _ = compiled.get_call_template(arguments, {})
             except Exception:  # where Numba cannot make loops, it may fail with any
                 if not fuse:
                     raise
             else:
                 break
-    return compiled
+    return compiled, compiled.overloads[tuple(complete)].signature.return_type
 
 
 @contextlib.contextmanager
@@ -196,6 +198,7 @@ class Kernel:
     """A compiled function of arrays; `run` chooses its parallel or its serial form."""
 
     def __init__(self, function: Callable[..., Any], name: str, cached: bool = True) -> None:
+        self.name = name
         self.serial = _compile(function, name, parallel=False, cached=cached)
         self.parallel = _compile(function, name, parallel=True, cached=cached)
 
@@ -204,9 +207,25 @@ class Kernel:
         if work < _SERIAL_WORK or _process.forked or numba.config.NUMBA_NUM_THREADS == 1:
             return self.serial(*args)
         if _process.thread_safe:
-            return self.serial(*args) if numba.get_num_threads() == 1 else self.parallel(*args)
+            return self.serial(*args) if numba.get_num_threads() == 1 else self._run_in_threads(args)
         with _one_at_a_time():
-            return self.parallel(*args)
+            return self._run_in_threads(args)
+
+    def _run_in_threads(self, args: tuple[Any, ...]) -> Any:
+        """Call the parallel form; raise MemoryError if any of its threads had no memory: the result is not whole.
+
+        Kernels that Numba's own passes compile do not count the failures of threads other than the calling one.
+        """
+        before = failures.value
+        try:
+            result = self.parallel(*args)
+        except SystemError as error:  # a result, and an exception of the calling thread
+            if isinstance(error.__cause__, MemoryError):
+                raise MemoryError(f"no memory for a thread of {self.name}") from None
+            raise
+        if failures.value != before:  # perhaps by a call of another Python thread, which fails as well
+            raise MemoryError(f"no memory for a thread of {self.name}")
+        return result
 
 
 def kernel(name: str) -> Callable[[Callable[..., Any]], Kernel]:

@@ -20,10 +20,13 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 
+from npsubpix._cpu.compiler.failures import count_failures
+
 __all__ = ["InnerCompiler", "KernelCompiler"]
 
 _LOOPS = "__numba_parfor_gufunc"
-_WRAPPERS = ("parallelgufuncwrapper", "<numba.np.ufunc.wrappers._GufuncWrapper")
+_TASKS = "<numba.np.ufunc.wrappers._GufuncWrapper"
+_CALLS_OF_LOOPS = "parallelgufuncwrapper"
 
 
 class _NoEngine:
@@ -61,6 +64,14 @@ class _LinkedWrapper(_Linked):
         pass
 
 
+class _LinkedTask(_LinkedWrapper):
+    """Code around what a thread does in a loop: it sets the exception of a task that failed, and ends the thread."""
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        count_failures(ir_module, "numba_gil_ensure")  # which it calls before it sets the exception
+        super().add_ir_module(ir_module)
+
+
 class _KernelCodegen:
     """Numba's code generation, but for the parts of a kernel's loops over threads."""
 
@@ -73,7 +84,9 @@ class _KernelCodegen:
     def create_library(self, name: str) -> Any:
         if name.startswith(_LOOPS):
             return _Linked(self._all, name)
-        return _LinkedWrapper(self._all, name) if name.startswith(_WRAPPERS) else self._all.create_library(name)
+        if name.startswith(_TASKS):
+            return _LinkedTask(self._all, name)
+        return _LinkedWrapper(self._all, name) if name.startswith(_CALLS_OF_LOOPS) else self._all.create_library(name)
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)

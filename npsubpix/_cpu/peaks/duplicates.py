@@ -42,7 +42,8 @@ def _duplicates_kernel(lines, columns, rows, coords, moved, neighbours, found):
                     distance = 0.0
                     for axis in range(coords.shape[1]):
                         distance += (coords[a, axis] - coords[b, axis]) ** 2
-                    found[a] |= distance < DUPLICATE_DISTANCE * DUPLICATE_DISTANCE
+                    if distance < DUPLICATE_DISTANCE * DUPLICATE_DISTANCE:
+                        found[a] = True
                 begin += 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -43,10 +44,12 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         last = seeds.size - 1
         for j in range(1, last):
             v = own[j]
-            seeds[j] &= not (wins(other[j - 1], v) | wins(other[j], v) | wins(other[j + 1], v))
-        for j in (0, last):
+            beaten = wins(other[j - 1], v) | wins(other[j], v) | wins(other[j + 1], v)
+            seeds[j] = (seeds[j] == _SEED) & (not beaten)
+        for end in range(2):
+            j = end * last
             for k in range(max(j - 1, 0), min(j + 1, last) + 1):
-                seeds[j] &= not wins(other[k], own[j])
+                seeds[j] = (seeds[j] == _SEED) & (not wins(other[k], own[j]))
 
     @device
     def stands(x, state, d, i, j, window):
@@ -189,8 +192,8 @@ def find_plateaus(
     volume = x.reshape(images, *(1, *space)[-3:])
     shape = volume.shape[1:]
     window, margins = clipped_reach((1, *size)[-3:], shape), clipped_margins((0, 0, *margins)[-6:], shape)
-    state, busy = np.empty(volume.shape, np.uint8), np.empty(volume[..., 0].size, np.uint8)  # of pixels, of rows
-    room = 256
+    state, busy = np.empty(volume.shape, np.uint8), np.empty(math.prod(volume.shape[:3]), np.uint8)
+    room = max(256, volume[:1].size // 64)  # about a byte per pixel; noise of few levels may need more
     while True:
         found = np.empty((images, room, _COLUMNS), np.int64)
         counts = np.zeros(images, np.int64)

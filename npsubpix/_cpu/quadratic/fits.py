@@ -178,12 +178,12 @@ def _fixed_curvature(xx, yy, zz, xy, xz, yz):
 
 
 @device
-def fit_free_quadratic(x, d, i, j):
-    """Fit along some of the axes: `x` is an image and, per axis, 1 if it is free and 0 if it is held fixed.
+def fit_free_quadratic(free, d, i, j):
+    """Fit along some of the axes: `free` is an image and, per axis, 1 if it is free and 0 if it is held fixed.
 
     Neighbours along a fixed axis are replaced by the pixel, so that all differences along it are 0.
     """
-    x, ed, ei, ej = x
+    x, ed, ei, ej = free
     c = x[d, i, j]
     gx = _central_difference(x[d, i, j - ej], x[d, i, j + ej])
     gy = _central_difference(x[d, i - ei, j], x[d, i + ei, j])
@@ -207,9 +207,9 @@ def fit_free_quadratic(x, d, i, j):
 
 
 @device
-def fit_free_parabola(x, d, i, j):
-    """Fit a parabola along each free axis; `x` is that of `fit_free_quadratic`."""
-    x, ed, ei, ej = x
+def fit_free_parabola(free, d, i, j):
+    """Fit a parabola along each free axis; `free` is that of `fit_free_quadratic`."""
+    x, ed, ei, ej = free
     sd = si = sj = gain = 0.0
     up = down = False
     flags = 0
@@ -228,9 +228,9 @@ def fit_free_parabola(x, d, i, j):
 
 
 @device
-def has_free_neighbours(x, d, i, j):
+def has_free_neighbours(free, d, i, j):
     """Whether a pixel has the neighbours that a fit along the free axes needs."""
-    x, ed, ei, ej = x
+    x, ed, ei, ej = free
     depth, height, width = x.shape
     deep = (d >= ed) & (d < depth - ed)
     return deep & (i >= ei) & (i < height - ei) & (j >= ej) & (j < width - ej)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from npsubpix._cpu.compiler.jit import compile_function_of_number
+from npsubpix._cpu.compiler.user_functions import compiled_for_number
 from npsubpix._definitions.sampling.methods import WEIGHTS
 
 __all__ = ["addresses_of"]
@@ -25,4 +25,4 @@ def addresses_of(key: str) -> tuple[int, int]:
 
 
 def _compile(function: Callable[[float], float] | None, name: str) -> Any:
-    return None if function is None else compile_function_of_number(function, name)
+    return None if function is None else compiled_for_number(function, name)

@@ -24,6 +24,7 @@ from npsubpix._definitions.windows import (
     dtype_of_statistic,
     dtype_of_sums,
     empty_shape,
+    in_precision_of,
 )
 
 __all__ = ["reduce_windows"]
@@ -68,6 +69,7 @@ def reduce_windows(
         )
         return (converted(none, dtype),)
     in_double = None if weights is None else weights.astype(np.float64)
+    image = in_precision_of(dtype, image, reduction)
     reduced = _reduced(image, reduction, size, footprint, in_double, border, cval, stride, q)
     return (converted(reduced, dtype),)
 
@@ -172,7 +174,9 @@ def _by_footprint(
     if footprint is not None:
         pixel_weights = pixel_weights * (footprint.reshape(where.size) != 0)
     offsets = np.argwhere(pixel_weights != 0)
-    out = np.empty(where.shape, dtype_of_statistic(x.dtype, name, weights is not None))
+    own_dtype = dtype_of_statistic(x.dtype, name, weights is not None)
+    # squares in float32 leave its range where their roots do not
+    out = np.empty(where.shape, np.float64 if name == "std" else own_dtype)
     is_extremum = name in ("min", "max", "range")
     dtype = x.dtype if is_extremum else np.dtype(np.float64)
     if name == "sum" and weights is None and x.dtype.kind != "f":
@@ -187,7 +191,7 @@ def _by_footprint(
             pixel_weights[pixel_weights != 0].astype(dtype), where.stride, np.array([fill], dtype), not where.shrink,
             np.array([start, none], dtype), statistic == "min" and name == "range", result,
         )  # fmt: skip
-    return np.sqrt(out, out=out) if name == "std" else out
+    return np.sqrt(out, out=out).astype(own_dtype, copy=False) if name == "std" else out
 
 
 def _percentile(x: HostArray, where: _Windows, footprint: HostArray | None, quantile: float) -> HostArray:

@@ -21,8 +21,17 @@
 #define OPEN 2  // depends on sets that precede it
 #define KEPT 3
 
-FORMULA UInt64 root_of(const volatile UInt64* parents, UInt64 k) {
-  while (parents[k] != k) k = parents[k];
+// The root of the set of a pixel. On the way, each pixel gets the parent of its parent, so that the paths of large sets
+// stay short. Another thread may have given it a parent that is less meanwhile: that one is then joined by `join`, so
+// that nothing is lost.
+FORMULA UInt64 root_of(volatile UInt64* parents, UInt64 k) {
+  UInt64 up = parents[k];
+  while (up != k) {
+    const UInt64 top = parents[up];
+    if (top != up) parents[k] = top;
+    k = up;
+    up = top;
+  }
   return k;
 }
 

@@ -12,21 +12,23 @@ import numpy as np
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of
 from npsubpix._cuda.launch.kernels import DeviceArray
 from npsubpix._definitions.convolution import windows_along
-from npsubpix._definitions.dtypes import converted
-from npsubpix._definitions.user_functions import CompiledFunctions
-from npsubpix._definitions.window_map import Grid, batches_of, padded, require_shapes
+from npsubpix._definitions.dtypes import HostArray, converted
+from npsubpix._definitions.user_functions import CompiledFunctions, values_after
+from npsubpix._definitions.window_map import Grid, batches_of, offsets_of, padded, require_shapes
 
 __all__ = ["map_batches", "map_windows"]
 
 _THREADS = 128  # of a block: compiled functions may take many registers
 
-#: Dtypes of results and compiled kernels, by function, dtypes of images, dimensions and number of outputs.
+#: Dtypes of results and compiled kernels, by function, dtypes of images, types of arguments, dimensions, pixels of a
+#: footprint and number of outputs.
 _kernels: CompiledFunctions[tuple[np.dtype[Any], Any]] = CompiledFunctions()
 
 
 def map_windows(
     *images: DeviceArray, func: Callable[..., Any], size: tuple[int, ...], border: str, cval: float,
-    stride: tuple[int, ...], n_outputs: int, dtype: np.dtype[Any] | None,
+    stride: tuple[int, ...], n_outputs: int, dtype: np.dtype[Any] | None, args: tuple[Any, ...],
+    footprint: HostArray | None,
 ) -> tuple[DeviceArray, ...]:  # fmt: skip
     """Call a function, compiled, with each window; return one array per output."""
     try:
@@ -38,18 +40,31 @@ def map_windows(
         ) from None
     device, grid = device_of(images[0]), Grid.over(images[0].shape, size, stride, border)
     xs = tuple(padded(x, size, stride, border, cval, device.put) for x in images)
+    values = tuple(map(_number, values_after(func, len(xs), args)))
+    offsets = None if footprint is None else offsets_of(footprint)
+    counted = 0 if offsets is None else len(offsets)
+    compiled_for = (tuple(x.dtype for x in xs), numba_loops.types_of(values), len(size), counted, n_outputs)
     own_dtype, kernel = _kernels.get(
-        func, (tuple(x.dtype for x in xs), len(size), n_outputs), lambda: numba_loops.compile_loop(func, xs, n_outputs)
+        func, compiled_for, lambda: numba_loops.compile_loop(func, xs, values, counted, n_outputs)
     )
     out = device.empty((n_outputs, math.prod(grid.counts)), own_dtype)
     blocks = blocks_for(out.shape[1], each=_THREADS)
-    numba_loops.launch(kernel, blocks, _THREADS, device.stream(), xs, grid, out)
+    places = device.put(np.zeros((1, 3), np.int64) if offsets is None else offsets)
+    numba_loops.launch(kernel, blocks, _THREADS, device.stream(), xs, values, grid, places, out)
     return tuple(converted(result, dtype) for result in out.reshape((n_outputs, *grid.counts)))
+
+
+def _number(value: Any) -> Any:
+    """Require a number or an array of the device, as kernels of numba.cuda take them."""
+    if isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating)) or hasattr(value, "dtype"):
+        return value
+    raise TypeError(f"func must have numbers for args and defaults on a GPU, got {value!r}")
 
 
 def map_batches(
     *images: DeviceArray, func: Callable[..., Any], size: tuple[int, ...], border: str, cval: float,
-    stride: tuple[int, ...], n_outputs: int, dtype: np.dtype[Any] | None, max_memory: int,
+    stride: tuple[int, ...], n_outputs: int, dtype: np.dtype[Any] | None, args: tuple[Any, ...],
+    footprint: HostArray | None, max_memory: int,
 ) -> tuple[DeviceArray, ...]:  # fmt: skip
     """Call a function with batches of windows of one shape, (N, *shape); return one array per output."""
     device, grid = device_of(images[0]), Grid.over(images[0].shape, size, stride, border)
@@ -57,7 +72,10 @@ def map_batches(
     out: DeviceArray | None = None
     for batch in batches_of(xs, grid, max_memory, functools.partial(_all_windows, device)):
         stacks = [device.rows(w, w.shape, w.dtype).reshape((-1, *batch.size)) for w in batch.windows]
-        results = _results(func(*stacks), stacks[0], n_outputs)
+        if footprint is not None:
+            places = device.put(np.flatnonzero(footprint[batch.part]))
+            stacks = [stack.reshape((len(stack), -1))[:, places] for stack in stacks]
+        results = _results(func(*stacks, *args), stacks[0], n_outputs)
         own_dtype = np.result_type(*(r.dtype for r in results), *(() if out is None else (out.dtype,)))
         out = device.empty((n_outputs, *grid.counts), own_dtype) if out is None else out.astype(own_dtype, copy=False)
         for k, result in enumerate(results):

@@ -22,6 +22,7 @@ from npsubpix._definitions.windows import (
     dtype_of_statistic,
     dtype_of_sums,
     empty_shape,
+    in_precision_of,
 )
 
 __all__ = ["reduce_windows"]
@@ -52,6 +53,7 @@ def reduce_windows(
         )
         return (converted(none, dtype),)
     in_double = None if weights is None else weights.astype(np.float64)
+    image = in_precision_of(dtype, image, reduction)
     reduced = _reduced(image, reduction, size, footprint, in_double, border, cval, stride, q)
     return (converted(reduced, dtype),)
 

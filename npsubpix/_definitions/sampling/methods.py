@@ -120,16 +120,18 @@ def parse(spec: str) -> Method:
 #: as long as the process: graphs, pullbacks and copies hold only keys.
 WEIGHTS: dict[str, tuple[Callable[[float], float], Callable[[float], float] | None]] = {}
 _lock = threading.Lock()
-_keys: dict[Any, tuple[str, Any]] = {}  # by identity; objects that are identified by their address are kept
+_keys: dict[Any, str] = {}  # by identity
 
 
 def register_weight(weight: Callable[[float], float], derivative: Callable[[float], float] | None) -> str:
-    """Register functions; return their key, the same for all functions of the same code and values."""
-    kept: list[Any] = [weight, derivative]
-    identity = identity_of(weight, kept), identity_of(derivative, kept)
+    """Register functions; return their key, the same for all functions of the same code and values.
+
+    Functions with a value that may change unseen get a new key, and are compiled anew.
+    """
+    identities = [identity_of(f) for f in (weight, derivative)]
     with _lock:
+        identity = object() if None in identities else tuple(identities)
         if identity not in _keys:
-            key = f"weight{len(_keys)}"
-            WEIGHTS[key] = (weight, derivative)
-            _keys[identity] = key, kept
-        return _keys[identity][0]
+            _keys[identity] = f"weight{len(_keys)}"
+            WEIGHTS[_keys[identity]] = (weight, derivative)
+        return _keys[identity]
