@@ -144,7 +144,7 @@ def _gather(values, x, skipped, planes, rows, columns, shrink, fill):
     return count
 
 
-def small_percentiles(size: tuple[int, int, int], quantile: float) -> Kernel:
+def small_percentiles(size: tuple[int, ...], quantile: float) -> Kernel:
     """Return the kernel that finds a quantile, from 0 to 1, of windows of up to `LARGEST` pixels."""
     return _sorting_kernel(*size, *rank_of(quantile, math.prod(size)))
 
