@@ -83,7 +83,7 @@ def find_peaks(
         True: the whole window of a peak must lie inside the image. False: windows are clipped at
         the border. A number, one for all axes or one per axis: peaks lie at least this many pixels
         from the border, and windows are clipped as with False. If a greater value than all peaks lies
-        in the border that is left out, the table says so when it is shown: see `Peaks.border`.
+        in the border that is left out, the table says so when it is shown: see the ``border`` of `Peaks`.
     num_peaks : int, optional
         Greatest number of peaks per frame; the strongest are kept.
     plateau : {"refine", "drop", "first", "centroid"}, default "refine"

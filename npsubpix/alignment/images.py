@@ -80,7 +80,7 @@ def align(
         both. By default, none.
     around : Peaks, or array of shape (N, 2), optional
         Positions (y, x) in the fixed image: only pixels within `radius` of any are compared. Use it with
-        `background` for few spots on an uneven background.
+        ``background`` for few spots on an uneven background.
     radius : float, default 5
         Radius around these positions in pixels: about three times the standard deviation of the spots, plus the
         shift, unless `init` has that.

@@ -117,7 +117,7 @@ def open_frames(
 
     The format is recognised by the content of the file, not by its name. Axes are taken by the names that the
     file has for them: slices (Z) make a volume, and times (T) are frames. A single axis without a name is one of
-    frames. `Frames.reading` says which axis was taken for what, and `Frames.notes` what is left out.
+    frames. ``Frames.reading`` says which axis was taken for what, and ``Frames.notes`` what is left out.
 
     Parameters
     ----------
