@@ -82,7 +82,8 @@ def test_names_of_axes_are_overruled(tmp_path, movie):
 
 
 def test_align_takes_slices_for_frames(tmp_path, movie):
-    tifffile.imwrite(tmp_path / "a.tif", movie[[0, 0, 0]], imagej=True, metadata={"axes": "ZYX"}, photometric="minisblack")
+    options = {"imagej": True, "metadata": {"axes": "ZYX"}, "photometric": "minisblack"}
+    tifffile.imwrite(tmp_path / "a.tif", movie[[0, 0, 0]], **options)
     run("align", tmp_path / "a.tif", tmp_path / "a.tif", "--table", tmp_path / "t.csv")
     assert [row["frame"] for row in rows_of(tmp_path / "t.csv")] == ["0", "1", "2"]
 
