@@ -117,7 +117,7 @@ def _with_masks(options: dict[str, Any]) -> dict[str, Any]:
     """Read the masks of the fixed image and of the moving ones."""
     from npsubpix.io.images import open_frames
 
-    masks = {}
+    masks: dict[str, Any] = {}
     for name in ("mask", "moving_mask"):
         if name in options:
             with open_frames(options[name]) as stack:
