@@ -39,13 +39,11 @@ def errors(
 ) -> dict[str, dict[str, float]]:
     """Return root mean square errors by the size of the plateau: of its centre, and of each method."""
     image, truth = spots(rng, sigma, height, noise, count)
-    peaks = npsubpix.find_peaks(image, min_distance=_STEP // 2, threshold_abs=30, plateau="centroid", refine=None)
     starts = npsubpix.find_peaks(image, min_distance=_STEP // 2, threshold_abs=30, refine=None)
-    pixels = np.array([_equal_pixels(image, *place) for place in starts.indices.tolist()])
+    plateaus = [_plateau(image, *place) for place in starts.indices.tolist()]
+    pixels, centre = np.array([len(p) for p in plateaus]), np.array([p.mean(0) for p in plateaus])
     distance = np.abs(starts.coords[:, None] - truth).max(2)
     own, isolated = truth[distance.argmin(1)], distance.min(1) < 6
-    centres = {tuple(p): c for p, c in zip(np.rint(peaks.coords).astype(int).tolist(), peaks.coords, strict=True)}
-    centre = np.array([centres.get(tuple(p), (np.nan, np.nan)) for p in np.rint(starts.coords).astype(int).tolist()])
     table: dict[str, dict[str, float]] = {}
     refined = {m: npsubpix.refine_peaks(image, starts.indices, method=m, radius=max(3, 3 * sigma)) for m in METHODS}
     for name, (least, most) in GROUPS.items():
@@ -58,17 +56,43 @@ def errors(
     return table
 
 
-def _equal_pixels(image: npt.NDArray[Any], y: int, x: int) -> int:
-    """Return the number of connected pixels that share the value of one."""
+def _plateau(image: npt.NDArray[Any], y: int, x: int) -> npt.NDArray[Any]:
+    """Return the connected pixels that share the value of one."""
     from scipy.ndimage import label
 
-    near = image[max(y - 12, 0) : y + 13, max(x - 12, 0) : x + 13]
-    sets, _ = label(near == image[y, x], np.ones((3, 3)))
-    return int((sets == sets[min(y, 12), min(x, 12)]).sum())
+    top, left = max(y - 12, 0), max(x - 12, 0)
+    sets, _ = label(image[top : y + 13, left : x + 13] == image[y, x], np.ones((3, 3)))
+    return np.argwhere(sets == sets[y - top, x - left]) + np.array([top, left])
 
 
 def _rms(offsets: npt.NDArray[Any]) -> float:
-    return float(np.sqrt(np.nanmean(offsets**2))) if len(offsets) else float("nan")
+    return float(np.sqrt((offsets**2).mean())) if len(offsets) else float("nan")
+
+
+#: Pixels by which the window of a centroid is wider than a plateau, in all: the least and the most of each row.
+WIDER = {"narrower than the plateau": (-99, -1), "0 or 1": (0, 1), "2 or 3": (2, 3), "4 or more": (4, 99)}
+
+
+def window_errors(rng: np.random.Generator, count: int = 10) -> dict[str, dict[str, float]]:
+    """Return errors of centroids on clipped spots of many sizes, by how much wider the window is than the plateau."""
+    wider, accepted, offsets = [], [], []
+    for sigma in (1.5, 2.5, 3.5):
+        for height in (352.0, 940.0):
+            image, truth = spots(rng, sigma, height, "2", count)
+            starts = npsubpix.find_peaks(image, min_distance=_STEP // 2, threshold_abs=200, refine=None).indices
+            lengths = np.array([np.ptp(_plateau(image, *place), axis=0).max() + 1 for place in starts.tolist()])
+            own = truth[np.abs(starts[:, None] - truth).max(2).argmin(1)]
+            for radius in range(2, 10):
+                found = npsubpix.refine_peaks(image, starts, method="centroid", radius=radius)
+                wider.append(2 * radius + 1 - lengths)
+                accepted.append(np.asarray(found.ok))
+                offsets.append(found.coords - own)
+    by, ok, error = np.concatenate(wider), np.concatenate(accepted), np.concatenate(offsets)
+    table = {}
+    for name, (least, most) in WIDER.items():
+        rows = (by >= least) & (by <= most)
+        table[name] = {"spots": float(rows.sum()), "share": float(ok[rows].mean()), "rms": _rms(error[rows & ok])}
+    return table
 
 
 CASES = [
@@ -80,7 +104,7 @@ CASES = [
 
 
 def main() -> None:
-    """Print the table as Markdown."""
+    """Print the tables as Markdown."""
     print("| spots | σ | plateau | number | its centre | quadratic | parabola | centroid |")
     print("|---|---|---|---|---|---|---|---|")
     rng = np.random.default_rng(20260101)
@@ -88,6 +112,10 @@ def main() -> None:
         for group, found in errors(rng, sigma, height, noise).items():
             cells = [f"{found[k]:.3f}" if found[k] == found[k] else "–" for k in ("centre", *METHODS)]
             print(f"| {name} | {sigma} | {group} | {found['spots']:.0f} | {' | '.join(cells)} |")
+    print("\n| window wider than the plateau by | number | the centroid converges | its error |")
+    print("|---|---|---|---|")
+    for name, found in window_errors(rng).items():
+        print(f"| {name} | {found['spots']:.0f} | {100 * found['share']:.0f} % | {found['rms']:.3f} |")
 
 
 if __name__ == "__main__":

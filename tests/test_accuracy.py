@@ -82,16 +82,28 @@ def test_where_refinement_of_plateaus_is_valid(rng):
             assert not clipped[method] < clipped["centre"]  # NaN, or worse
 
 
+def test_where_the_window_of_a_centroid_is_wide_enough(rng):
+    """With a pixel more than the plateau on each side, and not with less."""
+    found = plateau_accuracy.window_errors(rng, count=4)
+    assert found["4 or more"]["rms"] < 0.03
+    assert found["2 or 3"]["rms"] < 0.05
+    assert found["0 or 1"]["rms"] > 0.06
+    assert found["narrower than the plateau"]["rms"] > 0.2
+
+
 CASES = [
     # name, method, folder, least matched, bound of the median and of 95 %, in pixels
     ("M51, IRAF starfind", "centroid", "astro_iraf_m51", 7, 0.05, 0.1),
     ("M51, IRAF starfind", "quadratic", "astro_iraf_m51", 7, 0.18, 0.25),
     ("ESO NTT, SExtractor XWIN/YWIN", "centroid", "astro_sextractor_ntt", 46, 0.12, 0.6),
-    ("the same, SExtractor's own windows", "centroid", "astro_sextractor_ntt", 52, 1e-3, 0.01),
+    ("the same, SExtractor's own windows", "centroid", "astro_sextractor_ntt", 48, 1e-3, 0.01),
     ("SDSS, r against i band, one band's error", "quadratic", "astro_sdss_gri", 140, 0.04, 0.25),
     ("SDSS, r against i band, one band's error", "parabola", "astro_sdss_gri", 140, 0.04, 0.25),
     ("SDSS, r against i band, one band's error", "centroid", "astro_sdss_gri", 140, 0.04, 0.16),
     ("beads T76, trackpy 0.4", "centroid", "micro_trackpy_t76", 340, 0.12, 0.36),
+    ("beads T76 as recorded, trackpy 0.4", "centroid", "micro_trackpy_t76", 315, 0.16, 0.52),
+    ("beads T76 as recorded, trackpy 0.4", "quadratic", "micro_trackpy_t76", 300, 0.58, 1.5),
+    ("beads in bulk water as recorded, trackpy 0.7", "centroid", "micro_trackpy_bulkwater", 400, 0.2, 0.85),
     ("beads in bulk water, trackpy 0.7", "centroid", "micro_trackpy_bulkwater", 500, 0.22, 1.1),
     ("single molecules, low signal, truth", "quadratic", "smlm_storm_analysis", 250, 0.36, 0.8),
     ("single molecules, low signal, truth", "centroid", "smlm_storm_analysis", 250, 0.19, 0.36),
@@ -111,6 +123,18 @@ def test_catalogues(data, name, method, folder, matched, median, most):
     assert found["matched"] >= matched
     assert found["median"] <= median
     assert found["95 %"] <= most
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "least"),
+    [("beads T76", "micro_trackpy_t76", 335), ("beads in bulk water", "micro_trackpy_bulkwater", 425)],
+)
+def test_beads_of_8_bits_are_found(data, name, folder, least):
+    """At least a fourth more than without plateaus."""
+    data(folder)
+    found = accuracy.found_as_recorded(accuracy.RECORDED[name])
+    assert found["refine"] >= least
+    assert found["refine"] > 1.25 * found["drop"]
 
 
 @pytest.mark.parametrize("name", ["single molecules, high signal, truth", "single molecules, low signal, truth"])

@@ -29,6 +29,19 @@ def test_a_window_cut_along_z_is_exact_for_a_gaussian(z):
 
 
 @pytest.mark.usefixtures("backend")
+def test_flat_spots_under_a_cut_window():
+    """A blob of equal pixels has no Gaussian's slopes: moments are right where it is seen whole, and else there are
+    none."""
+    image = np.zeros((12, 13))
+    image[3:6, 4:8] = 2
+    peaks = npsubpix.refine_peaks(image, [[4, 5]], method="centroid", radius=6)
+    assert peaks.ok.all()
+    np.testing.assert_allclose(peaks.coords, [[4, 5.5]], atol=0.01)
+    image[:3, 4:8] = 2
+    assert npsubpix.refine_peaks(image, [[3, 5]], method="centroid", radius=6).flag_names() == ["SINGULAR"]
+
+
+@pytest.mark.usefixtures("backend")
 def test_thin_stacks_are_refined_along_all_axes(rng):
     """Nine slices of photon noise: all spots are refined, with the scatter of a stack of many slices."""
     errors = {}

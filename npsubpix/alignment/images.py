@@ -9,7 +9,7 @@ import numpy as np
 
 from npsubpix._arrays.checks import check_mask, check_reals
 from npsubpix._arrays.home import home_of
-from npsubpix._arrays.library import Array, HostArray, as_array, is_array, to_numpy, without_booleans
+from npsubpix._arrays.library import Array, HostArray, as_array, as_image, is_array, to_numpy, without_booleans
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_finite, check_positive
 from npsubpix._definitions.alignment.gauss_newton import Options, is_of_model
 from npsubpix._definitions.flags import AlignmentFlags
@@ -73,13 +73,14 @@ def align(
         Also estimate a factor and a constant by which the brightness of the images differs, however much.
     mask, moving_mask : arrays of bool of the shapes of the images, optional
         True for pixels of the fixed and of the moving image to ignore, with their neighbours. Pass one mask as
-        both for what does not move with the scene, such as hot pixels and dust.
+        both for what does not move with the scene, such as hot pixels and dust. The masks of ``numpy.ma`` arrays
+        or of astropy ``CCDData`` are joined with them.
     background : int, array of the shape of both images, or Background, optional
         Background to subtract: from `local_background`, with boxes of this many pixels, for each image; or one for
         both. By default, none.
     around : Peaks, or array of shape (N, 2), optional
         Positions (y, x) in the fixed image: only pixels within `radius` of any are compared. Use it with
-        `background` for few spots on an uneven background.
+        ``background`` for few spots on an uneven background.
     radius : float, default 5
         Radius around these positions in pixels: about three times the standard deviation of the spots, plus the
         shift, unless `init` has that.
@@ -147,6 +148,8 @@ def align(
     >>> result.shift.round(2), result.ok
     (array([ 1.25, -0.5 ]), True)
     """
+    fixed, mask = as_image(fixed, mask, "fixed")
+    moving, moving_mask = as_image(moving, moving_mask, "moving")
     first, second = _image(fixed, "fixed"), _image(moving, "moving")
     shape = tuple(first.shape)
     masks = [_mask(mask, shape, "mask"), _mask(moving_mask, tuple(second.shape), "moving_mask")]

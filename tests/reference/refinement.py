@@ -63,7 +63,7 @@ def centroid(
                 heights = planes[seen] / mass
                 bend, slope, _ = np.polyfit(u[seen], np.log(heights), 2, w=np.sqrt(w[seen]) * heights)
                 step[axis] = -slope / (2 * bend)
-            else:
+            if not cut[axis] or not bend < -1e-12:  # a spot without a Gaussian's slopes, all of which is seen
                 mass, first, second = (float(planes @ (w * u**k)) for k in range(3))
                 step[axis] = first / mass / np.clip(1 - second / (mass * sigma[axis] ** 2), 0.2, 1)
         position = position + step

@@ -18,6 +18,7 @@ from npsubpix._definitions.constants import (
     CENTROID_LEAST_MASS,
     CENTROID_TOLERANCE,
     LEAST_CURVED,
+    MOST_AT_CUT,
 )
 from npsubpix._definitions.flags import PeakFlags
 
@@ -96,10 +97,11 @@ def _sum_planes(x, low, wd, wi, wj, background, pd, pi, pj):
 
 
 @device
-def _gaussian_step(planes, weights, first, position, mass):
-    """Return the shift from a position to the vertex of the Gaussian through planes, of which the first is `first`.
+def _gaussian_step(planes, weights, first, end, position, mass, moment):
+    """Return the shift from a position to the vertex of the Gaussian through planes, the first of which is `first`.
 
-    Planes without signal do not count. NaN if the others determine no vertex.
+    Planes without signal do not count. If the others determine no vertex, return the shift by moments, `moment`, where
+    these are valid: next to no signal lies in the planes at the border of an axis that has `end` of them. Else NaN.
     """
     s0 = s1 = s2 = s3 = s4 = t0 = t1 = t2 = 0.0
     for k in range(planes.size):
@@ -113,9 +115,13 @@ def _gaussian_step(planes, weights, first, position, mass):
     det = s0 * (s2 * s4 - s3 * s3) - s1 * (s1 * s4 - s2 * s3) + s2 * (s1 * s3 - s2 * s2)
     slope = s0 * (t1 * s4 - t2 * s3) - t0 * (s1 * s4 - s2 * s3) + s2 * (s1 * t2 - s2 * t1)
     bend = s0 * (s2 * t2 - s3 * t1) - s1 * (s1 * t2 - s2 * t1) + t0 * (s1 * s3 - s2 * s2)
-    if not (det > LEAST_CURVED * s0 * s2 * s4 and bend < 0.0):
-        return math.nan
-    return -0.5 * slope / bend
+    if det > LEAST_CURVED * s0 * s2 * s4 and bend < 0.0:
+        return -0.5 * slope / bend
+    last = planes.size - 1
+    at_cut = abs(planes[0] * weights[0]) if first == 0 else 0.0
+    if first + planes.size == end:
+        at_cut = max(at_cut, abs(planes[last] * weights[last]))
+    return moment if at_cut <= MOST_AT_CUT * abs(mass) else math.nan
 
 
 @device
@@ -185,11 +191,11 @@ def centroid(x, d0, i0, j0, n_iters, max_shift, half, spread):
             of_d, of_i, of_j = planes_d[: wd.size], planes_i[: wi.size], planes_j[: wj.size]
             _sum_planes(x, low, wd, wi, wj, background, of_d, of_i, of_j)
             if cut_d and not still_d:
-                step_d = _gaussian_step(of_d, wd, low[0], pd, mass)
+                step_d = _gaussian_step(of_d, wd, low[0], depth, pd, mass, step_d)
             if cut_i and not still_i:
-                step_i = _gaussian_step(of_i, wi, low[1], pi, mass)
+                step_i = _gaussian_step(of_i, wi, low[1], height, pi, mass, step_i)
             if cut_j and not still_j:
-                step_j = _gaussian_step(of_j, wj, low[2], pj, mass)
+                step_j = _gaussian_step(of_j, wj, low[2], width, pj, mass, step_j)
             if math.isnan(step_d) or math.isnan(step_i) or math.isnan(step_j):
                 return pd, pi, pj, value, _SINGULAR, start
         # One by one: Numba's max drops a NaN, and the pixel of a NaN is out of bounds.

@@ -223,9 +223,12 @@ struct Window {
 };
 
 // The shift to the vertex of the Gaussian through the planes of a window across an axis: for each, the sum of its
-// pixels under the weights of the other axes. Planes without signal do not count. NaN if the others determine no
-// vertex. See H. Guo, "A simple algorithm for fitting a Gaussian function", IEEE Signal Processing Magazine 28(5), 2011.
-FORMULA double gaussian_step(const Volume& v, const Window& w, int axis, double background, double mass) {
+// pixels under the weights of the other axes. Planes without signal do not count. If the others determine no vertex,
+// the shift by moments, where these are valid: next to no signal lies in the planes at the border of an axis that has
+// `end` of them. Else NaN. See H. Guo, "A simple algorithm for fitting a Gaussian function", IEEE Signal Processing Magazine 28(5), 2011.
+FORMULA double gaussian_step(const Volume& v, const Window& w, int axis, Index end, double background, double mass,
+                             double moment) {
+  double at_cut = 0;
   double s0 = 0, s1 = 0, s2 = 0, s3 = 0, s4 = 0, t0 = 0, t1 = 0, t2 = 0;
   for (Index n = 0; n < w.length(axis); ++n) {
     Box plane = w.box;
@@ -239,9 +242,10 @@ FORMULA double gaussian_step(const Volume& v, const Window& w, int axis, double 
       sum[0] += w.weight(q, (axis + 1) % 3) * w.weight(q, (axis + 2) % 3) * (v.at(q.d, q.i, q.j) - background);
     }
     sum_over_block(sum);
-    const double signal = sum[0] / mass;
+    const double signal = sum[0] / mass, u = (double)place - w.at[axis], weight = window_weight(u, w.spread[axis]);
+    if (place == 0 || place == end - 1) at_cut = fmax(at_cut, fabs(sum[0] * weight));
     if (!(signal > 0.0)) continue;
-    const double u = (double)place - w.at[axis], own = window_weight(u, w.spread[axis]) * signal * signal;
+    const double own = weight * signal * signal;
     const double t = own * log(signal);
     s0 += own, s1 += own * u, s2 += own * u * u, s3 += own * u * u * u, s4 += own * u * u * u * u;
     t0 += t, t1 += t * u, t2 += t * u * u;
@@ -249,8 +253,8 @@ FORMULA double gaussian_step(const Volume& v, const Window& w, int axis, double 
   const double det = s0 * (s2 * s4 - s3 * s3) - s1 * (s1 * s4 - s2 * s3) + s2 * (s1 * s3 - s2 * s2);
   const double slope = s0 * (t1 * s4 - t2 * s3) - t0 * (s1 * s4 - s2 * s3) + s2 * (s1 * t2 - s2 * t1);
   const double bend = s0 * (s2 * t2 - s3 * t1) - s1 * (s1 * t2 - s2 * t1) + t0 * (s1 * s3 - s2 * s2);
-  if (!(det > LEAST_CURVED * s0 * s2 * s4 && bend < 0.0)) return not_a_number();
-  return -0.5 * slope / bend;
+  if (det > LEAST_CURVED * s0 * s2 * s4 && bend < 0.0) return -0.5 * slope / bend;
+  return at_cut <= MOST_AT_CUT * fabs(mass) ? moment : not_a_number();
 }
 
 FORMULA bool is_inside(const Task& t, Place p) {
@@ -273,7 +277,7 @@ FORMULA Located centroid(const Task& t, const Volume& v, Place start, Index n_it
   if (ring.pixels == 0 || (still[0] && still[1] && still[2])) return rejected(FLAG_AT_BORDER);
   const int fixed = (still[0] && h.d > 0 ? FLAG_FIXED_Z : 0) | (still[1] ? FLAG_FIXED_Y : 0) |
                     (still[2] ? FLAG_FIXED_X : 0);
-  const Index half[3] = {h.d, h.i, h.j};
+  const Index half[3] = {h.d, h.i, h.j}, length[3] = {t.depth, t.height, t.width};
   bool cut[3] = {false, false, false};
   for (Index n = 0; n < n_iters; ++n) {
     const Place c = {(Index)rint(to.d), (Index)rint(to.i), (Index)rint(to.j)};
@@ -299,7 +303,7 @@ FORMULA Located centroid(const Task& t, const Volume& v, Place start, Index n_it
     bool singular = false;
     for (int a = 0; a < 3; ++a) {
       step[a] = still[a] ? 0.0 : unshrunk(sums[2 + a], sums[5 + a], mass, spread[a]);
-      if (cut[a] && !still[a]) step[a] = gaussian_step(v, w, a, background, mass);
+      if (cut[a] && !still[a]) step[a] = gaussian_step(v, w, a, length[a], background, mass, step[a]);
     }
     if (cut[0] || cut[1] || cut[2])
       for (int a = 0; a < 3; ++a) singular = singular || step[a] != step[a];
