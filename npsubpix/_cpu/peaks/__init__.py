@@ -91,7 +91,7 @@ def _refined(
     frames = unravel(found.indices, image.shape[1:], starts)
     coords, values, flags = refine(image, frames, starts, mask, refinement)
     flags |= found.flags
-    if found.centres is not None and found.extents is not None:
+    if found.centres is not None:
         _settle_plateaus(image, found, search.plateau, refinement, coords, values, flags)
         if search.wrap:
             folded(coords, image.shape[1:])
@@ -109,12 +109,14 @@ def _settle_plateaus(
     flags: HostArray,
 ) -> None:
     """Reject fits on plateaus too wide for the method; set plateaus that are not refined to their centres."""
+    assert found.centres is not None
+    assert found.extents is not None
     flat = (found.flags & PeakFlags.PLATEAU) != 0
     if plateau == "centroid":
         flags[flat] = found.flags[flat]
         moved = flat
     else:
-        flags[flat & (found.extents > refinement.widest_plateau).any(axis=1)] |= PeakFlags.SINGULAR
+        flags[flat & (found.extents > np.array(refinement.widest_plateau)).any(axis=1)] |= PeakFlags.SINGULAR
         moved = flat & ((flags & REJECTED) != 0)
     values[moved] = x.reshape(-1)[found.indices[moved]]
     if (plateau != "first" and refinement.method is not None) or plateau == "centroid":

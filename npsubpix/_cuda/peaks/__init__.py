@@ -70,7 +70,7 @@ def find_peaks(
         fold(coords, shape)
     if refinement.method is not None:
         flag_duplicates(device_of(image), coords, flags, frames, shape)
-    columns = coords, values, starts, flags, frames
+    columns: tuple[DeviceArray, ...] = (coords, values, starts, flags, frames)
     if merging and image.size:
         rows = unique_rows(device_of(image), flags, frames, found.counts, search.num_peaks)
         columns = tuple(column[rows] for column in columns)
@@ -146,7 +146,8 @@ def _mark(s: _Search, search: PeakSearch, thresholds: _Thresholds) -> Plateaus |
 
 def _cropped(device: Device, x: DeviceArray, pads: tuple[int, ...], shape: tuple[int, ...]) -> DeviceArray:
     """Copy a stack of images without the pixels that were repeated around them."""
-    inner = x[(slice(None), *(slice(p, p + n) for p, n in zip(pads, shape, strict=True)))]
+    inside = [slice(p, p + n) for p, n in zip(pads, shape, strict=True)]
+    inner = x[tuple([slice(None), *inside])]
     return device.rows(inner, inner.shape, x.dtype)
 
 
