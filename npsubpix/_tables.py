@@ -22,6 +22,7 @@ import numpy.typing as npt
 __all__ = [
     "ORIGINS",
     "OutputError",
+    "aligned",
     "arrange",
     "check_place",
     "check_table_path",
@@ -37,6 +38,7 @@ Columns = Mapping[str, npt.NDArray[Any]]
 ORIGINS = {"center": 0.0, "corner": 0.5, "fits": 1.0}
 
 _POSITIONS = ("z", "y", "x")
+_UNSHOWN = {"index", "ok", "flags", "noise_guessed"}  # columns that are not shown
 _SHORT = {"value", "background", "noise", "significance"}  # columns shown with six digits
 
 
@@ -176,18 +178,21 @@ def _plain(value: Any) -> Any:
 
 def table_text(columns: Columns, rows: int) -> str:
     """Return the first rows as text in aligned columns, without the columns of indices."""
-    names = [name for name in columns if not name.endswith("_index") and name not in ("index", "ok", "flags")]
-    cells = [
-        ["flags" if name == "flag_names" else name, *(_cell(name, value) for value in columns[name][:rows])]
+    names = [name for name in columns if not name.endswith("_index") and name not in _UNSHOWN]
+    cells = {
+        "flags" if name == "flag_names" else name: [_cell(name, value) for value in columns[name][:rows]]
         for name in names
-    ]
-    widths = [max(map(len, column)) for column in cells]
-    texts = {"file", "flag_names"}
-    aligned = [
-        [cell.ljust(width) if name in texts else cell.rjust(width) for cell in column]
-        for name, column, width in zip(names, cells, widths, strict=True)
-    ]
-    return "\n".join("  ".join(row).rstrip() for row in zip(*aligned, strict=True))
+    }
+    return "\n".join(aligned(cells, left={"file", "flags"}))
+
+
+def aligned(cells: Mapping[str, list[str]], left: set[str]) -> list[str]:
+    """Return lines of aligned columns, a header first; text is aligned on the left."""
+    columns = []
+    for name, column in cells.items():
+        width = max(map(len, [name, *column]))
+        columns.append([cell.ljust(width) if name in left else cell.rjust(width) for cell in [name, *column]])
+    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
 
 
 def _cell(name: str, value: Any) -> str:

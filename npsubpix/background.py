@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.library import Array, as_image
 from npsubpix._arrays.options import check_choice, check_per_axis
 from npsubpix._arrays.stacks import check_stack
 from npsubpix._dispatch.call import call
@@ -45,7 +45,7 @@ def local_background(
         Length in boxes of the window of the median filter, odd, one for all axes or one per axis; 1 for no
         filter. The filter removes boxes that are filled by a large object.
     mask : bool array of the shape of the image or of one frame, optional
-        True for pixels to ignore.
+        True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     frame_axis : int, optional
         Axis of a stack along which images are independent.
 
@@ -54,7 +54,8 @@ def local_background(
     Background
         Background and noise at each pixel, including ignored ones, in units of the image: arrays of its shape,
         and of its dtype if that is floating, else of ``np.result_type(image.dtype, np.float32)``. NaN in an image
-        whose pixels are all ignored.
+        whose pixels are all ignored. ``guessed`` is True in boxes whose noise is a guess. The noise is 0 only if all
+        pixels of each box are equal.
 
     Raises
     ------
@@ -75,11 +76,24 @@ def local_background(
     clipping at three standard deviations reduces that of Gaussian noise. In a median, several equal pixels are taken
     to be rounded numbers: they count as spread evenly, halfway to the next smaller and greater values.
 
-    A box with less than half as many valid pixels as the fullest one is set to the mean of the boxes around it.
-    Between the centres of boxes, a cubic spline takes its slopes from the boxes on both sides: it overshoots a step
-    by at most 7.5 % per axis, within one box of it. Beyond the outermost centres, background and noise are
-    extrapolated linearly, and the median filter extends the mesh point-symmetrically, so that a slope of the
-    background is followed up to the border. The noise is clipped to the range of the noises of the boxes.
+    If at least 5 % of the pixels of a box share its least value, and more than the next value, the values below it are
+    missing, since a camera clips at it or photons are few. The noise is then measured above the median. Pixels are
+    clipped at three times 1.4826 times their median distance above it, or at three steps between whole numbers if
+    these are more, and the noise is the root mean square of the remaining distances. If the median itself is the least
+    value, the noise is a guess. For rare photons, this is about one photon, more than their standard deviation, so that
+    single photons are not peaks of many standard deviations.
+
+    Where clipping leaves nothing but equal pixels, though not all pixels of the box are equal, the noise is measured in
+    the same way, on both sides of the median if pixels lie on both, and is a guess. Wherever many pixels share a value,
+    the noise is at least that of rounding, 0.29 steps between values, and just this if less than 0.27 % of the pixels,
+    or less than 4, lie above the median.
+
+    A box with less than half as many valid pixels as the fullest one is set to the mean of the boxes around it, and so
+    is the noise of a box of equal pixels. Between the centres of boxes, a cubic spline takes its slopes from the boxes
+    on both sides. Beyond the outermost centres, background and noise are extrapolated linearly, and the median filter
+    extends the mesh point-symmetrically, so that a slope of the background is followed up to the border. Both stay
+    within the range of the boxes around a pixel, and of those that continue a slope beyond the border; the background
+    stays within the range of the pixels that are not clipped, and the noise within that of the noises of the boxes.
 
     Sums are in float64, relative to a value of the box, so that an offset costs no precision. Integers of more
     than 53 bits are rounded to 53 bits. On a GPU the host does not wait for the result.
@@ -110,13 +124,13 @@ def local_background(
     >>> float(np.median(npsubpix.local_background(image, 16).noise).round(1))
     5.0
     """
-    x = as_array(image, "image")
+    x, mask = as_image(image, mask, frame_axis=frame_axis)
     ndim = check_stack(x, frame_axis)
     check_choice(method, "method", ("median", "mean"))
     window = check_per_axis(filter_size, ndim, "filter_size", 1)
     if any(k % 2 == 0 for k in window):
         raise ValueError(f"filter_size must be odd, got {filter_size!r}")
-    level, noise = call(
+    level, noise, guessed = call(
         "local_background",
         x,
         mask,
@@ -126,4 +140,4 @@ def local_background(
         grow=check_per_axis(grow, ndim, "grow"),
         filter_size=window,
     )
-    return Background(level, noise)
+    return Background(level, noise, guessed)

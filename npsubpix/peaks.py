@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.library import Array, as_array, without_booleans
+from npsubpix._arrays.library import Array, as_image, without_booleans
 from npsubpix._arrays.options import (
     check_bool,
     check_choice,
@@ -83,7 +83,7 @@ def find_peaks(
         True: the whole window of a peak must lie inside the image. False: windows are clipped at
         the border. A number, one for all axes or one per axis: peaks lie at least this many pixels
         from the border, and windows are clipped as with False. If a greater value than all peaks lies
-        in the border that is left out, the table says so when it is shown: see `Peaks.border`.
+        in the border that is left out, the table says so when it is shown: see the ``border`` of `Peaks`.
     num_peaks : int, optional
         Greatest number of peaks per frame; the strongest are kept.
     plateau : {"refine", "drop", "first", "centroid"}, default "refine"
@@ -99,7 +99,8 @@ def find_peaks(
         same thresholds, and are flagged ``MINIMUM``. The only pixel of a window is both.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore: they are not peaks, and do not suppress others. A peak whose
-        refinement needs one of them keeps the position of its pixel and is flagged ``MASKED``.
+        refinement needs one of them keeps the position of its pixel and is flagged ``MASKED``. The mask of a
+        ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     refine : {"quadratic", "parabola", "centroid", None}, default "quadratic"
         Method of refinement, see `refine_peaks`.
     n_iters : int, optional
@@ -162,7 +163,8 @@ def find_peaks(
       7.30   9.60  89.63  -
      12.10  20.39  59.82  -
     """
-    x = without_booleans(as_array(image, "image"))
+    x, mask = as_image(image, mask, frame_axis=frame_axis)
+    x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
     lengths = check_per_axis(size, ndim, "size", 1)
     check_choice(plateau, "plateau", PLATEAUS)

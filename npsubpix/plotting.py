@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import as_array, to_numpy, without_booleans
+from npsubpix._arrays.masks import with_gaps
 from npsubpix._arrays.options import check_bool, check_choice
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix.results import Peaks
@@ -94,7 +95,7 @@ def draw_peaks(
     >>> figure.axes[0].get_xlabel()
     'x (pixel)'
     """
-    pixels = to_numpy(without_booleans(as_array(image, "image")))
+    pixels = to_numpy(without_booleans(as_array(with_gaps(image, "image"), "image")))
     if pixels.ndim == 3:
         pixels = pixels.max(axis=0)
     if pixels.ndim != 2:
@@ -203,7 +204,7 @@ def draw_alignment(
     """
     from npsubpix.sampling.warping import warp
 
-    arrays = as_array(fixed, "fixed"), as_array(moving, "moving")
+    arrays = (as_array(with_gaps(x, name), name) for x, name in ((fixed, "fixed"), (moving, "moving")))
     first, second = (np.asarray(to_numpy(x), np.float64) for x in arrays)
     unmoved, warped = (warp(second, m, first.shape, cval=float("nan")) for m in (np.eye(3), matrix))
     check_choice(style, "style", tuple(_STYLES))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays.checks import check_frames, check_frames_of, check_positions, check_reals
-from npsubpix._arrays.library import Array, as_array, beside, is_array, is_table, without_booleans
+from npsubpix._arrays.library import Array, as_array, as_image, beside, is_array, is_table, without_booleans
 from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.peaks import PEAK_MODES
@@ -60,7 +60,7 @@ def refine_peaks(
         times the standard deviation of a spot, but not below 3, gives the least scatter; a smaller
         radius takes fewer pixels of a neighbour, at least two on each side.
     mask : bool array of the shape of the image or of one frame, optional
-        True for pixels to ignore.
+        True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     mode : {None, "wrap"}, optional
         ``"wrap"``: the image is periodic, as a correlation map is, and goes on beyond its border with
         the opposite side. Positions are from -0.5 to the length of an axis - 0.5.
@@ -117,7 +117,8 @@ def refine_peaks(
     parabola [[7.252 9.638]]
     centroid [[7.299 9.6  ]]
     """
-    x = without_booleans(as_array(image, "image"))
+    x, mask = as_image(image, mask, frame_axis=frame_axis)
+    x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
     points = _beside(_points(coords, ndim), coords, x)
     known = check_frames_of(coords, frame) if frame_axis is not None else frame

@@ -27,8 +27,18 @@ _SHOWN = 10
 _UNSHOWN = ("ok", "flags", "flag_names")
 
 
-class Background(NamedTuple):
-    """The background of an image around each of its pixels.
+class _LevelAndNoise(NamedTuple):
+    level: Array
+    noise: Array
+
+
+class Background(_LevelAndNoise):
+    """The background of an image around each of its pixels: a named tuple of level and noise.
+
+    Parameters
+    ----------
+    level, noise, guessed : arrays of the shape of the image
+        The attributes.
 
     Attributes
     ----------
@@ -36,6 +46,9 @@ class Background(NamedTuple):
         The background: values of the image without spots, in its unit.
     noise : array of the shape of the image
         Standard deviation of the noise around the background, in the unit of the image.
+    guessed : array of bool of the shape of the image, or None
+        True where the noise is a guess, since the pixels do not determine it; see `local_background`. Not an item of
+        the tuple.
 
     See Also
     --------
@@ -47,8 +60,13 @@ class Background(NamedTuple):
     Subtract ``level`` from an image; NumPy's arithmetic refuses the pair.
     """
 
-    level: Array
-    noise: Array
+    guessed: Array | None = None
+
+    def __new__(cls, level: Array, noise: Array, guessed: Array | None = None) -> Background:
+        """Make a pair that also knows where its noise is a guess."""
+        pair = super().__new__(cls, level, noise)
+        pair.guessed = guessed
+        return pair
 
 
 Background.__array_ufunc__ = None  # type: ignore[attr-defined] # or an image less the pair would be two images
@@ -224,16 +242,7 @@ class Peaks:
             Further columns, such as backgrounds, which follow ``value``.
         metadata : mapping of str to str, number, list or dict, optional
             Further metadata, beside the version of npsubpix, the time, the origin and the units. Those of a CSV file
-            are written beside it, to a file of the same name with ``.json`` after it.
-
-        Raises
-        ------
-        npsubpix.io.OutputError
-            If the name, the folder or the disk does not allow it.
-
-        See Also
-        --------
-        npsubpix.io.write_table : Formats, and their metadata.
+            are written beside it, to a file of the same name with ``.json`` after it, see `npsubpix.io.write_table`.
         """
         from npsubpix._tables import arrange, describe, write_table  # formats, which tables in memory do not need
 
@@ -246,15 +255,12 @@ class Peaks:
         head = f"Peaks: {len(self)} in {self._extent()}{frames}"
         if len(self) == 0:
             return "\n".join([head, *self.left_out()])
-        shown = self[:_SHOWN]
-        columns = shown.to_dict()
+        from npsubpix._tables import aligned
+
+        columns = self[:_SHOWN].to_dict()
         names = [name for name in columns if not name.endswith("_index") and name not in _UNSHOWN]
-        cells = [[_cell(name, value) for value in columns[name].tolist()] for name in names]
-        widths = [max(len(name), *map(len, column)) for name, column in zip(names, cells, strict=True)]
-        rows = [names, *zip(*cells, strict=True)]
-        lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-        flags = ["flags", *columns["flag_names"]]
-        lines = [f" {line}  {flag}" for line, flag in zip(lines, flags, strict=True)]
+        cells = {name: [_cell(name, value) for value in columns[name].tolist()] for name in names}
+        lines = [f" {line}" for line in aligned({**cells, "flags": columns["flag_names"].tolist()}, left={"flags"})]
         more = [f" … {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
         return "\n".join([head, *lines, *more, *self.left_out()])
 
@@ -325,7 +331,7 @@ class Alignment(NamedTuple):
         loss, from -1 to 1. 1 for images that differ by gain and bias alone; noise makes it smaller.
     noise : float
         Root mean square that residuals would have if the images differed by noise alone, estimated from both
-        images. A greater `rms` has other reasons.
+        images. A greater ``rms`` has other reasons.
     """
 
     matrix: npt.NDArray[np.float64]

@@ -175,12 +175,12 @@ def scatter(std: float, photons: float, noise: str, loss: str = "least_squares",
     [
         (1.0, 10, "poisson"), (1.5, 10, "poisson"),
         (1.0, 100, "poisson"), (1.5, 100, "poisson"), (2.5, 100, "poisson"),
-        (1.5, 10_000, "poisson"), (2.5, 10_000, "poisson"),
+        (1.0, 10_000, "poisson"), (1.5, 10_000, "poisson"), (2.5, 10_000, "poisson"),
         (1.0, 100, "white"), (1.5, 100, "white"), (2.5, 100, "white"),
     ],
 )  # fmt: skip
 def test_error_bars_are_the_scatter(std, photons, noise):
-    """For noise that differs from pixel to pixel, too."""
+    """For noise that differs from pixel to pixel, and for spots so narrow that interpolation errs by more."""
     assert 0.9 < scatter(std, photons, noise) < 1.15
 
 

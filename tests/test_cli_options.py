@@ -184,6 +184,21 @@ def test_background_noise_and_significance_are_columns(tmp_path, rng):
     assert float(row["significance"]) == float(image[int(row["y_index"]), int(row["x_index"])]) / 2
 
 
+def test_a_noise_that_is_a_guess_is_spoken_of(tmp_path, rng):
+    """Rare photons: half of the pixels and more are 0, and do not determine the noise."""
+    photons = rng.poisson(0.05 + spots((60, 60), [(20, 30), (41, 12)]))
+    for name, image in (("few", photons), ("many", photons + rng.normal(0, 1, photons.shape))):
+        np.save(tmp_path / f"{name}.npy", image)
+        args = ("--background", 30, "--threshold", 8, "--min-distance", 9, "-o", tmp_path / f"{name}.csv")
+        out = run("locate", tmp_path / f"{name}.npy", *args).stdout
+        rows, _ = table_of(tmp_path / f"{name}.csv")
+        assert len(rows) == 2
+        assert {row["noise_guessed"] for row in rows} == {str(name == "few")}
+        assert ("The noise around 2 of them is a guess" in out) == (name == "few")
+    run("locate", tmp_path / "few.npy", "--background", 30, "--sigma", 1, "-o", tmp_path / "c.csv")
+    assert "noise_guessed" not in (tmp_path / "c.csv").read_text()
+
+
 def test_background_and_noise_may_be_images(image, tmp_path):
     known = np.load(image)
     np.save(tmp_path / "level.npy", np.full(known.shape, 5.0))

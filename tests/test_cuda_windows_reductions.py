@@ -26,12 +26,13 @@ NAMES = (*MOMENTS, *ORDERS)
 
 def reduced(
     module: Any, x: Any, name: str, size: Any, footprint: Any = None, weights: Any = None, border: str = "shrink",
-    cval: float = 0.0, stride: tuple[int, ...] | None = None,
+    cval: float = 0.0, stride: tuple[int, ...] | None = None, mask: Any = None, nan_policy: str = "propagate",
 ) -> Any:  # fmt: skip
     """Reduce windows by a backend; percentiles are those of 30."""
     steps = (1,) * x.ndim if stride is None else stride
     options: dict[str, Any] = {"size": size, "border": border, "cval": cval, "stride": steps, "q": 0.3, "dtype": None}
-    return module.reduce_windows(x, footprint, weights, reduction=name, **options)[0]
+    options["nan_policy"] = nan_policy
+    return module.reduce_windows(x, footprint, weights, mask, reduction=name, **options)[0]
 
 
 def check(x: Any, name: str, size: Any, **options: Any) -> None:

@@ -167,3 +167,15 @@ def test_only_tiff_files_have_series(tmp_path, movie):
     np.save(tmp_path / "a.npy", movie)
     with pytest.raises(ImageError, match="is a NumPy file, and only TIFF files have series"):
         read(tmp_path / "a.npy", series=0)
+
+
+def test_what_is_said_of_a_file_is_not_said_of_another_that_is_open(tmp_path, movie):
+    tifffile.imwrite(tmp_path / "a.tif", movie, compression="zlib")
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "b.tif").write_bytes(data.replace(b'"shape": [7', b'"shape": [5', 1))
+    with open_frames(tmp_path / "a.tif") as stack:
+        frames = stack.frames
+        np.testing.assert_array_equal(next(frames), movie[0])
+        with pytest.raises(ImageError, match=r"b\.tif: is damaged"):
+            read(tmp_path / "b.tif")
+        np.testing.assert_array_equal(next(frames), movie[1])

@@ -240,15 +240,14 @@ def test_lazy_arrays_are_loaded_once_with_a_warning(name, x):
         value = bound(name, x).arguments.get(argument)
         if value is None or argument == "kernels":
             continue
-        lazy = Lazy(np.asarray(value[0] if isinstance(value, tuple | list) and argument == "images" else value, float))
+        lazy = Lazy(np.asarray(value[0] if isinstance(value, tuple | list) and argument == "images" else value))
         with pytest.warns(UserWarning, match=f"^{argument} is an array of tests") as caught, pytest.raises(Reached):
             called_with(name, x, **replaced(name, argument, lazy))
         (warning,) = caught
-        count = 8 * np.prod(lazy.shape)
+        count = lazy.dtype.itemsize * int(np.prod(lazy.shape))
         size = f"{count} bytes" if count < 1000 else f"{count / 1000:.3g} kB"
-        assert f", of shape {lazy.shape} and dtype float64, and is loaded whole: {size}. Pass a part at a time" in str(
-            warning.message
-        )
+        words = f", of shape {lazy.shape} and dtype {lazy.dtype}, and is loaded whole: {size}. Pass a part at a time"
+        assert words in str(warning.message)
         assert warning.filename == str(Path(__file__).with_name("examples.py"))
         assert lazy.times == 1
 

@@ -18,6 +18,7 @@ import array_api_compat as api
 import numpy as np
 
 from npsubpix._arrays.lazy import is_lazy, load
+from npsubpix._arrays.masks import joined_mask, split_mask, without_mask
 from npsubpix._definitions.dtypes import HostArray
 
 __all__ = [
@@ -25,8 +26,8 @@ __all__ = [
     "HostArray",
     "as_array",
     "as_floats",
+    "as_image",
     "beside",
-    "chosen",
     "has_booleans",
     "indices_beside",
     "is_array",
@@ -39,9 +40,9 @@ __all__ = [
     "outer_product",
     "place_of",
     "require_cupy",
-    "stacked",
     "take",
     "to_numpy",
+    "with_columns",
     "without_booleans",
     "without_gradient",
     "without_half",
@@ -81,8 +82,10 @@ def as_array(x: Any, name: str) -> Array:
     """Return arrays of any library as they are, and lists and numbers as arrays of NumPy.
 
     What does not hold numbers is a TypeError that names the argument. An array in a file, or one that is not computed
-    yet, is loaded, with a warning.
+    yet, is loaded, with a warning. Masked pixels, and units, are refused: who takes a mask calls `as_image`.
     """
+    if type(x) is not np.ndarray and (not is_array(x) or kind_of(x) == "numpy"):
+        x = without_mask(x, name)
     if type(x) is np.ndarray:
         return x if x.dtype.kind in _NUMBERS else _of_numbers(x, x, name)
     if not is_array(x):
@@ -124,6 +127,18 @@ def _made_of(x: Any, name: str) -> HostArray:
         raise ValueError(f"{name} must be an array, got a {type(x).__name__} of parts that differ in shape") from None
 
 
+def as_image(
+    x: Any, mask: Array | None, name: str = "image", frame_axis: int | None = None
+) -> tuple[Array, Array | None]:
+    """Return an image as `as_array` does, and a mask joined with the one that the image has itself."""
+    if type(x) is np.ndarray or (is_array(x) and kind_of(x) != "numpy"):
+        return as_array(x, name), mask
+    pixels, own = split_mask(x, name)
+    if own is not None:
+        mask = joined_mask(own, None if mask is None else as_array(mask, "mask"), frame_axis)
+    return as_array(pixels, name), mask
+
+
 def _of_numbers(data: Array, source: Any, name: str) -> Array:
     """Require numbers of any length: what NumPy does not know, such as bfloat16, has the kind of a record for it."""
     kind = getattr(data.dtype, "kind", "f")
@@ -150,7 +165,8 @@ def _no_array(x: Any, name: str) -> TypeError:
         hint = ": pass each of its frames"
     else:
         hint = ""
-    return TypeError(f"{name} must be an array, got a {type(x).__name__}{hint}")
+    got = "None" if x is None else f"a {type(x).__name__}"
+    return TypeError(f"{name} must be an array, got {got}{hint}")
 
 
 def is_on_gpu(x: Array, kind: str) -> bool:
@@ -241,17 +257,6 @@ def moveaxis(x: Array, source: int, target: int) -> Array:
     return x.movedim(source, target) if kind_of(x) == "torch" else np.moveaxis(x, source, target)
 
 
-def stacked(parts: Sequence[Array]) -> Array:
-    """Join arrays of one shape along a new first axis."""
-    return sys.modules["torch"].stack(list(parts)) if kind_of(parts[0]) == "torch" else np.stack(parts)
-
-
-def chosen(condition: Array, first: Array, second: Array) -> Array:
-    """Return the elements of the first array where a condition holds, those of the second where it does not."""
-    where = sys.modules["torch"].where if kind_of(first) == "torch" else np.where
-    return where(condition, first, second)
-
-
 def take(x: Array, rows: HostArray, axis: int) -> Array:
     """Return rows of an array by their numbers, along an axis."""
     if kind_of(x) == "torch":
@@ -269,6 +274,16 @@ def join(parts: Sequence[Array], axis: int) -> Array:
         return api.array_namespace(parts[0]).concat(list(parts), axis=axis)
     with working_on(parts[0]):
         return np.concatenate(list(parts), axis)  # which is CuPy's own for its arrays
+
+
+def with_columns(x: Array, columns: Sequence[Array]) -> Array:
+    """Replace the arrays along the last axis of an array; it is overwritten where its library can do that."""
+    if kind_of(x) not in ("numpy", "cupy"):
+        return moveaxis(join([column[None] for column in columns], 0), 0, -1)
+    with working_on(x):
+        for k, column in enumerate(columns):
+            x[..., k] = column
+    return x
 
 
 def native_affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool) -> Array | None:

@@ -13,24 +13,32 @@ __all__ = [
     "CENTROID_LEAST_MASS",
     "CENTROID_TOLERANCE",
     "CLIPPED_SHARE",
+    "DEVIATIONS_PER_MEDIAN",
     "DUPLICATE_DISTANCE",
     "ELLIPSOID_LIMIT",
+    "EXPECTATION_SCALE",
+    "FEWEST_ABOVE",
     "GAUSSIAN_FARTHEST",
     "GAUSSIAN_LEAST_EXPONENT_32",
     "GAUSSIAN_LEAST_EXPONENT_64",
     "GAUSSIAN_STEEPEST",
     "GAUSSIAN_WIDE",
+    "HALF_SHARE",
     "LEAST_CURVED",
     "LEAST_EXPONENT",
     "LEAST_GOOD",
     "LEAST_GROWN",
+    "LEAST_PILED",
     "MOST_AT_CUT",
     "MOST_TEMPERATURE_32",
     "MOST_TEMPERATURE_64",
     "MOST_TIED",
     "MOVE_THRESHOLD",
+    "ROUNDING_NOISE",
     "SHIFT_LIMIT",
     "SINGULAR_TOLERANCE",
+    "SPARSE_SHARE",
+    "SYMMETRIC_RATIO",
 ]
 
 #: A 3 x 3 (x 3) Hessian is singular when ``abs(det) <= SINGULAR_TOLERANCE * m**n``, where ``m`` is
@@ -80,6 +88,32 @@ BACKGROUND_CLIP: Final = 3.0
 #: clipped: the s with ``s**2 = 1 - 2 c pdf(c) / (2 cdf(c) - 1)`` for ``c = BACKGROUND_CLIP * s``.
 CLIPPED_SHARE: Final = 0.9848461864497761
 
+#: Share of the pixels of a box that have the least value, from which on they are taken to be clipped at it, if more
+#: have it than have the next value.
+LEAST_PILED: Final = 0.05
+
+#: Standard deviations of Gaussian noise per median distance from its mean.
+DEVIATIONS_PER_MEDIAN: Final = 1.482602218505602
+
+#: Share of the pixels of a box above its median, from which on they are taken to be half of a distribution whose other
+#: half is clipped. Where fewer are above it, the noise is the root mean square of their distances from it.
+HALF_SHARE: Final = 0.3
+
+#: Share of the pixels of a box above its median, below which these say nothing of the noise: as many of Gaussian noise
+#: are clipped.
+SPARSE_SHARE: Final = 0.0027
+
+#: Fewest pixels above the median that say something of the noise.
+FEWEST_ABOVE: Final = 4.0
+
+#: Pixels that share a value are in the middle of a distribution if not more than so many times as many are above it as
+#: are below it.
+SYMMETRIC_RATIO: Final = 4.0
+
+#: Standard deviation of the rounding of numbers, in units of the step between rounded ones: no noise is taken to be
+#: smaller, where most pixels are equal. It is 1 / sqrt(12).
+ROUNDING_NOISE: Final = 0.28867513459481287
+
 #: Share of the good pixels of a box that must remain for the pixels around clipped ones to be left out too.
 LEAST_GROWN: Final = 0.25
 
@@ -93,6 +127,10 @@ LEAST_GOOD: Final = 0.5
 #: Exponent of a softmax, relative to the greatest, below which exponents are held to it: its exponential is 0, and so
 #: is the product of both.
 LEAST_EXPONENT: Final = -1000.0
+
+#: Factor of the pixels of a map whose expectation overflows: none of as many pixels as memory can hold then does on the
+#: way, unless the expectation itself does.
+EXPECTATION_SCALE: Final = 2.0**-64
 
 #: Greatest temperature of a softmax, in float32 and in float64; the least is its inverse. Both are normal numbers.
 MOST_TEMPERATURE_32: Final = 2.0**126

@@ -60,7 +60,9 @@ def padded(
 def bounds_of(k: int, step: int, before: int, size: int, n: int) -> tuple[int, int]:
     """Return where window k begins and ends along an axis of n pixels."""
     start = k * step - before
-    return max(start, 0), min(start + size, n)
+    end = start + size
+    # not by max and min, which numba.cuda of Numba 0.68 does not compile
+    return start if start > 0 else 0, end if end < n else n
 
 
 def offsets_of(footprint: HostArray) -> HostArray:

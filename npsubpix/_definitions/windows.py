@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import numpy as np
 
 from npsubpix._definitions.dtypes import HostArray, promoted
 
-__all__ = ["check_contents", "clipped_size", "dtype_of_statistic", "dtype_of_sums", "empty_shape", "in_precision_of"]
+__all__ = [
+    "NAN_POLICIES",
+    "border_without_nan",
+    "check_contents",
+    "clipped_size",
+    "dtype_of_statistic",
+    "dtype_of_sums",
+    "empty_shape",
+    "in_precision_of",
+    "neutral",
+    "skipped_pixels",
+]
+
+#: Treatments of NaN: a window that contains it gives NaN, or it is skipped like a masked pixel.
+NAN_POLICIES: Final = ("propagate", "omit")
 
 #: Largest number of pixels whose sum keeps single precision when it is taken in float32.
 _MOST_IN_FLOAT32: Final = 4096
@@ -46,6 +61,30 @@ def dtype_of_statistic(dtype: np.dtype[Any], reduction: str, weighted: bool) -> 
     if reduction == "sum":
         return np.dtype(np.uint64 if dtype == np.uint64 else np.int64)
     return np.dtype(f"u{dtype.itemsize}")  # of a range
+
+
+def skipped_pixels(x: HostArray, mask: HostArray | None, nan_policy: str) -> HostArray | None:
+    """Return the pixels that do not count: masked ones, and NaN if it is omitted; None if all count."""
+    if nan_policy == "propagate" or x.dtype.kind != "f":
+        return mask
+    missing: HostArray = x != x
+    return missing if mask is None else missing | mask
+
+
+def border_without_nan(border: str, cval: float, nan_policy: str) -> str:
+    """Return the border extension in which a constant NaN that is omitted does not count, as with "shrink"."""
+    return "shrink" if border == "constant" and nan_policy == "omit" and math.isnan(cval) else border
+
+
+def neutral(dtype: np.dtype[Any], reduction: str) -> Any:
+    """Return the value that a pixel which does not count is replaced by: 0 in sums, and beyond all others in extrema.
+
+    The search for an extremum begins with it.
+    """
+    if reduction not in ("min", "max"):
+        return 0
+    low, high = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return low if reduction == "max" else high
 
 
 def empty_shape(shape: tuple[int, ...], stride: tuple[int, ...], reduction: str) -> tuple[int, ...]:

@@ -295,7 +295,11 @@ _TABLE = (
         "local_background",
         family="background",
         arguments=(_STACK, _MASK),
-        results=(Result("level", layout="stack"), Result("noise", layout="stack")),
+        results=(
+            Result("level", layout="stack"),
+            Result("noise", layout="stack"),
+            Result("guessed", "bool", layout="stack"),
+        ),
         options=("size", "method", "grow", "filter_size"),
         functions={
             "local_background": lambda npsubpix, x: npsubpix.local_background(x[0, 0], (4, 4), frame_axis=0),
@@ -342,9 +346,10 @@ _TABLE = (
             Argument("image"),
             Argument("footprint", optional=True, boolean=True, on_host=True),
             Argument("weights", optional=True, on_host=True),
+            Argument("mask", optional=True, boolean=True),
         ),
         results=(Result("reduced", "any"),),
-        options=("reduction", "size", "border", "cval", "stride", "q", "dtype"),
+        options=("reduction", "size", "border", "cval", "stride", "nan_policy", "q", "dtype"),
         internal=frozenset({"reduction"}),
         functions={
             "window_sum": lambda npsubpix, x: npsubpix.window_sum(x[0, 0], 3),

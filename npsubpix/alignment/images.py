@@ -9,7 +9,7 @@ import numpy as np
 
 from npsubpix._arrays.checks import check_mask, check_reals
 from npsubpix._arrays.home import home_of
-from npsubpix._arrays.library import Array, HostArray, as_array, is_array, to_numpy, without_booleans
+from npsubpix._arrays.library import Array, HostArray, as_array, as_image, is_array, to_numpy, without_booleans
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_finite, check_positive
 from npsubpix._definitions.alignment.gauss_newton import Options, is_of_model
 from npsubpix._definitions.flags import AlignmentFlags
@@ -73,13 +73,14 @@ def align(
         Also estimate a factor and a constant by which the brightness of the images differs, however much.
     mask, moving_mask : arrays of bool of the shapes of the images, optional
         True for pixels of the fixed and of the moving image to ignore, with their neighbours. Pass one mask as
-        both for what does not move with the scene, such as hot pixels and dust.
+        both for what does not move with the scene, such as hot pixels and dust. The masks of ``numpy.ma`` arrays
+        or of astropy ``CCDData`` are joined with them.
     background : int, array of the shape of both images, or Background, optional
         Background to subtract: from `local_background`, with boxes of this many pixels, for each image; or one for
         both. By default, none.
     around : Peaks, or array of shape (N, 2), optional
         Positions (y, x) in the fixed image: only pixels within `radius` of any are compared. Use it with
-        `background` for few spots on an uneven background.
+        ``background`` for few spots on an uneven background.
     radius : float, default 5
         Radius around these positions in pixels: about three times the standard deviation of the spots, plus the
         shift, unless `init` has that.
@@ -119,7 +120,8 @@ def align(
     add. S is the scatter of the sums that are zero at the solution: the mean of C and of the products of the fixed
     image's gradient with itself, each pixel weighted by the square of its own residual. Noise may differ from
     pixel to pixel, as that of photons does, but is independent between pixels. With a loss function, both have its
-    derivatives for weights.
+    derivatives for weights. To the shift is added the error by which interpolation draws structures narrower than two
+    pixels to the pixels, for a Gaussian spectrum.
 
     `correlation` and `noise` say how well the images fit, and ``POOR_FIT`` is set if they are no better alike than
     images of different scenes. See :doc:`/alignment`.
@@ -146,6 +148,8 @@ def align(
     >>> result.shift.round(2), result.ok
     (array([ 1.25, -0.5 ]), True)
     """
+    fixed, mask = as_image(fixed, mask, "fixed")
+    moving, moving_mask = as_image(moving, moving_mask, "moving")
     first, second = _image(fixed, "fixed"), _image(moving, "moving")
     shape = tuple(first.shape)
     masks = [_mask(mask, shape, "mask"), _mask(moving_mask, tuple(second.shape), "moving_mask")]

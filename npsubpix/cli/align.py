@@ -32,12 +32,13 @@ class AlignRequest:
 
     fixed: Path
     moving: list[Path]
-    output: Path | None
+    outputs: list[Path]
     tables: list[Path]
-    plot: Path | None
+    plots: list[Path]
     options: dict[str, Any]  # arguments of align; images are paths
     reading: dict[str, Any]  # arguments of open_frames
     quiet: bool
+    light: bool
 
 
 @dataclass
@@ -87,16 +88,17 @@ def _check(request: AlignRequest) -> None:
         _check_numbers(request.options)
         for table in request.tables:
             check_table_path(table)
-        if request.plot is not None:
-            check_plot_path(request.plot)
-        if request.output is not None:
-            if request.output.suffix.lower() not in (".tif", ".tiff"):
-                raise ValueError(f"{request.output}: the name of warped images must end with .tif or .tiff")
+        for plot in request.plots:
+            check_plot_path(plot)
+        for output in request.outputs:
+            if output.suffix.lower() not in (".tif", ".tiff"):
+                raise ValueError(f"{output}: the name of warped images must end with .tif or .tiff")
             if importlib.util.find_spec("tifffile") is None:
-                raise ValueError(f"{request.output}: TIFF files need tifffile: pip install 'npsubpix[app]'")
-            check_place(request.output)
+                raise ValueError(f"{output}: TIFF files need tifffile: pip install 'npsubpix[app]'")
+            check_place(output)
         maps = [value for value in request.options.values() if isinstance(value, Path)]
-        check_overwriting([request.output, *request.tables, request.plot], [request.fixed, *request.moving, *maps])
+        written = [*request.outputs, *request.tables, *request.plots]
+        check_overwriting(written, [request.fixed, *request.moving, *maps])
     except ValueError as error:
         raise UsageError(str(error)) from error
 
@@ -117,7 +119,7 @@ def _with_masks(options: dict[str, Any]) -> dict[str, Any]:
     """Read the masks of the fixed image and of the moving ones."""
     from npsubpix.io.images import open_frames
 
-    masks = {}
+    masks: dict[str, Any] = {}
     for name in ("mask", "moving_mask"):
         if name in options:
             with open_frames(options[name]) as stack:
@@ -174,13 +176,13 @@ def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors
         with errors.survived():
             write_table(table, columns, _metadata(request))
             lines.append(f"Wrote {display_name(table)}")
-    if request.output is not None:
+    for output in request.outputs:
         with errors.survived():
-            _write_warped(request, fixed.shape, aligned)
-            lines.append(f"Wrote {display_name(request.output)}")
-    if request.plot is not None:
+            _write_warped(output, request, fixed.shape, aligned)
+            lines.append(f"Wrote {display_name(output)}")
+    for plot in request.plots:
         with errors.survived():
-            lines.append(_write_plot(request.plot, fixed, aligned))
+            lines.append(_write_plot(plot, fixed, aligned, "light" if request.light else "dark"))
     if not request.quiet:
         say("\n".join(lines))
 
@@ -223,16 +225,14 @@ def _metadata(request: AlignRequest) -> dict[str, Any]:
     }
 
 
-def _write_warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) -> None:
+def _write_warped(output: Path, request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) -> None:
     """Write each moving frame on the pixels of the fixed image, NaN where it has none or could not be aligned."""
     from npsubpix._tables import replacing
     from npsubpix.io._stacks import calibration_of, write_stack
 
-    if request.output is None:
-        return
     chosen = {name: request.reading[name] for name in ("axes", "series")}
     calibration = calibration_of(request.fixed, aligned.files, **chosen)
-    with replacing(request.output) as temporary:
+    with replacing(output) as temporary:
         write_stack(temporary, _warped(request, shape, aligned), len(aligned.results), shape, calibration)
 
 
@@ -256,7 +256,7 @@ def _warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) ->
             raise RuntimeError(f"{path}: has changed since it was aligned")
 
 
-def _write_plot(plot: Path, fixed: Any, aligned: _Aligned) -> str:
+def _write_plot(plot: Path, fixed: Any, aligned: _Aligned, style: str) -> str:
     """Draw the frame that fits worst, and return a line about it."""
     from npsubpix._tables import replacing
     from npsubpix.plotting import draw_alignment
@@ -267,7 +267,7 @@ def _write_plot(plot: Path, fixed: Any, aligned: _Aligned) -> str:
     result, name = aligned.results[place], display_name(Path(aligned.files[place].name))
     dy, dx = result.shift
     title = f"{name}, frame {aligned.frames[place]}: shift ({dy:.3f}, {dx:.3f}), correlation {result.correlation:.3f}"
-    figure = draw_alignment(fixed, frame, result, title=title)
+    figure = draw_alignment(fixed, frame, result, title=title, style=style)
     with replacing(plot) as temporary:
         figure.savefig(temporary, format=plot.suffix[1:].lower())
     return f"Wrote {display_name(plot)}"

@@ -198,18 +198,21 @@ def align(
     ],
     model: Annotated[Model, typer.Option(help="Family of transforms.")] = Model.translation,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the frames, warped to the fixed image: .tif.")
+        list[Path] | None,
+        typer.Option("--output", "-o", show_default=False, help="Write the frames, warped to the fixed image: .tif."),
     ] = None,
     table: Annotated[
         list[Path] | None,
         typer.Option(show_default=False, help="Write shifts, matrices and flags: .csv, .parquet, .h5 or .ecsv."),
     ] = None,
     plot: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            help="Draw the aligned frame that fits worst on the fixed image, before and after (.png, .pdf, .svg, .jpg)."
+            show_default=False,
+            help="Draw the aligned frame that fits worst on the fixed image, before and after (.png, .pdf, .svg).",
         ),
     ] = None,
+    light: option.Light = False,
     loss: Annotated[Loss, typer.Option(help="Robust losses count what does not fit less.")] = Loss.least_squares,
     gain_bias: Annotated[
         bool, typer.Option("--gain-bias", help="The brightness differs: find a factor and a constant.")
@@ -249,7 +252,7 @@ def align(
         if far and init is not None:
             raise UsageError("--far and --init exclude each other: both say where to begin")
         reading = reading_options(channel, False, axes, series, hdu, max_memory)  # slices are frames
-        request = AlignRequest(fixed, moving, output, table or [], plot, options, reading, quiet)
+        request = AlignRequest(fixed, moving, output or [], table or [], plot or [], options, reading, quiet, light)
         failed = align_and_report(request, errors)
     raise typer.Exit(1 if errors.messages else 3 if failed else 0)
 

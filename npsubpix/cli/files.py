@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 __all__ = ["check_overwriting", "check_plot_path", "display_name", "progress_bar"]
@@ -24,7 +24,7 @@ def check_plot_path(plot: Path) -> None:
     check_place(plot)
 
 
-def check_overwriting(outputs: list[Path | None], images: list[Path]) -> None:
+def check_overwriting(outputs: Sequence[Path | None], images: Sequence[Path]) -> None:
     """Refuse to write where an image is read from."""
     from npsubpix.io.images import is_image
 

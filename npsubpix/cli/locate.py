@@ -247,11 +247,16 @@ def _find(frame: Any, request: Request, maps: dict[str, Any]) -> _Search:
     options = {**request.options, **maps}
     if "mask" in maps:
         options["mask"] = np.asarray(maps["mask"]) != 0
+    guessed = None
     if request.boxes:
         measured = local_background(frame, **request.boxes, mask=options.get("mask"))
+        guessed = None if "sigma" in options else measured.guessed
         options |= {"background": measured.level, "sigma": options.get("sigma", measured.noise)}
     peaks = find_peaks(frame, **options)
-    return _Search(peaks, options, _heights(frame, peaks, options.get("background"), options.get("sigma")))
+    columns = _heights(frame, peaks, options.get("background"), options.get("sigma"))
+    if guessed is not None:
+        columns["noise_guessed"] = guessed[tuple(to_numpy(peaks.indices).T)]
+    return _Search(peaks, options, columns)
 
 
 def _heights(frame: Any, peaks: Peaks, background: Any, sigma: Any) -> dict[str, Any]:
@@ -276,6 +281,11 @@ def _report(request: Request, found: _Found, errors: Errors) -> None:
     files = found.each(found.files) if len(request.images) > 1 or len(set(found.files)) > 1 else None
     columns = peak_columns(peaks, origin=outputs.origin, files=files, columns=extra)
     lines = [_summary(peaks, found, request.images), *_left_out(found)]
+    guesses = int(np.sum(extra.get("noise_guessed", 0)))
+    if guesses:
+        lines.append(
+            f"The noise around {guesses} of them is a guess, as their pixels do not determine it: noise_guessed"
+        )
     if found.empty is not None and not outputs.quiet:
         image, options = found.empty
         lines += hints_for_no_peaks(image, {**_defaults(), **options})

@@ -66,8 +66,9 @@ def picture(path: Path, max_memory: int) -> Iterator[Source]:
         def fetch(index: Index) -> HostArray:
             if isinstance(index[0], slice):
                 chosen = [_same_shape(path, image(number), first) for number in range(count)[index[0]]]
-                part = (slice(None), *index[1:])
-                return np.stack(chosen)[part]
+                part: Any = (slice(None), *index[1:])
+                stack: HostArray = np.stack(chosen)[part]
+                return stack
             return _same_shape(path, image(int(index[0])), first)[index[1:]]
 
         yield Source((count, *first.shape), "T" + "YXS"[: first.ndim], first.dtype, fetch, True, warnings=damages)

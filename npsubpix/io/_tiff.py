@@ -43,8 +43,15 @@ class _Messages(logging.Handler):
         elif is_error:
             self.damages.append(text)
 
-    def check(self) -> None:
-        """Raise the first failure that was logged."""
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Listen while this file is read, and raise the first failure that was logged."""
+        logger = logging.getLogger("tifffile")
+        logger.addHandler(self)
+        try:
+            yield
+        finally:
+            logger.removeHandler(self)
         if self.failure:
             raise ImageError(f"{self.path}: is damaged or truncated: {self.failure}")
 
@@ -76,35 +83,31 @@ def tiff_file(path: Path, series: int | None, max_memory: int) -> Iterator[Sourc
 
     structure = tiff_structure(path)
     messages = _Messages(path)
-    logger = logging.getLogger("tifffile")
-    logger.addHandler(messages)
-    try:
-        with tifffile.TiffFile(path) as file:
+    with contextlib.ExitStack() as opened:
+        with messages.kept():
+            file = opened.enter_context(tifffile.TiffFile(path))
             notes = check_ome(path, file, structure)
             movies = _movies(file)  # reads all pages
-            messages.check()
-            if not movies:
-                raise ImageError(f"{path}: is a TIFF file without an image")
-            if not 0 <= (series or 0) < len(movies):
-                listed = ", ".join(f"{number}: {movie.describe()}" for number, movie in enumerate(movies))
-                raise ImageError(f"{path}: has {len(movies)} series ({listed}); there is no series {series}")
-            movie = movies[series or 0]
-            if series is None and len(movies) > 1:
-                notes += (_left_out(movies),)
+        if not movies:
+            raise ImageError(f"{path}: is a TIFF file without an image")
+        if not 0 <= (series or 0) < len(movies):
+            listed = ", ".join(f"{number}: {movie.describe()}" for number, movie in enumerate(movies))
+            raise ImageError(f"{path}: has {len(movies)} series ({listed}); there is no series {series}")
+        movie = movies[series or 0]
+        if series is None and len(movies) > 1:
+            notes += (_left_out(movies),)
+        with messages.kept():
             for part in movie.series:
                 _check_series(path, file, part, structure.pages, max_memory)
             fetch, shape, axes = _fetcher(file, movie)
 
-            def checked(index: Index) -> HostArray:
-                data = fetch(index)
-                messages.check()
-                return data
+        def checked(index: Index) -> HostArray:
+            with messages.kept():
+                return fetch(index)
 
-            colour = int(movie.series[0].keyframe.photometric) in (2, 6)
-            damages = (*structure.warnings, *messages.damages)
-            yield Source(shape, axes, movie.dtype, checked, colour, notes, damages)
-    finally:
-        logger.removeHandler(messages)
+        colour = int(movie.series[0].keyframe.photometric) in (2, 6)
+        damages = (*structure.warnings, *messages.damages)
+        yield Source(shape, axes, movie.dtype, checked, colour, notes, damages)
 
 
 def _left_out(movies: list[_Movie]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from npsubpix._arrays.library import HostArray
@@ -70,7 +70,7 @@ class Frames:
     count: int
     shape: tuple[int, ...]
     is_stack: bool
-    _read: Callable[[int], HostArray]
+    _read: Callable[[int], HostArray] = field(repr=False)
     reading: str = ""
     notes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
@@ -117,7 +117,7 @@ def open_frames(
 
     The format is recognised by the content of the file, not by its name. Axes are taken by the names that the
     file has for them: slices (Z) make a volume, and times (T) are frames. A single axis without a name is one of
-    frames. `Frames.reading` says which axis was taken for what, and `Frames.notes` what is left out.
+    frames. ``Frames.reading`` says which axis was taken for what, and ``Frames.notes`` what is left out.
 
     Parameters
     ----------

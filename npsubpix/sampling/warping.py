@@ -11,12 +11,11 @@ from npsubpix._arrays.checks import check_channel_axis, check_frames_of, check_m
 from npsubpix._arrays.library import (
     Array,
     as_array,
-    chosen,
     indices_beside,
     is_array,
     moveaxis,
-    stacked,
     take,
+    with_columns,
     without_booleans,
 )
 from npsubpix._arrays.options import check_count
@@ -226,11 +225,11 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
                 f"field of positions of shape ({axes}, *output_shape), got shape {tuple(field.shape)}"
             )
         moved = transform_points(field, points)
-        return stacked([_onto_edges(moved[..., k], n) for k, n in enumerate(own)])
+        moved = with_columns(moved, [_onto_edges(moved[..., k], n) for k, n in enumerate(own)])
     return moveaxis(moved, -1, 0)
 
 
 def _onto_edges(line: Array, size: int) -> Array:
     """Return positions along an axis, those hardly beyond its ends at the ends."""
-    inside = line.clip(0, size - 1)
-    return chosen(abs(inside - line) < _EDGE, inside, line)
+    beyond = line.clip(0, size - 1) - line
+    return line + beyond.clip(-_EDGE, _EDGE) * (abs(beyond) < _EDGE)  # infinite positions stay infinite

@@ -37,6 +37,8 @@ def window_map(
     footprint: Array | None = None,
     weights: Array | None = None,
     q: float | None = None,
+    nan_policy: str = "propagate",
+    mask: Array | None = None,
 ) -> Array | tuple[Array, ...]:
     """Apply a function to a sliding window of one or several images.
 
@@ -86,6 +88,10 @@ def window_map(
         For a reduction by name, as for `window_sum`.
     q : float, optional
         Percentile from 0 to 100, for "percentile".
+    nan_policy : {"propagate", "omit"}, default "propagate"
+        Treatment of NaN, for a reduction by name, as for `window_sum`.
+    mask : array of bool of the shape of the image, optional
+        True for pixels that do not count, for a reduction by name, as for `window_sum`.
 
     Returns
     -------
@@ -163,9 +169,11 @@ def window_map(
     if isinstance(func, str):
         if args != ():
             raise ValueError(f"args must be left out for a reduction by name, got {args!r}")
-        return _by_name(func, images, size, footprint, weights, border, cval, stride, dtype, q)
+        return _by_name(func, images, size, footprint, weights, border, cval, stride, dtype, nan_policy, mask, q)
     if weights is not None or q is not None:
         raise ValueError("weights and q are for reductions by name: pass them to func by args=(…,)")
+    if nan_policy != "propagate" or mask is not None:
+        raise ValueError("nan_policy and mask are for reductions by name: func can skip pixels itself, such as NaN")
     chosen = check_dtype(dtype)
     xs = _checked_images([without_booleans(as_array(x, "images")) for x in images])
     if not callable(func):
@@ -196,7 +204,7 @@ def window_map(
 
 def _by_name(
     name: str, images: tuple[Any, ...], size: Any, footprint: Any, weights: Any, border: Any, cval: Any, stride: Any,
-    dtype: Any, q: Any,
+    dtype: Any, nan_policy: Any, mask: Any, q: Any,
 ) -> Array:  # fmt: skip
     if name not in REDUCTIONS:
         raise ValueError(f"func must be a function or one of {', '.join(REDUCTIONS)}, got {name!r}")
@@ -205,8 +213,9 @@ def _by_name(
     if (q is not None) != (name == "percentile"):
         raise ValueError(f"q must be given for percentile, and only for it, got {q!r} for {name}")
     return reduce_image(
-        images[0], name, size, footprint, weights, border, cval, stride, dtype, 50.0 if q is None else q, "images"
-    )
+        images[0], name, size, footprint, weights, border, cval, stride, dtype, nan_policy, mask,
+        50.0 if q is None else q, "images",
+    )  # fmt: skip
 
 
 def _checked_images(xs: list[Any]) -> list[Any]:

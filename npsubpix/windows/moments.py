@@ -21,6 +21,8 @@ def window_sum(
     cval: float = 0.0,
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+    mask: Array | None = None,
 ) -> Array:
     """Sum a sliding window, at a cost that does not depend on its size.
 
@@ -49,12 +51,19 @@ def window_sum(
         floats if weighted. Means, variances and standard deviations: float32 for float32 and integers of up to 16
         bits, otherwise float64. Extrema and percentiles: the dtype of the image. Ranges: the same, unsigned for
         integers. Centroids: float64.
+    nan_policy : {"propagate", "omit"}, default "propagate"
+        Treatment of NaN. "propagate": a window that contains NaN gives NaN. "omit": NaN does not count, as in
+        ``numpy.nansum`` and the like; a `cval` of NaN does not count either.
+    mask : array of bool of the shape of the image, optional
+        True for pixels that do not count, whatever they hold; nor do their copies beyond the border. The mask of a
+        ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
 
     Returns
     -------
     array
         Sums. The shape is that of the image divided by the stride, rounded up. Windows that contain NaN, and only
-        these, give NaN.
+        these, give NaN, unless it is omitted. A window in which no pixel counts has the sum 0; all other statistics
+        of it are NaN, or 0 for integers.
 
     Raises
     ------
@@ -66,7 +75,7 @@ def window_sum(
     See Also
     --------
     window_map : Arbitrary functions of windows.
-    correlate : Differentiable weighted sums, which may omit NaN.
+    correlate : Differentiable weighted sums.
 
     Notes
     -----
@@ -91,8 +100,10 @@ def window_sum(
            [12, 21, 16]])
     >>> window_sum(np.arange(6.0), footprint=[True, False, True])
     array([1., 2., 4., 6., 8., 4.])
+    >>> window_sum(np.array([1.0, np.nan, 4.0, 8.0]), 2, nan_policy="omit")
+    array([ 1.,  1.,  4., 12.])
     """
-    return reduce_image(image, "sum", size, footprint, weights, border, cval, stride, dtype)
+    return reduce_image(image, "sum", size, footprint, weights, border, cval, stride, dtype, nan_policy, mask)
 
 
 def window_mean(
@@ -106,18 +117,20 @@ def window_mean(
     cval: float = 0.0,
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+    mask: Array | None = None,
 ) -> Array:
     r"""Average a sliding window, at a cost that does not depend on its size.
 
     Parameters
     ----------
-    image, size, footprint, weights, border, cval, stride, dtype
+    image, size, footprint, weights, border, cval, stride, dtype, nan_policy, mask
         As for `window_sum`.
 
     Returns
     -------
     array
-        Means :math:`\sum w x / \sum w` over the pixels of the window in the image; NaN if there are none.
+        Means :math:`\sum w x / \sum w` over the pixels of the window that count; NaN if there are none.
 
     Raises
     ------
@@ -135,7 +148,7 @@ def window_mean(
     >>> window_mean(np.array([0.0, 3.0, 6.0, 0.0]), 3)
     array([1.5, 3. , 3. , 3. ])
     """
-    return reduce_image(image, "mean", size, footprint, weights, border, cval, stride, dtype)
+    return reduce_image(image, "mean", size, footprint, weights, border, cval, stride, dtype, nan_policy, mask)
 
 
 def window_var(
@@ -149,12 +162,14 @@ def window_var(
     cval: float = 0.0,
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+    mask: Array | None = None,
 ) -> Array:
     r"""Compute the variance of a sliding window, at a cost that does not depend on its size.
 
     Parameters
     ----------
-    image, size, footprint, weights, border, cval, stride, dtype
+    image, size, footprint, weights, border, cval, stride, dtype, nan_policy, mask
         As for `window_sum`. Weights must not be negative.
 
     Returns
@@ -190,7 +205,7 @@ def window_var(
     >>> window_var(np.array([1.0, 2.0, 3.0, 7.0]) + 1e9, 3).round(3)
     array([0.25 , 0.667, 4.667, 4.   ])
     """
-    return reduce_image(image, "var", size, footprint, weights, border, cval, stride, dtype)
+    return reduce_image(image, "var", size, footprint, weights, border, cval, stride, dtype, nan_policy, mask)
 
 
 def window_std(
@@ -204,12 +219,14 @@ def window_std(
     cval: float = 0.0,
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+    mask: Array | None = None,
 ) -> Array:
     """Compute the standard deviation of a sliding window.
 
     Parameters
     ----------
-    image, size, footprint, weights, border, cval, stride, dtype
+    image, size, footprint, weights, border, cval, stride, dtype, nan_policy, mask
         As for `window_var`.
 
     Returns
@@ -234,7 +251,7 @@ def window_std(
     array([[0., 1.],
            [0., 1.]])
     """
-    return reduce_image(image, "std", size, footprint, weights, border, cval, stride, dtype)
+    return reduce_image(image, "std", size, footprint, weights, border, cval, stride, dtype, nan_policy, mask)
 
 
 def window_centroid(
@@ -248,12 +265,14 @@ def window_centroid(
     cval: float = 0.0,
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+    mask: Array | None = None,
 ) -> Array:
     """Compute the centroid of a sliding window.
 
     Parameters
     ----------
-    image, size, footprint, weights, border, cval, stride, dtype
+    image, size, footprint, weights, border, cval, stride, dtype, nan_policy, mask
         As for `window_sum`.
 
     Returns
@@ -279,4 +298,4 @@ def window_centroid(
     >>> window_centroid(image, 3)[:, 2, 2]
     array([2.  , 2.25])
     """
-    return reduce_image(image, "centroid", size, footprint, weights, border, cval, stride, dtype)
+    return reduce_image(image, "centroid", size, footprint, weights, border, cval, stride, dtype, nan_policy, mask)

@@ -20,18 +20,20 @@ def window_min(
     cval: float = 0.0,
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+    mask: Array | None = None,
 ) -> Array:
     """Compute the minimum of a sliding window, at a cost that does not depend on its size.
 
     Parameters
     ----------
-    image, size, footprint, border, cval, stride, dtype
+    image, size, footprint, border, cval, stride, dtype, nan_policy, mask
         As for `window_sum`.
 
     Returns
     -------
     array
-        Minima. Where no pixel of a footprint lies in the image, NaN, or 0 for integers.
+        Minima. Where no pixel counts, NaN, or 0 for integers.
 
     Raises
     ------
@@ -49,7 +51,7 @@ def window_min(
     >>> window_min(np.array([4, 2, 7, 8, 9]), 3)
     array([2, 2, 2, 7, 8])
     """
-    return reduce_image(image, "min", size, footprint, None, border, cval, stride, dtype)
+    return reduce_image(image, "min", size, footprint, None, border, cval, stride, dtype, nan_policy, mask)
 
 
 def window_max(
@@ -62,18 +64,20 @@ def window_max(
     cval: float = 0.0,
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+    mask: Array | None = None,
 ) -> Array:
     """Compute the maximum of a sliding window, at a cost that does not depend on its size.
 
     Parameters
     ----------
-    image, size, footprint, border, cval, stride, dtype
+    image, size, footprint, border, cval, stride, dtype, nan_policy, mask
         As for `window_sum`.
 
     Returns
     -------
     array
-        Maxima. Where no pixel of a footprint lies in the image, NaN, or 0 for integers.
+        Maxima. Where no pixel counts, NaN, or 0 for integers.
 
     Raises
     ------
@@ -92,7 +96,7 @@ def window_max(
     >>> window_max(np.array([4, 2, 7, 8, 9]), 3)
     array([4, 7, 8, 9, 9])
     """
-    return reduce_image(image, "max", size, footprint, None, border, cval, stride, dtype)
+    return reduce_image(image, "max", size, footprint, None, border, cval, stride, dtype, nan_policy, mask)
 
 
 def window_range(
@@ -105,18 +109,20 @@ def window_range(
     cval: float = 0.0,
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+    mask: Array | None = None,
 ) -> Array:
     """Compute the range of a sliding window: the difference of its maximum and its minimum.
 
     Parameters
     ----------
-    image, size, footprint, border, cval, stride, dtype
+    image, size, footprint, border, cval, stride, dtype, nan_policy, mask
         As for `window_sum`.
 
     Returns
     -------
     array
-        Ranges. Those of integers are unsigned, so that none overflows.
+        Ranges. Those of integers are unsigned, so that none overflows. Where no pixel counts, NaN, or 0 for integers.
 
     Raises
     ------
@@ -134,7 +140,7 @@ def window_range(
     >>> window_range(np.array([-100, 100, 90], np.int8), 3)
     array([200, 200,  10], dtype=uint8)
     """
-    return reduce_image(image, "range", size, footprint, None, border, cval, stride, dtype)
+    return reduce_image(image, "range", size, footprint, None, border, cval, stride, dtype, nan_policy, mask)
 
 
 def window_median(
@@ -147,19 +153,21 @@ def window_median(
     cval: float = 0.0,
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+    mask: Array | None = None,
 ) -> Array:
     """Compute the median of a sliding window.
 
     Parameters
     ----------
-    image, size, footprint, border, cval, stride, dtype
+    image, size, footprint, border, cval, stride, dtype, nan_policy, mask
         As for `window_sum`.
 
     Returns
     -------
     array
         Medians. For an even number of pixels, the mean of the middle two, which is rounded for integers. Windows that
-        contain NaN give NaN. Where no pixel of a footprint lies in the image, the result is NaN, or 0 for integers.
+        contain NaN give NaN, unless it is omitted. Where no pixel counts, the result is NaN, or 0 for integers.
         A mean of integers beyond 2^53 is rounded to float64.
 
     Raises
@@ -188,8 +196,13 @@ def window_median(
     >>> from npsubpix import window_median
     >>> window_median(np.array([[1.0, 2, 3], [4, 1000, 6], [7, 8, 9]]), 3)[1, 1]
     np.float64(6.0)
+
+    Leave out pixels that are missing:
+
+    >>> window_median(np.array([3.0, np.nan, 7.0, 4.0, 5.0]), 3, nan_policy="omit")
+    array([3. , 5. , 5.5, 5. , 4.5])
     """
-    return reduce_image(image, "median", size, footprint, None, border, cval, stride, dtype)
+    return reduce_image(image, "median", size, footprint, None, border, cval, stride, dtype, nan_policy, mask)
 
 
 def window_percentile(
@@ -203,6 +216,8 @@ def window_percentile(
     cval: float = 0.0,
     stride: int | tuple[int, ...] = 1,
     dtype: npt.DTypeLike | None = None,
+    nan_policy: str = "propagate",
+    mask: Array | None = None,
 ) -> Array:
     """Compute a percentile of a sliding window.
 
@@ -212,7 +227,7 @@ def window_percentile(
         As for `window_sum`.
     q : float
         Percentile, from 0 to 100. Between two pixels, it is interpolated linearly, as in ``numpy.percentile``.
-    size, footprint, border, cval, stride, dtype
+    size, footprint, border, cval, stride, dtype, nan_policy, mask
         As for `window_sum`.
 
     Returns
@@ -236,4 +251,4 @@ def window_percentile(
     >>> window_percentile(np.array([0.0, 4.0, 2.0, 8.0, 6.0]), 25, 3)
     array([1. , 1. , 3. , 4. , 6.5])
     """
-    return reduce_image(image, "percentile", size, footprint, None, border, cval, stride, dtype, q)
+    return reduce_image(image, "percentile", size, footprint, None, border, cval, stride, dtype, nan_policy, mask, q)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays.checks import check_image, check_reals
-from npsubpix._arrays.library import Array, as_array, without_booleans, without_half
+from npsubpix._arrays.checks import check_image, check_mask, check_reals
+from npsubpix._arrays.library import Array, as_array, as_image, without_booleans, without_half
 from npsubpix._arrays.options import check_choice, check_dtype, check_fill, check_per_axis
 from npsubpix._definitions.borders import BORDERS
+from npsubpix._definitions.windows import NAN_POLICIES
 from npsubpix._dispatch.call import call
 
 __all__ = ["REDUCTIONS", "check_footprint", "lengths_of_windows", "reduce_image"]
@@ -19,13 +20,18 @@ _WEIGHTED = ("sum", "mean", "var", "std", "centroid")
 
 def reduce_image(
     image: Any, name: str, size: Any, footprint: Any, weights: Any, border: Any, cval: Any, stride: Any, dtype: Any,
-    q: Any = 50.0, argument: str = "image",
+    nan_policy: Any, mask: Any, q: Any = 50.0, argument: str = "image",
 ) -> Array:  # fmt: skip
     """Check the arguments of a reduction, and run it."""
     chosen = check_dtype(dtype)
-    x = without_booleans(as_array(image, argument))
+    x, skipped = as_image(image, mask, argument)
+    x = without_booleans(x)
     x = x if chosen is None else without_half(x)
     check_image(x)
+    if skipped is not None:
+        skipped = as_array(skipped, "mask")
+        check_mask(skipped, tuple(x.shape), "mask")
+    check_choice(nan_policy, "nan_policy", NAN_POLICIES)
     counted = None if footprint is None else check_footprint(footprint, x.ndim)
     pixel_weights = _weights(weights, name, x.ndim)
     check_choice(border, "border", BORDERS)
@@ -34,11 +40,13 @@ def reduce_image(
         x,
         counted,
         pixel_weights,
+        skipped,
         reduction=name,
         size=lengths_of_windows(size, counted, pixel_weights, x.ndim),
         border=str(border),
         cval=check_fill(cval, "cval"),
         stride=check_per_axis(stride, x.ndim, "stride", 1),
+        nan_policy=str(nan_policy),
         q=_quantile(q),
         dtype=chosen,
     )[0]

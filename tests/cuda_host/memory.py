@@ -180,18 +180,19 @@ def run_alignment(rng: np.random.Generator) -> None:
 def run_windows(x: np.ndarray, rng: np.random.Generator) -> None:
     axes, image = x.ndim - 2, x[0, 0]
     weights = rng.random((3, 2, 4)[:axes])
-    options = {"border": "shrink", "cval": 0.0, "stride": (1,) * axes, "q": 0.5, "dtype": None}
+    options = {"border": "shrink", "cval": 0.0, "stride": (1,) * axes, "nan_policy": "omit", "q": 0.5, "dtype": None}
+    mask = image > 1
     for name in ("sum", "std", "centroid", "min", "median"):
-        reductions.reduce_windows(image, None, None, reduction=name, size=(3,) * axes, **options)
+        reductions.reduce_windows(image, None, None, mask, reduction=name, size=(3,) * axes, **options)
         footprint = weights > 0.3, None if name in ("min", "median") else weights
         spaced = {**options, "border": "wrap", "stride": (2,) * axes}
-        reductions.reduce_windows(image, *footprint, reduction=name, size=weights.shape, **spaced)
+        reductions.reduce_windows(image, *footprint, mask, reduction=name, size=weights.shape, **spaced)
         if image.shape == SHAPES[0][2:] and name != "median":
             long = {**options, "border": "mirror"}
-            reductions.reduce_windows(image, None, None, reduction=name, size=(151, 2), **long)
-    reductions.reduce_windows(image, None, None, reduction="median", size=(7,) * axes, **options)
+            reductions.reduce_windows(image, None, None, None, reduction=name, size=(151, 2), **long)
+    reductions.reduce_windows(image, None, None, None, reduction="median", size=(7,) * axes, **options)
     whole = (image * 9).astype(np.int64)
-    reductions.reduce_windows(whole, weights > 0.3, None, reduction="sum", size=weights.shape, **options)
+    reductions.reduce_windows(whole, weights > 0.3, None, None, reduction="sum", size=weights.shape, **options)
 
 
 def main() -> None:

@@ -43,11 +43,72 @@ def clipped(values: np.ndarray) -> np.ndarray:
         values = kept
 
 
-def box(pixels: np.ndarray, good: np.ndarray, method: str, grow: tuple[int, ...]) -> tuple[float, float]:
-    """Level and noise of a box."""
+def step_between(values: np.ndarray) -> float:
+    """Distance from the pixel in the middle to the next value, 1 between whole numbers, 0 if there is none."""
+    middle = np.sort(values)[(len(values) - 1) // 2]
+    others = values[values != middle]
+    if len(others) == 0:
+        return 0.0
+    step = float(np.abs(others - middle).min())
+    return 1.0 if step % 1 == 0 and middle % 1 == 0 else step
+
+
+def lower_side_is_missing(values: np.ndarray) -> bool:
+    """Whether 5 % of the pixels have the least value, and more than have the next one."""
+    distinct, counts = np.unique(values, return_counts=True)
+    return len(distinct) > 1 and counts[0] >= max(2, 0.05 * len(values)) and bool(counts[0] > counts[1])
+
+
+def middle_of(distances: np.ndarray) -> float:
+    """Median, the lower one of an even number."""
+    return float(np.sort(distances)[(len(distances) - 1) // 2]) if len(distances) else 0.0
+
+
+def from_the_upper_side(values: np.ndarray, step: float, clipped_below: bool) -> tuple[np.ndarray, float, bool]:
+    """Pixels that are kept, the noise above the median, or on both sides of it, and whether it is a guess."""
+    centre = median(values)
+    d = values - centre
+    both = not (d > 0).any() or (not clipped_below and 4 * (d < 0).sum() >= (d > 0).sum())
+    none_above = not (d > 0).any()
+    while True:
+        above, below = d[d > 0], -d[d < 0]
+        side = below if none_above or (both and len(below) > len(above)) else above
+        far = 3 * max(middle_of(side) / 0.6744897501960817, step)
+        near = (d <= far) & (d >= -far if both else True)
+        if near.all():
+            break
+        d, values = d[near], values[near]
+    above = d[d > 0]
+    if both:
+        square = float((d**2).mean())
+    elif len(above) < max(0.0027 * len(d), 4):
+        square = 0.0
+    else:
+        square = float((above**2).sum()) / max(len(above), len(d) / 2 if len(above) >= 0.3 * len(d) else 0)
+    noise = max(math.sqrt(square) / share_that_clipping_leaves(), step / math.sqrt(12))
+    return values, noise, not clipped_below or centre == values.min()
+
+
+def measured(values: np.ndarray, step: float) -> tuple[np.ndarray, float, bool]:
+    """Pixels that are kept, their noise, and whether it is a guess."""
+    if lower_side_is_missing(values):
+        return from_the_upper_side(values, step, True)
+    kept = clipped(values)
+    if np.ptp(kept) == 0 and step > 0:
+        return from_the_upper_side(values, step, False)
+    return kept, float(kept.std()) / share_that_clipping_leaves(), False
+
+
+#: Of a box: level, noise, whether it is a guess, the least and the greatest pixel of the background.
+Box = tuple[float, float, bool, float, float]
+
+
+def box(pixels: np.ndarray, good: np.ndarray, method: str, grow: tuple[int, ...]) -> Box:
+    """Measure a box. The noise of equal pixels is not known."""
     if not good.any():
-        return math.nan, math.nan
-    kept = clipped(pixels[good])
+        return math.nan, math.nan, False, math.inf, -math.inf
+    step = step_between(pixels[good])
+    kept, noise, guess = measured(pixels[good], step)
     out = good & ((pixels < kept.min()) | (pixels > kept.max()))
     far = good.copy()
     for place in itertools.product(*map(range, pixels.shape)):
@@ -55,9 +116,10 @@ def box(pixels: np.ndarray, good: np.ndarray, method: str, grow: tuple[int, ...]
             steps = [(p - q) / max(g, 1) for p, q, g in zip(place, clip, grow, strict=True)]
             if sum(s * s for s in steps) <= 1 + 1e-9 and all(g or not s for g, s in zip(grow, steps, strict=True)):
                 far[place] = False
-    if far.sum() >= good.sum() / 4:
-        kept = clipped(pixels[far])
-    return (median(kept) if method == "median" else float(kept.mean())), float(kept.std())
+    if far.sum() >= good.sum() / 4 and not far[good].all():
+        kept, noise, guess = measured(pixels[far], step)
+    level = median(kept) if method == "median" else float(kept.mean())
+    return level, noise if step > 0 else math.nan, guess and step > 0, float(kept.min()), float(kept.max())
 
 
 def filled(mesh: np.ndarray) -> np.ndarray:
@@ -126,6 +188,20 @@ def interpolated(rows: np.ndarray, ends: list[int], pixel: int) -> np.ndarray:
     return np.tensordot(powers @ hermite, cubic, 1)
 
 
+def around(mesh: np.ndarray, ends: list[list[int]], extreme: str) -> np.ndarray:
+    """Least or greatest value of the four boxes along each axis that have weight at a pixel."""
+    wide, first = mesh, []
+    for axis, e in enumerate(ends):
+        wide = continued(wide, axis, 2)
+        centres = [(a + b - 1) / 2 for a, b in itertools.pairwise(e)]
+        last = max(len(centres) - 2, 0)
+        first.append([min(max(sum(c <= pixel for c in centres) - 1, 0), last) + 1 for pixel in range(e[-1])])
+    out = np.empty([e[-1] for e in ends])
+    for place in np.ndindex(out.shape):
+        out[place] = getattr(wide[tuple(slice(f[p], f[p] + 4) for f, p in zip(first, place, strict=True))], extreme)()
+    return out
+
+
 def background(
     image: np.ndarray,
     size: tuple[int, ...],
@@ -133,26 +209,35 @@ def background(
     grow: tuple[int, ...] | None = None,
     filter_size: tuple[int, ...] | None = None,
     mask: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Level and noise at each pixel of an image."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Level and noise at each pixel of an image, and where the noise is a guess."""
     axes = image.ndim
     grow, filter_size = grow or (3,) * axes, filter_size or (3,) * axes
     pixels = image.astype(np.float64)
     good = np.isfinite(pixels) & ~(np.zeros(image.shape, bool) if mask is None else mask)
     ends = [ends_of_boxes(n, k) for n, k in zip(image.shape, size, strict=True)]
-    meshes = np.full((2, *(len(e) - 1 for e in ends)), np.nan)
+    meshes = np.full((5, *(len(e) - 1 for e in ends)), np.nan)
     counts = np.zeros(meshes.shape[1:], int)
+    guessed = np.zeros(image.shape, bool)
     for place in np.ndindex(counts.shape):
         part = tuple(slice(e[k], e[k + 1]) for e, k in zip(ends, place, strict=True))
         meshes[(slice(None), *place)] = box(pixels[part], good[part], method, grow)
         counts[place] = good[part].sum()
-    meshes[:, 2 * counts < counts.max()] = np.nan
-    meshes[1] /= share_that_clipping_leaves()
+    meshes[:2, 2 * counts < counts.max()] = np.nan
+    unknown = np.isnan(meshes[1])
+    filled(meshes[1])
+    meshes[2, unknown & ~np.isnan(meshes[1])] = True
+    for place in np.ndindex(counts.shape):
+        guessed[tuple(slice(e[k], e[k + 1]) for e, k in zip(ends, place, strict=True))] = meshes[(2, *place)]
+    if np.isnan(meshes[1]).all():
+        meshes[1] = np.where(np.isnan(filled(meshes[0])), np.nan, 0)
     maps = []
-    for mesh in meshes:
-        values = smooth = smoothed(filled(mesh), filter_size)
+    bounds = (meshes[3].min(), meshes[4].max()), (meshes[1].min(), meshes[1].max())
+    for mesh, (low, high) in zip(meshes[:2], bounds, strict=True):
+        values = smooth = np.clip(smoothed(filled(mesh), filter_size), low, high)
         for axis, e in enumerate(ends):
             rows = np.moveaxis(values, axis, 0)
             values = np.moveaxis(np.stack([interpolated(rows, e, p) for p in range(e[-1])]), 0, axis)
-        maps.append(values if len(maps) == 0 else np.clip(values, smooth.min(), smooth.max()))
-    return maps[0], maps[1]
+        limits = (np.clip(around(smooth, ends, extreme), low, high) for extreme in ("min", "max"))
+        maps.append(np.clip(values, *limits))
+    return maps[0], maps[1], guessed

@@ -47,9 +47,12 @@ def statistic(name: str, values: Any, weights: Any, places: Any, q: float) -> An
 
 def window_statistic(
     x: Any, name: str, size: Any = None, *, footprint: Any = None, weights: Any = None, border: str = "shrink",
-    cval: float = 0.0, stride: int = 1, q: float = 50.0,
+    cval: float = 0.0, stride: int = 1, q: float = 50.0, mask: Any = None, nan_policy: str = "propagate",
 ) -> Any:  # fmt: skip
-    """A statistic of the window around each pixel."""
+    """A statistic of the pixels of the window around each pixel that count."""
+    skipped = np.zeros(x.shape, bool) if mask is None else mask
+    if nan_policy == "omit":
+        skipped = skipped | np.isnan(x)
     shape = size if size is not None else (weights if footprint is None else footprint).shape
     form = np.ones(shape, bool) if footprint is None else footprint
     factors = np.ones(shape) if weights is None else weights
@@ -60,7 +63,9 @@ def window_statistic(
         for tap in np.argwhere(form & (factors != 0)):
             there = [p * stride - k // 2 + t for p, k, t in zip(place, shape, tap, strict=True)]
             known = [source(t, n, border) for t, n in zip(there, x.shape, strict=True)]
-            if None in known and border == "shrink":
+            if None in known and (border == "shrink" or (nan_policy == "omit" and np.isnan(cval))):
+                continue
+            if None not in known and skipped[tuple(known)]:  # type: ignore[index]
                 continue
             values.append(cval if None in known else float(x[tuple(known)]))  # type: ignore[arg-type]
             of.append(factors[tuple(tap)])

@@ -70,7 +70,8 @@ class _Images:
         for image, unit in zip(self._filled, units, strict=True):
             image *= image.dtype.type(unit.factor)
             image -= image.dtype.type(unit.pedestal)
-        return Level.of(*self._filled, *self._ignored, 1, rounding)
+        fixed, moving = self._filled
+        return Level.of(fixed, moving, self._ignored[0], self._ignored[1], 1, rounding)
 
 
 def phase_correlation(

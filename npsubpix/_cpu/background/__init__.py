@@ -10,11 +10,12 @@ import numpy.typing as npt
 from numba import prange
 
 from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.background.clipping import clip, step_of
 from npsubpix._cpu.background.mesh import fill, median_filter, spread
-from npsubpix._cpu.compiler.jit import device, kernel, summing
+from npsubpix._cpu.compiler.jit import device, kernel
 from npsubpix._cpu.formulas.sorting import sort_floats
 from npsubpix._definitions.background import box_count, box_ends, grow_radii
-from npsubpix._definitions.constants import BACKGROUND_CLIP, CLIPPED_SHARE, ELLIPSOID_LIMIT, LEAST_GOOD, LEAST_GROWN
+from npsubpix._definitions.constants import ELLIPSOID_LIMIT, LEAST_GOOD, LEAST_GROWN
 from npsubpix._definitions.dtypes import promoted
 
 __all__ = ["local_background"]
@@ -25,63 +26,6 @@ def _differences(values, reference, out):
     """Subtract a reference value, so that a large offset costs the sums no digits."""
     for k in range(values.size):
         out[k] = np.float64(values[k]) - reference
-
-
-@summing
-def _sum(values):
-    total = 0.0
-    for k in range(values.size):
-        total += values[k]
-    return total
-
-
-@summing
-def _sum_of_squares(values, mean):
-    total = 0.0
-    for k in range(values.size):
-        d = values[k] - mean
-        total += d * d
-    return total
-
-
-@device
-def _median(values):
-    """Return the median of sorted numbers; several equal to it count as if they were spread evenly.
-
-    They are taken to have been rounded, so that each stands for all numbers halfway to the next ones:
-    the median of integers is in general not an integer.
-    """
-    n = values.size
-    a, b = values[(n - 1) // 2], values[n // 2]
-    first = np.searchsorted(values, a, "left")
-    last = np.searchsorted(values, a, "right")
-    if a != b or last - first == 1 or first == 0 or last == n:
-        return 0.5 * (a + b)
-    below, above = 0.5 * (a + values[first - 1]), 0.5 * (a + values[last])
-    return below + (above - below) * (0.5 * n - first) / (last - first)
-
-
-@device
-def _clip(values):
-    """Clip sorted numbers about their median until none is clipped; return where those that remain begin and end.
-
-    Return their median, mean and standard deviation too.
-    """
-    begin, end = 0, values.size
-    while True:
-        kept = values[begin:end]
-        median = _median(kept)
-        mean = _sum(kept) / kept.size
-        deviation = math.sqrt(_sum_of_squares(kept, mean) / kept.size)
-        far = BACKGROUND_CLIP * deviation
-        i, j = begin, end
-        while i < j and median - values[i] > far:
-            i += 1
-        while j > i and values[j - 1] - median > far:
-            j -= 1
-        if i == j or (i == begin and j == end):
-            return begin, end, median, mean, deviation
-        begin, end = i, j
 
 
 @device
@@ -150,10 +94,11 @@ def _around_clipped(x, mask, kept, lines):
 
 
 @kernel("background_boxes")
-def _boxes_kernel(x, stack_mask, ends, lines, use_mean, floats, bits, background, noise, good):
-    """Background, noise and number of good pixels of each box.
+def _boxes_kernel(x, stack_mask, ends, lines, use_mean, floats, bits, background, noise, ranges, guessed, good):
+    """Background, noise, range of the pixels of the background, and number of good pixels of each box.
 
-    `floats` and `bits` are empty arrays of the dtype of the pixels and of the integers that hold their bits.
+    `guessed` tells where the noise is a guess. The noise of a box of equal pixels is NaN. `floats` and `bits` are empty
+    arrays of the dtype of the pixels and of the integers that hold their bits.
     """
     images, nz, ny, nx = background.shape
     for box in prange(images * nz * ny * nx):
@@ -167,12 +112,15 @@ def _boxes_kernel(x, stack_mask, ends, lines, use_mean, floats, bits, background
         count = _gather(pixels, mask, every, values)
         good[f, i, j, k] = count
         background[f, i, j, k] = noise[f, i, j, k] = math.nan
+        ranges[0, f, i, j, k], ranges[1, f, i, j, k] = math.inf, -math.inf
+        guessed[f, i, j, k] = False
         if count == 0:
             continue
         sort_floats(values[:count], spare, bits)
         middle, offsets = np.float64(values[count // 2]), np.empty(count)
         _differences(values[:count], middle, offsets)
-        begin, end, median, mean, deviation = _clip(offsets)
+        step = step_of(values[:count])
+        begin, end, median, mean, deviation, guess = clip(offsets, step)
         if end - begin < count and len(lines) > 0:
             near = _around_clipped(pixels, mask, values[begin:end], lines)
             removed = np.empty(pixels.size + 1, floats.dtype)
@@ -182,9 +130,12 @@ def _boxes_kernel(x, stack_mask, ends, lines, use_mean, floats, bits, background
                 sort_floats(removed[:removed_count], spare, bits)
                 left = _without(values[:count], removed[:removed_count])
                 _differences(values[:left], middle, offsets)
-                begin, end, median, mean, deviation = _clip(offsets[:left])
+                begin, end, median, mean, deviation, guess = clip(offsets[:left], step)
         background[f, i, j, k] = middle + (mean if use_mean else median)
-        noise[f, i, j, k] = deviation / CLIPPED_SHARE
+        ranges[0, f, i, j, k], ranges[1, f, i, j, k] = values[begin], values[end - 1]
+        if step > 0:
+            noise[f, i, j, k] = deviation
+            guessed[f, i, j, k] = guess
 
 
 def _ellipsoid(radii: tuple[int, ...]) -> npt.NDArray[np.int64]:
@@ -208,23 +159,26 @@ def local_background(
     method: str,
     grow: tuple[int, ...],
     filter_size: tuple[int, ...],
-) -> tuple[HostArray, HostArray]:
-    """Return background and noise at the pixels of a stack of images or volumes, each of the shape of the stack."""
+) -> tuple[HostArray, HostArray, HostArray]:
+    """Return background and noise at the pixels of a stack of images or volumes, and where the noise is a guess."""
     x, dtype = image, promoted(image.dtype)
     if x.size == 0:
-        return np.empty(x.shape, dtype), np.empty(x.shape, dtype)
+        return np.empty(x.shape, dtype), np.empty(x.shape, dtype), np.empty(x.shape, bool)
     lead = (1,) * (4 - x.ndim)
     stack = x.reshape(len(x), *lead, *x.shape[1:])
     boxes = tuple(box_count(n, k) for n, k in zip(stack.shape[1:], (*lead, *size), strict=True))
     ends = tuple(box_ends(n, k) for n, k in zip(stack.shape[1:], boxes, strict=True))
     whole_mask = _NO_MASK if mask is None else np.ascontiguousarray(np.broadcast_to(mask, x.shape)).reshape(stack.shape)
-    meshes = _measure(stack, whole_mask, ends, grow_radii(grow, x.shape[1:]), method, dtype)
-    window = (*lead, *filter_size)
+    *meshes, ranges, guessed = _measure(stack, whole_mask, ends, grow_radii(grow, x.shape[1:]), method, dtype)
+    window, axes = (*lead, *filter_size), (1, 2, 3)
+    bounds = (ranges[0].min(axes), ranges[1].max(axes)), (meshes[1].min(axes), meshes[1].max(axes))
     background, noise = (
-        spread(median_filter(mesh, window), ends, bounded, dtype).reshape(x.shape)
-        for mesh, bounded in zip(meshes, (False, True), strict=True)
+        spread(median_filter(mesh, window), ends, limits, dtype).reshape(x.shape)
+        for mesh, limits in zip(meshes, bounds, strict=True)
     )
-    return background, noise
+    for axis, pixels in enumerate(ends, start=1):
+        guessed = np.repeat(guessed, np.diff(pixels), axis)
+    return background, noise, guessed.reshape(x.shape)
 
 
 def _measure(
@@ -234,15 +188,23 @@ def _measure(
     radii: tuple[int, ...],
     method: str,
     dtype: np.dtype[Any],
-) -> tuple[HostArray, HostArray]:
-    """Return meshes of background and noise, in which boxes of few good pixels are filled."""
+) -> tuple[HostArray, HostArray, HostArray, HostArray]:
+    """Return meshes of background and noise, in which boxes without an estimate are filled from those around them.
+
+    Return the ranges of the pixels of the background too, and where the noise is a guess.
+    """
     shape = (len(stack), *(len(e) - 1 for e in ends))
     background, noise, good = np.empty(shape), np.empty(shape), np.empty(shape, np.int64)
+    ranges, guessed = np.empty((2, *shape)), np.empty(shape, bool)
     floats, bits = np.empty(0, dtype), np.empty(0, f"u{dtype.itemsize}")
     lines, use_mean = _ellipsoid(radii), method == "mean"
-    _boxes_kernel.run(50 * stack.size, stack, mask, ends, lines, use_mean, floats, bits, background, noise, good)
+    outputs = background, noise, ranges, guessed, good
+    _boxes_kernel.run(50 * stack.size, stack, mask, ends, lines, use_mean, floats, bits, *outputs)
     few = good < LEAST_GOOD * good.max((1, 2, 3), keepdims=True)
-    for mesh in (background, noise):
-        mesh[few] = np.nan
-        fill(mesh)
-    return background, noise
+    background[few] = noise[few] = np.nan
+    unknown = np.isnan(noise)
+    fill(background)
+    fill(noise)
+    guessed |= unknown & ~np.isnan(noise)
+    noise[np.isnan(noise) & ~np.isnan(background)] = 0.0  # all pixels of each box are equal
+    return background, noise, ranges, guessed

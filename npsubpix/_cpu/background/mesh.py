@@ -102,11 +102,11 @@ def _line(mesh, i, j, wz, wy, out):
 
 
 @device
-def _along(values, starts, weights, low, high, out):
-    """Interpolate along a row."""
+def _along(values, starts, weights, lows, highs, out):
+    """Interpolate along a row, within the limits of each interval between centres."""
     for k in range(starts.size - 1):
         a, b, c, d = values[k], values[k + 1], values[k + 2], values[k + 3]
-        part = slice(starts[k], starts[k + 1])
+        low, high, part = lows[k], highs[k], slice(starts[k], starts[k + 1])
         pixels, p, q, r, s = out[part], weights[0, part], weights[1, part], weights[2, part], weights[3, part]
         for j in range(pixels.size):
             v = a * p[j] + b * q[j] + c * r[j] + d * s[j]
@@ -122,19 +122,28 @@ def _spread_kernel(mesh, rows, columns, starts, weights, limits, out):
         values = np.empty(mesh.shape[3])
         i, j = np.int64(rows[0][z]), np.int64(columns[0][y])
         _line(mesh[image], i, j, rows[1][:, z].copy(), columns[1][:, y].copy(), values)
-        _along(values, starts, weights, limits[image, 0], limits[image, 1], out[image, z, y])
+        _along(values, starts, weights, limits[0, image, i, j], limits[1, image, i, j], out[image, z, y])
+
+
+def _limits(wide: Mesh, bounds: tuple[Mesh, Mesh]) -> Mesh:
+    """Return the least and the greatest value between centres: of the boxes that have weight there, within bounds."""
+    around = np.lib.stride_tricks.sliding_window_view(wide, (4, 4, 4), (1, 2, 3))
+    limits: Mesh = np.stack([around.min((4, 5, 6)), around.max((4, 5, 6))])
+    return np.clip(limits, *(b[:, None, None, None] for b in bounds))
 
 
 def spread(
-    mesh: Mesh, ends: tuple[npt.NDArray[np.int64], ...], bounded: bool, dtype: np.dtype[np.floating]
+    mesh: Mesh, ends: tuple[npt.NDArray[np.int64], ...], bounds: tuple[Mesh, Mesh], dtype: np.dtype[np.floating]
 ) -> HostArray:
-    """Interpolate the values of boxes at all pixels; if `bounded`, clip to the least and the greatest of them."""
+    """Interpolate the values of boxes at all pixels, within the range of the boxes around, and bounds per image.
+
+    Boxes beyond the outermost ones, of the extended mesh, count as boxes.
+    """
     shape = (len(mesh), *(int(e[-1]) for e in ends))
-    limits = np.empty((len(mesh), 2))
-    flat = mesh.reshape(len(mesh), -1)
-    limits[:, 0], limits[:, 1] = (flat.min(1), flat.max(1)) if bounded else (-np.inf, np.inf)
+    mesh = np.clip(mesh, *(b[:, None, None, None] for b in bounds))  # the filter extends slopes beyond the image
     wide = np.pad(mesh, [(0, 0), *((1, 1) if n > 1 else (0, 0) for n in mesh.shape[1:])], "reflect", reflect_type="odd")
     wide = np.pad(wide, [(0, 0), *((1, 2) if n == 1 else (0, 0) for n in mesh.shape[1:])], "edge")
+    limits = _limits(wide, bounds)
     taps = [_taps(e) for e in ends]
     places = [(np.repeat(np.arange(len(t.starts) - 1), np.diff(t.starts)), t.weights) for t in taps[:2]]
     out = np.empty(shape, dtype)

@@ -13,6 +13,7 @@ forms, parallel and serial, from one Python source, and chooses between them at 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import threading
@@ -28,7 +29,16 @@ from npsubpix._cpu.compiler.cache import KernelCache
 from npsubpix._cpu.compiler.failures import failures
 from npsubpix._cpu.compiler.internals import FUSED_LOOPS, is_linking, missing
 
-__all__ = ["Kernel", "compile_function_of_arrays", "compile_function_of_number", "device", "fused", "kernel", "summing"]
+__all__ = [
+    "Kernel",
+    "compile_function_of_arrays",
+    "compile_function_of_number",
+    "device",
+    "fused",
+    "kernel",
+    "made_once",
+    "summing",
+]
 
 #: Work, in pixels times the operations done on each, below which the serial form is faster:
 #: it is about 20 us of serial work, and a parallel launch costs 3 to 10 us on two cores.
@@ -95,11 +105,16 @@ def _name_with_closure(function: Callable[..., Any]) -> str:
     them gets one in place of the other.
     """
     name = function.__qualname__.replace("<locals>", "in").replace(".", "_")
-    parts = []
-    for cell in function.__closure__ or ():
-        inner = getattr(cell.cell_contents, "py_func", None)
-        parts.append(repr(cell.cell_contents) if inner is None else inner.__qualname__)
+    parts = [_described(cell.cell_contents) for cell in function.__closure__ or ()]
     return f"{name}_{hashlib.sha256(repr(parts).encode()).hexdigest()[:12]}" if parts else name
+
+
+def _described(value: Any) -> str:
+    """Describe a value that a function closes over: compiled functions by name, intrinsics by what these close over."""
+    compiled, generator = getattr(value, "py_func", None), getattr(value, "_defn", None)
+    if compiled is not None:
+        return str(compiled.__qualname__)
+    return repr(value) if generator is None else _name_with_closure(generator)
 
 
 def device(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -241,3 +256,21 @@ def kernel(name: str) -> Callable[[Callable[..., Any]], Kernel]:
         return Kernel(function, name)
 
     return compile_as_named
+
+
+def made_once(factory: Callable[..., Kernel]) -> Callable[..., Kernel]:
+    """Have a factory make one kernel for all calls with equal arguments, from whichever threads.
+
+    Its arguments are all that the kernel, and so its name, depends on.
+    """
+    made: dict[tuple[Any, ...], Kernel] = {}
+
+    @functools.wraps(factory)
+    def get(*args: Any) -> Kernel:
+        if args not in made:
+            with _process.lock:
+                if args not in made:
+                    made[args] = factory(*args)
+        return made[args]
+
+    return get

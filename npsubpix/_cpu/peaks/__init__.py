@@ -91,7 +91,7 @@ def _refined(
     frames = unravel(found.indices, image.shape[1:], starts)
     coords, values, flags = refine(image, frames, starts, mask, refinement)
     flags |= found.flags
-    if found.centres is not None:
+    if found.centres is not None and found.extents is not None:  # columns that come together
         _settle_plateaus(image, found, search.plateau, refinement, coords, values, flags)
         if search.wrap:
             folded(coords, image.shape[1:])
@@ -116,7 +116,8 @@ def _settle_plateaus(
         flags[flat] = found.flags[flat]
         moved = flat
     else:
-        flags[flat & (found.extents > np.array(refinement.widest_plateau)).any(axis=1)] |= PeakFlags.SINGULAR
+        too_wide = np.greater(found.extents, refinement.widest_plateau).any(axis=1)
+        flags[flat & too_wide] |= PeakFlags.SINGULAR
         moved = flat & ((flags & REJECTED) != 0)
     values[moved] = x.reshape(-1)[found.indices[moved]]
     if (plateau != "first" and refinement.method is not None) or plateau == "centroid":

@@ -10,6 +10,7 @@ inner loops run across lines. Along a line each step waits for the previous one.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import prange
@@ -168,7 +169,7 @@ def spline_coefficients(x: HostArray, degree: int, mode: str, axes: int, dtype: 
 def _is_spoilt(filtered: HostArray, axes: int) -> bool:
     """Return whether an array was filtered that had a number that is not finite: the recursion takes it to each end."""
     own = filtered.shape[filtered.ndim - axes :]
-    first = (..., *(0,) * axes)
+    first: Any = (..., *(0,) * axes)
     return filtered.size > 0 and max(own) > 1 and not bool(np.isfinite(filtered[first]).all())
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from npsubpix._arrays.checks import check_temperature, check_weights
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.launch import as_stack
-from npsubpix._cpu.spatial.maps import expectation_kernels, moments_kernels, softmax_kernels
+from npsubpix._cpu.spatial.maps import expectation_kernel, moments_kernels, softmax_kernels
 from npsubpix._cpu.spatial.maps_vjp import expectation_vjp_kernel, moments_vjp_kernels, softmax_vjp_kernels
+from npsubpix._definitions.constants import EXPECTATION_SCALE
 from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.maps import coordinate_frame, held_temperatures, sum_to_shape
 from npsubpix._definitions.shapes import MOMENTS, map_moments
@@ -171,17 +172,20 @@ def spatial_expectation(
     stack = as_stack(x, spatial_axes)
     maps = len(stack)
     mean = np.empty((*x.shape[: x.ndim - spatial_axes], spatial_axes), x.dtype)
-    expectation_kernels[x.dtype].run(
-        10 * x.size,
-        stack,
-        np.ones(maps),
+    rows, temperatures = mean.reshape(maps, spatial_axes), np.ones(maps)
+    arguments = (
         _weights(weights, x, spatial_axes),
         coordinate_frame(stack.shape[1:], normalized_coordinates),
         _order(spatial_axes, xy),
-        mean.reshape(maps, spatial_axes),
+        rows,
         _empty(3, x.dtype),
         np.empty((maps, MOMENTS)),
     )
+    expectation_kernel.run(10 * x.size, stack, temperatures, *arguments)
+    overflows = ~np.isfinite(rows).all(1)
+    if x.dtype == np.float64 and overflows.any():
+        temperatures[overflows] = 1 / EXPECTATION_SCALE
+        expectation_kernel.run(10 * x.size, stack, temperatures, *arguments)
     return (mean,)
 
 

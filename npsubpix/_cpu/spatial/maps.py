@@ -23,13 +23,12 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.intrinsics import copy_to
 from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, summing
 from npsubpix._cpu.formulas.exponential import exponential32, exponential64, limited_exponent
 from npsubpix._cpu.soft_argmax.tiles import raise_to
 from npsubpix._definitions.shapes import MOMENTS
 
-__all__ = ["count_bands", "expectation_kernels", "moments_kernels", "row_weights", "softmax_kernels"]
+__all__ = ["count_bands", "expectation_kernel", "moments_kernels", "row_weights", "softmax_kernels"]
 
 #: Pixels of a band, and rows after which float32 sums go to float64.
 _BAND_PIXELS = 1 << 15
@@ -154,27 +153,26 @@ def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
     return exponent, maximum, weigh
 
 
-def _plain_weights(F: Any) -> tuple[Callable[..., Any], ...]:
-    """Make the functions of the maximum and the weights for plain pixels, which are weights themselves."""
+@device
+def _no_shift(rows, weights, weighted, one):
+    return 0.0
 
-    @device
-    def maximum(rows, weights, weighted, one):
-        return F(0)
 
-    @device
-    def multiply(e, row, weights):
+@device
+def _multiply(e, row, weights, scale):
+    for j in range(e.size):
+        v = row[j] * scale * np.float64(weights[j])
+        e[j] = v if weights[j] != 0 else 0.0
+
+
+@device
+def _plain_weights(e, row, weights, weighted, shift, scale):
+    """Write the weight of each pixel of a row, which is the pixel itself, in float64: weights may cancel."""
+    if weighted:
+        _multiply(e, row, weights, scale)
+    else:
         for j in range(e.size):
-            v = row[j] * weights[j]
-            e[j] = v if weights[j] != 0 else F(0)
-
-    @device
-    def weigh(e, row, weights, weighted, shift, scale):
-        if weighted:
-            multiply(e, row, weights)
-        else:
-            copy_to(e, row)
-
-    return maximum, weigh
+            e[j] = row[j] * scale
 
 
 def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool, second: bool) -> Kernel:
@@ -289,7 +287,8 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
             for n in range(order.size):
                 a = order[n]
                 # moments are about the middle of the map
-                mean[b, n] = frame[a, 1] * (s[2 + a] + (middles[a] - frame[a, 0]) * (1.0 if normalize else s[1]))
+                position = s[2 + a] + (middles[a] - frame[a, 0]) * (1.0 if normalize else s[1])
+                mean[b, n] = frame[a, 1] * position * (1.0 if normalize else temperatures[b])
                 if second:
                     for o in range(order.size):
                         low, high = min(a, order[o]), max(a, order[o])
@@ -357,12 +356,12 @@ def _softmax_kernel(name: str, F: Any, maximum: Any, weigh: Any) -> Kernel:
 
 
 moments_kernels: dict[Any, Kernel] = {}
-expectation_kernels: dict[Any, Kernel] = {}
 softmax_kernels: dict[Any, Kernel] = {}
 for _name, _F, _exponential in (("f4", np.float32, exponential32), ("f8", np.float64, exponential64)):
     _, _maximum, _weigh = row_weights(_F, _exponential)
     moments_kernels[np.dtype(_F), False] = _moments_kernel(f"first_{_name}", _F, _maximum, _weigh, True, False)
     moments_kernels[np.dtype(_F), True] = _moments_kernel(f"second_{_name}", _F, _maximum, _weigh, True, True)
-    _no_shift, _plain = _plain_weights(_F)
-    expectation_kernels[np.dtype(_F)] = _moments_kernel(f"plain_{_name}", _F, _no_shift, _plain, False, False)
     softmax_kernels[np.dtype(_F)] = _softmax_kernel(_name, _F, _maximum, _weigh)
+
+#: Sums of pixel times position, of maps of any floats. Pixels are divided by temperatures, and the sums multiplied.
+expectation_kernel = _moments_kernel("plain", np.float64, _no_shift, _plain_weights, False, False)

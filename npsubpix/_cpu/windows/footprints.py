@@ -18,13 +18,17 @@ BAND = 32
 
 
 @device
-def _copy(line, mask, pixels, columns, exists, beyond, fill):
+def _copy(line, mask, pixels, skipped, columns, exists, beyond, fill, neutral):
     """Copy a line of the image, and put 1 into the mask of pixels that count: of padding, only if `beyond`."""
     T = line.dtype.type
     for j in range(line.size):
         there = exists and columns[j] >= 0
         line[j] = T(pixels[columns[j]]) if there else fill
         mask[j] = T(1) if there or beyond else T(0)
+    if skipped.size > 0 and exists:
+        for j in range(line.size):
+            if columns[j] >= 0 and skipped[columns[j]]:
+                line[j], mask[j] = neutral, T(0)
 
 
 @fused
@@ -110,7 +114,7 @@ def _extreme(improve: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _folder(name: str, fold_line: Callable[..., Any]) -> Kernel:
-    def fold(x, planes, rows, columns, size, offsets, weights, stride, fill, beyond, ends, subtract, out):
+    def fold(x, skipped, planes, rows, columns, size, offsets, weights, stride, fill, beyond, ends, subtract, out):
         depth, height, width = out.shape
         T, R = fill.dtype.type, out.dtype.type
         deep, reach, along = size
@@ -119,6 +123,7 @@ def _folder(name: str, fold_line: Callable[..., Any]) -> Kernel:
             z, first = task // bands, task % bands * BAND
             own, own_sums = np.empty((2, deep, reach, n), T), np.empty((3, n - along + 1), T)
             image, result, kept, sums, places = lend(x), lend(out), lend(own), lend(own_sums), lend(columns)
+            absent = lend(skipped)
             for i in range(first, min(first + BAND, height)):
                 begin = i * stride[1]
                 old = max(reach - stride[1], 0) if i > first else 0  # lines that the last window had too
@@ -129,16 +134,19 @@ def _folder(name: str, fold_line: Callable[..., Any]) -> Kernel:
                         copy_to(kept[1, a, r], kept[1, a, r + stride[1]])
                     for r in range(old, reach):
                         row = rows[begin + r]
-                        pixels = image[max(plane, 0), max(row, 0)]
-                        _copy(kept[0, a, r], kept[1, a, r], pixels, places, plane >= 0 and row >= 0, beyond, fill[0])
+                        exists, i_in, j_in = plane >= 0 and row >= 0, max(plane, 0), max(row, 0)
+                        gaps = absent[i_in, j_in] if absent.size > 0 else absent[0, 0]  # an empty line
+                        line, mask = kept[0, a, r], kept[1, a, r]
+                        _copy(line, mask, image[i_in, j_in], gaps, places, exists, beyond, fill[0], ends[0])
                 values = fold_line(kept[0], kept[1], offsets, weights, ends, sums[0], sums[1], sums[2])
-                line = result[z, i]
+                found = result[z, i]
                 for j in range(width):
                     v = R(values[j * stride[2]])
-                    line[j] = R(line[j] - v) if subtract else v
+                    found[j] = R(found[j] - v) if subtract else v
             keep(own)
             keep(own_sums)
         keep(x)
+        keep(skipped)
         keep(out)
         keep(columns)
 

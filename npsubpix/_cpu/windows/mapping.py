@@ -318,7 +318,8 @@ def map_windows(
 def _window_type(image: HostArray, in_buffer: bool) -> Any:
     """Return the type of windows; those of one axis keep the order in memory, and with it vector loops."""
     layout = "C" if in_buffer or (image.ndim == 1 and image.flags.c_contiguous) else "A"
-    return types.Array(numba.from_dtype(image.dtype), 1 if in_buffer else image.ndim, layout, readonly=True)
+    array_type: Any = types.Array
+    return array_type(numba.from_dtype(image.dtype), 1 if in_buffer else image.ndim, layout, readonly=True)
 
 
 def _argument_type(value: Any) -> Any:

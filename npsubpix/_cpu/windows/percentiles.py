@@ -25,7 +25,7 @@ _ONE, _WORD, _SIX = np.uint64(1), np.uint64(63), np.uint64(6)
 
 
 @device
-def _number(ranks, values, x, planes, rows, columns, shrink, fill):
+def _number(ranks, values, x, skipped, planes, rows, columns, shrink, fill):
     """Give numbers to the pixels of a block by value: -1 for none, -2 for NaN; put sorted values into `values`."""
     T = values.dtype.type
     count = 0
@@ -34,7 +34,10 @@ def _number(ranks, values, x, planes, rows, columns, shrink, fill):
         z, y, c = k // (rows.size * columns.size), k // columns.size % rows.size, k % columns.size
         inside = planes[z] >= 0 and rows[y] >= 0 and columns[c] >= 0
         flat[k] = -1
-        if inside or not shrink:
+        counts = inside or not shrink
+        if inside and skipped.size > 0:
+            counts = not skipped[planes[z], rows[y], columns[c]]
+        if counts:
             v = T(x[planes[z], rows[y], columns[c]]) if inside else fill
             if v != v:
                 flat[k] = -2
@@ -113,6 +116,7 @@ def _value(bits, values, state, quantile, integer, none):
 @kernel("percentile")
 def percentile(
     x,
+    skipped,
     planes,
     rows,
     columns,
@@ -147,7 +151,7 @@ def percentile(
         here = columns[left * stride[2] : (right - 1) * stride[2] + wide]
         own = np.empty((deeper.size, lower.size, here.size), np.int64)
         own_values, own_bits = np.empty(own.size, T), np.empty(own.size // 64 + 1, np.uint64)
-        _number(own, own_values, x, deeper, lower, here, shrink, fill[0])
+        _number(own, own_values, x, skipped, deeper, lower, here, shrink, fill[0])
         ranks, values, bits, line = lend(own), lend(own_values), lend(own_bits), lend(out)
         all_, gone, come = lend(offsets), lend(leaving), lend(entering)
         for i in range(first, end):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.convolution import correlate
+from npsubpix._cpu.windows.counted_variance import counted_var
 from npsubpix._cpu.windows.footprints import FOLDS
 from npsubpix._cpu.windows.percentiles import percentile
 from npsubpix._cpu.windows.running import RUNNING, columns_of_tile, rows_of_band
@@ -19,15 +20,20 @@ from npsubpix._cpu.windows.small_percentiles import LARGEST, small_percentiles
 from npsubpix._definitions.borders import as_pixel, counts_of, window_places
 from npsubpix._definitions.dtypes import converted
 from npsubpix._definitions.windows import (
+    border_without_nan,
     check_contents,
     clipped_size,
     dtype_of_statistic,
     dtype_of_sums,
     empty_shape,
     in_precision_of,
+    neutral,
+    skipped_pixels,
 )
 
 __all__ = ["reduce_windows"]
+
+_NONE_SKIPPED = np.zeros((0, 0, 0), bool)
 
 _PIXELS_OF_BLOCK = 64  # length of the blocks that are sorted, or twice that of the window
 
@@ -58,8 +64,9 @@ def _windows(
 
 
 def reduce_windows(
-    image: HostArray, footprint: HostArray | None, weights: HostArray | None, *, reduction: str, size: tuple[int, ...],
-    border: str, cval: float, stride: tuple[int, ...], q: float, dtype: np.dtype[Any] | None,
+    image: HostArray, footprint: HostArray | None, weights: HostArray | None, mask: HostArray | None, *,
+    reduction: str, size: tuple[int, ...], border: str, cval: float, stride: tuple[int, ...], nan_policy: str, q: float,
+    dtype: np.dtype[Any] | None,
 ) -> tuple[HostArray]:  # fmt: skip
     """Reduce the windows of an image of one to three dimensions; return a dtype, or that of the statistic."""
     check_contents(reduction, footprint, weights)
@@ -69,35 +76,36 @@ def reduce_windows(
         )
         return (converted(none, dtype),)
     in_double = None if weights is None else weights.astype(np.float64)
+    skipped = skipped_pixels(image, mask, nan_policy)
+    if skipped is not None and not skipped.any():
+        skipped = None
+    border = border_without_nan(border, cval, nan_policy)
     image = in_precision_of(dtype, image, reduction)
-    reduced = _reduced(image, reduction, size, footprint, in_double, border, cval, stride, q)
+    reduced = _reduced(image, reduction, size, footprint, in_double, skipped, border, cval, stride, q)
     return (converted(reduced, dtype),)
 
 
 def _reduced(
     x: HostArray, name: str, size: tuple[int, ...], footprint: HostArray | None, weights: HostArray | None,
-    border: str, cval: float, stride: tuple[int, ...], quantile: float,
+    skipped: HostArray | None, border: str, cval: float, stride: tuple[int, ...], quantile: float,
 ) -> HostArray:  # fmt: skip
     if border == "shrink" and footprint is None and weights is None:
         size = clipped_size(size, x.shape)
     if name == "centroid":
+        x = x if skipped is None else _without(x, skipped, name)
         return _centroid(x, size, footprint, weights, border, float(as_pixel(cval, x.dtype)), stride)
     ones = 3 - x.ndim
     x3 = x.reshape((1,) * ones + x.shape)
     where = _windows(x3.shape, (1,) * ones + size, (1,) * ones + stride, border, as_pixel(cval, x.dtype))
+    absent = _NONE_SKIPPED if skipped is None else skipped.reshape(x3.shape)
+    is_rectangle, is_variance = footprint is None and weights is None, name in ("var", "std")
     if name in ("median", "percentile"):
-        out = _percentile(x3, where, footprint, quantile)
-    elif footprint is None and weights is None and not (name in ("var", "std") and where.size[0] > 1):
-        out = _fast(x3, where, name)
+        out = _percentile(x3, where, footprint, absent, quantile)
+    elif is_rectangle and not (is_variance and where.size[0] > 1):
+        out = _fast(x3, where, name) if skipped is None else _fast_without(x3, where, absent, name)
     else:
-        out = _by_footprint(x3, where, name, footprint, weights)
+        out = _by_footprint(x3, where, name, footprint, weights, absent)
     return out.reshape(out.shape[ones:])
-
-
-def _start(dtype: np.dtype[Any], name: str) -> Any:
-    """Return the value that the search for an extremum begins with, beyond all pixels of a dtype."""
-    low, high = (-np.inf, np.inf) if dtype.kind == "f" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    return low if name == "max" else high
 
 
 def _fast(x: HostArray, where: _Windows, name: str) -> HostArray:
@@ -121,10 +129,43 @@ def _fast(x: HostArray, where: _Windows, name: str) -> HostArray:
     return out
 
 
+def _without(x: HostArray, skipped: HostArray, name: str) -> HostArray:
+    """Return an image in which skipped pixels have a value that does not change a statistic."""
+    return np.where(skipped, x.dtype.type(neutral(x.dtype, name)), x)
+
+
+def _fast_without(x: HostArray, where: _Windows, skipped: HostArray, name: str) -> HostArray:
+    """Reduce rectangular windows without skipped pixels at a cost that does not depend on their size."""
+    if name == "sum":
+        return _fast(_without(x, skipped, name), where, name)
+    out = np.empty(where.shape, dtype_of_statistic(x.dtype, name, False))
+    if name in ("var", "std"):
+        tile, band = columns_of_tile(where.size[1], 24), rows_of_band(where.size[1])
+        counted_var.run(
+            x.size * 40, x, skipped, *where.places[1:], where.size[1:], where.stride[1:], float(where.fill),
+            where.shrink, name == "std", tile, band, out,
+        )  # fmt: skip
+        return out
+    counted, counts = (~skipped).view(np.uint8), np.empty(where.shape)
+    _run(counted, replace(where, fill=1), "sum", dtype_of_sums(counted.dtype, where.whole, exact=True), counts, False)
+    if name == "mean":
+        sums = np.empty(where.shape, dtype_of_sums(x.dtype, where.whole, exact=False))
+        _run(_without(x, skipped, name), where, "sum", sums.dtype, sums, False)
+        with np.errstate(all="ignore"):
+            np.divide(sums, counts, out=out, casting="same_kind")
+        return out
+    result = out.view(x.dtype)
+    for extremum in ("max", "min") if name == "range" else (name,):
+        subtract = extremum == "min" and name == "range"
+        _run(_without(x, skipped, extremum), where, extremum, x.dtype, result, subtract)
+    out[counts == 0] = as_pixel(math.nan, out.dtype)
+    return out
+
+
 def _run(x: HostArray, where: _Windows, name: str, dtype: np.dtype[Any], out: HostArray, subtract: bool) -> None:
     """Run over each plane, and then over the planes, if windows are deeper than one."""
     operation = "sum" if name == "mean" else name
-    beyond = where.fill if not where.shrink else 0 if operation == "sum" else _start(dtype, name)
+    beyond = where.fill if not where.shrink else 0 if operation == "sum" else neutral(dtype, name)
     fill = np.array([beyond], dtype)
     down, across = (_shares(where, axis, dtype) if name == "mean" else np.empty(0, dtype) for axis in (1, 2))
     deep = where.size[0] > 1 or where.stride[0] > 1
@@ -167,8 +208,9 @@ def _shares(where: _Windows, axis: int, dtype: np.dtype[Any]) -> HostArray:
 
 
 def _by_footprint(
-    x: HostArray, where: _Windows, name: str, footprint: HostArray | None, weights: HostArray | None
-) -> HostArray:
+    x: HostArray, where: _Windows, name: str, footprint: HostArray | None, weights: HostArray | None,
+    skipped: HostArray,
+) -> HostArray:  # fmt: skip
     """Reduce windows with a footprint or weights, pixel by pixel of a window; those of weight 0 do not count."""
     pixel_weights = np.ones(where.size) if weights is None else weights.reshape(where.size)
     if footprint is not None:
@@ -184,33 +226,37 @@ def _by_footprint(
         dtype = dtype if sums.kind == "f" else sums
     result = out.view(x.dtype) if name == "range" else out
     for statistic in ("max", "min") if name == "range" else ("var",) if name == "std" else (name,):
-        start, none = (_start(dtype, statistic), as_pixel(math.nan, dtype)) if is_extremum else (0, 0)
+        start, none = (neutral(dtype, statistic), as_pixel(math.nan, dtype)) if is_extremum else (0, 0)
         fill = where.fill if not where.shrink else start
         FOLDS[statistic].run(
-            x.size * len(offsets), x, *where.places, where.size, offsets,
+            x.size * len(offsets), x, skipped, *where.places, where.size, offsets,
             pixel_weights[pixel_weights != 0].astype(dtype), where.stride, np.array([fill], dtype), not where.shrink,
             np.array([start, none], dtype), statistic == "min" and name == "range", result,
         )  # fmt: skip
     return np.sqrt(out, out=out).astype(own_dtype, copy=False) if name == "std" else out
 
 
-def _percentile(x: HostArray, where: _Windows, footprint: HostArray | None, quantile: float) -> HostArray:
+def _percentile(
+    x: HostArray, where: _Windows, footprint: HostArray | None, skipped: HostArray, quantile: float
+) -> HostArray:
     out = np.empty(where.shape, dtype_of_statistic(x.dtype, "percentile", False))
     integer, fill = x.dtype.kind != "f", np.array([0 if where.shrink else where.fill], x.dtype)
+    none = np.array([as_pixel(math.nan, x.dtype)], x.dtype)
     if footprint is None and where.whole <= LARGEST:
         along = where.size[2]
         edges = (along // 2, x.shape[2] - along + along // 2 + 1) if where.shrink else (0, x.shape[2])
         small_percentiles(where.size, quantile).run(
-            x.size * 100, x, *where.places, edges, where.stride, where.shrink, integer, fill, out
-        )
+            x.size * 100, x, skipped, *where.places, edges, where.stride, quantile, where.shrink, integer,
+            fill, none, out,
+        )  # fmt: skip
         return out
     counted = np.ones(where.size, bool) if footprint is None else footprint.reshape(where.size) != 0
     beside = np.pad(counted, ((0, 0), (0, 0), (1, 1)))
     leaving, entering = counted & ~beside[:, :, :-2], counted & ~beside[:, :, 2:]
-    block, none = max(_PIXELS_OF_BLOCK, 2 * max(where.size)), np.array([as_pixel(math.nan, x.dtype)], x.dtype)
+    block = max(_PIXELS_OF_BLOCK, 2 * max(where.size))
     percentile.run(
-        x.size * 300, x, *where.places, where.size, np.argwhere(counted), np.argwhere(leaving), np.argwhere(entering),
-        where.stride, block, quantile, where.shrink, integer, fill, none, out,
+        x.size * 300, x, skipped, *where.places, where.size, np.argwhere(counted), np.argwhere(leaving),
+        np.argwhere(entering), where.stride, block, quantile, where.shrink, integer, fill, none, out,
     )  # fmt: skip
     return out
 

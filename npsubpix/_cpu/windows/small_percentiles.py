@@ -11,7 +11,7 @@ References
 
 from __future__ import annotations
 
-import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +20,7 @@ from numba import prange, types
 from numba.extending import intrinsic
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, device, kernel
+from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once
 from npsubpix._cpu.formulas.sorting import insert
 from npsubpix._definitions.percentiles import rank_of
 
@@ -90,8 +90,10 @@ def interpolated(like, low, high, fraction, integer):
 
 
 @device
-def _sorted_percentile(values, count, quantile, integer):
-    """Sort the first numbers and return a percentile; NaN if one is."""
+def _sorted_percentile(values, count, quantile, integer, none):
+    """Sort the first numbers and return a percentile; NaN if one is, and `none` if there are no numbers."""
+    if count == 0:
+        return none
     for k in range(count):
         if values[k] != values[k]:
             return values[k]
@@ -116,25 +118,40 @@ def _copy(line, pixels, columns, fill):
 
 
 @device
-def _gather(values, x, planes, rows, columns, shrink, fill):
-    """Copy the pixels of one window, of the image and beyond it; return how many there are."""
+def _has_skipped(skipped, columns):
+    """Tell whether a line has pixels that do not count."""
+    found = False
+    for j in range(columns.size):
+        found |= columns[j] >= 0 and skipped[columns[j]]
+    return found
+
+
+@device
+def _gather(values, x, skipped, planes, rows, columns, shrink, fill):
+    """Copy the pixels of one window that count, of the image and beyond it; return how many there are."""
     T = values.dtype.type
     count = 0
     for z in planes:
         for y in rows:
             for c in columns:
                 inside = z >= 0 and y >= 0 and c >= 0
-                if inside or not shrink:
+                counts = inside or not shrink
+                if inside and skipped.size > 0:
+                    counts = not skipped[z, y, c]
+                if counts:
                     values[count] = T(x[z, y, c]) if inside else fill
                     count += 1
     return count
 
 
-@functools.cache
-def small_percentiles(size: tuple[int, int, int], quantile: float) -> Kernel:
-    """Make the kernel that finds a quantile, from 0 to 1, of windows of up to `LARGEST` pixels."""
-    deep, tall, wide = size
-    rank, fraction = rank_of(quantile, deep * tall * wide)
+def small_percentiles(size: tuple[int, ...], quantile: float) -> Kernel:
+    """Return the kernel that finds a quantile, from 0 to 1, of windows of up to `LARGEST` pixels."""
+    return _sorting_kernel(*size, *rank_of(quantile, math.prod(size)))
+
+
+@made_once
+def _sorting_kernel(deep: int, tall: int, wide: int, rank: int, fraction: float) -> Kernel:
+    """Make the kernel of windows of a size, whose clipped windows take the quantile from an argument."""
     last = min(rank + 1, deep * tall * wide - 1)
     sort, between = _sorter(deep * tall, wide, rank, last if fraction else rank), fraction > 0
 
@@ -153,7 +170,7 @@ def small_percentiles(size: tuple[int, int, int], quantile: float) -> Kernel:
             for j in range(out.size):
                 out[j] = line[j * stride]
 
-    def find(x, planes, rows, columns, edges, stride, shrink, integer, fill, out):
+    def find(x, skipped, planes, rows, columns, edges, stride, quantile, shrink, integer, fill, none, out):
         depth, height, width = out.shape
         T = fill.dtype.type
         step = _TILE // stride[2] if stride[2] < _TILE else 1
@@ -164,7 +181,7 @@ def small_percentiles(size: tuple[int, int, int], quantile: float) -> Kernel:
             n = (right - left - 1) * stride[2] + 1
             own, missing = np.empty(deep * tall * _LINE, T), np.zeros((deep, tall), np.bool_)
             found, values = np.empty(n, T), np.empty(deep * tall * wide, T)
-            image, lines, line, image_out = lend(x), lend(own), lend(found), lend(out)
+            image, lines, line, image_out, absent = lend(x), lend(own), lend(found), lend(out), lend(skipped)
             here = lend(columns)[left * stride[2] : left * stride[2] + n + wide - 1]
             for i in range(first, min(first + _BAND, height)):
                 begin = i * stride[1]
@@ -182,6 +199,8 @@ def small_percentiles(size: tuple[int, int, int], quantile: float) -> Kernel:
                             missing[a, r] = missing[a, r + stride[1]]
                         elif plane >= 0 and row >= 0:
                             missing[a, r] = _copy(lines[k : k + here.size], image[plane, row], here, fill[0])
+                            if absent.size > 0:
+                                missing[a, r] |= _has_skipped(absent[plane, row], here)
                         else:
                             lines[k : k + here.size] = fill[0]
                             missing[a, r] = fill[0] != fill[0]
@@ -200,11 +219,12 @@ def small_percentiles(size: tuple[int, int, int], quantile: float) -> Kernel:
                     j = left + m if left + m < easy else left + m + end - easy
                     c = here[(j - left) * stride[2] :][:wide]
                     down, deeper = rows[begin : begin + tall], planes[z * stride[0] : z * stride[0] + deep]
-                    count = _gather(values, image, deeper, down, c, shrink, fill[0])
-                    image_out[z, i, j] = _sorted_percentile(values, count, quantile, integer)
+                    count = _gather(values, image, absent, deeper, down, c, shrink, fill[0])
+                    image_out[z, i, j] = _sorted_percentile(values, count, quantile, integer, none[0])
             keep(own)
             keep(found)
         keep(x)
+        keep(skipped)
         keep(columns)
         keep(out)
 

@@ -75,20 +75,24 @@ struct Kept {
   __device__ __forceinline__ bool has(Real v) const { return low <= (double)v && (double)v <= high; }
 };
 
-// Of those kept, keep the pixels not far from a median, which is a distance from the middle value too.
-FORMULA Kept kept_of(const Box& b, const Kept& from, double middle, double median, double far) {
+FORMULA Kept joined_kept(const Kept& own) {
+  return joined_over_block(own, [](const Kept& p, const Kept& q) {
+    return Kept{p.count + q.count, least(p.low, q.low), greatest(p.high, q.high), p.sum + q.sum};
+  });
+}
+
+// Of those kept, keep the pixels not far below or above a median, which is a distance from the middle value too.
+FORMULA Kept kept_of(const Box& b, const Kept& from, double middle, double median, double below, double above) {
   Kept kept = {0, infinity(), -infinity(), 0.0};
   visit(b, [&](Real v, const Walker&) {
     const double d = (double)v - middle;
-    if (!from.has(v) || median - d > far || d - median > far) return;
+    if (!from.has(v) || median - d > below || d - median > above) return;
     kept.count += 1;
     kept.low = least(kept.low, (double)v);
     kept.high = greatest(kept.high, (double)v);
     kept.sum += d;
   });
-  return joined_over_block(kept, [](const Kept& p, const Kept& q) {
-    return Kept{p.count + q.count, least(p.low, q.low), greatest(p.high, q.high), p.sum + q.sum};
-  });
+  return joined_kept(kept);
 }
 
 // The number of pixels in the range of a thread: one of as many ranges of keys as there are threads, from a key on.
@@ -168,7 +172,8 @@ FORMULA double median_of(const Middle& m, Index count, double middle) {
 
 struct Clipped {
   Kept kept;
-  double median, mean, deviation;
+  double median, mean, noise;
+  bool guessed;
 };
 
 FORMULA double deviation_of(const Box& b, const Kept& kept, double middle, double mean) {
@@ -182,15 +187,106 @@ FORMULA double deviation_of(const Box& b, const Kept& kept, double middle, doubl
 }
 
 // Clip pixels far from the median until none is clipped.
-FORMULA Clipped clip(const Box& b, Kept kept, Middle m, double middle) {
+FORMULA Clipped clip_about_median(const Box& b, Kept kept, Middle m, double middle) {
   for (;;) {
     const double mean = kept.sum / (double)kept.count, deviation = deviation_of(b, kept, middle, mean);
     const double median = median_of(m, kept.count, middle);
-    const Kept near = kept_of(b, kept, middle, median, BACKGROUND_CLIP * deviation);
-    if (near.count == 0 || near.count == kept.count) return {kept, median, mean, deviation};
+    const double far = BACKGROUND_CLIP * deviation;
+    const Kept near = kept_of(b, kept, middle, median, far, far);
+    if (near.count == 0 || near.count == kept.count) return {kept, median, mean, deviation / CLIPPED_SHARE, false};
     kept = near;
     m = middle_of(b, kept);
   }
+}
+
+// The step between the values that pixels can have, near their median: 1 for whole numbers, 0 if all are equal.
+FORMULA double step_of(const Middle& m) {
+  const double step = least(m.value - m.before, m.after - m.value);
+  if (!isfinite(step)) return 0.0;
+  return floor(step) == step && floor(m.value) == m.value ? 1.0 : step;
+}
+
+// Pixels of the least value, and the next value.
+struct Lowest {
+  Index equal;
+  double next;
+};
+
+// Whether more pixels have the least value than have the next one, and no few: a clipped distribution.
+FORMULA bool is_piled(const Box& b, const Kept& all) {
+  Lowest own = {0, infinity()};
+  visit(b, [&](Real pixel, const Walker&) {
+    const double v = (double)pixel;
+    own.equal += v == all.low;
+    if (v > all.low) own.next = least(own.next, v);
+  });
+  own = joined_over_block(own, [](const Lowest& p, const Lowest& q) {
+    return Lowest{p.equal + q.equal, least(p.next, q.next)};
+  });
+  const double share = LEAST_PILED * (double)all.count;
+  if (own.equal == all.count || own.equal < 2 || (double)own.equal < share) return false;
+  Index count = 0;
+  visit(b, [&](Real v, const Walker&) { count += (double)v == own.next; });
+  return own.equal > joined_over_block(count, [](Index p, Index q) { return p + q; });
+}
+
+// The pixels above a median, or below it with sign -1, and not far from it, with the sum of their squared distances.
+FORMULA Kept side_of(const Box& b, double middle, double median, double far, double sign) {
+  Kept side = {0, infinity(), -infinity(), 0.0};
+  visit(b, [&](Real v, const Walker&) {
+    const double d = sign * ((double)v - middle - median);
+    if (!(d > 0) || d > far) return;
+    side.count += 1;
+    side.low = least(side.low, (double)v);
+    side.high = greatest(side.high, (double)v);
+    side.sum += d * d;
+  });
+  return joined_kept(side);
+}
+
+// The median distance of the pixels of a side from the median of all.
+FORMULA double distance_of(const Box& b, const Kept& side, double middle, double median, bool below) {
+  if (side.count == 0) return 0.0;
+  const Index rank = (side.count - 1) / 2;
+  const Key key = key_of_rank(b, side, below ? side.count - 1 - rank : rank);
+  return fabs((double)Ordered::back(key) - middle - median);
+}
+
+// Clip pixels that do not spread evenly about their median. `clipped` tells that the lower side of their distribution
+// is missing, so that its upper side alone has the noise.
+FORMULA Clipped clip_piled(const Box& b, const Kept& all, const Middle& m, double middle, double step, bool clipped) {
+  const double median = median_of(m, all.count, middle);
+  double far = infinity();
+  Kept above = side_of(b, middle, median, far, 1.0), below = side_of(b, middle, median, far, -1.0);
+  const bool none_above = above.count == 0;
+  const bool both = none_above || (!clipped && SYMMETRIC_RATIO * (double)below.count >= (double)above.count);
+  for (;;) {
+    const bool lower = none_above || (both && below.count > above.count);
+    const double distance = distance_of(b, lower ? below : above, middle, median, lower);
+    far = least(far, BACKGROUND_CLIP * greatest(DEVIATIONS_PER_MEDIAN * distance, step));
+    const Kept near_above = side_of(b, middle, median, far, 1.0);
+    const Kept near_below = both ? side_of(b, middle, median, far, -1.0) : below;
+    const bool done = near_above.count == above.count && near_below.count == below.count;
+    above = near_above;
+    below = near_below;
+    if (done) break;
+  }
+  const Kept kept = kept_of(b, all, middle, median, both ? far : infinity(), far);
+  const double count = (double)kept.count, upper = (double)above.count;
+  double square = 0.0;
+  if (both)
+    square = (above.sum + below.sum) / count;
+  else if (upper >= greatest(SPARSE_SHARE * count, FEWEST_ABOVE))
+    square = above.sum / (upper >= HALF_SHARE * count ? greatest(upper, 0.5 * count) : upper);
+  const double noise = greatest(sqrt(square) / CLIPPED_SHARE, ROUNDING_NOISE * step);
+  const bool guessed = !clipped || median == all.low - middle;
+  return {kept, median_of(middle_of(b, kept), kept.count, middle), kept.sum / count, noise, guessed};
+}
+
+FORMULA Clipped clip(const Box& b, const Kept& all, const Middle& m, double middle, double step) {
+  if (is_piled(b, all)) return clip_piled(b, all, m, middle, step, true);
+  const Clipped plain = clip_about_median(b, all, m, middle);
+  return plain.kept.low < plain.kept.high || step == 0 ? plain : clip_piled(b, all, m, middle, step, false);
 }
 
 // The range of an axis in an ellipsoid around a pixel, and squared distances in units of the radius.
@@ -217,11 +313,13 @@ FORMULA void find_near(const Box& b, const Kept& kept, Index rz, Index ry, Index
   __syncthreads();
 }
 
-// Background, noise and number of good pixels of each box. `near` has one byte per pixel, or is absent if no pixels
-// around clipped ones are left out.
+// Background, noise, range of the pixels of the background, whether the noise is a guess, and number of good pixels of
+// each box. The noise of a box of equal pixels is NaN. `near` has one byte per pixel, or is absent if no pixels around
+// clipped ones are left out.
 KERNEL background_boxes(const Real* x, const bool* mask, Index images, Index depth, Index height, Index width,
                         Index nz, Index ny, Index nx, Index rz, Index ry, Index rx, bool use_mean, UInt8* near,
-                        double* background, double* noise, Index* good) {
+                        double* background, double* noise, double* lows, double* highs, bool* guessed,
+                        Index* good) {
   for (Index n = blockIdx.x; n < images * nz * ny * nx; n += gridDim.x) {
     const Index c = n % nx, r = n / nx % ny, s = n / (nx * ny) % nz, image = n / (nx * ny * nz);
     const Index i = begin_of_box(s, depth, nz), j = begin_of_box(r, height, ny), k = begin_of_box(c, width, nx);
@@ -230,25 +328,36 @@ KERNEL background_boxes(const Real* x, const bool* mask, Index images, Index dep
              begin_of_box(s + 1, depth, nz) - i, begin_of_box(r + 1, height, ny) - j,
              begin_of_box(c + 1, width, nx) - k};
     const Kept any = {0, -infinity(), infinity(), 0.0};
-    Kept all = kept_of(b, any, 0.0, 0.0, infinity());
+    Kept all = kept_of(b, any, 0.0, 0.0, infinity(), infinity());
     double centre = not_a_number(), deviation = not_a_number();
+    Kept kept = {0, infinity(), -infinity(), 0.0};
+    bool guess = false;
     if (all.count > 0) {
       const Middle m = middle_of(b, all);
       const double middle = m.at(all.count / 2);
-      all = kept_of(b, any, middle, 0.0, infinity());
-      Clipped result = clip(b, all, m, middle);
+      const double step = step_of(m);
+      all = kept_of(b, any, middle, 0.0, infinity(), infinity());
+      Clipped result = clip(b, all, m, middle, step);
       if (near && result.kept.count < all.count) {
         find_near(b, result.kept, rz, ry, rx, near + first);
         b.near = near + first;
-        const Kept left = kept_of(b, any, middle, 0.0, infinity());
-        if ((double)left.count >= LEAST_GROWN * (double)all.count) result = clip(b, left, middle_of(b, left), middle);
+        const Kept left = kept_of(b, any, middle, 0.0, infinity(), infinity());
+        if ((double)left.count >= LEAST_GROWN * (double)all.count)
+          result = clip(b, left, middle_of(b, left), middle, step);
       }
       centre = middle + (use_mean ? result.mean : result.median);
-      deviation = result.deviation / CLIPPED_SHARE;
+      kept = result.kept;
+      if (step > 0) {
+        deviation = result.noise;
+        guess = result.guessed;
+      }
     }
     if (threadIdx.x == 0) {
       background[n] = centre;
       noise[n] = deviation;
+      lows[n] = kept.low;
+      highs[n] = kept.high;
+      guessed[n] = guess;
       good[n] = all.count;
     }
   }

@@ -71,6 +71,9 @@ FORMULA double extended(Index place, Index n, At at) {
   return 2 * at(end) - at(2 * end - place);
 }
 
+// The nearest number of a range, which may be NaN.
+FORMULA double within_range(double v, double low, double high) { return v < low ? low : (v > high ? high : v); }
+
 FORMULA double value_at(const Mesh& m, const double* values, Index z, Index y, Index x) {
   return extended(x, m.nx, [&](Index k) {
     return extended(y, m.ny, [&](Index j) {
@@ -160,18 +163,39 @@ KERNEL mesh_rows(const double* values, Index meshes, Index nz, Index ny, Index n
   }
 }
 
-// Interpolate along rows, and clip to the least and the greatest value of each mesh if these are not null.
-KERNEL mesh_spread(const double* rows, Index lines, Index lines_of_mesh, Index length, TAPS(x), Index width,
-                   const double* lows, const double* highs, Real* out) {
+// The least and the greatest value between the centres of boxes along each axis: of the boxes that have weight there,
+// those beyond the outermost ones included, within bounds of each mesh.
+KERNEL mesh_limits(const double* values, Index meshes, Index nz, Index ny, Index nx, const double* lowest,
+                   const double* highest, double* lows, double* highs) {
+  const Mesh m = {nz, ny, nx};
+  const Index mz = greatest(nz - 1, (Index)1), my = greatest(ny - 1, (Index)1), mx = greatest(nx - 1, (Index)1);
+  for (Index o = first_thread(); o < meshes * mz * my * mx; o += all_threads()) {
+    const Index x = o % mx - 1, y = o / mx % my - 1, z = o / (mx * my) % mz - 1, mesh = o / (mx * my * mz);
+    double low = infinity(), high = -infinity();
+    for (int a = 0; a < 4; ++a)
+      for (int b = 0; b < 4; ++b)
+        for (int c = 0; c < 4; ++c) {
+          const double v = value_at(m, values + mesh * m.boxes(), z + a, y + b, x + c);
+          low = least(low, v);
+          high = greatest(high, v);
+        }
+    lows[o] = within_range(low, lowest[mesh], highest[mesh]);
+    highs[o] = within_range(high, lowest[mesh], highest[mesh]);
+  }
+}
+
+// Interpolate along rows, within limits.
+KERNEL mesh_spread(const double* rows, Index lines, Index height, Index depth, Index length, TAPS(x), Index width,
+                   const Index* z_starts, const Index* y_starts, Index mz, Index my, Index mx, const double* lows,
+                   const double* highs, Real* out) {
   for (Index o = first_thread(); o < lines * width; o += all_threads()) {
-    const Index x = o % width, line = o / width;
+    const Index x = o % width, line = o / width, mesh = line / (depth * height);
+    const Index z = z_starts[line / height % depth], y = y_starts[line % height];
+    const Index k = ((mesh * mz + z) * my + y) * mx + x_starts[x];
     const double* own = rows + line * length + x_starts[x];
     double v = own[0] * x_weights[x] + own[1] * x_weights[width + x];
     v = v + own[2] * x_weights[2 * width + x] + own[3] * x_weights[3 * width + x];
-    if (lows) {
-      v = v < lows[line / lines_of_mesh] ? lows[line / lines_of_mesh] : v;
-      v = v > highs[line / lines_of_mesh] ? highs[line / lines_of_mesh] : v;
-    }
-    out[o] = (Real)v;
+    v = v < lows[k] ? lows[k] : v;
+    out[o] = (Real)(v > highs[k] ? highs[k] : v);
   }
 }

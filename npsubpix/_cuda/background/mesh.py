@@ -57,17 +57,22 @@ def taps_of(device: Device, shape: tuple[int, ...], boxes: tuple[int, ...]) -> T
     return tuple(taps)
 
 
-def spread(device: Device, mesh: DeviceArray, taps: Taps, bounded: bool, dtype: np.dtype[Any]) -> DeviceArray:
-    """Interpolate the values of boxes at all pixels; if `bounded`, clip to the least and the greatest of them."""
+def spread(
+    device: Device, mesh: DeviceArray, taps: Taps, bounds: tuple[DeviceArray, DeviceArray], dtype: np.dtype[Any]
+) -> DeviceArray:
+    """Interpolate the values of boxes at all pixels, within the range of the boxes around, and bounds per image."""
     images, *boxes = mesh.shape
+    mesh = mesh.clip(*(b.reshape(-1, 1, 1, 1) for b in bounds))  # the filter extends slopes beyond the image
+    between = tuple(max(n - 1, 1) for n in boxes)
+    lows, highs = (device.empty((images, *between), np.float64) for _ in range(2))
+    run(device, _kernel("limits"), blocks_for(lows.size), mesh, images, *boxes, *bounds, lows, highs)
     depth, height, width = (starts.shape[0] for starts, _ in taps)
     lines, length = images * depth * height, max(boxes[-1] + 2, 4)
     rows = device.empty((lines, length), np.float64)
     across = *taps[0], *taps[1]
     run(device, _kernel("rows"), blocks_for(rows.size), mesh, images, *boxes, *across, depth, height, length, rows)
-    flat = mesh.reshape(images, -1)
-    limits = (flat.min(1), flat.max(1)) if bounded else (None, None)
     out = device.empty((images, depth, height, width), dtype)
-    along = lines, depth * height, length, *taps[2], width
+    along = lines, height, depth, length, *taps[2], width
+    limits = taps[0][0], taps[1][0], *between, lows, highs
     run(device, _kernel("spread", dtype), blocks_for(out.size), rows, *along, *limits, out)
     return out

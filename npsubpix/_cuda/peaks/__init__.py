@@ -146,8 +146,8 @@ def _mark(s: _Search, search: PeakSearch, thresholds: _Thresholds) -> Plateaus |
 
 def _cropped(device: Device, x: DeviceArray, pads: tuple[int, ...], shape: tuple[int, ...]) -> DeviceArray:
     """Copy a stack of images without the pixels that were repeated around them."""
-    inside = (slice(None), *(slice(p, p + n) for p, n in zip(pads, shape, strict=True)))
-    inner = x[inside]
+    within = (slice(None), *(slice(p, p + n) for p, n in zip(pads, shape, strict=True)))
+    inner = x[within]
     return device.rows(inner, inner.shape, x.dtype)
 
 

@@ -8,6 +8,9 @@
 #include "softmax.cuh"
 
 // MOMENTS numbers are kept of a part and of a map: maximum, sum, mean along (z, y, x), covariance zz, zy, zx, yy, yx, xx.
+// Where pixels are weights themselves, sum and means of scaled pixels, which do not overflow, come in place of the first
+// covariances.
+#define SCALED 5
 
 // A position on a map, or the distance to another.
 struct Place {
@@ -51,9 +54,9 @@ struct Maps {
     if (w == 0) return 0;
     return shift == shift ? exponential(exponent(x[map * pixels() + k], shift, scale)) * w : shift;
   }
-  __device__ __forceinline__ Pixel plain_weight(Index map, Index k) const {
+  __device__ __forceinline__ double plain_weight(Index map, Index k, double scale) const {
     const Pixel w = factor(map, k);
-    return w == 0 ? 0 : x[map * pixels() + k] * w;
+    return w == 0 ? 0.0 : (double)x[map * pixels() + k] * scale * (double)w;
   }
 };
 
@@ -80,7 +83,7 @@ KERNEL spatial_parts(const Pixel* x, const double* temperatures, const Pixel* we
     double s[MOMENTS - 1] = {0};
     Place p = place_of(m.begin(part) + threadIdx.x, height, width);
     for (Index k = m.begin(part) + threadIdx.x; k < m.end(part); k += blockDim.x) {
-      const double w = (double)(temperatures ? m.softmax_weight(map, k, shift, scale) : m.plain_weight(map, k));
+      const double w = temperatures ? (double)m.softmax_weight(map, k, shift, scale) : m.plain_weight(map, k, 1.0);
       const double z = (double)p.z - mz, y = (double)p.y - my, along = (double)p.x - mx;
       s[0] += w;
       s[1] += w * z;
@@ -93,6 +96,13 @@ KERNEL spatial_parts(const Pixel* x, const double* temperatures, const Pixel* we
         s[7] += w * y * y;
         s[8] += w * y * along;
         s[9] += w * along * along;
+      }
+      if (!temperatures) {
+        const double scaled = m.plain_weight(map, k, EXPECTATION_SCALE);
+        s[SCALED - 1] += scaled;
+        s[SCALED] += scaled * z;
+        s[SCALED + 1] += scaled * y;
+        s[SCALED + 2] += scaled * along;
       }
       advance(p, by, height, width);
     }
@@ -150,14 +160,18 @@ KERNEL spatial_coordinates(double* sums, Index maps, Index depth, Index height, 
   const double centres[3] = {centre_z, centre_y, centre_x}, factors[3] = {factor_z, factor_y, factor_x};
   for (Index map = first_thread(); map < maps; map += all_threads()) {
     double* s = sums + map * MOMENTS;
+    const double scaled[4] = {s[SCALED], s[SCALED + 1], s[SCALED + 2], s[SCALED + 3]};
     const double inverse = s[0] == s[0] ? 1.0 / (normalize ? s[1] : 1.0) : not_a_number();
     for (int a = 0; a < 3; ++a) s[2 + a] *= inverse;
     for (int a = 0; a < 3; ++a)
       for (int b = a; b < 3; ++b) s[place_of_pair(a, b)] = s[place_of_pair(a, b)] * inverse - s[2 + a] * s[2 + b];
     for (int n = 0; n < axes; ++n) {
       const int a = axis_of(n, (int)axes, xy);
-      const double origin = (middles[a] - centres[a]) * (normalize ? 1.0 : s[1]);
-      mean[map * axes + n] = (Pixel)(factors[a] * (s[2 + a] + origin));
+      const double from = middles[a] - centres[a];
+      double position = factors[a] * (s[2 + a] + from * (normalize ? 1.0 : s[1]));
+      if (!normalize && !isfinite(position))
+        position = factors[a] * (scaled[1 + a] + from * scaled[0]) / EXPECTATION_SCALE;
+      mean[map * axes + n] = (Pixel)position;
       for (int o = 0; covariance && o < axes; ++o) {
         const int b = axis_of(o, (int)axes, xy);
         covariance[(map * axes + n) * axes + o] = (Pixel)(factors[a] * factors[b] * s[place_of_pair(a, b)]);

@@ -89,8 +89,11 @@ def _tiles(axes: tuple[Along, Along, Along], room: int) -> tuple[float, tuple[in
 class _Folder:
     """A fold of the windows of an image: its kernels, and their arguments besides windows."""
 
-    def __init__(self, device: Device, name: str, real: np.dtype[Any], image: Windows, fill: Any, option: bool) -> None:
-        self.device, self.name, self.real = device, name, real
+    def __init__(
+        self, device: Device, name: str, real: np.dtype[Any], image: Windows, skipped: DeviceArray | None, fill: Any,
+        option: bool,
+    ) -> None:  # fmt: skip
+        self.device, self.name, self.real, self.skipped = device, name, real, skipped
         self.file = "reductions" if name in ("sums", "extrema") else "moments"
         self.words = _PART_BYTES[name] // 8
         self.bytes = _PART_BYTES[name] or real.itemsize
@@ -116,8 +119,8 @@ class _Folder:
         blocks = math.prod(-(-c // m) for c, m in zip(windows.counts, made, strict=True))
         result = self.parts(math.prod(windows.counts)) if out is None else None
         run(
-            self.device, self.kernel("fold"), blocks_for(blocks, each=1), x, parts, *windows.numbers, *loaded, *made,
-            *seen, *axes, unit, *self.common, result, out,
+            self.device, self.kernel("fold"), blocks_for(blocks, each=1), x, self.skipped, parts, *windows.numbers,
+            *loaded, *made, *seen, *axes, unit, *self.common, result, out,
         )  # fmt: skip
         return out if out is not None else result
 
@@ -140,9 +143,15 @@ def _as_box(outer: int, along: Along, inner: int) -> tuple[Along, Along, Along]:
     return Along.whole(outer), along, Along.whole(inner)
 
 
-def fold(device: Device, name: str, x: DeviceArray, image: Windows, fill: Any, option: bool, out: DeviceArray) -> None:
-    """Fold the windows of an image of three axes to sums, extrema, squares or moments, with `fill` as padding."""
-    folder = _Folder(device, name, x.dtype, image, fill, option)
+def fold(
+    device: Device, name: str, x: DeviceArray, image: Windows, skipped: DeviceArray | None, fill: Any, option: bool,
+    out: DeviceArray,
+) -> None:  # fmt: skip
+    """Fold the windows of an image of three axes to sums, extrema, squares or moments, with `fill` as padding.
+
+    Skipped pixels do not count; but means are divided by the numbers of all pixels.
+    """
+    folder = _Folder(device, name, x.dtype, image, skipped, fill, option)
     source: tuple[DeviceArray | None, DeviceArray | None] = x, None
     if _is_short(image.axes, folder.room):
         folder.run(*source, image, (1, 1, 1), (0, 1, 2), 1, out)

@@ -78,9 +78,10 @@ struct Centroids {
   }
 };
 
-KERNEL fold_squares(const Real* x, const Squares* parts, WINDOWS(p), PASS, WINDOWS(i), double fill, bool root,
+KERNEL fold_squares(const Real* x, const bool* skipped, const Squares* parts, WINDOWS(p), PASS, WINDOWS(i),
+                    double fill, bool root,
                     Squares* made, Real* out) {
-  fold_tiles(Variances{fill, root}, x, parts, AS_WINDOWS(p), AS_TILES, AS_PASS, made, out);
+  fold_tiles(Variances{fill, root}, x, skipped, parts, AS_WINDOWS(p), AS_TILES, AS_PASS, made, out);
 }
 
 KERNEL join_squares(const Squares* parts, const Squares* remainder, REMAINDER, WINDOWS(i), double fill, bool root,
@@ -88,9 +89,10 @@ KERNEL join_squares(const Squares* parts, const Squares* remainder, REMAINDER, W
   join_remainder(Variances{fill, root}, parts, remainder, AS_REMAINDER, made, out);
 }
 
-KERNEL fold_moments(const Real* x, const Moments* parts, WINDOWS(p), PASS, WINDOWS(i), double fill, bool,
+KERNEL fold_moments(const Real* x, const bool* skipped, const Moments* parts, WINDOWS(p), PASS, WINDOWS(i),
+                    double fill, bool,
                     Moments* made, double* out) {
-  fold_tiles(Centroids{fill, AS_WINDOWS(i)}, x, parts, AS_WINDOWS(p), AS_TILES, AS_PASS, made, out);
+  fold_tiles(Centroids{fill, AS_WINDOWS(i)}, x, skipped, parts, AS_WINDOWS(p), AS_TILES, AS_PASS, made, out);
 }
 
 KERNEL join_moments(const Moments* parts, const Moments* remainder, REMAINDER, WINDOWS(i), double fill, bool,
@@ -105,18 +107,19 @@ KERNEL join_moments(const Moments* parts, const Moments* remainder, REMAINDER, W
 #define VARIANCE 2
 #define DEVIATION 3
 
-KERNEL footprint_moments(const Real* x, WINDOWS(w), const double* pixel_weights, double fill, Index wanted, Real* out) {
+KERNEL footprint_moments(const Real* x, const bool* skipped, WINDOWS(w), const double* pixel_weights, double fill,
+                         Index wanted, Real* out) {
   const Windows w = AS_WINDOWS(w);
   for (Index o = first_thread(); o < w.count(); o += all_threads()) {
     double sum = 0, total = 0, squares = 0;
-    visit_window(x, w, (Real)fill, o, [&](Real v, Index n) {
+    visit_window(x, skipped, w, (Real)fill, o, [&](Real v, Index n) {
       if (pixel_weights[n] == 0) return;
       sum += pixel_weights[n] * (double)v;
       total += pixel_weights[n];
     });
     double v = wanted == SUM ? sum : sum / total;
     if (wanted >= VARIANCE) {
-      visit_window(x, w, (Real)fill, o, [&](Real pixel, Index n) {
+      visit_window(x, skipped, w, (Real)fill, o, [&](Real pixel, Index n) {
         const double d = (double)pixel - v;
         if (pixel_weights[n] != 0) squares += pixel_weights[n] * (d * d);
       });
@@ -126,12 +129,13 @@ KERNEL footprint_moments(const Real* x, WINDOWS(w), const double* pixel_weights,
   }
 }
 
-KERNEL footprint_centroids(const Real* x, WINDOWS(w), const double* pixel_weights, double fill, double* out) {
+KERNEL footprint_centroids(const Real* x, const bool* skipped, WINDOWS(w), const double* pixel_weights, double fill,
+                           double* out) {
   const Windows w = AS_WINDOWS(w);
   const Centroids fold = {fill, w};
   for (Index o = first_thread(); o < w.count(); o += all_threads()) {
     Moments m = fold.none();
-    visit_window(x, w, (Real)fill, o, [&](Real v, Index n) {
+    visit_window(x, skipped, w, (Real)fill, o, [&](Real v, Index n) {
       if (pixel_weights[n] == 0) return;
       const double share = pixel_weights[n] * (double)v;
       m.mass += share;

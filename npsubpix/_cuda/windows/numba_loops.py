@@ -41,7 +41,8 @@ def compile_loop(
     """
     plain = plain_function(func)
     ndim, layout = (1, "C") if counted else (images[0].ndim, "A")
-    windows = tuple(types.Array(numba.from_dtype(x.dtype), ndim, layout, readonly=not counted) for x in images)
+    array_type: Any = types.Array
+    windows = tuple(array_type(numba.from_dtype(x.dtype), ndim, layout, readonly=not counted) for x in images)
     try:
         plain = positional(plain) if isinstance(plain, FunctionType) else plain
         returned = type_of_result(plain, (*windows, *types_of(values)))

@@ -76,9 +76,10 @@ FORMULA void sort(Key (&keys)[N]) {
 
 // Copy a window to registers, with keys above all others for what it has not. Return how many it has, -1 if one is NaN.
 template <unsigned N>
-FORMULA Index gather(Key (&keys)[N], const Real* x, const Windows& w, const bool* footprint, Real fill, Index o) {
+FORMULA Index gather(Key (&keys)[N], const Real* x, const bool* skipped, const Windows& w, const bool* footprint,
+                     Real fill, Index o) {
   Index count = 0;
-  if (w.holds(o) && !footprint) {
+  if (w.holds(o) && !footprint && !skipped) {
     const Real* plane = x + (w.z.place(w.oz(o)) * w.y.size + w.y.place(w.oy(o))) * w.x.size + w.x.place(w.ox(o));
     Index b = 0, c = 0, row = 0;
     count = w.weights();
@@ -90,7 +91,7 @@ FORMULA Index gather(Key (&keys)[N], const Real* x, const Windows& w, const bool
     }
   } else {
     Key found[N];  // in memory, as registers have no index
-    visit_window(x, w, fill, o, [&](Real v, Index n) {
+    visit_window(x, skipped, w, fill, o, [&](Real v, Index n) {
       if (!footprint || footprint[n]) found[count++] = Ordered::of(v);
     });
 #pragma unroll
@@ -103,11 +104,12 @@ FORMULA Index gather(Key (&keys)[N], const Real* x, const Windows& w, const bool
 }
 
 template <unsigned N, unsigned POWER>
-FORMULA void sort_windows(const Real* x, const Windows& w, const bool* footprint, Real fill, const Wanted& wanted,
+FORMULA void sort_windows(const Real* x, const bool* skipped, const Windows& w, const bool* footprint, Real fill,
+                          const Wanted& wanted,
                           Real* out) {
   for (Index o = first_thread(); o < w.count(); o += all_threads()) {
     Key keys[N];
-    const Index count = gather(keys, x, w, footprint, fill, o);
+    const Index count = gather(keys, x, skipped, w, footprint, fill, o);
     sort<N, 0, POWER>(keys);
     const Rank rank = rank_of(wanted.quantile, count);
     const Index next = least(rank.below + 1, count - 1);
@@ -121,13 +123,18 @@ FORMULA void sort_windows(const Real* x, const Windows& w, const bool* footprint
   }
 }
 
-#define PERCENTILES                                                                                          \
-  const Real *x, WINDOWS(w), const bool *footprint, Number fill, double quantile, bool integer, bool turned, \
-      Number none, Real *out
+#define PERCENTILES                                                                                              \
+  const Real *x, const bool *skipped, WINDOWS(w), const bool *footprint, Number fill, double quantile,           \
+      bool integer, bool turned, Number none, Real *out
 #define WANTED {quantile, integer, turned, (Real)none}
 
-KERNEL percentiles_of_9(PERCENTILES) { sort_windows<9, 16>(x, AS_WINDOWS(w), footprint, (Real)fill, WANTED, out); }
-KERNEL percentiles_of_27(PERCENTILES) { sort_windows<27, 32>(x, AS_WINDOWS(w), footprint, (Real)fill, WANTED, out); }
+KERNEL percentiles_of_9(PERCENTILES) {
+  sort_windows<9, 16>(x, skipped, AS_WINDOWS(w), footprint, (Real)fill, WANTED, out);
+}
+
+KERNEL percentiles_of_27(PERCENTILES) {
+  sort_windows<27, 32>(x, skipped, AS_WINDOWS(w), footprint, (Real)fill, WANTED, out);
+}
 
 // Many pixels. The keys between the least and the greatest are divided into 16 ranges, and pixels are
 // counted in each; so is the range that the wanted rank is in, until it holds one value.
@@ -139,8 +146,9 @@ struct Range {
 };
 
 template <typename See>
-FORMULA void visit_keys(const Real* x, const Windows& w, const bool* footprint, Real fill, Index o, See see) {
-  visit_window(x, w, fill, o, [&](Real v, Index n) {
+FORMULA void visit_keys(const Real* x, const bool* skipped, const Windows& w, const bool* footprint, Real fill,
+                        Index o, See see) {
+  visit_window(x, skipped, w, fill, o, [&](Real v, Index n) {
     if (!footprint || footprint[n]) see(Ordered::of(v));
   });
 }
@@ -152,12 +160,13 @@ FORMULA unsigned exponent_of(Word span) {
   return bits;
 }
 
-FORMULA Range narrowed(const Real* x, const Windows& w, const bool* footprint, Real fill, Index o, Range r, Index rank,
+FORMULA Range narrowed(const Real* x, const bool* skipped, const Windows& w, const bool* footprint, Real fill,
+                       Index o, Range r, Index rank,
                        UInt32 (&counts)[RANGES][THREADS]) {
   const unsigned bits = exponent_of((Word)r.high - (Word)r.low);
   for (unsigned n = 0; n < RANGES; ++n) counts[n][threadIdx.x] = 0;
   Key lowest = Ordered::TOP, highest = ~Ordered::TOP;
-  visit_keys(x, w, footprint, fill, o, [&](Key k) {
+  visit_keys(x, skipped, w, footprint, fill, o, [&](Key k) {
     if (k < r.low || k > r.high) return;
     ++counts[((Word)k - (Word)r.low) >> bits][threadIdx.x];
     lowest = least(lowest, k);
@@ -172,10 +181,11 @@ FORMULA Range narrowed(const Real* x, const Windows& w, const bool* footprint, R
 }
 
 // The number of keys up to one, and the least above it.
-FORMULA Key key_after(const Real* x, const Windows& w, const bool* footprint, Real fill, Index o, Key key, Index rank) {
+FORMULA Key key_after(const Real* x, const bool* skipped, const Windows& w, const bool* footprint, Real fill, Index o,
+                      Key key, Index rank) {
   Index count = 0;
   Key next = Ordered::TOP;
-  visit_keys(x, w, footprint, fill, o, [&](Key k) {
+  visit_keys(x, skipped, w, footprint, fill, o, [&](Key k) {
     if (k <= key)
       ++count;
     else
@@ -191,7 +201,7 @@ KERNEL percentiles_of_many(PERCENTILES) {
   for (Index o = first_thread(); o < w.count(); o += all_threads()) {
     Range r = {Ordered::TOP, ~Ordered::TOP, 0};
     Index count = 0;
-    visit_keys(x, w, footprint, (Real)fill, o, [&](Key k) {
+    visit_keys(x, skipped, w, footprint, (Real)fill, o, [&](Key k) {
       r.low = least(r.low, k);
       r.high = greatest(r.high, k);
       ++count;
@@ -201,8 +211,8 @@ KERNEL percentiles_of_many(PERCENTILES) {
       continue;
     }
     const Rank rank = rank_of(wanted.quantile, count);
-    while (r.low < r.high) r = narrowed(x, w, footprint, (Real)fill, o, r, rank.below, counts);
-    const Key next = rank.fraction > 0 ? key_after(x, w, footprint, (Real)fill, o, r.low, rank.below) : r.low;
+    while (r.low < r.high) r = narrowed(x, skipped, w, footprint, (Real)fill, o, r, rank.below, counts);
+    const Key next = rank.fraction > 0 ? key_after(x, skipped, w, footprint, (Real)fill, o, r.low, rank.below) : r.low;
     out[o] = interpolated(r.low, next, rank.fraction, wanted);
   }
 }

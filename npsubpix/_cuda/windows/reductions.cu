@@ -49,10 +49,11 @@ struct Extrema {
 };
 
 // Windows `p` are those of the pass, `i` those of the image.
-KERNEL fold_sums(const Real* x, const Sum* parts, WINDOWS(p), PASS, WINDOWS(i), Number fill, bool mean, Sum* made,
+KERNEL fold_sums(const Real* x, const bool* skipped, const Sum* parts, WINDOWS(p), PASS, WINDOWS(i), Number fill,
+                 bool mean, Sum* made,
                  Real* out) {
   const Sums fold = {(Real)fill, AS_WINDOWS(i), mean};
-  fold_tiles(fold, x, parts, AS_WINDOWS(p), AS_TILES, AS_PASS, made, out);
+  fold_tiles(fold, x, skipped, parts, AS_WINDOWS(p), AS_TILES, AS_PASS, made, out);
 }
 
 KERNEL join_sums(const Sum* parts, const Sum* remainder, REMAINDER, WINDOWS(i), Number fill, bool mean, Sum* made,
@@ -61,10 +62,11 @@ KERNEL join_sums(const Sum* parts, const Sum* remainder, REMAINDER, WINDOWS(i), 
   join_remainder(fold, parts, remainder, AS_REMAINDER, made, out);
 }
 
-KERNEL fold_extrema(const Real* x, const Key* parts, WINDOWS(p), PASS, WINDOWS(i), Number fill, bool least, Key* made,
+KERNEL fold_extrema(const Real* x, const bool* skipped, const Key* parts, WINDOWS(p), PASS, WINDOWS(i), Number fill,
+                    bool least, Key* made,
                     Real* out) {
   const Extrema fold = {(Real)fill, least};
-  fold_tiles(fold, x, parts, AS_WINDOWS(p), AS_TILES, AS_PASS, made, out);
+  fold_tiles(fold, x, skipped, parts, AS_WINDOWS(p), AS_TILES, AS_PASS, made, out);
 }
 
 KERNEL join_extrema(const Key* parts, const Key* remainder, REMAINDER, WINDOWS(i), Number fill, bool least, Key* made,
@@ -75,24 +77,27 @@ KERNEL join_extrema(const Key* parts, const Key* remainder, REMAINDER, WINDOWS(i
 
 // With a footprint: pixels count whose weight is not 0.
 
-KERNEL footprint_sums(const Real* x, WINDOWS(w), const double* pixel_weights, Number fill, Real* out) {
+KERNEL footprint_sums(const Real* x, const bool* skipped, WINDOWS(w), const double* pixel_weights, Number fill,
+                      Real* out) {
   const Windows w = AS_WINDOWS(w);
   for (Index o = first_thread(); o < w.count(); o += all_threads()) {
     Sum sum = 0;
-    visit_window(x, w, (Real)fill, o, [&](Real v, Index n) { sum += pixel_weights[n] != 0 ? (Sum)v : (Sum)0; });
+    visit_window(x, skipped, w, (Real)fill, o,
+                 [&](Real v, Index n) { sum += pixel_weights[n] != 0 ? (Sum)v : (Sum)0; });
     out[o] = (Real)sum;
   }
 }
 
 // `none` is the result of a window without pixels.
-KERNEL footprint_extrema(const Real* x, WINDOWS(w), const double* pixel_weights, Number fill, bool least, Number none,
+KERNEL footprint_extrema(const Real* x, const bool* skipped, WINDOWS(w), const double* pixel_weights, Number fill,
+                         bool least, Number none,
                          Real* out) {
   const Windows w = AS_WINDOWS(w);
   const Extrema fold = {(Real)fill, least};
   for (Index o = first_thread(); o < w.count(); o += all_threads()) {
     Key best = fold.none();
     bool found = false;
-    visit_window(x, w, (Real)fill, o, [&](Real v, Index n) {
+    visit_window(x, skipped, w, (Real)fill, o, [&](Real v, Index n) {
       if (pixel_weights[n] == 0) return;
       best = greatest(best, fold.of(v));
       found = true;

@@ -17,12 +17,14 @@ from npsubpix._definitions.borders import as_pixel
 from npsubpix._definitions.convolution import windows_along
 from npsubpix._definitions.dtypes import converted, promoted
 from npsubpix._definitions.windows import (
+    border_without_nan,
     check_contents,
     clipped_size,
     dtype_of_statistic,
     dtype_of_sums,
     empty_shape,
     in_precision_of,
+    skipped_pixels,
 )
 
 __all__ = ["reduce_windows"]
@@ -41,8 +43,9 @@ _FIRST_BIT = 2**63
 
 
 def reduce_windows(
-    image: DeviceArray, footprint: DeviceArray | None, weights: DeviceArray | None, *, reduction: str,
-    size: tuple[int, ...], border: str, cval: float, stride: tuple[int, ...], q: float, dtype: np.dtype[Any] | None,
+    image: DeviceArray, footprint: DeviceArray | None, weights: DeviceArray | None, mask: DeviceArray | None, *,
+    reduction: str, size: tuple[int, ...], border: str, cval: float, stride: tuple[int, ...], nan_policy: str, q: float,
+    dtype: np.dtype[Any] | None,
 ) -> tuple[DeviceArray]:  # fmt: skip
     """Reduce the windows of an image of one to three dimensions; return a dtype, or that of the statistic."""
     check_contents(reduction, footprint, weights)
@@ -53,14 +56,16 @@ def reduce_windows(
         )
         return (converted(none, dtype),)
     in_double = None if weights is None else weights.astype(np.float64)
+    skipped = skipped_pixels(image, mask, nan_policy)
+    border = border_without_nan(border, cval, nan_policy)
     image = in_precision_of(dtype, image, reduction)
-    reduced = _reduced(image, reduction, size, footprint, in_double, border, cval, stride, q)
+    reduced = _reduced(image, reduction, size, footprint, in_double, skipped, border, cval, stride, q)
     return (converted(reduced, dtype),)
 
 
 def _reduced(
     x: DeviceArray, name: str, size: tuple[int, ...], footprint: DeviceArray | None, weights: DeviceArray | None,
-    border: str, cval: float, stride: tuple[int, ...], quantile: float,
+    skipped: DeviceArray | None, border: str, cval: float, stride: tuple[int, ...], quantile: float,
 ) -> DeviceArray:  # fmt: skip
     device, x = device_of(x), computed(x)
     is_rectangle = footprint is None and weights is None
@@ -71,13 +76,13 @@ def _reduced(
     pixel_weights = None if is_rectangle else _pixel_weights(device, size, counted, weights)
     dtype = dtype_of_statistic(x.dtype, name, weights is not None)
     if name in ("min", "max", "range", "median", "percentile"):
-        out = _by_order(device, x, name, image, counted, cval, quantile)
+        out = _by_order(device, x, name, image, skipped, counted, cval, quantile)
     elif name == "centroid":
-        out = _centroid(device, x, image, pixel_weights, cval)
+        out = _centroid(device, x, image, skipped, pixel_weights, cval)
     elif name in ("var", "std") or not (is_rectangle or (name == "sum" and dtype.kind in "iu")):
-        out = _moments(device, x, name, image, pixel_weights, cval).astype(dtype, copy=False)
+        out = _moments(device, x, name, image, skipped, pixel_weights, cval).astype(dtype, copy=False)
     else:
-        out = _sums(device, x, name, image, pixel_weights, cval, dtype)
+        out = _sums(device, x, name, image, skipped, pixel_weights, cval, dtype)
     return out.reshape((*out.shape[:-3], *image.counts[3 - len(size) :]))
 
 
@@ -101,44 +106,53 @@ def _pixel_weights(
 
 
 def _by_order(
-    device: Device, x: DeviceArray, name: str, image: Windows, counted: DeviceArray | None, cval: float,
-    quantile: float,
+    device: Device, x: DeviceArray, name: str, image: Windows, skipped: DeviceArray | None,
+    counted: DeviceArray | None, cval: float, quantile: float,
 ) -> DeviceArray:  # fmt: skip
     """Return extrema, ranges or percentiles."""
     pixels = _ordered(x)
     fill, none = (_ordered_number(v, x.dtype, pixels.dtype) for v in (cval, math.nan))
-    if name == "range":
-        most, least = (_back(_extrema(device, pixels, image, counted, fill, none, k), x.dtype) for k in ("max", "min"))
-        dtype = dtype_of_statistic(x.dtype, name, False)
-        return most.view(dtype) - least.view(dtype)
-    if name in ("min", "max"):
-        return _back(_extrema(device, pixels, image, counted, fill, none, name), x.dtype)
+    names = ("max", "min") if name == "range" else (name,)
+    if name in ("min", "max", "range"):
+        extrema = [_extrema(device, pixels, image, skipped, counted, fill, none, k) for k in names]
+        found = [_back(extremum, x.dtype).view(dtype_of_statistic(x.dtype, name, False)) for extremum in extrema]
+        return found[0] - found[1] if name == "range" else found[0]
     out = device.empty(image.counts, pixels.dtype)
     whole = math.prod(a.window for a in image.axes)
     kernel = next((f"percentiles_of_{n}" for n in _SORTED if whole <= n), "percentiles_of_many")
     run(
-        device, Kernel.of("percentiles", kernel, Real=pixels.dtype), blocks_for(out.size), pixels, *image.numbers,
-        counted, fill, float(quantile), x.dtype.kind != "f", x.dtype == np.uint64, none, out,
+        device, Kernel.of("percentiles", kernel, Real=pixels.dtype), blocks_for(out.size), pixels, skipped,
+        *image.numbers, counted, fill, float(quantile), x.dtype.kind != "f", x.dtype == np.uint64, none, out,
     )  # fmt: skip
     return _back(out, x.dtype)
 
 
+def _counts(device: Device, image: Windows, skipped: DeviceArray) -> DeviceArray:
+    """Return the number of pixels of each window that count."""
+    out = device.empty(image.counts, np.float64)
+    fold(device, "sums", (~skipped).astype(np.float64), image, None, 1.0, False, out)
+    return out
+
+
 def _extrema(
-    device: Device, x: DeviceArray, image: Windows, counted: DeviceArray | None, fill: Any, none: Any, name: str
-) -> DeviceArray:
+    device: Device, x: DeviceArray, image: Windows, skipped: DeviceArray | None, counted: DeviceArray | None, fill: Any,
+    none: Any, name: str,
+) -> DeviceArray:  # fmt: skip
     out = device.empty(image.counts, x.dtype)
     if counted is None:
-        fold(device, "extrema", x, image, fill, name == "min", out)
+        fold(device, "extrema", x, image, skipped, fill, name == "min", out)
+        if skipped is not None:
+            out[_counts(device, image, skipped) == 0] = none
         return out
     kernel = Kernel.of("reductions", "footprint_extrema", Real=x.dtype)
     pixel_weights = device.rows(counted, counted.shape, np.float64)
-    run(device, kernel, blocks_for(out.size), x, *image.numbers, pixel_weights, fill, name == "min", none, out)
+    run(device, kernel, blocks_for(out.size), x, skipped, *image.numbers, pixel_weights, fill, name == "min", none, out)
     return out
 
 
 def _sums(
-    device: Device, x: DeviceArray, name: str, image: Windows, pixel_weights: DeviceArray | None, cval: float,
-    dtype: np.dtype[Any],
+    device: Device, x: DeviceArray, name: str, image: Windows, skipped: DeviceArray | None,
+    pixel_weights: DeviceArray | None, cval: float, dtype: np.dtype[Any],
 ) -> DeviceArray:  # fmt: skip
     """Return sums, or means of rectangular windows, in a dtype; with a footprint, sums of integers."""
     count = math.prod(a.window for a in image.axes)
@@ -149,38 +163,49 @@ def _sums(
     number = float(fill) if real.kind == "f" else _signed(int(fill))
     out = device.empty(image.counts, real)
     if pixel_weights is None:
-        fold(device, "sums", pixels, image, number, name == "mean", out)
+        fold(device, "sums", pixels, image, skipped, number, name == "mean" and skipped is None, out)
+        if name == "mean" and skipped is not None:
+            with np.errstate(all="ignore"):
+                out = out / _counts(device, image, skipped)
     else:
         kernel = Kernel.of("reductions", "footprint_sums", Real=real)
-        run(device, kernel, blocks_for(out.size), pixels, *image.numbers, pixel_weights, number, out)
+        run(device, kernel, blocks_for(out.size), pixels, skipped, *image.numbers, pixel_weights, number, out)
     return out.view(dtype) if real.kind == "i" else out.astype(dtype, copy=False)
 
 
 def _moments(
-    device: Device, x: DeviceArray, name: str, image: Windows, pixel_weights: DeviceArray | None, cval: float
-) -> DeviceArray:
+    device: Device, x: DeviceArray, name: str, image: Windows, skipped: DeviceArray | None,
+    pixel_weights: DeviceArray | None, cval: float,
+) -> DeviceArray:  # fmt: skip
     """Return variances and standard deviations; with a footprint or weights, sums and means too."""
     pixels = x.astype(promoted(x.dtype), copy=False)
     out, fill = device.empty(image.counts, pixels.dtype), float(as_pixel(cval, x.dtype))
     if pixel_weights is None:
-        fold(device, "squares", pixels, image, fill, name == "std", out)
+        fold(device, "squares", pixels, image, skipped, fill, name == "std", out)
     else:
         kernel = Kernel.of("moments", "footprint_moments", Real=pixels.dtype)
-        run(device, kernel, blocks_for(out.size), pixels, *image.numbers, pixel_weights, fill, _MOMENTS[name], out)
+        numbers = *image.numbers, pixel_weights, fill, _MOMENTS[name]
+        run(device, kernel, blocks_for(out.size), pixels, skipped, *numbers, out)
     return out
 
 
 def _centroid(
-    device: Device, x: DeviceArray, image: Windows, pixel_weights: DeviceArray | None, cval: float
+    device: Device,
+    x: DeviceArray,
+    image: Windows,
+    skipped: DeviceArray | None,
+    pixel_weights: DeviceArray | None,
+    cval: float,
 ) -> DeviceArray:
     """Return the centroids in pixels of the image, (ndim, ...), in float64."""
     pixels, fill = x.astype(promoted(x.dtype), copy=False), float(as_pixel(cval, x.dtype))
     out = device.empty((3, *image.counts), np.float64)
     if pixel_weights is None:
-        fold(device, "moments", pixels, image, fill, False, out)
+        fold(device, "moments", pixels, image, skipped, fill, False, out)
     else:
         kernel = Kernel.of("moments", "footprint_centroids", Real=pixels.dtype)
-        run(device, kernel, blocks_for(math.prod(image.counts)), pixels, *image.numbers, pixel_weights, fill, out)
+        numbers = *image.numbers, pixel_weights, fill
+        run(device, kernel, blocks_for(math.prod(image.counts)), pixels, skipped, *numbers, out)
     return out[3 - x.ndim :]
 
 

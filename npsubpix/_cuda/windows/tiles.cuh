@@ -88,10 +88,10 @@ FORMULA typename Fold::Part* fold_lines(const Fold& fold, typename Fold::Part* l
   return other;
 }
 
-// Fill a tile that begins at a place, from pixels or from parts.
+// Fill a tile that begins at a place, from pixels, of which skipped ones do not count, or from parts.
 template <typename Fold, typename Pixel>
-FORMULA void load_tile(const Fold& fold, const Pixel* image, const typename Fold::Part* parts, const Windows& w,
-                       const Tiles& t, Index z, Index y, Index x, typename Fold::Part outside,
+FORMULA void load_tile(const Fold& fold, const Pixel* image, const bool* skipped, const typename Fold::Part* parts,
+                       const Windows& w, const Tiles& t, Index z, Index y, Index x, typename Fold::Part outside,
                        typename Fold::Part* line) {
   const unsigned count = t.deep * t.tall * t.wide;
   const bool whole = z >= 0 && y >= 0 && x >= 0 && z + t.deep <= w.z.size && y + t.tall <= w.y.size &&
@@ -100,14 +100,19 @@ FORMULA void load_tile(const Fold& fold, const Pixel* image, const typename Fold
   for (Walk at(t.tall, t.wide); at.k < count; at.next()) {
     const Index k = whole ? first + (at.z * w.y.size + at.y) * w.x.size + at.x
                           : w.pixel_at(z + at.z, y + at.y, x + at.x);
-    line[at.k] = k < 0 ? outside : (parts ? parts[k] : fold.of(image[k]));
+    if (k < 0)
+      line[at.k] = outside;
+    else if (parts)
+      line[at.k] = parts[k];
+    else
+      line[at.k] = skipped && skipped[k] ? fold.none() : fold.of(image[k]);
   }
 }
 
 // Fold windows of an image, or of parts; results are written as parts if there is an array for them.
 template <typename Fold, typename Pixel, typename Out>
-FORMULA void fold_tiles(const Fold& fold, const Pixel* image, const typename Fold::Part* parts, const Windows& w,
-                        const Tiles& t, const Pass& pass, typename Fold::Part* made, Out* out) {
+FORMULA void fold_tiles(const Fold& fold, const Pixel* image, const bool* skipped, const typename Fold::Part* parts,
+                        const Windows& w, const Tiles& t, const Pass& pass, typename Fold::Part* made, Out* out) {
   typedef typename Fold::Part Part;
   constexpr unsigned ROOM = TILE_BYTES / sizeof(Part);
   __shared__ Part one[ROOM], two[ROOM];
@@ -117,7 +122,7 @@ FORMULA void fold_tiles(const Fold& fold, const Pixel* image, const typename Fol
   const Part outside = w.left_out ? fold.none() : fold.repeated(pass.seen_z, pass.seen_y, pass.seen_x);
   for (Index task = blockIdx.x; task < tasks; task += gridDim.x) {
     const Index z = task / across / down * t.z, y = task / across % down * t.y, x = task % across * t.x;
-    load_tile(fold, image, parts, w, t, w.z.place(z), w.y.place(y), w.x.place(x), outside, one);
+    load_tile(fold, image, skipped, parts, w, t, w.z.place(z), w.y.place(y), w.x.place(x), outside, one);
     __syncthreads();
     Part* line = one;
 #pragma unroll 1

@@ -50,23 +50,22 @@ struct Windows {
 #define AS_ALONG(a) {size_##a, window_##a, first_##a, stride_##a, count_##a}
 #define AS_WINDOWS(p) {AS_ALONG(p##z), AS_ALONG(p##y), AS_ALONG(p##x), border_##p, left_out_##p}
 
-// Show each pixel of window o that counts, with its number in the window.
+// Show each pixel of window o that counts, with its number in the window; not the skipped ones, if there are any.
 template <typename Pixel, typename See>
-FORMULA void visit_window(const Pixel* image, const Windows& w, Pixel fill, Index o, See see) {
+FORMULA void visit_window(const Pixel* image, const bool* skipped, const Windows& w, Pixel fill, Index o, See see) {
   const Index z = w.z.place(w.oz(o)), y = w.y.place(w.oy(o)), x = w.x.place(w.ox(o));
   const bool whole = w.holds(o);
   Index n = 0;
   for (Index a = 0; a < w.z.window; ++a)
     for (Index b = 0; b < w.y.window; ++b) {
-      const Pixel* row = image + ((z + a) * w.y.size + y + b) * w.x.size + x;
+      const Index row = ((z + a) * w.y.size + y + b) * w.x.size + x;
       for (Index c = 0; c < w.x.window; ++c, ++n) {
-        const Index k = whole ? 0 : w.pixel_at(z + a, y + b, x + c);
-        if (whole)
-          see(row[c], n);
-        else if (k >= 0)
-          see(image[k], n);
-        else if (!w.left_out)
+        const Index k = whole ? row + c : w.pixel_at(z + a, y + b, x + c);
+        if (k >= 0) {
+          if (!skipped || !skipped[k]) see(image[k], n);
+        } else if (!w.left_out) {
           see(fill, n);
+        }
       }
     }
 }

@@ -19,15 +19,18 @@ from npsubpix._definitions.alignment.normal_equations import Equations, Likeness
 from npsubpix._definitions.alignment.solutions import inverse
 from npsubpix._definitions.dtypes import HostArray
 
-__all__ = ["Brightness", "brightness_of", "covariance_of", "is_poor", "share_of_noise"]
+__all__ = ["Brightness", "brightness_of", "covariance_of", "interpolation_error", "is_poor", "share_of_noise"]
 
 #: Phases of a pixel, along each axis, at which the share of noise is known.
 _PHASES = 64
 
+#: Least variance of the structures of an image, in pixels squared: that of a pixel.
+_LEAST_VARIANCE = 1 / 12
+
 # Limits from `python -m benchmarks.alignment_success`.
 
 #: Least correlation, in units of the standard deviation of that of white noise.
-_SIGNIFICANT = 5.0
+_SIGNIFICANT = 6.0
 
 #: Root mean square of residuals, in units of that expected from noise, up to which noise explains them.
 _EXPLAINED = 1.15
@@ -68,28 +71,72 @@ def brightness_of(e: Equations, gain: float, bias: float) -> Brightness:
     )  # fmt: skip
 
 
-@functools.cache
-def _shares() -> HostArray:
-    """Return the sums of the squared weights of pixels in a cubic spline, at phases from 0 to 1."""
+def _weights(phase: HostArray) -> tuple[HostArray, HostArray]:
+    """Return pixels around a position, and their weights in a cubic spline, one row per phase."""
     pole = math.sqrt(3) - 2
-    phase, pixels = np.linspace(0, 1, _PHASES + 1), np.arange(-12, 13)
+    pixels = np.arange(-12, 13)
     weights = np.zeros((phase.size, pixels.size))
     for m in range(-12, 13):
         u = np.abs(phase[:, None] - pixels - m)
         basis = np.where(u < 1, 2 / 3 - u * u + 0.5 * u**3, np.clip(2 - u, 0, None) ** 3 / 6)
         weights += -6 * pole / (1 - pole * pole) * pole ** abs(m) * basis
-    return np.asarray((weights**2).sum(1))
+    return pixels, weights
 
 
-def share_of_noise(matrix: HostArray, shape: tuple[int, ...]) -> float:
-    """Return the variance of white noise after interpolation at the positions of pixels, as a share of that before."""
+@functools.cache
+def _shares() -> HostArray:
+    """Return the sums of the squared weights of pixels in a cubic spline, at phases from 0 to 1."""
+    return np.asarray((_weights(np.linspace(0, 1, _PHASES + 1))[1] ** 2).sum(1))
+
+
+def _phases(matrix: HostArray, shape: tuple[int, ...]) -> HostArray:
+    """Return the fractions (y, x) of the positions to which a grid of pixels is projected."""
     lines = [np.unique(np.linspace(0, n - 1, 17).round()) for n in shape]
     y, x = (a.ravel() for a in np.meshgrid(*lines, indexing="ij"))
     with np.errstate(all="ignore"):
         moved = matrix @ np.stack([y, x, np.ones(y.size)])
-        phases = (moved[:2] / moved[2]) % 1
-    shares = np.interp(phases, np.linspace(0, 1, _PHASES + 1), _shares())
+        return np.asarray((moved[:2] / moved[2]) % 1)
+
+
+def share_of_noise(matrix: HostArray, shape: tuple[int, ...]) -> float:
+    """Return the variance of white noise after interpolation at the positions of pixels, as a share of that before."""
+    shares = np.interp(_phases(matrix, shape), np.linspace(0, 1, _PHASES + 1), _shares())
     return float(np.nanmean(shares[0] * shares[1]))
+
+
+@functools.cache
+def _spectra() -> tuple[HostArray, HostArray, HostArray]:
+    """Return frequencies with their aliases, the gradient of a spline, and the error of the phase between pixels.
+
+    The error is that of the interpolated value a quarter of a pixel beside a pixel, where it is greatest.
+    """
+    pixels, weights = _weights(np.array([0.25]))
+    base = (np.arange(-128, 128) + 0.5) * math.pi / 128
+    response = weights[0] @ np.exp(1j * np.outer(pixels, base))
+    gradient = np.sin(base) / (2 / 3 + np.cos(base) / 3)
+    aliases = base + 2 * math.pi * np.arange(-2, 3)[:, None]
+    return aliases, gradient, np.imag(np.exp(-0.25j * aliases) * response)
+
+
+def interpolation_error(
+    matrix: HostArray, shape: tuple[int, ...], brightness: Brightness, e: Equations, gain: float, shifts: list[int]
+) -> HostArray:
+    """Return the errors (y, x) of a shift that come from interpolation, for structures of a Gaussian spectrum.
+
+    Their width follows from the variance that both images share and from the products of their gradients, to neither
+    of which noise adds. Narrow structures are drawn to the pixels, most a quarter of a pixel beside them.
+    """
+    assert e.crossed is not None
+    aliases, gradient, error = _spectra()
+    turns = np.nanmean(np.sin(2 * math.pi * _phases(matrix, shape)), axis=1)
+    found = np.zeros(2)
+    for axis, place in enumerate(shifts):
+        energy = e.crossed[place, place] / e.weight
+        shared = brightness.covariance * gain
+        if energy > 0 and shared > 0:
+            power = np.exp(-max(0.5 * shared / energy, _LEAST_VARIANCE) * aliases**2)
+            found[axis] = (power * gradient * error).sum() / (power * gradient**2).sum() * turns[axis]
+    return found
 
 
 def covariance_of(

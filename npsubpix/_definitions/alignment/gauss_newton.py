@@ -19,6 +19,7 @@ from npsubpix._definitions.alignment.fit import (
     Brightness,
     brightness_of,
     covariance_of,
+    interpolation_error,
     is_poor,
     share_of_noise,
 )
@@ -210,13 +211,14 @@ class Aligner:
         best = start = (math.inf, matrix, self.gain, self.bias)
         tolerance = options.tol if last else max(options.tol, _COARSE_TOLERANCE)
         problem, converged, change = 0, False, math.inf
-        trusted, limit = last and options.inverse, _NEAR  # whether steps may be by the crossed products
+        # Steps by other products below which those by the crossed products are tried, and the longest of the latter.
+        trying, limit = _NEAR if last and options.inverse else 0.0, _NEAR
         self.overlap = None
         for _ in range(options.n_iters):
             basis = fixed_basis if options.inverse else tangents(options.model, matrix, shape)
             if change > _SETTLED:
                 self.scale = self.residual_scale(level, matrix)
-            whole = self.equations(level, matrix, basis, options.inverse, trusted and change < _NEAR)
+            whole = self.equations(level, matrix, basis, options.inverse, change < trying)
             e = self.unknowns(whole, basis)
             problem = problem_of(shape, level.rounding, basis, e)
             if problem:
@@ -226,12 +228,13 @@ class Aligner:
             self.total_iters += 1
             near = last and change < _NEAR
             step, moved, change = self.step(matrix, e, e.products, fixed_basis, shape, near)
-            if trusted and e.crossed is not None and is_sensitive(e):
+            if e.crossed is not None and is_sensitive(e):
                 other = self.step(matrix, e, e.crossed, fixed_basis, shape, near)
-                trusted = other[2] < limit
-                if trusted:
+                if other[2] < limit:
                     step, moved, change = other
                     limit = 0.5 * change  # of steps that come nearer, each is much shorter than the one before
+                else:
+                    trying, limit = 0.5 * change, _NEAR  # once the solution is nearer
             if options.gain_bias and near:
                 self.gain, self.bias = self.gain + step[-2], self.bias + step[-1]
             elif options.gain_bias:
@@ -314,6 +317,9 @@ class Aligner:
                 sensitivity, scores = (self.unknowns(x, basis) for x in self.weighed(level, basis, whole, rms))
                 of_all = covariance_of(sensitivity, scores, self.scale, likeness, share, self.gain)
                 covariance = of_all[:size, :size]
+                shifts = _shifts_of(size)
+                error = interpolation_error(self.matrix, level.shape, brightness, whole, self.last[1], shifts)
+                covariance[np.ix_(shifts, shifts)] += np.outer(error, error)
         margin = margin_of(level.moving_shape)
         most = math.prod(max(n - 1 - 2 * margin, 1) for n in level.shape)
         return Outcome(
@@ -323,8 +329,7 @@ class Aligner:
 
     def area(self, e: Equations, brightness: Brightness) -> float:
         """Return the area of the structures of the fixed image: its autocorrelation, squared, integrated."""
-        size = len(e.right) - 2 * self.options.gain_bias
-        shifts = [2, 5] if size > 4 else [size - 2, size - 1]
+        shifts = _shifts_of(len(e.right) - 2 * self.options.gain_bias)
         gradient = 0.5 * float(e.products[shifts, shifts].sum()) / e.weight / self.gain**2
         return math.pi * brightness.fixed_variance / gradient
 
@@ -338,6 +343,11 @@ class Aligner:
             self.equations(level, self.matrix, basis, True, True, use) for use in (SENSITIVITY, SCORES)
         )
         return sensitivity, scores
+
+
+def _shifts_of(size: int) -> list[int]:
+    """Return the places of the shift (y, x) among so many parameters of a model."""
+    return [2, 5] if size > 4 else [size - 2, size - 1]
 
 
 def _matched(b: Brightness) -> tuple[float, float]:

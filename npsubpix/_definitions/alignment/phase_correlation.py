@@ -50,14 +50,15 @@ def phase_correlation(
     shape = max(shapes[0][0], shapes[1][0]), max(shapes[0][1], shapes[1][1])
     candidates: set[tuple[float, float]] = set()
     for window in (hann_window, np.ones):
-        images = [
+        first, second = (
             centred(image, [window(n) for n in own], shape) for image, own in zip((fixed, moving), shapes, strict=True)
-        ]
-        images = [image / (float(to_host(abs(image).max())) or 1.0) for image in images]  # or products underflow
-        for correlation in _correlations(*images, fft):
+        )
+        # In units in which products do not underflow
+        first, second = (image / (float(to_host(abs(image).max())) or 1.0) for image in (first, second))
+        for correlation in _correlations(first, second, fft):
             candidates.update(_shifts_at_maximum(correlation, to_host))
     matrix = np.eye(3)
-    scores = {shift: _score(*images, shapes, shift, to_host) for shift in sorted(candidates)}
+    scores = {shift: _score(first, second, shapes, shift, to_host) for shift in sorted(candidates)}
     matrix[:2, 2] = max(scores, key=scores.__getitem__)
     return matrix
 
