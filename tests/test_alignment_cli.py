@@ -81,7 +81,7 @@ def test_pictures_take_the_result_and_axes(rng):
     figure = plotting.draw_alignment(fixed, moving, result)
     assert [axes.get_title() for axes in figure.axes] == ["before", "after"]
     axes = Figure().subplots(1, 2)
-    assert plotting.draw_alignment(fixed, moving, result, title="stars", ax=axes) is axes
+    plotting.draw_alignment(fixed, moving, result, ax=axes)
     drawn = [ax.images[0].get_array() for ax in (*figure.axes, *axes)]
     np.testing.assert_array_equal(drawn[0], drawn[2])
     np.testing.assert_array_equal(drawn[1], drawn[3])

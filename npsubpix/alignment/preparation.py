@@ -67,7 +67,7 @@ def _near(points: HostArray, radius: float, shape: tuple[int, ...]) -> HostArray
     """Return True for the pixels within a radius of any point."""
     near = np.zeros(shape, bool)
     reach = math.ceil(radius)
-    window = np.moveaxis(np.mgrid[-reach : reach + 1, -reach : reach + 1], 0, -1).reshape(-1, 2)
+    window = np.argwhere(np.ones((2 * reach + 1, 2 * reach + 1), bool)) - reach
     points = points[((points > -radius) & (points < np.array(shape) - 1 + radius)).all(1)]
     for dy, dx in window:
         places = np.rint(points).astype(np.int64) + np.array((dy, dx))

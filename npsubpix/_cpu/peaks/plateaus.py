@@ -134,6 +134,29 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         row[3], row[4], row[5] = most_z - least_z + 1, most_y - least_y + 1, most_x - least_x + 1
         row[6], row[7], row[8] = sum_z, sum_y, sum_x
 
+    @device
+    def drop_ground(x, state):
+        """Clear the seeds against whose value no pixel loses, where there are many: they are no plateaus, but large."""
+        depth, height, width = x.shape
+        many = 0
+        for d in range(depth):
+            for i in range(height):
+                for j in range(width):
+                    many += state[d, i, j]
+        if 8 * many < depth * height * width:
+            return
+        last = x[0, 0, 0]
+        for d in range(depth):
+            for i in range(height):
+                for j in range(width):
+                    v = x[d, i, j]
+                    last = v if last != last or wins(last, v) else last
+        for d in range(depth):
+            for i in range(height):
+                for j in range(width):
+                    if not wins(x[d, i, j], last):
+                        state[d, i, j] = 0
+
     @kernel(f"plateaus_{name}")
     def plateaus(x, limit, window, margins, strict, state, busy, found, counts):
         """Write the columns of each plateau to `found`."""
@@ -153,6 +176,7 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         for b in prange(images):
             stack = np.empty(1024, np.int64)
             seen = state[b]
+            drop_ground(x[b], seen)
             for d in range(depth):
                 for i in range(height):
                     for j in range(width if busy[(b * depth + d) * height + i] else 0):
