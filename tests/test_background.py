@@ -26,6 +26,11 @@ def sky(rng):
     return image
 
 
+def find(image, **options):
+    """Find the strict maxima, whether or not refinement moves them to one place."""
+    return npsubpix.find_peaks(image, **{"plateau": "drop", "duplicates": "flag", **options})
+
+
 def check(image, size, dtype=None, **options):
     """Compare with the definition; return what was found."""
     found = npsubpix.local_background(image, size, **options)
@@ -321,7 +326,7 @@ def places(peaks):
 def test_peaks_above_what_is_returned(sky):
     """A `Background` is taken as it is."""
     image = np.nan_to_num(sky, posinf=0)
-    found = npsubpix.find_peaks(image, background=npsubpix.local_background(image, 16), threshold_abs=5)
+    found = find(image, background=npsubpix.local_background(image, 16), threshold_abs=5)
     assert len(found) > 3
     assert places(found) == expected(image, *reference.background(image, (16, 16))[:2], 5)
 
@@ -345,10 +350,10 @@ def test_thresholds_in_units_of_the_noise(uneven, dtype, threshold, forms, wrap)
     noise = {"arrays": sigma, "numbers": 2.5, "level": None, "noise": sigma.astype(np.float32)}[forms]
     want = expected(image, 0 if level is None else level, 1 if noise is None else noise, threshold)
     given = [wrap(v) if isinstance(v, np.ndarray) else v for v in (level, noise)]
-    found = npsubpix.find_peaks(wrap(image), background=given[0], sigma=given[1], threshold_abs=threshold)
+    found = find(wrap(image), background=given[0], sigma=given[1], threshold_abs=threshold)
     assert places(found) == want
     assert len(want) > 0 or threshold == 1e6
-    plain = npsubpix.find_peaks(image)
+    plain = find(image)
     rows = {place: row for row, place in enumerate(places(plain))}
     same = [rows[place] for place in want]  # refinement and values are those of the image
     np.testing.assert_array_equal(np.asarray(found.coords), plain.coords[same])
@@ -358,26 +363,26 @@ def test_thresholds_in_units_of_the_noise(uneven, dtype, threshold, forms, wrap)
 def test_what_is_exactly_on_the_threshold_is_no_peak():
     image = np.full((9, 9), 10.0)
     image[2, 2], image[6, 6] = 16, 16.5
-    assert places(npsubpix.find_peaks(image, background=10, sigma=2, threshold_abs=3)) == [(6, 6)]
-    assert places(npsubpix.find_peaks(image, background=np.full((9, 9), 10), sigma=2, threshold_abs=3)) == [(6, 6)]
+    assert places(find(image, background=10, sigma=2, threshold_abs=3)) == [(6, 6)]
+    assert places(find(image, background=np.full((9, 9), 10), sigma=2, threshold_abs=3)) == [(6, 6)]
 
 
 def test_relative_thresholds_are_of_heights(uneven):
     """A fraction of the greatest height, whatever the noise; and of the greatest value if there is no background."""
     image, background, sigma = uneven
     for fraction in (0.3, 0.8, 1.0, -0.1):
-        found = npsubpix.find_peaks(image, background=background, sigma=sigma, threshold_rel=fraction)
+        found = find(image, background=background, sigma=sigma, threshold_rel=fraction)
         assert places(found) == expected(image, background, sigma, None, fraction)
-        both = npsubpix.find_peaks(image, background=background, threshold_abs=1, threshold_rel=fraction)
+        both = find(image, background=background, threshold_abs=1, threshold_rel=fraction)
         assert places(both) == expected(image, background, 1, 1, fraction)
-        alone = npsubpix.find_peaks(image, sigma=sigma, threshold_rel=fraction)
-        assert set(places(alone)) == set(places(npsubpix.find_peaks(image, threshold_rel=fraction)))
+        alone = find(image, sigma=sigma, threshold_rel=fraction)
+        assert set(places(alone)) == set(places(find(image, threshold_rel=fraction)))
 
 
 def test_minima_below_a_background(uneven):
     image, background, sigma = uneven
     for options in ({"threshold_abs": 1.0}, {"threshold_rel": 0.4}):
-        found = npsubpix.find_peaks(image, background=background, sigma=sigma, minima=True, **options)
+        found = find(image, background=background, sigma=sigma, minima=True, **options)
         low = found.flags & PeakFlags.MINIMUM != 0
         args = (options.get("threshold_abs"), options.get("threshold_rel"))
         assert places(found[~low]) == expected(image, background, sigma, *args)
@@ -392,10 +397,10 @@ def test_the_strongest_are_those_of_the_greatest_significance():
     sigma = np.ones(image.shape)
     sigma[:, :7] = 5  # the highest is the least significant
     options = {"sigma": sigma, "refine": None}
-    assert places(npsubpix.find_peaks(image, **options)) == [(15, 20), (5, 8), (5, 5)]
-    assert places(npsubpix.find_peaks(image, num_peaks=1, **options)) == [(15, 20)]
-    assert places(npsubpix.find_peaks(image, min_distance=5, **options)) == [(15, 20), (5, 8)]
-    assert places(npsubpix.find_peaks(image, min_distance=5, refine=None)) == [(5, 5), (15, 20)]
+    assert places(find(image, **options)) == [(15, 20), (5, 8), (5, 5)]
+    assert places(find(image, num_peaks=1, **options)) == [(15, 20)]
+    assert places(find(image, min_distance=5, **options)) == [(15, 20), (5, 8)]
+    assert places(find(image, min_distance=5, refine=None)) == [(5, 5), (15, 20)]
 
 
 def test_pixels_without_background_or_noise():
@@ -409,10 +414,10 @@ def test_pixels_without_background_or_noise():
     background[5, 35] = 50
     sigma[5, 35] = 0
     options = {"background": background, "sigma": sigma, "refine": None}
-    assert places(npsubpix.find_peaks(image, threshold_abs=3, **options)) == [(5, 25), (5, 20), (5, 30)]
-    assert places(npsubpix.find_peaks(image, **options)) == [(5, 25), (5, 20), (5, 30), (5, 35)]
-    assert places(npsubpix.find_peaks(image, threshold_rel=0.95, **options)) == [(5, 30)]
-    assert len(npsubpix.find_peaks(image, background=np.full(image.shape, np.nan), threshold_abs=0)) == 0
+    assert places(find(image, threshold_abs=3, **options)) == [(5, 25), (5, 20), (5, 30)]
+    assert places(find(image, **options)) == [(5, 25), (5, 20), (5, 30), (5, 35)]
+    assert places(find(image, threshold_rel=0.95, **options)) == [(5, 30)]
+    assert len(find(image, background=np.full(image.shape, np.nan), threshold_abs=0)) == 0
 
 
 def test_plateaus_above_a_background():
@@ -420,7 +425,7 @@ def test_plateaus_above_a_background():
     image[5, 5:7], image[12, 20:22] = 9, 7
     sigma = np.where(np.arange(30) < 15, 4.0, 1.0) * np.ones((20, 1))
     for plateau, x in (("first", 20.0), ("centroid", 20.5)):
-        found = npsubpix.find_peaks(image, plateau=plateau, background=1, sigma=sigma, threshold_abs=3, refine=None)
+        found = find(image, plateau=plateau, background=1, sigma=sigma, threshold_abs=3, refine=None)
         np.testing.assert_array_equal(found.coords, [[12, x]])
         assert found.flag_names() == ["PLATEAU"]
 
@@ -433,12 +438,10 @@ def test_stacks_above_a_background(uneven, axis):
     each = np.stack([background, 3 * background, background])
     for level in (background, np.moveaxis(each, 0, axis)):
         for thresholds in ({"threshold_abs": 1.0}, {"threshold_rel": 0.5}):
-            found = npsubpix.find_peaks(
-                np.moveaxis(frames, 0, axis), background=level, sigma=sigma, frame_axis=axis, **thresholds
-            )
+            found = find(np.moveaxis(frames, 0, axis), background=level, sigma=sigma, frame_axis=axis, **thresholds)
             for k, frame in enumerate(frames):
                 own = background if level is background else each[k]
-                single = npsubpix.find_peaks(frame, background=own, sigma=sigma, **thresholds)
+                single = find(frame, background=own, sigma=sigma, **thresholds)
                 np.testing.assert_array_equal(found[found.frame == k].coords, single.coords)
     assert len(found) > 0
 
@@ -449,7 +452,7 @@ def test_masked_pixels_above_a_background(uneven):
     mask[::3, ::4] = True
     hot = np.where(mask, 1e5, image)
     for options in ({"threshold_abs": 1.0}, {"threshold_rel": 0.5}):
-        found = npsubpix.find_peaks(hot, background=background, sigma=sigma, mask=mask, minima=True, **options)
+        found = find(hot, background=background, sigma=sigma, mask=mask, minima=True, **options)
         for sign in (1, -1):
             rows = found[(found.flags & PeakFlags.MINIMUM != 0) == (sign < 0)]
             filled = np.where(mask, -sign * 1e5, image)
@@ -466,11 +469,11 @@ def test_a_background_brings_its_noise(rng):
     for cy, cx in truth:
         image += 40 * np.exp(-((y - cy) ** 2 + (x - cx) ** 2) / 8)
     background = npsubpix.local_background(image, 20)
-    found = npsubpix.find_peaks(image, size=7, background=background, threshold_abs=4.5)
+    found = find(image, size=7, background=background, threshold_abs=4.5)
     assert len(found) == 4
     distance = np.linalg.norm(found.coords[:, None] - truth, axis=2).min(0)
     assert distance.max() < 1.5
-    doubled = npsubpix.find_peaks(image, size=7, background=background, sigma=2 * background.noise, threshold_abs=2.25)
+    doubled = find(image, size=7, background=background, sigma=2 * background.noise, threshold_abs=2.25)
     np.testing.assert_array_equal(doubled.coords, found.coords)
     assert image[:, 200:].mean() > image[:, :40].mean() + 40  # no one value would do
 
@@ -491,9 +494,9 @@ def test_wrong_backgrounds(uneven):
         ({"sigma": torch.ones(image.shape, requires_grad=True)}, TypeError, "sigma requires a gradient"),
     ]:
         with pytest.raises(error, match=words):
-            npsubpix.find_peaks(image, **bad)
+            find(image, **bad)
     with pytest.raises(ValueError, match=r"the image, \(3, 40, 47\) or of a frame, \(40, 47\), got shape \(3, 47\)"):
-        npsubpix.find_peaks(np.stack([image] * 3), background=np.zeros((3, 47)), frame_axis=0)
+        find(np.stack([image] * 3), background=np.zeros((3, 47)), frame_axis=0)
 
 
 def test_an_image_less_the_pair_of_level_and_noise_is_refused(rng):
@@ -511,12 +514,12 @@ def test_relative_threshold_above_a_background_of_large_and_of_many_images(rng, 
     stack = rng.integers(0, 5000, shape).astype(np.uint16)
     below = 30.5 if background == "number" else rng.normal(2000, 900, shape if background == "stack" else shape[1:])
     options = {"frame_axis": 0, "refine": None, "minima": True, "exclude_border": False}
-    every = npsubpix.find_peaks(stack, **options)
+    every = find(stack, **options)
     signs = np.where(every.flags & PeakFlags.MINIMUM, -1, 1)
     height = stack - below
     own = signs * height[(every.frame, *every.indices.T)]
     greatest = np.where(signs > 0, height.max((1, 2))[every.frame], -height.min((1, 2))[every.frame])
-    found = npsubpix.find_peaks(stack, background=below, threshold_rel=0.8, **options)
+    found = find(stack, background=below, threshold_rel=0.8, **options)
     rows = [
         {(*p, f, n) for p, f, n in zip(t.indices.tolist(), t.flags.tolist(), t.frame.tolist(), strict=True)}
         for t in (found, every[own > 0.8 * greatest])
