@@ -256,14 +256,15 @@ def test_tables_of_peaks_are_on_the_gpu(cupy, image):
 @pytest.mark.parametrize(
     ("options", "waits"),
     [
-        ({}, 1),
-        ({"num_peaks": 2, "threshold_rel": 0.1}, 1),
-        ({"plateau": "centroid", "size": 5, "minima": True}, 1),
-        ({"min_distance": 3}, 2),
+        ({}, 3),
+        ({"plateau": "drop", "duplicates": "flag"}, 1),
+        ({"num_peaks": 2, "threshold_rel": 0.1}, 3),
+        ({"plateau": "centroid", "size": 5, "minima": True}, 2),
+        ({"min_distance": 3}, 4),
     ],
 )
 def test_the_host_waits_where_it_has_to_know_the_length_of_a_list(cupy, image, options, waits):
-    """Once for the candidates that there are, once more for those that are kept apart; never to refine."""
+    """For candidates, for plateaus to refine, for peaks kept apart, and for those that are merged; never to refine."""
     source = gpu_array(image[:, 0])
     FakeArray.waits = 0
     found = npsubpix.find_peaks(source, frame_axis=0, **options)
@@ -285,7 +286,7 @@ def test_backgrounds_are_where_the_image_is(cupy, image):
     np.testing.assert_allclose(found, want, atol=1e-12)
     options = {"frame_axis": 0, "threshold_abs": 0.5}
     peaks = npsubpix.find_peaks(there, background=found, **options)
-    assert FakeArray.waits == 1
+    assert FakeArray.waits == 3
     assert len(peaks) > 2
     np.testing.assert_array_equal(peaks.indices, npsubpix.find_peaks(stack, background=want, **options).indices)
     doubled = npsubpix.find_peaks(there, background=found, sigma=2 * found.noise, frame_axis=0, threshold_abs=0.25)

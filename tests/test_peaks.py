@@ -465,5 +465,3 @@ def test_wrong_arguments(image):
         find(np.zeros((2, 2, 2, 2)))
     with pytest.raises(ValueError, match="frame_axis must be below 3"):
         find(np.zeros((3, 3, 3)), frame_axis=3)
-    with pytest.raises(TypeError, match="masked array"):
-        find(np.ma.masked_greater(image, 40))
