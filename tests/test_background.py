@@ -490,7 +490,7 @@ def test_wrong_backgrounds(uneven):
         ({"sigma": -1.0}, ValueError, "sigma must be positive"),
         ({"sigma": np.inf}, ValueError, "sigma must be finite"),
         ({"sigma": sigma > 1}, TypeError, "sigma must hold integers or floats"),
-        ({"background": np.ma.masked_greater(background, 9)}, TypeError, "background must be a plain array"),
+        ({"background": np.ma.masked_greater(background, 9)}, TypeError, "background must have no masked pixels"),
         ({"sigma": torch.ones(image.shape, requires_grad=True)}, TypeError, "sigma requires a gradient"),
     ]:
         with pytest.raises(error, match=words):

@@ -320,7 +320,7 @@ BAD: list[Any] = [
     (lambda: npsubpix.window_map("sum", X, X, size=3), TypeError, "images must be one array"),
     (lambda: npsubpix.window_map("percentile", X, size=3), ValueError, "q must be given for percentile"),
     (lambda: npsubpix.window_map("max", X, weights=X), ValueError, "weights are for sum, mean"),
-    (lambda: npsubpix.window_map(np.sum, X, footprint=DISK), ValueError, "are for reductions by name"),
+    (lambda: npsubpix.window_map(np.sum, X, size=3, weights=X), ValueError, "are for reductions by name"),
 ]
 
 
