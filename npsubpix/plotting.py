@@ -141,18 +141,18 @@ def _new_axes(shape: tuple[int, ...], spacing: float, style: _Style) -> _Drawing
 
 def _caller_axes(axes: Any, shape: tuple[int, ...]) -> _Drawing:
     """Return the axes of a caller, with the scale at which they show an image of a shape."""
-    if not hasattr(axes, "get_window_extent"):
+    if not hasattr(axes, "imshow"):
         raise TypeError(f"ax must be Axes of matplotlib, got {type(axes).__name__}")
     place = axes.get_window_extent()
     return _Drawing(axes, min(place.width / shape[1], place.height / shape[0]), axes.figure.dpi)
 
 
 def new_figure(**options: Any) -> Any:
-    """Return a figure that pyplot does not know: a notebook shows it where it is returned, and only there."""
+    """Return a figure that no window shows: a notebook shows it where it is returned, and only there."""
     from matplotlib.figure import Figure
 
     figure: Any = Figure(**options)
-    # Notebooks show figures as pictures only once pyplot has been imported; this they always know
+    # Notebooks show figures as pictures only where matplotlib's own windows were set up; this they always know
     figure._repr_png_ = functools.partial(_as_png, figure)
     return figure
 

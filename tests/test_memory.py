@@ -41,7 +41,7 @@ CODE = """
 """
 
 
-@pytest.mark.parametrize("room", [30, 60])
+@pytest.mark.parametrize("room", [30, pytest.param(60, marks=pytest.mark.exhaustive)])
 def test_threads_without_memory(room):
     """All of them, or one: the call raises, also where that is not the calling thread; the next one works."""
     printed = run(CODE.format(room=room), NUMBA_NUM_THREADS="2", OMP_NUM_THREADS="2", MALLOC_ARENA_MAX="1")

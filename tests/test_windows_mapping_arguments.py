@@ -198,6 +198,7 @@ def test_a_function_of_what_may_change_unseen_is_compiled_anew():
 # NumPy's functions, lines and footprints
 
 
+@pytest.mark.exhaustive  # each is compiled
 def test_functions_of_numpy(rng):
     x = rng.normal(size=(9, 8))
     x[2, 3] = np.nan

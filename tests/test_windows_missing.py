@@ -109,6 +109,7 @@ def test_a_mask_leaves_nan_elsewhere_in_its_windows(rng, name):
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.exhaustive
 def test_long_windows_of_many_pixels_that_count(rng):
     """Counts and sums stay exact; windows longer than the image need no more memory."""
     x = rng.integers(0, 2**16, (90, 2000)).astype(np.uint16)

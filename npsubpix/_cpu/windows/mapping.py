@@ -106,7 +106,7 @@ def _picker(ndim: int) -> Callable[..., Any]:
     pixel = (pixel1, pixel2, pixel3)[ndim - 1]
 
     @device
-    def pick(x, buffer, z, y, c, offsets, shape):
+    def pick(buffer, x, z, y, c, offsets, shape):
         n = 0
         for k in range(len(offsets)):
             a, b, d = z + offsets[k, 0], y + offsets[k, 1], c + offsets[k, 2]
@@ -138,25 +138,25 @@ def _pickers(count: int, pick: Callable[..., Any]) -> tuple[Callable[..., Any], 
         return np.empty(n, x[0].dtype), np.empty(n, x[1].dtype), np.empty(n, x[2].dtype), np.empty(n, x[3].dtype)
 
     @device
-    def one(x, to, z, y, c, of, shape):
-        return (pick(x[0], lend(to[0]), z, y, c, of, shape),)
+    def one(to, x, z, y, c, of, shape):
+        return (pick(lend(to[0]), x[0], z, y, c, of, shape),)
 
     @device
-    def two(x, to, z, y, c, of, shape):
-        return pick(x[0], lend(to[0]), z, y, c, of, shape), pick(x[1], lend(to[1]), z, y, c, of, shape)
+    def two(to, x, z, y, c, of, shape):
+        return pick(lend(to[0]), x[0], z, y, c, of, shape), pick(lend(to[1]), x[1], z, y, c, of, shape)
 
     @device
-    def three(x, to, z, y, c, of, shape):
+    def three(to, x, z, y, c, of, shape):
         return (
-            pick(x[0], lend(to[0]), z, y, c, of, shape), pick(x[1], lend(to[1]), z, y, c, of, shape),
-            pick(x[2], lend(to[2]), z, y, c, of, shape),
+            pick(lend(to[0]), x[0], z, y, c, of, shape), pick(lend(to[1]), x[1], z, y, c, of, shape),
+            pick(lend(to[2]), x[2], z, y, c, of, shape),
         )  # fmt: skip
 
     @device
-    def four(x, to, z, y, c, of, shape):
+    def four(to, x, z, y, c, of, shape):
         return (
-            pick(x[0], lend(to[0]), z, y, c, of, shape), pick(x[1], lend(to[1]), z, y, c, of, shape),
-            pick(x[2], lend(to[2]), z, y, c, of, shape), pick(x[3], lend(to[3]), z, y, c, of, shape),
+            pick(lend(to[0]), x[0], z, y, c, of, shape), pick(lend(to[1]), x[1], z, y, c, of, shape),
+            pick(lend(to[2]), x[2], z, y, c, of, shape), pick(lend(to[3]), x[3], z, y, c, of, shape),
         )  # fmt: skip
 
     return ((make_one, one), (make_two, two), (make_three, three), (make_four, four))[count - 1]
@@ -249,7 +249,7 @@ def _loop_of_footprint(function: Any, count: int, numbers: tuple[bool, ...], ndi
     def succeeds(out, z, y, arrays, buffers, offsets, before, step, shape):
         try:
             for k in range(out.shape[1]):
-                put(out, k, call(pick_all(arrays, buffers, z, y, k * step - before, offsets, shape), arrays))
+                put(out, k, call(pick_all(buffers, arrays, z, y, k * step - before, offsets, shape), arrays))
         except Exception:
             return False
         return True
@@ -261,7 +261,6 @@ def _loop_of_footprint(function: Any, count: int, numbers: tuple[bool, ...], ndi
             row, buffers = out[:, line * width : (line + 1) * width], make(arrays, len(offsets))
             lent = lend_all(arrays)
             failed[line] = not succeeds(row, z, y, lent, buffers, lend(offsets), before[2], step[2], shape)
-            keep(buffers)
         for array in literal_unroll(arrays):
             keep(array)
         keep(offsets)
