@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 
 INTRINSICS = "npsubpix._cpu.compiler.intrinsics"
 _INNER = {"device", "fused", "summing"}
+_LENDING = {"lend", "lend_to_read", "lend_all"}
 _NUMBERS = {"shape", "size", "dtype", "ndim", "itemsize", "strides"}
 _COUNTS = {"len", "range", "abs", "int", "float", "bool"}
 _LOOPS = (ast.For, ast.While)
@@ -291,14 +292,14 @@ def errors_in(sources: Mapping[str, str]) -> list[str]:
     """Return where modules, sources by name, lend arrays that may be freed while they are lent."""
     trees = {module: ast.parse(text) for module, text in sources.items()}
     known = {module: Names() for module in trees} | {
-        INTRINSICS: Names({"lend", "lend_to_read", "lend_all"}, {"window_of"})
+        INTRINSICS: Names(set(_LENDING), {"window_of"})
     }
     while True:
         before, errors = {module: (set(n.lend), set(n.make)) for module, n in known.items()}, []
         for module, tree in trees.items():
             if module == INTRINSICS:
                 continue
-            names = Names({"lend", "lend_to_read", "lend_all"}, {"window_of"})  # by attributes of their module, too
+            names = Names(set(_LENDING), {"window_of"})  # by attributes of their module, too
             for node in ast.walk(tree):
                 if isinstance(node, ast.ImportFrom) and node.module in known:
                     for alias in node.names:

@@ -14,7 +14,9 @@ Applied Meteorology 18 (1979), here divided by the sum of the weights.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -158,6 +160,9 @@ def _bspline_pieces(degree: int) -> list[Polynomial]:
                 sign = (-1) ** j * math.comb(count, j) / math.factorial(degree)
                 total = total + sign * Polynomial([float(start), 1.0]) ** degree
         pieces.append(total)
+    if count % 2 == 0:  # at t = 1, the last pixel of an image, the first weight is 0 without a remainder of rounding
+        constant, *others = pieces[0].coef
+        pieces[0] = Polynomial([-functools.reduce(operator.add, reversed(others)), *others])
     return pieces
 
 
