@@ -291,9 +291,7 @@ def _read(body: list[ast.stmt], names: Names, errors: list[str]) -> Names:
 def errors_in(sources: Mapping[str, str]) -> list[str]:
     """Return where modules, sources by name, lend arrays that may be freed while they are lent."""
     trees = {module: ast.parse(text) for module, text in sources.items()}
-    known = {module: Names() for module in trees} | {
-        INTRINSICS: Names(set(_LENDING), {"window_of"})
-    }
+    known = {module: Names() for module in trees} | {INTRINSICS: Names(set(_LENDING), {"window_of"})}
     while True:
         before, errors = {module: (set(n.lend), set(n.make)) for module, n in known.items()}, []
         for module, tree in trees.items():
