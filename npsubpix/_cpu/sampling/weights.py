@@ -160,7 +160,7 @@ def _bspline_pieces(degree: int) -> list[Polynomial]:
                 sign = (-1) ** j * math.comb(count, j) / math.factorial(degree)
                 total = total + sign * Polynomial([float(start), 1.0]) ** degree
         pieces.append(total)
-    if count % 2 == 0:  # at t = 1, the last pixel of an image, the first weight is 0 without a remainder of rounding
+    if degree == 5:  # at t = 1, the last pixel of an image, the first weight is 0 without a remainder of rounding
         others = list(pieces[0].coef[1:])
         pieces[0] = Polynomial([-functools.reduce(operator.add, reversed(others)), *others])
     return pieces
