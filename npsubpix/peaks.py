@@ -116,7 +116,7 @@ def find_peaks(
         ``DUPLICATE``. Positions that could not be refined are not compared.
     mode : {None, "wrap"}, optional
         ``"wrap"``: the image is periodic, as a correlation map is. Windows, distances and refinement
-        go on beyond the border with the opposite side, and `exclude_border` has no meaning. Positions
+        continue on the opposite side of the image, and `exclude_border` has no meaning. Positions
         are from -0.5 to the length of an axis - 0.5.
     frame_axis : int, optional
         Axis of a stack along which images are independent. Peaks then have a frame.

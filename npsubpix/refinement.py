@@ -62,7 +62,7 @@ def refine_peaks(
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     mode : {None, "wrap"}, optional
-        ``"wrap"``: the image is periodic, as a correlation map is, and goes on beyond its border with
+        ``"wrap"``: the image is periodic, as a correlation map is; beyond its border are the pixels of
         the opposite side. Positions are from -0.5 to the length of an axis - 0.5.
     frame : array of ints of shape (N,), optional
         Image of each position in a stack. Required with `frame_axis`, unless `coords` is a table that has frames.

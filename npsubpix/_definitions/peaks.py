@@ -26,7 +26,7 @@ PLATEAUS: Final = ("refine", "drop", "first", "centroid")
 #: What becomes of peaks that refinement moves to the place of a stronger one.
 DUPLICATES: Final = ("merge", "flag")
 
-#: How an image goes on beyond its border; None for not at all.
+#: Border extension of images; None for no pixels beyond the border.
 PEAK_MODES: Final = (None, "wrap")
 
 
@@ -56,7 +56,7 @@ class PeakSearch(NamedTuple):
     duplicates : {"merge", "flag"}
         What becomes of peaks that refinement moves to the place of a stronger one.
     wrap : bool
-        Whether an image goes on beyond its border with the opposite side.
+        Whether the image is periodic.
     """
 
     size: tuple[int, ...]

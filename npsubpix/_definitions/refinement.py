@@ -52,7 +52,7 @@ class Refinement(NamedTuple):
     radius : tuple of floats
         Radius of the window of a centroid, per axis of the image.
     wrap : bool
-        Whether an image goes on beyond its border with the opposite side.
+        Whether the image is periodic.
     """
 
     method: str | None

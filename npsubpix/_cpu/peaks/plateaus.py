@@ -52,6 +52,18 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
                 seeds[j] = (seeds[j] == _SEED) & (not wins(other[k], own[j]))
 
     @device
+    def beaten_beyond(x, d, i, j):
+        """Whether a neighbour of a pixel in another plane wins against it."""
+        depth, height, width = x.shape
+        for a in range(max(d - 1, 0), min(d + 2, depth)):
+            if a != d:
+                for b in range(max(i - 1, 0), min(i + 2, height)):
+                    for c in range(max(j - 1, 0), min(j + 2, width)):
+                        if wins(x[a, b, c], x[d, i, j]):
+                            return True
+        return False
+
+    @device
     def stands(x, state, d, i, j, window):
         """Whether nothing in the window of a pixel wins, is NaN, or is a plateau of its value already kept.
 
@@ -135,14 +147,9 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         row[6], row[7], row[8] = sum_z, sum_y, sum_x
 
     @device
-    def drop_ground(x, state):
+    def drop_ground(x, state, many):
         """Clear the seeds against whose value no pixel loses, where there are many: they are no plateaus, but large."""
         depth, height, width = x.shape
-        many = 0
-        for d in range(depth):
-            for i in range(height):
-                for j in range(width):
-                    many += state[d, i, j]
         if 8 * many < depth * height * width:
             return
         last = x[0, 0, 0]
@@ -166,17 +173,23 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
             own, seeds, extreme = x[b, d, i], state[b, d, i], strict[b, d, i]
             for j in range(width):
                 seeds[j] = (own[j] == own[j]) & (extreme[j] == 0) & (not wins(limit[b], own[j]))
-            for a in range(max(d - 1, 0), min(d + 2, depth)):
-                for c in range(max(i - 1, 0), min(i + 2, height)):
-                    drop_beaten(seeds, own, x[b, a, c])
-            any_seed = np.uint8(0)
-            for j in range(width):
-                any_seed |= seeds[j]
-            busy[r] = any_seed
+            for c in range(max(i - 1, 0), min(i + 2, height)):
+                drop_beaten(seeds, own, x[b, d, c])
+            count = 0
+            for j in range(width):  # few are left, which are compared with other planes one by one
+                if seeds[j] != 0:
+                    if depth > 1 and beaten_beyond(x[b], d, i, j):
+                        seeds[j] = 0
+                    else:
+                        count += 1
+            busy[r] = count
         for b in prange(images):
             stack = np.empty(1024, np.int64)
             seen = state[b]
-            drop_ground(x[b], seen)
+            many = 0
+            for r in range(b * depth * height, (b + 1) * depth * height):
+                many += busy[r]
+            drop_ground(x[b], seen, many)
             for d in range(depth):
                 for i in range(height):
                     for j in range(width if busy[(b * depth + d) * height + i] else 0):
@@ -216,7 +229,7 @@ def find_plateaus(
     volume = x.reshape(images, *(1, *space)[-3:])
     shape = volume.shape[1:]
     window, margins = clipped_reach((1, *size)[-3:], shape), clipped_margins((0, 0, *margins)[-6:], shape)
-    state, busy = np.empty(volume.shape, np.uint8), np.empty(math.prod(volume.shape[:3]), np.uint8)
+    state, busy = np.empty(volume.shape, np.uint8), np.empty(math.prod(volume.shape[:3]), np.int64)
     room = max(256, volume[:1].size // 64)  # about a byte per pixel; noise of few levels may need more
     while True:
         found = np.empty((images, room, _COLUMNS), np.int64)
