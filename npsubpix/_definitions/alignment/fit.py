@@ -19,7 +19,17 @@ from npsubpix._definitions.alignment.normal_equations import Equations, Likeness
 from npsubpix._definitions.alignment.solutions import inverse
 from npsubpix._definitions.dtypes import HostArray
 
-__all__ = ["Brightness", "brightness_of", "covariance_of", "interpolation_error", "is_poor", "share_of_noise"]
+__all__ = [
+    "Areas",
+    "Brightness",
+    "areas_of",
+    "attainable_correlation",
+    "brightness_of",
+    "covariance_of",
+    "interpolation_error",
+    "is_poor",
+    "share_of_noise",
+]
 
 #: Phases of a pixel, along each axis, at which the share of noise is known.
 _PHASES = 64
@@ -165,8 +175,33 @@ def covariance_of(
     return np.asarray(freedom * scale * scale * (back @ spread @ back.T))
 
 
+class Areas(NamedTuple):
+    """Areas of the structures of images in pixels: their autocorrelation, squared, integrated."""
+
+    fixed: float  # of the fixed image, with its noise
+    shared: float  # of both images, to which noise does not add; infinity if they share none
+
+
+def areas_of(e: Equations, brightness: Brightness, gain: float, shifts: list[int]) -> Areas:
+    """Return the areas of structures, from the variances of images and of their gradients along y and x."""
+    assert e.crossed is not None
+    of_fixed, crossed = (0.5 * float(x[shifts, shifts].sum()) / e.weight for x in (e.products, e.crossed))
+    shared = brightness.covariance * gain
+    return Areas(
+        math.pi * brightness.fixed_variance * gain**2 / of_fixed,
+        math.pi * shared / crossed if crossed > 0 and shared > 0 else math.inf,
+    )
+
+
+def attainable_correlation(brightness: Brightness, likeness: Likeness, share: float) -> float:
+    """Return the correlation that images of one scene would have, of this brightness and noise."""
+    fixed = 1 - likeness.fixed / brightness.fixed_variance
+    moving = 1 - share * likeness.moving / brightness.moving_variance
+    return math.sqrt(max(fixed, 0.0) * max(moving, 0.0))
+
+
 def is_poor(
-    brightness: Brightness, likeness: Likeness, gain: float, share: float, pixels: float, rms: float, area: float
+    brightness: Brightness, likeness: Likeness, gain: float, share: float, pixels: float, rms: float, areas: Areas
 ) -> bool:
     """Whether two images are no better alike than images of different scenes.
 
@@ -178,9 +213,7 @@ def is_poor(
         return True
     if rms < _EXPLAINED * math.sqrt(likeness.noise_of_residuals(gain, share)):
         return False
-    without_noise = (1 - likeness.fixed / brightness.fixed_variance) * (
-        1 - share * likeness.moving / brightness.moving_variance
-    )
-    shared = correlation**2 / without_noise if without_noise > 0 else 1.0
-    structures = max(likeness.pixels / area, _LEAST_STRUCTURES)
+    attainable = attainable_correlation(brightness, likeness, share)
+    shared = (correlation / attainable) ** 2 if attainable > 0 else 1.0
+    structures = max(likeness.pixels / areas.fixed, _LEAST_STRUCTURES)
     return bool(shared < 1 and structures * shared < _ALIKE * (1 - shared))

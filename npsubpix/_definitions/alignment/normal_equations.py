@@ -1,9 +1,9 @@
 """Normal equations of image alignment, from sums of products of few signals over pixels.
 
-The signals are the gradient of one image along y and x, divided by the depth of the projected point; minus the
-product of this gradient with the projected point; the fixed image F; 1; the residual r; and the first three again,
-for the other image. Each signal is multiplied by 1, x and y, which makes 27 features. The derivative of the residual
-with respect to any parameter is a linear combination of features.
+The signals are the gradient of one image along y and x, divided by the depth of the projected point; minus the scalar
+product of this gradient with the position of that point from the centre; the fixed image F; 1; the residual r; and
+the first three again, for the other image. Each signal is multiplied by 1, x and y, which makes 27 features. The
+derivative of the residual with respect to any parameter is a linear combination of features.
 """
 
 from __future__ import annotations

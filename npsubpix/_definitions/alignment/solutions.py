@@ -10,7 +10,7 @@ from npsubpix._definitions.alignment.normal_equations import Equations
 from npsubpix._definitions.dtypes import HostArray
 from npsubpix._definitions.flags import AlignmentFlags
 
-__all__ = ["corners_of", "inverse", "is_sensitive", "problem_of", "solve"]
+__all__ = ["corners_of", "inverse", "is_sensitive", "problem_of", "relative_offset", "solve"]
 
 #: Gradient of an image, in units of the rounding of its pixels, that is nothing but rounding.
 _LEAST_GRADIENT = 16.0
@@ -21,8 +21,10 @@ _LEAST_PIXELS = 16
 #: Ratio of the least to the greatest eigenvalue of the scaled normal equations, below which there is no solution.
 _SINGULAR = 1e-9
 
-#: Least ratio of the smallest eigenvalue of the crossed products to that of the others for them to be used.
-_LEAST_SIGNAL = 0.02
+#: Least ratio of the smallest eigenvalue of the crossed products to that of the others, in units of its standard
+#: deviation for images of noise alone. Below it, a shift has a standard error of more than about 0.2 pixels, over which
+#: the products change: they say neither how to go on nor how far the solution is.
+_LEAST_SIGNAL = 4.0
 
 
 def corners_of(shape: tuple[int, ...]) -> HostArray:
@@ -58,7 +60,14 @@ def is_sensitive(e: Equations) -> bool:
     scale = 1 / np.sqrt(np.diag(e.products))
     part = e.crossed * np.outer(scale, scale)
     whole = np.linalg.eigvalsh(e.products * np.outer(scale, scale))
-    return bool(np.linalg.eigvalsh(0.5 * (part + part.T))[0] > _LEAST_SIGNAL * whole[0])
+    limit = _LEAST_SIGNAL / math.sqrt(max(e.pixels, 1.0))
+    return bool(np.linalg.eigvalsh(0.5 * (part + part.T))[0] > limit * whole[0])
+
+
+def relative_offset(e: Equations, step: HostArray) -> float:
+    """Return the distance to the solution in standard errors, from a step of the equations."""
+    variance = e.squares / e.weight if e.weight > 0 else 0.0
+    return math.sqrt(max(float(-(step * e.right).sum()), 0.0) / variance) if variance > 0 else 0.0
 
 
 def solve(products: HostArray, right: HostArray) -> HostArray:
