@@ -117,10 +117,10 @@ def noisy(rng: np.random.Generator, images: Sequence[Image], noise: str) -> list
     return [rng.poisson(image - least_of(images) + 1).astype(np.float64) for image in images]
 
 
-def trials(kind: Kind, count: int) -> Iterator[Trial]:
+def trials(kind: Kind, count: int, sizes: Sequence[int] = SIZES, signals: Sequence[float] = SIGNALS) -> Iterator[Trial]:
     """All pairs of a kind of scenes."""
-    for size in SIZES:
-        for signal in SIGNALS:
+    for size in sizes:
+        for signal in signals:
             for noise in NOISES:
                 for k in range(count):
                     rng = np.random.default_rng([k, size, int(signal), NOISES.index(noise)])
@@ -149,9 +149,9 @@ def allowed_error(image: Image, least: float, noise: str) -> float:
     return float(np.sqrt(np.diag(inverse @ scatter @ inverse).max()))
 
 
-def noise_alone(count: int) -> Iterator[Trial]:
+def noise_alone(count: int, sizes: Sequence[int] = (16, *SIZES)) -> Iterator[Trial]:
     """Pairs of images of noise, white and smooth."""
-    for size in (16, *SIZES):
+    for size in sizes:
         for k in range(10 * count):
             rng = np.random.default_rng([k, size])
             for length in (0.0, 1.5):

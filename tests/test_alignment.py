@@ -458,7 +458,7 @@ def test_error_bars_of_spots(peak, noise):
         result = npsubpix.align(*images)
         assert result.ok
         z.append((result.shift - shift) / result.shift_std)
-    assert 0.8 < np.sqrt(np.mean(np.square(z))) < 1.25
+    assert 0.9 < np.sqrt(np.mean(np.square(z))) < 1.15
 
 
 def test_noise_alone_is_flagged(rng):

@@ -27,6 +27,7 @@ __all__ = [
     "brightness_of",
     "covariance_of",
     "interpolation_error",
+    "is_linear",
     "is_poor",
     "share_of_noise",
 ]
@@ -47,6 +48,16 @@ _EXPLAINED = 1.15
 
 #: Least number of structures by which images correlate, times the ratio of what they share to what they do not.
 _ALIKE = 8.0
+
+#: Share of the variance of the noise to which the variance of residuals can be told from it.
+_DOUBT = 0.1
+
+#: Least number of structures that overlaps have room for, times the logarithm of the ratio of what the images share to
+#: what they do not. Images with room for few structures resemble each other somewhere by chance.
+_LEAST_EVIDENCE = 12.0
+
+#: Standard error of a shift, in units of the width of structures, over which residuals change linearly with it.
+_LINEAR = 0.3
 
 #: Number of structures that images have at least.
 _LEAST_STRUCTURES = 0.5
@@ -193,6 +204,11 @@ def areas_of(e: Equations, brightness: Brightness, gain: float, shifts: list[int
     )
 
 
+def is_linear(shift_std: HostArray, areas: Areas) -> bool:
+    """Whether standard errors of a shift are so small that residuals change linearly with it."""
+    return bool((shift_std < _LINEAR * math.sqrt(areas.shared / (2 * math.pi))).all())
+
+
 def attainable_correlation(brightness: Brightness, likeness: Likeness, share: float) -> float:
     """Return the correlation that images of one scene would have, of this brightness and noise."""
     fixed = 1 - likeness.fixed / brightness.fixed_variance
@@ -205,13 +221,18 @@ def is_poor(
 ) -> bool:
     """Whether two images are no better alike than images of different scenes.
 
-    They correlate no more than noise does; or noise does not explain the residuals, and the images correlate no more,
-    or by no more structures of this area, than different scenes do where a few structures coincide.
+    They correlate no more than noise does; or they are too smooth for their size; or noise does not explain the
+    residuals, and the images correlate no more, or by no more structures of this area, than different scenes do where a
+    few structures coincide.
     """
     correlation = math.copysign(1.0, gain) * brightness.correlation
     if not correlation * math.sqrt(pixels) > _SIGNIFICANT:
         return True
-    if rms < _EXPLAINED * math.sqrt(likeness.noise_of_residuals(gain, share)):
+    noise = likeness.noise_of_residuals(gain, share)
+    differing = max(rms * rms - noise, _DOUBT * noise) / (2 * gain * brightness.covariance)
+    if differing > 0 and -math.log(differing) * pixels < _LEAST_EVIDENCE * areas.shared:
+        return True
+    if rms < _EXPLAINED * math.sqrt(noise):
         return False
     attainable = attainable_correlation(brightness, likeness, share)
     shared = (correlation / attainable) ** 2 if attainable > 0 else 1.0

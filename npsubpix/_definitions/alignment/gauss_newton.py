@@ -24,6 +24,7 @@ from npsubpix._definitions.alignment.fit import (
     brightness_of,
     covariance_of,
     interpolation_error,
+    is_linear,
     is_poor,
     share_of_noise,
 )
@@ -114,7 +115,7 @@ class Outcome:
     noise: float = math.nan
     attainable: float = math.nan  # correlation of images of one scene with this noise
     pixels: float = 0.0  # number of pixels compared
-    noisy: bool = False  # whether noise hides how residuals change with the parameters
+    noisy: bool = False  # whether noise hides how residuals change with the parameters, on this level
 
 
 class Level(Protocol):
@@ -298,7 +299,7 @@ class Aligner:
         problem = problem_of(level.shape, level.rounding, basis, e)
         self.flags |= problem
         rms = math.sqrt(e.squares / e.weight) if e.pixels > 0 and e.weight > 0 else math.nan
-        correlation = noise = attainable = math.nan
+        correlation, noise, attainable, noisy = math.nan, math.nan, math.nan, False
         if not problem:
             brightness = brightness_of(*self.last)
             overlap = matrix if self.overlap is None else self.overlap
@@ -311,23 +312,24 @@ class Aligner:
                 self.flags |= int(AlignmentFlags.POOR_FIT)
             if self.options.gain_bias and self.gain <= 0:
                 self.flags |= int(AlignmentFlags.NEGATIVE_GAIN)
-            if not is_sensitive(e):
-                self.flags |= int(AlignmentFlags.NO_TEXTURE)
-            else:
+            noisy = not is_sensitive(e)
+            if not noisy:
                 equations = self.weighed(level, matrix, basis, whole, rms)
                 sensitivity, scores = (self.unknowns(x, basis) for x in equations)
                 of_all = covariance_of(sensitivity, scores, self.scale, likeness, share, self.gain)
                 covariance = of_all[:size, :size]
                 error = interpolation_error(matrix, level.shape, brightness, whole, self.last[1], shifts)
                 covariance[np.ix_(shifts, shifts)] += np.outer(error, error)
+                noisy = not is_linear(np.sqrt(np.diag(covariance)[shifts]), areas)
                 units = parameter_units(self.options.model, level.scale)
                 covariance *= np.outer(units, units)
+            self.flags |= int(AlignmentFlags.NO_TEXTURE) if noisy else 0
         margin = margin_of(level.moving_shape)
         most = math.prod(max(n - 1 - 2 * margin, 1) for n in level.shape)
         return Outcome(
             self.matrix, covariance, rms, min(float(e.pixels) / most, 1.0), self.total_iters,
             self.converged and not problem, self.flags, self.gain, self.bias, correlation, noise,
-            attainable, e.pixels, not problem and not is_sensitive(e),
+            attainable, e.pixels, noisy,
         )  # fmt: skip
 
     def weighed(

@@ -22,9 +22,9 @@ _LEAST_PIXELS = 16
 _SINGULAR = 1e-9
 
 #: Least ratio of the smallest eigenvalue of the crossed products to that of the others, in units of its standard
-#: deviation for images of noise alone. Below it, a shift has a standard error of more than about 0.2 pixels, over which
-#: the products change: they say neither how to go on nor how far the solution is.
-_LEAST_SIGNAL = 4.0
+#: deviation for images of noise alone. Below it, a shift has a standard error of more than about 0.15 pixels of a
+#: level, over which the products change: they say neither how to go on nor how far the solution is.
+_LEAST_SIGNAL = 5.0
 
 
 def corners_of(shape: tuple[int, ...]) -> HostArray:
