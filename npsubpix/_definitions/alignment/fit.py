@@ -27,6 +27,7 @@ __all__ = [
     "brightness_of",
     "covariance_of",
     "interpolation_error",
+    "is_explained",
     "is_linear",
     "is_poor",
     "share_of_noise",
@@ -204,6 +205,11 @@ def areas_of(e: Equations, brightness: Brightness, gain: float, shifts: list[int
     )
 
 
+def is_explained(rms: float, noise: float) -> bool:
+    """Whether noise explains residuals."""
+    return rms < _EXPLAINED * noise
+
+
 def is_linear(shift_std: HostArray, areas: Areas) -> bool:
     """Whether standard errors of a shift are so small that residuals change linearly with it."""
     return bool((shift_std < _LINEAR * math.sqrt(areas.shared / (2 * math.pi))).all())
@@ -232,7 +238,7 @@ def is_poor(
     differing = max(rms * rms - noise, _DOUBT * noise) / (2 * gain * brightness.covariance)
     if differing > 0 and -math.log(differing) * pixels < _LEAST_EVIDENCE * areas.shared:
         return True
-    if rms < _EXPLAINED * math.sqrt(noise):
+    if is_explained(rms, math.sqrt(noise)):
         return False
     attainable = attainable_correlation(brightness, likeness, share)
     shared = (correlation / attainable) ** 2 if attainable > 0 else 1.0

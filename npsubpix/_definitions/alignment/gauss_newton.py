@@ -24,6 +24,7 @@ from npsubpix._definitions.alignment.fit import (
     brightness_of,
     covariance_of,
     interpolation_error,
+    is_explained,
     is_linear,
     is_poor,
     share_of_noise,
@@ -116,6 +117,7 @@ class Outcome:
     attainable: float = math.nan  # correlation of images of one scene with this noise
     pixels: float = 0.0  # number of pixels compared
     noisy: bool = False  # whether noise hides how residuals change with the parameters, on this level
+    likeness: Likeness | None = None
 
 
 class Level(Protocol):
@@ -156,10 +158,11 @@ def residual_step(shape: tuple[int, ...]) -> int:
 class Aligner:
     """State of an alignment: the matrix between whole images, gain and bias."""
 
-    def __init__(self, options: Options, matrix: HostArray) -> None:
+    def __init__(self, options: Options, matrix: HostArray, likeness: Likeness | None = None) -> None:
         self.options = options
         self.matrix = matrix / matrix[2, 2]
         self.gain, self.bias = 1.0, 0.0
+        self.likeness = likeness  # of the whole images, if these were aligned before
         self.flags = 0
         self.total_iters = 0
         self.converged = False
@@ -304,6 +307,7 @@ class Aligner:
             brightness = brightness_of(*self.last)
             overlap = matrix if self.overlap is None else self.overlap
             likeness = level.likeness(overlap, brightness.fixed_mean, brightness.moving_mean)
+            self.likeness = likeness = likeness.on_level(self.likeness, level.scale)
             share = share_of_noise(matrix, level.shape)
             correlation, noise = brightness.correlation, math.sqrt(likeness.noise_of_residuals(self.gain, share))
             attainable = attainable_correlation(brightness, likeness, share)
@@ -329,7 +333,7 @@ class Aligner:
         return Outcome(
             self.matrix, covariance, rms, min(float(e.pixels) / most, 1.0), self.total_iters,
             self.converged and not problem, self.flags, self.gain, self.bias, correlation, noise,
-            attainable, e.pixels, noisy,
+            attainable, e.pixels, noisy, self.likeness,
         )  # fmt: skip
 
     def weighed(
@@ -363,24 +367,25 @@ def nothing_to_align(options: Options, matrix: HostArray, flag: int) -> Outcome:
 def aligned(levels: Sequence[Level], options: Options, matrix: HostArray) -> Outcome:
     """Align images over levels from coarse to fine.
 
-    Where noise hides the gradients of the finest level, but not those of a coarser one, the latter is the last.
+    Where noise, and nothing else, hides the gradients of the finest level, but not those of a coarser one, that is the
+    last.
     """
-    outcome = best = _over(levels, options, matrix)
-    while outcome.noisy:
+    outcome = best = _over(levels, options, matrix, None)
+    while outcome.noisy and is_explained(outcome.rms, outcome.noise):
         if len(levels) > 1:
             levels = levels[:-1]
         elif options.levels is None and min(*levels[0].shape, *levels[0].moving_shape) >= _LEAST_HALVED:
             levels = [levels[0].halved()]
         else:
             break
-        outcome = _over(levels, options, matrix)
-        if not outcome.flags:
+        outcome = _over(levels, options, matrix, best.likeness)
+        if not outcome.flags and is_explained(outcome.rms, outcome.noise):
             return outcome
     return best
 
 
-def _over(levels: Sequence[Level], options: Options, matrix: HostArray) -> Outcome:
-    aligner = Aligner(options, matrix)
+def _over(levels: Sequence[Level], options: Options, matrix: HostArray, likeness: Likeness | None) -> Outcome:
+    aligner = Aligner(options, matrix, likeness)
     if options.gain_bias:
         aligner.match_brightness(levels[0])
     for level in levels:

@@ -113,6 +113,16 @@ class Likeness(NamedTuple):
             return cls(0.0, 0.0, 0.0)
         return cls(fixed / count, moving / count, product * product / square if square > 0 else 0.0)
 
+    def on_level(self, whole: Likeness | None, scale: int) -> Likeness:
+        """Return it with no more noise than means of pixels of the whole images have.
+
+        Structures as narrow as the pixels of a level are no noise there.
+        """
+        if whole is None:
+            return self
+        fixed, moving = (value / scale**2 for value in whole[:2])
+        return self._replace(fixed=min(self.fixed, fixed), moving=min(self.moving, moving))
+
     def noise_of_residuals(self, gain: float, share: float) -> float:
         """Return the variance of residuals of images that differ by noise alone, with a share of the moving image's."""
         return gain * gain * self.fixed + share * self.moving
