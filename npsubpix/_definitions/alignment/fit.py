@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npsubpix._definitions.alignment.normal_equations import Equations, Likeness
-from npsubpix._definitions.alignment.solutions import inverse
+from npsubpix._definitions.alignment.solutions import inverse, significance_of
 from npsubpix._definitions.dtypes import HostArray
 
 __all__ = [
@@ -59,6 +59,10 @@ _LEAST_EVIDENCE = 12.0
 
 #: Standard error of a shift, in units of the width of structures, over which residuals change linearly with it.
 _LINEAR = 0.3
+
+#: Relative variance of the squared inverse of crossed products, in units of that of the products, to second order; and
+#: one more, as those that noise makes too small are not used.
+_UNCERTAIN = 4.0
 
 #: Number of structures that images have at least.
 _LEAST_STRUCTURES = 0.5
@@ -183,6 +187,7 @@ def covariance_of(
     if not (np.diag(spread) > 0).all() or np.linalg.eigvalsh(spread)[0] <= 0:  # images that hardly correlate
         spread = of_scene * scores.products
     back = inverse(sensitivity.crossed)
+    spread *= 1 + _UNCERTAIN / significance_of(sensitivity) ** 2
     freedom = sensitivity.pixels / max(sensitivity.pixels - len(sensitivity.right), 1)
     return np.asarray(freedom * scale * scale * (back @ spread @ back.T))
 

@@ -10,7 +10,7 @@ from npsubpix._definitions.alignment.normal_equations import Equations
 from npsubpix._definitions.dtypes import HostArray
 from npsubpix._definitions.flags import AlignmentFlags
 
-__all__ = ["corners_of", "inverse", "is_sensitive", "problem_of", "relative_offset", "solve"]
+__all__ = ["corners_of", "inverse", "is_sensitive", "problem_of", "relative_offset", "significance_of", "solve"]
 
 #: Gradient of an image, in units of the rounding of its pixels, that is nothing but rounding.
 _LEAST_GRADIENT = 16.0
@@ -22,9 +22,9 @@ _LEAST_PIXELS = 16
 _SINGULAR = 1e-9
 
 #: Least ratio of the smallest eigenvalue of the crossed products to that of the others, in units of its standard
-#: deviation for images of noise alone. Below it, a shift has a standard error of more than about 0.15 pixels of a
+#: deviation for images of noise alone. Below it, a shift has a standard error of more than about 0.12 pixels of a
 #: level, over which the products change: they say neither how to go on nor how far the solution is.
-_LEAST_SIGNAL = 5.0
+_LEAST_SIGNAL = 7.0
 
 
 def corners_of(shape: tuple[int, ...]) -> HostArray:
@@ -54,14 +54,19 @@ def problem_of(shape: tuple[int, ...], rounding: float, basis: HostArray, e: Equ
 
 
 def is_sensitive(e: Equations) -> bool:
-    """Whether residuals change with the parameters by more than chance: crossed products are near the others."""
+    """Whether residuals change with the parameters by more than chance."""
+    return significance_of(e) > _LEAST_SIGNAL
+
+
+def significance_of(e: Equations) -> float:
+    """Return the least ratio of the crossed products to the others, in standard deviations of that of noise."""
     if e.crossed is None or not np.isfinite(e.crossed).all():
-        return False
+        return 0.0
     scale = 1 / np.sqrt(np.diag(e.products))
     part = e.crossed * np.outer(scale, scale)
     whole = np.linalg.eigvalsh(e.products * np.outer(scale, scale))
-    limit = _LEAST_SIGNAL / math.sqrt(max(e.pixels, 1.0))
-    return bool(np.linalg.eigvalsh(0.5 * (part + part.T))[0] > limit * whole[0])
+    least = float(np.linalg.eigvalsh(0.5 * (part + part.T))[0])
+    return least / float(whole[0]) * math.sqrt(e.pixels) if whole[0] > 0 else 0.0
 
 
 def relative_offset(e: Equations, step: HostArray) -> float:
