@@ -312,15 +312,14 @@ class Alignment(NamedTuple):
         row by row. The parameters describe a small transform about the centre of the fixed image that
         is applied before the matrix. NaN if it cannot be estimated.
     rms : float
-        Root mean square of the residuals, weighted by the loss, in the units of the images; of means of pixels, if
-        noise hides the texture of single ones.
+        Root mean square of the residuals, weighted by the loss, in the units of the images. If noise hides the texture
+        of single pixels, it is that of means of pixels, and so are `noise` and `correlation`.
     overlap : float
         Number of pixels compared, as a fraction of those of the fixed image without its border.
     n_iters : int
         Number of iterations at all levels.
     converged : bool
-        Whether the last iteration moved no corner of the image by more than `tol`, or by far less than the standard
-        error.
+        Whether the last iteration moved no corner by more than `tol`, or by far less than the standard error.
     flags : AlignmentFlags
         Reasons not to rely on the alignment; 0 if there are none.
     gain, bias : float
