@@ -331,8 +331,7 @@ class Alignment(NamedTuple):
         Goodness of fit: zero-mean normalised correlation of both images where they overlap, weighted by the
         loss, from -1 to 1. 1 for images that differ by gain and bias alone; noise makes it smaller.
     noise : float
-        Root mean square that residuals would have if the images differed by noise alone, estimated from both
-        images. A greater ``rms`` has other reasons.
+        Root mean square of residuals of images that differ by noise alone. A greater ``rms`` has other reasons.
     """
 
     matrix: npt.NDArray[np.float64]
