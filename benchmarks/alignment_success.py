@@ -192,7 +192,9 @@ def losses(found: dict[str, list[Trial]]) -> str:
     """Flags of right pairs that are not ok, and the wrong ones that are, as Markdown."""
     pairs = [pair for pairs in found.values() for pair in pairs]
     lost = Counter(
-        (p.kind, p.result.flag_names()) for p in pairs if p.right and p.allowed <= PRECISE and not p.result.ok
+        (p.kind, p.result.flag_names().replace("|", ", "))
+        for p in pairs
+        if p.right and p.allowed <= PRECISE and not p.result.ok
     )
     wrong = Counter((p.kind, f"wrong by {p.error:.1f} px, ok") for p in pairs if not p.right and p.result.ok)
     lines = ["| scenes | why | pairs |", "|---|---|---|"]
