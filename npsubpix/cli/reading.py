@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import typer
+
+from npsubpix.cli.terminal import UsageError
 
 __all__ = ["Axes", "Channel", "Hdu", "MaxMemory", "Series", "Volume", "reading_options"]
 
@@ -49,11 +52,13 @@ def reading_options(
     channel: int | None, volume: bool | None, axes: str | None, series: int | None, hdu: str | None, max_memory: float
 ) -> dict[str, Any]:
     """Return the arguments of `open_frames`."""
+    if math.isnan(max_memory):
+        raise UsageError("--max-memory must be a number of GiB, got nan")
     return {
         "channel": channel,
         "volume": volume,
         "axes": axes,
         "series": series,
         "hdu": int(hdu) if hdu is not None and hdu.isdecimal() else hdu,
-        "max_memory": int(max_memory * 2**30),
+        "max_memory": int(min(max_memory, 2.0**30) * 2**30),  # infinity stands for more than there is
     }
