@@ -8,6 +8,8 @@ import torch
 
 import npsubpix
 from npsubpix import GradientAdaptive
+from npsubpix._arrays.notes import with_note
+from npsubpix.sampling.coefficients import Filtered, check_coefficients
 
 
 @pytest.mark.usefixtures("backend")
@@ -68,9 +70,18 @@ def test_views_of_coefficients_are_known(rng, wrap):
 
 def test_an_array_in_the_memory_of_coefficients_is_none(rng):
     """What is known of an array ends with it, and does not go over to the next one at its address."""
+    options = {"method": "bspline3", "mode": "reflect", "prefilter": True}
+    addresses = set()
     for _ in range(50):
-        npsubpix.spline_filter(rng.standard_normal((9, 11)), mode="mirror")
-        npsubpix.sample(rng.standard_normal((9, 11)), [[1.0], [2.0]], method="bspline3")
+        coefficients = with_note(rng.standard_normal((9, 11)), Filtered(3, "mirror"))
+        with pytest.raises(ValueError, match="image holds coefficients"):
+            check_coefficients(coefficients, options)
+        addresses.add(id(coefficients))
+        del coefficients
+        image = rng.standard_normal((9, 11))
+        check_coefficients(image, options)
+        addresses.add(id(image))
+    assert len(addresses) < 50  # so that addresses were used again
 
 
 @pytest.mark.usefixtures("backend")
