@@ -83,8 +83,24 @@ def test_weights_of_splines_are_exact_to_rounding(method):
     assert max(errors) <= 2**-52
 
 
-def test_kernels_in_a_graph_of_torch(rng):
-    """torch.compile follows calls with them in one graph, in which functions are those of the values at each run."""
+def in_a_graph(function):
+    torch.compiler.reset()
+    return torch.compile(function, fullgraph=True, backend="aot_eager")
+
+
+def test_a_weight_in_a_graph_of_torch():
+    """torch.compile follows the call in one graph, in which a weight is that of the values at each run."""
+    config = types.ModuleType("config")
+    config.floor = 0.0
+    method = WeightedNearest(lambda d: 1.0 - d + config.floor)
+    coords = torch.tensor(COORDS, dtype=torch.float64)
+    run = in_a_graph(lambda x: npsubpix.sample(x, coords, method=method))
+    for config.floor, wanted in ((0.0, 2.5), (1.0, 10 * 1.25 / 3), (0.0, 2.5)):
+        assert run(torch.from_numpy(IMAGE)).item() == pytest.approx(wanted)
+
+
+@pytest.mark.exhaustive  # which compiles the gradients of all these methods
+def test_gradients_of_kernels_in_a_graph_of_torch(rng):
     config = types.ModuleType("config")
     config.power = 2.0
     image, coords = torch.from_numpy(rng.random((6, 7))), torch.from_numpy(rng.uniform(0, 5, (2, 9)))
@@ -97,8 +113,7 @@ def test_kernels_in_a_graph_of_torch(rng):
         samples = (npsubpix.sample(x, coords, method=method) for method in (weighted, blend))
         return sum(values.square().sum() for values in samples) + inline.sum()
 
-    torch.compiler.reset()
-    run = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    run = in_a_graph(loss)
     for config.power in (2.0, 3.0, 2.0):
         (wanted,), (found,) = (torch.autograd.grad(function(image), image) for function in (loss, run))
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-14)
