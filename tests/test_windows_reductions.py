@@ -329,3 +329,14 @@ BAD: list[Any] = [
 def test_misuse(function, error, match):
     with pytest.raises(error, match=match):
         function()
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
+def test_windows_of_one_plane_with_steps_between_planes(rng, name):
+    x, mask = rng.normal(size=(5, 6, 7)), rng.random((5, 6, 7)) < 0.3
+    for size, stride in (((1, 3, 2), (2, 1, 1)), ((1, 3, 2), (3, 2, 1)), ((3, 1, 2), (2, 1, 3))):
+        for skipped in (None, mask):
+            whole = window_statistic(x, name, size, q=30.0, mask=skipped)
+            wanted = whole[(..., *(slice(None, None, step) for step in stride))]
+            check(call(name, x, size, stride=stride, mask=skipped), wanted)
