@@ -137,7 +137,7 @@ def _with_peaks(options: dict[str, Any], fixed: Any, path: Path) -> dict[str, An
     if radius is None:
         return options
     background = local_background(fixed, options.get("background", _BOX))
-    if background.guessed.any():
+    if background.guessed is not None and background.guessed.any():
         say_guesses(display_name(path))
     peaks = find_peaks(fixed, background=background, threshold_abs=_HEIGHT)
     if len(peaks) == 0:
