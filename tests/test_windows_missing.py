@@ -239,3 +239,18 @@ def test_pixels_of_weight_zero_do_not_count(rng, name):
         found = call(name, x, **options)
         np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
         np.testing.assert_allclose(np.where(np.isfinite(wanted), found, 0), np.where(np.isfinite(wanted), wanted, 0))
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_the_only_pixel_of_a_window(value):
+    """Its deviation from itself is 0, or NaN if it is not finite: with others masked, beyond the border, or none."""
+    x = np.array([[1.0, value, 2.0], [3.0, 4.0, value]])
+    mask = np.array([[True, False, True], [True, True, False]])
+    wanted = np.array([[0.0, np.nan, 0.0], [0.0, 0.0, np.nan]])
+    for name in ("var", "std"):
+        np.testing.assert_array_equal(call(name, x, 1), wanted)
+        np.testing.assert_array_equal(call(name, x[None], 1)[0], wanted)
+        np.testing.assert_array_equal(call(name, x, (1, 1), mask=mask), np.where(mask, np.nan, wanted))
+        assert np.isnan(call(name, x, (1, 3), mask=mask)).all()
+        np.testing.assert_array_equal(call(name, x[:, 1:2], (1, 2)), wanted[:, 1:2])
