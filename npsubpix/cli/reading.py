@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any
 
 import typer
-
-from npsubpix.cli.terminal import UsageError
 
 __all__ = ["Axes", "Channel", "Hdu", "MaxMemory", "Series", "Volume", "reading_options"]
 
@@ -52,8 +49,6 @@ def reading_options(
     channel: int | None, volume: bool | None, axes: str | None, series: int | None, hdu: str | None, max_memory: float
 ) -> dict[str, Any]:
     """Return the arguments of `open_frames`."""
-    if math.isnan(max_memory):
-        raise UsageError("--max-memory must be a number of GiB, got nan")
     return {
         "channel": channel,
         "volume": volume,
