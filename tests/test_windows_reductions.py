@@ -46,7 +46,7 @@ def test_the_definition(rng, name, shape, size):
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize("dtype", ["u1", "i8", ">f4", "f2"])
+@pytest.mark.parametrize("dtype", ["u1", "i8", *(pytest.param(t, marks=pytest.mark.exhaustive) for t in (">f4", "f2"))])
 @pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
 def test_dtypes(rng, name, dtype):
     low, high = (0, 255) if dtype == "u1" else (1, 127)
