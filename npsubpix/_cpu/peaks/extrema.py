@@ -172,7 +172,8 @@ def last_below(dtype: np.dtype[Any], threshold: float | None) -> HostArray:
     if first is None:
         return np.array([greatest])
     if dtype.kind == "f":
-        return np.array([np.nextafter(first, least)])
+        with np.errstate(over="ignore"):  # -inf may be what precedes
+            return np.array([np.nextafter(first, least)])
     return np.array([max(int(first) - 1, int(least))], dtype)
 
 
