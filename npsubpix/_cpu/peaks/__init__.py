@@ -35,6 +35,11 @@ class _Rows(NamedTuple):
     flags: npt.NDArray[np.int32]
     frames: npt.NDArray[np.int64]
 
+    def take(self, rows: Any) -> _Rows:
+        """Select rows."""
+        columns: list[Any] = [column[rows] for column in self]
+        return _Rows(*columns)
+
 
 def find_peaks(
     image: HostArray,
@@ -81,8 +86,7 @@ def _find_rows(
         if not (lacking & (np.bincount(every, minlength=len(image)) > tried)).any():
             break
         tried *= 2
-    kept = _first_of_each(rows.frames, most)
-    return _Rows(*(column[kept] for column in rows))
+    return rows.take(_first_of_each(rows.frames, most))
 
 
 def _first_of_each(images: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.bool_]:
@@ -93,10 +97,7 @@ def _first_of_each(images: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.
 
 def _without_duplicates(rows: _Rows) -> _Rows:
     duplicate = rows.flags & int(PeakFlags.DUPLICATE)
-    if not duplicate.any():
-        return rows
-    kept = np.flatnonzero(duplicate == 0)
-    return _Rows(*(column[kept] for column in rows))
+    return rows.take(np.flatnonzero(duplicate == 0)) if duplicate.any() else rows
 
 
 def _refined(

@@ -204,8 +204,11 @@ def find_extrema(x: HostArray, search: PeakSearch, signs: tuple[int, ...]) -> Ca
     high, no_minima = _bounds(x, *thresholds, -1) if -1 in signs else (None, None)
     plateaus = search.plateau != "drop"
     found, codes = _strict(x, search.size, search.margins, low, high, plateaus)
-    if plateaus and codes.seeds != 0:
-        found = _with_plateaus(x, search, {1: low, -1: high}, found, codes, signs)
+    parts = _plateaus(x, search, {1: low, -1: high}, codes, signs) if plateaus and codes.seeds != 0 else []
+    del codes  # a byte per pixel, before lists are copied
+    if parts:
+        found = merged([found, *parts])
+        _widen_clipped(x, found)
     if 1 not in signs:
         found = found.take(found.flags & PeakFlags.MINIMUM != 0)
     for never, flag in ((no_maxima, 0), (no_minima, PeakFlags.MINIMUM)):
@@ -214,15 +217,10 @@ def find_extrema(x: HostArray, search: PeakSearch, signs: tuple[int, ...]) -> Ca
     return found
 
 
-def _with_plateaus(
-    x: HostArray,
-    search: PeakSearch,
-    bounds: dict[int, Any],
-    strict: Candidates,
-    codes: _Codes,
-    signs: tuple[int, ...],
-) -> Candidates:
-    """Merge the plateaus of a stack into its strict extrema."""
+def _plateaus(
+    x: HostArray, search: PeakSearch, bounds: dict[int, Any], codes: _Codes, signs: tuple[int, ...]
+) -> list[Candidates]:
+    """Find the plateaus of a stack, of maxima and of minima."""
     parts = []
     nearest = search.plateau == "refine"
     for sign in signs:
@@ -236,11 +234,7 @@ def _with_plateaus(
         strength = sign * x.reshape(-1)[seen.indices].astype(_strength_type(x.dtype))
         flags = np.full(seen.indices.size, flag, np.int32)
         parts.append(Candidates(seen.indices, strength, flags, seen.centres, seen.extents))
-    if not parts:
-        return strict
-    every = merged([strict, *parts])
-    _widen_clipped(x, every)
-    return every
+    return parts
 
 
 def _widen_clipped(x: HostArray, found: Candidates) -> None:
