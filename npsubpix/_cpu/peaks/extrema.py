@@ -208,7 +208,8 @@ def find_extrema(x: HostArray, search: PeakSearch, signs: tuple[int, ...]) -> Ca
     del codes  # a byte per pixel, before lists are copied
     if parts:
         found = merged([found, *parts])
-        _widen_clipped(x, found)
+        if search.plateau != "centroid":  # which are not refined, so that their widths do not matter
+            _widen_clipped(x, found)
     if 1 not in signs:
         found = found.take(found.flags & PeakFlags.MINIMUM != 0)
     for never, flag in ((no_maxima, 0), (no_minima, PeakFlags.MINIMUM)):

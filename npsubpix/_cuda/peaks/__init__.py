@@ -138,8 +138,8 @@ def _mark(s: _Search, search: PeakSearch, thresholds: _Thresholds) -> Plateaus |
         s.device, s.x, s.mask, s.stack, window=window, margins=margins, thresholds=thresholds,
         minima=search.minima, codes=s.codes,
     )  # fmt: skip
-    if search.plateau == "centroid":
-        return plateaus
+    if search.plateau == "centroid":  # not refined, so that their widths do not matter
+        return plateaus._replace(ends=None)
     found, _, _ = s.collect(None)
     plateaus.find_ceilings(found.indices, found.frames, found.flags)
     if search.plateau == "refine":
