@@ -15,6 +15,11 @@ from tests.reference.windows import window_statistic
 
 MOMENTS = ("sum", "mean", "var", "std", "centroid")
 ORDERS = ("min", "max", "range", "median", "percentile")
+#: All statistics, most of them marked: each compiles kernels of its own for every dtype and form.
+OFTEN = [
+    pytest.param(name, marks=() if name in ("sum", "mean", "max", "median") else pytest.mark.exhaustive)
+    for name in (*MOMENTS, *ORDERS)
+]
 BORDERS = ("shrink", "reflect", "mirror", "nearest", "wrap", "constant")
 SHAPES = [((11, 14), (3, 3)), ((9, 7), (2, 5)), ((6, 5), (7, 8)), ((23,), (4,)), ((4, 5, 6), (3, 2, 3))]
 DISK = np.hypot(*np.mgrid[-3:4, -3:4]) < 3.2
@@ -47,7 +52,7 @@ def test_the_definition(rng, name, shape, size):
 
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["u1", "i8", *(pytest.param(t, marks=pytest.mark.exhaustive) for t in (">f4", "f2"))])
-@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
+@pytest.mark.parametrize("name", OFTEN)
 def test_dtypes(rng, name, dtype):
     low, high = (0, 255) if dtype == "u1" else (1, 127)
     x = rng.integers(low, high, (12, 15), endpoint=True).astype(dtype)
@@ -64,7 +69,7 @@ def test_dtypes(rng, name, dtype):
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
+@pytest.mark.parametrize("name", OFTEN)
 @pytest.mark.parametrize("footprint", [DISK, CORNERS])
 def test_footprints(rng, name, footprint):
     x = rng.normal(size=(13, 11)) + 3
