@@ -203,6 +203,7 @@ def test_a_moving_image_of_too_many_pixels():
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.exhaustive  # which compiles all kernels of a registration for each
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_dtypes(rng, dtype):
     fixed, moving = pair(rng, MATRICES["translation"])
