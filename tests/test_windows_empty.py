@@ -40,6 +40,7 @@ def test_statistics(shape):
         assert npsubpix.window_sum(x, footprint=np.ones((3,) * len(shape), bool), stride=2).size == 0
 
 
+@pytest.mark.exhaustive  # which compiles many functions
 @pytest.mark.parametrize("border", ["shrink", "nearest", "constant"])
 def test_functions(border):
     for shape in ((0, 4), (3, 0)):

@@ -40,7 +40,7 @@ def check(found: Any, wanted: Any) -> None:
 
 
 @pytest.mark.parametrize(("shape", "size"), SHAPES)
-@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
+@pytest.mark.parametrize("name", OFTEN)
 def test_the_definition(rng, name, shape, size):
     """Any border, any stride, any window: also longer than the image, and of even length."""
     x = rng.normal(size=shape) + 3
@@ -149,6 +149,7 @@ def test_variances_far_from_zero(rng, offset, shape):
     np.testing.assert_allclose(npsubpix.window_var(x, 3)[..., 21:], parts, rtol=1e-6)
 
 
+@pytest.mark.exhaustive  # images of many tiles
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("size", [(3, 3), (31, 31), (4, 9), (1, 200), (150, 1)])
 def test_scipy_on_images_of_many_tiles(rng, size):
@@ -218,6 +219,7 @@ def test_half_precision_is_left_where_another_is_asked_for():
     assert tensor.dtype == torch.float32
 
 
+@pytest.mark.exhaustive  # which compiles forms of footprints
 @pytest.mark.usefixtures("backend")
 def test_medians_beside_infinity():
     x = np.array([-np.inf, 5, 5, -np.inf])
@@ -242,6 +244,7 @@ def test_a_window_far_beyond_the_image_needs_no_memory_for_it(rng):
         check(call(name, x, 10**10), window_statistic(x, name, (9, 11), q=30.0))
 
 
+@pytest.mark.exhaustive  # which compiles for other dtypes
 @pytest.mark.usefixtures("backend")
 def test_dtype_rounds_and_keeps_within_its_range():
     x = np.array([250.0, 251.0, 252.5, -1e30, np.nan])
@@ -295,6 +298,7 @@ def test_by_name(rng):
     np.testing.assert_array_equal(found, npsubpix.window_mean(x, weights=weights, border="wrap"))
 
 
+@pytest.mark.exhaustive  # which compiles for integers
 @pytest.mark.usefixtures("backend")
 def test_a_constant_around_integers_is_rounded():
     """For every statistic: the border extension of an image of integers is of integers."""
@@ -336,6 +340,7 @@ def test_misuse(function, error, match):
         function()
 
 
+@pytest.mark.exhaustive  # which compiles for volumes
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
 def test_windows_of_one_plane_with_steps_between_planes(rng, name):
