@@ -311,6 +311,7 @@ def test_dtypes(module, x, dtype):
     assert (result[0] if isinstance(result, tuple) else result).dtype == dtype
 
 
+@pytest.mark.exhaustive  # torch.compile
 def test_compile(name, module, x):
     """torch.compile follows a module without a break in the graph, and learns through it."""
     torch.compiler.reset()

@@ -203,6 +203,7 @@ def test_images_of_booleans_are_0_and_1_or_refused(name, x, wrap):
     np.testing.assert_array_equal(taken.reshape(want.shape), want)
 
 
+@pytest.mark.exhaustive  # which compiles for booleans of four families
 @pytest.mark.usefixtures("backend")
 def test_what_a_mask_gives(wrap):
     """Fractions of windows, not numbers that are rounded or saturate, and centres of blobs."""

@@ -64,6 +64,7 @@ def test_defaults_are_those_of_torch(rng):
     np.testing.assert_allclose(npsubpix.grid_sample(x, grid), want, atol=1e-13)
 
 
+@pytest.mark.exhaustive  # which compiles for these options alone
 def test_ties_go_to_even():
     x = np.arange(5.0).reshape(1, 1, 1, 5)
     columns = np.array([0.5, 1.5, 2.5, 3.5])

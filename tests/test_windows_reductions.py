@@ -123,7 +123,9 @@ def test_extrema_of_any_floats(rng, dtype):
     assert np.isnan(beyond).all()
 
 
-@pytest.mark.parametrize("name", ["sum", "mean", "min", "max", "median"])
+@pytest.mark.parametrize(
+    "name", ["sum", "mean", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("min", "max", "median"))]
+)
 def test_huge_values_stay_in_their_windows(rng, name):
     """Sums that run along a line would carry what is left of 1e30 to its end."""
     x = rng.normal(size=(64, 80)).astype(np.float32)
@@ -208,6 +210,7 @@ def test_the_ends_of_64_bits(dtype):
     assert (npsubpix.window_sum(odd, footprint=[True]) == odd).all()
 
 
+@pytest.mark.exhaustive  # which compiles for another dtype
 @pytest.mark.usefixtures("backend")
 def test_half_precision_is_left_where_another_is_asked_for():
     x = np.full(4, 60000, np.float16)
