@@ -24,6 +24,7 @@ __all__ = [
     "GAUSSIAN_STEEPEST",
     "GAUSSIAN_WIDE",
     "HALF_SHARE",
+    "LEAST_ANNULUS",
     "LEAST_CURVED",
     "LEAST_EXPONENT",
     "LEAST_GOOD",
@@ -123,6 +124,9 @@ ELLIPSOID_LIMIT: Final = 1 + 1e-9
 
 #: A box with less than this share of the good pixels of the fullest box of its image is filled from its neighbours.
 LEAST_GOOD: Final = 0.5
+
+#: Fewest pixels of an annulus from which a background is measured.
+LEAST_ANNULUS: Final = 5
 
 #: Exponent of a softmax, relative to the greatest, below which exponents are held to it: its exponential is 0, and so
 #: is the product of both.

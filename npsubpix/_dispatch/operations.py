@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from npsubpix._definitions import shapes
 from npsubpix._dispatch.operation import Argument, Operation, Result
+from npsubpix._dispatch.operations_photometry import PHOTOMETRY
 
 __all__ = ["OPERATIONS"]
 
@@ -386,4 +387,4 @@ _TABLE = (
     ),
 )
 
-OPERATIONS = {operation.name: operation for operation in _TABLE}
+OPERATIONS = {operation.name: operation for operation in (*_TABLE, *PHOTOMETRY)}
