@@ -256,7 +256,13 @@ _TABLE = (
     Operation(
         "find_peaks",
         family="peaks",
-        arguments=(_STACK, _MASK, Argument("background", optional=True, layout="pixels"), _NOISE),
+        arguments=(
+            _STACK,
+            Argument("searched", optional=True, layout="stack"),
+            _MASK,
+            Argument("background", optional=True, layout="pixels"),
+            _NOISE,
+        ),
         results=(
             Result("coords", "float64"),
             Result("values", "float64"),
@@ -266,7 +272,7 @@ _TABLE = (
             Result("border", "float64"),
         ),
         options=("search", "refinement"),
-        internal=frozenset({"search", "refinement"}),
+        internal=frozenset({"search", "refinement", "searched"}),
         functions={
             "find_peaks": lambda npsubpix, x: npsubpix.find_peaks(
                 x[0, 0], plateau="centroid", frame_axis=0, min_distance=2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import Array, to_numpy
@@ -126,8 +127,9 @@ class Measurements(Table):
 
     @property
     def snr(self) -> Array:
-        """Signal to noise ratio: the flux divided by its standard error."""
-        return self.flux / self.flux_std
+        """Signal to noise ratio: the flux divided by its standard error, which is 0 where all pixels are equal."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.flux / self.flux_std
 
     def to_dict(self) -> dict[str, npt.NDArray[Any]]:
         """Copy the measurements to a dictionary of NumPy arrays, one per column.

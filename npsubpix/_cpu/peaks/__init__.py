@@ -38,6 +38,7 @@ class _Rows(NamedTuple):
 
 def find_peaks(
     image: HostArray,
+    searched: HostArray | None,
     mask: HostArray | None,
     background: HostArray | None,
     sigma: HostArray | None,
@@ -45,7 +46,7 @@ def find_peaks(
     search: PeakSearch,
     refinement: Refinement,
 ) -> tuple[HostArray | None, ...]:
-    """Find and refine the peaks of a stack of images.
+    """Find and refine the peaks of a stack of images, or find them in another one, `searched`, and refine them in it.
 
     Return positions, values, pixels, flags and frames, in order of images, the strongest first; and the greatest value
     of each image in the border that was left out.
@@ -54,8 +55,9 @@ def find_peaks(
         mask = np.ascontiguousarray(np.broadcast_to(mask, image.shape))
     most = search.num_peaks
     merging = search.duplicates == "merge" and refinement.method is not None
-    found = candidates(image, mask, background, sigma, search._replace(num_peaks=None) if merging else search)
-    border = greatest_in_border(image, mask, search) if background is None and sigma is None else None
+    searched = image if searched is None else searched
+    found = candidates(searched, mask, background, sigma, search._replace(num_peaks=None) if merging else search)
+    border = greatest_in_border(searched, mask, search) if background is None and sigma is None else None
     if not merging or most is None:
         rows = _refined(image, mask, found, search, refinement)
         return *(_without_duplicates(rows) if merging else rows), border
