@@ -180,12 +180,14 @@ def find_peaks(
 
     Five times the noise of single pixels finds noise where photons are few; that of a matched filter finds spots:
 
-    >>> rng = np.random.default_rng(1)
+    >>> rng = np.random.default_rng(3)
     >>> truth = rng.uniform(5, 95, (20, 2))
-    >>> movie = npsubpix.simulate_spots((100, 100), truth, flux=150, sigma=1.3, background=2, rng=rng)
-    >>> found = npsubpix.find_peaks(movie, detect="gaussian", detect_sigma=1.3, threshold_abs=5, refine="centroid")
+    >>> image = npsubpix.simulate_spots((100, 100), truth, flux=200, sigma=1.3, background=2, rng=rng)
+    >>> found = npsubpix.find_peaks(image, detect="gaussian", detect_sigma=1.3, threshold_abs=5, refine="centroid")
     >>> npsubpix.assess(found, truth, 1.5).n_matched, len(found)
     (20, 20)
+    >>> len(npsubpix.find_peaks(image, background=2, sigma=2**0.5, threshold_abs=5, refine="centroid"))
+    23
     """
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)

@@ -9,7 +9,7 @@ from npsubpix._arrays.library import Array, as_image, is_array, without_booleans
 from npsubpix._arrays.options import check_choice, check_finite, check_lengths, check_positive
 from npsubpix._arrays.positions import points_and_frames
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
-from npsubpix._definitions.photometry import METHODS, default_annulus
+from npsubpix._definitions.photometry import COLUMNS, METHODS, default_annulus
 from npsubpix._dispatch.call import call
 from npsubpix.results import Background, Measurements
 
@@ -122,11 +122,11 @@ def measure_spots(
     >>> image += np.random.default_rng(0).normal(0, 2, image.shape)
     >>> measured = npsubpix.measure_spots(image, npsubpix.find_peaks(image, threshold_abs=25), radius=4.5)
     >>> measured.flux.round()
-    array([1979.,  508.])
+    array([1955.,  479.])
     >>> measured.flux_std.round(1)
-    array([18.9, 18. ])
+    array([19.2, 19.2])
     >>> measured.width.round(2)
-    array([1.51, 1.51])
+    array([1.48, 1.53])
     """
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
@@ -143,7 +143,7 @@ def measure_spots(
     if isinstance(background, Background):
         error = background.noise if error is None else error
         background = background.level
-    *columns, flags, own_frames = call(
+    results = call(
         "measure_spots",
         x,
         points,
@@ -156,8 +156,10 @@ def measure_spots(
         annulus=_annulus(annulus, reach),
         method=method,
     )
-    kept = check_frames_of(coords) if frame_axis is None else own_frames
-    return Measurements(*columns, flags, kept, image_shape=shape_of_frame(x, frame_axis))
+    columns = dict(zip(("coords", *COLUMNS, "flags", "frame"), results, strict=True))
+    if frame_axis is None:
+        columns["frame"] = check_frames_of(coords)
+    return Measurements(**columns, image_shape=shape_of_frame(x, frame_axis))
 
 
 def _checked_error(error: Any) -> Any:

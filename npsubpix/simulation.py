@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.checks import check_frames, check_frames_of, check_numbers, check_positions, check_reals
-from npsubpix._arrays.library import Array, is_array, to_numpy
+from npsubpix._arrays.library import Array, as_array, is_array, to_numpy
 from npsubpix._arrays.options import check_finite
 from npsubpix._arrays.stacks import check_frame_axis
 from npsubpix.gaussian import render_spots
@@ -79,7 +79,7 @@ def simulate_spots(
     >>> import npsubpix
     >>> image = npsubpix.simulate_spots((30, 40), [[12.3, 20.7]], flux=2000, sigma=1.3, background=5, rng=0)
     >>> image.shape, float(image.sum()), 2000 + 5 * 30 * 40
-    ((30, 40), 7937.0, 8000)
+    ((30, 40), 7990.0, 8000)
     >>> movie = npsubpix.simulate_spots(
     ...     (2, 30, 40), [[12.3, 20.7], [5, 6]], flux=2000, sigma=1.3, rng=0, frame=[0, 1], frame_axis=0
     ... )
@@ -97,9 +97,11 @@ def simulate_spots(
             raise ValueError("frame must give the image of each position, since shape is that of a stack")
         spots = _in_frames(points, to_numpy(check_frames(frames, len(points), shape[axis])))
     elif frames is not None:
+        as_array(frames, "frame")
         raise ValueError("frame is given, so frame_axis must say which axis of shape it counts along")
     mean = render_spots(spots, shape, std=width, amplitude=amplitude, integrate=True, frame_axis=frame_axis)
-    return generator.poisson(mean + _background(background, mean.shape, frame_axis)).astype(np.float64)
+    photons = generator.poisson(mean + _background(background, mean.shape, frame_axis))
+    return np.asarray(photons, np.float64)
 
 
 def _in_frames(points: npt.NDArray[np.float64], frames: npt.NDArray[np.int64]) -> Peaks:

@@ -298,9 +298,8 @@ def with_gaps_filled(x: Array, mask: Array | None, frame_axis: int | None, value
     hidden = None if mask is None else as_array(mask, "mask")
     if hidden is not None and frame_axis is not None and hidden.ndim == x.ndim - 1:
         hidden = hidden[(slice(None),) * frame_axis + (None,)]
-    fits = hidden is not None and has_booleans(hidden) and hidden.ndim == x.ndim
-    if not fits or any(n not in (1, m) for n, m in zip(hidden.shape, x.shape, strict=True)):
-        hidden = None  # the check of masks refuses it
+    if hidden is not None and not _covers(hidden, x):
+        hidden = None  # which the check of masks refuses
     if not is_float and hidden is None:
         return x
     with working_on(x):
@@ -311,6 +310,13 @@ def with_gaps_filled(x: Array, mask: Array | None, frame_axis: int | None, value
             return x
         level = values()
         return torch.where(gaps, level.to(x.dtype) if is_float else level, x) if torch else np.where(gaps, level, x)
+
+
+def _covers(mask: Array, x: Array) -> bool:
+    """Whether a mask can be one of an array, or of each of its frames."""
+    if not has_booleans(mask) or mask.ndim != x.ndim:
+        return False
+    return all(n in (1, m) for n, m in zip(mask.shape, x.shape, strict=True))
 
 
 def native_affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool) -> Array | None:

@@ -126,6 +126,8 @@ def locate(
     plateau: option.Plateau = None,
     minima: option.Minima = False,
     mask: option.Mask = None,
+    detect: option.Detect = None,
+    detect_sigma: option.DetectSigma = None,
     refine: option.Refine = None,
     n_iters: option.Iterations = None,
     max_shift: option.MaxShift = None,
@@ -166,6 +168,8 @@ def locate(
                 "plateau": plateau,
                 "minima": minima,
                 "mask": mask,
+                "detect": detect,
+                "detect_sigma": detect_sigma,
                 "refine": refine,
                 "n_iters": n_iters,
                 "max_shift": max_shift,
@@ -334,9 +338,9 @@ def assess(
     """Compare found positions with true ones: recall, precision, errors and bias."""
     errors = Errors(debug)
     with errors.last_resort():
-        origins = [None if origin is None else origin.value for origin in (found_origin, truth_origin)]
+        first, second = (None if origin is None else origin.value for origin in (found_origin, truth_origin))
         request = AssessRequest(
-            found, truth, radius, pixel_size, every_row, *origins, output or [], plot or [], light, quiet
+            found, truth, radius, pixel_size, every_row, first, second, output or [], plot or [], light, quiet
         )
         assess_and_report(request, errors)
     raise typer.Exit(1 if errors.messages else 0)

@@ -85,7 +85,14 @@ def _check(request: Request) -> None:
 
 
 def _check_numbers(options: dict[str, Any]) -> None:
-    from npsubpix._arrays.options import check_count, check_finite, check_lengths, check_per_axis, check_positive
+    from npsubpix._arrays.options import (
+        check_count,
+        check_finite,
+        check_lengths,
+        check_per_axis,
+        check_positive,
+        check_widths,
+    )
 
     def length(value: Any) -> int:
         return len(value) if isinstance(value, tuple) else 2
@@ -99,10 +106,13 @@ def _check_numbers(options: dict[str, Any]) -> None:
         "n_iters": lambda value, name: check_count(value, name, 1),
         "max_shift": check_positive,
         "radius": lambda value, name: check_lengths(value, length(value), name),
+        "detect_sigma": lambda value, name: check_widths(value, length(value), name),
     }
     for name, check in checks.items():
         if name in options:
             check(options[name], "--threshold" if name == "threshold_abs" else f"--{name.replace('_', '-')}")
+    if (options.get("detect") is None) != ("detect_sigma" not in options):
+        raise ValueError("--detect and --detect-sigma need each other: a filter, and its width")
     border = options.get("exclude_border", True)
     if not isinstance(border, bool):
         check_per_axis(border, length(border), "--exclude-border")
@@ -247,16 +257,29 @@ def _find(frame: Any, request: Request, maps: dict[str, Any]) -> _Search:
     options = {**request.options, **maps}
     if "mask" in maps:
         options["mask"] = np.asarray(maps["mask"]) != 0
+    searched = _searched(frame, options)
     guessed = None
-    if request.boxes:
-        measured = local_background(frame, **request.boxes, mask=options.get("mask"))
+    if request.boxes or (searched is not frame and options.get("background") is None and options.get("sigma") is None):
+        measured = local_background(searched, **request.boxes, mask=options.get("mask"))
         guessed = None if "sigma" in options else measured.guessed
         options |= {"background": measured.level, "sigma": options.get("sigma", measured.noise)}
     peaks = find_peaks(frame, **options)
-    columns = _heights(frame, peaks, options.get("background"), options.get("sigma"))
+    columns = _heights(searched, peaks, options.get("background"), options.get("sigma"))
     if guessed is not None:
         columns["noise_guessed"] = guessed[tuple(to_numpy(peaks.indices).T)]
     return _Search(peaks, options, columns)
+
+
+def _searched(frame: Any, options: dict[str, Any]) -> Any:
+    """Return the image in which peaks are sought: the frame, or the filtered one, which the options then hold."""
+    from npsubpix._detection import detected
+
+    detect, width = options.pop("detect", None), options.pop("detect_sigma", None)
+    if detect is None:
+        return frame
+    wrap = options.get("mode") == "wrap"
+    options["detect"] = detected(frame, detect, width, mask=options.get("mask"), wrap=wrap, frame_axis=None)
+    return options["detect"]
 
 
 def _heights(frame: Any, peaks: Peaks, background: Any, sigma: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import typer
 
 from npsubpix._definitions.peaks import DUPLICATES, PEAK_MODES, PLATEAUS
 from npsubpix._definitions.refinement import REFINEMENTS
+from npsubpix._detection import DETECTORS
 from npsubpix.background import local_background
 from npsubpix.cli.options import PER_AXIS, as_border, as_counts, as_number_or_path, as_numbers, default, one_of
 from npsubpix.peaks import find_peaks
@@ -59,6 +60,19 @@ Minima = Annotated[bool, typer.Option("--minima", help="Find minima too.")]
 Mask = Annotated[
     Path | None,
     _of("mask", "Image of the pixels to ignore: all that are not 0. One frame for all frames, or one for each."),
+]
+
+Detect = Annotated[
+    Any,
+    _of(
+        "detect",
+        "Seek peaks in the filtered image, and measure them in the image itself; --threshold is then in units of the "
+        "noise of the filtered image.",
+        **one_of(DETECTORS),
+    ),
+]
+DetectSigma = Annotated[
+    Any, _of("detect_sigma", "Standard deviation of the filter of --detect: about that of a spot.", **_NUMBERS)
 ]
 
 # --- background and noise

@@ -28,14 +28,14 @@ class PhaseBias(NamedTuple):
         Mean error along each axis of the spots of a bin of that axis, in pixels. NaN for an empty bin.
     bias_std : array of shape (ndim, bins)
         Standard error of the bias. NaN for fewer than two spots.
-    count : array of shape (ndim, bins)
+    counts : array of shape (ndim, bins)
         Number of spots.
     """
 
     phase: Floats
     bias: Floats
     bias_std: Floats
-    count: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
