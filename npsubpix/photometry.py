@@ -7,7 +7,7 @@ from typing import Any
 from npsubpix._arrays.checks import check_frames_of
 from npsubpix._arrays.library import Array, as_image, is_array, without_booleans
 from npsubpix._arrays.options import check_choice, check_finite, check_lengths, check_positive
-from npsubpix._arrays.positions import points_and_frames
+from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.photometry import COLUMNS, METHODS, default_annulus
 from npsubpix._dispatch.call import call
@@ -135,7 +135,8 @@ def measure_spots(
         raise ValueError(
             f"image must have 2 dimensions besides frames, as apertures are circles, got shape {tuple(x.shape)}{hint}"
         )
-    points, frames = points_and_frames(coords, frame, x, 2, frame_axis)
+    points = points_beside(coords, x, 2)
+    frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     reach = check_positive(radius, "radius")
     if reach > _LARGEST_RADIUS:
         raise ValueError(f"radius must be at most {_LARGEST_RADIUS} pixels, got {radius!r}")

@@ -7,7 +7,7 @@ from typing import Any
 from npsubpix._arrays.checks import check_frames_of
 from npsubpix._arrays.library import Array, as_image, without_booleans
 from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive
-from npsubpix._arrays.positions import points_and_frames
+from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.peaks import PEAK_MODES
 from npsubpix._definitions.refinement import ITERATIONS, REFINEMENTS, Refinement
@@ -121,7 +121,8 @@ def refine_peaks(
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
-    points, frames = points_and_frames(coords, frame, x, ndim, frame_axis)
+    points = points_beside(coords, x, ndim)
+    frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     refinement = check_refinement(method, "method", n_iters, max_shift, radius, mode, ndim)
     refined, values, indices, flags, own_frames = call(
         "refine_peaks", x, points, frames, mask, frame_axis=frame_axis, refinement=refinement

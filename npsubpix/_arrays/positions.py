@@ -1,4 +1,4 @@
-"""Positions in an image or in a stack: arrays of coordinates, or tables that know their frames."""
+"""Positions in images and in stacks, as the functions that measure spots take them."""
 
 from __future__ import annotations
 
@@ -7,24 +7,11 @@ from typing import Any
 from npsubpix._arrays.checks import check_frames, check_frames_of, check_positions, check_reals
 from npsubpix._arrays.library import Array, as_array, beside, is_array, is_table
 
-__all__ = ["points_and_frames"]
+__all__ = ["frames_beside", "points_beside"]
 
 
-def points_and_frames(
-    coords: Any, frame: Any, image: Array, ndim: int, frame_axis: int | None
-) -> tuple[Array, Array | None]:
-    """Require positions in images of `ndim` axes, and the image of each in a stack; return both beside the image."""
-    points = _beside(_points(coords, ndim), coords, image)
-    known = check_frames_of(coords, frame) if frame_axis is not None else frame
-    return points, _beside(_frames(known, image, frame_axis, points.shape[0]), known, image)
-
-
-def _beside(numbers: Array | None, source: Any, image: Array) -> Array:
-    """Copy numbers that come as lists to the device of the image; arrays stay where they are."""
-    return numbers if numbers is None or is_array(source) or is_table(source) else beside(numbers, image)
-
-
-def _points(coords: Any, ndim: int) -> Array:
+def points_beside(coords: Any, image: Array, ndim: int) -> Array:
+    """Require positions of shape (N, ndim), or a table of them; return them on the device of the image."""
     points = check_reals(check_positions(coords, "coords"), "coords")
     if 0 in points.shape:
         points = points.reshape(0, ndim)
@@ -34,15 +21,22 @@ def _points(coords: Any, ndim: int) -> Array:
             f"coords must have shape (N, {ndim}), one position of {ndim} coordinates per row, "
             f"got {tuple(points.shape)}{hint}"
         )
-    return points
+    return _beside(points, coords, image)
 
 
-def _frames(frame: Any, image: Array, frame_axis: int | None, count: int) -> Array | None:
+def frames_beside(coords: Any, frame: Any, image: Array, frame_axis: int | None, count: int) -> Array | None:
+    """Require the frame of each position of a stack, or a table that has it; none without a stack."""
+    known = check_frames_of(coords, frame) if frame_axis is not None else frame
     if frame_axis is None:
-        if frame is not None:
-            as_array(frame, "frame")
+        if known is not None:
+            as_array(known, "frame")
             raise ValueError("frame is given, so frame_axis must say which axis of the image it counts along")
         return None
-    if frame is None:
+    if known is None:
         raise ValueError("frame must give the image of each position, since the image is a stack")
-    return check_frames(frame, count, image.shape[frame_axis])
+    return _beside(check_frames(known, count, image.shape[frame_axis]), known, image)
+
+
+def _beside(numbers: Array, source: Any, image: Array) -> Array:
+    """Copy numbers that come as lists to the device of the image; arrays stay where they are."""
+    return numbers if is_array(source) or is_table(source) else beside(numbers, image)
