@@ -15,7 +15,7 @@ demo: .stamp-demo
 PYTEST = $(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(os.cpu_count() + 2)') --dist loadfile
 
 test: .stamp-test
-	$(PYTEST) -m "not exhaustive" $(PYTEST_ARGS)
+	$(PYTEST) -m "not exhaustive and not device" $(PYTEST_ARGS)
 
 lint: .stamp-lint
 	$(BIN)/ruff check .
@@ -59,7 +59,7 @@ clean:
 	rm -rf .venv .venv-* .stamp-* demo docs/_build
 
 # Lanes take minutes each, and run one after the other.
-LANES := lane-exhaustive lane-oldest lane-newest lane-unlinked
+LANES := lane-exhaustive lane-device lane-oldest lane-newest lane-unlinked
 .PHONY: $(LANES)
 .NOTPARALLEL: check-all
 
@@ -67,6 +67,10 @@ check-all: $(LANES)
 
 lane-exhaustive: .stamp-test
 	$(PYTEST) -m exhaustive $(PYTEST_ARGS)
+
+# The kernels of the GPU, which g++ compiles for the host.
+lane-device: .stamp-test
+	$(PYTEST) -m "device and not exhaustive" $(PYTEST_ARGS)
 
 # The core tests with other versions of NumPy, SciPy and Numba, each lane in an environment of its own.
 

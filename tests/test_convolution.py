@@ -109,6 +109,7 @@ def test_integers_are_rounded_and_kept_in_range(rng, dtype):
     assert npsubpix.correlate(x, kernel * 100)[6, 6] == found.dtype.type(info.max) or x.itemsize == 8
 
 
+@pytest.mark.exhaustive  # which compiles for each
 @pytest.mark.usefixtures("backend")
 def test_dtype_chooses(rng):
     x = rng.integers(0, 255, (12, 13), np.uint8)
