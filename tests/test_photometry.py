@@ -207,6 +207,14 @@ def test_neighbours_in_the_annulus_do_not_count(rng):
     assert plain.noise[0] == pytest.approx(2, abs=0.5)
 
 
+def test_same_bits_for_any_number_of_threads(image, threads):
+    def measured() -> list[np.ndarray]:
+        columns = npsubpix.measure_spots(image, np.tile(POSITIONS, (40, 1)), 3).to_dict()
+        return [column for name, column in columns.items() if name != "flag_names"]
+
+    assert threads(measured) == {"photometry_annuli", "photometry_apertures"}
+
+
 def test_table(image, tmp_path):
     spots = npsubpix.measure_spots(image, POSITIONS, 3)
     text = repr(spots).splitlines()
