@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays.checks import check_frames, check_frames_of, check_positions, check_reals
-from npsubpix._arrays.library import Array, as_array, as_image, beside, is_array, is_table, without_booleans
+from npsubpix._arrays.checks import check_frames_of
+from npsubpix._arrays.library import Array, as_image, without_booleans
 from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive
+from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.peaks import PEAK_MODES
 from npsubpix._definitions.refinement import ITERATIONS, REFINEMENTS, Refinement
@@ -120,44 +121,14 @@ def refine_peaks(
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
-    points = _beside(_points(coords, ndim), coords, x)
-    known = check_frames_of(coords, frame) if frame_axis is not None else frame
-    frames = _beside(_frames(known, x, frame_axis, points.shape[0]), known, x)
+    points = points_beside(coords, x, ndim)
+    frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     refinement = check_refinement(method, "method", n_iters, max_shift, radius, mode, ndim)
     refined, values, indices, flags, own_frames = call(
         "refine_peaks", x, points, frames, mask, frame_axis=frame_axis, refinement=refinement
     )
     kept = check_frames_of(coords) if frame_axis is None else own_frames
     return Peaks(refined, values, indices, flags, kept, image_shape=shape_of_frame(x, frame_axis))
-
-
-def _beside(numbers: Array | None, source: Any, image: Array) -> Array:
-    """Copy numbers that come as lists to the device of the image; arrays stay where they are."""
-    return numbers if numbers is None or is_array(source) or is_table(source) else beside(numbers, image)
-
-
-def _points(coords: Any, ndim: int) -> Array:
-    points = check_reals(check_positions(coords, "coords"), "coords")
-    if 0 in points.shape:
-        points = points.reshape(0, ndim)
-    if points.ndim != 2 or points.shape[1] != ndim:
-        hint = "" if check_frames_of(coords) is None else ": pass frame_axis for the stack that the peaks are of"
-        raise ValueError(
-            f"coords must have shape (N, {ndim}), one position of {ndim} coordinates per row, "
-            f"got {tuple(points.shape)}{hint}"
-        )
-    return points
-
-
-def _frames(frame: Any, image: Array, frame_axis: int | None, count: int) -> Array | None:
-    if frame_axis is None:
-        if frame is not None:
-            as_array(frame, "frame")
-            raise ValueError("frame is given, so frame_axis must say which axis of the image it counts along")
-        return None
-    if frame is None:
-        raise ValueError("frame must give the image of each position, since the image is a stack")
-    return check_frames(frame, count, image.shape[frame_axis])
 
 
 def check_refinement(

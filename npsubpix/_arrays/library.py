@@ -56,7 +56,7 @@ Array: TypeAlias = Any
 _NUMBERS = "biufc"
 
 #: Arguments that are images: for one of these, a string is the name of a file.
-_IMAGES = ("image", "images", "input", "fixed", "moving")
+_IMAGES = ("image", "images", "input", "fixed", "moving", "patches")
 
 
 def kind_of(x: Array) -> str:
