@@ -17,6 +17,7 @@ from npsubpix.convolution import correlate as correlate
 from npsubpix.filter_banks import conv2d as conv2d
 from npsubpix.fitting.bounds import CramerRao as CramerRao
 from npsubpix.fitting.bounds import cramer_rao as cramer_rao
+from npsubpix.fitting.calibration import estimate_camera as estimate_camera
 from npsubpix.fitting.camera import Camera as Camera
 from npsubpix.fitting.spots import fit_patches as fit_patches
 from npsubpix.fitting.spots import fit_spots as fit_spots

@@ -19,7 +19,9 @@ from npsubpix._dispatch.operations import OPERATIONS
 from tests.examples import BESIDES, EXAMPLES, arrays_of, bound, called_with
 
 #: Public functions that run no kernels of their own: torch or NumPy does it, or other functions do.
-WITHOUT_KERNELS = {"affine_grid", "choose_conv_method", "sample_vjp", "transform_points", "vjp"}
+WITHOUT_KERNELS = {
+    "affine_grid", "choose_conv_method", "cramer_rao", "estimate_camera", "sample_vjp", "transform_points", "vjp",
+}  # fmt: skip
 
 FUNCTIONS = {name: operation for operation in OPERATIONS.values() for name in operation.functions}
 
@@ -110,7 +112,7 @@ def test_strings_and_objects_are_type_errors(name, x, wrap):
 def test_the_name_of_a_file_as_an_image_says_how_to_read_it(name, path, x):
     argument = arrays_of(name)[1 if name == "sample_vjp" else 0]
     hint = r", got 'cells\.tif': read it first: npsubpix\.io\.open_frames\(path\)"
-    if argument in ("mean", "coords", "theta", "matrix", "kernel"):
+    if argument in ("mean", "coords", "theta", "matrix", "kernel", "flux"):
         hint = r", got 'cells\.tif'$"
     with pytest.raises(TypeError, match=f"{argument} must be an array{hint}"):
         called_with(name, x, **replaced(name, argument, path))
@@ -171,7 +173,7 @@ def stop_at_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 #: The dtype in which functions take images of booleans; all others refuse them. kornia's are as in kornia, where the
 #: other operators raise.
 OF_BOOLEANS = dict.fromkeys(
-    ["find_peaks", "refine_peaks", "sample", "sample_with_gradient", "sample_vjp", "warp", "spline_filter", "align",
+    ["find_peaks", "refine_peaks", "fit_spots", "fit_patches", "sample", "sample_with_gradient", "sample_vjp", "warp", "spline_filter", "align",
      "align_stack", "window_map", "window_sum", "window_mean", "window_var", "window_std", "window_centroid",
      "window_min", "window_max", "window_range", "window_median", "window_percentile", "laplacian_of_gaussian",
      "difference_of_gaussians", "nms3d_minmax", "spatial_softmax2d", "spatial_soft_argmax2d", "spatial_softmax",
@@ -234,7 +236,9 @@ class Lazy:
 
 
 @pytest.mark.usefixtures("stop_at_kernels")
-@pytest.mark.parametrize("name", sorted({*NAMES} - {"align_stack", "affine_grid", "transform_points"}))
+@pytest.mark.parametrize(
+    "name", sorted({*NAMES} - {"align_stack", "affine_grid", "transform_points", "cramer_rao", "estimate_camera"})
+)
 def test_lazy_arrays_are_loaded_once_with_a_warning(name, x):
     for argument in arrays_of(name):
         value = bound(name, x).arguments.get(argument)

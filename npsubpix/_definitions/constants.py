@@ -18,6 +18,7 @@ __all__ = [
     "ELLIPSOID_LIMIT",
     "EXPECTATION_SCALE",
     "FEWEST_ABOVE",
+    "FIT_ALIKE",
     "FIT_BLENDED",
     "FIT_CONTRACTION",
     "FIT_DAMPING",
@@ -25,7 +26,6 @@ __all__ = [
     "FIT_FLUX_STEP",
     "FIT_LEAST_BACKGROUND",
     "FIT_LEAST_FLUX",
-    "FIT_LEAST_KEPT",
     "FIT_LEAST_MEAN",
     "FIT_LEAST_PIVOT",
     "FIT_LEAST_WIDTH",
@@ -188,9 +188,6 @@ FIT_LEAST_FLUX: Final = 0.1
 FIT_LEAST_BACKGROUND: Final = 1e-3
 FIT_LEAST_MEAN: Final = 1e-3
 
-#: Least share of its noise that a residual is taken to keep where variances are found from residuals.
-FIT_LEAST_KEPT: Final = 0.1
-
 #: Least pivot of an information matrix, as a share of its diagonal: below, parameters are not determined.
 FIT_LEAST_PIVOT: Final = 1e-10
 
@@ -204,9 +201,11 @@ FIT_START_WIDTH: Final = 0.8
 FIT_LOW_SIGNAL: Final = 0.2
 
 #: A fit is poor if residuals exceed the noise by so many standard deviations, and what exceeds it by this share of the
-#: signal, both as root mean squares.
+#: signal, both as root mean squares. Where the noise is not known, they do so if neighbours are alike by so many
+#: standard deviations of the sum of their products.
 FIT_SIGNIFICANT: Final = 6.0
-FIT_MISFIT: Final = 0.2
+FIT_ALIKE: Final = 4.0
+FIT_MISFIT: Final = 0.1
 
 #: Squared relative change of the flux below which rounding is all that moves a fit.
 FIT_RELATIVE_STOP: Final = 1e-20

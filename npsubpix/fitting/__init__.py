@@ -2,8 +2,9 @@
 
 from npsubpix._definitions.flags import FitFlags
 from npsubpix.fitting.bounds import CramerRao, cramer_rao
+from npsubpix.fitting.calibration import estimate_camera
 from npsubpix.fitting.camera import Camera
 from npsubpix.fitting.spots import fit_patches, fit_spots
 from npsubpix.results import Fits
 
-__all__ = ["Camera", "CramerRao", "FitFlags", "Fits", "cramer_rao", "fit_patches", "fit_spots"]
+__all__ = ["Camera", "CramerRao", "FitFlags", "Fits", "cramer_rao", "estimate_camera", "fit_patches", "fit_spots"]

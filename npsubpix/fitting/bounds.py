@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays.checks import check_numbers
-from npsubpix._arrays.library import Array, is_array, to_numpy
+from npsubpix._arrays.library import Array, as_array, to_numpy
 from npsubpix._arrays.options import check_choice, check_count, check_finite, check_lengths, check_per_axis
 from npsubpix._definitions.fitting import BACKGROUNDS, MODELS, WIDTHS, Model, box_for
 from npsubpix.fitting.camera import Camera
@@ -148,8 +147,7 @@ def cramer_rao(
 
 def _numbers(value: Any, name: str, above: bool = False) -> Floats:
     """Require numbers at least, or above, 0."""
-    numbers = check_numbers(value, name)
-    array = np.asarray(to_numpy(numbers) if is_array(numbers) else numbers)
+    array = to_numpy(as_array(value, name))
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     right = (array > 0 if above else array >= 0) & (array < math.inf)

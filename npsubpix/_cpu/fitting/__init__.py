@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.fitting.boxes import boxes_kernel
+from npsubpix._cpu.fitting.gaussian import BLOCK
 from npsubpix._cpu.fitting.solver import ESTIMATOR_CODES, PADDED, fit_kernel
-from npsubpix._definitions.fitting import Fit, columns_of
+from npsubpix._definitions.fitting import Fit, columns_of, with_low_signals
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 from npsubpix._definitions.shapes import three_axes
 
@@ -94,12 +95,14 @@ def fit_spots(
     stack = image.reshape(len(image), *three_axes(shape, 1))
     masks = _NO_MASK if mask is None else mask.reshape(len(mask), *stack.shape[1:])
     box = three_axes(fit.box, 1)
-    size = -(-math.prod(box) // PADDED) * PADDED
+    padded = -(-box[2] // BLOCK) * BLOCK
+    size = -(-box[0] * box[1] * padded // PADDED) * PADDED
     corners = np.zeros((count, 3), np.int64)
     corners[:, 3 - axes :] = origins
     neighbours = _Neighbours(places, pixels, frames, shape, fit).table
     starts = places - origins
-    rows = np.empty((count, 2 * fit.model.parameters + 2 * axes + 2))
+    rows = np.empty((count, fit.model.columns))
+    moments = np.zeros((count if fit.estimator == "lsq" else 0, fit.model.moments))
     n_iters = np.zeros(count, np.int32)
     options = ESTIMATOR_CODES[fit.estimator], fit.n_iters, fit.stop, fit.whole
     data, spread = np.empty((2, min(count, _BLOCK), size))
@@ -109,13 +112,14 @@ def fit_spots(
         length = part.stop - first
         own, own_spread, own_flags = data[:length], spread[:length], flags[part]
         boxes_kernel.run(
-            20 * own.size, stack, frames[part], corners[part], masks, maps, steps, fit.excess, box, likelihood,
+            20 * own.size, stack, frames[part], corners[part], masks, maps, steps, fit.excess, box, padded, likelihood,
             own, own_spread, own_flags,
         )  # fmt: skip
         run(
-            _WORK * own.size, own, own_spread, starts[part], origins[part], first, *neighbours, fit.sigma, box, options,
-            fit.max_shift, rows[part], own_flags, n_iters[part],
+            _WORK * own.size, own, own_spread, starts[part], origins[part], first, *neighbours, fit.sigma, box, padded, options,
+            fit.max_shift, rows[part], moments[part], own_flags, n_iters[part],
         )  # fmt: skip
     rejected = (flags & int(FIT_REJECTED)) != 0
     rows[rejected, :axes] = places[rejected]  # as they came, not rounded
-    return (*columns_of(rows, fit), n_iters, pixels, flags, frames)
+    columns = columns_of(rows, moments, fit)
+    return (*columns, n_iters, pixels, with_low_signals(flags, columns, fit), frames)

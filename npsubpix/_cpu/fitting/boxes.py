@@ -38,8 +38,8 @@ def _value(value, variance, factor, likelihood):
 
 
 @kernel("fit_boxes")
-def boxes_kernel(x, frames, origins, mask, maps, steps, excess, box, likelihood, data, spread, flags):
-    """Write the boxes of spots; pixels outside the image, and masked ones, do not count.
+def boxes_kernel(x, frames, origins, mask, maps, steps, excess, box, padded, likelihood, data, spread, flags):
+    """Write the boxes of spots, with rows of `padded` pixels; those outside the image, and masked ones, do not count.
 
     `maps` are the offset, the factor to electrons and the read variance (or error), flat, and `steps` how far apart
     two frames and two pixels are in each, one after the other. Spots that have a flag already are left out.
@@ -52,11 +52,13 @@ def boxes_kernel(x, frames, origins, mask, maps, steps, excess, box, likelihood,
             continue
         image = frames[n]
         top, front, left = origins[n, 1], origins[n, 0], origins[n, 2]
-        flag, k = 0, 0
+        for k in range(data.shape[1]):
+            data[n, k], spread[n, k] = 0.0, absent
+        flag, start = 0, 0
         for d in range(front, front + box[0]):
             for j in range(top, top + box[1]):
                 for i in range(left, left + box[2]):
-                    data[n, k], spread[n, k] = 0.0, absent
+                    k = start + i - left
                     if d < 0 or d >= depth or j < 0 or j >= height or i < 0 or i >= width:
                         flag |= _PARTIAL_WINDOW
                     elif mask.size > 0 and mask[image if mask.shape[0] > 1 else 0, d, j, i]:
@@ -68,7 +70,5 @@ def boxes_kernel(x, frames, origins, mask, maps, steps, excess, box, likelihood,
                         variance = variances[image * steps[4] + p * steps[5]]
                         data[n, k], spread[n, k], found = _value(value, variance, factor, likelihood)
                         flag |= found
-                    k += 1
-        for rest in range(k, data.shape[1]):
-            data[n, rest], spread[n, rest] = 0.0, absent
+                start += padded
         flags[n] = flag

@@ -19,12 +19,13 @@ from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
 from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, made_once, summing
-from npsubpix._cpu.fitting.errors import sandwich, variances
-from npsubpix._cpu.fitting.gaussian import gaussian_of
+from npsubpix._cpu.fitting.errors import residual_moments
+from npsubpix._cpu.fitting.gaussian import BLOCK, gaussian_of
 from npsubpix._cpu.fitting.linear import backward, factor, forward, information, invert
 from npsubpix._cpu.fitting.neighbours import has_neighbour
 from npsubpix._cpu.fitting.starts import begin, counts
 from npsubpix._definitions.constants import (
+    FIT_ALIKE,
     FIT_BLENDED,
     FIT_CONTRACTION,
     FIT_DAMPING,
@@ -33,7 +34,6 @@ from npsubpix._definitions.constants import (
     FIT_LEAST_FLUX,
     FIT_LEAST_MEAN,
     FIT_LEAST_WIDTH,
-    FIT_LOW_SIGNAL,
     FIT_MISFIT,
     FIT_RELATIVE_STOP,
     FIT_SIGNIFICANT,
@@ -48,7 +48,6 @@ _NOT_CONVERGED = int(FitFlags.NOT_CONVERGED)
 _AT_BOUND = int(FitFlags.AT_BOUND)
 _SINGULAR = int(FitFlags.SINGULAR)
 _NEGATIVE_FLUX = int(FitFlags.NEGATIVE_FLUX)
-_LOW_SIGNAL = int(FitFlags.LOW_SIGNAL)
 _BLENDED = int(FitFlags.BLENDED)
 _TOO_FAR = int(FitFlags.TOO_FAR)
 _POOR_FIT = int(FitFlags.POOR_FIT)
@@ -133,7 +132,7 @@ def _is_poor(chi2, degrees, weights, residuals, mean, background, estimator):
                 product = residuals[k] * residuals[k - 1]
                 shared += product
                 spread += product * product
-        return shared > FIT_SIGNIFICANT * math.sqrt(spread) and excess > FIT_MISFIT * FIT_MISFIT * signal
+        return shared > FIT_ALIKE * math.sqrt(spread) and excess > FIT_MISFIT * FIT_MISFIT * signal
     if not chi2 > degrees + FIT_SIGNIFICANT * math.sqrt(3.0 * degrees):
         return False
     return excess - noise > FIT_MISFIT * FIT_MISFIT * signal
@@ -179,7 +178,7 @@ def _fitter(model: Model) -> Callable[..., Any]:
         return degrees
 
     @device
-    def fit(data, spread, start, sigma, box, options, memory):
+    def fit(data, spread, start, sigma, box, padded, options, memory):
         """Fit a spot; leave parameters, covariance, weights, residuals, means and derivatives in memory."""
         small, square, lines, edges, pixels, slopes = memory
         parameters, gradient, steps, moments = small[0], small[1], small[2], small[3]
@@ -191,8 +190,9 @@ def _fitter(model: Model) -> Callable[..., Any]:
         if degrees <= 0:
             return _SINGULAR, 0, count
         scale = begin(
-            parameters[:count], moments, start, sigma, data, spread, box, axes, width_of_axis, likelihood, whole
-        )
+            parameters[:count], moments, start, sigma, data, spread, box, padded, axes, width_of_axis, likelihood,
+            whole,
+        )  # fmt: skip
         if scale == 0.0:
             return _SINGULAR, 0, count
         least = _least_background(spread, likelihood)
@@ -201,15 +201,19 @@ def _fitter(model: Model) -> Callable[..., Any]:
             weights[:] = spread
         damping, before, used = 0.0, math.inf, count
         for n in range(n_iters):
-            write(parameters, sigma, box, lines, edges, mean, slopes)
+            write(parameters, sigma, box, padded, lines, edges, mean, slopes)
             _residuals(residuals, data, mean)
             if likelihood:
                 _poisson_weights(weights, mean, spread)
             information(matrix, gradient, weights, slopes, residuals, weighted)
-            used = last if parameters[last] <= least and gradient[last] <= 0.0 else count
+            used = count
             if not factor(lower, matrix, used, 0.0):
                 return _SINGULAR, n + 1, used
             decrement = forward(steps, lower, gradient, used)
+            if parameters[last] <= least:
+                backward(steps, lower, used)
+                used = last if steps[last] <= 0.0 else count  # the background stays where it is
+                decrement = forward(steps, lower, gradient, used)
             variance = 1.0
             if estimator == _LSQ:
                 variance = _chi2(weights, residuals) / degrees
@@ -249,7 +253,7 @@ def _finisher(model: Model) -> Callable[..., Any]:
     last = count - 1
 
     @device
-    def measure(memory, data, spread, options, used):
+    def measure(memory, data, spread, options, used, moments):
         """Write the covariance of parameters; return chi2, degrees of freedom, the likelihood and whether it is poor."""
         small, square, _, _, pixels, slopes = memory
         gradient, steps = small[1], small[2]
@@ -270,36 +274,34 @@ def _finisher(model: Model) -> Callable[..., Any]:
         else:
             pixels_used = degrees + count
             ratio = -0.5 * pixels_used * math.log(chi2 / pixels_used) if chi2 > 0.0 else math.inf
-            variances(spare, weights, residuals, mean, slopes, covariance, background, count)
-            information(matrix, gradient, spare, slopes, residuals, weighted)
-            sandwich(covariance, matrix, lower, steps, count)
+            scratch = gradient, spare, weighted
+            residual_moments(
+                moments, weights, residuals, mean, background, slopes, covariance, square, scratch, count
+            )
         poor = _is_poor(chi2, degrees, weights, residuals, mean, background, estimator)
         return chi2 / degrees, ratio, poor
 
     @device
-    def finish(row, memory, data, spread, start, sigma, options, max_shift, used, table, n):
+    def finish(row, moments, memory, data, spread, start, sigma, options, max_shift, used, table, n):
         parameters, covariance = memory[0][0], memory[1][2]
         flag = 0
         for a in range(axes):
             if not abs(parameters[a] - start[a]) <= max_shift:
                 return _TOO_FAR
-        chi2, ratio, poor = measure(memory, data, spread, options, used)
+        chi2, ratio, poor = measure(memory, data, spread, options, used, moments)
         if poor:
             flag |= _POOR_FIT
         for a in range(count):
             row[a] = parameters[a]
-            row[count + a] = math.sqrt(max(covariance[a, a], 0.0)) if a < used else math.nan
+            row[count + a] = max(covariance[a, a], 0.0) if a < used else math.nan
         least = math.inf
         for a in range(axes):
             k = width_of_axis[a]
             width = parameters[k] if k >= 0 else sigma[a]
             row[2 * count + a] = width
-            row[2 * count + axes + a] = row[count + k] if k >= 0 else 0.0
             least = min(least, width)
-            if not row[count + a] <= FIT_LOW_SIGNAL * width:
-                flag |= _LOW_SIGNAL
-        row[2 * count + 2 * axes] = chi2
-        row[2 * count + 2 * axes + 1] = ratio
+        row[2 * count + axes] = chi2
+        row[2 * count + axes + 1] = ratio
         keys, order, places, own_keys, shape = table
         if keys.size > 0 and has_neighbour(keys, order, places, n, own_keys[n], FIT_BLENDED * least, shape):
             flag |= _BLENDED
@@ -323,29 +325,30 @@ def fit_kernel(model: Model) -> Kernel:
         at = 4 * few
         square = memory[at : at + 3 * count * count].reshape(3, count, count)
         at += 3 * count * count
-        lines = memory[at : at + 9 * longest].reshape(3, 3, longest)
+        lines = memory[at : at + 9 * longest].reshape(9, longest)
         at += 9 * longest
-        edges = memory[at : at + 3 * (longest + 1)].reshape(3, longest + 1)
-        at += 3 * (longest + 1)
+        edges = memory[at : at + 3 * (longest + BLOCK)].reshape(3, longest + BLOCK)
+        at += 3 * (longest + BLOCK)
         pixels = memory[at : at + 5 * size].reshape(5, size)
         at += 5 * size
         return small, square, lines, edges, pixels, memory[at : at + count * size].reshape(count, size)
 
     @device
-    def tilt(slopes, box):
+    def tilt(slopes, box, padded):
         """Write the derivatives with respect to the background and its slopes, which are the same for all spots."""
         depth, height, width = box
-        k = 0
+        start = 0
         for d in range(depth):
             for j in range(height):
                 for i in range(width):
+                    k = start + i
                     slopes[count - 1, k] = 1.0
                     if plane:
                         slopes[count - 2, k] = i - 0.5 * (width - 1)
                         slopes[count - 3, k] = j - 0.5 * (height - 1)
                         if axes == 3:
                             slopes[count - 4, k] = d - 0.5 * (depth - 1)
-                    k += 1
+                start += padded
 
     @device
     def reject(row, start, origin):
@@ -355,32 +358,38 @@ def fit_kernel(model: Model) -> Kernel:
 
     @kernel(f"fit_{model.name}")
     def fit_kernel(
-        data, spread, starts, origins, first, keys, order, places, own_keys, shape, sigma, box, options, max_shift,
-        rows, flags, n_iters,
+        data, spread, starts, origins, first, keys, order, places, own_keys, shape, sigma, box, padded, options,
+        max_shift, rows, moments, flags, n_iters,
     ):  # fmt: skip
         """Fit spots, the first of which is row `first` of the table of neighbours.
 
-        `flags` come with those of their boxes, and spots that these reject are not fitted. A row has the parameters, their standard errors, the widths of all axes and their errors, chi2 and likelihood.
+        `flags` come with those of their boxes, and spots that these reject are not fitted. A row has the parameters,
+        their variances, the widths of all axes, chi2 and the likelihood. Variances of least squares are those for
+        noise of variance 1; the moments of residuals tell what the noise is.
         """
         size = data.shape[1]
-        longest = max(box[0], box[1], box[2])
-        need = 4 * few + 3 * count * count + 9 * longest + 3 * (longest + 1) + (5 + count) * size
+        longest = max(box[0], box[1], padded)
+        need = 4 * few + 3 * count * count + 9 * longest + 3 * (longest + BLOCK) + (5 + count) * size
         for c in prange((flags.size + _CHUNK - 1) // _CHUNK):
             table = keys, order, places, own_keys, shape
             own = np.zeros(need)
             memory = divide(lend(own), size, longest)
-            tilt(memory[5], box)
+            tilt(memory[5], box, padded)
             pixels, variances, begins, results = lend(data), lend(spread), lend(starts), lend(rows)
+            sums = lend(moments)
             for n in range(c * _CHUNK, min((c + 1) * _CHUNK, flags.size)):
                 row, start = results[n], begins[n]
                 flag, n_iters[n] = flags[n], 0
                 if flag & _REJECTED == 0:
-                    found, n_iters[n], used = fit(pixels[n], variances[n], start, sigma, box, options, memory)
+                    found, n_iters[n], used = fit(
+                        pixels[n], variances[n], start, sigma, box, padded, options, memory
+                    )
                     flag |= found
                 if flag & _REJECTED == 0:
                     flag |= finish(
-                        row, memory, pixels[n], variances[n], start, sigma, options, max_shift, used, table, first + n
-                    )
+                        row, sums[n], memory, pixels[n], variances[n], start, sigma, options, max_shift, used, table,
+                        first + n,
+                    )  # fmt: skip
                 if flag & _REJECTED:
                     reject(row, start, origins[n])
                 else:
@@ -392,5 +401,6 @@ def fit_kernel(model: Model) -> Kernel:
             keep(spread)
             keep(starts)
             keep(rows)
+            keep(moments)
 
     return fit_kernel

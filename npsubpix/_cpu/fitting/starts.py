@@ -17,16 +17,17 @@ def counts(spread, likelihood):
 
 
 @device
-def _background(data, spread, box, likelihood):
+def _background(data, spread, box, padded, likelihood):
     """Return the mean of the pixels at the border of a box, or that of all if it is less; and the sum of magnitudes."""
     depth, height, width = box
     outer, outer_count, whole, whole_count, size = 0.0, 0, 0.0, 0, 0.0
-    k = 0
+    start = 0
     for d in range(depth):
         face = depth > 1 and (d == 0 or d == depth - 1)
         for j in range(height):
             edge = face or j == 0 or j == height - 1
             for i in range(width):
+                k = start + i
                 if counts(spread[k], likelihood):
                     whole += data[k]
                     whole_count += 1
@@ -34,13 +35,13 @@ def _background(data, spread, box, likelihood):
                     if edge or i == 0 or i == width - 1:
                         outer += data[k]
                         outer_count += 1
-                k += 1
+            start += padded
     level = whole / max(whole_count, 1)
     return (min(outer / outer_count, level) if outer_count > 0 else level), size
 
 
 @device
-def _moments(out, data, spread, box, level, likelihood):
+def _moments(out, data, spread, box, padded, level, likelihood):
     """Write sums of the pixels above a level, times 1, coordinates and their squares; return sums of differences.
 
     A pixel whose read variance exceeds its background counts less.
@@ -49,10 +50,11 @@ def _moments(out, data, spread, box, level, likelihood):
     out[:] = 0.0
     flux, size = 0.0, 0.0
     scale = max(level, 1.0)
-    k = 0
+    start = 0
     for d in range(depth):
         for j in range(height):
             for i in range(width):
+                k = start + i
                 if counts(spread[k], likelihood):
                     above = data[k] - level
                     flux += above
@@ -67,15 +69,15 @@ def _moments(out, data, spread, box, level, likelihood):
                     out[4] += m * d * d
                     out[5] += m * j * j
                     out[6] += m * i * i
-                k += 1
+            start += padded
     return flux, size
 
 
 @device
-def begin(parameters, moments, start, sigma, data, spread, box, axes, width_of_axis, likelihood, whole):
+def begin(parameters, moments, start, sigma, data, spread, box, padded, axes, width_of_axis, likelihood, whole):
     """Write the parameters at which a fit begins; return the scale of its flux, 0 if all pixels are equal."""
-    level, greatest = _background(data, spread, box, likelihood)
-    flux, size = _moments(moments, data, spread, box, level, likelihood)
+    level, greatest = _background(data, spread, box, padded, likelihood)
+    flux, size = _moments(moments, data, spread, box, padded, level, likelihood)
     if not size > FIT_EQUAL * greatest:
         return 0.0
     mass = moments[0]

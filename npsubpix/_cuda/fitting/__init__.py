@@ -11,7 +11,8 @@ from npsubpix._cuda.launch.arrays import native
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
-from npsubpix._definitions.fitting import ESTIMATORS, Fit, columns_of
+from npsubpix._cuda.refinement import nearest_pixels
+from npsubpix._definitions.fitting import ESTIMATORS, Fit, columns_of, with_low_signals
 from npsubpix._definitions.shapes import three_axes
 
 __all__ = ["fit_spots"]
@@ -66,9 +67,7 @@ def fit_spots(
     points = device.rows(coords, coords.shape, np.float64)
     frames = device.full((count,), 0, np.int64) if frame is None else device.rows(frame, (count,), np.int64)
     lengths, sizes = three_axes(fit.box, 1), three_axes(shape, 1)
-    pixels = device.empty((count, axes), np.int64)
-    nearest = Kernel.of("refinement", "refine_nearest", Pixel=np.float32)
-    run(device, nearest, blocks_for(count), points, count, axes, *sizes, pixels)
+    pixels = nearest_pixels(points, shape, x.dtype)
     likelihood = fit.estimator == "mle"
     maps = (
         *_map(device, offset, 0.0, math.prod(shape)),
@@ -78,12 +77,14 @@ def fit_spots(
     masks = 0 if mask is None else mask.shape[0]
     mask = None if mask is None else device.rows(mask, mask.shape, bool)
     keys, order, own_keys, keyed = _neighbours(device, pixels, frames, shape, fit)
-    rows = device.empty((count, 2 * fit.model.parameters + 2 * axes + 2), np.float64)
+    rows = device.empty((count, fit.model.columns), np.float64)
+    moments = device.full((count if fit.estimator == "lsq" else 0, fit.model.moments), 0, np.float64)
     flags, n_iters = (device.empty((count,), np.int32) for _ in range(2))
     kernel = Kernel.of("fitting", f"fit_{fit.model.name}", Pixel=x.dtype)
     run(
         device, kernel, blocks_for(count, each=_THREADS), x, mask, x.shape[0], masks, *sizes, *maps, fit.excess,
         ESTIMATORS.index(fit.estimator), *(*fit.sigma, 0.0)[:3], fit.n_iters, fit.stop, fit.max_shift, fit.whole, keys,
-        order, own_keys, keyed, points, count, frames, pixels, *lengths, rows, flags, n_iters, threads=_THREADS,
+        order, own_keys, keyed, points, count, frames, pixels, *lengths, rows, moments, flags, n_iters, threads=_THREADS,
     )  # fmt: skip
-    return (*columns_of(rows, fit), n_iters, pixels, flags, frames)
+    columns = columns_of(rows, moments, fit)
+    return (*columns, n_iters, pixels, with_low_signals(flags, columns, fit), frames)

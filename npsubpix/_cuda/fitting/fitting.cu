@@ -200,33 +200,44 @@ FORMULA void move(double* parameters, const double* steps, const Box& box, doubl
   parameters[Model::last] = level;
 }
 
-// The variance of a pixel as a line in the signal, fitted to squared residuals.
-struct Noise {
-  double level, slope, background;
-
-  __device__ __forceinline__ double at(double mean) const { return level + slope * fmax(mean - background, 0.0); }
-};
-
+// Write the moments of squared residuals, and the variances of parameters if pixels had their signal as variance: see
+// `_definitions/fitting.py`.
 template <typename Model>
-FORMULA Noise noise_of(const Solution<Model>& s, const Images& m, const Box& box, Model& model) {
+FORMULA void residual_moments(double* out, const Solution<Model>& s, const Images& m, const Box& box, Model& model) {
+  constexpr int count = Model::count;
   const double background = s.parameters[Model::last];
-  double n = 0, s1 = 0, s2 = 0, q0 = 0, q1 = 0;
+  Equations<count> signals;
+  signals.clear();
+  double degrees = -(double)count, s0 = 0, s1 = 0, kept_signal = 0, own = 0, t0 = 0, t1 = 0, t2 = 0;
   each_mean(m, box, model, [&](const Datum& p, double mean, const double* slopes, Index) {
-    const double kept = fmax(1.0 - p.spread * quadratic_form(s.covariance, slopes), FIT_LEAST_KEPT);
-    const double residual = p.value - mean, q = residual * residual / kept, signal = fmax(mean - background, 0.0);
-    n += 1, s1 += signal, s2 += signal * signal, q0 += q, q1 += q * signal;
+    const double residual = p.value - mean, q = residual * residual, signal = fmax(mean - background, 0.0);
+    const double leverage = quadratic_form(s.covariance, slopes);
+    signals.add(signal, slopes, residual);
+    degrees += 1, s0 += q, s1 += signal * q, kept_signal += signal * (1.0 - leverage);
+    own += signal * signal * (1.0 - 2.0 * leverage);
   });
-  const double determinant = n * s2 - s1 * s1;
-  double slope = fmax(determinant > 0.0 ? (n * q1 - s1 * q0) / determinant : 0.0, 0.0);
-  double level = (q0 - slope * s1) / n;
-  if (level < 0.0) level = 0.0, slope = s1 > 0.0 ? q0 / s1 : 0.0;
-  return {level, slope, background};
+  each_mean(m, box, model, [&](const Datum&, double mean, const double*, Index) {
+    const double signal = fmax(mean - background, 0.0), offset = signal - kept_signal / degrees;
+    t0 += offset * offset, t1 += offset * offset * signal, t2 += offset * offset * signal * signal;
+  });
+  double product[count][count];
+  multiply(product, s.covariance, signals.matrix);
+  for (int a = 0; a < count; ++a) {
+    double total = 0.0;
+    for (int b = 0; b < count; ++b) {
+      own += product[a][b] * product[b][a];
+      total += product[a][b] * s.covariance[b][a];
+    }
+    out[8 + a] = total;
+  }
+  const double moments[8] = {degrees, s0, s1, kept_signal, own, t0, t1, t2};
+  for (int k = 0; k < 8; ++k) out[k] = moments[k];
 }
 
 // Write the covariance, chi2 and likelihood at the parameters of an information matrix; flag fits that are poor.
 template <typename Model>
 FORMULA void finish(Solution<Model>& s, const Images& m, const Box& box, const Equations<Model::count>& e,
-                    const Options& o) {
+                    const Options& o, double* moments) {
   constexpr int count = Model::count;
   double lower[count][count];
   factor(lower, e.matrix, s.used, 0.0);
@@ -258,21 +269,16 @@ FORMULA void finish(Solution<Model>& s, const Images& m, const Box& box, const E
               excess - noise > FIT_MISFIT * FIT_MISFIT * signal;
   if (m.estimator == LSQ) {
     s.ratio = chi2 > 0.0 ? -0.5 * (double)pixels * log(chi2 / (double)pixels) : infinity();
-    poor = shared > FIT_SIGNIFICANT * sqrt(spread) && excess > FIT_MISFIT * FIT_MISFIT * signal;
-    const Noise noise_model = noise_of(s, m, box, model);
-    Equations<count> inner;
-    inner.clear();
-    each_mean(m, box, model, [&](const Datum&, double mean, const double* slopes, Index) {
-      inner.add(noise_model.at(mean), slopes, 0.0);
-    });
-    sandwich(s.covariance, inner.matrix);
+    poor = shared > FIT_ALIKE * sqrt(spread) && excess > FIT_MISFIT * FIT_MISFIT * signal;
+    residual_moments(moments, s, m, box, model);
   }
   if (poor) s.flags |= FITFLAG_POOR_FIT;
 }
 
 // Iterate from a start, in coordinates of the box.
 template <typename Model>
-FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const double* start, const Options& o) {
+FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const double* start, const Options& o,
+                   double* moments) {
   constexpr int count = Model::count, axes = Model::axes, last = Model::last;
   const Summary summary = summarize(m, box);
   s.flags = summary.flags, s.n_iters = 0, s.used = count;
@@ -297,12 +303,18 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
       e.add(weight, slopes, residual);
       chi2 += weight * residual * residual;
     });
-    s.used = s.parameters[last] <= least && e.gradient[last] <= 0.0 ? last : count;
+    s.used = count;
     if (!factor(lower, e.matrix, s.used, 0.0)) {
       s.flags |= FITFLAG_SINGULAR;
       return;
     }
-    const double decrement = forward(steps, lower, e.gradient, s.used), flux = s.parameters[axes];
+    double decrement = forward(steps, lower, e.gradient, s.used);
+    const double flux = s.parameters[axes];
+    if (s.parameters[last] <= least) {
+      backward(steps, lower, s.used);
+      s.used = steps[last] <= 0.0 ? last : count;  // the background stays where it is
+      decrement = forward(steps, lower, e.gradient, s.used);
+    }
     const double variance = m.estimator == LSQ ? chi2 / (double)s.degrees : 1.0;
     const bool ends = decrement <= o.stop * variance + FIT_RELATIVE_STOP * flux * flux * e.matrix[axes][axes];
     if (!ends) {
@@ -319,7 +331,7 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
     }
     backward(steps, lower, s.used);
     for (int k = s.used; k < count; ++k) steps[k] = 0.0;
-    if (ends) finish(s, m, box, e, o);  // at the parameters of the information, which the last step hardly changes
+    if (ends) finish(s, m, box, e, o, moments);  // at the parameters of the information, which the last step hardly changes
     move<Model>(s.parameters, steps, box, least);
     if (!isfinite(decrement)) s.flags |= FITFLAG_SINGULAR;
     if (s.parameters[axes] < FIT_LEAST_FLUX * FIT_LEAST_FLUX * scale) s.flags |= FITFLAG_NEGATIVE_FLUX;
@@ -364,12 +376,13 @@ FORMULA bool has_neighbour(const Options& o, Index row, double distance, int axe
   return false;
 }
 
-// Fit spots whose boxes are around pixels. A row has the parameters, their standard errors, the widths of all axes and
-// their errors, chi2 and the likelihood.
+// Fit spots whose boxes are around pixels. A row has the parameters, their variances, the widths of all axes, chi2 and
+// the likelihood. Variances of least squares are those for noise of variance 1; the moments of residuals tell what the
+// noise is.
 template <typename Model>
 FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, const Index* pixels, const Index* box,
-                      double* rows, int* flags, int* n_iters) {
-  constexpr int count = Model::count, axes = Model::axes, columns = 2 * count + 2 * axes + 2;
+                      double* rows, double* moments, int* flags, int* n_iters) {
+  constexpr int count = Model::count, axes = Model::axes, columns = 2 * count + axes + 2;
   const Index shape[3] = {m.depth, m.height, m.width};
   for (Index n = first_thread(); n < o.count; n += all_threads()) {
     Box b = {{0, 0, 0}, {box[0], box[1], box[2]}, frames[n]};
@@ -385,9 +398,10 @@ FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, co
     Solution<Model> s;
     s.n_iters = 0;
     s.flags = !finite ? FITFLAG_NONFINITE : inside ? 0 : FITFLAG_PARTIAL_WINDOW | FITFLAG_SINGULAR;
-    if (!s.flags) solve(s, m, b, start, o);
+    if (!s.flags) solve(s, m, b, start, o, moments + n * (8 + count));
     double* row = rows + n * columns;
     const bool rejected = s.flags & FITFLAGS_REJECTED;
+    for (int k = 0; m.estimator == LSQ && rejected && k < 8 + count; ++k) moments[n * (8 + count) + k] = 0.0;
     for (int k = 0; k < columns; ++k) row[k] = not_a_number();
     for (int a = 0; a < axes; ++a)
       row[a] = rejected ? o.places[n * axes + a] : s.parameters[a] + (double)b.first[3 - axes + a];
@@ -395,15 +409,13 @@ FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, co
       double narrowest = infinity();
       for (int k = 0; k < count; ++k) {
         if (k >= axes) row[k] = s.parameters[k];
-        if (k < s.used) row[count + k] = sqrt(fmax(s.covariance[k][k], 0.0));
+        if (k < s.used) row[count + k] = fmax(s.covariance[k][k], 0.0);
       }
       for (int a = 0; a < axes; ++a) {
         const int k = Model::width_of(a);
         const double width = k >= 0 ? s.parameters[k] : o.sigma[a];
         row[2 * count + a] = width;
-        row[2 * count + axes + a] = k >= 0 ? row[count + k] : 0.0;
         narrowest = fmin(narrowest, width);
-        if (!(row[count + a] <= FIT_LOW_SIGNAL * width)) s.flags |= FITFLAG_LOW_SIGNAL;
       }
       row[columns - 2] = s.chi2;
       row[columns - 1] = s.ratio;
@@ -414,45 +426,32 @@ FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, co
   }
 }
 
-#define FIT(Model, NAME)                                                                                             \
-  KERNEL NAME(const Pixel* x, const bool* mask, Index images, Index masks, Index depth, Index height, Index width,   \
-              const double* offset, Index offset_frame, Index offset_pixel, const double* factors,                   \
-              Index factor_frame, Index factor_pixel, const double* variances, Index variance_frame,                 \
-              Index variance_pixel, double excess, Index estimator, double sigma_0, double sigma_1, double sigma_2,  \
-              Index n_iters, double stop, double max_shift, bool whole, const Index* keys, const Index* order,       \
-              const Index* own_keys, Index keyed, const double* places, Index count, const Index* frames,            \
-              const Index* pixels, Index box_0, Index box_1, Index box_2, double* rows, int* flags, int* iterations) { \
-    const Images m = {x, mask, images, masks, depth, height, width, {offset, offset_frame, offset_pixel},            \
-                      {factors, factor_frame, factor_pixel}, {variances, variance_frame, variance_pixel}, excess,    \
-                      (int)estimator};                                                                               \
-    const Options o = {{sigma_0, sigma_1, sigma_2}, n_iters, stop, max_shift, whole, keys, order, own_keys, places,  \
-                       count, keyed};                                                                                \
-    const Index box[3] = {box_0, box_1, box_2};                                                                      \
-    fit_each<Model>(m, o, frames, pixels, box, rows, flags, iterations);                                             \
-  }
+#define ARGUMENTS                                                                                                   \
+  const Pixel *x, const bool *mask, Index images, Index masks, Index depth, Index height, Index width,              \
+      const double *offset, Index offset_frame, Index offset_pixel, const double *factors, Index factor_frame,      \
+      Index factor_pixel, const double *variances, Index variance_frame, Index variance_pixel, double excess,       \
+      Index estimator, double sigma_0, double sigma_1, double sigma_2, Index n_iters, double stop,                  \
+      double max_shift, bool whole, const Index *keys, const Index *order, const Index *own_keys, Index keyed,      \
+      const double *places, Index count, const Index *frames, const Index *pixels, Index box_0, Index box_1,        \
+      Index box_2, double *rows, double *moments, int *flags, int *iterations
+#define FIT(AXES, WIDTH, PLANE)                                                                                     \
+  const Images m = {x, mask, images, masks, depth, height, width, {offset, offset_frame, offset_pixel},             \
+                    {factors, factor_frame, factor_pixel}, {variances, variance_frame, variance_pixel}, excess,     \
+                    (int)estimator};                                                                                \
+  const Options o = {{sigma_0, sigma_1, sigma_2}, n_iters, stop, max_shift, whole, keys, order, own_keys, places,   \
+                     count, keyed};                                                                                 \
+  const Index box[3] = {box_0, box_1, box_2};                                                                       \
+  fit_each<Gaussian<AXES, WIDTH, PLANE>>(m, o, frames, pixels, box, rows, moments, flags, iterations)
 
-typedef Gaussian<2, FREE, false> Gaussian2dFree;
-typedef Gaussian<2, FIXED, false> Gaussian2dFixed;
-typedef Gaussian<2, ELLIPTICAL, false> Gaussian2dElliptical;
-typedef Gaussian<2, FREE, true> Gaussian2dFreePlane;
-typedef Gaussian<2, FIXED, true> Gaussian2dFixedPlane;
-typedef Gaussian<2, ELLIPTICAL, true> Gaussian2dEllipticalPlane;
-typedef Gaussian<3, FREE, false> Gaussian3dFree;
-typedef Gaussian<3, FIXED, false> Gaussian3dFixed;
-typedef Gaussian<3, ELLIPTICAL, false> Gaussian3dElliptical;
-typedef Gaussian<3, FREE, true> Gaussian3dFreePlane;
-typedef Gaussian<3, FIXED, true> Gaussian3dFixedPlane;
-typedef Gaussian<3, ELLIPTICAL, true> Gaussian3dEllipticalPlane;
-
-FIT(Gaussian2dFree, fit_gaussian2d_free)
-FIT(Gaussian2dFixed, fit_gaussian2d_fixed)
-FIT(Gaussian2dElliptical, fit_gaussian2d_elliptical)
-FIT(Gaussian2dFreePlane, fit_gaussian2d_free_plane)
-FIT(Gaussian2dFixedPlane, fit_gaussian2d_fixed_plane)
-FIT(Gaussian2dEllipticalPlane, fit_gaussian2d_elliptical_plane)
-FIT(Gaussian3dFree, fit_gaussian3d_free)
-FIT(Gaussian3dFixed, fit_gaussian3d_fixed)
-FIT(Gaussian3dElliptical, fit_gaussian3d_elliptical)
-FIT(Gaussian3dFreePlane, fit_gaussian3d_free_plane)
-FIT(Gaussian3dFixedPlane, fit_gaussian3d_fixed_plane)
-FIT(Gaussian3dEllipticalPlane, fit_gaussian3d_elliptical_plane)
+KERNEL fit_gaussian2d_free(ARGUMENTS) { FIT(2, FREE, false); }
+KERNEL fit_gaussian2d_free_plane(ARGUMENTS) { FIT(2, FREE, true); }
+KERNEL fit_gaussian2d_fixed(ARGUMENTS) { FIT(2, FIXED, false); }
+KERNEL fit_gaussian2d_fixed_plane(ARGUMENTS) { FIT(2, FIXED, true); }
+KERNEL fit_gaussian2d_elliptical(ARGUMENTS) { FIT(2, ELLIPTICAL, false); }
+KERNEL fit_gaussian2d_elliptical_plane(ARGUMENTS) { FIT(2, ELLIPTICAL, true); }
+KERNEL fit_gaussian3d_free(ARGUMENTS) { FIT(3, FREE, false); }
+KERNEL fit_gaussian3d_free_plane(ARGUMENTS) { FIT(3, FREE, true); }
+KERNEL fit_gaussian3d_fixed(ARGUMENTS) { FIT(3, FIXED, false); }
+KERNEL fit_gaussian3d_fixed_plane(ARGUMENTS) { FIT(3, FIXED, true); }
+KERNEL fit_gaussian3d_elliptical(ARGUMENTS) { FIT(3, ELLIPTICAL, false); }
+KERNEL fit_gaussian3d_elliptical_plane(ARGUMENTS) { FIT(3, ELLIPTICAL, true); }

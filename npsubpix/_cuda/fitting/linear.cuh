@@ -84,20 +84,12 @@ FORMULA double quadratic_form(const double (&matrix)[N][N], const double* v) {
   return total;
 }
 
-// Replace a covariance A by A M A, for a symmetric matrix M of which the lower triangle is written.
+// Write A M, for a symmetric matrix M of which the lower triangle is known.
 template <int N>
-FORMULA void sandwich(double (&covariance)[N][N], const double (&matrix)[N][N]) {
-  double inner[N][N], outer[N][N];
+FORMULA void multiply(double (&out)[N][N], const double (&covariance)[N][N], const double (&matrix)[N][N]) {
   for (int a = 0; a < N; ++a)
     for (int b = 0; b < N; ++b) {
-      inner[a][b] = 0.0;
-      for (int k = 0; k < N; ++k) inner[a][b] += covariance[a][k] * (k >= b ? matrix[k][b] : matrix[b][k]);
+      out[a][b] = 0.0;
+      for (int k = 0; k < N; ++k) out[a][b] += covariance[a][k] * (k >= b ? matrix[k][b] : matrix[b][k]);
     }
-  for (int a = 0; a < N; ++a)
-    for (int b = 0; b < N; ++b) {
-      outer[a][b] = 0.0;
-      for (int k = 0; k < N; ++k) outer[a][b] += inner[a][k] * covariance[k][b];
-    }
-  for (int a = 0; a < N; ++a)
-    for (int b = 0; b < N; ++b) covariance[a][b] = outer[a][b];
 }

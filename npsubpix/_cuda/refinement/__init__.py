@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._definitions.periodic import repeated
 from npsubpix._definitions.refinement import Refinement
 
-__all__ = ["METHODS", "fold", "refine", "refine_peaks"]
+__all__ = ["METHODS", "fold", "nearest_pixels", "refine", "refine_peaks"]
 
 register("refinement", each("Pixel", ("UInt16", *FLOATS)), fused=False)
 
@@ -85,6 +86,18 @@ def _refine_periodic(
     return coords, values, flags
 
 
+def nearest_pixels(points: DeviceArray, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+    """Return the nearest pixels of positions, just outside for one beyond the border, -1 for one that is not finite.
+
+    `dtype` is that of the images whose kernels are compiled.
+    """
+    device, (count, axes) = device_of(points), points.shape
+    pixels = device.empty((count, axes), np.int64)
+    kernel = Kernel.of("refinement", "refine_nearest", Pixel=dtype)
+    run(device, kernel, blocks_for(count), points, count, axes, *_stack((1, *shape))[1:], pixels)
+    return pixels
+
+
 def fold(coords: DeviceArray, shape: tuple[int, ...]) -> None:
     """Move positions by whole periods to where the images have them."""
     device, count = device_of(coords), coords.shape[0]
@@ -109,13 +122,13 @@ def refine_peaks(
     count, axes = coords.shape
     points = device.rows(coords, coords.shape, np.float64)
     frames = device.full((count,), 0, np.int64) if frame is None else device.rows(frame, (count,), np.int64)
-    stack, starts = _stack(image.shape), device.empty((count, axes), np.int64)
-    types = {"Pixel": native(image[:0], _DTYPES).dtype}
+    stack = _stack(image.shape)
     if refinement.wrap:
         points = points.copy()
         fold(points, image.shape[1:])
-    nearest, restore = (Kernel.of("refinement", name, **types) for name in ("refine_nearest", "refine_restore"))
-    run(device, nearest, blocks_for(count), points, count, axes, *stack[1:], starts)
+    dtype = native(image[:0], _DTYPES).dtype
+    starts = nearest_pixels(points, image.shape[1:], dtype)
     refined, values, flags = refine(image, frames, starts, mask, refinement)
+    restore = Kernel.of("refinement", "refine_restore", Pixel=dtype)
     run(device, restore, blocks_for(count), points, starts, frames, count, axes, *stack, refined, flags)
     return refined, values, starts, flags, frames
