@@ -22,6 +22,7 @@ __all__ = [
     "FIT_BLENDED",
     "FIT_CONTRACTION",
     "FIT_DAMPING",
+    "FIT_EASING",
     "FIT_EQUAL",
     "FIT_FLUX_STEP",
     "FIT_LEAST_BACKGROUND",
@@ -31,6 +32,8 @@ __all__ = [
     "FIT_LEAST_WIDTH",
     "FIT_LOW_SIGNAL",
     "FIT_MISFIT",
+    "FIT_MOST_TIED",
+    "FIT_NOISY_PIXEL",
     "FIT_RELATIVE_STOP",
     "FIT_SIGNIFICANT",
     "FIT_START_WIDTH",
@@ -171,10 +174,11 @@ GAUSSIAN_WIDE: Final = 1 / 512
 #: A spot is blended if a neighbour starts nearer than this many of its widths.
 FIT_BLENDED: Final = 1.5
 
-#: Least damping of a step, relative to the diagonal of the information, and the factor by which the Newton decrement
-#: must fall for steps not to be damped.
-FIT_DAMPING: Final = 0.25
+#: Least damping of a step, relative to the diagonal of the information; the factor by which the Newton decrement must
+#: fall for steps not to be damped; and the factor by which damping then falls.
+FIT_DAMPING: Final = 1.0
 FIT_CONTRACTION: Final = 0.8
+FIT_EASING: Final = 0.5
 
 #: Pixels are all equal if their distances from the background sum up to less than this share of their magnitudes.
 FIT_EQUAL: Final = 1e-12
@@ -206,6 +210,12 @@ FIT_LOW_SIGNAL: Final = 0.2
 FIT_SIGNIFICANT: Final = 6.0
 FIT_ALIKE: Final = 4.0
 FIT_MISFIT: Final = 0.1
+
+#: Most pixels of a box that share its greatest value: more are those of a saturated spot.
+FIT_MOST_TIED: Final = 4
+
+#: Pixels of a read variance above so many times the background do not take part in the moments with which fits begin.
+FIT_NOISY_PIXEL: Final = 10.0
 
 #: Squared relative change of the flux below which rounding is all that moves a fit.
 FIT_RELATIVE_STOP: Final = 1e-20

@@ -80,7 +80,8 @@ class FitFlags(IntFlag):
     NONFINITE = 256
     #: The position is further from its start than allowed, or outside the box.
     TOO_FAR = 512
-    #: The residuals exceed the noise, and are a large part of the spot: it does not have the shape of the model.
+    #: The spot does not have the shape of the model: residuals exceed the noise and are a large part of it, or more than
+    #: four pixels share the greatest value, as those of saturated spots do.
     POOR_FIT = 1024
     #: Pixels, in electrons, are less than the negative of their read variance. The fit takes them as they are.
     NEGATIVE_PIXELS = 2048

@@ -88,7 +88,7 @@ def fit_spots(
     likelihood = fit.estimator == "mle"
     maps = (
         _numbers(offset, 0.0),
-        _numbers(electrons_per_count, 1.0),
+        _numbers(electrons_per_count, 1.0) / fit.excess,
         _numbers(read_variance, 0.0) if likelihood else _numbers(error, 1.0),
     )
     steps = tuple(step for values in maps for step in _steps(values, math.prod(shape)))
@@ -112,7 +112,7 @@ def fit_spots(
         length = part.stop - first
         own, own_spread, own_flags = data[:length], spread[:length], flags[part]
         boxes_kernel.run(
-            20 * own.size, stack, frames[part], corners[part], masks, maps, steps, fit.excess, box, padded, likelihood,
+            20 * own.size, stack, frames[part], corners[part], masks, maps, steps, box, padded, likelihood,
             own, own_spread, own_flags,
         )  # fmt: skip
         run(

@@ -38,7 +38,7 @@ def _value(value, variance, factor, likelihood):
 
 
 @kernel("fit_boxes")
-def boxes_kernel(x, frames, origins, mask, maps, steps, excess, box, padded, likelihood, data, spread, flags):
+def boxes_kernel(x, frames, origins, mask, maps, steps, box, padded, likelihood, data, spread, flags):
     """Write the boxes of spots, with rows of `padded` pixels; those outside the image, and masked ones, do not count.
 
     `maps` are the offset, the factor to electrons and the read variance (or error), flat, and `steps` how far apart
@@ -66,7 +66,7 @@ def boxes_kernel(x, frames, origins, mask, maps, steps, excess, box, padded, lik
                     else:
                         p = (d * height + j) * width + i
                         value = np.float64(x[image, d, j, i]) - offsets[image * steps[0] + p * steps[1]]
-                        factor = factors[image * steps[2] + p * steps[3]] / excess
+                        factor = factors[image * steps[2] + p * steps[3]]
                         variance = variances[image * steps[4] + p * steps[5]]
                         data[n, k], spread[n, k], found = _value(value, variance, factor, likelihood)
                         flag |= found

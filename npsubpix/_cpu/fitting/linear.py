@@ -4,58 +4,39 @@ from __future__ import annotations
 
 import math
 
-from npsubpix._cpu.compiler.jit import device, fused, summing
+from npsubpix._cpu.compiler.jit import device, fused
+from npsubpix._cpu.fitting.gaussian import BLOCK
 from npsubpix._definitions.constants import FIT_LEAST_PIVOT
 
-__all__ = ["backward", "factor", "forward", "information", "invert", "quadratic_form"]
-
-
-@summing
-def _weigh(out, weights, slopes, residuals):
-    """Multiply a line of derivatives by weights; return the sum of its products with residuals."""
-    total = 0.0
-    for k in range(out.size):
-        product = weights[k] * slopes[k]
-        out[k] = product
-        total += product * residuals[k]
-    return total
-
-
-@summing
-def _dot(a, b):
-    total = 0.0
-    for k in range(a.size):
-        total += a[k] * b[k]
-    return total
-
-
-@summing
-def _dots(a, b, c):
-    """Return the sums of the products of one line with two others."""
-    first, second = 0.0, 0.0
-    for k in range(a.size):
-        first += a[k] * b[k]
-        second += a[k] * c[k]
-    return first, second
+__all__ = ["backward", "factor", "forward", "invert", "multiply", "trace_of", "unpack"]
 
 
 @device
-def information(matrix, gradient, weights, slopes, residuals, weighted):
-    """Write the lower triangle of the information matrix, and the gradient of the objective.
+def _total(sums, place):
+    first = BLOCK * place
+    return (sums[first] + sums[first + 1]) + (sums[first + 2] + sums[first + 3])
 
-    They are the sums over pixels of weights times products of derivatives, and times residuals.
-    """
-    for a in range(gradient.size):
-        gradient[a] = _weigh(weighted, weights, slopes[a], residuals)
-        for b in range(0, a, 2):
-            matrix[a, b], matrix[a, b + 1] = _dots(weighted, slopes[b], slopes[b + 1])
-        if a % 2 == 0:
-            matrix[a, a] = _dot(weighted, slopes[a])
+
+@device
+def unpack(matrix, gradient, sums, count):
+    """Write the lower triangle of the information matrix, and the gradient, from sums in four parts; return chi2."""
+    place = 0
+    for a in range(count):
+        for b in range(a + 1):
+            matrix[a, b] = _total(sums, place)
+            place += 1
+    for a in range(count):
+        gradient[a] = _total(sums, place)
+        place += 1
+    return _total(sums, place)
 
 
 @fused
 def factor(lower, matrix, count, damping):
-    """Write Cholesky's factor of the first rows of a matrix, its diagonal raised; return whether it is regular."""
+    """Write Cholesky's factor of the first rows of a matrix, its diagonal raised; return whether it is regular.
+
+    The diagonal of the factor has its inverses.
+    """
     for a in range(count):
         for b in range(a + 1):
             value = matrix[a, b]
@@ -66,9 +47,9 @@ def factor(lower, matrix, count, damping):
             if a == b:
                 if not value > FIT_LEAST_PIVOT * matrix[a, a]:
                     return False
-                lower[a, a] = math.sqrt(value)
+                lower[a, a] = 1.0 / math.sqrt(value)
             else:
-                lower[a, b] = value / lower[b, b]
+                lower[a, b] = value * lower[b, b]
     return True
 
 
@@ -80,7 +61,7 @@ def forward(out, lower, values, count):
         value = values[a]
         for k in range(a):
             value -= lower[a, k] * out[k]
-        value /= lower[a, a]
+        value *= lower[a, a]
         out[a] = value
         length += value * value
     return length
@@ -93,7 +74,7 @@ def backward(out, lower, count):
         value = out[a]
         for k in range(a + 1, count):
             value -= lower[k, a] * out[k]
-        out[a] = value / lower[a, a]
+        out[a] = value * lower[a, a]
 
 
 @fused
@@ -106,19 +87,28 @@ def invert(out, lower, scratch, count):
             value = 1.0 if r == a else 0.0
             for k in range(a, r):
                 value -= lower[r, k] * scratch[k]
-            scratch[r] = value / lower[r, r]
+            scratch[r] = value * lower[r, r]
         backward(scratch, lower, count)
         for r in range(count):
             out[r, a] = scratch[r]
 
 
 @fused
-def quadratic_form(matrix, slopes, pixel, count):
-    """Return v' M v for the derivatives v of a pixel and a symmetric matrix M."""
+def multiply(out, matrix, triangle, count):
+    """Write the product of a matrix and a symmetric one of which the lower triangle is known."""
+    for a in range(count):
+        for b in range(count):
+            total = 0.0
+            for k in range(count):
+                total += matrix[a, k] * (triangle[k, b] if k >= b else triangle[b, k])
+            out[a, b] = total
+
+
+@fused
+def trace_of(matrix, other, count):
+    """Return the trace of the product of two matrices."""
     total = 0.0
     for a in range(count):
-        inner = 0.0
-        for b in range(a):
-            inner += matrix[a, b] * slopes[b, pixel]
-        total += slopes[a, pixel] * (2.0 * inner + matrix[a, a] * slopes[a, pixel])
+        for b in range(count):
+            total += matrix[a, b] * other[b, a]
     return total

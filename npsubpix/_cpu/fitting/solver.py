@@ -18,17 +18,20 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, made_once, summing
-from npsubpix._cpu.fitting.errors import residual_moments
-from npsubpix._cpu.fitting.gaussian import BLOCK, gaussian_of
-from npsubpix._cpu.fitting.linear import backward, factor, forward, information, invert
+from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once, summing
+from npsubpix._cpu.fitting.errors import residual_moments_of
+from npsubpix._cpu.fitting.gaussian import BLOCK, factors_of, lines_of
+from npsubpix._cpu.fitting.linear import backward, factor, forward, invert, unpack
 from npsubpix._cpu.fitting.neighbours import has_neighbour
-from npsubpix._cpu.fitting.starts import begin, counts
+from npsubpix._cpu.fitting.rows import row_sums_of, sums_of
+from npsubpix._cpu.fitting.starts import begin, summarize
+from npsubpix._cpu.formulas.logarithm import logarithm64
 from npsubpix._definitions.constants import (
     FIT_ALIKE,
     FIT_BLENDED,
     FIT_CONTRACTION,
     FIT_DAMPING,
+    FIT_EASING,
     FIT_FLUX_STEP,
     FIT_LEAST_BACKGROUND,
     FIT_LEAST_FLUX,
@@ -63,51 +66,33 @@ PADDED = 16
 _CHUNK = 64
 
 
-@fused
-def _residuals(residuals, data, mean):
-    for k in range(residuals.size):
-        residuals[k] = data[k] - mean[k]
-
-
-@fused
-def _poisson_weights(weights, mean, spread):
-    for k in range(weights.size):
-        variance = mean[k] + spread[k]
-        weights[k] = 1.0 / (variance if variance > FIT_LEAST_MEAN else FIT_LEAST_MEAN)
-
-
 @summing
-def _chi2(weights, residuals):
+def _compare(weights, residuals, data, mean, spread, likelihood):
+    """Write weights and residuals; return chi2."""
     total = 0.0
     for k in range(weights.size):
-        total += weights[k] * residuals[k] * residuals[k]
+        variance = mean[k] + spread[k]
+        weight = 1.0 / (variance if variance > FIT_LEAST_MEAN else FIT_LEAST_MEAN) if likelihood else spread[k]
+        residual = data[k] - mean[k]
+        weights[k], residuals[k] = weight, residual
+        total += weight * residual * residual
     return total
 
 
-@device
+@summing
 def _likelihood_ratio(data, mean, spread):
     """Return the logarithm of the likelihood of means, less that of means that equal the data."""
     total = 0.0
     for k in range(data.size):
-        if spread[k] < math.inf:
-            expected = max(mean[k] + spread[k], FIT_LEAST_MEAN)
-            found = data[k] + spread[k]
-            if found > 0.0:
-                total += found * math.log(expected / found) + found - expected
-            else:
-                total -= expected
+        used = spread[k] < math.inf
+        expected = mean[k] + spread[k] if used else 1.0
+        expected = expected if expected > FIT_LEAST_MEAN else FIT_LEAST_MEAN
+        found = data[k] + spread[k] if used else 1.0
+        positive = found > 0.0
+        found = found if positive else 1.0
+        ratio = found * logarithm64(expected / found) + found - expected
+        total += ratio if positive else -expected
     return min(total, 0.0)
-
-
-@device
-def _least_background(spread, likelihood):
-    """Return the least background with which every pixel has a positive variance."""
-    if not likelihood:
-        return -math.inf
-    least = math.inf
-    for k in range(spread.size):
-        least = min(least, spread[k])
-    return FIT_LEAST_BACKGROUND - least
 
 
 @device
@@ -116,31 +101,73 @@ def _limited(step, most):
 
 
 @device
-def _is_poor(chi2, degrees, weights, residuals, mean, background, estimator):
+def _is_poor(chi2, degrees, weights, residuals, mean, background, padded, estimator):
     """Whether residuals exceed the noise, and are a large part of the signal."""
-    noise, signal, excess = 0.0, 0.0, 0.0
+    if estimator != _LSQ and not chi2 > degrees + FIT_SIGNIFICANT * math.sqrt(3.0 * degrees):
+        return False
+    noise, signal, excess, shared, spread, before = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(weights.size):
         if weights[k] > 0.0:
             above = mean[k] - background
             signal += above * above
             excess += residuals[k] * residuals[k]
             noise += 1.0 / weights[k]
+            product = residuals[k] * before if k % padded > 0 else 0.0
+            shared += product
+            spread += product * product
+            before = residuals[k]
+        else:
+            before = 0.0
     if estimator == _LSQ:  # without noise to compare with, residuals are noise as far as neighbours differ
-        shared, spread = 0.0, 0.0
-        for k in range(1, weights.size):
-            if weights[k] > 0.0 and weights[k - 1] > 0.0:
-                product = residuals[k] * residuals[k - 1]
-                shared += product
-                spread += product * product
         return shared > FIT_ALIKE * math.sqrt(spread) and excess > FIT_MISFIT * FIT_MISFIT * signal
-    if not chi2 > degrees + FIT_SIGNIFICANT * math.sqrt(3.0 * degrees):
-        return False
     return excess - noise > FIT_MISFIT * FIT_MISFIT * signal
 
 
-def _fitter(model: Model) -> Callable[..., Any]:
-    """Make the function that fits one spot; it returns flags and the number of iterations."""
-    write = gaussian_of(model)
+def _summer(model: Model) -> Callable[..., Any]:
+    """Make the function that writes the sums of the normal equations over a box."""
+    factors = factors_of(model)
+    add_likelihood, add_weighted = row_sums_of(model, True), row_sums_of(model, False)
+
+    @device
+    def add_rows(sums, parameters, box, padded, lines, data, spread, likelihood):
+        sums[:] = 0.0
+        start = 0
+        for d in range(box[0]):
+            for j in range(box[1]):
+                shared, level, tilt, first = factors(parameters, box, lines, d, j)
+                if likelihood:
+                    add_likelihood(sums, lines, data, spread, start, padded, shared, level, tilt, first)
+                else:
+                    add_weighted(sums, lines, data, spread, start, padded, shared, level, tilt, first)
+                start += padded
+
+    return add_rows
+
+
+def _averager(model: Model) -> Callable[..., Any]:
+    """Make the function that writes the means of the pixels of a box."""
+    factors = factors_of(model)
+
+    @device
+    def means(mean, parameters, box, padded, lines):
+        start = 0
+        for d in range(box[0]):
+            for j in range(box[1]):
+                shared, level, tilt, first = factors(parameters, box, lines, d, j)
+                for i in range(box[2]):
+                    mean[start + i] = shared[0] * lines[6, i] + level + tilt * (first + i)
+                start += padded
+
+    return means
+
+
+def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
+    """Make the function that fits one spot.
+
+    It returns flags, the number of iterations and how many parameters are free, and leaves the parameters and the
+    information matrix in memory, and the lines of the axes before the last step, with the parameters of then.
+    """
+    write_lines = lines_of(model)
     axes, count = model.axes, model.parameters
     width_of_axis = model.width_of_axis
     widths = axes + 1, axes + 1 + model.widths
@@ -170,42 +197,29 @@ def _fitter(model: Model) -> Callable[..., Any]:
         parameters[last] = level
 
     @device
-    def _degrees(spread, likelihood):
-        """Return the degrees of freedom: pixels that count, less parameters."""
-        degrees = -count
-        for k in range(spread.size):
-            degrees += counts(spread[k], likelihood)
-        return degrees
-
-    @device
     def fit(data, spread, start, sigma, box, padded, options, memory):
-        """Fit a spot; leave parameters, covariance, weights, residuals, means and derivatives in memory."""
-        small, square, lines, edges, pixels, slopes = memory
-        parameters, gradient, steps, moments = small[0], small[1], small[2], small[3]
+        small, square, lines, edges, _, sums = memory
+        parameters, gradient, steps, moments, before_step = small[0], small[1], small[2], small[3], small[4]
         matrix, lower = square[0], square[1]
-        mean, weights, residuals, weighted = pixels[0], pixels[1], pixels[2], pixels[3]
         estimator, n_iters, stop, whole = options
         likelihood = estimator == _MLE
-        degrees = _degrees(spread, likelihood)
+        pixels, level, size, least_spread, saturated = summarize(data, spread, box, padded, likelihood)
+        degrees = pixels - count
         if degrees <= 0:
             return _SINGULAR, 0, count
         scale = begin(
             parameters[:count], moments, start, sigma, data, spread, box, padded, axes, width_of_axis, likelihood,
-            whole,
+            whole, level, size,
         )  # fmt: skip
         if scale == 0.0:
             return _SINGULAR, 0, count
-        least = _least_background(spread, likelihood)
+        least = FIT_LEAST_BACKGROUND - least_spread if likelihood else -math.inf
         parameters[last] = max(parameters[last], least)
-        if not likelihood:
-            weights[:] = spread
         damping, before, used = 0.0, math.inf, count
         for n in range(n_iters):
-            write(parameters, sigma, box, padded, lines, edges, mean, slopes)
-            _residuals(residuals, data, mean)
-            if likelihood:
-                _poisson_weights(weights, mean, spread)
-            information(matrix, gradient, weights, slopes, residuals, weighted)
+            write_lines(parameters, sigma, box, lines, edges)
+            add_rows(sums, parameters, box, padded, lines, data, spread, likelihood)
+            chi2 = unpack(matrix, gradient, sums, count)
             used = count
             if not factor(lower, matrix, used, 0.0):
                 return _SINGULAR, n + 1, used
@@ -216,11 +230,14 @@ def _fitter(model: Model) -> Callable[..., Any]:
                 decrement = forward(steps, lower, gradient, used)
             variance = 1.0
             if estimator == _LSQ:
-                variance = _chi2(weights, residuals) / degrees
+                variance = chi2 / degrees
             flux = parameters[axes]
             ends = decrement <= stop * variance + FIT_RELATIVE_STOP * flux * flux * matrix[axes, axes]
             if not ends:
-                damping = max(damping * 4.0, FIT_DAMPING) if decrement > FIT_CONTRACTION * before else damping * 0.25
+                if decrement > FIT_CONTRACTION * before:
+                    damping = max(damping * 4.0, FIT_DAMPING)
+                else:
+                    damping *= FIT_EASING
                 damping = 0.0 if damping < 0.1 * FIT_DAMPING else damping
                 before = decrement
                 if damping > 0.0:
@@ -230,7 +247,7 @@ def _fitter(model: Model) -> Callable[..., Any]:
             backward(steps, lower, used)
             for k in range(used, count):
                 steps[k] = 0.0
-            moments[0] = parameters[last]  # the background of the means that are kept
+            before_step[:] = parameters
             move(parameters, steps, box, least)
             if not math.isfinite(decrement):
                 return _SINGULAR, n + 1, used
@@ -240,55 +257,55 @@ def _fitter(model: Model) -> Callable[..., Any]:
                 if not -1.0 <= parameters[a] <= box[3 - axes + a]:
                     return _TOO_FAR, n + 1, used
             if ends:
-                return (_AT_BOUND if used < count else 0), n + 1, used
+                return (_AT_BOUND if used < count else 0) | (_POOR_FIT if saturated else 0), n + 1, used
         return _NOT_CONVERGED, n_iters, used
 
     return fit
 
 
-def _finisher(model: Model) -> Callable[..., Any]:
+def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
     """Make the function that writes the row of a fit, in the coordinates of its box; it returns flags."""
+    means, residual_moments = _averager(model), residual_moments_of(model, add_rows)
     axes, count = model.axes, model.parameters
     width_of_axis = model.width_of_axis
     last = count - 1
 
     @device
-    def measure(memory, data, spread, options, used, moments):
-        """Write the covariance of parameters; return chi2, degrees of freedom, the likelihood and whether it is poor."""
-        small, square, _, _, pixels, slopes = memory
-        gradient, steps = small[1], small[2]
+    def measure(memory, data, spread, box, padded, estimator, used, moments):
+        """Write the covariance of parameters; return reduced chi2, the likelihood and whether the fit is poor."""
+        small, square, lines, _, pixels, _ = memory
+        parameters, steps = small[4], small[2]
         matrix, lower, covariance = square[0], square[1], square[2]
-        mean, weights, residuals, weighted, spare = pixels[0], pixels[1], pixels[2], pixels[3], pixels[4]
-        background = small[3, 0]
-        estimator = options[0]
+        mean, weights, residuals, signals = pixels[0], pixels[1], pixels[2], pixels[3]
+        means(mean, parameters, box, padded, lines)
+        chi2 = _compare(weights, residuals, data, mean, spread, estimator == _MLE)
         degrees = -count
-        for k in range(spread.size):
-            degrees += counts(spread[k], estimator == _MLE)
-        chi2 = _chi2(weights, residuals)
+        for k in range(weights.size):
+            degrees += weights[k] > 0.0
         factor(lower, matrix, used, 0.0)
         invert(covariance, lower, steps, used)
+        background = parameters[last]
         if estimator == _MLE:
             ratio = _likelihood_ratio(data, mean, spread)
         elif estimator == _WLS:
             ratio = -0.5 * chi2
         else:
-            pixels_used = degrees + count
-            ratio = -0.5 * pixels_used * math.log(chi2 / pixels_used) if chi2 > 0.0 else math.inf
-            scratch = gradient, spare, weighted
+            used_pixels = degrees + count
+            ratio = -0.5 * used_pixels * math.log(chi2 / used_pixels) if chi2 > 0.0 else math.inf
             residual_moments(
-                moments, weights, residuals, mean, background, slopes, covariance, square, scratch, count
+                moments, data, weights, residuals, mean, signals, parameters, box, padded, background, memory
             )
-        poor = _is_poor(chi2, degrees, weights, residuals, mean, background, estimator)
+        poor = _is_poor(chi2, degrees, weights, residuals, mean, background, padded, estimator)
         return chi2 / degrees, ratio, poor
 
     @device
-    def finish(row, moments, memory, data, spread, start, sigma, options, max_shift, used, table, n):
+    def finish(row, moments, memory, data, spread, start, sigma, box, padded, estimator, max_shift, used, table, n):
         parameters, covariance = memory[0][0], memory[1][2]
         flag = 0
         for a in range(axes):
             if not abs(parameters[a] - start[a]) <= max_shift:
                 return _TOO_FAR
-        chi2, ratio, poor = measure(memory, data, spread, options, used, moments)
+        chi2, ratio, poor = measure(memory, data, spread, box, padded, estimator, used, moments)
         if poor:
             flag |= _POOR_FIT
         for a in range(count):
@@ -313,42 +330,25 @@ def _finisher(model: Model) -> Callable[..., Any]:
 @made_once
 def fit_kernel(model: Model) -> Kernel:
     """Return the kernel that fits spots by a model."""
-    fit = _fitter(model)
-    finish = _finisher(model)
-    axes, count, plane = model.axes, model.parameters, model.plane
+    add_rows = _summer(model)
+    fit, finish = _fitter(model, add_rows), _finisher(model, add_rows)
+    axes, count, sums = model.axes, model.parameters, BLOCK * sums_of(model)
     few = max(count, 8)
 
     @device
     def divide(memory, size, longest):
         """Divide memory into the arrays of a fit."""
-        small = memory[: 4 * few].reshape(4, few)
-        at = 4 * few
+        small = memory[: 5 * few].reshape(5, few)
+        at = 5 * few
         square = memory[at : at + 3 * count * count].reshape(3, count, count)
         at += 3 * count * count
         lines = memory[at : at + 9 * longest].reshape(9, longest)
         at += 9 * longest
         edges = memory[at : at + 3 * (longest + BLOCK)].reshape(3, longest + BLOCK)
         at += 3 * (longest + BLOCK)
-        pixels = memory[at : at + 5 * size].reshape(5, size)
-        at += 5 * size
-        return small, square, lines, edges, pixels, memory[at : at + count * size].reshape(count, size)
-
-    @device
-    def tilt(slopes, box, padded):
-        """Write the derivatives with respect to the background and its slopes, which are the same for all spots."""
-        depth, height, width = box
-        start = 0
-        for d in range(depth):
-            for j in range(height):
-                for i in range(width):
-                    k = start + i
-                    slopes[count - 1, k] = 1.0
-                    if plane:
-                        slopes[count - 2, k] = i - 0.5 * (width - 1)
-                        slopes[count - 3, k] = j - 0.5 * (height - 1)
-                        if axes == 3:
-                            slopes[count - 4, k] = d - 0.5 * (depth - 1)
-                start += padded
+        pixels = memory[at : at + 4 * size].reshape(4, size)
+        at += 4 * size
+        return small, square, lines, edges, pixels, memory[at : at + sums]
 
     @device
     def reject(row, start, origin):
@@ -369,14 +369,13 @@ def fit_kernel(model: Model) -> Kernel:
         """
         size = data.shape[1]
         longest = max(box[0], box[1], padded)
-        need = 4 * few + 3 * count * count + 9 * longest + 3 * (longest + BLOCK) + (5 + count) * size
+        need = 5 * few + 3 * count * count + 9 * longest + 3 * (longest + BLOCK) + 4 * size + sums
         for c in prange((flags.size + _CHUNK - 1) // _CHUNK):
             table = keys, order, places, own_keys, shape
             own = np.zeros(need)
             memory = divide(lend(own), size, longest)
-            tilt(memory[5], box, padded)
             pixels, variances, begins, results = lend(data), lend(spread), lend(starts), lend(rows)
-            sums = lend(moments)
+            residuals = lend(moments)
             for n in range(c * _CHUNK, min((c + 1) * _CHUNK, flags.size)):
                 row, start = results[n], begins[n]
                 flag, n_iters[n] = flags[n], 0
@@ -387,8 +386,8 @@ def fit_kernel(model: Model) -> Kernel:
                     flag |= found
                 if flag & _REJECTED == 0:
                     flag |= finish(
-                        row, sums[n], memory, pixels[n], variances[n], start, sigma, options, max_shift, used, table,
-                        first + n,
+                        row, residuals[n], memory, pixels[n], variances[n], start, sigma, box, padded, options[0],
+                        max_shift, used, table, first + n,
                     )  # fmt: skip
                 if flag & _REJECTED:
                     reject(row, start, origins[n])

@@ -4,81 +4,94 @@ from __future__ import annotations
 
 import math
 
-from npsubpix._cpu.compiler.jit import device
-from npsubpix._definitions.constants import FIT_EQUAL, FIT_LEAST_FLUX, FIT_START_WIDTH
+from npsubpix._cpu.compiler.jit import device, fused
+from npsubpix._definitions.constants import FIT_EQUAL, FIT_LEAST_FLUX, FIT_MOST_TIED, FIT_NOISY_PIXEL, FIT_START_WIDTH
 
-__all__ = ["begin", "counts"]
-
-
-@device
-def counts(spread, likelihood):
-    """Whether a pixel counts: those that do not have an infinite read variance, or a weight of 0."""
-    return spread < math.inf if likelihood else spread > 0.0
+__all__ = ["begin", "summarize"]
 
 
 @device
-def _background(data, spread, box, padded, likelihood):
-    """Return the mean of the pixels at the border of a box, or that of all if it is less; and the sum of magnitudes."""
+def summarize(data, spread, box, padded, likelihood):
+    """Return the number of pixels that count, their background and sum of magnitudes, the least read variance of all.
+
+    Then, whether many share the greatest value. Those count that do not have an infinite read variance, or a weight
+    of 0. The background is the mean of the border of the box, or that of all pixels if it is less.
+    """
     depth, height, width = box
-    outer, outer_count, whole, whole_count, size = 0.0, 0, 0.0, 0, 0.0
+    outer, outer_count, whole, count, size, least = 0.0, 0, 0.0, 0, 0.0, math.inf
+    top, ties = -math.inf, 0
     start = 0
     for d in range(depth):
         face = depth > 1 and (d == 0 or d == depth - 1)
         for j in range(height):
-            edge = face or j == 0 or j == height - 1
-            for i in range(width):
-                k = start + i
-                if counts(spread[k], likelihood):
-                    whole += data[k]
-                    whole_count += 1
-                    size += abs(data[k])
-                    if edge or i == 0 or i == width - 1:
+            total, found = 0.0, 0
+            for k in range(start, start + width):
+                used = spread[k] < math.inf if likelihood else spread[k] > 0.0
+                value = data[k] if used else 0.0
+                total += value
+                size += abs(value)
+                found += used
+                least = spread[k] if spread[k] < least else least
+                if used and value >= top:
+                    ties = 1 if value > top else ties + 1
+                    top = value
+            whole += total
+            count += found
+            if face or j == 0 or j == height - 1:
+                outer += total
+                outer_count += found
+            else:
+                for k in (start, start + width - 1):
+                    if spread[k] < math.inf if likelihood else spread[k] > 0.0:
                         outer += data[k]
                         outer_count += 1
             start += padded
-    level = whole / max(whole_count, 1)
-    return (min(outer / outer_count, level) if outer_count > 0 else level), size
+    level = whole / max(count, 1)
+    return count, (min(outer / outer_count, level) if outer_count > 0 else level), size, least, ties > FIT_MOST_TIED
 
 
-@device
+@fused
 def _moments(out, data, spread, box, padded, level, likelihood):
     """Write sums of the pixels above a level, times 1, coordinates and their squares; return sums of differences.
 
-    A pixel whose read variance exceeds its background counts less.
+    Pixels whose read variance is much greater than their background do not take part.
     """
     depth, height, width = box
     out[:] = 0.0
     flux, size = 0.0, 0.0
-    scale = max(level, 1.0)
+    most = FIT_NOISY_PIXEL * max(level, 1.0)
     start = 0
     for d in range(depth):
         for j in range(height):
+            mass, first, second = 0.0, 0.0, 0.0
             for i in range(width):
                 k = start + i
-                if counts(spread[k], likelihood):
-                    above = data[k] - level
-                    flux += above
-                    size += abs(above)
-                    m = max(above, 0.0)
-                    if likelihood:
-                        m *= scale / (scale + spread[k])
-                    out[0] += m
-                    out[1] += m * d
-                    out[2] += m * j
-                    out[3] += m * i
-                    out[4] += m * d * d
-                    out[5] += m * j * j
-                    out[6] += m * i * i
+                used = spread[k] < math.inf if likelihood else spread[k] > 0.0
+                above = data[k] - level if used else 0.0
+                flux += above
+                size += abs(above)
+                m = above if above > 0.0 and not (likelihood and spread[k] > most) else 0.0
+                mass += m
+                first += m * i
+                second += m * i * i
+            out[0] += mass
+            out[1] += mass * d
+            out[2] += mass * j
+            out[3] += first
+            out[4] += mass * d * d
+            out[5] += mass * j * j
+            out[6] += second
             start += padded
     return flux, size
 
 
 @device
-def begin(parameters, moments, start, sigma, data, spread, box, padded, axes, width_of_axis, likelihood, whole):
+def begin(
+    parameters, moments, start, sigma, data, spread, box, padded, axes, width_of_axis, likelihood, whole, level, all_size
+):  # fmt: skip
     """Write the parameters at which a fit begins; return the scale of its flux, 0 if all pixels are equal."""
-    level, greatest = _background(data, spread, box, padded, likelihood)
     flux, size = _moments(moments, data, spread, box, padded, level, likelihood)
-    if not size > FIT_EQUAL * greatest:
+    if not size > FIT_EQUAL * all_size:
         return 0.0
     mass = moments[0]
     flux = max(flux, FIT_LEAST_FLUX * size)

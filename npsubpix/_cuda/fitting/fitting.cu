@@ -112,11 +112,12 @@ struct Solution {
 struct Summary {
   int flags;
   Index pixels;
-  double level, size, least_spread;
+  double level, size, least_spread, top;
+  Index ties;
 };
 
 FORMULA Summary summarize(const Images& m, const Box& box) {
-  Summary s = {0, 0, 0.0, 0.0, infinity()};
+  Summary s = {0, 0, 0.0, 0.0, infinity(), -infinity(), 0};
   double outer = 0, whole = 0;
   Index outer_count = 0;
   each_pixel(m, box, [&](const Datum& p, Index d, Index j, Index i) {
@@ -126,6 +127,10 @@ FORMULA Summary summarize(const Images& m, const Box& box) {
     whole += p.value;
     s.size += fabs(p.value);
     s.least_spread = fmin(s.least_spread, p.spread);
+    if (p.value >= s.top) {
+      s.ties = p.value > s.top ? 1 : s.ties + 1;
+      s.top = p.value;
+    }
     if ((box.length[0] > 1 && (d == 0 || d == box.length[0] - 1)) || j == 0 || j == box.length[1] - 1 || i == 0 ||
         i == box.length[2] - 1) {
       outer += p.value;
@@ -150,7 +155,7 @@ FORMULA double begin(double* parameters, const Images& m, const Box& box, const 
     flux += above;
     size += fabs(above);
     double w = fmax(above, 0.0);
-    if (m.estimator == MLE) w *= scale / (scale + p.spread);
+    if (m.estimator == MLE && p.spread > FIT_NOISY_PIXEL * scale) w = 0.0;
     mass += w;
     for (int a = 0; a < 3; ++a) first[a] += w * at[a], second[a] += w * at[a] * at[a];
   });
@@ -251,10 +256,8 @@ FORMULA void finish(Solution<Model>& s, const Images& m, const Box& box, const E
     ++pixels;
     chi2 += weight * residual * residual;
     signal += above * above, excess += residual * residual, noise += 1.0 / weight;
-    if (at == k - 1 && k > 0) {
-      const double product = residual * before;
-      shared += product, spread += product * product;
-    }
+    const double product = at == k - 1 && k % box.length[2] > 0 ? residual * before : 0.0;
+    shared += product, spread += product * product;
     before = residual, at = k;
     if (m.estimator == MLE) {
       const double expected = fmax(mean + p.spread, FIT_LEAST_MEAN), found = p.value + p.spread;
@@ -318,7 +321,7 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
     const double variance = m.estimator == LSQ ? chi2 / (double)s.degrees : 1.0;
     const bool ends = decrement <= o.stop * variance + FIT_RELATIVE_STOP * flux * flux * e.matrix[axes][axes];
     if (!ends) {
-      damping = decrement > FIT_CONTRACTION * before ? fmax(damping * 4.0, FIT_DAMPING) : damping * 0.25;
+      damping = decrement > FIT_CONTRACTION * before ? fmax(damping * 4.0, FIT_DAMPING) : damping * FIT_EASING;
       if (damping < 0.1 * FIT_DAMPING) damping = 0.0;
       before = decrement;
       if (damping > 0.0) {
@@ -340,6 +343,7 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
         s.flags |= FITFLAG_TOO_FAR;
     if (ends) {
       if (s.used < count) s.flags |= FITFLAG_AT_BOUND;
+      if (summary.ties > FIT_MOST_TIED) s.flags |= FITFLAG_POOR_FIT;
       for (int a = 0; a < axes; ++a)
         if (!(fabs(s.parameters[a] - start[a]) <= o.max_shift)) s.flags |= FITFLAG_TOO_FAR;
     }
