@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import npsubpix
-from npsubpix import Camera, FitFlags, Fits
+from npsubpix import Camera, Fits
 from tests.reference import fitting as reference
 from tests.reference.fitting import Spot
 
@@ -39,7 +39,7 @@ def columns(fits: Fits, row: int, width: str) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(("box", "width", "sigma", "background"), MODELS)
 @pytest.mark.parametrize("estimator", ["mle", "wls"])
-def test_optima_and_errors_of_the_definition(rng, backend, box, width, sigma, background, estimator):  # noqa: ARG001
+def test_optima_and_errors_of_the_definition(rng, backend, box, width, sigma, background, estimator):
     """The optimum to a hundredth of the standard error (1e-6 pixels for least squares), and the errors to a percent."""
     spot = Spot(box, width, sigma, background == "plane")
     known = truth(box, width, background)
@@ -65,24 +65,26 @@ def test_optima_and_errors_of_the_definition(rng, backend, box, width, sigma, ba
         keep = np.r_[: want.size - 1 - 2 * (background == "plane"), want.size - 1]
         found, found_errors = columns(fits, row, width)
         limit = 1e-6 if estimator == "wls" else 2e-3
-        np.testing.assert_allclose((found - want[keep]) / errors[keep], 0, atol=50 * limit if estimator == "wls" else limit)
+        np.testing.assert_allclose(
+            (found - want[keep]) / errors[keep], 0, atol=50 * limit if estimator == "wls" else limit
+        )
         np.testing.assert_allclose(found_errors, errors[keep], rtol=2e-3)
         if estimator == "wls":
             np.testing.assert_allclose(found[: len(box)], want[: len(box)], atol=1e-6)
 
 
-def test_least_squares_of_scipy(rng, backend):  # noqa: ARG001
+def test_least_squares_of_scipy(rng, backend):
     """Without weights, the same optimum to 1e-6 pixels, with the variance of residuals as chi2."""
     spot, known = Spot((9, 9)), truth((9, 9), "free", "constant")
     data = rng.poisson(spot.of(known)) + 50.0
     fits = npsubpix.fit_patches(data[None])
-    want, _ = reference.fit(spot, data, known + [0, 0, 0, 0, 50], weights=np.ones((9, 9)))
+    want, _ = reference.fit(spot, data, known + np.array([0, 0, 0, 0, 50.0]), weights=np.ones((9, 9)))
     np.testing.assert_allclose(fits.coords[0], want[:2], atol=1e-6)
     assert fits.flux[0] == pytest.approx(want[2], rel=1e-6)
     assert fits.chi2[0] == pytest.approx(((data - spot.of(want)) ** 2).sum() / (81 - 5), rel=1e-9)
 
 
-def test_noise_free_spots_are_measured_exactly(backend):  # noqa: ARG001
+def test_noise_free_spots_are_measured_exactly(backend):
     """Of whatever amplitude, on whatever background, far from the origin."""
     positions = np.array([[10.37, 12.81], [1007.2, 1010.9]])
     image = npsubpix.render_spots(positions, (1020, 1024), std=1.3, amplitude=1.0, integrate=True)
@@ -94,7 +96,7 @@ def test_noise_free_spots_are_measured_exactly(backend):  # noqa: ARG001
         np.testing.assert_allclose(fits.sigma, 1.3, rtol=1e-5)
 
 
-def test_counts_and_electrons(rng, backend):  # noqa: ARG001
+def test_counts_and_electrons(rng, backend):
     """Fluxes are in electrons, whatever the camera makes of them, by numbers or by maps."""
     spots = np.array([[10.3, 11.6], [20.1, 30.4]])
     image = npsubpix.render_spots(spots, (40, 50), std=1.2, amplitude=4000.0, integrate=True) + 10.0

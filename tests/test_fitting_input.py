@@ -83,7 +83,9 @@ def test_dark_spots_have_no_flux(rng):
     for camera in (CAMERA, None):
         fits = npsubpix.fit_patches(300 - field(rng)[None, 7:14, 9:16], camera=camera)
         assert not fits.ok.any()
-        assert fits.flags[0] & int(FitFlags.NEGATIVE_FLUX | FitFlags.TOO_FAR | FitFlags.NOT_CONVERGED | FitFlags.LOW_SIGNAL)
+        assert fits.flags[0] & int(
+            FitFlags.NEGATIVE_FLUX | FitFlags.TOO_FAR | FitFlags.NOT_CONVERGED | FitFlags.LOW_SIGNAL
+        )
 
 
 def test_pixels_below_their_read_variance_are_flagged(rng):
@@ -128,7 +130,7 @@ def test_a_box_that_the_border_cuts(rng):
 
 
 def test_positions_that_move_too_far(rng):
-    starts = SPOTS[:1] + [[0.0, 1.4]]
+    starts = SPOTS[:1] + np.array([[0.0, 1.4]])
     assert npsubpix.fit_spots(field(rng), starts, camera=CAMERA).ok.all()
     fits = npsubpix.fit_spots(field(rng), starts, camera=CAMERA, max_shift=1.0)
     assert has(fits, FitFlags.TOO_FAR) == [True]

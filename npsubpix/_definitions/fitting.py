@@ -216,7 +216,7 @@ def _noise_slope(moments: Any) -> Any:
     return slope
 
 
-def with_low_signals(flags: Any, columns: Columns, fit: Fit) -> Any:
+def with_low_signals(flags: Any, columns: Columns) -> Any:
     """Return flags with those of spots whose position is uncertain by a large part of their width."""
     shared = len(columns.sigma.shape) == 1
     sigma = columns.sigma[:, None] if shared else columns.sigma

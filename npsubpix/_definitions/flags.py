@@ -80,8 +80,8 @@ class FitFlags(IntFlag):
     NONFINITE = 256
     #: The position is further from its start than allowed, or outside the box.
     TOO_FAR = 512
-    #: The spot does not have the shape of the model: residuals exceed the noise and are a large part of it, or more than
-    #: four pixels share the greatest value, as those of saturated spots do.
+    #: The spot does not have the shape of the model: residuals exceed the noise and are a large part of the spot, or
+    #: more than four pixels share the greatest value, as those of saturated spots do.
     POOR_FIT = 1024
     #: Pixels, in electrons, are less than the negative of their read variance. The fit takes them as they are.
     NEGATIVE_PIXELS = 2048
@@ -122,11 +122,7 @@ NOT_OK: Final = REJECTED | PeakFlags.DUPLICATE
 
 #: The flags of a spot that could not be fitted.
 FIT_REJECTED: Final = (
-    FitFlags.NOT_CONVERGED
-    | FitFlags.SINGULAR
-    | FitFlags.NEGATIVE_FLUX
-    | FitFlags.NONFINITE
-    | FitFlags.TOO_FAR
+    FitFlags.NOT_CONVERGED | FitFlags.SINGULAR | FitFlags.NEGATIVE_FLUX | FitFlags.NONFINITE | FitFlags.TOO_FAR
 )
 
 #: The flags of a spot that `Fits.ok` leaves out: those that could not be fitted, and those whose errors may be wrong.

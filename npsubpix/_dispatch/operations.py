@@ -323,7 +323,9 @@ _TABLE = (
         options=("fit",),
         internal=frozenset({"fit", "offset", "electrons_per_count", "read_variance"}),
         functions={
-            "fit_spots": lambda npsubpix, x: npsubpix.fit_spots(x[0, 0], [[3, 2], [2.2, 5]], frame=[0, 2], frame_axis=0),
+            "fit_spots": lambda npsubpix, x: npsubpix.fit_spots(
+                x[0, 0], [[3, 2], [2.2, 5]], frame=[0, 2], frame_axis=0
+            ),
             "fit_patches": lambda npsubpix, x: npsubpix.fit_patches(x[0, 0]),
         },
     ),

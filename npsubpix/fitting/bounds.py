@@ -20,17 +20,17 @@ Floats = npt.NDArray[np.float64]
 
 
 class CramerRao(NamedTuple):
-    """Standard errors that fits of a model reach.
+    r"""Standard errors that fits of a model reach.
 
     Attributes
     ----------
-    coords_std : array of shape (\\*S, ndim), float64
+    coords_std : array of shape (\*S, ndim), float64
         Of the position along each axis, in pixels; S is the shape to which flux and background broadcast.
     flux_std : array of shape S, float64
         Of the flux, in electrons.
     background_std : array of shape S, float64
         Of the background per pixel, in electrons.
-    sigma_std : array of shape (\\*S, ndim), float64
+    sigma_std : array of shape (\*S, ndim), float64
         Of the width along each axis, in pixels; 0 where it is fixed.
     """
 
@@ -157,9 +157,7 @@ def _numbers(value: Any, name: str, above: bool = False) -> Floats:
     return array.astype(np.float64)
 
 
-def _slopes(
-    model: Model, box: tuple[int, ...], sigma: tuple[float, ...], shift: list[float]
-) -> tuple[Floats, Floats]:
+def _slopes(model: Model, box: tuple[int, ...], sigma: tuple[float, ...], shift: list[float]) -> tuple[Floats, Floats]:
     """Return the means of the pixels of a spot of one electron, and their derivatives, a row per parameter."""
     from scipy.special import erf
 

@@ -64,11 +64,10 @@ def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int
     Notes
     -----
     The variance of counts is the read variance plus ``(mean - offset) / electrons_per_count``. Differences of
-    successive frames give both: pixels are sorted by the mean of two frames, and in each of 64 bins the variance is half
-    the mean square of the differences. Those of more than four standard deviations, of spots that blink or move, are
-    left out, repeatedly.
-    A line through the bins, or, with dark frames, one through the read variance at the offset, is fitted by least
-    squares with the weights of their variances. This is the photon-transfer curve [1]_.
+    successive frames give both: pixels are sorted by the mean of two frames, and in each of 64 bins the variance is
+    half the mean square of the differences. Those of more than four standard deviations, of spots that blink or move,
+    are left out, repeatedly. A line through the bins, or, with dark frames, one through the read variance at the
+    offset, is fitted by least squares with the weights of their variances: the photon-transfer curve [1]_.
 
     Without dark frames the line cannot tell an offset from read noise: electrons then contain the read variance, as do
     backgrounds, and noise is nevertheless right for every signal.
@@ -137,10 +136,8 @@ def _transfer(frames: npt.NDArray[Any], offset: Floats) -> tuple[Floats, Floats,
     mean, difference = mean[good], difference[good]
     bins = min(_BINS, max(mean.size // 100, 1))
     order = np.argsort(mean, kind="stable")
-    rows = []
-    for part in np.array_split(order, bins):
-        if part.size:
-            rows.append((mean[part].mean(), _clipped_square(difference[part]) / 2, part.size))
+    parts = [part for part in np.array_split(order, bins) if part.size]
+    rows = [(mean[part].mean(), _clipped_square(difference[part]) / 2, part.size) for part in parts]
     columns = np.array(rows).reshape(-1, 3).T
     return columns[0], columns[1], columns[2]
 

@@ -87,7 +87,7 @@ class Table:
         return "|".join(flag.name or "" for flag in self._FLAGS if flags & flag) or "-"
 
     def to_dict(self) -> dict[str, npt.NDArray[Any]]:
-        """Copy the table to a dictionary of NumPy arrays, one per column, of which the last three are those of flags."""
+        """Copy the table to a dictionary of NumPy arrays, one per column; the last three are those of flags."""
         raise NotImplementedError
 
     def _flag_columns(self) -> dict[str, npt.NDArray[Any]]:

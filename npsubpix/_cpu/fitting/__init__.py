@@ -55,7 +55,9 @@ def _numbers(value: HostArray | None, default: float) -> HostArray:
 class _Neighbours:
     """Starts sorted by their pixels."""
 
-    def __init__(self, coords: HostArray, pixels: HostArray, frames: HostArray, shape: tuple[int, ...], fit: Fit) -> None:
+    def __init__(
+        self, coords: HostArray, pixels: HostArray, frames: HostArray, shape: tuple[int, ...], fit: Fit
+    ) -> None:
         lengths = three_axes(shape, 1)
         self.table = _NONE, _NONE, coords, _NONE, lengths
         if fit.whole or len(coords) < 2:
@@ -116,10 +118,10 @@ def fit_spots(
             own, own_spread, own_flags,
         )  # fmt: skip
         run(
-            _WORK * own.size, own, own_spread, starts[part], origins[part], first, *neighbours, fit.sigma, box, padded, options,
-            fit.max_shift, rows[part], moments[part], own_flags, n_iters[part],
+            _WORK * own.size, own, own_spread, starts[part], origins[part], first, *neighbours, fit.sigma, box, padded,
+            options, fit.max_shift, rows[part], moments[part], own_flags, n_iters[part],
         )  # fmt: skip
     rejected = (flags & int(FIT_REJECTED)) != 0
     rows[rejected, :axes] = places[rejected]  # as they came, not rounded
     columns = columns_of(rows, moments, fit)
-    return (*columns, n_iters, pixels, with_low_signals(flags, columns, fit), frames)
+    return (*columns, n_iters, pixels, with_low_signals(flags, columns), frames)

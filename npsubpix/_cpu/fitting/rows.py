@@ -112,9 +112,7 @@ def row_sums_of(model: Model, likelihood: bool) -> Callable[..., Any]:
             arrays = [context.make_array(signature.args[k])(context, builder, args[k]) for k in range(4)]
             totals, table, pixels, spreads = arrays
             stride = builder.sdiv(cgutils.unpack_tuple(builder, table.strides)[0], ir.Constant(ir.IntType(64), 8))
-            rows = [
-                builder.gep(table.data, [builder.mul(stride, ir.Constant(ir.IntType(64), k))]) for k in (6, 7, 8)
-            ]
+            rows = [builder.gep(table.data, [builder.mul(stride, ir.Constant(ir.IntType(64), k))]) for k in (6, 7, 8)]
             shared = [_all(builder, factor) for factor in cgutils.unpack_tuple(builder, args[6])]
             background, slope, begin = (_all(builder, args[k]) for k in (7, 8, 9))
             steps = Vector(builder, ir.Constant(_FOUR, [float(k) for k in range(BLOCK)]))

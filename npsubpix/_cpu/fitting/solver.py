@@ -380,9 +380,7 @@ def fit_kernel(model: Model) -> Kernel:
                 row, start = results[n], begins[n]
                 flag, n_iters[n] = flags[n], 0
                 if flag & _REJECTED == 0:
-                    found, n_iters[n], used = fit(
-                        pixels[n], variances[n], start, sigma, box, padded, options, memory
-                    )
+                    found, n_iters[n], used = fit(pixels[n], variances[n], start, sigma, box, padded, options, memory)
                     flag |= found
                 if flag & _REJECTED == 0:
                     flag |= finish(

@@ -87,7 +87,8 @@ def _moments(out, data, spread, box, padded, level, likelihood):
 
 @device
 def begin(
-    parameters, moments, start, sigma, data, spread, box, padded, axes, width_of_axis, likelihood, whole, level, all_size
+    parameters, moments, start, sigma, data, spread, box, padded, axes, width_of_axis, likelihood, whole, level,
+    all_size,
 ):  # fmt: skip
     """Write the parameters at which a fit begins; return the scale of its flux, 0 if all pixels are equal."""
     flux, size = _moments(moments, data, spread, box, padded, level, likelihood)

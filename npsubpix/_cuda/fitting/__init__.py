@@ -63,7 +63,7 @@ def fit_spots(
 ) -> tuple[DeviceArray, ...]:
     """Fit spots; return the columns of a table, numbers of iterations, pixels at the centre, flags and frames."""
     device, x = device_of(image), native(image, _DTYPES)
-    shape, (count, axes) = tuple(image.shape[1:]), coords.shape
+    shape, count = tuple(image.shape[1:]), coords.shape[0]
     points = device.rows(coords, coords.shape, np.float64)
     frames = device.full((count,), 0, np.int64) if frame is None else device.rows(frame, (count,), np.int64)
     lengths, sizes = three_axes(fit.box, 1), three_axes(shape, 1)
@@ -84,7 +84,8 @@ def fit_spots(
     run(
         device, kernel, blocks_for(count, each=_THREADS), x, mask, x.shape[0], masks, *sizes, *maps, fit.excess,
         ESTIMATORS.index(fit.estimator), *(*fit.sigma, 0.0)[:3], fit.n_iters, fit.stop, fit.max_shift, fit.whole, keys,
-        order, own_keys, keyed, points, count, frames, pixels, *lengths, rows, moments, flags, n_iters, threads=_THREADS,
+        order, own_keys, keyed, points, count, frames, pixels, *lengths, rows, moments, flags, n_iters,
+        threads=_THREADS,
     )  # fmt: skip
     columns = columns_of(rows, moments, fit)
-    return (*columns, n_iters, pixels, with_low_signals(flags, columns, fit), frames)
+    return (*columns, n_iters, pixels, with_low_signals(flags, columns), frames)

@@ -12,7 +12,7 @@ from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._definitions.periodic import repeated
-from npsubpix._definitions.refinement import Refinement
+from npsubpix._definitions.refinement import Refinement, peaks_of_fits
 
 __all__ = ["METHODS", "fold", "nearest_pixels", "refine", "refine_peaks"]
 
@@ -53,6 +53,11 @@ def refine(
     device, x = device_of(x), native(x, _DTYPES)
     if refinement.wrap:
         return _refine_periodic(x, images, starts, mask, refinement)
+    if refinement.method == "fit":
+        from npsubpix._cuda.fitting import fit_spots  # which needs this module too
+
+        results = fit_spots(x, starts, images, mask, None, None, None, None, fit=refinement.fit)
+        return peaks_of_fits(x, images, starts, results)
     count, axes = starts.shape
     mask = None if mask is None else device.rows(mask, x.shape, bool)
     coords, values = device.empty((count, axes), np.float64), device.empty((count,), np.float64)
