@@ -12,6 +12,9 @@ from npsubpix._definitions.fitting import ESTIMATORS, Fit, Model
 
 pytestmark = pytest.mark.usefixtures("host_device")
 
+#: Kernels of models take seconds to compile: one stands for all.
+EXHAUSTIVE = [pytest.mark.exhaustive]
+
 
 def fit_of(model: Model, estimator: str, sigma: float, whole: bool = False) -> Fit:
     """Options of a fit in boxes of nine pixels."""
@@ -28,9 +31,15 @@ def check(arrays: tuple, fit: Fit) -> None:
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize("plane", [False, True])
-@pytest.mark.parametrize("width", ["free", "fixed", "elliptical"])
-@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize(
+    ("axes", "width", "plane"),
+    [
+        pytest.param(axes, width, plane, marks=[] if (axes, width, plane) == (2, "free", False) else EXHAUSTIVE)
+        for axes in (2, 3)
+        for width in ("free", "fixed", "elliptical")
+        for plane in (False, True)
+    ],
+)
 def test_models_and_estimators_as_on_the_cpu(rng, axes, width, plane, estimator):
     """Good and bad spots, cut boxes, neighbours, starts outside the image, masks and maps of the camera."""
     shape = (12, 40, 50)[3 - axes :]

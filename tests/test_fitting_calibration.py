@@ -34,7 +34,7 @@ def test_a_movie_alone(rng):
     camera = estimate_camera(np.moveaxis(movie, 0, 2), frame_axis=2)
     assert camera.electrons_per_count == pytest.approx(0.45, rel=0.02)
     assert camera.offset == pytest.approx(100 - 0.45 * 9, abs=2)
-    variance = frames(rng, np.full((60, 60), 300.0), 30).astype(float).var(axis=0).mean()
+    variance = frames(rng, np.full((60, 60), 300.0), 30).astype(float).var(axis=0, ddof=1).mean()
     mean = 100 + 300 / 0.45
     assert (mean - camera.offset) / camera.electrons_per_count == pytest.approx(variance, rel=0.03)
 
