@@ -3,6 +3,7 @@
 __version__: str
 
 from npsubpix._definitions.flags import AlignmentFlags as AlignmentFlags
+from npsubpix._definitions.flags import FitFlags as FitFlags
 from npsubpix._definitions.flags import PeakFlags as PeakFlags
 from npsubpix._definitions.photometry import MeasurementFlags as MeasurementFlags
 from npsubpix.alignment import align as align
@@ -16,6 +17,12 @@ from npsubpix.convolution import convolve as convolve
 from npsubpix.convolution import convolve_separable as convolve_separable
 from npsubpix.convolution import correlate as correlate
 from npsubpix.filter_banks import conv2d as conv2d
+from npsubpix.fitting.bounds import CramerRao as CramerRao
+from npsubpix.fitting.bounds import cramer_rao as cramer_rao
+from npsubpix.fitting.calibration import estimate_camera as estimate_camera
+from npsubpix.fitting.camera import Camera as Camera
+from npsubpix.fitting.spots import fit_patches as fit_patches
+from npsubpix.fitting.spots import fit_spots as fit_spots
 from npsubpix.gaussian import render_gaussian as render_gaussian
 from npsubpix.gaussian import render_gaussian2d as render_gaussian2d
 from npsubpix.gaussian import render_spots as render_spots
@@ -39,6 +46,7 @@ from npsubpix.refinement import refine_peaks as refine_peaks
 from npsubpix.results import Alignment as Alignment
 from npsubpix.results import Assessment as Assessment
 from npsubpix.results import Background as Background
+from npsubpix.results import Fits as Fits
 from npsubpix.results import Measurements as Measurements
 from npsubpix.results import Peaks as Peaks
 from npsubpix.sampling.kernels import GradientAdaptive as GradientAdaptive

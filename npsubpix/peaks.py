@@ -106,15 +106,16 @@ def find_peaks(
         True for pixels to ignore: they are not peaks, and do not suppress others. A peak whose
         refinement needs one of them keeps the position of its pixel and is flagged ``MASKED``. The mask of a
         ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
-    refine : {"quadratic", "parabola", "centroid", None}, default "quadratic"
+    refine : {"quadratic", "parabola", "centroid", "fit", None}, default "quadratic"
         Method of refinement, see `refine_peaks`.
     n_iters : int, optional
-        Greatest number of iterations of refinement: by default 30 for ``"centroid"``, 5 for the fits.
+        Greatest number of iterations of refinement: by default 30 for ``"centroid"``, 50 for
+        ``"fit"``, 5 for the others.
     max_shift : float, default 1.5
         Greatest shift of a position from the pixel of its peak, in pixels on any axis.
     radius : float or tuple of floats, default 3.0
-        Radius in pixels of the window of ``"centroid"``, one for all axes or one per axis: three times
-        the standard deviation of a spot, but not below 3.
+        Radius in pixels of the window of ``"centroid"``, and of the box of ``"fit"``, one for all axes or one per
+        axis: three times the standard deviation of a spot, but not below 3.
     duplicates : {"merge", "flag"}, default "merge"
         Treatment of peaks that refinement moves to within half a pixel of a stronger one, as those of
         noise on a wide spot. "merge" reports the strongest alone; "flag" all, with the flag

@@ -43,23 +43,24 @@ def refine_peaks(
     coords : array of shape (N, ndim), or Peaks
         Positions in pixels, (y, x) or (z, y, x). Each is refined from the nearest pixel. A table of peaks also
         supplies `frame`.
-    method : {"quadratic", "parabola", "centroid", None}, default "quadratic"
+    method : {"quadratic", "parabola", "centroid", "fit", None}, default "quadratic"
         ``"quadratic"``: stationary point of the quadratic with the central differences of the
         pixel, mixed ones included; if it is more than 0.6 pixels away on any axis, the fit is
         repeated one pixel further in that direction [1]_. ``"parabola"``: the same for each axis
         separately. ``"centroid"``: centroid under a Gaussian window that moves with it [2]_, of
         standard deviation ``radius / 3`` but at least 1 pixel, after subtraction of the mean of the
         pixels around the window; it has converged when it moves by at most 0.001 pixels. Along an axis
-        on which the border cuts the window, a Gaussian is fitted to what is seen of it [3]_. None: the
-        pixel itself.
+        on which the border cuts the window, a Gaussian is fitted to what is seen of it [3]_. ``"fit"``: a
+        Gaussian, integrated over pixels, is fitted to the box of this radius by least squares, as by `fit_spots`,
+        which returns errors, fluxes and widths as well. None: the pixel itself.
     n_iters : int, optional
-        Greatest number of iterations: by default 30 for ``"centroid"``, 5 for the fits.
+        Greatest number of iterations: by default 30 for ``"centroid"``, 50 for ``"fit"``, 5 for the others.
     max_shift : float, default 1.5
         Greatest shift of a position from its pixel, in pixels on any axis.
     radius : float or tuple of floats, default 3.0
-        Radius in pixels of the window of ``"centroid"``, one for all axes or one per axis. Three
-        times the standard deviation of a spot, but not below 3, gives the least scatter; a smaller
-        radius takes fewer pixels of a neighbour, at least two on each side.
+        Radius in pixels of the window of ``"centroid"``, and of the box of ``"fit"``, one for all axes or one per
+        axis. Three times the standard deviation of a spot, but not below 3, gives the least scatter; a smaller radius
+        takes fewer pixels of a neighbour, at least two on each side.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     mode : {None, "wrap"}, optional
@@ -91,11 +92,12 @@ def refine_peaks(
     See Also
     --------
     find_peaks : Find peaks and refine their positions.
+    fit_spots : Fit spots, with standard errors.
 
     Notes
     -----
-    Minima and maxima are refined in the same way. ``"quadratic"`` and ``"parabola"`` flag a saddle
-    of the fitted surface as ``SADDLE``. Computations are in float64.
+    Minima and maxima are refined in the same way, except by ``"fit"``, which flags minima as ``SINGULAR``.
+    ``"quadratic"`` and ``"parabola"`` flag a saddle of the fitted surface as ``SADDLE``. Computations are in float64.
 
     References
     ----------

@@ -57,7 +57,7 @@ Array: TypeAlias = Any
 _NUMBERS = "biufc"
 
 #: Arguments that are images: for one of these, a string is the name of a file.
-_IMAGES = ("image", "images", "input", "fixed", "moving")
+_IMAGES = ("image", "images", "input", "fixed", "moving", "patches", "bright", "dark")
 
 
 def kind_of(x: Array) -> str:

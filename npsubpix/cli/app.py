@@ -18,6 +18,7 @@ from npsubpix.cli import align_options as align_option
 from npsubpix.cli import locate_options as option
 from npsubpix.cli.align import AlignRequest, align_and_report
 from npsubpix.cli.assess import AssessRequest, assess_and_report
+from npsubpix.cli.fits import check_fit
 from npsubpix.cli.info import describe
 from npsubpix.cli.locate import Outputs, Request, find_and_report
 from npsubpix.cli.options import PER_AXIS, as_counts, as_numbers, given
@@ -134,6 +135,13 @@ def locate(
     radius: option.Radius = None,
     duplicates: option.Duplicates = None,
     mode: option.Mode = None,
+    fit: option.FitSpots = False,
+    fit_sigma: option.FitSigma = None,
+    fit_box: option.FitBox = None,
+    offset: option.Offset = None,
+    electrons_per_count: option.ElectronsPerCount = None,
+    read_variance: option.ReadVariance = None,
+    em_gain: option.EMGain = None,
     channel: Channel = None,
     volume: Volume = None,
     axes: Axes = None,
@@ -186,11 +194,21 @@ def locate(
                 "filter_size": background_filter_size,
             }
         )
+        fits = given(
+            {
+                "fit_sigma": fit_sigma,
+                "fit_box": fit_box,
+                "offset": offset,
+                "electrons_per_count": electrons_per_count,
+                "read_variance": read_variance,
+                "em_gain": em_gain,
+            }
+        )
         reading = reading_options(channel, volume, axes, series, hdu, max_memory)
         outputs = Outputs(
             output or [], plot or [], origin.value, napari, comments, plot_frame, y_up, light, show, quiet
         )
-        find_and_report(Request(images, options, boxes, reading, outputs), errors)
+        find_and_report(Request(images, options, boxes, reading, outputs, check_fit(fit, fits)), errors)
     raise typer.Exit(1 if errors.messages else 0)
 
 

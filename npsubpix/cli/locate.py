@@ -16,6 +16,8 @@ from npsubpix._arrays.library import to_numpy
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.peaks import with_defaults
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
+from npsubpix.cli.fits import fitted
+from npsubpix.cli.filters import filtered
 from npsubpix.cli.hints import hints_for_no_peaks
 from npsubpix.cli.terminal import Errors, Notes, UsageError, say
 
@@ -53,6 +55,7 @@ class Request:
     boxes: dict[str, Any]  # arguments of local_background; empty if it is not wanted
     reading: dict[str, Any]  # arguments of open_frames
     outputs: Outputs
+    fit: dict[str, Any] | None = None  # arguments of fit_spots, if spots are to be fitted
 
 
 def find_and_report(request: Request, errors: Errors) -> None:
@@ -257,7 +260,7 @@ def _find(frame: Any, request: Request, maps: dict[str, Any]) -> _Search:
     options = {**request.options, **maps}
     if "mask" in maps:
         options["mask"] = np.asarray(maps["mask"]) != 0
-    searched = _searched(frame, options)
+    searched = filtered(frame, options)
     guessed = None
     if request.boxes or (searched is not frame and options.get("background") is None and options.get("sigma") is None):
         measured = local_background(searched, **request.boxes, mask=options.get("mask"))
@@ -265,21 +268,12 @@ def _find(frame: Any, request: Request, maps: dict[str, Any]) -> _Search:
         options |= {"background": measured.level, "sigma": options.get("sigma", measured.noise)}
     peaks = find_peaks(frame, **options)
     columns = _heights(searched, peaks, options.get("background"), options.get("sigma"))
+    if request.fit is not None:
+        peaks, measured_columns = fitted(frame, peaks, request.fit, options.get("mask"))
+        columns |= measured_columns
     if guessed is not None:
         columns["noise_guessed"] = guessed[tuple(to_numpy(peaks.indices).T)]
     return _Search(peaks, options, columns)
-
-
-def _searched(frame: Any, options: dict[str, Any]) -> Any:
-    """Return the image in which peaks are sought: the frame, or the filtered one, which the options then hold."""
-    from npsubpix._detection import detected
-
-    detect, width = options.pop("detect", None), options.pop("detect_sigma", None)
-    if detect is None:
-        return frame
-    wrap = options.get("mode") == "wrap"
-    options["detect"] = detected(frame, detect, width, mask=options.get("mask"), wrap=wrap, frame_axis=None)
-    return options["detect"]
 
 
 def _heights(frame: Any, peaks: Peaks, background: Any, sigma: Any) -> dict[str, Any]:
@@ -365,9 +359,13 @@ def _metadata(request: Request, ndim: int, errors: Errors) -> dict[str, Any]:
     metadata = {
         **describe("zyx"[-ndim:], request.outputs.origin),
         "images": [display_name(path) for path in request.images],
-        "options": {**options, **request.reading},
+        "options": {**options, **request.reading, **_fit_options(request)},
     }
     return {**metadata, "errors": list(errors.messages)} if errors.messages else metadata
+
+
+def _fit_options(request: Request) -> dict[str, Any]:
+    return {} if request.fit is None else {"fit": {name: str(value) for name, value in request.fit.items()}}
 
 
 def _defaults() -> dict[str, Any]:

@@ -108,6 +108,24 @@ Duplicates = Annotated[
 ]
 Mode = Annotated[Any, _of("mode", "wrap: the image is periodic, as a correlation map is.", **one_of(PEAK_MODES))]
 
+# --- fits
+
+FitSpots = Annotated[
+    bool, typer.Option("--fit", help="Fit a Gaussian to each peak: position, flux and width, with standard errors.")
+]
+FitSigma = Annotated[
+    Any, typer.Option(help="Width with which fits begin, in pixels; it sets the box.", show_default=False, **_NUMBERS)
+]
+FitBox = Annotated[Any, typer.Option(help="Length of the box of a fit, odd.", show_default=False, **_COUNTS)]
+Offset = Annotated[Number, typer.Option(help="Counts of the camera without light.", show_default=False)]
+ElectronsPerCount = Annotated[
+    Number, typer.Option(help="Electrons per count: fluxes are then in electrons.", show_default=False)
+]
+ReadVariance = Annotated[
+    Number, typer.Option(help="Variance of a pixel without light, in counts squared.", show_default=False)
+]
+EMGain = Annotated[Number, typer.Option(help="Gain of an EM camera.", show_default=False)]
+
 # --- what is written
 
 Output = Annotated[

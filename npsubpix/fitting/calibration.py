@@ -1,0 +1,165 @@
+"""The calibration of a camera from its images: offset, electrons per count, and read noise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.stacks import check_frame_axis
+from npsubpix.fitting.camera import Camera
+
+__all__ = ["estimate_camera"]
+
+Floats = npt.NDArray[np.float64]
+
+#: Bins of the photon-transfer curve, with as many differences in each.
+_BINS = 64
+
+#: Standard deviations of Gaussian noise per mean of its magnitude.
+_PER_MEAN = math.sqrt(math.pi / 2)
+
+#: Differences of more standard deviations are those of light that changed; the share of the mean square that remains
+#: of Gaussian noise without them, 1 - 2 c pdf(c) / (2 cdf(c) - 1); and how often they are left out.
+_CLIP, _KEPT, _PASSES = 4.0, 0.998929, 5
+
+#: Frames that are read at a time.
+_BLOCK = 64
+
+
+def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int = 0) -> Camera:
+    """Estimate the calibration of a camera from its images.
+
+    Parameters
+    ----------
+    bright : array of three dimensions
+        Frames of light that does not change, or a movie most of whose pixels do not change from frame to frame.
+    dark : array of three dimensions, optional
+        Frames without light, at least two. Offset and read variance are then maps, the mean and the variance of each
+        pixel. Without them, the offset is the number of counts at which noise would vanish.
+    frame_axis : int, default 0
+        Axis of the frames.
+
+    Returns
+    -------
+    Camera
+        The calibration. ``em_gain`` is 1: with an EM gain, ``electrons_per_count`` is half of what it would be per
+        photoelectron, since excess noise doubles variances.
+
+    Raises
+    ------
+    TypeError
+        If the images do not hold real numbers, or are on a GPU.
+    ValueError
+        If there are too few frames, shapes do not match, or noise does not grow with the signal.
+
+    See Also
+    --------
+    Camera : The calibration of a camera.
+    fit_spots : Fit spots in the images of a camera.
+
+    Notes
+    -----
+    The variance of counts is the read variance plus ``(mean - offset) / electrons_per_count``. Differences of
+    successive frames give both: pixels are sorted by the mean of two frames, and in each of 64 bins the variance is
+    half the mean square of the differences. Those of more than four standard deviations, of spots that blink or move,
+    are left out, repeatedly. A line through the bins, or, with dark frames, one through the read variance at the
+    offset, is fitted by least squares with the weights of their variances: the photon-transfer curve [1]_.
+
+    Without dark frames the line cannot tell an offset from read noise: electrons then contain the read variance, as do
+    backgrounds, and noise is nevertheless right for every signal.
+
+    References
+    ----------
+    .. [1] J. R. Janesick, "Photon Transfer", SPIE Press, 2007
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> rng = np.random.default_rng(0)
+    >>> light = np.linspace(20, 400, 64 * 64).reshape(64, 64)
+    >>> bright = 100 + rng.poisson(light, (40, 64, 64)) / 0.5 + rng.normal(0, 2, (40, 64, 64))
+    >>> dark = 100 + rng.normal(0, 2, (40, 64, 64))
+    >>> camera = npsubpix.estimate_camera(bright, dark)
+    >>> round(camera.electrons_per_count, 2), round(float(camera.offset.mean()), 1)
+    (0.5, 100.0)
+    """
+    frames = _frames(bright, "bright", frame_axis)
+    if dark is None:
+        means, variances, counts = _transfer(frames, np.zeros(()))
+        slope, level = _line(means, variances, counts)
+        if not slope > 0:
+            raise ValueError("bright must have noise that grows with the signal, which that of these frames does not")
+        return Camera(offset=-level / slope, electrons_per_count=1 / slope)
+    empty = _frames(dark, "dark", frame_axis)
+    if empty.shape[1:] != frames.shape[1:]:
+        raise ValueError(f"dark must have frames of the shape of bright, {frames.shape[1:]}, got {empty.shape[1:]}")
+    offsets = empty.mean(axis=0, dtype=np.float64)
+    read = empty.var(axis=0, ddof=1, dtype=np.float64)
+    means, variances, counts = _transfer(frames, offsets)
+    typical = float(np.median(read))
+    used = (means > 0) & (variances > 0)
+    weights = counts[used] / variances[used] ** 2
+    spread = float((weights * means[used] ** 2).sum())
+    slope = float((weights * means[used] * (variances[used] - typical)).sum()) / spread if spread > 0 else 0.0
+    if not slope > 0:
+        raise ValueError("bright must have more noise than dark, which these frames have not")
+    return Camera(offset=offsets, electrons_per_count=1 / slope, read_variance=read)
+
+
+def _frames(images: Any, name: str, frame_axis: int) -> npt.NDArray[Any]:
+    """Require at least two images of real numbers; return them with the frames first."""
+    stack = np.asarray(as_array(images, name))
+    if stack.ndim != 3:
+        raise ValueError(f"{name} must have 3 dimensions, frames, rows and columns, got shape {stack.shape}")
+    if stack.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {stack.dtype}")
+    moved = np.moveaxis(stack, check_frame_axis(frame_axis, 3), 0)
+    if len(moved) < 2 or 0 in moved.shape:
+        raise ValueError(f"{name} must have at least 2 frames, got shape {stack.shape}")
+    return moved
+
+
+def _transfer(frames: npt.NDArray[Any], offset: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return the mean above the offset, the variance, and the number of differences of each bin."""
+    means, differences = [], []
+    for first in range(0, len(frames) - 1, _BLOCK):
+        block = frames[first : first + _BLOCK + 1].astype(np.float64)
+        means.append(((block[1:] + block[:-1]) / 2 - offset).ravel())
+        differences.append(np.abs(np.diff(block, axis=0)).ravel())
+    mean, difference = np.concatenate(means), np.concatenate(differences)
+    good = np.isfinite(mean) & np.isfinite(difference)
+    mean, difference = mean[good], difference[good]
+    bins = min(_BINS, max(mean.size // 100, 1))
+    order = np.argsort(mean, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if part.size]
+    rows = [(mean[part].mean(), _clipped_square(difference[part]) / 2, part.size) for part in parts]
+    columns = np.array(rows).reshape(-1, 3).T
+    return columns[0], columns[1], columns[2]
+
+
+def _clipped_square(magnitudes: Floats) -> float:
+    """Return the mean square of Gaussian numbers from their magnitudes, without outliers."""
+    deviation = _PER_MEAN * float(magnitudes.mean())
+    for _ in range(_PASSES):
+        kept = magnitudes[magnitudes <= _CLIP * deviation]
+        deviation = math.sqrt(float((kept**2).mean()) / _KEPT) if kept.size else 0.0
+    return deviation**2
+
+
+def _line(means: Floats, variances: Floats, counts: Floats) -> tuple[float, float]:
+    """Fit a line to variances by weighted least squares; return slope and level."""
+    used = variances > 0
+    if not used.any():
+        return 0.0, 0.0
+    means, variances = means[used], variances[used]
+    weights = counts[used] / variances**2
+    centre = (weights * means).sum() / weights.sum()
+    away = means - centre
+    spread = float((weights * away**2).sum())
+    slope = float((weights * away * variances).sum() / spread) if spread > 0 else 0.0
+    return slope, float((weights * variances).sum() / weights.sum()) - slope * centre
