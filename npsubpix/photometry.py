@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays.checks import check_frames_of
+from npsubpix._arrays.electrons import electrons_and_noise
 from npsubpix._arrays.library import Array, as_image, is_array, without_booleans
 from npsubpix._arrays.options import check_choice, check_finite, check_lengths, check_positive
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.photometry import COLUMNS, METHODS, default_annulus
 from npsubpix._dispatch.call import call
+from npsubpix.fitting.camera import Camera
 from npsubpix.results import Background, Measurements
 
 __all__ = ["measure_spots"]
@@ -28,6 +30,7 @@ def measure_spots(
     method: str = "median",
     background: float | Array | Background | None = None,
     error: float | Array | None = None,
+    camera: Camera | None = None,
     mask: Array | None = None,
     frame: Array | None = None,
     frame_axis: int | None = None,
@@ -57,6 +60,9 @@ def measure_spots(
     error : number above 0 or array of the shape of the image or of one frame, optional
         Standard deviation of the noise of each pixel, that of the photons of the spot included. By default, it is the
         noise of the annulus, the same for all pixels of a spot.
+    camera : Camera, optional
+        Calibration of the camera, in place of an `error`. The image is converted to electrons, the unit of all results
+        and of ``background`` then; the noise of a pixel is that of its electrons and of reading.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     frame : array of ints of shape (N,), optional
@@ -94,8 +100,9 @@ def measure_spots(
         \sum w^2 \sigma^2 + A^2 \sigma_b^2 \, c / n,
 
     where :math:`n` pixels of noise :math:`\sigma_b` determine the background of the annulus, and c is 1 for their mean
-    and π/2 for their median. The second term is 0 if the background is known. Without `error`, the noise is that of the
-    background alone: the standard error is too small for spots much brighter than it, whose own photons add noise.
+    and π/2 for their median. The second term is 0 if the background is known. Without `error` or `camera`, the noise is
+    that of the background alone: the standard error is too small for spots much brighter than it, whose own photons
+    add noise.
 
     Pixels of the annulus are clipped at three standard deviations from their median until none is, so that neighbours
     do not count; background and noise then follow as in a box of `local_background`, images of few photons included.
@@ -141,6 +148,14 @@ def measure_spots(
     if reach > _LARGEST_RADIUS:
         raise ValueError(f"radius must be at most {_LARGEST_RADIUS} pixels, got {radius!r}")
     check_choice(method, "method", METHODS)
+    if camera is not None:
+        if not isinstance(camera, Camera):
+            raise TypeError(f"camera must be a Camera or None, got {camera!r}")
+        if error is not None:
+            raise ValueError("error and camera exclude each other: a camera says what the noise of each pixel is")
+        x, error = electrons_and_noise(
+            x, camera.offset, camera.electrons_per_count, camera.read_variance, camera.em_gain, frame_axis
+        )
     if isinstance(background, Background):
         error = background.noise if error is None else error
         background = background.level

@@ -11,6 +11,7 @@ from npsubpix._arrays.checks import check_frames, check_frames_of, check_numbers
 from npsubpix._arrays.library import Array, as_array, is_array, to_numpy
 from npsubpix._arrays.options import check_finite
 from npsubpix._arrays.stacks import check_frame_axis
+from npsubpix.fitting.camera import Camera
 from npsubpix.gaussian import render_spots
 from npsubpix.results import Peaks
 
@@ -25,11 +26,12 @@ def simulate_spots(
     flux: float | Array,
     sigma: float | Array,
     background: float | Array = 0.0,
+    camera: Camera | None = None,
     rng: np.random.Generator | int,
     frame: Array | None = None,
     frame_axis: int | None = None,
 ) -> npt.NDArray[np.float64]:
-    r"""Simulate an image of Gaussian spots with the noise of photons.
+    r"""Simulate an image of Gaussian spots with the noise of photons, and of a camera.
 
     Parameters
     ----------
@@ -44,6 +46,8 @@ def simulate_spots(
         numbers per spot, of shape (N, 1) or (N, ndim).
     background : float, or array of the shape of the image or of one frame, default 0.0
         Mean number of photons of the background per pixel.
+    camera : Camera, optional
+        Camera that records the photons. Maps of it have the shape of a frame.
     rng : numpy.random.Generator or int
         Generator of random numbers, or the seed of one.
     frame : array of ints of shape (N,), optional
@@ -54,7 +58,7 @@ def simulate_spots(
     Returns
     -------
     array of shape `shape`, float64
-        The image, of NumPy: numbers of photons.
+        The image, of NumPy: numbers of photons, or counts of the camera, which are not rounded.
 
     Raises
     ------
@@ -71,7 +75,9 @@ def simulate_spots(
     Notes
     -----
     A spot is integrated over each pixel. The number of photons in a pixel is of the Poisson distribution of the sum of
-    all spots and the background. Simulations run on the host; arrays on a GPU are copied there.
+    all spots and the background. A camera with an EM gain multiplies n electrons to a number of the gamma distribution
+    of shape n, which doubles the variance; the noise of reading is normal. Pixels of infinite read variance are NaN.
+    Simulations run on the host; arrays on a GPU are copied there.
 
     Examples
     --------
@@ -101,7 +107,40 @@ def simulate_spots(
         raise ValueError("frame is given, so frame_axis must say which axis of shape it counts along")
     mean = render_spots(spots, shape, std=width, amplitude=amplitude, integrate=True, frame_axis=frame_axis)
     photons = generator.poisson(mean + _background(background, mean.shape, frame_axis))
-    return np.asarray(photons, np.float64)
+    return np.asarray(photons, np.float64) if camera is None else _recorded(photons, camera, frame_axis, generator)
+
+
+def _recorded(
+    electrons: npt.NDArray[np.int64], camera: Camera, frame_axis: int | None, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Return the counts of a camera from numbers of photoelectrons."""
+    if not isinstance(camera, Camera):
+        raise TypeError(f"camera must be a Camera or None, got {camera!r}")
+    offset, factor, variance = (
+        _of_frame(getattr(camera, name), name, electrons.shape, frame_axis)
+        for name in ("offset", "electrons_per_count", "read_variance")
+    )
+    output = np.asarray(electrons, np.float64)
+    if camera.em_gain > 1:
+        output = np.where(electrons > 0, rng.gamma(np.maximum(electrons, 1), camera.em_gain), 0.0)
+    elif camera.em_gain != 1:
+        output = output * camera.em_gain
+    counts = offset + output / factor
+    if np.any(variance > 0):
+        known = np.isfinite(variance)
+        noise = rng.normal(0.0, 1.0, counts.shape) * np.sqrt(np.where(known, variance, 0.0))
+        counts = np.where(known, counts + noise, np.nan)
+    return np.asarray(counts)
+
+
+def _of_frame(value: Any, name: str, shape: tuple[int, ...], frame_axis: int | None) -> npt.NDArray[np.float64]:
+    """Require a number, or a map of the shape of a frame; return what can be added to the image."""
+    numbers = np.asarray(_on_host(value, name), np.float64)
+    axis = None if frame_axis is None else frame_axis % len(shape)
+    frame = tuple(n for k, n in enumerate(shape) if k != axis)
+    if numbers.shape not in ((), frame):
+        raise ValueError(f"{name} must be a number or have the shape of a frame, {frame}, got {numbers.shape}")
+    return numbers if axis is None or numbers.ndim == 0 else np.expand_dims(numbers, axis)
 
 
 def _in_frames(points: npt.NDArray[np.float64], frames: npt.NDArray[np.int64]) -> Peaks:

@@ -84,6 +84,17 @@ def test_simulated_volumes_and_single_frames(tmp_path, name):
     np.testing.assert_array_equal(np.load(tmp_path / "again.npy"), image)
 
 
+def test_counts_of_a_simulated_camera(tmp_path):
+    args = ("--offset", 100, "--electrons-per-count", 0.5, "--read-variance", 4, "--spots", 0, "-q")
+    run("simulate", tmp_path / "a.npy", "--shape", 40, *args)
+    image = np.load(tmp_path / "a.npy")
+    assert image.mean() == pytest.approx(120, abs=1)
+    assert image.var() == pytest.approx(44, rel=0.15)
+    assert "electrons_per_count must be positive" in fails(
+        "simulate", tmp_path / "b.npy", "--electrons-per-count", 0, code=2
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -84,6 +84,30 @@ def test_shares_add_up_to_the_area_of_the_circle(rng):
 
 
 @pytest.mark.usefixtures("backend")
+def test_definition_with_a_camera(image, wrap):
+    """In electrons, with the noise of electrons and of reading, by maps of pixels."""
+    offset, gain = np.linspace(90, 110, image.size).reshape(image.shape), np.full(image.shape, 0.5)
+    gain[:, 20:], read = 0.8, 4.0
+    counts = offset + np.nan_to_num(image, nan=20.0) / gain
+    camera = npsubpix.Camera(offset=wrap(offset), electrons_per_count=gain, read_variance=read)
+    electrons = (counts - offset) * gain
+    error = np.sqrt(electrons.clip(0) + read * gain**2)
+    spots = npsubpix.measure_spots(wrap(counts), POSITIONS, 3.0, camera=camera)
+    want = npsubpix.measure_spots(electrons, POSITIONS, 3.0, error=error)
+    for name in ("flux", "flux_std", "background", "noise", "peak"):
+        np.testing.assert_allclose(on_host(getattr(spots, name)), getattr(want, name), rtol=1e-10)
+    movie = wrap(np.stack([counts, counts], axis=1))
+    rows = npsubpix.measure_spots(movie, POSITIONS, 3.0, camera=camera, frame=np.arange(5) % 2, frame_axis=1)
+    np.testing.assert_allclose(on_host(rows.flux_std), want.flux_std, rtol=1e-10)
+    double = npsubpix.measure_spots(
+        image, POSITIONS[:1], 3.0, camera=npsubpix.Camera(em_gain=30.0, electrons_per_count=30)
+    )
+    single = npsubpix.measure_spots(image, POSITIONS[:1], 3.0, camera=npsubpix.Camera())
+    assert double.flux[0] == pytest.approx(single.flux[0])
+    assert double.noise[0] == pytest.approx(math.sqrt(2) * single.noise[0])
+
+
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("axis", [0, -1])
 def test_rows_of_a_stack_are_measured_in_their_frames(image, wrap, axis):
     movie = np.stack([image, np.full(image.shape, 7.0), 2 * image])
@@ -246,6 +270,9 @@ def test_table(image, tmp_path):
         ({"annulus": 5}, TypeError, "annulus must be a tuple of an inner and an outer radius, got 5"),
         ({"annulus": (1, 2, 3)}, ValueError, "annulus must be one number or 2 of them"),
         ({"method": "mode"}, ValueError, "method must be one of 'median', 'mean', got 'mode'"),
+        ({"camera": 3}, TypeError, "camera must be a Camera or None, got 3"),
+        ({"camera": npsubpix.Camera(), "error": 1}, ValueError, "error and camera exclude each other"),
+        ({"camera": npsubpix.Camera(offset=np.ones((2, 2)))}, ValueError, "offset must be a number or have the shape"),
         ({"error": 0}, ValueError, "error must be positive, got 0"),
         ({"error": np.ones((2, 2))}, ValueError, "error must be a number or have the shape of the image"),
         ({"background": np.ones((2, 2))}, ValueError, "background must be a number or have the shape of the image"),

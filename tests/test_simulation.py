@@ -27,6 +27,27 @@ def test_mean_and_variance_are_those_of_photons():
     np.testing.assert_allclose(movie.var(axis=0) / mean, 1, atol=6 * math.sqrt(2 / count) * 1.3)
 
 
+@pytest.mark.parametrize("em_gain", [1, 200])
+def test_counts_of_a_camera(em_gain):
+    """Mean and variance are those by which electrons are had back from counts."""
+    count, shape = 3000, (6, 7)
+    read = np.full(shape, 9.0)
+    read[2, 3], read[4, 4] = 400.0, np.inf
+    camera = npsubpix.Camera(offset=100, electrons_per_count=0.5 * em_gain, read_variance=read, em_gain=em_gain)
+    movie = npsubpix.simulate_spots(
+        (*shape, count), np.empty((0, 2)), flux=1, sigma=1, background=20.0, camera=camera, rng=5,
+        frame=np.empty(0, int), frame_axis=-1,
+    )  # fmt: skip
+    known = np.isfinite(read)
+    assert np.isnan(movie[4, 4]).all()
+    excess = 2 if em_gain > 1 else 1
+    mean, variance = 100 + 20 / 0.5, excess * 20 / 0.5**2 + read
+    np.testing.assert_allclose(movie.mean(axis=2)[known], mean, atol=5 * math.sqrt(variance[known].max() / count))
+    np.testing.assert_allclose(movie.var(axis=2)[known], variance[known], rtol=0.2)
+    electrons = (movie[0, 0] - camera.offset) * camera.electrons_per_count / em_gain
+    assert electrons.mean() == pytest.approx(20, abs=0.6)
+
+
 def test_every_spot_has_its_own_width_and_flux_in_its_own_frame(wrap):
     flux, sigma = np.array([1e6, 2e6, 3e6, 4e6]), np.array([[1.0], [1.2], [1.4], [0.8]])
     movie = npsubpix.simulate_spots(
@@ -68,6 +89,12 @@ def test_backgrounds_of_pixels():
         ({"background": -2}, ValueError, "background must not be negative, got -2"),
         ({"background": math.nan}, ValueError, "background must be finite"),
         ({"background": np.ones((2, 3))}, ValueError, "background must be a number or have the shape of the image"),
+        ({"camera": 1}, TypeError, "camera must be a Camera or None, got 1"),
+        (
+            {"camera": npsubpix.Camera(offset=np.ones(3))},
+            ValueError,
+            "offset must be a number or have the shape",
+        ),
         ({"rng": None}, TypeError, "rng must be a numpy.random.Generator or an integer"),
         ({"rng": True}, TypeError, "rng must be a numpy.random.Generator or an integer"),
         ({"frame": [0]}, ValueError, "frame is given, so frame_axis must say"),

@@ -299,6 +299,12 @@ def simulate(
     ] = "1.3",
     background: Annotated[float, typer.Option(help="Mean number of photons of the background per pixel.")] = 10.0,
     margin: Annotated[float, typer.Option(help="Least distance of a spot from the border, in pixels.")] = 0.0,
+    offset: Annotated[float | None, typer.Option(help="Counts of the camera without light.")] = None,
+    electrons_per_count: Annotated[float | None, typer.Option(help="Electrons per count of the camera.")] = None,
+    read_variance: Annotated[
+        float | None, typer.Option(help="Variance of a pixel of the camera without light, in counts squared.")
+    ] = None,
+    em_gain: Annotated[float | None, typer.Option(help="EM gain of the camera.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random numbers: the same gives the same image.", min=0)] = 0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
@@ -306,8 +312,16 @@ def simulate(
     """Simulate images of Gaussian spots at random positions, with the noise of photons."""
     errors = Errors(debug)
     with errors.last_resort():
+        camera = given(
+            {
+                "offset": offset,
+                "electrons_per_count": electrons_per_count,
+                "read_variance": read_variance,
+                "em_gain": em_gain,
+            }
+        )
         request = SimulateRequest(
-            output, truth or [], shape, frames, spots, flux, sigma, background, margin, seed, quiet
+            output, truth or [], shape, frames, spots, flux, sigma, background, margin, camera, seed, quiet
         )
         simulate_and_report(request, errors)
     raise typer.Exit(1 if errors.messages else 0)

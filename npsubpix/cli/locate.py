@@ -16,8 +16,8 @@ from npsubpix._arrays.library import to_numpy
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.peaks import with_defaults
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
-from npsubpix.cli.fits import fitted
 from npsubpix.cli.filters import filtered
+from npsubpix.cli.fits import fitted
 from npsubpix.cli.hints import hints_for_no_peaks
 from npsubpix.cli.terminal import Errors, Notes, UsageError, say
 

@@ -31,6 +31,7 @@ class SimulateRequest:
     sigma: Any
     background: float
     margin: float
+    camera: dict[str, float]  # arguments of Camera; empty for photons
     seed: int
     quiet: bool
 
@@ -56,7 +57,7 @@ def simulate_and_report(request: SimulateRequest, errors: Errors) -> None:
     metadata = describe(axes) | {
         "image": display_name(request.output),
         "options": {name: getattr(request, name) for name in ("shape", "frames", "spots", "flux", "sigma", "background",
-                                                              "margin", "seed")},
+                                                              "margin", "camera", "seed")},
     }  # fmt: skip
     lines = [f"{count} spots in {request.frames} frame{'s' * (request.frames > 1)} of {' × '.join(map(str, shape))}"]
     lines += [f"Wrote {display_name(request.output)}"] if request.output.exists() else []
@@ -70,6 +71,7 @@ def simulate_and_report(request: SimulateRequest, errors: Errors) -> None:
 
 def _check(request: SimulateRequest) -> tuple[int, ...]:
     """Refuse arguments that would fail later, before any work is done; return the shape of a frame."""
+    from npsubpix import Camera
     from npsubpix._arrays.checks import check_image_shape
     from npsubpix._arrays.options import check_count, check_finite, check_lengths
     from npsubpix._tables import check_place, check_table_path
@@ -85,6 +87,8 @@ def _check(request: SimulateRequest) -> tuple[int, ...]:
         for name in ("flux", "background", "margin"):
             if check_finite(getattr(request, name), f"--{name}") < 0:
                 raise ValueError(f"--{name} must not be negative, got {getattr(request, name)}")
+        if request.camera:
+            Camera(**request.camera)
         if 2 * request.margin >= min(sizes):
             raise ValueError(f"--margin must leave room for spots, got {request.margin:g} on each side of {sizes}")
         if request.output.suffix.lower() not in _FORMATS:
@@ -103,14 +107,22 @@ def _write_frames(
     request: SimulateRequest, shape: tuple[int, ...], coords: npt.NDArray[np.float64], rng: np.random.Generator
 ) -> None:
     """Write frames one by one, as float32."""
-    from npsubpix import simulate_spots
+    from npsubpix import Camera, simulate_spots
     from npsubpix._tables import replacing
+
+    camera = Camera(**request.camera) if request.camera else None
 
     def frames() -> Any:
         for number in range(request.frames):
             rows = slice(number * request.spots, (number + 1) * request.spots)
             yield simulate_spots(
-                shape, coords[rows], flux=request.flux, sigma=request.sigma, background=request.background, rng=rng
+                shape,
+                coords[rows],
+                flux=request.flux,
+                sigma=request.sigma,
+                background=request.background,
+                camera=camera,
+                rng=rng,
             ).astype(np.float32)
 
     whole = (request.frames, *shape) if request.frames > 1 else shape

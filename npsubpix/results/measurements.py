@@ -23,7 +23,8 @@ class Measurements(Table):
     r"""Brightness and shape of spots, measured without a model: one row per spot.
 
     The arrays are of the library and on the device of the image. Indexing with a slice, or with an array of booleans
-    or integers, selects rows and returns Measurements. Brightnesses are in units of the image, lengths in pixels.
+    or integers, selects rows and returns Measurements. Brightnesses are in units of the image, or with a
+    camera in electrons, lengths in pixels.
 
     Sums over the aperture weight each pixel by its share :math:`w` inside a circle around the position. :math:`I` is
     the image and :math:`B` the background.
