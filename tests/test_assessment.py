@@ -120,6 +120,18 @@ def test_standard_errors_and_bounds(rng):
     assert plain.rms_over_bound is None
 
 
+def test_fits_with_their_standard_errors_reach_their_bound(rng):
+    """A table of fits brings its own standard errors."""
+    truth = np.stack(np.mgrid[16:336:20, 16:336:20], -1).reshape(-1, 2) + rng.uniform(-1, 1, (256, 2))
+    image = npsubpix.simulate_spots((352, 352), truth, flux=2000, sigma=1.3, background=10, rng=rng)
+    fits = npsubpix.fit_spots(image, np.rint(truth), camera=npsubpix.Camera())
+    result = npsubpix.assess(fits, truth, 1, bound=npsubpix.cramer_rao(2000, 1.3, 10).coords_std)
+    assert result.n_matched == 256
+    np.testing.assert_allclose(result.rms_over_bound, 1, atol=0.15)  # 3.4 standard errors
+    np.testing.assert_allclose(result.error_over_std, 1, atol=0.15)
+    assert repr(result).splitlines()[4].startswith(" rms / bound (")
+
+
 def test_pixel_locking(rng):
     """Positions that are drawn to the centres of pixels along x, and along y are not."""
     truth = rng.uniform(10, 2000, (5000, 2))
