@@ -116,7 +116,7 @@ class Fits(Table):
         sigma, errors = to_numpy(self.sigma), to_numpy(self.sigma_std)
         if sigma.ndim == 1:
             return {"sigma": sigma, "sigma_std": errors}
-        columns = {}
+        columns: dict[str, npt.NDArray[Any]] = {}
         for k, axis in enumerate(axes):
             columns |= {f"sigma_{axis}": sigma[:, k], f"sigma_{axis}_std": errors[:, k]}
         return columns

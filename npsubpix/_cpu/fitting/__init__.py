@@ -31,7 +31,7 @@ def _start(
     coords: HostArray, shape: tuple[int, ...], fit: Fit
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """Return the pixels around which boxes lie, the first pixels of these, and flags of starts that have no box."""
-    finite = np.isfinite(coords).all(axis=1)
+    finite = np.asarray(np.isfinite(coords).all(axis=1))
     nearest = np.floor(np.where(finite[:, None], coords, -1.0) + 0.5)
     pixels = np.clip(nearest, -1, shape).astype(np.int64)
     inside = ((pixels >= 0) & (pixels < shape)).all(axis=1)

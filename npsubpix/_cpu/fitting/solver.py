@@ -388,6 +388,7 @@ def fit_kernel(model: Model) -> Kernel:
                         max_shift, used, table, first + n,
                     )  # fmt: skip
                 if flag & _REJECTED:
+                    flag &= ~(_POOR_FIT | _AT_BOUND)  # of a fit that does not count
                     reject(row, start, origins[n])
                 else:
                     for a in range(axes):

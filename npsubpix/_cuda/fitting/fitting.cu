@@ -405,6 +405,7 @@ FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, co
     if (!s.flags) solve(s, m, b, start, o, moments + n * (8 + count));
     double* row = rows + n * columns;
     const bool rejected = s.flags & FITFLAGS_REJECTED;
+    if (rejected) s.flags &= ~(FITFLAG_POOR_FIT | FITFLAG_AT_BOUND);  // of a fit that does not count
     for (int k = 0; m.estimator == LSQ && rejected && k < 8 + count; ++k) moments[n * (8 + count) + k] = 0.0;
     for (int k = 0; k < columns; ++k) row[k] = not_a_number();
     for (int a = 0; a < axes; ++a)
