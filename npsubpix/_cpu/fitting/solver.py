@@ -18,16 +18,15 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once, summing
+from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once
 from npsubpix._cpu.fitting.errors import residual_moments_of
 from npsubpix._cpu.fitting.gaussian import BLOCK, factors_of, lines_of
+from npsubpix._cpu.fitting.goodness import compare, is_poor, likelihood_ratio
 from npsubpix._cpu.fitting.linear import backward, factor, forward, invert, unpack
 from npsubpix._cpu.fitting.neighbours import has_neighbour
 from npsubpix._cpu.fitting.rows import row_sums_of, sums_of
 from npsubpix._cpu.fitting.starts import begin, summarize
-from npsubpix._cpu.formulas.logarithm import logarithm64
 from npsubpix._definitions.constants import (
-    FIT_ALIKE,
     FIT_BLENDED,
     FIT_CONTRACTION,
     FIT_DAMPING,
@@ -35,11 +34,8 @@ from npsubpix._definitions.constants import (
     FIT_FLUX_STEP,
     FIT_LEAST_BACKGROUND,
     FIT_LEAST_FLUX,
-    FIT_LEAST_MEAN,
     FIT_LEAST_WIDTH,
-    FIT_MISFIT,
     FIT_RELATIVE_STOP,
-    FIT_SIGNIFICANT,
 )
 from npsubpix._definitions.fitting import Model
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
@@ -66,61 +62,9 @@ PADDED = 16
 _CHUNK = 64
 
 
-@summing
-def _compare(weights, residuals, data, mean, spread, likelihood):
-    """Write weights and residuals; return chi2."""
-    total = 0.0
-    for k in range(weights.size):
-        variance = mean[k] + spread[k]
-        weight = 1.0 / (variance if variance > FIT_LEAST_MEAN else FIT_LEAST_MEAN) if likelihood else spread[k]
-        residual = data[k] - mean[k]
-        weights[k], residuals[k] = weight, residual
-        total += weight * residual * residual
-    return total
-
-
-@summing
-def _likelihood_ratio(data, mean, spread):
-    """Return the logarithm of the likelihood of means, less that of means that equal the data."""
-    total = 0.0
-    for k in range(data.size):
-        used = spread[k] < math.inf
-        expected = mean[k] + spread[k] if used else 1.0
-        expected = expected if expected > FIT_LEAST_MEAN else FIT_LEAST_MEAN
-        found = data[k] + spread[k] if used else 1.0
-        positive = found > 0.0
-        found = found if positive else 1.0
-        ratio = found * logarithm64(expected / found) + found - expected
-        total += ratio if positive else -expected
-    return min(total, 0.0)
-
-
 @device
 def _limited(step, most):
     return min(max(step, -most), most)
-
-
-@device
-def _is_poor(chi2, degrees, weights, residuals, mean, background, padded, estimator):
-    """Whether residuals exceed the noise, and are a large part of the signal."""
-    if estimator != _LSQ and not chi2 > degrees + FIT_SIGNIFICANT * math.sqrt(3.0 * degrees):
-        return False
-    noise, signal, excess, shared, spread, before = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for k in range(weights.size):
-        if weights[k] > 0.0:
-            above = mean[k] - background
-            signal += above * above
-            excess += residuals[k] * residuals[k]
-            noise += 1.0 / weights[k]
-            product = residuals[k] * before if k % padded > 0 else 0.0
-            shared += product
-            spread += product * product
-            before = residuals[k]
-        else:
-            before = 0.0
-    if estimator == _LSQ:  # without noise to compare with, residuals are noise as far as neighbours differ
-        return shared > FIT_ALIKE * math.sqrt(spread) and excess > FIT_MISFIT * FIT_MISFIT * signal
-    return excess - noise > FIT_MISFIT * FIT_MISFIT * signal
 
 
 def _summer(model: Model) -> Callable[..., Any]:
@@ -278,7 +222,7 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
         matrix, lower, covariance = square[0], square[1], square[2]
         mean, weights, residuals, signals = pixels[0], pixels[1], pixels[2], pixels[3]
         means(mean, parameters, box, padded, lines)
-        chi2 = _compare(weights, residuals, data, mean, spread, estimator == _MLE)
+        chi2 = compare(weights, residuals, data, mean, spread, estimator == _MLE)
         degrees = -count
         for k in range(weights.size):
             degrees += weights[k] > 0.0
@@ -286,7 +230,7 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
         invert(covariance, lower, steps, used)
         background = parameters[last]
         if estimator == _MLE:
-            ratio = _likelihood_ratio(data, mean, spread)
+            ratio = likelihood_ratio(data, mean, spread)
         elif estimator == _WLS:
             ratio = -0.5 * chi2
         else:
@@ -295,7 +239,7 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
             residual_moments(
                 moments, data, weights, residuals, mean, signals, parameters, box, padded, background, memory
             )
-        poor = _is_poor(chi2, degrees, weights, residuals, mean, background, padded, estimator)
+        poor = is_poor(chi2, degrees, weights, residuals, mean, background, padded, estimator == _LSQ)
         return chi2 / degrees, ratio, poor
 
     @device
