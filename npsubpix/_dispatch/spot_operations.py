@@ -78,6 +78,7 @@ SPOT_OPERATIONS = (
             Result("sigma_std", "float64"),
             Result("chi2", "float64"),
             Result("log_likelihood", "float64"),
+            Result("covariance", "float64"),
             Result("n_iters", "int32"),
             Result("indices", "int64"),
             Result("flags", "int32"),

@@ -243,7 +243,9 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
         return chi2 / degrees, ratio, poor
 
     @device
-    def finish(row, moments, memory, data, spread, start, sigma, box, padded, estimator, max_shift, used, table, n):
+    def finish(
+        row, moments, memory, data, spread, start, sigma, box, padded, estimator, max_shift, used, table, n
+    ):  # fmt: skip
         parameters, covariance = memory[0][0], memory[1][2]
         flag = 0
         for a in range(axes):
@@ -284,8 +286,8 @@ def fit_kernel(model: Model) -> Kernel:
         """Divide memory into the arrays of a fit."""
         small = memory[: 5 * few].reshape(5, few)
         at = 5 * few
-        square = memory[at : at + 3 * count * count].reshape(3, count, count)
-        at += 3 * count * count
+        square = memory[at : at + 4 * count * count].reshape(4, count, count)
+        at += 4 * count * count
         lines = memory[at : at + 9 * longest].reshape(9, longest)
         at += 9 * longest
         edges = memory[at : at + 3 * (longest + BLOCK)].reshape(3, longest + BLOCK)
@@ -293,6 +295,14 @@ def fit_kernel(model: Model) -> Kernel:
         pixels = memory[at : at + 4 * size].reshape(4, size)
         at += 4 * size
         return small, square, lines, edges, pixels, memory[at : at + sums]
+
+    @device
+    def copy_covariance(out, square, used):
+        """Copy the covariance, and that if pixels had their signal as variance; a background at its limit has none."""
+        for a in range(count):
+            for b in range(count):
+                out[0, a, b] = square[2, a, b] if max(a, b) < used else math.nan
+                out[1, a, b] = square[3, a, b]
 
     @device
     def reject(row, start, origin):
@@ -303,7 +313,7 @@ def fit_kernel(model: Model) -> Kernel:
     @kernel(f"fit_{model.name}")
     def fit_kernel(
         data, spread, starts, origins, first, keys, order, places, own_keys, shape, sigma, box, padded, options,
-        max_shift, rows, moments, flags, n_iters,
+        max_shift, rows, moments, matrices, flags, n_iters,
     ):  # fmt: skip
         """Fit spots, the first of which is row `first` of the table of neighbours.
 
@@ -313,16 +323,16 @@ def fit_kernel(model: Model) -> Kernel:
         """
         size = data.shape[1]
         longest = max(box[0], box[1], padded)
-        need = 5 * few + 3 * count * count + 9 * longest + 3 * (longest + BLOCK) + 4 * size + sums
+        need = 5 * few + 4 * count * count + 9 * longest + 3 * (longest + BLOCK) + 4 * size + sums
         for c in prange((flags.size + _CHUNK - 1) // _CHUNK):
             table = keys, order, places, own_keys, shape
             own = np.zeros(need)
             memory = divide(lend(own), size, longest)
             pixels, variances, begins, results = lend(data), lend(spread), lend(starts), lend(rows)
-            residuals = lend(moments)
+            residuals, covariances = lend(moments), lend(matrices)
             for n in range(c * _CHUNK, min((c + 1) * _CHUNK, flags.size)):
                 row, start = results[n], begins[n]
-                flag, n_iters[n] = flags[n], 0
+                flag, n_iters[n], used = flags[n], 0, count
                 if flag & _REJECTED == 0:
                     found, n_iters[n], used = fit(pixels[n], variances[n], start, sigma, box, padded, options, memory)
                     flag |= found
@@ -331,6 +341,8 @@ def fit_kernel(model: Model) -> Kernel:
                         row, residuals[n], memory, pixels[n], variances[n], start, sigma, box, padded, options[0],
                         max_shift, used, table, first + n,
                     )  # fmt: skip
+                if covariances.shape[0] > 0 and flag & _REJECTED == 0:
+                    copy_covariance(covariances[n], memory[1], used)
                 if flag & _REJECTED:
                     flag &= ~(_POOR_FIT | _AT_BOUND)  # of a fit that does not count
                     reject(row, start, origins[n])
@@ -344,5 +356,6 @@ def fit_kernel(model: Model) -> Kernel:
             keep(starts)
             keep(rows)
             keep(moments)
+            keep(matrices)
 
     return fit_kernel
