@@ -62,8 +62,9 @@ def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int
     The variance of counts is the read variance plus ``(mean - offset) / electrons_per_count``. Differences of
     successive frames give both: pixels are sorted by the mean of all other frames, whose noise is not that of these
     two, and in each of 64 bins the variance is half the mean square of the differences. Those of more than four
-    standard deviations, of spots that blink or move, are left out, repeatedly. A line through the bins, or, with dark frames, one through the read variance at the
-    offset, is fitted by least squares with the weights of their variances: the photon-transfer curve [1]_.
+    standard deviations, of spots that blink or move, are left out, repeatedly. A line through the bins, or, with dark
+    frames, one through the read variance at the offset, is fitted by least squares with the weights of their
+    variances: the photon-transfer curve [1]_.
 
     Without dark frames the line cannot tell an offset from read noise: electrons then contain the read variance, as do
     backgrounds, and noise is nevertheless right for every signal.
