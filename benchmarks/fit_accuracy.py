@@ -74,4 +74,4 @@ def rows(count: int) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{line}\n" for line in rows(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000))
+    sys.stdout.writelines(f"{line}\n" for line in rows(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000))

@@ -182,3 +182,24 @@ def test_threads(rng, threads):
     data = rng.poisson(image + 4.0)
     starts = rng.uniform(0, 99, (300, 2))
     assert threads(lambda: npsubpix.fit_spots(data, starts).to_structured()["x"]) >= {"fit_gaussian2d_free"}
+
+
+@pytest.mark.parametrize("estimator", ["mle", "lsq"])
+def test_covariance_on_request(rng, backend, estimator):
+    """Its diagonal are the squares of the errors, its correlations those of the definition."""
+    spot, known = Spot((9, 9)), truth((9, 9), "free", "constant")
+    data = rng.poisson(np.stack([spot.of(known)] * 3 + [np.zeros((9, 9))]))
+    camera = Camera(em_gain=100, electrons_per_count=100)
+    assert npsubpix.fit_patches(data, camera=camera).covariance is None
+    fits = npsubpix.fit_patches(data, camera=camera, estimator=estimator, covariance=True)
+    assert fits.covariance.shape == (4, 5, 5)
+    assert np.isnan(fits.covariance[3]).all()
+    errors = np.stack([*fits.coords_std.T, fits.flux_std, fits.sigma_std, fits.background_std], 1)
+    np.testing.assert_allclose(np.diagonal(fits.covariance, axis1=1, axis2=2), errors**2, rtol=1e-12)
+    np.testing.assert_allclose(fits.covariance[0], fits.covariance[0].T, rtol=1e-9)
+    if estimator == "mle":
+        want = reference.fit(spot, data[0], known)[1]
+        scale = np.sqrt(np.diag(want))
+        found = fits.covariance[0] / np.outer(errors[0], errors[0])
+        np.testing.assert_allclose(found, want / np.outer(scale, scale), atol=5e-3)
+    assert fits[1:].covariance.shape == (3, 5, 5)

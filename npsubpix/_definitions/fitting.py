@@ -128,6 +128,8 @@ class Fit(NamedTuple):
         Whether each image is a box itself, in which a fit begins at the moments of its pixels.
     excess : float
         Variance per electron: 2 behind an EM gain.
+    covariance : bool
+        Whether the covariance of parameters is wanted.
     """
 
     model: Model
@@ -138,6 +140,12 @@ class Fit(NamedTuple):
     max_shift: float
     whole: bool = False
     excess: float = 1.0
+    covariance: bool = False
+
+    def matrices(self, count: int) -> tuple[int, ...]:
+        """Return the shape of the covariances of spots, and of those if pixels had their signal as variance."""
+        parameters = self.model.parameters
+        return (count if self.covariance else 0), 2, parameters, parameters
 
     @property
     def stop(self) -> float:
@@ -164,20 +172,30 @@ class Columns(NamedTuple):
     sigma_std: Any
     chi2: Any
     log_likelihood: Any
+    covariance: Any
 
 
-def columns_of(rows: Any, moments: Any, fit: Fit) -> Columns:
+def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
     """Return columns from rows of parameters, variances, widths, chi2 and likelihood, and moments of residuals.
 
     Positions are those in the image. There is one width if both axes of an image share it.
     """
     model = fit.model
     axes, count = model.axes, model.parameters
-    variances = rows[:, count : 2 * count]
+    variances, covariance = rows[:, count : 2 * count], None
+    if fit.covariance:
+        covariance = matrices[:, 0].copy()
     if fit.estimator == "lsq":
         slope = _noise_slope(moments)
         level = ((moments[:, 1] - slope * moments[:, 3]) / (moments[:, 0] + (moments[:, 0] == 0))).clip(0.0, None)
         variances = level[:, None] * variances + slope * moments[:, 8:]
+        if covariance is not None:
+            covariance = level[:, None, None] * covariance + slope * matrices[:, 1]
+    if covariance is not None:  # fluxes and backgrounds are measured in units of the excess
+        covariance[:, axes, :] *= fit.excess
+        covariance[:, :, axes] *= fit.excess
+        covariance[:, axes + 1 + model.widths :, :] *= fit.excess
+        covariance[:, :, axes + 1 + model.widths :] *= fit.excess
     errors = variances**0.5
     shared = axes == 2 and len(set(model.width_of_axis)) == 1 and len(set(fit.sigma)) == 1
     sigma, sigma_std = rows[:, 2 * count : 2 * count + axes].copy(), rows[:, 2 * count : 2 * count + axes] * 0.0
@@ -197,6 +215,7 @@ def columns_of(rows: Any, moments: Any, fit: Fit) -> Columns:
         sigma_std=sigma_std,
         chi2=rows[:, -2].copy(),
         log_likelihood=rows[:, -1].copy(),
+        covariance=covariance,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,8 @@ __all__ = ["estimate_camera"]
 
 Floats = npt.NDArray[np.float64]
 
-#: Bins of the photon-transfer curve, with as many differences in each.
-_BINS = 64
-
-#: Standard deviations of Gaussian noise per mean of its magnitude.
-_PER_MEAN = math.sqrt(math.pi / 2)
+#: Bins of the photon-transfer curve, and fewest differences in each.
+_BINS, _FEWEST = 64, 100
 
 #: Differences of more standard deviations are those of light that changed; the share of the mean square that remains
 #: of Gaussian noise without them, 1 - 2 c pdf(c) / (2 cdf(c) - 1); and how often they are left out.
@@ -64,10 +60,11 @@ def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int
     Notes
     -----
     The variance of counts is the read variance plus ``(mean - offset) / electrons_per_count``. Differences of
-    successive frames give both: pixels are sorted by the mean of two frames, and in each of 64 bins the variance is
-    half the mean square of the differences. Those of more than four standard deviations, of spots that blink or move,
-    are left out, repeatedly. A line through the bins, or, with dark frames, one through the read variance at the
-    offset, is fitted by least squares with the weights of their variances: the photon-transfer curve [1]_.
+    successive frames give both: pixels are sorted by the mean of all other frames, whose noise is not that of these
+    two, and in each of 64 bins the variance is half the mean square of the differences. Those of more than four
+    standard deviations, of spots that blink or move, are left out, repeatedly. A line through the bins, or, with dark
+    frames, one through the read variance at the offset, is fitted by least squares with the weights of their
+    variances: the photon-transfer curve [1]_.
 
     Without dark frames the line cannot tell an offset from read noise: electrons then contain the read variance, as do
     backgrounds, and noise is nevertheless right for every signal.
@@ -90,8 +87,7 @@ def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int
     """
     frames = _frames(bright, "bright", frame_axis)
     if dark is None:
-        means, variances, counts = _transfer(frames, np.zeros(()))
-        slope, level = _line(means, variances, counts)
+        slope, level = _Curve(frames, np.zeros(())).line(None)
         if not slope > 0:
             raise ValueError("bright must have noise that grows with the signal, which that of these frames does not")
         return Camera(offset=-level / slope, electrons_per_count=1 / slope)
@@ -100,12 +96,8 @@ def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int
         raise ValueError(f"dark must have frames of the shape of bright, {frames.shape[1:]}, got {empty.shape[1:]}")
     offsets = empty.mean(axis=0, dtype=np.float64)
     read = empty.var(axis=0, ddof=1, dtype=np.float64)
-    means, variances, counts = _transfer(frames, offsets)
-    typical = float(np.median(read))
-    used = (means > 0) & (variances > 0)
-    weights = counts[used] / variances[used] ** 2
-    spread = float((weights * means[used] ** 2).sum())
-    slope = float((weights * means[used] * (variances[used] - typical)).sum()) / spread if spread > 0 else 0.0
+    typical = float(np.median(read)) / (1 - 2 / (9 * (len(empty) - 1))) ** 3  # the median of chi-squared, by Wilson
+    slope, _ = _Curve(frames, offsets).line(typical)
     if not slope > 0:
         raise ValueError("bright must have more noise than dark, which these frames have not")
     return Camera(offset=offsets, electrons_per_count=1 / slope, read_variance=read)
@@ -124,42 +116,56 @@ def _frames(images: Any, name: str, frame_axis: int) -> npt.NDArray[Any]:
     return moved
 
 
-def _transfer(frames: npt.NDArray[Any], offset: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return the mean above the offset, the variance, and the number of differences of each bin."""
-    means, differences = [], []
-    for first in range(0, len(frames) - 1, _BLOCK):
-        block = frames[first : first + _BLOCK + 1].astype(np.float64)
-        means.append(((block[1:] + block[:-1]) / 2 - offset).ravel())
-        differences.append(np.abs(np.diff(block, axis=0)).ravel())
-    mean, difference = np.concatenate(means), np.concatenate(differences)
-    good = np.isfinite(mean) & np.isfinite(difference)
-    mean, difference = mean[good], difference[good]
-    bins = min(_BINS, max(mean.size // 100, 1))
-    order = np.argsort(mean, kind="stable")
-    parts = [part for part in np.array_split(order, bins) if part.size]
-    rows = [(mean[part].mean(), _clipped_square(difference[part]) / 2, part.size) for part in parts]
-    columns = np.array(rows).reshape(-1, 3).T
-    return columns[0], columns[1], columns[2]
+class _Curve:
+    """A photon-transfer curve: means of pairs of frames, and squares of their differences, in bins of other frames.
 
+    A bin of pixels that are bright in the same two frames by chance would have a mean that is too great.
+    """
 
-def _clipped_square(magnitudes: Floats) -> float:
-    """Return the mean square of Gaussian numbers from their magnitudes, without outliers."""
-    deviation = _PER_MEAN * float(magnitudes.mean())
-    for _ in range(_PASSES):
-        kept = magnitudes[magnitudes <= _CLIP * deviation]
-        deviation = math.sqrt(float((kept**2).mean()) / _KEPT) if kept.size else 0.0
-    return deviation**2
+    def __init__(self, frames: npt.NDArray[Any], offset: Floats) -> None:
+        means, squares, others = [], [], []
+        total = frames.sum(axis=0, dtype=np.float64)
+        for first in range(0, len(frames) - 1, _BLOCK):
+            block = frames[first : first + _BLOCK + 1].astype(np.float64)
+            pair = block[1:] + block[:-1]
+            means.append((pair / 2 - offset).ravel())
+            squares.append((np.diff(block, axis=0) ** 2 / 2).ravel())
+            other = (total - pair) / (len(frames) - 2) if len(frames) > 2 else pair / 2
+            others.append((other - offset).ravel())
+        self.means, self.squares, self.others = (np.concatenate(parts) for parts in (means, squares, others))
+        good = np.isfinite(self.means) & np.isfinite(self.squares) & np.isfinite(self.others)
+        order = np.flatnonzero(good)[np.argsort(self.others[good], kind="stable")]
+        self.means, self.squares, self.others = self.means[order], self.squares[order], self.others[order]
+        bins = max(min(_BINS, order.size // _FEWEST), 1)
+        self.bins = np.arange(order.size) * bins // max(order.size, 1)
 
+    def line(self, level: float | None) -> tuple[float, float]:
+        """Return slope and level of the variance over the mean, without outliers; the level may be known."""
+        kept = np.ones(self.means.size, bool)
+        slope, found = 0.0, 0.0
+        for step in range(_PASSES):
+            slope, found = self._fit(kept, level, 1.0 if step == 0 else _KEPT)
+            expected = found + slope * self.others
+            if not slope > 0 or not (expected > 0).any():
+                return slope, found
+            kept = self.squares <= _CLIP**2 * np.maximum(expected, expected[expected > 0].min())
+        return slope, found
 
-def _line(means: Floats, variances: Floats, counts: Floats) -> tuple[float, float]:
-    """Fit a line to variances by weighted least squares; return slope and level."""
-    used = variances > 0
-    if not used.any():
-        return 0.0, 0.0
-    means, variances = means[used], variances[used]
-    weights = counts[used] / variances**2
-    centre = (weights * means).sum() / weights.sum()
-    away = means - centre
-    spread = float((weights * away**2).sum())
-    slope = float((weights * away * variances).sum() / spread) if spread > 0 else 0.0
-    return slope, float((weights * variances).sum() / weights.sum()) - slope * centre
+    def _fit(self, kept: npt.NDArray[np.bool_], level: float | None, share: float) -> tuple[float, float]:
+        """Fit a line to the variances of bins by least squares, with the weights of their standard errors."""
+        count = np.bincount(self.bins, kept)
+        used = count > 0
+        count = count[used]
+        mean = np.bincount(self.bins, self.means * kept)[used] / count
+        variance = np.bincount(self.bins, self.squares * kept)[used] / count / share
+        positive = variance > 0
+        if not positive.any():
+            return 0.0, 0.0
+        mean, variance = mean[positive], variance[positive]
+        weights = count[positive] / variance**2
+        centre = 0.0 if level is not None else float((weights * mean).sum() / weights.sum())
+        height = level if level is not None else float((weights * variance).sum() / weights.sum())
+        away = mean - centre
+        spread = float((weights * away**2).sum())
+        slope = float((weights * away * (variance - height)).sum()) / spread if spread > 0 else 0.0
+        return slope, height - slope * centre

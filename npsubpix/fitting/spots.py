@@ -8,7 +8,15 @@ import numpy as np
 
 from npsubpix._arrays.checks import check_frames_of
 from npsubpix._arrays.library import Array, as_array, as_image, beside, is_array, without_booleans
-from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_per_axis, check_positive
+from npsubpix._arrays.options import (
+    FARTHEST,
+    check_bool,
+    check_choice,
+    check_count,
+    check_lengths,
+    check_per_axis,
+    check_positive,
+)
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.fitting import BACKGROUNDS, ESTIMATORS, MODELS, WIDTHS, Columns, Fit, Model, box_for
@@ -40,6 +48,7 @@ def fit_spots(
     frame_axis: int | None = None,
     max_shift: float = 1.5,
     n_iters: int = 50,
+    covariance: bool = False,
 ) -> Fits:
     """Fit a model to each spot of an image: position, flux, background and width, each with its standard error.
 
@@ -81,6 +90,8 @@ def fit_spots(
         Greatest distance of a position from its start, in pixels on any axis.
     n_iters : int, default 50
         Greatest number of iterations.
+    covariance : bool, default False
+        Return the covariance of the parameters of each spot as well.
 
     Returns
     -------
@@ -143,7 +154,7 @@ def fit_spots(
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
     lengths = box_for(widths, ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
-    fit = _fit(model, width, widths, background, estimator, camera, error, lengths, n_iters, ndim)
+    fit = _fit(model, width, widths, background, estimator, camera, error, lengths, n_iters, ndim, covariance)
     fit = fit._replace(max_shift=min(check_positive(max_shift, "max_shift"), float(FARTHEST)))
     return _fits(x, points, frames, mask, error, camera, fit, frame_axis, check_frames_of(coords))
 
@@ -161,6 +172,7 @@ def fit_patches(
     error: float | Array | None = None,
     mask: Array | None = None,
     n_iters: int = 50,
+    covariance: bool = False,
 ) -> Fits:
     """Fit a model to the spot in each of many patches.
 
@@ -186,6 +198,8 @@ def fit_patches(
         True for pixels to ignore.
     n_iters : int, default 50
         Greatest number of iterations.
+    covariance : bool, default False
+        Return the covariance of the parameters of each spot as well.
 
     Returns
     -------
@@ -226,7 +240,7 @@ def fit_patches(
     if max(lengths) > _LONGEST:
         raise ValueError(f"patches must have at most {_LONGEST} pixels along each axis, got shape {tuple(x.shape)}")
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
-    fit = _fit(model, width, widths, background, estimator, camera, error, tuple(lengths), n_iters, ndim)
+    fit = _fit(model, width, widths, background, estimator, camera, error, tuple(lengths), n_iters, ndim, covariance)
     centres = beside(np.tile((np.array(lengths) - 1) / 2, (count, 1)), x)
     frames = beside(np.arange(count), x)
     fits = _fits(x, centres, frames, mask, error, camera, fit._replace(whole=True), 0, None)
@@ -247,7 +261,7 @@ def _fits(
         "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps,
         frame_axis=frame_axis, fit=fit,
     )  # fmt: skip
-    columns, (n_iters, indices, flags, own_frames) = Columns(*results[:10]), results[10:]
+    columns, (n_iters, indices, flags, own_frames) = Columns(*results[:11]), results[11:]
     return Fits(
         **columns._asdict(),
         n_iters=n_iters,
@@ -260,7 +274,7 @@ def _fits(
 
 def _fit(
     model: Any, width: Any, sigma: tuple[float, ...] | None, background: Any, estimator: Any, camera: Any,
-    error: Any, box: tuple[int, ...], n_iters: Any, ndim: int,
+    error: Any, box: tuple[int, ...], n_iters: Any, ndim: int, covariance: Any,
 ) -> Fit:  # fmt: skip
     """Require a model, an estimator and their options."""
     check_choice(model, "model", MODELS)
@@ -286,6 +300,7 @@ def _fit(
         n_iters=check_count(n_iters, "n_iters", 1),
         max_shift=float(FARTHEST),
         excess=2.0 if multiplies else 1.0,
+        covariance=check_bool(covariance, "covariance"),
     )
 
 

@@ -45,6 +45,9 @@ class Fits(Table):
         Pixel at the centre of the box; -1 for a start that was not finite.
     flags : array of shape (N,), int32
         Bits of `FitFlags`.
+    covariance : array of shape (N, P, P), float64, or None
+        Covariance of the parameters, if it was asked for: positions, flux, widths that are fitted, slopes of the
+        background, and background.
     frame : array of shape (N,), int64, or None
         Index of the image in its stack; None without a stack.
     image_shape : tuple of ints or None
@@ -83,6 +86,7 @@ class Fits(Table):
     n_iters: Array
     indices: Array
     flags: Array
+    covariance: Array | None = None
     frame: Array | None = None
     image_shape: tuple[int, ...] | None = None
 
@@ -116,7 +120,7 @@ class Fits(Table):
         sigma, errors = to_numpy(self.sigma), to_numpy(self.sigma_std)
         if sigma.ndim == 1:
             return {"sigma": sigma, "sigma_std": errors}
-        columns = {}
+        columns: dict[str, npt.NDArray[Any]] = {}
         for k, axis in enumerate(axes):
             columns |= {f"sigma_{axis}": sigma[:, k], f"sigma_{axis}_std": errors[:, k]}
         return columns

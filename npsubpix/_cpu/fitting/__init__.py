@@ -31,7 +31,7 @@ def _start(
     coords: HostArray, shape: tuple[int, ...], fit: Fit
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """Return the pixels around which boxes lie, the first pixels of these, and flags of starts that have no box."""
-    finite = np.isfinite(coords).all(axis=1)
+    finite = np.asarray(np.isfinite(coords).all(axis=1))
     nearest = np.floor(np.where(finite[:, None], coords, -1.0) + 0.5)
     pixels = np.clip(nearest, -1, shape).astype(np.int64)
     inside = ((pixels >= 0) & (pixels < shape)).all(axis=1)
@@ -105,6 +105,7 @@ def fit_spots(
     starts = places - origins
     rows = np.empty((count, fit.model.columns))
     moments = np.zeros((count if fit.estimator == "lsq" else 0, fit.model.moments))
+    matrices = np.full(fit.matrices(count), math.nan)
     n_iters = np.zeros(count, np.int32)
     options = ESTIMATOR_CODES[fit.estimator], fit.n_iters, fit.stop, fit.whole
     data, spread = np.empty((2, min(count, _BLOCK), size))
@@ -119,9 +120,9 @@ def fit_spots(
         )  # fmt: skip
         run(
             _WORK * own.size, own, own_spread, starts[part], origins[part], first, *neighbours, fit.sigma, box, padded,
-            options, fit.max_shift, rows[part], moments[part], own_flags, n_iters[part],
+            options, fit.max_shift, rows[part], moments[part], matrices[part], own_flags, n_iters[part],
         )  # fmt: skip
     rejected = (flags & int(FIT_REJECTED)) != 0
     rows[rejected, :axes] = places[rejected]  # as they came, not rounded
-    columns = columns_of(rows, moments, fit)
+    columns = columns_of(rows, moments, matrices, fit)
     return (*columns, n_iters, pixels, with_low_signals(flags, columns), frames)

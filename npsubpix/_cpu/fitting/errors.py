@@ -15,8 +15,8 @@ __all__ = ["residual_moments_of"]
 def residual_moments_of(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
     """Make the function that writes the moments of squared residuals.
 
-    After them come the variances of parameters if the variance of each pixel were its signal. `add_rows` sums normal
-    equations.
+    After them come the variances of parameters if the variance of each pixel were its signal; their covariance is left
+    in memory. `add_rows` sums normal equations.
     """
     count = model.parameters
 
@@ -24,7 +24,7 @@ def residual_moments_of(model: Model, add_rows: Callable[..., Any]) -> Callable[
     def residual_moments(out, data, weights, residuals, mean, signals, parameters, box, padded, background, memory):
         small, square, lines, _, _, sums = memory
         gradient = small[1]
-        matrix, product, covariance = square[0], square[1], square[2]
+        matrix, product, covariance, by_signal = square[0], square[1], square[2], square[3]
         degrees, s0, s1, total, squares = -float(count), 0.0, 0.0, 0.0, 0.0
         for k in range(weights.size):
             signals[k] = 0.0
@@ -45,6 +45,10 @@ def residual_moments_of(model: Model, add_rows: Callable[..., Any]) -> Callable[
             for b in range(count):
                 variance += product[a, b] * covariance[b, a]
             out[8 + a] = variance
+            for b in range(count):
+                by_signal[a, b] = 0.0
+                for k in range(count):
+                    by_signal[a, b] += product[a, k] * covariance[k, b]
             leverages += product[a, a]
         signal = total - leverages
         t0, t1, t2 = 0.0, 0.0, 0.0

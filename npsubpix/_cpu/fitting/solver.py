@@ -18,16 +18,15 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once, summing
+from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once
 from npsubpix._cpu.fitting.errors import residual_moments_of
 from npsubpix._cpu.fitting.gaussian import BLOCK, factors_of, lines_of
+from npsubpix._cpu.fitting.goodness import compare, is_poor, likelihood_ratio
 from npsubpix._cpu.fitting.linear import backward, factor, forward, invert, unpack
 from npsubpix._cpu.fitting.neighbours import has_neighbour
 from npsubpix._cpu.fitting.rows import row_sums_of, sums_of
 from npsubpix._cpu.fitting.starts import begin, summarize
-from npsubpix._cpu.formulas.logarithm import logarithm64
 from npsubpix._definitions.constants import (
-    FIT_ALIKE,
     FIT_BLENDED,
     FIT_CONTRACTION,
     FIT_DAMPING,
@@ -35,11 +34,8 @@ from npsubpix._definitions.constants import (
     FIT_FLUX_STEP,
     FIT_LEAST_BACKGROUND,
     FIT_LEAST_FLUX,
-    FIT_LEAST_MEAN,
     FIT_LEAST_WIDTH,
-    FIT_MISFIT,
     FIT_RELATIVE_STOP,
-    FIT_SIGNIFICANT,
 )
 from npsubpix._definitions.fitting import Model
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
@@ -66,61 +62,9 @@ PADDED = 16
 _CHUNK = 64
 
 
-@summing
-def _compare(weights, residuals, data, mean, spread, likelihood):
-    """Write weights and residuals; return chi2."""
-    total = 0.0
-    for k in range(weights.size):
-        variance = mean[k] + spread[k]
-        weight = 1.0 / (variance if variance > FIT_LEAST_MEAN else FIT_LEAST_MEAN) if likelihood else spread[k]
-        residual = data[k] - mean[k]
-        weights[k], residuals[k] = weight, residual
-        total += weight * residual * residual
-    return total
-
-
-@summing
-def _likelihood_ratio(data, mean, spread):
-    """Return the logarithm of the likelihood of means, less that of means that equal the data."""
-    total = 0.0
-    for k in range(data.size):
-        used = spread[k] < math.inf
-        expected = mean[k] + spread[k] if used else 1.0
-        expected = expected if expected > FIT_LEAST_MEAN else FIT_LEAST_MEAN
-        found = data[k] + spread[k] if used else 1.0
-        positive = found > 0.0
-        found = found if positive else 1.0
-        ratio = found * logarithm64(expected / found) + found - expected
-        total += ratio if positive else -expected
-    return min(total, 0.0)
-
-
 @device
 def _limited(step, most):
     return min(max(step, -most), most)
-
-
-@device
-def _is_poor(chi2, degrees, weights, residuals, mean, background, padded, estimator):
-    """Whether residuals exceed the noise, and are a large part of the signal."""
-    if estimator != _LSQ and not chi2 > degrees + FIT_SIGNIFICANT * math.sqrt(3.0 * degrees):
-        return False
-    noise, signal, excess, shared, spread, before = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for k in range(weights.size):
-        if weights[k] > 0.0:
-            above = mean[k] - background
-            signal += above * above
-            excess += residuals[k] * residuals[k]
-            noise += 1.0 / weights[k]
-            product = residuals[k] * before if k % padded > 0 else 0.0
-            shared += product
-            spread += product * product
-            before = residuals[k]
-        else:
-            before = 0.0
-    if estimator == _LSQ:  # without noise to compare with, residuals are noise as far as neighbours differ
-        return shared > FIT_ALIKE * math.sqrt(spread) and excess > FIT_MISFIT * FIT_MISFIT * signal
-    return excess - noise > FIT_MISFIT * FIT_MISFIT * signal
 
 
 def _summer(model: Model) -> Callable[..., Any]:
@@ -278,7 +222,7 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
         matrix, lower, covariance = square[0], square[1], square[2]
         mean, weights, residuals, signals = pixels[0], pixels[1], pixels[2], pixels[3]
         means(mean, parameters, box, padded, lines)
-        chi2 = _compare(weights, residuals, data, mean, spread, estimator == _MLE)
+        chi2 = compare(weights, residuals, data, mean, spread, estimator == _MLE)
         degrees = -count
         for k in range(weights.size):
             degrees += weights[k] > 0.0
@@ -286,7 +230,7 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
         invert(covariance, lower, steps, used)
         background = parameters[last]
         if estimator == _MLE:
-            ratio = _likelihood_ratio(data, mean, spread)
+            ratio = likelihood_ratio(data, mean, spread)
         elif estimator == _WLS:
             ratio = -0.5 * chi2
         else:
@@ -295,11 +239,13 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
             residual_moments(
                 moments, data, weights, residuals, mean, signals, parameters, box, padded, background, memory
             )
-        poor = _is_poor(chi2, degrees, weights, residuals, mean, background, padded, estimator)
+        poor = is_poor(chi2, degrees, weights, residuals, mean, background, padded, estimator == _LSQ)
         return chi2 / degrees, ratio, poor
 
     @device
-    def finish(row, moments, memory, data, spread, start, sigma, box, padded, estimator, max_shift, used, table, n):
+    def finish(
+        row, moments, memory, data, spread, start, sigma, box, padded, estimator, max_shift, used, table, n
+    ):  # fmt: skip
         parameters, covariance = memory[0][0], memory[1][2]
         flag = 0
         for a in range(axes):
@@ -340,8 +286,8 @@ def fit_kernel(model: Model) -> Kernel:
         """Divide memory into the arrays of a fit."""
         small = memory[: 5 * few].reshape(5, few)
         at = 5 * few
-        square = memory[at : at + 3 * count * count].reshape(3, count, count)
-        at += 3 * count * count
+        square = memory[at : at + 4 * count * count].reshape(4, count, count)
+        at += 4 * count * count
         lines = memory[at : at + 9 * longest].reshape(9, longest)
         at += 9 * longest
         edges = memory[at : at + 3 * (longest + BLOCK)].reshape(3, longest + BLOCK)
@@ -349,6 +295,14 @@ def fit_kernel(model: Model) -> Kernel:
         pixels = memory[at : at + 4 * size].reshape(4, size)
         at += 4 * size
         return small, square, lines, edges, pixels, memory[at : at + sums]
+
+    @device
+    def copy_covariance(out, square, used):
+        """Copy the covariance, and that if pixels had their signal as variance; a background at its limit has none."""
+        for a in range(count):
+            for b in range(count):
+                out[0, a, b] = square[2, a, b] if max(a, b) < used else math.nan
+                out[1, a, b] = square[3, a, b]
 
     @device
     def reject(row, start, origin):
@@ -359,7 +313,7 @@ def fit_kernel(model: Model) -> Kernel:
     @kernel(f"fit_{model.name}")
     def fit_kernel(
         data, spread, starts, origins, first, keys, order, places, own_keys, shape, sigma, box, padded, options,
-        max_shift, rows, moments, flags, n_iters,
+        max_shift, rows, moments, matrices, flags, n_iters,
     ):  # fmt: skip
         """Fit spots, the first of which is row `first` of the table of neighbours.
 
@@ -369,16 +323,16 @@ def fit_kernel(model: Model) -> Kernel:
         """
         size = data.shape[1]
         longest = max(box[0], box[1], padded)
-        need = 5 * few + 3 * count * count + 9 * longest + 3 * (longest + BLOCK) + 4 * size + sums
+        need = 5 * few + 4 * count * count + 9 * longest + 3 * (longest + BLOCK) + 4 * size + sums
         for c in prange((flags.size + _CHUNK - 1) // _CHUNK):
             table = keys, order, places, own_keys, shape
             own = np.zeros(need)
             memory = divide(lend(own), size, longest)
             pixels, variances, begins, results = lend(data), lend(spread), lend(starts), lend(rows)
-            residuals = lend(moments)
+            residuals, covariances = lend(moments), lend(matrices)
             for n in range(c * _CHUNK, min((c + 1) * _CHUNK, flags.size)):
                 row, start = results[n], begins[n]
-                flag, n_iters[n] = flags[n], 0
+                flag, n_iters[n], used = flags[n], 0, count
                 if flag & _REJECTED == 0:
                     found, n_iters[n], used = fit(pixels[n], variances[n], start, sigma, box, padded, options, memory)
                     flag |= found
@@ -387,7 +341,10 @@ def fit_kernel(model: Model) -> Kernel:
                         row, residuals[n], memory, pixels[n], variances[n], start, sigma, box, padded, options[0],
                         max_shift, used, table, first + n,
                     )  # fmt: skip
+                if covariances.shape[0] > 0 and flag & _REJECTED == 0:
+                    copy_covariance(covariances[n], memory[1], used)
                 if flag & _REJECTED:
+                    flag &= ~(_POOR_FIT | _AT_BOUND)  # of a fit that does not count
                     reject(row, start, origins[n])
                 else:
                     for a in range(axes):
@@ -399,5 +356,6 @@ def fit_kernel(model: Model) -> Kernel:
             keep(starts)
             keep(rows)
             keep(moments)
+            keep(matrices)
 
     return fit_kernel

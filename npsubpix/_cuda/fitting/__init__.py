@@ -79,13 +79,15 @@ def fit_spots(
     keys, order, own_keys, keyed = _neighbours(device, pixels, frames, shape, fit)
     rows = device.empty((count, fit.model.columns), np.float64)
     moments = device.full((count if fit.estimator == "lsq" else 0, fit.model.moments), 0, np.float64)
+    matrices = device.full(fit.matrices(count), math.nan, np.float64)
     flags, n_iters = (device.empty((count,), np.int32) for _ in range(2))
     kernel = Kernel.of("fitting", f"fit_{fit.model.name}", Pixel=x.dtype)
     run(
         device, kernel, blocks_for(count, each=_THREADS), x, mask, x.shape[0], masks, *sizes, *maps, fit.excess,
         ESTIMATORS.index(fit.estimator), *(*fit.sigma, 0.0)[:3], fit.n_iters, fit.stop, fit.max_shift, fit.whole, keys,
-        order, own_keys, keyed, points, count, frames, pixels, *lengths, rows, moments, flags, n_iters,
+        order, own_keys, keyed, points, count, frames, pixels, *lengths, rows, moments, matrices,
+        fit.covariance, flags, n_iters,
         threads=_THREADS,
     )  # fmt: skip
-    columns = columns_of(rows, moments, fit)
+    columns = columns_of(rows, moments, matrices, fit)
     return (*columns, n_iters, pixels, with_low_signals(flags, columns), frames)

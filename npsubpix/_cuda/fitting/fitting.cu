@@ -208,7 +208,7 @@ FORMULA void move(double* parameters, const double* steps, const Box& box, doubl
 // Write the moments of squared residuals, and the variances of parameters if pixels had their signal as variance: see
 // `_definitions/fitting.py`.
 template <typename Model>
-FORMULA void residual_moments(double* out, const Solution<Model>& s, const Images& m, const Box& box, Model& model) {
+FORMULA void residual_moments(double* out, double* by_signal, const Solution<Model>& s, const Images& m, const Box& box, Model& model) {
   constexpr int count = Model::count;
   const double background = s.parameters[Model::last];
   Equations<count> signals;
@@ -234,6 +234,11 @@ FORMULA void residual_moments(double* out, const Solution<Model>& s, const Image
       total += product[a][b] * s.covariance[b][a];
     }
     out[8 + a] = total;
+    for (int b = 0; by_signal && b < count; ++b) {
+      double& entry = by_signal[a * count + b];
+      entry = 0.0;
+      for (int k = 0; k < count; ++k) entry += product[a][k] * s.covariance[k][b];
+    }
   }
   const double moments[8] = {degrees, s0, s1, kept_signal, own, t0, t1, t2};
   for (int k = 0; k < 8; ++k) out[k] = moments[k];
@@ -242,7 +247,7 @@ FORMULA void residual_moments(double* out, const Solution<Model>& s, const Image
 // Write the covariance, chi2 and likelihood at the parameters of an information matrix; flag fits that are poor.
 template <typename Model>
 FORMULA void finish(Solution<Model>& s, const Images& m, const Box& box, const Equations<Model::count>& e,
-                    const Options& o, double* moments) {
+                    const Options& o, double* moments, double* matrices) {
   constexpr int count = Model::count;
   double lower[count][count];
   factor(lower, e.matrix, s.used, 0.0);
@@ -273,15 +278,17 @@ FORMULA void finish(Solution<Model>& s, const Images& m, const Box& box, const E
   if (m.estimator == LSQ) {
     s.ratio = chi2 > 0.0 ? -0.5 * (double)pixels * log(chi2 / (double)pixels) : infinity();
     poor = shared > FIT_ALIKE * sqrt(spread) && excess > FIT_MISFIT * FIT_MISFIT * signal;
-    residual_moments(moments, s, m, box, model);
+    residual_moments(moments, matrices ? matrices + count * count : nullptr, s, m, box, model);
   }
   if (poor) s.flags |= FITFLAG_POOR_FIT;
+  for (int k = 0; matrices && k < count * count; ++k)
+    if (k / count < s.used && k % count < s.used) matrices[k] = s.covariance[k / count][k % count];
 }
 
 // Iterate from a start, in coordinates of the box.
 template <typename Model>
 FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const double* start, const Options& o,
-                   double* moments) {
+                   double* moments, double* matrices) {
   constexpr int count = Model::count, axes = Model::axes, last = Model::last;
   const Summary summary = summarize(m, box);
   s.flags = summary.flags, s.n_iters = 0, s.used = count;
@@ -334,7 +341,7 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
     }
     backward(steps, lower, s.used);
     for (int k = s.used; k < count; ++k) steps[k] = 0.0;
-    if (ends) finish(s, m, box, e, o, moments);  // at the parameters of the information, which the last step hardly changes
+    if (ends) finish(s, m, box, e, o, moments, matrices);  // at the parameters of the information, which the last step hardly changes
     move<Model>(s.parameters, steps, box, least);
     if (!isfinite(decrement)) s.flags |= FITFLAG_SINGULAR;
     if (s.parameters[axes] < FIT_LEAST_FLUX * FIT_LEAST_FLUX * scale) s.flags |= FITFLAG_NEGATIVE_FLUX;
@@ -385,7 +392,7 @@ FORMULA bool has_neighbour(const Options& o, Index row, double distance, int axe
 // noise is.
 template <typename Model>
 FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, const Index* pixels, const Index* box,
-                      double* rows, double* moments, int* flags, int* n_iters) {
+                      double* rows, double* moments, double* matrices, int* flags, int* n_iters) {
   constexpr int count = Model::count, axes = Model::axes, columns = 2 * count + axes + 2;
   const Index shape[3] = {m.depth, m.height, m.width};
   for (Index n = first_thread(); n < o.count; n += all_threads()) {
@@ -402,9 +409,10 @@ FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, co
     Solution<Model> s;
     s.n_iters = 0;
     s.flags = !finite ? FITFLAG_NONFINITE : inside ? 0 : FITFLAG_PARTIAL_WINDOW | FITFLAG_SINGULAR;
-    if (!s.flags) solve(s, m, b, start, o, moments + n * (8 + count));
+    if (!s.flags) solve(s, m, b, start, o, moments + n * (8 + count), matrices ? matrices + n * 2 * count * count : nullptr);
     double* row = rows + n * columns;
     const bool rejected = s.flags & FITFLAGS_REJECTED;
+    if (rejected) s.flags &= ~(FITFLAG_POOR_FIT | FITFLAG_AT_BOUND);  // of a fit that does not count
     for (int k = 0; m.estimator == LSQ && rejected && k < 8 + count; ++k) moments[n * (8 + count) + k] = 0.0;
     for (int k = 0; k < columns; ++k) row[k] = not_a_number();
     for (int a = 0; a < axes; ++a)
@@ -437,7 +445,7 @@ FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, co
       Index estimator, double sigma_0, double sigma_1, double sigma_2, Index n_iters, double stop,                  \
       double max_shift, bool whole, const Index *keys, const Index *order, const Index *own_keys, Index keyed,      \
       const double *places, Index count, const Index *frames, const Index *pixels, Index box_0, Index box_1,        \
-      Index box_2, double *rows, double *moments, int *flags, int *iterations
+      Index box_2, double *rows, double *moments, double *matrices, bool covariance, int *flags, int *iterations
 #define FIT(AXES, WIDTH, PLANE)                                                                                     \
   const Images m = {x, mask, images, masks, depth, height, width, {offset, offset_frame, offset_pixel},             \
                     {factors, factor_frame, factor_pixel}, {variances, variance_frame, variance_pixel}, excess,     \
@@ -445,7 +453,7 @@ FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, co
   const Options o = {{sigma_0, sigma_1, sigma_2}, n_iters, stop, max_shift, whole, keys, order, own_keys, places,   \
                      count, keyed};                                                                                 \
   const Index box[3] = {box_0, box_1, box_2};                                                                       \
-  fit_each<Gaussian<AXES, WIDTH, PLANE>>(m, o, frames, pixels, box, rows, moments, flags, iterations)
+  fit_each<Gaussian<AXES, WIDTH, PLANE>>(m, o, frames, pixels, box, rows, moments, covariance ? matrices : nullptr, flags, iterations)
 
 KERNEL fit_gaussian2d_free(ARGUMENTS) { FIT(2, FREE, false); }
 KERNEL fit_gaussian2d_free_plane(ARGUMENTS) { FIT(2, FREE, true); }
