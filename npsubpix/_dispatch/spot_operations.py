@@ -1,4 +1,4 @@
-"""The part of the table of operations about spots in stacks of images: find, refine, fit and measure them, and backgrounds."""
+"""The part of the table of operations about spots in stacks: find, refine, fit and measure them, and backgrounds."""
 
 from __future__ import annotations
 
