@@ -49,7 +49,7 @@ def test_faint_spots_are_found_and_noise_is_not(faint, wrap, detect):
 
 def test_molecules_of_a_published_simulation():
     """At a threshold of six times the noise, the pixels alone show 63 of 95 molecules; no filter invents one."""
-    image = pytest.importorskip("tifffile").imread(MOLECULES / "low_signal.tif")
+    image = pytest.importorskip("tifffile").imread(MOLECULES / "low_signal.tif").squeeze()
     truth = np.loadtxt(MOLECULES / "low_signal_truth.csv", delimiter=",", skiprows=1)[:, 1:3]
     options = {"threshold_abs": 6, "refine": "centroid"}
     raw = npsubpix.find_peaks(image, background=npsubpix.local_background(image), **options)
