@@ -121,7 +121,8 @@ def fit_spots(
         )  # fmt: skip
         run(
             _WORK * own.size, own, own_spread, least, starts[part], origins[part], first, *neighbours, fit.sigma, box,
-            padded,            options, fit.max_shift, rows[part], moments[part], matrices[part], own_flags, n_iters[part],
+            padded, options, fit.max_shift, rows[part], moments[part], matrices[part], own_flags,
+            n_iters[part],
         )  # fmt: skip
     rejected = (flags & int(FIT_REJECTED)) != 0
     rows[rejected, :axes] = places[rejected]  # as they came, not rounded
