@@ -18,13 +18,16 @@ EXHAUSTIVE = [pytest.mark.exhaustive]
 
 def fit_of(model: Model, estimator: str, sigma: float, whole: bool = False) -> Fit:
     """Options of a fit in boxes of nine pixels."""
-    return Fit(model, estimator, (sigma,) * model.axes, (9,) * model.axes, 50, 1.5, whole)
+    return Fit(model, estimator, (sigma,) * model.axes, (9,) * model.axes, 50, 1.5, whole, covariance=True)
 
 
 def check(arrays: tuple, fit: Fit) -> None:
     """Columns are those of the CPU, but for rounding, and flags and numbers of iterations the same."""
     found, want = (module.fit_spots(*arrays, fit=fit) for module in (fitting, cpu))
     for k, (a, b) in enumerate(zip(found, want, strict=True)):
+        if a is None or b is None:
+            assert a is b
+            continue
         assert a.dtype == b.dtype
         assert a.shape == b.shape
         np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-7, err_msg=str(k))

@@ -53,7 +53,7 @@ def test_what_cannot_be_fitted_keeps_its_pixel(rng):
     assert peaks.values[2] == 7
     assert np.isnan(peaks.values[3:]).all()
     assert peaks.coords[3].tolist() == [-4, 3]
-    np.testing.assert_allclose(peaks.coords[0], peaks.coords[1], atol=1e-4)
+    np.testing.assert_allclose(peaks.coords[0], peaks.coords[1], atol=0.01)  # in boxes a pixel apart
     dark = npsubpix.find_peaks(100.0 - image, minima=True, threshold_abs=-50, refine="fit")
     assert not dark[(dark.flags & int(PeakFlags.MINIMUM)) != 0].ok.any()
 

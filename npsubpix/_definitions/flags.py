@@ -80,8 +80,9 @@ class FitFlags(IntFlag):
     NONFINITE = 256
     #: The position is further from its start than allowed, or outside the box.
     TOO_FAR = 512
-    #: The spot does not have the shape of the model: residuals exceed the noise and are a large part of the spot, or
-    #: more than four pixels share the greatest value, as those of saturated spots do.
+    #: The spot does not have the shape of the model: residuals exceed the noise and are a large part of the spot; or,
+    #: where the noise is not known, residuals of neighbours are alike, or more than four pixels share the greatest
+    #: value, as those of saturated spots do.
     POOR_FIT = 1024
     #: Pixels, in electrons, are less than the negative of their read variance. The fit takes them as they are.
     NEGATIVE_PIXELS = 2048

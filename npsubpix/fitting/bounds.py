@@ -116,7 +116,7 @@ def cramer_rao(
     >>> import npsubpix
     >>> bound = npsubpix.cramer_rao(1000, 1.2, 10, box=9)
     >>> bound.coords_std.round(4)
-    array([0.0528, 0.0528])
+    array([0.0509, 0.0509])
     """
     check_choice(model, "model", MODELS)
     check_choice(width, "width", WIDTHS)

@@ -109,6 +109,7 @@ def fit_spots(
     n_iters = np.zeros(count, np.int32)
     options = ESTIMATOR_CODES[fit.estimator], fit.n_iters, fit.stop, fit.whole
     data, spread = np.empty((2, min(count, _BLOCK), size))
+    least = np.empty(len(data))
     run = fit_kernel(fit.model).run
     for first in range(0, count, _BLOCK):
         part = slice(first, min(first + _BLOCK, count))
@@ -116,11 +117,12 @@ def fit_spots(
         own, own_spread, own_flags = data[:length], spread[:length], flags[part]
         boxes_kernel.run(
             20 * own.size, stack, frames[part], corners[part], masks, maps, steps, box, padded, likelihood,
-            own, own_spread, own_flags,
+            own, own_spread, least, own_flags,
         )  # fmt: skip
         run(
-            _WORK * own.size, own, own_spread, starts[part], origins[part], first, *neighbours, fit.sigma, box, padded,
-            options, fit.max_shift, rows[part], moments[part], matrices[part], own_flags, n_iters[part],
+            _WORK * own.size, own, own_spread, least, starts[part], origins[part], first, *neighbours, fit.sigma, box,
+            padded, options, fit.max_shift, rows[part], moments[part], matrices[part], own_flags,
+            n_iters[part],
         )  # fmt: skip
     rejected = (flags & int(FIT_REJECTED)) != 0
     rows[rejected, :axes] = places[rejected]  # as they came, not rounded

@@ -93,11 +93,12 @@ def _mapped_box(data, spread, image, frame, mask, maps, steps, corner, box, padd
 
 
 @kernel("fit_boxes")
-def boxes_kernel(x, frames, origins, mask, maps, steps, box, padded, likelihood, data, spread, flags):
+def boxes_kernel(x, frames, origins, mask, maps, steps, box, padded, likelihood, data, spread, least, flags):
     """Write the boxes of spots, with rows of `padded` pixels; those outside the image, and masked ones, do not count.
 
     `maps` are the offset, the factor to electrons and the read variance (or error), flat, and `steps` how far apart
-    two frames and two pixels are in each, one after the other. Spots that have a flag already are left out.
+    two frames and two pixels are in each, one after the other. `least` are the least read variances of boxes. Spots
+    that have a flag already are left out.
     """
     depth, height, width = x.shape[1:]
     offsets, factors, variances = maps
@@ -114,6 +115,7 @@ def boxes_kernel(x, frames, origins, mask, maps, steps, box, padded, likelihood,
             own, own_spread, image = pixels[n], spreads[n], images[frames[n]]
             for k in range(data.shape[1]):
                 own[k], own_spread[k] = 0.0, absent
+            least[n] = common
             if plain and inside:
                 for first in range(0, box[0] * box[1] * padded, padded):
                     for k in range(first, first + box[2]):
@@ -123,6 +125,7 @@ def boxes_kernel(x, frames, origins, mask, maps, steps, box, padded, likelihood,
                 flags[n] = _mapped_box(
                     own, own_spread, image, frames[n], mask, maps, steps, corner, box, padded, likelihood
                 )
+                least[n] = own_spread.min()
             keep(data)
             keep(spread)
             keep(x)

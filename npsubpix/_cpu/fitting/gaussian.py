@@ -89,21 +89,23 @@ def factors_of(model: Model) -> Callable[..., Any]:
     return factors
 
 
-def slopes_of(model: Model, lines: Sequence[Any], shared: Sequence[Any], along: Any) -> list[Any]:
-    """Return the derivatives of the mean of a pixel with respect to all parameters; None for 1.
+def slopes_of(model: Model, shared: Sequence[Any]) -> list[list[tuple[str, Any]]]:
+    """Return the derivatives of the means of a row with respect to all parameters, each a sum of terms.
 
-    Lines are those of x at the pixel, `shared` the factors of its row, and `along` the distance from the centre.
+    A term is the name of a line, and a factor of `shared` that it is multiplied by, None for 1. The lines are those of
+    x: ``"value"``, ``"slope"``, ``"spread"``; ``"along"``, the distance from the centre; and ``"one"``.
     """
-    (ex, dx, gx), (n, n_z, n_y, g_z, g_y, here, from_z, from_y) = lines, shared
+    n, n_z, n_y, g_z, g_y, here, from_z, from_y = shared
     volume = model.axes == 3
-    slopes = [n_z * ex] if volume else []
-    slopes += [n_y * ex, n * dx, here * ex]
+    slopes = [[("value", n_z)]] if volume else []
+    slopes += [[("value", n_y)], [("slope", n)], [("value", here)]]
     if model.width == "free":
-        slopes += [g_z * ex] if volume else []
-        slopes += [g_y * ex + n * gx]
+        slopes += [[("value", g_z)]] if volume else []
+        slopes += [[("value", g_y), ("spread", n)]]
     elif model.width == "elliptical":
-        slopes += [g_z * ex] if volume else []
-        slopes += [g_y * ex, n * gx]
+        slopes += [[("value", g_z)]] if volume else []
+        slopes += [[("value", g_y)], [("spread", n)]]
     if model.plane:
-        slopes += [from_z, from_y, along] if volume else [from_y, along]
-    return [*slopes, None]
+        slopes += [[("one", from_z)]] if volume else []
+        slopes += [[("one", from_y)], [("along", None)]]
+    return [*slopes, [("one", None)]]

@@ -6,7 +6,7 @@ import math
 
 from npsubpix._cpu.compiler.jit import device, summing
 from npsubpix._cpu.formulas.logarithm import logarithm64
-from npsubpix._definitions.constants import FIT_ALIKE, FIT_LEAST_MEAN, FIT_MISFIT, FIT_SIGNIFICANT
+from npsubpix._definitions.constants import FIT_ALIKE, FIT_LEAST_MEAN, FIT_MISFIT, FIT_MOST_TIED, FIT_SIGNIFICANT
 
 __all__ = ["compare", "is_poor", "likelihood_ratio"]
 
@@ -41,7 +41,18 @@ def likelihood_ratio(data, mean, spread):
 
 
 @device
-def is_poor(chi2, degrees, weights, residuals, mean, background, padded, unweighted):
+def is_saturated(data, weights):
+    """Whether many pixels share the greatest value."""
+    top, ties = -math.inf, 0
+    for k in range(data.size):
+        if weights[k] > 0.0 and data[k] >= top:
+            ties = 1 if data[k] > top else ties + 1
+            top = data[k]
+    return ties > FIT_MOST_TIED
+
+
+@device
+def is_poor(chi2, degrees, weights, residuals, data, mean, background, padded, unweighted):
     """Whether residuals exceed the noise, and are a large part of the signal."""
     if not unweighted and not chi2 > degrees + FIT_SIGNIFICANT * math.sqrt(3.0 * degrees):
         return False
@@ -59,5 +70,7 @@ def is_poor(chi2, degrees, weights, residuals, mean, background, padded, unweigh
         else:
             before = 0.0
     if unweighted:  # without noise to compare with, residuals are noise as far as neighbours differ
-        return shared > FIT_ALIKE * math.sqrt(spread) and excess > FIT_MISFIT * FIT_MISFIT * signal
+        return is_saturated(data, weights) or (
+            shared > FIT_ALIKE * math.sqrt(spread) and excess > FIT_MISFIT * FIT_MISFIT * signal
+        )
     return excess - noise > FIT_MISFIT * FIT_MISFIT * signal

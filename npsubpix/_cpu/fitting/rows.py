@@ -2,6 +2,9 @@
 
 Numba has no vectors, and LLVM makes none of loops over the few pixels of a row. So the arithmetic of four pixels is
 written here with operators on `Vector`, each of which emits an instruction on four numbers.
+
+Derivatives of the means of a row are lines of its axis times factors that its pixels share. So it is enough to sum
+weights times products of two lines, which stay in registers; factors follow once a row.
 """
 
 from __future__ import annotations
@@ -67,32 +70,72 @@ def _load(builder: Any, data: Any, index: Any) -> Vector:
     return Vector(builder, builder.load(_place(builder, data, index), align=8))
 
 
-def _add_to(builder: Any, data: Any, place: int, term: Vector) -> None:
-    """Add to the four numbers of a sum."""
-    address = _place(builder, data, ir.Constant(ir.IntType(64), BLOCK * place))
-    total = Vector(builder, builder.load(address, align=8)) + term
-    builder.store(total.value, address, align=8)
-
-
 def sums_of(model: Model) -> int:
     """Return how many sums there are: the lower triangle of the information, the gradient, and chi2."""
     count = model.parameters
     return count * (count + 1) // 2 + count + 1
 
 
-def _accumulate(builder: Any, sums: Any, slopes: Sequence[Vector | None], weight: Vector, residual: Vector) -> None:
-    """Add the products of a block to the sums; None for a derivative of 1."""
+def _times(first: Vector | None, second: Vector | None) -> Vector | None:
+    """Return a product; None is 1."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first * second
+
+
+def _products(names: Sequence[str]) -> list[tuple[str, str]]:
+    return [(a, b) for k, a in enumerate(names) for b in names[: k + 1]]
+
+
+class _RowSums:
+    """Sums over a row of weights times products of two lines, of weighted residuals times lines, and chi2."""
+
+    def __init__(self, builder: Any, names: Sequence[str]) -> None:
+        self.builder, self.names = builder, names
+        keys = [*_products(names), *((name,) for name in names), ()]
+        self.places = {key: cgutils.alloca_once_value(builder, ir.Constant(_FOUR, [0.0] * BLOCK)) for key in keys}
+        for place in self.places.values():  # at each row, not at the first alone
+            builder.store(ir.Constant(_FOUR, [0.0] * BLOCK), place)
+
+    def add(self, lines: dict[str, Vector | None], weight: Vector, residual: Vector) -> None:
+        """Add a block of pixels; the line of ones is None."""
+        weighted = weight * residual
+        scaled = {name: _times(weight, lines[name]) for name in self.names}
+        for key, place in self.places.items():
+            if len(key) == 2:
+                term = _times(scaled[key[0]], lines[key[1]])
+            else:
+                term = _times(weighted, lines[key[0]]) if key else weighted * residual
+            total = Vector(self.builder, self.builder.load(place)) + term  # type: ignore[operator]
+            self.builder.store(total.value, place)
+
+    def of(self, *key: str) -> Vector:
+        """Return a sum."""
+        found = key if key in self.places else key[::-1]
+        return Vector(self.builder, self.builder.load(self.places[found]))
+
+
+def _add_row_to(builder: Any, sums: Any, slopes: Sequence[Sequence[tuple[str, Any]]], row: _RowSums) -> None:
+    """Add what a row contributes to the information, to the gradient and to chi2."""
     place = 0
     for a, slope in enumerate(slopes):
-        product = weight if slope is None else weight * slope
         for other in slopes[: a + 1]:
-            _add_to(builder, sums, place, product if other is None else product * other)
+            terms = [(_times(c, d), row.of(line, name)) for line, c in slope for name, d in other]
+            _add_terms(builder, sums, place, terms)
             place += 1
-    weighted = weight * residual
     for slope in slopes:
-        _add_to(builder, sums, place, weighted if slope is None else weighted * slope)
+        _add_terms(builder, sums, place, [(c, row.of(line)) for line, c in slope])
         place += 1
-    _add_to(builder, sums, place, weighted * residual)
+    _add_terms(builder, sums, place, [(None, row.of())])
+
+
+def _add_terms(builder: Any, data: Any, place: int, terms: Sequence[tuple[Vector | None, Vector]]) -> None:
+    """Add factors times sums to the four numbers of a sum."""
+    address = _place(builder, data, ir.Constant(ir.IntType(64), BLOCK * place))
+    total = Vector(builder, builder.load(address, align=8))
+    for factor, term in terms:
+        total = total + (term if factor is None else factor * term)
+    builder.store(total.value, address, align=8)
 
 
 def row_sums_of(model: Model, likelihood: bool) -> Callable[..., Any]:
@@ -102,6 +145,7 @@ def row_sums_of(model: Model, likelihood: bool) -> Callable[..., Any]:
     first pixel of the row and how many it has; the factors that its pixels share; and the background at its first
     pixel, its slope, and the distance of that pixel from the centre.
     """
+    names = sorted({name for slope in slopes_of(model, (None,) * 8) for name, _ in slope})
 
     @intrinsic  # type: ignore[untyped-decorator]
     def add_row(
@@ -116,10 +160,11 @@ def row_sums_of(model: Model, likelihood: bool) -> Callable[..., Any]:
             shared = [_all(builder, factor) for factor in cgutils.unpack_tuple(builder, args[6])]
             background, slope, begin = (_all(builder, args[k]) for k in (7, 8, 9))
             steps = Vector(builder, ir.Constant(_FOUR, [float(k) for k in range(BLOCK)]))
+            row = _RowSums(builder, names)
             blocks = builder.sdiv(args[5], ir.Constant(ir.IntType(64), BLOCK))
             with cgutils.for_range(builder, blocks) as loop:
                 here = builder.mul(loop.index, ir.Constant(ir.IntType(64), BLOCK))
-                ex, dx, gx = (_load(builder, row, here) for row in rows)
+                ex, dx, gx = (_load(builder, line, here) for line in rows)
                 place = builder.add(args[4], here)
                 value, other = _load(builder, pixels.data, place), _load(builder, spreads.data, place)
                 along = _all(builder, builder.sitofp(here, _NUMBER)) + steps + begin
@@ -127,8 +172,9 @@ def row_sums_of(model: Model, likelihood: bool) -> Callable[..., Any]:
                 if model.plane:
                     mean = mean + slope * along
                 weight = (mean + other).at_least(FIT_LEAST_MEAN).inverse() if likelihood else other
-                slopes = slopes_of(model, (ex, dx, gx), shared, along)
-                _accumulate(builder, totals.data, slopes, weight, value - mean)
+                found = {"value": ex, "slope": dx, "spread": gx, "along": along, "one": None}
+                row.add(found, weight, value - mean)
+            _add_row_to(builder, totals.data, slopes_of(model, shared), row)
             return context.get_dummy_value()
 
         return types.void(sums, lines, data, spread, start, padded, factors, level, tilt, first), generate

@@ -25,7 +25,7 @@ from npsubpix._cpu.fitting.goodness import compare, is_poor, likelihood_ratio
 from npsubpix._cpu.fitting.linear import backward, factor, forward, invert, unpack
 from npsubpix._cpu.fitting.neighbours import has_neighbour
 from npsubpix._cpu.fitting.rows import row_sums_of, sums_of
-from npsubpix._cpu.fitting.starts import begin, summarize
+from npsubpix._cpu.fitting.starts import begin, places_of_pixels, summarize
 from npsubpix._definitions.constants import (
     FIT_BLENDED,
     FIT_CONTRACTION,
@@ -141,18 +141,19 @@ def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
         parameters[last] = level
 
     @device
-    def fit(data, spread, start, sigma, box, padded, options, memory):
-        small, square, lines, edges, _, sums = memory
+    def fit(data, spread, least_spread, start, sigma, box, padded, options, memory):
+        small, square, lines, edges, pixels_of_box, sums = memory
         parameters, gradient, steps, moments, before_step = small[0], small[1], small[2], small[3], small[4]
         matrix, lower = square[0], square[1]
+        places = pixels_of_box[4:]
         estimator, n_iters, stop, whole = options
         likelihood = estimator == _MLE
-        pixels, level, size, least_spread, saturated = summarize(data, spread, box, padded, likelihood)
+        pixels, level, size = summarize(data, spread, box, padded, likelihood)
         degrees = pixels - count
         if degrees <= 0:
             return _SINGULAR, 0, count
         scale = begin(
-            parameters[:count], moments, start, sigma, data, spread, box, padded, axes, width_of_axis, likelihood,
+            parameters[:count], moments, start, sigma, data, spread, box, places, axes, width_of_axis, likelihood,
             whole, level, size,
         )  # fmt: skip
         if scale == 0.0:
@@ -201,7 +202,7 @@ def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
                 if not -1.0 <= parameters[a] <= box[3 - axes + a]:
                     return _TOO_FAR, n + 1, used
             if ends:
-                return (_AT_BOUND if used < count else 0) | (_POOR_FIT if saturated else 0), n + 1, used
+                return (_AT_BOUND if used < count else 0), n + 1, used
         return _NOT_CONVERGED, n_iters, used
 
     return fit
@@ -239,7 +240,7 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
             residual_moments(
                 moments, data, weights, residuals, mean, signals, parameters, box, padded, background, memory
             )
-        poor = is_poor(chi2, degrees, weights, residuals, mean, background, padded, estimator == _LSQ)
+        poor = is_poor(chi2, degrees, weights, residuals, data, mean, background, padded, estimator == _LSQ)
         return chi2 / degrees, ratio, poor
 
     @device
@@ -292,8 +293,8 @@ def fit_kernel(model: Model) -> Kernel:
         at += 9 * longest
         edges = memory[at : at + 3 * (longest + BLOCK)].reshape(3, longest + BLOCK)
         at += 3 * (longest + BLOCK)
-        pixels = memory[at : at + 4 * size].reshape(4, size)
-        at += 4 * size
+        pixels = memory[at : at + 7 * size].reshape(7, size)
+        at += 7 * size
         return small, square, lines, edges, pixels, memory[at : at + sums]
 
     @device
@@ -312,7 +313,7 @@ def fit_kernel(model: Model) -> Kernel:
 
     @kernel(f"fit_{model.name}")
     def fit_kernel(
-        data, spread, starts, origins, first, keys, order, places, own_keys, shape, sigma, box, padded, options,
+        data, spread, least, starts, origins, first, keys, order, places, own_keys, shape, sigma, box, padded, options,
         max_shift, rows, moments, matrices, flags, n_iters,
     ):  # fmt: skip
         """Fit spots, the first of which is row `first` of the table of neighbours.
@@ -323,18 +324,21 @@ def fit_kernel(model: Model) -> Kernel:
         """
         size = data.shape[1]
         longest = max(box[0], box[1], padded)
-        need = 5 * few + 4 * count * count + 9 * longest + 3 * (longest + BLOCK) + 4 * size + sums
+        need = 5 * few + 4 * count * count + 9 * longest + 3 * (longest + BLOCK) + 7 * size + sums
         for c in prange((flags.size + _CHUNK - 1) // _CHUNK):
             table = keys, order, places, own_keys, shape
             own = np.zeros(need)
             memory = divide(lend(own), size, longest)
+            places_of_pixels(memory[4][4:], box, padded)
             pixels, variances, begins, results = lend(data), lend(spread), lend(starts), lend(rows)
             residuals, covariances = lend(moments), lend(matrices)
             for n in range(c * _CHUNK, min((c + 1) * _CHUNK, flags.size)):
                 row, start = results[n], begins[n]
                 flag, n_iters[n], used = flags[n], 0, count
                 if flag & _REJECTED == 0:
-                    found, n_iters[n], used = fit(pixels[n], variances[n], start, sigma, box, padded, options, memory)
+                    found, n_iters[n], used = fit(
+                        pixels[n], variances[n], least[n], start, sigma, box, padded, options, memory
+                    )
                     flag |= found
                 if flag & _REJECTED == 0:
                     flag |= finish(
