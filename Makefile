@@ -10,9 +10,9 @@ demo: .stamp-demo
 	$(BIN)/python -m npsubpix locate "$$($(BIN)/python -c 'import pathlib, skimage.data; print(pathlib.Path(skimage.data.__file__).with_name("hubble_deep_field.jpg"))')" \
 	    --min-distance 4 --threshold 60 --plateau centroid --output demo/peaks.csv --plot demo/overlay.png
 
-# Tests of a file share compiled kernels, so one process has them all. Two processes more than there are cores keep the
-# cores busy to the end, and each process small: kernels stay in memory.
-PYTEST = $(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(os.cpu_count() + 2)') --dist loadfile
+# Tests of a file share compiled kernels, so one process has them all. One process more than there are cores keeps the
+# cores busy to the end; each imports all tests, which takes 15 s.
+PYTEST = $(BIN)/python -m pytest -n $$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)') --dist loadfile
 
 test: .stamp-test
 	$(PYTEST) -m "not exhaustive and not device" $(PYTEST_ARGS)

@@ -48,7 +48,7 @@ def rng() -> np.random.Generator:
 #: do not name a dtype, run those of float32 without them.
 RARE = {"float32", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
 RARE |= {"f4", "i1", "i2", "u2", "i4", "u4", "i8", "u8"}
-RARE |= {"bspline2", "bspline4", "bspline5", "catmull_rom", "lanczos3", "smoothstep", "gaussian"}
+RARE |= {"bspline2", "bspline4", "bspline5", "catmull_rom", "lanczos3", "smoothstep", "sigmoid", "gaussian"}
 
 #: Fixtures of the GPU's kernels, which g++ compiles for the host.
 OF_DEVICE = {"cupy", "cuda_tensors", "host_device", "cuda_on_host"}

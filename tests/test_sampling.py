@@ -193,7 +193,14 @@ def test_channels(rng, axis):
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize(("ties", "want"), [("up", [1, 2, 3]), ("down", [0, 1, 2]), ("even", [0, 2, 2])])
+@pytest.mark.parametrize(
+    ("ties", "want"),
+    [
+        ("up", [1, 2, 3]),
+        pytest.param("down", [0, 1, 2], marks=pytest.mark.exhaustive),
+        pytest.param("even", [0, 2, 2], marks=pytest.mark.exhaustive),
+    ],
+)
 def test_ties(ties, want):
     image = np.arange(5.0)
     coords = [[0.5, 1.5, 2.5, -0.0, 1.4999, 4.0, 3.51]]
@@ -231,6 +238,7 @@ def test_adaptive_keeps_edges():
     assert len(set(npsubpix.sample(image, coords, method="linear"))) > 2
 
 
+@pytest.mark.exhaustive  # which compiles three more functions
 def test_functions_as_weights(rng):
     image = rng.standard_normal((12, 13))
     coords = away_from_joints(rng.uniform(0, 11, (2, 50)))
@@ -254,7 +262,9 @@ def test_images_smaller_than_the_window(rng, shape, method, mode):
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize("method", ["nearest", "linear", "bspline3", "catmull_rom", "lanczos3"])
+@pytest.mark.parametrize(
+    "method", ["linear", "bspline3", "catmull_rom", "lanczos3", pytest.param("nearest", marks=pytest.mark.exhaustive)]
+)
 def test_positions_that_are_not_finite(method):
     image = np.arange(30.0).reshape(5, 6)
     nan, inf = np.nan, np.inf
@@ -381,6 +391,7 @@ def test_misuse_of_kernels():
         npsubpix.sample_vjp(tensor, tensor, torch.zeros(2, 1), method="linear")
 
 
+@pytest.mark.exhaustive  # which compiles for each
 @pytest.mark.usefixtures("backend")
 def test_all_pairs_of_precisions(rng):
     image, coords = rng.standard_normal((8, 9)), rng.uniform(0, 7, (2, 20))
