@@ -73,12 +73,12 @@ def run_peaks(x: np.ndarray, rng: np.random.Generator) -> None:
     for size, margin, masked, background_and_sigma in ((3, 1, None, (None, None)), (5, 0, mask, sky)):
         search = PeakSearch((size,) * axes, (margin,) * (2 * axes), 0.0, 0.1, "centroid", True, (2.5,) * axes, 7)
         refined = Refinement(None, 5, 1.5, (3.0,) * axes)
-        peaks.find_peaks(stack, masked, *background_and_sigma, search=search, refinement=refined)
+        peaks.find_peaks(stack, None, masked, *background_and_sigma, search=search, refinement=refined)
         refined = Refinement("quadratic", 5, 1.5, (3.0,) * axes)
         search = search._replace(plateau="refine", margins=(1,) * (2 * axes))
-        peaks.find_peaks(stack, masked, None, None, search=search, refinement=refined)
+        peaks.find_peaks(stack, None, masked, None, None, search=search, refinement=refined)
         search, refined = search._replace(wrap=True), refined._replace(wrap=True)
-        peaks.find_peaks(stack, masked, *background_and_sigma, search=search, refinement=refined)
+        peaks.find_peaks(stack, None, masked, *background_and_sigma, search=search, refinement=refined)
     points = np.concatenate([rng.uniform(-3, 40, (40, axes)), np.full((1, axes), np.nan)])
     images = rng.integers(-1, len(stack) + 1, len(points))
     for method in refinement.METHODS:
