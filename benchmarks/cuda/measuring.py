@@ -61,6 +61,11 @@ def _of_peaks(peaks: Any) -> tuple[Any, ...]:
     return peaks.coords, peaks.values, peaks.indices, peaks.flags
 
 
+def _measure(x: Any, coords: Any) -> tuple[Any, ...]:
+    spots = npsubpix.measure_spots(x, coords, 3.0)
+    return spots.aperture_sum, spots.flux, spots.flux_std, spots.background, spots.mass, spots.signal
+
+
 def _of_alignment(result: Any) -> tuple[Any, ...]:
     return result.matrix, result.covariance
 
@@ -86,6 +91,7 @@ _POINTS = "as many points as pixels"
 CASES = (
     Case("find_peaks", "refined", smooth, _find, _SIDE, share=1e-3),
     Case("refine_peaks", "1 % of pixels", with_seeds, lambda x, c: _of_peaks(npsubpix.refine_peaks(x, c)), _SIDE),
+    Case("measure_spots", "1 % of pixels", with_seeds, _measure, _SIDE),
     Case("sample", f"linear, {_POINTS}", with_points, lambda x, c: npsubpix.sample(x, c, method="linear"), _SIDE),
     Case("sample", f"bspline3, {_POINTS}", with_points, lambda x, c: npsubpix.sample(x, c, method="bspline3"), _SIDE),
     Case(
