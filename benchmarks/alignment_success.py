@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +30,10 @@ SIGNALS = (1.0, 3.0, 10.0, 100.0, 1000.0)
 NOISES = ("white", "poisson")
 #: Shifts in pixels: that can be found, and of which most cannot.
 NEAR, FAR = 2.0, (8.0, 0.35)
-#: Flags of images whose noise hides their texture.
-NOISY = npsubpix.AlignmentFlags.NO_TEXTURE | npsubpix.AlignmentFlags.NOT_CONVERGED
+#: Standard error in pixels that the noise must allow for a pair to count as one that can be aligned.
+PRECISE = 0.1
+#: Variance of the derivative of a cubic spline through white noise, in units of that of the noise.
+NOISE_GRADIENT = 1.39
 
 
 class Kind(NamedTuple):
@@ -86,12 +90,13 @@ KINDS = (
 
 
 class Trial(NamedTuple):
-    """A pair of images: whether it can be aligned, the distance from the right shift, and whether it is ok."""
+    """A pair of images: the distance from the right shift, the standard error that noise allows, and the result."""
 
     kind: str
     size: int
     related: bool
     error: float  # in pixels, infinite for images of two scenes
+    allowed: float  # in pixels, infinite for images of two scenes
     result: npsubpix.Alignment
 
     @property
@@ -100,59 +105,100 @@ class Trial(NamedTuple):
         return bool(self.error < max(0.5, 3 * float(np.nan_to_num(self.result.shift_std.max()))))
 
 
-def noisy(rng: np.random.Generator, image: Image, noise: str) -> Image:
-    """An image with noise: of standard deviation 1, or of photons on a background of one per pixel."""
+def least_of(images: Sequence[Image]) -> float:
+    """The least pixel of both images, if it is negative: photons cannot be."""
+    return min(0.0, *(float(image.min()) for image in images))
+
+
+def noisy(rng: np.random.Generator, images: Sequence[Image], noise: str) -> list[Image]:
+    """Two images with noise: of standard deviation 1, or of photons on a background of one per pixel."""
     if noise == "white":
-        return np.asarray(image + rng.standard_normal(image.shape))
-    return np.asarray(rng.poisson(image - min(image.min(), 0) + 1).astype(np.float64))
+        return [image + rng.standard_normal(image.shape) for image in images]
+    return [rng.poisson(image - least_of(images) + 1).astype(np.float64) for image in images]
 
 
-def trials(kind: Kind, count: int) -> Iterator[Trial]:
+def trials(kind: Kind, count: int, sizes: Sequence[int] = SIZES, signals: Sequence[float] = SIGNALS) -> Iterator[Trial]:
     """All pairs of a kind of scenes."""
-    for size in SIZES:
-        for signal in SIGNALS:
+    for size in sizes:
+        for signal in signals:
             for noise in NOISES:
                 for k in range(count):
                     rng = np.random.default_rng([k, size, int(signal), NOISES.index(noise)])
                     scene, other = kind.make(rng, size, signal), kind.make(rng, size, signal)
                     angle, far = rng.uniform(0, 2 * math.pi), rng.uniform(FAR[0], FAR[1] * size)
                     near, distant = rng.uniform(-NEAR, NEAR, 2), far * np.array([math.sin(angle), math.cos(angle)])
-                    fixed = noisy(rng, scene((0, 0)), noise)
                     pairs = [(scene, near), (scene, distant), (other, None)]
                     for moved, shift in pairs[: 2 if kind.alone else 3]:
-                        moving = noisy(rng, moved((0, 0) if shift is None else shift), noise)
+                        images = scene((0, 0)), moved((0, 0) if shift is None else shift)
+                        fixed, moving = noisy(rng, images, noise)
+                        allowed = math.inf if shift is None else allowed_error(images[0], least_of(images), noise)
                         result = npsubpix.align(fixed, moving)
                         error = math.inf if shift is None else float(np.hypot(*(result.shift - shift)))
-                        yield Trial(kind.name, size, moved is scene, error, result)
+                        yield Trial(kind.name, size, moved is scene, error, allowed, result)
 
 
-def noise_alone(count: int) -> Iterator[Trial]:
+def allowed_error(image: Image, least: float, noise: str) -> float:
+    """The standard error of a shift at the right place, from an image without noise."""
+    variance = (image - least + 1 if noise == "poisson" else np.ones_like(image))[1:-1, 1:-1]
+    gradient = np.array([g[1:-1, 1:-1].ravel() for g in np.gradient(image)])
+    products = gradient @ gradient.T
+    scatter = (2 * variance.ravel() * gradient) @ gradient.T + NOISE_GRADIENT * (variance**2).sum() * np.eye(2)
+    if np.linalg.cond(products) > 1e9:
+        return math.inf
+    inverse = np.linalg.inv(products)
+    return float(np.sqrt(np.diag(inverse @ scatter @ inverse).max()))
+
+
+def noise_alone(count: int, sizes: Sequence[int] = (16, *SIZES)) -> Iterator[Trial]:
     """Pairs of images of noise, white and smooth."""
-    for size in (16, *SIZES):
+    for size in sizes:
         for k in range(10 * count):
             rng = np.random.default_rng([k, size])
             for length in (0.0, 1.5):
                 images = ndi.gaussian_filter(rng.standard_normal((2, size, size)), (0, length, length))
                 result = npsubpix.align(*images)
-                yield Trial("noise alone", size, False, math.inf, result)
+                yield Trial("noise alone", size, False, math.inf, math.inf, result)
+
+
+class Counts(NamedTuple):
+    """Numbers of pairs of images, and of those that are ok."""
+
+    right: int
+    right_ok: int
+    hidden: int  # right, but noise allows no more than a few tenths of a pixel
+    hidden_ok: int
+    wrong: int
+    wrong_ok: int
+
+
+def counts_of(pairs: Sequence[Trial]) -> Counts:
+    """Count pairs by their results."""
+    right = [p.result.ok for p in pairs if p.right and p.allowed <= PRECISE]
+    hidden = [p.result.ok for p in pairs if p.right and p.allowed > PRECISE]
+    wrong = [p.result.ok for p in pairs if not p.right]
+    return Counts(*(n for ok in (right, hidden, wrong) for n in (len(ok), sum(ok))))
 
 
 def table(found: dict[str, list[Trial]]) -> str:
     """The table as Markdown."""
-    names = "right", "not ok for noise", "poor fit", "two scenes", "ok", "shift not found", "ok"
+    names = "right", "ok", "right, in noise", "ok", "wrong", "ok"
     lines = ["| scenes | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    total = np.zeros(len(names), int)
-    for name, pairs in found.items():
-        right = [pair.result for pair in pairs if pair.right]
-        poor = [result for result in right if npsubpix.AlignmentFlags.POOR_FIT in result.flags]
-        noisy = sum(NOISY & result.flags != 0 for result in poor) + sum(not r.ok for r in right) - len(poor)
-        unrelated = [pair.result.ok for pair in pairs if not pair.related]
-        lost = [pair.result.ok for pair in pairs if pair.related and not pair.right]
-        counts = [len(right), noisy, sum(not NOISY & result.flags for result in poor)]
-        counts += [len(unrelated), sum(unrelated), len(lost), sum(lost)]
-        total += counts
-        lines.append(f"| {name} | " + " | ".join(str(n) for n in counts) + " |")
-    return "\n".join([*lines, "| all | " + " | ".join(str(n) for n in total) + " |"])
+    for name, pairs in [*found.items(), ("all", list(chain(*found.values())))]:
+        lines.append(f"| {name} | " + " | ".join(str(n) for n in counts_of(pairs)) + " |")
+    return "\n".join(lines)
+
+
+def losses(found: dict[str, list[Trial]]) -> str:
+    """Flags of right pairs that are not ok, and the wrong ones that are, as Markdown."""
+    pairs = [pair for pairs in found.values() for pair in pairs]
+    lost = Counter(
+        (p.kind, p.result.flag_names().replace("|", ", "))
+        for p in pairs
+        if p.right and p.allowed <= PRECISE and not p.result.ok
+    )
+    wrong = Counter((p.kind, f"wrong by {p.error:.1f} px, ok") for p in pairs if not p.right and p.result.ok)
+    lines = ["| scenes | why | pairs |", "|---|---|---|"]
+    return "\n".join(lines + [f"| {kind} | {why} | {n} |" for (kind, why), n in (lost + wrong).items()])
 
 
 #: Standard deviations of spots in pixels, and photons of each.
@@ -194,7 +240,7 @@ def main() -> None:
     count = parser.parse_args().trials
     found = {kind.name: list(trials(kind, count)) for kind in KINDS}
     found["noise alone"] = list(noise_alone(count))
-    print(table(found), scatters(25 * count), sep="\n\n")
+    print(table(found), losses(found), scatters(25 * count), sep="\n\n")
 
 
 if __name__ == "__main__":

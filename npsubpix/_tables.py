@@ -157,6 +157,8 @@ def write_table(
     path = Path(path)
     check_table_path(path)
     metadata = dict(metadata or {})
+    if path.suffix.lower() == ".ecsv":
+        _check_lines(path, columns)
     if path.suffix.lower() != ".csv":
         with replacing(path) as temporary:
             _WRITERS[path.suffix.lower()](temporary, columns, metadata)
@@ -169,6 +171,13 @@ def write_table(
             opened.enter_context(replacing(beside)).write_text(text + "\n", encoding="utf-8")
         with replacing(path, before=lambda: beside.unlink(missing_ok=True)) as temporary:
             _WRITERS[".csv"](temporary, columns, metadata if comments else {})
+
+
+def _check_lines(path: Path, columns: Columns) -> None:
+    """Refuse texts of several lines, which a file with a line per row does not hold."""
+    for name, column in columns.items():
+        if _is_text(column) and any(len(f"{text}.".splitlines()) > 1 for text in set(column.tolist())):
+            raise OutputError(f"{path}: a text in the column {name!r} has several lines, which ECSV does not hold")
 
 
 def sidecar(path: Path) -> Path:

@@ -55,7 +55,8 @@ def local_background(
         Background and noise at each pixel, including ignored ones, in units of the image: arrays of its shape,
         and of its dtype if that is floating, else of ``np.result_type(image.dtype, np.float32)``. NaN in an image
         whose pixels are all ignored. ``guessed`` is True in boxes whose noise is a guess. The noise is 0 only if all
-        pixels of each box are equal.
+        pixels of each box are equal. `find_peaks` takes guesses as they are; to leave out peaks that are compared with
+        one, select ``peaks[~background.guessed[tuple(peaks.indices.T)]]``.
 
     Raises
     ------

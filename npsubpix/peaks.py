@@ -82,8 +82,8 @@ def find_peaks(
     exclude_border : bool, int or tuple of ints, default True
         True: the whole window of a peak must lie inside the image. False: windows are clipped at
         the border. A number, one for all axes or one per axis: peaks lie at least this many pixels
-        from the border, and windows are clipped as with False. If a greater value than all peaks lies
-        in the border that is left out, the table says so when it is shown: see the ``border`` of `Peaks`.
+        from the border, and windows are clipped as with False. If a higher peak than all others lies in
+        the border that is left out, the table says so when it is shown: see the ``border`` of `Peaks`.
     num_peaks : int, optional
         Greatest number of peaks per frame; the strongest are kept.
     plateau : {"refine", "drop", "first", "centroid"}, default "refine"
@@ -93,7 +93,9 @@ def find_peaks(
         begins at the first pixel in memory order, "centroid" reports the centroid of the pixels, which
         is not refined further, and "drop" reports none. Reported plateaus are flagged ``PLATEAU``. One
         of more than two pixels is too wide for ``"quadratic"`` and ``"parabola"``, and one that does
-        not fit into the window for ``"centroid"``: then it is flagged ``SINGULAR``.
+        not fit into the window for ``"centroid"``: then it is flagged ``SINGULAR``. So are two equal pixels for the
+        fits where the image is known to be clipped at their value: the greatest of an integer dtype, or that
+        of the highest peak of the frame if this is a plateau of more than two pixels.
     minima : bool, default False
         Find minima too, in the same pass. They are the maxima of the negated image, subject to the
         same thresholds, and are flagged ``MINIMUM``. The only pixel of a window is both.
@@ -143,7 +145,7 @@ def find_peaks(
 
     Notes
     -----
-    A peak must exceed the thresholds, as in ``skimage.feature.peak_local_max``. The search needs two bytes per
+    A peak must exceed the thresholds, as in ``skimage.feature.peak_local_max``. The search needs a byte per
     pixel besides the result, and a copy of the image if there is a mask. On a GPU the host waits for the number
     of peaks, once more with `min_distance`, once more for plateaus, and once more to merge duplicates.
 

@@ -43,10 +43,15 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(20260101)
 
 
-#: Parameters that differ from a common one by the width of an integer, or the weights of a sampling kernel, alone.
-#: Kernels are compiled for each, which takes most of the time of all tests.
-RARE = {"int8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "i1", "i2", "u2", "i4", "u4", "i8", "u8"}
-RARE |= {"bspline2", "bspline4", "bspline5", "catmull_rom", "lanczos3", "smoothstep", "gaussian"}
+#: Parameters that differ from a common one by the width of a number, or the weights of a sampling kernel, alone.
+#: Kernels are compiled for each, which takes most of the time of all tests. The comparisons with kornia, and tests that
+#: do not name a dtype, run those of float32 without them.
+RARE = {"float32", "int8", "int16", "uint16", "int32", "uint32", "int64", "uint64"}
+RARE |= {"f4", "i1", "i2", "u2", "i4", "u4", "i8", "u8"}
+RARE |= {"bspline2", "bspline4", "bspline5", "catmull_rom", "lanczos3", "smoothstep", "sigmoid", "gaussian"}
+
+#: Fixtures of the GPU's kernels, which g++ compiles for the host.
+OF_DEVICE = {"cupy", "cuda_tensors", "host_device", "cuda_on_host"}
 
 
 def _is_rare(parameter: Any) -> bool:
@@ -55,18 +60,21 @@ def _is_rare(parameter: Any) -> bool:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as exhaustive what takes long and is covered by another test.
+    """Mark what takes long and runs in a lane of its own: exhaustive tests, and those of the GPU's kernels.
 
-    Large real images, so that `make test` is the same with and without them; rare parameters; and kernels in their
-    parallel form, of which `test_runtime.py` runs those of peaks in processes of their own.
+    Exhaustive are large real images, so that `make test` is the same with and without them; rare parameters; and
+    kernels in their parallel form, of which `test_runtime.py` runs those of peaks in processes of their own.
     """
     for item in items:
         parameters, ids = (
             ((), "") if not hasattr(item, "callspec") else (item.callspec.params.values(), item.callspec.id)
         )
+        file, fixtures = item.path.name, set(getattr(item, "fixturenames", ()))
         rare = any(map(_is_rare, parameters)) or not RARE.isdisjoint(ids.split("-"))
-        if rare or not {"data", "threads"}.isdisjoint(getattr(item, "fixturenames", ())):
+        if (rare and file != "test_kornia.py") or fixtures & {"data", "threads"}:
             item.add_marker("exhaustive")
+        if file.startswith("test_cuda_") or fixtures & OF_DEVICE or "cuda" in ids.split("-"):
+            item.add_marker("device")
 
 
 @pytest.fixture

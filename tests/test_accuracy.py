@@ -18,7 +18,7 @@ import tifffile
 from astropy.io import fits
 
 import npsubpix
-from benchmarks import accuracy, alignment_accuracy, plateau_accuracy
+from benchmarks import accuracy, alignment_accuracy, centroid_accuracy, plateau_accuracy
 
 SMALL = Path(__file__).parent / "data"
 
@@ -89,6 +89,13 @@ def test_where_the_window_of_a_centroid_is_wide_enough(rng):
     assert found["2 or 3"]["rms"] < 0.05
     assert found["0 or 1"]["rms"] > 0.06
     assert found["narrower than the plateau"]["rms"] > 0.2
+
+
+def test_centroids_of_narrow_spots():
+    """Their bias is below 0.045 pixels at a standard deviation of half a pixel, and a larger radius halves it."""
+    for averaged, bounds in ((False, (0.045, 0.031, 0.022)), (True, (0.018, 0.009, 0.004))):
+        for error, bound in zip(centroid_accuracy.errors(0.5, averaged), bounds, strict=True):
+            assert error < bound
 
 
 CASES = [

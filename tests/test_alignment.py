@@ -203,6 +203,7 @@ def test_a_moving_image_of_too_many_pixels():
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.exhaustive  # which compiles all kernels of a registration for each
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_dtypes(rng, dtype):
     fixed, moving = pair(rng, MATRICES["translation"])
@@ -458,7 +459,7 @@ def test_error_bars_of_spots(peak, noise):
         result = npsubpix.align(*images)
         assert result.ok
         z.append((result.shift - shift) / result.shift_std)
-    assert 0.8 < np.sqrt(np.mean(np.square(z))) < 1.25
+    assert 0.9 < np.sqrt(np.mean(np.square(z))) < 1.15
 
 
 def test_noise_alone_is_flagged(rng):

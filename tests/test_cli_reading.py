@@ -145,3 +145,9 @@ def test_many_files_alike_are_spoken_of_once(tmp_path, movie):
     result = run("locate", tmp_path / "a.npy", tmp_path / "b.npy", "--threshold", 10)
     assert len(result.stderr.splitlines()) == 1
     assert "a.npy: note: 3 × 40 × 50" in result.stderr
+
+
+def test_a_limit_of_memory_is_a_number_or_none(tmp_path):
+    np.save(tmp_path / "a.npy", spots((30, 40), [(12.3, 20.2)]))
+    assert "1 peak" in run("locate", tmp_path / "a.npy", "--max-memory", "inf", "--threshold", 30).stdout
+    assert "--max-memory" in fails("locate", tmp_path / "a.npy", "--max-memory", "nan", code=2)

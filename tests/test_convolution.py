@@ -109,6 +109,7 @@ def test_integers_are_rounded_and_kept_in_range(rng, dtype):
     assert npsubpix.correlate(x, kernel * 100)[6, 6] == found.dtype.type(info.max) or x.itemsize == 8
 
 
+@pytest.mark.exhaustive  # which compiles for each
 @pytest.mark.usefixtures("backend")
 def test_dtype_chooses(rng):
     x = rng.integers(0, 255, (12, 13), np.uint8)
@@ -223,6 +224,7 @@ def test_gradients_of_convolutions_are_those_of_the_kernel_as_it_was_given(rng):
     np.testing.assert_allclose((pullback(seed)["kernel"] * step).sum(), wanted, rtol=1e-10)
 
 
+@pytest.mark.exhaustive  # which compiles for both dtypes
 @pytest.mark.parametrize("wrap", [np.asarray, torch.from_numpy])
 def test_sums_beyond_64_bits_are_kept_in_range(wrap):
     """They would become the other end of the dtype if they were converted as they are."""
@@ -232,6 +234,7 @@ def test_sums_beyond_64_bits_are_kept_in_range(wrap):
         np.testing.assert_allclose(np.asarray(found).astype(float), [float(ends.max), float(ends.min), 0], rtol=1e-15)
 
 
+@pytest.mark.exhaustive  # which compiles adjoints of other dtypes
 def test_gradients_pass_a_dtype_that_was_asked_for(rng):
     """Results in double precision of a tensor in single precision are differentiable too."""
     x = torch.from_numpy(rng.normal(size=(7, 8)).astype(np.float32)).requires_grad_()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import npsubpix
-from npsubpix.io import peak_columns, write_table
+from npsubpix.io import OutputError, peak_columns, write_table
 from tests.tables import read_table
 
 
@@ -96,3 +96,14 @@ def test_further_columns_have_a_name_and_a_value_for_each_row(tmp_path, peaks, c
     with pytest.raises(ValueError, match=reason):
         peaks.save(tmp_path / "a.csv", columns=columns)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_of_several_lines(tmp_path, peaks):
+    """A file name may hold a line break, which would end a row of ECSV; the other formats hold it."""
+    columns = peak_columns(peaks, files=["a\nb.tif", "c.tif", "d.tif"])
+    (tmp_path / "a.ecsv").write_text("old")
+    with pytest.raises(OutputError, match=r"a\.ecsv: a text in the column 'file' has several lines"):
+        write_table(tmp_path / "a.ecsv", columns)
+    assert (tmp_path / "a.ecsv").read_text() == "old"
+    write_table(tmp_path / "a.csv", columns)
+    assert rows_of(tmp_path / "a.csv")[0]["file"] == "a\nb.tif"

@@ -255,6 +255,7 @@ def test_graphs(rng):
         grad.sum().backward()
 
 
+@pytest.mark.exhaustive  # with a C++ compiler
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_compiled(rng, ndim):

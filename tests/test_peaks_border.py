@@ -36,7 +36,7 @@ def test_a_stronger_peak_at_the_border_is_said(correlation):
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_the_border_by_its_definition(rng, dtype):
-    """The greatest unmasked value there, if no neighbour is greater, one is less, and it exceeds the threshold."""
+    """The greatest unmasked maximum there: no neighbour is greater, one is less, and it exceeds threshold and peaks."""
     for size, threshold, _ in itertools.product((3, (4, 3)), (None, 7.5), range(20)):
         image = rng.integers(0, 10, (7, 9)).astype(dtype)
         mask = rng.random(image.shape) < 0.1
@@ -46,12 +46,53 @@ def test_the_border_by_its_definition(rng, dtype):
         seen = np.where(mask, np.nan, image.astype(float))
         border = seen.copy()
         border[before[0] : 7 - after[0], before[1] : 9 - after[1]] = np.nan
-        place = np.unravel_index(np.nanargmax(border), border.shape)
-        around = seen[max(place[0] - 1, 0) : place[0] + 2, max(place[1] - 1, 0) : place[1] + 2]
-        top = border[place]
-        found = top if np.nanmax(around) == top > np.nanmin(around) and not (threshold and top <= threshold) else np.nan
-        peaks = npsubpix.find_peaks(image, size=size, mask=mask, threshold_abs=threshold)
-        np.testing.assert_array_equal(peaks.border, [found])
+        peaks = npsubpix.find_peaks(image, size=size, mask=mask, threshold_abs=threshold, refine=None)
+        np.testing.assert_array_equal(peaks.border, [highest(border, seen, border, peaks.values, threshold)])
+
+
+def highest(border, seen, heights, of_peaks, threshold):
+    """The value of the border pixel of the greatest height that is a maximum, if it is above all peaks."""
+    best, value = max([-np.inf if threshold is None else threshold, *of_peaks]), np.nan
+    for y, x in np.argwhere(~np.isnan(border)):
+        around = seen[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
+        if np.nanmax(around) == seen[y, x] > np.nanmin(around) and heights[y, x] > best:
+            best, value = heights[y, x], seen[y, x]
+    return value
+
+
+@pytest.mark.usefixtures("backend")
+def test_the_border_above_a_background(rng):
+    """The highest there is that of the greatest height in units of the noise, not the brightest."""
+    for threshold, per_pixel, _ in itertools.product((None, 1.0), (False, True), range(10)):
+        image = rng.normal(0, 1, (2, 8, 9)).astype(np.float32)
+        level = rng.normal(0, 2, image.shape) if per_pixel else 0.5
+        noise = rng.choice([0.5, 1.0, 2.0], (8, 9)) if per_pixel else 2.0
+        heights = (image.astype(float) - level) / noise
+        peaks = npsubpix.find_peaks(
+            image, background=level, sigma=noise, threshold_abs=threshold, refine=None, frame_axis=0
+        )
+        for frame in range(2):
+            border = image[frame].astype(float)
+            border[1:-1, 1:-1] = np.nan
+            places = np.asarray(peaks.indices)[peaks.frame == frame]
+            found = [heights[frame, y, x] for y, x in places]
+            want = highest(border, image[frame], heights[frame], found, threshold)
+            np.testing.assert_array_equal(peaks.border[frame], want)
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_peak_at_the_border_of_a_slope_is_said():
+    """Fainter than a peak on a bright background, but higher above its own."""
+    image = np.linspace(0, 90, 20) * np.ones((16, 1))
+    level = image.copy()
+    image[8, 15] += 10
+    image[0, 3] += 30
+    peaks = npsubpix.find_peaks(image, background=level, threshold_abs=5)
+    assert peaks.values.max() > image[0, 3]
+    np.testing.assert_allclose(peaks.border, [image[0, 3]])
+    assert "exclude_border leaves out a higher peak at the border: 44.21" in repr(peaks)
+    image[8, 15] += 30
+    assert np.isnan(npsubpix.find_peaks(image, background=level, threshold_abs=5).border).all()
 
 
 @pytest.mark.usefixtures("backend")

@@ -79,3 +79,24 @@ def test_pixels_are_never_merged():
     """Neighbours that are peaks of windows of one pixel stay, refined or not, where none moved."""
     image = np.arange(30.0).reshape(5, 6)
     assert len(npsubpix.find_peaks(image, size=1, refine=None)) == 30
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("shape", [(20, 6, 14), (6, 4, 8, 9)])
+def test_duplicates_across_the_edge_of_a_periodic_image(rng, shape):
+    """By the slow comparison of all pairs, with distances modulo the shape; maxima and minima apart, frame by frame.
+
+    Images are symmetric about their first edge, so that peaks on both of its sides move to it.
+    """
+    half = rng.standard_normal(shape)
+    stack = np.concatenate([half, half[:, ::-1]], axis=1)
+    options = {"frame_axis": 0, "mode": "wrap", "minima": True, "max_shift": 4, "refine": "centroid"}
+    every = npsubpix.find_peaks(stack, duplicates="flag", **options)
+    moved, minima, duplicate = (
+        (every.flags & int(flag)) != 0 for flag in (PeakFlags.MOVED, PeakFlags.MINIMUM, PeakFlags.DUPLICATE)
+    )
+    rows = every.coords, moved, 2 * every.frame + minima
+    valid = np.asarray(every.ok) | duplicate
+    want = reference.duplicates(*rows, valid, period=stack.shape[1:])
+    np.testing.assert_array_equal(duplicate, want)
+    assert sum(want) > sum(reference.duplicates(*rows, valid))  # else no pair lies across the edge

@@ -47,12 +47,21 @@ CASES = {
     "radius 1": (BOTH[1], {"marked": True, "dilation_radius": 1}, {"radius": 1}),
 }
 
+#: Those that are compared in `make test`: differences at every voxel take seconds.
+OFTEN = ("maxima", "bonus", "few fits", "radius 1")
 
-@pytest.mark.parametrize(("operation", "options", "settings"), CASES.values(), ids=CASES)
+
+@pytest.mark.parametrize(
+    ("operation", "options", "settings"),
+    [
+        pytest.param(*case, id=name, marks=() if name in OFTEN else pytest.mark.exhaustive)
+        for name, case in CASES.items()
+    ],
+)
 def test_gradient_at_every_voxel(rng, operation, options, settings):
     """Training on positions and values follows finite differences of the definition, moved and rejected maxima too."""
     options = dict(options)
-    volume = np.stack([smooth(rng, (4, 8, 9), 0.6) for _ in range(2)])[None]
+    volume = np.stack([smooth(rng, (4, 7, 8), 0.6) for _ in range(2)])[None]
     by_coords, by_values = weights(rng, volume)
     marked = None
     if options.pop("marked", False):  # the maxima, their neighbours, and voxels on the border

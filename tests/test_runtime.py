@@ -33,6 +33,14 @@ def run(code: str, **environment: str) -> str:
 
 BIG = """
     import numpy as np, npsubpix, hashlib
+    x = np.random.default_rng(1).standard_normal((3, 4, 200, 210))
+    def digest():
+        peaks = npsubpix.find_peaks(x, frame_axis=0, min_distance=3)
+        return hashlib.sha256(peaks.coords.tobytes() + peaks.values.tobytes()).hexdigest()
+"""
+
+MANY = """
+    import numpy as np, npsubpix, hashlib
     x = np.random.default_rng(1).standard_normal((3, 4, 200, 210)).astype(np.float32)
     def digest():
         peaks = npsubpix.find_peaks(x, frame_axis=0, min_distance=3, minima=True)
@@ -62,10 +70,11 @@ def test_all_names_load():
         _ = npsubpix.nothing
 
 
+@pytest.mark.exhaustive  # which compiles parallel forms of many kernels
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
 def test_same_bits_for_any_number_of_threads(layer):
     digests = {
-        run(BIG + "    print(digest())", NUMBA_NUM_THREADS=str(n), NUMBA_THREADING_LAYER=layer) for n in (1, 2, 3)
+        run(MANY + "    print(digest())", NUMBA_NUM_THREADS=str(n), NUMBA_THREADING_LAYER=layer) for n in (1, 2, 3)
     }
     assert len(digests) == 1
 
@@ -243,6 +252,7 @@ def test_a_process_that_stopped_while_it_compiled_delays_nobody(tmp_path, expect
     assert result_of(run(textwrap.dedent(hold) + textwrap.dedent(SMALL), NUMBA_CACHE_DIR=str(tmp_path))) == expected
 
 
+@pytest.mark.exhaustive  # which compiles in five processes
 def test_entries_of_two_processes_do_not_mix(tmp_path):
     """Kernels that two processes compiled are told apart when a third loads both."""
     code = """

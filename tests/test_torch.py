@@ -100,7 +100,7 @@ CASES |= {
         (tensor(6, 7), PLACES),
     ),
     "sample, channels": (
-        lambda x, c: npsubpix.sample_with_gradient(x, c, method="catmull_rom", mode="grid-constant", channel_axis=-1),
+        lambda x, c: npsubpix.sample_with_gradient(x, c, method="bspline3", mode="reflect", channel_axis=-1),
         (tensor(6, 7, 3), PLACES),
     ),
     "sample, weights": (
@@ -151,6 +151,7 @@ def outputs(call: Call, tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor
     return tuple(result) if isinstance(result, tuple) else (result,)
 
 
+@pytest.mark.exhaustive  # whose kernels are those of other dimensions than `test_gradcheck` has
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 def test_gradients_of_the_examples(name):
     """Of every function that the table of operations calls differentiable."""
@@ -258,6 +259,7 @@ def test_no_graph_without_need(case):
         assert torch.equal(result, alone)
 
 
+@pytest.mark.exhaustive  # which compiles adjoints once more, in single precision
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_gradients_keep_the_precision_of_their_tensor(case, dtype):
     call, tensors = case

@@ -203,3 +203,54 @@ def test_functions_around_intrinsics_have_names_of_their_own():
     sorters = [small_percentiles._sorter(1, 3, rank, rank) for rank in (0, 1)]
     names = {jit._name_with_closure(around(sort)) for sort in sorters}
     assert len(names) == 2
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_integers_with_a_result_in_floats(rng, dtype):
+    """Nothing is rounded to an integer first, and a window without pixels that count is NaN, not 0."""
+    x, mask = rng.integers(0, 250, (6, 7)).astype(np.uint8), np.zeros((6, 7), bool)
+    mask[:4, :4] = True
+    for name in ORDERS:
+        for options in ({"size": (3, 2)}, {"size": (2, 3), "border": "constant", "cval": 3.6}):
+            beyond = {"cval": 4.0} if "cval" in options else {}  # which pixels of integers are
+            wanted = window_statistic(x.astype(float), name, q=30.0, mask=mask, **{**options, **beyond})
+            found = call(name, x, mask=mask, dtype=dtype, **options)
+            assert found.dtype == dtype
+            np.testing.assert_allclose(found, wanted, rtol=1e-6)
+        assert np.isnan(call(name, x, 3, mask=mask, dtype=dtype)[1, 1])
+        assert call(name, x, 3, mask=mask)[1, 1] == 0
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("name", MOMENTS)
+def test_pixels_of_weight_zero_do_not_count(rng, name):
+    """Nor outside of a footprint: also if they are not finite, in the image or beyond it."""
+    x = rng.normal(size=(9, 8)) + 3
+    x[4, 5], x[0, 2] = np.nan, np.inf
+    footprint = np.array([[True, False, True], [False, True, True]])
+    for options in (
+        {"footprint": footprint},
+        {"weights": np.where(footprint, 0.5, 0.0)},
+        {"footprint": footprint, "border": "constant", "cval": np.nan},
+    ):
+        with np.errstate(invalid="ignore"):
+            wanted = window_statistic(x, name, **options)
+        found = call(name, x, **options)
+        np.testing.assert_array_equal(np.isfinite(found), np.isfinite(wanted))
+        np.testing.assert_allclose(np.where(np.isfinite(wanted), found, 0), np.where(np.isfinite(wanted), wanted, 0))
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_the_only_pixel_of_a_window(value):
+    """Its deviation from itself is 0, or NaN if it is not finite: with others masked, beyond the border, or none."""
+    x = np.array([[1.0, value, 2.0], [3.0, 4.0, value]])
+    mask = np.array([[True, False, True], [True, True, False]])
+    wanted = np.array([[0.0, np.nan, 0.0], [0.0, 0.0, np.nan]])
+    for name in ("var", "std"):
+        np.testing.assert_array_equal(call(name, x, 1), wanted)
+        np.testing.assert_array_equal(call(name, x[None], 1)[0], wanted)
+        np.testing.assert_array_equal(call(name, x, (1, 1), mask=mask), np.where(mask, np.nan, wanted))
+        assert np.isnan(call(name, x, (1, 3), mask=mask)).all()
+        np.testing.assert_array_equal(call(name, x[:, 1:2], (1, 2)), wanted[:, 1:2])

@@ -15,6 +15,11 @@ from tests.reference.windows import window_statistic
 
 MOMENTS = ("sum", "mean", "var", "std", "centroid")
 ORDERS = ("min", "max", "range", "median", "percentile")
+#: All statistics, most of them marked: each compiles kernels of its own for every dtype and form.
+OFTEN = [
+    pytest.param(name, marks=() if name in ("sum", "mean", "max", "median") else pytest.mark.exhaustive)
+    for name in (*MOMENTS, *ORDERS)
+]
 BORDERS = ("shrink", "reflect", "mirror", "nearest", "wrap", "constant")
 SHAPES = [((11, 14), (3, 3)), ((9, 7), (2, 5)), ((6, 5), (7, 8)), ((23,), (4,)), ((4, 5, 6), (3, 2, 3))]
 DISK = np.hypot(*np.mgrid[-3:4, -3:4]) < 3.2
@@ -46,8 +51,8 @@ def test_the_definition(rng, name, shape, size):
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize("dtype", ["u1", "i8", ">f4", "f2"])
-@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
+@pytest.mark.parametrize("dtype", ["u1", "i8", *(pytest.param(t, marks=pytest.mark.exhaustive) for t in (">f4", "f2"))])
+@pytest.mark.parametrize("name", OFTEN)
 def test_dtypes(rng, name, dtype):
     low, high = (0, 255) if dtype == "u1" else (1, 127)
     x = rng.integers(low, high, (12, 15), endpoint=True).astype(dtype)
@@ -64,7 +69,7 @@ def test_dtypes(rng, name, dtype):
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
+@pytest.mark.parametrize("name", OFTEN)
 @pytest.mark.parametrize("footprint", [DISK, CORNERS])
 def test_footprints(rng, name, footprint):
     x = rng.normal(size=(13, 11)) + 3
@@ -329,3 +334,14 @@ BAD: list[Any] = [
 def test_misuse(function, error, match):
     with pytest.raises(error, match=match):
         function()
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
+def test_windows_of_one_plane_with_steps_between_planes(rng, name):
+    x, mask = rng.normal(size=(5, 6, 7)), rng.random((5, 6, 7)) < 0.3
+    for size, stride in (((1, 3, 2), (2, 1, 1)), ((1, 3, 2), (3, 2, 1)), ((3, 1, 2), (2, 1, 3))):
+        for skipped in (None, mask):
+            whole = window_statistic(x, name, size, q=30.0, mask=skipped)
+            wanted = whole[(..., *(slice(None, None, step) for step in stride))]
+            check(call(name, x, size, stride=stride, mask=skipped), wanted)

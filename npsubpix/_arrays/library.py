@@ -33,6 +33,7 @@ __all__ = [
     "is_array",
     "is_on_gpu",
     "is_table",
+    "is_tracing",
     "join",
     "kind_of",
     "moveaxis",
@@ -76,6 +77,12 @@ def kind_of(x: Array) -> str:
 def is_array(x: Any) -> bool:
     """Whether something is an array of any library, or a scalar of NumPy, and not a plain number."""
     return not isinstance(x, float) and hasattr(x, "shape") and hasattr(x, "dtype")
+
+
+def is_tracing() -> bool:
+    """Whether torch.compile traces what runs: it follows attributes of arrays and plain Python."""
+    torch = sys.modules.get("torch")
+    return torch is not None and hasattr(torch, "compiler") and bool(torch.compiler.is_compiling())
 
 
 def as_array(x: Any, name: str) -> Array:

@@ -106,6 +106,9 @@ class AlignmentFlags(IntFlag):
     POOR_FIT = 32
     #: One image is the negative of the other, by the gain found with `gain_bias`.
     NEGATIVE_GAIN = 64
+    #: Pixels that stand out at the same place of both images, such as hot pixels, hold the transform near the
+    #: identity, and the other pixels do not agree: mask them in both images.
+    FIXED_PATTERN = 128
 
 
 #: The flags of a position that could not be refined.

@@ -6,9 +6,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from npsubpix._definitions.constants import MOST_TIED
 from npsubpix._definitions.dtypes import HostArray
 
 __all__ = [
+    "CLIPPED",
     "DUPLICATES",
     "PEAK_MODES",
     "PLATEAUS",
@@ -32,6 +34,11 @@ PEAK_MODES: Final = (None, "wrap")
 
 #: Pixels that are repeated beyond the border of a periodic image, at least, for plateaus that lie across it.
 _PLATEAU_MARGIN: Final = 16
+
+#: Pixels that a plateau counts as, at least, where the image is known to be clipped at its value, so that its equal
+#: pixels are not a tie: the greatest of an integer dtype, or that of the highest plateau of its image if that is too
+#: wide for a tie and nothing is higher; for minima the least ones.
+CLIPPED: Final = MOST_TIED + 1
 
 
 class PeakSearch(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from npsubpix._definitions.borders import as_pixel
 from npsubpix._definitions.dtypes import HostArray, promoted
 
 __all__ = [
@@ -93,10 +94,23 @@ def empty_shape(shape: tuple[int, ...], stride: tuple[int, ...], reduction: str)
     return (len(shape), *counts) if reduction == "centroid" else counts
 
 
-def in_precision_of(dtype: np.dtype[Any] | None, image: Any, reduction: str) -> Any:
-    """Convert an image whose moments would be float32 to float64, if that is the dtype of the result."""
-    has_fractions = reduction in ("mean", "var", "std") or (reduction == "sum" and image.dtype.kind == "f")
-    return image.astype(np.float64) if has_fractions and dtype == np.float64 != promoted(image.dtype) else image
+def in_precision_of(
+    dtype: np.dtype[Any] | None, image: HostArray, reduction: str, cval: float
+) -> tuple[HostArray, float | int]:
+    """Return an image, and the value of pixels beyond it, as they are reduced to a result of a dtype.
+
+    An image whose moments would be float32 is converted to float64 if that is the dtype of the result. Integers of
+    which a result in floats is wanted are converted to floats, which have fractions, and NaN where no pixel counts.
+    """
+    beyond, integer = as_pixel(cval, image.dtype), image.dtype.kind != "f"
+    if dtype is None or dtype.kind != "f":
+        return image, beyond
+    if reduction in ("mean", "var", "std") or (reduction == "sum" and not integer):
+        needed = np.dtype(np.float64) if dtype == np.float64 != promoted(image.dtype) else image.dtype
+    else:
+        is_of_order = reduction in ("min", "max", "range", "median", "percentile")
+        needed = np.result_type(promoted(image.dtype), dtype) if integer and is_of_order else image.dtype
+    return image.astype(needed, copy=False), beyond
 
 
 def clipped_size(size: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:

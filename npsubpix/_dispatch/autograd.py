@@ -88,7 +88,7 @@ def _run(
         try:
             results = function(*adopt_all(operation, home, tensors), **options)
         except MemoryError as error:
-            raise out_of_memory(operation, error, home.on_gpu) from None
+            raise out_of_memory(operation, options, error, home.on_gpu) from None
         return give_back_all(operation, home, results)  # type: ignore[no-any-return]
 
 
@@ -190,13 +190,14 @@ def _register_vjp(operation: Operation) -> Any:
         cotangents, arrays, saved, options = split([v.detach() if isinstance(v, torch.Tensor) else v for v in values])
         home = home_of(arrays[0])
         function = function_of(operation, home, "_vjp")
+        named = _named(operation, options)
         with home.working():
             adopted = adopt_all(operation, home, arrays)
             results = _adopt_tensors(home, cotangents), adopted, _adopt_tensors(home, saved)
             try:
-                grads = function(*results, **_named(operation, options))
+                grads = function(*results, **named)
             except MemoryError as error:
-                raise out_of_memory(operation, error, home.on_gpu) from None
+                raise out_of_memory(operation, named, error, home.on_gpu) from None
             return _one_or_all([
                 arrays[0].new_empty(0) if grad is None
                 else home_of(arrays[k]).give_back(grad).to(arrays[k].device, _floating(arrays[k].dtype))

@@ -60,7 +60,7 @@ def call(name: str, *arrays: Array | None, frame_axis: int | None = None, **opti
                 watching.records.append(Record(operation, arrays, adopted, options, results))
             return give_back_all(operation, home, results, frame_axis)
     except MemoryError as error:
-        raise out_of_memory(operation, error, home.on_gpu) from None
+        raise out_of_memory(operation, options, error, home.on_gpu) from None
 
 
 def call_vjp(
@@ -96,7 +96,7 @@ def _pull_back(
         try:
             grads = function((*adopted, *hidden), record.adopted, saved, **record.options)
         except MemoryError as error:
-            raise out_of_memory(operation, error, home.on_gpu) from None
+            raise out_of_memory(operation, record.options, error, home.on_gpu) from None
     answers = {}
     for place, grad in zip(operation.differentiable, grads, strict=True):
         array = record.arrays[place]

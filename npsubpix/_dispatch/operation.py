@@ -72,11 +72,19 @@ class Operation:
     internal: frozenset[str] = frozenset()
     #: The public functions that run it, each with an example.
     functions: Mapping[str, Example] = field(default_factory=dict)
+    #: The name of the public function by the options, as in "window_{reduction}", where one option tells it.
+    called: str = ""
 
     @property
     def option_names(self) -> tuple[str, ...]:
         """Names of the options, in order."""
         return tuple(option.split()[-1] for option in self.options)
+
+    def public_name(self, options: Mapping[str, Any]) -> str:
+        """Return the name of the public function that ran it, or of all that it can have been."""
+        if self.called:
+            return self.called.format(**options)
+        return self.name if self.name in self.functions else " or ".join(self.functions) or self.name
 
     @property
     def differentiable(self) -> tuple[int, ...]:
@@ -89,9 +97,6 @@ class Operation:
         return self.shapes(shapes, **options)
 
 
-def out_of_memory(operation: Operation, error: MemoryError, on_gpu: bool) -> MemoryError:
-    """Return an error that names the operation; on a GPU, that of its library, which says how much it has."""
-    if on_gpu:
-        return error
-    name = next(iter(operation.functions)) if len(operation.functions) == 1 else operation.name
-    return MemoryError(f"{name} ran out of memory: {error}")
+def out_of_memory(operation: Operation, options: Mapping[str, Any], error: MemoryError, on_gpu: bool) -> MemoryError:
+    """Return an error that names the public function; on a GPU, that of its library, which says how much it has."""
+    return error if on_gpu else MemoryError(f"{operation.public_name(options)} ran out of memory: {error}")

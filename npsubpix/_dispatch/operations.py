@@ -284,6 +284,7 @@ _TABLE = (
         arguments=(Argument("images", repeated=True),),
         results=(Result("mapped", "any"),),
         options=("func", "size", "border", "cval", "stride", "n_outputs", "dtype", "args", "footprint", "max_memory"),
+        called="window_map",
     ),
     Operation(
         "reduce_windows",
@@ -297,6 +298,7 @@ _TABLE = (
         results=(Result("reduced", "any"),),
         options=("reduction", "size", "border", "cval", "stride", "nan_policy", "q", "dtype"),
         internal=frozenset({"reduction"}),
+        called="window_{reduction}",
         functions={
             "window_sum": lambda npsubpix, x: npsubpix.window_sum(x[0, 0], 3),
             "window_mean": lambda npsubpix, x: npsubpix.window_mean(x[0, 0], (1, 3, 2)),

@@ -64,7 +64,8 @@ def align(
     n_iters : int, default 50
         Maximum number of iterations per level.
     tol : float, default 1e-4
-        Tolerance in pixels: iterations end when an update moves no corner by more.
+        Tolerance in pixels: iterations end when an update moves no corner by more. After `n_iters` of them, a tenth of
+        the standard error will do.
     loss : {"least_squares", "huber", "tukey"}
         Loss function. "huber" and "tukey" down-weight outliers, with tuning constants 1.345 and 4.685 times the
         residual scale. That scale comes from the median absolute residual: if most of an image is empty, it is
@@ -114,7 +115,8 @@ def align(
     the moving image most halfway between pixels, so that the minimum is pulled there, by some hundredths of a
     pixel at a signal 18 times the noise. "inverse_compositional" solves equations whose solution has no such
     bias. It reaches the Cramer-Rao bound if the gradient of the image stands out from that of the noise;
-    if it does not, smooth both images first [1]_.
+    if it does not, smooth both images first [1]_. Where noise hides the texture of single pixels, means of two by two
+    or more pixels are aligned, on the finest level of the pyramid at which noise allows it.
 
     The covariance is C^-1 S C^-T [2]_. C are the products of the gradients of both images, to which noise does not
     add. S is the scatter of the sums that are zero at the solution: the mean of C and of the products of the fixed
@@ -124,7 +126,8 @@ def align(
     pixels to the pixels, for a Gaussian spectrum.
 
     `correlation` and `noise` say how well the images fit, and ``POOR_FIT`` is set if they are no better alike than
-    images of different scenes. See :doc:`/alignment`.
+    images of different scenes; ``FIXED_PATTERN``, if pixels such as hot ones, at the same place of both, hold the
+    transform near the identity. See :doc:`/alignment`.
 
     The outermost 4 pixels of the moving image, where splines are less exact, are not compared, unless it is
     less than 32 pixels wide or high.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
-from npsubpix.cli.terminal import Errors, Notes, UsageError, say
+from npsubpix.cli.terminal import Errors, Notes, UsageError, say, say_guesses
 
 if TYPE_CHECKING:
     from npsubpix.alignment import Alignment
@@ -137,6 +137,8 @@ def _with_peaks(options: dict[str, Any], fixed: Any, path: Path) -> dict[str, An
     if radius is None:
         return options
     background = local_background(fixed, options.get("background", _BOX))
+    if background.guessed is not None and background.guessed.any():
+        say_guesses(display_name(path))
     peaks = find_peaks(fixed, background=background, threshold_abs=_HEIGHT)
     if len(peaks) == 0:
         raise UsageError(f"{path}: has no peaks {_HEIGHT:g} times the noise above the background")

@@ -18,7 +18,7 @@ from npsubpix._definitions.peaks import with_defaults
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
 from npsubpix.cli.fits import fitted
 from npsubpix.cli.hints import hints_for_no_peaks
-from npsubpix.cli.terminal import Errors, Notes, UsageError, say
+from npsubpix.cli.terminal import Errors, Notes, UsageError, say, say_guesses
 
 if TYPE_CHECKING:
     from npsubpix.io.images import Frames
@@ -128,11 +128,15 @@ def _check_background(request: Request) -> None:
 
 
 class _Search(NamedTuple):
-    """Peaks of a frame, the arguments of `find_peaks` that found them, and further columns."""
+    """Peaks of a frame, the arguments of `find_peaks` that found them, and further columns.
+
+    And whether the noise is a guess somewhere in the frame.
+    """
 
     peaks: Peaks
     options: dict[str, Any]
     columns: dict[str, Any]
+    is_guess: bool
 
 
 @dataclass
@@ -155,6 +159,7 @@ class _Found:
     frames: list[int] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     any_stack: bool = False
+    guesses: int = 0  # frames whose noise is a guess
     picture: _Picture | None = None
     empty: tuple[Any, dict[str, Any]] | None = (
         None  # the first frame, and how it was searched, while there are no peaks
@@ -167,6 +172,7 @@ class _Found:
         elif len(peaks):
             self.empty = None
         self.any_stack = self.any_stack or stack.is_stack
+        self.guesses += search.is_guess
         self.tables.append(peaks)
         self.extra.append(search.columns)
         self.frames.append(number)
@@ -261,7 +267,7 @@ def _find(frame: Any, request: Request, maps: dict[str, Any]) -> _Search:
         columns |= measured_columns
     if guessed is not None:
         columns["noise_guessed"] = guessed[tuple(to_numpy(peaks.indices).T)]
-    return _Search(peaks, options, columns)
+    return _Search(peaks, options, columns, guessed is not None and bool(guessed.any()))
 
 
 def _heights(frame: Any, peaks: Peaks, background: Any, sigma: Any) -> dict[str, Any]:
@@ -286,11 +292,9 @@ def _report(request: Request, found: _Found, errors: Errors) -> None:
     files = found.each(found.files) if len(request.images) > 1 or len(set(found.files)) > 1 else None
     columns = peak_columns(peaks, origin=outputs.origin, files=files, columns=extra)
     lines = [_summary(peaks, found, request.images), *_left_out(found)]
-    guesses = int(np.sum(extra.get("noise_guessed", 0)))
-    if guesses:
-        lines.append(
-            f"The noise around {guesses} of them is a guess, as their pixels do not determine it: noise_guessed"
-        )
+    if found.guesses:
+        peaks_there = int(np.sum(extra["noise_guessed"]))
+        say_guesses(f"{found.guesses} of {len(found.tables)} frames, around {peaks_there} of {len(peaks)} peaks")
     if found.empty is not None and not outputs.quiet:
         image, options = found.empty
         lines += hints_for_no_peaks(image, {**_defaults(), **options})

@@ -55,5 +55,5 @@ def reading_options(
         "axes": axes,
         "series": series,
         "hdu": int(hdu) if hdu is not None and hdu.isdecimal() else hdu,
-        "max_memory": int(max_memory * 2**30),
+        "max_memory": int(min(max_memory, 2.0**30) * 2**30),  # infinity stands for more than there is
     }

@@ -16,7 +16,7 @@ import typer
 if TYPE_CHECKING:
     from npsubpix.io.images import Frames
 
-__all__ = ["Errors", "Notes", "UsageError", "say", "say_error"]
+__all__ = ["Errors", "Notes", "UsageError", "say", "say_error", "say_guesses"]
 
 
 def say(text: str) -> None:
@@ -33,6 +33,11 @@ def say(text: str) -> None:
 def say_error(text: str) -> None:
     """Print an error on one line."""
     typer.echo(f"npsubpix: {' '.join(text.split())}", err=True)
+
+
+def say_guesses(where: str) -> None:
+    """Say where the noise that peaks are compared with is a guess."""
+    say_error(f"note: the noise is a guess in {where}: most of the pixels there share one value")
 
 
 class Notes:

@@ -28,13 +28,14 @@ class Alignment(NamedTuple):
         row by row. The parameters describe a small transform about the centre of the fixed image that
         is applied before the matrix. NaN if it cannot be estimated.
     rms : float
-        Root mean square of the residuals, weighted by the loss, in the units of the images.
+        Root mean square of the residuals, weighted by the loss, in the units of the images. If noise hides the texture
+        of single pixels, it is that of means of pixels, and so are `noise` and `correlation`.
     overlap : float
         Number of pixels compared, as a fraction of those of the fixed image without its border.
     n_iters : int
         Number of iterations at all levels.
     converged : bool
-        Whether the last iteration moved no corner of the image by more than `tol`.
+        Whether the last iteration moved no corner by more than `tol`, or by far less than the standard error.
     flags : AlignmentFlags
         Reasons not to rely on the alignment; 0 if there are none.
     gain, bias : float
@@ -46,8 +47,7 @@ class Alignment(NamedTuple):
         Goodness of fit: zero-mean normalised correlation of both images where they overlap, weighted by the
         loss, from -1 to 1. 1 for images that differ by gain and bias alone; noise makes it smaller.
     noise : float
-        Root mean square that residuals would have if the images differed by noise alone, estimated from both
-        images. A greater ``rms`` has other reasons.
+        Root mean square of residuals of images that differ by noise alone. A greater ``rms`` has other reasons.
     """
 
     matrix: npt.NDArray[np.float64]

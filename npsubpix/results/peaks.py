@@ -38,9 +38,9 @@ class Peaks(Table):
     image_shape : tuple of ints or None
         Shape of the image, or of one frame of a stack; None if it is not known.
     border : array of one value per frame, float64, or None
-        Greatest value in the border of a frame, where `find_peaks` looks for no peaks, if no neighbour is
-        greater and it exceeds `threshold_abs`, else NaN. None where there is no such border, the border
-        was not examined (with a background), or rows were selected.
+        Value of the highest peak in the border of a frame, where `find_peaks` looks for no peaks, if it is
+        higher than all peaks of the frame and exceeds `threshold_abs`, else NaN. With a background, heights
+        above it are compared, in units of the noise. None where there is no such border, or rows were selected.
 
     See Also
     --------
@@ -91,16 +91,12 @@ class Peaks(Table):
         return columns | self._flag_columns()
 
     def left_out(self) -> list[str]:
-        """Return a line that says where the border holds a greater value than all peaks of its frame, if it does."""
+        """Return a line that says where the border holds a peak higher than all others of its frame, if it does."""
         if self.border is None:
             return []
         border = to_numpy(self.border)
-        tops = np.full(border.shape, -np.inf)
-        maxima = (to_numpy(self.flags) & int(PeakFlags.MINIMUM)) == 0
-        frames = np.zeros(len(self), np.int64) if self.frame is None else to_numpy(self.frame)
-        np.fmax.at(tops, frames[maxima], to_numpy(self.values)[maxima])
-        greater = np.flatnonzero(border > tops)
-        if not greater.size:
+        higher = border[~np.isnan(border)]
+        if not higher.size:
             return []
-        where = "" if self.frame is None else f" of {greater.size} frames"
-        return [f" exclude_border leaves out a higher peak at the border{where}: {border[greater].max():.4g}"]
+        where = "" if self.frame is None else f" of {higher.size} frames"
+        return [f" exclude_border leaves out a higher peak at the border{where}: {higher.max():.4g}"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from npsubpix._arrays.library import is_tracing
 from npsubpix._arrays.options import check_choice, check_positive
 from npsubpix._definitions.sampling.methods import (
     METHODS,
@@ -16,6 +17,7 @@ from npsubpix._definitions.sampling.methods import (
     Blend,
     Weighting,
     register_weight,
+    reserve_weight,
     write,
 )
 
@@ -92,7 +94,8 @@ class WeightedNearest:
         * "gaussian": :math:`e^{-2 d^2}` minus its value at 1.
 
         A callable takes and returns a single number. Numba compiles it, unless it is compiled already,
-        and it stays in memory until the process ends. Samples are NaN where it raises.
+        and it stays in memory until the process ends. Samples are NaN where it raises. In a function that
+        torch.compile compiles, use an object that was made outside.
     derivative : callable, optional
         Derivative of a callable `weight`. By default, gradients use finite differences of the
         weight over 2e-4 pixels.
@@ -138,6 +141,7 @@ class WeightedNearest:
         _check_function(self.weight, "weight")
         if self.derivative is not None:
             _check_function(self.derivative, "derivative")
+        object.__setattr__(self, "_key", reserve_weight(self))
 
     def __reduce__(self) -> Any:
         return WeightedNearest, (self.weight, self.derivative)
@@ -145,6 +149,8 @@ class WeightedNearest:
     def _spec(self) -> str:
         if isinstance(self.weight, str):
             return write(Weighting(self.weight))
+        if is_tracing():
+            return write(Weighting(USER_WEIGHT, vars(self)["_key"]))
         # at each use, since a value that the function takes from elsewhere may be another one by now
         return write(Weighting(USER_WEIGHT, register_weight(self.weight, self.derivative)))
 

@@ -336,10 +336,13 @@ def spline_filter(image: Array, order: int = 3, *, mode: str = "reflect", channe
     Notes
     -----
     Equivalent to ``scipy.ndimage.spline_filter``, whose default mode is "mirror", in the precision of the
-    result. The array of coefficients, though not a copy of it, is known to `sample`, which rejects it with a
-    method or mode of another filter, and with ``prefilter=True``. Sums over the border
-    extension are exact. Those of SciPy in mode "reflect" are off by about the 2n-th power of the pole,
-    which matters on axes of few pixels n. Differentiable.
+    result. Sums over the border extension are exact. Those of SciPy in mode "reflect" are off by about the
+    2n-th power of the pole, which matters on axes of few pixels n. Differentiable.
+
+    `sample`, `sample_with_gradient` and `warp` recognise the returned array and its views, and reject them with
+    a method or mode of another filter, and with ``prefilter=True``. They go by the memory: copies of coefficients,
+    coefficients that were converted or loaded from a file, and those in a graph of torch.compile are not
+    recognised, and memory of coefficients that was overwritten still is.
 
     Examples
     --------

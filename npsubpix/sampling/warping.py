@@ -20,6 +20,7 @@ from npsubpix._arrays.library import (
 )
 from npsubpix._arrays.options import check_count
 from npsubpix._arrays.stacks import in_order_of_rows, rows_by_frame
+from npsubpix._definitions.sampling.borders import EDGE
 from npsubpix.results import Alignment
 from npsubpix.sampling.kernels import SamplingMethod
 from npsubpix.sampling.samples import sample
@@ -27,9 +28,6 @@ from npsubpix.sampling.samples import sample
 __all__ = ["transform_points", "warp"]
 
 Transform: TypeAlias = "Array | Alignment | Callable[[Array], Array]"
-
-#: Distance in pixels by which a matrix may miss the centre of an outermost pixel: the tolerance of `align`.
-_EDGE = 1e-4
 
 
 def transform_points(matrix: Array | Alignment, points: Array) -> Array:
@@ -232,4 +230,4 @@ def _positions(transform: Any, own: tuple[int, ...], shape: tuple[int, ...] | No
 def _onto_edges(line: Array, size: int) -> Array:
     """Return positions along an axis, those hardly beyond its ends at the ends."""
     beyond = line.clip(0, size - 1) - line
-    return line + beyond.clip(-_EDGE, _EDGE) * (abs(beyond) < _EDGE)  # infinite positions stay infinite
+    return line + beyond.clip(-EDGE, EDGE) * (abs(beyond) < EDGE)  # infinite positions stay infinite

@@ -50,7 +50,8 @@ def window_sum(
         depends on the statistic. Sums: the dtype of the image for floats; int64 for integers, uint64 for uint64;
         floats if weighted. Means, variances and standard deviations: float32 for float32 and integers of up to 16
         bits, otherwise float64. Extrema and percentiles: the dtype of the image. Ranges: the same, unsigned for
-        integers. Centroids: float64.
+        integers. Centroids: float64. For a dtype of floats, extrema, ranges and percentiles of integers are those
+        of the image in floats, with fractions, and NaN where no pixel counts.
     nan_policy : {"propagate", "omit"}, default "propagate"
         Treatment of NaN. "propagate": a window that contains NaN gives NaN. "omit": NaN does not count, as in
         ``numpy.nansum`` and the like; a `cval` of NaN does not count either.

@@ -111,11 +111,12 @@ def box(pixels: np.ndarray, good: np.ndarray, method: str, grow: tuple[int, ...]
     kept, noise, guess = measured(pixels[good], step)
     out = good & ((pixels < kept.min()) | (pixels > kept.max()))
     far = good.copy()
-    for place in itertools.product(*map(range, pixels.shape)):
-        for clip in np.argwhere(out) if max(grow) > 0 else []:
-            steps = [(p - q) / max(g, 1) for p, q, g in zip(place, clip, grow, strict=True)]
-            if sum(s * s for s in steps) <= 1 + 1e-9 and all(g or not s for g, s in zip(grow, steps, strict=True)):
-                far[place] = False
+    for clip in np.argwhere(out) if max(grow) > 0 else []:
+        steps = np.ogrid[tuple(slice(-q, n - q) for q, n in zip(clip, pixels.shape, strict=True))]
+        near = sum((s / max(g, 1)) ** 2 for s, g in zip(steps, grow, strict=True)) <= 1 + 1e-9
+        for s, g in zip(steps, grow, strict=True):
+            near = near & ((s == 0) | (g > 0))
+        far[near] = False
     if far.sum() >= good.sum() / 4 and not far[good].all():
         kept, noise, guess = measured(pixels[far], step)
     level = median(kept) if method == "median" else float(kept.mean())

@@ -9,6 +9,10 @@ import numpy as np
 from tests.reference.windows import source
 
 
+def _known(pixel: int | None) -> int:
+    return -1 if pixel is None else pixel
+
+
 def correlate(
     x: Any, kernel: Any, mode: str = "same", border: str = "reflect", cval: float = 0.0, **options: Any
 ) -> Any:
@@ -29,23 +33,20 @@ def correlate(
     else:
         first, extent = [-r for r in reach], [n + r for n, r in zip(x.shape, reach, strict=True)]
     out = np.zeros([-(-n // s) for n, s in zip(extent, stride, strict=True)])
+    taps, weights = np.indices(kernel.shape).reshape(axes, -1), kernel.ravel()
+    sources = [
+        np.array([[_known(source(f + p * s + t * d, n, border)) for t in range(k)] for p in range(m)]).reshape(m, k)
+        for f, s, d, n, k, m in zip(first, stride, dilation, x.shape, kernel.shape, out.shape, strict=True)
+    ]
     for place in np.ndindex(*out.shape):
-        total = weighted = weight = 0.0
-        missing = []
-        for tap in np.ndindex(*kernel.shape):
-            at = [
-                source(f + p * s + t * d, n, border)
-                for f, p, s, t, d, n in zip(first, place, stride, tap, dilation, x.shape, strict=True)
-            ]
-            value = cval if None in at else x[tuple(at)]
-            if (border == "shrink" and None in at) or (omit and np.isnan(value)):
-                missing.append(tap)
-                continue
-            total += kernel[tap] * value
-            weighted += abs(kernel[tap]) * value
-            weight += abs(kernel[tap])
+        known = np.array([axis[p][t] for axis, p, t in zip(sources, place, taps, strict=True)])
+        beyond = (known < 0).any(0)
+        values = np.where(beyond, cval, x[tuple(np.where(beyond, 0, known))])
+        missing = (beyond & (border == "shrink")) | (np.isnan(values) & bool(omit))
+        seen, magnitudes = ~missing, np.abs(weights)
+        out[place] = weights[seen] @ values[seen]
         if border == "shrink" or omit:
-            mean = weighted / weight if weight else np.nan
-            total += mean * sum(kernel[tap] for tap in missing) if missing or not weight else 0.0
-        out[place] = total
+            weight = magnitudes[seen].sum()
+            mean = magnitudes[seen] @ values[seen] / weight if weight else np.nan
+            out[place] += mean * weights[missing].sum() if missing.any() or not weight else 0.0
     return out

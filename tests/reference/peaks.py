@@ -77,16 +77,28 @@ def centre(group: list[tuple[int, ...]]) -> tuple[np.ndarray, tuple[int, ...]]:
 
 
 def duplicates(
-    coords: np.ndarray, moved: np.ndarray, groups: np.ndarray, valid: np.ndarray, distance: float = 0.5
+    coords: np.ndarray,
+    moved: np.ndarray,
+    groups: np.ndarray,
+    valid: np.ndarray,
+    distance: float = 0.5,
+    period: tuple[int, ...] | None = None,
 ) -> list[bool]:
-    """Whether a stronger row, one before it, of the same group is within a distance, and one of both moved."""
+    """Whether a stronger row, one before it, of the same group is within a distance, and one of both moved.
+
+    With a period, distances are those to the nearest repetition.
+    """
+
+    def apart(n: int, k: int) -> float:
+        steps = coords[n] - coords[k]
+        if period is not None:
+            steps = steps - np.array(period) * np.rint(steps / np.array(period))
+        return float(np.linalg.norm(steps))
+
     return [
         bool(valid[k])
         and any(
-            valid[n]
-            and groups[n] == groups[k]
-            and bool(moved[n] or moved[k])
-            and float(np.linalg.norm(coords[n] - coords[k])) < distance
+            valid[n] and groups[n] == groups[k] and bool(moved[n] or moved[k]) and apart(n, k) < distance
             for n in range(k)
         )
         for k in range(len(coords))

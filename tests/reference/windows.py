@@ -25,6 +25,15 @@ def source(i: int, n: int, border: str) -> int | None:
     return i
 
 
+def sources_of_axes(shape: Any, size: Any, border: str, stride: int) -> list[np.ndarray]:
+    """For each axis, the pixels that those of each window are copies of; -1 where there is none."""
+    found = []
+    for n, k in zip(shape, size, strict=True):
+        rows = [[source(p * stride - k // 2 + t, n, border) for t in range(k)] for p in range(-(-n // stride))]
+        found.append(np.array([[-1 if s is None else s for s in row] for row in rows]).reshape(-1, k))
+    return found
+
+
 def statistic(name: str, values: Any, weights: Any, places: Any, q: float) -> Any:
     """One statistic of the pixels of a window."""
     total = (weights * values).sum()
@@ -58,19 +67,18 @@ def window_statistic(
     factors = np.ones(shape) if weights is None else weights
     counts = [-(-n // stride) for n in x.shape]
     out = np.zeros([x.ndim, *counts] if name == "centroid" else counts)
+    taps = np.argwhere(form & (factors != 0))
+    sources = sources_of_axes(x.shape, shape, border, stride)
     for place in np.ndindex(*counts):
-        values, of, at = [], [], []
-        for tap in np.argwhere(form & (factors != 0)):
-            there = [p * stride - k // 2 + t for p, k, t in zip(place, shape, tap, strict=True)]
-            known = [source(t, n, border) for t, n in zip(there, x.shape, strict=True)]
-            if None in known and (border == "shrink" or (nan_policy == "omit" and np.isnan(cval))):
-                continue
-            if None not in known and skipped[tuple(known)]:  # type: ignore[index]
-                continue
-            values.append(cval if None in known else float(x[tuple(known)]))  # type: ignore[arg-type]
-            of.append(factors[tuple(tap)])
-            at.append(there)
-        out[(..., *place)] = statistic(name, np.array(values), np.array(of), np.array(at, float).reshape(-1, x.ndim), q)
+        known = np.array([axis[p][t] for axis, p, t in zip(sources, place, taps.T, strict=True)])
+        beyond = (known < 0).any(0)
+        of_image = tuple(np.where(beyond, 0, known))
+        counted = beyond | ~skipped[of_image]
+        if border == "shrink" or (nan_policy == "omit" and np.isnan(cval)):
+            counted &= ~beyond
+        values = np.where(beyond, cval, x[of_image].astype(float))[counted]
+        at = taps[counted] + [p * stride - k // 2 for p, k in zip(place, shape, strict=True)]
+        out[(..., *place)] = statistic(name, values, factors[tuple(taps[counted].T)], at.astype(float), q)
     return out
 
 

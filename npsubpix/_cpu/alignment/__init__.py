@@ -10,9 +10,11 @@ import scipy.fft
 
 from npsubpix._arrays.checks import check_pixels_below
 from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.alignment.fixed_pattern import fixed_pattern
 from npsubpix._cpu.alignment.levels import Level, filled, grown
 from npsubpix._cpu.sampling.interior import MOST
 from npsubpix._definitions.alignment import phase_correlation as definition
+from npsubpix._definitions.alignment.fixed_pattern import with_border
 from npsubpix._definitions.alignment.gauss_newton import Options, Outcome
 from npsubpix._definitions.alignment.images import Survey, Unit, align_images
 from npsubpix._definitions.dtypes import promoted
@@ -41,6 +43,15 @@ class _Images:
         self._ignored: list[HostArray] = []
         self.shapes = fixed.shape, moving.shape
         self.dtype: np.dtype[Any] = promoted(fixed.dtype, moving.dtype)
+
+    def without_fixed_pattern(self) -> _Images | None:
+        """Return the images with the pixels of a fixed pattern masked in both, None if there is no pattern."""
+        fixed, moving = (np.array(x, self.dtype, order="C") for x in self._images)
+        pattern = fixed_pattern(fixed, moving)
+        if not pattern.any():
+            return None
+        pattern = with_border(pattern)
+        return _Images(*self._images, *(pattern if mask is None else mask | pattern for mask in self._masks))
 
     def phase_correlation(self) -> HostArray:
         """Return the matrix of the translation at the maximum of the phase correlation."""

@@ -38,6 +38,7 @@ from npsubpix._definitions.alignment.normal_equations import (
     has_perspective,
     margin_of,
 )
+from npsubpix._definitions.sampling.borders import EDGE
 
 __all__ = ["ComparedImages", "likeness_of", "normal_equations"]
 
@@ -75,10 +76,13 @@ def _project(i, matrix, scales, py, px):
 
 @fused
 def _choose(py, px, height, width, margin, inside):
-    """Write 1 for positions inside the moving image without its margin, 0 for others."""
+    """Write 1 for positions inside the moving image without its margin, 0 for others.
+
+    Rounding of a shift by whole pixels does not change which pixels are compared.
+    """
     F = inside.dtype.type
     for j in range(inside.size):
-        v, u = py[j], px[j]
+        v, u = py[j] + EDGE, px[j] + EDGE
         good = (v >= margin) & (v < height - 1 - margin) & (u >= margin) & (u < width - 1 - margin)
         inside[j] = F(1.0) if good else F(0.0)
 
@@ -134,7 +138,10 @@ def _clear(gy, gx, inside):
 
 @fused
 def _project_gradient(gy, gx, product, scales, py, px, cy, cx):
-    """Divide the gradient by the depth of the projected points; write the negative of its product with them."""
+    """Divide the gradient by the depth of each projected point.
+
+    Write minus the scalar product of the gradient with the position of that point from the centre.
+    """
     F = gy.dtype.type
     for j in range(gy.size):
         v, u = np.float64(gy[j]) * scales[j], np.float64(gx[j]) * scales[j]
@@ -197,7 +204,7 @@ def _ignore(inside, row, fixed_mask, moving_mask, py, px):
     if moving_mask.size > 0:
         for j in range(inside.size):
             if inside[j] > 0:
-                a, b = np.int64(py[j]), np.int64(px[j])
+                a, b = np.int64(py[j] + EDGE), np.int64(px[j] + EDGE)
                 if moving_mask[a, b] or moving_mask[a + 1, b] or moving_mask[a, b + 1] or moving_mask[a + 1, b + 1]:
                     inside[j] = 0
 

@@ -14,7 +14,7 @@ from npsubpix._cpu.nms.neighbours import minmax3d_kernel, near2d_kernels, near3d
 from npsubpix._cpu.nms.windows import window_kernels
 from npsubpix._definitions.nms import clipped_margins, clipped_reach, nms_reach
 
-__all__ = ["extrema", "limits", "nms", "nms3d_minmax", "nms_mask", "nms_vjp", "no_limits"]
+__all__ = ["codes_of_extrema", "limits", "nms", "nms3d_minmax", "nms_mask", "nms_vjp", "no_limits"]
 
 
 @functools.lru_cache(maxsize=64)
@@ -33,7 +33,35 @@ def limits(dtype: np.dtype[Any]) -> HostArray:
     return np.array([info.min, info.max], dtype)
 
 
-def extrema(
+def codes_of_extrema(
+    x: HostArray,
+    size: tuple[int, ...],
+    margins: tuple[int, ...],
+    low: HostArray,
+    high: HostArray | None,
+    codes: npt.NDArray[np.uint8],
+    *,
+    seeds: bool,
+) -> bool:
+    """Write codes of strict maxima and, unless `high` is None, of strict minima; return whether `seeds` are there too.
+
+    Seeds are the pixels at which plateaus may begin: at no cost, if windows are of three pixels inside the image.
+    """
+    if high is not None:
+        return _extrema("extrema", x, size, margins, low, high, codes)
+    if seeds and _is_near(size, margins):
+        return _extrema("maxima", x, size, margins, low, low, codes)
+    # Booleans, for which the kernels of `nms2d` and `nms3d` are compiled.
+    _extrema("mask", x, size, margins, low, low, codes.view(np.bool_))
+    return False
+
+
+def _is_near(size: tuple[int, ...], margins: tuple[int, ...]) -> bool:
+    """Whether windows are of three pixels per axis, all of them inside the image."""
+    return size == (3,) * len(size) and min(margins) >= 1
+
+
+def _extrema(
     output: str,
     x: HostArray,
     size: tuple[int, ...],
@@ -41,19 +69,19 @@ def extrema(
     low: HostArray,
     high: HostArray,
     out: HostArray,
-) -> None:
-    """Write the strict extrema of a stack of images or volumes to `out`.
+) -> bool:
+    """Write the strict extrema of a stack of images or volumes to `out`; return whether it was by the near kernels.
 
-    `output` is ``"mask"``, True at maxima, ``"values"``, the maxima and 0 elsewhere, or ``"codes"``, 1 at maxima plus
-    2 at minima. `low` and `high` are the least value of a maximum and the greatest of a minimum, one per image.
+    `output` is ``"mask"``, True at maxima, ``"values"``, the maxima and 0 elsewhere, or codes of ``"maxima"`` or of
+    ``"extrema"``. `low` and `high` are the least value of a maximum and the greatest of a minimum, one per image.
     """
     if min(map(operator.sub, x.shape[1:], map(operator.add, margins[::2], margins[1::2]))) <= 0:
         out.fill(0)
-        return
+        return True
+    near = _is_near(size, margins)
     window, margins = clipped_reach(size, x.shape[1:]), clipped_margins(margins, x.shape[1:])
     ends = limits(x.dtype)
     work = 8 * x.size
-    near = size == (3,) * len(size) and min(margins) >= 1
     if near and len(size) == 2:
         near2d_kernels[output].run(work, x, low, high, ends, margins, out)
     elif near:
@@ -62,6 +90,7 @@ def extrema(
         if len(size) == 2:
             window, margins, x, out = (0, 0, *window), (0, 0, *margins), x[:, None], out[:, None]
         window_kernels[output].run(4 * work, x, low, high, ends, window, margins, out)
+    return near
 
 
 def nms_mask(input: HostArray, *, kernel_size: tuple[int, ...]) -> tuple[HostArray]:
@@ -92,7 +121,7 @@ def _suppress(output: str, x: HostArray, kernel_size: tuple[int, ...], out: Host
     low, high = no_limits(x.dtype, images)
     margins = sum(map(nms_reach, kernel_size), ())
     stack = (images, *x.shape[2:])
-    extrema(output, x.reshape(stack), kernel_size, margins, low, high, out.reshape(stack))
+    _extrema(output, x.reshape(stack), kernel_size, margins, low, high, out.reshape(stack))
     return out
 
 

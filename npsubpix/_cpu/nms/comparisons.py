@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from npsubpix._cpu.compiler.jit import device
 
-__all__ = ["greater", "less", "maximum2d", "minimum2d"]
+__all__ = ["greater", "less", "lowest2d", "maximum2d", "minimum2d", "topmost2d"]
 
 
 @device
@@ -39,3 +39,30 @@ def minimum2d(v, above, row, below, j):
     under = (v < above[j]) & (v < above[j + 1]) & (v < above[j + 2])
     beside = (v < row[j]) & (v < row[j + 2])
     return under & beside & (v < below[j]) & (v < below[j + 1]) & (v < below[j + 2])
+
+
+@device
+def topmost2d(v, above, row, below, j):
+    """Whether no neighbour of v, one column after j in `row`, is above it; also if the last in memory is NaN.
+
+    By maxima, which is faster than comparisons, and loses some NaN.
+    """
+    a = above[j] if above[j] > above[j + 1] else above[j + 1]
+    b = row[j] if row[j] > row[j + 2] else row[j + 2]
+    c = below[j] if below[j] > below[j + 1] else below[j + 1]
+    a = a if a > above[j + 2] else above[j + 2]
+    c = c if c > below[j + 2] else below[j + 2]
+    b = b if b > c else c
+    return v >= (a if a > b else b)
+
+
+@device
+def lowest2d(v, above, row, below, j):
+    """Whether no neighbour of v, one column after j in `row`, is below it, as for `topmost2d`."""
+    a = above[j] if above[j] < above[j + 1] else above[j + 1]
+    b = row[j] if row[j] < row[j + 2] else row[j + 2]
+    c = below[j] if below[j] < below[j + 1] else below[j + 1]
+    a = a if a < above[j + 2] else above[j + 2]
+    c = c if c < below[j + 2] else below[j + 2]
+    b = b if b < c else c
+    return v <= (a if a < b else b)

@@ -4,6 +4,9 @@ Kernels take stacks of shape (N, H, W) or (N, D, H, W) in C order; `low` and `hi
 value of a maximum and the greatest value of a minimum, one per image; `ends`, the least and the
 greatest value of the dtype; and `margins`, the widths of the border before and after, per axis,
 in which nothing is reported. They write every element of their outputs.
+
+The kernels of codes also tell pixels that no neighbour exceeds, though one may equal them: where plateaus may
+begin. That takes a few comparisons more of what is in registers, and no further pass over the image.
 """
 
 from __future__ import annotations
@@ -15,24 +18,32 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel
-from npsubpix._cpu.nms.comparisons import greater, less, maximum2d, minimum2d
+from npsubpix._cpu.nms.comparisons import greater, less, lowest2d, maximum2d, minimum2d, topmost2d
 
 __all__ = ["highest_around", "mark_peaks", "minmax3d_kernel", "near2d_kernels", "near3d_kernels"]
 
 
+_ZERO, _ONE, _FOUR = np.uint8(0), np.uint8(1), np.uint8(4)
+
+
 @device
-def _mask(maximum, minimum, v, zero):
+def _mask(maximum, minimum, topmost, lowest, v, zero):
     return maximum
 
 
 @device
-def _values(maximum, minimum, v, zero):
+def _values(maximum, minimum, topmost, lowest, v, zero):
     return v if maximum else zero
 
 
 @device
-def _codes(maximum, minimum, v, zero):
-    return maximum | (minimum << 1)
+def _maxima(maximum, minimum, topmost, lowest, v, zero):
+    return _ONE if maximum else (_FOUR if topmost else _ZERO)
+
+
+@device
+def _extrema(maximum, minimum, topmost, lowest, v, zero):
+    return maximum | (minimum << 1) | ((topmost ^ maximum) << 2) | ((lowest ^ minimum) << 3)
 
 
 def _near2d(name: str, select: Callable[..., Any]) -> Kernel:
@@ -60,7 +71,9 @@ def _near2d(name: str, select: Callable[..., Any]) -> Kernel:
                 v = row[j + 1]
                 maximum = maximum2d(v, above, row, below, j) & (v >= low[b])
                 minimum = minimum2d(v, above, row, below, j) & (v <= high[b])
-                inner[j] = select(maximum, minimum, v, zero)
+                topmost = topmost2d(v, above, row, below, j) & (v >= low[b])
+                lowest = lowest2d(v, above, row, below, j) & (v <= high[b])
+                inner[j] = select(maximum, minimum, topmost, lowest, v, zero)
 
     return near2d
 
@@ -68,7 +81,8 @@ def _near2d(name: str, select: Callable[..., Any]) -> Kernel:
 near2d_kernels = {
     "mask": _near2d("mask", _mask),
     "values": _near2d("values", _values),
-    "codes": _near2d("codes", _codes),
+    "maxima": _near2d("maxima", _maxima),
+    "extrema": _near2d("extrema", _extrema),
 }
 
 # In three dimensions the eight rows around a row are first reduced to one, the wall that its
@@ -106,25 +120,37 @@ def _row_marker(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callable[
     def mark_row(out, row, wall, limit, zero):
         for j in range(out.size):
             v = row[j + 1]
-            over = wins(v, wall[j]) & wins(v, wall[j + 1]) & wins(v, wall[j + 2])
-            out[j] = mark(over & wins(v, row[j]) & wins(v, row[j + 2]) & (not wins(limit, v)), v, out[j], zero)
+            over = (
+                wins(v, wall[j]) & wins(v, wall[j + 1]) & wins(v, wall[j + 2]) & wins(v, row[j]) & wins(v, row[j + 2])
+            )
+            beyond = not wins(limit, v)
+            best = wall[j] if wins(wall[j], wall[j + 1]) else wall[j + 1]
+            beside = row[j] if wins(row[j], row[j + 2]) else row[j + 2]
+            best = best if wins(best, wall[j + 2]) else wall[j + 2]
+            best = best if wins(best, beside) else beside
+            out[j] = mark(over & beyond, (v == v) & (not wins(best, v)) & beyond, v, out[j], zero)
 
     return mark_row
 
 
 @device
-def _is(found, v, previous, zero):
+def _is(found, unbeaten, v, previous, zero):
     return found
 
 
 @device
-def _value(found, v, previous, zero):
+def _value(found, unbeaten, v, previous, zero):
     return v if found else zero
 
 
 @device
-def _also_two(found, v, previous, zero):
-    return previous | (found << 1)
+def _maximum(found, unbeaten, v, previous, zero):
+    return _ONE if found else (_FOUR if unbeaten else _ZERO)
+
+
+@device
+def _also_minimum(found, unbeaten, v, previous, zero):
+    return previous | (found << 1) | ((unbeaten ^ found) << 3)
 
 
 highest_around = _wall(greater)
@@ -176,7 +202,8 @@ def _near3d(name: str, mark: Callable[..., Any], lowest: Callable[..., Any], sec
 near3d_kernels = {
     "mask": _near3d("mask", _is, _no_wall, _no_row),
     "values": _near3d("values", _value, _no_wall, _no_row),
-    "codes": _near3d("codes", _is, _lowest_around, _row_marker(less, _also_two)),
+    "maxima": _near3d("maxima", _maximum, _no_wall, _no_row),
+    "extrema": _near3d("extrema", _maximum, _lowest_around, _row_marker(less, _also_minimum)),
 }
 
 

@@ -195,5 +195,5 @@ def _window(name: str, maxima: Callable[..., Any], minima: Callable[..., Any]) -
 window_kernels = {
     "mask": _window("mask", _plane_search(greater, _code_of_maximum), _no_search),
     "values": _window("values", _plane_search(greater, _value), _no_search),
-    "codes": _window("codes", _plane_search(greater, _code_of_maximum), _plane_search(less, _code_of_minimum)),
+    "extrema": _window("extrema", _plane_search(greater, _code_of_maximum), _plane_search(less, _code_of_minimum)),
 }

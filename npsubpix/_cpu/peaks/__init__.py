@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.nms import limits
-from npsubpix._cpu.peaks.border import greatest_in_border
+from npsubpix._cpu.peaks.border import highest_in_border
 from npsubpix._cpu.peaks.distances import far_apart
 from npsubpix._cpu.peaks.duplicates import flag_duplicates
 from npsubpix._cpu.peaks.extrema import Candidates, find_extrema, images_of, may_be_alone, merged
@@ -35,6 +35,11 @@ class _Rows(NamedTuple):
     flags: npt.NDArray[np.int32]
     frames: npt.NDArray[np.int64]
 
+    def take(self, rows: Any) -> _Rows:
+        """Select rows."""
+        columns: list[Any] = [column[rows] for column in self]
+        return _Rows(*columns)
+
 
 def find_peaks(
     image: HostArray,
@@ -47,18 +52,31 @@ def find_peaks(
 ) -> tuple[HostArray | None, ...]:
     """Find and refine the peaks of a stack of images.
 
-    Return positions, values, pixels, flags and frames, in order of images, the strongest first; and the greatest value
-    of each image in the border that was left out.
+    Return positions, values, pixels, flags and frames, in order of images, the strongest first; and of each image the
+    value of the highest peak in the border that was left out, if it is higher than all others.
     """
     if mask is not None:
         mask = np.ascontiguousarray(np.broadcast_to(mask, image.shape))
+    rows = _find_rows(image, mask, background, sigma, search, refinement)
+    border = highest_in_border(image, mask, background, sigma, search, rows.frames, rows.starts, rows.flags)
+    return *rows, border
+
+
+def _find_rows(
+    image: HostArray,
+    mask: HostArray | None,
+    background: HostArray | None,
+    sigma: HostArray | None,
+    search: PeakSearch,
+    refinement: Refinement,
+) -> _Rows:
+    """Find and refine peaks, without duplicates unless these are wanted."""
     most = search.num_peaks
     merging = search.duplicates == "merge" and refinement.method is not None
     found = candidates(image, mask, background, sigma, search._replace(num_peaks=None) if merging else search)
-    border = greatest_in_border(image, mask, search) if background is None and sigma is None else None
     if not merging or most is None:
         rows = _refined(image, mask, found, search, refinement)
-        return *(_without_duplicates(rows) if merging else rows), border
+        return _without_duplicates(rows) if merging else rows
     # Peaks that turn out as duplicates are made up for by the next ones of their image.
     every, tried = images_of(image, found.indices), max(most, 1)
     while True:
@@ -68,8 +86,7 @@ def find_peaks(
         if not (lacking & (np.bincount(every, minlength=len(image)) > tried)).any():
             break
         tried *= 2
-    kept = _first_of_each(rows.frames, most)
-    return *(column[kept] for column in rows), border
+    return rows.take(_first_of_each(rows.frames, most))
 
 
 def _first_of_each(images: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.bool_]:
@@ -79,8 +96,8 @@ def _first_of_each(images: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.
 
 
 def _without_duplicates(rows: _Rows) -> _Rows:
-    duplicate = (rows.flags & PeakFlags.DUPLICATE) != 0
-    return _Rows(*(column[~duplicate] for column in rows)) if duplicate.any() else rows
+    duplicate = rows.flags & int(PeakFlags.DUPLICATE)
+    return rows.take(np.flatnonzero(duplicate == 0)) if duplicate.any() else rows
 
 
 def _refined(
@@ -95,7 +112,7 @@ def _refined(
         _settle_plateaus(image, found, search.plateau, refinement, coords, values, flags)
         if search.wrap:
             folded(coords, image.shape[1:])
-    flag_duplicates(coords, flags, frames, image.shape)
+    flag_duplicates(coords, flags, frames, image.shape, search.wrap)
     return _Rows(coords, values, starts, flags, frames)
 
 

@@ -1,98 +1,190 @@
-"""The border of images in which no peaks are reported: its greatest values, so that none is left out in silence."""
+"""The border of images in which no peaks are reported: its highest peaks, so that none is left out in silence."""
 
 from __future__ import annotations
 
 import functools
-import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numba import prange
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.nms import limits
+from npsubpix._cpu.compiler.jit import Kernel, device, kernel
+from npsubpix._cpu.peaks.extrema import last_below
+from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.nms import clipped_margins
-from npsubpix._definitions.peaks import PeakSearch
+from npsubpix._definitions.peaks import PeakSearch, with_defaults
 
-__all__ = ["greatest_in_border"]
+__all__ = ["highest_in_border"]
 
-
-@functools.lru_cache(maxsize=16)
-def _slabs(shape: tuple[int, ...], margins: tuple[int, ...]) -> list[tuple[slice, ...]]:
-    """Return the parts of a stack of images that lie in their margins, each pixel in one of them."""
-    slabs: list[tuple[slice, ...]] = []
-    whole = [slice(0, count) for count in shape]
-    for axis, count in enumerate(shape):
-        inner = slice(margins[2 * axis], max(count - margins[2 * axis + 1], margins[2 * axis]))
-        parts = slice(0, inner.start), slice(inner.stop, count)
-        slabs += [(slice(None), *whole[:axis], part, *whole[axis + 1 :]) for part in parts]
-        whole[axis] = inner
-    return [slab for slab in slabs if all(part.stop > part.start for part in slab[1:])]
+_MINIMUM = int(PeakFlags.MINIMUM)
 
 
-@functools.cache
-def _neighbours(ndim: int) -> npt.NDArray[np.int64]:
-    """Return the steps to the neighbours of a pixel, and to itself."""
-    return np.array(list(itertools.product((-1, 0, 1), repeat=ndim)))
+@device
+def _is_maximum(x, mask, d, i, j):
+    """Whether no neighbour of a pixel is greater, and one is less."""
+    depth, height, width = x.shape
+    v = x[d, i, j]
+    below = False
+    for a in range(max(d - 1, 0), min(d + 2, depth)):
+        for b in range(max(i - 1, 0), min(i + 2, height)):
+            for c in range(max(j - 1, 0), min(j + 2, width)):
+                if mask.size == 0 or not mask[a, b, c]:
+                    if x[a, b, c] > v:
+                        return False
+                    below |= x[a, b, c] < v
+    return below
 
 
-def _tops(x: HostArray, mask: HostArray | None, slabs: list[tuple[slice, ...]]) -> list[HostArray]:
-    """Return the greatest value of each image in each slab: NaN if there is none, the least if all is masked."""
-    axes = tuple(range(1, x.ndim))
-    if mask is None:
-        return [np.fmax.reduce(x[slab], axis=axes) for slab in slabs]
-    low = limits(x.dtype)[0]
-    return [np.fmax.reduce(x[slab], axis=axes, where=~mask[slab], initial=low) for slab in slabs]
+@device
+def _by_value(v, level, sigma, threshold):
+    return v, 0.0
 
 
-def _first_at(
-    x: HostArray, mask: HostArray | None, slabs: list[tuple[slice, ...]], values: HostArray
-) -> npt.NDArray[np.int64]:
-    """Return the flat index in each image of the first pixel in the slabs that has its value; -1 for none."""
-    shape, images = x.shape[1:], np.arange(len(x))
-    first = np.full(len(x), math.prod(shape))
-    for slab in slabs:
-        hit = x[slab] == values.reshape(-1, *(1,) * len(shape))
-        if mask is not None:
-            hit &= ~mask[slab]
-        flat = hit.reshape(len(x), -1)
-        at = flat.argmax(axis=1)
-        place = [k + part.start for k, part in zip(np.unravel_index(at, hit.shape[1:]), slab[1:], strict=True)]
-        first = np.where(flat[images, at], np.minimum(first, np.ravel_multi_index(place, shape)), first)
-    return np.where(first < math.prod(shape), first, -1)
+@device
+def _by_height(v, level, sigma, threshold):
+    """Return the height in units of the noise, and where that is infinite the height; NaN if it is no peak."""
+    above, sigma = np.float64(v) - level, np.float64(sigma)
+    exceeds = above > threshold * sigma or (threshold == -math.inf and above == above)
+    if not (sigma >= 0.0 and exceeds):
+        return math.nan, 0.0
+    if sigma == 0.0:
+        return (-math.inf if above < 0.0 else math.inf), above
+    strength = above / sigma
+    return strength, (above if math.isinf(strength) else 0.0)
 
 
-def greatest_in_border(x: HostArray, mask: HostArray | None, search: PeakSearch) -> npt.NDArray[np.float64] | None:
-    """Return the greatest value of each image in its margins, if it is a maximum and above `threshold_abs`, else NaN.
+@device
+def _is_higher(one, other):
+    return (one[0] > other[0]) | ((one[0] == other[0]) & (one[1] > other[1]))
 
-    It is a maximum if no neighbour is greater and one is less. None if there are no margins.
+
+def _border_kernel(name: str, measure: Callable[..., Any]) -> Kernel:
+    """Make the kernel that finds what is higher than all peaks by a measure of pixels."""
+
+    @device
+    def at(pixels, place, j):
+        """Background or noise at column j of a row: one number for all, or one per pixel of an image or of a stack."""
+        return pixels[place + j if pixels.size > 1 else 0]
+
+    @device
+    def highest(x, mask, d, i, begin, end, level, noise, places, threshold, best):
+        """Return the column of the highest maximum of a part of a row that is higher than `best`, else -1; and `best`.
+
+        `places` are those of the row in background and noise.
+        """
+        column = -1
+        row = x[d, i]
+        any_higher = False
+        for j in range(begin, end):
+            any_higher |= _is_higher(measure(row[j], at(level, places[0], j), at(noise, places[1], j), threshold), best)
+        for j in range(begin, end if any_higher else begin):
+            own = measure(row[j], at(level, places[0], j), at(noise, places[1], j), threshold)
+            if _is_higher(own, best) and not (mask.size > 0 and mask[d, i, j]) and _is_maximum(x, mask, d, i, j):
+                column, best = j, own
+        return column, best
+
+    @device
+    def top_of(x, b, frames, starts, flags, level, noise, least):
+        """Return the height of the highest maximum among the peaks of an image; `least` if there is none."""
+        depth, height, width = x.shape
+        begin, end = 0, frames.size
+        while begin < end:
+            middle = (begin + end) // 2
+            if frames[middle] < b:
+                begin = middle + 1
+            else:
+                end = middle
+        while begin < frames.size and frames[begin] == b:
+            if flags[begin] & _MINIMUM == 0:
+                i, j = starts[begin, starts.shape[1] - 2], starts[begin, starts.shape[1] - 1]
+                d = starts[begin, 0] if starts.shape[1] == 3 else 0
+                row = ((b * depth + d) * height + i) * width
+                places = row % level.size, row % noise.size
+                return measure(x[d, i, j], at(level, places[0], j), at(noise, places[1], j), -math.inf)
+            begin += 1
+        return least
+
+    @kernel(f"border_{name}")
+    def border(x, mask, level, noise, threshold, margins, frames, starts, flags, least, second, columns, out):
+        images, depth, height, width = x.shape
+        front, back, top, bottom, left, right = margins
+        tops, seconds = np.empty(images, least.dtype), np.empty(images)
+        for b in range(images):
+            tops[b], seconds[b] = top_of(x[b], b, frames, starts, flags, level, noise, (least[0], second))
+        for r in prange(images * depth * height):
+            b, d, i = r // height // depth, r // height % depth, r % height
+            inner = (front <= d) & (d < depth - back) & (top <= i) & (i < height - bottom) & (left + right < width)
+            begin, end = (left, width - right) if inner else (width, width)
+            seen = mask[b] if mask.size > 0 else mask[0]
+            places, best = (r * width % level.size, r * width % noise.size), (tops[b], seconds[b])
+            column, best = highest(x[b], seen, d, i, 0, begin, level, noise, places, threshold, best)
+            other, best = highest(x[b], seen, d, i, end, width, level, noise, places, threshold, best)
+            columns[r] = other if other >= 0 else column
+        for b in prange(images):
+            out[b] = math.nan
+            best = tops[b], seconds[b]
+            for r in range(b * depth * height, (b + 1) * depth * height):
+                j = columns[r]
+                if j >= 0:
+                    v = x[b, r // height % depth, r % height, j]
+                    places = r * width % level.size, r * width % noise.size
+                    own = measure(v, at(level, places[0], j), at(noise, places[1], j), threshold)
+                    if _is_higher(own, best):
+                        best, out[b] = own, v
+
+    return border
+
+
+_border_of_values, _border_of_heights = _border_kernel("values", _by_value), _border_kernel("heights", _by_height)
+
+_NO_MASK = np.zeros((1, 0, 0, 0), bool)
+_NOTHING = np.zeros(1)
+_LEAST = np.full(1, -math.inf)
+
+
+@functools.lru_cache(maxsize=64)
+def _count(shape: tuple[int, ...], margins: tuple[int, ...]) -> int:
+    """Return how many pixels of an image lie in its margins."""
+    inner = (max(n - margins[2 * k] - margins[2 * k + 1], 0) for k, n in enumerate(shape))
+    return math.prod(shape) - math.prod(inner)
+
+
+def highest_in_border(
+    x: HostArray,
+    mask: HostArray | None,
+    background: HostArray | None,
+    sigma: HostArray | None,
+    search: PeakSearch,
+    frames: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    flags: npt.NDArray[np.int32],
+) -> npt.NDArray[np.float64] | None:
+    """Return the value of the highest peak in the margins of each image, if it is higher than all peaks, else NaN.
+
+    It is a peak if no neighbour is greater and one is less, and if it exceeds `threshold_abs`. With background or
+    noise, the highest is the one of the greatest height in units of the noise. The peaks that were found are given by
+    their frames, pixels and flags, the highest of each frame first. None if there are no margins.
     """
-    shape = x.shape[1:]
-    margins = clipped_margins(search.margins, shape)
+    margins = clipped_margins(search.margins, x.shape[1:])
     if search.wrap or max(margins) == 0 or x.size == 0:
         return None
-    slabs = _slabs(shape, margins)
-    tops = _tops(x, mask, slabs)
-    top = np.fmax.reduce(tops)
-    greatest = top.astype(np.float64)
-    high = greatest > (-math.inf if search.threshold_abs is None else search.threshold_abs)
-    if not high.any():
-        return np.full(len(x), math.nan)
-    holding = [slab for slab, own in zip(slabs, tops, strict=True) if (own == top).any()]
-    first = _first_at(x, mask, holding, top)
-    spots = np.stack(np.unravel_index(np.maximum(first, 0), shape), axis=1)[:, None] + _neighbours(len(shape))
-    spots = np.clip(spots, 0, np.array(shape) - 1)
-    flat = np.ravel_multi_index(tuple(np.moveaxis(spots, -1, 0)), shape)
-    rows = np.arange(len(x))[:, None]
-    near = _values(x.reshape(len(x), -1)[rows, flat], None if mask is None else mask.reshape(len(x), -1)[rows, flat])
-    with np.errstate(invalid="ignore"):
-        is_maximum = ~(near > greatest[:, None]).any(axis=1) & (near < greatest[:, None]).any(axis=1)
-    return np.where(is_maximum & high & (first >= 0), greatest, math.nan)
-
-
-def _values(x: HostArray, mask: HostArray | None) -> npt.NDArray[np.float64]:
-    """Convert pixels to float64, masked ones to NaN."""
-    values = x.astype(np.float64)
-    if mask is not None:
-        values[mask] = math.nan
-    return values
+    images = len(x)
+    background, noise = with_defaults(background, sigma)
+    if background is None or noise is None:
+        border, background, noise, threshold = _border_of_values, _NOTHING, _NOTHING, 0.0
+        least, second = last_below(x.dtype, search.threshold_abs), 0.0
+    else:
+        border, least, second = _border_of_heights, _LEAST, -math.inf
+        threshold = -math.inf if search.threshold_abs is None else search.threshold_abs
+    volume = x.reshape(images, *(1, *x.shape[1:])[-3:])
+    shape = volume.shape[1:]
+    columns, out = np.empty(images * shape[0] * shape[1], np.int64), np.empty(images)
+    hidden = _NO_MASK if mask is None else mask.reshape(volume.shape)
+    work = 8 * images * _count(x.shape[1:], margins) + 8 * columns.size
+    peaks = frames, starts, flags, least, second
+    border.run(work, volume, hidden, background, noise, threshold, (0, 0, *margins)[-6:], *peaks, columns, out)
+    return out

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import numpy.typing as npt
 from numba import prange
@@ -18,32 +16,30 @@ _MOVED = int(PeakFlags.MOVED)
 
 
 @kernel("duplicates")
-def _duplicates_kernel(lines, columns, rows, coords, moved, neighbours, found):
-    """Mark each row that has a stronger one within the distance, if one of both moved.
+def _duplicates_kernel(moved, pixels, coords, rows, neighbours, found):
+    """Mark the weaker of two rows within the distance, for places that `moved` and all others.
 
-    `rows` are in order of `lines`, the lines of pixels in which they lie, and of `columns` within a line.
+    Places are in order of `pixels`, the numbers of the pixels in which they lie. A row may have several places, as it
+    has in a periodic image.
     """
-    for k in prange(rows.size):
-        a = rows[k]
-        for n in range(neighbours.size):
-            line = lines[k] + neighbours[n]
+    for n in prange(moved.size):
+        k = moved[n]
+        for step in neighbours:
+            first = pixels[k] + step - 1
             begin, end = 0, rows.size
             while begin < end:
                 middle = (begin + end) // 2
-                if lines[middle] < line or (
-                    lines[middle] == line and columns[middle] <= columns[k] - DUPLICATE_DISTANCE
-                ):
+                if pixels[middle] < first:
                     begin = middle + 1
                 else:
                     end = middle
-            while begin < rows.size and lines[begin] == line and columns[begin] < columns[k] + DUPLICATE_DISTANCE:
-                b = rows[begin]
-                if b < a and (moved[a] or moved[b]):
+            while begin < rows.size and pixels[begin] <= first + 2:
+                if rows[begin] != rows[k]:
                     distance = 0.0
                     for axis in range(coords.shape[1]):
-                        distance += (coords[a, axis] - coords[b, axis]) ** 2
+                        distance += (coords[k, axis] - coords[begin, axis]) ** 2
                     if distance < DUPLICATE_DISTANCE * DUPLICATE_DISTANCE:
-                        found[a] = True
+                        found[max(rows[begin], rows[k])] = True
                 begin += 1
 
 
@@ -52,24 +48,43 @@ def flag_duplicates(
     flags: npt.NDArray[np.int32],
     frames: npt.NDArray[np.int64],
     shape: tuple[int, ...],
+    wrap: bool,
 ) -> None:
     """Flag the peaks whose place a stronger one of the image has too; maxima and minima do not interact.
 
-    Rows are image by image, the strongest first. Only rows that were refined count.
+    Rows are image by image, the strongest first. Only rows that were refined count. In a periodic image distances
+    are those to the nearest repetition.
     """
-    refined = (flags & int(REJECTED)) == 0
-    if not ((flags & _MOVED) != 0)[refined].any():
+    if not (flags & _MOVED).any():
         return
-    rows = np.flatnonzero(refined)
-    # Lines of pixels, with one more around the image, so that neighbours are lines of the same image.
-    line = 2 * frames[rows] + ((flags[rows] & int(PeakFlags.MINIMUM)) != 0)
+    rows = np.flatnonzero((flags & int(REJECTED)) == 0)
+    places = coords[rows]
+    if wrap:
+        rows, places = _with_repetitions(rows, places, shape[1:])
+    # Numbers of pixels, with two more on each side of the image, so that neighbours are pixels of the same image.
+    pixel = 2 * frames[rows] + ((flags[rows] & int(PeakFlags.MINIMUM)) != 0)
     steps = np.zeros(1, np.int64)
-    for axis, count in enumerate(shape[1:-1]):
-        line = line * (count + 4) + np.rint(coords[rows, axis]).astype(np.int64) + 2
-        steps = np.array([(count + 4) * step + k for step, k in itertools.product(steps, (-1, 0, 1))])
-    order = np.lexsort((coords[rows, -1], line))
-    rows, line = rows[order], line[order]
+    for axis, count in enumerate(shape[1:]):
+        pixel = pixel * (count + 4) + np.rint(places[:, axis]).astype(np.int64) + 2
+        around = np.arange(-1, 2) if axis < len(shape) - 2 else np.zeros(1, np.int64)  # kernels go along the last axis
+        steps = (steps[:, None] * (count + 4) + around).ravel()
+    order = np.argsort(pixel)
+    rows, pixel, places = rows[order], pixel[order], places[order]
     found = np.zeros(len(flags), bool)
-    moved = (flags & _MOVED) != 0
-    _duplicates_kernel.run(100 * rows.size, line, coords[rows, -1], rows, coords, moved, steps, found)
+    walked = np.flatnonzero(flags[rows] & _MOVED)
+    _duplicates_kernel.run(1000 * walked.size, walked, pixel, places, rows, steps, found)
     flags[found] |= int(PeakFlags.DUPLICATE)
+
+
+def _with_repetitions(
+    rows: npt.NDArray[np.int64], places: npt.NDArray[np.float64], shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Add the places near an edge of a periodic image beyond the opposite edge, as further places of their rows."""
+    for axis, count in enumerate(shape):
+        low = np.flatnonzero(places[:, axis] < DUPLICATE_DISTANCE - 0.5)
+        high = np.flatnonzero(places[:, axis] > count - 0.5 - DUPLICATE_DISTANCE)
+        beyond = places[np.concatenate([low, high])]
+        beyond[:, axis] += np.repeat([count, -count], [low.size, high.size])
+        rows = np.concatenate([rows, rows[low], rows[high]])
+        places = np.concatenate([places, beyond])
+    return rows, places

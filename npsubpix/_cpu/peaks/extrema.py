@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -11,14 +12,17 @@ from numba import prange
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.jit import kernel
-from npsubpix._cpu.nms import extrema, limits, no_limits
-from npsubpix._cpu.peaks.plateaus import find_plateaus
+from npsubpix._cpu.nms import codes_of_extrema, limits, no_limits
+from npsubpix._cpu.peaks.plateaus import find_plateaus, mark_seeds
+from npsubpix._definitions.constants import MOST_TIED
 from npsubpix._definitions.flags import PeakFlags
-from npsubpix._definitions.peaks import PeakSearch
+from npsubpix._definitions.peaks import CLIPPED, PeakSearch
 
-__all__ = ["Candidates", "find_extrema", "images_of", "may_be_alone", "merged"]
+__all__ = ["Candidates", "find_extrema", "images_of", "last_below", "may_be_alone", "merged"]
 
-_MINIMUM = 2  # code of a minimum, as the "codes" kernels write it
+# Bits of the codes of pixels.
+_MINIMUM = 2
+_STRICT = 3  # a maximum or a minimum; others are seeds of plateaus
 
 _WORDS = 8192  # a unit of parallel work: 64 KB of codes
 
@@ -40,28 +44,41 @@ class Candidates(NamedTuple):
         return Candidates(*columns)
 
 
+class _Codes(NamedTuple):
+    """What is known of each pixel of a stack, as bits of one byte."""
+
+    padded: npt.NDArray[np.uint8]  # to a multiple of eight
+    of_pixels: npt.NDArray[np.uint8]
+    seeds: int | None  # how many pixels may belong to plateaus; None if these are not marked
+
+
+_ONES = np.uint64(0x0101010101010101)
+_STRICT_BYTES = np.uint64(_STRICT * 0x0101010101010101)
+
+
 @kernel("count_codes")
-def _count_kernel(words, counts):
-    """Count the nonzero bytes in each unit of words."""
-    for unit in prange(counts.size):
+def _count_kernel(words, extrema, seeds):
+    """Count the extrema, and the seeds of plateaus, in each unit of words."""
+    for unit in prange(extrema.size):
         begin = unit * _WORDS
-        count = 0
+        strict = others = np.uint64(0)
         for k in range(begin, min(begin + _WORDS, words.size)):
             word = words[k]
             if word != 0:
-                for byte in range(8):
-                    count += (word >> np.uint64(8 * byte)) & np.uint64(0xFF) != 0
-        counts[unit] = count
+                found = (word | word >> np.uint64(1)) & _ONES
+                strict += found * _ONES >> np.uint64(56)
+                others += ((word >> np.uint64(2) | word >> np.uint64(3)) & _ONES) * _ONES >> np.uint64(56)
+        extrema[unit], seeds[unit] = strict, others
 
 
 @kernel("collect_codes")
 def _collect_kernel(words, starts, indices):
-    """Write the indices of the nonzero bytes, those of each unit from its start on."""
+    """Write the indices of the extrema, those of each unit from its start on."""
     for unit in prange(starts.size - 1):
         begin = unit * _WORDS
         at = starts[unit]
         for k in range(begin, min(begin + _WORDS, words.size)):
-            word = words[k]
+            word = words[k] & _STRICT_BYTES
             if word != 0:
                 for byte in range(8):
                     if (word >> np.uint64(8 * byte)) & np.uint64(0xFF) != 0:
@@ -74,39 +91,46 @@ def _strength_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
     return np.longdouble if dtype.kind in "iu" and dtype.itemsize == 8 else np.float64
 
 
-def _positions(codes: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    """Return the flat indices of the nonzero bytes, ascending."""
+def _positions(codes: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], int]:
+    """Return the flat indices of the extrema, ascending, and the number of seeds."""
     if codes.size < _FEW:
-        return codes.view(np.bool_).nonzero()[0]  # NumPy is 10 times faster on booleans than on bytes
-    starts = np.zeros((words.size + _WORDS - 1) // _WORDS + 1, np.int64)
-    _count_kernel.run(codes.size, words, starts[1:])
+        found = codes.view(np.bool_).nonzero()[0]  # NumPy is 10 times faster on booleans than on bytes
+        strict = codes[found] & _STRICT != 0
+        count = int(np.count_nonzero(strict))
+        return (found, 0) if count == found.size else (found[strict], found.size - count)
+    units = (words.size + _WORDS - 1) // _WORDS
+    starts, seeds = np.zeros(units + 1, np.int64), np.empty(units, np.int64)
+    _count_kernel.run(codes.size, words, starts[1:], seeds)
     np.cumsum(starts, out=starts)
     indices = np.empty(starts[-1], np.int64)
     _collect_kernel.run(codes.size, words, starts, indices)
-    return indices
+    return indices, int(seeds.sum())
 
 
 def _strict(
-    x: HostArray, size: tuple[int, ...], margins: tuple[int, ...], low: HostArray, high: HostArray | None
-) -> tuple[Candidates, npt.NDArray[np.uint8]]:
+    x: HostArray,
+    size: tuple[int, ...],
+    margins: tuple[int, ...],
+    low: HostArray,
+    high: HostArray | None,
+    plateaus: bool,
+) -> tuple[Candidates, _Codes]:
     """Find the strict maxima of at least `low` and, unless that is None, the strict minima of at most `high`.
 
-    Return them, and one byte per pixel that is not 0 at them.
+    Return them, and the codes of pixels.
     """
     padded = np.empty((x.size + 7) // 8 * 8, np.uint8)
     padded[x.size :] = 0
     codes = padded[: x.size]
-    if high is None:  # booleans, for which the kernels of `nms2d` and `nms3d` are compiled
-        extrema("mask", x, size, margins, low, low, codes.view(np.bool_).reshape(x.shape))
-    else:
-        extrema("codes", x, size, margins, low, high, codes.reshape(x.shape))
-    indices = _positions(codes, padded.view(np.uint64))
+    marked = codes_of_extrema(x, size, margins, low, high, codes.reshape(x.shape), seeds=plateaus)
+    indices, seeds = _positions(codes, padded.view(np.uint64))
     strength = x.reshape(-1)[indices].astype(_strength_type(x.dtype))
-    if high is None:
-        return Candidates(indices, strength, np.zeros(indices.size, np.int32)), codes
-    minima = codes[indices] == _MINIMUM
-    strength[minima] *= -1
-    return Candidates(indices, strength, np.where(minima, np.int32(PeakFlags.MINIMUM), np.int32(0))), codes
+    flags = np.zeros(indices.size, np.int32)
+    if high is not None:
+        minima = (codes[indices] & _MINIMUM) != 0
+        strength[minima] *= -1
+        flags[minima] = PeakFlags.MINIMUM
+    return Candidates(indices, strength, flags), _Codes(padded, codes, seeds if marked else None)
 
 
 def _thresholds(x: HostArray, absolute: float | None, relative: float | None, sign: int) -> list[float]:
@@ -120,6 +144,7 @@ def _thresholds(x: HostArray, absolute: float | None, relative: float | None, si
     return [max(relative * sign * float(top), least) for top in tops]
 
 
+@functools.lru_cache(maxsize=64)
 def _bound(dtype: np.dtype[Any], threshold: float, sign: int) -> Any:
     """Return the first value of a dtype beyond a threshold; None if there is none."""
     if threshold != threshold or threshold == math.inf:
@@ -137,6 +162,19 @@ def _bound(dtype: np.dtype[Any], threshold: float, sign: int) -> Any:
     if not least <= value <= greatest:
         return None if (value > greatest) == (sign > 0) else (least if sign > 0 else greatest)
     return value
+
+
+@functools.lru_cache(maxsize=64)
+def last_below(dtype: np.dtype[Any], threshold: float | None) -> HostArray:
+    """Return the greatest value of a dtype that does not exceed a threshold, or its least one, as an array."""
+    least, greatest = limits(dtype)
+    first = least if threshold is None else _bound(dtype, threshold, 1)
+    if first is None:
+        return np.array([greatest])
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):  # -inf may be what precedes
+            return np.array([np.nextafter(first, least)])
+    return np.array([max(int(first) - 1, int(least))], dtype)
 
 
 def _bounds(
@@ -164,9 +202,14 @@ def find_extrema(x: HostArray, search: PeakSearch, signs: tuple[int, ...]) -> Ca
     thresholds = search.threshold_abs, search.threshold_rel
     low, no_maxima = _bounds(x, *thresholds, 1)
     high, no_minima = _bounds(x, *thresholds, -1) if -1 in signs else (None, None)
-    found, codes = _strict(x, search.size, search.margins, low, high)
-    if search.plateau != "drop":
-        found = _with_plateaus(x, search, {1: low, -1: high}, found, codes, signs)
+    plateaus = search.plateau != "drop"
+    found, codes = _strict(x, search.size, search.margins, low, high, plateaus)
+    parts = _plateaus(x, search, {1: low, -1: high}, codes, signs) if plateaus and codes.seeds != 0 else []
+    del codes  # a byte per pixel, before lists are copied
+    if parts:
+        found = merged([found, *parts])
+        if search.plateau != "centroid":  # which are not refined, so that their widths do not matter
+            _widen_clipped(x, found)
     if 1 not in signs:
         found = found.take(found.flags & PeakFlags.MINIMUM != 0)
     for never, flag in ((no_maxima, 0), (no_minima, PeakFlags.MINIMUM)):
@@ -175,28 +218,42 @@ def find_extrema(x: HostArray, search: PeakSearch, signs: tuple[int, ...]) -> Ca
     return found
 
 
-def _with_plateaus(
-    x: HostArray,
-    search: PeakSearch,
-    bounds: dict[int, Any],
-    strict: Candidates,
-    codes: npt.NDArray[np.uint8],
-    signs: tuple[int, ...],
-) -> Candidates:
-    """Merge the plateaus of a stack into its strict extrema."""
+def _plateaus(
+    x: HostArray, search: PeakSearch, bounds: dict[int, Any], codes: _Codes, signs: tuple[int, ...]
+) -> list[Candidates]:
+    """Find the plateaus of a stack, of maxima and of minima."""
     parts = []
     nearest = search.plateau == "refine"
     for sign in signs:
-        seen = find_plateaus(x, search.size, search.margins, bounds[sign], sign > 0, codes, nearest=nearest)
+        seeds = codes.seeds
+        if seeds is None:
+            seeds = mark_seeds(x, search.margins, bounds[sign], sign > 0, codes.of_pixels)
+        seen = find_plateaus(x, search.size, search.margins, sign > 0, codes.padded, seeds, nearest=nearest)
         if not seen.indices.size:
             continue
         flag = PeakFlags.PLATEAU | (0 if sign > 0 else PeakFlags.MINIMUM)
         strength = sign * x.reshape(-1)[seen.indices].astype(_strength_type(x.dtype))
         flags = np.full(seen.indices.size, flag, np.int32)
         parts.append(Candidates(seen.indices, strength, flags, seen.centres, seen.extents))
-    if not parts:
-        return strict
-    return merged([strict, *parts])
+    return parts
+
+
+def _widen_clipped(x: HostArray, found: Candidates) -> None:
+    """Count narrow plateaus at which images are known to be clipped as wide ones: see `_definitions.peaks.CLIPPED`."""
+    assert found.extents is not None
+    pixels = found.extents[:, 0]
+    minima = (found.flags & PeakFlags.MINIMUM) != 0
+    group = 2 * images_of(x, found.indices) + minima
+    wide = pixels > MOST_TIED
+    ceilings = np.full(2 * len(x), -math.inf, found.strength.dtype)
+    np.maximum.at(ceilings, group[wide], found.strength[wide])
+    ceilings[group[found.strength > ceilings[group]]] = math.nan
+    clipped = found.strength == ceilings[group]
+    if x.dtype.kind in "iu":
+        least, greatest = limits(x.dtype).astype(found.strength.dtype)
+        clipped |= found.strength == np.where(minima, -least, greatest)
+    clipped &= (found.flags & PeakFlags.PLATEAU) != 0
+    pixels[clipped] = np.maximum(pixels[clipped], CLIPPED)
 
 
 def merged(parts: list[Candidates]) -> Candidates:

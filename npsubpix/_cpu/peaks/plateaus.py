@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,12 +15,14 @@ from npsubpix._cpu.compiler.jit import Kernel, device, kernel
 from npsubpix._cpu.nms.comparisons import greater, less
 from npsubpix._definitions.nms import clipped_margins, clipped_reach
 
-__all__ = ["Plateaus", "find_plateaus"]
+__all__ = ["Plateaus", "find_plateaus", "mark_seeds"]
 
-# States of a pixel.
-_SEED = 1  # no neighbour wins against it: may belong to a plateau
-_SEEN = 2
-_KEPT = 3
+# Bits of the code of a pixel, of maxima; those of minima are the next ones.
+_STRICT = 3  # a strict maximum or a strict minimum
+_SEED = 4  # no neighbour wins against it: may belong to a plateau
+_SEEN = 16
+_KEPT = 64
+_FOUND = 15  # the bits that do not change
 
 # Columns of what kernels write for each plateau: its first pixel and that nearest to its centre, as flat indices in the
 # image; its number of pixels; its lengths along z, y and x; and the sums of the positions of its pixels.
@@ -37,19 +38,34 @@ class Plateaus(NamedTuple):
     extents: npt.NDArray[np.int64]  # number of pixels, and lengths along z, y and x
 
 
-def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
+def _kernels(name: str, sign: int, wins: Callable[..., Any]) -> tuple[Kernel, Kernel]:
+    """Make the kernels that mark the seeds of plateaus, and that find the plateaus around them."""
+    seed, seen, kept = _SEED << sign, _SEEN << sign, _KEPT << sign
+    pattern = np.uint64(seed * 0x0101010101010101)
+
     @device
-    def drop_beaten(seeds, own, other):
-        """Clear the seeds of a row against which one of three pixels of a row beside it, or of its own, wins."""
-        last = seeds.size - 1
+    def beaten(row, v, begin, end):
+        """Whether one of the pixels of a row wins."""
+        found = False
+        for k in range(begin, end):
+            found |= wins(row[k], v)
+        return found
+
+    @device
+    def mark_unbeaten(marks, above, own, below, codes, limit):
+        """Mark the pixels of a row that no neighbour in three rows wins against, and that are no strict extrema."""
+        last = own.size - 1
         for j in range(1, last):
             v = own[j]
-            beaten = wins(other[j - 1], v) | wins(other[j], v) | wins(other[j + 1], v)
-            seeds[j] = (seeds[j] == _SEED) & (not beaten)
+            under = wins(above[j - 1], v) | wins(above[j], v) | wins(above[j + 1], v) | wins(own[j - 1], v)
+            under |= wins(own[j + 1], v) | wins(below[j - 1], v) | wins(below[j], v) | wins(below[j + 1], v)
+            marks[j] = (v == v) & (not under) & (codes[j] & _STRICT == 0) & (not wins(limit, v))
         for end in range(2):
             j = end * last
-            for k in range(max(j - 1, 0), min(j + 1, last) + 1):
-                seeds[j] = (seeds[j] == _SEED) & (not wins(other[k], own[j]))
+            v = own[j]
+            begin, stop = max(j - 1, 0), min(j + 1, last) + 1
+            under = beaten(above, v, begin, stop) | beaten(own, v, begin, stop) | beaten(below, v, begin, stop)
+            marks[j] = (v == v) & (not under) & (codes[j] & _STRICT == 0) & (not wins(limit, v))
 
     @device
     def beaten_beyond(x, d, i, j):
@@ -64,7 +80,7 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         return False
 
     @device
-    def stands(x, state, d, i, j, window):
+    def stands(x, codes, d, i, j, window):
         """Whether nothing in the window of a pixel wins, is NaN, or is a plateau of its value already kept.
 
         Also whether the pixel wins against anything there.
@@ -76,18 +92,18 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
             for b in range(max(i - window[2], 0), min(i + window[3] + 1, height)):
                 for c in range(max(j - window[4], 0), min(j + window[5] + 1, width)):
                     u = x[a, b, c]
-                    if u != u or wins(u, v) or (u == v and state[a, b, c] == _KEPT):
+                    if u != u or wins(u, v) or (u == v and codes[(a * height + b) * width + c] & kept):
                         return False, wins_once
                     wins_once |= wins(v, u)
         return True, wins_once
 
     @device
-    def flood(x, state, d, i, j, window, margins, stack):
+    def flood(x, codes, start, window, margins, stack):
         """Visit the connected pixels of one value; return their number, 0 if they are no plateau, and the stack."""
         depth, height, width = x.shape
-        v = x[d, i, j]
-        stack[0] = (d * height + i) * width + j
-        state[d, i, j] = _SEEN
+        stack[0] = start
+        codes[start] |= seen
+        v = x[start // (height * width), start // width % height, start % width]
         count, at = 1, 0
         good, wins_once = True, False
         while at < count:
@@ -98,34 +114,34 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
             if j < margins[4] or j >= width - margins[5]:
                 good = False
             if good:
-                good, wins_here = stands(x, state, d, i, j, window)
+                good, wins_here = stands(x, codes, d, i, j, window)
                 wins_once |= wins_here
             for a in range(max(d - 1, 0), min(d + 2, depth)):
                 for b in range(max(i - 1, 0), min(i + 2, height)):
                     for c in range(max(j - 1, 0), min(j + 2, width)):
-                        if x[a, b, c] == v and state[a, b, c] < _SEEN:
-                            state[a, b, c] = _SEEN
+                        place = (a * height + b) * width + c
+                        if x[a, b, c] == v and codes[place] & seen == 0:
+                            codes[place] |= seen
                             if count == stack.size:
                                 longer = np.empty(2 * count, np.int64)
                                 copy_to(longer[:count], stack)
                                 stack = longer
-                            stack[count] = (a * height + b) * width + c
+                            stack[count] = place
                             count += 1
         if not (good and wins_once):
             return 0, stack
         for k in range(count):
-            state[stack[k] // (height * width), stack[k] // width % height, stack[k] % width] = _KEPT
+            codes[stack[k]] |= kept
         return count, stack
 
     @device
-    def describe(stack, count, strict, row):
+    def describe(stack, count, codes, height, width, row):
         """Write the columns of a plateau of `count` pixels.
 
         The pixel nearest to the centre has the least sum of distances along the axes, times the number of pixels: of
         integers, so that equal ones are equal. Of these, the first in memory. Strict extrema, which a plateau may
         hold if windows are smaller than three pixels, do not count.
         """
-        _, height, width = strict.shape
         least_z, least_y, least_x = stack[0] // (height * width), stack[0] // width % height, stack[0] % width
         most_z, most_y, most_x = least_z, least_y, least_x
         sum_z = sum_y = sum_x = 0
@@ -137,7 +153,7 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         nearest, shortest = stack[0], np.int64(-1)
         for k in range(count):
             z, y, x = stack[k] // (height * width), stack[k] // width % height, stack[k] % width
-            if strict[z, y, x] != 0:
+            if codes[stack[k]] & _STRICT:
                 continue
             distance = abs(count * z - sum_z) + abs(count * y - sum_y) + abs(count * x - sum_x)
             if shortest < 0 or distance < shortest or (distance == shortest and stack[k] < nearest):
@@ -147,11 +163,9 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
         row[6], row[7], row[8] = sum_z, sum_y, sum_x
 
     @device
-    def drop_ground(x, state, many):
-        """Clear the seeds against whose value no pixel loses, where there are many: they are no plateaus, but large."""
+    def drop_ground(x, codes):
+        """Clear the seeds against whose value no pixel loses: they are no plateaus, but may be large."""
         depth, height, width = x.shape
-        if 8 * many < depth * height * width:
-            return
         last = x[0, 0, 0]
         for d in range(depth):
             for i in range(height):
@@ -162,87 +176,112 @@ def _plateau_kernel(name: str, wins: Callable[..., Any]) -> Kernel:
             for i in range(height):
                 for j in range(width):
                     if not wins(x[d, i, j], last):
-                        state[d, i, j] = 0
+                        codes[(d * height + i) * width + j] &= ~seed
 
-    @kernel(f"plateaus_{name}")
-    def plateaus(x, limit, window, margins, strict, state, busy, found, counts):
-        """Write the columns of each plateau to `found`."""
+    @kernel(f"seeds_{name}")
+    def seeds(x, limit, margins, codes, counts):
+        """Mark seeds outside the margins; count them, row by row."""
         images, depth, height, width = x.shape
         for r in prange(images * depth * height):
             b, d, i = r // height // depth, r // height % depth, r % height
-            own, seeds, extreme = x[b, d, i], state[b, d, i], strict[b, d, i]
-            for j in range(width):
-                seeds[j] = (own[j] == own[j]) & (extreme[j] == 0) & (not wins(limit[b], own[j]))
-            for c in range(max(i - 1, 0), min(i + 2, height)):
-                drop_beaten(seeds, own, x[b, d, c])
-            count = 0
-            for j in range(width):  # few are left, which are compared with other planes one by one
-                if seeds[j] != 0:
-                    if depth > 1 and beaten_beyond(x[b], d, i, j):
-                        seeds[j] = 0
-                    else:
-                        count += 1
-            busy[r] = count
+            counts[r] = 0
+            if d < margins[0] or d >= depth - margins[1] or i < margins[2] or i >= height - margins[3]:
+                continue
+            marks, own, line = np.empty(width, np.bool_), x[b, d, i], codes[b, d, i]
+            mark_unbeaten(marks, x[b, d, max(i - 1, 0)], own, x[b, d, min(i + 1, height - 1)], line, limit[b])
+            for j in range(margins[4], width - margins[5]):  # few are left, which are compared one by one
+                if marks[j] and (depth == 1 or not beaten_beyond(x[b], d, i, j)):
+                    line[j] |= seed
+                    counts[r] += 1
+
+    @kernel(f"plateaus_{name}")
+    def plateaus(x, window, margins, many, codes, words, found, counts):
+        """Write the columns of each plateau to `found`, those of an image in memory order."""
+        images, depth, height, width = x.shape
+        pixels = depth * height * width
         for b in prange(images):
             stack = np.empty(1024, np.int64)
-            seen = state[b]
-            many = 0
-            for r in range(b * depth * height, (b + 1) * depth * height):
-                many += busy[r]
-            drop_ground(x[b], seen, many)
-            for d in range(depth):
-                for i in range(height):
-                    for j in range(width if busy[(b * depth + d) * height + i] else 0):
-                        if seen[d, i, j] != _SEED:
-                            continue
-                        size, stack = flood(x[b], seen, d, i, j, window, margins, stack)
-                        if size == 0 or counts[b] >= found.shape[1]:  # full: count on, the caller comes again
-                            counts[b] += size > 0
-                            continue
-                        describe(stack, size, strict[b], found[b, counts[b]])
+            own = codes[b * pixels : (b + 1) * pixels]
+            counts[b] = 0
+            if many:
+                drop_ground(x[b], own)
+            for word in range(b * pixels // 8, ((b + 1) * pixels + 7) // 8):
+                if words[word] & pattern == 0:
+                    continue
+                for k in range(max(8 * word - b * pixels, 0), min(8 * word + 8 - b * pixels, pixels)):
+                    if own[k] & (seed | seen) != seed:
+                        continue
+                    size, stack = flood(x[b], own, k, window, margins, stack)
+                    if size > 0:
+                        if counts[b] < found.shape[1]:  # else full: count on, the caller comes again
+                            describe(stack, size, own, height, width, found[b, counts[b]])
                         counts[b] += 1
 
-    return plateaus
+    return seeds, plateaus
 
 
-_KERNELS = {True: _plateau_kernel("maxima", greater), False: _plateau_kernel("minima", less)}
+_KERNELS = {True: _kernels("maxima", 0, greater), False: _kernels("minima", 1, less)}
+
+
+def mark_seeds(
+    x: HostArray, margins: tuple[int, ...], limit: HostArray, maxima: bool, codes: npt.NDArray[np.uint8]
+) -> int:
+    """Mark the pixels of a stack at which plateaus may begin in their codes, for windows of any size; count them.
+
+    No neighbour wins against such a pixel, it exceeds the threshold, and is no strict extremum.
+    """
+    volume, shape = _volumes(x)
+    counts = np.empty(x.size // max(shape[2], 1), np.int64)
+    if x.size:
+        arguments = volume, limit, _margins(margins, shape), codes.reshape(volume.shape), counts
+        _KERNELS[maxima][0].run(8 * x.size, *arguments)
+    return int(counts.sum())
+
+
+def _volumes(x: HostArray) -> tuple[HostArray, tuple[int, ...]]:
+    """View a stack of images as one of volumes; return the shape of each too."""
+    volume = x.reshape(len(x), *(1, *x.shape[1:])[-3:])
+    return volume, volume.shape[1:]
+
+
+def _margins(margins: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    return clipped_margins((0, 0, *margins)[-6:], shape)
 
 
 def find_plateaus(
     x: HostArray,
     size: tuple[int, ...],
     margins: tuple[int, ...],
-    limit: HostArray,
     maxima: bool,
-    strict: npt.NDArray[np.uint8],
+    codes: npt.NDArray[np.uint8],
+    seeds: int,
     *,
     nearest: bool,
 ) -> Plateaus:
-    """Find the plateaus of a stack of images.
+    """Find the plateaus of a stack of images around `seeds` pixels that are marked in their codes.
 
     A plateau of a maximum is a set of equal, adjacent pixels none of which has a greater pixel in its window, one of
     which has a smaller one there, and none of which lies in the margins. Of several plateaus of one value in one
-    window the first counts. `strict` is not 0 at the strict extrema. A plateau has the index of its first pixel or,
-    if `nearest`, of the one nearest to its centre.
+    window the first counts. A plateau has the index of its first pixel or, if `nearest`, of the one nearest to its
+    centre. Codes are one byte per pixel, and more to a multiple of eight.
     """
-    images, *space = x.shape
-    volume = x.reshape(images, *(1, *space)[-3:])
-    shape = volume.shape[1:]
-    window, margins = clipped_reach((1, *size)[-3:], shape), clipped_margins((0, 0, *margins)[-6:], shape)
-    state, busy = np.empty(volume.shape, np.uint8), np.empty(math.prod(volume.shape[:3]), np.int64)
-    room = max(256, volume[:1].size // 64)  # about a byte per pixel; noise of few levels may need more
+    images, axes = len(x), x.ndim - 1
+    volume, shape = _volumes(x)
+    window = clipped_reach((1, *size)[-3:], shape)
+    pixels = volume[:1].size
+    room = max(256, min(seeds, pixels // 64))  # about a byte per pixel; noise of few levels may need more
     while True:
         found = np.empty((images, room, _COLUMNS), np.int64)
         counts = np.zeros(images, np.int64)
-        if x.size:
-            strict_of = strict.reshape(volume.shape)
-            arguments = volume, limit, window, margins, strict_of, state, busy, found, counts
-            _KERNELS[maxima].run(8 * x.size, *arguments)
+        if seeds:
+            arguments = volume, window, _margins(margins, shape), 8 * seeds >= pixels, codes, codes.view(np.uint64)
+            _KERNELS[maxima][1].run(x.size if images > 1 else 0, *arguments, found, counts)
         if counts.max(initial=0) <= room:
             break
         room = int(counts.max())
+        codes &= _FOUND
     image = np.repeat(np.arange(images), counts)
     rows = np.concatenate([found[b, : counts[b]] for b in range(images)]) if images else found[:0, 0]
-    indices = image * volume[:1].size + rows[:, _NEAREST if nearest else _FIRST]
+    indices = image * pixels + rows[:, _NEAREST if nearest else _FIRST]
     centres = rows[:, _SUMS] / rows[:, _PIXELS, None]
-    return Plateaus(indices, centres[:, 3 - len(space) :], rows[:, 2:6])
+    return Plateaus(indices, centres[:, 3 - axes :], rows[:, 2:6])

@@ -88,6 +88,19 @@ def solved3d(hessian, det, rx, ry, rz):
 
 
 @device
+def _stationary3d(hessian, gx, gy, gz):
+    """Return the shift (z, y, x) to the stationary point of a quadratic, its gain and flags."""
+    unit, scale, m, det = scaled3d(hessian)
+    if not abs(det) < math.inf:
+        return 0.0, 0.0, 0.0, 0.0, _NONFINITE
+    if abs(det) <= SINGULAR_TOLERANCE * m * m * m:
+        return 0.0, 0.0, 0.0, 0.0, _SINGULAR
+    sx, sy, sz = solved3d(unit, det, -scale * gx, -scale * gy, -scale * gz)
+    definite = unit[0] * unit[1] - unit[3] * unit[3] > 0.0 and unit[0] * det > 0.0
+    return sz, sy, sx, 0.5 * (gx * sx + gy * sy + gz * sz), 0 if definite else _SADDLE
+
+
+@device
 def fit_quadratic3d(x, d, i, j):
     """Fit with the full 3 x 3 Hessian, solved by Cramer's rule."""
     gx = _central_difference(x[d, i, j - 1], x[d, i, j + 1])
@@ -100,14 +113,7 @@ def fit_quadratic3d(x, d, i, j):
     xy = mixed_difference(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
     xz = mixed_difference(x[d - 1, i, j - 1], x[d - 1, i, j + 1], x[d + 1, i, j - 1], x[d + 1, i, j + 1])
     yz = mixed_difference(x[d - 1, i - 1, j], x[d - 1, i + 1, j], x[d + 1, i - 1, j], x[d + 1, i + 1, j])
-    unit, scale, m, det = scaled3d((xx, yy, zz, xy, xz, yz))
-    if not abs(det) < math.inf:
-        return 0.0, 0.0, 0.0, 0.0, _NONFINITE
-    if abs(det) <= SINGULAR_TOLERANCE * m * m * m:
-        return 0.0, 0.0, 0.0, 0.0, _SINGULAR
-    sx, sy, sz = solved3d(unit, det, -scale * gx, -scale * gy, -scale * gz)
-    definite = unit[0] * unit[1] - unit[3] * unit[3] > 0.0 and unit[0] * det > 0.0
-    return sz, sy, sx, 0.5 * (gx * sx + gy * sy + gz * sz), 0 if definite else _SADDLE
+    return _stationary3d((xx, yy, zz, xy, xz, yz), gx, gy, gz)
 
 
 @device
@@ -140,7 +146,7 @@ def _vertex(before, centre, after):
     h = second_difference(before, centre, after)
     if not abs(h) < math.inf:
         return 0.0, 0.0, h, _NONFINITE
-    # The rounding of the pixels themselves can second_difference a straight line by this much.
+    # The rounding of the pixels themselves can bend a straight line by this much.
     if abs(h) <= SINGULAR_TOLERANCE * max(abs(g), abs(h)):
         return 0.0, 0.0, h, _SINGULAR
     shift = -g / h
@@ -196,14 +202,8 @@ def fit_free_quadratic(free, d, i, j):
     yz = mixed_difference(x[d - ed, i - ei, j], x[d - ed, i + ei, j], x[d + ed, i - ei, j], x[d + ed, i + ei, j])
     fixed = _fixed_curvature(xx, yy, zz, xy, xz, yz)
     xx, yy, zz = (xx if ej else fixed), (yy if ei else fixed), (zz if ed else fixed)
-    unit, scale, m, det = scaled3d((xx, yy, zz, xy, xz, yz))
-    if not abs(det) < math.inf:
-        return 0.0, 0.0, 0.0, 0.0, _NONFINITE
-    if abs(det) <= SINGULAR_TOLERANCE * m * m * m:
-        return 0.0, 0.0, 0.0, 0.0, _SINGULAR
-    sx, sy, sz = solved3d(unit, det, -scale * gx, -scale * gy, -scale * gz)
-    definite = unit[0] * unit[1] - unit[3] * unit[3] > 0.0 and unit[0] * det > 0.0
-    return sz * ed, sy * ei, sx * ej, 0.5 * (gx * sx + gy * sy + gz * sz), 0 if definite else _SADDLE
+    sz, sy, sx, gain, flags = _stationary3d((xx, yy, zz, xy, xz, yz), gx, gy, gz)
+    return sz * ed, sy * ei, sx * ej, gain, flags
 
 
 @device

@@ -135,7 +135,8 @@ class HostSampler:
                 self.cval, addresses_of(weighting.user_weight), values, gradient,
             )  # fmt: skip
             factors = values_cotangent[b][:, places]
-            coords_cotangent[b][:, places] = np.where(factors == 0, 0, factors * gradient[0]).sum(1)
+            with np.errstate(invalid="ignore"):  # 0 times infinity
+                coords_cotangent[b][:, places] = np.where(factors == 0, 0, factors * gradient[0]).sum(1)
 
     def is_longer(self, gradient: HostArray, threshold: float) -> HostArray:
         """Return whether the gradient of any channel is longer than a threshold: (B, N)."""

@@ -14,9 +14,7 @@ Applied Meteorology 18 (1979), here divided by the sum of the weights.
 
 from __future__ import annotations
 
-import functools
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -27,6 +25,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numpy.polynomial import Polynomial
+from numpy.polynomial.polynomial import polyder
 
 from npsubpix._cpu.compiler.jit import device, fused
 from npsubpix._definitions.sampling.methods import (
@@ -129,7 +128,7 @@ def _as_tuple(weight_of: Callable[..., Any], count: int) -> Callable[..., Any]:
 def _polynomial(pieces: list[Polynomial]) -> Callable[..., Any]:
     """Make the function that returns polynomials in t."""
     terms = max(len(piece.coef) for piece in pieces)
-    table = np.array([[*piece.coef, *(0.0,) * (terms - len(piece.coef))] for piece in pieces])
+    table = np.array([[*piece.coef, *(0.0,) * (terms - len(piece.coef))] for piece in pieces], float)
 
     @fused
     def weight_of(k, t, F):
@@ -142,27 +141,27 @@ def _polynomial(pieces: list[Polynomial]) -> Callable[..., Any]:
 
 
 def _polynomials(base: Callable[..., Any], pieces: list[Polynomial]) -> Taps:
-    orders = (_polynomial([piece.deriv(k) if k else piece for piece in pieces]) for k in range(3))
+    orders = (_polynomial([Polynomial(polyder(piece.coef, k)) for piece in pieces]) for k in range(3))
     return Taps(len(pieces), base, *orders)
 
 
 def _bspline_pieces(degree: int) -> list[Polynomial]:
-    """Pieces of the centred B-spline, as polynomials of the distance t of the position from the base pixel."""
+    """Pieces of the centred B-spline, as polynomials of the distance t of the position from the base pixel.
+
+    Their coefficients are fractions, so that each is rounded once, in the table of `_polynomial`.
+    """
     count = degree + 1
     middle = Fraction(1, 2) if count % 2 == 0 else Fraction(0)  # of the range of t
     pieces = []
     for k in range(count):
         offset = (count - 1) // 2 - k  # of the pixel, to be added to t
-        total = Polynomial([0.0])
+        total = Polynomial([Fraction(0)])
         for j in range(count + 1):
             start = offset + Fraction(count, 2) - j
             if start + middle > 0:
-                sign = (-1) ** j * math.comb(count, j) / math.factorial(degree)
-                total = total + sign * Polynomial([float(start), 1.0]) ** degree
+                sign = Fraction((-1) ** j * math.comb(count, j), math.factorial(degree))
+                total = total + Polynomial([sign]) * Polynomial([start, Fraction(1)]) ** degree
         pieces.append(total)
-    if degree == 5:  # at t = 1, the last pixel of an image, the first weight is 0 without a remainder of rounding
-        others = list(pieces[0].coef[1:])
-        pieces[0] = Polynomial([-functools.reduce(operator.add, reversed(others)), *others])
     return pieces
 
 

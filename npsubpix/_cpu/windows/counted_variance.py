@@ -83,13 +83,13 @@ def _fold_line(out, line, other, length):
 @device
 def _get(out, x, skipped, row, columns, line, other, length, fill, beyond, level):
     """Fold a line of the image, of differences from `level`; padding counts if `beyond`."""
-    line[2] = 0
     for j in range(columns.size):
         inside = row >= 0 and columns[j] >= 0
         counts = not skipped[row, columns[j]] if inside else beyond
         value = np.float64(x[row, columns[j]]) if inside else fill
         line[0, j] = 1.0 if counts else 0.0
-        line[1, j] = value - level if counts else 0.0
+        value = value - level if counts else 0.0
+        line[1, j], line[2, j] = value, value - value  # 0, or NaN if it is not finite
     _fold_line(out, line, other, length)
 
 

@@ -80,7 +80,7 @@ def reduce_windows(
     if skipped is not None and not skipped.any():
         skipped = None
     border = border_without_nan(border, cval, nan_policy)
-    image = in_precision_of(dtype, image, reduction)
+    image, cval = in_precision_of(dtype, image, reduction, cval)
     reduced = _reduced(image, reduction, size, footprint, in_double, skipped, border, cval, stride, q)
     return (converted(reduced, dtype),)
 
@@ -115,8 +115,8 @@ def _fast(x: HostArray, where: _Windows, name: str) -> HostArray:
     if name in ("var", "std"):
         tile, band = columns_of_tile(where.size[1], 16), rows_of_band(where.size[1])
         running_var.run(
-            work, x, *where.places[1:], where.size[1:], where.stride[1:], float(where.fill), where.shrink,
-            name == "std", tile, band, out,
+            work, _planes(x, where), *where.places[1:], where.size[1:], where.stride[1:], float(where.fill),
+            where.shrink, name == "std", tile, band, out,
         )  # fmt: skip
     elif name == "range":
         signed = out.view(x.dtype)  # where differences wrap to what they are without a sign
@@ -127,6 +127,11 @@ def _fast(x: HostArray, where: _Windows, name: str) -> HostArray:
     else:
         _run(x, where, name, dtype_of_sums(x.dtype, where.whole, exact=name == "sum"), out, False)
     return out
+
+
+def _planes(x: HostArray, where: _Windows) -> HostArray:
+    """Return the planes of windows of one plane."""
+    return np.ascontiguousarray(x[:: where.stride[0]])
 
 
 def _without(x: HostArray, skipped: HostArray, name: str) -> HostArray:
@@ -142,8 +147,8 @@ def _fast_without(x: HostArray, where: _Windows, skipped: HostArray, name: str) 
     if name in ("var", "std"):
         tile, band = columns_of_tile(where.size[1], 24), rows_of_band(where.size[1])
         counted_var.run(
-            x.size * 40, x, skipped, *where.places[1:], where.size[1:], where.stride[1:], float(where.fill),
-            where.shrink, name == "std", tile, band, out,
+            x.size * 40, _planes(x, where), _planes(skipped, where), *where.places[1:], where.size[1:],
+            where.stride[1:], float(where.fill), where.shrink, name == "std", tile, band, out,
         )  # fmt: skip
         return out
     counted, counts = (~skipped).view(np.uint8), np.empty(where.shape)
@@ -282,6 +287,14 @@ def _centroid(
         "method": "separable" if weights is None and footprint is None and axes > 1 else "direct",
         "dtype": "float64",
     }
+    spoiled = None
+    if x.dtype.kind == "f" and not pixel_weights.all() and not (np.isfinite(x).all() and math.isfinite(cval)):
+        # a pixel of weight 0 does not count, whatever it is: those that are not finite are counted beside the sums
+        bad = (~np.isfinite(x)).astype(x.dtype)
+        beyond = {"cval": 0.0 if border == "shrink" or math.isfinite(cval) else 1.0}
+        (spoiled,) = correlate(bad, (pixel_weights != 0).astype(np.float64), **{**options, **beyond})
+        x = np.where(bad, x.dtype.type(0), x)
+        options["cval"] = options["cval"] if math.isfinite(options["cval"]) else 0.0
     (mass,) = correlate(x, pixel_weights, **options)
     out = np.empty((axes, *mass.shape))
     for axis, k in enumerate(size):
@@ -294,5 +307,5 @@ def _centroid(
         with np.errstate(all="ignore"):
             np.divide(moment, mass, out=out[axis])
         out[axis] += pixels
-    out[:, (mass == 0) | ~np.isfinite(mass)] = np.nan
+    out[:, (mass == 0) | ~np.isfinite(mass) | (False if spoiled is None else spoiled > 0)] = np.nan
     return out

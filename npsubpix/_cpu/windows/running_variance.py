@@ -123,10 +123,10 @@ def _fold_line(sums, squares, line, other, length, tables):
 @device
 def _get(state, x, row, columns, line, other, length, tables, fill, level):
     """Fold a line of the image, of differences from `level`."""
-    line[1] = 0
     for j in range(columns.size):
         there = row >= 0 and columns[j] >= 0
-        line[0, j] = (np.float64(x[row, columns[j]]) if there else fill) - level
+        value = (np.float64(x[row, columns[j]]) if there else fill) - level
+        line[0, j], line[1, j] = value, value - value  # 0, or NaN if it is not finite
     _fold_line(state[0], state[1], line, other, length, tables)
 
 

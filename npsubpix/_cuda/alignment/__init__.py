@@ -2,7 +2,8 @@
 
 Images stay on the device. Each iteration copies its sums to the host, a few hundred numbers at most, where the
 equations are solved: the host waits for each. It also waits once at the beginning, to survey the images, twice at the
-end, for the noise and the covariance, and at each iteration with a robust loss function, for a few thousand residuals.
+end, for the noise and the covariance, near the identity once more for a fixed pattern, and at each iteration with a
+robust loss function, for a few thousand residuals.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._cuda.sampling.splines import spline_coefficients
 from npsubpix._definitions.alignment import phase_correlation as definition
+from npsubpix._definitions.alignment.fixed_pattern import SHARPNESS, with_border
 from npsubpix._definitions.alignment.gauss_newton import Options, Outcome, residual_step
 from npsubpix._definitions.alignment.images import FILLINGS, Survey, Unit, align_images
 from npsubpix._definitions.alignment.normal_equations import (
@@ -239,10 +241,25 @@ class _Images:
     def __init__(
         self, fixed: DeviceArray, moving: DeviceArray, mask: DeviceArray | None, moving_mask: DeviceArray | None
     ) -> None:
-        self._images = [fixed, moving]
-        self._masks = [mask, moving_mask]
+        self._originals, self._original_masks = (fixed, moving), (mask, moving_mask)
+        self._images, self._masks = [fixed, moving], [mask, moving_mask]
         self.shapes = tuple(fixed.shape), tuple(moving.shape)
         self.dtype: np.dtype[Any] = promoted(fixed.dtype, moving.dtype)
+
+    def without_fixed_pattern(self) -> _Images | None:
+        """Return the images with the pixels of a fixed pattern masked in both, None if there is none.
+
+        This waits for the GPU.
+        """
+        device = device_of(self._images[0])
+        fixed, moving = (device.rows(x, x.shape, self.dtype) for x in self._originals)
+        pattern = device.empty(self.shapes[0], bool)
+        kernel = _kernel("align_fixed_pattern", self.dtype)
+        run(device, kernel, blocks_for(pattern.size), fixed, moving, *self.shapes[0], SHARPNESS, pattern)
+        if not device.get(pattern.any()):
+            return None
+        pattern = with_border(pattern)
+        return _Images(fixed, moving, *(pattern if mask is None else mask | pattern for mask in self._original_masks))
 
     def phase_correlation(self) -> HostArray:
         """Return the matrix of the translation at the maximum of the phase correlation."""

@@ -253,9 +253,9 @@ FORMULA double weight_of(double residual, double scale, Index loss, Index use) {
 FORMULA bool is_compared(const Pair& p, Index i, Index j, Projected at, Index margin) {
   if (i < 1 || i >= p.height - 1 || j < 1 || j >= p.width - 1) return false;
   if (p.fixed_mask && p.fixed_mask[i * p.width + j]) return false;
-  if (!(at.y >= margin && at.y < p.moving_height - 1 - margin && at.x >= margin && at.x < p.moving_width - 1 - margin))
-    return false;
-  return !(p.moving_mask && has_bad_corner(p.moving_mask, p.moving_width, (Index)at.y, (Index)at.x));
+  const double y = at.y + EDGE, x = at.x + EDGE;  // rounding of a shift by whole pixels does not change the choice
+  if (!(y >= margin && y < p.moving_height - 1 - margin && x >= margin && x < p.moving_width - 1 - margin)) return false;
+  return !(p.moving_mask && has_bad_corner(p.moving_mask, p.moving_width, (Index)y, (Index)x));
 }
 
 // Write the features of a pixel, all 0 if it is ignored.
@@ -381,5 +381,41 @@ KERNEL align_likeness(PAIR, const Real* moving_pixels, double fixed_mean, double
     sum_over_block(sums);
     for (int n = 0; n < 5; ++n)
       if (threadIdx.x == 0) out[part * 5 + n] = sums[n];
+  }
+}
+
+// The difference of a pixel from those two pixels away, but for the greatest and the least; 0 if more than one neighbour
+// differs as well.
+FORMULA double deviation(const Real* x, Index width, Index i, Index j, double sharpness) {
+  const Real* c = x + i * width + j;
+  double total = 0, low = infinity(), high = -infinity();
+  for (Index a = -2; a <= 2; a += 2)
+    for (Index b = -2; b <= 2; b += 2) {
+      if (a == 0 && b == 0) continue;
+      const double value = (double)c[a * width + b];
+      total += value;
+      low = fmin(low, value);
+      high = fmax(high, value);
+    }
+  const double around = (total - low - high) / 6, here = (double)c[0] - around;
+  int similar = 0;
+  for (Index a = -1; a <= 1; ++a)
+    for (Index b = -1; b <= 1; ++b)
+      if ((a != 0 || b != 0) && sharpness * fabs((double)c[a * width + b] - around) >= fabs(here) && ++similar > 1)
+        return 0;
+  return here;
+}
+
+// True for pixels that stand out in both images.
+KERNEL align_fixed_pattern(const Real* fixed, const Real* moving, Index height, Index width, double sharpness,
+                           bool* found) {
+  for (Index k = first_thread(); k < height * width; k += all_threads()) {
+    const Index i = k / width, j = k % width;
+    found[k] = false;
+    if (i < 2 || i >= height - 2 || j < 2 || j >= width - 2) continue;
+    const double a = deviation(fixed, width, i, j, sharpness);
+    if (a == 0) continue;
+    const double b = deviation(moving, width, i, j, sharpness);
+    found[k] = (a > 0 && b > 0) || (a < 0 && b < 0);
   }
 }

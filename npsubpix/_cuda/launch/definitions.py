@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from npsubpix._definitions.sampling.borders import FAR, ROUNDINGS, RULES, STATUSES
+from npsubpix._definitions.sampling.borders import EDGE, FAR, ROUNDINGS, RULES, STATUSES
 from npsubpix._definitions.sampling.methods import (
     BICUBIC_SLOPE,
     CATMULL_ROM_SLOPE,
@@ -36,6 +36,7 @@ HEADERS: Final = {
             **STATUSES,
             **{f"METHOD_{name.upper()}": number for name, number in SAMPLING_METHODS.items()},
             "FAR": FAR,
+            "EDGE": EDGE,
             "ROUNDINGS": ROUNDINGS,
             "CATMULL_ROM_SLOPE": CATMULL_ROM_SLOPE,
             "BICUBIC_SLOPE": BICUBIC_SLOPE,

@@ -16,11 +16,10 @@ from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.nms import strips
-from npsubpix._cuda.peaks.border import PIXEL_DTYPES, greatest_in_border
+from npsubpix._cuda.peaks.border import PIXEL_DTYPES, PixelValues, highest_in_border
 from npsubpix._cuda.peaks.duplicates import flag_duplicates, sorted_rows, unique_rows
 from npsubpix._cuda.peaks.plateaus import Plateaus, mark_plateaus
 from npsubpix._cuda.refinement import fold, refine
-from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.nms import clipped_margins, clipped_reach
 from npsubpix._definitions.peaks import (
     PeakSearch,
@@ -56,8 +55,8 @@ def find_peaks(
 ) -> tuple[DeviceArray | None, ...]:
     """Find and refine the peaks of a stack of images.
 
-    Return positions, values, pixels, flags and frames, in order of images, the strongest first; and the greatest value
-    of each image in the border that was left out.
+    Return positions, values, pixels, flags and frames, in order of images, the strongest first; and of each image the
+    value of the highest peak in the border that was left out, if it is higher than all others.
     """
     merging = search.duplicates == "merge" and refinement.method is not None
     found = candidates(image, mask, background, sigma, search._replace(num_peaks=None) if merging else search)
@@ -69,12 +68,13 @@ def find_peaks(
     if search.wrap:
         fold(coords, shape)
     if refinement.method is not None:
-        flag_duplicates(device_of(image), coords, flags, frames, shape)
+        flag_duplicates(device_of(image), coords, flags, frames, shape, search.wrap)
     columns: tuple[DeviceArray, ...] = (coords, values, starts, flags, frames)
     if merging and image.size:
         rows = unique_rows(device_of(image), flags, frames, found.counts, search.num_peaks)
         columns = tuple(column[rows] for column in columns)
-    return *columns, greatest_in_border(image, mask, search) if background is None and sigma is None else None
+    _, _, starts, flags, frames = columns
+    return *columns, highest_in_border(image, mask, background, sigma, search, frames, starts, flags)
 
 
 class Candidates(NamedTuple):
@@ -122,7 +122,7 @@ def candidates(
     if plateaus is None:
         return Candidates(found.indices[rows], found.flags[rows], None, None, counts)
     places = found.indices if wide is s else _repeated_places(found.indices, shape, pads)
-    centres, extents = plateaus.described(places, found.flags, s.axes)
+    centres, extents = plateaus.described(places, found.frames, found.flags, s.axes)
     if wide is not s:
         centres -= s.device.put(np.array(pads, np.float64))
     return Candidates(found.indices[rows], found.flags[rows], centres[rows], extents[rows], counts)
@@ -138,8 +138,11 @@ def _mark(s: _Search, search: PeakSearch, thresholds: _Thresholds) -> Plateaus |
         s.device, s.x, s.mask, s.stack, window=window, margins=margins, thresholds=thresholds,
         minima=search.minima, codes=s.codes,
     )  # fmt: skip
+    if search.plateau == "centroid":  # not refined, so that their widths do not matter
+        return plateaus._replace(ends=None)
+    found, _, _ = s.collect(None)
+    plateaus.find_ceilings(found.indices, found.frames, found.flags)
     if search.plateau == "refine":
-        found, _, _ = s.collect(None)
         plateaus.move_to_centres(found.indices, found.flags, s.codes)
     return plateaus
 
@@ -208,25 +211,6 @@ class _Thresholds(NamedTuple):
     absolute: float = -math.inf
 
 
-class _PixelValues(NamedTuple):
-    """Background or noise as kernels take it: an array of float32 or one of float64, and its size, 0 for none."""
-
-    narrow: DeviceArray | None = None
-    wide: DeviceArray | None = None
-    size: int = 0
-
-    @staticmethod
-    def of(device: Device, values: Any) -> _PixelValues:
-        """Convert a number, or an array of a value per pixel."""
-        if isinstance(values, np.ndarray) and values.size == 1:  # a number
-            return _PixelValues(None, device.full((1,), values.item(), np.float64), 1)
-        dtype = promoted(values.dtype)
-        converted = device.rows(values, values.shape, dtype)
-        if dtype == np.float32:
-            return _PixelValues(converted, None, values.size)
-        return _PixelValues(None, converted, values.size)
-
-
 class _Table(NamedTuple):
     """Candidates in memory order, and the keys by which they are sorted."""
 
@@ -252,8 +236,8 @@ class _Search:
         self.stack = (self.images, *(1,) * (4 - x.ndim), *x.shape[1:])
         self.pixels = math.prod(self.stack[1:])
         self.parts = blocks_for(self.pixels, each=_PART)
-        self.background = _PixelValues() if background is None else _PixelValues.of(self.device, background)
-        self.noise = _PixelValues() if noise is None else _PixelValues.of(self.device, noise)
+        self.background = PixelValues.of(self.device, background)
+        self.noise = PixelValues.of(self.device, noise)
         self.codes = self.device.empty((x.size,), np.uint8)
 
     def run(self, name: str, blocks: int, *arguments: Any, file: str = "peaks") -> None:

@@ -61,18 +61,6 @@ KERNEL candidates_cut(const Index* rows, const Index* frames, const Index* ends,
   }
 }
 
-// The first of ascending numbers from `begin` to `end` that is not below `wanted`.
-FORMULA Index first_at_least(const Index* numbers, Index begin, Index end, Index wanted) {
-  while (begin < end) {
-    const Index middle = (begin + end) / 2;
-    if (numbers[middle] < wanted)
-      begin = middle + 1;
-    else
-      end = middle;
-  }
-  return begin;
-}
-
 // The first candidate of each row of pixels, and the number of candidates.
 KERNEL candidates_rows(const Index* indices, Index count, Index rows, Index width, Index* starts) {
   for (Index row = first_thread(); row <= rows; row += all_threads())
@@ -205,30 +193,36 @@ KERNEL candidates_settle(const int* found, const Real* centres, const Index* ext
 // are of the same image; and by their columns, of which the key is greater for what is less.
 #define NO_LINE ((Index)1 << 62)
 
+FORMULA Index line_of(const Real* at, int flags, Index frame, Index axes, Index depth, Index height) {
+  Index line = 2 * frame + ((flags & FLAG_MINIMUM) != 0);
+  if (axes == 3) line = line * (depth + 4) + (Index)rint(at[0]) + 2;
+  return line * (height + 4) + (Index)rint(at[axes - 2]) + 2;
+}
+
 KERNEL candidates_lines(const Real* coords, const int* flags, const Index* frames, Index count, Index axes,
                         Index depth, Index height, Index* lines, UInt64* columns) {
   for (Index k = first_thread(); k < count; k += all_threads()) {
     const Real* at = coords + k * axes;
-    Index line = 2 * frames[k] + ((flags[k] & FLAG_MINIMUM) != 0);
-    if (axes == 3) line = line * (depth + 4) + (Index)rint(at[0]) + 2;
-    line = line * (height + 4) + (Index)rint(at[axes - 2]) + 2;
     const bool rejected = flags[k] & FLAGS_REJECTED;
-    lines[k] = rejected ? NO_LINE : line;
+    lines[k] = rejected ? NO_LINE : line_of(at, flags[k], frames[k], axes, depth, height);
     columns[k] = rejected ? 0 : ~((UInt64)Order<Real>::key(at[axes - 1]) ^ (UInt64)1 << 63);
   }
 }
 
-// Flag each row that has a stronger one within the distance, if one of both moved. `rows` are in order of lines and
-// columns; a row is stronger than those after it.
-KERNEL candidates_duplicates(const Index* rows, const Index* lines, const Real* coords, Index count, Index axes,
-                             Index height, volatile int* flags) {
-  for (Index k = first_thread(); k < count; k += all_threads()) {
-    const Index a = rows[k];
-    if (lines[a] == NO_LINE) continue;
-    const Real x = coords[a * axes + axes - 1];
+// Refined rows in order of lines and columns. A row is stronger than those after it.
+struct Places {
+  const Index *rows, *lines, *frames;
+  const Real* coords;
+  Index count, axes, depth, height;
+  volatile int* flags;
+
+  // Whether a row has a stronger one within the distance, if one of both moved; `at` is its position.
+  __device__ __forceinline__ bool is_duplicate(Index a, const Real* at) const {
+    const Index own = line_of(at, flags[a], frames[a], axes, depth, height);
+    const Real x = at[axes - 1];
     for (Index dz = axes == 3 ? -1 : 0; dz <= (axes == 3 ? 1 : 0); ++dz)
       for (Index dy = -1; dy <= 1; ++dy) {
-        const Index line = lines[a] + dz * (height + 4) + dy;
+        const Index line = own + dz * (height + 4) + dy;
         Index begin = 0, end = count;
         while (begin < end) {
           const Index middle = (begin + end) / 2, b = rows[middle];
@@ -243,12 +237,44 @@ KERNEL candidates_duplicates(const Index* rows, const Index* lines, const Real* 
           if (b >= a || !((flags[a] | flags[b]) & FLAG_MOVED)) continue;
           Real distance = 0;
           for (int n = 0; n < axes; ++n) {
-            const Real off = coords[a * axes + n] - coords[b * axes + n];
+            const Real off = at[n] - coords[b * axes + n];
             distance += off * off;
           }
-          if (distance < DUPLICATE_DISTANCE * DUPLICATE_DISTANCE) flags[a] = flags[a] | FLAG_DUPLICATE;
+          if (distance < DUPLICATE_DISTANCE * DUPLICATE_DISTANCE) return true;
         }
       }
+    return false;
+  }
+};
+
+// Flag each row that has a stronger one within the distance, if one of both moved. In a periodic image, a position near
+// an edge is also beyond the opposite one.
+KERNEL candidates_duplicates(const Index* rows, const Index* lines, const Index* frames, const Real* coords, Index count,
+                             Index axes, Index depth, Index height, Index width, bool wrap, volatile int* flags) {
+  const Places places = {rows, lines, frames, coords, count, axes, depth, height, flags};
+  const Index lengths[3] = {depth, height, width};
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    const Index a = rows[k];
+    if (lines[a] == NO_LINE) continue;
+    bool found = false;
+    for (int turn = 0; turn < 27 && !found; ++turn) {
+      Real at[3] = {0, 0, 0};
+      bool near = true;
+      for (Index n = 0, code = turn; n < 3; ++n, code /= 3) {
+        const Index step = code % 3 == 2 ? -1 : code % 3;
+        if (n >= axes) {
+          near = near && step == 0;
+          continue;
+        }
+        const Index length = lengths[3 - axes + n];
+        const Real place = coords[a * axes + n];
+        at[n] = place + step * length;
+        if (step > 0) near = near && wrap && place < DUPLICATE_DISTANCE - 0.5;
+        if (step < 0) near = near && wrap && place > length - 0.5 - DUPLICATE_DISTANCE;
+      }
+      found = near && places.is_duplicate(a, at);
+    }
+    if (found) flags[a] = flags[a] | FLAG_DUPLICATE;
   }
 }
 

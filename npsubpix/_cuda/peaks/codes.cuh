@@ -10,3 +10,15 @@ FORMULA UInt8 without(UInt8 code, bool minimum) {
   const UInt8 left = (UInt8)(code & ~(minimum ? MINIMUM : MAXIMUM));
   return left & (MAXIMUM | MINIMUM) ? left : 0;
 }
+
+// The first of ascending numbers from `begin` to `end` that is not below `wanted`.
+FORMULA Index first_at_least(const Index* numbers, Index begin, Index end, Index wanted) {
+  while (begin < end) {
+    const Index middle = (begin + end) / 2;
+    if (numbers[middle] < wanted)
+      begin = middle + 1;
+    else
+      end = middle;
+  }
+  return begin;
+}

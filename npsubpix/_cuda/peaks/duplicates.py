@@ -29,18 +29,19 @@ def sorted_rows(device: Device, groups: DeviceArray, majors: DeviceArray, minors
 
 
 def flag_duplicates(
-    device: Device, coords: DeviceArray, flags: DeviceArray, frames: DeviceArray, shape: tuple[int, ...]
+    device: Device, coords: DeviceArray, flags: DeviceArray, frames: DeviceArray, shape: tuple[int, ...], wrap: bool
 ) -> None:
     """Flag the peaks whose place a stronger one of the image has too; maxima and minima do not interact.
 
-    Rows are image by image, the strongest first. Only rows that were refined count.
+    Rows are image by image, the strongest first. Only rows that were refined count. In a periodic image distances
+    are those to the nearest repetition.
     """
     count, axes = coords.shape
-    depth, height, _ = (1, *shape)[-3:]
+    depth, height, width = (1, *shape)[-3:]
     lines, columns = device.empty((count,), np.int64), device.empty((count,), np.uint64)
     _run(device, "lines", count, coords, flags, frames, count, axes, depth, height, lines, columns)
     rows = sorted_rows(device, lines, columns, device.full((count,), 0, np.uint64))
-    _run(device, "duplicates", count, rows, lines, coords, count, axes, height, flags)
+    _run(device, "duplicates", count, rows, lines, frames, coords, count, axes, depth, height, width, wrap, flags)
 
 
 def unique_rows(

@@ -73,42 +73,6 @@ KERNEL peaks_tops(STACK, BACKGROUND, bool minima, Index parts, Index part_size, 
   }
 }
 
-// A pixel and its value. Of equal values the first in memory is the greater.
-struct Valued {
-  double value;
-  Index place;
-};
-
-// The greatest value of each image in its border, if no neighbour is greater and one is less, and it is above the
-// threshold; else NaN. One block per image.
-KERNEL peaks_border(STACK, BORDER, double absolute, double* out) {
-  const Images m = {x, mask, images, depth, height, width};
-  const Margins border = {front, back, top, bottom, left, right};
-  for (Index image = blockIdx.x; image < images; image += gridDim.x) {
-    Valued best = {-infinity(), (image + 1) * m.pixels()};
-    for (Index n = threadIdx.x; n < m.pixels(); n += blockDim.x) {
-      const Index k = image * m.pixels() + n;
-      const Spot s = spot_of(k, depth, height, width);
-      if (border.inside(m, s.d, s.i, s.j) || m.masked(k)) continue;
-      const double v = (double)x[k];
-      if (v > best.value) best = {v, k};
-    }
-    best = joined_over_block(best, [](Valued a, Valued b) {
-      return b.value > a.value || (b.value == a.value && b.place < a.place) ? b : a;
-    });
-    if (threadIdx.x > 0) continue;
-    bool above = false, below = false;
-    if (best.value > absolute)
-      any_in_window(m, spot_of(best.place, depth, height, width), 3, 3, 3, [&](Index place) {
-        if (m.masked(place)) return false;
-        above = above || (double)x[place] > best.value;
-        below = below || (double)x[place] < best.value;
-        return false;
-      });
-    out[image] = below && !above ? best.value : not_a_number();
-  }
-}
-
 // The height of a candidate above the background, and the same in units of the noise.
 struct Height {
   double height, noise;
@@ -125,6 +89,11 @@ FORMULA Height height_of(const Pixel* x, Index k, bool minimum, const PixelValue
   return {minimum ? -h : h, noise.at(k)};
 }
 
+// Whether a height is above a threshold, where the noise is known.
+FORMULA bool is_above(const Height& h, double absolute) {
+  return h.noise >= 0.0 && (absolute > -infinity() ? h.height > absolute * h.noise : h.height == h.height);
+}
+
 // Remove the candidates whose heights are not above the thresholds.
 KERNEL peaks_above(const Pixel* x, Index images, Index pixels, BACKGROUND, NOISE, THRESHOLDS, UInt8* codes) {
   const PixelValues background = {background32, background64, backgrounds}, noise = {noise32, noise64, noises};
@@ -134,7 +103,7 @@ KERNEL peaks_above(const Pixel* x, Index images, Index pixels, BACKGROUND, NOISE
     for (int n = 0; n < 2; ++n) {
       if (!(code & (n ? MINIMUM : MAXIMUM))) continue;
       const Height h = height_of(x, k, n == 1, background, noise);
-      bool kept = h.noise >= 0.0 && (absolute > -infinity() ? h.height > absolute * h.noise : h.height == h.height);
+      bool kept = is_above(h, absolute);
       if (tops) kept = kept && h.height > relative * tops[n * images + k / pixels];
       if (!kept) code = without(code, n == 1);
     }
@@ -148,13 +117,34 @@ FORMULA UInt64 rank_of(double v) {
   return (UInt64)Order<double>::key(v) ^ (UInt64)1 << 63;
 }
 
+// Two keys by which candidates are ranked.
+struct Rank {
+  UInt64 major, minor;
+
+  __device__ __forceinline__ bool above(const Rank& other) const {
+    return major > other.major || (major == other.major && minor > other.minor);
+  }
+};
+
+// The rank of a pixel by its value or, with a background, by its height in units of the noise.
+FORMULA Rank ranked(const Pixel* x, Index k, bool minimum, const PixelValues& background, const PixelValues& noise) {
+  if (background.size > 0) {
+    const Height h = height_of(x, k, minimum, background, noise);
+    const double strength = h.strength();
+    return {rank_of(strength), isfinite(strength) ? 0 : rank_of(h.height)};
+  }
+  // Integers that are equal as doubles differ in the last of their 64 bits.
+  const bool long_integer = (Pixel)0.5 == (Pixel)0 && sizeof(Pixel) == 8;
+  return {rank_of(minimum ? -(double)x[k] : (double)x[k]),
+          !long_integer ? 0 : (minimum ? 0 - (UInt64)x[k] : (UInt64)x[k])};
+}
+
 // Write the candidates in memory order, those of a part up to its end in `ends`: their indices, images and flags,
 // and two keys by which they are ranked. One block per part; its threads have neighbouring pixels.
 KERNEL peaks_collect(const Pixel* x, const UInt8* codes, Index images, Index pixels, BACKGROUND, NOISE, Index parts,
                      Index part_size, const Index* counts, const Index* ends, Index* indices, Index* frames,
                      int* flags, UInt64* majors, UInt64* minors) {
   const PixelValues background = {background32, background64, backgrounds}, noise = {noise32, noise64, noises};
-  const bool long_integer = (Pixel)0.5 == (Pixel)0 && sizeof(Pixel) == 8;
   const Index each = (part_size + blockDim.x - 1) / blockDim.x;
   for (Index part = blockIdx.x; part < images * parts; part += gridDim.x) {
     if (counts[part] == 0) continue;
@@ -171,17 +161,59 @@ KERNEL peaks_collect(const Pixel* x, const UInt8* codes, Index images, Index pix
         indices[at] = k;
         frames[at] = image;
         flags[at] = (minimum ? FLAG_MINIMUM : 0) | (codes[k] & PLATEAU ? FLAG_PLATEAU : 0);
-        if (backgrounds > 0) {
-          const Height h = height_of(x, k, minimum, background, noise);
-          majors[at] = rank_of(h.strength());
-          minors[at] = isfinite(h.strength()) ? 0 : rank_of(h.height);
-        } else {
-          majors[at] = rank_of(minimum ? -(double)x[k] : (double)x[k]);
-          // Integers that are equal as doubles differ in the last of their 64 bits.
-          minors[at] = !long_integer ? 0 : (minimum ? 0 - (UInt64)x[k] : (UInt64)x[k]);
-        }
+        const Rank rank = ranked(x, k, minimum, background, noise);
+        majors[at] = rank.major;
+        minors[at] = rank.minor;
         ++at;
       }
     }
+  }
+}
+
+// A pixel, -1 for none, and its rank.
+struct Ranked {
+  Rank rank;
+  Index place;
+};
+
+// The value of the highest maximum of each image in its border, if it is above the threshold and higher than all peaks,
+// else NaN. No neighbour of it is greater, and one is less. Peaks are rows image by image, the highest first. One block
+// per image.
+KERNEL peaks_border(STACK, BORDER, BACKGROUND, NOISE, double absolute, const Index* starts, const Index* frames,
+                    const int* flags, Index count, Index axes, double* out) {
+  const Images m = {x, mask, images, depth, height, width};
+  const Margins border = {front, back, top, bottom, left, right};
+  const PixelValues background = {background32, background64, backgrounds}, noise = {noise32, noise64, noises};
+  const Index lengths[3] = {depth, height, width};
+  for (Index image = blockIdx.x; image < images; image += gridDim.x) {
+    Ranked best = {{0, 0}, -1};
+    for (Index row = first_at_least(frames, 0, count, image); row < count && frames[row] == image; ++row) {
+      if (flags[row] & FLAG_MINIMUM) continue;
+      Index k = image;
+      for (Index a = 0; a < axes; ++a) k = k * lengths[3 - axes + a] + starts[row * axes + a];
+      best.rank = ranked(x, k, false, background, noise);
+      break;
+    }
+    for (Index n = threadIdx.x; n < m.pixels(); n += blockDim.x) {
+      const Index k = image * m.pixels() + n;
+      const Spot s = spot_of(k, depth, height, width);
+      if (border.inside(m, s.d, s.i, s.j) || m.masked(k)) continue;
+      const bool high = backgrounds > 0 ? is_above(height_of(x, k, false, background, noise), absolute)
+                                        : exceeds(x[k], absolute, false);
+      const Rank own = ranked(x, k, false, background, noise);
+      if (!high || !own.above(best.rank)) continue;
+      bool below = false;
+      const bool beaten = any_in_window(m, s, 3, 3, 3, [&](Index place) {
+        if (m.masked(place)) return false;
+        below = below || x[place] < x[k];
+        return x[place] > x[k];
+      });
+      if (below && !beaten) best = {own, k};
+    }
+    best = joined_over_block(best, [](Ranked a, Ranked b) {
+      if (a.place < 0 || b.place < 0) return a.place < 0 ? b : a;
+      return b.rank.above(a.rank) || (!a.rank.above(b.rank) && b.place < a.place) ? b : a;
+    });
+    if (threadIdx.x == 0) out[image] = best.place < 0 ? not_a_number() : (double)x[best.place];
   }
 }

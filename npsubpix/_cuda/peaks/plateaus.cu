@@ -312,3 +312,37 @@ KERNEL plateaus_move(const Index* indices, const int* flags, Index count, bool m
     firsts[parents[first]] = (UInt64)to;
   }
 }
+
+// A number that is less for what is higher, of maxima or of minima.
+FORMULA UInt64 depth_of(const Pixel* x, Index k, bool minimum) {
+  const Key own = Ordered::key(x[k]), key = minimum ? Ordered::mirrored(own) : own;
+  const bool negative = (Key)-1 < (Key)0;
+  return ~(negative ? (UInt64)(Index)key ^ (UInt64)1 << 63 : (UInt64)key);
+}
+
+#define CEILINGS                                                                                                    \
+  const Pixel *x, const Index *indices, const Index *frames, const int *flags, Index count, UInt64 *tops, UInt64 *wide, \
+      Index clipped
+
+// The highest candidates of images, of maxima and of minima, and the highest plateaus of at least `clipped` pixels.
+KERNEL plateaus_ceilings(CEILINGS, const UInt64* sums) {
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    const bool minimum = flags[k] & FLAG_MINIMUM;
+    const Index group = 2 * frames[k] + minimum;
+    const UInt64 depth = depth_of(x, indices[k], minimum);
+    atomicMin(&tops[group], depth);
+    if ((flags[k] & FLAG_PLATEAU) && sums[4 * k] >= (UInt64)clipped) atomicMin(&wide[group], depth);
+  }
+}
+
+// Count plateaus at the highest value of their image as wide if one of them is, or at an end of integers.
+KERNEL plateaus_widen(CEILINGS, bool integers, Index least_end, Index greatest_end, Index* extents) {
+  for (Index k = first_thread(); k < count; k += all_threads()) {
+    const bool minimum = flags[k] & FLAG_MINIMUM;
+    const Index group = 2 * frames[k] + minimum, place = indices[k];
+    const UInt64 depth = depth_of(x, place, minimum);
+    const bool at_end = integers && (Index)x[place] == (minimum ? least_end : greatest_end);
+    if ((flags[k] & FLAG_PLATEAU) && (at_end || (depth == tops[group] && depth == wide[group])))
+      extents[4 * k] = greatest(extents[4 * k], clipped);
+  }
+}

@@ -10,6 +10,7 @@ from npsubpix._cuda.launch.arrays import native
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
+from npsubpix._definitions.peaks import CLIPPED
 
 __all__ = ["Plateaus", "mark_plateaus"]
 
@@ -33,9 +34,12 @@ class Plateaus(NamedTuple):
     """The sets of equal pixels of a stack, described at their roots."""
 
     device: Device
+    x: DeviceArray
+    ends: tuple[int, int] | None  # the least and the greatest value of integers
     stack: tuple[int, ...]
     parents: DeviceArray
     signs: tuple[tuple[DeviceArray, DeviceArray], ...]  # first seeds and states, of maxima and of minima
+    ceilings: tuple[DeviceArray, DeviceArray]  # of the highest candidates and of the highest wide plateaus of images
 
     def _visit(self, name: str, minimum: int, indices: DeviceArray, flags: DeviceArray, *arrays: DeviceArray) -> None:
         """Run a kernel on all pixels, for candidates in memory order and the sets of one sign."""
@@ -52,13 +56,27 @@ class Plateaus(NamedTuple):
             self._visit("sum", minimum, indices, flags, sums, bounds)
         return sums, bounds
 
-    def described(self, indices: DeviceArray, flags: DeviceArray, axes: int) -> tuple[DeviceArray, DeviceArray]:
+    def _clip(self, name: str, indices: DeviceArray, frames: DeviceArray, flags: DeviceArray, *arguments: Any) -> None:
+        """Run a kernel on candidates and the ceilings of images."""
+        count = indices.shape[0]
+        kernel = Kernel.of("plateaus", f"plateaus_{name}", Pixel=self.x.dtype)
+        found = self.x, indices, frames, flags, count
+        run(self.device, kernel, blocks_for(count), *found, *self.ceilings, CLIPPED, *arguments)
+
+    def find_ceilings(self, indices: DeviceArray, frames: DeviceArray, flags: DeviceArray) -> None:
+        """Find the values at which images are clipped, from all candidates in memory order."""
+        self._clip("ceilings", indices, frames, flags, self._sums(indices, flags)[0])
+
+    def described(
+        self, indices: DeviceArray, frames: DeviceArray, flags: DeviceArray, axes: int
+    ) -> tuple[DeviceArray, DeviceArray]:
         """Return the centres and extents of candidates that are plateaus; NaN and 1 for all others."""
         count = indices.shape[0]
         centres, extents = self.device.empty((count, axes), np.float64), self.device.empty((count, 4), np.int64)
         kernel = Kernel.of("plateaus", "plateaus_describe", Pixel=np.float32)
         arguments = *self._sums(indices, flags), count, axes, *self.stack[1:], centres, extents
         run(self.device, kernel, blocks_for(count), *arguments)
+        self._clip("widen", indices, frames, flags, self.ends is not None, *(self.ends or (0, 0)), extents)
         return centres, extents
 
     def move_to_centres(self, indices: DeviceArray, flags: DeviceArray, codes: DeviceArray) -> None:
@@ -88,6 +106,7 @@ def mark_plateaus(
     codes: DeviceArray,
 ) -> Plateaus:
     """Write the codes of the first seeds of plateaus in a stack of (images, depth, height, width)."""
+    ends = _ends(x.dtype)
     x = native(x, _DTYPES)
     images = x, mask, *stack
     count, blocks = x.size, blocks_for(x.size)
@@ -112,7 +131,16 @@ def mark_plateaus(
             run(device, kernels["decide"], blocks, *contest, open_sets)
         if beyond:
             run(device, kernels["contest"], blocks_for(stack[0], each=1), *contest, open_sets)
-    return Plateaus(device, stack, parents, tuple(signs))
+    tops, wide = (device.full((2 * stack[0],), _NONE, np.uint64) for _ in range(2))
+    return Plateaus(device, x, ends, stack, parents, tuple(signs), (tops, wide))
+
+
+def _ends(dtype: Any) -> tuple[int, int] | None:
+    """Return the least and the greatest value of a dtype of integers, as the bits of one of 64 bits."""
+    if np.dtype(dtype).kind not in "iu":
+        return None
+    info = np.iinfo(dtype)
+    return int(info.min), (int(info.max) + 2**63) % 2**64 - 2**63
 
 
 _NAMES = ("begin", "join", "flatten", "forget", "judge", "settle", "compare", "decide", "contest")

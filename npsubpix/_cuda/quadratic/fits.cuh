@@ -84,13 +84,9 @@ FORMULA Fit fit_free_quadratic(const FreeAxes& f, Index d, Index i, Index j) {
   if (!ej) h.xx = fixed;
   if (!ei) h.yy = fixed;
   if (!ed) h.zz = fixed;
-  const Scaled3 u = scaled3d(h);
-  if (!isfinite(u.det)) return {0, 0, 0, 0, FLAG_NONFINITE};
-  if (fabs(u.det) <= SINGULAR_TOLERANCE * u.largest * u.largest * u.largest) return {0, 0, 0, 0, FLAG_SINGULAR};
-  const Gradient3 s = solved3d(u.unit, u.det, -u.scale * g.x, -u.scale * g.y, -u.scale * g.z);
-  const bool definite = u.unit.xx * u.unit.yy - u.unit.xy * u.unit.xy > 0.0 && u.unit.xx * u.det > 0.0;
-  return {s.z * (double)ed, s.y * (double)ei, s.x * (double)ej, 0.5 * (g.x * s.x + g.y * s.y + g.z * s.z),
-          definite ? 0 : FLAG_SADDLE};
+  Fit fit = stationary3d(h, g);
+  fit.sd *= (double)ed, fit.si *= (double)ei, fit.sj *= (double)ej;
+  return fit;
 }
 
 FORMULA Fit fit_free_parabola(const FreeAxes& f, Index d, Index i, Index j) {

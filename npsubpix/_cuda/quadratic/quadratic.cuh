@@ -94,15 +94,19 @@ FORMULA Gradient3 solved3d(const Hessian3& h, double det, double rx, double ry, 
           (rx * (h.xy * h.yz - h.yy * h.xz) - h.xx * b - h.xy * c) / det};
 }
 
-FORMULA Fit fit_quadratic3d(const Volume& v, Index d, Index i, Index j) {
-  const Gradient3 g = gradient3d(v, d, i, j);
-  const Scaled3 h = scaled3d(hessian3d(v, d, i, j));
+// The shift to the stationary point of a quadratic, its gain and flags.
+FORMULA Fit stationary3d(const Hessian3& hessian, const Gradient3& g) {
+  const Scaled3 h = scaled3d(hessian);
   if (!isfinite(h.det)) return {0, 0, 0, 0, FLAG_NONFINITE};
   const double m = h.largest;
   if (fabs(h.det) <= SINGULAR_TOLERANCE * m * m * m) return {0, 0, 0, 0, FLAG_SINGULAR};
   const Gradient3 s = solved3d(h.unit, h.det, -h.scale * g.x, -h.scale * g.y, -h.scale * g.z);
   const bool definite = h.unit.xx * h.unit.yy - h.unit.xy * h.unit.xy > 0.0 && h.unit.xx * h.det > 0.0;
   return {s.z, s.y, s.x, 0.5 * (g.x * s.x + g.y * s.y + g.z * s.z), definite ? 0 : FLAG_SADDLE};
+}
+
+FORMULA Fit fit_quadratic3d(const Volume& v, Index d, Index i, Index j) {
+  return stationary3d(hessian3d(v, d, i, j), gradient3d(v, d, i, j));
 }
 
 // A fit for `follow`, and whether a pixel has all the neighbours that it uses.

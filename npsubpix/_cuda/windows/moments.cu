@@ -33,7 +33,8 @@ struct Variances {
   double fill;
   bool root;
 
-  __device__ __forceinline__ Squares of(Real v) const { return {1, (double)v, 0, 0}; }
+  // The difference of a pixel from itself: 0, or NaN if it is not finite.
+  __device__ __forceinline__ Squares of(Real v) const { return {1, (double)v, 0, (double)v - (double)v}; }
   __device__ __forceinline__ Squares none() const { return {0, 0, 0, 0}; }
   __device__ __forceinline__ Squares repeated(Index a, Index b, Index c) const {
     const double n = (double)(a * b * c), sum = fill * n;

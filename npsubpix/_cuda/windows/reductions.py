@@ -58,7 +58,7 @@ def reduce_windows(
     in_double = None if weights is None else weights.astype(np.float64)
     skipped = skipped_pixels(image, mask, nan_policy)
     border = border_without_nan(border, cval, nan_policy)
-    image = in_precision_of(dtype, image, reduction)
+    image, cval = in_precision_of(dtype, image, reduction, cval)
     reduced = _reduced(image, reduction, size, footprint, in_double, skipped, border, cval, stride, q)
     return (converted(reduced, dtype),)
 

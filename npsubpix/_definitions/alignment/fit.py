@@ -16,10 +16,22 @@ from typing import NamedTuple
 import numpy as np
 
 from npsubpix._definitions.alignment.normal_equations import Equations, Likeness
-from npsubpix._definitions.alignment.solutions import inverse
+from npsubpix._definitions.alignment.solutions import inverse, significance_of
 from npsubpix._definitions.dtypes import HostArray
 
-__all__ = ["Brightness", "brightness_of", "covariance_of", "interpolation_error", "is_poor", "share_of_noise"]
+__all__ = [
+    "Areas",
+    "Brightness",
+    "areas_of",
+    "attainable_correlation",
+    "brightness_of",
+    "covariance_of",
+    "interpolation_error",
+    "is_explained",
+    "is_linear",
+    "is_poor",
+    "share_of_noise",
+]
 
 #: Phases of a pixel, along each axis, at which the share of noise is known.
 _PHASES = 64
@@ -37,6 +49,20 @@ _EXPLAINED = 1.15
 
 #: Least number of structures by which images correlate, times the ratio of what they share to what they do not.
 _ALIKE = 8.0
+
+#: Share of the variance of the noise to which the variance of residuals can be told from it.
+_DOUBT = 0.1
+
+#: Least number of structures that overlaps have room for, times the logarithm of the ratio of what the images share to
+#: what they do not. Images with room for few structures resemble each other somewhere by chance.
+_LEAST_EVIDENCE = 12.0
+
+#: Standard error of a shift, in units of the width of structures, over which residuals change linearly with it.
+_LINEAR = 0.3
+
+#: Relative variance of the squared inverse of crossed products, in units of that of the products, to second order; and
+#: one more, as those that noise makes too small are not used.
+_UNCERTAIN = 4.0
 
 #: Number of structures that images have at least.
 _LEAST_STRUCTURES = 0.5
@@ -161,26 +187,65 @@ def covariance_of(
     if not (np.diag(spread) > 0).all() or np.linalg.eigvalsh(spread)[0] <= 0:  # images that hardly correlate
         spread = of_scene * scores.products
     back = inverse(sensitivity.crossed)
+    spread *= 1 + _UNCERTAIN / significance_of(sensitivity) ** 2
     freedom = sensitivity.pixels / max(sensitivity.pixels - len(sensitivity.right), 1)
     return np.asarray(freedom * scale * scale * (back @ spread @ back.T))
 
 
+class Areas(NamedTuple):
+    """Areas of the structures of images in pixels: their autocorrelation, squared, integrated."""
+
+    fixed: float  # of the fixed image, with its noise
+    shared: float  # of both images, to which noise does not add; infinity if they share none
+
+
+def areas_of(e: Equations, brightness: Brightness, gain: float, shifts: list[int]) -> Areas:
+    """Return the areas of structures, from the variances of images and of their gradients along y and x."""
+    assert e.crossed is not None
+    of_fixed, crossed = (0.5 * float(x[shifts, shifts].sum()) / e.weight for x in (e.products, e.crossed))
+    shared = brightness.covariance * gain
+    return Areas(
+        math.pi * brightness.fixed_variance * gain**2 / of_fixed,
+        math.pi * shared / crossed if crossed > 0 and shared > 0 else math.inf,
+    )
+
+
+def is_explained(rms: float, noise: float) -> bool:
+    """Whether noise explains residuals."""
+    return rms < _EXPLAINED * noise
+
+
+def is_linear(shift_std: HostArray, areas: Areas) -> bool:
+    """Whether standard errors of a shift are so small that residuals change linearly with it."""
+    return bool((shift_std < _LINEAR * math.sqrt(areas.shared / (2 * math.pi))).all())
+
+
+def attainable_correlation(brightness: Brightness, likeness: Likeness, share: float) -> float:
+    """Return the correlation that images of one scene would have, of this brightness and noise."""
+    fixed = 1 - likeness.fixed / brightness.fixed_variance
+    moving = 1 - share * likeness.moving / brightness.moving_variance
+    return math.sqrt(max(fixed, 0.0) * max(moving, 0.0))
+
+
 def is_poor(
-    brightness: Brightness, likeness: Likeness, gain: float, share: float, pixels: float, rms: float, area: float
+    brightness: Brightness, likeness: Likeness, gain: float, share: float, pixels: float, rms: float, areas: Areas
 ) -> bool:
     """Whether two images are no better alike than images of different scenes.
 
-    They correlate no more than noise does; or noise does not explain the residuals, and the images correlate no more,
-    or by no more structures of this area, than different scenes do where a few structures coincide.
+    They correlate no more than noise does; or they are too smooth for their size; or noise does not explain the
+    residuals, and the images correlate no more, or by no more structures of this area, than different scenes do where a
+    few structures coincide.
     """
     correlation = math.copysign(1.0, gain) * brightness.correlation
     if not correlation * math.sqrt(pixels) > _SIGNIFICANT:
         return True
-    if rms < _EXPLAINED * math.sqrt(likeness.noise_of_residuals(gain, share)):
+    noise = likeness.noise_of_residuals(gain, share)
+    differing = max(rms * rms - noise, _DOUBT * noise) / (2 * gain * brightness.covariance)
+    if differing > 0 and -math.log(differing) * pixels < _LEAST_EVIDENCE * areas.shared:
+        return True
+    if is_explained(rms, math.sqrt(noise)):
         return False
-    without_noise = (1 - likeness.fixed / brightness.fixed_variance) * (
-        1 - share * likeness.moving / brightness.moving_variance
-    )
-    shared = correlation**2 / without_noise if without_noise > 0 else 1.0
-    structures = max(likeness.pixels / area, _LEAST_STRUCTURES)
+    attainable = attainable_correlation(brightness, likeness, share)
+    shared = (correlation / attainable) ** 2 if attainable > 0 else 1.0
+    structures = max(likeness.pixels / areas.fixed, _LEAST_STRUCTURES)
     return bool(shared < 1 and structures * shared < _ALIKE * (1 - shared))

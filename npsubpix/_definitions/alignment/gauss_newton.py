@@ -3,7 +3,9 @@
 A `Level` samples and sums pixels on the device of the images. Everything here works with few numbers, on the host.
 
 Source: Baker and Matthews, "Lucas-Kanade 20 years on: a unifying framework", International Journal
-of Computer Vision 56 (2004), for the forward additive and the inverse compositional algorithm.
+of Computer Vision 56 (2004), for the forward additive and the inverse compositional algorithm; Bates and Watts, "A
+relative offset orthogonality convergence criterion for nonlinear least squares", Technometrics 23 (1981), for the
+distance from the solution in standard errors.
 """
 
 from __future__ import annotations
@@ -17,23 +19,31 @@ import numpy as np
 
 from npsubpix._definitions.alignment.fit import (
     Brightness,
+    areas_of,
+    attainable_correlation,
     brightness_of,
     covariance_of,
     interpolation_error,
+    is_explained,
+    is_linear,
     is_poor,
     share_of_noise,
 )
 from npsubpix._definitions.alignment.losses import LOSSES, SCORES, SENSITIVITY, STEP, TUNING_CONSTANTS
 from npsubpix._definitions.alignment.normal_equations import Comparison, Equations, Likeness, margin_of
-from npsubpix._definitions.alignment.solutions import corners_of, is_sensitive, problem_of, solve
+from npsubpix._definitions.alignment.solutions import corners_of, is_sensitive, problem_of, relative_offset, solve
 from npsubpix._definitions.alignment.transforms import (
     centred,
     exponential,
     farthest,
+    from_level,
     from_parameters,
     generators,
+    parameter_units,
     parameters,
+    shifts_of,
     tangents,
+    to_level,
 )
 from npsubpix._definitions.dtypes import HostArray
 from npsubpix._definitions.flags import AlignmentFlags
@@ -51,6 +61,9 @@ __all__ = [
 #: Standard deviation of Gaussian noise, in units of its median absolute value.
 _DEVIATION_OF_MEDIAN = 1.4826
 
+#: Least side of a level, in pixels, of which noise hides the gradients, so that it is halved.
+_LEAST_HALVED = 32
+
 #: Number of pixels, about, from which the residual scale is estimated.
 _SAMPLED_PIXELS = 4096
 
@@ -65,6 +78,9 @@ _FREEZING = 0.1
 
 #: Update, in pixels, below which the residual scale stays the same.
 _SETTLED = 0.01
+
+#: Distance from the solution, in standard errors of the parameters, at which iterations may end: of no consequence.
+_SETTLED_OFFSET = 0.1
 
 #: Correlation below which one image is the negative of the other.
 _NEGATIVE = -0.5
@@ -98,6 +114,10 @@ class Outcome:
     bias: float
     correlation: float = math.nan
     noise: float = math.nan
+    attainable: float = math.nan  # correlation of images of one scene with this noise
+    pixels: float = 0.0  # number of pixels compared
+    noisy: bool = False  # whether noise hides how residuals change with the parameters, on this level
+    likeness: Likeness | None = None
 
 
 class Level(Protocol):
@@ -135,34 +155,14 @@ def residual_step(shape: tuple[int, ...]) -> int:
     return max(1, int(math.sqrt(math.prod(shape) / _SAMPLED_PIXELS)))
 
 
-def to_level(matrix: HostArray, scale: int) -> HostArray:
-    """Convert a matrix between pixels of the whole images to one between pixels of a level."""
-    s = _of_scale(scale)
-    inner: HostArray = np.linalg.inv(s) @ matrix @ s
-    return np.asarray(inner / inner[2, 2])
-
-
-def from_level(matrix: HostArray, scale: int) -> HostArray:
-    """Convert a matrix between pixels of a level to one between pixels of the whole images."""
-    s = _of_scale(scale)
-    outer: HostArray = s @ matrix @ np.linalg.inv(s)
-    return np.asarray(outer / outer[2, 2])
-
-
-def _of_scale(scale: int) -> HostArray:
-    s = np.eye(3)
-    s[:2, :2] *= scale
-    s[:2, 2] = 0.5 * (scale - 1)
-    return s
-
-
 class Aligner:
     """State of an alignment: the matrix between whole images, gain and bias."""
 
-    def __init__(self, options: Options, matrix: HostArray) -> None:
+    def __init__(self, options: Options, matrix: HostArray, likeness: Likeness | None = None) -> None:
         self.options = options
         self.matrix = matrix / matrix[2, 2]
         self.gain, self.bias = 1.0, 0.0
+        self.likeness = likeness  # of the whole images, if these were aligned before
         self.flags = 0
         self.total_iters = 0
         self.converged = False
@@ -209,8 +209,8 @@ class Aligner:
         fixed_basis = centred(generators(options.model), shape)
         matrix = to_level(self.matrix, level.scale)
         best = start = (math.inf, matrix, self.gain, self.bias)
-        tolerance = options.tol if last else max(options.tol, _COARSE_TOLERANCE)
-        problem, converged, change = 0, False, math.inf
+        tolerance = options.tol / level.scale if last else max(options.tol, _COARSE_TOLERANCE)
+        problem, converged, change, offset = 0, False, math.inf, math.inf
         # Steps by other products below which those by the crossed products are tried, and the longest of the latter.
         trying, limit = _NEAR if last and options.inverse else 0.0, _NEAR
         self.overlap = None
@@ -228,6 +228,7 @@ class Aligner:
             self.total_iters += 1
             near = last and change < _NEAR
             step, moved, change = self.step(matrix, e, e.products, fixed_basis, shape, near)
+            offset = relative_offset(e, step) if near else math.inf
             if e.crossed is not None and is_sensitive(e):
                 other = self.step(matrix, e, e.crossed, fixed_basis, shape, near)
                 if other[2] < limit:
@@ -249,6 +250,7 @@ class Aligner:
                     self.last = whole, *here[2:]
                 break
             self.choose_overlap(matrix, change)
+        converged = converged or (not problem and offset < _SETTLED_OFFSET)
         if problem:
             _, matrix, self.gain, self.bias = best if best[0] < math.inf else start
             self.overlap = None
@@ -289,65 +291,61 @@ class Aligner:
             return np.asarray(matrix / matrix[2, 2])
 
     def outcome(self, level: Level) -> Outcome:
-        """Evaluate the result on whole images, with parameters about the centre of the fixed one."""
-        basis = centred(generators(self.options.model), level.shape)
+        """Evaluate the result on the finest level, with parameters about the centre of the fixed image."""
+        basis, matrix = centred(generators(self.options.model), level.shape), to_level(self.matrix, level.scale)
         if self.last is None:
-            self.last = self.equations(level, self.matrix, basis, True, True), self.gain, self.bias
+            self.last = self.equations(level, matrix, basis, True, True), self.gain, self.bias
         whole = self.last[0]
         e = self.unknowns(whole, basis)
-        size = len(basis)
+        size, shifts = len(basis), shifts_of(len(basis))
         covariance = np.full((size, size), np.nan)
         problem = problem_of(level.shape, level.rounding, basis, e)
         self.flags |= problem
         rms = math.sqrt(e.squares / e.weight) if e.pixels > 0 and e.weight > 0 else math.nan
-        correlation = noise = math.nan
+        correlation, noise, attainable, noisy = math.nan, math.nan, math.nan, False
         if not problem:
             brightness = brightness_of(*self.last)
-            overlap = self.matrix if self.overlap is None else self.overlap
+            overlap = matrix if self.overlap is None else self.overlap
             likeness = level.likeness(overlap, brightness.fixed_mean, brightness.moving_mean)
-            share = share_of_noise(self.matrix, level.shape)
+            self.likeness = likeness = likeness.on_level(self.likeness, level.scale)
+            share = share_of_noise(matrix, level.shape)
             correlation, noise = brightness.correlation, math.sqrt(likeness.noise_of_residuals(self.gain, share))
-            if is_poor(brightness, likeness, self.gain, share, e.pixels, rms, self.area(e, brightness)):
+            attainable = attainable_correlation(brightness, likeness, share)
+            areas = areas_of(e, brightness, self.gain, shifts)
+            if is_poor(brightness, likeness, self.gain, share, e.pixels, rms, areas):
                 self.flags |= int(AlignmentFlags.POOR_FIT)
             if self.options.gain_bias and self.gain <= 0:
                 self.flags |= int(AlignmentFlags.NEGATIVE_GAIN)
-            if not is_sensitive(e):
-                self.flags |= int(AlignmentFlags.NO_TEXTURE)
-            else:
-                sensitivity, scores = (self.unknowns(x, basis) for x in self.weighed(level, basis, whole, rms))
+            noisy = not is_sensitive(e)
+            if not noisy:
+                equations = self.weighed(level, matrix, basis, whole, rms)
+                sensitivity, scores = (self.unknowns(x, basis) for x in equations)
                 of_all = covariance_of(sensitivity, scores, self.scale, likeness, share, self.gain)
                 covariance = of_all[:size, :size]
-                shifts = _shifts_of(size)
-                error = interpolation_error(self.matrix, level.shape, brightness, whole, self.last[1], shifts)
+                error = interpolation_error(matrix, level.shape, brightness, whole, self.last[1], shifts)
                 covariance[np.ix_(shifts, shifts)] += np.outer(error, error)
+                noisy = not is_linear(np.sqrt(np.diag(covariance)[shifts]), areas)
+                units = parameter_units(self.options.model, level.scale)
+                covariance *= np.outer(units, units)
+            self.flags |= int(AlignmentFlags.NO_TEXTURE) if noisy else 0
         margin = margin_of(level.moving_shape)
         most = math.prod(max(n - 1 - 2 * margin, 1) for n in level.shape)
         return Outcome(
             self.matrix, covariance, rms, min(float(e.pixels) / most, 1.0), self.total_iters,
             self.converged and not problem, self.flags, self.gain, self.bias, correlation, noise,
+            attainable, e.pixels, noisy, self.likeness,
         )  # fmt: skip
 
-    def area(self, e: Equations, brightness: Brightness) -> float:
-        """Return the area of the structures of the fixed image: its autocorrelation, squared, integrated."""
-        shifts = _shifts_of(len(e.right) - 2 * self.options.gain_bias)
-        gradient = 0.5 * float(e.products[shifts, shifts].sum()) / e.weight / self.gain**2
-        return math.pi * brightness.fixed_variance / gradient
-
-    def weighed(self, level: Level, basis: HostArray, whole: Equations, rms: float) -> tuple[Equations, Equations]:
+    def weighed(
+        self, level: Level, matrix: HostArray, basis: HostArray, whole: Equations, rms: float
+    ) -> tuple[Equations, Equations]:
         """Return the equations with the derivative of the loss function for weights, and with its square."""
         robust = self.options.loss != "least_squares" and math.isfinite(self.scale)
         if not robust:
             self.scale = rms if rms > 0 else 1.0
-            return whole, self.equations(level, self.matrix, basis, True, True, SCORES, "least_squares")
-        sensitivity, scores = (
-            self.equations(level, self.matrix, basis, True, True, use) for use in (SENSITIVITY, SCORES)
-        )
+            return whole, self.equations(level, matrix, basis, True, True, SCORES, "least_squares")
+        sensitivity, scores = (self.equations(level, matrix, basis, True, True, use) for use in (SENSITIVITY, SCORES))
         return sensitivity, scores
-
-
-def _shifts_of(size: int) -> list[int]:
-    """Return the places of the shift (y, x) among so many parameters of a model."""
-    return [2, 5] if size > 4 else [size - 2, size - 1]
 
 
 def _matched(b: Brightness) -> tuple[float, float]:
@@ -367,8 +365,27 @@ def nothing_to_align(options: Options, matrix: HostArray, flag: int) -> Outcome:
 
 
 def aligned(levels: Sequence[Level], options: Options, matrix: HostArray) -> Outcome:
-    """Align images over levels from coarse to fine."""
-    aligner = Aligner(options, matrix)
+    """Align images over levels from coarse to fine.
+
+    Where noise, and nothing else, hides the gradients of the finest level, but not those of a coarser one, that is the
+    last.
+    """
+    outcome = best = _over(levels, options, matrix, None)
+    while outcome.noisy and is_explained(outcome.rms, outcome.noise):
+        if len(levels) > 1:
+            levels = levels[:-1]
+        elif options.levels is None and min(*levels[0].shape, *levels[0].moving_shape) >= _LEAST_HALVED:
+            levels = [levels[0].halved()]
+        else:
+            break
+        outcome = _over(levels, options, matrix, best.likeness)
+        if not outcome.flags and is_explained(outcome.rms, outcome.noise):
+            return outcome
+    return best
+
+
+def _over(levels: Sequence[Level], options: Options, matrix: HostArray, likeness: Likeness | None) -> Outcome:
+    aligner = Aligner(options, matrix, likeness)
     if options.gain_bias:
         aligner.match_brightness(levels[0])
     for level in levels:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from npsubpix._definitions.alignment.fixed_pattern import holds_the_transform, is_held
 from npsubpix._definitions.alignment.gauss_newton import Level, Options, Outcome, aligned, nothing_to_align
 from npsubpix._definitions.dtypes import HostArray
 from npsubpix._definitions.flags import AlignmentFlags
@@ -92,6 +93,9 @@ class Images(Protocol):
     def dtype(self) -> np.dtype[Any]:
         """Dtype in which the images are compared."""
 
+    def without_fixed_pattern(self) -> Images | None:
+        """Return the images with the pixels of a fixed pattern masked in both, None if there is no pattern."""
+
     def phase_correlation(self) -> HostArray:
         """Return the matrix of the translation at the maximum of the phase correlation."""
 
@@ -103,7 +107,21 @@ class Images(Protocol):
 
 
 def align_images(images: Images, init: HostArray | str | None, options: Options) -> Outcome:
-    """Align two images from a matrix, from the identity, or from the maximum of the phase correlation."""
+    """Align two images from a matrix, from the identity, or from the maximum of the phase correlation.
+
+    A transform near the identity is compared with that of the pixels that belong to no fixed pattern.
+    """
+    outcome = _aligned(images, init, options)
+    fixed, moving = images.shapes
+    if fixed == moving and is_held(outcome, fixed):
+        others = images.without_fixed_pattern()
+        if others is not None and holds_the_transform(outcome, _aligned(others, init, options), fixed):
+            outcome.flags |= int(AlignmentFlags.FIXED_PATTERN)
+    return outcome
+
+
+def _aligned(images: Images, init: HostArray | str | None, options: Options) -> Outcome:
+    """Align two images, whatever their pixels belong to."""
     side = min(n for shape in images.shapes for n in shape)
     if isinstance(init, str):
         init = images.phase_correlation() if side > 0 else None

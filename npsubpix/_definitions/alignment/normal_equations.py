@@ -1,9 +1,9 @@
 """Normal equations of image alignment, from sums of products of few signals over pixels.
 
-The signals are the gradient of one image along y and x, divided by the depth of the projected point; minus the
-product of this gradient with the projected point; the fixed image F; 1; the residual r; and the first three again,
-for the other image. Each signal is multiplied by 1, x and y, which makes 27 features. The derivative of the residual
-with respect to any parameter is a linear combination of features.
+The signals are the gradient of one image along y and x, divided by the depth of the projected point; minus the scalar
+product of this gradient with the position of that point from the centre; the fixed image F; 1; the residual r; and
+the first three again, for the other image. Each signal is multiplied by 1, x and y, which makes 27 features. The
+derivative of the residual with respect to any parameter is a linear combination of features.
 """
 
 from __future__ import annotations
@@ -112,6 +112,16 @@ class Likeness(NamedTuple):
         if count == 0:
             return cls(0.0, 0.0, 0.0)
         return cls(fixed / count, moving / count, product * product / square if square > 0 else 0.0)
+
+    def on_level(self, whole: Likeness | None, scale: int) -> Likeness:
+        """Return it with no more noise than means of pixels of the whole images have.
+
+        Structures as narrow as the pixels of a level are no noise there.
+        """
+        if whole is None:
+            return self
+        fixed, moving = (value / scale**2 for value in whole[:2])
+        return self._replace(fixed=min(self.fixed, fixed), moving=min(self.moving, moving))
 
     def noise_of_residuals(self, gain: float, share: float) -> float:
         """Return the variance of residuals of images that differ by noise alone, with a share of the moving image's."""

@@ -10,7 +10,7 @@ from npsubpix._definitions.alignment.normal_equations import Equations
 from npsubpix._definitions.dtypes import HostArray
 from npsubpix._definitions.flags import AlignmentFlags
 
-__all__ = ["corners_of", "inverse", "is_sensitive", "problem_of", "solve"]
+__all__ = ["corners_of", "inverse", "is_sensitive", "problem_of", "relative_offset", "significance_of", "solve"]
 
 #: Gradient of an image, in units of the rounding of its pixels, that is nothing but rounding.
 _LEAST_GRADIENT = 16.0
@@ -21,8 +21,10 @@ _LEAST_PIXELS = 16
 #: Ratio of the least to the greatest eigenvalue of the scaled normal equations, below which there is no solution.
 _SINGULAR = 1e-9
 
-#: Least ratio of the smallest eigenvalue of the crossed products to that of the others for them to be used.
-_LEAST_SIGNAL = 0.02
+#: Least ratio of the smallest eigenvalue of the crossed products to that of the others, in units of its standard
+#: deviation for images of noise alone. Below it, a shift has a standard error of more than about 0.12 pixels of a
+#: level, over which the products change: they say neither how to go on nor how far the solution is.
+_LEAST_SIGNAL = 7.0
 
 
 def corners_of(shape: tuple[int, ...]) -> HostArray:
@@ -52,13 +54,25 @@ def problem_of(shape: tuple[int, ...], rounding: float, basis: HostArray, e: Equ
 
 
 def is_sensitive(e: Equations) -> bool:
-    """Whether residuals change with the parameters by more than chance: crossed products are near the others."""
+    """Whether residuals change with the parameters by more than chance."""
+    return significance_of(e) > _LEAST_SIGNAL
+
+
+def significance_of(e: Equations) -> float:
+    """Return the least ratio of the crossed products to the others, in standard deviations of that of noise."""
     if e.crossed is None or not np.isfinite(e.crossed).all():
-        return False
+        return 0.0
     scale = 1 / np.sqrt(np.diag(e.products))
     part = e.crossed * np.outer(scale, scale)
     whole = np.linalg.eigvalsh(e.products * np.outer(scale, scale))
-    return bool(np.linalg.eigvalsh(0.5 * (part + part.T))[0] > _LEAST_SIGNAL * whole[0])
+    least = float(np.linalg.eigvalsh(0.5 * (part + part.T))[0])
+    return least / float(whole[0]) * math.sqrt(e.pixels) if whole[0] > 0 else 0.0
+
+
+def relative_offset(e: Equations, step: HostArray) -> float:
+    """Return the distance to the solution in standard errors, from a step of the equations."""
+    variance = e.squares / e.weight if e.weight > 0 else 0.0
+    return math.sqrt(max(float(-(step * e.right).sum()), 0.0) / variance) if variance > 0 else 0.0
 
 
 def solve(products: HostArray, right: HostArray) -> HostArray:

@@ -8,7 +8,19 @@ import numpy as np
 
 from npsubpix._definitions.dtypes import HostArray
 
-__all__ = ["centred", "exponential", "farthest", "from_parameters", "generators", "parameters", "tangents"]
+__all__ = [
+    "centred",
+    "exponential",
+    "farthest",
+    "from_level",
+    "from_parameters",
+    "generators",
+    "parameter_units",
+    "parameters",
+    "shifts_of",
+    "tangents",
+    "to_level",
+]
 
 
 def generators(model: str) -> HostArray:
@@ -100,3 +112,36 @@ def exponential(m: HostArray) -> HostArray:
     for _ in range(halvings):
         total = (total[:, :, None] * total[None]).sum(1)
     return np.asarray(total)
+
+
+def to_level(matrix: HostArray, scale: int) -> HostArray:
+    """Convert a matrix between pixels of the whole images to one between pixels of a level."""
+    s = _of_scale(scale)
+    inner: HostArray = np.linalg.inv(s) @ matrix @ s
+    return np.asarray(inner / inner[2, 2])
+
+
+def from_level(matrix: HostArray, scale: int) -> HostArray:
+    """Convert a matrix between pixels of a level to one between pixels of the whole images."""
+    s = _of_scale(scale)
+    outer: HostArray = s @ matrix @ np.linalg.inv(s)
+    return np.asarray(outer / outer[2, 2])
+
+
+def _of_scale(scale: int) -> HostArray:
+    s = np.eye(3)
+    s[:2, :2] *= scale
+    s[:2, 2] = 0.5 * (scale - 1)
+    return s
+
+
+def parameter_units(model: str, scale: int) -> HostArray:
+    """Return the units of the parameters at a level, in those at whole images: pixels, or one over them."""
+    units = np.ones((3, 3))
+    units[:2, 2], units[2, :2] = scale, 1 / scale
+    return np.array([units[g != 0][0] for g in generators(model)])
+
+
+def shifts_of(size: int) -> list[int]:
+    """Return the places of the shift (y, x) among so many parameters of a model."""
+    return [2, 5] if size > 4 else [size - 2, size - 1]

@@ -12,6 +12,7 @@ from typing import Final
 __all__ = [
     "BORDER_RULES",
     "CVAL",
+    "EDGE",
     "FAR",
     "FREE",
     "GRID_WRAP",
@@ -68,6 +69,9 @@ ROUNDINGS: Final = 16
 
 #: Distance from the image, in pixels, at which no window reaches into it: free positions go no further.
 FAR: Final = 8.0
+
+#: Distance in pixels by which a matrix may miss the place of a pixel at an edge: the default tolerance of `align`.
+EDGE: Final = 1e-4
 
 #: Modes for the padding modes of torch: with pixel centres at -1 and 1, and with outer edges there.
 PADDING_MODES: Final = {

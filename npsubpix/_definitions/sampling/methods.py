@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-import json
+import itertools
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,8 +26,10 @@ __all__ = [
     "Blend",
     "Method",
     "Weighting",
+    "current_weight",
     "parse",
     "register_weight",
+    "reserve_weight",
     "write",
 ]
 
@@ -96,24 +99,20 @@ class Method:
 
 
 def write(base: Weighting | Blend, surrogate: str | None = None) -> str:
-    """Write a method as the string that `parse` reads."""
-    if isinstance(base, Weighting):
-        if not (surrogate or base.user_weight):
-            return base.name
-        fields: Any = (base.name, base.user_weight)
-    else:
-        fields = (base.threshold, base.inside, base.outside)
-    return json.dumps({"base": fields, "surrogate": surrogate or ""})
+    """Write a method as the string that `parse` reads, by what torch.compile can follow."""
+    if isinstance(base, Blend):
+        return f"{base.threshold!r};{base.inside};{base.outside};{surrogate or ''}"
+    return f"{base.name},{base.user_weight},{surrogate or ''}" if surrogate or base.user_weight else base.name
 
 
 @functools.lru_cache(maxsize=256)
 def parse(spec: str) -> Method:
     """Read a method from the string that `write` made."""
-    if not spec.startswith("{"):
-        return Method(Weighting(spec))
-    fields = json.loads(spec)
-    base = fields["base"]
-    return Method(Weighting(*base) if isinstance(base[0], str) else Blend(*base), fields["surrogate"])
+    if ";" in spec:
+        threshold, inside, outside, surrogate = spec.split(";")
+        return Method(Blend(float(threshold), inside, outside), surrogate)
+    name, weight, surrogate = spec.split(",") if "," in spec else (spec, "", "")
+    return Method(Weighting(name, weight), surrogate)
 
 
 #: Functions of users as weights, each with its derivative or None, by the key that a method has of them. They stay for
@@ -135,3 +134,21 @@ def register_weight(weight: Callable[[float], float], derivative: Callable[[floa
             _keys[identity] = f"weight{len(_keys)}"
             WEIGHTS[_keys[identity]] = (weight, derivative)
         return _keys[identity]
+
+
+#: Objects with a `weight` and a `derivative`, by the keys that graphs of torch.compile have of them.
+_traced: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+_numbers = itertools.count()
+
+
+def reserve_weight(owner: Any) -> str:
+    """Return a key of an object with functions, whatever these are by the time of use: a trace cannot look at them."""
+    key = f"traced{next(_numbers)}"
+    _traced[key] = owner
+    return key
+
+
+def current_weight(key: str) -> str:
+    """Return the key of functions as they are now, from that of an object, or from their own."""
+    owner = _traced.get(key)
+    return key if owner is None else register_weight(owner.weight, owner.derivative)
