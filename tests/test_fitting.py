@@ -203,3 +203,14 @@ def test_covariance_on_request(rng, backend, estimator):
         found = fits.covariance[0] / np.outer(errors[0], errors[0])
         np.testing.assert_allclose(found, want / np.outer(scale, scale), atol=5e-3)
     assert fits[1:].covariance.shape == (3, 5, 5)
+
+
+def test_the_error_function():
+    """By its polynomial, to 1e-14."""
+    from scipy.special import erf
+
+    from npsubpix._cpu.formulas.error_function import error_function
+
+    points = np.concatenate([np.linspace(-9, 9, 1001), [0.0, 1e-300, -1e-8, 50.0]])
+    found = [error_function.py_func(u, np.exp(-u * u / 2)) for u in points]
+    np.testing.assert_allclose(found, erf(points / np.sqrt(2)), atol=1e-14, rtol=0)

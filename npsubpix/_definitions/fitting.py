@@ -148,6 +148,11 @@ class Fit(NamedTuple):
         return (count if self.covariance else 0), 2, parameters, parameters
 
     @property
+    def function(self) -> str:
+        """Name of the public function."""
+        return "fit_patches" if self.whole else "fit_spots"
+
+    @property
     def stop(self) -> float:
         """Squared Newton decrement at which a fit ends."""
         return _STOP[self.estimator]

@@ -88,6 +88,7 @@ SPOT_OPERATIONS = (
         ),
         options=("fit",),
         internal=frozenset({"fit", "offset", "electrons_per_count", "read_variance"}),
+        called="{fit.function}",
         functions={
             "fit_spots": lambda npsubpix, x: npsubpix.fit_spots(
                 x[0, 0], [[3, 2], [2.2, 5]], frame=[0, 2], frame_axis=0
