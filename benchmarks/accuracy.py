@@ -256,7 +256,7 @@ def picasso(method: str) -> Offsets:
     return Offsets(np.concatenate(offsets), len(rows))
 
 
-METHODS = ("quadratic", "parabola", "centroid")
+METHODS = ("quadratic", "parabola", "centroid", "fit")
 
 SETS: dict[str, tuple[Callable[[str], Offsets], tuple[str, ...]]] = {
     "M51, IRAF starfind": (m51_starfind, METHODS),

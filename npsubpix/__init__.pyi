@@ -3,9 +3,12 @@
 __version__: str
 
 from npsubpix._definitions.flags import AlignmentFlags as AlignmentFlags
+from npsubpix._definitions.flags import FitFlags as FitFlags
 from npsubpix._definitions.flags import PeakFlags as PeakFlags
+from npsubpix._definitions.photometry import MeasurementFlags as MeasurementFlags
 from npsubpix.alignment import align as align
 from npsubpix.alignment import align_stack as align_stack
+from npsubpix.assessment import assess as assess
 from npsubpix.background import local_background as local_background
 from npsubpix.blobs import difference_of_gaussians as difference_of_gaussians
 from npsubpix.blobs import laplacian_of_gaussian as laplacian_of_gaussian
@@ -14,6 +17,12 @@ from npsubpix.convolution import convolve as convolve
 from npsubpix.convolution import convolve_separable as convolve_separable
 from npsubpix.convolution import correlate as correlate
 from npsubpix.filter_banks import conv2d as conv2d
+from npsubpix.fitting.bounds import CramerRao as CramerRao
+from npsubpix.fitting.bounds import cramer_rao as cramer_rao
+from npsubpix.fitting.calibration import estimate_camera as estimate_camera
+from npsubpix.fitting.camera import Camera as Camera
+from npsubpix.fitting.spots import fit_patches as fit_patches
+from npsubpix.fitting.spots import fit_spots as fit_spots
 from npsubpix.gaussian import render_gaussian as render_gaussian
 from npsubpix.gaussian import render_gaussian2d as render_gaussian2d
 from npsubpix.gaussian import render_spots as render_spots
@@ -30,11 +39,15 @@ from npsubpix.operators import NonMaximaSuppression2d as NonMaximaSuppression2d
 from npsubpix.operators import NonMaximaSuppression3d as NonMaximaSuppression3d
 from npsubpix.operators import SpatialSoftArgmax2d as SpatialSoftArgmax2d
 from npsubpix.peaks import find_peaks as find_peaks
+from npsubpix.photometry import measure_spots as measure_spots
 from npsubpix.quad_interp import conv_quad_interp3d as conv_quad_interp3d
 from npsubpix.quad_interp import iterative_quad_interp3d as iterative_quad_interp3d
 from npsubpix.refinement import refine_peaks as refine_peaks
 from npsubpix.results import Alignment as Alignment
+from npsubpix.results import Assessment as Assessment
 from npsubpix.results import Background as Background
+from npsubpix.results import Fits as Fits
+from npsubpix.results import Measurements as Measurements
 from npsubpix.results import Peaks as Peaks
 from npsubpix.sampling.kernels import GradientAdaptive as GradientAdaptive
 from npsubpix.sampling.kernels import Nearest as Nearest
@@ -48,6 +61,7 @@ from npsubpix.sampling.transformer import affine_grid as affine_grid
 from npsubpix.sampling.transformer import grid_sample as grid_sample
 from npsubpix.sampling.warping import transform_points as transform_points
 from npsubpix.sampling.warping import warp as warp
+from npsubpix.simulation import simulate_spots as simulate_spots
 from npsubpix.soft_argmax import conv_soft_argmax2d as conv_soft_argmax2d
 from npsubpix.soft_argmax import conv_soft_argmax3d as conv_soft_argmax3d
 from npsubpix.spatial.kornia import spatial_expectation2d as spatial_expectation2d

@@ -29,6 +29,7 @@ __all__ = [
     "describe",
     "replacing",
     "table_text",
+    "unit_of",
     "write_table",
 ]
 
@@ -38,6 +39,8 @@ Columns = Mapping[str, npt.NDArray[Any]]
 ORIGINS = {"center": 0.0, "corner": 0.5, "fits": 1.0}
 
 _POSITIONS = ("z", "y", "x")
+_CENTROIDS = tuple(f"{axis}_centroid" for axis in _POSITIONS)
+_LENGTHS = {*_POSITIONS, *_CENTROIDS, "sigma", *(f"sigma_{axis}" for axis in _POSITIONS), "width", "size", "ep"}
 _UNSHOWN = {"index", "ok", "flags", "noise_guessed"}  # columns that are not shown
 _SHORT = {"value", "background", "noise", "significance"}  # columns shown with six digits
 
@@ -54,19 +57,22 @@ def arrange(
     extra: Columns | None = None,
     napari: bool = False,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return columns of positions as they are written: in an origin, with further columns after the value."""
+    """Return columns of positions as they are written: in an origin, with further columns after the measured ones."""
     if origin not in ORIGINS:
         raise ValueError(f"origin must be one of {', '.join(map(repr, ORIGINS))}, got {origin!r}")
     extra = {name: np.asarray(column) for name, column in (extra or {}).items()}
-    rows = len(columns["value"])
+    rows = len(next(iter(columns.values())))
+    last = "value" if "value" in columns else next(name for name in columns if name.endswith("_index") or name == "ok")
     for name, column in extra.items():
         if name in columns:
             raise ValueError(f"columns must have names of their own, got {name!r}, which the table has")
         if column.shape != (rows,):
-            raise ValueError(f"columns must have one value per peak, {rows}, got shape {column.shape} for {name!r}")
+            raise ValueError(f"columns must have one value per row, {rows}, got shape {column.shape} for {name!r}")
     table: dict[str, npt.NDArray[Any]] = {} if files is None else {"file": np.array(files, dtype=object)}
     for name, column in columns.items():
-        table[name] = column + ORIGINS[origin] if name in _POSITIONS else column
+        if name == last and name != "value":
+            table |= extra
+        table[name] = column + ORIGINS[origin] if name in (*_POSITIONS, *_CENTROIDS) else column
         if name == "value":
             table |= extra
     return _as_points(table) if napari else table
@@ -77,7 +83,7 @@ def _as_points(columns: Columns) -> dict[str, npt.NDArray[Any]]:
     axes = [name for name in ("frame", *_POSITIONS) if name in columns]
     points = {f"axis-{k}": columns[name] for k, name in enumerate(axes)}
     others = {name: column for name, column in columns.items() if name not in axes}
-    return {"index": np.arange(len(columns["value"])), **points, **others}
+    return {"index": np.arange(len(next(iter(columns.values())))), **points, **others}
 
 
 def describe(axes: str, origin: str = "center") -> dict[str, Any]:
@@ -301,8 +307,9 @@ def _mode(path: Path) -> int:
     return 0o666 & ~mask
 
 
-def _unit(name: str) -> str | None:
-    return "pixel" if name in _POSITIONS else None
+def unit_of(name: str) -> str | None:
+    """Return the unit of a column: that of positions, widths and their standard errors is the pixel."""
+    return "pixel" if name.removesuffix("_std") in _LENGTHS else None
 
 
 def _text(value: Any) -> str:
@@ -334,7 +341,7 @@ def _write_parquet(path: Path, columns: Columns, metadata: Mapping[str, Any]) ->
 
     arrays = [pa.array(c.tolist(), pa.string()) if _is_text(c) else pa.array(c) for c in columns.values()]
     fields = [
-        pa.field(name, array.type, metadata={"unit": unit} if (unit := _unit(name)) else None)
+        pa.field(name, array.type, metadata={"unit": unit} if (unit := unit_of(name)) else None)
         for name, array in zip(columns, arrays, strict=True)
     ]
     schema = pa.schema(fields, metadata={key: _text(value) for key, value in metadata.items()})
@@ -362,7 +369,7 @@ def _write_hdf5(path: Path, columns: Columns, metadata: Mapping[str, Any]) -> No
         dataset = file.create_dataset("peaks", data=rows)
         for key, value in metadata.items():
             dataset.attrs[key] = value if isinstance(value, (int, float)) else _text(value)
-        dataset.attrs["column_units"] = json.dumps({name: _unit(name) for name in columns if _unit(name)})
+        dataset.attrs["column_units"] = json.dumps({name: unit_of(name) for name in columns if unit_of(name)})
 
 
 def _write_ecsv(path: Path, columns: Columns, metadata: Mapping[str, Any]) -> None:
@@ -372,7 +379,7 @@ def _write_ecsv(path: Path, columns: Columns, metadata: Mapping[str, Any]) -> No
         {name: column.astype(str) if _is_text(column) else column for name, column in columns.items()}
     )
     for name in columns:
-        table[name].unit = _unit(name)
+        table[name].unit = unit_of(name)
     table.meta.update(json.loads(json.dumps(metadata, default=_plain)))
     table.write(path, format="ascii.ecsv", overwrite=True)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays.checks import check_image
-from npsubpix._arrays.library import Array, as_array, without_booleans
-from npsubpix._arrays.options import check_choice, check_fill, check_finite, check_lengths, check_positive
+from npsubpix._arrays.library import Array, as_array, join, moveaxis, without_booleans
+from npsubpix._arrays.options import check_choice, check_fill, check_finite, check_positive, check_widths
+from npsubpix._arrays.stacks import check_frame_axis
 from npsubpix._definitions.borders import BORDERS
 from npsubpix._dispatch.call import call
 
@@ -25,24 +26,28 @@ def difference_of_gaussians(
     border: str = "reflect",
     cval: float = 0.0,
     truncate: float = 4.0,
+    frame_axis: int | None = None,
 ) -> Array:
     """Filter an image with a difference of Gaussians, which enhances blobs and suppresses background and noise.
 
     Parameters
     ----------
-    image : array of 1 to 3 dimensions
+    image : array of 1 to 3 dimensions, or 2 to 4 with `frame_axis`
         Image, of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     sigma : float or tuple of floats
         Standard deviation of the narrow Gaussian in pixels, for all axes or per axis. Choose about that of the blobs.
+        0 for an axis that is not smoothed.
     wide_sigma : float or tuple of floats, optional
         Standard deviation of the wide Gaussian. By default 1.6 times `sigma`, where the difference best approximates
-        the Laplacian [1]_.
+        the Laplacian [1]_. Greater than `sigma`, or 0 where that is 0.
     border : str, default "reflect"
         Border extension, as for `correlate`: "reflect", "mirror", "nearest", "wrap" or "constant".
     cval : float, default 0.0
         Value outside of the image for "constant".
     truncate : float, default 4.0
         Radius at which Gaussians are truncated, in standard deviations.
+    frame_axis : int, optional
+        Axis of a stack along which images are independent. The other options are those of a frame.
 
     Returns
     -------
@@ -84,13 +89,14 @@ def difference_of_gaussians(
     >>> found.coords.round(1)
     array([[17.3, 20.8]])
     """
-    image = _image(image)
-    narrow = check_lengths(sigma, image.ndim, "sigma")
+    x, axis = _image(image, frame_axis)
+    narrow = check_widths(sigma, _axes(x, axis), "sigma")
     chosen = tuple(_RATIO * s for s in narrow) if wide_sigma is None else wide_sigma
-    wide = check_lengths(chosen, image.ndim, "wide_sigma")
-    if any(w <= s for w, s in zip(wide, narrow, strict=True)):
+    wide = check_widths(chosen, _axes(x, axis), "wide_sigma")
+    if any(w <= s and not w == s == 0 for w, s in zip(wide, narrow, strict=True)) or not any(wide):
         raise ValueError(f"wide_sigma must be greater than sigma, {narrow}, got {wide}")
-    return call("difference_of_gaussians", image, sigma=narrow, wide_sigma=wide, **_options(border, cval, truncate))[0]
+    options = {"sigma": narrow, "wide_sigma": wide, **_options(border, cval, truncate)}
+    return _filtered("difference_of_gaussians", x, axis, options)
 
 
 def laplacian_of_gaussian(
@@ -101,17 +107,18 @@ def laplacian_of_gaussian(
     border: str = "reflect",
     cval: float = 0.0,
     truncate: float = 4.0,
+    frame_axis: int | None = None,
 ) -> Array:
     r"""Filter an image with the Laplacian of a Gaussian, in which bright blobs are minima.
 
     Parameters
     ----------
-    image : array of 1 to 3 dimensions
+    image : array of 1 to 3 dimensions, or 2 to 4 with `frame_axis`
         Image, of any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     sigma : float or tuple of floats
         Standard deviation of the Gaussian in pixels, for all axes or per axis. The signal-to-noise ratio is highest
-        for Gaussian blobs of the same standard deviation.
-    border, cval, truncate
+        for Gaussian blobs of the same standard deviation. 0 for an axis that is neither smoothed nor differentiated.
+    border, cval, truncate, frame_axis
         As for `difference_of_gaussians`.
 
     Returns
@@ -147,17 +154,45 @@ def laplacian_of_gaussian(
     >>> npsubpix.laplacian_of_gaussian(image, 1.5)[4].round(1)
     array([ 0.1,  0.5,  0.9, -0.3, -3.9, -6.3, -3.9, -0.2,  1.3])
     """
-    image = _image(image)
-    widths = check_lengths(sigma, image.ndim, "sigma")
-    if min(widths) < _NARROWEST:
-        raise ValueError(f"sigma must be at least {_NARROWEST}, got {min(widths)}")
-    return call("laplacian_of_gaussian", image, sigma=widths, **_options(border, cval, truncate))[0]
+    x, axis = _image(image, frame_axis)
+    widths = check_widths(sigma, _axes(x, axis), "sigma")
+    if not any(widths):
+        raise ValueError(f"sigma must be above 0 on an axis, got {sigma!r}")
+    if min(w for w in widths if w) < _NARROWEST:
+        raise ValueError(f"sigma must be 0 or at least {_NARROWEST}, got {min(w for w in widths if w)}")
+    return _filtered("laplacian_of_gaussian", x, axis, {"sigma": widths, **_options(border, cval, truncate)})
 
 
-def _image(image: Any) -> Array:
+def _image(image: Any, frame_axis: Any) -> tuple[Array, int | None]:
+    """Require an image, or a stack of images; return it and its axis of frames, counted from the first."""
     x = without_booleans(as_array(image, "image"))
-    check_image(x)
-    return x
+    if frame_axis is None:
+        check_image(x)
+        return x, None
+    axis = check_frame_axis(frame_axis, x.ndim)
+    check_image(x, axis, "its frame axis")
+    return x, axis
+
+
+def _axes(x: Array, frame_axis: int | None) -> int:
+    return int(x.ndim - (frame_axis is not None))
+
+
+def _filtered(name: str, x: Array, frame_axis: int | None, options: dict[str, Any]) -> Array:
+    """Filter an image, or each frame of a stack: along its axis there are no weights but one."""
+    if frame_axis is None:
+        return call(name, x, **options)[0]
+    if x.ndim > 3 and x.shape[frame_axis] == 0:
+        return call(name, x.reshape((0, 1, 1)), **options)[0].reshape(tuple(x.shape))
+    if x.ndim > 3:
+        frames = moveaxis(x, frame_axis, 0)
+        parts = [call(name, frames[number], **options)[0][None] for number in range(frames.shape[0])]
+        return moveaxis(join(parts, 0), 0, frame_axis)
+    for width in ("sigma", "wide_sigma"):
+        if width in options:
+            lengths = options[width]
+            options |= {width: (*lengths[:frame_axis], 0.0, *lengths[frame_axis:])}
+    return call(name, x, **options)[0]
 
 
 def _options(border: Any, cval: Any, truncate: Any) -> dict[str, Any]:

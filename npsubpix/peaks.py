@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ from npsubpix._arrays.options import (
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.nms import nms_reach
 from npsubpix._definitions.peaks import DUPLICATES, PLATEAUS, PeakSearch
+from npsubpix._detection import detected
 from npsubpix._dispatch.call import call
+from npsubpix.background import local_background
 from npsubpix.refinement import check_refinement
 from npsubpix.results import Background, Peaks
 
@@ -45,6 +48,8 @@ def find_peaks(
     max_shift: float = 1.5,
     radius: float | tuple[float, ...] = 3.0,
     duplicates: str = "merge",
+    detect: str | Array | Callable[[Array], Array] | None = None,
+    detect_sigma: float | tuple[float, ...] | None = None,
     mode: str | None = None,
     frame_axis: int | None = None,
 ) -> Peaks:
@@ -103,19 +108,30 @@ def find_peaks(
         True for pixels to ignore: they are not peaks, and do not suppress others. A peak whose
         refinement needs one of them keeps the position of its pixel and is flagged ``MASKED``. The mask of a
         ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
-    refine : {"quadratic", "parabola", "centroid", None}, default "quadratic"
+    refine : {"quadratic", "parabola", "centroid", "fit", None}, default "quadratic"
         Method of refinement, see `refine_peaks`.
     n_iters : int, optional
-        Greatest number of iterations of refinement: by default 30 for ``"centroid"``, 5 for the fits.
+        Greatest number of iterations of refinement: by default 30 for ``"centroid"``, 50 for
+        ``"fit"``, 5 for the others.
     max_shift : float, default 1.5
         Greatest shift of a position from the pixel of its peak, in pixels on any axis.
     radius : float or tuple of floats, default 3.0
-        Radius in pixels of the window of ``"centroid"``, one for all axes or one per axis: three times
-        the standard deviation of a spot, but not below 3.
+        Radius in pixels of the window of ``"centroid"``, and of the box of ``"fit"``, one for all axes or one per
+        axis: three times the standard deviation of a spot, but not below 3.
     duplicates : {"merge", "flag"}, default "merge"
         Treatment of peaks that refinement moves to within half a pixel of a stronger one, as those of
         noise on a wide spot. "merge" reports the strongest alone; "flag" all, with the flag
         ``DUPLICATE``. Positions that could not be refined are not compared.
+    detect : {None, "dog", "log", "gaussian"}, array of the shape of the image, or callable, optional
+        Image in which peaks are sought, while they are refined, and their values measured, in `image` itself.
+        ``"gaussian"``: the image smoothed by a Gaussian of standard deviation `detect_sigma`, the matched filter of
+        Gaussian spots. ``"dog"``, ``"log"``: `difference_of_gaussians`, or the negative `laplacian_of_gaussian`, which
+        suppress slow changes of the background too. A function is called with the image, or with each frame of a stack,
+        and returns an array of its shape. Unless ``background`` or `sigma` is given, background and noise are those of
+        this image, measured by `local_background`: `threshold_abs` is then in units of its noise, above its background.
+        Masked pixels, and those that are not finite, are filled with the local background first.
+    detect_sigma : float or tuple of floats, optional
+        Standard deviation of the named filters in pixels, for all axes or per axis: about that of the spots.
     mode : {None, "wrap"}, optional
         ``"wrap"``: the image is periodic, as a correlation map is. Windows, distances and refinement
         continue on the opposite side of the image, and `exclude_border` has no meaning. Positions
@@ -164,6 +180,17 @@ def find_peaks(
          y      x  value  flags
       7.30   9.60  89.63  -
      12.10  20.39  59.82  -
+
+    Five times the noise of single pixels finds noise where photons are few; that of a matched filter finds spots:
+
+    >>> rng = np.random.default_rng(3)
+    >>> truth = rng.uniform(5, 95, (20, 2))
+    >>> image = npsubpix.simulate_spots((100, 100), truth, flux=200, sigma=1.3, background=2, rng=rng)
+    >>> found = npsubpix.find_peaks(image, detect="gaussian", detect_sigma=1.3, threshold_abs=5, refine="centroid")
+    >>> npsubpix.assess(found, truth, 1.5).n_matched, len(found)
+    (20, 20)
+    >>> len(npsubpix.find_peaks(image, background=2, sigma=2**0.5, threshold_abs=5, refine="centroid"))
+    23
     """
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
@@ -187,8 +214,13 @@ def find_peaks(
     if isinstance(background, Background):
         sigma = background.noise if sigma is None else sigma
         background = background.level
+    searched = None
+    if detect is not None or detect_sigma is not None:
+        searched = detected(x, detect, detect_sigma, mask=mask, wrap=search.wrap, frame_axis=frame_axis)
+        if background is None and sigma is None:
+            background, sigma = local_background(searched, mask=mask, frame_axis=frame_axis)
     coords, values, indices, flags, frame, border = call(
-        "find_peaks", x, mask, background, sigma, frame_axis=frame_axis, search=search, refinement=refinement
+        "find_peaks", x, searched, mask, background, sigma, frame_axis=frame_axis, search=search, refinement=refinement
     )
     frames = None if frame_axis is None else frame
     shape = shape_of_frame(x, frame_axis)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from npsubpix._arrays.checks import check_frames, check_frames_of, check_positions, check_reals
-from npsubpix._arrays.library import Array, as_array, as_image, beside, is_array, is_table, without_booleans
+from npsubpix._arrays.checks import check_frames_of
+from npsubpix._arrays.library import Array, as_image, without_booleans
 from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive
+from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.peaks import PEAK_MODES
 from npsubpix._definitions.refinement import ITERATIONS, REFINEMENTS, Refinement
@@ -42,23 +43,24 @@ def refine_peaks(
     coords : array of shape (N, ndim), or Peaks
         Positions in pixels, (y, x) or (z, y, x). Each is refined from the nearest pixel. A table of peaks also
         supplies `frame`.
-    method : {"quadratic", "parabola", "centroid", None}, default "quadratic"
+    method : {"quadratic", "parabola", "centroid", "fit", None}, default "quadratic"
         ``"quadratic"``: stationary point of the quadratic with the central differences of the
         pixel, mixed ones included; if it is more than 0.6 pixels away on any axis, the fit is
         repeated one pixel further in that direction [1]_. ``"parabola"``: the same for each axis
         separately. ``"centroid"``: centroid under a Gaussian window that moves with it [2]_, of
         standard deviation ``radius / 3`` but at least 1 pixel, after subtraction of the mean of the
         pixels around the window; it has converged when it moves by at most 0.001 pixels. Along an axis
-        on which the border cuts the window, a Gaussian is fitted to what is seen of it [3]_. None: the
-        pixel itself.
+        on which the border cuts the window, a Gaussian is fitted to what is seen of it [3]_. ``"fit"``: a
+        Gaussian, integrated over pixels, is fitted to the box of this radius by least squares, as by `fit_spots`,
+        which returns errors, fluxes and widths as well. None: the pixel itself.
     n_iters : int, optional
-        Greatest number of iterations: by default 30 for ``"centroid"``, 5 for the fits.
+        Greatest number of iterations: by default 30 for ``"centroid"``, 50 for ``"fit"``, 5 for the others.
     max_shift : float, default 1.5
         Greatest shift of a position from its pixel, in pixels on any axis.
     radius : float or tuple of floats, default 3.0
-        Radius in pixels of the window of ``"centroid"``, one for all axes or one per axis. Three
-        times the standard deviation of a spot, but not below 3, gives the least scatter; a smaller
-        radius takes fewer pixels of a neighbour, at least two on each side.
+        Radius in pixels of the window of ``"centroid"``, and of the box of ``"fit"``, one for all axes or one per
+        axis. Three times the standard deviation of a spot, but not below 3, gives the least scatter; a smaller radius
+        takes fewer pixels of a neighbour, at least two on each side.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     mode : {None, "wrap"}, optional
@@ -90,11 +92,12 @@ def refine_peaks(
     See Also
     --------
     find_peaks : Find peaks and refine their positions.
+    fit_spots : Fit spots, with standard errors.
 
     Notes
     -----
-    Minima and maxima are refined in the same way. ``"quadratic"`` and ``"parabola"`` flag a saddle
-    of the fitted surface as ``SADDLE``. Computations are in float64.
+    Minima and maxima are refined in the same way, except by ``"fit"``, which flags minima as ``SINGULAR``.
+    ``"quadratic"`` and ``"parabola"`` flag a saddle of the fitted surface as ``SADDLE``. Computations are in float64.
 
     References
     ----------
@@ -120,44 +123,14 @@ def refine_peaks(
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
-    points = _beside(_points(coords, ndim), coords, x)
-    known = check_frames_of(coords, frame) if frame_axis is not None else frame
-    frames = _beside(_frames(known, x, frame_axis, points.shape[0]), known, x)
+    points = points_beside(coords, x, ndim)
+    frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     refinement = check_refinement(method, "method", n_iters, max_shift, radius, mode, ndim)
     refined, values, indices, flags, own_frames = call(
         "refine_peaks", x, points, frames, mask, frame_axis=frame_axis, refinement=refinement
     )
     kept = check_frames_of(coords) if frame_axis is None else own_frames
     return Peaks(refined, values, indices, flags, kept, image_shape=shape_of_frame(x, frame_axis))
-
-
-def _beside(numbers: Array | None, source: Any, image: Array) -> Array:
-    """Copy numbers that come as lists to the device of the image; arrays stay where they are."""
-    return numbers if numbers is None or is_array(source) or is_table(source) else beside(numbers, image)
-
-
-def _points(coords: Any, ndim: int) -> Array:
-    points = check_reals(check_positions(coords, "coords"), "coords")
-    if 0 in points.shape:
-        points = points.reshape(0, ndim)
-    if points.ndim != 2 or points.shape[1] != ndim:
-        hint = "" if check_frames_of(coords) is None else ": pass frame_axis for the stack that the peaks are of"
-        raise ValueError(
-            f"coords must have shape (N, {ndim}), one position of {ndim} coordinates per row, "
-            f"got {tuple(points.shape)}{hint}"
-        )
-    return points
-
-
-def _frames(frame: Any, image: Array, frame_axis: int | None, count: int) -> Array | None:
-    if frame_axis is None:
-        if frame is not None:
-            as_array(frame, "frame")
-            raise ValueError("frame is given, so frame_axis must say which axis of the image it counts along")
-        return None
-    if frame is None:
-        raise ValueError("frame must give the image of each position, since the image is a stack")
-    return check_frames(frame, count, image.shape[frame_axis])
 
 
 def check_refinement(

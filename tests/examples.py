@@ -16,19 +16,27 @@ __all__ = ["BESIDES", "EXAMPLES", "arrays_of", "bound", "called_with"]
 def _call(example: Example) -> Callable[[Any], Any]:
     def call(x: Any) -> Any:
         result = example(npsubpix, x)
+        if isinstance(result, npsubpix.Measurements):
+            return result.coords, result.flux, result.width, result.ecc
+        if isinstance(result, npsubpix.Fits):
+            return result.coords, result.flux, result.flux_std
         return (result.coords, result.values) if isinstance(result, npsubpix.Peaks) else result
 
     return call
 
 
-#: Calls of the public functions by their names; of a table of peaks they return the columns of floats.
+#: Calls of the public functions by their names; of a table they return columns of floats.
 EXAMPLES = {name: _call(example) for operation in OPERATIONS.values() for name, example in operation.functions.items()}
 
 #: Public functions of arrays that run no operation of the table, with an example.
 BESIDES: dict[str, Example] = {
     "affine_grid": lambda npsubpix, x: npsubpix.affine_grid(x[0, :1, 0, :2, :3], (1, 1, 3, 4)),
+    "assess": lambda npsubpix, x: npsubpix.assess(x[0, 0, 0, :, :2], x[0, 0, 1, :, :2], 1.0),
     "choose_conv_method": lambda npsubpix, x: npsubpix.choose_conv_method(x[0, 0, 0]),
+    "cramer_rao": lambda npsubpix, x: npsubpix.cramer_rao(x[0, 0, 0] ** 2 + 100, 1.3, 2.0),
+    "estimate_camera": lambda npsubpix, x: npsubpix.estimate_camera(x[0, 0] * (1 + abs(x[0, 0, :1]))),
     "sample_vjp": lambda npsubpix, x: npsubpix.sample_vjp(x[0, 0, 0, 0], x[0, 0, 0], x[0, 0, 1, :2], method="linear"),
+    "simulate_spots": lambda npsubpix, x: npsubpix.simulate_spots((5, 6), x[0, 0, 0, :, :2], flux=9, sigma=1, rng=0),
     "transform_points": lambda npsubpix, x: npsubpix.transform_points([[1, 0, 0], [0, 1, 2]], x[0, 0, 0, :, :2]),
 }
 

@@ -109,13 +109,44 @@ def test_tensors(rng):
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_frames_are_filtered_each_for_itself(rng, axis):
+    """Of lines, of images, and of volumes, which have more axes than kernels."""
+    for shape in ((3, 14), (3, 11, 12), (3, 5, 6, 7)):
+        if axis == 1 and len(shape) == 2:
+            continue
+        frames = rng.normal(size=shape)
+        sigma = (0.8, 1.1, 0.6)[: len(shape) - 1]
+        for function in (npsubpix.difference_of_gaussians, npsubpix.laplacian_of_gaussian):
+            found = function(np.moveaxis(frames, 0, axis), sigma, frame_axis=axis)
+            wanted = np.moveaxis(np.stack([function(frame, sigma) for frame in frames]), 0, axis)
+            np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.usefixtures("backend")
+def test_an_axis_of_width_0_is_left_as_it_is(rng):
+    """Nor is the narrow Gaussian of width 0 anything but the image."""
+    x = rng.normal(size=(9, 12))
+    rows = npsubpix.laplacian_of_gaussian(x, (0, 1.2))
+    np.testing.assert_allclose(rows[4], npsubpix.laplacian_of_gaussian(x[4], 1.2), rtol=1e-11, atol=1e-12)
+    found = npsubpix.difference_of_gaussians(x, (0, 1.2))
+    np.testing.assert_allclose(found[4], npsubpix.difference_of_gaussians(x[4], 1.2), rtol=1e-11, atol=1e-12)
+    found = npsubpix.difference_of_gaussians(x, 0, wide_sigma=1.5)
+    np.testing.assert_allclose(found, x - ndi.gaussian_filter(x, 1.5), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(
     ("function", "error", "match"),
     [
         (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3, 3, 3)), 1), ValueError, "image must have 1 to 3"),
         (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), 0), ValueError, "sigma must be"),
         (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), (1, 2, 3)), ValueError, "sigma must"),
-        (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), 1e-200), ValueError, "sigma must be at least 1e-75"),
+        (
+            lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), 1e-200),
+            ValueError,
+            "sigma must be 0 or at least",
+        ),
         (lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), 1, border="shrink"), ValueError, "border must be"),
         (lambda: npsubpix.difference_of_gaussians(np.zeros((3, 3)), 2, wide_sigma=1), ValueError, "wide_sigma must be"),
         (lambda: npsubpix.difference_of_gaussians(np.zeros((3, 3)), 2, truncate=-1), ValueError, "truncate must be"),
@@ -123,6 +154,19 @@ def test_tensors(rng):
             lambda: npsubpix.difference_of_gaussians(np.zeros((3, 3)), 2, truncate=np.inf),
             ValueError,
             "truncate must be",
+        ),
+        (lambda: npsubpix.difference_of_gaussians(np.zeros((3, 3)), 0), ValueError, "wide_sigma must be greater"),
+        (lambda: npsubpix.difference_of_gaussians(np.zeros((3, 3)), -1), ValueError, "sigma must be positive, or 0"),
+        (
+            lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), (1, 2), frame_axis=0),
+            ValueError,
+            "sigma must be one",
+        ),
+        (lambda: npsubpix.laplacian_of_gaussian(np.zeros(3), 1, frame_axis=0), ValueError, "besides its frame axis"),
+        (
+            lambda: npsubpix.laplacian_of_gaussian(np.zeros((3, 3)), 1, frame_axis=2),
+            ValueError,
+            "frame_axis must be below",
         ),
         (lambda: npsubpix.difference_of_gaussians(np.zeros((3, 3)) + 1j, 2), TypeError, "image must hold"),
     ],

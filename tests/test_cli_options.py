@@ -16,7 +16,11 @@ from tests.test_cli import fails, run, spots, table_of
 pytest.importorskip("rich")
 
 #: Arguments of `find_peaks` that are no options, with the reason.
-NO_OPTION = {"frame_axis": "files say which of their axes is that of frames"}
+NO_OPTION = {
+    "frame_axis": "files say which of their axes is that of frames",
+    "detect": "the frame is filtered before, since the columns need its background and noise",
+    "detect_sigma": "the same",
+}
 
 #: What is typed for each argument of `find_peaks`, and what it receives.
 TYPED = {
@@ -124,6 +128,29 @@ def test_every_argument_of_local_background_has_an_option_that_reaches_it(image,
     ((_, options),) = calls
     assert options.pop("mask") is None
     assert options == {name: value for name, (_, _, value) in typed.items()}
+
+
+def test_peaks_are_sought_in_a_filtered_image(tmp_path):
+    """As `find_peaks` does, and significance is that of the filtered image; values are of the image itself."""
+    truth = [[12.3, 20.6], [30.8, 33.1], [28.2, 14.9]]
+    movie = npsubpix.simulate_spots((45, 48), truth, flux=160, sigma=1.3, background=3.0, rng=2)
+    np.save(tmp_path / "a.npy", movie)
+    args = ("--threshold", 5, "--detect", "dog", "--detect-sigma", "1.3", "--refine", "centroid")
+    run("locate", tmp_path / "a.npy", *args, "-o", tmp_path / "a.csv")
+    rows, metadata = table_of(tmp_path / "a.csv")
+    found = npsubpix.find_peaks(movie, detect="dog", detect_sigma=1.3, threshold_abs=5, refine="centroid")
+    assert [[row[n] for n in ("y", "x", "value")] for row in rows] == [
+        [repr(v) for v in (*place, value)]
+        for place, value in zip(found.coords.tolist(), found.values.tolist(), strict=True)
+    ]
+    assert npsubpix.assess(found, truth, 1.0).n_matched == 3
+    assert all(5 < float(row["significance"]) < 100 for row in rows)
+    assert (metadata["options"]["detect"], metadata["options"]["detect_sigma"]) == ("dog", 1.3)
+    boxes = run("locate", tmp_path / "a.npy", *args, "--background", 24, "--show", 1).stdout
+    assert "significance" in boxes
+    for wrong in (args[:4], (*args[:2], *args[4:6])):
+        line = fails("locate", tmp_path / "a.npy", *wrong, code=2)
+        assert "--detect and --detect-sigma need each other" in line
 
 
 def test_refinement_of_a_volume_takes_one_number_per_axis(tmp_path):

@@ -92,6 +92,13 @@ def test_background(rng):
     np.testing.assert_allclose(sigma, 5, atol=1)
 
 
+def test_photometry(rng):
+    spot = 500 * gaussian.gaussian((14.3, 15.8), (1.2, 1.2), (30, 31)) + rng.normal(20.0, 1.0, (30, 31))
+    measured = npsubpix.measure_spots(spot, [[14, 16]], 5)
+    assert abs(measured.flux[0] - 500) < 5 * measured.flux_std[0] < 150
+    np.testing.assert_allclose(measured.centroid, [[14.3, 15.8]], atol=0.3)
+
+
 def softmax_mean(window):
     """Mean position of the pixels of a map, weighted by their exponentials."""
     weights = np.exp(window - window.max())

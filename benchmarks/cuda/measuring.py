@@ -1,4 +1,4 @@
-"""Cases of measuring: peaks, samples between pixels, alignment, backgrounds."""
+"""Cases of measuring: peaks, fits, samples between pixels, alignment, backgrounds."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import scipy.ndimage
+import scipy.special
 
 import npsubpix
 from benchmarks.cuda.cases import Arrays, Case, noise
@@ -57,8 +58,33 @@ def with_seeds(rng: np.random.Generator, height: int, width: int) -> Arrays:
     return image, inside.astype(np.float64)
 
 
+def patches(rng: np.random.Generator, height: int, width: int) -> Arrays:
+    """Patches of 11 × 11 pixels with a spot each, in all as many pixels as an image."""
+    count = max(height * width // 121, 2)
+    edges = np.arange(12) - 0.5 - rng.uniform(4.5, 5.5, (2, count, 1))
+    y, x = np.diff(scipy.special.ndtr(edges / 1.5), axis=-1)
+    return (10 + 3000 * y[:, :, None] * x[:, None, :] + 5 * rng.standard_normal((count, 11, 11)),)
+
+
+def _of_fits(fits: Any) -> tuple[Any, ...]:
+    return fits.coords, fits.coords_std, fits.flux, fits.sigma, fits.flags
+
+
+def _fit_patches(x: Any) -> tuple[Any, ...]:
+    return _of_fits(npsubpix.fit_patches(x, camera=npsubpix.Camera(read_variance=25)))
+
+
+def _fit_spots(x: Any, seeds: Any) -> tuple[Any, ...]:
+    return _of_fits(npsubpix.fit_spots(x, seeds, width="fixed", sigma=2.0))
+
+
 def _of_peaks(peaks: Any) -> tuple[Any, ...]:
     return peaks.coords, peaks.values, peaks.indices, peaks.flags
+
+
+def _measure(x: Any, coords: Any) -> tuple[Any, ...]:
+    spots = npsubpix.measure_spots(x, coords, 3.0)
+    return spots.aperture_sum, spots.flux, spots.flux_std, spots.background, spots.mass, spots.signal
 
 
 def _of_alignment(result: Any) -> tuple[Any, ...]:
@@ -86,6 +112,9 @@ _POINTS = "as many points as pixels"
 CASES = (
     Case("find_peaks", "refined", smooth, _find, _SIDE, share=1e-3),
     Case("refine_peaks", "1 % of pixels", with_seeds, lambda x, c: _of_peaks(npsubpix.refine_peaks(x, c)), _SIDE),
+    Case("measure_spots", "1 % of pixels", with_seeds, _measure, _SIDE),
+    Case("fit_patches", "11×11, likelihood", patches, _fit_patches, _SIDE, tight=1e-6, share=1e-2),
+    Case("fit_spots", "1 % of pixels, least squares", with_seeds, _fit_spots, 2048, tight=1e-6, share=5e-2),
     Case("sample", f"linear, {_POINTS}", with_points, lambda x, c: npsubpix.sample(x, c, method="linear"), _SIDE),
     Case("sample", f"bspline3, {_POINTS}", with_points, lambda x, c: npsubpix.sample(x, c, method="bspline3"), _SIDE),
     Case(

@@ -78,11 +78,11 @@ def check_channel_axis(axis: Any, x: Any) -> int | None:
     return int(number % x.ndim)
 
 
-def check_image(x: Any, channel_axis: int | None = None) -> int:
-    """Require an image of one to three dimensions besides channels; return how many."""
-    axes = x.ndim - (channel_axis is not None)
+def check_image(x: Any, other_axis: int | None = None, what: str = "channels") -> int:
+    """Require an image of one to three dimensions besides another axis, that of channels or frames; return how many."""
+    axes = x.ndim - (other_axis is not None)
     if not 1 <= axes <= 3:
-        besides = "" if channel_axis is None else " besides channels"
+        besides = "" if other_axis is None else f" besides {what}"
         raise ValueError(f"image must have 1 to 3 dimensions{besides}, got shape {tuple(x.shape)}")
     return int(axes)
 

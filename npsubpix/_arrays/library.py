@@ -11,7 +11,7 @@ import functools
 import importlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import array_api_compat as api
@@ -44,6 +44,7 @@ __all__ = [
     "take",
     "to_numpy",
     "with_columns",
+    "with_gaps_filled",
     "without_booleans",
     "without_gradient",
     "without_half",
@@ -57,7 +58,7 @@ Array: TypeAlias = Any
 _NUMBERS = "biufc"
 
 #: Arguments that are images: for one of these, a string is the name of a file.
-_IMAGES = ("image", "images", "input", "fixed", "moving")
+_IMAGES = ("image", "images", "input", "fixed", "moving", "patches", "bright", "dark")
 
 
 def kind_of(x: Array) -> str:
@@ -291,6 +292,38 @@ def with_columns(x: Array, columns: Sequence[Array]) -> Array:
         for k, column in enumerate(columns):
             x[..., k] = column
     return x
+
+
+def with_gaps_filled(x: Array, mask: Array | None, frame_axis: int | None, values: Callable[[], Array]) -> Array:
+    """Replace pixels that are masked or not finite; `values` is called for an array of the shape of the image.
+
+    Arrays on a GPU are not looked at, as the host would have to wait: there it is called whenever there are floats.
+    """
+    kind = kind_of(x)
+    torch = sys.modules["torch"] if kind == "torch" else None
+    is_float = x.is_floating_point() if torch else x.dtype.kind not in "iub"
+    hidden = None if mask is None else as_array(mask, "mask")
+    if hidden is not None and frame_axis is not None and hidden.ndim == x.ndim - 1:
+        hidden = hidden[(slice(None),) * frame_axis + (None,)]
+    if hidden is not None and not _covers(hidden, x):
+        hidden = None  # which the check of masks refuses
+    if not is_float and hidden is None:
+        return x
+    with working_on(x):
+        gaps = torch.logical_not(torch.isfinite(x)) if torch else ~np.isfinite(x)
+        if hidden is not None:
+            gaps = gaps | (torch.as_tensor(hidden, device=x.device) if torch else hidden)
+        if not is_on_gpu(x, kind) and not bool(gaps.any()):
+            return x
+        level = values()
+        return torch.where(gaps, level.to(x.dtype) if is_float else level, x) if torch else np.where(gaps, level, x)
+
+
+def _covers(mask: Array, x: Array) -> bool:
+    """Whether a mask can be one of an array, or of each of its frames."""
+    if not has_booleans(mask) or mask.ndim != x.ndim:
+        return False
+    return all(n in (1, m) for n, m in zip(mask.shape, x.shape, strict=True))
 
 
 def native_affine_grid(theta: Array, size: tuple[int, ...], align_corners: bool) -> Array | None:

@@ -21,6 +21,7 @@ __all__ = [
     "check_padding",
     "check_per_axis",
     "check_positive",
+    "check_widths",
     "check_window",
 ]
 
@@ -136,6 +137,17 @@ def check_lengths(value: Any, ndim: int, name: str) -> tuple[float, ...]:
     if len(values) != ndim:
         raise ValueError(f"{name} must be one number or {ndim} of them, got {value!r}")
     return tuple(check_positive(check_finite(v, name), name) for v in values)
+
+
+def check_widths(value: Any, ndim: int, name: str) -> tuple[float, ...]:
+    """Require one finite number for all axes, or one per axis, of at least 0."""
+    values = (value,) * ndim if np.ndim(value) == 0 else tuple(value)
+    if len(values) != ndim:
+        raise ValueError(f"{name} must be one number or {ndim} of them, got {value!r}")
+    widths = tuple(check_finite(v, name) for v in values)
+    if min(widths) < 0:
+        raise ValueError(f"{name} must be positive, or 0 for an axis that is not smoothed, got {value!r}")
+    return widths
 
 
 def check_padding(padding: Any, window: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -18,12 +18,32 @@ __all__ = [
     "ELLIPSOID_LIMIT",
     "EXPECTATION_SCALE",
     "FEWEST_ABOVE",
+    "FIT_ALIKE",
+    "FIT_BLENDED",
+    "FIT_CONTRACTION",
+    "FIT_DAMPING",
+    "FIT_EASING",
+    "FIT_EQUAL",
+    "FIT_FLUX_STEP",
+    "FIT_LEAST_BACKGROUND",
+    "FIT_LEAST_FLUX",
+    "FIT_LEAST_MEAN",
+    "FIT_LEAST_PIVOT",
+    "FIT_LEAST_WIDTH",
+    "FIT_LOW_SIGNAL",
+    "FIT_MISFIT",
+    "FIT_MOST_TIED",
+    "FIT_NOISY_PIXEL",
+    "FIT_RELATIVE_STOP",
+    "FIT_SIGNIFICANT",
+    "FIT_START_WIDTH",
     "GAUSSIAN_FARTHEST",
     "GAUSSIAN_LEAST_EXPONENT_32",
     "GAUSSIAN_LEAST_EXPONENT_64",
     "GAUSSIAN_STEEPEST",
     "GAUSSIAN_WIDE",
     "HALF_SHARE",
+    "LEAST_ANNULUS",
     "LEAST_CURVED",
     "LEAST_EXPONENT",
     "LEAST_GOOD",
@@ -124,6 +144,9 @@ ELLIPSOID_LIMIT: Final = 1 + 1e-9
 #: A box with less than this share of the good pixels of the fullest box of its image is filled from its neighbours.
 LEAST_GOOD: Final = 0.5
 
+#: Fewest pixels of an annulus from which a background is measured.
+LEAST_ANNULUS: Final = 5
+
 #: Exponent of a softmax, relative to the greatest, below which exponents are held to it: its exponential is 0, and so
 #: is the product of both.
 LEAST_EXPONENT: Final = -1000.0
@@ -150,3 +173,53 @@ GAUSSIAN_STEEPEST: Final = 1e150
 #: Inverse of the standard deviation, in pixels, below which the mean of a spot over a pixel is taken from a series: it
 #: is then exact to 3e-14 of the peak, and the difference of two values of erf no longer is.
 GAUSSIAN_WIDE: Final = 1 / 512
+
+
+#: A spot is blended if a neighbour starts nearer than this many of its widths.
+FIT_BLENDED: Final = 1.5
+
+#: Least damping of a step, relative to the diagonal of the information; the factor by which the Newton decrement must
+#: fall for steps not to be damped; and the factor by which damping then falls.
+FIT_DAMPING: Final = 1.0
+FIT_CONTRACTION: Final = 0.8
+FIT_EASING: Final = 0.5
+
+#: Pixels are all equal if their distances from the background sum up to less than this share of their magnitudes.
+FIT_EQUAL: Final = 1e-12
+
+#: Least factor of the flux in one step, least share of the differences of pixels that the flux begins with, and the
+#: square root of the share of that at which there is no flux left.
+FIT_FLUX_STEP: Final = 0.3
+FIT_LEAST_FLUX: Final = 0.1
+
+#: Least background plus read variance, in electrons, and least mean of a pixel plus its read variance.
+FIT_LEAST_BACKGROUND: Final = 1e-3
+FIT_LEAST_MEAN: Final = 1e-3
+
+#: Least pivot of an information matrix, as a share of its diagonal: below, parameters are not determined.
+FIT_LEAST_PIVOT: Final = 1e-10
+
+#: Least width in pixels: of a narrower spot, pixels show the flux, but not the width.
+FIT_LEAST_WIDTH: Final = 0.3
+
+#: Least width in pixels at which a fit begins that takes it from moments.
+FIT_START_WIDTH: Final = 0.8
+
+#: Standard errors of positions above this many widths are no longer those of a normal distribution.
+FIT_LOW_SIGNAL: Final = 0.2
+
+#: A fit is poor if residuals exceed the noise by so many standard deviations, and what exceeds it by this share of the
+#: signal, both as root mean squares. Where the noise is not known, they do so if neighbours are alike by so many
+#: standard deviations of the sum of their products.
+FIT_SIGNIFICANT: Final = 6.0
+FIT_ALIKE: Final = 4.0
+FIT_MISFIT: Final = 0.1
+
+#: Most pixels of a box that share its greatest value: more are those of a saturated spot.
+FIT_MOST_TIED: Final = 4
+
+#: Pixels of a read variance above so many times the background do not take part in the moments with which fits begin.
+FIT_NOISY_PIXEL: Final = 10.0
+
+#: Squared relative change of the flux below which rounding is all that moves a fit.
+FIT_RELATIVE_STOP: Final = 1e-20

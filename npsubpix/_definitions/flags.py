@@ -1,11 +1,11 @@
-"""Flags of peaks and of alignments."""
+"""Flags of peaks, of fits and of alignments."""
 
 from __future__ import annotations
 
 from enum import IntFlag, unique
 from typing import Final
 
-__all__ = ["NOT_OK", "REJECTED", "AlignmentFlags", "PeakFlags"]
+__all__ = ["FIT_NOT_OK", "FIT_REJECTED", "NOT_OK", "REJECTED", "AlignmentFlags", "FitFlags", "PeakFlags"]
 
 
 @unique
@@ -50,6 +50,45 @@ class PeakFlags(IntFlag):
 
 
 @unique
+class FitFlags(IntFlag):
+    """Flags of a fitted spot.
+
+    ``PARTIAL_WINDOW``, ``MASKED``, ``AT_BOUND`` and ``NEGATIVE_PIXELS`` describe a valid fit. ``LOW_SIGNAL``,
+    ``POOR_FIT`` and ``BLENDED`` warn: position and errors are those of the fit, but the errors may be wrong. All
+    others give the reason why a spot could not be fitted: it then keeps the position at which it started, and has no
+    errors.
+    """
+
+    #: Still moving after the last iteration, or the best width is beyond the limits.
+    NOT_CONVERGED = 1
+    #: The background ended at its limit: a Poisson mean is positive. It has no error, and the others are those for a
+    #: known background.
+    AT_BOUND = 2
+    #: The pixels do not determine the parameters: they are too few, or all equal.
+    SINGULAR = 4
+    #: The border of the image cuts the box.
+    PARTIAL_WINDOW = 8
+    #: Masked pixels of the box were left out.
+    MASKED = 16
+    #: No positive flux fits the pixels.
+    NEGATIVE_FLUX = 32
+    #: The standard error of the position exceeds 0.2 of the width, where errors are no longer symmetric.
+    LOW_SIGNAL = 64
+    #: The start of a neighbour is nearer than 1.5 widths: the fit is of both.
+    BLENDED = 128
+    #: NaN or infinity among the pixels of the box, or in the position at which the fit starts.
+    NONFINITE = 256
+    #: The position is further from its start than allowed, or outside the box.
+    TOO_FAR = 512
+    #: The spot does not have the shape of the model: residuals exceed the noise and are a large part of the spot; or,
+    #: where the noise is not known, residuals of neighbours are alike, or more than four pixels share the greatest
+    #: value, as those of saturated spots do.
+    POOR_FIT = 1024
+    #: Pixels, in electrons, are less than the negative of their read variance. The fit takes them as they are.
+    NEGATIVE_PIXELS = 2048
+
+
+@unique
 class AlignmentFlags(IntFlag):
     """Reasons not to rely on an alignment of images; 0 if there are none."""
 
@@ -84,3 +123,11 @@ REJECTED: Final = (
 
 #: The flags of a position that `Peaks.ok` leaves out: those that could not be refined, and duplicates.
 NOT_OK: Final = REJECTED | PeakFlags.DUPLICATE
+
+#: The flags of a spot that could not be fitted.
+FIT_REJECTED: Final = (
+    FitFlags.NOT_CONVERGED | FitFlags.SINGULAR | FitFlags.NEGATIVE_FLUX | FitFlags.NONFINITE | FitFlags.TOO_FAR
+)
+
+#: The flags of a spot that `Fits.ok` leaves out: those that could not be fitted, and those whose errors may be wrong.
+FIT_NOT_OK: Final = FIT_REJECTED | FitFlags.LOW_SIGNAL | FitFlags.POOR_FIT | FitFlags.BLENDED

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from npsubpix._definitions.constants import MOST_TIED
+from npsubpix._definitions.fitting import Columns, Fit, Model
+from npsubpix._definitions.flags import REJECTED, FitFlags, PeakFlags
 
-__all__ = ["ITERATIONS", "REFINEMENTS", "Refinement"]
+__all__ = ["ITERATIONS", "REFINEMENTS", "Refinement", "peaks_of_fits"]
 
 #: Methods of refinement; None for the pixel itself.
-REFINEMENTS: Final = ("quadratic", "parabola", "centroid", None)
+REFINEMENTS: Final = ("quadratic", "parabola", "centroid", "fit", None)
 
 #: Most iterations of each method where the caller gives no number. A fit moves pixel by pixel, and `max_shift` allows
 #: few; the window of a centroid comes closer by a factor in each iteration.
-ITERATIONS: Final = {"quadratic": 5, "parabola": 5, "centroid": 30, None: 1}
+ITERATIONS: Final = {"quadratic": 5, "parabola": 5, "centroid": 30, "fit": 50, None: 1}
 
 #: Radius of the window of a centroid, in standard deviations of its Gaussian weights.
 _SIGMAS_OF_RADIUS: Final = 3.0
@@ -43,14 +45,14 @@ class Refinement(NamedTuple):
 
     Attributes
     ----------
-    method : {"quadratic", "parabola", "centroid", None}
+    method : {"quadratic", "parabola", "centroid", "fit", None}
         Method.
     n_iters : int
         Most iterations.
     max_shift : float
         Furthest that a position may go from its pixel, in pixels on any axis; finite, so that kernels can count it.
     radius : tuple of floats
-        Radius of the window of a centroid, per axis of the image.
+        Radius of the window of a centroid, or of the box of a fit, per axis of the image.
     wrap : bool
         Whether the image is periodic.
     """
@@ -72,10 +74,19 @@ class Refinement(NamedTuple):
         return _window(self.radius)[1]
 
     @property
+    def fit(self) -> Fit:
+        """Fit of a Gaussian, for ``"fit"``, in a box of this radius."""
+        axes = len(self.radius)
+        box = tuple(2 * max(math.ceil(r), _LEAST_HALF_WIDTH) + 1 for r in self.radius)
+        return Fit(Model(axes, "free", False), "lsq", (0.0,) * axes, box, self.n_iters, self.max_shift)
+
+    @property
     def extent(self) -> tuple[int, ...]:
         """Pixels that the method uses on each side of a pixel, along depth, rows and columns."""
         if self.method is None:
             return 0, 0, 0
+        if self.method == "fit":
+            return (0, *((length - 1) // 2 for length in self.fit.box))[-3:]
         if self.method == "centroid":  # the background is measured in a ring around the window
             return tuple(h + (h > 0) for h in self.half_widths)
         return int(len(self.radius) == 3), 1, 1
@@ -93,7 +104,43 @@ class Refinement(NamedTuple):
         """
         if self.method is None:
             return _ANY, _ANY, _ANY, _ANY
-        if self.method == "centroid":
+        if self.method in ("centroid", "fit"):
             z, y, x = (2 * h - 1 if h else _ANY for h in self.half_widths)
             return _ANY, z, y, x
         return MOST_TIED, _ANY, _ANY, _ANY
+
+
+#: Flags of peaks for those of fits that could not be made.
+_OF_FITS: Final = (
+    (FitFlags.NOT_CONVERGED, PeakFlags.NOT_CONVERGED),
+    (FitFlags.SINGULAR | FitFlags.NEGATIVE_FLUX, PeakFlags.SINGULAR),
+    (FitFlags.NONFINITE, PeakFlags.NONFINITE),
+    (FitFlags.TOO_FAR, PeakFlags.TOO_FAR),
+)
+
+
+def peaks_of_fits(x: Any, images: Any, starts: Any, results: Any) -> tuple[Any, Any, Any]:
+    """Return positions, values and flags of peaks from the results of fits that began at pixels of a stack.
+
+    The value is that of the fitted Gaussian at its centre. A spot that could not be fitted keeps its pixel.
+    """
+    columns, shape = Columns(*results[:11]), x.shape[1:]
+    inside = (images >= 0) & (images < x.shape[0])
+    places = [images.clip(0, x.shape[0] - 1)]
+    for axis, length in enumerate(shape):
+        inside = inside & (starts[:, axis] >= 0) & (starts[:, axis] < length)
+        places.append(starts[:, axis].clip(0, length - 1))
+    sigma = columns.sigma[:, None] + 0 * columns.coords if columns.sigma.ndim == 1 else columns.sigma
+    volume = (math.tau**0.5 * sigma).prod(1)
+    coords, values = columns.coords, columns.background + columns.flux / volume
+    flags = 0 * results[13]
+    for found, flag in _OF_FITS:
+        flags = flags | ((results[13] & int(found)) != 0) * int(flag)
+    moved = (abs(coords - starts) > 0.5).any(1) & (flags == 0)
+    flags = (flags | moved * int(PeakFlags.MOVED)).astype(results[13].dtype)
+    rejected = (flags & int(REJECTED)) != 0
+    coords[rejected] = starts[rejected].astype(coords.dtype)
+    values[rejected] = x[tuple(places)].astype(coords.dtype)[rejected]
+    values[~inside] = math.nan
+    flags[~inside] = int(PeakFlags.AT_BORDER)
+    return coords, values, flags

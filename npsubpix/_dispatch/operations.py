@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from npsubpix._definitions import shapes
 from npsubpix._dispatch.operation import Argument, Operation, Result
+from npsubpix._dispatch.spot_operations import SPOT_OPERATIONS
 
 __all__ = ["OPERATIONS"]
 
 _WEIGHTS = Argument("weights", optional=True)
-_STACK = Argument("image", layout="stack")
-_MASK = Argument("mask", optional=True, boolean=True, layout="mask")
-_NOISE = Argument("sigma", optional=True, layout="pixels")
 
 _TABLE = (
     Operation(
@@ -252,59 +250,7 @@ _TABLE = (
             "spline_filter": lambda npsubpix, x: npsubpix.spline_filter(x[0, 0, 0]),
         },
     ),
-    Operation(
-        "find_peaks",
-        family="peaks",
-        arguments=(_STACK, _MASK, Argument("background", optional=True, layout="pixels"), _NOISE),
-        results=(
-            Result("coords", "float64"),
-            Result("values", "float64"),
-            Result("indices", "int64"),
-            Result("flags", "int32"),
-            Result("frame", "int64"),
-            Result("border", "float64"),
-        ),
-        options=("search", "refinement"),
-        internal=frozenset({"search", "refinement"}),
-        functions={
-            "find_peaks": lambda npsubpix, x: npsubpix.find_peaks(
-                x[0, 0], plateau="centroid", frame_axis=0, min_distance=2
-            ),
-        },
-    ),
-    Operation(
-        "refine_peaks",
-        family="refinement",
-        arguments=(_STACK, Argument("coords"), Argument("frame", optional=True), _MASK),
-        results=(
-            Result("coords", "float64"),
-            Result("values", "float64"),
-            Result("indices", "int64"),
-            Result("flags", "int32"),
-            Result("frame", "int64"),
-        ),
-        options=("refinement",),
-        internal=frozenset({"refinement"}),
-        functions={
-            "refine_peaks": lambda npsubpix, x: npsubpix.refine_peaks(
-                x[0, 0, 1], [[3, 2], [2.2, 5]], method="centroid"
-            ),
-        },
-    ),
-    Operation(
-        "local_background",
-        family="background",
-        arguments=(_STACK, _MASK),
-        results=(
-            Result("level", layout="stack"),
-            Result("noise", layout="stack"),
-            Result("guessed", "bool", layout="stack"),
-        ),
-        options=("size", "method", "grow", "filter_size"),
-        functions={
-            "local_background": lambda npsubpix, x: npsubpix.local_background(x[0, 0], (4, 4), frame_axis=0),
-        },
-    ),
+    *SPOT_OPERATIONS,
     Operation(
         "align",
         family="alignment",

@@ -16,6 +16,8 @@ from npsubpix._arrays.library import to_numpy
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.peaks import with_defaults
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
+from npsubpix.cli.filters import filtered
+from npsubpix.cli.fits import fitted
 from npsubpix.cli.hints import hints_for_no_peaks
 from npsubpix.cli.terminal import Errors, Notes, UsageError, say, say_guesses
 
@@ -53,6 +55,7 @@ class Request:
     boxes: dict[str, Any]  # arguments of local_background; empty if it is not wanted
     reading: dict[str, Any]  # arguments of open_frames
     outputs: Outputs
+    fit: dict[str, Any] | None = None  # arguments of fit_spots, if spots are to be fitted
 
 
 def find_and_report(request: Request, errors: Errors) -> None:
@@ -85,7 +88,14 @@ def _check(request: Request) -> None:
 
 
 def _check_numbers(options: dict[str, Any]) -> None:
-    from npsubpix._arrays.options import check_count, check_finite, check_lengths, check_per_axis, check_positive
+    from npsubpix._arrays.options import (
+        check_count,
+        check_finite,
+        check_lengths,
+        check_per_axis,
+        check_positive,
+        check_widths,
+    )
 
     def length(value: Any) -> int:
         return len(value) if isinstance(value, tuple) else 2
@@ -99,10 +109,13 @@ def _check_numbers(options: dict[str, Any]) -> None:
         "n_iters": lambda value, name: check_count(value, name, 1),
         "max_shift": check_positive,
         "radius": lambda value, name: check_lengths(value, length(value), name),
+        "detect_sigma": lambda value, name: check_widths(value, length(value), name),
     }
     for name, check in checks.items():
         if name in options:
             check(options[name], "--threshold" if name == "threshold_abs" else f"--{name.replace('_', '-')}")
+    if (options.get("detect") is None) != ("detect_sigma" not in options):
+        raise ValueError("--detect and --detect-sigma need each other: a filter, and its width")
     border = options.get("exclude_border", True)
     if not isinstance(border, bool):
         check_per_axis(border, length(border), "--exclude-border")
@@ -253,13 +266,17 @@ def _find(frame: Any, request: Request, maps: dict[str, Any]) -> _Search:
     options = {**request.options, **maps}
     if "mask" in maps:
         options["mask"] = np.asarray(maps["mask"]) != 0
+    searched = filtered(frame, options)
     guessed = None
-    if request.boxes:
-        measured = local_background(frame, **request.boxes, mask=options.get("mask"))
+    if request.boxes or (searched is not frame and options.get("background") is None and options.get("sigma") is None):
+        measured = local_background(searched, **request.boxes, mask=options.get("mask"))
         guessed = None if "sigma" in options else measured.guessed
         options |= {"background": measured.level, "sigma": options.get("sigma", measured.noise)}
     peaks = find_peaks(frame, **options)
-    columns = _heights(frame, peaks, options.get("background"), options.get("sigma"))
+    columns = _heights(searched, peaks, options.get("background"), options.get("sigma"))
+    if request.fit is not None:
+        peaks, measured_columns = fitted(frame, peaks, request.fit, options.get("mask"))
+        columns |= measured_columns
     if guessed is not None:
         columns["noise_guessed"] = guessed[tuple(to_numpy(peaks.indices).T)]
     return _Search(peaks, options, columns, guessed is not None and bool(guessed.any()))
@@ -346,9 +363,13 @@ def _metadata(request: Request, ndim: int, errors: Errors) -> dict[str, Any]:
     metadata = {
         **describe("zyx"[-ndim:], request.outputs.origin),
         "images": [display_name(path) for path in request.images],
-        "options": {**options, **request.reading},
+        "options": {**options, **request.reading, **_fit_options(request)},
     }
     return {**metadata, "errors": list(errors.messages)} if errors.messages else metadata
+
+
+def _fit_options(request: Request) -> dict[str, Any]:
+    return {} if request.fit is None else {"fit": {name: str(value) for name, value in request.fit.items()}}
 
 
 def _defaults() -> dict[str, Any]:

@@ -9,6 +9,7 @@ import typer
 
 from npsubpix._definitions.peaks import DUPLICATES, PEAK_MODES, PLATEAUS
 from npsubpix._definitions.refinement import REFINEMENTS
+from npsubpix._detection import DETECTORS
 from npsubpix.background import local_background
 from npsubpix.cli.options import PER_AXIS, as_border, as_counts, as_number_or_path, as_numbers, default, one_of
 from npsubpix.peaks import find_peaks
@@ -61,6 +62,19 @@ Mask = Annotated[
     _of("mask", "Image of the pixels to ignore: all that are not 0. One frame for all frames, or one for each."),
 ]
 
+Detect = Annotated[
+    Any,
+    _of(
+        "detect",
+        "Seek peaks in the filtered image, and measure them in the image itself; --threshold is then in units of the "
+        "noise of the filtered image.",
+        **one_of(DETECTORS),
+    ),
+]
+DetectSigma = Annotated[
+    Any, _of("detect_sigma", "Standard deviation of the filter of --detect: about that of a spot.", **_NUMBERS)
+]
+
 # --- background and noise
 
 Boxes = Annotated[
@@ -93,6 +107,24 @@ Duplicates = Annotated[
     Any, _of("duplicates", "Treatment of peaks that end at the place of a stronger one.", **one_of(DUPLICATES))
 ]
 Mode = Annotated[Any, _of("mode", "wrap: the image is periodic, as a correlation map is.", **one_of(PEAK_MODES))]
+
+# --- fits
+
+FitSpots = Annotated[
+    bool, typer.Option("--fit", help="Fit a Gaussian to each peak: position, flux and width, with standard errors.")
+]
+FitSigma = Annotated[
+    Any, typer.Option(help="Width with which fits begin, in pixels; it sets the box.", show_default=False, **_NUMBERS)
+]
+FitBox = Annotated[Any, typer.Option(help="Length of the box of a fit, odd.", show_default=False, **_COUNTS)]
+Offset = Annotated[Number, typer.Option(help="Counts of the camera without light.", show_default=False)]
+ElectronsPerCount = Annotated[
+    Number, typer.Option(help="Electrons per count: fluxes are then in electrons.", show_default=False)
+]
+ReadVariance = Annotated[
+    Number, typer.Option(help="Variance of a pixel without light, in counts squared.", show_default=False)
+]
+EMGain = Annotated[Number, typer.Option(help="Gain of an EM camera.", show_default=False)]
 
 # --- what is written
 

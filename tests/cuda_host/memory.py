@@ -21,6 +21,7 @@ from npsubpix._cuda import (
     gaussian,
     nms,
     peaks,
+    photometry,
     quad_interp,
     refinement,
     sampling,
@@ -73,12 +74,12 @@ def run_peaks(x: np.ndarray, rng: np.random.Generator) -> None:
     for size, margin, masked, background_and_sigma in ((3, 1, None, (None, None)), (5, 0, mask, sky)):
         search = PeakSearch((size,) * axes, (margin,) * (2 * axes), 0.0, 0.1, "centroid", True, (2.5,) * axes, 7)
         refined = Refinement(None, 5, 1.5, (3.0,) * axes)
-        peaks.find_peaks(stack, masked, *background_and_sigma, search=search, refinement=refined)
+        peaks.find_peaks(stack, None, masked, *background_and_sigma, search=search, refinement=refined)
         refined = Refinement("quadratic", 5, 1.5, (3.0,) * axes)
         search = search._replace(plateau="refine", margins=(1,) * (2 * axes))
-        peaks.find_peaks(stack, masked, None, None, search=search, refinement=refined)
+        peaks.find_peaks(stack, None, masked, None, None, search=search, refinement=refined)
         search, refined = search._replace(wrap=True), refined._replace(wrap=True)
-        peaks.find_peaks(stack, masked, *background_and_sigma, search=search, refinement=refined)
+        peaks.find_peaks(stack, None, masked, *background_and_sigma, search=search, refinement=refined)
     points = np.concatenate([rng.uniform(-3, 40, (40, axes)), np.full((1, axes), np.nan)])
     images = rng.integers(-1, len(stack) + 1, len(points))
     for method in refinement.METHODS:
@@ -94,6 +95,20 @@ def run_background(x: np.ndarray, rng: np.random.Generator) -> None:
     for masked, method, size, grow, filter_size in ((mask, "median", 7, 2, 3), (None, "mean", 200, 9, 1)):
         options = {"size": (size,) * axes, "grow": (grow,) * axes, "filter_size": (filter_size,) * axes}
         background.local_background(stack, masked, method=method, **options)
+
+
+def run_photometry(x: np.ndarray, rng: np.random.Generator) -> None:
+    """Positions in the image and beside it, apertures that its border cuts, and frames that there are not."""
+    stack = x[0]
+    if stack.ndim != 3:
+        return
+    points = np.concatenate([rng.uniform(-3, 40, (40, 2)), np.full((1, 2), np.nan)])
+    images, mask = rng.integers(-1, len(stack) + 1, len(points)), rng.random(stack.shape) < 0.2
+    level, error = rng.random(stack[0].size), rng.random(stack.size)
+    for known in ((None, None), (level, error), (np.array([1.0]), None)):
+        for masked, method, radius in ((mask, "median", 3.2), (None, "mean", 30.0)):
+            options = {"radius": radius, "annulus": (radius + 1, radius + 4), "method": method}
+            photometry.measure_spots(stack, points, images, masked, *known, **options)
 
 
 def run_softmax(x: np.ndarray, rng: np.random.Generator) -> None:
@@ -210,6 +225,7 @@ def main() -> None:
         run_maxima(x, rng)
         run_peaks(x, rng)
         run_background(x, rng)
+        run_photometry(x, rng)
         run_softmax(x, rng)
         run_convolution(x, rng)
         run_sampling(x, rng)

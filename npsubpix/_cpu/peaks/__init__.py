@@ -43,6 +43,7 @@ class _Rows(NamedTuple):
 
 def find_peaks(
     image: HostArray,
+    searched: HostArray | None,
     mask: HostArray | None,
     background: HostArray | None,
     sigma: HostArray | None,
@@ -50,20 +51,22 @@ def find_peaks(
     search: PeakSearch,
     refinement: Refinement,
 ) -> tuple[HostArray | None, ...]:
-    """Find and refine the peaks of a stack of images.
+    """Find and refine the peaks of a stack of images, or find them in another one, `searched`, and refine them in it.
 
     Return positions, values, pixels, flags and frames, in order of images, the strongest first; and of each image the
     value of the highest peak in the border that was left out, if it is higher than all others.
     """
     if mask is not None:
         mask = np.ascontiguousarray(np.broadcast_to(mask, image.shape))
-    rows = _find_rows(image, mask, background, sigma, search, refinement)
-    border = highest_in_border(image, mask, background, sigma, search, rows.frames, rows.starts, rows.flags)
+    searched = image if searched is None else searched
+    rows = _find_rows(image, searched, mask, background, sigma, search, refinement)
+    border = highest_in_border(searched, mask, background, sigma, search, rows.frames, rows.starts, rows.flags)
     return *rows, border
 
 
 def _find_rows(
     image: HostArray,
+    searched: HostArray,
     mask: HostArray | None,
     background: HostArray | None,
     sigma: HostArray | None,
@@ -73,7 +76,7 @@ def _find_rows(
     """Find and refine peaks, without duplicates unless these are wanted."""
     most = search.num_peaks
     merging = search.duplicates == "merge" and refinement.method is not None
-    found = candidates(image, mask, background, sigma, search._replace(num_peaks=None) if merging else search)
+    found = candidates(searched, mask, background, sigma, search._replace(num_peaks=None) if merging else search)
     if not merging or most is None:
         rows = _refined(image, mask, found, search, refinement)
         return _without_duplicates(rows) if merging else rows

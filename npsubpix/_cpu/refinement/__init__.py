@@ -12,6 +12,7 @@ from numba import prange
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel
+from npsubpix._cpu.fitting import fit_spots
 from npsubpix._cpu.quadratic.fits import (
     fit_free_parabola,
     fit_free_quadratic,
@@ -26,7 +27,7 @@ from npsubpix._cpu.refinement.centroids import centroid
 from npsubpix._definitions.constants import MOVE_THRESHOLD
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix._definitions.periodic import folded, repeated
-from npsubpix._definitions.refinement import Refinement
+from npsubpix._definitions.refinement import Refinement, peaks_of_fits
 
 __all__ = ["METHODS", "refine", "refine_peaks"]
 
@@ -145,6 +146,9 @@ def refine(
         return _pixels(x, images, starts, mask)
     if refinement.wrap:
         return _refine_periodic(x, images, starts, mask, refinement)
+    if refinement.method == "fit":
+        results = fit_spots(x, starts, images, mask, None, None, None, None, fit=refinement.fit)
+        return peaks_of_fits(x, images, starts, results)
     count, ndim = starts.shape
     volume = x.reshape(len(x), *(1, *x.shape[1:])[-3:])
     places = np.zeros((count, 3), np.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from npsubpix._definitions.photometry import SUMS, MeasurementFlags
 from npsubpix._definitions.sampling.borders import EDGE, FAR, ROUNDINGS, RULES, STATUSES
 from npsubpix._definitions.sampling.methods import (
     BICUBIC_SLOPE,
@@ -30,6 +31,13 @@ def _macros(numbers: Mapping[str, float]) -> str:
 
 #: Texts of headers by name.
 HEADERS: Final = {
+    "photometry_definitions.cuh": _macros(
+        {
+            **{f"SUM_{name}": place for place, name in enumerate(SUMS)},
+            "SUM_COUNT": len(SUMS),
+            **{f"MEASUREMENT_{flag.name}": int(flag) for flag in MeasurementFlags},
+        }
+    ),
     "sampling_definitions.cuh": _macros(
         {
             **RULES,
@@ -45,5 +53,5 @@ HEADERS: Final = {
             "SMALLEST_POWER": SMALLEST_POWER,
             "FILL_REACH": FILL_REACH,
         }
-    )
+    ),
 }

@@ -12,7 +12,7 @@ import numpy as np
 from npsubpix._cuda.launch.catalogue import BY_ROUNDED_PRODUCTS, C_NAMES, MOST_TAPS, STRIP_ROWS, TILE_BYTES, TYPES
 from npsubpix._cuda.launch.definitions import HEADERS
 from npsubpix._definitions import constants
-from npsubpix._definitions.flags import REJECTED, PeakFlags
+from npsubpix._definitions.flags import FIT_REJECTED, REJECTED, FitFlags, PeakFlags
 from npsubpix._definitions.shapes import MOMENTS
 
 __all__ = ["THREADS", "DeviceArray", "Kernel", "options", "text"]
@@ -90,9 +90,11 @@ def options(file: str, types: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
 def _constants() -> dict[str, str]:
     numbers = {name: repr(getattr(constants, name)) for name in constants.__all__}
     flags = {f"FLAG_{flag.name}": str(int(flag)) for flag in PeakFlags}
+    flags |= {f"FITFLAG_{flag.name}": str(int(flag)) for flag in FitFlags}
+    rejected = {"FLAGS_REJECTED": REJECTED, "FITFLAGS_REJECTED": FIT_REJECTED}
     limits = {
         "THREADS": THREADS, "STRIP_ROWS": STRIP_ROWS, "TILE_BYTES": TILE_BYTES, "MOST_TAPS": MOST_TAPS,
         "MOMENTS": MOMENTS,
     }  # fmt: skip
     sizes = {name: str(number) for name, number in limits.items()}
-    return {**numbers, **flags, **sizes, "FLAGS_REJECTED": str(int(REJECTED))}
+    return {**numbers, **flags, **sizes, **{name: str(int(number)) for name, number in rejected.items()}}

@@ -46,6 +46,7 @@ _ROUNDS = 8
 
 def find_peaks(
     image: DeviceArray,
+    searched: DeviceArray | None,
     mask: DeviceArray | None,
     background: DeviceArray | None,
     sigma: DeviceArray | None,
@@ -53,13 +54,14 @@ def find_peaks(
     search: PeakSearch,
     refinement: Refinement,
 ) -> tuple[DeviceArray | None, ...]:
-    """Find and refine the peaks of a stack of images.
+    """Find and refine the peaks of a stack of images, or find them in another one, `searched`, and refine them in it.
 
     Return positions, values, pixels, flags and frames, in order of images, the strongest first; and of each image the
     value of the highest peak in the border that was left out, if it is higher than all others.
     """
     merging = search.duplicates == "merge" and refinement.method is not None
-    found = candidates(image, mask, background, sigma, search._replace(num_peaks=None) if merging else search)
+    searched = image if searched is None else searched
+    found = candidates(searched, mask, background, sigma, search._replace(num_peaks=None) if merging else search)
     shape = image.shape[1:]
     starts = device_of(image).empty((found.indices.shape[0], len(shape)), np.int64)
     frames = unravel(found.indices, shape, starts)
@@ -74,7 +76,7 @@ def find_peaks(
         rows = unique_rows(device_of(image), flags, frames, found.counts, search.num_peaks)
         columns = tuple(column[rows] for column in columns)
     _, _, starts, flags, frames = columns
-    return *columns, highest_in_border(image, mask, background, sigma, search, frames, starts, flags)
+    return *columns, highest_in_border(searched, mask, background, sigma, search, frames, starts, flags)
 
 
 class Candidates(NamedTuple):

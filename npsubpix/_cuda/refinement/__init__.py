@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +12,9 @@ from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._definitions.periodic import repeated
-from npsubpix._definitions.refinement import Refinement
+from npsubpix._definitions.refinement import Refinement, peaks_of_fits
 
-__all__ = ["METHODS", "fold", "refine", "refine_peaks"]
+__all__ = ["METHODS", "fold", "nearest_pixels", "refine", "refine_peaks"]
 
 register("refinement", each("Pixel", ("UInt16", *FLOATS)), fused=False)
 
@@ -52,6 +53,11 @@ def refine(
     device, x = device_of(x), native(x, _DTYPES)
     if refinement.wrap:
         return _refine_periodic(x, images, starts, mask, refinement)
+    if refinement.method == "fit":
+        from npsubpix._cuda.fitting import fit_spots  # which needs this module too
+
+        results = fit_spots(x, starts, images, mask, None, None, None, None, fit=refinement.fit)
+        return peaks_of_fits(x, images, starts, results)
     count, axes = starts.shape
     mask = None if mask is None else device.rows(mask, x.shape, bool)
     coords, values = device.empty((count, axes), np.float64), device.empty((count,), np.float64)
@@ -85,6 +91,18 @@ def _refine_periodic(
     return coords, values, flags
 
 
+def nearest_pixels(points: DeviceArray, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+    """Return the nearest pixels of positions, just outside for one beyond the border, -1 for one that is not finite.
+
+    `dtype` is that of the images whose kernels are compiled.
+    """
+    device, (count, axes) = device_of(points), points.shape
+    pixels = device.empty((count, axes), np.int64)
+    kernel = Kernel.of("refinement", "refine_nearest", Pixel=dtype)
+    run(device, kernel, blocks_for(count), points, count, axes, *_stack((1, *shape))[1:], pixels)
+    return pixels
+
+
 def fold(coords: DeviceArray, shape: tuple[int, ...]) -> None:
     """Move positions by whole periods to where the images have them."""
     device, count = device_of(coords), coords.shape[0]
@@ -109,13 +127,13 @@ def refine_peaks(
     count, axes = coords.shape
     points = device.rows(coords, coords.shape, np.float64)
     frames = device.full((count,), 0, np.int64) if frame is None else device.rows(frame, (count,), np.int64)
-    stack, starts = _stack(image.shape), device.empty((count, axes), np.int64)
-    types = {"Pixel": native(image[:0], _DTYPES).dtype}
+    stack = _stack(image.shape)
     if refinement.wrap:
         points = points.copy()
         fold(points, image.shape[1:])
-    nearest, restore = (Kernel.of("refinement", name, **types) for name in ("refine_nearest", "refine_restore"))
-    run(device, nearest, blocks_for(count), points, count, axes, *stack[1:], starts)
+    dtype = native(image[:0], _DTYPES).dtype
+    starts = nearest_pixels(points, image.shape[1:], dtype)
     refined, values, flags = refine(image, frames, starts, mask, refinement)
+    restore = Kernel.of("refinement", "refine_restore", Pixel=dtype)
     run(device, restore, blocks_for(count), points, starts, frames, count, axes, *stack, refined, flags)
     return refined, values, starts, flags, frames

@@ -15,13 +15,13 @@ from npsubpix._arrays.options import check_bool, check_choice
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix.results import Peaks
 
-__all__ = ["PLOT_FORMATS", "draw_alignment", "draw_peaks"]
+__all__ = ["PLOT_FORMATS", "STYLES", "Style", "draw_alignment", "draw_peaks", "new_figure"]
 
 #: Endings of the names of pictures that can be drawn.
 PLOT_FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
 
 
-class _Style(NamedTuple):
+class Style(NamedTuple):
     """Colours around an image."""
 
     ground: str
@@ -29,7 +29,7 @@ class _Style(NamedTuple):
     frame: str
 
 
-_STYLES = {"dark": _Style("#101214", "#d8dadd", "#505458"), "light": _Style("#ffffff", "#101214", "#808488")}
+STYLES = {"dark": Style("#101214", "#d8dadd", "#505458"), "light": Style("#ffffff", "#101214", "#808488")}
 
 # Colours of Okabe and Ito, safe for colour-blind readers: warm for maxima, cold for minima
 _MAXIMA = "#f5a623"
@@ -100,12 +100,12 @@ def draw_peaks(
         pixels = pixels.max(axis=0)
     if pixels.ndim != 2:
         raise ValueError(f"image must have 2 or 3 dimensions, got shape {np.shape(image)}")
-    check_choice(style, "style", tuple(_STYLES))
+    check_choice(style, "style", tuple(STYLES))
     spacing = _spacing(peaks)
-    drawing = _new_axes(pixels.shape, spacing, _STYLES[style]) if ax is None else _caller_axes(ax, pixels.shape)
+    drawing = _new_axes(pixels.shape, spacing, STYLES[style]) if ax is None else _caller_axes(ax, pixels.shape)
     _draw_image(drawing.axes, pixels, origin, check_bool(y_up, "y_up"), fill=ax is None)
     _draw_circles(drawing, peaks, spacing, origin)
-    text = {} if ax is not None else {"color": _STYLES[style].ink}
+    text = {} if ax is not None else {"color": STYLES[style].ink}
     drawing.axes.set_xlabel("x (pixel)", **text)
     drawing.axes.set_ylabel("y (pixel)", **text)
     if title or ax is None:
@@ -121,7 +121,7 @@ class _Drawing(NamedTuple):
     dpi: float
 
 
-def _new_axes(shape: tuple[int, ...], spacing: float, style: _Style) -> _Drawing:
+def _new_axes(shape: tuple[int, ...], spacing: float, style: Style) -> _Drawing:
     """Return the axes of a new figure, in which a pixel of the image is a whole number of pixels if it can be."""
     height, width = shape
     scale = _scale(max(height, width), spacing)
@@ -207,12 +207,12 @@ def draw_alignment(
     arrays = (as_array(with_gaps(x, name), name) for x, name in ((fixed, "fixed"), (moving, "moving")))
     first, second = (np.asarray(to_numpy(x), np.float64) for x in arrays)
     unmoved, warped = (warp(second, m, first.shape, cval=float("nan")) for m in (np.eye(3), matrix))
-    check_choice(style, "style", tuple(_STYLES))
+    check_choice(style, "style", tuple(STYLES))
     own = ax is None
-    panels = _new_panels(first.shape, title, _STYLES[style]) if own else list(np.ravel(np.asarray(ax, object)))
+    panels = _new_panels(first.shape, title, STYLES[style]) if own else list(np.ravel(np.asarray(ax, object)))
     if len(panels) != 2 or not all(hasattr(axes, "imshow") for axes in panels):
         raise TypeError(f"ax must be two Axes of matplotlib, got {ax!r}")
-    text = {"color": _STYLES[style].ink} if own else {}
+    text = {"color": STYLES[style].ink} if own else {}
     for axes, name, other in zip(panels, ("before", "after"), (unmoved, warped), strict=True):
         axes.imshow(_overlay(first, other), interpolation="nearest")
         axes.set_title(f"{title}, {name}" if title and not own else name, parse_math=False, **text)
@@ -220,7 +220,7 @@ def draw_alignment(
     return panels[0].figure if own else ax
 
 
-def _new_panels(shape: tuple[int, ...], title: str, style: _Style) -> list[Any]:
+def _new_panels(shape: tuple[int, ...], title: str, style: Style) -> list[Any]:
     """Return the two axes of a new figure."""
     across = 11.0
     up = min(max(across / 2 * shape[0] / shape[1], 2), 20) + 0.6

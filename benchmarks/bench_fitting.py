@@ -1,0 +1,104 @@
+"""Fits of spots with standard errors, in spots per second on one core, against picasso and photutils."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import npsubpix
+from benchmarks import peers
+from benchmarks.registry import Contest, Peer, contest
+
+_PHOTONS, _SIGMA, _BACKGROUND = 1000.0, 1.2, 10.0
+_FEW = 100  # spots of peers that take milliseconds for each
+
+
+def _patches(count: int, box: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions in the central pixel of a box, and their Poisson images."""
+    rng = np.random.default_rng(0)
+    positions = box // 2 + rng.uniform(-0.5, 0.5, (count, 2))
+    mean = np.stack(
+        [
+            npsubpix.render_spots(p[None], (box, box), std=_SIGMA, amplitude=_PHOTONS, integrate=True) + _BACKGROUND
+            for p in positions
+        ]
+    )
+    return positions, rng.poisson(mean).astype(np.float32)
+
+
+def _near(positions: np.ndarray) -> Callable[[Any, Any], str]:
+    """Compare the scatter of two fits around the known positions."""
+
+    def differs(fits: npsubpix.Fits, theirs: np.ndarray) -> str:
+        own = np.sqrt(np.mean((fits.coords - positions) ** 2))
+        other = np.sqrt(np.nanmean((theirs - positions[: len(theirs)]) ** 2))
+        return "" if own < 1.05 * other else f"scatter of {own:.4f} pixels, theirs {other:.4f}"
+
+    return differs
+
+
+def _picasso(images: np.ndarray, box: int, mle: bool) -> Callable[[], np.ndarray] | None:
+    """Return picasso's fit of a round Gaussian, with the bound of each spot for likelihoods."""
+    fit, seeds = peers.load("picasso.fitting.gaussfit"), peers.load("picasso.fitting.seeds")
+    precision = peers.load("picasso.fitting.precision")
+    if fit is None or seeds is None or precision is None:
+        return None
+
+    def run() -> np.ndarray:
+        start = seeds.initial_parameters_gauss(images, box, spherical=True)
+        theta = fit.fit_spots(0, images, start, mle=mle, tolerance=1e-6, max_iterations=100)[0]
+        if mle:
+            area = 2 * np.pi * theta[:, 3] ** 2
+            columns = theta[:, 0] * area, theta[:, 1], theta[:, 2], theta[:, 3], theta[:, 3], theta[:, 4]
+            precision._gauss_crlb(np.stack(columns, 1), box, False)
+        return np.asarray(theta[:, [2, 1]])
+
+    return run
+
+
+def _photutils(images: np.ndarray, box: int) -> Callable[[], np.ndarray] | None:
+    """Return photutils' fit of an integrated Gaussian, each image on its own."""
+    psf, table = peers.load("photutils.psf"), peers.load("astropy.table")
+    if psf is None or table is None:
+        return None
+    fit = psf.PSFPhotometry(
+        psf.CircularGaussianPRF(flux=_PHOTONS, fwhm=_SIGMA * 2.3548), (box, box), aperture_radius=box // 2
+    )
+    start = table.Table({"x": [box // 2], "y": [box // 2]})
+
+    def run() -> np.ndarray:
+        rows = [fit(image - _BACKGROUND, init_params=start) for image in images[:_FEW]]
+        return np.array([[row["y_fit"][0], row["x_fit"][0]] for row in rows])
+
+    return run
+
+
+def _fits(box: int, count: int, estimator: str, least: float) -> Contest:
+    positions, images = _patches(count, box)
+    camera = npsubpix.Camera() if estimator == "mle" else None
+    others = [Peer("picasso", _picasso(images, box, estimator == "mle"), least, _near(positions))]
+    if estimator == "mle":
+        others.append(Peer("photutils", _photutils(images, box), 1000, items=_FEW))
+    return Contest(
+        f"{count:,} boxes of {box}², 1 thread",
+        lambda: npsubpix.fit_patches(images, camera=camera, estimator=estimator),
+        others,
+        items=count,
+    )
+
+
+@contest("fit_patches, maximum likelihood, 7²", side=4096, quick_side=32, threads=1)
+def likelihood_small(side: int) -> Contest:
+    return _fits(7, side, "mle", 8)
+
+
+@contest("fit_patches, maximum likelihood, 11²", side=4096, quick_side=64, threads=1)
+def likelihood_large(side: int) -> Contest:
+    return _fits(11, side, "mle", 8)
+
+
+@contest("fit_patches, least squares, 7²", side=4096, quick_side=64, threads=1)
+def least_squares(side: int) -> Contest:
+    return _fits(7, side, "lsq", 2.5)

@@ -1,0 +1,365 @@
+"""The fit of one spot after the other: Fisher scoring, or Gauss-Newton for least squares, and standard errors.
+
+Data are in electrons, or in units of the image. `spread` is the read variance of each pixel for likelihoods, infinite
+where a pixel does not count, and its weight for least squares, 0 where it does not. A likelihood is that of k + v,
+which is nearly Poisson distributed with the mean mu + v (F. Huang et al., "Video-rate nanoscopy using sCMOS
+camera-specific single-molecule localization algorithms", Nature Methods 10, 2013): its score is the sum of
+(k - mu) / (mu + v) times derivatives, and its information that of their products over mu + v. Both estimators thus
+share normal equations with the weights 1 / (mu + v), or those of the caller.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from npsubpix._cpu.compiler.intrinsics import keep, lend
+from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once
+from npsubpix._cpu.fitting.errors import residual_moments_of
+from npsubpix._cpu.fitting.gaussian import BLOCK, factors_of, lines_of
+from npsubpix._cpu.fitting.goodness import compare, is_poor, likelihood_ratio
+from npsubpix._cpu.fitting.linear import backward, factor, forward, invert, unpack
+from npsubpix._cpu.fitting.neighbours import has_neighbour
+from npsubpix._cpu.fitting.rows import row_sums_of, sums_of
+from npsubpix._cpu.fitting.starts import begin, places_of_pixels, summarize
+from npsubpix._definitions.constants import (
+    FIT_BLENDED,
+    FIT_CONTRACTION,
+    FIT_DAMPING,
+    FIT_EASING,
+    FIT_FLUX_STEP,
+    FIT_LEAST_BACKGROUND,
+    FIT_LEAST_FLUX,
+    FIT_LEAST_WIDTH,
+    FIT_RELATIVE_STOP,
+)
+from npsubpix._definitions.fitting import Model
+from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
+
+__all__ = ["ESTIMATOR_CODES", "PADDED", "fit_kernel"]
+
+_REJECTED = int(FIT_REJECTED)
+_NOT_CONVERGED = int(FitFlags.NOT_CONVERGED)
+_AT_BOUND = int(FitFlags.AT_BOUND)
+_SINGULAR = int(FitFlags.SINGULAR)
+_NEGATIVE_FLUX = int(FitFlags.NEGATIVE_FLUX)
+_BLENDED = int(FitFlags.BLENDED)
+_TOO_FAR = int(FitFlags.TOO_FAR)
+_POOR_FIT = int(FitFlags.POOR_FIT)
+
+#: Numbers of estimators in kernels.
+ESTIMATOR_CODES = {"mle": 0, "wls": 1, "lsq": 2}
+_MLE, _WLS, _LSQ = 0, 1, 2
+
+#: Pixels of a box are padded to a multiple of this, so that loops over them are vector code alone.
+PADDED = 16
+
+#: Spots that share scratch memory.
+_CHUNK = 64
+
+
+@device
+def _limited(step, most):
+    return min(max(step, -most), most)
+
+
+def _summer(model: Model) -> Callable[..., Any]:
+    """Make the function that writes the sums of the normal equations over a box."""
+    factors = factors_of(model)
+    add_likelihood, add_weighted = row_sums_of(model, True), row_sums_of(model, False)
+
+    @device
+    def add_rows(sums, parameters, box, padded, lines, data, spread, likelihood):
+        sums[:] = 0.0
+        start = 0
+        for d in range(box[0]):
+            for j in range(box[1]):
+                shared, level, tilt, first = factors(parameters, box, lines, d, j)
+                if likelihood:
+                    add_likelihood(sums, lines, data, spread, start, padded, shared, level, tilt, first)
+                else:
+                    add_weighted(sums, lines, data, spread, start, padded, shared, level, tilt, first)
+                start += padded
+
+    return add_rows
+
+
+def _averager(model: Model) -> Callable[..., Any]:
+    """Make the function that writes the means of the pixels of a box."""
+    factors = factors_of(model)
+
+    @device
+    def means(mean, parameters, box, padded, lines):
+        start = 0
+        for d in range(box[0]):
+            for j in range(box[1]):
+                shared, level, tilt, first = factors(parameters, box, lines, d, j)
+                for i in range(box[2]):
+                    mean[start + i] = shared[0] * lines[6, i] + level + tilt * (first + i)
+                start += padded
+
+    return means
+
+
+def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
+    """Make the function that fits one spot.
+
+    It returns flags, the number of iterations and how many parameters are free, and leaves the parameters and the
+    information matrix in memory, and the lines of the axes before the last step, with the parameters of then.
+    """
+    write_lines = lines_of(model)
+    axes, count = model.axes, model.parameters
+    width_of_axis = model.width_of_axis
+    widths = axes + 1, axes + 1 + model.widths
+    last = count - 1
+
+    @device
+    def move(parameters, steps, box, least):
+        """Take a step, limited so that no pixel's mean becomes negative, and the spot does not leave its box."""
+        for a in range(axes):
+            width = parameters[width_of_axis[a]] if width_of_axis[a] >= 0 else 1.0
+            parameters[a] += _limited(steps[a], 0.5 * max(width, 1.0))
+        flux = parameters[axes]
+        parameters[axes] = max(flux + steps[axes], FIT_FLUX_STEP * flux)
+        for a in range(axes):
+            k = width_of_axis[a]
+            if k >= 0 and (a == 0 or k != width_of_axis[a - 1]):
+                width = parameters[k]
+                wider = width + _limited(steps[k], 0.3 * width)
+                parameters[k] = min(max(wider, FIT_LEAST_WIDTH), 0.5 * box[3 - axes + a])
+        for k in range(widths[1], last):
+            parameters[k] += steps[k]
+        level = parameters[last] + steps[last]
+        if level < least + 0.2 * (parameters[last] - least):
+            level = least + 0.2 * (parameters[last] - least)
+            if level - least < FIT_LEAST_BACKGROUND:
+                level = least
+        parameters[last] = level
+
+    @device
+    def fit(data, spread, least_spread, start, sigma, box, padded, options, memory):
+        small, square, lines, edges, pixels_of_box, sums = memory
+        parameters, gradient, steps, moments, before_step = small[0], small[1], small[2], small[3], small[4]
+        matrix, lower = square[0], square[1]
+        places = pixels_of_box[4:]
+        estimator, n_iters, stop, whole = options
+        likelihood = estimator == _MLE
+        pixels, level, size = summarize(data, spread, box, padded, likelihood)
+        degrees = pixels - count
+        if degrees <= 0:
+            return _SINGULAR, 0, count
+        scale = begin(
+            parameters[:count], moments, start, sigma, data, spread, box, places, axes, width_of_axis, likelihood,
+            whole, level, size,
+        )  # fmt: skip
+        if scale == 0.0:
+            return _SINGULAR, 0, count
+        least = FIT_LEAST_BACKGROUND - least_spread if likelihood else -math.inf
+        parameters[last] = max(parameters[last], least)
+        damping, before, used = 0.0, math.inf, count
+        for n in range(n_iters):
+            write_lines(parameters, sigma, box, lines, edges)
+            add_rows(sums, parameters, box, padded, lines, data, spread, likelihood)
+            chi2 = unpack(matrix, gradient, sums, count)
+            used = count
+            if not factor(lower, matrix, used, 0.0):
+                return _SINGULAR, n + 1, used
+            decrement = forward(steps, lower, gradient, used)
+            if parameters[last] <= least:
+                backward(steps, lower, used)
+                used = last if steps[last] <= 0.0 else count  # the background stays where it is
+                decrement = forward(steps, lower, gradient, used)
+            variance = 1.0
+            if estimator == _LSQ:
+                variance = chi2 / degrees
+            flux = parameters[axes]
+            ends = decrement <= stop * variance + FIT_RELATIVE_STOP * flux * flux * matrix[axes, axes]
+            if not ends:
+                if decrement > FIT_CONTRACTION * before:
+                    damping = max(damping * 4.0, FIT_DAMPING)
+                else:
+                    damping *= FIT_EASING
+                damping = 0.0 if damping < 0.1 * FIT_DAMPING else damping
+                before = decrement
+                if damping > 0.0:
+                    if not factor(lower, matrix, used, damping):
+                        return _SINGULAR, n + 1, used
+                    forward(steps, lower, gradient, used)
+            backward(steps, lower, used)
+            for k in range(used, count):
+                steps[k] = 0.0
+            before_step[:] = parameters
+            move(parameters, steps, box, least)
+            if not math.isfinite(decrement):
+                return _SINGULAR, n + 1, used
+            if parameters[axes] < FIT_LEAST_FLUX * FIT_LEAST_FLUX * scale:
+                return _NEGATIVE_FLUX, n + 1, used
+            for a in range(axes):
+                if not -1.0 <= parameters[a] <= box[3 - axes + a]:
+                    return _TOO_FAR, n + 1, used
+            if ends:
+                return (_AT_BOUND if used < count else 0), n + 1, used
+        return _NOT_CONVERGED, n_iters, used
+
+    return fit
+
+
+def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
+    """Make the function that writes the row of a fit, in the coordinates of its box; it returns flags."""
+    means, residual_moments = _averager(model), residual_moments_of(model, add_rows)
+    axes, count = model.axes, model.parameters
+    width_of_axis = model.width_of_axis
+    last = count - 1
+
+    @device
+    def measure(memory, data, spread, box, padded, estimator, used, moments):
+        """Write the covariance of parameters; return reduced chi2, the likelihood and whether the fit is poor."""
+        small, square, lines, _, pixels, _ = memory
+        parameters, steps = small[4], small[2]
+        matrix, lower, covariance = square[0], square[1], square[2]
+        mean, weights, residuals, signals = pixels[0], pixels[1], pixels[2], pixels[3]
+        means(mean, parameters, box, padded, lines)
+        chi2 = compare(weights, residuals, data, mean, spread, estimator == _MLE)
+        degrees = -count
+        for k in range(weights.size):
+            degrees += weights[k] > 0.0
+        factor(lower, matrix, used, 0.0)
+        invert(covariance, lower, steps, used)
+        background = parameters[last]
+        if estimator == _MLE:
+            ratio = likelihood_ratio(data, mean, spread)
+        elif estimator == _WLS:
+            ratio = -0.5 * chi2
+        else:
+            used_pixels = degrees + count
+            ratio = -0.5 * used_pixels * math.log(chi2 / used_pixels) if chi2 > 0.0 else math.inf
+            residual_moments(
+                moments, data, weights, residuals, mean, signals, parameters, box, padded, background, memory
+            )
+        poor = is_poor(chi2, degrees, weights, residuals, data, mean, background, padded, estimator == _LSQ)
+        return chi2 / degrees, ratio, poor
+
+    @device
+    def finish(
+        row, moments, memory, data, spread, start, sigma, box, padded, estimator, max_shift, used, table, n
+    ):  # fmt: skip
+        parameters, covariance = memory[0][0], memory[1][2]
+        flag = 0
+        for a in range(axes):
+            if not abs(parameters[a] - start[a]) <= max_shift:
+                return _TOO_FAR
+        chi2, ratio, poor = measure(memory, data, spread, box, padded, estimator, used, moments)
+        if poor:
+            flag |= _POOR_FIT
+        for a in range(count):
+            row[a] = parameters[a]
+            row[count + a] = max(covariance[a, a], 0.0) if a < used else math.nan
+        least = math.inf
+        for a in range(axes):
+            k = width_of_axis[a]
+            width = parameters[k] if k >= 0 else sigma[a]
+            row[2 * count + a] = width
+            least = min(least, width)
+        row[2 * count + axes] = chi2
+        row[2 * count + axes + 1] = ratio
+        keys, order, places, own_keys, shape = table
+        if keys.size > 0 and has_neighbour(keys, order, places, n, own_keys[n], FIT_BLENDED * least, shape):
+            flag |= _BLENDED
+        return flag
+
+    return finish
+
+
+@made_once
+def fit_kernel(model: Model) -> Kernel:
+    """Return the kernel that fits spots by a model."""
+    add_rows = _summer(model)
+    fit, finish = _fitter(model, add_rows), _finisher(model, add_rows)
+    axes, count, sums = model.axes, model.parameters, BLOCK * sums_of(model)
+    few = max(count, 8)
+
+    @device
+    def divide(memory, size, longest):
+        """Divide memory into the arrays of a fit."""
+        small = memory[: 5 * few].reshape(5, few)
+        at = 5 * few
+        square = memory[at : at + 4 * count * count].reshape(4, count, count)
+        at += 4 * count * count
+        lines = memory[at : at + 9 * longest].reshape(9, longest)
+        at += 9 * longest
+        edges = memory[at : at + 3 * (longest + BLOCK)].reshape(3, longest + BLOCK)
+        at += 3 * (longest + BLOCK)
+        pixels = memory[at : at + 7 * size].reshape(7, size)
+        at += 7 * size
+        return small, square, lines, edges, pixels, memory[at : at + sums]
+
+    @device
+    def copy_covariance(out, square, used):
+        """Copy the covariance, and that if pixels had their signal as variance; a background at its limit has none."""
+        for a in range(count):
+            for b in range(count):
+                out[0, a, b] = square[2, a, b] if max(a, b) < used else math.nan
+                out[1, a, b] = square[3, a, b]
+
+    @device
+    def reject(row, start, origin):
+        row[:] = math.nan
+        for a in range(axes):
+            row[a] = origin[a] + start[a]
+
+    @kernel(f"fit_{model.name}")
+    def fit_kernel(
+        data, spread, least, starts, origins, first, keys, order, places, own_keys, shape, sigma, box, padded, options,
+        max_shift, rows, moments, matrices, flags, n_iters,
+    ):  # fmt: skip
+        """Fit spots, the first of which is row `first` of the table of neighbours.
+
+        `flags` come with those of their boxes, and spots that these reject are not fitted. A row has the parameters,
+        their variances, the widths of all axes, chi2 and the likelihood. Variances of least squares are those for
+        noise of variance 1; the moments of residuals tell what the noise is.
+        """
+        size = data.shape[1]
+        longest = max(box[0], box[1], padded)
+        need = 5 * few + 4 * count * count + 9 * longest + 3 * (longest + BLOCK) + 7 * size + sums
+        for c in prange((flags.size + _CHUNK - 1) // _CHUNK):
+            table = keys, order, places, own_keys, shape
+            own = np.zeros(need)
+            memory = divide(lend(own), size, longest)
+            places_of_pixels(memory[4][4:], box, padded)
+            pixels, variances, begins, results = lend(data), lend(spread), lend(starts), lend(rows)
+            residuals, covariances = lend(moments), lend(matrices)
+            for n in range(c * _CHUNK, min((c + 1) * _CHUNK, flags.size)):
+                row, start = results[n], begins[n]
+                flag, n_iters[n], used = flags[n], 0, count
+                if flag & _REJECTED == 0:
+                    found, n_iters[n], used = fit(
+                        pixels[n], variances[n], least[n], start, sigma, box, padded, options, memory
+                    )
+                    flag |= found
+                if flag & _REJECTED == 0:
+                    flag |= finish(
+                        row, residuals[n], memory, pixels[n], variances[n], start, sigma, box, padded, options[0],
+                        max_shift, used, table, first + n,
+                    )  # fmt: skip
+                if covariances.shape[0] > 0 and flag & _REJECTED == 0:
+                    copy_covariance(covariances[n], memory[1], used)
+                if flag & _REJECTED:
+                    flag &= ~(_POOR_FIT | _AT_BOUND)  # of a fit that does not count
+                    reject(row, start, origins[n])
+                else:
+                    for a in range(axes):
+                        row[a] += origins[n, a]
+                flags[n] = flag
+            keep(own)
+            keep(data)
+            keep(spread)
+            keep(starts)
+            keep(rows)
+            keep(moments)
+            keep(matrices)
+
+    return fit_kernel

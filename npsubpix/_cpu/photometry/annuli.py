@@ -1,0 +1,76 @@
+"""Background and noise of annuli, clipped as those of the boxes of a background are."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import prange
+
+from npsubpix._cpu.background.clipping import clip, step_of
+from npsubpix._cpu.compiler.jit import device, kernel
+from npsubpix._cpu.formulas.sorting import sort_floats
+from npsubpix._definitions.constants import LEAST_ANNULUS
+from npsubpix._definitions.photometry import MeasurementFlags
+
+__all__ = ["annuli_kernel", "is_inside"]
+
+_NO_BACKGROUND = int(MeasurementFlags.NO_BACKGROUND)
+_NOISE_GUESSED = int(MeasurementFlags.NOISE_GUESSED)
+
+
+@device
+def is_inside(x, frame, cy, cx):
+    """Tell whether the pixel nearest to a position exists."""
+    images, height, width = x.shape
+    return 0 <= frame < images and -0.5 <= cy < height - 0.5 and -0.5 <= cx < width - 0.5
+
+
+@device
+def _gather(x, mask, frame, cy, cx, inner, outer, out):
+    """Write the pixels whose centres lie in an annulus, finite and not masked; return their number."""
+    F = out.dtype.type
+    height, width = x.shape[1:]
+    low, high = inner * inner, outer * outer
+    count = 0
+    for i in range(max(math.ceil(cy - outer), 0), min(math.floor(cy + outer) + 1, height)):
+        for j in range(max(math.ceil(cx - outer), 0), min(math.floor(cx + outer) + 1, width)):
+            dy, dx = i - cy, j - cx
+            distance = dy * dy + dx * dx
+            if distance < low or distance >= high or (mask.size > 0 and mask[frame, i, j]):
+                continue
+            v = F(x[frame, i, j])
+            if math.isfinite(v):
+                out[count] = v
+                count += 1
+    return count
+
+
+@kernel("photometry_annuli")
+def annuli_kernel(x, mask, points, frames, annulus, use_mean, floats, bits, level, noise, kept, flags):
+    """Measure background and noise of the annulus around each position, and count the pixels that are kept."""
+    inner, outer = annulus
+    side = 2 * math.floor(outer) + 2
+    most = min(side, x.shape[1]) * min(side, x.shape[2])
+    for k in prange(len(points)):
+        level[k] = noise[k] = math.nan
+        kept[k] = 0
+        cy, cx, frame = points[k, 0], points[k, 1], frames[k]
+        if not is_inside(x, frame, cy, cx):
+            continue
+        values, spare = np.empty(most, floats.dtype), np.empty(most, floats.dtype)
+        count = _gather(x, mask, frame, cy, cx, inner, outer, values)
+        if count < LEAST_ANNULUS:
+            flags[k] |= _NO_BACKGROUND
+            continue
+        sort_floats(values[:count], spare, bits)
+        middle, offsets = np.float64(values[count // 2]), np.empty(count)
+        for n in range(count):
+            offsets[n] = np.float64(values[n]) - middle
+        step = step_of(values[:count])
+        begin, end, median, mean, deviation, guessed = clip(offsets, step)
+        level[k] = middle + (mean if use_mean else median)
+        noise[k] = deviation if step > 0 else 0.0
+        kept[k] = end - begin
+        if guessed and step > 0:
+            flags[k] |= _NOISE_GUESSED

@@ -1,0 +1,84 @@
+// The Gaussian model: values integrated over pixels, and their derivatives with respect to its parameters.
+
+#define FIXED 0
+#define FREE 1
+#define ELLIPTICAL 2
+
+// Lines of an axis that a thread keeps; those of longer boxes are computed for each pixel.
+#define KEPT_LINES 32
+
+// The integral of a Gaussian over a pixel, and its derivatives with respect to the position and to the width.
+struct Line {
+  double value, by_position, by_width;
+};
+
+FORMULA Line line_at(Index k, double centre, double width) {
+  const double inverse = 1.0 / width, density = 0.3989422804014327 * inverse;
+  const double low = ((double)k - 0.5 - centre) * inverse, high = ((double)k + 0.5 - centre) * inverse;
+  const double at_low = density * exp(-0.5 * low * low), at_high = density * exp(-0.5 * high * high);
+  return {0.5 * (erf(high * 0.7071067811865476) - erf(low * 0.7071067811865476)), at_low - at_high,
+          low * at_low - high * at_high};
+}
+
+// A model of `AXES` dimensions. Its parameters are positions, the flux, widths, slopes of the background along each
+// axis, and the background at the centre of the box.
+template <int AXES, int WIDTH, bool PLANE>
+struct Gaussian {
+  static constexpr int axes = AXES, widths = WIDTH == FIXED ? 0 : WIDTH == FREE ? AXES - 1 : AXES;
+  static constexpr int count = AXES + 2 + widths + (PLANE ? AXES : 0), last = count - 1;
+
+  // The parameter that is the width along an axis; -1 where it is fixed.
+  static __device__ __forceinline__ int width_of(int a) {
+    if (WIDTH == FIXED) return -1;
+    if (WIDTH == ELLIPTICAL) return AXES + 1 + a;
+    return AXES == 3 && a > 0 ? AXES + 2 : AXES + 1;
+  }
+
+  const double *parameters, *sigma;
+  const Index* box;  // depth, height and width; the depth of an image is 1
+  Line z, y, kept[KEPT_LINES];
+
+  __device__ __forceinline__ double width(int a) const {
+    const int k = width_of(a);
+    return k >= 0 ? parameters[k] : sigma[a];
+  }
+  __device__ __forceinline__ Line along(int a, Index k) const { return line_at(k, parameters[a], width(a)); }
+  __device__ __forceinline__ void begin() {
+    for (int i = 0; i < KEPT_LINES && i < box[2]; ++i) kept[i] = along(AXES - 1, i);
+    z = {1, 0, 0};
+  }
+  __device__ __forceinline__ void begin_plane(Index d) {
+    if (AXES == 3) z = along(0, d);
+  }
+  __device__ __forceinline__ void begin_row(Index j) { y = along(AXES - 2, j); }
+
+  // Write the derivatives at a pixel; return its mean.
+  __device__ __forceinline__ double at(Index d, Index j, Index i, double* slopes) const {
+    const Line x = i < KEPT_LINES ? kept[i] : along(AXES - 1, i);
+    const double flux = parameters[AXES], here = z.value * y.value * x.value;
+    if (AXES == 3) slopes[0] = flux * z.by_position * y.value * x.value;
+    slopes[AXES - 2] = flux * z.value * y.by_position * x.value;
+    slopes[AXES - 1] = flux * z.value * y.value * x.by_position;
+    slopes[AXES] = here;
+    const double by_z = flux * z.by_width * y.value * x.value, by_y = flux * z.value * y.by_width * x.value,
+                 by_x = flux * z.value * y.value * x.by_width;
+    if (WIDTH == FREE && AXES == 3) slopes[AXES + 1] = by_z;
+    if (WIDTH == FREE) slopes[AXES == 3 ? AXES + 2 : AXES + 1] = by_y + by_x;
+    if (WIDTH == ELLIPTICAL) {
+      if (AXES == 3) slopes[AXES + 1] = by_z;
+      slopes[2 * AXES - 1] = by_y;
+      slopes[2 * AXES] = by_x;
+    }
+    double mean = flux * here + parameters[last];
+    if (PLANE) {
+      const double from[3] = {(double)d - 0.5 * (double)(box[0] - 1), (double)j - 0.5 * (double)(box[1] - 1),
+                              (double)i - 0.5 * (double)(box[2] - 1)};
+      for (int a = 0; a < AXES; ++a) {
+        slopes[last - AXES + a] = from[3 - AXES + a];
+        mean += parameters[last - AXES + a] * from[3 - AXES + a];
+      }
+    }
+    slopes[last] = 1.0;
+    return mean;
+  }
+};

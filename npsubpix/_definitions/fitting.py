@@ -1,0 +1,248 @@
+"""Fits of spots: models and their parameters, estimators, boxes, standard errors, and the columns of results.
+
+Unweighted least squares know nothing of the noise. Its variance is taken to be a + b m, where m is the signal of a
+pixel above the background: a is that of the background of each spot, b that of a camera, common to all spots. With the
+projection H of data to fitted means, residuals are (1 - H) times noise, and their moments are
+
+    sum r**2    = a (n - p) + b sum m (1 - h)
+    sum m r**2  = a sum m (1 - h) + b (sum m**2 (1 - 2 h) + tr(A M A M))
+
+in expectation, for n pixels, p parameters, leverages h, the inverse A of the information, and the matrix M of the sum
+of m times products of derivatives. Each spot gives an estimate of b, weighted by its variance for Gaussian noise. The
+covariance of parameters is then a A + b A M A.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, NamedTuple
+
+from npsubpix._definitions.constants import FIT_LOW_SIGNAL
+from npsubpix._definitions.flags import FitFlags
+
+__all__ = [
+    "BACKGROUNDS",
+    "ESTIMATORS",
+    "MODELS",
+    "WIDTHS",
+    "Columns",
+    "Fit",
+    "Model",
+    "box_for",
+    "columns_of",
+    "with_low_signals",
+]
+
+MODELS: Final = ("gaussian",)
+WIDTHS: Final = ("free", "fixed", "elliptical")
+BACKGROUNDS: Final = ("constant", "plane")
+ESTIMATORS: Final = ("mle", "wls", "lsq")
+
+#: Standard deviation of a spot, in pixels, for which a box is chosen where none is known: that of most microscopes.
+_USUAL_SIGMA: Final = 1.3
+
+#: Squared Newton decrement, gradient times inverse information times gradient, at which a fit ends, for each
+#: estimator: in units of the variances of the parameters. The step that follows is still taken. Least squares converge
+#: fast, and their answers can be compared with those of other programs.
+_STOP: Final = {"mle": 1e-4, "wls": 1e-8, "lsq": 1e-8}
+
+
+#: Times that the weights of estimates of the noise are found: from the residuals alone, then from the noise.
+_PASSES: Final = 3
+
+
+class Model(NamedTuple):
+    """A Gaussian spot, integrated over pixels, on a background.
+
+    Its parameters are the position along each axis, the flux, the widths, the slopes of the background along each
+    axis, and the background at the centre of the box.
+
+    Attributes
+    ----------
+    axes : int
+        Dimensions of the image, 2 or 3.
+    width : {"free", "fixed", "elliptical"}
+        ``"free"``: one width, of volumes one along z and one for y and x; ``"elliptical"``: one per axis.
+    plane : bool
+        Whether the background has slopes.
+    """
+
+    axes: int
+    width: str
+    plane: bool
+
+    @property
+    def name(self) -> str:
+        """Name of its kernel."""
+        return f"gaussian{self.axes}d_{self.width}" + "_plane" * self.plane
+
+    @property
+    def widths(self) -> int:
+        """Number of widths that are fitted."""
+        return {"fixed": 0, "free": self.axes - 1, "elliptical": self.axes}[self.width]
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return self.axes + 2 + self.widths + self.axes * self.plane
+
+    @property
+    def columns(self) -> int:
+        """Length of a row that kernels write: parameters and their variances, widths, chi2 and the likelihood."""
+        return 2 * self.parameters + self.axes + 2
+
+    @property
+    def moments(self) -> int:
+        """Number of moments of residuals: n - p, the two sums, the three terms, weights, and the diagonal of A M A."""
+        return 8 + self.parameters
+
+    @property
+    def width_of_axis(self) -> tuple[int, ...]:
+        """The parameter that is the width along each axis; -1 where it is fixed."""
+        first = self.axes + 1
+        if self.width == "fixed":
+            return (-1,) * self.axes
+        if self.width == "elliptical":
+            return tuple(range(first, first + self.axes))
+        return (first,) * 2 if self.axes == 2 else (first, first + 1, first + 1)
+
+
+class Fit(NamedTuple):
+    """How spots are fitted.
+
+    Attributes
+    ----------
+    model : Model
+        The model.
+    estimator : {"mle", "wls", "lsq"}
+        Likelihood of Poisson noise and read noise, weighted or unweighted least squares.
+    sigma : tuple of floats
+        Width per axis: fixed, or where fits begin; 0 where each spot has its own start.
+    box : tuple of ints
+        Lengths of the box.
+    n_iters : int
+        Most iterations.
+    max_shift : float
+        Furthest that a position may go from its start, in pixels on any axis.
+    whole : bool
+        Whether each image is a box itself, in which a fit begins at the moments of its pixels.
+    excess : float
+        Variance per electron: 2 behind an EM gain.
+    covariance : bool
+        Whether the covariance of parameters is wanted.
+    """
+
+    model: Model
+    estimator: str
+    sigma: tuple[float, ...]
+    box: tuple[int, ...]
+    n_iters: int
+    max_shift: float
+    whole: bool = False
+    excess: float = 1.0
+    covariance: bool = False
+
+    def matrices(self, count: int) -> tuple[int, ...]:
+        """Return the shape of the covariances of spots, and of those if pixels had their signal as variance."""
+        parameters = self.model.parameters
+        return (count if self.covariance else 0), 2, parameters, parameters
+
+    @property
+    def function(self) -> str:
+        """Name of the public function."""
+        return "fit_patches" if self.whole else "fit_spots"
+
+    @property
+    def stop(self) -> float:
+        """Squared Newton decrement at which a fit ends."""
+        return _STOP[self.estimator]
+
+
+def box_for(sigma: tuple[float, ...] | None, axes: int) -> tuple[int, ...]:
+    """Return the lengths of a box: the odd number nearest to 6 sigma + 1, but not below 5."""
+    widths = (_USUAL_SIGMA,) * axes if sigma is None else sigma
+    return tuple(max(5, 2 * math.floor(3 * s + 0.5) + 1) for s in widths)
+
+
+class Columns(NamedTuple):
+    """The columns of a table of fits that kernels measure."""
+
+    coords: Any
+    coords_std: Any
+    flux: Any
+    flux_std: Any
+    background: Any
+    background_std: Any
+    sigma: Any
+    sigma_std: Any
+    chi2: Any
+    log_likelihood: Any
+    covariance: Any
+
+
+def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
+    """Return columns from rows of parameters, variances, widths, chi2 and likelihood, and moments of residuals.
+
+    Positions are those in the image. There is one width if both axes of an image share it.
+    """
+    model = fit.model
+    axes, count = model.axes, model.parameters
+    variances, covariance = rows[:, count : 2 * count], None
+    if fit.covariance:
+        covariance = matrices[:, 0].copy()
+    if fit.estimator == "lsq":
+        slope = _noise_slope(moments)
+        level = ((moments[:, 1] - slope * moments[:, 3]) / (moments[:, 0] + (moments[:, 0] == 0))).clip(0.0, None)
+        variances = level[:, None] * variances + slope * moments[:, 8:]
+        if covariance is not None:
+            covariance = level[:, None, None] * covariance + slope * matrices[:, 1]
+    if covariance is not None:  # fluxes and backgrounds are measured in units of the excess
+        covariance[:, axes, :] *= fit.excess
+        covariance[:, :, axes] *= fit.excess
+        covariance[:, axes + 1 + model.widths :, :] *= fit.excess
+        covariance[:, :, axes + 1 + model.widths :] *= fit.excess
+    errors = variances**0.5
+    shared = axes == 2 and len(set(model.width_of_axis)) == 1 and len(set(fit.sigma)) == 1
+    sigma, sigma_std = rows[:, 2 * count : 2 * count + axes].copy(), rows[:, 2 * count : 2 * count + axes] * 0.0
+    for axis, k in enumerate(model.width_of_axis):
+        if k >= 0:
+            sigma_std[:, axis] = errors[:, k]
+    if shared:
+        sigma, sigma_std = sigma[:, 0].copy(), sigma_std[:, 0].copy()
+    return Columns(
+        coords=rows[:, :axes].copy(),
+        coords_std=errors[:, :axes].copy(),
+        flux=rows[:, axes] * fit.excess,
+        flux_std=errors[:, axes] * fit.excess,
+        background=rows[:, count - 1] * fit.excess,
+        background_std=errors[:, count - 1] * fit.excess,
+        sigma=sigma,
+        sigma_std=sigma_std,
+        chi2=rows[:, -2].copy(),
+        log_likelihood=rows[:, -1].copy(),
+        covariance=covariance,
+    )
+
+
+def _noise_slope(moments: Any) -> Any:
+    """Return by how much the variance of a pixel grows with its signal, the same for all spots."""
+    degrees, s0, s1, signal, own, t0, t1, t2 = (moments[:, k] for k in range(8))
+    none = degrees == 0  # rejected spots, whose moments are all 0
+    degrees = degrees + none
+    found, expected = s1 - signal * s0 / degrees, own - signal * signal / degrees
+    level, slope = s0 / degrees, 0.0
+    for _ in range(_PASSES):
+        variance = 2 * (level * level * t0 + 2 * level * slope * t1 + slope * slope * t2)
+        weight = (expected > 0) / (variance + (variance == 0))
+        total = (expected * expected * weight).sum()
+        slope = ((found * expected * weight).sum() / (total + (total == 0))).clip(0.0, None)
+        level = ((s0 - slope * signal) / degrees).clip(0.0, None)
+    return slope
+
+
+def with_low_signals(flags: Any, columns: Columns) -> Any:
+    """Return flags with those of spots whose position is uncertain by a large part of their width."""
+    shared = len(columns.sigma.shape) == 1
+    sigma = columns.sigma[:, None] if shared else columns.sigma
+    low = (columns.coords_std > FIT_LOW_SIGNAL * sigma).any(1)
+    return flags | (low * int(FitFlags.LOW_SIGNAL)).astype(flags.dtype)

@@ -1,0 +1,135 @@
+"""The part of the table of operations about spots in stacks: find, refine, fit and measure them, and backgrounds."""
+
+from __future__ import annotations
+
+from npsubpix._definitions.photometry import COLUMNS as PHOTOMETRY_COLUMNS
+from npsubpix._dispatch.operation import Argument, Operation, Result
+
+__all__ = ["SPOT_OPERATIONS"]
+
+_STACK = Argument("image", layout="stack")
+_MASK = Argument("mask", optional=True, boolean=True, layout="mask")
+
+SPOT_OPERATIONS = (
+    Operation(
+        "find_peaks",
+        family="peaks",
+        arguments=(
+            _STACK,
+            Argument("searched", optional=True, layout="stack"),
+            _MASK,
+            Argument("background", optional=True, layout="pixels"),
+            Argument("sigma", optional=True, layout="pixels"),
+        ),
+        results=(
+            Result("coords", "float64"),
+            Result("values", "float64"),
+            Result("indices", "int64"),
+            Result("flags", "int32"),
+            Result("frame", "int64"),
+            Result("border", "float64"),
+        ),
+        options=("search", "refinement"),
+        internal=frozenset({"search", "refinement", "searched"}),
+        functions={
+            "find_peaks": lambda npsubpix, x: npsubpix.find_peaks(
+                x[0, 0], plateau="centroid", frame_axis=0, min_distance=2
+            ),
+        },
+    ),
+    Operation(
+        "refine_peaks",
+        family="refinement",
+        arguments=(_STACK, Argument("coords"), Argument("frame", optional=True), _MASK),
+        results=(
+            Result("coords", "float64"),
+            Result("values", "float64"),
+            Result("indices", "int64"),
+            Result("flags", "int32"),
+            Result("frame", "int64"),
+        ),
+        options=("refinement",),
+        internal=frozenset({"refinement"}),
+        functions={
+            "refine_peaks": lambda npsubpix, x: npsubpix.refine_peaks(
+                x[0, 0, 1], [[3, 2], [2.2, 5]], method="centroid"
+            ),
+        },
+    ),
+    Operation(
+        "fit_spots",
+        family="fitting",
+        arguments=(
+            _STACK,
+            Argument("coords"),
+            Argument("frame", optional=True),
+            _MASK,
+            Argument("error", optional=True, layout="pixels"),
+            Argument("offset", optional=True, layout="pixels"),
+            Argument("electrons_per_count", optional=True, layout="pixels"),
+            Argument("read_variance", optional=True, layout="pixels"),
+        ),
+        results=(
+            Result("coords", "float64"),
+            Result("coords_std", "float64"),
+            Result("flux", "float64"),
+            Result("flux_std", "float64"),
+            Result("background", "float64"),
+            Result("background_std", "float64"),
+            Result("sigma", "float64"),
+            Result("sigma_std", "float64"),
+            Result("chi2", "float64"),
+            Result("log_likelihood", "float64"),
+            Result("covariance", "float64"),
+            Result("n_iters", "int32"),
+            Result("indices", "int64"),
+            Result("flags", "int32"),
+            Result("frame", "int64"),
+        ),
+        options=("fit",),
+        internal=frozenset({"fit", "offset", "electrons_per_count", "read_variance"}),
+        called="{fit.function}",
+        functions={
+            "fit_spots": lambda npsubpix, x: npsubpix.fit_spots(
+                x[0, 0], [[3, 2], [2.2, 5]], frame=[0, 2], frame_axis=0
+            ),
+            "fit_patches": lambda npsubpix, x: npsubpix.fit_patches(x[0, 0]),
+        },
+    ),
+    Operation(
+        "measure_spots",
+        family="photometry",
+        arguments=(
+            _STACK,
+            Argument("coords"),
+            Argument("frame", optional=True),
+            _MASK,
+            Argument("background", optional=True, layout="pixels"),
+            Argument("error", optional=True, layout="pixels"),
+        ),
+        results=(
+            Result("coords", "float64"),
+            *(Result(name, "float64") for name in PHOTOMETRY_COLUMNS),
+            Result("flags", "int32"),
+            Result("frame", "int64"),
+        ),
+        options=("radius", "annulus", "method"),
+        functions={
+            "measure_spots": lambda npsubpix, x: npsubpix.measure_spots(x[0, 0, 1], [[3, 2], [2.2, 5]], 1.5),
+        },
+    ),
+    Operation(
+        "local_background",
+        family="background",
+        arguments=(_STACK, _MASK),
+        results=(
+            Result("level", layout="stack"),
+            Result("noise", layout="stack"),
+            Result("guessed", "bool", layout="stack"),
+        ),
+        options=("size", "method", "grow", "filter_size"),
+        functions={
+            "local_background": lambda npsubpix, x: npsubpix.local_background(x[0, 0], (4, 4), frame_axis=0),
+        },
+    ),
+)

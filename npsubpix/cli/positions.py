@@ -1,0 +1,121 @@
+"""Read positions from tables of any format that is written, and of programs that name columns alike."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._tables import ORIGINS, sidecar
+
+__all__ = ["Positions", "read_positions"]
+
+_AXES = ("z", "y", "x")
+
+
+class Positions(NamedTuple):
+    """Positions from the centre of the first pixel, their frames and standard errors; None where there are none."""
+
+    coords: npt.NDArray[np.float64]
+    frame: npt.NDArray[np.int64] | None
+    coords_std: npt.NDArray[np.float64] | None
+    n_rejected: int
+
+
+def read_positions(path: Path, *, origin: str | None = None, only_ok: bool = False) -> Positions:
+    """Read the columns z, y, x and frame of a table, and the errors z_std, y_std and x_std.
+
+    Without `origin`, positions are in that of the metadata, or else from the centre of the first pixel. With `only_ok`,
+    rows whose column ``ok`` is false are left out.
+    """
+    columns, metadata = _read(path)
+    axes = [axis for axis in _AXES if axis in columns]
+    if axes[-2:] != ["y", "x"]:
+        raise ValueError(f"{path}: has no columns y and x, but {', '.join(columns) or 'none'}")
+    first = ORIGINS[origin] if origin is not None else float(metadata.get("first_pixel_centre", 0.0))
+    coords = np.column_stack([_numbers(columns[axis], axis, path) for axis in axes]) - first
+    kept = np.ones(len(coords), bool)
+    if only_ok and "ok" in columns:
+        kept = np.isin(np.asarray(columns["ok"]).astype(str), ("True", "true", "1"))
+    frame = None
+    if "frame" in columns:
+        numbers = _numbers(columns["frame"], "frame", path)
+        if not (numbers == np.rint(numbers)).all():
+            raise ValueError(f"{path}: the column frame must hold whole numbers")
+        frame = numbers.astype(np.int64)[kept]
+    std = None
+    if all(f"{axis}_std" in columns for axis in axes):
+        std = np.column_stack([_numbers(columns[f"{axis}_std"], f"{axis}_std", path) for axis in axes])[kept]
+    return Positions(coords[kept], frame, std, int((~kept).sum()))
+
+
+def _numbers(column: Any, name: str, path: Path) -> npt.NDArray[np.float64]:
+    values = np.asarray(column)
+    try:
+        if values.dtype.kind in "OUS":
+            values = np.where(values == "", "nan", values)
+        return values.astype(np.float64)
+    except ValueError:
+        raise ValueError(f"{path}: the column {name} must hold numbers") from None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return columns and metadata."""
+    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".h5": _read_hdf5, ".ecsv": _read_ecsv}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"{path}: unknown format {path.suffix!r}; the name must end with {', '.join(readers)}")
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
+    return reader(path)
+
+
+def _read_csv(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    metadata: dict[str, Any] = {}
+    if sidecar(path).is_file():
+        metadata = json.loads(sidecar(path).read_text(encoding="utf-8"))
+    lines = []
+    with path.open(encoding="utf-8", newline="") as file:
+        for line in file:
+            if line.startswith("#"):
+                key, _, value = line[1:].partition(":")
+                metadata[key.strip()] = value.strip()
+            else:
+                lines.append(line)
+    rows = list(csv.reader(lines))
+    if not rows:
+        return {}, metadata
+    names, width = rows[0], len(rows[0])
+    if any(len(row) != width for row in rows[1:]):
+        raise ValueError(f"{path}: rows differ in their number of columns")
+    cells = np.array(rows[1:], dtype=str).reshape(-1, width)
+    return {name: cells[:, k] for k, name in enumerate(names)}, metadata
+
+
+def _read_parquet(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    import pyarrow.parquet
+
+    table = pyarrow.parquet.read_table(path)
+    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+    return {name: table[name].to_numpy() for name in table.column_names}, metadata
+
+
+def _read_hdf5(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    import h5py
+
+    with h5py.File(path) as file:
+        if "peaks" not in file:
+            raise ValueError(f"{path}: has no dataset peaks, but {', '.join(file) or 'none'}")
+        rows = file["peaks"][()]
+        return {name: rows[name] for name in rows.dtype.names}, dict(file["peaks"].attrs)
+
+
+def _read_ecsv(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    import astropy.table
+
+    table = astropy.table.Table.read(path, format="ascii.ecsv")
+    return {name: np.asarray(table[name]) for name in table.colnames}, dict(table.meta)

@@ -1,0 +1,171 @@
+"""The calibration of a camera from its images: offset, electrons per count, and read noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._arrays.library import Array, as_array
+from npsubpix._arrays.stacks import check_frame_axis
+from npsubpix.fitting.camera import Camera
+
+__all__ = ["estimate_camera"]
+
+Floats = npt.NDArray[np.float64]
+
+#: Bins of the photon-transfer curve, and fewest differences in each.
+_BINS, _FEWEST = 64, 100
+
+#: Differences of more standard deviations are those of light that changed; the share of the mean square that remains
+#: of Gaussian noise without them, 1 - 2 c pdf(c) / (2 cdf(c) - 1); and how often they are left out.
+_CLIP, _KEPT, _PASSES = 4.0, 0.998929, 5
+
+#: Frames that are read at a time.
+_BLOCK = 64
+
+
+def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int = 0) -> Camera:
+    """Estimate the calibration of a camera from its images.
+
+    Parameters
+    ----------
+    bright : array of three dimensions
+        Frames of light that does not change, or a movie most of whose pixels do not change from frame to frame.
+    dark : array of three dimensions, optional
+        Frames without light, at least two. Offset and read variance are then maps, the mean and the variance of each
+        pixel. Without them, the offset is the number of counts at which noise would vanish.
+    frame_axis : int, default 0
+        Axis of the frames.
+
+    Returns
+    -------
+    Camera
+        The calibration. ``em_gain`` is 1: with an EM gain, ``electrons_per_count`` is half of what it would be per
+        photoelectron, since excess noise doubles variances.
+
+    Raises
+    ------
+    TypeError
+        If the images do not hold real numbers, or are on a GPU.
+    ValueError
+        If there are too few frames, shapes do not match, or noise does not grow with the signal.
+
+    See Also
+    --------
+    Camera : The calibration of a camera.
+    fit_spots : Fit spots in the images of a camera.
+
+    Notes
+    -----
+    The variance of counts is the read variance plus ``(mean - offset) / electrons_per_count``. Differences of
+    successive frames give both: pixels are sorted by the mean of all other frames, whose noise is not that of these
+    two, and in each of 64 bins the variance is half the mean square of the differences. Those of more than four
+    standard deviations, of spots that blink or move, are left out, repeatedly. A line through the bins, or, with dark
+    frames, one through the read variance at the offset, is fitted by least squares with the weights of their
+    variances: the photon-transfer curve [1]_.
+
+    Without dark frames the line cannot tell an offset from read noise: electrons then contain the read variance, as do
+    backgrounds, and noise is nevertheless right for every signal.
+
+    References
+    ----------
+    .. [1] J. R. Janesick, "Photon Transfer", SPIE Press, 2007
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> rng = np.random.default_rng(0)
+    >>> light = np.linspace(20, 400, 64 * 64).reshape(64, 64)
+    >>> bright = 100 + rng.poisson(light, (40, 64, 64)) / 0.5 + rng.normal(0, 2, (40, 64, 64))
+    >>> dark = 100 + rng.normal(0, 2, (40, 64, 64))
+    >>> camera = npsubpix.estimate_camera(bright, dark)
+    >>> round(camera.electrons_per_count, 2), round(float(camera.offset.mean()), 1)
+    (0.5, 100.0)
+    """
+    frames = _frames(bright, "bright", frame_axis)
+    if dark is None:
+        slope, level = _Curve(frames, np.zeros(())).line(None)
+        if not slope > 0:
+            raise ValueError("bright must have noise that grows with the signal, which that of these frames does not")
+        return Camera(offset=-level / slope, electrons_per_count=1 / slope)
+    empty = _frames(dark, "dark", frame_axis)
+    if empty.shape[1:] != frames.shape[1:]:
+        raise ValueError(f"dark must have frames of the shape of bright, {frames.shape[1:]}, got {empty.shape[1:]}")
+    offsets = empty.mean(axis=0, dtype=np.float64)
+    read = empty.var(axis=0, ddof=1, dtype=np.float64)
+    typical = float(np.median(read)) / (1 - 2 / (9 * (len(empty) - 1))) ** 3  # the median of chi-squared, by Wilson
+    slope, _ = _Curve(frames, offsets).line(typical)
+    if not slope > 0:
+        raise ValueError("bright must have more noise than dark, which these frames have not")
+    return Camera(offset=offsets, electrons_per_count=1 / slope, read_variance=read)
+
+
+def _frames(images: Any, name: str, frame_axis: int) -> npt.NDArray[Any]:
+    """Require at least two images of real numbers; return them with the frames first."""
+    stack = np.asarray(as_array(images, name))
+    if stack.ndim != 3:
+        raise ValueError(f"{name} must have 3 dimensions, frames, rows and columns, got shape {stack.shape}")
+    if stack.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {stack.dtype}")
+    moved = np.moveaxis(stack, check_frame_axis(frame_axis, 3), 0)
+    if len(moved) < 2 or 0 in moved.shape:
+        raise ValueError(f"{name} must have at least 2 frames, got shape {stack.shape}")
+    return moved
+
+
+class _Curve:
+    """A photon-transfer curve: means of pairs of frames, and squares of their differences, in bins of other frames.
+
+    A bin of pixels that are bright in the same two frames by chance would have a mean that is too great.
+    """
+
+    def __init__(self, frames: npt.NDArray[Any], offset: Floats) -> None:
+        means, squares, others = [], [], []
+        total = frames.sum(axis=0, dtype=np.float64)
+        for first in range(0, len(frames) - 1, _BLOCK):
+            block = frames[first : first + _BLOCK + 1].astype(np.float64)
+            pair = block[1:] + block[:-1]
+            means.append((pair / 2 - offset).ravel())
+            squares.append((np.diff(block, axis=0) ** 2 / 2).ravel())
+            other = (total - pair) / (len(frames) - 2) if len(frames) > 2 else pair / 2
+            others.append((other - offset).ravel())
+        self.means, self.squares, self.others = (np.concatenate(parts) for parts in (means, squares, others))
+        good = np.isfinite(self.means) & np.isfinite(self.squares) & np.isfinite(self.others)
+        order = np.flatnonzero(good)[np.argsort(self.others[good], kind="stable")]
+        self.means, self.squares, self.others = self.means[order], self.squares[order], self.others[order]
+        bins = max(min(_BINS, order.size // _FEWEST), 1)
+        self.bins = np.arange(order.size) * bins // max(order.size, 1)
+
+    def line(self, level: float | None) -> tuple[float, float]:
+        """Return slope and level of the variance over the mean, without outliers; the level may be known."""
+        kept = np.ones(self.means.size, bool)
+        slope, found = 0.0, 0.0
+        for step in range(_PASSES):
+            slope, found = self._fit(kept, level, 1.0 if step == 0 else _KEPT)
+            expected = found + slope * self.others
+            if not slope > 0 or not (expected > 0).any():
+                return slope, found
+            kept = self.squares <= _CLIP**2 * np.maximum(expected, expected[expected > 0].min())
+        return slope, found
+
+    def _fit(self, kept: npt.NDArray[np.bool_], level: float | None, share: float) -> tuple[float, float]:
+        """Fit a line to the variances of bins by least squares, with the weights of their standard errors."""
+        count = np.bincount(self.bins, kept)
+        used = count > 0
+        count = count[used]
+        mean = np.bincount(self.bins, self.means * kept)[used] / count
+        variance = np.bincount(self.bins, self.squares * kept)[used] / count / share
+        positive = variance > 0
+        if not positive.any():
+            return 0.0, 0.0
+        mean, variance = mean[positive], variance[positive]
+        weights = count[positive] / variance**2
+        centre = 0.0 if level is not None else float((weights * mean).sum() / weights.sum())
+        height = level if level is not None else float((weights * variance).sum() / weights.sum())
+        away = mean - centre
+        spread = float((weights * away**2).sum())
+        slope = float((weights * away * (variance - height)).sum()) / spread if spread > 0 else 0.0
+        return slope, height - slope * centre

@@ -1,0 +1,83 @@
+"""What a camera makes of light: counts from electrons, and their noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from npsubpix._arrays.checks import check_numbers
+from npsubpix._arrays.library import Array, to_numpy
+from npsubpix._arrays.options import check_finite, check_positive
+
+__all__ = ["Camera"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Camera:
+    """The calibration of a camera.
+
+    A pixel of ``counts`` holds ``(counts - offset) * electrons_per_count / em_gain`` electrons. Their variance is
+    their number, twice that with an EM gain, plus the read noise.
+
+    Parameters
+    ----------
+    offset : number or array of the shape of a frame, default 0
+        Counts without light.
+    electrons_per_count : number or array of the shape of a frame, default 1
+        Electrons at the output of the camera per count, above 0. Data sheets also list its inverse, in counts per
+        electron, under the name of gain.
+    read_variance : number or array of the shape of a frame, default 0
+        Variance of a pixel without light, in counts squared. Infinite for a pixel that does not count.
+    em_gain : number, default 1
+        Electrons at the output per photoelectron, of a camera that multiplies electrons; its excess noise doubles the
+        variance of the signal.
+
+    Attributes
+    ----------
+    offset, electrons_per_count, read_variance, em_gain : numbers or arrays
+        The parameters.
+
+    See Also
+    --------
+    fit_spots : Fit spots in the images of a camera.
+
+    Examples
+    --------
+    >>> import npsubpix
+    >>> npsubpix.Camera(offset=100, electrons_per_count=0.45, read_variance=10)
+    Camera(offset=100, electrons_per_count=0.45, read_variance=10, em_gain=1)
+    """
+
+    offset: float | Array = 0
+    electrons_per_count: float | Array = 1
+    read_variance: float | Array = 0
+    em_gain: float = 1
+
+    def __post_init__(self) -> None:
+        """Check values: numbers and maps must be finite, factors above 0 and variances not below 0."""
+        _check(self.offset, "offset", lambda x: (x > -np.inf) & (x < np.inf), "finite")
+        _check(self.electrons_per_count, "electrons_per_count", lambda x: (x > 0) & (x < np.inf), "positive and finite")
+        _check(self.read_variance, "read_variance", lambda x: x >= 0, "at least 0")
+        check_positive(check_finite(self.em_gain, "em_gain"), "em_gain")
+
+    def __repr__(self) -> str:
+        names = ("offset", "electrons_per_count", "read_variance", "em_gain")
+        return f"Camera({', '.join(f'{name}={_described(getattr(self, name))}' for name in names)})"
+
+
+def _check(value: Any, name: str, is_right: Callable[[Any], Any], needed: str) -> None:
+    """Require a number, or an array of numbers, within limits."""
+    numbers = to_numpy(check_numbers(value, name))
+    if numbers.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {numbers.dtype}")
+    wrong = ~is_right(numbers)
+    if wrong.any():
+        raise ValueError(f"{name} must be {needed}, got {numbers[wrong].flat[0]}")
+
+
+def _described(value: Any) -> str:
+    shape = tuple(getattr(value, "shape", ()))
+    return f"<array of shape {shape}>" if shape else str(value)
