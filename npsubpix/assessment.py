@@ -74,7 +74,7 @@ def assess(
     Notes
     -----
     Pairs within the radius are found with a k-d tree. Groups of positions that such pairs connect are assigned one by
-    one with `scipy.optimize.linear_sum_assignment`. Arrays on a GPU are copied to the host.
+    one with ``scipy.optimize.linear_sum_assignment``. Arrays on a GPU are copied to the host.
 
     References
     ----------

@@ -50,7 +50,7 @@ def of_dtype(x: np.ndarray, dtype: str, library: str) -> Any:
 
 def dtype_of_result(name: str, dtype: str) -> str:
     """What a function returns for a dtype; booleans are left out."""
-    if name.endswith("peaks") or name == "window_centroid":
+    if name.endswith("peaks") or name in ("fit_spots", "fit_patches", "measure_spots", "window_centroid"):
         return "float64"
     if "int" in dtype and name == "window_sum":
         return "uint64" if dtype == "uint64" else "int64"
