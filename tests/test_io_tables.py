@@ -90,7 +90,7 @@ def test_napari_takes_the_table_for_points(tmp_path, peaks):
 
 
 @pytest.mark.parametrize(
-    ("columns", "reason"), [({"y": [1, 2, 3]}, "names of their own, got 'y'"), ({"snr": [1, 2]}, "one value per peak")]
+    ("columns", "reason"), [({"y": [1, 2, 3]}, "names of their own, got 'y'"), ({"snr": [1, 2]}, "one value per row")]
 )
 def test_further_columns_have_a_name_and_a_value_for_each_row(tmp_path, peaks, columns, reason):
     with pytest.raises(ValueError, match=reason):
