@@ -208,6 +208,7 @@ def test_options_can_be_changed():
     assert_same(locate(MAPS), npsubpix.spatial_soft_argmax2d(MAPS, 0.1))
 
 
+@pytest.mark.exhaustive  # which compiles adjoints of all layers
 @pytest.mark.parametrize("made", [nn.SpatialSoftArgmax2d, nn.ConvSoftArgmax2d, nn.ConvSoftArgmax3d])
 def test_temperature_as_parameter(made):
     """A parameter is learned, saved, moved and copied with its module."""
@@ -310,6 +311,7 @@ def test_dtypes(module, x, dtype):
     assert (result[0] if isinstance(result, tuple) else result).dtype == dtype
 
 
+@pytest.mark.exhaustive  # torch.compile
 def test_compile(name, module, x):
     """torch.compile follows a module without a break in the graph, and learns through it."""
     torch.compiler.reset()
@@ -385,7 +387,8 @@ def test_import():
     assert run(code) == "False True True"
 
 
-@pytest.mark.parametrize("photograph", ["camera", pytest.param("coins", marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive  # photographs
+@pytest.mark.parametrize("photograph", ["camera", "coins"])
 def test_in_a_detector_of_kornia(photograph):
     """kornia's detector finds the same 500 keypoints of a photograph with either sub-pixel module.
 

@@ -66,7 +66,9 @@ def test_weights_of_the_pixels_that_count(rng, holed, name):
 
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("name", NUMPY)
-@pytest.mark.parametrize("shape", [(40,), (9, 11), (5, 6, 7)])
+@pytest.mark.parametrize(
+    "shape", [(9, 11), *(pytest.param(s, marks=pytest.mark.exhaustive) for s in ((40,), (5, 6, 7)))]
+)
 def test_numpy_on_windows_that_end_with_the_image(rng, name, shape):
     x = rng.normal(size=shape)
     x[rng.random(shape) < 0.6] = np.nan
@@ -78,6 +80,7 @@ def test_numpy_on_windows_that_end_with_the_image(rng, name, shape):
     np.testing.assert_allclose(call(name, x, 3, nan_policy="omit"), wanted, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.exhaustive  # which compiles for other dtypes
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("name", NAMES)
 def test_integers_under_a_mask(rng, name):
@@ -205,6 +208,7 @@ def test_functions_around_intrinsics_have_names_of_their_own():
     assert len(names) == 2
 
 
+@pytest.mark.exhaustive  # which compiles for other dtypes
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_integers_with_a_result_in_floats(rng, dtype):
