@@ -141,11 +141,11 @@ def fit_spots(
     >>> peaks = npsubpix.find_peaks(counts, threshold_abs=160)
     >>> fits = npsubpix.fit_spots(counts, peaks, camera=npsubpix.Camera(offset=100))
     >>> fits.coords.round(2)
-    array([[ 8.3 ,  9.1 ],
-           [20.4 , 30.7 ]])
+    array([[20.46, 30.67],
+           [ 8.27,  9.15]])
     >>> fits.coords_std.round(3)
     array([[0.033, 0.033],
-           [0.033, 0.033]])
+           [0.034, 0.034]])
     """
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)

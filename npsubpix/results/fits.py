@@ -65,12 +65,10 @@ class Fits(Table):
     >>> image = npsubpix.render_spots([[6.2, 7.9]], (15, 16), std=1.2, amplitude=900, integrate=True)
     >>> image = np.random.default_rng(0).poisson(image + 4.0)
     >>> fits = npsubpix.fit_spots(image, [[6, 8]], camera=npsubpix.Camera())
-    >>> fits
-    Fits: 1 in 2-D
-        y     x    y_std    x_std   flux  flux_std  background  background_std  sigma  sigma_std   chi2  flags
-     6.17  7.98  0.04612  0.04663  918.4     36.16       4.134          0.3125  1.161    0.03875  1.002  -
-    >>> fits.to_dict()["flux"].round()
-    array([918.])
+    >>> fits.coords.round(2), fits.coords_std.round(2)
+    (array([[6.22, 7.89]]), array([[0.05, 0.05]]))
+    >>> fits.flux.round(), fits.flux_std.round(), bool(fits.ok[0])
+    (array([862.]), array([37.]), True)
     """
 
     coords: Array

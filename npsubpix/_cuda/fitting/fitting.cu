@@ -414,6 +414,8 @@ FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, co
     const bool rejected = s.flags & FITFLAGS_REJECTED;
     if (rejected) s.flags &= ~(FITFLAG_POOR_FIT | FITFLAG_AT_BOUND);  // of a fit that does not count
     for (int k = 0; m.estimator == LSQ && rejected && k < 8 + count; ++k) moments[n * (8 + count) + k] = 0.0;
+    for (int k = 0; matrices && rejected && k < 2 * count * count; ++k)
+      matrices[n * 2 * count * count + k] = not_a_number();
     for (int k = 0; k < columns; ++k) row[k] = not_a_number();
     for (int a = 0; a < axes; ++a)
       row[a] = rejected ? o.places[n * axes + a] : s.parameters[a] + (double)b.first[3 - axes + a];
