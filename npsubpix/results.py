@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -132,13 +133,16 @@ class Peaks:
         return int(self.coords.shape[0])
 
     def __getitem__(self, rows: Any) -> Peaks:
-        """Select rows; one integer selects a table of one row."""
-        if isinstance(rows, (int, np.integer)):
+        """Select rows; one integer, also as the array without dimensions of torch's argmax, selects a table of one."""
+        is_row = getattr(rows, "ndim", 0) == 0 and hasattr(rows, "__index__")
+        if is_row and "bool" not in str(getattr(rows, "dtype", type(rows))):
+            rows = operator.index(rows)
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} of {len(self)} peaks")
             rows = slice(rows, rows + 1 or None)
-        columns = (None if column is None else column[rows] for column in self._columns())
-        coords, values, indices, flags, frame = columns
+        coords, values, indices, flags, frame = (None if c is None else c[rows] for c in self._columns())
+        if flags.ndim != 1 or tuple(coords.shape) != (*flags.shape, self.ndim):
+            raise IndexError(f"rows are selected by an integer, a slice, or an array of one dimension, got {rows!r}")
         return Peaks(coords, values, indices, flags, frame, image_shape=self.image_shape)
 
     def __iter__(self) -> Iterator[Peaks]:
