@@ -233,7 +233,7 @@ def test_sparse_beads_on_an_uneven_background(rng):
     assert result.ok
     np.testing.assert_allclose(result.shift, [0.3, -0.2], atol=5 * result.shift_std.max())
     assert result.shift_std.max() < 0.03
-    same = align(*images, background=32, around=peaks.coords, radius=5, mask=np.zeros((256, 256), bool))
+    same = align(*images, background=np.int64(32), around=peaks.coords, radius=5, mask=np.zeros((256, 256), bool))
     np.testing.assert_array_equal(same.matrix, result.matrix)
 
 

@@ -23,7 +23,7 @@ def without_background(image: Array, background: Any, mask: Array | None, name: 
     """Subtract from an image the background in boxes of so many pixels, or one that is known."""
     if isinstance(background, Background):
         level = background.level
-    elif np.ndim(background) == 0 and not hasattr(background, "shape"):
+    elif isinstance(background, np.generic) or (np.ndim(background) == 0 and not hasattr(background, "shape")):
         level = local_background(image, check_count(background, "background", 1), mask=mask).level
     else:
         level = as_array(background, "background")
