@@ -140,10 +140,10 @@ class Peaks:
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} of {len(self)} peaks")
             rows = slice(rows, rows + 1 or None)
-        coords, values, indices, flags, frame = (None if c is None else c[rows] for c in self._columns())
-        if flags.ndim != 1 or tuple(coords.shape) != (*flags.shape, self.ndim):
+        columns: list[Any] = [None if column is None else column[rows] for column in self._columns()]
+        if columns[1].ndim != 1 or tuple(columns[0].shape) != (*columns[1].shape, self.ndim):  # values, positions
             raise IndexError(f"rows are selected by an integer, a slice, or an array of one dimension, got {rows!r}")
-        return Peaks(coords, values, indices, flags, frame, image_shape=self.image_shape)
+        return Peaks(*columns, image_shape=self.image_shape)
 
     def __iter__(self) -> Iterator[Peaks]:
         """Iterate over the rows."""
