@@ -339,7 +339,11 @@ def _write_parquet(path: Path, columns: Columns, metadata: Mapping[str, Any]) ->
     import pyarrow as pa
     import pyarrow.parquet
 
-    arrays = [pa.array(c.tolist(), pa.string()) if _is_text(c) else pa.array(c) for c in columns.values()]
+    # FITS files hold big-endian numbers, which Arrow does not take
+    arrays = [
+        pa.array(c.tolist(), pa.string()) if _is_text(c) else pa.array(c.astype(c.dtype.newbyteorder("=")))
+        for c in columns.values()
+    ]
     fields = [
         pa.field(name, array.type, metadata={"unit": unit} if (unit := unit_of(name)) else None)
         for name, array in zip(columns, arrays, strict=True)

@@ -10,6 +10,7 @@ import scipy.ndimage as ndi
 
 import npsubpix
 from npsubpix import AlignmentFlags, align
+from npsubpix.alignment.preparation import mask_around
 
 
 def stars(rng: np.random.Generator, count: int, size: int, wide: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
@@ -233,8 +234,18 @@ def test_sparse_beads_on_an_uneven_background(rng):
     assert result.ok
     np.testing.assert_allclose(result.shift, [0.3, -0.2], atol=5 * result.shift_std.max())
     assert result.shift_std.max() < 0.03
-    same = align(*images, background=32, around=peaks.coords, radius=5, mask=np.zeros((256, 256), bool))
+    same = align(*images, background=np.int64(32), around=peaks.coords, radius=5, mask=np.zeros((256, 256), bool))
     np.testing.assert_array_equal(same.matrix, result.matrix)
+
+
+@pytest.mark.parametrize(("radius", "step"), [(2.5, 0.5), (6.3, 0.01), (1e6, 0.5), (1e300, 1.0)])
+def test_pixels_around_positions(rng, radius, step):
+    """Those within the radius, without a look at every pixel of a window that may be greater than all memory."""
+    shape = (17, 23)
+    points = np.vstack([np.round(rng.uniform(-9, 30, (5, 2)) / step) * step, [[-2.5, 4.0]]])
+    rows, columns = np.indices(shape)
+    near = (np.hypot(rows - points[:, :1, None], columns - points[:, 1:, None]) <= radius).any(0)
+    np.testing.assert_array_equal(mask_around(points, radius, np.zeros(shape), None), ~near)
 
 
 @pytest.mark.usefixtures("backend")

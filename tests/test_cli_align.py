@@ -115,3 +115,18 @@ def test_all_stacks_and_pictures_are_written(tmp_path, monkeypatch):
     assert names[2].read_bytes().startswith(b"\x89PNG")
     assert names[3].read_bytes().startswith(b"<?xml")
     assert [options["style"] for _, options in calls] == ["light", "light"]
+
+
+def test_the_frames_before_a_damaged_one_are_written(tmp_path):
+    """A folder was read again to its damaged file for the output, which was lost with the frames before it."""
+    tifffile = pytest.importorskip("tifffile")
+    fixed, moving = moved_pair(tmp_path)
+    folder = tmp_path / "movie"
+    folder.mkdir()
+    for number in range(2):
+        np.save(folder / f"f{number}.npy", np.load(moving))
+    (folder / "f2.npy").write_bytes(b"no numbers")
+    out, table = tmp_path / "out.tif", tmp_path / "t.csv"
+    assert "f2.npy" in fails("align", fixed, folder, "-o", out, "--table", table, code=1)
+    assert len(table_of(table)[0]) == 2
+    assert tifffile.imread(out).shape == (2, 60, 70)

@@ -56,6 +56,16 @@ def test_every_format_says_which_rows_are_ok_and_names_flags(tmp_path, peaks, en
     np.testing.assert_array_equal(np.asarray(table["snr"]), [7, 5, 4])
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet", "h5", "ecsv"])
+def test_columns_of_a_fits_image_are_numbers_in_all_formats(tmp_path, peaks, ending):
+    """They are big-endian, which Arrow refused."""
+    path = tmp_path / f"a.{ending}"
+    peaks.save(path, columns={"flux": np.array([1.5, 2.5, -3.0], ">f8"), "id": np.array([7, 8, 9], ">i4")})
+    table = read_table(path)
+    np.testing.assert_array_equal(np.asarray(table["flux"]), [1.5, 2.5, -3.0])
+    np.testing.assert_array_equal(np.asarray(table["id"]), [7, 8, 9])
+
+
 def test_metadata_beside_a_csv_file_never_describe_another_table(tmp_path, peaks):
     path, beside = tmp_path / "a.csv", tmp_path / "a.csv.json"
     columns = peak_columns(peaks)

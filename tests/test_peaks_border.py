@@ -176,6 +176,31 @@ def test_a_plateau_across_the_edge_is_one():
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("plateau", ["refine", "centroid", "first"])
+def test_a_long_plateau_across_the_edge_is_one_wherever_it_lies(plateau):
+    """Of more than 16 pixels beyond the edge a part was seen, with a centre of its own; of more than 32, several."""
+    y, x = np.indices((61, 47))
+    disc = np.where((y - 30) ** 2 + (x - 23) ** 2 <= 19**2, 7, 0).astype(np.uint8)
+    disc[30, 42] = 0  # so that the pixel nearest to the centre is one
+    options = {"mode": "wrap", "plateau": plateau}
+    (want,) = npsubpix.find_peaks(disc, **options)
+    for step in ((0, 0), (30, 0), (31, 24), (13, 23), (-28, 5), (-45, -30), (12, 40)):
+        peaks = npsubpix.find_peaks(np.roll(disc, step, (0, 1)), **options)
+        np.testing.assert_allclose(peaks.coords, (want.coords + step + 0.5) % disc.shape - 0.5, atol=1e-9)
+        np.testing.assert_array_equal(peaks.flags, want.flags)
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("plateau", ["refine", "centroid", "first"])
+def test_a_ridge_around_a_periodic_image_is_one_peak(plateau):
+    """Its first pixel lies where the image is cut, in none of the images that are repeated: there was no peak."""
+    image = np.zeros((11, 13), np.uint8)
+    image[4] = 9
+    for ridge in (image, np.roll(image, 6, 0), image.T):
+        assert len(npsubpix.find_peaks(ridge, mode="wrap", plateau=plateau)) == 1
+
+
+@pytest.mark.usefixtures("backend")
 def test_positions_outside_a_periodic_image_are_taken_into_it():
     grid = np.indices((12, 14))
     image = np.exp(-((grid[0] - 3.2) ** 2 + (grid[1] - 4.9) ** 2) / 3)

@@ -28,6 +28,24 @@ def test_rows_are_selected_in_every_column(peaks):
     assert sum(1 for _ in peaks) == len(peaks)
 
 
+def test_the_row_of_an_argmax_is_a_row_in_every_library(peaks):
+    """argmax of a tensor is a tensor without dimensions, which made a table without rows."""
+    best = peaks[peaks.values.argmax()]
+    assert len(best) == 1
+    assert float(best.values[0]) == float(peaks.values.max())
+    assert len(peaks[peaks.values.argmax() - len(peaks)]) == 1
+    single = peaks[:1]
+    assert len(single[single.ok]) == 1  # a tensor of one bool can be an index too
+    with pytest.raises(IndexError, match=f"row {len(peaks)} of {len(peaks)}"):
+        peaks[peaks.flags.argmax() * 0 + len(peaks)]
+
+
+@pytest.mark.parametrize("rows", [True, None, (..., 0), (slice(None), 0), np.eye(2, dtype=int)], ids=str)
+def test_what_selects_no_rows_is_refused(peaks, rows):
+    with pytest.raises(IndexError):
+        peaks[rows]
+
+
 @pytest.mark.parametrize("shape", [(20, 21), (5, 12, 13)])
 def test_structured_array_has_named_columns(rng, shape):
     peaks = npsubpix.find_peaks(rng.standard_normal(shape))

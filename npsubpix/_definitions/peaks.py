@@ -15,9 +15,11 @@ __all__ = [
     "PEAK_MODES",
     "PLATEAUS",
     "PeakSearch",
+    "by_centre",
     "distance_weights",
     "periods_around",
     "unravel",
+    "wider_periods",
     "windows_of",
     "with_defaults",
 ]
@@ -32,7 +34,7 @@ DUPLICATES: Final = ("merge", "flag")
 PEAK_MODES: Final = (None, "wrap")
 
 
-#: Pixels that are repeated beyond the border of a periodic image, at least, for plateaus that lie across it.
+#: Pixels that are repeated beyond the border of a periodic image, at first, for plateaus that lie across it.
 _PLATEAU_MARGIN: Final = 16
 
 #: Pixels that a plateau counts as, at least, where the image is known to be clipped at its value, so that its equal
@@ -109,6 +111,28 @@ def windows_of(search: PeakSearch, shape: tuple[int, ...]) -> tuple[int, ...]:
 def periods_around(search: PeakSearch, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return how many pixels to repeat on each side, per axis, so that windows and plateaus are whole."""
     return tuple(max(k, _PLATEAU_MARGIN) for k in windows_of(search, shape))
+
+
+def wider_periods(pads: tuple[int, ...], shape: tuple[int, ...], extents: Any) -> tuple[int, ...] | None:
+    """Return how many pixels to repeat around a periodic image whose plateaus may be cut; None if all are whole.
+
+    `extents` are the lengths of plateaus whose pixel nearest to the centre lies in the image. Such a plateau reaches
+    beyond the image by less than its length, and a part of one reaches from the image to the end of what is repeated.
+    Plateaus that go around the image are as long as that, however much is repeated.
+    """
+    wider = tuple(
+        n if p < n and bool(((extents[:, k] > p) & (extents[:, k] < n + 2 * p)).any()) else p
+        for k, (p, n) in enumerate(zip(pads, shape, strict=True))
+    )
+    return None if wider == pads else wider
+
+
+def by_centre(search: PeakSearch) -> bool:
+    """Whether the pixel nearest to the centre of a plateau stands for it, not its first one.
+
+    Of a periodic image, which pixel is the first of a plateau across the edge is decided by where the image is cut.
+    """
+    return search.plateau == "refine" or search.wrap
 
 
 def unravel(indices: HostArray, shape: tuple[int, ...], positions: HostArray) -> HostArray:

@@ -23,7 +23,7 @@ def without_background(image: Array, background: Any, mask: Array | None, name: 
     """Subtract from an image the background in boxes of so many pixels, or one that is known."""
     if isinstance(background, Background):
         level = background.level
-    elif np.ndim(background) == 0 and not hasattr(background, "shape"):
+    elif isinstance(background, np.generic) or (np.ndim(background) == 0 and not hasattr(background, "shape")):
         level = local_background(image, check_count(background, "background", 1), mask=mask).level
     else:
         level = as_array(background, "background")
@@ -64,13 +64,18 @@ def _positions(around: Any) -> HostArray:
 
 
 def _near(points: HostArray, radius: float, shape: tuple[int, ...]) -> HostArray:
-    """Return True for the pixels within a radius of any point."""
-    near = np.zeros(shape, bool)
-    reach = math.ceil(radius)
-    window = np.argwhere(np.ones((2 * reach + 1, 2 * reach + 1), bool)) - reach
-    points = points[((points > -radius) & (points < np.array(shape) - 1 + radius)).all(1)]
-    for dy, dx in window:
-        places = np.rint(points).astype(np.int64) + np.array((dy, dx))
-        inside = ((places >= 0) & (places < shape)).all(1) & (np.hypot(*(places - points).T) <= radius)
-        near[tuple(places[inside].T)] = True
-    return near
+    """Return True for the pixels within a radius of any point, by the runs of such pixels in each row."""
+    height, width = shape
+    y, x = points[((points >= -radius) & (points <= np.array(shape) - 1 + radius)).all(1)].T
+    ends = np.zeros((height, width + 1), np.int32)  # of runs: 1 where one begins, -1 after it
+    first = np.maximum(np.ceil(y - radius), 0).astype(np.int64)
+    for step in range(min(2 * math.ceil(radius) + 1, height)):
+        row = first + step
+        distance = np.abs(row - y)
+        with np.errstate(over="ignore"):
+            half = np.sqrt(np.maximum((radius - distance) * (radius + distance), 0))
+        begin, end = (np.clip(e, 0, width).astype(np.int64) for e in (np.ceil(x - half), np.floor(x + half) + 1))
+        inside = (distance <= radius) & (row < height) & (begin < end)
+        np.add.at(ends, (row[inside], begin[inside]), 1)
+        np.add.at(ends, (row[inside], end[inside]), -1)
+    return np.asarray(ends.cumsum(1)[:, :-1] > 0)

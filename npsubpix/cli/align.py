@@ -248,12 +248,14 @@ def _warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) ->
         path, left = places[0][0], len(places)
         with open_frames(path, **request.reading) as stack:
             for number, frame in enumerate(stack.frames):
-                if places and places[0][:2] == (path, number):
+                if places[0][:2] == (path, number):
                     result, pixels = places.pop(0)[2], np.asarray(frame, np.float32)
                     if result.ok:
                         yield warp(pixels, result, shape, method="bspline3", cval=math.nan)
                     else:
                         yield np.full(shape, np.nan, np.float32)
+                    if not places or places[0][0] != path or places[0][1] <= number:
+                        break  # what follows could not be read the first time either
         if len(places) == left:
             raise RuntimeError(f"{path}: has changed since it was aligned")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from enum import IntFlag
@@ -50,8 +51,10 @@ class Table:
         return int(self.coords.shape[0])
 
     def __getitem__(self: T, rows: Any) -> T:
-        """Select rows; one integer selects a table of one row."""
-        if isinstance(rows, (int, np.integer)):
+        """Select rows; one integer, also as the array without dimensions of torch's argmax, selects a table of one."""
+        is_row = getattr(rows, "ndim", 0) == 0 and hasattr(rows, "__index__")
+        if is_row and "bool" not in str(getattr(rows, "dtype", type(rows))):
+            rows = operator.index(rows)
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} of {len(self)} {type(self).__name__.lower()}")
             rows = slice(rows, rows + 1 or None)
@@ -60,6 +63,10 @@ class Table:
         for name, column in values.items():
             if column is not None and name not in self._OF_TABLE:
                 values[name] = column[rows]
+                if values[name].ndim != column.ndim or values[name].shape[1:] != column.shape[1:]:
+                    raise IndexError(
+                        f"rows are selected by an integer, a slice, or an array of one dimension, got {rows!r}"
+                    )
         return type(self)(**values)
 
     def __iter__(self: T) -> Iterator[T]:

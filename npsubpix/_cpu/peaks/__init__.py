@@ -17,7 +17,14 @@ from npsubpix._cpu.peaks.extrema import Candidates, find_extrema, images_of, may
 from npsubpix._cpu.peaks.heights import bound_of_values, greatest_heights, heights, ranked
 from npsubpix._cpu.refinement import refine
 from npsubpix._definitions.flags import REJECTED, PeakFlags
-from npsubpix._definitions.peaks import PeakSearch, periods_around, unravel, windows_of, with_defaults
+from npsubpix._definitions.peaks import (
+    PeakSearch,
+    periods_around,
+    unravel,
+    wider_periods,
+    windows_of,
+    with_defaults,
+)
 from npsubpix._definitions.periodic import folded, repeated, repeated_pixels
 from npsubpix._definitions.refinement import Refinement
 
@@ -157,7 +164,11 @@ def candidates(
     """Find the window extrema of a stack of images that are to be reported, image by image, the strongest first."""
     background, noise = with_defaults(background, sigma)
     if search.wrap:
-        found = _find_periodic(x, mask, background, noise, search)
+        shape = x.shape[1:]
+        pads: tuple[int, ...] | None = periods_around(search, shape)
+        while pads is not None:
+            found = _find_periodic(x, mask, background, noise, search, pads)
+            pads = None if found.extents is None else wider_periods(pads, shape, found.extents[:, -len(shape) :])
     else:
         found = _find(x, mask, background, noise, search)
     return found.take(_select(found, x.shape, search))
@@ -169,10 +180,10 @@ def _find_periodic(
     background: HostArray | None,
     noise: HostArray | None,
     search: PeakSearch,
+    pads: tuple[int, ...],
 ) -> Candidates:
-    """Find the window extrema of a stack of periodic images: those of the images with what is around them."""
+    """Find the window extrema of a stack of periodic images: those of the images with `pads` pixels around them."""
     shape = x.shape[1:]
-    pads = periods_around(search, shape)
     wide = repeated(x, pads)
     if mask is not None:
         mask = repeated(mask, pads)

@@ -16,7 +16,7 @@ from npsubpix._cpu.nms import codes_of_extrema, limits, no_limits
 from npsubpix._cpu.peaks.plateaus import find_plateaus, mark_seeds
 from npsubpix._definitions.constants import MOST_TIED
 from npsubpix._definitions.flags import PeakFlags
-from npsubpix._definitions.peaks import CLIPPED, PeakSearch
+from npsubpix._definitions.peaks import CLIPPED, PeakSearch, by_centre
 
 __all__ = ["Candidates", "find_extrema", "images_of", "last_below", "may_be_alone", "merged"]
 
@@ -223,7 +223,7 @@ def _plateaus(
 ) -> list[Candidates]:
     """Find the plateaus of a stack, of maxima and of minima."""
     parts = []
-    nearest = search.plateau == "refine"
+    nearest = by_centre(search)
     for sign in signs:
         seeds = codes.seeds
         if seeds is None:

@@ -23,9 +23,11 @@ from npsubpix._cuda.refinement import fold, refine
 from npsubpix._definitions.nms import clipped_margins, clipped_reach
 from npsubpix._definitions.peaks import (
     PeakSearch,
+    by_centre,
     distance_weights,
     periods_around,
     unravel,
+    wider_periods,
     windows_of,
     with_defaults,
 )
@@ -98,15 +100,33 @@ def candidates(
 ) -> Candidates:
     """Find the window extrema of a stack of images that are to be reported, image by image, the strongest first."""
     background, noise = with_defaults(background, sigma)
-    s = _Search(x, mask, background, noise)
+    shape, pads = x.shape[1:], (0,) * (x.ndim - 1)
     if x.size == 0:
-        return _nothing(s.device, s.axes)
+        return _nothing(device_of(x), len(shape))
+    if not search.wrap:
+        return _candidates(x, mask, background, noise, search, pads)
+    wider: tuple[int, ...] | None = periods_around(search, shape)
+    while wider is not None:
+        pads = wider
+        found = _candidates(x, mask, background, noise, search, pads)
+        wider = None if found.extents is None else wider_periods(pads, shape, found.extents[:, -len(shape) :])
+    return found
+
+
+def _candidates(
+    x: DeviceArray,
+    mask: DeviceArray | None,
+    background: DeviceArray | None,
+    noise: DeviceArray | None,
+    search: PeakSearch,
+    pads: tuple[int, ...],
+) -> Candidates:
+    """Find candidates, of periodic images among as many pixels around them."""
+    s = _Search(x, mask, background, noise)
     thresholds = s.thresholds(search)
     of_values = thresholds if background is None else _Thresholds()
-    shape, pads = x.shape[1:], (0,) * s.axes
-    wide = s
+    shape, wide = x.shape[1:], s
     if search.wrap:
-        pads = periods_around(search, shape)
         wide_mask = None if s.mask is None else repeated(s.mask, pads, s.device.put)
         wide = _Search(repeated(x, pads, s.device.put), wide_mask, None, None)
         search = search._replace(size=windows_of(search, shape), margins=(0,) * (2 * s.axes))
@@ -141,10 +161,13 @@ def _mark(s: _Search, search: PeakSearch, thresholds: _Thresholds) -> Plateaus |
         minima=search.minima, codes=s.codes,
     )  # fmt: skip
     if search.plateau == "centroid":  # not refined, so that their widths do not matter
-        return plateaus._replace(ends=None)
+        plateaus = plateaus._replace(ends=None)
+        if not by_centre(search):
+            return plateaus
     found, _, _ = s.collect(None)
-    plateaus.find_ceilings(found.indices, found.frames, found.flags)
-    if search.plateau == "refine":
+    if search.plateau != "centroid":
+        plateaus.find_ceilings(found.indices, found.frames, found.flags)
+    if by_centre(search):
         plateaus.move_to_centres(found.indices, found.flags, s.codes)
     return plateaus
 
