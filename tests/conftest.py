@@ -62,8 +62,9 @@ def _is_rare(parameter: Any) -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what takes long and runs in a lane of its own: exhaustive tests, and those of the GPU's kernels.
 
-    Exhaustive are large real images, so that `make test` is the same with and without them; rare parameters; and
-    kernels in their parallel form, of which `test_runtime.py` runs those of peaks in processes of their own.
+    Exhaustive are large real images, so that `make test` is the same with and without them; rare parameters; the pages
+    of the documentation; and kernels in their parallel form, of which `test_runtime.py` runs those of peaks in
+    processes of their own.
     """
     for item in items:
         parameters, ids = (
@@ -71,7 +72,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         )
         file, fixtures = item.path.name, set(getattr(item, "fixturenames", ()))
         rare = any(map(_is_rare, parameters)) or not RARE.isdisjoint(ids.split("-"))
-        if (rare and file != "test_kornia.py") or fixtures & {"data", "threads"}:
+        page = item.path.suffix == ".md" and item.path.parent.name == "docs"
+        if page or (rare and file != "test_kornia.py") or fixtures & {"data", "threads"}:
             item.add_marker("exhaustive")
         if file.startswith("test_cuda_") or fixtures & OF_DEVICE or "cuda" in ids.split("-"):
             item.add_marker("device")

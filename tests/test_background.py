@@ -509,6 +509,7 @@ def test_an_image_less_the_pair_of_level_and_noise_is_refused(rng):
         x - npsubpix.local_background(x, 10)
 
 
+@pytest.mark.exhaustive  # large stacks
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("shape", [(2, 190, 260), (900, 7, 9)])
 @pytest.mark.parametrize("background", ["number", "frame", "stack"])

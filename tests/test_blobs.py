@@ -78,6 +78,7 @@ def test_a_constant_beyond_the_ends_is_part_of_the_image(rng):
     np.testing.assert_allclose(npsubpix.laplacian_of_gaussian(x, 2.0, border="constant", cval=0.5), wanted, atol=1e-12)
 
 
+@pytest.mark.exhaustive  # which compiles for integers
 @pytest.mark.usefixtures("backend")
 def test_integers_are_not_rounded_and_images_may_be_smaller_than_gaussians(rng):
     x = rng.integers(0, 255, (5, 4), np.uint8)

@@ -184,6 +184,7 @@ def test_background_noise_and_significance_are_columns(tmp_path, rng):
     assert float(row["significance"]) == float(image[int(row["y_index"]), int(row["x_index"])]) / 2
 
 
+@pytest.mark.exhaustive  # which compiles backgrounds of two dtypes
 def test_a_noise_that_is_a_guess_is_spoken_of(tmp_path, rng):
     """Rare photons: half of the pixels and more are 0, and do not determine the noise."""
     photons = rng.poisson(0.05 + spots((60, 60), [(20, 30), (41, 12)]))

@@ -164,6 +164,7 @@ def test_channels(rng, channel_axis):
     np.testing.assert_array_equal(found, np.stack(wanted, channel_axis))
 
 
+@pytest.mark.exhaustive  # which compiles for four dtypes
 @pytest.mark.usefixtures("backend")
 @settings(max_examples=30, deadline=None)
 @given(st.data())

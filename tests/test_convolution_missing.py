@@ -198,6 +198,7 @@ def test_saturation_is_exact(dtype, method):
     np.testing.assert_array_equal(half, x)
 
 
+@pytest.mark.exhaustive  # which compiles for other dtypes
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("source", [np.float32, np.float64, np.int64])
 @pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.int32, np.uint32, np.int16, np.uint8])

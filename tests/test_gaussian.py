@@ -228,6 +228,7 @@ def test_no_row_is_good():
     assert not npsubpix.render_spots(np.full((3, 2), np.nan), (4, 5), std=1.0).any()
 
 
+@pytest.mark.exhaustive  # which compiles for each dtype
 @pytest.mark.usefixtures("backend")
 def test_nothing_to_draw():
     empty = np.empty((0, 2), np.float32)

@@ -132,6 +132,7 @@ def test_gradients_of_several_bands(rng):
     np.testing.assert_allclose(got["std"], want, rtol=1e-9)
 
 
+@pytest.mark.exhaustive  # torch.compile
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_compiled(dynamic):
     """torch.compile follows the calls in one graph: numbers, infinity and shapes that vary among the options."""

@@ -208,6 +208,7 @@ def test_options_can_be_changed():
     assert_same(locate(MAPS), npsubpix.spatial_soft_argmax2d(MAPS, 0.1))
 
 
+@pytest.mark.exhaustive  # which compiles adjoints of all layers
 @pytest.mark.parametrize("made", [nn.SpatialSoftArgmax2d, nn.ConvSoftArgmax2d, nn.ConvSoftArgmax3d])
 def test_temperature_as_parameter(made):
     """A parameter is learned, saved, moved and copied with its module."""
@@ -310,6 +311,7 @@ def test_dtypes(module, x, dtype):
     assert (result[0] if isinstance(result, tuple) else result).dtype == dtype
 
 
+@pytest.mark.exhaustive  # torch.compile
 def test_compile(name, module, x):
     """torch.compile follows a module without a break in the graph, and learns through it."""
     torch.compiler.reset()

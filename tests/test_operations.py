@@ -116,6 +116,7 @@ def test_the_name_of_a_file_as_an_image_says_how_to_read_it(name, path, x):
         called_with(name, x, **replaced(name, argument, path))
 
 
+@pytest.mark.exhaustive  # which compiles for all readers
 def test_what_the_hint_says_works(tmp_path):
     np.save(tmp_path / "spot.npy", np.eye(5)[:1] + np.eye(5)[::2, :1])
     with npsubpix.io.open_frames(tmp_path / "spot.npy") as file:
@@ -202,6 +203,7 @@ def test_images_of_booleans_are_0_and_1_or_refused(name, x, wrap):
     np.testing.assert_array_equal(taken.reshape(want.shape), want)
 
 
+@pytest.mark.exhaustive  # which compiles for booleans of four families
 @pytest.mark.usefixtures("backend")
 def test_what_a_mask_gives(wrap):
     """Fractions of windows, not numbers that are rounded or saturate, and centres of blobs."""
@@ -252,6 +254,7 @@ def test_lazy_arrays_are_loaded_once_with_a_warning(name, x):
         assert lazy.times == 1
 
 
+@pytest.mark.exhaustive  # which compiles all functions
 def test_tensors_are_not_lazy(x):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -183,6 +183,7 @@ def test_same_bits_for_any_number_of_threads(rng, threads):
     assert threads(refined) >= {f"quad_interp3d_{name}" for name in ("all", "candidates", "fill", "scatter", "vjp")}
 
 
+@pytest.mark.exhaustive  # which compiles for other dtypes
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", ["int16", "uint8", "float16", "float32"])
 def test_gradient_dtypes(rng, dtype):
@@ -216,6 +217,7 @@ def test_torch_registration(rng):
         torch.library.opcheck(torch.ops.npsubpix.quad_interp3d.default, arguments)
 
 
+@pytest.mark.exhaustive  # torch.compile
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("operation", BOTH)
 def test_compiled(rng, operation):

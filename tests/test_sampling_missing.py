@@ -174,6 +174,7 @@ def test_images_of_a_batch_are_apart(rng):
     assert np.isfinite(found[1]).any()
 
 
+@pytest.mark.exhaustive  # which compiles in another precision
 def test_tensors_and_single_precision(rng):
     image = rng.standard_normal((20, 21)).astype(np.float32)
     image[4, 5] = np.nan

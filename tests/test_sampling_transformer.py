@@ -36,8 +36,12 @@ def test_affine_grid(theta, size, aligned):
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
 @pytest.mark.parametrize(
     ("mode", "shape"),
-    [(m, (2, 3, 8, 9)) for m in ("bilinear", "nearest", "bicubic")]
-    + [(m, (1, 2, 5, 6, 7)) for m in ("bilinear", "nearest")],
+    [
+        ("bilinear", (2, 3, 8, 9)),
+        ("bilinear", (1, 2, 5, 6, 7)),
+        *(pytest.param(m, (2, 3, 8, 9), marks=pytest.mark.exhaustive) for m in ("nearest", "bicubic")),
+        pytest.param("nearest", (1, 2, 5, 6, 7), marks=pytest.mark.exhaustive),
+    ],
 )
 def test_grid_sample(rng, mode, shape, padding, aligned):
     x = torch.from_numpy(rng.standard_normal(shape))
@@ -60,6 +64,7 @@ def test_defaults_are_those_of_torch(rng):
     np.testing.assert_allclose(npsubpix.grid_sample(x, grid), want, atol=1e-13)
 
 
+@pytest.mark.exhaustive  # which compiles for these options alone
 def test_ties_go_to_even():
     x = np.arange(5.0).reshape(1, 1, 1, 5)
     columns = np.array([0.5, 1.5, 2.5, 3.5])

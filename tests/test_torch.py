@@ -140,7 +140,17 @@ for _operation in OPERATIONS.values():
         CASES |= {name: (EXAMPLES[name], (SMOOTH,)) for name in _operation.functions}
 
 
-@pytest.fixture(params=list(CASES))
+#: Those that compile the same kernels as others, for other numbers of axes or other weights.
+RARE = (
+    "sample, weights",
+    "quad_interp3d, radius",
+    "grid_sample, volume",
+    "conv_soft_argmax, 3-D",
+    "spatial_moments, 3-D",
+)
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.exhaustive] * (name in RARE)) for name in CASES])
 def case(request: pytest.FixtureRequest) -> tuple[Call, tuple[torch.Tensor, ...]]:
     call, tensors = CASES[request.param]
     return call, tuple(t.clone().requires_grad_() for t in tensors)
@@ -193,6 +203,7 @@ def test_inductor():
     torch.testing.assert_close(x.grad, want)
 
 
+@pytest.mark.exhaustive  # torch.compile
 @pytest.mark.parametrize(
     ("call", "shapes"),
     [

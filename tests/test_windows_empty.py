@@ -25,21 +25,22 @@ STATISTICS: dict[str, Any] = {
 @pytest.mark.parametrize(
     "shape", [(0, 4), (3, 0), *(pytest.param(s, marks=pytest.mark.exhaustive) for s in ((0,), (2, 0, 4)))]
 )
-def test_statistics(shape):
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, pytest.param(np.uint8, marks=pytest.mark.exhaustive)])
+def test_statistics(shape, dtype):
     """Results are empty, and of the dtype that those of other images have."""
-    for dtype in (np.uint8, np.float32):
-        x, other = np.zeros(shape, dtype), np.zeros((3,) * len(shape), dtype)
-        for border in ("shrink", "reflect", "constant"):
-            for function in STATISTICS.values():
-                found = function(x, 3, border=border)
-                assert found.shape == shape
-                assert found.dtype == function(other, 3, border=border).dtype
-        assert npsubpix.window_percentile(x, 25, 3).shape == shape
-        assert npsubpix.window_centroid(x, 3).shape == (len(shape), *shape)
-        assert npsubpix.window_mean(x, 3, dtype=np.int16).dtype == np.int16
-        assert npsubpix.window_sum(x, footprint=np.ones((3,) * len(shape), bool), stride=2).size == 0
+    x, other = np.zeros(shape, dtype), np.zeros((3,) * len(shape), dtype)
+    for border in ("shrink", "reflect", "constant"):
+        for function in STATISTICS.values():
+            found = function(x, 3, border=border)
+            assert found.shape == shape
+            assert found.dtype == function(other, 3, border=border).dtype
+    assert npsubpix.window_percentile(x, 25, 3).shape == shape
+    assert npsubpix.window_centroid(x, 3).shape == (len(shape), *shape)
+    assert npsubpix.window_mean(x, 3, dtype=np.int16).dtype == np.int16
+    assert npsubpix.window_sum(x, footprint=np.ones((3,) * len(shape), bool), stride=2).size == 0
 
 
+@pytest.mark.exhaustive  # which compiles many functions
 @pytest.mark.parametrize("border", ["shrink", "nearest", "constant"])
 def test_functions(border):
     for shape in ((0, 4), (3, 0)):

@@ -45,6 +45,7 @@ def test_the_loop(rng, shape, size, border, stride):
         np.testing.assert_allclose(found, wanted, rtol=1e-13)
 
 
+@pytest.mark.exhaustive  # which compiles five functions
 def test_windows_of_several_images_and_several_results(rng):
     images = [rng.normal(size=(12, 13)).astype(t) for t in ("f8", "f4", ">f4", "f8")]
     functions = (
@@ -64,6 +65,7 @@ def test_windows_of_several_images_and_several_results(rng):
     assert count_of[0, 0] == 4
 
 
+@pytest.mark.exhaustive  # which compiles many functions
 def test_closures_are_told_apart(rng):
     """Functions of one text that close over other values, or arrays, are other functions."""
     x = rng.normal(size=(8, 9))

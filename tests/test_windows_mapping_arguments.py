@@ -62,6 +62,7 @@ def test_numbers_and_arrays_of_all_types_are_passed(rng):
     np.testing.assert_allclose(batches, npsubpix.window_sum(x, 3) + 3)
 
 
+@pytest.mark.exhaustive  # which compiles many functions
 def test_defaults_of_all_parameters():
     x = np.arange(12.0).reshape(3, 4)
 
@@ -133,6 +134,7 @@ def test_attributes_of_modules_are_those_of_the_call():
             assert (npsubpix.window_map(func, x, size=1) == shift).all()
 
 
+@pytest.mark.exhaustive  # which compiles many functions
 def test_zeros_of_both_signs_are_two_values():
     x = np.full((2, 3), -0.0)
     for zero in (0.0, -0.0, 0.0):
@@ -277,6 +279,7 @@ def _is_inside(shape: Any, one: Any, place: Any) -> bool:
     return all(0 <= a < n for a, n in zip(at, shape, strict=True))
 
 
+@pytest.mark.exhaustive  # which compiles many functions
 def test_footprints_of_several_images_and_functions_of_numpy(rng):
     a, b = rng.normal(size=(6, 7)), rng.integers(0, 9, (6, 7)).astype(np.uint8)
     cross = ndi.generate_binary_structure(2, 1)

@@ -78,6 +78,7 @@ def test_numpy_on_windows_that_end_with_the_image(rng, name, shape):
     np.testing.assert_allclose(call(name, x, 3, nan_policy="omit"), wanted, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.exhaustive  # which compiles for other dtypes
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("name", NAMES)
 def test_integers_under_a_mask(rng, name):
@@ -205,6 +206,7 @@ def test_functions_around_intrinsics_have_names_of_their_own():
     assert len(names) == 2
 
 
+@pytest.mark.exhaustive  # which compiles for other dtypes
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_integers_with_a_result_in_floats(rng, dtype):

@@ -40,7 +40,7 @@ def check(found: Any, wanted: Any) -> None:
 
 
 @pytest.mark.parametrize(("shape", "size"), SHAPES)
-@pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
+@pytest.mark.parametrize("name", OFTEN)
 def test_the_definition(rng, name, shape, size):
     """Any border, any stride, any window: also longer than the image, and of even length."""
     x = rng.normal(size=shape) + 3
@@ -123,7 +123,9 @@ def test_extrema_of_any_floats(rng, dtype):
     assert np.isnan(beyond).all()
 
 
-@pytest.mark.parametrize("name", ["sum", "mean", "min", "max", "median"])
+@pytest.mark.parametrize(
+    "name", ["sum", "mean", *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("min", "max", "median"))]
+)
 def test_huge_values_stay_in_their_windows(rng, name):
     """Sums that run along a line would carry what is left of 1e30 to its end."""
     x = rng.normal(size=(64, 80)).astype(np.float32)
@@ -149,6 +151,7 @@ def test_variances_far_from_zero(rng, offset, shape):
     np.testing.assert_allclose(npsubpix.window_var(x, 3)[..., 21:], parts, rtol=1e-6)
 
 
+@pytest.mark.exhaustive  # images of many tiles
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("size", [(3, 3), (31, 31), (4, 9), (1, 200), (150, 1)])
 def test_scipy_on_images_of_many_tiles(rng, size):
@@ -207,6 +210,7 @@ def test_the_ends_of_64_bits(dtype):
     assert (npsubpix.window_sum(odd, footprint=[True]) == odd).all()
 
 
+@pytest.mark.exhaustive  # which compiles for another dtype
 @pytest.mark.usefixtures("backend")
 def test_half_precision_is_left_where_another_is_asked_for():
     x = np.full(4, 60000, np.float16)
@@ -218,6 +222,7 @@ def test_half_precision_is_left_where_another_is_asked_for():
     assert tensor.dtype == torch.float32
 
 
+@pytest.mark.exhaustive  # which compiles forms of footprints
 @pytest.mark.usefixtures("backend")
 def test_medians_beside_infinity():
     x = np.array([-np.inf, 5, 5, -np.inf])
@@ -242,6 +247,7 @@ def test_a_window_far_beyond_the_image_needs_no_memory_for_it(rng):
         check(call(name, x, 10**10), window_statistic(x, name, (9, 11), q=30.0))
 
 
+@pytest.mark.exhaustive  # which compiles for other dtypes
 @pytest.mark.usefixtures("backend")
 def test_dtype_rounds_and_keeps_within_its_range():
     x = np.array([250.0, 251.0, 252.5, -1e30, np.nan])
@@ -295,6 +301,7 @@ def test_by_name(rng):
     np.testing.assert_array_equal(found, npsubpix.window_mean(x, weights=weights, border="wrap"))
 
 
+@pytest.mark.exhaustive  # which compiles for integers
 @pytest.mark.usefixtures("backend")
 def test_a_constant_around_integers_is_rounded():
     """For every statistic: the border extension of an image of integers is of integers."""
@@ -336,6 +343,7 @@ def test_misuse(function, error, match):
         function()
 
 
+@pytest.mark.exhaustive  # which compiles for volumes
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("name", [*MOMENTS, *ORDERS])
 def test_windows_of_one_plane_with_steps_between_planes(rng, name):

@@ -44,6 +44,7 @@ def test_means_of_integers_in_double_precision():
     np.testing.assert_array_equal(found, [[1 / 9, 1 / 9, 1 / 9]])
 
 
+@pytest.mark.exhaustive  # which compiles for every family
 @pytest.mark.parametrize("power", [-73, 66])
 def test_squares_of_other_families(rng, power):
     """Of an image times a power of two, positions are the same, and levels and samples are that times as large."""
