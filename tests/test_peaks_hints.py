@@ -51,7 +51,7 @@ def test_options_that_exclude_all(tmp_path, options, line):
     ("masked", "line"),
     [
         (np.s_[:], "All pixels of the image are masked: those at which the image of --mask is not 0 are ignored."),
-        (np.s_[5:], "2 peaks are found without --mask."),
+        (np.s_[5:], "1 peak is found without --mask."),
     ],
 )
 def test_masks_that_exclude_all(tmp_path, masked, line):
