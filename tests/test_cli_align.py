@@ -36,6 +36,7 @@ TYPED = {
 }
 
 
+@pytest.mark.exhaustive  # which compiles in processes of their own
 def test_every_argument_of_align_has_an_option_that_reaches_it(tmp_path, monkeypatch):
     assert set(TYPED) == named(npsubpix.align) - set(NO_OPTION)
     fixed, moving = moved_pair(tmp_path)

@@ -192,6 +192,7 @@ def test_spots_across_tiles(rng, shape):
     np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.exhaustive  # large images
 @pytest.mark.usefixtures("backend")
 def test_faint_spots_on_a_bright_one():
     """A float32 image is summed in float64: a million faint spots on a bright one are not lost."""

@@ -82,6 +82,7 @@ def test_linking_is_not_imported_where_it_is_off():
     assert run(code) == ["True"]
 
 
+@pytest.mark.exhaustive  # which compiles in processes of their own
 def test_linked_and_plain_kernels_are_apart_in_the_cache(tmp_path, maxima):
     """A kernel that was compiled with linking must not be what runs once it is turned off, nor the other way round."""
     counts = []

@@ -141,7 +141,7 @@ def check(case: Case, theirs: Results) -> None:
 
 def _marked(case: Case) -> Any:
     """Mark double precision of what takes longest to compile as exhaustive: single precision is kornia's own."""
-    rare = case.dtype == "float64" and case.name.startswith(("window", "spatial", "class"))
+    rare = case.dtype == "float64" and case.name.startswith(("window", "spatial", "class", "different"))
     return pytest.param(case, id=case.name, marks=[pytest.mark.exhaustive] * rare)
 
 

@@ -387,7 +387,8 @@ def test_import():
     assert run(code) == "False True True"
 
 
-@pytest.mark.parametrize("photograph", ["camera", pytest.param("coins", marks=pytest.mark.exhaustive)])
+@pytest.mark.exhaustive  # photographs
+@pytest.mark.parametrize("photograph", ["camera", "coins"])
 def test_in_a_detector_of_kornia(photograph):
     """kornia's detector finds the same 500 keypoints of a photograph with either sub-pixel module.
 

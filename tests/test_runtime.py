@@ -149,6 +149,7 @@ def expected():
     return [str((kept != 0).sum()), str(round(float(kept.sum()), 9))]
 
 
+@pytest.mark.exhaustive  # which compiles in processes of their own
 def test_cache_can_be_moved_and_turned_off(tmp_path, expected):
     first = run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
     assert result_of(first) == expected
@@ -184,6 +185,7 @@ def test_damaged_entries_cost_time_only(tmp_path, expected, damage):
     assert result_of(run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))) == expected
 
 
+@pytest.mark.exhaustive  # which compiles in processes of their own
 def test_entries_that_nobody_uses_go(tmp_path, expected):
     """An entry of an older version goes when a new one is written; one that is used, or is a user's own file, stays."""
     folder = tmp_path / "npsubpix"
@@ -231,6 +233,7 @@ def test_processes_that_need_a_kernel_compile_it_once(tmp_path, expected):
     assert result_of(run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))) == expected
 
 
+@pytest.mark.exhaustive  # which compiles in processes of their own
 def test_a_process_that_stopped_while_it_compiled_delays_nobody(tmp_path, expected):
     """Its lock goes with it; one that is held for too long is not waited for."""
     run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))

@@ -117,6 +117,7 @@ def closing_over(value: Any) -> Any:
     return lambda a: a[0, 0] + value
 
 
+@pytest.mark.exhaustive  # which compiles many functions
 def test_attributes_of_modules_are_those_of_the_call():
     x, config = np.zeros((2, 3)), types.ModuleType("config")
     config.inner = types.ModuleType("inner")

@@ -66,7 +66,9 @@ def test_weights_of_the_pixels_that_count(rng, holed, name):
 
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("name", NUMPY)
-@pytest.mark.parametrize("shape", [(40,), (9, 11), (5, 6, 7)])
+@pytest.mark.parametrize(
+    "shape", [(9, 11), *(pytest.param(s, marks=pytest.mark.exhaustive) for s in ((40,), (5, 6, 7)))]
+)
 def test_numpy_on_windows_that_end_with_the_image(rng, name, shape):
     x = rng.normal(size=shape)
     x[rng.random(shape) < 0.6] = np.nan
