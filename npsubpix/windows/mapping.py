@@ -59,7 +59,8 @@ def window_map(
         reduction by name takes one image.
     args : tuple, optional
         Numbers, and arrays of numbers, that the function takes after the windows. Other values of the same types do
-        not compile it again.
+        not compile it again. An array of the shape of the window, such as weights, needs a `border` other than
+        "shrink", with which windows at the border are smaller.
     size : int or tuple of ints
         Length of the window in pixels, for all axes or per axis. A window of k pixels starts k // 2 pixels before its
         pixel, as in ``scipy.ndimage``.
