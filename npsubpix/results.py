@@ -309,7 +309,7 @@ class Alignment(NamedTuple):
         is applied before the matrix. NaN if it cannot be estimated.
     rms : float
         Root mean square of the residuals, weighted by the loss, in the units of the images. If noise hides the texture
-        of single pixels, it is that of means of pixels, and so are `noise` and `correlation`.
+        of single pixels, it is that of means of pixels, and so are ``noise`` and ``correlation``.
     overlap : float
         Number of pixels compared, as a fraction of those of the fixed image without its border.
     n_iters : int

@@ -34,13 +34,18 @@ def hints_for_no_peaks(image: Any, options: Mapping[str, Any]) -> list[str]:
         ({"minima": True}, options, "{count} found with --minima"),
         ({"size": 3}, every, "{count} found with --size 3 and without thresholds"),
     ):
-        if all(np.array_equal(base.get(name), value) for name, value in changed.items()):
+        if all(_equal(base.get(name), value) for name, value in changed.items()):
             continue
         count, value = _found(image, {**base, **changed})
         if count:
             peaks = "1 peak is" if count == 1 else f"{count} peaks are"
             lines.append(text.format(count=peaks, value=value) + ".")
     return lines or [f"No pixel of the image is greater than its neighbours; it goes from {low:g} to {high:g}."]
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Say whether two values are the same; a mask is an array, and no other value is one."""
+    return bool(np.array_equal(a, b))
 
 
 def _found(image: Any, options: Mapping[str, Any]) -> tuple[int, float]:

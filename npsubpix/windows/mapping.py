@@ -172,8 +172,9 @@ def window_map(
             raise ValueError(f"args must be left out for a reduction by name, got {args!r}")
         return _by_name(func, images, size, footprint, weights, border, cval, stride, dtype, nan_policy, mask, q)
     if not callable(func):
-        got = type(func).__name__ if hasattr(func, "shape") else repr(func)
-        raise TypeError(f"func must be a function, or the name of one, and comes before the images, got {got}")
+        raise TypeError(
+            f"func must be a function, or the name of one, and comes before the images, got {type(func).__name__}"
+        )
     if weights is not None or q is not None:
         raise ValueError("weights and q are for reductions by name: pass them to func by args=(…,)")
     if nan_policy != "propagate" or mask is not None:
