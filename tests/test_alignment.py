@@ -304,7 +304,7 @@ def test_exponential(rng):
 
 
 BAD = [
-    (((4, 5, 6), (4, 5)), {}, ValueError, r"fixed must have shape \(H, W\)"),
+    (((4, 5, 6), (4, 5)), {}, ValueError, r"fixed must have shape \(H, W\), got \(4, 5, 6\): use align_stack"),
     (((9, 9), (9,)), {}, ValueError, r"moving must have shape \(H, W\)"),
     (((9, 9), (9, 9)), {"model": "rigid"}, ValueError, "model must be one of"),
     (((9, 9), (9, 9)), {"method": "lk"}, ValueError, "method must be one of"),

@@ -30,6 +30,7 @@ def test_frames_that_failed_are_pages_without_data(files, tmp_path):
     fixed, movie = files
     result = run("align", fixed, movie, "-o", tmp_path / "o.tif", "--table", tmp_path / "t.csv", code=3)
     assert "5 images aligned to fixed.tif; 2 failed, see flags" in result.stdout
+    assert "--far finds larger ones" in " ".join(result.stdout.split())
     rows, _ = table_of(tmp_path / "t.csv")
     assert [int(row["flags"]) != 0 for row in rows] == [False, True, True, False, False]
     assert "NO_TEXTURE" in rows[1]["flag_names"]

@@ -229,6 +229,8 @@ def test_the_picture_is_drawn(image, movie, tmp_path, ending):
         (["--min-distance", "-1"], "--min-distance must be positive"),
         (["--threshold", "nan"], "--threshold must be finite"),
         (["--radius", "0"], "--radius must be positive"),
+        (["--radius", "3"], "--radius needs --refine centroid"),
+        (["--plot-frame", "1"], "--plot-frame needs --plot"),
         (["--background", "0"], "--background must be at least 1"),
         (["--background", "local"], "--background"),
         (["--background-grow", "2"], "--background-grow needs --background"),

@@ -300,7 +300,7 @@ def test_the_frame_with_most_peaks_is_drawn_or_the_one_asked_for(image, movie, t
         (drawn, peaks), options = calls.pop()
         np.testing.assert_array_equal(drawn, np.load(movie)[frame])
         assert len(peaks) == (3 if frame == 1 else 2)
-        assert options["title"] == f"{len(peaks)} peaks in movie.npy, frame {frame} of 3"
+        assert options["title"] == f"{len(peaks)} peaks in movie.npy, frame {frame} of 0 to 2"
     plot.unlink()
     line = fails("locate", movie, "--quiet", "--plot", plot, "--plot-frame", 3)
     assert "there is no frame 3; frames are counted from 0" in line

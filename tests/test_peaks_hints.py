@@ -48,6 +48,22 @@ def test_options_that_exclude_all(tmp_path, options, line):
 
 
 @pytest.mark.parametrize(
+    ("masked", "line"),
+    [
+        (np.s_[:], "All pixels of the image are masked: those at which the image of --mask is not 0 are ignored."),
+        (np.s_[5:], "1 peak is found without --mask."),
+    ],
+)
+def test_masks_that_exclude_all(tmp_path, masked, line):
+    mask = np.zeros((30, 40), np.uint8)
+    mask[masked] = 1
+    np.save(tmp_path / "mask.npy", mask)
+    lines = lines_of(tmp_path, spots(200), "--plateau", "drop", "--mask", tmp_path / "mask.npy")
+    assert lines[0] == "0 peaks in image.npy"
+    assert line in lines
+
+
+@pytest.mark.parametrize(
     ("image", "line"),
     [
         (np.zeros((9, 9)), "All pixels of the image are 0."),

@@ -79,6 +79,12 @@ def test_defaults_of_all_parameters():
 
 
 BAD: list[Any] = [
+    (
+        np.zeros((4, 5)),
+        (),
+        TypeError,
+        "func must be a function, or the name of one, and comes before the images, got ndarray",
+    ),
     (lambda a, b: a.sum() + b, (), TypeError, r"func must be a function of 1 window: missing a required argument: 'b'"),
     (lambda a, *, b: a.sum() + b, (), TypeError, "func must be a function of 1 window: missing a required"),
     (

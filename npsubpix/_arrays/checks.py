@@ -60,7 +60,7 @@ __all__ = [
 def check_ndim(x: HostArray, ndim: int, name: str, axes: str) -> None:
     """Require a number of dimensions."""
     if x.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} dimensions, {axes}, got shape {x.shape}")
+        raise ValueError(f"{name} must have {ndim} dimensions, {axes}, got shape {tuple(x.shape)}")
 
 
 def check_channel_axis(axis: Any, x: Any) -> int | None:
@@ -119,7 +119,9 @@ def check_map_axes(axes: Any, x: Any) -> int:
     if count > 3:
         raise ValueError(f"spatial_axes must be 1, 2 or 3, got {count}")
     if x.ndim < count:
-        raise ValueError(f"input must have at least {count} dimensions for spatial_axes={count}, got shape {x.shape}")
+        raise ValueError(
+            f"input must have at least {count} dimensions for spatial_axes={count}, got shape {tuple(x.shape)}"
+        )
     return count
 
 

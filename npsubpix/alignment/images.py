@@ -187,7 +187,8 @@ def _as_alignment(outcome: Any, shape: tuple[int, ...]) -> Alignment:
 def _image(x: Any, name: str) -> Array:
     image = without_booleans(as_array(x, name))
     if image.ndim != 2:
-        raise ValueError(f"{name} must have shape (H, W), got {tuple(image.shape)}")
+        advice = ": use align_stack for stacks" if image.ndim == 3 else ""
+        raise ValueError(f"{name} must have shape (H, W), got {tuple(image.shape)}{advice}")
     return image
 
 

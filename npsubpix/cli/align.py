@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from npsubpix._definitions.flags import AlignmentFlags
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
 from npsubpix.cli.terminal import Errors, Notes, UsageError, say, say_guesses
 
@@ -174,6 +175,9 @@ def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors
     lines = [f"{many} image{'' if many == 1 else 's'} aligned to {display_name(Path(request.fixed.name))}"]
     lines[0] += f"; {aligned.failed} failed, see flags" if aligned.failed else ""
     lines.append(table_text(shown, many))
+    poor = any(result.flags & AlignmentFlags.POOR_FIT for result in aligned.results)
+    if poor and request.options.get("init") is None:
+        lines.append("Where the fit is poor, the shift may be larger than is searched: --far finds larger ones")
     for table in request.tables:
         with errors.survived():
             write_table(table, columns, _metadata(request))

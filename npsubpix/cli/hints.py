@@ -21,6 +21,8 @@ def hints_for_no_peaks(image: Any, options: Mapping[str, Any]) -> list[str]:
     low, high = finite.min(), finite.max()
     if low == high:
         return [f"All pixels of the image are {low:g}."]
+    if options.get("mask") is not None and np.all(options["mask"]):
+        return ["All pixels of the image are masked: those at which the image of --mask is not 0 are ignored."]
     every = {**options, "threshold_abs": None, "threshold_rel": None}
     lines = []
     for changed, base, text in (
@@ -28,16 +30,22 @@ def hints_for_no_peaks(image: Any, options: Mapping[str, Any]) -> list[str]:
         ({"threshold_abs": None}, options, "{count} found without --threshold, the highest of {value:g}"),
         ({"threshold_rel": None}, options, "{count} found without --threshold-rel, the highest of {value:g}"),
         ({"exclude_border": False}, options, "{count} at the border, where the window is not whole"),
+        ({"mask": None}, options, "{count} found without --mask"),
         ({"minima": True}, options, "{count} found with --minima"),
         ({"size": 3}, every, "{count} found with --size 3 and without thresholds"),
     ):
-        if all(base.get(name) == value for name, value in changed.items()):
+        if all(_equal(base.get(name), value) for name, value in changed.items()):
             continue
         count, value = _found(image, {**base, **changed})
         if count:
             peaks = "1 peak is" if count == 1 else f"{count} peaks are"
             lines.append(text.format(count=peaks, value=value) + ".")
     return lines or [f"No pixel of the image is greater than its neighbours; it goes from {low:g} to {high:g}."]
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Say whether two values are the same; a mask is an array, and no other value is one."""
+    return bool(np.array_equal(a, b))
 
 
 def _found(image: Any, options: Mapping[str, Any]) -> tuple[int, float]:

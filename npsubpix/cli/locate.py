@@ -75,6 +75,7 @@ def _check(request: Request) -> None:
     try:
         _check_numbers(request.options)
         _check_background(request)
+        _check_needs(request)
         for table in outputs.tables:
             check_table_path(table)
         for plot in outputs.plots:
@@ -138,6 +139,14 @@ def _check_background(request: Request) -> None:
         raise ValueError(f"--background-{next(iter(request.boxes)).replace('_', '-')} needs --background")
 
 
+def _check_needs(request: Request) -> None:
+    """Refuse options that would have no effect."""
+    if "radius" in request.options and request.options.get("refine") != "centroid":
+        raise ValueError("--radius needs --refine centroid")
+    if request.outputs.plot_frame is not None and not request.outputs.plots:
+        raise ValueError("--plot-frame needs --plot")
+
+
 class _Search(NamedTuple):
     """Peaks of a frame, the arguments of `find_peaks` that found them, and further columns.
 
@@ -189,7 +198,7 @@ class _Found:
         self.frames.append(number)
         self.files.append(display_name(stack.file_of(number)))
         if self.outputs.plots and self._is_better_picture(number, len(peaks)):
-            frame = f", frame {number} of {stack.count}" if stack.is_stack else ""
+            frame = f", frame {number} of 0 to {stack.count - 1}" if stack.is_stack else ""
             title = f"{len(peaks)} peaks in {display_name(Path(stack.path.name))}{frame}"
             self.picture = _Picture(np.array(image), peaks, title, stack.file_format == "FITS")
 

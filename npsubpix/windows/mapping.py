@@ -59,7 +59,8 @@ def window_map(
         reduction by name takes one image.
     args : tuple, optional
         Numbers, and arrays of numbers, that the function takes after the windows. Other values of the same types do
-        not compile it again.
+        not compile it again. An array of the shape of the window, such as weights, needs a `border` other than
+        "shrink", with which windows at the border are smaller.
     size : int or tuple of ints
         Length of the window in pixels, for all axes or per axis. A window of k pixels starts k // 2 pixels before its
         pixel, as in ``scipy.ndimage``.
@@ -170,14 +171,16 @@ def window_map(
         if args != ():
             raise ValueError(f"args must be left out for a reduction by name, got {args!r}")
         return _by_name(func, images, size, footprint, weights, border, cval, stride, dtype, nan_policy, mask, q)
+    if not callable(func):
+        raise TypeError(
+            f"func must be a function, or the name of one, and comes before the images, got {type(func).__name__}"
+        )
     if weights is not None or q is not None:
         raise ValueError("weights and q are for reductions by name: pass them to func by args=(…,)")
     if nan_policy != "propagate" or mask is not None:
         raise ValueError("nan_policy and mask are for reductions by name: func can skip pixels itself, such as NaN")
     chosen = check_dtype(dtype)
     xs = _checked_images([without_booleans(as_array(x, "images")) for x in images])
-    if not callable(func):
-        raise TypeError(f"func must be a function, or the name of one, got {func!r}")
     axes = xs[0].ndim
     check_choice(border, "border", BORDERS)
     counted = None if footprint is None else _checked_footprint(footprint, axes)
