@@ -143,7 +143,7 @@ class Peaks:
         columns: list[Any] = [None if column is None else column[rows] for column in self._columns()]
         if columns[1].ndim != 1 or tuple(columns[0].shape) != (*columns[1].shape, self.ndim):  # values, positions
             raise IndexError(f"rows are selected by an integer, a slice, or an array of one dimension, got {rows!r}")
-        return Peaks(*columns, image_shape=self.image_shape)
+        return Peaks(*columns, self.image_shape)
 
     def __iter__(self) -> Iterator[Peaks]:
         """Iterate over the rows."""
