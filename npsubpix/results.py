@@ -134,16 +134,16 @@ class Peaks:
 
     def __getitem__(self, rows: Any) -> Peaks:
         """Select rows; one integer, also as the array without dimensions of torch's argmax, selects a table of one."""
-        is_row = getattr(rows, "ndim", 0) == 0 and hasattr(rows, "__index__")
-        if is_row and "bool" not in str(getattr(rows, "dtype", type(rows))):
+        if hasattr(rows, "__index__") and np.ndim(rows) == 0 and "bool" not in str(getattr(rows, "dtype", type(rows))):
             rows = operator.index(rows)
             if not -len(self) <= rows < len(self):
                 raise IndexError(f"row {rows} of {len(self)} peaks")
             rows = slice(rows, rows + 1 or None)
         columns: list[Any] = [None if column is None else column[rows] for column in self._columns()]
-        if columns[1].ndim != 1 or tuple(columns[0].shape) != (*columns[1].shape, self.ndim):  # values, positions
+        coords, values, indices, flags, frame = columns
+        if flags.ndim != 1 or tuple(coords.shape) != (*flags.shape, self.ndim):
             raise IndexError(f"rows are selected by an integer, a slice, or an array of one dimension, got {rows!r}")
-        return Peaks(*columns, self.image_shape)
+        return Peaks(coords, values, indices, flags, frame, image_shape=self.image_shape)
 
     def __iter__(self) -> Iterator[Peaks]:
         """Iterate over the rows."""
