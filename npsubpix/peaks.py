@@ -117,7 +117,8 @@ def find_peaks(
         Greatest shift of a position from the pixel of its peak, in pixels on any axis.
     radius : float or tuple of floats, default 3.0
         Radius in pixels of the window of ``"centroid"``, and of the box of ``"fit"``, one for all axes or one per
-        axis: three times the standard deviation of a spot, but not below 3.
+        axis: three times the standard deviation of a spot, but not below 3. The other methods do not
+        use it.
     duplicates : {"merge", "flag"}, default "merge"
         Treatment of peaks that refinement moves to within half a pixel of a stronger one, as those of
         noise on a wide spot. "merge" reports the strongest alone; "flag" all, with the flag

@@ -60,7 +60,7 @@ def refine_peaks(
     radius : float or tuple of floats, default 3.0
         Radius in pixels of the window of ``"centroid"``, and of the box of ``"fit"``, one for all axes or one per
         axis. Three times the standard deviation of a spot, but not below 3, gives the least scatter; a smaller radius
-        takes fewer pixels of a neighbour, at least two on each side.
+        takes fewer pixels of a neighbour, at least two on each side. The other methods do not use it.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     mode : {None, "wrap"}, optional

@@ -141,8 +141,8 @@ def _check_background(request: Request) -> None:
 
 def _check_needs(request: Request) -> None:
     """Refuse options that would have no effect."""
-    if "radius" in request.options and request.options.get("refine") != "centroid":
-        raise ValueError("--radius needs --refine centroid")
+    if "radius" in request.options and request.options.get("refine") not in ("centroid", "fit"):
+        raise ValueError("--radius needs --refine centroid or --refine fit")
     if request.outputs.plot_frame is not None and not request.outputs.plots:
         raise ValueError("--plot-frame needs --plot")
 
