@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,6 +15,7 @@ import numpy as np
 from npsubpix._arrays.library import to_numpy
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.peaks import with_defaults
+from npsubpix.cli.checks import check_numbers
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
 from npsubpix.cli.filters import filtered
 from npsubpix.cli.fits import fitted
@@ -73,7 +74,7 @@ def _check(request: Request) -> None:
 
     outputs = request.outputs
     try:
-        _check_numbers(request.options)
+        check_numbers(request.options)
         _check_background(request)
         _check_needs(request)
         for table in outputs.tables:
@@ -86,45 +87,6 @@ def _check(request: Request) -> None:
         check_overwriting([*outputs.tables, *outputs.plots], [*request.images, *maps])
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def _check_numbers(options: dict[str, Any]) -> None:
-    from npsubpix._arrays.options import (
-        check_count,
-        check_finite,
-        check_lengths,
-        check_per_axis,
-        check_positive,
-        check_widths,
-    )
-
-    def length(value: Any) -> int:
-        return len(value) if isinstance(value, tuple) else 2
-
-    checks: dict[str, Callable[[Any, str], Any]] = {
-        "size": lambda value, name: check_per_axis(value, length(value), name, 1),
-        "min_distance": lambda value, name: check_lengths(value, length(value), name),
-        "threshold_abs": check_finite,
-        "threshold_rel": check_finite,
-        "num_peaks": check_count,
-        "n_iters": lambda value, name: check_count(value, name, 1),
-        "max_shift": check_positive,
-        "radius": lambda value, name: check_lengths(value, length(value), name),
-        "detect_sigma": lambda value, name: check_widths(value, length(value), name),
-    }
-    for name, check in checks.items():
-        if name in options:
-            check(options[name], "--threshold" if name == "threshold_abs" else f"--{name.replace('_', '-')}")
-    if (options.get("detect") is None) != ("detect_sigma" not in options):
-        raise ValueError("--detect and --detect-sigma need each other: a filter, and its width")
-    border = options.get("exclude_border", True)
-    if not isinstance(border, bool):
-        check_per_axis(border, length(border), "--exclude-border")
-    for name, value in (("--level", options.get("background")), ("--sigma", options.get("sigma"))):
-        if isinstance(value, float):
-            check_finite(value, name)
-    if isinstance(options.get("sigma"), float):
-        check_positive(options["sigma"], "--sigma")
 
 
 def _check_background(request: Request) -> None:
