@@ -9,6 +9,7 @@ __all__ = ["check_numbers"]
 
 
 def check_numbers(options: dict[str, Any]) -> None:
+    """Require options that are numbers to be in the range of the arguments they stand for."""
     from npsubpix._arrays.options import (
         check_count,
         check_finite,
