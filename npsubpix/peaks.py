@@ -137,7 +137,8 @@ def find_peaks(
         ``"wrap"``: the image is periodic, as a correlation map is. Windows, distances and refinement
         continue on the opposite side of the image, and `exclude_border` has no meaning. Positions
         are from -0.5 to the length of an axis - 0.5. ``plateau="first"`` begins at the pixel nearest to the
-        centre, as which pixel is the first depends on where the image is cut.
+        centre, as which pixel is the first depends on where the image is cut. Of equal maxima in one
+        window all are reported, where in other images the first is.
     frame_axis : int, optional
         Axis of a stack along which images are independent. Peaks then have a frame.
 

@@ -209,3 +209,20 @@ def test_positions_outside_a_periodic_image_are_taken_into_it():
     np.testing.assert_allclose(peaks.coords[1:3], peaks.coords[[0, 0]])
     assert peaks.flags[3] == PeakFlags.NONFINITE
     assert np.isnan(peaks.values[3])
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("size", [4, 5])
+def test_equal_maxima_of_a_periodic_image_do_not_rule_out_each_other(rng, size):
+    """Around a periodic image each may be the first for the next: none would be left."""
+    small = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 1], [0, 0, 1.0]])
+    for k in range(12):
+        image = small if k == 0 else rng.integers(0, 2 + k % 3, (5 + k % 4, 9)).astype(float)
+        if np.ptp(image) == 0:
+            continue
+        peaks = npsubpix.find_peaks(image, mode="wrap", size=size, refine=None)
+        assert len(peaks) > 0
+        assert (image[tuple(peaks.indices.T)] == image.max()).any()
+        step = (2, 4)
+        rolled = npsubpix.find_peaks(np.roll(image, step, (0, 1)), mode="wrap", size=size, refine=None)
+        assert sorted(peaks.values) == sorted(rolled.values)

@@ -104,6 +104,7 @@ def test_masked_pixels_and_nan_make_no_spots_around_them(faint, of_frame):
     assert (result.n_matched, len(found)) == (4, 4)
 
 
+@pytest.mark.exhaustive  # which compiles for integers and volumes
 @pytest.mark.usefixtures("backend")
 def test_integers_volumes_and_minima(faint):
     counts = faint.astype(np.uint16)

@@ -30,6 +30,7 @@ def test_peaks_are_at_the_fits(rng):
     np.testing.assert_allclose(peaks.coords[order], SPOTS[np.argsort(SPOTS[:, 1])], atol=0.12)
 
 
+@pytest.mark.exhaustive  # which compiles for volumes
 def test_stacks_and_volumes(rng):
     movie = np.stack([field(rng)] * 2, axis=-1)
     peaks = npsubpix.find_peaks(movie, threshold_abs=100, refine="fit", frame_axis=-1)

@@ -17,6 +17,7 @@ __all__ = [
     "PeakSearch",
     "by_centre",
     "distance_weights",
+    "has_first",
     "periods_around",
     "unravel",
     "wider_periods",
@@ -133,6 +134,14 @@ def by_centre(search: PeakSearch) -> bool:
     Of a periodic image, which pixel is the first of a plateau across the edge is decided by where the image is cut.
     """
     return search.plateau == "refine" or search.wrap
+
+
+def has_first(search: PeakSearch) -> bool:
+    """Whether of several plateaus of one value in one window the first counts alone, or all count.
+
+    A periodic image has no first one: each may precede the next around the image, and all would be lost.
+    """
+    return not search.wrap
 
 
 def unravel(indices: HostArray, shape: tuple[int, ...], positions: HostArray) -> HostArray:

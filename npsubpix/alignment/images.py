@@ -113,10 +113,11 @@ def align(
     -----
     "forward_additive" minimises the loss itself, and is biased by noise: interpolation smooths the noise of
     the moving image most halfway between pixels, so that the minimum is pulled there, by some hundredths of a
-    pixel at a signal 18 times the noise. "inverse_compositional" solves equations whose solution has no such
-    bias. It reaches the Cramer-Rao bound if the gradient of the image stands out from that of the noise;
-    if it does not, smooth both images first [1]_. Where noise hides the texture of single pixels, means of two by two
-    or more pixels are aligned, on the finest level of the pyramid at which noise allows it.
+    pixel at a signal 18 times the noise. Its standard errors do not contain this bias. "inverse_compositional"
+    solves equations whose solution has no such bias. It reaches the Cramer-Rao bound if the gradient of the image
+    stands out from that of the noise; if it does not, smooth both images first [1]_. Where noise hides the texture of
+    single pixels, means of two by two or more pixels are aligned, on the finest level of the pyramid at which noise
+    allows it.
 
     The covariance is C^-1 S C^-T [2]_. C are the products of the gradients of both images, to which noise does not
     add. S is the scatter of the sums that are zero at the solution: the mean of C and of the products of the fixed

@@ -16,7 +16,7 @@ from npsubpix._cpu.nms import codes_of_extrema, limits, no_limits
 from npsubpix._cpu.peaks.plateaus import find_plateaus, mark_seeds
 from npsubpix._definitions.constants import MOST_TIED
 from npsubpix._definitions.flags import PeakFlags
-from npsubpix._definitions.peaks import CLIPPED, PeakSearch, by_centre
+from npsubpix._definitions.peaks import CLIPPED, PeakSearch, by_centre, has_first
 
 __all__ = ["Candidates", "find_extrema", "images_of", "last_below", "may_be_alone", "merged"]
 
@@ -228,7 +228,8 @@ def _plateaus(
         seeds = codes.seeds
         if seeds is None:
             seeds = mark_seeds(x, search.margins, bounds[sign], sign > 0, codes.of_pixels)
-        seen = find_plateaus(x, search.size, search.margins, sign > 0, codes.padded, seeds, nearest=nearest)
+        place = x, search.size, search.margins, sign > 0, codes.padded, seeds
+        seen = find_plateaus(*place, nearest=nearest, contest=has_first(search))
         if not seen.indices.size:
             continue
         flag = PeakFlags.PLATEAU | (0 if sign > 0 else PeakFlags.MINIMUM)

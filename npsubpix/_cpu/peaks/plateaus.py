@@ -80,8 +80,8 @@ def _kernels(name: str, sign: int, wins: Callable[..., Any]) -> tuple[Kernel, Ke
         return False
 
     @device
-    def stands(x, codes, d, i, j, window):
-        """Whether nothing in the window of a pixel wins, is NaN, or is a plateau of its value already kept.
+    def stands(x, codes, d, i, j, window, contest):
+        """Whether nothing in the window of a pixel wins, is NaN, or in a contest is a plateau already kept.
 
         Also whether the pixel wins against anything there.
         """
@@ -92,13 +92,13 @@ def _kernels(name: str, sign: int, wins: Callable[..., Any]) -> tuple[Kernel, Ke
             for b in range(max(i - window[2], 0), min(i + window[3] + 1, height)):
                 for c in range(max(j - window[4], 0), min(j + window[5] + 1, width)):
                     u = x[a, b, c]
-                    if u != u or wins(u, v) or (u == v and codes[(a * height + b) * width + c] & kept):
+                    if u != u or wins(u, v) or (contest and u == v and codes[(a * height + b) * width + c] & kept):
                         return False, wins_once
                     wins_once |= wins(v, u)
         return True, wins_once
 
     @device
-    def flood(x, codes, start, window, margins, stack):
+    def flood(x, codes, start, window, margins, contest, stack):
         """Visit the connected pixels of one value; return their number, 0 if they are no plateau, and the stack."""
         depth, height, width = x.shape
         stack[0] = start
@@ -114,7 +114,7 @@ def _kernels(name: str, sign: int, wins: Callable[..., Any]) -> tuple[Kernel, Ke
             if j < margins[4] or j >= width - margins[5]:
                 good = False
             if good:
-                good, wins_here = stands(x, codes, d, i, j, window)
+                good, wins_here = stands(x, codes, d, i, j, window, contest)
                 wins_once |= wins_here
             for a in range(max(d - 1, 0), min(d + 2, depth)):
                 for b in range(max(i - 1, 0), min(i + 2, height)):
@@ -195,7 +195,7 @@ def _kernels(name: str, sign: int, wins: Callable[..., Any]) -> tuple[Kernel, Ke
                     counts[r] += 1
 
     @kernel(f"plateaus_{name}")
-    def plateaus(x, window, margins, many, codes, words, found, counts):
+    def plateaus(x, window, margins, contest, many, codes, words, found, counts):
         """Write the columns of each plateau to `found`, those of an image in memory order."""
         images, depth, height, width = x.shape
         pixels = depth * height * width
@@ -211,7 +211,7 @@ def _kernels(name: str, sign: int, wins: Callable[..., Any]) -> tuple[Kernel, Ke
                 for k in range(max(8 * word - b * pixels, 0), min(8 * word + 8 - b * pixels, pixels)):
                     if own[k] & (seed | seen) != seed:
                         continue
-                    size, stack = flood(x[b], own, k, window, margins, stack)
+                    size, stack = flood(x[b], own, k, window, margins, contest, stack)
                     if size > 0:
                         if counts[b] < found.shape[1]:  # else full: count on, the caller comes again
                             describe(stack, size, own, height, width, found[b, counts[b]])
@@ -257,13 +257,14 @@ def find_plateaus(
     seeds: int,
     *,
     nearest: bool,
+    contest: bool,
 ) -> Plateaus:
     """Find the plateaus of a stack of images around `seeds` pixels that are marked in their codes.
 
     A plateau of a maximum is a set of equal, adjacent pixels none of which has a greater pixel in its window, one of
     which has a smaller one there, and none of which lies in the margins. Of several plateaus of one value in one
-    window the first counts. A plateau has the index of its first pixel or, if `nearest`, of the one nearest to its
-    centre. Codes are one byte per pixel, and more to a multiple of eight.
+    window the first counts if there is a `contest`, else all. A plateau has the index of its first pixel or, if
+    `nearest`, of the one nearest to its centre. Codes are one byte per pixel, and more to a multiple of eight.
     """
     images, axes = len(x), x.ndim - 1
     volume, shape = _volumes(x)
@@ -274,8 +275,9 @@ def find_plateaus(
         found = np.empty((images, room, _COLUMNS), np.int64)
         counts = np.zeros(images, np.int64)
         if seeds:
-            arguments = volume, window, _margins(margins, shape), 8 * seeds >= pixels, codes, codes.view(np.uint64)
-            _KERNELS[maxima][1].run(x.size if images > 1 else 0, *arguments, found, counts)
+            arguments = volume, window, _margins(margins, shape), contest, 8 * seeds >= pixels
+            written = codes, codes.view(np.uint64), found, counts
+            _KERNELS[maxima][1].run(x.size if images > 1 else 0, *arguments, *written)
         if counts.max(initial=0) <= room:
             break
         room = int(counts.max())

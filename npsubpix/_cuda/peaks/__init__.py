@@ -25,6 +25,7 @@ from npsubpix._definitions.peaks import (
     PeakSearch,
     by_centre,
     distance_weights,
+    has_first,
     periods_around,
     unravel,
     wider_periods,
@@ -158,7 +159,7 @@ def _mark(s: _Search, search: PeakSearch, thresholds: _Thresholds) -> Plateaus |
         return None
     plateaus = mark_plateaus(
         s.device, s.x, s.mask, s.stack, window=window, margins=margins, thresholds=thresholds,
-        minima=search.minima, codes=s.codes,
+        minima=search.minima, contest=has_first(search), codes=s.codes,
     )  # fmt: skip
     if search.plateau == "centroid":  # not refined, so that their widths do not matter
         plateaus = plateaus._replace(ends=None)

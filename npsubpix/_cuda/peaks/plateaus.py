@@ -103,6 +103,7 @@ def mark_plateaus(
     margins: tuple[int, ...],
     thresholds: tuple[Any, ...],
     minima: bool,
+    contest: bool,
     codes: DeviceArray,
 ) -> Plateaus:
     """Write the codes of the first seeds of plateaus in a stack of (images, depth, height, width)."""
@@ -115,7 +116,7 @@ def mark_plateaus(
     run(device, kernels["begin"], blocks, count, parents)
     run(device, kernels["join"], blocks, *images, parents)
     run(device, kernels["flatten"], blocks, count, parents)
-    beyond = max(window) > 3
+    beyond = contest and max(window) > 3
     signs = []
     for code in (_HIGH, _LOW)[: 1 + minima]:  # a set may be a plateau of both: all around it may be masked
         firsts, states = device.empty((count,), np.uint64), device.empty((count,), np.uint8)
@@ -124,13 +125,13 @@ def mark_plateaus(
         sets = parents, codes, firsts, states, pending
         run(device, kernels["judge"], blocks, *images, *window, *margins, *thresholds, code == _LOW, *sets)
         run(device, kernels["settle"], blocks, count, beyond, code, parents, firsts, states, pending, codes)
-        contest = *images, *window, code, parents, firsts, states, pending, codes
+        sides = *images, *window, code, parents, firsts, states, pending, codes
         for _ in range(_ROUNDS if beyond else 0):
             open_sets = device.full((stack[0],), 0, np.uint64)
-            run(device, kernels["compare"], blocks, *contest)
-            run(device, kernels["decide"], blocks, *contest, open_sets)
+            run(device, kernels["compare"], blocks, *sides)
+            run(device, kernels["decide"], blocks, *sides, open_sets)
         if beyond:
-            run(device, kernels["contest"], blocks_for(stack[0], each=1), *contest, open_sets)
+            run(device, kernels["contest"], blocks_for(stack[0], each=1), *sides, open_sets)
     tops, wide = (device.full((2 * stack[0],), _NONE, np.uint64) for _ in range(2))
     return Plateaus(device, x, ends, stack, parents, tuple(signs), (tops, wide))
 
