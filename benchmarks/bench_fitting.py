@@ -29,12 +29,13 @@ def _patches(count: int, box: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _near(positions: np.ndarray) -> Callable[[Any, Any], str]:
-    """Compare the scatter of two fits around the known positions."""
+    """Compare the scatter of two fits of the same spots around their positions, to what few spots tell of it."""
 
     def differs(fits: npsubpix.Fits, theirs: np.ndarray) -> str:
-        own = np.sqrt(np.mean((fits.coords - positions) ** 2))
-        other = np.sqrt(np.nanmean((theirs - positions[: len(theirs)]) ** 2))
-        return "" if own < 1.05 * other else f"scatter of {own:.4f} pixels, theirs {other:.4f}"
+        count = len(theirs)
+        own = np.sqrt(np.mean((fits.coords[:count] - positions[:count]) ** 2))
+        other = np.sqrt(np.nanmean((theirs - positions[:count]) ** 2))
+        return "" if own < (1.05 + 1 / np.sqrt(count)) * other else f"scatter of {own:.4f} pixels, theirs {other:.4f}"
 
     return differs
 
@@ -80,7 +81,7 @@ def _fits(box: int, count: int, estimator: str, least: float) -> Contest:
     camera = npsubpix.Camera() if estimator == "mle" else None
     others = [Peer("picasso", _picasso(images, box, estimator == "mle"), least, _near(positions))]
     if estimator == "mle":
-        others.append(Peer("photutils", _photutils(images, box), 1000, items=_FEW))
+        others.append(Peer("photutils", _photutils(images, box), 1000, _near(positions), items=_FEW))
     return Contest(
         f"{count:,} boxes of {box}², 1 thread",
         lambda: npsubpix.fit_patches(images, camera=camera, estimator=estimator),
