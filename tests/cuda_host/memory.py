@@ -6,10 +6,12 @@ more pixels than there are, which has to be noticed.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import Any
 
 import numpy as np
+import scipy.ndimage as ndi
 
 import npsubpix
 from npsubpix._cuda import (
@@ -18,6 +20,7 @@ from npsubpix._cuda import (
     blobs,
     convolution,
     filter_banks,
+    fitting,
     gaussian,
     nms,
     peaks,
@@ -32,6 +35,7 @@ from npsubpix._cuda.launch import devices, kernels
 from npsubpix._cuda.launch.catalogue import all_types
 from npsubpix._cuda.windows import reductions
 from npsubpix._definitions.alignment.gauss_newton import Options
+from npsubpix._definitions.fitting import Fit, Model
 from npsubpix._definitions.peaks import PeakSearch
 from npsubpix._definitions.refinement import Refinement
 from tests.cuda_host.device import HostDevice, kernels_of
@@ -190,6 +194,21 @@ def run_alignment(rng: np.random.Generator) -> None:
         options = Options("homography", inverse, 2, 3, 1e-4, loss, gain_bias=True)
         alignment.align(fixed, moving, fixed > 2, moving > 2, init=np.eye(3), options=options)
     alignment.phase_correlation(fixed, moving)
+    scene = ndi.gaussian_filter(rng.standard_normal((40, 46)), 2).astype(np.float32)
+    hot = (rng.random(scene.shape) < 0.005) * np.float32(9 * scene.max())
+    still = Options("translation", True, 1, 30, 1e-4, "least_squares", gain_bias=False)
+    alignment.align(scene + hot, np.roll(scene, 1, 1) + hot, None, None, init=np.eye(3), options=still)
+
+
+def run_fits(rng: np.random.Generator) -> None:
+    """Every model, of spots in the image, at its border and beside it."""
+    for axes, width, plane in itertools.product((2, 3), ("free", "fixed", "elliptical"), (False, True)):
+        shape = (9, 20, 22)[3 - axes :]
+        stack = rng.poisson(30, (2, *shape)).astype(np.float32)
+        starts = np.concatenate([rng.uniform(-2, 24, (12, axes)), np.full((1, axes), np.nan)])
+        fit = Fit(Model(axes, width, plane), "mle", (1.3,) * axes, (7,) * axes, 5, 1.5, False, covariance=True)
+        frame, mask = rng.integers(-1, 3, len(starts)), rng.random((1, *shape)) < 0.05
+        fitting.fit_spots(stack, starts, frame, mask, None, np.array([1.0]), None, None, fit=fit)
 
 
 def run_windows(x: np.ndarray, rng: np.random.Generator) -> None:
@@ -233,6 +252,7 @@ def main() -> None:
         run_banks(x, rng)
         run_gaussians(shape[2:], rng)
     run_alignment(rng)
+    run_fits(rng)
     left = {name for file in all_types() for name in kernels_of(file)} - Device.seen
     assert not left, f"these kernels did not run: {', '.join(sorted(left))}"
 
