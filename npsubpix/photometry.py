@@ -54,7 +54,9 @@ def measure_spots(
         default 1.5 and 2.5 times the radius of the aperture, and at least 2 pixels apart.
     method : {"median", "mean"}, default "median"
         Estimator of the background from the pixels of the annulus that are not clipped, as in `local_background`. The
-        mean has 0.8 times the scatter of the median, but a greater bias where faint spots lie in the annulus.
+        mean has 0.8 times the scatter of the median, but a greater bias where faint spots lie in the annulus. Take the
+        mean for few photons: the median of counts of mean 0.3 is too low by so much that the flux of a spot of 100
+        photons is 1.5 standard errors too high, and at a mean of 2 by 0.6.
     background : number, array of the shape of the image or of one frame, or Background, optional
         Background, if it is known. A `Background` from `local_background` also supplies `error`, unless that is given.
     error : number above 0 or array of the shape of the image or of one frame, optional
@@ -101,8 +103,9 @@ def measure_spots(
 
     where :math:`n` pixels of noise :math:`\sigma_b` determine the background of the annulus, and c is 1 for their mean
     and π/2 for their median. The second term is 0 if the background is known. Without `error` or `camera`, the noise is
-    that of the background alone: the standard error is too small for spots much brighter than it, whose own photons
-    add noise.
+    that of the background alone: the standard error is too small for spots brighter than it, whose own photons
+    add noise, by a factor of 3 for 1000 photons on a background of 2 or less. No flag says so: pass `camera` or `error`
+    where errors matter.
 
     Pixels of the annulus are clipped at three standard deviations from their median until none is, so that neighbours
     do not count; background and noise then follow as in a box of `local_background`, images of few photons included.

@@ -143,9 +143,7 @@ class _Found:
     any_stack: bool = False
     guesses: int = 0  # frames whose noise is a guess
     picture: _Picture | None = None
-    empty: tuple[Any, dict[str, Any]] | None = (
-        None  # the first frame, and how it was searched, while there are no peaks
-    )
+    empty: tuple[Any, dict[str, Any]] | None = None  # the first frame and its search, while there are no peaks
 
     def add(self, stack: Frames, number: int, image: Any, search: _Search) -> None:
         peaks = search.peaks
