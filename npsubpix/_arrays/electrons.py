@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays.checks import check_numbers
-from npsubpix._arrays.library import Array, as_array, as_floats, beside, is_array, is_on_gpu, kind_of, working_on
+from npsubpix._arrays.library import Array, as_array, as_floats, in_library_of, is_array, is_on_gpu, kind_of, working_on
 
 __all__ = ["electrons_and_noise"]
 
@@ -38,16 +38,7 @@ def _of_pixels(value: Any, name: str, x: Array, frame_axis: int | None) -> Any:
     if tuple(values.shape) not in ((), shape):
         raise ValueError(f"{name} must be a number or have the shape of a frame, {shape}, got {tuple(values.shape)}")
     if not is_on_gpu(values, kind_of(values)):
-        values = _in_library(values, x)
+        values = in_library_of(x, values)
     if frame_axis is None or values.ndim == 0:
         return values
     return values[(slice(None),) * (frame_axis % x.ndim) + (None,)]
-
-
-def _in_library(values: Array, x: Array) -> Array:
-    """Copy a map to the library and the device of an image."""
-    if kind_of(x) == "torch" and kind_of(values) != "torch":
-        import sys
-
-        return sys.modules["torch"].as_tensor(values, device=x.device)
-    return beside(values, x)

@@ -10,6 +10,15 @@ __all__ = ["SPOT_OPERATIONS"]
 _STACK = Argument("image", layout="stack")
 _MASK = Argument("mask", optional=True, boolean=True, layout="mask")
 
+#: Columns of a table of peaks.
+_PEAKS = (
+    Result("coords", "float64"),
+    Result("values", "float64"),
+    Result("indices", "int64"),
+    Result("flags", "int32"),
+    Result("frame", "int64"),
+)
+
 SPOT_OPERATIONS = (
     Operation(
         "find_peaks",
@@ -21,14 +30,7 @@ SPOT_OPERATIONS = (
             Argument("background", optional=True, layout="pixels"),
             Argument("sigma", optional=True, layout="pixels"),
         ),
-        results=(
-            Result("coords", "float64"),
-            Result("values", "float64"),
-            Result("indices", "int64"),
-            Result("flags", "int32"),
-            Result("frame", "int64"),
-            Result("border", "float64"),
-        ),
+        results=(*_PEAKS, Result("border", "float64")),
         options=("search", "refinement"),
         internal=frozenset({"search", "refinement", "searched"}),
         functions={
@@ -41,13 +43,7 @@ SPOT_OPERATIONS = (
         "refine_peaks",
         family="refinement",
         arguments=(_STACK, Argument("coords"), Argument("frame", optional=True), _MASK),
-        results=(
-            Result("coords", "float64"),
-            Result("values", "float64"),
-            Result("indices", "int64"),
-            Result("flags", "int32"),
-            Result("frame", "int64"),
-        ),
+        results=_PEAKS,
         options=("refinement",),
         internal=frozenset({"refinement"}),
         functions={
