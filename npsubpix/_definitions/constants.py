@@ -33,6 +33,7 @@ __all__ = [
     "FIT_LOW_SIGNAL",
     "FIT_MISFIT",
     "FIT_MOST_TIED",
+    "FIT_NEARLY",
     "FIT_NOISY_PIXEL",
     "FIT_RELATIVE_STOP",
     "FIT_SIGNIFICANT",
@@ -217,6 +218,10 @@ FIT_MISFIT: Final = 0.1
 
 #: Most pixels of a box that share its greatest value: more are those of a saturated spot.
 FIT_MOST_TIED: Final = 4
+
+#: A fit may end before the last step if its Newton decrement is below so many times the limit, and would be below the
+#: limit after this step if it fell by the same factor as before: near the end, it falls geometrically.
+FIT_NEARLY: Final = 1e3
 
 #: Pixels of a read variance above so many times the background do not take part in the moments with which fits begin.
 FIT_NOISY_PIXEL: Final = 10.0

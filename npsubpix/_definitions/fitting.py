@@ -42,10 +42,9 @@ ESTIMATORS: Final = ("mle", "wls", "lsq")
 _USUAL_SIGMA: Final = 1.3
 
 #: Squared Newton decrement, gradient times inverse information times gradient, at which a fit ends, for each
-#: estimator: in units of the variances of the parameters. The step that follows is still taken. Least squares converge
-#: fast, and their answers can be compared with those of other programs.
-_STOP: Final = {"mle": 1e-4, "wls": 1e-8, "lsq": 1e-8}
-
+#: estimator: in units of the variances of the parameters. The step that follows is still taken. Answers of least
+#: squares can be compared with those of other programs.
+_STOP: Final = {"mle": 1e-5, "wls": 1e-10, "lsq": 1e-10}
 
 #: Times that the weights of estimates of the noise are found: from the residuals alone, then from the noise.
 _PASSES: Final = 3

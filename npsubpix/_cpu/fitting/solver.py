@@ -20,9 +20,9 @@ from numba import prange
 from npsubpix._cpu.compiler.intrinsics import keep, lend
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once
 from npsubpix._cpu.fitting.errors import residual_moments_of
-from npsubpix._cpu.fitting.gaussian import BLOCK, factors_of, lines_of
+from npsubpix._cpu.fitting.gaussian import BLOCK, edges_before_x, edges_of, factors_of, lines_of
 from npsubpix._cpu.fitting.goodness import compare, is_poor, likelihood_ratio
-from npsubpix._cpu.fitting.linear import backward, factor, forward, invert, unpack
+from npsubpix._cpu.fitting.linear import LinearAlgebra, linear_algebra_of
 from npsubpix._cpu.fitting.neighbours import has_neighbour
 from npsubpix._cpu.fitting.rows import row_sums_of, sums_of
 from npsubpix._cpu.fitting.starts import begin, places_of_pixels, summarize
@@ -35,6 +35,7 @@ from npsubpix._definitions.constants import (
     FIT_LEAST_BACKGROUND,
     FIT_LEAST_FLUX,
     FIT_LEAST_WIDTH,
+    FIT_NEARLY,
     FIT_RELATIVE_STOP,
 )
 from npsubpix._definitions.fitting import Model
@@ -69,20 +70,20 @@ def _limited(step, most):
 
 def _summer(model: Model) -> Callable[..., Any]:
     """Make the function that writes the sums of the normal equations over a box."""
-    factors = factors_of(model)
+    axes, factors = model.axes, factors_of(model)
     add_likelihood, add_weighted = row_sums_of(model, True), row_sums_of(model, False)
 
     @device
     def add_rows(sums, parameters, box, padded, lines, data, spread, likelihood):
         sums[:] = 0.0
-        start = 0
+        start, x = 0, edges_before_x(box, axes)
         for d in range(box[0]):
             for j in range(box[1]):
                 shared, level, tilt, first = factors(parameters, box, lines, d, j)
                 if likelihood:
-                    add_likelihood(sums, lines, data, spread, start, padded, shared, level, tilt, first)
+                    add_likelihood(sums, lines, x, data, spread, start, padded, shared, level, tilt, first)
                 else:
-                    add_weighted(sums, lines, data, spread, start, padded, shared, level, tilt, first)
+                    add_weighted(sums, lines, x, data, spread, start, padded, shared, level, tilt, first)
                 start += padded
 
     return add_rows
@@ -90,28 +91,29 @@ def _summer(model: Model) -> Callable[..., Any]:
 
 def _averager(model: Model) -> Callable[..., Any]:
     """Make the function that writes the means of the pixels of a box."""
-    factors = factors_of(model)
+    axes, factors = model.axes, factors_of(model)
 
     @device
     def means(mean, parameters, box, padded, lines):
-        start = 0
+        start, x = 0, edges_before_x(box, axes)
         for d in range(box[0]):
             for j in range(box[1]):
                 shared, level, tilt, first = factors(parameters, box, lines, d, j)
                 for i in range(box[2]):
-                    mean[start + i] = shared[0] * lines[6, i] + level + tilt * (first + i)
+                    mean[start + i] = shared[0] * lines[x + i] + level + tilt * (first + i)
                 start += padded
 
     return means
 
 
-def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
+def _fitter(model: Model, add_rows: Callable[..., Any], algebra: LinearAlgebra) -> Callable[..., Any]:
     """Make the function that fits one spot.
 
     It returns flags, the number of iterations and how many parameters are free, and leaves the parameters and the
     information matrix in memory, and the lines of the axes before the last step, with the parameters of then.
     """
     write_lines = lines_of(model)
+    unpack, factor, forward, backward = algebra.unpack, algebra.factor, algebra.forward, algebra.backward
     axes, count = model.axes, model.parameters
     width_of_axis = model.width_of_axis
     widths = axes + 1, axes + 1 + model.widths
@@ -160,13 +162,13 @@ def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
             return _SINGULAR, 0, count
         least = FIT_LEAST_BACKGROUND - least_spread if likelihood else -math.inf
         parameters[last] = max(parameters[last], least)
-        damping, before, used = 0.0, math.inf, count
+        damping, before, used = 0.0, 0.0, count
         for n in range(n_iters):
             write_lines(parameters, sigma, box, lines, edges)
             add_rows(sums, parameters, box, padded, lines, data, spread, likelihood)
-            chi2 = unpack(matrix, gradient, sums, count)
+            chi2 = unpack(matrix, gradient, sums)
             used = count
-            if not factor(lower, matrix, used, 0.0):
+            if not factor(lower, matrix, 0.0):
                 return _SINGULAR, n + 1, used
             decrement = forward(steps, lower, gradient, used)
             if parameters[last] <= least:
@@ -177,16 +179,18 @@ def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
             if estimator == _LSQ:
                 variance = chi2 / degrees
             flux = parameters[axes]
-            ends = decrement <= stop * variance + FIT_RELATIVE_STOP * flux * flux * matrix[axes, axes]
+            limit = stop * variance + FIT_RELATIVE_STOP * flux * flux * matrix[axes, axes]
+            falls = decrement * decrement <= limit * before and decrement <= FIT_NEARLY * limit
+            ends = decrement <= limit or (falls and damping == 0.0)
             if not ends:
-                if decrement > FIT_CONTRACTION * before:
+                if n > 0 and decrement > FIT_CONTRACTION * before:
                     damping = max(damping * 4.0, FIT_DAMPING)
                 else:
                     damping *= FIT_EASING
                 damping = 0.0 if damping < 0.1 * FIT_DAMPING else damping
                 before = decrement
                 if damping > 0.0:
-                    if not factor(lower, matrix, used, damping):
+                    if not factor(lower, matrix, damping):
                         return _SINGULAR, n + 1, used
                     forward(steps, lower, gradient, used)
             backward(steps, lower, used)
@@ -208,15 +212,16 @@ def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
     return fit
 
 
-def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
+def _finisher(model: Model, add_rows: Callable[..., Any], algebra: LinearAlgebra) -> Callable[..., Any]:
     """Make the function that writes the row of a fit, in the coordinates of its box; it returns flags."""
-    means, residual_moments = _averager(model), residual_moments_of(model, add_rows)
+    means, residual_moments = _averager(model), residual_moments_of(model, add_rows, algebra)
+    factor, invert = algebra.factor, algebra.invert
     axes, count = model.axes, model.parameters
     width_of_axis = model.width_of_axis
     last = count - 1
 
     @device
-    def measure(memory, data, spread, box, padded, estimator, used, moments):
+    def measure(memory, data, spread, box, padded, estimator, used, moments, whole):
         """Write the covariance of parameters; return reduced chi2, the likelihood and whether the fit is poor."""
         small, square, lines, _, pixels, _ = memory
         parameters, steps = small[4], small[2]
@@ -227,7 +232,7 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
         degrees = -count
         for k in range(weights.size):
             degrees += weights[k] > 0.0
-        factor(lower, matrix, used, 0.0)
+        factor(lower, matrix, 0.0)
         invert(covariance, lower, steps, used)
         background = parameters[last]
         if estimator == _MLE:
@@ -238,21 +243,32 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
             used_pixels = degrees + count
             ratio = -0.5 * used_pixels * math.log(chi2 / used_pixels) if chi2 > 0.0 else math.inf
             residual_moments(
-                moments, data, weights, residuals, mean, signals, parameters, box, padded, background, memory
+                moments,
+                data,
+                weights,
+                residuals,
+                mean,
+                signals,
+                parameters,
+                box,
+                padded,
+                background,
+                whole,
+                memory,
             )
         poor = is_poor(chi2, degrees, weights, residuals, data, mean, background, padded, estimator == _LSQ)
         return chi2 / degrees, ratio, poor
 
     @device
     def finish(
-        row, moments, memory, data, spread, start, sigma, box, padded, estimator, max_shift, used, table, n
+        row, moments, memory, data, spread, start, sigma, box, padded, estimator, max_shift, used, table, n, whole
     ):  # fmt: skip
         parameters, covariance = memory[0][0], memory[1][2]
         flag = 0
         for a in range(axes):
             if not abs(parameters[a] - start[a]) <= max_shift:
                 return _TOO_FAR
-        chi2, ratio, poor = measure(memory, data, spread, box, padded, estimator, used, moments)
+        chi2, ratio, poor = measure(memory, data, spread, box, padded, estimator, used, moments, whole)
         if poor:
             flag |= _POOR_FIT
         for a in range(count):
@@ -278,21 +294,22 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
 def fit_kernel(model: Model) -> Kernel:
     """Return the kernel that fits spots by a model."""
     add_rows = _summer(model)
-    fit, finish = _fitter(model, add_rows), _finisher(model, add_rows)
+    algebra = linear_algebra_of(model.parameters)
+    fit, finish = _fitter(model, add_rows, algebra), _finisher(model, add_rows, algebra)
     axes, count, sums = model.axes, model.parameters, BLOCK * sums_of(model)
     few = max(count, 8)
 
     @device
-    def divide(memory, size, longest):
+    def divide(memory, size, edges_of_axes):
         """Divide memory into the arrays of a fit."""
         small = memory[: 5 * few].reshape(5, few)
         at = 5 * few
         square = memory[at : at + 4 * count * count].reshape(4, count, count)
         at += 4 * count * count
-        lines = memory[at : at + 9 * longest].reshape(9, longest)
-        at += 9 * longest
-        edges = memory[at : at + 3 * (longest + BLOCK)].reshape(3, longest + BLOCK)
-        at += 3 * (longest + BLOCK)
+        lines = memory[at : at + 3 * edges_of_axes]
+        at += 3 * edges_of_axes
+        edges = memory[at : at + 5 * edges_of_axes + BLOCK]
+        at += 5 * edges_of_axes + BLOCK
         pixels = memory[at : at + 7 * size].reshape(7, size)
         at += 7 * size
         return small, square, lines, edges, pixels, memory[at : at + sums]
@@ -323,12 +340,12 @@ def fit_kernel(model: Model) -> Kernel:
         noise of variance 1; the moments of residuals tell what the noise is.
         """
         size = data.shape[1]
-        longest = max(box[0], box[1], padded)
-        need = 5 * few + 4 * count * count + 9 * longest + 3 * (longest + BLOCK) + 7 * size + sums
+        edges_of_axes = edges_before_x(box, axes) + edges_of(box[2])
+        need = 5 * few + 4 * count * count + 8 * edges_of_axes + BLOCK + 7 * size + sums
         for c in prange((flags.size + _CHUNK - 1) // _CHUNK):
             table = keys, order, places, own_keys, shape
             own = np.zeros(need)
-            memory = divide(lend(own), size, longest)
+            memory = divide(lend(own), size, edges_of_axes)
             places_of_pixels(memory[4][4:], box, padded)
             pixels, variances, begins, results = lend(data), lend(spread), lend(starts), lend(rows)
             residuals, covariances = lend(moments), lend(matrices)
@@ -343,7 +360,7 @@ def fit_kernel(model: Model) -> Kernel:
                 if flag & _REJECTED == 0:
                     flag |= finish(
                         row, residuals[n], memory, pixels[n], variances[n], start, sigma, box, padded, options[0],
-                        max_shift, used, table, first + n,
+                        max_shift, used, table, first + n, covariances.shape[0] > 0,
                     )  # fmt: skip
                 if covariances.shape[0] > 0 and flag & _REJECTED == 0:
                     copy_covariance(covariances[n], memory[1], used)
