@@ -22,6 +22,7 @@ __all__ = [
     "FIT_BLENDED",
     "FIT_CONTRACTION",
     "FIT_DAMPING",
+    "FIT_DEPTHS",
     "FIT_EASING",
     "FIT_EQUAL",
     "FIT_FLUX_STEP",
@@ -33,10 +34,14 @@ __all__ = [
     "FIT_LOW_SIGNAL",
     "FIT_MISFIT",
     "FIT_MOST_TIED",
+    "FIT_NARROW",
+    "FIT_NARROWER",
+    "FIT_NARROWEST",
     "FIT_NEARLY",
     "FIT_NOISY_PIXEL",
     "FIT_RELATIVE_STOP",
     "FIT_SIGNIFICANT",
+    "FIT_START_INVERSE_BETA",
     "FIT_START_WIDTH",
     "GAUSSIAN_FARTHEST",
     "GAUSSIAN_LEAST_EXPONENT_32",
@@ -185,6 +190,9 @@ FIT_DAMPING: Final = 1.0
 FIT_CONTRACTION: Final = 0.8
 FIT_EASING: Final = 0.5
 
+#: Depths on each side of the focus at which a fit of z may begin.
+FIT_DEPTHS: Final = 8
+
 #: Pixels are all equal if their distances from the background sum up to less than this share of their magnitudes.
 FIT_EQUAL: Final = 1e-12
 
@@ -202,6 +210,9 @@ FIT_LEAST_PIVOT: Final = 1e-10
 
 #: Least width in pixels: of a narrower spot, pixels show the flux, but not the width.
 FIT_LEAST_WIDTH: Final = 0.3
+
+#: Inverse of the exponent of a Moffat function with which a fit begins: that of turbulent air is a quarter to a half.
+FIT_START_INVERSE_BETA: Final = 0.3
 
 #: Least width in pixels at which a fit begins that takes it from moments.
 FIT_START_WIDTH: Final = 0.8
@@ -225,6 +236,11 @@ FIT_NEARLY: Final = 1e3
 
 #: Pixels of a read variance above so many times the background do not take part in the moments with which fits begin.
 FIT_NOISY_PIXEL: Final = 10.0
+
+#: Least widths, in pixels, of spots that a quadrature of the orders 4, 5 and 6 along an axis integrates over a pixel.
+FIT_NARROW: Final = 0.94
+FIT_NARROWER: Final = 0.58
+FIT_NARROWEST: Final = 0.41
 
 #: Squared relative change of the flux below which rounding is all that moves a fit.
 FIT_RELATIVE_STOP: Final = 1e-20

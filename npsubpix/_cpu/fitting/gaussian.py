@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from npsubpix._cpu.compiler.jit import device, fused
+from npsubpix._cpu.fitting.curve import curve_of
 from npsubpix._cpu.formulas.error_function import error_function
 from npsubpix._cpu.formulas.exponential import exponential64
-from npsubpix._definitions.fitting import Model
+from npsubpix._definitions.spot_models import Model
 
-__all__ = ["BLOCK", "edges_before_x", "edges_of", "factors_of", "lines_of", "slopes_of"]
+__all__ = ["BLOCK", "edges_before_x", "edges_of", "factors_of", "lines_of", "slopes_of", "width_of"]
 
 #: Pixels that rows are padded to multiples of.
 BLOCK = 4
@@ -31,7 +32,7 @@ def edges_of(pixels):
 
 @device
 def edges_before_x(box, axes):
-    """Return the number of edges of all axes but the last."""
+    """Return the number of edges of all axes but the last: where the lines of x begin."""
     return edges_of(box[1]) + (edges_of(box[0]) if axes == 3 else 0)
 
 
@@ -61,27 +62,50 @@ def _subtract(differences, values):
         differences[k] = values[k + 1] - values[k]
 
 
+def width_of(model: Model) -> Callable[..., Any]:
+    """Make the function that returns the width of a spot along an axis."""
+    if model.width == "astigmatic":
+        return curve_of(model)[0]
+    widths = model.width_of_axis
+
+    @device
+    def width(parameters, sigma, constants, axis):
+        return parameters[widths[axis]] if widths[axis] >= 0 else sigma[axis]
+
+    return width
+
+
 def lines_of(model: Model) -> Callable[..., Any]:
     """Make the function that writes the lines of all axes.
 
     Each step takes all axes at once: loops over the few pixels of one take longer to begin than to run. An axis has
-    one edge more than pixels, so the last numbers of its lines mean nothing.
+    one edge more than pixels, so the last numbers of its lines mean nothing. On a curve of widths, the derivatives with
+    respect to the width are those with respect to z.
     """
-    axes = model.axes
-    widths = model.width_of_axis
+    axes, astigmatic = model.axes, model.width == "astigmatic"
+    width_along = width_of(model)
+    slope_along = curve_of(model)[1] if astigmatic else None
 
     @device
-    def write_lines(parameters, sigma, box, lines, edges):
-        total = lines.size // 3
+    def write_lines(parameters, sigma, constants, box, lines, edges):
+        total = lines.shape[1]
         places, scales = edges[3 * total + BLOCK : 4 * total + BLOCK], edges[4 * total + BLOCK :]
         first = 0
         for a in range(axes):
-            width = parameters[widths[a]] if widths[a] >= 0 else sigma[a]
+            width = width_along(parameters, sigma, constants, a)
             stop = first + edges_of(box[3 - axes + a])
             _write_places(places[first:stop], scales[first:stop], parameters[a], 1.0 / width)
             first = stop
         _integrate(edges[:total], edges[total : 2 * total], edges[2 * total : 3 * total], places, scales)
-        _subtract(lines, edges)
+        _subtract(lines.reshape(3 * total), edges)
+        if astigmatic:
+            first = 0
+            for a in range(axes):
+                slope = slope_along(parameters, sigma, constants, a)
+                stop = first + edges_of(box[3 - axes + a])
+                for k in range(first, stop):
+                    lines[2, k] *= slope
+                first = stop
 
     return write_lines
 
@@ -98,10 +122,9 @@ def factors_of(model: Model) -> Callable[..., Any]:
     @device
     def factors(parameters, box, lines, d, j):
         flux, level, tilt = parameters[axes], parameters[last], 0.0
-        total = lines.size // 3
         k = (edges_of(box[0]) if volume else 0) + j
-        ey, dy, gy = lines[k], lines[total + k], lines[2 * total + k]
-        ez, dz, gz = (lines[d], lines[total + d], lines[2 * total + d]) if volume else (1.0, 0.0, 0.0)
+        ey, dy, gy = lines[0, k], lines[1, k], lines[2, k]
+        ez, dz, gz = (lines[0, d], lines[1, d], lines[2, d]) if volume else (1.0, 0.0, 0.0)
         from_z, from_y = d - 0.5 * (box[0] - 1), j - 0.5 * (box[1] - 1)
         if plane:
             tilt = parameters[last - 1]
@@ -125,7 +148,7 @@ def slopes_of(model: Model, shared: Sequence[Any]) -> list[list[tuple[str, Any]]
     volume = model.axes == 3
     slopes = [[("value", n_z)]] if volume else []
     slopes += [[("value", n_y)], [("slope", n)], [("value", here)]]
-    if model.width == "free":
+    if model.width in ("free", "astigmatic"):
         slopes += [[("value", g_z)]] if volume else []
         slopes += [[("value", g_y), ("spread", n)]]
     elif model.width == "elliptical":

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from npsubpix._cpu.fitting.gaussian import BLOCK, slopes_of
 from npsubpix._definitions.constants import FIT_LEAST_MEAN
-from npsubpix._definitions.fitting import Model
+from npsubpix._definitions.spot_models import Model
 
 __all__ = ["Vector", "row_sums_of", "sums_of"]
 
@@ -155,7 +155,7 @@ def row_sums_of(model: Model, likelihood: bool) -> Callable[..., Any]:
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             arrays = [context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 1, 3, 4)]
             totals, table, pixels, spreads = arrays
-            total = builder.sdiv(table.nitems, ir.Constant(ir.IntType(64), 3))
+            total = builder.sdiv(cgutils.unpack_tuple(builder, table.strides)[0], ir.Constant(ir.IntType(64), 8))
             firsts = args[2], builder.add(args[2], total), builder.add(args[2], builder.add(total, total))
             rows = [builder.gep(table.data, [first]) for first in firsts]
             shared = [_all(builder, factor) for factor in cgutils.unpack_tuple(builder, args[7])]
