@@ -195,7 +195,7 @@ def _noise_slope(moments: Any) -> Any:
 
 
 def with_warnings(flags: Any, columns: Columns) -> Any:
-    """Return flags with those of spots whose position is uncertain by a large part of their width, or z out of range."""
+    """Return flags with those of spots whose position is uncertain by a large part of their width, or z not known."""
     sigma = columns.sigma[:, None] if len(columns.sigma.shape) == 1 else columns.sigma
     if columns.angle is not None:
         sigma = sigma[:, 1:]
