@@ -44,6 +44,7 @@ _USUAL_SIGMA: Final = 1.3
 #: squares can be compared with those of other programs.
 _STOP: Final = {"mle": 1e-5, "wls": 1e-10, "lsq": 1e-10}
 
+
 #: Times that the weights of estimates of the noise are found: from the residuals alone, then from the noise.
 _PASSES: Final = 3
 
@@ -194,7 +195,7 @@ def _noise_slope(moments: Any) -> Any:
 
 
 def with_warnings(flags: Any, columns: Columns) -> Any:
-    """Return flags with those of spots of uncertain positions, by a large part of their width, or of z out of range."""
+    """Return flags with those of spots whose position is uncertain by a large part of their width, or z not known."""
     sigma = columns.sigma[:, None] if len(columns.sigma.shape) == 1 else columns.sigma
     if columns.angle is not None:
         sigma = sigma[:, 1:]

@@ -22,7 +22,8 @@ from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.fitting import ESTIMATORS, Columns, Fit, box_for
 from npsubpix._dispatch.call import call
 from npsubpix.fitting.camera import Camera
-from npsubpix.fitting.models import check_model
+from npsubpix.fitting.astigmatism import AstigmaticCurve
+from npsubpix.fitting.models import check_model, widths_of
 from npsubpix.results import Fits
 
 __all__ = ["fit_patches", "fit_spots"]
@@ -37,7 +38,7 @@ def fit_spots(
     /,
     *,
     model: str = "gaussian",
-    width: str = "free",
+    width: str | AstigmaticCurve = "free",
     sigma: float | tuple[float, ...] | None = None,
     beta: float | None = None,
     background: str = "constant",
@@ -63,10 +64,11 @@ def fit_spots(
     model : {"gaussian", "moffat"}, default "gaussian"
         ``"gaussian"``: a Gaussian, integrated over each pixel. ``"moffat"``: a Moffat function [2]_, integrated over
         each pixel, for images with the wings of stars; ``(1 + r**2 / alpha**2)**-beta``.
-    width : {"free", "fixed", "elliptical", "rotated"}, default "free"
+    width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
         ``"free"``: one width is fitted, in volumes one along z and one for y and x. ``"fixed"``: `sigma` is the width.
         ``"elliptical"``: a width per axis is fitted. ``"rotated"``, in images: the widths along a major and a minor
-        axis, and the angle of the major axis. A Moffat function is round, ``"free"`` or ``"fixed"``.
+        axis, and the angle of the major axis. A curve, in images: z is fitted, and the widths along y and x are those
+        of the curve at z. A Moffat function is round, ``"free"`` or ``"fixed"``.
     sigma : number above 0, or one per axis, optional
         Standard deviation of a spot in pixels: its fixed width, or that with which fits begin. By default each spot
         begins with the width of its moments. Of a Moffat function it is the full width at half maximum over 2.3548,
@@ -163,7 +165,7 @@ def fit_spots(
     points = points_beside(coords, x, ndim)
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
-    lengths = box_for(widths, ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
+    lengths = box_for(widths_of(width, widths), ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
     fit = _fit(model, width, widths, beta, background, estimator, camera, error, lengths, n_iters, ndim, covariance)
     fit = fit._replace(max_shift=min(check_positive(max_shift, "max_shift"), float(FARTHEST)))
     return _fits(x, points, frames, mask, error, camera, fit, frame_axis, check_frames_of(coords))
@@ -174,7 +176,7 @@ def fit_patches(
     /,
     *,
     model: str = "gaussian",
-    width: str = "free",
+    width: str | AstigmaticCurve = "free",
     sigma: float | tuple[float, ...] | None = None,
     beta: float | None = None,
     background: str = "constant",
@@ -193,7 +195,7 @@ def fit_patches(
         Boxes of pixels, each with one spot. Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     model : {"gaussian", "moffat"}, default "gaussian"
         The model, see `fit_spots`.
-    width : {"free", "fixed", "elliptical", "rotated"}, default "free"
+    width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
         Which widths are fitted.
     sigma : number above 0, or one per axis, optional
         Standard deviation of a spot in pixels: its fixed width, or that with which fits begin.
