@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from npsubpix._cpu.compiler.intrinsics import shaped
 from npsubpix._cpu.compiler.jit import device, fused
 from npsubpix._cpu.fitting.curve import curve_of
 from npsubpix._cpu.formulas.error_function import error_function
@@ -97,7 +98,7 @@ def lines_of(model: Model) -> Callable[..., Any]:
             _write_places(places[first:stop], scales[first:stop], parameters[a], 1.0 / width)
             first = stop
         _integrate(edges[:total], edges[total : 2 * total], edges[2 * total : 3 * total], places, scales)
-        _subtract(lines.reshape(3 * total), edges)
+        _subtract(shaped(lines, (3 * total,)), edges)
         if astigmatic:
             first = 0
             for a in range(axes):

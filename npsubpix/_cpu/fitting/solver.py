@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.intrinsics import keep, lend
+from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend, shaped
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once
 from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.errors import residual_moments_of
@@ -100,7 +100,7 @@ def _fitter(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> C
             return _SINGULAR, 0, count
         begin_shape(parameters, data, spread, sigma, constants, which, box, padded, likelihood, memory)
         if has_starts and which < 0:
-            parameters[:] = small[6]
+            copy_to(parameters, small[6])
         held[:] = 0.0
         least = FIT_LEAST_BACKGROUND - least_spread if likelihood else -math.inf
         parameters[last] = max(parameters[last], least)
@@ -144,7 +144,7 @@ def _fitter(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> C
             backward(steps, lower, used)
             for k in range(used, count):
                 steps[k] = 0.0
-            before_step[:] = parameters
+            copy_to(before_step, parameters)
             move(parameters, steps, constants, box, least)
             if not math.isfinite(decrement):
                 return _SINGULAR, n + 1, used
@@ -242,16 +242,16 @@ def fit_kernel(model: Model) -> Kernel:
     @device
     def divide(memory, size, edges_of_axes):
         """Divide memory into the arrays of a fit."""
-        small = memory[: 7 * few].reshape(7, few)
+        small = shaped(memory[: 7 * few], (7, few))
         at = 7 * few
-        square = memory[at : at + 4 * count * count].reshape(4, count, count)
+        square = shaped(memory[at : at + 4 * count * count], (4, count, count))
         at += 4 * count * count
         length = size if by_pixel else edges_of_axes
-        lines = memory[at : at + many_lines * length].reshape(many_lines, length)
+        lines = shaped(memory[at : at + many_lines * length], (many_lines, length))
         at += many_lines * length
         edges = memory[at : at + 5 * edges_of_axes + BLOCK]
         at += 5 * edges_of_axes + BLOCK
-        pixels = memory[at : at + 7 * size].reshape(7, size)
+        pixels = shaped(memory[at : at + 7 * size], (7, size))
         at += 7 * size
         return small, square, lines, edges, pixels, memory[at : at + sums]
 
