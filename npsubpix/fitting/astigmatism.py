@@ -228,8 +228,9 @@ def fit_astigmatic_curve(
     >>> import npsubpix
     >>> true = npsubpix.AstigmaticCurve((1.3, 1.2), (-200, 200), (350, 400), z_range=(-500, 500))
     >>> z = np.linspace(-500, 500, 41)
-    >>> spots = [npsubpix.render_spots([[20, 21]], (41, 42), std=s, amplitude=9000, integrate=True) for s in true.sigma(z)]
-    >>> stack = np.random.default_rng(0).poisson(np.array(spots) + 2.0)
+    >>> bead = {"amplitude": 9000, "integrate": True}
+    >>> light = [npsubpix.render_spots([[20, 21]], (41, 42), std=s, **bead) for s in true.sigma(z)]
+    >>> stack = np.random.default_rng(0).poisson(np.array(light) + 2.0)
     >>> curve = npsubpix.fit_astigmatic_curve(stack, z, camera=npsubpix.Camera())
     >>> np.abs(curve.sigma(z) - true.sigma(z)).max() < 0.03
     True
