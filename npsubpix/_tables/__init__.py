@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from npsubpix._tables.text import aligned, table_text
+
 __all__ = [
     "ORIGINS",
     "OutputError",
@@ -49,8 +51,6 @@ _LENGTHS = {
     "size",
     "ep",
 }
-_UNSHOWN = {"index", "ok", "flags", "noise_guessed"}  # columns that are not shown
-_SHORT = {"value", "background", "noise", "significance"}  # columns shown with six digits
 
 
 class OutputError(ValueError):
@@ -64,8 +64,12 @@ def arrange(
     files: Sequence[str] | None = None,
     extra: Columns | None = None,
     napari: bool = False,
+    axes: str = "zyx",
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return columns of positions as they are written: in an origin, with further columns after the measured ones."""
+    """Return columns of positions as they are written: in an origin, with further columns after the measured ones.
+
+    Columns of `axes` are positions in pixels: a column z beside positions of two axes is that of a calibration.
+    """
     if origin not in ORIGINS:
         raise ValueError(f"origin must be one of {', '.join(map(repr, ORIGINS))}, got {origin!r}")
     extra = {name: np.asarray(column) for name, column in (extra or {}).items()}
@@ -80,11 +84,10 @@ def arrange(
     for name, column in columns.items():
         if name == last and name != "value":
             table |= extra
-        is_position = name in (*_POSITIONS, *_CENTROIDS) and not (name == "z" and _has_depths(columns))
-        table[name] = column + ORIGINS[origin] if is_position else column
+        table[name] = column + ORIGINS[origin] if name in (*axes, *_CENTROIDS) else column
         if name == "value":
             table |= extra
-    return _as_points(table) if napari else table
+    return _as_points(table, axes) if napari else table
 
 
 def _has_depths(columns: Iterable[str]) -> bool:
@@ -92,11 +95,11 @@ def _has_depths(columns: Iterable[str]) -> bool:
     return "z_std" in columns and "z_index" not in columns
 
 
-def _as_points(columns: Columns) -> dict[str, npt.NDArray[Any]]:
+def _as_points(columns: Columns, axes: str) -> dict[str, npt.NDArray[Any]]:
     """Name positions as the CSV files of napari's points do: a frame is their first axis."""
-    axes = [name for name in ("frame", *_POSITIONS[_has_depths(columns) :]) if name in columns]
-    points = {f"axis-{k}": columns[name] for k, name in enumerate(axes)}
-    others = {name: column for name, column in columns.items() if name not in axes}
+    positions = [name for name in ("frame", *axes) if name in columns]
+    points = {f"axis-{k}": columns[name] for k, name in enumerate(positions)}
+    others = {name: column for name, column in columns.items() if name not in positions}
     return {"index": np.arange(len(next(iter(columns.values())))), **points, **others}
 
 
@@ -203,29 +206,6 @@ def sidecar(path: Path) -> Path:
 def _plain(value: Any) -> Any:
     """Return a value as one that JSON has: numbers and arrays of NumPy as numbers and lists, anything else as text."""
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else str(value)
-
-
-def table_text(columns: Columns, rows: int) -> str:
-    """Return the first rows as text in aligned columns, without the columns of indices."""
-    names = [name for name in columns if not name.endswith("_index") and name not in _UNSHOWN]
-    cells = {
-        "flags" if name == "flag_names" else name: [_cell(name, value) for value in columns[name][:rows]]
-        for name in names
-    }
-    return "\n".join(aligned(cells, left={"file", "flags"}))
-
-
-def aligned(cells: Mapping[str, list[str]], left: set[str]) -> list[str]:
-    """Return lines of aligned columns, a header first; text is aligned on the left."""
-    columns = []
-    for name, column in cells.items():
-        width = max(map(len, [name, *column]))
-        columns.append([cell.ljust(width) if name in left else cell.rjust(width) for cell in [name, *column]])
-    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
-
-
-def _cell(name: str, value: Any) -> str:
-    return f"{value:.3f}" if name in _POSITIONS else f"{value:.6g}" if name in _SHORT else str(value)
 
 
 def check_table_path(path: Path) -> None:
