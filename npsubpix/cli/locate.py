@@ -15,6 +15,7 @@ import numpy as np
 from npsubpix._arrays.library import to_numpy
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.peaks import with_defaults
+from npsubpix._definitions.refinement import WITH_RADIUS
 from npsubpix.cli.checks import check_numbers
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
 from npsubpix.cli.filters import filtered
@@ -103,8 +104,8 @@ def _check_background(request: Request) -> None:
 
 def _check_needs(request: Request) -> None:
     """Refuse options that would have no effect."""
-    if "radius" in request.options and request.options.get("refine") not in ("centroid", "fit"):
-        raise ValueError("--radius needs --refine centroid or --refine fit")
+    if "radius" in request.options and request.options.get("refine") not in WITH_RADIUS:
+        raise ValueError(f"--radius needs --refine with one of {', '.join(WITH_RADIUS)}")
     if request.outputs.plot_frame is not None and not request.outputs.plots:
         raise ValueError("--plot-frame needs --plot")
 
