@@ -110,10 +110,10 @@ def refine_corners(
     ndim = check_stack(x, frame_axis)
     refinement = check_refinement("saddle", "method", n_iters, max_shift, None, None, ndim)
     lines = [gaussian_line(width, _TRUNCATE) for width in check_widths(sigma, ndim, "sigma")]
-    axis = None if frame_axis is None else check_frame_axis(frame_axis, x.ndim)
-    smooth = convolve_separable(x, lines, channel_axis=axis, border="nearest", dtype=np.float64)
     points = points_beside(coords, x, ndim)
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
+    axis = None if frame_axis is None else check_frame_axis(frame_axis, x.ndim)
+    smooth = convolve_separable(x, lines, channel_axis=axis, border="nearest", dtype=np.float64)
     refined, values, indices, flags, own_frames = call(
         "refine_peaks",
         smooth,

@@ -13,7 +13,16 @@ from npsubpix._definitions.constants import MOST_TIED, PHASOR_ACROSS
 from npsubpix._definitions.fitting import Columns, Fit, Model
 from npsubpix._definitions.flags import REJECTED, FitFlags, PeakFlags
 
-__all__ = ["ITERATIONS", "PLANAR", "REFINEMENTS", "WITH_RADIUS", "Refinement", "peaks_of_fits", "phasor_tables"]
+__all__ = [
+    "ITERATIONS",
+    "NO_RADIUS",
+    "PLANAR",
+    "REFINEMENTS",
+    "WITH_RADIUS",
+    "Refinement",
+    "peaks_of_fits",
+    "phasor_tables",
+]
 
 #: Most iterations of each method where the caller gives no number. A fit moves pixel by pixel, and `max_shift` allows
 #: few; the window of a centroid comes closer by a factor in each iteration.
@@ -35,6 +44,9 @@ REFINEMENTS: Final = tuple(ITERATIONS)
 
 #: Methods that have a radius.
 WITH_RADIUS: Final = ("log_quadratic", "centroid", "phasor", "radial", "fit")
+
+#: Methods that refuse a radius. Others without one ignore it, so that methods can be compared in a loop.
+NO_RADIUS: Final = ("least_squares", "saddle")
 
 #: Methods of images alone, not of volumes.
 PLANAR: Final = ("saddle",)
