@@ -46,7 +46,7 @@ def find_peaks(
     refine: str | None = "quadratic",
     n_iters: int | None = None,
     max_shift: float = 1.5,
-    radius: float | tuple[float, ...] = 3.0,
+    radius: float | tuple[float, ...] | None = None,
     duplicates: str = "merge",
     detect: str | Array | Callable[[Array], Array] | None = None,
     detect_sigma: float | tuple[float, ...] | None = None,
@@ -97,9 +97,9 @@ def find_peaks(
         from the pixel nearest to its centre; if it cannot be refined, it is set to its centre. "first"
         begins at the first pixel in memory order, "centroid" reports the centroid of the pixels, which
         is not refined further, and "drop" reports none. Reported plateaus are flagged ``PLATEAU``. One
-        of more than two pixels is too wide for ``"quadratic"`` and ``"parabola"``, and one that does
-        not fit into the window for ``"centroid"``: then it is flagged ``SINGULAR``. So are two equal pixels for the
-        fits where the image is known to be clipped at their value: the greatest of an integer dtype, or that
+        of more than two pixels is too wide for methods that take 3 × 3 (× 3) pixels, and one that does
+        not fit into the window for the others: then it is flagged ``SINGULAR``. So are two equal pixels for the
+        former where the image is known to be clipped at their value: the greatest of an integer dtype, or that
         of the highest peak of the frame if this is a plateau of more than two pixels.
     minima : bool, default False
         Find minima too, in the same pass. They are the maxima of the negated image, subject to the
@@ -108,17 +108,19 @@ def find_peaks(
         True for pixels to ignore: they are not peaks, and do not suppress others. A peak whose
         refinement needs one of them keeps the position of its pixel and is flagged ``MASKED``. The mask of a
         ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
-    refine : {"quadratic", "parabola", "centroid", "fit", None}, default "quadratic"
-        Method of refinement, see `refine_peaks`.
+    refine : str or None, default "quadratic"
+        Method of refinement, see `refine_peaks`: ``"quadratic"``, ``"parabola"``, ``"least_squares"``,
+        ``"log_quadratic"``, ``"saddle"``, ``"centroid"``, ``"phasor"``, ``"radial"``, ``"fit"`` or None. ``"saddle"``
+        needs `detect`, as maxima are no saddles.
     n_iters : int, optional
-        Greatest number of iterations of refinement: by default 30 for ``"centroid"``, 50 for
-        ``"fit"``, 5 for the others.
+        Greatest number of iterations of refinement: by default 30 for ``"centroid"`` and ``"radial"``, 50 for
+        ``"fit"``, 10 for ``"saddle"``, 5 for the others.
     max_shift : float, default 1.5
         Greatest shift of a position from the pixel of its peak, in pixels on any axis.
-    radius : float or tuple of floats, default 3.0
-        Radius in pixels of the window of ``"centroid"``, and of the box of ``"fit"``, one for all axes or one per
-        axis: three times the standard deviation of a spot, but not below 3. The other methods do not
-        use it.
+    radius : float or tuple of floats, optional
+        Radius in pixels of the window of ``"centroid"`` and ``"log_quadratic"``, and of the box of ``"phasor"``,
+        ``"radial"`` and ``"fit"``, one for all axes or one per axis; by default 3. Three times the standard deviation
+        of a spot, but not below 3. ``"least_squares"`` and ``"saddle"`` refuse it, and the others do not use it.
     duplicates : {"merge", "flag"}, default "merge"
         Treatment of peaks that refinement moves to within half a pixel of a stronger one, as those of
         noise on a wide spot. "merge" reports the strongest alone; "flag" all, with the flag

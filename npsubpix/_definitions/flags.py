@@ -47,6 +47,8 @@ class PeakFlags(IntFlag):
     FIXED_Y = 4096
     #: Not refined along x.
     FIXED_X = 8192
+    #: The fitted surface has an extremum, where a saddle is sought.
+    EXTREMUM = 16384
 
 
 @unique
@@ -122,6 +124,7 @@ REJECTED: Final = (
     | PeakFlags.TOO_FAR
     | PeakFlags.NONFINITE
     | PeakFlags.MASKED
+    | PeakFlags.EXTREMUM
 )
 
 #: The flags of a position that `Peaks.ok` leaves out: those that could not be refined, and duplicates.

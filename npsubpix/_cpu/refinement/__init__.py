@@ -24,10 +24,19 @@ from npsubpix._cpu.quadratic.fits import (
     has_free_neighbours,
 )
 from npsubpix._cpu.refinement.centroids import centroid
+from npsubpix._cpu.refinement.least_squares import (
+    fit_free_least_squares,
+    fit_least_squares2d,
+    fit_least_squares3d,
+    saddle,
+)
+from npsubpix._cpu.refinement.log_quadratic import log_quadratic
+from npsubpix._cpu.refinement.phasor import phasor
+from npsubpix._cpu.refinement.radial import radial
 from npsubpix._definitions.constants import MOVE_THRESHOLD
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix._definitions.periodic import folded, repeated
-from npsubpix._definitions.refinement import Refinement, peaks_of_fits
+from npsubpix._definitions.refinement import Refinement, peaks_of_fits, phasor_tables
 
 __all__ = ["METHODS", "refine", "refine_peaks"]
 
@@ -89,7 +98,10 @@ def _any_masked(mask, start, centre, extent):
 def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
     @kernel(f"refine_{name}")
     def refine_kernel(x, images, starts, mask, extent, options, coords, values, flags):
-        """Refine each start; where that fails it stays, with the value of its pixel and a flag."""
+        """Refine each start; where that fails it stays, with the value of its pixel and a flag.
+
+        The last of the options are the standard deviations of windows, or the tables of a phasor.
+        """
         n_iters, max_shift, half, spread = options
         depth, height, width = x.shape[1:]
         for k in prange(len(starts)):
@@ -125,8 +137,19 @@ METHODS: dict[str, tuple[Kernel, Kernel]] = {
         _refine_kernel("parabola2d", _walker(fit_parabola2d, fit_free_parabola, 2)),
         _refine_kernel("parabola3d", _walker(fit_parabola3d, fit_free_parabola, 3)),
     ),
+    "least_squares": (
+        _refine_kernel("least_squares2d", _walker(fit_least_squares2d, fit_free_least_squares, 2)),
+        _refine_kernel("least_squares3d", _walker(fit_least_squares3d, fit_free_least_squares, 3)),
+    ),
+    "log_quadratic": (_refine_kernel("log_quadratic", log_quadratic),) * 2,
+    "saddle": (_refine_kernel("saddle", saddle),) * 2,
     "centroid": (_refine_kernel("centroid", centroid),) * 2,
+    "phasor": (_refine_kernel("phasor", phasor),) * 2,
+    "radial": (_refine_kernel("radial", radial),) * 2,
 }
+
+#: Methods whose windows make a position worth threads of its own.
+_LONG = ("centroid", "radial")
 
 _NO_MASK = np.zeros((0, 0, 0, 0), bool)
 
@@ -156,9 +179,11 @@ def refine(
     coords = np.empty((count, 3))
     values = np.empty(count)
     flags = np.empty(count, np.int32)
-    options = refinement.n_iters, refinement.max_shift, refinement.half_widths, refinement.spreads
+    half = refinement.half_widths
+    weights = phasor_tables(half) if refinement.method == "phasor" else refinement.spreads
+    options = refinement.n_iters, refinement.max_shift, half, weights
     mask = _NO_MASK if mask is None else mask.reshape(volume.shape)
-    work = (2000 if refinement.method == "centroid" else 100) * count
+    work = (2000 if refinement.method in _LONG else 100) * count
     run = METHODS[refinement.method][ndim - 2].run
     run(work, volume, images, places, mask, refinement.extent, options, coords, values, flags)
     return coords[:, 3 - ndim :], values, flags

@@ -12,7 +12,7 @@ from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._definitions.periodic import repeated
-from npsubpix._definitions.refinement import Refinement, peaks_of_fits
+from npsubpix._definitions.refinement import Refinement, peaks_of_fits, phasor_tables
 
 __all__ = ["METHODS", "fold", "nearest_pixels", "refine", "refine_peaks"]
 
@@ -22,14 +22,22 @@ register("refinement", each("Pixel", ("UInt16", *FLOATS)), fused=False)
 METHODS: dict[str | None, tuple[str, str]] = {
     "quadratic": ("refine_quadratic2d", "refine_quadratic3d"),
     "parabola": ("refine_parabola2d", "refine_parabola3d"),
+    "least_squares": ("refine_least_squares2d", "refine_least_squares3d"),
+    "log_quadratic": ("refine_log_quadratic", "refine_log_quadratic"),
+    "saddle": ("refine_saddle", "refine_saddle"),
     "centroid": ("refine_centroid", "refine_centroid"),
+    "phasor": ("refine_phasor", "refine_phasor"),
+    "radial": ("refine_radial", "refine_radial"),
     None: ("refine_none", "refine_none"),
 }
 
 #: Dtypes that kernels read as they are.
 _DTYPES = ("uint16", "float32", "float64")
 
-#: Threads that share the window of a centroid; windows of more pixels than `_WIDE` get many.
+#: Methods that have a block of threads per position.
+_BY_BLOCKS = ("centroid", "radial")
+
+#: Threads that share the window of a position; windows of more pixels than `_WIDE` get many.
 _FEW, _MANY, _WIDE = 32, 256, 2048
 
 
@@ -65,12 +73,16 @@ def refine(
     kernel = Kernel.of("refinement", METHODS[refinement.method][axes - 2], Pixel=x.dtype)
     task = x, mask, *_stack(x.shape), images, starts, count, axes
     options = *refinement.extent, refinement.n_iters, refinement.max_shift, *refinement.half_widths, *refinement.spreads
-    if refinement.method == "centroid":
+    if refinement.method in _BY_BLOCKS:
         pixels = math.prod(2 * h + 1 for h in refinement.half_widths)
         blocks, threads = blocks_for(count, each=1), _FEW if pixels < _WIDE else _MANY
     else:
         blocks, threads = blocks_for(count), THREADS
-    run(device, kernel, blocks, *task, *options, coords, values, flags, threads=threads)
+    tables: tuple[Any, ...] = ()
+    if refinement.method == "phasor":
+        table = phasor_tables(refinement.half_widths)
+        tables = device.put(table), table.shape[2]
+    run(device, kernel, blocks, *task, *options, coords, values, flags, *tables, threads=threads)
     return coords, values, flags
 
 

@@ -46,6 +46,12 @@ FORMULA double furthest(const Located& to, Place from) {
   return fmax(fmax(fabs(to.d - (double)from.d), fabs(to.i - (double)from.i)), fabs(to.j - (double)from.j));
 }
 
+// Where a walk ended.
+FORMULA Located located(const Volume& v, const Walk& w) {
+  return {(double)w.d + w.fit.sd, (double)w.i + w.fit.si,           (double)w.j + w.fit.sj,
+          v.at(w.d, w.i, w.j) + w.fit.gain, w.fit.flags, {w.d, w.i, w.j}};
+}
+
 // Walk to the pixel of the best fit. Axes along which the start lies at the border stay.
 template <typename Fitting, typename FreeFitting>
 FORMULA Located walk(const Volume& v, Place p, bool volume, Index n_iters, double max_shift) {
@@ -58,8 +64,7 @@ FORMULA Located walk(const Volume& v, Place p, bool volume, Index n_iters, doubl
   Walk w = fixed ? follow<FreeFitting>(free, p.d, p.i, p.j, n_iters, MOVE_THRESHOLD, infinity(), steps, true)
                  : follow<Fitting>(v, p.d, p.i, p.j, n_iters, MOVE_THRESHOLD, infinity(), steps, true);
   if (!(w.fit.flags & FLAGS_REJECTED)) w.fit.flags |= fixed;
-  return {(double)w.d + w.fit.sd, (double)w.i + w.fit.si,           (double)w.j + w.fit.sj,
-          v.at(w.d, w.i, w.j) + w.fit.gain, w.fit.flags, {w.d, w.i, w.j}};
+  return located(v, w);
 }
 
 // The pixels that a method used on its way from its start to its last centre.
@@ -128,6 +133,28 @@ FORMULA void refine_each(const Task& t, Place extent, double max_shift, double* 
       for (Index n = 0; n < box.pixels() && !masked; ++n) masked = is_masked(t, t.frames[k], box.at(n));
     }
     write_located(t, k, to, masked, max_shift, coords, values, flags);
+  }
+}
+
+// One block per start, for methods whose threads share the pixels of a window.
+template <typename Locate>
+FORMULA void refine_by_blocks(const Task& t, Place extent, double max_shift, double* coords, double* values, int* flags,
+                              Locate locate) {
+  for (Index k = blockIdx.x; k < t.count; k += gridDim.x) {
+    const Place p = t.start(k);
+    if (!t.holds(t.frames[k], p)) {
+      if (threadIdx.x == 0) write_outside(t, k, coords, values, flags);
+      continue;
+    }
+    const Located to = locate(t.volume(t.frames[k]), p);
+    double masked[1] = {0};
+    if (t.mask) {
+      const Box box = box_around(t, p, to.centre, extent);
+      for (Index n = threadIdx.x; n < box.pixels(); n += blockDim.x)
+        if (is_masked(t, t.frames[k], box.at(n))) masked[0] = 1;
+      sum_over_block(masked);
+    }
+    if (threadIdx.x == 0) write_located(t, k, to, masked[0] > 0, max_shift, coords, values, flags);
   }
 }
 
@@ -325,23 +352,14 @@ KERNEL refine_centroid(ARGUMENTS) {
   TASK;
   const Place half = {half_z, half_y, half_x};
   const double spread[3] = {spread_z, spread_y, spread_x};
-  for (Index k = blockIdx.x; k < count; k += gridDim.x) {
-    const Place p = t.start(k);
-    if (!t.holds(frames[k], p)) {
-      if (threadIdx.x == 0) write_outside(t, k, coords, values, flags);
-      continue;
-    }
-    const Located to = centroid(t, t.volume(frames[k]), p, n_iters, max_shift, half, spread);
-    double masked[1] = {0};
-    if (mask) {
-      const Box box = box_around(t, p, to.centre, extent);
-      for (Index n = threadIdx.x; n < box.pixels(); n += blockDim.x)
-        if (is_masked(t, frames[k], box.at(n))) masked[0] = 1;
-      sum_over_block(masked);
-    }
-    if (threadIdx.x == 0) write_located(t, k, to, masked[0] > 0, max_shift, coords, values, flags);
-  }
+  refine_by_blocks(t, extent, max_shift, coords, values, flags,
+                   [&](const Volume& v, Place p) { return centroid(t, v, p, n_iters, max_shift, half, spread); });
 }
+
+#include "least_squares.cuh"
+#include "log_quadratic.cuh"
+#include "phasor.cuh"
+#include "radial.cuh"
 
 // The nearest pixels of positions, -1 for a position that is not finite.
 KERNEL refine_nearest(const double* points, Index count, Index axes, Index depth, Index height, Index width,
