@@ -127,4 +127,4 @@ def fit_spots(
     rejected = (flags & int(FIT_REJECTED)) != 0
     rows[rejected, :axes] = places[rejected]  # as they came, not rounded
     columns = columns_of(rows, moments, matrices, fit)
-    return (*columns, n_iters, pixels, with_low_signals(flags, columns), frames)
+    return (*columns, n_iters, pixels, with_low_signals(flags, columns, fit), frames)

@@ -23,6 +23,7 @@ from npsubpix._cpu.fitting.errors import residual_moments_of
 from npsubpix._cpu.fitting.gaussian import BLOCK, factors_of, lines_of
 from npsubpix._cpu.fitting.goodness import compare, is_poor, likelihood_ratio
 from npsubpix._cpu.fitting.linear import backward, factor, forward, invert, unpack
+from npsubpix._cpu.fitting.misfits import is_misshapen
 from npsubpix._cpu.fitting.neighbours import has_neighbour
 from npsubpix._cpu.fitting.rows import row_sums_of, sums_of
 from npsubpix._cpu.fitting.starts import begin, places_of_pixels, summarize
@@ -35,6 +36,7 @@ from npsubpix._definitions.constants import (
     FIT_LEAST_BACKGROUND,
     FIT_LEAST_FLUX,
     FIT_LEAST_WIDTH,
+    FIT_MOST_WIDTH,
     FIT_RELATIVE_STOP,
 )
 from npsubpix._definitions.fitting import Model
@@ -130,7 +132,7 @@ def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
             if k >= 0 and (a == 0 or k != width_of_axis[a - 1]):
                 width = parameters[k]
                 wider = width + _limited(steps[k], 0.3 * width)
-                parameters[k] = min(max(wider, FIT_LEAST_WIDTH), 0.5 * box[3 - axes + a])
+                parameters[k] = min(max(wider, FIT_LEAST_WIDTH), FIT_MOST_WIDTH * box[3 - axes + a])
         for k in range(widths[1], last):
             parameters[k] += steps[k]
         level = parameters[last] + steps[last]
@@ -179,7 +181,8 @@ def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
             flux = parameters[axes]
             ends = decrement <= stop * variance + FIT_RELATIVE_STOP * flux * flux * matrix[axes, axes]
             if not ends:
-                if decrement > FIT_CONTRACTION * before:
+                # damped steps contract slowly where parameters are correlated, without being too long
+                if decrement > (FIT_CONTRACTION if damping == 0.0 else 1.0) * before:
                     damping = max(damping * 4.0, FIT_DAMPING)
                 else:
                     damping *= FIT_EASING
@@ -216,7 +219,22 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
     last = count - 1
 
     @device
-    def measure(memory, data, spread, box, padded, estimator, used, moments):
+    def placed(parameters):
+        """Return the position along z, y and x."""
+        return (parameters[0] if axes == 3 else 0.0), parameters[axes - 2], parameters[axes - 1]
+
+    @device
+    def spread_of(parameters, sigma):
+        """Return the widths along z, y and x."""
+        z, y, x = width_of_axis[0], width_of_axis[axes - 2], width_of_axis[axes - 1]
+        return (
+            parameters[z] if z >= 0 else sigma[0],
+            parameters[y] if y >= 0 else sigma[axes - 2],
+            parameters[x] if x >= 0 else sigma[axes - 1],
+        )
+
+    @device
+    def measure(memory, data, spread, sigma, box, padded, estimator, used, moments):
         """Write the covariance of parameters; return reduced chi2, the likelihood and whether the fit is poor."""
         small, square, lines, _, pixels, _ = memory
         parameters, steps = small[4], small[2]
@@ -241,6 +259,11 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
                 moments, data, weights, residuals, mean, signals, parameters, box, padded, background, memory
             )
         poor = is_poor(chi2, degrees, weights, residuals, data, mean, background, padded, estimator == _LSQ)
+        if not poor:
+            poor = is_misshapen(
+                weights, residuals, mean, signals, background, placed(parameters), spread_of(parameters, sigma), box,
+                padded, degrees, estimator == _LSQ,
+            )  # fmt: skip
         return chi2 / degrees, ratio, poor
 
     @device
@@ -252,7 +275,7 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
         for a in range(axes):
             if not abs(parameters[a] - start[a]) <= max_shift:
                 return _TOO_FAR
-        chi2, ratio, poor = measure(memory, data, spread, box, padded, estimator, used, moments)
+        chi2, ratio, poor = measure(memory, data, spread, sigma, box, padded, estimator, used, moments)
         if poor:
             flag |= _POOR_FIT
         for a in range(count):

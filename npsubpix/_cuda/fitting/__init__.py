@@ -90,4 +90,4 @@ def fit_spots(
         threads=_THREADS,
     )  # fmt: skip
     columns = columns_of(rows, moments, matrices, fit)
-    return (*columns, n_iters, pixels, with_low_signals(flags, columns), frames)
+    return (*columns, n_iters, pixels, with_low_signals(flags, columns, fit), frames)

@@ -1,8 +1,10 @@
 // Fits of spots, one thread per spot: Fisher scoring, or Gauss-Newton for least squares, and standard errors.
 // `_cpu/fitting/solver.py` has the equations.
+#include "fitting_definitions.cuh"
 #include "formulas.cuh"
 #include "gaussian.cuh"
 #include "linear.cuh"
+#include "misfits.cuh"
 
 #define MLE 0
 #define WLS 1
@@ -171,8 +173,9 @@ FORMULA double begin(double* parameters, const Images& m, const Box& box, const 
     const int width = Model::width_of(a);
     if (width < 0) continue;
     const double variance = mass > 0 ? second[b] / mass - mean * mean : 1.0;
-    const double moment = fmin(fmax(sqrt(fmax(variance, 0.0)), FIT_START_WIDTH), 0.2 * (double)box.length[b]);
-    parameters[width] = o.sigma[a] > 0 ? o.sigma[a] : fmax(moment, FIT_START_WIDTH);
+    const double moment = fmin(sqrt(fmax(variance, 0.0)), FIT_WIDEST_START * (double)box.length[b]);
+    const double known = fmin(o.sigma[a], FIT_WIDEST_SIGMA * (double)box.length[b]);
+    parameters[width] = o.sigma[a] > 0 ? fmax(known, FIT_START_SIGMA) : fmax(moment, FIT_START_WIDTH);
   }
   return flux;
 }
@@ -193,7 +196,7 @@ FORMULA void move(double* parameters, const double* steps, const Box& box, doubl
     const int k = Model::width_of(a);
     if (k < 0 || (a > 0 && k == Model::width_of(a - 1))) continue;
     const double wider = parameters[k] + limited(steps[k], 0.3 * parameters[k]);
-    parameters[k] = fmin(fmax(wider, FIT_LEAST_WIDTH), 0.5 * (double)box.length[3 - axes + a]);
+    parameters[k] = fmin(fmax(wider, FIT_LEAST_WIDTH), FIT_MOST_WIDTH * (double)box.length[3 - axes + a]);
   }
   for (int k = axes + 1 + Model::widths; k < Model::last; ++k) parameters[k] += steps[k];
   double level = parameters[Model::last] + steps[Model::last];
@@ -244,6 +247,34 @@ FORMULA void residual_moments(double* out, double* by_signal, const Solution<Mod
   for (int k = 0; k < 8; ++k) out[k] = moments[k];
 }
 
+// Whether residuals have a shape that the model has not. Residuals that are within the noise as a whole, or less than
+// the least share of the signal, are not looked at, nor boxes of less than five rows.
+template <typename Model>
+FORMULA bool is_misshapen(const Solution<Model>& s, const Images& m, const Box& box, Model& model) {
+  constexpr int axes = Model::axes;
+  const bool unweighted = m.estimator == LSQ;
+  const double background = s.parameters[Model::last], degrees = (double)s.degrees;
+  double squares = 0, power = 0, signals = 0;
+  each_mean(m, box, model, [&](const Datum& p, double mean, const double*, Index) {
+    const double weight = weight_of(m, p, mean), signal = fmax(mean - background, 0.0), residual = p.value - mean;
+    squares += weight * residual * residual, power += weight * signal * signal, signals += signal;
+  });
+  if (squares <= FIT_SHAPE * FIT_SHAPE * power || !(signals > 0.0) || box.length[0] * box.length[1] < 5) return false;
+  if (!unweighted && squares <= degrees) return false;
+  Misfit misfit;
+  misfit.begin(box.length[0] > 1);
+  each_mean(m, box, model, [&](const Datum& p, double mean, const double*, Index k) {
+    const Index i = k % box.length[2], j = k / box.length[2] % box.length[1], d = k / (box.length[2] * box.length[1]);
+    const double weight = weight_of(m, p, mean), signal = fmax(mean - background, 0.0);
+    const Hermite flat = {{1.0, 0.0, 0.0, 0.0, 0.0}};
+    const Hermite z = axes == 3 ? hermite((double)d, s.parameters[0], model.width(0)) : flat;
+    const Hermite y = hermite((double)j, s.parameters[axes - 2], model.width(axes - 2));
+    const Hermite x = hermite((double)i, s.parameters[axes - 1], model.width(axes - 1));
+    misfit.add(weight, p.value - mean, signal, z, y, x);
+  });
+  return misfit.is_one(squares, power, signals, degrees, unweighted);
+}
+
 // Write the covariance, chi2 and likelihood at the parameters of an information matrix; flag fits that are poor.
 template <typename Model>
 FORMULA void finish(Solution<Model>& s, const Images& m, const Box& box, const Equations<Model::count>& e,
@@ -280,7 +311,7 @@ FORMULA void finish(Solution<Model>& s, const Images& m, const Box& box, const E
     poor = shared > FIT_ALIKE * sqrt(spread) && excess > FIT_MISFIT * FIT_MISFIT * signal;
     residual_moments(moments, matrices ? matrices + count * count : nullptr, s, m, box, model);
   }
-  if (poor) s.flags |= FITFLAG_POOR_FIT;
+  if (poor || is_misshapen(s, m, box, model)) s.flags |= FITFLAG_POOR_FIT;
   for (int k = 0; matrices && k < count * count; ++k)
     if (k / count < s.used && k % count < s.used) matrices[k] = s.covariance[k / count][k % count];
 }
@@ -328,7 +359,7 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
     const double variance = m.estimator == LSQ ? chi2 / (double)s.degrees : 1.0;
     const bool ends = decrement <= o.stop * variance + FIT_RELATIVE_STOP * flux * flux * e.matrix[axes][axes];
     if (!ends) {
-      damping = decrement > FIT_CONTRACTION * before ? fmax(damping * 4.0, FIT_DAMPING) : damping * FIT_EASING;
+      damping = decrement > (damping == 0.0 ? FIT_CONTRACTION : 1.0) * before ? fmax(damping * 4.0, FIT_DAMPING) : damping * FIT_EASING;
       if (damping < 0.1 * FIT_DAMPING) damping = 0.0;
       before = decrement;
       if (damping > 0.0) {
