@@ -25,6 +25,7 @@ __all__ = [
     "FIT_EASING",
     "FIT_EQUAL",
     "FIT_FLUX_STEP",
+    "FIT_KEPT_ROW",
     "FIT_LEAST_BACKGROUND",
     "FIT_LEAST_FLUX",
     "FIT_LEAST_MEAN",
@@ -237,10 +238,12 @@ FIT_LEAST_NOISE: Final = 0.03
 
 #: A fit is poor if residuals exceed the noise by so many standard deviations, and what exceeds it by this share of the
 #: signal, both as root mean squares. Where the noise is not known, they do so if neighbours are alike by so many
-#: standard deviations of the sum of their products.
+#: standard deviations of the sum of their products, along x and y: least squares leave white noise with neighbours that
+#: differ, of -1 standard deviation on average. Rows of more pixels are compared along x alone.
 FIT_SIGNIFICANT: Final = 6.0
-FIT_ALIKE: Final = 4.0
+FIT_ALIKE: Final = 2.8
 FIT_MISFIT: Final = 0.1
+FIT_KEPT_ROW: Final = 32
 
 #: A fit is poor too if residuals have the shapes of `misfits.py`: with this significance in all, or in those of an
 #: elongated spot, where the noise is known and where it is not; and of at least this share of the signal. Shapes have

@@ -258,7 +258,7 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
             residual_moments(
                 moments, data, weights, residuals, mean, signals, parameters, box, padded, background, memory
             )
-        poor = is_poor(chi2, degrees, weights, residuals, data, mean, background, padded, estimator == _LSQ)
+        poor = is_poor(chi2, degrees, weights, residuals, data, mean, background, box, padded, estimator == _LSQ)
         if not poor:
             poor = is_misshapen(
                 weights, residuals, mean, signals, background, placed(parameters), spread_of(parameters, sigma), box,

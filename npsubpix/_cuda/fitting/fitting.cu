@@ -285,16 +285,25 @@ FORMULA void finish(Solution<Model>& s, const Images& m, const Box& box, const E
   invert(s.covariance, lower, s.used);
   Model model = {s.parameters, o.sigma, box.length};
   const double background = s.parameters[Model::last];
-  double chi2 = 0, ratio = 0, signal = 0, excess = 0, noise = 0, shared = 0, spread = 0, before = 0;
-  Index pixels = 0, at = -1;
+  double chi2 = 0, ratio = 0, signal = 0, excess = 0, noise = 0, shared = 0, spread = 0;
+  double kept[FIT_KEPT_ROW], before = 0;  // the residuals of the last row, and the last one
+  Index kept_at[FIT_KEPT_ROW], at = -1, pixels = 0;
+  for (Index i = 0; i < FIT_KEPT_ROW; ++i) kept_at[i] = -1;
   each_mean(m, box, model, [&](const Datum& p, double mean, const double*, Index k) {
     const double weight = weight_of(m, p, mean), residual = p.value - mean, above = mean - background;
     ++pixels;
     chi2 += weight * residual * residual;
     signal += above * above, excess += residual * residual, noise += 1.0 / weight;
-    const double product = at == k - 1 && k % box.length[2] > 0 ? residual * before : 0.0;
-    shared += product, spread += product * product;
+    const Index i = k % box.length[2];
+    if (at == k - 1 && i > 0) shared += residual * before, spread += residual * before * residual * before;
     before = residual, at = k;
+    if (box.length[2] <= FIT_KEPT_ROW) {
+      if (kept_at[i] >= 0 && kept_at[i] == k - box.length[2] && k / box.length[2] % box.length[1] > 0) {
+        const double product = residual * kept[i];
+        shared += product, spread += product * product;
+      }
+      kept[i] = residual, kept_at[i] = k;
+    }
     if (m.estimator == MLE) {
       const double expected = fmax(mean + p.spread, FIT_LEAST_MEAN), found = p.value + p.spread;
       ratio += found > 0.0 ? found * log(expected / found) + found - expected : -expected;
