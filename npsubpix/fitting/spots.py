@@ -165,7 +165,7 @@ def fit_spots(
     points = points_beside(coords, x, ndim)
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
-    lengths = box_for(widths_of(width, widths), ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
+    lengths = _box_of(widths_of(width, widths), ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
     fit = _fit(model, width, widths, beta, background, estimator, camera, error, lengths, n_iters, ndim, covariance)
     fit = fit._replace(max_shift=min(check_positive(max_shift, "max_shift"), float(FARTHEST)))
     return _fits(x, points, frames, mask, error, camera, fit, frame_axis, check_frames_of(coords))
@@ -306,6 +306,8 @@ def _fit(
         raise ValueError("error must be given with estimator='wls': weights are its inverse squares")
     if estimator != "wls" and error is not None:
         raise ValueError(f"error is for estimator='wls', got estimator={estimator!r}")
+    if error is not None and not is_array(error) and not isinstance(error, (list, tuple)):
+        check_positive(error, "error")
     multiplies = camera is not None and camera.em_gain > 1 and estimator == "mle"
     return Fit(
         model=shape,
@@ -318,6 +320,14 @@ def _fit(
         covariance=check_bool(covariance, "covariance"),
         numbers=numbers,
     )
+
+
+def _box_of(sigma: tuple[float, ...] | None, ndim: int) -> tuple[int, ...]:
+    """Return the default lengths of a box; require a width for which it can be fitted."""
+    lengths = box_for(sigma, ndim)
+    if max(lengths) > _LONGEST:
+        raise ValueError(f"sigma must be at most {_LONGEST // 6} if box is not given, got {sigma!r}")
+    return lengths
 
 
 def _box(box: Any, ndim: int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ from npsubpix._cpu.fitting.errors import residual_moments_of
 from npsubpix._cpu.fitting.gaussian import BLOCK, edges_before_x, edges_of
 from npsubpix._cpu.fitting.goodness import compare, is_poor, likelihood_ratio
 from npsubpix._cpu.fitting.linear import LinearAlgebra, linear_algebra_of
+from npsubpix._cpu.fitting.misfits import is_misshapen
 from npsubpix._cpu.fitting.neighbours import has_neighbour
 from npsubpix._cpu.fitting.rows import sums_of
 from npsubpix._cpu.fitting.shape_starts import chooser_of, shape_start_of
@@ -131,7 +132,8 @@ def _fitter(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> C
             falls = decrement * decrement <= limit * before and decrement <= FIT_NEARLY * limit
             ends = decrement <= limit or (falls and damping == 0.0)
             if not ends:
-                if n > 0 and decrement > FIT_CONTRACTION * before:
+                # damped steps contract slowly where parameters are correlated, without being too long
+                if n > 0 and decrement > (FIT_CONTRACTION if damping == 0.0 else 1.0) * before:
                     damping = max(damping * 4.0, FIT_DAMPING)
                 else:
                     damping *= FIT_EASING
@@ -169,7 +171,21 @@ def _finisher(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) ->
     last = count - 1
 
     @device
-    def measure(memory, data, spread, box, padded, estimator, used, moments, whole):
+    def placed(parameters):
+        """Return the position along z, y and x."""
+        return (parameters[0] if axes == 3 else 0.0), parameters[axes - 2], parameters[axes - 1]
+
+    @device
+    def widths(parameters, sigma, constants):
+        """Return the widths along z, y and x."""
+        return (
+            width_along(parameters, sigma, constants, 0),
+            width_along(parameters, sigma, constants, axes - 2),
+            width_along(parameters, sigma, constants, axes - 1),
+        )
+
+    @device
+    def measure(memory, data, spread, sigma, constants, box, padded, estimator, used, moments, whole):
         """Write the covariance of parameters; return reduced chi2, the likelihood and whether the fit is poor."""
         small, square, lines, _, pixels, _ = memory
         parameters, steps = small[4], small[2]
@@ -196,7 +212,12 @@ def _finisher(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) ->
             residual_moments(
                 moments, data, weights, residuals, mean, signals, parameters, box, padded, background, whole, memory
             )
-        poor = is_poor(chi2, degrees, weights, residuals, data, mean, background, padded, estimator == _LSQ)
+        poor = is_poor(chi2, degrees, weights, residuals, data, mean, background, box, padded, estimator == _LSQ)
+        if not poor:
+            poor = is_misshapen(
+                weights, residuals, mean, signals, background, placed(parameters),
+                widths(parameters, sigma, constants), box, padded, degrees, estimator == _LSQ,
+            )  # fmt: skip
         return chi2 / degrees, ratio, poor
 
     @device
@@ -209,7 +230,9 @@ def _finisher(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) ->
         for a in range(axes):
             if not abs(parameters[a] - start[a]) <= max_shift:
                 return _TOO_FAR
-        chi2, ratio, poor = measure(memory, data, spread, box, padded, estimator, used, moments, whole)
+        chi2, ratio, poor = measure(
+            memory, data, spread, sigma, constants, box, padded, estimator, used, moments, whole
+        )
         if poor:
             flag |= _POOR_FIT
         for a in range(count):

@@ -96,4 +96,4 @@ def fit_spots(
         threads=_THREADS,
     )  # fmt: skip
     columns = columns_of(rows, moments, matrices, fit)
-    return (*columns, n_iters, pixels, with_warnings(flags, columns), frames)
+    return (*columns, n_iters, pixels, with_warnings(flags, columns, fit), frames)

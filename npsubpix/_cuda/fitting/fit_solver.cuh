@@ -58,7 +58,9 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
     const bool falls = decrement * decrement <= limit * before && decrement <= FIT_NEARLY * limit;
     const bool ends = decrement <= limit || (falls && damping == 0.0);
     if (!ends) {
-      damping = n > 0 && decrement > FIT_CONTRACTION * before ? fmax(damping * 4.0, FIT_DAMPING) : damping * FIT_EASING;
+      // damped steps contract slowly where parameters are correlated, without being too long
+      const double most = (damping == 0.0 ? FIT_CONTRACTION : 1.0) * before;
+      damping = n > 0 && decrement > most ? fmax(damping * 4.0, FIT_DAMPING) : damping * FIT_EASING;
       if (damping < 0.1 * FIT_DAMPING) damping = 0.0;
       before = decrement;
       if (damping > 0.0) {
