@@ -14,7 +14,7 @@ from npsubpix._definitions.flags import FIT_REJECTED
 from npsubpix.cli.terminal import UsageError
 
 if TYPE_CHECKING:
-    from npsubpix.results import Peaks
+    from npsubpix.results import Fits, Peaks
 
 __all__ = ["FIT_MODELS", "check_fit", "fitted"]
 
@@ -60,8 +60,8 @@ def _width(model: str | None, path: Path | None) -> dict[str, Any]:
     return FIT_MODELS[model or "gaussian"]
 
 
-def fitted(frame: Any, peaks: Peaks, options: dict[str, Any], mask: Any) -> tuple[Peaks, dict[str, Any]]:
-    """Return peaks at the positions of fits, where these succeeded, and the columns of fits."""
+def fitted(frame: Any, peaks: Peaks, options: dict[str, Any], mask: Any) -> tuple[Peaks, dict[str, Any], Fits]:
+    """Return peaks at the positions of fits, where these succeeded, the columns of fits, and the fits."""
     from npsubpix import fit_spots
 
     fits = fit_spots(frame, peaks, mask=mask, **options)
@@ -74,4 +74,4 @@ def fitted(frame: Any, peaks: Peaks, options: dict[str, Any], mask: Any) -> tupl
     wide = [name for name in table if name.startswith(shapes)]
     columns |= {f"fit_{name}": table[name] for name in ("background", "background_std", *wide)}
     columns |= {"chi2": table["chi2"], "fit_ok": table["ok"], "fit_flags": table["flag_names"]}
-    return dataclasses.replace(peaks, coords=coords), columns
+    return dataclasses.replace(peaks, coords=coords), columns, fits

@@ -11,6 +11,7 @@ from npsubpix._definitions.peaks import DUPLICATES, PEAK_MODES, PLATEAUS
 from npsubpix._definitions.refinement import REFINEMENTS
 from npsubpix._detection import DETECTORS
 from npsubpix.background import local_background
+from npsubpix.cli.exports import FORMATS
 from npsubpix.cli.fits import FIT_MODELS
 from npsubpix.cli.options import PER_AXIS, as_border, as_counts, as_number_or_path, as_numbers, default, one_of
 from npsubpix.peaks import find_peaks
@@ -145,6 +146,17 @@ Output = Annotated[
         help="Write the table: .csv, .parquet, .h5 or .ecsv. Give it several times to write several files.",
     ),
 ]
+TableFormat = Annotated[
+    Any,
+    typer.Option(
+        "--format",
+        show_default="npsubpix",
+        help="Columns of the table. picasso (.hdf5 and .yaml) and thunderstorm (.csv) hold the fits of --fit that are "
+        "ok, in the units and the origin of these programs.",
+        **one_of(FORMATS),
+    ),
+]
+PixelSize = Annotated[Any, typer.Option(help="Size of a pixel in nm, for --format.", show_default=False, **_NUMBERS)]
 Napari = Annotated[bool, typer.Option("--napari", help="Name columns so that napari opens a CSV file as points.")]
 Comments = Annotated[
     bool, typer.Option("--comments", help="Write the metadata of CSV files in lines with #, not beside them.")

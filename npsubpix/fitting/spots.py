@@ -286,6 +286,7 @@ def _fits(
         flags=flags,
         frame=kept if frame_axis is None else own_frames,
         image_shape=shape_of_frame(x, frame_axis),
+        flux_unit=None if camera is None else "electron",
     )
 
 
