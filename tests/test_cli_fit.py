@@ -84,3 +84,28 @@ def test_options_of_fits_need_it(movie):
     assert "--offset needs --fit" in fails("locate", movie, "--offset", 100, code=2)
     wrong = fails("locate", movie, "--fit", "--electrons-per-count", 0, code=2)
     assert "--electrons-per-count must be positive" in wrong
+
+
+def test_wrong_models(movie, tmp_path):
+    curve = tmp_path / "curve.json"
+    assert "invalid value" in fails("locate", movie, "--fit", "--fit-model", "airy", code=2).lower()
+    assert "No such file" in fails("locate", movie, "--fit", "--fit-curve", curve, code=2)
+    curve.write_text('{"sigma0": [1, 1]}')
+    assert "parameters must be sigma0, focus" in fails("locate", movie, "--fit", "--fit-curve", curve, code=2)
+    both = "--fit-curve", curve, "--fit-model", "moffat"
+    assert "leave out --fit-model" in fails("locate", movie, "--fit", *both, code=2)
+
+
+@pytest.mark.exhaustive  # which compiles two models
+def test_columns_of_models(movie, tmp_path):
+    output, curve = tmp_path / "spots.csv", tmp_path / "curve.json"
+    options = "--axes", "TYX", "--threshold", 500, "--fit", "-o", output
+    run("locate", movie, *options, "--fit-model", "rotated")
+    rows, _ = table_of(output)
+    assert {"fit_sigma_major", "fit_sigma_minor_std", "fit_angle", "fit_angle_std"} <= set(rows[0])
+    true = npsubpix.AstigmaticCurve((1.2, 1.2), (-300, 300), (400, 400), z_range=(-500, 500))
+    curve.write_text(json.dumps(true.to_dict()))
+    run("locate", movie, *options, "--fit-curve", curve)
+    rows, metadata = table_of(output)
+    assert {"fit_z", "fit_z_std", "fit_sigma_y"} <= set(rows[0])
+    assert "AstigmaticCurve" in metadata["options"]["fit"]["width"]

@@ -43,14 +43,9 @@ ORIGINS = {"center": 0.0, "corner": 0.5, "fits": 1.0}
 _POSITIONS = ("z", "y", "x")
 _CENTROIDS = tuple(f"{axis}_centroid" for axis in _POSITIONS)
 _LENGTHS = {
-    *_POSITIONS,
-    *_CENTROIDS,
-    "sigma",
-    *(f"sigma_{axis}" for axis in (*_POSITIONS, "major", "minor")),
-    "width",
-    "size",
+    *_POSITIONS, *_CENTROIDS, "sigma", *(f"sigma_{axis}" for axis in (*_POSITIONS, "major", "minor")), "width", "size",
     "ep",
-}
+}  # fmt: skip
 
 
 class OutputError(ValueError):
@@ -88,11 +83,6 @@ def arrange(
         if name == "value":
             table |= extra
     return _as_points(table, axes) if napari else table
-
-
-def _has_depths(columns: Iterable[str]) -> bool:
-    """Whether z is that of a calibration, of spots in an image, and not a position in a volume."""
-    return "z_std" in columns and "z_index" not in columns
 
 
 def _as_points(columns: Columns, axes: str) -> dict[str, npt.NDArray[Any]]:
@@ -303,8 +293,8 @@ def _mode(path: Path) -> int:
 
 def unit_of(name: str, columns: Iterable[str] = ()) -> str | None:
     """Return the unit of one of some columns: that of positions, widths and their standard errors is the pixel."""
-    if name in ("z", "z_std") and _has_depths(columns):
-        return None
+    if name in ("z", "z_std") and "z_std" in columns and "z_index" not in columns:
+        return None  # that of a calibration, beside positions of two axes
     return "pixel" if name.removesuffix("_std") in _LENGTHS else None
 
 

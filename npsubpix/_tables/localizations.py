@@ -64,20 +64,23 @@ def localizations(fits: Any, pixel_size: Any, z_unit: float) -> Localizations:
         z, z_std = to_numpy(fits.z) * factor, to_numpy(fits.z_std) * factor
     shape = fits.image_shape
     return Localizations(
-        None if fits.frame is None else to_numpy(fits.frame),
-        coords[:, -2:],
-        errors[:, -2:],
-        z,
-        z_std,
-        *(to_numpy(getattr(fits, name)) for name in ("flux", "flux_std", "background", "background_std")),
-        sigma,
-        sigma_std,
-        to_numpy(fits.chi2),
-        to_numpy(fits.n_iters),
-        fits.flux_unit,
-        None if shape is None else tuple(shape[-2:]),
-        shape[0] if shape is not None and len(shape) == 3 else None,
-        spacing,
+        frame=None if fits.frame is None else to_numpy(fits.frame),
+        coords=coords[:, -2:],
+        coords_std=errors[:, -2:],
+        z=z,
+        z_std=z_std,
+        flux=to_numpy(fits.flux),
+        flux_std=to_numpy(fits.flux_std),
+        background=to_numpy(fits.background),
+        background_std=to_numpy(fits.background_std),
+        sigma=sigma,
+        sigma_std=sigma_std,
+        chi2=to_numpy(fits.chi2),
+        n_iters=to_numpy(fits.n_iters),
+        flux_unit=fits.flux_unit,
+        frame_shape=None if shape is None else tuple(shape[-2:]),
+        n_slices=shape[0] if shape is not None and len(shape) == 3 else None,
+        slice_spacing=spacing,
     )
 
 

@@ -129,6 +129,8 @@ def locate(
     fit: option.FitSpots = False,
     fit_sigma: option.FitSigma = None,
     fit_box: option.FitBox = None,
+    fit_model: option.FitModel = None,
+    fit_curve: option.FitCurve = None,
     offset: option.Offset = None,
     electrons_per_count: option.ElectronsPerCount = None,
     read_variance: option.ReadVariance = None,
@@ -179,18 +181,14 @@ def locate(
                 "mode": mode,
             }
         )
-        boxes = given(
-            {
-                "size": background,
-                "method": background_method,
-                "grow": background_grow,
-                "filter_size": background_filter_size,
-            }
-        )
+        method, grow, filter_size = background_method, background_grow, background_filter_size
+        boxes = given({"size": background, "method": method, "grow": grow, "filter_size": filter_size})
         fits = given(
             {
                 "fit_sigma": fit_sigma,
                 "fit_box": fit_box,
+                "fit_model": fit_model,
+                "fit_curve": fit_curve,
                 "offset": offset,
                 "electrons_per_count": electrons_per_count,
                 "read_variance": read_variance,

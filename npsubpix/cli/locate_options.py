@@ -12,6 +12,7 @@ from npsubpix._definitions.refinement import REFINEMENTS
 from npsubpix._detection import DETECTORS
 from npsubpix.background import local_background
 from npsubpix.cli.exports import FORMATS
+from npsubpix.cli.fits import FIT_MODELS
 from npsubpix.cli.options import PER_AXIS, as_border, as_counts, as_number_or_path, as_numbers, default, one_of
 from npsubpix.peaks import find_peaks
 
@@ -123,6 +124,13 @@ FitSpots = Annotated[
 ]
 FitSigma = Annotated[
     Any, typer.Option(help="Width with which fits begin, in pixels; it sets the box.", show_default=False, **_NUMBERS)
+]
+FitModel = Annotated[
+    Any, typer.Option(help="Model of a spot, of one width or two.", show_default=False, **one_of(tuple(FIT_MODELS)))
+]
+FitCurve = Annotated[
+    Path | None,
+    typer.Option(help="JSON file of an AstigmaticCurve, its to_dict(): z is fitted.", show_default=False),
 ]
 FitBox = Annotated[Any, typer.Option(help="Length of the box of a fit, odd.", show_default=False, **_COUNTS)]
 Offset = Annotated[Number, typer.Option(help="Counts of the camera without light.", show_default=False)]

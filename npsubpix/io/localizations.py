@@ -133,7 +133,7 @@ def _fits(spots: Localizations) -> Fits:
         z, z_std = None, None
     elif np.array_equal(sigma[:, 0], sigma[:, 1], equal_nan=True):
         sigma, sigma_std = sigma[:, 0], sigma_std[:, 0]
-    finite = np.isfinite(coords)
+    finite = np.isfinite(coords).all(axis=1, keepdims=True)
     return Fits(
         coords=coords,
         coords_std=errors,
@@ -146,7 +146,7 @@ def _fits(spots: Localizations) -> Fits:
         chi2=spots.chi2,
         log_likelihood=np.full(len(spots), np.nan),
         n_iters=spots.n_iters,
-        indices=np.where(finite.all(axis=1)[:, None], np.rint(np.where(finite, coords, 0)), -1).astype(np.int64),
+        indices=np.where(finite, np.rint(coords), -1).astype(np.int64),
         flags=np.zeros(len(spots), np.int32),
         z=z,
         z_std=z_std,

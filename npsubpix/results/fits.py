@@ -58,7 +58,8 @@ class Fits(Table):
         slopes of the background, and background.
     angle, angle_std : arrays of shape (N,), float64, or None
         With ``width="rotated"``, the angle of the major axis in radians, from the y axis towards the x axis, from -π/2
-        to π/2. Its error is at most π/√12 = 0.907, that of an angle of which nothing is known, as in round spots.
+        to π/2. Its error is π/√12 = 0.907, that of an angle of which nothing is known, where the difference of the
+        axes is not three times its standard error, as of round spots.
     beta, beta_std : arrays of shape (N,), float64, or None
         Exponent of a Moffat function. Its error is 0 where it is fixed.
     z, z_std : arrays of shape (N,), float64, or None
