@@ -47,7 +47,7 @@ SPOT_OPERATIONS = (
         internal=frozenset({"search", "refinement", "searched", *_OF_CAMERA}),
         functions={
             "find_peaks": lambda npsubpix, x: npsubpix.find_peaks(
-                x[0, 0], plateau="centroid", frame_axis=0, min_distance=2, error=1.0
+                x[0, 0], plateau="centroid", frame_axis=0, min_distance=2
             ),
         },
     ),
@@ -60,7 +60,7 @@ SPOT_OPERATIONS = (
         internal=frozenset({"refinement", *_OF_CAMERA}),
         functions={
             "refine_peaks": lambda npsubpix, x: npsubpix.refine_peaks(
-                x[0, 0, 1], [[3, 2], [2.2, 5]], method="centroid", error=1.0
+                x[0, 0, 1], [[3, 2], [2.2, 5]], method="centroid"
             ),
         },
     ),
