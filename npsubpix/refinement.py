@@ -12,6 +12,7 @@ from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.peaks import PEAK_MODES
 from npsubpix._definitions.refinement import ITERATIONS, NO_RADIUS, PLANAR, REFINEMENTS, WITH_RADIUS, Refinement
 from npsubpix._dispatch.call import call
+from npsubpix.fitting.camera import Camera, noise_of_pixels
 from npsubpix.results import Peaks
 
 __all__ = ["check_refinement", "refine_peaks"]
@@ -34,6 +35,8 @@ def refine_peaks(
     mode: str | None = None,
     frame: Array | None = None,
     frame_axis: int | None = None,
+    error: float | Array | None = None,
+    camera: Camera | None = None,
 ) -> Peaks:
     """Refine positions to a fraction of a pixel.
 
@@ -93,6 +96,11 @@ def refine_peaks(
         Image of each position in a stack. Required with `frame_axis`, unless `coords` is a table that has frames.
     frame_axis : int, optional
         Axis of a stack along which images are independent.
+    error : number above 0 or array of the shape of the image or of one frame, optional
+        Standard deviation of the noise of each pixel, in units of the image, that of the photons of the spot included.
+        The table then has the standard errors of the positions.
+    camera : Camera, optional
+        Calibration of the camera, in place of an `error`: the noise of a pixel is that of its electrons and of reading.
 
     Returns
     -------
@@ -162,11 +170,13 @@ def refine_peaks(
     points = points_beside(coords, x, ndim)
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     refinement = check_refinement(method, "method", n_iters, max_shift, radius, mode, ndim)
-    refined, values, indices, flags, own_frames = call(
-        "refine_peaks", x, points, frames, mask, frame_axis=frame_axis, refinement=refinement
+    noise = noise_of_pixels(error, camera)
+    refined, values, indices, flags, own_frames, errors = call(
+        "refine_peaks", x, points, frames, mask, *noise, frame_axis=frame_axis, refinement=refinement
     )
     kept = check_frames_of(coords) if frame_axis is None else own_frames
-    return Peaks(refined, values, indices, flags, kept, image_shape=shape_of_frame(x, frame_axis))
+    shape = shape_of_frame(x, frame_axis)
+    return Peaks(refined, values, indices, flags, kept, image_shape=shape, coords_std=errors)
 
 
 def check_refinement(
