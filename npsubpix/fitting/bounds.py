@@ -21,6 +21,7 @@ from npsubpix._definitions.fitting import box_for
 from npsubpix._definitions.spot_models import Model, shape_columns
 from npsubpix.fitting.astigmatism import AstigmaticCurve
 from npsubpix.fitting.camera import Camera
+from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model
 from npsubpix.fitting.slopes import spot_slopes
 
@@ -73,6 +74,8 @@ def cramer_rao(
     camera: Camera | None = None,
     estimator: str = "mle",
     ndim: int = 2,
+    psf: Array | None = None,
+    oversampling: float | tuple[float, ...] = 1,
 ) -> CramerRao:
     """Return the standard errors that a fit of a spot reaches: the bound of Cramér and Rao.
 
@@ -80,13 +83,13 @@ def cramer_rao(
     ----------
     flux : number or array
         Electrons of a spot, above 0.
-    sigma : number above 0, or one per axis; None with an AstigmaticCurve
+    sigma : number above 0, or one per axis; None with an AstigmaticCurve, or with `psf`
         Standard deviation of the spot in pixels; along the major and the minor axis with ``width="rotated"``. Of a
         Moffat function, the full width at half maximum over 2.3548.
     background : number or array, default 0
         Electrons of the background per pixel, at least 0; it broadcasts against `flux`.
-    model : {"gaussian", "moffat"}, default "gaussian"
-        A Gaussian or a Moffat function, integrated over each pixel.
+    model : {"gaussian", "moffat", "psf"}, default "gaussian"
+        A Gaussian or a Moffat function, integrated over each pixel, or `psf`, which also implies it.
     width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
         Which widths are fitted, see `fit_spots`.
     angle : number, default 0
@@ -110,6 +113,10 @@ def cramer_rao(
         squares, which exceed it.
     ndim : {2, 3}, default 2
         Dimensions of the image.
+    psf : array of ndim dimensions, optional
+        Measured point spread function, see `fit_spots`.
+    oversampling : number of at least 1, or one per axis, default 1
+        Samples of `psf` per pixel.
 
     Returns
     -------
@@ -156,14 +163,15 @@ def cramer_rao(
     background_model = "plane" if check_bool(plane, "plane") else "constant"
     photons, level = _numbers(flux, "flux", above=True), _numbers(background, "background")
     given = None if sigma is None else check_lengths(sigma, ndim, "sigma")
-    chosen, numbers = check_model(model, width, given, beta, background_model, ndim)
+    measured = check_psf(psf, oversampling, ndim)
+    chosen, numbers = check_model(model, width, given, beta, background_model, ndim, measured)
     if check_bool(free_beta, "free_beta") and model == "moffat":
         chosen, numbers = chosen._replace(shape="moffat"), ()
-    shape = _shape(chosen, width, given, angle, beta, z)
+    shape = _shape(chosen, width, given, angle, beta, z, measured)
     lengths = box_for(shape.widths, ndim) if box is None else check_per_axis(box, ndim, "box", 3)
     shifts = [check_finite(s, "shift") for s in ((shift,) * ndim if np.ndim(shift) == 0 else tuple(shift))]  # type: ignore[arg-type]
     photons, level = np.broadcast_arrays(photons, level)
-    slopes = spot_slopes(chosen, lengths, shape.widths, shape.parameters, shifts, numbers)
+    slopes = spot_slopes(chosen, lengths, shape.widths, shape.parameters, shifts, numbers, measured)
     excess, read = 1.0, 0.0
     if camera is not None:
         excess = 2.0 if camera.em_gain > 1 else 1.0
@@ -185,8 +193,9 @@ class _Shape(NamedTuple):
 
 
 def _shape(
-    model: Model, width: Any, sigma: tuple[float, ...] | None, angle: float, beta: float | None, z: float | None
-) -> _Shape:
+    model: Model, width: Any, sigma: tuple[float, ...] | None, angle: float, beta: float | None, z: float | None,
+    psf: MeasuredPsf | None,
+) -> _Shape:  # fmt: skip
     """Require the numbers that the shape of a model has."""
     if (z is not None) != isinstance(width, AstigmaticCurve):
         raise ValueError("z must be given with an AstigmaticCurve for width, and not without one")
@@ -197,18 +206,19 @@ def _shape(
             raise ValueError(f"z must be in the range of the curve, from {low} to {high}, got {depth}")
         y, x = width.sigma(depth)
         return _Shape((float(y), float(x)), (depth,))
+    if check_finite(angle, "angle") != 0 and model.width != "rotated":
+        raise ValueError(f"angle is for width='rotated', got width={width!r}")
+    if psf is not None:
+        return _Shape(psf.widths, ())
     if sigma is None:
         raise ValueError("sigma must be given: it is the width of the spot")
     if model.width == "rotated":
         major, minor = sigma
         if major < minor:
             raise ValueError(f"sigma must be the widths along the major and the minor axis, got {sigma}")
-        turned = check_finite(angle, "angle")
-        cosine, sine = math.cos(turned), math.sin(turned)
+        cosine, sine = math.cos(angle), math.sin(angle)
         y, x = math.hypot(major * cosine, minor * sine), math.hypot(major * sine, minor * cosine)
         return _Shape((y, x), (y, x, (major**2 - minor**2) * sine * cosine / (y * x)))
-    if check_finite(angle, "angle") != 0:
-        raise ValueError(f"angle is for width='rotated', got width={width!r}")
     own = dict(zip(model.width_of_axis, sigma, strict=True))
     free = tuple(own[k] for k in sorted(own) if k >= 0)
     if model.shape.startswith("moffat") and beta is None:

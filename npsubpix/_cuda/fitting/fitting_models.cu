@@ -1,4 +1,4 @@
-// Fits of spots by models of images: rotated Gaussians and Moffat functions.
+// Fits of spots by models of images: rotated Gaussians, Moffat functions and measured ones.
 #include "fitting_definitions.cuh"
 #include "formulas.cuh"
 #include "linear.cuh"
@@ -12,6 +12,7 @@
 #include "pixelwise.cuh"
 #include "rotated.cuh"
 #include "moffat.cuh"
+#include "psf.cuh"
 
 KERNEL fit_gaussian2d_rotated(ARGUMENTS) { FIT(Pixelwise<Rotated, false>); }
 KERNEL fit_gaussian2d_rotated_plane(ARGUMENTS) { FIT(Pixelwise<Rotated, true>); }
@@ -23,3 +24,7 @@ KERNEL fit_moffat_beta2d_free(ARGUMENTS) { FIT(Pixelwise<Moffat<true, false>, fa
 KERNEL fit_moffat_beta2d_free_plane(ARGUMENTS) { FIT(Pixelwise<Moffat<true, false>, true>); }
 KERNEL fit_moffat_beta2d_fixed(ARGUMENTS) { FIT(Pixelwise<Moffat<false, false>, false>); }
 KERNEL fit_moffat_beta2d_fixed_plane(ARGUMENTS) { FIT(Pixelwise<Moffat<false, false>, true>); }
+KERNEL fit_psf2d_fixed(ARGUMENTS) { FIT(Pixelwise<MeasuredPsf<2>, false>); }
+KERNEL fit_psf2d_fixed_plane(ARGUMENTS) { FIT(Pixelwise<MeasuredPsf<2>, true>); }
+KERNEL fit_psf3d_fixed(ARGUMENTS) { FIT(Pixelwise<MeasuredPsf<3>, false>); }
+KERNEL fit_psf3d_fixed_plane(ARGUMENTS) { FIT(Pixelwise<MeasuredPsf<3>, true>); }
