@@ -257,7 +257,7 @@ FIT_LOW_FLUX: Final = 0.4
 
 #: Least variance of the background that least squares take, as a share of the mean square of residuals: what is left
 #: of these beside the noise of the signal is uncertain.
-FIT_LEAST_NOISE: Final = 0.03
+FIT_LEAST_NOISE: Final = 0.01
 
 #: A fit is poor if residuals exceed the noise by so many standard deviations, and what exceeds it by this share of the
 #: signal, both as root mean squares. Where the noise is not known, they do so if neighbours are alike by so many

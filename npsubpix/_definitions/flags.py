@@ -74,9 +74,9 @@ class FitFlags(IntFlag):
     MASKED = 16
     #: No positive flux fits the pixels.
     NEGATIVE_FLUX = 32
-    #: The standard error of the position exceeds 0.2 of the width, that of the width 0.25 of it, or that of the flux 0.4
-    #: of the flux, where errors are no longer symmetric; or a width is within two standard errors of its limits, 0.3
-    #: pixels and half of the box.
+    #: The standard error of the position exceeds 0.2 of the width, that of the width 0.25 of it, or that of the flux
+    #: 0.4 of the flux, where errors are no longer symmetric; or a width is within two standard errors of its limits,
+    #: 0.3 pixels and half of the box.
     LOW_SIGNAL = 64
     #: The start of a neighbour is nearer than 1.5 widths: the fit is of both.
     BLENDED = 128

@@ -189,9 +189,7 @@ class Noise(NamedTuple):
         sizes = [math.prod(values.shape) for values in self]
         return tuple(step for n in sizes for step in ((0, 0) if n == 1 else (0 if n == pixels else pixels, 1)))
 
-    def repeated(
-        self, shape: tuple[int, ...], pads: tuple[int, ...], put: Callable[[Any], Any] = np.asarray
-    ) -> Noise:
+    def repeated(self, shape: tuple[int, ...], pads: tuple[int, ...], put: Callable[[Any], Any] = np.asarray) -> Noise:
         """Return the noise of a periodic image with as many pixels around it."""
         return Noise(*(repeated_pixels(values, shape, pads, put) for values in self))
 
