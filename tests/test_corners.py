@@ -70,7 +70,7 @@ def test_one_bad_corner_does_not_stop_the_others(rng):
     mask[first[0] + 5, first[1]] = True  # the pixels of the fit are means of those up to four pixels away
     holed = image.copy()
     holed[second[0], second[1] - 5] = np.nan
-    seeds = np.concatenate([np.rint(corners), [[4, 90], [160, 172], [np.nan, 3], [300, 3], [5, 5]]])
+    seeds = np.concatenate([np.rint(corners), [[1, 90], [160, 172], [np.nan, 3], [300, 3], [5, 5]]])
     found = npsubpix.refine_corners(holed, seeds, mask=mask)
     flags = found.flags & int(~PeakFlags.MOVED)
     assert flags[0] == PeakFlags.MASKED
