@@ -57,7 +57,9 @@ def window(method: str, radius: float) -> dict[str, Any]:
 
 def stars(image: npt.NDArray[Any], listed: Points, method: str) -> Offsets:
     """Stars of M51 in an image of it or of one of its regions."""
-    peaks = npsubpix.find_peaks(image, min_distance=5, threshold_abs=200, refine=method, n_iters=20, **window(method, 6))
+    peaks = npsubpix.find_peaks(
+        image, min_distance=5, threshold_abs=200, refine=method, n_iters=20, **window(method, 6)
+    )
     return Offsets(match(peaks[peaks.ok].coords, listed, 1.5), len(listed))
 
 

@@ -1,7 +1,7 @@
 """Cameras calibrated from corners of chessboards: ``python -m benchmarks.corner_accuracy``.
 
-The photographs of `corners_sony` and `corners_opencv_left`, which are read from the folder beside the project, with the
-integer positions from which corners are refined. The residual is that of ``cv2.calibrateCamera`` with focal lengths,
+The photographs of `corners_sony` and `corners_opencv_left`, which are read from the folder beside the project, with
+the integer positions from which corners are refined. The residual is that of ``cv2.calibrateCamera`` with focal lengths,
 centre and two radial coefficients: better corners agree better with one camera. Seeds moved by up to two pixels show how
 much a result depends on them.
 """
@@ -105,8 +105,8 @@ def main() -> None:
         for method, refine in methods.items():
             best, moved = calibrated(photographs, refine), calibrated(photographs, refine, moved=2)
             print(
-                f"| `{name}` | {method} | {best.refined} of {best.listed} | {best.residual:.3f} | {best.focal_length:.1f} "
-                f"| {moved.residual:.3f} | {moved.refined} of {moved.listed} |"
+                f"| `{name}` | {method} | {best.refined} of {best.listed} | {best.residual:.3f} "
+                f"| {best.focal_length:.1f} | {moved.residual:.3f} | {moved.refined} of {moved.listed} |"
             )
 
 

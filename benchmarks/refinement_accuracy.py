@@ -1,8 +1,8 @@
 """Bias, noise and speed of the methods of refinement: ``python -m benchmarks.refinement_accuracy``.
 
 An argument ``--speed`` prints times instead, on one thread, in units of that of ``"quadratic"``: run it on a machine
-that does nothing else. Simulated spots are Gaussians averaged over pixels. The bound is that of Cramér and Rao for a fit
-of position, flux, width and background in the box of six widths. The errors on real images are those of
+that does nothing else. Simulated spots are Gaussians averaged over pixels. The bound is that of Cramér and Rao for a
+fit of position, flux, width and background in the box of six widths. The errors on real images are those of
 `benchmarks.accuracy`, which needs the image sets beside the project.
 """
 
@@ -123,7 +123,8 @@ def times(repeats: int = 9) -> dict[str, float]:
             start = time.perf_counter()
             call()
             best[method] = min(best[method], time.perf_counter() - start)
-    print(f"quadratic: {len(pixels) / best['quadratic'] / 1e6:.2f} M/s; phasor: {len(pixels) / best['phasor'] / 1e6:.2f} M/s")
+    for method in ("quadratic", "phasor"):
+        print(f"{method}: {len(pixels) / best[method] / 1e6:.2f} M/s")
     return {method: t / best["quadratic"] for method, t in best.items()}
 
 

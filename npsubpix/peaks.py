@@ -22,6 +22,7 @@ from npsubpix._definitions.peaks import DUPLICATES, PLATEAUS, PeakSearch
 from npsubpix._detection import detected
 from npsubpix._dispatch.call import call
 from npsubpix.background import local_background
+from npsubpix.fitting.camera import Camera, noise_of_pixels
 from npsubpix.refinement import check_refinement
 from npsubpix.results import Background, Peaks
 
@@ -52,6 +53,8 @@ def find_peaks(
     detect_sigma: float | tuple[float, ...] | None = None,
     mode: str | None = None,
     frame_axis: int | None = None,
+    error: float | Array | None = None,
+    camera: Camera | None = None,
 ) -> Peaks:
     """Find the peaks of an image, and their positions to a fraction of a pixel.
 
@@ -143,6 +146,12 @@ def find_peaks(
         window all are reported, where in other images the first is.
     frame_axis : int, optional
         Axis of a stack along which images are independent. Peaks then have a frame.
+    error : number above 0 or array of the shape of the image or of one frame, optional
+        Standard deviation of the noise of each pixel, that of the photons of the peak included, from which the table has
+        the standard errors of the positions, see `refine_peaks`. By default it is `sigma`, if that is given and is the
+        noise of this image, not of one made with `detect`. Peaks are not chosen by it.
+    camera : Camera, optional
+        Calibration of the camera, in place of an `error`.
 
     Returns
     -------
@@ -219,17 +228,19 @@ def find_peaks(
     if isinstance(background, Background):
         sigma = background.noise if sigma is None else sigma
         background = background.level
+    noise = noise_of_pixels(sigma if error is None and camera is None and detect is None else error, camera)
     searched = None
     if detect is not None or detect_sigma is not None:
         searched = detected(x, detect, detect_sigma, mask=mask, wrap=search.wrap, frame_axis=frame_axis)
         if background is None and sigma is None:
             background, sigma = local_background(searched, mask=mask, frame_axis=frame_axis)
-    coords, values, indices, flags, frame, border = call(
-        "find_peaks", x, searched, mask, background, sigma, frame_axis=frame_axis, search=search, refinement=refinement
-    )
+    coords, values, indices, flags, frame, errors, border = call(
+        "find_peaks", x, searched, mask, background, sigma, *noise,
+        frame_axis=frame_axis, search=search, refinement=refinement,
+    )  # fmt: skip
     frames = None if frame_axis is None else frame
     shape = shape_of_frame(x, frame_axis)
-    return Peaks(coords, values, indices, flags, frames, border=border, image_shape=shape)
+    return Peaks(coords, values, indices, flags, frames, border=border, image_shape=shape, coords_std=errors)
 
 
 def _margins(exclude_border: Any, size: tuple[int, ...], wrap: bool) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.peaks import PEAK_MODES
 from npsubpix._definitions.refinement import ITERATIONS, NO_RADIUS, PLANAR, REFINEMENTS, WITH_RADIUS, Refinement
 from npsubpix._dispatch.call import call
+from npsubpix.fitting.camera import Camera, noise_of_pixels
 from npsubpix.results import Peaks
 
 __all__ = ["check_refinement", "refine_peaks"]
@@ -34,6 +35,8 @@ def refine_peaks(
     mode: str | None = None,
     frame: Array | None = None,
     frame_axis: int | None = None,
+    error: float | Array | None = None,
+    camera: Camera | None = None,
 ) -> Peaks:
     """Refine positions to a fraction of a pixel.
 
@@ -82,8 +85,8 @@ def refine_peaks(
         ``"radial"`` and ``"fit"``, one for all axes or one per axis; by default 3. Three times the standard deviation
         of a spot, but not below 3, gives the least scatter; a smaller radius takes fewer pixels of a neighbour, at
         least two on each side. For ``"radial"``, a ring and its outer slope must lie in the box; radii of axes that
-        are in a ratio, as those of flat voxels are, make it a box of ellipsoids. ``"least_squares"`` and ``"saddle"`` refuse it; ``"quadratic"``, ``"parabola"`` and
-        None do not use it.
+        are in a ratio, as those of flat voxels are, make spheres of ellipsoids. ``"least_squares"`` and ``"saddle"``
+        refuse it; ``"quadratic"``, ``"parabola"`` and None do not use it.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     mode : {None, "wrap"}, optional
@@ -93,6 +96,11 @@ def refine_peaks(
         Image of each position in a stack. Required with `frame_axis`, unless `coords` is a table that has frames.
     frame_axis : int, optional
         Axis of a stack along which images are independent.
+    error : number above 0 or array of the shape of the image or of one frame, optional
+        Standard deviation of the noise of each pixel, in units of the image, that of the photons of the spot included.
+        The table then has the standard errors of the positions.
+    camera : Camera, optional
+        Calibration of the camera, in place of an `error`: the noise of a pixel is that of its electrons and of reading.
 
     Returns
     -------
@@ -123,8 +131,8 @@ def refine_peaks(
     Minima and maxima are refined in the same way, except by ``"fit"``, which flags minima as ``SINGULAR``.
     ``"quadratic"``, ``"parabola"``, ``"least_squares"`` and ``"log_quadratic"`` flag a saddle of the fitted surface as
     ``SADDLE``, and ``"phasor"`` a box that is bright along one axis and dark along another. The value is that of the
-    fitted surface, or, for ``"centroid"``, ``"phasor"`` and ``"radial"``, that of the nearest pixel. Computations are in
-    float64.
+    fitted surface, or, for ``"centroid"``, ``"phasor"`` and ``"radial"``, that of the nearest pixel. Computations are
+    in float64.
 
     `mask` rules out a position whose method needs a masked pixel: one of the 3 × 3 (× 3) pixels, of the box, or of the
     window and the pixels around it.
@@ -162,11 +170,13 @@ def refine_peaks(
     points = points_beside(coords, x, ndim)
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     refinement = check_refinement(method, "method", n_iters, max_shift, radius, mode, ndim)
-    refined, values, indices, flags, own_frames = call(
-        "refine_peaks", x, points, frames, mask, frame_axis=frame_axis, refinement=refinement
+    noise = noise_of_pixels(error, camera)
+    refined, values, indices, flags, own_frames, errors = call(
+        "refine_peaks", x, points, frames, mask, *noise, frame_axis=frame_axis, refinement=refinement
     )
     kept = check_frames_of(coords) if frame_axis is None else own_frames
-    return Peaks(refined, values, indices, flags, kept, image_shape=shape_of_frame(x, frame_axis))
+    shape = shape_of_frame(x, frame_axis)
+    return Peaks(refined, values, indices, flags, kept, image_shape=shape, coords_std=errors)
 
 
 def check_refinement(

@@ -16,7 +16,7 @@ from tests.assertions import assert_library
 
 
 def board(shape: tuple[int, int], squares: int, matrix: np.ndarray, rng: np.random.Generator) -> tuple[Any, Any]:
-    """A board of squares under an affine map of pixels to squares, averaged over pixels, with noise; and its corners."""
+    """A board of squares under an affine map of pixels to squares, averaged over pixels, with noise; its corners."""
     fine = 5
     offsets = (np.arange(fine) + 0.5) / fine - 0.5
     y = (np.arange(shape[0])[:, None] + offsets).ravel()
@@ -61,7 +61,7 @@ def test_corners_of_a_known_board(rng, dtype):
 @pytest.mark.exhaustive
 @pytest.mark.usefixtures("backend")
 def test_one_bad_corner_does_not_stop_the_others(rng):
-    """Masked and missing pixels, the border, flat places and bad positions have their flags; the others are the same."""
+    """Masked and missing pixels, the border, flat places and bad positions have flags; the others are the same."""
     image, corners = board((170, 180), 7, MATRIX, rng)
     want = npsubpix.refine_corners(image, np.rint(corners))
     image[140:, 160:] = 7.0
@@ -120,7 +120,9 @@ def test_wrong_arguments():
     ]:
         with pytest.raises(error, match=words):
             npsubpix.refine_corners(np.zeros((9, 9)), [[1, 2]], **options)
-    with pytest.raises(ValueError, match="method='saddle' refines positions in images, and this image has 3 dimensions"):
+    with pytest.raises(
+        ValueError, match="method='saddle' refines positions in images, and this image has 3 dimensions"
+    ):
         npsubpix.refine_corners(np.zeros((3, 9, 9)), [[1, 2, 3]])
 
 

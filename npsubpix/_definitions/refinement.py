@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from npsubpix._definitions.constants import MOST_TIED, PHASOR_ACROSS
 from npsubpix._definitions.fitting import Columns, Fit, Model
 from npsubpix._definitions.flags import REJECTED, FitFlags, PeakFlags
+from npsubpix._definitions.periodic import repeated_pixels
 
 __all__ = [
     "ITERATIONS",
@@ -19,9 +21,12 @@ __all__ = [
     "PLANAR",
     "REFINEMENTS",
     "WITH_RADIUS",
+    "Noise",
     "Refinement",
+    "noise_of",
     "peaks_of_fits",
     "phasor_tables",
+    "unset_errors",
 ]
 
 #: Most iterations of each method where the caller gives no number. A fit moves pixel by pixel, and `max_shift` allows
@@ -119,7 +124,7 @@ class Refinement(NamedTuple):
 
     @property
     def spreads(self) -> tuple[float, ...]:
-        """Standard deviation of the window of a centroid, the unit of a radial symmetry, along depth, rows and columns."""
+        """Standard deviation of the window of a centroid, or unit of radial symmetry, along depth, rows and columns."""
         return _window(self.radius)[0]
 
     @property
@@ -168,6 +173,44 @@ class Refinement(NamedTuple):
         return MOST_TIED, _ANY, _ANY, _ANY
 
 
+class Noise(NamedTuple):
+    """Variance of each pixel in squared units of the image: numbers, or maps of a frame or of a stack, flat.
+
+    That of a pixel is its variance without light, plus its height above the offset divided by the electrons per count,
+    which is infinite where noise does not depend on the signal. NaN, or negative, where the noise is not known.
+    """
+
+    offset: Any
+    electrons_per_count: Any
+    variance: Any
+
+    def steps(self, pixels: int) -> tuple[int, ...]:
+        """Return how far apart two frames, of so many pixels, and two pixels are in each map, one after the other."""
+        sizes = [math.prod(values.shape) for values in self]
+        return tuple(step for n in sizes for step in ((0, 0) if n == 1 else (0 if n == pixels else pixels, 1)))
+
+    def repeated(self, shape: tuple[int, ...], pads: tuple[int, ...], put: Callable[[Any], Any] = np.asarray) -> Noise:
+        """Return the noise of a periodic image with as many pixels around it."""
+        return Noise(*(repeated_pixels(values, shape, pads, put) for values in self))
+
+
+def noise_of(error: Any, offset: Any, electrons_per_count: Any, read_variance: Any) -> Noise | None:
+    """Return noise of a standard deviation, or of the calibration of a camera; None if neither is known."""
+    if error is not None:
+        error = error.astype(np.float64)
+        return Noise(np.zeros(1), np.full(1, math.inf), error * abs(error))
+    return None if read_variance is None else Noise(offset, electrons_per_count, read_variance)
+
+
+def unset_errors(errors: Any, flags: Any, plateau: str) -> None:
+    """Set the standard errors of peaks to NaN that were not refined after all: on plateaus, by how these are treated."""
+    if errors is not None:
+        unrefined = (flags & int(REJECTED)) != 0
+        if plateau == "centroid":
+            unrefined = unrefined | ((flags & int(PeakFlags.PLATEAU)) != 0)
+        errors[unrefined] = math.nan
+
+
 #: Flags of peaks for those of fits that could not be made.
 _OF_FITS: Final = (
     (FitFlags.NOT_CONVERGED, PeakFlags.NOT_CONVERGED),
@@ -177,12 +220,13 @@ _OF_FITS: Final = (
 )
 
 
-def peaks_of_fits(x: Any, images: Any, starts: Any, results: Any) -> tuple[Any, Any, Any]:
-    """Return positions, values and flags of peaks from the results of fits that began at pixels of a stack.
+def peaks_of_fits(x: Any, images: Any, starts: Any, results: Any) -> tuple[Any, Any, Any, Any]:
+    """Return positions, values, flags and errors of peaks from the results of fits that began at pixels of a stack.
 
     The value is that of the fitted Gaussian at its centre. A spot that could not be fitted keeps its pixel.
     """
-    columns, shape = Columns(*results[:11]), x.shape[1:]
+    count, shape = len(Columns._fields), x.shape[1:]
+    columns, found_flags = Columns(*results[:count]), results[count + 2]
     inside = (images >= 0) & (images < x.shape[0])
     places = [images.clip(0, x.shape[0] - 1)]
     for axis, length in enumerate(shape):
@@ -191,14 +235,16 @@ def peaks_of_fits(x: Any, images: Any, starts: Any, results: Any) -> tuple[Any, 
     sigma = columns.sigma[:, None] + 0 * columns.coords if columns.sigma.ndim == 1 else columns.sigma
     volume = (math.tau**0.5 * sigma).prod(1)
     coords, values = columns.coords, columns.background + columns.flux / volume
-    flags = 0 * results[13]
+    flags = 0 * found_flags
     for found, flag in _OF_FITS:
-        flags = flags | ((results[13] & int(found)) != 0) * int(flag)
+        flags = flags | ((found_flags & int(found)) != 0) * int(flag)
     moved = (abs(coords - starts) > 0.5).any(1) & (flags == 0)
-    flags = (flags | moved * int(PeakFlags.MOVED)).astype(results[13].dtype)
+    flags = (flags | moved * int(PeakFlags.MOVED)).astype(found_flags.dtype)
     rejected = (flags & int(REJECTED)) != 0
     coords[rejected] = starts[rejected].astype(coords.dtype)
     values[rejected] = x[tuple(places)].astype(coords.dtype)[rejected]
     values[~inside] = math.nan
     flags[~inside] = int(PeakFlags.AT_BORDER)
-    return coords, values, flags
+    errors = columns.coords_std
+    errors[(flags & int(REJECTED)) != 0] = math.nan
+    return coords, values, flags, errors

@@ -1,8 +1,8 @@
 """Centres of radial symmetry: the point that is nearest to the lines along the gradients of a box.
 
 R. Parthasarathy, "Rapid, accurate particle tracking by calculation of radial symmetry centers", Nature Methods 9, 724
-(2012). Gradients are those of cells between pixels, averaged over 3 x 3 (x 3) cells. The weight of a line is its squared
-gradient divided by its distance from the centre, which is known from the previous iteration.
+(2012). Gradients are those of cells between pixels, averaged over 3 x 3 (x 3) cells. The weight of a line is its
+squared gradient divided by its distance from the centre, which is known from the previous iteration.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from npsubpix._cpu.quadratic.fits import scaled3d, solved3d
 from npsubpix._definitions.constants import CENTROID_TOLERANCE, MOVE_THRESHOLD, SINGULAR_TOLERANCE
 from npsubpix._definitions.flags import PeakFlags
 
-__all__ = ["radial"]
+__all__ = ["ACROSS", "gradient2d", "gradient3d", "radial"]
 
 _NONFINITE = int(PeakFlags.NONFINITE)
 _SINGULAR = int(PeakFlags.SINGULAR)
@@ -27,29 +27,29 @@ _FIXED_Y = int(PeakFlags.FIXED_Y)
 _FIXED_X = int(PeakFlags.FIXED_X)
 
 #: Weights of the four pixels across the direction of a derivative: two of a cell, averaged over three cells.
-_ACROSS = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
+ACROSS = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
 
 
 @device
-def _gradient2d(x, d, i, j):
+def gradient2d(x, d, i, j):
     """Return derivatives along rows and columns in the middle of the 4 x 4 pixels of which one is the first."""
     gi = gj = 0.0
     for k in range(4):
-        gi += _ACROSS[k] * (float(x[d, i + 3, j + k]) - float(x[d, i, j + k]))
-        gj += _ACROSS[k] * (float(x[d, i + k, j + 3]) - float(x[d, i + k, j]))
+        gi += ACROSS[k] * (float(x[d, i + 3, j + k]) - float(x[d, i, j + k]))
+        gj += ACROSS[k] * (float(x[d, i + k, j + 3]) - float(x[d, i + k, j]))
     return gi / 3.0, gj / 3.0
 
 
 @device
-def _gradient3d(x, d, i, j):
+def gradient3d(x, d, i, j):
     """Return derivatives along each axis in the middle of the 4 x 4 x 4 pixels of which one is the first."""
     gd = gi = gj = 0.0
     for k in range(4):
-        row_i, row_j = _gradient2d(x, d + k, i, j)
-        gi += _ACROSS[k] * row_i
-        gj += _ACROSS[k] * row_j
+        row_i, row_j = gradient2d(x, d + k, i, j)
+        gi += ACROSS[k] * row_i
+        gj += ACROSS[k] * row_j
         for m in range(4):
-            gd += _ACROSS[k] * _ACROSS[m] * (float(x[d + 3, i + k, j + m]) - float(x[d, i + k, j + m]))
+            gd += ACROSS[k] * ACROSS[m] * (float(x[d + 3, i + k, j + m]) - float(x[d, i + k, j + m]))
     return gd / 3.0, gi, gj
 
 
@@ -77,10 +77,10 @@ def _nearest_point(x, window, half, spread, position, still):
             for c in range(first[2], last[2]):
                 uj = (c + 0.5 - position[2]) / vj
                 if volume:
-                    gd, gi, gj = _gradient3d(x, a - 1, b - 1, c - 1)
+                    gd, gi, gj = gradient3d(x, a - 1, b - 1, c - 1)
                     gd, gi, gj = gd * vd, gi * vi, gj * vj
                 else:
-                    gi, gj = _gradient2d(x, a, b - 1, c - 1)
+                    gi, gj = gradient2d(x, a, b - 1, c - 1)
                     gd, gi, gj = 0.0, gi * vi, gj * vj
                 w = 1.0 / math.sqrt(max(ud * ud + ui * ui + uj * uj, least))
                 square, along = gd * gd + gi * gi + gj * gj, gd * ud + gi * ui + gj * uj
@@ -147,12 +147,12 @@ def radial(x, d0, i0, j0, n_iters, max_shift, half, spread):
         moved = d1 != d or i1 != i or j1 != j
         d, i, j = d1, i1, j1
         if not moved and max(abs(sd), abs(si), abs(sj)) <= CENTROID_TOLERANCE:
-            d, i, j = round(pd), round(pi), round(pj)
-            if d < 0 or d >= depth or i < 0 or i >= height or j < 0 or j >= width:
+            d0, i0, j0 = round(pd), round(pi), round(pj)
+            if d0 < 0 or d0 >= depth or i0 < 0 or i0 >= height or j0 < 0 or j0 >= width:
                 return pd, pi, pj, value, _AT_BORDER, start
             flags = (_FIXED_Z if volume and still[0] else 0) | (_FIXED_Y if still[1] else 0)
             flags |= _FIXED_X if still[2] else 0
-            if d != d0 or i != i0 or j != j0:
+            if start != (d0, i0, j0):
                 flags |= _MOVED
-            return pd, pi, pj, float(x[d, i, j]), flags, (d, i, j)
+            return pd, pi, pj, float(x[d0, i0, j0]), flags, (d, i, j)
     return pd, pi, pj, value, _NOT_CONVERGED, start

@@ -117,17 +117,17 @@ FORMULA Located saddle(const Clear& image, Place p, Index n_iters, double max_sh
 
 KERNEL refine_least_squares2d(ARGUMENTS) {
   TASK;
-  refine_each(t, extent, max_shift, coords, values, flags, WALK(LeastSquares2d, FreeLeastSquares, false));
+  refine_each(t, extent, max_shift, coords, values, flags, centres, WALK(LeastSquares2d, FreeLeastSquares, false));
 }
 
 KERNEL refine_least_squares3d(ARGUMENTS) {
   TASK;
-  refine_each(t, extent, max_shift, coords, values, flags, WALK(LeastSquares3d, FreeLeastSquares, true));
+  refine_each(t, extent, max_shift, coords, values, flags, centres, WALK(LeastSquares3d, FreeLeastSquares, true));
 }
 
 KERNEL refine_saddle(ARGUMENTS) {
   TASK;
-  refine_each(t, extent, max_shift, coords, values, flags, [=](const Volume& v, Place p) {
+  refine_each(t, extent, max_shift, coords, values, flags, centres, [=](const Volume& v, Place p) {
     return saddle({v, half_y, half_x}, p, n_iters, max_shift);
   });
 }

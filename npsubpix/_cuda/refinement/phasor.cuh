@@ -62,7 +62,7 @@ struct PhasorFit {
 KERNEL refine_phasor(ARGUMENTS, const double* tables, Index length) {
   TASK;
   const Place half = {half_z, half_y, half_x};
-  refine_each(t, extent, max_shift, coords, values, flags, [=](const Volume& v, Place p) {
+  refine_each(t, extent, max_shift, coords, values, flags, centres, [=](const Volume& v, Place p) {
     const Phasor box = {v, half, tables, length};
     const Index steps = (Index)max_shift + 1;
     return located(v, follow<PhasorFit>(box, p.d, p.i, p.j, n_iters, MOVE_THRESHOLD, infinity(), steps, true));

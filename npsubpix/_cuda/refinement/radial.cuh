@@ -1,32 +1,6 @@
 // Centres of radial symmetry: the point that is nearest to the lines along the gradients of a box (R. Parthasarathy,
 // Nature Methods 9, 724, 2012). One block per start: its threads share the cells between pixels.
 
-// The weight of a pixel across the direction of a derivative: two of a cell, averaged over three cells.
-FORMULA double across(Index k) { return k == 0 || k == 3 ? 1.0 / 6.0 : 1.0 / 3.0; }
-
-// Derivatives along rows and columns in the middle of the 4 x 4 pixels of which one is the first.
-FORMULA void gradient2d(const Volume& v, Index d, Index i, Index j, double& gi, double& gj) {
-  gi = gj = 0;
-  for (Index k = 0; k < 4; ++k) {
-    gi += across(k) * (v.at(d, i + 3, j + k) - v.at(d, i, j + k));
-    gj += across(k) * (v.at(d, i + k, j + 3) - v.at(d, i + k, j));
-  }
-  gi /= 3.0, gj /= 3.0;
-}
-
-FORMULA void gradient3d(const Volume& v, Index d, Index i, Index j, double& gd, double& gi, double& gj) {
-  gd = gi = gj = 0;
-  for (Index k = 0; k < 4; ++k) {
-    double row_i, row_j;
-    gradient2d(v, d + k, i, j, row_i, row_j);
-    gi += across(k) * row_i;
-    gj += across(k) * row_j;
-    for (Index m = 0; m < 4; ++m)
-      gd += across(k) * across(m) * (v.at(d + 3, i + k, j + m) - v.at(d, i + k, j + m));
-  }
-  gd /= 3.0;
-}
-
 // The shift from a position to the point nearest to all lines. Distances are measured in units of `spread`.
 FORMULA Fit nearest_point(const Volume& v, Place window, Place h, const double (&spread)[3], const Located& at,
                           const bool (&still)[3]) {
@@ -102,7 +76,7 @@ FORMULA Located radial(const Task& t, const Volume& v, Place start, Index n_iter
       const Place end = {(Index)rint(to.d), (Index)rint(to.i), (Index)rint(to.j)};
       if (!is_inside(t, end)) return rejected(FLAG_AT_BORDER);
       const bool other = end.d != start.d || end.i != start.i || end.j != start.j;
-      return {to.d, to.i, to.j, v.at(end.d, end.i, end.j), fixed | (other ? FLAG_MOVED : 0), end};
+      return {to.d, to.i, to.j, v.at(end.d, end.i, end.j), fixed | (other ? FLAG_MOVED : 0), window};
     }
   }
   return rejected(FLAG_NOT_CONVERGED);
@@ -112,6 +86,6 @@ KERNEL refine_radial(ARGUMENTS) {
   TASK;
   const Place half = {half_z, half_y, half_x};
   const double spread[3] = {spread_z, spread_y, spread_x};
-  refine_by_blocks(t, extent, max_shift, coords, values, flags,
+  refine_by_blocks(t, extent, max_shift, coords, values, flags, centres,
                    [&](const Volume& v, Place p) { return radial(t, v, p, n_iters, max_shift, half, spread); });
 }
