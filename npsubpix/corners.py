@@ -12,6 +12,7 @@ from npsubpix._arrays.stacks import check_frame_axis, check_stack, shape_of_fram
 from npsubpix._definitions.blobs import gaussian_line
 from npsubpix._dispatch.call import call
 from npsubpix.convolution import convolve_separable
+from npsubpix.fitting.camera import noise_of_pixels
 from npsubpix.refinement import check_refinement
 from npsubpix.results import Peaks
 
@@ -34,8 +35,8 @@ def refine_corners(
 ) -> Peaks:
     """Refine the corners of a chessboard to a fraction of a pixel.
 
-    Where four squares meet, a smoothed image has a saddle. The image is smoothed by a Gaussian, and the strongest saddle
-    near each position is found as by ``method="saddle"`` of `refine_peaks`.
+    Where four squares meet, a smoothed image has a saddle. The image is smoothed by a Gaussian, and the strongest
+    saddle near each position is found as by ``method="saddle"`` of `refine_peaks`.
 
     Parameters
     ----------
@@ -46,9 +47,9 @@ def refine_corners(
         `frame`.
     sigma : float or tuple of two floats, default 2.0
         Standard deviation of the Gaussian in pixels, which ends at two of them; 0 for an image that is smooth already.
-        A sharp corner has no slope in the middle of a square, and noise and the codec have saddles of their own: without
-        smoothing, one corner in a hundred of real images is lost, and the others scatter more. Squares should be at
-        least six standard deviations wide.
+        A sharp corner has no slope in the middle of a square, and noise and the codec have saddles of their own:
+        without smoothing, one corner in a hundred of real images is lost, and the others scatter more. Squares should
+        be at least six standard deviations wide.
     n_iters : int, optional
         Greatest number of steps from pixel to pixel: by default 10.
     max_shift : float, default 3.0
@@ -114,12 +115,13 @@ def refine_corners(
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     axis = None if frame_axis is None else check_frame_axis(frame_axis, x.ndim)
     smooth = convolve_separable(x, lines, channel_axis=axis, border="nearest", dtype=np.float64)
-    refined, values, indices, flags, own_frames = call(
+    refined, values, indices, flags, own_frames, _ = call(
         "refine_peaks",
         smooth,
         points,
         frames,
         mask,
+        *noise_of_pixels(None, None),
         frame_axis=frame_axis,
         refinement=refinement._replace(margin=(len(lines[0]) // 2, len(lines[1]) // 2)),
     )
