@@ -12,27 +12,33 @@ from npsubpix._definitions.flags import FIT_REJECTED
 from npsubpix.cli.terminal import UsageError
 
 if TYPE_CHECKING:
+    from npsubpix import Camera
     from npsubpix.results import Peaks
 
-__all__ = ["check_fit", "fitted"]
+__all__ = ["camera_of", "check_fit", "fitted"]
 
 _CAMERA = ("offset", "electrons_per_count", "read_variance", "em_gain")
 
 
-def check_fit(wanted: bool, options: dict[str, Any]) -> dict[str, Any] | None:
-    """Return arguments of `fit_spots`, or None if spots are not to be fitted."""
-    if not wanted:
-        for name in options:
-            raise UsageError(f"--{name.replace('_', '-')} needs --fit")
-        return None
+def camera_of(options: dict[str, Any]) -> Camera | None:
+    """Return the camera that options of the command line describe; None if none does."""
     from npsubpix import Camera
 
     numbers = {name: options[name] for name in _CAMERA if name in options}
-    others = {name.removeprefix("fit_"): value for name, value in options.items() if name not in _CAMERA}
     try:
-        return {**others, "camera": Camera(**numbers) if numbers else None}
+        return Camera(**numbers) if numbers else None
     except ValueError as error:
         raise UsageError(f"--{str(error).replace('_', '-')}") from error
+
+
+def check_fit(wanted: bool, options: dict[str, Any]) -> dict[str, Any] | None:
+    """Return arguments of `fit_spots`, or None if spots are not to be fitted."""
+    others = {name.removeprefix("fit_"): value for name, value in options.items() if name not in _CAMERA}
+    if wanted:
+        return {**others, "camera": camera_of(options)}
+    for name in others:
+        raise UsageError(f"--fit-{name.replace('_', '-')} needs --fit")
+    return None
 
 
 def fitted(frame: Any, peaks: Peaks, options: dict[str, Any], mask: Any) -> tuple[Peaks, dict[str, Any]]:
@@ -42,10 +48,10 @@ def fitted(frame: Any, peaks: Peaks, options: dict[str, Any], mask: Any) -> tupl
     fits = fit_spots(frame, peaks, mask=mask, **options)
     accepted = (to_numpy(fits.flags) & int(FIT_REJECTED)) == 0
     coords = np.where(accepted[:, None], to_numpy(fits.coords), to_numpy(peaks.coords))
+    errors = np.where(accepted[:, None], to_numpy(fits.coords_std), np.nan)
     table = fits.to_dict()
-    names = [name for name in table if name.endswith("_std") and name[0] in "zyx" and len(name) == 5]
-    columns = {name: table[name] for name in (*names, "flux", "flux_std")}
+    columns = {name: table[name] for name in ("flux", "flux_std")}
     wide = [name for name in table if name.startswith("sigma")]
     columns |= {f"fit_{name}": table[name] for name in ("background", "background_std", *wide)}
     columns |= {"chi2": table["chi2"], "fit_ok": table["ok"], "fit_flags": table["flag_names"]}
-    return dataclasses.replace(peaks, coords=coords), columns
+    return dataclasses.replace(peaks, coords=coords, coords_std=errors), columns
