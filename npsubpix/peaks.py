@@ -123,7 +123,7 @@ def find_peaks(
     radius : float or tuple of floats, optional
         Radius in pixels of the window of ``"centroid"`` and ``"log_quadratic"``, and of the box of ``"phasor"``,
         ``"radial"`` and ``"fit"``, one for all axes or one per axis; by default 3. Three times the standard deviation
-        of a spot, but not below 3. The other methods have no radius.
+        of a spot, but not below 3. ``"least_squares"`` and ``"saddle"`` refuse it, and the others do not use it.
     duplicates : {"merge", "flag"}, default "merge"
         Treatment of peaks that refinement moves to within half a pixel of a stronger one, as those of
         noise on a wide spot. "merge" reports the strongest alone; "flag" all, with the flag

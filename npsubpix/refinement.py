@@ -10,7 +10,7 @@ from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.peaks import PEAK_MODES
-from npsubpix._definitions.refinement import ITERATIONS, PLANAR, REFINEMENTS, WITH_RADIUS, Refinement
+from npsubpix._definitions.refinement import ITERATIONS, NO_RADIUS, PLANAR, REFINEMENTS, WITH_RADIUS, Refinement
 from npsubpix._dispatch.call import call
 from npsubpix.fitting.camera import Camera, noise_of_pixels
 from npsubpix.results import Peaks
@@ -85,7 +85,8 @@ def refine_peaks(
         ``"radial"`` and ``"fit"``, one for all axes or one per axis; by default 3. Three times the standard deviation
         of a spot, but not below 3, gives the least scatter; a smaller radius takes fewer pixels of a neighbour, at
         least two on each side. For ``"radial"``, a ring and its outer slope must lie in the box; radii of axes that
-        are in a ratio, as those of flat voxels are, make it a box of ellipsoids. The other methods have no radius.
+        are in a ratio, as those of flat voxels are, make it a box of ellipsoids. ``"least_squares"`` and ``"saddle"`` refuse it; ``"quadratic"``, ``"parabola"`` and
+        None do not use it.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     mode : {None, "wrap"}, optional
@@ -117,7 +118,7 @@ def refine_peaks(
     TypeError
         If an argument has the wrong type, or the image does not hold real numbers.
     ValueError
-        If shapes do not match, a number is out of range, or `radius` is passed with a method that has none.
+        If shapes do not match, a number is out of range, or `radius` is passed with a method that refuses it.
 
     See Also
     --------
@@ -186,9 +187,9 @@ def check_refinement(
     check_choice(mode, "mode", PEAK_MODES)
     if method in PLANAR and ndim > 2:
         raise ValueError(f"{name}={method!r} refines positions in images, and this image has {ndim} dimensions")
-    if radius is not None and method not in WITH_RADIUS:
+    if radius is not None and method in NO_RADIUS:
         have = ", ".join(map(repr, WITH_RADIUS))
-        raise ValueError(f"radius needs {name} to be one of {have}, got {method!r}")
+        raise ValueError(f"radius is of the methods {have}, and {name}={method!r} has none")
     radii = check_lengths(_USUAL_RADIUS if radius is None else radius, ndim, "radius")
     if not 1 <= min(radii) <= max(radii) <= _LARGEST_RADIUS:
         raise ValueError(f"radius must be between 1 and {_LARGEST_RADIUS} pixels, got {radius!r}")

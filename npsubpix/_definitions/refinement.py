@@ -17,6 +17,7 @@ from npsubpix._definitions.periodic import repeated_pixels
 
 __all__ = [
     "ITERATIONS",
+    "NO_RADIUS",
     "PLANAR",
     "REFINEMENTS",
     "WITH_RADIUS",
@@ -48,6 +49,9 @@ REFINEMENTS: Final = tuple(ITERATIONS)
 
 #: Methods that have a radius.
 WITH_RADIUS: Final = ("log_quadratic", "centroid", "phasor", "radial", "fit")
+
+#: Methods that refuse a radius. Others without one ignore it, so that methods can be compared in a loop.
+NO_RADIUS: Final = ("least_squares", "saddle")
 
 #: Methods of images alone, not of volumes.
 PLANAR: Final = ("saddle",)

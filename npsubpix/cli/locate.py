@@ -105,7 +105,8 @@ def _check_background(request: Request) -> None:
 def _check_needs(request: Request) -> None:
     """Refuse options that would have no effect."""
     if "radius" in request.options and request.options.get("refine") not in WITH_RADIUS:
-        raise ValueError(f"--radius needs --refine with one of {', '.join(WITH_RADIUS)}")
+        *methods, last = sorted(WITH_RADIUS)
+        raise ValueError(f"--radius needs --refine {', '.join(methods)} or {last}")
     if request.outputs.plot_frame is not None and not request.outputs.plots:
         raise ValueError("--plot-frame needs --plot")
 

@@ -241,6 +241,15 @@ def _pixels(
     return starts.astype(np.float64), values, flags
 
 
+def _all_axes(holds: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Whether a condition holds along all axes: faster than `all`, whose loop is over two or three axes."""
+    columns = holds.T
+    result = columns[0]
+    for column in columns[1:]:
+        result = result & column
+    return result
+
+
 def refine_peaks(
     image: HostArray,
     coords: HostArray,
@@ -261,7 +270,7 @@ def refine_peaks(
     frames = np.zeros(len(points), np.int64) if frame is None else frame.astype(np.int64)
     if mask is not None:
         mask = np.ascontiguousarray(np.broadcast_to(mask, image.shape))
-    finite = np.asarray(np.isfinite(points).all(axis=1))
+    finite = _all_axes(np.isfinite(points))
     if refinement.wrap:
         with np.errstate(invalid="ignore"):
             folded(points, image.shape[1:])
@@ -269,7 +278,7 @@ def refine_peaks(
     starts = np.clip(nearest, -1, image.shape[1:]).astype(np.int64)
     noise = noise_of(error, offset, electrons_per_count, read_variance)
     refined, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
-    outside = ((starts < 0) | (starts >= image.shape[1:])).any(axis=1)
+    outside = ~_all_axes((starts >= 0) & (starts < image.shape[1:]))
     refined[outside] = points[outside]
     refined[~finite] = np.nan
     flags[~finite] = PeakFlags.NONFINITE

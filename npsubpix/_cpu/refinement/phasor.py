@@ -35,14 +35,16 @@ def _fit_phasor(box, d, i, j):
     cd = sd = ci = si = cj = sj = magnitude = 0.0
     for a in range(2 * hd + 1):
         for b in range(2 * hi + 1):
-            row = x[d - hd + a, i - hi + b]
-            weighted = cosine = sine = 0.0
-            for c in range(2 * hj + 1):
-                v = float(row[j - hj + c]) - centre
-                weighted += tables[2, 0, c] * v
-                cosine += tables[2, 1, c] * v
-                sine += tables[2, 2, c] * v
-                magnitude += abs(v)
+            p, q = d - hd + a, i - hi + b
+            middle = float(x[p, q, j]) - centre
+            weighted, cosine, sine, absolute = tables[2, 0, hj] * middle, middle, 0.0, abs(middle)
+            for c in range(1, hj + 1):  # of pairs, as cosines are even and sines odd
+                before, after = float(x[p, q, j - c]) - centre, float(x[p, q, j + c]) - centre
+                weighted += tables[2, 0, hj + c] * (before + after)
+                cosine += tables[2, 1, hj + c] * (before + after)
+                sine += tables[2, 2, hj + c] * (after - before)
+                absolute += abs(before) + abs(after)
+            magnitude += absolute
             across = tables[0, 0, a] * tables[1, 0, b]
             cj += across * cosine
             sj += across * sine
