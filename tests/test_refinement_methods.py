@@ -132,9 +132,7 @@ def test_phasor_reaches_the_bound(rng, sigma):
     for flux, background in ((300, 0.2), (1000, 2.0), (1000, 20.0), (10000, 2.0), (10000, 100.0)):
         stack, truth = photons(rng, 2500, sigma, flux, background, box + 8)
         start = np.full((2500, 2), stack.shape[1] // 2)
-        peaks = npsubpix.refine_peaks(
-            stack, start, method="phasor", radius=radius, frame=np.arange(2500), frame_axis=0
-        )
+        peaks = npsubpix.refine_peaks(stack, start, method="phasor", radius=radius, frame=np.arange(2500), frame_axis=0)
         error = (peaks.coords - truth)[peaks.ok]
         assert len(error) == 2500
         bound = npsubpix.cramer_rao(flux, sigma, background, box=box).coords_std[0]
@@ -146,9 +144,7 @@ def test_least_squares_has_less_noise_than_central_differences(rng):
     stack, truth = photons(rng, 2000, 1.3, 3000, 5.0, 17)
     scatter = {}
     for method in ("quadratic", "least_squares"):
-        peaks = npsubpix.refine_peaks(
-            stack, np.full((2000, 2), 8), method=method, frame=np.arange(2000), frame_axis=0
-        )
+        peaks = npsubpix.refine_peaks(stack, np.full((2000, 2), 8), method=method, frame=np.arange(2000), frame_axis=0)
         scatter[method] = np.sqrt(((peaks.coords - truth)[peaks.ok] ** 2).mean())
     assert scatter["least_squares"] < 0.75 * scatter["quadratic"]
 
@@ -294,7 +290,9 @@ def test_minima_and_offsets(rng, method):
 
 @pytest.mark.exhaustive
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "uint16", "int32", "uint64", "int64", "float32", "float16"])
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "int8", "int16", "uint16", "int32", "uint64", "int64", "float32", "float16"]
+)
 @pytest.mark.parametrize("method", [*METHODS, "saddle"])
 def test_dtypes(rng, method, dtype):
     """The result is that of the same numbers in float64, of planes of a stack and of strided views too."""
@@ -305,9 +303,7 @@ def test_dtypes(rng, method, dtype):
     )
     images = [numbers.astype(dtype), np.repeat(numbers.astype(dtype), 2, 1)[:, ::2], numbers.astype(dtype)[:, :, ::-1]]
     for image in (images[0], images[1], images[2][:, :, ::-1]):
-        got = npsubpix.refine_peaks(
-            image, [[11, 11], [15, 16], [20, 21]], frame=[0, 1, 1], frame_axis=0, method=method
-        )
+        got = npsubpix.refine_peaks(image, [[11, 11], [15, 16], [20, 21]], frame=[0, 1, 1], frame_axis=0, method=method)
         np.testing.assert_array_equal(got.coords, want.coords)
         np.testing.assert_array_equal(got.flags, want.flags)
 
@@ -382,5 +378,7 @@ def test_options_that_do_not_apply():
             npsubpix.refine_peaks(image, [[4, 4]], method=method, radius=3)
         with pytest.raises(ValueError, match=f"and refine='{method}' has none"):
             npsubpix.find_peaks(image, refine=method, radius=3)
-    with pytest.raises(ValueError, match="method='saddle' refines positions in images, and this image has 3 dimensions"):
+    with pytest.raises(
+        ValueError, match="method='saddle' refines positions in images, and this image has 3 dimensions"
+    ):
         npsubpix.refine_peaks(np.zeros((5, 5, 5)), [[2, 2, 2]], method="saddle")

@@ -73,6 +73,7 @@ SPOT_OPERATIONS = (
             Argument("frame", optional=True),
             _MASK,
             *_NOISE,
+            Argument("psf", optional=True),
         ),
         results=(
             Result("coords", "float64"),
@@ -86,13 +87,19 @@ SPOT_OPERATIONS = (
             Result("chi2", "float64"),
             Result("log_likelihood", "float64"),
             Result("covariance", "float64"),
+            Result("angle", "float64"),
+            Result("angle_std", "float64"),
+            Result("beta", "float64"),
+            Result("beta_std", "float64"),
+            Result("z", "float64"),
+            Result("z_std", "float64"),
             Result("n_iters", "int32"),
             Result("indices", "int64"),
             Result("flags", "int32"),
             Result("frame", "int64"),
         ),
         options=("fit",),
-        internal=frozenset({"fit", *_OF_CAMERA}),
+        internal=frozenset({"fit", "psf", *_OF_CAMERA}),
         called="{fit.function}",
         functions={
             "fit_spots": lambda npsubpix, x: npsubpix.fit_spots(

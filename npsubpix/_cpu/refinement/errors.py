@@ -41,7 +41,10 @@ def _errors_kernel(name: str, variance: Callable[..., Any]) -> Kernel:
             errors[k, 0], errors[k, 1], errors[k, 2] = math.nan, math.nan, math.nan
             if flags[k] & _REJECTED == 0:
                 noise = maps[0], maps[1], maps[2], steps
-                start, centre = (starts[k, 0], starts[k, 1], starts[k, 2]), (centres[k, 0], centres[k, 1], centres[k, 2])
+                start, centre = (
+                    (starts[k, 0], starts[k, 1], starts[k, 2]),
+                    (centres[k, 0], centres[k, 1], centres[k, 2]),
+                )
                 position = coords[k, 0], coords[k, 1], coords[k, 2]
                 found = variance(x[images[k]], noise, images[k], start, centre, position, half, tables)
                 for axis in range(3):

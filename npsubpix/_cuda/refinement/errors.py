@@ -21,7 +21,12 @@ _LIKE = {"saddle": "least_squares"}
 
 
 def standard_errors(
-    device: Device, x: DeviceArray, found: tuple[Any, ...], noise: Noise, refinement: Refinement, tables: tuple[Any, ...]
+    device: Device,
+    x: DeviceArray,
+    found: tuple[Any, ...],
+    noise: Noise,
+    refinement: Refinement,
+    tables: tuple[Any, ...],
 ) -> DeviceArray:
     """Return standard errors of positions in a stack of images.
 
