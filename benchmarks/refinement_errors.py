@@ -1,4 +1,4 @@
-"""Standard errors of refined positions beside their scatter on simulated spots: ``python -m benchmarks.refinement_errors``.
+"""Standard errors of refined positions beside their scatter: ``python -m benchmarks.refinement_errors [photons ...]``.
 
 Spots lie at 36 phases of a pixel, of which each has its own mean error, the bias of the method, that is left out of the
 scatter. Ratios are standard deviations of (error - bias) / standard error along both axes: 1 for a perfect error bar.
@@ -56,9 +56,7 @@ def measure(method: str, flux: float, *, count: int = 5000, photons: bool = True
     noise: dict[str, Any] = {"camera": Camera(offset=100)} if photons else {"error": 1.0}
     peaks: Peaks
     if find:
-        peaks = npsubpix.find_peaks(
-            image, min_distance=6, num_peaks=count, refine=method, **noise, **METHODS[method]
-        )
+        peaks = npsubpix.find_peaks(image, min_distance=6, num_peaks=count, refine=method, **noise, **METHODS[method])
     else:
         peaks = npsubpix.refine_peaks(image, np.rint(truth), method=method, **noise, **METHODS[method])
     result = npsubpix.assess(peaks[peaks.ok], truth, 1.5)

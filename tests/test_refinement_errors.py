@@ -246,12 +246,11 @@ def test_wrong_arguments():
 @pytest.mark.parametrize("photons", [False, True])
 @pytest.mark.parametrize("method", list(CASES))
 def test_an_error_bar_is_the_scatter(method, photons, find):
-    """Of known pixels, and of those that the noise chose: of standard errors up to 0.05 pixels, of windows up to 0.1."""
+    """Of known pixels, and of those that the noise chose; up to 0.05 pixels, and up to 0.1 for windows."""
     windows = method in ("centroid", "phasor", "radial", "fit")
     least = (500.0 if photons else 200.0) * (1 if windows else 10)
     for flux in (least, 5 * least):
         found = measure(method, flux, photons=photons, find=find)
-        print(f"{method} {'photons' if photons else 'constant'} {'found' if find else 'known'} {flux:g}: {found}")
         assert found.kept > 0.99
         assert found.std < (0.1 if windows else 0.05)
         assert found.ratio == pytest.approx(1, abs=0.05)
@@ -269,5 +268,4 @@ def test_an_error_bar_is_the_scatter_in_volumes(rng, method):
     )
     assert peaks.ok.all()
     errors = peaks.coords - peaks.coords.mean(axis=0)
-    print(method, (peaks.coords_std**2).mean(axis=0) ** 0.5, (errors / peaks.coords_std).std(axis=0))
     np.testing.assert_allclose((errors / peaks.coords_std).std(axis=0), 1, atol=0.05)

@@ -203,7 +203,7 @@ def noise_of(error: Any, offset: Any, electrons_per_count: Any, read_variance: A
 
 
 def unset_errors(errors: Any, flags: Any, plateau: str) -> None:
-    """Set the standard errors of peaks to NaN that were not refined after all: on plateaus, by how these are treated."""
+    """Set the standard errors of peaks to NaN that were not refined after all, on plateaus by how these are treated."""
     if errors is not None:
         unrefined = (flags & int(REJECTED)) != 0
         if plateau == "centroid":

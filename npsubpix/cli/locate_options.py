@@ -95,7 +95,11 @@ BoxFilter = Annotated[Any, _of_background("filter_size", "Boxes in the window of
 Level = Annotated[Any, _of("background", "The background, if it is known, or its image.", **_NUMBER_OR_FILE)]
 Sigma = Annotated[
     Any,
-    _of("sigma", "Noise, if it is known, or its image; --threshold is in units of it, and positions have standard errors.", **_NUMBER_OR_FILE),
+    _of(
+        "sigma",
+        "Noise, if it is known, or its image; --threshold is in units of it, and positions have standard errors.",
+        **_NUMBER_OR_FILE,
+    ),
 ]
 
 # --- how they are refined
