@@ -77,5 +77,5 @@ def _lines(fluxes: tuple[float, ...]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    for line in _lines(tuple(map(float, sys.argv[1:])) or (300.0, 1000.0, 10_000.0)):
+    for line in _lines(tuple(map(float, sys.argv[1:])) or (1000.0, 10_000.0, 100_000.0)):
         print(line, flush=True)

@@ -171,6 +171,11 @@ def refine_peaks(
     log_quadratic [[7.3 9.6]]
     centroid [[7.299 9.6  ]]
     phasor [[7.3 9.6]]
+
+    Standard errors, of noise of standard deviation 1:
+
+    >>> npsubpix.refine_peaks(image, [[7, 10]], error=1).coords_std.round(3)
+    array([[0.032, 0.04 ]])
     """
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
