@@ -248,7 +248,7 @@ def test_wrong_arguments():
 def test_an_error_bar_is_the_scatter(method, photons, find):
     """Of known pixels, and of those that the noise chose; up to 0.05 pixels, and up to 0.1 for windows."""
     windows = method in ("centroid", "phasor", "radial", "fit")
-    least = (800.0 if windows else 25_000.0) if photons else (200.0 if windows else 2000.0)
+    least = (800.0 if windows else 30_000.0) if photons else (200.0 if windows else 2000.0)
     for flux in (least, 5 * least):
         found = measure(method, flux, photons=photons, find=find)
         assert found.kept > 0.99
