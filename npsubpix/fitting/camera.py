@@ -83,8 +83,8 @@ def noise_of_pixels(error: Any, camera: Any) -> tuple[Any, Any, Any, Any]:
         raise ValueError("error and camera exclude each other: a camera says what the noise of each pixel is")
     factor = camera.electrons_per_count
     factor = as_array(factor, "electrons_per_count") if is_array(factor) else factor
-    excess = 2.0 if camera.em_gain > 1 else 1.0
-    return None, camera.offset, factor / (camera.em_gain * excess), camera.read_variance
+    gain = as_array(camera.em_gain, "em_gain") if is_array(camera.em_gain) else camera.em_gain
+    return None, camera.offset, factor / (gain * (1.0 + (gain > 1))), camera.read_variance
 
 
 def _check(value: Any, name: str, is_right: Callable[[Any], Any], needed: str) -> None:

@@ -86,9 +86,11 @@ def run_peaks(x: np.ndarray, rng: np.random.Generator) -> None:
         peaks.find_peaks(stack, None, masked, *background_and_sigma, search=search, refinement=refined)
     points = np.concatenate([rng.uniform(-3, 40, (40, axes)), np.full((1, axes), np.nan)])
     images = rng.integers(-1, len(stack) + 1, len(points))
+    camera = None, np.zeros(1), rng.uniform(1, 2, stack[0].size), rng.random(stack.size)
     for method in refinement.METHODS:
         refined = Refinement(method, 5, 9.0, (3.0,) * axes)
-        refinement.refine_peaks(stack, points, images, mask, refinement=refined)
+        for noise in ((), (np.ones(1),), camera):
+            refinement.refine_peaks(stack, points, images, mask, *noise, refinement=refined)
 
 
 def run_background(x: np.ndarray, rng: np.random.Generator) -> None:
