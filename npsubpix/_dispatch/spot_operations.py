@@ -90,7 +90,7 @@ SPOT_OPERATIONS = (
             Result("frame", "int64"),
         ),
         options=("fit",),
-        internal=frozenset({"fit", "offset", "electrons_per_count", "read_variance", "psf"}),
+        internal=frozenset({"fit", "offset", "electrons_per_count", "read_variance"}),
         called="{fit.function}",
         functions={
             "fit_spots": lambda npsubpix, x: npsubpix.fit_spots(

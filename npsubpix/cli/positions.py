@@ -24,14 +24,22 @@ class Positions(NamedTuple):
     frame: npt.NDArray[np.int64] | None
     coords_std: npt.NDArray[np.float64] | None
     n_rejected: int
+    note: str = ""
 
 
-def read_positions(path: Path, *, origin: str | None = None, only_ok: bool = False) -> Positions:
+def read_positions(
+    path: Path, *, origin: str | None = None, only_ok: bool = False, pixel_size: Any = None
+) -> Positions:
     """Read the columns z, y, x and frame of a table, and the errors z_std, y_std and x_std.
+
+    Files of picasso and ThunderSTORM are read in their own units, with the size of a pixel if they do not say it.
 
     Without `origin`, positions are in that of the metadata, or else from the centre of the first pixel. With `only_ok`,
     rows whose column ``ok`` is false are left out.
     """
+    program = _program_of(path)
+    if program is not None:
+        return _localizations(path, program, origin, pixel_size)
     columns, metadata = _read(path)
     axes = [axis for axis in _AXES if axis in columns]
     if axes[-2:] != ["y", "x"]:
@@ -53,6 +61,35 @@ def read_positions(path: Path, *, origin: str | None = None, only_ok: bool = Fal
     return Positions(coords[kept], frame, std, int((~kept).sum()))
 
 
+def _program_of(path: Path) -> str | None:
+    """Return the program whose table a file is, or None for one of npsubpix."""
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        return None
+    if suffix in (".hdf5", ".h5"):
+        import h5py
+
+        with h5py.File(path) as file:
+            return "picasso" if "locs" in file else None
+    if suffix == ".csv":
+        with path.open(encoding="utf-8-sig") as file:
+            return "thunderstorm" if "x [" in file.readline() else None
+    return None
+
+
+def _localizations(path: Path, program: str, origin: str | None, pixel_size: Any) -> Positions:
+    from npsubpix.io import read_picasso, read_thunderstorm
+
+    if program == "picasso":
+        fits = read_picasso(path, origin=origin)
+    else:
+        lateral = pixel_size[-2:] if isinstance(pixel_size, tuple) else pixel_size
+        fits = read_thunderstorm(path, pixel_size=lateral, origin=origin)
+    std = fits.coords_std if np.isfinite(fits.coords_std).any() else None
+    note = "" if fits.z is None else f"{path}: note: positions along z, which are in nm, are not compared"
+    return Positions(fits.coords, fits.frame, std, 0, note)
+
+
 def _numbers(column: Any, name: str, path: Path) -> npt.NDArray[np.float64]:
     values = np.asarray(column)
     try:
@@ -65,7 +102,9 @@ def _numbers(column: Any, name: str, path: Path) -> npt.NDArray[np.float64]:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return columns and metadata."""
-    readers = {".csv": _read_csv, ".parquet": _read_parquet, ".h5": _read_hdf5, ".ecsv": _read_ecsv}
+    readers = {
+        ".csv": _read_csv, ".parquet": _read_parquet, ".h5": _read_hdf5, ".hdf5": _read_hdf5, ".ecsv": _read_ecsv,
+    }  # fmt: skip
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise ValueError(f"{path}: unknown format {path.suffix!r}; the name must end with {', '.join(readers)}")

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays.library import Array, as_image, to_numpy, without_booleans
-from npsubpix._arrays.options import check_count, check_lengths, check_per_axis
-from npsubpix._arrays.positions import frames_beside, points_beside
+from npsubpix._arrays.library import Array, as_image, is_array, to_numpy, without_booleans
+from npsubpix._arrays.options import check_count, check_per_axis
+from npsubpix._arrays.positions import points_beside
 from npsubpix._arrays.stacks import check_frame_axis, check_stack
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 from npsubpix._dispatch.call import call
@@ -28,8 +28,8 @@ Bools = npt.NDArray[np.bool_]
 #: Length of the array by default, in standard deviations of the spots.
 _SIGMAS = 12
 
-#: Samples of more robust standard deviations, among those of a pixel's size, are left out; the factor from the median of
-#: magnitudes to the standard deviation; and least weight of it among all.
+#: Samples of more robust standard deviations, among those in the area of a pixel, are left out; the factor from the
+#: median of magnitudes to the standard deviation; and the least of these, relative to that of all samples.
 _CLIP, _MEDIAN, _LEAST = 3.5, 1.4826, 0.5
 
 #: Standard deviation of second differences between neighbouring samples, relative to the greatest, that is expected of
@@ -54,7 +54,7 @@ class EffectivePsf(NamedTuple):
     oversampling : tuple of ints
         Samples per pixel along each axis.
     fits : Fits
-        Fits of all spots with it, in the order of `coords`.
+        Fits of all spots with it, in the order of `coords`, on the host.
     used : array of shape (N,), bool
         Which spots it is made of.
     """
@@ -156,16 +156,14 @@ def build_psf(
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
-    points = to_numpy(points_beside(coords, x, ndim)).astype(np.float64)
-    frames = frames_beside(coords, frame, x, frame_axis, len(points))
     per_pixel = check_per_axis(oversampling, ndim, "oversampling", 1)
-    widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
     lengths = None if size is None else check_per_axis(size, ndim, "size", 3, 1001)
     if lengths is not None and any(n % 2 == 0 for n in lengths):
         raise ValueError(f"size must be odd, so that a pixel is the centre, got {size!r}")
     turns = check_count(n_iters, "n_iters", 1)
-    images = _Images.of(x, mask, camera, frame_axis, frames, len(points))
-    fits = fit_spots(images.stack, points, sigma=widths, **images.options)
+    fits = _on_host(fit_spots(x, coords, sigma=sigma, camera=camera, mask=mask, frame=frame, frame_axis=frame_axis))
+    points = to_numpy(points_beside(coords, x, ndim)).astype(np.float64)
+    images = _Images.of(x, mask, camera, frame_axis, fits.frame if frame_axis is not None else np.zeros(len(points)))
     good = _usable(fits)
     if not good.any():
         raise ValueError(f"coords must have spots that can be fitted, got {len(points)}, of which none can")
@@ -196,10 +194,7 @@ class _Images(NamedTuple):
     options: dict[str, Any]
 
     @classmethod
-    def of(
-        cls, x: Array, mask: Array | None, camera: Camera | None, frame_axis: int | None, frames: Array | None,
-        count: int,
-    ) -> _Images:  # fmt: skip
+    def of(cls, x: Array, mask: Array | None, camera: Camera | None, frame_axis: int | None, frames: Any) -> _Images:
         def stacked(values: Any, dtype: Any) -> Any:
             """Return an array with the frames first; numbers, and arrays of one frame, broadcast against it."""
             array = np.asarray(to_numpy(values), dtype)
@@ -208,11 +203,9 @@ class _Images(NamedTuple):
             return array[None] if array.ndim else array
 
         stack = stacked(x, np.float64)
-        own = np.zeros(count, np.int64) if frames is None else np.asarray(to_numpy(frames), np.int64)
+        own = frames.astype(np.int64)
         options: dict[str, Any] = {"frame": own, "frame_axis": 0}
         if camera is not None:
-            if not isinstance(camera, Camera):
-                raise TypeError(f"camera must be a Camera or None, got {camera!r}")
             factor = stacked(camera.electrons_per_count, np.float64) / camera.em_gain
             stack = (stack - stacked(camera.offset, np.float64)) * factor
             read = np.broadcast_to(stacked(camera.read_variance, np.float64) * factor**2, stack.shape)
@@ -223,6 +216,11 @@ class _Images(NamedTuple):
             masked = np.broadcast_to(stacked(mask, bool), stack.shape)
             options["mask"] = np.ascontiguousarray(masked)
         return cls(np.ascontiguousarray(stack), own, options.get("mask"), options)
+
+
+def _on_host(fits: Fits) -> Fits:
+    """Copy the columns to NumPy."""
+    return dataclasses.replace(fits, **{name: to_numpy(x) for name, x in vars(fits).items() if is_array(x)})
 
 
 def _usable(fits: Fits) -> Bools:

@@ -65,7 +65,9 @@ def check_psf(psf: Any, oversampling: Any, ndim: int) -> MeasuredPsf | None:
     if samples.ndim != ndim:
         raise ValueError(f"psf must have {ndim} dimensions, as each image, got shape {samples.shape}")
     if any(n < 3 or n % 2 == 0 for n in samples.shape):
-        raise ValueError(f"psf must have odd lengths of at least 3, so that a sample is its centre, got {samples.shape}")
+        raise ValueError(
+            f"psf must have odd lengths of at least 3, so that a sample is its centre, got {samples.shape}"
+        )
     values = samples.astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError("psf must be finite")

@@ -86,9 +86,7 @@ def _measured(
     return Model(ndim, "fixed", plane, "psf"), psf.numbers
 
 
-def widths_of(
-    width: Any, sigma: tuple[float, ...] | None, psf: MeasuredPsf | None = None
-) -> tuple[float, ...] | None:
+def widths_of(width: Any, sigma: tuple[float, ...] | None, psf: MeasuredPsf | None = None) -> tuple[float, ...] | None:
     """Return the widths by which a box is chosen: on a curve, their means over its range."""
     if psf is not None:
         return psf.widths

@@ -21,8 +21,8 @@ from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.fitting import ESTIMATORS, Columns, Fit, box_for
 from npsubpix._dispatch.call import call
-from npsubpix.fitting.camera import Camera
 from npsubpix.fitting.astigmatism import AstigmaticCurve
+from npsubpix.fitting.camera import Camera
 from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model, widths_of
 from npsubpix.results import Fits
@@ -314,6 +314,7 @@ def _fits(
         flags=flags,
         frame=kept if frame_axis is None else own_frames,
         image_shape=shape_of_frame(x, frame_axis),
+        flux_unit=None if camera is None else "electron",
     )
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy.typing as npt
 
 from npsubpix._tables import Columns, OutputError, arrange, replacing, write_table
-from npsubpix.results import Peaks
+from npsubpix.results import Fits, Measurements, Peaks
 
 __all__ = ["OutputError", "peak_columns", "replacing", "write_table"]
 
 
 def peak_columns(
-    peaks: Peaks,
+    peaks: Peaks | Fits | Measurements,
     *,
     origin: str = "center",
     files: Sequence[str] | None = None,
@@ -25,8 +25,8 @@ def peak_columns(
 
     Parameters
     ----------
-    peaks : Peaks
-        The peaks.
+    peaks : Peaks, Fits or Measurements
+        The table.
     origin : {"center", "corner", "fits"}, default "center"
         The centre of the first pixel is 0; its outer corner is 0; its centre is 1.
     files : sequence of str, optional
@@ -56,4 +56,5 @@ def peak_columns(
     >>> peak_columns(peaks, origin="fits")["x"]
     array([2.])
     """
-    return arrange(peaks.to_dict(), origin=origin, files=files, extra=columns, napari=napari)
+    axes = "zyx"[-peaks.ndim :]
+    return arrange(peaks.to_dict(), origin=origin, files=files, extra=columns, napari=napari, axes=axes)

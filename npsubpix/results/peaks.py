@@ -74,6 +74,7 @@ class Peaks(Table):
     _NOT_OK = int(NOT_OK)
     _FLAGS = PeakFlags
     _OF_TABLE = ("image_shape",)
+    _BRIGHTNESS = ("value",)
     _DROPPED = ("border",)
 
     def to_dict(self) -> dict[str, npt.NDArray[Any]]:
@@ -90,6 +91,10 @@ class Peaks(Table):
         columns["value"] = to_numpy(self.values)
         columns |= {f"{axis}_index": indices[:, k] for k, axis in enumerate(axes)}
         return columns | self._flag_columns()
+
+    def _trackpy_columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the value as signal."""
+        return {"signal": to_numpy(self.values)}
 
     def left_out(self) -> list[str]:
         """Return a line that says where the border holds a peak higher than all others of its frame, if it does."""

@@ -297,8 +297,9 @@ def fit_kernel(model: Model) -> Kernel:
                 flag, n_iters[n], used = flags[n], 0, count
                 if flag & _REJECTED == 0:
                     found, n_iters[n], used = best_of(
-                        pixels[n], variances[n], least[n], start, sigma, numbers, box, padded, options, memory
-                    )
+                        pixels[n], variances[n], least[n], start, sigma, numbers, box, padded, options, max_shift,
+                        memory,
+                    )  # fmt: skip
                     flag |= found
                 if flag & _REJECTED == 0:
                     flag |= finish(
