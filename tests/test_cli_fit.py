@@ -113,6 +113,29 @@ def test_wrong_models(movie, tmp_path):
     assert "leave out --fit-model" in fails("locate", movie, "--fit", *both, code=2)
 
 
+def test_wrong_point_spread_functions(movie, tmp_path):
+    psf = tmp_path / "psf.npy"
+    assert "--oversampling needs --psf" in fails("locate", movie, "--fit", "--oversampling", 2, code=2)
+    assert "psf.npy" in fails("locate", movie, "--fit", "--psf", psf, code=2)
+    assert "--psf needs --fit" in fails("locate", movie, "--psf", psf, code=2)
+    assert "leave out --fit-sigma" in fails("locate", movie, "--fit", "--psf", psf, "--fit-sigma", 1, code=2)
+    assert "leave out --fit-model" in fails("locate", movie, "--fit", "--psf", psf, "--fit-model", "moffat", code=2)
+    np.save(psf, np.ones((3, 5, 5)))
+    assert "has 3 frames, not one" in fails("locate", movie, "--fit", "--psf", psf, code=2)
+
+
+@pytest.mark.exhaustive  # which compiles a model
+def test_point_spread_functions(movie, tmp_path):
+    output, psf = tmp_path / "spots.csv", tmp_path / "psf.npy"
+    line = np.exp(-(np.arange(-10, 11) ** 2) / 2 / (2 * 1.2) ** 2)
+    np.save(psf, np.outer(line, line))
+    options = "--axes", "TYX", "--threshold", 500, "--fit", "-o", output
+    run("locate", movie, *options, "--psf", psf, "--oversampling", 2)
+    rows, metadata = table_of(output)
+    assert {"fit_sigma", "y_std", "flux"} <= set(rows[0])
+    assert metadata["options"]["fit"]["psf"] == "array of shape (21, 21)"
+
+
 @pytest.mark.exhaustive  # which compiles two models
 def test_columns_of_models(movie, tmp_path):
     output, curve = tmp_path / "spots.csv", tmp_path / "curve.json"

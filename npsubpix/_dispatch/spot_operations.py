@@ -99,7 +99,7 @@ SPOT_OPERATIONS = (
             Result("frame", "int64"),
         ),
         options=("fit",),
-        internal=frozenset({"fit", "psf", *_OF_CAMERA}),
+        internal=frozenset({"fit", *_OF_CAMERA}),
         called="{fit.function}",
         functions={
             "fit_spots": lambda npsubpix, x: npsubpix.fit_spots(

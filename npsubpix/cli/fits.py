@@ -43,12 +43,14 @@ def camera_of(options: dict[str, Any]) -> Camera | None:
 
 def check_fit(wanted: bool, options: dict[str, Any]) -> dict[str, Any] | None:
     """Return arguments of `fit_spots`, or None if spots are not to be fitted."""
-    others = {name.removeprefix("fit_"): value for name, value in options.items() if name not in _CAMERA}
+    others = {name: value for name, value in options.items() if name not in _CAMERA}
     if not wanted:
         for name in others:
-            raise UsageError(f"--fit-{name.replace('_', '-')} needs --fit")
+            raise UsageError(f"--{name.replace('_', '-')} needs --fit")
         return None
+    others = {name.removeprefix("fit_"): value for name, value in others.items()}
     others |= _width(others.pop("model", None), others.pop("curve", None))
+    others |= _psf(others, others.pop("psf", None))
     return {**others, "camera": camera_of(options)}
 
 
@@ -64,6 +66,27 @@ def _width(model: str | None, path: Path | None) -> dict[str, Any]:
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(f"--fit-curve {path}: {error}") from error
     return FIT_MODELS[model or "gaussian"]
+
+
+def _psf(others: dict[str, Any], path: Path | None) -> dict[str, Any]:
+    """Return the argument of `fit_spots` for the file of a measured point spread function."""
+    from npsubpix.io import ImageError
+    from npsubpix.io.images import open_frames
+
+    if path is None:
+        if "oversampling" in others:
+            raise UsageError("--oversampling needs --psf")
+        return {}
+    clash = next((n for n in ("sigma", "width", "model") if n in others), None)
+    if clash is not None:
+        raise UsageError(f"--psf has the shape of a spot: leave out --fit-{'sigma' if clash == 'sigma' else 'model'}")
+    try:
+        with open_frames(path) as images:
+            if images.count != 1:
+                raise UsageError(f"--psf {path}: has {images.count} frames, not one")
+            return {"psf": np.array(next(images.frames()))}
+    except (OSError, ImageError) as error:
+        raise UsageError(f"--psf {path}: {error}") from error
 
 
 def fitted(frame: Any, peaks: Peaks, options: dict[str, Any], mask: Any) -> tuple[Peaks, dict[str, Any], Fits]:

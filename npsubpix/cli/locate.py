@@ -354,7 +354,11 @@ def _metadata(request: Request, ndim: int, errors: Errors) -> dict[str, Any]:
 
 
 def _fit_options(request: Request) -> dict[str, Any]:
-    return {} if request.fit is None else {"fit": {name: str(value) for name, value in request.fit.items()}}
+    return {} if request.fit is None else {"fit": {name: _described(value) for name, value in request.fit.items()}}
+
+
+def _described(value: Any) -> str:
+    return f"array of shape {value.shape}" if isinstance(value, np.ndarray) else str(value)
 
 
 def _defaults() -> dict[str, Any]:

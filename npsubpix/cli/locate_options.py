@@ -136,6 +136,10 @@ FitCurve = Annotated[
     Path | None,
     typer.Option(help="JSON file of an AstigmaticCurve, its to_dict(): z is fitted.", show_default=False),
 ]
+Psf = Annotated[
+    Path | None, typer.Option(help="Image of a measured point spread function, fitted to spots.", show_default=False)
+]
+Oversampling = Annotated[Any, typer.Option(help="Samples of --psf per pixel.", show_default=False, **_NUMBERS)]
 FitBox = Annotated[Any, typer.Option(help="Length of the box of a fit, odd.", show_default=False, **_COUNTS)]
 Offset = Annotated[Number, typer.Option(help="Counts of the camera without light.", show_default=False)]
 ElectronsPerCount = Annotated[
