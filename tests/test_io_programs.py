@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import npsubpix
-from npsubpix.io import peak_columns
+from npsubpix.io import peak_columns, read_table
 from tests.fit_tables import fits_table
 from tests.peak_tables import COORDS, FRAME, table
 
@@ -126,6 +126,7 @@ def test_fits_are_saved_for_napari(tmp_path):
     assert list(saved.columns)[:4] == ["index", "axis-0", "axis-1", "axis-2"]
     assert saved["axis-1"].tolist() == fits.coords[:, 0].tolist()
     assert saved["z"].tolist() == [0, 1, 2]
+    assert read_table(tmp_path / "a.csv")[1]["flux_unit"] == "electron"
     with pytest.raises(ValueError, match="origin must be 'center' for napari"):
         fits.save(tmp_path / "a.csv", napari=True, origin="fits")
 

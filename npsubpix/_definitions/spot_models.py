@@ -31,7 +31,7 @@ __all__ = [
     "width_slope",
 ]
 
-MODELS: Final = ("gaussian", "moffat")
+MODELS: Final = ("gaussian", "moffat", "psf")
 WIDTHS: Final = ("free", "fixed", "elliptical", "rotated")
 BACKGROUNDS: Final = ("constant", "plane")
 
@@ -68,8 +68,9 @@ class Model(NamedTuple):
         ``"rotated"``: one per axis, and the correlation of both; ``"astigmatic"``: those of a curve at a fitted z.
     plane : bool
         Whether the background has slopes.
-    shape : {"gaussian", "moffat", "moffat_beta"}
-        ``"moffat"``: the inverse of the exponent is fitted; ``"moffat_beta"``: the exponent is a constant.
+    shape : {"gaussian", "moffat", "moffat_beta", "psf"}
+        ``"moffat"``: the inverse of the exponent is fitted; ``"moffat_beta"``: the exponent is a constant; ``"psf"``:
+        samples of a measured point spread function are constants.
     """
 
     axes: int

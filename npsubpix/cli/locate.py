@@ -15,6 +15,7 @@ import numpy as np
 from npsubpix._arrays.library import to_numpy
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.peaks import with_defaults
+from npsubpix._definitions.refinement import WITH_RADIUS
 from npsubpix.cli.checks import check_numbers
 from npsubpix.cli.exports import check_export, check_tables, export
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
@@ -110,8 +111,9 @@ def _check_background(request: Request) -> None:
 
 def _check_needs(request: Request) -> None:
     """Refuse options that would have no effect."""
-    if "radius" in request.options and request.options.get("refine") not in ("centroid", "fit"):
-        raise ValueError("--radius needs --refine centroid or --refine fit")
+    if "radius" in request.options and request.options.get("refine") not in WITH_RADIUS:
+        *methods, last = sorted(WITH_RADIUS)
+        raise ValueError(f"--radius needs --refine {', '.join(methods)} or {last}")
     if request.outputs.plot_frame is not None and not request.outputs.plots:
         raise ValueError("--plot-frame needs --plot")
 

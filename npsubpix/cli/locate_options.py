@@ -103,7 +103,14 @@ Sigma = Annotated[
 Refine = Annotated[Any, _of("refine", "How positions are refined.", **one_of(REFINEMENTS))]
 Iterations = Annotated[Count, _of("n_iters", "Greatest number of iterations of the refinement.")]
 MaxShift = Annotated[Number, _of("max_shift", "Greatest shift from the pixel of a peak, in pixels on any axis.")]
-Radius = Annotated[Any, _of("radius", "Radius of the window of --refine centroid, in pixels.", **_NUMBERS)]
+Radius = Annotated[
+    Any,
+    _of(
+        "radius",
+        "Radius of the window of --refine centroid, phasor, radial, log_quadratic and fit, in pixels.",
+        **_NUMBERS,
+    ),
+]
 
 Duplicates = Annotated[
     Any, _of("duplicates", "Treatment of peaks that end at the place of a stronger one.", **one_of(DUPLICATES))

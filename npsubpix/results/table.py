@@ -87,14 +87,14 @@ class Table:
         Returns
         -------
         table of this class
-            All rows. Its `image_shape` is that of the tables if they share it, else None.
+            All rows. Its ``image_shape`` is that of the tables if they share it, else None.
 
         Raises
         ------
         TypeError
             If an item is no table of this class.
         ValueError
-            If there is no table, columns differ, units differ, or `frame` does not have an item per table.
+            If there is no table, columns differ, units differ, or ``frame`` does not have an item per table.
         """
         return cls(**joined_columns(cls, list(tables), frame))
 

@@ -131,4 +131,4 @@ def fit_spots(
     rejected = (flags & int(FIT_REJECTED)) != 0
     rows[rejected, :axes] = places[rejected]  # as they came, not rounded
     columns = columns_of(rows, moments, matrices, fit)
-    return (*columns, n_iters, pixels, with_warnings(flags, columns), frames)
+    return (*columns, n_iters, pixels, with_warnings(flags, columns, fit), frames)

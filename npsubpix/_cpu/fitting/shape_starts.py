@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from npsubpix._cpu.compiler.intrinsics import copy_to
 from npsubpix._cpu.compiler.jit import device
 from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.goodness import compare, likelihood_ratio
@@ -59,7 +60,7 @@ def shape_start_of(model: Model, functions: SpotFunctions) -> Callable[..., Any]
             begin, end = (low, focus) if which == 0 else (focus, high)
             least = math.inf
             for k in range(FIT_DEPTHS):
-                trial[:count] = parameters[:count]
+                copy_to(trial[:count], parameters)
                 trial[axes], trial[count - 1] = 1.0, 0.0
                 trial[depth] = begin + (k + 0.5) / FIT_DEPTHS * (end - begin)
                 write(trial, sigma, constants, box, padded, lines, edges)
@@ -106,7 +107,7 @@ def chooser_of(model: Model, functions: SpotFunctions, fit: Callable[..., Any]) 
                 likelihood = score(data, spread, box, padded, options[0] == 0, memory)
                 if likelihood > greatest:
                     greatest = likelihood
-                    small[6, :count] = small[0, :count]
+                    copy_to(small[6, :count], small[0])
             elif greatest == -math.inf:
                 flags = found
         if greatest == -math.inf:

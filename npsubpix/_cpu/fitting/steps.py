@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from npsubpix._cpu.compiler.jit import device
-from npsubpix._definitions.constants import FIT_FLUX_STEP, FIT_LEAST_BACKGROUND, FIT_LEAST_WIDTH
+from npsubpix._definitions.constants import FIT_FLUX_STEP, FIT_LEAST_BACKGROUND, FIT_LEAST_WIDTH, FIT_MOST_WIDTH
 from npsubpix._definitions.spot_models import Model
 
 __all__ = ["holder_of", "mover_of"]
@@ -36,7 +36,7 @@ def mover_of(model: Model) -> Callable[..., Any]:
             if k >= 0 and (a == 0 or k != width_of_axis[a - 1]):
                 width = parameters[k]
                 wider = width + _limited(steps[k], 0.3 * width)
-                parameters[k] = min(max(wider, FIT_LEAST_WIDTH), 0.5 * box[3 - axes + a])
+                parameters[k] = min(max(wider, FIT_LEAST_WIDTH), FIT_MOST_WIDTH * box[3 - axes + a])
         for k in range(limited, end):
             at = 3 * (k - first)
             value = parameters[k] + _limited(steps[k], constants[at])

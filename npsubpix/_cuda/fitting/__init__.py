@@ -86,7 +86,7 @@ def fit_spots(
     flags, n_iters = (device.empty((count,), np.int32) for _ in range(2))
     constants = device.put(fit.model.constants(fit.numbers))
     if psf is not None:
-        constants = np.concatenate([constants, device.rows(psf, (math.prod(psf.shape),), np.float64)])
+        constants = np.concatenate([constants, device.rows(psf.reshape(-1), (math.prod(psf.shape),), np.float64)])
     kernel = Kernel.of(_FILES[not fit.model.is_separable], f"fit_{fit.model.name}", Pixel=x.dtype)
     run(
         device, kernel, blocks_for(count, each=_THREADS), x, mask, x.shape[0], masks, *sizes, *maps, fit.excess,
@@ -96,4 +96,4 @@ def fit_spots(
         threads=_THREADS,
     )  # fmt: skip
     columns = columns_of(rows, moments, matrices, fit)
-    return (*columns, n_iters, pixels, with_warnings(flags, columns), frames)
+    return (*columns, n_iters, pixels, with_warnings(flags, columns, fit), frames)
