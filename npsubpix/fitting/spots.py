@@ -71,8 +71,8 @@ def fit_spots(
     width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
         ``"free"``: one width is fitted, in volumes one along z and one for y and x. ``"fixed"``: `sigma` is the width.
         ``"elliptical"``: a width per axis is fitted. ``"rotated"``, in images: the widths along a major and a minor
-        axis, up to ten to one, and the angle of the major axis. A curve, in images: z is fitted, and the widths along y and x are those
-        of the curve at z. A Moffat function is round, ``"free"`` or ``"fixed"``.
+        axis, up to ten to one, and the angle of the major axis. A curve, in images: z is fitted, and the widths along
+        y and x are those of the curve at z. A Moffat function is round, ``"free"`` or ``"fixed"``.
     sigma : number above 0, or one per axis, optional
         Standard deviation of a spot in pixels: its fixed width, or that with which fits begin. By default each spot
         begins with the width of its moments. Of a Moffat function it is the full width at half maximum over 2.3548,
