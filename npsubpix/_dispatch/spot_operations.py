@@ -64,6 +64,7 @@ SPOT_OPERATIONS = (
             Argument("offset", optional=True, layout="pixels"),
             Argument("electrons_per_count", optional=True, layout="pixels"),
             Argument("read_variance", optional=True, layout="pixels"),
+            Argument("em_gain", optional=True, layout="pixels"),
         ),
         results=(
             Result("coords", "float64"),
@@ -83,7 +84,7 @@ SPOT_OPERATIONS = (
             Result("frame", "int64"),
         ),
         options=("fit",),
-        internal=frozenset({"fit", "offset", "electrons_per_count", "read_variance"}),
+        internal=frozenset({"fit", "offset", "electrons_per_count", "read_variance", "em_gain"}),
         called="{fit.function}",
         functions={
             "fit_spots": lambda npsubpix, x: npsubpix.fit_spots(
@@ -102,6 +103,10 @@ SPOT_OPERATIONS = (
             _MASK,
             Argument("background", optional=True, layout="pixels"),
             Argument("error", optional=True, layout="pixels"),
+            Argument("offset", optional=True, layout="pixels"),
+            Argument("electrons_per_count", optional=True, layout="pixels"),
+            Argument("read_variance", optional=True, layout="pixels"),
+            Argument("em_gain", optional=True, layout="pixels"),
         ),
         results=(
             Result("coords", "float64"),
@@ -109,7 +114,8 @@ SPOT_OPERATIONS = (
             Result("flags", "int32"),
             Result("frame", "int64"),
         ),
-        options=("radius", "annulus", "method"),
+        options=("radius", "annulus", "method", "excess", "own_noise"),
+        internal=frozenset({"offset", "electrons_per_count", "read_variance", "em_gain", "excess", "own_noise"}),
         functions={
             "measure_spots": lambda npsubpix, x: npsubpix.measure_spots(x[0, 0, 1], [[3, 2], [2.2, 5]], 1.5),
         },

@@ -134,8 +134,8 @@ def cramer_rao(
     spot, slopes = _slopes(Model(ndim, width, plane), lengths, widths, shifts)
     excess, read = 1.0, 0.0
     if camera is not None:
-        excess = 2.0 if camera.em_gain > 1 else 1.0
-        factor = _numbers(camera.electrons_per_count, "electrons_per_count") / camera.em_gain
+        excess = camera.excess
+        factor = _numbers(camera.electrons_per_count, "electrons_per_count") / _numbers(camera.em_gain, "em_gain")
         if np.ndim(factor) or np.ndim(camera.read_variance):
             raise ValueError("camera must have numbers, not maps: a bound is that of one pixel and its neighbours")
         read = float(camera.read_variance) * float(factor) ** 2

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.checks import check_frames_of
-from npsubpix._arrays.library import Array, as_array, as_image, beside, is_array, without_booleans
+from npsubpix._arrays.library import Array, as_image, beside, without_booleans
 from npsubpix._arrays.options import (
     FARTHEST,
     check_bool,
@@ -21,7 +21,7 @@ from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.fitting import BACKGROUNDS, ESTIMATORS, MODELS, WIDTHS, Columns, Fit, Model, box_for
 from npsubpix._dispatch.call import call
-from npsubpix.fitting.camera import Camera
+from npsubpix.fitting.camera import Camera, maps_of
 from npsubpix.results import Fits
 
 __all__ = ["fit_patches", "fit_spots"]
@@ -252,13 +252,8 @@ def _fits(
     camera: Camera | None, fit: Fit, frame_axis: int | None, kept: Array | None,
 ) -> Fits:  # fmt: skip
     """Run the operation; `kept` are the frames of a table whose spots are fitted in a single image."""
-    maps: list[Any] = [None, None, None]
-    if camera is not None:
-        factor = camera.electrons_per_count
-        factor = (as_array(factor, "electrons_per_count") if is_array(factor) else factor) / camera.em_gain
-        maps = [camera.offset, factor, camera.read_variance]
     results = call(
-        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps,
+        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps_of(camera, x),
         frame_axis=frame_axis, fit=fit,
     )  # fmt: skip
     columns, (n_iters, indices, flags, own_frames) = Columns(*results[:11]), results[11:]
@@ -291,7 +286,6 @@ def _fit(
         raise ValueError("error must be given with estimator='wls': weights are its inverse squares")
     if estimator != "wls" and error is not None:
         raise ValueError(f"error is for estimator='wls', got estimator={estimator!r}")
-    multiplies = camera is not None and camera.em_gain > 1 and estimator == "mle"
     return Fit(
         model=Model(ndim, width, background == "plane"),
         estimator=estimator,
@@ -299,7 +293,7 @@ def _fit(
         box=box,
         n_iters=check_count(n_iters, "n_iters", 1),
         max_shift=float(FARTHEST),
-        excess=2.0 if multiplies else 1.0,
+        excess=camera.excess if camera is not None and estimator == "mle" else 1.0,
         covariance=check_bool(covariance, "covariance"),
     )
 
