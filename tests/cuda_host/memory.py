@@ -114,7 +114,15 @@ def run_photometry(x: np.ndarray, rng: np.random.Generator) -> None:
     for known in ((None, None), (level, error), (np.array([1.0]), None)):
         for masked, method, radius in ((mask, "median", 3.2), (None, "mean", 30.0)):
             options = {"radius": radius, "annulus": (radius + 1, radius + 4), "method": method}
-            photometry.measure_spots(stack, points, images, masked, *known, **options)
+            own = known[1] is None
+            photometry.measure_spots(
+                stack, points, images, masked, *known, *(None,) * 4, excess=0.0, own_noise=own, **options
+            )
+    maps = level, np.array([0.5]), error[: level.size], np.array([1.0])
+    photometry.measure_spots(
+        stack, points, images, mask, None, None, *maps, radius=3.2, annulus=(4.0, 7.0), method="mean", excess=1.0,
+        own_noise=False,
+    )  # fmt: skip
 
 
 def run_softmax(x: np.ndarray, rng: np.random.Generator) -> None:
