@@ -53,7 +53,7 @@ def test_an_image_that_there_is_not(method):
     """Its number is not looked at from the host, which would have to wait: it gets a flag, and nothing is read."""
     x = np.ones((2, 9, 9), np.float32)
     points = np.array([[4.0, 4.0]] * 4)
-    coords, values, starts, flags, _ = refinement.refine_peaks(
+    coords, values, starts, flags, *_ = refinement.refine_peaks(
         x, points, np.array([-1, 2, 2**40, 1]), None, refinement=Refinement(method, 5, 1.5, (3.0, 3.0))
     )
     np.testing.assert_array_equal(coords, points)
