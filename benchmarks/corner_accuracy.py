@@ -1,9 +1,9 @@
 """Cameras calibrated from corners of chessboards: ``python -m benchmarks.corner_accuracy``.
 
 The photographs of `corners_sony` and `corners_opencv_left`, which are read from the folder beside the project, with
-the integer positions from which corners are refined. The residual is that of ``cv2.calibrateCamera`` with focal lengths,
-centre and two radial coefficients: better corners agree better with one camera. Seeds moved by up to two pixels show how
-much a result depends on them.
+the integer positions from which corners are refined. The residual is that of ``cv2.calibrateCamera`` with focal
+lengths, centre and two radial coefficients: better corners agree better with one camera. Seeds moved by up to two
+pixels show how much a result depends on them.
 """
 
 from __future__ import annotations

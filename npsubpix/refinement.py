@@ -167,7 +167,7 @@ def refine_peaks(
     >>> for method in ("quadratic", "least_squares", "log_quadratic", "centroid", "phasor"):
     ...     print(method, npsubpix.refine_peaks(image, [[7, 10]], method=method).coords.round(3))
     quadratic [[7.276 9.62 ]]
-    least_squares [[7.276 9.627]]
+    least_squares [[7.284 9.613]]
     log_quadratic [[7.3 9.6]]
     centroid [[7.299 9.6  ]]
     phasor [[7.3 9.6]]

@@ -157,9 +157,9 @@ def radial(
     """Point nearest to the lines along gradients, in units of radius / 3, at least 1.
 
     Gradients are those of cells between pixels: differences along an axis, averaged over the edges of the cell, and
-    then over the 3 x 3 (x 3) cells around. The cells are those of the box of the pixel, as far as the image has them. A line
-    has the square of the gradient as weight, divided by its distance from the last centre, at least half a pixel. Of a
-    shift of more than 0.6 pixels from the middle of the box, the box follows.
+    then over the 3 x 3 (x 3) cells around. The cells are those of the box of the pixel, as far as the image has them. A
+    line has the square of the gradient as weight, divided by its distance from the last centre, at least half a pixel.
+    Of a shift of more than 0.6 pixels from the middle of the box, the box follows.
     """
     axes = image.ndim
     half = [max(math.ceil(r), 2) for r in radius]
