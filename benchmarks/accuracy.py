@@ -50,9 +50,16 @@ def columns(rows: list[dict[str, str]], *names: str) -> Points:
     return np.array([[float(row[name]) for name in names] for row in rows])
 
 
+def window(method: str, radius: float) -> dict[str, Any]:
+    """Return the radius of the window, for a method that has one."""
+    return {} if method == "least_squares" else {"radius": radius}
+
+
 def stars(image: npt.NDArray[Any], listed: Points, method: str) -> Offsets:
     """Stars of M51 in an image of it or of one of its regions."""
-    peaks = npsubpix.find_peaks(image, min_distance=5, threshold_abs=200, refine=method, radius=6, n_iters=20)
+    peaks = npsubpix.find_peaks(
+        image, min_distance=5, threshold_abs=200, refine=method, n_iters=20, **window(method, 6)
+    )
     return Offsets(match(peaks[peaks.ok].coords, listed, 1.5), len(listed))
 
 
@@ -74,7 +81,7 @@ def ntt_sextractor(method: str) -> Offsets:
     noise = float(np.median(fits.getdata(folder / "rms.fits")))
     catalogue = sextractor_catalogue(folder / "image.cat")
     peaks = npsubpix.find_peaks(
-        image, size=5, min_distance=4, threshold_abs=3 * noise, refine=method, radius=6, n_iters=20
+        image, size=5, min_distance=4, threshold_abs=3 * noise, refine=method, n_iters=20, **window(method, 6)
     )
     return Offsets(match(peaks[peaks.ok].coords, catalogue[:, :2], 2.0), len(catalogue))
 
@@ -111,7 +118,7 @@ def ntt_same_window(method: str) -> Offsets:
     catalogue = catalogue[2 * catalogue[:, 2] / 2.35 >= 1]  # SExtractor measured no half-light radius of one
     for y, x, half_light in catalogue:
         radius = 3 * 2 * half_light / 2.35
-        peak = npsubpix.refine_peaks(image, [[y, x]], method=method, radius=radius, n_iters=50, max_shift=3)
+        peak = npsubpix.refine_peaks(image, [[y, x]], method=method, n_iters=50, max_shift=3, **window(method, radius))
         if peak.ok[0]:
             offsets.append(peak.coords[0] - (y, x))
     return Offsets(np.array(offsets), len(catalogue))
@@ -124,7 +131,7 @@ def sdss_bands(method: str) -> Offsets:
     folder = DATA / "astro_sdss_gri"
     seeds = columns(rows_of(folder / "seeds.csv"), "seed_y", "seed_x")
     bands = [fits.getdata(folder / f"reprojected_sdss_{band}.fits.bz2") for band in "ri"]
-    r, i = (npsubpix.refine_peaks(band, seeds, method=method, radius=5, n_iters=20) for band in bands)
+    r, i = (npsubpix.refine_peaks(band, seeds, method=method, n_iters=20, **window(method, 5)) for band in bands)
     both = r.ok & i.ok
     offsets = (r.coords - i.coords)[both]
     return Offsets((offsets - np.median(offsets, axis=0)) / np.sqrt(2), len(seeds))
@@ -143,7 +150,7 @@ def trackpy_t76(method: str) -> Offsets:
     folder = DATA / "micro_trackpy_t76"
     image = bandpass(imageio.imread(folder / "T76S3F00001.png"), 9)
     listed = np.load(folder / "reproducibility_v0.4.npz")["arr_3"][:, :2]
-    peaks = npsubpix.find_peaks(image, min_distance=5, refine=method, radius=4, n_iters=20)
+    peaks = npsubpix.find_peaks(image, min_distance=5, refine=method, n_iters=20, **window(method, 4))
     return Offsets(match(peaks[peaks.ok].coords, listed, 2.0), len(listed))
 
 
@@ -164,7 +171,7 @@ class Recorded(NamedTuple):
             threshold_abs=3,
             plateau=plateau,
             refine=method,
-            radius=self.radius,
+            **window(method, self.radius),
         )
 
 
@@ -212,14 +219,14 @@ def trackpy_bulkwater(method: str) -> Offsets:
     folder = DATA / "micro_trackpy_bulkwater"
     image = bandpass(imageio.imread(folder / "bulk_water_000.png")[..., 1], 11)
     listed = columns(rows_of(folder / "trackpy_0.7_frame0_d11_invert.csv"), "y", "x")
-    peaks = npsubpix.find_peaks(image, min_distance=6, refine=method, radius=5, n_iters=20)
+    peaks = npsubpix.find_peaks(image, min_distance=6, refine=method, n_iters=20, **window(method, 5))
     return Offsets(match(peaks[peaks.ok].coords, listed, 2.0), len(listed))
 
 
 def molecules(stack: npt.NDArray[Any], truth: list[dict[str, str]], method: str) -> Offsets:
     """Single molecules of a movie and their true positions, those 8 pixels from any other."""
     isolated = [row for row in truth if float(row["nn_px"]) > 8]
-    peaks = npsubpix.find_peaks(stack, size=5, refine=method, radius=4, n_iters=20, frame_axis=0)
+    peaks = npsubpix.find_peaks(stack, size=5, refine=method, n_iters=20, **window(method, 4), frame_axis=0)
     peaks = peaks[peaks.ok]
     offsets = []
     for frame in range(len(stack)):
@@ -250,7 +257,7 @@ def picasso(method: str) -> Offsets:
     rows = rows_of(folder / "picasso_mle_locs.csv")
     frames = columns(rows, "frame")[:, 0].astype(int)
     listed = columns(rows, "y", "x")
-    peaks = npsubpix.find_peaks(stack, size=5, refine=method, radius=3, n_iters=20, frame_axis=0)
+    peaks = npsubpix.find_peaks(stack, size=5, refine=method, n_iters=20, **window(method, 3), frame_axis=0)
     peaks = peaks[peaks.ok]
     offsets = [match(peaks.coords[peaks.frame == f], listed[frames == f], 1.5) for f in np.unique(frames)]
     return Offsets(np.concatenate(offsets), len(rows))

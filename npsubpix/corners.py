@@ -38,8 +38,8 @@ def refine_corners(
 ) -> Peaks:
     """Refine the corners of a chessboard to a fraction of a pixel.
 
-    Where four squares meet, a smoothed image has a saddle. The image is smoothed by a Gaussian, and the strongest saddle
-    near each position is found as by ``method="saddle"`` of `refine_peaks`.
+    Where four squares meet, a smoothed image has a saddle. The image is smoothed by a Gaussian, and the strongest
+    saddle near each position is found as by ``method="saddle"`` of `refine_peaks`.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ def refine_corners(
         `frame`.
     sigma : float or tuple of two floats, default 2.0
         Standard deviation of the Gaussian in pixels, which ends at two of them; 0 for an image that is smooth already.
-        A sharp corner has no slope in the middle of a square, and noise and the codec have saddles of their own: without
-        smoothing, one corner in a hundred of real images is lost, and the others scatter more. Squares should be at
-        least six standard deviations wide.
+        A sharp corner has no slope in the middle of a square, and noise and the codec have saddles of their own:
+        without smoothing, one corner in a hundred of real images is lost, and the others scatter more. Squares should
+        be at least six standard deviations wide.
     n_iters : int, optional
         Greatest number of steps from pixel to pixel: by default 10.
     max_shift : float, default 3.0

@@ -85,8 +85,8 @@ def refine_peaks(
         ``"radial"`` and ``"fit"``, one for all axes or one per axis; by default 3. Three times the standard deviation
         of a spot, but not below 3, gives the least scatter; a smaller radius takes fewer pixels of a neighbour, at
         least two on each side. For ``"radial"``, a ring and its outer slope must lie in the box; radii of axes that
-        are in a ratio, as those of flat voxels are, make it a box of ellipsoids. ``"least_squares"`` and ``"saddle"`` refuse it; ``"quadratic"``, ``"parabola"`` and
-        None do not use it.
+        are in a ratio, as those of flat voxels are, make spheres of ellipsoids. ``"least_squares"`` and ``"saddle"``
+        refuse it; ``"quadratic"``, ``"parabola"`` and None do not use it.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     mode : {None, "wrap"}, optional
@@ -131,8 +131,8 @@ def refine_peaks(
     Minima and maxima are refined in the same way, except by ``"fit"``, which flags minima as ``SINGULAR``.
     ``"quadratic"``, ``"parabola"``, ``"least_squares"`` and ``"log_quadratic"`` flag a saddle of the fitted surface as
     ``SADDLE``, and ``"phasor"`` a box that is bright along one axis and dark along another. The value is that of the
-    fitted surface, or, for ``"centroid"``, ``"phasor"`` and ``"radial"``, that of the nearest pixel. Computations are in
-    float64.
+    fitted surface, or, for ``"centroid"``, ``"phasor"`` and ``"radial"``, that of the nearest pixel. Computations are
+    in float64.
 
     `mask` rules out a position whose method needs a masked pixel: one of the 3 × 3 (× 3) pixels, of the box, or of the
     window and the pixels around it.
@@ -167,7 +167,7 @@ def refine_peaks(
     >>> for method in ("quadratic", "least_squares", "log_quadratic", "centroid", "phasor"):
     ...     print(method, npsubpix.refine_peaks(image, [[7, 10]], method=method).coords.round(3))
     quadratic [[7.276 9.62 ]]
-    least_squares [[7.276 9.627]]
+    least_squares [[7.284 9.613]]
     log_quadratic [[7.3 9.6]]
     centroid [[7.299 9.6  ]]
     phasor [[7.3 9.6]]

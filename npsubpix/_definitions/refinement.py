@@ -124,7 +124,7 @@ class Refinement(NamedTuple):
 
     @property
     def spreads(self) -> tuple[float, ...]:
-        """Standard deviation of the window of a centroid, the unit of a radial symmetry, along depth, rows and columns."""
+        """Standard deviation of the window of a centroid, or unit of radial symmetry, along depth, rows and columns."""
         return _window(self.radius)[0]
 
     @property
