@@ -65,8 +65,8 @@ def refine_corners(
     frame_axis : int, optional
         Axis of a stack along which images are independent.
     error : number above 0 or array of the shape of the image or of one frame, optional
-        Standard deviation of the noise of each pixel of the image as it comes, before it is smoothed. The table then has
-        the standard errors of the positions.
+        Standard deviation of the noise of each pixel of the image as it comes, before it is smoothed. The table then
+        has the standard errors of the positions.
     camera : Camera, optional
         Calibration of the camera, in place of an `error`.
 

@@ -187,7 +187,7 @@ class _Found:
         names = ["coords", "values", "indices", "flags"]
         if self.tables[0].coords_std is not None:
             names.append("coords_std")
-        columns = {name: np.concatenate([getattr(table, name) for table in self.tables]) for name in names}
+        columns: dict[str, Any] = {n: np.concatenate([getattr(table, n) for table in self.tables]) for n in names}
         return Peaks(**columns, frame=self.each(self.frames) if self.any_stack else None)
 
     def each(self, values: list[Any]) -> Any:
