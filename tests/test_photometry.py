@@ -39,9 +39,7 @@ def slope_of(
         b, noise, _, _ = reference.annulus(image, good, position, annulus, known.get("method", "mean"))
         level = np.full(image.shape, b) if known.get("level") is None else known["level"]
         if math.isfinite(noise):
-            found.append(
-                reference.scatter(image, good, position, radius, level, np.full(image.shape, noise))
-            )
+            found.append(reference.scatter(image, good, position, radius, level, np.full(image.shape, noise)))
     return reference.noise_slope([spot for spot in found if spot is not None])
 
 
@@ -117,7 +115,9 @@ def test_definition_with_a_camera(image, wrap):
     movie = wrap(np.stack([counts, counts], axis=1))
     rows = npsubpix.measure_spots(movie, POSITIONS, 3.0, camera=camera, frame=np.arange(5) % 2, frame_axis=1)
     np.testing.assert_allclose(on_host(rows.flux_std), on_host(spots.flux_std), rtol=1e-10)
-    multiplied = npsubpix.Camera(offset=offset, electrons_per_count=30 * gain, read_variance=read, em_gain=gain * 0 + 30)
+    multiplied = npsubpix.Camera(
+        offset=offset, electrons_per_count=30 * gain, read_variance=read, em_gain=gain * 0 + 30
+    )
     double = npsubpix.measure_spots(wrap(counts), POSITIONS, 3.0, camera=multiplied)
     error = np.sqrt(2 * electrons.clip(0) + read * gain**2)
     check(double, electrons, 3.0, (4.5, 7.5), error=error, electron=3.0)
@@ -295,7 +295,9 @@ def test_a_crowded_annulus(rng):
     others = others[((others[:, None] - points) ** 2).sum(-1).min(axis=1) > 81]
     for background in (0.1, 1.0, 20.0):
         for flux in (50, 1000, 1e5):
-            light = npsubpix.render_spots(np.concatenate([points, others]), shape, std=1.3, amplitude=flux, integrate=True)
+            light = npsubpix.render_spots(
+                np.concatenate([points, others]), shape, std=1.3, amplitude=flux, integrate=True
+            )
             truth = npsubpix.measure_spots(light, points, 4.5, background=0.0).flux
             spots = npsubpix.measure_spots(rng.poisson(light + background), points, 4.5)
             pull = (spots.flux - truth) / spots.flux_std

@@ -166,7 +166,9 @@ def scatter(
         w[tuple(place)] = share_in_circle(u[tuple(place)], v[tuple(place)], radius)
     cut = (position - radius < -0.5).any() or (position + radius > np.array(image.shape) - 0.5).any()
     corner = [math.floor(p + 0.5) for p in position]
-    cut = cut or any(c < math.floor(radius) or c + math.floor(radius) >= n for c, n in zip(corner, image.shape, strict=True))
+    cut = cut or any(
+        c < math.floor(radius) or c + math.floor(radius) >= n for c, n in zip(corner, image.shape, strict=True)
+    )
     near = (w > 0) | ((i - corner[0]) ** 2 + (j - corner[1]) ** 2 <= radius**2)
     if cut or not good[near].all():
         return None
@@ -176,9 +178,7 @@ def scatter(
         return None
     cy, cx = (s * u)[w > 0].sum() / flux, (s * v)[w > 0].sum() / flux
     du, dv = u - cy, v - cx
-    (yy, yx), (_, xx) = (
-        [float((s * p * q)[w > 0].sum() / flux) for q in (du, dv)] for p in (du, dv)
-    )
+    (yy, yx), (_, xx) = ([float((s * p * q)[w > 0].sum() / flux) for q in (du, dv)] for p in (du, dv))
     if not (yy + xx > 0 and cy**2 + cx**2 <= radius**2):
         return None
     width, reach = width_in((yy + xx) / 2, radius), max(radius, min(4.0, 1.5 * radius))
@@ -211,7 +211,7 @@ def hermite(order: int, u: np.ndarray) -> np.ndarray:
 
 
 def noise_slope(spots: list[tuple[float, float, np.ndarray]]) -> float:
-    """Variance of a pixel per signal: the mean of spots, weighted by their variances, without those that are too great."""
+    """Variance of a pixel per signal: the weighted mean of spots, without those that are too great."""
     spots = [s for s in spots if s[1] > 0]
     if not spots:
         return math.nan

@@ -76,9 +76,7 @@ def measure_spots(
     return points, *columns, flags, frames
 
 
-def _beside(
-    known: HostArray | None, measured: HostArray | None, frame_pixels: int
-) -> tuple[HostArray, int, int, int]:
+def _beside(known: HostArray | None, measured: HostArray | None, frame_pixels: int) -> tuple[HostArray, int, int, int]:
     """Return what is known of each pixel or measured for each spot, and its steps per spot, per frame and per pixel."""
     if known is None:
         return (np.zeros(1), 0, 0, 0) if measured is None else (measured, 1, 0, 0)

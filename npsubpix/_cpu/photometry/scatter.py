@@ -111,7 +111,7 @@ def _size_of(places, count, y, x, shape):
         u, w = shape[0] * dy + shape[1] * dx, shape[2] * dy + shape[3] * dx
         near += 1 if u * u + w * w <= _WIDTHS * _WIDTHS else 0
     most = _SHARE * near
-    if _TERMS <= most:
+    if most >= _TERMS:
         return _ORDER, _TERMS
     order = _ORDER
     while order >= 0 and (order + 1) * (order + 2) // 2 + 1 > most:
