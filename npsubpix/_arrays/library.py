@@ -30,6 +30,7 @@ __all__ = [
     "beside",
     "has_booleans",
     "indices_beside",
+    "in_library_of",
     "is_array",
     "is_on_gpu",
     "is_table",
@@ -234,6 +235,13 @@ def beside(x: HostArray, like: Array) -> Array:
         return sys.modules["torch"].as_tensor(x, device=like.device)
     with working_on(like):
         return require_cupy().asarray(x)
+
+
+def in_library_of(like: Array, x: Array) -> Array:
+    """Copy an array on the host to the library and the device of another."""
+    if kind_of(like) == "torch" and kind_of(x) != "torch":
+        return sys.modules["torch"].as_tensor(x, device=like.device)
+    return beside(x, like)
 
 
 _NOTHING = contextlib.nullcontext()

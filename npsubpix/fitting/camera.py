@@ -10,9 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.checks import check_numbers
-from npsubpix._arrays.library import Array, beside, is_array, is_on_gpu, kind_of, to_numpy
+from npsubpix._arrays.library import (
+    Array,
+    as_array,
+    beside,
+    in_library_of,
+    is_array,
+    is_on_gpu,
+    kind_of,
+    to_numpy,
+)
+from npsubpix._arrays.options import check_finite, check_positive
 
-__all__ = ["Camera", "maps_of"]
+__all__ = ["Camera", "maps_of", "noise_of_pixels"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -98,6 +108,30 @@ def _beside(value: Any, image: Array) -> Any:
     if not is_array(value) or is_on_gpu(value, kind_of(value)):
         return value
     return beside(to_numpy(value), image) if is_on_gpu(image, kind_of(image)) else value
+
+
+def noise_of_pixels(error: Any, camera: Any) -> tuple[Any, Any, Any, Any]:
+    """Require the standard deviation of the noise, or a camera, or neither; return what operations take.
+
+    That is the standard deviation, and offset, electrons per count, such that the variance of a pixel in counts squared
+    is its height above the offset divided by them, and read variance of the camera.
+    """
+    if camera is None:
+        known = isinstance(error, (int, float)) and not is_array(error)
+        return (check_finite(check_positive(error, "error"), "error") if known else error), None, None, None
+    if not isinstance(camera, Camera):
+        raise TypeError(f"camera must be a Camera or None, got {camera!r}")
+    if error is not None:
+        raise ValueError("error and camera exclude each other: a camera says what the noise of each pixel is")
+    return None, camera.offset, _per_count(camera) / camera.excess, camera.read_variance
+
+
+def _per_count(camera: Camera) -> Any:
+    """Return photoelectrons per count, in the library of the EM gain if that is a map."""
+    factor, gain = camera.electrons_per_count, camera.em_gain
+    if not is_array(gain):
+        return (as_array(factor, "electrons_per_count") if is_array(factor) else factor) / gain
+    return (in_library_of(gain, to_numpy(factor)) if is_array(factor) else factor) / as_array(gain, "em_gain")
 
 
 def _check(value: Any, name: str, is_right: Callable[[Any], Any], needed: str) -> None:
