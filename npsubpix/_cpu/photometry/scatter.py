@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.jit import device, kernel
-from npsubpix._cpu.fitting.linear import backward, factor, forward
+from npsubpix._cpu.formulas.cholesky import backward, factor, forward
 from npsubpix._cpu.photometry.pixels import pixel_of
 from npsubpix._definitions.photometry import NOT_MEASURED, SERIES, SUMS
 
@@ -131,7 +131,7 @@ def _fit(out, values, places, count, y, x, shape, order, size):
             right[a] += terms[a] * values[n, 0]
             for b in range(a + 1):
                 matrix[a, b] += terms[a] * terms[b]
-    if not factor(lower, matrix, size, 0.0):
+    if not factor(lower, matrix, size):
         return
     forward(solved, lower, right, size)
     backward(solved, lower, size)
