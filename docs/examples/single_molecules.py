@@ -71,9 +71,9 @@ figure, axes = plt.subplots(1, 4, figsize=(12, 3.4), layout="constrained")
 axes[0].imshow(movie.max(axis=0), cmap="gray")
 axes[0].set(title="Brightest of 100 frames", xlabel="x (pixels)", ylabel="y (pixels)")
 for ax, (row, column) in zip(axes[1:], [(5.5, 5.5), (5.5, 15.5), (25.5, 25.5)], strict=True):
-    ax.imshow(picture, cmap="inferno", vmax=0.1 * picture.max(), extent=(-0.5, 31.5, 31.5, -0.5))
+    ax.imshow(picture, cmap="inferno", vmax=0.3 * picture.max(), extent=(-0.5, 31.5, 31.5, -0.5))
     ax.plot(sites[:, 1], sites[:, 0], "o", mfc="none", mec="white", ms=9, mew=0.5)
     ax.set(xlim=(column - 0.35, column + 0.35), ylim=(row + 0.35, row - 0.35), xticks=[], yticks=[])
     ax.set_title(f"Origami at ({row}, {column}), {0.7 * 160:.0f} nm")
-figure.savefig(OUT / "single_molecules.png", dpi=110)
+figure.savefig(OUT / "single_molecules.png", dpi=110, bbox_inches="tight")
 # [end]

@@ -69,5 +69,5 @@ axes[1].plot([flux.min(), flux.max()], [flux.min(), flux.max()], lw=1, color="gr
 axes[1].set(
     xscale="log", yscale="log", xlabel="flux of the catalogue, scaled", ylabel="flux in an aperture of 4 pixels"
 )
-figure.savefig(OUT / "star_field.png", dpi=110)
+figure.savefig(OUT / "star_field.png", dpi=110, bbox_inches="tight")
 # [end]
