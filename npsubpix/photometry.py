@@ -117,9 +117,9 @@ def measure_spots(
     0.13, with `camera` and without; with two neighbours in each annulus, a mean down to -0.4.
 
     Pixels of the annulus are clipped at three standard deviations from their median until none is, so that neighbours
-    do not count. The upper limit is two electrons higher with a `camera`, six with an EM gain, and two steps between
-    the values of pixels without a camera, as counts of few photons are skew: without that the mean would be too low by
-    a quarter at 0.3 photons per pixel.
+    do not count. The upper limit is two electrons higher with a `camera`, and six with an EM gain; without a camera,
+    two steps between the values of pixels, where several share the median. Counts of few photons are skew: without
+    that, the mean would be too low by a quarter at 0.3 photons per pixel.
 
     ``mass``, ``size``, ``ecc``, ``signal``, ``raw_mass`` and ``ep`` are those of trackpy [1]_, for the mask of its
     ``diameter=2 * radius + 1``, of an image from which the background is subtracted; ``ep`` is that of [2]_.

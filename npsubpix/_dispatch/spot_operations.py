@@ -101,7 +101,7 @@ SPOT_OPERATIONS = (
             Result("frame", "int64"),
         ),
         options=("fit",),
-        internal=frozenset({"fit", "psf", "em_gain", *_OF_CAMERA}),
+        internal=frozenset({"fit", "em_gain", *_OF_CAMERA}),
         called="{fit.function}",
         functions={
             "fit_spots": lambda npsubpix, x: npsubpix.fit_spots(

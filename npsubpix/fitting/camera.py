@@ -10,16 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.checks import check_numbers
-from npsubpix._arrays.library import (
-    Array,
-    as_array,
-    beside,
-    in_library_of,
-    is_array,
-    is_on_gpu,
-    kind_of,
-    to_numpy,
-)
+from npsubpix._arrays.library import Array, as_array, in_library_of, is_array, moved_beside, to_numpy
 from npsubpix._arrays.options import check_finite, check_positive
 
 __all__ = ["Camera", "maps_of", "noise_of_pixels"]
@@ -97,17 +88,11 @@ def maps_of(camera: Camera | None, image: Array) -> tuple[Any, Any, Any, Any]:
     if camera is None:
         return None, None, None, None
     return (
-        _beside(camera.offset, image),
-        _beside(camera.electrons_per_count, image),
-        _beside(camera.read_variance, image),
-        _beside(camera.em_gain, image),
+        moved_beside(camera.offset, image),
+        moved_beside(camera.electrons_per_count, image),
+        moved_beside(camera.read_variance, image),
+        moved_beside(camera.em_gain, image),
     )
-
-
-def _beside(value: Any, image: Array) -> Any:
-    if not is_array(value) or is_on_gpu(value, kind_of(value)):
-        return value
-    return beside(to_numpy(value), image) if is_on_gpu(image, kind_of(image)) else value
 
 
 def noise_of_pixels(error: Any, camera: Any) -> tuple[Any, Any, Any, Any]:
