@@ -7,6 +7,7 @@ import pytest
 
 import npsubpix
 from npsubpix import Camera, Fits
+from tests.assertions import on_host
 from tests.reference import fitting as reference
 from tests.reference.fitting import Spot
 
@@ -182,6 +183,23 @@ def test_threads(rng, threads):
     data = rng.poisson(image + 4.0)
     starts = rng.uniform(0, 99, (300, 2))
     assert threads(lambda: npsubpix.fit_spots(data, starts).to_structured()["x"]) >= {"fit_gaussian2d_free"}
+
+
+def test_maps_of_the_em_gain(rng, backend, wrap):
+    """Counts that differ by the gain of each pixel have the same fits."""
+    shape = (20, 24)
+    photons = npsubpix.render_spots([[9.3, 11.8]], shape, std=1.2, amplitude=900.0, integrate=True) + 4.0
+    output = rng.gamma(rng.poisson(np.stack([photons] * 2)) + 1e-9) / 0.5
+    gain, factor = rng.uniform(20, 40, shape), rng.uniform(5, 6, shape)
+    want = npsubpix.fit_spots(
+        100 + output * 30, [[9, 12]] * 2, frame=[0, 1], frame_axis=0,
+        camera=Camera(offset=100, electrons_per_count=0.5, em_gain=30.0),
+    )  # fmt: skip
+    movie = wrap(np.moveaxis(100 + output * 0.5 * gain / factor, 0, 2))
+    camera = Camera(offset=100, electrons_per_count=factor, em_gain=wrap(gain))
+    found = npsubpix.fit_spots(movie, [[9, 12]] * 2, frame=[0, 1], frame_axis=2, camera=camera)
+    np.testing.assert_allclose(on_host(found.flux), want.flux, rtol=1e-9)
+    np.testing.assert_allclose(on_host(found.coords_std), want.coords_std, rtol=1e-9)
 
 
 @pytest.mark.parametrize("estimator", ["mle", "lsq"])

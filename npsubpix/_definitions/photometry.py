@@ -3,7 +3,8 @@
 Without a camera nothing is known of the noise of the light of a spot itself. Its variance is taken to be b m, where m
 is the signal of a pixel above the background, and b is that of a camera, common to all spots of a call. Each spot gives
 an estimate of b. A series of Hermite functions [1]_ along its axes, Gaussians of other widths, and a constant, are
-fitted to its pixels by unweighted least squares. With the leverages h of pixels, the residuals r, and the variance a of the background,
+fitted to its pixels by unweighted least squares. With the leverages h of pixels, the residuals r, and the variance a of
+the background,
 
     sum r**2 = sum a (1 - h) + b sum m (1 - h)
 
@@ -81,14 +82,14 @@ NOT_MEASURED: Final = (
 )
 
 #: Sums over the pixels of a spot. Of the circular aperture, with the share w of each pixel inside of it: of w x, w,
-#: w b, w**2, w**2 v, w**2 (x - b), of w (x - b) and of its products with the offsets u along y and v along x from the position, and
-#: the greatest x - b of the pixels whose centres are inside. Of the pixels whose centres are within the radius of the
-#: nearest pixel: of x - b, x, and of the products of x - b with the squared distance from this pixel and with cosine
-#: and sine of twice the angle; x - b of the pixel itself, the greatest x - b, at least 0, and half of the sum of
-#: squared distances.
+#: w b, w**2, w**2 v, w**2 (x - b), of w (x - b) and of its products with the offsets u along y and v along x from the
+#: position, and the greatest x - b of the pixels whose centres are inside. Of the pixels whose centres are within the
+#: radius of the nearest pixel: of x - b, x, and of the products of x - b with the squared distance from this pixel and
+#: with cosine and sine of twice the angle; x - b of the pixel itself, the greatest x - b, at least 0, and half of the
+#: sum of squared distances.
 SUMS: Final = (
-    "RAW", "AREA", "LEVEL", "SQUARE", "VARIANCE", "LIGHT", "FLUX", "FLUX_Y", "FLUX_X", "FLUX_YY", "FLUX_XX", "FLUX_XY", "PEAK",
-    "MASS", "RAW_MASS", "MASS_RR", "MASS_COS", "MASS_SIN", "CENTRE", "SIGNAL", "MOMENT",
+    "RAW", "AREA", "LEVEL", "SQUARE", "VARIANCE", "LIGHT", "FLUX", "FLUX_Y", "FLUX_X", "FLUX_YY", "FLUX_XX", "FLUX_XY",
+    "PEAK", "MASS", "RAW_MASS", "MASS_RR", "MASS_COS", "MASS_SIN", "CENTRE", "SIGNAL", "MOMENT",
 )  # fmt: skip
 
 #: What the residuals of a series say of the noise of the light of a spot: the excess of their squares over what the

@@ -27,7 +27,7 @@ _NOISE = (
     Argument("electrons_per_count", optional=True, layout="pixels"),
     Argument("read_variance", optional=True, layout="pixels"),
 )
-_GAIN = Argument("em_gain", optional=True, layout="pixels")
+_EM_GAIN = Argument("em_gain", optional=True, layout="pixels")
 #: Those that come from a `Camera`.
 _OF_CAMERA = frozenset({"offset", "electrons_per_count", "read_variance"})
 
@@ -74,7 +74,7 @@ SPOT_OPERATIONS = (
             Argument("frame", optional=True),
             _MASK,
             *_NOISE,
-            _GAIN,
+            _EM_GAIN,
             Argument("psf", optional=True),
         ),
         results=(
@@ -119,11 +119,8 @@ SPOT_OPERATIONS = (
             Argument("frame", optional=True),
             _MASK,
             Argument("background", optional=True, layout="pixels"),
-            Argument("error", optional=True, layout="pixels"),
-            Argument("offset", optional=True, layout="pixels"),
-            Argument("electrons_per_count", optional=True, layout="pixels"),
-            Argument("read_variance", optional=True, layout="pixels"),
-            Argument("em_gain", optional=True, layout="pixels"),
+            *_NOISE,
+            _EM_GAIN,
         ),
         results=(
             Result("coords", "float64"),
@@ -132,7 +129,7 @@ SPOT_OPERATIONS = (
             Result("frame", "int64"),
         ),
         options=("radius", "annulus", "method", "excess", "own_noise"),
-        internal=frozenset({"offset", "electrons_per_count", "read_variance", "em_gain", "excess", "own_noise"}),
+        internal=frozenset({"em_gain", "excess", "own_noise", *_OF_CAMERA}),
         functions={
             "measure_spots": lambda npsubpix, x: npsubpix.measure_spots(x[0, 0, 1], [[3, 2], [2.2, 5]], 1.5),
         },

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.checks import check_numbers
-from npsubpix._arrays.library import Array, as_array, beside, is_array, is_on_gpu, kind_of, to_numpy
+from npsubpix._arrays.library import Array, as_array, in_library_of, is_array, moved_beside, to_numpy
 from npsubpix._arrays.options import check_finite, check_positive
 
 __all__ = ["Camera", "maps_of", "noise_of_pixels"]
@@ -83,6 +83,18 @@ class Camera:
         return f"Camera({', '.join(f'{name}={_described(getattr(self, name))}' for name in names)})"
 
 
+def maps_of(camera: Camera | None, image: Array) -> tuple[Any, Any, Any, Any]:
+    """Return offset, electrons per count, read variance and EM gain, those of the host beside an image on a GPU."""
+    if camera is None:
+        return None, None, None, None
+    return (
+        moved_beside(camera.offset, image),
+        moved_beside(camera.electrons_per_count, image),
+        moved_beside(camera.read_variance, image),
+        moved_beside(camera.em_gain, image),
+    )
+
+
 def noise_of_pixels(error: Any, camera: Any) -> tuple[Any, Any, Any, Any]:
     """Require the standard deviation of the noise, or a camera, or neither; return what operations take.
 
@@ -96,28 +108,15 @@ def noise_of_pixels(error: Any, camera: Any) -> tuple[Any, Any, Any, Any]:
         raise TypeError(f"camera must be a Camera or None, got {camera!r}")
     if error is not None:
         raise ValueError("error and camera exclude each other: a camera says what the noise of each pixel is")
-    factor = camera.electrons_per_count
-    factor = as_array(factor, "electrons_per_count") if is_array(factor) else factor
-    gain = as_array(camera.em_gain, "em_gain") if is_array(camera.em_gain) else camera.em_gain
-    return None, camera.offset, factor / (gain * camera.excess), camera.read_variance
+    return None, camera.offset, _per_count(camera) / camera.excess, camera.read_variance
 
 
-def maps_of(camera: Camera | None, image: Array) -> tuple[Any, Any, Any, Any]:
-    """Return offset, electrons per count, read variance and EM gain, those of the host beside an image on a GPU."""
-    if camera is None:
-        return None, None, None, None
-    return (
-        _beside(camera.offset, image),
-        _beside(camera.electrons_per_count, image),
-        _beside(camera.read_variance, image),
-        _beside(camera.em_gain, image),
-    )
-
-
-def _beside(value: Any, image: Array) -> Any:
-    if not is_array(value) or is_on_gpu(value, kind_of(value)):
-        return value
-    return beside(to_numpy(value), image) if is_on_gpu(image, kind_of(image)) else value
+def _per_count(camera: Camera) -> Any:
+    """Return photoelectrons per count, in the library of the EM gain if that is a map."""
+    factor, gain = camera.electrons_per_count, camera.em_gain
+    if not is_array(gain):
+        return (as_array(factor, "electrons_per_count") if is_array(factor) else factor) / gain
+    return (in_library_of(gain, to_numpy(factor)) if is_array(factor) else factor) / as_array(gain, "em_gain")
 
 
 def _check(value: Any, name: str, is_right: Callable[[Any], Any], needed: str) -> None:

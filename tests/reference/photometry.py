@@ -39,7 +39,8 @@ def annulus(
 ) -> tuple[float, float, int, bool]:
     """Background, noise, number of pixels and whether the noise is a guess, of pixels clipped about their median.
 
-    The upper limit is higher by two electrons, or two steps between values if these are not known.
+    The upper limit is higher by two electrons, or two steps between values, of which several pixels have
+    one, if these are not known.
     """
     i, j = np.indices(image.shape)
     distance = (i - position[0]) ** 2 + (j - position[1]) ** 2
@@ -47,7 +48,8 @@ def annulus(
     if len(values) < 5:
         return math.nan, math.nan, 0, False
     step = background.step_between(values)
-    kept, allowance = values, ALLOWANCE * (electron or step)
+    repeated = (values == np.sort(values)[(len(values) - 1) // 2]).sum() > 1
+    kept, allowance = values, ALLOWANCE * (electron or (step if repeated else 0.0))
     while True:
         d, far = kept - background.median(kept), 3 * kept.std()
         near = kept[(d <= far + allowance) & (d >= -far)]
@@ -211,7 +213,7 @@ def hermite(order: int, u: np.ndarray) -> np.ndarray:
 
 
 def noise_slope(spots: list[tuple[float, float, np.ndarray]]) -> float:
-    """Variance of a pixel per signal: the mean of spots, weighted by their variances, without those that are too great."""
+    """Variance of a pixel per signal: the weighted mean of spots, without those that are too great."""
     spots = [s for s in spots if s[1] > 0]
     if not spots:
         return math.nan

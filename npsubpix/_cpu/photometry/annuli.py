@@ -64,7 +64,10 @@ def annuli_kernel(
         for n in range(count):
             offsets[n] = np.float64(values[n]) - middle
         step = step_of(values[:count])
-        begin, end, median, mean, deviation = clip_about_median(offsets, allowance[0] + allowance[1] * step)
+        repeated = (count - 1) // 2 > 0 and offsets[(count - 1) // 2 - 1] == offsets[(count - 1) // 2]
+        repeated = repeated or offsets[(count - 1) // 2] == offsets[(count - 1) // 2 + 1]
+        more = allowance[0] + (allowance[1] * step if repeated else 0.0)
+        begin, end, median, mean, deviation = clip_about_median(offsets, more)
         level[k] = middle + (mean if use_mean else median)
         noise[k] = deviation / CLIPPED_SHARE
         kept[k] = end - begin

@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.jit import device, kernel
-from npsubpix._cpu.fitting.linear import backward, factor, forward
+from npsubpix._cpu.formulas.cholesky import backward, factor, forward
 from npsubpix._cpu.photometry.pixels import pixel_of
 from npsubpix._definitions.photometry import NOT_MEASURED, SERIES, SUMS
 
@@ -18,12 +18,12 @@ _NOT_MEASURED = int(NOT_MEASURED)
 _FLUX, _FLUX_Y, _FLUX_X = (SUMS.index(n) for n in ("FLUX", "FLUX_Y", "FLUX_X"))
 _FLUX_YY, _FLUX_XX, _FLUX_XY = (SUMS.index(n) for n in ("FLUX_YY", "FLUX_XX", "FLUX_XY"))
 
-_ORDER, _TERMS, _SHARE = SERIES["SERIES_ORDER"], SERIES["SERIES_TERMS"], SERIES["SERIES_SHARE"]
-_WIDTHS, _PIXELS = SERIES["SERIES_WIDTHS"], SERIES["SERIES_PIXELS"]
+_ORDER, _TERMS, _SHARE = int(SERIES["SERIES_ORDER"]), int(SERIES["SERIES_TERMS"]), SERIES["SERIES_SHARE"]
+_WIDTHS, _PIXELS = SERIES["SERIES_WIDTHS"], int(SERIES["SERIES_PIXELS"])
 _REACH, _WIDER = SERIES["SERIES_REACH"], SERIES["SERIES_WIDER"]
 _GAUSSIANS = tuple(SERIES[f"SERIES_WIDTH_{k + 1}"] for k in range(int(SERIES["SERIES_GAUSSIANS"])))
 _FLATTEST = SERIES["SERIES_FLATTEST"]
-_LEAST_WIDTH, _WIDTH_STEPS = SERIES["LEAST_WIDTH"], SERIES["WIDTH_STEPS"]
+_LEAST_WIDTH, _WIDTH_STEPS = SERIES["LEAST_WIDTH"], int(SERIES["WIDTH_STEPS"])
 
 
 @device
@@ -111,7 +111,7 @@ def _size_of(places, count, y, x, shape):
         u, w = shape[0] * dy + shape[1] * dx, shape[2] * dy + shape[3] * dx
         near += 1 if u * u + w * w <= _WIDTHS * _WIDTHS else 0
     most = _SHARE * near
-    if _TERMS <= most:
+    if most >= _TERMS:
         return _ORDER, _TERMS
     order = _ORDER
     while order >= 0 and (order + 1) * (order + 2) // 2 + 1 > most:
@@ -131,7 +131,7 @@ def _fit(out, values, places, count, y, x, shape, order, size):
             right[a] += terms[a] * values[n, 0]
             for b in range(a + 1):
                 matrix[a, b] += terms[a] * terms[b]
-    if not factor(lower, matrix, size, 0.0):
+    if not factor(lower, matrix, size):
         return
     forward(solved, lower, right, size)
     backward(solved, lower, size)

@@ -180,7 +180,7 @@ def refine(
     if refinement.wrap:
         return _refine_periodic(x, images, starts, mask, refinement, noise)
     if refinement.method == "fit":
-        results = fit_spots(x, starts, images, mask, None, None, None, None, fit=refinement.fit)
+        results = fit_spots(x, starts, images, mask, None, None, None, None, None, fit=refinement.fit)
         return peaks_of_fits(x, images, starts, results)
     count, ndim = starts.shape
     volume = x.reshape(len(x), *(1, *x.shape[1:])[-3:])

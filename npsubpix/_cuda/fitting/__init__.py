@@ -74,10 +74,10 @@ def fit_spots(
     lengths, sizes = three_axes(fit.box, 1), three_axes(shape, 1)
     pixels = nearest_pixels(points, shape, x.dtype)
     likelihood = fit.estimator == "mle"
-    factors = (_map(device, value, 1.0, math.prod(shape))[0] for value in (electrons_per_count, em_gain))
+    factor, gain = (_map(device, value, 1.0, math.prod(shape))[0] for value in (electrons_per_count, em_gain))
     maps = (
         *_map(device, offset, 0.0, math.prod(shape)),
-        *_map(device, factors_of(*factors, math.prod(shape)), 1.0, math.prod(shape)),
+        *_map(device, factors_of(factor, gain, math.prod(shape)), 1.0, math.prod(shape)),
         *_map(device, read_variance if likelihood else error, 0.0 if likelihood else 1.0, math.prod(shape)),
     )
     masks = 0 if mask is None else mask.shape[0]

@@ -59,7 +59,7 @@ KERNEL photometry_annuli(const Real* x, const bool* mask, Index images, Index he
         const Middle m = middle_of(b, all);
         const double middle = m.at(all.count / 2), step = step_of(m);
         all = kept_of(b, any, middle, 0.0, infinity(), infinity());
-        const Clipped result = clip_about_median(b, all, m, middle, allowance + steps * step);
+        const Clipped result = clip_about_median(b, all, m, middle, allowance + (m.equal > 1 ? steps * step : 0.0));
         level = middle + (use_mean ? result.mean : result.median);
         noise = result.noise;
         left = result.kept.count;

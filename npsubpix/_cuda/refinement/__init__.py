@@ -70,7 +70,7 @@ def refine(
     if refinement.method == "fit":
         from npsubpix._cuda.fitting import fit_spots  # which needs this module too
 
-        results = fit_spots(x, starts, images, mask, None, None, None, None, fit=refinement.fit)
+        results = fit_spots(x, starts, images, mask, None, None, None, None, None, fit=refinement.fit)
         return peaks_of_fits(x, images, starts, results)
     count, axes = starts.shape
     mask = None if mask is None else device.rows(mask, x.shape, bool)
