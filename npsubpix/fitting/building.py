@@ -89,7 +89,7 @@ def build_psf(
         Positions of spots that stand alone, in pixels. A table also supplies `frame`.
     oversampling : int of at least 1, or one per axis, default 4
         Samples per pixel. Take about 5 / sigma: 4 for spots that are undersampled, 2 for those of the usual width.
-    size : odd int, or one per axis, optional
+    size : odd int of at least 5, or one per axis, optional
         Length of the point spread function in pixels, by default the odd number nearest to 12 sigma + 1. Spots have to
         vanish at its border.
     sigma : number above 0, or one per axis, optional
@@ -131,7 +131,7 @@ def build_psf(
     rays and bad pixels. Second differences of the deviation from the Gaussian are taken to be about one percent of the
     maximum, which smooths the noise and fills gaps between few spots. Spots should outnumber ``oversampling**ndim``.
 
-    The mean of the outermost samples is made 0: what extends beyond is taken for background. The centre is that of a
+    The mean of the samples in the outermost pixels is made 0: what extends beyond is taken for background. The centre is that of a
     Gaussian fitted to the samples, so that positions of asymmetric spots are what fits of Gaussians would give.
 
     References
@@ -157,7 +157,7 @@ def build_psf(
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
     per_pixel = check_per_axis(oversampling, ndim, "oversampling", 1)
-    lengths = None if size is None else check_per_axis(size, ndim, "size", 3, 1001)
+    lengths = None if size is None else check_per_axis(size, ndim, "size", 5, 1001)
     if lengths is not None and any(n % 2 == 0 for n in lengths):
         raise ValueError(f"size must be odd, so that a pixel is the centre, got {size!r}")
     turns = check_count(n_iters, "n_iters", 1)
@@ -175,7 +175,7 @@ def build_psf(
     psf = prior
     for _ in range(turns):
         samples = _Samples.of(images, fits, good, lengths)
-        psf = _centred(_spline_through(samples, psf, prior, per_pixel), per_pixel)
+        psf = _centred(_spline_through(samples, psf, prior, per_pixel, lengths), per_pixel)
         starts = np.where(good[:, None], fits.coords, points)
         fits = fit_spots(images.stack, starts, psf=psf, oversampling=per_pixel, **images.options)
         good = _usable(fits)
@@ -255,8 +255,13 @@ class _Samples(NamedTuple):
         return cls(((values - background) / flux)[counts], distances[:, counts], fluxes[counts])
 
 
-def _spline_through(samples: _Samples, psf: Floats, prior: Floats, per_pixel: tuple[int, ...]) -> Floats:
-    """Return the samples of the spline through those of spots, by weighted least squares."""
+def _spline_through(
+    samples: _Samples, psf: Floats, prior: Floats, per_pixel: tuple[int, ...], lengths: tuple[int, ...]
+) -> Floats:
+    """Return the samples of the spline through those of spots, by weighted least squares.
+
+    Their mean in the outermost pixels is taken off. It is better known than that of the spline at its border.
+    """
     from scipy import sparse
     from scipy.sparse.linalg import cg
 
@@ -265,7 +270,12 @@ def _spline_through(samples: _Samples, psf: Floats, prior: Floats, per_pixel: tu
     counts = ((at >= 0) & (at <= np.reshape(psf.shape, (-1, 1)) - 1)).all(axis=0)
     at, values, fluxes = at[:, counts], samples.values[counts], samples.fluxes[counts]
     expected = _sampled(psf, at)
-    weights = _weights(values - expected, expected, fluxes, samples.places[:, counts])
+    places = samples.places[:, counts]
+    weights = _weights(values - expected, expected, fluxes, places)
+    outside = (np.abs(places) > np.reshape(lengths, (-1, 1)) / 2 - 1).any(axis=0)
+    outer = weights[outside]
+    level = float((outer * values[outside]).sum() / outer.sum()) if outer.sum() > 0 else 0.0
+    values = values - level
     keep = weights > 0
     design = _design(at[:, keep], psf.shape)
     start = _coefficients(prior)
@@ -369,18 +379,13 @@ def _sampled(psf: Floats, at: Floats) -> Floats:
 
 
 def _centred(psf: Floats, per_pixel: tuple[int, ...]) -> Floats:
-    """Return samples that are 0 at the border, have unit flux, and whose Gaussian is at the centre."""
-    border = np.ones(psf.shape, bool)
-    border[(slice(1, -1),) * psf.ndim] = False
-    level = psf[border].mean()
-    fit = fit_patches(psf[None] - level, width="free")
+    """Return samples that have unit flux, and whose Gaussian is at the centre."""
+    fit = fit_patches(psf[None], width="free")
     middle = (np.array(psf.shape) - 1) / 2
     shift = np.asarray(fit.coords)[0] - middle
     if int(fit.flags[0]) & int(FIT_REJECTED) == 0 and np.abs(shift).max() < max(per_pixel):
         places = np.indices(psf.shape).reshape(psf.ndim, -1) + shift[:, None]
-        psf = _sampled(psf - level, places).reshape(psf.shape) + level
-        level = psf[border].mean()
-    psf = psf - level
+        psf = _sampled(psf, places).reshape(psf.shape)
     return psf * (math.prod(per_pixel) / psf.sum())
 
 
