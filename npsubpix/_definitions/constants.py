@@ -22,6 +22,7 @@ __all__ = [
     "FIT_BLENDED",
     "FIT_CONTRACTION",
     "FIT_DAMPING",
+    "FIT_DEPTHS",
     "FIT_EASING",
     "FIT_EQUAL",
     "FIT_FLUX_STEP",
@@ -38,6 +39,10 @@ __all__ = [
     "FIT_MISFIT",
     "FIT_MOST_TIED",
     "FIT_MOST_WIDTH",
+    "FIT_NARROW",
+    "FIT_NARROWER",
+    "FIT_NARROWEST",
+    "FIT_NEARLY",
     "FIT_NOISY_PIXEL",
     "FIT_RELATIVE_STOP",
     "FIT_SHAPE",
@@ -47,6 +52,7 @@ __all__ = [
     "FIT_SHAPE_SIGNIFICANT_UNWEIGHTED",
     "FIT_SHAPE_WIDTH",
     "FIT_SIGNIFICANT",
+    "FIT_START_INVERSE_BETA",
     "FIT_START_SIGMA",
     "FIT_START_WIDTH",
     "FIT_WIDEST_SIGMA",
@@ -68,7 +74,9 @@ __all__ = [
     "MOST_TEMPERATURE_64",
     "MOST_TIED",
     "MOVE_THRESHOLD",
+    "PHASOR_ACROSS",
     "ROUNDING_NOISE",
+    "SADDLE_SEARCH",
     "SHIFT_LIMIT",
     "SINGULAR_TOLERANCE",
     "SPARSE_SHARE",
@@ -104,6 +112,15 @@ MOST_AT_CUT: Final = 0.01
 #: Least factor by which the window is taken to shrink the shift of a spot. It bounds the step where the light is
 #: spread evenly, or noise makes the second moment large.
 CENTROID_LEAST_FACTOR: Final = 0.2
+
+
+#: Amplitude of the cosine in the weights of lines across the direction of a phasor, ``1 + PHASOR_ACROSS * cos``: without
+#: it, noise of the background makes errors 1.3 times as large as they need be, and 1 costs bright spots 1.5 %.
+PHASOR_ACROSS: Final = 0.75
+
+
+#: Greatest distance on any axis, in pixels, of the pixels among which the strongest saddle is taken.
+SADDLE_SEARCH: Final = 3
 
 
 #: Two refined positions of one image closer than this are one place, in pixels. Strict maxima of windows of three
@@ -198,6 +215,9 @@ FIT_DAMPING: Final = 1.0
 FIT_CONTRACTION: Final = 0.8
 FIT_EASING: Final = 0.5
 
+#: Depths on each side of the focus at which a fit of z may begin.
+FIT_DEPTHS: Final = 8
+
 #: Pixels are all equal if their distances from the background sum up to less than this share of their magnitudes.
 FIT_EQUAL: Final = 1e-12
 
@@ -215,6 +235,9 @@ FIT_LEAST_PIVOT: Final = 1e-10
 
 #: Least width in pixels: of a narrower spot, pixels show the flux, but not the width.
 FIT_LEAST_WIDTH: Final = 0.3
+
+#: Inverse of the exponent of a Moffat function with which a fit begins: that of turbulent air is a quarter to a half.
+FIT_START_INVERSE_BETA: Final = 0.3
 
 #: Greatest width, as a share of the length of the box: a wider spot cannot be told from its background.
 FIT_MOST_WIDTH: Final = 0.5
@@ -258,8 +281,17 @@ FIT_SHAPE_WIDTH: Final = 0.5
 #: Most pixels of a box that share its greatest value: more are those of a saturated spot.
 FIT_MOST_TIED: Final = 4
 
+#: A fit may end before the last step if its Newton decrement is below so many times the limit, and would be below the
+#: limit after this step if it fell by the same factor as before: near the end, it falls geometrically.
+FIT_NEARLY: Final = 1e3
+
 #: Pixels of a read variance above so many times the background do not take part in the moments with which fits begin.
 FIT_NOISY_PIXEL: Final = 10.0
+
+#: Least widths, in pixels, of spots that a quadrature of the orders 4, 5 and 6 along an axis integrates over a pixel.
+FIT_NARROW: Final = 0.94
+FIT_NARROWER: Final = 0.58
+FIT_NARROWEST: Final = 0.41
 
 #: Squared relative change of the flux below which rounding is all that moves a fit.
 FIT_RELATIVE_STOP: Final = 1e-20

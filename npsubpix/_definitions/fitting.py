@@ -26,6 +26,7 @@ from npsubpix._definitions.constants import (
     FIT_MOST_WIDTH,
 )
 from npsubpix._definitions.flags import FitFlags
+from npsubpix._definitions.spot_models import BACKGROUNDS, MODELS, WIDTHS, Model, in_columns, shape_columns
 
 __all__ = [
     "BACKGROUNDS",
@@ -37,81 +38,22 @@ __all__ = [
     "Model",
     "box_for",
     "columns_of",
-    "with_low_signals",
+    "with_warnings",
 ]
 
-MODELS: Final = ("gaussian",)
-WIDTHS: Final = ("free", "fixed", "elliptical")
-BACKGROUNDS: Final = ("constant", "plane")
 ESTIMATORS: Final = ("mle", "wls", "lsq")
 
 #: Standard deviation of a spot, in pixels, for which a box is chosen where none is known: that of most microscopes.
 _USUAL_SIGMA: Final = 1.3
 
 #: Squared Newton decrement, gradient times inverse information times gradient, at which a fit ends, for each
-#: estimator: in units of the variances of the parameters. The step that follows is still taken. Least squares converge
-#: fast, and their answers can be compared with those of other programs.
-_STOP: Final = {"mle": 1e-4, "wls": 1e-8, "lsq": 1e-8}
+#: estimator: in units of the variances of the parameters. The step that follows is still taken. Answers of least
+#: squares can be compared with those of other programs.
+_STOP: Final = {"mle": 1e-5, "wls": 1e-10, "lsq": 1e-10}
 
 
 #: Times that the weights of estimates of the noise are found: from the residuals alone, then from the noise.
 _PASSES: Final = 3
-
-
-class Model(NamedTuple):
-    """A Gaussian spot, integrated over pixels, on a background.
-
-    Its parameters are the position along each axis, the flux, the widths, the slopes of the background along each
-    axis, and the background at the centre of the box.
-
-    Attributes
-    ----------
-    axes : int
-        Dimensions of the image, 2 or 3.
-    width : {"free", "fixed", "elliptical"}
-        ``"free"``: one width, of volumes one along z and one for y and x; ``"elliptical"``: one per axis.
-    plane : bool
-        Whether the background has slopes.
-    """
-
-    axes: int
-    width: str
-    plane: bool
-
-    @property
-    def name(self) -> str:
-        """Name of its kernel."""
-        return f"gaussian{self.axes}d_{self.width}" + "_plane" * self.plane
-
-    @property
-    def widths(self) -> int:
-        """Number of widths that are fitted."""
-        return {"fixed": 0, "free": self.axes - 1, "elliptical": self.axes}[self.width]
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters."""
-        return self.axes + 2 + self.widths + self.axes * self.plane
-
-    @property
-    def columns(self) -> int:
-        """Length of a row that kernels write: parameters and their variances, widths, chi2 and the likelihood."""
-        return 2 * self.parameters + self.axes + 2
-
-    @property
-    def moments(self) -> int:
-        """Number of moments of residuals: n - p, the two sums, the three terms, weights, and the diagonal of A M A."""
-        return 8 + self.parameters
-
-    @property
-    def width_of_axis(self) -> tuple[int, ...]:
-        """The parameter that is the width along each axis; -1 where it is fixed."""
-        first = self.axes + 1
-        if self.width == "fixed":
-            return (-1,) * self.axes
-        if self.width == "elliptical":
-            return tuple(range(first, first + self.axes))
-        return (first,) * 2 if self.axes == 2 else (first, first + 1, first + 1)
 
 
 class Fit(NamedTuple):
@@ -137,6 +79,8 @@ class Fit(NamedTuple):
         Variance per electron: 2 behind an EM gain.
     covariance : bool
         Whether the covariance of parameters is wanted.
+    numbers : tuple of floats
+        Numbers of the model: a fixed exponent; the limits of z, and the curves of widths along y and x.
     """
 
     model: Model
@@ -148,11 +92,17 @@ class Fit(NamedTuple):
     whole: bool = False
     excess: float = 1.0
     covariance: bool = False
+    numbers: tuple[float, ...] = ()
 
     def matrices(self, count: int) -> tuple[int, ...]:
         """Return the shape of the covariances of spots, and of those if pixels had their signal as variance."""
         parameters = self.model.parameters
-        return (count if self.covariance else 0), 2, parameters, parameters
+        return (count if self.has_matrices else 0), 2, parameters, parameters
+
+    @property
+    def has_matrices(self) -> bool:
+        """Whether kernels write the covariance of parameters."""
+        return self.covariance or self.model.needs_covariance
 
     @property
     def function(self) -> str:
@@ -185,6 +135,12 @@ class Columns(NamedTuple):
     chi2: Any
     log_likelihood: Any
     covariance: Any
+    angle: Any = None
+    angle_std: Any = None
+    beta: Any = None
+    beta_std: Any = None
+    z: Any = None
+    z_std: Any = None
 
 
 def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
@@ -194,8 +150,8 @@ def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
     """
     model = fit.model
     axes, count = model.axes, model.parameters
-    variances, covariance = rows[:, count : 2 * count], None
-    if fit.covariance:
+    values, variances, covariance = rows[:, :count], rows[:, count : 2 * count], None
+    if fit.has_matrices:
         covariance = matrices[:, 0].copy()
     if fit.estimator == "lsq":
         slope = _noise_slope(moments)
@@ -204,19 +160,18 @@ def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
         variances = level[:, None] * variances + slope * moments[:, 8:]
         if covariance is not None:
             covariance = level[:, None, None] * covariance + slope * matrices[:, 1]
-    if covariance is not None:  # fluxes and backgrounds are measured in units of the excess
-        covariance[:, axes, :] *= fit.excess
-        covariance[:, :, axes] *= fit.excess
-        covariance[:, axes + 1 + model.widths :, :] *= fit.excess
-        covariance[:, :, axes + 1 + model.widths :] *= fit.excess
     errors = variances**0.5
-    shared = axes == 2 and len(set(model.width_of_axis)) == 1 and len(set(fit.sigma)) == 1
-    sigma, sigma_std = rows[:, 2 * count : 2 * count + axes].copy(), rows[:, 2 * count : 2 * count + axes] * 0.0
-    for axis, k in enumerate(model.width_of_axis):
-        if k >= 0:
-            sigma_std[:, axis] = errors[:, k]
-    if shared:
-        sigma, sigma_std = sigma[:, 0].copy(), sigma_std[:, 0].copy()
+    widths = rows[:, 2 * count : 2 * count + axes]
+    shape = shape_columns(model, values, errors, covariance, widths, fit.numbers)
+    if not fit.covariance:
+        covariance = None
+    else:  # fluxes and backgrounds are measured in units of the excess
+        covariance = in_columns(model, values, covariance)
+        for k in (axes, *range(axes + 1 + model.widths, count)):
+            covariance[:, k, :] *= fit.excess
+            covariance[:, :, k] *= fit.excess
+    if axes == 2 and len(set(model.width_of_axis)) == 1 and len(set(fit.sigma)) == 1 and model.starts == 1:
+        shape = shape._replace(sigma=shape.sigma[:, 0].copy(), sigma_std=shape.sigma_std[:, 0].copy())
     return Columns(
         coords=rows[:, :axes].copy(),
         coords_std=errors[:, :axes].copy(),
@@ -224,11 +179,10 @@ def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
         flux_std=errors[:, axes] * fit.excess,
         background=rows[:, count - 1] * fit.excess,
         background_std=errors[:, count - 1] * fit.excess,
-        sigma=sigma,
-        sigma_std=sigma_std,
         chi2=rows[:, -2].copy(),
         log_likelihood=rows[:, -1].copy(),
         covariance=covariance,
+        **shape._asdict(),
     )
 
 
@@ -248,8 +202,8 @@ def _noise_slope(moments: Any) -> Any:
     return slope
 
 
-def with_low_signals(flags: Any, columns: Columns, fit: Fit) -> Any:
-    """Return flags with those of spots whose position, width or flux is uncertain.
+def with_warnings(flags: Any, columns: Columns, fit: Fit) -> Any:
+    """Return flags with those of spots whose position, width or flux is uncertain, or z not known.
 
     So is a width within two standard errors of its limits: fits whose width is beyond do not converge, and those that
     remain are not typical.
@@ -257,10 +211,15 @@ def with_low_signals(flags: Any, columns: Columns, fit: Fit) -> Any:
     shared = len(columns.sigma.shape) == 1
     sigma = columns.sigma[:, None] if shared else columns.sigma
     sigma_std = columns.sigma_std[:, None] if shared else columns.sigma_std
-    low = (columns.coords_std > FIT_LOW_SIGNAL * sigma).any(1) | (sigma_std > FIT_LOW_WIDTH * sigma).any(1)
-    low = low | (columns.flux_std > FIT_LOW_FLUX * columns.flux)
-    if fit.model.widths:
+    low = (sigma_std > FIT_LOW_WIDTH * sigma).any(1) | (columns.flux_std > FIT_LOW_FLUX * columns.flux)
+    narrow = sigma if columns.angle is None else sigma[:, 1:]
+    low = low | (columns.coords_std > FIT_LOW_SIGNAL * narrow).any(1)
+    if max(fit.model.width_of_axis) >= 0:
         low = low | (sigma - 2 * sigma_std < FIT_LEAST_WIDTH).any(1)
         for axis, length in enumerate(fit.box[:1] if shared else fit.box):
             low = low | (sigma + 2 * sigma_std > FIT_MOST_WIDTH * length)[:, axis]
-    return flags | (low * int(FitFlags.LOW_SIGNAL)).astype(flags.dtype)
+    flags = flags | (low * int(FitFlags.LOW_SIGNAL)).astype(flags.dtype)
+    if columns.z is not None:
+        beyond = (columns.z == columns.z) & (columns.z_std != columns.z_std)
+        flags = flags | (beyond * int(FitFlags.OUT_OF_RANGE)).astype(flags.dtype)
+    return flags

@@ -19,9 +19,12 @@ from npsubpix._arrays.options import (
 )
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
-from npsubpix._definitions.fitting import BACKGROUNDS, ESTIMATORS, MODELS, WIDTHS, Columns, Fit, Model, box_for
+from npsubpix._definitions.fitting import ESTIMATORS, Columns, Fit, box_for
 from npsubpix._dispatch.call import call
+from npsubpix.fitting.astigmatism import AstigmaticCurve
 from npsubpix.fitting.camera import Camera
+from npsubpix.fitting.measured import MeasuredPsf, check_psf
+from npsubpix.fitting.models import check_model, widths_of
 from npsubpix.results import Fits
 
 __all__ = ["fit_patches", "fit_spots"]
@@ -36,8 +39,9 @@ def fit_spots(
     /,
     *,
     model: str = "gaussian",
-    width: str = "free",
+    width: str | AstigmaticCurve = "free",
     sigma: float | tuple[float, ...] | None = None,
+    beta: float | None = None,
     background: str = "constant",
     box: int | tuple[int, ...] | None = None,
     estimator: str = "auto",
@@ -49,6 +53,8 @@ def fit_spots(
     max_shift: float = 1.5,
     n_iters: int = 50,
     covariance: bool = False,
+    psf: Array | None = None,
+    oversampling: float | tuple[float, ...] = 1,
 ) -> Fits:
     """Fit a model to each spot of an image: position, flux, background and width, each with its standard error.
 
@@ -58,14 +64,21 @@ def fit_spots(
         Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     coords : array of shape (N, ndim), or a table with positions, such as Peaks
         Positions at which fits begin, in pixels, (y, x) or (z, y, x). A table also supplies `frame`.
-    model : {"gaussian"}, default "gaussian"
-        ``"gaussian"``: a Gaussian, integrated over each pixel.
-    width : {"free", "fixed", "elliptical"}, default "free"
+    model : {"gaussian", "moffat", "psf"}, default "gaussian"
+        ``"gaussian"``: a Gaussian, integrated over each pixel. ``"moffat"``: a Moffat function [2]_, integrated over
+        each pixel, for images with the wings of stars; ``(1 + r**2 / alpha**2)**-beta``. ``"psf"``: `psf`, which also
+        implies it.
+    width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
         ``"free"``: one width is fitted, in volumes one along z and one for y and x. ``"fixed"``: `sigma` is the width.
-        ``"elliptical"``: a width per axis is fitted.
+        ``"elliptical"``: a width per axis is fitted. ``"rotated"``, in images: the widths along a major and a minor
+        axis, and the angle of the major axis. A curve, in images: z is fitted, and the widths along y and x are those
+        of the curve at z. A Moffat function is round, ``"free"`` or ``"fixed"``.
     sigma : number above 0, or one per axis, optional
         Standard deviation of a spot in pixels: its fixed width, or that with which fits begin. By default each spot
-        begins with the width of its moments.
+        begins with the width of its moments. Of a Moffat function it is the full width at half maximum over 2.3548,
+        as for a Gaussian.
+    beta : number above 1, optional
+        Exponent of a Moffat function, which is fitted by default, between 1.25 and 100.
     background : {"constant", "plane"}, default "constant"
         ``"plane"``: the background of a box also has a slope along each axis.
     box : odd int, or one per axis, optional
@@ -92,6 +105,15 @@ def fit_spots(
         Greatest number of iterations.
     covariance : bool, default False
         Return the covariance of the parameters of each spot as well.
+    psf : array of ndim dimensions, optional
+        Measured point spread function, the model of every spot: its shape is fixed, only position, flux and background
+        are fitted. A sample is the share of the flux in a pixel whose centre is as far from the spot as the sample from
+        the centre of the array, as in the effective point spread function of [3]_ and of photutils; it needs no further
+        integration over the pixel. Lengths are odd, the centre is sample ``(n - 1) / 2``, and samples are divided by
+        ``psf.sum() / oversampling**ndim``, so that the flux is that of all pixels. Between samples it is their cubic
+        spline; outside the array it is 0. `build_psf` measures one.
+    oversampling : number of at least 1, or one per axis, default 1
+        Samples of `psf` per pixel.
 
     Returns
     -------
@@ -115,10 +137,11 @@ def fit_spots(
     Notes
     -----
     Parameters are found by Fisher scoring; for least squares this is the method of Gauss and Newton. Iterations end
-    when the squared Newton decrement, gradient times inverse information times gradient, is below 1e-4: the next step
-    is then below a hundredth of the standard error. For least squares the limit is 1e-8. Standard errors of
-    ``"mle"`` and ``"wls"`` are those of the inverse of the Fisher information. Those of ``"lsq"`` assume that the
-    variance of a pixel is a linear function of the signal in it, which is fitted to the squared residuals of the box.
+    when the squared Newton decrement, gradient times inverse information times gradient, is below 1e-5, or will be
+    after the last step if it falls as it did: what is left is then about 0.003 standard errors. For least squares the
+    limit is 1e-10. Standard errors of ``"mle"`` and ``"wls"`` are those of the inverse of the Fisher information. Those
+    of ``"lsq"`` assume that the variance of a pixel is a linear function of the signal in it, which is fitted to the
+    squared residuals of the box.
 
     A likelihood is that of electrons plus read variance, which is nearly Poisson distributed [1]_. A pixel of less
     than zero after this sum is used as it is, since raising it to zero would bias the background, and flagged
@@ -130,6 +153,10 @@ def fit_spots(
     ----------
     .. [1] F. Huang et al., "Video-rate nanoscopy using sCMOS camera-specific single-molecule localization
        algorithms", Nature Methods 10, 653-658, 2013
+    .. [2] I. Trujillo et al., "The effects of seeing on Sérsic profiles - II. The Moffat PSF", Monthly Notices of the
+       Royal Astronomical Society 328, 977-985, 2001
+    .. [3] J. Anderson and I. R. King, "Toward high-precision astrometry with WFPC2. I. Deriving an accurate
+       point-spread function", Publications of the Astronomical Society of the Pacific 112, 1360-1382, 2000
 
     Examples
     --------
@@ -153,10 +180,14 @@ def fit_spots(
     points = points_beside(coords, x, ndim)
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
-    lengths = _box_of(widths, ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
-    fit = _fit(model, width, widths, background, estimator, camera, error, lengths, n_iters, ndim, covariance)
+    measured = check_psf(psf, oversampling, ndim)
+    size = widths_of(width, widths, measured)
+    lengths = _box_of(size, ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
+    fit = _fit(
+        model, width, widths, beta, background, estimator, camera, error, lengths, n_iters, ndim, covariance, measured
+    )
     fit = fit._replace(max_shift=min(check_positive(max_shift, "max_shift"), float(FARTHEST)))
-    return _fits(x, points, frames, mask, error, camera, fit, frame_axis, check_frames_of(coords))
+    return _fits(x, points, frames, mask, error, camera, measured, fit, frame_axis, check_frames_of(coords))
 
 
 def fit_patches(
@@ -164,8 +195,9 @@ def fit_patches(
     /,
     *,
     model: str = "gaussian",
-    width: str = "free",
+    width: str | AstigmaticCurve = "free",
     sigma: float | tuple[float, ...] | None = None,
+    beta: float | None = None,
     background: str = "constant",
     estimator: str = "auto",
     camera: Camera | None = None,
@@ -173,6 +205,8 @@ def fit_patches(
     mask: Array | None = None,
     n_iters: int = 50,
     covariance: bool = False,
+    psf: Array | None = None,
+    oversampling: float | tuple[float, ...] = 1,
 ) -> Fits:
     """Fit a model to the spot in each of many patches.
 
@@ -180,12 +214,14 @@ def fit_patches(
     ----------
     patches : array of shape (N, h, w) or (N, d, h, w)
         Boxes of pixels, each with one spot. Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
-    model : {"gaussian"}, default "gaussian"
+    model : {"gaussian", "moffat", "psf"}, default "gaussian"
         The model, see `fit_spots`.
-    width : {"free", "fixed", "elliptical"}, default "free"
-        Whether widths are fitted.
+    width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
+        Which widths are fitted.
     sigma : number above 0, or one per axis, optional
         Standard deviation of a spot in pixels: its fixed width, or that with which fits begin.
+    beta : number above 1, optional
+        Exponent of a Moffat function, which is fitted by default.
     background : {"constant", "plane"}, default "constant"
         ``"plane"``: the background of a patch also has a slope along each axis.
     estimator : {"auto", "mle", "wls", "lsq"}, default "auto"
@@ -200,6 +236,10 @@ def fit_patches(
         Greatest number of iterations.
     covariance : bool, default False
         Return the covariance of the parameters of each spot as well.
+    psf : array of ndim dimensions, optional
+        Measured point spread function, see `fit_spots`.
+    oversampling : number of at least 1, or one per axis, default 1
+        Samples of `psf` per pixel.
 
     Returns
     -------
@@ -240,16 +280,20 @@ def fit_patches(
     if max(lengths) > _LONGEST:
         raise ValueError(f"patches must have at most {_LONGEST} pixels along each axis, got shape {tuple(x.shape)}")
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
-    fit = _fit(model, width, widths, background, estimator, camera, error, tuple(lengths), n_iters, ndim, covariance)
+    measured = check_psf(psf, oversampling, ndim)
+    fit = _fit(
+        model, width, widths, beta, background, estimator, camera, error, tuple(lengths), n_iters, ndim, covariance,
+        measured,
+    )  # fmt: skip
     centres = beside(np.tile((np.array(lengths) - 1) / 2, (count, 1)), x)
     frames = beside(np.arange(count), x)
-    fits = _fits(x, centres, frames, mask, error, camera, fit._replace(whole=True), 0, None)
+    fits = _fits(x, centres, frames, mask, error, camera, measured, fit._replace(whole=True), 0, None)
     return Fits(**{**vars(fits), "frame": None})
 
 
 def _fits(
     x: Array, points: Array, frames: Array | None, mask: Array | None, error: float | Array | None,
-    camera: Camera | None, fit: Fit, frame_axis: int | None, kept: Array | None,
+    camera: Camera | None, psf: MeasuredPsf | None, fit: Fit, frame_axis: int | None, kept: Array | None,
 ) -> Fits:  # fmt: skip
     """Run the operation; `kept` are the frames of a table whose spots are fitted in a single image."""
     maps: list[Any] = [None, None, None]
@@ -257,11 +301,13 @@ def _fits(
         factor = camera.electrons_per_count
         factor = (as_array(factor, "electrons_per_count") if is_array(factor) else factor) / camera.em_gain
         maps = [camera.offset, factor, camera.read_variance]
+    samples = None if psf is None else beside(psf.coefficients, x)
     results = call(
-        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps,
+        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps, samples,
         frame_axis=frame_axis, fit=fit,
     )  # fmt: skip
-    columns, (n_iters, indices, flags, own_frames) = Columns(*results[:11]), results[11:]
+    count = len(Columns._fields)
+    columns, (n_iters, indices, flags, own_frames) = Columns(*results[:count]), results[count:]
     return Fits(
         **columns._asdict(),
         n_iters=n_iters,
@@ -269,22 +315,19 @@ def _fits(
         flags=flags,
         frame=kept if frame_axis is None else own_frames,
         image_shape=shape_of_frame(x, frame_axis),
+        flux_unit=None if camera is None else "electron",
     )
 
 
 def _fit(
-    model: Any, width: Any, sigma: tuple[float, ...] | None, background: Any, estimator: Any, camera: Any,
-    error: Any, box: tuple[int, ...], n_iters: Any, ndim: int, covariance: Any,
+    model: Any, width: Any, sigma: tuple[float, ...] | None, beta: Any, background: Any, estimator: Any, camera: Any,
+    error: Any, box: tuple[int, ...], n_iters: Any, ndim: int, covariance: Any, psf: MeasuredPsf | None,
 ) -> Fit:  # fmt: skip
     """Require a model, an estimator and their options."""
-    check_choice(model, "model", MODELS)
-    check_choice(width, "width", WIDTHS)
-    check_choice(background, "background", BACKGROUNDS)
+    shape, numbers = check_model(model, width, sigma, beta, background, ndim, psf)
     check_choice(estimator, "estimator", ("auto", *ESTIMATORS))
     if camera is not None and not isinstance(camera, Camera):
         raise TypeError(f"camera must be a Camera or None, got {camera!r}")
-    if width == "fixed" and sigma is None:
-        raise ValueError("sigma must be given with width='fixed': it is the width")
     if estimator == "auto":
         estimator = "wls" if error is not None else "lsq" if camera is None else "mle"
     if estimator == "wls" and error is None:
@@ -295,14 +338,15 @@ def _fit(
         check_positive(error, "error")
     multiplies = camera is not None and camera.em_gain > 1 and estimator == "mle"
     return Fit(
-        model=Model(ndim, width, background == "plane"),
+        model=shape,
         estimator=estimator,
-        sigma=(0.0,) * ndim if sigma is None else sigma,
+        sigma=psf.widths if psf is not None else (0.0,) * ndim if sigma is None else sigma,
         box=box,
         n_iters=check_count(n_iters, "n_iters", 1),
         max_shift=float(FARTHEST),
         excess=2.0 if multiplies else 1.0,
         covariance=check_bool(covariance, "covariance"),
+        numbers=numbers,
     )
 
 

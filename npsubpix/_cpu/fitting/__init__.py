@@ -11,7 +11,7 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.fitting.boxes import boxes_kernel
 from npsubpix._cpu.fitting.gaussian import BLOCK
 from npsubpix._cpu.fitting.solver import ESTIMATOR_CODES, PADDED, fit_kernel
-from npsubpix._definitions.fitting import Fit, columns_of, with_low_signals
+from npsubpix._definitions.fitting import Fit, columns_of, with_warnings
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 from npsubpix._definitions.shapes import three_axes
 
@@ -79,6 +79,7 @@ def fit_spots(
     offset: HostArray | None,
     electrons_per_count: HostArray | None,
     read_variance: HostArray | None,
+    psf: HostArray | None = None,
     *,
     fit: Fit,
 ) -> tuple[HostArray, ...]:
@@ -107,6 +108,9 @@ def fit_spots(
     moments = np.zeros((count if fit.estimator == "lsq" else 0, fit.model.moments))
     matrices = np.full(fit.matrices(count), math.nan)
     n_iters = np.zeros(count, np.int32)
+    constants = fit.model.constants(fit.numbers)
+    if psf is not None:
+        constants = np.concatenate([constants, psf.astype(np.float64).ravel()])
     options = ESTIMATOR_CODES[fit.estimator], fit.n_iters, fit.stop, fit.whole
     data, spread = np.empty((2, min(count, _BLOCK), size))
     least = np.empty(len(data))
@@ -120,11 +124,11 @@ def fit_spots(
             own, own_spread, least, own_flags,
         )  # fmt: skip
         run(
-            _WORK * own.size, own, own_spread, least, starts[part], origins[part], first, *neighbours, fit.sigma, box,
-            padded, options, fit.max_shift, rows[part], moments[part], matrices[part], own_flags,
+            _WORK * own.size, own, own_spread, least, starts[part], origins[part], first, *neighbours, fit.sigma,
+            constants, box, padded, options, fit.max_shift, rows[part], moments[part], matrices[part], own_flags,
             n_iters[part],
         )  # fmt: skip
     rejected = (flags & int(FIT_REJECTED)) != 0
     rows[rejected, :axes] = places[rejected]  # as they came, not rounded
     columns = columns_of(rows, moments, matrices, fit)
-    return (*columns, n_iters, pixels, with_low_signals(flags, columns, fit), frames)
+    return (*columns, n_iters, pixels, with_warnings(flags, columns, fit), frames)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from npsubpix._cpu.compiler.intrinsics import shaped
 from npsubpix._cpu.compiler.jit import device, fused, summing
 from npsubpix._cpu.formulas.exponential import exponential64
 from npsubpix._definitions.constants import (
@@ -110,7 +111,7 @@ def is_misshapen(weights, residuals, mean, scratch, background, centre, width, b
         return False
     if degrees <= 0 or (not unweighted and squares <= degrees):
         return False
-    lines = scratch[: _ORDERS * padded].reshape(_ORDERS, padded)
+    lines = shaped(scratch, (_ORDERS, padded))
     for i in range(box[2]):
         lines[0, i], lines[1, i], lines[2, i], lines[3, i], lines[4, i] = _hermite(i, centre[2], width[2])
     significance, elongated, share = 0.0, 0.0, 0.0
