@@ -63,7 +63,7 @@ def locate(
 ) -> Found:
     """Find peaks, and refine them by a method of `find_peaks`, by likelihood or by another library."""
     if method in METHODS:
-        peaks = npsubpix.find_peaks(image, refine=method, radius=radius, n_iters=20, **options)
+        peaks = npsubpix.find_peaks(image, refine=method, radius=radius, n_iters=ITERATIONS.get(method), **options)
         peaks = peaks[peaks.ok]
         return Found(peaks.coords, peaks.frame)
     peaks = npsubpix.find_peaks(image, refine=None, **options)
@@ -157,7 +157,9 @@ def sdss_bands(method: str) -> Offsets:
     folder = DATA / "astro_sdss_gri"
     seeds = columns(rows_of(folder / "seeds.csv"), "seed_y", "seed_x")
     bands = [fits.getdata(folder / f"reprojected_sdss_{band}.fits.bz2") for band in "ri"]
-    r, i = (npsubpix.refine_peaks(band, seeds, method=method, radius=5, n_iters=20) for band in bands)
+    r, i = (
+        npsubpix.refine_peaks(band, seeds, method=method, radius=5, n_iters=ITERATIONS.get(method)) for band in bands
+    )
     both = r.ok & i.ok
     offsets = (r.coords - i.coords)[both]
     return Offsets((offsets - np.median(offsets, axis=0)) / np.sqrt(2), len(seeds))
@@ -288,6 +290,9 @@ def picasso(method: str) -> Offsets:
 
 
 METHODS = ("quadratic", "parabola", "centroid", "fit")
+
+#: Greatest numbers of iterations that are not those by default.
+ITERATIONS = {"quadratic": 20, "parabola": 20, "centroid": 20}
 
 #: The fit by likelihood, where the camera is known.
 LIKELIHOOD = "fit, with the camera"
