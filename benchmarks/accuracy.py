@@ -298,7 +298,7 @@ ITERATIONS = {"quadratic": 20, "parabola": 20, "centroid": 20}
 LIKELIHOOD = "fit, with the camera"
 
 IMAGES = ("sep, windowed", "trackpy, centre of mass", "photutils, Gaussian")
-CAMERAS = (LIKELIHOOD, *PEERS)
+CAMERAS = (LIKELIHOOD, "sep, windowed", "trackpy, centre of mass", "picasso, likelihood")
 
 SETS: dict[str, tuple[Callable[[str], Offsets], tuple[str, ...]]] = {
     "M51, IRAF starfind": (m51_starfind, (*METHODS, *IMAGES)),
@@ -309,7 +309,7 @@ SETS: dict[str, tuple[Callable[[str], Offsets], tuple[str, ...]]] = {
     "beads T76 as recorded, trackpy 0.4": (as_recorded(recorded_t76), METHODS),
     "beads in bulk water, trackpy 0.7": (trackpy_bulkwater, (*METHODS, "sep, windowed")),
     "beads in bulk water as recorded, trackpy 0.7": (as_recorded(recorded_bulkwater), METHODS),
-    "single molecules, low signal, truth": (storm("test_low_snr"), (*METHODS, *CAMERAS)),
+    "single molecules, low signal, truth": (storm("test_low_snr"), (*METHODS, *CAMERAS, "photutils, Gaussian")),
     "single molecules, high signal, truth": (storm("test_300x200"), (*METHODS, *CAMERAS)),
     "DNA-PAINT, picasso's fits": (picasso, (*METHODS, *CAMERAS)),
 }
