@@ -51,6 +51,11 @@ def columns(rows: list[dict[str, str]], *names: str) -> Points:
     return np.array([[float(row[name]) for name in names] for row in rows])
 
 
+def window(method: str, radius: float) -> dict[str, Any]:
+    """Return the radius of the window, for a method that has one."""
+    return {} if method == "least_squares" else {"radius": radius}
+
+
 class Found(NamedTuple):
     """Positions, and the frame of each."""
 
@@ -62,8 +67,10 @@ def locate(
     image: npt.NDArray[Any], method: str, radius: int, camera: npsubpix.Camera | None = None, **options: Any
 ) -> Found:
     """Find peaks, and refine them by a method of `find_peaks`, by likelihood or by another library."""
-    if method in METHODS:
-        peaks = npsubpix.find_peaks(image, refine=method, radius=radius, n_iters=ITERATIONS.get(method), **options)
+    if method != LIKELIHOOD and method not in PEERS:
+        peaks = npsubpix.find_peaks(
+            image, refine=method, n_iters=ITERATIONS.get(method, 50), **window(method, radius), **options
+        )
         peaks = peaks[peaks.ok]
         return Found(peaks.coords, peaks.frame)
     peaks = npsubpix.find_peaks(image, refine=None, **options)
@@ -144,7 +151,7 @@ def ntt_same_window(method: str) -> Offsets:
     catalogue = catalogue[2 * catalogue[:, 2] / 2.35 >= 1]  # SExtractor measured no half-light radius of one
     for y, x, half_light in catalogue:
         radius = 3 * 2 * half_light / 2.35
-        peak = npsubpix.refine_peaks(image, [[y, x]], method=method, radius=radius, n_iters=50, max_shift=3)
+        peak = npsubpix.refine_peaks(image, [[y, x]], method=method, n_iters=50, max_shift=3, **window(method, radius))
         if peak.ok[0]:
             offsets.append(peak.coords[0] - (y, x))
     return Offsets(np.array(offsets), len(catalogue))
@@ -199,7 +206,7 @@ class Recorded(NamedTuple):
             threshold_abs=3,
             plateau=plateau,
             refine=method,
-            radius=self.radius,
+            **window(method, self.radius),
         )
 
 
@@ -291,8 +298,8 @@ def picasso(method: str) -> Offsets:
 
 METHODS = ("quadratic", "parabola", "centroid", "fit")
 
-#: Greatest numbers of iterations that are not those by default.
-ITERATIONS = {"quadratic": 20, "parabola": 20, "centroid": 20}
+#: Greatest numbers of iterations; of other methods 50.
+ITERATIONS = {"quadratic": 20, "parabola": 20, "centroid": 20, "least_squares": 20, "log_quadratic": 20}
 
 #: The fit by likelihood, where the camera is known.
 LIKELIHOOD = "fit, with the camera"

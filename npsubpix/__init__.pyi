@@ -22,6 +22,8 @@ from npsubpix.fitting.astigmatism import AstigmaticCurve as AstigmaticCurve
 from npsubpix.fitting.astigmatism import fit_astigmatic_curve as fit_astigmatic_curve
 from npsubpix.fitting.bounds import CramerRao as CramerRao
 from npsubpix.fitting.bounds import cramer_rao as cramer_rao
+from npsubpix.fitting.building import EffectivePsf as EffectivePsf
+from npsubpix.fitting.building import build_psf as build_psf
 from npsubpix.fitting.calibration import estimate_camera as estimate_camera
 from npsubpix.fitting.camera import Camera as Camera
 from npsubpix.fitting.spots import fit_patches as fit_patches

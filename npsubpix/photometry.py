@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays.checks import check_frames_of
-from npsubpix._arrays.electrons import electrons_and_noise
 from npsubpix._arrays.library import Array, as_image, is_array, without_booleans
 from npsubpix._arrays.options import check_choice, check_finite, check_lengths, check_positive
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.photometry import COLUMNS, METHODS, default_annulus
 from npsubpix._dispatch.call import call
-from npsubpix.fitting.camera import Camera
+from npsubpix.fitting.camera import Camera, maps_of
 from npsubpix.results import Background, Measurements
 
 __all__ = ["measure_spots"]
@@ -27,7 +26,7 @@ def measure_spots(
     radius: float,
     *,
     annulus: tuple[float, float] | None = None,
-    method: str = "median",
+    method: str = "mean",
     background: float | Array | Background | None = None,
     error: float | Array | None = None,
     camera: Camera | None = None,
@@ -156,11 +155,9 @@ def measure_spots(
             raise TypeError(f"camera must be a Camera or None, got {camera!r}")
         if error is not None:
             raise ValueError("error and camera exclude each other: a camera says what the noise of each pixel is")
-        x, error = electrons_and_noise(
-            x, camera.offset, camera.electrons_per_count, camera.read_variance, camera.em_gain, frame_axis
-        )
+    own_noise = camera is None and error is None
     if isinstance(background, Background):
-        error = background.noise if error is None else error
+        error = background.noise if own_noise else error
         background = background.level
     results = call(
         "measure_spots",
@@ -170,10 +167,13 @@ def measure_spots(
         mask,
         background,
         _checked_error(error),
+        *maps_of(camera, x),
         frame_axis=frame_axis,
         radius=reach,
         annulus=_annulus(annulus, reach),
         method=method,
+        excess=0.0 if camera is None else camera.excess,
+        own_noise=own_noise,
     )
     columns = dict(zip(("coords", *COLUMNS, "flags", "frame"), results, strict=True))
     if frame_axis is None:

@@ -114,8 +114,8 @@ MOST_AT_CUT: Final = 0.01
 CENTROID_LEAST_FACTOR: Final = 0.2
 
 
-#: Amplitude of the cosine in the weights of lines across the direction of a phasor, ``1 + PHASOR_ACROSS * cos``: without
-#: it, noise of the background makes errors 1.3 times as large as they need be, and 1 costs bright spots 1.5 %.
+#: Amplitude of the cosine in the weights of lines across the direction of a phasor, ``1 + PHASOR_ACROSS * cos``:
+#: without it, noise of the background makes errors 1.3 times as large as they need be, and 1 costs bright spots 1.5 %.
 PHASOR_ACROSS: Final = 0.75
 
 

@@ -26,7 +26,15 @@ from npsubpix._definitions.constants import (
     FIT_MOST_WIDTH,
 )
 from npsubpix._definitions.flags import FitFlags
-from npsubpix._definitions.spot_models import BACKGROUNDS, MODELS, WIDTHS, Model, in_columns, shape_columns
+from npsubpix._definitions.spot_models import (
+    BACKGROUNDS,
+    MODELS,
+    WIDTHS,
+    Model,
+    angle_error,
+    in_columns,
+    shape_columns,
+)
 
 __all__ = [
     "BACKGROUNDS",
@@ -163,6 +171,8 @@ def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
     errors = variances**0.5
     widths = rows[:, 2 * count : 2 * count + axes]
     shape = shape_columns(model, values, errors, covariance, widths, fit.numbers)
+    if shape.angle is not None:
+        shape = shape._replace(angle_std=angle_error(shape.angle_std))
     if not fit.covariance:
         covariance = None
     else:  # fluxes and backgrounds are measured in units of the excess

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.checks import check_frames_of
-from npsubpix._arrays.library import Array, as_array, as_image, beside, is_array, without_booleans
+from npsubpix._arrays.library import Array, as_image, beside, is_array, without_booleans
 from npsubpix._arrays.options import (
     FARTHEST,
     check_bool,
@@ -22,7 +22,7 @@ from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.fitting import ESTIMATORS, Columns, Fit, box_for
 from npsubpix._dispatch.call import call
 from npsubpix.fitting.astigmatism import AstigmaticCurve
-from npsubpix.fitting.camera import Camera
+from npsubpix.fitting.camera import Camera, maps_of
 from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model, widths_of
 from npsubpix.results import Fits
@@ -71,8 +71,8 @@ def fit_spots(
     width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
         ``"free"``: one width is fitted, in volumes one along z and one for y and x. ``"fixed"``: `sigma` is the width.
         ``"elliptical"``: a width per axis is fitted. ``"rotated"``, in images: the widths along a major and a minor
-        axis, and the angle of the major axis. A curve, in images: z is fitted, and the widths along y and x are those
-        of the curve at z. A Moffat function is round, ``"free"`` or ``"fixed"``.
+        axis, up to ten to one, and the angle of the major axis. A curve, in images: z is fitted, and the widths along
+        y and x are those of the curve at z. A Moffat function is round, ``"free"`` or ``"fixed"``.
     sigma : number above 0, or one per axis, optional
         Standard deviation of a spot in pixels: its fixed width, or that with which fits begin. By default each spot
         begins with the width of its moments. Of a Moffat function it is the full width at half maximum over 2.3548,
@@ -296,14 +296,9 @@ def _fits(
     camera: Camera | None, psf: MeasuredPsf | None, fit: Fit, frame_axis: int | None, kept: Array | None,
 ) -> Fits:  # fmt: skip
     """Run the operation; `kept` are the frames of a table whose spots are fitted in a single image."""
-    maps: list[Any] = [None, None, None]
-    if camera is not None:
-        factor = camera.electrons_per_count
-        factor = (as_array(factor, "electrons_per_count") if is_array(factor) else factor) / camera.em_gain
-        maps = [camera.offset, factor, camera.read_variance]
     samples = None if psf is None else beside(psf.coefficients, x)
     results = call(
-        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps, samples,
+        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps_of(camera, x), samples,
         frame_axis=frame_axis, fit=fit,
     )  # fmt: skip
     count = len(Columns._fields)
@@ -336,7 +331,6 @@ def _fit(
         raise ValueError(f"error is for estimator='wls', got estimator={estimator!r}")
     if error is not None and not is_array(error) and not isinstance(error, (list, tuple)):
         check_positive(error, "error")
-    multiplies = camera is not None and camera.em_gain > 1 and estimator == "mle"
     return Fit(
         model=shape,
         estimator=estimator,
@@ -344,7 +338,7 @@ def _fit(
         box=box,
         n_iters=check_count(n_iters, "n_iters", 1),
         max_shift=float(FARTHEST),
-        excess=2.0 if multiplies else 1.0,
+        excess=camera.excess if camera is not None and estimator == "mle" else 1.0,
         covariance=check_bool(covariance, "covariance"),
         numbers=numbers,
     )

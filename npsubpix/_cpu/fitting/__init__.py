@@ -11,6 +11,7 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.fitting.boxes import boxes_kernel
 from npsubpix._cpu.fitting.gaussian import BLOCK
 from npsubpix._cpu.fitting.solver import ESTIMATOR_CODES, PADDED, fit_kernel
+from npsubpix._definitions.cameras import factors_of
 from npsubpix._definitions.fitting import Fit, columns_of, with_warnings
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 from npsubpix._definitions.shapes import three_axes
@@ -79,6 +80,7 @@ def fit_spots(
     offset: HostArray | None,
     electrons_per_count: HostArray | None,
     read_variance: HostArray | None,
+    em_gain: HostArray | None,
     psf: HostArray | None = None,
     *,
     fit: Fit,
@@ -91,7 +93,7 @@ def fit_spots(
     likelihood = fit.estimator == "mle"
     maps = (
         _numbers(offset, 0.0),
-        _numbers(electrons_per_count, 1.0) / fit.excess,
+        factors_of(_numbers(electrons_per_count, 1.0), _numbers(em_gain, 1.0), math.prod(shape)) / fit.excess,
         _numbers(read_variance, 0.0) if likelihood else _numbers(error, 1.0),
     )
     steps = tuple(step for values in maps for step in _steps(values, math.prod(shape)))

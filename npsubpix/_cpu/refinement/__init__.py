@@ -200,7 +200,8 @@ def refine(
     errors = None
     if noise is not None:
         found = images, places, centres, coords, flags
-        errors = standard_errors(refinement.method, volume, found, noise, half, weights)[:, 3 - ndim :]
+        tables = tuple(map(np.array, refinement.lines)) if refinement.method == "saddle" else weights
+        errors = standard_errors(refinement.method, volume, found, noise, half, tables)[:, 3 - ndim :]
     return coords[:, 3 - ndim :], values, flags, errors
 
 

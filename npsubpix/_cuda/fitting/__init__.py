@@ -12,6 +12,7 @@ from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.refinement import nearest_pixels
+from npsubpix._definitions.cameras import factors_of
 from npsubpix._definitions.fitting import ESTIMATORS, Fit, columns_of, with_warnings
 from npsubpix._definitions.shapes import three_axes
 
@@ -60,6 +61,7 @@ def fit_spots(
     offset: DeviceArray | None,
     electrons_per_count: DeviceArray | None,
     read_variance: DeviceArray | None,
+    em_gain: DeviceArray | None,
     psf: DeviceArray | None = None,
     *,
     fit: Fit,
@@ -72,9 +74,10 @@ def fit_spots(
     lengths, sizes = three_axes(fit.box, 1), three_axes(shape, 1)
     pixels = nearest_pixels(points, shape, x.dtype)
     likelihood = fit.estimator == "mle"
+    factors = (_map(device, value, 1.0, math.prod(shape))[0] for value in (electrons_per_count, em_gain))
     maps = (
         *_map(device, offset, 0.0, math.prod(shape)),
-        *_map(device, electrons_per_count, 1.0, math.prod(shape)),
+        *_map(device, factors_of(*factors, math.prod(shape)), 1.0, math.prod(shape)),
         *_map(device, read_variance if likelihood else error, 0.0 if likelihood else 1.0, math.prod(shape)),
     )
     masks = 0 if mask is None else mask.shape[0]
