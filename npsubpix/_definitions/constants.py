@@ -25,11 +25,19 @@ __all__ = [
     "FIT_EASING",
     "FIT_EQUAL",
     "FIT_FLUX_STEP",
+    "FIT_JOINT_COUPLING",
+    "FIT_JOINT_PIVOT",
+    "FIT_JOINT_SPOTS",
+    "FIT_LEAP_ALIGNED",
+    "FIT_LEAP_LEAST",
+    "FIT_LEAP_RATIO",
+    "FIT_LEAP_SWEEPS",
     "FIT_LEAST_BACKGROUND",
     "FIT_LEAST_FLUX",
     "FIT_LEAST_MEAN",
     "FIT_LEAST_PIVOT",
     "FIT_LEAST_WIDTH",
+    "FIT_LINEAR_SWEEPS",
     "FIT_LOW_SIGNAL",
     "FIT_MISFIT",
     "FIT_MOST_TIED",
@@ -37,6 +45,10 @@ __all__ = [
     "FIT_RELATIVE_STOP",
     "FIT_SIGNIFICANT",
     "FIT_START_WIDTH",
+    "FIT_SWEEP_DRIFT",
+    "FIT_SWEEP_GROWTH",
+    "FIT_SWEEP_STEP",
+    "FIT_SWEEP_STOP",
     "GAUSSIAN_FARTHEST",
     "GAUSSIAN_LEAST_EXPONENT_32",
     "GAUSSIAN_LEAST_EXPONENT_64",
@@ -223,3 +235,29 @@ FIT_NOISY_PIXEL: Final = 10.0
 
 #: Squared relative change of the flux below which rounding is all that moves a fit.
 FIT_RELATIVE_STOP: Final = 1e-20
+
+#: Spots are fitted together until the steps of positions are below this many pixels, and squared Newton decrements
+#: below this many variances of the parameters. In the first sweeps only fluxes and backgrounds move.
+FIT_SWEEP_STEP: Final = 1e-3
+FIT_SWEEP_STOP: Final = 1e-4
+FIT_LINEAR_SWEEPS: Final = 2
+
+#: Growth of the Newton decrement from sweep to sweep above which steps are damped. Neighbours make it fall slowly.
+FIT_SWEEP_GROWTH: Final = 2.0
+
+#: Most spots of the neighbourhood whose joint covariance gives the errors of a spot; the least coupling of two of its
+#: spots, as the product of the norms of T_ij and T_ji, see `crowds.py`; and the least pivot, of a matrix whose diagonal
+#: is 1, below which a spot cannot be told from its neighbours.
+FIT_JOINT_SPOTS: Final = 10
+FIT_JOINT_COUPLING: Final = 1e-3
+FIT_JOINT_PIVOT: Final = 1e-6
+
+#: Way of a spot, in standard errors, after which neighbours that do not lie in its box move too.
+FIT_SWEEP_DRIFT: Final = 0.1
+
+#: After so many sweeps, spots whose last two steps are parallel, by the square of the cosine of their angle, go as far
+#: as such steps would take them that shrink by the same ratio each time, if it is above the least; at most the greatest is taken.
+FIT_LEAP_SWEEPS: Final = 4
+FIT_LEAP_ALIGNED: Final = 0.8
+FIT_LEAP_LEAST: Final = 0.3
+FIT_LEAP_RATIO: Final = 0.95

@@ -24,6 +24,7 @@ __all__ = [
     "BACKGROUNDS",
     "ESTIMATORS",
     "MODELS",
+    "NEIGHBORS",
     "WIDTHS",
     "Columns",
     "Fit",
@@ -37,6 +38,7 @@ MODELS: Final = ("gaussian",)
 WIDTHS: Final = ("free", "fixed", "elliptical")
 BACKGROUNDS: Final = ("constant", "plane")
 ESTIMATORS: Final = ("mle", "wls", "lsq")
+NEIGHBORS: Final = ("ignore", "fit")
 
 #: Standard deviation of a spot, in pixels, for which a box is chosen where none is known: that of most microscopes.
 _USUAL_SIGMA: Final = 1.3
@@ -130,6 +132,8 @@ class Fit(NamedTuple):
         Variance per electron: 2 behind an EM gain.
     covariance : bool
         Whether the covariance of parameters is wanted.
+    together : bool
+        Whether spots are fitted together with their neighbours.
     """
 
     model: Model
@@ -141,6 +145,7 @@ class Fit(NamedTuple):
     whole: bool = False
     excess: float = 1.0
     covariance: bool = False
+    together: bool = False
 
     def matrices(self, count: int) -> tuple[int, ...]:
         """Return the shape of the covariances of spots, and of those if pixels had their signal as variance."""

@@ -19,7 +19,7 @@ from npsubpix._arrays.options import (
 )
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
-from npsubpix._definitions.fitting import BACKGROUNDS, ESTIMATORS, MODELS, WIDTHS, Columns, Fit, Model, box_for
+from npsubpix._definitions.fitting import BACKGROUNDS, ESTIMATORS, MODELS, NEIGHBORS, WIDTHS, Columns, Fit, Model, box_for
 from npsubpix._dispatch.call import call
 from npsubpix.fitting.camera import Camera
 from npsubpix.results import Fits
@@ -43,6 +43,7 @@ def fit_spots(
     estimator: str = "auto",
     camera: Camera | None = None,
     error: float | Array | None = None,
+    neighbors: str = "ignore",
     mask: Array | None = None,
     frame: Array | None = None,
     frame_axis: int | None = None,
@@ -80,6 +81,9 @@ def fit_spots(
         frame.
     error : number or array of the shape of the image or of one frame, optional
         Standard deviation of the noise, in units of the image.
+    neighbors : {"ignore", "fit"}, default "ignore"
+        ``"ignore"``: each spot is fitted as if there were no others. ``"fit"``: spots whose boxes overlap are fitted
+        together, and errors are those of the joint fit.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     frame : array of ints of shape (N,), optional
@@ -152,10 +156,14 @@ def fit_spots(
     ndim = check_stack(x, frame_axis)
     points = points_beside(coords, x, ndim)
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
+    check_choice(neighbors, "neighbors", NEIGHBORS)
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
     lengths = box_for(widths, ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
     fit = _fit(model, width, widths, background, estimator, camera, error, lengths, n_iters, ndim, covariance)
-    fit = fit._replace(max_shift=min(check_positive(max_shift, "max_shift"), float(FARTHEST)))
+    fit = fit._replace(
+        max_shift=min(check_positive(max_shift, "max_shift"), float(FARTHEST)),
+        together=neighbors == "fit",
+    )
     return _fits(x, points, frames, mask, error, camera, fit, frame_axis, check_frames_of(coords))
 
 
