@@ -17,6 +17,8 @@ from npsubpix.convolution import convolve as convolve
 from npsubpix.convolution import convolve_separable as convolve_separable
 from npsubpix.convolution import correlate as correlate
 from npsubpix.filter_banks import conv2d as conv2d
+from npsubpix.fitting.astigmatism import AstigmaticCurve as AstigmaticCurve
+from npsubpix.fitting.astigmatism import fit_astigmatic_curve as fit_astigmatic_curve
 from npsubpix.fitting.bounds import CramerRao as CramerRao
 from npsubpix.fitting.bounds import cramer_rao as cramer_rao
 from npsubpix.fitting.calibration import estimate_camera as estimate_camera

@@ -12,7 +12,7 @@ import importlib.util
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,15 @@ ORIGINS = {"center": 0.0, "corner": 0.5, "fits": 1.0}
 
 _POSITIONS = ("z", "y", "x")
 _CENTROIDS = tuple(f"{axis}_centroid" for axis in _POSITIONS)
-_LENGTHS = {*_POSITIONS, *_CENTROIDS, "sigma", *(f"sigma_{axis}" for axis in _POSITIONS), "width", "size", "ep"}
+_LENGTHS = {
+    *_POSITIONS,
+    *_CENTROIDS,
+    "sigma",
+    *(f"sigma_{axis}" for axis in (*_POSITIONS, "major", "minor")),
+    "width",
+    "size",
+    "ep",
+}
 _UNSHOWN = {"index", "ok", "flags", "noise_guessed"}  # columns that are not shown
 _SHORT = {"value", "background", "noise", "significance"}  # columns shown with six digits
 
@@ -72,15 +80,21 @@ def arrange(
     for name, column in columns.items():
         if name == last and name != "value":
             table |= extra
-        table[name] = column + ORIGINS[origin] if name in (*_POSITIONS, *_CENTROIDS) else column
+        is_position = name in (*_POSITIONS, *_CENTROIDS) and not (name == "z" and _has_depths(columns))
+        table[name] = column + ORIGINS[origin] if is_position else column
         if name == "value":
             table |= extra
     return _as_points(table) if napari else table
 
 
+def _has_depths(columns: Iterable[str]) -> bool:
+    """Whether z is that of a calibration, of spots in an image, and not a position in a volume."""
+    return "z_std" in columns and "z_index" not in columns
+
+
 def _as_points(columns: Columns) -> dict[str, npt.NDArray[Any]]:
     """Name positions as the CSV files of napari's points do: a frame is their first axis."""
-    axes = [name for name in ("frame", *_POSITIONS) if name in columns]
+    axes = [name for name in ("frame", *_POSITIONS[_has_depths(columns) :]) if name in columns]
     points = {f"axis-{k}": columns[name] for k, name in enumerate(axes)}
     others = {name: column for name, column in columns.items() if name not in axes}
     return {"index": np.arange(len(next(iter(columns.values())))), **points, **others}
@@ -307,8 +321,10 @@ def _mode(path: Path) -> int:
     return 0o666 & ~mask
 
 
-def unit_of(name: str) -> str | None:
-    """Return the unit of a column: that of positions, widths and their standard errors is the pixel."""
+def unit_of(name: str, columns: Iterable[str] = ()) -> str | None:
+    """Return the unit of one of some columns: that of positions, widths and their standard errors is the pixel."""
+    if name in ("z", "z_std") and _has_depths(columns):
+        return None
     return "pixel" if name.removesuffix("_std") in _LENGTHS else None
 
 
@@ -345,7 +361,7 @@ def _write_parquet(path: Path, columns: Columns, metadata: Mapping[str, Any]) ->
         for c in columns.values()
     ]
     fields = [
-        pa.field(name, array.type, metadata={"unit": unit} if (unit := unit_of(name)) else None)
+        pa.field(name, array.type, metadata={"unit": unit} if (unit := unit_of(name, columns)) else None)
         for name, array in zip(columns, arrays, strict=True)
     ]
     schema = pa.schema(fields, metadata={key: _text(value) for key, value in metadata.items()})
@@ -373,7 +389,7 @@ def _write_hdf5(path: Path, columns: Columns, metadata: Mapping[str, Any]) -> No
         dataset = file.create_dataset("peaks", data=rows)
         for key, value in metadata.items():
             dataset.attrs[key] = value if isinstance(value, (int, float)) else _text(value)
-        dataset.attrs["column_units"] = json.dumps({name: unit_of(name) for name in columns if unit_of(name)})
+        dataset.attrs["column_units"] = json.dumps({name: unit for name in columns if (unit := unit_of(name, columns))})
 
 
 def _write_ecsv(path: Path, columns: Columns, metadata: Mapping[str, Any]) -> None:
@@ -383,7 +399,7 @@ def _write_ecsv(path: Path, columns: Columns, metadata: Mapping[str, Any]) -> No
         {name: column.astype(str) if _is_text(column) else column for name, column in columns.items()}
     )
     for name in columns:
-        table[name].unit = unit_of(name)
+        table[name].unit = unit_of(name, columns)
     table.meta.update(json.loads(json.dumps(metadata, default=_plain)))
     table.write(path, format="ascii.ecsv", overwrite=True)
 

@@ -9,6 +9,7 @@ import npsubpix
 from npsubpix._cpu import fitting as cpu
 from npsubpix._cuda import fitting
 from npsubpix._definitions.fitting import ESTIMATORS, Fit, Model
+from tests.spot_models import ALL_MODELS, numbers_of
 
 pytestmark = pytest.mark.usefixtures("host_device")
 
@@ -18,7 +19,10 @@ EXHAUSTIVE = [pytest.mark.exhaustive]
 
 def fit_of(model: Model, estimator: str, sigma: float, whole: bool = False) -> Fit:
     """Options of a fit in boxes of nine pixels."""
-    return Fit(model, estimator, (sigma,) * model.axes, (9,) * model.axes, 50, 1.5, whole, covariance=True)
+    return Fit(
+        model, estimator, (sigma,) * model.axes, (9,) * model.axes, 50, 1.5, whole, covariance=True,
+        numbers=numbers_of(model),
+    )  # fmt: skip
 
 
 def check(arrays: tuple, fit: Fit) -> None:
@@ -35,16 +39,15 @@ def check(arrays: tuple, fit: Fit) -> None:
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize(
-    ("axes", "width", "plane"),
+    "model",
     [
-        pytest.param(axes, width, plane, marks=[] if (axes, width, plane) == (2, "free", False) else EXHAUSTIVE)
-        for axes in (2, 3)
-        for width in ("free", "fixed", "elliptical")
-        for plane in (False, True)
+        pytest.param(model, id=model.name, marks=[] if model == (2, "free", False, "gaussian") else EXHAUSTIVE)
+        for model in ALL_MODELS
     ],
 )
-def test_models_and_estimators_as_on_the_cpu(rng, axes, width, plane, estimator):
+def test_models_and_estimators_as_on_the_cpu(rng, model, estimator):
     """Good and bad spots, cut boxes, neighbours, starts outside the image, masks and maps of the camera."""
+    axes = model.axes
     shape = (12, 40, 50)[3 - axes :]
     spots = rng.uniform(0, 1, (30, axes)) * np.array(shape)
     image = npsubpix.render_spots(spots, shape, std=1.3, amplitude=3000.0, integrate=True) + 5.0
@@ -58,7 +61,7 @@ def test_models_and_estimators_as_on_the_cpu(rng, axes, width, plane, estimator)
         np.array([0.5]),
         rng.uniform(0, 9, 2 * image.size) if estimator == "mle" else None,
     )
-    check((stack, starts, frame, mask, *maps), fit_of(Model(axes, width, plane), estimator, 1.3))
+    check((stack, starts, frame, mask, *maps), fit_of(model, estimator, 1.3))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])

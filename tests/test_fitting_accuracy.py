@@ -24,7 +24,8 @@ def bound(box: int, photons: float, sigma: float, background: float, **options: 
     """Mean bound over the phase of a pixel, as a root mean square."""
     phases = [(a, b) for a in (-0.375, -0.125, 0.125, 0.375) for b in (-0.375, -0.125, 0.125, 0.375)]
     bounds = [npsubpix.cramer_rao(photons, sigma, background, box=box, shift=p, **options) for p in phases]
-    return npsubpix.CramerRao(*(np.sqrt(np.mean(np.square(column), axis=0)) for column in zip(*bounds, strict=True)))
+    columns = (column for column in zip(*bounds, strict=True) if column[0] is not None)
+    return npsubpix.CramerRao(*(np.sqrt(np.mean(np.square(column), axis=0)) for column in columns))
 
 
 def spread(errors: np.ndarray) -> float:

@@ -22,6 +22,7 @@ __all__ = [
     "FIT_BLENDED",
     "FIT_CONTRACTION",
     "FIT_DAMPING",
+    "FIT_DEPTHS",
     "FIT_EASING",
     "FIT_EQUAL",
     "FIT_FLUX_STEP",
@@ -41,11 +42,15 @@ __all__ = [
     "FIT_LOW_SIGNAL",
     "FIT_MISFIT",
     "FIT_MOST_TIED",
+    "FIT_NARROW",
+    "FIT_NARROWER",
+    "FIT_NARROWEST",
     "FIT_NOISY_PIXEL",
     "FIT_RELATIVE_STOP",
     "FIT_SIGNIFICANT",
+    "FIT_START_INVERSE_BETA",
     "FIT_START_WIDTH",
-    "FIT_SWEEP_DRIFT",
+    "FIT_SWEEP_CHANGE",
     "FIT_SWEEP_GROWTH",
     "FIT_SWEEP_STEP",
     "FIT_SWEEP_STOP",
@@ -196,6 +201,9 @@ FIT_DAMPING: Final = 1.0
 FIT_CONTRACTION: Final = 0.8
 FIT_EASING: Final = 0.5
 
+#: Depths on each side of the focus at which a fit of z may begin.
+FIT_DEPTHS: Final = 8
+
 #: Pixels are all equal if their distances from the background sum up to less than this share of their magnitudes.
 FIT_EQUAL: Final = 1e-12
 
@@ -213,6 +221,9 @@ FIT_LEAST_PIVOT: Final = 1e-10
 
 #: Least width in pixels: of a narrower spot, pixels show the flux, but not the width.
 FIT_LEAST_WIDTH: Final = 0.3
+
+#: Inverse of the exponent of a Moffat function with which a fit begins: that of turbulent air is a quarter to a half.
+FIT_START_INVERSE_BETA: Final = 0.3
 
 #: Least width in pixels at which a fit begins that takes it from moments.
 FIT_START_WIDTH: Final = 0.8
@@ -233,6 +244,11 @@ FIT_MOST_TIED: Final = 4
 #: Pixels of a read variance above so many times the background do not take part in the moments with which fits begin.
 FIT_NOISY_PIXEL: Final = 10.0
 
+#: Least widths, in pixels, of spots that a quadrature of the orders 4, 5 and 6 along an axis integrates over a pixel.
+FIT_NARROW: Final = 0.94
+FIT_NARROWER: Final = 0.58
+FIT_NARROWEST: Final = 0.41
+
 #: Squared relative change of the flux below which rounding is all that moves a fit.
 FIT_RELATIVE_STOP: Final = 1e-20
 
@@ -252,8 +268,8 @@ FIT_JOINT_SPOTS: Final = 10
 FIT_JOINT_COUPLING: Final = 1e-3
 FIT_JOINT_PIVOT: Final = 1e-6
 
-#: Way of a spot, in standard errors, after which neighbours that do not lie in its box move too.
-FIT_SWEEP_DRIFT: Final = 0.1
+#: Squared change of the light of neighbours, in variances of pixels, summed over a box, after which a spot moves again.
+FIT_SWEEP_CHANGE: Final = 1e-3
 
 #: After so many sweeps, spots whose last two steps are parallel, by the square of the cosine of their angle, go as far
 #: as such steps would take them that shrink by the same ratio each time, if it is above the least; at most the greatest is taken.

@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from npsubpix._definitions.constants import FIT_LOW_SIGNAL
 from npsubpix._definitions.flags import FitFlags
+from npsubpix._definitions.spot_models import BACKGROUNDS, MODELS, WIDTHS, Model, in_columns, shape_columns
 
 __all__ = [
     "BACKGROUNDS",
@@ -31,12 +32,9 @@ __all__ = [
     "Model",
     "box_for",
     "columns_of",
-    "with_low_signals",
+    "with_warnings",
 ]
 
-MODELS: Final = ("gaussian",)
-WIDTHS: Final = ("free", "fixed", "elliptical")
-BACKGROUNDS: Final = ("constant", "plane")
 ESTIMATORS: Final = ("mle", "wls", "lsq")
 NEIGHBORS: Final = ("ignore", "fit")
 
@@ -51,62 +49,6 @@ _STOP: Final = {"mle": 1e-4, "wls": 1e-8, "lsq": 1e-8}
 
 #: Times that the weights of estimates of the noise are found: from the residuals alone, then from the noise.
 _PASSES: Final = 3
-
-
-class Model(NamedTuple):
-    """A Gaussian spot, integrated over pixels, on a background.
-
-    Its parameters are the position along each axis, the flux, the widths, the slopes of the background along each
-    axis, and the background at the centre of the box.
-
-    Attributes
-    ----------
-    axes : int
-        Dimensions of the image, 2 or 3.
-    width : {"free", "fixed", "elliptical"}
-        ``"free"``: one width, of volumes one along z and one for y and x; ``"elliptical"``: one per axis.
-    plane : bool
-        Whether the background has slopes.
-    """
-
-    axes: int
-    width: str
-    plane: bool
-
-    @property
-    def name(self) -> str:
-        """Name of its kernel."""
-        return f"gaussian{self.axes}d_{self.width}" + "_plane" * self.plane
-
-    @property
-    def widths(self) -> int:
-        """Number of widths that are fitted."""
-        return {"fixed": 0, "free": self.axes - 1, "elliptical": self.axes}[self.width]
-
-    @property
-    def parameters(self) -> int:
-        """Number of parameters."""
-        return self.axes + 2 + self.widths + self.axes * self.plane
-
-    @property
-    def columns(self) -> int:
-        """Length of a row that kernels write: parameters and their variances, widths, chi2 and the likelihood."""
-        return 2 * self.parameters + self.axes + 2
-
-    @property
-    def moments(self) -> int:
-        """Number of moments of residuals: n - p, the two sums, the three terms, weights, and the diagonal of A M A."""
-        return 8 + self.parameters
-
-    @property
-    def width_of_axis(self) -> tuple[int, ...]:
-        """The parameter that is the width along each axis; -1 where it is fixed."""
-        first = self.axes + 1
-        if self.width == "fixed":
-            return (-1,) * self.axes
-        if self.width == "elliptical":
-            return tuple(range(first, first + self.axes))
-        return (first,) * 2 if self.axes == 2 else (first, first + 1, first + 1)
 
 
 class Fit(NamedTuple):
@@ -134,6 +76,8 @@ class Fit(NamedTuple):
         Whether the covariance of parameters is wanted.
     together : bool
         Whether spots are fitted together with their neighbours.
+    numbers : tuple of floats
+        Numbers of the model: a fixed exponent; the limits of z, and the curves of widths along y and x.
     """
 
     model: Model
@@ -146,11 +90,17 @@ class Fit(NamedTuple):
     excess: float = 1.0
     covariance: bool = False
     together: bool = False
+    numbers: tuple[float, ...] = ()
 
     def matrices(self, count: int) -> tuple[int, ...]:
         """Return the shape of the covariances of spots, and of those if pixels had their signal as variance."""
         parameters = self.model.parameters
-        return (count if self.covariance else 0), 2, parameters, parameters
+        return (count if self.has_matrices else 0), 2, parameters, parameters
+
+    @property
+    def has_matrices(self) -> bool:
+        """Whether kernels write the covariance of parameters."""
+        return self.covariance or self.model.needs_covariance
 
     @property
     def function(self) -> str:
@@ -183,6 +133,12 @@ class Columns(NamedTuple):
     chi2: Any
     log_likelihood: Any
     covariance: Any
+    angle: Any = None
+    angle_std: Any = None
+    beta: Any = None
+    beta_std: Any = None
+    z: Any = None
+    z_std: Any = None
 
 
 def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
@@ -192,8 +148,8 @@ def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
     """
     model = fit.model
     axes, count = model.axes, model.parameters
-    variances, covariance = rows[:, count : 2 * count], None
-    if fit.covariance:
+    values, variances, covariance = rows[:, :count], rows[:, count : 2 * count], None
+    if fit.has_matrices:
         covariance = matrices[:, 0].copy()
     if fit.estimator == "lsq":
         slope = _noise_slope(moments)
@@ -201,19 +157,18 @@ def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
         variances = level[:, None] * variances + slope * moments[:, 8:]
         if covariance is not None:
             covariance = level[:, None, None] * covariance + slope * matrices[:, 1]
-    if covariance is not None:  # fluxes and backgrounds are measured in units of the excess
-        covariance[:, axes, :] *= fit.excess
-        covariance[:, :, axes] *= fit.excess
-        covariance[:, axes + 1 + model.widths :, :] *= fit.excess
-        covariance[:, :, axes + 1 + model.widths :] *= fit.excess
     errors = variances**0.5
-    shared = axes == 2 and len(set(model.width_of_axis)) == 1 and len(set(fit.sigma)) == 1
-    sigma, sigma_std = rows[:, 2 * count : 2 * count + axes].copy(), rows[:, 2 * count : 2 * count + axes] * 0.0
-    for axis, k in enumerate(model.width_of_axis):
-        if k >= 0:
-            sigma_std[:, axis] = errors[:, k]
-    if shared:
-        sigma, sigma_std = sigma[:, 0].copy(), sigma_std[:, 0].copy()
+    widths = rows[:, 2 * count : 2 * count + axes]
+    shape = shape_columns(model, values, errors, covariance, widths, fit.numbers)
+    if not fit.covariance:
+        covariance = None
+    else:  # fluxes and backgrounds are measured in units of the excess
+        covariance = in_columns(model, values, covariance)
+        for k in (axes, *range(axes + 1 + model.widths, count)):
+            covariance[:, k, :] *= fit.excess
+            covariance[:, :, k] *= fit.excess
+    if axes == 2 and len(set(model.width_of_axis)) == 1 and len(set(fit.sigma)) == 1 and model.starts == 1:
+        shape = shape._replace(sigma=shape.sigma[:, 0].copy(), sigma_std=shape.sigma_std[:, 0].copy())
     return Columns(
         coords=rows[:, :axes].copy(),
         coords_std=errors[:, :axes].copy(),
@@ -221,11 +176,10 @@ def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
         flux_std=errors[:, axes] * fit.excess,
         background=rows[:, count - 1] * fit.excess,
         background_std=errors[:, count - 1] * fit.excess,
-        sigma=sigma,
-        sigma_std=sigma_std,
         chi2=rows[:, -2].copy(),
         log_likelihood=rows[:, -1].copy(),
         covariance=covariance,
+        **shape._asdict(),
     )
 
 
@@ -245,9 +199,14 @@ def _noise_slope(moments: Any) -> Any:
     return slope
 
 
-def with_low_signals(flags: Any, columns: Columns) -> Any:
-    """Return flags with those of spots whose position is uncertain by a large part of their width."""
-    shared = len(columns.sigma.shape) == 1
-    sigma = columns.sigma[:, None] if shared else columns.sigma
+def with_warnings(flags: Any, columns: Columns) -> Any:
+    """Return flags with those of spots whose position is uncertain by a large part of their width, or z not known."""
+    sigma = columns.sigma[:, None] if len(columns.sigma.shape) == 1 else columns.sigma
+    if columns.angle is not None:
+        sigma = sigma[:, 1:]
     low = (columns.coords_std > FIT_LOW_SIGNAL * sigma).any(1)
-    return flags | (low * int(FitFlags.LOW_SIGNAL)).astype(flags.dtype)
+    flags = flags | (low * int(FitFlags.LOW_SIGNAL)).astype(flags.dtype)
+    if columns.z is not None:
+        beyond = (columns.z == columns.z) & (columns.z_std != columns.z_std)
+        flags = flags | (beyond * int(FitFlags.OUT_OF_RANGE)).astype(flags.dtype)
+    return flags

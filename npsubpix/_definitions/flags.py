@@ -54,15 +54,15 @@ class FitFlags(IntFlag):
     """Flags of a fitted spot.
 
     ``PARTIAL_WINDOW``, ``MASKED``, ``AT_BOUND`` and ``NEGATIVE_PIXELS`` describe a valid fit. ``LOW_SIGNAL``,
-    ``POOR_FIT`` and ``BLENDED`` warn: position and errors are those of the fit, but the errors may be wrong. All
-    others give the reason why a spot could not be fitted: it then keeps the position at which it started, and has no
-    errors.
+    ``POOR_FIT``, ``BLENDED`` and ``OUT_OF_RANGE`` warn: position and errors are those of the fit, but the errors may be
+    wrong. All others give the reason why a spot could not be fitted: it then keeps the position at which it started,
+    and has no errors.
     """
 
     #: Still moving after the last iteration, or the best width is beyond the limits.
     NOT_CONVERGED = 1
-    #: The background ended at its limit: a Poisson mean is positive. It has no error, and the others are those for a
-    #: known background.
+    #: A parameter ended at its limit: the background, as a Poisson mean is positive; beta of a Moffat function; or z.
+    #: It has no error, and the others are those for a known value of it.
     AT_BOUND = 2
     #: The pixels do not determine the parameters: they are too few, or all equal.
     SINGULAR = 4
@@ -86,6 +86,9 @@ class FitFlags(IntFlag):
     POOR_FIT = 1024
     #: Pixels, in electrons, are less than the negative of their read variance. The fit takes them as they are.
     NEGATIVE_PIXELS = 2048
+    #: The best z is beyond the range of the calibration: z is its end, and has no error. The other columns are those
+    #: for this z.
+    OUT_OF_RANGE = 4096
 
 
 @unique
@@ -130,4 +133,4 @@ FIT_REJECTED: Final = (
 )
 
 #: The flags of a spot that `Fits.ok` leaves out: those that could not be fitted, and those whose errors may be wrong.
-FIT_NOT_OK: Final = FIT_REJECTED | FitFlags.LOW_SIGNAL | FitFlags.POOR_FIT | FitFlags.BLENDED
+FIT_NOT_OK: Final = FIT_REJECTED | FitFlags.LOW_SIGNAL | FitFlags.POOR_FIT | FitFlags.BLENDED | FitFlags.OUT_OF_RANGE

@@ -124,7 +124,8 @@ def peaks_of_fits(x: Any, images: Any, starts: Any, results: Any) -> tuple[Any, 
 
     The value is that of the fitted Gaussian at its centre. A spot that could not be fitted keeps its pixel.
     """
-    columns, shape = Columns(*results[:11]), x.shape[1:]
+    count, shape = len(Columns._fields), x.shape[1:]
+    columns, found_flags = Columns(*results[:count]), results[count + 2]
     inside = (images >= 0) & (images < x.shape[0])
     places = [images.clip(0, x.shape[0] - 1)]
     for axis, length in enumerate(shape):
@@ -133,11 +134,11 @@ def peaks_of_fits(x: Any, images: Any, starts: Any, results: Any) -> tuple[Any, 
     sigma = columns.sigma[:, None] + 0 * columns.coords if columns.sigma.ndim == 1 else columns.sigma
     volume = (math.tau**0.5 * sigma).prod(1)
     coords, values = columns.coords, columns.background + columns.flux / volume
-    flags = 0 * results[13]
+    flags = 0 * found_flags
     for found, flag in _OF_FITS:
-        flags = flags | ((results[13] & int(found)) != 0) * int(flag)
+        flags = flags | ((found_flags & int(found)) != 0) * int(flag)
     moved = (abs(coords - starts) > 0.5).any(1) & (flags == 0)
-    flags = (flags | moved * int(PeakFlags.MOVED)).astype(results[13].dtype)
+    flags = (flags | moved * int(PeakFlags.MOVED)).astype(found_flags.dtype)
     rejected = (flags & int(REJECTED)) != 0
     coords[rejected] = starts[rejected].astype(coords.dtype)
     values[rejected] = x[tuple(places)].astype(coords.dtype)[rejected]

@@ -64,6 +64,7 @@ SPOT_OPERATIONS = (
             Argument("offset", optional=True, layout="pixels"),
             Argument("electrons_per_count", optional=True, layout="pixels"),
             Argument("read_variance", optional=True, layout="pixels"),
+            Argument("psf", optional=True),
         ),
         results=(
             Result("coords", "float64"),
@@ -77,13 +78,19 @@ SPOT_OPERATIONS = (
             Result("chi2", "float64"),
             Result("log_likelihood", "float64"),
             Result("covariance", "float64"),
+            Result("angle", "float64"),
+            Result("angle_std", "float64"),
+            Result("beta", "float64"),
+            Result("beta_std", "float64"),
+            Result("z", "float64"),
+            Result("z_std", "float64"),
             Result("n_iters", "int32"),
             Result("indices", "int64"),
             Result("flags", "int32"),
             Result("frame", "int64"),
         ),
         options=("fit",),
-        internal=frozenset({"fit", "offset", "electrons_per_count", "read_variance"}),
+        internal=frozenset({"fit", "offset", "electrons_per_count", "read_variance", "psf"}),
         called="{fit.function}",
         functions={
             "fit_spots": lambda npsubpix, x: npsubpix.fit_spots(

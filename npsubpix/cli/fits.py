@@ -43,9 +43,9 @@ def fitted(frame: Any, peaks: Peaks, options: dict[str, Any], mask: Any) -> tupl
     accepted = (to_numpy(fits.flags) & int(FIT_REJECTED)) == 0
     coords = np.where(accepted[:, None], to_numpy(fits.coords), to_numpy(peaks.coords))
     table = fits.to_dict()
-    names = [name for name in table if name.endswith("_std") and name[0] in "zyx" and len(name) == 5]
+    names = [f"{axis}_std" for axis in "zyx"[-fits.ndim :]]
     columns = {name: table[name] for name in (*names, "flux", "flux_std")}
-    wide = [name for name in table if name.startswith("sigma")]
+    wide = [name for name in table if name.startswith(("sigma", "angle", "beta"))]
     columns |= {f"fit_{name}": table[name] for name in ("background", "background_std", *wide)}
     columns |= {"chi2": table["chi2"], "fit_ok": table["ok"], "fit_flags": table["flag_names"]}
     return dataclasses.replace(peaks, coords=coords), columns

@@ -1,10 +1,22 @@
 """Spots with error bars: fits of images and of patches, cameras, and the bound of their precision."""
 
 from npsubpix._definitions.flags import FitFlags
+from npsubpix.fitting.astigmatism import AstigmaticCurve, fit_astigmatic_curve
 from npsubpix.fitting.bounds import CramerRao, cramer_rao
 from npsubpix.fitting.calibration import estimate_camera
 from npsubpix.fitting.camera import Camera
 from npsubpix.fitting.spots import fit_patches, fit_spots
 from npsubpix.results import Fits
 
-__all__ = ["Camera", "CramerRao", "FitFlags", "Fits", "cramer_rao", "estimate_camera", "fit_patches", "fit_spots"]
+__all__ = [
+    "AstigmaticCurve",
+    "Camera",
+    "CramerRao",
+    "FitFlags",
+    "Fits",
+    "cramer_rao",
+    "estimate_camera",
+    "fit_astigmatic_curve",
+    "fit_patches",
+    "fit_spots",
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -10,9 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import Array, as_array, to_numpy
-from npsubpix._arrays.options import check_choice, check_count, check_finite, check_lengths, check_per_axis
-from npsubpix._definitions.fitting import BACKGROUNDS, MODELS, WIDTHS, Model, box_for
+from npsubpix._arrays.options import (
+    check_bool,
+    check_choice,
+    check_count,
+    check_finite,
+    check_lengths,
+    check_per_axis,
+)
+from npsubpix._definitions.fitting import box_for
+from npsubpix._definitions.spot_models import Model, shape_columns
+from npsubpix.fitting.astigmatism import AstigmaticCurve
 from npsubpix.fitting.camera import Camera
+from npsubpix.fitting.models import check_model
+from npsubpix.fitting.slopes import spot_slopes
 
 __all__ = ["CramerRao", "cramer_rao"]
 
@@ -31,22 +41,32 @@ class CramerRao(NamedTuple):
     background_std : array of shape S, float64
         Of the background per pixel, in electrons.
     sigma_std : array of shape (\*S, ndim), float64
-        Of the width along each axis, in pixels; 0 where it is fixed.
+        Of the width along each axis, in pixels; of a rotated Gaussian, along the major and the minor axis. 0 where it
+        is fixed.
+    angle_std, beta_std, z_std : arrays of shape S, float64, or None
+        Of the angle of a rotated Gaussian, of the exponent of a Moffat function, and of z on an astigmatic curve.
     """
 
     coords_std: Floats
     flux_std: Floats
     background_std: Floats
     sigma_std: Floats
+    angle_std: Floats | None = None
+    beta_std: Floats | None = None
+    z_std: Floats | None = None
 
 
 def cramer_rao(
     flux: Array | float,
-    sigma: float | tuple[float, ...],
+    sigma: float | tuple[float, ...] | None,
     background: Array | float = 0.0,
     *,
     model: str = "gaussian",
-    width: str = "free",
+    width: str | AstigmaticCurve = "free",
+    angle: float = 0.0,
+    beta: float | None = None,
+    free_beta: bool = True,
+    z: float | None = None,
     plane: bool = False,
     box: int | tuple[int, ...] | None = None,
     shift: float | tuple[float, ...] = 0.0,
@@ -60,14 +80,23 @@ def cramer_rao(
     ----------
     flux : number or array
         Electrons of a spot, above 0.
-    sigma : number above 0, or one per axis
-        Standard deviation of the spot in pixels.
+    sigma : number above 0, or one per axis; None with an AstigmaticCurve
+        Standard deviation of the spot in pixels; along the major and the minor axis with ``width="rotated"``. Of a
+        Moffat function, the full width at half maximum over 2.3548.
     background : number or array, default 0
         Electrons of the background per pixel, at least 0; it broadcasts against `flux`.
-    model : {"gaussian"}, default "gaussian"
-        A Gaussian, integrated over each pixel.
-    width : {"free", "fixed", "elliptical"}, default "free"
-        Whether widths are fitted, see `fit_spots`.
+    model : {"gaussian", "moffat"}, default "gaussian"
+        A Gaussian or a Moffat function, integrated over each pixel.
+    width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
+        Which widths are fitted, see `fit_spots`.
+    angle : number, default 0
+        Angle of the major axis with ``width="rotated"``, in radians from the y axis towards the x axis.
+    beta : number above 1, optional
+        Exponent of a Moffat function, for which it is required.
+    free_beta : bool, default True
+        Whether the exponent is fitted.
+    z : number, optional
+        Position along z, required with an AstigmaticCurve.
     plane : bool, default False
         Whether the slopes of the background are fitted too.
     box : odd int, or one per axis, optional
@@ -85,7 +114,8 @@ def cramer_rao(
     Returns
     -------
     CramerRao
-        A named tuple of ``coords_std``, ``flux_std``, ``background_std`` and ``sigma_std``.
+        A named tuple of ``coords_std``, ``flux_std``, ``background_std`` and ``sigma_std``, and ``angle_std``,
+        ``beta_std`` and ``z_std`` of models that have them.
 
     Raises
     ------
@@ -118,20 +148,22 @@ def cramer_rao(
     >>> bound.coords_std.round(4)
     array([0.0509, 0.0509])
     """
-    check_choice(model, "model", MODELS)
-    check_choice(width, "width", WIDTHS)
     check_choice(estimator, "estimator", ("mle", "lsq"))
     if camera is not None and not isinstance(camera, Camera):
         raise TypeError(f"camera must be a Camera or None, got {camera!r}")
     if check_count(ndim, "ndim", 2) > 3:
         raise ValueError(f"ndim must be 2 or 3, got {ndim}")
-    check_choice("plane" if plane else "constant", "background", BACKGROUNDS)
+    background_model = "plane" if check_bool(plane, "plane") else "constant"
     photons, level = _numbers(flux, "flux", above=True), _numbers(background, "background")
-    widths = check_lengths(sigma, ndim, "sigma")
-    lengths = box_for(widths, ndim) if box is None else check_per_axis(box, ndim, "box", 3)
+    given = None if sigma is None else check_lengths(sigma, ndim, "sigma")
+    chosen, numbers = check_model(model, width, given, beta, background_model, ndim)
+    if check_bool(free_beta, "free_beta") and model == "moffat":
+        chosen, numbers = chosen._replace(shape="moffat"), ()
+    shape = _shape(chosen, width, given, angle, beta, z)
+    lengths = box_for(shape.widths, ndim) if box is None else check_per_axis(box, ndim, "box", 3)
     shifts = [check_finite(s, "shift") for s in ((shift,) * ndim if np.ndim(shift) == 0 else tuple(shift))]  # type: ignore[arg-type]
     photons, level = np.broadcast_arrays(photons, level)
-    spot, slopes = _slopes(Model(ndim, width, plane), lengths, widths, shifts)
+    slopes = spot_slopes(chosen, lengths, shape.widths, shape.parameters, shifts, numbers)
     excess, read = 1.0, 0.0
     if camera is not None:
         excess = 2.0 if camera.em_gain > 1 else 1.0
@@ -139,10 +171,49 @@ def cramer_rao(
         if np.ndim(factor) or np.ndim(camera.read_variance):
             raise ValueError("camera must have numbers, not maps: a bound is that of one pixel and its neighbours")
         read = float(camera.read_variance) * float(factor) ** 2
-    variances = excess * (photons[..., None] * spot + level[..., None]) + read
+    variances = excess * (photons[..., None] * slopes[ndim] + level[..., None]) + read
     if not (variances > 0).all():
         raise ValueError("background or the read variance of the camera must be positive in a box of this length")
-    return _bounds(Model(ndim, width, plane), photons, slopes, variances, estimator)
+    return _bounds(chosen, shape, numbers, photons, slopes, variances, estimator)
+
+
+class _Shape(NamedTuple):
+    """Widths along the axes of the image, and the parameters of the shape of a model."""
+
+    widths: tuple[float, ...]
+    parameters: tuple[float, ...]
+
+
+def _shape(
+    model: Model, width: Any, sigma: tuple[float, ...] | None, angle: float, beta: float | None, z: float | None
+) -> _Shape:
+    """Require the numbers that the shape of a model has."""
+    if (z is not None) != isinstance(width, AstigmaticCurve):
+        raise ValueError("z must be given with an AstigmaticCurve for width, and not without one")
+    if isinstance(width, AstigmaticCurve):
+        depth = check_finite(z, "z")
+        low, high = width.z_range
+        if not low <= depth <= high:
+            raise ValueError(f"z must be in the range of the curve, from {low} to {high}, got {depth}")
+        y, x = width.sigma(depth)
+        return _Shape((float(y), float(x)), (depth,))
+    if sigma is None:
+        raise ValueError("sigma must be given: it is the width of the spot")
+    if model.width == "rotated":
+        major, minor = sigma
+        if major < minor:
+            raise ValueError(f"sigma must be the widths along the major and the minor axis, got {sigma}")
+        turned = check_finite(angle, "angle")
+        cosine, sine = math.cos(turned), math.sin(turned)
+        y, x = math.hypot(major * cosine, minor * sine), math.hypot(major * sine, minor * cosine)
+        return _Shape((y, x), (y, x, (major**2 - minor**2) * sine * cosine / (y * x)))
+    if check_finite(angle, "angle") != 0:
+        raise ValueError(f"angle is for width='rotated', got width={width!r}")
+    own = dict(zip(model.width_of_axis, sigma, strict=True))
+    free = tuple(own[k] for k in sorted(own) if k >= 0)
+    if model.shape.startswith("moffat") and beta is None:
+        raise ValueError("beta must be given with model='moffat': it is the exponent")
+    return _Shape(sigma, (*free, 1 / beta) if model.shape == "moffat" and beta is not None else free)
 
 
 def _numbers(value: Any, name: str, above: bool = False) -> Floats:
@@ -157,47 +228,26 @@ def _numbers(value: Any, name: str, above: bool = False) -> Floats:
     return array.astype(np.float64)
 
 
-def _slopes(model: Model, box: tuple[int, ...], sigma: tuple[float, ...], shift: list[float]) -> tuple[Floats, Floats]:
-    """Return the means of the pixels of a spot of one electron, and their derivatives, a row per parameter."""
-    from scipy.special import erf
-
-    lines = []
-    for length, s, centre in zip(box, sigma, shift, strict=True):
-        edges = (np.arange(length + 1) - length / 2 - centre) / s
-        density = np.exp(-(edges**2) / 2) / math.sqrt(2 * math.pi) / s
-        lines.append([np.diff(erf(edges / math.sqrt(2))) / 2, -np.diff(density), -np.diff(density * edges)])
-
-    def product(of: tuple[int, ...]) -> Floats:
-        total = np.ones(())
-        for line, k in zip(lines, of, strict=True):
-            total = np.multiply.outer(total, line[k])
-        return total.ravel()
-
-    axes = model.axes
-    rows = np.zeros((model.parameters, math.prod(box)))
-    for a in range(axes):
-        rows[a] = product(tuple(int(k == a) for k in range(axes)))
-        if model.width_of_axis[a] >= 0:
-            rows[model.width_of_axis[a]] += product(tuple(2 * int(k == a) for k in range(axes)))
-        if model.plane:
-            place = np.indices(box)[a].ravel() - (box[a] - 1) / 2
-            rows[model.parameters - 1 - axes + a] = place
-    rows[axes] = product((0,) * axes)
-    rows[-1] = 1
-    return rows[axes], rows
-
-
-def _bounds(model: Model, photons: Floats, slopes: Floats, variances: Floats, estimator: str) -> CramerRao:
+def _bounds(
+    model: Model, shape: _Shape, numbers: tuple[float, ...], photons: Floats, slopes: Floats, variances: Floats,
+    estimator: str,
+) -> CramerRao:  # fmt: skip
     axes, count = model.axes, model.parameters
     scale = np.ones((*photons.shape, count))
-    for k in itertools.chain(range(axes), model.width_of_axis):
-        if k >= 0:
-            scale[..., k] = photons  # of which the other derivatives are independent
+    for k in (*range(axes), *range(axes + 1, axes + 1 + model.widths)):
+        scale[..., k] = photons  # of which the other derivatives are independent
     if estimator == "mle":
         covariance = np.linalg.inv(np.einsum("pk,...k,qk->...pq", slopes, 1 / variances, slopes))
     else:
         inverse = np.linalg.inv(slopes @ slopes.T)
         covariance = inverse @ np.einsum("pk,...k,qk->...pq", slopes, variances, slopes) @ inverse
-    errors = np.sqrt(np.diagonal(covariance, axis1=-2, axis2=-1)) / scale
-    widths = [errors[..., k] if k >= 0 else np.zeros(photons.shape) for k in model.width_of_axis]
-    return CramerRao(errors[..., :axes], errors[..., axes], errors[..., -1], np.stack(widths, -1))
+    covariance = (covariance / (scale[..., :, None] * scale[..., None, :])).reshape(-1, count, count)
+    errors = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    values = np.zeros((len(errors), count))
+    values[:, axes + 1 : axes + 1 + model.widths] = shape.parameters
+    widths = np.tile(shape.widths, (len(errors), 1))
+    columns = shape_columns(model, values, errors, covariance, widths, numbers)
+    found = [columns.sigma_std, columns.angle_std, columns.beta_std, columns.z_std]
+    own = [None if c is None else c.reshape((*photons.shape, *c.shape[1:])) for c in found]
+    errors = errors.reshape(*photons.shape, count)
+    return CramerRao(errors[..., :axes], errors[..., axes], errors[..., -1], *own)  # type: ignore[arg-type]

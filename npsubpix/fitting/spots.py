@@ -19,9 +19,11 @@ from npsubpix._arrays.options import (
 )
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
-from npsubpix._definitions.fitting import BACKGROUNDS, ESTIMATORS, MODELS, NEIGHBORS, WIDTHS, Columns, Fit, Model, box_for
+from npsubpix._definitions.fitting import ESTIMATORS, NEIGHBORS, Columns, Fit, box_for
 from npsubpix._dispatch.call import call
+from npsubpix.fitting.astigmatism import AstigmaticCurve
 from npsubpix.fitting.camera import Camera
+from npsubpix.fitting.models import check_model, widths_of
 from npsubpix.results import Fits
 
 __all__ = ["fit_patches", "fit_spots"]
@@ -36,8 +38,9 @@ def fit_spots(
     /,
     *,
     model: str = "gaussian",
-    width: str = "free",
+    width: str | AstigmaticCurve = "free",
     sigma: float | tuple[float, ...] | None = None,
+    beta: float | None = None,
     background: str = "constant",
     box: int | tuple[int, ...] | None = None,
     estimator: str = "auto",
@@ -59,14 +62,20 @@ def fit_spots(
         Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     coords : array of shape (N, ndim), or a table with positions, such as Peaks
         Positions at which fits begin, in pixels, (y, x) or (z, y, x). A table also supplies `frame`.
-    model : {"gaussian"}, default "gaussian"
-        ``"gaussian"``: a Gaussian, integrated over each pixel.
-    width : {"free", "fixed", "elliptical"}, default "free"
+    model : {"gaussian", "moffat"}, default "gaussian"
+        ``"gaussian"``: a Gaussian, integrated over each pixel. ``"moffat"``: a Moffat function [2]_, integrated over
+        each pixel, for images with the wings of stars; ``(1 + r**2 / alpha**2)**-beta``.
+    width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
         ``"free"``: one width is fitted, in volumes one along z and one for y and x. ``"fixed"``: `sigma` is the width.
-        ``"elliptical"``: a width per axis is fitted.
+        ``"elliptical"``: a width per axis is fitted. ``"rotated"``, in images: the widths along a major and a minor
+        axis, and the angle of the major axis. A curve, in images: z is fitted, and the widths along y and x are those
+        of the curve at z. A Moffat function is round, ``"free"`` or ``"fixed"``.
     sigma : number above 0, or one per axis, optional
         Standard deviation of a spot in pixels: its fixed width, or that with which fits begin. By default each spot
-        begins with the width of its moments.
+        begins with the width of its moments. Of a Moffat function it is the full width at half maximum over 2.3548,
+        as for a Gaussian.
+    beta : number above 1, optional
+        Exponent of a Moffat function, which is fitted by default, between 1.25 and 100.
     background : {"constant", "plane"}, default "constant"
         ``"plane"``: the background of a box also has a slope along each axis.
     box : odd int, or one per axis, optional
@@ -134,6 +143,8 @@ def fit_spots(
     ----------
     .. [1] F. Huang et al., "Video-rate nanoscopy using sCMOS camera-specific single-molecule localization
        algorithms", Nature Methods 10, 653-658, 2013
+    .. [2] I. Trujillo et al., "The effects of seeing on Sérsic profiles - II. The Moffat PSF", Monthly Notices of the
+       Royal Astronomical Society 328, 977-985, 2001
 
     Examples
     --------
@@ -158,12 +169,10 @@ def fit_spots(
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     check_choice(neighbors, "neighbors", NEIGHBORS)
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
-    lengths = box_for(widths, ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
-    fit = _fit(model, width, widths, background, estimator, camera, error, lengths, n_iters, ndim, covariance)
-    fit = fit._replace(
-        max_shift=min(check_positive(max_shift, "max_shift"), float(FARTHEST)),
-        together=neighbors == "fit",
-    )
+    lengths = box_for(widths_of(width, widths), ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
+    fit = _fit(model, width, widths, beta, background, estimator, camera, error, lengths, n_iters, ndim, covariance)
+    shift = min(check_positive(max_shift, "max_shift"), float(FARTHEST))
+    fit = fit._replace(max_shift=shift, together=neighbors == "fit")
     return _fits(x, points, frames, mask, error, camera, fit, frame_axis, check_frames_of(coords))
 
 
@@ -172,8 +181,9 @@ def fit_patches(
     /,
     *,
     model: str = "gaussian",
-    width: str = "free",
+    width: str | AstigmaticCurve = "free",
     sigma: float | tuple[float, ...] | None = None,
+    beta: float | None = None,
     background: str = "constant",
     estimator: str = "auto",
     camera: Camera | None = None,
@@ -188,12 +198,14 @@ def fit_patches(
     ----------
     patches : array of shape (N, h, w) or (N, d, h, w)
         Boxes of pixels, each with one spot. Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
-    model : {"gaussian"}, default "gaussian"
+    model : {"gaussian", "moffat"}, default "gaussian"
         The model, see `fit_spots`.
-    width : {"free", "fixed", "elliptical"}, default "free"
-        Whether widths are fitted.
+    width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
+        Which widths are fitted.
     sigma : number above 0, or one per axis, optional
         Standard deviation of a spot in pixels: its fixed width, or that with which fits begin.
+    beta : number above 1, optional
+        Exponent of a Moffat function, which is fitted by default.
     background : {"constant", "plane"}, default "constant"
         ``"plane"``: the background of a patch also has a slope along each axis.
     estimator : {"auto", "mle", "wls", "lsq"}, default "auto"
@@ -248,7 +260,9 @@ def fit_patches(
     if max(lengths) > _LONGEST:
         raise ValueError(f"patches must have at most {_LONGEST} pixels along each axis, got shape {tuple(x.shape)}")
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
-    fit = _fit(model, width, widths, background, estimator, camera, error, tuple(lengths), n_iters, ndim, covariance)
+    fit = _fit(
+        model, width, widths, beta, background, estimator, camera, error, tuple(lengths), n_iters, ndim, covariance
+    )
     centres = beside(np.tile((np.array(lengths) - 1) / 2, (count, 1)), x)
     frames = beside(np.arange(count), x)
     fits = _fits(x, centres, frames, mask, error, camera, fit._replace(whole=True), 0, None)
@@ -266,10 +280,11 @@ def _fits(
         factor = (as_array(factor, "electrons_per_count") if is_array(factor) else factor) / camera.em_gain
         maps = [camera.offset, factor, camera.read_variance]
     results = call(
-        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps,
+        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps, None,
         frame_axis=frame_axis, fit=fit,
     )  # fmt: skip
-    columns, (n_iters, indices, flags, own_frames) = Columns(*results[:11]), results[11:]
+    count = len(Columns._fields)
+    columns, (n_iters, indices, flags, own_frames) = Columns(*results[:count]), results[count:]
     return Fits(
         **columns._asdict(),
         n_iters=n_iters,
@@ -281,18 +296,14 @@ def _fits(
 
 
 def _fit(
-    model: Any, width: Any, sigma: tuple[float, ...] | None, background: Any, estimator: Any, camera: Any,
+    model: Any, width: Any, sigma: tuple[float, ...] | None, beta: Any, background: Any, estimator: Any, camera: Any,
     error: Any, box: tuple[int, ...], n_iters: Any, ndim: int, covariance: Any,
 ) -> Fit:  # fmt: skip
     """Require a model, an estimator and their options."""
-    check_choice(model, "model", MODELS)
-    check_choice(width, "width", WIDTHS)
-    check_choice(background, "background", BACKGROUNDS)
+    shape, numbers = check_model(model, width, sigma, beta, background, ndim)
     check_choice(estimator, "estimator", ("auto", *ESTIMATORS))
     if camera is not None and not isinstance(camera, Camera):
         raise TypeError(f"camera must be a Camera or None, got {camera!r}")
-    if width == "fixed" and sigma is None:
-        raise ValueError("sigma must be given with width='fixed': it is the width")
     if estimator == "auto":
         estimator = "wls" if error is not None else "lsq" if camera is None else "mle"
     if estimator == "wls" and error is None:
@@ -301,7 +312,7 @@ def _fit(
         raise ValueError(f"error is for estimator='wls', got estimator={estimator!r}")
     multiplies = camera is not None and camera.em_gain > 1 and estimator == "mle"
     return Fit(
-        model=Model(ndim, width, background == "plane"),
+        model=shape,
         estimator=estimator,
         sigma=(0.0,) * ndim if sigma is None else sigma,
         box=box,
@@ -309,6 +320,7 @@ def _fit(
         max_shift=float(FARTHEST),
         excess=2.0 if multiplies else 1.0,
         covariance=check_bool(covariance, "covariance"),
+        numbers=numbers,
     )
 
 

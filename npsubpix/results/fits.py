@@ -32,7 +32,9 @@ class Fits(Table):
     background, background_std : arrays of shape (N,), float64
         Background per pixel, in the same unit, at the centre of the box.
     sigma, sigma_std : arrays of shape (N,), or (N, K) with several widths, float64
-        Standard deviation of the Gaussian in pixels, or one per axis. Its error is 0 where it is fixed.
+        Standard deviation of the Gaussian in pixels, or one per axis; of a rotated Gaussian, those along the major and
+        the minor axis. Of a Moffat function, the full width at half maximum over 2.3548. Its error is 0 where it is
+        fixed.
     chi2 : array of shape (N,), float64
         Reduced chi-squared: sum of squared residuals in units of the noise, per degree of freedom. Without knowledge
         of the noise (``estimator="lsq"``) the variance of the residuals, in squared units of the image.
@@ -46,8 +48,15 @@ class Fits(Table):
     flags : array of shape (N,), int32
         Bits of `FitFlags`.
     covariance : array of shape (N, P, P), float64, or None
-        Covariance of the parameters, if it was asked for: positions, flux, widths that are fitted, slopes of the
-        background, and background.
+        Covariance of the parameters, if it was asked for: positions, flux, widths that are fitted, angle, beta or z,
+        slopes of the background, and background.
+    angle, angle_std : arrays of shape (N,), float64, or None
+        With ``width="rotated"``, the angle of the major axis in radians, from the y axis towards the x axis, from -π/2
+        to π/2. Its error is at most π/√12 = 0.907, that of an angle of which nothing is known, as in round spots.
+    beta, beta_std : arrays of shape (N,), float64, or None
+        Exponent of a Moffat function. Its error is 0 where it is fixed.
+    z, z_std : arrays of shape (N,), float64, or None
+        With an `AstigmaticCurve`, the position along z in the unit of the curve.
     frame : array of shape (N,), int64, or None
         Index of the image in its stack; None without a stack.
     image_shape : tuple of ints or None
@@ -85,6 +94,12 @@ class Fits(Table):
     indices: Array
     flags: Array
     covariance: Array | None = None
+    angle: Array | None = None
+    angle_std: Array | None = None
+    beta: Array | None = None
+    beta_std: Array | None = None
+    z: Array | None = None
+    z_std: Array | None = None
     frame: Array | None = None
     image_shape: tuple[int, ...] | None = None
 
@@ -97,7 +112,8 @@ class Fits(Table):
         """Copy the fits to a dictionary of NumPy arrays, one per column.
 
         The columns are ``frame`` (in stacks), ``z`` (in volumes), ``y``, ``x``, their errors ``y_std`` and so on,
-        ``flux``, ``background`` and ``sigma`` (``sigma_y`` and so on with one width per axis), each followed by its
+        ``flux``, ``background`` and ``sigma`` (``sigma_y`` and so on with one width per axis, ``sigma_major`` and
+        ``sigma_minor`` with an angle), ``angle``, ``beta`` and ``z`` where the model has them, each followed by its
         error, ``chi2``, ``log_likelihood``, ``n_iters``, ``z_index`` (in volumes), ``y_index``, ``x_index``, ``ok``,
         ``flags`` and ``flag_names``.
         """
@@ -109,6 +125,9 @@ class Fits(Table):
         for name in ("flux", "background"):
             columns |= {n: to_numpy(getattr(self, n)) for n in (name, f"{name}_std")}
         columns |= self._widths(axes)
+        for name in ("angle", "beta", "z"):
+            if getattr(self, name) is not None:
+                columns |= {n: to_numpy(getattr(self, n)) for n in (name, f"{name}_std")}
         columns |= {n: to_numpy(getattr(self, n)) for n in ("chi2", "log_likelihood", "n_iters")}
         columns |= {f"{axis}_index": indices[:, k] for k, axis in enumerate(axes)}
         return columns | self._flag_columns()
@@ -119,6 +138,6 @@ class Fits(Table):
         if sigma.ndim == 1:
             return {"sigma": sigma, "sigma_std": errors}
         columns: dict[str, npt.NDArray[Any]] = {}
-        for k, axis in enumerate(axes):
+        for k, axis in enumerate(axes if self.angle is None else ("major", "minor")):
             columns |= {f"sigma_{axis}": sigma[:, k], f"sigma_{axis}_std": errors[:, k]}
         return columns

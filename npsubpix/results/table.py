@@ -137,7 +137,7 @@ class Table:
 
         table = astropy.table.QTable(self.to_structured())
         for name in table.colnames:
-            if unit_of(name) == "pixel":
+            if unit_of(name, table.colnames) == "pixel":
                 table[name].unit = astropy.units.pixel
         return astropy.table.QTable(table)
 

@@ -6,7 +6,6 @@ more pixels than there are, which has to be noticed.
 
 from __future__ import annotations
 
-import itertools
 import sys
 from typing import Any
 
@@ -35,10 +34,11 @@ from npsubpix._cuda.launch import devices, kernels
 from npsubpix._cuda.launch.catalogue import all_types
 from npsubpix._cuda.windows import reductions
 from npsubpix._definitions.alignment.gauss_newton import Options
-from npsubpix._definitions.fitting import Fit, Model
+from npsubpix._definitions.fitting import Fit
 from npsubpix._definitions.peaks import PeakSearch
 from npsubpix._definitions.refinement import Refinement
 from tests.cuda_host.device import HostDevice, kernels_of
+from tests.spot_models import ALL_MODELS, numbers_of
 
 SHAPES = ((1, 2, 9, 300), (2, 1, 1, 1), (1, 1, 3, 5, 7), (1, 2, 5, 33, 17))
 
@@ -202,11 +202,12 @@ def run_alignment(rng: np.random.Generator) -> None:
 
 def run_fits(rng: np.random.Generator) -> None:
     """Every model, of spots in the image, at its border and beside it."""
-    for axes, width, plane in itertools.product((2, 3), ("free", "fixed", "elliptical"), (False, True)):
+    for model in ALL_MODELS:
+        axes = model.axes
         shape = (9, 20, 22)[3 - axes :]
         stack = rng.poisson(30, (2, *shape)).astype(np.float32)
         starts = np.concatenate([rng.uniform(-2, 24, (12, axes)), np.full((1, axes), np.nan)])
-        fit = Fit(Model(axes, width, plane), "mle", (1.3,) * axes, (7,) * axes, 5, 1.5, False, covariance=True)
+        fit = Fit(model, "mle", (1.3,) * axes, (7,) * axes, 5, 1.5, False, covariance=True, numbers=numbers_of(model))
         frame, mask = rng.integers(-1, 3, len(starts)), rng.random((1, *shape)) < 0.05
         fitting.fit_spots(stack, starts, frame, mask, None, np.array([1.0]), None, None, fit=fit)
 

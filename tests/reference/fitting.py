@@ -1,7 +1,6 @@
-"""Fits of spots in float64, from the formulas: likelihoods of a Gaussian integrated over pixels, and their optima.
+"""Fits of spots in float64, from the formulas: likelihoods of spots integrated over pixels, and their optima.
 
-Parameters are positions, the flux, a width per axis, slopes of the background, and the background at the centre. A
-`layout` says which of them are free, and which are shared.
+Parameters are positions, the flux, those of the shape, slopes of the background, and the background at the centre.
 """
 
 from __future__ import annotations
@@ -24,17 +23,54 @@ def means(box: tuple[int, ...], position, flux: float, sigma, slopes, background
     return flux * spot + background + plane
 
 
-class Spot:
-    """A spot in a box, and the vector of its free parameters."""
+def rotated(y, x, major: float, minor: float, angle: float):
+    """Density of a Gaussian whose major axis is at an angle from the y axis towards the x axis."""
+    along, across = y * math.cos(angle) + x * math.sin(angle), x * math.cos(angle) - y * math.sin(angle)
+    return np.exp(-((along / major) ** 2 + (across / minor) ** 2) / 2) / (math.tau * major * minor)
 
-    def __init__(self, box: tuple[int, ...], width: str = "free", sigma=None, plane: bool = False) -> None:
+
+def moffat(y, x, sigma: float, beta: float):
+    """Density of a Moffat function whose full width at half maximum is that of a Gaussian."""
+    alpha = sigma * math.sqrt(2 * math.log(2) / (2 ** (1 / beta) - 1))
+    return (beta - 1) / (math.pi * alpha**2) * (1 + (y * y + x * x) / alpha**2) ** -beta
+
+
+def integrated(density, box: tuple[int, ...], position, *shape: float, order: int = 20) -> np.ndarray:
+    """Integrals of a density over the pixels of a box, by Gauss and Legendre."""
+    nodes, weights = np.polynomial.legendre.leggauss(order)
+    lines = [(np.arange(n)[:, None] + nodes / 2 - c).ravel() for n, c in zip(box, position, strict=True)]
+    values = density(lines[0][:, None], lines[1][None, :], *shape)
+    return np.einsum("jaib,a,b->ji", values.reshape(box[0], order, box[1], order), weights, weights) / 4
+
+
+def curve(z, sigma: float, centre: float, depth: float, a: float = 0.0, b: float = 0.0):
+    """Width at z on an astigmatic curve."""
+    u = (z - centre) / depth
+    return sigma * np.sqrt(1 + u**2 + a * u**3 + b * u**4)
+
+
+class Spot:
+    """A spot in a box, and the vector of its free parameters: those of the shape are as in columns of results.
+
+    `curves` are the parameters of an astigmatic curve along each axis, of which z is the parameter.
+    """
+
+    def __init__(
+        self, box: tuple[int, ...], width: str = "free", sigma=None, plane: bool = False, model: str = "gaussian",
+        beta: float | None = None, curves=None,
+    ) -> None:  # fmt: skip
         self.box, self.width, self.sigma, self.plane = box, width, sigma, plane
-        self.axes = len(box)
+        self.axes, self.model, self.beta, self.curves = len(box), model, beta, curves
 
     def of(self, vector: np.ndarray) -> np.ndarray:
         """Means of the pixels for positions, flux, free widths, slopes and background, in this order."""
         axes = self.axes
         position, flux, rest = vector[:axes], vector[axes], vector[axes + 1 :]
+        if self.model == "moffat" or self.width == "rotated":
+            return self._of_images(position, flux, rest)
+        if self.curves is not None:
+            own = [curve(rest[0], *c) for c in self.curves]
+            return means(self.box, position, flux, own, rest[1:-1] if self.plane else (0.0, 0.0), rest[-1])
         free = {"fixed": 0, "free": axes - 1, "elliptical": axes}[self.width]
         own, slopes = rest[:free], rest[free:-1]
         if self.width == "fixed":
@@ -42,6 +78,20 @@ class Spot:
         elif self.width == "free":
             own = (own[0],) * 2 if axes == 2 else (own[0], own[1], own[1])
         return means(self.box, position, flux, own, slopes if self.plane else (0.0,) * axes, rest[-1])
+
+    def _of_images(self, position, flux: float, rest: np.ndarray) -> np.ndarray:
+        if self.width == "rotated":
+            density, shape = rotated, list(rest[:3])
+        else:
+            density, shape = moffat, list(rest[: (self.width == "free") + (self.beta is None)])
+            if self.width == "fixed":
+                shape.insert(0, self.sigma if np.ndim(self.sigma) == 0 else self.sigma[0])
+            if self.beta is not None:
+                shape.append(self.beta)
+        slopes = rest[-3:-1] if self.plane else (0.0, 0.0)
+        return flux * integrated(density, self.box, position, *shape) + means(
+            self.box, position, 0.0, (1, 1), slopes, rest[-1]
+        )
 
     def slopes(self, vector: np.ndarray) -> np.ndarray:
         """Derivatives of the means, by differences."""

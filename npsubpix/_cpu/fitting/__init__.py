@@ -15,7 +15,7 @@ from npsubpix._cpu.fitting.gaussian import BLOCK
 from npsubpix._cpu.fitting.graph import graph_of
 from npsubpix._cpu.fitting.solver import ESTIMATOR_CODES, PADDED, fit_kernel
 from npsubpix._definitions.crowds import reach_of
-from npsubpix._definitions.fitting import Fit, columns_of, with_low_signals
+from npsubpix._definitions.fitting import Fit, columns_of, with_warnings
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 from npsubpix._definitions.shapes import three_axes
 
@@ -83,6 +83,7 @@ def fit_spots(
     offset: HostArray | None,
     electrons_per_count: HostArray | None,
     read_variance: HostArray | None,
+    psf: HostArray | None = None,
     *,
     fit: Fit,
 ) -> tuple[HostArray, ...]:
@@ -113,7 +114,10 @@ def fit_spots(
     moments = np.zeros((count if fit.estimator == "lsq" else 0, fit.model.moments))
     matrices = np.full(fit.matrices(count), math.nan)
     n_iters = np.zeros(count, np.int32)
-    spots = Spots(places - origins, origins, corners, flags, rows, moments, matrices, n_iters)
+    constants = fit.model.constants(fit.numbers)
+    if psf is not None:
+        constants = np.concatenate([constants, psf.astype(np.float64).ravel()])
+    spots = Spots(places - origins, origins, corners, flags, rows, moments, matrices, n_iters, constants)
 
     def read(part: slice, data: HostArray, spread: HostArray, least: HostArray) -> None:
         boxes_kernel.run(
@@ -132,7 +136,7 @@ def fit_spots(
         rows, n_iters, pixels, flags, frames = (x[back] for x in (rows, n_iters, pixels, flags, frames))
         moments, matrices = (x[back] if len(x) else x for x in (moments, matrices))
     columns = columns_of(rows, moments, matrices, fit)
-    return (*columns, n_iters, pixels, with_low_signals(flags, columns), frames)
+    return (*columns, n_iters, pixels, with_warnings(flags, columns), frames)
 
 
 def _fit_each(spots: Spots, count: int, sizes: Sizes, table: Any, fit: Fit, read: Reader) -> None:
@@ -149,6 +153,6 @@ def _fit_each(spots: Spots, count: int, sizes: Sizes, table: Any, fit: Fit, read
         read(part, own, own_spread, least)
         run(
             _WORK * own.size, own, own_spread, least, spots.starts[part], spots.origins[part], first, *table,
-            fit.sigma, box, padded, options, fit.max_shift, spots.rows[part], spots.moments[part],
+            fit.sigma, spots.constants, box, padded, options, fit.max_shift, spots.rows[part], spots.moments[part],
             spots.matrices[part], spots.flags[part], spots.n_iters[part],
         )  # fmt: skip

@@ -42,6 +42,7 @@ class Spots(NamedTuple):
     moments: HostArray
     matrices: HostArray
     n_iters: HostArray
+    constants: HostArray
 
 
 def _blocks(groups: HostArray, most: int) -> Iterator[tuple[int, int]]:
@@ -60,8 +61,8 @@ def fit_crowd(spots: Spots, graph: Graph, sizes: Sizes, table: Any, fit: Fit, re
     wide = tuple(length + 2 * margin for length, margin in zip(box, margins, strict=True))
     wide_padded = -(-wide[2] // BLOCK) * BLOCK
     wide_size = -(-wide[0] * wide[1] * wide_padded // PADDED) * PADDED
-    most = _MEMORY // (8 * (2 * size + wide_size))
-    count, constants, unweighted = model.parameters, np.zeros(1), fit.estimator == "lsq"
+    most = _MEMORY // (8 * (3 * size + wide_size))
+    count, constants, unweighted = model.parameters, spots.constants, fit.estimator == "lsq"
     kept = model.axes + 1 + model.widths
     for first, last in _blocks(graph.groups, most):
         low, high = int(graph.groups[first]), int(graph.groups[last])
@@ -76,21 +77,21 @@ def fit_crowd(spots: Spots, graph: Graph, sizes: Sizes, table: Any, fit: Fit, re
         tasks = np.unique(np.searchsorted(groups, np.minimum(wanted, many)))
         light, moving = np.empty((many, wide_size)), np.zeros((2, many), np.uint8)
         parameters, states = np.zeros((many, count)), np.zeros((many, STATES))
-        histories = np.zeros((many, 3, count))
+        histories, seen = np.zeros((many, 3, count)), np.zeros((many, size))
         covariances = np.empty((many, 2, count, count))
         starts, corners, flags = spots.starts[part], spots.corners[part], spots.flags[part]
         rows, moments, matrices = spots.rows[part], spots.moments[part], spots.matrices[part]
         sweep_kernel(model).run(
             _WORK * data.size, data, spread, least, starts, corners, part.start, *table, fit.sigma, constants, box,
             padded, ESTIMATOR_CODES[fit.estimator], SWEEPS * fit.n_iters, fit.max_shift, margins, wide, wide_padded,
-            offsets, neighbours, groups, tasks, light, parameters, states, histories, moving, rows, moments, covariances, flags,
+            offsets, neighbours, groups, tasks, light, parameters, states, histories, seen, moving, rows, moments, covariances, flags,
             spots.n_iters[part],
         )  # fmt: skip
         transfers, strengths = np.empty((len(neighbours), count, kept)), np.zeros(len(neighbours))
         shared = np.empty((len(neighbours), 2 if unweighted else 1, count, count))
         coupling_kernel(model).run(
             _WORK * data.size, data, spread, corners, fit.sigma, constants, box, padded, unweighted, margins, wide,
-            wide_padded, offsets, neighbours, parameters, covariances, flags, transfers, shared, strengths,
+            wide_padded, wide_size, offsets, neighbours, parameters, covariances, flags, transfers, shared, strengths,
         )  # fmt: skip
         joint_kernel.run(
             _WORK * data.size, offsets, neighbours, transfers, shared, strengths, covariances, kept, unweighted, rows,

@@ -7,7 +7,7 @@ from typing import Any
 
 from npsubpix._cpu.compiler.jit import device
 from npsubpix._cpu.fitting.linear import multiply, trace_of, unpack
-from npsubpix._definitions.fitting import Model
+from npsubpix._definitions.spot_models import Model
 
 __all__ = ["residual_moments_of"]
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from npsubpix._cpu.compiler.jit import device, fused
+from npsubpix._cpu.fitting.curve import curve_of
 from npsubpix._cpu.formulas.error_function import error_function
 from npsubpix._cpu.formulas.exponential import exponential64
-from npsubpix._definitions.fitting import Model
+from npsubpix._definitions.spot_models import Model
 
-__all__ = ["BLOCK", "factors_of", "lines_of", "slopes_of"]
+__all__ = ["BLOCK", "factors_of", "lines_of", "slopes_of", "width_of"]
 
 #: Pixels that rows are padded to multiples of.
 BLOCK = 4
@@ -47,17 +48,38 @@ def _write_lines(lines, first, count, edges, centre, width):
         lines[first + 2, k] = edges[2, k] - edges[2, k + 1]
 
 
-def lines_of(model: Model) -> Callable[..., Any]:
-    """Make the function that writes the lines of all axes."""
-    axes = model.axes
+def width_of(model: Model) -> Callable[..., Any]:
+    """Make the function that returns the width of a spot along an axis."""
+    if model.width == "astigmatic":
+        return curve_of(model)[0]
     widths = model.width_of_axis
 
     @device
-    def write_lines(parameters, sigma, box, lines, edges):
+    def width(parameters, sigma, constants, axis):
+        return parameters[widths[axis]] if widths[axis] >= 0 else sigma[axis]
+
+    return width
+
+
+def lines_of(model: Model) -> Callable[..., Any]:
+    """Make the function that writes the lines of all axes.
+
+    On a curve of widths, the derivatives with respect to the width are those with respect to z.
+    """
+    axes, astigmatic = model.axes, model.width == "astigmatic"
+    width_along = width_of(model)
+    slope_along = curve_of(model)[1] if astigmatic else None
+
+    @device
+    def write_lines(parameters, sigma, constants, box, lines, edges):
         for a in range(axes):
-            width = parameters[widths[a]] if widths[a] >= 0 else sigma[a]
             axis = 3 - axes + a
+            width = width_along(parameters, sigma, constants, a)
             _write_lines(lines, 3 * axis, box[axis], edges, parameters[a], width)
+            if astigmatic:
+                slope = slope_along(parameters, sigma, constants, a)
+                for k in range(box[axis]):
+                    lines[3 * axis + 2, k] *= slope
 
     return write_lines
 
@@ -99,7 +121,7 @@ def slopes_of(model: Model, shared: Sequence[Any]) -> list[list[tuple[str, Any]]
     volume = model.axes == 3
     slopes = [[("value", n_z)]] if volume else []
     slopes += [[("value", n_y)], [("slope", n)], [("value", here)]]
-    if model.width == "free":
+    if model.width in ("free", "astigmatic"):
         slopes += [[("value", g_z)]] if volume else []
         slopes += [[("value", g_y), ("spread", n)]]
     elif model.width == "elliptical":

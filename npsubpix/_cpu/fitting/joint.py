@@ -11,8 +11,9 @@ from npsubpix._cpu.compiler.intrinsics import keep, lend
 from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, made_once
 from npsubpix._cpu.fitting.gaussian import BLOCK
 from npsubpix._cpu.fitting.overlaps import derivatives_of
+from npsubpix._cpu.fitting.spot_models import spot_functions
 from npsubpix._definitions.constants import FIT_JOINT_COUPLING, FIT_JOINT_PIVOT, FIT_JOINT_SPOTS
-from npsubpix._definitions.fitting import Model
+from npsubpix._definitions.spot_models import Model
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 
 __all__ = ["coupling_kernel", "joint_kernel"]
@@ -51,7 +52,9 @@ def _sandwich(out, left, middle, right, scratch, rows, inner, columns):
 @made_once
 def coupling_kernel(model: Model) -> Kernel:
     """Return the kernel that measures how the errors of spots depend on those of their neighbours."""
-    derivatives, axes, count = derivatives_of(model), model.axes, model.parameters
+    functions = spot_functions(model)
+    derivatives, axes, count = derivatives_of(model, functions), model.axes, model.parameters
+    many_lines, by_pixel = functions.lines, functions.by_pixel
     kept = axes + 1 + model.widths
 
     @fused
@@ -101,20 +104,21 @@ def coupling_kernel(model: Model) -> Kernel:
 
     @kernel(f"fit_coupling_{model.name}")
     def coupling_kernel(
-        weights, signals, corners, sigma, constants, box, padded, unweighted, margins, wide, wide_padded, offsets,
-        neighbours, parameters, covariances, flags, transfers, shared, strengths,
+        weights, signals, corners, sigma, constants, box, padded, unweighted, margins, wide, wide_padded, wide_size,
+        offsets, neighbours, parameters, covariances, flags, transfers, shared, strengths,
     ):  # fmt: skip
         """Write T and G, in units of the standard errors of fits alone, and the norms of T, for each neighbour."""
         longest = max(wide[0], wide[1], wide_padded)
-        size = wide[0] * wide[1] * wide_padded
-        need = 2 * count * size + 9 * longest + 3 * (longest + BLOCK) + 7 * count * count + count
+        size = wide_size
+        length = size if by_pixel else longest
+        need = 2 * count * size + many_lines * length + 3 * (longest + BLOCK) + 7 * count * count + count
         for c in prange((flags.size + _CHUNK - 1) // _CHUNK):
             scratch = np.zeros(need)
             memory = lend(scratch)
             at = 2 * count * size
             slopes = memory[:at].reshape(2, count, size)
-            lines = memory[at : at + 9 * longest].reshape(9, longest)
-            at += 9 * longest
+            lines = memory[at : at + many_lines * length].reshape(many_lines, length)
+            at += many_lines * length
             edges = memory[at : at + 3 * (longest + BLOCK)].reshape(3, longest + BLOCK)
             at += 3 * (longest + BLOCK)
             matrices = memory[at : at + 7 * count * count].reshape(7, count, count)

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from npsubpix._cpu.compiler.jit import device
-from npsubpix._cpu.fitting.gaussian import factors_of, lines_of
-from npsubpix._definitions.fitting import Model
+from npsubpix._cpu.fitting.contract import SpotFunctions
+from npsubpix._cpu.fitting.gaussian import factors_of
+from npsubpix._definitions.spot_models import Model
 
-__all__ = ["derivatives_of", "is_near", "light_of", "sum_neighbours"]
+__all__ = ["derivatives_of", "light_of", "sum_neighbours"]
 
 
-def light_of(model: Model, write: Callable[..., Any], means: Callable[..., Any]) -> Callable[..., Any]:
+def light_of(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
     """Make the function that writes the light of a spot, without background, as far as it reaches."""
-    axes, count = model.axes, model.parameters
+    write, means, axes, count = functions.write, functions.means, model.axes, model.parameters
     background = axes + 1 + model.widths
 
     @device
@@ -28,15 +29,6 @@ def light_of(model: Model, write: Callable[..., Any], means: Callable[..., Any])
         means(out, moved[:count], box, padded, lines)
 
     return light
-
-
-@device
-def is_near(corners, row, other, box):
-    """Whether a spot lies in the box of another."""
-    near = True
-    for a in range(3):
-        near = near and 2 * abs(corners[row, a] - corners[other, a]) < box[a]
-    return near
 
 
 @device
@@ -59,15 +51,25 @@ def sum_neighbours(out, light, wide, wide_padded, corners, row, box, padded, mar
                     out[at + i] += light[other, there + i]
 
 
-def derivatives_of(model: Model) -> Callable[..., Any]:
+def derivatives_of(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
     """Make the function that writes the derivatives of means with respect to all parameters, a row for each."""
-    factors, write = factors_of(model), lines_of(model)
-    axes, last, end, plane = model.axes, model.parameters - 1, model.axes + 1 + model.widths, model.plane
-    volume, shared_width, own_widths = model.axes == 3, model.width == "free", model.width == "elliptical"
+    write, axes, count, last = functions.write, model.axes, model.parameters, model.parameters - 1
+    if functions.by_pixel:
+
+        @device
+        def copied(out, parameters, sigma, constants, box, padded, lines, edges):
+            write(parameters, sigma, constants, box, padded, lines, edges)
+            for a in range(count):
+                out[a, :] = lines[a]
+
+        return copied
+
+    factors, end, plane, volume = factors_of(model), model.axes + 1 + model.widths, model.plane, model.axes == 3
+    shared_width, own_widths = model.width in ("free", "astigmatic"), model.width == "elliptical"
 
     @device
     def derivatives(out, parameters, sigma, constants, box, padded, lines, edges):
-        write(parameters, sigma, box, lines, edges)
+        write(parameters, sigma, constants, box, padded, lines, edges)
         start = 0
         for d in range(box[0]):
             for j in range(box[1]):

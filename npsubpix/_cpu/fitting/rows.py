@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from npsubpix._cpu.fitting.gaussian import BLOCK, slopes_of
 from npsubpix._definitions.constants import FIT_LEAST_MEAN
-from npsubpix._definitions.fitting import Model
+from npsubpix._definitions.spot_models import Model
 
 __all__ = ["Vector", "row_sums_of", "sums_of"]
 

@@ -19,28 +19,30 @@ from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once
+from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.errors import residual_moments_of
-from npsubpix._cpu.fitting.gaussian import BLOCK, factors_of, lines_of
+from npsubpix._cpu.fitting.gaussian import BLOCK
 from npsubpix._cpu.fitting.goodness import compare, is_poor, likelihood_ratio
 from npsubpix._cpu.fitting.linear import backward, factor, forward, invert, unpack
 from npsubpix._cpu.fitting.neighbours import has_neighbour
-from npsubpix._cpu.fitting.rows import row_sums_of, sums_of
+from npsubpix._cpu.fitting.rows import sums_of
+from npsubpix._cpu.fitting.shape_starts import chooser_of, shape_start_of
+from npsubpix._cpu.fitting.spot_models import spot_functions
 from npsubpix._cpu.fitting.starts import begin, places_of_pixels, summarize
+from npsubpix._cpu.fitting.steps import holder_of, mover_of
 from npsubpix._definitions.constants import (
     FIT_BLENDED,
     FIT_CONTRACTION,
     FIT_DAMPING,
     FIT_EASING,
-    FIT_FLUX_STEP,
     FIT_LEAST_BACKGROUND,
     FIT_LEAST_FLUX,
-    FIT_LEAST_WIDTH,
     FIT_RELATIVE_STOP,
 )
-from npsubpix._definitions.fitting import Model
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
+from npsubpix._definitions.spot_models import Model
 
-__all__ = ["ESTIMATOR_CODES", "PADDED", "fit_kernel"]
+__all__ = ["ESTIMATOR_CODES", "PADDED", "finisher_of", "fit_kernel"]
 
 _REJECTED = int(FIT_REJECTED)
 _NOT_CONVERGED = int(FitFlags.NOT_CONVERGED)
@@ -62,88 +64,24 @@ PADDED = 16
 _CHUNK = 64
 
 
-@device
-def _limited(step, most):
-    return min(max(step, -most), most)
-
-
-def _summer(model: Model) -> Callable[..., Any]:
-    """Make the function that writes the sums of the normal equations over a box."""
-    factors = factors_of(model)
-    add_likelihood, add_weighted = row_sums_of(model, True), row_sums_of(model, False)
-
-    @device
-    def add_rows(sums, parameters, box, padded, lines, data, spread, likelihood):
-        sums[:] = 0.0
-        start = 0
-        for d in range(box[0]):
-            for j in range(box[1]):
-                shared, level, tilt, first = factors(parameters, box, lines, d, j)
-                if likelihood:
-                    add_likelihood(sums, lines, data, spread, start, padded, shared, level, tilt, first)
-                else:
-                    add_weighted(sums, lines, data, spread, start, padded, shared, level, tilt, first)
-                start += padded
-
-    return add_rows
-
-
-def _averager(model: Model) -> Callable[..., Any]:
-    """Make the function that writes the means of the pixels of a box."""
-    factors = factors_of(model)
-
-    @device
-    def means(mean, parameters, box, padded, lines):
-        start = 0
-        for d in range(box[0]):
-            for j in range(box[1]):
-                shared, level, tilt, first = factors(parameters, box, lines, d, j)
-                for i in range(box[2]):
-                    mean[start + i] = shared[0] * lines[6, i] + level + tilt * (first + i)
-                start += padded
-
-    return means
-
-
-def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
+def _fitter(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
     """Make the function that fits one spot.
 
     It returns flags, the number of iterations and how many parameters are free, and leaves the parameters and the
-    information matrix in memory, and the lines of the axes before the last step, with the parameters of then.
+    information matrix in memory, and the lines of before the last step, with the parameters of then. `which` of the
+    starts of a model it takes, or -1 for the parameters that are kept in memory.
     """
-    write_lines = lines_of(model)
+    write, add_rows = functions.write, functions.add_rows
+    move, hold, begin_shape = mover_of(model), holder_of(model), shape_start_of(model, functions)
     axes, count = model.axes, model.parameters
-    width_of_axis = model.width_of_axis
-    widths = axes + 1, axes + 1 + model.widths
+    width_of_axis, may_hold, has_starts = model.width_of_axis, len(model.held) > 0, model.starts > 1
     last = count - 1
 
     @device
-    def move(parameters, steps, box, least):
-        """Take a step, limited so that no pixel's mean becomes negative, and the spot does not leave its box."""
-        for a in range(axes):
-            width = parameters[width_of_axis[a]] if width_of_axis[a] >= 0 else 1.0
-            parameters[a] += _limited(steps[a], 0.5 * max(width, 1.0))
-        flux = parameters[axes]
-        parameters[axes] = max(flux + steps[axes], FIT_FLUX_STEP * flux)
-        for a in range(axes):
-            k = width_of_axis[a]
-            if k >= 0 and (a == 0 or k != width_of_axis[a - 1]):
-                width = parameters[k]
-                wider = width + _limited(steps[k], 0.3 * width)
-                parameters[k] = min(max(wider, FIT_LEAST_WIDTH), 0.5 * box[3 - axes + a])
-        for k in range(widths[1], last):
-            parameters[k] += steps[k]
-        level = parameters[last] + steps[last]
-        if level < least + 0.2 * (parameters[last] - least):
-            level = least + 0.2 * (parameters[last] - least)
-            if level - least < FIT_LEAST_BACKGROUND:
-                level = least
-        parameters[last] = level
-
-    @device
-    def fit(data, spread, least_spread, start, sigma, box, padded, options, memory):
+    def fit(data, spread, least_spread, start, sigma, constants, which, box, padded, options, memory):
         small, square, lines, edges, pixels_of_box, sums = memory
         parameters, gradient, steps, moments, before_step = small[0], small[1], small[2], small[3], small[4]
+        held = small[5]
         matrix, lower = square[0], square[1]
         places = pixels_of_box[4:]
         estimator, n_iters, stop, whole = options
@@ -158,17 +96,27 @@ def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
         )  # fmt: skip
         if scale == 0.0:
             return _SINGULAR, 0, count
+        begin_shape(parameters, data, spread, sigma, constants, which, box, padded, likelihood, memory)
+        if has_starts and which < 0:
+            parameters[:] = small[6]
+        held[:] = 0.0
         least = FIT_LEAST_BACKGROUND - least_spread if likelihood else -math.inf
         parameters[last] = max(parameters[last], least)
-        damping, before, used = 0.0, math.inf, count
+        damping, before, used, holds = 0.0, math.inf, count, False
         for n in range(n_iters):
-            write_lines(parameters, sigma, box, lines, edges)
+            write(parameters, sigma, constants, box, padded, lines, edges)
             add_rows(sums, parameters, box, padded, lines, data, spread, likelihood)
             chi2 = unpack(matrix, gradient, sums, count)
             used = count
             if not factor(lower, matrix, used, 0.0):
                 return _SINGULAR, n + 1, used
             decrement = forward(steps, lower, gradient, used)
+            if may_hold:
+                backward(steps, lower, used)
+                holds = hold(held, matrix, gradient, parameters, steps, constants)
+                if holds:
+                    factor(lower, matrix, used, 0.0)
+                decrement = forward(steps, lower, gradient, used)
             if parameters[last] <= least:
                 backward(steps, lower, used)
                 used = last if steps[last] <= 0.0 else count  # the background stays where it is
@@ -193,7 +141,7 @@ def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
             for k in range(used, count):
                 steps[k] = 0.0
             before_step[:] = parameters
-            move(parameters, steps, box, least)
+            move(parameters, steps, constants, box, least)
             if not math.isfinite(decrement):
                 return _SINGULAR, n + 1, used
             if parameters[axes] < FIT_LEAST_FLUX * FIT_LEAST_FLUX * scale:
@@ -202,17 +150,17 @@ def _fitter(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
                 if not -1.0 <= parameters[a] <= box[3 - axes + a]:
                     return _TOO_FAR, n + 1, used
             if ends:
-                return (_AT_BOUND if used < count else 0), n + 1, used
+                return (_AT_BOUND if used < count or holds else 0), n + 1, used
         return _NOT_CONVERGED, n_iters, used
 
     return fit
 
 
-def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
+def finisher_of(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
     """Make the function that writes the row of a fit, in the coordinates of its box; it returns flags."""
-    means, residual_moments = _averager(model), residual_moments_of(model, add_rows)
-    axes, count = model.axes, model.parameters
-    width_of_axis = model.width_of_axis
+    means, width_along = functions.means, functions.width
+    residual_moments = residual_moments_of(model, functions.add_rows)
+    axes, count, first, end = model.axes, model.parameters, model.axes + 1, model.axes + 1 + model.widths
     last = count - 1
 
     @device
@@ -229,6 +177,9 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
             degrees += weights[k] > 0.0
         factor(lower, matrix, used, 0.0)
         invert(covariance, lower, steps, used)
+        for k in range(first, end):
+            if small[5, k] > 0.0:  # held at a limit
+                covariance[k, k] = 0.0
         background = parameters[last]
         if estimator == _MLE:
             ratio = likelihood_ratio(data, mean, spread)
@@ -245,9 +196,9 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
 
     @device
     def finish(
-        row, moments, memory, data, spread, start, sigma, box, padded, estimator, max_shift, used, table, n
+        row, moments, memory, data, spread, start, sigma, constants, box, padded, estimator, max_shift, used, table, n
     ):  # fmt: skip
-        parameters, covariance = memory[0][0], memory[1][2]
+        parameters, held, covariance = memory[0][0], memory[0][5], memory[1][2]
         flag = 0
         for a in range(axes):
             if not abs(parameters[a] - start[a]) <= max_shift:
@@ -257,11 +208,10 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
             flag |= _POOR_FIT
         for a in range(count):
             row[a] = parameters[a]
-            row[count + a] = max(covariance[a, a], 0.0) if a < used else math.nan
+            row[count + a] = max(covariance[a, a], 0.0) if a < used and held[a] == 0.0 else math.nan
         least = math.inf
         for a in range(axes):
-            k = width_of_axis[a]
-            width = parameters[k] if k >= 0 else sigma[a]
+            width = width_along(parameters, sigma, constants, a)
             row[2 * count + a] = width
             least = min(least, width)
         row[2 * count + axes] = chi2
@@ -277,20 +227,22 @@ def _finisher(model: Model, add_rows: Callable[..., Any]) -> Callable[..., Any]:
 @made_once
 def fit_kernel(model: Model) -> Kernel:
     """Return the kernel that fits spots by a model."""
-    add_rows = _summer(model)
-    fit, finish = _fitter(model, add_rows), _finisher(model, add_rows)
+    functions = spot_functions(model)
+    fit, finish = _fitter(model, functions), finisher_of(model, functions)
+    best_of = chooser_of(model, functions, fit)
     axes, count, sums = model.axes, model.parameters, BLOCK * sums_of(model)
-    few = max(count, 8)
+    few, many_lines, by_pixel = max(count, 8), functions.lines, functions.by_pixel
 
     @device
     def divide(memory, size, longest):
         """Divide memory into the arrays of a fit."""
-        small = memory[: 5 * few].reshape(5, few)
-        at = 5 * few
+        small = memory[: 7 * few].reshape(7, few)
+        at = 7 * few
         square = memory[at : at + 4 * count * count].reshape(4, count, count)
         at += 4 * count * count
-        lines = memory[at : at + 9 * longest].reshape(9, longest)
-        at += 9 * longest
+        length = size if by_pixel else longest
+        lines = memory[at : at + many_lines * length].reshape(many_lines, length)
+        at += many_lines * length
         edges = memory[at : at + 3 * (longest + BLOCK)].reshape(3, longest + BLOCK)
         at += 3 * (longest + BLOCK)
         pixels = memory[at : at + 7 * size].reshape(7, size)
@@ -298,11 +250,12 @@ def fit_kernel(model: Model) -> Kernel:
         return small, square, lines, edges, pixels, memory[at : at + sums]
 
     @device
-    def copy_covariance(out, square, used):
-        """Copy the covariance, and that if pixels had their signal as variance; a background at its limit has none."""
+    def copy_covariance(out, square, held, used):
+        """Copy the covariance, and that if pixels had their signal as variance; parameters at a limit have none."""
         for a in range(count):
             for b in range(count):
-                out[0, a, b] = square[2, a, b] if max(a, b) < used else math.nan
+                free = max(a, b) < used and held[a] == 0.0 and held[b] == 0.0
+                out[0, a, b] = square[2, a, b] if free else math.nan
                 out[1, a, b] = square[3, a, b]
 
     @device
@@ -313,8 +266,8 @@ def fit_kernel(model: Model) -> Kernel:
 
     @kernel(f"fit_{model.name}")
     def fit_kernel(
-        data, spread, least, starts, origins, first, keys, order, places, own_keys, shape, sigma, box, padded, options,
-        max_shift, rows, moments, matrices, flags, n_iters,
+        data, spread, least, starts, origins, first, keys, order, places, own_keys, shape, sigma, constants, box,
+        padded, options, max_shift, rows, moments, matrices, flags, n_iters,
     ):  # fmt: skip
         """Fit spots, the first of which is row `first` of the table of neighbours.
 
@@ -324,29 +277,36 @@ def fit_kernel(model: Model) -> Kernel:
         """
         size = data.shape[1]
         longest = max(box[0], box[1], padded)
-        need = 5 * few + 4 * count * count + 9 * longest + 3 * (longest + BLOCK) + 7 * size + sums
+        need = (
+            7 * few
+            + 4 * count * count
+            + many_lines * (size if by_pixel else longest)
+            + 3 * (longest + BLOCK)
+            + 7 * size
+            + sums
+        )
         for c in prange((flags.size + _CHUNK - 1) // _CHUNK):
             table = keys, order, places, own_keys, shape
             own = np.zeros(need)
             memory = divide(lend(own), size, longest)
             places_of_pixels(memory[4][4:], box, padded)
             pixels, variances, begins, results = lend(data), lend(spread), lend(starts), lend(rows)
-            residuals, covariances = lend(moments), lend(matrices)
+            residuals, covariances, numbers = lend(moments), lend(matrices), lend(constants)
             for n in range(c * _CHUNK, min((c + 1) * _CHUNK, flags.size)):
                 row, start = results[n], begins[n]
                 flag, n_iters[n], used = flags[n], 0, count
                 if flag & _REJECTED == 0:
-                    found, n_iters[n], used = fit(
-                        pixels[n], variances[n], least[n], start, sigma, box, padded, options, memory
+                    found, n_iters[n], used = best_of(
+                        pixels[n], variances[n], least[n], start, sigma, numbers, box, padded, options, memory
                     )
                     flag |= found
                 if flag & _REJECTED == 0:
                     flag |= finish(
-                        row, residuals[n], memory, pixels[n], variances[n], start, sigma, box, padded, options[0],
-                        max_shift, used, table, first + n,
+                        row, residuals[n], memory, pixels[n], variances[n], start, sigma, numbers, box, padded,
+                        options[0], max_shift, used, table, first + n,
                     )  # fmt: skip
                 if covariances.shape[0] > 0 and flag & _REJECTED == 0:
-                    copy_covariance(covariances[n], memory[1], used)
+                    copy_covariance(covariances[n], memory[1], memory[0][5], used)
                 if flag & _REJECTED:
                     flag &= ~(_POOR_FIT | _AT_BOUND)  # of a fit that does not count
                     reject(row, start, origins[n])
@@ -361,5 +321,6 @@ def fit_kernel(model: Model) -> Kernel:
             keep(rows)
             keep(moments)
             keep(matrices)
+            keep(constants)
 
     return fit_kernel

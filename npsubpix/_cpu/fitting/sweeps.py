@@ -14,15 +14,18 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once
+from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once, summing
+from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.errors import residual_moments_of
 from npsubpix._cpu.fitting.gaussian import BLOCK
 from npsubpix._cpu.fitting.linear import backward, factor, forward, unpack
-from npsubpix._cpu.fitting.overlaps import is_near, light_of, sum_neighbours
+from npsubpix._cpu.fitting.overlaps import light_of, sum_neighbours
 from npsubpix._cpu.fitting.rows import sums_of
-from npsubpix._cpu.fitting.adapter import finisher_of, functions_of, mover_of
-from npsubpix._cpu.fitting.solver import ESTIMATOR_CODES
+from npsubpix._cpu.fitting.shape_starts import misfit, shape_start_of
+from npsubpix._cpu.fitting.solver import ESTIMATOR_CODES, finisher_of
+from npsubpix._cpu.fitting.spot_models import spot_functions
 from npsubpix._cpu.fitting.starts import summarize
+from npsubpix._cpu.fitting.steps import direction_of, mover_of
 from npsubpix._definitions.constants import (
     FIT_DAMPING,
     FIT_EASING,
@@ -35,13 +38,13 @@ from npsubpix._definitions.constants import (
     FIT_LEAST_FLUX,
     FIT_LINEAR_SWEEPS,
     FIT_RELATIVE_STOP,
-    FIT_SWEEP_DRIFT,
+    FIT_SWEEP_CHANGE,
     FIT_SWEEP_GROWTH,
     FIT_SWEEP_STEP,
     FIT_SWEEP_STOP,
 )
-from npsubpix._definitions.fitting import Model
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
+from npsubpix._definitions.spot_models import Model
 
 __all__ = ["STATES", "sweep_kernel"]
 
@@ -55,12 +58,12 @@ _POOR_FIT = int(FitFlags.POOR_FIT)
 _MLE, _LSQ = ESTIMATOR_CODES["mle"], ESTIMATOR_CODES["lsq"]
 
 #: State of a spot: damping, the last Newton decrement, free parameters, least background, scale of the flux, degrees
-#: of freedom, and how far it has gone in its standard errors since neighbours were told.
+#: of freedom, and the variance of its residuals.
 STATES = 7
-_DAMPING, _BEFORE, _USED, _LEAST, _SCALE, _DEGREES, _DRIFT = range(STATES)
+_DAMPING, _BEFORE, _USED, _LEAST, _SCALE, _DEGREES, _VARIANCE = range(STATES)
 
-#: How much a spot moves: not, so little that only near neighbours need know, or more.
-_RESTS, _MOVES, _STIRS = 0, 1, 2
+#: Whether a spot takes a step: no, if neighbours have moved much, or in any case.
+_RESTS, _LOOKS, _MOVES = 0, 1, 2
 
 
 @device
@@ -79,9 +82,22 @@ def _amplitude(data, spread, mean, level, box, padded, likelihood, reach):
     return (top / bottom if bottom > 0.0 else 0.0), size
 
 
-def _starter(model: Model, write: Callable[..., Any], means: Callable[..., Any]) -> Callable[..., Any]:
+@summing
+def _change(others, seen, data, spread, variance, likelihood):
+    """Return the squared change of the light of neighbours, in units of the variances of pixels."""
+    total = 0.0
+    for k in range(others.size):
+        difference = others[k] - seen[k]
+        known = data[k] + spread[k]
+        weight = 1.0 / (known if known > 1.0 else 1.0) if likelihood else spread[k] / variance
+        total += weight * difference * difference
+    return total
+
+
+def _starter(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
     """Make the function that writes where a spot begins: the flux of its brightest pixels, and the usual width."""
-    axes, count = model.axes, model.parameters
+    write, means, begin_shape = functions.write, functions.means, shape_start_of(model, functions)
+    axes, count, starts = model.axes, model.parameters, model.starts
     width_of_axis, last = model.width_of_axis, model.parameters - 1
 
     @device
@@ -89,7 +105,7 @@ def _starter(model: Model, write: Callable[..., Any], means: Callable[..., Any])
         _, _, lines, edges, pixels, _ = memory
         many, level, size = summarize(data, spread, box, padded, likelihood)
         state[:] = 0.0
-        state[_BEFORE], state[_USED], state[_DEGREES] = math.inf, count, many - count
+        state[_BEFORE], state[_USED], state[_DEGREES], state[_VARIANCE] = math.inf, count, many - count, 1.0
         if many <= count:
             return _SINGULAR
         parameters[:] = 0.0
@@ -99,9 +115,17 @@ def _starter(model: Model, write: Callable[..., Any], means: Callable[..., Any])
             k = width_of_axis[a]
             if k >= 0:
                 parameters[k] = sigma[a] if sigma[a] > 0.0 else (box[3 - axes + a] - 1) / 6.0
-        write(parameters, sigma, constants, box, padded, lines, edges)
-        pixels[0, :] = 0.0
-        means(pixels[0], parameters, box, padded, lines)
+        best, least_misfit = 0, math.inf
+        for which in range(starts + (starts > 1)):
+            own = which if which < starts else best
+            begin_shape(parameters, data, spread, sigma, constants, own, box, padded, likelihood, memory)
+            write(parameters, sigma, constants, box, padded, lines, edges)
+            pixels[0, :] = 0.0
+            means(pixels[0], parameters, box, padded, lines)
+            if starts > 1:
+                found = misfit(data, spread, pixels[0], likelihood)
+                if found < least_misfit:
+                    best, least_misfit = own, found
         flux, inner = _amplitude(data, spread, pixels[0], level, box, padded, likelihood, 1)
         if not inner > FIT_EQUAL * size:  # as where the central pixels are masked
             flux, inner = _amplitude(data, spread, pixels[0], level, box, padded, likelihood, data.size)
@@ -116,10 +140,10 @@ def _starter(model: Model, write: Callable[..., Any], means: Callable[..., Any])
     return begin
 
 
-def _stepper(model: Model, write: Callable[..., Any], add_rows: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the function that takes one step of a spot; it returns flags, and how much the spot moves."""
-    move = mover_of(model)
-    axes, count, last = model.axes, model.parameters, model.parameters - 1
+def _stepper(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
+    """Make the function that takes one step of a spot; it returns flags, and whether the spot still moves."""
+    write, add_rows, move, direction = functions.write, functions.add_rows, mover_of(model), direction_of(model)
+    axes, count = model.axes, model.parameters
     background = axes + 1 + model.widths
 
     @device
@@ -127,9 +151,9 @@ def _stepper(model: Model, write: Callable[..., Any], add_rows: Callable[..., An
         small, square, lines, edges, _, sums = memory
         gradient, steps, before = small[1], small[2], small[3]
         matrix, lower = square[0], square[1]
-        likelihood, least = estimator == _MLE, state[_LEAST]
+        least = state[_LEAST]
         write(parameters, sigma, constants, box, padded, lines, edges)
-        add_rows(sums, parameters, box, padded, lines, data, spread, likelihood)
+        add_rows(sums, parameters, box, padded, lines, data, spread, estimator == _MLE)
         chi2 = unpack(matrix, gradient, sums, count)
         if linear:
             for a in range(background):
@@ -137,18 +161,15 @@ def _stepper(model: Model, write: Callable[..., Any], add_rows: Callable[..., An
                     for b in range(count):
                         matrix[max(a, b), min(a, b)] = 1.0 if a == b else 0.0
                     gradient[a] = 0.0
-        used = count
-        if not factor(lower, matrix, used, 0.0):
-            return _SINGULAR, _STIRS
-        decrement = forward(steps, lower, gradient, used)
-        if parameters[last] <= least:
-            backward(steps, lower, used)
-            used = last if steps[last] <= 0.0 else count  # the background stays where it is
-            decrement = forward(steps, lower, gradient, used)
-        if not math.isfinite(decrement):
-            return _SINGULAR, _STIRS
-        flux, variance = parameters[axes], chi2 / state[_DEGREES] if estimator == _LSQ else 1.0
-        ends = decrement <= FIT_SWEEP_STOP * variance + FIT_RELATIVE_STOP * flux * flux * matrix[axes, axes]
+        regular, used, decrement, _ = direction(
+            parameters, matrix, lower, gradient, steps, small[5], constants, least
+        )
+        if not regular or not math.isfinite(decrement):
+            return _SINGULAR, _MOVES
+        if estimator == _LSQ:
+            state[_VARIANCE] = max(chi2 / state[_DEGREES], 1e-300)
+        flux = parameters[axes]
+        ends = decrement <= FIT_SWEEP_STOP * state[_VARIANCE] + FIT_RELATIVE_STOP * flux * flux * matrix[axes, axes]
         damping = state[_DAMPING]
         if not ends and not linear:
             if decrement > FIT_SWEEP_GROWTH * state[_BEFORE]:
@@ -159,7 +180,7 @@ def _stepper(model: Model, write: Callable[..., Any], add_rows: Callable[..., An
             state[_BEFORE], state[_DAMPING] = decrement, damping
             if damping > 0.0:
                 if not factor(lower, matrix, used, damping):
-                    return _SINGULAR, _STIRS
+                    return _SINGULAR, _MOVES
                 forward(steps, lower, gradient, used)
         backward(steps, lower, used)
         for k in range(used, count):
@@ -169,19 +190,14 @@ def _stepper(model: Model, write: Callable[..., Any], add_rows: Callable[..., An
         move(parameters, steps, constants, box, least)
         for a in range(count):
             history[0, a], history[1, a], history[2, a] = parameters[a] - before[a], history[0, a], matrix[a, a]
-        state[_USED] = used
         if parameters[axes] < FIT_LEAST_FLUX * FIT_LEAST_FLUX * state[_SCALE]:
-            return _NEGATIVE_FLUX, _STIRS
+            return _NEGATIVE_FLUX, _MOVES
         furthest = 0.0
         for a in range(axes):
             if not -1.0 <= parameters[a] <= box[3 - axes + a]:
-                return _TOO_FAR, _STIRS
+                return _TOO_FAR, _MOVES
             furthest = max(furthest, abs(parameters[a] - before[a]))
-        state[_DRIFT] += math.sqrt(decrement / variance) if variance > 0.0 else math.inf
-        if linear or state[_DRIFT] > FIT_SWEEP_DRIFT:
-            state[_DRIFT] = 0.0
-            return 0, _STIRS
-        return 0, _RESTS if ends and furthest < FIT_SWEEP_STEP else _MOVES
+        return 0, _RESTS if ends and not linear and furthest < FIT_SWEEP_STEP else _MOVES
 
     return step
 
@@ -205,7 +221,6 @@ def _leaper(model: Model) -> Callable[..., Any]:
         for a in range(count):
             steps[a] = ratio / (1.0 - ratio) * history[0, a]
         move(parameters, steps, constants, box, state[_LEAST])
-        state[_DRIFT] = math.inf
         return True
 
     return leap
@@ -214,12 +229,13 @@ def _leaper(model: Model) -> Callable[..., Any]:
 @made_once
 def sweep_kernel(model: Model) -> Kernel:
     """Return the kernel that fits spots together with their neighbours."""
-    write, add_rows, means, lines_of_model = functions_of(model)
-    begin, step, leap = _starter(model, write, means), _stepper(model, write, add_rows), _leaper(model)
-    light_of_spot, finish = light_of(model, write, means), finisher_of(model, add_rows)
+    functions = spot_functions(model)
+    write, add_rows, direction = functions.write, functions.add_rows, direction_of(model)
+    begin, step, leap = _starter(model, functions), _stepper(model, functions), _leaper(model)
+    light_of_spot, finish = light_of(model, functions), finisher_of(model, functions)
     residual_moments = residual_moments_of(model, add_rows)
     axes, count, sums, last = model.axes, model.parameters, BLOCK * sums_of(model), model.parameters - 1
-    few = max(count, 8)
+    few, many_lines, by_pixel = max(count, 8), functions.lines, functions.by_pixel
 
     @device
     def divide(memory, size, wide_size, longest):
@@ -228,8 +244,9 @@ def sweep_kernel(model: Model) -> Kernel:
         at = 8 * few
         square = memory[at : at + 4 * count * count].reshape(4, count, count)
         at += 4 * count * count
-        lines = memory[at : at + lines_of_model * longest].reshape(lines_of_model, longest)
-        at += lines_of_model * longest
+        length = wide_size if by_pixel else longest
+        lines = memory[at : at + many_lines * length].reshape(many_lines, length)
+        at += many_lines * length
         edges = memory[at : at + 3 * (longest + BLOCK)].reshape(3, longest + BLOCK)
         at += 3 * (longest + BLOCK)
         pixels = memory[at : at + 10 * size].reshape(10, size)
@@ -255,14 +272,17 @@ def sweep_kernel(model: Model) -> Kernel:
         Its weights and signals replace its data and read variances.
         """
         small, square, lines, edges, pixels, sums = memory
-        likelihood, used = estimator == _MLE, int(state[_USED])
+        likelihood = estimator == _MLE
         own, own_spread = without_neighbours(data, spread, memory, likelihood)
         small[0, :count] = parameters
         small[4, :count] = parameters
         write(parameters, sigma, constants, box, padded, lines, edges)
         add_rows(sums, parameters, box, padded, lines, own, own_spread, likelihood)
         unpack(square[0], small[1], sums, count)
-        if not factor(square[1], square[0], used, 0.0):
+        regular, used, _, holds = direction(
+            parameters, square[0], square[1], small[1], small[2], small[5], constants, state[_LEAST]
+        )
+        if not regular:
             return _SINGULAR
         flag = finish(
             row, moments, memory, own, own_spread, start, sigma, constants, box, padded, estimator, max_shift, used,
@@ -282,21 +302,22 @@ def sweep_kernel(model: Model) -> Kernel:
             spread[k] = max(mean[k] - parameters[last], 0.0)
         for a in range(count):
             for b in range(count):
-                free = max(a, b) < used
+                free = max(a, b) < used and small[5, a] == 0.0 and small[5, b] == 0.0
                 covariance[0, a, b] = square[2, a, b] if free else 0.0
                 covariance[1, a, b] = square[3, a, b] if free and estimator == _LSQ else 0.0
-        return flag | (_AT_BOUND if used < count else 0)
+        return flag | (_AT_BOUND if used < count or holds else 0)
 
     @kernel(f"fit_sweeps_{model.name}")
     def sweep_kernel(
         data, spread, least, starts, corners, first, keys, order, places, own_keys, shape, sigma, constants, box,
         padded, estimator, n_sweeps, max_shift, margins, wide, wide_padded, offsets, neighbours, groups, tasks, light,
-        parameters, states, histories, moving, rows, moments, covariances, flags, n_iters,
+        parameters, states, histories, seen, moving, rows, moments, covariances, flags, n_iters,
     ):  # fmt: skip
         """Fit spots group by group; `tasks` are the first groups of pieces of work. See `fit_kernel`."""
         size, likelihood = data.shape[1], estimator == _MLE
         longest = max(wide[0], wide[1], wide_padded)
-        need = 8 * few + 4 * count * count + lines_of_model * longest + 3 * (longest + BLOCK) + 10 * size + sums
+        lengths = light.shape[1] if by_pixel else longest
+        need = 8 * few + 4 * count * count + many_lines * lengths + 3 * (longest + BLOCK) + 10 * size + sums
         for task in prange(tasks.size - 1):
             table = keys, order, places, own_keys, shape
             own = np.zeros(need)
@@ -305,7 +326,7 @@ def sweep_kernel(model: Model) -> Kernel:
             pixels, variances, begins, results, lights = lend(data), lend(spread), lend(starts), lend(rows), lend(light)
             numbers, spots, state, residuals = lend(constants), lend(parameters), lend(states), lend(moments)
             matrices, linked, ends, places_of_boxes = lend(covariances), lend(neighbours), lend(offsets), lend(corners)
-            moves, past = lend(moving), lend(histories)
+            moves, past, views = lend(moving), lend(histories), lend(seen)
             for group in range(tasks[task], tasks[task + 1]):
                 low, high = groups[group], groups[group + 1]
                 for n in range(low, high):
@@ -314,27 +335,32 @@ def sweep_kernel(model: Model) -> Kernel:
                             spots[n], state[n], pixels[n], variances[n], least[n], begins[n], sigma, numbers, box,
                             padded, likelihood, memory,
                         )  # fmt: skip
-                    moves[0, n] = moves[1, n] = _STIRS if flags[n] & _REJECTED == 0 else _RESTS
-                    lights[n, :] = 0.0
-                    past[n] = 0.0
-                    if moves[0, n] > _RESTS:
+                    moves[0, n] = moves[1, n] = _MOVES if flags[n] & _REJECTED == 0 else _RESTS
+                    lights[n, :], past[n] = 0.0, 0.0
+                    if moves[0, n] == _MOVES:
                         light_of_spot(lights[n], spots[n], margins, sigma, numbers, wide, wide_padded, lamp)
                 active = True
                 for sweep in range(n_sweeps):
+                    linear = sweep < FIT_LINEAR_SWEEPS
                     for n in range(low, high):
                         if moves[0, n] == _RESTS:
                             continue
                         sum_neighbours(
                             others, lights, wide, wide_padded, places_of_boxes, n, box, padded, margins, ends, linked
                         )
+                        if moves[0, n] == _LOOKS and FIT_SWEEP_CHANGE >= _change(
+                            others, views[n], pixels[n], variances[n], state[n, _VARIANCE], likelihood
+                        ):
+                            continue
+                        views[n] = others
                         near, near_spread = without_neighbours(pixels[n], variances[n], memory, likelihood)
                         found, moves[1, n] = step(
                             spots[n], state[n], past[n], near, near_spread, sigma, numbers, box, padded, estimator,
-                            sweep < FIT_LINEAR_SWEEPS, memory,
+                            linear, memory,
                         )  # fmt: skip
                         for a in range(axes):
                             if moves[1, n] == _RESTS and not abs(spots[n, a] - begins[n, a]) <= max_shift:
-                                found, moves[1, n] = _TOO_FAR, _STIRS
+                                found, moves[1, n] = _TOO_FAR, _MOVES
                         n_iters[n] += 1
                         if found:  # it leaves the frame, and its neighbours have to move
                             flags[n] |= found
@@ -343,25 +369,22 @@ def sweep_kernel(model: Model) -> Kernel:
                             light_of_spot(lights[n], spots[n], margins, sigma, numbers, wide, wide_padded, lamp)
                     active = False
                     for n in range(low, high):
-                        goes = moves[1, n] > _RESTS
+                        moves[0, n] = moves[1, n]
                         for k in range(ends[n], ends[n + 1]):
-                            other = linked[k]
-                            goes = goes or moves[1, other] == _STIRS or (
-                                moves[1, other] == _MOVES and is_near(places_of_boxes, n, other, box)
-                            )
-                        moves[0, n] = _MOVES if goes and flags[n] & _REJECTED == 0 else _RESTS
+                            if moves[1, linked[k]] > moves[0, n]:
+                                moves[0, n] = _LOOKS
+                        if flags[n] & _REJECTED:
+                            moves[0, n] = _RESTS
                         active = active or moves[0, n] > _RESTS
-                    if not active:
-                        break
-                    if sweep + 1 == n_sweeps:
+                    if not active or sweep + 1 == n_sweeps:
                         break
                     leaps = sweep > FIT_LINEAR_SWEEPS and (sweep - FIT_LINEAR_SWEEPS) % FIT_LEAP_SWEEPS == 0
                     for n in range(low, high):
-                        moves[1, n] = min(moves[1, n], moves[0, n])
-                        if leaps and moves[1, n] > _RESTS and leap(spots[n], state[n], past[n], numbers, box, memory):
+                        if leaps and moves[0, n] == _MOVES and leap(spots[n], state[n], past[n], numbers, box, memory):
                             light_of_spot(lights[n], spots[n], margins, sigma, numbers, wide, wide_padded, lamp)
+                        moves[1, n] = _RESTS
                 for n in range(low, high):
-                    if flags[n] & _REJECTED == 0 and active and moves[1, n] > _RESTS:
+                    if flags[n] & _REJECTED == 0 and active and moves[1, n] == _MOVES:
                         flags[n] |= _NOT_CONVERGED
                     matrices[n, :] = 0.0
                     if flags[n] & _REJECTED == 0:
@@ -392,5 +415,6 @@ def sweep_kernel(model: Model) -> Kernel:
             keep(corners)
             keep(moving)
             keep(histories)
+            keep(seen)
 
     return sweep_kernel

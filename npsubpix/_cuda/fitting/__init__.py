@@ -12,12 +12,14 @@ from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.refinement import nearest_pixels
-from npsubpix._definitions.fitting import ESTIMATORS, Fit, columns_of, with_low_signals
+from npsubpix._definitions.fitting import ESTIMATORS, Fit, columns_of, with_warnings
 from npsubpix._definitions.shapes import three_axes
 
 __all__ = ["fit_spots"]
 
-register("fitting", each("Pixel", ("UInt16", *FLOATS)))
+_FILES = "fitting", "fitting_models"
+for _file in _FILES:
+    register(_file, each("Pixel", ("UInt16", *FLOATS)))
 
 #: Dtypes that kernels read as they are.
 _DTYPES = ("uint16", "float32", "float64")
@@ -58,6 +60,7 @@ def fit_spots(
     offset: DeviceArray | None,
     electrons_per_count: DeviceArray | None,
     read_variance: DeviceArray | None,
+    psf: DeviceArray | None = None,
     *,
     fit: Fit,
 ) -> tuple[DeviceArray, ...]:
@@ -81,13 +84,16 @@ def fit_spots(
     moments = device.full((count if fit.estimator == "lsq" else 0, fit.model.moments), 0, np.float64)
     matrices = device.full(fit.matrices(count), math.nan, np.float64)
     flags, n_iters = (device.empty((count,), np.int32) for _ in range(2))
-    kernel = Kernel.of("fitting", f"fit_{fit.model.name}", Pixel=x.dtype)
+    constants = device.put(fit.model.constants(fit.numbers))
+    if psf is not None:
+        constants = np.concatenate([constants, device.rows(psf, (math.prod(psf.shape),), np.float64)])
+    kernel = Kernel.of(_FILES[not fit.model.is_separable], f"fit_{fit.model.name}", Pixel=x.dtype)
     run(
         device, kernel, blocks_for(count, each=_THREADS), x, mask, x.shape[0], masks, *sizes, *maps, fit.excess,
-        ESTIMATORS.index(fit.estimator), *(*fit.sigma, 0.0)[:3], fit.n_iters, fit.stop, fit.max_shift, fit.whole, keys,
-        order, own_keys, keyed, points, count, frames, pixels, *lengths, rows, moments, matrices,
-        fit.covariance, flags, n_iters,
+        ESTIMATORS.index(fit.estimator), *(*fit.sigma, 0.0)[:3], constants, fit.n_iters, fit.stop, fit.max_shift,
+        fit.whole, keys, order, own_keys, keyed, points, count, frames, pixels, *lengths, rows, moments, matrices,
+        fit.has_matrices, flags, n_iters,
         threads=_THREADS,
     )  # fmt: skip
     columns = columns_of(rows, moments, matrices, fit)
-    return (*columns, n_iters, pixels, with_low_signals(flags, columns), frames)
+    return (*columns, n_iters, pixels, with_warnings(flags, columns), frames)

@@ -3,6 +3,7 @@
 #define FIXED 0
 #define FREE 1
 #define ELLIPTICAL 2
+#define ASTIGMATIC 3
 
 // Lines of an axis that a thread keeps; those of longer boxes are computed for each pixel.
 #define KEPT_LINES 32
@@ -20,29 +21,51 @@ FORMULA Line line_at(Index k, double centre, double width) {
           low * at_low - high * at_high};
 }
 
+// The width along an axis at z on a curve, and its derivative: see `AstigmaticCurve`.
+struct Width {
+  double value, slope;
+};
+
+FORMULA Width width_at(double z, const double* curve) {
+  const double u = (z - curve[1]) / curve[2], square = 1.0 + u * u * (1.0 + u * (curve[3] + u * curve[4]));
+  const double rise = u * (2.0 + u * (3.0 * curve[3] + 4.0 * u * curve[4]));
+  return {fmax(curve[0] * sqrt(fmax(square, 0.0)), FIT_LEAST_WIDTH),
+          square > 0.0 ? 0.5 * curve[0] / curve[2] * rise / sqrt(square) : 0.0};
+}
+
 // A model of `AXES` dimensions. Its parameters are positions, the flux, widths, slopes of the background along each
 // axis, and the background at the centre of the box.
 template <int AXES, int WIDTH, bool PLANE>
 struct Gaussian {
-  static constexpr int axes = AXES, widths = WIDTH == FIXED ? 0 : WIDTH == FREE ? AXES - 1 : AXES;
+  static constexpr int axes = AXES, widths = WIDTH == FIXED ? 0 : WIDTH == ELLIPTICAL ? AXES : AXES - 1;
   static constexpr int count = AXES + 2 + widths + (PLANE ? AXES : 0), last = count - 1;
+  static constexpr int limited = WIDTH == ASTIGMATIC, held = limited, exponent = -1, depth = limited ? AXES + 1 : -1;
+  static constexpr int starts = WIDTH == ASTIGMATIC ? 2 : 1;
 
   // The parameter that is the width along an axis; -1 where it is fixed.
   static __device__ __forceinline__ int width_of(int a) {
-    if (WIDTH == FIXED) return -1;
+    if (WIDTH == FIXED || WIDTH == ASTIGMATIC) return -1;
     if (WIDTH == ELLIPTICAL) return AXES + 1 + a;
     return AXES == 3 && a > 0 ? AXES + 2 : AXES + 1;
   }
 
-  const double *parameters, *sigma;
+  const double *parameters, *sigma, *constants;
   const Index* box;  // depth, height and width; the depth of an image is 1
   Line z, y, kept[KEPT_LINES];
 
   __device__ __forceinline__ double width(int a) const {
+    if (WIDTH == ASTIGMATIC) return width_at(parameters[AXES + 1], constants + 5 + 5 * a).value;
     const int k = width_of(a);
     return k >= 0 ? parameters[k] : sigma[a];
   }
-  __device__ __forceinline__ Line along(int a, Index k) const { return line_at(k, parameters[a], width(a)); }
+  // On a curve of widths, the derivative with respect to the width is that with respect to z.
+  __device__ __forceinline__ Line along(int a, Index k) const {
+    if (WIDTH != ASTIGMATIC) return line_at(k, parameters[a], width(a));
+    const Width own = width_at(parameters[AXES + 1], constants + 5 + 5 * a);
+    Line line = line_at(k, parameters[a], own.value);
+    line.by_width *= own.slope;
+    return line;
+  }
   __device__ __forceinline__ void begin() {
     for (int i = 0; i < KEPT_LINES && i < box[2]; ++i) kept[i] = along(AXES - 1, i);
     z = {1, 0, 0};
@@ -63,7 +86,7 @@ struct Gaussian {
     const double by_z = flux * z.by_width * y.value * x.value, by_y = flux * z.value * y.by_width * x.value,
                  by_x = flux * z.value * y.value * x.by_width;
     if (WIDTH == FREE && AXES == 3) slopes[AXES + 1] = by_z;
-    if (WIDTH == FREE) slopes[AXES == 3 ? AXES + 2 : AXES + 1] = by_y + by_x;
+    if (WIDTH == FREE || WIDTH == ASTIGMATIC) slopes[AXES == 3 ? AXES + 2 : AXES + 1] = by_y + by_x;
     if (WIDTH == ELLIPTICAL) {
       if (AXES == 3) slopes[AXES + 1] = by_z;
       slopes[2 * AXES - 1] = by_y;

@@ -1,0 +1,22 @@
+// Fits of spots by models of images: rotated Gaussians and Moffat functions.
+#include "formulas.cuh"
+#include "linear.cuh"
+#include "fit_images.cuh"
+#include "fit_starts.cuh"
+#include "fit_steps.cuh"
+#include "fit_errors.cuh"
+#include "fit_solver.cuh"
+#include "pixelwise.cuh"
+#include "rotated.cuh"
+#include "moffat.cuh"
+
+KERNEL fit_gaussian2d_rotated(ARGUMENTS) { FIT(Pixelwise<Rotated, false>); }
+KERNEL fit_gaussian2d_rotated_plane(ARGUMENTS) { FIT(Pixelwise<Rotated, true>); }
+KERNEL fit_moffat2d_free(ARGUMENTS) { FIT(Pixelwise<Moffat<true, true>, false>); }
+KERNEL fit_moffat2d_free_plane(ARGUMENTS) { FIT(Pixelwise<Moffat<true, true>, true>); }
+KERNEL fit_moffat2d_fixed(ARGUMENTS) { FIT(Pixelwise<Moffat<false, true>, false>); }
+KERNEL fit_moffat2d_fixed_plane(ARGUMENTS) { FIT(Pixelwise<Moffat<false, true>, true>); }
+KERNEL fit_moffat_beta2d_free(ARGUMENTS) { FIT(Pixelwise<Moffat<true, false>, false>); }
+KERNEL fit_moffat_beta2d_free_plane(ARGUMENTS) { FIT(Pixelwise<Moffat<true, false>, true>); }
+KERNEL fit_moffat_beta2d_fixed(ARGUMENTS) { FIT(Pixelwise<Moffat<false, false>, false>); }
+KERNEL fit_moffat_beta2d_fixed_plane(ARGUMENTS) { FIT(Pixelwise<Moffat<false, false>, true>); }
