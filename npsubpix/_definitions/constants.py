@@ -52,6 +52,7 @@ __all__ = [
     "FIT_START_WIDTH",
     "FIT_SWEEP_CHANGE",
     "FIT_SWEEP_GROWTH",
+    "FIT_SWEEP_MOVING",
     "FIT_SWEEP_STEP",
     "FIT_SWEEP_STOP",
     "GAUSSIAN_FARTHEST",
@@ -253,9 +254,14 @@ FIT_NARROWEST: Final = 0.41
 FIT_RELATIVE_STOP: Final = 1e-20
 
 #: Spots are fitted together until the steps of positions are below this many pixels, and squared Newton decrements
-#: below this many variances of the parameters. In the first sweeps only fluxes and backgrounds move.
+#: below this many variances of the parameters.
 FIT_SWEEP_STEP: Final = 1e-3
 FIT_SWEEP_STOP: Final = 1e-4
+
+#: Squared Newton decrement, in variances, above which a spot has not converged in the last sweep.
+FIT_SWEEP_MOVING: Final = 1e-2
+
+#: Sweeps in which only fluxes and backgrounds move.
 FIT_LINEAR_SWEEPS: Final = 2
 
 #: Growth of the Newton decrement from sweep to sweep above which steps are damped. Neighbours make it fall slowly.

@@ -40,6 +40,7 @@ from npsubpix._definitions.constants import (
     FIT_RELATIVE_STOP,
     FIT_SWEEP_CHANGE,
     FIT_SWEEP_GROWTH,
+    FIT_SWEEP_MOVING,
     FIT_SWEEP_STEP,
     FIT_SWEEP_STOP,
 )
@@ -200,6 +201,12 @@ def _stepper(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
         return 0, _RESTS if ends and not linear and furthest < FIT_SWEEP_STEP else _MOVES
 
     return step
+
+
+@device
+def is_moving(state):
+    """Whether the last step was a considerable part of the standard errors."""
+    return state[_BEFORE] > FIT_SWEEP_MOVING * state[_VARIANCE]
 
 
 def _leaper(model: Model) -> Callable[..., Any]:
@@ -384,7 +391,7 @@ def sweep_kernel(model: Model) -> Kernel:
                             light_of_spot(lights[n], spots[n], margins, sigma, numbers, wide, wide_padded, lamp)
                         moves[1, n] = _RESTS
                 for n in range(low, high):
-                    if flags[n] & _REJECTED == 0 and active and moves[1, n] == _MOVES:
+                    if flags[n] & _REJECTED == 0 and active and moves[1, n] == _MOVES and is_moving(state[n]):
                         flags[n] |= _NOT_CONVERGED
                     matrices[n, :] = 0.0
                     if flags[n] & _REJECTED == 0:
