@@ -138,6 +138,7 @@ def locate(
     fit: option.FitSpots = False,
     fit_sigma: option.FitSigma = None,
     fit_box: option.FitBox = None,
+    neighbors: option.Neighbors = None,
     offset: option.Offset = None,
     electrons_per_count: option.ElectronsPerCount = None,
     read_variance: option.ReadVariance = None,
@@ -198,6 +199,7 @@ def locate(
             {
                 "fit_sigma": fit_sigma,
                 "fit_box": fit_box,
+                "neighbors": neighbors,
                 "offset": offset,
                 "electrons_per_count": electrons_per_count,
                 "read_variance": read_variance,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from npsubpix._definitions.fitting import NEIGHBORS
 from npsubpix._definitions.peaks import DUPLICATES, PEAK_MODES, PLATEAUS
 from npsubpix._definitions.refinement import REFINEMENTS
 from npsubpix._detection import DETECTORS
@@ -117,6 +118,14 @@ FitSigma = Annotated[
     Any, typer.Option(help="Width with which fits begin, in pixels; it sets the box.", show_default=False, **_NUMBERS)
 ]
 FitBox = Annotated[Any, typer.Option(help="Length of the box of a fit, odd.", show_default=False, **_COUNTS)]
+Neighbors = Annotated[
+    Any,
+    typer.Option(
+        help="Fit spots whose boxes overlap together, or each as if there were no others.",
+        show_default="ignore",
+        **one_of(NEIGHBORS),
+    ),
+]
 Offset = Annotated[Number, typer.Option(help="Counts of the camera without light.", show_default=False)]
 ElectronsPerCount = Annotated[
     Number, typer.Option(help="Electrons per count: fluxes are then in electrons.", show_default=False)

@@ -91,8 +91,9 @@ def fit_spots(
     error : number or array of the shape of the image or of one frame, optional
         Standard deviation of the noise, in units of the image.
     neighbors : {"ignore", "fit"}, default "ignore"
-        ``"ignore"``: each spot is fitted as if there were no others. ``"fit"``: spots whose boxes overlap are fitted
-        together, and errors are those of the joint fit.
+        ``"ignore"``: each spot is fitted as if there were no others. ``"fit"``: spots that reach each other's boxes are
+        fitted together, each on the background of its own box, and errors are those of the joint fit. All spots have
+        to be among `coords`.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     frame : array of ints of shape (N,), optional

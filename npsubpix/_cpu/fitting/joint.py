@@ -21,6 +21,9 @@ __all__ = ["coupling_kernel", "joint_kernel"]
 _REJECTED = int(FIT_REJECTED)
 _SINGULAR = int(FitFlags.SINGULAR)
 
+#: Flags of a fit that does not count, where it is rejected.
+_OF_FITS = int(FitFlags.POOR_FIT | FitFlags.AT_BOUND)
+
 #: Spots that share scratch memory.
 _CHUNK = 64
 
@@ -333,7 +336,10 @@ def joint_kernel(
             for a in range(count):
                 determined = determined and 0.0 <= joint[0, a, a] < math.inf
             if not determined:
-                flags[n] |= _SINGULAR
+                flags[n] = (flags[n] & ~_OF_FITS) | _SINGULAR
+                rows[n, :] = math.nan
+                for a in range(moments.shape[1] if unweighted else 0):
+                    moments[n, a] = 0.0
                 continue
             for a in range(count):
                 if not math.isnan(rows[n, variances_at + a]):

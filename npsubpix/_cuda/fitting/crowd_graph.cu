@@ -77,7 +77,8 @@ KERNEL crowd_settle(const Index* rows, const Index* offsets, const Index* neighb
 KERNEL crowd_joint_errors(const Index* rows_of, const Index* offsets, const Index* neighbours, const double* transfers,
                           const double* shared, const double* strengths, const double* covariances, Index parameters,
                           Index kept, Index kinds, Index count, double* scratch, Index need, Index columns, double* rows,
-                          double* moments, double* matrices, bool covariance, int* flags) {
+                          double* moments, double* matrices, bool covariance, const double* places, Index axes,
+                          int* flags) {
   const Links links = {offsets, neighbours, transfers, shared, strengths, covariances, (int)parameters, (int)kept,
                        (int)kinds};
   for (Index n = first_thread(); n < count; n += all_threads()) {
@@ -89,7 +90,13 @@ KERNEL crowd_joint_errors(const Index* rows_of, const Index* offsets, const Inde
       const double variance = joint[a * parameters + a];
       determined = determined && variance >= 0.0 && variance < infinity();
     }
-    if (!determined) flags[row] |= FITFLAG_SINGULAR;
+    if (!determined) {  // the row of a fit that does not count
+      flags[row] = (flags[row] & ~(FITFLAG_POOR_FIT | FITFLAG_AT_BOUND)) | FITFLAG_SINGULAR;
+      for (Index a = 0; a < columns; ++a) rows[row * columns + a] = a < axes ? places[row * axes + a] : not_a_number();
+      for (Index a = 0; kinds > 1 && a < 8 + parameters; ++a) moments[row * (8 + parameters) + a] = 0.0;
+      for (Index a = 0; covariance && a < 2 * parameters * parameters; ++a)
+        matrices[row * 2 * parameters * parameters + a] = not_a_number();
+    }
     for (Index a = 0; a < parameters && determined; ++a) {
       if (variances[a] == variances[a]) variances[a] = joint[a * parameters + a];
       if (kinds > 1) moments[row * (8 + parameters) + 8 + a] = joint[(parameters + a) * parameters + a];

@@ -308,7 +308,7 @@ FORMULA int finish_crowded(double* row, double* moments, double* matrices, const
   row[2 * count + axes + 1] = s.ratio;
   each_mean(m, b, model, [&](const Datum& p, double mean, const double*, Index at) {
     c.weights[k * c.size + at] = weight_of(m, p, mean);
-    c.signals[k * c.size + at] = fmax(mean - parameters[Model::last], 0.0) + p.light;
+    c.signals[k * c.size + at] = fmax(mean - parameters[Model::last] + p.light, 0.0);
   });
   if (o.keyed > 0 && has_neighbour(o, n, FIT_BLENDED * narrowest, axes, shape)) s.flags |= FITFLAG_BLENDED;
   return s.flags;
@@ -439,6 +439,7 @@ FORMULA void fit_crowd(const Crowd& c, const Images& m, const Options& o, const 
       for (int a = 0; a < 2 * count * count; ++a) c.covariances[k * 2 * count * count + a] = 0.0;
       for (int a = 0; m.estimator == LSQ && a < 8 + count; ++a) own_moments[a] = 0.0;
       for (int a = 0; a < columns; ++a) row[a] = not_a_number();
+      for (int a = 0; own_matrices && a < 2 * count * count; ++a) own_matrices[a] = not_a_number();
       if (!(flags[n] & FITFLAGS_REJECTED)) {
         sum_neighbours(c, b, frames, pixels, box, k, axes);
         flags[n] |= finish_crowded<Model>(row, own_moments, own_matrices, c, k, m, b, o, start, n, shape);

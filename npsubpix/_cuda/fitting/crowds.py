@@ -159,5 +159,6 @@ def fit_crowd(
     run(
         device, Kernel.of("crowd_graph", "crowd_joint_errors"), blocks, graph.rows, graph.offsets, graph.neighbours,
         transfers, shared, strengths, covariances, parameters, kept, kinds, count, scratch, need, model.columns,
-        results.rows, results.moments, results.matrices, results.covariance, results.flags, threads=_THREADS,
+        results.rows, results.moments, results.matrices, results.covariance, points, model.axes, results.flags,
+        threads=_THREADS,
     )  # fmt: skip
