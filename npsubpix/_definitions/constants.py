@@ -27,6 +27,7 @@ __all__ = [
     "FIT_EQUAL",
     "FIT_FLUX_STEP",
     "FIT_JOINT_COUPLING",
+    "FIT_JOINT_LIGHT",
     "FIT_JOINT_PIVOT",
     "FIT_JOINT_SPOTS",
     "FIT_LEAP_ALIGNED",
@@ -268,18 +269,20 @@ FIT_LINEAR_SWEEPS: Final = 2
 FIT_SWEEP_GROWTH: Final = 2.0
 
 #: Most spots of the neighbourhood whose joint covariance gives the errors of a spot; the least coupling of two of its
-#: spots, as the product of the norms of T_ij and T_ji, see `crowds.py`; and the least pivot, of a matrix whose diagonal
+#: spots, as the product of the norms of T_ij and T_ji, see `crowds.py`; the squared change of the light of one in the box
+#: of the other, in variances of pixels, by a standard error of its flux, below which T is taken to be 0; and the least pivot, of a matrix whose diagonal
 #: is 1, below which a spot cannot be told from its neighbours.
 FIT_JOINT_SPOTS: Final = 10
-FIT_JOINT_COUPLING: Final = 1e-3
+FIT_JOINT_COUPLING: Final = 1e-2
+FIT_JOINT_LIGHT: Final = 1e-5
 FIT_JOINT_PIVOT: Final = 1e-6
 
 #: Squared change of the light of neighbours, in variances of pixels, summed over a box, after which a spot moves again.
-FIT_SWEEP_CHANGE: Final = 1e-3
+FIT_SWEEP_CHANGE: Final = 4e-3
 
 #: After so many sweeps, spots whose last two steps are parallel, by the square of the cosine of their angle, go as far
 #: as such steps would take them that shrink by the same ratio each time, if it is above the least; at most the greatest is taken.
-FIT_LEAP_SWEEPS: Final = 4
+FIT_LEAP_SWEEPS: Final = 7
 FIT_LEAP_ALIGNED: Final = 0.8
 FIT_LEAP_LEAST: Final = 0.3
 FIT_LEAP_RATIO: Final = 0.95

@@ -90,7 +90,7 @@ def fit_crowd(spots: Spots, graph: Graph, sizes: Sizes, table: Any, fit: Fit, re
         transfers, strengths = np.empty((len(neighbours), count, kept)), np.zeros(len(neighbours))
         shared = np.empty((len(neighbours), 2 if unweighted else 1, count, count))
         coupling_kernel(model).run(
-            _WORK * data.size, data, spread, corners, fit.sigma, constants, box, padded, unweighted, margins, wide,
+            _WORK * data.size, data, spread, light, corners, fit.sigma, constants, box, padded, unweighted, margins, wide,
             wide_padded, wide_size, offsets, neighbours, parameters, covariances, flags, transfers, shared, strengths,
         )  # fmt: skip
         joint_kernel.run(

@@ -12,7 +12,7 @@ from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, made_once
 from npsubpix._cpu.fitting.gaussian import BLOCK
 from npsubpix._cpu.fitting.overlaps import derivatives_of
 from npsubpix._cpu.fitting.spot_models import spot_functions
-from npsubpix._definitions.constants import FIT_JOINT_COUPLING, FIT_JOINT_PIVOT, FIT_JOINT_SPOTS
+from npsubpix._definitions.constants import FIT_JOINT_COUPLING, FIT_JOINT_LIGHT, FIT_JOINT_PIVOT, FIT_JOINT_SPOTS
 from npsubpix._definitions.spot_models import Model
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 
@@ -50,6 +50,24 @@ def _sandwich(out, left, middle, right, scratch, rows, inner, columns):
             for k in range(columns):
                 total += scratch[a, k] * right[k, b]
             out[a, b] = total
+
+
+@device
+def _light_in_box(weights, light, corners, n, m, box, padded, margins, wide, wide_padded):
+    """Return the weighted squared light of a spot in the box of another."""
+    total = 0.0
+    z, y, x = (
+        corners[n, 0] - corners[m, 0] + margins[0],
+        corners[n, 1] - corners[m, 1] + margins[1],
+        corners[n, 2] - corners[m, 2] + margins[2],
+    )
+    for d in range(max(0, -z), min(box[0], wide[0] - z)):
+        for j in range(max(0, -y), min(box[1], wide[1] - y)):
+            at = (d * box[1] + j) * padded
+            there = ((d + z) * wide[1] + j + y) * wide_padded + x
+            for i in range(max(0, -x), min(box[2], wide[2] - x)):
+                total += weights[n, at + i] * light[m, there + i] * light[m, there + i]
+    return total
 
 
 @made_once
@@ -107,7 +125,7 @@ def coupling_kernel(model: Model) -> Kernel:
 
     @kernel(f"fit_coupling_{model.name}")
     def coupling_kernel(
-        weights, signals, corners, sigma, constants, box, padded, unweighted, margins, wide, wide_padded, wide_size,
+        weights, signals, light, corners, sigma, constants, box, padded, unweighted, margins, wide, wide_padded, wide_size,
         offsets, neighbours, parameters, covariances, flags, transfers, shared, strengths,
     ):  # fmt: skip
         """Write T and G, in units of the standard errors of fits alone, and the norms of T, for each neighbour."""
@@ -127,6 +145,7 @@ def coupling_kernel(model: Model) -> Kernel:
             matrices = memory[at : at + 7 * count * count].reshape(7, count, count)
             moved = memory[at + 7 * count * count :]
             weight, signal, place, spots = lend(weights), lend(signals), lend(corners), lend(parameters)
+            lights = lend(light)
             inverse, numbers, linked = lend(covariances), lend(constants), lend(neighbours)
             out, both, norms = lend(transfers), lend(shared), lend(strengths)
             for n in range(c * _CHUNK, min((c + 1) * _CHUNK, flags.size)):
@@ -139,6 +158,11 @@ def coupling_kernel(model: Model) -> Kernel:
                     m = linked[e]
                     norms[e] = 0.0
                     if flags[m] & _REJECTED:
+                        continue
+                    share = inverse[m, 0, axes, axes] / (spots[m, axes] * spots[m, axes])
+                    if FIT_JOINT_LIGHT > share * _light_in_box(
+                        weight, lights, place, n, m, box, padded, margins, wide, wide_padded
+                    ):
                         continue
                     for a in range(count):
                         moved[a] = spots[m, a] + margins[3 - axes + a] if a < axes else spots[m, a]
@@ -168,6 +192,7 @@ def coupling_kernel(model: Model) -> Kernel:
             keep(scratch)
             keep(weights)
             keep(signals)
+            keep(light)
             keep(corners)
             keep(parameters)
             keep(covariances)

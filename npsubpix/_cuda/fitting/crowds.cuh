@@ -331,6 +331,12 @@ FORMULA void couple(const Crowd& c, const Options& o, const Images& m, const Ind
     if (flags[c.rows[other]] & FITFLAGS_REJECTED) continue;
     const Box there = box_of(frames, pixels, box, c.rows[other], axes);
     const double* others = c.covariances + other * 2 * count * count;
+    const double flux = c.parameters[other * count + axes], *light = c.light + other * c.wide_size;
+    double sum = 0.0;
+    each_shared(c, own, there, [&](Index d, Index j, Index i, Index place) {
+      sum += c.weights[k * c.size + (d * own.length[1] + j) * own.length[2] + i] * light[place] * light[place];
+    });
+    if (FIT_JOINT_LIGHT > others[axes * count + axes] / (flux * flux) * sum) continue;
     for (int a = 0; a < count; ++a)
       moved[1][a] = c.parameters[other * count + a] + (a < axes ? (double)c.margins[3 - axes + a] : 0.0);
     Model mine = {moved[0], o.sigma, o.constants, c.wide}, its = {moved[1], o.sigma, o.constants, c.wide};

@@ -55,9 +55,9 @@ class _Graph(NamedTuple):
 
 def _graph(
     device: Device, points: DeviceArray, pixels: DeviceArray, frames: DeviceArray, images: int,
-    shape: tuple[int, ...], fit: Fit, flags: DeviceArray,
+    shape: tuple[int, ...], fit: Fit, results: Results,
 ) -> _Graph | None:  # fmt: skip
-    """Return spots and their neighbours; of several that start at one pixel, all but the first row are flagged."""
+    """Return spots and their neighbours; of several that start at one pixel, all but the first row are rejected."""
     inside = (points == points).all(1) & (frames >= 0) & (frames < images)
     in_frame = frames * 0
     for axis, length in enumerate(shape):
@@ -69,7 +69,7 @@ def _graph(
     rows, keys = rows[order], keys[order]
     again = keys != keys
     again[1:] = keys[1:] == keys[:-1]
-    flags[rows[again]] = int(FitFlags.SINGULAR)
+    _reject(rows[again], points, fit, results)
     rows, keys = rows[~again], keys[~again]
     limits = *reach_of(three_axes(fit.box, 1)), *three_axes(shape, 1)
     counts = device.empty((len(rows),), np.int64)
@@ -101,12 +101,23 @@ def _graph(
     return _Graph(rows, offsets, neighbours, colours, int(device.get(colours.max())) + 1)
 
 
+def _reject(rows: DeviceArray, points: DeviceArray, fit: Fit, results: Results) -> None:
+    """Flag rows as `SINGULAR`."""
+    results.flags[rows], results.n_iters[rows] = int(FitFlags.SINGULAR), 0
+    results.rows[rows] = math.nan
+    results.rows[rows, : fit.model.axes] = points[rows]
+    if fit.estimator == "lsq":
+        results.moments[rows] = 0.0
+    if results.covariance:
+        results.matrices[rows] = math.nan
+
+
 def fit_crowd(
     device: Device, x: DeviceArray, arguments: tuple[Any, ...], points: DeviceArray, pixels: DeviceArray,
     frames: DeviceArray, fit: Fit, results: Results,
 ) -> None:  # fmt: skip
     """Fit the spots that have neighbours; `arguments` are those of kernels that fit spots one by one."""
-    graph = _graph(device, points, pixels, frames, x.shape[0], tuple(x.shape[1:]), fit, results.flags)
+    graph = _graph(device, points, pixels, frames, x.shape[0], tuple(x.shape[1:]), fit, results)
     if graph is None:
         return
     model, count, box = fit.model, len(graph.rows), three_axes(fit.box, 1)
