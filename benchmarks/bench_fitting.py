@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 import npsubpix
-from benchmarks import peers
-from benchmarks.registry import Contest, Peer, contest
+from benchmarks import crowded_accuracy, peers
+from benchmarks.registry import Contest, Peer, Target, contest
 
 _PHOTONS, _SIGMA, _BACKGROUND = 1000.0, 1.2, 10.0
 _FEW = 100  # spots of peers that take milliseconds for each
@@ -103,3 +103,20 @@ def likelihood_large(side: int) -> Contest:
 @contest("fit_patches, least squares, 7²", side=4096, quick_side=64, threads=1)
 def least_squares(side: int) -> Contest:
     return _fits(7, side, "lsq", 2.5)
+
+
+@contest("fit_spots, crowded, 600 spots on 256²", side=16, quick_side=1)
+def crowded(side: int) -> Contest:
+    """Fields as those of `crowded_accuracy`, as a movie; the frames of a peer are few."""
+    rng = np.random.default_rng(3)
+    fields = [crowded_accuracy.field(rng) for _ in range(side)]
+    movie = rng.poisson(np.stack([image for _, image in fields])).astype(np.float32)
+    starts = np.concatenate([spots + rng.normal(0, 0.3, spots.shape) for spots, _ in fields])
+    frame = np.repeat(np.arange(side), crowded_accuracy.SPOTS)
+    options = {"width": "fixed", "sigma": crowded_accuracy.SIGMA, "camera": npsubpix.Camera(), "neighbors": "fit"}
+    return Contest(
+        f"{side} frames, positions, fluxes and backgrounds with errors",
+        lambda: npsubpix.fit_spots(movie, starts, frame=frame, frame_axis=0, **options),
+        target=Target(40_000),
+        items=len(starts),
+    )
