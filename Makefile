@@ -35,6 +35,9 @@ bench: .stamp-bench
 	$(PYTHON) -m venv .venv
 
 # torch is pinned for tests, so that all compare with one; the stamps hold what is installed.
+# picasso, without the graphical interface that it depends on, and what its other modules import.
+PICASSO := picassosr==0.11.0 tqdm nd2 playsound3 pyyaml
+
 .stamp-demo: pyproject.toml | .venv
 	$(BIN)/python -m pip install --quiet --editable '.[demo]'
 	touch $@
@@ -53,6 +56,7 @@ bench: .stamp-bench
 
 .stamp-bench: pyproject.toml | .stamp-test
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	$(BIN)/python -m pip install --quiet --no-deps $(PICASSO)
 	touch $@
 
 clean:

@@ -66,7 +66,11 @@ def joint_bound(spots: Floats, image: Floats, width: str) -> Floats:
     for n, spot in enumerate(spots):
         y, x = (np.arange(max(round(c) - _REACH, 0), min(round(c) + _REACH + 1, SIDE)) for c in spot)
         own_y, own_x = _lines(y, spot[0]), _lines(x, spot[1])
-        slopes = [FLUX * np.outer(own_y[1], own_x[0]), FLUX * np.outer(own_y[0], own_x[1]), np.outer(own_y[0], own_x[0])]
+        slopes = [
+            FLUX * np.outer(own_y[1], own_x[0]),
+            FLUX * np.outer(own_y[0], own_x[1]),
+            np.outer(own_y[0], own_x[0]),
+        ]
         if width == "free":
             slopes.append(FLUX * (np.outer(own_y[2], own_x[0]) + np.outer(own_y[0], own_x[2])))
         pixels = (y[:, None] * SIDE + x).ravel()
@@ -95,7 +99,7 @@ def joint_bound(spots: Floats, image: Floats, width: str) -> Floats:
     return np.sqrt(np.concatenate(bounds)).reshape(-1, 2)
 
 
-def measure(width: str, estimator: str, fields: int = 10) -> dict[tuple[float, float], Row]:
+def measure(width: str, estimator: str, fields: int = 5) -> dict[tuple[float, float], Row]:
     """Return rows by the distance of nearest neighbours."""
     rng = np.random.default_rng(3)
     parts = []
@@ -110,9 +114,14 @@ def measure(width: str, estimator: str, fields: int = 10) -> dict[tuple[float, f
         parts.append(
             np.column_stack(
                 [
-                    nearest, fits.ok, fits.coords - spots, bound, fits.coords_std, (fits.flux - FLUX) / fits.flux_std,
+                    nearest,
+                    fits.ok,
+                    fits.coords - spots,
+                    bound,
+                    fits.coords_std,
+                    (fits.flux - FLUX) / fits.flux_std,
                     (fits.background - BACKGROUND) / fits.background_std,
-                ]  # fmt: skip
+                ]
             )
         )
     table, rows = np.concatenate(parts), {}
@@ -142,4 +151,4 @@ def lines(fields: int) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.writelines(f"{line}\n" for line in lines(int(sys.argv[1]) if len(sys.argv) > 1 else 10))
+    sys.stdout.writelines(f"{line}\n" for line in lines(int(sys.argv[1]) if len(sys.argv) > 1 else 5))

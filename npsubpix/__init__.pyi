@@ -16,6 +16,7 @@ from npsubpix.convolution import choose_conv_method as choose_conv_method
 from npsubpix.convolution import convolve as convolve
 from npsubpix.convolution import convolve_separable as convolve_separable
 from npsubpix.convolution import correlate as correlate
+from npsubpix.corners import refine_corners as refine_corners
 from npsubpix.filter_banks import conv2d as conv2d
 from npsubpix.fitting.astigmatism import AstigmaticCurve as AstigmaticCurve
 from npsubpix.fitting.astigmatism import fit_astigmatic_curve as fit_astigmatic_curve

@@ -178,7 +178,8 @@ def measure_spots(
     columns = dict(zip(("coords", *COLUMNS, "flags", "frame"), results, strict=True))
     if frame_axis is None:
         columns["frame"] = check_frames_of(coords)
-    return Measurements(**columns, image_shape=shape_of_frame(x, frame_axis))
+    unit = None if camera is None else "electron"
+    return Measurements(**columns, image_shape=shape_of_frame(x, frame_axis), flux_unit=unit)
 
 
 def _checked_error(error: Any) -> Any:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 import npsubpix
+from npsubpix.io import read_picasso, read_thunderstorm
 from tests.test_cli import fails, run, table_of
 
 pytest.importorskip("rich")
+yaml = pytest.importorskip("yaml")
+pytest.importorskip("h5py")
 
 SPOTS = np.array([[10.2, 11.7], [30.6, 25.1]])
 
@@ -40,7 +45,67 @@ def test_columns_of_fits(movie, tmp_path):
     assert "electrons_per_count=0.5" in metadata["options"]["fit"]["camera"]
 
 
+def test_files_of_other_programs(movie, tmp_path):
+    """They hold the fits of all frames in the programs' units, and assess reads them."""
+    options = "--axes", "TYX", "--threshold", 500, "--fit", "--fit-sigma", 1.2, "--electrons-per-count", 0.5
+    camera = *options, "--offset", 100
+    hdf5, csv, truth, numbers = (tmp_path / n for n in ("µ.hdf5", "spots.csv", "truth.csv", "numbers.json"))
+    text = run("locate", movie, *camera, "--format", "picasso", "--pixel-size", 110, "-o", hdf5).stdout
+    assert text.splitlines()[-1] == f"Wrote {hdf5}"
+    run("locate", movie, *camera, "--format", "thunderstorm", "--pixel-size", 110, "-o", csv, "--quiet")
+    first, second = read_picasso(hdf5), read_thunderstorm(csv)
+    assert first.frame.tolist() == second.frame.tolist() == [0, 0, 1, 1]
+    np.testing.assert_allclose(first.coords, second.coords, atol=1e-5)
+    assert (first.image_shape, first.flux_unit) == ((41, 40), "electron")
+    _, made = yaml.safe_load_all(hdf5.with_suffix(".yaml").read_text())
+    assert "electrons_per_count=0.5" in made["options"]["fit"]["camera"]
+    truth.write_text("frame,y,x\n" + "".join(f"{k},{y},{x}\n" for k in range(2) for y, x in SPOTS))
+    for found in (hdf5, csv):  # origins differ by more than this radius
+        run("assess", found, truth, "--radius", 0.4, "-o", numbers, "--quiet")
+        assert json.loads(numbers.read_text())["n_matched"] == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--format", "picasso"), "--format picasso needs --fit"),
+        (("--format", "picasso", "--fit"), "--format picasso needs the camera"),
+        (("--format", "thunderstorm", "--fit"), "--format thunderstorm needs --pixel-size"),
+        (("--format", "picasso", "--fit", "--offset", 1, "--origin", "fits"), "--origin and --format picasso exclude"),
+        (("--pixel-size", 100), "--pixel-size needs --format"),
+        (("--format", "picasso", "--fit", "--offset", 1, "-o", "a.csv"), "must end with .hdf5"),
+    ],
+)
+def test_formats_that_cannot_be_written(movie, options, reason):
+    assert reason in fails("locate", movie, *options, code=2)
+
+
 def test_options_of_fits_need_it(movie):
     assert "--offset needs --fit" in fails("locate", movie, "--offset", 100, code=2)
     wrong = fails("locate", movie, "--fit", "--electrons-per-count", 0, code=2)
     assert "--electrons-per-count must be positive" in wrong
+
+
+def test_wrong_models(movie, tmp_path):
+    curve = tmp_path / "curve.json"
+    assert "invalid value" in fails("locate", movie, "--fit", "--fit-model", "airy", code=2).lower()
+    assert "No such file" in fails("locate", movie, "--fit", "--fit-curve", curve, code=2)
+    curve.write_text('{"sigma0": [1, 1]}')
+    assert "parameters must be sigma0, focus" in fails("locate", movie, "--fit", "--fit-curve", curve, code=2)
+    both = "--fit-curve", curve, "--fit-model", "moffat"
+    assert "leave out --fit-model" in fails("locate", movie, "--fit", *both, code=2)
+
+
+@pytest.mark.exhaustive  # which compiles two models
+def test_columns_of_models(movie, tmp_path):
+    output, curve = tmp_path / "spots.csv", tmp_path / "curve.json"
+    options = "--axes", "TYX", "--threshold", 500, "--fit", "-o", output
+    run("locate", movie, *options, "--fit-model", "rotated")
+    rows, _ = table_of(output)
+    assert {"fit_sigma_major", "fit_sigma_minor_std", "fit_angle", "fit_angle_std"} <= set(rows[0])
+    true = npsubpix.AstigmaticCurve((1.2, 1.2), (-300, 300), (400, 400), z_range=(-500, 500))
+    curve.write_text(json.dumps(true.to_dict()))
+    run("locate", movie, *options, "--fit-curve", curve)
+    rows, metadata = table_of(output)
+    assert {"fit_z", "fit_z_std", "fit_sigma_y"} <= set(rows[0])
+    assert "AstigmaticCurve" in metadata["options"]["fit"]["width"]

@@ -13,7 +13,10 @@ from tests.assertions import assert_same
 
 pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
-METHODS = ["quadratic", "parabola", "centroid", None]
+METHODS = ["quadratic", "parabola", "least_squares", "log_quadratic", "saddle", "centroid", "phasor", "radial", None]
+
+#: Methods with sums over windows, logarithms or angles, which are rounded in another order, or by another library.
+ROUNDED = ("log_quadratic", "centroid", "phasor", "radial")
 
 
 def check(x: np.ndarray, points: np.ndarray, frame: object, mask: object, options: Refinement) -> None:
@@ -24,7 +27,7 @@ def check(x: np.ndarray, points: np.ndarray, frame: object, mask: object, option
     wanted = cpu.refine_peaks(x.astype(np.float64), points, frame, mask, refinement=options)
     results = refinement.refine_peaks(x, points, frame, mask, refinement=options)
     assert len(np.unique(wanted[3])) > 1
-    assert_same(tuple(results), tuple(wanted), "centroid" if options.method == "centroid" else "exact")
+    assert_same(tuple(results), tuple(wanted), "centroid" if options.method in ROUNDED else "exact")
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint64", "float32"])
@@ -33,6 +36,8 @@ def check(x: np.ndarray, points: np.ndarray, frame: object, mask: object, option
 def test_the_same_as_on_the_cpu(rng, dtype, shape, method):
     """Noise that holds NaN and infinity, positions beside the image, masks, and windows of many pixels."""
     x, axes = rng.integers(0, 200, shape).astype(dtype), len(shape) - 1
+    if method == "saddle" and axes == 3:
+        return  # there is none in volumes
     if x.dtype.kind == "f":
         x.ravel()[rng.integers(0, x.size, 12)] = np.resize([np.nan, np.inf, -np.inf], 12)
     points = rng.uniform(-2, np.array(shape[1:]) + 1, (300, axes))

@@ -41,7 +41,7 @@ def columns(fits: Fits, row: int, width: str) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize(("box", "width", "sigma", "background"), MODELS)
 @pytest.mark.parametrize("estimator", ["mle", "wls"])
 def test_optima_and_errors_of_the_definition(rng, backend, box, width, sigma, background, estimator):
-    """The optimum to a hundredth of the standard error (1e-6 pixels for least squares), and the errors to a percent."""
+    """The optimum to 0.005 standard errors (1e-6 pixels for least squares), and the errors to 0.2 %."""
     spot = Spot(box, width, sigma, background == "plane")
     known = truth(box, width, background)
     variance = rng.uniform(0.5, 3.0, box)
@@ -65,7 +65,7 @@ def test_optima_and_errors_of_the_definition(rng, backend, box, width, sigma, ba
         errors = np.sqrt(np.diag(covariance))
         keep = np.r_[: want.size - 1 - 2 * (background == "plane"), want.size - 1]
         found, found_errors = columns(fits, row, width)
-        limit = 1e-6 if estimator == "wls" else 2e-3
+        limit = 1e-6 if estimator == "wls" else 5e-3
         np.testing.assert_allclose(
             (found - want[keep]) / errors[keep], 0, atol=50 * limit if estimator == "wls" else limit
         )

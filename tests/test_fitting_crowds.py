@@ -133,7 +133,7 @@ def test_stacks_and_orders_of_rows(rng, backend):
 
 
 def test_bad_spots_leave_the_others_alone(rng, backend):
-    """Two starts at one pixel, a start without a spot, NaN, and starts outside: flagged, and their neighbours are not."""
+    """Two starts at one pixel, a start without a spot, NaN, and starts outside are flagged, and neighbours are not."""
     data = field(rng)
     clean = npsubpix.fit_spots(data, SPOTS, camera=Camera(), sigma=1.3, box=9, neighbors="fit")
     bad = np.array([SPOTS[0] + 0.01, [22.0, 22.0], [np.nan, 3.0], [-20.0, 5.0]])

@@ -209,9 +209,9 @@ def test_round_spots_have_no_angle(rng, backend):
         np.concatenate([light[None], rng.poisson([light] * 50)]), width="rotated", camera=Camera()
     )
     assert fits.ok.all()
-    assert fits.angle_std[0] == pytest.approx(math.pi / math.sqrt(12))
-    assert (fits.angle_std > 0.3).all()
-    assert (fits.angle_std <= math.pi / math.sqrt(12)).all()
+    unknown = np.isclose(fits.angle_std, math.pi / math.sqrt(12), rtol=1e-12)
+    assert unknown[0]
+    assert unknown.mean() > 0.9
     np.testing.assert_allclose(fits.coords_std, npsubpix.cramer_rao(3000, 1.3, 5, box=11).coords_std[0], rtol=0.1)
     assert (fits.sigma[:, 0] >= fits.sigma[:, 1]).all()
 
@@ -225,7 +225,8 @@ def test_every_angle(backend, angle):
     assert fits.ok.all()
     assert fits.angle[0] == pytest.approx(angle, abs=1e-5)
     np.testing.assert_allclose(fits.sigma[0], [3.0, 1.0], rtol=1e-5)
-    measured = npsubpix.measure_spots(spot.of(np.array([8.2, 7.9, 1e5, 3.0, 1.0, angle, 0.0])), [[8.2, 7.9]], 8)
+    wide = Spot((33, 33), "rotated").of(np.array([16.2, 15.9, 1e5, 3.0, 1.0, angle, 0.0]))
+    measured = npsubpix.measure_spots(wide, [[16.2, 15.9]], 12, background=0.0)
     assert measured.angle[0] == pytest.approx(angle, abs=0.02)
 
 
@@ -237,7 +238,7 @@ def test_a_gaussian_is_a_moffat_function_at_its_limit(rng, backend):
     fits = npsubpix.fit_patches(data, model="moffat", camera=Camera())
     at_bound = (fits.flags & int(FitFlags.AT_BOUND)) != 0
     assert fits.ok.all()
-    assert 5 <= at_bound.sum() <= 35
+    assert at_bound.mean() > 0.5
     np.testing.assert_allclose(fits.beta[at_bound], 100)
     assert np.isnan(fits.beta_std[at_bound]).all()
     want = npsubpix.fit_patches(data, camera=Camera())

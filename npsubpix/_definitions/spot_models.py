@@ -30,7 +30,7 @@ __all__ = [
     "width_slope",
 ]
 
-MODELS: Final = ("gaussian", "moffat")
+MODELS: Final = ("gaussian", "moffat", "psf")
 WIDTHS: Final = ("free", "fixed", "elliptical", "rotated")
 BACKGROUNDS: Final = ("constant", "plane")
 
@@ -43,6 +43,9 @@ _LIMITS: Final = {"correlation": (0.3, -0.98, 0.98), "inverse_beta": (0.15, 0.01
 
 #: Standard deviation of an angle of which nothing is known.
 _NO_ANGLE: Final = math.pi / math.sqrt(12)
+
+#: Standard error of an angle where the elongation is three times its own.
+_LEAST_SIGNIFICANT: Final = 1 / 6
 
 #: Difference of the variances along the axes, relative to their mean, below which a spot is round.
 _ROUND: Final = 1e-12
@@ -64,8 +67,9 @@ class Model(NamedTuple):
         ``"rotated"``: one per axis, and the correlation of both; ``"astigmatic"``: those of a curve at a fitted z.
     plane : bool
         Whether the background has slopes.
-    shape : {"gaussian", "moffat", "moffat_beta"}
-        ``"moffat"``: the inverse of the exponent is fitted; ``"moffat_beta"``: the exponent is a constant.
+    shape : {"gaussian", "moffat", "moffat_beta", "psf"}
+        ``"moffat"``: the inverse of the exponent is fitted; ``"moffat_beta"``: the exponent is a constant; ``"psf"``:
+        samples of a measured point spread function are constants.
     """
 
     axes: int
@@ -217,7 +221,7 @@ def shape_columns(
         sigma, angle, jacobian = _axes_of(values[:, 3:6])
         own = jacobian @ covariance[:, 3:6, 3:6] @ jacobian.swapaxes(1, 2)
         found = own.diagonal(0, 1, 2).clip(0.0, None) ** 0.5
-        columns = ShapeColumns(sigma, found[:, :2].copy(), angle, found[:, 2].clip(None, _NO_ANGLE))
+        columns = ShapeColumns(sigma, found[:, :2].copy(), angle, _angle_error(found[:, 2]))
     if model.width == "astigmatic":
         k = model.parameter("z")
         for axis in range(2):
@@ -232,6 +236,18 @@ def shape_columns(
         beta = 0.0 * values[:, 0] + numbers[0]
         columns = columns._replace(beta=beta, beta_std=0.0 * beta)
     return columns
+
+
+def _angle_error(error: Any) -> Any:
+    """Return the standard error of an angle from that by propagation, which is right for elongated spots alone.
+
+    Noise makes every spot seem elongated: the squared difference of the variances along the axes, in units of its own
+    variance, is greater by 2. It is 1 / (4 error**2). Below the limit the elongation may be noise.
+    """
+    error = error.clip(None, 1.0)
+    corrected = error / (1 - 8 * error * error).clip(0.1, None) ** 0.5
+    corrected[error > _LEAST_SIGNIFICANT] = _NO_ANGLE
+    return corrected
 
 
 def in_columns(model: Model, values: Any, covariance: Any) -> Any:

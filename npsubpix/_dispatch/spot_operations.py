@@ -17,7 +17,18 @@ _PEAKS = (
     Result("indices", "int64"),
     Result("flags", "int32"),
     Result("frame", "int64"),
+    Result("coords_std", "float64"),
 )
+
+#: Noise of pixels: a standard deviation, or the calibration of a camera.
+_NOISE = (
+    Argument("error", optional=True, layout="pixels"),
+    Argument("offset", optional=True, layout="pixels"),
+    Argument("electrons_per_count", optional=True, layout="pixels"),
+    Argument("read_variance", optional=True, layout="pixels"),
+)
+#: Those that come from a `Camera`.
+_OF_CAMERA = frozenset({"offset", "electrons_per_count", "read_variance"})
 
 SPOT_OPERATIONS = (
     Operation(
@@ -29,10 +40,11 @@ SPOT_OPERATIONS = (
             _MASK,
             Argument("background", optional=True, layout="pixels"),
             Argument("sigma", optional=True, layout="pixels"),
+            *_NOISE,
         ),
         results=(*_PEAKS, Result("border", "float64")),
         options=("search", "refinement"),
-        internal=frozenset({"search", "refinement", "searched"}),
+        internal=frozenset({"search", "refinement", "searched", *_OF_CAMERA}),
         functions={
             "find_peaks": lambda npsubpix, x: npsubpix.find_peaks(
                 x[0, 0], plateau="centroid", frame_axis=0, min_distance=2
@@ -42,10 +54,10 @@ SPOT_OPERATIONS = (
     Operation(
         "refine_peaks",
         family="refinement",
-        arguments=(_STACK, Argument("coords"), Argument("frame", optional=True), _MASK),
+        arguments=(_STACK, Argument("coords"), Argument("frame", optional=True), _MASK, *_NOISE),
         results=_PEAKS,
         options=("refinement",),
-        internal=frozenset({"refinement"}),
+        internal=frozenset({"refinement", *_OF_CAMERA}),
         functions={
             "refine_peaks": lambda npsubpix, x: npsubpix.refine_peaks(
                 x[0, 0, 1], [[3, 2], [2.2, 5]], method="centroid"
@@ -60,10 +72,7 @@ SPOT_OPERATIONS = (
             Argument("coords"),
             Argument("frame", optional=True),
             _MASK,
-            Argument("error", optional=True, layout="pixels"),
-            Argument("offset", optional=True, layout="pixels"),
-            Argument("electrons_per_count", optional=True, layout="pixels"),
-            Argument("read_variance", optional=True, layout="pixels"),
+            *_NOISE,
             Argument("psf", optional=True),
         ),
         results=(
@@ -90,7 +99,7 @@ SPOT_OPERATIONS = (
             Result("frame", "int64"),
         ),
         options=("fit",),
-        internal=frozenset({"fit", "offset", "electrons_per_count", "read_variance", "psf"}),
+        internal=frozenset({"fit", "psf", *_OF_CAMERA}),
         called="{fit.function}",
         functions={
             "fit_spots": lambda npsubpix, x: npsubpix.fit_spots(

@@ -17,13 +17,12 @@ except ModuleNotFoundError as missing:
 from npsubpix.cli import align_options as align_option
 from npsubpix.cli import locate_options as option
 from npsubpix.cli.align import AlignRequest, align_and_report
-from npsubpix.cli.assess import AssessRequest, assess_and_report
 from npsubpix.cli.fits import check_fit
 from npsubpix.cli.info import describe
 from npsubpix.cli.locate import Outputs, Request, find_and_report
-from npsubpix.cli.options import PER_AXIS, as_counts, as_numbers, given
+from npsubpix.cli.options import Origin, given
 from npsubpix.cli.reading import Axes, Channel, Hdu, MaxMemory, Series, Volume, reading_options
-from npsubpix.cli.simulate import SimulateRequest, simulate_and_report
+from npsubpix.cli.simulated import assess, simulate
 from npsubpix.cli.terminal import Errors, UsageError, say, say_error
 
 __all__ = ["app", "main"]
@@ -54,14 +53,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class Origin(enum.Enum):
-    """Origins of coordinates."""
-
-    center = "center"
-    corner = "corner"
-    fits = "fits"
 
 
 class Model(enum.Enum):
@@ -139,6 +130,8 @@ def locate(
     fit_sigma: option.FitSigma = None,
     fit_box: option.FitBox = None,
     neighbors: option.Neighbors = None,
+    fit_model: option.FitModel = None,
+    fit_curve: option.FitCurve = None,
     offset: option.Offset = None,
     electrons_per_count: option.ElectronsPerCount = None,
     read_variance: option.ReadVariance = None,
@@ -149,6 +142,8 @@ def locate(
     series: Series = None,
     hdu: Hdu = None,
     max_memory: MaxMemory = 4.0,
+    table_format: option.TableFormat = None,
+    pixel_size: option.PixelSize = None,
     origin: Annotated[
         Origin, typer.Option(help="First pixel: its centre is 0, its outer corner is 0, or its centre is 1 (fits).")
     ] = Origin.center,
@@ -187,19 +182,15 @@ def locate(
                 "mode": mode,
             }
         )
-        boxes = given(
-            {
-                "size": background,
-                "method": background_method,
-                "grow": background_grow,
-                "filter_size": background_filter_size,
-            }
-        )
+        method, grow, filter_size = background_method, background_grow, background_filter_size
+        boxes = given({"size": background, "method": method, "grow": grow, "filter_size": filter_size})
         fits = given(
             {
                 "fit_sigma": fit_sigma,
                 "fit_box": fit_box,
                 "neighbors": neighbors,
+                "fit_model": fit_model,
+                "fit_curve": fit_curve,
                 "offset": offset,
                 "electrons_per_count": electrons_per_count,
                 "read_variance": read_variance,
@@ -208,7 +199,18 @@ def locate(
         )
         reading = reading_options(channel, volume, axes, series, hdu, max_memory)
         outputs = Outputs(
-            output or [], plot or [], origin.value, napari, comments, plot_frame, y_up, light, show, quiet
+            output or [],
+            plot or [],
+            origin.value,
+            napari,
+            comments,
+            plot_frame,
+            y_up,
+            light,
+            show,
+            quiet,
+            table_format or "npsubpix",
+            pixel_size,
         )
         find_and_report(Request(images, options, boxes, reading, outputs, check_fit(fit, fits)), errors)
     raise typer.Exit(1 if errors.messages else 0)
@@ -283,101 +285,8 @@ def align(
     raise typer.Exit(1 if errors.messages else 3 if failed else 0)
 
 
-@app.command()
-def simulate(
-    output: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", show_default=False, help="Image or movie to write: .tif or .npy.")
-    ],
-    truth: Annotated[
-        list[Path] | None,
-        typer.Option(show_default=False, help="Write the true positions: .csv, .parquet, .h5 or .ecsv."),
-    ] = None,
-    shape: Annotated[Any, typer.Option(help="Shape of a frame in pixels.", parser=as_counts, metavar=PER_AXIS)] = "256",
-    frames: Annotated[int, typer.Option(help="Number of frames.")] = 1,
-    spots: Annotated[int, typer.Option(help="Number of spots per frame.")] = 100,
-    flux: Annotated[float, typer.Option(help="Mean number of photons of a spot.")] = 1000.0,
-    sigma: Annotated[
-        Any, typer.Option(help="Standard deviation of a spot in pixels.", parser=as_numbers, metavar=PER_AXIS)
-    ] = "1.3",
-    background: Annotated[float, typer.Option(help="Mean number of photons of the background per pixel.")] = 10.0,
-    margin: Annotated[float, typer.Option(help="Least distance of a spot from the border, in pixels.")] = 0.0,
-    offset: Annotated[float | None, typer.Option(help="Counts of the camera without light.")] = None,
-    electrons_per_count: Annotated[float | None, typer.Option(help="Electrons per count of the camera.")] = None,
-    read_variance: Annotated[
-        float | None, typer.Option(help="Variance of a pixel of the camera without light, in counts squared.")
-    ] = None,
-    em_gain: Annotated[float | None, typer.Option(help="EM gain of the camera.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random numbers: the same gives the same image.", min=0)] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
-) -> None:
-    """Simulate images of Gaussian spots at random positions, with the noise of photons."""
-    errors = Errors(debug)
-    with errors.last_resort():
-        camera = given(
-            {
-                "offset": offset,
-                "electrons_per_count": electrons_per_count,
-                "read_variance": read_variance,
-                "em_gain": em_gain,
-            }
-        )
-        request = SimulateRequest(
-            output, truth or [], shape, frames, spots, flux, sigma, background, margin, camera, seed, quiet
-        )
-        simulate_and_report(request, errors)
-    raise typer.Exit(1 if errors.messages else 0)
-
-
-@app.command()
-def assess(
-    found: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FOUND", show_default=False, help="Table of found positions: .csv, .parquet, .h5 or .ecsv."
-        ),
-    ],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH", show_default=False, help="Table of true positions.")],
-    radius: Annotated[
-        Any, typer.Option(help="Greatest distance of a match in pixels.", parser=as_numbers, metavar=PER_AXIS)
-    ] = "1",
-    pixel_size: Annotated[
-        Any,
-        typer.Option(
-            help="Size of a pixel in nm, for the efficiency.", parser=as_numbers, metavar=PER_AXIS, show_default=False
-        ),
-    ] = None,
-    every_row: Annotated[
-        bool, typer.Option("--every-row", help="Count the rows of FOUND that are not ok too.")
-    ] = False,
-    found_origin: Annotated[
-        Origin | None,
-        typer.Option(help="Origin of FOUND. Without it, that of its metadata, or center.", show_default=False),
-    ] = None,
-    truth_origin: Annotated[
-        Origin | None,
-        typer.Option(help="Origin of TRUTH. Without it, that of its metadata, or center.", show_default=False),
-    ] = None,
-    output: Annotated[
-        list[Path] | None, typer.Option("--output", "-o", show_default=False, help="Write the numbers: .json.")
-    ] = None,
-    plot: Annotated[
-        list[Path] | None,
-        typer.Option(show_default=False, help="Draw errors, bias and their distribution (.png, .pdf, .svg)."),
-    ] = None,
-    light: option.Light = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
-) -> None:
-    """Compare found positions with true ones: recall, precision, errors and bias."""
-    errors = Errors(debug)
-    with errors.last_resort():
-        first, second = (None if origin is None else origin.value for origin in (found_origin, truth_origin))
-        request = AssessRequest(
-            found, truth, radius, pixel_size, every_row, first, second, output or [], plot or [], light, quiet
-        )
-        assess_and_report(request, errors)
-    raise typer.Exit(1 if errors.messages else 0)
+app.command()(simulate)
+app.command()(assess)
 
 
 @app.command()

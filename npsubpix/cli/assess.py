@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name
-from npsubpix.cli.terminal import Errors, UsageError, say
+from npsubpix.cli.terminal import Errors, UsageError, say, say_error
 
 __all__ = ["AssessRequest", "assess_and_report"]
 
@@ -37,8 +37,12 @@ def assess_and_report(request: AssessRequest, errors: Errors) -> None:
     from npsubpix.cli.positions import read_positions
 
     _check(request)
-    found = read_positions(request.found, origin=request.found_origin, only_ok=not request.every_row)
-    truth = read_positions(request.truth, origin=request.truth_origin)
+    size = request.pixel_size
+    only_ok = not request.every_row
+    found = read_positions(request.found, origin=request.found_origin, only_ok=only_ok, pixel_size=size)
+    truth = read_positions(request.truth, origin=request.truth_origin, pixel_size=size)
+    for note in filter(None, (found.note, truth.note)):
+        say_error(note)
     result = assess(
         found.coords,
         truth.coords,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +14,17 @@ from npsubpix._definitions.flags import FIT_REJECTED
 from npsubpix.cli.terminal import UsageError
 
 if TYPE_CHECKING:
-    from npsubpix.results import Peaks
+    from npsubpix.results import Fits, Peaks
 
-__all__ = ["check_fit", "fitted"]
+__all__ = ["FIT_MODELS", "check_fit", "fitted"]
+
+#: Arguments of `fit_spots` for each model.
+FIT_MODELS: dict[str, dict[str, Any]] = {
+    "gaussian": {},
+    "elliptical": {"width": "elliptical"},
+    "rotated": {"width": "rotated"},
+    "moffat": {"model": "moffat"},
+}
 
 _CAMERA = ("offset", "electrons_per_count", "read_variance", "em_gain")
 
@@ -30,13 +40,28 @@ def check_fit(wanted: bool, options: dict[str, Any]) -> dict[str, Any] | None:
     numbers = {name: options[name] for name in _CAMERA if name in options}
     others = {name.removeprefix("fit_"): value for name, value in options.items() if name not in _CAMERA}
     try:
+        others |= _width(others.pop("model", None), others.pop("curve", None))
         return {**others, "camera": Camera(**numbers) if numbers else None}
     except ValueError as error:
         raise UsageError(f"--{str(error).replace('_', '-')}") from error
 
 
-def fitted(frame: Any, peaks: Peaks, options: dict[str, Any], mask: Any) -> tuple[Peaks, dict[str, Any]]:
-    """Return peaks at the positions of fits, where these succeeded, and the columns of fits."""
+def _width(model: str | None, path: Path | None) -> dict[str, Any]:
+    """Return arguments of `fit_spots` for the name of a model, or the file of a curve of widths."""
+    from npsubpix import AstigmaticCurve
+
+    if path is not None:
+        if model is not None:
+            raise UsageError("--fit-curve is a model of its own: leave out --fit-model")
+        try:
+            return {"width": AstigmaticCurve.from_dict(json.loads(path.read_text("utf-8")))}
+        except (OSError, ValueError, TypeError) as error:
+            raise UsageError(f"--fit-curve {path}: {error}") from error
+    return FIT_MODELS[model or "gaussian"]
+
+
+def fitted(frame: Any, peaks: Peaks, options: dict[str, Any], mask: Any) -> tuple[Peaks, dict[str, Any], Fits]:
+    """Return peaks at the positions of fits, where these succeeded, the columns of fits, and the fits."""
     from npsubpix import fit_spots
 
     fits = fit_spots(frame, peaks, mask=mask, **options)
@@ -45,7 +70,8 @@ def fitted(frame: Any, peaks: Peaks, options: dict[str, Any], mask: Any) -> tupl
     table = fits.to_dict()
     names = [f"{axis}_std" for axis in "zyx"[-fits.ndim :]]
     columns = {name: table[name] for name in (*names, "flux", "flux_std")}
-    wide = [name for name in table if name.startswith(("sigma", "angle", "beta"))]
+    shapes = ("sigma", "angle", "beta") if fits.z is None else ("sigma", "z")
+    wide = [name for name in table if name.startswith(shapes)]
     columns |= {f"fit_{name}": table[name] for name in ("background", "background_std", *wide)}
     columns |= {"chi2": table["chi2"], "fit_ok": table["ok"], "fit_flags": table["flag_names"]}
-    return dataclasses.replace(peaks, coords=coords), columns
+    return dataclasses.replace(peaks, coords=coords), columns, fits

@@ -15,7 +15,9 @@ import numpy as np
 from npsubpix._arrays.library import to_numpy
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.peaks import with_defaults
+from npsubpix._definitions.refinement import WITH_RADIUS
 from npsubpix.cli.checks import check_numbers
+from npsubpix.cli.exports import check_export, check_tables, export
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
 from npsubpix.cli.filters import filtered
 from npsubpix.cli.fits import fitted
@@ -24,7 +26,7 @@ from npsubpix.cli.terminal import Errors, Notes, UsageError, say, say_guesses
 
 if TYPE_CHECKING:
     from npsubpix.io.images import Frames
-    from npsubpix.results import Peaks
+    from npsubpix.results import Fits, Peaks
 
 __all__ = ["Outputs", "Request", "find_and_report"]
 
@@ -45,6 +47,8 @@ class Outputs:
     light: bool
     show: int
     quiet: bool
+    table_format: str = "npsubpix"
+    pixel_size: Any = None
 
 
 @dataclass(frozen=True)
@@ -70,15 +74,13 @@ def find_and_report(request: Request, errors: Errors) -> None:
 
 def _check(request: Request) -> None:
     """Refuse arguments that would fail later, before any work is done."""
-    from npsubpix._tables import check_table_path
-
     outputs = request.outputs
     try:
         check_numbers(request.options)
         _check_background(request)
         _check_needs(request)
-        for table in outputs.tables:
-            check_table_path(table)
+        check_export(outputs.table_format, request.fit, outputs.pixel_size, _unused(outputs))
+        check_tables(outputs.tables, outputs.table_format)
         for plot in outputs.plots:
             check_plot_path(plot)
         if outputs.napari and outputs.origin != "center":
@@ -87,6 +89,12 @@ def _check(request: Request) -> None:
         check_overwriting([*outputs.tables, *outputs.plots], [*request.images, *maps])
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _unused(outputs: Outputs) -> list[str]:
+    """Return options that only tables of npsubpix have."""
+    options = {"--napari": outputs.napari, "--comments": outputs.comments, "--origin": outputs.origin != "center"}
+    return [name for name, is_there in options.items() if is_there]
 
 
 def _check_background(request: Request) -> None:
@@ -103,8 +111,9 @@ def _check_background(request: Request) -> None:
 
 def _check_needs(request: Request) -> None:
     """Refuse options that would have no effect."""
-    if "radius" in request.options and request.options.get("refine") not in ("centroid", "fit"):
-        raise ValueError("--radius needs --refine centroid or --refine fit")
+    if "radius" in request.options and request.options.get("refine") not in WITH_RADIUS:
+        *methods, last = sorted(WITH_RADIUS)
+        raise ValueError(f"--radius needs --refine {', '.join(methods)} or {last}")
     if request.outputs.plot_frame is not None and not request.outputs.plots:
         raise ValueError("--plot-frame needs --plot")
 
@@ -119,6 +128,7 @@ class _Search(NamedTuple):
     options: dict[str, Any]
     columns: dict[str, Any]
     is_guess: bool
+    fits: Fits | None
 
 
 @dataclass
@@ -138,6 +148,7 @@ class _Found:
     outputs: Outputs
     tables: list[Peaks] = field(default_factory=list)
     extra: list[dict[str, Any]] = field(default_factory=list)  # further columns of each table
+    fits: list[Fits] = field(default_factory=list)
     frames: list[int] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     any_stack: bool = False
@@ -155,6 +166,7 @@ class _Found:
         self.guesses += search.is_guess
         self.tables.append(peaks)
         self.extra.append(search.columns)
+        self.fits += [] if search.fits is None else [search.fits]
         self.frames.append(number)
         self.files.append(display_name(stack.file_of(number)))
         if self.outputs.plots and self._is_better_picture(number, len(peaks)):
@@ -243,12 +255,13 @@ def _find(frame: Any, request: Request, maps: dict[str, Any]) -> _Search:
         options |= {"background": measured.level, "sigma": options.get("sigma", measured.noise)}
     peaks = find_peaks(frame, **options)
     columns = _heights(searched, peaks, options.get("background"), options.get("sigma"))
+    fits = None
     if request.fit is not None:
-        peaks, measured_columns = fitted(frame, peaks, request.fit, options.get("mask"))
+        peaks, measured_columns, fits = fitted(frame, peaks, request.fit, options.get("mask"))
         columns |= measured_columns
     if guessed is not None:
         columns["noise_guessed"] = guessed[tuple(to_numpy(peaks.indices).T)]
-    return _Search(peaks, options, columns, guessed is not None and bool(guessed.any()))
+    return _Search(peaks, options, columns, guessed is not None and bool(guessed.any()), fits)
 
 
 def _heights(frame: Any, peaks: Peaks, background: Any, sigma: Any) -> dict[str, Any]:
@@ -285,8 +298,11 @@ def _report(request: Request, found: _Found, errors: Errors) -> None:
     metadata = _metadata(request, peaks.ndim, errors)
     for table in outputs.tables:
         with errors.survived():
-            write_table(table, columns, metadata, comments=outputs.comments)
-            lines.append(f"Wrote {display_name(table)}")
+            if outputs.table_format == "npsubpix":
+                write_table(table, columns, metadata, comments=outputs.comments)
+                lines.append(f"Wrote {display_name(table)}")
+            else:
+                lines += export(table, outputs.table_format, found.fits, outputs.pixel_size, metadata)
     for plot in outputs.plots:
         with errors.survived():
             _write_plot(plot, found)

@@ -12,6 +12,8 @@ from npsubpix._definitions.peaks import DUPLICATES, PEAK_MODES, PLATEAUS
 from npsubpix._definitions.refinement import REFINEMENTS
 from npsubpix._detection import DETECTORS
 from npsubpix.background import local_background
+from npsubpix.cli.exports import FORMATS
+from npsubpix.cli.fits import FIT_MODELS
 from npsubpix.cli.options import PER_AXIS, as_border, as_counts, as_number_or_path, as_numbers, default, one_of
 from npsubpix.peaks import find_peaks
 
@@ -102,7 +104,14 @@ Sigma = Annotated[
 Refine = Annotated[Any, _of("refine", "How positions are refined.", **one_of(REFINEMENTS))]
 Iterations = Annotated[Count, _of("n_iters", "Greatest number of iterations of the refinement.")]
 MaxShift = Annotated[Number, _of("max_shift", "Greatest shift from the pixel of a peak, in pixels on any axis.")]
-Radius = Annotated[Any, _of("radius", "Radius of the window of --refine centroid, in pixels.", **_NUMBERS)]
+Radius = Annotated[
+    Any,
+    _of(
+        "radius",
+        "Radius of the window of --refine centroid, phasor, radial, log_quadratic and fit, in pixels.",
+        **_NUMBERS,
+    ),
+]
 
 Duplicates = Annotated[
     Any, _of("duplicates", "Treatment of peaks that end at the place of a stronger one.", **one_of(DUPLICATES))
@@ -116,6 +125,13 @@ FitSpots = Annotated[
 ]
 FitSigma = Annotated[
     Any, typer.Option(help="Width with which fits begin, in pixels; it sets the box.", show_default=False, **_NUMBERS)
+]
+FitModel = Annotated[
+    Any, typer.Option(help="Model of a spot, of one width or two.", show_default=False, **one_of(tuple(FIT_MODELS)))
+]
+FitCurve = Annotated[
+    Path | None,
+    typer.Option(help="JSON file of an AstigmaticCurve, its to_dict(): z is fitted.", show_default=False),
 ]
 FitBox = Annotated[Any, typer.Option(help="Length of the box of a fit, odd.", show_default=False, **_COUNTS)]
 Neighbors = Annotated[
@@ -146,6 +162,17 @@ Output = Annotated[
         help="Write the table: .csv, .parquet, .h5 or .ecsv. Give it several times to write several files.",
     ),
 ]
+TableFormat = Annotated[
+    Any,
+    typer.Option(
+        "--format",
+        show_default="npsubpix",
+        help="Columns of the table. picasso (.hdf5 and .yaml) and thunderstorm (.csv) hold the fits of --fit that are "
+        "ok, in the units and the origin of these programs.",
+        **one_of(FORMATS),
+    ),
+]
+PixelSize = Annotated[Any, typer.Option(help="Size of a pixel in nm, for --format.", show_default=False, **_NUMBERS)]
 Napari = Annotated[bool, typer.Option("--napari", help="Name columns so that napari opens a CSV file as points.")]
 Comments = Annotated[
     bool, typer.Option("--comments", help="Write the metadata of CSV files in lines with #, not beside them.")

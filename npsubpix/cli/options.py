@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 __all__ = [
     "PER_AXIS",
+    "Origin",
     "as_border",
     "as_counts",
     "as_matrix",
@@ -20,6 +22,15 @@ __all__ = [
     "given",
     "one_of",
 ]
+
+
+class Origin(enum.Enum):
+    """Origins of coordinates."""
+
+    center = "center"
+    corner = "corner"
+    fits = "fits"
+
 
 #: How help shows one number for all axes, or one per axis.
 PER_AXIS = "N[,N...]"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from npsubpix._arrays.checks import check_positions, check_reals
 from npsubpix._arrays.library import Array, as_array, to_numpy
 from npsubpix._arrays.options import check_finite
 from npsubpix._arrays.stacks import check_frame_axis
@@ -235,13 +236,13 @@ def fit_astigmatic_curve(
     >>> np.abs(curve.sigma(z) - true.sigma(z)).max() < 0.03
     True
     """
+    depths = np.asarray(to_numpy(check_reals(as_array(z, "z"), "z")), np.float64)
     if isinstance(beads, Fits):
         if coords is not None or camera is not None or box is not None:
             raise ValueError("coords, camera and box are for images, got fits that have been made")
         fits = beads
     else:
         fits = _fits_of(beads, coords, camera, box, frame_axis)
-    depths = np.asarray(to_numpy(as_array(z, "z")), np.float64)
     frames = np.arange(len(fits)) if fits.frame is None else to_numpy(fits.frame)
     needed = len(fits) if fits.frame is None else beads.shape[frame_axis] if fits is not beads else None
     if depths.ndim != 1 or (len(depths) != needed if needed is not None else len(depths) <= frames.max(initial=-1)):
@@ -268,6 +269,8 @@ def _fits_of(stack: Any, coords: Any, camera: Camera | None, box: Any, frame_axi
     from npsubpix.peaks import find_peaks
 
     images = np.asarray(to_numpy(as_array(stack, "beads")))
+    if images.dtype.kind not in "iuf":
+        raise TypeError(f"beads must hold real numbers, got dtype {images.dtype}")
     if images.ndim != 3:
         raise ValueError(f"beads must have 3 dimensions, frames, rows and columns, got shape {images.shape}")
     images = np.moveaxis(images, check_frame_axis(frame_axis, 3), 0)
@@ -277,7 +280,7 @@ def _fits_of(stack: Any, coords: Any, camera: Camera | None, box: Any, frame_axi
         floor = float(np.median(mean))
         threshold = floor + (float(mean.max()) - floor) / 2
         coords = find_peaks(mean, threshold_abs=threshold, min_distance=float(np.max(box))).coords
-    places = np.asarray(to_numpy(getattr(coords, "coords", coords)), np.float64)
+    places = np.asarray(to_numpy(check_reals(check_positions(coords, "coords"), "coords")), np.float64)
     count = len(images)
     frame = np.repeat(np.arange(count), len(places))
     return fit_spots(

@@ -21,6 +21,7 @@ from npsubpix._definitions.fitting import box_for
 from npsubpix._definitions.spot_models import Model, shape_columns
 from npsubpix.fitting.astigmatism import AstigmaticCurve
 from npsubpix.fitting.camera import Camera
+from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model
 from npsubpix.fitting.slopes import spot_slopes
 
@@ -73,6 +74,8 @@ def cramer_rao(
     camera: Camera | None = None,
     estimator: str = "mle",
     ndim: int = 2,
+    psf: Array | None = None,
+    oversampling: float | tuple[float, ...] = 1,
 ) -> CramerRao:
     """Return the standard errors that a fit of a spot reaches: the bound of Cramér and Rao.
 
@@ -80,13 +83,13 @@ def cramer_rao(
     ----------
     flux : number or array
         Electrons of a spot, above 0.
-    sigma : number above 0, or one per axis; None with an AstigmaticCurve
+    sigma : number above 0, or one per axis; None with an AstigmaticCurve, or with `psf`
         Standard deviation of the spot in pixels; along the major and the minor axis with ``width="rotated"``. Of a
         Moffat function, the full width at half maximum over 2.3548.
     background : number or array, default 0
         Electrons of the background per pixel, at least 0; it broadcasts against `flux`.
-    model : {"gaussian", "moffat"}, default "gaussian"
-        A Gaussian or a Moffat function, integrated over each pixel.
+    model : {"gaussian", "moffat", "psf"}, default "gaussian"
+        A Gaussian or a Moffat function, integrated over each pixel, or `psf`, which also implies it.
     width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
         Which widths are fitted, see `fit_spots`.
     angle : number, default 0
@@ -105,11 +108,16 @@ def cramer_rao(
         Distance of the position from the centre of the central pixel, in pixels.
     camera : Camera, optional
         Its read variance, in counts squared, adds to the noise, and an EM gain doubles the variance of the signal.
+        Maps are those of a box: their last axes have its shape, and all others broadcast against `flux`.
     estimator : {"mle", "lsq"}, default "mle"
         ``"mle"``: the bound, which maximum likelihood reaches. ``"lsq"``: the standard errors of unweighted least
         squares, which exceed it.
     ndim : {2, 3}, default 2
         Dimensions of the image.
+    psf : array of ndim dimensions, optional
+        Measured point spread function, see `fit_spots`.
+    oversampling : number of at least 1, or one per axis, default 1
+        Samples of `psf` per pixel.
 
     Returns
     -------
@@ -156,24 +164,24 @@ def cramer_rao(
     background_model = "plane" if check_bool(plane, "plane") else "constant"
     photons, level = _numbers(flux, "flux", above=True), _numbers(background, "background")
     given = None if sigma is None else check_lengths(sigma, ndim, "sigma")
-    chosen, numbers = check_model(model, width, given, beta, background_model, ndim)
+    measured = check_psf(psf, oversampling, ndim)
+    chosen, numbers = check_model(model, width, given, beta, background_model, ndim, measured)
     if check_bool(free_beta, "free_beta") and model == "moffat":
         chosen, numbers = chosen._replace(shape="moffat"), ()
-    shape = _shape(chosen, width, given, angle, beta, z)
+    shape = _shape(chosen, width, given, angle, beta, z, measured)
     lengths = box_for(shape.widths, ndim) if box is None else check_per_axis(box, ndim, "box", 3)
     shifts = [check_finite(s, "shift") for s in ((shift,) * ndim if np.ndim(shift) == 0 else tuple(shift))]  # type: ignore[arg-type]
     photons, level = np.broadcast_arrays(photons, level)
-    slopes = spot_slopes(chosen, lengths, shape.widths, shape.parameters, shifts, numbers)
-    excess, read = 1.0, 0.0
+    slopes = spot_slopes(chosen, lengths, shape.widths, shape.parameters, shifts, numbers, measured)
+    excess, read = 1.0, np.zeros(1)
     if camera is not None:
         excess = 2.0 if camera.em_gain > 1 else 1.0
-        factor = _numbers(camera.electrons_per_count, "electrons_per_count") / camera.em_gain
-        if np.ndim(factor) or np.ndim(camera.read_variance):
-            raise ValueError("camera must have numbers, not maps: a bound is that of one pixel and its neighbours")
-        read = float(camera.read_variance) * float(factor) ** 2
+        factor = _map(camera.electrons_per_count, "electrons_per_count", lengths) / camera.em_gain
+        read = _map(camera.read_variance, "read_variance", lengths) * factor**2
     variances = excess * (photons[..., None] * slopes[ndim] + level[..., None]) + read
     if not (variances > 0).all():
         raise ValueError("background or the read variance of the camera must be positive in a box of this length")
+    photons = np.broadcast_to(photons, variances.shape[:-1])
     return _bounds(chosen, shape, numbers, photons, slopes, variances, estimator)
 
 
@@ -185,8 +193,9 @@ class _Shape(NamedTuple):
 
 
 def _shape(
-    model: Model, width: Any, sigma: tuple[float, ...] | None, angle: float, beta: float | None, z: float | None
-) -> _Shape:
+    model: Model, width: Any, sigma: tuple[float, ...] | None, angle: float, beta: float | None, z: float | None,
+    psf: MeasuredPsf | None,
+) -> _Shape:  # fmt: skip
     """Require the numbers that the shape of a model has."""
     if (z is not None) != isinstance(width, AstigmaticCurve):
         raise ValueError("z must be given with an AstigmaticCurve for width, and not without one")
@@ -197,18 +206,19 @@ def _shape(
             raise ValueError(f"z must be in the range of the curve, from {low} to {high}, got {depth}")
         y, x = width.sigma(depth)
         return _Shape((float(y), float(x)), (depth,))
+    if check_finite(angle, "angle") != 0 and model.width != "rotated":
+        raise ValueError(f"angle is for width='rotated', got width={width!r}")
+    if psf is not None:
+        return _Shape(psf.widths, ())
     if sigma is None:
         raise ValueError("sigma must be given: it is the width of the spot")
     if model.width == "rotated":
         major, minor = sigma
         if major < minor:
             raise ValueError(f"sigma must be the widths along the major and the minor axis, got {sigma}")
-        turned = check_finite(angle, "angle")
-        cosine, sine = math.cos(turned), math.sin(turned)
+        cosine, sine = math.cos(angle), math.sin(angle)
         y, x = math.hypot(major * cosine, minor * sine), math.hypot(major * sine, minor * cosine)
         return _Shape((y, x), (y, x, (major**2 - minor**2) * sine * cosine / (y * x)))
-    if check_finite(angle, "angle") != 0:
-        raise ValueError(f"angle is for width='rotated', got width={width!r}")
     own = dict(zip(model.width_of_axis, sigma, strict=True))
     free = tuple(own[k] for k in sorted(own) if k >= 0)
     if model.shape.startswith("moffat") and beta is None:
@@ -228,6 +238,16 @@ def _numbers(value: Any, name: str, above: bool = False) -> Floats:
     return array.astype(np.float64)
 
 
+def _map(value: Any, name: str, box: tuple[int, ...]) -> Floats:
+    """Require a number, or maps of a box; return its pixels along the last axis. Infinite ones do not count."""
+    array = to_numpy(as_array(value, name)).astype(np.float64)
+    if array.ndim == 0:
+        return array[None]
+    if array.shape[-len(box) :] != box:
+        raise ValueError(f"{name} must be a number or have the shape of the box, {box}, got shape {array.shape}")
+    return array.reshape(*array.shape[: -len(box)], -1)
+
+
 def _bounds(
     model: Model, shape: _Shape, numbers: tuple[float, ...], photons: Floats, slopes: Floats, variances: Floats,
     estimator: str,
@@ -239,8 +259,10 @@ def _bounds(
     if estimator == "mle":
         covariance = np.linalg.inv(np.einsum("pk,...k,qk->...pq", slopes, 1 / variances, slopes))
     else:
-        inverse = np.linalg.inv(slopes @ slopes.T)
-        covariance = inverse @ np.einsum("pk,...k,qk->...pq", slopes, variances, slopes) @ inverse
+        counts = variances < math.inf
+        inverse = np.linalg.inv(np.einsum("pk,...k,qk->...pq", slopes, counts, slopes))
+        noise = np.where(counts, variances, 0.0)
+        covariance = inverse @ np.einsum("pk,...k,qk->...pq", slopes, noise, slopes) @ inverse
     covariance = (covariance / (scale[..., :, None] * scale[..., None, :])).reshape(-1, count, count)
     errors = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     values = np.zeros((len(errors), count))

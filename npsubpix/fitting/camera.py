@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.checks import check_numbers
-from npsubpix._arrays.library import Array, to_numpy
+from npsubpix._arrays.library import Array, as_array, is_array, to_numpy
 from npsubpix._arrays.options import check_finite, check_positive
 
-__all__ = ["Camera"]
+__all__ = ["Camera", "noise_of_pixels"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,6 +66,25 @@ class Camera:
     def __repr__(self) -> str:
         names = ("offset", "electrons_per_count", "read_variance", "em_gain")
         return f"Camera({', '.join(f'{name}={_described(getattr(self, name))}' for name in names)})"
+
+
+def noise_of_pixels(error: Any, camera: Any) -> tuple[Any, Any, Any, Any]:
+    """Require the standard deviation of the noise, or a camera, or neither; return what operations take.
+
+    That is the standard deviation, and offset, electrons per count, such that the variance of a pixel in counts squared
+    is its height above the offset divided by them, and read variance of the camera.
+    """
+    if camera is None:
+        known = isinstance(error, (int, float)) and not is_array(error)
+        return (check_finite(check_positive(error, "error"), "error") if known else error), None, None, None
+    if not isinstance(camera, Camera):
+        raise TypeError(f"camera must be a Camera or None, got {camera!r}")
+    if error is not None:
+        raise ValueError("error and camera exclude each other: a camera says what the noise of each pixel is")
+    factor = camera.electrons_per_count
+    factor = as_array(factor, "electrons_per_count") if is_array(factor) else factor
+    excess = 2.0 if camera.em_gain > 1 else 1.0
+    return None, camera.offset, factor / (camera.em_gain * excess), camera.read_variance
 
 
 def _check(value: Any, name: str, is_right: Callable[[Any], Any], needed: str) -> None:

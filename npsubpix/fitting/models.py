@@ -10,6 +10,7 @@ import numpy as np
 from npsubpix._arrays.options import check_choice, check_positive
 from npsubpix._definitions.spot_models import BACKGROUNDS, MODELS, WIDTHS, Model
 from npsubpix.fitting.astigmatism import AstigmaticCurve
+from npsubpix.fitting.measured import MeasuredPsf
 
 __all__ = ["check_model", "widths_of"]
 
@@ -18,12 +19,17 @@ _LEAST_BETA = 1.0
 
 
 def check_model(
-    model: Any, width: Any, sigma: tuple[float, ...] | None, beta: Any, background: Any, ndim: int
-) -> tuple[Model, tuple[float, ...]]:
+    model: Any, width: Any, sigma: tuple[float, ...] | None, beta: Any, background: Any, ndim: int,
+    psf: MeasuredPsf | None = None,
+) -> tuple[Model, tuple[float, ...]]:  # fmt: skip
     """Require a model that there is; return it, and the numbers that it needs."""
     check_choice(model, "model", MODELS)
     check_choice(background, "background", BACKGROUNDS)
     plane = background == "plane"
+    if psf is not None:
+        return _measured(psf, model, width, sigma, beta, plane, ndim)
+    if model == "psf":
+        raise ValueError("psf must be given with model='psf'")
     if isinstance(width, AstigmaticCurve):
         return _astigmatic(model, width, sigma, beta, plane, ndim)
     if not isinstance(width, str) or width not in WIDTHS:
@@ -65,8 +71,25 @@ def _astigmatic(
     return Model(ndim, "astigmatic", plane), curve._numbers()
 
 
-def widths_of(width: Any, sigma: tuple[float, ...] | None) -> tuple[float, ...] | None:
+def _measured(
+    psf: MeasuredPsf, model: str, width: Any, sigma: tuple[float, ...] | None, beta: Any, plane: bool, ndim: int
+) -> tuple[Model, tuple[float, ...]]:
+    """Require no options of shapes that are formulas; defaults are those of a signature."""
+    if model not in ("psf", "gaussian"):
+        raise ValueError(f"model must be 'psf' with psf, got {model!r}")
+    if width not in ("free", "fixed"):
+        raise ValueError(f"width must be left out with psf, whose width is that of its samples, got {width!r}")
+    if sigma is not None:
+        raise ValueError(f"sigma must be None with psf, whose width is that of its samples, got {sigma!r}")
+    if beta is not None:
+        raise ValueError("beta is for model='moffat', got model='psf'")
+    return Model(ndim, "fixed", plane, "psf"), psf.numbers
+
+
+def widths_of(width: Any, sigma: tuple[float, ...] | None, psf: MeasuredPsf | None = None) -> tuple[float, ...] | None:
     """Return the widths by which a box is chosen: on a curve, their means over its range."""
+    if psf is not None:
+        return psf.widths
     if not isinstance(width, AstigmaticCurve):
         return sigma
     y, x = width.sigma(np.linspace(*width.z_range, 101)).mean(axis=0)

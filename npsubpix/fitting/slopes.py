@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._definitions.spot_models import Model, width_slope
+from npsubpix.fitting.measured import MeasuredPsf
 
 __all__ = ["spot_slopes"]
 
@@ -20,7 +21,7 @@ _ORDER, _STEP = 12, 1e-4
 
 def spot_slopes(
     model: Model, box: tuple[int, ...], widths: tuple[float, ...], shape: tuple[float, ...], shift: Sequence[float],
-    numbers: tuple[float, ...],
+    numbers: tuple[float, ...], psf: MeasuredPsf | None = None,
 ) -> Floats:  # fmt: skip
     """Return the derivatives of the means of the pixels of a spot of one electron, a row per parameter.
 
@@ -29,7 +30,9 @@ def spot_slopes(
     """
     axes = model.axes
     rows = np.zeros((model.parameters, math.prod(box)))
-    if model.is_separable:
+    if psf is not None:
+        rows[axes], rows[:axes] = psf.shares(box, shift)
+    elif model.is_separable:
         _write_products(rows, model, box, widths, shape, shift, numbers)
     else:
         parameters = np.array([*shift, *shape])

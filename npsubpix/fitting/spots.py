@@ -23,6 +23,7 @@ from npsubpix._definitions.fitting import ESTIMATORS, NEIGHBORS, Columns, Fit, b
 from npsubpix._dispatch.call import call
 from npsubpix.fitting.astigmatism import AstigmaticCurve
 from npsubpix.fitting.camera import Camera
+from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model, widths_of
 from npsubpix.results import Fits
 
@@ -53,6 +54,8 @@ def fit_spots(
     max_shift: float = 1.5,
     n_iters: int = 50,
     covariance: bool = False,
+    psf: Array | None = None,
+    oversampling: float | tuple[float, ...] = 1,
 ) -> Fits:
     """Fit a model to each spot of an image: position, flux, background and width, each with its standard error.
 
@@ -62,9 +65,10 @@ def fit_spots(
         Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
     coords : array of shape (N, ndim), or a table with positions, such as Peaks
         Positions at which fits begin, in pixels, (y, x) or (z, y, x). A table also supplies `frame`.
-    model : {"gaussian", "moffat"}, default "gaussian"
+    model : {"gaussian", "moffat", "psf"}, default "gaussian"
         ``"gaussian"``: a Gaussian, integrated over each pixel. ``"moffat"``: a Moffat function [2]_, integrated over
-        each pixel, for images with the wings of stars; ``(1 + r**2 / alpha**2)**-beta``.
+        each pixel, for images with the wings of stars; ``(1 + r**2 / alpha**2)**-beta``. ``"psf"``: `psf`, which also
+        implies it.
     width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
         ``"free"``: one width is fitted, in volumes one along z and one for y and x. ``"fixed"``: `sigma` is the width.
         ``"elliptical"``: a width per axis is fitted. ``"rotated"``, in images: the widths along a major and a minor
@@ -106,6 +110,15 @@ def fit_spots(
         Greatest number of iterations.
     covariance : bool, default False
         Return the covariance of the parameters of each spot as well.
+    psf : array of ndim dimensions, optional
+        Measured point spread function, the model of every spot: its shape is fixed, only position, flux and background
+        are fitted. A sample is the share of the flux in a pixel whose centre is as far from the spot as the sample from
+        the centre of the array, as in the effective point spread function of [3]_ and of photutils; it needs no further
+        integration over the pixel. Lengths are odd, the centre is sample ``(n - 1) / 2``, and samples are divided by
+        ``psf.sum() / oversampling**ndim``, so that the flux is that of all pixels. Between samples it is their cubic
+        spline; outside the array it is 0. `build_psf` measures one.
+    oversampling : number of at least 1, or one per axis, default 1
+        Samples of `psf` per pixel.
 
     Returns
     -------
@@ -129,10 +142,11 @@ def fit_spots(
     Notes
     -----
     Parameters are found by Fisher scoring; for least squares this is the method of Gauss and Newton. Iterations end
-    when the squared Newton decrement, gradient times inverse information times gradient, is below 1e-4: the next step
-    is then below a hundredth of the standard error. For least squares the limit is 1e-8. Standard errors of
-    ``"mle"`` and ``"wls"`` are those of the inverse of the Fisher information. Those of ``"lsq"`` assume that the
-    variance of a pixel is a linear function of the signal in it, which is fitted to the squared residuals of the box.
+    when the squared Newton decrement, gradient times inverse information times gradient, is below 1e-5, or will be
+    after the last step if it falls as it did: what is left is then about 0.003 standard errors. For least squares the
+    limit is 1e-10. Standard errors of ``"mle"`` and ``"wls"`` are those of the inverse of the Fisher information. Those
+    of ``"lsq"`` assume that the variance of a pixel is a linear function of the signal in it, which is fitted to the
+    squared residuals of the box.
 
     A likelihood is that of electrons plus read variance, which is nearly Poisson distributed [1]_. A pixel of less
     than zero after this sum is used as it is, since raising it to zero would bias the background, and flagged
@@ -146,6 +160,8 @@ def fit_spots(
        algorithms", Nature Methods 10, 653-658, 2013
     .. [2] I. Trujillo et al., "The effects of seeing on Sérsic profiles - II. The Moffat PSF", Monthly Notices of the
        Royal Astronomical Society 328, 977-985, 2001
+    .. [3] J. Anderson and I. R. King, "Toward high-precision astrometry with WFPC2. I. Deriving an accurate
+       point-spread function", Publications of the Astronomical Society of the Pacific 112, 1360-1382, 2000
 
     Examples
     --------
@@ -170,11 +186,15 @@ def fit_spots(
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     check_choice(neighbors, "neighbors", NEIGHBORS)
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
-    lengths = box_for(widths_of(width, widths), ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
-    fit = _fit(model, width, widths, beta, background, estimator, camera, error, lengths, n_iters, ndim, covariance)
+    measured = check_psf(psf, oversampling, ndim)
+    size = widths_of(width, widths, measured)
+    lengths = _box_of(size, ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
+    fit = _fit(
+        model, width, widths, beta, background, estimator, camera, error, lengths, n_iters, ndim, covariance, measured
+    )
     shift = min(check_positive(max_shift, "max_shift"), float(FARTHEST))
     fit = fit._replace(max_shift=shift, together=neighbors == "fit")
-    return _fits(x, points, frames, mask, error, camera, fit, frame_axis, check_frames_of(coords))
+    return _fits(x, points, frames, mask, error, camera, measured, fit, frame_axis, check_frames_of(coords))
 
 
 def fit_patches(
@@ -192,6 +212,8 @@ def fit_patches(
     mask: Array | None = None,
     n_iters: int = 50,
     covariance: bool = False,
+    psf: Array | None = None,
+    oversampling: float | tuple[float, ...] = 1,
 ) -> Fits:
     """Fit a model to the spot in each of many patches.
 
@@ -199,7 +221,7 @@ def fit_patches(
     ----------
     patches : array of shape (N, h, w) or (N, d, h, w)
         Boxes of pixels, each with one spot. Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host.
-    model : {"gaussian", "moffat"}, default "gaussian"
+    model : {"gaussian", "moffat", "psf"}, default "gaussian"
         The model, see `fit_spots`.
     width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
         Which widths are fitted.
@@ -221,6 +243,10 @@ def fit_patches(
         Greatest number of iterations.
     covariance : bool, default False
         Return the covariance of the parameters of each spot as well.
+    psf : array of ndim dimensions, optional
+        Measured point spread function, see `fit_spots`.
+    oversampling : number of at least 1, or one per axis, default 1
+        Samples of `psf` per pixel.
 
     Returns
     -------
@@ -261,18 +287,20 @@ def fit_patches(
     if max(lengths) > _LONGEST:
         raise ValueError(f"patches must have at most {_LONGEST} pixels along each axis, got shape {tuple(x.shape)}")
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
+    measured = check_psf(psf, oversampling, ndim)
     fit = _fit(
-        model, width, widths, beta, background, estimator, camera, error, tuple(lengths), n_iters, ndim, covariance
-    )
+        model, width, widths, beta, background, estimator, camera, error, tuple(lengths), n_iters, ndim, covariance,
+        measured,
+    )  # fmt: skip
     centres = beside(np.tile((np.array(lengths) - 1) / 2, (count, 1)), x)
     frames = beside(np.arange(count), x)
-    fits = _fits(x, centres, frames, mask, error, camera, fit._replace(whole=True), 0, None)
+    fits = _fits(x, centres, frames, mask, error, camera, measured, fit._replace(whole=True), 0, None)
     return Fits(**{**vars(fits), "frame": None})
 
 
 def _fits(
     x: Array, points: Array, frames: Array | None, mask: Array | None, error: float | Array | None,
-    camera: Camera | None, fit: Fit, frame_axis: int | None, kept: Array | None,
+    camera: Camera | None, psf: MeasuredPsf | None, fit: Fit, frame_axis: int | None, kept: Array | None,
 ) -> Fits:  # fmt: skip
     """Run the operation; `kept` are the frames of a table whose spots are fitted in a single image."""
     maps: list[Any] = [None, None, None]
@@ -280,8 +308,9 @@ def _fits(
         factor = camera.electrons_per_count
         factor = (as_array(factor, "electrons_per_count") if is_array(factor) else factor) / camera.em_gain
         maps = [camera.offset, factor, camera.read_variance]
+    samples = None if psf is None else beside(psf.coefficients, x)
     results = call(
-        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps, None,
+        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps, samples,
         frame_axis=frame_axis, fit=fit,
     )  # fmt: skip
     count = len(Columns._fields)
@@ -293,15 +322,16 @@ def _fits(
         flags=flags,
         frame=kept if frame_axis is None else own_frames,
         image_shape=shape_of_frame(x, frame_axis),
+        flux_unit=None if camera is None else "electron",
     )
 
 
 def _fit(
     model: Any, width: Any, sigma: tuple[float, ...] | None, beta: Any, background: Any, estimator: Any, camera: Any,
-    error: Any, box: tuple[int, ...], n_iters: Any, ndim: int, covariance: Any,
+    error: Any, box: tuple[int, ...], n_iters: Any, ndim: int, covariance: Any, psf: MeasuredPsf | None,
 ) -> Fit:  # fmt: skip
     """Require a model, an estimator and their options."""
-    shape, numbers = check_model(model, width, sigma, beta, background, ndim)
+    shape, numbers = check_model(model, width, sigma, beta, background, ndim, psf)
     check_choice(estimator, "estimator", ("auto", *ESTIMATORS))
     if camera is not None and not isinstance(camera, Camera):
         raise TypeError(f"camera must be a Camera or None, got {camera!r}")
@@ -311,11 +341,13 @@ def _fit(
         raise ValueError("error must be given with estimator='wls': weights are its inverse squares")
     if estimator != "wls" and error is not None:
         raise ValueError(f"error is for estimator='wls', got estimator={estimator!r}")
+    if error is not None and not is_array(error) and not isinstance(error, (list, tuple)):
+        check_positive(error, "error")
     multiplies = camera is not None and camera.em_gain > 1 and estimator == "mle"
     return Fit(
         model=shape,
         estimator=estimator,
-        sigma=(0.0,) * ndim if sigma is None else sigma,
+        sigma=psf.widths if psf is not None else (0.0,) * ndim if sigma is None else sigma,
         box=box,
         n_iters=check_count(n_iters, "n_iters", 1),
         max_shift=float(FARTHEST),
@@ -323,6 +355,14 @@ def _fit(
         covariance=check_bool(covariance, "covariance"),
         numbers=numbers,
     )
+
+
+def _box_of(sigma: tuple[float, ...] | None, ndim: int) -> tuple[int, ...]:
+    """Return the default lengths of a box; require a width for which it can be fitted."""
+    lengths = box_for(sigma, ndim)
+    if max(lengths) > _LONGEST:
+        raise ValueError(f"sigma must be at most {_LONGEST // 6} if box is not given, got {sigma!r}")
+    return lengths
 
 
 def _box(box: Any, ndim: int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from npsubpix.io.images import Frames, ImageError, ImageWarning, open_frames
-from npsubpix.io.tables import OutputError, peak_columns, replacing, write_table
+from npsubpix.io.localizations import read_picasso, read_thunderstorm
+from npsubpix.io.tables import OutputError, peak_columns, read_table, replacing, write_table
 
 __all__ = [
     "Frames",
@@ -12,6 +13,9 @@ __all__ = [
     "OutputError",
     "open_frames",
     "peak_columns",
+    "read_picasso",
+    "read_table",
+    "read_thunderstorm",
     "replacing",
     "write_table",
 ]

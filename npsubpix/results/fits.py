@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import Array, to_numpy
 from npsubpix._definitions.flags import FIT_NOT_OK, FitFlags
 from npsubpix.results.table import AXES, Table
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Fits"]
 
@@ -52,7 +58,8 @@ class Fits(Table):
         slopes of the background, and background.
     angle, angle_std : arrays of shape (N,), float64, or None
         With ``width="rotated"``, the angle of the major axis in radians, from the y axis towards the x axis, from -π/2
-        to π/2. Its error is at most π/√12 = 0.907, that of an angle of which nothing is known, as in round spots.
+        to π/2. Its error is π/√12 = 0.907, that of an angle of which nothing is known, where the difference of the
+        axes is not three times its standard error, as of round spots.
     beta, beta_std : arrays of shape (N,), float64, or None
         Exponent of a Moffat function. Its error is 0 where it is fixed.
     z, z_std : arrays of shape (N,), float64, or None
@@ -61,6 +68,8 @@ class Fits(Table):
         Index of the image in its stack; None without a stack.
     image_shape : tuple of ints or None
         Shape of the image, or of one frame of a stack; None if it is not known.
+    flux_unit : str or None
+        Unit of fluxes and backgrounds: "electron" with a camera, else None, the unit of the image.
 
     See Also
     --------
@@ -102,10 +111,12 @@ class Fits(Table):
     z_std: Array | None = None
     frame: Array | None = None
     image_shape: tuple[int, ...] | None = None
+    flux_unit: str | None = None
 
     _NOT_OK = int(FIT_NOT_OK)
     _FLAGS = FitFlags
-    _OF_TABLE = ("image_shape",)
+    _OF_TABLE = ("image_shape", "flux_unit")
+    _BRIGHTNESS = ("flux", "flux_std", "background", "background_std")
     _HIDDEN = ("log_likelihood", "n_iters")
 
     def to_dict(self) -> dict[str, npt.NDArray[Any]]:
@@ -141,3 +152,166 @@ class Fits(Table):
         for k, axis in enumerate(axes if self.angle is None else ("major", "minor")):
             columns |= {f"sigma_{axis}": sigma[:, k], f"sigma_{axis}_std": errors[:, k]}
         return columns
+
+    def to_picasso(
+        self,
+        path: str | Path,
+        *,
+        shape: tuple[int, ...] | None = None,
+        pixel_size: float | tuple[float, ...] | None = None,
+        z_unit: float = 1.0,
+        origin: str = "center",
+        ok_only: bool = True,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write an HDF5 file that picasso opens, and the YAML file beside it.
+
+        Parameters
+        ----------
+        path : str or Path
+            A ``.hdf5`` file, ``.h5`` too. The YAML file has the same name with ``.yaml`` for the ending. Files that
+            exist are replaced.
+        shape : tuple of ints, optional
+            Shape of the movie, (frames, height, width), or of a frame. By default that of the table, with frames up
+            to the last that has a row.
+        pixel_size : float or tuple of floats, optional
+            Size of a pixel in nanometres, for the metadata. Fits of volumes need one per axis, (z, y, x).
+        z_unit : float, default 1.0
+            Nanometres in the unit of ``Fits.z``, the positions along z of an `AstigmaticCurve`.
+        origin : {"center", "corner", "fits"}, default "center"
+            Origin of the positions in the file: the centre of the first pixel is 0, as picasso.localize has it; its
+            outer corner is 0; its centre is 1.
+        ok_only : bool, default True
+            Leave out rows that are not `ok`, as the file has no flags. A warning and the metadata say how many.
+        metadata : mapping of str to str, number, list or dict, optional
+            Further metadata.
+
+        Raises
+        ------
+        OutputError
+            If the name or the disk does not allow it, or h5py or PyYAML is not installed.
+        ValueError
+            If fluxes are not in electrons, no shape is known, or an argument is out of range.
+
+        Warns
+        -----
+        UserWarning
+            If rows are left out, or picasso will drop rows when it opens the file: those that have NaN, a negative
+            flux or, in `origin`, a position below 0.
+
+        See Also
+        --------
+        npsubpix.io.read_picasso : Read such a file.
+        to_thunderstorm : Write a CSV file.
+
+        Notes
+        -----
+        The table ``locs`` has the columns ``frame``, ``x``, ``y``, ``z`` (in nm, where there is one), ``photons``,
+        ``sx``, ``sy``, ``bg``, ``lpx`` and ``lpy``: the widths, the background per pixel, and the standard errors of
+        x and y. Those of the others follow where all are known, in the names of picasso 0.11: ``photons_unc``,
+        ``bg_unc``, ``sx_unc``, ``sy_unc``, ``lpz``; then ``chi2`` and ``iterations``. Numbers are float32; rows are
+        in the order of frames. Photons are electrons that the camera detected. Of a rotated Gaussian the widths are
+        those of its projections.
+        """
+        from npsubpix._tables import picasso
+        from npsubpix._tables.localizations import localizations
+
+        table, left_out = self._kept(ok_only, "picasso's files")
+        spots = localizations(table, pixel_size, z_unit)
+        picasso.write(
+            path, spots, shape=shape, pixel_size=pixel_size, origin=origin, left_out=left_out, metadata=metadata
+        )
+
+    def to_thunderstorm(
+        self,
+        path: str | Path,
+        *,
+        pixel_size: float | tuple[float, ...],
+        z_unit: float = 1.0,
+        origin: str = "corner",
+        first_frame: int = 1,
+        ok_only: bool = True,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a CSV file that ThunderSTORM imports, and its metadata beside it.
+
+        Parameters
+        ----------
+        path : str or Path
+            A ``.csv`` file. One that exists is replaced. Its metadata are in a file of the same name with ``.json``
+            after it.
+        pixel_size : float or tuple of floats
+            Size of a pixel in nanometres, or one per axis: (y, x), in volumes (z, y, x).
+        z_unit : float, default 1.0
+            Nanometres in the unit of ``Fits.z``, the positions along z of an `AstigmaticCurve`.
+        origin : {"center", "corner", "fits"}, default "corner"
+            Origin of the positions along y and x: the centre of the first pixel is 0; its outer corner is 0, as
+            ThunderSTORM has it; its centre is one pixel size. Positions along z of volumes are from the centre of the
+            first slice.
+        first_frame : int, default 1
+            Number of the first frame: 1 in ThunderSTORM.
+        ok_only : bool, default True
+            Leave out rows that are not `ok`, as the file has no flags. A warning and the metadata say how many.
+        metadata : mapping of str to str, number, list or dict, optional
+            Further metadata.
+
+        Raises
+        ------
+        OutputError
+            If the name or the disk does not allow it.
+        ValueError
+            If an argument is out of range.
+
+        Warns
+        -----
+        UserWarning
+            If rows are left out.
+
+        See Also
+        --------
+        npsubpix.io.read_thunderstorm : Read such a file.
+        to_picasso : Write an HDF5 file.
+
+        Notes
+        -----
+        The columns are ``id``, ``frame``, ``x [nm]``, ``y [nm]``, ``sigma [nm]``, ``intensity [photon]``,
+        ``offset [photon]``, the background per pixel, ``bkgstd [photon]``, the square root of the background, which
+        is the noise of its photons, and ``uncertainty_xy [nm]``, the root mean square of the standard errors of x and
+        y. With widths that differ between the axes, or ``z [nm]``, ``sigma1 [nm]`` along x and ``sigma2 [nm]`` along
+        y stand for ``sigma [nm]``, and ``uncertainty_z [nm]`` is the last. Without a camera, ThunderSTORM's unit
+        ``ADU`` stands for ``photon``, and there is no ``bkgstd``. Photons are electrons that the camera detected.
+        """
+        from npsubpix._tables import thunderstorm
+        from npsubpix._tables.localizations import localizations
+
+        table, left_out = self._kept(ok_only, "ThunderSTORM's files")
+        spots = localizations(table, pixel_size, z_unit)
+        thunderstorm.write(
+            path,
+            spots,
+            pixel_size=pixel_size,
+            origin=origin,
+            first_frame=operator.index(first_frame),
+            left_out=left_out,
+            metadata=metadata,
+        )
+
+    def _trackpy_columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the flux as mass, and in 2-D the radius of gyration, the height and the eccentricity of the spot."""
+        from npsubpix._tables.localizations import lateral_widths
+
+        mass, errors = to_numpy(self.flux), to_numpy(self.coords_std)
+        columns = {"mass": mass}
+        if self.ndim == 2:
+            columns |= _moments(mass, lateral_widths(self)[0])
+        return {**columns, "ep": np.sqrt((errors**2).mean(axis=1))}
+
+
+def _moments(mass: npt.NDArray[Any], sigma: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Return trackpy's columns of Gaussians, of which one width for both axes does not tell the eccentricity."""
+    minor, major = np.sort(sigma, axis=1).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns = {"size": np.hypot(major, minor)}
+        if not np.array_equal(major, minor, equal_nan=True):
+            columns["ecc"] = (major - minor) / (major + minor)
+        return {**columns, "signal": mass / (2 * np.pi * major * minor)}

@@ -80,6 +80,8 @@ class Measurements(Table):
         Index of the image in its stack; None without a stack.
     image_shape : tuple of ints or None
         Shape of the image, or of one frame of a stack.
+    flux_unit : str or None
+        Unit of brightnesses: "electron" with a camera, else None, the unit of the image.
 
     See Also
     --------
@@ -120,10 +122,14 @@ class Measurements(Table):
     flags: Array
     frame: Array | None = None
     image_shape: tuple[int, ...] | None = None
+    flux_unit: str | None = None
 
     _NOT_OK = int(NOT_MEASURED)
     _FLAGS = MeasurementFlags
-    _OF_TABLE = ("image_shape",)
+    _OF_TABLE = ("image_shape", "flux_unit")
+    _BRIGHTNESS = (
+        "aperture_sum", "background", "noise", "flux", "flux_std", "peak", "mass", "signal", "raw_mass",
+    )  # fmt: skip
     _HIDDEN = tuple({*COLUMNS, "y_centroid", "x_centroid"} - set(_SHOWN))
 
     @property
@@ -152,3 +158,7 @@ class Measurements(Table):
             if name == "flux_std":
                 columns["snr"] = to_numpy(self.snr)
         return columns | self._flag_columns()
+
+    def _trackpy_columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the columns that are trackpy's."""
+        return {name: to_numpy(getattr(self, name)) for name in ("mass", "size", "ecc", "signal", "raw_mass", "ep")}

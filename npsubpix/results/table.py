@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -12,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import Array, to_numpy
+from npsubpix.results.joining import joined_columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +45,8 @@ class Table:
     #: Fields that are no columns: those that a selection of rows keeps, and those that it drops.
     _OF_TABLE: ClassVar[tuple[str, ...]] = ()
     _DROPPED: ClassVar[tuple[str, ...]] = ()
+    #: Columns in the unit of the image, or of what a camera made of it.
+    _BRIGHTNESS: ClassVar[tuple[str, ...]] = ()
     #: Columns that are converted but not shown.
     _HIDDEN: ClassVar[tuple[str, ...]] = ()
 
@@ -68,6 +72,31 @@ class Table:
                         f"rows are selected by an integer, a slice, or an array of one dimension, got {rows!r}"
                     )
         return type(self)(**values)
+
+    @classmethod
+    def concatenate(cls: type[T], tables: Iterable[T], *, frame: Iterable[int] | None = None) -> T:
+        """Join tables, row after row.
+
+        Parameters
+        ----------
+        tables : iterable of tables
+            Tables of this class, at least one, with the same columns, in arrays of one library.
+        frame : iterable of int, optional
+            The frame of each table, for tables of single images of a movie.
+
+        Returns
+        -------
+        table of this class
+            All rows. Its ``image_shape`` is that of the tables if they share it, else None.
+
+        Raises
+        ------
+        TypeError
+            If an item is no table of this class.
+        ValueError
+            If there is no table, columns differ, units differ, or ``frame`` does not have an item per table.
+        """
+        return cls(**joined_columns(cls, list(tables), frame))
 
     def __iter__(self: T) -> Iterator[T]:
         """Iterate over the rows."""
@@ -128,18 +157,55 @@ class Table:
 
         return pd.DataFrame(self.to_dict())
 
-    def to_astropy(self) -> astropy.table.QTable:
-        """Copy the table to an astropy QTable, with columns named as in `to_dict`; positions and lengths in pixels."""
+    def to_astropy(self, *, image_unit: Any = None) -> astropy.table.QTable:
+        """Copy the table to an astropy QTable, with units, and columns named as in `to_dict`.
+
+        Parameters
+        ----------
+        image_unit : astropy unit or str, optional
+            Unit of the image, such as "adu", for brightnesses that were not measured with a camera. Without it, these
+            have no unit.
+
+        Returns
+        -------
+        astropy.table.QTable
+            Positions, widths and their errors in pixels, angles in radians, and brightnesses in electrons if the
+            table says so. Its ``meta`` has the origin.
+
+        Raises
+        ------
+        ValueError
+            If there is an `image_unit` although brightnesses are in electrons.
+        """
         import astropy.table
         import astropy.units
 
-        from npsubpix._tables import unit_of
-
+        if image_unit is not None and self._flux_unit() is not None:
+            raise ValueError(f"image_unit must be None: with a camera, brightnesses are in {self._flux_unit()}s")
         table = astropy.table.QTable(self.to_structured())
         for name in table.colnames:
-            if unit_of(name, table.colnames) == "pixel":
-                table[name].unit = astropy.units.pixel
+            unit = self._unit_of(name, image_unit)
+            if unit is not None:
+                table[name].unit = astropy.units.Unit(unit)
+        from npsubpix._tables import describe
+
+        table.meta.update(describe("zyx"[-self.ndim :]))
         return astropy.table.QTable(table)
+
+    def _unit_of(self, name: str, image_unit: Any) -> Any:
+        """Return the unit of a column, as astropy names it."""
+        from npsubpix._tables import unit_of
+
+        if name in self._BRIGHTNESS:
+            return self._flux_unit() or image_unit
+        if name in ("z", "z_std") and self.ndim == 2:
+            return None  # that of a calibration
+        return {"angle": "rad", "angle_std": "rad", "area": "pix2"}.get(name, unit_of(name))
+
+    def _flux_unit(self) -> str | None:
+        """Return the unit of brightnesses, or None for that of the image."""
+        unit: str | None = getattr(self, "flux_unit", None)
+        return unit
 
     def to_arrow(self) -> pa.Table:
         """Copy the table to a pyarrow Table, with columns named as in `to_dict`."""
@@ -149,6 +215,103 @@ class Table:
         names = pa.array(columns.pop("flag_names").tolist(), pa.string())
         return pa.table({**columns, "flag_names": names})
 
+    def to_trackpy(self, *, ok_only: bool = True) -> pd.DataFrame:
+        """Copy the table to a pandas DataFrame with the columns of trackpy, which ``trackpy.link`` takes.
+
+        Parameters
+        ----------
+        ok_only : bool, default True
+            Leave out rows that are not `ok`, as there is no column of flags. A warning says how many.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``y`` and ``x`` (``z`` before them in volumes) in pixels from the centre of the first pixel, as in trackpy,
+            and ``frame``, 0 without a stack. Between them stand the columns of trackpy that the table knows. Of
+            `Measurements`: ``mass``, ``size``, ``ecc``, ``signal``, ``raw_mass`` and ``ep``. Of `Fits`: the flux as
+            ``mass``, ``ep``, the root mean square of the standard errors along the axes, and in 2-D those of the
+            Gaussian: ``size``, its radius of gyration, ``ecc`` if it has a width per axis, and ``signal``, its
+            height. Of `Peaks`: the value as ``signal``.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If pandas is not installed.
+
+        Warns
+        -----
+        UserWarning
+            If rows are left out.
+        """
+        from npsubpix._tables.localizations import package
+
+        pd = package("pandas", "to_trackpy", "table")
+        table, _ = self._kept(ok_only, "trackpy's tables")
+        coords = to_numpy(table.coords)
+        frame = np.zeros(len(table), np.int64) if table.frame is None else to_numpy(table.frame)
+        positions = {axis: coords[:, k] for k, axis in enumerate(AXES[-self.ndim :])}
+        return pd.DataFrame({**positions, **table._trackpy_columns(), "frame": frame})
+
+    def _trackpy_columns(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the columns of trackpy besides positions and frames."""
+        raise NotImplementedError
+
+    def to_napari(
+        self, *, pixel_size: float | tuple[float, ...] | None = None, ok_only: bool = False
+    ) -> dict[str, Any]:
+        """Copy the table to the arguments of napari's layer of points: ``viewer.add_points(**table.to_napari())``.
+
+        Parameters
+        ----------
+        pixel_size : float or tuple of floats, optional
+            Size of a pixel, or one per axis, for the scale of the layer.
+        ok_only : bool, default False
+            Leave out rows that are not `ok`, with a warning. All rows have a feature ``ok``.
+
+        Returns
+        -------
+        dict
+            ``data``, an array of shape (N, D) of the positions, after the frame in stacks, from the centre of the
+            first pixel, as in napari; ``features``, a pandas DataFrame of the other columns; and with `pixel_size`
+            the ``scale``, which is 1 along frames.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If pandas is not installed.
+
+        Warns
+        -----
+        UserWarning
+            If rows are left out.
+        """
+        from npsubpix._arrays.options import check_lengths
+        from npsubpix._tables.localizations import package
+
+        pd = package("pandas", "to_napari", "table")
+        table, _ = self._kept(ok_only, "the layer of points")
+        columns = table.to_dict()
+        axes = [name for name in ("frame", *AXES[-self.ndim :]) if name in columns]
+        data = np.column_stack([columns.pop(name).astype(np.float64) for name in axes])
+        layer = {"data": data, "features": pd.DataFrame(columns)}
+        if pixel_size is None:
+            return layer
+        scale = check_lengths(pixel_size, self.ndim, "pixel_size")
+        return {**layer, "scale": ((1.0,) if "frame" in axes else ()) + scale}
+
+    def _kept(self: T, ok_only: bool, where: str) -> tuple[T, int]:
+        """Return the rows for a table without flags, and the number of those left out, which a warning says."""
+        ok = to_numpy(self.ok)
+        left_out = int((~ok).sum()) if ok_only else 0
+        if not left_out:
+            return self, 0
+        warnings.warn(
+            f"{left_out} of {len(self)} rows are not ok and left out of {where}: select rows by table[table.ok], or "
+            "write all by ok_only=False",
+            stacklevel=3,
+        )
+        return self[self.ok], left_out
+
     def save(
         self,
         path: str | Path,
@@ -156,6 +319,7 @@ class Table:
         origin: str = "center",
         columns: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
+        napari: bool = False,
     ) -> None:
         """Write the table to a file, as the command line does: CSV, Parquet, HDF5 or ECSV, by its extension.
 
@@ -170,11 +334,26 @@ class Table:
         metadata : mapping of str to str, number, list or dict, optional
             Further metadata, beside the version of npsubpix, the time, the origin and the units. Those of a CSV file
             are written beside it, to a file of the same name with ``.json`` after it, see `npsubpix.io.write_table`.
+        napari : bool, default False
+            Name the columns of frames and positions ``axis-0``, ``axis-1`` and so on, after a column ``index``:
+            napari opens a CSV file with these names as a layer of points. It counts from the centre of the first
+            pixel.
+
+        Raises
+        ------
+        OutputError
+            If the name, the folder or the disk does not allow it.
+        ValueError
+            If columns do not fit the table, or `napari` has another origin than "center".
         """
         from npsubpix._tables import arrange, describe, write_table  # formats, which tables in memory do not need
 
-        table = arrange(self.to_dict(), origin=origin, extra=columns)
-        write_table(path, table, describe("zyx"[-self.ndim :], origin) | dict(metadata or {}))
+        if napari and origin != "center":
+            raise ValueError(f"origin must be 'center' for napari, got {origin!r}")
+        axes = "zyx"[-self.ndim :]
+        table = arrange(self.to_dict(), origin=origin, extra=columns, napari=napari, axes=axes)
+        unit = {} if self._flux_unit() is None else {"flux_unit": self._flux_unit()}
+        write_table(path, table, describe(axes, origin) | unit | dict(metadata or {}))
 
     def __repr__(self) -> str:
         """Show the first rows as a table."""

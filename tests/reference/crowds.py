@@ -44,8 +44,7 @@ class Crowd:
             origin = pixel - (np.array(self.box) - 1) // 2
             low = np.maximum(origin, 0)
             yield tuple(
-                slice(a, min(o + n, s))
-                for a, o, n, s in zip(low, origin, self.box, self.data.shape, strict=True)
+                slice(a, min(o + n, s)) for a, o, n, s in zip(low, origin, self.box, self.data.shape, strict=True)
             )
 
     def backgrounds(self, vector, window, pixel):
@@ -59,8 +58,7 @@ class Crowd:
                  for p, v in zip(self.pixels, vectors, strict=True)]  # fmt: skip
         frame = sum(spots)
         boxes = [
-            frame[w] + self.backgrounds(v, w, p)
-            for v, w, p in zip(vectors, self.windows(), self.pixels, strict=True)
+            frame[w] + self.backgrounds(v, w, p) for v, w, p in zip(vectors, self.windows(), self.pixels, strict=True)
         ]
         return spots, boxes
 
@@ -121,7 +119,9 @@ class Crowd:
             slopes = self.slopes(vectors)
             return np.concatenate(
                 [
-                    np.tensordot(own, (self.data[w] - mean) / self.noise(mean, w), (range(1, self.axes + 1), range(self.axes)))
+                    np.tensordot(
+                        own, (self.data[w] - mean) / self.noise(mean, w), (range(1, self.axes + 1), range(self.axes))
+                    )
                     for (_, own), mean, w in zip(slopes, boxes, windows, strict=True)
                 ]
             )  # fmt: skip

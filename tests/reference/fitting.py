@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import optimize
+from scipy import ndimage, optimize
 from scipy.special import erf
 
 
@@ -49,6 +49,16 @@ def curve(z, sigma: float, centre: float, depth: float, a: float = 0.0, b: float
     return sigma * np.sqrt(1 + u**2 + a * u**3 + b * u**4)
 
 
+def measured(psf: np.ndarray, oversampling: float, box: tuple[int, ...], position) -> np.ndarray:
+    """Shares of a spot in pixels: the cubic spline through samples that zeros continue, centred on the middle one."""
+    padded = np.pad(psf * (oversampling**psf.ndim / psf.sum()), 40)
+    places = np.indices(box).reshape(len(box), -1) - np.reshape(position, (-1, 1))
+    centre = (np.array(padded.shape)[:, None] - 1) / 2
+    found = ndimage.map_coordinates(padded, centre + oversampling * places, order=3, mode="mirror")
+    inside = (np.abs(oversampling * places) < centre - 1).all(axis=0)
+    return np.where(inside, found, 0.0).reshape(box)
+
+
 class Spot:
     """A spot in a box, and the vector of its free parameters: those of the shape are as in columns of results.
 
@@ -57,15 +67,20 @@ class Spot:
 
     def __init__(
         self, box: tuple[int, ...], width: str = "free", sigma=None, plane: bool = False, model: str = "gaussian",
-        beta: float | None = None, curves=None,
+        beta: float | None = None, curves=None, psf: np.ndarray | None = None, oversampling: float = 1,
     ) -> None:  # fmt: skip
         self.box, self.width, self.sigma, self.plane = box, width, sigma, plane
         self.axes, self.model, self.beta, self.curves = len(box), model, beta, curves
+        self.psf, self.oversampling = psf, oversampling
 
     def of(self, vector: np.ndarray) -> np.ndarray:
         """Means of the pixels for positions, flux, free widths, slopes and background, in this order."""
         axes = self.axes
         position, flux, rest = vector[:axes], vector[axes], vector[axes + 1 :]
+        if self.psf is not None:
+            slopes = rest[:-1] if self.plane else (0.0,) * axes
+            spot = measured(self.psf, self.oversampling, self.box, position)
+            return flux * spot + means(self.box, position, 0.0, (1,) * axes, slopes, rest[-1])
         if self.model == "moffat" or self.width == "rotated":
             return self._of_images(position, flux, rest)
         if self.curves is not None:

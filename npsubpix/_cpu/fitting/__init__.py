@@ -136,7 +136,7 @@ def fit_spots(
         rows, n_iters, pixels, flags, frames = (x[back] for x in (rows, n_iters, pixels, flags, frames))
         moments, matrices = (x[back] if len(x) else x for x in (moments, matrices))
     columns = columns_of(rows, moments, matrices, fit)
-    return (*columns, n_iters, pixels, with_warnings(flags, columns), frames)
+    return (*columns, n_iters, pixels, with_warnings(flags, columns, fit), frames)
 
 
 def _fit_each(spots: Spots, count: int, sizes: Sizes, table: Any, fit: Fit, read: Reader) -> None:

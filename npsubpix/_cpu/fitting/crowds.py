@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.fitting.coupling import coupling_kernel
+from npsubpix._cpu.fitting.crowded_starts import STATES
 from npsubpix._cpu.fitting.gaussian import BLOCK
 from npsubpix._cpu.fitting.graph import Graph
-from npsubpix._cpu.fitting.joint import coupling_kernel, joint_kernel
+from npsubpix._cpu.fitting.joint import joint_kernel
 from npsubpix._cpu.fitting.solver import ESTIMATOR_CODES, PADDED
-from npsubpix._cpu.fitting.sweeps import STATES, sweep_kernel
+from npsubpix._cpu.fitting.sweeps import sweep_kernel
 from npsubpix._definitions.crowds import SWEEPS, margins_of
 from npsubpix._definitions.fitting import Fit
 
@@ -32,7 +34,7 @@ _WORK = 1000
 
 
 class Spots(NamedTuple):
-    """Rows of spots: where they begin, in their boxes; the boxes' first pixels, along all and along three axes; results."""
+    """Rows of spots: where they begin in their boxes; the first pixels of these, also along three axes; results."""
 
     starts: HostArray
     origins: HostArray
@@ -84,14 +86,15 @@ def fit_crowd(spots: Spots, graph: Graph, sizes: Sizes, table: Any, fit: Fit, re
         sweep_kernel(model).run(
             _WORK * data.size, data, spread, least, starts, corners, part.start, *table, fit.sigma, constants, box,
             padded, ESTIMATOR_CODES[fit.estimator], SWEEPS * fit.n_iters, fit.max_shift, margins, wide, wide_padded,
-            offsets, neighbours, groups, tasks, light, parameters, states, histories, seen, moving, rows, moments, covariances, flags,
-            spots.n_iters[part],
+            offsets, neighbours, groups, tasks, light, parameters, states, histories, seen, moving, rows, moments,
+            covariances, flags, spots.n_iters[part],
         )  # fmt: skip
         transfers, strengths = np.empty((len(neighbours), count, kept)), np.zeros(len(neighbours))
         shared = np.empty((len(neighbours), 2 if unweighted else 1, count, count))
         coupling_kernel(model).run(
-            _WORK * data.size, data, spread, light, corners, fit.sigma, constants, box, padded, unweighted, margins, wide,
-            wide_padded, wide_size, offsets, neighbours, parameters, covariances, flags, transfers, shared, strengths,
+            _WORK * data.size, data, spread, light, corners, fit.sigma, constants, box, padded, unweighted, margins,
+            wide, wide_padded, wide_size, offsets, neighbours, parameters, covariances, flags, transfers, shared,
+            strengths,
         )  # fmt: skip
         joint_kernel.run(
             _WORK * data.size, offsets, neighbours, transfers, shared, strengths, covariances, kept, unweighted, rows,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from npsubpix._cpu.compiler.intrinsics import copy_to
 from npsubpix._cpu.compiler.jit import device
 from npsubpix._cpu.fitting.contract import SpotFunctions
-from npsubpix._cpu.fitting.gaussian import factors_of
+from npsubpix._cpu.fitting.gaussian import edges_before_x, factors_of
 from npsubpix._definitions.spot_models import Model
 
 __all__ = ["derivatives_of", "light_of", "sum_neighbours"]
@@ -60,7 +61,7 @@ def derivatives_of(model: Model, functions: SpotFunctions) -> Callable[..., Any]
         def copied(out, parameters, sigma, constants, box, padded, lines, edges):
             write(parameters, sigma, constants, box, padded, lines, edges)
             for a in range(count):
-                out[a, :] = lines[a]
+                copy_to(out[a], lines[a])
 
         return copied
 
@@ -70,13 +71,13 @@ def derivatives_of(model: Model, functions: SpotFunctions) -> Callable[..., Any]
     @device
     def derivatives(out, parameters, sigma, constants, box, padded, lines, edges):
         write(parameters, sigma, constants, box, padded, lines, edges)
-        start = 0
+        start, x = 0, edges_before_x(box, axes)
         for d in range(box[0]):
             for j in range(box[1]):
                 shared, _, _, first = factors(parameters, box, lines, d, j)
                 for i in range(box[2]):
                     k = start + i
-                    ex, dx, gx = lines[6, i], lines[7, i], lines[8, i]
+                    ex, dx, gx = lines[0, x + i], lines[1, x + i], lines[2, x + i]
                     if volume:
                         out[0, k] = shared[1] * ex
                     out[axes - 2, k] = shared[2] * ex

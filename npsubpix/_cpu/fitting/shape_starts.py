@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from npsubpix._cpu.compiler.intrinsics import copy_to
 from npsubpix._cpu.compiler.jit import device
 from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.goodness import compare, likelihood_ratio
@@ -17,6 +18,7 @@ __all__ = ["chooser_of", "misfit", "shape_start_of"]
 
 _REJECTED = int(FIT_REJECTED)
 _SINGULAR = int(FitFlags.SINGULAR)
+_TOO_FAR = int(FitFlags.TOO_FAR)
 
 
 @device
@@ -58,7 +60,7 @@ def shape_start_of(model: Model, functions: SpotFunctions) -> Callable[..., Any]
             begin, end = (low, focus) if which == 0 else (focus, high)
             least = math.inf
             for k in range(FIT_DEPTHS):
-                trial[:count] = parameters[:count]
+                copy_to(trial[:count], parameters)
                 trial[axes], trial[count - 1] = 1.0, 0.0
                 trial[depth] = begin + (k + 0.5) / FIT_DEPTHS * (end - begin)
                 write(trial, sigma, constants, box, padded, lines, edges)
@@ -73,11 +75,11 @@ def shape_start_of(model: Model, functions: SpotFunctions) -> Callable[..., Any]
 
 def chooser_of(model: Model, functions: SpotFunctions, fit: Callable[..., Any]) -> Callable[..., Any]:
     """Make the function that fits from each start of a model, and keeps the fit of the greatest likelihood."""
-    means, starts, count = functions.means, model.starts, model.parameters
+    means, starts, axes, count = functions.means, model.starts, model.axes, model.parameters
     if starts == 1:
 
         @device
-        def only(data, spread, least, start, sigma, constants, box, padded, options, memory):
+        def only(data, spread, least, start, sigma, constants, box, padded, options, max_shift, memory):
             return fit(data, spread, least, start, sigma, constants, 0, box, padded, options, memory)
 
         return only
@@ -92,17 +94,20 @@ def chooser_of(model: Model, functions: SpotFunctions, fit: Callable[..., Any]) 
         return -compare(pixels[1], pixels[2], data, pixels[0], spread, False)
 
     @device
-    def best(data, spread, least, start, sigma, constants, box, padded, options, memory):
+    def best(data, spread, least, start, sigma, constants, box, padded, options, max_shift, memory):
         small = memory[0]
         greatest, flags, total = -math.inf, _SINGULAR, 0
         for which in range(starts):
             found, n_iters, _ = fit(data, spread, least, start, sigma, constants, which, box, padded, options, memory)
             total += n_iters
+            for a in range(axes):
+                if found & _REJECTED == 0 and not abs(small[0, a] - start[a]) <= max_shift:
+                    found |= _TOO_FAR
             if found & _REJECTED == 0:
                 likelihood = score(data, spread, box, padded, options[0] == 0, memory)
                 if likelihood > greatest:
                     greatest = likelihood
-                    small[6, :count] = small[0, :count]
+                    copy_to(small[6, :count], small[0])
             elif greatest == -math.inf:
                 flags = found
         if greatest == -math.inf:

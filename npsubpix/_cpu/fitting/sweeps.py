@@ -13,28 +13,34 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once, summing
+from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend, shaped
+from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once
 from npsubpix._cpu.fitting.contract import SpotFunctions
+from npsubpix._cpu.fitting.crowded_starts import (
+    BEFORE,
+    DAMPING,
+    DEGREES,
+    LEAST,
+    SCALE,
+    VARIANCE,
+    change,
+    crowded_start_of,
+)
 from npsubpix._cpu.fitting.errors import residual_moments_of
-from npsubpix._cpu.fitting.gaussian import BLOCK
-from npsubpix._cpu.fitting.linear import backward, factor, forward, unpack
+from npsubpix._cpu.fitting.gaussian import BLOCK, edges_before_x, edges_of
+from npsubpix._cpu.fitting.linear import LinearAlgebra, linear_algebra_of
 from npsubpix._cpu.fitting.overlaps import light_of, sum_neighbours
 from npsubpix._cpu.fitting.rows import sums_of
-from npsubpix._cpu.fitting.shape_starts import misfit, shape_start_of
 from npsubpix._cpu.fitting.solver import ESTIMATOR_CODES, finisher_of
 from npsubpix._cpu.fitting.spot_models import spot_functions
-from npsubpix._cpu.fitting.starts import summarize
 from npsubpix._cpu.fitting.steps import direction_of, mover_of
 from npsubpix._definitions.constants import (
     FIT_DAMPING,
     FIT_EASING,
-    FIT_EQUAL,
     FIT_LEAP_ALIGNED,
     FIT_LEAP_LEAST,
     FIT_LEAP_RATIO,
     FIT_LEAP_SWEEPS,
-    FIT_LEAST_BACKGROUND,
     FIT_LEAST_FLUX,
     FIT_LINEAR_SWEEPS,
     FIT_RELATIVE_STOP,
@@ -47,7 +53,7 @@ from npsubpix._definitions.constants import (
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 from npsubpix._definitions.spot_models import Model
 
-__all__ = ["STATES", "sweep_kernel"]
+__all__ = ["sweep_kernel"]
 
 _REJECTED = int(FIT_REJECTED)
 _NOT_CONVERGED = int(FitFlags.NOT_CONVERGED)
@@ -58,92 +64,19 @@ _TOO_FAR = int(FitFlags.TOO_FAR)
 _POOR_FIT = int(FitFlags.POOR_FIT)
 _MLE, _LSQ = ESTIMATOR_CODES["mle"], ESTIMATOR_CODES["lsq"]
 
-#: State of a spot: damping, the last Newton decrement, free parameters, least background, scale of the flux, degrees
-#: of freedom, and the variance of its residuals.
-STATES = 7
-_DAMPING, _BEFORE, _USED, _LEAST, _SCALE, _DEGREES, _VARIANCE = range(STATES)
-
 #: Whether a spot takes a step: no, if neighbours have moved much, or in any case.
 _RESTS, _LOOKS, _MOVES = 0, 1, 2
 
 
-@device
-def _amplitude(data, spread, mean, level, box, padded, likelihood, reach):
-    """Return the flux of the pixels around the central one, by least squares, and the magnitudes of their sum."""
-    top, bottom, size = 0.0, 0.0, 0.0
-    z, y, x = (box[0] - 1) // 2, (box[1] - 1) // 2, (box[2] - 1) // 2
-    for d in range(max(0, z - reach), min(box[0], z + reach + 1)):
-        for j in range(max(0, y - reach), min(box[1], y + reach + 1)):
-            for i in range(max(0, x - reach), min(box[2], x + reach + 1)):
-                k = (d * box[1] + j) * padded + i
-                if spread[k] < math.inf if likelihood else spread[k] > 0.0:
-                    top += mean[k] * (data[k] - level)
-                    bottom += mean[k] * mean[k]
-                    size += abs(data[k] - level)
-    return (top / bottom if bottom > 0.0 else 0.0), size
-
-
-@summing
-def _change(others, seen, data, spread, variance, likelihood):
-    """Return the squared change of the light of neighbours, in units of the variances of pixels."""
-    total = 0.0
-    for k in range(others.size):
-        difference = others[k] - seen[k]
-        known = data[k] + spread[k]
-        weight = 1.0 / (known if known > 1.0 else 1.0) if likelihood else spread[k] / variance
-        total += weight * difference * difference
-    return total
-
-
-def _starter(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
-    """Make the function that writes where a spot begins: the flux of its brightest pixels, and the usual width."""
-    write, means, begin_shape = functions.write, functions.means, shape_start_of(model, functions)
-    axes, count, starts = model.axes, model.parameters, model.starts
-    width_of_axis, last = model.width_of_axis, model.parameters - 1
-
-    @device
-    def begin(parameters, state, data, spread, least_spread, start, sigma, constants, box, padded, likelihood, memory):
-        _, _, lines, edges, pixels, _ = memory
-        many, level, size = summarize(data, spread, box, padded, likelihood)
-        state[:] = 0.0
-        state[_BEFORE], state[_USED], state[_DEGREES], state[_VARIANCE] = math.inf, count, many - count, 1.0
-        if many <= count:
-            return _SINGULAR
-        parameters[:] = 0.0
-        parameters[axes] = 1.0
-        for a in range(axes):
-            parameters[a] = start[a]
-            k = width_of_axis[a]
-            if k >= 0:
-                parameters[k] = sigma[a] if sigma[a] > 0.0 else (box[3 - axes + a] - 1) / 6.0
-        best, least_misfit = 0, math.inf
-        for which in range(starts + (starts > 1)):
-            own = which if which < starts else best
-            begin_shape(parameters, data, spread, sigma, constants, own, box, padded, likelihood, memory)
-            write(parameters, sigma, constants, box, padded, lines, edges)
-            pixels[0, :] = 0.0
-            means(pixels[0], parameters, box, padded, lines)
-            if starts > 1:
-                found = misfit(data, spread, pixels[0], likelihood)
-                if found < least_misfit:
-                    best, least_misfit = own, found
-        flux, inner = _amplitude(data, spread, pixels[0], level, box, padded, likelihood, 1)
-        if not inner > FIT_EQUAL * size:  # as where the central pixels are masked
-            flux, inner = _amplitude(data, spread, pixels[0], level, box, padded, likelihood, data.size)
-        if not inner > FIT_EQUAL * size:
-            return _SINGULAR
-        flux = max(flux, FIT_LEAST_FLUX * inner)
-        least = FIT_LEAST_BACKGROUND - least_spread if likelihood else -math.inf
-        parameters[axes], parameters[last] = flux, max(level, least)
-        state[_LEAST], state[_SCALE] = least, flux
-        return 0
-
-    return begin
-
-
-def _stepper(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
+def _stepper(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> Callable[..., Any]:
     """Make the function that takes one step of a spot; it returns flags, and whether the spot still moves."""
-    write, add_rows, move, direction = functions.write, functions.add_rows, mover_of(model), direction_of(model)
+    write, add_rows, move, direction = (
+        functions.write,
+        functions.add_rows,
+        mover_of(model),
+        direction_of(model, algebra),
+    )
+    unpack, factor, forward, backward = algebra.unpack, algebra.factor, algebra.forward, algebra.backward
     axes, count = model.axes, model.parameters
     background = axes + 1 + model.widths
 
@@ -152,35 +85,33 @@ def _stepper(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
         small, square, lines, edges, _, sums = memory
         gradient, steps, before = small[1], small[2], small[3]
         matrix, lower = square[0], square[1]
-        least = state[_LEAST]
+        least = state[LEAST]
         write(parameters, sigma, constants, box, padded, lines, edges)
         add_rows(sums, parameters, box, padded, lines, data, spread, estimator == _MLE)
-        chi2 = unpack(matrix, gradient, sums, count)
+        chi2 = unpack(matrix, gradient, sums)
         if linear:
             for a in range(background):
                 if a != axes:
                     for b in range(count):
                         matrix[max(a, b), min(a, b)] = 1.0 if a == b else 0.0
                     gradient[a] = 0.0
-        regular, used, decrement, _ = direction(
-            parameters, matrix, lower, gradient, steps, small[5], constants, least
-        )
+        regular, used, decrement, _ = direction(parameters, matrix, lower, gradient, steps, small[5], constants, least)
         if not regular or not math.isfinite(decrement):
             return _SINGULAR, _MOVES
         if estimator == _LSQ:
-            state[_VARIANCE] = max(chi2 / state[_DEGREES], 1e-300)
+            state[VARIANCE] = max(chi2 / state[DEGREES], 1e-300)
         flux = parameters[axes]
-        ends = decrement <= FIT_SWEEP_STOP * state[_VARIANCE] + FIT_RELATIVE_STOP * flux * flux * matrix[axes, axes]
-        damping = state[_DAMPING]
+        ends = decrement <= FIT_SWEEP_STOP * state[VARIANCE] + FIT_RELATIVE_STOP * flux * flux * matrix[axes, axes]
+        damping = state[DAMPING]
         if not ends and not linear:
-            if decrement > FIT_SWEEP_GROWTH * state[_BEFORE]:
+            if decrement > FIT_SWEEP_GROWTH * state[BEFORE]:
                 damping = max(damping * 4.0, FIT_DAMPING)
             else:
                 damping *= FIT_EASING
             damping = 0.0 if damping < 0.1 * FIT_DAMPING else damping
-            state[_BEFORE], state[_DAMPING] = decrement, damping
+            state[BEFORE], state[DAMPING] = decrement, damping
             if damping > 0.0:
-                if not factor(lower, matrix, used, damping):
+                if not factor(lower, matrix, damping):
                     return _SINGULAR, _MOVES
                 forward(steps, lower, gradient, used)
         backward(steps, lower, used)
@@ -191,7 +122,7 @@ def _stepper(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
         move(parameters, steps, constants, box, least)
         for a in range(count):
             history[0, a], history[1, a], history[2, a] = parameters[a] - before[a], history[0, a], matrix[a, a]
-        if parameters[axes] < FIT_LEAST_FLUX * FIT_LEAST_FLUX * state[_SCALE]:
+        if parameters[axes] < FIT_LEAST_FLUX * FIT_LEAST_FLUX * state[SCALE]:
             return _NEGATIVE_FLUX, _MOVES
         furthest = 0.0
         for a in range(axes):
@@ -206,7 +137,7 @@ def _stepper(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
 @device
 def is_moving(state):
     """Whether the last step was a considerable part of the standard errors."""
-    return state[_BEFORE] > FIT_SWEEP_MOVING * state[_VARIANCE]
+    return state[BEFORE] > FIT_SWEEP_MOVING * state[VARIANCE]
 
 
 def _leaper(model: Model) -> Callable[..., Any]:
@@ -227,7 +158,7 @@ def _leaper(model: Model) -> Callable[..., Any]:
             return False
         for a in range(count):
             steps[a] = ratio / (1.0 - ratio) * history[0, a]
-        move(parameters, steps, constants, box, state[_LEAST])
+        move(parameters, steps, constants, box, state[LEAST])
         return True
 
     return leap
@@ -236,29 +167,32 @@ def _leaper(model: Model) -> Callable[..., Any]:
 @made_once
 def sweep_kernel(model: Model) -> Kernel:
     """Return the kernel that fits spots together with their neighbours."""
-    functions = spot_functions(model)
-    write, add_rows, direction = functions.write, functions.add_rows, direction_of(model)
-    begin, step, leap = _starter(model, functions), _stepper(model, functions), _leaper(model)
-    light_of_spot, finish = light_of(model, functions), finisher_of(model, functions)
-    residual_moments = residual_moments_of(model, add_rows)
+    functions, algebra = spot_functions(model), linear_algebra_of(model.parameters)
+    write, add_rows, direction = functions.write, functions.add_rows, direction_of(model, algebra)
+    begin, step, leap = crowded_start_of(model, functions), _stepper(model, functions, algebra), _leaper(model)
+    light_of_spot, finish = light_of(model, functions), finisher_of(model, functions, algebra)
+    residual_moments, unpack = residual_moments_of(model, add_rows, algebra), algebra.unpack
     axes, count, sums, last = model.axes, model.parameters, BLOCK * sums_of(model), model.parameters - 1
     few, many_lines, by_pixel = max(count, 8), functions.lines, functions.by_pixel
 
     @device
-    def divide(memory, size, wide_size, longest):
-        """Divide memory into the arrays of a fit, and those of the light of a spot."""
-        small = memory[: 8 * few].reshape(8, few)
+    def divide(memory, size, wide_size, box, wide):
+        """Divide memory into the arrays of a fit, and those of the light of a spot, whose lines are the same memory."""
+        small = shaped(memory[: 8 * few], (8, few))
         at = 8 * few
-        square = memory[at : at + 4 * count * count].reshape(4, count, count)
+        square = shaped(memory[at : at + 4 * count * count], (4, count, count))
         at += 4 * count * count
-        length = wide_size if by_pixel else longest
-        lines = memory[at : at + many_lines * length].reshape(many_lines, length)
-        at += many_lines * length
-        edges = memory[at : at + 3 * (longest + BLOCK)].reshape(3, longest + BLOCK)
-        at += 3 * (longest + BLOCK)
-        pixels = memory[at : at + 10 * size].reshape(10, size)
+        own, reached = edges_before_x(box, axes) + edges_of(box[2]), edges_before_x(wide, axes) + edges_of(wide[2])
+        edges = memory[at : at + 5 * reached + BLOCK]
+        at += 5 * reached + BLOCK
+        pixels = shaped(memory[at : at + 10 * size], (10, size))
         at += 10 * size
-        return (small, square, lines, edges, pixels, memory[at : at + sums]), (small[7], lines, edges)
+        total = memory[at : at + sums]
+        at += sums
+        length, wide_length = (size, wide_size) if by_pixel else (own, reached)
+        lines = shaped(memory[at : at + many_lines * length], (many_lines, length))
+        wide_lines = shaped(memory[at : at + many_lines * wide_length], (many_lines, wide_length))
+        return (small, square, lines, edges, pixels, total), (small[7], wide_lines, edges)
 
     @device
     def without_neighbours(data, spread, memory, likelihood):
@@ -281,19 +215,19 @@ def sweep_kernel(model: Model) -> Kernel:
         small, square, lines, edges, pixels, sums = memory
         likelihood = estimator == _MLE
         own, own_spread = without_neighbours(data, spread, memory, likelihood)
-        small[0, :count] = parameters
-        small[4, :count] = parameters
+        copy_to(small[0][:count], parameters)
+        copy_to(small[4][:count], parameters)
         write(parameters, sigma, constants, box, padded, lines, edges)
         add_rows(sums, parameters, box, padded, lines, own, own_spread, likelihood)
-        unpack(square[0], small[1], sums, count)
+        unpack(square[0], small[1], sums)
         regular, used, _, holds = direction(
-            parameters, square[0], square[1], small[1], small[2], small[5], constants, state[_LEAST]
+            parameters, square[0], square[1], small[1], small[2], small[5], constants, state[LEAST]
         )
         if not regular:
             return _SINGULAR
         flag = finish(
             row, moments, memory, own, own_spread, start, sigma, constants, box, padded, estimator, max_shift, used,
-            table, n,
+            table, n, True,
         )  # fmt: skip
         if flag & _REJECTED:
             return flag
@@ -302,7 +236,7 @@ def sweep_kernel(model: Model) -> Kernel:
             for k in range(mean.size):
                 mean[k] += others[k]
             residual_moments(
-                moments, own, weights, residuals, mean, signals, parameters, box, padded, parameters[last], memory
+                moments, own, weights, residuals, mean, signals, parameters, box, padded, parameters[last], True, memory
             )
         for k in range(mean.size):
             data[k] = weights[k]
@@ -322,13 +256,13 @@ def sweep_kernel(model: Model) -> Kernel:
     ):  # fmt: skip
         """Fit spots group by group; `tasks` are the first groups of pieces of work. See `fit_kernel`."""
         size, likelihood = data.shape[1], estimator == _MLE
-        longest = max(wide[0], wide[1], wide_padded)
-        lengths = light.shape[1] if by_pixel else longest
-        need = 8 * few + 4 * count * count + many_lines * lengths + 3 * (longest + BLOCK) + 10 * size + sums
+        reached = edges_before_x(wide, axes) + edges_of(wide[2])
+        length = light.shape[1] if by_pixel else reached
+        need = 8 * few + 4 * count * count + many_lines * length + 5 * reached + BLOCK + 10 * size + sums
         for task in prange(tasks.size - 1):
             table = keys, order, places, own_keys, shape
             own = np.zeros(need)
-            memory, lamp = divide(lend(own), size, light.shape[1], longest)
+            memory, lamp = divide(lend(own), size, light.shape[1], box, wide)
             others = memory[4][7]
             pixels, variances, begins, results, lights = lend(data), lend(spread), lend(starts), lend(rows), lend(light)
             numbers, spots, state, residuals = lend(constants), lend(parameters), lend(states), lend(moments)
@@ -355,11 +289,13 @@ def sweep_kernel(model: Model) -> Kernel:
                         sum_neighbours(
                             others, lights, wide, wide_padded, places_of_boxes, n, box, padded, margins, ends, linked
                         )
-                        if moves[0, n] == _LOOKS and FIT_SWEEP_CHANGE >= _change(
-                            others, views[n], pixels[n], variances[n], state[n, _VARIANCE], likelihood
+                        if (
+                            moves[0, n] == _LOOKS
+                            and change(others, views[n], pixels[n], variances[n], state[n, VARIANCE], likelihood)
+                            <= FIT_SWEEP_CHANGE
                         ):
                             continue
-                        views[n] = others
+                        copy_to(views[n], others)
                         near, near_spread = without_neighbours(pixels[n], variances[n], memory, likelihood)
                         found, moves[1, n] = step(
                             spots[n], state[n], past[n], near, near_spread, sigma, numbers, box, padded, estimator,

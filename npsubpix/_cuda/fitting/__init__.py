@@ -87,7 +87,7 @@ def fit_spots(
     flags, n_iters = (device.empty((count,), np.int32) for _ in range(2))
     constants = device.put(fit.model.constants(fit.numbers))
     if psf is not None:
-        constants = np.concatenate([constants, device.rows(psf, (math.prod(psf.shape),), np.float64)])
+        constants = np.concatenate([constants, device.rows(psf.reshape(-1), (math.prod(psf.shape),), np.float64)])
     kernel = Kernel.of(_FILES[not fit.model.is_separable], f"fit_{fit.model.name}", Pixel=x.dtype)
     arguments = (
         x, mask, x.shape[0], masks, *sizes, *maps, fit.excess, ESTIMATORS.index(fit.estimator), *(*fit.sigma, 0.0)[:3],
@@ -99,4 +99,4 @@ def fit_spots(
         results = Results(rows, moments, matrices, fit.has_matrices, flags, n_iters)
         fit_crowd(device, x, arguments, points, pixels, frames, fit, results)
     columns = columns_of(rows, moments, matrices, fit)
-    return (*columns, n_iters, pixels, with_warnings(flags, columns), frames)
+    return (*columns, n_iters, pixels, with_warnings(flags, columns, fit), frames)

@@ -99,7 +99,9 @@ FORMULA int begin_crowded(double* parameters, State& state, const Images& m, con
   for (int a = 0; a < axes; ++a) {
     parameters[a] = start[a];
     const int width = Model::width_of(a);
-    if (width >= 0) parameters[width] = o.sigma[a] > 0 ? o.sigma[a] : ((double)b.length[3 - axes + a] - 1) / 6;
+    const double length = (double)b.length[3 - axes + a];
+    const double known = fmax(fmin(o.sigma[a], FIT_WIDEST_SIGMA * length), FIT_START_SIGMA);
+    if (width >= 0) parameters[width] = o.sigma[a] > 0 ? known : (length - 1) / 6;
   }
   double found = infinity(), kept[count];
   for (int which = 0; which < Model::starts; ++which) {

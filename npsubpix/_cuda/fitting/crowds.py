@@ -44,7 +44,7 @@ class Results(NamedTuple):
 
 
 class _Graph(NamedTuple):
-    """Rows of spots that have neighbours; the neighbours of spot k begin at ``offsets[k]``; colours, and their number."""
+    """Rows of spots that have neighbours, those of spot k beginning at ``offsets[k]``; colours, and how many."""
 
     rows: DeviceArray
     offsets: DeviceArray

@@ -23,7 +23,7 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
   bool holds = false;
   const double least = m.estimator == MLE ? FIT_LEAST_BACKGROUND - summary.least_spread : -infinity();
   s.parameters[last] = fmax(s.parameters[last], least);
-  double damping = 0.0, before = infinity(), lower[count][count], steps[count];
+  double damping = 0.0, before = 0.0, lower[count][count], steps[count];
   Equations<count> e;
   for (Index n = 0; n < o.n_iters; ++n) {
     s.n_iters = (int)n + 1;
@@ -54,9 +54,13 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
       decrement = forward(steps, lower, e.gradient, s.used);
     }
     const double variance = m.estimator == LSQ ? chi2 / (double)s.degrees : 1.0;
-    const bool ends = decrement <= o.stop * variance + FIT_RELATIVE_STOP * flux * flux * e.matrix[axes][axes];
+    const double limit = o.stop * variance + FIT_RELATIVE_STOP * flux * flux * e.matrix[axes][axes];
+    const bool falls = decrement * decrement <= limit * before && decrement <= FIT_NEARLY * limit;
+    const bool ends = decrement <= limit || (falls && damping == 0.0);
     if (!ends) {
-      damping = decrement > FIT_CONTRACTION * before ? fmax(damping * 4.0, FIT_DAMPING) : damping * FIT_EASING;
+      // damped steps contract slowly where parameters are correlated, without being too long
+      const double most = (damping == 0.0 ? FIT_CONTRACTION : 1.0) * before;
+      damping = n > 0 && decrement > most ? fmax(damping * 4.0, FIT_DAMPING) : damping * FIT_EASING;
       if (damping < 0.1 * FIT_DAMPING) damping = 0.0;
       before = decrement;
       if (damping > 0.0) {

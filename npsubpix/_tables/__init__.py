@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from npsubpix._tables.text import aligned, table_text
+
 __all__ = [
     "ORIGINS",
     "OutputError",
@@ -41,16 +43,9 @@ ORIGINS = {"center": 0.0, "corner": 0.5, "fits": 1.0}
 _POSITIONS = ("z", "y", "x")
 _CENTROIDS = tuple(f"{axis}_centroid" for axis in _POSITIONS)
 _LENGTHS = {
-    *_POSITIONS,
-    *_CENTROIDS,
-    "sigma",
-    *(f"sigma_{axis}" for axis in (*_POSITIONS, "major", "minor")),
-    "width",
-    "size",
+    *_POSITIONS, *_CENTROIDS, "sigma", *(f"sigma_{axis}" for axis in (*_POSITIONS, "major", "minor")), "width", "size",
     "ep",
-}
-_UNSHOWN = {"index", "ok", "flags", "noise_guessed"}  # columns that are not shown
-_SHORT = {"value", "background", "noise", "significance"}  # columns shown with six digits
+}  # fmt: skip
 
 
 class OutputError(ValueError):
@@ -64,8 +59,12 @@ def arrange(
     files: Sequence[str] | None = None,
     extra: Columns | None = None,
     napari: bool = False,
+    axes: str = "zyx",
 ) -> dict[str, npt.NDArray[Any]]:
-    """Return columns of positions as they are written: in an origin, with further columns after the measured ones."""
+    """Return columns of positions as they are written: in an origin, with further columns after the measured ones.
+
+    Columns of `axes` are positions in pixels: a column z beside positions of two axes is that of a calibration.
+    """
     if origin not in ORIGINS:
         raise ValueError(f"origin must be one of {', '.join(map(repr, ORIGINS))}, got {origin!r}")
     extra = {name: np.asarray(column) for name, column in (extra or {}).items()}
@@ -80,23 +79,17 @@ def arrange(
     for name, column in columns.items():
         if name == last and name != "value":
             table |= extra
-        is_position = name in (*_POSITIONS, *_CENTROIDS) and not (name == "z" and _has_depths(columns))
-        table[name] = column + ORIGINS[origin] if is_position else column
+        table[name] = column + ORIGINS[origin] if name in (*axes, *_CENTROIDS) else column
         if name == "value":
             table |= extra
-    return _as_points(table) if napari else table
+    return _as_points(table, axes) if napari else table
 
 
-def _has_depths(columns: Iterable[str]) -> bool:
-    """Whether z is that of a calibration, of spots in an image, and not a position in a volume."""
-    return "z_std" in columns and "z_index" not in columns
-
-
-def _as_points(columns: Columns) -> dict[str, npt.NDArray[Any]]:
+def _as_points(columns: Columns, axes: str) -> dict[str, npt.NDArray[Any]]:
     """Name positions as the CSV files of napari's points do: a frame is their first axis."""
-    axes = [name for name in ("frame", *_POSITIONS[_has_depths(columns) :]) if name in columns]
-    points = {f"axis-{k}": columns[name] for k, name in enumerate(axes)}
-    others = {name: column for name, column in columns.items() if name not in axes}
+    positions = [name for name in ("frame", *axes) if name in columns]
+    points = {f"axis-{k}": columns[name] for k, name in enumerate(positions)}
+    others = {name: column for name, column in columns.items() if name not in positions}
     return {"index": np.arange(len(next(iter(columns.values())))), **points, **others}
 
 
@@ -205,29 +198,6 @@ def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else str(value)
 
 
-def table_text(columns: Columns, rows: int) -> str:
-    """Return the first rows as text in aligned columns, without the columns of indices."""
-    names = [name for name in columns if not name.endswith("_index") and name not in _UNSHOWN]
-    cells = {
-        "flags" if name == "flag_names" else name: [_cell(name, value) for value in columns[name][:rows]]
-        for name in names
-    }
-    return "\n".join(aligned(cells, left={"file", "flags"}))
-
-
-def aligned(cells: Mapping[str, list[str]], left: set[str]) -> list[str]:
-    """Return lines of aligned columns, a header first; text is aligned on the left."""
-    columns = []
-    for name, column in cells.items():
-        width = max(map(len, [name, *column]))
-        columns.append([cell.ljust(width) if name in left else cell.rjust(width) for cell in [name, *column]])
-    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
-
-
-def _cell(name: str, value: Any) -> str:
-    return f"{value:.3f}" if name in _POSITIONS else f"{value:.6g}" if name in _SHORT else str(value)
-
-
 def check_table_path(path: Path) -> None:
     """Refuse a path that `write_table` could not write to, before any work is done."""
     suffix = path.suffix.lower()
@@ -323,8 +293,8 @@ def _mode(path: Path) -> int:
 
 def unit_of(name: str, columns: Iterable[str] = ()) -> str | None:
     """Return the unit of one of some columns: that of positions, widths and their standard errors is the pixel."""
-    if name in ("z", "z_std") and _has_depths(columns):
-        return None
+    if name in ("z", "z_std") and "z_std" in columns and "z_index" not in columns:
+        return None  # that of a calibration, beside positions of two axes
     return "pixel" if name.removesuffix("_std") in _LENGTHS else None
 
 
