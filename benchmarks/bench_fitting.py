@@ -113,10 +113,10 @@ def crowded(side: int) -> Contest:
     movie = rng.poisson(np.stack([image for _, image in fields])).astype(np.float32)
     starts = np.concatenate([spots + rng.normal(0, 0.3, spots.shape) for spots, _ in fields])
     frame = np.repeat(np.arange(side), crowded_accuracy.SPOTS)
-    options = {"width": "fixed", "sigma": crowded_accuracy.SIGMA, "camera": npsubpix.Camera(), "neighbors": "fit"}
+    options: dict[str, Any] = {"width": "fixed", "sigma": crowded_accuracy.SIGMA, "camera": npsubpix.Camera()}
     return Contest(
         f"{side} frames, positions, fluxes and backgrounds with errors",
-        lambda: npsubpix.fit_spots(movie, starts, frame=frame, frame_axis=0, **options),
+        lambda: npsubpix.fit_spots(movie, starts, frame=frame, frame_axis=0, neighbors="fit", **options),
         target=Target(40_000),
         items=len(starts),
     )

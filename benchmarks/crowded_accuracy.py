@@ -38,7 +38,7 @@ class Row(NamedTuple):
     fluxes and of backgrounds in units of standard errors; the mean error over the bound, both as root mean squares.
     """
 
-    count: int
+    spots: int
     ok: float
     rms: float
     error: float
@@ -96,7 +96,7 @@ def joint_bound(spots: Floats, image: Floats, width: str) -> Floats:
         unit = np.zeros((last + 1, len(part)))
         unit[part, np.arange(len(part))] = 1
         bounds.append(solver.solve(unit)[part, np.arange(len(part))] * scale[part] ** 2)
-    return np.sqrt(np.concatenate(bounds)).reshape(-1, 2)
+    return np.asarray(np.sqrt(np.concatenate(bounds)).reshape(-1, 2), np.float64)
 
 
 def measure(width: str, estimator: str, fields: int = 5) -> dict[tuple[float, float], Row]:
@@ -145,7 +145,7 @@ def lines(fields: int) -> Iterator[str]:
         for (low, high), row in measure(width, estimator, fields).items():
             where = f"beyond {low:g} σ" if np.isinf(high) else f"{low:g} to {high:g} σ"
             yield (
-                f"| {width} | {estimator} | {where} | {row.count} | {row.ok:.3f} | {row.rms:.3f} "
+                f"| {width} | {estimator} | {where} | {row.spots} | {row.ok:.3f} | {row.rms:.3f} "
                 f"| {row.error_over_bound:.3f} | {row.error:.2f} | {row.flux_error:.2f} | {row.background_error:.2f} |"
             )
 

@@ -80,6 +80,22 @@ def test_positions_and_errors_of_a_dense_joint_fit(rng, backend, width, backgrou
     np.testing.assert_allclose(fits.covariance / scale, blocks / scale, atol=0.02)
 
 
+def test_errors_of_a_large_group(rng, backend):
+    """Sixty spots, nearly all of which are one group: neighbourhoods of ten spots against all of them."""
+    spots = rng.uniform(6, 64, (60, 2))
+    data = field(rng, spots, (70, 70))
+    fits = npsubpix.fit_spots(data, spots, camera=Camera(), sigma=1.3, width="fixed", box=9, neighbors="fit")
+    there = fits.flags & int(FIT_REJECTED) == 0
+    crowd = Crowd(data, np.floor(spots[there] + 0.5).astype(int), (9, 9), "fixed", (1.3, 1.3), variance=0.0)
+    response, covariance = crowd.matrices(columns(fits[there], 0)[0])
+    inverse = np.linalg.inv(response)
+    errors = np.sqrt(np.diag(inverse @ covariance @ inverse.T)).reshape(-1, 4)
+    ratio = columns(fits[there], 0)[1] / errors
+    assert there.mean() > 0.8
+    assert np.sqrt(np.mean((ratio - 1) ** 2)) < 0.01
+    np.testing.assert_allclose(ratio, 1, atol=0.06)
+
+
 def test_volumes(rng, backend):
     spots = np.array([[6.2, 9.8, 10.1], [7.9, 12.1, 11.4], [6.0, 20.3, 20.9]])
     data = field(rng, spots, (14, 30, 32), flux=9000.0)
@@ -186,11 +202,11 @@ def test_bound_and_errors_of_a_crowded_field(width):
     seen = crowded_accuracy.measure(width, "mle", fields=4)
     far, near = seen[(3.0, np.inf)], seen[(1.5, 3.0)]
     assert far.ok > 0.99
-    assert far.rms < 1.02 + 3 / np.sqrt(4 * far.count)
-    assert near.rms < 1.2 + 3 / np.sqrt(4 * near.count)
+    assert far.rms < 1.02 + 3 / np.sqrt(4 * far.spots)
+    assert near.rms < 1.2 + 3 / np.sqrt(4 * near.spots)
     for row, limit in ((far, 0.05), (near, 0.05 if width == "fixed" else 0.25)):  # two widths are hardly told apart
         for scatter in (row.error, row.flux_error):
-            assert scatter == pytest.approx(1, abs=limit + 3 / np.sqrt(4 * row.count))
+            assert scatter == pytest.approx(1, abs=limit + 3 / np.sqrt(4 * row.spots))
 
 
 def test_neighbours_are_chosen_by_name():

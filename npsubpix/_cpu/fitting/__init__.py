@@ -95,7 +95,8 @@ def fit_spots(
     box, graph = three_axes(fit.box, 1), None
     if fit.together and not fit.whole and count > 1:
         graph = graph_of(pixels, frames, flags, shape, reach_of(box))
-        places, frames, pixels, origins, flags = (x[graph.order] for x in (places, frames, pixels, origins, flags))
+        places, frames, pixels = places[graph.order], frames[graph.order], pixels[graph.order]
+        origins, flags = origins[graph.order], flags[graph.order]
     likelihood = fit.estimator == "mle"
     maps = (
         _numbers(offset, 0.0),
@@ -133,8 +134,10 @@ def fit_spots(
     if graph is not None:
         back = np.empty(count, np.int64)
         back[graph.order] = np.arange(count)
-        rows, n_iters, pixels, flags, frames = (x[back] for x in (rows, n_iters, pixels, flags, frames))
-        moments, matrices = (x[back] if len(x) else x for x in (moments, matrices))
+        rows, pixels, frames = rows[back], pixels[back], frames[back]
+        n_iters, flags = n_iters[back], flags[back]
+        moments = moments[back] if len(moments) else moments
+        matrices = matrices[back] if len(matrices) else matrices
     columns = columns_of(rows, moments, matrices, fit)
     return (*columns, n_iters, pixels, with_warnings(flags, columns, fit), frames)
 
