@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import npsubpix
-from benchmarks import peers
+from benchmarks import crowded_accuracy, peers
 from benchmarks.fit_accuracy import spots
 from benchmarks.registry import Contest, Peer, Target, contest
 from benchmarks.timing import use_threads
@@ -147,8 +147,8 @@ def _crowd(count: int, side: int) -> tuple[np.ndarray, np.ndarray]:
     return positions, rng.poisson(mean + _BACKGROUND).astype(np.float64)
 
 
-@contest("fit_spots, neighbors='fit'", side=256, quick_side=64, threads=1)
-def crowded(side: int) -> Contest:
+@contest("fit_spots, crowded, against groups", side=256, quick_side=64, threads=1)
+def crowded_groups(side: int) -> Contest:
     """Spots as close as 600 on 256², and photutils' groups on a part of the image that it can fit in seconds."""
     count = 600 * side * side // 256**2
     positions, image = _crowd(count, side)
@@ -159,7 +159,6 @@ def crowded(side: int) -> Contest:
         f"{count} spots on {side}², 1 thread",
         lambda: npsubpix.fit_spots(image, positions, **options),
         [Peer("photutils, grouped", _grouped(part, fewer), 1000, items=few)],
-        Target(40_000),
         items=count,
     )
 
@@ -174,4 +173,21 @@ def phasors(side: int) -> Contest:
         lambda: npsubpix.refine_peaks(image, starts, method="phasor", radius=3),
         target=Target(4e6),
         items=side,
+    )
+
+
+@contest("fit_spots, crowded, 600 spots on 256²", side=16, quick_side=1)
+def crowded(side: int) -> Contest:
+    """Fields as those of `crowded_accuracy`, as a movie; the frames of a peer are few."""
+    rng = np.random.default_rng(3)
+    fields = [crowded_accuracy.field(rng) for _ in range(side)]
+    movie = rng.poisson(np.stack([image for _, image in fields])).astype(np.float32)
+    starts = np.concatenate([spots + rng.normal(0, 0.3, spots.shape) for spots, _ in fields])
+    frame = np.repeat(np.arange(side), crowded_accuracy.SPOTS)
+    options: dict[str, Any] = {"width": "fixed", "sigma": crowded_accuracy.SIGMA, "camera": npsubpix.Camera()}
+    return Contest(
+        f"{side} frames, positions, fluxes and backgrounds with errors",
+        lambda: npsubpix.fit_spots(movie, starts, frame=frame, frame_axis=0, neighbors="fit", **options),
+        target=Target(40_000),
+        items=len(starts),
     )

@@ -129,6 +129,7 @@ def locate(
     fit: option.FitSpots = False,
     fit_sigma: option.FitSigma = None,
     fit_box: option.FitBox = None,
+    neighbors: option.Neighbors = None,
     fit_model: option.FitModel = None,
     fit_curve: option.FitCurve = None,
     psf: option.Psf = None,
@@ -189,6 +190,7 @@ def locate(
             {
                 "fit_sigma": fit_sigma,
                 "fit_box": fit_box,
+                "neighbors": neighbors,
                 "fit_model": fit_model,
                 "fit_curve": fit_curve,
                 "psf": psf,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from npsubpix._definitions.fitting import NEIGHBORS
 from npsubpix._definitions.peaks import DUPLICATES, PEAK_MODES, PLATEAUS
 from npsubpix._definitions.refinement import REFINEMENTS
 from npsubpix._detection import DETECTORS
@@ -141,6 +142,14 @@ Psf = Annotated[
 ]
 Oversampling = Annotated[Any, typer.Option(help="Samples of --psf per pixel.", show_default=False, **_NUMBERS)]
 FitBox = Annotated[Any, typer.Option(help="Length of the box of a fit, odd.", show_default=False, **_COUNTS)]
+Neighbors = Annotated[
+    Any,
+    typer.Option(
+        help="Fit spots whose boxes overlap together, or each as if there were no others.",
+        show_default="ignore",
+        **one_of(NEIGHBORS),
+    ),
+]
 Offset = Annotated[Number, typer.Option(help="Counts of the camera without light.", show_default=False)]
 ElectronsPerCount = Annotated[
     Number,

@@ -219,7 +219,9 @@ def run_fits(rng: np.random.Generator) -> None:
         starts = np.concatenate([rng.uniform(-2, 24, (12, axes)), np.full((1, axes), np.nan)])
         fit = Fit(model, "mle", (1.3,) * axes, (7,) * axes, 5, 1.5, False, covariance=True, numbers=numbers_of(model))
         frame, mask = rng.integers(-1, 3, len(starts)), rng.random((1, *shape)) < 0.05
-        fitting.fit_spots(stack, starts, frame, mask, None, np.array([1.0]), None, None, None, fit=fit)
+        for together in (False, True):
+            own = fit._replace(together=together)
+            fitting.fit_spots(stack, starts, frame, mask, None, np.array([1.0]), None, None, None, fit=own)
 
 
 def run_windows(x: np.ndarray, rng: np.random.Generator) -> None:
