@@ -12,8 +12,8 @@ from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_frame_axis, check_stack, shape_of_frame
 from npsubpix._definitions.blobs import gaussian_line
 from npsubpix._dispatch.call import call
+from npsubpix.camera import Camera, noise_of_pixels
 from npsubpix.convolution import convolve_separable
-from npsubpix.fitting.camera import Camera, noise_of_pixels
 from npsubpix.refinement import check_refinement
 from npsubpix.results import Peaks
 

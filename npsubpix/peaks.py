@@ -22,7 +22,7 @@ from npsubpix._definitions.peaks import DUPLICATES, PLATEAUS, PeakSearch
 from npsubpix._detection import detected
 from npsubpix._dispatch.call import call
 from npsubpix.background import local_background
-from npsubpix.fitting.camera import Camera, noise_of_pixels
+from npsubpix.camera import Camera, noise_of_pixels
 from npsubpix.refinement import check_refinement
 from npsubpix.results import Background, Peaks
 

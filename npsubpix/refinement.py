@@ -12,7 +12,7 @@ from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.peaks import PEAK_MODES
 from npsubpix._definitions.refinement import ITERATIONS, NO_RADIUS, PLANAR, REFINEMENTS, WITH_RADIUS, Refinement
 from npsubpix._dispatch.call import call
-from npsubpix.fitting.camera import Camera, noise_of_pixels
+from npsubpix.camera import Camera, noise_of_pixels
 from npsubpix.results import Peaks
 
 __all__ = ["check_refinement", "refine_peaks"]

@@ -19,8 +19,8 @@ from npsubpix._arrays.options import (
 )
 from npsubpix._definitions.fitting import box_for
 from npsubpix._definitions.spot_models import Model, shape_columns
+from npsubpix.camera import Camera
 from npsubpix.fitting.astigmatism import AstigmaticCurve
-from npsubpix.fitting.camera import Camera
 from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model
 from npsubpix.fitting.slopes import spot_slopes

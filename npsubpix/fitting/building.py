@@ -16,7 +16,7 @@ from npsubpix._arrays.positions import points_beside
 from npsubpix._arrays.stacks import check_frame_axis, check_stack
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 from npsubpix._dispatch.call import call
-from npsubpix.fitting.camera import Camera
+from npsubpix.camera import Camera
 from npsubpix.fitting.spots import fit_patches, fit_spots
 from npsubpix.results import Fits
 

@@ -21,8 +21,8 @@ from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.fitting import ESTIMATORS, NEIGHBORS, Columns, Fit, box_for
 from npsubpix._dispatch.call import call
+from npsubpix.camera import Camera, maps_of
 from npsubpix.fitting.astigmatism import AstigmaticCurve
-from npsubpix.fitting.camera import Camera, maps_of
 from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model, widths_of
 from npsubpix.results import Fits
