@@ -84,7 +84,7 @@ def _psf(others: dict[str, Any], path: Path | None) -> dict[str, Any]:
         with open_frames(path) as images:
             if images.count != 1:
                 raise UsageError(f"--psf {path}: has {images.count} frames, not one")
-            return {"psf": np.array(next(images.frames()))}
+            return {"psf": np.array(next(images.frames))}
     except (OSError, ImageError) as error:
         raise UsageError(f"--psf {path}: {error}") from error
 

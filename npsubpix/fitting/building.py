@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -15,8 +14,8 @@ from npsubpix._arrays.options import check_count, check_per_axis
 from npsubpix._arrays.positions import points_beside
 from npsubpix._arrays.stacks import check_frame_axis, check_stack
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
-from npsubpix._dispatch.call import call
 from npsubpix.camera import Camera
+from npsubpix.fitting.fine_splines import coefficients_of, design_of, roughness_of, sampled, values_of
 from npsubpix.fitting.spots import fit_patches, fit_spots
 from npsubpix.results import Fits
 
@@ -35,9 +34,6 @@ _CLIP, _MEDIAN, _LEAST = 3.5, 1.4826, 0.5
 #: Standard deviation of second differences between neighbouring samples, relative to the greatest, that is expected of
 #: the difference from a Gaussian: what decides where there are no samples, or only noise.
 _SMOOTH = 0.01
-
-#: Rows of coefficients beyond the samples on which values at the border depend.
-_BEYOND = 2
 
 #: Fits of these flags tell nothing of a single spot.
 _UNFIT = FIT_REJECTED | FitFlags.BLENDED | FitFlags.LOW_SIGNAL
@@ -131,8 +127,9 @@ def build_psf(
     rays and bad pixels. Second differences of the deviation from the Gaussian are taken to be about one percent of the
     maximum, which smooths the noise and fills gaps between few spots. Spots should outnumber ``oversampling**ndim``.
 
-    The mean of the samples in the outermost pixels is made 0: what extends beyond is taken for background. The centre is that of a
-    Gaussian fitted to the samples, so that positions of asymmetric spots are what fits of Gaussians would give.
+    The mean of the samples in the outermost pixels is made 0: what extends beyond is taken for background. The centre is
+    that of a Gaussian fitted to the samples, so that positions of asymmetric spots are what fits of Gaussians would
+    give.
 
     References
     ----------
@@ -150,7 +147,7 @@ def build_psf(
     >>> psf.shape
     (45, 45)
     >>> fits = npsubpix.fit_spots(image, stars.round(), psf=psf, oversampling=oversampling)
-    >>> np.abs(fits.coords - stars).max() < 0.05
+    >>> bool(np.abs(fits.coords - stars).max() < 0.05)
     True
     """
     x, mask = as_image(image, mask, frame_axis=frame_axis)
@@ -220,7 +217,8 @@ class _Images(NamedTuple):
 
 def _on_host(fits: Fits) -> Fits:
     """Copy the columns to NumPy."""
-    return dataclasses.replace(fits, **{name: to_numpy(x) for name, x in vars(fits).items() if is_array(x)})
+    columns: dict[str, Any] = {name: to_numpy(x) for name, x in vars(fits).items() if is_array(x)}
+    return dataclasses.replace(fits, **columns)
 
 
 def _usable(fits: Fits) -> Bools:
@@ -269,7 +267,7 @@ def _spline_through(
     at = samples.places * steps + (np.reshape(psf.shape, (-1, 1)) - 1) / 2
     counts = ((at >= 0) & (at <= np.reshape(psf.shape, (-1, 1)) - 1)).all(axis=0)
     at, values, fluxes = at[:, counts], samples.values[counts], samples.fluxes[counts]
-    expected = _sampled(psf, at)
+    expected = sampled(psf, at)
     places = samples.places[:, counts]
     weights = _weights(values - expected, expected, fluxes, places)
     outside = (np.abs(places) > np.reshape(lengths, (-1, 1)) / 2 - 1).any(axis=0)
@@ -277,14 +275,14 @@ def _spline_through(
     level = float((outer * values[outside]).sum() / outer.sum()) if outer.sum() > 0 else 0.0
     values = values - level
     keep = weights > 0
-    design = _design(at[:, keep], psf.shape)
-    start = _coefficients(prior)
-    roughness = _roughness(psf.shape) * (1 / (_SMOOTH * prior.max()) ** 2)
+    design = design_of(at[:, keep], psf.shape)
+    start = coefficients_of(prior)
+    roughness = roughness_of(psf.shape) * (1 / (_SMOOTH * prior.max()) ** 2)
     normal = (design.T @ sparse.diags(weights[keep]) @ design + roughness).tocsr()
     gradient = design.T @ (weights[keep] * (values[keep] - design @ start.ravel()))
     scale = sparse.diags(1 / normal.diagonal())
     step, _ = cg(normal, gradient, rtol=1e-8, maxiter=2000, M=scale)
-    return _values(start + step.reshape(start.shape))
+    return values_of(start + step.reshape(start.shape))
 
 
 def _weights(residuals: Floats, expected: Floats, fluxes: Floats, places: Floats) -> Floats:
@@ -321,63 +319,6 @@ def _medians(values: Floats, cells: npt.NDArray[np.int64]) -> Floats:
     return found
 
 
-def _design(at: Floats, shape: tuple[int, ...]) -> Any:
-    """Return the sparse matrix from coefficients to samples at positions among those of a shape."""
-    from scipy import sparse
-
-    lengths = [n + 2 * _BEYOND for n in shape]
-    bases = np.floor(at).astype(np.int64)
-    t = at - bases
-    u = 1 - t
-    weights = u**3 / 6, 2 / 3 - t**2 * (1 - t / 2), 2 / 3 - u**2 * (1 - u / 2), t**3 / 6
-    columns, entries = [], []
-    for taps in itertools.product(range(4), repeat=len(shape)):
-        places = [bases[a] - 1 + _BEYOND + tap for a, tap in enumerate(taps)]
-        columns.append(np.ravel_multi_index(places, lengths))
-        entries.append(math.prod(weights[tap][a] for a, tap in enumerate(taps)))
-    count = at.shape[1]
-    rows = np.arange(count + 1) * len(columns)
-    data = np.stack(entries, -1).ravel(), np.stack(columns, -1).ravel(), rows
-    return sparse.csr_matrix(data, shape=(count, math.prod(lengths)))
-
-
-def _roughness(shape: tuple[int, ...]) -> Any:
-    """Return the matrix of the sum of squares of second differences of coefficients along all axes."""
-    from scipy import sparse
-
-    lengths = [n + 2 * _BEYOND for n in shape]
-    total: Any = 0
-    for axis, length in enumerate(lengths):
-        second = sparse.diags([1.0, -2.0, 1.0], [0, 1, 2], shape=(length - 2, length))
-        before, after = sparse.identity(math.prod(lengths[:axis])), sparse.identity(math.prod(lengths[axis + 1 :]))
-        total = total + sparse.kron(sparse.kron(before, second.T @ second), after)
-    return total
-
-
-def _coefficients(psf: Floats) -> Floats:
-    """Return the coefficients of the spline through samples, and of those just beyond."""
-    found: Floats = call("spline_filter", np.pad(psf, 16), order=3, mode="mirror", channel_axis=None)[0]
-    return found[(slice(16 - _BEYOND, -16 + _BEYOND),) * psf.ndim]
-
-
-def _values(coefficients: Floats) -> Floats:
-    """Return the samples of a spline."""
-    for axis in range(coefficients.ndim):
-        line = np.moveaxis(coefficients, axis, 0)
-        coefficients = np.moveaxis((line[:-2] + 4 * line[1:-1] + line[2:]) / 6, 0, axis)
-    border = (slice(_BEYOND - 1, 1 - _BEYOND),) * coefficients.ndim
-    return np.ascontiguousarray(coefficients[border])
-
-
-def _sampled(psf: Floats, at: Floats) -> Floats:
-    """Sample the spline through samples that zeros continue."""
-    values: Floats = call(
-        "sample", np.pad(psf, 16), at + 16, method="bspline3", mode="mirror", cval=0.0, channel_axis=None,
-        prefilter=True, with_gradient=False,
-    )[0]  # fmt: skip
-    return values
-
-
 def _centred(psf: Floats, per_pixel: tuple[int, ...]) -> Floats:
     """Return samples that have unit flux, and whose Gaussian is at the centre."""
     fit = fit_patches(psf[None], width="free")
@@ -385,8 +326,9 @@ def _centred(psf: Floats, per_pixel: tuple[int, ...]) -> Floats:
     shift = np.asarray(fit.coords)[0] - middle
     if int(fit.flags[0]) & int(FIT_REJECTED) == 0 and np.abs(shift).max() < max(per_pixel):
         places = np.indices(psf.shape).reshape(psf.ndim, -1) + shift[:, None]
-        psf = _sampled(psf, places).reshape(psf.shape)
-    return psf * (math.prod(per_pixel) / psf.sum())
+        psf = sampled(psf, places).reshape(psf.shape)
+    scaled: Floats = psf * (math.prod(per_pixel) / psf.sum())
+    return scaled
 
 
 def _gaussian(shape: tuple[int, ...], per_pixel: tuple[int, ...], widths: tuple[float, ...]) -> Floats:
