@@ -244,11 +244,10 @@ def _pixels(
 
 def _all_axes(holds: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Whether a condition holds along all axes: faster than `all`, whose loop is over two or three axes."""
-    columns = holds.T
-    result = columns[0]
-    for column in columns[1:]:
+    result, *others = holds.T
+    for column in others:
         result = result & column
-    return result
+    return np.asarray(result)
 
 
 def refine_peaks(
