@@ -20,6 +20,8 @@ NO_OPTION = {
     "frame_axis": "files say which of their axes is that of frames",
     "detect": "the frame is filtered before, since the columns need its background and noise",
     "detect_sigma": "the same",
+    "camera": "it has an option for each of its numbers",
+    "error": "--sigma is the noise of pixels too",
 }
 
 #: What is typed for each argument of `find_peaks`, and what it receives.
@@ -209,7 +211,7 @@ def test_background_noise_and_significance_are_columns(tmp_path, rng):
     np.save(tmp_path / "a.npy", image)
     args = ("--background", 32, "--threshold", 7, "--minima", "-o", tmp_path / "a.csv")
     shown = run("locate", tmp_path / "a.npy", *args).stdout.splitlines()[1].split()
-    assert shown == ["y", "x", "value", "background", "noise", "significance", "flags"]
+    assert shown == ["y", "x", "y_std", "x_std", "value", "background", "noise", "significance", "flags"]
     rows, _ = table_of(tmp_path / "a.csv")
     measured = npsubpix.local_background(image, 32)
     assert len(rows) == 3
