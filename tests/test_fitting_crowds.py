@@ -10,7 +10,7 @@ import npsubpix
 from benchmarks import crowded_accuracy
 from npsubpix import Camera, FitFlags
 from npsubpix._definitions.flags import FIT_REJECTED
-from tests.reference.crowds import Crowd
+from tests.reference._crowds import Crowd
 
 pytestmark = pytest.mark.exhaustive  # sweeps take a minute to compile
 
