@@ -40,6 +40,7 @@ __all__ = [
     "BACKGROUNDS",
     "ESTIMATORS",
     "MODELS",
+    "NEIGHBORS",
     "WIDTHS",
     "Columns",
     "Fit",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 ESTIMATORS: Final = ("mle", "wls", "lsq")
+NEIGHBORS: Final = ("ignore", "fit")
 
 #: Standard deviation of a spot, in pixels, for which a box is chosen where none is known: that of most microscopes.
 _USUAL_SIGMA: Final = 1.3
@@ -87,6 +89,8 @@ class Fit(NamedTuple):
         Variance per electron: 2 behind an EM gain.
     covariance : bool
         Whether the covariance of parameters is wanted.
+    together : bool
+        Whether spots are fitted together with their neighbours.
     numbers : tuple of floats
         Numbers of the model: a fixed exponent; the limits of z, and the curves of widths along y and x.
     """
@@ -100,6 +104,7 @@ class Fit(NamedTuple):
     whole: bool = False
     excess: float = 1.0
     covariance: bool = False
+    together: bool = False
     numbers: tuple[float, ...] = ()
 
     def matrices(self, count: int) -> tuple[int, ...]:

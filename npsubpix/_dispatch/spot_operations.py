@@ -27,6 +27,7 @@ _NOISE = (
     Argument("electrons_per_count", optional=True, layout="pixels"),
     Argument("read_variance", optional=True, layout="pixels"),
 )
+_EM_GAIN = Argument("em_gain", optional=True, layout="pixels")
 #: Those that come from a `Camera`.
 _OF_CAMERA = frozenset({"offset", "electrons_per_count", "read_variance"})
 
@@ -73,6 +74,7 @@ SPOT_OPERATIONS = (
             Argument("frame", optional=True),
             _MASK,
             *_NOISE,
+            _EM_GAIN,
             Argument("psf", optional=True),
         ),
         results=(
@@ -99,7 +101,7 @@ SPOT_OPERATIONS = (
             Result("frame", "int64"),
         ),
         options=("fit",),
-        internal=frozenset({"fit", "psf", *_OF_CAMERA}),
+        internal=frozenset({"fit", "em_gain", *_OF_CAMERA}),
         called="{fit.function}",
         functions={
             "fit_spots": lambda npsubpix, x: npsubpix.fit_spots(
@@ -117,7 +119,8 @@ SPOT_OPERATIONS = (
             Argument("frame", optional=True),
             _MASK,
             Argument("background", optional=True, layout="pixels"),
-            Argument("error", optional=True, layout="pixels"),
+            *_NOISE,
+            _EM_GAIN,
         ),
         results=(
             Result("coords", "float64"),
@@ -125,7 +128,8 @@ SPOT_OPERATIONS = (
             Result("flags", "int32"),
             Result("frame", "int64"),
         ),
-        options=("radius", "annulus", "method"),
+        options=("radius", "annulus", "method", "excess", "own_noise"),
+        internal=frozenset({"em_gain", "excess", "own_noise", *_OF_CAMERA}),
         functions={
             "measure_spots": lambda npsubpix, x: npsubpix.measure_spots(x[0, 0, 1], [[3, 2], [2.2, 5]], 1.5),
         },

@@ -15,7 +15,7 @@ from npsubpix._arrays.library import Array, as_array, to_numpy
 from npsubpix._arrays.options import check_finite
 from npsubpix._arrays.stacks import check_frame_axis
 from npsubpix._definitions.constants import FIT_LEAST_WIDTH
-from npsubpix.fitting.camera import Camera
+from npsubpix.camera import Camera
 from npsubpix.results import Fits
 
 __all__ = ["AstigmaticCurve", "fit_astigmatic_curve"]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.checks import check_frames_of
-from npsubpix._arrays.library import Array, as_array, as_image, beside, is_array, without_booleans
+from npsubpix._arrays.library import Array, as_image, beside, is_array, without_booleans
 from npsubpix._arrays.options import (
     FARTHEST,
     check_bool,
@@ -19,10 +19,10 @@ from npsubpix._arrays.options import (
 )
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
-from npsubpix._definitions.fitting import ESTIMATORS, Columns, Fit, box_for
+from npsubpix._definitions.fitting import ESTIMATORS, NEIGHBORS, Columns, Fit, box_for
 from npsubpix._dispatch.call import call
+from npsubpix.camera import Camera, maps_of
 from npsubpix.fitting.astigmatism import AstigmaticCurve
-from npsubpix.fitting.camera import Camera
 from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model, widths_of
 from npsubpix.results import Fits
@@ -47,6 +47,7 @@ def fit_spots(
     estimator: str = "auto",
     camera: Camera | None = None,
     error: float | Array | None = None,
+    neighbors: str = "ignore",
     mask: Array | None = None,
     frame: Array | None = None,
     frame_axis: int | None = None,
@@ -93,6 +94,10 @@ def fit_spots(
         frame.
     error : number or array of the shape of the image or of one frame, optional
         Standard deviation of the noise, in units of the image.
+    neighbors : {"ignore", "fit"}, default "ignore"
+        ``"ignore"``: each spot is fitted as if there were no others. ``"fit"``: spots that reach each other's boxes are
+        fitted together, each on the background of its own box, and errors are those of the joint fit. All spots have
+        to be among `coords`.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     frame : array of ints of shape (N,), optional
@@ -179,6 +184,7 @@ def fit_spots(
     ndim = check_stack(x, frame_axis)
     points = points_beside(coords, x, ndim)
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
+    check_choice(neighbors, "neighbors", NEIGHBORS)
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
     measured = check_psf(psf, oversampling, ndim)
     size = widths_of(width, widths, measured)
@@ -186,7 +192,8 @@ def fit_spots(
     fit = _fit(
         model, width, widths, beta, background, estimator, camera, error, lengths, n_iters, ndim, covariance, measured
     )
-    fit = fit._replace(max_shift=min(check_positive(max_shift, "max_shift"), float(FARTHEST)))
+    shift = min(check_positive(max_shift, "max_shift"), float(FARTHEST))
+    fit = fit._replace(max_shift=shift, together=neighbors == "fit")
     return _fits(x, points, frames, mask, error, camera, measured, fit, frame_axis, check_frames_of(coords))
 
 
@@ -296,14 +303,9 @@ def _fits(
     camera: Camera | None, psf: MeasuredPsf | None, fit: Fit, frame_axis: int | None, kept: Array | None,
 ) -> Fits:  # fmt: skip
     """Run the operation; `kept` are the frames of a table whose spots are fitted in a single image."""
-    maps: list[Any] = [None, None, None]
-    if camera is not None:
-        factor = camera.electrons_per_count
-        factor = (as_array(factor, "electrons_per_count") if is_array(factor) else factor) / camera.em_gain
-        maps = [camera.offset, factor, camera.read_variance]
     samples = None if psf is None else beside(psf.coefficients, x)
     results = call(
-        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps, samples,
+        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps_of(camera, x), samples,
         frame_axis=frame_axis, fit=fit,
     )  # fmt: skip
     count = len(Columns._fields)
@@ -336,7 +338,6 @@ def _fit(
         raise ValueError(f"error is for estimator='wls', got estimator={estimator!r}")
     if error is not None and not is_array(error) and not isinstance(error, (list, tuple)):
         check_positive(error, "error")
-    multiplies = camera is not None and camera.em_gain > 1 and estimator == "mle"
     return Fit(
         model=shape,
         estimator=estimator,
@@ -344,7 +345,7 @@ def _fit(
         box=box,
         n_iters=check_count(n_iters, "n_iters", 1),
         max_shift=float(FARTHEST),
-        excess=2.0 if multiplies else 1.0,
+        excess=camera.excess if camera is not None and estimator == "mle" else 1.0,
         covariance=check_bool(covariance, "covariance"),
         numbers=numbers,
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from npsubpix._definitions.misfits import ELONGATED, MISFITS, flat_shapes
-from npsubpix._definitions.photometry import SUMS, MeasurementFlags
+from npsubpix._definitions.photometry import NOT_MEASURED, SCATTER, SERIES, SUMS, MeasurementFlags
 from npsubpix._definitions.sampling.borders import EDGE, FAR, ROUNDINGS, RULES, STATUSES
 from npsubpix._definitions.sampling.methods import (
     BICUBIC_SLOPE,
@@ -45,6 +45,10 @@ HEADERS: Final = {
         {
             **{f"SUM_{name}": place for place, name in enumerate(SUMS)},
             "SUM_COUNT": len(SUMS),
+            **{f"SCATTER_{name}": place for place, name in enumerate(SCATTER)},
+            "SCATTER_COUNT": len(SCATTER),
+            **SERIES,
+            "NOT_MEASURED": int(NOT_MEASURED),
             **{f"MEASUREMENT_{flag.name}": int(flag) for flag in MeasurementFlags},
         }
     ),

@@ -11,8 +11,8 @@ from npsubpix._cuda.launch.arrays import native
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
-from npsubpix._definitions.periodic import repeated
 from npsubpix._cuda.refinement.errors import standard_errors
+from npsubpix._definitions.periodic import repeated
 from npsubpix._definitions.refinement import Noise, Refinement, noise_of, peaks_of_fits, phasor_tables
 
 __all__ = ["METHODS", "fold", "nearest_pixels", "refine", "refine_peaks"]
@@ -70,7 +70,7 @@ def refine(
     if refinement.method == "fit":
         from npsubpix._cuda.fitting import fit_spots  # which needs this module too
 
-        results = fit_spots(x, starts, images, mask, None, None, None, None, fit=refinement.fit)
+        results = fit_spots(x, starts, images, mask, None, None, None, None, None, fit=refinement.fit)
         return peaks_of_fits(x, images, starts, results)
     count, axes = starts.shape
     mask = None if mask is None else device.rows(mask, x.shape, bool)
