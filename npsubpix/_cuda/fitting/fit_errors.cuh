@@ -54,7 +54,7 @@ FORMULA void finish(Solution<Model>& s, const Images& m, const Box& box, const E
   double chi2 = 0, ratio = 0, signal = 0, excess = 0, noise = 0, shared = 0, spread = 0;
   double kept[FIT_KEPT_ROW], before = 0;  // the residuals of the last row, and the last one
   Index kept_at[FIT_KEPT_ROW], at = -1, pixels = 0;
-  for (Index i = 0; i < FIT_KEPT_ROW; ++i) kept_at[i] = -1;
+  for (Index i = 0; i < FIT_KEPT_ROW; ++i) kept[i] = 0.0, kept_at[i] = -1;
   each_mean(m, box, model, [&](const Datum& p, double mean, const double*, Index k) {
     const double weight = weight_of(m, p, mean), residual = p.value - mean, above = mean - background;
     ++pixels;

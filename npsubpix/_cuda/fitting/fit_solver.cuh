@@ -95,12 +95,18 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
 template <typename Model>
 FORMULA void solve_best(Solution<Model>& s, const Images& m, const Box& box, const double* start, const Options& o,
                         double* moments, double* matrices) {
-  if (Model::starts == 1) return solve(s, m, box, start, o, moments, matrices, 0, nullptr);
-  double best = -infinity(), kept[Model::count];
+  constexpr int starts = Model::starts;
+  double best = -infinity(), kept[Model::count] = {0};
   int total = 0, flags = 0;
-  for (int which = 0; which < Model::starts; ++which) {
-    solve(s, m, box, start, o, moments, matrices, which, nullptr);
+  for (int which = 0; which < starts + (starts > 1); ++which) {  // one call, which compilers repeat in place
+    const bool last = which == starts;
+    if (last && best == -infinity()) {
+      s.flags = flags;
+      break;
+    }
+    solve(s, m, box, start, o, moments, matrices, which, last ? kept : nullptr);
     total += s.n_iters;
+    if (starts == 1 || last) break;
     if (s.flags & FITFLAGS_REJECTED) {
       if (best == -infinity()) flags = s.flags;
       continue;
@@ -110,13 +116,7 @@ FORMULA void solve_best(Solution<Model>& s, const Images& m, const Box& box, con
     best = score;
     for (int k = 0; k < Model::count; ++k) kept[k] = s.parameters[k];
   }
-  if (best > -infinity()) {
-    solve(s, m, box, start, o, moments, matrices, 0, kept);
-    s.n_iters += total;
-  } else {
-    s.flags = flags;
-    s.n_iters = total;
-  }
+  s.n_iters = total;
 }
 
 // Whether another start of the same image is nearer than a distance.
