@@ -127,8 +127,8 @@ def build_psf(
     rays and bad pixels. Second differences of the deviation from the Gaussian are taken to be about one percent of the
     maximum, which smooths the noise and fills gaps between few spots. Spots should outnumber ``oversampling**ndim``.
 
-    The mean of the samples in the outermost pixels is made 0: what extends beyond is taken for background. The centre is
-    that of a Gaussian fitted to the samples, so that positions of asymmetric spots are what fits of Gaussians would
+    The mean of the samples in the outermost pixels is made 0: what extends beyond is taken for background. The centre
+    is that of a Gaussian fitted to the samples, so that positions of asymmetric spots are what fits of Gaussians would
     give.
 
     References
