@@ -22,6 +22,7 @@ _MODULES = (
     "trackpy",
     "photutils",
     "sep",
+    "picasso",
 )
 
 

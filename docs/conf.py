@@ -1,6 +1,10 @@
 """Configuration of the documentation; `make docs` builds it."""
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 from docutils import nodes
 
@@ -12,7 +16,7 @@ copyright = author
 version = release = npsubpix.__version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "myst_parser"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "data", "examples"]
 root_doc = "index"
 source_suffix = {".md": "markdown"}
 
@@ -52,5 +56,17 @@ def number_references(_app, doctree):
             text.parent.replace(text, nodes.Text(f"[{match[1]}]"))
 
 
+def run_examples(app):
+    """Run the scripts of pages: they print what pages show, and draw their pictures."""
+    folder = Path(app.srcdir) / "_generated"
+    folder.mkdir(exist_ok=True)
+    for script in sorted((Path(app.srcdir) / "examples").glob("*.py")):
+        environment = {**os.environ, "MPLBACKEND": "agg"}
+        command = [sys.executable, str(script), str(folder)]
+        shown = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+        (folder / f"{script.stem}.txt").write_text(shown.stdout, encoding="utf-8")
+
+
 def setup(app):
+    app.connect("builder-inited", run_examples)
     app.connect("doctree-read", number_references)

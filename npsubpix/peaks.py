@@ -22,6 +22,7 @@ from npsubpix._definitions.peaks import DUPLICATES, PLATEAUS, PeakSearch
 from npsubpix._detection import detected
 from npsubpix._dispatch.call import call
 from npsubpix.background import local_background
+from npsubpix.camera import Camera, noise_of_pixels
 from npsubpix.refinement import check_refinement
 from npsubpix.results import Background, Peaks
 
@@ -46,12 +47,14 @@ def find_peaks(
     refine: str | None = "quadratic",
     n_iters: int | None = None,
     max_shift: float = 1.5,
-    radius: float | tuple[float, ...] = 3.0,
+    radius: float | tuple[float, ...] | None = None,
     duplicates: str = "merge",
     detect: str | Array | Callable[[Array], Array] | None = None,
     detect_sigma: float | tuple[float, ...] | None = None,
     mode: str | None = None,
     frame_axis: int | None = None,
+    error: float | Array | None = None,
+    camera: Camera | None = None,
 ) -> Peaks:
     """Find the peaks of an image, and their positions to a fraction of a pixel.
 
@@ -97,9 +100,9 @@ def find_peaks(
         from the pixel nearest to its centre; if it cannot be refined, it is set to its centre. "first"
         begins at the first pixel in memory order, "centroid" reports the centroid of the pixels, which
         is not refined further, and "drop" reports none. Reported plateaus are flagged ``PLATEAU``. One
-        of more than two pixels is too wide for ``"quadratic"`` and ``"parabola"``, and one that does
-        not fit into the window for ``"centroid"``: then it is flagged ``SINGULAR``. So are two equal pixels for the
-        fits where the image is known to be clipped at their value: the greatest of an integer dtype, or that
+        of more than two pixels is too wide for methods that take 3 × 3 (× 3) pixels, and one that does
+        not fit into the window for the others: then it is flagged ``SINGULAR``. So are two equal pixels for the
+        former where the image is known to be clipped at their value: the greatest of an integer dtype, or that
         of the highest peak of the frame if this is a plateau of more than two pixels.
     minima : bool, default False
         Find minima too, in the same pass. They are the maxima of the negated image, subject to the
@@ -108,17 +111,19 @@ def find_peaks(
         True for pixels to ignore: they are not peaks, and do not suppress others. A peak whose
         refinement needs one of them keeps the position of its pixel and is flagged ``MASKED``. The mask of a
         ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
-    refine : {"quadratic", "parabola", "centroid", "fit", None}, default "quadratic"
-        Method of refinement, see `refine_peaks`.
+    refine : str or None, default "quadratic"
+        Method of refinement, see `refine_peaks`: ``"quadratic"``, ``"parabola"``, ``"least_squares"``,
+        ``"log_quadratic"``, ``"saddle"``, ``"centroid"``, ``"phasor"``, ``"radial"``, ``"fit"`` or None. ``"saddle"``
+        needs `detect`, as maxima are no saddles.
     n_iters : int, optional
-        Greatest number of iterations of refinement: by default 30 for ``"centroid"``, 50 for
-        ``"fit"``, 5 for the others.
+        Greatest number of iterations of refinement: by default 30 for ``"centroid"`` and ``"radial"``, 50 for
+        ``"fit"``, 10 for ``"saddle"``, 5 for the others.
     max_shift : float, default 1.5
         Greatest shift of a position from the pixel of its peak, in pixels on any axis.
-    radius : float or tuple of floats, default 3.0
-        Radius in pixels of the window of ``"centroid"``, and of the box of ``"fit"``, one for all axes or one per
-        axis: three times the standard deviation of a spot, but not below 3. The other methods do not
-        use it.
+    radius : float or tuple of floats, optional
+        Radius in pixels of the window of ``"centroid"`` and ``"log_quadratic"``, and of the box of ``"phasor"``,
+        ``"radial"`` and ``"fit"``, one for all axes or one per axis; by default 3. Three times the standard deviation
+        of a spot, but not below 3. ``"least_squares"`` and ``"saddle"`` refuse it, and the others do not use it.
     duplicates : {"merge", "flag"}, default "merge"
         Treatment of peaks that refinement moves to within half a pixel of a stronger one, as those of
         noise on a wide spot. "merge" reports the strongest alone; "flag" all, with the flag
@@ -141,6 +146,12 @@ def find_peaks(
         window all are reported, where in other images the first is.
     frame_axis : int, optional
         Axis of a stack along which images are independent. Peaks then have a frame.
+    error : number above 0 or array of the shape of the image or of one frame, optional
+        Standard deviation of the noise of each pixel, that of the photons of the peak included. The table then has the
+        standard errors of the positions, see `refine_peaks`. By default it is `sigma`, if that is the noise of this
+        image, not of one made with `detect`. Peaks are not chosen by it.
+    camera : Camera, optional
+        Calibration of the camera, in place of an `error`.
 
     Returns
     -------
@@ -217,17 +228,19 @@ def find_peaks(
     if isinstance(background, Background):
         sigma = background.noise if sigma is None else sigma
         background = background.level
+    noise = noise_of_pixels(sigma if error is None and camera is None and detect is None else error, camera)
     searched = None
     if detect is not None or detect_sigma is not None:
         searched = detected(x, detect, detect_sigma, mask=mask, wrap=search.wrap, frame_axis=frame_axis)
         if background is None and sigma is None:
             background, sigma = local_background(searched, mask=mask, frame_axis=frame_axis)
-    coords, values, indices, flags, frame, border = call(
-        "find_peaks", x, searched, mask, background, sigma, frame_axis=frame_axis, search=search, refinement=refinement
-    )
+    coords, values, indices, flags, frame, errors, border = call(
+        "find_peaks", x, searched, mask, background, sigma, *noise,
+        frame_axis=frame_axis, search=search, refinement=refinement,
+    )  # fmt: skip
     frames = None if frame_axis is None else frame
     shape = shape_of_frame(x, frame_axis)
-    return Peaks(coords, values, indices, flags, frames, border=border, image_shape=shape)
+    return Peaks(coords, values, indices, flags, frames, border=border, image_shape=shape, coords_std=errors)
 
 
 def _margins(exclude_border: Any, size: tuple[int, ...], wrap: bool) -> tuple[int, ...]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from npsubpix._arrays.checks import check_frames_of
-from npsubpix._arrays.electrons import electrons_and_noise
 from npsubpix._arrays.library import Array, as_image, is_array, without_booleans
 from npsubpix._arrays.options import check_choice, check_finite, check_lengths, check_positive
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.photometry import COLUMNS, METHODS, default_annulus
 from npsubpix._dispatch.call import call
-from npsubpix.fitting.camera import Camera
+from npsubpix.camera import Camera, maps_of
 from npsubpix.results import Background, Measurements
 
 __all__ = ["measure_spots"]
@@ -27,7 +26,7 @@ def measure_spots(
     radius: float,
     *,
     annulus: tuple[float, float] | None = None,
-    method: str = "median",
+    method: str = "mean",
     background: float | Array | Background | None = None,
     error: float | Array | None = None,
     camera: Camera | None = None,
@@ -52,16 +51,17 @@ def measure_spots(
     annulus : tuple of two floats, optional
         Inner and outer radius, in pixels, of the annulus of the background: pixels whose centres lie in it count. By
         default 1.5 and 2.5 times the radius of the aperture, and at least 2 pixels apart.
-    method : {"median", "mean"}, default "median"
-        Estimator of the background from the pixels of the annulus that are not clipped, as in `local_background`. The
-        mean has 0.8 times the scatter of the median, but a greater bias where faint spots lie in the annulus. Take the
-        mean for few photons: the median of counts of mean 0.3 is too low by so much that the flux of a spot of 100
-        photons is 1.5 standard errors too high, and at a mean of 2 by 0.6.
+    method : {"mean", "median"}, default "mean"
+        Estimator of the background from the pixels of the annulus that are not clipped. The mean has 0.8 times the
+        scatter of the median, and holds for few photons: the median of counts of mean 0.3 is too low by so much that
+        the flux of a spot of 100 photons is 1.5 standard errors too high, and at a mean of 2 by 0.6. The median is the
+        less biased where faint spots lie in the annulus.
     background : number, array of the shape of the image or of one frame, or Background, optional
-        Background, if it is known. A `Background` from `local_background` also supplies `error`, unless that is given.
+        Background, if it is known. A `Background` from `local_background` also supplies the noise of the background,
+        unless `error` or `camera` is given.
     error : number above 0 or array of the shape of the image or of one frame, optional
-        Standard deviation of the noise of each pixel, that of the photons of the spot included. By default, it is the
-        noise of the annulus, the same for all pixels of a spot.
+        Standard deviation of the noise of each pixel, that of the photons of the spot included. By default, the noise
+        of the annulus, and the noise of the light of spots that their residuals show; see Notes.
     camera : Camera, optional
         Calibration of the camera, in place of an `error`. The image is converted to electrons, the unit of all results
         and of ``background`` then; the noise of a pixel is that of its electrons and of reading.
@@ -102,13 +102,24 @@ def measure_spots(
         \sum w^2 \sigma^2 + A^2 \sigma_b^2 \, c / n,
 
     where :math:`n` pixels of noise :math:`\sigma_b` determine the background of the annulus, and c is 1 for their mean
-    and π/2 for their median. The second term is 0 if the background is known. Without `error` or `camera`, the noise is
-    that of the background alone: the standard error is too small for spots brighter than it, whose own photons
-    add noise, by a factor of 3 for 1000 photons on a background of 2 or less. No flag says so: pass `camera` or `error`
-    where errors matter.
+    and π/2 for their median. The second term is 0 if the background is known.
+
+    Without `error` or `camera`, the variance of a pixel is that of the background plus a multiple of the signal above
+    it. The multiple, common to all spots of a call, comes from residuals: a series of Hermite functions [3]_,
+    Gaussians of other widths and a constant are fitted to each spot, whatever its shape, and the squares of residuals
+    that the noise of the background does not explain are compared with the signal. Spots which the series does not
+    describe, as those with a neighbour, are left out; light of a shape that it does not describe at all makes standard
+    errors too large. Measure many spots at once: of a single one, errors are good to about 10 %. If no spot can be
+    fitted, bright ones have the standard error NaN and the flag ``NO_ERROR``.
+
+    In simulations of 50 to 100,000 photons on a background of 0.1 to 100 per pixel, and apertures of 1.6 to 3.5
+    standard deviations, (flux − truth) / standard error has a standard deviation from 0.89 to 1.13 and a mean within
+    0.13, with `camera` and without; with two neighbours in each annulus, a mean down to -0.4.
 
     Pixels of the annulus are clipped at three standard deviations from their median until none is, so that neighbours
-    do not count; background and noise then follow as in a box of `local_background`, images of few photons included.
+    do not count. The upper limit is two electrons higher with a `camera`, and six with an EM gain; without a camera,
+    two steps between the values of pixels, where several share the median. Counts of few photons are skew: without
+    that, the mean would be too low by a quarter at 0.3 photons per pixel.
 
     ``mass``, ``size``, ``ecc``, ``signal``, ``raw_mass`` and ``ep`` are those of trackpy [1]_, for the mask of its
     ``diameter=2 * radius + 1``, of an image from which the background is subtracted; ``ep`` is that of [2]_.
@@ -122,6 +133,8 @@ def measure_spots(
     .. [1] D. Allan et al., trackpy, https://soft-matter.github.io/trackpy/
     .. [2] T. Savin and P. Doyle, "Static and dynamic errors in particle tracking microrheology", Biophysical Journal
        88 (2005), 623-638.
+    .. [3] A. Refregier, "Shapelets - I. A method for image analysis", Monthly Notices of the Royal Astronomical
+       Society 338 (2003), 35-47.
 
     Examples
     --------
@@ -156,11 +169,9 @@ def measure_spots(
             raise TypeError(f"camera must be a Camera or None, got {camera!r}")
         if error is not None:
             raise ValueError("error and camera exclude each other: a camera says what the noise of each pixel is")
-        x, error = electrons_and_noise(
-            x, camera.offset, camera.electrons_per_count, camera.read_variance, camera.em_gain, frame_axis
-        )
+    own_noise = camera is None and error is None
     if isinstance(background, Background):
-        error = background.noise if error is None else error
+        error = background.noise if own_noise else error
         background = background.level
     results = call(
         "measure_spots",
@@ -170,10 +181,13 @@ def measure_spots(
         mask,
         background,
         _checked_error(error),
+        *maps_of(camera, x),
         frame_axis=frame_axis,
         radius=reach,
         annulus=_annulus(annulus, reach),
         method=method,
+        excess=0.0 if camera is None else camera.excess,
+        own_noise=own_noise,
     )
     columns = dict(zip(("coords", *COLUMNS, "flags", "frame"), results, strict=True))
     if frame_axis is None:

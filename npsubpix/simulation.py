@@ -11,7 +11,7 @@ from npsubpix._arrays.checks import check_frames, check_frames_of, check_numbers
 from npsubpix._arrays.library import Array, as_array, is_array, to_numpy
 from npsubpix._arrays.options import check_finite
 from npsubpix._arrays.stacks import check_frame_axis
-from npsubpix.fitting.camera import Camera
+from npsubpix.camera import Camera
 from npsubpix.gaussian import render_spots
 from npsubpix.results import Peaks
 
@@ -116,15 +116,15 @@ def _recorded(
     """Return the counts of a camera from numbers of photoelectrons."""
     if not isinstance(camera, Camera):
         raise TypeError(f"camera must be a Camera or None, got {camera!r}")
-    offset, factor, variance = (
+    offset, factor, variance, gain = (
         _of_frame(getattr(camera, name), name, electrons.shape, frame_axis)
-        for name in ("offset", "electrons_per_count", "read_variance")
+        for name in ("offset", "electrons_per_count", "read_variance", "em_gain")
     )
     output = np.asarray(electrons, np.float64)
-    if camera.em_gain > 1:
-        output = np.where(electrons > 0, rng.gamma(np.maximum(electrons, 1), camera.em_gain), 0.0)
-    elif camera.em_gain != 1:
-        output = output * camera.em_gain
+    if camera.excess > 1:
+        output = np.where(electrons > 0, rng.gamma(np.maximum(electrons, 1), gain), 0.0)
+    else:
+        output = output * gain
     counts = offset + output / factor
     if np.any(variance > 0):
         known = np.isfinite(variance)

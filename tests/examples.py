@@ -36,6 +36,7 @@ BESIDES: dict[str, Example] = {
     "choose_conv_method": lambda npsubpix, x: npsubpix.choose_conv_method(x[0, 0, 0]),
     "cramer_rao": lambda npsubpix, x: npsubpix.cramer_rao(x[0, 0, 0] ** 2 + 100, 1.3, 2.0),
     "estimate_camera": lambda npsubpix, x: npsubpix.estimate_camera(x[0, 0] * (1 + abs(x[0, 0, :1]))),
+    "refine_corners": lambda npsubpix, x: npsubpix.refine_corners(x[0, 0, 1], [[3, 2], [2.2, 5]], sigma=0),
     "fit_astigmatic_curve": lambda npsubpix, x: npsubpix.fit_astigmatic_curve(
         x[0, 0], x[0, 0, :, 0, 0], x[0, 0, 0, :, :2], box=5
     ),

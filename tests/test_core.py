@@ -99,6 +99,21 @@ def test_photometry(rng):
     np.testing.assert_allclose(measured.centroid, [[14.3, 15.8]], atol=0.3)
 
 
+def test_fits(rng):
+    """From a simulated image through a detector and fits to their assessment."""
+    truth = np.stack(np.mgrid[10:60:16, 10:60:16], axis=-1).reshape(-1, 2) + rng.uniform(-0.5, 0.5, (16, 2))
+    camera = npsubpix.Camera(offset=100, electrons_per_count=0.5, read_variance=2)
+    image = npsubpix.simulate_spots((64, 66), truth, flux=2000, sigma=1.2, background=6, camera=camera, rng=rng)
+    peaks = npsubpix.find_peaks(image, detect="dog", detect_sigma=1.2, threshold_abs=30)
+    fits = npsubpix.fit_spots(image, peaks, sigma=1.2, camera=camera)
+    found = npsubpix.assess(fits, truth, 1.0, bound=npsubpix.cramer_rao(2000, 1.2, 6, camera=camera).coords_std)
+    assert found.recall == found.precision == 1
+    assert 0.5 < np.mean(found.rms_over_bound) < 1.5
+    assert abs(np.median(fits.flux) - 2000) < 100
+    measured = npsubpix.measure_spots(image, fits, 3.6, camera=camera)
+    assert abs(np.median(measured.flux) - 2000) < 100
+
+
 def softmax_mean(window):
     """Mean position of the pixels of a map, weighted by their exponentials."""
     weights = np.exp(window - window.max())

@@ -60,6 +60,7 @@ def test_models_and_estimators_as_on_the_cpu(rng, model, estimator):
         rng.uniform(95, 105, image.size),
         np.array([0.5]),
         rng.uniform(0, 9, 2 * image.size) if estimator == "mle" else None,
+        rng.uniform(0.9, 1, image.size),
     )
     check((stack, starts, frame, mask, *maps), fit_of(model, estimator, 1.3))
 
@@ -71,9 +72,9 @@ def test_dtypes_and_whole_images_as_on_the_cpu(rng, dtype):
     stack = rng.poisson(np.stack([image] * 5)).astype(dtype)
     centres, frame = np.tile([3.5, 4.0], (5, 1)), np.arange(5)
     fit = Fit(Model(2, "free", False), "mle", (0.0, 0.0), (8, 9), 50, 1e9, True)
-    check((stack, centres, frame, None, None, None, None, None), fit)
+    check((stack, centres, frame, *(None,) * 6), fit)
 
 
 def test_no_spots_at_all():
     fit = fit_of(Model(2, "free", False), "lsq", 1.3)
-    check((np.zeros((1, 9, 9)), np.zeros((0, 2)), None, None, None, None, None, None), fit)
+    check((np.zeros((1, 9, 9)), np.zeros((0, 2)), *(None,) * 7), fit)

@@ -14,8 +14,11 @@ pytestmark = pytest.mark.usefixtures("cuda_on_host")
 
 def check(x, points, frames, mask, background, error, **options):
     """All columns are those of the CPU, which gets the image as float64 and compiles for nothing else."""
-    wanted = cpu.measure_spots(x.astype(np.float64), points, frames, mask, background, error, **options)
-    results = photometry.measure_spots(x, points, frames, mask, background, error, **options)
+    camera = options.pop("camera", (None,) * 4)
+    options = {"excess": 0.0, "own_noise": error is None and camera[0] is None, **options}
+    known = points, frames, mask, background, error, *camera
+    wanted = cpu.measure_spots(x.astype(np.float64), *known, **options)
+    results = photometry.measure_spots(x, *known, **options)
     for got, want in zip(results, wanted, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
     return wanted
@@ -40,6 +43,10 @@ def test_the_same_as_on_the_cpu(rng, dtype, method):
     options = {"radius": 3.0, "annulus": (4.0, 7.0), "method": method}
     for known in ((level, error), (None, error), (level, None), (np.array([3.0]), np.array([0.5]))):
         check(x, points, frames, None, *known, **options)
+    maps = rng.random(shape[1:]).ravel() * 3, np.array([0.7]), rng.random(shape[1:]).ravel(), rng.random(1) + 2
+    for excess in (1.0, 2.0):
+        check(x, points, frames, mask, None, None, camera=maps, excess=excess, **options)
+    check(x, points, frames, None, level, None, camera=maps, excess=1.0, **options)
 
 
 def test_an_image_that_there_is_not(rng):
@@ -47,8 +54,9 @@ def test_an_image_that_there_is_not(rng):
     x = rng.random((2, 19, 19)).astype(np.float32)
     points = np.array([[9.0, 9.0]] * 4)
     *_, flags, _ = photometry.measure_spots(
-        x, points, np.array([-1, 2, 2**40, 1]), None, None, None, radius=3.0, annulus=(4.0, 7.0), method="median"
-    )
+        x, points, np.array([-1, 2, 2**40, 1]), *(None,) * 7, radius=3.0, annulus=(4.0, 7.0), method="median",
+        excess=0.0, own_noise=True,
+    )  # fmt: skip
     np.testing.assert_array_equal(flags[:3], 8)
     assert flags[3] & 8 == 0
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import npsubpix
-from npsubpix import Camera
+from benchmarks import fit_accuracy
+from benchmarks.fit_accuracy import Case
+from npsubpix import Camera, FitFlags
 from tests.reference.fitting import means
 
 #: Box, photons, width, background: bounds of the position from 0.003 to 0.15 widths.
@@ -55,6 +57,136 @@ def test_likelihood_reaches_the_bound_and_its_errors_are_the_scatter(rng, case):
     for name, (error, std) in errors.items():
         assert 0.97 - slack < np.nanstd(error / std) < 1.05 + slack, name
     assert abs(fits.sigma[kept].mean() / case[2] - 1) < 0.005 + 3 * best.sigma_std[0] / case[2] / np.sqrt(count)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("case", fit_accuracy.CASES)
+def test_a_hundred_thousand_spots(rng, case):
+    """The table of docs/measuring.md. Scatter and biases are below the limits by three standard errors of theirs.
+
+    The likelihood has a bias of the width and of errors of its own, as far as spots have few photons.
+    """
+    found = fit_accuracy.measure(rng, 100_000, case)
+    share = found.bound / case.sigma
+    limit = 1.02 if share <= 0.1 else 1.05 if share <= 0.15 else 1.12
+    assert found.rms < limit * (1 - 3 / np.sqrt(2 * found.count))
+    assert found.bias < 0.06 - 3 / np.sqrt(found.count / 10)
+    assert abs(found.width_bias) < (0.005 if share <= 0.1 else 0.008)
+    if share <= 0.1:
+        own = {"background": 1.15, "sigma": 1.08} if case.background < 1 else {}
+        for name, error in found.errors.items():
+            assert 0.97 < error < own.get(name, 1.05), name
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("case", [case for case in fit_accuracy.CASES if bound(*case).coords_std[0] < 0.1 * case.sigma])
+def test_a_hundred_thousand_spots_without_a_camera(rng, case):
+    """The background of a spot that is much brighter is not worse than its error says, but may be better."""
+    found = fit_accuracy.measure(rng, 100_000, case, "lsq")
+    assert found.bias < 0.06
+    for name, error in found.errors.items():
+        least = 0.85 if name == "background" and case.photons >= 1e4 * case.background else 0.9
+        assert least < error < 1.1, name
+
+
+@pytest.mark.exhaustive
+def test_a_hundred_thousand_spots_with_a_hot_pixel_or_an_em_gain(rng):
+    case = Case(7, 1000.0, 1.2, 10.0)
+    for found in (fit_accuracy.measure_hot(rng, 100_000, case), fit_accuracy.measure_gain(rng, 100_000, case)):
+        assert found.rms < 1.03 * (1 - 3 / np.sqrt(2 * found.count))
+        assert found.ok > 0.999
+        for name, error in found.errors.items():
+            assert 0.97 < error < 1.05, name
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("cases", fit_accuracy.FEW.values(), ids=fit_accuracy.FEW)
+@pytest.mark.parametrize(("few", "most"), [(1, 1.15), (3, 1.1), (10, 1.1)])
+def test_errors_of_few_spots_without_a_camera(rng, cases, few, most):
+    """A call with a few spots tells little of the noise: its errors scatter, and are too small by a tenth for one."""
+    for errors in fit_accuracy.measure_few(rng, 6000 // few, few, *cases):
+        for name, error in errors.items():
+            assert 0.87 < error < most + 0.03, name
+
+
+#: Spots, photons and estimators, and how many of them are ok at most.
+ILL_SHAPED = [
+    ("σ 0.2, narrower than a pixel shows", 3000.0, ("mle", "lsq"), 0.01),
+    ("σ 9, as wide as the box", 3000.0, ("mle", "lsq"), 0.01),
+    ("two equal spots, 2.5 σ apart", 500.0, ("mle", "lsq"), 0.01),
+    ("two equal spots, 1.5 σ apart", 3000.0, ("mle", "lsq"), 0.01),
+    ("two equal spots, 0.7 σ apart", 30_000.0, ("mle", "lsq"), 0.05),
+    ("a neighbour of 0.3, 3 σ away", 3000.0, ("mle", "lsq"), 0.05),
+    ("a neighbour of 0.3, 2 σ away", 3000.0, ("mle", "lsq"), 0.05),
+    ("a neighbour of 0.3, 1 σ away", 30_000.0, ("mle", "lsq"), 0.05),
+    ("a neighbour of 0.1, 2 σ away", 30_000.0, ("mle",), 0.01),
+    ("saturated at half of its height", 30_000.0, ("mle",), 0.01),
+]
+
+
+@pytest.mark.parametrize(("name", "photons", "estimators", "most"), ILL_SHAPED)
+def test_spots_that_are_not_of_the_model_are_not_ok(rng, backend, name, photons, estimators, most):
+    """Though their residuals are a small part of the spot, they have the shape of what is wrong."""
+    count = 1000 if backend == "cpu" else 100
+    for estimator in estimators:
+        ok, _ = fit_accuracy.ill_shaped(rng, count, name, photons, estimator)
+        assert ok <= most
+
+
+@pytest.mark.parametrize("photons", [500.0, 3000.0, 300_000.0])
+def test_spots_of_the_model_are_ok(rng, photons):
+    for name in ("one spot, σ 1.2", "one spot, σ 0.4"):
+        for estimator in ("mle", "lsq"):
+            ok, wrong = fit_accuracy.ill_shaped(rng, 2000, name, photons, estimator)
+            assert ok > (0.9 if photons < 1000 else 0.998)
+            assert wrong == 0
+
+
+def test_a_wrong_width_that_is_fixed(rng):
+    positions = 4 + rng.uniform(-0.5, 0.5, (500, 2))
+    images = rng.poisson(fit_accuracy.spots(9, positions, 3000.0, 1.2) + 5)
+    for camera in (Camera(), None):
+        shares = [
+            npsubpix.fit_patches(images, camera=camera, width="fixed", sigma=sigma).ok.mean()
+            for sigma in (0.3, 0.8, 1.2, 2.0)
+        ]
+        assert shares[2] > 0.99
+        assert max(shares[0], shares[1], shares[3]) < 0.05
+
+
+@pytest.mark.exhaustive  # which compiles for volumes
+def test_neighbours_in_volumes(rng):
+    shape, spot = (9, 9, 9), [4.2, 3.9, 4.1]
+    options = {"std": (1.5, 1.2, 1.2), "integrate": True}
+    image = npsubpix.render_spots([spot], shape, amplitude=20_000.0, **options) + 5
+    for step in ([0, 2.0, 0], [0, 1.5, 1.5], [0, 0, 3.0]):  # along z, two spots are one that is longer
+        other = npsubpix.render_spots([np.add(spot, step)], shape, amplitude=6000.0, **options)
+        data = rng.poisson(np.stack([image] * 20 + [image + other] * 20))
+        for camera in (Camera(), None):
+            ok = npsubpix.fit_patches(data, camera=camera).ok
+            assert ok[:20].all()
+            assert not ok[20:].any()
+
+
+@pytest.mark.parametrize("estimator", ["mle", "lsq"])
+def test_spots_half_as_wide_as_their_box_converge(rng, backend, estimator):
+    """Their flux, width and background go together, and damped steps along these are short."""
+    case = Case(9, 60_000.0, 3.0, 5.0)
+    _, images = fit_accuracy.simulate(rng, 50, case)
+    camera = Camera() if estimator == "mle" else None
+    fits = npsubpix.fit_patches(rng.poisson(images), camera=camera)
+    assert not (fits.flags & int(FitFlags.NOT_CONVERGED)).any()
+    assert np.std((fits.sigma - 3) / fits.sigma_std) < 1.4
+
+
+@pytest.mark.parametrize("sigma", [1e-3, 0.1, 10.0, 1000.0])
+def test_any_width_to_begin_with(rng, backend, sigma):
+    case = Case(9, 3000.0, 1.2, 5.0)
+    _, images = fit_accuracy.simulate(rng, 20, case)
+    data = rng.poisson(images)
+    fits, want = (npsubpix.fit_patches(data, camera=Camera(), sigma=s) for s in (sigma, 1.2))
+    assert fits.ok.all()
+    np.testing.assert_allclose(fits.coords, want.coords, atol=2e-3)
 
 
 def test_no_bias_at_any_phase(rng):
@@ -131,6 +263,25 @@ def test_bounds_of_the_closed_forms(background):
     np.testing.assert_allclose(mle, want, rtol=0.03)
     lsq = npsubpix.cramer_rao(photons, sigma, background, estimator="lsq", **options).coords_std
     np.testing.assert_allclose(lsq, np.sqrt(area / photons * (16 / 9 + 4 * tau)), rtol=0.03)
+
+
+def test_bounds_of_boxes_with_maps():
+    """A noisy pixel tells less, one of infinite variance as much as one that is masked."""
+    variance = np.full((3, 7, 7), 2.0)
+    variance[0, 3, 2], variance[1, 3, 2] = 500.0, np.inf
+    for estimator in ("mle", "lsq"):
+        options = {"box": 7, "estimator": estimator}
+        bounds = npsubpix.cramer_rao(1000, 1.2, 10, camera=Camera(read_variance=variance), **options)
+        alike = npsubpix.cramer_rao(1000, 1.2, 10, camera=Camera(read_variance=2), **options)
+        assert bounds.coords_std.shape == (3, 2)
+        np.testing.assert_allclose(bounds.coords_std[2], alike.coords_std, rtol=1e-12)
+        assert (bounds.coords_std[:2, 1] > 1.02 * alike.coords_std[1]).all()
+    factor = np.full((7, 7), 0.5)
+    same = npsubpix.cramer_rao(1000, 1.2, 10, box=7, camera=Camera(electrons_per_count=factor, read_variance=8.0))
+    want = npsubpix.cramer_rao(1000, 1.2, 10, box=7, camera=Camera(read_variance=2.0))
+    np.testing.assert_allclose(same.coords_std, want.coords_std, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"read_variance must be a number or have the shape of the box, \(9, 9\)"):
+        npsubpix.cramer_rao(1000, 1.2, 10, box=9, camera=Camera(read_variance=variance))
 
 
 def test_bounds_broadcast(rng):

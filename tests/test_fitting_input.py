@@ -154,6 +154,45 @@ def test_low_signals_are_flagged(rng):
     assert np.mean(has(fits, FitFlags.LOW_SIGNAL)) > 0.7
 
 
+@pytest.mark.parametrize("unit", [1e-30, 1e-6, 1e6, 1e30])
+def test_any_unit(rng, unit):
+    """Results without a camera, and with its factor, do not depend on the unit of the image."""
+    data = field(rng)
+    want = npsubpix.fit_spots(data, SPOTS)
+    fits = npsubpix.fit_spots(data * unit, SPOTS)
+    np.testing.assert_allclose(fits.coords, want.coords, rtol=1e-9)
+    np.testing.assert_allclose(fits.coords_std, want.coords_std, rtol=1e-6)
+    np.testing.assert_allclose(fits.flux_std, want.flux_std * unit, rtol=1e-6)
+    np.testing.assert_array_equal(fits.flags, want.flags)
+    want = npsubpix.fit_spots(data, SPOTS, camera=CAMERA)
+    fits = npsubpix.fit_spots(data / unit, SPOTS, camera=Camera(electrons_per_count=unit))
+    np.testing.assert_allclose(fits.coords_std, want.coords_std, rtol=1e-6)
+    want, fits = (npsubpix.fit_spots(data * u, SPOTS, error=3.0 * u) for u in (1.0, unit))
+    np.testing.assert_allclose(fits.flux, want.flux * unit, rtol=1e-6)
+    np.testing.assert_array_equal(fits.flags, want.flags)
+
+
+def test_spots_at_corners(rng):
+    """A corner cuts the box of each; what is left of it is enough."""
+    corners = np.array([[0.6, 0.7], [0.4, 38.8], [28.7, 0.9], [28.3, 38.6]])
+    image = npsubpix.render_spots(corners, (30, 40), std=1.2, amplitude=5000.0, integrate=True) + 4.0
+    fits = npsubpix.fit_spots(rng.poisson(image), np.rint(corners), camera=CAMERA, sigma=1.2, box=9)
+    assert has(fits, FitFlags.PARTIAL_WINDOW) == [True] * 4
+    assert fits.ok.all()
+    np.testing.assert_allclose((fits.coords - corners) / fits.coords_std, 0, atol=4.5)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16"])
+def test_integers_at_their_limit(rng, dtype):
+    """A spot that saturates is not ok, whatever is known of the noise."""
+    top = np.iinfo(dtype).max
+    image = npsubpix.render_spots([[6.2, 5.8]], (13, 13), std=1.5, amplitude=30.0 * top, integrate=True) + 0.1 * top
+    data = np.minimum(rng.poisson(image), top).astype(dtype)
+    for camera in (CAMERA, None):
+        fits = npsubpix.fit_patches(data[None], camera=camera)
+        assert has(fits, FitFlags.POOR_FIT) == [True]
+
+
 def test_no_spots():
     for fits in (npsubpix.fit_spots(field(), []), npsubpix.fit_patches(np.zeros((0, 7, 7)))):
         assert len(fits) == 0
@@ -169,6 +208,9 @@ def test_no_spots():
         ({"sigma": 0.0}, ValueError, "sigma must be positive, got 0.0"),
         ({"sigma": -1.0}, ValueError, "sigma must be positive"),
         ({"sigma": math.nan}, ValueError, "sigma must be"),
+        ({"sigma": 1e300}, ValueError, "sigma must be at most 166 if box is not given, got"),
+        ({"error": 0.0}, ValueError, "error must be positive, got 0.0"),
+        ({"error": -1.0}, ValueError, "error must be positive"),
         ({"box": 8}, ValueError, "box must be odd, so that it has a pixel at its centre, got 8"),
         ({"box": 43}, ValueError, r"box must not be larger than the image, of shape \(41, 52\), got 43"),
         ({"box": 1}, ValueError, "box must be at least 3"),
@@ -200,7 +242,8 @@ def test_misuse_is_an_error(options, error, message):
         ({"read_variance": -2.0}, "read_variance must be at least 0, got -2.0"),
         ({"read_variance": np.array([math.nan])}, "read_variance must be at least 0, got nan"),
         ({"offset": math.inf}, "offset must be finite, got inf"),
-        ({"em_gain": 0}, "em_gain must be positive, got 0"),
+        ({"em_gain": 0}, "em_gain must be positive and finite, got 0"),
+        ({"em_gain": np.array([30.0, 1.0])}, "em_gain must be above 1 at every pixel or at none"),
     ],
 )
 def test_cameras_refuse_impossible_numbers(options, message):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import npsubpix
+from npsubpix import io
 from npsubpix.io import OutputError, peak_columns, write_table
 from tests.tables import read_table
 
@@ -117,3 +118,27 @@ def test_texts_of_several_lines(tmp_path, peaks):
     assert (tmp_path / "a.ecsv").read_text() == "old"
     write_table(tmp_path / "a.csv", columns)
     assert rows_of(tmp_path / "a.csv")[0]["file"] == "a\nb.tif"
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "h5", "ecsv"])
+@pytest.mark.parametrize("rows", [3, 0])
+def test_tables_are_read_as_they_were_written(tmp_path, peaks, ending, rows):
+    path = tmp_path / f"a.{ending}"
+    peaks[:rows].save(path, origin="fits", columns={"note": np.array(["a", "", "µ"], object)[:rows]})
+    columns, metadata = io.read_table(path)
+    want = peak_columns(peaks[:rows], origin="fits", columns={"note": np.array(["a", "", "µ"], object)[:rows]})
+    assert list(columns) == list(want)
+    for name, column in want.items():
+        assert columns[name].tolist() == column.tolist(), name
+        if rows and column.dtype != object:
+            assert columns[name].dtype.kind == column.dtype.kind
+    assert float(metadata["first_pixel_centre"]) == 1
+
+
+def test_cells_of_a_csv_file_that_are_empty_are_nan(tmp_path):
+    (tmp_path / "a.csv").write_text("y,x,ok\n1,,True\n2,4.5,False\n")
+    columns, metadata = io.read_table(tmp_path / "a.csv")
+    np.testing.assert_array_equal(columns["x"], [np.nan, 4.5])
+    assert (columns["y"].dtype, columns["ok"].dtype, metadata) == (np.int64, bool, {})
+    with pytest.raises(ValueError, match="unknown format"):
+        io.read_table(tmp_path / "a.txt")

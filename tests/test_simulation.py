@@ -38,6 +38,13 @@ def test_counts_of_a_camera(em_gain):
         (*shape, count), np.empty((0, 2)), flux=1, sigma=1, background=20.0, camera=camera, rng=5,
         frame=np.empty(0, int), frame_axis=-1,
     )  # fmt: skip
+    gains = npsubpix.Camera(offset=100, electrons_per_count=0.5, em_gain=np.full(shape, em_gain))
+    mapped = npsubpix.simulate_spots(shape, np.empty((0, 2)), flux=1, sigma=1, background=20.0, camera=gains, rng=5)
+    plain = npsubpix.simulate_spots(
+        shape, np.empty((0, 2)), flux=1, sigma=1, background=20.0, rng=5,
+        camera=npsubpix.Camera(offset=100, electrons_per_count=0.5, em_gain=em_gain),
+    )  # fmt: skip
+    np.testing.assert_array_equal(mapped, plain)
     known = np.isfinite(read)
     assert np.isnan(movie[4, 4]).all()
     excess = 2 if em_gain > 1 else 1

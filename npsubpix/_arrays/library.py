@@ -38,6 +38,7 @@ __all__ = [
     "join",
     "kind_of",
     "moveaxis",
+    "moved_beside",
     "native_affine_grid",
     "outer_product",
     "place_of",
@@ -59,7 +60,7 @@ Array: TypeAlias = Any
 _NUMBERS = "biufc"
 
 #: Arguments that are images: for one of these, a string is the name of a file.
-_IMAGES = ("image", "images", "input", "fixed", "moving", "patches", "bright", "dark")
+_IMAGES = ("image", "images", "input", "fixed", "moving", "patches", "bright", "dark", "beads")
 
 
 def kind_of(x: Array) -> str:
@@ -235,6 +236,13 @@ def beside(x: HostArray, like: Array) -> Array:
         return sys.modules["torch"].as_tensor(x, device=like.device)
     with working_on(like):
         return require_cupy().asarray(x)
+
+
+def moved_beside(x: Any, like: Array) -> Any:
+    """Copy an array of the host to the GPU that another one is on; numbers, and other arrays, stay as they are."""
+    if not is_array(x) or is_on_gpu(x, kind_of(x)):
+        return x
+    return beside(to_numpy(x), like) if is_on_gpu(like, kind_of(like)) else x
 
 
 def in_library_of(like: Array, x: Array) -> Array:

@@ -26,22 +26,51 @@ __all__ = [
     "FIT_EASING",
     "FIT_EQUAL",
     "FIT_FLUX_STEP",
+    "FIT_JOINT_COUPLING",
+    "FIT_JOINT_LIGHT",
+    "FIT_JOINT_PIVOT",
+    "FIT_JOINT_SPOTS",
+    "FIT_KEPT_ROW",
+    "FIT_LEAP_ALIGNED",
+    "FIT_LEAP_LEAST",
+    "FIT_LEAP_RATIO",
+    "FIT_LEAP_SWEEPS",
     "FIT_LEAST_BACKGROUND",
     "FIT_LEAST_FLUX",
     "FIT_LEAST_MEAN",
+    "FIT_LEAST_NOISE",
     "FIT_LEAST_PIVOT",
     "FIT_LEAST_WIDTH",
+    "FIT_LINEAR_SWEEPS",
+    "FIT_LOW_FLUX",
     "FIT_LOW_SIGNAL",
+    "FIT_LOW_WIDTH",
     "FIT_MISFIT",
     "FIT_MOST_TIED",
+    "FIT_MOST_WIDTH",
     "FIT_NARROW",
     "FIT_NARROWER",
     "FIT_NARROWEST",
+    "FIT_NEARLY",
     "FIT_NOISY_PIXEL",
     "FIT_RELATIVE_STOP",
+    "FIT_SHAPE",
+    "FIT_SHAPE_ELONGATED",
+    "FIT_SHAPE_ELONGATED_UNWEIGHTED",
+    "FIT_SHAPE_SIGNIFICANT",
+    "FIT_SHAPE_SIGNIFICANT_UNWEIGHTED",
+    "FIT_SHAPE_WIDTH",
     "FIT_SIGNIFICANT",
     "FIT_START_INVERSE_BETA",
+    "FIT_START_SIGMA",
     "FIT_START_WIDTH",
+    "FIT_SWEEP_CHANGE",
+    "FIT_SWEEP_GROWTH",
+    "FIT_SWEEP_MOVING",
+    "FIT_SWEEP_STEP",
+    "FIT_SWEEP_STOP",
+    "FIT_WIDEST_SIGMA",
+    "FIT_WIDEST_START",
     "GAUSSIAN_FARTHEST",
     "GAUSSIAN_LEAST_EXPONENT_32",
     "GAUSSIAN_LEAST_EXPONENT_64",
@@ -59,7 +88,9 @@ __all__ = [
     "MOST_TEMPERATURE_64",
     "MOST_TIED",
     "MOVE_THRESHOLD",
+    "PHASOR_ACROSS",
     "ROUNDING_NOISE",
+    "SADDLE_SEARCH",
     "SHIFT_LIMIT",
     "SINGULAR_TOLERANCE",
     "SPARSE_SHARE",
@@ -95,6 +126,15 @@ MOST_AT_CUT: Final = 0.01
 #: Least factor by which the window is taken to shrink the shift of a spot. It bounds the step where the light is
 #: spread evenly, or noise makes the second moment large.
 CENTROID_LEAST_FACTOR: Final = 0.2
+
+
+#: Amplitude of the cosine in the weights of lines across the direction of a phasor, ``1 + PHASOR_ACROSS * cos``:
+#: without it, noise of the background makes errors 1.3 times as large as they need be, and 1 costs bright spots 1.5 %.
+PHASOR_ACROSS: Final = 0.75
+
+
+#: Greatest distance on any axis, in pixels, of the pixels among which the strongest saddle is taken.
+SADDLE_SEARCH: Final = 3
 
 
 #: Two refined positions of one image closer than this are one place, in pixels. Strict maxima of windows of three
@@ -213,21 +253,51 @@ FIT_LEAST_WIDTH: Final = 0.3
 #: Inverse of the exponent of a Moffat function with which a fit begins: that of turbulent air is a quarter to a half.
 FIT_START_INVERSE_BETA: Final = 0.3
 
-#: Least width in pixels at which a fit begins that takes it from moments.
-FIT_START_WIDTH: Final = 0.8
+#: Greatest width, as a share of the length of the box: a wider spot cannot be told from its background.
+FIT_MOST_WIDTH: Final = 0.5
 
-#: Standard errors of positions above this many widths are no longer those of a normal distribution.
+#: Least width in pixels at which a fit begins that takes it from moments, or from the caller; and the greatest, as
+#: shares of the length of the box.
+FIT_START_WIDTH: Final = 0.8
+FIT_START_SIGMA: Final = 0.5
+FIT_WIDEST_START: Final = 0.2
+FIT_WIDEST_SIGMA: Final = 0.25
+
+#: Standard errors of positions above this many widths are no longer those of a normal distribution; nor are those of
+#: widths and fluxes above these shares of them, as where a box is too small to tell a spot from its background.
 FIT_LOW_SIGNAL: Final = 0.2
+FIT_LOW_WIDTH: Final = 0.25
+FIT_LOW_FLUX: Final = 0.4
+
+#: Least variance of the background that least squares take, as a share of the mean square of residuals: what is left
+#: of these beside the noise of the signal is uncertain.
+FIT_LEAST_NOISE: Final = 0.01
 
 #: A fit is poor if residuals exceed the noise by so many standard deviations, and what exceeds it by this share of the
 #: signal, both as root mean squares. Where the noise is not known, they do so if neighbours are alike by so many
-#: standard deviations of the sum of their products.
+#: standard deviations of the sum of their products, along x and y: least squares leave white noise with neighbours that
+#: differ, of -1 standard deviation on average. Rows of more pixels are compared along x alone.
 FIT_SIGNIFICANT: Final = 6.0
-FIT_ALIKE: Final = 4.0
+FIT_ALIKE: Final = 2.8
 FIT_MISFIT: Final = 0.1
+FIT_KEPT_ROW: Final = 32
+
+#: A fit is poor too if residuals have the shapes of `misfits.py`: with this significance in all, or in those of an
+#: elongated spot, where the noise is known and where it is not; and of at least this share of the signal. Shapes have
+#: at least this width in pixels.
+FIT_SHAPE_SIGNIFICANT: Final = 34.0
+FIT_SHAPE_ELONGATED: Final = 24.0
+FIT_SHAPE_SIGNIFICANT_UNWEIGHTED: Final = 24.0
+FIT_SHAPE_ELONGATED_UNWEIGHTED: Final = 18.0
+FIT_SHAPE: Final = 0.02
+FIT_SHAPE_WIDTH: Final = 0.5
 
 #: Most pixels of a box that share its greatest value: more are those of a saturated spot.
 FIT_MOST_TIED: Final = 4
+
+#: A fit may end before the last step if its Newton decrement is below so many times the limit, and would be below the
+#: limit after this step if it fell by the same factor as before: near the end, it falls geometrically.
+FIT_NEARLY: Final = 1e3
 
 #: Pixels of a read variance above so many times the background do not take part in the moments with which fits begin.
 FIT_NOISY_PIXEL: Final = 10.0
@@ -239,3 +309,38 @@ FIT_NARROWEST: Final = 0.41
 
 #: Squared relative change of the flux below which rounding is all that moves a fit.
 FIT_RELATIVE_STOP: Final = 1e-20
+
+#: Spots are fitted together until the steps of positions are below this many pixels, and squared Newton decrements
+#: below this many variances of the parameters.
+FIT_SWEEP_STEP: Final = 1e-3
+FIT_SWEEP_STOP: Final = 1e-4
+
+#: Squared Newton decrement, in variances, above which a spot has not converged in the last sweep.
+FIT_SWEEP_MOVING: Final = 1e-2
+
+#: Sweeps in which only fluxes and backgrounds move.
+FIT_LINEAR_SWEEPS: Final = 2
+
+#: Growth of the Newton decrement from sweep to sweep above which steps are damped. Neighbours make it fall slowly.
+FIT_SWEEP_GROWTH: Final = 2.0
+
+#: Most spots of the neighbourhood whose joint covariance gives the errors of a spot.
+#: The least coupling of two of its spots, as the product of the norms of T_ij and T_ji, see `crowds.py`.
+#: The squared change of the light of one in the box of the other, in variances of pixels, by a standard error of its
+#: flux, below which T is taken to be 0.
+#: The least pivot, of a matrix whose diagonal is 1, below which a spot cannot be told from its neighbours.
+FIT_JOINT_SPOTS: Final = 10
+FIT_JOINT_COUPLING: Final = 1e-2
+FIT_JOINT_LIGHT: Final = 1e-5
+FIT_JOINT_PIVOT: Final = 1e-6
+
+#: Squared change of the light of neighbours, in variances of pixels, summed over a box, after which a spot moves again.
+FIT_SWEEP_CHANGE: Final = 4e-3
+
+#: After so many sweeps, spots whose last two steps are parallel, by the square of the cosine of their angle, go as far
+#: as such steps would take them that shrink by the same ratio each time, if it is above the least. At most the greatest
+#: is taken.
+FIT_LEAP_SWEEPS: Final = 7
+FIT_LEAP_ALIGNED: Final = 0.8
+FIT_LEAP_LEAST: Final = 0.3
+FIT_LEAP_RATIO: Final = 0.95

@@ -17,14 +17,30 @@ from __future__ import annotations
 import math
 from typing import Any, Final, NamedTuple
 
-from npsubpix._definitions.constants import FIT_LOW_SIGNAL
+from npsubpix._definitions.constants import (
+    FIT_LEAST_NOISE,
+    FIT_LEAST_WIDTH,
+    FIT_LOW_FLUX,
+    FIT_LOW_SIGNAL,
+    FIT_LOW_WIDTH,
+    FIT_MOST_WIDTH,
+)
 from npsubpix._definitions.flags import FitFlags
-from npsubpix._definitions.spot_models import BACKGROUNDS, MODELS, WIDTHS, Model, in_columns, shape_columns
+from npsubpix._definitions.spot_models import (
+    BACKGROUNDS,
+    MODELS,
+    WIDTHS,
+    Model,
+    angle_error,
+    in_columns,
+    shape_columns,
+)
 
 __all__ = [
     "BACKGROUNDS",
     "ESTIMATORS",
     "MODELS",
+    "NEIGHBORS",
     "WIDTHS",
     "Columns",
     "Fit",
@@ -35,14 +51,15 @@ __all__ = [
 ]
 
 ESTIMATORS: Final = ("mle", "wls", "lsq")
+NEIGHBORS: Final = ("ignore", "fit")
 
 #: Standard deviation of a spot, in pixels, for which a box is chosen where none is known: that of most microscopes.
 _USUAL_SIGMA: Final = 1.3
 
 #: Squared Newton decrement, gradient times inverse information times gradient, at which a fit ends, for each
-#: estimator: in units of the variances of the parameters. The step that follows is still taken. Least squares converge
-#: fast, and their answers can be compared with those of other programs.
-_STOP: Final = {"mle": 1e-4, "wls": 1e-8, "lsq": 1e-8}
+#: estimator: in units of the variances of the parameters. The step that follows is still taken. Answers of least
+#: squares can be compared with those of other programs.
+_STOP: Final = {"mle": 1e-5, "wls": 1e-10, "lsq": 1e-10}
 
 
 #: Times that the weights of estimates of the noise are found: from the residuals alone, then from the noise.
@@ -72,6 +89,8 @@ class Fit(NamedTuple):
         Variance per electron: 2 behind an EM gain.
     covariance : bool
         Whether the covariance of parameters is wanted.
+    together : bool
+        Whether spots are fitted together with their neighbours.
     numbers : tuple of floats
         Numbers of the model: a fixed exponent; the limits of z, and the curves of widths along y and x.
     """
@@ -85,6 +104,7 @@ class Fit(NamedTuple):
     whole: bool = False
     excess: float = 1.0
     covariance: bool = False
+    together: bool = False
     numbers: tuple[float, ...] = ()
 
     def matrices(self, count: int) -> tuple[int, ...]:
@@ -148,13 +168,16 @@ def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
         covariance = matrices[:, 0].copy()
     if fit.estimator == "lsq":
         slope = _noise_slope(moments)
-        level = ((moments[:, 1] - slope * moments[:, 3]) / (moments[:, 0] + (moments[:, 0] == 0))).clip(0.0, None)
+        degrees = moments[:, 0] + (moments[:, 0] == 0)
+        level = (moments[:, 1] - slope * moments[:, 3]).clip(FIT_LEAST_NOISE * moments[:, 1], None) / degrees
         variances = level[:, None] * variances + slope * moments[:, 8:]
         if covariance is not None:
             covariance = level[:, None, None] * covariance + slope * matrices[:, 1]
     errors = variances**0.5
     widths = rows[:, 2 * count : 2 * count + axes]
     shape = shape_columns(model, values, errors, covariance, widths, fit.numbers)
+    if shape.angle is not None:
+        shape = shape._replace(angle_std=angle_error(shape.angle_std))
     if not fit.covariance:
         covariance = None
     else:  # fluxes and backgrounds are measured in units of the excess
@@ -194,12 +217,22 @@ def _noise_slope(moments: Any) -> Any:
     return slope
 
 
-def with_warnings(flags: Any, columns: Columns) -> Any:
-    """Return flags with those of spots whose position is uncertain by a large part of their width, or z not known."""
-    sigma = columns.sigma[:, None] if len(columns.sigma.shape) == 1 else columns.sigma
-    if columns.angle is not None:
-        sigma = sigma[:, 1:]
-    low = (columns.coords_std > FIT_LOW_SIGNAL * sigma).any(1)
+def with_warnings(flags: Any, columns: Columns, fit: Fit) -> Any:
+    """Return flags with those of spots whose position, width or flux is uncertain, or z not known.
+
+    So is a width within two standard errors of its limits: fits whose width is beyond do not converge, and those that
+    remain are not typical.
+    """
+    shared = len(columns.sigma.shape) == 1
+    sigma = columns.sigma[:, None] if shared else columns.sigma
+    sigma_std = columns.sigma_std[:, None] if shared else columns.sigma_std
+    low = (sigma_std > FIT_LOW_WIDTH * sigma).any(1) | (columns.flux_std > FIT_LOW_FLUX * columns.flux)
+    narrow = sigma if columns.angle is None else sigma[:, 1:]
+    low = low | (columns.coords_std > FIT_LOW_SIGNAL * narrow).any(1)
+    if max(fit.model.width_of_axis) >= 0:
+        low = low | (sigma - 2 * sigma_std < FIT_LEAST_WIDTH).any(1)
+        for axis, length in enumerate(fit.box[:1] if shared else fit.box):
+            low = low | (sigma + 2 * sigma_std > FIT_MOST_WIDTH * length)[:, axis]
     flags = flags | (low * int(FitFlags.LOW_SIGNAL)).astype(flags.dtype)
     if columns.z is not None:
         beyond = (columns.z == columns.z) & (columns.z_std != columns.z_std)

@@ -47,6 +47,8 @@ class PeakFlags(IntFlag):
     FIXED_Y = 4096
     #: Not refined along x.
     FIXED_X = 8192
+    #: The fitted surface has an extremum, where a saddle is sought.
+    EXTREMUM = 16384
 
 
 @unique
@@ -64,7 +66,8 @@ class FitFlags(IntFlag):
     #: A parameter ended at its limit: the background, as a Poisson mean is positive; beta of a Moffat function; or z.
     #: It has no error, and the others are those for a known value of it.
     AT_BOUND = 2
-    #: The pixels do not determine the parameters: they are too few, or all equal.
+    #: The pixels do not determine the parameters: they are too few, or all equal; or, where spots are fitted together,
+    #: an earlier row starts at the same pixel, or the spot cannot be told from its neighbours.
     SINGULAR = 4
     #: The border of the image cuts the box.
     PARTIAL_WINDOW = 8
@@ -72,17 +75,20 @@ class FitFlags(IntFlag):
     MASKED = 16
     #: No positive flux fits the pixels.
     NEGATIVE_FLUX = 32
-    #: The standard error of the position exceeds 0.2 of the width, where errors are no longer symmetric.
+    #: The standard error of the position exceeds 0.2 of the width, that of the width 0.25 of it, or that of the flux
+    #: 0.4 of the flux, where errors are no longer symmetric; or a width is within two standard errors of its limits,
+    #: 0.3 pixels and half of the box.
     LOW_SIGNAL = 64
-    #: The start of a neighbour is nearer than 1.5 widths: the fit is of both.
+    #: The start of a neighbour is nearer than 1.5 widths: the fit is of both, unless spots are fitted together.
     BLENDED = 128
     #: NaN or infinity among the pixels of the box, or in the position at which the fit starts.
     NONFINITE = 256
     #: The position is further from its start than allowed, or outside the box.
     TOO_FAR = 512
-    #: The spot does not have the shape of the model: residuals exceed the noise and are a large part of the spot; or,
-    #: where the noise is not known, residuals of neighbours are alike, or more than four pixels share the greatest
-    #: value, as those of saturated spots do.
+    #: The spot does not have the shape of the model: residuals exceed the noise and are a large part of the spot; or
+    #: they have, significantly, the shapes of an elongated or a skew spot, as those of two spots are, or of other
+    #: wings; or, where the noise is not known, residuals of neighbours are alike, or more than four pixels share the
+    #: greatest value, as those of saturated spots do. A misfit of less than 2 % of the spot is not flagged.
     POOR_FIT = 1024
     #: Pixels, in electrons, are less than the negative of their read variance. The fit takes them as they are.
     NEGATIVE_PIXELS = 2048
@@ -122,6 +128,7 @@ REJECTED: Final = (
     | PeakFlags.TOO_FAR
     | PeakFlags.NONFINITE
     | PeakFlags.MASKED
+    | PeakFlags.EXTREMUM
 )
 
 #: The flags of a position that `Peaks.ok` leaves out: those that could not be refined, and duplicates.

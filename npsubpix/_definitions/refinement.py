@@ -4,20 +4,60 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from npsubpix._definitions.constants import MOST_TIED
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._definitions.constants import MOST_TIED, PHASOR_ACROSS
 from npsubpix._definitions.fitting import Columns, Fit, Model
 from npsubpix._definitions.flags import REJECTED, FitFlags, PeakFlags
+from npsubpix._definitions.periodic import repeated_pixels
 
-__all__ = ["ITERATIONS", "REFINEMENTS", "Refinement", "peaks_of_fits"]
-
-#: Methods of refinement; None for the pixel itself.
-REFINEMENTS: Final = ("quadratic", "parabola", "centroid", "fit", None)
+__all__ = [
+    "ITERATIONS",
+    "NO_RADIUS",
+    "PLANAR",
+    "REFINEMENTS",
+    "WITH_RADIUS",
+    "Noise",
+    "Refinement",
+    "noise_of",
+    "peaks_of_fits",
+    "phasor_tables",
+    "unset_errors",
+]
 
 #: Most iterations of each method where the caller gives no number. A fit moves pixel by pixel, and `max_shift` allows
 #: few; the window of a centroid comes closer by a factor in each iteration.
-ITERATIONS: Final = {"quadratic": 5, "parabola": 5, "centroid": 30, "fit": 50, None: 1}
+ITERATIONS: Final = {
+    "quadratic": 5,
+    "parabola": 5,
+    "least_squares": 5,
+    "log_quadratic": 5,
+    "saddle": 10,
+    "centroid": 30,
+    "phasor": 5,
+    "radial": 30,
+    "fit": 50,
+    None: 1,
+}
+
+#: Methods of refinement; None for the pixel itself.
+REFINEMENTS: Final = tuple(ITERATIONS)
+
+#: Methods that have a radius.
+WITH_RADIUS: Final = ("log_quadratic", "centroid", "phasor", "radial", "fit")
+
+#: Methods that refuse a radius. Others without one ignore it, so that methods can be compared in a loop.
+NO_RADIUS: Final = ("least_squares", "saddle")
+
+#: Methods of images alone, not of volumes.
+PLANAR: Final = ("saddle",)
+
+#: Methods whose windows have a ring of pixels around them, in which the background is measured or gradients end.
+_RINGED: Final = ("log_quadratic", "centroid", "radial")
 
 #: Radius of the window of a centroid, in standard deviations of its Gaussian weights.
 _SIGMAS_OF_RADIUS: Final = 3.0
@@ -40,21 +80,39 @@ def _window(radius: tuple[float, ...]) -> tuple[tuple[float, ...], tuple[int, ..
     return (0.0, *spreads)[-3:], (0, *half_widths)[-3:]
 
 
+@functools.lru_cache(maxsize=64)
+def phasor_tables(half_widths: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """Return an array (axes, 3, n) for boxes of these half-widths: weights of lines, and cosines and sines of pixels.
+
+    Lines are weighted by ``1 + PHASOR_ACROSS * cos``, the first Fourier coefficient of the box again.
+    """
+    tables = np.zeros((len(half_widths), 3, 2 * max(half_widths) + 1))
+    for axis, half in enumerate(half_widths):
+        count = 2 * half + 1
+        angles = math.tau / count * np.arange(-half, half + 1)
+        weights = 1 + PHASOR_ACROSS * np.cos(angles) if half else np.ones(1)
+        tables[axis, :, :count] = weights, np.cos(angles), np.sin(angles)
+    tables.flags.writeable = False
+    return tables
+
+
 class Refinement(NamedTuple):
     """How a peak is refined from its pixel.
 
     Attributes
     ----------
-    method : {"quadratic", "parabola", "centroid", "fit", None}
+    method : one of `REFINEMENTS`
         Method.
     n_iters : int
         Most iterations.
     max_shift : float
         Furthest that a position may go from its pixel, in pixels on any axis; finite, so that kernels can count it.
     radius : tuple of floats
-        Radius of the window of a centroid, or of the box of a fit, per axis of the image.
+        Radius of the window, or of the box, of a method that has one, per axis of the image.
     wrap : bool
         Whether the image is periodic.
+    lines : tuple of tuples of floats
+        For ``"saddle"``: weights along rows and along columns of the pixels of which each is a mean by smoothing.
     """
 
     method: str | None
@@ -62,15 +120,18 @@ class Refinement(NamedTuple):
     max_shift: float
     radius: tuple[float, ...]
     wrap: bool = False
+    lines: tuple[tuple[float, ...], tuple[float, ...]] = ((1.0,), (1.0,))
 
     @property
     def spreads(self) -> tuple[float, ...]:
-        """Standard deviation of the window of a centroid along depth, rows and columns."""
+        """Standard deviation of the window of a centroid, or unit of radial symmetry, along depth, rows and columns."""
         return _window(self.radius)[0]
 
     @property
     def half_widths(self) -> tuple[int, ...]:
-        """Pixels of the window of a centroid on each side of its centre, along depth, rows and columns."""
+        """Pixels of the window on each side of its centre, along depth, rows and columns."""
+        if self.method == "saddle":
+            return 0, 1 + len(self.lines[0]) // 2, 1 + len(self.lines[1]) // 2
         return _window(self.radius)[1]
 
     @property
@@ -87,8 +148,10 @@ class Refinement(NamedTuple):
             return 0, 0, 0
         if self.method == "fit":
             return (0, *((length - 1) // 2 for length in self.fit.box))[-3:]
-        if self.method == "centroid":  # the background is measured in a ring around the window
+        if self.method in _RINGED:
             return tuple(h + (h > 0) for h in self.half_widths)
+        if self.method in ("phasor", "saddle"):
+            return self.half_widths
         return int(len(self.radius) == 3), 1, 1
 
     def periods_around(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -104,10 +167,48 @@ class Refinement(NamedTuple):
         """
         if self.method is None:
             return _ANY, _ANY, _ANY, _ANY
-        if self.method in ("centroid", "fit"):
+        if self.method in ("centroid", "phasor", "radial", "fit"):
             z, y, x = (2 * h - 1 if h else _ANY for h in self.half_widths)
             return _ANY, z, y, x
         return MOST_TIED, _ANY, _ANY, _ANY
+
+
+class Noise(NamedTuple):
+    """Variance of each pixel in squared units of the image: numbers, or maps of a frame or of a stack, flat.
+
+    That of a pixel is its variance without light, plus its height above the offset divided by the electrons per count,
+    which is infinite where noise does not depend on the signal. NaN, or negative, where the noise is not known.
+    """
+
+    offset: Any
+    electrons_per_count: Any
+    variance: Any
+
+    def steps(self, pixels: int) -> tuple[int, ...]:
+        """Return how far apart two frames, of so many pixels, and two pixels are in each map, one after the other."""
+        sizes = [math.prod(values.shape) for values in self]
+        return tuple(step for n in sizes for step in ((0, 0) if n == 1 else (0 if n == pixels else pixels, 1)))
+
+    def repeated(self, shape: tuple[int, ...], pads: tuple[int, ...], put: Callable[[Any], Any] = np.asarray) -> Noise:
+        """Return the noise of a periodic image with as many pixels around it."""
+        return Noise(*(repeated_pixels(values, shape, pads, put) for values in self))
+
+
+def noise_of(error: Any, offset: Any, electrons_per_count: Any, read_variance: Any) -> Noise | None:
+    """Return noise of a standard deviation, or of the calibration of a camera; None if neither is known."""
+    if error is not None:
+        error = error.astype(np.float64)
+        return Noise(np.zeros(1), np.full(1, math.inf), error * abs(error))
+    return None if read_variance is None else Noise(offset, electrons_per_count, read_variance)
+
+
+def unset_errors(errors: Any, flags: Any, plateau: str) -> None:
+    """Set the standard errors of peaks to NaN that were not refined after all, on plateaus by how these are treated."""
+    if errors is not None:
+        unrefined = (flags & int(REJECTED)) != 0
+        if plateau == "centroid":
+            unrefined = unrefined | ((flags & int(PeakFlags.PLATEAU)) != 0)
+        errors[unrefined] = math.nan
 
 
 #: Flags of peaks for those of fits that could not be made.
@@ -119,8 +220,8 @@ _OF_FITS: Final = (
 )
 
 
-def peaks_of_fits(x: Any, images: Any, starts: Any, results: Any) -> tuple[Any, Any, Any]:
-    """Return positions, values and flags of peaks from the results of fits that began at pixels of a stack.
+def peaks_of_fits(x: Any, images: Any, starts: Any, results: Any) -> tuple[Any, Any, Any, Any]:
+    """Return positions, values, flags and errors of peaks from the results of fits that began at pixels of a stack.
 
     The value is that of the fitted Gaussian at its centre. A spot that could not be fitted keeps its pixel.
     """
@@ -144,4 +245,6 @@ def peaks_of_fits(x: Any, images: Any, starts: Any, results: Any) -> tuple[Any, 
     values[rejected] = x[tuple(places)].astype(coords.dtype)[rejected]
     values[~inside] = math.nan
     flags[~inside] = int(PeakFlags.AT_BORDER)
-    return coords, values, flags
+    errors = columns.coords_std
+    errors[(flags & int(REJECTED)) != 0] = math.nan
+    return coords, values, flags, errors

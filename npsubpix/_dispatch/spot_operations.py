@@ -17,7 +17,19 @@ _PEAKS = (
     Result("indices", "int64"),
     Result("flags", "int32"),
     Result("frame", "int64"),
+    Result("coords_std", "float64"),
 )
+
+#: Noise of pixels: a standard deviation, or the calibration of a camera.
+_NOISE = (
+    Argument("error", optional=True, layout="pixels"),
+    Argument("offset", optional=True, layout="pixels"),
+    Argument("electrons_per_count", optional=True, layout="pixels"),
+    Argument("read_variance", optional=True, layout="pixels"),
+)
+_EM_GAIN = Argument("em_gain", optional=True, layout="pixels")
+#: Those that come from a `Camera`.
+_OF_CAMERA = frozenset({"offset", "electrons_per_count", "read_variance"})
 
 SPOT_OPERATIONS = (
     Operation(
@@ -29,10 +41,11 @@ SPOT_OPERATIONS = (
             _MASK,
             Argument("background", optional=True, layout="pixels"),
             Argument("sigma", optional=True, layout="pixels"),
+            *_NOISE,
         ),
         results=(*_PEAKS, Result("border", "float64")),
         options=("search", "refinement"),
-        internal=frozenset({"search", "refinement", "searched"}),
+        internal=frozenset({"search", "refinement", "searched", *_OF_CAMERA}),
         functions={
             "find_peaks": lambda npsubpix, x: npsubpix.find_peaks(
                 x[0, 0], plateau="centroid", frame_axis=0, min_distance=2
@@ -42,10 +55,10 @@ SPOT_OPERATIONS = (
     Operation(
         "refine_peaks",
         family="refinement",
-        arguments=(_STACK, Argument("coords"), Argument("frame", optional=True), _MASK),
+        arguments=(_STACK, Argument("coords"), Argument("frame", optional=True), _MASK, *_NOISE),
         results=_PEAKS,
         options=("refinement",),
-        internal=frozenset({"refinement"}),
+        internal=frozenset({"refinement", *_OF_CAMERA}),
         functions={
             "refine_peaks": lambda npsubpix, x: npsubpix.refine_peaks(
                 x[0, 0, 1], [[3, 2], [2.2, 5]], method="centroid"
@@ -60,10 +73,8 @@ SPOT_OPERATIONS = (
             Argument("coords"),
             Argument("frame", optional=True),
             _MASK,
-            Argument("error", optional=True, layout="pixels"),
-            Argument("offset", optional=True, layout="pixels"),
-            Argument("electrons_per_count", optional=True, layout="pixels"),
-            Argument("read_variance", optional=True, layout="pixels"),
+            *_NOISE,
+            _EM_GAIN,
             Argument("psf", optional=True),
         ),
         results=(
@@ -90,7 +101,7 @@ SPOT_OPERATIONS = (
             Result("frame", "int64"),
         ),
         options=("fit",),
-        internal=frozenset({"fit", "offset", "electrons_per_count", "read_variance"}),
+        internal=frozenset({"fit", "em_gain", *_OF_CAMERA}),
         called="{fit.function}",
         functions={
             "fit_spots": lambda npsubpix, x: npsubpix.fit_spots(
@@ -108,7 +119,8 @@ SPOT_OPERATIONS = (
             Argument("frame", optional=True),
             _MASK,
             Argument("background", optional=True, layout="pixels"),
-            Argument("error", optional=True, layout="pixels"),
+            *_NOISE,
+            _EM_GAIN,
         ),
         results=(
             Result("coords", "float64"),
@@ -116,7 +128,8 @@ SPOT_OPERATIONS = (
             Result("flags", "int32"),
             Result("frame", "int64"),
         ),
-        options=("radius", "annulus", "method"),
+        options=("radius", "annulus", "method", "excess", "own_noise"),
+        internal=frozenset({"em_gain", "excess", "own_noise", *_OF_CAMERA}),
         functions={
             "measure_spots": lambda npsubpix, x: npsubpix.measure_spots(x[0, 0, 1], [[3, 2], [2.2, 5]], 1.5),
         },

@@ -15,6 +15,7 @@ import numpy as np
 from npsubpix._arrays.library import to_numpy
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.peaks import with_defaults
+from npsubpix._definitions.refinement import WITH_RADIUS
 from npsubpix.cli.checks import check_numbers
 from npsubpix.cli.exports import check_export, check_tables, export
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
@@ -110,8 +111,9 @@ def _check_background(request: Request) -> None:
 
 def _check_needs(request: Request) -> None:
     """Refuse options that would have no effect."""
-    if "radius" in request.options and request.options.get("refine") not in ("centroid", "fit"):
-        raise ValueError("--radius needs --refine centroid or --refine fit")
+    if "radius" in request.options and request.options.get("refine") not in WITH_RADIUS:
+        *methods, last = sorted(WITH_RADIUS)
+        raise ValueError(f"--radius needs --refine {', '.join(methods)} or {last}")
     if request.outputs.plot_frame is not None and not request.outputs.plots:
         raise ValueError("--plot-frame needs --plot")
 
@@ -182,11 +184,11 @@ class _Found:
         """Join the tables."""
         from npsubpix.results import Peaks
 
-        coords, values, indices, flags = (
-            np.concatenate([getattr(table, name) for table in self.tables])
-            for name in ("coords", "values", "indices", "flags")
-        )
-        return Peaks(coords, values, indices, flags, self.each(self.frames) if self.any_stack else None)
+        names = ["coords", "values", "indices", "flags"]
+        if self.tables[0].coords_std is not None:
+            names.append("coords_std")
+        columns: dict[str, Any] = {n: np.concatenate([getattr(table, n) for table in self.tables]) for n in names}
+        return Peaks(**columns, frame=self.each(self.frames) if self.any_stack else None)
 
     def each(self, values: list[Any]) -> Any:
         """Repeat the value of each table for its rows."""

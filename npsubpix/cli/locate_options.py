@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from npsubpix._definitions.fitting import NEIGHBORS
 from npsubpix._definitions.peaks import DUPLICATES, PEAK_MODES, PLATEAUS
 from npsubpix._definitions.refinement import REFINEMENTS
 from npsubpix._detection import DETECTORS
@@ -95,7 +96,11 @@ BoxFilter = Annotated[Any, _of_background("filter_size", "Boxes in the window of
 Level = Annotated[Any, _of("background", "The background, if it is known, or its image.", **_NUMBER_OR_FILE)]
 Sigma = Annotated[
     Any,
-    _of("sigma", "Noise, if it is known, or its image; --threshold is in units of it.", **_NUMBER_OR_FILE),
+    _of(
+        "sigma",
+        "Noise, if it is known, or its image; --threshold is in units of it, and positions have standard errors.",
+        **_NUMBER_OR_FILE,
+    ),
 ]
 
 # --- how they are refined
@@ -103,7 +108,14 @@ Sigma = Annotated[
 Refine = Annotated[Any, _of("refine", "How positions are refined.", **one_of(REFINEMENTS))]
 Iterations = Annotated[Count, _of("n_iters", "Greatest number of iterations of the refinement.")]
 MaxShift = Annotated[Number, _of("max_shift", "Greatest shift from the pixel of a peak, in pixels on any axis.")]
-Radius = Annotated[Any, _of("radius", "Radius of the window of --refine centroid, in pixels.", **_NUMBERS)]
+Radius = Annotated[
+    Any,
+    _of(
+        "radius",
+        "Radius of the window of --refine centroid, phasor, radial, log_quadratic and fit, in pixels.",
+        **_NUMBERS,
+    ),
+]
 
 Duplicates = Annotated[
     Any, _of("duplicates", "Treatment of peaks that end at the place of a stronger one.", **one_of(DUPLICATES))
@@ -130,9 +142,21 @@ Psf = Annotated[
 ]
 Oversampling = Annotated[Any, typer.Option(help="Samples of --psf per pixel.", show_default=False, **_NUMBERS)]
 FitBox = Annotated[Any, typer.Option(help="Length of the box of a fit, odd.", show_default=False, **_COUNTS)]
+Neighbors = Annotated[
+    Any,
+    typer.Option(
+        help="Fit spots whose boxes overlap together, or each as if there were no others.",
+        show_default="ignore",
+        **one_of(NEIGHBORS),
+    ),
+]
 Offset = Annotated[Number, typer.Option(help="Counts of the camera without light.", show_default=False)]
 ElectronsPerCount = Annotated[
-    Number, typer.Option(help="Electrons per count: fluxes are then in electrons.", show_default=False)
+    Number,
+    typer.Option(
+        help="Electrons per count: positions then have standard errors, and the fluxes of fits are in electrons.",
+        show_default=False,
+    ),
 ]
 ReadVariance = Annotated[
     Number, typer.Option(help="Variance of a pixel without light, in counts squared.", show_default=False)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._tables import ORIGINS, sidecar
+from npsubpix._tables import ORIGINS
+from npsubpix._tables.localizations import package
+from npsubpix._tables.reading import read_columns
 
 __all__ = ["Positions", "read_positions"]
 
@@ -40,7 +40,7 @@ def read_positions(
     program = _program_of(path)
     if program is not None:
         return _localizations(path, program, origin, pixel_size)
-    columns, metadata = _read(path)
+    columns, metadata = read_columns(path)
     axes = [axis for axis in _AXES if axis in columns]
     if axes[-2:] != ["y", "x"]:
         raise ValueError(f"{path}: has no columns y and x, but {', '.join(columns) or 'none'}")
@@ -67,9 +67,7 @@ def _program_of(path: Path) -> str | None:
     if not path.is_file():
         return None
     if suffix in (".hdf5", ".h5"):
-        import h5py
-
-        with h5py.File(path) as file:
+        with package("h5py", "reading .h5 files", "app").File(path) as file:
             return "picasso" if "locs" in file else None
     if suffix == ".csv":
         with path.open(encoding="utf-8-sig") as file:
@@ -98,63 +96,3 @@ def _numbers(column: Any, name: str, path: Path) -> npt.NDArray[np.float64]:
         return values.astype(np.float64)
     except ValueError:
         raise ValueError(f"{path}: the column {name} must hold numbers") from None
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return columns and metadata."""
-    readers = {
-        ".csv": _read_csv, ".parquet": _read_parquet, ".h5": _read_hdf5, ".hdf5": _read_hdf5, ".ecsv": _read_ecsv,
-    }  # fmt: skip
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(f"{path}: unknown format {path.suffix!r}; the name must end with {', '.join(readers)}")
-    if not path.is_file():
-        raise ValueError(f"{path}: there is no such file")
-    return reader(path)
-
-
-def _read_csv(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    metadata: dict[str, Any] = {}
-    if sidecar(path).is_file():
-        metadata = json.loads(sidecar(path).read_text(encoding="utf-8"))
-    lines = []
-    with path.open(encoding="utf-8", newline="") as file:
-        for line in file:
-            if line.startswith("#"):
-                key, _, value = line[1:].partition(":")
-                metadata[key.strip()] = value.strip()
-            else:
-                lines.append(line)
-    rows = list(csv.reader(lines))
-    if not rows:
-        return {}, metadata
-    names, width = rows[0], len(rows[0])
-    if any(len(row) != width for row in rows[1:]):
-        raise ValueError(f"{path}: rows differ in their number of columns")
-    cells = np.array(rows[1:], dtype=str).reshape(-1, width)
-    return {name: cells[:, k] for k, name in enumerate(names)}, metadata
-
-
-def _read_parquet(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    import pyarrow.parquet
-
-    table = pyarrow.parquet.read_table(path)
-    metadata = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-    return {name: table[name].to_numpy() for name in table.column_names}, metadata
-
-
-def _read_hdf5(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    import h5py
-
-    with h5py.File(path) as file:
-        if "peaks" not in file:
-            raise ValueError(f"{path}: has no dataset peaks, but {', '.join(file) or 'none'}")
-        rows = file["peaks"][()]
-        return {name: rows[name] for name in rows.dtype.names}, dict(file["peaks"].attrs)
-
-
-def _read_ecsv(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    import astropy.table
-
-    table = astropy.table.Table.read(path, format="ascii.ecsv")
-    return {name: np.asarray(table[name]) for name in table.colnames}, dict(table.meta)

@@ -19,8 +19,8 @@ from npsubpix._arrays.options import (
 )
 from npsubpix._definitions.fitting import box_for
 from npsubpix._definitions.spot_models import Model, shape_columns
+from npsubpix.camera import Camera
 from npsubpix.fitting.astigmatism import AstigmaticCurve
-from npsubpix.fitting.camera import Camera
 from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model
 from npsubpix.fitting.slopes import spot_slopes
@@ -108,6 +108,7 @@ def cramer_rao(
         Distance of the position from the centre of the central pixel, in pixels.
     camera : Camera, optional
         Its read variance, in counts squared, adds to the noise, and an EM gain doubles the variance of the signal.
+        Maps are those of a box: their last axes have its shape, and all others broadcast against `flux`.
     estimator : {"mle", "lsq"}, default "mle"
         ``"mle"``: the bound, which maximum likelihood reaches. ``"lsq"``: the standard errors of unweighted least
         squares, which exceed it.
@@ -172,16 +173,16 @@ def cramer_rao(
     shifts = [check_finite(s, "shift") for s in ((shift,) * ndim if np.ndim(shift) == 0 else tuple(shift))]  # type: ignore[arg-type]
     photons, level = np.broadcast_arrays(photons, level)
     slopes = spot_slopes(chosen, lengths, shape.widths, shape.parameters, shifts, numbers, measured)
-    excess, read = 1.0, 0.0
+    excess, read = 1.0, np.zeros(1)
     if camera is not None:
-        excess = 2.0 if camera.em_gain > 1 else 1.0
-        factor = _numbers(camera.electrons_per_count, "electrons_per_count") / camera.em_gain
-        if np.ndim(factor) or np.ndim(camera.read_variance):
-            raise ValueError("camera must have numbers, not maps: a bound is that of one pixel and its neighbours")
-        read = float(camera.read_variance) * float(factor) ** 2
+        excess = camera.excess
+        factor = _map(camera.electrons_per_count, "electrons_per_count", lengths)
+        factor = factor / _map(camera.em_gain, "em_gain", lengths)
+        read = _map(camera.read_variance, "read_variance", lengths) * factor**2
     variances = excess * (photons[..., None] * slopes[ndim] + level[..., None]) + read
     if not (variances > 0).all():
         raise ValueError("background or the read variance of the camera must be positive in a box of this length")
+    photons = np.broadcast_to(photons, variances.shape[:-1])
     return _bounds(chosen, shape, numbers, photons, slopes, variances, estimator)
 
 
@@ -238,6 +239,16 @@ def _numbers(value: Any, name: str, above: bool = False) -> Floats:
     return array.astype(np.float64)
 
 
+def _map(value: Any, name: str, box: tuple[int, ...]) -> Floats:
+    """Require a number, or maps of a box; return its pixels along the last axis. Infinite ones do not count."""
+    array = to_numpy(as_array(value, name)).astype(np.float64)
+    if array.ndim == 0:
+        return array[None]
+    if array.shape[-len(box) :] != box:
+        raise ValueError(f"{name} must be a number or have the shape of the box, {box}, got shape {array.shape}")
+    return array.reshape(*array.shape[: -len(box)], -1)
+
+
 def _bounds(
     model: Model, shape: _Shape, numbers: tuple[float, ...], photons: Floats, slopes: Floats, variances: Floats,
     estimator: str,
@@ -249,8 +260,10 @@ def _bounds(
     if estimator == "mle":
         covariance = np.linalg.inv(np.einsum("pk,...k,qk->...pq", slopes, 1 / variances, slopes))
     else:
-        inverse = np.linalg.inv(slopes @ slopes.T)
-        covariance = inverse @ np.einsum("pk,...k,qk->...pq", slopes, variances, slopes) @ inverse
+        counts = variances < math.inf
+        inverse = np.linalg.inv(np.einsum("pk,...k,qk->...pq", slopes, counts, slopes))
+        noise = np.where(counts, variances, 0.0)
+        covariance = inverse @ np.einsum("pk,...k,qk->...pq", slopes, noise, slopes) @ inverse
     covariance = (covariance / (scale[..., :, None] * scale[..., None, :])).reshape(-1, count, count)
     errors = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     values = np.zeros((len(errors), count))

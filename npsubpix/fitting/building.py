@@ -14,7 +14,7 @@ from npsubpix._arrays.options import check_count, check_per_axis
 from npsubpix._arrays.positions import points_beside
 from npsubpix._arrays.stacks import check_frame_axis, check_stack
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
-from npsubpix.fitting.camera import Camera
+from npsubpix.camera import Camera
 from npsubpix.fitting.fine_splines import coefficients_of, design_of, roughness_of, sampled, values_of
 from npsubpix.fitting.spots import fit_patches, fit_spots
 from npsubpix.results import Fits

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.checks import check_frames_of
-from npsubpix._arrays.library import Array, as_array, as_image, beside, is_array, without_booleans
+from npsubpix._arrays.library import Array, as_image, beside, is_array, without_booleans
 from npsubpix._arrays.options import (
     FARTHEST,
     check_bool,
@@ -19,10 +19,10 @@ from npsubpix._arrays.options import (
 )
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
-from npsubpix._definitions.fitting import ESTIMATORS, Columns, Fit, box_for
+from npsubpix._definitions.fitting import ESTIMATORS, NEIGHBORS, Columns, Fit, box_for
 from npsubpix._dispatch.call import call
+from npsubpix.camera import Camera, maps_of
 from npsubpix.fitting.astigmatism import AstigmaticCurve
-from npsubpix.fitting.camera import Camera
 from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model, widths_of
 from npsubpix.results import Fits
@@ -47,6 +47,7 @@ def fit_spots(
     estimator: str = "auto",
     camera: Camera | None = None,
     error: float | Array | None = None,
+    neighbors: str = "ignore",
     mask: Array | None = None,
     frame: Array | None = None,
     frame_axis: int | None = None,
@@ -71,8 +72,8 @@ def fit_spots(
     width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
         ``"free"``: one width is fitted, in volumes one along z and one for y and x. ``"fixed"``: `sigma` is the width.
         ``"elliptical"``: a width per axis is fitted. ``"rotated"``, in images: the widths along a major and a minor
-        axis, and the angle of the major axis. A curve, in images: z is fitted, and the widths along y and x are those
-        of the curve at z. A Moffat function is round, ``"free"`` or ``"fixed"``.
+        axis, up to ten to one, and the angle of the major axis. A curve, in images: z is fitted, and the widths along
+        y and x are those of the curve at z. A Moffat function is round, ``"free"`` or ``"fixed"``.
     sigma : number above 0, or one per axis, optional
         Standard deviation of a spot in pixels: its fixed width, or that with which fits begin. By default each spot
         begins with the width of its moments. Of a Moffat function it is the full width at half maximum over 2.3548,
@@ -93,6 +94,10 @@ def fit_spots(
         frame.
     error : number or array of the shape of the image or of one frame, optional
         Standard deviation of the noise, in units of the image.
+    neighbors : {"ignore", "fit"}, default "ignore"
+        ``"ignore"``: each spot is fitted as if there were no others. ``"fit"``: spots that reach each other's boxes are
+        fitted together, each on the background of its own box, and errors are those of the joint fit. All spots have
+        to be among `coords`.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     frame : array of ints of shape (N,), optional
@@ -137,10 +142,11 @@ def fit_spots(
     Notes
     -----
     Parameters are found by Fisher scoring; for least squares this is the method of Gauss and Newton. Iterations end
-    when the squared Newton decrement, gradient times inverse information times gradient, is below 1e-4: the next step
-    is then below a hundredth of the standard error. For least squares the limit is 1e-8. Standard errors of
-    ``"mle"`` and ``"wls"`` are those of the inverse of the Fisher information. Those of ``"lsq"`` assume that the
-    variance of a pixel is a linear function of the signal in it, which is fitted to the squared residuals of the box.
+    when the squared Newton decrement, gradient times inverse information times gradient, is below 1e-5, or will be
+    after the last step if it falls as it did: what is left is then about 0.003 standard errors. For least squares the
+    limit is 1e-10. Standard errors of ``"mle"`` and ``"wls"`` are those of the inverse of the Fisher information. Those
+    of ``"lsq"`` assume that the variance of a pixel is a linear function of the signal in it, which is fitted to the
+    squared residuals of the box.
 
     A likelihood is that of electrons plus read variance, which is nearly Poisson distributed [1]_. A pixel of less
     than zero after this sum is used as it is, since raising it to zero would bias the background, and flagged
@@ -178,14 +184,16 @@ def fit_spots(
     ndim = check_stack(x, frame_axis)
     points = points_beside(coords, x, ndim)
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
+    check_choice(neighbors, "neighbors", NEIGHBORS)
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
     measured = check_psf(psf, oversampling, ndim)
     size = widths_of(width, widths, measured)
-    lengths = box_for(size, ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
+    lengths = _box_of(size, ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
     fit = _fit(
         model, width, widths, beta, background, estimator, camera, error, lengths, n_iters, ndim, covariance, measured
     )
-    fit = fit._replace(max_shift=min(check_positive(max_shift, "max_shift"), float(FARTHEST)))
+    shift = min(check_positive(max_shift, "max_shift"), float(FARTHEST))
+    fit = fit._replace(max_shift=shift, together=neighbors == "fit")
     return _fits(x, points, frames, mask, error, camera, measured, fit, frame_axis, check_frames_of(coords))
 
 
@@ -295,14 +303,9 @@ def _fits(
     camera: Camera | None, psf: MeasuredPsf | None, fit: Fit, frame_axis: int | None, kept: Array | None,
 ) -> Fits:  # fmt: skip
     """Run the operation; `kept` are the frames of a table whose spots are fitted in a single image."""
-    maps: list[Any] = [None, None, None]
-    if camera is not None:
-        factor = camera.electrons_per_count
-        factor = (as_array(factor, "electrons_per_count") if is_array(factor) else factor) / camera.em_gain
-        maps = [camera.offset, factor, camera.read_variance]
     samples = None if psf is None else beside(psf.coefficients, x)
     results = call(
-        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps, samples,
+        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps_of(camera, x), samples,
         frame_axis=frame_axis, fit=fit,
     )  # fmt: skip
     count = len(Columns._fields)
@@ -333,7 +336,8 @@ def _fit(
         raise ValueError("error must be given with estimator='wls': weights are its inverse squares")
     if estimator != "wls" and error is not None:
         raise ValueError(f"error is for estimator='wls', got estimator={estimator!r}")
-    multiplies = camera is not None and camera.em_gain > 1 and estimator == "mle"
+    if error is not None and not is_array(error) and not isinstance(error, (list, tuple)):
+        check_positive(error, "error")
     return Fit(
         model=shape,
         estimator=estimator,
@@ -341,10 +345,18 @@ def _fit(
         box=box,
         n_iters=check_count(n_iters, "n_iters", 1),
         max_shift=float(FARTHEST),
-        excess=2.0 if multiplies else 1.0,
+        excess=camera.excess if camera is not None and estimator == "mle" else 1.0,
         covariance=check_bool(covariance, "covariance"),
         numbers=numbers,
     )
+
+
+def _box_of(sigma: tuple[float, ...] | None, ndim: int) -> tuple[int, ...]:
+    """Return the default lengths of a box; require a width for which it can be fitted."""
+    lengths = box_for(sigma, ndim)
+    if max(lengths) > _LONGEST:
+        raise ValueError(f"sigma must be at most {_LONGEST // 6} if box is not given, got {sigma!r}")
+    return lengths
 
 
 def _box(box: Any, ndim: int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from npsubpix.io.images import Frames, ImageError, ImageWarning, open_frames
 from npsubpix.io.localizations import read_picasso, read_thunderstorm
-from npsubpix.io.tables import OutputError, peak_columns, replacing, write_table
+from npsubpix.io.tables import OutputError, peak_columns, read_table, replacing, write_table
 
 __all__ = [
     "Frames",
@@ -14,6 +14,7 @@ __all__ = [
     "open_frames",
     "peak_columns",
     "read_picasso",
+    "read_table",
     "read_thunderstorm",
     "replacing",
     "write_table",

@@ -30,7 +30,7 @@ def read_picasso(path: str | Path, *, origin: str | None = None) -> Fits:
     Fits
         One row per localization, in pixels from the centre of the first pixel, with ``photons`` as flux and ``lpx``
         and ``lpy`` as standard errors. What the file does not hold is NaN; columns that `Fits` does not have are not
-        read. A column ``z`` is `Fits.z`, in nanometres, or the first axis of positions if `Fits.to_picasso` wrote
+        read. A column ``z`` is ``Fits.z``, in nanometres, or the first axis of positions if `Fits.to_picasso` wrote
         fits of volumes. All flags are 0.
 
     Raises
@@ -88,7 +88,7 @@ def read_thunderstorm(
     Fits
         One row per localization, in pixels from the centre of the first pixel. ``intensity`` is the flux, and
         ``offset`` the background per pixel; their unit is the electron if the file says photon. What the file does
-        not hold is NaN. A column ``z`` is `Fits.z`, in nanometres, or the first axis of positions if
+        not hold is NaN. A column ``z`` is ``Fits.z``, in nanometres, or the first axis of positions if
         `Fits.to_thunderstorm` wrote fits of volumes. All flags are 0.
 
     Raises

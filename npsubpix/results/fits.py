@@ -48,7 +48,7 @@ class Fits(Table):
         Logarithm of the likelihood of the fit, less that of a model that equals the data: never positive. With
         ``estimator="lsq"``, that of Gaussian noise of the variance of the residuals, up to a constant.
     n_iters : array of shape (N,), int32
-        Number of iterations.
+        Number of iterations; on an astigmatic curve, that of both starts.
     indices : array of shape (N, ndim), int64
         Pixel at the centre of the box; -1 for a start that was not finite.
     flags : array of shape (N,), int32
@@ -177,7 +177,7 @@ class Fits(Table):
         pixel_size : float or tuple of floats, optional
             Size of a pixel in nanometres, for the metadata. Fits of volumes need one per axis, (z, y, x).
         z_unit : float, default 1.0
-            Nanometres in the unit of `Fits.z`, the positions along z of an `AstigmaticCurve`.
+            Nanometres in the unit of ``Fits.z``, the positions along z of an `AstigmaticCurve`.
         origin : {"center", "corner", "fits"}, default "center"
             Origin of the positions in the file: the centre of the first pixel is 0, as picasso.localize has it; its
             outer corner is 0; its centre is 1.
@@ -243,7 +243,7 @@ class Fits(Table):
         pixel_size : float or tuple of floats
             Size of a pixel in nanometres, or one per axis: (y, x), in volumes (z, y, x).
         z_unit : float, default 1.0
-            Nanometres in the unit of `Fits.z`, the positions along z of an `AstigmaticCurve`.
+            Nanometres in the unit of ``Fits.z``, the positions along z of an `AstigmaticCurve`.
         origin : {"center", "corner", "fits"}, default "corner"
             Origin of the positions along y and x: the centre of the first pixel is 0; its outer corner is 0, as
             ThunderSTORM has it; its centre is one pixel size. Positions along z of volumes are from the centre of the

@@ -42,6 +42,9 @@ class Peaks(Table):
         higher than all peaks of the frame and exceeds `threshold_abs`, else NaN. With a background, heights
         above it are compared, in units of the noise. None where there is no such border, or rows were selected.
         With ``detect``, it is a value of the filtered image.
+    coords_std : array of shape (N, ndim), float64, or None
+        Standard errors of the positions; None where the noise was not known. NaN for a position that could not be
+        refined, and along an axis that was not.
 
     See Also
     --------
@@ -70,6 +73,7 @@ class Peaks(Table):
     frame: Array | None = None
     image_shape: tuple[int, ...] | None = None
     border: Array | None = None
+    coords_std: Array | None = None
 
     _NOT_OK = int(NOT_OK)
     _FLAGS = PeakFlags
@@ -80,21 +84,28 @@ class Peaks(Table):
     def to_dict(self) -> dict[str, npt.NDArray[Any]]:
         """Copy the peaks to a dictionary of NumPy arrays, one per column.
 
-        The columns are ``frame`` (in stacks), ``z`` (in volumes), ``y``, ``x``, ``value``, ``z_index`` (in volumes),
-        ``y_index``, ``x_index``, ``ok``, ``flags`` and ``flag_names``: ``ok`` is `Peaks.ok`, and ``flag_names`` are
-        those of `Peaks.flag_names`, an array of Python's strings.
+        The columns are ``frame`` (in stacks), ``z`` (in volumes), ``y``, ``x``, their standard errors ``y_std`` and so
+        on (if they are known), ``value``, ``z_index`` (in volumes), ``y_index``, ``x_index``, ``ok``, ``flags`` and
+        ``flag_names``: ``ok`` is `Peaks.ok`, and ``flag_names`` are those of `Peaks.flag_names`, an array of Python's
+        strings.
         """
         axes = AXES[-self.ndim :]
         coords, indices = to_numpy(self.coords), to_numpy(self.indices)
         columns = {} if self.frame is None else {"frame": to_numpy(self.frame)}
         columns |= {axis: coords[:, k] for k, axis in enumerate(axes)}
+        if self.coords_std is not None:
+            errors = to_numpy(self.coords_std)
+            columns |= {f"{axis}_std": errors[:, k] for k, axis in enumerate(axes)}
         columns["value"] = to_numpy(self.values)
         columns |= {f"{axis}_index": indices[:, k] for k, axis in enumerate(axes)}
         return columns | self._flag_columns()
 
     def _trackpy_columns(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the value as signal."""
-        return {"signal": to_numpy(self.values)}
+        """Return the value as signal, and standard errors as one."""
+        columns = {"signal": to_numpy(self.values)}
+        if self.coords_std is not None:
+            columns["ep"] = np.sqrt((to_numpy(self.coords_std) ** 2).mean(axis=1))
+        return columns
 
     def left_out(self) -> list[str]:
         """Return a line that says where the border holds a peak higher than all others of its frame, if it does."""

@@ -87,14 +87,14 @@ class Table:
         Returns
         -------
         table of this class
-            All rows. Its `image_shape` is that of the tables if they share it, else None.
+            All rows. Its ``image_shape`` is that of the tables if they share it, else None.
 
         Raises
         ------
         TypeError
             If an item is no table of this class.
         ValueError
-            If there is no table, columns differ, units differ, or `frame` does not have an item per table.
+            If there is no table, columns differ, units differ, or ``frame`` does not have an item per table.
         """
         return cls(**joined_columns(cls, list(tables), frame))
 
@@ -231,7 +231,7 @@ class Table:
             `Measurements`: ``mass``, ``size``, ``ecc``, ``signal``, ``raw_mass`` and ``ep``. Of `Fits`: the flux as
             ``mass``, ``ep``, the root mean square of the standard errors along the axes, and in 2-D those of the
             Gaussian: ``size``, its radius of gyration, ``ecc`` if it has a width per axis, and ``signal``, its
-            height. Of `Peaks`: the value as ``signal``.
+            height. Of `Peaks`: the value as ``signal``, and ``ep`` if there are standard errors.
 
         Raises
         ------

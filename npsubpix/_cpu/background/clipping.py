@@ -23,7 +23,7 @@ from npsubpix._definitions.constants import (
     SYMMETRIC_RATIO,
 )
 
-__all__ = ["clip", "step_of"]
+__all__ = ["clip", "clip_about_median", "step_of"]
 
 
 @summing
@@ -91,10 +91,10 @@ def _is_piled(values):
 
 
 @device
-def _clip_about_median(values):
+def clip_about_median(values, allowance):
     """Clip sorted numbers about their median until none is clipped; return where those that remain begin and end.
 
-    Return their median, mean and standard deviation too.
+    Return their median, mean and standard deviation too. The upper limit is higher by an allowance.
     """
     begin, end = 0, values.size
     while True:
@@ -106,7 +106,7 @@ def _clip_about_median(values):
         i, j = begin, end
         while i < j and median - values[i] > far:
             i += 1
-        while j > i and values[j - 1] - median > far:
+        while j > i and values[j - 1] - median > far + allowance:
             j -= 1
         if i == j or (i == begin and j == end):
             return begin, end, median, mean, deviation
@@ -161,7 +161,7 @@ def clip(values, step):
     """
     if _is_piled(values):
         return _clip_piled(values, step, True)
-    begin, end, median, mean, deviation = _clip_about_median(values)
+    begin, end, median, mean, deviation = clip_about_median(values, 0.0)
     if values[begin] == values[end - 1] and step > 0:
         return _clip_piled(values, step, False)
     return begin, end, median, mean, deviation / CLIPPED_SHARE, False

@@ -26,6 +26,7 @@ __all__ = [
     "lend_all",
     "lend_to_read",
     "prefetch",
+    "shaped",
     "trailing_zeros",
     "values_from",
     "window_of",
@@ -150,6 +151,29 @@ def window_of(size: tuple[int, ...]) -> Callable[..., Any]:
         return array.copy(layout=array.layout if array.ndim == 1 else "A")(array, starts), generate
 
     return cut  # type: ignore[no-any-return]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def shaped(typing_context: Any, array: Any, shape: Any) -> Any:
+    """Lend a contiguous array in another shape, which must have as many elements or fewer.
+
+    Numba's own method can fail, with a message that takes seconds to compile.
+    """
+    out = array.copy(ndim=len(shape))
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        whole = context.make_array(array)(context, builder, args[0])
+        lengths = cgutils.unpack_tuple(builder, args[1])
+        strides = [whole.itemsize]
+        for length in lengths[:0:-1]:
+            strides.insert(0, builder.mul(strides[0], length))
+        lent = context.make_array(out)(context, builder)
+        context.populate_array(
+            lent, data=whole.data, shape=lengths, strides=strides, itemsize=whole.itemsize, meminfo=None
+        )
+        return lent._getvalue()
+
+    return out(array, shape), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]

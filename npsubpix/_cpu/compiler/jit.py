@@ -110,11 +110,11 @@ def _name_with_closure(function: Callable[..., Any]) -> str:
 
 
 def _described(value: Any) -> str:
-    """Describe a value that a function closes over: compiled functions by name, intrinsics by what these close over."""
-    compiled, generator = getattr(value, "py_func", None), getattr(value, "_defn", None)
+    """Describe a value that a function closes over: compiled functions by name, others by what these close over."""
+    compiled, generator = getattr(value, "py_func", None), getattr(value, "_defn", value)
     if compiled is not None:
         return str(compiled.__qualname__)
-    return repr(value) if generator is None else _name_with_closure(generator)
+    return _name_with_closure(generator) if isinstance(generator, types.FunctionType) else repr(value)
 
 
 def device(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,8 +1,8 @@
 """The Gaussian model: values integrated over pixels, and their derivatives with respect to its parameters.
 
 An axis of a box has three lines of numbers: the integral of the Gaussian over each pixel, and its derivatives with
-respect to the position and to the width. Values and derivatives at a pixel are products of them. Lines are those of
-z (0 to 2), of y (3 to 5) and of x (6 to 8).
+respect to the position and to the width. Values and derivatives at a pixel are products of them. The lines of all axes
+follow one another: the integrals along z, y and x, then the derivatives in the same order.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from npsubpix._cpu.compiler.intrinsics import shaped
 from npsubpix._cpu.compiler.jit import device, fused
 from npsubpix._cpu.fitting.curve import curve_of
 from npsubpix._cpu.formulas.error_function import error_function
 from npsubpix._cpu.formulas.exponential import exponential64
 from npsubpix._definitions.spot_models import Model
 
-__all__ = ["BLOCK", "factors_of", "lines_of", "slopes_of", "width_of"]
+__all__ = ["BLOCK", "edges_before_x", "edges_of", "factors_of", "lines_of", "slopes_of", "width_of"]
 
 #: Pixels that rows are padded to multiples of.
 BLOCK = 4
@@ -24,28 +25,42 @@ BLOCK = 4
 _DENSITY = 0.3989422804014327  # 1 / sqrt(2 pi)
 
 
-@fused
-def _edges(integral, slope, product, centre, width):
-    """Write the integral of a Gaussian up to the edges of pixels, its negative derivatives by position and width."""
-    inverse = 1.0 / width
-    density = _DENSITY * inverse
-    for k in range(integral.size):
-        u = (k - 0.5 - centre) * inverse
-        exponential = exponential64(-0.5 * u * u)
-        integral[k] = 0.5 * error_function(u, exponential)
-        slope[k] = density * exponential
-        product[k] = density * exponential * u
+@device
+def edges_of(pixels):
+    """Return the number of edges of the pixels of an axis, one more than these, padded."""
+    return (pixels + BLOCK) // BLOCK * BLOCK
+
+
+@device
+def edges_before_x(box, axes):
+    """Return the number of edges of all axes but the last: where the lines of x begin."""
+    return edges_of(box[1]) + (edges_of(box[0]) if axes == 3 else 0)
 
 
 @fused
-def _write_lines(lines, first, count, edges, centre, width):
-    """Write the three lines of an axis."""
-    padded = (count + BLOCK) // BLOCK * BLOCK  # there is one edge more than pixels
-    _edges(edges[0, :padded], edges[1, :padded], edges[2, :padded], centre, width)
-    for k in range(count):
-        lines[first, k] = edges[0, k + 1] - edges[0, k]
-        lines[first + 1, k] = edges[1, k] - edges[1, k + 1]
-        lines[first + 2, k] = edges[2, k] - edges[2, k + 1]
+def _write_places(places, scales, centre, inverse):
+    """Write the places of the edges of pixels, in widths from the centre of a Gaussian, and what scales its slope."""
+    scale = -_DENSITY * inverse
+    for k in range(places.size):
+        places[k] = (k - 0.5 - centre) * inverse
+        scales[k] = scale
+
+
+@fused
+def _integrate(integrals, slopes, products, places, scales):
+    """Write the integral of a Gaussian up to each place, and its derivatives with respect to the centre and width."""
+    for k in range(places.size):
+        exponential = exponential64(-0.5 * places[k] * places[k])
+        integrals[k] = 0.5 * error_function(places[k], exponential)
+        slopes[k] = scales[k] * exponential
+        products[k] = scales[k] * exponential * places[k]
+
+
+@fused
+def _subtract(differences, values):
+    """Write by how much each value is less than the next."""
+    for k in range(differences.size):
+        differences[k] = values[k + 1] - values[k]
 
 
 def width_of(model: Model) -> Callable[..., Any]:
@@ -64,22 +79,34 @@ def width_of(model: Model) -> Callable[..., Any]:
 def lines_of(model: Model) -> Callable[..., Any]:
     """Make the function that writes the lines of all axes.
 
-    On a curve of widths, the derivatives with respect to the width are those with respect to z.
+    Each step takes all axes at once: loops over the few pixels of one take longer to begin than to run. An axis has
+    one edge more than pixels, so the last numbers of its lines mean nothing. On a curve of widths, the derivatives with
+    respect to the width are those with respect to z.
     """
     axes, astigmatic = model.axes, model.width == "astigmatic"
     width_along = width_of(model)
-    slope_along = curve_of(model)[1] if astigmatic else None
+    slope_along = curve_of(model)[1] if astigmatic else width_along  # which is not called
 
     @device
     def write_lines(parameters, sigma, constants, box, lines, edges):
+        total = lines.shape[1]
+        places, scales = edges[3 * total + BLOCK : 4 * total + BLOCK], edges[4 * total + BLOCK :]
+        first = 0
         for a in range(axes):
-            axis = 3 - axes + a
             width = width_along(parameters, sigma, constants, a)
-            _write_lines(lines, 3 * axis, box[axis], edges, parameters[a], width)
-            if astigmatic:
+            stop = first + edges_of(box[3 - axes + a])
+            _write_places(places[first:stop], scales[first:stop], parameters[a], 1.0 / width)
+            first = stop
+        _integrate(edges[:total], edges[total : 2 * total], edges[2 * total : 3 * total], places, scales)
+        _subtract(shaped(lines, (3 * total,)), edges)
+        if astigmatic:
+            first = 0
+            for a in range(axes):
                 slope = slope_along(parameters, sigma, constants, a)
-                for k in range(box[axis]):
-                    lines[3 * axis + 2, k] *= slope
+                stop = first + edges_of(box[3 - axes + a])
+                for k in range(first, stop):
+                    lines[2, k] *= slope
+                first = stop
 
     return write_lines
 
@@ -96,7 +123,8 @@ def factors_of(model: Model) -> Callable[..., Any]:
     @device
     def factors(parameters, box, lines, d, j):
         flux, level, tilt = parameters[axes], parameters[last], 0.0
-        ey, dy, gy = lines[3, j], lines[4, j], lines[5, j]
+        k = (edges_of(box[0]) if volume else 0) + j
+        ey, dy, gy = lines[0, k], lines[1, k], lines[2, k]
         ez, dz, gz = (lines[0, d], lines[1, d], lines[2, d]) if volume else (1.0, 0.0, 0.0)
         from_z, from_y = d - 0.5 * (box[0] - 1), j - 0.5 * (box[1] - 1)
         if plane:

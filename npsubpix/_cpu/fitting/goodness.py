@@ -6,7 +6,14 @@ import math
 
 from npsubpix._cpu.compiler.jit import device, summing
 from npsubpix._cpu.formulas.logarithm import logarithm64
-from npsubpix._definitions.constants import FIT_ALIKE, FIT_LEAST_MEAN, FIT_MISFIT, FIT_MOST_TIED, FIT_SIGNIFICANT
+from npsubpix._definitions.constants import (
+    FIT_ALIKE,
+    FIT_KEPT_ROW,
+    FIT_LEAST_MEAN,
+    FIT_MISFIT,
+    FIT_MOST_TIED,
+    FIT_SIGNIFICANT,
+)
 
 __all__ = ["compare", "is_poor", "likelihood_ratio"]
 
@@ -52,25 +59,40 @@ def is_saturated(data, weights):
 
 
 @device
-def is_poor(chi2, degrees, weights, residuals, data, mean, background, padded, unweighted):
+def is_poor(chi2, degrees, weights, residuals, data, mean, background, box, padded, unweighted):
     """Whether residuals exceed the noise, and are a large part of the signal."""
     if not unweighted and not chi2 > degrees + FIT_SIGNIFICANT * math.sqrt(3.0 * degrees):
         return False
-    noise, signal, excess, shared, spread, before = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    noise, signal, excess = 0.0, 0.0, 0.0
     for k in range(weights.size):
         if weights[k] > 0.0:
             above = mean[k] - background
             signal += above * above
             excess += residuals[k] * residuals[k]
             noise += 1.0 / weights[k]
-            product = residuals[k] * before if k % padded > 0 else 0.0
-            shared += product
-            spread += product * product
-            before = residuals[k]
-        else:
-            before = 0.0
     if unweighted:  # without noise to compare with, residuals are noise as far as neighbours differ
-        return is_saturated(data, weights) or (
-            shared > FIT_ALIKE * math.sqrt(spread) and excess > FIT_MISFIT * FIT_MISFIT * signal
-        )
+        if is_saturated(data, weights):
+            return True
+        return excess > FIT_MISFIT * FIT_MISFIT * signal and are_alike(weights, residuals, box, padded)
     return excess - noise > FIT_MISFIT * FIT_MISFIT * signal
+
+
+@device
+def are_alike(weights, residuals, box, padded):
+    """Whether residuals of neighbours along x and y are alike; along x alone in rows too long for GPUs to keep."""
+    depth, height, length = box
+    shared, spread, start = 0.0, 0.0, 0
+    for _ in range(depth):
+        for j in range(height):
+            for k in range(start, start + length):
+                own = residuals[k] if weights[k] > 0.0 else 0.0
+                if k > start and weights[k - 1] > 0.0:
+                    product = own * residuals[k - 1]
+                    shared += product
+                    spread += product * product
+                if j > 0 and length <= FIT_KEPT_ROW and weights[k - padded] > 0.0:
+                    product = own * residuals[k - padded]
+                    shared += product
+                    spread += product * product
+            start += padded
+    return shared > FIT_ALIKE * math.sqrt(spread)

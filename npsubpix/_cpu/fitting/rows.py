@@ -29,7 +29,7 @@ _FUSED = ("contract",)
 
 
 class Vector:
-    """Four numbers, where code is generated."""
+    """Four numbers, or one, where code is generated."""
 
     def __init__(self, builder: Any, value: Any) -> None:
         self.builder, self.value = builder, value
@@ -45,8 +45,8 @@ class Vector:
 
     def inverse(self) -> Vector:
         """Return 1 over each number."""
-        ones = ir.Constant(_FOUR, [1.0] * BLOCK)
-        return Vector(self.builder, self.builder.fdiv(ones, self.value))
+        ones = [1.0] * BLOCK if self.value.type == _FOUR else 1.0
+        return Vector(self.builder, self.builder.fdiv(ir.Constant(self.value.type, ones), self.value))
 
     def at_least(self, number: float) -> Vector:
         """Return the greater of each number and another; that for NaN."""
@@ -141,31 +141,32 @@ def _add_terms(builder: Any, data: Any, place: int, terms: Sequence[tuple[Vector
 def row_sums_of(model: Model, likelihood: bool) -> Callable[..., Any]:
     """Make the function that adds a row of pixels to the sums.
 
-    It takes the sums; the lines of the axis of the row; the pixels and read variances, or weights, of the box; the
-    first pixel of the row and how many it has; the factors that its pixels share; and the background at its first
-    pixel, its slope, and the distance of that pixel from the centre.
+    It takes the sums; the lines of all axes, and where those of x begin; the pixels and read variances, or weights, of
+    the box; the first pixel of the row and how many it has; the factors that its pixels share; and the background at
+    its first pixel, its slope, and the distance of that pixel from the centre.
     """
     names = sorted({name for slope in slopes_of(model, (None,) * 8) for name, _ in slope})
 
     @intrinsic  # type: ignore[untyped-decorator]
     def add_row(
-        typing_context: Any, sums: Any, lines: Any, data: Any, spread: Any, start: Any, padded: Any, factors: Any,
-        level: Any, tilt: Any, first: Any,
+        typing_context: Any, sums: Any, lines: Any, x: Any, data: Any, spread: Any, start: Any, padded: Any,
+        factors: Any, level: Any, tilt: Any, first: Any,
     ) -> Any:  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            arrays = [context.make_array(signature.args[k])(context, builder, args[k]) for k in range(4)]
+            arrays = [context.make_array(signature.args[k])(context, builder, args[k]) for k in (0, 1, 3, 4)]
             totals, table, pixels, spreads = arrays
-            stride = builder.sdiv(cgutils.unpack_tuple(builder, table.strides)[0], ir.Constant(ir.IntType(64), 8))
-            rows = [builder.gep(table.data, [builder.mul(stride, ir.Constant(ir.IntType(64), k))]) for k in (6, 7, 8)]
-            shared = [_all(builder, factor) for factor in cgutils.unpack_tuple(builder, args[6])]
-            background, slope, begin = (_all(builder, args[k]) for k in (7, 8, 9))
+            total = builder.sdiv(cgutils.unpack_tuple(builder, table.strides)[0], ir.Constant(ir.IntType(64), 8))
+            firsts = args[2], builder.add(args[2], total), builder.add(args[2], builder.add(total, total))
+            rows = [builder.gep(table.data, [first]) for first in firsts]
+            shared = [_all(builder, factor) for factor in cgutils.unpack_tuple(builder, args[7])]
+            background, slope, begin = (_all(builder, args[k]) for k in (8, 9, 10))
             steps = Vector(builder, ir.Constant(_FOUR, [float(k) for k in range(BLOCK)]))
             row = _RowSums(builder, names)
-            blocks = builder.sdiv(args[5], ir.Constant(ir.IntType(64), BLOCK))
+            blocks = builder.sdiv(args[6], ir.Constant(ir.IntType(64), BLOCK))
             with cgutils.for_range(builder, blocks) as loop:
                 here = builder.mul(loop.index, ir.Constant(ir.IntType(64), BLOCK))
                 ex, dx, gx = (_load(builder, line, here) for line in rows)
-                place = builder.add(args[4], here)
+                place = builder.add(args[5], here)
                 value, other = _load(builder, pixels.data, place), _load(builder, spreads.data, place)
                 along = _all(builder, builder.sitofp(here, _NUMBER)) + steps + begin
                 mean = shared[0] * ex + background
@@ -177,6 +178,6 @@ def row_sums_of(model: Model, likelihood: bool) -> Callable[..., Any]:
             _add_row_to(builder, totals.data, slopes_of(model, shared), row)
             return context.get_dummy_value()
 
-        return types.void(sums, lines, data, spread, start, padded, factors, level, tilt, first), generate
+        return types.void(sums, lines, x, data, spread, start, padded, factors, level, tilt, first), generate
 
     return add_row  # type: ignore[no-any-return]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from npsubpix._cpu.compiler.intrinsics import copy_to
 from npsubpix._cpu.compiler.jit import device
 from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.goodness import compare, likelihood_ratio
@@ -13,7 +14,7 @@ from npsubpix._definitions.constants import FIT_DEPTHS, FIT_START_INVERSE_BETA
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 from npsubpix._definitions.spot_models import Model
 
-__all__ = ["chooser_of", "shape_start_of"]
+__all__ = ["chooser_of", "misfit", "shape_start_of"]
 
 _REJECTED = int(FIT_REJECTED)
 _SINGULAR = int(FitFlags.SINGULAR)
@@ -21,7 +22,7 @@ _TOO_FAR = int(FitFlags.TOO_FAR)
 
 
 @device
-def _misfit(data, spread, mean, likelihood):
+def misfit(data, spread, mean, likelihood):
     """Return the least sum of squared residuals of a spot of any flux on any background, from means of 1 and 0."""
     count, m, v, mm, mv, vv = 0, 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(data.size):
@@ -59,14 +60,14 @@ def shape_start_of(model: Model, functions: SpotFunctions) -> Callable[..., Any]
             begin, end = (low, focus) if which == 0 else (focus, high)
             least = math.inf
             for k in range(FIT_DEPTHS):
-                trial[:count] = parameters[:count]
+                copy_to(trial[:count], parameters)
                 trial[axes], trial[count - 1] = 1.0, 0.0
                 trial[depth] = begin + (k + 0.5) / FIT_DEPTHS * (end - begin)
                 write(trial, sigma, constants, box, padded, lines, edges)
                 means(mean, trial, box, padded, lines)
-                misfit = _misfit(data, spread, mean, likelihood)
-                if misfit < least:
-                    least = misfit
+                sum_of_squares = misfit(data, spread, mean, likelihood)
+                if sum_of_squares < least:
+                    least = sum_of_squares
                     parameters[depth] = trial[depth]
 
     return begin_shape
@@ -106,7 +107,7 @@ def chooser_of(model: Model, functions: SpotFunctions, fit: Callable[..., Any]) 
                 likelihood = score(data, spread, box, padded, options[0] == 0, memory)
                 if likelihood > greatest:
                     greatest = likelihood
-                    small[6, :count] = small[0, :count]
+                    copy_to(small[6, :count], small[0])
             elif greatest == -math.inf:
                 flags = found
         if greatest == -math.inf:

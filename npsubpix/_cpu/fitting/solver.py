@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.intrinsics import keep, lend
+from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend, shaped
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once
 from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.errors import residual_moments_of
-from npsubpix._cpu.fitting.gaussian import BLOCK
+from npsubpix._cpu.fitting.gaussian import BLOCK, edges_before_x, edges_of
 from npsubpix._cpu.fitting.goodness import compare, is_poor, likelihood_ratio
-from npsubpix._cpu.fitting.linear import backward, factor, forward, invert, unpack
+from npsubpix._cpu.fitting.linear import LinearAlgebra, linear_algebra_of
+from npsubpix._cpu.fitting.misfits import is_misshapen
 from npsubpix._cpu.fitting.neighbours import has_neighbour
 from npsubpix._cpu.fitting.rows import sums_of
 from npsubpix._cpu.fitting.shape_starts import chooser_of, shape_start_of
@@ -37,12 +38,13 @@ from npsubpix._definitions.constants import (
     FIT_EASING,
     FIT_LEAST_BACKGROUND,
     FIT_LEAST_FLUX,
+    FIT_NEARLY,
     FIT_RELATIVE_STOP,
 )
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 from npsubpix._definitions.spot_models import Model
 
-__all__ = ["ESTIMATOR_CODES", "PADDED", "fit_kernel"]
+__all__ = ["ESTIMATOR_CODES", "PADDED", "finisher_of", "fit_kernel"]
 
 _REJECTED = int(FIT_REJECTED)
 _NOT_CONVERGED = int(FitFlags.NOT_CONVERGED)
@@ -64,7 +66,7 @@ PADDED = 16
 _CHUNK = 64
 
 
-def _fitter(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
+def _fitter(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> Callable[..., Any]:
     """Make the function that fits one spot.
 
     It returns flags, the number of iterations and how many parameters are free, and leaves the parameters and the
@@ -72,6 +74,7 @@ def _fitter(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
     starts of a model it takes, or -1 for the parameters that are kept in memory.
     """
     write, add_rows = functions.write, functions.add_rows
+    unpack, factor, forward, backward = algebra.unpack, algebra.factor, algebra.forward, algebra.backward
     move, hold, begin_shape = mover_of(model), holder_of(model), shape_start_of(model, functions)
     axes, count = model.axes, model.parameters
     width_of_axis, may_hold, has_starts = model.width_of_axis, len(model.held) > 0, model.starts > 1
@@ -98,24 +101,24 @@ def _fitter(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
             return _SINGULAR, 0, count
         begin_shape(parameters, data, spread, sigma, constants, which, box, padded, likelihood, memory)
         if has_starts and which < 0:
-            parameters[:] = small[6]
+            copy_to(parameters, small[6])
         held[:] = 0.0
         least = FIT_LEAST_BACKGROUND - least_spread if likelihood else -math.inf
         parameters[last] = max(parameters[last], least)
-        damping, before, used, holds = 0.0, math.inf, count, False
+        damping, before, used, holds = 0.0, 0.0, count, False
         for n in range(n_iters):
             write(parameters, sigma, constants, box, padded, lines, edges)
             add_rows(sums, parameters, box, padded, lines, data, spread, likelihood)
-            chi2 = unpack(matrix, gradient, sums, count)
+            chi2 = unpack(matrix, gradient, sums)
             used = count
-            if not factor(lower, matrix, used, 0.0):
+            if not factor(lower, matrix, 0.0):
                 return _SINGULAR, n + 1, used
             decrement = forward(steps, lower, gradient, used)
             if may_hold:
                 backward(steps, lower, used)
                 holds = hold(held, matrix, gradient, parameters, steps, constants)
                 if holds:
-                    factor(lower, matrix, used, 0.0)
+                    factor(lower, matrix, 0.0)
                 decrement = forward(steps, lower, gradient, used)
             if parameters[last] <= least:
                 backward(steps, lower, used)
@@ -125,22 +128,25 @@ def _fitter(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
             if estimator == _LSQ:
                 variance = chi2 / degrees
             flux = parameters[axes]
-            ends = decrement <= stop * variance + FIT_RELATIVE_STOP * flux * flux * matrix[axes, axes]
+            limit = stop * variance + FIT_RELATIVE_STOP * flux * flux * matrix[axes, axes]
+            falls = decrement * decrement <= limit * before and decrement <= FIT_NEARLY * limit
+            ends = decrement <= limit or (falls and damping == 0.0)
             if not ends:
-                if decrement > FIT_CONTRACTION * before:
+                # damped steps contract slowly where parameters are correlated, without being too long
+                if n > 0 and decrement > (FIT_CONTRACTION if damping == 0.0 else 1.0) * before:
                     damping = max(damping * 4.0, FIT_DAMPING)
                 else:
                     damping *= FIT_EASING
                 damping = 0.0 if damping < 0.1 * FIT_DAMPING else damping
                 before = decrement
                 if damping > 0.0:
-                    if not factor(lower, matrix, used, damping):
+                    if not factor(lower, matrix, damping):
                         return _SINGULAR, n + 1, used
                     forward(steps, lower, gradient, used)
             backward(steps, lower, used)
             for k in range(used, count):
                 steps[k] = 0.0
-            before_step[:] = parameters
+            copy_to(before_step, parameters)
             move(parameters, steps, constants, box, least)
             if not math.isfinite(decrement):
                 return _SINGULAR, n + 1, used
@@ -156,15 +162,30 @@ def _fitter(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
     return fit
 
 
-def _finisher(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
+def finisher_of(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> Callable[..., Any]:
     """Make the function that writes the row of a fit, in the coordinates of its box; it returns flags."""
     means, width_along = functions.means, functions.width
-    residual_moments = residual_moments_of(model, functions.add_rows)
+    residual_moments = residual_moments_of(model, functions.add_rows, algebra)
+    factor, invert = algebra.factor, algebra.invert
     axes, count, first, end = model.axes, model.parameters, model.axes + 1, model.axes + 1 + model.widths
     last = count - 1
 
     @device
-    def measure(memory, data, spread, box, padded, estimator, used, moments):
+    def placed(parameters):
+        """Return the position along z, y and x."""
+        return (parameters[0] if axes == 3 else 0.0), parameters[axes - 2], parameters[axes - 1]
+
+    @device
+    def widths(parameters, sigma, constants):
+        """Return the widths along z, y and x."""
+        return (
+            width_along(parameters, sigma, constants, 0),
+            width_along(parameters, sigma, constants, axes - 2),
+            width_along(parameters, sigma, constants, axes - 1),
+        )
+
+    @device
+    def measure(memory, data, spread, sigma, constants, box, padded, estimator, used, moments, whole):
         """Write the covariance of parameters; return reduced chi2, the likelihood and whether the fit is poor."""
         small, square, lines, _, pixels, _ = memory
         parameters, steps = small[4], small[2]
@@ -175,7 +196,7 @@ def _finisher(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
         degrees = -count
         for k in range(weights.size):
             degrees += weights[k] > 0.0
-        factor(lower, matrix, used, 0.0)
+        factor(lower, matrix, 0.0)
         invert(covariance, lower, steps, used)
         for k in range(first, end):
             if small[5, k] > 0.0:  # held at a limit
@@ -189,21 +210,29 @@ def _finisher(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
             used_pixels = degrees + count
             ratio = -0.5 * used_pixels * math.log(chi2 / used_pixels) if chi2 > 0.0 else math.inf
             residual_moments(
-                moments, data, weights, residuals, mean, signals, parameters, box, padded, background, memory
+                moments, data, weights, residuals, mean, signals, parameters, box, padded, background, whole, memory
             )
-        poor = is_poor(chi2, degrees, weights, residuals, data, mean, background, padded, estimator == _LSQ)
+        poor = is_poor(chi2, degrees, weights, residuals, data, mean, background, box, padded, estimator == _LSQ)
+        if not poor:
+            poor = is_misshapen(
+                weights, residuals, mean, signals, background, placed(parameters),
+                widths(parameters, sigma, constants), box, padded, degrees, estimator == _LSQ,
+            )  # fmt: skip
         return chi2 / degrees, ratio, poor
 
     @device
     def finish(
-        row, moments, memory, data, spread, start, sigma, constants, box, padded, estimator, max_shift, used, table, n
+        row, moments, memory, data, spread, start, sigma, constants, box, padded, estimator, max_shift, used, table, n,
+        whole,
     ):  # fmt: skip
         parameters, held, covariance = memory[0][0], memory[0][5], memory[1][2]
         flag = 0
         for a in range(axes):
             if not abs(parameters[a] - start[a]) <= max_shift:
                 return _TOO_FAR
-        chi2, ratio, poor = measure(memory, data, spread, box, padded, estimator, used, moments)
+        chi2, ratio, poor = measure(
+            memory, data, spread, sigma, constants, box, padded, estimator, used, moments, whole
+        )
         if poor:
             flag |= _POOR_FIT
         for a in range(count):
@@ -227,25 +256,25 @@ def _finisher(model: Model, functions: SpotFunctions) -> Callable[..., Any]:
 @made_once
 def fit_kernel(model: Model) -> Kernel:
     """Return the kernel that fits spots by a model."""
-    functions = spot_functions(model)
-    fit, finish = _fitter(model, functions), _finisher(model, functions)
+    functions, algebra = spot_functions(model), linear_algebra_of(model.parameters)
+    fit, finish = _fitter(model, functions, algebra), finisher_of(model, functions, algebra)
     best_of = chooser_of(model, functions, fit)
     axes, count, sums = model.axes, model.parameters, BLOCK * sums_of(model)
     few, many_lines, by_pixel = max(count, 8), functions.lines, functions.by_pixel
 
     @device
-    def divide(memory, size, longest):
+    def divide(memory, size, edges_of_axes):
         """Divide memory into the arrays of a fit."""
-        small = memory[: 7 * few].reshape(7, few)
+        small = shaped(memory[: 7 * few], (7, few))
         at = 7 * few
-        square = memory[at : at + 4 * count * count].reshape(4, count, count)
+        square = shaped(memory[at : at + 4 * count * count], (4, count, count))
         at += 4 * count * count
-        length = size if by_pixel else longest
-        lines = memory[at : at + many_lines * length].reshape(many_lines, length)
+        length = size if by_pixel else edges_of_axes
+        lines = shaped(memory[at : at + many_lines * length], (many_lines, length))
         at += many_lines * length
-        edges = memory[at : at + 3 * (longest + BLOCK)].reshape(3, longest + BLOCK)
-        at += 3 * (longest + BLOCK)
-        pixels = memory[at : at + 7 * size].reshape(7, size)
+        edges = memory[at : at + 5 * edges_of_axes + BLOCK]
+        at += 5 * edges_of_axes + BLOCK
+        pixels = shaped(memory[at : at + 7 * size], (7, size))
         at += 7 * size
         return small, square, lines, edges, pixels, memory[at : at + sums]
 
@@ -276,19 +305,13 @@ def fit_kernel(model: Model) -> Kernel:
         noise of variance 1; the moments of residuals tell what the noise is.
         """
         size = data.shape[1]
-        longest = max(box[0], box[1], padded)
-        need = (
-            7 * few
-            + 4 * count * count
-            + many_lines * (size if by_pixel else longest)
-            + 3 * (longest + BLOCK)
-            + 7 * size
-            + sums
-        )
+        edges_of_axes = edges_before_x(box, axes) + edges_of(box[2])
+        length = size if by_pixel else edges_of_axes
+        need = 7 * few + 4 * count * count + many_lines * length + 5 * edges_of_axes + BLOCK + 7 * size + sums
         for c in prange((flags.size + _CHUNK - 1) // _CHUNK):
             table = keys, order, places, own_keys, shape
             own = np.zeros(need)
-            memory = divide(lend(own), size, longest)
+            memory = divide(lend(own), size, edges_of_axes)
             places_of_pixels(memory[4][4:], box, padded)
             pixels, variances, begins, results = lend(data), lend(spread), lend(starts), lend(rows)
             residuals, covariances, numbers = lend(moments), lend(matrices), lend(constants)
@@ -304,7 +327,7 @@ def fit_kernel(model: Model) -> Kernel:
                 if flag & _REJECTED == 0:
                     flag |= finish(
                         row, residuals[n], memory, pixels[n], variances[n], start, sigma, numbers, box, padded,
-                        options[0], max_shift, used, table, first + n,
+                        options[0], max_shift, used, table, first + n, covariances.shape[0] > 0,
                     )  # fmt: skip
                 if covariances.shape[0] > 0 and flag & _REJECTED == 0:
                     copy_covariance(covariances[n], memory[1], memory[0][5], used)

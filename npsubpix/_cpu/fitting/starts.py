@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 
 from npsubpix._cpu.compiler.jit import device, summing
-from npsubpix._definitions.constants import FIT_EQUAL, FIT_LEAST_FLUX, FIT_NOISY_PIXEL, FIT_START_WIDTH
+from npsubpix._definitions.constants import (
+    FIT_EQUAL,
+    FIT_LEAST_FLUX,
+    FIT_NOISY_PIXEL,
+    FIT_START_SIGMA,
+    FIT_START_WIDTH,
+    FIT_WIDEST_SIGMA,
+    FIT_WIDEST_START,
+)
 
 __all__ = ["begin", "places_of_pixels", "summarize"]
 
@@ -115,6 +123,7 @@ def begin(
         width = width_of_axis[a]
         if width >= 0:
             variance = second / mass - mean * mean if mass > 0 else 1.0
-            moment = min(max(math.sqrt(max(variance, 0.0)), FIT_START_WIDTH), 0.2 * box[3 - axes + a])
-            parameters[width] = sigma[a] if sigma[a] > 0 else max(moment, FIT_START_WIDTH)
+            moment = min(math.sqrt(max(variance, 0.0)), FIT_WIDEST_START * box[3 - axes + a])
+            known = min(sigma[a], FIT_WIDEST_SIGMA * box[3 - axes + a])
+            parameters[width] = max(known, FIT_START_SIGMA) if sigma[a] > 0 else max(moment, FIT_START_WIDTH)
     return flux

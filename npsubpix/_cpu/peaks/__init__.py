@@ -26,7 +26,7 @@ from npsubpix._definitions.peaks import (
     with_defaults,
 )
 from npsubpix._definitions.periodic import folded, repeated, repeated_pixels
-from npsubpix._definitions.refinement import Refinement
+from npsubpix._definitions.refinement import Noise, Refinement, noise_of, unset_errors
 
 __all__ = ["candidates", "find_peaks"]
 
@@ -41,10 +41,11 @@ class _Rows(NamedTuple):
     starts: npt.NDArray[np.int64]
     flags: npt.NDArray[np.int32]
     frames: npt.NDArray[np.int64]
+    errors: npt.NDArray[np.float64] | None
 
     def take(self, rows: Any) -> _Rows:
         """Select rows."""
-        columns: list[Any] = [column[rows] for column in self]
+        columns: list[Any] = [None if column is None else column[rows] for column in self]
         return _Rows(*columns)
 
 
@@ -54,19 +55,24 @@ def find_peaks(
     mask: HostArray | None,
     background: HostArray | None,
     sigma: HostArray | None,
+    error: HostArray | None = None,
+    offset: HostArray | None = None,
+    electrons_per_count: HostArray | None = None,
+    read_variance: HostArray | None = None,
     *,
     search: PeakSearch,
     refinement: Refinement,
 ) -> tuple[HostArray | None, ...]:
     """Find and refine the peaks of a stack of images, or find them in another one, `searched`, and refine them in it.
 
-    Return positions, values, pixels, flags and frames, in order of images, the strongest first; and of each image the
-    value of the highest peak in the border that was left out, if it is higher than all others.
+    Return positions, values, pixels, flags, frames and errors, in order of images, the strongest first; and of each
+    image the value of the highest peak in the border that was left out, if it is higher than all others.
     """
     if mask is not None:
         mask = np.ascontiguousarray(np.broadcast_to(mask, image.shape))
     searched = image if searched is None else searched
-    rows = _find_rows(image, searched, mask, background, sigma, search, refinement)
+    noise = noise_of(error, offset, electrons_per_count, read_variance)
+    rows = _find_rows(image, searched, mask, background, sigma, search, refinement, noise)
     border = highest_in_border(searched, mask, background, sigma, search, rows.frames, rows.starts, rows.flags)
     return *rows, border
 
@@ -79,19 +85,20 @@ def _find_rows(
     sigma: HostArray | None,
     search: PeakSearch,
     refinement: Refinement,
+    noise: Noise | None,
 ) -> _Rows:
     """Find and refine peaks, without duplicates unless these are wanted."""
     most = search.num_peaks
     merging = search.duplicates == "merge" and refinement.method is not None
     found = candidates(searched, mask, background, sigma, search._replace(num_peaks=None) if merging else search)
     if not merging or most is None:
-        rows = _refined(image, mask, found, search, refinement)
+        rows = _refined(image, mask, found, search, refinement, noise)
         return _without_duplicates(rows) if merging else rows
     # Peaks that turn out as duplicates are made up for by the next ones of their image.
     every, tried = images_of(image, found.indices), max(most, 1)
     while True:
         part = _first_of_each(every, tried)
-        rows = _without_duplicates(_refined(image, mask, found.take(part), search, refinement))
+        rows = _without_duplicates(_refined(image, mask, found.take(part), search, refinement, noise))
         lacking = np.bincount(rows.frames, minlength=len(image)) < most
         if not (lacking & (np.bincount(every, minlength=len(image)) > tried)).any():
             break
@@ -111,19 +118,25 @@ def _without_duplicates(rows: _Rows) -> _Rows:
 
 
 def _refined(
-    image: HostArray, mask: HostArray | None, found: Candidates, search: PeakSearch, refinement: Refinement
+    image: HostArray,
+    mask: HostArray | None,
+    found: Candidates,
+    search: PeakSearch,
+    refinement: Refinement,
+    noise: Noise | None,
 ) -> _Rows:
     """Refine candidates."""
     starts = np.empty((found.indices.size, image.ndim - 1), np.int64)
     frames = unravel(found.indices, image.shape[1:], starts)
-    coords, values, flags = refine(image, frames, starts, mask, refinement)
+    coords, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
     flags |= found.flags
     if found.centres is not None and found.extents is not None:  # columns that come together
         _settle_plateaus(image, found, search.plateau, refinement, coords, values, flags)
         if search.wrap:
             folded(coords, image.shape[1:])
+        unset_errors(errors, flags, search.plateau)
     flag_duplicates(coords, flags, frames, image.shape, search.wrap)
-    return _Rows(coords, values, starts, flags, frames)
+    return _Rows(coords, values, starts, flags, frames, errors)
 
 
 def _settle_plateaus(

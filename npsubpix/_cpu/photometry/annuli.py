@@ -7,27 +7,21 @@ import math
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.background.clipping import clip, step_of
+from npsubpix._cpu.background.clipping import clip_about_median, step_of
 from npsubpix._cpu.compiler.jit import device, kernel
 from npsubpix._cpu.formulas.sorting import sort_floats
-from npsubpix._definitions.constants import LEAST_ANNULUS
+from npsubpix._cpu.photometry.pixels import electrons_of, is_inside
+from npsubpix._definitions.constants import CLIPPED_SHARE, LEAST_ANNULUS, ROUNDING_NOISE
 from npsubpix._definitions.photometry import MeasurementFlags
 
-__all__ = ["annuli_kernel", "is_inside"]
+__all__ = ["annuli_kernel"]
 
 _NO_BACKGROUND = int(MeasurementFlags.NO_BACKGROUND)
 _NOISE_GUESSED = int(MeasurementFlags.NOISE_GUESSED)
 
 
 @device
-def is_inside(x, frame, cy, cx):
-    """Tell whether the pixel nearest to a position exists."""
-    images, height, width = x.shape
-    return 0 <= frame < images and -0.5 <= cy < height - 0.5 and -0.5 <= cx < width - 0.5
-
-
-@device
-def _gather(x, mask, frame, cy, cx, inner, outer, out):
+def _gather(x, mask, camera, frame, cy, cx, inner, outer, out):
     """Write the pixels whose centres lie in an annulus, finite and not masked; return their number."""
     F = out.dtype.type
     height, width = x.shape[1:]
@@ -39,7 +33,7 @@ def _gather(x, mask, frame, cy, cx, inner, outer, out):
             distance = dy * dy + dx * dx
             if distance < low or distance >= high or (mask.size > 0 and mask[frame, i, j]):
                 continue
-            v = F(x[frame, i, j])
+            v = F(electrons_of(x, camera, frame, i, j))
             if math.isfinite(v):
                 out[count] = v
                 count += 1
@@ -47,7 +41,9 @@ def _gather(x, mask, frame, cy, cx, inner, outer, out):
 
 
 @kernel("photometry_annuli")
-def annuli_kernel(x, mask, points, frames, annulus, use_mean, floats, bits, level, noise, kept, flags):
+def annuli_kernel(
+    x, mask, camera, points, frames, annulus, use_mean, allowance, floats, bits, level, noise, kept, flags
+):
     """Measure background and noise of the annulus around each position, and count the pixels that are kept."""
     inner, outer = annulus
     side = 2 * math.floor(outer) + 2
@@ -59,7 +55,7 @@ def annuli_kernel(x, mask, points, frames, annulus, use_mean, floats, bits, leve
         if not is_inside(x, frame, cy, cx):
             continue
         values, spare = np.empty(most, floats.dtype), np.empty(most, floats.dtype)
-        count = _gather(x, mask, frame, cy, cx, inner, outer, values)
+        count = _gather(x, mask, camera, frame, cy, cx, inner, outer, values)
         if count < LEAST_ANNULUS:
             flags[k] |= _NO_BACKGROUND
             continue
@@ -68,9 +64,13 @@ def annuli_kernel(x, mask, points, frames, annulus, use_mean, floats, bits, leve
         for n in range(count):
             offsets[n] = np.float64(values[n]) - middle
         step = step_of(values[:count])
-        begin, end, median, mean, deviation, guessed = clip(offsets, step)
+        repeated = (count - 1) // 2 > 0 and offsets[(count - 1) // 2 - 1] == offsets[(count - 1) // 2]
+        repeated = repeated or offsets[(count - 1) // 2] == offsets[(count - 1) // 2 + 1]
+        more = allowance[0] + (allowance[1] * step if repeated else 0.0)
+        begin, end, median, mean, deviation = clip_about_median(offsets, more)
         level[k] = middle + (mean if use_mean else median)
-        noise[k] = deviation if step > 0 else 0.0
+        noise[k] = deviation / CLIPPED_SHARE
         kept[k] = end - begin
-        if guessed and step > 0:
+        if step > 0 and values[begin] == values[end - 1]:
+            noise[k] = ROUNDING_NOISE * step
             flags[k] |= _NOISE_GUESSED

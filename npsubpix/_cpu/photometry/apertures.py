@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.jit import device, kernel
 from npsubpix._cpu.formulas.discs import disc_share
-from npsubpix._cpu.photometry.annuli import is_inside
+from npsubpix._cpu.photometry.pixels import is_inside, pixel_of
 from npsubpix._definitions.photometry import SUMS, MeasurementFlags
 
 __all__ = ["apertures_kernel"]
 
 _PARTIAL_WINDOW = int(MeasurementFlags.PARTIAL_WINDOW)
-_MASKED = int(MeasurementFlags.MASKED)
 _NONFINITE = int(MeasurementFlags.NONFINITE)
 _OUTSIDE = int(MeasurementFlags.OUTSIDE)
 
-_RAW, _AREA, _LEVEL, _SQUARE, _VARIANCE = (SUMS.index(n) for n in ("RAW", "AREA", "LEVEL", "SQUARE", "VARIANCE"))
+_RAW, _AREA, _LEVEL, _SQUARE = (SUMS.index(n) for n in ("RAW", "AREA", "LEVEL", "SQUARE"))
+_VARIANCE, _LIGHT = (SUMS.index(n) for n in ("VARIANCE", "LIGHT"))
 _FLUX, _FLUX_Y, _FLUX_X = (SUMS.index(n) for n in ("FLUX", "FLUX_Y", "FLUX_X"))
 _FLUX_YY, _FLUX_XX, _FLUX_XY = (SUMS.index(n) for n in ("FLUX_YY", "FLUX_XX", "FLUX_XY"))
 _PEAK, _MASS, _RAW_MASS, _MASS_RR = (SUMS.index(n) for n in ("PEAK", "MASS", "RAW_MASS", "MASS_RR"))
@@ -28,26 +27,11 @@ _SIGNAL, _MOMENT = (SUMS.index(n) for n in ("SIGNAL", "MOMENT"))
 
 
 @device
-def _pixel(x, mask, spot, frame, i, j, levels, steps, errors, error_steps):
-    """Return a pixel, its background and its variance, and flags if it does not count."""
-    place = i * x.shape[2] + j
-    v = np.float64(x[frame, i, j])
-    b = levels[spot * steps[0] + frame * steps[1] + place * steps[2]]
-    e = errors[spot * error_steps[0] + frame * error_steps[1] + place * error_steps[2]]
-    if mask.size > 0 and mask[frame, i, j]:
-        return v, b, e * e, _MASKED
-    # What was measured in an annulus may be NaN: then the spot has a flag
-    bad = not math.isfinite(v) or (steps[0] == 0 and not math.isfinite(b))
-    bad = bad or (error_steps[0] == 0 and not (0.0 <= e < math.inf))
-    return v, b, e * e, _NONFINITE if bad else 0
-
-
-@device
-def _sum_circle(x, mask, spot, frame, cy, cx, radius, levels, steps, errors, error_steps, out):
+def _sum_circle(x, mask, camera, beside, spot, frame, cy, cx, radius, out):
     """Sum the pixels of a circle, each by the share that lies in it; return flags."""
     height, width = x.shape[1:]
     flags = 0
-    raw = area = level = square = variance = 0.0
+    raw = area = level = square = variance = light = 0.0
     flux = fy = fx = fyy = fxx = fxy = 0.0
     peak = -math.inf
     reach = radius + 0.5
@@ -57,7 +41,7 @@ def _sum_circle(x, mask, spot, frame, cy, cx, radius, levels, steps, errors, err
             share = disc_share(u, w, radius)
             if share <= 0.0:
                 continue
-            v, b, s, flag = _pixel(x, mask, spot, frame, i, j, levels, steps, errors, error_steps)
+            v, b, s, flag = pixel_of(x, mask, camera, beside, spot, frame, i, j)
             flags |= flag
             if flag:
                 continue
@@ -68,6 +52,7 @@ def _sum_circle(x, mask, spot, frame, cy, cx, radius, levels, steps, errors, err
             level += share * b
             square += share * share
             variance += share * share * s
+            light += share * part
             flux += part
             fy += part * u
             fx += part * w
@@ -77,6 +62,7 @@ def _sum_circle(x, mask, spot, frame, cy, cx, radius, levels, steps, errors, err
             if u * u + w * w < radius * radius:
                 peak = max(peak, above)
     out[_RAW], out[_AREA], out[_LEVEL], out[_SQUARE], out[_VARIANCE] = raw, area, level, square, variance
+    out[_LIGHT] = light
     out[_FLUX], out[_FLUX_Y], out[_FLUX_X] = flux, fy, fx
     out[_FLUX_YY], out[_FLUX_XX], out[_FLUX_XY] = fyy, fxx, fxy
     out[_PEAK] = peak if peak > -math.inf else math.nan
@@ -84,7 +70,7 @@ def _sum_circle(x, mask, spot, frame, cy, cx, radius, levels, steps, errors, err
 
 
 @device
-def _sum_disc(x, mask, spot, frame, ci, cj, radius, levels, steps, errors, error_steps, out):
+def _sum_disc(x, mask, camera, beside, spot, frame, ci, cj, radius, out):
     """Sum the whole pixels within a radius of one; return flags."""
     height, width = x.shape[1:]
     r = math.floor(radius)
@@ -98,7 +84,7 @@ def _sum_disc(x, mask, spot, frame, ci, cj, radius, levels, steps, errors, error
             distance = u * u + w * w
             if distance > radius * radius:
                 continue
-            v, b, _, flag = _pixel(x, mask, spot, frame, i, j, levels, steps, errors, error_steps)
+            v, b, _, flag = pixel_of(x, mask, camera, beside, spot, frame, i, j)
             flags |= flag
             if flag:
                 continue
@@ -120,7 +106,7 @@ def _sum_disc(x, mask, spot, frame, ci, cj, radius, levels, steps, errors, error
 
 
 @kernel("photometry_apertures")
-def apertures_kernel(x, mask, points, frames, radius, levels, steps, errors, error_steps, sums, flags):
+def apertures_kernel(x, mask, camera, beside, points, frames, radius, sums, flags):
     """Sum over the aperture of each position, and set its flags; sums of positions outside the image stay NaN."""
     height, width = x.shape[1:]
     for k in prange(len(points)):
@@ -128,9 +114,9 @@ def apertures_kernel(x, mask, points, frames, radius, levels, steps, errors, err
         if not is_inside(x, frame, cy, cx):
             flags[k] = _OUTSIDE if math.isfinite(cy) and math.isfinite(cx) else _NONFINITE
             continue
-        flag = _sum_circle(x, mask, k, frame, cy, cx, radius, levels, steps, errors, error_steps, sums[k])
+        flag = _sum_circle(x, mask, camera, beside, k, frame, cy, cx, radius, sums[k])
         if cy - radius < -0.5 or cy + radius > height - 0.5 or cx - radius < -0.5 or cx + radius > width - 0.5:
             flag |= _PARTIAL_WINDOW
         ci, cj = math.floor(cy + 0.5), math.floor(cx + 0.5)
-        flag |= _sum_disc(x, mask, k, frame, ci, cj, radius, levels, steps, errors, error_steps, sums[k])
+        flag |= _sum_disc(x, mask, camera, beside, k, frame, ci, cj, radius, sums[k])
         flags[k] |= flag

@@ -26,12 +26,14 @@ __all__ = [
     "fit_parabola3d",
     "fit_quadratic2d",
     "fit_quadratic3d",
+    "fixed_curvature",
     "follower",
     "has_free_neighbours",
     "mixed_difference",
     "scaled3d",
     "second_difference",
     "solved3d",
+    "stationary3d",
     "unit_scale",
 ]
 
@@ -88,7 +90,7 @@ def solved3d(hessian, det, rx, ry, rz):
 
 
 @device
-def _stationary3d(hessian, gx, gy, gz):
+def stationary3d(hessian, gx, gy, gz):
     """Return the shift (z, y, x) to the stationary point of a quadratic, its gain and flags."""
     unit, scale, m, det = scaled3d(hessian)
     if not abs(det) < math.inf:
@@ -113,7 +115,7 @@ def fit_quadratic3d(x, d, i, j):
     xy = mixed_difference(x[d, i - 1, j - 1], x[d, i - 1, j + 1], x[d, i + 1, j - 1], x[d, i + 1, j + 1])
     xz = mixed_difference(x[d - 1, i, j - 1], x[d - 1, i, j + 1], x[d + 1, i, j - 1], x[d + 1, i, j + 1])
     yz = mixed_difference(x[d - 1, i - 1, j], x[d - 1, i + 1, j], x[d + 1, i - 1, j], x[d + 1, i + 1, j])
-    return _stationary3d((xx, yy, zz, xy, xz, yz), gx, gy, gz)
+    return stationary3d((xx, yy, zz, xy, xz, yz), gx, gy, gz)
 
 
 @device
@@ -177,7 +179,7 @@ def fit_parabola3d(x, d, i, j):
 
 
 @device
-def _fixed_curvature(xx, yy, zz, xy, xz, yz):
+def fixed_curvature(xx, yy, zz, xy, xz, yz):
     """Return a second difference for axes that are held fixed, of the sign and the size of the others."""
     m = max(max(abs(xx), abs(yy), abs(zz)), max(abs(xy), abs(xz), abs(yz)))
     return math.copysign(m, xx + yy + zz)
@@ -200,9 +202,9 @@ def fit_free_quadratic(free, d, i, j):
     xy = mixed_difference(x[d, i - ei, j - ej], x[d, i - ei, j + ej], x[d, i + ei, j - ej], x[d, i + ei, j + ej])
     xz = mixed_difference(x[d - ed, i, j - ej], x[d - ed, i, j + ej], x[d + ed, i, j - ej], x[d + ed, i, j + ej])
     yz = mixed_difference(x[d - ed, i - ei, j], x[d - ed, i + ei, j], x[d + ed, i - ei, j], x[d + ed, i + ei, j])
-    fixed = _fixed_curvature(xx, yy, zz, xy, xz, yz)
+    fixed = fixed_curvature(xx, yy, zz, xy, xz, yz)
     xx, yy, zz = (xx if ej else fixed), (yy if ei else fixed), (zz if ed else fixed)
-    sz, sy, sx, gain, flags = _stationary3d((xx, yy, zz, xy, xz, yz), gx, gy, gz)
+    sz, sy, sx, gain, flags = stationary3d((xx, yy, zz, xy, xz, yz), gx, gy, gz)
     return sz * ed, sy * ei, sx * ej, gain, flags
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +24,20 @@ from npsubpix._cpu.quadratic.fits import (
     has_free_neighbours,
 )
 from npsubpix._cpu.refinement.centroids import centroid
+from npsubpix._cpu.refinement.errors import standard_errors
+from npsubpix._cpu.refinement.least_squares import (
+    fit_free_least_squares,
+    fit_least_squares2d,
+    fit_least_squares3d,
+    saddle,
+)
+from npsubpix._cpu.refinement.log_quadratic import log_quadratic
+from npsubpix._cpu.refinement.phasor import phasor
+from npsubpix._cpu.refinement.radial import radial
 from npsubpix._definitions.constants import MOVE_THRESHOLD
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix._definitions.periodic import folded, repeated
-from npsubpix._definitions.refinement import Refinement, peaks_of_fits
+from npsubpix._definitions.refinement import Noise, Refinement, noise_of, peaks_of_fits, phasor_tables
 
 __all__ = ["METHODS", "refine", "refine_peaks"]
 
@@ -88,8 +98,12 @@ def _any_masked(mask, start, centre, extent):
 
 def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
     @kernel(f"refine_{name}")
-    def refine_kernel(x, images, starts, mask, extent, options, coords, values, flags):
-        """Refine each start; where that fails it stays, with the value of its pixel and a flag."""
+    def refine_kernel(x, images, starts, mask, extent, options, coords, values, flags, centres):
+        """Refine each start; where that fails it stays, with the value of its pixel and a flag.
+
+        `centres` are the pixels at which refinement ended, unless there is no room for them.
+        The last of the options are the standard deviations of windows, or the tables of a phasor.
+        """
         n_iters, max_shift, half, spread = options
         depth, height, width = x.shape[1:]
         for k in prange(len(starts)):
@@ -101,6 +115,8 @@ def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
                 flags[k] = _AT_BORDER
                 continue
             pd, pi, pj, value, flag, centre = locate(image, d, i, j, n_iters, max_shift, half, spread)
+            if len(centres) > 0:
+                centres[k, 0], centres[k, 1], centres[k, 2] = centre
             if flag & _REJECTED == 0 and not max(abs(pd - d), abs(pi - i), abs(pj - j)) <= max_shift:
                 flag = _TOO_FAR
             if mask.size > 0 and _any_masked(mask[images[k]], (d, i, j), centre, extent):
@@ -125,8 +141,24 @@ METHODS: dict[str, tuple[Kernel, Kernel]] = {
         _refine_kernel("parabola2d", _walker(fit_parabola2d, fit_free_parabola, 2)),
         _refine_kernel("parabola3d", _walker(fit_parabola3d, fit_free_parabola, 3)),
     ),
+    "least_squares": (
+        _refine_kernel("least_squares2d", _walker(fit_least_squares2d, fit_free_least_squares, 2)),
+        _refine_kernel("least_squares3d", _walker(fit_least_squares3d, fit_free_least_squares, 3)),
+    ),
+    "log_quadratic": (_refine_kernel("log_quadratic", log_quadratic),) * 2,
+    "saddle": (_refine_kernel("saddle", saddle),) * 2,
     "centroid": (_refine_kernel("centroid", centroid),) * 2,
+    "phasor": (_refine_kernel("phasor", phasor),) * 2,
+    "radial": (_refine_kernel("radial", radial),) * 2,
 }
+
+#: Methods whose windows make a position worth threads of its own.
+_LONG = ("centroid", "radial")
+
+#: Positions, values, flags, and standard errors if the noise is known.
+Refined: TypeAlias = tuple[
+    npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int32], npt.NDArray[np.float64] | None
+]
 
 _NO_MASK = np.zeros((0, 0, 0, 0), bool)
 
@@ -137,17 +169,18 @@ def refine(
     starts: npt.NDArray[np.int64],
     mask: HostArray | None,
     refinement: Refinement,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int32]]:
-    """Refine pixels of a stack of images; return positions, values and flags.
+    noise: Noise | None = None,
+) -> Refined:
+    """Refine pixels of a stack of images; return positions, values and flags, and with the noise standard errors.
 
     `starts` are positions of shape (N, ndim), `images` the image of each.
     """
     if refinement.method is None:
-        return _pixels(x, images, starts, mask)
+        return *_pixels(x, images, starts, mask), None
     if refinement.wrap:
-        return _refine_periodic(x, images, starts, mask, refinement)
+        return _refine_periodic(x, images, starts, mask, refinement, noise)
     if refinement.method == "fit":
-        results = fit_spots(x, starts, images, mask, None, None, None, None, fit=refinement.fit)
+        results = fit_spots(x, starts, images, mask, None, None, None, None, None, fit=refinement.fit)
         return peaks_of_fits(x, images, starts, results)
     count, ndim = starts.shape
     volume = x.reshape(len(x), *(1, *x.shape[1:])[-3:])
@@ -156,12 +189,20 @@ def refine(
     coords = np.empty((count, 3))
     values = np.empty(count)
     flags = np.empty(count, np.int32)
-    options = refinement.n_iters, refinement.max_shift, refinement.half_widths, refinement.spreads
+    half = refinement.half_widths
+    weights = phasor_tables(half) if refinement.method == "phasor" else refinement.spreads
+    options = refinement.n_iters, refinement.max_shift, half, weights
     mask = _NO_MASK if mask is None else mask.reshape(volume.shape)
-    work = (2000 if refinement.method == "centroid" else 100) * count
+    work = (2000 if refinement.method in _LONG else 100) * count
+    centres = np.empty((0 if noise is None else count, 3), np.int64)
     run = METHODS[refinement.method][ndim - 2].run
-    run(work, volume, images, places, mask, refinement.extent, options, coords, values, flags)
-    return coords[:, 3 - ndim :], values, flags
+    run(work, volume, images, places, mask, refinement.extent, options, coords, values, flags, centres)
+    errors = None
+    if noise is not None:
+        found = images, places, centres, coords, flags
+        tables = tuple(map(np.array, refinement.lines)) if refinement.method == "saddle" else weights
+        errors = standard_errors(refinement.method, volume, found, noise, half, tables)[:, 3 - ndim :]
+    return coords[:, 3 - ndim :], values, flags, errors
 
 
 def _refine_periodic(
@@ -170,7 +211,8 @@ def _refine_periodic(
     starts: npt.NDArray[np.int64],
     mask: HostArray | None,
     refinement: Refinement,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int32]]:
+    noise: Noise | None,
+) -> Refined:
     """Refine pixels of a stack of periodic images, in these and what is around them."""
     shape = x.shape[1:]
     pads = refinement.periods_around(shape)
@@ -179,10 +221,11 @@ def _refine_periodic(
     wide = np.ascontiguousarray(repeated(x, pads))
     inside = ((starts >= 0) & (starts < shape)).all(axis=1, keepdims=True)
     places = np.where(inside, starts + pads, -1)
-    coords, values, flags = refine(wide, images, places, mask, refinement._replace(wrap=False))
+    noise = None if noise is None else noise.repeated(shape, pads)
+    coords, values, flags, errors = refine(wide, images, places, mask, refinement._replace(wrap=False), noise)
     coords -= pads
     folded(coords, shape)
-    return coords, values, flags
+    return coords, values, flags, errors
 
 
 def _pixels(
@@ -199,15 +242,27 @@ def _pixels(
     return starts.astype(np.float64), values, flags
 
 
+def _all_axes(holds: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Whether a condition holds along all axes: faster than `all`, whose loop is over two or three axes."""
+    result, *others = holds.T
+    for column in others:
+        result = result & column
+    return np.asarray(result)
+
+
 def refine_peaks(
     image: HostArray,
     coords: HostArray,
     frame: HostArray | None,
     mask: HostArray | None,
+    error: HostArray | None = None,
+    offset: HostArray | None = None,
+    electrons_per_count: HostArray | None = None,
+    read_variance: HostArray | None = None,
     *,
     refinement: Refinement,
-) -> tuple[HostArray, ...]:
-    """Refine positions from their nearest pixels; return positions, values, these pixels, flags and frames.
+) -> tuple[HostArray | None, ...]:
+    """Refine positions from their nearest pixels; return positions, values, these pixels, flags, frames and errors.
 
     Without `frame`, all positions are in the first image. A position outside its image is returned unchanged.
     """
@@ -215,15 +270,16 @@ def refine_peaks(
     frames = np.zeros(len(points), np.int64) if frame is None else frame.astype(np.int64)
     if mask is not None:
         mask = np.ascontiguousarray(np.broadcast_to(mask, image.shape))
-    finite = np.asarray(np.isfinite(points).all(axis=1))
+    finite = _all_axes(np.isfinite(points))
     if refinement.wrap:
         with np.errstate(invalid="ignore"):
             folded(points, image.shape[1:])
     nearest = np.floor(np.where(finite[:, None], points, -1.0) + 0.5)
     starts = np.clip(nearest, -1, image.shape[1:]).astype(np.int64)
-    refined, values, flags = refine(image, frames, starts, mask, refinement)
-    outside = ((starts < 0) | (starts >= image.shape[1:])).any(axis=1)
+    noise = noise_of(error, offset, electrons_per_count, read_variance)
+    refined, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
+    outside = ~_all_axes((starts >= 0) & (starts < image.shape[1:]))
     refined[outside] = points[outside]
     refined[~finite] = np.nan
     flags[~finite] = PeakFlags.NONFINITE
-    return refined, values, starts, flags, frames
+    return refined, values, starts, flags, frames, errors

@@ -22,7 +22,7 @@ from npsubpix._definitions.constants import (
 )
 from npsubpix._definitions.flags import PeakFlags
 
-__all__ = ["centroid"]
+__all__ = ["centroid", "ring_mean"]
 
 _NONFINITE = int(PeakFlags.NONFINITE)
 _SINGULAR = int(PeakFlags.SINGULAR)
@@ -36,7 +36,7 @@ _FIXED_X = int(PeakFlags.FIXED_X)
 
 
 @device
-def _ring_mean(x, d, i, j, hd, hi, hj):
+def ring_mean(x, d, i, j, hd, hi, hj):
     """Return the mean of the pixels just outside a box of half-widths h, as far as they are in the image; NaN if none.
 
     Differences from one of them are summed, so that the mean of equal pixels is exact.
@@ -140,7 +140,7 @@ def centroid(x, d0, i0, j0, n_iters, max_shift, half, spread):
     still_d = d0 == 0 or d0 == depth - 1
     still_i = i0 == 0 or i0 == height - 1
     still_j = j0 == 0 or j0 == width - 1
-    background, around = _ring_mean(x, d0, i0, j0, hd, hi, hj)
+    background, around = ring_mean(x, d0, i0, j0, hd, hi, hj)
     if around == 0 or (still_d and still_i and still_j):
         return pd, pi, pj, value, _AT_BORDER, start
     flags = (_FIXED_Z if still_d and hd > 0 else 0) | (_FIXED_Y if still_i else 0) | (_FIXED_X if still_j else 0)

@@ -5,6 +5,8 @@
 #include "boxes.cuh"
 #include "keys.cuh"
 
+typedef Real Value;
+
 // A box of an image of a stack, and the pixels of it that do not count: masked ones, and those near clipped ones.
 struct Box {
   const Real* x;  // at the first pixel of the box, as the two that follow
@@ -14,6 +16,7 @@ struct Box {
   Index depth, height, width;
 
   __device__ __forceinline__ Index pixels() const { return depth * height * width; }
+  __device__ __forceinline__ Value value(Index place) const { return x[place]; }
   // Whether the pixel at (j, k) of a plane counts, which is at a place in memory.
   __device__ __forceinline__ bool counts(Index, Index, Index place) const {
     return !(mask && mask[place]) && !(near && near[place]);

@@ -1,10 +1,10 @@
 // Pixels clipped about their median. The threads of a block read them once for each number that they need: they are
 // neither sorted nor copied.
 //
-// The file that includes this one defines `Box` before: pixels of type Real that are a box of (depth, height, width) in
-// memory, and which of them count.
+// The file that includes this one defines `Value` and `Box` before: pixels that are a box of (depth, height, width) in
+// memory, their values, and which of them count.
 
-typedef Keys<Real> Ordered;
+typedef Keys<Value> Ordered;
 typedef Ordered::Key Key;
 typedef Ordered::Word Word;
 
@@ -43,9 +43,9 @@ template <typename See>
 FORMULA void visit_until(Index end, Walker& w, const Box& b, See see) {
   for (; w.n < least(end, b.pixels()); w.step(b)) {
     const Index place = w.place(b);
-    const Real v = b.x[place];
+    const Value v = b.value(place);
     if (!isfinite(v) || !b.counts(w.j, w.k, place)) continue;
-    see(v == (Real)0 ? (Real)0 : v, w);
+    see(v == (Value)0 ? (Value)0 : v, w);
   }
 }
 
@@ -60,7 +60,7 @@ struct Kept {
   Index count;
   double low, high, sum;
 
-  __device__ __forceinline__ bool has(Real v) const { return low <= (double)v && (double)v <= high; }
+  __device__ __forceinline__ bool has(Value v) const { return low <= (double)v && (double)v <= high; }
 };
 
 FORMULA Kept joined_kept(const Kept& own) {
@@ -72,7 +72,7 @@ FORMULA Kept joined_kept(const Kept& own) {
 // Of those kept, keep the pixels not far below or above a median, which is a distance from the middle value too.
 FORMULA Kept kept_of(const Box& b, const Kept& from, double middle, double median, double below, double above) {
   Kept kept = {0, infinity(), -infinity(), 0.0};
-  visit(b, [&](Real v, const Walker&) {
+  visit(b, [&](Value v, const Walker&) {
     const double d = (double)v - middle;
     if (!from.has(v) || median - d > below || d - median > above) return;
     kept.count += 1;
@@ -91,7 +91,7 @@ FORMULA Index count_in_range(const Box& b, const Kept& kept, Key from, Key to, u
   for (Index end = PART; end < b.pixels() + PART; end += PART) {
     counts[threadIdx.x] = 0;
     __syncthreads();
-    visit_until(end, w, b, [&](Real v, const Walker&) {
+    visit_until(end, w, b, [&](Value v, const Walker&) {
       const Key key = Ordered::of(v);
       if (kept.has(v) && from <= key && key <= to) atomicAdd(&counts[((Word)key - (Word)from) >> bits], (UInt32)1);
     });
@@ -104,7 +104,7 @@ FORMULA Index count_in_range(const Box& b, const Kept& kept, Key from, Key to, u
 // The key of the pixel of a rank: the keys are divided into ranges, then the range that contains the rank, and so on.
 FORMULA Key key_of_rank(const Box& b, const Kept& kept, Index rank) {
   __shared__ Index chosen[2];  // the range, and how many pixels are below it
-  Key from = Ordered::of((Real)kept.low), to = Ordered::of((Real)kept.high);
+  Key from = Ordered::of((Value)kept.low), to = Ordered::of((Value)kept.high);
   Index below = 0;
   while (from < to) {
     unsigned bits = 0;
@@ -137,7 +137,7 @@ struct Middle {
 FORMULA Middle middle_of(const Box& b, const Kept& kept) {
   const double value = (double)Ordered::back(key_of_rank(b, kept, (kept.count - 1) / 2));
   Middle own = {value, 0, 0, -infinity(), infinity()};
-  visit(b, [&](Real pixel, const Walker&) {
+  visit(b, [&](Value pixel, const Walker&) {
     const double v = (double)pixel;
     if (!kept.has(pixel)) return;
     own.below += v < value;
@@ -166,7 +166,7 @@ struct Clipped {
 
 FORMULA double deviation_of(const Box& b, const Kept& kept, double middle, double mean) {
   double squares[1] = {0.0};
-  visit(b, [&](Real v, const Walker&) {
+  visit(b, [&](Value v, const Walker&) {
     const double d = (double)v - middle - mean;
     if (kept.has(v)) squares[0] += d * d;
   });
@@ -174,13 +174,13 @@ FORMULA double deviation_of(const Box& b, const Kept& kept, double middle, doubl
   return sqrt(squares[0] / (double)kept.count);
 }
 
-// Clip pixels far from the median until none is clipped.
-FORMULA Clipped clip_about_median(const Box& b, Kept kept, Middle m, double middle) {
+// Clip pixels far from the median until none is clipped. The upper limit is higher by an allowance.
+FORMULA Clipped clip_about_median(const Box& b, Kept kept, Middle m, double middle, double allowance) {
   for (;;) {
     const double mean = kept.sum / (double)kept.count, deviation = deviation_of(b, kept, middle, mean);
     const double median = median_of(m, kept.count, middle);
     const double far = BACKGROUND_CLIP * deviation;
-    const Kept near = kept_of(b, kept, middle, median, far, far);
+    const Kept near = kept_of(b, kept, middle, median, far, far + allowance);
     if (near.count == 0 || near.count == kept.count) return {kept, median, mean, deviation / CLIPPED_SHARE, false};
     kept = near;
     m = middle_of(b, kept);
@@ -203,7 +203,7 @@ struct Lowest {
 // Whether more pixels have the least value than have the next one, and no few: a clipped distribution.
 FORMULA bool is_piled(const Box& b, const Kept& all) {
   Lowest own = {0, infinity()};
-  visit(b, [&](Real pixel, const Walker&) {
+  visit(b, [&](Value pixel, const Walker&) {
     const double v = (double)pixel;
     own.equal += v == all.low;
     if (v > all.low) own.next = least(own.next, v);
@@ -214,14 +214,14 @@ FORMULA bool is_piled(const Box& b, const Kept& all) {
   const double share = LEAST_PILED * (double)all.count;
   if (own.equal == all.count || own.equal < 2 || (double)own.equal < share) return false;
   Index count = 0;
-  visit(b, [&](Real v, const Walker&) { count += (double)v == own.next; });
+  visit(b, [&](Value v, const Walker&) { count += (double)v == own.next; });
   return own.equal > joined_over_block(count, [](Index p, Index q) { return p + q; });
 }
 
 // The pixels above a median, or below it with sign -1, and not far from it, with the sum of their squared distances.
 FORMULA Kept side_of(const Box& b, double middle, double median, double far, double sign) {
   Kept side = {0, infinity(), -infinity(), 0.0};
-  visit(b, [&](Real v, const Walker&) {
+  visit(b, [&](Value v, const Walker&) {
     const double d = sign * ((double)v - middle - median);
     if (!(d > 0) || d > far) return;
     side.count += 1;
@@ -273,6 +273,6 @@ FORMULA Clipped clip_piled(const Box& b, const Kept& all, const Middle& m, doubl
 
 FORMULA Clipped clip(const Box& b, const Kept& all, const Middle& m, double middle, double step) {
   if (is_piled(b, all)) return clip_piled(b, all, m, middle, step, true);
-  const Clipped plain = clip_about_median(b, all, m, middle);
+  const Clipped plain = clip_about_median(b, all, m, middle, 0.0);
   return plain.kept.low < plain.kept.high || step == 0 ? plain : clip_piled(b, all, m, middle, step, false);
 }

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from npsubpix._cuda.fitting.crowds import Results, fit_crowd
 from npsubpix._cuda.launch.arrays import native
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._cuda.refinement import nearest_pixels
+from npsubpix._definitions.cameras import factors_of
 from npsubpix._definitions.fitting import ESTIMATORS, Fit, columns_of, with_warnings
 from npsubpix._definitions.shapes import three_axes
 
@@ -60,6 +62,7 @@ def fit_spots(
     offset: DeviceArray | None,
     electrons_per_count: DeviceArray | None,
     read_variance: DeviceArray | None,
+    em_gain: DeviceArray | None,
     psf: DeviceArray | None = None,
     *,
     fit: Fit,
@@ -72,9 +75,10 @@ def fit_spots(
     lengths, sizes = three_axes(fit.box, 1), three_axes(shape, 1)
     pixels = nearest_pixels(points, shape, x.dtype)
     likelihood = fit.estimator == "mle"
+    factor, gain = (_map(device, value, 1.0, math.prod(shape))[0] for value in (electrons_per_count, em_gain))
     maps = (
         *_map(device, offset, 0.0, math.prod(shape)),
-        *_map(device, electrons_per_count, 1.0, math.prod(shape)),
+        *_map(device, factors_of(factor, gain, math.prod(shape)), 1.0, math.prod(shape)),
         *_map(device, read_variance if likelihood else error, 0.0 if likelihood else 1.0, math.prod(shape)),
     )
     masks = 0 if mask is None else mask.shape[0]
@@ -88,12 +92,14 @@ def fit_spots(
     if psf is not None:
         constants = np.concatenate([constants, device.rows(psf.reshape(-1), (math.prod(psf.shape),), np.float64)])
     kernel = Kernel.of(_FILES[not fit.model.is_separable], f"fit_{fit.model.name}", Pixel=x.dtype)
-    run(
-        device, kernel, blocks_for(count, each=_THREADS), x, mask, x.shape[0], masks, *sizes, *maps, fit.excess,
-        ESTIMATORS.index(fit.estimator), *(*fit.sigma, 0.0)[:3], constants, fit.n_iters, fit.stop, fit.max_shift,
-        fit.whole, keys, order, own_keys, keyed, points, count, frames, pixels, *lengths, rows, moments, matrices,
-        fit.has_matrices, flags, n_iters,
-        threads=_THREADS,
+    arguments = (
+        x, mask, x.shape[0], masks, *sizes, *maps, fit.excess, ESTIMATORS.index(fit.estimator), *(*fit.sigma, 0.0)[:3],
+        constants, fit.n_iters, fit.stop, fit.max_shift, fit.whole, keys, order, own_keys, keyed, points, count, frames,
+        pixels, *lengths, rows, moments, matrices, fit.has_matrices, flags, n_iters,
     )  # fmt: skip
+    run(device, kernel, blocks_for(count, each=_THREADS), *arguments, threads=_THREADS)
+    if fit.together and not fit.whole and count > 1:
+        results = Results(rows, moments, matrices, fit.has_matrices, flags, n_iters)
+        fit_crowd(device, x, arguments, points, pixels, frames, fit, results)
     columns = columns_of(rows, moments, matrices, fit)
-    return (*columns, n_iters, pixels, with_warnings(flags, columns), frames)
+    return (*columns, n_iters, pixels, with_warnings(flags, columns, fit), frames)

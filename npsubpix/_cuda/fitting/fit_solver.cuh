@@ -23,7 +23,7 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
   bool holds = false;
   const double least = m.estimator == MLE ? FIT_LEAST_BACKGROUND - summary.least_spread : -infinity();
   s.parameters[last] = fmax(s.parameters[last], least);
-  double damping = 0.0, before = infinity(), lower[count][count], steps[count];
+  double damping = 0.0, before = 0.0, lower[count][count], steps[count];
   Equations<count> e;
   for (Index n = 0; n < o.n_iters; ++n) {
     s.n_iters = (int)n + 1;
@@ -54,9 +54,13 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
       decrement = forward(steps, lower, e.gradient, s.used);
     }
     const double variance = m.estimator == LSQ ? chi2 / (double)s.degrees : 1.0;
-    const bool ends = decrement <= o.stop * variance + FIT_RELATIVE_STOP * flux * flux * e.matrix[axes][axes];
+    const double limit = o.stop * variance + FIT_RELATIVE_STOP * flux * flux * e.matrix[axes][axes];
+    const bool falls = decrement * decrement <= limit * before && decrement <= FIT_NEARLY * limit;
+    const bool ends = decrement <= limit || (falls && damping == 0.0);
     if (!ends) {
-      damping = decrement > FIT_CONTRACTION * before ? fmax(damping * 4.0, FIT_DAMPING) : damping * FIT_EASING;
+      // damped steps contract slowly where parameters are correlated, without being too long
+      const double most = (damping == 0.0 ? FIT_CONTRACTION : 1.0) * before;
+      damping = n > 0 && decrement > most ? fmax(damping * 4.0, FIT_DAMPING) : damping * FIT_EASING;
       if (damping < 0.1 * FIT_DAMPING) damping = 0.0;
       before = decrement;
       if (damping > 0.0) {
@@ -152,7 +156,7 @@ FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, co
   constexpr int count = Model::count, axes = Model::axes, columns = 2 * count + axes + 2;
   const Index shape[3] = {m.depth, m.height, m.width};
   for (Index n = first_thread(); n < o.count; n += all_threads()) {
-    Box b = {{0, 0, 0}, {box[0], box[1], box[2]}, frames[n]};
+    Box b = {{0, 0, 0}, {box[0], box[1], box[2]}, frames[n], nullptr};
     double start[axes];
     bool finite = true, inside = frames[n] >= 0 && frames[n] < m.images;
     for (int a = 0; a < axes; ++a) {
@@ -205,11 +209,13 @@ FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, co
       double stop, double max_shift, bool whole, const Index *keys, const Index *order, const Index *own_keys, Index keyed,      \
       const double *places, Index count, const Index *frames, const Index *pixels, Index box_0, Index box_1,        \
       Index box_2, double *rows, double *moments, double *matrices, bool covariance, int *flags, int *iterations
-#define FIT(...)                                                                                     \
+#define SETUP                                                                                                       \
   const Images m = {x, mask, images, masks, depth, height, width, {offset, offset_frame, offset_pixel},             \
                     {factors, factor_frame, factor_pixel}, {variances, variance_frame, variance_pixel}, excess,     \
                     (int)estimator};                                                                                \
-  const Options o = {{sigma_0, sigma_1, sigma_2}, constants, n_iters, stop, max_shift, whole, keys, order, own_keys, places,   \
-                     count, keyed};                                                                                 \
-  const Index box[3] = {box_0, box_1, box_2};                                                                       \
+  const Options o = {{sigma_0, sigma_1, sigma_2}, constants, n_iters, stop, max_shift, whole, keys, order, own_keys, \
+                     places, count, keyed};                                                                         \
+  const Index box[3] = {box_0, box_1, box_2};
+#define FIT(...)                                                                                                    \
+  SETUP                                                                                                             \
   fit_each<__VA_ARGS__>(m, o, frames, pixels, box, rows, moments, covariance ? matrices : nullptr, flags, iterations)

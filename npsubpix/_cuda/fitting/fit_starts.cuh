@@ -62,8 +62,9 @@ FORMULA double begin(double* parameters, const Images& m, const Box& box, const 
     const int width = Model::width_of(a);
     if (width < 0) continue;
     const double variance = mass > 0 ? second[b] / mass - mean * mean : 1.0;
-    const double moment = fmin(fmax(sqrt(fmax(variance, 0.0)), FIT_START_WIDTH), 0.2 * (double)box.length[b]);
-    parameters[width] = o.sigma[a] > 0 ? o.sigma[a] : fmax(moment, FIT_START_WIDTH);
+    const double moment = fmin(sqrt(fmax(variance, 0.0)), FIT_WIDEST_START * (double)box.length[b]);
+    const double known = fmin(o.sigma[a], FIT_WIDEST_SIGMA * (double)box.length[b]);
+    parameters[width] = o.sigma[a] > 0 ? fmax(known, FIT_START_SIGMA) : fmax(moment, FIT_START_WIDTH);
   }
   return flux;
 }

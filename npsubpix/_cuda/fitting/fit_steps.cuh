@@ -16,7 +16,7 @@ FORMULA void move(double* parameters, const double* steps, const double* constan
     const int k = Model::width_of(a);
     if (k < 0 || (a > 0 && k == Model::width_of(a - 1))) continue;
     const double wider = parameters[k] + limited(steps[k], 0.3 * parameters[k]);
-    parameters[k] = fmin(fmax(wider, FIT_LEAST_WIDTH), 0.5 * (double)box.length[3 - axes + a]);
+    parameters[k] = fmin(fmax(wider, FIT_LEAST_WIDTH), FIT_MOST_WIDTH * (double)box.length[3 - axes + a]);
   }
   for (int k = axes + 1 + Model::widths - Model::limited; k < axes + 1 + Model::widths; ++k) {
     const double* limits = constants + 3 * (k - axes - 1);

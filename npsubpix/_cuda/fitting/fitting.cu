@@ -1,9 +1,12 @@
 // Fits of spots by Gaussians along the axes of images and volumes.
+#include "fitting_definitions.cuh"
 #include "formulas.cuh"
 #include "linear.cuh"
+#include "misfits.cuh"
 #include "fit_images.cuh"
 #include "fit_starts.cuh"
 #include "fit_steps.cuh"
+#include "fit_misfits.cuh"
 #include "fit_errors.cuh"
 #include "fit_solver.cuh"
 #include "gaussian.cuh"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from npsubpix._definitions.photometry import SUMS, MeasurementFlags
+from npsubpix._definitions.misfits import ELONGATED, MISFITS, flat_shapes
+from npsubpix._definitions.photometry import NOT_MEASURED, SCATTER, SERIES, SUMS, MeasurementFlags
 from npsubpix._definitions.sampling.borders import EDGE, FAR, ROUNDINGS, RULES, STATUSES
 from npsubpix._definitions.sampling.methods import (
     BICUBIC_SLOPE,
@@ -29,12 +30,25 @@ def _macros(numbers: Mapping[str, float]) -> str:
     return "".join(f"#define {name} ({number!r})\n" for name, number in numbers.items())
 
 
+def _misfits() -> str:
+    """Return the shapes of misfits: their number, how many are not for volumes alone, and the terms of all."""
+    terms = [(k, *term) for k, shape in enumerate(MISFITS) for term in shape]
+    rows = ", ".join("{" + ", ".join(map(str, term)) + "}" for term in terms)
+    sizes = {"MISFIT_SHAPES": len(MISFITS), "MISFIT_FLAT": flat_shapes(), "MISFIT_ELONGATED": ELONGATED}
+    return _macros(sizes) + f"#define MISFITS {{{rows}}}\n"
+
+
 #: Texts of headers by name.
 HEADERS: Final = {
+    "fitting_definitions.cuh": _misfits(),
     "photometry_definitions.cuh": _macros(
         {
             **{f"SUM_{name}": place for place, name in enumerate(SUMS)},
             "SUM_COUNT": len(SUMS),
+            **{f"SCATTER_{name}": place for place, name in enumerate(SCATTER)},
+            "SCATTER_COUNT": len(SCATTER),
+            **SERIES,
+            "NOT_MEASURED": int(NOT_MEASURED),
             **{f"MEASUREMENT_{flag.name}": int(flag) for flag in MeasurementFlags},
         }
     ),

@@ -33,7 +33,7 @@ from npsubpix._definitions.peaks import (
     with_defaults,
 )
 from npsubpix._definitions.periodic import repeated
-from npsubpix._definitions.refinement import Refinement
+from npsubpix._definitions.refinement import Refinement, noise_of, unset_errors
 
 __all__ = ["Candidates", "candidates", "find_peaks"]
 
@@ -53,14 +53,18 @@ def find_peaks(
     mask: DeviceArray | None,
     background: DeviceArray | None,
     sigma: DeviceArray | None,
+    error: DeviceArray | None = None,
+    offset: DeviceArray | None = None,
+    electrons_per_count: DeviceArray | None = None,
+    read_variance: DeviceArray | None = None,
     *,
     search: PeakSearch,
     refinement: Refinement,
 ) -> tuple[DeviceArray | None, ...]:
     """Find and refine the peaks of a stack of images, or find them in another one, `searched`, and refine them in it.
 
-    Return positions, values, pixels, flags and frames, in order of images, the strongest first; and of each image the
-    value of the highest peak in the border that was left out, if it is higher than all others.
+    Return positions, values, pixels, flags, frames and errors, in order of images, the strongest first; and of each
+    image the value of the highest peak in the border that was left out, if it is higher than all others.
     """
     merging = search.duplicates == "merge" and refinement.method is not None
     searched = image if searched is None else searched
@@ -68,17 +72,19 @@ def find_peaks(
     shape = image.shape[1:]
     starts = device_of(image).empty((found.indices.shape[0], len(shape)), np.int64)
     frames = unravel(found.indices, shape, starts)
-    coords, values, flags = refine(image, frames, starts, mask, refinement)
+    noise = noise_of(error, offset, electrons_per_count, read_variance)
+    coords, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
     _settle(image, found, search.plateau, refinement, starts, coords, values, flags)
+    unset_errors(errors, flags, search.plateau)
     if search.wrap:
         fold(coords, shape)
     if refinement.method is not None:
         flag_duplicates(device_of(image), coords, flags, frames, shape, search.wrap)
-    columns: tuple[DeviceArray, ...] = (coords, values, starts, flags, frames)
+    columns: tuple[DeviceArray | None, ...] = (coords, values, starts, flags, frames, errors)
     if merging and image.size:
         rows = unique_rows(device_of(image), flags, frames, found.counts, search.num_peaks)
-        columns = tuple(column[rows] for column in columns)
-    _, _, starts, flags, frames = columns
+        columns = tuple(None if column is None else column[rows] for column in columns)
+    _, _, starts, flags, frames, _ = columns  # type: ignore[assignment]
     return *columns, highest_in_border(searched, mask, background, sigma, search, frames, starts, flags)
 
 

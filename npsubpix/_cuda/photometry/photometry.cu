@@ -1,9 +1,11 @@
-// Photometry of spots: background and noise of annuli, and sums over apertures. One block per spot.
+// Photometry of spots: background and noise of annuli, sums over apertures, and residuals. One block per spot.
 #include "formulas.cuh"
 #include "block.cuh"
 #include "keys.cuh"
 #include "discs.cuh"
 #include "photometry_definitions.cuh"
+#include "linear.cuh"
+#include "pixels.cuh"
 
 // A box of an image around an annulus, whose pixels count if their centres lie in the annulus.
 struct Box {
@@ -13,8 +15,13 @@ struct Box {
   Index depth, height, width;
   Index first_i, first_j;  // the first pixel
   double y, x_centre, inner, outer;
+  Camera camera;
+  Index frame;
 
   __device__ __forceinline__ Index pixels() const { return depth * height * width; }
+  __device__ __forceinline__ Value value(Index place) const {
+    return (Value)camera.electrons((double)x[place], frame, first_i * row + first_j + place);
+  }
   // Whether the pixel at (j, k) of a plane counts, which is at a place in memory.
   __device__ __forceinline__ bool counts(Index j, Index k, Index place) const {
     const double dy = (double)(first_i + j) - y, dx = (double)(first_j + k) - x_centre;
@@ -25,34 +32,13 @@ struct Box {
 
 #include "clipping.cuh"
 
-// Images of shape (images, height, width), a mask or none, and positions (y, x) with the image of each.
-struct Spots {
-  const Real* x;
-  const bool* mask;
-  Index images, height, width;
-  const double* points;
-  const Index* frames;
-
-  __device__ __forceinline__ double y(Index n) const { return points[2 * n]; }
-  __device__ __forceinline__ double x_of(Index n) const { return points[2 * n + 1]; }
-  // Whether the pixel nearest to a position exists. The host does not look at the numbers of frames.
-  __device__ __forceinline__ bool holds(Index n) const {
-    return frames[n] >= 0 && frames[n] < images && y(n) >= -0.5 && y(n) < (double)height - 0.5 && x_of(n) >= -0.5 &&
-           x_of(n) < (double)width - 0.5;
-  }
-  __device__ __forceinline__ Index first_pixel(double centre, double reach) const {
-    return greatest((Index)ceil(centre - reach), (Index)0);
-  }
-  __device__ __forceinline__ Index end_pixel(double centre, double reach, Index length) const {
-    return least((Index)floor(centre + reach) + 1, length);
-  }
-};
-
 // Background and noise of the annulus around each position, and the number of pixels that are not clipped.
 KERNEL photometry_annuli(const Real* x, const bool* mask, Index images, Index height, Index width,
-                         const double* points, const Index* frames, Index count, double inner, double outer,
-                         bool use_mean, double* levels, double* noises, double* kept, int* flags) {
-  const Spots spots = {x, mask, images, height, width, points, frames};
+                         CAMERA_ARGUMENTS, const double* points, const Index* frames, Index count, double inner,
+                         double outer, bool use_mean, double allowance, double steps, double* levels, double* noises,
+                         double* kept, int* flags) {
+  const Camera camera = CAMERA;
+  const Spots spots = {x, mask, images, height, width, camera, points, frames};
   for (Index n = blockIdx.x; n < count; n += gridDim.x) {
     double level = not_a_number(), noise = not_a_number();
     Index left = 0;
@@ -63,7 +49,7 @@ KERNEL photometry_annuli(const Real* x, const bool* mask, Index images, Index he
       const Index rows = spots.end_pixel(cy, outer, height) - i, columns = spots.end_pixel(cx, outer, width) - j;
       const Index first = (frames[n] * height + i) * width + j;
       const Box b = {x + first, mask ? mask + first : nullptr, width, height * width, 1, rows, columns, i, j,
-                     cy, cx, inner, outer};
+                     cy, cx, inner, outer, camera, frames[n]};
       const Kept any = {0, -infinity(), infinity(), 0.0};
       Kept all = {0, infinity(), -infinity(), 0.0};
       if (rows > 0 && columns > 0) all = kept_of(b, any, 0.0, 0.0, infinity(), infinity());
@@ -73,11 +59,14 @@ KERNEL photometry_annuli(const Real* x, const bool* mask, Index images, Index he
         const Middle m = middle_of(b, all);
         const double middle = m.at(all.count / 2), step = step_of(m);
         all = kept_of(b, any, middle, 0.0, infinity(), infinity());
-        const Clipped result = clip(b, all, m, middle, step);
+        const Clipped result = clip_about_median(b, all, m, middle, allowance + (m.equal > 1 ? steps * step : 0.0));
         level = middle + (use_mean ? result.mean : result.median);
-        noise = step > 0 ? result.noise : 0.0;
+        noise = result.noise;
         left = result.kept.count;
-        if (step > 0 && result.guessed) flag = MEASUREMENT_NOISE_GUESSED;
+        if (step > 0 && result.kept.low == result.kept.high) {
+          noise = ROUNDING_NOISE * step;
+          flag = MEASUREMENT_NOISE_GUESSED;
+        }
       }
     }
     if (threadIdx.x == 0) {
@@ -87,34 +76,6 @@ KERNEL photometry_annuli(const Real* x, const bool* mask, Index images, Index he
       flags[n] = flag;
     }
   }
-}
-
-// Numbers of pixels, of frames or of spots, by their steps in memory.
-struct Beside {
-  const double* values;
-  Index per_spot, per_frame, per_pixel;
-
-  __device__ __forceinline__ double at(Index spot, Index frame, Index place) const {
-    return values[spot * per_spot + frame * per_frame + place * per_pixel];
-  }
-};
-
-// A pixel, its background and its variance, and a flag if it does not count.
-struct Seen {
-  double value, above, level, variance;
-  int flag;
-};
-
-FORMULA Seen seen_pixel(const Spots& s, const Beside& levels, const Beside& errors, Index n, Index i, Index j) {
-  const Index place = i * s.width + j, at = s.frames[n] * s.height * s.width + place;
-  const double v = (double)s.x[at], b = levels.at(n, s.frames[n], place), e = errors.at(n, s.frames[n], place);
-  int flag = 0;
-  if (s.mask && s.mask[at])
-    flag = MEASUREMENT_MASKED;
-  else if (!isfinite(v) || (levels.per_spot == 0 && !isfinite(b)) ||
-           (errors.per_spot == 0 && !(e >= 0.0 && isfinite(e))))  // what was measured may be NaN: then there is a flag
-    flag = MEASUREMENT_NONFINITE;
-  return {v, v - b, b, e * e, flag};
 }
 
 // Join what the threads of a block have seen: flags, and the greatest of values above the background.
@@ -146,7 +107,7 @@ FORMULA int sum_circle(const Spots& s, const Beside& levels, const Beside& error
     if (p.flag) continue;
     const double part = share * p.above;
     plain[0] += share * p.value, plain[1] += share, plain[2] += share * p.level, plain[3] += share * share;
-    plain[4] += share * share * p.variance;
+    plain[4] += share * share * p.variance, plain[5] += share * part;
     fluxes[0] += part, fluxes[1] += part * u, fluxes[2] += part * w;
     fluxes[3] += part * u * u, fluxes[4] += part * w * w, fluxes[5] += part * u * w;
     if (u * u + w * w < radius * radius) own.greatest = greatest(own.greatest, p.above);
@@ -156,7 +117,7 @@ FORMULA int sum_circle(const Spots& s, const Beside& levels, const Beside& error
   own = join_over_block(own);
   if (threadIdx.x == 0) {
     sums[SUM_RAW] = plain[0], sums[SUM_AREA] = plain[1], sums[SUM_LEVEL] = plain[2], sums[SUM_SQUARE] = plain[3];
-    sums[SUM_VARIANCE] = plain[4];
+    sums[SUM_VARIANCE] = plain[4], sums[SUM_LIGHT] = plain[5];
     sums[SUM_FLUX] = fluxes[0], sums[SUM_FLUX_Y] = fluxes[1], sums[SUM_FLUX_X] = fluxes[2];
     sums[SUM_FLUX_YY] = fluxes[3], sums[SUM_FLUX_XX] = fluxes[4], sums[SUM_FLUX_XY] = fluxes[5];
     sums[SUM_PEAK] = own.greatest > -infinity() ? own.greatest : not_a_number();
@@ -202,11 +163,11 @@ FORMULA int sum_disc(const Spots& s, const Beside& levels, const Beside& errors,
 
 // Sums over the aperture of each position, and its flags; those of positions outside the image are NaN.
 KERNEL photometry_apertures(const Real* x, const bool* mask, Index images, Index height, Index width,
-                            const double* points, const Index* frames, Index count, double radius,
+                            CAMERA_ARGUMENTS, const double* points, const Index* frames, Index count, double radius,
                             const double* levels, Index level_per_spot, Index level_per_frame, Index level_per_pixel,
                             const double* errors, Index error_per_spot, Index error_per_frame, Index error_per_pixel,
                             double* sums, int* flags) {
-  const Spots spots = {x, mask, images, height, width, points, frames};
+  const Spots spots = {x, mask, images, height, width, CAMERA, points, frames};
   const Beside level = {levels, level_per_spot, level_per_frame, level_per_pixel};
   const Beside error = {errors, error_per_spot, error_per_frame, error_per_pixel};
   for (Index n = blockIdx.x; n < count; n += gridDim.x) {
@@ -223,5 +184,24 @@ KERNEL photometry_apertures(const Real* x, const bool* mask, Index images, Index
         cx + radius > (double)width - 0.5)
       flag |= MEASUREMENT_PARTIAL_WINDOW;
     if (threadIdx.x == 0) flags[n] |= flag;
+  }
+}
+
+#include "scatter.cuh"
+
+// What the residuals of each spot say of the noise of its light.
+KERNEL photometry_scatter(const Real* x, const bool* mask, Index images, Index height, Index width, CAMERA_ARGUMENTS,
+                          const double* points, const Index* frames, Index count, double radius, const double* levels,
+                          Index level_per_spot, Index level_per_frame, Index level_per_pixel, const double* errors,
+                          Index error_per_spot, Index error_per_frame, Index error_per_pixel, const double* sums,
+                          const int* flags, double* scatter) {
+  const Spots spots = {x, mask, images, height, width, CAMERA, points, frames};
+  const Beside level = {levels, level_per_spot, level_per_frame, level_per_pixel};
+  const Beside error = {errors, error_per_spot, error_per_frame, error_per_pixel};
+  for (Index n = blockIdx.x; n < count; n += gridDim.x) {
+    double own[SCATTER_COUNT] = {0};
+    if (!(flags[n] & NOT_MEASURED)) scatter_of_spot(own, spots, level, error, n, radius, sums + n * SUM_COUNT);
+    if (threadIdx.x == 0)
+      for (int k = 0; k < SCATTER_COUNT; ++k) scatter[n * SCATTER_COUNT + k] = own[k];
   }
 }

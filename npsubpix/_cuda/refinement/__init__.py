@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,25 +11,38 @@ from npsubpix._cuda.launch.arrays import native
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
+from npsubpix._cuda.refinement.errors import standard_errors
 from npsubpix._definitions.periodic import repeated
-from npsubpix._definitions.refinement import Refinement, peaks_of_fits
+from npsubpix._definitions.refinement import Noise, Refinement, noise_of, peaks_of_fits, phasor_tables
 
 __all__ = ["METHODS", "fold", "nearest_pixels", "refine", "refine_peaks"]
 
 register("refinement", each("Pixel", ("UInt16", *FLOATS)), fused=False)
+register("refinement_errors", each("Pixel", ("UInt16", *FLOATS)))
 
 #: Names of the kernels of each method, in two and in three dimensions.
 METHODS: dict[str | None, tuple[str, str]] = {
     "quadratic": ("refine_quadratic2d", "refine_quadratic3d"),
     "parabola": ("refine_parabola2d", "refine_parabola3d"),
+    "least_squares": ("refine_least_squares2d", "refine_least_squares3d"),
+    "log_quadratic": ("refine_log_quadratic", "refine_log_quadratic"),
+    "saddle": ("refine_saddle", "refine_saddle"),
     "centroid": ("refine_centroid", "refine_centroid"),
+    "phasor": ("refine_phasor", "refine_phasor"),
+    "radial": ("refine_radial", "refine_radial"),
     None: ("refine_none", "refine_none"),
 }
+
+#: Positions, values, flags, and standard errors if the noise is known.
+Refined: TypeAlias = tuple[DeviceArray, DeviceArray, DeviceArray, DeviceArray | None]
 
 #: Dtypes that kernels read as they are.
 _DTYPES = ("uint16", "float32", "float64")
 
-#: Threads that share the window of a centroid; windows of more pixels than `_WIDE` get many.
+#: Methods that have a block of threads per position.
+_BY_BLOCKS = ("centroid", "radial")
+
+#: Threads that share the window of a position; windows of more pixels than `_WIDE` get many.
 _FEW, _MANY, _WIDE = 32, 256, 2048
 
 
@@ -44,19 +57,20 @@ def refine(
     starts: DeviceArray,
     mask: DeviceArray | None,
     refinement: Refinement,
-) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
-    """Refine pixels of a stack of images; return positions, values and flags.
+    noise: Noise | None = None,
+) -> Refined:
+    """Refine pixels of a stack of images; return positions, values and flags, and with the noise standard errors.
 
     `starts` are positions of shape (N, ndim), `images` the image of each. A pixel of an image that does not exist is
     treated as outside.
     """
     device, x = device_of(x), native(x, _DTYPES)
     if refinement.wrap:
-        return _refine_periodic(x, images, starts, mask, refinement)
+        return _refine_periodic(x, images, starts, mask, refinement, noise)
     if refinement.method == "fit":
         from npsubpix._cuda.fitting import fit_spots  # which needs this module too
 
-        results = fit_spots(x, starts, images, mask, None, None, None, None, fit=refinement.fit)
+        results = fit_spots(x, starts, images, mask, None, None, None, None, None, fit=refinement.fit)
         return peaks_of_fits(x, images, starts, results)
     count, axes = starts.shape
     mask = None if mask is None else device.rows(mask, x.shape, bool)
@@ -65,18 +79,32 @@ def refine(
     kernel = Kernel.of("refinement", METHODS[refinement.method][axes - 2], Pixel=x.dtype)
     task = x, mask, *_stack(x.shape), images, starts, count, axes
     options = *refinement.extent, refinement.n_iters, refinement.max_shift, *refinement.half_widths, *refinement.spreads
-    if refinement.method == "centroid":
+    if refinement.method in _BY_BLOCKS:
         pixels = math.prod(2 * h + 1 for h in refinement.half_widths)
         blocks, threads = blocks_for(count, each=1), _FEW if pixels < _WIDE else _MANY
     else:
         blocks, threads = blocks_for(count), THREADS
-    run(device, kernel, blocks, *task, *options, coords, values, flags, threads=threads)
-    return coords, values, flags
+    tables: tuple[Any, ...] = ()
+    if refinement.method == "phasor":
+        table = phasor_tables(refinement.half_widths)
+        tables = device.put(table), table.shape[2]
+    known = noise is not None and refinement.method is not None
+    centres = device.empty((count, 3), np.int64) if known else None
+    run(device, kernel, blocks, *task, *options, coords, values, flags, centres, *tables, threads=threads)
+    if noise is None or not known:
+        return coords, values, flags, None
+    found = images, starts, count, axes, centres, coords, flags
+    return coords, values, flags, standard_errors(device, x, found, noise, refinement, tables)
 
 
 def _refine_periodic(
-    x: DeviceArray, images: DeviceArray, starts: DeviceArray, mask: DeviceArray | None, refinement: Refinement
-) -> tuple[DeviceArray, DeviceArray, DeviceArray]:
+    x: DeviceArray,
+    images: DeviceArray,
+    starts: DeviceArray,
+    mask: DeviceArray | None,
+    refinement: Refinement,
+    noise: Noise | None,
+) -> Refined:
     """Refine pixels of a stack of periodic images, in these and what is around them."""
     device, shape = device_of(x), x.shape[1:]
     pads = refinement.periods_around(shape)
@@ -85,10 +113,12 @@ def _refine_periodic(
     inside = ((starts >= 0) & (starts < device.put(np.array(shape)))).all(1)
     places = (starts + device.put(np.array(pads) + 1)) * inside[:, None] - 1  # -1 for a pixel outside
     wide = repeated(x, pads, device.put)
-    coords, values, flags = refine(wide, images, places, mask, refinement._replace(wrap=False))
+    if noise is not None:
+        noise = Noise(*map(device.put, noise)).repeated(shape, pads, device.put)
+    coords, values, flags, errors = refine(wide, images, places, mask, refinement._replace(wrap=False), noise)
     coords -= device.put(np.array(pads, np.float64))
     fold(coords, shape)
-    return coords, values, flags
+    return coords, values, flags, errors
 
 
 def nearest_pixels(points: DeviceArray, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
@@ -115,10 +145,14 @@ def refine_peaks(
     coords: DeviceArray,
     frame: DeviceArray | None,
     mask: DeviceArray | None,
+    error: DeviceArray | None = None,
+    offset: DeviceArray | None = None,
+    electrons_per_count: DeviceArray | None = None,
+    read_variance: DeviceArray | None = None,
     *,
     refinement: Refinement,
-) -> tuple[DeviceArray, ...]:
-    """Refine positions from their nearest pixels; return positions, values, these pixels, flags and frames.
+) -> tuple[DeviceArray | None, ...]:
+    """Refine positions from their nearest pixels; return positions, values, these pixels, flags, frames and errors.
 
     Without `frame`, all positions are in the first image. A position outside its image is returned unchanged, and so
     is one of an image that does not exist: to check frames, the host would have to wait.
@@ -133,7 +167,8 @@ def refine_peaks(
         fold(points, image.shape[1:])
     dtype = native(image[:0], _DTYPES).dtype
     starts = nearest_pixels(points, image.shape[1:], dtype)
-    refined, values, flags = refine(image, frames, starts, mask, refinement)
+    noise = noise_of(error, offset, electrons_per_count, read_variance)
+    refined, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
     restore = Kernel.of("refinement", "refine_restore", Pixel=dtype)
     run(device, restore, blocks_for(count), points, starts, frames, count, axes, *stack, refined, flags)
-    return refined, values, starts, flags, frames
+    return refined, values, starts, flags, frames, errors

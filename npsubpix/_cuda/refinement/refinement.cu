@@ -3,33 +3,9 @@
 #include "block.cuh"
 #include "quadratic.cuh"
 #include "fits.cuh"
-
-struct Place {
-  Index d, i, j;
-};
-
-// The input: images of shape (images, depth, height, width), a mask or none, and `count` starts of `axes`
-// coordinates, with the image of each.
-struct Task {
-  const Pixel* x;
-  const bool* mask;
-  Index images, depth, height, width;
-  const Index *frames, *starts;
-  Index count, axes;
-
-  __device__ __forceinline__ Volume volume(Index image) const {
-    return {x + image * depth * height * width, depth, height, width};
-  }
-  __device__ __forceinline__ Place start(Index k) const {
-    const Index* s = starts + k * axes;
-    return {axes == 3 ? s[0] : 0, s[axes - 2], s[axes - 1]};
-  }
-  // A pixel of an image that does not exist is outside: to check its number, the host would have to wait.
-  __device__ __forceinline__ bool holds(Index image, Place p) const {
-    return image >= 0 && image < images && p.d >= 0 && p.d < depth && p.i >= 0 && p.i < height && p.j >= 0 &&
-           p.j < width;
-  }
-};
+#include "places.cuh"
+#include "normal_equations.cuh"
+#include "cells.cuh"
 
 // A refined position, its value and flags, and the pixel at which refinement ended.
 struct Located {
@@ -46,6 +22,12 @@ FORMULA double furthest(const Located& to, Place from) {
   return fmax(fmax(fabs(to.d - (double)from.d), fabs(to.i - (double)from.i)), fabs(to.j - (double)from.j));
 }
 
+// Where a walk ended.
+FORMULA Located located(const Volume& v, const Walk& w) {
+  return {(double)w.d + w.fit.sd, (double)w.i + w.fit.si,           (double)w.j + w.fit.sj,
+          v.at(w.d, w.i, w.j) + w.fit.gain, w.fit.flags, {w.d, w.i, w.j}};
+}
+
 // Walk to the pixel of the best fit. Axes along which the start lies at the border stay.
 template <typename Fitting, typename FreeFitting>
 FORMULA Located walk(const Volume& v, Place p, bool volume, Index n_iters, double max_shift) {
@@ -58,27 +40,7 @@ FORMULA Located walk(const Volume& v, Place p, bool volume, Index n_iters, doubl
   Walk w = fixed ? follow<FreeFitting>(free, p.d, p.i, p.j, n_iters, MOVE_THRESHOLD, infinity(), steps, true)
                  : follow<Fitting>(v, p.d, p.i, p.j, n_iters, MOVE_THRESHOLD, infinity(), steps, true);
   if (!(w.fit.flags & FLAGS_REJECTED)) w.fit.flags |= fixed;
-  return {(double)w.d + w.fit.sd, (double)w.i + w.fit.si,           (double)w.j + w.fit.sj,
-          v.at(w.d, w.i, w.j) + w.fit.gain, w.fit.flags, {w.d, w.i, w.j}};
-}
-
-// The pixels that a method used on its way from its start to its last centre.
-struct Box {
-  Place low, high;  // first pixels, and those after the last
-
-  __device__ __forceinline__ Index width() const { return high.j - low.j; }
-  __device__ __forceinline__ Index plane() const { return (high.i - low.i) * width(); }
-  __device__ __forceinline__ Index pixels() const { return (high.d - low.d) * plane(); }
-  __device__ __forceinline__ Place at(Index k) const {
-    return {low.d + k / plane(), low.i + k % plane() / width(), low.j + k % width()};
-  }
-};
-
-FORMULA Box box_around(const Task& t, Place a, Place b, Place half) {
-  return {{greatest(least(a.d, b.d) - half.d, (Index)0), greatest(least(a.i, b.i) - half.i, (Index)0),
-           greatest(least(a.j, b.j) - half.j, (Index)0)},
-          {least(greatest(a.d, b.d) + half.d + 1, t.depth), least(greatest(a.i, b.i) + half.i + 1, t.height),
-           least(greatest(a.j, b.j) + half.j + 1, t.width)}};
+  return located(v, w);
 }
 
 FORMULA bool is_masked(const Task& t, Index image, Place p) {
@@ -92,10 +54,12 @@ FORMULA void write_place(const Task& t, Index k, double d, double i, double j, d
   out[t.axes - 1] = j;
 }
 
-// Write a refined position; one that was rejected is reset to its start, with the value of its pixel.
+// Write a refined position; one that was rejected is reset to its start, with the value of its pixel. `centres` are the
+// pixels at which refinement ended, if these are wanted.
 FORMULA void write_located(const Task& t, Index k, Located to, bool masked, double max_shift, double* coords,
-                           double* values, int* flags) {
+                           double* values, int* flags, Index* centres) {
   const Place p = t.start(k);
+  if (centres) centres[3 * k] = to.centre.d, centres[3 * k + 1] = to.centre.i, centres[3 * k + 2] = to.centre.j;
   if (!(to.flags & FLAGS_REJECTED) && !(furthest(to, p) <= max_shift)) to.flags = FLAG_TOO_FAR;
   if (masked) to.flags |= FLAG_MASKED;
   flags[k] = to.flags;
@@ -114,7 +78,7 @@ FORMULA void write_outside(const Task& t, Index k, double* coords, double* value
 // One thread per start, for methods that use few pixels.
 template <typename Locate>
 FORMULA void refine_each(const Task& t, Place extent, double max_shift, double* coords, double* values, int* flags,
-                         Locate locate) {
+                         Index* centres, Locate locate) {
   for (Index k = first_thread(); k < t.count; k += all_threads()) {
     const Place p = t.start(k);
     if (!t.holds(t.frames[k], p)) {
@@ -127,7 +91,29 @@ FORMULA void refine_each(const Task& t, Place extent, double max_shift, double* 
       const Box box = box_around(t, p, to.centre, extent);
       for (Index n = 0; n < box.pixels() && !masked; ++n) masked = is_masked(t, t.frames[k], box.at(n));
     }
-    write_located(t, k, to, masked, max_shift, coords, values, flags);
+    write_located(t, k, to, masked, max_shift, coords, values, flags, centres);
+  }
+}
+
+// One block per start, for methods whose threads share the pixels of a window.
+template <typename Locate>
+FORMULA void refine_by_blocks(const Task& t, Place extent, double max_shift, double* coords, double* values, int* flags,
+                              Index* centres, Locate locate) {
+  for (Index k = blockIdx.x; k < t.count; k += gridDim.x) {
+    const Place p = t.start(k);
+    if (!t.holds(t.frames[k], p)) {
+      if (threadIdx.x == 0) write_outside(t, k, coords, values, flags);
+      continue;
+    }
+    const Located to = locate(t.volume(t.frames[k]), p);
+    double masked[1] = {0};
+    if (t.mask) {
+      const Box box = box_around(t, p, to.centre, extent);
+      for (Index n = threadIdx.x; n < box.pixels(); n += blockDim.x)
+        if (is_masked(t, t.frames[k], box.at(n))) masked[0] = 1;
+      sum_over_block(masked);
+    }
+    if (threadIdx.x == 0) write_located(t, k, to, masked[0] > 0, max_shift, coords, values, flags, centres);
   }
 }
 
@@ -135,7 +121,7 @@ FORMULA void refine_each(const Task& t, Place extent, double max_shift, double* 
   const Pixel *x, const bool *mask, Index images, Index depth, Index height, Index width, const Index *frames,     \
       const Index *starts, Index count, Index axes, Index extent_z, Index extent_y, Index extent_x, Index n_iters, \
       double max_shift, Index half_z, Index half_y, Index half_x, double spread_z, double spread_y,                \
-      double spread_x, double *coords, double *values, int *flags
+      double spread_x, double *coords, double *values, int *flags, Index *centres
 #define TASK                                                                           \
   const Task t = {x, mask, images, depth, height, width, frames, starts, count, axes}; \
   const Place extent = {extent_z, extent_y, extent_x}
@@ -144,27 +130,27 @@ FORMULA void refine_each(const Task& t, Place extent, double max_shift, double* 
 
 KERNEL refine_quadratic2d(ARGUMENTS) {
   TASK;
-  refine_each(t, extent, max_shift, coords, values, flags, WALK(Quadratic2d, FreeQuadratic, false));
+  refine_each(t, extent, max_shift, coords, values, flags, centres, WALK(Quadratic2d, FreeQuadratic, false));
 }
 
 KERNEL refine_quadratic3d(ARGUMENTS) {
   TASK;
-  refine_each(t, extent, max_shift, coords, values, flags, WALK(Quadratic3d, FreeQuadratic, true));
+  refine_each(t, extent, max_shift, coords, values, flags, centres, WALK(Quadratic3d, FreeQuadratic, true));
 }
 
 KERNEL refine_parabola2d(ARGUMENTS) {
   TASK;
-  refine_each(t, extent, max_shift, coords, values, flags, WALK(Parabola2d, FreeParabola, false));
+  refine_each(t, extent, max_shift, coords, values, flags, centres, WALK(Parabola2d, FreeParabola, false));
 }
 
 KERNEL refine_parabola3d(ARGUMENTS) {
   TASK;
-  refine_each(t, extent, max_shift, coords, values, flags, WALK(Parabola3d, FreeParabola, true));
+  refine_each(t, extent, max_shift, coords, values, flags, centres, WALK(Parabola3d, FreeParabola, true));
 }
 
 KERNEL refine_none(ARGUMENTS) {
   TASK;
-  refine_each(t, extent, max_shift, coords, values, flags,
+  refine_each(t, extent, max_shift, coords, values, flags, centres,
               [=](const Volume& v, Place p) { return stay(v, p, 0); });
 }
 
@@ -325,23 +311,14 @@ KERNEL refine_centroid(ARGUMENTS) {
   TASK;
   const Place half = {half_z, half_y, half_x};
   const double spread[3] = {spread_z, spread_y, spread_x};
-  for (Index k = blockIdx.x; k < count; k += gridDim.x) {
-    const Place p = t.start(k);
-    if (!t.holds(frames[k], p)) {
-      if (threadIdx.x == 0) write_outside(t, k, coords, values, flags);
-      continue;
-    }
-    const Located to = centroid(t, t.volume(frames[k]), p, n_iters, max_shift, half, spread);
-    double masked[1] = {0};
-    if (mask) {
-      const Box box = box_around(t, p, to.centre, extent);
-      for (Index n = threadIdx.x; n < box.pixels(); n += blockDim.x)
-        if (is_masked(t, frames[k], box.at(n))) masked[0] = 1;
-      sum_over_block(masked);
-    }
-    if (threadIdx.x == 0) write_located(t, k, to, masked[0] > 0, max_shift, coords, values, flags);
-  }
+  refine_by_blocks(t, extent, max_shift, coords, values, flags, centres,
+                   [&](const Volume& v, Place p) { return centroid(t, v, p, n_iters, max_shift, half, spread); });
 }
+
+#include "least_squares.cuh"
+#include "log_quadratic.cuh"
+#include "phasor.cuh"
+#include "radial.cuh"
 
 // The nearest pixels of positions, -1 for a position that is not finite.
 KERNEL refine_nearest(const double* points, Index count, Index axes, Index depth, Index height, Index width,
