@@ -453,7 +453,7 @@ def test_wrong_arguments(image):
         ({"duplicates": "drop"}, ValueError, "duplicates must be one of 'merge', 'flag', got 'drop'"),
         ({"mode": "reflect"}, ValueError, "mode must be one of None, 'wrap', got 'reflect'"),
         ({"mode": "wrap", "exclude_border": 2}, ValueError, "exclude_border must be True or False with mode='wrap'"),
-        ({"refine": "spline"}, ValueError, "refine must be one of 'quadratic', 'parabola', 'centroid', 'fit', None"),
+        ({"refine": "spline"}, ValueError, "refine must be one of 'quadratic', 'parabola', .*'fit', None"),
         ({"n_iters": 0}, ValueError, "n_iters must be at least 1"),
         ({"max_shift": 0}, ValueError, "max_shift must be positive"),
         ({"radius": 0.5}, ValueError, "radius must be between 1 and 1000"),
