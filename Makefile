@@ -28,7 +28,7 @@ lint: .stamp-lint
 docs: .stamp-docs
 	$(BIN)/sphinx-build -W --keep-going -n -b html docs docs/_build/html
 
-bench: .stamp-bench
+bench: .stamp-bench .stamp-picasso
 	$(BIN)/python -m benchmarks
 
 .venv:
@@ -56,6 +56,9 @@ PICASSO := picassosr==0.11.0 tqdm nd2 playsound3 pyyaml
 
 .stamp-bench: pyproject.toml | .stamp-test
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	touch $@
+
+.stamp-picasso: Makefile | .stamp-test
 	$(BIN)/python -m pip install --quiet --no-deps $(PICASSO)
 	touch $@
 
@@ -64,17 +67,22 @@ clean:
 
 # Lanes take minutes each, and run one after the other.
 LANES := lane-exhaustive lane-device lane-oldest lane-newest lane-unlinked
-.PHONY: $(LANES)
+.PHONY: $(LANES) lane-napari
 .NOTPARALLEL: check-all
 
 check-all: $(LANES)
 
-lane-exhaustive: .stamp-test
+lane-exhaustive: .stamp-test .stamp-picasso
 	$(PYTEST) -m exhaustive $(PYTEST_ARGS)
 
 # The kernels of the GPU, which g++ compiles for the host.
 lane-device: .stamp-test
 	$(PYTEST) -m "device and not exhaustive" $(PYTEST_ARGS)
+
+# napari opens what is written for it. It takes 600 MB, so no other lane installs it.
+lane-napari: .stamp-test
+	$(BIN)/python -m pip install --quiet napari
+	$(PYTEST) tests/test_io_napari.py $(PYTEST_ARGS)
 
 # The core tests with other versions of NumPy, SciPy and Numba, each lane in an environment of its own.
 

@@ -19,6 +19,7 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 from scipy.spatial import KDTree
 
 import npsubpix
+from benchmarks.centring import PEERS
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -50,10 +51,51 @@ def columns(rows: list[dict[str, str]], *names: str) -> Points:
     return np.array([[float(row[name]) for name in names] for row in rows])
 
 
+def window(method: str, radius: float) -> dict[str, Any]:
+    """Return the radius of the window, for a method that has one."""
+    return {} if method == "least_squares" else {"radius": radius}
+
+
+class Found(NamedTuple):
+    """Positions, and the frame of each."""
+
+    coords: Points
+    frame: npt.NDArray[np.int64] | None
+
+
+def locate(
+    image: npt.NDArray[Any], method: str, radius: int, camera: npsubpix.Camera | None = None, **options: Any
+) -> Found:
+    """Find peaks, and refine them by a method of `find_peaks`, by likelihood or by another library."""
+    if method != LIKELIHOOD and method not in PEERS:
+        peaks = npsubpix.find_peaks(
+            image, refine=method, n_iters=ITERATIONS.get(method, 50), **window(method, radius), **options
+        )
+        peaks = peaks[peaks.ok]
+        return Found(peaks.coords, peaks.frame)
+    peaks = npsubpix.find_peaks(image, refine=None, **options)
+    axis = options.get("frame_axis")
+    if method == LIKELIHOOD:
+        fits = npsubpix.fit_spots(image, peaks, camera=camera, box=2 * radius + 1, frame_axis=axis)
+        fits = fits[fits.ok]
+        return Found(fits.coords, fits.frame)
+    offset = 0.0 if camera is None else camera.offset
+    frames = (
+        [(image, peaks.indices)]
+        if axis is None
+        else [(f, peaks.indices[peaks.frame == k]) for k, f in enumerate(image)]
+    )
+    found = [PEERS[method](np.asarray(f, np.float64) - offset, pixels, radius) for f, pixels in frames]
+    number = None if axis is None else np.repeat(np.arange(len(frames)), [len(f) for f in found])
+    joined = np.concatenate(found)
+    kept = np.isfinite(joined).all(1)
+    return Found(joined[kept], None if number is None else number[kept])
+
+
 def stars(image: npt.NDArray[Any], listed: Points, method: str) -> Offsets:
     """Stars of M51 in an image of it or of one of its regions."""
-    peaks = npsubpix.find_peaks(image, min_distance=5, threshold_abs=200, refine=method, radius=6, n_iters=20)
-    return Offsets(match(peaks[peaks.ok].coords, listed, 1.5), len(listed))
+    found = locate(image, method, 6, min_distance=5, threshold_abs=200)
+    return Offsets(match(found.coords, listed, 1.5), len(listed))
 
 
 def m51_starfind(method: str) -> Offsets:
@@ -73,10 +115,8 @@ def ntt_sextractor(method: str) -> Offsets:
     image = fits.getdata(folder / "image.fits") - fits.getdata(folder / "back.fits")
     noise = float(np.median(fits.getdata(folder / "rms.fits")))
     catalogue = sextractor_catalogue(folder / "image.cat")
-    peaks = npsubpix.find_peaks(
-        image, size=5, min_distance=4, threshold_abs=3 * noise, refine=method, radius=6, n_iters=20
-    )
-    return Offsets(match(peaks[peaks.ok].coords, catalogue[:, :2], 2.0), len(catalogue))
+    found = locate(image, method, 6, size=5, min_distance=4, threshold_abs=3 * noise)
+    return Offsets(match(found.coords, catalogue[:, :2], 2.0), len(catalogue))
 
 
 def sextractor_catalogue(path: Path) -> Points:
@@ -111,7 +151,7 @@ def ntt_same_window(method: str) -> Offsets:
     catalogue = catalogue[2 * catalogue[:, 2] / 2.35 >= 1]  # SExtractor measured no half-light radius of one
     for y, x, half_light in catalogue:
         radius = 3 * 2 * half_light / 2.35
-        peak = npsubpix.refine_peaks(image, [[y, x]], method=method, radius=radius, n_iters=50, max_shift=3)
+        peak = npsubpix.refine_peaks(image, [[y, x]], method=method, n_iters=50, max_shift=3, **window(method, radius))
         if peak.ok[0]:
             offsets.append(peak.coords[0] - (y, x))
     return Offsets(np.array(offsets), len(catalogue))
@@ -124,7 +164,9 @@ def sdss_bands(method: str) -> Offsets:
     folder = DATA / "astro_sdss_gri"
     seeds = columns(rows_of(folder / "seeds.csv"), "seed_y", "seed_x")
     bands = [fits.getdata(folder / f"reprojected_sdss_{band}.fits.bz2") for band in "ri"]
-    r, i = (npsubpix.refine_peaks(band, seeds, method=method, radius=5, n_iters=20) for band in bands)
+    r, i = (
+        npsubpix.refine_peaks(band, seeds, method=method, radius=5, n_iters=ITERATIONS.get(method)) for band in bands
+    )
     both = r.ok & i.ok
     offsets = (r.coords - i.coords)[both]
     return Offsets((offsets - np.median(offsets, axis=0)) / np.sqrt(2), len(seeds))
@@ -143,8 +185,8 @@ def trackpy_t76(method: str) -> Offsets:
     folder = DATA / "micro_trackpy_t76"
     image = bandpass(imageio.imread(folder / "T76S3F00001.png"), 9)
     listed = np.load(folder / "reproducibility_v0.4.npz")["arr_3"][:, :2]
-    peaks = npsubpix.find_peaks(image, min_distance=5, refine=method, radius=4, n_iters=20)
-    return Offsets(match(peaks[peaks.ok].coords, listed, 2.0), len(listed))
+    found = locate(image, method, 4, min_distance=5)
+    return Offsets(match(found.coords, listed, 2.0), len(listed))
 
 
 class Recorded(NamedTuple):
@@ -164,7 +206,7 @@ class Recorded(NamedTuple):
             threshold_abs=3,
             plateau=plateau,
             refine=method,
-            radius=self.radius,
+            **window(method, self.radius),
         )
 
 
@@ -212,15 +254,14 @@ def trackpy_bulkwater(method: str) -> Offsets:
     folder = DATA / "micro_trackpy_bulkwater"
     image = bandpass(imageio.imread(folder / "bulk_water_000.png")[..., 1], 11)
     listed = columns(rows_of(folder / "trackpy_0.7_frame0_d11_invert.csv"), "y", "x")
-    peaks = npsubpix.find_peaks(image, min_distance=6, refine=method, radius=5, n_iters=20)
-    return Offsets(match(peaks[peaks.ok].coords, listed, 2.0), len(listed))
+    found = locate(image, method, 5, min_distance=6)
+    return Offsets(match(found.coords, listed, 2.0), len(listed))
 
 
 def molecules(stack: npt.NDArray[Any], truth: list[dict[str, str]], method: str) -> Offsets:
     """Single molecules of a movie and their true positions, those 8 pixels from any other."""
     isolated = [row for row in truth if float(row["nn_px"]) > 8]
-    peaks = npsubpix.find_peaks(stack, size=5, refine=method, radius=4, n_iters=20, frame_axis=0)
-    peaks = peaks[peaks.ok]
+    peaks = locate(stack, method, 4, npsubpix.Camera(offset=100), size=5, frame_axis=0)
     offsets = []
     for frame in range(len(stack)):
         listed = columns([row for row in isolated if int(float(row["frame"])) == frame], "y0", "x0")
@@ -250,26 +291,34 @@ def picasso(method: str) -> Offsets:
     rows = rows_of(folder / "picasso_mle_locs.csv")
     frames = columns(rows, "frame")[:, 0].astype(int)
     listed = columns(rows, "y", "x")
-    peaks = npsubpix.find_peaks(stack, size=5, refine=method, radius=3, n_iters=20, frame_axis=0)
-    peaks = peaks[peaks.ok]
+    peaks = locate(stack, method, 3, npsubpix.Camera(), size=5, frame_axis=0)
     offsets = [match(peaks.coords[peaks.frame == f], listed[frames == f], 1.5) for f in np.unique(frames)]
     return Offsets(np.concatenate(offsets), len(rows))
 
 
 METHODS = ("quadratic", "parabola", "centroid", "fit")
 
+#: Greatest numbers of iterations; of other methods 50.
+ITERATIONS = {"quadratic": 20, "parabola": 20, "centroid": 20, "least_squares": 20, "log_quadratic": 20}
+
+#: The fit by likelihood, where the camera is known.
+LIKELIHOOD = "fit, with the camera"
+
+IMAGES = ("sep, windowed", "trackpy, centre of mass", "photutils, Gaussian")
+CAMERAS = (LIKELIHOOD, "sep, windowed", "trackpy, centre of mass", "picasso, likelihood")
+
 SETS: dict[str, tuple[Callable[[str], Offsets], tuple[str, ...]]] = {
-    "M51, IRAF starfind": (m51_starfind, METHODS),
-    "ESO NTT, SExtractor XWIN/YWIN": (ntt_sextractor, METHODS),
+    "M51, IRAF starfind": (m51_starfind, (*METHODS, *IMAGES)),
+    "ESO NTT, SExtractor XWIN/YWIN": (ntt_sextractor, (*METHODS, *IMAGES)),
     "the same, SExtractor's own windows": (ntt_same_window, ("centroid",)),
     "SDSS, r against i band, one band's error": (sdss_bands, METHODS),
-    "beads T76, trackpy 0.4": (trackpy_t76, METHODS),
+    "beads T76, trackpy 0.4": (trackpy_t76, (*METHODS, "sep, windowed")),
     "beads T76 as recorded, trackpy 0.4": (as_recorded(recorded_t76), METHODS),
-    "beads in bulk water, trackpy 0.7": (trackpy_bulkwater, METHODS),
+    "beads in bulk water, trackpy 0.7": (trackpy_bulkwater, (*METHODS, "sep, windowed")),
     "beads in bulk water as recorded, trackpy 0.7": (as_recorded(recorded_bulkwater), METHODS),
-    "single molecules, low signal, truth": (storm("test_low_snr"), METHODS),
-    "single molecules, high signal, truth": (storm("test_300x200"), METHODS),
-    "DNA-PAINT, picasso's fits": (picasso, METHODS),
+    "single molecules, low signal, truth": (storm("test_low_snr"), (*METHODS, *CAMERAS, "photutils, Gaussian")),
+    "single molecules, high signal, truth": (storm("test_300x200"), (*METHODS, *CAMERAS)),
+    "DNA-PAINT, picasso's fits": (picasso, (*METHODS, *CAMERAS)),
 }
 
 
@@ -288,6 +337,12 @@ def summary(offsets: Offsets) -> dict[str, float]:
     }
 
 
+def _is_installed(peer: str) -> bool:
+    """Whether a library is there, by having it measure a spot."""
+    spot = npsubpix.render_spots([[10, 10]], (21, 21), std=1.5, amplitude=1000)
+    return PEERS[peer](spot, np.array([[10, 10]]), 4) is not None
+
+
 def main() -> None:
     """Print the tables as Markdown."""
     warnings.simplefilter("ignore")  # of FITS headers of 1992
@@ -297,6 +352,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name, (compare, methods) in SETS.items():
         for method in methods:
+            if method in PEERS and not _is_installed(method):
+                continue
             s = summary(compare(method))
             matched = f"{s['matched']} of {s['listed']}"
             print(f"| {name} | {method} | {matched} | {s['median']:.4f} | {s['95 %']:.4f} | {s['rms']:.4f} |")

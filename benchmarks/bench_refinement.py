@@ -29,12 +29,18 @@ def _near(tolerance: float, share: float) -> Callable[[Any, np.ndarray], str]:
     return lambda peaks, theirs: differs(peaks.coords[: len(theirs)], theirs)
 
 
-def _refinement(side: int, method: str, others: Callable[..., list[Peer]], target: Target | None = None) -> Contest:
+def _refinement(
+    side: int,
+    method: str,
+    others: Callable[..., list[Peer]],
+    target: Target | None = None,
+    radius: float | None = 3 * data.SPOT_SIGMA,
+) -> Contest:
     image = data.spots(side)
     positions = _positions(image)
 
     def refine() -> npsubpix.Peaks:
-        return npsubpix.refine_peaks(image, positions, method=method, radius=3 * data.SPOT_SIGMA)
+        return npsubpix.refine_peaks(image, positions, method=method, radius=radius)
 
     work = f"{len(positions):,} peaks, 1 thread"
     return Contest(work, refine, others(image, positions), target, items=len(positions))
@@ -103,3 +109,24 @@ def refine_parabola(side: int) -> Contest:
 @contest("refine_peaks centroid", side=2048, quick_side=128, threads=1)
 def refine_centroid(side: int) -> Contest:
     return _refinement(side, "centroid", _centroid_peers)
+
+
+@contest("refine_peaks least_squares", side=2048, quick_side=128, threads=1)
+def refine_least_squares(side: int) -> Contest:
+    return _refinement(side, "least_squares", lambda *_: [], radius=None)
+
+
+@contest("refine_peaks log_quadratic", side=2048, quick_side=128, threads=1)
+def refine_log_quadratic(side: int) -> Contest:
+    return _refinement(side, "log_quadratic", lambda *_: [])
+
+
+@contest("refine_peaks phasor", side=2048, quick_side=128, threads=1)
+def refine_phasor(side: int) -> Contest:
+    """Boxes of 7 x 7 pixels, as in the publication."""
+    return _refinement(side, "phasor", lambda *_: [], Target(4e6), radius=3.0)
+
+
+@contest("refine_peaks radial", side=2048, quick_side=128, threads=1)
+def refine_radial(side: int) -> Contest:
+    return _refinement(side, "radial", lambda *_: [])

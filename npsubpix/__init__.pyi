@@ -12,6 +12,7 @@ from npsubpix.assessment import assess as assess
 from npsubpix.background import local_background as local_background
 from npsubpix.blobs import difference_of_gaussians as difference_of_gaussians
 from npsubpix.blobs import laplacian_of_gaussian as laplacian_of_gaussian
+from npsubpix.camera import Camera as Camera
 from npsubpix.convolution import choose_conv_method as choose_conv_method
 from npsubpix.convolution import convolve as convolve
 from npsubpix.convolution import convolve_separable as convolve_separable
@@ -22,8 +23,9 @@ from npsubpix.fitting.astigmatism import AstigmaticCurve as AstigmaticCurve
 from npsubpix.fitting.astigmatism import fit_astigmatic_curve as fit_astigmatic_curve
 from npsubpix.fitting.bounds import CramerRao as CramerRao
 from npsubpix.fitting.bounds import cramer_rao as cramer_rao
+from npsubpix.fitting.building import EffectivePsf as EffectivePsf
+from npsubpix.fitting.building import build_psf as build_psf
 from npsubpix.fitting.calibration import estimate_camera as estimate_camera
-from npsubpix.fitting.camera import Camera as Camera
 from npsubpix.fitting.spots import fit_patches as fit_patches
 from npsubpix.fitting.spots import fit_spots as fit_spots
 from npsubpix.gaussian import render_gaussian as render_gaussian

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from npsubpix._arrays.checks import check_frames_of
+from npsubpix._arrays.electrons import noise_of_counts
 from npsubpix._arrays.library import Array, as_image, without_booleans
 from npsubpix._arrays.options import check_widths
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_frame_axis, check_stack, shape_of_frame
 from npsubpix._definitions.blobs import gaussian_line
 from npsubpix._dispatch.call import call
+from npsubpix.camera import Camera, noise_of_pixels
 from npsubpix.convolution import convolve_separable
 from npsubpix.refinement import check_refinement
 from npsubpix.results import Peaks
@@ -31,11 +33,13 @@ def refine_corners(
     mask: Array | None = None,
     frame: Array | None = None,
     frame_axis: int | None = None,
+    error: float | Array | None = None,
+    camera: Camera | None = None,
 ) -> Peaks:
     """Refine the corners of a chessboard to a fraction of a pixel.
 
-    Where four squares meet, a smoothed image has a saddle. The image is smoothed by a Gaussian, and the strongest saddle
-    near each position is found as by ``method="saddle"`` of `refine_peaks`.
+    Where four squares meet, a smoothed image has a saddle. The image is smoothed by a Gaussian, and the strongest
+    saddle near each position is found as by ``method="saddle"`` of `refine_peaks`.
 
     Parameters
     ----------
@@ -46,9 +50,9 @@ def refine_corners(
         `frame`.
     sigma : float or tuple of two floats, default 2.0
         Standard deviation of the Gaussian in pixels, which ends at two of them; 0 for an image that is smooth already.
-        A sharp corner has no slope in the middle of a square, and noise and the codec have saddles of their own: without
-        smoothing, one corner in a hundred of real images is lost, and the others scatter more. Squares should be at
-        least six standard deviations wide.
+        A sharp corner has no slope in the middle of a square, and noise and the codec have saddles of their own:
+        without smoothing, one corner in a hundred of real images is lost, and the others scatter more. Squares should
+        be at least six standard deviations wide.
     n_iters : int, optional
         Greatest number of steps from pixel to pixel: by default 10.
     max_shift : float, default 3.0
@@ -60,6 +64,11 @@ def refine_corners(
         Image of each position in a stack. Required with `frame_axis`, unless `coords` is a table that has frames.
     frame_axis : int, optional
         Axis of a stack along which images are independent.
+    error : number above 0 or array of the shape of the image or of one frame, optional
+        Standard deviation of the noise of each pixel of the image as it comes, before it is smoothed. The table then
+        has the standard errors of the positions.
+    camera : Camera, optional
+        Calibration of the camera, in place of an `error`.
 
     Returns
     -------
@@ -114,14 +123,19 @@ def refine_corners(
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     axis = None if frame_axis is None else check_frame_axis(frame_axis, x.ndim)
     smooth = convolve_separable(x, lines, channel_axis=axis, border="nearest", dtype=np.float64)
-    refined, values, indices, flags, own_frames = call(
+    noise = noise_of_pixels(error, camera)
+    if camera is not None:  # of the pixels themselves, not of the smoothed ones
+        noise = noise_of_counts(x, *noise[1:], frame_axis), None, None, None
+    refined, values, indices, flags, own_frames, errors = call(
         "refine_peaks",
         smooth,
         points,
         frames,
         mask,
+        *noise,
         frame_axis=frame_axis,
-        refinement=refinement._replace(margin=(len(lines[0]) // 2, len(lines[1]) // 2)),
+        refinement=refinement._replace(lines=(tuple(lines[0].tolist()), tuple(lines[1].tolist()))),
     )
     kept = check_frames_of(coords) if frame_axis is None else own_frames
-    return Peaks(refined, values, indices, flags, kept, image_shape=shape_of_frame(x, frame_axis))
+    shape = shape_of_frame(x, frame_axis)
+    return Peaks(refined, values, indices, flags, kept, image_shape=shape, coords_std=errors)

@@ -22,7 +22,7 @@ from npsubpix._definitions.peaks import DUPLICATES, PLATEAUS, PeakSearch
 from npsubpix._detection import detected
 from npsubpix._dispatch.call import call
 from npsubpix.background import local_background
-from npsubpix.fitting.camera import Camera, noise_of_pixels
+from npsubpix.camera import Camera, noise_of_pixels
 from npsubpix.refinement import check_refinement
 from npsubpix.results import Background, Peaks
 
@@ -147,9 +147,9 @@ def find_peaks(
     frame_axis : int, optional
         Axis of a stack along which images are independent. Peaks then have a frame.
     error : number above 0 or array of the shape of the image or of one frame, optional
-        Standard deviation of the noise of each pixel, that of the photons of the peak included, from which the table has
-        the standard errors of the positions, see `refine_peaks`. By default it is `sigma`, if that is given and is the
-        noise of this image, not of one made with `detect`. Peaks are not chosen by it.
+        Standard deviation of the noise of each pixel, that of the photons of the peak included. The table then has the
+        standard errors of the positions, see `refine_peaks`. By default it is `sigma`, if that is the noise of this
+        image, not of one made with `detect`. Peaks are not chosen by it.
     camera : Camera, optional
         Calibration of the camera, in place of an `error`.
 

@@ -11,7 +11,7 @@ from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.photometry import COLUMNS, METHODS, default_annulus
 from npsubpix._dispatch.call import call
-from npsubpix.fitting.camera import Camera, maps_of
+from npsubpix.camera import Camera, maps_of
 from npsubpix.results import Background, Measurements
 
 __all__ = ["measure_spots"]

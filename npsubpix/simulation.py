@@ -11,7 +11,7 @@ from npsubpix._arrays.checks import check_frames, check_frames_of, check_numbers
 from npsubpix._arrays.library import Array, as_array, is_array, to_numpy
 from npsubpix._arrays.options import check_finite
 from npsubpix._arrays.stacks import check_frame_axis
-from npsubpix.fitting.camera import Camera
+from npsubpix.camera import Camera
 from npsubpix.gaussian import render_spots
 from npsubpix.results import Peaks
 

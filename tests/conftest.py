@@ -33,7 +33,12 @@ def _has_gpu() -> bool:
     return bool(cupy.is_available())
 
 
+#: Tests of files for programs, which are large, and not needed by any other test: `make lane-exhaustive` installs
+#: picasso, and `make lane-napari` napari.
+_PROGRAMS = {"picasso": "test_io_picasso.py", "napari": "test_io_napari.py"}
+
 collect_ignore = [] if _has_gpu() else ["hardware"]
+collect_ignore += [test for program, test in _PROGRAMS.items() if importlib.util.find_spec(program) is None]
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -32,6 +32,7 @@ EXAMPLES = {name: _call(example) for operation in OPERATIONS.values() for name, 
 BESIDES: dict[str, Example] = {
     "affine_grid": lambda npsubpix, x: npsubpix.affine_grid(x[0, :1, 0, :2, :3], (1, 1, 3, 4)),
     "assess": lambda npsubpix, x: npsubpix.assess(x[0, 0, 0, :, :2], x[0, 0, 1, :, :2], 1.0),
+    "build_psf": lambda npsubpix, x: npsubpix.build_psf(x[0, 0, 0], x[0, 0, 1, :, :2], oversampling=1),
     "choose_conv_method": lambda npsubpix, x: npsubpix.choose_conv_method(x[0, 0, 0]),
     "cramer_rao": lambda npsubpix, x: npsubpix.cramer_rao(x[0, 0, 0] ** 2 + 100, 1.3, 2.0),
     "estimate_camera": lambda npsubpix, x: npsubpix.estimate_camera(x[0, 0] * (1 + abs(x[0, 0, :1]))),

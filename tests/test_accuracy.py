@@ -117,6 +117,17 @@ CASES = [
     ("single molecules, high signal, truth", "quadratic", "smlm_storm_analysis", 665, 0.085, 0.19),
     ("single molecules, high signal, truth", "centroid", "smlm_storm_analysis", 665, 0.032, 0.065),
     ("DNA-PAINT, picasso's fits", "centroid", "smlm_picasso_origami", 30, 0.006, 0.013),
+    ("M51, IRAF starfind", "fit", "astro_iraf_m51", 7, 0.075, 0.12),
+    ("ESO NTT, SExtractor XWIN/YWIN", "fit", "astro_sextractor_ntt", 45, 0.03, 0.6),
+    ("SDSS, r against i band, one band's error", "fit", "astro_sdss_gri", 142, 0.027, 0.16),
+    ("beads T76, trackpy 0.4", "fit", "micro_trackpy_t76", 335, 0.095, 0.36),
+    ("beads in bulk water, trackpy 0.7", "fit", "micro_trackpy_bulkwater", 480, 0.2, 1.05),
+    ("single molecules, low signal, truth", "fit", "smlm_storm_analysis", 270, 0.185, 0.38),
+    ("single molecules, low signal, truth", accuracy.LIKELIHOOD, "smlm_storm_analysis", 270, 0.185, 0.37),
+    ("single molecules, high signal, truth", "fit", "smlm_storm_analysis", 668, 0.035, 0.07),
+    ("single molecules, high signal, truth", accuracy.LIKELIHOOD, "smlm_storm_analysis", 668, 0.031, 0.063),
+    ("DNA-PAINT, picasso's fits", "fit", "smlm_picasso_origami", 30, 0.008, 0.019),
+    ("DNA-PAINT, picasso's fits", accuracy.LIKELIHOOD, "smlm_picasso_origami", 30, 0.0006, 0.004),
 ]
 
 
@@ -130,6 +141,39 @@ def test_catalogues(data, name, method, folder, matched, median, most):
     assert found["matched"] >= matched
     assert found["median"] <= median
     assert found["95 %"] <= most
+
+
+@pytest.mark.parametrize(("name", "others"), [
+    ("single molecules, low signal, truth", ("quadratic", "centroid", "fit", "trackpy, centre of mass")),
+    ("single molecules, high signal, truth", ("quadratic", "centroid", "fit", "trackpy, centre of mass")),
+    ("SDSS, r against i band, one band's error", ("quadratic", "parabola", "centroid")),
+    ("ESO NTT, SExtractor XWIN/YWIN", ("quadratic", "centroid", "trackpy, centre of mass")),
+])  # fmt: skip
+def test_fits_are_nearest_to_the_truth(data, name, others):
+    """With the calibration of the camera where there is one; among galaxies and blends, by the median."""
+    data("README.md")
+    compare, methods = accuracy.SETS[name]
+    best, key = (accuracy.LIKELIHOOD, "rms") if accuracy.LIKELIHOOD in methods else ("fit", "median")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = accuracy.summary(compare(best))
+        for other in others:
+            assert found[key] < accuracy.summary(compare(other))[key]
+
+
+def test_errors_of_simulated_molecules(data):
+    """The errors of all molecules are the scatter around the truth, and nearly all are ok."""
+    for movie, count in (("test_low_snr", 272), ("test_300x200", 670)):
+        stack = tifffile.imread(data(f"smlm_storm_analysis/{movie}.tif"))
+        rows = [r for r in accuracy.rows_of(data(f"smlm_storm_analysis/{movie}_truth.csv")) if float(r["nn_px"]) > 8]
+        truth, frame = accuracy.columns(rows, "y0", "x0"), accuracy.columns(rows, "frame")[:, 0].astype(int)
+        options = {"frame": frame, "frame_axis": 0, "box": 9}
+        for camera in (npsubpix.Camera(offset=100), None):
+            found = npsubpix.fit_spots(stack, np.rint(truth), camera=camera, **options)
+            assert found.ok.sum() > 0.99 * count
+            error = ((found.coords - truth) / found.coords_std)[found.ok]
+            assert 0.95 < error.std() < 1.1
+            assert np.abs(error).max() < 5
 
 
 @pytest.mark.parametrize(

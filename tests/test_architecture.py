@@ -15,7 +15,9 @@ TESTS = Path(__file__).parent
 
 
 #: Public modules that are no family: what they hold runs no kernels of its own.
-OTHERS = {"assessment", "cli", "corners", "gradients", "io", "nn", "operators", "plotting", "results", "simulation"}
+OTHERS = {
+    "assessment", "camera", "cli", "corners", "gradients", "io", "nn", "operators", "plotting", "results", "simulation",
+}  # fmt: skip
 
 #: Folders of kernels that are no family.
 SHARED = {"compiler", "formulas", "launch", "quadratic"}

@@ -45,6 +45,23 @@ def test_columns_of_fits(movie, tmp_path):
     assert "electrons_per_count=0.5" in metadata["options"]["fit"]["camera"]
 
 
+def test_standard_errors_of_refined_peaks(movie, tmp_path):
+    """A camera, or the noise, is enough; with a fit, errors are those of the fit."""
+    output = tmp_path / "spots.csv"
+    common = "locate", movie, "--axes", "TYX", "-o", output
+    run(*common, "--threshold", 500, "--offset", 100, "--electrons-per-count", 0.5)
+    image = np.load(movie)[1]
+    peaks = npsubpix.find_peaks(image, threshold_abs=500, camera=npsubpix.Camera(100, 0.5))
+    rows, metadata = table_of(output)
+    assert [float(row["y_std"]) for row in rows[2:]] == peaks.coords_std[:, 0].tolist()
+    assert list(rows[0]).index("x_std") == list(rows[0]).index("x") + 2
+    assert "offset=100" in metadata["options"]["camera"]
+    run(*common, "--threshold", 50, "--sigma", 8, "--fit")
+    rows, _ = table_of(output)
+    fits = npsubpix.fit_spots(image, npsubpix.find_peaks(image, threshold_abs=50, sigma=8))
+    assert [float(row["y_std"]) for row in rows[2:]] == fits.coords_std[:, 0].tolist()
+
+
 def test_files_of_other_programs(movie, tmp_path):
     """They hold the fits of all frames in the programs' units, and assess reads them."""
     options = "--axes", "TYX", "--threshold", 500, "--fit", "--fit-sigma", 1.2, "--electrons-per-count", 0.5
@@ -81,7 +98,7 @@ def test_formats_that_cannot_be_written(movie, options, reason):
 
 
 def test_options_of_fits_need_it(movie):
-    assert "--offset needs --fit" in fails("locate", movie, "--offset", 100, code=2)
+    assert "--fit-box needs --fit" in fails("locate", movie, "--fit-box", 7, code=2)
     wrong = fails("locate", movie, "--fit", "--electrons-per-count", 0, code=2)
     assert "--electrons-per-count must be positive" in wrong
 
@@ -94,6 +111,29 @@ def test_wrong_models(movie, tmp_path):
     assert "parameters must be sigma0, focus" in fails("locate", movie, "--fit", "--fit-curve", curve, code=2)
     both = "--fit-curve", curve, "--fit-model", "moffat"
     assert "leave out --fit-model" in fails("locate", movie, "--fit", *both, code=2)
+
+
+def test_wrong_point_spread_functions(movie, tmp_path):
+    psf = tmp_path / "psf.npy"
+    assert "--oversampling needs --psf" in fails("locate", movie, "--fit", "--oversampling", 2, code=2)
+    assert "psf.npy" in fails("locate", movie, "--fit", "--psf", psf, code=2)
+    assert "--psf needs --fit" in fails("locate", movie, "--psf", psf, code=2)
+    assert "leave out --fit-sigma" in fails("locate", movie, "--fit", "--psf", psf, "--fit-sigma", 1, code=2)
+    assert "leave out --fit-model" in fails("locate", movie, "--fit", "--psf", psf, "--fit-model", "moffat", code=2)
+    np.save(psf, np.ones((3, 5, 5)))
+    assert "has 3 frames, not one" in fails("locate", movie, "--fit", "--psf", psf, code=2)
+
+
+@pytest.mark.exhaustive  # which compiles a model
+def test_point_spread_functions(movie, tmp_path):
+    output, psf = tmp_path / "spots.csv", tmp_path / "psf.npy"
+    line = np.exp(-(np.arange(-10, 11) ** 2) / 2 / (2 * 1.2) ** 2)
+    np.save(psf, np.outer(line, line))
+    options = "--axes", "TYX", "--threshold", 500, "--fit", "-o", output
+    run("locate", movie, *options, "--psf", psf, "--oversampling", 2)
+    rows, metadata = table_of(output)
+    assert {"fit_sigma", "y_std", "flux"} <= set(rows[0])
+    assert metadata["options"]["fit"]["psf"] == "array of shape (21, 21)"
 
 
 @pytest.mark.exhaustive  # which compiles two models
@@ -109,3 +149,17 @@ def test_columns_of_models(movie, tmp_path):
     rows, metadata = table_of(output)
     assert {"fit_z", "fit_z_std", "fit_sigma_y"} <= set(rows[0])
     assert "AstigmaticCurve" in metadata["options"]["fit"]["width"]
+
+
+@pytest.mark.exhaustive
+def test_fits_of_neighbours(movie, tmp_path):
+    output = tmp_path / "spots.csv"
+    options = "--fit-sigma", 1.2, "--fit-box", 41, "--neighbors", "fit", "--electrons-per-count", 0.5
+    run("locate", movie, "--axes", "TYX", "--threshold", 500, "--fit", *options, "--offset", 100, "-o", output)
+    rows, _ = table_of(output)
+    image = np.load(movie)[0]
+    peaks = npsubpix.find_peaks(image, threshold_abs=500)
+    camera = npsubpix.Camera(offset=100, electrons_per_count=0.5)
+    fits = npsubpix.fit_spots(image, peaks, sigma=1.2, box=41, camera=camera, neighbors="fit")
+    assert [float(row["flux"]) for row in rows[:2]] == fits.flux.tolist()
+    assert "--neighbors needs --fit" in fails("locate", movie, "--neighbors", "fit", code=2)

@@ -20,6 +20,8 @@ NO_OPTION = {
     "frame_axis": "files say which of their axes is that of frames",
     "detect": "the frame is filtered before, since the columns need its background and noise",
     "detect_sigma": "the same",
+    "camera": "it has an option for each of its numbers",
+    "error": "--sigma is the noise of pixels too",
 }
 
 #: What is typed for each argument of `find_peaks`, and what it receives.
@@ -165,6 +167,22 @@ def test_refinement_of_a_volume_takes_one_number_per_axis(tmp_path):
     assert "v.npy: radius must be one number or 3 of them" in line
 
 
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("method", ["least_squares", "log_quadratic", "phasor", "radial"])
+def test_every_method_of_refinement_has_a_name(tmp_path, method):
+    """The table is that of `find_peaks`; a radius is refused where it has no meaning."""
+    image = spots((40, 50), [(10.3, 20.4), (30.2, 35.6)])
+    np.save(tmp_path / "a.npy", image)
+    radius = () if method == "least_squares" else ("--radius", 4)
+    run("locate", tmp_path / "a.npy", "--threshold", 20, "--refine", method, *radius, "-o", tmp_path / "a.csv")
+    found = npsubpix.find_peaks(image, threshold_abs=20, refine=method, **({"radius": 4} if radius else {}))
+    rows = table_of(tmp_path / "a.csv")[0]
+    np.testing.assert_allclose([[float(row[axis]) for axis in "yx"] for row in rows], found.coords, atol=1e-5)
+    if not radius:
+        line = fails("locate", tmp_path / "a.npy", "--refine", method, "--radius", 4, code=2)
+        assert "--radius needs --refine centroid, fit, log_quadratic, phasor or radial" in line
+
+
 def test_a_mask_is_that_of_all_frames_or_of_each(tmp_path):
     movie = np.stack([spots((40, 50), [(10, 20), (30, 35)])] * 3)
     mask = np.zeros(movie.shape, np.uint8)
@@ -193,7 +211,7 @@ def test_background_noise_and_significance_are_columns(tmp_path, rng):
     np.save(tmp_path / "a.npy", image)
     args = ("--background", 32, "--threshold", 7, "--minima", "-o", tmp_path / "a.csv")
     shown = run("locate", tmp_path / "a.npy", *args).stdout.splitlines()[1].split()
-    assert shown == ["y", "x", "value", "background", "noise", "significance", "flags"]
+    assert shown == ["y", "x", "y_std", "x_std", "value", "background", "noise", "significance", "flags"]
     rows, _ = table_of(tmp_path / "a.csv")
     measured = npsubpix.local_background(image, 32)
     assert len(rows) == 3

@@ -19,15 +19,20 @@ METHODS = ["quadratic", "parabola", "least_squares", "log_quadratic", "saddle", 
 ROUNDED = ("log_quadratic", "centroid", "phasor", "radial")
 
 
-def check(x: np.ndarray, points: np.ndarray, frame: object, mask: object, options: Refinement) -> None:
+def check(x: np.ndarray, points: np.ndarray, frame: object, mask: object, options: Refinement, *noise: object) -> None:
     """Positions, values, pixels and flags are those of the CPU: bit for bit but for sums of windows.
 
     Both compute in float64 whatever the image holds, so the CPU gets it as that, and compiles for nothing else.
+    Standard errors are sums over windows of products with inverses of matrices, some nearly singular.
     """
-    wanted = cpu.refine_peaks(x.astype(np.float64), points, frame, mask, refinement=options)
-    results = refinement.refine_peaks(x, points, frame, mask, refinement=options)
+    *wanted, errors = cpu.refine_peaks(x.astype(np.float64), points, frame, mask, *noise, refinement=options)
+    *results, found = refinement.refine_peaks(x, points, frame, mask, *noise, refinement=options)
     assert len(np.unique(wanted[3])) > 1
     assert_same(tuple(results), tuple(wanted), "centroid" if options.method in ROUNDED else "exact")
+    if not noise or options.method is None:
+        assert found is None
+        return
+    np.testing.assert_allclose(found, errors, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint64", "float32"])
@@ -43,9 +48,11 @@ def test_the_same_as_on_the_cpu(rng, dtype, shape, method):
     points = rng.uniform(-2, np.array(shape[1:]) + 1, (300, axes))
     points[7], points[8, 0], points[9] = np.nan, np.inf, 1e300
     images, mask = rng.integers(0, 2, 300), rng.random(shape) < 0.05
+    camera = None, np.array([20.0]), rng.uniform(0.5, 2, x[0].size), rng.uniform(0, 9, x.size)
+    noises = ((), (np.array([2.0]),), camera, (rng.uniform(1, 2, x[0].size),))
     for radius, max_shift in (((3.0, 2.5, 4.0)[:axes], 1.5), ((4.0, 12.0, 12.0)[3 - axes :], 1e9)):
-        for ignored in (None, mask):
-            check(x, points, images, ignored, Refinement(method, 20, max_shift, radius))
+        for ignored, noise in zip((None, mask) * 2, noises, strict=True):
+            check(x, points, images, ignored, Refinement(method, 20, max_shift, radius), *noise)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -53,9 +60,10 @@ def test_an_image_that_there_is_not(method):
     """Its number is not looked at from the host, which would have to wait: it gets a flag, and nothing is read."""
     x = np.ones((2, 9, 9), np.float32)
     points = np.array([[4.0, 4.0]] * 4)
-    coords, values, starts, flags, _ = refinement.refine_peaks(
-        x, points, np.array([-1, 2, 2**40, 1]), None, refinement=Refinement(method, 5, 1.5, (3.0, 3.0))
+    coords, values, starts, flags, _, errors = refinement.refine_peaks(
+        x, points, np.array([-1, 2, 2**40, 1]), None, np.ones(1), refinement=Refinement(method, 5, 1.5, (3.0, 3.0))
     )
+    assert errors is None if method is None else np.isnan(errors[:3]).all()
     np.testing.assert_array_equal(coords, points)
     np.testing.assert_array_equal(starts, points)
     np.testing.assert_array_equal(np.isnan(values), [True, True, True, False])
@@ -68,4 +76,4 @@ def test_a_grid_smaller_than_the_work(rng, method, monkeypatch):
     """Threads and blocks stride over what a grid of the greatest size leaves."""
     monkeypatch.setattr(devices, "MOST_BLOCKS", 1)
     x, points = rng.standard_normal((1, 60, 70)), rng.uniform(0, 60, (700, 2))
-    check(x, points, None, None, Refinement(method, 5, 1.5, (3.0, 3.0)))
+    check(x, points, None, None, Refinement(method, 5, 1.5, (3.0, 3.0)), np.ones(1))

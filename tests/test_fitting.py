@@ -86,6 +86,28 @@ def test_least_squares_of_scipy(rng, backend):
     assert fits.chi2[0] == pytest.approx(((data - spot.of(want)) ** 2).sum() / (81 - 5), rel=1e-9)
 
 
+@pytest.mark.parametrize("estimator", ["lsq", "wls"])
+def test_optima_of_scipy_with_masks_borders_and_maps_of_errors(rng, backend, estimator):
+    """To 1e-6 pixels, whatever pixels a box lacks."""
+    shape, spots = (24, 30), np.array([[11.3, 12.6], [0.8, 20.3], [22.4, 28.7]])
+    image = npsubpix.render_spots(spots, shape, std=1.3, amplitude=3000.0, integrate=True) + 9.0
+    data = rng.poisson(image).astype(float)
+    mask = rng.random(shape) < 0.08
+    error = rng.uniform(2.0, 9.0, shape)
+    options = {"mask": mask, "box": 9} | ({"error": error} if estimator == "wls" else {})
+    fits = npsubpix.fit_spots(data, np.rint(spots), **options)
+    assert not (fits.flags & int(npsubpix.FitFlags.NOT_CONVERGED)).any()
+    weights = np.where(mask, 0.0, 1 / error**2 if estimator == "wls" else 1.0)
+    padded, padded_weights = np.pad(data, 4), np.pad(weights, 4)
+    for row, (y, x) in enumerate(np.rint(spots).astype(int)):
+        box = np.s_[y : y + 9, x : x + 9]
+        start = np.array([*(spots[row] - (y, x) + 4), 3000.0, 1.3, 9.0])
+        want, _ = reference.fit(Spot((9, 9)), padded[box], start, weights=padded_weights[box])
+        np.testing.assert_allclose(fits.coords[row], want[:2] + np.array([y, x]) - 4, atol=1e-6)
+        assert fits.flux[row] == pytest.approx(want[2], rel=1e-6)
+        assert fits.sigma[row] == pytest.approx(want[3], rel=1e-6)
+
+
 def test_noise_free_spots_are_measured_exactly(backend):
     """Of whatever amplitude, on whatever background, far from the origin."""
     positions = np.array([[10.37, 12.81], [1007.2, 1010.9]])

@@ -338,6 +338,7 @@ def test_wrong_calibrations():
         ((fits, z * math.nan), "z must be finite"),
         ((table(np.zeros((5, 2))), z), "beads must be fits of images by width='elliptical'"),
         ((fits, z, [[1, 2]]), "coords, camera and box are for images"),
+        ((np.zeros((5, 9, 9)), z), "coords must be given with images"),
         ((np.zeros((4, 4)), z), r"beads must have 3 dimensions, frames, rows and columns, got shape \(4, 4\)"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -357,7 +358,9 @@ def test_curves_from_images_of_beads(rng):
         npsubpix.render_spots(beads, (82, 84), std=s, amplitude=30_000.0, integrate=True) + 8 for s in CURVE.sigma(z)
     ]
     stack = rng.poisson(np.array(light))
-    curve = npsubpix.fit_astigmatic_curve(stack, z, camera=Camera())
+    peaks = npsubpix.find_peaks(stack.mean(0), threshold_abs=100, min_distance=13)
+    assert len(peaks) == 4
+    curve = npsubpix.fit_astigmatic_curve(stack, z, peaks, camera=Camera())
     np.testing.assert_allclose(curve.sigma(z), CURVE.sigma(z), rtol=0.01)
     moved = npsubpix.fit_astigmatic_curve(np.moveaxis(stack, 0, 2), z, beads, camera=Camera(), frame_axis=2)
     np.testing.assert_allclose(moved.sigma(z), curve.sigma(z), rtol=1e-3)

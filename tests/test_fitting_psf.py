@@ -219,3 +219,97 @@ BAD[2, 2] = np.nan
 def test_misuse_is_an_error(options, error, message):
     with pytest.raises(error, match=message):
         npsubpix.fit_spots(np.ones((20, 20)), [[9, 9]], **options)
+
+
+def star_field(rng: np.random.Generator, sigma: float, per_side: int = 12, gap: int = 26) -> tuple:
+    """Positions of stars of different brightness at all phases of the pixels, their fluxes, and their image."""
+    grid = (np.indices((per_side, per_side)).reshape(2, -1).T + 0.5) * gap
+    stars = np.floor(grid) + rng.uniform(-0.5, 0.5, grid.shape)
+    flux = np.exp(rng.uniform(np.log(5e3), np.log(5e4), len(stars)))
+    image = npsubpix.render_spots(stars, (per_side * gap,) * 2, std=sigma, amplitude=flux, integrate=True)
+    return stars, flux, image + 20
+
+
+def rms(found: np.ndarray, true: np.ndarray) -> float:
+    return float(np.sqrt(((found - true) ** 2).mean()))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("sigma", "oversampling", "size"), [(1.3, 2, 15), (0.6, 4, 11)])
+@pytest.mark.parametrize("camera", [Camera(), None])
+def test_measured_functions_are_as_good_as_the_true_one(rng, sigma, oversampling, size, camera):
+    """Positions and fluxes, also of undersampled stars; a tenth of the boxes has a cosmic ray."""
+    stars, flux, image = star_field(rng, sigma)
+    data = rng.poisson(image).astype(float)
+    for row in rng.choice(len(stars), 14, replace=False):
+        j, i = np.rint(stars[row] + rng.uniform(2, 4, 2) * rng.choice([-1, 1], 2)).astype(int)
+        data[j, i] += 4000
+    data[5, 7] = np.nan
+    measured = npsubpix.build_psf(data, np.rint(stars), oversampling=oversampling, size=size, camera=camera)
+    length = size * oversampling + 1 - size * oversampling % 2
+    true = gaussian_psf(length, oversampling, sigma)
+    assert measured.psf.shape == (length, length)
+    assert measured.psf.sum() == pytest.approx(oversampling**2)
+    assert measured.used.sum() > 120
+    np.testing.assert_allclose(measured.psf / true.max(), true / true.max(), atol=0.02)
+    clean = rng.poisson(image)
+    found, best = (
+        npsubpix.fit_spots(clean, np.rint(stars), psf=psf, oversampling=oversampling, camera=camera)
+        for psf in (measured.psf, true)
+    )
+    assert rms(found.coords, stars) < 1.03 * rms(best.coords, stars)
+    assert np.median(found.flux / flux) == pytest.approx(1, abs=0.005)
+
+
+@pytest.mark.exhaustive
+def test_against_epsf_builder(rng):
+    """Positions by measured functions, this one and that of photutils, both fitted by this library."""
+    photutils = pytest.importorskip("photutils.psf")
+    from astropy.nddata import NDData
+    from astropy.table import Table
+
+    stars, _, image = star_field(rng, 0.8)
+    data = rng.poisson(image).astype(float)
+    own = npsubpix.build_psf(data, np.rint(stars), oversampling=4, size=13, camera=Camera())
+    table = Table({"x": stars[:, 1], "y": stars[:, 0]})
+    cutouts = photutils.extract_stars(NDData(data - 20), table, size=13)
+    theirs = photutils.EPSFBuilder(oversampling=4, maxiters=10, progress_bar=False)(cutouts)[0].data
+    clean = rng.poisson(image)
+    errors = []
+    for psf in (own.psf, theirs):
+        fits = npsubpix.fit_spots(clean, np.rint(stars), psf=psf, oversampling=4, camera=Camera())
+        shift = np.median(fits.coords - stars, axis=0)  # their centre may be elsewhere
+        errors.append(rms(fits.coords - shift, stars))
+    assert errors[0] <= errors[1]
+
+
+def test_functions_of_stacks_with_masks_and_cameras(rng, backend):
+    """The same spots as frames of a stack, along any axis, in counts, with a mask of a bad column."""
+    stars, _, image = star_field(rng, 1.2, per_side=4)
+    data = rng.poisson(np.stack([image] * 2)).astype(float)
+    starts, frame = np.concatenate([np.rint(stars)] * 2), np.repeat([0, 1], len(stars))
+    options = {"oversampling": 2, "size": 11, "frame": frame}
+    want = npsubpix.build_psf(data, starts, camera=Camera(read_variance=4.0), frame_axis=0, **options)
+    assert want.fits.ok.mean() > 0.9
+    np.testing.assert_array_equal(want.fits.frame, frame)
+    counts = np.moveaxis(data / 0.5 + 100, 0, -1)
+    mask = np.zeros(image.shape, bool)
+    mask[3] = True
+    camera = Camera(offset=np.full(image.shape, 100.0), electrons_per_count=0.5, read_variance=16.0)
+    found = npsubpix.build_psf(counts, starts, camera=camera, mask=mask, frame_axis=-1, **options)
+    np.testing.assert_allclose(found.psf, want.psf, atol=1e-3 * want.psf.max())
+    np.testing.assert_allclose(found.fits.flux, want.fits.flux, rtol=0.01)
+    true = gaussian_psf(23, 2, 1.2)
+    np.testing.assert_allclose(want.psf / true.max(), true / true.max(), atol=0.04)
+
+
+def test_misuse_of_the_builder(rng):
+    image = rng.poisson(np.full((40, 40), 9.0))
+    with pytest.raises(ValueError, match="size must be odd"):
+        npsubpix.build_psf(image, [[20, 20]], size=10)
+    with pytest.raises(ValueError, match="coords must have spots that can be fitted, got 1"):
+        npsubpix.build_psf(np.zeros((40, 40)), [[20, 20]])
+    with pytest.raises(ValueError, match="oversampling must be at least 1"):
+        npsubpix.build_psf(image, [[20, 20]], oversampling=0)
+    with pytest.raises(ValueError, match=r"coords must have shape \(N, 2\)"):
+        npsubpix.build_psf(image, [[20, 20, 1]])

@@ -1,16 +1,14 @@
-"""Files of picasso and ThunderSTORM, read and written by picasso itself."""
+"""Files of picasso and ThunderSTORM, read and written by picasso itself, where it is installed."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from picasso import io as picasso
+from picasso import lib, render
 
 from npsubpix.io import read_picasso, read_thunderstorm
 from tests.fit_tables import elliptical, fits, good
-
-picasso = pytest.importorskip("picasso.io")
-lib = pytest.importorskip("picasso.lib")
-render = pytest.importorskip("picasso.render")
 
 __all__ = ["elliptical", "fits", "good"]  # fixtures
 

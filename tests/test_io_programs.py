@@ -99,26 +99,6 @@ def test_points_of_napari():
     assert fits[:0].to_napari()["data"].shape == (0, 2)
 
 
-@pytest.mark.exhaustive
-def test_napari_makes_a_layer_of_it():
-    layers = pytest.importorskip("napari.layers")
-    peaks = table(COORDS, FRAME)
-    layer = layers.Points(**peaks.to_napari(pixel_size=2))
-    np.testing.assert_array_equal(layer.data, np.column_stack([FRAME, COORDS]))
-    assert layer.features["value"].tolist() == [1, 1, 1, 1]
-    assert layer.scale.tolist() == [1, 2, 2]
-
-
-@pytest.mark.exhaustive
-def test_napari_opens_a_saved_file(tmp_path):
-    reader = pytest.importorskip("napari_builtins.io")
-    fits = fits_table()
-    fits.save(tmp_path / "a.csv", napari=True)
-    ((data, arguments, kind),) = reader.napari_get_reader(str(tmp_path / "a.csv"))(str(tmp_path / "a.csv"))
-    assert (data.tolist(), kind) == (np.column_stack([fits.frame, fits.coords]).tolist(), "points")
-    assert "flux" in arguments["properties"]
-
-
 def test_fits_are_saved_for_napari(tmp_path):
     fits = fits_table(z=np.arange(3.0), z_std=np.ones(3))
     fits.save(tmp_path / "a.csv", napari=True)

@@ -20,7 +20,7 @@ from tests.examples import BESIDES, EXAMPLES, arrays_of, bound, called_with
 
 #: Public functions that run no kernels of their own: torch or NumPy does it, or other functions do.
 WITHOUT_KERNELS = {
-    "affine_grid", "assess", "choose_conv_method", "cramer_rao", "estimate_camera", "fit_astigmatic_curve",
+    "affine_grid", "assess", "build_psf", "choose_conv_method", "cramer_rao", "estimate_camera", "fit_astigmatic_curve",
     "refine_corners", "sample_vjp", "simulate_spots", "transform_points", "vjp",
 }  # fmt: skip
 
@@ -175,7 +175,8 @@ def stop_at_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 #: The dtype in which functions take images of booleans; all others refuse them. kornia's are as in kornia, where the
 #: other operators raise.
 OF_BOOLEANS = dict.fromkeys(
-    ["fit_spots", "fit_patches", "find_peaks", "refine_peaks", "refine_corners", "sample", "sample_with_gradient", "sample_vjp", "warp",
+    ["fit_spots", "fit_patches", "build_psf", "find_peaks", "refine_peaks", "refine_corners",
+     "sample", "sample_with_gradient", "sample_vjp", "warp",
      "measure_spots",
      "spline_filter", "align", "align_stack", "window_map", "window_sum", "window_mean", "window_var", "window_std",
      "window_centroid", "window_min", "window_max", "window_range", "window_median", "window_percentile",

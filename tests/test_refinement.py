@@ -313,8 +313,7 @@ def test_wrong_arguments():
             [[1, 2]],
             {"method": "gaussian"},
             ValueError,
-            "method must be one of 'quadratic', 'parabola', 'least_squares', 'log_quadratic', 'saddle', 'centroid', "
-            "'phasor', 'radial', 'fit', None",
+            "method must be one of 'quadratic', 'parabola', 'least_squares', .*, 'fit', None",
         ),
         ([[1, 2]], {"n_iters": 0}, ValueError, "n_iters must be at least 1"),
         ([[1, 2]], {"max_shift": np.nan}, ValueError, "max_shift must be positive"),

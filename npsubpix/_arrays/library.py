@@ -60,7 +60,7 @@ Array: TypeAlias = Any
 _NUMBERS = "biufc"
 
 #: Arguments that are images: for one of these, a string is the name of a file.
-_IMAGES = ("image", "images", "input", "fixed", "moving", "patches", "bright", "dark")
+_IMAGES = ("image", "images", "input", "fixed", "moving", "patches", "bright", "dark", "beads")
 
 
 def kind_of(x: Array) -> str:

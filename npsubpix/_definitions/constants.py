@@ -26,13 +26,22 @@ __all__ = [
     "FIT_EASING",
     "FIT_EQUAL",
     "FIT_FLUX_STEP",
+    "FIT_JOINT_COUPLING",
+    "FIT_JOINT_LIGHT",
+    "FIT_JOINT_PIVOT",
+    "FIT_JOINT_SPOTS",
     "FIT_KEPT_ROW",
+    "FIT_LEAP_ALIGNED",
+    "FIT_LEAP_LEAST",
+    "FIT_LEAP_RATIO",
+    "FIT_LEAP_SWEEPS",
     "FIT_LEAST_BACKGROUND",
     "FIT_LEAST_FLUX",
     "FIT_LEAST_MEAN",
     "FIT_LEAST_NOISE",
     "FIT_LEAST_PIVOT",
     "FIT_LEAST_WIDTH",
+    "FIT_LINEAR_SWEEPS",
     "FIT_LOW_FLUX",
     "FIT_LOW_SIGNAL",
     "FIT_LOW_WIDTH",
@@ -55,6 +64,11 @@ __all__ = [
     "FIT_START_INVERSE_BETA",
     "FIT_START_SIGMA",
     "FIT_START_WIDTH",
+    "FIT_SWEEP_CHANGE",
+    "FIT_SWEEP_GROWTH",
+    "FIT_SWEEP_MOVING",
+    "FIT_SWEEP_STEP",
+    "FIT_SWEEP_STOP",
     "FIT_WIDEST_SIGMA",
     "FIT_WIDEST_START",
     "GAUSSIAN_FARTHEST",
@@ -114,8 +128,8 @@ MOST_AT_CUT: Final = 0.01
 CENTROID_LEAST_FACTOR: Final = 0.2
 
 
-#: Amplitude of the cosine in the weights of lines across the direction of a phasor, ``1 + PHASOR_ACROSS * cos``: without
-#: it, noise of the background makes errors 1.3 times as large as they need be, and 1 costs bright spots 1.5 %.
+#: Amplitude of the cosine in the weights of lines across the direction of a phasor, ``1 + PHASOR_ACROSS * cos``:
+#: without it, noise of the background makes errors 1.3 times as large as they need be, and 1 costs bright spots 1.5 %.
 PHASOR_ACROSS: Final = 0.75
 
 
@@ -295,3 +309,38 @@ FIT_NARROWEST: Final = 0.41
 
 #: Squared relative change of the flux below which rounding is all that moves a fit.
 FIT_RELATIVE_STOP: Final = 1e-20
+
+#: Spots are fitted together until the steps of positions are below this many pixels, and squared Newton decrements
+#: below this many variances of the parameters.
+FIT_SWEEP_STEP: Final = 1e-3
+FIT_SWEEP_STOP: Final = 1e-4
+
+#: Squared Newton decrement, in variances, above which a spot has not converged in the last sweep.
+FIT_SWEEP_MOVING: Final = 1e-2
+
+#: Sweeps in which only fluxes and backgrounds move.
+FIT_LINEAR_SWEEPS: Final = 2
+
+#: Growth of the Newton decrement from sweep to sweep above which steps are damped. Neighbours make it fall slowly.
+FIT_SWEEP_GROWTH: Final = 2.0
+
+#: Most spots of the neighbourhood whose joint covariance gives the errors of a spot.
+#: The least coupling of two of its spots, as the product of the norms of T_ij and T_ji, see `crowds.py`.
+#: The squared change of the light of one in the box of the other, in variances of pixels, by a standard error of its
+#: flux, below which T is taken to be 0.
+#: The least pivot, of a matrix whose diagonal is 1, below which a spot cannot be told from its neighbours.
+FIT_JOINT_SPOTS: Final = 10
+FIT_JOINT_COUPLING: Final = 1e-2
+FIT_JOINT_LIGHT: Final = 1e-5
+FIT_JOINT_PIVOT: Final = 1e-6
+
+#: Squared change of the light of neighbours, in variances of pixels, summed over a box, after which a spot moves again.
+FIT_SWEEP_CHANGE: Final = 4e-3
+
+#: After so many sweeps, spots whose last two steps are parallel, by the square of the cosine of their angle, go as far
+#: as such steps would take them that shrink by the same ratio each time, if it is above the least. At most the greatest
+#: is taken.
+FIT_LEAP_SWEEPS: Final = 7
+FIT_LEAP_ALIGNED: Final = 0.8
+FIT_LEAP_LEAST: Final = 0.3
+FIT_LEAP_RATIO: Final = 0.95

@@ -26,12 +26,21 @@ from npsubpix._definitions.constants import (
     FIT_MOST_WIDTH,
 )
 from npsubpix._definitions.flags import FitFlags
-from npsubpix._definitions.spot_models import BACKGROUNDS, MODELS, WIDTHS, Model, in_columns, shape_columns
+from npsubpix._definitions.spot_models import (
+    BACKGROUNDS,
+    MODELS,
+    WIDTHS,
+    Model,
+    angle_error,
+    in_columns,
+    shape_columns,
+)
 
 __all__ = [
     "BACKGROUNDS",
     "ESTIMATORS",
     "MODELS",
+    "NEIGHBORS",
     "WIDTHS",
     "Columns",
     "Fit",
@@ -42,6 +51,7 @@ __all__ = [
 ]
 
 ESTIMATORS: Final = ("mle", "wls", "lsq")
+NEIGHBORS: Final = ("ignore", "fit")
 
 #: Standard deviation of a spot, in pixels, for which a box is chosen where none is known: that of most microscopes.
 _USUAL_SIGMA: Final = 1.3
@@ -79,6 +89,8 @@ class Fit(NamedTuple):
         Variance per electron: 2 behind an EM gain.
     covariance : bool
         Whether the covariance of parameters is wanted.
+    together : bool
+        Whether spots are fitted together with their neighbours.
     numbers : tuple of floats
         Numbers of the model: a fixed exponent; the limits of z, and the curves of widths along y and x.
     """
@@ -92,6 +104,7 @@ class Fit(NamedTuple):
     whole: bool = False
     excess: float = 1.0
     covariance: bool = False
+    together: bool = False
     numbers: tuple[float, ...] = ()
 
     def matrices(self, count: int) -> tuple[int, ...]:
@@ -163,6 +176,8 @@ def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
     errors = variances**0.5
     widths = rows[:, 2 * count : 2 * count + axes]
     shape = shape_columns(model, values, errors, covariance, widths, fit.numbers)
+    if shape.angle is not None:
+        shape = shape._replace(angle_std=angle_error(shape.angle_std))
     if not fit.covariance:
         covariance = None
     else:  # fluxes and backgrounds are measured in units of the excess

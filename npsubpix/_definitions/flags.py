@@ -66,7 +66,8 @@ class FitFlags(IntFlag):
     #: A parameter ended at its limit: the background, as a Poisson mean is positive; beta of a Moffat function; or z.
     #: It has no error, and the others are those for a known value of it.
     AT_BOUND = 2
-    #: The pixels do not determine the parameters: they are too few, or all equal.
+    #: The pixels do not determine the parameters: they are too few, or all equal; or, where spots are fitted together,
+    #: an earlier row starts at the same pixel, or the spot cannot be told from its neighbours.
     SINGULAR = 4
     #: The border of the image cuts the box.
     PARTIAL_WINDOW = 8
@@ -78,7 +79,7 @@ class FitFlags(IntFlag):
     #: 0.4 of the flux, where errors are no longer symmetric; or a width is within two standard errors of its limits,
     #: 0.3 pixels and half of the box.
     LOW_SIGNAL = 64
-    #: The start of a neighbour is nearer than 1.5 widths: the fit is of both.
+    #: The start of a neighbour is nearer than 1.5 widths: the fit is of both, unless spots are fitted together.
     BLENDED = 128
     #: NaN or infinity among the pixels of the box, or in the position at which the fit starts.
     NONFINITE = 256

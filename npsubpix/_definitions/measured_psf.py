@@ -1,7 +1,7 @@
 """Measured point spread functions: the spline through their samples, and its place in the constants of kernels.
 
-The spline continues the samples by zeros. Coefficients of these fall by a factor of 3.7 per sample, so that 16 of them
-at each end are enough. Constants are the number of coefficients along each axis, the samples per pixel, and the place of
+The spline continues the samples by zeros. Coefficients of these fall by a factor of 3.7 per sample: 16 of them at each
+end are enough. Constants are the number of coefficients along each axis, the samples per pixel, and the place of
 the centre among the coefficients, one axis after the other, and then the coefficients in C order.
 """
 

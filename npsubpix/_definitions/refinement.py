@@ -111,8 +111,8 @@ class Refinement(NamedTuple):
         Radius of the window, or of the box, of a method that has one, per axis of the image.
     wrap : bool
         Whether the image is periodic.
-    margin : tuple of ints
-        For ``"saddle"``: pixels on each side of a pixel, along rows and columns, of which it is a mean by smoothing.
+    lines : tuple of tuples of floats
+        For ``"saddle"``: weights along rows and along columns of the pixels of which each is a mean by smoothing.
     """
 
     method: str | None
@@ -120,18 +120,18 @@ class Refinement(NamedTuple):
     max_shift: float
     radius: tuple[float, ...]
     wrap: bool = False
-    margin: tuple[int, int] = (0, 0)
+    lines: tuple[tuple[float, ...], tuple[float, ...]] = ((1.0,), (1.0,))
 
     @property
     def spreads(self) -> tuple[float, ...]:
-        """Standard deviation of the window of a centroid, the unit of a radial symmetry, along depth, rows and columns."""
+        """Standard deviation of the window of a centroid, or unit of radial symmetry, along depth, rows and columns."""
         return _window(self.radius)[0]
 
     @property
     def half_widths(self) -> tuple[int, ...]:
         """Pixels of the window on each side of its centre, along depth, rows and columns."""
         if self.method == "saddle":
-            return 0, 1 + self.margin[0], 1 + self.margin[1]
+            return 0, 1 + len(self.lines[0]) // 2, 1 + len(self.lines[1]) // 2
         return _window(self.radius)[1]
 
     @property
@@ -203,7 +203,7 @@ def noise_of(error: Any, offset: Any, electrons_per_count: Any, read_variance: A
 
 
 def unset_errors(errors: Any, flags: Any, plateau: str) -> None:
-    """Set the standard errors of peaks to NaN that were not refined after all: on plateaus, by how these are treated."""
+    """Set the standard errors of peaks to NaN that were not refined after all, on plateaus by how these are treated."""
     if errors is not None:
         unrefined = (flags & int(REJECTED)) != 0
         if plateau == "centroid":

@@ -24,6 +24,7 @@ __all__ = [
     "WIDTHS",
     "Model",
     "ShapeColumns",
+    "angle_error",
     "in_columns",
     "nodes",
     "shape_columns",
@@ -221,7 +222,7 @@ def shape_columns(
         sigma, angle, jacobian = _axes_of(values[:, 3:6])
         own = jacobian @ covariance[:, 3:6, 3:6] @ jacobian.swapaxes(1, 2)
         found = own.diagonal(0, 1, 2).clip(0.0, None) ** 0.5
-        columns = ShapeColumns(sigma, found[:, :2].copy(), angle, _angle_error(found[:, 2]))
+        columns = ShapeColumns(sigma, found[:, :2].copy(), angle, found[:, 2].clip(None, _NO_ANGLE))
     if model.width == "astigmatic":
         k = model.parameter("z")
         for axis in range(2):
@@ -238,13 +239,12 @@ def shape_columns(
     return columns
 
 
-def _angle_error(error: Any) -> Any:
+def angle_error(error: Any) -> Any:
     """Return the standard error of an angle from that by propagation, which is right for elongated spots alone.
 
     Noise makes every spot seem elongated: the squared difference of the variances along the axes, in units of its own
     variance, is greater by 2. It is 1 / (4 error**2). Below the limit the elongation may be noise.
     """
-    error = error.clip(None, 1.0)
     corrected = error / (1 - 8 * error * error).clip(0.1, None) ** 0.5
     corrected[error > _LEAST_SIGNIFICANT] = _NO_ANGLE
     return corrected

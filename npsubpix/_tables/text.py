@@ -34,4 +34,6 @@ def aligned(cells: Mapping[str, list[str]], left: set[str]) -> list[str]:
 
 
 def _cell(name: str, value: Any) -> str:
+    if name.endswith("_std"):
+        return f"{value:.4g}"
     return f"{value:.3f}" if name in _POSITIONS else f"{value:.6g}" if name in _SHORT else str(value)

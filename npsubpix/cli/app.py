@@ -17,7 +17,7 @@ except ModuleNotFoundError as missing:
 from npsubpix.cli import align_options as align_option
 from npsubpix.cli import locate_options as option
 from npsubpix.cli.align import AlignRequest, align_and_report
-from npsubpix.cli.fits import check_fit
+from npsubpix.cli.fits import camera_of, check_fit
 from npsubpix.cli.info import describe
 from npsubpix.cli.locate import Outputs, Request, find_and_report
 from npsubpix.cli.options import Origin, given
@@ -129,8 +129,11 @@ def locate(
     fit: option.FitSpots = False,
     fit_sigma: option.FitSigma = None,
     fit_box: option.FitBox = None,
+    neighbors: option.Neighbors = None,
     fit_model: option.FitModel = None,
     fit_curve: option.FitCurve = None,
+    psf: option.Psf = None,
+    oversampling: option.Oversampling = None,
     offset: option.Offset = None,
     electrons_per_count: option.ElectronsPerCount = None,
     read_variance: option.ReadVariance = None,
@@ -187,14 +190,19 @@ def locate(
             {
                 "fit_sigma": fit_sigma,
                 "fit_box": fit_box,
+                "neighbors": neighbors,
                 "fit_model": fit_model,
                 "fit_curve": fit_curve,
+                "psf": psf,
+                "oversampling": oversampling,
                 "offset": offset,
                 "electrons_per_count": electrons_per_count,
                 "read_variance": read_variance,
                 "em_gain": em_gain,
             }
         )
+        if not fit and (camera := camera_of(fits)) is not None:
+            options["camera"] = camera
         reading = reading_options(channel, volume, axes, series, hdu, max_memory)
         outputs = Outputs(
             output or [],

@@ -14,9 +14,10 @@ from npsubpix._definitions.flags import FIT_REJECTED
 from npsubpix.cli.terminal import UsageError
 
 if TYPE_CHECKING:
+    from npsubpix import Camera
     from npsubpix.results import Fits, Peaks
 
-__all__ = ["FIT_MODELS", "check_fit", "fitted"]
+__all__ = ["FIT_MODELS", "camera_of", "check_fit", "fitted"]
 
 #: Arguments of `fit_spots` for each model.
 FIT_MODELS: dict[str, dict[str, Any]] = {
@@ -29,21 +30,28 @@ FIT_MODELS: dict[str, dict[str, Any]] = {
 _CAMERA = ("offset", "electrons_per_count", "read_variance", "em_gain")
 
 
-def check_fit(wanted: bool, options: dict[str, Any]) -> dict[str, Any] | None:
-    """Return arguments of `fit_spots`, or None if spots are not to be fitted."""
-    if not wanted:
-        for name in options:
-            raise UsageError(f"--{name.replace('_', '-')} needs --fit")
-        return None
+def camera_of(options: dict[str, Any]) -> Camera | None:
+    """Return the camera that options of the command line describe; None if none does."""
     from npsubpix import Camera
 
     numbers = {name: options[name] for name in _CAMERA if name in options}
-    others = {name.removeprefix("fit_"): value for name, value in options.items() if name not in _CAMERA}
     try:
-        others |= _width(others.pop("model", None), others.pop("curve", None))
-        return {**others, "camera": Camera(**numbers) if numbers else None}
+        return Camera(**numbers) if numbers else None
     except ValueError as error:
         raise UsageError(f"--{str(error).replace('_', '-')}") from error
+
+
+def check_fit(wanted: bool, options: dict[str, Any]) -> dict[str, Any] | None:
+    """Return arguments of `fit_spots`, or None if spots are not to be fitted."""
+    others = {name: value for name, value in options.items() if name not in _CAMERA}
+    if not wanted:
+        for name in others:
+            raise UsageError(f"--{name.replace('_', '-')} needs --fit")
+        return None
+    others = {name.removeprefix("fit_"): value for name, value in others.items()}
+    others |= _width(others.pop("model", None), others.pop("curve", None))
+    others |= _psf(others, others.pop("psf", None))
+    return {**others, "camera": camera_of(options)}
 
 
 def _width(model: str | None, path: Path | None) -> dict[str, Any]:
@@ -60,6 +68,27 @@ def _width(model: str | None, path: Path | None) -> dict[str, Any]:
     return FIT_MODELS[model or "gaussian"]
 
 
+def _psf(others: dict[str, Any], path: Path | None) -> dict[str, Any]:
+    """Return the argument of `fit_spots` for the file of a measured point spread function."""
+    from npsubpix.io import ImageError
+    from npsubpix.io.images import open_frames
+
+    if path is None:
+        if "oversampling" in others:
+            raise UsageError("--oversampling needs --psf")
+        return {}
+    clash = next((n for n in ("sigma", "width", "model") if n in others), None)
+    if clash is not None:
+        raise UsageError(f"--psf has the shape of a spot: leave out --fit-{'sigma' if clash == 'sigma' else 'model'}")
+    try:
+        with open_frames(path) as images:
+            if images.count != 1:
+                raise UsageError(f"--psf {path}: has {images.count} frames, not one")
+            return {"psf": np.array(next(images.frames))}
+    except (OSError, ImageError) as error:
+        raise UsageError(f"--psf {path}: {error}") from error
+
+
 def fitted(frame: Any, peaks: Peaks, options: dict[str, Any], mask: Any) -> tuple[Peaks, dict[str, Any], Fits]:
     """Return peaks at the positions of fits, where these succeeded, the columns of fits, and the fits."""
     from npsubpix import fit_spots
@@ -67,11 +96,11 @@ def fitted(frame: Any, peaks: Peaks, options: dict[str, Any], mask: Any) -> tupl
     fits = fit_spots(frame, peaks, mask=mask, **options)
     accepted = (to_numpy(fits.flags) & int(FIT_REJECTED)) == 0
     coords = np.where(accepted[:, None], to_numpy(fits.coords), to_numpy(peaks.coords))
+    errors = np.where(accepted[:, None], to_numpy(fits.coords_std), np.nan)
     table = fits.to_dict()
-    names = [f"{axis}_std" for axis in "zyx"[-fits.ndim :]]
-    columns = {name: table[name] for name in (*names, "flux", "flux_std")}
+    columns = {name: table[name] for name in ("flux", "flux_std")}
     shapes = ("sigma", "angle", "beta") if fits.z is None else ("sigma", "z")
     wide = [name for name in table if name.startswith(shapes)]
     columns |= {f"fit_{name}": table[name] for name in ("background", "background_std", *wide)}
     columns |= {"chi2": table["chi2"], "fit_ok": table["ok"], "fit_flags": table["flag_names"]}
-    return dataclasses.replace(peaks, coords=coords), columns, fits
+    return dataclasses.replace(peaks, coords=coords, coords_std=errors), columns, fits

@@ -184,11 +184,11 @@ class _Found:
         """Join the tables."""
         from npsubpix.results import Peaks
 
-        coords, values, indices, flags = (
-            np.concatenate([getattr(table, name) for table in self.tables])
-            for name in ("coords", "values", "indices", "flags")
-        )
-        return Peaks(coords, values, indices, flags, self.each(self.frames) if self.any_stack else None)
+        names = ["coords", "values", "indices", "flags"]
+        if self.tables[0].coords_std is not None:
+            names.append("coords_std")
+        columns: dict[str, Any] = {n: np.concatenate([getattr(table, n) for table in self.tables]) for n in names}
+        return Peaks(**columns, frame=self.each(self.frames) if self.any_stack else None)
 
     def each(self, values: list[Any]) -> Any:
         """Repeat the value of each table for its rows."""
@@ -354,7 +354,11 @@ def _metadata(request: Request, ndim: int, errors: Errors) -> dict[str, Any]:
 
 
 def _fit_options(request: Request) -> dict[str, Any]:
-    return {} if request.fit is None else {"fit": {name: str(value) for name, value in request.fit.items()}}
+    return {} if request.fit is None else {"fit": {name: _described(value) for name, value in request.fit.items()}}
+
+
+def _described(value: Any) -> str:
+    return f"array of shape {value.shape}" if isinstance(value, np.ndarray) else str(value)
 
 
 def _defaults() -> dict[str, Any]:

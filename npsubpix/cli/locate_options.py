@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from npsubpix._definitions.fitting import NEIGHBORS
 from npsubpix._definitions.peaks import DUPLICATES, PEAK_MODES, PLATEAUS
 from npsubpix._definitions.refinement import REFINEMENTS
 from npsubpix._detection import DETECTORS
@@ -95,7 +96,11 @@ BoxFilter = Annotated[Any, _of_background("filter_size", "Boxes in the window of
 Level = Annotated[Any, _of("background", "The background, if it is known, or its image.", **_NUMBER_OR_FILE)]
 Sigma = Annotated[
     Any,
-    _of("sigma", "Noise, if it is known, or its image; --threshold is in units of it.", **_NUMBER_OR_FILE),
+    _of(
+        "sigma",
+        "Noise, if it is known, or its image; --threshold is in units of it, and positions have standard errors.",
+        **_NUMBER_OR_FILE,
+    ),
 ]
 
 # --- how they are refined
@@ -132,10 +137,26 @@ FitCurve = Annotated[
     Path | None,
     typer.Option(help="JSON file of an AstigmaticCurve, its to_dict(): z is fitted.", show_default=False),
 ]
+Psf = Annotated[
+    Path | None, typer.Option(help="Image of a measured point spread function, fitted to spots.", show_default=False)
+]
+Oversampling = Annotated[Any, typer.Option(help="Samples of --psf per pixel.", show_default=False, **_NUMBERS)]
 FitBox = Annotated[Any, typer.Option(help="Length of the box of a fit, odd.", show_default=False, **_COUNTS)]
+Neighbors = Annotated[
+    Any,
+    typer.Option(
+        help="Fit spots whose boxes overlap together, or each as if there were no others.",
+        show_default="ignore",
+        **one_of(NEIGHBORS),
+    ),
+]
 Offset = Annotated[Number, typer.Option(help="Counts of the camera without light.", show_default=False)]
 ElectronsPerCount = Annotated[
-    Number, typer.Option(help="Electrons per count: fluxes are then in electrons.", show_default=False)
+    Number,
+    typer.Option(
+        help="Electrons per count: positions then have standard errors, and the fluxes of fits are in electrons.",
+        show_default=False,
+    ),
 ]
 ReadVariance = Annotated[
     Number, typer.Option(help="Variance of a pixel without light, in counts squared.", show_default=False)

@@ -15,7 +15,7 @@ from npsubpix._arrays.library import Array, as_array, to_numpy
 from npsubpix._arrays.options import check_finite
 from npsubpix._arrays.stacks import check_frame_axis
 from npsubpix._definitions.constants import FIT_LEAST_WIDTH
-from npsubpix.fitting.camera import Camera
+from npsubpix.camera import Camera
 from npsubpix.results import Fits
 
 __all__ = ["AstigmaticCurve", "fit_astigmatic_curve"]
@@ -191,8 +191,7 @@ def fit_astigmatic_curve(
         Position of each frame along z, in any unit, which is then that of the curve. For fits without frames, that of
         each row.
     coords : array of shape (N, 2), or a table with positions, optional
-        Positions of beads, the same in all frames. By default the peaks of the mean of the frames that rise above half
-        the height of the greatest, apart by more than the box.
+        Positions of beads, the same in all frames, such as the peaks of their mean: required with images.
     camera : Camera, optional
         Calibration of the camera.
     box : odd int, or one per axis, optional
@@ -232,19 +231,19 @@ def fit_astigmatic_curve(
     >>> bead = {"amplitude": 9000, "integrate": True}
     >>> light = [npsubpix.render_spots([[20, 21]], (41, 42), std=s, **bead) for s in true.sigma(z)]
     >>> stack = np.random.default_rng(0).poisson(np.array(light) + 2.0)
-    >>> curve = npsubpix.fit_astigmatic_curve(stack, z, camera=npsubpix.Camera())
-    >>> np.abs(curve.sigma(z) - true.sigma(z)).max() < 0.03
+    >>> curve = npsubpix.fit_astigmatic_curve(stack, z, [[20, 21]], camera=npsubpix.Camera())
+    >>> bool(np.abs(curve.sigma(z) - true.sigma(z)).max() < 0.03)
     True
     """
     depths = np.asarray(to_numpy(check_reals(as_array(z, "z"), "z")), np.float64)
+    needed: int | None
     if isinstance(beads, Fits):
         if coords is not None or camera is not None or box is not None:
             raise ValueError("coords, camera and box are for images, got fits that have been made")
-        fits = beads
+        fits, needed = beads, len(beads) if beads.frame is None else None
     else:
-        fits = _fits_of(beads, coords, camera, box, frame_axis)
+        fits, needed = _fits_of(beads, coords, camera, box, frame_axis)
     frames = np.arange(len(fits)) if fits.frame is None else to_numpy(fits.frame)
-    needed = len(fits) if fits.frame is None else beads.shape[frame_axis] if fits is not beads else None
     if depths.ndim != 1 or (len(depths) != needed if needed is not None else len(depths) <= frames.max(initial=-1)):
         expected = "one number per frame" if needed is None else f"shape ({needed},)"
         raise ValueError(f"z must have {expected}, got shape {depths.shape}")
@@ -263,10 +262,9 @@ def fit_astigmatic_curve(
     return AstigmaticCurve(sigma0, focus, depth, (float(places.min()), float(places.max())), a, b)
 
 
-def _fits_of(stack: Any, coords: Any, camera: Camera | None, box: Any, frame_axis: int) -> Fits:
-    """Fit beads in each frame."""
+def _fits_of(stack: Any, coords: Any, camera: Camera | None, box: Any, frame_axis: int) -> tuple[Fits, int]:
+    """Fit beads in each frame; return the fits, and the number of frames."""
     from npsubpix.fitting.spots import fit_spots
-    from npsubpix.peaks import find_peaks
 
     images = np.asarray(to_numpy(as_array(stack, "beads")))
     if images.dtype.kind not in "iuf":
@@ -276,17 +274,15 @@ def _fits_of(stack: Any, coords: Any, camera: Camera | None, box: Any, frame_axi
     images = np.moveaxis(images, check_frame_axis(frame_axis, 3), 0)
     box = 13 if box is None else box
     if coords is None:
-        mean = images.mean(axis=0, dtype=np.float64)
-        floor = float(np.median(mean))
-        threshold = floor + (float(mean.max()) - floor) / 2
-        coords = find_peaks(mean, threshold_abs=threshold, min_distance=float(np.max(box))).coords
+        raise ValueError("coords must be given with images: the positions of beads, such as the peaks of their mean")
     places = np.asarray(to_numpy(check_reals(check_positions(coords, "coords"), "coords")), np.float64)
     count = len(images)
     frame = np.repeat(np.arange(count), len(places))
-    return fit_spots(
+    fits = fit_spots(
         images, np.tile(places, (count, 1)), frame=frame, frame_axis=0, width="elliptical", box=box, camera=camera,
         max_shift=3.0,
     )  # fmt: skip
+    return fits, count
 
 
 def _axis(z: Floats, widths: Floats, name: str) -> tuple[float, ...]:
@@ -296,7 +292,8 @@ def _axis(z: Floats, widths: Floats, name: str) -> tuple[float, ...]:
     def residuals(p: Floats, at: Floats, own: Floats) -> Floats:
         u = (at - p[1]) / math.exp(p[2])
         square = 1 + u**2 * (1 + u * (p[3] + u * p[4]))
-        return math.exp(p[0]) * np.sqrt(np.maximum(square, 1e-6)) - own
+        model: Floats = math.exp(p[0]) * np.sqrt(np.maximum(square, 1e-6))
+        return model - own
 
     depths = np.unique(z)
     medians = np.array([np.median(widths[z == depth]) for depth in depths])

@@ -19,8 +19,8 @@ from npsubpix._arrays.options import (
 )
 from npsubpix._definitions.fitting import box_for
 from npsubpix._definitions.spot_models import Model, shape_columns
+from npsubpix.camera import Camera
 from npsubpix.fitting.astigmatism import AstigmaticCurve
-from npsubpix.fitting.camera import Camera
 from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model
 from npsubpix.fitting.slopes import spot_slopes
@@ -176,9 +176,8 @@ def cramer_rao(
     excess, read = 1.0, np.zeros(1)
     if camera is not None:
         excess = camera.excess
-        factor = _map(camera.electrons_per_count, "electrons_per_count", lengths) / _map(
-            camera.em_gain, "em_gain", lengths
-        )
+        factor = _map(camera.electrons_per_count, "electrons_per_count", lengths)
+        factor = factor / _map(camera.em_gain, "em_gain", lengths)
         read = _map(camera.read_variance, "read_variance", lengths) * factor**2
     variances = excess * (photons[..., None] * slopes[ndim] + level[..., None]) + read
     if not (variances > 0).all():

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from npsubpix._arrays.library import Array, as_array
 from npsubpix._arrays.stacks import check_frame_axis
-from npsubpix.fitting.camera import Camera
+from npsubpix.camera import Camera
 
 __all__ = ["estimate_camera"]
 

@@ -19,10 +19,10 @@ from npsubpix._arrays.options import (
 )
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
-from npsubpix._definitions.fitting import ESTIMATORS, Columns, Fit, box_for
+from npsubpix._definitions.fitting import ESTIMATORS, NEIGHBORS, Columns, Fit, box_for
 from npsubpix._dispatch.call import call
+from npsubpix.camera import Camera, maps_of
 from npsubpix.fitting.astigmatism import AstigmaticCurve
-from npsubpix.fitting.camera import Camera, maps_of
 from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model, widths_of
 from npsubpix.results import Fits
@@ -47,6 +47,7 @@ def fit_spots(
     estimator: str = "auto",
     camera: Camera | None = None,
     error: float | Array | None = None,
+    neighbors: str = "ignore",
     mask: Array | None = None,
     frame: Array | None = None,
     frame_axis: int | None = None,
@@ -71,8 +72,8 @@ def fit_spots(
     width : {"free", "fixed", "elliptical", "rotated"} or AstigmaticCurve, default "free"
         ``"free"``: one width is fitted, in volumes one along z and one for y and x. ``"fixed"``: `sigma` is the width.
         ``"elliptical"``: a width per axis is fitted. ``"rotated"``, in images: the widths along a major and a minor
-        axis, and the angle of the major axis. A curve, in images: z is fitted, and the widths along y and x are those
-        of the curve at z. A Moffat function is round, ``"free"`` or ``"fixed"``.
+        axis, up to ten to one, and the angle of the major axis. A curve, in images: z is fitted, and the widths along
+        y and x are those of the curve at z. A Moffat function is round, ``"free"`` or ``"fixed"``.
     sigma : number above 0, or one per axis, optional
         Standard deviation of a spot in pixels: its fixed width, or that with which fits begin. By default each spot
         begins with the width of its moments. Of a Moffat function it is the full width at half maximum over 2.3548,
@@ -93,6 +94,10 @@ def fit_spots(
         frame.
     error : number or array of the shape of the image or of one frame, optional
         Standard deviation of the noise, in units of the image.
+    neighbors : {"ignore", "fit"}, default "ignore"
+        ``"ignore"``: each spot is fitted as if there were no others. ``"fit"``: spots that reach each other's boxes are
+        fitted together, each on the background of its own box, and errors are those of the joint fit. All spots have
+        to be among `coords`.
     mask : bool array of the shape of the image or of one frame, optional
         True for pixels to ignore. The mask of a ``numpy.ma`` array or of an astropy ``CCDData`` is joined with it.
     frame : array of ints of shape (N,), optional
@@ -179,6 +184,7 @@ def fit_spots(
     ndim = check_stack(x, frame_axis)
     points = points_beside(coords, x, ndim)
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
+    check_choice(neighbors, "neighbors", NEIGHBORS)
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
     measured = check_psf(psf, oversampling, ndim)
     size = widths_of(width, widths, measured)
@@ -186,7 +192,8 @@ def fit_spots(
     fit = _fit(
         model, width, widths, beta, background, estimator, camera, error, lengths, n_iters, ndim, covariance, measured
     )
-    fit = fit._replace(max_shift=min(check_positive(max_shift, "max_shift"), float(FARTHEST)))
+    shift = min(check_positive(max_shift, "max_shift"), float(FARTHEST))
+    fit = fit._replace(max_shift=shift, together=neighbors == "fit")
     return _fits(x, points, frames, mask, error, camera, measured, fit, frame_axis, check_frames_of(coords))
 
 

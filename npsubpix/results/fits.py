@@ -48,7 +48,7 @@ class Fits(Table):
         Logarithm of the likelihood of the fit, less that of a model that equals the data: never positive. With
         ``estimator="lsq"``, that of Gaussian noise of the variance of the residuals, up to a constant.
     n_iters : array of shape (N,), int32
-        Number of iterations.
+        Number of iterations; on an astigmatic curve, that of both starts.
     indices : array of shape (N, ndim), int64
         Pixel at the centre of the box; -1 for a start that was not finite.
     flags : array of shape (N,), int32

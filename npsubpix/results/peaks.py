@@ -101,8 +101,11 @@ class Peaks(Table):
         return columns | self._flag_columns()
 
     def _trackpy_columns(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the value as signal."""
-        return {"signal": to_numpy(self.values)}
+        """Return the value as signal, and standard errors as one."""
+        columns = {"signal": to_numpy(self.values)}
+        if self.coords_std is not None:
+            columns["ep"] = np.sqrt((to_numpy(self.coords_std) ** 2).mean(axis=1))
+        return columns
 
     def left_out(self) -> list[str]:
         """Return a line that says where the border holds a peak higher than all others of its frame, if it does."""

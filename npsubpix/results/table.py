@@ -231,7 +231,7 @@ class Table:
             `Measurements`: ``mass``, ``size``, ``ecc``, ``signal``, ``raw_mass`` and ``ep``. Of `Fits`: the flux as
             ``mass``, ``ep``, the root mean square of the standard errors along the axes, and in 2-D those of the
             Gaussian: ``size``, its radius of gyration, ``ecc`` if it has a width per axis, and ``signal``, its
-            height. Of `Peaks`: the value as ``signal``.
+            height. Of `Peaks`: the value as ``signal``, and ``ep`` if there are standard errors.
 
         Raises
         ------

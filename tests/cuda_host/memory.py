@@ -86,9 +86,11 @@ def run_peaks(x: np.ndarray, rng: np.random.Generator) -> None:
         peaks.find_peaks(stack, None, masked, *background_and_sigma, search=search, refinement=refined)
     points = np.concatenate([rng.uniform(-3, 40, (40, axes)), np.full((1, axes), np.nan)])
     images = rng.integers(-1, len(stack) + 1, len(points))
+    camera = None, np.zeros(1), rng.uniform(1, 2, stack[0].size), rng.random(stack.size)
     for method in refinement.METHODS:
         refined = Refinement(method, 5, 9.0, (3.0,) * axes)
-        refinement.refine_peaks(stack, points, images, mask, refinement=refined)
+        for noise in ((), (np.ones(1),), camera):
+            refinement.refine_peaks(stack, points, images, mask, *noise, refinement=refined)
 
 
 def run_background(x: np.ndarray, rng: np.random.Generator) -> None:
@@ -217,7 +219,9 @@ def run_fits(rng: np.random.Generator) -> None:
         starts = np.concatenate([rng.uniform(-2, 24, (12, axes)), np.full((1, axes), np.nan)])
         fit = Fit(model, "mle", (1.3,) * axes, (7,) * axes, 5, 1.5, False, covariance=True, numbers=numbers_of(model))
         frame, mask = rng.integers(-1, 3, len(starts)), rng.random((1, *shape)) < 0.05
-        fitting.fit_spots(stack, starts, frame, mask, None, np.array([1.0]), None, None, None, fit=fit)
+        for together in (False, True):
+            own = fit._replace(together=together)
+            fitting.fit_spots(stack, starts, frame, mask, None, np.array([1.0]), None, None, None, fit=own)
 
 
 def run_windows(x: np.ndarray, rng: np.random.Generator) -> None:

@@ -133,8 +133,8 @@ def _stationary(
 def phasor(image: np.ndarray, pixel: tuple[int, ...], radius: tuple[float, ...]) -> np.ndarray:
     """Phase of the first Fourier coefficient of a box along each axis, in pixels.
 
-    Along the other axes, pixels have the weight 1 + 0.75 cos of the phase of that coefficient. The phase of a minimum is
-    that of its negative.
+    Along the other axes, pixels have the weight 1 + 0.75 cos of the phase of that coefficient. The phase of a minimum
+    is that of its negative.
     """
     half = [max(math.ceil(r), 2) for r in radius]
     box = image[tuple(slice(c - h, c + h + 1) for c, h in zip(pixel, half, strict=True))].astype(float)
@@ -156,10 +156,10 @@ def radial(
 ) -> np.ndarray:
     """Point nearest to the lines along gradients, in units of radius / 3, at least 1.
 
-    Gradients are those of cells between pixels: differences along an axis, averaged over the edges of the cell, and then
-    over the 3 x 3 (x 3) cells around. The cells are those of the box of the pixel, as far as the image has them. A line
-    has the square of the gradient as weight, divided by its distance from the last centre, at least half a pixel. Of a
-    shift of more than 0.6 pixels from the middle of the box, the box follows.
+    Gradients are those of cells between pixels: differences along an axis, averaged over the edges of the cell, and
+    then over the 3 x 3 (x 3) cells around. The cells are those of the box of the pixel, as far as the image has them. A
+    line has the square of the gradient as weight, divided by its distance from the last centre, at least half a pixel.
+    Of a shift of more than 0.6 pixels from the middle of the box, the box follows.
     """
     axes = image.ndim
     half = [max(math.ceil(r), 2) for r in radius]

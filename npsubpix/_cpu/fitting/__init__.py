@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.fitting.boxes import boxes_kernel
+from npsubpix._cpu.fitting.crowds import Reader, Sizes, Spots, fit_crowd
 from npsubpix._cpu.fitting.gaussian import BLOCK
+from npsubpix._cpu.fitting.graph import graph_of
 from npsubpix._cpu.fitting.solver import ESTIMATOR_CODES, PADDED, fit_kernel
 from npsubpix._definitions.cameras import factors_of
+from npsubpix._definitions.crowds import reach_of
 from npsubpix._definitions.fitting import Fit, columns_of, with_warnings
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 from npsubpix._definitions.shapes import three_axes
@@ -90,6 +94,11 @@ def fit_spots(
     places = coords.astype(np.float64)
     frames = np.zeros(count, np.int64) if frame is None else frame.astype(np.int64)
     pixels, origins, flags = _start(places, shape, fit)
+    box, graph = three_axes(fit.box, 1), None
+    if fit.together and not fit.whole and count > 1:
+        graph = graph_of(pixels, frames, flags, shape, reach_of(box))
+        places, frames, pixels = places[graph.order], frames[graph.order], pixels[graph.order]
+        origins, flags = origins[graph.order], flags[graph.order]
     likelihood = fit.estimator == "mle"
     maps = (
         _numbers(offset, 0.0),
@@ -99,13 +108,11 @@ def fit_spots(
     steps = tuple(step for values in maps for step in _steps(values, math.prod(shape)))
     stack = image.reshape(len(image), *three_axes(shape, 1))
     masks = _NO_MASK if mask is None else mask.reshape(len(mask), *stack.shape[1:])
-    box = three_axes(fit.box, 1)
     padded = -(-box[2] // BLOCK) * BLOCK
     size = -(-box[0] * box[1] * padded // PADDED) * PADDED
     corners = np.zeros((count, 3), np.int64)
     corners[:, 3 - axes :] = origins
-    neighbours = _Neighbours(places, pixels, frames, shape, fit).table
-    starts = places - origins
+    table = _Neighbours(places, pixels, frames, shape, fit).table
     rows = np.empty((count, fit.model.columns))
     moments = np.zeros((count if fit.estimator == "lsq" else 0, fit.model.moments))
     matrices = np.full(fit.matrices(count), math.nan)
@@ -113,6 +120,33 @@ def fit_spots(
     constants = fit.model.constants(fit.numbers)
     if psf is not None:
         constants = np.concatenate([constants, psf.astype(np.float64).ravel()])
+    spots = Spots(places - origins, origins, corners, flags, rows, moments, matrices, n_iters, constants)
+
+    def read(part: slice, data: HostArray, spread: HostArray, least: HostArray) -> None:
+        boxes_kernel.run(
+            20 * data.size, stack, frames[part], corners[part], masks, maps, steps, box, padded, likelihood, data,
+            spread, least, flags[part],
+        )  # fmt: skip
+
+    _fit_each(spots, count if graph is None else graph.alone, (box, padded, size), table, fit, read)
+    if graph is not None:
+        fit_crowd(spots, graph, (box, padded, size), table, fit, read)
+    rejected = (flags & int(FIT_REJECTED)) != 0
+    rows[rejected, :axes] = places[rejected]  # as they came, not rounded
+    if graph is not None:
+        back = np.empty(count, np.int64)
+        back[graph.order] = np.arange(count)
+        rows, pixels, frames = rows[back], pixels[back], frames[back]
+        n_iters, flags = n_iters[back], flags[back]
+        moments = moments[back] if len(moments) else moments
+        matrices = matrices[back] if len(matrices) else matrices
+    columns = columns_of(rows, moments, matrices, fit)
+    return (*columns, n_iters, pixels, with_warnings(flags, columns, fit), frames)
+
+
+def _fit_each(spots: Spots, count: int, sizes: Sizes, table: Any, fit: Fit, read: Reader) -> None:
+    """Fit the first spots, each on its own."""
+    box, padded, size = sizes
     options = ESTIMATOR_CODES[fit.estimator], fit.n_iters, fit.stop, fit.whole
     data, spread = np.empty((2, min(count, _BLOCK), size))
     least = np.empty(len(data))
@@ -120,17 +154,10 @@ def fit_spots(
     for first in range(0, count, _BLOCK):
         part = slice(first, min(first + _BLOCK, count))
         length = part.stop - first
-        own, own_spread, own_flags = data[:length], spread[:length], flags[part]
-        boxes_kernel.run(
-            20 * own.size, stack, frames[part], corners[part], masks, maps, steps, box, padded, likelihood,
-            own, own_spread, least, own_flags,
-        )  # fmt: skip
+        own, own_spread = data[:length], spread[:length]
+        read(part, own, own_spread, least)
         run(
-            _WORK * own.size, own, own_spread, least, starts[part], origins[part], first, *neighbours, fit.sigma,
-            constants, box, padded, options, fit.max_shift, rows[part], moments[part], matrices[part], own_flags,
-            n_iters[part],
+            _WORK * own.size, own, own_spread, least, spots.starts[part], spots.origins[part], first, *table,
+            fit.sigma, spots.constants, box, padded, options, fit.max_shift, spots.rows[part], spots.moments[part],
+            spots.matrices[part], spots.flags[part], spots.n_iters[part],
         )  # fmt: skip
-    rejected = (flags & int(FIT_REJECTED)) != 0
-    rows[rejected, :axes] = places[rejected]  # as they came, not rounded
-    columns = columns_of(rows, moments, matrices, fit)
-    return (*columns, n_iters, pixels, with_warnings(flags, columns, fit), frames)

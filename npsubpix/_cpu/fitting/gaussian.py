@@ -85,7 +85,7 @@ def lines_of(model: Model) -> Callable[..., Any]:
     """
     axes, astigmatic = model.axes, model.width == "astigmatic"
     width_along = width_of(model)
-    slope_along = curve_of(model)[1] if astigmatic else None
+    slope_along = curve_of(model)[1] if astigmatic else width_along  # which is not called
 
     @device
     def write_lines(parameters, sigma, constants, box, lines, edges):

@@ -14,7 +14,7 @@ from npsubpix._definitions.constants import FIT_DEPTHS, FIT_START_INVERSE_BETA
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 from npsubpix._definitions.spot_models import Model
 
-__all__ = ["chooser_of", "shape_start_of"]
+__all__ = ["chooser_of", "misfit", "shape_start_of"]
 
 _REJECTED = int(FIT_REJECTED)
 _SINGULAR = int(FitFlags.SINGULAR)
@@ -22,7 +22,7 @@ _TOO_FAR = int(FitFlags.TOO_FAR)
 
 
 @device
-def _misfit(data, spread, mean, likelihood):
+def misfit(data, spread, mean, likelihood):
     """Return the least sum of squared residuals of a spot of any flux on any background, from means of 1 and 0."""
     count, m, v, mm, mv, vv = 0, 0.0, 0.0, 0.0, 0.0, 0.0
     for k in range(data.size):
@@ -65,9 +65,9 @@ def shape_start_of(model: Model, functions: SpotFunctions) -> Callable[..., Any]
                 trial[depth] = begin + (k + 0.5) / FIT_DEPTHS * (end - begin)
                 write(trial, sigma, constants, box, padded, lines, edges)
                 means(mean, trial, box, padded, lines)
-                misfit = _misfit(data, spread, mean, likelihood)
-                if misfit < least:
-                    least = misfit
+                sum_of_squares = misfit(data, spread, mean, likelihood)
+                if sum_of_squares < least:
+                    least = sum_of_squares
                     parameters[depth] = trial[depth]
 
     return begin_shape

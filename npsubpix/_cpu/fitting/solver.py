@@ -44,7 +44,7 @@ from npsubpix._definitions.constants import (
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
 from npsubpix._definitions.spot_models import Model
 
-__all__ = ["ESTIMATOR_CODES", "PADDED", "fit_kernel"]
+__all__ = ["ESTIMATOR_CODES", "PADDED", "finisher_of", "fit_kernel"]
 
 _REJECTED = int(FIT_REJECTED)
 _NOT_CONVERGED = int(FitFlags.NOT_CONVERGED)
@@ -162,7 +162,7 @@ def _fitter(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> C
     return fit
 
 
-def _finisher(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> Callable[..., Any]:
+def finisher_of(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> Callable[..., Any]:
     """Make the function that writes the row of a fit, in the coordinates of its box; it returns flags."""
     means, width_along = functions.means, functions.width
     residual_moments = residual_moments_of(model, functions.add_rows, algebra)
@@ -257,7 +257,7 @@ def _finisher(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) ->
 def fit_kernel(model: Model) -> Kernel:
     """Return the kernel that fits spots by a model."""
     functions, algebra = spot_functions(model), linear_algebra_of(model.parameters)
-    fit, finish = _fitter(model, functions, algebra), _finisher(model, functions, algebra)
+    fit, finish = _fitter(model, functions, algebra), finisher_of(model, functions, algebra)
     best_of = chooser_of(model, functions, fit)
     axes, count, sums = model.axes, model.parameters, BLOCK * sums_of(model)
     few, many_lines, by_pixel = max(count, 8), functions.lines, functions.by_pixel

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from npsubpix._cpu.compiler.jit import device
+from npsubpix._cpu.fitting.linear import LinearAlgebra
 from npsubpix._definitions.constants import FIT_FLUX_STEP, FIT_LEAST_BACKGROUND, FIT_LEAST_WIDTH, FIT_MOST_WIDTH
 from npsubpix._definitions.spot_models import Model
 
-__all__ = ["holder_of", "mover_of"]
+__all__ = ["direction_of", "holder_of", "mover_of"]
 
 
 @device
@@ -79,3 +80,34 @@ def holder_of(model: Model) -> Callable[..., Any]:
         return found
 
     return hold
+
+
+def direction_of(model: Model, algebra: LinearAlgebra) -> Callable[..., Any]:
+    """Make the function that solves the normal equations, but for a background and parameters at their limits.
+
+    It returns whether they have a solution, how many parameters are free, the squared Newton decrement, and whether
+    parameters are held. The steps are left as the solution of the first of the two triangular systems.
+    """
+    hold, count, last, may_hold = holder_of(model), model.parameters, model.parameters - 1, len(model.held) > 0
+    factor, forward, backward = algebra.factor, algebra.forward, algebra.backward
+
+    @device
+    def direction(parameters, matrix, lower, gradient, steps, held, constants, least):
+        used, holds = count, False
+        held[:] = 0.0
+        if not factor(lower, matrix, 0.0):
+            return False, used, 0.0, False
+        decrement = forward(steps, lower, gradient, used)
+        if may_hold:
+            backward(steps, lower, used)
+            holds = hold(held, matrix, gradient, parameters, steps, constants)
+            if holds:
+                factor(lower, matrix, 0.0)
+            decrement = forward(steps, lower, gradient, used)
+        if parameters[last] <= least:
+            backward(steps, lower, used)
+            used = last if steps[last] <= 0.0 else count  # the background stays where it is
+            decrement = forward(steps, lower, gradient, used)
+        return True, used, decrement, holds
+
+    return direction

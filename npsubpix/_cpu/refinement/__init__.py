@@ -200,7 +200,8 @@ def refine(
     errors = None
     if noise is not None:
         found = images, places, centres, coords, flags
-        errors = standard_errors(refinement.method, volume, found, noise, half, weights)[:, 3 - ndim :]
+        tables = tuple(map(np.array, refinement.lines)) if refinement.method == "saddle" else weights
+        errors = standard_errors(refinement.method, volume, found, noise, half, tables)[:, 3 - ndim :]
     return coords[:, 3 - ndim :], values, flags, errors
 
 
@@ -243,11 +244,10 @@ def _pixels(
 
 def _all_axes(holds: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Whether a condition holds along all axes: faster than `all`, whose loop is over two or three axes."""
-    columns = holds.T
-    result = columns[0]
-    for column in columns[1:]:
+    result, *others = holds.T
+    for column in others:
         result = result & column
-    return result
+    return np.asarray(result)
 
 
 def refine_peaks(

@@ -21,6 +21,7 @@ from npsubpix._cpu.refinement.fit_errors import (
     log_quadratic_variance,
     parabola_variance,
     quadratic_variance,
+    saddle_variance,
 )
 from npsubpix._cpu.refinement.window_errors import centroid_variance, phasor_variance, radial_variance
 from npsubpix._definitions.flags import REJECTED, PeakFlags
@@ -58,7 +59,7 @@ _KERNELS = {
     "quadratic": _errors_kernel("quadratic", quadratic_variance),
     "parabola": _errors_kernel("parabola", parabola_variance),
     "least_squares": _errors_kernel("least_squares", least_squares_variance),
-    "saddle": _errors_kernel("saddle", least_squares_variance),
+    "saddle": _errors_kernel("saddle", saddle_variance),
     "log_quadratic": _errors_kernel("log_quadratic", log_quadratic_variance),
     "centroid": _errors_kernel("centroid", centroid_variance),
     "phasor": _errors_kernel("phasor", phasor_variance),

@@ -17,7 +17,13 @@ from npsubpix._cpu.refinement.centroids import ring_mean
 from npsubpix._cpu.refinement.log_quadratic import TERMS, add_normal_equations, free_axes, solve, substitute
 from npsubpix._cpu.refinement.noise import inverted, is_on_ring, ring_variance, times, variance_of
 
-__all__ = ["least_squares_variance", "log_quadratic_variance", "parabola_variance", "quadratic_variance"]
+__all__ = [
+    "least_squares_variance",
+    "log_quadratic_variance",
+    "parabola_variance",
+    "quadratic_variance",
+    "saddle_variance",
+]
 
 
 @device
@@ -104,6 +110,45 @@ def _of_fit(weights: Callable[..., Any]) -> Callable[..., Any]:
 quadratic_variance = _of_fit(_central)
 parabola_variance = _of_fit(_central_unmixed)
 least_squares_variance = _of_fit(_averaged)
+
+
+@device
+def saddle_variance(x, noise, frame, start, centre, position, half, lines):
+    """Return variances of a saddle in an image that was smoothed: each of its pixels is a mean of pixels with noise.
+
+    `lines` are the weights of these along rows and columns.
+    """
+    _, i, j = centre
+    seconds, mixed = np.zeros(3), 0.0
+    middle = float(x[0, i, j])
+    slopes = np.zeros((3, 3, 3))
+    for b in range(-1, 2):
+        for c in range(-1, 2):
+            v = float(x[0, i + b, j + c]) - middle
+            _, own, cross = _averaged(0, b, c, 0, 1, 1)
+            seconds[1] += own[1] * v
+            seconds[2] += own[2] * v
+            mixed += cross[2] * v
+    inverse = _inverse_hessian((0.0, seconds[1], seconds[2]), (0.0, 0.0, mixed), 0, 1, 1)
+    shift = 0.0, position[1] - i, position[2] - j
+    for b in range(-1, 2):
+        for c in range(-1, 2):
+            gradient, own, cross = _averaged(0, b, c, 0, 1, 1)
+            _, slopes[b + 1, c + 1, 1], slopes[b + 1, c + 1, 2] = _moved(inverse, shift, gradient, own, cross)
+    vi = vj = 0.0
+    for b in range(-half[1], half[1] + 1):
+        for c in range(-half[2], half[2] + 1):
+            pi = pj = 0.0
+            for p in range(-1, 2):
+                for q in range(-1, 2):
+                    k, n = b - p + half[1] - 1, c - q + half[2] - 1
+                    if 0 <= k < lines[0].size and 0 <= n < lines[1].size:
+                        w = lines[0][k] * lines[1][n]
+                        pi += w * slopes[p + 1, q + 1, 1]
+                        pj += w * slopes[p + 1, q + 1, 2]
+            v = variance_of(noise, frame, x, 0, i + b, j + c)
+            vi, vj = vi + pi * pi * v, vj + pj * pj * v
+    return 0.0, vi, vj
 
 
 @device

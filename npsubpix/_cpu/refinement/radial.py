@@ -1,8 +1,8 @@
 """Centres of radial symmetry: the point that is nearest to the lines along the gradients of a box.
 
 R. Parthasarathy, "Rapid, accurate particle tracking by calculation of radial symmetry centers", Nature Methods 9, 724
-(2012). Gradients are those of cells between pixels, averaged over 3 x 3 (x 3) cells. The weight of a line is its squared
-gradient divided by its distance from the centre, which is known from the previous iteration.
+(2012). Gradients are those of cells between pixels, averaged over 3 x 3 (x 3) cells. The weight of a line is its
+squared gradient divided by its distance from the centre, which is known from the previous iteration.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Variances of positions that are measured in windows: centroids, phasors and centres of radial symmetry.
 
-Iterations end where an equation E(c, p) = 0 holds for the position c and the pixels p: a pixel then moves the position by
-the derivative of E with respect to it, divided by the negative one with respect to the position.
+Iterations end where an equation E(c, p) = 0 holds for the position c and the pixels p: a pixel then moves the position
+by the derivative of E with respect to it, divided by the negative one with respect to the position.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from npsubpix._cuda.fitting.crowds import Results, fit_crowd
 from npsubpix._cuda.launch.arrays import native
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
@@ -91,12 +92,14 @@ def fit_spots(
     if psf is not None:
         constants = np.concatenate([constants, device.rows(psf.reshape(-1), (math.prod(psf.shape),), np.float64)])
     kernel = Kernel.of(_FILES[not fit.model.is_separable], f"fit_{fit.model.name}", Pixel=x.dtype)
-    run(
-        device, kernel, blocks_for(count, each=_THREADS), x, mask, x.shape[0], masks, *sizes, *maps, fit.excess,
-        ESTIMATORS.index(fit.estimator), *(*fit.sigma, 0.0)[:3], constants, fit.n_iters, fit.stop, fit.max_shift,
-        fit.whole, keys, order, own_keys, keyed, points, count, frames, pixels, *lengths, rows, moments, matrices,
-        fit.has_matrices, flags, n_iters,
-        threads=_THREADS,
+    arguments = (
+        x, mask, x.shape[0], masks, *sizes, *maps, fit.excess, ESTIMATORS.index(fit.estimator), *(*fit.sigma, 0.0)[:3],
+        constants, fit.n_iters, fit.stop, fit.max_shift, fit.whole, keys, order, own_keys, keyed, points, count, frames,
+        pixels, *lengths, rows, moments, matrices, fit.has_matrices, flags, n_iters,
     )  # fmt: skip
+    run(device, kernel, blocks_for(count, each=_THREADS), *arguments, threads=_THREADS)
+    if fit.together and not fit.whole and count > 1:
+        results = Results(rows, moments, matrices, fit.has_matrices, flags, n_iters)
+        fit_crowd(device, x, arguments, points, pixels, frames, fit, results)
     columns = columns_of(rows, moments, matrices, fit)
     return (*columns, n_iters, pixels, with_warnings(flags, columns, fit), frames)

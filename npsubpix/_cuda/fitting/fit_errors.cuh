@@ -10,14 +10,14 @@ FORMULA void residual_moments(double* out, double* by_signal, const Solution<Mod
   signals.clear();
   double degrees = -(double)count, s0 = 0, s1 = 0, kept_signal = 0, own = 0, t0 = 0, t1 = 0, t2 = 0;
   each_mean(m, box, model, [&](const Datum& p, double mean, const double* slopes, Index) {
-    const double residual = p.value - mean, q = residual * residual, signal = fmax(mean - background, 0.0);
+    const double residual = p.value - mean, q = residual * residual, signal = fmax(mean - background + p.light, 0.0);
     const double leverage = quadratic_form(s.covariance, slopes);
     signals.add(signal, slopes, residual);
     degrees += 1, s0 += q, s1 += signal * q, kept_signal += signal * (1.0 - leverage);
     own += signal * signal * (1.0 - 2.0 * leverage);
   });
-  each_mean(m, box, model, [&](const Datum&, double mean, const double*, Index) {
-    const double signal = fmax(mean - background, 0.0), offset = signal - kept_signal / degrees;
+  each_mean(m, box, model, [&](const Datum& p, double mean, const double*, Index) {
+    const double signal = fmax(mean - background + p.light, 0.0), offset = signal - kept_signal / degrees;
     t0 += offset * offset, t1 += offset * offset * signal, t2 += offset * offset * signal * signal;
   });
   double product[count][count];

@@ -25,33 +25,43 @@ struct Images {
 };
 
 // A pixel of a box in electrons, and its read variance for likelihoods, or its weight for least squares.
+// The light of neighbours is taken from it, and adds to the read variance.
 struct Datum {
   double value, spread;
   int flags;
   bool counts;
+  double light;
 };
 
 FORMULA Datum datum(const Images& m, Index frame, Index d, Index j, Index i) {
   const bool likelihood = m.estimator == MLE;
   const double absent = likelihood ? infinity() : 0.0;
   if (d < 0 || d >= m.depth || j < 0 || j >= m.height || i < 0 || i >= m.width)
-    return {0.0, absent, FITFLAG_PARTIAL_WINDOW, false};
+    return {0.0, absent, FITFLAG_PARTIAL_WINDOW, false, 0.0};
   const Index p = (d * m.height + j) * m.width + i, pixels = m.depth * m.height * m.width;
-  if (m.mask && m.mask[(m.masks > 1 ? frame * pixels : 0) + p]) return {0.0, absent, FITFLAG_MASKED, false};
+  if (m.mask && m.mask[(m.masks > 1 ? frame * pixels : 0) + p]) return {0.0, absent, FITFLAG_MASKED, false, 0.0};
   const double factor = m.factor.at(frame, p) / m.excess, variance = m.variance.at(frame, p);
   const double value = ((double)m.x[frame * pixels + p] - m.offset.at(frame, p)) * factor, error = variance * factor;
   const double spread = likelihood ? variance * factor * factor : 1.0 / (error * error);
   const bool right = likelihood ? spread >= 0.0 : error > 0.0;
-  if (right && spread == absent) return {0.0, spread, 0, false};
-  if (!(right && factor > 0.0 && isfinite(factor) && isfinite(value))) return {value, spread, FITFLAG_NONFINITE, true};
-  return {value, spread, likelihood && value + spread < 0.0 ? FITFLAG_NEGATIVE_PIXELS : 0, true};
+  if (right && spread == absent) return {0.0, spread, 0, false, 0.0};
+  if (!(right && factor > 0.0 && isfinite(factor) && isfinite(value))) return {value, spread, FITFLAG_NONFINITE, true, 0.0};
+  return {value, spread, likelihood && value + spread < 0.0 ? FITFLAG_NEGATIVE_PIXELS : 0, true, 0.0};
 }
 
+// The box of a spot, and the light of its neighbours in it, or none.
 struct Box {
   Index first[3], length[3], frame;
+  const double* others;
 
   __device__ __forceinline__ Datum at(const Images& m, Index d, Index j, Index i) const {
-    return datum(m, frame, first[0] + d, first[1] + j, first[2] + i);
+    Datum p = datum(m, frame, first[0] + d, first[1] + j, first[2] + i);
+    if (others && p.counts) {
+      p.light = others[(d * length[1] + j) * length[2] + i];
+      p.value -= p.light;
+      if (m.estimator == MLE) p.spread += p.light;
+    }
+    return p;
   }
 };
 

@@ -156,7 +156,7 @@ FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, co
   constexpr int count = Model::count, axes = Model::axes, columns = 2 * count + axes + 2;
   const Index shape[3] = {m.depth, m.height, m.width};
   for (Index n = first_thread(); n < o.count; n += all_threads()) {
-    Box b = {{0, 0, 0}, {box[0], box[1], box[2]}, frames[n]};
+    Box b = {{0, 0, 0}, {box[0], box[1], box[2]}, frames[n], nullptr};
     double start[axes];
     bool finite = true, inside = frames[n] >= 0 && frames[n] < m.images;
     for (int a = 0; a < axes; ++a) {
@@ -209,11 +209,13 @@ FORMULA void fit_each(const Images& m, const Options& o, const Index* frames, co
       double stop, double max_shift, bool whole, const Index *keys, const Index *order, const Index *own_keys, Index keyed,      \
       const double *places, Index count, const Index *frames, const Index *pixels, Index box_0, Index box_1,        \
       Index box_2, double *rows, double *moments, double *matrices, bool covariance, int *flags, int *iterations
-#define FIT(...)                                                                                     \
+#define SETUP                                                                                                       \
   const Images m = {x, mask, images, masks, depth, height, width, {offset, offset_frame, offset_pixel},             \
                     {factors, factor_frame, factor_pixel}, {variances, variance_frame, variance_pixel}, excess,     \
                     (int)estimator};                                                                                \
-  const Options o = {{sigma_0, sigma_1, sigma_2}, constants, n_iters, stop, max_shift, whole, keys, order, own_keys, places,   \
-                     count, keyed};                                                                                 \
-  const Index box[3] = {box_0, box_1, box_2};                                                                       \
+  const Options o = {{sigma_0, sigma_1, sigma_2}, constants, n_iters, stop, max_shift, whole, keys, order, own_keys, \
+                     places, count, keyed};                                                                         \
+  const Index box[3] = {box_0, box_1, box_2};
+#define FIT(...)                                                                                                    \
+  SETUP                                                                                                             \
   fit_each<__VA_ARGS__>(m, o, frames, pixels, box, rows, moments, covariance ? matrices : nullptr, flags, iterations)

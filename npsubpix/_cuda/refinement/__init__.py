@@ -11,8 +11,8 @@ from npsubpix._cuda.launch.arrays import native
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
-from npsubpix._definitions.periodic import repeated
 from npsubpix._cuda.refinement.errors import standard_errors
+from npsubpix._definitions.periodic import repeated
 from npsubpix._definitions.refinement import Noise, Refinement, noise_of, peaks_of_fits, phasor_tables
 
 __all__ = ["METHODS", "fold", "nearest_pixels", "refine", "refine_peaks"]

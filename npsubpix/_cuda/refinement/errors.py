@@ -16,9 +16,6 @@ __all__ = ["standard_errors"]
 #: Threads of a block, which need many registers, and most blocks: each thread of a centroid has memory of its own.
 _THREADS, _MOST_BLOCKS = 64, 2048
 
-#: Methods whose errors are those of another one.
-_LIKE = {"saddle": "least_squares"}
-
 
 def standard_errors(
     device: Device,
@@ -42,8 +39,9 @@ def standard_errors(
     if refinement.method == "centroid":
         longest = 2 * max(refinement.half_widths) + 1
         tables = device.empty((blocks * _THREADS, 3, longest), np.float64), longest
-    name = _LIKE.get(str(refinement.method), refinement.method)
-    kernel = Kernel.of("refinement_errors", f"refine_{name}_errors", Pixel=x.dtype)
+    if refinement.method == "saddle":
+        tables = tuple(device.put(np.array(line)) for line in refinement.lines)
+    kernel = Kernel.of("refinement_errors", f"refine_{refinement.method}_errors", Pixel=x.dtype)
     window = *refinement.half_widths, *refinement.spreads
     run(
         device, kernel, blocks, x, x.shape[0], *shape, images, starts, count, axes, centres, coords, flags, *window,

@@ -92,6 +92,40 @@ FORMULA Vector fit_variance(const Row& r, const Noise& noise) {
   return sum;
 }
 
+// A saddle in an image that was smoothed: each of its pixels is a mean of pixels with noise, with the weights `along_i` and
+// `along_j`.
+FORMULA Vector saddle_variance(const Row& r, const Noise& noise, const double* along_i, const double* along_j) {
+  const FreeAxes f = {r.v, 0, 1, 1};
+  const Place p = r.centre;
+  const double middle = r.v.at(0, p.i, p.j);
+  double seconds[3] = {0}, mixed[3] = {0};
+  each_offset(f, [&](Index a, Index b, Index c) {
+    const double value = r.v.at(0, p.i + b, p.j + c) - middle;
+    const Derivative w = Averaged::at(f, a, b, c);
+    for (int k = 0; k < 3; ++k) seconds[k] += w.seconds[k] * value, mixed[k] += w.mixed[k] * value;
+  });
+  const Matrix inverse = inverse_hessian(f, seconds, mixed);
+  const double shift[3] = {0.0, r.at[1] - (double)p.i, r.at[2] - (double)p.j};
+  Vector slopes[9];
+  each_offset(f, [&](Index a, Index b, Index c) {
+    slopes[3 * (b + 1) + c + 1] = moved(inverse, shift, Averaged::at(f, a, b, c));
+  });
+  const Index hi = r.half.i, hj = r.half.j;
+  Vector sum = {{0, 0, 0}};
+  for (Index b = -hi; b <= hi; ++b)
+    for (Index c = -hj; c <= hj; ++c) {
+      Vector slope = {{0, 0, 0}};
+      for (Index m = -1; m <= 1; ++m)
+        for (Index n = -1; n <= 1; ++n) {
+          const Index i = b - m + hi - 1, j = c - n + hj - 1;
+          if (i < 0 || i > 2 * (hi - 1) || j < 0 || j > 2 * (hj - 1)) continue;
+          for (int k = 1; k < 3; ++k) slope.at[k] += along_i[i] * along_j[j] * slopes[3 * (m + 1) + n + 1].at[k];
+        }
+      add_squares(sum, slope, noise.variance(r, 0, p.i + b, p.j + c));
+    }
+  return sum;
+}
+
 FORMULA Vector log_quadratic_variance(const Task& t, const Row& r, const Noise& noise) {
   const FreeAxes f = free_axes(r);
   const Place p = r.centre;
@@ -397,6 +431,11 @@ KERNEL refine_parabola_errors(ARGUMENTS) {
 KERNEL refine_least_squares_errors(ARGUMENTS) {
   TASK;
   EACH(fit_variance<Averaged>(r, noise));
+}
+
+KERNEL refine_saddle_errors(ARGUMENTS, const double* along_i, const double* along_j) {
+  TASK;
+  EACH(saddle_variance(r, noise, along_i, along_j));
 }
 
 KERNEL refine_log_quadratic_errors(ARGUMENTS) {
