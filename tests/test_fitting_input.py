@@ -242,7 +242,7 @@ def test_misuse_is_an_error(options, error, message):
         ({"read_variance": -2.0}, "read_variance must be at least 0, got -2.0"),
         ({"read_variance": np.array([math.nan])}, "read_variance must be at least 0, got nan"),
         ({"offset": math.inf}, "offset must be finite, got inf"),
-        ({"em_gain": 0}, "em_gain must be positive, got 0"),
+        ({"em_gain": 0}, "em_gain must be positive and finite, got 0"),
     ],
 )
 def test_cameras_refuse_impossible_numbers(options, message):
