@@ -95,15 +95,15 @@ def maps_of(camera: Camera | None, image: Array) -> tuple[Any, Any, Any, Any]:
     )
 
 
-def noise_of_pixels(error: Any, camera: Any) -> tuple[Any, Any, Any, Any]:
+def noise_of_pixels(error: Any, camera: Any, name: str = "error") -> tuple[Any, Any, Any, Any]:
     """Require the standard deviation of the noise, or a camera, or neither; return what operations take.
 
     That is the standard deviation, and offset, electrons per count, such that the variance of a pixel in counts squared
-    is its height above the offset divided by them, and read variance of the camera.
+    is its height above the offset divided by them, and read variance of the camera. `name` is that of `error`.
     """
     if camera is None:
         known = isinstance(error, (int, float)) and not is_array(error)
-        return (check_finite(check_positive(error, "error"), "error") if known else error), None, None, None
+        return (check_finite(check_positive(error, name), name) if known else error), None, None, None
     if not isinstance(camera, Camera):
         raise TypeError(f"camera must be a Camera or None, got {camera!r}")
     if error is not None:

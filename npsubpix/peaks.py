@@ -228,7 +228,10 @@ def find_peaks(
     if isinstance(background, Background):
         sigma = background.noise if sigma is None else sigma
         background = background.level
-    noise = noise_of_pixels(sigma if error is None and camera is None and detect is None else error, camera)
+    if error is None and camera is None and detect is None:
+        noise = noise_of_pixels(sigma, None, "sigma")
+    else:
+        noise = noise_of_pixels(error, camera)
     searched = None
     if detect is not None or detect_sigma is not None:
         searched = detected(x, detect, detect_sigma, mask=mask, wrap=search.wrap, frame_axis=frame_axis)

@@ -20,7 +20,7 @@ ARCHITECTURES = (75, 80, 90, 100)
 COMPILATIONS = [
     pytest.param(
         *(file, types, architecture),
-        id=f"{file}-{types[0][1]}-{architecture}",
+        id="-".join((file, *(name for _, name in types[:1]), str(architecture))),
         marks=pytest.mark.exhaustive if number or architecture != 90 else (),
     )
     for number, (file, types) in enumerate(catalogue())
