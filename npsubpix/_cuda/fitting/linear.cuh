@@ -53,10 +53,9 @@ FORMULA double forward(double (&out)[N], const double (&lower)[N][N], const doub
 // Solve the transposed factor times x = out, in place.
 template <int N>
 FORMULA void backward(double (&out)[N], const double (&lower)[N][N], int count) {
-  for (int a = count - 1; a >= 0; --a) {
-    double value = out[a];
-    for (int k = a + 1; k < count; ++k) value -= lower[k][a] * out[k];
-    out[a] = value / lower[a][a];
+  for (int k = count - 1; k >= 0; --k) {
+    out[k] /= lower[k][k];
+    for (int a = 0; a < k; ++a) out[a] -= lower[k][a] * out[k];
   }
 }
 
