@@ -16,7 +16,11 @@ from tests.cuda_host.device import HostDevice, catalogue, kernels_of
 
 ARCHITECTURES = (75, 80, 90, 100)
 
-#: Every file with every choice of types for every architecture; one of them is the sample of `make test`.
+#: Files that take a minute or more to compile: one choice of types, which only says how a pixel is read, for one
+#: architecture.
+LONG = {"fitting", "fitting_models", "crowds", "crowds_models"}
+
+#: Every other file with every choice of types for every architecture; one of them is the sample of `make test`.
 COMPILATIONS = [
     pytest.param(
         *(file, types, architecture),
@@ -25,6 +29,7 @@ COMPILATIONS = [
     )
     for number, (file, types) in enumerate(catalogue())
     for architecture in ARCHITECTURES
+    if file not in LONG or (architecture == 90 and types == all_types()[file][0])
 ]
 
 
