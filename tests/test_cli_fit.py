@@ -154,12 +154,12 @@ def test_columns_of_models(movie, tmp_path):
 @pytest.mark.exhaustive
 def test_fits_of_neighbours(movie, tmp_path):
     output = tmp_path / "spots.csv"
-    options = "--fit-sigma", 1.2, "--fit-box", 41, "--neighbors", "fit", "--electrons-per-count", 0.5
+    options = "--fit-sigma", 1.2, "--fit-box", 31, "--neighbors", "fit", "--electrons-per-count", 0.5
     run("locate", movie, "--axes", "TYX", "--threshold", 500, "--fit", *options, "--offset", 100, "-o", output)
     rows, _ = table_of(output)
     image = np.load(movie)[0]
     peaks = npsubpix.find_peaks(image, threshold_abs=500)
     camera = npsubpix.Camera(offset=100, electrons_per_count=0.5)
-    fits = npsubpix.fit_spots(image, peaks, sigma=1.2, box=41, camera=camera, neighbors="fit")
+    fits = npsubpix.fit_spots(image, peaks, sigma=1.2, box=31, camera=camera, neighbors="fit")
     assert [float(row["flux"]) for row in rows[:2]] == fits.flux.tolist()
     assert "--neighbors needs --fit" in fails("locate", movie, "--neighbors", "fit", code=2)

@@ -414,7 +414,7 @@ FORMULA Vector radial_variance(const Task& t, const Row& r, const Noise& noise, 
   const Task t = {x, nullptr, images, depth, height, width, frames, starts, count, axes};      \
   const Noise noise = {offset, factor, variance, {step0, step1, step2, step3, step4, step5}};  \
   const Place half = {half_z, half_y, half_x};                                                 \
-  const double spread[3] = {spread_z, spread_y, spread_x}
+  [[maybe_unused]] const double spread[3] = {spread_z, spread_y, spread_x}
 #define EACH(variance) \
   write_errors(t, half, centres, coords, flags, errors, [=](const Row& r) { return variance; })
 
