@@ -75,7 +75,7 @@ def measure_spots(side: int) -> Contest:
     points = peaks.coords
 
     def measure() -> npsubpix.Measurements:
-        return npsubpix.measure_spots(image, points, _RADIUS, annulus=_ANNULUS)
+        return npsubpix.measure_spots(image, points, _RADIUS, annulus=_ANNULUS, method="median")
 
     others = [_photutils(image, points), _sep(image, points), _trackpy(image, points)]
     return Contest(f"{len(points):,} spots, 1 thread", measure, others, items=len(points))

@@ -216,9 +216,11 @@ def run_fits(rng: np.random.Generator) -> None:
         axes = model.axes
         shape = (9, 20, 22)[3 - axes :]
         stack = rng.poisson(30, (2, *shape)).astype(np.float32)
-        starts = np.concatenate([rng.uniform(-2, 24, (12, axes)), np.full((1, axes), np.nan)])
+        pair = np.full((2, axes), 6.0) + np.eye(2, axes) * 2  # neighbours
+        starts = np.concatenate([rng.uniform(-2, 24, (12, axes)), np.full((1, axes), np.nan), pair])
         fit = Fit(model, "mle", (1.3,) * axes, (7,) * axes, 5, 1.5, False, covariance=True, numbers=numbers_of(model))
         frame, mask = rng.integers(-1, 3, len(starts)), rng.random((1, *shape)) < 0.05
+        frame[-2:] = 1
         for together in (False, True):
             own = fit._replace(together=together)
             fitting.fit_spots(stack, starts, frame, mask, None, np.array([1.0]), None, None, None, fit=own)
