@@ -30,7 +30,7 @@ from npsubpix._cpu.fitting.rows import sums_of
 from npsubpix._cpu.fitting.shape_starts import chooser_of, shape_start_of
 from npsubpix._cpu.fitting.spot_models import spot_functions
 from npsubpix._cpu.fitting.starts import begin, places_of_pixels, summarize
-from npsubpix._cpu.fitting.steps import holder_of, mover_of
+from npsubpix._cpu.fitting.steps import direction_of, mover_of
 from npsubpix._definitions.constants import (
     FIT_BLENDED,
     FIT_CONTRACTION,
@@ -75,9 +75,9 @@ def _fitter(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> C
     """
     write, add_rows = functions.write, functions.add_rows
     unpack, factor, forward, backward = algebra.unpack, algebra.factor, algebra.forward, algebra.backward
-    move, hold, begin_shape = mover_of(model), holder_of(model), shape_start_of(model, functions)
+    move, direction, begin_shape = mover_of(model), direction_of(model, algebra), shape_start_of(model, functions)
     axes, count = model.axes, model.parameters
-    width_of_axis, may_hold, has_starts = model.width_of_axis, len(model.held) > 0, model.starts > 1
+    width_of_axis, has_starts = model.width_of_axis, model.starts > 1
     last = count - 1
 
     @device
@@ -102,28 +102,18 @@ def _fitter(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> C
         begin_shape(parameters, data, spread, sigma, constants, which, box, padded, likelihood, memory)
         if has_starts and which < 0:
             copy_to(parameters, small[6])
-        held[:] = 0.0
         least = FIT_LEAST_BACKGROUND - least_spread if likelihood else -math.inf
         parameters[last] = max(parameters[last], least)
-        damping, before, used, holds = 0.0, 0.0, count, False
+        damping, before, used = 0.0, 0.0, count
         for n in range(n_iters):
             write(parameters, sigma, constants, box, padded, lines, edges)
             add_rows(sums, parameters, box, padded, lines, data, spread, likelihood)
             chi2 = unpack(matrix, gradient, sums)
-            used = count
-            if not factor(lower, matrix, 0.0):
+            regular, used, decrement, holds = direction(
+                parameters, matrix, lower, gradient, steps, held, constants, least
+            )
+            if not regular:
                 return _SINGULAR, n + 1, used
-            decrement = forward(steps, lower, gradient, used)
-            if may_hold:
-                backward(steps, lower, used)
-                holds = hold(held, matrix, gradient, parameters, steps, constants)
-                if holds:
-                    factor(lower, matrix, 0.0)
-                decrement = forward(steps, lower, gradient, used)
-            if parameters[last] <= least:
-                backward(steps, lower, used)
-                used = last if steps[last] <= 0.0 else count  # the background stays where it is
-                decrement = forward(steps, lower, gradient, used)
             variance = 1.0
             if estimator == _LSQ:
                 variance = chi2 / degrees

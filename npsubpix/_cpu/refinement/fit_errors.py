@@ -1,7 +1,7 @@
 """Variances of positions that are stationary points of quadratics around a pixel.
 
-The shift s solves H s = -g. Where a pixel changes the gradient by dg and the Hessian by dH, it changes the shift by
--(dg + dH s) / H.
+The shift s solves H s = -g. A change of one pixel that changes the gradient by dg and the Hessian by dH changes the
+shift by the solution of H ds = -(dg + dH s).
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@
 #include "fit_errors.cuh"
 #include "fit_solver.cuh"
 #include "joint.cuh"
+#include "crowd.cuh"
+#include "coupling.cuh"
 #include "crowds.cuh"
 #include "gaussian.cuh"
 

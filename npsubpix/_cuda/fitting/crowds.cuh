@@ -1,51 +1,6 @@
 // Fits of spots together with their neighbours, one thread per spot, in phases: `_definitions/crowds.py` has the
 // equations, `_cpu/fitting/sweeps.py` and `joint.py` the same steps.
 
-#define BEGIN 0
-#define SWEEP 1
-#define LEAP 2
-#define FINISH 3
-#define COUPLE 4
-
-// Whether a spot takes a step: no, if neighbours have moved much, or in any case.
-#define RESTS 0
-#define LOOKS 1
-#define MOVES 2
-
-// State of a spot: damping, the last Newton decrement, least background, scale of the flux, degrees of freedom, and the
-// variance of its residuals.
-struct State {
-  double damping, before, least, scale, degrees, variance;
-};
-
-// Spots that have neighbours: `rows` are those of the table. Those of spot k begin at `offsets[k]`.
-struct Crowd {
-  Index count;
-  const Index *rows, *offsets, *neighbours, *colours;
-  Index margins[3], wide[3], size, wide_size;
-  double *light, *others, *seen, *parameters, *histories, *covariances, *weights, *signals, *transfers, *shared,
-      *strengths;
-  State* states;
-  int* moves;
-};
-
-FORMULA Box box_of(const Index* frames, const Index* pixels, const Index* box, Index row, int axes) {
-  Box b = {{0, 0, 0}, {box[0], box[1], box[2]}, frames[row], nullptr};
-  for (int a = 0; a < axes; ++a) b.first[3 - axes + a] = pixels[row * axes + a] - (box[3 - axes + a] - 1) / 2;
-  return b;
-}
-
-// Call a function of each pixel of a box that another spot reaches: of its place in the box, and in what it reaches.
-template <typename Visit>
-FORMULA void each_shared(const Crowd& c, const Box& own, const Box& other, Visit visit) {
-  Index shift[3];
-  for (int a = 0; a < 3; ++a) shift[a] = own.first[a] - other.first[a] + c.margins[a];
-  for (Index d = greatest((Index)0, -shift[0]); d < least(own.length[0], c.wide[0] - shift[0]); ++d)
-    for (Index j = greatest((Index)0, -shift[1]); j < least(own.length[1], c.wide[1] - shift[1]); ++j)
-      for (Index i = greatest((Index)0, -shift[2]); i < least(own.length[2], c.wide[2] - shift[2]); ++i)
-        visit(d, j, i, ((d + shift[0]) * c.wide[1] + j + shift[1]) * c.wide[2] + i + shift[2]);
-}
-
 // Write the light of a spot, without background, as far as it reaches.
 template <typename Model>
 FORMULA void write_light(const Crowd& c, const Options& o, Index k) {
@@ -155,30 +110,6 @@ FORMULA double sum_equations(Equations<Model::count>& e, const double* parameter
     chi2 += weight * residual * residual;
   });
   return chi2;
-}
-
-// Solve the normal equations, but for a background and parameters at their limits; return whether they are regular. The
-// steps are left as the solution of the first of the two triangular systems.
-template <typename Model>
-FORMULA bool direction(Solution<Model>& s, double (&steps)[Model::count], double (&lower)[Model::count][Model::count],
-                       Equations<Model::count>& e, const Options& o, double least, double& decrement, bool& holds) {
-  s.used = Model::count;
-  holds = false;
-  for (int a = 0; a < Model::count; ++a) s.held[a] = false;
-  if (!factor(lower, e.matrix, s.used, 0.0)) return false;
-  decrement = forward(steps, lower, e.gradient, s.used);
-  if (Model::held > 0) {
-    backward(steps, lower, s.used);
-    holds = hold(s, e, steps, o.constants);
-    if (holds) factor(lower, e.matrix, s.used, 0.0);
-    decrement = forward(steps, lower, e.gradient, s.used);
-  }
-  if (s.parameters[Model::last] <= least) {
-    backward(steps, lower, s.used);
-    s.used = steps[Model::last] <= 0.0 ? Model::last : Model::count;
-    decrement = forward(steps, lower, e.gradient, s.used);
-  }
-  return true;
 }
 
 // Take one step of a spot; return flags. `moves` tells whether it still moves.
@@ -314,91 +245,6 @@ FORMULA int finish_crowded(double* row, double* moments, double* matrices, const
   });
   if (o.keyed > 0 && has_neighbour(o, n, FIT_BLENDED * narrowest, axes, shape)) s.flags |= FITFLAG_BLENDED;
   return s.flags;
-}
-
-// Write T and G for each neighbour, in units of the standard errors of fits alone, and the norms of T.
-template <typename Model>
-FORMULA void couple(const Crowd& c, const Options& o, const Images& m, const Index* frames, const Index* pixels,
-                    const Index* box, const int* flags, Index k) {
-  constexpr int axes = Model::axes, count = Model::count, kept = axes + 1 + Model::widths;
-  const Box own = box_of(frames, pixels, box, c.rows[k], axes);
-  const double* inverse = c.covariances + k * 2 * count * count;
-  const int kinds = m.estimator == LSQ ? 2 : 1;
-  double moved[2][count];
-  for (int a = 0; a < count; ++a)
-    moved[0][a] = c.parameters[k * count + a] + (a < axes ? (double)c.margins[3 - axes + a] : 0.0);
-  for (Index e = c.offsets[k]; e < c.offsets[k + 1]; ++e) {
-    const Index other = c.neighbours[e];
-    c.strengths[e] = 0.0;
-    if (flags[c.rows[other]] & FITFLAGS_REJECTED) continue;
-    const Box there = box_of(frames, pixels, box, c.rows[other], axes);
-    const double* others = c.covariances + other * 2 * count * count;
-    const double flux = c.parameters[other * count + axes], *light = c.light + other * c.wide_size;
-    double sum = 0.0;
-    each_shared(c, own, there, [&](Index d, Index j, Index i, Index place) {
-      sum += c.weights[k * c.size + (d * own.length[1] + j) * own.length[2] + i] * light[place] * light[place];
-    });
-    if (FIT_JOINT_LIGHT > others[axes * count + axes] / (flux * flux) * sum) continue;
-    for (int a = 0; a < count; ++a)
-      moved[1][a] = c.parameters[other * count + a] + (a < axes ? (double)c.margins[3 - axes + a] : 0.0);
-    Model mine = {moved[0], o.sigma, o.constants, c.wide}, its = {moved[1], o.sigma, o.constants, c.wide};
-    mine.begin();
-    its.begin();
-    double reached[count][kept], both[2][count][count], slopes[2][count];
-    for (int a = 0; a < count; ++a) {
-      for (int r = 0; r < kept; ++r) reached[a][r] = 0.0;
-      for (int r = 0; r < count; ++r) both[0][a][r] = both[1][a][r] = 0.0;
-    }
-    each_shared(c, own, there, [&](Index d, Index j, Index i, Index place) {
-      const Index at = (d * own.length[1] + j) * own.length[2] + i;
-      const double weight = c.weights[k * c.size + at];
-      if (!(weight > 0.0)) return;
-      const Index z = place / (c.wide[1] * c.wide[2]), y = place / c.wide[2] % c.wide[1], x = place % c.wide[2];
-      mine.begin_plane(d + c.margins[0]), mine.begin_row(j + c.margins[1]);
-      its.begin_plane(z), its.begin_row(y);
-      mine.at(d + c.margins[0], j + c.margins[1], i + c.margins[2], slopes[0]);
-      its.at(z, y, x, slopes[1]);
-      for (int a = 0; a < count; ++a)
-        for (int r = 0; r < kept; ++r) reached[a][r] += weight * slopes[0][a] * slopes[1][r];
-      const Index inner[3] = {z - c.margins[0], y - c.margins[1], x - c.margins[2]};
-      for (int a = 0; a < 3; ++a)
-        if (inner[a] < 0 || inner[a] >= own.length[a]) return;
-      const double product =
-          weight * c.weights[other * c.size + (inner[0] * own.length[1] + inner[1]) * own.length[2] + inner[2]];
-      if (!(product > 0.0)) return;
-      const double shared = sqrt(product), signal = c.signals[k * c.size + at];
-      for (int a = 0; a < count; ++a)
-        for (int r = 0; r < count; ++r) {
-          const double term = shared * slopes[0][a] * slopes[1][r];
-          both[0][a][r] += term;
-          both[1][a][r] += signal * term;
-        }
-    });
-    double norm = 0.0, half[count][count];
-    for (int a = 0; a < count; ++a)
-      for (int r = 0; r < kept; ++r) {
-        double total = 0.0;
-        for (int q = 0; q < count; ++q) total += inverse[a * count + q] * reached[q][r];
-        total *= scale_of(others, r, count) / scale_of(inverse, a, count);
-        c.transfers[(e * count + a) * kept + r] = total;
-        norm += total * total;
-      }
-    c.strengths[e] = sqrt(norm);
-    for (int kind = 0; kind < kinds; ++kind) {
-      for (int a = 0; a < count; ++a)
-        for (int r = 0; r < count; ++r) {
-          half[a][r] = 0.0;
-          for (int q = 0; q < count; ++q) half[a][r] += inverse[a * count + q] * both[kind][q][r];
-        }
-      for (int a = 0; a < count; ++a)
-        for (int r = 0; r < count; ++r) {
-          double total = 0.0;
-          for (int q = 0; q < count; ++q) total += half[a][q] * others[q * count + r];
-          c.shared[((e * kinds + kind) * count + a) * count + r] =
-              total / (scale_of(inverse, a, count) * scale_of(others, r, count));
-        }
-    }
-  }
 }
 
 // One phase of all spots; of sweeps, of those of one colour.

@@ -11,6 +11,8 @@
 #include "fit_errors.cuh"
 #include "fit_solver.cuh"
 #include "joint.cuh"
+#include "crowd.cuh"
+#include "coupling.cuh"
 #include "crowds.cuh"
 #include "pixelwise.cuh"
 #include "rotated.cuh"

@@ -35,24 +35,12 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
       e.add(weight, slopes, residual);
       chi2 += weight * residual * residual;
     });
-    s.used = count;
-    if (!factor(lower, e.matrix, s.used, 0.0)) {
+    double decrement = 0.0;
+    if (!direction(s, steps, lower, e, o, least, decrement, holds)) {
       s.flags |= FITFLAG_SINGULAR;
       return;
     }
-    double decrement = forward(steps, lower, e.gradient, s.used);
-    if (Model::held > 0) {
-      backward(steps, lower, s.used);
-      holds = hold(s, e, steps, o.constants);
-      if (holds) factor(lower, e.matrix, s.used, 0.0);
-      decrement = forward(steps, lower, e.gradient, s.used);
-    }
     const double flux = s.parameters[axes];
-    if (s.parameters[last] <= least) {
-      backward(steps, lower, s.used);
-      s.used = steps[last] <= 0.0 ? last : count;  // the background stays where it is
-      decrement = forward(steps, lower, e.gradient, s.used);
-    }
     const double variance = m.estimator == LSQ ? chi2 / (double)s.degrees : 1.0;
     const double limit = o.stop * variance + FIT_RELATIVE_STOP * flux * flux * e.matrix[axes][axes];
     const bool falls = decrement * decrement <= limit * before && decrement <= FIT_NEARLY * limit;

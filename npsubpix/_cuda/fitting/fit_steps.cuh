@@ -50,3 +50,26 @@ FORMULA bool hold(Solution<Model>& s, Equations<Model::count>& e, const double* 
   return found;
 }
 
+// Solve the normal equations, but for a background and parameters at their limits; return whether they are regular. The
+// steps are left as the solution of the first of the two triangular systems.
+template <typename Model>
+FORMULA bool direction(Solution<Model>& s, double (&steps)[Model::count], double (&lower)[Model::count][Model::count],
+                       Equations<Model::count>& e, const Options& o, double least, double& decrement, bool& holds) {
+  s.used = Model::count;
+  holds = false;
+  for (int a = 0; a < Model::count; ++a) s.held[a] = false;
+  if (!factor(lower, e.matrix, s.used, 0.0)) return false;
+  decrement = forward(steps, lower, e.gradient, s.used);
+  if (Model::held > 0) {
+    backward(steps, lower, s.used);
+    holds = hold(s, e, steps, o.constants);
+    if (holds) factor(lower, e.matrix, s.used, 0.0);
+    decrement = forward(steps, lower, e.gradient, s.used);
+  }
+  if (s.parameters[Model::last] <= least) {
+    backward(steps, lower, s.used);
+    s.used = steps[Model::last] <= 0.0 ? Model::last : Model::count;
+    decrement = forward(steps, lower, e.gradient, s.used);
+  }
+  return true;
+}
