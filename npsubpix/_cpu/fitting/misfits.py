@@ -22,7 +22,10 @@ __all__ = ["is_misshapen"]
 #: The shape, the factor and the orders of each term.
 _TERMS = np.array([(k, *term) for k, shape in enumerate(MISFITS) for term in shape])
 
-_FLAT = flat_shapes()
+#: The first term of each shape, and the end of the last.
+_FIRST = np.cumsum([0, *(len(shape) for shape in MISFITS)])
+
+_SHAPES, _FLAT = len(MISFITS), flat_shapes()
 
 _ORDERS = 5
 
@@ -68,8 +71,8 @@ def _of_row(weights, residuals, mean, background, lines, factors):
 def _factors(number, along_z, along_y, volume):
     """Return the factors of the lines of x in a shape, in a row."""
     f0, f1, f2, f3, f4 = 0.0, 0.0, 0.0, 0.0, 0.0
-    for k in range(_TERMS.shape[0]):
-        if _TERMS[k, 0] == number and (volume or _TERMS[k, 2] == 0):
+    for k in range(_FIRST[number], _FIRST[number + 1]):
+        if volume or _TERMS[k, 2] == 0:
             factor = _TERMS[k, 1] * along_z[_TERMS[k, 2]] * along_y[_TERMS[k, 3]]
             order = _TERMS[k, 4]
             f0 += factor if order == 0 else 0.0
@@ -81,44 +84,46 @@ def _factors(number, along_z, along_y, volume):
 
 
 @device
-def _of_box(number, weights, residuals, mean, background, lines, centre, width, box, padded):
-    """Return the sums of `_of_row` over a box."""
+def _add_box(sums, weights, residuals, mean, background, lines, centre, width, box, padded):
+    """Add the sums of `_of_row` over a box, a row for each shape."""
     depth, height, length = box
     volume, start = depth > 1, 0
-    score, own, by_signal = 0.0, 0.0, 0.0
     for d in range(depth):
         along_z = _hermite(d, centre[0], width[0]) if volume else (1.0, 0.0, 0.0, 0.0, 0.0)
         for j in range(height):
-            factors = _factors(number, along_z, _hermite(j, centre[1], width[1]), volume)
-            end = start + length
-            a, b, c = _of_row(
-                weights[start:end], residuals[start:end], mean[start:end], background, lines, factors
-            )  # fmt: skip
-            score, own, by_signal = score + a, own + b, by_signal + c
+            along_y, end = _hermite(j, centre[1], width[1]), start + length
+            own_weights, own_residuals, own_mean = weights[start:end], residuals[start:end], mean[start:end]
+            for number in range(sums.shape[0]):
+                factors = _factors(number, along_z, along_y, volume)
+                score, own, by_signal = _of_row(own_weights, own_residuals, own_mean, background, lines, factors)
+                sums[number, 0] += score
+                sums[number, 1] += own
+                sums[number, 2] += by_signal
             start += padded
-    return score, own, by_signal
 
 
 @device
-def is_misshapen(weights, residuals, mean, scratch, background, centre, width, box, padded, degrees, unweighted):
+def is_misshapen(
+    weights, residuals, mean, scratch, sums, background, centre, width, box, padded, degrees, unweighted
+):  # fmt: skip
     """Whether residuals have a shape that the model has not.
 
     Residuals that are within the noise as a whole, or less than the least share of the signal, are not looked at, nor
-    boxes of less than five rows.
+    boxes of less than five rows. `sums` are as many numbers as shapes have sums, at least.
     """
     squares, power, signals = _totals(weights, residuals, mean, background)
     if squares <= FIT_SHAPE * FIT_SHAPE * power or not signals > 0.0 or scratch.size < _ORDERS * padded:
         return False
     if degrees <= 0 or (not unweighted and squares <= degrees):
         return False
-    lines = shaped(scratch, (_ORDERS, padded))
+    lines, shapes = shaped(scratch, (_ORDERS, padded)), shaped(sums, (_SHAPES if box[0] > 1 else _FLAT, 3))
     for i in range(box[2]):
         lines[0, i], lines[1, i], lines[2, i], lines[3, i], lines[4, i] = _hermite(i, centre[2], width[2])
+    shapes[:] = 0.0
+    _add_box(shapes, weights, residuals, mean, background, lines, centre, width, box, padded)
     significance, elongated, share = 0.0, 0.0, 0.0
-    for number in range(len(MISFITS) if box[0] > 1 else _FLAT):
-        score, own, by_signal = _of_box(
-            number, weights, residuals, mean, background, lines, centre, width, box, padded
-        )  # fmt: skip
+    for number in range(shapes.shape[0]):
+        score, own, by_signal = shapes[number, 0], shapes[number, 1], shapes[number, 2]
         if own > 0.0:
             share += score * score / own
             noise = max(own / degrees, by_signal / signals) * squares if unweighted else own
