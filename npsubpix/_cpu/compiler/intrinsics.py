@@ -68,12 +68,14 @@ def _lent(context: Any, builder: Any, array: Any, value: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def lend_all(typing_context: Any, arrays: Any) -> Any:
-    """`lend_to_read` each array of a tuple."""
-    lent = types.BaseTuple.from_types([array.copy(readonly=True) for array in arrays.types])
+    """`lend_to_read` each array of a tuple; numbers of it stay as they are."""
+    lent = types.BaseTuple.from_types(
+        [t.copy(readonly=True) if isinstance(t, types.Array) else t for t in arrays.types]
+    )
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        parts = cgutils.unpack_tuple(builder, args[0])
-        values = [_lent(context, builder, *pair) for pair in zip(lent.types, parts, strict=True)]
+        parts = zip(lent.types, cgutils.unpack_tuple(builder, args[0]), strict=True)
+        values = [_lent(context, builder, t, v) if isinstance(t, types.Array) else v for t, v in parts]
         return context.make_tuple(builder, signature.return_type, values)
 
     return lent(arrays), generate

@@ -32,18 +32,18 @@ def scale_of(covariances, row, a):
 
 
 @fused
-def _sandwich(out, left, middle, right, scratch, rows, inner, columns):
-    """Write left times middle times right, the last two of `inner` rows and `columns` columns."""
-    for a in range(rows):
-        for b in range(columns):
+def _sandwich(out, left, middle, right, scratch, count):
+    """Write left times middle times right, square matrices of `count` rows."""
+    for a in range(count):
+        for b in range(count):
             total = 0.0
-            for k in range(inner):
+            for k in range(count):
                 total += left[a, k] * middle[k, b]
             scratch[a, b] = total
-    for a in range(rows):
-        for b in range(columns):
+    for a in range(count):
+        for b in range(count):
             total = 0.0
-            for k in range(columns):
+            for k in range(count):
                 total += scratch[a, k] * right[k, b]
             out[a, b] = total
 
@@ -183,8 +183,7 @@ def coupling_kernel(model: Model) -> Kernel:
                     norms[e] = math.sqrt(norm)
                     for kind in range(2 if unweighted else 1):
                         _sandwich(
-                            both[e, kind], inverse[n, 0], matrices[1 + kind], inverse[m, 0], matrices[3], count, count,
-                            count,
+                            both[e, kind], inverse[n, 0], matrices[1 + kind], inverse[m, 0], matrices[3], count
                         )  # fmt: skip
                         for a in range(count):
                             for b in range(count):

@@ -8,6 +8,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.background.clipping import clip_about_median, step_of
+from npsubpix._cpu.compiler.intrinsics import keep, lend, lend_all
 from npsubpix._cpu.compiler.jit import device, kernel
 from npsubpix._cpu.formulas.sorting import sort_floats
 from npsubpix._cpu.photometry.pixels import electrons_of, is_inside
@@ -55,7 +56,10 @@ def annuli_kernel(
         if not is_inside(x, frame, cy, cx):
             continue
         values, spare = np.empty(most, floats.dtype), np.empty(most, floats.dtype)
-        count = _gather(x, mask, camera, frame, cy, cx, inner, outer, values)
+        count = _gather(lend(x), lend(mask), lend_all(camera), frame, cy, cx, inner, outer, lend(values))
+        keep(x)
+        keep(mask)
+        keep(camera)
         if count < LEAST_ANNULUS:
             flags[k] |= _NO_BACKGROUND
             continue

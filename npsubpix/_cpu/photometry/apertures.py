@@ -6,6 +6,7 @@ import math
 
 from numba import prange
 
+from npsubpix._cpu.compiler.intrinsics import keep, lend, lend_all
 from npsubpix._cpu.compiler.jit import device, kernel
 from npsubpix._cpu.formulas.discs import disc_share
 from npsubpix._cpu.photometry.pixels import is_inside, pixel_of
@@ -114,9 +115,15 @@ def apertures_kernel(x, mask, camera, beside, points, frames, radius, sums, flag
         if not is_inside(x, frame, cy, cx):
             flags[k] = _OUTSIDE if math.isfinite(cy) and math.isfinite(cx) else _NONFINITE
             continue
-        flag = _sum_circle(x, mask, camera, beside, k, frame, cy, cx, radius, sums[k])
+        images, marked, maps, known, out = lend(x), lend(mask), lend_all(camera), lend_all(beside), lend(sums)[k]
+        flag = _sum_circle(images, marked, maps, known, k, frame, cy, cx, radius, out)
         if cy - radius < -0.5 or cy + radius > height - 0.5 or cx - radius < -0.5 or cx + radius > width - 0.5:
             flag |= _PARTIAL_WINDOW
         ci, cj = math.floor(cy + 0.5), math.floor(cx + 0.5)
-        flag |= _sum_disc(x, mask, camera, beside, k, frame, ci, cj, radius, sums[k])
+        flag |= _sum_disc(images, marked, maps, known, k, frame, ci, cj, radius, out)
         flags[k] |= flag
+        keep(x)
+        keep(mask)
+        keep(camera)
+        keep(beside)
+        keep(sums)

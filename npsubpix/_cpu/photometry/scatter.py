@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numba import prange
 
+from npsubpix._cpu.compiler.intrinsics import keep, lend, lend_all
 from npsubpix._cpu.compiler.jit import device, kernel
 from npsubpix._cpu.formulas.cholesky import backward, factor, forward
 from npsubpix._cpu.photometry.pixels import pixel_of
@@ -164,7 +165,14 @@ def scatter_kernel(x, mask, camera, beside, points, frames, radius, sums, flags,
             continue
         values, places = np.empty((side * side, 2)), np.empty((side * side, 2))
         cy, cx = points[k, 0], points[k, 1]
-        count = _gather(x, mask, camera, beside, k, frames[k], cy, cx, reach, values, places)
+        count = _gather(
+            lend(x), lend(mask), lend_all(camera), lend_all(beside), k, frames[k], cy, cx, reach, lend(values),
+            lend(places),
+        )  # fmt: skip
+        keep(x)
+        keep(mask)
+        keep(camera)
+        keep(beside)
         order, size = _size_of(places, count, y, w, shape)
         if size > 0:
             _fit(out[k], values, places, count, y, w, shape, order, size)
