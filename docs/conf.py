@@ -23,8 +23,8 @@ source_suffix = {".md": "markdown"}
 # A name in single backticks is a link if it can be imported, and emphasis if it is a parameter.
 default_role = "autolink"
 nitpicky = True
-# A parameter that a dataclass has as an attribute too, so that it can be imported but has no page.
-nitpick_ignore = [("py:obj", "mode"), ("py:obj", "weight")]
+# Parameters that can be imported, as attributes of a class or as a module of the package, but have no page.
+nitpick_ignore = [("py:obj", name) for name in ("camera", "excess", "mode", "weight")]
 
 # The docstrings state types; the annotations behind them would only repeat those in private names.
 autodoc_typehints = "none"
