@@ -1,11 +1,22 @@
-"""Whether residuals have a shape that spots of a model have not: see `_definitions/misfits.py`."""
+"""Whether residuals have a shape that spots of a model have not: see `_definitions/misfits.py`.
+
+A shape in a row of a box is a sum of lines along x, times factors of the row. So it is enough to sum weights times
+products of two lines, and times lines and residuals, as vector code; factors follow once a row.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from npsubpix._cpu.compiler.intrinsics import shaped
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
 from npsubpix._cpu.compiler.jit import device, fused, summing
+from npsubpix._cpu.fitting.gaussian import BLOCK, edges_of
+from npsubpix._cpu.fitting.rows import FOUR, Vector, load, repeated
 from npsubpix._cpu.formulas.exponential import exponential64
 from npsubpix._definitions.constants import (
     FIT_SHAPE,
@@ -19,24 +30,32 @@ from npsubpix._definitions.misfits import ELONGATED, MISFITS, flat_shapes
 
 __all__ = ["is_misshapen"]
 
-#: The shape, the factor and the orders of each term.
-_TERMS = np.array([(k, *term) for k, shape in enumerate(MISFITS) for term in shape])
-
-#: The first term of each shape, and the end of the last.
-_FIRST = np.cumsum([0, *(len(shape) for shape in MISFITS)])
-
 _SHAPES, _FLAT = len(MISFITS), flat_shapes()
 
+#: Orders of Hermite's polynomials, each of which is a line.
 _ORDERS = 5
 
 
 @fused
-def _hermite(place, centre, width):
-    """Return a Gaussian times Hermite's polynomials of orders 0 to 4."""
-    u = (place - centre) / max(width, FIT_SHAPE_WIDTH)
-    square = u * u
-    g = exponential64(-0.5 * square)
-    return g, g * u, g * (square - 1.0), g * (square - 3.0) * u, g * ((square - 6.0) * square + 3.0)
+def _write_places(places, centre, width):
+    """Write the places of the pixels of an axis, in widths from the centre."""
+    inverse = 1.0 / max(width, FIT_SHAPE_WIDTH)
+    for k in range(places.size):
+        places[k] = (k - centre) * inverse
+
+
+@fused
+def _write_lines(l0, l1, l2, l3, l4, places):
+    """Write a Gaussian times Hermite's polynomials of orders 0 to 4."""
+    for k in range(places.size):
+        u = places[k]
+        square = u * u
+        g = exponential64(-0.5 * square)
+        l0[k] = g
+        l1[k] = g * u
+        l2[k] = g * (square - 1.0)
+        l3[k] = g * (square - 3.0) * u
+        l4[k] = g * ((square - 6.0) * square + 3.0)
 
 
 @summing
@@ -52,81 +71,182 @@ def _totals(weights, residuals, mean, background):
     return squares, power, signals
 
 
-@summing
-def _of_row(weights, residuals, mean, background, lines, factors):
-    """Return the sums over a row of a shape times residuals, of its square, and of that times the signal."""
-    score, own, by_signal = 0.0, 0.0, 0.0
-    for i in range(weights.size):
-        shape = factors[0] * lines[0, i] + factors[1] * lines[1, i] + factors[2] * lines[2, i]
-        shape += factors[3] * lines[3, i] + factors[4] * lines[4, i]
-        signal = mean[i] - background
-        weighted = weights[i] * shape
-        score += weighted * residuals[i]
-        own += weighted * shape
-        by_signal += weighted * shape * (signal if signal > 0.0 else 0.0)
-    return score, own, by_signal
+def _terms(volume: bool) -> list[dict[int, list[tuple[int, int, int]]]]:
+    """Return, for each shape, the lines of x in it, each with its factors: a number, and orders along z and y."""
+    found: list[dict[int, list[tuple[int, int, int]]]] = []
+    for shape in MISFITS[: _SHAPES if volume else _FLAT]:
+        lines: dict[int, list[tuple[int, int, int]]] = {}
+        for number, z, y, x in shape:
+            if volume or z == 0:
+                lines.setdefault(x, []).append((number, z, y))
+        found.append(lines)
+    return found
+
+
+class _Totals:
+    """Sums of vectors, kept in registers as far as there are, where code is generated."""
+
+    def __init__(self, builder: Any, keys: Sequence[Any]) -> None:
+        self.builder = builder
+        self.places = {key: cgutils.alloca_once(builder, FOUR) for key in keys}
+        self.clear()
+
+    def clear(self) -> None:
+        for place in self.places.values():
+            self.builder.store(ir.Constant(FOUR, [0.0] * BLOCK), place)
+
+    def add(self, key: Any, term: Vector) -> None:
+        self.builder.store((self[key] + term).value, self.places[key])
+
+    def __getitem__(self, key: Any) -> Vector:
+        return Vector(self.builder, self.builder.load(self.places[key]))
+
+
+def _factor(builder: Any, terms: Sequence[tuple[int, int, int]], along_z: Sequence[Any], along_y: Sequence[Any]) -> Any:
+    """Return the factor of a line of x in a shape, four times."""
+    total = None
+    for number, z, y in terms:
+        term = Vector(builder, along_y[y])
+        if along_z:
+            term = term * Vector(builder, along_z[z])
+        if number != 1:
+            term = term * Vector(builder, ir.Constant(ir.DoubleType(), float(number)))
+        total = term if total is None else total + term
+    return repeated(builder, total.value)  # type: ignore[union-attr]
+
+
+def _adder(volume: bool, unweighted: bool) -> Callable[..., Any]:
+    """Make the function that writes, for each shape, its product with residuals, its square, and that times the signal.
+
+    It takes the sums; the lines, how long one is, and where those of y and x begin in it; weights, residuals and means;
+    the background; and the depth, height and padded length of the box. Squares times the signal are for unweighted
+    residuals alone.
+    """
+    shapes = _terms(volume)
+    singles = sorted({x for shape in shapes for x in shape})
+    pairs = sorted({(min(a, b), max(a, b)) for shape in shapes for a in shape for b in shape})
+    weightings = ("own", "by_signal") if unweighted else ("own",)
+    word = ir.IntType(64)
+
+    def add_row(builder: Any, row: _Totals, totals: _Totals, along_z: Sequence[Any], along_y: Sequence[Any]) -> None:
+        for number, shape in enumerate(shapes):
+            factors = {x: _factor(builder, terms, along_z, along_y) for x, terms in shape.items()}
+            for x, factor in factors.items():
+                totals.add((number, "score"), factor * row[x])
+            for kind in weightings:
+                for a in factors:
+                    for b in factors:
+                        if a <= b:
+                            product = factors[a] * factors[b]
+                            product = product if a == b else product + product
+                            totals.add((number, kind), product * row[kind, a, b])
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def add_box(
+        typing_context: Any, out: Any, lines: Any, length: Any, y: Any, x: Any, weights: Any, residuals: Any, mean: Any,
+        background: Any, depth: Any, height: Any, padded: Any,
+    ) -> Any:  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            out, lines, weights, residuals, mean = (
+                context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 1, 5, 6, 7)
+            )
+            rows = [builder.gep(lines, [builder.mul(args[2], word(order))]) for order in range(_ORDERS)]
+            level = repeated(builder, args[8])
+            totals = _Totals(builder, [(n, kind) for n in range(len(shapes)) for kind in ("score", *weightings)])
+            row = _Totals(builder, [*singles, *((kind, *pair) for kind in weightings for pair in pairs)])
+            start = cgutils.alloca_once_value(builder, word(0))
+            blocks = builder.sdiv(args[11], word(BLOCK))
+            with cgutils.for_range(builder, args[9]) as planes:
+                along_z = [builder.load(builder.gep(line, [planes.index])) for line in rows] if volume else []
+                with cgutils.for_range(builder, args[10]) as heights:
+                    place = builder.add(args[3], heights.index)
+                    along_y = [builder.load(builder.gep(line, [place])) for line in rows]
+                    row.clear()
+                    with cgutils.for_range(builder, blocks) as loop:
+                        here = builder.mul(loop.index, word(BLOCK))
+                        column, pixel = builder.add(args[4], here), builder.add(builder.load(start), here)
+                        along_x = {order: load(builder, rows[order], column) for order in singles}
+                        weight, residual = load(builder, weights, pixel), load(builder, residuals, pixel)
+                        scaled = {order: weight * along_x[order] for order in singles}
+                        signal = (load(builder, mean, pixel) - level).at_least(0.0) if unweighted else None
+                        for order in singles:
+                            row.add(order, scaled[order] * residual)
+                        for a, b in pairs:
+                            product = scaled[a] * along_x[b]
+                            row.add(("own", a, b), product)
+                            if signal is not None:
+                                row.add(("by_signal", a, b), product * signal)
+                    add_row(builder, row, totals, along_z, along_y)
+                    builder.store(builder.add(builder.load(start), args[11]), start)
+            for number in range(len(shapes)):
+                for k, kind in enumerate(("score", *weightings)):
+                    total = totals[number, kind].sum()
+                    builder.store(total.value, builder.gep(out, [word(3 * number + k)]))
+            return context.get_dummy_value()
+
+        arguments = out, lines, length, y, x, weights, residuals, mean, background, depth, height, padded
+        return types.void(*arguments), generate
+
+    @device
+    def sums(out, lines, length, y, x, weights, residuals, mean, background, depth, height, padded):
+        add_box(out, lines, length, y, x, weights, residuals, mean, background, depth, height, padded)
+
+    return sums
+
+
+_add_flat, _add_flat_unweighted = _adder(False, False), _adder(False, True)
+_add_volume, _add_volume_unweighted = _adder(True, False), _adder(True, True)
 
 
 @device
-def _factors(number, along_z, along_y, volume):
-    """Return the factors of the lines of x in a shape, in a row."""
-    f0, f1, f2, f3, f4 = 0.0, 0.0, 0.0, 0.0, 0.0
-    for k in range(_FIRST[number], _FIRST[number + 1]):
-        if volume or _TERMS[k, 2] == 0:
-            factor = _TERMS[k, 1] * along_z[_TERMS[k, 2]] * along_y[_TERMS[k, 3]]
-            order = _TERMS[k, 4]
-            f0 += factor if order == 0 else 0.0
-            f1 += factor if order == 1 else 0.0
-            f2 += factor if order == 2 else 0.0
-            f3 += factor if order == 3 else 0.0
-            f4 += factor if order == 4 else 0.0
-    return f0, f1, f2, f3, f4
-
-
-@device
-def _add_box(sums, weights, residuals, mean, background, lines, centre, width, box, padded):
-    """Add the sums of `_of_row` over a box, a row for each shape."""
-    depth, height, length = box
-    volume, start = depth > 1, 0
-    for d in range(depth):
-        along_z = _hermite(d, centre[0], width[0]) if volume else (1.0, 0.0, 0.0, 0.0, 0.0)
-        for j in range(height):
-            along_y, end = _hermite(j, centre[1], width[1]), start + length
-            own_weights, own_residuals, own_mean = weights[start:end], residuals[start:end], mean[start:end]
-            for number in range(sums.shape[0]):
-                factors = _factors(number, along_z, along_y, volume)
-                score, own, by_signal = _of_row(own_weights, own_residuals, own_mean, background, lines, factors)
-                sums[number, 0] += score
-                sums[number, 1] += own
-                sums[number, 2] += by_signal
-            start += padded
+def _add_box(sums, lines, length, y, x, weights, residuals, mean, background, box, padded, unweighted):
+    depth, height = box[0], box[1]
+    if depth > 1:
+        if unweighted:
+            _add_volume_unweighted(
+                sums, lines, length, y, x, weights, residuals, mean, background, depth, height, padded
+            )
+        else:
+            _add_volume(sums, lines, length, y, x, weights, residuals, mean, background, depth, height, padded)
+    elif unweighted:
+        _add_flat_unweighted(sums, lines, length, y, x, weights, residuals, mean, background, depth, height, padded)
+    else:
+        _add_flat(sums, lines, length, y, x, weights, residuals, mean, background, depth, height, padded)
 
 
 @device
 def is_misshapen(
-    weights, residuals, mean, scratch, sums, background, centre, width, box, padded, degrees, unweighted
+    weights, residuals, mean, places, lines, sums, background, centre, width, box, padded, degrees, unweighted
 ):  # fmt: skip
     """Whether residuals have a shape that the model has not.
 
     Residuals that are within the noise as a whole, or less than the least share of the signal, are not looked at, nor
-    boxes of less than five rows. `sums` are as many numbers as shapes have sums, at least.
+    boxes of less than five rows. `lines` are five numbers for each edge of the pixels of all axes, and `sums` as many
+    numbers as shapes have sums, at least.
     """
     squares, power, signals = _totals(weights, residuals, mean, background)
-    if squares <= FIT_SHAPE * FIT_SHAPE * power or not signals > 0.0 or scratch.size < _ORDERS * padded:
+    if squares <= FIT_SHAPE * FIT_SHAPE * power or not signals > 0.0 or weights.size < _ORDERS * padded:
         return False
     if degrees <= 0 or (not unweighted and squares <= degrees):
         return False
-    lines, shapes = shaped(scratch, (_ORDERS, padded)), shaped(sums, (_SHAPES if box[0] > 1 else _FLAT, 3))
-    for i in range(box[2]):
-        lines[0, i], lines[1, i], lines[2, i], lines[3, i], lines[4, i] = _hermite(i, centre[2], width[2])
-    shapes[:] = 0.0
-    _add_box(shapes, weights, residuals, mean, background, lines, centre, width, box, padded)
+    y = edges_of(box[0]) if box[0] > 1 else 0
+    x = y + edges_of(box[1])
+    length = x + edges_of(box[2])
+    if box[0] > 1:
+        _write_places(places[:y], centre[0], width[0])
+    _write_places(places[y:x], centre[1], width[1])
+    _write_places(places[x:length], centre[2], width[2])
+    _write_lines(
+        lines[:length], lines[length : 2 * length], lines[2 * length : 3 * length], lines[3 * length : 4 * length],
+        lines[4 * length : 5 * length], places[:length],
+    )  # fmt: skip
+    _add_box(sums, lines, length, y, x, weights, residuals, mean, background, box, padded, unweighted)
     significance, elongated, share = 0.0, 0.0, 0.0
-    for number in range(shapes.shape[0]):
-        score, own, by_signal = shapes[number, 0], shapes[number, 1], shapes[number, 2]
+    for number in range(_SHAPES if box[0] > 1 else _FLAT):
+        score, own = sums[3 * number], sums[3 * number + 1]
         if own > 0.0:
             share += score * score / own
-            noise = max(own / degrees, by_signal / signals) * squares if unweighted else own
+            noise = max(own / degrees, sums[3 * number + 2] / signals) * squares if unweighted else own
             significance += score * score / noise
             elongated += score * score / noise if number < ELONGATED else 0.0
     if share <= FIT_SHAPE * FIT_SHAPE * power:

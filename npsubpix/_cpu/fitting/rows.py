@@ -21,10 +21,12 @@ from npsubpix._cpu.fitting.gaussian import BLOCK, slopes_of
 from npsubpix._definitions.constants import FIT_LEAST_MEAN
 from npsubpix._definitions.spot_models import Model
 
-__all__ = ["Vector", "row_sums_of", "sums_of"]
+__all__ = ["FOUR", "Vector", "load", "repeated", "row_sums_of", "sums_of"]
 
 _NUMBER = ir.DoubleType()
-_FOUR = ir.VectorType(_NUMBER, BLOCK)
+
+#: The type of four numbers.
+FOUR = ir.VectorType(_NUMBER, BLOCK)
 _FUSED = ("contract",)
 
 
@@ -45,28 +47,37 @@ class Vector:
 
     def inverse(self) -> Vector:
         """Return 1 over each number."""
-        ones = [1.0] * BLOCK if self.value.type == _FOUR else 1.0
+        ones = [1.0] * BLOCK if self.value.type == FOUR else 1.0
         return Vector(self.builder, self.builder.fdiv(ir.Constant(self.value.type, ones), self.value))
+
+    def sum(self) -> Vector:
+        """Return the sum of the four numbers."""
+        a, b, c, d = (
+            Vector(self.builder, self.builder.extract_element(self.value, ir.Constant(ir.IntType(32), k)))
+            for k in range(BLOCK)
+        )
+        return (a + b) + (c + d)
 
     def at_least(self, number: float) -> Vector:
         """Return the greater of each number and another; that for NaN."""
-        least = ir.Constant(_FOUR, [number] * BLOCK)
+        least = ir.Constant(FOUR, [number] * BLOCK)
         greater = self.builder.fcmp_ordered(">", self.value, least)
         return Vector(self.builder, self.builder.select(greater, self.value, least))
 
 
-def _all(builder: Any, number: Any) -> Vector:
+def repeated(builder: Any, number: Any) -> Vector:
     """Return four times the same number."""
-    one = builder.insert_element(ir.Constant(_FOUR, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
+    one = builder.insert_element(ir.Constant(FOUR, ir.Undefined), number, ir.Constant(ir.IntType(32), 0))
     places = ir.Constant(ir.VectorType(ir.IntType(32), BLOCK), [0] * BLOCK)
-    return Vector(builder, builder.shuffle_vector(one, ir.Constant(_FOUR, ir.Undefined), places))
+    return Vector(builder, builder.shuffle_vector(one, ir.Constant(FOUR, ir.Undefined), places))
 
 
 def _place(builder: Any, data: Any, index: Any) -> Any:
-    return builder.bitcast(builder.gep(data, [index]), _FOUR.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), FOUR.as_pointer())
 
 
-def _load(builder: Any, data: Any, index: Any) -> Vector:
+def load(builder: Any, data: Any, index: Any) -> Vector:
+    """Return four numbers of an array."""
     return Vector(builder, builder.load(_place(builder, data, index), align=8))
 
 
@@ -93,9 +104,9 @@ class _RowSums:
     def __init__(self, builder: Any, names: Sequence[str]) -> None:
         self.builder, self.names = builder, names
         keys = [*_products(names), *((name,) for name in names), ()]
-        self.places = {key: cgutils.alloca_once_value(builder, ir.Constant(_FOUR, [0.0] * BLOCK)) for key in keys}
+        self.places = {key: cgutils.alloca_once_value(builder, ir.Constant(FOUR, [0.0] * BLOCK)) for key in keys}
         for place in self.places.values():  # at each row, not at the first alone
-            builder.store(ir.Constant(_FOUR, [0.0] * BLOCK), place)
+            builder.store(ir.Constant(FOUR, [0.0] * BLOCK), place)
 
     def add(self, lines: dict[str, Vector | None], weight: Vector, residual: Vector) -> None:
         """Add a block of pixels; the line of ones is None."""
@@ -158,17 +169,17 @@ def row_sums_of(model: Model, likelihood: bool) -> Callable[..., Any]:
             total = builder.sdiv(cgutils.unpack_tuple(builder, table.strides)[0], ir.Constant(ir.IntType(64), 8))
             firsts = args[2], builder.add(args[2], total), builder.add(args[2], builder.add(total, total))
             rows = [builder.gep(table.data, [first]) for first in firsts]
-            shared = [_all(builder, factor) for factor in cgutils.unpack_tuple(builder, args[7])]
-            background, slope, begin = (_all(builder, args[k]) for k in (8, 9, 10))
-            steps = Vector(builder, ir.Constant(_FOUR, [float(k) for k in range(BLOCK)]))
+            shared = [repeated(builder, factor) for factor in cgutils.unpack_tuple(builder, args[7])]
+            background, slope, begin = (repeated(builder, args[k]) for k in (8, 9, 10))
+            steps = Vector(builder, ir.Constant(FOUR, [float(k) for k in range(BLOCK)]))
             row = _RowSums(builder, names)
             blocks = builder.sdiv(args[6], ir.Constant(ir.IntType(64), BLOCK))
             with cgutils.for_range(builder, blocks) as loop:
                 here = builder.mul(loop.index, ir.Constant(ir.IntType(64), BLOCK))
-                ex, dx, gx = (_load(builder, line, here) for line in rows)
+                ex, dx, gx = (load(builder, line, here) for line in rows)
                 place = builder.add(args[5], here)
-                value, other = _load(builder, pixels.data, place), _load(builder, spreads.data, place)
-                along = _all(builder, builder.sitofp(here, _NUMBER)) + steps + begin
+                value, other = load(builder, pixels.data, place), load(builder, spreads.data, place)
+                along = repeated(builder, builder.sitofp(here, _NUMBER)) + steps + begin
                 mean = shared[0] * ex + background
                 if model.plane:
                     mean = mean + slope * along

@@ -177,7 +177,7 @@ def finisher_of(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) 
     @device
     def measure(memory, data, spread, sigma, constants, box, padded, estimator, used, moments, whole):
         """Write the covariance of parameters; return reduced chi2, the likelihood and whether the fit is poor."""
-        small, square, lines, _, pixels, sums = memory
+        small, square, lines, edges, pixels, sums = memory
         parameters, steps = small[4], small[2]
         matrix, lower, covariance = square[0], square[1], square[2]
         mean, weights, residuals, signals = pixels[0], pixels[1], pixels[2], pixels[3]
@@ -205,7 +205,7 @@ def finisher_of(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) 
         poor = is_poor(chi2, degrees, weights, residuals, data, mean, background, box, padded, estimator == _LSQ)
         if not poor:
             poor = is_misshapen(
-                weights, residuals, mean, signals, sums, background, placed(parameters),
+                weights, residuals, mean, signals, edges, sums, background, placed(parameters),
                 widths(parameters, sigma, constants), box, padded, degrees, estimator == _LSQ,
             )  # fmt: skip
         return chi2 / degrees, ratio, poor
