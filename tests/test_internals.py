@@ -141,7 +141,16 @@ def test_all_that_linking_takes_from_numba_is_listed():
             for alias in node.names:
                 assert f"{node.module}:{alias.name}" in internals.LINKING
             assert node.module in modules
-    own = {"_all", "startswith", "format", "disable", "enable", "isenabled", "contextmanager"}  # ours and Python's
+    own = {
+        "_all",
+        "items",
+        "startswith",
+        "format",
+        "disable",
+        "enable",
+        "isenabled",
+        "contextmanager",
+    }  # ours and Python's
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     used |= {keyword.arg for node in ast.walk(tree) if isinstance(node, ast.Call) for keyword in node.keywords} - {
         "mutates_CFG",

@@ -8,15 +8,17 @@ import numba
 import numpy as np
 import pytest
 from numba import prange
+from numba.core.errors import NumbaError
 
 from npsubpix._cpu.compiler import jit
 from npsubpix._cpu.compiler.internals import is_linking
-from npsubpix._cpu.compiler.jit import Kernel, device
+from npsubpix._cpu.compiler.jit import Kernel, allocates, device
 
 pytestmark = pytest.mark.core
 
 
 @device
+@allocates  # the exception that it raises holds a number
 def _root(v):
     if v < 0:
         raise ValueError("no root of", v)
@@ -91,3 +93,33 @@ def test_garbage_is_collected_as_before(enabled):
         assert gc.isenabled() is enabled
     finally:
         (gc.enable if before else gc.disable)()
+
+
+@pytest.mark.skipif(not is_linking(), reason="references are checked where functions are linked")
+def test_functions_that_do_not_count_references_neither_make_nor_return_arrays():
+    """A caller that counts would free what was never counted, and one that does not would never free it."""
+
+    @device
+    def parts(x):
+        return x[1:], 0
+
+    @device
+    @allocates
+    def counted_part(x):
+        return x[1:]
+
+    @device
+    def first(x):
+        return counted_part(x)[0]
+
+    @device
+    def made(x):
+        return np.zeros(x.size)[0]
+
+    for inner, reason in ((parts, "returns arrays"), (first, "calls a function that returns arrays"), (made, "NRT")):
+
+        def run(x):
+            inner(x)  # noqa: B023
+
+        with pytest.raises((TypeError, NumbaError), match=reason):
+            Kernel(run, f"references_{reason[:4]}", cached=False).run(0, np.zeros(3))

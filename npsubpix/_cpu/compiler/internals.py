@@ -26,6 +26,13 @@ TESTED = ((0, 60), (0, 68))
 #: All that `linking` takes from Numba, as ``module:name``; after a space, an attribute that the function sets or reads
 #: on instances, where no class shows it.
 LINKING = (
+    "numba.core:types",
+    "numba.core.types:Array",
+    "numba.core.types:Dispatcher",
+    "numba.core.ir:Stmt.list_vars",
+    "numba.core.ir:Expr.list_vars",
+    "numba.core.ir:Var.__init__ name",
+    "numba.core.typing.templates:Signature.return_type",
     "numba.core.codegen:JITCodeLibrary",
     "numba.core.codegen:JITCodeLibrary._ensure_finalized",
     "numba.core.codegen:JITCodeLibrary._finalize_dynamic_globals",
@@ -60,6 +67,7 @@ LINKING = (
     "numba.core.compiler:Flags.no_cfunc_wrapper",
     "numba.core.compiler:Flags.no_compile",
     "numba.core.compiler:Flags.no_cpython_wrapper",
+    "numba.core.compiler:Flags.nrt",
     "numba.core.compiler:_LowerResult._replace",
     "numba.core.compiler:_LowerResult.cfunc",
     "numba.core.compiler:_LowerResult.fndesc",
@@ -71,6 +79,8 @@ LINKING = (
     "numba.core.cpu:CPUContext.insert_user_function",
     "numba.core.cpu:CPUContext.subtarget",
     "numba.core.environment:Environment.from_fndesc env_name",
+    "numba.core.typed_passes:BaseTypeInference.run_pass typemap",
+    "numba.core.typed_passes:BaseTypeInference.run_pass calltypes",
     "numba.core.typed_passes:NativeLowering",
     "numba.core.typed_passes:NativeLowering.run_pass",
     "numba.core.pythonapi:PythonAPI.gil_ensure",

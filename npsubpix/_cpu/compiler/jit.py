@@ -31,6 +31,7 @@ from npsubpix._cpu.compiler.internals import FUSED_LOOPS, is_linking, missing
 
 __all__ = [
     "Kernel",
+    "allocates",
     "compile_function_of_arrays",
     "compile_function_of_number",
     "device",
@@ -59,6 +60,7 @@ def _pipelines() -> tuple[dict[str, Any], dict[str, Any]]:
 _INNER_OPTIONS, _KERNEL_OPTIONS = ({**_OPTIONS, **pipeline} for pipeline in _pipelines())
 
 _names: set[str] = set()  # of kernels
+_allocating: set[Callable[..., Any]] = set()
 
 
 class _Process:
@@ -117,8 +119,17 @@ def _described(value: Any) -> str:
     return _name_with_closure(generator) if isinstance(generator, types.FunctionType) else repr(value)
 
 
+def allocates(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a function that makes arrays, or returns any: it counts references to arrays, and others do not.
+
+    Counting takes a call for each argument and each slice, which is most of the time of a small function.
+    """
+    _allocating.add(function)
+    return function
+
+
 def device(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile `function` for use inside kernels."""
+    """Compile `function` for use inside kernels. It cannot make arrays or return them, unless it `allocates`."""
     return _inner(function, frozenset())
 
 
@@ -135,7 +146,8 @@ def summing(function: Callable[..., Any]) -> Callable[..., Any]:
 def _inner(function: Callable[..., Any], fastmath: frozenset[str]) -> Callable[..., Any]:
     named = _named(function, _name_with_closure(function))
     flags: Any = set(fastmath) or False
-    compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, **_INNER_OPTIONS)(named)
+    counts = function in _allocating
+    compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, _nrt=counts, **_INNER_OPTIONS)(named)
     return compiled
 
 

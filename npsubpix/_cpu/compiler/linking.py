@@ -15,6 +15,7 @@ import gc
 from collections.abc import Iterator
 from typing import Any
 
+from numba.core import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
@@ -89,11 +90,31 @@ class _KernelCodegen:
         return _LinkedWrapper(self._all, name) if name.startswith(_CALLS_OF_LOOPS) else self._all.create_library(name)
 
 
+def _holds_arrays(numba_type: Any) -> bool:
+    members = getattr(numba_type, "types", ())
+    return isinstance(numba_type, types.Array) or any(map(_holds_arrays, members))
+
+
+def _check_references(state: Any) -> None:
+    """Refuse a function that does not count references, but returns arrays or receives some: nobody would free them."""
+    if state.flags.nrt:
+        return
+    name = state.func_id.func_qualname
+    if _holds_arrays(state.return_type):
+        raise TypeError(f"{name} returns arrays; needed is `allocates` below its decorator")
+    for node, signature in state.calltypes.items():
+        if signature is None or not _holds_arrays(signature.return_type):
+            continue
+        if any(isinstance(state.typemap[variable.name], types.Dispatcher) for variable in node.list_vars()):
+            raise TypeError(f"{name} calls a function that returns arrays; needed is `allocates`")
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _InnerLowering(NativeLowering):  # type: ignore[misc]
     _name = "inner_lowering"
 
     def run_pass(self, state: Any) -> bool:
+        _check_references(state)
         state.library = _Linked(state.targetctx.codegen(), state.func_id.func_qualname)
         state.flags.no_cpython_wrapper = state.flags.no_cfunc_wrapper = state.flags.no_compile = True
         super().run_pass(state)

@@ -140,22 +140,24 @@ def factors_of(model: Model) -> Callable[..., Any]:
 
 
 def slopes_of(model: Model, shared: Sequence[Any]) -> list[list[tuple[str, Any]]]:
-    """Return the derivatives of the means of a row with respect to all parameters, each a sum of terms.
+    """Return the derivatives of the means of a column with respect to all parameters, each a sum of terms.
 
-    A term is the name of a line, and a factor of `shared` that it is multiplied by, None for 1. The lines are those of
-    x: ``"value"``, ``"slope"``, ``"spread"``; ``"along"``, the distance from the centre; and ``"one"``.
+    A term is the name of a line, and the factor of it that the pixels of the column share, None for 1. The lines are
+    those of y: ``"value"``, ``"slope"``, ``"spread"``; ``"along"``, the distance from the centre; and ``"one"``. The
+    factors are those of the mean, of the derivatives by z and x, by the widths along them, and by the flux; and the
+    distances of the column from the centre of the box.
     """
-    n, n_z, n_y, g_z, g_y, here, from_z, from_y = shared
+    n, n_z, n_x, g_z, g_x, here, from_z, from_x = shared
     volume = model.axes == 3
     slopes = [[("value", n_z)]] if volume else []
-    slopes += [[("value", n_y)], [("slope", n)], [("value", here)]]
+    slopes += [[("slope", n)], [("value", n_x)], [("value", here)]]
     if model.width in ("free", "astigmatic"):
         slopes += [[("value", g_z)]] if volume else []
-        slopes += [[("value", g_y), ("spread", n)]]
+        slopes += [[("spread", n), ("value", g_x)]]
     elif model.width == "elliptical":
         slopes += [[("value", g_z)]] if volume else []
-        slopes += [[("value", g_y)], [("spread", n)]]
+        slopes += [[("spread", n)], [("value", g_x)]]
     if model.plane:
         slopes += [[("one", from_z)]] if volume else []
-        slopes += [[("one", from_y)], [("along", None)]]
+        slopes += [[("along", None)], [("one", from_x)]]
     return [*slopes, [("one", None)]]

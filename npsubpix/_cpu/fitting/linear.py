@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from npsubpix._cpu.compiler.jit import device, fused
 from npsubpix._cpu.fitting.gaussian import BLOCK
-from npsubpix._cpu.fitting.rows import Vector
+from npsubpix._cpu.fitting.vectors import Vector
 from npsubpix._definitions.constants import FIT_LEAST_PIVOT
 
 __all__ = ["LinearAlgebra", "linear_algebra_of"]

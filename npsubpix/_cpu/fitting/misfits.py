@@ -1,7 +1,7 @@
 """Whether residuals have a shape that spots of a model have not: see `_definitions/misfits.py`.
 
-A shape in a row of a box is a sum of lines along x, times factors of the row. So it is enough to sum weights times
-products of two lines, and times lines and residuals, as vector code; factors follow once a row.
+A shape in four columns of a box is a sum of lines along y, times factors of the columns. So it is enough to sum weights
+times products of two lines, and times lines and residuals, over the rows; see `sums.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from npsubpix._cpu.compiler.jit import device, fused, summing
 from npsubpix._cpu.fitting.gaussian import BLOCK, edges_of
-from npsubpix._cpu.fitting.rows import FOUR, Vector, load, repeated
+from npsubpix._cpu.fitting.vectors import FOUR, WORD, Totals, Vector, load, repeated
 from npsubpix._cpu.formulas.exponential import exponential64
 from npsubpix._definitions.constants import (
     FIT_SHAPE,
@@ -72,47 +72,28 @@ def _totals(weights, residuals, mean, background):
 
 
 def _terms(volume: bool) -> list[dict[int, list[tuple[int, int, int]]]]:
-    """Return, for each shape, the lines of x in it, each with its factors: a number, and orders along z and y."""
+    """Return, for each shape, the lines of y in it, each with its factors: a number, and orders along z and x."""
     found: list[dict[int, list[tuple[int, int, int]]]] = []
     for shape in MISFITS[: _SHAPES if volume else _FLAT]:
         lines: dict[int, list[tuple[int, int, int]]] = {}
         for number, z, y, x in shape:
             if volume or z == 0:
-                lines.setdefault(x, []).append((number, z, y))
+                lines.setdefault(y, []).append((number, z, x))
         found.append(lines)
     return found
 
 
-class _Totals:
-    """Sums of vectors, kept in registers as far as there are, where code is generated."""
-
-    def __init__(self, builder: Any, keys: Sequence[Any]) -> None:
-        self.builder = builder
-        self.places = {key: cgutils.alloca_once(builder, FOUR) for key in keys}
-        self.clear()
-
-    def clear(self) -> None:
-        for place in self.places.values():
-            self.builder.store(ir.Constant(FOUR, [0.0] * BLOCK), place)
-
-    def add(self, key: Any, term: Vector) -> None:
-        self.builder.store((self[key] + term).value, self.places[key])
-
-    def __getitem__(self, key: Any) -> Vector:
-        return Vector(self.builder, self.builder.load(self.places[key]))
-
-
-def _factor(builder: Any, terms: Sequence[tuple[int, int, int]], along_z: Sequence[Any], along_y: Sequence[Any]) -> Any:
-    """Return the factor of a line of x in a shape, four times."""
+def _factor(builder: Any, terms: Sequence[tuple[int, int, int]], along_z: Sequence[Any], along_x: Sequence[Any]) -> Any:
+    """Return the factors of a line of y in a shape, in four columns."""
     total = None
-    for number, z, y in terms:
-        term = Vector(builder, along_y[y])
+    for number, z, x in terms:
+        term = along_x[x]
         if along_z:
-            term = term * Vector(builder, along_z[z])
+            term = term * along_z[z]
         if number != 1:
-            term = term * Vector(builder, ir.Constant(ir.DoubleType(), float(number)))
+            term = term * Vector(builder, ir.Constant(FOUR, [float(number)] * BLOCK))
         total = term if total is None else total + term
-    return repeated(builder, total.value)  # type: ignore[union-attr]
+    return total
 
 
 def _adder(volume: bool, unweighted: bool) -> Callable[..., Any]:
@@ -123,23 +104,21 @@ def _adder(volume: bool, unweighted: bool) -> Callable[..., Any]:
     residuals alone.
     """
     shapes = _terms(volume)
-    singles = sorted({x for shape in shapes for x in shape})
+    singles = sorted({y for shape in shapes for y in shape})
     pairs = sorted({(min(a, b), max(a, b)) for shape in shapes for a in shape for b in shape})
     weightings = ("own", "by_signal") if unweighted else ("own",)
-    word = ir.IntType(64)
 
-    def add_row(builder: Any, row: _Totals, totals: _Totals, along_z: Sequence[Any], along_y: Sequence[Any]) -> None:
-        for number, shape in enumerate(shapes):
-            factors = {x: _factor(builder, terms, along_z, along_y) for x, terms in shape.items()}
-            for x, factor in factors.items():
-                totals.add((number, "score"), factor * row[x])
-            for kind in weightings:
+    def add_columns(columns: Totals, totals: Totals, factors_of_shapes: Sequence[dict[int, Vector]]) -> None:
+        for number, factors in enumerate(factors_of_shapes):
+            for y, factor in factors.items():
+                totals.add((number, "score"), factor * columns[y,])
+            for weighting in weightings:
                 for a in factors:
                     for b in factors:
                         if a <= b:
                             product = factors[a] * factors[b]
                             product = product if a == b else product + product
-                            totals.add((number, kind), product * row[kind, a, b])
+                            totals.add((number, weighting), product * columns[weighting, a, b])
 
     @intrinsic  # type: ignore[untyped-decorator]
     def add_box(
@@ -150,38 +129,41 @@ def _adder(volume: bool, unweighted: bool) -> Callable[..., Any]:
             out, lines, weights, residuals, mean = (
                 context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 1, 5, 6, 7)
             )
-            rows = [builder.gep(lines, [builder.mul(args[2], word(order))]) for order in range(_ORDERS)]
-            level = repeated(builder, args[8])
-            totals = _Totals(builder, [(n, kind) for n in range(len(shapes)) for kind in ("score", *weightings)])
-            row = _Totals(builder, [*singles, *((kind, *pair) for kind in weightings for pair in pairs)])
-            start = cgutils.alloca_once_value(builder, word(0))
-            blocks = builder.sdiv(args[11], word(BLOCK))
-            with cgutils.for_range(builder, args[9]) as planes:
-                along_z = [builder.load(builder.gep(line, [planes.index])) for line in rows] if volume else []
-                with cgutils.for_range(builder, args[10]) as heights:
-                    place = builder.add(args[3], heights.index)
-                    along_y = [builder.load(builder.gep(line, [place])) for line in rows]
-                    row.clear()
-                    with cgutils.for_range(builder, blocks) as loop:
-                        here = builder.mul(loop.index, word(BLOCK))
-                        column, pixel = builder.add(args[4], here), builder.add(builder.load(start), here)
-                        along_x = {order: load(builder, rows[order], column) for order in singles}
+            length, y, x, background, depth, height, padded = (args[k] for k in (2, 3, 4, 8, 9, 10, 11))
+            kinds = [builder.gep(lines, [builder.mul(length, WORD(order))]) for order in range(_ORDERS)]
+            level = repeated(builder, background)
+            totals = Totals(builder, [(n, kind) for n in range(len(shapes)) for kind in ("score", *weightings)])
+            columns = Totals(builder, [*((y,) for y in singles), *((k, *pair) for k in weightings for pair in pairs)])
+            with cgutils.for_range(builder, depth) as planes:
+                start = builder.mul(builder.mul(planes.index, height), padded)
+                along_z = [repeated(builder, builder.load(builder.gep(line, [planes.index]))) for line in kinds]
+                with cgutils.for_range(builder, builder.sdiv(padded, WORD(BLOCK))) as blocks:
+                    here = builder.mul(blocks.index, WORD(BLOCK))
+                    along_x = [load(builder, line, builder.add(x, here)) for line in kinds]
+                    columns.clear()
+                    with cgutils.for_range(builder, height) as rows:
+                        pixel = builder.add(builder.add(start, here), builder.mul(rows.index, padded))
+                        at = builder.add(y, rows.index)
+                        along_y = {n: repeated(builder, builder.load(builder.gep(kinds[n], [at]))) for n in singles}
                         weight, residual = load(builder, weights, pixel), load(builder, residuals, pixel)
-                        scaled = {order: weight * along_x[order] for order in singles}
-                        signal = (load(builder, mean, pixel) - level).at_least(0.0) if unweighted else None
+                        scaled = {order: weight * along_y[order] for order in singles}
                         for order in singles:
-                            row.add(order, scaled[order] * residual)
+                            columns.add((order,), scaled[order] * residual)
                         for a, b in pairs:
-                            product = scaled[a] * along_x[b]
-                            row.add(("own", a, b), product)
-                            if signal is not None:
-                                row.add(("by_signal", a, b), product * signal)
-                    add_row(builder, row, totals, along_z, along_y)
-                    builder.store(builder.add(builder.load(start), args[11]), start)
+                            product = scaled[a] * along_y[b]
+                            columns.add(("own", a, b), product)
+                            if unweighted:
+                                signal = (load(builder, mean, pixel) - level).at_least(0.0)
+                                columns.add(("by_signal", a, b), product * signal)
+                    factors = [
+                        {y: _factor(builder, terms, along_z if volume else (), along_x) for y, terms in shape.items()}
+                        for shape in shapes
+                    ]
+                    add_columns(columns, totals, factors)
             for number in range(len(shapes)):
                 for k, kind in enumerate(("score", *weightings)):
                     total = totals[number, kind].sum()
-                    builder.store(total.value, builder.gep(out, [word(3 * number + k)]))
+                    builder.store(total.value, builder.gep(out, [WORD(3 * number + k)]))
             return context.get_dummy_value()
 
         arguments = out, lines, length, y, x, weights, residuals, mean, background, depth, height, padded

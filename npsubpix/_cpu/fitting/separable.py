@@ -1,15 +1,15 @@
 """Spots that are products of functions of one axis: Gaussians along the axes of the image.
 
 Their values and derivatives are products of lines of numbers, see `gaussian.py`, and normal equations are summed by
-rows as vector code, see `rows.py`.
+planes as vector code, see `sums.py`.
 """
 
 from __future__ import annotations
 
 from npsubpix._cpu.compiler.jit import device
 from npsubpix._cpu.fitting.contract import SpotFunctions
-from npsubpix._cpu.fitting.gaussian import edges_before_x, factors_of, lines_of, width_of
-from npsubpix._cpu.fitting.rows import row_sums_of
+from npsubpix._cpu.fitting.gaussian import edges_before_x, edges_of, factors_of, lines_of, width_of
+from npsubpix._cpu.fitting.sums import plane_sums_of
 from npsubpix._definitions.spot_models import Model
 
 __all__ = ["separable"]
@@ -20,8 +20,14 @@ _LINES = 3
 
 def separable(model: Model) -> SpotFunctions:
     """Make the functions of a model whose spots are products of lines."""
-    axes, factors = model.axes, factors_of(model)
-    add_likelihood, add_weighted = row_sums_of(model, True), row_sums_of(model, False)
+    axes, factors, last, plane, volume = (
+        model.axes,
+        factors_of(model),
+        model.parameters - 1,
+        model.plane,
+        model.axes == 3,
+    )
+    add_likelihood, add_weighted = plane_sums_of(model, True), plane_sums_of(model, False)
     write_lines = lines_of(model)
 
     @device
@@ -31,15 +37,27 @@ def separable(model: Model) -> SpotFunctions:
     @device
     def add_rows(sums, parameters, box, padded, lines, data, spread, likelihood):
         sums[:] = 0.0
-        start, x = 0, edges_before_x(box, axes)
+        x, tilts = edges_before_x(box, axes), (0.0, 0.0)
+        y = edges_of(box[0]) if volume else 0
+        if plane:
+            tilts = parameters[last - 2], parameters[last - 1]
         for d in range(box[0]):
-            for j in range(box[1]):
-                shared, level, tilt, first = factors(parameters, box, lines, d, j)
-                if likelihood:
-                    add_likelihood(sums, lines, x, data, spread, start, padded, shared, level, tilt, first)
-                else:
-                    add_weighted(sums, lines, x, data, spread, start, padded, shared, level, tilt, first)
-                start += padded
+            level, start, along_z = parameters[last], d * box[1] * padded, (1.0, 0.0, 0.0, 0.0)
+            if volume:
+                from_z = d - 0.5 * (box[0] - 1)
+                along_z = lines[0, d], lines[1, d], lines[2, d], from_z
+                if plane:
+                    level += parameters[last - 3] * from_z
+            if likelihood:
+                add_likelihood(
+                    sums, lines, y, x, data, spread, start, box[1], padded, box[2], parameters[axes], along_z, level,
+                    tilts,
+                )  # fmt: skip
+            else:
+                add_weighted(
+                    sums, lines, y, x, data, spread, start, box[1], padded, box[2], parameters[axes], along_z, level,
+                    tilts,
+                )  # fmt: skip
 
     @device
     def means(mean, parameters, box, padded, lines):

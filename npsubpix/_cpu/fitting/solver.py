@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend, shaped
-from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once
+from npsubpix._cpu.compiler.jit import Kernel, allocates, device, kernel, made_once
 from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.errors import residual_moments_of
 from npsubpix._cpu.fitting.gaussian import BLOCK, edges_before_x, edges_of
@@ -26,11 +26,11 @@ from npsubpix._cpu.fitting.goodness import compare, is_poor, likelihood_ratio
 from npsubpix._cpu.fitting.linear import LinearAlgebra, linear_algebra_of
 from npsubpix._cpu.fitting.misfits import is_misshapen
 from npsubpix._cpu.fitting.neighbours import has_neighbour
-from npsubpix._cpu.fitting.rows import sums_of
 from npsubpix._cpu.fitting.shape_starts import chooser_of, shape_start_of
 from npsubpix._cpu.fitting.spot_models import spot_functions
 from npsubpix._cpu.fitting.starts import begin, places_of_pixels, summarize
 from npsubpix._cpu.fitting.steps import direction_of, mover_of
+from npsubpix._cpu.fitting.sums import sums_of
 from npsubpix._definitions.constants import (
     FIT_BLENDED,
     FIT_CONTRACTION,
@@ -253,6 +253,7 @@ def fit_kernel(model: Model) -> Kernel:
     few, many_lines, by_pixel = max(count, 8), functions.lines, functions.by_pixel
 
     @device
+    @allocates
     def divide(memory, size, edges_of_axes):
         """Divide memory into the arrays of a fit."""
         small = shaped(memory[: 7 * few], (7, few))

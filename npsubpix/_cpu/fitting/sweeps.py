@@ -14,7 +14,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend, shaped
-from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once
+from npsubpix._cpu.compiler.jit import Kernel, allocates, device, kernel, made_once
 from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.crowded_starts import (
     BEFORE,
@@ -30,10 +30,10 @@ from npsubpix._cpu.fitting.errors import residual_moments_of
 from npsubpix._cpu.fitting.gaussian import BLOCK, edges_before_x, edges_of
 from npsubpix._cpu.fitting.linear import LinearAlgebra, linear_algebra_of
 from npsubpix._cpu.fitting.overlaps import light_of, sum_neighbours
-from npsubpix._cpu.fitting.rows import sums_of
 from npsubpix._cpu.fitting.solver import ESTIMATOR_CODES, finisher_of
 from npsubpix._cpu.fitting.spot_models import spot_functions
 from npsubpix._cpu.fitting.steps import direction_of, mover_of
+from npsubpix._cpu.fitting.sums import sums_of
 from npsubpix._definitions.constants import (
     FIT_DAMPING,
     FIT_EASING,
@@ -176,6 +176,7 @@ def sweep_kernel(model: Model) -> Kernel:
     few, many_lines, by_pixel = max(count, 8), functions.lines, functions.by_pixel
 
     @device
+    @allocates
     def divide(memory, size, wide_size, box, wide):
         """Divide memory into the arrays of a fit, and those of the light of a spot, whose lines are the same memory."""
         small = shaped(memory[: 8 * few], (8, few))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from npsubpix._cpu.compiler.intrinsics import copy_to
-from npsubpix._cpu.compiler.jit import device
+from npsubpix._cpu.compiler.jit import allocates, device
 
 __all__ = ["insert", "sort_floats"]
 
@@ -76,6 +76,7 @@ def _move(keys, count, place, out):
 
 
 @device
+@allocates
 def sort_floats(values, spare, bits):
     """Sort finite floats in place; `spare` is as many or more of them, `bits` an array of integers of their width."""
     if values.size <= _FEW:

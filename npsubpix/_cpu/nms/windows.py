@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to
-from npsubpix._cpu.compiler.jit import Kernel, device, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocates, device, kernel
 from npsubpix._cpu.nms.comparisons import greater, less
 
 __all__ = ["window_kernels"]
@@ -98,6 +98,7 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
         return True
 
     @device
+    @allocates
     def search(x, limit, ends, d, i0, i1, begin, end, window, out):
         """Find the winners in plane d, rows i0 to i1, columns begin to end."""
         block = window[2] + 1

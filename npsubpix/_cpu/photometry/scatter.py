@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend, lend_all
-from npsubpix._cpu.compiler.jit import device, kernel
+from npsubpix._cpu.compiler.jit import allocates, device, kernel
 from npsubpix._cpu.formulas.cholesky import backward, factor, forward
 from npsubpix._cpu.photometry.pixels import pixel_of
 from npsubpix._definitions.photometry import NOT_MEASURED, SERIES, SUMS
@@ -121,6 +121,7 @@ def _size_of(places, count, y, x, shape):
 
 
 @device
+@allocates
 def _fit(out, values, places, count, y, x, shape, order, size):
     """Fit the series to pixels, and write what the residuals say."""
     terms, lines = np.empty(_TERMS), np.empty((2, _ORDER + 1))

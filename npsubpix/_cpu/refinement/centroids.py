@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from npsubpix._cpu.compiler.jit import device
+from npsubpix._cpu.compiler.jit import allocates, device
 from npsubpix._definitions.constants import (
     CENTROID_LEAST_FACTOR,
     CENTROID_LEAST_MASS,
@@ -125,6 +125,7 @@ def _gaussian_step(planes, weights, first, end, position, mass, moment):
 
 
 @device
+@allocates
 def centroid(x, d0, i0, j0, n_iters, max_shift, half, spread):
     """Iterate the Gaussian-windowed centroid until it converges; the window moves with it.
 

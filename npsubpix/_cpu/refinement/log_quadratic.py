@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from npsubpix._cpu.compiler.jit import device
+from npsubpix._cpu.compiler.jit import allocates, device
 from npsubpix._cpu.quadratic.fits import fixed_curvature, follower, stationary3d
 from npsubpix._cpu.refinement.centroids import ring_mean
 from npsubpix._definitions.constants import FIT_LEAST_PIVOT, MOVE_THRESHOLD
@@ -133,6 +133,7 @@ def free_axes(x, half, centre):
 
 
 @device
+@allocates
 def log_quadratic(x, d, i, j, n_iters, max_shift, half, spread):
     """Walk to the pixel of the best fit; axes along which it starts at the border stay.
 

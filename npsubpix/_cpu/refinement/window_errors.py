@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from npsubpix._cpu.compiler.jit import device
+from npsubpix._cpu.compiler.jit import allocates, device
 from npsubpix._cpu.refinement.centroids import ring_mean
 from npsubpix._cpu.refinement.noise import inverted, is_on_ring, ring_variance, times, variance_of
 from npsubpix._cpu.refinement.radial import ACROSS, gradient2d, gradient3d
@@ -56,6 +56,7 @@ def _vertex_slopes(planes, weights, first, position, mass, spread, slopes):
 
 
 @device
+@allocates
 def centroid_variance(x, noise, frame, start, centre, position, half, spread):
     """Return variances of a centroid.
 
@@ -144,6 +145,7 @@ def centroid_variance(x, noise, frame, start, centre, position, half, spread):
 
 
 @device
+@allocates
 def phasor_variance(x, noise, frame, start, centre, position, half, tables):
     """Return variances of phases: a pixel turns the first Fourier coefficient of the box."""
     d, i, j = centre
@@ -178,6 +180,7 @@ def phasor_variance(x, noise, frame, start, centre, position, half, tables):
 
 
 @device
+@allocates
 def radial_variance(x, noise, frame, start, centre, position, half, spread):
     """Return variances of a centre of radial symmetry: where the weighted distances from all lines balance.
 

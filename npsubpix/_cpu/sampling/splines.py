@@ -17,7 +17,7 @@ from numba import prange
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import copy_to
-from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocates, device, fused, kernel
 from npsubpix._cpu.sampling.filling import fill_pixels, unfill_pixels
 from npsubpix._definitions.sampling.borders import GRID_WRAP, REFLECT
 from npsubpix._definitions.sampling.splines import POLES, SMALLEST_POWER, filter_rule, gain_of, transposed
@@ -96,6 +96,7 @@ def _begin_backward(lines, j0, j1, z, rule, total):
 
 
 @device
+@allocates
 def _filter_lines(lines, j0, j1, poles, rule):
     """Filter the columns j0 to j1 of rows."""
     n = lines.shape[0]

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, summing
+from npsubpix._cpu.compiler.jit import Kernel, allocates, device, fused, kernel, summing
 from npsubpix._cpu.formulas.exponential import exponential32, exponential64, limited_exponent
 from npsubpix._cpu.soft_argmax.tiles import raise_to
 from npsubpix._definitions.shapes import MOMENTS
@@ -107,6 +107,7 @@ def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
             seen[j] = row[j] if weights[j] > 0 else F(-np.inf)
 
     @device
+    @allocates
     def maximum(rows, weights, weighted, one):
         """Return the greatest pixel of rows that has weight, NaN if one of them is."""
         pixels, factors = rows.reshape(rows.size), weights.reshape(weights.size)
@@ -198,6 +199,7 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
         return total, along
 
     @device
+    @allocates
     def band_moments(out, rows, weights, weighted, first, height, middles, shift, scale):
         """Sum over a band of rows of a map, of which `first` is the first: 1, z, y, x, zz, zy, zx, yy, yx, xx."""
         count, width = rows.shape

@@ -13,7 +13,7 @@ from numba.core import types
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import keep, lend, lend_all, lend_to_read, values_from, window_of
-from npsubpix._cpu.compiler.jit import Kernel, device
+from npsubpix._cpu.compiler.jit import Kernel, allocates, device
 from npsubpix._cpu.compiler.user_functions import compiled_for_arrays
 from npsubpix._definitions.dtypes import converted
 from npsubpix._definitions.user_functions import CompiledFunctions, plain_function, values_after
@@ -36,18 +36,22 @@ def _cutter(count: int, cut: Callable[..., Any]) -> Callable[..., Any]:
     """Make the function that cuts one window out of each image."""
 
     @device
+    @allocates
     def one(x, z, y, c):
         return (cut(x[0], z, y, c),)
 
     @device
+    @allocates
     def two(x, z, y, c):
         return cut(x[0], z, y, c), cut(x[1], z, y, c)
 
     @device
+    @allocates
     def three(x, z, y, c):
         return cut(x[0], z, y, c), cut(x[1], z, y, c), cut(x[2], z, y, c)
 
     @device
+    @allocates
     def four(x, z, y, c):
         return cut(x[0], z, y, c), cut(x[1], z, y, c), cut(x[2], z, y, c), cut(x[3], z, y, c)
 
@@ -56,14 +60,17 @@ def _cutter(count: int, cut: Callable[..., Any]) -> Callable[..., Any]:
 
 def _any_size(ndim: int) -> Callable[..., Any]:
     @device
+    @allocates
     def cut1(x, z, y, c):
         return x[c[0] : c[1]]
 
     @device
+    @allocates
     def cut2(x, z, y, c):
         return x[y[0] : y[1], c[0] : c[1]]
 
     @device
+    @allocates
     def cut3(x, z, y, c):
         return x[z[0] : z[1], y[0] : y[1], c[0] : c[1]]
 
@@ -74,14 +81,17 @@ def _one_size(size: tuple[int, ...]) -> Callable[..., Any]:
     window = window_of(size)
 
     @device
+    @allocates
     def cut1(x, z, y, c):
         return window(x, (c[0],))
 
     @device
+    @allocates
     def cut2(x, z, y, c):
         return window(x, (y[0], c[0]))
 
     @device
+    @allocates
     def cut3(x, z, y, c):
         return window(x, (z[0], y[0], c[0]))
 
@@ -92,20 +102,24 @@ def _picker(ndim: int) -> Callable[..., Any]:
     """Make the function that copies the pixels of a window that count, and that the image has, into a buffer."""
 
     @device
+    @allocates
     def pixel1(x, z, y, c):
         return x[c]
 
     @device
+    @allocates
     def pixel2(x, z, y, c):
         return x[y, c]
 
     @device
+    @allocates
     def pixel3(x, z, y, c):
         return x[z, y, c]
 
     pixel = (pixel1, pixel2, pixel3)[ndim - 1]
 
     @device
+    @allocates
     def pick(buffer, x, z, y, c, offsets, shape):
         n = 0
         for k in range(len(offsets)):
@@ -122,30 +136,37 @@ def _pickers(count: int, pick: Callable[..., Any]) -> tuple[Callable[..., Any], 
     """Make the functions that allocate a buffer for the windows of each image, and that fill them."""
 
     @device
+    @allocates
     def make_one(x, n):
         return (np.empty(n, x[0].dtype),)
 
     @device
+    @allocates
     def make_two(x, n):
         return np.empty(n, x[0].dtype), np.empty(n, x[1].dtype)
 
     @device
+    @allocates
     def make_three(x, n):
         return np.empty(n, x[0].dtype), np.empty(n, x[1].dtype), np.empty(n, x[2].dtype)
 
     @device
+    @allocates
     def make_four(x, n):
         return np.empty(n, x[0].dtype), np.empty(n, x[1].dtype), np.empty(n, x[2].dtype), np.empty(n, x[3].dtype)
 
     @device
+    @allocates
     def one(to, x, z, y, c, of, shape):
         return (pick(lend(to[0]), x[0], z, y, c, of, shape),)
 
     @device
+    @allocates
     def two(to, x, z, y, c, of, shape):
         return pick(lend(to[0]), x[0], z, y, c, of, shape), pick(lend(to[1]), x[1], z, y, c, of, shape)
 
     @device
+    @allocates
     def three(to, x, z, y, c, of, shape):
         return (
             pick(lend(to[0]), x[0], z, y, c, of, shape), pick(lend(to[1]), x[1], z, y, c, of, shape),
@@ -153,6 +174,7 @@ def _pickers(count: int, pick: Callable[..., Any]) -> tuple[Callable[..., Any], 
         )  # fmt: skip
 
     @device
+    @allocates
     def four(to, x, z, y, c, of, shape):
         return (
             pick(lend(to[0]), x[0], z, y, c, of, shape), pick(lend(to[1]), x[1], z, y, c, of, shape),
@@ -167,10 +189,12 @@ def _caller(function: Any, count: int, numbers: tuple[bool, ...]) -> Callable[..
     following = values_from(count, numbers)
 
     @device
+    @allocates
     def call(windows, arrays):
         return function(*windows)
 
     @device
+    @allocates
     def call_with_arguments(windows, arrays):
         return function(*(windows + following(arrays)))
 
@@ -179,10 +203,12 @@ def _caller(function: Any, count: int, numbers: tuple[bool, ...]) -> Callable[..
 
 def _writer(outputs: int) -> Callable[..., Any]:
     @device
+    @allocates
     def write_one(out, place, values):
         out[0, place] = values
 
     @device
+    @allocates
     def write(out, place, values):
         k = 0
         for value in literal_unroll(values):
@@ -199,16 +225,19 @@ def _loop(function: Any, count: int, numbers: tuple[bool, ...], size: tuple[int,
     cut_whole = _cutter(count, _one_size(size)) if small else cut
 
     @device
+    @allocates
     def map_part(out, places, z, y, arrays, size, before, step, n):
         for k in range(*places):
             put(out, k, call(cut(arrays, z, y, _bounds(k, step, before, size, n)), arrays))
 
     @device
+    @allocates
     def map_whole(out, places, z, y, arrays, size, before, step, n):
         for k in range(*places):
             put(out, k, call(cut_whole(arrays, z, y, (k * step - before, n)), arrays))
 
     @device
+    @allocates
     def map_line(out, whole, z, y, arrays, size, before, step, n):
         width = out.shape[1]
         first = min(-(-before // step), width) if whole and small else width
@@ -219,6 +248,7 @@ def _loop(function: Any, count: int, numbers: tuple[bool, ...], size: tuple[int,
             map_part(out, (last, width), z, y, arrays, size, before, step, n)
 
     @device
+    @allocates
     def succeeds(out, whole, z, y, arrays, size, before, step, n):
         try:  # around a line, since around each window it takes as long as a small function
             map_line(out, whole, z, y, arrays, size, before, step, n)
@@ -246,6 +276,7 @@ def _loop_of_footprint(function: Any, count: int, numbers: tuple[bool, ...], ndi
     make, pick_all = _pickers(count, _picker(ndim))
 
     @device
+    @allocates
     def succeeds(out, z, y, arrays, buffers, offsets, before, step, shape):
         try:
             for k in range(out.shape[1]):

@@ -20,7 +20,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, device, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocates, device, kernel
 
 __all__ = ["RUNNING", "columns_of_tile", "rows_of_band"]
 
@@ -184,6 +184,7 @@ def _folder(
             line[j] = T(load(pixels[j]))
 
     @device
+    @allocates
     def get(out, x, row, columns, first, line, other, length, fill):
         """Fold a line of the image, from place `first` of its columns on."""
         n, start = line.size, columns[first]
