@@ -116,7 +116,11 @@ def test_functions_that_do_not_count_references_neither_make_nor_return_arrays()
     def made(x):
         return np.zeros(x.size)[0]
 
-    for inner, reason in ((parts, "returns arrays"), (first, "calls a function that returns arrays"), (made, "NRT")):
+    for inner, reason in (
+        (parts, "returns arrays"),
+        (first, "calls a function that returns arrays"),
+        (made, "returning of array"),
+    ):
 
         def run(x):
             inner(x)  # noqa: B023
