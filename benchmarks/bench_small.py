@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 import npsubpix
 from benchmarks import data, peers
 from benchmarks.agreement import close, same, same_pixels
@@ -9,6 +11,7 @@ from benchmarks.bench_nms import dilate, on_tensor
 from benchmarks.registry import Contest, Peer, Target, contest
 
 _SIDE = 64
+_FRAMES = 20
 
 
 @contest("small call: nms2d 3×3, mask", side=_SIDE, quick_side=_SIDE)
@@ -40,6 +43,26 @@ def find_peaks(side: int) -> Contest:
             )
         ],
         Target(60e-6, at_least=False),
+    )
+
+
+@contest("small calls: find_peaks of frames", side=256, quick_side=_SIDE)
+def frames(side: int) -> Contest:
+    """A loop over frames beside one call: how much each call costs, and where cores are busy, waiting for threads."""
+    stack = np.stack([data.few_spots(side)] * _FRAMES)
+    options = {"threshold_abs": data.SPOT_THRESHOLD}
+    return Contest(
+        f"{_FRAMES} × {side}², smooth, 5 spots, threshold_abs",
+        lambda: [npsubpix.find_peaks(frame, **options) for frame in stack],
+        [
+            Peer(
+                "one call on the stack",
+                lambda: npsubpix.find_peaks(stack, **options, frame_axis=0),
+                target=0.5,
+                differs=lambda loop, one: same_pixels(np.concatenate([peaks.indices for peaks in loop]), one.indices),
+            )
+        ],
+        items=_FRAMES,
     )
 
 

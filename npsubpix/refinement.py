@@ -6,7 +6,7 @@ from typing import Any
 
 from npsubpix._arrays.checks import check_frames_of
 from npsubpix._arrays.library import Array, as_image, without_booleans
-from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive
+from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive, remembered
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.peaks import PEAK_MODES
@@ -192,6 +192,7 @@ def refine_peaks(
     return Peaks(refined, values, indices, flags, kept, image_shape=shape, coords_std=errors)
 
 
+@remembered
 def check_refinement(
     method: Any, name: str, n_iters: Any, max_shift: Any, radius: Any, mode: Any, ndim: int
 ) -> Refinement:

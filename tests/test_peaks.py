@@ -425,6 +425,32 @@ def test_huge_options(image):
         find(image, threshold_abs=10**400)
 
 
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 1015, 1016, 1017, 1023, 1024, 1025, 3000])
+def test_any_number_of_peaks_in_a_small_image(count):
+    image = np.zeros((3, 2 * count + 1))
+    image[1, 1::2] = np.arange(count, 0, -1)
+    assert places(find(image, refine=None)) == [(1, 2 * k + 1) for k in range(count)]
+
+
+def test_options_that_are_equal_but_wrong_are_refused_after_right_ones(image):
+    """Options are checked once for all images of a loop, and equal numbers of Python may be of any type."""
+    for right, wrong in [
+        ({"size": 3}, {"size": 3.0}),
+        ({"size": (3, 3)}, {"size": (3.0, 3.0)}),
+        ({"num_peaks": 1}, {"num_peaks": True}),
+        ({"minima": True}, {"minima": 1}),
+        ({"n_iters": 1}, {"n_iters": 1.0}),
+        ({"threshold_abs": 1}, {"threshold_abs": True}),
+        ({"exclude_border": (1, 1)}, {"exclude_border": (1.0, 1.0)}),
+    ]:
+        find(image, **right)
+        for _ in range(2):
+            with pytest.raises(TypeError, match=f"{next(iter(wrong))} must be"):
+                find(image, **wrong)
+    assert places(find(image, exclude_border=1)) == places(find(image, exclude_border=True))
+    assert places(find(image, exclude_border=0)) == places(find(image, exclude_border=False))
+
+
 @pytest.mark.usefixtures("backend")
 def test_integers_beyond_float64_are_ranked_as_they_are():
     image = np.zeros((9, 9), np.uint64)

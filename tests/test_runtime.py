@@ -113,6 +113,43 @@ def test_fork_after_parallel_work(layer):
     assert run(code, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == "True True"
 
 
+WAITING = """
+    import os
+    os.environ["OMP_DISPLAY_ENV"] = "verbose"  # OpenMP then says how it was set up, where errors go
+    os.dup2(1, 2)
+    before = dict(os.environ)
+    from npsubpix._cpu.compiler.threads import process
+    assert process.thread_safe
+    assert dict(os.environ) == before
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks GNU OpenMP, whose settings have these names")
+@pytest.mark.parametrize(
+    ("chosen", "spins"),
+    [({}, "0"), ({"GOMP_SPINCOUNT": "77"}, "77"), ({"OMP_WAIT_POLICY": "active"}, "30000000000")],
+)
+def test_threads_wait_asleep_unless_the_user_decides(monkeypatch, chosen, spins):
+    """Threads that spin take the time of other processes; the environment is left as it was, for other libraries."""
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY"):
+        monkeypatch.delenv(name, raising=False)
+    printed = run(WAITING, NUMBA_THREADING_LAYER="omp", **chosen)
+    assert f"GOMP_SPINCOUNT = '{spins}'" in printed
+
+
+def test_one_thread_starts_none():
+    """Where the user has asked Numba for one thread, not even the first large image takes more."""
+    code = """
+    import numba, numpy as np, npsubpix
+    from npsubpix._cpu.nms.neighbours import near2d_kernels
+    numba.set_num_threads(1)
+    npsubpix.nms2d(np.zeros((1, 1, 700, 600)), (3, 3))
+    kernel = near2d_kernels["values"]
+    print(len(kernel.serial.signatures), len(kernel.parallel.signatures))
+    """
+    assert run(code, NUMBA_NUM_THREADS="2") == "1 0"
+
+
 def test_data_loader_workers():
     code = """
     import numpy as np, npsubpix, torch, warnings
@@ -121,7 +158,7 @@ def test_data_loader_workers():
         def __len__(self):
             return 4
         def __getitem__(self, i):
-            x = torch.from_numpy(np.random.default_rng(i).standard_normal((1, 1, 300, 300)))
+            x = torch.from_numpy(np.random.default_rng(i).standard_normal((1, 1, 700, 600)))
             return npsubpix.nms2d(x, (3, 3))
     parent = [Frames()[i] for i in range(4)]
     loader = torch.utils.data.DataLoader(Frames(), num_workers=2, batch_size=None, multiprocessing_context="fork")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,7 +24,10 @@ __all__ = [
     "check_positive",
     "check_widths",
     "check_window",
+    "remembered",
 ]
+
+T = TypeVar("T")
 
 
 _MOST = 2**62  # more than any count means, and what kernels can hold
@@ -158,3 +162,21 @@ def check_padding(padding: Any, window: tuple[int, ...], shape: tuple[int, ...])
     if any(n + 2 * p < k for n, p, k in zip(shape, pads, window, strict=True)):
         raise ValueError(f"kernel_size must fit into the padded map, {shape} with padding {pads}, got {window}")
     return pads
+
+
+#: Types of options that are equal only if they mean the same; tuples are not, as (3,) equals (3.0,).
+_PLAIN = frozenset({bool, int, float, str, type(None)})
+
+
+def remembered(function: Callable[..., T]) -> Callable[..., T]:
+    """Have a function that checks options keep its results: a loop over images checks the same ones at each call.
+
+    Options that are not plain numbers, names or None are checked at each call, and so are wrong ones.
+    """
+    kept = functools.lru_cache(maxsize=256, typed=True)(function)
+
+    @functools.wraps(function)
+    def check(*options: Any) -> T:
+        return kept(*options) if _PLAIN.issuperset(map(type, options)) else function(*options)
+
+    return check

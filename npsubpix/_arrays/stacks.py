@@ -41,8 +41,10 @@ def check_stack(image: Array, frame_axis: int | None) -> int:
 
 def shape_of_frame(image: Array, frame_axis: int | None) -> tuple[int, ...]:
     """Return the shape of an image, or of one frame of a stack."""
-    axis = None if frame_axis is None else _axis_of(frame_axis, image.ndim) % image.ndim
-    return tuple(int(n) for k, n in enumerate(image.shape) if k != axis)
+    shape = [*map(int, image.shape)]
+    if frame_axis is not None:
+        del shape[_axis_of(frame_axis, image.ndim)]
+    return tuple(shape)
 
 
 def stack_of(home: Home, image: Array, frame_axis: int | None) -> HostArray:

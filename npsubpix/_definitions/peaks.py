@@ -7,7 +7,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from npsubpix._definitions.constants import MOST_TIED
-from npsubpix._definitions.dtypes import HostArray
 
 __all__ = [
     "CLIPPED",
@@ -19,7 +18,6 @@ __all__ = [
     "distance_weights",
     "has_first",
     "periods_around",
-    "unravel",
     "wider_periods",
     "windows_of",
     "with_defaults",
@@ -142,11 +140,3 @@ def has_first(search: PeakSearch) -> bool:
     A periodic image has no first one: each may precede the next around the image, and all would be lost.
     """
     return not search.wrap
-
-
-def unravel(indices: HostArray, shape: tuple[int, ...], positions: HostArray) -> HostArray:
-    """Write the positions of flat indices into a stack of images of a shape; return the image of each."""
-    for axis in range(len(shape) - 1, -1, -1):
-        positions[:, axis] = indices % max(shape[axis], 1)
-        indices = indices // max(shape[axis], 1)
-    return indices

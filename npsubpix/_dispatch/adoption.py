@@ -17,21 +17,23 @@ def adopt_all(
     operation: Operation, home: Home, arrays: Sequence[Array | None], frame_axis: int | None = None
 ) -> tuple[HostArray | None, ...]:
     """Adopt the arrays of a call, all of one device; beside arrays on a GPU, a number may be on the host."""
-    adopted: list[HostArray | None] = []
-    for argument, array in zip(_arguments(operation, len(arrays)), arrays, strict=True):
+    arguments = _arguments(operation, len(arrays))
+    assert len(arguments) == len(arrays)
+    adopted: list[HostArray | None] = [None] * len(arrays)
+    for place, array in enumerate(arrays):
         if array is None:
-            adopted.append(None)
             continue
-        if adopted:
-            _require_beside(operation, home, argument, array, len(adopted))
+        argument = arguments[place]
+        if place:
+            _require_beside(operation, home, argument, array, place)
         if argument.layout == "array":
-            adopted.append(home.adopt_mask(array) if argument.boolean else home.adopt(array, argument.name))
+            adopted[place] = home.adopt_mask(array) if argument.boolean else home.adopt(array, argument.name)
         elif argument.layout == "stack":
-            adopted.append(stack_of(home, array, frame_axis))
+            adopted[place] = stack_of(home, array, frame_axis)
         elif argument.layout == "mask":
-            adopted.append(stacked_mask(home, array, _first(adopted), frame_axis))
+            adopted[place] = stacked_mask(home, array, _first(adopted), frame_axis)
         else:
-            adopted.append(pixels_of(home, array, argument.name, _first(adopted), frame_axis))
+            adopted[place] = pixels_of(home, array, argument.name, _first(adopted), frame_axis)
     return tuple(adopted)
 
 

@@ -373,5 +373,5 @@ def likeness_of(
 ) -> Likeness:
     """Return the likeness of the fixed and the moving image, with their masks."""
     sums = np.zeros((-(-images[0].shape[0] // _ROWS), 5))
-    _likeness.run(10 * images[0].size, *images, np.ascontiguousarray(matrix), fixed_mean, moving_mean, sums)
+    _likeness.run(80 * images[0].size, *images, np.ascontiguousarray(matrix), fixed_mean, moving_mean, sums)
     return Likeness.of(sums.sum(0))

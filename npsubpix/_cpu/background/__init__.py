@@ -200,7 +200,7 @@ def _measure(
     floats, bits = np.empty(0, dtype), np.empty(0, f"u{dtype.itemsize}")
     lines, use_mean = _ellipsoid(radii), method == "mean"
     outputs = background, noise, ranges, guessed, good
-    _boxes_kernel.run(50 * stack.size, stack, mask, ends, lines, use_mean, floats, bits, *outputs)
+    _boxes_kernel.run(300 * stack.size, stack, mask, ends, lines, use_mean, floats, bits, *outputs)
     few = good < LEAST_GOOD * good.max((1, 2, 3), keepdims=True)
     background[few] = noise[few] = np.nan
     unknown = np.isnan(noise)

@@ -3,7 +3,7 @@
 `device`, `fused` and `summing` compile a function that kernels call. `kernel` compiles a function of arrays in two
 forms, parallel and serial, from one Python source, and chooses between them at each call:
 
-* serial for little work, since a parallel launch costs more than the work of a 64 x 64 image;
+* serial for little work, since it takes less time than waking threads;
 * serial in a forked child: GNU OpenMP kills a child that was forked after its parent's first
   parallel region, which is what a ``DataLoader`` worker or a ``multiprocessing`` pool on Linux is;
 * serial when there is one thread;
@@ -15,8 +15,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import os
-import threading
 import types
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,6 +26,7 @@ import numpy
 from npsubpix._cpu.compiler.cache import KernelCache
 from npsubpix._cpu.compiler.failures import failures
 from npsubpix._cpu.compiler.internals import FUSED_LOOPS, is_linking, missing
+from npsubpix._cpu.compiler.threads import process
 
 __all__ = [
     "Kernel",
@@ -41,9 +40,9 @@ __all__ = [
     "summing",
 ]
 
-#: Work, in pixels times the operations done on each, below which the serial form is faster:
-#: it is about 20 us of serial work, and a parallel launch costs 3 to 10 us on two cores.
-_SERIAL_WORK = 1 << 17
+#: Work below which the serial form runs, in pixels times the operations done on each, of which 8 take about 1 ns: in
+#: all about 0.1 ms. Threads that sleep take 10 us or more to wake, milliseconds where other processes use their cores.
+_SERIAL_WORK = 1 << 20
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
@@ -62,31 +61,7 @@ _INNER_OPTIONS, _KERNEL_OPTIONS = ({**_OPTIONS, **pipeline} for pipeline in _pip
 _names: set[str] = set()  # of kernels
 _allocating: set[Callable[..., Any]] = set()
 
-
-class _Process:
-    """State of the threads of this process; a forked child starts anew."""
-
-    def __init__(self) -> None:
-        self.forked = False
-        self.lock = threading.RLock()
-        self.thread_safe: bool | None = None  # unknown until the first parallel call
-
-    def after_fork(self) -> None:
-        self.forked = True
-        self.lock = threading.RLock()
-
-
-_process = _Process()
-os.register_at_fork(after_in_child=_process.after_fork)
-
-
-@contextlib.contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """Hold the lock around a parallel call, until the layer is known to be thread-safe."""
-    with _process.lock:
-        yield
-        if _process.thread_safe is None:
-            _process.thread_safe = numba.threading_layer() in ("omp", "tbb")
+_NOTHING = contextlib.nullcontext()
 
 
 def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -230,12 +205,13 @@ class Kernel:
         self.parallel = _compile(function, name, parallel=True, cached=cached)
 
     def run(self, work: int, *args: Any) -> Any:
-        """Call the kernel; `work` is about the number of elementary operations it will do."""
-        if work < _SERIAL_WORK or _process.forked or numba.config.NUMBA_NUM_THREADS == 1:
+        """Call the kernel; `work` is about the number of elementary operations it will do, 8 of which take 1 ns."""
+        if work < _SERIAL_WORK or process.forked or numba.config.NUMBA_NUM_THREADS == 1:
             return self.serial(*args)
-        if _process.thread_safe:
-            return self.serial(*args) if numba.get_num_threads() == 1 else self._run_in_threads(args)
-        with _one_at_a_time():
+        thread_safe = process.thread_safe  # which loads the layer, before Numba is asked about threads
+        if numba.get_num_threads() == 1:
+            return self.serial(*args)
+        with _NOTHING if thread_safe else process.lock:
             return self._run_in_threads(args)
 
     def _run_in_threads(self, args: tuple[Any, ...]) -> Any:
@@ -280,7 +256,7 @@ def made_once(factory: Callable[..., Kernel]) -> Callable[..., Kernel]:
     @functools.wraps(factory)
     def get(*args: Any) -> Kernel:
         if args not in made:
-            with _process.lock:
+            with process.lock:
                 if args not in made:
                     made[args] = factory(*args)
         return made[args]

@@ -78,18 +78,17 @@ def _extrema(
     if min(map(operator.sub, x.shape[1:], map(operator.add, margins[::2], margins[1::2]))) <= 0:
         out.fill(0)
         return True
-    near = _is_near(size, margins)
-    window, margins = clipped_reach(size, x.shape[1:]), clipped_margins(margins, x.shape[1:])
-    ends = limits(x.dtype)
-    work = 8 * x.size
+    near, ends = _is_near(size, margins), limits(x.dtype)
+    margins = clipped_margins(margins, x.shape[1:])
     if near and len(size) == 2:
-        near2d_kernels[output].run(work, x, low, high, ends, margins, out)
+        near2d_kernels[output].run(4 * x.size, x, low, high, ends, margins, out)
     elif near:
-        near3d_kernels[output].run(3 * work, x, low, high, ends, margins, out)
+        near3d_kernels[output].run(8 * x.size, x, low, high, ends, margins, out)
     else:
+        window = clipped_reach(size, x.shape[1:])
         if len(size) == 2:
             window, margins, x, out = (0, 0, *window), (0, 0, *margins), x[:, None], out[:, None]
-        window_kernels[output].run(4 * work, x, low, high, ends, window, margins, out)
+        window_kernels[output].run(32 * x.size, x, low, high, ends, window, margins, out)
     return near
 
 
@@ -130,6 +129,6 @@ def nms3d_minmax(input: HostArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[n
     stack = (input.shape[0] * input.shape[1], *input.shape[2:])
     maxima = np.empty(input.shape, bool)
     minima = np.empty(input.shape, bool)
-    work = 48 * input.size
+    work = 8 * input.size
     minmax3d_kernel.run(work, input.reshape(stack), limits(input.dtype), maxima.reshape(stack), minima.reshape(stack))
     return maxima, minima

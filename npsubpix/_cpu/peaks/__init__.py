@@ -13,14 +13,13 @@ from npsubpix._cpu.nms import limits
 from npsubpix._cpu.peaks.border import highest_in_border
 from npsubpix._cpu.peaks.distances import far_apart
 from npsubpix._cpu.peaks.duplicates import flag_duplicates
-from npsubpix._cpu.peaks.extrema import Candidates, find_extrema, images_of, may_be_alone, merged
+from npsubpix._cpu.peaks.extrema import Candidates, find_extrema, images_of, may_be_alone, merged, unravel
 from npsubpix._cpu.peaks.heights import bound_of_values, greatest_heights, heights, ranked
 from npsubpix._cpu.refinement import refine
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix._definitions.peaks import (
     PeakSearch,
     periods_around,
-    unravel,
     wider_periods,
     windows_of,
     with_defaults,
@@ -29,6 +28,8 @@ from npsubpix._definitions.periodic import folded, repeated, repeated_pixels
 from npsubpix._definitions.refinement import Noise, Refinement, noise_of, unset_errors
 
 __all__ = ["candidates", "find_peaks"]
+
+_DUPLICATE = int(PeakFlags.DUPLICATE)
 
 _FEW = 1000  # candidates that are sorted in less time than it takes to look for equal ones
 
@@ -89,16 +90,15 @@ def _find_rows(
 ) -> _Rows:
     """Find and refine peaks, without duplicates unless these are wanted."""
     most = search.num_peaks
-    merging = search.duplicates == "merge" and refinement.method is not None
-    found = candidates(searched, mask, background, sigma, search._replace(num_peaks=None) if merging else search)
-    if not merging or most is None:
-        rows = _refined(image, mask, found, search, refinement, noise)
-        return _without_duplicates(rows) if merging else rows
+    if most is None or not _merges(search, refinement):
+        found = candidates(searched, mask, background, sigma, search)
+        return _refined(image, mask, found, search, refinement, noise)
     # Peaks that turn out as duplicates are made up for by the next ones of their image.
+    found = candidates(searched, mask, background, sigma, search._replace(num_peaks=None))
     every, tried = images_of(image, found.indices), max(most, 1)
     while True:
         part = _first_of_each(every, tried)
-        rows = _without_duplicates(_refined(image, mask, found.take(part), search, refinement, noise))
+        rows = _refined(image, mask, found.take(part), search, refinement, noise)
         lacking = np.bincount(rows.frames, minlength=len(image)) < most
         if not (lacking & (np.bincount(every, minlength=len(image)) > tried)).any():
             break
@@ -112,9 +112,8 @@ def _first_of_each(images: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.
     return chosen
 
 
-def _without_duplicates(rows: _Rows) -> _Rows:
-    duplicate = rows.flags & int(PeakFlags.DUPLICATE)
-    return rows.take(np.flatnonzero(duplicate == 0)) if duplicate.any() else rows
+def _merges(search: PeakSearch, refinement: Refinement) -> bool:
+    return search.duplicates == "merge" and refinement.method is not None
 
 
 def _refined(
@@ -126,8 +125,7 @@ def _refined(
     noise: Noise | None,
 ) -> _Rows:
     """Refine candidates."""
-    starts = np.empty((found.indices.size, image.ndim - 1), np.int64)
-    frames = unravel(found.indices, image.shape[1:], starts)
+    frames, starts = unravel(found.indices, image.shape[1:])
     coords, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
     flags |= found.flags
     if found.centres is not None and found.extents is not None:  # columns that come together
@@ -135,8 +133,10 @@ def _refined(
         if search.wrap:
             folded(coords, image.shape[1:])
         unset_errors(errors, flags, search.plateau)
-    flag_duplicates(coords, flags, frames, image.shape, search.wrap)
-    return _Rows(coords, values, starts, flags, frames, errors)
+    rows = _Rows(coords, values, starts, flags, frames, errors)
+    if flag_duplicates(coords, flags, frames, image.shape, search.wrap) and _merges(search, refinement):
+        return rows.take(np.flatnonzero(flags & _DUPLICATE == 0))
+    return rows
 
 
 def _settle_plateaus(
@@ -163,8 +163,7 @@ def _settle_plateaus(
     if (plateau != "first" and refinement.method is not None) or plateau == "centroid":
         coords[moved] = found.centres[moved]
     else:
-        unravel(found.indices[moved], x.shape[1:], pixels := np.empty((int(moved.sum()), x.ndim - 1), np.int64))
-        coords[moved] = pixels
+        coords[moved] = unravel(found.indices[moved], x.shape[1:])[1]
 
 
 def candidates(
@@ -203,8 +202,7 @@ def _find_periodic(
     background, noise = (repeated_pixels(values, shape, pads) for values in (background, noise))
     search = search._replace(size=windows_of(search, shape), margins=(0,) * (2 * len(shape)))
     found = _find(wide, mask, background, noise, search)
-    places = np.empty((found.indices.size, len(shape)), np.int64)
-    frames = unravel(found.indices, wide.shape[1:], places)
+    frames, places = unravel(found.indices, wide.shape[1:])
     places -= pads
     inside = ((places >= 0) & (places < shape)).all(axis=1)
     found, places = found.take(inside), places[inside]
@@ -264,7 +262,7 @@ def _above(
 def _strongest_first(strength: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.intp]:
     """Sort descending, equal ones in their order. Without equal ones the faster sort gives the same."""
     if strength.size < _FEW:
-        return np.argsort(-strength, kind="stable")
+        return (-strength).argsort(kind="stable")
     ranks = np.argsort(-strength)
     ordered = strength[ranks]
     if (ordered[1:] == ordered[:-1]).any():

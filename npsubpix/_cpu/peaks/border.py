@@ -12,6 +12,7 @@ import numpy.typing as npt
 from numba import prange
 
 from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.compiler.intrinsics import keep, lend
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel
 from npsubpix._cpu.peaks.extrema import last_below
 from npsubpix._definitions.flags import PeakFlags
@@ -21,6 +22,8 @@ from npsubpix._definitions.peaks import PeakSearch, with_defaults
 __all__ = ["highest_in_border"]
 
 _MINIMUM = int(PeakFlags.MINIMUM)
+
+_ROWS = 64  # of an image, a unit of parallel work
 
 
 @device
@@ -71,17 +74,25 @@ def _border_kernel(name: str, measure: Callable[..., Any]) -> Kernel:
         return pixels[place + j if pixels.size > 1 else 0]
 
     @device
-    def highest(x, mask, d, i, begin, end, level, noise, places, threshold, best):
-        """Return the column of the highest maximum of a part of a row that is higher than `best`, else -1; and `best`.
+    def place_of(pixels, row):
+        """Return where a row begins in background or noise, from where it does in the stack."""
+        return row % pixels.size if pixels.size > 1 else 0
 
-        `places` are those of the row in background and noise.
+    @device
+    def highest(x, mask, d, i, begin, end, level, noise, places, threshold, best):
+        """Return the column of the highest maximum of a row that is higher than `best`, else -1; and `best`.
+
+        It is sought outside the columns from `begin` to `end`. `places` are those of the row in background and noise.
         """
         column = -1
         row = x[d, i]
         any_higher = False
-        for j in range(begin, end):
+        for j in range(begin):
             any_higher |= _is_higher(measure(row[j], at(level, places[0], j), at(noise, places[1], j), threshold), best)
-        for j in range(begin, end if any_higher else begin):
+        for j in range(end, row.size):
+            any_higher |= _is_higher(measure(row[j], at(level, places[0], j), at(noise, places[1], j), threshold), best)
+        for k in range(begin + row.size - end if any_higher else 0):
+            j = k if k < begin else k - begin + end
             own = measure(row[j], at(level, places[0], j), at(noise, places[1], j), threshold)
             if _is_higher(own, best) and not (mask.size > 0 and mask[d, i, j]) and _is_maximum(x, mask, d, i, j):
                 column, best = j, own
@@ -103,7 +114,7 @@ def _border_kernel(name: str, measure: Callable[..., Any]) -> Kernel:
                 i, j = starts[begin, starts.shape[1] - 2], starts[begin, starts.shape[1] - 1]
                 d = starts[begin, 0] if starts.shape[1] == 3 else 0
                 row = ((b * depth + d) * height + i) * width
-                places = row % level.size, row % noise.size
+                places = place_of(level, row), place_of(noise, row)
                 return measure(x[d, i, j], at(level, places[0], j), at(noise, places[1], j), -math.inf)
             begin += 1
         return least
@@ -115,15 +126,23 @@ def _border_kernel(name: str, measure: Callable[..., Any]) -> Kernel:
         tops, seconds = np.empty(images, least.dtype), np.empty(images)
         for b in range(images):
             tops[b], seconds[b] = top_of(x[b], b, frames, starts, flags, level, noise, (least[0], second))
-        for r in prange(images * depth * height):
-            b, d, i = r // height // depth, r // height % depth, r % height
-            inner = (front <= d) & (d < depth - back) & (top <= i) & (i < height - bottom) & (left + right < width)
-            begin, end = (left, width - right) if inner else (width, width)
-            seen = mask[b] if mask.size > 0 else mask[0]
-            places, best = (r * width % level.size, r * width % noise.size), (tops[b], seconds[b])
-            column, best = highest(x[b], seen, d, i, 0, begin, level, noise, places, threshold, best)
-            other, best = highest(x[b], seen, d, i, end, width, level, noise, places, threshold, best)
-            columns[r] = other if other >= 0 else column
+        parts = (height + _ROWS - 1) // _ROWS
+        for unit in prange(images * depth * parts):
+            plane = unit // parts
+            b, d, first = plane // depth, plane % depth, unit % parts * _ROWS
+            lent, hidden, of_level, of_noise = lend(x), lend(mask), lend(level), lend(noise)
+            image, seen = lent[b], hidden[b if mask.size > 0 else 0]
+            for i in range(first, min(first + _ROWS, height)):
+                r = plane * height + i
+                inner = (front <= d) & (d < depth - back) & (top <= i) & (i < height - bottom) & (left + right < width)
+                begin, end = (left, width - right) if inner else (width, width)
+                places, best = (place_of(level, r * width), place_of(noise, r * width)), (tops[b], seconds[b])
+                found = highest(image, seen, d, i, begin, end, of_level, of_noise, places, threshold, best)
+                columns[r] = found[0]
+            keep(x)
+            keep(mask)
+            keep(level)
+            keep(noise)
         for b in prange(images):
             out[b] = math.nan
             best = tops[b], seconds[b]
@@ -131,7 +150,7 @@ def _border_kernel(name: str, measure: Callable[..., Any]) -> Kernel:
                 j = columns[r]
                 if j >= 0:
                     v = x[b, r // height % depth, r % height, j]
-                    places = r * width % level.size, r * width % noise.size
+                    places = place_of(level, r * width), place_of(noise, r * width)
                     own = measure(v, at(level, places[0], j), at(noise, places[1], j), threshold)
                     if _is_higher(own, best):
                         best, out[b] = own, v
@@ -144,13 +163,15 @@ _border_of_values, _border_of_heights = _border_kernel("values", _by_value), _bo
 _NO_MASK = np.zeros((1, 0, 0, 0), bool)
 _NOTHING = np.zeros(1)
 _LEAST = np.full(1, -math.inf)
+_WORK_OF_PIXEL, _WORK_OF_ROW = 20, 100
 
 
 @functools.lru_cache(maxsize=64)
-def _count(shape: tuple[int, ...], margins: tuple[int, ...]) -> int:
-    """Return how many pixels of an image lie in its margins."""
+def _margins_of(shape: tuple[int, ...], margins: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """Return the margins of an image of a shape, along depth, rows and columns, and how many pixels lie in them."""
+    margins = clipped_margins(margins, shape)
     inner = (max(n - margins[2 * k] - margins[2 * k + 1], 0) for k, n in enumerate(shape))
-    return math.prod(shape) - math.prod(inner)
+    return (0, 0, *margins)[-6:], math.prod(shape) - math.prod(inner)
 
 
 def highest_in_border(
@@ -169,8 +190,10 @@ def highest_in_border(
     noise, the highest is the one of the greatest height in units of the noise. The peaks that were found are given by
     their frames, pixels and flags, the highest of each frame first. None if there are no margins.
     """
-    margins = clipped_margins(search.margins, x.shape[1:])
-    if search.wrap or max(margins) == 0 or x.size == 0:
+    if search.wrap or x.size == 0:
+        return None
+    margins, pixels = _margins_of(x.shape[1:], search.margins)
+    if pixels == 0:
         return None
     images = len(x)
     background, noise = with_defaults(background, sigma)
@@ -181,10 +204,9 @@ def highest_in_border(
         border, least, second = _border_of_heights, _LEAST, -math.inf
         threshold = -math.inf if search.threshold_abs is None else search.threshold_abs
     volume = x.reshape(images, *(1, *x.shape[1:])[-3:])
-    shape = volume.shape[1:]
-    columns, out = np.empty(images * shape[0] * shape[1], np.int64), np.empty(images)
+    columns, out = np.empty(x.size // x.shape[-1], np.int64), np.empty(images)
     hidden = _NO_MASK if mask is None else mask.reshape(volume.shape)
-    work = 8 * images * _count(x.shape[1:], margins) + 8 * columns.size
     peaks = frames, starts, flags, least, second
-    border.run(work, volume, hidden, background, noise, threshold, (0, 0, *margins)[-6:], *peaks, columns, out)
+    work = _WORK_OF_PIXEL * images * pixels + _WORK_OF_ROW * columns.size
+    border.run(work, volume, hidden, background, noise, threshold, margins, *peaks, columns, out)
     return out

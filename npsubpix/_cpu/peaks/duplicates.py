@@ -49,14 +49,15 @@ def flag_duplicates(
     frames: npt.NDArray[np.int64],
     shape: tuple[int, ...],
     wrap: bool,
-) -> None:
-    """Flag the peaks whose place a stronger one of the image has too; maxima and minima do not interact.
+) -> bool:
+    """Flag the peaks whose place a stronger one of the image has too; return whether there are any.
 
+    Maxima and minima do not interact.
     Rows are image by image, the strongest first. Only rows that were refined count. In a periodic image distances
     are those to the nearest repetition.
     """
-    if not (flags & _MOVED).any():
-        return
+    if int(np.bitwise_or.reduce(flags)) & _MOVED == 0:
+        return False
     rows = np.flatnonzero((flags & int(REJECTED)) == 0)
     places = coords[rows]
     if wrap:
@@ -74,6 +75,7 @@ def flag_duplicates(
     walked = np.flatnonzero(flags[rows] & _MOVED)
     _duplicates_kernel.run(1000 * walked.size, walked, pixel, places, rows, steps, found)
     flags[found] |= int(PeakFlags.DUPLICATE)
+    return bool(found.any())
 
 
 def _with_repetitions(

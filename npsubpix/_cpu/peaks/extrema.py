@@ -11,14 +11,15 @@ import numpy.typing as npt
 from numba import prange
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.compiler.jit import kernel
+from npsubpix._cpu.compiler.intrinsics import trailing_zeros
+from npsubpix._cpu.compiler.jit import device, kernel
 from npsubpix._cpu.nms import codes_of_extrema, limits, no_limits
 from npsubpix._cpu.peaks.plateaus import find_plateaus, mark_seeds
 from npsubpix._definitions.constants import MOST_TIED
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.peaks import CLIPPED, PeakSearch, by_centre, has_first
 
-__all__ = ["Candidates", "find_extrema", "images_of", "last_below", "may_be_alone", "merged"]
+__all__ = ["Candidates", "find_extrema", "images_of", "last_below", "may_be_alone", "merged", "unravel"]
 
 # Bits of the codes of pixels.
 _MINIMUM = 2
@@ -26,7 +27,9 @@ _STRICT = 3  # a maximum or a minimum; others are seeds of plateaus
 
 _WORDS = 8192  # a unit of parallel work: 64 KB of codes
 
-_FEW = 1 << 17  # codes that NumPy searches faster than two kernels start
+_FEW = 1 << 19  # codes that one thread searches in less time than two kernels start
+
+_ROOM = 1024  # for indices, at first, of a search by one thread
 
 
 class Candidates(NamedTuple):
@@ -54,6 +57,37 @@ class _Codes(NamedTuple):
 
 _ONES = np.uint64(0x0101010101010101)
 _STRICT_BYTES = np.uint64(_STRICT * 0x0101010101010101)
+
+
+@device
+def _any_of_eight(words, k):
+    """Whether any of eight words is not 0."""
+    found = words[k]
+    for step in range(1, 8):
+        found |= words[k + np.uint64(step)]
+    return found != 0
+
+
+@kernel("search_codes")
+def _search_kernel(words, indices, counts):
+    """Write the indices of the extrema as far as there is room, and count these and the seeds of plateaus."""
+    found, seeds = np.uint64(0), np.uint64(0)
+    for begin in range(0, words.size, 8):
+        end = min(begin + 8, words.size)
+        if end == begin + 8 and not _any_of_eight(words, np.uint64(begin)):  # unsigned: none is counted from the end
+            continue
+        for k in range(begin, end):
+            word = words[k]
+            strict = (word | word >> np.uint64(1)) & _ONES
+            seeds += ((word >> np.uint64(2) | word >> np.uint64(3)) & _ONES) * _ONES >> np.uint64(56)
+            if found + np.uint64(8) > np.uint64(indices.size):
+                found += strict * _ONES >> np.uint64(56)
+                continue
+            while strict != 0:
+                indices[found] = 8 * k + np.int64(trailing_zeros(strict) >> np.uint64(3))
+                found += np.uint64(1)
+                strict &= strict - np.uint64(1)
+    counts[0], counts[1] = found, seeds
 
 
 @kernel("count_codes")
@@ -86,6 +120,29 @@ def _collect_kernel(words, starts, indices):
                         at += 1
 
 
+@kernel("unravel")
+def _unravel_kernel(indices, shape, images, positions):
+    """Write the image of each flat index, and its position there."""
+    depth, height, width = shape
+    axes = positions.shape[1]
+    for k in prange(len(indices)):
+        row = indices[k] // width
+        plane = row // height
+        positions[k, axes - 1], positions[k, axes - 2] = indices[k] - row * width, row - plane * height
+        images[k] = plane // depth
+        if axes == 3:
+            positions[k, 0] = plane - images[k] * depth
+
+
+def unravel(
+    indices: npt.NDArray[np.int64], shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the image of each flat index into a stack of images of a shape, and its position there."""
+    images, positions = np.empty(indices.size, np.int64), np.empty((indices.size, len(shape)), np.int64)
+    _unravel_kernel.run(60 * indices.size, indices, (1, *shape)[-3:], images, positions)
+    return images, positions
+
+
 def _strength_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
     """Return a floating type that ranks values exactly; on x86 a long double holds all integers of 64 bits."""
     return np.longdouble if dtype.kind in "iu" and dtype.itemsize == 8 else np.float64
@@ -94,10 +151,13 @@ def _strength_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
 def _positions(codes: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], int]:
     """Return the flat indices of the extrema, ascending, and the number of seeds."""
     if codes.size < _FEW:
-        found = codes.view(np.bool_).nonzero()[0]  # NumPy is 10 times faster on booleans than on bytes
-        strict = codes[found] & _STRICT != 0
-        count = int(np.count_nonzero(strict))
-        return (found, 0) if count == found.size else (found[strict], found.size - count)
+        indices, counts = np.empty(_ROOM, np.int64), np.empty(2, np.int64)
+        _search_kernel.serial(words, indices, counts)
+        count, seeds = counts.tolist()
+        if count > _ROOM - 8:  # without room for all pixels of a word, they are counted only
+            indices = np.empty(count + 8, np.int64)
+            _search_kernel.serial(words, indices, counts)
+        return indices[:count], seeds
     units = (words.size + _WORDS - 1) // _WORDS
     starts, seeds = np.zeros(units + 1, np.int64), np.empty(units, np.int64)
     _count_kernel.run(codes.size, words, starts[1:], seeds)
@@ -120,7 +180,8 @@ def _strict(
     Return them, and the codes of pixels.
     """
     padded = np.empty((x.size + 7) // 8 * 8, np.uint8)
-    padded[x.size :] = 0
+    if padded.size > x.size:
+        padded[x.size :] = 0
     codes = padded[: x.size]
     marked = codes_of_extrema(x, size, margins, low, high, codes.reshape(x.shape), seeds=plateaus)
     indices, seeds = _positions(codes, padded.view(np.uint64))
@@ -181,14 +242,30 @@ def _bounds(
     x: HostArray, absolute: float | None, relative: float | None, sign: int
 ) -> tuple[HostArray, npt.NDArray[np.bool_] | None]:
     """Return the first value of each image beyond its threshold, and which images have none, if any."""
-    open_end = limits(x.dtype)[0 if sign > 0 else 1]
     if absolute is None and relative is None:
         return no_limits(x.dtype, len(x))[0 if sign > 0 else 1], None
-    bounds = [_bound(x.dtype, t, sign) for t in _thresholds(x, absolute, relative, sign)]
+    if relative is None:
+        return _equal_bounds(x.dtype, absolute, len(x), sign)
+    return _bounds_beyond(x.dtype, _thresholds(x, absolute, relative, sign), sign)
+
+
+@functools.lru_cache(maxsize=64)
+def _equal_bounds(
+    dtype: np.dtype[Any], threshold: float, images: int, sign: int
+) -> tuple[HostArray, npt.NDArray[np.bool_] | None]:
+    """Return the bounds of images that have one threshold; kernels read them only."""
+    return _bounds_beyond(dtype, [threshold] * images, sign)
+
+
+def _bounds_beyond(
+    dtype: np.dtype[Any], thresholds: list[float], sign: int
+) -> tuple[HostArray, npt.NDArray[np.bool_] | None]:
+    bounds = [_bound(dtype, t, sign) for t in thresholds]
     if None not in bounds:
-        return np.array(bounds, x.dtype), None
+        return np.array(bounds, dtype), None
+    open_end = limits(dtype)[0 if sign > 0 else 1]
     values = [open_end if bound is None else bound for bound in bounds]
-    return np.array(values, x.dtype), np.array([bound is None for bound in bounds])
+    return np.array(values, dtype), np.array([bound is None for bound in bounds])
 
 
 def images_of(x: HostArray, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -273,6 +350,7 @@ def _of_pixels(part: Candidates, axes: int) -> Candidates:
     return part._replace(centres=np.full((count, axes), np.nan), extents=np.ones((count, 4), np.int64))
 
 
+@functools.lru_cache(maxsize=64)
 def may_be_alone(size: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether a pixel may be the only one of its window: then it is a maximum and a minimum, which no code says."""
     return all(n == 1 or k <= 2 for k, n in zip(size, shape, strict=True))

@@ -20,7 +20,7 @@ __all__ = ["measure_spots"]
 _NO_MASK = np.zeros((0, 0, 0), bool)
 
 #: Elementary operations that a series takes for each pixel.
-_SERIES_WORK = 400
+_SERIES_WORK = 6000
 
 #: Offset, factor to electrons and read variance, each followed by its steps per frame and per pixel, and the variance
 #: per electron, 0 without a camera.
@@ -62,7 +62,7 @@ def measure_spots(
         *_beside(error, None if known_error or annuli is None else annuli[1], frame_pixels),
     )
     sums = np.full((len(points), len(SUMS)), np.nan)
-    work = int(len(points) * 20 * (2 * radius + 2) ** 2)
+    work = int(len(points) * 600 * (2 * radius + 2) ** 2)
     task = image, mask, camera, beside, points, frames, radius, sums, flags
     apertures_kernel.run(work, *task)
     scatter = None

@@ -152,8 +152,17 @@ METHODS: dict[str, tuple[Kernel, Kernel]] = {
     "radial": (_refine_kernel("radial", radial),) * 2,
 }
 
-#: Methods whose windows make a position worth threads of its own.
-_LONG = ("centroid", "radial")
+#: Operations that a position takes, about: with windows of the usual radius, where a method has any.
+_WORK = {
+    "quadratic": 1000,
+    "parabola": 1000,
+    "least_squares": 2000,
+    "log_quadratic": 10_000,
+    "saddle": 2000,
+    "centroid": 12_000,
+    "phasor": 3000,
+    "radial": 40_000,
+}
 
 #: Positions, values, flags, and standard errors if the noise is known.
 Refined: TypeAlias = tuple[
@@ -193,9 +202,8 @@ def refine(
     weights = phasor_tables(half) if refinement.method == "phasor" else refinement.spreads
     options = refinement.n_iters, refinement.max_shift, half, weights
     mask = _NO_MASK if mask is None else mask.reshape(volume.shape)
-    work = (2000 if refinement.method in _LONG else 100) * count
     centres = np.empty((0 if noise is None else count, 3), np.int64)
-    run = METHODS[refinement.method][ndim - 2].run
+    run, work = METHODS[refinement.method][ndim - 2].run, _WORK[refinement.method] * count
     run(work, volume, images, places, mask, refinement.extent, options, coords, values, flags, centres)
     errors = None
     if noise is not None:

@@ -119,7 +119,7 @@ def conv_soft_argmax_vjp(
     rows = band_rows(kernel_size[-2], stride[-2])
     by_temperature = np.zeros((len(stack), -(-values_shape[-2] // rows)))
     softmax_window_vjp_kernels[dtype].run(
-        64 * x.size,
+        600 * x.size,
         stack,
         held_temperatures(temperatures, dtype),
         three_axes(kernel_size, 1),

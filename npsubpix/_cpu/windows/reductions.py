@@ -260,7 +260,7 @@ def _percentile(
     leaving, entering = counted & ~beside[:, :, :-2], counted & ~beside[:, :, 2:]
     block = max(_PIXELS_OF_BLOCK, 2 * max(where.size))
     percentile.run(
-        x.size * 300, x, skipped, *where.places, where.size, np.argwhere(counted), np.argwhere(leaving),
+        x.size * 6000, x, skipped, *where.places, where.size, np.argwhere(counted), np.argwhere(leaving),
         np.argwhere(entering), where.stride, block, quantile, where.shrink, integer, fill, none, out,
     )  # fmt: skip
     return out

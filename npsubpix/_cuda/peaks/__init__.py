@@ -27,7 +27,6 @@ from npsubpix._definitions.peaks import (
     distance_weights,
     has_first,
     periods_around,
-    unravel,
     wider_periods,
     windows_of,
     with_defaults,
@@ -71,7 +70,7 @@ def find_peaks(
     found = candidates(searched, mask, background, sigma, search._replace(num_peaks=None) if merging else search)
     shape = image.shape[1:]
     starts = device_of(image).empty((found.indices.shape[0], len(shape)), np.int64)
-    frames = unravel(found.indices, shape, starts)
+    frames = _unravel(found.indices, shape, starts)
     noise = noise_of(error, offset, electrons_per_count, read_variance)
     coords, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
     _settle(image, found, search.plateau, refinement, starts, coords, values, flags)
@@ -350,3 +349,11 @@ class _Search:
         ends = counts.cumsum(), counts.clip(0, num_peaks).cumsum()
         self.run("cut", blocks_for(found.size), rows, found.frames, *ends, found.size, out, file="candidates")
         return out
+
+
+def _unravel(indices: DeviceArray, shape: tuple[int, ...], positions: DeviceArray) -> DeviceArray:
+    """Write the positions of flat indices into a stack of images of a shape; return the image of each."""
+    for axis in range(len(shape) - 1, -1, -1):
+        positions[:, axis] = indices % max(shape[axis], 1)
+        indices = indices // max(shape[axis], 1)
+    return indices
