@@ -196,6 +196,7 @@ def sweep_kernel(model: Model) -> Kernel:
         return (small, square, lines, edges, pixels, total), (small[7], wide_lines, edges)
 
     @device
+    @allocates
     def without_neighbours(data, spread, memory, likelihood):
         """Take the light of neighbours from the data of a box; it adds to variances."""
         others, own, own_spread = memory[4][7], memory[4][8], memory[4][9]

@@ -68,6 +68,7 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
             out[j] = first if wins(first, second) else second
 
     @device
+    @allocates
     def across(line, spare, other, size):
         """Extremum of each run of `size` pixels, by doubling; in one of two spare buffers, or `line` itself."""
         count = line.size

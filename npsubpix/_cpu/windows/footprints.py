@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocates, device, fused, kernel
 
 __all__ = ["BAND", "FOLDS"]
 
@@ -67,6 +67,7 @@ def _empty(best, counted, value):
 
 
 @device
+@allocates
 def _sum(lines, mask, offsets, weights, ends, first, second, third):
     first[:] = 0
     second[:] = 0
@@ -77,6 +78,7 @@ def _sum(lines, mask, offsets, weights, ends, first, second, third):
 
 
 @device
+@allocates
 def _mean(lines, mask, offsets, weights, ends, first, second, third):
     _sum(lines, mask, offsets, weights, ends, first, second, third)
     for j in range(first.size):
@@ -85,6 +87,7 @@ def _mean(lines, mask, offsets, weights, ends, first, second, third):
 
 
 @device
+@allocates
 def _var(lines, mask, offsets, weights, ends, first, second, third):
     _mean(lines, mask, offsets, weights, ends, first, second, third)
     third[:] = 0
@@ -100,6 +103,7 @@ def _extreme(improve: Callable[..., Any]) -> Callable[..., Any]:
     """Make the function that finds an extremum of windows; `ends` has the start of the search and the empty result."""
 
     @device
+    @allocates
     def find(lines, mask, offsets, weights, ends, first, second, third):
         first[:] = ends[0]
         second[:] = 0
