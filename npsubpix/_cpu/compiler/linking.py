@@ -96,7 +96,7 @@ def _holds_arrays(numba_type: Any) -> bool:
 
 
 def _check_references(state: Any) -> None:
-    """Refuse a function that does not count references, but returns arrays or receives some: nobody would free them."""
+    """Refuse a function that does not count references but returns arrays, or calls one that does."""
     if state.flags.nrt:
         return
     name = state.func_id.func_qualname
