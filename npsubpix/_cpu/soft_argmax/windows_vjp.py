@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from npsubpix._cpu.compiler.intrinsics import copy_to
 from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel
 from npsubpix._cpu.formulas.exponential import exponential32, exponential64
 from npsubpix._cpu.soft_argmax.tiles import add, add_times, inside, load_tile, window_sums
@@ -90,7 +91,7 @@ def _windows_vjp_kernel(name: str, F: Any, exponential: Callable[..., Any]) -> K
         by_t[:] = 0
         for d in range(window[0]):
             for i in range(window[1]):
-                base[:] = constant
+                copy_to(base, constant)
                 add_times(base, g[0], F(d) - F(0.5) * F(window[0] - 1))
                 add_times(base, g[1], F(i) - F(0.5) * F(window[1] - 1))
                 for k in range(window[2]):
