@@ -373,7 +373,7 @@ def test_kernels_of_suppression_are_compiled_once(image):
 
 def test_same_bits_for_any_number_of_threads(rng, threads):
     """With thresholds of each frame, plateaus, minima, and distances."""
-    stack = rng.integers(0, 12, (3, 210, 220)).astype(np.float32)
+    stack = rng.integers(0, 12, (12, 210, 220)).astype(np.float32)
     options = {"frame_axis": 0, "refine": None, "minima": True, "threshold_rel": 0.3, "sigma": 1.5}
 
     def found() -> list[np.ndarray]:

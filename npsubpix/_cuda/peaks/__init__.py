@@ -83,7 +83,7 @@ def find_peaks(
     if merging and image.size:
         rows = unique_rows(device_of(image), flags, frames, found.counts, search.num_peaks)
         columns = tuple(None if column is None else column[rows] for column in columns)
-    _, _, starts, flags, frames, _ = columns  # type: ignore[assignment]
+    _, _, starts, flags, frames, _ = columns
     return *columns, highest_in_border(searched, mask, background, sigma, search, frames, starts, flags)
 
 
