@@ -35,6 +35,13 @@ KINDS = (
     "bmp",
     "gif",
     "webp",
+    "npz",
+    "packed.npz",
+    "h5",
+    "zarr.zip",
+    "mrc",
+    "lif",
+    "czi",
 )
 SECONDS = 10
 MEMORY = 2**29
@@ -74,6 +81,26 @@ def small_file(kind: str, folder: Path) -> Path:
             fits.writeto(path, frames.astype(np.int16))
     elif kind == "npy":
         np.save(path, frames)
+    elif kind == "npz":
+        np.savez(path, frames)
+    elif kind == "packed.npz":
+        np.savez_compressed(path, frames)
+    elif kind == "h5":
+        import h5py
+
+        with h5py.File(path, "w") as file:
+            file.create_dataset("movie", data=frames, chunks=(1, 10, 24), compression="gzip")
+    elif kind == "zarr.zip":
+        import zarr
+
+        with zarr.storage.ZipStore(path, mode="w") as store:
+            zarr.create_array(store, data=frames, chunks=(1, 20, 24))
+    elif kind in ("mrc", "lif", "czi"):
+        from tests import test_io_microscopes as writers
+
+        {"mrc": writers.write_mrc, "lif": writers.write_lif, "czi": writers.write_czi}[kind](
+            path, frames if kind == "mrc" else frames[None]
+        )
     else:
         import PIL.Image
 
@@ -101,13 +128,13 @@ def _too_long(*_: object) -> None:
 
 def read(path: Path) -> str:
     """Read a file, and return what is wrong with how that went."""
-    from npsubpix.io import ImageError, open_frames
+    from npsubpix.io import ImageError, open_image
 
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
-        with open_frames(path) as stack:
-            for _ in stack.frames:
-                pass
+        with open_image(path) as image:
+            for number in range(image.shape[0]):
+                image.read(number)
     except ImageError as error:
         return "took too much memory" if isinstance(error.__cause__, MemoryError) else ""
     except TooLongError:

@@ -13,6 +13,7 @@ import numpy as np
 from npsubpix._arrays.library import HostArray
 from npsubpix._arrays.masks import without_mask
 from npsubpix.io._source import ImageError, Index, Size, Source, unnamed
+from npsubpix.io._units import unit_name
 
 __all__ = ["array_source", "axes_of_array", "file_of", "is_array", "opened_again", "portable"]
 
@@ -127,7 +128,7 @@ def _xarray_source(array: Any) -> Source:
 def _even_steps(coordinate: Any) -> tuple[Size, Size] | None:
     """Return the step of an even coordinate and its start, with their unit."""
     values = np.asarray(coordinate)
-    unit = str(coordinate.attrs.get("units", ""))
+    unit = unit_name(coordinate.attrs.get("units", ""))
     if values.dtype.kind == "m":
         values, unit = values / np.timedelta64(1, "s"), "s"
     elif values.dtype.kind == "M":
