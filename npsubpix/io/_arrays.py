@@ -20,7 +20,7 @@ __all__ = ["array_source", "axes_of_array", "file_of", "is_array", "opened_again
 
 def is_array(x: Any) -> bool:
     """Whether something is an array, or what NumPy makes one of, and no name of a file."""
-    return (hasattr(x, "shape") and hasattr(x, "dtype")) or isinstance(x, (list, tuple))
+    return (hasattr(x, "shape") and hasattr(x, "dtype")) or hasattr(x, "data_vars") or isinstance(x, (list, tuple))
 
 
 def _library(array: Any) -> str:
@@ -32,7 +32,7 @@ def array_source(array: Any) -> Source:
     library = _library(array)
     if library == "xarray":
         return _xarray_source(array)
-    chunks = getattr(array, "chunks", None)
+    chunks: Any = getattr(array, "chunks", None)
     if library == "dask":
         array_of: Any = _computed
         chunks = tuple(max(sizes) for sizes in chunks)
@@ -154,7 +154,8 @@ class _Mapped:
 
     def open(self) -> HostArray:
         raw = np.memmap(self.path, np.uint8, "r")
-        return np.ndarray(self.shape, self.dtype, raw, self.offset, self.strides)
+        found: HostArray = np.ndarray(self.shape, self.dtype, raw, self.offset, self.strides)
+        return found
 
 
 @dataclass(frozen=True)

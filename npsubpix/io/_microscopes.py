@@ -111,7 +111,7 @@ def czi_file(path: Path, options: Options) -> Iterator[Source]:
         )
 
 
-_CZI = {
+_CZI: dict[str, np.dtype[Any]] = {
     "Gray8": np.dtype("u1"), "Gray16": np.dtype("u2"), "Gray32Float": np.dtype("f4"), "Bgr24": np.dtype("u1"),
     "Bgr48": np.dtype("u2"), "Bgr96Float": np.dtype("f4"),
 }  # fmt: skip

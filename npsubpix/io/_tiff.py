@@ -276,7 +276,7 @@ def _path_of(file: Any) -> Path:
 def _is_partial(inside: Index, shape: tuple[int, ...]) -> bool:
     """Say whether less than half of a page is asked for."""
     count = math.prod(part.stop - part.start if isinstance(part, slice) else 1 for part in inside)
-    return 2 * count < math.prod(shape)
+    return bool(2 * count < math.prod(shape))
 
 
 def _page(page: Any) -> HostArray:
