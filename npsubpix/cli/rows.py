@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._definitions.flags import PeakFlags
 from npsubpix.cli.files import display_name
 
 if TYPE_CHECKING:
     from npsubpix.io._frames import FrameSource
     from npsubpix.movies.outputs import Output
+    from npsubpix.results import Peaks
 
-__all__ = ["Best", "Layout", "NoFiles", "Rows", "peak_layout"]
+__all__ = ["Best", "Layout", "NoFiles", "Rows", "peak_layout", "peaks_at_fits"]
 
 Columns = dict[str, npt.NDArray[Any]]
 
@@ -195,14 +195,7 @@ def peak_layout(columns: Mapping[str, Any]) -> tuple[Columns, Columns]:
 
 def _fit_layout(columns: Columns) -> tuple[Columns, Columns]:
     """Return the columns of fits as those of peaks at the positions of fits."""
-    from npsubpix._definitions.flags import NOT_OK
-    from npsubpix.results.peaks import names_of_flags
-
-    axes = [axis for axis in "zyx" if f"{axis}_index" in columns]
-    flags = columns["peak_flags"]
-    table = {axis: columns[axis] for axis in axes} | {f"{axis}_std": columns[f"{axis}_std"] for axis in axes}
-    table |= {"value": columns["value"]} | {f"{axis}_index": columns[f"{axis}_index"] for axis in axes}
-    table |= {"ok": (flags & int(NOT_OK)) == 0, "flags": flags, "flag_names": names_of_flags(flags, PeakFlags)}
+    table = peaks_at_fits(columns).to_dict()
     heights = {name: columns[at] for name in _HEIGHTS if (at := _height(name)) in columns}
     shapes = [n for n in columns if n.startswith(_FIT_SHAPES) or (n.startswith("z") and n not in table)]
     extra = heights | {name: columns[name] for name in ("flux", "flux_std")}
@@ -211,6 +204,15 @@ def _fit_layout(columns: Columns) -> tuple[Columns, Columns]:
     if "noise_guessed" in columns:
         extra["noise_guessed"] = columns["noise_guessed"]
     return table, extra
+
+
+def peaks_at_fits(columns: Mapping[str, Any]) -> Peaks:
+    """Return the peaks that were fitted, at the positions of the fits."""
+    from npsubpix.results import Peaks
+
+    axes = [axis for axis in "zyx" if f"{axis}_index" in columns]
+    coords, errors, indices = (np.column_stack([columns[axis + end] for axis in axes]) for end in ("", "_std", "_index"))
+    return Peaks(coords, columns["value"], indices, columns["peak_flags"], coords_std=errors)
 
 
 def _height(name: str) -> str:

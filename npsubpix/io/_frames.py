@@ -88,10 +88,8 @@ class FrameSource:
     def read(self, index: Any) -> HostArray:
         """Read a part: a slice with both ends per axis."""
         frames, box = (index[0], index[1:]) if self.is_stack else (slice(0, 1), index)
-        block = self._layout.block(frames.start, frames.stop)
-        whole = all(part == slice(0, n) for part, n in zip(box, self.frame_shape, strict=True))
-        part: HostArray = block if whole else block[(slice(None), *box)]
-        return part if self.is_stack else part[0]
+        block = self._layout.block(frames.start, frames.stop, tuple(box))
+        return block if self.is_stack else block[0]
 
     def file_of(self, number: int) -> Path:
         """Return the file that a frame is read from."""

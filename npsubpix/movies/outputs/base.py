@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -48,6 +48,14 @@ class JournalOutput:
     def write(self, first: int, last: int, columns: Columns, counts: Mapping[str, int] | None = None) -> None:
         """Make the rows of frames first <= n < last safe."""
         self._journal.write(first, last, columns, counts)
+
+    def head(self, rows: int) -> Columns | None:
+        """Return the first rows; None if there is no part."""
+        return self._journal.head(rows)
+
+    def blocks(self) -> Iterator[tuple[int, int, Columns]]:
+        """Read all blocks, each with its first frame and that after its last."""
+        return self._journal.blocks()
 
     def finish(self, metadata: Mapping[str, Any] | None = None, *, complete: bool = True) -> None:
         """Write the files, and remove what only a resume needs if the rows are complete."""

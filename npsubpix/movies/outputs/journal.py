@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +147,23 @@ class Journal:
     def kept(self) -> str:
         """Say what is safe, as the end of an error."""
         return f"; the rows of {self.done} frames are safe{self._safe}" if self.done else ""
+
+    def blocks(self) -> Iterator[tuple[int, int, Columns]]:
+        """Read all parts, each with its first frame and that after its last."""
+        return ((*_frames(path), self.parts.read(path)) for path in self._files())
+
+    def head(self, rows: int) -> Columns | None:
+        """Return the first rows, or None if there is no part."""
+        parts: list[Columns] = []
+        count = 0
+        for _, _, columns in self.blocks():
+            parts.append(columns)
+            count += len(next(iter(columns.values())))
+            if count >= rows:
+                break
+        if not parts:
+            return None
+        return {name: np.concatenate([part[name] for part in parts])[:rows] for name in parts[0]}
 
     def pieces(self) -> Pieces | None:
         """Return all rows, piece by piece; None if no part was written."""
