@@ -329,7 +329,7 @@ def test_an_interrupt_is_one_line_and_leaves_no_file(image, tmp_path, monkeypatc
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(npsubpix._tables._WRITERS, ".csv", interrupted)
+    monkeypatch.setitem(npsubpix._tables.WRITERS, ".csv", interrupted)
     assert "interrupted" in fails("locate", image, "-o", tmp_path / "a.csv", code=130)
     assert list(tmp_path.iterdir()) == [image]
 
@@ -406,11 +406,11 @@ def test_a_run_that_is_stopped_while_writing_leaves_the_old_table(image, tmp_pat
     slow = (
         "import signal, sys, time, npsubpix._tables as tables\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which shells turn off for jobs behind an &
-        "def write(path, columns, metadata):\n"
+        "def write(path, pieces, metadata):\n"
         "    path.write_text('half')\n"
         "    print('writing', flush=True)\n"
         "    time.sleep(60)\n"
-        "tables._WRITERS['.csv'] = write\n"
+        "tables.WRITERS['.csv'] = write\n"
         "from npsubpix.cli.app import main\n"
         "main()"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from npsubpix.io._arrays import axes_of_array
 from npsubpix.io._source import ImageError, Source
 
 __all__ = ["numpy_file"]
@@ -24,7 +25,5 @@ def numpy_file(path: Path) -> Iterator[Source]:
         if "greater than file size" in str(error):
             raise ImageError(f"{path}: is a truncated NumPy file, {path.stat().st_size} bytes long") from error
         raise
-    # No frame is three or four pixels wide: such an array is a picture, or a stack of them
-    colour = data.ndim in (3, 4) and data.shape[-1] in (3, 4) and min(data.shape[-3:-1]) > 4
-    axes = ("YXS" if colour else "YX").rjust(data.ndim, "Q")[-data.ndim :] if data.ndim else ""
-    yield Source(data.shape, axes, data.dtype, data.__getitem__, colour)
+    axes, colour = axes_of_array(data.shape)
+    yield Source(data.shape, axes, data.dtype, data.__getitem__, colour, is_concurrent=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix.io._ome import check_ome
-from npsubpix.io._source import ImageError, Index, Source, check_size, times
+from npsubpix.io._source import ImageError, Index, Options, Source, check_size, names_of, times
 from npsubpix.io._tiff_structure import tiff_structure
 
 __all__ = ["tiff_file"]
@@ -77,9 +77,11 @@ class _Movie:
 
 
 @contextlib.contextmanager
-def tiff_file(path: Path, series: int | None, max_memory: int) -> Iterator[Source]:
+def tiff_file(path: Path, options: Options) -> Iterator[Source]:
     """Open a series of a TIFF file: by default the first."""
     import tifffile
+
+    series, max_memory = options.scene, options.max_memory
 
     structure = tiff_structure(path)
     messages = _Messages(path)
@@ -90,11 +92,11 @@ def tiff_file(path: Path, series: int | None, max_memory: int) -> Iterator[Sourc
             movies = _movies(file)  # reads all pages
         if not movies:
             raise ImageError(f"{path}: is a TIFF file without an image")
-        if not 0 <= (series or 0) < len(movies):
+        if not 0 <= series < len(movies):
             listed = ", ".join(f"{number}: {movie.describe()}" for number, movie in enumerate(movies))
             raise ImageError(f"{path}: has {len(movies)} series ({listed}); there is no series {series}")
-        movie = movies[series or 0]
-        if series is None and len(movies) > 1:
+        movie = movies[series]
+        if series == 0 and len(movies) > 1:
             notes += (_left_out(movies),)
         with messages.kept():
             for part in movie.series:
@@ -107,7 +109,7 @@ def tiff_file(path: Path, series: int | None, max_memory: int) -> Iterator[Sourc
 
         colour = int(movie.series[0].keyframe.photometric) in (2, 6)
         damages = (*structure.warnings, *messages.damages)
-        yield Source(shape, axes, movie.dtype, checked, colour, notes, damages)
+        yield Source(shape, names_of(axes), movie.dtype, checked, colour, notes, damages)
 
 
 def _left_out(movies: list[_Movie]) -> str:

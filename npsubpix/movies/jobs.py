@@ -157,5 +157,3 @@ def work(job: Job) -> Rows:
         task = task.of_frames(0, len(pixels.block), job.last - job.first, pixels.block.shape[1:], 0)
     found = run_task(task, pixels.block, job.axis)
     return Rows(moved(found, job.first, job.origin), last, pixels.error)
-
-

@@ -181,4 +181,3 @@ def _region(roi: Any, shape: list[int]) -> list[slice]:
     if any(step != 1 or stop <= start for start, stop, step in ends):
         raise ValueError(f"{needed}: slices must have step 1 and hold pixels")
     return [slice(start, stop) for start, stop, _ in ends]
-

@@ -12,6 +12,7 @@ import numpy as np
 from npsubpix._arrays.library import HostArray
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.peaks import with_defaults
+from npsubpix._detection import detected
 from npsubpix.background import local_background
 from npsubpix.fitting import fit_spots
 from npsubpix.peaks import find_peaks
@@ -66,7 +67,10 @@ class Task:
         if isinstance(given, Background) and tuple(given.level.shape) == whole:
             own["background"] = given
         cut = {n: _cut(value, block, axis) for n, value in own.items()}
-        return dataclasses.replace(self, options={**self.options, **cut}) if cut else self
+        if not cut:
+            return self
+        fit = None if self.fit is None else {**self.fit, **{n: cut[n] for n in _OF_BOTH if n in cut and n in self.fit}}
+        return dataclasses.replace(self, options={**self.options, **cut}, fit=fit)
 
 
 def _cut(value: Any, block: tuple[slice, ...], axis: int) -> Any:
@@ -115,17 +119,41 @@ def run_task(task: Task, block: HostArray, axis: int | None) -> Found:
     image, frame_axis = (block[0], None) if axis is None else (block, 0)
     if not isinstance(task.name, str):
         return _of_function(task, image, frame_axis)
-    options, guessed = task.options, None
-    if task.boxes is not None:
-        options, guessed = _measured(task, image, frame_axis)
+    searched, options = _filtered(task, image, frame_axis)
+    guessed = None
+    if task.boxes is not None or (searched is not image and _is_unknown(options)):
+        options, guessed = _measured(options, searched, task.boxes or {}, frame_axis)
     peaks = find_peaks(image, **options, frame_axis=frame_axis)
-    columns = heights(image, peaks, options, guessed) if task.with_heights else {}
+    columns = heights(searched, peaks, options, guessed) if task.with_heights else {}
     counts = {"border": 0 if peaks.border is None else int(np.count_nonzero(~np.isnan(peaks.border)))}
     if guessed is not None:
         counts["guessed"] = int(guessed.reshape(len(block), -1).any(axis=1).sum())
     if task.fit is None:
         return Found(peaks, columns, counts)
-    return Found(fit_spots(image, peaks, **task.fit, frame_axis=frame_axis), columns, counts)
+    fits = fit_spots(image, peaks, **task.fit, frame_axis=frame_axis)
+    if task.with_heights:
+        columns = {"value": np.asarray(peaks.values), **columns, "peak_flags": np.asarray(peaks.flags)}
+    return Found(fits, columns, counts)
+
+
+def _filtered(task: Task, image: HostArray, frame_axis: int | None) -> tuple[HostArray, dict[str, Any]]:
+    """Return the images in which peaks are sought, and options that have them if they are not the frames themselves.
+
+    `find_peaks` filters by itself; here filtered images are needed for the columns of heights, or for the background.
+    """
+    options = dict(task.options)
+    filter_name = options.get("detect")
+    if not isinstance(filter_name, str) or not (task.with_heights or task.boxes is not None):
+        return image, options
+    width, wrap = options.pop("detect_sigma", None), options.get("mode") == "wrap"
+    mask = options.get("mask")
+    options["detect"] = detected(image, filter_name, width, mask=mask, wrap=wrap, frame_axis=frame_axis)
+    return options["detect"], options
+
+
+def _is_unknown(options: Mapping[str, Any]) -> bool:
+    """Say whether neither the background nor the noise is known."""
+    return options.get("background") is None and options.get("sigma") is None
 
 
 def _of_function(task: Task, image: HostArray, frame_axis: int | None) -> Found:
@@ -137,21 +165,22 @@ def _of_function(task: Task, image: HostArray, frame_axis: int | None) -> Found:
     if not isinstance(result, Mapping):
         raise TypeError(f"task must return a table, or a dict of columns, got {type(result).__name__}")
     columns = {str(name): np.asarray(column) for name, column in result.items()}
-    if len({column.shape[:1] for column in columns.values()}) > 1 or (frame_axis is not None and "frame" not in columns):
+    if len({column.shape[:1] for column in columns.values()}) > 1 or (
+        frame_axis is not None and "frame" not in columns
+    ):
         needed = "" if frame_axis is None else ", one of them 'frame', counted from the first of its frames"
         raise ValueError(f"task must return columns of one length{needed}, got {', '.join(columns)}")
     return Found(columns, {}, {})
 
 
-def _measured(task: Task, image: HostArray, frame_axis: int | None) -> tuple[dict[str, Any], HostArray | None]:
+def _measured(
+    options: Mapping[str, Any], image: HostArray, boxes: Mapping[str, Any], frame_axis: int | None
+) -> tuple[dict[str, Any], HostArray | None]:
     """Measure the background of each frame; return the options of a search with it, and where noise is a guess."""
-    assert task.boxes is not None
-    options = dict(task.options)
-    mask = options.get("mask")
-    measured = local_background(image, **task.boxes, mask=mask, frame_axis=frame_axis)
+    measured = local_background(image, **boxes, mask=options.get("mask"), frame_axis=frame_axis)
     sigma = options.get("sigma")
-    options |= {"background": measured.level, "sigma": measured.noise if sigma is None else sigma}
-    return options, np.asarray(measured.guessed) if sigma is None else None
+    known = {"background": measured.level, "sigma": measured.noise if sigma is None else sigma}
+    return {**options, **known}, np.asarray(measured.guessed) if sigma is None else None
 
 
 def heights(image: HostArray, peaks: Peaks, options: Mapping[str, Any], guessed: HostArray | None) -> Columns:
@@ -161,7 +190,7 @@ def heights(image: HostArray, peaks: Peaks, options: Mapping[str, Any], guessed:
         sigma = background.noise if sigma is None else sigma
         background = background.level
     level, noise = with_defaults(background, sigma)
-    if level is None or options.get("detect") is not None:
+    if level is None or isinstance(options.get("detect"), str):
         return {}
     frames = () if peaks.frame is None else (peaks.frame,)
     at = (*frames, *np.asarray(peaks.indices).T)
@@ -211,4 +240,3 @@ def joined(parts: list[Found]) -> Table | Columns:
     if any(border is None for border in borders):
         return table
     return dataclasses.replace(table, border=np.concatenate(borders))  # type: ignore[type-var]
-

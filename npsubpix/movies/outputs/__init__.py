@@ -16,12 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
+from npsubpix._tables import Columns
+from npsubpix.movies.outputs.dataset import Dataset, check_dataset, is_dataset
+from npsubpix.movies.outputs.files import TableFiles
 
-__all__ = ["Output", "open_output"]
-
-Columns = Mapping[str, npt.NDArray[Any]]
+__all__ = ["Dataset", "Output", "TableFiles", "check_dataset", "is_dataset", "open_output"]
 
 
 class Output(Protocol):
@@ -41,8 +40,8 @@ class Output(Protocol):
         A block without rows is written too, with empty columns.
         """
 
-    def finish(self, metadata: Mapping[str, Any] | None = None) -> None:
-        """Write the files, and remove what only a resume needs."""
+    def finish(self, metadata: Mapping[str, Any] | None = None, *, complete: bool = True) -> None:
+        """Write the files, and remove what only a resume needs if the rows are complete."""
 
     def abort(self) -> None:
         """Stop, and keep what is safe for a resume. Does nothing after `finish`."""
@@ -58,9 +57,11 @@ def open_output(path: str | Path, *, resume: bool = False, state: Mapping[str, A
     """Open a table to write block by block, in the format of its ending; without an ending, a Parquet dataset.
 
     `state` is a JSON-able dict of all that decides rows: the source's fingerprint, task, options and version. A resume
-    with another state raises `OutputError`, which names the first difference.
+    with another state raises `OutputError`, which names the first difference. Without resume, an earlier table is
+    replaced: a file in one step, once the new one is whole.
     """
-    raise NotImplementedError
-
-
-_ = np
+    return (
+        Dataset(Path(path), resume=resume, state=state)
+        if is_dataset(path)
+        else TableFiles([Path(path)], resume=resume, state=state)
+    )
