@@ -73,9 +73,7 @@ def _highest(tile: Tile, part: Box, frame: tuple[int, ...], search: PeakSearch) 
     chosen = _maxima(x, None if tile.mask is None else tile.mask[0], inside) & ~np.isnan(first) & (first > -math.inf)
     if not chosen.any():
         return NOTHING
-    places = np.ravel_multi_index(
-        [p + b for p, (b, _) in zip(np.nonzero(chosen), part, strict=True)], frame
-    )
+    places = np.ravel_multi_index([p + b for p, (b, _) in zip(np.nonzero(chosen), part, strict=True)], frame)
     k = np.lexsort((-places, second[chosen], first[chosen]))[-1]
     return Highest(first[chosen][k].item(), float(second[chosen][k]), int(places[k]), float(x[inside][chosen][k]))
 

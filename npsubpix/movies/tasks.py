@@ -20,7 +20,7 @@ from npsubpix.peaks import find_peaks
 from npsubpix.results import Background, Peaks
 from npsubpix.results.table import Table
 
-__all__ = ["TASKS", "Columns", "Found", "Task", "columns_of", "joined", "moved", "run_task", "task_of"]
+__all__ = ["TASKS", "Columns", "Found", "Task", "columns_of", "joined", "moved", "run_task", "significance", "task_of"]
 
 #: Tasks with a name. Each finds peaks; "blobs" is to join them.
 TASKS = ("peaks", "spots")
@@ -195,11 +195,17 @@ def heights(image: HostArray, peaks: Peaks, options: Mapping[str, Any], guessed:
         return {}
     frames = () if peaks.frame is None else (peaks.frame,)
     at = (*frames, *np.asarray(peaks.indices).T)
-    value, level, noise = (np.broadcast_to(x, image.shape)[at].astype(np.float64) for x in (image, level, noise))
-    height = np.where(np.asarray(peaks.flags) & int(PeakFlags.MINIMUM), level - value, value - level)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        columns = {"background": level, "noise": noise, "significance": height / noise}
+    value, level, noise = (np.broadcast_to(x, image.shape)[at] for x in (image, level, noise))
+    columns = significance(value, level, noise, np.asarray(peaks.flags))
     return columns if guessed is None else {**columns, "noise_guessed": guessed[at]}
+
+
+def significance(value: HostArray, level: HostArray, noise: HostArray, flags: HostArray) -> Columns:
+    """Return columns of background, noise and significance, the height in units of the noise."""
+    value, level, noise = (x.astype(np.float64) for x in (value, level, noise))
+    height = np.where(flags & int(PeakFlags.MINIMUM), level - value, value - level)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return {"background": level, "noise": noise, "significance": height / noise}
 
 
 def moved(found: Found, first: int, origin: tuple[int, ...]) -> Found:
