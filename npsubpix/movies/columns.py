@@ -26,9 +26,7 @@ _METRES = {
 }
 
 
-def lengths_of(
-    sizes: Mapping[str, tuple[float, str]], axes: Sequence[str], unit: str, name: str
-) -> tuple[float, ...]:
+def lengths_of(sizes: Mapping[str, tuple[float, str]], axes: Sequence[str], unit: str, name: str) -> tuple[float, ...]:
     """Return the size of a pixel along axes in a unit; raise ValueError if the image does not say it."""
     lengths = []
     for axis in axes:
