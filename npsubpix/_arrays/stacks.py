@@ -18,6 +18,7 @@ from npsubpix._arrays.options import check_count, check_finite, check_positive
 __all__ = [
     "check_frame_axis",
     "check_stack",
+    "refuse_delayed",
     "in_order_of_rows",
     "pixels_of",
     "rows_by_frame",
@@ -37,6 +38,15 @@ def check_stack(image: Array, frame_axis: int | None) -> int:
     if frame_axis is not None:
         _axis_of(frame_axis, image.ndim)
     return int(axes)
+
+
+def refuse_delayed(image: Any, name: str) -> None:
+    """Refuse an array of dask, or of xarray with chunks of dask, which would be loaded whole."""
+    if callable(getattr(image, "__dask_graph__", None)) and image.__dask_graph__() is not None:
+        raise TypeError(
+            f"image is an array of dask, of shape {tuple(image.shape)}, which {name} would load whole: "
+            "npsubpix.locate reads it block by block, and np.asarray(image) loads it"
+        )
 
 
 def shape_of_frame(image: Array, frame_axis: int | None) -> tuple[int, ...]:

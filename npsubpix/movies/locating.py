@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 import npsubpix
+from npsubpix.movies.large import found_in_tiles
 from npsubpix.movies.jobs import jobs_of, read_ahead, work
 from npsubpix.movies.outputs import Output, open_output
-from npsubpix.movies.plans import blocks_of, bytes_of, frame_bytes, frames_per_block
+from npsubpix.movies.plans import blocks_of, bytes_of, frames_per_block
 from npsubpix.movies.sources import Movie, in_memory, movie_of, opened
-from npsubpix.movies.tasks import Found, Task, columns_of, joined, task_of
+from npsubpix.movies.tasks import Found, Task, columns_of, joined, moved, task_of
 from npsubpix.movies.workers import Runner, runner_of
 from npsubpix.results.table import Table
 
@@ -96,10 +97,10 @@ def _found(movie: Movie, task: Task, done: int, memory: int, runner: Runner) -> 
     reads_ahead = runner.at_once == 1 and not here
     length = frames_per_block(movie, task, memory, runner.workers, runner.at_once + reads_ahead)
     if length == 0:
-        raise ValueError(
-            f"{movie.source.name}: work on a frame, of shape {movie.shape}, takes about {frame_bytes(movie, task)} "
-            f"bytes, more than max_memory, {memory} bytes"
-        )
+        for number in range(done, movie.count):
+            own = task.of_frames(number, number + 1, movie.count, movie.shape, movie.axis)
+            yield number, number + 1, moved(found_in_tiles(movie, own, number, memory, runner), 0, movie.origin)
+        return
     jobs = jobs_of(movie, task, blocks_of(done, movie.count, length), send=runner.at_once > 1 and not here)
     if here or reads_ahead:
         jobs = read_ahead(movie, jobs, 0 if here else 1)
