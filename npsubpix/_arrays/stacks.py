@@ -18,9 +18,10 @@ from npsubpix._arrays.options import check_count, check_finite, check_positive
 __all__ = [
     "check_frame_axis",
     "check_stack",
-    "refuse_delayed",
     "in_order_of_rows",
+    "is_delayed",
     "pixels_of",
+    "refuse_delayed",
     "rows_by_frame",
     "shape_of_frame",
     "stack_of",
@@ -40,9 +41,14 @@ def check_stack(image: Array, frame_axis: int | None) -> int:
     return int(axes)
 
 
+def is_delayed(x: Any) -> bool:
+    """Whether something is an array of dask, or of xarray with chunks of dask, which is computed when it is loaded."""
+    return callable(getattr(x, "__dask_graph__", None)) and x.__dask_graph__() is not None
+
+
 def refuse_delayed(image: Any, name: str) -> None:
-    """Refuse an array of dask, or of xarray with chunks of dask, which would be loaded whole."""
-    if callable(getattr(image, "__dask_graph__", None)) and image.__dask_graph__() is not None:
+    """Refuse an array of dask, which would be loaded whole."""
+    if is_delayed(image):
         raise TypeError(
             f"image is an array of dask, of shape {tuple(image.shape)}, which {name} would load whole: "
             "npsubpix.locate reads it block by block, and np.asarray(image) loads it"

@@ -30,6 +30,7 @@ from npsubpix._definitions.refinement import Noise, Refinement, noise_of
 from npsubpix.camera import noise_of_pixels
 from npsubpix.fitting.spots import fit_spots, lengths_of_box
 from npsubpix.movies.borders import NOTHING, Highest, highest_in_tile, measure
+from npsubpix.movies.fits import pools_noise
 from npsubpix.movies.jobs import Sent
 from npsubpix.movies.plans import frame_bytes
 from npsubpix.movies.sources import Movie, in_memory
@@ -186,6 +187,8 @@ def _frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory:
 def _check_fit(fit: Mapping[str, Any], whole: str) -> None:
     if fit.get("neighbors", "ignore") != "ignore":
         raise ValueError(whole % f"neighbors={fit['neighbors']!r}")
+    if pools_noise(fit):
+        raise ValueError(whole % "a fit without error and camera, whose errors depend on all spots of a frame,")
     camera = fit.get("camera")
     maps = [fit.get("error")] + ([] if camera is None else [getattr(camera, f.name) for f in dataclasses.fields(camera)])
     if any(is_array(value) and np.ndim(value) > 0 for value in maps):

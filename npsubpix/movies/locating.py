@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ __all__ = ["Located", "locate"]
 
 @dataclass(frozen=True)
 class Located:
-    """What `locate` wrote to a file.
+    """Where the rows are that `locate` wrote, and how many.
 
     Attributes
     ----------
@@ -57,7 +57,94 @@ def locate(
     progress: Callable[[int, int], Any] | None = None,
     **options: Any,
 ) -> Table | dict[str, Any] | Located:
-    """TODO."""
+    """Find the spots of a movie, a volume or a mosaic of any size, block by block, here or in many workers.
+
+    The rows are those of one call of `find_peaks`, or of `find_peaks` and `fit_spots`, on the whole array in memory:
+    the same rows in the same order, bit for bit, however the work is divided.
+
+    Parameters
+    ----------
+    source : path, URL, array or ImageSource
+        Whatever `open_image` takes: a file, a folder of frames, or an array of NumPy, dask, zarr, h5py or xarray, which
+        is never loaded whole.
+    task : {"peaks", "spots"} or callable, default "peaks"
+        ``"peaks"``: `find_peaks`. ``"spots"``: `find_peaks`, and `fit_spots` from the peaks on. A function is called
+        with an array of frames, the frames first, the `options`, and ``frame_axis=0`` (None for a single image), and
+        returns a table of this library, or a dict of columns, one of them ``frame``, counted from the first of its
+        frames.
+    frames : str, int, False or None, optional
+        Axis along which images are independent, by its name or number. By default ``t``, or the first axis of an array
+        of three dimensions, unless it is called ``z``. False: none, the source is one image or volume.
+    roi : tuple of slices, or of pairs of ints, optional
+        Part of each frame to look at, a slice or its two ends per axis. Positions are counted from the first pixel of
+        the whole frame; masks and other maps are of the part.
+    output : str, Path or object, optional
+        File to which rows are written as they are found: ``.parquet``, ``.csv``, ``.h5``, ``.ecsv`` or ``.fits``, or
+        without an ending a folder of Parquet files. By default the rows are returned.
+    resume : bool, default False
+        Go on where a run with the same source and options was stopped, with frames whose rows are not in `output`.
+    executor : int, Executor or dask.distributed.Client, optional
+        Workers: a number of processes, an executor of `concurrent.futures`, or a client of dask. By default this
+        process, with all its threads. Kernels in workers are serial.
+    max_memory : int or str, default "1 GiB"
+        Number of bytes, or a text such as ``"500 MB"``, for the pixels at work and what is made of them, those of all
+        processes on this machine together. Frames that are larger are worked on in tiles.
+    progress : callable, optional
+        Called with the number of frames done, and of all frames, after each block.
+    **options
+        Options of `find_peaks`. ``background`` may also be a dict of arguments of `local_background`, such as
+        ``{"size": 64}``, with which background and noise of each frame are measured. Maps may be of one frame, or of
+        all. For ``"spots"``, ``fit`` is a dict of options of `fit_spots`; ``camera`` and ``error`` are those of the
+        fit, ``mask`` is that of both.
+
+    Returns
+    -------
+    Peaks, Fits, or the table or dict of the function; with `output` a Located
+        The rows, frame by frame; or, of those that were written, where they are and how many.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If an argument is out of range, or a frame is larger than `max_memory` and cannot be worked on in tiles with
+        these options: `detect`, ``mode="wrap"``, a background that is measured, ``neighbors="fit"``, or a function.
+    ImageError
+        If the source cannot be read; the message names the file and the frame. Rows before that frame are in `output`.
+    RuntimeError
+        If a worker ended. Rows of earlier frames are in `output`, from which a run with `resume` goes on.
+    OutputError
+        If `output` cannot be written, or is of another source or other options.
+
+    See Also
+    --------
+    find_peaks : Find the peaks of an image or a stack in memory.
+    fit_spots : Fit spots of an image or a stack in memory.
+    open_image : Open an image of any size.
+
+    Notes
+    -----
+    A block of frames is one call. It has about four million pixels, fewer if `max_memory` is short, and ends where
+    parts of the file end.
+
+    Tiles of a frame larger than memory have halos as wide as windows. Peaks are found tile by tile, each in the tile
+    in whose core its pixel lies; plateaus that reach beyond a tile are looked at in a larger one; greatest values,
+    least distances, numbers of peaks and duplicates are then settled for the whole frame, whose candidates have to fit
+    into the memory. The peaks are measured in tiles again, in coordinates of the whole frame, so that rounding is the
+    same.
+
+    A script that starts processes does so below ``if __name__ == "__main__":``, as with `multiprocessing`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> movie = np.random.default_rng(0).poisson(3.0, (50, 64, 64)).astype(np.uint16)
+    >>> movie[10:20, 30, 40] += 50
+    >>> peaks = npsubpix.locate(movie, threshold_abs=30)
+    >>> peaks.frame
+    array([10, 11, 12, 13, 14, 15, 16, 17, 18, 19])
+    """
     memory, runner, own = bytes_of(max_memory), runner_of(executor), task_of(task, options)
     if output is None and resume:
         raise ValueError("resume is for an output, got none")
@@ -76,19 +163,13 @@ def locate(
         is_path = isinstance(output, (str, Path))
         opening = open_output(output, resume=resume, state=_state(movie, own)) if is_path else output  # type: ignore
         out = stack.enter_context(opening)
-        for first, last, part in _found(movie, _with_heights(own), out.done, memory, runner):
+        for first, last, part in _found(movie, replace(own, with_heights=True), out.done, memory, runner):
             out.write(first, last, columns_of(part), counts=part.counts)
             report(last, movie.count)
         out.finish({name: value for name, value in _state(movie, own).items() if name != "source"})
         counts = out.counts
         path = Path(output) if is_path else None  # type: ignore[arg-type]
         return Located(path, movie.count, counts.get("rows", 0), counts.get("ok", 0))
-
-
-def _with_heights(task: Task) -> Task:
-    import dataclasses
-
-    return dataclasses.replace(task, with_heights=True)
 
 
 def _found(movie: Movie, task: Task, done: int, memory: int, runner: Runner) -> Iterator[tuple[int, int, Found]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import operator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,38 +9,17 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
+from npsubpix._arrays.stacks import is_delayed
+from npsubpix.io import open_image
 
-__all__ = ["ArraySource", "Movie", "in_memory", "movie_of", "opened"]
-
-
-class ArraySource:
-    """An array in memory, in a file or of dask, as a source."""
-
-    def __init__(self, array: Any) -> None:
-        self._target = array
-        self.name = "array"
-        self.shape = tuple(int(n) for n in array.shape)
-        self.axes = tuple(f"axis{k}" for k in range(len(self.shape)))
-        self.dtype = np.dtype(array.dtype)
-        chunks = getattr(array, "chunks", None)
-        self.chunks = None if chunks is None else tuple(c if isinstance(c, int) else max(c) for c in chunks)
-
-    def read(self, index: Any) -> HostArray:
-        """Read a part."""
-        part = self._target[index]
-        return np.asarray(part.compute(scheduler="synchronous") if hasattr(part, "dask") else part)
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Tell whether the array is the same."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.read(...)).tobytes()).hexdigest() if in_memory(self) else ""
-        return {"name": self.name, "shape": list(self.shape), "dtype": str(self.dtype), "sha256": digest}
+__all__ = ["Movie", "in_memory", "movie_of", "opened"]
 
 
 def opened(source: Any) -> Any:
-    """Open what a caller calls a source."""
+    """Open what a caller calls a source: whatever `open_image` takes, or what has the attributes of its result."""
     if hasattr(source, "read") and hasattr(source, "axes") and hasattr(source, "shape"):
         return source
-    return ArraySource(source if hasattr(source, "dtype") else np.asarray(source))
+    return open_image(source)
 
 
 def in_memory(source: Any) -> bool:
@@ -101,12 +79,12 @@ class Movie:
     def part(self, first: int, last: int) -> Movie:
         """Return a movie to send elsewhere for these frames: of a graph of dask, no more than they need."""
         target = getattr(self.source, "_target", None)
-        if self.axis is None or not hasattr(target, "dask"):
+        if self.axis is None or not is_delayed(target):
             return self
         index = list(self.index)
         index[self.axis] = slice(0, last - first)
         selection = tuple(slice(first, last) if k == self.axis else slice(None) for k in range(len(index)))
-        return _Later(ArraySource(target[selection]), self.axis, tuple(index), first)
+        return _Later(open_image(target[selection]), self.axis, tuple(index), first)
 
 
 @dataclass(frozen=True)
@@ -125,6 +103,11 @@ def movie_of(source: Any, frames: Any, roi: Any) -> Movie:
     axis = _frame_axis(source, frames)
     shape = [int(n) for n in source.shape]
     ndim = len(shape) - (axis is not None)
+    colours = [name for k, name in enumerate(source.axes) if name in ("c", "s") and k != axis]
+    if colours and (frames is None or ndim > 3):
+        raise ValueError(
+            f"{source.name}: has channels, {_described(source)}: choose one by npsubpix.open_image(..., channel=0)"
+        )
     if ndim not in (2, 3):
         hint = "" if axis is not None else ": name the axis of frames by frames="
         raise ValueError(

@@ -15,6 +15,7 @@ from npsubpix._definitions.peaks import with_defaults
 from npsubpix._detection import detected
 from npsubpix.background import local_background
 from npsubpix.fitting import fit_spots
+from npsubpix.movies.fits import fitted
 from npsubpix.peaks import find_peaks
 from npsubpix.results import Background, Peaks
 from npsubpix.results.table import Table
@@ -127,7 +128,7 @@ def run_task(task: Task, block: HostArray, axis: int | None) -> Found:
         counts["guessed"] = int(guessed.reshape(len(block), -1).any(axis=1).sum())
     if task.fit is None:
         return Found(peaks, columns, counts)
-    fits = fit_spots(image, peaks, **task.fit, frame_axis=frame_axis)
+    fits = fitted(image, peaks, task.fit, frame_axis)
     if task.with_heights:
         columns = {"value": np.asarray(peaks.values), **columns, "peak_flags": np.asarray(peaks.flags)}
     return Found(fits, columns, counts)

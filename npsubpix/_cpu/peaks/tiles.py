@@ -229,7 +229,9 @@ def _plateaus(
     else:
         shown = find(nearest=by_centre(search), contest=False)
     flags = np.full(shown.indices.size, PeakFlags.PLATEAU | (0 if sign > 0 else PeakFlags.MINIMUM), np.int32)
-    centres = shown.centres + [begin for begin, _ in box]
+    counts = shown.extents[:, :1]
+    # as the sums of positions in the frame would be divided
+    centres = (np.rint(shown.centres * counts) + counts * [begin for begin, _ in box]) / counts
     clear = ~unclear
     return Candidates(shown.indices, strength, flags, centres, shown.extents).take(clear), unsure
 
