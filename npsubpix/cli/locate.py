@@ -189,13 +189,10 @@ def _images(request: Request, errors: Errors) -> list[Image]:
 
 
 def _described(source: FrameSource, first: int, outputs: Outputs) -> Image:
-    from npsubpix.movies.columns import celestial
+    from npsubpix.movies.columns import celestial, sizes_of
 
     axes = "zyx"[-len(source.frame_shape) :]
-    sizes: dict[str, Any] = {"shape": dict(zip(source.axes, source.shape, strict=True))}
-    for name in ("pixel_size", "first_pixel", "time_step"):
-        if value := getattr(source, name):
-            sizes[name] = value
+    sizes = sizes_of(source) | ({"first_pixel": source.first_pixel} if source.first_pixel else {})
     if outputs.unit is not None and outputs.pixel_size is not None:
         sizes["pixel_size"] = {axis: (size, "nm") for axis, size in zip(axes, _each(outputs, axes), strict=True)}
     return Image(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,7 +131,7 @@ class Rows:
     def _arranged(self, columns: Mapping[str, Any], frame: npt.NDArray[np.int64]) -> Columns:
         """Return columns in the order and the origin in which they are written."""
         from npsubpix._tables import arrange
-        from npsubpix.movies.columns import length_columns, sky_columns
+        from npsubpix.movies.columns import inserted, length_columns, sky_columns
 
         layout = self._layout
         table, extra = peak_layout(columns)
@@ -149,7 +148,7 @@ class Rows:
             further |= length_columns(arranged, layout.axes, self._image.lengths, layout.unit)
         if layout.with_sky:
             further |= sky_columns(self._image.wcs, table)
-        return _after(arranged, layout.axes, further)
+        return inserted(arranged, layout.axes[-1], further)
 
     def finish(self, metadata: Mapping[str, Any] | None = None, *, complete: bool = True) -> None:
         """Leave the end to the command: other images may follow."""
@@ -163,17 +162,6 @@ class Rows:
 
     def __exit__(self, *_: object) -> None:
         """Do nothing."""
-
-
-def _after(columns: Columns, axes: str, further: Columns) -> Columns:
-    """Insert columns after those of positions and their errors."""
-    if not further:
-        return columns
-    last = f"{axes[-1]}_std" if f"{axes[-1]}_std" in columns else axes[-1]
-    names = list(columns)
-    at = names.index(last) + 1
-    ordered = itertools.chain(names[:at], further, names[at:])
-    return {name: columns[name] if name in columns else further[name] for name in ordered}
 
 
 def peak_layout(columns: Mapping[str, Any]) -> tuple[Columns, Columns]:
