@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LENGTH_UNITS", "ORIGINS", "Columns", "arrange", "describe", "unit_of"]
+__all__ = ["LENGTH_UNITS", "ORIGINS", "Columns", "arrange", "as_points", "describe", "unit_of"]
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -57,15 +57,15 @@ def arrange(
         table[name] = column + ORIGINS[origin] if name in (*axes, *_CENTROIDS) else column
         if name == "value":
             table |= extra
-    return _as_points(table, axes) if napari else table
+    return as_points(table, axes) if napari else table
 
 
-def _as_points(columns: Columns, axes: str) -> dict[str, npt.NDArray[Any]]:
-    """Name positions as the CSV files of napari's points do: a frame is their first axis."""
+def as_points(columns: Columns, axes: str, first: int = 0) -> dict[str, npt.NDArray[Any]]:
+    """Name positions as the CSV files of napari's points do: a frame is their first axis; rows count from `first`."""
     positions = [name for name in ("frame", *axes) if name in columns]
     points = {f"axis-{k}": columns[name] for k, name in enumerate(positions)}
     others = {name: column for name, column in columns.items() if name not in positions}
-    return {"index": np.arange(len(next(iter(columns.values())))), **points, **others}
+    return {"index": np.arange(first, first + len(next(iter(columns.values())))), **points, **others}
 
 
 def describe(axes: str, origin: str = "center") -> dict[str, Any]:

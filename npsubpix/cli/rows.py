@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +13,11 @@ import numpy.typing as npt
 from npsubpix.cli.files import display_name
 
 if TYPE_CHECKING:
-    from npsubpix.io._frames import FrameSource
+    from npsubpix.cli.locate import Image
     from npsubpix.movies.outputs import Output
     from npsubpix.results import Peaks
 
-__all__ = ["Best", "Layout", "NoFiles", "Rows", "peak_layout", "peaks_at_fits"]
+__all__ = ["Best", "Layout", "NoFiles", "Rows", "joined", "peak_layout", "peaks_at_fits"]
 
 Columns = dict[str, npt.NDArray[Any]]
 
@@ -65,7 +65,7 @@ class NoFiles:
 
     def write(self, first: int, last: int, columns: Mapping[str, Any], counts: Mapping[str, int] | None = None) -> None:
         """Count rows."""
-        del first, last
+        self.done = last if first == self.done else self.done
         rows = {"rows": len(columns["ok"]), "ok": int(np.count_nonzero(columns["ok"]))}
         for name, count in {**rows, **(counts or {})}.items():
             self.counts[name] = self.counts.get(name, 0) + count
@@ -91,34 +91,23 @@ class NoFiles:
         """Do nothing."""
 
 
-def joined(parts: list[Columns], rows: int) -> Columns:
-    """Return the first rows of tables."""
+def joined(parts: list[Columns], rows: int | None = None) -> Columns:
+    """Join tables, or their first rows."""
     return {name: np.concatenate([part[name] for part in parts])[:rows] for name in parts[0]}
 
 
 class Rows:
     """Rows of one image: an output for `npsubpix.locate`, which hands them on to that of the command."""
 
-    def __init__(
-        self,
-        out: Output,
-        layout: Layout,
-        source: FrameSource,
-        *,
-        first: int,
-        lengths: tuple[float, ...] | None,
-        wcs: Any,
-        best: Best,
-        image: int,
-    ) -> None:
-        self._out, self._layout, self._source, self._first = out, layout, source, first
-        self._lengths, self._wcs, self._best, self._image = lengths, wcs, best, image
+    def __init__(self, out: Output, layout: Layout, image: Image, best: Best, number: int) -> None:
+        self._out, self._layout, self._image, self._best, self._number = out, layout, image, best, number
+        self.file_of: Callable[[int], Path] = lambda _: image.path
         self.notes: tuple[str, ...] = ()
 
     @property
     def done(self) -> int:
         """Frames of this image whose rows are safe."""
-        return min(max(self._out.done - self._first, 0), self._source.count)
+        return min(max(self._out.done - self._image.first, 0), self._image.count)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -131,33 +120,35 @@ class Rows:
         if "noise_guessed" in columns:
             counted["guessed_rows"] = int(np.count_nonzero(columns["noise_guessed"]))
         frame = np.asarray(columns["frame"]) if "frame" in columns else np.zeros(len(columns["ok"]), np.int64)
-        self._best.see(self._image, first, np.bincount(frame - first, minlength=last - first))
+        self._best.see(self._number, first, np.bincount(frame - first, minlength=last - first))
         arranged = self._exported(columns, frame) if self._layout.exported else self._arranged(columns, frame)
-        self._out.write(self._first + first, self._first + last, arranged, counted)
+        own = self._image.first
+        self._out.write(own + first, own + last, arranged, counted)
 
     def _exported(self, columns: Mapping[str, Any], frame: npt.NDArray[np.int64]) -> Columns:
-        return {**columns, "frame": frame + self._first}
+        return {**columns, "frame": frame + self._image.first}
 
     def _arranged(self, columns: Mapping[str, Any], frame: npt.NDArray[np.int64]) -> Columns:
         """Return columns in the order and the origin in which they are written."""
         from npsubpix._tables import arrange
-        from npsubpix.movies.columns import length_columns, sky_columns
+        from npsubpix.movies.columns import inserted, length_columns, sky_columns
 
         layout = self._layout
         table, extra = peak_layout(columns)
         files = None
         if layout.with_file:
-            names = [display_name(self._source.file_of(number)) for number in range(self._source.count)]
-            files = [names[number] for number in frame.tolist()]
+            numbers = frame.tolist()
+            names = {number: display_name(self.file_of(number)) for number in set(numbers)}
+            files = [names[number] for number in numbers]
         if layout.with_frame:
             table = {"frame": frame, **table}
         arranged = arrange(table, origin=layout.origin, files=files, extra=extra, axes=layout.axes)
         further: Columns = {}
-        if layout.unit is not None and self._lengths is not None:
-            further |= length_columns(arranged, layout.axes, self._lengths, layout.unit)
+        if layout.unit is not None and self._image.lengths is not None:
+            further |= length_columns(arranged, layout.axes, self._image.lengths, layout.unit)
         if layout.with_sky:
-            further |= sky_columns(self._wcs, table)
-        return _after(arranged, layout.axes, further)
+            further |= sky_columns(self._image.wcs, table)
+        return inserted(arranged, layout.axes[-1], further)
 
     def finish(self, metadata: Mapping[str, Any] | None = None, *, complete: bool = True) -> None:
         """Leave the end to the command: other images may follow."""
@@ -171,17 +162,6 @@ class Rows:
 
     def __exit__(self, *_: object) -> None:
         """Do nothing."""
-
-
-def _after(columns: Columns, axes: str, further: Columns) -> Columns:
-    """Insert columns after those of positions and their errors."""
-    if not further:
-        return columns
-    last = f"{axes[-1]}_std" if f"{axes[-1]}_std" in columns else axes[-1]
-    names = list(columns)
-    at = names.index(last) + 1
-    ordered = itertools.chain(names[:at], further, names[at:])
-    return {name: columns[name] if name in columns else further[name] for name in ordered}
 
 
 def peak_layout(columns: Mapping[str, Any]) -> tuple[Columns, Columns]:
@@ -211,7 +191,9 @@ def peaks_at_fits(columns: Mapping[str, Any]) -> Peaks:
     from npsubpix.results import Peaks
 
     axes = [axis for axis in "zyx" if f"{axis}_index" in columns]
-    coords, errors, indices = (np.column_stack([columns[axis + end] for axis in axes]) for end in ("", "_std", "_index"))
+    coords, errors, indices = (
+        np.column_stack([columns[axis + end] for axis in axes]) for end in ("", "_std", "_index")
+    )
     return Peaks(coords, columns["value"], indices, columns["peak_flags"], coords_std=errors)
 
 

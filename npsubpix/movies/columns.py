@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from npsubpix._tables.columns import LENGTH_UNITS, Columns
 
-__all__ = ["celestial", "length_columns", "lengths_of", "sky_columns"]
+__all__ = ["celestial", "inserted", "length_columns", "lengths_of", "sizes_of", "sky_columns", "with_sky"]
 
 #: Units of lengths as files name them, in metres.
 _METRES = {
@@ -26,9 +26,7 @@ _METRES = {
 }
 
 
-def lengths_of(
-    sizes: Mapping[str, tuple[float, str]], axes: Sequence[str], unit: str, name: str
-) -> tuple[float, ...]:
+def lengths_of(sizes: Mapping[str, tuple[float, str]], axes: Sequence[str], unit: str, name: str) -> tuple[float, ...]:
     """Return the size of a pixel along axes in a unit; raise ValueError if the image does not say it."""
     lengths = []
     for axis in axes:
@@ -60,6 +58,32 @@ def sky_columns(wcs: Any, columns: Columns) -> dict[str, npt.NDArray[Any]]:
         return {"ra": np.empty(0), "dec": np.empty(0)}
     places = wcs.celestial.pixel_to_world(columns["x"], columns["y"]).icrs
     return {"ra": np.asarray(places.ra.deg, np.float64), "dec": np.asarray(places.dec.deg, np.float64)}
+
+
+def with_sky(columns: Columns, wcs: Any) -> dict[str, npt.NDArray[Any]]:
+    """Return columns with those of places on the sky after the positions and their errors."""
+    if wcs is None or "x" not in columns or "y" not in columns:
+        return dict(columns)
+    return inserted(columns, "x", sky_columns(wcs, columns))
+
+
+def inserted(columns: Columns, axis: str, further: Columns) -> dict[str, npt.NDArray[Any]]:
+    """Insert columns after those of the positions along the last axis, and their errors."""
+    if not further:
+        return dict(columns)
+    names = list(columns)
+    at = names.index(f"{axis}_std" if f"{axis}_std" in columns else axis) + 1
+    ordered = (*names[:at], *further, *names[at:])
+    return {name: columns[name] if name in columns else further[name] for name in ordered}
+
+
+def sizes_of(source: Any) -> dict[str, Any]:
+    """Return what metadata say of the size of an image: its shape, the size of a pixel, and the interval."""
+    sizes: dict[str, Any] = {"shape": dict(zip(source.axes, source.shape, strict=True))}
+    for name in ("pixel_size", "time_step"):
+        if value := getattr(source, name, None):
+            sizes[name] = value
+    return sizes
 
 
 def celestial(wcs: Any) -> Any:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 import npsubpix
+from npsubpix._tables import describe
+from npsubpix.movies.columns import celestial, sizes_of, with_sky
 from npsubpix.movies.jobs import jobs_of, read_ahead, work
 from npsubpix.movies.large import found_in_tiles
 from npsubpix.movies.outputs import Output, open_output
@@ -167,10 +169,12 @@ def locate(
         is_path = isinstance(output, (str, Path))
         opening = open_output(output, resume=resume, state=_state(movie, own)) if is_path else output  # type: ignore
         out = stack.enter_context(opening)
+        # An object of the caller has columns of its own
+        sky = celestial(getattr(image, "wcs", None)) if is_path else None
         for first, last, part in _found(movie, replace(own, with_heights=True), out.done, memory, runner):
-            out.write(first, last, columns_of(part), counts=part.counts)
+            out.write(first, last, with_sky(columns_of(part), sky), counts=part.counts)
             report(last, movie.count)
-        out.finish({name: value for name, value in _state(movie, own).items() if name != "source"})
+        out.finish(_metadata(movie, own) if is_path else None)
         counts = out.counts
         path = Path(output) if is_path else None  # type: ignore[arg-type]
         return Located(path, movie.count, counts.get("rows", 0), counts.get("ok", 0))
@@ -198,6 +202,17 @@ def _found(movie: Movie, task: Task, done: int, memory: int, runner: Runner) -> 
             yield job.first, rows.last, rows.found
         if rows.error is not None:
             raise rows.error
+
+
+def _metadata(movie: Movie, task: Task) -> dict[str, Any]:
+    """Return what a file says of its rows."""
+    state = _state(movie, task)
+    return {
+        **describe("zyx"[-len(movie.shape) :]),
+        "images": [movie.source.name],
+        **sizes_of(movie.source),
+        **{name: state[name] for name in ("task", "frames", "region", "options")},
+    }
 
 
 def _state(movie: Movie, task: Task) -> dict[str, Any]:

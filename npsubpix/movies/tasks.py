@@ -20,7 +20,19 @@ from npsubpix.peaks import find_peaks
 from npsubpix.results import Background, Peaks
 from npsubpix.results.table import Table
 
-__all__ = ["TASKS", "Columns", "Found", "Task", "columns_of", "joined", "moved", "run_task", "significance", "task_of"]
+__all__ = [
+    "TASKS",
+    "Columns",
+    "Found",
+    "Task",
+    "columns_of",
+    "joined",
+    "moved",
+    "run_task",
+    "significance",
+    "sought",
+    "task_of",
+]
 
 #: Tasks with a name. Each finds peaks; "blobs" is to join them.
 TASKS = ("peaks", "spots")
@@ -120,10 +132,7 @@ def run_task(task: Task, block: HostArray, axis: int | None) -> Found:
     image, frame_axis = (block[0], None) if axis is None else (block, 0)
     if not isinstance(task.name, str):
         return _of_function(task, image, frame_axis)
-    searched, options = _filtered(task, image, frame_axis)
-    guessed = None
-    if task.boxes is not None or (searched is not image and _is_unknown(options)):
-        options, guessed = _measured(options, searched, task.boxes or {}, frame_axis)
+    searched, options, guessed = sought(task, image, frame_axis)
     peaks = find_peaks(image, **options, frame_axis=frame_axis)
     columns = heights(searched, peaks, options, guessed) if task.with_heights else {}
     counts = {"border": 0 if peaks.border is None else int(np.count_nonzero(~np.isnan(peaks.border)))}
@@ -135,6 +144,14 @@ def run_task(task: Task, block: HostArray, axis: int | None) -> Found:
     if task.with_heights:
         columns = {"value": np.asarray(peaks.values), **columns, "peak_flags": np.asarray(peaks.flags)}
     return Found(fits, columns, counts)
+
+
+def sought(task: Task, image: HostArray, frame_axis: int | None) -> tuple[HostArray, dict[str, Any], HostArray | None]:
+    """Return the images in which peaks are sought, options of `find_peaks` for it, and where the noise is a guess."""
+    searched, options = _filtered(task, image, frame_axis)
+    if task.boxes is None and (searched is image or not _is_unknown(options)):
+        return searched, options, None
+    return searched, *_measured(options, searched, task.boxes or {}, frame_axis)
 
 
 def _filtered(task: Task, image: HostArray, frame_axis: int | None) -> tuple[HostArray, dict[str, Any]]:

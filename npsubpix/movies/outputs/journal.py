@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._tables import Columns, OutputError, Pieces, plain, replacing
+from npsubpix._tables import Columns, OutputError, Pieces, plain
 from npsubpix._tables.pieces import is_text
 from npsubpix.movies.outputs.parts import Format, write_part
 
@@ -86,9 +86,8 @@ class Journal:
 
     def save_state(self, *, finished: bool) -> None:
         """Write the state of this run."""
-        with replacing(self.folder / _STATE) as temporary:
-            text = json.dumps({"state": self._state, "finished": finished}, indent=1)
-            temporary.write_text(text, encoding="utf-8")
+        text = json.dumps({"state": self._state, "finished": finished}, indent=1)
+        write_part(self.folder / _STATE, lambda temporary: _write_text(temporary, text))
 
     def _files(self) -> list[Path]:
         return sorted(path for path in self.folder.glob(f"part-*{self.parts.suffix}") if _NAME.match(path.name))
@@ -146,7 +145,8 @@ class Journal:
 
     def kept(self) -> str:
         """Say what is safe, as the end of an error."""
-        return f"; the rows of {self.done} frames are safe{self._safe}" if self.done else ""
+        frames = "1 frame" if self.done == 1 else f"{self.done} frames"
+        return f"; the rows of {frames} are safe{self._safe}" if self.done else ""
 
     def blocks(self) -> Iterator[tuple[int, int, Columns]]:
         """Read all parts, each with its first frame and that after its last."""
@@ -183,6 +183,10 @@ class Journal:
             for path in (*self._files(), self.folder / _STATE):
                 path.unlink(missing_ok=True)
             self.folder.rmdir()
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 _NAME = re.compile(r"part-(\d+)-(\d+)\.")
