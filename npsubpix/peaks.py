@@ -16,9 +16,10 @@ from npsubpix._arrays.options import (
     check_lengths,
     check_per_axis,
 )
-from npsubpix._arrays.stacks import check_stack, shape_of_frame
+from npsubpix._arrays.stacks import check_stack, refuse_delayed, shape_of_frame
 from npsubpix._definitions.nms import nms_reach
 from npsubpix._definitions.peaks import DUPLICATES, PLATEAUS, PeakSearch
+from npsubpix._definitions.refinement import Refinement
 from npsubpix._detection import detected
 from npsubpix._dispatch.call import call
 from npsubpix.background import local_background
@@ -26,7 +27,7 @@ from npsubpix.camera import Camera, noise_of_pixels
 from npsubpix.refinement import check_refinement
 from npsubpix.results import Background, Peaks
 
-__all__ = ["find_peaks"]
+__all__ = ["check_search", "find_peaks"]
 
 
 def find_peaks(
@@ -206,25 +207,14 @@ def find_peaks(
     >>> len(npsubpix.find_peaks(image, background=2, sigma=2**0.5, threshold_abs=5, refine="centroid"))
     23
     """
+    refuse_delayed(image, "find_peaks")
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
-    lengths = check_per_axis(size, ndim, "size", 1)
-    check_choice(plateau, "plateau", PLATEAUS)
-    check_choice(duplicates, "duplicates", DUPLICATES)
-    refinement = check_refinement(refine, "refine", n_iters, max_shift, radius, mode, ndim)
-    search = PeakSearch(
-        size=lengths,
-        margins=_margins(exclude_border, lengths, refinement.wrap),
-        threshold_abs=None if threshold_abs is None else check_finite(threshold_abs, "threshold_abs"),
-        threshold_rel=None if threshold_rel is None else check_finite(threshold_rel, "threshold_rel"),
-        plateau=plateau,
-        minima=check_bool(minima, "minima"),
-        min_distance=None if min_distance is None else check_lengths(min_distance, ndim, "min_distance"),
-        num_peaks=None if num_peaks is None else check_count(num_peaks, "num_peaks"),
-        duplicates=duplicates,
-        wrap=refinement.wrap,
-    )
+    search, refinement = check_search(
+        ndim, size, min_distance, threshold_abs, threshold_rel, exclude_border, num_peaks, plateau, minima, refine,
+        n_iters, max_shift, radius, duplicates, mode,
+    )  # fmt: skip
     if isinstance(background, Background):
         sigma = background.noise if sigma is None else sigma
         background = background.level
@@ -244,6 +234,31 @@ def find_peaks(
     frames = None if frame_axis is None else frame
     shape = shape_of_frame(x, frame_axis)
     return Peaks(coords, values, indices, flags, frames, border=border, image_shape=shape, coords_std=errors)
+
+
+def check_search(
+    ndim: int, size: Any, min_distance: Any, threshold_abs: Any, threshold_rel: Any, exclude_border: Any,
+    num_peaks: Any, plateau: Any, minima: Any, refine: Any, n_iters: Any, max_shift: Any, radius: Any, duplicates: Any,
+    mode: Any,
+) -> tuple[PeakSearch, Refinement]:  # fmt: skip
+    """Require the options of a search for peaks in images of so many dimensions."""
+    lengths = check_per_axis(size, ndim, "size", 1)
+    check_choice(plateau, "plateau", PLATEAUS)
+    check_choice(duplicates, "duplicates", DUPLICATES)
+    refinement = check_refinement(refine, "refine", n_iters, max_shift, radius, mode, ndim)
+    search = PeakSearch(
+        size=lengths,
+        margins=_margins(exclude_border, lengths, refinement.wrap),
+        threshold_abs=None if threshold_abs is None else check_finite(threshold_abs, "threshold_abs"),
+        threshold_rel=None if threshold_rel is None else check_finite(threshold_rel, "threshold_rel"),
+        plateau=plateau,
+        minima=check_bool(minima, "minima"),
+        min_distance=None if min_distance is None else check_lengths(min_distance, ndim, "min_distance"),
+        num_peaks=None if num_peaks is None else check_count(num_peaks, "num_peaks"),
+        duplicates=duplicates,
+        wrap=refinement.wrap,
+    )
+    return search, refinement
 
 
 def _margins(exclude_border: Any, size: tuple[int, ...], wrap: bool) -> tuple[int, ...]:

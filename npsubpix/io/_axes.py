@@ -31,7 +31,7 @@ class Layout:
     count: int
     shape: tuple[int, ...]
     is_stack: bool
-    block: Callable[[int, int], HostArray]  # frames of [first, last), of shape (last - first, *shape)
+    block: Callable[..., HostArray]  # frames of [first, last), of shape (last - first, *shape), or a box of each
     reading: str  # empty for an image of two axes
     dtype: np.dtype[Any]
     axes: tuple[str, ...]  # of a frame, by the names of the image
@@ -219,7 +219,7 @@ def _colours(names: str, count: int, named: bool) -> str:
     return text
 
 
-def _reader(source: ImageSource, roles: _Roles, chosen: int | slice | None) -> Callable[[int, int], HostArray]:
+def _reader(source: ImageSource, roles: _Roles, chosen: int | slice | None) -> Callable[..., HostArray]:
     """Return a function that reads a block of frames, with the axes of each in the order z, y, x."""
     wanted = [axis for axis in (roles.frames, *roles.space, roles.channel) if axis is not None]
     index: list[Any] = [slice(None) if axis in wanted else 0 for axis in range(source.ndim)]
@@ -228,8 +228,10 @@ def _reader(source: ImageSource, roles: _Roles, chosen: int | slice | None) -> C
     kept = [axis for axis, part in enumerate(index) if isinstance(part, slice)]
     order = [kept.index(axis) for axis in wanted if axis in kept]
 
-    def block(first: int, last: int) -> HostArray:
+    def block(first: int, last: int, box: tuple[slice, ...] = ()) -> HostArray:
         parts = list(index)
+        for axis, part in zip(roles.space, box, strict=False):
+            parts[axis] = part
         if roles.frames is not None:
             parts[roles.frames] = slice(first, last)
         data = np.transpose(source.read(tuple(parts)), order)

@@ -37,20 +37,20 @@ def _of_files(files: Sequence[Path]) -> dict[str, Any]:
     return {"n_files": len(entries), "digest": hashlib.sha256(repr(entries).encode()).hexdigest()}
 
 
-def _state_of(path: Path) -> list[Any]:
+def _state_of(path: Path) -> dict[str, Any]:
     """Return the path, the number of bytes and the time of the last change of a file, or of all files of a folder."""
     size, changed = 0, 0
     try:
         if not path.is_dir():
             stat = path.stat()
-            return [str(path), stat.st_size, stat.st_mtime_ns]
+            return {"path": str(path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
         for folder, _, names in os.walk(path):
             for name in names:
                 stat = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118, which are faster
                 size, changed = size + stat.st_size, max(changed, stat.st_mtime_ns)
     except OSError:
-        return [str(path), None, None]
-    return [str(path), size, changed]
+        return {"path": str(path), "size": None, "mtime_ns": None}
+    return {"path": str(path), "size": size, "mtime_ns": changed}
 
 
 def _digest_of(array: Any) -> str:

@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from types import TracebackType
 from typing import Any
 
@@ -194,7 +195,7 @@ class ImageSource:
 
     def __repr__(self) -> str:
         axes = ", ".join(f"{name} {length}" for name, length in zip(self.axes, self.shape, strict=True))
-        return f"<ImageSource {self.name}: {axes}, {self.dtype}>"
+        return f"<ImageSource {PurePath(self.name).name}: {axes}, {self.dtype}>"
 
 
 def open_image(
