@@ -91,7 +91,12 @@ def test_nothing_is_left_under_another_name(folder):
         families = (*FAMILIES, "arrays", "cli", "io", "movies")
         found = {n for n in found - whole if not any(n == f or n.startswith(f"{f}_") for f in families)}
     elif folder == "benchmarks":
-        found = {p.stem.removeprefix("bench_") for p in root.glob("bench_*.py")} - {"memory", "movies", "small", "start"}
+        found = {p.stem.removeprefix("bench_") for p in root.glob("bench_*.py")} - {
+            "memory",
+            "movies",
+            "small",
+            "start",
+        }
         found -= set(FAMILIES)
     else:
         found = {p.stem for p in root.glob("*.*") if not p.stem.startswith("_")} - {"index"} - OTHERS - set(FAMILIES)

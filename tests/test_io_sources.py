@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
+import multiprocessing
+import os
 import pickle
 import subprocess
 import sys
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -257,6 +261,25 @@ def test_a_file_that_is_cut_while_it_is_read_names_the_frame(tmp_path, movie, na
         np.testing.assert_array_equal(image.read(60), movie[60])
 
 
+@pytest.mark.filterwarnings("ignore")  # of readers, in their own words
+@pytest.mark.parametrize("name", sorted({*FILES} - {"pattern"}))
+def test_a_file_that_is_cut_anywhere_is_an_error_or_whole(tmp_path, movie, name):
+    target = FILES[name](tmp_path, movie)
+    with npsubpix.open_image(target) as image:
+        path = image.files[0]
+    whole = path.read_bytes()
+    for length in range(0, len(whole) - 1, len(whole) // 37):
+        path.write_bytes(whole[:length])
+        caught = None
+        try:
+            with npsubpix.open_image(target) as image:
+                np.testing.assert_array_equal(image.read(), movie)
+        except ImageError as error:
+            caught = str(error)
+        assert caught is None or caught.startswith(f"{path}: "), caught
+        assert caught is not None or length > len(whole) - 4000  # padding, or an index of what was read
+
+
 @pytest.mark.parametrize("name", ["npy", "hdf5", "tiff", "fits", "pattern"])
 def test_a_file_that_grows_is_read_as_it_was_and_tells_by_its_fingerprint(tmp_path, movie, name):
     with npsubpix.open_image(FILES[name](tmp_path, movie)) as image:
@@ -381,6 +404,25 @@ def test_a_scaled_cube_is_scaled_part_by_part_and_keeps_its_world(tmp_path, movi
         assert again.wcs.naxis == 3
     with npsubpix.open_image(of_npy(tmp_path, movie)) as image:
         assert image.wcs is None
+
+
+def test_no_more_of_a_scaled_cube_is_in_memory_than_is_read(tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    cube = np.random.default_rng(3).integers(0, 999, (64, 128, 128)).astype(np.int16)
+    hdu = fits.PrimaryHDU(cube)
+    hdu.writeto(tmp_path / "a.fits")
+    with fits.open(tmp_path / "a.fits", mode="update", do_not_scale_image_data=True) as file:
+        file[0].header["BSCALE"] = 0.25
+    with npsubpix.open_image(tmp_path / "a.fits") as image:
+        image.read(0)
+        tracemalloc.start()
+        try:
+            for number in (0, 30, 63):
+                np.testing.assert_array_equal(image.read(number), cube[number] * np.float32(0.25))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < cube.nbytes / 4
 
 
 # TIFF
@@ -518,3 +560,22 @@ def test_open_image_costs_nothing_until_it_reads(tmp_path, movie):
         file.truncate(128 + 8 * 4000 * 4000 * 400)  # 51 GB, a hole
     with npsubpix.open_image(tmp_path / "a.npy") as image:
         assert image.read((3999, 3999)).sum() == 0
+
+
+def first_pixels(image, count):
+    return os.getpid(), id(image), image.read((slice(0, count), 0, 0)).tolist()
+
+
+def test_a_worker_opens_a_file_once_and_again_when_it_has_changed(tmp_path, movie):
+    path = of_tiff(tmp_path, movie, metadata=None)
+    with (
+        npsubpix.open_image(path) as image,
+        concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool,
+    ):
+        found = [pool.submit(first_pixels, image, count).result() for count in (2, 3)]
+        assert found[0][:2] == found[1][:2]
+        assert found[0][0] != os.getpid()
+        assert found[1][2] == movie[:3, 0, 0].tolist()
+        of_tiff(tmp_path, movie[:, ::-1], metadata=None)
+        os.utime(path, ns=(1, 1))
+        assert pool.submit(first_pixels, image, 2).result()[2] == movie[:2, -1, 0].tolist()

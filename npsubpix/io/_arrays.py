@@ -15,7 +15,7 @@ from npsubpix._arrays.masks import without_mask
 from npsubpix.io._source import ImageError, Index, Size, Source, unnamed
 from npsubpix.io._units import unit_name
 
-__all__ = ["array_source", "axes_of_array", "file_of", "is_array", "opened_again", "portable"]
+__all__ = ["array_source", "axes_of_array", "file_of", "is_array", "is_worker", "opened_again", "portable"]
 
 
 def is_array(x: Any) -> bool:
@@ -80,11 +80,12 @@ def _part(array: Any, index: Index) -> HostArray:
 
 def _computed(array: Any, index: Index) -> HostArray:
     """Compute a part of a dask array: by one thread in a worker, whose cores belong to all workers."""
-    scheduler = "synchronous" if _is_worker() else "threads"
+    scheduler = "synchronous" if is_worker() else "threads"
     return np.asarray(array[index].compute(scheduler=scheduler))
 
 
-def _is_worker() -> bool:
+def is_worker() -> bool:
+    """Whether this process works for another one."""
     if multiprocessing.parent_process() is not None:
         return True
     worker = sys.modules.get("distributed.worker")

@@ -68,6 +68,7 @@ class Options:
     hdu: int | str | None = None
     max_memory: int = MAX_MEMORY
     part: str = ""  # what is named behind "::"
+    is_checked: bool = False  # by another process, which opened the same file
 
 
 @dataclass(frozen=True)
