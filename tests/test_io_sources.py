@@ -118,6 +118,16 @@ def test_dask_arrays_are_computed_chunk_by_chunk(movie):
         assert sorted(computed) == [(2, 0, 0), (3, 0, 0)]
 
 
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_a_dataset_of_xarray_on_the_disk_is_read_in_parts(tmp_path, movie):
+    xarray = pytest.importorskip("xarray")
+    xarray.Dataset({"movie": (("t", "y", "x"), movie)}).to_zarr(tmp_path / "a.zarr")
+    data = xarray.open_zarr(tmp_path / "a.zarr", chunks=None)
+    image = npsubpix.open_image(data["movie"])
+    check(image, movie)
+    assert not data["movie"].variable._in_memory
+
+
 def test_coordinates_of_xarray_are_sizes(movie):
     xarray = pytest.importorskip("xarray")
     coords = {
@@ -145,6 +155,17 @@ def test_what_is_no_image_is_refused(value):
 def test_what_is_neither_a_path_nor_an_array_is_named():
     with pytest.raises(TypeError, match=r"an image must be a path, a URL or an array, got a int"):
         npsubpix.open_image(3)
+
+
+def test_a_source_is_not_loaded_in_silence(movie):
+    with pytest.raises(TypeError, match=r"is an ImageSource, not loaded: npsubpix\.locate reads it block by block"):
+        npsubpix.find_peaks(npsubpix.open_image(movie), frame_axis=0)
+
+
+def test_what_is_not_there_is_named(tmp_path):
+    for name, reason in (("a.tif", "No such file"), ("a*.tif", "matches no file"), ("a.h5::/b", "No such file")):
+        with pytest.raises(ImageError, match=rf"a\S*: .*{reason}"):
+            npsubpix.open_image(str(tmp_path / name))
 
 
 def test_masked_pixels_are_not_read_past(movie):

@@ -147,6 +147,8 @@ _READERS: dict[str, Callable[[Path, Options], contextlib.AbstractContextManager[
 
 def _folder(path: Path, files: list[Path], others: list[Path], options: Options) -> Opened:
     """Open files as the frames of a movie."""
+    if not files and not others and not path.is_dir():
+        raise ImageError(f"{path}: matches no file")
     if not files:
         raise ImageError(f"{path}: is {'a folder' if path.is_dir() else 'a pattern'} without images; {_NEEDED}")
 

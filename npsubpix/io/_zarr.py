@@ -74,7 +74,12 @@ def _store_of(zarr: Any, name: str) -> Any:
         options["client_kwargs"] = {"timeout": aiohttp.ClientTimeout(None, sock_connect=_CONNECT, sock_read=_READ)}
     if _is_3(zarr):
         return zarr.storage.FsspecStore.from_url(name, storage_options=options, read_only=True)
-    return zarr.storage.FSStore(name, mode="r", exceptions=(KeyError, FileNotFoundError), **options)
+    store = zarr.storage.FSStore(name, mode="r", exceptions=(KeyError, FileNotFoundError), **options)
+    for mark in (".zgroup", ".zarray"):  # zarr 2 takes a server that does not answer for an empty store
+        with contextlib.suppress(FileNotFoundError):
+            store.fs.cat_file(f"{store.path}/{mark}")
+            break
+    return store
 
 
 def zarr_group(group: Any, name: str, options: Options) -> Source:

@@ -193,6 +193,12 @@ class ImageSource:
     ) -> None:
         self.close()
 
+    def __array__(self, *_: Any, **__: Any) -> HostArray:
+        raise TypeError(
+            f"{self.name}: is an ImageSource, not loaded: npsubpix.locate reads it block by block, and its read() as an "
+            "array"
+        )
+
     def __reduce__(self) -> tuple[Any, ...]:
         state = state_of(self.files[0]) if len(self.files) == 1 and self.files[0].is_file() else None
         return _reopened, (portable(self._target), self._options, state)
