@@ -17,7 +17,7 @@ from npsubpix._arrays.options import (
     check_per_axis,
     remembered,
 )
-from npsubpix._arrays.stacks import check_stack, shape_of_frame
+from npsubpix._arrays.stacks import check_stack, refuse_delayed, shape_of_frame
 from npsubpix._definitions.nms import nms_reach
 from npsubpix._definitions.peaks import DUPLICATES, PLATEAUS, PeakSearch
 from npsubpix._definitions.refinement import Refinement
@@ -28,7 +28,7 @@ from npsubpix.camera import Camera, noise_of_pixels
 from npsubpix.refinement import check_refinement
 from npsubpix.results import Background, Peaks
 
-__all__ = ["find_peaks"]
+__all__ = ["check_search", "find_peaks"]
 
 
 def find_peaks(
@@ -208,12 +208,13 @@ def find_peaks(
     >>> len(npsubpix.find_peaks(image, background=2, sigma=2**0.5, threshold_abs=5, refine="centroid"))
     23
     """
+    refuse_delayed(image, "find_peaks")
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
-    search, refinement = _checked(
-        ndim, size, min_distance, threshold_abs, threshold_rel, exclude_border, num_peaks, plateau, minima, duplicates,
-        refine, n_iters, max_shift, radius, mode,
+    search, refinement = check_search(
+        ndim, size, min_distance, threshold_abs, threshold_rel, exclude_border, num_peaks, plateau, minima, refine,
+        n_iters, max_shift, radius, duplicates, mode,
     )  # fmt: skip
     if isinstance(background, Background):
         sigma = background.noise if sigma is None else sigma
@@ -237,12 +238,12 @@ def find_peaks(
 
 
 @remembered
-def _checked(
+def check_search(
     ndim: int, size: Any, min_distance: Any, threshold_abs: Any, threshold_rel: Any, exclude_border: Any,
-    num_peaks: Any, plateau: Any, minima: Any, duplicates: Any, refine: Any, n_iters: Any, max_shift: Any, radius: Any,
+    num_peaks: Any, plateau: Any, minima: Any, refine: Any, n_iters: Any, max_shift: Any, radius: Any, duplicates: Any,
     mode: Any,
 ) -> tuple[PeakSearch, Refinement]:  # fmt: skip
-    """Require valid options of a search, and of a refinement."""
+    """Require the options of a search for peaks in images of so many dimensions."""
     lengths = check_per_axis(size, ndim, "size", 1)
     check_choice(plateau, "plateau", PLATEAUS)
     check_choice(duplicates, "duplicates", DUPLICATES)

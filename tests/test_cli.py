@@ -170,7 +170,7 @@ def test_channel_and_hdu_choose_what_is_read(tmp_path):
         assert any(round(float(row["y"])) == 30 for row in rows)
 
 
-@pytest.mark.parametrize("ending", ["csv", "parquet", "h5", "ecsv"])
+@pytest.mark.parametrize("ending", ["csv", "parquet", "h5", "ecsv", "fits"])
 def test_nothing_found_is_a_table_without_rows(tmp_path, ending):
     for package in ("pyarrow", "h5py", "astropy"):
         pytest.importorskip(package)
@@ -179,7 +179,7 @@ def test_nothing_found_is_a_table_without_rows(tmp_path, ending):
     assert out.startswith("0 peaks in flat.npy")
     table = read_table(tmp_path / f"a.{ending}")
     assert len(table) == 0
-    names = table.dtype.names if ending == "h5" else table.columns
+    names = table.dtype.names if ending == "h5" else list(table.columns)
     assert {"y", "x", "value", "ok", "flags", "flag_names"} <= set(names)
 
 
@@ -231,6 +231,12 @@ def test_the_picture_is_drawn(image, movie, tmp_path, ending):
         (["--radius", "0"], "--radius must be positive"),
         (["--radius", "3"], "--radius needs --refine centroid"),
         (["--plot-frame", "1"], "--plot-frame needs --plot"),
+        (["--resume"], "--resume needs --output"),
+        (["--frames", "t", "--volume"], "--frames and --volume exclude each other"),
+        (["--roi", "3:9"], "'3:9' is not a range per axis, such as 100:200,50:90"),
+        (["--units", "mm"], "'mm' is not one of um, nm"),
+        (["--workers", "0"], "--workers"),
+        (["-o", "spots", "-o", "a.csv"], "a dataset, a name without an ending, is written alone"),
         (["--background", "0"], "--background must be at least 1"),
         (["--background", "local"], "--background"),
         (["--background-grow", "2"], "--background-grow needs --background"),
@@ -248,7 +254,7 @@ def test_the_picture_is_drawn(image, movie, tmp_path, ending):
 )
 def test_a_wrong_option_is_one_line_and_no_image_is_read(image, tmp_path, monkeypatch, args, reason):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("npsubpix.io.images.open_frames", lambda *_, **__: pytest.fail("an image was opened"))
+    monkeypatch.setattr("npsubpix.io._frames.open_image", lambda *_, **__: pytest.fail("an image was opened"))
     assert reason in fails("locate", image, *args, code=2)
 
 
@@ -311,27 +317,34 @@ def test_debug_shows_where_an_error_is_from(tmp_path):
     assert "FileNotFoundError" in result.stderr
 
 
-def test_a_full_disk_leaves_the_old_table_and_still_prints_the_peaks(image, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_table_and_the_rows_and_still_prints_the_peaks(image, tmp_path, monkeypatch):
     (tmp_path / "a.csv").write_text("old")
 
     def full(handle):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", full)
-    result = run("locate", image, "--threshold", 10, "-o", tmp_path / "a.csv", code=1)
-    assert result.stderr == f"npsubpix: {tmp_path / 'a.csv'}: cannot be written: No space left on device\n"
+    args = ("locate", image, "--threshold", 10, "-o", tmp_path / "a.csv")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        result = run(*args, code=1)
+    safe = f"the rows of 1 frame are safe in {tmp_path / 'a.csv.parts'}, and a resume goes on from them"
+    assert result.stderr == f"npsubpix: {tmp_path / 'a.csv'}: cannot be written: No space left on device; {safe}\n"
     assert result.stdout.startswith("3 peaks")
     assert (tmp_path / "a.csv").read_text() == "old"
-    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "spots.npy"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "a.csv.parts", "spots.npy"}
+    assert run(*args, "--resume").stdout.startswith("3 peaks")
+    assert len(table_of(tmp_path / "a.csv")[0]) == 3
+    assert not (tmp_path / "a.csv.parts").exists()
 
 
-def test_an_interrupt_is_one_line_and_leaves_no_file(image, tmp_path, monkeypatch):
+def test_an_interrupt_is_one_line_and_leaves_what_a_resume_needs(image, tmp_path, monkeypatch):
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(npsubpix._tables._WRITERS, ".csv", interrupted)
-    assert "interrupted" in fails("locate", image, "-o", tmp_path / "a.csv", code=130)
-    assert list(tmp_path.iterdir()) == [image]
+    monkeypatch.setitem(npsubpix._tables.WRITERS, ".csv", interrupted)
+    line = fails("locate", image, "-o", tmp_path / "a.csv", code=130)
+    assert line == "npsubpix: interrupted; the rows of 1 frame are safe, and --resume goes on from them"
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv.parts", "spots.npy"}
 
 
 @pytest.mark.parametrize(("name", "args"), [("pyarrow", ["-o", "a.parquet"]), ("matplotlib", ["--plot", "a.png"])])
@@ -406,11 +419,11 @@ def test_a_run_that_is_stopped_while_writing_leaves_the_old_table(image, tmp_pat
     slow = (
         "import signal, sys, time, npsubpix._tables as tables\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which shells turn off for jobs behind an &
-        "def write(path, columns, metadata):\n"
+        "def write(path, pieces, metadata):\n"
         "    path.write_text('half')\n"
         "    print('writing', flush=True)\n"
         "    time.sleep(60)\n"
-        "tables._WRITERS['.csv'] = write\n"
+        "tables.WRITERS['.csv'] = write\n"
         "from npsubpix.cli.app import main\n"
         "main()"
     )
@@ -423,8 +436,8 @@ def test_a_run_that_is_stopped_while_writing_leaves_the_old_table(image, tmp_pat
     assert process.returncode == code
     assert (tmp_path / "a.csv").read_text() == "old"
     if number == signal.SIGINT:
-        assert error == "npsubpix: interrupted\n"
-        assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "spots.npy"}
+        assert error == "npsubpix: interrupted; the rows of 1 frame are safe, and --resume goes on from them\n"
+        assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "a.csv.parts", "spots.npy"}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")

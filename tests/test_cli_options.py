@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import npsubpix
+import npsubpix.movies.tasks
 import npsubpix.plotting
 from tests.test_cli import fails, run, spots, table_of
 
@@ -74,11 +75,12 @@ def named(function):
 def test_every_argument_of_find_peaks_has_an_option_that_reaches_it(image, tmp_path, monkeypatch):
     assert set(TYPED) == named(npsubpix.find_peaks) - set(NO_OPTION)
     np.save(tmp_path / "mask.npy", np.indices((40, 50))[1] < 12)
-    calls = spy(monkeypatch, npsubpix, "find_peaks")
+    calls = spy(monkeypatch, npsubpix.movies.tasks, "find_peaks")
     args = [part for option, text, _ in TYPED.values() for part in (option, text) if part is not None]
     run("locate", image, *[tmp_path / "mask.npy" if arg == "MASK" else arg for arg in args], "-o", tmp_path / "a.csv")
     ((_, options),) = calls
     mask = options.pop("mask")
+    assert options.pop("frame_axis") is None
     assert options == {name: value for name, (_, _, value) in TYPED.items() if name != "mask"}
     np.testing.assert_array_equal(mask, np.load(tmp_path / "mask.npy"))
     written = table_of(tmp_path / "a.csv")[1]["options"]
@@ -87,9 +89,10 @@ def test_every_argument_of_find_peaks_has_an_option_that_reaches_it(image, tmp_p
 
 
 def test_options_that_are_not_typed_have_the_defaults_of_the_function(image, tmp_path, monkeypatch):
-    calls = spy(monkeypatch, npsubpix, "find_peaks")
+    calls = spy(monkeypatch, npsubpix.movies.tasks, "find_peaks")
     run("locate", image, "-o", tmp_path / "a.csv")
     ((_, options),) = calls
+    assert options.pop("frame_axis") is None
     defaults = {p.name: p.default for p in inspect.signature(npsubpix.find_peaks).parameters.values()}
     assert all(value == defaults[name] for name, value in options.items())
     written = table_of(tmp_path / "a.csv")[1]["options"]
@@ -98,7 +101,7 @@ def test_options_that_are_not_typed_have_the_defaults_of_the_function(image, tmp
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("5", 5), ("5,25", (5, 25))])
 def test_the_border_is_a_choice_or_a_number_of_pixels(image, monkeypatch, text, value):
-    calls = spy(monkeypatch, npsubpix, "find_peaks")
+    calls = spy(monkeypatch, npsubpix.movies.tasks, "find_peaks")
     run("locate", image, "--threshold", 10, "--exclude-border", text)
     assert calls[0][1]["exclude_border"] == value
     assert type(calls[0][1]["exclude_border"]) is type(value)
@@ -125,10 +128,10 @@ def test_every_argument_of_local_background_has_an_option_that_reaches_it(image,
     }
     # Its mask is that of the search
     assert set(typed) == (named(npsubpix.local_background) | {"size"}) - {"mask", "frame_axis"}
-    calls = spy(monkeypatch, npsubpix, "local_background")
+    calls = spy(monkeypatch, npsubpix.movies.tasks, "local_background")
     run("locate", image, *[part for option, text, _ in typed.values() for part in (option, text)])
     ((_, options),) = calls
-    assert options.pop("mask") is None
+    assert options.pop("mask") is options.pop("frame_axis") is None
     assert options == {name: value for name, (_, _, value) in typed.items()}
 
 
@@ -282,7 +285,7 @@ def test_a_table_saved_in_python_is_that_of_the_command_line(image, tmp_path):
     peaks.save(tmp_path / "b.csv", origin="corner")
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     ours, theirs = (json.loads((tmp_path / f"{name}.csv.json").read_text()) for name in "ab")
-    assert set(ours) - set(theirs) == {"images", "options"}
+    assert set(ours) - set(theirs) == {"images", "options", "shape"}
     assert {name: ours[name] for name in theirs if name != "created"} == {
         name: value for name, value in theirs.items() if name != "created"
     }

@@ -176,7 +176,8 @@ def remembered(function: Callable[..., T]) -> Callable[..., T]:
     kept = functools.lru_cache(maxsize=256, typed=True)(function)
 
     @functools.wraps(function)
-    def check(*options: Any) -> T:
-        return kept(*options) if _PLAIN.issuperset(map(type, options)) else function(*options)
+    def check(*options: Any, **named: Any) -> T:
+        plain = not named and _PLAIN.issuperset(map(type, options))
+        return kept(*options) if plain else function(*options, **named)
 
     return check

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.options import check_lengths
-from npsubpix._tables import OutputError, _plain, check_place, describe, replacing
+from npsubpix._tables import OutputError, check_place, describe, plain, replacing
 from npsubpix._tables.localizations import Localizations, check_origin, check_packages, package
 
 __all__ = ["check_path", "read", "write"]
@@ -74,7 +74,7 @@ def write(
             **dict(metadata or {}),
         },
     ]
-    _write(path, locs, json.loads(json.dumps(documents, default=_plain)))
+    _write(path, locs, json.loads(json.dumps(documents, default=plain)))
 
 
 def _write(path: Path, locs: Any, documents: list[dict[str, Any]]) -> None:

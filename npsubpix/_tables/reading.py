@@ -21,6 +21,8 @@ _Read = tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]
 
 def read_columns(path: Path) -> _Read:
     """Return columns and metadata; those of a CSV file are text, as they stand in it."""
+    if path.is_dir():
+        return _read_dataset(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise ValueError(f"{path}: unknown format {path.suffix!r}; the name must end with {', '.join(_READERS)}")
@@ -57,6 +59,30 @@ def _read_parquet(path: Path) -> _Read:
     return {name: table[name].to_numpy() for name in table.column_names}, metadata
 
 
+def _read_dataset(path: Path) -> _Read:
+    """Read a folder of Parquet files; those whose names begin with _ hold the metadata and the state of the run."""
+    parquet = package("pyarrow.parquet", "reading .parquet files", "table")
+    if not any(path.glob("*.parquet")):
+        raise ValueError(f"{path}: is a folder without .parquet files")
+    table = parquet.read_table(path)
+    common = path / "_common_metadata"
+    metadata = (parquet.read_schema(common).metadata if common.is_file() else None) or {}
+    described = {key.decode(): value.decode() for key, value in metadata.items()}
+    return {name: table[name].to_numpy() for name in table.column_names}, described
+
+
+def _read_fits(path: Path) -> _Read:
+    fits = package("astropy.io.fits", "reading .fits tables", "astro")
+    with fits.open(path, memmap=False) as hdus:
+        hdu = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU)), None)
+        if hdu is None:
+            raise ValueError(f"{path}: has no table, but {', '.join(type(hdu).__name__ for hdu in hdus)}")
+        columns = {name: np.array(hdu.data[name]) for name in hdu.columns.names}
+        metadata = json.loads(hdu.header.get("NPSUBPIX", "{}"))
+    native = {n: c if c.dtype.kind == "U" else c.astype(c.dtype.newbyteorder("=")) for n, c in columns.items()}
+    return {n: c.astype(object) if c.dtype.kind == "U" else c for n, c in native.items()}, metadata
+
+
 def _read_hdf5(path: Path) -> _Read:
     with package("h5py", "reading .h5 files", "app").File(path) as file:
         if "peaks" not in file:
@@ -83,4 +109,5 @@ _READERS: dict[str, Callable[[Path], _Read]] = {
     ".h5": _read_hdf5,
     ".hdf5": _read_hdf5,
     ".ecsv": _read_ecsv,
+    ".fits": _read_fits,
 }

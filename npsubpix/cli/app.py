@@ -139,12 +139,17 @@ def locate(
     read_variance: option.ReadVariance = None,
     em_gain: option.EMGain = None,
     channel: Channel = None,
+    frames: option.Frames = None,
     volume: Volume = None,
     axes: Axes = None,
     series: Series = None,
     hdu: Hdu = None,
+    roi: option.Roi = None,
+    workers: option.Workers = None,
     max_memory: MaxMemory = 4.0,
+    resume: option.Resume = False,
     table_format: option.TableFormat = None,
+    units: option.Units = None,
     pixel_size: option.PixelSize = None,
     origin: Annotated[
         Origin, typer.Option(help="First pixel: its centre is 0, its outer corner is 0, or its centre is 1 (fits).")
@@ -203,7 +208,7 @@ def locate(
         )
         if not fit and (camera := camera_of(fits)) is not None:
             options["camera"] = camera
-        reading = reading_options(channel, volume, axes, series, hdu, max_memory)
+        reading = reading_options(channel, volume, axes, series, hdu, max_memory) | {"frames": frames}
         outputs = Outputs(
             output or [],
             plot or [],
@@ -217,8 +222,11 @@ def locate(
             quiet,
             table_format or "npsubpix",
             pixel_size,
+            units,
+            resume,
         )
-        find_and_report(Request(images, options, boxes, reading, outputs, check_fit(fit, fits)), errors)
+        request = Request(images, options, boxes, reading, outputs, check_fit(fit, fits), roi, workers)
+        find_and_report(request, errors)
     raise typer.Exit(1 if errors.messages else 0)
 
 

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from npsubpix._arrays.library import to_numpy
+import numpy as np
+
 from npsubpix.cli.files import display_name
+from npsubpix.cli.rows import joined
+from npsubpix.cli.terminal import say
 
 if TYPE_CHECKING:
+    from npsubpix._tables import Pieces
+    from npsubpix.cli.locate import Image, Outputs
     from npsubpix.results import Fits
 
-__all__ = ["FORMATS", "check_export", "check_tables", "export"]
+__all__ = ["FORMATS", "check_export", "check_tables", "export", "fits_of"]
 
 FORMATS = ("npsubpix", "picasso", "thunderstorm")
 
 
-def check_export(table_format: str, fit: dict[str, Any] | None, pixel_size: Any, unused: Sequence[str]) -> None:
+def check_export(
+    table_format: str, fit: dict[str, Any] | None, pixel_size: Any, unused: Sequence[str], unit: str | None
+) -> None:
     """Refuse a format that could not be written; `unused` are options that only tables of npsubpix have."""
+    if pixel_size is not None:
+        from npsubpix._arrays.options import check_lengths
+
+        check_lengths(pixel_size, len(pixel_size) if isinstance(pixel_size, tuple) else 2, "--pixel-size")
     if table_format == "npsubpix":
-        if pixel_size is not None:
-            raise ValueError("--pixel-size needs --format picasso or thunderstorm")
+        if pixel_size is not None and unit is None:
+            raise ValueError("--pixel-size needs --format picasso or thunderstorm, or --units")
         return
     if fit is None:
         raise ValueError(f"--format {table_format} needs --fit")
@@ -31,35 +42,76 @@ def check_export(table_format: str, fit: dict[str, Any] | None, pixel_size: Any,
         raise ValueError("--format picasso needs the camera, as its columns are in photons: --electrons-per-count N")
     if table_format == "thunderstorm" and pixel_size is None:
         raise ValueError("--format thunderstorm needs --pixel-size, as its columns are in nm")
-    if pixel_size is not None:
-        from npsubpix._arrays.options import check_lengths
-
-        check_lengths(pixel_size, len(pixel_size) if isinstance(pixel_size, tuple) else 2, "--pixel-size")
 
 
 def check_tables(paths: Sequence[Path], table_format: str) -> None:
     """Refuse paths that the format could not be written to."""
     from npsubpix._tables import check_table_path, picasso, thunderstorm
+    from npsubpix.movies.outputs import check_dataset, is_dataset
 
+    if table_format == "npsubpix" and any(is_dataset(path) for path in paths):
+        if len(paths) > 1:
+            raise ValueError("a dataset, a name without an ending, is written alone: give --output once")
+        check_dataset(paths[0])
+        return
     checks = {"picasso": picasso.check_path, "thunderstorm": thunderstorm.check_path}
     for path in paths:
         checks.get(table_format, check_table_path)(path)
 
 
-def export(path: Path, table_format: str, frames: list[Fits], pixel_size: Any, metadata: dict[str, Any]) -> list[str]:
-    """Write the fits of all frames, which are counted over all images; return lines that say what was done."""
+def export(
+    path: Path,
+    outputs: Outputs,
+    fit: dict[str, Any] | None,
+    images: Sequence[Image],
+    rows: Pieces,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write the fits of all frames, which are counted over all images; say what is left out."""
+    shapes = {image.frame_shape for image in images}
+    if len(shapes) > 1:
+        from npsubpix._tables import OutputError
+
+        raise OutputError(f"{path}: not written, the images differ in shape")
+    (shape,) = shapes
+    unit = None if fit is None or fit["camera"] is None else "electron"
+    fits = fits_of(joined([dict(piece) for piece in rows]), shape, unit)
+    kept = fits[fits.ok]
+    left_out = len(fits) - len(kept)
+    about = {"images": metadata["images"], "options": metadata["options"], "rows_not_ok_left_out": left_out}
+    if outputs.table_format == "picasso":
+        movie = (sum(image.count for image in images), *shape[-2:])
+        kept.to_picasso(path, shape=movie, pixel_size=outputs.pixel_size, metadata=about)
+    else:
+        kept.to_thunderstorm(path, pixel_size=outputs.pixel_size, metadata=about)
+    if left_out and not outputs.quiet:
+        say(f"{left_out} of {len(fits)} fits are not ok and left out of {display_name(path)}")
+
+
+def fits_of(columns: Mapping[str, Any], shape: tuple[int, ...], flux_unit: str | None) -> Fits:
+    """Return fits from the columns of their table."""
     from npsubpix.results import Fits
 
-    fits = Fits.concatenate(frames, frame=range(len(frames)))
-    if fits.image_shape is None:
-        raise ValueError(f"{path}: not written, the images differ in shape")
-    kept = fits[fits.ok]
-    left_out = len(fits) - int(to_numpy(fits.ok).sum())
-    about = {"images": metadata["images"], "options": metadata["options"], "rows_not_ok_left_out": left_out}
-    if table_format == "picasso":
-        shape = (len(frames), *fits.image_shape[-2:])
-        kept.to_picasso(path, shape=shape, pixel_size=pixel_size, metadata=about)
-    else:
-        kept.to_thunderstorm(path, pixel_size=pixel_size, metadata=about)
-    lines = [f"{left_out} of {len(fits)} fits are not ok and left out of {display_name(path)}"] if left_out else []
-    return [*lines, f"Wrote {display_name(path)}"]
+    axes = "zyx"[-len(shape) :]
+
+    def together(*names: str) -> Any:
+        return np.column_stack([columns[name] for name in names])
+
+    widths = [n for n in columns if n.startswith("sigma") and not n.endswith("_std")]
+    sigma = [columns[widths[0]], columns[f"{widths[0]}_std"]]
+    if widths != ["sigma"]:
+        sigma = [together(*widths), together(*(f"{name}_std" for name in widths))]
+    names = ["flux", "background", "angle", "beta", *(["z"] if len(shape) == 2 else [])]
+    pairs = {n: columns[n] for name in names if name in columns for n in (name, f"{name}_std")}
+    singles = {name: columns[name] for name in ("chi2", "log_likelihood", "n_iters", "flags", "frame")}
+    return Fits(
+        coords=together(*axes),
+        coords_std=together(*(f"{axis}_std" for axis in axes)),
+        sigma=sigma[0],
+        sigma_std=sigma[1],
+        indices=together(*(f"{axis}_index" for axis in axes)),
+        image_shape=shape,
+        flux_unit=flux_unit,
+        **pairs,
+        **singles,
+    )

@@ -48,8 +48,8 @@ def display_name(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def progress_bar(total: int, quiet: bool) -> Iterator[Callable[[float, str], None]]:
-    """Show a progress bar on standard error, if that is a terminal."""
+def progress_bar(total: int, quiet: bool, unit: str = "") -> Iterator[Callable[[float, str], None]]:
+    """Show a progress bar on standard error, if that is a terminal: with the rate in units, and the time left."""
     if quiet or not sys.stderr.isatty():
         yield lambda *_: None
         return
@@ -57,7 +57,15 @@ def progress_bar(total: int, quiet: bool) -> Iterator[Callable[[float, str], Non
     from rich.markup import escape
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    rate = [TextColumn("{task.fields[rate]}")] if unit else []
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), *rate, TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda step, text: progress.update(task, advance=step, description=escape(text))
+        task = progress.add_task("", total=total, rate="")
+
+        def advance(step: float, text: str) -> None:
+            progress.update(task, advance=step, description=escape(text))
+            speed = progress.tasks[0].speed
+            if unit and speed is not None:
+                progress.update(task, rate=f"{speed:,.0f} {unit}/s" if speed >= 10 else f"{speed:.2g} {unit}/s")
+
+        yield advance

@@ -1,23 +1,19 @@
-"""Fits of ``npsubpix locate --fit``: columns of the table, and positions."""
+"""Options of ``npsubpix locate --fit`` as arguments of `fit_spots`."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npsubpix._arrays.library import to_numpy
-from npsubpix._definitions.flags import FIT_REJECTED
 from npsubpix.cli.terminal import UsageError
 
 if TYPE_CHECKING:
     from npsubpix import Camera
-    from npsubpix.results import Fits, Peaks
 
-__all__ = ["FIT_MODELS", "camera_of", "check_fit", "fitted"]
+__all__ = ["FIT_MODELS", "camera_of", "check_fit"]
 
 #: Arguments of `fit_spots` for each model.
 FIT_MODELS: dict[str, dict[str, Any]] = {
@@ -87,20 +83,3 @@ def _psf(others: dict[str, Any], path: Path | None) -> dict[str, Any]:
             return {"psf": np.array(next(images.frames))}
     except (OSError, ImageError) as error:
         raise UsageError(f"--psf {path}: {error}") from error
-
-
-def fitted(frame: Any, peaks: Peaks, options: dict[str, Any], mask: Any) -> tuple[Peaks, dict[str, Any], Fits]:
-    """Return peaks at the positions of fits, where these succeeded, the columns of fits, and the fits."""
-    from npsubpix import fit_spots
-
-    fits = fit_spots(frame, peaks, mask=mask, **options)
-    accepted = (to_numpy(fits.flags) & int(FIT_REJECTED)) == 0
-    coords = np.where(accepted[:, None], to_numpy(fits.coords), to_numpy(peaks.coords))
-    errors = np.where(accepted[:, None], to_numpy(fits.coords_std), np.nan)
-    table = fits.to_dict()
-    columns = {name: table[name] for name in ("flux", "flux_std")}
-    shapes = ("sigma", "angle", "beta") if fits.z is None else ("sigma", "z")
-    wide = [name for name in table if name.startswith(shapes)]
-    columns |= {f"fit_{name}": table[name] for name in ("background", "background_std", *wide)}
-    columns |= {"chi2": table["chi2"], "fit_ok": table["ok"], "fit_flags": table["flag_names"]}
-    return dataclasses.replace(peaks, coords=coords, coords_std=errors), columns, fits

@@ -1,36 +1,28 @@
-"""Command ``npsubpix locate``: read images, find peaks, write and print the table."""
+"""Command ``npsubpix locate``: find the peaks of images, write and print the table."""
 
 from __future__ import annotations
 
 import contextlib
-import inspect
-import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from npsubpix._arrays.library import to_numpy
-from npsubpix._definitions.flags import PeakFlags
-from npsubpix._definitions.peaks import with_defaults
 from npsubpix._definitions.refinement import WITH_RADIUS
 from npsubpix.cli.checks import check_numbers
 from npsubpix.cli.exports import check_export, check_tables, export
-from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
-from npsubpix.cli.filters import filtered
-from npsubpix.cli.fits import fitted
-from npsubpix.cli.hints import hints_for_no_peaks
-from npsubpix.cli.terminal import Errors, Notes, UsageError, say, say_guesses
+from npsubpix.cli.files import check_overwriting, check_plot_path, progress_bar
+from npsubpix.cli.maps import MAPS, maps_of
+from npsubpix.cli.report import report, state_of
+from npsubpix.cli.rows import Best, Layout, NoFiles, Rows
+from npsubpix.cli.terminal import Errors, Notes, UsageError, say_error
 
 if TYPE_CHECKING:
-    from npsubpix.io.images import Frames
-    from npsubpix.results import Fits, Peaks
+    from npsubpix.io._frames import FrameSource
 
-__all__ = ["Outputs", "Request", "find_and_report"]
-
-_MAPS = ("mask", "background", "sigma")  # arguments of find_peaks that may be images
+__all__ = ["Image", "Outputs", "Request", "Run", "find_and_report"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +41,8 @@ class Outputs:
     quiet: bool
     table_format: str = "npsubpix"
     pixel_size: Any = None
+    unit: str | None = None
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,18 +52,65 @@ class Request:
     images: list[Path]
     options: dict[str, Any]  # arguments of find_peaks; images are paths
     boxes: dict[str, Any]  # arguments of local_background; empty if it is not wanted
-    reading: dict[str, Any]  # arguments of open_frames
+    reading: dict[str, Any]  # arguments of FrameSource
     outputs: Outputs
     fit: dict[str, Any] | None = None  # arguments of fit_spots, if spots are to be fitted
+    roi: tuple[slice, ...] | None = None
+    workers: int | None = None
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of the command, as it was when the command began."""
+
+    path: Path
+    first: int  # number of its first frame among those of all images
+    count: int
+    frame_shape: tuple[int, ...]
+    is_stack: bool
+    is_folder: bool
+    file_format: str
+    sizes: dict[str, Any]  # what the metadata say of it
+    lengths: tuple[float, ...] | None  # size of a pixel in the unit that columns are wanted in
+    wcs: Any
+    fingerprint: dict[str, Any]
+
+
+@dataclass
+class Run:
+    """What is found: images that could be opened, their rows, and the frame with most of them."""
+
+    request: Request
+    images: list[Image]
+    out: Any
+    best: Best = field(default_factory=Best)
+    searched: set[int] = field(default_factory=set)  # images of which rows were written
+    is_complete: bool = True
 
 
 def find_and_report(request: Request, errors: Errors) -> None:
     """Find the peaks of all images, then write and print the table."""
     _check(request)
-    found = _Found(request.outputs)
-    _find_all(request, found, errors)
-    if found.tables:
-        _report(request, found, errors)
+    images = _images(request, errors)
+    if not images:
+        return
+    with _output(request, images) as out:
+        run = Run(request, images, out)
+        for note in out.notes:
+            say_error(f"note: {note}")
+        try:
+            _find_all(run, errors)
+            report(run, errors)
+        except KeyboardInterrupt:
+            if not request.outputs.tables or not out.done:
+                raise
+            frames = "1 frame" if out.done == 1 else f"{out.done} frames"
+            raise KeyboardInterrupt(
+                f"interrupted; the rows of {frames} are safe, and --resume goes on from them"
+            ) from None
+
+
+# --- arguments
 
 
 def _check(request: Request) -> None:
@@ -79,7 +120,7 @@ def _check(request: Request) -> None:
         check_numbers(request.options)
         _check_background(request)
         _check_needs(request)
-        check_export(outputs.table_format, request.fit, outputs.pixel_size, _unused(outputs))
+        check_export(outputs.table_format, request.fit, outputs.pixel_size, _unused(outputs), outputs.unit)
         check_tables(outputs.tables, outputs.table_format)
         for plot in outputs.plots:
             check_plot_path(plot)
@@ -93,7 +134,12 @@ def _check(request: Request) -> None:
 
 def _unused(outputs: Outputs) -> list[str]:
     """Return options that only tables of npsubpix have."""
-    options = {"--napari": outputs.napari, "--comments": outputs.comments, "--origin": outputs.origin != "center"}
+    options = {
+        "--napari": outputs.napari,
+        "--comments": outputs.comments,
+        "--origin": outputs.origin != "center",
+        "--units": outputs.unit is not None,
+    }
     return [name for name, is_there in options.items() if is_there]
 
 
@@ -110,279 +156,213 @@ def _check_background(request: Request) -> None:
 
 
 def _check_needs(request: Request) -> None:
-    """Refuse options that would have no effect."""
+    """Refuse options that would have no effect, or exclude each other."""
+    outputs = request.outputs
     if "radius" in request.options and request.options.get("refine") not in WITH_RADIUS:
         *methods, last = sorted(WITH_RADIUS)
         raise ValueError(f"--radius needs --refine {', '.join(methods)} or {last}")
-    if request.outputs.plot_frame is not None and not request.outputs.plots:
+    if outputs.plot_frame is not None and not outputs.plots:
         raise ValueError("--plot-frame needs --plot")
+    if outputs.resume and not outputs.tables:
+        raise ValueError("--resume needs --output: rows are safe where they are written")
+    if request.reading.get("frames") is not None and request.reading.get("volume"):
+        raise ValueError("--frames and --volume exclude each other: a volume has no axis of frames")
 
 
-class _Search(NamedTuple):
-    """Peaks of a frame, the arguments of `find_peaks` that found them, and further columns.
-
-    And whether the noise is a guess somewhere in the frame.
-    """
-
-    peaks: Peaks
-    options: dict[str, Any]
-    columns: dict[str, Any]
-    is_guess: bool
-    fits: Fits | None
+# --- images
 
 
-@dataclass
-class _Picture:
-    """A frame to draw, and its peaks."""
-
-    image: Any
-    peaks: Peaks
-    title: str
-    y_up: bool
-
-
-@dataclass
-class _Found:
-    """Peaks found so far: one table per frame, with its file and number."""
-
-    outputs: Outputs
-    tables: list[Peaks] = field(default_factory=list)
-    extra: list[dict[str, Any]] = field(default_factory=list)  # further columns of each table
-    fits: list[Fits] = field(default_factory=list)
-    frames: list[int] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    any_stack: bool = False
-    guesses: int = 0  # frames whose noise is a guess
-    picture: _Picture | None = None
-    empty: tuple[Any, dict[str, Any]] | None = None  # the first frame and its search, while there are no peaks
-
-    def add(self, stack: Frames, number: int, image: Any, search: _Search) -> None:
-        peaks = search.peaks
-        if not self.tables and len(peaks) == 0:
-            self.empty = np.array(image), search.options
-        elif len(peaks):
-            self.empty = None
-        self.any_stack = self.any_stack or stack.is_stack
-        self.guesses += search.is_guess
-        self.tables.append(peaks)
-        self.extra.append(search.columns)
-        self.fits += [] if search.fits is None else [search.fits]
-        self.frames.append(number)
-        self.files.append(display_name(stack.file_of(number)))
-        if self.outputs.plots and self._is_better_picture(number, len(peaks)):
-            frame = f", frame {number} of 0 to {stack.count - 1}" if stack.is_stack else ""
-            title = f"{len(peaks)} peaks in {display_name(Path(stack.path.name))}{frame}"
-            self.picture = _Picture(np.array(image), peaks, title, stack.file_format == "FITS")
-
-    def _is_better_picture(self, number: int, count: int) -> bool:
-        wanted = self.outputs.plot_frame
-        if wanted is not None:
-            return self.picture is None and number == wanted
-        return self.picture is None or count > len(self.picture.peaks)
-
-    def peaks(self) -> Peaks:
-        """Join the tables."""
-        from npsubpix.results import Peaks
-
-        names = ["coords", "values", "indices", "flags"]
-        if self.tables[0].coords_std is not None:
-            names.append("coords_std")
-        columns: dict[str, Any] = {n: np.concatenate([getattr(table, n) for table in self.tables]) for n in names}
-        return Peaks(**columns, frame=self.each(self.frames) if self.any_stack else None)
-
-    def each(self, values: list[Any]) -> Any:
-        """Repeat the value of each table for its rows."""
-        dtype = object if values and isinstance(values[0], str) else np.int64
-        return np.repeat(np.array(values, dtype=dtype), [len(table) for table in self.tables])
-
-    def columns(self) -> dict[str, Any]:
-        """Join the further columns."""
-        return {name: np.concatenate([extra[name] for extra in self.extra]) for name in self.extra[0]}
-
-
-def _find_all(request: Request, found: _Found, errors: Errors) -> None:
-    from npsubpix.io.images import open_frames
+def _images(request: Request, errors: Errors) -> list[Image]:
+    """Open each image, say how it is read, and return what is needed to know of all before the first is searched."""
+    from npsubpix.io._frames import FrameSource
 
     notes = Notes(request.outputs.quiet)
-    with progress_bar(len(request.images), request.outputs.quiet) as advance:
-        for path in request.images:
-            with errors.survived(), open_frames(path, **request.reading) as stack, _maps_of(stack, request) as maps:
-                notes.say(stack)
-                for number, frame in enumerate(stack.frames):
-                    beside = {name: next(frames) for name, frames in maps.items()}
-                    try:
-                        search = _find(frame, request, beside)
-                    except (TypeError, ValueError, MemoryError) as error:
-                        raise RuntimeError(f"{path}: {error}") from error
-                    found.add(stack, number, frame, search)
-                    advance(1 / stack.count, f"{path.name} {number + 1}/{stack.count}")
+    images: list[Image] = []
+    first = 0
+    for path in request.images:
+        with errors.survived(), FrameSource(path, **request.reading) as source, maps_of(source, request):
+            image = _described(source, first, request.outputs)
+            notes.say(source)
+            images.append(image)
+            first += source.count
+    return images
+
+
+def _described(source: FrameSource, first: int, outputs: Outputs) -> Image:
+    from npsubpix.movies.columns import celestial, sizes_of
+
+    axes = "zyx"[-len(source.frame_shape) :]
+    sizes = sizes_of(source) | ({"first_pixel": source.first_pixel} if source.first_pixel else {})
+    if outputs.unit is not None and outputs.pixel_size is not None:
+        sizes["pixel_size"] = {axis: (size, "nm") for axis, size in zip(axes, _each(outputs, axes), strict=True)}
+    return Image(
+        path=source.path,
+        first=first,
+        count=source.count,
+        frame_shape=source.frame_shape,
+        is_stack=source.is_stack,
+        is_folder=source.file_per_frame,
+        file_format=source.file_format,
+        sizes=sizes,
+        lengths=_lengths(sizes, axes, outputs.unit, source.path),
+        wcs=celestial(source.wcs),
+        fingerprint=source.fingerprint(),
+    )
+
+
+def _each(outputs: Outputs, axes: str) -> tuple[float, ...]:
+    """Return --pixel-size along each axis."""
+    from npsubpix._arrays.options import check_lengths
+
+    return check_lengths(outputs.pixel_size, len(axes), "--pixel-size")
+
+
+def _lengths(sizes: dict[str, Any], axes: str, unit: str | None, path: Path) -> tuple[float, ...] | None:
+    if unit is None:
+        return None
+    from npsubpix.movies.columns import lengths_of
+
+    try:
+        return lengths_of(sizes.get("pixel_size", {}), axes, unit, str(path))
+    except ValueError as error:
+        raise ValueError(f"{error}; --pixel-size says it") from error
+
+
+# --- the search
 
 
 @contextlib.contextmanager
-def _maps_of(image: Frames, request: Request) -> Iterator[dict[str, Iterator[Any]]]:
-    """Open the mask, the background and the noise of an image: one frame for all of its frames, or one for each."""
-    from npsubpix.io.images import open_frames
-
-    with contextlib.ExitStack() as opened:
-        maps = {}
-        for name in _MAPS:
-            path = request.options.get(name)
-            if not isinstance(path, Path):
-                continue
-            stack = opened.enter_context(
-                open_frames(path, volume=len(image.shape) == 3, max_memory=request.reading["max_memory"])
-            )
-            if stack.count not in (1, image.count):
-                needed = "1" if image.count == 1 else f"1 or {image.count}"
-                raise ValueError(f"{path}: has {stack.count} frames; needed are {needed}, as in {image.path}")
-            frames = stack.frames
-            maps[name] = frames if stack.count > 1 else itertools.repeat(np.array(next(frames)))
-        yield maps
-
-
-def _find(frame: Any, request: Request, maps: dict[str, Any]) -> _Search:
-    """Find the peaks of a frame, and their background, noise and significance where these are known or measured."""
-    from npsubpix import find_peaks, local_background
-
-    options = {**request.options, **maps}
-    if "mask" in maps:
-        options["mask"] = np.asarray(maps["mask"]) != 0
-    searched = filtered(frame, options)
-    guessed = None
-    if request.boxes or (searched is not frame and options.get("background") is None and options.get("sigma") is None):
-        measured = local_background(searched, **request.boxes, mask=options.get("mask"))
-        guessed = None if "sigma" in options else measured.guessed
-        options |= {"background": measured.level, "sigma": options.get("sigma", measured.noise)}
-    peaks = find_peaks(frame, **options)
-    columns = _heights(searched, peaks, options.get("background"), options.get("sigma"))
-    fits = None
-    if request.fit is not None:
-        peaks, measured_columns, fits = fitted(frame, peaks, request.fit, options.get("mask"))
-        columns |= measured_columns
-    if guessed is not None:
-        columns["noise_guessed"] = guessed[tuple(to_numpy(peaks.indices).T)]
-    return _Search(peaks, options, columns, guessed is not None and bool(guessed.any()), fits)
-
-
-def _heights(frame: Any, peaks: Peaks, background: Any, sigma: Any) -> dict[str, Any]:
-    """Return the columns of background, noise and significance: the height by which peaks are ranked."""
-    background, sigma = with_defaults(background, sigma)
-    if background is None:
-        return {}
-    at = tuple(to_numpy(peaks.indices).T)
-    value, level, noise = (np.broadcast_to(x, frame.shape)[at].astype(np.float64) for x in (frame, background, sigma))
-    height = np.where(to_numpy(peaks.flags) & int(PeakFlags.MINIMUM), level - value, value - level)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return {"background": level, "noise": noise, "significance": height / noise}
-
-
-def _report(request: Request, found: _Found, errors: Errors) -> None:
-    """Write the table and the picture, and print the first rows."""
-    from npsubpix._tables import write_table
-    from npsubpix.io.tables import peak_columns
+def _output(request: Request, images: list[Image]) -> Iterator[Any]:
+    """Open the files of the table; without any, rows are counted and the first ones kept."""
+    from npsubpix._tables import write_pieces
+    from npsubpix.movies.outputs import Dataset, TableFiles, is_dataset
 
     outputs = request.outputs
-    peaks, extra = found.peaks(), found.columns()
-    files = found.each(found.files) if len(request.images) > 1 or len(set(found.files)) > 1 else None
-    columns = peak_columns(peaks, origin=outputs.origin, files=files, columns=extra)
-    lines = [_summary(peaks, found, request.images), *_left_out(found)]
-    if found.guesses:
-        peaks_there = int(np.sum(extra["noise_guessed"]))
-        say_guesses(f"{found.guesses} of {len(found.tables)} frames, around {peaks_there} of {len(peaks)} peaks")
-    if found.empty is not None and not outputs.quiet:
-        image, options = found.empty
-        lines += hints_for_no_peaks(image, {**_defaults(), **options})
-    lines += _first_rows(columns, len(peaks), 0 if outputs.quiet else outputs.show)
-    if outputs.napari:
-        columns = peak_columns(peaks, files=files, columns=extra, napari=True)
-    metadata = _metadata(request, peaks.ndim, errors)
-    for table in outputs.tables:
-        with errors.survived():
-            if outputs.table_format == "npsubpix":
-                write_table(table, columns, metadata, comments=outputs.comments)
-                lines.append(f"Wrote {display_name(table)}")
-            else:
-                lines += export(table, outputs.table_format, found.fits, outputs.pixel_size, metadata)
-    for plot in outputs.plots:
-        with errors.survived():
-            _write_plot(plot, found)
-            lines.append(f"Wrote {display_name(plot)}")
-    if not outputs.quiet:
-        say("\n".join(lines))
+    if not outputs.tables:
+        yield NoFiles(outputs.show)
+        return
+    about: Any = {"resume": outputs.resume, "state": state_of(request, images)}
+    if outputs.table_format != "npsubpix":
+        about |= {"write": lambda path, rows, about: export(path, outputs, request.fit, images, rows, about)}
+        about |= {"check": lambda path: check_tables([path], outputs.table_format)}
+    elif is_dataset(outputs.tables[0]):
+        with Dataset(outputs.tables[0], **about) as dataset:
+            yield dataset
+        return
+    else:
+        about["write"] = lambda path, rows, metadata: write_pieces(
+            path, _as_points(rows) if outputs.napari else rows, metadata, comments=outputs.comments
+        )
+    with TableFiles(outputs.tables, **about) as files:
+        yield files
 
 
-def _summary(peaks: Peaks, found: _Found, images: list[Path]) -> str:
-    count = len(peaks)
-    failed = count - int(to_numpy(peaks.ok).sum())
-    failures = f"; {failed} not ok, see flags" if failed else ""
-    where = (
-        display_name(Path(images[0].name)) if len(images) == 1 else f"{len(set(found.files))} of {len(images)} images"
+def _as_points(rows: Any) -> Any:
+    from npsubpix._tables.columns import as_points
+
+    def numbered() -> Iterator[Any]:
+        first = 0
+        for piece in rows.read():
+            yield as_points(piece, "zyx", first)
+            first += len(next(iter(piece.values())))
+
+    empty = {name: np.empty(0, dtype) for name, dtype in rows.dtypes.items()}
+    dtypes = {name: column.dtype for name, column in as_points(empty, "zyx").items()}
+    return type(rows)(dtypes, rows.length, rows.texts, numbered)
+
+
+def _layout(run: Run) -> Layout:
+    images, outputs = run.images, run.request.outputs
+    return Layout(
+        axes="zyx"[-len(images[0].frame_shape) :],
+        origin=outputs.origin,
+        with_file=len(run.request.images) > 1 or images[0].is_folder,
+        with_frame=any(image.is_stack for image in images),
+        with_sky=any(image.wcs is not None for image in images),
+        unit=outputs.unit,
+        exported=outputs.table_format != "npsubpix",
     )
-    frames = f", {len(found.tables)} frames" if found.any_stack else ""
-    return f"{count} peak{'' if count == 1 else 's'} in {where}{frames}{failures}"
 
 
-def _left_out(found: _Found) -> list[str]:
-    """Say in how many frames the border holds a higher peak than those of the table."""
-    count = sum(bool(table.left_out()) for table in found.tables)
-    where = f" of {count} of {len(found.tables)} frames" if found.any_stack else ""
-    return [f"A higher peak at the border{where} is left out; --exclude-border false finds it"] if count else []
+def _find_all(run: Run, errors: Errors) -> None:
+    """Search all images, and go on to the next after one that breaks."""
+    from npsubpix.io import OutputError
+
+    layout = _layout(run)
+    if run.out.done and run.request.outputs.plots:
+        _see_earlier_blocks(run)
+    total = sum(image.count for image in run.images)
+    with progress_bar(total, run.request.outputs.quiet, "frames") as advance:
+        for number, image in enumerate(run.images):
+            rows = _rows(run, layout, number)
+            advance(rows.done, image.path.name)
+            if rows.done == image.count:
+                run.searched.add(number)
+                continue
+            try:
+                _find(run, rows, image, advance)
+            except OutputError:
+                raise
+            except Exception as error:
+                run.is_complete = False
+                own = isinstance(error, ImportError) or str(image.path) in str(error)
+                errors.report(error if own else _named(image.path, error))
+            if rows.done:
+                run.searched.add(number)
 
 
-def _first_rows(columns: dict[str, Any], count: int, show: int) -> list[str]:
-    from npsubpix._tables import table_text
+def _named(path: Path, error: Exception) -> RuntimeError:
+    """Name the image in an error."""
+    named = RuntimeError(f"{path}: {error}")
+    named.__cause__ = error
+    return named
 
-    lines = [table_text(columns, show)] if show and count else []
-    return [*lines, f"... {count - show} more"] if 0 < show < count else lines
+
+def _rows(run: Run, layout: Layout, number: int) -> Rows:
+    image = run.images[number]
+    return Rows(run.out, layout, image, run.best, number)
 
 
-def _metadata(request: Request, ndim: int, errors: Errors) -> dict[str, Any]:
-    """Return what a table says of itself: among it all options, those that were not given too."""
-    from npsubpix._tables import describe
+def _see_earlier_blocks(run: Run) -> None:
+    """Count the peaks of each frame of a run that is resumed."""
+    for first, last, columns in run.out.blocks():
+        number = max(k for k, image in enumerate(run.images) if image.first <= first)
+        own = run.images[number].first if run.request.outputs.table_format == "npsubpix" else 0
+        frame = columns.get("frame", np.zeros(len(columns["ok"]), np.int64))
+        run.best.see(number, first - run.images[number].first, np.bincount(frame + own - first, minlength=last - first))
 
-    options = {**_defaults(), **request.options}
+
+def _find(run: Run, rows: Rows, image: Image, advance: Callable[[float, str], None]) -> None:
+    """Search one image."""
+    import npsubpix
+    from npsubpix.io._frames import FrameSource
+
+    request = run.request
+    before = rows.done
+
+    def progress(done: int, count: int) -> None:
+        nonlocal before
+        advance(done - before, f"{image.path.name} {done}/{count}")
+        before = done
+
+    with FrameSource(image.path, **request.reading) as source, maps_of(source, request) as maps:
+        rows.file_of = source.file_of
+        npsubpix.locate(
+            source,
+            task="peaks" if request.fit is None else "spots",
+            frames="t" if source.is_stack else False,
+            roi=request.roi,
+            output=rows,
+            executor=request.workers,
+            max_memory=request.reading["max_memory"],
+            progress=progress,
+            **search_options(request, maps),
+        )
+
+
+def search_options(request: Request, maps: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of `npsubpix.locate`."""
+    options = {name: value for name, value in request.options.items() if name not in MAPS} | maps
     if request.boxes:
-        options["background"] = request.boxes["size"]
-        options |= {f"background_{name}": value for name, value in request.boxes.items() if name != "size"}
-    options = {name: display_name(value) if isinstance(value, Path) else value for name, value in options.items()}
-    metadata = {
-        **describe("zyx"[-ndim:], request.outputs.origin),
-        "images": [display_name(path) for path in request.images],
-        "options": {**options, **request.reading, **_fit_options(request)},
-    }
-    return {**metadata, "errors": list(errors.messages)} if errors.messages else metadata
-
-
-def _fit_options(request: Request) -> dict[str, Any]:
-    return {} if request.fit is None else {"fit": {name: _described(value) for name, value in request.fit.items()}}
-
-
-def _described(value: Any) -> str:
-    return f"array of shape {value.shape}" if isinstance(value, np.ndarray) else str(value)
-
-
-def _defaults() -> dict[str, Any]:
-    """Return the options of `find_peaks` that can be chosen here, with their defaults."""
-    from npsubpix import find_peaks
-
-    arguments = inspect.signature(find_peaks).parameters.values()
-    return {p.name: p.default for p in arguments if p.default is not p.empty and p.name != "frame_axis"}
-
-
-def _write_plot(plot: Path, found: _Found) -> None:
-    from npsubpix._tables import ORIGINS, replacing
-    from npsubpix.plotting import draw_peaks
-
-    picture, outputs = found.picture, found.outputs
-    if picture is None:
-        raise ValueError(f"{plot}: not drawn, there is no frame {outputs.plot_frame}; frames are counted from 0")
-    figure = draw_peaks(
-        picture.image,
-        picture.peaks,
-        title=picture.title,
-        origin=ORIGINS[outputs.origin],
-        y_up=picture.y_up if outputs.y_up is None else outputs.y_up,
-        style="light" if outputs.light else "dark",
-    )
-    with replacing(plot) as temporary:
-        figure.savefig(temporary, format=plot.suffix[1:].lower())
+        options["background"] = dict(request.boxes)
+    return options if request.fit is None else {**options, "fit": request.fit}

@@ -14,7 +14,17 @@ from npsubpix._detection import DETECTORS
 from npsubpix.background import local_background
 from npsubpix.cli.exports import FORMATS
 from npsubpix.cli.fits import FIT_MODELS
-from npsubpix.cli.options import PER_AXIS, as_border, as_counts, as_number_or_path, as_numbers, default, one_of
+from npsubpix.cli.options import (
+    PER_AXIS,
+    as_axis,
+    as_border,
+    as_counts,
+    as_number_or_path,
+    as_numbers,
+    as_region,
+    default,
+    one_of,
+)
 from npsubpix.peaks import find_peaks
 
 Paths = list[Path] | None
@@ -163,7 +173,49 @@ ReadVariance = Annotated[
 ]
 EMGain = Annotated[Number, typer.Option(help="Gain of an EM camera.", show_default=False)]
 
+# --- how they are read
+
+Frames = Annotated[
+    Any,
+    typer.Option(
+        parser=as_axis,
+        metavar="AXIS",
+        help="Axis along which images are frames: its name or its number from 0. Without it, T, or the first of three "
+        "axes without names.",
+        show_default=False,
+    ),
+]
+Roi = Annotated[
+    Any,
+    typer.Option(
+        parser=as_region,
+        metavar="Y0:Y1,X0:X1",
+        help="Search this part of each frame only: a range of pixels from 0 per axis, such as 100:200,: for rows 100 "
+        "to 199. Positions are still those in the whole frame.",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    Count, typer.Option(help="Search in this many processes; the rows are the same.", min=1, show_default=False)
+]
+
 # --- what is written
+
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Go on with a run that was stopped, from the frames whose rows are safe beside --output."
+    ),
+]
+Units = Annotated[
+    Any,
+    typer.Option(
+        help="Write positions and their errors in this unit too, in columns such as x_um, with the size of a pixel of "
+        "the image, or of --pixel-size.",
+        show_default=False,
+        **one_of(("um", "nm")),
+    ),
+]
 
 Output = Annotated[
     Paths,
@@ -171,7 +223,8 @@ Output = Annotated[
         "--output",
         "-o",
         show_default=False,
-        help="Write the table: .csv, .parquet, .h5 or .ecsv. Give it several times to write several files.",
+        help="Write the table: .csv, .parquet, .h5, .ecsv or .fits; a name without an ending is a Parquet dataset, a "
+        "folder. Give it several times to write several files.",
     ),
 ]
 TableFormat = Annotated[
@@ -184,7 +237,9 @@ TableFormat = Annotated[
         **one_of(FORMATS),
     ),
 ]
-PixelSize = Annotated[Any, typer.Option(help="Size of a pixel in nm, for --format.", show_default=False, **_NUMBERS)]
+PixelSize = Annotated[
+    Any, typer.Option(help="Size of a pixel in nm, for --format and --units.", show_default=False, **_NUMBERS)
+]
 Napari = Annotated[bool, typer.Option("--napari", help="Name columns so that napari opens a CSV file as points.")]
 Comments = Annotated[
     bool, typer.Option("--comments", help="Write the metadata of CSV files in lines with #, not beside them.")

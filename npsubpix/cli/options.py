@@ -13,11 +13,13 @@ import typer
 __all__ = [
     "PER_AXIS",
     "Origin",
+    "as_axis",
     "as_border",
     "as_counts",
     "as_matrix",
     "as_number_or_path",
     "as_numbers",
+    "as_region",
     "default",
     "given",
     "one_of",
@@ -58,6 +60,25 @@ def as_border(text: str) -> Any:
     """Parse ``true``, ``false``, or numbers of pixels."""
     words = {"true": True, "yes": True, "false": False, "no": False}
     return words[text.lower()] if text.lower() in words else as_counts(text)
+
+
+def as_axis(text: str) -> int | str:
+    """Parse the number of an axis, or else its name."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def as_region(text: str) -> tuple[slice, ...]:
+    """Parse a range per axis, ``100:200,:`` or ``:10,100:200,50:``."""
+    try:
+        ends = [[int(end) if end.strip() else None for end in part.split(":")] for part in text.split(",")]
+    except ValueError:
+        ends = []
+    if not 2 <= len(ends) <= 3 or any(len(pair) != 2 for pair in ends):
+        raise typer.BadParameter(f"{text!r} is not a range per axis, such as 100:200,50:90")
+    return tuple(slice(*pair) for pair in ends)
 
 
 def as_matrix(text: str) -> list[list[float]]:

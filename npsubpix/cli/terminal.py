@@ -122,8 +122,8 @@ class Errors:
                 yield
         except typer.Exit:
             raise
-        except KeyboardInterrupt:
-            say_error("interrupted")
+        except KeyboardInterrupt as stop:
+            say_error(str(stop) or "interrupted")
             raise typer.Exit(130) from None
         except BrokenPipeError:  # the reader of a pipe has seen enough
             raise typer.Exit(1) from None

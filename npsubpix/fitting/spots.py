@@ -18,7 +18,7 @@ from npsubpix._arrays.options import (
     check_positive,
 )
 from npsubpix._arrays.positions import frames_beside, points_beside
-from npsubpix._arrays.stacks import check_stack, shape_of_frame
+from npsubpix._arrays.stacks import check_stack, refuse_delayed, shape_of_frame
 from npsubpix._definitions.fitting import ESTIMATORS, NEIGHBORS, Columns, Fit, box_for
 from npsubpix._dispatch.call import call
 from npsubpix.camera import Camera, maps_of
@@ -27,7 +27,7 @@ from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model, widths_of
 from npsubpix.results import Fits
 
-__all__ = ["fit_patches", "fit_spots"]
+__all__ = ["fit_patches", "fit_spots", "lengths_of_box"]
 
 #: Most pixels of a box along an axis.
 _LONGEST = 1001
@@ -179,6 +179,7 @@ def fit_spots(
     array([[0.033, 0.033],
            [0.034, 0.034]])
     """
+    refuse_delayed(image, "fit_spots")
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
@@ -187,8 +188,9 @@ def fit_spots(
     check_choice(neighbors, "neighbors", NEIGHBORS)
     widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
     measured = check_psf(psf, oversampling, ndim)
-    size = widths_of(width, widths, measured)
-    lengths = _box_of(size, ndim) if box is None else _box(box, ndim, shape_of_frame(x, frame_axis))
+    lengths = lengths_of_box(
+        ndim, shape_of_frame(x, frame_axis), box=box, width=width, sigma=sigma, psf=psf, oversampling=oversampling
+    )
     fit = _fit(
         model, width, widths, beta, background, estimator, camera, error, lengths, n_iters, ndim, covariance, measured
     )
@@ -349,6 +351,17 @@ def _fit(
         covariance=check_bool(covariance, "covariance"),
         numbers=numbers,
     )
+
+
+def lengths_of_box(
+    ndim: int, shape: tuple[int, ...], *, box: Any = None, width: Any = "free", sigma: Any = None, psf: Any = None,
+    oversampling: Any = 1, **_: Any,
+) -> tuple[int, ...]:  # fmt: skip
+    """Return the lengths of the box in which `fit_spots` fits with these options, in images of a shape."""
+    if box is not None:
+        return _box(box, ndim, shape)
+    widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
+    return _box_of(widths_of(width, widths, check_psf(psf, oversampling, ndim)), ndim)
 
 
 def _box_of(sigma: tuple[float, ...] | None, ndim: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Write and read tables of peaks: CSV, Parquet, HDF5 and ECSV, each with units and metadata."""
+"""Write and read tables of peaks: CSV, Parquet, HDF5, ECSV and FITS, each with units and metadata."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def read_table(path: str | Path) -> tuple[dict[str, npt.NDArray[Any]], dict[str,
     Parameters
     ----------
     path : str or Path
-        A ``.csv``, ``.parquet``, ``.h5`` or ``.ecsv`` file.
+        A ``.csv``, ``.parquet``, ``.h5``, ``.ecsv`` or ``.fits`` file, or a folder of ``.parquet`` files, as
+        `npsubpix.locate` writes it.
 
     Returns
     -------

@@ -321,12 +321,12 @@ class Table:
         metadata: Mapping[str, Any] | None = None,
         napari: bool = False,
     ) -> None:
-        """Write the table to a file, as the command line does: CSV, Parquet, HDF5 or ECSV, by its extension.
+        """Write the table to a file, as the command line does: CSV, Parquet, HDF5, ECSV or FITS, by its extension.
 
         Parameters
         ----------
         path : str or Path
-            A ``.csv``, ``.parquet``, ``.h5`` or ``.ecsv`` file. One that exists is replaced, in one step.
+            A ``.csv``, ``.parquet``, ``.h5``, ``.ecsv`` or ``.fits`` file. One that exists is replaced, in one step.
         origin : {"center", "corner", "fits"}, default "center"
             Origin of the positions: the centre of the first pixel is 0; its outer corner is 0; its centre is 1.
         columns : mapping of str to array of shape (N,), optional

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,14 +28,12 @@ from npsubpix._definitions.peaks import (
 from npsubpix._definitions.periodic import folded, repeated, repeated_pixels
 from npsubpix._definitions.refinement import Noise, Refinement, noise_of, unset_errors
 
-__all__ = ["candidates", "find_peaks"]
-
-_DUPLICATE = int(PeakFlags.DUPLICATE)
+__all__ = ["Rows", "before_merging", "candidates", "find_peaks", "refined", "selected", "settled"]
 
 _FEW = 1000  # candidates that are sorted in less time than it takes to look for equal ones
 
 
-class _Rows(NamedTuple):
+class Rows(NamedTuple):
     """Peaks, image by image, the strongest first."""
 
     coords: npt.NDArray[np.float64]
@@ -44,10 +43,10 @@ class _Rows(NamedTuple):
     frames: npt.NDArray[np.int64]
     errors: npt.NDArray[np.float64] | None
 
-    def take(self, rows: Any) -> _Rows:
+    def take(self, rows: Any) -> Rows:
         """Select rows."""
         columns: list[Any] = [None if column is None else column[rows] for column in self]
-        return _Rows(*columns)
+        return Rows(*columns)
 
 
 def find_peaks(
@@ -87,20 +86,48 @@ def _find_rows(
     search: PeakSearch,
     refinement: Refinement,
     noise: Noise | None,
-) -> _Rows:
+) -> Rows:
     """Find and refine peaks, without duplicates unless these are wanted."""
-    most = search.num_peaks
-    if most is None or not _merges(search, refinement):
-        found = candidates(searched, mask, background, sigma, search)
-        return _refined(image, mask, found, search, refinement, noise)
+    found = candidates(searched, mask, background, sigma, before_merging(search, refinement))
+    return settled(
+        found, image.shape, search, refinement, lambda part: refined(image, mask, part, search, refinement, noise)
+    )
+
+
+def before_merging(search: PeakSearch, refinement: Refinement) -> PeakSearch:
+    """Return the search for the candidates: for all of them, where others may take the place of duplicates."""
+    return search._replace(num_peaks=None) if _is_merging(search, refinement) else search
+
+
+def _is_merging(search: PeakSearch, refinement: Refinement) -> bool:
+    return search.duplicates == "merge" and refinement.method is not None
+
+
+def settled(
+    found: Candidates,
+    shape: tuple[int, ...],
+    search: PeakSearch,
+    refinement: Refinement,
+    refine_each: Callable[[Candidates], Rows],
+) -> Rows:
+    """Refine the candidates of a stack of a shape, by a function; leave out duplicates unless these are wanted."""
+
+    def flagged(part: Candidates) -> Rows:
+        rows = refine_each(part)
+        flag_duplicates(rows.coords, rows.flags, rows.frames, shape, search.wrap)
+        return rows
+
+    most, merging = search.num_peaks, _is_merging(search, refinement)
+    if not merging or most is None:
+        rows = flagged(found)
+        return _without_duplicates(rows) if merging else rows
     # Peaks that turn out as duplicates are made up for by the next ones of their image.
-    found = candidates(searched, mask, background, sigma, search._replace(num_peaks=None))
-    every, tried = images_of(image, found.indices), max(most, 1)
+    every, tried = found.indices // max(math.prod(shape[1:]), 1), max(most, 1)
     while True:
         part = _first_of_each(every, tried)
-        rows = _refined(image, mask, found.take(part), search, refinement, noise)
-        lacking = np.bincount(rows.frames, minlength=len(image)) < most
-        if not (lacking & (np.bincount(every, minlength=len(image)) > tried)).any():
+        rows = _without_duplicates(flagged(found.take(part)))
+        lacking = np.bincount(rows.frames, minlength=shape[0]) < most
+        if not (lacking & (np.bincount(every, minlength=shape[0]) > tried)).any():
             break
         tried *= 2
     return rows.take(_first_of_each(rows.frames, most))
@@ -112,18 +139,19 @@ def _first_of_each(images: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.
     return chosen
 
 
-def _merges(search: PeakSearch, refinement: Refinement) -> bool:
-    return search.duplicates == "merge" and refinement.method is not None
+def _without_duplicates(rows: Rows) -> Rows:
+    duplicate = rows.flags & int(PeakFlags.DUPLICATE)
+    return rows.take(np.flatnonzero(duplicate == 0)) if duplicate.any() else rows
 
 
-def _refined(
+def refined(
     image: HostArray,
     mask: HostArray | None,
     found: Candidates,
     search: PeakSearch,
     refinement: Refinement,
     noise: Noise | None,
-) -> _Rows:
+) -> Rows:
     """Refine candidates."""
     frames, starts = unravel(found.indices, image.shape[1:])
     coords, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
@@ -133,10 +161,7 @@ def _refined(
         if search.wrap:
             folded(coords, image.shape[1:])
         unset_errors(errors, flags, search.plateau)
-    rows = _Rows(coords, values, starts, flags, frames, errors)
-    if flag_duplicates(coords, flags, frames, image.shape, search.wrap) and _merges(search, refinement):
-        return rows.take(np.flatnonzero(flags & _DUPLICATE == 0))
-    return rows
+    return Rows(coords, values, starts, flags, frames, errors)
 
 
 def _settle_plateaus(
@@ -183,7 +208,7 @@ def candidates(
             pads = None if found.extents is None else wider_periods(pads, shape, found.extents[:, -len(shape) :])
     else:
         found = _find(x, mask, background, noise, search)
-    return found.take(_select(found, x.shape, search))
+    return found.take(selected(found, x.shape, search))
 
 
 def _find_periodic(
@@ -270,7 +295,7 @@ def _strongest_first(strength: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.
     return ranks
 
 
-def _select(found: Candidates, shape: tuple[int, ...], search: PeakSearch) -> npt.NDArray[np.int64]:
+def selected(found: Candidates, shape: tuple[int, ...], search: PeakSearch) -> npt.NDArray[np.int64]:
     """Return the rows of the candidates to report, image by image, the strongest first.
 
     Of equal ones the first in memory comes first. No two maxima, and no two minima, are closer than `min_distance`,

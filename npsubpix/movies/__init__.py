@@ -1,0 +1,1 @@
+"""Movies, volumes and mosaics larger than memory."""

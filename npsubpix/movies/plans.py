@@ -1,0 +1,81 @@
+"""How much is worked on at once: blocks of frames that fit into the memory, and into the processor's caches."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from npsubpix._definitions.dtypes import promoted
+from npsubpix.movies.sources import Movie
+from npsubpix.movies.tasks import Task
+
+__all__ = ["blocks_of", "bytes_of", "frame_bytes", "frames_per_block"]
+
+#: Pixels of a block: enough that starting threads costs little beside the work, also where other programs run.
+_PIXELS = 1 << 24
+
+#: Blocks of each worker at least, so that none is left with the last one alone.
+_ROUNDS = 4
+
+_UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def bytes_of(memory: Any) -> int:
+    """Require a number of bytes, or a text such as "1 GiB"."""
+    if isinstance(memory, str):
+        match = re.fullmatch(r"\s*([0-9.]+)\s*([kKMGT]?)(i?)[bB]?(?:ytes)?\s*", memory)
+        try:
+            number = float(match[1]) if match else math.nan
+        except ValueError:
+            number = math.nan
+        if match and math.isfinite(number) and number > 0:
+            unit = match[2].upper()
+            return int(number * (1024 ** "BKMGT".index(unit or "B") if match[3] else _UNITS[unit]))
+    elif not isinstance(memory, bool) and isinstance(memory, (int, float, np.integer)) and 0 < memory < math.inf:
+        return int(memory)
+    raise ValueError(f"max_memory must be a number of bytes or a text such as '1 GiB', got {memory!r}")
+
+
+def frame_bytes(movie: Movie, task: Task) -> int:
+    """Return the bytes that work on one frame takes at most: of the pixels, what is made of them, and codes."""
+    dtype = np.dtype(movie.source.dtype)
+    item, real = dtype.itemsize, promoted(dtype).itemsize
+    each = 2 * item + 1
+    options = task.options
+    if options.get("mask") is not None:
+        each += item + 2
+    if task.boxes is not None or options.get("detect") is not None:
+        each += 2 * real + 1 + 8
+    if options.get("detect") is not None:
+        each += 4 * real
+    return each * math.prod(movie.shape)
+
+
+def frames_per_block(movie: Movie, task: Task, memory: int, workers: int, at_once: int) -> int:
+    """Return how many frames to work on at once, `at_once` blocks of them in memory; 0 if not even one fits.
+
+    Blocks end where parts of the file end, if these are not longer than blocks.
+    """
+    each = frame_bytes(movie, task)
+    most = memory // (each * at_once)
+    if most == 0:
+        return 0
+    wanted = max(1, min(_PIXELS // math.prod(movie.shape), most))
+    together = movie.chunks[0]
+    if together > 1:
+        wanted = min(max(wanted, together), most)
+        wanted -= wanted % together if wanted > together else 0
+    even = math.ceil(movie.count / (_ROUNDS * workers)) if workers > 1 else movie.count
+    return max(1, min(wanted, max(even, together)))
+
+
+def blocks_of(first: int, count: int, length: int) -> Iterator[tuple[int, int]]:
+    """Yield the ends of blocks of a length, from a frame on; those after the first end at multiples of it."""
+    while first < count:
+        last = min(first - first % length + length, count)
+        yield first, last
+        first = last

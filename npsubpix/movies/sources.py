@@ -1,0 +1,166 @@
+"""Frames of a source: which axis they lie along, which part of each is wanted, and how blocks of them are read."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from npsubpix._arrays.library import HostArray
+from npsubpix._arrays.stacks import is_delayed
+from npsubpix.io import open_image
+
+__all__ = ["Movie", "in_memory", "movie_of", "opened"]
+
+
+def opened(source: Any) -> Any:
+    """Open what a caller calls a source: whatever `open_image` takes, or what has the attributes of its result."""
+    if hasattr(source, "read") and hasattr(source, "axes") and hasattr(source, "shape"):
+        return source
+    return open_image(source)
+
+
+def in_memory(source: Any) -> bool:
+    """Whether the pixels of a source are in this process, so that reading a block costs nothing."""
+    return type(getattr(source, "_target", None)) is np.ndarray
+
+
+@dataclass(frozen=True)
+class Movie:
+    """The frames of a source.
+
+    Attributes
+    ----------
+    source : ImageSource
+        Where pixels come from.
+    axis : int or None
+        Axis of the source along which images are independent; None for a single image.
+    index : tuple of slices
+        Part of each axis of the source that is wanted, that of frames included.
+    """
+
+    source: Any
+    axis: int | None
+    index: tuple[slice, ...]
+    shape: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        lengths = [part.stop - part.start for part in self.index]
+        object.__setattr__(self, "shape", tuple(n for k, n in enumerate(lengths) if k != self.axis))
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return 1 if self.axis is None else self.index[self.axis].stop
+
+    @property
+    def origin(self) -> tuple[int, ...]:
+        """First pixel of the part of each frame that is wanted."""
+        return tuple(part.start for k, part in enumerate(self.index) if k != self.axis)
+
+    @property
+    def chunks(self) -> tuple[int, tuple[int, ...]]:
+        """Frames, and lengths of the part of a frame, that are stored together."""
+        lengths = self.source.chunks or tuple(1 if k == self.axis else n for k, n in enumerate(self.source.shape))
+        frames = 1 if self.axis is None else int(lengths[self.axis])
+        return max(frames, 1), tuple(max(int(n), 1) for k, n in enumerate(lengths) if k != self.axis)
+
+    def read(self, first: int, last: int, box: tuple[slice, ...] | None = None) -> HostArray:
+        """Read frames first <= n < last, or a box of pixels of each; return a stack, frames first."""
+        whole = tuple(slice(0, n) for n in self.shape)
+        parts = [slice(o + part.start, o + part.stop) for o, part in zip(self.origin, box or whole, strict=True)]
+        if self.axis is None:
+            return np.asarray(self.source.read(tuple(parts)))[None]
+        parts.insert(self.axis, slice(first, last))
+        return np.moveaxis(self.source.read(tuple(parts)), self.axis, 0)
+
+    def part(self, first: int, last: int) -> Movie:
+        """Return a movie to send elsewhere for these frames: of a graph of dask, no more than they need."""
+        target = getattr(self.source, "_target", None)
+        if self.axis is None or not is_delayed(target):
+            return self
+        index = list(self.index)
+        index[self.axis] = slice(0, last - first)
+        selection = tuple(slice(first, last) if k == self.axis else slice(None) for k in range(len(index)))
+        return _Later(open_image(target[selection]), self.axis, tuple(index), first)
+
+
+@dataclass(frozen=True)
+class _Later(Movie):
+    """A movie without the frames before the first."""
+
+    begin: int = 0
+
+    def read(self, first: int, last: int, box: tuple[slice, ...] | None = None) -> HostArray:
+        """Read frames that are counted from the first of the whole movie."""
+        return super().read(first - self.begin, last - self.begin, box)
+
+
+def movie_of(source: Any, frames: Any, roi: Any) -> Movie:
+    """Say which axis of a source frames lie along, and which part of each frame is wanted."""
+    axis = _frame_axis(source, frames)
+    shape = [int(n) for n in source.shape]
+    ndim = len(shape) - (axis is not None)
+    colours = [name for k, name in enumerate(source.axes) if name in ("c", "s") and k != axis]
+    if colours and (frames is None or ndim > 3):
+        raise ValueError(
+            f"{source.name}: has channels, {_described(source)}: choose one by npsubpix.open_image(..., channel=0)"
+        )
+    if ndim not in (2, 3):
+        hint = "" if axis is not None else ": name the axis of frames by frames="
+        raise ValueError(
+            f"{source.name}: has axes {_described(source)}; needed are 2 or 3 besides that of frames{hint}"
+        )
+    if 0 in shape:
+        raise ValueError(f"{source.name}: has no pixels, its shape is {tuple(shape)}")
+    wanted = _region(roi, [n for k, n in enumerate(shape) if k != axis])
+    if axis is not None:
+        wanted.insert(axis, slice(0, shape[axis]))
+    return Movie(source, axis, tuple(wanted))
+
+
+def _frame_axis(source: Any, frames: Any) -> int | None:
+    """Return the axis of frames, by its name or number; the one that the names of axes say by default."""
+    names, ndim = tuple(source.axes), len(source.shape)
+    if frames is False:
+        return None
+    if frames is None:
+        if "t" in names:
+            return names.index("t")
+        if ndim < 3 or (ndim == 3 and names[0] == "z"):
+            return None
+        return next((k for k, name in enumerate(names) if name not in ("z", "c")), 0) if ndim > 3 else 0
+    if isinstance(frames, str):
+        if frames not in names:
+            raise ValueError(f"frames must be an axis of {source.name}, one of {', '.join(names)}, got {frames!r}")
+        return names.index(frames)
+    try:
+        number = None if isinstance(frames, bool) else operator.index(frames)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"frames must be the name or the number of an axis, False or None, got {frames!r}")
+    if not -ndim <= number < ndim:
+        raise ValueError(f"frames must be an axis of {source.name}, which has {_described(source)}, got {number}")
+    return number % ndim
+
+
+def _described(source: Any) -> str:
+    return ", ".join(f"{name} of {n}" for name, n in zip(source.axes, source.shape, strict=True))
+
+
+def _region(roi: Any, shape: list[int]) -> list[slice]:
+    """Require a slice, or a pair of its ends, per axis of a frame."""
+    if roi is None:
+        return [slice(0, n) for n in shape]
+    needed = f"roi must have a slice per axis of a frame, of shape {tuple(shape)}, got {roi!r}"
+    try:
+        parts = [part if isinstance(part, slice) else slice(*map(operator.index, part)) for part in roi]
+        ends = [part.indices(n) for part, n in zip(parts, shape, strict=True)]
+    except (TypeError, ValueError):
+        raise ValueError(needed) from None
+    if any(step != 1 or stop <= start for start, stop, step in ends):
+        raise ValueError(f"{needed}: slices must have step 1 and hold pixels")
+    return [slice(start, stop) for start, stop, _ in ends]

@@ -1,0 +1,113 @@
+"""Blocks of frames on their way through workers: few at once, and their rows back in order."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+from npsubpix._cpu.compiler.workers import keep_serial, serial_kernels
+
+__all__ = ["Runner", "runner_of"]
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+
+class Runner(Protocol):
+    """Runs a function on jobs, and yields each job with its result, in order."""
+
+    #: Blocks that are worked on at once, and those whose pixels are in memory here.
+    workers: int
+    at_once: int
+
+    def run(self, function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[tuple[J, R]]:
+        """Yield each job and its result, in order."""
+        ...
+
+
+class _Here:
+    """The process of the caller, whose kernels use all threads."""
+
+    workers, at_once = 1, 1
+
+    def run(self, function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[tuple[J, R]]:
+        """Run one job after the other."""
+        return ((job, function(job)) for job in jobs)
+
+
+class _Elsewhere:
+    """An executor, with two jobs per worker on their way, so that none waits."""
+
+    def __init__(self, make: Callable[[], contextlib.AbstractContextManager[Executor]], workers: int) -> None:
+        self._make = make
+        self.workers, self.at_once = workers, 2 * workers
+
+    def run(self, function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[tuple[J, R]]:
+        """Run jobs in workers, and yield their results in order."""
+        waiting: collections.deque[tuple[J, Future[R]]] = collections.deque()
+        with self._make() as executor:
+            try:
+                for job in jobs:
+                    waiting.append((job, executor.submit(_in_worker, function, job)))
+                    if len(waiting) >= self.at_once:
+                        yield _result(*waiting.popleft())
+                while waiting:
+                    yield _result(*waiting.popleft())
+            finally:
+                for _, future in waiting:
+                    future.cancel()
+
+
+def _result(job: J, future: Future[R]) -> tuple[J, R]:
+    try:
+        return job, future.result()
+    except BrokenExecutor as error:
+        raise RuntimeError(
+            f"a worker process ended while {job} was on its way: it was killed, had no memory, or could not start, as "
+            "in a script without if __name__ == '__main__'"
+        ) from error
+    except Exception as error:
+        if type(error).__name__ == "KilledWorker":  # of dask, which is not imported
+            raise RuntimeError(f"the workers of dask ended, one after the other, while {job} was on its way") from error
+        raise
+
+
+def _in_worker(function: Callable[[J], R], job: J) -> R:
+    """Run a job with serial kernels, so that workers do not fight for processors."""
+    with serial_kernels():
+        return function(job)
+
+
+def runner_of(executor: Any) -> Runner:
+    """Require None, a number of processes, an executor of concurrent.futures, or a client of dask."""
+    if executor is None:
+        return _Here()
+    if isinstance(executor, int) and not isinstance(executor, bool):
+        if executor < 1:
+            raise ValueError(f"executor must be at least 1 process, got {executor}")
+        return _Elsewhere(lambda: _processes(executor), executor)
+    if hasattr(executor, "get_executor") and hasattr(executor, "ncores"):
+        threads = max(1, sum(executor.ncores().values()))
+        return _Elsewhere(lambda: contextlib.nullcontext(executor.get_executor(pure=False)), threads)
+    if not callable(getattr(executor, "submit", None)):
+        raise TypeError(
+            "executor must be None, a number of processes, an executor of concurrent.futures or a client of dask, "
+            f"got {executor!r}"
+        )
+    workers = getattr(executor, "_max_workers", None) or os.cpu_count() or 1
+    return _Elsewhere(lambda: contextlib.nullcontext(executor), workers)
+
+
+@contextlib.contextmanager
+def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Start processes; end them, without waiting for what is no longer wanted."""
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), keep_serial)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

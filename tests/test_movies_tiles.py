@@ -1,0 +1,194 @@
+"""Frames in tiles: the rows of one call on the whole frame, bit for bit, wherever tiles end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import npsubpix
+from tests.movie_cases import assert_same_rows, frame_of, in_one_call, tiles
+
+KINDS = ("floats", "gaps", "counts", "few", "flat")
+
+CAMERA = npsubpix.Camera(offset=-9.0, read_variance=1.0)
+
+
+def check(image, lengths, fit=None, boxes=None, **options):
+    with tiles(*lengths):
+        task = {} if fit is None else {"task": "spots", "fit": fit}
+        measured = {} if boxes is None else {"background": boxes}
+        found = npsubpix.locate(image, frames=False, **task, **{**options, **measured})
+    if boxes is not None:
+        options["background"] = npsubpix.local_background(image, **boxes, mask=options.get("mask"))
+    assert_same_rows(found, in_one_call(image, None, fit, **options))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("shape", [(61, 83), (9, 20, 31)])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"refine": "centroid"},
+        {"min_distance": 6.0, "threshold_rel": 0.3, "exclude_border": False},
+        {"num_peaks": 20, "exclude_border": 3, "plateau": "first"},
+        {"background": 1.0, "sigma": 0.5, "threshold_abs": 2, "minima": True, "plateau": "centroid"},
+        {"size": 7, "plateau": "refine", "refine": None},
+    ],
+)
+def test_tiles_give_the_rows_of_the_frame(kind, shape, options):
+    """A peak at a seam must be there once, with the digits that it has without a seam."""
+    rng = np.random.default_rng(5)
+    check(frame_of(kind, shape, rng), [int(n) for n in rng.integers(5, 24, len(shape))], **options)
+
+
+def test_a_plateau_larger_than_tiles_is_one_peak():
+    """A saturated star on many tiles must not be a peak of each, nor be lost."""
+    y, x = np.mgrid[:160, :170]
+    star = np.minimum(1e5 / (1 + ((y - 71.3) ** 2 + (x - 88.7) ** 2) / 40), 30_000)
+    image = star.astype(np.uint16)
+    image[20:24, 30:120] = 40_000  # a bright bar, from tile to tile
+    image[100:, :40] = image[100:, :40].max() + 7  # and a flat corner
+    for lengths in ((16, 16), (160, 12), (7, 90), (1, 170)):
+        check(image, lengths, exclude_border=False)
+        check(image, lengths, size=9, plateau="centroid")
+
+
+def test_chains_of_peaks_are_thinned_from_the_brightest_on():
+    """The choice at one end of a chain decides at the other end, many tiles away."""
+    image = np.zeros((9, 400), np.float32)
+    image[4, 8:392:4] = np.linspace(1, 2, 96)
+    check(image, (9, 20), min_distance=6.0)
+    assert len(in_one_call(image, None, min_distance=6.0)) == 48
+
+
+def test_spots_of_a_frame_in_tiles():
+    """Fits see their boxes, and neighbours across a seam."""
+    rng = np.random.default_rng(2)
+    truth = rng.uniform(4, [66, 86], (60, 2))
+    image = npsubpix.simulate_spots((70, 90), truth, flux=900, sigma=1.2, background=5, rng=rng).astype(np.uint16)
+    assert (in_one_call(image, None, {"camera": npsubpix.Camera()}, threshold_abs=40).flags != 0).any()
+    check(image, (17, 23), {"camera": npsubpix.Camera()}, threshold_abs=40)
+
+
+def test_masks_backgrounds_and_noise_of_pixels():
+    rng = np.random.default_rng(4)
+    image = frame_of("counts", (50, 64), rng)
+    maps = {"mask": rng.random(image.shape) < 0.05, "background": rng.normal(3, 0.2, image.shape)}
+    check(image, (13, 20), **maps, sigma=rng.uniform(0.5, 2, image.shape), threshold_abs=1.5, refine="centroid")
+    pair = npsubpix.local_background(image, 16)
+    check(image, (13, 20), background=pair, threshold_abs=2)
+
+
+@pytest.mark.parametrize("kind", ["counts", "few", "gaps"])
+@pytest.mark.parametrize("shape", [(61, 83), (12, 30, 41)])
+def test_the_background_that_is_measured_is_that_of_the_frame(kind, shape):
+    """Boxes are measured in parts, but filled, smoothed and interpolated for the whole frame."""
+    image = frame_of(kind, shape, np.random.default_rng(8))
+    mask = np.random.default_rng(9).random(shape) < 0.1
+    for boxes, known in (({"size": 9, "grow": 1}, {"mask": mask}), ({"size": 64, "method": "mean"}, {"sigma": 1.5})):
+        expected = npsubpix.local_background(image, **boxes, mask=known.get("mask"))
+        options = {"threshold_abs": 1.5, "minima": True, "threshold_rel": 0.1}
+        with tiles(*[11, 17, 13][: len(shape)]):
+            found = npsubpix.locate(image, frames=False, background=boxes, **options, **known)
+        assert_same_rows(found, in_one_call(image, None, background=expected, **options, **known))
+
+
+def test_files_have_the_columns_of_blocks(tmp_path):
+    """A table must not have fewer columns because frames are large."""
+    pandas = pytest.importorskip("pandas")
+    image = frame_of("counts", (64, 70), np.random.default_rng(3))[None]
+    for options in ({"background": {"size": 20}}, {"background": 3.0}, {"sigma": 2.0, "task": "spots"}):
+        options = {"threshold_abs": 2, "camera": CAMERA, **options}
+        npsubpix.locate(image, output=tmp_path / "blocks.csv", **options)
+        with tiles(21, 18):
+            npsubpix.locate(image, output=tmp_path / "tiles.csv", **options)
+        one, other = (pandas.read_csv(tmp_path / f"{name}.csv") for name in ("blocks", "tiles"))
+        pandas.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+def test_the_peak_left_out_at_the_border_is_known():
+    """What is left out is said, also where the border lies in other tiles than the peaks."""
+    image = np.random.default_rng(1).normal(size=(40, 50)).astype(np.float32)
+    image[0, 7], image[39, 49] = 9.0, 8.0
+    with tiles(11, 13):
+        found = npsubpix.locate(image, frames=False)
+    assert found.left_out() == [" exclude_border leaves out a higher peak at the border: 9"]
+
+
+def test_a_movie_of_large_frames_and_a_region():
+    rng = np.random.default_rng(6)
+    images = np.stack([frame_of("counts", (40, 48), rng) for _ in range(3)])
+    with tiles(15, 17):
+        found = npsubpix.locate(images, roi=((4, 36), (0, 40)), threshold_abs=7)
+    expected = in_one_call(images[:, 4:36, :40], 0, threshold_abs=7)
+    assert np.array_equal(found.frame, expected.frame)
+    assert np.array_equal(found.coords, expected.coords + np.array([4.0, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mode": "wrap"}, "mode='wrap' needs the whole frame"),
+        ({"background": {"size": 16, "filter_size": 2}}, "filter_size must be odd"),
+        ({"task": "spots"}, "errors depend on all spots of a frame, needs the whole frame"),
+        ({"task": "spots", "camera": CAMERA, "fit": {"neighbors": "fit"}}, "neighbors='fit' needs the whole frame"),
+        ({"error": np.ones((3, 4))}, r"error must be a number or have the shape of a frame, \(40, 50\)"),
+        ({"mask": np.ones((40, 50))}, "mask must be an array of booleans"),
+    ],
+)
+def test_what_cannot_be_done_in_tiles_is_refused(options, words):
+    with tiles(9, 9), pytest.raises((ValueError, TypeError), match=words) as caught:
+        npsubpix.locate(np.zeros((40, 50), np.float32), frames=False, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_tiles_fit_into_the_memory():
+    """A frame of eight times the memory is worked on in it; one for which tiles have no room is refused."""
+    image = frame_of("counts", (700, 900), np.random.default_rng(0))
+    found = npsubpix.locate(image, frames=False, max_memory=image.nbytes // 2, threshold_abs=12)
+    assert_same_rows(found, in_one_call(image, None, threshold_abs=12))
+    with pytest.raises(ValueError, match="max_memory is too little for a tile"):
+        npsubpix.locate(image, frames=False, max_memory=1000, threshold_abs=12)
+
+
+OPTIONS = st.fixed_dictionaries(
+    {
+        "size": st.sampled_from([1, 2, 3, 3, 3, 4, 5, 7]),
+        "plateau": st.sampled_from(["refine", "first", "centroid", "drop"]),
+        "minima": st.booleans(),
+        "exclude_border": st.sampled_from([True, False, 2, 5]),
+        "refine": st.sampled_from([None, "quadratic", "parabola", "least_squares", "centroid", "phasor", "fit"]),
+        "duplicates": st.sampled_from(["merge", "flag"]),
+    },
+    optional={
+        "min_distance": st.floats(1, 12),
+        "num_peaks": st.integers(1, 40),
+        "threshold_abs": st.floats(0, 3),
+        "threshold_rel": st.floats(-0.2, 0.8),
+        "background": st.floats(-2, 2),
+        "sigma": st.floats(0.5, 2),
+        "boxes": st.sampled_from([{"size": 8}, {"size": 20, "filter_size": 5}]),
+    },
+)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("ndim", [2, 3])
+@settings(max_examples=120, deadline=None)
+@given(data=st.data(), options=OPTIONS, seed=st.integers(0, 2**32), masked=st.booleans())
+def test_any_options_and_any_tiles(kind, ndim, data, options, seed, masked):
+    longest = 90 if ndim == 2 else 28
+    shape = data.draw(st.tuples(*[st.integers(3, longest)] * ndim))
+    lengths = data.draw(st.tuples(*[st.integers(1, 40)] * ndim))
+    rng = np.random.default_rng(seed)
+    image = frame_of(kind, shape, rng)
+    if masked:
+        options["mask"] = rng.random(shape) < 0.05
+    boxes = options.pop("boxes", None)
+    check(image, lengths, boxes=boxes, **options)
+    if seed % 4 == 0 and min(shape) > 5:
+        mask = {"mask": options["mask"]} if masked else {}
+        check(image, lengths, {"box": 5, "camera": CAMERA, **mask}, boxes, **options)
