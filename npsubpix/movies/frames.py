@@ -150,9 +150,8 @@ def _check_fit(fit: Mapping[str, Any], whole: str) -> None:
     if pools_noise(fit):
         raise ValueError(whole % "a fit without error and camera, whose errors depend on all spots of a frame,")
     camera = fit.get("camera")
-    maps = [fit.get("error")] + (
-        [] if camera is None else [getattr(camera, f.name) for f in dataclasses.fields(camera)]
-    )
+    maps: list[Any] = [fit.get("error")]
+    maps += [] if camera is None else [getattr(camera, field.name) for field in dataclasses.fields(camera)]
     if any(is_array(value) and np.ndim(value) > 0 for value in maps):
         raise ValueError(whole % "a fit with maps of noise")
 

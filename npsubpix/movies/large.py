@@ -82,7 +82,9 @@ def found_in_tiles(movie: Movie, task: Task, number: int, memory: int, runner: R
 def _dtype_of(movie: Movie) -> np.dtype[Any]:
     """Return the dtype in which pixels are compared."""
     dtype = np.dtype(movie.source.dtype)
-    return {"b1": np.dtype(np.uint8), "f2": np.dtype(np.float32)}.get(dtype.str[1:], dtype.newbyteorder("="))
+    if dtype.kind == "b" or dtype == np.float16:
+        return np.dtype(np.uint8 if dtype.kind == "b" else np.float32)
+    return dtype.newbyteorder("=")
 
 
 def _with_background(frame: Frame, options: dict[str, Any], movie: Movie, core: Box, runner: Runner) -> Frame:
