@@ -122,7 +122,7 @@ def tile_lengths(frame: Frame, movie: Movie, task: Task) -> tuple[int, ...]:
     chunks = chunks if movie.source.chunks else (1, *chunks[1:])
     while True:
         wide = [min(n + 2 * h, m) for n, h, m in zip(lengths, frame.halo, frame.shape, strict=True)]
-        needed = each * math.prod(wide) + window_bytes(tuple(wide), np.dtype(movie.source.dtype).itemsize)
+        needed = each * math.prod(wide) + window_bytes(frame.shape, tuple(wide), np.dtype(movie.source.dtype).itemsize)
         if needed <= frame.memory:
             return tuple(lengths)
         least = [max(2 * h, 1) for h in frame.halo]
