@@ -84,7 +84,8 @@ def _dtype_of(movie: Movie) -> np.dtype[Any]:
     dtype = np.dtype(movie.source.dtype)
     if dtype.kind == "b" or dtype == np.float16:
         return np.dtype(np.uint8 if dtype.kind == "b" else np.float32)
-    return dtype.newbyteorder("=")
+    native: np.dtype[Any] = dtype.newbyteorder("=")
+    return native
 
 
 def _with_background(frame: Frame, options: dict[str, Any], movie: Movie, core: Box, runner: Runner) -> Frame:
