@@ -83,7 +83,7 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
         raise ValueError(whole % "a function as the task")
     for name in ("detect", "mode"):
         if options[name] is not None:
-            raise ValueError(whole % f"{name}={options[name]!r}")
+            raise ValueError(whole % (f"{name}={options[name]!r}" if isinstance(options[name], str) else name))
     if task.fit is not None:
         _check_fit(task.fit, whole)
     options |= {name: _of_frame(options[name], len(movie.shape)) for name in ("background", "sigma", "mask", "error")}
