@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -174,6 +175,9 @@ class _Dataset:
 
 def portable(target: Any) -> Any:
     """Return what another process can open: a file by its name, and what is in memory itself."""
+    if isinstance(target, (str, os.PathLike)):  # a worker may be in another folder
+        name = os.fspath(target)
+        return name if "://" in name else os.path.abspath(name)  # noqa: PTH100, of patterns too
     if isinstance(target, np.memmap) and target.filename is not None and target.mode != "c":
         root: Any = target
         while isinstance(root.base, np.ndarray):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import logging
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
+from npsubpix.io._arrays import is_worker
 from npsubpix.io._ome import check_ome
 from npsubpix.io._raw import RawArray
 from npsubpix.io._source import ImageError, Index, Options, Source, check_size, names_of, times
@@ -25,6 +28,7 @@ _Fetch = Callable[[Index], HostArray]
 
 # What tifffile logs of tags that are not needed to read pixels
 _OF_TAGS = ("TiffTag.fromfile", "StripByteCounts", "StripOffsets", "ByteCounts tag", "NIFF", "tags>", "metadata>")
+_MOST_THREADS = 8  # that decode pages
 _LARGE = 2**24  # pixels of a page of which single tiles are decoded
 _MISSING = ("zeroed", "index out of range", "failed to read", "failed to reshape")
 
@@ -91,6 +95,7 @@ def tiff_file(path: Path, options: Options) -> Iterator[Source]:
     with contextlib.ExitStack() as opened:
         with messages.kept():
             file = opened.enter_context(tifffile.TiffFile(path))
+            file.filehandle.set_lock(True)  # threads decode pages
             notes = () if options.is_checked else check_ome(path, file, structure)
             movies = _movies(file)  # reads all pages
         if not movies:
@@ -252,6 +257,15 @@ def _pages(file: Any, series: Any) -> _Fetch:
             return RawArray(_path_of(part.parent), part.dataoffsets[0], shape, dtype).fetch(inside)
         return np.asarray(_page(part).reshape(shape)[inside])
 
+    def decoded(chosen: HostArray, inside: Index) -> list[HostArray]:
+        parts = [series[int(number)] for number in chosen.flat]  # which reads their tags, one after another
+        count = 1 if is_worker() else min(os.cpu_count() or 1, _MOST_THREADS, len(parts))
+        if count == 1 or any(part.parent is not file for part in parts):
+            return [np.asarray(_page(part).reshape(shape)[inside]) for part in parts]
+        _ = keyframe.decode  # is made once, not by each thread
+        with concurrent.futures.ThreadPoolExecutor(count) as pool:
+            return list(pool.map(lambda part: np.asarray(part.asarray().reshape(shape)[inside]), parts))
+
     def fetch(index: Index) -> HostArray:
         chosen = np.asarray(numbers[index[:lead]])
         inside = index[lead:]
@@ -259,12 +273,9 @@ def _pages(file: Any, series: Any) -> _Fetch:
             return tiles(index)
         if chosen.ndim == 0:
             return page(int(chosen), inside)
-        first = page(int(chosen.flat[0]), inside)
-        pages = np.empty((chosen.size, *first.shape), first.dtype)
-        pages[0] = first
-        for place, number in enumerate(chosen.flat[1:], 1):
-            pages[place] = page(int(number), inside)
-        return pages.reshape(chosen.shape + first.shape)
+        read = [page(int(number), inside) for number in chosen.flat] if plain else decoded(chosen, inside)
+        pages: HostArray = np.stack(read)
+        return pages.reshape(chosen.shape + pages.shape[1:])
 
     return fetch
 

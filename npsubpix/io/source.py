@@ -301,18 +301,18 @@ def _along(axes: tuple[str, ...], sizes: Mapping[str, Size]) -> Mapping[str, Siz
 
 #: Images that this process has open for another one, which sends them with each piece of work.
 _KEPT: dict[str, ImageSource] = {}
-_MOST_KEPT = 4
+_MOST_KEPT = 16
 
 
-def _reopened(target: Any, chosen: dict[str, Any], state: list[Any] | None) -> ImageSource:
+def _reopened(target: Any, chosen: dict[str, Any], state: dict[str, Any] | None) -> ImageSource:
     """Open an image in another process; a file that is as it was has been checked there."""
     key = repr((target, chosen, state))
     if state is None or not is_worker():
         return _open(opened_again(target), chosen)
     kept = _KEPT.pop(key, None)
     if kept is None or kept.closed:
-        kept = _open(opened_again(target), chosen, is_checked=state_of(Path(state[0])) == state)
-    _KEPT[key] = kept  # the last one to be closed
+        kept = _open(opened_again(target), chosen, is_checked=state_of(Path(state["path"])) == state)
+    _KEPT[key] = kept  # the last one to be forgotten; another thread may still read from the first
     while len(_KEPT) > _MOST_KEPT:
-        _KEPT.pop(next(iter(_KEPT))).close()
+        del _KEPT[next(iter(_KEPT))]
     return kept
