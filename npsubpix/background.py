@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from npsubpix._arrays.library import Array, as_image
 from npsubpix._arrays.options import check_choice, check_per_axis
 from npsubpix._arrays.stacks import check_stack
 from npsubpix._dispatch.call import call
 from npsubpix.results import Background
 
-__all__ = ["local_background"]
+__all__ = ["check_boxes", "local_background"]
 
 
 def local_background(
@@ -127,18 +129,22 @@ def local_background(
     """
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     ndim = check_stack(x, frame_axis)
+    boxes = check_boxes(ndim, size, method=method, grow=grow, filter_size=filter_size)
+    level, noise, guessed = call("local_background", x, mask, frame_axis=frame_axis, **boxes)
+    return Background(level, noise, guessed)
+
+
+def check_boxes(
+    ndim: int, size: Any = 64, *, method: Any = "median", grow: Any = 3, filter_size: Any = 3
+) -> dict[str, Any]:
+    """Require the options of a background that is measured in images of so many dimensions."""
     check_choice(method, "method", ("median", "mean"))
     window = check_per_axis(filter_size, ndim, "filter_size", 1)
     if any(k % 2 == 0 for k in window):
         raise ValueError(f"filter_size must be odd, got {filter_size!r}")
-    level, noise, guessed = call(
-        "local_background",
-        x,
-        mask,
-        frame_axis=frame_axis,
-        size=check_per_axis(size, ndim, "size", 1),
-        method=method,
-        grow=check_per_axis(grow, ndim, "grow"),
-        filter_size=window,
-    )
-    return Background(level, noise, guessed)
+    return {
+        "size": check_per_axis(size, ndim, "size", 1),
+        "method": method,
+        "grow": check_per_axis(grow, ndim, "grow"),
+        "filter_size": window,
+    }

@@ -85,7 +85,7 @@ def blocks(pixels: int) -> Iterator[None]:
 def tiles(*lengths: int) -> Iterator[None]:
     """Have frames worked on in tiles of these lengths."""
     with (
-        mock.patch.object(locating, "frames_per_block", lambda *_: 0),
-        mock.patch.object(large, "tile_lengths", lambda *_: lengths),
+        mock.patch.object(locating, "frames_per_block", return_value=0),
+        mock.patch.object(large, "tile_lengths", return_value=lengths),
     ):
         yield

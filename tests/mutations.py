@@ -35,6 +35,11 @@ KINDS = (
     "bmp",
     "gif",
     "webp",
+    "npz",
+    "packed.npz",
+    "h5",
+    "mrc",
+    "lif",
 )
 SECONDS = 10
 MEMORY = 2**29
@@ -74,6 +79,19 @@ def small_file(kind: str, folder: Path) -> Path:
             fits.writeto(path, frames.astype(np.int16))
     elif kind == "npy":
         np.save(path, frames)
+    elif kind == "npz":
+        np.savez(path, frames)
+    elif kind == "packed.npz":
+        np.savez_compressed(path, frames)
+    elif kind == "h5":
+        import h5py
+
+        with h5py.File(path, "w") as file:
+            file.create_dataset("movie", data=frames, chunks=(1, 10, 24), compression="gzip")
+    elif kind in ("mrc", "lif"):
+        from tests.test_io_microscopes import write_lif, write_mrc
+
+        write_lif(path, frames[None]) if kind == "lif" else write_mrc(path, frames)
     else:
         import PIL.Image
 
@@ -101,13 +119,13 @@ def _too_long(*_: object) -> None:
 
 def read(path: Path) -> str:
     """Read a file, and return what is wrong with how that went."""
-    from npsubpix.io import ImageError, open_frames
+    from npsubpix.io import ImageError, open_image
 
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     try:
-        with open_frames(path) as stack:
-            for _ in stack.frames:
-                pass
+        with open_image(path) as image:
+            for number in range(image.shape[0]):
+                image.read(number)
     except ImageError as error:
         return "took too much memory" if isinstance(error.__cause__, MemoryError) else ""
     except TooLongError:

@@ -21,7 +21,7 @@ FAMILIES = {
     "align",
     "correlate", "convolve_separable", "window_map", "window_sum", "window_var", "window_max", "window_median",
     "difference_of_gaussians", "conv2d", "fit_patches", "fit_spots", "measure_spots",
-    "small", "memory", "start",
+    "locate", "small", "memory", "start",
 }  # fmt: skip
 
 

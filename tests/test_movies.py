@@ -96,8 +96,8 @@ def test_a_region_is_counted_from_the_corner_of_the_frame():
     with blocks(3 * counts[0].size):
         found = npsubpix.locate(counts, roi=((5, 30), slice(8, None)), threshold_abs=20)
     expected = in_one_call(counts[:, 5:30, 8:], 0, threshold_abs=20)
-    assert np.array_equal(found.indices, expected.indices + [5, 8])
-    assert np.array_equal(found.coords, expected.coords + [5.0, 8.0])
+    assert np.array_equal(found.indices, expected.indices + np.array([5, 8]))
+    assert np.array_equal(found.coords, expected.coords + np.array([5.0, 8.0]))
 
 
 def test_frames_by_name_by_number_and_none():
@@ -175,7 +175,7 @@ def test_rows_before_a_frame_that_cannot_be_read_are_kept(tmp_path):
         ({"task": "blob"}, ValueError, "task must be one of 'peaks', 'spots' or a function, got 'blob'"),
         ({"treshold_abs": 3}, TypeError, "locate has no option 'treshold_abs'"),
         ({"fit": {}}, TypeError, "fit is for task='spots'"),
-        ({"task": "spots", "fit": {"widht": 1}}, TypeError, "fit has no option 'widht'"),
+        ({"task": "spots", "fit": {"breadth": 1}}, TypeError, "fit has no option 'breadth'"),
         ({"frames": "q"}, ValueError, "frames must be an axis of array"),
         ({"frames": 3}, ValueError, "frames must be an axis of array"),
         ({"frames": True}, TypeError, "frames must be the name or the number"),
@@ -208,7 +208,7 @@ def test_functions_for_arrays_in_memory_refuse_dask(call):
     """An array of dask may be larger than memory, and would be loaded whole."""
     array = pytest.importorskip("dask.array").zeros((4, 9, 9), chunks=(1, 9, 9))
     arguments = () if call == "find_peaks" else ([[4, 4]],)
-    with pytest.raises(TypeError, match="image is an array of dask.*npsubpix.locate reads it block by block"):
+    with pytest.raises(TypeError, match=r"image is an array of dask.*npsubpix\.locate reads it block by block"):
         getattr(npsubpix, call)(array, *arguments, frame_axis=0)
 
 

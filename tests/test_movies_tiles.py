@@ -15,10 +15,13 @@ KINDS = ("floats", "gaps", "counts", "few", "flat")
 CAMERA = npsubpix.Camera(offset=-9.0, read_variance=1.0)
 
 
-def check(image, lengths, fit=None, **options):
+def check(image, lengths, fit=None, boxes=None, **options):
     with tiles(*lengths):
         task = {} if fit is None else {"task": "spots", "fit": fit}
-        found = npsubpix.locate(image, frames=False, **task, **options)
+        measured = {} if boxes is None else {"background": boxes}
+        found = npsubpix.locate(image, frames=False, **task, **{**options, **measured})
+    if boxes is not None:
+        options["background"] = npsubpix.local_background(image, **boxes, mask=options.get("mask"))
     assert_same_rows(found, in_one_call(image, None, fit, **options))
 
 
@@ -78,6 +81,33 @@ def test_masks_backgrounds_and_noise_of_pixels():
     check(image, (13, 20), background=pair, threshold_abs=2)
 
 
+@pytest.mark.parametrize("kind", ["counts", "few", "gaps"])
+@pytest.mark.parametrize("shape", [(61, 83), (12, 30, 41)])
+def test_the_background_that_is_measured_is_that_of_the_frame(kind, shape):
+    """Boxes are measured in parts, but filled, smoothed and interpolated for the whole frame."""
+    image = frame_of(kind, shape, np.random.default_rng(8))
+    mask = np.random.default_rng(9).random(shape) < 0.1
+    for boxes, known in (({"size": 9, "grow": 1}, {"mask": mask}), ({"size": 64, "method": "mean"}, {"sigma": 1.5})):
+        expected = npsubpix.local_background(image, **boxes, mask=known.get("mask"))
+        options = {"threshold_abs": 1.5, "minima": True, "threshold_rel": 0.1}
+        with tiles(*[11, 17, 13][: len(shape)]):
+            found = npsubpix.locate(image, frames=False, background=boxes, **options, **known)
+        assert_same_rows(found, in_one_call(image, None, background=expected, **options, **known))
+
+
+def test_files_have_the_columns_of_blocks(tmp_path):
+    """A table must not have fewer columns because frames are large."""
+    pandas = pytest.importorskip("pandas")
+    image = frame_of("counts", (64, 70), np.random.default_rng(3))[None]
+    for options in ({"background": {"size": 20}}, {"background": 3.0}, {"sigma": 2.0, "task": "spots"}):
+        options = {"threshold_abs": 2, "camera": CAMERA, **options}
+        npsubpix.locate(image, output=tmp_path / "blocks.csv", **options)
+        with tiles(21, 18):
+            npsubpix.locate(image, output=tmp_path / "tiles.csv", **options)
+        one, other = (pandas.read_csv(tmp_path / f"{name}.csv") for name in ("blocks", "tiles"))
+        pandas.testing.assert_frame_equal(one, other, check_exact=True)
+
+
 def test_the_peak_left_out_at_the_border_is_known():
     """What is left out is said, also where the border lies in other tiles than the peaks."""
     image = np.random.default_rng(1).normal(size=(40, 50)).astype(np.float32)
@@ -94,14 +124,14 @@ def test_a_movie_of_large_frames_and_a_region():
         found = npsubpix.locate(images, roi=((4, 36), (0, 40)), threshold_abs=7)
     expected = in_one_call(images[:, 4:36, :40], 0, threshold_abs=7)
     assert np.array_equal(found.frame, expected.frame)
-    assert np.array_equal(found.coords, expected.coords + [4.0, 0.0])
+    assert np.array_equal(found.coords, expected.coords + np.array([4.0, 0.0]))
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"mode": "wrap"}, "mode='wrap' needs the whole frame"),
-        ({"background": {"size": 16}}, "a background that is measured needs the whole frame"),
+        ({"background": {"size": 16, "filter_size": 2}}, "filter_size must be odd"),
         ({"task": "spots"}, "errors depend on all spots of a frame, needs the whole frame"),
         ({"task": "spots", "camera": CAMERA, "fit": {"neighbors": "fit"}}, "neighbors='fit' needs the whole frame"),
         ({"error": np.ones((3, 4))}, r"error must be a number or have the shape of a frame, \(40, 50\)"),
@@ -139,6 +169,7 @@ OPTIONS = st.fixed_dictionaries(
         "threshold_rel": st.floats(-0.2, 0.8),
         "background": st.floats(-2, 2),
         "sigma": st.floats(0.5, 2),
+        "boxes": st.sampled_from([{"size": 8}, {"size": 20, "filter_size": 5}]),
     },
 )
 
@@ -156,7 +187,8 @@ def test_any_options_and_any_tiles(kind, ndim, data, options, seed, masked):
     image = frame_of(kind, shape, rng)
     if masked:
         options["mask"] = rng.random(shape) < 0.05
-    check(image, lengths, **options)
+    boxes = options.pop("boxes", None)
+    check(image, lengths, boxes=boxes, **options)
     if seed % 4 == 0 and min(shape) > 5:
         mask = {"mask": options["mask"]} if masked else {}
-        check(image, lengths, {"box": 5, "camera": CAMERA, **mask}, **options)
+        check(image, lengths, {"box": 5, "camera": CAMERA, **mask}, boxes, **options)

@@ -13,13 +13,14 @@ import numpy as np
 from npsubpix._arrays.library import HostArray
 from npsubpix._arrays.masks import without_mask
 from npsubpix.io._source import ImageError, Index, Size, Source, unnamed
+from npsubpix.io._units import unit_name
 
-__all__ = ["array_source", "axes_of_array", "file_of", "is_array", "opened_again", "portable"]
+__all__ = ["array_source", "axes_of_array", "file_of", "is_array", "is_worker", "opened_again", "portable"]
 
 
 def is_array(x: Any) -> bool:
     """Whether something is an array, or what NumPy makes one of, and no name of a file."""
-    return (hasattr(x, "shape") and hasattr(x, "dtype")) or isinstance(x, (list, tuple))
+    return (hasattr(x, "shape") and hasattr(x, "dtype")) or hasattr(x, "data_vars") or isinstance(x, (list, tuple))
 
 
 def _library(array: Any) -> str:
@@ -31,7 +32,7 @@ def array_source(array: Any) -> Source:
     library = _library(array)
     if library == "xarray":
         return _xarray_source(array)
-    chunks = getattr(array, "chunks", None)
+    chunks: Any = getattr(array, "chunks", None)
     if library == "dask":
         array_of: Any = _computed
         chunks = tuple(max(sizes) for sizes in chunks)
@@ -79,11 +80,12 @@ def _part(array: Any, index: Index) -> HostArray:
 
 def _computed(array: Any, index: Index) -> HostArray:
     """Compute a part of a dask array: by one thread in a worker, whose cores belong to all workers."""
-    scheduler = "synchronous" if _is_worker() else "threads"
+    scheduler = "synchronous" if is_worker() else "threads"
     return np.asarray(array[index].compute(scheduler=scheduler))
 
 
-def _is_worker() -> bool:
+def is_worker() -> bool:
+    """Whether this process works for another one."""
     if multiprocessing.parent_process() is not None:
         return True
     worker = sys.modules.get("distributed.worker")
@@ -127,7 +129,7 @@ def _xarray_source(array: Any) -> Source:
 def _even_steps(coordinate: Any) -> tuple[Size, Size] | None:
     """Return the step of an even coordinate and its start, with their unit."""
     values = np.asarray(coordinate)
-    unit = str(coordinate.attrs.get("units", ""))
+    unit = unit_name(coordinate.attrs.get("units", ""))
     if values.dtype.kind == "m":
         values, unit = values / np.timedelta64(1, "s"), "s"
     elif values.dtype.kind == "M":
@@ -153,7 +155,8 @@ class _Mapped:
 
     def open(self) -> HostArray:
         raw = np.memmap(self.path, np.uint8, "r")
-        return np.ndarray(self.shape, self.dtype, raw, self.offset, self.strides)
+        found: HostArray = np.ndarray(self.shape, self.dtype, raw, self.offset, self.strides)
+        return found
 
 
 @dataclass(frozen=True)

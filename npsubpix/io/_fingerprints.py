@@ -12,7 +12,7 @@ import numpy as np
 
 from npsubpix.io._arrays import file_of, is_array
 
-__all__ = ["fingerprint_of"]
+__all__ = ["fingerprint_of", "state_of"]
 
 _LISTED = 64  # files; of more, a digest is kept
 _SAMPLES, _SAMPLE = 64, 4096  # parts of an array, and their bytes
@@ -31,13 +31,13 @@ def fingerprint_of(target: Any, name: str, files: Sequence[Path], header: Any) -
 
 
 def _of_files(files: Sequence[Path]) -> dict[str, Any]:
-    entries = [_state_of(path) for path in files]
+    entries = [state_of(path) for path in files]
     if len(entries) <= _LISTED:
         return {"files": entries}
     return {"n_files": len(entries), "digest": hashlib.sha256(repr(entries).encode()).hexdigest()}
 
 
-def _state_of(path: Path) -> dict[str, Any]:
+def state_of(path: Path) -> dict[str, Any]:
     """Return the path, the number of bytes and the time of the last change of a file, or of all files of a folder."""
     size, changed = 0, 0
     try:

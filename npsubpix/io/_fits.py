@@ -103,7 +103,8 @@ def fits_file(path: Path, options: Options) -> Iterator[Source]:
             extra -= 1
         shape = tuple(map(int, image.shape[extra:]))
         axes = _axis_names(image.header, len(shape))
-        dtype = np.dtype(f"f{max(4, abs(image.header['BITPIX']) // 8)}")  # scaled pixels show theirs when they are read
+        # Scaled and unsigned pixels show their dtype when they are read
+        dtype = image.section[(slice(0, 1),) * len(image.shape)].dtype if math.prod(shape) else np.dtype("f4")
         damages = tuple(text for text in texts if "corrupt" in text)
         header = image.header.copy()
         step = size_of(header.get("CDELT3"), header.get("CUNIT3")) if "t" in axes else None

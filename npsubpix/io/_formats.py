@@ -13,11 +13,13 @@ from npsubpix.io._arrays import array_source, is_array
 from npsubpix.io._fits import fits_file
 from npsubpix.io._folder import NotAnImageError, folder_source, images_matching, images_of
 from npsubpix.io._hdf5 import hdf5_file
+from npsubpix.io._microscopes import czi_file, lif_file, mrc_file, nd2_file
 from npsubpix.io._npz import is_npz, npz_file
 from npsubpix.io._numpy import numpy_file
 from npsubpix.io._picture import picture, picture_format
 from npsubpix.io._source import ImageError, Options, Source, as_image_error, check_numbers
 from npsubpix.io._tiff import tiff_file
+from npsubpix.io._video import is_video, video_file
 from npsubpix.io._zarr import is_url, is_zarr, zarr_group, zarr_store
 
 __all__ = ["Opened", "is_image", "open_source", "recognise"]
@@ -33,7 +35,12 @@ _MAGIC = {
     b"\x93NUMPY": "NumPy",
     b"\x89HDF\r\n\x1a\n": "HDF5",
     b"PK\x03\x04": "zip",
+    b"\xda\xce\xbe\x0a": "ND2",
+    b"ZISRAWFILE": "CZI",
+    b"\x70\0\0\0": "LIF",
 }
+_HEAD = 256
+
 #: What each format lets choose.
 _SCENES = ("TIFF", "Zarr", "ND2", "CZI", "LIF")
 _LEVELS = ("TIFF", "Zarr")
@@ -65,6 +72,8 @@ def open_source(target: Any, options: Options) -> Opened:
     if hasattr(target, "array_keys"):
         with as_image_error("group", "cannot be read as Zarr"):
             return Opened(zarr_group(target, "group", options), "group", "Zarr", lambda: None)
+    if not isinstance(target, (str, os.PathLike)):
+        raise TypeError(f"an image must be a path, a URL or an array, got a {type(target).__name__}")
     name = os.fspath(target)
     if is_url(name):
         return _zarr(name, options)
@@ -128,6 +137,11 @@ _READERS: dict[str, Callable[[Path, Options], contextlib.AbstractContextManager[
     "npz": npz_file,
     "HDF5": hdf5_file,
     "Zarr": lambda path, options: zarr_store(str(path), options),
+    "ND2": nd2_file,
+    "CZI": czi_file,
+    "LIF": lif_file,
+    "MRC": mrc_file,
+    "video": video_file,
 }
 
 
@@ -148,12 +162,18 @@ def _folder(path: Path, files: list[Path], others: list[Path], options: Options)
 def recognise(path: Path) -> str:
     """Name the format of a file by its first bytes."""
     with path.open("rb") as file:
-        head = file.read(16)
+        head = file.read(_HEAD)
     if not head:
         raise NotAnImageError(f"{path}: is empty; {_NEEDED}")
     for magic, file_format in _MAGIC.items():
         if head.startswith(magic):
             return file_format if file_format != "zip" else "npz" if is_npz(path) else "Zarr"
+    if head[208:212] == b"MAP ":
+        return "MRC"
+    if head[4:8] == b"jP  " and path.suffix.lower() == ".nd2":  # as ND2 files were before, in JPEG 2000
+        return "ND2"
+    if is_video(head):
+        return "video"
     picture_kind = picture_format(path)
     if picture_kind is None:
         raise NotAnImageError(f"{path}: is not an image; {_NEEDED}")

@@ -67,7 +67,7 @@ class RawArray:
     def _read_into(self, part: HostArray, place: int) -> None:
         with self.path.open("rb", buffering=0) as file:
             file.seek(place)
-            target = memoryview(part.reshape(-1).view(np.uint8))
+            target = part.reshape(-1).view(np.uint8).data
             while len(target):
                 count = file.readinto(target)
                 if not count:

@@ -37,8 +37,8 @@ Index = tuple[Any, ...]
 
 #: The extras that packages are in, of those that are not in the extra of the command line.
 EXTRAS = {
-    **dict.fromkeys(("nd2", "czifile", "liffile", "mrcfile"), "microscopes"),
-    **dict.fromkeys(("imageio_ffmpeg", "av"), "video"),
+    **dict.fromkeys(("nd2", "pylibCZIrw", "liffile", "mrcfile"), "microscopes"),
+    "av": "video",
     **dict.fromkeys(("fsspec", "aiohttp", "requests", "s3fs", "gcsfs", "adlfs"), "remote"),
     "dask": "dask",
 }
@@ -68,6 +68,7 @@ class Options:
     hdu: int | str | None = None
     max_memory: int = MAX_MEMORY
     part: str = ""  # what is named behind "::"
+    is_checked: bool = False  # by another process, which opened the same file
 
 
 @dataclass(frozen=True)

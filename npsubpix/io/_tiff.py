@@ -17,7 +17,7 @@ from npsubpix.io._ome import check_ome
 from npsubpix.io._raw import RawArray
 from npsubpix.io._source import ImageError, Index, Options, Source, check_size, names_of, times
 from npsubpix.io._tiff_sizes import Sizes, sizes_of_tiff
-from npsubpix.io._tiff_structure import tiff_structure
+from npsubpix.io._tiff_structure import Structure, tiff_structure
 
 __all__ = ["tiff_file"]
 
@@ -86,12 +86,12 @@ def tiff_file(path: Path, options: Options) -> Iterator[Source]:
 
     series, max_memory = options.scene, options.max_memory
 
-    structure = tiff_structure(path)
+    structure = Structure(0, 1) if options.is_checked else tiff_structure(path)
     messages = _Messages(path)
     with contextlib.ExitStack() as opened:
         with messages.kept():
             file = opened.enter_context(tifffile.TiffFile(path))
-            notes = check_ome(path, file, structure)
+            notes = () if options.is_checked else check_ome(path, file, structure)
             movies = _movies(file)  # reads all pages
         if not movies:
             raise ImageError(f"{path}: is a TIFF file without an image")
@@ -103,7 +103,7 @@ def tiff_file(path: Path, options: Options) -> Iterator[Source]:
             notes += (_left_out(movies),)
         sizes = sizes_of_tiff(file, series)
         with messages.kept():
-            for part in movie.series:
+            for part in () if options.is_checked else movie.series:
                 _check_series(path, file, part, structure.pages, max_memory)
             movie, sizes = _at_level(path, movie, sizes, options.level)
             fetch, shape, axes = _fetcher(file, movie)
@@ -276,7 +276,7 @@ def _path_of(file: Any) -> Path:
 def _is_partial(inside: Index, shape: tuple[int, ...]) -> bool:
     """Say whether less than half of a page is asked for."""
     count = math.prod(part.stop - part.start if isinstance(part, slice) else 1 for part in inside)
-    return 2 * count < math.prod(shape)
+    return bool(2 * count < math.prod(shape))
 
 
 def _page(page: Any) -> HostArray:

@@ -7,14 +7,15 @@ import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix.io._arrays import opened_again, portable
-from npsubpix.io._fingerprints import fingerprint_of
+from npsubpix.io._arrays import is_worker, opened_again, portable
+from npsubpix.io._fingerprints import fingerprint_of, state_of
 from npsubpix.io._formats import Opened, open_source
 from npsubpix.io._parts import normalized, one_channel, renamed
 from npsubpix.io._source import MAX_MEMORY, ImageError, ImageWarning, Index, Options, Size, reason_of, times
@@ -53,6 +54,8 @@ class ImageSource:
         What is left out, and what is assumed, each on one line.
     is_colour : bool
         Whether the samples of a pixel are red, green, blue and perhaps alpha.
+    warnings : tuple of str
+        What is damaged where it does not matter for the pixels, each on one line; `open_image` warns of it.
     header : object or None
         The header of a FITS file, or what else a file says of itself.
     files : tuple of Path
@@ -82,6 +85,7 @@ class ImageSource:
         self.notes, self.is_colour, self.header = source.notes, source.colour, source.header
         self.files = source.files or opened.files
         self.file_per_frame = source.file_per_frame
+        self.warnings = source.warnings
 
     @property
     def ndim(self) -> int:
@@ -190,11 +194,12 @@ class ImageSource:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (portable(self._target), self._options)
+        state = state_of(self.files[0]) if len(self.files) == 1 and self.files[0].is_file() else None
+        return _reopened, (portable(self._target), self._options, state)
 
     def __repr__(self) -> str:
         axes = ", ".join(f"{name} {length}" for name, length in zip(self.axes, self.shape, strict=True))
-        return f"<ImageSource {self.name}: {axes}, {self.dtype}>"
+        return f"<ImageSource {PurePath(self.name).name}: {axes}, {self.dtype}>"
 
 
 def open_image(
@@ -266,18 +271,27 @@ def open_image(
     """
     if isinstance(path_or_url_or_array, ImageSource):
         return path_or_url_or_array
-    options = Options(scene, level, hdu, max_memory)
-    opened = open_source(path_or_url_or_array, options)
+    chosen = {"scene": scene, "level": level, "channel": channel, "hdu": hdu, "axes": axes, "max_memory": max_memory}
+    source = _open(path_or_url_or_array, chosen)
+    for damage in source.warnings:
+        warnings.warn(ImageWarning(f"{source.name}: {damage}"), stacklevel=2)
+    return source
+
+
+def _open(target: Any, chosen: dict[str, Any], *, is_checked: bool = False) -> ImageSource:
+    """Open an image with the arguments of `open_image`."""
+    options = Options(chosen["scene"], chosen["level"], chosen["hdu"], chosen["max_memory"], is_checked=is_checked)
+    opened = open_source(target, options)
     try:
-        source = opened.source if axes is None else renamed(opened.source, opened.name, axes)
-        source = source if channel is None else one_channel(source, opened.name, channel)
+        source = opened.source
+        if chosen["axes"] is not None:
+            source = renamed(source, opened.name, chosen["axes"])
+        if chosen["channel"] is not None:
+            source = one_channel(source, opened.name, chosen["channel"])
     except BaseException:
         opened.close()
         raise
-    for damage in source.warnings:
-        warnings.warn(ImageWarning(f"{opened.name}: {damage}"), stacklevel=2)
-    chosen = {"scene": scene, "level": level, "channel": channel, "hdu": hdu, "axes": axes, "max_memory": max_memory}
-    return ImageSource(replace(opened, source=source), path_or_url_or_array, chosen)
+    return ImageSource(replace(opened, source=source), target, chosen)
 
 
 def _along(axes: tuple[str, ...], sizes: Mapping[str, Size]) -> Mapping[str, Size]:
@@ -285,6 +299,20 @@ def _along(axes: tuple[str, ...], sizes: Mapping[str, Size]) -> Mapping[str, Siz
     return {axis: sizes[axis] for axis in axes if axis in sizes}
 
 
-def _reopened(target: Any, options: dict[str, Any]) -> ImageSource:
-    """Open an image in another process."""
-    return open_image(opened_again(target), **options)
+#: Images that this process has open for another one, which sends them with each piece of work.
+_KEPT: dict[str, ImageSource] = {}
+_MOST_KEPT = 4
+
+
+def _reopened(target: Any, chosen: dict[str, Any], state: list[Any] | None) -> ImageSource:
+    """Open an image in another process; a file that is as it was has been checked there."""
+    key = repr((target, chosen, state))
+    if state is None or not is_worker():
+        return _open(opened_again(target), chosen)
+    kept = _KEPT.pop(key, None)
+    if kept is None or kept.closed:
+        kept = _open(opened_again(target), chosen, is_checked=state_of(Path(state[0])) == state)
+    _KEPT[key] = kept  # the last one to be closed
+    while len(_KEPT) > _MOST_KEPT:
+        _KEPT.pop(next(iter(_KEPT))).close()
+    return kept

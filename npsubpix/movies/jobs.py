@@ -128,7 +128,7 @@ def read_pixels(movie: Movie, first: int, last: int) -> Pixels:
         for number in range(first, last):
             try:
                 frames.append(movie.read(number, number + 1))
-            except Exception as own:
+            except Exception as own:  # noqa: PERF203, which frame fails is what is asked for
                 block = np.concatenate(frames) if frames else None
                 return Pixels(block, _named(movie, number, own if last > first + 1 else error))
         return Pixels(np.concatenate(frames))

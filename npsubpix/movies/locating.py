@@ -110,7 +110,8 @@ def locate(
         If an argument has the wrong type.
     ValueError
         If an argument is out of range, or a frame is larger than `max_memory` and cannot be worked on in tiles with
-        these options: `detect`, ``mode="wrap"``, a background that is measured, ``neighbors="fit"``, or a function.
+        these options: `detect`, ``mode="wrap"``, ``neighbors="fit"``, fits without ``camera`` and ``error``, or a
+        function.
     ImageError
         If the source cannot be read; the message names the file and the frame. Rows before that frame are in `output`.
     RuntimeError
@@ -126,7 +127,7 @@ def locate(
 
     Notes
     -----
-    A block of frames is one call. It has about four million pixels, fewer if `max_memory` is short, and ends where
+    A block of frames is one call. It has up to 16 million pixels, fewer if `max_memory` is short, and ends where
     parts of the file end.
 
     Tiles of a frame larger than memory have halos as wide as windows. Peaks are found tile by tile, each in the tile
@@ -134,6 +135,9 @@ def locate(
     least distances, numbers of peaks and duplicates are then settled for the whole frame, whose candidates have to fit
     into the memory. The peaks are measured in tiles again, in coordinates of the whole frame, so that rounding is the
     same.
+
+    Standard errors of fits where neither `camera` nor `error` is known are those of `fit_spots` on each frame: they are
+    taken from the residuals of all spots of a call.
 
     A script that starts processes does so below ``if __name__ == "__main__":``, as with `multiprocessing`.
 
@@ -155,7 +159,7 @@ def locate(
         if image is not source and hasattr(image, "close"):
             stack.callback(image.close)
         movie = movie_of(image, frames, roi)
-        report = progress or (lambda done, count: None)
+        report = progress or _nothing
         if output is None:
             found = []
             for _, last, part in _found(movie, own, 0, memory, runner):
@@ -163,8 +167,10 @@ def locate(
                 report(last, movie.count)
             return joined(found)
         is_path = isinstance(output, (str, Path))
-        opening = open_output(output, resume=resume, state=_state(movie, own)) if is_path else output  # type: ignore
-        out = stack.enter_context(opening)
+        opening: Any = output
+        if isinstance(output, (str, Path)):
+            opening = open_output(output, resume=resume, state=_state(movie, own))
+        out: Any = stack.enter_context(opening)
         # An object of the caller has columns of its own
         sky = celestial(getattr(image, "wcs", None)) if is_path else None
         for first, last, part in _found(movie, replace(own, with_heights=True), out.done, memory, runner):
@@ -174,6 +180,10 @@ def locate(
         counts = out.counts
         path = Path(output) if is_path else None  # type: ignore[arg-type]
         return Located(path, movie.count, counts.get("rows", 0), counts.get("ok", 0))
+
+
+def _nothing(done: int, count: int) -> None:
+    """Report nothing."""
 
 
 def _found(movie: Movie, task: Task, done: int, memory: int, runner: Runner) -> Iterator[tuple[int, int, Found]]:

@@ -15,8 +15,8 @@ from npsubpix.movies.tasks import Task
 
 __all__ = ["blocks_of", "bytes_of", "frame_bytes", "frames_per_block"]
 
-#: Pixels of a block: enough that a call costs little beside its work, and few enough that blocks go round evenly.
-_PIXELS = 1 << 22
+#: Pixels of a block: enough that starting threads costs little beside the work, also where other programs run.
+_PIXELS = 1 << 24
 
 #: Blocks of each worker at least, so that none is left with the last one alone.
 _ROUNDS = 4
@@ -52,7 +52,7 @@ def frame_bytes(movie: Movie, task: Task) -> int:
         each += 2 * real + 1 + 8
     if options.get("detect") is not None:
         each += 4 * real
-    return each * math.prod(movie.shape)
+    return int(each * math.prod(movie.shape))
 
 
 def frames_per_block(movie: Movie, task: Task, memory: int, workers: int, at_once: int) -> int:

@@ -31,7 +31,7 @@ class Runner(Protocol):
 
 
 class _Here:
-    """This process, whose kernels use all threads."""
+    """The process of the caller, whose kernels use all threads."""
 
     workers, at_once = 1, 1
 

@@ -11,14 +11,14 @@ from numba import prange
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.background.clipping import clip, step_of
-from npsubpix._cpu.background.mesh import fill, median_filter, spread
+from npsubpix._cpu.background.mesh import median_filter, settle, spread
 from npsubpix._cpu.compiler.jit import device, kernel
 from npsubpix._cpu.formulas.sorting import sort_floats
 from npsubpix._definitions.background import box_count, box_ends, grow_radii
-from npsubpix._definitions.constants import ELLIPSOID_LIMIT, LEAST_GOOD, LEAST_GROWN
+from npsubpix._definitions.constants import ELLIPSOID_LIMIT, LEAST_GROWN
 from npsubpix._definitions.dtypes import promoted
 
-__all__ = ["local_background"]
+__all__ = ["local_background", "measure_boxes"]
 
 
 @device
@@ -168,7 +168,7 @@ def local_background(
     stack = x.reshape(len(x), *lead, *x.shape[1:])
     boxes = tuple(box_count(n, k) for n, k in zip(stack.shape[1:], (*lead, *size), strict=True))
     ends = tuple(box_ends(n, k) for n, k in zip(stack.shape[1:], boxes, strict=True))
-    whole_mask = _NO_MASK if mask is None else np.ascontiguousarray(np.broadcast_to(mask, x.shape)).reshape(stack.shape)
+    whole_mask = None if mask is None else np.ascontiguousarray(np.broadcast_to(mask, x.shape)).reshape(stack.shape)
     *meshes, ranges, guessed = _measure(stack, whole_mask, ends, grow_radii(grow, x.shape[1:]), method, dtype)
     window, axes = (*lead, *filter_size), (1, 2, 3)
     bounds = (ranges[0].min(axes), ranges[1].max(axes)), (meshes[1].min(axes), meshes[1].max(axes))
@@ -181,9 +181,28 @@ def local_background(
     return background, noise, guessed.reshape(x.shape)
 
 
+def measure_boxes(
+    stack: HostArray,
+    mask: HostArray | None,
+    ends: tuple[npt.NDArray[np.int64], ...],
+    radii: tuple[int, ...],
+    method: str,
+    dtype: np.dtype[Any],
+) -> tuple[HostArray, ...]:
+    """Return background, noise, range of the pixels, whether the noise is a guess, and good pixels of each box."""
+    shape = (len(stack), *(len(e) - 1 for e in ends))
+    background, noise, good = np.empty(shape), np.empty(shape), np.empty(shape, np.int64)
+    ranges, guessed = np.empty((2, *shape)), np.empty(shape, bool)
+    floats, bits = np.empty(0, dtype), np.empty(0, f"u{dtype.itemsize}")
+    outputs = background, noise, ranges, guessed, good
+    options = ends, _ellipsoid(radii), method == "mean", floats, bits
+    _boxes_kernel.run(50 * stack.size, stack, _NO_MASK if mask is None else mask, *options, *outputs)
+    return outputs
+
+
 def _measure(
     stack: HostArray,
-    mask: HostArray,
+    mask: HostArray | None,
     ends: tuple[npt.NDArray[np.int64], ...],
     radii: tuple[int, ...],
     method: str,
@@ -193,18 +212,6 @@ def _measure(
 
     Return the ranges of the pixels of the background too, and where the noise is a guess.
     """
-    shape = (len(stack), *(len(e) - 1 for e in ends))
-    background, noise, good = np.empty(shape), np.empty(shape), np.empty(shape, np.int64)
-    ranges, guessed = np.empty((2, *shape)), np.empty(shape, bool)
-    floats, bits = np.empty(0, dtype), np.empty(0, f"u{dtype.itemsize}")
-    lines, use_mean = _ellipsoid(radii), method == "mean"
-    outputs = background, noise, ranges, guessed, good
-    _boxes_kernel.run(50 * stack.size, stack, mask, ends, lines, use_mean, floats, bits, *outputs)
-    few = good < LEAST_GOOD * good.max((1, 2, 3), keepdims=True)
-    background[few] = noise[few] = np.nan
-    unknown = np.isnan(noise)
-    fill(background)
-    fill(noise)
-    guessed |= unknown & ~np.isnan(noise)
-    noise[np.isnan(noise) & ~np.isnan(background)] = 0.0  # all pixels of each box are equal
+    background, noise, ranges, guessed, good = measure_boxes(stack, mask, ends, radii, method, dtype)
+    guessed |= settle(background, noise, good)
     return background, noise, ranges, guessed

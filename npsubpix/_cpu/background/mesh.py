@@ -7,6 +7,7 @@ that slopes continue: neither filter nor interpolation bends them at the border 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +17,9 @@ from numba import prange
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.jit import device, kernel
 from npsubpix._definitions.background import filter_reach
+from npsubpix._definitions.constants import LEAST_GOOD
 
-__all__ = ["fill", "median_filter", "spread"]
+__all__ = ["Extended", "extended", "fill", "median_filter", "settle", "spread", "spread_in"]
 
 Mesh = npt.NDArray[np.float64]
 
@@ -139,13 +141,53 @@ def spread(
 
     Boxes beyond the outermost ones, of the extended mesh, count as boxes.
     """
-    shape = (len(mesh), *(int(e[-1]) for e in ends))
+    return spread_in(extended(mesh, bounds), ends, [(0, int(e[-1])) for e in ends], dtype)
+
+
+def spread_in(
+    mesh: Extended,
+    ends: tuple[npt.NDArray[np.int64], ...],
+    part: Sequence[tuple[int, int]],
+    dtype: np.dtype[np.floating],
+) -> HostArray:
+    """Interpolate the values of boxes at the pixels of a part of the images, first and end along each axis."""
+    rows, columns, along = (_taps(e) for e in ends)
+    places = []
+    for own, (begin, end) in zip((rows, columns), part, strict=False):
+        intervals = np.repeat(np.arange(len(own.starts) - 1), np.diff(own.starts))
+        places.append((intervals[begin:end], np.ascontiguousarray(own.weights[:, begin:end])))
+    begin, end = part[2]
+    starts, weights = (along.starts - begin).clip(0, end - begin), np.ascontiguousarray(along.weights[:, begin:end])
+    out = np.empty((len(mesh.values), *(e - b for b, e in part)), dtype)
+    _spread_kernel.run(4 * out.size, mesh.values, *places, starts, weights, mesh.limits, out)
+    return out
+
+
+class Extended(NamedTuple):
+    """A mesh with boxes beyond the border, and the least and greatest values between centres of boxes."""
+
+    values: Mesh
+    limits: Mesh
+
+
+def extended(mesh: Mesh, bounds: tuple[Mesh, Mesh]) -> Extended:
+    """Extend a mesh of values within bounds, per image."""
     mesh = np.clip(mesh, *(b[:, None, None, None] for b in bounds))  # the filter extends slopes beyond the image
     wide = np.pad(mesh, [(0, 0), *((1, 1) if n > 1 else (0, 0) for n in mesh.shape[1:])], "reflect", reflect_type="odd")
     wide = np.pad(wide, [(0, 0), *((1, 2) if n == 1 else (0, 0) for n in mesh.shape[1:])], "edge")
-    limits = _limits(wide, bounds)
-    taps = [_taps(e) for e in ends]
-    places = [(np.repeat(np.arange(len(t.starts) - 1), np.diff(t.starts)), t.weights) for t in taps[:2]]
-    out = np.empty(shape, dtype)
-    _spread_kernel.run(4 * out.size, wide, *places, taps[2].starts, taps[2].weights, limits, out)
-    return out
+    return Extended(wide, _limits(wide, bounds))
+
+
+def settle(background: Mesh, noise: Mesh, good: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Fill boxes without an estimate, or with few good pixels, from those around them; return where noise was filled.
+
+    The noise of a box of equal pixels is NaN, and 0 where that of all boxes is.
+    """
+    few = good < LEAST_GOOD * good.max((1, 2, 3), keepdims=True)
+    background[few] = noise[few] = np.nan
+    unknown = np.isnan(noise)
+    fill(background)
+    fill(noise)
+    filled: npt.NDArray[np.bool_] = unknown & ~np.isnan(noise)
+    noise[np.isnan(noise) & ~np.isnan(background)] = 0.0  # all pixels of each box are equal
+    return filled

@@ -92,11 +92,16 @@ def find_in_tile(
     """
     margins = tuple(
         max(m - (begin if side == 0 else n - end), 0)
-        for (begin, end), n, pair in zip(tile.box, frame, zip(search.margins[::2], search.margins[1::2]), strict=True)
+        for (begin, end), n, pair in zip(
+            tile.box, frame, zip(search.margins[::2], search.margins[1::2], strict=True), strict=True
+        )
         for side, m in enumerate(pair)
     )
     local = search._replace(threshold_abs=bound, threshold_rel=None, margins=margins)
-    found, plateaus, unsure, tops = [], [], [], {}
+    found: list[Candidates] = []
+    plateaus: list[Candidates] = []
+    unsure: list[Box] = []
+    tops: dict[int, float] = {}
     for group in groups_of(search, tile.mask, frame):
         seen = tile.x if tile.mask is None else np.where(tile.mask, limits(tile.x.dtype)[int(group[0] < 0)], tile.x)
         single, flat, boxes = _extrema(seen, tile.box, core, frame, local, group, strict)
@@ -260,7 +265,7 @@ def _any_beyond(
 
 
 def _competing(boxes: npt.NDArray[np.int64], strength: HostArray, search: PeakSearch) -> npt.NDArray[np.int64]:
-    """Number the groups of plateaus that may compete, of one value and perhaps in one window."""
+    """Return a number per plateau: the same for those that may compete, of one value and perhaps in one window."""
     import scipy.sparse
 
     group = np.arange(len(boxes))
@@ -319,9 +324,7 @@ def candidates_of_frame(
     return joined.take(chosen)._replace(strength=ranked(strength[chosen], height[chosen]))
 
 
-def _exceeds(
-    numbers: HostArray, flags: HostArray, search: PeakSearch, tops: dict[int, float]
-) -> npt.NDArray[np.bool_]:
+def _exceeds(numbers: HostArray, flags: HostArray, search: PeakSearch, tops: dict[int, float]) -> npt.NDArray[np.bool_]:
     """Whether values, minima negated, exceed the thresholds relative to the greatest."""
     assert search.threshold_rel is not None
     minima = flags & PeakFlags.MINIMUM != 0
@@ -341,6 +344,7 @@ def _merged(parts: list[Candidates], high: list[HostArray | None]) -> tuple[Cand
     key = np.stack([rows.indices, rows.flags])
     once = np.ones(rows.indices.size, bool)
     once[1:] = (key[:, 1:] != key[:, :-1]).any(axis=0)
-    joined = None if high[0] is None else np.concatenate(high, axis=1)[:, order][:, once]  # type: ignore[arg-type]
-    return rows.take(once), joined
-
+    if high[0] is None:
+        return rows.take(once), None
+    known = [column for column in high if column is not None]
+    return rows.take(once), np.concatenate(known, axis=1)[:, order][:, once]

@@ -1,0 +1,192 @@
+"""A frame that is larger than memory: how it is searched, and what a worker needs to work on a tile of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from npsubpix._arrays.checks import check_mask
+from npsubpix._arrays.home import home_of
+from npsubpix._arrays.library import HostArray, is_array, without_booleans
+from npsubpix._arrays.stacks import stack_of
+from npsubpix._cpu.background.tiles import MeshOfFrame
+from npsubpix._cpu.peaks.heights import bound_of_values
+from npsubpix._cpu.peaks.tiles import Box, halo_of
+from npsubpix._definitions.peaks import PeakSearch, with_defaults
+from npsubpix._definitions.refinement import Noise, Refinement, noise_of
+from npsubpix.camera import noise_of_pixels
+from npsubpix.movies.fits import pools_noise
+from npsubpix.movies.jobs import Sent
+from npsubpix.movies.plans import frame_bytes
+from npsubpix.movies.sources import Movie
+from npsubpix.movies.tasks import Task
+from npsubpix.movies.windows import window
+from npsubpix.peaks import check_search, find_peaks
+from npsubpix.results import Background
+
+__all__ = ["Frame", "frame_of", "noise_in", "slices", "volume", "with_mesh"]
+
+#: Maps that a mesh stands for.
+_MESHES = {"background": "level", "sigma": "noise"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """A frame, how it is searched, and where its pixels come from: all that a worker needs but the tile."""
+
+    movie: Movie | Sent
+    number: int
+    shape: tuple[int, ...]
+    search: PeakSearch
+    refinement: Refinement
+    maps: dict[str, Any]  # mask, background, sigma, and the noise of pixels: numbers or arrays of the frame
+    noise: tuple[Any, Any, Any, Any]
+    bound: float | None
+    halo: tuple[int, ...]
+    memory: int
+    fit: dict[str, Any] | None
+
+    def read(self, box: Box) -> HostArray:
+        """Read a part of the frame, as a stack of one."""
+        movie = self.movie.get() if isinstance(self.movie, Sent) else self.movie
+        own = movie.read(self.number, self.number + 1, slices(box))[0]
+        pixels = without_booleans(np.asarray(own))
+        return stack_of(home_of(pixels), pixels, None)
+
+    def widened(self, core: Box, halo: tuple[int, ...]) -> Box:
+        """Return a part with a halo around it, as far as the frame goes."""
+        return tuple((max(b - h, 0), min(e + h, n)) for (b, e), h, n in zip(core, halo, self.shape, strict=True))
+
+    def map_of(self, name: str, box: Box) -> HostArray | None:
+        """Return a map in a part of the frame, flat; a number as an array of one."""
+        value = self.maps.get(name)
+        if value is None:
+            return None
+        if isinstance(value, MeshOfFrame):
+            return value.at(_MESHES[name], volume(box)).reshape(-1)
+        if np.size(value) == 1 and np.ndim(value) < 2:
+            return np.asarray(value, np.float64).reshape(1)
+        cut = np.ascontiguousarray(np.asarray(value)[slices(box)])
+        return cut if name == "mask" else stack_of(home_of(cut), cut, None).reshape(-1)
+
+
+def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: int) -> Frame:
+    """Return how a frame is searched; refuse what cannot be done in tiles."""
+    options = {**_defaults(), **task.options}
+    whole = f"{movie.source.name}: a frame, of shape {movie.shape}, takes about {frame_bytes(movie, task)} bytes to "
+    whole += "work on, more than max_memory, and %s needs the whole frame at once: raise max_memory"
+    if not isinstance(task.name, str):
+        raise ValueError(whole % "a function as the task")
+    for name in ("detect", "mode"):
+        if options[name] is not None:
+            raise ValueError(whole % f"{name}={options[name]!r}")
+    if task.fit is not None:
+        _check_fit(task.fit, whole)
+    background, sigma, mask = options["background"], options["sigma"], options["mask"]
+    if task.boxes is not None:
+        background = None  # which is measured first
+    if isinstance(background, Background):
+        sigma = background.noise if sigma is None else sigma
+        background = background.level
+    names = inspect.signature(check_search).parameters
+    search, refinement = check_search(len(movie.shape), **{n: options[n] for n in names if n != "ndim"})
+    if refinement.method == "saddle":
+        raise ValueError("refine='saddle' needs detect, as maxima are no saddles")
+    error, camera = options["error"], options["camera"]
+    noise = noise_of_pixels(*((sigma, None, "sigma") if error is None and camera is None else (error, camera)))
+    own = {"mask": mask, "background": background, "sigma": sigma}
+    for name, value in (
+        *own.items(),
+        *zip(("error", "offset", "electrons_per_count", "read_variance"), noise, strict=True),
+    ):
+        if is_array(value) and tuple(value.shape) not in ((), movie.shape):
+            raise ValueError(f"{name} must be a number or have the shape of a frame, {movie.shape}, got {value.shape}")
+    if mask is not None:
+        check_mask(mask, movie.shape, "mask")
+    halo = halo_of(search.size, movie.shape)
+    frame = Frame(
+        sent, number, movie.shape, search, refinement, own, noise, search.threshold_abs, halo, memory, task.fit
+    )
+    return _with_maps(frame, background, sigma)
+
+
+def with_mesh(frame: Frame, mesh: MeshOfFrame) -> Frame:
+    """Return a frame with its background, and its noise if that is not known, from a mesh."""
+    sigma = frame.maps["sigma"]
+    known = frame.maps["known_sigma"]
+    if not known:
+        sigma = mesh
+        if all(value is None for value in frame.noise):
+            frame = dataclasses.replace(frame, noise=(mesh, None, None, None))
+    return _with_maps(frame, mesh, sigma)
+
+
+def _with_maps(frame: Frame, background: Any, sigma: Any) -> Frame:
+    """Return a frame with background and noise, and the value that all peaks exceed."""
+    search = frame.search
+    level, spread = with_defaults(background, sigma)
+    bound = search.threshold_abs
+    if level is not None:
+        signs = (1, -1) if search.minima else (1,)
+        bound = bound_of_values(_ends(level, "level"), _ends(spread, "noise"), search.threshold_abs, signs)
+    maps = {**frame.maps, "background": level, "sigma": spread, "known_sigma": sigma is not None}
+    return dataclasses.replace(frame, maps=maps, bound=bound)
+
+
+def _ends(value: Any, name: str) -> HostArray:
+    """Return numbers of which the least and the greatest are those of a map, or beyond."""
+    if isinstance(value, MeshOfFrame):
+        return value.ends_of(name)
+    return np.asarray(value, np.float64 if np.ndim(value) == 0 else None).reshape(-1)
+
+
+def _check_fit(fit: Mapping[str, Any], whole: str) -> None:
+    if fit.get("neighbors", "ignore") != "ignore":
+        raise ValueError(whole % f"neighbors={fit['neighbors']!r}")
+    if pools_noise(fit):
+        raise ValueError(whole % "a fit without error and camera, whose errors depend on all spots of a frame,")
+    camera = fit.get("camera")
+    maps: list[Any] = [fit.get("error")]
+    maps += [] if camera is None else [getattr(camera, field.name) for field in dataclasses.fields(camera)]
+    if any(is_array(value) and np.ndim(value) > 0 for value in maps):
+        raise ValueError(whole % "a fit with maps of noise")
+
+
+def _defaults() -> dict[str, Any]:
+    parameters = inspect.signature(find_peaks).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+
+
+def volume(box: Box) -> Box:
+    """Return a part of an image or a volume along z, y and x."""
+    return (*((0, 1),) * (3 - len(box)), *box)
+
+
+def slices(box: Box) -> tuple[slice, ...]:
+    """Return the slices of a part of a frame."""
+    return tuple(slice(begin, end) for begin, end in box)
+
+
+def noise_in(frame: Frame, box: Box) -> Noise | None:
+    """Return the noise of pixels, in arrays of the whole frame that hold the tile."""
+    noise = noise_of(*(_noise_at(value, box) for value in frame.noise))
+    if noise is None:
+        return None
+    lengths = [end - begin for begin, end in box]
+    full = [
+        v if v.ndim == 1 else window(frame.shape, slices(box), v.astype(v.dtype).reshape(lengths)).reshape(-1)
+        for v in noise
+    ]
+    return Noise(*full)
+
+
+def _noise_at(value: Any, box: Box) -> HostArray | None:
+    if value is None:
+        return None
+    if isinstance(value, MeshOfFrame):
+        return value.at("noise", volume(box)).reshape([end - begin for begin, end in box])
+    return np.asarray(value)[slices(box)] if is_array(value) and np.ndim(value) > 0 else np.array([float(value)])
