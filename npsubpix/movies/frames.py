@@ -86,6 +86,7 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
             raise ValueError(whole % f"{name}={options[name]!r}")
     if task.fit is not None:
         _check_fit(task.fit, whole)
+    options |= {name: _of_frame(options[name], len(movie.shape)) for name in ("background", "sigma", "mask", "error")}
     background, sigma, mask = options["background"], options["sigma"], options["mask"]
     if task.boxes is not None:
         background = None  # which is measured first
@@ -142,6 +143,13 @@ def _ends(value: Any, name: str) -> HostArray:
     if isinstance(value, MeshOfFrame):
         return value.ends_of(name)
     return np.asarray(value, np.float64 if np.ndim(value) == 0 else None).reshape(-1)
+
+
+def _of_frame(value: Any, ndim: int) -> Any:
+    """Return the map of a frame from one of a block of a single frame."""
+    if isinstance(value, Background):
+        return Background(_of_frame(value.level, ndim), _of_frame(value.noise, ndim))
+    return value[0] if is_array(value) and np.ndim(value) == ndim + 1 and len(value) == 1 else value
 
 
 def _check_fit(fit: Mapping[str, Any], whole: str) -> None:
