@@ -304,14 +304,14 @@ _KEPT: dict[str, ImageSource] = {}
 _MOST_KEPT = 4
 
 
-def _reopened(target: Any, chosen: dict[str, Any], state: list[Any] | None) -> ImageSource:
+def _reopened(target: Any, chosen: dict[str, Any], state: dict[str, Any] | None) -> ImageSource:
     """Open an image in another process; a file that is as it was has been checked there."""
     key = repr((target, chosen, state))
     if state is None or not is_worker():
         return _open(opened_again(target), chosen)
     kept = _KEPT.pop(key, None)
     if kept is None or kept.closed:
-        kept = _open(opened_again(target), chosen, is_checked=state_of(Path(state[0])) == state)
+        kept = _open(opened_again(target), chosen, is_checked=state_of(Path(state["path"])) == state)
     _KEPT[key] = kept  # the last one to be closed
     while len(_KEPT) > _MOST_KEPT:
         _KEPT.pop(next(iter(_KEPT))).close()
