@@ -97,8 +97,9 @@ def locate(
         typer.Argument(
             metavar="IMAGE...",
             show_default=False,
-            help="TIFF, FITS (also .gz, .bz2), .npy, PNG, JPEG, BMP, GIF or WebP files, read frame by frame; or a "
-            "folder of such files, one per frame.",
+            help="TIFF, FITS (also .gz, .bz2), OME-Zarr, HDF5 (file.h5::/path), .npy, ND2, CZI, LIF, MRC, PNG, JPEG, "
+            "BMP, GIF or WebP files, read in blocks of frames; a folder or a pattern of such files, one per frame; or "
+            "the URL of a Zarr store.",
         ),
     ],
     output: option.Output = None,

@@ -22,7 +22,7 @@ from npsubpix.io._tiff import tiff_file
 from npsubpix.io._video import is_video, video_file
 from npsubpix.io._zarr import is_url, is_zarr, zarr_group, zarr_store
 
-__all__ = ["Opened", "is_image", "open_source", "recognise"]
+__all__ = ["SCENES", "Opened", "is_image", "open_source", "recognise"]
 
 _MAGIC = {
     b"II*\0": "TIFF",
@@ -42,7 +42,7 @@ _MAGIC = {
 _HEAD = 256
 
 #: What each format lets choose.
-_SCENES = ("TIFF", "Zarr", "ND2", "CZI", "LIF")
+SCENES = ("TIFF", "Zarr", "ND2", "CZI", "LIF")
 _LEVELS = ("TIFF", "Zarr")
 _PARTS = ("HDF5", "npz")
 _NEEDED = (
@@ -116,8 +116,8 @@ def _refuse(options: Options, file_format: str, thing: str, path: Path | str = "
     """Refuse a choice that a format does not have."""
     if options.hdu is not None and file_format != "FITS":
         raise ImageError(f"{path}: is {thing}, and only FITS files have HDUs to choose from")
-    if options.scene and file_format not in _SCENES:
-        raise ImageError(f"{path}: is {thing}, and only {', '.join(_SCENES)} files have series to choose from")
+    if options.scene and file_format not in SCENES:
+        raise ImageError(f"{path}: is {thing}, and only {', '.join(SCENES)} files have series to choose from")
     if options.level and file_format not in _LEVELS:
         raise ImageError(f"{path}: is {thing}, and has no levels of resolution to choose from")
     if options.part and file_format not in _PARTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix.io._axes import lay_out
+from npsubpix.io._formats import SCENES
 from npsubpix.io._source import MAX_MEMORY, ImageError, Size
 from npsubpix.io.source import open_image
 
@@ -49,12 +51,15 @@ class FrameSource:
             "series": series, "hdu": hdu, "channel": channel, "volume": volume, "frames": frames, "axes": axes,
             "max_memory": max_memory,
         }  # fmt: skip
-        image = open_image(path, scene=series or 0, hdu=hdu, axes=axes, max_memory=max_memory)
+        # A path holds no two slashes in a row, which a URL has
+        target = re.sub(r"^([a-z][a-z0-9+]+):/(?=[^/])", r"\1://", str(path))
+        image = open_image(target, scene=series or 0, hdu=hdu, axes=axes, max_memory=max_memory)
         self._image = image
         try:
-            if series is not None and image.file_format != "TIFF":
+            if series is not None and image.file_format not in SCENES:
+                formats = ", ".join(SCENES)
                 raise ImageError(
-                    f"{path}: is a {image.file_format} file, and only TIFF files have series to choose from"
+                    f"{path}: is a {image.file_format} file, and only {formats} files have series to choose from"
                 )
             layout, notes = lay_out(
                 image, frames=frames, channel=channel, volume=volume, named=axes is not None, max_memory=max_memory
