@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend
-from npsubpix._cpu.compiler.jit import device, fused, kernel
+from npsubpix._cpu.compiler.jit import allocates, device, fused, kernel
 
 __all__ = ["running_var"]
 
@@ -75,6 +75,7 @@ def _count(table, n, m):
 
 
 @device
+@allocates
 def _count_columns(tables, line, whole, length):
     """Fill the counts of all joins that `_fold_line` does, from 1 where a column counts; `whole` becomes the last."""
     n, done, p, t = whole.size, 0, 1, 0
