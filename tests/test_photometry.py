@@ -89,6 +89,33 @@ def test_definition_with_known_background_and_error(image):
     np.testing.assert_array_equal(both.flux_std, spots.flux_std)
 
 
+def test_backgrounds_of_all_distributions(rng):
+    """Pixels that are equal, that are about 0, of which few or many are far off at either end, or of two groups."""
+    plain, shape = rng.normal(20, 3, (27, 29)), (27, 29)
+    far, many = rng.uniform(0, 1e5, shape), rng.random(shape) < 0.3
+    images = {
+        "about 0": plain - 20,
+        "few photons": rng.poisson(0.3, shape).astype(float),
+        "photons": rng.poisson(5, shape).astype(float),
+        "equal": np.full(shape, 7.0),
+        "few bright": np.where(rng.random(shape) < 0.01, far, plain),
+        "many bright": np.where(many, far, plain),
+        "many dark": np.where(many, -far, plain),
+        "two groups": np.where(many, plain * 1e-12, plain * 1e12),
+        "ordered": np.sort(plain, axis=None).reshape(shape),
+    }
+    stack, frame = np.stack([*images.values()]), np.arange(len(images))
+    position, annulus = np.array([13.2, 13.9]), (4.0, 12.0)
+    for method in ("mean", "median"):
+        spots = npsubpix.measure_spots(
+            stack, np.tile(position, (len(stack), 1)), 3.0, annulus=annulus, method=method, error=1.0, frame=frame,
+            frame_axis=0,
+        )  # fmt: skip
+        for k, (name, image) in enumerate(images.items()):
+            level = reference.annulus(image, np.ones(shape, bool), position, annulus, method)[0]
+            assert spots.background[k] == pytest.approx(level, rel=1e-9, abs=1e-12), (name, method)
+
+
 def test_shares_add_up_to_the_area_of_the_circle(rng):
     """Wherever the circle is, on pixels and between them, small and large."""
     image = np.ones((90, 90))

@@ -1,7 +1,7 @@
 """The only place that calls ``numba.njit``.
 
-`device`, `fused` and `summing` compile a function that kernels call. `kernel` compiles a function of arrays in two
-forms, parallel and serial, from one Python source, and chooses between them at each call:
+`device`, `inlined`, `fused` and `summing` compile a function that kernels call. `kernel` compiles a function of arrays
+in two forms, parallel and serial, from one Python source, and chooses between them at each call:
 
 * serial for little work, since it takes less time than waking threads;
 * serial in a forked child: GNU OpenMP kills a child that was forked after its parent's first
@@ -35,6 +35,7 @@ __all__ = [
     "compile_function_of_number",
     "device",
     "fused",
+    "inlined",
     "kernel",
     "made_once",
     "summing",
@@ -108,6 +109,11 @@ def device(function: Callable[..., Any]) -> Callable[..., Any]:
     return _inner(function, frozenset())
 
 
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` as a part of those that call it: of one pixel, whose arguments take longer than its work."""
+    return _inner(function, frozenset(), forceinline=True)
+
+
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` for use inside kernels; products and sums may become one instruction, rounded once."""
     return _inner(function, frozenset({"contract"}))
@@ -118,11 +124,11 @@ def summing(function: Callable[..., Any]) -> Callable[..., Any]:
     return _inner(function, frozenset({"contract", "reassoc"}))
 
 
-def _inner(function: Callable[..., Any], fastmath: frozenset[str]) -> Callable[..., Any]:
+def _inner(function: Callable[..., Any], fastmath: frozenset[str], forceinline: bool = False) -> Callable[..., Any]:
     named = _named(function, _name_with_closure(function))
-    flags: Any = set(fastmath) or False
-    counts = function in _allocating
-    compiled: Callable[..., Any] = numba.njit(inline="never", fastmath=flags, _nrt=counts, **_INNER_OPTIONS)(named)
+    options = {**_INNER_OPTIONS, "fastmath": set(fastmath) or False, "forceinline": forceinline}
+    options["_nrt"] = function in _allocating
+    compiled: Callable[..., Any] = numba.njit(inline="never", **options)(named)
     return compiled
 
 

@@ -1,4 +1,6 @@
-"""Sort floats by the digits of their bits: linear time, no comparison and so no branch to predict.
+"""Sort floats by digits: linear time, no comparison and so hardly a branch to predict.
+
+Many are sorted by the digits of their bits, a few hundred by those of a coarser number: that takes fewer passes.
 
 The bits of floats that are not negative are ordered as integers are; those of negative ones are in
 the opposite order, so all of their bits are inverted. A digit is a byte. Bytes that are the same in
@@ -6,6 +8,8 @@ all numbers, as the exponents of the pixels of a box often are, cost no pass.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -15,6 +19,10 @@ from npsubpix._cpu.compiler.jit import allocates, device
 __all__ = ["insert", "sort_floats"]
 
 _FEW = 64  # numbers that are sorted faster by insertion
+_MANY = 512  # numbers from which on a pass for each digit is as fast
+_LEVELS = 1 << 16  # of two digits
+_SAMPLE, _TAIL = 16, 2  # numbers that show the spread of all, without as many at either end:
+_BEYOND = 1.5  # levels reach so many times as far as these beyond them, four standard deviations from the mean
 
 
 @device
@@ -77,12 +85,9 @@ def _move(keys, count, place, out):
 
 @device
 @allocates
-def sort_floats(values, spare, bits):
-    """Sort finite floats in place; `spare` is as many or more of them, `bits` an array of integers of their width."""
-    if values.size <= _FEW:
-        insert(values)
-        return
-    keys, other = values.view(bits.dtype), spare[: values.size].view(bits.dtype)
+def _sort_by_digits(values, spare, bits):
+    """Sort floats in place by the digits of their bits."""
+    keys, other = values.view(bits.dtype), spare.view(bits.dtype)
     U = bits.dtype.type
     _to_keys(keys)
     counts = np.zeros((bits.itemsize, 256), np.int64)
@@ -98,3 +103,63 @@ def sort_floats(values, spare, bits):
         copy_to(other, keys)
         keys = other
     _to_bits(keys)
+
+
+@device
+def _level_of(value, low, scale):
+    return np.int64(min(max((np.float64(value) - low) * scale, 0.0), _LEVELS - 1.0))
+
+
+@device
+@allocates
+def _sort_by_levels(values, spare, bits):
+    """Sort floats in place, if a few of them show how they spread; return whether they did.
+
+    They are sorted by two digits of their level, on a scale for most of them, and by insertion within a level.
+    """
+    n = values.size
+    for k in range(_SAMPLE):
+        spare[k] = values[k * n // _SAMPLE]
+    insert(spare[:_SAMPLE])
+    low, high = np.float64(spare[_TAIL]), np.float64(spare[_SAMPLE - 1 - _TAIL])
+    low, high = low - _BEYOND * (high - low), high + _BEYOND * (high - low)
+    scale = _LEVELS / (high - low)
+    if not 0.0 < scale < math.inf:
+        return False
+    counts = np.zeros((2, 256), np.int64)
+    below = above = 0
+    for k in range(n):
+        level = _level_of(values[k], low, scale)
+        counts[0, level & 255] += 1
+        counts[1, level >> 8] += 1
+        below += level == 0
+        above += level == _LEVELS - 1
+    first = second = 0
+    for digit in range(256):
+        here, there = counts[0, digit], counts[1, digit]
+        counts[0, digit], counts[1, digit] = first, second
+        first += here
+        second += there
+    for k in range(n):
+        digit = _level_of(values[k], low, scale) & 255
+        spare[counts[0, digit]] = values[k]
+        counts[0, digit] += 1
+    for k in range(n):
+        digit = _level_of(spare[k], low, scale) >> 8
+        values[counts[1, digit]] = spare[k]
+        counts[1, digit] += 1
+    if below > _FEW:
+        _sort_by_digits(values[:below], spare[:below], bits)
+    if above > _FEW:
+        _sort_by_digits(values[n - above :], spare[:above], bits)
+    insert(values)
+    return True
+
+
+@device
+def sort_floats(values, spare, bits):
+    """Sort finite floats in place; `spare` is as many or more of them, `bits` an array of integers of their width."""
+    if values.size <= _FEW:
+        insert(values)
+    elif values.size >= _MANY or not _sort_by_levels(values, spare, bits):
+        _sort_by_digits(values, spare[: values.size], bits)

@@ -9,9 +9,9 @@ from numba import prange
 
 from npsubpix._cpu.background.clipping import clip_about_median, step_of
 from npsubpix._cpu.compiler.intrinsics import keep, lend, lend_all
-from npsubpix._cpu.compiler.jit import device, kernel
+from npsubpix._cpu.compiler.jit import inlined, kernel
 from npsubpix._cpu.formulas.sorting import sort_floats
-from npsubpix._cpu.photometry.pixels import electrons_of, is_inside
+from npsubpix._cpu.photometry.pixels import electrons_of, is_inside, prefetch_box
 from npsubpix._definitions.constants import CLIPPED_SHARE, LEAST_ANNULUS, ROUNDING_NOISE
 from npsubpix._definitions.photometry import MeasurementFlags
 
@@ -21,7 +21,7 @@ _NO_BACKGROUND = int(MeasurementFlags.NO_BACKGROUND)
 _NOISE_GUESSED = int(MeasurementFlags.NOISE_GUESSED)
 
 
-@device
+@inlined
 def _gather(x, mask, camera, frame, cy, cx, inner, outer, out):
     """Write the pixels whose centres lie in an annulus, finite and not masked; return their number."""
     F = out.dtype.type
@@ -56,25 +56,27 @@ def annuli_kernel(
         if not is_inside(x, frame, cy, cx):
             continue
         values, spare = np.empty(most, floats.dtype), np.empty(most, floats.dtype)
+        prefetch_box(lend(x), points, frames, k + 1, outer)
         count = _gather(lend(x), lend(mask), lend_all(camera), frame, cy, cx, inner, outer, lend(values))
+        if count < LEAST_ANNULUS:
+            flags[k] |= _NO_BACKGROUND
+        else:
+            sort_floats(values[:count], spare, bits)
+            middle, offsets = np.float64(values[count // 2]), np.empty(count)
+            for n in range(count):
+                offsets[n] = np.float64(values[n]) - middle
+            step = step_of(values[:count])
+            repeated = (count - 1) // 2 > 0 and offsets[(count - 1) // 2 - 1] == offsets[(count - 1) // 2]
+            repeated = repeated or offsets[(count - 1) // 2] == offsets[(count - 1) // 2 + 1]
+            more = allowance[0] + (allowance[1] * step if repeated else 0.0)
+            begin, end, median, mean, deviation = clip_about_median(offsets, more)
+            level[k] = middle + (mean if use_mean else median)
+            noise[k] = deviation / CLIPPED_SHARE
+            kept[k] = end - begin
+            if step > 0 and values[begin] == values[end - 1]:
+                noise[k] = ROUNDING_NOISE * step
+                flags[k] |= _NOISE_GUESSED
         keep(x)
         keep(mask)
         keep(camera)
-        if count < LEAST_ANNULUS:
-            flags[k] |= _NO_BACKGROUND
-            continue
-        sort_floats(values[:count], spare, bits)
-        middle, offsets = np.float64(values[count // 2]), np.empty(count)
-        for n in range(count):
-            offsets[n] = np.float64(values[n]) - middle
-        step = step_of(values[:count])
-        repeated = (count - 1) // 2 > 0 and offsets[(count - 1) // 2 - 1] == offsets[(count - 1) // 2]
-        repeated = repeated or offsets[(count - 1) // 2] == offsets[(count - 1) // 2 + 1]
-        more = allowance[0] + (allowance[1] * step if repeated else 0.0)
-        begin, end, median, mean, deviation = clip_about_median(offsets, more)
-        level[k] = middle + (mean if use_mean else median)
-        noise[k] = deviation / CLIPPED_SHARE
-        kept[k] = end - begin
-        if step > 0 and values[begin] == values[end - 1]:
-            noise[k] = ROUNDING_NOISE * step
-            flags[k] |= _NOISE_GUESSED
+        keep(values)

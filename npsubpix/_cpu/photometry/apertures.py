@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend, lend_all
-from npsubpix._cpu.compiler.jit import device, kernel
-from npsubpix._cpu.formulas.discs import disc_share
-from npsubpix._cpu.photometry.pixels import is_inside, pixel_of
+from npsubpix._cpu.compiler.jit import inlined, kernel
+from npsubpix._cpu.formulas.discs import COLUMN, ROW, disc_share, write_columns, write_rows
+from npsubpix._cpu.photometry.pixels import is_inside, pixel_of, prefetch_box
 from npsubpix._definitions.photometry import SUMS, MeasurementFlags
 
 __all__ = ["apertures_kernel"]
@@ -27,8 +28,8 @@ _MASS_COS, _MASS_SIN, _CENTRE = (SUMS.index(n) for n in ("MASS_COS", "MASS_SIN",
 _SIGNAL, _MOMENT = (SUMS.index(n) for n in ("SIGNAL", "MOMENT"))
 
 
-@device
-def _sum_circle(x, mask, camera, beside, spot, frame, cy, cx, radius, out):
+@inlined
+def _sum_circle(x, mask, camera, beside, spot, frame, cy, cx, radius, rows, columns, out):
     """Sum the pixels of a circle, each by the share that lies in it; return flags."""
     height, width = x.shape[1:]
     flags = 0
@@ -36,10 +37,14 @@ def _sum_circle(x, mask, camera, beside, spot, frame, cy, cx, radius, out):
     flux = fy = fx = fyy = fxx = fxy = 0.0
     peak = -math.inf
     reach = radius + 0.5
-    for i in range(max(math.ceil(cy - reach), 0), min(math.floor(cy + reach) + 1, height)):
-        for j in range(max(math.ceil(cx - reach), 0), min(math.floor(cx + reach) + 1, width)):
+    i0, i1 = max(math.ceil(cy - reach), 0), min(math.floor(cy + reach) + 1, height)
+    j0, j1 = max(math.ceil(cx - reach), 0), min(math.floor(cx + reach) + 1, width)
+    write_rows(rows[: i1 - i0], i0, cy, radius)
+    write_columns(columns[: j1 - j0], j0, cx, radius)
+    for i in range(i0, i1):
+        for j in range(j0, j1):
             u, w = i - cy, j - cx
-            share = disc_share(u, w, radius)
+            share = disc_share(rows, i - i0, columns, j - j0, radius)
             if share <= 0.0:
                 continue
             v, b, s, flag = pixel_of(x, mask, camera, beside, spot, frame, i, j)
@@ -70,7 +75,7 @@ def _sum_circle(x, mask, camera, beside, spot, frame, cy, cx, radius, out):
     return flags
 
 
-@device
+@inlined
 def _sum_disc(x, mask, camera, beside, spot, frame, ci, cj, radius, out):
     """Sum the whole pixels within a radius of one; return flags."""
     height, width = x.shape[1:]
@@ -110,13 +115,16 @@ def _sum_disc(x, mask, camera, beside, spot, frame, ci, cj, radius, out):
 def apertures_kernel(x, mask, camera, beside, points, frames, radius, sums, flags):
     """Sum over the aperture of each position, and set its flags; sums of positions outside the image stay NaN."""
     height, width = x.shape[1:]
+    side = 2 * math.floor(radius + 0.5) + 2
     for k in prange(len(points)):
         cy, cx, frame = points[k, 0], points[k, 1], frames[k]
         if not is_inside(x, frame, cy, cx):
             flags[k] = _OUTSIDE if math.isfinite(cy) and math.isfinite(cx) else _NONFINITE
             continue
+        prefetch_box(lend(x), points, frames, k + 1, radius)
         images, marked, maps, known, out = lend(x), lend(mask), lend_all(camera), lend_all(beside), lend(sums)[k]
-        flag = _sum_circle(images, marked, maps, known, k, frame, cy, cx, radius, out)
+        rows, columns = np.empty((side, ROW)), np.empty((side, COLUMN))
+        flag = _sum_circle(images, marked, maps, known, k, frame, cy, cx, radius, lend(rows), lend(columns), out)
         if cy - radius < -0.5 or cy + radius > height - 0.5 or cx - radius < -0.5 or cx + radius > width - 0.5:
             flag |= _PARTIAL_WINDOW
         ci, cj = math.floor(cy + 0.5), math.floor(cx + 0.5)
@@ -127,3 +135,5 @@ def apertures_kernel(x, mask, camera, beside, points, frames, radius, sums, flag
         keep(camera)
         keep(beside)
         keep(sums)
+        keep(rows)
+        keep(columns)

@@ -6,13 +6,17 @@ import math
 
 import numpy as np
 
-from npsubpix._cpu.compiler.jit import device
+from npsubpix._cpu.compiler.intrinsics import prefetch
+from npsubpix._cpu.compiler.jit import device, inlined
 from npsubpix._definitions.photometry import MeasurementFlags
 
-__all__ = ["electrons_of", "is_inside", "pixel_of"]
+__all__ = ["electrons_of", "is_inside", "pixel_of", "prefetch_box"]
 
 _MASKED = int(MeasurementFlags.MASKED)
 _NONFINITE = int(MeasurementFlags.NONFINITE)
+
+_CACHE_LINE = 64  # bytes
+_FAR = 32.0  # reach in pixels beyond which a box is no small part of a cache, and reading it takes longer than waiting
 
 
 @device
@@ -22,7 +26,21 @@ def is_inside(x, frame, cy, cx):
     return 0 <= frame < images and -0.5 <= cy < height - 0.5 and -0.5 <= cx < width - 0.5
 
 
-@device
+@inlined
+def prefetch_box(x, points, frames, k, reach):
+    """Ask for the pixels around a position, if there is one: those of one spot are measured while the next come."""
+    if k >= len(points) or reach > _FAR or not is_inside(x, frames[k], points[k, 0], points[k, 1]):
+        return
+    cy, cx = points[k, 0], points[k, 1]
+    first, last, step = math.ceil(cx - reach), math.floor(cx + reach), _CACHE_LINE // x.itemsize
+    for i in range(math.ceil(cy - reach), math.floor(cy + reach) + 1):
+        row = (frames[k] * x.shape[1] + i) * x.shape[2]
+        for j in range(first, last, step):
+            prefetch(x, row + j)
+        prefetch(x, row + last)
+
+
+@inlined
 def electrons_of(x, camera, frame, i, j):
     """Return a pixel in electrons, or as it is without a camera.
 
@@ -39,7 +57,7 @@ def electrons_of(x, camera, frame, i, j):
     return v
 
 
-@device
+@inlined
 def _variance_of(v, camera, beside, spot, frame, place):
     factors, factor_frame, factor_pixel, variances, variance_frame, variance_pixel, excess = camera[3:]
     if excess > 0.0:
@@ -50,7 +68,7 @@ def _variance_of(v, camera, beside, spot, frame, place):
     return e * e if e >= 0.0 else math.nan
 
 
-@device
+@inlined
 def pixel_of(x, mask, camera, beside, spot, frame, i, j):
     """Return a pixel, its background and its variance, and flags if it does not count.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._cpu.compiler.jit import device
+from npsubpix._cpu.compiler.jit import device, inlined
 from npsubpix._definitions.constants import SINGULAR_TOLERANCE
 from npsubpix._definitions.flags import PeakFlags
 
@@ -264,7 +264,7 @@ def follower(
 
     inside = has_all if has_neighbours is None else has_neighbours
 
-    @device
+    @inlined
     def follow(x, d0, i0, j0, n_iters, threshold, limit, radius, depth_steps):
         d, i, j = d0, i0, j0
         mark_d, mark_i, mark_j = d0, i0, j0

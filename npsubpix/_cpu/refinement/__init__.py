@@ -11,6 +11,7 @@ import numpy.typing as npt
 from numba import prange
 
 from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.compiler.intrinsics import keep, lend
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel
 from npsubpix._cpu.fitting import fit_spots
 from npsubpix._cpu.quadratic.fits import (
@@ -108,7 +109,7 @@ def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
         depth, height, width = x.shape[1:]
         for k in prange(len(starts)):
             d, i, j = starts[k]
-            image = x[images[k]]
+            image = lend(x)[images[k]]
             coords[k, 0], coords[k, 1], coords[k, 2] = d, i, j
             if d < 0 or d >= depth or i < 0 or i >= height or j < 0 or j >= width:
                 values[k] = math.nan
@@ -127,6 +128,7 @@ def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
             else:
                 coords[k, 0], coords[k, 1], coords[k, 2] = pd, pi, pj
                 values[k] = value
+        keep(x)
 
     return refine_kernel
 
@@ -258,6 +260,20 @@ def _all_axes(holds: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return np.asarray(result)
 
 
+def _nearest_pixels(
+    points: npt.NDArray[np.float64], finite: npt.NDArray[np.bool_], shape: tuple[int, ...]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the pixel nearest to each position, and whether there is none: then it is beside the image."""
+    nearest = np.floor(points + 0.5)
+    nearest[~finite] = -1.0
+    outside = ~finite
+    for axis, length in enumerate(shape):  # for the reason of `_all_axes`
+        column = nearest[:, axis]
+        np.clip(column, -1, length, out=column)
+        outside |= (column < 0) | (column >= length)
+    return nearest.astype(np.int64), outside
+
+
 def refine_peaks(
     image: HostArray,
     coords: HostArray,
@@ -282,11 +298,9 @@ def refine_peaks(
     if refinement.wrap:
         with np.errstate(invalid="ignore"):
             folded(points, image.shape[1:])
-    nearest = np.floor(np.where(finite[:, None], points, -1.0) + 0.5)
-    starts = np.clip(nearest, -1, image.shape[1:]).astype(np.int64)
+    starts, outside = _nearest_pixels(points, finite, image.shape[1:])
     noise = noise_of(error, offset, electrons_per_count, read_variance)
     refined, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
-    outside = ~_all_axes((starts >= 0) & (starts < image.shape[1:]))
     refined[outside] = points[outside]
     refined[~finite] = np.nan
     flags[~finite] = PeakFlags.NONFINITE

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from npsubpix._cpu.compiler.jit import device
+from npsubpix._cpu.compiler.jit import device, inlined
 from npsubpix._cpu.quadratic.fits import follower
 from npsubpix._definitions.constants import CENTROID_LEAST_MASS, MOVE_THRESHOLD
 from npsubpix._definitions.flags import PeakFlags
@@ -27,7 +27,7 @@ def _shift_of(cosine, sine, length):
     return math.atan(sine / cosine) * length / math.tau
 
 
-@device
+@inlined
 def _fit_phasor(box, d, i, j):
     """Return the shift from a pixel to the spot in the box around; pixels count as differences from that pixel."""
     x, hd, hi, hj, tables = box
@@ -63,7 +63,7 @@ def _fit_phasor(box, d, i, j):
     return shift_d, _shift_of(ci, si, 2 * hi + 1), _shift_of(cj, sj, 2 * hj + 1), 0.0, _SADDLE if saddle else 0
 
 
-@device
+@inlined
 def _has_box(box, d, i, j):
     """Whether the box around a pixel lies in the image."""
     depth, height, width = box[0].shape
@@ -74,7 +74,7 @@ def _has_box(box, d, i, j):
 _follow = follower(_fit_phasor, 3, _has_box)
 
 
-@device
+@inlined
 def phasor(x, d, i, j, n_iters, max_shift, half, tables):
     """Walk to the pixel in the middle of whose box the spot is; `tables` are those of `phasor_tables`."""
     box = (x, half[0], half[1], half[2], tables)
