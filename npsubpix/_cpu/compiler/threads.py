@@ -36,6 +36,10 @@ class _Process:
     @property
     def thread_safe(self) -> bool:
         """Whether the threading layer, which this loads, can be called from several Python threads at once."""
+        return self.load()
+
+    def load(self) -> bool:
+        """Load the threading layer; return whether it can be called from several Python threads at once."""
         if self._thread_safe is None:
             with self.lock, _waiting_asleep():
                 numba.get_num_threads()

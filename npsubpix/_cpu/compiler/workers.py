@@ -7,25 +7,23 @@ from collections.abc import Iterator
 
 import numba
 
-from npsubpix._cpu.compiler.jit import _process
+from npsubpix._cpu.compiler.threads import process
 
 __all__ = ["keep_serial", "serial_kernels"]
 
 
 def keep_serial() -> None:
     """Run the serial form of kernels from now on, in a process that is a worker and nothing else."""
-    _process.forked = True
+    process.forked = True
 
 
 @contextlib.contextmanager
 def serial_kernels() -> Iterator[None]:
-    """Run kernels that are called from this thread in one thread.
-
-    In a process of which not even one parallel kernel has run, the first takes its parallel form, in one thread.
-    """
-    if _process.forked or numba.config.NUMBA_NUM_THREADS == 1:
+    """Run kernels that are called from this thread in one thread."""
+    if process.forked or numba.config.NUMBA_NUM_THREADS == 1:
         yield
         return
+    process.load()  # or the next line would, with threads that do not wait asleep
     before = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
