@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -106,6 +107,15 @@ def test_positions_in_micrometres_and_nanometres(movie, tmp_path):
     )
 
 
+def test_a_volume_has_lengths_along_three_axes(movie, tmp_path):
+    sizes = ("--units", "um", "--pixel-size", "300,100,110")
+    run("locate", movie, *OPTIONS, "--volume", *sizes, "-o", tmp_path / "a.csv")
+    columns, _ = read_table(tmp_path / "a.csv")
+    for axis, size in (("z", 0.3), ("y", 0.1), ("x", 0.11)):
+        np.testing.assert_allclose(columns[f"{axis}_um"], columns[axis] * size, rtol=1e-12)
+    assert "--pixel-size must be one number or 3 of them" in fails("locate", movie, "--volume", *sizes[:-1], "3,4")
+
+
 def test_units_are_in_the_files(movie, tmp_path):
     for package in ("astropy", "pyarrow"):
         pytest.importorskip(package)
@@ -117,7 +127,25 @@ def test_units_are_in_the_files(movie, tmp_path):
     for name in ("a.fits", "a.ecsv"):
         table = astropy.table.QTable.read(tmp_path / name)
         assert (str(table["x"].unit), str(table["x_um"].unit)) == ("pix", "um")
+    run(
+        "locate",
+        movie,
+        *OPTIONS,
+        *args,
+        "-o",
+        tmp_path / "a.csv",
+        "-o",
+        tmp_path / "a.parquet",
+        "-o",
+        tmp_path / "a.h5",
+    )
     run("locate", movie, *OPTIONS, *args, "-o", tmp_path / "set")
+    for name in ("a.fits", "a.ecsv", "a.csv", "a.parquet", "a.h5", "set"):
+        about = {k: v if isinstance(v, str) else json.dumps(v) for k, v in read_table(tmp_path / name)[1].items()}
+        assert (about["npsubpix_version"], about["origin"], about["axes"]) == (npsubpix.__version__, "center", "y, x")
+        assert json.loads(about["shape"]) == {"t": 20, "y": 40, "x": 50}
+        assert json.loads(about["pixel_size"]) == {"y": [100.0, "nm"], "x": [100.0, "nm"]}
+        assert json.loads(about["options"])["threshold_abs"] == 10
     schema = pyarrow.parquet.read_schema(tmp_path / "set" / "_common_metadata")
     assert schema.field("x_um").metadata == {b"unit": b"um"}
     assert schema.metadata[b"axes"] == b"y, x"
