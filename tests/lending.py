@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 INTRINSICS = "npsubpix._cpu.compiler.intrinsics"
-_INNER = {"device", "fused", "inlined", "summing"}
+_INNER = {"allocating", "device", "fused", "inlined", "summing"}
 _LENDING = {"lend", "lend_to_read", "lend_all"}
 _NUMBERS = {"shape", "size", "dtype", "ndim", "itemsize", "strides"}
 _COUNTS = {"len", "range", "abs", "int", "float", "bool"}

@@ -12,7 +12,7 @@ from numba import prange
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.background.clipping import clip, step_of
 from npsubpix._cpu.background.mesh import median_filter, settle, spread
-from npsubpix._cpu.compiler.jit import allocates, device, kernel
+from npsubpix._cpu.compiler.jit import allocating, device, kernel
 from npsubpix._cpu.formulas.sorting import sort_floats
 from npsubpix._definitions.background import box_count, box_ends, grow_radii
 from npsubpix._definitions.constants import ELLIPSOID_LIMIT, LEAST_GROWN
@@ -76,8 +76,7 @@ def _mark_around(near, i, j, k, lines):
                 near[a, b, c] = True
 
 
-@device
-@allocates
+@allocating
 def _around_clipped(x, mask, kept, lines):
     """Return the pixels of a box that are near a good one outside the range of the sorted ones that were kept."""
     F = kept.dtype.type

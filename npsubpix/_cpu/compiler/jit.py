@@ -31,6 +31,7 @@ from npsubpix._cpu.compiler.threads import process
 __all__ = [
     "Kernel",
     "allocates",
+    "allocating",
     "compile_function_of_arrays",
     "compile_function_of_number",
     "device",
@@ -93,6 +94,11 @@ def _described(value: Any) -> str:
     if compiled is not None:
         return str(compiled.__qualname__)
     return _name_with_closure(generator) if isinstance(generator, types.FunctionType) else repr(value)
+
+
+def allocating(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` for use inside kernels; it `allocates`."""
+    return device(allocates(function))
 
 
 def allocates(function: Callable[..., Any]) -> Callable[..., Any]:

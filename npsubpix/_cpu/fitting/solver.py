@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend, shaped
-from npsubpix._cpu.compiler.jit import Kernel, allocates, device, kernel, made_once
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, kernel, made_once
 from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.errors import residual_moments_of
 from npsubpix._cpu.fitting.gaussian import BLOCK, edges_before_x, edges_of
@@ -252,8 +252,7 @@ def fit_kernel(model: Model) -> Kernel:
     axes, count, sums = model.axes, model.parameters, BLOCK * sums_of(model)
     few, many_lines, by_pixel = max(count, 8), functions.lines, functions.by_pixel
 
-    @device
-    @allocates
+    @allocating
     def divide(memory, size, edges_of_axes):
         """Divide memory into the arrays of a fit."""
         small = shaped(memory[: 7 * few], (7, few))

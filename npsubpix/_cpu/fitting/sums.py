@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from npsubpix._cpu.fitting.gaussian import BLOCK, slopes_of
-from npsubpix._cpu.fitting.vectors import FOUR, NUMBER, WORD, Totals, Vector, load, place_of, repeated
+from npsubpix._cpu.fitting.vectors import FOUR, NUMBER, WORD, Totals, Vector, address_of, load, repeated
 from npsubpix._definitions.constants import FIT_LEAST_MEAN
 from npsubpix._definitions.spot_models import Model
 
@@ -74,7 +74,7 @@ class _ColumnSums:
 
 def _add_terms(builder: Any, data: Any, place: int, terms: Sequence[tuple[Vector | None, Vector]]) -> None:
     """Add factors times sums to the four numbers of a sum."""
-    address = place_of(builder, data, WORD(BLOCK * place))
+    address = address_of(builder, data, WORD(BLOCK * place))
     total = Vector(builder, builder.load(address, align=8))
     for factor, term in terms:
         total = total + (term if factor is None else factor * term)

@@ -14,7 +14,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend, shaped
-from npsubpix._cpu.compiler.jit import Kernel, allocates, device, kernel, made_once
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, kernel, made_once
 from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.crowded_starts import (
     BEFORE,
@@ -175,8 +175,7 @@ def sweep_kernel(model: Model) -> Kernel:
     axes, count, sums, last = model.axes, model.parameters, BLOCK * sums_of(model), model.parameters - 1
     few, many_lines, by_pixel = max(count, 8), functions.lines, functions.by_pixel
 
-    @device
-    @allocates
+    @allocating
     def divide(memory, size, wide_size, box, wide):
         """Divide memory into the arrays of a fit, and those of the light of a spot, whose lines are the same memory."""
         small = shaped(memory[: 8 * few], (8, few))
@@ -195,8 +194,7 @@ def sweep_kernel(model: Model) -> Kernel:
         wide_lines = shaped(memory[at : at + many_lines * wide_length], (many_lines, wide_length))
         return (small, square, lines, edges, pixels, total), (small[7], wide_lines, edges)
 
-    @device
-    @allocates
+    @allocating
     def without_neighbours(data, spread, memory, likelihood):
         """Take the light of neighbours from the data of a box; it adds to variances."""
         others, own, own_spread = memory[4][7], memory[4][8], memory[4][9]

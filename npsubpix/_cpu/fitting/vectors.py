@@ -14,7 +14,7 @@ from numba.core import cgutils
 
 from npsubpix._cpu.fitting.gaussian import BLOCK
 
-__all__ = ["FOUR", "NUMBER", "WORD", "Totals", "Vector", "load", "place_of", "repeated"]
+__all__ = ["FOUR", "NUMBER", "WORD", "Totals", "Vector", "address_of", "load", "repeated"]
 
 NUMBER = ir.DoubleType()
 WORD = ir.IntType(64)
@@ -66,14 +66,14 @@ def repeated(builder: Any, number: Any) -> Vector:
     return Vector(builder, builder.shuffle_vector(one, ir.Constant(FOUR, ir.Undefined), places))
 
 
-def place_of(builder: Any, data: Any, index: Any) -> Any:
+def address_of(builder: Any, data: Any, index: Any) -> Any:
     """Return the address of four numbers of an array."""
     return builder.bitcast(builder.gep(data, [index]), FOUR.as_pointer())
 
 
 def load(builder: Any, data: Any, index: Any) -> Vector:
     """Return four numbers of an array."""
-    return Vector(builder, builder.load(place_of(builder, data, index), align=8))
+    return Vector(builder, builder.load(address_of(builder, data, index), align=8))
 
 
 class Totals:

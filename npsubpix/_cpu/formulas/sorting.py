@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from npsubpix._cpu.compiler.intrinsics import copy_to
-from npsubpix._cpu.compiler.jit import allocates, device
+from npsubpix._cpu.compiler.jit import allocating, device
 
 __all__ = ["insert", "sort_floats"]
 
@@ -83,8 +83,7 @@ def _move(keys, count, place, out):
         count[digit] += 1
 
 
-@device
-@allocates
+@allocating
 def _sort_by_digits(values, spare, bits):
     """Sort floats in place by the digits of their bits."""
     keys, other = values.view(bits.dtype), spare.view(bits.dtype)
@@ -110,8 +109,7 @@ def _level_of(value, low, scale):
     return np.int64(min(max((np.float64(value) - low) * scale, 0.0), _LEVELS - 1.0))
 
 
-@device
-@allocates
+@allocating
 def _sort_by_levels(values, spare, bits):
     """Sort floats in place, if a few of them show how they spread; return whether they did.
 

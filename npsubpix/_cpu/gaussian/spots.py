@@ -14,7 +14,7 @@ import math
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.jit import allocates, device, fused, kernel, summing
+from npsubpix._cpu.compiler.jit import allocating, device, fused, kernel, summing
 from npsubpix._cpu.formulas.exponential import exponential64
 from npsubpix._cpu.gaussian.maps import distance
 from npsubpix._definitions.constants import GAUSSIAN_STEEPEST, GAUSSIAN_WIDE
@@ -126,8 +126,7 @@ def _draw(canvas, corner, box, spot, normalize, integrate, z, y, x):
         _add_product(plane, top - corner[1], left - corner[2], column, row, spot[6] * z[i])
 
 
-@device
-@allocates
+@allocating
 def _bucket(boxes, drawn, tile, counts):
     """List the spots that reach each tile, in order: where the list of each begins, and the lists."""
     starts = np.zeros(counts[0] * counts[1] * counts[2] + 1, np.int64)

@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to
-from npsubpix._cpu.compiler.jit import Kernel, allocates, device, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, kernel
 from npsubpix._cpu.nms.comparisons import greater, less
 
 __all__ = ["window_kernels"]
@@ -67,8 +67,7 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
             second = c[j] if wins(c[j], d[j]) else d[j]
             out[j] = first if wins(first, second) else second
 
-    @device
-    @allocates
+    @allocating
     def across(line, spare, other, size):
         """Extremum of each run of `size` pixels, by doubling; in one of two spare buffers, or `line` itself."""
         count = line.size
@@ -98,8 +97,7 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
                             return False
         return True
 
-    @device
-    @allocates
+    @allocating
     def search(x, limit, ends, d, i0, i1, begin, end, window, out):
         """Find the winners in plane d, rows i0 to i1, columns begin to end."""
         block = window[2] + 1

@@ -11,7 +11,7 @@ from numba import prange
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import copy_to
-from npsubpix._cpu.compiler.jit import Kernel, allocates, device, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, kernel
 from npsubpix._cpu.nms.comparisons import greater, less
 from npsubpix._definitions.nms import clipped_margins, clipped_reach
 
@@ -97,8 +97,7 @@ def _kernels(name: str, sign: int, wins: Callable[..., Any]) -> tuple[Kernel, Ke
                     wins_once |= wins(v, u)
         return True, wins_once
 
-    @device
-    @allocates
+    @allocating
     def flood(x, codes, start, window, margins, contest, stack):
         """Visit the connected pixels of one value; return their number, 0 if they are no plateau, and the stack."""
         depth, height, width = x.shape

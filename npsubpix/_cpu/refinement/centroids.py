@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from npsubpix._cpu.compiler.jit import allocates, device
+from npsubpix._cpu.compiler.jit import allocating, device
 from npsubpix._definitions.constants import (
     CENTROID_LEAST_FACTOR,
     CENTROID_LEAST_MASS,
@@ -124,8 +124,7 @@ def _gaussian_step(planes, weights, first, end, position, mass, moment):
     return moment if at_cut <= MOST_AT_CUT * abs(mass) else math.nan
 
 
-@device
-@allocates
+@allocating
 def centroid(x, d0, i0, j0, n_iters, max_shift, half, spread):
     """Iterate the Gaussian-windowed centroid until it converges; the window moves with it.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._cpu.compiler.jit import allocates, device
+from npsubpix._cpu.compiler.jit import allocating, device
 from npsubpix._cpu.refinement.centroids import ring_mean
 from npsubpix._cpu.refinement.log_quadratic import TERMS, add_normal_equations, free_axes, solve, substitute
 from npsubpix._cpu.refinement.noise import inverted, is_on_ring, ring_variance, times, variance_of
@@ -112,8 +112,7 @@ parabola_variance = _of_fit(_central_unmixed)
 least_squares_variance = _of_fit(_averaged)
 
 
-@device
-@allocates
+@allocating
 def saddle_variance(x, noise, frame, start, centre, position, half, lines):
     """Return variances of a saddle in an image that was smoothed: each of its pixels is a mean of pixels with noise.
 
@@ -152,8 +151,7 @@ def saddle_variance(x, noise, frame, start, centre, position, half, lines):
     return 0.0, vi, vj
 
 
-@device
-@allocates
+@allocating
 def log_quadratic_variance(x, noise, frame, start, centre, position, half, tables):
     """Return variances of the vertex of the quadratic fitted to the logarithm of the signal above the background.
 

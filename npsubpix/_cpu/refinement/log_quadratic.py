@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from npsubpix._cpu.compiler.jit import allocates, device
+from npsubpix._cpu.compiler.jit import allocating, device
 from npsubpix._cpu.quadratic.fits import fixed_curvature, follower, stationary3d
 from npsubpix._cpu.refinement.centroids import ring_mean
 from npsubpix._definitions.constants import FIT_LEAST_PIVOT, MOVE_THRESHOLD
@@ -132,8 +132,7 @@ def free_axes(x, half, centre):
     return int(half[0] > 0 and 1 <= d <= depth - 2), int(1 <= i <= rows - 2), int(1 <= j <= width - 2)
 
 
-@device
-@allocates
+@allocating
 def log_quadratic(x, d, i, j, n_iters, max_shift, half, spread):
     """Walk to the pixel of the best fit; axes along which it starts at the border stay.
 

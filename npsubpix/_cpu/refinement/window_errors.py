@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from npsubpix._cpu.compiler.jit import allocates, device
+from npsubpix._cpu.compiler.jit import allocating, device
 from npsubpix._cpu.refinement.centroids import ring_mean
 from npsubpix._cpu.refinement.noise import inverted, is_on_ring, ring_variance, times, variance_of
 from npsubpix._cpu.refinement.radial import ACROSS, gradient2d, gradient3d
@@ -55,8 +55,7 @@ def _vertex_slopes(planes, weights, first, position, mass, spread, slopes):
     return moved, True
 
 
-@device
-@allocates
+@allocating
 def centroid_variance(x, noise, frame, start, centre, position, half, spread):
     """Return variances of a centroid.
 
@@ -144,8 +143,7 @@ def centroid_variance(x, noise, frame, start, centre, position, half, spread):
     return vd, vi, vj
 
 
-@device
-@allocates
+@allocating
 def phasor_variance(x, noise, frame, start, centre, position, half, tables):
     """Return variances of phases: a pixel turns the first Fourier coefficient of the box."""
     d, i, j = centre
@@ -179,8 +177,7 @@ def phasor_variance(x, noise, frame, start, centre, position, half, tables):
     return variances[0], variances[1], variances[2]
 
 
-@device
-@allocates
+@allocating
 def radial_variance(x, noise, frame, start, centre, position, half, spread):
     """Return variances of a centre of radial symmetry: where the weighted distances from all lines balance.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from npsubpix._cpu.compiler.jit import allocates, device
+from npsubpix._cpu.compiler.jit import allocating, device
 
 __all__ = ["RUNS", "SMALLEST_BAND", "chunks_per_run", "places_of", "slow_axis", "sort"]
 
@@ -22,8 +22,7 @@ def slow_axis(shape):
     return 2, 1
 
 
-@device
-@allocates
+@allocating
 def places_of(counts):
     """Replace counts (chunks, bands) by the places of the first positions of each; return where each band begins."""
     chunks, bands = counts.shape
@@ -46,8 +45,7 @@ def sort(bands, places, begin, end, order):
         places[bands[k]] += 1
 
 
-@device
-@allocates
+@allocating
 def _are_apart(lows, highs, runs, per):
     """Return whether runs of `per` chunks share no rows with the second next run and those after it."""
     low, high = np.full(runs, np.iinfo(np.int64).max), np.full(runs, -1)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, prefetch
-from npsubpix._cpu.compiler.jit import allocates, device, fused, summing
+from npsubpix._cpu.compiler.jit import allocating, device, fused, summing
 from npsubpix._cpu.sampling.weights import Taps, left_of
 
 __all__ = ["LONGEST", "MOST", "gatherers", "locator", "surveyor"]
@@ -84,8 +84,7 @@ def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
             starts[k] = np.int32(starts[k] + np.int32(base) * step)
             t[k] = t.dtype.type(safe - base)
 
-    @device
-    @allocates
+    @allocating
     def locate(coords, b, begin, shape, left_out, starts, t):
         """Find the first pixel of each window, and the distance of the position from its base.
 

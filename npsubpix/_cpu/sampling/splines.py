@@ -17,7 +17,7 @@ from numba import prange
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import copy_to
-from npsubpix._cpu.compiler.jit import Kernel, allocates, device, fused, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, fused, kernel
 from npsubpix._cpu.sampling.filling import fill_pixels, unfill_pixels
 from npsubpix._definitions.sampling.borders import GRID_WRAP, REFLECT
 from npsubpix._definitions.sampling.splines import POLES, SMALLEST_POWER, filter_rule, gain_of, transposed
@@ -95,8 +95,7 @@ def _begin_backward(lines, j0, j1, z, rule, total):
         _scale(last, F(z / (z * z - 1.0)))
 
 
-@device
-@allocates
+@allocating
 def _filter_lines(lines, j0, j1, poles, rule):
     """Filter the columns j0 to j1 of rows."""
     n = lines.shape[0]

@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, allocates, device, fused, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, fused, kernel
 from npsubpix._cpu.sampling.borders import fold_pixel, fold_position
 from npsubpix._cpu.sampling.interior import LONGEST, MOST, gatherers, locator
 from npsubpix._cpu.sampling.weights import TAPS, Taps, left_of
@@ -137,8 +137,7 @@ def _border_gatherers(count: int) -> tuple[Callable[..., Any], Callable[..., Any
     return value, value_and_gradient
 
 
-@device
-@allocates
+@allocating
 def _with_unknown(values, b, begin, left_out, left_out_count):
     """Add the positions of a chunk whose sample is NaN to those that are left out: its pixels may be of weight 0."""
     channels, size = values.shape[1], left_out.size
@@ -169,8 +168,7 @@ def _value_kernel(name: str, taps: Taps) -> Kernel:
     gather, _ = gatherers(taps)
     gather_at_border, _ = _border_gatherers(count)
 
-    @device
-    @allocates
+    @allocating
     def sample_at_border(x, coords, b, begin, left_out, left_out_count, rules, cval, addresses, values):
         own_w, own_pixels = np.empty((3, 1, count), values.dtype), np.empty((3, count), np.int64)
         w, pixels = lend(own_w), lend(own_pixels)
@@ -223,8 +221,7 @@ def _gradient_kernel(name: str, taps: Taps) -> Kernel:
     _, gather = gatherers(taps)
     _, gather_at_border = _border_gatherers(count)
 
-    @device
-    @allocates
+    @allocating
     def sample_at_border(x, coords, b, begin, left_out, left_out_count, rules, cval, addresses, values, gradient):
         own_w, own_pixels = np.empty((3, 2, count), values.dtype), np.empty((3, count), np.int64)
         w, pixels = lend(own_w), lend(own_pixels)

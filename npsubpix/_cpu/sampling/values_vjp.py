@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, allocates, device, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, kernel
 from npsubpix._cpu.sampling.bands import RUNS, SMALLEST_BAND, chunks_per_run, places_of, slow_axis, sort
 from npsubpix._cpu.sampling.interior import LONGEST, MOST, locator, surveyor
 from npsubpix._cpu.sampling.spreaders import folded_spreader, spreader, write_cotangent
@@ -29,8 +29,7 @@ from npsubpix._definitions.sampling.borders import INSIDE, UNKNOWN
 __all__ = ["vjp_kernels"]
 
 
-@device
-@allocates
+@allocating
 def _inside_of(left_out, left_out_count, begin, size):
     """Return the indices of the positions of a chunk that are not left out."""
     ids = np.empty(size - left_out_count, np.int64)
@@ -49,8 +48,7 @@ def _surveyors(base_of: Callable[..., Any], count: int) -> tuple[Callable[..., A
     left = left_of(count)
     locate, rows_between = locator(base_of, count), surveyor(base_of, count)
 
-    @device
-    @allocates
+    @allocating
     def survey(coords, b, begin, size, shape, axis, stride, F):
         """Return the number of windows of a chunk that are not inside, and the first and last row of the others."""
         first, last = rows_between(coords, b, begin, size, shape, axis)
@@ -66,8 +64,7 @@ def _surveyors(base_of: Callable[..., Any], count: int) -> tuple[Callable[..., A
             low, high = min(low, starts[ids[m]]), max(high, starts[ids[m]])
         return left_out_count, low // stride, high // stride + count - 1
 
-    @device
-    @allocates
+    @allocating
     def count_bands(coords, b, begin, size, shape, axis, shift, bands, counts):
         """Find and count the bands of the windows of a chunk; windows that are not inside have the last one."""
         left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), coords.dtype)
@@ -113,8 +110,7 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
                 grads,
             )
 
-    @device
-    @allocates
+    @allocating
     def spread_scattered(x, coords, b, ids, shape, addresses, values_cotangent, image_cotangent, coords_cotangent):
         """Spread windows inside the image, of positions with any indices."""
         axes, size = coords.shape[1], ids.size
@@ -138,8 +134,7 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
             for m in range(size):
                 there[ids[m]] = grads[a, m]
 
-    @device
-    @allocates
+    @allocating
     def spread_any(
         x,
         coords,
@@ -181,8 +176,7 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
         keep(own_w)
         keep(own_pixels)
 
-    @device
-    @allocates
+    @allocating
     def spread_chunk(
         x,
         shape,

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.jit import Kernel, allocates, device, fused, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, fused, kernel
 from npsubpix._cpu.formulas.exponential import exponential32, exponential64
 from npsubpix._cpu.soft_argmax.tiles import add, add_times, inside, load_tile, window_sums
 
@@ -96,8 +96,7 @@ def _plane_sums(F: Any, exponential: Callable[..., Any], exponent: Callable[...,
             add(s[2], row[1])
             add(s[3], row[2])
 
-    @device
-    @allocates
+    @allocating
     def plane_sums(out, plane, shift, scale, step, window):
         ky, kx = window[1], window[2]
         ring = np.empty((ky, 3, out.shape[2]), F)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.jit import Kernel, allocates, device, fused, kernel, summing
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, fused, kernel, summing
 from npsubpix._cpu.formulas.exponential import exponential32, exponential64, limited_exponent
 from npsubpix._cpu.soft_argmax.tiles import raise_to
 from npsubpix._definitions.shapes import MOMENTS
@@ -106,8 +106,7 @@ def row_weights(F: Any, exponential: Callable[..., Any]) -> tuple[Callable[..., 
         for j in range(seen.size):
             seen[j] = row[j] if weights[j] > 0 else F(-np.inf)
 
-    @device
-    @allocates
+    @allocating
     def maximum(rows, weights, weighted, one):
         """Return the greatest pixel of rows that has weight, NaN if one of them is."""
         pixels, factors = rows.reshape(rows.size), weights.reshape(weights.size)
@@ -198,8 +197,7 @@ def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool
             along += (j - middle) * e[j]
         return total, along
 
-    @device
-    @allocates
+    @allocating
     def band_moments(out, rows, weights, weighted, first, height, middles, shift, scale):
         """Sum over a band of rows of a map, of which `first` is the first: 1, z, y, x, zz, zy, zx, yy, yx, xx."""
         count, width = rows.shape

@@ -9,7 +9,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, allocates, device, fused, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, fused, kernel
 
 __all__ = ["BAND", "FOLDS"]
 
@@ -66,8 +66,7 @@ def _empty(best, counted, value):
         best[j] = best[j] if counted[j] > 0 else value
 
 
-@device
-@allocates
+@allocating
 def _sum(lines, mask, offsets, weights, ends, first, second, third):
     first[:] = 0
     second[:] = 0
@@ -77,8 +76,7 @@ def _sum(lines, mask, offsets, weights, ends, first, second, third):
     return first
 
 
-@device
-@allocates
+@allocating
 def _mean(lines, mask, offsets, weights, ends, first, second, third):
     _sum(lines, mask, offsets, weights, ends, first, second, third)
     for j in range(first.size):
@@ -86,8 +84,7 @@ def _mean(lines, mask, offsets, weights, ends, first, second, third):
     return first
 
 
-@device
-@allocates
+@allocating
 def _var(lines, mask, offsets, weights, ends, first, second, third):
     _mean(lines, mask, offsets, weights, ends, first, second, third)
     third[:] = 0
@@ -102,8 +99,7 @@ def _var(lines, mask, offsets, weights, ends, first, second, third):
 def _extreme(improve: Callable[..., Any]) -> Callable[..., Any]:
     """Make the function that finds an extremum of windows; `ends` has the start of the search and the empty result."""
 
-    @device
-    @allocates
+    @allocating
     def find(lines, mask, offsets, weights, ends, first, second, third):
         first[:] = ends[0]
         second[:] = 0

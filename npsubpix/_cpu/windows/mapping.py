@@ -13,7 +13,7 @@ from numba.core import types
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import keep, lend, lend_all, lend_to_read, values_from, window_of
-from npsubpix._cpu.compiler.jit import Kernel, allocates, device
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device
 from npsubpix._cpu.compiler.user_functions import compiled_for_arrays
 from npsubpix._definitions.dtypes import converted
 from npsubpix._definitions.user_functions import CompiledFunctions, plain_function, values_after
@@ -35,23 +35,19 @@ _bounds = device(bounds_of)
 def _cutter(count: int, cut: Callable[..., Any]) -> Callable[..., Any]:
     """Make the function that cuts one window out of each image."""
 
-    @device
-    @allocates
+    @allocating
     def one(x, z, y, c):
         return (cut(x[0], z, y, c),)
 
-    @device
-    @allocates
+    @allocating
     def two(x, z, y, c):
         return cut(x[0], z, y, c), cut(x[1], z, y, c)
 
-    @device
-    @allocates
+    @allocating
     def three(x, z, y, c):
         return cut(x[0], z, y, c), cut(x[1], z, y, c), cut(x[2], z, y, c)
 
-    @device
-    @allocates
+    @allocating
     def four(x, z, y, c):
         return cut(x[0], z, y, c), cut(x[1], z, y, c), cut(x[2], z, y, c), cut(x[3], z, y, c)
 
@@ -59,18 +55,15 @@ def _cutter(count: int, cut: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _any_size(ndim: int) -> Callable[..., Any]:
-    @device
-    @allocates
+    @allocating
     def cut1(x, z, y, c):
         return x[c[0] : c[1]]
 
-    @device
-    @allocates
+    @allocating
     def cut2(x, z, y, c):
         return x[y[0] : y[1], c[0] : c[1]]
 
-    @device
-    @allocates
+    @allocating
     def cut3(x, z, y, c):
         return x[z[0] : z[1], y[0] : y[1], c[0] : c[1]]
 
@@ -80,18 +73,15 @@ def _any_size(ndim: int) -> Callable[..., Any]:
 def _one_size(size: tuple[int, ...]) -> Callable[..., Any]:
     window = window_of(size)
 
-    @device
-    @allocates
+    @allocating
     def cut1(x, z, y, c):
         return window(x, (c[0],))
 
-    @device
-    @allocates
+    @allocating
     def cut2(x, z, y, c):
         return window(x, (y[0], c[0]))
 
-    @device
-    @allocates
+    @allocating
     def cut3(x, z, y, c):
         return window(x, (z[0], y[0], c[0]))
 
@@ -101,25 +91,21 @@ def _one_size(size: tuple[int, ...]) -> Callable[..., Any]:
 def _picker(ndim: int) -> Callable[..., Any]:
     """Make the function that copies the pixels of a window that count, and that the image has, into a buffer."""
 
-    @device
-    @allocates
+    @allocating
     def pixel1(x, z, y, c):
         return x[c]
 
-    @device
-    @allocates
+    @allocating
     def pixel2(x, z, y, c):
         return x[y, c]
 
-    @device
-    @allocates
+    @allocating
     def pixel3(x, z, y, c):
         return x[z, y, c]
 
     pixel = (pixel1, pixel2, pixel3)[ndim - 1]
 
-    @device
-    @allocates
+    @allocating
     def pick(buffer, x, z, y, c, offsets, shape):
         n = 0
         for k in range(len(offsets)):
@@ -135,46 +121,38 @@ def _picker(ndim: int) -> Callable[..., Any]:
 def _pickers(count: int, pick: Callable[..., Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Make the functions that allocate a buffer for the windows of each image, and that fill them."""
 
-    @device
-    @allocates
+    @allocating
     def make_one(x, n):
         return (np.empty(n, x[0].dtype),)
 
-    @device
-    @allocates
+    @allocating
     def make_two(x, n):
         return np.empty(n, x[0].dtype), np.empty(n, x[1].dtype)
 
-    @device
-    @allocates
+    @allocating
     def make_three(x, n):
         return np.empty(n, x[0].dtype), np.empty(n, x[1].dtype), np.empty(n, x[2].dtype)
 
-    @device
-    @allocates
+    @allocating
     def make_four(x, n):
         return np.empty(n, x[0].dtype), np.empty(n, x[1].dtype), np.empty(n, x[2].dtype), np.empty(n, x[3].dtype)
 
-    @device
-    @allocates
+    @allocating
     def one(to, x, z, y, c, of, shape):
         return (pick(lend(to[0]), x[0], z, y, c, of, shape),)
 
-    @device
-    @allocates
+    @allocating
     def two(to, x, z, y, c, of, shape):
         return pick(lend(to[0]), x[0], z, y, c, of, shape), pick(lend(to[1]), x[1], z, y, c, of, shape)
 
-    @device
-    @allocates
+    @allocating
     def three(to, x, z, y, c, of, shape):
         return (
             pick(lend(to[0]), x[0], z, y, c, of, shape), pick(lend(to[1]), x[1], z, y, c, of, shape),
             pick(lend(to[2]), x[2], z, y, c, of, shape),
         )  # fmt: skip
 
-    @device
-    @allocates
+    @allocating
     def four(to, x, z, y, c, of, shape):
         return (
             pick(lend(to[0]), x[0], z, y, c, of, shape), pick(lend(to[1]), x[1], z, y, c, of, shape),
@@ -188,13 +166,11 @@ def _caller(function: Any, count: int, numbers: tuple[bool, ...]) -> Callable[..
     """Make the function that calls `function` with windows and with the arguments that follow the images."""
     following = values_from(count, numbers)
 
-    @device
-    @allocates
+    @allocating
     def call(windows, arrays):
         return function(*windows)
 
-    @device
-    @allocates
+    @allocating
     def call_with_arguments(windows, arrays):
         return function(*(windows + following(arrays)))
 
@@ -202,13 +178,11 @@ def _caller(function: Any, count: int, numbers: tuple[bool, ...]) -> Callable[..
 
 
 def _writer(outputs: int) -> Callable[..., Any]:
-    @device
-    @allocates
+    @allocating
     def write_one(out, place, values):
         out[0, place] = values
 
-    @device
-    @allocates
+    @allocating
     def write(out, place, values):
         k = 0
         for value in literal_unroll(values):
@@ -224,20 +198,17 @@ def _loop(function: Any, count: int, numbers: tuple[bool, ...], size: tuple[int,
     small = math.prod(size) <= _SMALL
     cut_whole = _cutter(count, _one_size(size)) if small else cut
 
-    @device
-    @allocates
+    @allocating
     def map_part(out, places, z, y, arrays, size, before, step, n):
         for k in range(*places):
             put(out, k, call(cut(arrays, z, y, _bounds(k, step, before, size, n)), arrays))
 
-    @device
-    @allocates
+    @allocating
     def map_whole(out, places, z, y, arrays, size, before, step, n):
         for k in range(*places):
             put(out, k, call(cut_whole(arrays, z, y, (k * step - before, n)), arrays))
 
-    @device
-    @allocates
+    @allocating
     def map_line(out, whole, z, y, arrays, size, before, step, n):
         width = out.shape[1]
         first = min(-(-before // step), width) if whole and small else width
@@ -247,8 +218,7 @@ def _loop(function: Any, count: int, numbers: tuple[bool, ...], size: tuple[int,
             map_whole(out, (first, last), z, y, arrays, size, before, step, n)
             map_part(out, (last, width), z, y, arrays, size, before, step, n)
 
-    @device
-    @allocates
+    @allocating
     def succeeds(out, whole, z, y, arrays, size, before, step, n):
         try:  # around a line, since around each window it takes as long as a small function
             map_line(out, whole, z, y, arrays, size, before, step, n)
@@ -275,8 +245,7 @@ def _loop_of_footprint(function: Any, count: int, numbers: tuple[bool, ...], ndi
     put, call = _writer(outputs), _caller(function, count, numbers)
     make, pick_all = _pickers(count, _picker(ndim))
 
-    @device
-    @allocates
+    @allocating
     def succeeds(out, z, y, arrays, buffers, offsets, before, step, shape):
         try:
             for k in range(out.shape[1]):

@@ -16,7 +16,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, count_bits, keep, lend, trailing_zeros
-from npsubpix._cpu.compiler.jit import allocates, device, kernel
+from npsubpix._cpu.compiler.jit import allocating, device, kernel
 from npsubpix._cpu.windows.small_percentiles import compiled_rank_of, interpolated
 
 __all__ = ["percentile"]
@@ -24,8 +24,7 @@ __all__ = ["percentile"]
 _ONE, _WORD, _SIX = np.uint64(1), np.uint64(63), np.uint64(6)
 
 
-@device
-@allocates
+@allocating
 def _number(ranks, values, x, skipped, planes, rows, columns, shrink, fill):
     """Give numbers to the pixels of a block by value: -1 for none, -2 for NaN; put sorted values into `values`."""
     T = values.dtype.type

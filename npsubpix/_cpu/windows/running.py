@@ -20,7 +20,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, allocates, device, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, kernel
 
 __all__ = ["RUNNING", "columns_of_tile", "rows_of_band"]
 
@@ -183,8 +183,7 @@ def _folder(
         for j in range(line.size):
             line[j] = T(load(pixels[j]))
 
-    @device
-    @allocates
+    @allocating
     def get(out, x, row, columns, first, line, other, length, fill):
         """Fold a line of the image, from place `first` of its columns on."""
         n, start = line.size, columns[first]

@@ -18,7 +18,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend
-from npsubpix._cpu.compiler.jit import allocates, device, fused, kernel
+from npsubpix._cpu.compiler.jit import allocating, device, fused, kernel
 
 __all__ = ["running_var"]
 
@@ -74,8 +74,7 @@ def _count(table, n, m):
         table[2, j] = 1 / (n[j] * m[j] * (n[j] + m[j])) if n[j] * m[j] > 0 else 0.0
 
 
-@device
-@allocates
+@allocating
 def _count_columns(tables, line, whole, length):
     """Fill the counts of all joins that `_fold_line` does, from 1 where a column counts; `whole` becomes the last."""
     n, done, p, t = whole.size, 0, 1, 0
