@@ -195,8 +195,8 @@ class ImageSource:
 
     def __array__(self, *_: Any, **__: Any) -> HostArray:
         raise TypeError(
-            f"{self.name}: is an ImageSource, not loaded: npsubpix.locate reads it block by block, and its read() as an "
-            "array"
+            f"{self.name}: is an ImageSource, not loaded: npsubpix.locate reads it block by block, and its read() "
+            "returns an array"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
