@@ -16,7 +16,8 @@ TESTS = Path(__file__).parent
 
 #: Public modules that are no family: what they hold runs no kernels of its own.
 OTHERS = {
-    "assessment", "camera", "cli", "corners", "gradients", "io", "movies", "nn", "operators", "plotting", "results", "simulation",
+    "assessment", "camera", "cli", "corners", "gradients", "io", "movies", "nn", "operators", "plotting", "results",
+    "simulation",
 }  # fmt: skip
 
 #: Folders of kernels that are no family.
@@ -88,16 +89,11 @@ def test_nothing_is_left_under_another_name(folder):
         whole = {"accuracy", "architecture", "arrays", "bad_input", "benchmarks", "benchmarks_cuda", "cli", "compile",
                  "core", "design_page", "dispatch", "internals", "io", "kornia", "lending", "linking", "memory",
                  "operations", "runtime", "torch", "torch_state", *OTHERS}  # fmt: skip
-        families = (*FAMILIES, "arrays", "cli", "io", "movies")
+        families = (*FAMILIES, "arrays", "cli", "io", "movies", "outputs")
         found = {n for n in found - whole if not any(n == f or n.startswith(f"{f}_") for f in families)}
     elif folder == "benchmarks":
-        found = {p.stem.removeprefix("bench_") for p in root.glob("bench_*.py")} - {
-            "memory",
-            "movies",
-            "small",
-            "start",
-        }
-        found -= set(FAMILIES)
+        found = {p.stem.removeprefix("bench_") for p in root.glob("bench_*.py")}
+        found -= {"memory", "movies", "small", "start", *FAMILIES}
     else:
         found = {p.stem for p in root.glob("*.*") if not p.stem.startswith("_")} - {"index"} - OTHERS - set(FAMILIES)
     assert not found

@@ -175,7 +175,7 @@ def test_rows_before_a_frame_that_cannot_be_read_are_kept(tmp_path):
         ({"task": "blob"}, ValueError, "task must be one of 'peaks', 'spots' or a function, got 'blob'"),
         ({"treshold_abs": 3}, TypeError, "locate has no option 'treshold_abs'"),
         ({"fit": {}}, TypeError, "fit is for task='spots'"),
-        ({"task": "spots", "fit": {"widht": 1}}, TypeError, "fit has no option 'widht'"),
+        ({"task": "spots", "fit": {"breadth": 1}}, TypeError, "fit has no option 'breadth'"),
         ({"frames": "q"}, ValueError, "frames must be an axis of array"),
         ({"frames": 3}, ValueError, "frames must be an axis of array"),
         ({"frames": True}, TypeError, "frames must be the name or the number"),

@@ -125,6 +125,9 @@ def test_a_movie_of_large_frames_and_a_region():
     expected = in_one_call(images[:, 4:36, :40], 0, threshold_abs=7)
     assert np.array_equal(found.frame, expected.frame)
     assert np.array_equal(found.coords, expected.coords + np.array([4.0, 0.0]))
+    maps = {"mask": rng.random(images.shape) < 0.1, "background": rng.normal(3, 0.1, images.shape)}
+    with tiles(15, 17):
+        assert_same_rows(npsubpix.locate(images, **maps), in_one_call(images, 0, **maps))
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_a_stopped_run_goes_on_where_it_was(movie, tmp_path, monkeypatch):
     with pytest.raises(Stopped):
         npsubpix.locate(movie, threshold_abs=10, output=table, progress=stop)
     assert not table.exists()
-    with pytest.raises(OutputError, match="cannot be resumed: options.threshold_abs is 12, and was 10"):
+    with pytest.raises(OutputError, match=r"cannot be resumed: options\.threshold_abs is 12, and was 10"):
         npsubpix.locate(movie, threshold_abs=12, output=table, resume=True)
     with pytest.raises(OutputError, match="cannot be resumed: source"):
         npsubpix.locate(movie + 1, threshold_abs=10, output=table, resume=True)

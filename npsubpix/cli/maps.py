@@ -73,7 +73,7 @@ def _map(name: str, source: FrameSource, image: FrameSource, roi: tuple[slice, .
         )
     if source.count > 1:
         return FrameMap(source, roi, is_mask=name == "mask")
-    box = (..., *_box(roi, source.frame_shape)) if roi is not None else ...
+    box: Any = (..., *_box(roi, source.frame_shape)) if roi is not None else ...
     whole = tuple(slice(0, n) for n in source.shape)
     frame = np.array(source.read(whole)).reshape(source.frame_shape)[box]
     return frame != 0 if name == "mask" else frame

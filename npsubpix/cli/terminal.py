@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 import typer
 
 if TYPE_CHECKING:
+    from npsubpix.io._frames import FrameSource
     from npsubpix.io.images import Frames
 
 __all__ = ["Errors", "Notes", "UsageError", "say", "say_error", "say_guesses"]
@@ -47,7 +48,7 @@ class Notes:
         self.quiet = quiet
         self.said: set[str] = set()
 
-    def say(self, stack: Frames) -> None:
+    def say(self, stack: Frames | FrameSource) -> None:
         """Say what was taken for what, unless only errors are asked for, and what is left out, always."""
         for text in (*stack.notes, *([stack.reading] if stack.reading and not self.quiet else ())):
             if text not in self.said:

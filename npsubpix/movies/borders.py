@@ -65,11 +65,11 @@ def highest_in_tile(tile: Tile, core: Box, frame: tuple[int, ...], search: PeakS
 def _highest(tile: Tile, part: Box, frame: tuple[int, ...], search: PeakSearch) -> Highest:
     x = tile.x[0]
     inside = tuple(slice(b - first, e - first) for (b, e), (first, _) in zip(part, tile.box, strict=True))
-    maps = [
+    level, noise = (
         None if m is None else np.broadcast_to(m.reshape(x.shape if m.size > 1 else (1,) * x.ndim), x.shape)[inside]
         for m in (tile.background, tile.noise)
-    ]
-    first, second = measure(x[inside], *maps, search.threshold_abs)
+    )
+    first, second = measure(x[inside], level, noise, search.threshold_abs)
     chosen = _maxima(x, None if tile.mask is None else tile.mask[0], inside) & ~np.isnan(first) & (first > -math.inf)
     if not chosen.any():
         return NOTHING

@@ -83,9 +83,10 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
         raise ValueError(whole % "a function as the task")
     for name in ("detect", "mode"):
         if options[name] is not None:
-            raise ValueError(whole % f"{name}={options[name]!r}")
+            raise ValueError(whole % (f"{name}={options[name]!r}" if isinstance(options[name], str) else name))
     if task.fit is not None:
         _check_fit(task.fit, whole)
+    options |= {name: _of_frame(options[name], len(movie.shape)) for name in ("background", "sigma", "mask", "error")}
     background, sigma, mask = options["background"], options["sigma"], options["mask"]
     if task.boxes is not None:
         background = None  # which is measured first
@@ -144,15 +145,21 @@ def _ends(value: Any, name: str) -> HostArray:
     return np.asarray(value, np.float64 if np.ndim(value) == 0 else None).reshape(-1)
 
 
+def _of_frame(value: Any, ndim: int) -> Any:
+    """Return the map of a frame from one of a block of a single frame."""
+    if isinstance(value, Background):
+        return Background(_of_frame(value.level, ndim), _of_frame(value.noise, ndim))
+    return value[0] if is_array(value) and np.ndim(value) == ndim + 1 and len(value) == 1 else value
+
+
 def _check_fit(fit: Mapping[str, Any], whole: str) -> None:
     if fit.get("neighbors", "ignore") != "ignore":
         raise ValueError(whole % f"neighbors={fit['neighbors']!r}")
     if pools_noise(fit):
         raise ValueError(whole % "a fit without error and camera, whose errors depend on all spots of a frame,")
     camera = fit.get("camera")
-    maps = [fit.get("error")] + (
-        [] if camera is None else [getattr(camera, f.name) for f in dataclasses.fields(camera)]
-    )
+    maps: list[Any] = [fit.get("error")]
+    maps += [] if camera is None else [getattr(camera, field.name) for field in dataclasses.fields(camera)]
     if any(is_array(value) and np.ndim(value) > 0 for value in maps):
         raise ValueError(whole % "a fit with maps of noise")
 

@@ -82,7 +82,10 @@ def found_in_tiles(movie: Movie, task: Task, number: int, memory: int, runner: R
 def _dtype_of(movie: Movie) -> np.dtype[Any]:
     """Return the dtype in which pixels are compared."""
     dtype = np.dtype(movie.source.dtype)
-    return {"b1": np.dtype(np.uint8), "f2": np.dtype(np.float32)}.get(dtype.str[1:], dtype.newbyteorder("="))
+    if dtype.kind == "b" or dtype == np.float16:
+        return np.dtype(np.uint8 if dtype.kind == "b" else np.float32)
+    native: np.dtype[Any] = dtype.newbyteorder("=")
+    return native
 
 
 def _with_background(frame: Frame, options: dict[str, Any], movie: Movie, core: Box, runner: Runner) -> Frame:
@@ -120,7 +123,7 @@ def tile_lengths(frame: Frame, movie: Movie, task: Task) -> tuple[int, ...]:
     chunks = chunks if movie.source.chunks else (1, *chunks[1:])
     while True:
         wide = [min(n + 2 * h, m) for n, h, m in zip(lengths, frame.halo, frame.shape, strict=True)]
-        needed = each * math.prod(wide) + window_bytes(tuple(wide), np.dtype(movie.source.dtype).itemsize)
+        needed = each * math.prod(wide) + window_bytes(frame.shape, tuple(wide), np.dtype(movie.source.dtype).itemsize)
         if needed <= frame.memory:
             return tuple(lengths)
         least = [max(2 * h, 1) for h in frame.halo]

@@ -167,8 +167,10 @@ def locate(
                 report(last, movie.count)
             return joined(found)
         is_path = isinstance(output, (str, Path))
-        opening = open_output(output, resume=resume, state=_state(movie, own)) if is_path else output  # type: ignore
-        out = stack.enter_context(opening)
+        opening: Any = output
+        if isinstance(output, (str, Path)):
+            opening = open_output(output, resume=resume, state=_state(movie, own))
+        out: Any = stack.enter_context(opening)
         # An object of the caller has columns of its own
         sky = celestial(getattr(image, "wcs", None)) if is_path else None
         for first, last, part in _found(movie, replace(own, with_heights=True), out.done, memory, runner):

@@ -52,7 +52,7 @@ def frame_bytes(movie: Movie, task: Task) -> int:
         each += 2 * real + 1 + 8
     if options.get("detect") is not None:
         each += 4 * real
-    return each * math.prod(movie.shape)
+    return int(each * math.prod(movie.shape))
 
 
 def frames_per_block(movie: Movie, task: Task, memory: int, workers: int, at_once: int) -> int:

@@ -78,8 +78,8 @@ class Movie:
 
     def part(self, first: int, last: int) -> Movie:
         """Return a movie to send elsewhere for these frames: of a graph of dask, no more than they need."""
-        target = getattr(self.source, "_target", None)
-        if self.axis is None or not is_delayed(target):
+        target: Any = getattr(self.source, "_target", None)
+        if self.axis is None or not is_delayed(target) or tuple(target.shape) != tuple(self.source.shape):
             return self
         index = list(self.index)
         index[self.axis] = slice(0, last - first)

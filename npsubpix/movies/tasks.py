@@ -113,10 +113,10 @@ def task_of(task: Any, options: Mapping[str, Any]) -> Task:
     if fit is not None and not isinstance(fit, Mapping):
         raise TypeError(f"fit must be a dict of options of fit_spots, got {fit!r}")
     fit = dict(fit or {})
-    names = [name for name in _names(fit_spots) if name != "frame"]
+    known_by_fits = [name for name in _names(fit_spots) if name != "frame"]
     for name in fit:
-        if name not in names:
-            raise TypeError(f"fit has no option {name!r}: those of fit_spots are {', '.join(names)}")
+        if name not in known_by_fits:
+            raise TypeError(f"fit has no option {name!r}: those of fit_spots are {', '.join(known_by_fits)}")
     fit |= {name: own.pop(name) for name in _OF_FITS if name in own}
     fit |= {name: own[name] for name in _OF_BOTH if name in own}
     return Task(task, own, fit)
@@ -245,22 +245,21 @@ def moved(found: Found, first: int, origin: tuple[int, ...]) -> Found:
 
 def columns_of(found: Found) -> Columns:
     """Return the columns of rows for a file."""
-    table = found.table.to_dict() if isinstance(found.table, Table) else found.table
-    flags = {name: table.pop(name) for name in ("ok", "flags", "flag_names") if name in table}
+    table: Columns = found.table.to_dict() if isinstance(found.table, Table) else dict(found.table)
+    flags: Columns = {name: table.pop(name) for name in ("ok", "flags", "flag_names") if name in table}
     renamed = {f"peak_{n}" if n in table else n: column for n, column in found.columns.items()}
     return {**table, **renamed, **flags}
 
 
 def joined(parts: list[Found]) -> Table | Columns:
     """Join the rows of blocks."""
-    tables = [part.table for part in parts]
+    tables: list[Any] = [part.table for part in parts]
     first = tables[0]
     if not isinstance(first, Table):
-        return {name: np.concatenate([t[name] for t in tables]) for name in first}  # type: ignore[index]
+        return {name: np.concatenate([t[name] for t in tables]) for name in first}
     if len(tables) == 1:
         return first
-    table = type(first).concatenate(tables)  # type: ignore[arg-type]
-    borders = [t.border for t in tables] if isinstance(first, Peaks) else [None]  # type: ignore[union-attr]
-    if any(border is None for border in borders):
+    table = type(first).concatenate(tables)
+    if not isinstance(table, Peaks) or any(t.border is None for t in tables):
         return table
-    return dataclasses.replace(table, border=np.concatenate(borders))  # type: ignore[type-var]
+    return dataclasses.replace(table, border=np.concatenate([t.border for t in tables]))

@@ -34,6 +34,13 @@ def window(shape: tuple[int, ...], box: tuple[slice, ...], pixels: HostArray) ->
     return array
 
 
-def window_bytes(lengths: tuple[int, ...], itemsize: int) -> int:
-    """Return the memory of a box: whole pages for each of its rows."""
-    return math.prod(lengths[:-1]) * (-(-lengths[-1] * itemsize // mmap.PAGESIZE) + 1) * mmap.PAGESIZE
+def window_bytes(shape: tuple[int, ...], lengths: tuple[int, ...], itemsize: int) -> int:
+    """Return the memory of a box of an array of a shape: whole pages, those between its rows too if they are close."""
+    run, runs, stride = lengths[-1] * itemsize, 1, shape[-1] * itemsize
+    for length, whole in zip(lengths[-2::-1], shape[-2::-1], strict=True):
+        if runs == 1 and stride - run < mmap.PAGESIZE:
+            run += (length - 1) * stride
+        else:
+            runs *= length
+        stride *= whole
+    return runs * (-(-run // mmap.PAGESIZE) + 1) * mmap.PAGESIZE

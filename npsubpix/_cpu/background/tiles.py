@@ -57,13 +57,15 @@ class MeshOfFrame(NamedTuple):
 
     def at(self, name: str, part: _Slices) -> HostArray:
         """Return background, "level", or "noise" at the pixels of a part along z, y and x."""
-        return spread_in(getattr(self, name), self.boxes.ends, part, self.boxes.dtype)[0]
+        pixels: HostArray = spread_in(getattr(self, name), self.boxes.ends, part, self.boxes.dtype)[0]
+        return pixels
 
     def ends_of(self, name: str) -> HostArray:
         """Return a value that none at a pixel is below, and one that none is above."""
         limits = getattr(self, name).limits
         ends = np.array([limits[0].min(), limits[1].max()]).astype(self.boxes.dtype)
-        return np.nextafter(ends, np.array([-np.inf, np.inf], self.boxes.dtype))
+        beyond: HostArray = np.nextafter(ends, np.array([-np.inf, np.inf], self.boxes.dtype))
+        return beyond
 
     def guessed_at(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Return whether the noise is a guess at pixels of shape (N, 3)."""
@@ -95,7 +97,7 @@ def mesh_of(boxes: Boxes, parts: list[tuple[_Slices, tuple[HostArray, ...]]]) ->
     shape = (1, *(len(e) - 1 for e in boxes.ends))
     whole = np.empty(shape), np.empty(shape), np.empty((2, *shape)), np.empty(shape, bool), np.empty(shape, np.int64)
     for part, values in parts:
-        inside = (..., *(slice(b, n) for b, n in part))
+        inside: tuple[Any, ...] = (..., *(slice(b, n) for b, n in part))
         for array, own in zip(whole, values, strict=True):
             array[inside] = own
     background, noise, ranges, guessed, good = whole

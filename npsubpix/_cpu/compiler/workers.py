@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import numba
 
-from npsubpix._cpu.compiler import jit
+from npsubpix._cpu.compiler.jit import _process
 
 __all__ = ["keep_serial", "serial_kernels"]
 
 
 def keep_serial() -> None:
     """Run the serial form of kernels from now on, in a process that is a worker and nothing else."""
-    jit._process.forked = True
+    _process.forked = True
 
 
 @contextlib.contextmanager
@@ -23,7 +23,7 @@ def serial_kernels() -> Iterator[None]:
 
     In a process of which not even one parallel kernel has run, the first takes its parallel form, in one thread.
     """
-    if jit._process.forked or numba.config.NUMBA_NUM_THREADS == 1:
+    if _process.forked or numba.config.NUMBA_NUM_THREADS == 1:
         yield
         return
     before = numba.get_num_threads()

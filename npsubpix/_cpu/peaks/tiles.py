@@ -98,7 +98,10 @@ def find_in_tile(
         for side, m in enumerate(pair)
     )
     local = search._replace(threshold_abs=bound, threshold_rel=None, margins=margins)
-    found, plateaus, unsure, tops = [], [], [], {}
+    found: list[Candidates] = []
+    plateaus: list[Candidates] = []
+    unsure: list[Box] = []
+    tops: dict[int, float] = {}
     for group in groups_of(search, tile.mask, frame):
         seen = tile.x if tile.mask is None else np.where(tile.mask, limits(tile.x.dtype)[int(group[0] < 0)], tile.x)
         single, flat, boxes = _extrema(seen, tile.box, core, frame, local, group, strict)
@@ -341,5 +344,7 @@ def _merged(parts: list[Candidates], high: list[HostArray | None]) -> tuple[Cand
     key = np.stack([rows.indices, rows.flags])
     once = np.ones(rows.indices.size, bool)
     once[1:] = (key[:, 1:] != key[:, :-1]).any(axis=0)
-    joined = None if high[0] is None else np.concatenate(high, axis=1)[:, order][:, once]  # type: ignore[arg-type]
-    return rows.take(once), joined
+    if high[0] is None:
+        return rows.take(once), None
+    known = [column for column in high if column is not None]
+    return rows.take(once), np.concatenate(known, axis=1)[:, order][:, once]

@@ -26,13 +26,20 @@ __all__ = ["Dataset", "Output", "TableFiles", "check_dataset", "is_dataset", "op
 class Output(Protocol):
     """Rows on their way to files: safe as soon as `write` returns."""
 
-    #: Leading frames whose rows are safe already: 0 without resume. Go on with frame number `done`.
-    done: int
-    #: Sums over all blocks, those before a resume included: ``rows``, ``ok`` (if there is a column ``ok``), and what
-    #: `write` was told to count.
-    counts: dict[str, int]
-    #: Lines for the user about rows that a stopped run left.
-    notes: tuple[str, ...]
+    @property
+    def done(self) -> int:
+        """Leading frames whose rows are safe already: 0 without resume. Go on with frame number `done`."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Sums over all blocks, those before a resume included.
+
+        They are ``rows``, ``ok`` (if there is a column ``ok``), and what `write` was told to count.
+        """
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for the user about rows that a stopped run left."""
 
     def write(self, first: int, last: int, columns: Columns, counts: Mapping[str, int] | None = None) -> None:
         """Make the rows of frames first <= n < last safe: columns as `to_dict` returns them, with a column frame.
@@ -46,7 +53,7 @@ class Output(Protocol):
     def abort(self) -> None:
         """Stop, and keep what is safe for a resume. Does nothing after `finish`."""
 
-    def __enter__(self) -> Output: ...
+    def __enter__(self) -> Any: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 from pathlib import Path
 from typing import IO
 
@@ -63,14 +64,14 @@ def _locked(path: Path, output: Path) -> IO[bytes]:
 
 def _lock(file: IO[bytes]) -> None:
     """Lock a file, or raise OSError if another process holds it; file systems without locks are taken at their word."""
-    try:
-        import fcntl
-    except ImportError:
+    if sys.platform == "win32":
         import msvcrt
 
         file.seek(2**20)  # beyond the text, which others read
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
         return
+    import fcntl
+
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
