@@ -94,7 +94,7 @@ class ImageSource:
 
     @property
     def wcs(self) -> Any:
-        """World coordinates of a FITS image, an `astropy.wcs.WCS`, or None."""
+        """World coordinates of a FITS image, an ``astropy.wcs.WCS``, or None."""
         if self._wcs is None and self._source.wcs is not None:
             self._wcs = self._source.wcs()
         return self._wcs
