@@ -12,7 +12,7 @@ import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix.io._planes import planes
-from npsubpix.io._raw import RawArray
+from npsubpix.io._raw import BoundedFile, RawArray
 from npsubpix.io._source import ImageError, Options, Size, Source, check_size
 from npsubpix.io._units import converted, size_of
 
@@ -134,7 +134,7 @@ def lif_file(path: Path, options: Options) -> Iterator[Source]:
     """Open an image of a LIF file."""
     import liffile
 
-    with liffile.LifFile(path) as file:
+    with BoundedFile(path) as stream, liffile.LifFile(stream) as file:
         images = list(file.images)
         image = images[_scene(path, options.scene, len(images), "images")]
         lengths = {str(name): int(length) for name, length in image.sizes.items()}
@@ -179,6 +179,12 @@ def mrc_file(path: Path, options: Options) -> Iterator[Source]:
     import mrcfile
     import mrcfile.utils
 
+    with path.open("rb") as raw:
+        head = raw.read(1024)
+    order = ">i4" if head[212:213] == b"\x11" else "<i4"
+    ends = 1024 + int(np.frombuffer(head[92:96], order).sum())  # behind the extended header, which mrcfile reads whole
+    if len(head) < 1024 or not 1024 <= ends <= path.stat().st_size:
+        raise ImageError(f"{path}: is damaged or truncated: its header ends at byte {ends} of {path.stat().st_size}")
     with mrcfile.open(path, header_only=True) as file:
         header = file.header
         shape = tuple(map(int, mrcfile.utils.data_shape_from_header(header)))
@@ -186,8 +192,8 @@ def mrc_file(path: Path, options: Options) -> Iterator[Source]:
         array = RawArray(path, 1024 + int(header.nsymbt), shape, dtype)
         array.check()
         # Columns, rows and sections are x, y and z unless the header says otherwise
-        order = [int(header[name]) for name in ("maps", "mapr", "mapc")]
-        names = [{1: "x", 2: "y", 3: "z"}[axis] for axis in order] if sorted(order) == [1, 2, 3] else ["z", "y", "x"]
+        stored = [int(header[name]) for name in ("maps", "mapr", "mapc")]
+        names = [{1: "x", 2: "y", 3: "z"}[axis] for axis in stored] if sorted(stored) == [1, 2, 3] else ["z", "y", "x"]
         axes = tuple(names[-len(shape) :]) if len(shape) < 4 else ("t", *names)
         if len(shape) == 3 and int(header.ispg) == 0:  # a stack of images, and no volume
             axes = ("t", *names[1:])

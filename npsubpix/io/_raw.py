@@ -6,6 +6,7 @@ end of a file that has become shorter ends the process.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from pathlib import Path
@@ -16,7 +17,20 @@ import numpy as np
 from npsubpix._arrays.library import HostArray
 from npsubpix.io._source import ImageError, Index
 
-__all__ = ["RawArray"]
+__all__ = ["BoundedFile", "RawArray"]
+
+
+class BoundedFile(io.BufferedReader):
+    """A file of which no more is read than there is: others allocate what a header asks for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = path.stat().st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read a number of bytes, or the rest of the file."""
+        left = max(self._size - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 class RawArray:

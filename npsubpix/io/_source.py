@@ -110,7 +110,7 @@ def check_numbers(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> No
     """Refuse what no pixel can be, and images without pixels."""
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise ImageError(f"{name}: holds {dtype}; needed are integers or floats of up to 64 bits")
-    if math.prod(shape) == 0:
+    if math.prod(shape) == 0 or min(shape, default=1) < 0:
         raise ImageError(f"{name}: has no pixels, its shape is {shape}")
 
 

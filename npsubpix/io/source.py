@@ -94,7 +94,7 @@ class ImageSource:
 
     @property
     def wcs(self) -> Any:
-        """World coordinates of a FITS image, an `astropy.wcs.WCS`, or None."""
+        """World coordinates of a FITS image, an ``astropy.wcs.WCS``, or None."""
         if self._wcs is None and self._source.wcs is not None:
             self._wcs = self._source.wcs()
         return self._wcs
@@ -195,8 +195,8 @@ class ImageSource:
 
     def __array__(self, *_: Any, **__: Any) -> HostArray:
         raise TypeError(
-            f"{self.name}: is an ImageSource, not loaded: npsubpix.locate reads it block by block, and its read() as "
-            "an array"
+            f"{self.name}: is an ImageSource, not loaded: npsubpix.locate reads it block by block, and its read() "
+            "returns an array"
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
