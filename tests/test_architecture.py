@@ -16,7 +16,8 @@ TESTS = Path(__file__).parent
 
 #: Public modules that are no family: what they hold runs no kernels of its own.
 OTHERS = {
-    "assessment", "camera", "cli", "corners", "gradients", "io", "nn", "operators", "plotting", "results", "simulation",
+    "assessment", "camera", "cli", "corners", "drift", "gradients", "io", "nn", "operators", "plotting", "results",
+    "simulation",
 }  # fmt: skip
 
 #: Folders of kernels that are no family.
