@@ -23,9 +23,7 @@ _LEAST_PAIRS, _LEAST_HEIGHT = 20, 5.0
 _BINS, _BACKGROUND = 2, 8.0
 
 
-def axial_pairs(
-    points: Floats, frame: Ints, segment: Ints, widths: Floats, lateral: Pairs, max_shift: float
-) -> Pairs:
+def axial_pairs(points: Floats, frame: Ints, segment: Ints, widths: Floats, lateral: Pairs, max_shift: float) -> Pairs:
     """Find the maxima of histograms of distances along z; positions along y and x are free of drift."""
     z = points[:, 0]
     i, j = near_pairs(points[:, 1:] / widths[1:], frame, 2.0)
@@ -48,7 +46,9 @@ def _maximum(distance: Floats, half: int) -> tuple[float, bool]:
     """Return the place of the maximum of the smooth histogram, and whether it stands out."""
     from scipy.ndimage import gaussian_filter1d
 
-    counts = np.bincount(np.clip(np.rint(distance).astype(np.int64) + half + 1, 0, 2 * half + 2), minlength=2 * half + 3)
+    counts = np.bincount(
+        np.clip(np.rint(distance).astype(np.int64) + half + 1, 0, 2 * half + 2), minlength=2 * half + 3
+    )
     line = gaussian_filter1d(counts[1:-1].astype(np.float64), _BINS)
     line -= gaussian_filter1d(line, _BINS * _BACKGROUND)
     k = int(line.argmax())

@@ -56,7 +56,9 @@ def localizations_of(table: Any, frame: Any, coords_std: Any, axes: str | None) 
         raise ValueError(f"coords_std must have the shape of the positions, {points.shape}, got {std.shape}")
     if getattr(table, "z", None) is not None and len(names) == 2:
         points = np.column_stack([np.asarray(to_numpy(table.z), np.float64), points])
-        depth = np.asarray(to_numpy(table.z_std), np.float64) if table.z_std is not None else np.full(len(points), np.nan)
+        depth = (
+            np.asarray(to_numpy(table.z_std), np.float64) if table.z_std is not None else np.full(len(points), np.nan)
+        )
         std = np.column_stack([depth, np.full((len(points), 2), np.nan) if std is None else std])
         names = ("z", "y", "x")
     frames = _frames(table, frame, len(points))

@@ -12,6 +12,7 @@ from npsubpix.drift.correlation import drift_of_pairs, lateral_pairs
 from npsubpix.drift.depth import axial_pairs
 from npsubpix.drift.localizations import Localizations
 from npsubpix.drift.pairs import Fit, Spline, fit_spline
+from npsubpix.drift.support import is_supported
 from npsubpix.results.drift import Drift, DriftFlags
 
 __all__ = ["correlated_drift", "default_segments"]
@@ -24,6 +25,9 @@ _PER_SEGMENT, _MOST_SEGMENTS, _LEAST = 600, 200, 20
 
 #: Localizations per coefficient below which no finer spline is tried.
 _PER_COEFFICIENT = 100
+
+#: Parts of each segment that must repeat the others.
+_PARTS = 4
 
 #: Memory of the spectra of all segments, in pixels.
 _PIXELS = 6e7
@@ -61,9 +65,7 @@ def _segments(frame: Ints, count: int) -> _Segments:
     return _Segments(of_row, np.bincount(of_row, frame) / np.bincount(of_row))
 
 
-def correlated_drift(
-    loc: Localizations, *, n_segments: int, widths: Floats, max_shift: float, reference: str
-) -> Drift:
+def correlated_drift(loc: Localizations, *, n_segments: int, widths: Floats, max_shift: float, reference: str) -> Drift:
     """Return the drift along all axes of localizations."""
     frames = np.arange(loc.first, loc.last + 1)
     parts = _segments(loc.frame, n_segments) if len(loc.frame) else _Segments(np.empty(0, np.int64), np.empty(0))
@@ -84,11 +86,17 @@ def correlated_drift(
     start = _interpolated(loc.frame[rows], parts.centre[found], drift[found])
     scales = [np.maximum(widths, [*widths[:-2], w, w]) for w in _between(pitch, float(widths[-2:].min()))]
     fit, spline, misfit = _fitted(loc.points[rows], loc.frame[rows], start, scales, int(found.sum()), frames)
+    rows, lost, fit, spline = _without_strangers(loc, rows, frames, scales[-1], fit, spline, parts.count)
+    if not rows.any():
+        return _nothing(loc, frames, parts.count, "localizations do not repeat those of other frames")
     shift, std = _evaluated(fit, spline, frames, loc.frame[rows], reference)
-    flags = _flags(loc, frames, parts, found, rows) | np.where(misfit, DriftFlags.MISFIT, 0)
+    lost |= ~found[_part_of(frames, loc.frame, parts.of_row)]
+    flags = _gaps(loc.frame[rows], frames, parts) | np.where(misfit, DriftFlags.MISFIT, 0)
+    flags |= np.where(lost, DriftFlags.NOT_FOUND, 0)
     flags |= np.where((std > widths).any(axis=1) | ~np.isfinite(std).all(axis=1), DriftFlags.NOT_FOUND, 0)
     flags |= 0 if fit.converged else DriftFlags.NOT_CONVERGED
     lost = (flags & DriftFlags.NOT_FOUND) != 0
+    flags[lost] = DriftFlags.NOT_FOUND
     shift[lost] = std[lost] = np.nan
     notes = (where,) if n_bad or not found.all() else ()
     return Drift(
@@ -135,7 +143,8 @@ def _fitted(
     """Fit splines with twice the coefficients as long as they differ by more than noise.
 
     Twice the coefficients are worth it if the mean squared difference of both drifts is greater than that of noise,
-    the difference of their variances, by a standard deviation. Frames in which the last two differ are returned too.
+    the difference of their variances, by a standard deviation. Returned too are the frames between knots where the last
+    two differ by far.
     """
     spline = Spline(frame, count)
     fit = fit_spline(points, frame, start, scales, spline)
@@ -154,8 +163,18 @@ def _fitted(
             return fit, spline, np.zeros(len(frames), bool)
         if is_last:
             differ = (squared > 9 * np.maximum(expected, noise)).any(axis=1) & (ratio > 1 + 3 * error)
-            return fit, spline, np.interp(frames, seen, differ) > 0
+            return fit, spline, _near(frames, seen[differ], spline.knots)
         fit, spline = second, finer
+
+
+def _near(frames: Ints, bad: Ints, knots: Floats) -> npt.NDArray[np.bool_]:
+    """Return whether frames are within half an interval of one between knots that has bad frames."""
+    edges = np.unique(knots)
+    intervals = np.unique(np.searchsorted(edges, bad) - 1)
+    near = np.zeros(len(frames), bool)
+    for low, high in zip(edges[intervals], edges[intervals + 1], strict=True):
+        near |= np.abs(frames - (low + high) / 2) <= high - low
+    return near
 
 
 def _centred(fit: Fit, spline: Spline, frames: Ints) -> tuple[Floats, Floats]:
@@ -185,17 +204,36 @@ def _evaluated(fit: Fit, spline: Spline, frames: Ints, used: Ints, reference: st
     return shift, std
 
 
-def _flags(
-    loc: Localizations, frames: Ints, parts: _Segments, found: npt.NDArray[np.bool_], rows: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.int32]:
-    """Flag frames of segments that were not found, and those far from all localizations."""
-    used = np.unique(loc.frame[rows])
+def _without_strangers(
+    loc: Localizations, rows: npt.NDArray[np.bool_], frames: Ints, widths: Floats, fit: Fit, spline: Spline, count: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], Fit, Spline]:
+    """Leave out parts of segments that do not repeat the others; return the frames of these, and the fit without."""
+    points, frame = loc.points[rows], loc.frame[rows]
+    drift = spline.basis(frame) @ fit.coefficients
+    part = _segments(frame, max(2, min(_PARTS * count, len(frame) // _LEAST))).of_row
+    supported = is_supported((points - drift) / widths, part)
+    if supported.all():
+        return rows, np.zeros(len(frames), bool), fit, spline
+    kept = supported[part]
+    rows = rows.copy()
+    rows[rows] = kept
+    if kept.any():
+        spline = Spline(frame[kept], len(fit.coefficients))
+        fit = fit_spline(points[kept], frame[kept], drift[kept], [widths], spline)
+    return rows, ~supported[_part_of(frames, frame, part)], fit, spline
+
+
+def _part_of(frames: Ints, frame: Ints, part: Ints) -> Ints:
+    """Return the part of the movie that each frame is in, from the parts of localizations."""
+    last = frame[np.append(np.flatnonzero(np.diff(part)), len(part) - 1)]
+    return np.minimum(np.searchsorted(last, frames), len(last) - 1)
+
+
+def _gaps(used: Ints, frames: Ints, parts: _Segments) -> npt.NDArray[np.int32]:
+    """Flag frames far from all localizations."""
+    used = np.unique(used)
     after = np.clip(np.searchsorted(used, frames), 0, len(used) - 1)
     before = np.clip(np.searchsorted(used, frames, side="right") - 1, 0, len(used) - 1)
     gap = np.where(frames > used[-1], frames - used[-1], np.where(frames < used[0], used[0] - frames, 0))
     gap = np.maximum(gap, used[after] - used[before])
-    flags = np.where(gap > np.median(np.diff(parts.centre)), int(DriftFlags.INTERPOLATED), 0)
-    edges = [int(frame[-1]) for frame in np.split(loc.frame, np.flatnonzero(np.diff(parts.of_row)) + 1)]
-    segment = np.clip(np.searchsorted(edges, frames), 0, parts.count - 1)
-    flags |= np.where(found[segment], 0, int(DriftFlags.NOT_FOUND))
-    return flags.astype(np.int32)
+    return np.where(gap > np.median(np.diff(parts.centre)), np.int32(DriftFlags.INTERPOLATED), np.int32(0))

@@ -20,9 +20,7 @@ _LARGEST_RESIDUAL, _N_ITERS = 4.5, 8
 _BEADS_OF_THEIR_OWN = 5
 
 
-def drift_of_tracks(
-    loc: Localizations, *, radius: float, memory: int, min_presence: float, reference: str
-) -> Drift:
+def drift_of_tracks(loc: Localizations, *, radius: float, memory: int, min_presence: float, reference: str) -> Drift:
     """Return the drift along all axes of localizations."""
     frames = np.arange(loc.first, loc.last + 1)
     track = link(loc.points[:, -2:], loc.frame, radius, memory)
