@@ -10,7 +10,7 @@ import pytest
 import npsubpix
 from npsubpix import DriftFlags
 from npsubpix.io import read_table
-from tests.drifting import beads, peaks_table
+from benchmarks.drifting import beads, peaks_table
 from tests.fit_tables import fits_table
 
 
@@ -36,15 +36,16 @@ def test_beads_give_the_drift_and_its_scatter(count, known):
     assert 0.9 < np.concatenate(scores).std() < 1.15
 
 
+@pytest.mark.exhaustive
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # trackpy's, with pandas 3.1
 def test_the_mean_motion_is_that_of_trackpy():
     """`trackpy.compute_drift` of the same beads in all frames, which adds up mean steps."""
     trackpy = pytest.importorskip("trackpy")
+    trackpy.quiet()
     movie = beads(np.random.default_rng(1), 4, lost=0.0)
     drift = npsubpix.drift_of(movie.points, frame=movie.frame, method="tracks", reference="first")
-    near = np.abs(movie.points[:, :1] - 20 * np.arange(4) - movie.drift[movie.frame][:, :1]) < 0.5
-    table = peaks_table(movie.points, movie.frame, 0.05)[near.any(axis=1)].to_trackpy()
-    table["particle"] = np.argmax(near[near.any(axis=1)], axis=1)
-    theirs = trackpy.compute_drift(table)[["y", "x"]].to_numpy()
+    linked = trackpy.link(peaks_table(movie.points, movie.frame, 0.05).to_trackpy(), 1.0)
+    theirs = trackpy.compute_drift(trackpy.filter_stubs(linked, 150))[["y", "x"]].to_numpy()
     assert np.abs(drift.shift[1:] - theirs).std() < 0.05
 
 

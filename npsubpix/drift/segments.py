@@ -168,12 +168,12 @@ def _fitted(
 
 
 def _near(frames: Ints, bad: Ints, knots: Floats) -> npt.NDArray[np.bool_]:
-    """Return whether frames are within half an interval of one between knots that has bad frames."""
+    """Return whether frames are in an interval between knots that has bad frames, or within its length of it."""
     edges = np.unique(knots)
     intervals = np.unique(np.searchsorted(edges, bad) - 1)
     near = np.zeros(len(frames), bool)
     for low, high in zip(edges[intervals], edges[intervals + 1], strict=True):
-        near |= np.abs(frames - (low + high) / 2) <= high - low
+        near |= np.abs(frames - (low + high) / 2) <= 1.5 * (high - low)
     return near
 
 
