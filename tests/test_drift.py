@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import npsubpix
+from benchmarks.drifting import Movie, molecules, peaks_table
 from npsubpix import DriftFlags
 from npsubpix.drift.correlation import Pairs, drift_of_pairs
-from benchmarks.drifting import Movie, molecules, peaks_table
 
 
 def flagged(drift: npsubpix.Drift, flag: DriftFlags) -> np.ndarray:

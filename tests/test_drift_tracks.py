@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import npsubpix
+from benchmarks.drifting import beads, peaks_table
 from npsubpix import DriftFlags
 from npsubpix.io import read_table
-from benchmarks.drifting import beads, peaks_table
 from tests.fit_tables import fits_table
 
 
