@@ -2,7 +2,7 @@
 
 Simulated movies of molecules that are seen again and again, on a sample that drifts by a few pixels. Errors are those
 of the drift of all frames, from its mean, as a table is moved as a whole without harm. With ``--picasso``, picasso's
-RCC and AIM measure the same tables, in segments of the same number of frames; it needs ``picassosr``.
+RCC measures the same tables, in segments of the same number of frames; it needs ``picassosr``.
 """
 
 from __future__ import annotations
@@ -75,10 +75,10 @@ def ours(movie: Movie, std: float, **options: Any) -> tuple[Floats, Floats]:
     return shift, errors
 
 
-def picasso(movie: Movie, std: float, n_segments: int, method: str) -> tuple[Floats, None]:
-    """Drift of all frames of a movie, by picasso."""
+def picasso(movie: Movie, std: float, n_segments: int) -> tuple[Floats, None]:
+    """Drift of all frames of a movie, by the RCC of picasso."""
     import pandas as pd
-    from picasso import aim, postprocess
+    from picasso import postprocess
 
     low = movie.points.min(axis=0) - 2
     y, x = (movie.points - low).T
@@ -86,19 +86,15 @@ def picasso(movie: Movie, std: float, n_segments: int, method: str) -> tuple[Flo
     n_frames = len(movie.drift)
     locs = pd.DataFrame({"frame": movie.frame, "x": x, "y": y, "lpx": std, "lpy": std, "photons": 1000.0})
     info = [{"Frames": n_frames, "Height": size, "Width": size, "Pixelsize": 130.0}]
-    segment = n_frames // n_segments
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        if method == "RCC":
-            drift, _ = postprocess.undrift(locs, info, segment, display=False)
-        else:
-            _, _, drift = aim.aim(locs, info, segmentation=segment)
+        drift, _ = postprocess.undrift(locs, info, n_frames // n_segments, display=False)
     return np.column_stack([drift["y"], drift["x"]]), None
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser("python -m benchmarks.drift_accuracy", description=__doc__.partition("\n")[0])
-    parser.add_argument("--picasso", action="store_true", help="measure picasso's RCC and AIM too")
+    parser.add_argument("--picasso", action="store_true", help="measure picasso's RCC too")
     parser.add_argument("--movies", type=int, default=N_MOVIES, help="movies of each case")
     options = parser.parse_args(sys.argv[1:] if arguments is None else arguments)
     print("| movies | method | rms error, px | std(error / standard error) | frames ok | s |")
@@ -107,10 +103,8 @@ def main(arguments: list[str] | None = None) -> None:
         movies = [molecules(np.random.default_rng(seed), **case) for seed in range(options.movies)]
         std, count = case.get("std", 0.1), case.get("n_segments", 10)
         _row(name, "npsubpix", measured(lambda movie, std=std: ours(movie, std), movies))
-        for method in ("RCC", "AIM") if options.picasso else ():
-            _row(name, f"picasso {method}", measured(
-                lambda movie, std=std, n=count, m=method: picasso(movie, std, n, m), movies
-            ))  # fmt: skip
+        if options.picasso:
+            _row(name, "picasso RCC", measured(lambda movie, std=std, n=count: picasso(movie, std, n), movies))
     for count in (1, 3, 10):
         movies = [beads(np.random.default_rng(seed), count) for seed in range(options.movies)]
         result = measured(lambda movie: ours(movie, 0.05, method="tracks"), movies)

@@ -22,7 +22,7 @@ Columns = dict[str, npt.NDArray[Any]]
 _AXES = ("z", "y", "x")
 
 #: Columns that would have to move too, and do not.
-_IN_UNITS = tuple(f"{axis}_{unit}" for axis in _AXES for unit in ("um", "nm")) + ("ra", "dec")
+_IN_UNITS = (*(f"{axis}_{unit}" for axis in _AXES for unit in ("um", "nm")), "ra", "dec")
 
 
 @dataclass(frozen=True)

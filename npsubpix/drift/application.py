@@ -92,7 +92,7 @@ def apply_drift(table: T, drift: Drift, /, *, missing: str = "raise") -> T:
             warnings.warn(f"{lost} of {len(rows)} rows are left out: their drift is not ok", stacklevel=2)
             rows = rows[in_library_of(rows.coords, np.flatnonzero(known))]
     else:
-        _require(rows, drift, _is_known(rows, drift, missing))
+        _require(rows, _is_known(rows, drift, missing))
     return _moved(rows, drift)
 
 
@@ -110,13 +110,13 @@ def _is_known(rows: Any, drift: Drift, missing: str) -> npt.NDArray[np.bool_]:
     return inside & good[place]
 
 
-def _require(rows: Any, drift: Drift, known: npt.NDArray[np.bool_]) -> None:
+def _require(rows: Any, known: npt.NDArray[np.bool_]) -> None:
     if known.all():
         return
     frame = to_numpy(rows.frame)[~known]
     raise ValueError(
-        f"drift is not ok in the frames of {len(frame)} of {len(rows)} rows, from {frame.min()} to {frame.max()}: leave "
-        "them out by missing='drop', or look at drift.flag_names()"
+        f"drift is not ok in the frames of {len(frame)} of {len(rows)} rows, from {frame.min()} to {frame.max()}: "
+        "leave them out by missing='drop', or look at drift.flag_names()"
     )
 
 

@@ -100,7 +100,7 @@ def _mean_motion(
         weights = np.where(good, 1 / (base * factor[bead]), 0.0)
         solution = _Solution(x, weights, bead, step, n, n_frames)
         residual = (x - solution.place[bead] - solution.motion[step]) / np.sqrt(base)
-        factor, scale = _factors(residual, weights, solution, good, bead, noise is not None, robust=k < 2)
+        factor, scale = _factors(residual, weights, solution, good, bead, robust=k < 2)
         good = start & (np.abs(residual) <= _LARGEST_RESIDUAL * scale[bead])
     known = solution.total > 0
     every = np.flatnonzero(known)
@@ -115,24 +115,26 @@ def _mean_motion(
 
 
 def _factors(
-    residual: Floats, weights: Floats, solution: _Solution, good: npt.NDArray[np.bool_], bead: Ints, is_known: bool,
-    *, robust: bool,
-) -> tuple[Floats, Floats]:  # fmt: skip
+    residual: Floats, weights: Floats, solution: _Solution, good: npt.NDArray[np.bool_], bead: Ints, *, robust: bool
+) -> tuple[Floats, Floats]:
     """Return the variance of each bead in units of the one that is known, and its root for outliers."""
     n = len(solution.place)
-    free = good * (1 - weights / np.maximum(solution.total[solution.step], 1e-300))
-    if robust:
-        scale = np.array([1.4826 * np.median(np.abs(residual[good & (bead == k)])) if (good & (bead == k)).any() else 1.0
-                          for k in range(n)])  # fmt: skip
-        scale = np.maximum(scale, max(float(np.median(scale)), 1e-12) * 1e-3)
-        return scale**2, scale
-    squares, degrees = np.bincount(bead, good * residual**2, n), np.bincount(bead, free, n)
-    common = squares.sum() / max(degrees.sum() - n + 1, 1e-300)
     if n == 1:
         return np.ones(1), np.full(1, np.inf)
+    if robust:
+        scale = np.array([_median_scale(residual[good & (bead == k)]) for k in range(n)])
+        scale = np.maximum(scale, max(float(np.median(scale)), 1e-12) * 1e-3)
+        return scale**2, scale
+    free = good * (1 - weights / np.maximum(solution.total[solution.step], 1e-300))
+    squares, degrees = np.bincount(bead, good * residual**2, n), np.bincount(bead, free, n)
+    common = squares.sum() / max(degrees.sum() - n + 1, 1e-300)
     each = squares / np.maximum(degrees, 1e-300) if n >= _BEADS_OF_THEIR_OWN else np.full(n, common)
     each = np.maximum(each, 1e-6 * max(common, 1e-300))
     return each, np.sqrt(each)
+
+
+def _median_scale(residual: Floats) -> float:
+    return 1.4826 * float(np.median(np.abs(residual))) if len(residual) else 1.0
 
 
 class _Solution:
