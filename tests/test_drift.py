@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import npsubpix
+from benchmarks import drift_accuracy
 from benchmarks.drifting import Movie, molecules, peaks_table
 from npsubpix import DriftFlags
 from npsubpix.drift.correlation import Pairs, drift_of_pairs
@@ -76,6 +77,16 @@ def test_errors_are_the_scatter(sites, std):
         scores.append(errors[-1] / drift.shift_std)
     assert np.sqrt((np.concatenate(errors) ** 2).mean()) < 0.02
     assert 0.85 < np.sqrt((np.concatenate(scores) ** 2).mean()) < 1.25
+
+
+@pytest.mark.exhaustive
+def test_the_benchmark_prints_what_the_page_says(capsys):
+    drift_accuracy.main(["--movies", "2"])
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert len(rows) == len(drift_accuracy.CASES) + 3
+    molecules_rows = rows[: len(drift_accuracy.CASES)]
+    assert all(float(row[2]) < 0.02 for row in molecules_rows)
+    assert all(row[4].strip() == "100.0%" for row in molecules_rows)
 
 
 @pytest.mark.exhaustive

@@ -93,7 +93,8 @@ def apply_drift(table: T, drift: Drift, /, *, missing: str = "raise") -> T:
             rows = rows[in_library_of(rows.coords, np.flatnonzero(known))]
     else:
         _require(rows, _is_known(rows, drift, missing))
-    return _moved(rows, drift)
+    moved: T = _moved(rows, drift)
+    return moved
 
 
 def _place(rows: Any, drift: Drift) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:

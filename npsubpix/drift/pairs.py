@@ -181,13 +181,14 @@ class _Sums:
     def _pinned(self, square: Floats) -> Floats:
         """Keep the mean of the drift, which no pair depends on."""
         scale = np.trace(square) / len(square) / max(float(self.mean @ self.mean), 1e-300)
-        return square + abs(scale) * np.outer(self.mean, self.mean)
+        return np.asarray(square + abs(scale) * np.outer(self.mean, self.mean))
 
     def covariance(self, coefficients: Floats) -> Floats:
         """Return the covariance of the coefficients along each axis; NaN where the sum has no maximum."""
         distance, weights = self.weights(coefficients)
         slopes = self.slopes(distance, weights)
-        cells, size = self._cells(coefficients, np.bincount(self.first, weights, len(self.points)))
+        of_row = np.asarray(np.bincount(self.first, weights, len(self.points)), np.float64)
+        cells, size = self._cells(coefficients, of_row)
         covariances = []
         for axis in range(slopes.shape[1]):
             matrix = self._pinned(self.square(weights * (1 - distance[:, axis] ** 2)))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix.drift.correlation import drift_of_pairs, lateral_pairs
+from npsubpix.drift.correlation import Pairs, drift_of_pairs, lateral_pairs
 from npsubpix.drift.depth import axial_pairs
 from npsubpix.drift.localizations import Localizations
 from npsubpix.drift.pairs import Fit, Spline, fit_spline
@@ -52,7 +52,7 @@ class _Segments(NamedTuple):
     centre: Floats
 
     @property
-    def count(self) -> int:
+    def number(self) -> int:
         return len(self.centre)
 
 
@@ -69,26 +69,26 @@ def correlated_drift(loc: Localizations, *, n_segments: int, widths: Floats, max
     """Return the drift along all axes of localizations."""
     frames = np.arange(loc.first, loc.last + 1)
     parts = _segments(loc.frame, n_segments) if len(loc.frame) else _Segments(np.empty(0, np.int64), np.empty(0))
-    if parts.count < 2 or len(loc.frame) < _LEAST * parts.count:
+    if parts.number < 2 or len(loc.frame) < _LEAST * parts.number:
         need = f"{len(loc.frame)} localizations are too few: two segments of {_LEAST} are needed"
-        return _nothing(loc, frames, parts.count, need)
+        return _nothing(loc, frames, parts.number, need)
     extent = np.maximum(np.ptp(loc.points[:, -2:], axis=0), 1.0)
-    pitch = max(2 * float(widths[-2:].max()), math.sqrt(float(np.prod(extent)) * parts.count / _PIXELS))
-    pairs = lateral_pairs(loc.points[:, -2:], parts.of_row, parts.count, pitch, max_shift)
-    drift, found, n_bad = drift_of_pairs(pairs, parts.count, _TOLERANCE * pitch)
+    pitch = max(2 * float(widths[-2:].max()), math.sqrt(float(np.prod(extent)) * parts.number / _PIXELS))
+    pairs = lateral_pairs(loc.points[:, -2:], parts.of_row, parts.number, pitch, max_shift)
+    drift, found, n_bad = drift_of_pairs(pairs, parts.number, _TOLERANCE * pitch)
     where = f"{n_bad} of {len(pairs.first)} pairs of segments were left out"
     if found.any() and len(loc.axes) == 3:
         drift, found, n_bad = _with_depth(loc, parts, widths, pairs, drift, found)
         where += f", along z {n_bad}"
     if not found.any():
-        return _nothing(loc, frames, parts.count, "no two segments of the movie are alike: " + where)
+        return _nothing(loc, frames, parts.number, "no two segments of the movie are alike: " + where)
     rows = found[parts.of_row]
     start = _interpolated(loc.frame[rows], parts.centre[found], drift[found])
     scales = [np.maximum(widths, [*widths[:-2], w, w]) for w in _between(pitch, float(widths[-2:].min()))]
     fit, spline, misfit = _fitted(loc.points[rows], loc.frame[rows], start, scales, int(found.sum()), frames)
-    rows, lost, fit, spline = _without_strangers(loc, rows, frames, scales[-1], fit, spline, parts.count)
+    rows, lost, fit, spline = _without_strangers(loc, rows, frames, scales[-1], fit, spline, parts.number)
     if not rows.any():
-        return _nothing(loc, frames, parts.count, "localizations do not repeat those of other frames")
+        return _nothing(loc, frames, parts.number, "localizations do not repeat those of other frames")
     shift, std = _evaluated(fit, spline, frames, loc.frame[rows], reference)
     lost |= ~found[_part_of(frames, loc.frame, parts.of_row)]
     flags = _gaps(loc.frame[rows], frames, parts) | np.where(misfit, DriftFlags.MISFIT, 0)
@@ -100,7 +100,7 @@ def correlated_drift(loc: Localizations, *, n_segments: int, widths: Floats, max
     shift[lost] = std[lost] = np.nan
     notes = (where,) if n_bad or not found.all() else ()
     return Drift(
-        frames, shift, std, flags.astype(np.int32), loc.axes, "rcc", fit.n_used, loc.n_rows, parts.count, notes
+        frames, shift, std, flags.astype(np.int32), loc.axes, "rcc", fit.n_used, loc.n_rows, parts.number, notes
     )
 
 
@@ -122,7 +122,7 @@ def _interpolated(frame: Ints, centre: Floats, drift: Floats) -> Floats:
 
 
 def _with_depth(
-    loc: Localizations, parts: _Segments, widths: Floats, lateral: object, drift: Floats, found: npt.NDArray[np.bool_]
+    loc: Localizations, parts: _Segments, widths: Floats, lateral: Pairs, drift: Floats, found: npt.NDArray[np.bool_]
 ) -> tuple[Floats, npt.NDArray[np.bool_], int]:
     """Add the drift along z, once that along y and x is known."""
     rows = found[parts.of_row]
@@ -133,7 +133,7 @@ def _with_depth(
     fit = fit_spline(points[:, 1:], frame, start, [np.full(2, pitch), widths[1:]], spline)
     flat = np.column_stack([points[:, 0], points[:, 1:] - spline.basis(frame) @ fit.coefficients])
     pairs = axial_pairs(flat, frame, parts.of_row[rows], widths, lateral, float(np.ptp(points[:, 0])) / 2)
-    depth, also, n_bad = drift_of_pairs(pairs, parts.count, 2 * _TOLERANCE * widths[0])
+    depth, also, n_bad = drift_of_pairs(pairs, parts.number, 2 * _TOLERANCE * widths[0])
     return np.column_stack([depth, drift]), found & also, n_bad
 
 
@@ -236,4 +236,4 @@ def _gaps(used: Ints, frames: Ints, parts: _Segments) -> npt.NDArray[np.int32]:
     before = np.clip(np.searchsorted(used, frames, side="right") - 1, 0, len(used) - 1)
     gap = np.where(frames > used[-1], frames - used[-1], np.where(frames < used[0], used[0] - frames, 0))
     gap = np.maximum(gap, used[after] - used[before])
-    return np.where(gap > np.median(np.diff(parts.centre)), np.int32(DriftFlags.INTERPOLATED), np.int32(0))
+    return np.asarray(np.where(gap > np.median(np.diff(parts.centre)), int(DriftFlags.INTERPOLATED), 0), np.int32)

@@ -25,7 +25,8 @@ def is_supported(places: Floats, part: Ints) -> npt.NDArray[np.bool_]:
     size = np.bincount(part)
 
     def neighbours(points: Floats) -> Floats:
-        return np.bincount(part, tree.query_ball_point(points, _RADIUS, return_length=True), len(size))
+        counts = np.asarray(tree.query_ball_point(points, _RADIUS, return_length=True), np.float64)
+        return np.asarray(np.bincount(part, counts, len(size)), np.float64)
 
     beside = []
     for turn in 2 * np.pi * np.arange(_PLACES) / _PLACES:

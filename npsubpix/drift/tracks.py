@@ -167,4 +167,5 @@ class _Solution:
             own[origin[0]] = dense[origin[0]] = 0.0
         else:
             own += self.inverse[origin].sum() / len(origin) ** 2 - 2 * self.inverse / len(origin)
-        return np.maximum(own + np.einsum("tk,kl,tl->t", dense, self.covariance, dense, optimize=True), 0.0)
+        own += np.einsum("tk,kl,tl->t", dense, self.covariance, dense, optimize=True)
+        return np.asarray(np.maximum(own, 0.0))
