@@ -20,7 +20,7 @@ from tests.examples import BESIDES, EXAMPLES, arrays_of, bound, called_with
 
 #: Public functions that run no kernels of their own: torch or NumPy does it, or other functions do.
 WITHOUT_KERNELS = {
-    "affine_grid", "assess", "build_psf", "choose_conv_method", "cramer_rao", "drift_of", "estimate_camera",
+    "affine_grid", "apply_drift", "assess", "build_psf", "choose_conv_method", "cramer_rao", "drift_of", "estimate_camera",
     "fit_astigmatic_curve", "refine_corners", "sample_vjp", "simulate_spots", "transform_points", "vjp",
 }  # fmt: skip
 
@@ -76,7 +76,7 @@ def test_options_that_torch_traces_have_types(operation):
 
 def test_every_public_function_has_an_example():
     public = {name for name in npsubpix.__all__ if name[0].islower()}
-    assert {*EXAMPLES, *BESIDES} == public - {"vjp"}
+    assert {*EXAMPLES, *BESIDES} == public - {"vjp", "apply_drift"}  # which takes tables
     assert all(arrays_of(name) for name in (*EXAMPLES, *BESIDES))
 
 
@@ -113,7 +113,7 @@ def test_strings_and_objects_are_type_errors(name, x, wrap):
 def test_the_name_of_a_file_as_an_image_says_how_to_read_it(name, path, x):
     argument = arrays_of(name)[1 if name == "sample_vjp" else 0]
     hint = r", got 'cells\.tif': read it first: npsubpix\.io\.open_frames\(path\)"
-    if argument in ("mean", "coords", "theta", "matrix", "kernel", "found", "flux"):
+    if argument in ("mean", "coords", "theta", "matrix", "kernel", "found", "flux", "table"):
         hint = r", got 'cells\.tif'$"
     with pytest.raises(TypeError, match=f"{argument} must be an array{hint}"):
         called_with(name, x, **replaced(name, argument, path))

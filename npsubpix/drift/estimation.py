@@ -129,9 +129,9 @@ def drift_of(
     >>> found = molecules[rng.integers(0, 300, 3000)] + moved + rng.normal(0, 0.1, (3000, 2))
     >>> drift = npsubpix.drift_of(found, frame=frame, width=0.2, reference="first")
     >>> bool(drift.ok.all()), drift.shift[[0, 500, 999]].round(1) + 0.0
-    (True, array([[0. , 0. ],
-           [1. , 1. ],
-           [2. , -0.2]]))
+    (True, array([[ 0. ,  0. ],
+           [ 1. ,  1. ],
+           [ 2. , -0.2]]))
     """
     check_choice(method, "method", _METHODS)
     check_choice(reference, "reference", _REFERENCES)
