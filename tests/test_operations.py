@@ -21,7 +21,8 @@ from tests.examples import BESIDES, EXAMPLES, arrays_of, bound, called_with
 #: Public functions that run no kernels of their own: torch or NumPy does it, or other functions do.
 WITHOUT_KERNELS = {
     "affine_grid", "apply_drift", "assess", "build_psf", "choose_conv_method", "cramer_rao", "drift_of",
-    "estimate_camera", "fit_astigmatic_curve", "refine_corners", "sample_vjp", "simulate_spots", "transform_points", "vjp",
+    "estimate_camera", "fit_astigmatic_curve", "refine_corners", "sample_vjp", "simulate_spots", "transform_points",
+    "vjp",
 }  # fmt: skip
 
 FUNCTIONS = {name: operation for operation in OPERATIONS.values() for name in operation.functions}
