@@ -36,7 +36,7 @@ bench: .stamp-bench .stamp-picasso
 
 # torch is pinned for tests, so that all compare with one; the stamps hold what is installed.
 # picasso, without the graphical interface that it depends on, and what its other modules import.
-PICASSO := picassosr==0.11.0 tqdm nd2 playsound3 pyyaml
+PICASSO := picassosr==0.11.0 tqdm nd2 playsound3 pyyaml statsmodels patsy sqlalchemy
 
 .stamp-demo: pyproject.toml | .venv
 	$(BIN)/python -m pip install --quiet --editable '.[demo]'

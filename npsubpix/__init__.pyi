@@ -18,6 +18,8 @@ from npsubpix.convolution import convolve as convolve
 from npsubpix.convolution import convolve_separable as convolve_separable
 from npsubpix.convolution import correlate as correlate
 from npsubpix.corners import refine_corners as refine_corners
+from npsubpix.drift.application import apply_drift as apply_drift
+from npsubpix.drift.estimation import drift_of as drift_of
 from npsubpix.filter_banks import conv2d as conv2d
 from npsubpix.fitting.astigmatism import AstigmaticCurve as AstigmaticCurve
 from npsubpix.fitting.astigmatism import fit_astigmatic_curve as fit_astigmatic_curve
@@ -55,6 +57,8 @@ from npsubpix.refinement import refine_peaks as refine_peaks
 from npsubpix.results import Alignment as Alignment
 from npsubpix.results import Assessment as Assessment
 from npsubpix.results import Background as Background
+from npsubpix.results import Drift as Drift
+from npsubpix.results import DriftFlags as DriftFlags
 from npsubpix.results import Fits as Fits
 from npsubpix.results import Measurements as Measurements
 from npsubpix.results import Peaks as Peaks

@@ -35,6 +35,7 @@ BESIDES: dict[str, Example] = {
     "build_psf": lambda npsubpix, x: npsubpix.build_psf(x[0, 0, 0], x[0, 0, 1, :, :2], oversampling=1),
     "choose_conv_method": lambda npsubpix, x: npsubpix.choose_conv_method(x[0, 0, 0]),
     "cramer_rao": lambda npsubpix, x: npsubpix.cramer_rao(x[0, 0, 0] ** 2 + 100, 1.3, 2.0),
+    "drift_of": lambda npsubpix, x: npsubpix.drift_of(x[0, 0, 0, :, :2], frame=list(range(7)), method="tracks"),
     "estimate_camera": lambda npsubpix, x: npsubpix.estimate_camera(x[0, 0] * (1 + abs(x[0, 0, :1]))),
     "refine_corners": lambda npsubpix, x: npsubpix.refine_corners(x[0, 0, 1], [[3, 2], [2.2, 5]], sigma=0),
     "fit_astigmatic_curve": lambda npsubpix, x: npsubpix.fit_astigmatic_curve(

@@ -20,10 +20,11 @@ pytestmark = [pytest.mark.exhaustive, pytest.mark.filterwarnings("ignore")]
 
 def test_napari_makes_a_layer_of_it():
     peaks = table(COORDS, FRAME)
-    layer = layers.Points(**peaks.to_napari(pixel_size=2))
+    layer = layers.Points(**peaks.to_napari(pixel_size=2, unit="um"))
     np.testing.assert_array_equal(layer.data, np.column_stack([FRAME, COORDS]))
     assert layer.features["value"].tolist() == [1, 1, 1, 1]
     assert layer.scale.tolist() == [1, 2, 2]
+    assert [str(unit) for unit in layer.units] == ["pixel", "micrometer", "micrometer"]
 
 
 def test_napari_opens_a_saved_file(tmp_path):

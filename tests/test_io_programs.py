@@ -81,13 +81,36 @@ def test_trackpy_links_the_table_as_it_is():
     assert len(flagged.to_trackpy(ok_only=False)) == 8
 
 
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("make", [lambda: table(COORDS[:2]), lambda: fits_table(frame=None)[:2]], ids=["Peaks", "Fits"])
+def test_laptrack_links_the_table_as_it_is(make):
+    laptrack = pytest.importorskip("laptrack")
+    first = make()
+    moved = [dataclasses.replace(first, coords=first.coords + np.array([0.3 * k, 0])) for k in range(4)]
+    joined = type(first).concatenate(moved, frame=range(4)).to_pandas()
+    tracks, _, _ = laptrack.LapTrack(cutoff=1.0).predict_dataframe(
+        joined, coordinate_cols=["y", "x"], only_coordinate_cols=False
+    )
+    assert sorted(tracks.groupby("track_id").size()) == [4, 4]
+    assert tracks["track_id"].tolist() == [0, 1] * 4
+
+
 # --- napari
+
+
+def test_units_of_napari():
+    layer = table(COORDS, FRAME).to_napari(pixel_size=0.108, unit="um")
+    assert layer["units"] == ("pixel", "um", "um")
+    assert fits_table(frame=None).to_napari(pixel_size=0.108, unit="um")["units"] == ("um", "um")
+    with pytest.raises(ValueError, match="unit is that of pixel_size, which must be given with it, got 'um'"):
+        table(COORDS, FRAME).to_napari(unit="um")
 
 
 def test_points_of_napari():
     layer = table(COORDS, FRAME).to_napari(pixel_size=(2, 3))
     assert layer["data"].tolist() == np.column_stack([FRAME, COORDS]).tolist()
     assert layer["scale"] == (1, 2, 3)
+    assert "units" not in layer
     assert list(layer["features"].columns) == ["value", "y_index", "x_index", "ok", "flags", "flag_names"]
     fits = fits_table(frame=None)
     layer = fits.to_napari()

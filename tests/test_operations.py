@@ -20,8 +20,9 @@ from tests.examples import BESIDES, EXAMPLES, arrays_of, bound, called_with
 
 #: Public functions that run no kernels of their own: torch or NumPy does it, or other functions do.
 WITHOUT_KERNELS = {
-    "affine_grid", "assess", "build_psf", "choose_conv_method", "cramer_rao", "estimate_camera", "fit_astigmatic_curve",
-    "refine_corners", "sample_vjp", "simulate_spots", "transform_points", "vjp",
+    "affine_grid", "apply_drift", "assess", "build_psf", "choose_conv_method", "cramer_rao", "drift_of",
+    "estimate_camera", "fit_astigmatic_curve", "refine_corners", "sample_vjp", "simulate_spots", "transform_points",
+    "vjp",
 }  # fmt: skip
 
 #: Public functions of files, stores and arrays of any size.
@@ -79,7 +80,7 @@ def test_options_that_torch_traces_have_types(operation):
 
 def test_every_public_function_has_an_example():
     public = {name for name in npsubpix.__all__ if name[0].islower()}
-    assert {*EXAMPLES, *BESIDES} == public - {"vjp"} - OF_SOURCES
+    assert {*EXAMPLES, *BESIDES} == public - {"vjp", "apply_drift"} - OF_SOURCES  # apply_drift takes tables
     assert all(arrays_of(name) for name in (*EXAMPLES, *BESIDES))
 
 
@@ -116,7 +117,7 @@ def test_strings_and_objects_are_type_errors(name, x, wrap):
 def test_the_name_of_a_file_as_an_image_says_how_to_read_it(name, path, x):
     argument = arrays_of(name)[1 if name == "sample_vjp" else 0]
     hint = r", got 'cells\.tif': read it first: npsubpix\.io\.open_frames\(path\)"
-    if argument in ("mean", "coords", "theta", "matrix", "kernel", "found", "flux"):
+    if argument in ("mean", "coords", "theta", "matrix", "kernel", "found", "flux", "table"):
         hint = r", got 'cells\.tif'$"
     with pytest.raises(TypeError, match=f"{argument} must be an array{hint}"):
         called_with(name, x, **replaced(name, argument, path))
@@ -245,7 +246,8 @@ class Lazy:
 
 #: Public functions that run no kernel, or that do not get as far with a lazy array.
 UNREACHED = {
-    "align_stack", "affine_grid", "transform_points", "assess", "cramer_rao", "estimate_camera", "fit_astigmatic_curve",
+    "align_stack", "affine_grid", "transform_points", "assess", "cramer_rao", "drift_of", "estimate_camera",
+    "fit_astigmatic_curve",
 }  # fmt: skip
 
 

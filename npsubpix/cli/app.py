@@ -1,4 +1,4 @@
-"""The command line: ``npsubpix locate``, ``align``, ``simulate``, ``assess`` and ``info``."""
+"""The command line: ``npsubpix locate``, ``align``, ``drift``, ``simulate``, ``assess`` and ``info``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ except ModuleNotFoundError as missing:
 from npsubpix.cli import align_options as align_option
 from npsubpix.cli import locate_options as option
 from npsubpix.cli.align import AlignRequest, align_and_report
+from npsubpix.cli.drift import check_drift, drift, write_moved
 from npsubpix.cli.fits import camera_of, check_fit
 from npsubpix.cli.info import describe
 from npsubpix.cli.locate import Outputs, Request, find_and_report
@@ -157,6 +158,7 @@ def locate(
     ] = Origin.center,
     napari: option.Napari = False,
     comments: option.Comments = False,
+    moved: option.Moved = None,
     plot_frame: option.PlotFrame = None,
     y_up: option.YUp = None,
     light: option.Light = False,
@@ -209,6 +211,7 @@ def locate(
         )
         if not fit and (camera := camera_of(fits)) is not None:
             options["camera"] = camera
+        check_drift(moved, output or [], table_format)
         reading = reading_options(channel, volume, axes, series, hdu, max_memory) | {"frames": frames}
         outputs = Outputs(
             output or [],
@@ -228,6 +231,8 @@ def locate(
         )
         request = Request(images, options, boxes, reading, outputs, check_fit(fit, fits), roi, workers)
         find_and_report(request, errors)
+        if moved and output and not errors.messages:
+            write_moved(output[0], moved, errors, {}, quiet=quiet)
     raise typer.Exit(1 if errors.messages else 0)
 
 
@@ -300,6 +305,7 @@ def align(
     raise typer.Exit(1 if errors.messages else 3 if failed else 0)
 
 
+app.command()(drift)
 app.command()(simulate)
 app.command()(assess)
 

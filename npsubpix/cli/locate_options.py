@@ -250,6 +250,14 @@ Plot = Annotated[
         show_default=False, help="Draw the peaks on the image (.png, .pdf, .svg, .jpg): the frame with most peaks."
     ),
 ]
+Moved = Annotated[
+    Paths,
+    typer.Option(
+        "--drift",
+        show_default=False,
+        help="Measure the drift of the sample from the rows of --output, and write them without it.",
+    ),
+]
 PlotFrame = Annotated[
     Count,
     typer.Option(help="Draw this frame, counted from 0, of the first image that has it.", min=0, show_default=False),

@@ -257,7 +257,7 @@ class Table:
         raise NotImplementedError
 
     def to_napari(
-        self, *, pixel_size: float | tuple[float, ...] | None = None, ok_only: bool = False
+        self, *, pixel_size: float | tuple[float, ...] | None = None, unit: str | None = None, ok_only: bool = False
     ) -> dict[str, Any]:
         """Copy the table to the arguments of napari's layer of points: ``viewer.add_points(**table.to_napari())``.
 
@@ -265,6 +265,8 @@ class Table:
         ----------
         pixel_size : float or tuple of floats, optional
             Size of a pixel, or one per axis, for the scale of the layer.
+        unit : str, optional
+            Unit of `pixel_size`, such as "um", as napari 0.6 or later knows it.
         ok_only : bool, default False
             Leave out rows that are not `ok`, with a warning. All rows have a feature ``ok``.
 
@@ -273,12 +275,14 @@ class Table:
         dict
             ``data``, an array of shape (N, D) of the positions, after the frame in stacks, from the centre of the
             first pixel, as in napari; ``features``, a pandas DataFrame of the other columns; and with `pixel_size`
-            the ``scale``, which is 1 along frames.
+            the ``scale``, which is 1 along frames, and with `unit` the ``units``, "pixel" along frames.
 
         Raises
         ------
         ModuleNotFoundError
             If pandas is not installed.
+        ValueError
+            If a size is not positive, or there is a `unit` without.
 
         Warns
         -----
@@ -293,11 +297,14 @@ class Table:
         columns = table.to_dict()
         axes = [name for name in ("frame", *AXES[-self.ndim :]) if name in columns]
         data = np.column_stack([columns.pop(name).astype(np.float64) for name in axes])
-        layer = {"data": data, "features": pd.DataFrame(columns)}
+        layer: dict[str, Any] = {"data": data, "features": pd.DataFrame(columns)}
         if pixel_size is None:
+            if unit is not None:
+                raise ValueError(f"unit is that of pixel_size, which must be given with it, got {unit!r}")
             return layer
-        scale = check_lengths(pixel_size, self.ndim, "pixel_size")
-        return {**layer, "scale": ((1.0,) if "frame" in axes else ()) + scale}
+        before = len(axes) - self.ndim
+        layer["scale"] = (1.0,) * before + check_lengths(pixel_size, self.ndim, "pixel_size")
+        return layer if unit is None else {**layer, "units": ("pixel",) * before + (unit,) * self.ndim}
 
     def _kept(self: T, ok_only: bool, where: str) -> tuple[T, int]:
         """Return the rows for a table without flags, and the number of those left out, which a warning says."""

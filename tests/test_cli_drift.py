@@ -1,0 +1,106 @@
+"""Command ``npsubpix drift``, and ``npsubpix locate --drift``."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import npsubpix
+from benchmarks.drifting import beads, peaks_table
+from npsubpix.io import read_table
+
+testing = pytest.importorskip("typer.testing")
+app = pytest.importorskip("npsubpix.cli.app").app
+
+
+def run(*args, code=0):
+    result = testing.CliRunner().invoke(app, [str(arg) for arg in args])
+    assert result.exit_code == code, result.output
+    return result
+
+
+@pytest.fixture
+def movie():
+    return beads(np.random.default_rng(0), 4, n_frames=60, lost=0.0)
+
+
+@pytest.fixture
+def table(movie, tmp_path):
+    peaks_table(movie.points, movie.frame, 0.05).save(tmp_path / "spots.csv", origin="corner")
+    return tmp_path / "spots.csv"
+
+
+def test_rows_are_written_without_drift(movie, table, tmp_path):
+    """The same as `apply_drift`, in the origin of the table, with the other columns as they are."""
+    output, drift = tmp_path / "moved.csv", tmp_path / "drift.csv"
+    result = run("drift", table, "--method", "tracks", "--output", output, "--table", drift)
+    assert "Drift of 60 frames by tracks, 4 beads" in result.output
+    peaks = peaks_table(movie.points, movie.frame, 0.05)
+    expected = npsubpix.apply_drift(peaks, npsubpix.drift_of(peaks, method="tracks"))
+    columns, metadata = read_table(output)
+    np.testing.assert_allclose(np.column_stack([columns["y"], columns["x"]]), expected.coords + 0.5, atol=1e-6)
+    np.testing.assert_allclose(columns["y_std"], expected.coords_std[:, 0], rtol=1e-6)
+    assert list(columns) == list(read_table(table)[0])
+    assert metadata["first_pixel_centre"] == 0.5
+    assert metadata["drift"]["options"]["method"] == "tracks"
+    assert len(read_table(drift)[0]["frame"]) == 60
+    assert len(read_table(table)[0]["y"]) == len(columns["y"])
+
+
+def test_frames_without_a_drift(movie, table, tmp_path):
+    """Nothing is written, or they are left out; the exit status tells."""
+    kept = (movie.frame < 20) | (movie.frame > 22) | (movie.points[:, 0] > 65)
+    stray = np.flatnonzero((movie.frame >= 20) & (movie.frame <= 22))[:2]
+    kept &= (movie.frame < 20) | (movie.frame > 22)
+    kept[stray] = True
+    points = movie.points.copy()
+    points[stray] = [[500.0, 500.0], [600.0, 600.0]]
+    peaks_table(points[kept], movie.frame[kept], 0.05).save(table)
+    output = tmp_path / "moved.csv"
+    result = run("drift", table, "--method", "tracks", "--output", output, code=1)
+    assert "rows is not known, nothing is written: --drop leaves them out" in " ".join(result.output.split())
+    assert not output.exists()
+    result = run("drift", table, "--method", "tracks", "--output", output, "--drop", code=3)
+    assert "2 rows are left out" in " ".join(result.output.split())
+    assert len(read_table(output)[0]["y"]) == kept.sum() - 2
+    assert json.loads(output.with_name("moved.csv.json").read_text())["drift"]["rows_left_out"] == 2
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--output", "spots.csv"], "is the table to read, and would be overwritten"),
+        (["--output", "moved.txt"], "moved.txt"),
+        (["--method", "cc"], "'cc' is not one of rcc, tracks"),
+    ],
+)
+def test_bad_arguments(table, monkeypatch, args, words):
+    monkeypatch.chdir(table.parent)
+    assert words in " ".join(run("drift", table, *args, code=2).output.split())
+
+
+def test_bad_tables(tmp_path):
+    path = tmp_path / "a.csv"
+    for text, words in (
+        ("y,x\n1,2\n", "needs columns frame, y and x, has y, x"),
+        ("frame,y,x\n", "has no rows"),
+        ("frame,y,x\n1,2,3\n", "frame must hold at least two frames, got 1 alone"),
+        ("frame,y,x,x_um\n1,2,3,4\n", "has x_um, which would not move with y and x: write it without --units"),
+    ):
+        path.write_text(text)
+        assert words in " ".join(run("drift", path, code=1).output.split())
+
+
+def test_locate_measures_the_drift_of_its_rows(tmp_path):
+    """Few rows have no drift: the table of --output is there, and the reason."""
+    movie = npsubpix.render_spots([[8.0, 9.0], [20.0, 6.0]], (32, 32), std=1.3, amplitude=900)
+    np.save(tmp_path / "movie.npy", np.stack([movie] * 3))
+    spots, moved = tmp_path / "spots.csv", tmp_path / "moved.csv"
+    result = run("locate", tmp_path / "movie.npy", "--threshold", 9, "--output", spots, "--drift", moved, code=1)
+    assert "6 localizations are too few" in result.output
+    assert len(read_table(spots)[0]["y"]) == 6
+    assert not moved.exists()
+    result = run("locate", tmp_path / "movie.npy", "--threshold", 9, "--drift", moved, code=2)
+    assert "--drift needs --output" in " ".join(result.output.split())
