@@ -187,7 +187,7 @@ def align(
     def aligned(start: HostArray | str | None, options: Options) -> Any:
         return call("align", first, second, *masks, init=start, options=options)
 
-    if start == "stars":
+    if isinstance(start, str) and start == "stars":
         options = replace(options, levels=options.levels or 1)  # the stars are nearer than what coarse levels show
         return _as_alignment(align_from_stars((first, second), all_masks, options, aligned), shape)
     return _as_alignment(aligned(start, options), shape)
