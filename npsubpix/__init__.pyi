@@ -34,6 +34,8 @@ from npsubpix.gaussian import render_gaussian as render_gaussian
 from npsubpix.gaussian import render_gaussian2d as render_gaussian2d
 from npsubpix.gaussian import render_spots as render_spots
 from npsubpix.gradients import vjp as vjp
+from npsubpix.io.source import ImageSource as ImageSource
+from npsubpix.io.source import open_image as open_image
 from npsubpix.nms import nms2d as nms2d
 from npsubpix.nms import nms3d as nms3d
 from npsubpix.nms import nms3d_minmax as nms3d_minmax

@@ -111,11 +111,19 @@ def test_only_the_pages_asked_for_are_read(tmp_path, stack, monkeypatch):
         assert len(set(decoded)) == 1
 
 
-def test_npy_is_mapped_not_loaded(tmp_path, stack):
-    np.save(tmp_path / "stack.npy", stack)
-    with open_frames(tmp_path / "stack.npy") as frames:
-        assert all(isinstance(frame.base, np.memmap) for frame in frames.frames)
-    np.testing.assert_array_equal(read(tmp_path / "stack.npy"), stack)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy_is_read_in_parts(tmp_path, order):
+    data = np.random.default_rng(3).integers(0, 9, (120, 64, 256)).astype(np.uint16)
+    np.save(tmp_path / "stack.npy", np.asarray(data, order=order))
+    tracemalloc.start()
+    try:
+        with open_frames(tmp_path / "stack.npy") as frames:
+            for frame, wanted in zip(frames.frames, data, strict=True):
+                np.testing.assert_array_equal(frame, wanted)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < data.nbytes / 8
 
 
 @pytest.mark.parametrize("ending", ["fits", "fits.gz", "fits.bz2"])

@@ -106,7 +106,7 @@ def test_a_folder_of_several_formats_gives_what_each_file_holds(folder, movie):
 
 def test_a_file_of_a_folder_that_does_not_fit_is_named(folder, movie):
     image_module.fromarray(movie[0, :10]).save(folder / "frame12.png")
-    with pytest.raises(ImageError, match=r"frame12\.png: is \(10, 30\) uint8; needed is \(20, 30\) uint8"):
+    with pytest.raises(ImageError, match=r"frame12\.png: is 10 × 30 uint8, axes y, x; needed is 20 × 30 uint8"):
         read(folder)
     np.save(folder / "frame1.npy", movie)
     with pytest.raises(ImageError, match=r"frame1\.npy: holds 4 frames; needed is one per file"):

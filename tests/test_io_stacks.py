@@ -120,10 +120,10 @@ def test_pixels_are_those_of_the_fixed_image_and_steps_those_of_the_moving_ones(
         for k, z in enumerate((500, 500, 400))
     ]
     np.save(tmp_path / "plain.npy", FRAMES)
-    assert known(calibration_of(fixed, moving[:2])) == pytest.approx(("Z", 0.1, 0.1, "um", 0.5, None))
-    assert known(calibration_of(fixed, moving)) == pytest.approx(("T", 0.1, 0.1, "um", None, None))
+    assert known(calibration_of(fixed, moving[:2])) == pytest.approx(("Z", 0.1, 0.1, "µm", 0.5, None))
+    assert known(calibration_of(fixed, moving)) == pytest.approx(("T", 0.1, 0.1, "µm", None, None))
     assert known(calibration_of(tmp_path / "plain.npy", moving[:1])) == pytest.approx(("Z", 1, 1, "nm", 500, None))
-    assert known(calibration_of(fixed, moving[:1], axes="TYX")) == pytest.approx(("T", 0.1, 0.1, "um", 0.5, None))
+    assert known(calibration_of(fixed, moving[:1], axes="TYX")) == pytest.approx(("T", 0.1, 0.1, "µm", 0.5, None))
     assert known(calibration_of(tmp_path / "plain.npy", [tmp_path / "plain.npy"])) == ("T", None, None, "", None, None)
 
 
@@ -142,7 +142,7 @@ def test_align_keeps_what_the_movie_says(tmp_path):
     with tifffile.TiffFile(tmp_path / "o.tif") as file:
         assert not file.is_bigtiff
         assert file.series[0].axes == "TYX"
-        assert (file.imagej_metadata["unit"], file.imagej_metadata["finterval"]) == ("um", 0.5)
+        assert (file.imagej_metadata["unit"], file.imagej_metadata["finterval"]) == ("\\u00B5m", 0.5)
         assert file.pages.first.tags["XResolution"].value == (10, 1)
         assert np.isfinite(file.asarray()[:, 8:-8, 8:-8]).all()
 

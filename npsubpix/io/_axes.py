@@ -1,37 +1,51 @@
-"""Axes of a file by name: which are frames, slices, rows, columns and channels."""
+"""Axes of an image by name: which are frames, slices, rows, columns and channels."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix.io._source import ImageError, Source, check_size, times
+from npsubpix.io._source import ImageError, check_size, times, unnamed
+from npsubpix.io.source import ImageSource
 
 __all__ = ["Layout", "lay_out"]
 
-_UNNAMED = "QI"
+_NAMES = {
+    **dict.fromkeys(("time", "times", "frame", "frames"), "T"),
+    **dict.fromkeys(("depth", "slice", "slices", "plane", "planes"), "Z"),
+    **dict.fromkeys(("channel", "channels"), "C"),
+    **dict.fromkeys(("rgb", "rgba", "sample", "samples"), "S"),
+    **dict.fromkeys(("row", "rows"), "Y"),
+    **dict.fromkeys(("column", "columns", "col"), "X"),
+}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The frames of a file: how many, their shape, how one is read, and what was taken for what."""
+    """The frames of an image: how many, their shape, how they are read, and what was taken for what."""
 
     count: int
     shape: tuple[int, ...]
     is_stack: bool
-    read: Callable[[int], HostArray]
+    block: Callable[[int, int], HostArray]  # frames of [first, last), of shape (last - first, *shape)
     reading: str  # empty for an image of two axes
+    dtype: np.dtype[Any]
+    axes: tuple[str, ...]  # of a frame, by the names of the image
+    frame_axis: str | None
+
+    def read(self, number: int) -> HostArray:
+        """Read a frame."""
+        frame: HostArray = self.block(number, number + 1)[0]
+        return frame
 
 
 @dataclass(frozen=True)
 class _Roles:
-    """Positions of the axes of a file by their role."""
+    """Positions of the axes of an image by their role."""
 
     names: str
     frames: int | None
@@ -40,59 +54,105 @@ class _Roles:
 
 
 def lay_out(
-    path: Path, source: Source, *, channel: int | None, volume: bool | None, axes: str | None, max_memory: int
+    source: ImageSource,
+    *,
+    frames: int | str | bool | None = None,
+    channel: int | None = None,
+    volume: bool | None = None,
+    named: bool = False,
+    max_memory: int | None = None,
 ) -> tuple[Layout, list[str]]:
-    """Return the frames of a source, and notes on what is left out of them."""
-    shape, dtype = source.shape, np.dtype(source.dtype)
-    if dtype.kind not in "biuf" or dtype.itemsize > 8:
-        raise ImageError(f"{path}: holds {dtype}; needed are integers or floats of up to 64 bits")
-    if math.prod(shape) == 0:
-        raise ImageError(f"{path}: has no pixels, its shape is {shape}")
-    names = source.axes if axes is None else _checked_names(path, axes, shape)
-    roles = _assign(path, names, shape, channel, volume, chosen=axes is not None)
-    colour = source.colour if axes is None or "S" in source.axes else "S" in names
-    chosen = _choose_channel(path, shape, roles, channel, colour)
+    """Return the frames of an image, and notes on what is left out of them.
+
+    `frames` is the name or the number of their axis, or False for a volume; `named` says that the caller named the
+    axes; `max_memory` is what a frame may take.
+    """
+    shape, dtype = source.shape, source.dtype
+    letters = _letters(source, frames)
+    if frames is False or (isinstance(frames, bool) and frames):
+        volume = not frames
+    named = named or (frames is not None and not isinstance(frames, bool))
+    roles = _assign(source, letters, channel, volume, chosen=named)
+    if frames is False and roles.frames is not None and shape[roles.frames] > 1:
+        raise ImageError(
+            f"{source.name}: has {_dimensions(source, letters)}, of which a volume leaves {shape[roles.frames]} frames"
+        )
+    chosen = _choose_channel(source, roles, channel)
     notes = []
-    averaged = isinstance(chosen, slice)
-    if averaged and roles.channel is not None:
-        notes.append(_colours(names, shape[roles.channel], axes))
-        check_size(path, "a frame", (*(shape[axis] for axis in roles.space), 3), dtype, max_memory)
+    if isinstance(chosen, slice) and roles.channel is not None:
+        notes.append(_colours(letters, shape[roles.channel], named))
     frame_shape = tuple(shape[axis] for axis in roles.space)
-    hint = "" if len(frame_shape) == 2 or roles.frames is not None else " (--no-volume reads its slices as frames)"
-    check_size(path, f"a frame{hint}", frame_shape, dtype, max_memory)
+    if max_memory is not None:
+        if isinstance(chosen, slice):
+            check_size(source.name, "a frame", (*frame_shape, 3), dtype, max_memory)
+        hint = "" if len(frame_shape) == 2 or roles.frames is not None else " (--no-volume reads its slices as frames)"
+        check_size(source.name, f"a frame{hint}", frame_shape, dtype, max_memory)
     count = 1 if roles.frames is None else shape[roles.frames]
-    read = _reader(source, roles, chosen)
-    layout = Layout(count, frame_shape, roles.frames is not None, read, _reading(roles, shape, volume, axes))
+    layout = Layout(
+        count,
+        frame_shape,
+        roles.frames is not None,
+        _reader(source, roles, chosen),
+        _reading(source, roles, volume, named),
+        np.result_type(dtype, np.float32) if isinstance(chosen, slice) else dtype,
+        tuple(source.axes[axis] for axis in roles.space),
+        None if roles.frames is None else source.axes[roles.frames],
+    )
     return layout, notes
 
 
-def _checked_names(path: Path, axes: str, shape: tuple[int, ...]) -> str:
-    """Check the names that the caller has for the axes of a file."""
-    names = axes.upper()
-    unique = all(names.count(letter) <= 1 for letter in "TZCSYX")
-    if len(names) != len(shape) or not names.isalpha() or "Y" not in names or "X" not in names or not unique:
-        raise ImageError(
-            f"{path}: has {len(shape)} axes, shape {times(shape)}; axes must name each by one letter, Y and X among "
-            f"them, got {axes!r}"
-        )
-    return names
+def _letters(source: ImageSource, frames: int | str | bool | None) -> str:
+    """Return a letter per axis: T, Z, C, S, Y and X, Q for axes without a name, O for those with another one."""
+    letters = [_letter(name, axis) for axis, name in enumerate(source.axes)]
+    if frames is not None and not isinstance(frames, bool):
+        chosen = _axis_of(source, frames)
+        letters = ["O" if letter == "T" else letter for letter in letters]
+        letters[chosen] = "T"
+    if not {"Y", "X"} <= set(letters):  # assumed to be the last
+        space = [axis for axis, letter in enumerate(letters) if letter in "QOYX"][-2:]
+        if len(space) == 2:
+            letters = ["O" if letter in "YX" else letter for letter in letters]
+            letters[space[0]], letters[space[1]] = "Y", "X"
+    return "".join(letters)
 
 
-def _assign(
-    path: Path, names: str, shape: tuple[int, ...], channel: int | None, volume: bool | None, *, chosen: bool
-) -> _Roles:
+def _letter(name: str, axis: int) -> str:
+    if name == unnamed(axis):
+        return "Q"
+    return _NAMES.get(name.lower(), name.upper() if len(name) == 1 and name.isalpha() else "O")
+
+
+def _axis_of(source: ImageSource, frames: int | str) -> int:
+    """Return the axis that the caller calls that of frames."""
+    listed = ", ".join(source.axes)
+    if isinstance(frames, str):
+        names = [name.lower() for name in source.axes]
+        if frames.lower() not in names:
+            raise ImageError(f"{source.name}: has axes {listed}, and none is called {frames!r}")
+        axis = names.index(frames.lower())
+    else:
+        if not -source.ndim <= frames < source.ndim:
+            raise ImageError(f"{source.name}: has {source.ndim} axes ({listed}), and no axis {frames}")
+        axis = frames % source.ndim
+    if source.axes[axis] in ("y", "x"):
+        raise ImageError(f"{source.name}: {source.axes[axis]} is an axis of pixels, and frames lie along another one")
+    return axis
+
+
+def _assign(source: ImageSource, names: str, channel: int | None, volume: bool | None, *, chosen: bool) -> _Roles:
     """Say which axis of a file is which."""
+    shape, path = source.shape, source.name
     if "Y" not in names or "X" not in names:
-        raise ImageError(f"{path}: has {_dimensions(names, shape)}; needed are Y and X")
+        raise ImageError(f"{path}: has {_dimensions(source, names)}; needed are Y and X")
     across = _channel_axis(names, channel, chosen)
     others = [axis for axis, name in enumerate(names) if name not in "YX" and axis != across]
     depth = names.index("Z") if "Z" in names and volume is not False else None
     if depth is not None and shape[depth] == 1 and not volume:
         depth = None  # one slice is an image
     if depth is None and volume:
-        unnamed = [axis for axis in others if names[axis] in _UNNAMED + "C"]
-        if unnamed:
-            depth = unnamed[-1]
+        without_name = [axis for axis in others if names[axis] in "QC"]
+        if without_name:
+            depth = without_name[-1]
         elif others:
             last = names[others[-1]]
             slices = names.replace(last, "Z")
@@ -101,7 +161,7 @@ def _assign(
     while len(frames) > 1 and any(shape[axis] == 1 for axis in frames):  # such as times and slices of which is one
         frames.remove(next(axis for axis in frames if shape[axis] == 1))
     if len(frames) > 1 or (volume and depth is None):
-        raise ImageError(f"{path}: has {_dimensions(names, shape)}; {_needed(volume)}")
+        raise ImageError(f"{path}: has {_dimensions(source, names)}; {_needed(volume)}")
     space = (names.index("Y"), names.index("X"))
     return _Roles(names, frames[0] if frames else None, across, space if depth is None else (depth, *space))
 
@@ -112,8 +172,13 @@ def _needed(volume: bool | None) -> str:
     return "needed are 2 (an image) or 3 (a stack, or a volume with --volume), or more with names given by --axes"
 
 
-def _dimensions(names: str, shape: tuple[int, ...]) -> str:
-    return f"{len(shape)} dimensions, {names} of {times(shape)}"
+def _dimensions(source: ImageSource, names: str) -> str:
+    return f"{len(source.shape)} dimensions, {_spelled(source, names)} of {times(source.shape)}"
+
+
+def _spelled(source: ImageSource, names: str) -> str:
+    """Write the names of axes: letters as in TZYX, or words."""
+    return names if "O" not in names else ", ".join(source.axes)
 
 
 def _channel_axis(names: str, channel: int | None, chosen: bool) -> int | None:
@@ -125,75 +190,72 @@ def _channel_axis(names: str, channel: int | None, chosen: bool) -> int | None:
     return names.index("C") if chosen or channel is not None or len(names) > 3 else None
 
 
-def _choose_channel(
-    path: Path, shape: tuple[int, ...], roles: _Roles, channel: int | None, colour: bool
-) -> int | slice | None:
+def _choose_channel(source: ImageSource, roles: _Roles, channel: int | None) -> int | slice | None:
     """Return the index on the axis of channels: one, or the slice to take the mean of."""
+    path = source.name
     if roles.channel is None:
         if channel is not None:
             raise ImageError(f"{path}: has one channel; needed is an image with several to choose channel {channel}")
         return None
-    count = shape[roles.channel]
+    count = source.shape[roles.channel]
     if channel is not None:
         if not 0 <= channel < count:
             raise ImageError(f"{path}: has {count} channels; channel must be 0 to {count - 1}, got {channel}")
         return channel
     if count == 1:
         return 0
-    if colour and count in (3, 4):
+    if source.is_colour and count in (3, 4):
         return slice(0, 3)
     raise ImageError(f"{path}: has {count} channels that are no colours; choose one, 0 to {count - 1}, with --channel")
 
 
-def _colours(names: str, count: int, axes: str | None) -> str:
+def _colours(names: str, count: int, named: bool) -> str:
     """Say that colours are averaged, and what reads them otherwise."""
     alpha = ", alpha left out" if count == 4 else ""
     text = f"mean of red, green and blue{alpha}; --channel reads one"
-    if axes is None and names.index("S") < names.index("Y"):
+    if not named and "S" in names and names.index("S") < names.index("Y"):
         frames = names.replace("S", "T" if "T" not in names else "I")
         text += f", --axes {frames} reads {count} planes of colour as frames"
     return text
 
 
-def _reader(source: Source, roles: _Roles, chosen: int | slice | None) -> Callable[[int], HostArray]:
-    """Return a function that reads a frame, with its axes in the order z, y, x."""
+def _reader(source: ImageSource, roles: _Roles, chosen: int | slice | None) -> Callable[[int, int], HostArray]:
+    """Return a function that reads a block of frames, with the axes of each in the order z, y, x."""
+    wanted = [axis for axis in (roles.frames, *roles.space, roles.channel) if axis is not None]
+    index: list[Any] = [slice(None) if axis in wanted else 0 for axis in range(source.ndim)]
+    if roles.channel is not None:
+        index[roles.channel] = chosen
+    kept = [axis for axis, part in enumerate(index) if isinstance(part, slice)]
+    order = [kept.index(axis) for axis in wanted if axis in kept]
 
-    def read(number: int) -> HostArray:
-        index: list[Any] = [slice(None)] * len(source.shape)
+    def block(first: int, last: int) -> HostArray:
+        parts = list(index)
         if roles.frames is not None:
-            index[roles.frames] = number
-        if roles.channel is not None:
-            index[roles.channel] = chosen
-        left_out = {axis for axis, part in enumerate(index) if not isinstance(part, slice)}
-        for axis in range(len(index)):  # axes of length one without a role
-            if axis not in (*roles.space, *left_out, roles.channel):
-                index[axis] = 0
-                left_out.add(axis)
-        data = source.fetch(tuple(index))
-        if data.dtype.kind == "b":
-            data = data.astype(np.uint8)
-        order = [axis for axis in range(len(index)) if axis not in left_out]
-        data = np.transpose(data, [order.index(axis) for axis in (*roles.space, roles.channel) if axis in order])
-        if not isinstance(chosen, slice):
-            return np.asarray(data)
-        mean: HostArray = data.mean(axis=-1, dtype=np.result_type(data.dtype, np.float32))
-        return mean
+            parts[roles.frames] = slice(first, last)
+        data = np.transpose(source.read(tuple(parts)), order)
+        if isinstance(chosen, slice):
+            data = data.mean(axis=-1, dtype=np.result_type(data.dtype, np.float32))
+        return data if roles.frames is not None else data[None]
 
-    return read
+    return block
 
 
-def _reading(roles: _Roles, shape: tuple[int, ...], volume: bool | None, axes: str | None) -> str:
+def _reading(source: ImageSource, roles: _Roles, volume: bool | None, named: bool) -> str:
     """Say what was taken for what, if there is anything beside y and x."""
+    shape, names, frames = source.shape, roles.names, roles.frames
     others = set(range(len(shape))) - set(roles.space[-2:]) - {roles.channel}
     if not others:
         return ""
-    names, frames = roles.names, roles.frames
-    named = axes is not None or not any(names[axis] in _UNNAMED for axis in others)
-    text = f"axes {names} of {times(shape)} taken for " if named else f"{times(shape)}, axes not named, taken for "
+    has_names = named or not any(names[axis] == "Q" for axis in others)
+    text = f"axes {_spelled(source, names)} of {times(shape)} taken for " if has_names else ""
+    text = text or f"{times(shape)}, axes not named, taken for "
+    along = ""
+    if has_names and frames is not None:
+        along = f" along {source.axes[frames] if names[frames] == 'O' else names[frames]}"
     if len(roles.space) == 2:
-        text += f"{0 if frames is None else shape[frames]} frames" + (f" along {names[frames or 0]}" if named else "")
-        certain = axes is not None or volume is False or names[frames or 0] not in _UNNAMED + "C"
+        text += f"{0 if frames is None else shape[frames]} frames{along}"
+        certain = named or volume is False or names[frames or 0] not in "QC"
         return text if certain else f"{text}; --volume or --axes reads them otherwise"
     if frames is not None:
-        return text + f"{shape[frames]} frames" + (f" along {names[frames]}" if named else "") + ", each a volume"
+        return f"{text}{shape[frames]} frames{along}, each a volume"
     return text + "a volume" + ("; --no-volume reads its slices as frames" if volume is None else "")

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from npsubpix.io._source import ImageError, Source, check_ratio, check_size
+from npsubpix.io._source import ImageError, Source, check_ratio, check_size, unnamed
 
 __all__ = ["fits_file"]
 
@@ -101,7 +101,7 @@ def fits_file(path: Path, hdu: int | str | None, max_memory: int) -> Iterator[So
         while extra and math.prod(image.shape[:extra]) > 1:
             extra -= 1
         shape = tuple(map(int, image.shape[extra:]))
-        axes = "".join(_axis_name(image.header, len(shape) - axis) for axis in range(len(shape)))
+        axes = tuple(_axis_name(image.header, len(shape) - axis, len(shape)) for axis in range(len(shape)))
         dtype = np.dtype(f"f{max(4, abs(image.header['BITPIX']) // 8)}")  # scaled pixels show theirs when they are read
         damages = tuple(text for text in texts if "corrupt" in text)
         yield Source(
@@ -111,11 +111,11 @@ def fits_file(path: Path, hdu: int | str | None, max_memory: int) -> Iterator[So
         close()
 
 
-def _axis_name(header: Any, number: int) -> str:
+def _axis_name(header: Any, number: int, count: int) -> str:
     """Name axis NAXIS1, NAXIS2 and so on: columns and rows, then times if the header says so."""
     if number <= 2:
-        return "XY"[number - 1]
-    return "T" if str(header.get(f"CTYPE{number}", "")).upper().split("-")[0] in _TIMES else "Q"
+        return "xy"[number - 1]
+    return "t" if str(header.get(f"CTYPE{number}", "")).upper().split("-")[0] in _TIMES else unnamed(count - number)
 
 
 def _choose_hdu(path: Path, file: Any, count: int, hdu: int | str | None) -> tuple[int, tuple[str, ...]]:

@@ -1,30 +1,46 @@
-"""Read NumPy's own format: arrays are mapped, not loaded."""
+"""Read NumPy's own formats: arrays are read in parts, and pickles never."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from npsubpix.io._arrays import axes_of_array
+from npsubpix.io._raw import RawArray
 from npsubpix.io._source import ImageError, Source
 
-__all__ = ["numpy_file"]
+__all__ = ["array_at", "header_of", "numpy_file"]
 
 
 @contextlib.contextmanager
 def numpy_file(path: Path) -> Iterator[Source]:
     """Open an array; its axes have no names."""
-    try:
-        data = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        if "Python objects" in str(error):
-            raise ImageError(f"{path}: holds pickled objects, which are not loaded; needed are numbers") from error
-        if "greater than file size" in str(error):
-            raise ImageError(f"{path}: is a truncated NumPy file, {path.stat().st_size} bytes long") from error
-        raise
-    # No frame is three or four pixels wide: such an array is a picture, or a stack of them
-    colour = data.ndim in (3, 4) and data.shape[-1] in (3, 4) and min(data.shape[-3:-1]) > 4
-    axes = ("YXS" if colour else "YX").rjust(data.ndim, "Q")[-data.ndim :] if data.ndim else ""
-    yield Source(data.shape, axes, data.dtype, data.__getitem__, colour)
+    array = array_at(path, path.name)
+    array.check()
+    axes, colour = axes_of_array(array.shape)
+    yield Source(array.shape, axes, array.dtype, array.fetch, colour, is_concurrent=True)
+
+
+def array_at(path: Path, name: str, place: int = 0) -> RawArray:
+    """Return the array whose header, in NumPy's format, begins at a place of a file."""
+    with path.open("rb") as file:
+        file.seek(place)
+        try:
+            shape, in_fortran_order, dtype = header_of(file)
+        except ValueError as error:
+            raise ImageError(f"{path}: {name} is no NumPy file, or is damaged: {error}") from error
+        if dtype.hasobject:
+            raise ImageError(f"{path}: holds pickled objects, which are not loaded; needed are numbers")
+        return RawArray(path, file.tell(), shape, dtype, "F" if in_fortran_order else "C")
+
+
+def header_of(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the header of an array: its shape, whether it is in Fortran order, and its dtype."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, order, dtype = read(file)
+    return tuple(map(int, shape)), bool(order), dtype

@@ -59,8 +59,9 @@ def picture(path: Path, max_memory: int) -> Iterator[Source]:
 
         first = image(0)
         notes = (f"{count - 1} more images left out",) if count > 1 and file_format in ("JPEG", "MPO") else ()
+        axes: tuple[str, ...] = ("y", "x", "s")[: first.ndim]
         if count == 1 or notes:
-            yield Source(first.shape, "YXS"[: first.ndim], first.dtype, first.__getitem__, True, notes, damages)
+            yield Source(first.shape, axes, first.dtype, first.__getitem__, True, notes, damages)
             return
 
         def fetch(index: Index) -> HostArray:
@@ -71,7 +72,7 @@ def picture(path: Path, max_memory: int) -> Iterator[Source]:
                 return stack
             return _same_shape(path, image(int(index[0])), first)[index[1:]]
 
-        yield Source((count, *first.shape), "T" + "YXS"[: first.ndim], first.dtype, fetch, True, warnings=damages)
+        yield Source((count, *first.shape), ("t", *axes), first.dtype, fetch, True, warnings=damages)
 
 
 @contextlib.contextmanager

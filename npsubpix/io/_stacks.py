@@ -7,28 +7,22 @@ or if the frames need BigTIFF, which ImageJ's format is not.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 
-from npsubpix.io._folder import images_of
-from npsubpix.io.images import is_image
+from npsubpix.io._source import Size
+from npsubpix.io._units import LENGTHS, converted
+from npsubpix.io.source import open_image
 
 __all__ = ["Calibration", "calibration_of", "write_stack"]
 
 #: Bytes that a TIFF file can hold, less room for its tags; longer ones are BigTIFF.
 LARGEST = 2**32 - 2**25
-
-# Names of units, as OME-XML has them, and their lengths in micrometres or their durations in seconds
-_MICRO = {"um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron", "microns", "micrometer"}
-_NAMES = {**dict.fromkeys(_MICRO, "µm"), "inch": "in", "sec": "s", "second": "s", "seconds": "s", "msec": "ms"}
-_LENGTHS = {"pm": 1e-6, "Å": 1e-4, "nm": 1e-3, "µm": 1.0, "mm": 1e3, "cm": 1e4, "m": 1e6, "in": 25400.0}
-_DURATIONS = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -59,7 +53,7 @@ def calibration_of(
     alike = all(source == first for source in sources)
     spacing = first.spacing if alike else None
     if spacing is not None and first.unit != pixels.unit:
-        spacing = _convert(spacing, first.unit, pixels.unit)
+        spacing = converted(spacing, first.unit, pixels.unit)
     return replace(
         pixels,
         axis=first.axis if alike else "T",
@@ -106,13 +100,13 @@ def _imagej_options(calibration: Calibration, axes: str) -> dict[str, Any]:
 
 def _ome_options(calibration: Calibration, axes: str) -> dict[str, Any]:
     metadata: dict[str, Any] = {"axes": axes}
-    unit = _NAMES.get(calibration.unit, calibration.unit)
+    unit = calibration.unit
     sizes = {} if calibration.pixel is None else dict(zip("YX", calibration.pixel, strict=True))
     if calibration.spacing is not None:
         sizes["Z"] = calibration.spacing
     for axis, size in sizes.items():
         metadata[f"PhysicalSize{axis}"] = size
-        if unit in (*_LENGTHS, "pixel"):
+        if unit in (*LENGTHS, "pixel"):
             metadata[f"PhysicalSize{axis}Unit"] = unit
     if calibration.interval is not None:
         metadata |= {"TimeIncrement": calibration.interval, "TimeIncrementUnit": "s"}
@@ -128,99 +122,26 @@ def _per_unit(size: float) -> tuple[int, int]:
 
 def _read(path: Path, axes: str | None, number: int | None) -> Calibration:
     """Return the calibration of a file; an empty one of files that have none."""
-    import tifffile
-
     # Other formats, and descriptions that no library understands, are no reason to lose the frames
-    with contextlib.suppress(Exception), tifffile.TiffFile(_first_of(path)) as file:
-        series = file.series[number or 0]
-        letters = series.axes if axes is None else axes
+    with contextlib.suppress(Exception), open_image(path, axes=axes, scene=number or 0) as image:
         # An axis of channels is that of frames only where there is no other: else one channel is read
-        named = [axis for axis in letters if axis in "TZ"] or [axis for axis in letters if axis == "C"]
-        axis = named[0] if named else "T"
-        if file.is_ome:
-            return replace(_from_ome(file.ome_metadata), axis=axis)
-        return replace(_from_imagej(file) if file.is_imagej else _from_tags(file), axis=axis)
+        named = [axis for axis in image.axes if axis in "tz"] or [axis for axis in image.axes if axis == "c"]
+        pixel, spacing = _pair(image.pixel_size), image.pixel_size.get("z")
+        unit = image.pixel_size["x"][1] if pixel is not None else ""
+        return Calibration(
+            axis=named[0].upper() if named else "T",
+            pixel=pixel,
+            unit=unit,
+            spacing=None if spacing is None or not unit else converted(*spacing, unit),
+            interval=None if image.time_step is None else converted(*image.time_step, "s"),
+            is_ome=isinstance(image.header, str),
+        )
     return Calibration()
 
 
-def _first_of(path: Path) -> Path:
-    """Return the file, or the first image of a folder."""
-    return images_of(path, is_image)[0][0] if path.is_dir() else path
-
-
-def _from_ome(text: str) -> Calibration:
-    pixels = next(element for element in ElementTree.fromstring(text).iter() if element.tag.endswith("}Pixels"))
-    unit = pixels.get("PhysicalSizeXUnit", "µm")
-    sizes = {}
-    for axis in "ZYX":
-        size = _positive(pixels.get(f"PhysicalSize{axis}"))
-        sizes[axis] = _convert(size, pixels.get(f"PhysicalSize{axis}Unit", "µm"), unit)
-    interval = _positive(pixels.get("TimeIncrement"))
-    duration = _DURATIONS.get(pixels.get("TimeIncrementUnit", "s"))
-    return Calibration(
-        pixel=_pair(sizes["Y"], sizes["X"]),
-        unit=unit,
-        spacing=sizes["Z"],
-        interval=None if interval is None or duration is None else interval * duration,
-        is_ome=True,
-    )
-
-
-def _from_imagej(file: Any) -> Calibration:
-    metadata = file.imagej_metadata or {}
-    unit = str(metadata.get("unit", "")).encode("ascii", "backslashreplace").decode("unicode_escape", "replace")
-    unit = unit.strip()
-    if unit in ("", "pixel", "pixels"):
-        unit = ""
-    interval = _positive(metadata.get("finterval"))
-    rate = _positive(metadata.get("fps"))
-    if interval is None and rate is not None:
-        interval = 1 / rate
-    name = str(metadata.get("tunit", "s")).strip()
-    duration = _DURATIONS.get(_NAMES.get(name, name))
-    return Calibration(
-        pixel=_pixel(file) if unit else None,
-        unit=unit,
-        spacing=_positive(metadata.get("spacing")) if unit else None,
-        interval=None if interval is None or duration is None else interval * duration,
-    )
-
-
-def _from_tags(file: Any) -> Calibration:
-    """Return the size of pixels in inches or centimetres; 72 pixels per inch are what programs write that know none."""
-    tag = file.pages.first.tags.get("ResolutionUnit")
-    unit = {2: "inch", 3: "cm"}.get(0 if tag is None else int(tag.value))
-    pixel = _pixel(file)
-    if unit is None or pixel is None or (unit == "inch" and np.allclose(pixel, 1 / 72)):
-        return Calibration()
-    return Calibration(pixel=pixel, unit=unit)
-
-
-def _pixel(file: Any) -> tuple[float, float] | None:
-    sizes = []
-    for name in ("YResolution", "XResolution"):
-        tag = file.pages.first.tags.get(name)
-        numerator, denominator = (0, 0) if tag is None else tag.value
-        sizes.append(denominator / numerator if numerator and denominator else None)
-    return _pair(*sizes)
-
-
-def _pair(height: float | None, width: float | None) -> tuple[float, float] | None:
-    return None if height is None or width is None else (height, width)
-
-
-def _positive(value: Any) -> float | None:
-    """Return a finite number above 0, or None."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
+def _pair(sizes: Mapping[str, Size]) -> tuple[float, float] | None:
+    """Return the height and the width of a pixel in one unit."""
+    if not {"y", "x"} <= sizes.keys():
         return None
-    return number if 0 < number < float("inf") else None
-
-
-def _convert(size: float | None, unit: str, wanted: str) -> float | None:
-    """Convert a length from one unit to another, or return None if one of them is not known."""
-    lengths = [_LENGTHS.get(_NAMES.get(name, name)) for name in (unit, wanted)]
-    if size is None or unit == wanted:
-        return size
-    return None if lengths[0] is None or lengths[1] is None else size * lengths[0] / lengths[1]
+    height = converted(*sizes["y"], sizes["x"][1])
+    return None if height is None else (height, sizes["x"][0])

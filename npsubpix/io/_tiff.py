@@ -14,7 +14,9 @@ import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix.io._ome import check_ome
-from npsubpix.io._source import ImageError, Index, Source, check_size, times
+from npsubpix.io._raw import RawArray
+from npsubpix.io._source import ImageError, Index, Options, Source, check_size, names_of, times
+from npsubpix.io._tiff_sizes import Sizes, sizes_of_tiff
 from npsubpix.io._tiff_structure import tiff_structure
 
 __all__ = ["tiff_file"]
@@ -23,6 +25,7 @@ _Fetch = Callable[[Index], HostArray]
 
 # What tifffile logs of tags that are not needed to read pixels
 _OF_TAGS = ("TiffTag.fromfile", "StripByteCounts", "StripOffsets", "ByteCounts tag", "NIFF", "tags>", "metadata>")
+_LARGE = 2**24  # pixels of a page of which single tiles are decoded
 _MISSING = ("zeroed", "index out of range", "failed to read", "failed to reshape")
 
 
@@ -77,9 +80,11 @@ class _Movie:
 
 
 @contextlib.contextmanager
-def tiff_file(path: Path, series: int | None, max_memory: int) -> Iterator[Source]:
+def tiff_file(path: Path, options: Options) -> Iterator[Source]:
     """Open a series of a TIFF file: by default the first."""
     import tifffile
+
+    series, max_memory = options.scene, options.max_memory
 
     structure = tiff_structure(path)
     messages = _Messages(path)
@@ -90,15 +95,17 @@ def tiff_file(path: Path, series: int | None, max_memory: int) -> Iterator[Sourc
             movies = _movies(file)  # reads all pages
         if not movies:
             raise ImageError(f"{path}: is a TIFF file without an image")
-        if not 0 <= (series or 0) < len(movies):
+        if not 0 <= series < len(movies):
             listed = ", ".join(f"{number}: {movie.describe()}" for number, movie in enumerate(movies))
             raise ImageError(f"{path}: has {len(movies)} series ({listed}); there is no series {series}")
-        movie = movies[series or 0]
-        if series is None and len(movies) > 1:
+        movie = movies[series]
+        if series == 0 and len(movies) > 1:
             notes += (_left_out(movies),)
+        sizes = sizes_of_tiff(file, series)
         with messages.kept():
             for part in movie.series:
                 _check_series(path, file, part, structure.pages, max_memory)
+            movie, sizes = _at_level(path, movie, sizes, options.level)
             fetch, shape, axes = _fetcher(file, movie)
 
         def checked(index: Index) -> HostArray:
@@ -107,7 +114,49 @@ def tiff_file(path: Path, series: int | None, max_memory: int) -> Iterator[Sourc
 
         colour = int(movie.series[0].keyframe.photometric) in (2, 6)
         damages = (*structure.warnings, *messages.damages)
-        yield Source(shape, axes, movie.dtype, checked, colour, notes, damages)
+        first = movie.series[0]
+        page = first.keyframe
+        chunk = (page.tilelength, page.tilewidth) if page.is_tiled else page.shape[:2]
+        space = iter(chunk)
+        yield Source(
+            shape,
+            names_of(axes),
+            movie.dtype,
+            checked,
+            colour,
+            notes,
+            damages,
+            chunks=tuple(
+                next(space) if axis in "YX" else size if axis == "S" else 1
+                for axis, size in zip(axes, shape, strict=True)
+            ),
+            pixel_size=sizes.pixels,
+            time_step=sizes.time_step,
+            header=sizes.header,
+            files=_files_of(path, movie),
+            is_concurrent=first.dataoffset is not None and len(movie.series) == 1,
+        )
+
+
+def _files_of(path: Path, movie: _Movie) -> tuple[Path, ...]:
+    """Return the files of a set."""
+    parts = [] if movie.series[0].dataoffset is not None else movie.series
+    names = {_path_of(page.parent) for series in parts if series.kind == "ome" for page in series if page is not None}
+    return (path, *sorted(names - {path}))
+
+
+def _at_level(path: Path, movie: _Movie, sizes: Sizes, level: int) -> tuple[_Movie, Sizes]:
+    """Return a level of resolution of a movie, and its larger pixels."""
+    levels = movie.series[0].levels
+    if level == 0:
+        return movie, sizes
+    if not 0 <= level < len(levels) or len(movie.series) > 1:
+        raise ImageError(f"{path}: has {len(levels)} levels of resolution; there is no level {level}")
+    full, chosen = levels[0], levels[level]
+    ratios = {axis.lower(): full.shape[k] / chosen.shape[k] for k, axis in enumerate(chosen.axes)}
+    pixels = {axis: (size * ratios.get(axis, 1.0), unit) for axis, (size, unit) in sizes.pixels.items()}
+    level_movie = _Movie(movie.axes, tuple(chosen.shape), chosen.dtype, [chosen], movie.leads)
+    return level_movie, Sizes(pixels, sizes.time_step, sizes.header)
 
 
 def _left_out(movies: list[_Movie]) -> str:
@@ -185,31 +234,49 @@ def _fetcher(file: Any, movie: _Movie) -> tuple[_Fetch, tuple[int, ...], str]:
 
 def _pages(file: Any, series: Any) -> _Fetch:
     """Return a function that fetches a part of a series and reads no other page."""
-    contiguous = series.dataoffset is not None
-    lead = series.axes.index("Y") if contiguous else series.ndim - series.keyframe.ndim
-    numbers = np.arange(math.prod(series.shape[:lead])).reshape(series.shape[:lead])
-    if not contiguous and (len(series) != numbers.size or series.keyframe.ndim > 2 + ("S" in series.keyframe.axes)):
-        return lambda index: _tiles(series, index)
-    shape = series.shape[lead:]
     dtype = series.dtype.newbyteorder(file.byteorder)
-    block = math.prod(shape) * dtype.itemsize
+    if series.dataoffset is not None:  # right also where one page describes the whole stack
+        return RawArray(_path_of(file), series.dataoffset, tuple(series.shape), dtype).fetch
+    keyframe = series.keyframe
+    lead = series.ndim - keyframe.ndim
+    numbers = np.arange(math.prod(series.shape[:lead])).reshape(series.shape[:lead])
+    if len(series) != numbers.size or keyframe.ndim > 2 + ("S" in keyframe.axes):
+        return _Tiles(series).fetch
+    shape = tuple(series.shape[lead:])
+    tiles = _Tiles(series).fetch if keyframe.is_tiled and math.prod(shape) > _LARGE else None
+    plain = bool(keyframe.is_memmappable) and keyframe.is_contiguous
 
-    def page(number: int) -> HostArray:
-        if contiguous:  # one read, and right also where one page describes the whole stack
-            data = file.filehandle.read_array(dtype, math.prod(shape), series.dataoffset + number * block)
-        else:
-            data = _page(series[number])
-        pixels: HostArray = np.asarray(data).reshape(shape)
-        return pixels
+    def page(number: int, inside: Index) -> HostArray:
+        part = series[number]
+        if plain and part.is_contiguous:
+            return RawArray(_path_of(part.parent), part.dataoffsets[0], shape, dtype).fetch(inside)
+        return np.asarray(_page(part).reshape(shape)[inside])
 
     def fetch(index: Index) -> HostArray:
         chosen = np.asarray(numbers[index[:lead]])
+        inside = index[lead:]
+        if tiles is not None and _is_partial(inside, shape):
+            return tiles(index)
         if chosen.ndim == 0:
-            return np.asarray(page(int(chosen))[index[lead:]])
-        pages: HostArray = np.stack([page(int(number)) for number in chosen.flat]).reshape(chosen.shape + shape)
-        return np.asarray(pages[(slice(None),) * chosen.ndim + index[lead:]])
+            return page(int(chosen), inside)
+        first = page(int(chosen.flat[0]), inside)
+        pages = np.empty((chosen.size, *first.shape), first.dtype)
+        pages[0] = first
+        for place, number in enumerate(chosen.flat[1:], 1):
+            pages[place] = page(int(number), inside)
+        return pages.reshape(chosen.shape + first.shape)
 
     return fetch
+
+
+def _path_of(file: Any) -> Path:
+    return Path(file.filehandle.path)
+
+
+def _is_partial(inside: Index, shape: tuple[int, ...]) -> bool:
+    """Say whether less than half of a page is asked for."""
+    count = math.prod(part.stop - part.start if isinstance(part, slice) else 1 for part in inside)
+    return 2 * count < math.prod(shape)
 
 
 def _page(page: Any) -> HostArray:
@@ -224,10 +291,16 @@ def _page(page: Any) -> HostArray:
         handle.close()
 
 
-def _tiles(series: Any, index: Index) -> HostArray:
-    """Read the tiles that are needed of a page that holds several frames."""
-    import zarr
+class _Tiles:
+    """Reads the tiles that are needed of pages that are large, or that hold several frames."""
 
-    with contextlib.closing(series.aszarr()) as store:
-        tiles: Any = zarr.open(store, mode="r")
+    def __init__(self, series: Any) -> None:
+        self._series, self._tiles = series, None
+
+    def fetch(self, index: Index) -> HostArray:
+        import zarr
+
+        if self._tiles is None:
+            self._tiles = zarr.open(self._series.aszarr(), mode="r")
+        tiles: Any = self._tiles
         return np.asarray(tiles[index])

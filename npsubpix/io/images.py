@@ -1,41 +1,19 @@
-"""Read images frame by frame: TIFF, FITS, NumPy's own format, pictures, and folders of them.
-
-Each format has a `Source`: the shape and the names of the axes of a file, and a function that reads the
-part of it that an index selects. From the names of the axes, files of all formats are interpreted alike,
-as images, stacks, colour images or volumes.
-"""
+"""Read images frame by frame: the images of a file, a folder or an array as one movie."""
 
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from npsubpix._arrays.library import HostArray
 from npsubpix.io._axes import lay_out
-from npsubpix.io._fits import fits_file
-from npsubpix.io._folder import NotAnImageError, images_of
-from npsubpix.io._numpy import numpy_file
-from npsubpix.io._picture import picture, picture_format
-from npsubpix.io._source import ImageError, ImageWarning, Source
-from npsubpix.io._tiff import tiff_file
+from npsubpix.io._formats import is_image
+from npsubpix.io._source import MAX_MEMORY, ImageError, ImageWarning
+from npsubpix.io.source import open_image
 
 __all__ = ["Frames", "ImageError", "ImageWarning", "is_image", "open_frames"]
-
-_MAGIC = {
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",
-    b"MM\0+": "TIFF",
-    b"SIMPLE": "FITS",
-    b"\x1f\x8b": "FITS",  # gzip and bzip2
-    b"BZh": "FITS",
-    b"\x93NUMPY": "NumPy",
-}
-_NEEDED = "needed is a TIFF, FITS or .npy file, or a picture such as PNG, JPEG, BMP, GIF or WebP"
-MAX_MEMORY = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -80,26 +58,11 @@ class Frames:
     def frames(self) -> Iterator[HostArray]:
         """Iterate over the frames, and read each in turn."""
         for number in range(self.count):
-            which = f"frame {number} of {self.count} " if self.is_stack else ""
-            with _as_image_error(self.path, f"{which}cannot be read"):
-                frame = self._read(number)
-            yield frame
+            yield self._read(number)
 
     def file_of(self, number: int) -> Path:
         """Return the file that a frame is read from."""
         return self.files[number if len(self.files) > 1 else 0]
-
-
-@dataclass(frozen=True)
-class _Options:
-    """Arguments of `open_frames`."""
-
-    hdu: int | str | None
-    series: int | None
-    channel: int | None
-    volume: bool | None
-    axes: str | None
-    max_memory: int
 
 
 @contextlib.contextmanager
@@ -176,133 +139,22 @@ def open_frames(
     2 (3, 4) [11.0, 23.0]
     """
     path = Path(path)
-    options = _Options(hdu, series, channel, volume, axes, max_memory)
-    with contextlib.ExitStack() as opened:
-        if path.is_dir():
-            frames = _folder(path, options)
-        else:
-            frames, damages = _file(path, options, opened)
-            for damage in damages:
-                warnings.warn(ImageWarning(f"{path}: {damage}"), stacklevel=3)
-        yield frames
-
-
-def _file(path: Path, options: _Options, opened: contextlib.ExitStack) -> tuple[Frames, tuple[str, ...]]:
-    """Open a file, and return its frames and what is damaged in it."""
-    with _as_image_error(path, "cannot be read"):
-        file_format = _recognise(path)
-        for option, owner in (("hdu", "FITS"), ("series", "TIFF")):
-            if getattr(options, option) is not None and file_format != owner:
-                plural = {"hdu": "HDUs", "series": "series"}[option]
-                raise ImageError(
-                    f"{path}: is a {file_format} file, and only {owner} files have {plural} to choose from"
-                )
-    with _as_image_error(path, f"cannot be read as {file_format}"):
-        source = opened.enter_context(_source(path, file_format, options))
-        layout, notes = lay_out(
+    with open_image(path, scene=series or 0, hdu=hdu, axes=axes, max_memory=max_memory) as source:
+        if series is not None and source.file_format != "TIFF":
+            raise ImageError(f"{path}: is a {source.file_format} file, and only TIFF files have series to choose from")
+        layout, notes = lay_out(source, channel=channel, volume=volume, named=axes is not None, max_memory=max_memory)
+        reading = layout.reading
+        if source.file_per_frame:
+            first, last = source.files[0].name, source.files[-1].name
+            reading = f"{len(source.files)} files taken for frames, {first} to {last}"
+        yield Frames(
             path,
-            source,
-            channel=options.channel,
-            volume=options.volume,
-            axes=options.axes,
-            max_memory=options.max_memory,
+            layout.count,
+            layout.shape,
+            layout.is_stack,
+            layout.read,
+            reading,
+            (*source.notes, *notes),
+            source.files,
+            source.file_format,
         )
-    frames = Frames(
-        path,
-        layout.count,
-        layout.shape,
-        layout.is_stack,
-        layout.read,
-        layout.reading,
-        (*source.notes, *notes),
-        (path,),
-        file_format,
-    )
-    return frames, source.warnings
-
-
-def _source(path: Path, file_format: str, options: _Options) -> contextlib.AbstractContextManager[Source]:
-    if file_format == "TIFF":
-        return tiff_file(path, options.series, options.max_memory)
-    if file_format == "FITS":
-        return fits_file(path, options.hdu, options.max_memory)
-    return numpy_file(path) if file_format == "NumPy" else picture(path, options.max_memory)
-
-
-def _folder(path: Path, options: _Options) -> Frames:
-    """Return the files of a folder as the frames of a movie."""
-
-    def read(file: Path) -> tuple[Frames, HostArray]:
-        with contextlib.ExitStack() as opened:
-            frames, damages = _file(file, options, opened)
-            if frames.count > 1:
-                raise ImageError(
-                    f"{file}: holds {frames.count} frames; needed is one per file of a folder, or name the files"
-                )
-            if damages:
-                raise ImageError(f"{file}: {damages[0]}")
-            return frames, next(frames.frames).copy()
-
-    with _as_image_error(path, "cannot be read"):
-        files, others = images_of(path, is_image)
-        if not files:
-            raise ImageError(f"{path}: is a folder without images; {_NEEDED}")
-        first, pixels = read(files[0])
-
-    def read_frame(number: int) -> HostArray:
-        if number == 0:
-            return pixels
-        frames, frame = read(files[number])
-        if frames.shape != first.shape or frame.dtype != pixels.dtype:
-            raise ImageError(
-                f"{files[number]}: is {frames.shape} {frame.dtype}; needed is {first.shape} {pixels.dtype}, as of "
-                f"{files[0].name}"
-            )
-        return frame
-
-    notes = tuple(f"{file.name}: {note}" for file, note in ((files[0], note) for note in first.notes))
-    if others:
-        more = "" if len(others) == 1 else f" and {len(others) - 1} more"
-        notes += (f"{others[0].name}{more} left out: not images",)
-    reading = f"{len(files)} files taken for frames, {files[0].name} to {files[-1].name}"
-    return Frames(path, len(files), first.shape, True, read_frame, reading, notes, tuple(files), first.file_format)
-
-
-@contextlib.contextmanager
-def _as_image_error(path: Path, failure: str) -> Iterator[None]:
-    """Name the file in whatever a library raises: they raise anything from ``struct.error`` on."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except ModuleNotFoundError as error:
-        raise ImageError(f"{path}: {failure} without {error.name}: pip install 'npsubpix[app]'") from error
-    except MemoryError as error:
-        raise ImageError(f"{path}: {failure}: there is not enough memory") from error
-    except Exception as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"{path}: {failure}: {reason}") from error
-
-
-def _recognise(path: Path) -> str:
-    """Name the format of a file by its first bytes."""
-    with path.open("rb") as file:
-        head = file.read(16)
-    if not head:
-        raise NotAnImageError(f"{path}: is empty; {_NEEDED}")
-    for magic, file_format in _MAGIC.items():
-        if head.startswith(magic):
-            return file_format
-    picture_kind = picture_format(path)
-    if picture_kind is None:
-        raise NotAnImageError(f"{path}: is not an image; {_NEEDED}")
-    return picture_kind
-
-
-def is_image(path: Path) -> bool:
-    """Say whether a file has the first bytes of an image."""
-    try:
-        _recognise(path)
-    except NotAnImageError:
-        return False
-    return True

@@ -1,0 +1,128 @@
+"""Which format an image has, and which reader opens it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from npsubpix.io._arrays import array_source, is_array
+from npsubpix.io._fits import fits_file
+from npsubpix.io._folder import NotAnImageError, folder_source, images_matching, images_of
+from npsubpix.io._numpy import numpy_file
+from npsubpix.io._picture import picture, picture_format
+from npsubpix.io._source import ImageError, Options, Source, as_image_error, check_numbers
+from npsubpix.io._tiff import tiff_file
+
+__all__ = ["Opened", "is_image", "open_source", "recognise"]
+
+_MAGIC = {
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+    b"SIMPLE": "FITS",
+    b"\x1f\x8b": "FITS",  # gzip and bzip2
+    b"BZh": "FITS",
+    b"\x93NUMPY": "NumPy",
+}
+_NEEDED = "needed is a TIFF, FITS or .npy file, or a picture such as PNG, JPEG, BMP, GIF or WebP"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open image, and what closes it."""
+
+    source: Source
+    name: str
+    file_format: str
+    close: Callable[[], None]
+    files: tuple[Path, ...] = ()
+
+
+def open_source(target: Any, options: Options) -> Opened:
+    """Open a file, a folder, a pattern of names, a store or an array."""
+    if is_array(target):
+        source = array_source(target)
+        _refuse(options, "array", "an array")
+        check_numbers("array", source.dtype, source.shape)
+        return Opened(source, "array", "array", lambda: None)
+    name = os.fspath(target)
+    path = Path(name)
+    if not path.exists() and any(letter in name for letter in "*?["):
+        return _folder(path, *images_matching(path, is_image), options)
+    if path.is_dir():
+        with as_image_error(path, "cannot be read"):
+            files, others = images_of(path, is_image)
+        return _folder(path, files, others, options)
+    return open_file(path, options)
+
+
+def open_file(path: Path, options: Options) -> Opened:
+    """Open a file by its content."""
+    with as_image_error(path, "cannot be read"):
+        file_format = recognise(path)
+        _refuse(options, file_format, f"a {file_format} file", path)
+    with as_image_error(path, f"cannot be read as {file_format}"), contextlib.ExitStack() as opened:
+        source = opened.enter_context(_reader(path, file_format, options))
+        check_numbers(str(path), source.dtype, source.shape)
+        return Opened(source, str(path), file_format, opened.pop_all().close, (path,))
+
+
+def _refuse(options: Options, file_format: str, thing: str, path: Path | str = "array") -> None:
+    """Refuse a choice that a format does not have."""
+    if options.hdu is not None and file_format != "FITS":
+        raise ImageError(f"{path}: is {thing}, and only FITS files have HDUs to choose from")
+    if options.scene and file_format not in ("TIFF",):
+        raise ImageError(f"{path}: is {thing}, and only TIFF files have series to choose from")
+    if options.level and file_format not in ("TIFF",):
+        raise ImageError(f"{path}: is {thing}, and has no levels of resolution to choose from")
+
+
+def _reader(path: Path, file_format: str, options: Options) -> contextlib.AbstractContextManager[Source]:
+    if file_format == "TIFF":
+        return tiff_file(path, options)
+    if file_format == "FITS":
+        return fits_file(path, options.hdu, options.max_memory)
+    return numpy_file(path) if file_format == "NumPy" else picture(path, options.max_memory)
+
+
+def _folder(path: Path, files: list[Path], others: list[Path], options: Options) -> Opened:
+    """Open files as the frames of a movie."""
+    if not files:
+        raise ImageError(f"{path}: is {'a folder' if path.is_dir() else 'a pattern'} without images; {_NEEDED}")
+
+    def open_one(file: Path) -> tuple[Source, str, Callable[[], None]]:
+        opened = open_file(file, options)
+        return opened.source, opened.file_format, opened.close
+
+    with as_image_error(path, "cannot be read"):
+        source, file_format = folder_source(files, others, open_one)
+    return Opened(source, str(path), file_format, lambda: None, tuple(files))
+
+
+def recognise(path: Path) -> str:
+    """Name the format of a file by its first bytes."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head:
+        raise NotAnImageError(f"{path}: is empty; {_NEEDED}")
+    for magic, file_format in _MAGIC.items():
+        if head.startswith(magic):
+            return file_format
+    picture_kind = picture_format(path)
+    if picture_kind is None:
+        raise NotAnImageError(f"{path}: is not an image; {_NEEDED}")
+    return picture_kind
+
+
+def is_image(path: Path) -> bool:
+    """Say whether a file has the first bytes of an image."""
+    try:
+        recognise(path)
+    except NotAnImageError:
+        return False
+    return True
