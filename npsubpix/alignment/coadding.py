@@ -146,7 +146,7 @@ def coadd(
     >>> frames = [100 * render_spots(stars + s, (64, 64), std=1.5) + rng.normal(0, 1, (64, 64)) for s in shifts]
     >>> frames[1][30:32, :] = 500  # a satellite
     >>> result = coadd(frames, align_stack(frames, loss="tukey"), method="clip")
-    >>> result.coverage[40, 40], bool(result.image.max() < 200)
+    >>> result.coverage[40, 40], bool(result.image[result.coverage > 2].max() < 20)
     (np.int32(5), True)
     """
     check_choice(method, "method", _METHODS)
@@ -222,7 +222,9 @@ class _Exposures:
         found = []
         for k in self.used:
             size = self.frames.shape_of(k)
-            place = [slice(max(0, (n - _MEASURED) // 2), max(0, (n - _MEASURED) // 2) + min(n, _MEASURED)) for n in size]
+            place = [
+                slice(max(0, (n - _MEASURED) // 2), max(0, (n - _MEASURED) // 2) + min(n, _MEASURED)) for n in size
+            ]
             x = self.part(k, *place).astype(np.float64)
             second = np.abs(np.diff(x, 2, axis=1))
             second = second[np.isfinite(second)]
@@ -275,9 +277,7 @@ def _moved(y: float, x: float) -> HostArray:
     return np.array([[1.0, 0, y], [0, 1, x], [0, 0, 1]])
 
 
-def _reached(
-    matrix: HostArray, rows: slice, columns: slice, shape: tuple[int, ...]
-) -> tuple[slice, slice] | None:
+def _reached(matrix: HostArray, rows: slice, columns: slice, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
     """Return the part of an exposure that the interpolation at some pixels of the reference needs, None if there is none."""
     corners = np.array([[y, x, 1.0] for y in (rows.start, rows.stop - 1) for x in (columns.start, columns.stop - 1)])
     moved = corners @ matrix.T
@@ -307,9 +307,7 @@ def _add(exposures: _Exposures, rows: slice, columns: slice, result: Coadd) -> N
     result.weight[part] = weight
 
 
-def _sort(
-    exposures: _Exposures, rows: slice, columns: slice, result: Coadd, limits: HostArray, sigma: float
-) -> None:
+def _sort(exposures: _Exposures, rows: slice, columns: slice, result: Coadd, limits: HostArray, sigma: float) -> None:
     """Take the median of a part of the exposures, or their mean without outliers if there are limits."""
     part = np.s_[rows, columns]
     values = np.full((*result.image[part].shape, len(exposures.used)), np.nan, exposures.dtype)

@@ -50,6 +50,8 @@ class Frames:
 
 def frames_of(images: Any) -> Frames:
     """Return the frames of an array of shape (T, H, W), of a sequence of images, or of an `ImageSource`."""
+    if isinstance(images, Frames):
+        return images
     if hasattr(images, "axes") and hasattr(images, "read"):
         return Frames(SourceFrames(images))
     if is_array(images):

@@ -141,7 +141,8 @@ class Series:
     """
 
     def __init__(self, fixed: Array, options: dict[str, Any], chained: bool = False) -> None:
-        self._fixed, self._options, self._chained = fixed, options, chained
+        self._fixed, self._chained = fixed, chained
+        self._options = {name: value for name, value in options.items() if name != "init" or value is not None}
         self._last: Array | None = None  # the last frame that is ok, and the matrix to it
         self._matrix = np.eye(3)
         self._covariance: Any = 0.0  # of the matrix, in a chain

@@ -76,9 +76,7 @@ def align_from_stars(
     return replace(nothing, **of_stars, overlap=match.overlap, n_iters=outcome.n_iters)
 
 
-def match_stars(
-    images: tuple[Array, Array], masks: Sequence[Array | None], model: str
-) -> StarMatch | AlignmentFlags:
+def match_stars(images: tuple[Array, Array], masks: Sequence[Array | None], model: str) -> StarMatch | AlignmentFlags:
     """Return the transform on which the stars of both images agree, or the flag that says why there is none."""
     shapes = tuple(images[0].shape), tuple(images[1].shape)
     few = True
@@ -100,7 +98,9 @@ def pixels_of(shape: tuple[int, ...]) -> HostArray:
     return np.stack(np.meshgrid(*lines, indexing="ij"), -1).reshape(-1, 2)
 
 
-def _covariance(matrix: HostArray, fixed: HostArray, moving: HostArray, model: str, shape: tuple[int, ...]) -> HostArray:
+def _covariance(
+    matrix: HostArray, fixed: HostArray, moving: HostArray, model: str, shape: tuple[int, ...]
+) -> HostArray:
     """Return the covariance of a small transform before the matrix, from the scatter of pairs, each with its own error.
 
     That of heteroscedastic errors (White 1980), times the ratio of equations to degrees of freedom.
