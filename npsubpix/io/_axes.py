@@ -150,7 +150,7 @@ def _assign(source: ImageSource, names: str, channel: int | None, volume: bool |
     if depth is not None and shape[depth] == 1 and not volume:
         depth = None  # one slice is an image
     if depth is None and volume:
-        without_name = [axis for axis in others if names[axis] in "QC"]
+        without_name = [axis for axis in others if names[axis] in "QCO"]
         if without_name:
             depth = without_name[-1]
         elif others:

@@ -18,10 +18,12 @@ _LISTED = 64  # files; of more, a digest is kept
 _SAMPLES, _SAMPLE = 64, 4096  # parts of an array, and their bytes
 
 
-def fingerprint_of(target: Any, name: str, files: Sequence[Path]) -> dict[str, Any]:
+def fingerprint_of(target: Any, name: str, files: Sequence[Path], header: Any) -> dict[str, Any]:
     """Return values that JSON can hold, and that change with an image."""
     if not is_array(target):
-        return {"name": os.path.abspath(name) if files else name, **_of_files(files)}  # noqa: PTH100, of patterns too
+        if files:
+            return {"name": os.path.abspath(name), **_of_files(files)}  # noqa: PTH100, of patterns too
+        return {"name": name, "digest": hashlib.sha256(repr(header).encode()).hexdigest()}
     file, part = file_of(target)
     if file is not None:
         return {"name": str(file.absolute()), "part": part, **_of_files([file])}
@@ -29,14 +31,26 @@ def fingerprint_of(target: Any, name: str, files: Sequence[Path]) -> dict[str, A
 
 
 def _of_files(files: Sequence[Path]) -> dict[str, Any]:
-    entries = []
-    for path in files:
-        stat = path.stat() if path.exists() else None
-        entries.append([str(path), stat.st_size, stat.st_mtime_ns] if stat else [str(path), None, None])
+    entries = [_state_of(path) for path in files]
     if len(entries) <= _LISTED:
         return {"files": entries}
-    text = repr(entries).encode()
-    return {"n_files": len(entries), "digest": hashlib.sha256(text).hexdigest()}
+    return {"n_files": len(entries), "digest": hashlib.sha256(repr(entries).encode()).hexdigest()}
+
+
+def _state_of(path: Path) -> list[Any]:
+    """Return the path, the number of bytes and the time of the last change of a file, or of all files of a folder."""
+    size, changed = 0, 0
+    try:
+        if not path.is_dir():
+            stat = path.stat()
+            return [str(path), stat.st_size, stat.st_mtime_ns]
+        for folder, _, names in os.walk(path):
+            for name in names:
+                stat = os.stat(os.path.join(folder, name))  # noqa: PTH116, PTH118, which are faster
+                size, changed = size + stat.st_size, max(changed, stat.st_mtime_ns)
+    except OSError:
+        return [str(path), None, None]
+    return [str(path), size, changed]
 
 
 def _digest_of(array: Any) -> str:

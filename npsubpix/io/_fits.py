@@ -14,7 +14,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from npsubpix.io._source import ImageError, Source, check_ratio, check_size, unnamed
+from npsubpix.io._source import ImageError, Options, Size, Source, check_ratio, check_size, unnamed
+from npsubpix.io._units import size_of
 
 __all__ = ["fits_file"]
 
@@ -78,7 +79,7 @@ class _Stream:
 
 
 @contextlib.contextmanager
-def fits_file(path: Path, hdu: int | str | None, max_memory: int) -> Iterator[Source]:
+def fits_file(path: Path, options: Options) -> Iterator[Source]:
     """Open an HDU with an image: the first, or the one of a number or a name."""
     import astropy.io.fits
 
@@ -91,9 +92,9 @@ def fits_file(path: Path, hdu: int | str | None, max_memory: int) -> Iterator[So
         texts = [" ".join(str(warning.message).split()) for warning in caught]
         if any("truncated" in text for text in texts):
             raise ImageError(f"{path}: is a truncated FITS file, {path.stat().st_size} bytes long")
-        chosen, notes = _choose_hdu(path, file, count, hdu)
+        chosen, notes = _choose_hdu(path, file, count, options.hdu)
         image = file[chosen]
-        _check_tiles(path, image, max_memory)
+        _check_tiles(path, image, options.max_memory)
         close = opened.pop_all().close
     try:
         # Radio maps have axes of length one in front, for polarisation and frequency
@@ -101,21 +102,61 @@ def fits_file(path: Path, hdu: int | str | None, max_memory: int) -> Iterator[So
         while extra and math.prod(image.shape[:extra]) > 1:
             extra -= 1
         shape = tuple(map(int, image.shape[extra:]))
-        axes = tuple(_axis_name(image.header, len(shape) - axis, len(shape)) for axis in range(len(shape)))
+        axes = _axis_names(image.header, len(shape))
         dtype = np.dtype(f"f{max(4, abs(image.header['BITPIX']) // 8)}")  # scaled pixels show theirs when they are read
         damages = tuple(text for text in texts if "corrupt" in text)
+        header = image.header.copy()
+        step = size_of(header.get("CDELT3"), header.get("CUNIT3")) if "t" in axes else None
         yield Source(
-            shape, axes, dtype, lambda index: image.section[(0,) * extra + index], notes=notes, warnings=damages
+            shape,
+            axes,
+            dtype,
+            lambda index: image.section[(0,) * extra + index],
+            notes=notes,
+            warnings=damages,
+            chunks=tuple(map(int, image.tile_shape))[extra:] if hasattr(image, "tile_shape") else None,
+            pixel_size=_pixel_sizes(header),
+            time_step=step,
+            header=header,
+            wcs=lambda: _wcs_of(header),
         )
     finally:
         close()
 
 
-def _axis_name(header: Any, number: int, count: int) -> str:
-    """Name axis NAXIS1, NAXIS2 and so on: columns and rows, then times if the header says so."""
-    if number <= 2:
-        return "xy"[number - 1]
-    return "t" if str(header.get(f"CTYPE{number}", "")).upper().split("-")[0] in _TIMES else unnamed(count - number)
+def _axis_names(header: Any, count: int) -> tuple[str, ...]:
+    """Name the axes from NAXISn to NAXIS1: rows and columns last, others by the header: times, or wavelengths."""
+    names = ["x", "y"][:count]
+    for number in range(3, count + 1):
+        kind = str(header.get(f"CTYPE{number}", "")).split("-")[0].strip().lower()
+        name = "t" if kind.upper() in _TIMES else kind
+        names.append(name if name.isidentifier() and name not in names else unnamed(count - number))
+    return tuple(reversed(names))
+
+
+def _wcs_of(header: Any) -> Any:
+    """Return the world coordinates of a header, or None if it has none."""
+    import astropy.wcs
+
+    if not any(str(header.get(f"CTYPE{number}", "")).strip() for number in (1, 2)):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of keywords that are brought into today's form
+        with contextlib.suppress(Exception):
+            return astropy.wcs.WCS(header)
+    return None
+
+
+def _pixel_sizes(header: Any) -> dict[str, Size]:
+    """Return the sizes of pixels on the sky, in seconds of arc."""
+    wcs = _wcs_of(header)
+    with contextlib.suppress(Exception):
+        import astropy.wcs.utils
+
+        if wcs is not None and wcs.has_celestial:
+            width, height = astropy.wcs.utils.proj_plane_pixel_scales(wcs.celestial)
+            return {"y": (3600.0 * float(height), "arcsec"), "x": (3600.0 * float(width), "arcsec")}
+    return {}
 
 
 def _choose_hdu(path: Path, file: Any, count: int, hdu: int | str | None) -> tuple[int, tuple[str, ...]]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from npsubpix.io._arrays import array_source, is_array
 from npsubpix.io._fits import fits_file
 from npsubpix.io._folder import NotAnImageError, folder_source, images_matching, images_of
+from npsubpix.io._hdf5 import hdf5_file
+from npsubpix.io._npz import is_npz, npz_file
 from npsubpix.io._numpy import numpy_file
 from npsubpix.io._picture import picture, picture_format
 from npsubpix.io._source import ImageError, Options, Source, as_image_error, check_numbers
 from npsubpix.io._tiff import tiff_file
+from npsubpix.io._zarr import is_url, is_zarr, zarr_group, zarr_store
 
 __all__ = ["Opened", "is_image", "open_source", "recognise"]
 
@@ -28,8 +31,17 @@ _MAGIC = {
     b"\x1f\x8b": "FITS",  # gzip and bzip2
     b"BZh": "FITS",
     b"\x93NUMPY": "NumPy",
+    b"\x89HDF\r\n\x1a\n": "HDF5",
+    b"PK\x03\x04": "zip",
 }
-_NEEDED = "needed is a TIFF, FITS or .npy file, or a picture such as PNG, JPEG, BMP, GIF or WebP"
+#: What each format lets choose.
+_SCENES = ("TIFF", "Zarr", "ND2", "CZI", "LIF")
+_LEVELS = ("TIFF", "Zarr")
+_PARTS = ("HDF5", "npz")
+_NEEDED = (
+    "needed is a TIFF, FITS, OME-Zarr, HDF5, .npy, .npz, ND2, CZI, LIF or MRC file, a movie, or a picture such as PNG, "
+    "JPEG, BMP, GIF or WebP"
+)
 
 
 @dataclass(frozen=True)
@@ -50,15 +62,34 @@ def open_source(target: Any, options: Options) -> Opened:
         _refuse(options, "array", "an array")
         check_numbers("array", source.dtype, source.shape)
         return Opened(source, "array", "array", lambda: None)
+    if hasattr(target, "array_keys"):
+        with as_image_error("group", "cannot be read as Zarr"):
+            return Opened(zarr_group(target, "group", options), "group", "Zarr", lambda: None)
     name = os.fspath(target)
+    if is_url(name):
+        return _zarr(name, options)
     path = Path(name)
+    if not path.exists() and "::" in name:
+        file, _, part = name.rpartition("::")
+        path, options = Path(file), replace(options, part=part)
     if not path.exists() and any(letter in name for letter in "*?["):
         return _folder(path, *images_matching(path, is_image), options)
     if path.is_dir():
         with as_image_error(path, "cannot be read"):
+            if is_zarr(path):
+                return _zarr(name, options)
             files, others = images_of(path, is_image)
         return _folder(path, files, others, options)
     return open_file(path, options)
+
+
+def _zarr(name: str, options: Options) -> Opened:
+    _refuse(options, "Zarr", "a Zarr store", name)
+    with as_image_error(name, "cannot be read as Zarr"), contextlib.ExitStack() as opened:
+        source = opened.enter_context(zarr_store(name, options))
+        check_numbers(name, source.dtype, source.shape)
+        files = () if is_url(name) else (Path(name),)
+        return Opened(source, name, "Zarr", opened.pop_all().close, files)
 
 
 def open_file(path: Path, options: Options) -> Opened:
@@ -76,18 +107,28 @@ def _refuse(options: Options, file_format: str, thing: str, path: Path | str = "
     """Refuse a choice that a format does not have."""
     if options.hdu is not None and file_format != "FITS":
         raise ImageError(f"{path}: is {thing}, and only FITS files have HDUs to choose from")
-    if options.scene and file_format not in ("TIFF",):
-        raise ImageError(f"{path}: is {thing}, and only TIFF files have series to choose from")
-    if options.level and file_format not in ("TIFF",):
+    if options.scene and file_format not in _SCENES:
+        raise ImageError(f"{path}: is {thing}, and only {', '.join(_SCENES)} files have series to choose from")
+    if options.level and file_format not in _LEVELS:
         raise ImageError(f"{path}: is {thing}, and has no levels of resolution to choose from")
+    if options.part and file_format not in _PARTS:
+        raise ImageError(f"{path}: is {thing}, and holds nothing to choose by ::{options.part}")
 
 
 def _reader(path: Path, file_format: str, options: Options) -> contextlib.AbstractContextManager[Source]:
-    if file_format == "TIFF":
-        return tiff_file(path, options)
-    if file_format == "FITS":
-        return fits_file(path, options.hdu, options.max_memory)
-    return numpy_file(path) if file_format == "NumPy" else picture(path, options.max_memory)
+    if file_format in _READERS:
+        return _READERS[file_format](path, options)
+    return picture(path, options.max_memory)
+
+
+_READERS: dict[str, Callable[[Path, Options], contextlib.AbstractContextManager[Source]]] = {
+    "TIFF": tiff_file,
+    "FITS": fits_file,
+    "NumPy": numpy_file,
+    "npz": npz_file,
+    "HDF5": hdf5_file,
+    "Zarr": lambda path, options: zarr_store(str(path), options),
+}
 
 
 def _folder(path: Path, files: list[Path], others: list[Path], options: Options) -> Opened:
@@ -112,7 +153,7 @@ def recognise(path: Path) -> str:
         raise NotAnImageError(f"{path}: is empty; {_NEEDED}")
     for magic, file_format in _MAGIC.items():
         if head.startswith(magic):
-            return file_format
+            return file_format if file_format != "zip" else "npz" if is_npz(path) else "Zarr"
     picture_kind = picture_format(path)
     if picture_kind is None:
         raise NotAnImageError(f"{path}: is not an image; {_NEEDED}")

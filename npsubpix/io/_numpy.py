@@ -11,14 +11,15 @@ import numpy as np
 
 from npsubpix.io._arrays import axes_of_array
 from npsubpix.io._raw import RawArray
-from npsubpix.io._source import ImageError, Source
+from npsubpix.io._source import ImageError, Options, Source
 
 __all__ = ["array_at", "header_of", "numpy_file"]
 
 
 @contextlib.contextmanager
-def numpy_file(path: Path) -> Iterator[Source]:
+def numpy_file(path: Path, options: Options) -> Iterator[Source]:
     """Open an array; its axes have no names."""
+    del options  # there is nothing to choose
     array = array_at(path, path.name)
     array.check()
     axes, colour = axes_of_array(array.shape)

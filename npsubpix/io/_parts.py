@@ -56,8 +56,8 @@ def renamed(source: Source, name: str, axes: str | Sequence[str]) -> Source:
         source,
         axes=names,
         colour=source.colour if "s" in source.axes else "s" in names,
-        pixel_size={of[axis]: size for axis, size in source.pixel_size.items()},
-        origin={of[axis]: place for axis, place in source.origin.items()},
+        pixel_size={of[axis]: size for axis, size in source.pixel_size.items() if of[axis] != "t"},
+        origin={of[axis]: place for axis, place in source.origin.items() if of[axis] != "t"},
     )
 
 

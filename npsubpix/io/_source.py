@@ -67,6 +67,7 @@ class Options:
     level: int = 0
     hdu: int | str | None = None
     max_memory: int = MAX_MEMORY
+    part: str = ""  # what is named behind "::"
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ class ImageSource:
             of each; for an array in memory, a digest of samples of it.
         """
         return {
-            **fingerprint_of(self._target, self.name, self.files),
+            **fingerprint_of(self._target, self.name, self.files, self.header),
             "options": {name: value for name, value in self._options.items() if name != "max_memory"},
             "shape": list(self.shape),
             "dtype": str(self.dtype),
