@@ -40,8 +40,8 @@ _LEAST_SIDE = 12.0
 #: Distance in pixels, at the corner of the image, of transforms of one cell in the vote.
 _CELL = 8.0
 
-#: Number of cells of which the transform is tried.
-_TRIED = 60
+#: Number of cells of which the transform is tried, and of those with most pairs that are refined.
+_TRIED, _REFINED = 60, 12
 
 #: Greatest ratio of the scales of both images.
 _GREATEST_SCALE = 8.0
@@ -77,9 +77,10 @@ def match_points(
     lists = fixed[: _DEPTHS[-1]], moving[: _DEPTHS[-1]]
     tree = cKDTree(lists[1])
     corners = corners_of(shape)
+    counts = [len(_pairs(matrix, lists[0], tree, 3 * _TOLERANCE)) for matrix in votes]
     found: list[tuple[int, HostArray]] = []
-    for matrix in votes:
-        refined, pairs = _refined(matrix, *lists, tree, model)
+    for k in sorted(range(len(votes)), key=lambda k: -counts[k])[:_REFINED]:
+        refined, pairs = _refined(votes[k], *lists, tree, model)
         if len(pairs):
             found.append((len(pairs), refined))
     found.sort(key=lambda match: -match[0])
@@ -87,7 +88,7 @@ def match_points(
         others = (n for n, other in found if farthest(matrix, other, corners) > 4 * _TOLERANCE)
         if max(others, default=0) > _AMBIGUOUS * count:
             return None
-        pairs = _pairs(matrix, *lists, tree, _TOLERANCE)
+        pairs = _pairs(matrix, lists[0], tree, _TOLERANCE)
         alarms = _false_alarms(matrix, pairs, *lists, model, moving_shape)
         if alarms < _FALSE_ALARMS:
             return Match(matrix, pairs, alarms)
@@ -179,19 +180,19 @@ def _refined(
     matrix: HostArray, fixed: HostArray, moving: HostArray, tree: cKDTree, model: str
 ) -> tuple[HostArray, HostArray]:
     """Fit a transform to its pairs by least squares, until the pairs stay the same."""
-    pairs = _pairs(matrix, fixed, moving, tree, 3 * _TOLERANCE)
+    pairs = _pairs(matrix, fixed, tree, 3 * _TOLERANCE)
     for _ in range(_ROUNDS):
         if len(pairs) < 3:
             return matrix, pairs[:0]
         matrix = _least_squares(fixed[pairs[:, 0]], moving[pairs[:, 1]], model)
-        again = _pairs(matrix, fixed, moving, tree, _TOLERANCE)
+        again = _pairs(matrix, fixed, tree, _TOLERANCE)
         if np.array_equal(again, pairs):
             break
         pairs = again
     return matrix, pairs
 
 
-def _pairs(matrix: HostArray, fixed: HostArray, moving: HostArray, tree: cKDTree, tolerance: float) -> HostArray:
+def _pairs(matrix: HostArray, fixed: HostArray, tree: cKDTree, tolerance: float) -> HostArray:
     """Return the rows of points that a transform takes to one place, each the nearest of the other."""
     moved = fixed @ matrix[:2, :2].T + matrix[:2, 2]
     distance, nearest = tree.query(moved, distance_upper_bound=tolerance)

@@ -175,7 +175,7 @@ class _Exposures:
             raise ValueError(f"alignments must hold one alignment per image, {count}, got {given}")
         self.frames = frames
         self.ok = np.array([not isinstance(a, Alignment) or a.ok for a in alignments], bool)
-        self.used = np.flatnonzero(self.ok)
+        self.used = [int(k) for k in np.flatnonzero(self.ok)]
         self.matrices = [_matrix(a) for a in alignments]
         self.gains = [a.gain if isinstance(a, Alignment) else 1.0 for a in alignments]
         self.biases = [a.bias if isinstance(a, Alignment) else 0.0 for a in alignments]
@@ -260,8 +260,8 @@ def _shape(shape: Any) -> tuple[int, int]:
 
 def _empty(size: tuple[int, ...], exposures: _Exposures) -> Coadd:
     image = np.full(size, np.nan, exposures.dtype)
-    counts = (np.zeros(size, dtype) for dtype in (np.int32, np.float32, np.int32))
-    return Coadd(image, *counts, exposures.ok)
+    coverage, rejected = np.zeros(size, np.int32), np.zeros(size, np.int32)
+    return Coadd(image, coverage, np.zeros(size, np.float32), rejected, exposures.ok)
 
 
 def _parts(size: tuple[int, ...], pixels: int) -> Iterator[tuple[slice, slice]]:
@@ -278,7 +278,7 @@ def _moved(y: float, x: float) -> HostArray:
 
 
 def _reached(matrix: HostArray, rows: slice, columns: slice, shape: tuple[int, ...]) -> tuple[slice, slice] | None:
-    """Return the part of an exposure that the interpolation at some pixels of the reference needs, None if there is none."""
+    """Return the part of an exposure that some pixels of the reference are interpolated from; None if none is."""
     corners = np.array([[y, x, 1.0] for y in (rows.start, rows.stop - 1) for x in (columns.start, columns.stop - 1)])
     moved = corners @ matrix.T
     if not (moved[:, 2] > 0).all():  # a line between them is at infinity

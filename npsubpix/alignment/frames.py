@@ -115,7 +115,7 @@ class SourceFrames:
         if self._axis is None or chunks is None:
             return 1
         frame = math.prod(self.shape) * np.dtype(self._source.dtype).itemsize
-        return max(1, min(int(chunks[self._axis]), _BLOCK // max(frame, 1)))
+        return int(max(1, min(chunks[self._axis], _BLOCK // max(frame, 1))))
 
     def _read(self, frames: slice, rows: slice, columns: slice) -> HostArray:
         """Read a part of some frames, in the order frame, y, x."""

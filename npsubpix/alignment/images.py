@@ -14,8 +14,8 @@ from npsubpix._arrays.options import check_bool, check_choice, check_count, chec
 from npsubpix._definitions.alignment.gauss_newton import Options, is_of_model
 from npsubpix._definitions.flags import AlignmentFlags
 from npsubpix._dispatch.call import call
-from npsubpix.alignment.stars import align_from_stars
 from npsubpix.alignment.preparation import levels_of_radius, mask_around, without_background
+from npsubpix.alignment.stars import align_from_stars
 from npsubpix.results import Alignment, Background, Peaks
 
 __all__ = ["align", "is_usable"]

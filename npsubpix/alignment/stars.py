@@ -69,11 +69,10 @@ def align_from_stars(
     if not outcome.flags and moved < _NEAR:
         return outcome
     flags = 0 if match.false_alarms < _CERTAIN else int(AlignmentFlags.POOR_FIT)
-    of_stars = {"matrix": match.matrix, "covariance": match.covariance, "flags": flags, "converged": True}
-    if moved < _NEAR:
-        return replace(outcome, **of_stars)
-    nothing = nothing_to_align(options, match.matrix, flags)
-    return replace(nothing, **of_stars, overlap=match.overlap, n_iters=outcome.n_iters)
+    if not moved < _NEAR:
+        nothing = nothing_to_align(options, match.matrix, flags)
+        outcome = replace(nothing, overlap=match.overlap, n_iters=outcome.n_iters)
+    return replace(outcome, matrix=match.matrix, covariance=match.covariance, flags=flags, converged=True)
 
 
 def match_stars(images: tuple[Array, Array], masks: Sequence[Array | None], model: str) -> StarMatch | AlignmentFlags:

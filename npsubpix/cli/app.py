@@ -237,7 +237,7 @@ def align(
             "--output",
             "-o",
             show_default=False,
-            help="Write the frames, warped to the fixed image: .tif, .zarr; or .fits.",
+            help="Write the frames, warped to the fixed image: .tif or .zarr.",
         ),
     ] = None,
     table: Annotated[

@@ -34,7 +34,7 @@ def read_shifts(path: Path, count: int, shape: tuple[int, ...]) -> list[Alignmen
     return [
         Alignment(
             matrix=matrix,
-            covariance=np.diag([errors[0][k] ** 2, errors[1][k] ** 2]),
+            covariance=_before(matrix, centre, np.diag([errors[0][k] ** 2, errors[1][k] ** 2])),
             rms=numbers["rms"][k],
             overlap=numbers["overlap"][k],
             n_iters=0,
@@ -66,6 +66,14 @@ def _matrices(path: Path, columns: Mapping[str, Any]) -> Any:
         f"{path}: has no transforms; needed are columns m00 to m22, as npsubpix align --table writes them, or frame, y "
         f"and x of a drift, got {', '.join(columns)}"
     )
+
+
+def _before(matrix: Any, centre: tuple[float, float], covariance: Any) -> Any:
+    """Return the covariance of a shift before a matrix, from that of the shift after it."""
+    moved = matrix @ (*centre, 1.0)
+    linear = (matrix[:2, :2] - np.outer(moved[:2] / moved[2], matrix[2, :2])) / moved[2]
+    inverse = np.linalg.pinv(linear)
+    return inverse @ covariance @ inverse.T
 
 
 def _numbers(columns: Mapping[str, Any], name: str, count: int, missing: float = float("nan")) -> list[float]:

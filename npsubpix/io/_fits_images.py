@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from npsubpix.io.source import open_image
 
 __all__ = ["write_coadd"]
@@ -30,7 +28,7 @@ def write_coadd(
     from astropy.io import fits
 
     header = _header_of(reference, hdu)
-    primary = fits.PrimaryHDU(_native(coadded.image), header.copy())
+    primary = fits.PrimaryHDU(coadded.image, header.copy())
     used = [name for name, ok in zip(names, coadded.used, strict=True) if ok]
     primary.header["NCOMBINE"] = len(used), "number of exposures"
     primary.header["COMBINE"] = method, "how exposures were combined"
@@ -43,14 +41,14 @@ def write_coadd(
     parts = [primary]
     for name, pixels in units.items():
         if name != "REJECTED" or method == "clip":
-            extension = fits.ImageHDU(_native(pixels), header.copy(), name=name)
+            extension = fits.ImageHDU(pixels, header.copy(), name=name)
             extension.header.pop("BUNIT", None)
             parts.append(extension)
     fits.HDUList(parts).writeto(path, overwrite=True, output_verify="silentfix+ignore")
 
 
-def _native(pixels: Any) -> Any:
-    return np.ascontiguousarray(pixels)
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "replace").decode()
 
 
 def _header_of(reference: Path, hdu: int | str | None) -> Any:
