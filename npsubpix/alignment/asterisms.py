@@ -23,7 +23,7 @@ from npsubpix._definitions.alignment.solutions import corners_of
 from npsubpix._definitions.alignment.transforms import farthest
 from npsubpix._definitions.dtypes import HostArray
 
-__all__ = ["Match", "inside", "match_points"]
+__all__ = ["Match", "inside", "least_squares", "match_points"]
 
 #: Number of points of each list, the first ones, of which triangles are made.
 _IN_TRIANGLES = 40
@@ -54,6 +54,9 @@ _FALSE_ALARMS = 1e-4
 
 #: Share of the pairs that another transform may have.
 _AMBIGUOUS = 0.8
+
+#: Least number of pairs to which an affine transform is fitted.
+_LEAST_AFFINE = 6
 
 #: Number of times that pairs are chosen anew.
 _ROUNDS = 8
@@ -184,7 +187,7 @@ def _refined(
     for _ in range(_ROUNDS):
         if len(pairs) < 3:
             return matrix, pairs[:0]
-        matrix = _least_squares(fixed[pairs[:, 0]], moving[pairs[:, 1]], model)
+        matrix = least_squares(fixed[pairs[:, 0]], moving[pairs[:, 1]], model)
         again = _pairs(matrix, fixed, tree, _TOLERANCE)
         if np.array_equal(again, pairs):
             break
@@ -203,17 +206,19 @@ def _pairs(matrix: HostArray, fixed: HostArray, tree: cKDTree, tolerance: float)
     return np.stack([rows, nearest[rows]], 1)
 
 
-def _least_squares(fixed: HostArray, moving: HostArray, model: str) -> HostArray:
+def least_squares(fixed: HostArray, moving: HostArray, model: str, weights: HostArray | None = None) -> HostArray:
     """Return the transform of a model, or the best affine one for homographies, that takes points to others."""
-    centres = fixed.mean(0), moving.mean(0)
+    w = np.ones(len(fixed)) if weights is None else weights
+    centres = [np.average(points, axis=0, weights=w) for points in (fixed, moving)]
     a, b = fixed - centres[0], moving - centres[1]
     linear = np.eye(2)
-    if model in ("affine", "homography") and len(a) >= 6:
-        linear = np.linalg.lstsq(a, b, rcond=None)[0].T
+    if model in ("affine", "homography") and len(a) >= _LEAST_AFFINE:
+        root = np.sqrt(w)[:, None]
+        linear = np.linalg.lstsq(root * a, root * b, rcond=None)[0].T
     elif model != "translation":
         p, q = a @ (1, 1j), b @ (1, 1j)
-        turn = np.vdot(p, q)
-        norm = abs(turn) if model == "euclidean" else np.vdot(p, p).real
+        turn = np.vdot(p, w * q)
+        norm = abs(turn) if model == "euclidean" else np.vdot(p, w * p).real
         turn = turn / norm if norm > 0 else 1.0
         linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
     matrix = np.eye(3)

@@ -14,7 +14,7 @@ from npsubpix._definitions.alignment.solutions import corners_of
 from npsubpix._definitions.alignment.transforms import centred, farthest, generators
 from npsubpix._definitions.flags import AlignmentFlags
 from npsubpix._detection import detected
-from npsubpix.alignment.asterisms import inside, match_points
+from npsubpix.alignment.asterisms import inside, least_squares, match_points
 from npsubpix.background import local_background
 from npsubpix.peaks import find_peaks
 
@@ -22,6 +22,12 @@ __all__ = ["align_from_stars", "match_stars", "stars_of"]
 
 #: Standard deviations in pixels of the filters with which stars are sought, one after the other until a match is found.
 _WIDTHS = (1.5, 3.0, 6.0)
+
+#: Least error of the position of a star, in pixels.
+_LEAST_ERROR = 0.03
+
+#: Number of fits to pairs; Huber's tuning constant, in units of the median residual; and the least of these.
+_ROUNDS, _TUNING, _LEAST_RESIDUAL = 10, 1.5, 1e-3
 
 #: Distance in pixels at a corner up to which pixels and stars agree.
 _NEAR = 2.0
@@ -82,12 +88,13 @@ def match_stars(images: tuple[Array, Array], masks: Sequence[Array | None], mode
     for width in _WIDTHS:
         fixed, moving = (stars_of(x, m, width) for x, m in zip(images, masks, strict=True))
         few = few and min(len(fixed), len(moving)) < _LEAST
-        match = match_points(fixed, moving, model, *shapes)
+        match = match_points(fixed[:, :2], moving[:, :2], model, *shapes)
         if match is not None:
-            pairs = fixed[match.pairs[:, 0]], moving[match.pairs[:, 1]]
-            covariance = _covariance(match.matrix, *pairs, model, shapes[0])
-            overlap = float(inside(match.matrix, pixels_of(shapes[0]), shapes[1]).mean())
-            return StarMatch(match.matrix, covariance, overlap, match.false_alarms)
+            matrix, covariance = _fitted(
+                match.matrix, fixed[match.pairs[:, 0]], moving[match.pairs[:, 1]], model, shapes[0]
+            )
+            overlap = float(inside(matrix, pixels_of(shapes[0]), shapes[1]).mean())
+            return StarMatch(matrix, covariance, overlap, match.false_alarms)
     return AlignmentFlags.NO_TEXTURE if few else AlignmentFlags.POOR_FIT
 
 
@@ -97,8 +104,22 @@ def pixels_of(shape: tuple[int, ...]) -> HostArray:
     return np.stack(np.meshgrid(*lines, indexing="ij"), -1).reshape(-1, 2)
 
 
-def _covariance(
+def _fitted(
     matrix: HostArray, fixed: HostArray, moving: HostArray, model: str, shape: tuple[int, ...]
+) -> tuple[HostArray, HostArray]:
+    """Fit the transform to pairs of stars (y, x, error), with Huber's weights, and return it with its covariance."""
+    variances = fixed[:, 2] ** 2 + moving[:, 2] ** 2
+    weights = 1 / variances
+    for _ in range(_ROUNDS):
+        residuals = np.hypot(*(moving[:, :2] - fixed[:, :2] @ matrix[:2, :2].T - matrix[:2, 2]).T) / np.sqrt(variances)
+        limit = _TUNING * max(float(np.median(residuals)), _LEAST_RESIDUAL)
+        weights = np.minimum(1.0, limit / np.maximum(residuals, 1e-12)) / variances
+        matrix = least_squares(fixed[:, :2], moving[:, :2], model, weights)
+    return matrix, _covariance(matrix, fixed[:, :2], moving[:, :2], weights, model, shape)
+
+
+def _covariance(
+    matrix: HostArray, fixed: HostArray, moving: HostArray, weights: HostArray, model: str, shape: tuple[int, ...]
 ) -> HostArray:
     """Return the covariance of a small transform before the matrix, from the scatter of pairs, each with its own error.
 
@@ -113,24 +134,28 @@ def _covariance(
     left = residuals.size - len(basis)
     if left <= 0:
         return np.full((len(basis), len(basis)), np.nan)
-    inverse = np.linalg.pinv(design @ design.T)
-    scatter = (design * residuals**2) @ design.T
+    w = np.repeat(weights, 2)
+    inverse = np.linalg.pinv((design * w) @ design.T)
+    scatter = (design * (w * residuals) ** 2) @ design.T
     return np.asarray(inverse @ scatter @ inverse * (residuals.size / left))
 
 
 def stars_of(image: Array, mask: Array | None, width: float) -> HostArray:
-    """Return the positions (y, x) of the stars of an image, the brightest first, on the host."""
+    """Return positions (y, x) of the stars of an image, and errors, about, the brightest first, on the host."""
     if min(image.shape) < _LEAST_SIDE:
-        return np.zeros((0, 2))
+        return np.zeros((0, 3))
     ignored = _ignored(image, mask)
     if ignored is not None and to_numpy(ignored).all():
-        return np.zeros((0, 2))
+        return np.zeros((0, 3))
     filtered = detected(image, "dog", width, mask=ignored, wrap=False, frame_axis=None)
     background = local_background(filtered, mask=ignored)
     peaks = find_peaks(filtered, background=background, threshold_abs=_HEIGHT, num_peaks=_MOST, mask=ignored)
-    coords = to_numpy(peaks.coords)
-    good = np.isfinite(coords).all(1) & _is_wide(to_numpy(image), to_numpy(peaks.indices))
-    return np.asarray(coords[good], np.float64)
+    coords, pixels = to_numpy(peaks.coords), to_numpy(peaks.indices)
+    level, noise = (to_numpy(x)[pixels[:, 0], pixels[:, 1]].astype(np.float64) for x in background)
+    height = to_numpy(peaks.values).astype(np.float64) - level
+    error = _LEAST_ERROR + width * np.maximum(noise, 0) / np.maximum(height, 1e-300)
+    good = np.isfinite(coords).all(1) & np.isfinite(error) & _is_wide(to_numpy(image), pixels)
+    return np.column_stack([coords, error])[good]
 
 
 def _ignored(image: Array, mask: Array | None) -> Array | None:
