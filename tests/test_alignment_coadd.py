@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.ndimage as ndi
@@ -210,3 +212,49 @@ def test_frames_are_aligned_to_an_image_of_their_own(rng):
             assert result.ok
             if reference != "mean":
                 np.testing.assert_allclose(result.shift, shift, atol=0.05)
+
+
+class Made:
+    """Exposures that are made when they are asked for."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.scene = ndi.gaussian_filter(np.random.default_rng(0).uniform(0, 1000, (200, 200)), 1.5)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, k: int) -> np.ndarray:
+        if not 0 <= k < self.count:
+            raise IndexError(k)
+        return self.scene + np.random.default_rng(k).normal(0, 1, self.scene.shape)
+
+
+def peak(function) -> int:
+    """Greatest number of bytes that were in use."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.exhaustive  # tracing takes seconds
+@pytest.mark.parametrize("method", ["mean", "median", "clip"])
+def test_memory_does_not_grow_with_the_number_of_exposures(method):
+    def sums(count: int) -> int:
+        matrices = np.tile(np.eye(3), (count, 1, 1))
+        return peak(lambda: coadd(Made(count), list(matrices), method=method, max_memory=4_000_000))
+
+    sums(2)
+    few, many = sums(8), sums(64)
+    assert many < 1.25 * few
+    assert many < 10_000_000
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("reference", ["first", "previous", "mean"])
+def test_memory_of_a_series_does_not_grow_with_it(reference):
+    few, many = (peak(lambda n=n: align_stack(Made(n), reference=reference)) for n in (4, 24))
+    assert many < 1.25 * few

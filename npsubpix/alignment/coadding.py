@@ -23,8 +23,8 @@ _METHODS = ("mean", "median", "clip")
 #: Pixels around a part of an image by which its interpolation does not depend on the others, to rounding.
 _MARGIN = 28
 
-#: Bytes that warping takes per pixel of a part, and those of a value of all exposures while it is sorted.
-_WARPING, _SORTING = 120, 4
+#: Bytes that warping takes per pixel of a part; and copies of the values of all exposures while they are sorted.
+_WARPING, _COPIES = 120, {"mean": 0, "median": 4, "clip": 8}
 
 #: Standard deviation of Gaussian noise, in units of its median absolute value.
 _DEVIATION_OF_MEDIAN = 1.4826
@@ -156,7 +156,7 @@ def coadd(
     size = frames.shape_of(0) if shape is None else _shape(shape)
     result = _empty(size, exposures)
     limits = exposures.noise() * sigma if method == "clip" else np.zeros(0)
-    per_pixel = _WARPING if method == "mean" else _WARPING + 3 * _SORTING * max(len(exposures.used), 1)
+    per_pixel = _WARPING + _COPIES[method] * exposures.dtype.itemsize * len(exposures.used)
     for rows, columns in _parts(size, check_count(max_memory, "max_memory", 1) // per_pixel):
         if method == "mean":
             _add(exposures, rows, columns, result)
