@@ -6,8 +6,10 @@ from npsubpix._definitions.flags import AlignmentFlags as AlignmentFlags
 from npsubpix._definitions.flags import FitFlags as FitFlags
 from npsubpix._definitions.flags import PeakFlags as PeakFlags
 from npsubpix._definitions.photometry import MeasurementFlags as MeasurementFlags
+from npsubpix.alignment import Coadd as Coadd
 from npsubpix.alignment import align as align
 from npsubpix.alignment import align_stack as align_stack
+from npsubpix.alignment import coadd as coadd
 from npsubpix.assessment import assess as assess
 from npsubpix.background import local_background as local_background
 from npsubpix.blobs import difference_of_gaussians as difference_of_gaussians

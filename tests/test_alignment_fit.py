@@ -294,3 +294,18 @@ def test_an_alignment_is_a_transform(rng):
     moved = npsubpix.transform_points(result, points)
     np.testing.assert_array_equal(moved, npsubpix.transform_points(result.matrix, points))
     np.testing.assert_allclose(moved - points, np.broadcast_to([1.25, -0.5], (5, 2)), atol=0.1)
+
+
+def test_a_texture_of_outliers_alone_is_flagged():
+    """Where cosmic rays are most of what differs, products of Tukey's loss are negative: this divided by zero."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        scene = stars(rng, 60, 64)
+        images = [field(rng, scene, 64, shift).astype(np.float32) for shift in ((0, 0), (0.5, -0.3), (1.2, 0.9))]
+        for image in images:
+            image[tuple(rng.integers(6, 58, (2, 3)))] += 400
+        images[1][50:, 50:] = np.nan
+        for fixed, moving in ((0, 1), (1, 0), (1, 2), (0, 2)):
+            result = align(images[fixed], images[moving], loss="tukey")
+            assert np.isfinite(result.matrix).all()
+            assert np.isfinite(result.shift_std).all() or not result.ok

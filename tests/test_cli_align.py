@@ -9,6 +9,7 @@ import pytest
 
 import npsubpix
 import npsubpix.plotting
+from npsubpix.alignment import stacks
 from tests.test_cli import fails, moved_pair, run, table_of
 from tests.test_cli_options import named, spy
 
@@ -41,7 +42,7 @@ def test_every_argument_of_align_has_an_option_that_reaches_it(tmp_path, monkeyp
     assert set(TYPED) == named(npsubpix.align) - set(NO_OPTION)
     fixed, moving = moved_pair(tmp_path)
     np.save(tmp_path / "mask.npy", np.indices((60, 70))[1] < 12)
-    calls = spy(monkeypatch, npsubpix, "align")
+    calls = spy(monkeypatch, stacks, "align")
     args = [part for option, text, _ in TYPED.values() for part in (option, text) if part is not None]
     args = [tmp_path / "mask.npy" if arg == "MASK" else arg for arg in args]
     run("align", fixed, moving, *args, "--table", tmp_path / "t.csv")
@@ -58,7 +59,7 @@ def test_every_argument_of_align_has_an_option_that_reaches_it(tmp_path, monkeyp
 
 def test_options_that_are_not_typed_are_left_to_the_function(tmp_path, monkeypatch):
     fixed, moving = moved_pair(tmp_path)
-    calls = spy(monkeypatch, npsubpix, "align")
+    calls = spy(monkeypatch, stacks, "align")
     run("align", fixed, moving, "--far")
     run("align", fixed, moving, "--init", "1,0,-0.5,0,1,1.25")
     assert calls[0][1] == {
@@ -75,6 +76,13 @@ def test_options_that_are_not_typed_are_left_to_the_function(tmp_path, monkeypat
     [
         (("--init", "1,2,3"), "'1,2,3' is neither a shift of 2 numbers nor a matrix"),
         (("--init", "1,2", "--far"), "exclude each other"),
+        (("--stars", "--far"), "exclude each other"),
+        (("--apply", "t.csv", "--reference", "mean"), "exclude each other"),
+        (("--reference", "last"), "'last' is not one of first, previous, mean"),
+        (("--stack", "mean"), "--stack needs --output"),
+        (("--stack", "mean", "-o", "o.tif"), "must end with .fits"),
+        (("-o", "o.fits"), "add --stack"),
+        (("-o", "o.fits", "--stack", "mean", "--clip-sigma", "3"), "--clip-sigma is of --stack clip"),
         (("--levels", "0"), "--levels must be at least 1"),
         (("--tol", "0"), "--tol must be positive"),
         (("--method", "magic"), "'magic' is not one of inverse_compositional, forward_additive"),

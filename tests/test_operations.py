@@ -26,7 +26,7 @@ WITHOUT_KERNELS = {
 }  # fmt: skip
 
 #: Public functions of files, stores and arrays of any size.
-OF_SOURCES = {"locate", "open_image"}
+OF_SOURCES = {"coadd", "locate", "open_image"}
 
 FUNCTIONS = {name: operation for operation in OPERATIONS.values() for name in operation.functions}
 

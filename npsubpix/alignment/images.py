@@ -15,6 +15,7 @@ from npsubpix._definitions.alignment.gauss_newton import Options, is_of_model
 from npsubpix._definitions.flags import AlignmentFlags
 from npsubpix._dispatch.call import call
 from npsubpix.alignment.preparation import levels_of_radius, mask_around, without_background
+from npsubpix.alignment.stars import align_from_stars
 from npsubpix.results import Alignment, Background, Peaks
 
 __all__ = ["align", "is_usable"]
@@ -85,10 +86,11 @@ def align(
     radius : float, default 5
         Radius around these positions in pixels: about three times the standard deviation of the spots, plus the
         shift, unless `init` has that.
-    init : array of shape (2, 3) or (3, 3), or "phase_correlation", optional
+    init : array of shape (2, 3) or (3, 3), "phase_correlation" or "stars", optional
         Initial transform: a matrix of the model, as in the result; or the shift at the maximum of the phase
-        correlation, for large shifts: up to about half of the image, if the overlap has structure enough. The
-        identity by default.
+        correlation, for large shifts: up to about half of the image, if the overlap has structure enough; or
+        that on which the stars of both images agree, of any shift, and with the models that have them of any angle and
+        of a scale from 1/8 to 8. The identity by default.
 
     Returns
     -------
@@ -130,6 +132,14 @@ def align(
     images of different scenes; ``FIXED_PATTERN``, if pixels such as hot ones, at the same place of both, hold the
     transform near the identity. See :doc:`/alignment`.
 
+    ``init="stars"`` finds local maxima of both images, compares the triangles of the brightest, whose codes do not
+    depend on position, angle and scale [3]_, and takes the transform with most pairs within 2 pixels, if fewer than
+    1e-4 such transforms are expected among unrelated positions [4]_, and no other has almost as many. Mirrored images
+    do not match. Iterations begin there, by default at full resolution alone. If pixels then do not fit, as after a
+    change of the seeing or, without `gain_bias`, of the brightness, or if they move by 2 pixels and more, the result is
+    that of the stars, of which fewer than 1e-6 are then expected by chance, with the covariance of their scatter.
+    ``NO_TEXTURE`` means less than three stars, and ``POOR_FIT`` that lists do not match.
+
     The outermost 4 pixels of the moving image, where splines are less exact, are not compared, unless it is
     less than 32 pixels wide or high.
 
@@ -139,6 +149,10 @@ def align(
        of Computer Vision 56, 221-255 (2004).
     .. [2] H. White, "A heteroskedasticity-consistent covariance matrix estimator and a direct test for
        heteroskedasticity", Econometrica 48, 817-838 (1980).
+    .. [3] M. Beroiz, J. B. Cabral and B. Sanchez, "Astroalign: A Python module for astronomical image registration",
+       Astronomy and Computing 32, 100384 (2020).
+    .. [4] L. Moisan and B. Stival, "A probabilistic criterion to detect rigid point matches between two images and
+       estimate the fundamental matrix", International Journal of Computer Vision 57, 201-218 (2004).
 
     Examples
     --------
@@ -159,6 +173,7 @@ def align(
     masks = [_mask(mask, shape, "mask"), _mask(moving_mask, tuple(second.shape), "moving_mask")]
     options = _options(model, method, levels, n_iters, tol, loss, gain_bias)
     start = _start(init, shape, options.model)
+    all_masks = tuple(masks)
     if background is not None:
         first, second = (
             without_background(x, background, m, name)
@@ -168,7 +183,14 @@ def align(
         radius = check_positive(check_finite(radius, "radius"), "radius")
         masks[0] = mask_around(around, radius, first, masks[0])
         options = replace(options, levels=options.levels or levels_of_radius(radius))
-    return _as_alignment(call("align", first, second, *masks, init=start, options=options), shape)
+
+    def aligned(start: HostArray | str | None, options: Options) -> Any:
+        return call("align", first, second, *masks, init=start, options=options)
+
+    if isinstance(start, str) and start == "stars":
+        options = replace(options, levels=options.levels or 1)  # the stars are nearer than what coarse levels show
+        return _as_alignment(align_from_stars((first, second), all_masks, options, aligned), shape)
+    return _as_alignment(aligned(start, options), shape)
 
 
 def _mask(mask: Any, shape: tuple[int, ...], name: str) -> Array | None:
@@ -213,13 +235,15 @@ def _start(init: Any, shape: tuple[int, ...], model: str) -> HostArray | str | N
     if init is None:
         return None
     if isinstance(init, str):
-        check_choice(init, "init", ("phase_correlation",))
+        check_choice(init, "init", ("phase_correlation", "stars"))
         return init
     if is_array(init) and home_of(init).on_gpu:
         raise TypeError(f"init is on {home_of(init).place}: matrices are on the host, as in results")
     matrix = to_numpy(check_reals(init, "init")).astype(np.float64)
     if matrix.shape not in ((2, 3), (3, 3)):
-        raise ValueError(f'init must be a matrix of shape (2, 3) or (3, 3), or "phase_correlation", got {matrix.shape}')
+        raise ValueError(
+            f'init must be a matrix of shape (2, 3) or (3, 3), "phase_correlation" or "stars", got {matrix.shape}'
+        )
     full = np.vstack([matrix, [0, 0, 1]]) if len(matrix) == 2 else matrix
     if not is_usable(full):
         raise ValueError("init must be a finite matrix with an inverse")

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.home import home_of
-from npsubpix._arrays.lazy import LazyFrames, is_lazy
-from npsubpix._arrays.library import Array, HostArray, as_array, is_array, to_numpy
+from npsubpix._arrays.library import Array, HostArray, as_array, to_numpy
 from npsubpix._arrays.options import check_choice
+from npsubpix.alignment.frames import Frames, frames_of
 from npsubpix.alignment.images import align, is_usable
 from npsubpix.results import Alignment, Peaks
 
-__all__ = ["align_stack"]
+__all__ = ["Mean", "Series", "align_stack"]
 
-_REFERENCES = ("first", "previous", "mean")
+REFERENCES = ("first", "previous", "mean")
 
 #: Number of frames with which one is compared, to see whether it can be a reference.
 _TRIALS = 3
@@ -30,6 +30,7 @@ def align_stack(
     /,
     *,
     reference: str = "first",
+    fixed: Array | None = None,
     progress: Callable[[int, int], Any] | None = None,
     model: str = "translation",
     **options: Any,
@@ -38,13 +39,17 @@ def align_stack(
 
     Parameters
     ----------
-    images : array of shape (T, H, W), or a sequence of arrays of shape (H, W)
-        Frames, as `align` takes them. A sequence may load each frame on access.
+    images : array of shape (T, H, W), sequence of arrays of shape (H, W), or ImageSource
+        Frames, as `align` takes them. A sequence may load each frame on access. Those of an `ImageSource`, see
+        `open_image`, are read in blocks; it needs one axis beside y and x.
     reference : {"first", "previous", "mean"}, default "first"
         Reference of the alignment. "first" is the first frame that a later one can be aligned to. "previous" is the
         previous frame, or the last one that is `ok`, for scenes that change with time; matrices are multiplied, so
         that they refer to the first. "mean" is the mean of the other frames, once aligned to the first, for noisy
         frames.
+    fixed : array of shape (H, W), optional
+        Image to align to in place of the first frame, such as another exposure. Matrices then refer to it, and with
+        "previous" the first frame is aligned to it.
     progress : callable, optional
         Called as ``progress(done, total)`` after each frame.
     model : str, default "translation"
@@ -67,9 +72,12 @@ def align_stack(
     See Also
     --------
     align : Align two images.
+    coadd : Add up the frames on the pixels of the first.
 
     Notes
     -----
+    At any time, a few frames are in memory, or a block of them; with "mean", also a sum and a count.
+
     With "previous", errors accumulate along the series, and so do the returned covariances.
 
     With "mean", the mean that a frame is aligned to does not contain the frame, whose own noise would hold it where
@@ -90,55 +98,35 @@ def align_stack(
            [ 0.5 , -0.25],
            [ 1.  , -0.5 ]])
     """
-    check_choice(reference, "reference", _REFERENCES)
+    check_choice(reference, "reference", REFERENCES)
     if progress is not None and not callable(progress):
         raise TypeError(f"progress must be a function of two numbers, got {progress!r}")
-    frames = _Frames(images)
+    frames = frames_of(images)
     options = {"model": model, **options}
-    first = frames[_first_reference(frames, options)]
-    if reference != "mean":
-        return _align_all(frames, lambda _: first, reference == "previous", progress, None, options)
-    report = None if progress is None else lambda done, _: progress(done, 2 * len(frames))
-    once = _align_all(frames, lambda _: first, False, report, None, options)
-    mean = _Mean(frames, once)
-    report = None if progress is None else lambda done, _: progress(len(frames) + done, 2 * len(frames))
-    starts = [result.matrix for result in once]
-    return _align_all(frames, lambda k: first if mean.empty else mean.without(k), False, report, starts, options)
+    first = frames[_first_reference(frames, options)] if fixed is None else fixed
+    total = len(frames) * (2 if reference == "mean" else 1)
+    series = Series(first, options, chained=reference == "previous")
+    mean = Mean(first) if reference == "mean" else None
+    results = []
+    for k in range(len(frames)):
+        frame = frames[k]
+        results.append(series.align(frame))
+        if mean is not None:
+            mean.add(frame, results[-1])
+        if progress is not None:
+            progress(k + 1, total)
+    if mean is None:
+        return results
+    again = []
+    for k in range(len(frames)):
+        frame = frames[k]
+        again.append(mean.align(frame, results[k], options))
+        if progress is not None:
+            progress(len(frames) + k + 1, total)
+    return again
 
 
-class _Frames:
-    """The frames of a stack or of a sequence, each of the shape of the first."""
-
-    def __init__(self, images: Any) -> None:
-        if is_array(images):
-            images = images if is_lazy(images) else as_array(images, "images")
-            if images.ndim != 3:
-                raise ValueError(f"images must have shape (T, H, W), got {tuple(images.shape)}")
-            images = LazyFrames(images) if is_lazy(images) else images
-        elif not (hasattr(images, "__len__") and hasattr(images, "__getitem__")) or isinstance(images, (str, dict)):
-            as_array(images, "images")  # says what to do about the name of a file
-            raise TypeError(
-                f"images must be an array of shape (T, H, W) or a sequence of images, got {type(images).__name__}"
-            )
-        if len(images) == 0:
-            raise ValueError("images must hold at least one image, got none")
-        self._images = images
-        self._shape = tuple(as_array(images[0], "images").shape)
-
-    def __len__(self) -> int:
-        """Return the number of frames."""
-        return len(self._images)
-
-    def __getitem__(self, k: int) -> Array:
-        """Return a frame."""
-        frame = self._images[k]
-        shape = tuple(as_array(frame, "images").shape)
-        if shape != self._shape:
-            raise ValueError(f"images must have one shape, {self._shape}, got {shape} for image {k}")
-        return frame
-
-
-def _first_reference(frames: _Frames, options: dict[str, Any]) -> int:
+def _first_reference(frames: Frames, options: dict[str, Any]) -> int:
     """Return the number of the first frame that one of the next can be aligned to; 0 if there is none."""
     for k in range(min(len(frames) - 1, _MOST_REFUSED)):
         if any(align(frames[k], frames[j], **options).ok for j in range(k + 1, min(k + 1 + _TRIALS, len(frames)))):
@@ -146,42 +134,38 @@ def _first_reference(frames: _Frames, options: dict[str, Any]) -> int:
     return 0
 
 
-def _align_all(
-    frames: _Frames,
-    reference: Callable[[int], Array],
-    chained: bool,
-    progress: Callable[[int, int], Any] | None,
-    starts: list[HostArray] | None,
-    options: dict[str, Any],
-) -> list[Alignment]:
-    """Align each frame to a reference, or from the second on to the last frame before it that is ok."""
-    results: list[Alignment] = []
-    last: Array | None = None  # the last frame that is ok, and the matrix to it
-    matrix = np.eye(3)
-    covariance: Any = 0.0  # of the matrix, in a chain
-    around = options.get("around")
-    for k in range(len(frames)):
-        start = starts[k] if starts is not None else matrix
-        if chained or not is_usable(start):
-            start = np.eye(3)
-        if chained and around is not None:
-            options = {**options, "around": _moved(around, matrix)}
-        fixed = reference(k) if last is None or not chained else last
-        frame = frames[k]
+class Series:
+    """Frames that are aligned one after the other to an image; or each, in a chain, to the last before it that is ok.
+
+    None is compared with a frame that is not ok, or begins with its matrix.
+    """
+
+    def __init__(self, fixed: Array, options: dict[str, Any], chained: bool = False) -> None:
+        self._fixed, self._chained = fixed, chained
+        self._options = {name: value for name, value in options.items() if name != "init" or value is not None}
+        self._last: Array | None = None  # the last frame that is ok, and the matrix to it
+        self._matrix = np.eye(3)
+        self._covariance: Any = 0.0  # of the matrix, in a chain
+
+    def align(self, frame: Array) -> Alignment:
+        """Align the next frame."""
+        options = self._options
+        start = np.eye(3) if self._chained or not is_usable(self._matrix) else self._matrix
+        around = options.get("around")
+        if self._chained and around is not None:
+            options = {**options, "around": _moved(around, self._matrix)}
+        fixed = self._fixed if self._last is None or not self._chained else self._last
         result = align(fixed, frame, **{"init": start, **options})
         good = result.ok and is_usable(result.matrix)
-        if chained:
-            moved = result.matrix @ matrix if good else matrix
-            summed = covariance + result.covariance
+        if self._chained:
+            moved = result.matrix @ self._matrix if good else self._matrix
+            summed = self._covariance + result.covariance
             result = result._replace(matrix=moved / moved[2, 2], covariance=np.asarray(summed))
             if good:
-                covariance = summed
+                self._covariance = summed
         if good:
-            matrix, last = result.matrix, frame
-        results.append(result)
-        if progress is not None:
-            progress(k + 1, len(frames))
-    return results
+            self._matrix, self._last = result.matrix, frame if self._chained else None
+        return result
 
 
 def _moved(around: Any, matrix: HostArray) -> HostArray:
@@ -192,37 +176,50 @@ def _moved(around: Any, matrix: HostArray) -> HostArray:
     return np.asarray(moved / (points @ matrix[2, :2] + matrix[2, 2])[:, None])
 
 
-class _Mean:
-    """The mean of the frames that are ok, warped to the first."""
+class Mean:
+    """The mean of the frames that are ok, warped to an image."""
 
-    def __init__(self, frames: _Frames, results: list[Alignment]) -> None:
-        self.frames, self.results = frames, results
-        first = as_array(frames[0], "images")
-        self.home = home_of(first)
-        self.empty = sum(result.ok for result in results) < 2
-        with self.home.working():
-            self.total = np.zeros_like(self.home.adopt(first, "images"), dtype=np.float64)
-            self.count = np.zeros_like(self.total)
-            for k in range(len(frames)):
-                self._add(k, 1)
+    def __init__(self, fixed: Array) -> None:
+        self._fixed = fixed
+        first = as_array(fixed, "images")
+        self._home = home_of(first)
+        self._frames = 0
+        with self._home.working():
+            self._total = np.zeros_like(self._home.adopt(first, "images"), dtype=np.float64)
+            self._count = np.zeros_like(self._total)
 
-    def _add(self, k: int, sign: int) -> None:
+    def add(self, frame: Array, result: Alignment) -> None:
+        """Add a frame, if it is ok."""
+        if result.ok:
+            with self._home.working():
+                warped, finite = self._warped(frame, result)
+                self._total += warped
+                self._count += finite
+            self._frames += 1
+
+    def align(self, frame: Array, result: Alignment, options: dict[str, Any]) -> Alignment:
+        """Align a frame to the mean of all others, beginning with its result for the image."""
+        start = result.matrix if is_usable(result.matrix) else np.eye(3)
+        fixed = self._fixed if self._frames < 2 else self.without(frame, result)
+        if isinstance(options.get("init"), str) and options["init"] == "stars":
+            options = {"levels": 1, **options}  # as from the stars themselves
+        return align(fixed, frame, **{**options, "init": start})
+
+    def without(self, frame: Array, result: Alignment) -> HostArray:
+        """Return the mean of all frames but one, NaN where there is none."""
+        with self._home.working():
+            total, count = self._total, self._count
+            if result.ok:
+                warped, finite = self._warped(frame, result)
+                total, count = total - warped, count - finite
+            mean: HostArray = total / np.where(count > 0.5, count, np.nan)
+        return mean
+
+    def _warped(self, frame: Array, result: Alignment) -> tuple[HostArray, HostArray]:
         from npsubpix.sampling.warping import warp
 
-        if not self.results[k].ok:
-            return
-        image = self.home.adopt(as_array(self.frames[k], "images"), "images").astype(np.float64)
-        warped = warp(image, self.results[k].matrix, method="bspline3", cval=float("nan"))
+        image = self._home.adopt(as_array(frame, "images"), "images").astype(np.float64)
+        shape = tuple(self._total.shape)
+        warped = warp(image, result.matrix, shape, method="bspline3", cval=float("nan"))
         finite = np.isfinite(warped)
-        self.total += sign * np.where(finite, warped, 0.0)
-        self.count += sign * finite
-
-    def without(self, k: int) -> HostArray:
-        """Return the mean of all frames but one, NaN where there is none."""
-        with self.home.working():
-            total, count = self.total, self.count
-            self.total, self.count = total.copy(), count.copy()
-            self._add(k, -1)
-            mean: HostArray = self.total / np.where(self.count > 0.5, self.count, np.nan)
-            self.total, self.count = total, count
-        return mean
+        return np.where(finite, warped, 0.0), finite

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npsubpix._definitions.flags import AlignmentFlags
+from npsubpix.cli.align_outputs import check_output, write_coadded, write_plot, write_warped
+from npsubpix.cli.exposures import Exposures, exposures_of
 from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
+from npsubpix.cli.shifts import read_shifts
 from npsubpix.cli.terminal import Errors, Notes, UsageError, say, say_guesses
 
 if TYPE_CHECKING:
-    from npsubpix.alignment import Alignment
+    from npsubpix.alignment import Alignment, Coadd
 
 __all__ = ["AlignRequest", "align_and_report"]
 
@@ -40,32 +42,11 @@ class AlignRequest:
     reading: dict[str, Any]  # arguments of open_frames
     quiet: bool
     light: bool
-
-
-@dataclass
-class _Aligned:
-    """Frames aligned so far."""
-
-    results: list[Alignment] = field(default_factory=list)
-    files: list[Path] = field(default_factory=list)
-    frames: list[int] = field(default_factory=list)
-    #: The frame that fits worst, of those that were aligned and are not the fixed image itself: its number among the
-    #: results, and its pixels.
-    worst: tuple[int, Any] | None = None
-
-    def add(self, path: Path, number: int, frame: Any, result: Alignment, fixed: Any) -> None:
-        """Add the next frame."""
-        fit = math.inf if self.worst is None else self.results[self.worst[0]].correlation
-        if result.ok and result.correlation < fit and not np.array_equal(frame, fixed):
-            self.worst = len(self.results), np.array(frame)
-        self.results.append(result)
-        self.files.append(path)
-        self.frames.append(number)
-
-    @property
-    def failed(self) -> int:
-        """Number of frames that could not be aligned."""
-        return sum(not result.ok for result in self.results)
+    y_up: bool | None = None
+    reference: str = "first"
+    apply: Path | None = None
+    stack: str | None = None
+    clip: float | None = None
 
 
 def align_and_report(request: AlignRequest, errors: Errors) -> int:
@@ -74,16 +55,26 @@ def align_and_report(request: AlignRequest, errors: Errors) -> int:
 
     _check(request)
     with open_frames(request.fixed, **request.reading) as stack:
-        fixed = next(iter(stack.frames))
-    aligned = _Aligned()
-    _align_all(request, fixed, aligned, errors)
-    if aligned.results:
-        _report(request, fixed, aligned, errors)
-    return aligned.failed
+        fixed, is_fits = stack.read(0), stack.file_format == "FITS"
+    options = _with_masks(request.options)
+    with exposures_of(request.moving, request.reading, errors, Notes(request.quiet)) as exposures:
+        if not len(exposures):
+            return 0
+        if request.apply is not None:
+            results = read_shifts(request.apply, len(exposures), fixed.shape)
+        else:
+            exposures, results = _align_all(request, fixed, exposures, dict(options), errors)
+        try:
+            if results:
+                y_up = is_fits if request.y_up is None else request.y_up
+                _report(request, fixed, exposures, results, options.get("moving_mask"), y_up, errors)
+        finally:
+            exposures.close()
+    return sum(not result.ok for result in results)
 
 
 def _check(request: AlignRequest) -> None:
-    from npsubpix._tables import check_place, check_table_path
+    from npsubpix._tables import check_table_path
 
     try:
         _check_numbers(request.options)
@@ -92,12 +83,13 @@ def _check(request: AlignRequest) -> None:
         for plot in request.plots:
             check_plot_path(plot)
         for output in request.outputs:
-            if output.suffix.lower() not in (".tif", ".tiff"):
-                raise ValueError(f"{output}: the name of warped images must end with .tif or .tiff")
-            if importlib.util.find_spec("tifffile") is None:
-                raise ValueError(f"{output}: TIFF files need tifffile: pip install 'npsubpix[app]'")
-            check_place(output)
+            check_output(output, request.stack is not None)
+        if request.stack is not None and not request.outputs:
+            raise ValueError("--stack needs --output, a .fits file to write the coadded exposures to")
+        if request.clip is not None and request.stack != "clip":
+            raise ValueError(f"--clip-sigma is of --stack clip, got --stack {request.stack}")
         maps = [value for value in request.options.values() if isinstance(value, Path)]
+        maps += [] if request.apply is None else [request.apply]
         written = [*request.outputs, *request.tables, *request.plots]
         check_overwriting(written, [request.fixed, *request.moving, *maps])
     except ValueError as error:
@@ -126,7 +118,7 @@ def _with_masks(options: dict[str, Any]) -> dict[str, Any]:
             with open_frames(options[name]) as stack:
                 if stack.count != 1:
                     raise ValueError(f"{stack.path}: has {stack.count} frames; a mask has 1, for all images")
-                masks[name] = np.asarray(next(iter(stack.frames))) != 0
+                masks[name] = np.asarray(stack.read(0)) != 0
     return {**options, **masks}
 
 
@@ -146,61 +138,142 @@ def _with_peaks(options: dict[str, Any], fixed: Any, path: Path) -> dict[str, An
     return {**options, "around": peaks, "radius": radius}
 
 
-def _align_all(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors) -> None:
-    from npsubpix import align
-    from npsubpix.io.images import open_frames
+def _align_all(
+    request: AlignRequest, fixed: Any, exposures: Exposures, options: dict[str, Any], errors: Errors
+) -> tuple[Exposures, list[Alignment]]:
+    """Align the frames, and leave out those that cannot be read, with the rest of their file."""
+    from npsubpix.alignment.stacks import Mean, Series
 
-    options = _with_peaks(_with_masks(request.options), fixed, request.fixed)
-    notes = Notes(request.quiet)
-    with progress_bar(len(request.moving), request.quiet) as advance:
-        for path in request.moving:
-            with errors.survived(), open_frames(path, **request.reading) as stack:
-                notes.say(stack)
-                for number, frame in enumerate(stack.frames):
-                    try:
-                        result = align(fixed, frame, **options)
-                    except (TypeError, ValueError, MemoryError) as error:
-                        raise RuntimeError(f"{path}: {error}") from error
-                    aligned.add(path, number, frame, result, fixed)
-                    advance(1 / stack.count, f"{path.name} {number + 1}/{stack.count}")
+    options = _with_peaks(options, fixed, request.fixed)
+    series = Series(fixed, options, chained=request.reference == "previous")
+    mean = Mean(fixed) if request.reference == "mean" else None
+    passes = 1 if mean is None else 2
+
+    def first(k: int, _: Alignment | None) -> Alignment:
+        frame = exposures[k]
+        result = series.align(frame)
+        if mean is not None:
+            mean.add(frame, result)
+        return result
+
+    def second(k: int, result: Alignment | None) -> Alignment:
+        assert mean is not None
+        assert result is not None
+        return mean.align(exposures[k], result, options)
+
+    with progress_bar(len(exposures) * passes, request.quiet) as advance:
+        results = _of_each(exposures, first, [None] * len(exposures), advance, errors)
+        if mean is not None:
+            results = _of_each(exposures, second, results, advance, errors)
+    bad = {k for k, result in enumerate(results) if result is None}
+    return exposures.without(bad), [result for result in results if result is not None]
 
 
-def _report(request: AlignRequest, fixed: Any, aligned: _Aligned, errors: Errors) -> None:
+def _of_each(
+    exposures: Exposures,
+    aligned: Callable[[int, Alignment | None], Alignment],
+    before: list[Alignment | None],
+    advance: Callable[[float, str], None],
+    errors: Errors,
+) -> list[Alignment | None]:
+    """Align each frame; None for those that failed before, or cannot be read."""
+    results: list[Alignment | None] = []
+    broken: set[Path] = set()
+    first_pass = all(result is None for result in before)
+    for k, place in enumerate(exposures.places):
+        results.append(None)
+        if place.path in broken or (before[k] is None and not first_pass):
+            continue
+        with errors.survived():
+            try:
+                results[-1] = aligned(k, before[k])
+            except (TypeError, ValueError, MemoryError) as error:
+                broken.add(place.path)
+                text = str(error)
+                named = text if text.startswith(str(place.path)) else f"{place.path}: {text}"
+                raise RuntimeError(named) from error
+            except BaseException:
+                broken.add(place.path)
+                raise
+        advance(1, f"{place.path.name} {place.number + 1}")
+    return results
+
+
+def _report(
+    request: AlignRequest,
+    fixed: Any,
+    exposures: Exposures,
+    results: list[Alignment],
+    moving_mask: Any,
+    y_up: bool,
+    errors: Errors,
+) -> None:
     from npsubpix._tables import table_text, write_table
 
-    columns = _columns(aligned)
+    columns = _columns(exposures, results)
     shown = {name: columns[name] for name in _SHOWN}
     shown |= {name: np.round(shown[name], 5) + 0.0 for name in _SHOWN[2:-1]}
-    many = len(aligned.results)
+    many, failed = len(results), sum(not result.ok for result in results)
     lines = [f"{many} image{'' if many == 1 else 's'} aligned to {display_name(Path(request.fixed.name))}"]
-    lines[0] += f"; {aligned.failed} failed, see flags" if aligned.failed else ""
+    lines[0] += f"; {failed} failed, see flags" if failed else ""
     lines.append(table_text(shown, many))
-    poor = any(result.flags & AlignmentFlags.POOR_FIT for result in aligned.results)
-    if poor and request.options.get("init") is None:
+    poor = any(result.flags & AlignmentFlags.POOR_FIT for result in results)
+    if poor and request.options.get("init") is None and request.apply is None:
         lines.append("Where the fit is poor, the shift may be larger than is searched: --far finds larger ones")
     for table in request.tables:
         with errors.survived():
             write_table(table, columns, _metadata(request))
             lines.append(f"Wrote {display_name(table)}")
-    for output in request.outputs:
+    if request.stack is not None:
         with errors.survived():
-            _write_warped(output, request, fixed.shape, aligned)
-            lines.append(f"Wrote {display_name(output)}")
+            lines += _write_stack(request, exposures, results, fixed.shape, moving_mask)
+    else:
+        chosen = {name: request.reading[name] for name in ("axes", "series")}
+        for output in request.outputs:
+            with errors.survived():
+                write_warped(output, request.fixed, exposures, results, fixed.shape, chosen)
+                lines.append(f"Wrote {display_name(output)}")
     for plot in request.plots:
         with errors.survived():
-            lines.append(_write_plot(plot, fixed, aligned, "light" if request.light else "dark"))
+            lines.append(write_plot(plot, fixed, exposures, results, y_up, "light" if request.light else "dark"))
     if not request.quiet:
         say("\n".join(lines))
 
 
-def _columns(aligned: _Aligned) -> dict[str, Any]:
+def _write_stack(
+    request: AlignRequest, exposures: Exposures, results: list[Alignment], shape: tuple[int, ...], mask: Any
+) -> list[str]:
+    """Coadd the exposures, and return lines about it."""
+    from npsubpix.alignment import coadd
+
+    assert request.stack is not None
+    options: dict[str, Any] = {} if request.clip is None else {"sigma": request.clip}
+    memory = request.reading["max_memory"]
+    height, width = shape
+    result: Coadd = coadd(
+        exposures, results, method=request.stack, shape=(height, width), mask=mask, max_memory=memory, **options
+    )
+    used = int(result.used.sum())
+    if not used:
+        raise RuntimeError(f"{request.outputs[0]}: not written: no exposure was aligned")
+    names = [place.path for place in exposures.places]
+    write_coadded(request.outputs, result, request.stack, request.fixed, request.reading["hdu"], names)
+    least, most = int(result.coverage.min()), int(result.coverage.max())
+    text = f"{request.stack} of {used} of {len(names)} exposures, {least} to {most} at a pixel"
+    if request.stack == "clip":
+        text += f", {int(result.rejected.sum())} values rejected"
+    if not any(path.samefile(request.fixed) for path in request.moving if path.exists()):
+        text += f"; {display_name(Path(request.fixed.name))} itself is not among them"
+    return [f"Wrote {display_name(output)}: {text}" for output in request.outputs]
+
+
+def _columns(exposures: Exposures, results: list[Alignment]) -> dict[str, Any]:
     """Return one row per frame: displacement of the centre, angle, scale, and the matrix."""
-    results = aligned.results
     matrices = np.array([result.matrix for result in results])
     shifts, errors = (np.array([getattr(result, name) for result in results]) for name in ("shift", "shift_std"))
     columns: dict[str, Any] = {
-        "file": np.array([display_name(path) for path in aligned.files], dtype=object),
-        "frame": np.array(aligned.frames, np.int64),
+        "file": np.array([display_name(place.path) for place in exposures.places], dtype=object),
+        "frame": np.array([place.number for place in exposures.places], np.int64),
         "dy": shifts[:, 0],
         "dx": shifts[:, 1],
         "dy_error": errors[:, 0],
@@ -209,9 +282,9 @@ def _columns(aligned: _Aligned) -> dict[str, Any]:
         "scale": np.array([result.scale for result in results]),
     }
     for name in ("rms", "noise", "correlation", "overlap", "n_iters", "gain", "bias"):
-        columns[name] = np.array([getattr(result, name) for result in aligned.results])
+        columns[name] = np.array([getattr(result, name) for result in results])
     columns["ok"] = np.array([result.ok for result in results], bool)
-    columns["flags"] = np.array([int(result.flags) for result in aligned.results], np.int32)
+    columns["flags"] = np.array([int(result.flags) for result in results], np.int32)
     columns["flag_names"] = np.array([result.flag_names() for result in results], dtype=object)
     return columns | {f"m{i}{j}": matrices[:, i, j] for i in range(3) for j in range(3)}
 
@@ -227,55 +300,7 @@ def _metadata(request: AlignRequest) -> dict[str, Any]:
         "fixed": display_name(request.fixed),
         "matrix": "m00 to m22 take (y, x, 1) of the fixed image to the moving one, in pixels from 0",
         "units": "dy, dx and their errors: pixel, of the centre of the fixed image; angle: degree",
+        "reference": request.reference,
+        **({} if request.apply is None else {"apply": display_name(request.apply)}),
         "options": {**options, **request.reading},
     }
-
-
-def _write_warped(output: Path, request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) -> None:
-    """Write each moving frame on the pixels of the fixed image, NaN where it has none or could not be aligned."""
-    from npsubpix._tables import replacing
-    from npsubpix.io._stacks import calibration_of, write_stack
-
-    chosen = {name: request.reading[name] for name in ("axes", "series")}
-    calibration = calibration_of(request.fixed, aligned.files, **chosen)
-    with replacing(output) as temporary:
-        write_stack(temporary, _warped(request, shape, aligned), len(aligned.results), shape, calibration)
-
-
-def _warped(request: AlignRequest, shape: tuple[int, ...], aligned: _Aligned) -> Iterator[Any]:
-    """Read and warp the frames that were aligned, one after the other."""
-    from npsubpix import warp
-    from npsubpix.io.images import open_frames
-
-    places = list(zip(aligned.files, aligned.frames, aligned.results, strict=True))
-    while places:
-        path, left = places[0][0], len(places)
-        with open_frames(path, **request.reading) as stack:
-            for number, frame in enumerate(stack.frames):
-                if places[0][:2] == (path, number):
-                    result, pixels = places.pop(0)[2], np.asarray(frame, np.float32)
-                    if result.ok:
-                        yield warp(pixels, result, shape, method="bspline3", cval=math.nan)
-                    else:
-                        yield np.full(shape, np.nan, np.float32)
-                    if not places or places[0][0] != path or places[0][1] <= number:
-                        break  # what follows could not be read the first time either
-        if len(places) == left:
-            raise RuntimeError(f"{path}: has changed since it was aligned")
-
-
-def _write_plot(plot: Path, fixed: Any, aligned: _Aligned, style: str) -> str:
-    """Draw the frame that fits worst, and return a line about it."""
-    from npsubpix._tables import replacing
-    from npsubpix.plotting import draw_alignment
-
-    if aligned.worst is None:
-        return f"Did not write {display_name(plot)}: no frame was aligned, but for the fixed image itself"
-    place, frame = aligned.worst
-    result, name = aligned.results[place], display_name(Path(aligned.files[place].name))
-    dy, dx = result.shift
-    title = f"{name}, frame {aligned.frames[place]}: shift ({dy:.3f}, {dx:.3f}), correlation {result.correlation:.3f}"
-    figure = draw_alignment(fixed, frame, result, title=title, style=style)
-    with replacing(plot) as temporary:
-        figure.savefig(temporary, format=plot.suffix[1:].lower())
-    return f"Wrote {display_name(plot)}"

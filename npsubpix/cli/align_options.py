@@ -47,3 +47,33 @@ Init = Annotated[
         metavar="DY,DX",
     ),
 ]
+Stars = Annotated[
+    bool, typer.Option("--stars", help="Begin with the transform on which the stars agree, at any angle.")
+]
+Reference = Annotated[
+    Any,
+    typer.Option(
+        help="Align each frame to the fixed image, to the previous frame, or to the mean of the others.",
+        **one_of(("first", "previous", "mean")),
+    ),
+]
+Apply = Annotated[
+    Path | None,
+    typer.Option(
+        show_default=False,
+        metavar="TABLE",
+        help="Apply the transforms of a table that --table wrote, for another file or channel, or of a drift.",
+    ),
+]
+Stack = Annotated[
+    Any,
+    typer.Option(
+        show_default=False,
+        help="Coadd the aligned exposures, with the header of the fixed image: --output is then a .fits file.",
+        **one_of(("mean", "median", "clip")),
+    ),
+]
+ClipSigma = Annotated[
+    float | None,
+    typer.Option(show_default="4", min=0.0, help="Standard deviations from the median at which --stack clip rejects."),
+]

@@ -247,7 +247,12 @@ def align(
     model: Annotated[Model, typer.Option(help="Family of transforms.")] = Model.translation,
     output: Annotated[
         list[Path] | None,
-        typer.Option("--output", "-o", show_default=False, help="Write the frames, warped to the fixed image: .tif."),
+        typer.Option(
+            "--output",
+            "-o",
+            show_default=False,
+            help="Write the frames, warped to the fixed image: .tif or .zarr.",
+        ),
     ] = None,
     table: Annotated[
         list[Path] | None,
@@ -266,6 +271,12 @@ def align(
         bool, typer.Option("--gain-bias", help="The brightness differs: find a factor and a constant.")
     ] = False,
     far: Annotated[bool, typer.Option("--far", help="Shifts are large: begin with the phase correlation.")] = False,
+    stars: align_option.Stars = False,
+    reference: align_option.Reference = "first",
+    apply: align_option.Apply = None,
+    stack: align_option.Stack = None,
+    clip_sigma: align_option.ClipSigma = None,
+    y_up: option.YUp = None,
     init: align_option.Init = None,
     method: align_option.Method = None,
     levels: align_option.Levels = None,
@@ -293,14 +304,19 @@ def align(
             "model": model.value,
             "loss": loss.value,
             "gain_bias": gain_bias,
-            "init": "phase_correlation" if far else init,
+            "init": "phase_correlation" if far else "stars" if stars else init,
             **given({"method": method, "levels": levels, "n_iters": n_iters, "tol": tol, "mask": mask}),
             **given({"moving_mask": moving_mask, "background": background, "around_peaks": around_peaks}),
         }
-        if far and init is not None:
-            raise UsageError("--far and --init exclude each other: both say where to begin")
+        if far + stars + (init is not None) > 1:
+            raise UsageError("--far, --stars and --init exclude each other: each says where to begin")
+        if apply is not None and reference != "first":
+            raise UsageError("--apply and --reference exclude each other: the table has the transforms")
         reading = reading_options(channel, False, axes, series, hdu, max_memory)  # slices are frames
-        request = AlignRequest(fixed, moving, output or [], table or [], plot or [], options, reading, quiet, light)
+        request = AlignRequest(
+            fixed, moving, output or [], table or [], plot or [], options, reading, quiet, light,
+            y_up, reference, apply, stack, clip_sigma,
+        )  # fmt: skip
         failed = align_and_report(request, errors)
     raise typer.Exit(1 if errors.messages else 3 if failed else 0)
 

@@ -60,6 +60,10 @@ class Frames:
         for number in range(self.count):
             yield self._read(number)
 
+    def read(self, number: int) -> HostArray:
+        """Read a frame."""
+        return self._read(number)
+
     def file_of(self, number: int) -> Path:
         """Return the file that a frame is read from."""
         return self.files[number if len(self.files) > 1 else 0]

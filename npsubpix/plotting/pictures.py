@@ -164,7 +164,7 @@ def _as_png(figure: Any) -> bytes:
 
 
 def draw_alignment(
-    fixed: Any, moving: Any, matrix: Any, *, title: str = "", style: str = "dark", ax: Any = None
+    fixed: Any, moving: Any, matrix: Any, *, title: str = "", y_up: bool = False, style: str = "dark", ax: Any = None
 ) -> Any:
     """Overlay two images, before and after the moving one is warped by a matrix.
 
@@ -178,6 +178,8 @@ def draw_alignment(
         Matrix from the fixed image to the moving one, or the result of `npsubpix.align`.
     title : str, optional
         The title, as plain text.
+    y_up : bool, default False
+        Whether rows go upwards, as FITS images are drawn.
     style : {"dark", "light"}, default "dark"
         Colours around the images: for screens, or for print. With `ax`, the colours are those of its figure.
     ax : sequence of two matplotlib.axes.Axes, optional
@@ -208,13 +210,13 @@ def draw_alignment(
     first, second = (np.asarray(to_numpy(x), np.float64) for x in arrays)
     unmoved, warped = (warp(second, m, first.shape, cval=float("nan")) for m in (np.eye(3), matrix))
     check_choice(style, "style", tuple(STYLES))
-    own = ax is None
+    own, up = ax is None, check_bool(y_up, "y_up")
     panels = _new_panels(first.shape, title, STYLES[style]) if own else list(np.ravel(np.asarray(ax, object)))
     if len(panels) != 2 or not all(hasattr(axes, "imshow") for axes in panels):
         raise TypeError(f"ax must be two Axes of matplotlib, got {ax!r}")
     text = {"color": STYLES[style].ink} if own else {}
     for axes, name, other in zip(panels, ("before", "after"), (unmoved, warped), strict=True):
-        axes.imshow(_overlay(first, other), interpolation="nearest")
+        axes.imshow(_overlay(first, other), interpolation="nearest", origin="lower" if up else "upper")
         axes.set_title(f"{title}, {name}" if title and not own else name, parse_math=False, **text)
         axes.set_axis_off()
     return panels[0].figure if own else ax

@@ -186,8 +186,11 @@ def covariance_of(
     spread = of_scene * crossed + of_noise * (scores.products - crossed)
     if not (np.diag(spread) > 0).all() or np.linalg.eigvalsh(spread)[0] <= 0:  # images that hardly correlate
         spread = of_scene * scores.products
+    significance = significance_of(sensitivity)
+    if not abs(significance) > 0:
+        return np.full_like(spread, np.nan)
     back = inverse(sensitivity.crossed)
-    spread *= 1 + _UNCERTAIN / significance_of(sensitivity) ** 2
+    spread *= 1 + _UNCERTAIN / significance**2
     freedom = sensitivity.pixels / max(sensitivity.pixels - len(sensitivity.right), 1)
     return np.asarray(freedom * scale * scale * (back @ spread @ back.T))
 

@@ -60,8 +60,8 @@ def is_sensitive(e: Equations) -> bool:
 
 def significance_of(e: Equations) -> float:
     """Return the least ratio of the crossed products to the others, in standard deviations of that of noise."""
-    if e.crossed is None or not np.isfinite(e.crossed).all():
-        return 0.0
+    if e.crossed is None or not np.isfinite(e.crossed).all() or not (np.diag(e.products) > 0).all():
+        return 0.0  # of a loss function that falls, products are negative where most of the texture is an outlier
     scale = 1 / np.sqrt(np.diag(e.products))
     part = e.crossed * np.outer(scale, scale)
     whole = np.linalg.eigvalsh(e.products * np.outer(scale, scale))
