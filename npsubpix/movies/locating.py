@@ -86,7 +86,7 @@ def locate(
     resume : bool, default False
         Go on where a run with the same source and options was stopped, with frames whose rows are not in `output`.
     executor : int, Executor or dask.distributed.Client, optional
-        Workers: a number of processes, an executor of `concurrent.futures`, or a client of dask. By default this
+        Workers: a number of processes, an executor of ``concurrent.futures``, or a client of dask. By default this
         process, with all its threads. Kernels in workers are serial.
     max_memory : int or str, default "1 GiB"
         Number of bytes, or a text such as ``"500 MB"``, for the pixels at work and what is made of them, those of all
@@ -139,7 +139,7 @@ def locate(
     Standard errors of fits where neither `camera` nor `error` is known are those of `fit_spots` on each frame: they are
     taken from the residuals of all spots of a call.
 
-    A script that starts processes does so below ``if __name__ == "__main__":``, as with `multiprocessing`.
+    A script that starts processes does so below ``if __name__ == "__main__":``, as with ``multiprocessing``.
 
     Examples
     --------
