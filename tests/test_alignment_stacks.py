@@ -34,6 +34,19 @@ def test_a_bad_frame_harms_no_other(rng, reference, bad, content):
             assert np.isfinite(result.shift_std).all()
 
 
+@pytest.mark.parametrize("dims", ["y x time", "Y X T", "row col frame"])
+def test_frames_lie_along_the_axis_of_times_wherever_it_is(rng, dims):
+    """Rows of pixels of an array of xarray were aligned with each other, and each was ok."""
+    frames = movie(rng)[:3]
+    array = pytest.importorskip("xarray").DataArray(np.moveaxis(frames, 0, -1), dims=dims.split())
+    expected = align_stack(frames)
+    for images in (array, npsubpix.open_image(array)):
+        found = align_stack(images)
+        assert [result.matrix.tolist() for result in found] == [result.matrix.tolist() for result in expected]
+    summed = npsubpix.coadd(array, expected)
+    np.testing.assert_array_equal(summed.image, npsubpix.coadd(frames, expected).image)
+
+
 def test_error_bars_of_a_mean():
     """They are those of a shift from one frame to another: the noise of a frame is not in the mean it is aligned to."""
     squares = []

@@ -200,6 +200,7 @@ POINTS = np.arange(12.0).reshape(6, 2)
         (lambda f: f(POINTS, frame=[0, 1]), ValueError, r"frame must have shape \(6,\), one number per row"),
         (lambda f: f(POINTS, frame=np.arange(6.0)), TypeError, "frame must hold integers, got dtype float64"),
         (lambda f: f(POINTS, frame=[3] * 6), ValueError, "frame must hold at least two frames, got 3 alone"),
+        (lambda f: f(POINTS, frame=[0, 1, 2, 3, 4, 10**11]), ValueError, "frame must span at most 100000000 frames"),
         (lambda f: f(POINTS[:0], frame=np.arange(0)), ValueError, "table must hold rows of at least two frames"),
         (lambda f: f(np.arange(6.0), frame=np.arange(6)), ValueError, r"positions of shape \(N, 2\) or \(N, 3\)"),
         (lambda f: f(POINTS, frame=np.arange(6), coords_std=[1, 2]), ValueError, "coords_std must have the shape"),

@@ -9,6 +9,8 @@ import numpy as np
 
 from npsubpix._arrays.lazy import LazyFrames, is_lazy
 from npsubpix._arrays.library import Array, HostArray, as_array, is_array
+from npsubpix.io import open_image
+from npsubpix.io._source import TIMES
 
 __all__ = ["Frames", "frames_of"]
 
@@ -52,6 +54,8 @@ def frames_of(images: Any) -> Frames:
     """Return the frames of an array of shape (T, H, W), of a sequence of images, or of an `ImageSource`."""
     if isinstance(images, Frames):
         return images
+    if hasattr(images, "dims") and hasattr(images, "coords"):  # of xarray, whose names of axes decide
+        images = open_image(images)
     if hasattr(images, "axes") and hasattr(images, "read"):
         return Frames(SourceFrames(images))
     if is_array(images):
@@ -75,10 +79,10 @@ class SourceFrames:
 
     def __init__(self, source: Any) -> None:
         self._source = source
-        names, lengths = tuple(source.axes), tuple(source.shape)
+        names, lengths = [str(name).lower() for name in source.axes], tuple(source.shape)
         space = [names.index(name) for name in ("y", "x") if name in names]
         if len(space) != 2:
-            space = [len(names) - 2, len(names) - 1]
+            space = [axis for axis, name in enumerate(names) if name not in TIMES][-2:]
         others = [axis for axis in range(len(names)) if axis not in space and lengths[axis] != 1]
         if len(others) > 1:
             listed = ", ".join(f"{name} {length}" for name, length in zip(names, lengths, strict=True))

@@ -17,6 +17,9 @@ Floats = npt.NDArray[np.float64]
 #: Widths of the Gaussian where there are no standard errors, in pixels, and the least one.
 _WIDTH, _LEAST_WIDTH = 0.3, 0.05
 
+#: Numbers of frames beyond this are those of a clock, or of missing values.
+_MOST_FRAMES = 10**8
+
 
 class Localizations(NamedTuple):
     """Rows that the drift is measured from, in the order of frames."""
@@ -70,6 +73,10 @@ def localizations_of(table: Any, frame: Any, coords_std: Any, axes: str | None) 
     first, last = int(frames.min()), int(frames.max())
     if first == last:
         raise ValueError(f"frame must hold at least two frames, got {first} alone")
+    if last - first >= _MOST_FRAMES:
+        raise ValueError(
+            f"frame must span at most {_MOST_FRAMES} frames, each of which has a drift: got {first} to {last}"
+        )
     order = np.flatnonzero(good)[np.argsort(frames[good], kind="stable")]
     chosen = tuple(names[k] for k in kept)
     rows_std = None if std is None or not np.isfinite(std).any() else std[order]

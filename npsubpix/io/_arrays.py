@@ -13,7 +13,7 @@ import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._arrays.masks import without_mask
-from npsubpix.io._source import ImageError, Index, Size, Source, unnamed
+from npsubpix.io._source import TIMES, ImageError, Index, Size, Source, unnamed
 from npsubpix.io._units import unit_name
 
 __all__ = ["array_source", "axes_of_array", "file_of", "is_array", "is_worker", "opened_again", "portable"]
@@ -38,7 +38,7 @@ def array_source(array: Any) -> Source:
         array_of: Any = _computed
         chunks = tuple(max(sizes) for sizes in chunks)
     elif isinstance(array, (np.ndarray, list, tuple)):
-        array = without_mask(np.asanyarray(array), "image")
+        array = without_mask(_one_array(array), "image")
         array_of, chunks = np.ndarray.__getitem__, None
     else:
         array_of = _part
@@ -53,6 +53,15 @@ def array_source(array: Any) -> Source:
         chunks=None if chunks is None else tuple(map(int, chunks)),
         is_concurrent=library != "h5py",
     )
+
+
+def _one_array(array: Any) -> Any:
+    """Return a list of images as one array."""
+    try:
+        return np.asanyarray(array)
+    except ValueError:
+        shapes = sorted({str(np.shape(part)) for part in array if hasattr(part, "shape")})
+        raise ImageError(f"array: a list must hold images of one shape, got {', '.join(shapes) or 'others'}") from None
 
 
 def axes_of_array(shape: tuple[int, ...]) -> tuple[tuple[str, ...], bool]:
@@ -105,7 +114,7 @@ def _xarray_source(array: Any) -> Source:
             found = _even_steps(array.coords[name])
             if found is not None:
                 steps[name], origin[name] = found
-    times = [name for name in steps if name.lower() in ("t", "time", "frame", "frames")]
+    times = [name for name in steps if name.lower() in TIMES]
     blocks = array.chunks
 
     def fetch(index: Index) -> HostArray:

@@ -15,7 +15,8 @@ from npsubpix.io._arrays import file_of, is_array
 __all__ = ["fingerprint_of", "state_of"]
 
 _LISTED = 64  # files; of more, a digest is kept
-_SAMPLES, _SAMPLE = 64, 4096  # parts of an array, and their bytes
+_SAMPLES, _SAMPLE = 64, 4096  # parts of an array in memory, and their bytes
+_BOXES, _BOX = 8, 16  # parts of an array that is read from elsewhere, and their length along each axis
 
 
 def fingerprint_of(target: Any, name: str, files: Sequence[Path], header: Any) -> dict[str, Any]:
@@ -54,14 +55,27 @@ def state_of(path: Path) -> dict[str, Any]:
 
 
 def _digest_of(array: Any) -> str:
-    """Return a digest of an array: of its graph if it is not computed yet, else of samples of its bytes."""
+    """Return a digest of an array: of its graph if it is not computed yet, else of samples of its values."""
+    if hasattr(array, "coords") and getattr(array, "chunks", None) is not None:
+        array = array.data  # of xarray, around one of dask
     if hasattr(array, "dask"):
         return str(array.name)
-    if not isinstance(array, np.ndarray):
-        return f"{type(array).__module__}.{type(array).__name__}"
+    if isinstance(array, (list, tuple)):
+        array = np.asarray(array)
     digest = hashlib.sha256()
+    if not isinstance(array, np.ndarray):
+        for box in _boxes(tuple(map(int, array.shape))):
+            digest.update(np.ascontiguousarray(array[box]).tobytes())
+        return digest.hexdigest()
     count = max(1, _SAMPLE // max(array.itemsize, 1))
     flat = array.reshape(-1) if array.flags.c_contiguous else array.flat
     for start in np.linspace(0, max(array.size - count, 0), _SAMPLES).astype(np.int64).tolist():
         digest.update(np.ascontiguousarray(flat[start : start + count]).tobytes())
     return digest.hexdigest()
+
+
+def _boxes(shape: tuple[int, ...]) -> list[tuple[slice, ...]]:
+    """Return small boxes along the diagonal of an array, parts of which are read."""
+    lengths = [min(n, _BOX) for n in shape]
+    starts = np.linspace(np.zeros(len(shape)), np.subtract(shape, lengths), _BOXES).astype(np.int64)
+    return [tuple(slice(s, s + n) for s, n in zip(start, lengths, strict=True)) for start in np.unique(starts, axis=0)]

@@ -15,6 +15,7 @@ from npsubpix._arrays.library import HostArray
 
 __all__ = [
     "MAX_MEMORY",
+    "TIMES",
     "ImageError",
     "ImageWarning",
     "Index",
@@ -42,6 +43,9 @@ EXTRAS = {
     **dict.fromkeys(("fsspec", "aiohttp", "requests", "s3fs", "gcsfs", "adlfs"), "remote"),
     "dask": "dask",
 }
+
+#: Names of the axis of times, in lower case.
+TIMES = ("t", "time", "frame", "frames")
 
 #: A size and its unit.
 Size = tuple[float, str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -21,6 +22,7 @@ from npsubpix._definitions.refinement import Noise, Refinement, noise_of
 from npsubpix.camera import noise_of_pixels
 from npsubpix.movies.fits import pools_noise
 from npsubpix.movies.jobs import Sent
+from npsubpix.movies.maps import changed
 from npsubpix.movies.plans import frame_bytes
 from npsubpix.movies.sources import Movie
 from npsubpix.movies.tasks import Task
@@ -86,7 +88,9 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
             raise ValueError(whole % (f"{name}={options[name]!r}" if isinstance(options[name], str) else name))
     if task.fit is not None:
         _check_fit(task.fit, whole)
-    options |= {name: _of_frame(options[name], len(movie.shape)) for name in ("background", "sigma", "mask", "error")}
+    own_maps = functools.partial(_of_frame, ndim=len(movie.shape))
+    options = changed(options, own_maps)
+    fit = None if task.fit is None else changed(task.fit, own_maps)
     background, sigma, mask = options["background"], options["sigma"], options["mask"]
     if task.boxes is not None:
         background = None  # which is measured first
@@ -109,9 +113,7 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
     if mask is not None:
         check_mask(mask, movie.shape, "mask")
     halo = halo_of(search.size, movie.shape)
-    frame = Frame(
-        sent, number, movie.shape, search, refinement, own, noise, search.threshold_abs, halo, memory, task.fit
-    )
+    frame = Frame(sent, number, movie.shape, search, refinement, own, noise, search.threshold_abs, halo, memory, fit)
     return _with_maps(frame, background, sigma)
 
 
@@ -145,10 +147,8 @@ def _ends(value: Any, name: str) -> HostArray:
     return np.asarray(value, np.float64 if np.ndim(value) == 0 else None).reshape(-1)
 
 
-def _of_frame(value: Any, ndim: int) -> Any:
+def _of_frame(_: str, value: Any, ndim: int) -> Any:
     """Return the map of a frame from one of a block of a single frame."""
-    if isinstance(value, Background):
-        return Background(_of_frame(value.level, ndim), _of_frame(value.noise, ndim))
     return value[0] if is_array(value) and np.ndim(value) == ndim + 1 and len(value) == 1 else value
 
 

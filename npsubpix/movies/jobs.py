@@ -71,6 +71,7 @@ class Job:
     last: int
     axis: int | None
     origin: tuple[int, ...]
+    shape: tuple[int, ...]  # of whole frames
     pixels: Pixels | None = None
     sent: Sent | Movie | None = None
 
@@ -94,7 +95,7 @@ def jobs_of(movie: Movie, task: Task, blocks: Iterable[tuple[int, int]], *, send
             part = movie.part(first, last)
             sent = Sent(part) if sent is None or part is not movie else sent
         own = task.of_frames(first, last, movie.count, movie.shape, movie.axis)
-        yield Job(own, first, last, movie.axis, movie.origin, None, sent)
+        yield Job(own, first, last, movie.axis, movie.origin, movie.frame_shape, None, sent)
 
 
 def read_ahead(movie: Movie, jobs: Iterable[Job], ahead: int) -> Iterator[Job]:
@@ -156,4 +157,4 @@ def work(job: Job) -> Rows:
     if last < job.last:
         task = task.of_frames(0, len(pixels.block), job.last - job.first, pixels.block.shape[1:], 0)
     found = run_task(task, pixels.block, job.axis)
-    return Rows(moved(found, job.first, job.origin), last, pixels.error)
+    return Rows(moved(found, job.first, job.origin, job.shape), last, pixels.error)

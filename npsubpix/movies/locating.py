@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -13,13 +14,14 @@ from typing import Any
 import numpy as np
 
 import npsubpix
-from npsubpix._tables import describe
+from npsubpix._tables import OutputError, describe
 from npsubpix.movies.columns import celestial, sizes_of, with_sky
+from npsubpix.movies.functions import described_function
 from npsubpix.movies.jobs import jobs_of, read_ahead, work
 from npsubpix.movies.large import found_in_tiles
 from npsubpix.movies.outputs import Output, open_output
 from npsubpix.movies.plans import blocks_of, bytes_of, frames_per_block
-from npsubpix.movies.sources import Movie, in_memory, movie_of, opened
+from npsubpix.movies.sources import Movie, file_of_array, in_memory, movie_of, opened
 from npsubpix.movies.tasks import Found, Task, columns_of, joined, moved, task_of
 from npsubpix.movies.workers import Runner, runner_of
 from npsubpix.results.table import Table
@@ -73,10 +75,11 @@ def locate(
         ``"peaks"``: `find_peaks`. ``"spots"``: `find_peaks`, and `fit_spots` from the peaks on. A function is called
         with an array of frames, the frames first, the `options`, and ``frame_axis=0`` (None for a single image), and
         returns a table of this library, or a dict of columns, one of them ``frame``, counted from the first of its
-        frames.
+        frames; columns ``z``, ``y`` and ``x`` are positions.
     frames : str, int, False or None, optional
-        Axis along which images are independent, by its name or number. By default ``t``, or the first axis of an array
-        of three dimensions, unless it is called ``z``. False: none, the source is one image or volume.
+        Axis along which images are independent, by its name or number. By default ``t``, also called ``time`` or
+        ``frame``, or else, of three axes or more, the first that is none of space or channels. False: none, the source
+        is one image or volume.
     roi : tuple of slices, or of pairs of ints, optional
         Part of each frame to look at, a slice or its two ends per axis. Positions are counted from the first pixel of
         the whole frame; masks and other maps are of the part.
@@ -154,11 +157,17 @@ def locate(
     memory, runner, own = bytes_of(max_memory), runner_of(executor), task_of(task, options)
     if output is None and resume:
         raise ValueError("resume is for an output, got none")
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be a function of two numbers or None, got {progress!r}")
+    is_path = isinstance(output, (str, os.PathLike))
+    if not (output is None or is_path or callable(getattr(output, "write", None))):
+        raise TypeError(f"output must be a path, None, or an object with the methods of an output, got {output!r}")
     with contextlib.ExitStack() as stack:
         image = opened(source)
         if image is not source and hasattr(image, "close"):
             stack.callback(image.close)
         movie = movie_of(image, frames, roi)
+        own = own.checked(movie.shape, movie.whole)
         report = progress or _nothing
         if output is None:
             found = []
@@ -166,20 +175,27 @@ def locate(
                 found.append(part)
                 report(last, movie.count)
             return joined(found)
-        is_path = isinstance(output, (str, Path))
-        opening: Any = output
-        if isinstance(output, (str, Path)):
-            opening = open_output(output, resume=resume, state=_state(movie, own))
-        out: Any = stack.enter_context(opening)
+        out: Any = output
+        if isinstance(output, (str, os.PathLike)):
+            path = Path(output)
+            _check_apart(path, image)
+            out = open_output(path, resume=resume, state=_state(movie, own))
+        stack.enter_context(out)
         # An object of the caller has columns of its own
-        sky = celestial(getattr(image, "wcs", None)) if is_path else None
+        sky = celestial(getattr(image, "wcs", None)) if is_path and movie.has_rows_and_columns_last else None
         for first, last, part in _found(movie, replace(own, with_heights=True), out.done, memory, runner):
             out.write(first, last, with_sky(columns_of(part), sky), counts=part.counts)
             report(last, movie.count)
         out.finish(_metadata(movie, own) if is_path else None)
         counts = out.counts
-        path = Path(output) if is_path else None  # type: ignore[arg-type]
-        return Located(path, movie.count, counts.get("rows", 0), counts.get("ok", 0))
+        return Located(path if is_path else None, movie.count, counts.get("rows", 0), counts.get("ok", 0))
+
+
+def _check_apart(output: Path, source: Any) -> None:
+    """Refuse an output that would replace the source."""
+    files = [file for file in (*getattr(source, "files", ()), file_of_array(source)) if file is not None]
+    if any(os.path.realpath(file) == os.path.realpath(output) for file in files):
+        raise OutputError(f"{output}: is the source, which the rows would replace; needed is another name")
 
 
 def _nothing(done: int, count: int) -> None:
@@ -194,7 +210,11 @@ def _found(movie: Movie, task: Task, done: int, memory: int, runner: Runner) -> 
     if length == 0:
         for number in range(done, movie.count):
             own = task.of_frames(number, number + 1, movie.count, movie.shape, movie.axis)
-            yield number, number + 1, moved(found_in_tiles(movie, own, number, memory, runner), 0, movie.origin)
+            yield (
+                number,
+                number + 1,
+                moved(found_in_tiles(movie, own, number, memory, runner), 0, movie.origin, movie.frame_shape),
+            )
         return
     jobs = jobs_of(movie, task, blocks_of(done, movie.count, length), send=runner.at_once > 1 and not here)
     if here or reads_ahead:
@@ -242,7 +262,9 @@ def _described(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_described(each) for each in value]
     if callable(value):
-        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__name__)}"
+        return described_function(value, _described)
     array = np.ascontiguousarray(value)
+    if array.dtype.hasobject:
+        return type(value).__name__
     digest = hashlib.sha256(array.tobytes()).hexdigest()
     return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import numpy as np
 from npsubpix._arrays.library import HostArray
 from npsubpix._arrays.stacks import is_delayed
 from npsubpix.io import open_image
+from npsubpix.io._arrays import file_of
+from npsubpix.io._source import TIMES
 
-__all__ = ["Movie", "in_memory", "movie_of", "opened"]
+__all__ = ["Movie", "file_of_array", "in_memory", "movie_of", "opened"]
 
 
 def opened(source: Any) -> Any:
@@ -25,6 +28,12 @@ def opened(source: Any) -> Any:
 def in_memory(source: Any) -> bool:
     """Whether the pixels of a source are in this process, so that reading a block costs nothing."""
     return type(getattr(source, "_target", None)) is np.ndarray
+
+
+def file_of_array(source: Any) -> Path | None:
+    """Return the file that a source, an array, is a part of; None if there is none."""
+    target = getattr(source, "_target", None)
+    return None if target is None else file_of(target)[0]
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,21 @@ class Movie:
     def origin(self) -> tuple[int, ...]:
         """First pixel of the part of each frame that is wanted."""
         return tuple(part.start for k, part in enumerate(self.index) if k != self.axis)
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of the whole of each frame."""
+        return tuple(int(n) for k, n in enumerate(self.source.shape) if k != self.axis)
+
+    @property
+    def whole(self) -> tuple[int, ...]:
+        """Shape of the part of all frames that is wanted."""
+        return self.shape if self.axis is None else (*self.shape[: self.axis], self.count, *self.shape[self.axis :])
+
+    @property
+    def has_rows_and_columns_last(self) -> bool:
+        """Whether the last two axes of frames are those of the source."""
+        return self.axis is None or self.axis < len(self.index) - 2
 
     @property
     def chunks(self) -> tuple[int, tuple[int, ...]]:
@@ -113,6 +137,7 @@ def movie_of(source: Any, frames: Any, roi: Any) -> Movie:
         raise ValueError(
             f"{source.name}: has axes {_described(source)}; needed are 2 or 3 besides that of frames{hint}"
         )
+    _check_order(source, axis)
     if 0 in shape:
         raise ValueError(f"{source.name}: has no pixels, its shape is {tuple(shape)}")
     wanted = _region(roi, [n for k, n in enumerate(shape) if k != axis])
@@ -127,11 +152,7 @@ def _frame_axis(source: Any, frames: Any) -> int | None:
     if frames is False:
         return None
     if frames is None:
-        if "t" in names:
-            return names.index("t")
-        if ndim < 3 or (ndim == 3 and names[0] == "z"):
-            return None
-        return next((k for k, name in enumerate(names) if name not in ("z", "c")), 0) if ndim > 3 else 0
+        return _usual_axis([str(name).lower() for name in names])
     if isinstance(frames, str):
         if frames not in names:
             raise ValueError(f"frames must be an axis of {source.name}, one of {', '.join(names)}, got {frames!r}")
@@ -145,6 +166,28 @@ def _frame_axis(source: Any, frames: Any) -> int | None:
     if not -ndim <= number < ndim:
         raise ValueError(f"frames must be an axis of {source.name}, which has {_described(source)}, got {number}")
     return number % ndim
+
+
+def _usual_axis(names: list[str]) -> int | None:
+    """Return the axis of times; else, of three or more, one that is neither of space nor of channels, or the first."""
+    times = [k for k, name in enumerate(names) if name in TIMES]
+    if times or len(names) < 3:
+        return times[0] if times else None
+    others = [k for k, name in enumerate(names) if name not in ("z", "y", "x", "c", "s")]
+    if {"y", "x"} <= set(names):
+        return others[0] if others else 0 if names[0] == "c" and len(names) == 3 else None
+    return None if len(names) == 3 and names[0] == "z" else others[0] if len(names) > 3 and others else 0
+
+
+def _check_order(source: Any, axis: int | None) -> None:
+    """Refuse frames whose axes have names in another order than positions, which would be exchanged in silence."""
+    places = [str(name).lower() for k, name in enumerate(source.axes) if k != axis]
+    own = [name for name in ("z", "y", "x") if name in places]
+    if own != [name for name in places if name in own]:
+        raise ValueError(
+            f"{source.name}: has axes {_described(source)}; needed are those of frames in the order z, y, x, which is "
+            "that of positions: transpose it"
+        )
 
 
 def _described(source: Any) -> str:

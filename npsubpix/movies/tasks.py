@@ -16,7 +16,9 @@ from npsubpix._detection import detected
 from npsubpix.background import local_background
 from npsubpix.fitting import fit_spots
 from npsubpix.movies.fits import fitted
-from npsubpix.peaks import find_peaks
+from npsubpix.movies.functions import joined_columns, rows_of_function
+from npsubpix.movies.maps import changed, check_map, frames_of_map
+from npsubpix.peaks import check_search, find_peaks
 from npsubpix.results import Background, Peaks
 from npsubpix.results.table import Table
 
@@ -39,11 +41,11 @@ TASKS = ("peaks", "spots")
 
 Columns: TypeAlias = dict[str, HostArray]
 
-#: Options that may be one map for all frames, or one per frame.
-_MAPS = ("mask", "background", "sigma", "error", "detect")
-
 #: Options of a search that fits take instead of it, and those that both take.
 _OF_FITS, _OF_BOTH = ("camera", "error"), ("mask",)
+
+#: Parameters of `local_background` that are not for the caller of `locate`.
+_NOT_OF_BOXES = ("image", "mask", "frame_axis")
 
 
 class Found(NamedTuple):
@@ -73,24 +75,22 @@ class Task:
         """Return the task with the maps of these frames, of maps that have one per frame."""
         if axis is None:
             return self
-        whole = (*shape[:axis], count, *shape[axis:])
-        block = (slice(None),) * axis + (slice(first, last),)
-        own = {n: self.options[n] for n in _MAPS if getattr(self.options.get(n), "shape", None) == whole}
-        given = self.options.get("background")
-        if isinstance(given, Background) and tuple(given.level.shape) == whole:
-            own["background"] = given
-        cut = {n: _cut(value, block, axis) for n, value in own.items()}
-        if not cut:
+        movie = (*shape[:axis], count, *shape[axis:])
+        return self._changed(lambda _, value: frames_of_map(value, first, last, movie, axis))
+
+    def checked(self, frame: tuple[int, ...], movie: tuple[int, ...]) -> Task:
+        """Require maps of the shape of a frame or of the movie, and options of a search; return lists as arrays."""
+        if not isinstance(self.name, str):
             return self
-        fit = None if self.fit is None else {**self.fit, **{n: cut[n] for n in _OF_BOTH if n in cut and n in self.fit}}
-        return dataclasses.replace(self, options={**self.options, **cut}, fit=fit)
+        task = self._changed(lambda name, value: check_map(name, value, frame, movie))
+        names = [name for name in inspect.signature(check_search).parameters if name != "ndim"]
+        defaults = inspect.signature(find_peaks).parameters
+        check_search(len(frame), **{name: task.options.get(name, defaults[name].default) for name in names})
+        return task
 
-
-def _cut(value: Any, block: tuple[slice, ...], axis: int) -> Any:
-    """Cut the frames of a block out of a map, frames first."""
-    if isinstance(value, Background):
-        return Background(_cut(value.level, block, axis), _cut(value.noise, block, axis))
-    return np.moveaxis(np.asarray(value[block]), axis, 0)
+    def _changed(self, change: Callable[[str, Any], Any]) -> Task:
+        fit = None if self.fit is None else changed(self.fit, change)
+        return dataclasses.replace(self, options=changed(self.options, change), fit=fit)
 
 
 def task_of(task: Any, options: Mapping[str, Any]) -> Task:
@@ -106,6 +106,12 @@ def task_of(task: Any, options: Mapping[str, Any]) -> Task:
     for name in own:
         if name not in known or name in ("image", "frame_axis"):
             raise TypeError(f"locate has no option {name!r}: those of find_peaks are {', '.join(_names(find_peaks))}")
+    known_by_boxes = [name for name in inspect.signature(local_background).parameters if name not in _NOT_OF_BOXES]
+    if isinstance(own.get("background"), Mapping):
+        for name in own["background"]:
+            if name not in known_by_boxes:
+                needed = f"those of local_background are {', '.join(known_by_boxes)}"
+                raise TypeError(f"background has no option {name!r}: {needed}")
     if task == "peaks":
         if fit is not None:
             raise TypeError("fit is for task='spots', got it with task='peaks'")
@@ -117,6 +123,9 @@ def task_of(task: Any, options: Mapping[str, Any]) -> Task:
     for name in fit:
         if name not in known_by_fits:
             raise TypeError(f"fit has no option {name!r}: those of fit_spots are {', '.join(known_by_fits)}")
+    for name in (*_OF_FITS, *_OF_BOTH):
+        if name in fit and name in own:
+            raise TypeError(f"{name} is that of the fit, and got twice: give it once, as an option or in fit")
     fit |= {name: own.pop(name) for name in _OF_FITS if name in own}
     fit |= {name: own[name] for name in _OF_BOTH if name in own}
     return Task(task, own, fit)
@@ -131,7 +140,7 @@ def run_task(task: Task, block: HostArray, axis: int | None) -> Found:
     """Run a task on a block of frames, the frames first; without an axis, on the only one."""
     image, frame_axis = (block[0], None) if axis is None else (block, 0)
     if not isinstance(task.name, str):
-        return _of_function(task, image, frame_axis)
+        return Found(rows_of_function(task.name, task.options, image, frame_axis), {}, {})
     searched, options, guessed = sought(task, image, frame_axis)
     peaks = find_peaks(image, **options, frame_axis=frame_axis)
     columns = heights(searched, peaks, options, guessed) if task.with_heights else {}
@@ -174,23 +183,6 @@ def _is_unknown(options: Mapping[str, Any]) -> bool:
     return options.get("background") is None and options.get("sigma") is None
 
 
-def _of_function(task: Task, image: HostArray, frame_axis: int | None) -> Found:
-    """Call a function of the caller."""
-    assert callable(task.name)
-    result = task.name(image, **task.options, frame_axis=frame_axis)
-    if isinstance(result, Table):
-        return Found(result, {}, {})
-    if not isinstance(result, Mapping):
-        raise TypeError(f"task must return a table, or a dict of columns, got {type(result).__name__}")
-    columns = {str(name): np.asarray(column) for name, column in result.items()}
-    if len({column.shape[:1] for column in columns.values()}) > 1 or (
-        frame_axis is not None and "frame" not in columns
-    ):
-        needed = "" if frame_axis is None else ", one of them 'frame', counted from the first of its frames"
-        raise ValueError(f"task must return columns of one length{needed}, got {', '.join(columns)}")
-    return Found(columns, {}, {})
-
-
 def _measured(
     options: Mapping[str, Any], image: HostArray, boxes: Mapping[str, Any], frame_axis: int | None
 ) -> tuple[dict[str, Any], HostArray | None]:
@@ -225,17 +217,23 @@ def significance(value: HostArray, level: HostArray, noise: HostArray, flags: Ho
         return {"background": level, "noise": noise, "significance": height / noise}
 
 
-def moved(found: Found, first: int, origin: tuple[int, ...]) -> Found:
-    """Count frames, and pixels, from the first of the whole movie."""
+def moved(found: Found, first: int, origin: tuple[int, ...], shape: tuple[int, ...]) -> Found:
+    """Count frames, and pixels, from the first of the whole movie, whose frames have a shape."""
     table = found.table
     if not isinstance(table, Table):
-        frame = {"frame": table["frame"] + first} if "frame" in table else {}
-        return found._replace(table={**table, **frame})
+        columns = {"frame": table["frame"] + first} if "frame" in table else {}
+        begins = zip("zyx"[-len(origin) :], origin, strict=True)
+        columns |= {axis: table[axis] + begin for axis, begin in begins if axis in table and begin}
+        return found._replace(table={**table, **columns})
     changes: dict[str, Any] = {}
     if first and table.frame is not None:
         changes["frame"] = table.frame + first
+    if table.image_shape is not None and tuple(table.image_shape) != shape:
+        changes["image_shape"] = shape
     if any(origin):
-        changes["coords"] = table.coords + np.array(origin, np.float64)
+        for name in ("coords", "centroid"):
+            if (places := getattr(table, name, None)) is not None:
+                changes[name] = places + np.array(origin, np.float64)
         indices = getattr(table, "indices", None)
         if indices is not None:
             inside = (indices >= 0).all(axis=1, keepdims=True)
@@ -256,7 +254,7 @@ def joined(parts: list[Found]) -> Table | Columns:
     tables: list[Any] = [part.table for part in parts]
     first = tables[0]
     if not isinstance(first, Table):
-        return {name: np.concatenate([t[name] for t in tables]) for name in first}
+        return joined_columns(tables)
     if len(tables) == 1:
         return first
     table = type(first).concatenate(tables)

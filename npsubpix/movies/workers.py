@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+
 from npsubpix._cpu.compiler.workers import keep_serial, serial_kernels
 
 __all__ = ["Runner", "runner_of"]
@@ -53,7 +55,7 @@ class _Elsewhere:
         with self._make() as executor:
             try:
                 for job in jobs:
-                    waiting.append((job, executor.submit(_in_worker, function, job)))
+                    waiting.append((job, _submitted(executor, function, job)))
                     if len(waiting) >= self.at_once:
                         yield _result(*waiting.popleft())
                 while waiting:
@@ -61,6 +63,16 @@ class _Elsewhere:
             finally:
                 for _, future in waiting:
                     future.cancel()
+
+
+def _submitted(executor: Executor, function: Callable[[J], R], job: J) -> Future[R]:
+    """Hand a job over; an executor that was shut down, or lost a worker, takes none."""
+    try:
+        return executor.submit(_in_worker, function, job)
+    except RuntimeError as error:
+        if not isinstance(error, BrokenExecutor) and "shutdown" not in str(error):
+            raise
+        raise RuntimeError(f"executor was shut down, or lost a worker, and does not take {job}: {error}") from error
 
 
 def _result(job: J, future: Future[R]) -> tuple[J, R]:
@@ -87,10 +99,11 @@ def runner_of(executor: Any) -> Runner:
     """Require None, a number of processes, an executor of concurrent.futures, or a client of dask."""
     if executor is None:
         return _Here()
-    if isinstance(executor, int) and not isinstance(executor, bool):
-        if executor < 1:
-            raise ValueError(f"executor must be at least 1 process, got {executor}")
-        return _Elsewhere(lambda: _processes(executor), executor)
+    if isinstance(executor, (int, np.integer)) and not isinstance(executor, bool):
+        count = int(executor)
+        if count < 1:
+            raise ValueError(f"executor must be at least 1 process, got {count}")
+        return _Elsewhere(lambda: _processes(count), count)
     if hasattr(executor, "get_executor") and hasattr(executor, "ncores"):
         threads = max(1, sum(executor.ncores().values()))
         return _Elsewhere(lambda: contextlib.nullcontext(executor.get_executor(pure=False)), threads)

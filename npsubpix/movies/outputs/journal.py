@@ -25,7 +25,8 @@ class Journal:
     """Parts of one output in a folder.
 
     `done` is the number of leading frames whose rows are safe, `counts` are sums over them, and `notes` says what was
-    left of an earlier run.
+    left of an earlier run. Parts that are not kept are removed when the first new one is written: a run that fails
+    before it has found anything takes nothing away.
     """
 
     def __init__(
@@ -35,6 +36,8 @@ class Journal:
         self.notes: tuple[str, ...] = ()
         self.counts: dict[str, int] = {}
         self._safe = safe
+        self._left: tuple[Path, ...] = ()  # of an earlier run
+        self._is_clear = False
         self._columns: dict[str, np.dtype[Any]] | None = None
         self._state = json.loads(json.dumps(state, default=plain))
         try:
@@ -63,13 +66,20 @@ class Journal:
                 if resume
                 else (f"{last} frames of an earlier run are replaced",)
             )
-        for path in (*left, self.folder / COMMON, *self.folder.glob("_part-*.tmp")):
-            path.unlink(missing_ok=True)
+        self._left = tuple(left)
         self.done = _frames(kept[-1])[1] if kept else 0
         if kept:
             self._columns = _dtypes(self.parts.read(kept[0]))
-        if not kept or earlier != self._state:
-            self.save_state(finished=False)
+        if not left:
+            self._clear()
+
+    def _clear(self) -> None:
+        """Remove what is not kept of an earlier run, and write the state of this one."""
+        for path in (*self._left, self.folder / COMMON, *self.folder.glob("_part-*.tmp")):
+            path.unlink(missing_ok=True)
+        self._left = ()
+        self.save_state(finished=False)
+        self._is_clear = True
 
     def _earlier(self) -> dict[str, Any] | None:
         """Return the state of the run before this one, or None; refuse a folder of other files."""
@@ -90,7 +100,8 @@ class Journal:
         write_part(self.folder / _STATE, lambda temporary: _write_text(temporary, text))
 
     def _files(self) -> list[Path]:
-        return sorted(path for path in self.folder.glob(f"part-*{self.parts.suffix}") if _NAME.match(path.name))
+        found = sorted(path for path in self.folder.glob(f"part-*{self.parts.suffix}") if _NAME.match(path.name))
+        return [path for path in found if path not in self._left]
 
     def _whole(self, paths: list[Path]) -> list[Path]:
         """Return the leading parts that follow one another and can be read, and sum their counts."""
@@ -115,14 +126,16 @@ class Journal:
 
     def write(self, first: int, last: int, columns: Columns, counts: Mapping[str, int] | None = None) -> None:
         """Write the part of frames first <= n < last."""
-        columns = {name: np.asarray(column) for name, column in columns.items()}
-        self._check_columns(columns)
+        columns = self._checked({name: np.asarray(column) for name, column in columns.items()})
         sums = {"rows": len(next(iter(columns.values())))}
         if "ok" in columns:
             sums["ok"] = int(np.count_nonzero(columns["ok"]))
         sums |= {name: int(count) for name, count in (counts or {}).items()}
         path = self.folder / f"part-{first:010d}-{last:010d}{self.parts.suffix}"
         try:
+            if not self._is_clear:
+                self._clear()
+            self._adapt(columns)
             write_part(path, lambda temporary: self.parts.write(temporary, columns, sums))
         except OSError as error:
             reason = error.strerror or " ".join(str(error).split())
@@ -131,17 +144,33 @@ class Journal:
         if first == self.done:
             self.done = last
 
-    def _check_columns(self, columns: Columns) -> None:
-        """Require the columns of the first part."""
+    def _checked(self, columns: Columns) -> Columns:
+        """Require the columns of the first part with rows; without rows, columns may have any dtype."""
+        dtypes, known = _dtypes(columns), self._columns
+        for name, column in columns.items():
+            if column.ndim != 1:
+                raise ValueError(
+                    f"{self.output}: columns must have one value per row, got {name} of shape {column.shape}"
+                )
+        if known is None or dtypes == known or (dtypes.keys() == known.keys() and not self.counts.get("rows", 0)):
+            return columns
+        if dtypes.keys() == known.keys() and not len(next(iter(columns.values()))):
+            return {name: np.empty(0, dtype) for name, dtype in known.items()}
+        names = sorted(name for name in {*dtypes, *known} if dtypes.get(name) != known.get(name))
+        raise ValueError(
+            f"{self.output}: columns of one table must be the same in all frames; {', '.join(names)} differs between "
+            "them"
+        )
+
+    def _adapt(self, columns: Columns) -> None:
+        """Have parts without rows, all that there are so far, have the dtypes of the first that has rows."""
         dtypes = _dtypes(columns)
-        if self._columns is None:
-            self._columns = dtypes
-        elif dtypes != self._columns:
-            names = sorted(name for name in {*dtypes, *self._columns} if dtypes.get(name) != self._columns.get(name))
-            raise ValueError(
-                f"{self.output}: columns of one table must be the same in all frames; {', '.join(names) or 'the order'}"
-                " differs between them"
-            )
+        if self._columns is not None and self._columns != dtypes:
+            empty = {name: np.empty(0, dtype) for name, dtype in dtypes.items()}
+            for path in self._files():
+                counts = self.parts.counts(path)
+                write_part(path, lambda temporary, counts=counts: self.parts.write(temporary, empty, counts))  # type: ignore[misc]
+        self._columns = dtypes
 
     def kept(self) -> str:
         """Say what is safe, as the end of an error."""
@@ -178,9 +207,10 @@ class Journal:
         return Pieces(self._columns, self.counts.get("rows", 0), texts, lambda: map(self.parts.read, paths))
 
     def remove(self) -> None:
-        """Remove the parts and the state, and the folder if it holds nothing else."""
+        """Remove the parts and the state, and the folder if it holds nothing else; what is of an earlier run stays."""
+        is_own = self._is_clear or self.done > 0
         with contextlib.suppress(OSError):
-            for path in (*self._files(), self.folder / _STATE):
+            for path in (*self._files(), *((*self._left, self.folder / _STATE) if is_own else ())):
                 path.unlink(missing_ok=True)
             self.folder.rmdir()
 
