@@ -159,7 +159,7 @@ def test_columns_of_several_numbers_per_row_are_refused_at_the_first_block(tmp_p
     [
         ({"progress": True}, TypeError, "progress must be a function"),
         ({"output": 3}, TypeError, "output must be a path"),
-        ({"background": {"length": 8}}, TypeError, "background has no option 'length': those of local_background are size"),
+        ({"background": {"length": 8}}, TypeError, "background has no option 'length': those of"),
         ({"refine": "nearest"}, ValueError, "refine must be one of"),
         ({"task": "spots", "mask": np.zeros((40, 48), bool), "fit": {"mask": None}}, TypeError, "mask .* got twice"),
     ],
