@@ -517,7 +517,7 @@ def test_align_goes_on_after_a_bad_image(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("-o", "w.png"), "must end with .tif or .tiff"),
+        (("-o", "w.png"), "must end with .tif, .tiff, .zarr"),
         (("--table", "t.xyz"), "unknown format"),
         (("--plot", "p.bmp"), "unknown format"),
         (("--model", "rigid"), "--model"),

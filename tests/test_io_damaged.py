@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import subprocess
 import sys
@@ -126,6 +127,24 @@ def test_a_private_tag_that_is_damaged_is_a_warning(tmp_path, movie):
     change(tmp_path / "a.tif", place + 8, b"\xff\xff\xff\x7f")
     with pytest.warns(ImageWarning, match=r"a\.tif: .*65000|a\.tif: .*offset"):
         np.testing.assert_array_equal(read(tmp_path / "a.tif"), movie)
+
+
+@pytest.mark.parametrize("silence", ["level", "disabled"])
+def test_damage_is_noticed_where_another_library_has_silenced_tifffile(tmp_path, movie, silence):
+    """picasso does, when it is imported."""
+    tifffile.imwrite(tmp_path / "a.tif", movie, compression="zlib")
+    change(tmp_path / "a.tif", pages(tmp_path / "a.tif")[1][3], bytes(4))  # as in the test of a chain that ends
+    logger = logging.getLogger("tifffile")
+    before = logger.level, logger.disabled
+    try:
+        logger.setLevel(logging.CRITICAL if silence == "level" else logging.WARNING)
+        logger.disabled = silence == "disabled"
+        found = logger.level, logger.disabled
+        with pytest.raises(ImageError, match=r"a\.tif"):
+            read(tmp_path / "a.tif")
+        assert (logger.level, logger.disabled) == found
+    finally:
+        logger.level, logger.disabled = before
 
 
 @pytest.mark.parametrize("ending", ["tif", "npy", "fits", "fits.gz", "png", "gif"])

@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
-from scipy.special import bdtrc
 
 from npsubpix._definitions.alignment.solutions import corners_of
 from npsubpix._definitions.alignment.transforms import farthest
 from npsubpix._definitions.dtypes import HostArray
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 __all__ = ["Match", "inside", "least_squares", "match_points"]
 
@@ -74,6 +75,8 @@ def match_points(
     fixed: HostArray, moving: HostArray, model: str, shape: tuple[int, ...], moving_shape: tuple[int, ...]
 ) -> Match | None:
     """Match two lists of positions (y, x), the brightest first; None if nothing speaks for any transform, or two do."""
+    from scipy.spatial import cKDTree
+
     if min(len(fixed), len(moving)) < 3:
         return None
     votes = _votes(fixed[:_IN_TRIANGLES], moving[:_IN_TRIANGLES], model, shape)
@@ -128,6 +131,8 @@ def _votes(fixed: HostArray, moving: HostArray, model: str, shape: tuple[int, ..
     if min(len(first.side), len(second.side)) == 0:
         return []
     lengths = np.abs(first.side), np.abs(second.side)
+    from scipy.spatial import cKDTree
+
     tree = cKDTree(second.codes)
     radii = _VERTEX_ERROR * (1 / lengths[0] + 1 / np.median(lengths[1]))
     near = tree.query_ball_point(first.codes, radii)
@@ -234,6 +239,8 @@ def _false_alarms(
     Two pairs of points determine a similarity, and one a shift; each other point of the first list that comes to lie
     in the second image is near one of the second list with the same probability.
     """
+    from scipy.special import bdtrc
+
     visible = inside(matrix, fixed, shape)
     least, area = math.inf, max(math.prod(shape), 1)
     for depth in _DEPTHS:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import os
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,35 @@ _LARGE = 2**24  # pixels of a page of which single tiles are decoded
 _MISSING = ("zeroed", "index out of range", "failed to read", "failed to reshape")
 
 
+class _Audible:
+    """The messages of tifffile, which other libraries silence for the whole process, while somebody listens."""
+
+    def __init__(self) -> None:
+        self.logger = logging.getLogger("tifffile")
+        self.lock, self.listeners, self.before = threading.Lock(), 0, (0, False)
+
+    def add(self, handler: logging.Handler) -> None:
+        with self.lock:
+            if self.listeners == 0:
+                self.before = self.logger.level, self.logger.disabled
+                self.logger.disabled = False
+                if not self.logger.isEnabledFor(logging.WARNING):
+                    self.logger.setLevel(logging.WARNING)
+            self.listeners += 1
+            self.logger.addHandler(handler)
+
+    def remove(self, handler: logging.Handler) -> None:
+        with self.lock:
+            self.logger.removeHandler(handler)
+            self.listeners -= 1
+            if self.listeners == 0:
+                level, self.logger.disabled = self.before
+                self.logger.setLevel(level)
+
+
+_audible = _Audible()
+
+
 class _Messages(logging.Handler):
     """Keep what tifffile logs: it reports that pages are missing, and goes on without them."""
 
@@ -53,12 +83,11 @@ class _Messages(logging.Handler):
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
         """Listen while this file is read, and raise the first failure that was logged."""
-        logger = logging.getLogger("tifffile")
-        logger.addHandler(self)
+        _audible.add(self)
         try:
             yield
         finally:
-            logger.removeHandler(self)
+            _audible.remove(self)
         if self.failure:
             raise ImageError(f"{self.path}: is damaged or truncated: {self.failure}")
 

@@ -194,14 +194,13 @@ def sweep_kernel(model: Model) -> Kernel:
         wide_lines = shaped(memory[at : at + many_lines * wide_length], (many_lines, wide_length))
         return (small, square, lines, edges, pixels, total), (small[7], wide_lines, edges)
 
-    @allocating
-    def without_neighbours(data, spread, memory, likelihood):
-        """Take the light of neighbours from the data of a box; it adds to variances."""
+    @device
+    def take_neighbours(data, spread, memory, likelihood):
+        """Write the data of a box without the light of neighbours, and variances to which it adds."""
         others, own, own_spread = memory[4][7], memory[4][8], memory[4][9]
         for k in range(others.size):
             own[k] = data[k] - others[k]
             own_spread[k] = spread[k] + others[k] if likelihood else spread[k]
-        return own, own_spread
 
     @device
     def write_row(
@@ -214,7 +213,8 @@ def sweep_kernel(model: Model) -> Kernel:
         """
         small, square, lines, edges, pixels, sums = memory
         likelihood = estimator == _MLE
-        own, own_spread = without_neighbours(data, spread, memory, likelihood)
+        take_neighbours(data, spread, memory, likelihood)
+        own, own_spread = pixels[8], pixels[9]
         copy_to(small[0][:count], parameters)
         copy_to(small[4][:count], parameters)
         write(parameters, sigma, constants, box, padded, lines, edges)
@@ -296,10 +296,10 @@ def sweep_kernel(model: Model) -> Kernel:
                         ):
                             continue
                         copy_to(views[n], others)
-                        near, near_spread = without_neighbours(pixels[n], variances[n], memory, likelihood)
+                        take_neighbours(pixels[n], variances[n], memory, likelihood)
                         found, moves[1, n] = step(
-                            spots[n], state[n], past[n], near, near_spread, sigma, numbers, box, padded, estimator,
-                            linear, memory,
+                            spots[n], state[n], past[n], memory[4][8], memory[4][9], sigma, numbers, box, padded,
+                            estimator, linear, memory,
                         )  # fmt: skip
                         for a in range(axes):
                             if moves[1, n] == _RESTS and not abs(spots[n, a] - begins[n, a]) <= max_shift:
