@@ -77,9 +77,7 @@ def test_frames_without_a_drift(movie, table, tmp_path):
     peaks_table(points[kept], movie.frame[kept], 0.05).save(table)
     output = tmp_path / "moved.csv"
     result = run("drift", table, "--method", "tracks", "--output", output, code=1)
-    assert "rows is not known, so that rows without drift are not written: --drop leaves these out" in " ".join(
-        result.output.split()
-    )
+    assert "rows without drift are not written: --drop leaves these out" in " ".join(result.output.split())
     assert not output.exists()
     result = run("drift", table, "--method", "tracks", "--output", output, "--drop", code=3)
     assert "2 rows are left out" in " ".join(result.output.split())

@@ -177,7 +177,7 @@ def test_places_on_the_sky(tmp_path):
 def test_a_resume_says_where_it_begins(movie, tmp_path):
     """A file that is whole has no parts, and is made again; a dataset keeps them."""
     for output, words in (
-        ("a.csv", "a.csv is found to resume: starts anew"),
+        ("a.csv", "is found to resume: starts anew"),
         ("a", "frames are safe already: goes on"),
     ):
         command = "locate", movie, "--threshold", 10, "-o", tmp_path / output

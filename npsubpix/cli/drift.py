@@ -40,7 +40,7 @@ def drift(
         typer.Argument(
             metavar="TABLE",
             show_default=False,
-            help="Localizations with frames: .csv, .parquet, .h5, .ecsv or .fits, or a dataset.",
+            help="Localizations with frames: .csv, .parquet, .h5, .ecsv, .fits, or a dataset.",
         ),
     ],
     output: Annotated[
@@ -223,9 +223,7 @@ def _lengths(table: _Table) -> dict[str, tuple[str, float]]:
             k = int(np.argmax(np.where(np.isfinite(pixels), np.abs(pixels), -1)))
             size = float(values[k] / pixels[k]) if pixels[k] else np.nan
             if not np.allclose(values, pixels * size, rtol=1e-6, equal_nan=True):
-                raise ValueError(
-                    f"{table.path}: {name} is not {axis} times the size of a pixel, and cannot move with it"
-                )
+                raise ValueError(f"{table.path}: {name} is not {axis} times the size of a pixel: cannot move with it")
             lengths[name] = axis, size
             if f"{name}_std" in columns and f"{axis}_std" in columns:
                 lengths[f"{name}_std"] = f"{axis}_std", size
