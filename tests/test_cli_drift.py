@@ -49,6 +49,23 @@ def test_rows_are_written_without_drift(movie, table, tmp_path):
     assert len(read_table(table)[0]["y"]) == len(columns["y"])
 
 
+def test_lengths_move_with_pixels(movie, tmp_path):
+    """They stay the position in pixels times the size of a pixel, also in the origin of the table."""
+    spots, output = tmp_path / "spots.csv", tmp_path / "moved.csv"
+    peaks = peaks_table(movie.points, movie.frame, 0.05)
+    y, x = (peaks.coords + 0.5).T
+    lengths = {"y_um": 0.2 * y, "x_um": 0.1 * x, "x_um_std": 0.1 * peaks.coords_std[:, 1]}
+    peaks.save(spots, origin="corner", columns=lengths)
+    run("drift", spots, "--method", "tracks", "--output", output)
+    columns, _ = read_table(output)
+    assert abs(columns["x"] - x).max() > 0.1
+    for name, pixels, size in (("y_um", "y", 0.2), ("x_um", "x", 0.1), ("x_um_std", "x_std", 0.1)):
+        np.testing.assert_allclose(columns[name], columns[pixels] * size, rtol=1e-12)
+    peaks.save(spots, columns={"x_um": 0.1 * x + 3})
+    result = run("drift", spots, "--method", "tracks", "--output", output, code=1)
+    assert "x_um is not x times the size of a pixel" in " ".join(result.output.split())
+
+
 def test_frames_without_a_drift(movie, table, tmp_path):
     """Nothing is written, or they are left out; the exit status tells."""
     kept = (movie.frame < 20) | (movie.frame > 22) | (movie.points[:, 0] > 65)
@@ -60,7 +77,7 @@ def test_frames_without_a_drift(movie, table, tmp_path):
     peaks_table(points[kept], movie.frame[kept], 0.05).save(table)
     output = tmp_path / "moved.csv"
     result = run("drift", table, "--method", "tracks", "--output", output, code=1)
-    assert "rows is not known, nothing is written: --drop leaves them out" in " ".join(result.output.split())
+    assert "rows without drift are not written: --drop leaves these out" in " ".join(result.output.split())
     assert not output.exists()
     result = run("drift", table, "--method", "tracks", "--output", output, "--drop", code=3)
     assert "2 rows are left out" in " ".join(result.output.split())
@@ -87,7 +104,8 @@ def test_bad_tables(tmp_path):
         ("y,x\n1,2\n", "needs columns frame, y and x, has y, x"),
         ("frame,y,x\n", "has no rows"),
         ("frame,y,x\n1,2,3\n", "frame must hold at least two frames, got 1 alone"),
-        ("frame,y,x,x_um\n1,2,3,4\n", "has x_um, which would not move with y and x: write it without --units"),
+        ("frame,y,x,ra,dec\n1,2,3,4,5\n", "has ra and dec, places on the sky, which would not move with y and x"),
+        ("file,frame,y,x\na,1,2,3\na,2,2,3\nb,2,2,3\n", "frame 2 is there of several images"),
     ):
         path.write_text(text)
         assert words in " ".join(run("drift", path, code=1).output.split())

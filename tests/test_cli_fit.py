@@ -30,7 +30,9 @@ def movie(tmp_path):
 def test_columns_of_fits(movie, tmp_path):
     output = tmp_path / "spots.csv"
     camera = "--offset", 100, "--electrons-per-count", 0.5
-    run("locate", movie, "--axes", "TYX", "--threshold", 500, "--fit", "--fit-sigma", 1.2, *camera, "-o", output)
+    common = "locate", movie, "--axes", "TYX", "--threshold", 500, "--fit", "--fit-sigma", 1.2, *camera, "-o", output
+    shown = run(*common, "--units", "um", "--pixel-size", 108).stdout.splitlines()
+    assert max(map(len, shown[2].split())) <= 8  # no more digits than can be read
     rows, metadata = table_of(output)
     assert len(rows) == 4
     image = np.load(movie)[1]
@@ -41,8 +43,26 @@ def test_columns_of_fits(movie, tmp_path):
         assert float(row["x_std"]) == fits.coords_std[k, 1]
         assert float(row["flux"]) == fits.flux[k]
         assert float(row["fit_sigma"]) == fits.sigma[k]
-        assert (row["fit_ok"], row["fit_flags"]) == ("True", "-")
+        assert (row["ok"], row["fit_flags"]) == ("True", "-")
     assert "electrons_per_count=0.5" in metadata["options"]["fit"]["camera"]
+
+
+def test_a_fit_that_failed_is_not_ok(tmp_path):
+    """As in Python: positions are those of the fits, though the peaks were found without a flag."""
+    image = npsubpix.render_spots([[10.0, 9.0], [10.0, 12.2], [30.0, 25.0]], (41, 40), std=1.2, amplitude=3000.0) + 5
+    np.save(tmp_path / "image.npy", np.random.default_rng(0).poisson(image).astype(np.uint16))
+    output = tmp_path / "spots.csv"
+    camera = "--offset", 0, "--electrons-per-count", 1
+    shown = run("locate", tmp_path / "image.npy", "--threshold", 100, "--fit", *camera, "-o", output).stdout
+    assert "3 peaks in " in shown
+    assert "; 2 not ok, see fit_flags" in shown
+    rows, _ = table_of(output)
+    assert [(row["ok"], row["fit_flags"] == "-", row["flags"]) for row in rows].count(("False", False, "0")) == 2
+    assert [row["ok"] for row in rows if float(row["y"]) > 20] == ["True"]
+    fits = npsubpix.locate(
+        tmp_path / "image.npy", task="spots", threshold_abs=100, camera=npsubpix.Camera(0, 1), fit={}
+    )
+    assert [row["ok"] == "True" for row in rows] == fits.ok.tolist()
 
 
 def test_standard_errors_of_refined_peaks(movie, tmp_path):

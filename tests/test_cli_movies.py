@@ -174,6 +174,19 @@ def test_places_on_the_sky(tmp_path):
     assert np.isnan(ra).tolist() == [True, True, False, False]
 
 
+def test_a_resume_says_where_it_begins(movie, tmp_path):
+    """A file that is whole has no parts, and is made again; a dataset keeps them."""
+    for output, words in (
+        ("a.csv", "is found to resume: starts anew"),
+        ("a", "frames are safe already: goes on"),
+    ):
+        command = "locate", movie, "--threshold", 10, "-o", tmp_path / output
+        run(*command, "--quiet")
+        rows = read_table(tmp_path / output)[0]["y"]
+        assert words in " ".join(run(*command, "--resume").stderr.split())
+        assert np.array_equal(read_table(tmp_path / output)[0]["y"], rows)
+
+
 def test_a_dataset_is_a_table(movie, tmp_path):
     pandas = pytest.importorskip("pandas")
     run("locate", movie, *OPTIONS, "-o", tmp_path / "a.csv")
@@ -320,14 +333,14 @@ def test_the_bar_has_a_rate_and_the_time_left(movie):
 @pytest.mark.exhaustive
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_memory_is_flat_in_frames(tmp_path):
-    """Four times the frames, and the rows in them, take no more memory."""
+    """Twice the frames, and the rows in them, take no more memory, once all blocks at work are full."""
     code = (
         "from npsubpix.cli.app import app\n"
         "try:\n    app()\nexcept SystemExit as stop:\n    assert stop.code == 0\n"
         "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     peaks = []
-    for frames in (5_000, 20_000):
+    for frames in (20_000, 40_000):
         path = tmp_path / f"{frames}.npy"
         movie = np.lib.format.open_memmap(path, "w+", np.uint16, (frames, 64, 64))
         movie[:, 10::16, 10::16] = 200
@@ -336,7 +349,7 @@ def test_memory_is_flat_in_frames(tmp_path):
         options = map(str, ("locate", path, "--threshold", 100, "--quiet", "-o", tmp_path / f"{frames}.csv"))
         done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout))
-    assert [len(numbers(tmp_path / f"{frames}.csv", "x")[0]) / frames for frames in (5_000, 20_000)] == [16, 16]
+    assert [len(numbers(tmp_path / f"{frames}.csv", "x")[0]) / frames for frames in (20_000, 40_000)] == [16, 16]
     assert peaks[1] - peaks[0] < 30_000  # KiB: the movie takes 160 MB, its rows 50 MB
 
 

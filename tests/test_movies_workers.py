@@ -87,6 +87,42 @@ def test_a_process_that_dies_is_named_and_the_run_goes_on(tmp_path):
     assert np.array_equal(pytest.importorskip("pandas").read_parquet(table)["y"], expected.coords[:, 0])
 
 
+def waiting(frames, frame_axis, folder):
+    """Leave the number of the process, and wait to be killed."""
+    (Path(folder) / str(os.getpid())).touch()
+    time.sleep(60)
+    return {"frame": np.arange(len(frames))}
+
+
+PARENT = """
+import sys
+import numpy as np, npsubpix
+from tests.test_movies_workers import waiting
+if __name__ == "__main__":
+    npsubpix.locate(np.zeros((2, 2048, 4096), np.uint8), task=waiting, executor=2, folder=sys.argv[1])
+"""
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_processes_end_with_a_parent_that_is_killed(tmp_path, how):
+    """Or each run that a scheduler stops leaves processes, with their memory, for ever."""
+    psutil = pytest.importorskip("psutil")
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, tmp_path], cwd=ROOT)
+    try:
+        for _ in range(600):
+            if any(tmp_path.iterdir()) or parent.poll() is not None:
+                break
+            time.sleep(0.1)
+        workers = [psutil.Process(int(path.name)) for path in tmp_path.iterdir()]
+        assert workers
+    finally:
+        parent.send_signal(how)
+        parent.wait()
+    assert not psutil.wait_procs(workers, timeout=20)[1]
+
+
 @pytest.mark.exhaustive
 def test_a_cluster_of_dask_loses_a_worker_in_the_middle(tmp_path):
     """dask gives the frames of a worker that dies to another: nothing is lost, and nothing comes twice."""

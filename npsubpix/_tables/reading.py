@@ -24,6 +24,8 @@ def read_columns(path: Path) -> _Read:
     if path.is_dir():
         return _read_dataset(path)
     reader = _READERS.get(path.suffix.lower())
+    if reader is None and not path.suffix:
+        raise ValueError(f"{path}: there is no such file or folder")
     if reader is None:
         raise ValueError(f"{path}: unknown format {path.suffix!r}; the name must end with {', '.join(_READERS)}")
     if not path.is_file():

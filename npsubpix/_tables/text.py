@@ -10,8 +10,9 @@ import numpy.typing as npt
 __all__ = ["aligned", "table_text"]
 
 _UNSHOWN = {"index", "ok", "flags", "noise_guessed"}  # columns that are not shown
-_SHORT = {"value", "background", "noise", "significance"}  # columns shown with six digits
+_SHORT = {"value", "background", "noise", "significance", "flux", "chi2"}  # columns shown with six digits
 _POSITIONS = ("z", "y", "x")  # columns shown with three decimals
+_DEGREES = ("ra", "dec")  # columns shown with seven decimals, less than a thousandth of an arc second
 
 
 def table_text(columns: Mapping[str, npt.NDArray[Any]], rows: int) -> str:
@@ -36,4 +37,7 @@ def aligned(cells: Mapping[str, list[str]], left: set[str]) -> list[str]:
 def _cell(name: str, value: Any) -> str:
     if name.endswith("_std"):
         return f"{value:.4g}"
-    return f"{value:.3f}" if name in _POSITIONS else f"{value:.6g}" if name in _SHORT else str(value)
+    if name in _POSITIONS or name in _DEGREES:
+        return f"{value:.{3 if name in _POSITIONS else 7}f}"
+    is_short = name in _SHORT or name.endswith(("_um", "_nm")) or name.startswith("fit_")
+    return f"{value:.6g}" if is_short and not isinstance(value, str) else str(value)

@@ -21,8 +21,8 @@ Columns = dict[str, npt.NDArray[Any]]
 
 _AXES = ("z", "y", "x")
 
-#: Columns that would have to move too, and do not.
-_IN_UNITS = (*(f"{axis}_{unit}" for axis in _AXES for unit in ("um", "nm")), "ra", "dec")
+#: Units of the columns of lengths beside those in pixels, such as ``x_um`` and ``x_um_std``.
+_UNITS = ("um", "nm")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ def drift(
     table: Annotated[
         Path,
         typer.Argument(
-            metavar="TABLE", show_default=False, help="Localizations with frames: .csv, .parquet, .h5 or .ecsv."
+            metavar="TABLE",
+            show_default=False,
+            help="Localizations with frames: .csv, .parquet, .h5, .ecsv, .fits, or a dataset.",
         ),
     ],
     output: Annotated[
@@ -160,11 +162,11 @@ def _localizations(table: _Table) -> tuple[Any, Any, Any]:
     axes = [axis for axis in _AXES if axis in columns]
     if axes[-2:] != ["y", "x"] or "frame" not in columns:
         raise ValueError(f"{path}: needs columns frame, y and x, has {', '.join(columns) or 'none'}")
-    units = [name for name in _IN_UNITS if name in columns]
-    if units:
-        raise ValueError(f"{path}: has {', '.join(units)}, which would not move with y and x: write it without --units")
+    if "ra" in columns or "dec" in columns:
+        raise ValueError(f"{path}: has ra and dec, places on the sky, which would not move with y and x")
     if not len(columns["frame"]):
         raise ValueError(f"{path}: has no rows")
+    _check_frames(table)
     points = np.column_stack([columns[axis].astype(np.float64) for axis in axes])
     if "ok" in columns:
         points[~columns["ok"].astype(bool)] = np.nan
@@ -174,19 +176,55 @@ def _localizations(table: _Table) -> tuple[Any, Any, Any]:
     return points, columns["frame"], std
 
 
+def _check_frames(table: _Table) -> None:
+    """Refuse rows of several movies, whose frames have the same numbers."""
+    if "file" not in table.columns:
+        return
+    frame, file = table.columns["frame"], np.unique(table.columns["file"].astype(str), return_inverse=True)[1]
+    order = np.lexsort([file, frame])
+    frame, file = frame[order], file[order]
+    twice = (frame[1:] == frame[:-1]) & (file[1:] != file[:-1])
+    if twice.any():
+        raise ValueError(
+            f"{table.path}: frame {frame[1:][twice][0]} is there of several images, whose drift is not the same: write "
+            "a table of each"
+        )
+
+
 def _moved(table: _Table, drift: Any, drop: bool) -> tuple[Columns, int]:
     """Return the columns without drift, and how many rows were left out of them."""
     frame = table.columns["frame"].astype(np.int64)
     known = drift.ok[frame - drift.frame[0]]
     if not known.all() and not drop:
         raise ValueError(
-            f"{table.path}: the drift of the frames of {(~known).sum()} of {len(known)} rows is not known, nothing is "
-            "written: --drop leaves them out"
+            f"{table.path}: the drift of the frames of {(~known).sum()} of {len(known)} rows is not known, so that "
+            "rows without drift are not written: --drop leaves these out"
         )
+    lengths = _lengths(table)
     columns = {name: column[known] for name, column in table.columns.items()}
     place = frame[known] - int(drift.frame[0])
     for k, axis in enumerate(drift.axes):
         columns[axis] = columns[axis] - drift.shift[place, k]
         if f"{axis}_std" in columns:
             columns[f"{axis}_std"] = np.hypot(columns[f"{axis}_std"], drift.shift_std[place, k])
+    for name, (axis, length) in lengths.items():
+        columns[name] = columns[axis] * length
     return columns, int((~known).sum())
+
+
+def _lengths(table: _Table) -> dict[str, tuple[str, float]]:
+    """Return the columns that are others in pixels times the size of a pixel: the name of that column, and the size."""
+    columns, lengths = table.columns, {}
+    for axis in _AXES:
+        for name in (f"{axis}_{unit}" for unit in _UNITS):
+            if axis not in columns or name not in columns:
+                continue
+            pixels, values = columns[axis].astype(np.float64), columns[name].astype(np.float64)
+            k = int(np.argmax(np.where(np.isfinite(pixels), np.abs(pixels), -1)))
+            size = float(values[k] / pixels[k]) if pixels[k] else np.nan
+            if not np.allclose(values, pixels * size, rtol=1e-6, equal_nan=True):
+                raise ValueError(f"{table.path}: {name} is not {axis} times the size of a pixel: cannot move with it")
+            lengths[name] = axis, size
+            if f"{name}_std" in columns and f"{axis}_std" in columns:
+                lengths[f"{name}_std"] = f"{axis}_std", size
+    return lengths

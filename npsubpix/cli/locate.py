@@ -13,7 +13,7 @@ import numpy as np
 from npsubpix._definitions.refinement import WITH_RADIUS
 from npsubpix.cli.checks import check_numbers
 from npsubpix.cli.exports import check_export, check_tables, export
-from npsubpix.cli.files import check_overwriting, check_plot_path, progress_bar
+from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
 from npsubpix.cli.maps import MAPS, maps_of
 from npsubpix.cli.report import report, state_of
 from npsubpix.cli.rows import Best, Layout, NoFiles, Rows
@@ -96,7 +96,7 @@ def find_and_report(request: Request, errors: Errors) -> None:
         return
     with _output(request, images) as out:
         run = Run(request, images, out)
-        for note in out.notes:
+        for note in (*out.notes, *_resumed(request.outputs, out)):
             say_error(f"note: {note}")
         try:
             _find_all(run, errors)
@@ -108,6 +108,15 @@ def find_and_report(request: Request, errors: Errors) -> None:
             raise KeyboardInterrupt(
                 f"interrupted; the rows of {frames} are safe, and --resume goes on from them"
             ) from None
+
+
+def _resumed(outputs: Outputs, out: Any) -> list[str]:
+    """Say where a run goes on, or that there is none to go on with."""
+    if not outputs.resume or outputs.quiet:
+        return []
+    if out.done:
+        return [f"the rows of {out.done} frames are safe already: goes on from there"]
+    return [f"no stopped run of {display_name(outputs.tables[0])} is found to resume: starts anew"]
 
 
 # --- arguments

@@ -224,7 +224,7 @@ Output = Annotated[
         "-o",
         show_default=False,
         help="Write the table: .csv, .parquet, .h5, .ecsv or .fits; a name without an ending is a Parquet dataset, a "
-        "folder. Give it several times to write several files.",
+        "folder, and then the only output. Give it several times to write several files.",
     ),
 ]
 TableFormat = Annotated[

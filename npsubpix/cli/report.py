@@ -95,7 +95,7 @@ def report(run: Run, errors: Errors) -> None:
 def _summary(run: Run) -> str:
     counts, images = run.out.counts, run.request.images
     count, failed = counts["rows"], counts["rows"] - counts.get("ok", 0)
-    failures = f"; {failed} not ok, see flags" if failed else ""
+    failures = f"; {failed} not ok, see {'flags' if run.request.fit is None else 'fit_flags'}" if failed else ""
     where = display_name(Path(images[0].name)) if len(images) == 1 else f"{len(run.searched)} of {len(images)} images"
     frames = f", {counts['frames']} frames" if any(image.is_stack for image in run.images) else ""
     return f"{count} peak{'' if count == 1 else 's'} in {where}{frames}{failures}"

@@ -174,13 +174,13 @@ def peak_layout(columns: Mapping[str, Any]) -> tuple[Columns, Columns]:
 
 
 def _fit_layout(columns: Columns) -> tuple[Columns, Columns]:
-    """Return the columns of fits as those of peaks at the positions of fits."""
-    table = peaks_at_fits(columns).to_dict()
+    """Return the columns of fits as those of peaks at the positions of fits, which are ok if the fits are."""
+    table = {**peaks_at_fits(columns).to_dict(), "ok": columns["ok"]}
     heights = {name: columns[at] for name in _HEIGHTS if (at := _height(name)) in columns}
     shapes = [n for n in columns if n.startswith(_FIT_SHAPES) or (n.startswith("z") and n not in table)]
     extra = heights | {name: columns[name] for name in ("flux", "flux_std")}
     extra |= {f"fit_{name}": columns[name] for name in ("background", "background_std", *shapes)}
-    extra |= {"chi2": columns["chi2"], "fit_ok": columns["ok"], "fit_flags": columns["flag_names"]}
+    extra |= {"chi2": columns["chi2"], "fit_flags": columns["flag_names"]}
     if "noise_guessed" in columns:
         extra["noise_guessed"] = columns["noise_guessed"]
     return table, extra

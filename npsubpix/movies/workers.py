@@ -6,6 +6,7 @@ import collections
 import contextlib
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from typing import Any, Protocol, TypeVar
@@ -116,10 +117,24 @@ def runner_of(executor: Any) -> Runner:
     return _Elsewhere(lambda: contextlib.nullcontext(executor), workers)
 
 
+def _begin() -> None:
+    """Begin a worker process, which has serial kernels, and ends with its parent."""
+    keep_serial()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process once its parent was killed: the pipes between workers would keep it waiting for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 @contextlib.contextmanager
 def _processes(count: int) -> Iterator[ProcessPoolExecutor]:
     """Start processes; end them, without waiting for what is no longer wanted."""
-    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), keep_serial)
+    pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin)
     try:
         yield pool
     finally:
