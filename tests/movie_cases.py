@@ -49,6 +49,9 @@ def in_one_call(images: np.ndarray, axis: int | None, fit: dict[str, Any] | None
     Fits where the noise is not known are made frame by frame, as their errors depend on all spots of a call.
     """
     peaks = npsubpix.find_peaks(images, frame_axis=axis, **options)
+    if fit is None and options.get("refine") == "fit" and axis == 0:
+        errors = [npsubpix.find_peaks(image, **options).coords_std for image in images]
+        return dataclasses.replace(peaks, coords_std=np.concatenate(errors))
     if fit is None:
         return peaks
     if axis is None or "camera" in fit or "error" in fit:

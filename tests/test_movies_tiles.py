@@ -162,7 +162,7 @@ OPTIONS = st.fixed_dictionaries(
         "plateau": st.sampled_from(["refine", "first", "centroid", "drop"]),
         "minima": st.booleans(),
         "exclude_border": st.sampled_from([True, False, 2, 5]),
-        "refine": st.sampled_from([None, "quadratic", "parabola", "least_squares", "centroid", "phasor", "fit"]),
+        "refine": st.sampled_from([None, "quadratic", "parabola", "least_squares", "centroid", "phasor"]),
         "duplicates": st.sampled_from(["merge", "flag"]),
     },
     optional={

@@ -113,8 +113,8 @@ def locate(
         If an argument has the wrong type.
     ValueError
         If an argument is out of range, or a frame is larger than `max_memory` and cannot be worked on in tiles with
-        these options: `detect`, ``mode="wrap"``, ``neighbors="fit"``, fits without ``camera`` and ``error``, or a
-        function.
+        these options: `detect`, ``mode="wrap"``, ``refine="fit"``, ``neighbors="fit"``, fits without ``camera`` and
+        ``error``, or a function.
     ImageError
         If the source cannot be read; the message names the file and the frame. Rows before that frame are in `output`.
     RuntimeError

@@ -64,6 +64,8 @@ def frames_per_block(movie: Movie, task: Task, memory: int, workers: int, at_onc
     most = memory // (each * at_once)
     if most == 0:
         return 0
+    if task.options.get("refine") == "fit":  # errors are taken from all peaks of a call: here, of a frame
+        return 1
     wanted = max(1, min(_PIXELS // math.prod(movie.shape), most))
     together = movie.chunks[0]
     if together > 1:
