@@ -121,3 +121,16 @@ def test_arrays_in_files_are_loaded_with_a_warning(image, library, tmp_path):
     assert [a.flags for a in npsubpix.align_stack(stack, n_iters=1)] == [
         a.flags for a in npsubpix.align_stack(movie, n_iters=1)
     ]
+
+
+def test_positions_in_data_frames_are_known_by_name():
+    """Tables of other programs have x before y, which would exchange the axes in silence."""
+    pandas = pytest.importorskip("pandas")
+    image = np.zeros((2, 30, 50))
+    image[1, 10, 40] = 9.0
+    table = pandas.DataFrame({"mass": [1.0], "x": [40.0], "y": [10.0], "frame": [1]})
+    peaks = npsubpix.refine_peaks(image, table, frame_axis=0)
+    np.testing.assert_array_equal(peaks.indices, [[10, 40]])
+    assert peaks.frame.tolist() == [1]
+    with pytest.raises(ValueError, match=r"coords must have the columns y and x.*got mass, x"):
+        npsubpix.refine_peaks(image, table[["mass", "x"]], frame_axis=0)

@@ -54,6 +54,7 @@ __all__ = [
     "check_temperature_option",
     "check_weights",
     "check_weights_option",
+    "column_of",
 ]
 
 
@@ -204,17 +205,43 @@ def check_pixels_below(x: Any, limit: int, name: str) -> None:
         raise ValueError(f"{name} must have less than {limit} pixels, got {x.size}")
 
 
+def _is_data_frame(x: Any) -> bool:
+    """Whether something is a data frame, as of pandas and polars, whose columns are known by name."""
+    return not is_array(x) and not isinstance(x, type) and hasattr(x, "columns") and hasattr(x, "to_numpy")
+
+
 def check_positions(value: Any, name: str, axis: int = -1) -> Any:
-    """Require an array of positions, or a table that has one; return one with the coordinates along an axis."""
-    if not is_table(value):
+    """Require an array of positions, or a table that has one; return one with the coordinates along an axis.
+
+    Columns of a data frame are taken by their names, z, y and x, not by their order.
+    """
+    if _is_data_frame(value):
+        coords = as_array(_named_positions(value, name), name)
+    elif is_table(value):
+        coords = as_array(value.coords, name)
+    else:
         return as_array(value, name)
-    coords = as_array(value.coords, name)
     return coords if axis == -1 else moveaxis(coords, -1, axis)
+
+
+def _named_positions(frame: Any, name: str) -> Any:
+    axes = [axis for axis in "zyx" if axis in frame.columns]
+    if axes[-2:] != ["y", "x"]:
+        found = ", ".join(map(str, frame.columns))
+        raise ValueError(f"{name} must have the columns y and x, and z in volumes, if it is a data frame, got {found}")
+    return frame[axes].to_numpy()
+
+
+def column_of(table: Any, name: str) -> Any:
+    """Return a column of a table of positions, or of a data frame, None if it has none of this name."""
+    if _is_data_frame(table):
+        return table[name].to_numpy() if name in table.columns else None
+    return getattr(table, name, None) if is_table(table) else None
 
 
 def check_frames_of(table: Any, frame: Any = None) -> Any:
     """Return the image of each position in a stack: the one that the caller gives, or that of a table, or None."""
-    return getattr(table, "frame", None) if frame is None and is_table(table) else frame
+    return column_of(table, "frame") if frame is None else frame
 
 
 def check_frames(frame: Any, count: int, images: int) -> Any:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._arrays.checks import check_frames_of, check_positions, check_reals
-from npsubpix._arrays.library import as_array, is_table, to_numpy
+from npsubpix._arrays.checks import check_frames_of, check_positions, check_reals, column_of
+from npsubpix._arrays.library import as_array, to_numpy
 
 __all__ = ["Localizations", "localizations_of"]
 
@@ -68,8 +68,8 @@ def localizations_of(table: Any, frame: Any, coords_std: Any, axes: str | None) 
     kept = [names.index(name) for name in _chosen(axes, names)]
     points, std = points[:, kept], None if std is None else std[:, kept]
     good = np.isfinite(points).all(axis=1)
-    if is_table(table):
-        good &= np.asarray(to_numpy(table.ok), bool)
+    if (ok := column_of(table, "ok")) is not None:
+        good &= np.asarray(to_numpy(ok), bool)
     first, last = int(frames.min()), int(frames.max())
     if first == last:
         raise ValueError(f"frame must hold at least two frames, got {first} alone")
