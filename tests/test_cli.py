@@ -387,14 +387,14 @@ def test_in_a_pipe_there_is_no_bar_and_no_colour(movie):
     assert done.stderr == f"npsubpix: {movie}: note: {note}\n"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
-def test_on_a_terminal_there_is_a_bar(movie):
+def on_a_terminal(*command):
+    """Run a command with a terminal as its standard error; return what it shows there."""
     import pty
 
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, "locate", movie], stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"}
-    )
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "150"}
+    arguments = [*COMMAND, *map(str, command)]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=theirs, env=environment)
     os.close(theirs)
     shown = b""
     with process:
@@ -408,8 +408,14 @@ def test_on_a_terminal_there_is_a_bar(movie):
             shown += part
     os.close(ours)
     assert process.returncode == 0
-    assert "%" in shown.decode()
-    assert "movie.npy" in shown.decode()
+    return shown.decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_on_a_terminal_there_is_a_bar(movie):
+    shown = on_a_terminal("locate", movie)
+    assert "%" in shown
+    assert "movie.npy" in shown
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
