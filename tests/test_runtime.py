@@ -119,7 +119,7 @@ WAITING = """
     os.dup2(1, 2)
     before = dict(os.environ)
     from npsubpix._cpu.compiler.threads import process
-    assert process.thread_safe
+    assert process.load()
     assert dict(os.environ) == before
 """
 

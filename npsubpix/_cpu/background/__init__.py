@@ -196,7 +196,7 @@ def measure_boxes(
     floats, bits = np.empty(0, dtype), np.empty(0, f"u{dtype.itemsize}")
     outputs = background, noise, ranges, guessed, good
     options = ends, _ellipsoid(radii), method == "mean", floats, bits
-    _boxes_kernel.run(50 * stack.size, stack, _NO_MASK if mask is None else mask, *options, *outputs)
+    _boxes_kernel.run(300 * stack.size, stack, _NO_MASK if mask is None else mask, *options, *outputs)
     return outputs
 
 

@@ -220,7 +220,7 @@ class Kernel:
         """Call the kernel; `work` is about the number of elementary operations it will do, 8 of which take 1 ns."""
         if work < _SERIAL_WORK or process.forked or numba.config.NUMBA_NUM_THREADS == 1:
             return self.serial(*args)
-        thread_safe = process.thread_safe  # which loads the layer, before Numba is asked about threads
+        thread_safe = process.load()  # the layer, before Numba is asked about threads
         if numba.get_num_threads() == 1:
             return self.serial(*args)
         with _NOTHING if thread_safe else process.lock:

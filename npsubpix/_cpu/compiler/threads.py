@@ -33,11 +33,6 @@ class _Process:
         self.forked = True
         self.lock = threading.RLock()
 
-    @property
-    def thread_safe(self) -> bool:
-        """Whether the threading layer, which this loads, can be called from several Python threads at once."""
-        return self.load()
-
     def load(self) -> bool:
         """Load the threading layer; return whether it can be called from several Python threads at once."""
         if self._thread_safe is None:

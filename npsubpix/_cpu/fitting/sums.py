@@ -29,7 +29,7 @@ def sums_of(model: Model) -> int:
     return count * (count + 1) // 2 + count + 1
 
 
-def _times(first: Vector | None, second: Vector | None) -> Vector | None:
+def _times(first: Any, second: Any) -> Any:
     """Return a product; None is 1."""
     if first is None or second is None:
         return second if first is None else first
@@ -53,9 +53,9 @@ class _ColumnSums:
         weighted = weight * residual
         scaled = {name: _times(weight, lines[name]) for name in self.names}
         for a, b in self.pairs:
-            self.totals.add((a, b), _times(scaled[a], lines[b]))  # type: ignore[arg-type]
+            self.totals.add((a, b), _times(scaled[a], lines[b]))
         for name in self.names:
-            self.totals.add((name,), _times(weighted, lines[name]))  # type: ignore[arg-type]
+            self.totals.add((name,), _times(weighted, lines[name]))
         self.totals.add((), weighted * residual)
 
     def add_to(self, builder: Any, sums: Any, slopes: Sequence[Sequence[tuple[str, Any]]]) -> None:

@@ -1,7 +1,7 @@
 """Variances of positions that are stationary points of quadratics around a pixel.
 
-The shift s solves H s = -g. A change of one pixel that changes the gradient by dg and the Hessian by dH changes the
-shift by the solution of H ds = -(dg + dH s).
+The shift s solves H s = -g. If one pixel changes, and with it the gradient by dg and the Hessian by dH, then the shift
+changes by ds, which solves H ds = -(dg + dH s).
 """
 
 from __future__ import annotations
