@@ -275,7 +275,11 @@ def _closure(level):
     return lambda frames, frame_axis: Above(level)(frames, frame_axis)
 
 
-@pytest.mark.parametrize("function", [Above, _closure, lambda level: functools.partial(Above(0), level=level)], ids=str)
+@pytest.mark.parametrize(
+    "function",
+    [Above, _closure, lambda level: functools.partial(Above(0), level=level)],
+    ids=["object", "closure", "partial"],
+)
 def test_a_run_does_not_go_on_with_another_function(function, tmp_path):
     """Functions of one name may hold other values."""
     counts, path = movie(), tmp_path / "a.csv"
