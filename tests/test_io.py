@@ -212,7 +212,7 @@ def test_real_images_read_as_their_sources_say(data):
     for package in ("astropy", "tifffile", "imageio"):
         pytest.importorskip(package)
     galaxy = read(fits)[0]
-    assert galaxy.dtype == np.dtype(">i2")
+    assert galaxy.dtype == np.int16
     assert (round(float(galaxy.mean()), 1), galaxy.min(), galaxy.max()) == (108.3, -1, 19936)
     assert np.shape(read(tiff)) == (10, 200, 300)
     assert read(png)[0].shape == (424, 640)

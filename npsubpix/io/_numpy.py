@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from npsubpix.io._raw import RawArray
 from npsubpix.io._source import ImageError, Options, Source
 
 __all__ = ["array_at", "header_of", "numpy_file"]
+
+LONGEST_HEADER = 10_000  # what NumPy parses
 
 
 @contextlib.contextmanager
@@ -41,7 +44,12 @@ def array_at(path: Path, name: str, place: int = 0) -> RawArray:
 
 def header_of(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read the header of an array: its shape, whether it is in Fortran order, and its dtype."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, order, dtype = read(file)
+    if np.lib.format.read_magic(file) == (1, 0):
+        shape, order, dtype = np.lib.format.read_array_header_1_0(file)
+    else:
+        count = file.read(4)
+        length = int.from_bytes(count, "little")
+        if length > LONGEST_HEADER:  # NumPy would ask for as much memory before it looks
+            raise ValueError(f"a header of {length} bytes")
+        shape, order, dtype = np.lib.format.read_array_header_2_0(io.BytesIO(count + file.read(length)))
     return tuple(map(int, shape)), bool(order), dtype
