@@ -25,6 +25,7 @@ from npsubpix.cli.options import Origin, given
 from npsubpix.cli.reading import Axes, Channel, Hdu, MaxMemory, Series, Volume, reading_options
 from npsubpix.cli.simulated import assess, simulate
 from npsubpix.cli.terminal import Errors, UsageError, say, say_error
+from npsubpix.io._source import MAX_MEMORY
 
 __all__ = ["app", "main"]
 
@@ -148,7 +149,7 @@ def locate(
     hdu: Hdu = None,
     roi: option.Roi = None,
     workers: option.Workers = None,
-    max_memory: MaxMemory = 4.0,
+    max_memory: MaxMemory = "1GiB",
     resume: option.Resume = False,
     table_format: option.TableFormat = None,
     units: option.Units = None,
@@ -212,7 +213,8 @@ def locate(
         if not fit and (camera := camera_of(fits)) is not None:
             options["camera"] = camera
         check_drift(moved, output or [], table_format)
-        reading = reading_options(channel, volume, axes, series, hdu, max_memory) | {"frames": frames}
+        limit = max(max_memory, MAX_MEMORY)  # of what can only be read at once, as in Python
+        reading = reading_options(channel, volume, axes, series, hdu, limit) | {"frames": frames, "whole": False}
         outputs = Outputs(
             output or [],
             plot or [],
@@ -229,7 +231,7 @@ def locate(
             units,
             resume,
         )
-        request = Request(images, options, boxes, reading, outputs, check_fit(fit, fits), roi, workers)
+        request = Request(images, options, boxes, reading, outputs, check_fit(fit, fits), roi, workers, max_memory)
         find_and_report(request, errors)
         if moved and output and not errors.messages:
             write_moved(output[0], moved, errors, {}, quiet=quiet)
@@ -290,7 +292,7 @@ def align(
     axes: Axes = None,
     series: Series = None,
     hdu: Hdu = None,
-    max_memory: MaxMemory = 4.0,
+    max_memory: MaxMemory = "4GiB",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:

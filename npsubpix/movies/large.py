@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -42,8 +42,27 @@ __all__ = ["found_in_tiles", "tile_lengths"]
 _MAPS = ("mask", "background", "sigma", "error")
 
 
-def found_in_tiles(movie: Movie, task: Task, number: int, memory: int, runner: Runner) -> Found:
-    """Find the rows of a frame in tiles."""
+class _Counted:
+    """A runner that reports, after each tile, which part of all work on a frame is done."""
+
+    def __init__(self, runner: Runner, report: Callable[[float], None]) -> None:
+        self.workers, self.at_once = runner.workers, runner.at_once
+        self._runner, self._report = runner, report
+        self.done, self.total = 0, 1
+
+    def run(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Yield each job and its result, in order."""
+        for result in self._runner.run(function, jobs):
+            self.done += 1
+            if self.done < self.total:  # duplicates may be refined several times
+                self._report(self.done / self.total)
+            yield result
+
+
+def found_in_tiles(
+    movie: Movie, task: Task, number: int, memory: int, runner: Runner, report: Callable[[float], None]
+) -> Found:
+    """Find the rows of a frame in tiles; `report` is told which part of the work is done."""
     maps_here = any(is_array(task.options.get(n)) for n in _MAPS) or isinstance(
         task.options.get("background"), Background
     )
@@ -52,6 +71,8 @@ def found_in_tiles(movie: Movie, task: Task, number: int, memory: int, runner: R
     sent = movie if runner.at_once == 1 else Sent(movie)
     frame = frame_of(movie, sent, task, number, memory // max(runner.workers, 1))
     cores = list(_cores(frame, movie, task))
+    runner = counted = _Counted(runner, report)
+    counted.total = len(cores) * (2 + (task.boxes is not None) + (frame.fit is not None))
     if task.boxes is not None:
         frame = _with_background(frame, task.boxes, movie, cores[0], runner)
     parts, border = [], NOTHING
