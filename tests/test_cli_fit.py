@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import npsubpix
+import npsubpix.plotting
 from npsubpix.io import read_picasso, read_thunderstorm
 from tests.test_cli import fails, run, table_of
+from tests.test_cli_options import spy
 
 pytest.importorskip("rich")
 yaml = pytest.importorskip("yaml")
@@ -100,6 +102,17 @@ def test_files_of_other_programs(movie, tmp_path):
     for found in (hdf5, csv):  # origins differ by more than this radius
         run("assess", found, truth, "--radius", 0.4, "-o", numbers, "--quiet")
         assert json.loads(numbers.read_text())["n_matched"] == 4
+
+
+def test_fits_are_drawn_as_fits(movie, tmp_path, monkeypatch):
+    """Those that are not ok were drawn as good peaks."""
+    calls = spy(monkeypatch, npsubpix.plotting, "draw_peaks")
+    options = "--axes", "TYX", "--threshold", 50, "--fit", "--fit-box", 5, "--plot-frame", 1
+    run("locate", movie, *options, "--plot", tmp_path / "p.png", "-o", tmp_path / "a.csv")
+    (_, drawn), _ = calls.pop()
+    assert isinstance(drawn, npsubpix.Fits)
+    rows, _ = table_of(tmp_path / "a.csv")
+    assert drawn.ok.tolist() == [row["ok"] == "True" for row in rows if row["frame"] == "1"]
 
 
 @pytest.mark.parametrize(

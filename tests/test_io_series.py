@@ -164,9 +164,9 @@ def test_pages_that_ome_metadata_do_not_name_are_spoken_of(tmp_path, movie):
     assert stack.notes == ("2 pages beside those of its OME metadata left out",)
 
 
-def test_only_tiff_files_have_series(tmp_path, movie):
+def test_files_without_series_have_none_to_choose(tmp_path, movie):
     np.save(tmp_path / "a.npy", movie)
-    with pytest.raises(ImageError, match="is a NumPy file, and only TIFF files have series"):
+    with pytest.raises(ImageError, match="is a NumPy file, and only TIFF, Zarr, ND2, CZI, LIF files have series"):
         read(tmp_path / "a.npy", series=0)
 
 

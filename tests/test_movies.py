@@ -129,6 +129,13 @@ def test_a_function_is_called_with_blocks():
     assert found["y"].tolist() == [np.unravel_index(f.argmax(), f.shape)[0] for f in counts]
 
 
+def test_tensors_on_the_host_are_arrays():
+    counts = movie()
+    torch = pytest.importorskip("torch")
+    found = npsubpix.locate(torch.from_numpy(counts.astype(np.float32)), threshold_abs=20)
+    assert_same_rows(found, in_one_call(counts.astype(np.float32), 0, threshold_abs=20))
+
+
 def test_progress_counts_frames():
     counts, seen = movie(), []
     with blocks(4 * counts[0].size):

@@ -155,6 +155,14 @@ def test_tiles_fit_into_the_memory():
     image = frame_of("counts", (700, 900), np.random.default_rng(0))
     found = npsubpix.locate(image, frames=False, max_memory=image.nbytes // 2, threshold_abs=12)
     assert_same_rows(found, in_one_call(image, None, threshold_abs=12))
+    seen = []
+    npsubpix.locate(
+        image, frames=False, max_memory=image.nbytes // 2, threshold_abs=12, progress=lambda *a: seen.append(a)
+    )
+    parts = [done for done, count in seen if count == 1]
+    assert len(parts) == len(seen) > 4  # not once, at the end
+    assert parts == sorted(set(parts))
+    assert parts[-1] == 1
     with pytest.raises(ValueError, match="max_memory is too little for a tile"):
         npsubpix.locate(image, frames=False, max_memory=1000, threshold_abs=12)
 

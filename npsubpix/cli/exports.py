@@ -84,7 +84,7 @@ def export(
             yield localizations(fits[fits.ok], outputs.pixel_size, 1.0)
 
     left_out = rows.length - sum(int(np.count_nonzero(piece["ok"])) for piece in rows)
-    about = {"images": metadata["images"], "options": metadata["options"], "rows_not_ok_left_out": left_out}
+    about = {"images": metadata["images"], "options": metadata["options"]}
     common: dict[str, Any] = {"pixel_size": outputs.pixel_size, "left_out": left_out, "metadata": about}
     if outputs.table_format == "picasso":
         movie = (sum(image.count for image in images), *shape[-2:])

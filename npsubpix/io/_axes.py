@@ -12,7 +12,7 @@ from npsubpix._arrays.library import HostArray
 from npsubpix.io._source import ImageError, check_size, times, unnamed
 from npsubpix.io.source import ImageSource
 
-__all__ = ["Layout", "lay_out"]
+__all__ = ["Layout", "lay_out", "letter_of"]
 
 _NAMES = {
     **dict.fromkeys(("time", "times", "frame", "frames"), "T"),
@@ -103,7 +103,7 @@ def lay_out(
 
 def _letters(source: ImageSource, frames: int | str | bool | None) -> str:
     """Return a letter per axis: T, Z, C, S, Y and X, Q for axes without a name, O for those with another one."""
-    letters = [_letter(name, axis) for axis, name in enumerate(source.axes)]
+    letters = [letter_of(name, axis) for axis, name in enumerate(source.axes)]
     if frames is not None and not isinstance(frames, bool):
         chosen = _axis_of(source, frames)
         letters = ["O" if letter == "T" else letter for letter in letters]
@@ -116,7 +116,8 @@ def _letters(source: ImageSource, frames: int | str | bool | None) -> str:
     return "".join(letters)
 
 
-def _letter(name: str, axis: int) -> str:
+def letter_of(name: str, axis: int) -> str:
+    """Return T, Z, C, S, Y or X for the name of an axis, Q for an axis without one, O or another letter for others."""
     if name == unnamed(axis):
         return "Q"
     return _NAMES.get(name.lower(), name.upper() if len(name) == 1 and name.isalpha() else "O")

@@ -14,11 +14,9 @@ from npsubpix._arrays.checks import check_mask
 from npsubpix._arrays.home import home_of
 from npsubpix._arrays.library import HostArray, is_array, without_booleans
 from npsubpix._arrays.stacks import stack_of
-from npsubpix._cpu.background.tiles import MeshOfFrame
-from npsubpix._cpu.peaks.heights import bound_of_values
-from npsubpix._cpu.peaks.tiles import Box, halo_of
 from npsubpix._definitions.peaks import PeakSearch, with_defaults
 from npsubpix._definitions.refinement import Noise, Refinement, noise_of
+from npsubpix._dispatch.tiles import Box, MeshOfFrame, bound_of_values, halo_of
 from npsubpix.camera import noise_of_pixels
 from npsubpix.movies.fits import pools_noise
 from npsubpix.movies.jobs import Sent

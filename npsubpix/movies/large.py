@@ -17,12 +17,19 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.library import HostArray, is_array
-from npsubpix._cpu.background.tiles import boxes_of, mesh_of
-from npsubpix._cpu.peaks import Rows, before_merging, selected, settled
-from npsubpix._cpu.peaks.extrema import Candidates
-from npsubpix._cpu.peaks.tiles import Box, candidates_of_frame
 from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.flags import PeakFlags
+from npsubpix._dispatch.tiles import (
+    Box,
+    Candidates,
+    Rows,
+    before_merging,
+    boxes_of,
+    candidates_of_frame,
+    mesh_of,
+    selected,
+    settled,
+)
 from npsubpix.background import check_boxes
 from npsubpix.fitting.spots import lengths_of_box
 from npsubpix.movies.borders import NOTHING, Highest, measure

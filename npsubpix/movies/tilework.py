@@ -8,10 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.background.tiles import Boxes, measure
-from npsubpix._cpu.peaks import Rows, refined
-from npsubpix._cpu.peaks.extrema import Candidates
-from npsubpix._cpu.peaks.tiles import Box, Part, Tile, find_in_tile
+from npsubpix._dispatch.tiles import Box, Boxes, Candidates, Part, Rows, Tile, find_in_tile, measure, refined
 from npsubpix.fitting.spots import fit_spots
 from npsubpix.movies.borders import Highest, highest_in_tile
 from npsubpix.movies.frames import Frame, noise_in, slices
