@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["OutputError", "check_place", "replacing", "sidecar"]
+__all__ = ["OutputError", "check_place", "new_hdf5", "replacing", "sidecar"]
 
 
 class OutputError(ValueError):
     """A file that cannot be written; the message is one line, and names the file and the reason."""
+
+
+@contextlib.contextmanager
+def new_hdf5(path: Path) -> Iterator[Any]:
+    """Open a new HDF5 file; what h5py raises if it cannot be written to its end, as on a full disk, is an OSError."""
+    import h5py
+
+    try:
+        with h5py.File(path, "w") as file:
+            yield file
+    except RuntimeError as error:  # of what was still to be written when the file was closed
+        found = re.search(r"errno = (\d+)", str(error))
+        if found is None:
+            raise
+        raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
 
 
 def sidecar(path: Path) -> Path:

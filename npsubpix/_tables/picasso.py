@@ -18,6 +18,7 @@ import numpy as np
 
 from npsubpix._arrays.options import check_lengths
 from npsubpix._tables import OutputError, check_place, describe, plain, replacing
+from npsubpix._tables.files import new_hdf5
 from npsubpix._tables.localizations import Localizations, Parts, check_origin, check_packages, package
 
 __all__ = ["check_path", "read", "write"]
@@ -86,7 +87,6 @@ def write(
 
 
 def _write(path: Path, parts: Iterator[Any], length: int, documents: list[dict[str, Any]]) -> None:
-    import h5py
     import yaml
 
     beside = _beside(path)
@@ -95,7 +95,7 @@ def _write(path: Path, parts: Iterator[Any], length: int, documents: list[dict[s
         text = yaml.safe_dump_all(documents, sort_keys=False)
         opened.enter_context(replacing(beside)).write_text(text, encoding="ascii")
         temporary = opened.enter_context(replacing(path, before=lambda: beside.unlink(missing_ok=True)))
-        with h5py.File(temporary, "w") as file:
+        with new_hdf5(temporary) as file:
             locs = next(parts)
             dataset, last = file.create_dataset("locs", (length,), locs.dtype), 0
             for part in itertools.chain([locs], parts):
@@ -149,7 +149,9 @@ class _About(NamedTuple):
 
 
 def _about(parts: Parts, first: float, height: int, width: int) -> _About:
-    length, dropped, without, names = 0, 0, set(), ()
+    length, dropped = 0, 0
+    without: set[str] = set()
+    names: tuple[str, ...] = ()
     for spots in parts():
         columns, further = _columns(spots, first)
         names = (*columns, *further)

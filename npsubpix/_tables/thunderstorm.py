@@ -49,7 +49,7 @@ def write(
     spots, length, elliptical = next(iter(parts())), 0, False
     for part in parts():
         length += len(part)
-        elliptical |= part.z is not None or not np.array_equal(*part.sigma.T, equal_nan=True)
+        elliptical |= part.z is not None or not np.array_equal(part.sigma[:, 0], part.sigma[:, 1], equal_nan=True)
     volume = spots.slice_spacing is not None
     sizes = np.array(check_lengths(pixel_size, 3 if volume else 2, "pixel_size")[-2:])
     elliptical |= sizes[0] != sizes[1]

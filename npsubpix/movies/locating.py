@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -204,6 +205,11 @@ def _nothing(done: float, count: int) -> None:
     """Report nothing."""
 
 
+def _report_tile(report: Callable[[float, int], Any], number: int, count: int, part: float) -> None:
+    """Report which part of a frame is done."""
+    report(number + part, count)
+
+
 def _found(
     movie: Movie, task: Task, done: int, memory: int, runner: Runner, report: Callable[[float, int], Any]
 ) -> Iterator[tuple[int, int, Found]]:
@@ -215,7 +221,7 @@ def _found(
         for number in range(done, movie.count):
             own = task.of_frames(number, number + 1, movie.count, movie.shape, movie.axis)
             found = found_in_tiles(
-                movie, own, number, memory, runner, lambda part, number=number: report(number + part, movie.count)
+                movie, own, number, memory, runner, functools.partial(_report_tile, report, number, movie.count)
             )
             yield number, number + 1, moved(found, 0, movie.origin, movie.frame_shape)
         return
@@ -236,6 +242,7 @@ def _metadata(movie: Movie, task: Task) -> dict[str, Any]:
         **describe("zyx"[-len(movie.shape) :]),
         "images": [movie.source.name],
         **sizes_of(movie.source),
+        "read_as": movie.roles,
         **{name: state[name] for name in ("task", "frames", "region", "options")},
     }
 

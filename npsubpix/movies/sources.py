@@ -75,6 +75,12 @@ class Movie:
         return tuple(int(n) for k, n in enumerate(self.source.shape) if k != self.axis)
 
     @property
+    def roles(self) -> dict[str, str]:
+        """What each axis was taken for: frames, z, y or x."""
+        space = iter("zyx"[-len(self.shape) :])
+        return {name: "frames" if k == self.axis else next(space) for k, name in enumerate(self.source.axes)}
+
+    @property
     def whole(self) -> tuple[int, ...]:
         """Shape of the part of all frames that is wanted."""
         return self.shape if self.axis is None else (*self.shape[: self.axis], self.count, *self.shape[self.axis :])
