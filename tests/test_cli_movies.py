@@ -320,7 +320,7 @@ def test_a_movie_that_breaks_leaves_its_rows_and_a_resume_tries_again(tmp_path):
     assert numbers(table, "frame")[0].tolist() == [0, 1]
     path.write_bytes(good)
     os.utime(path, ns=(about.st_mtime_ns, about.st_mtime_ns))  # as if the network were back
-    run("locate", path, *OPTIONS, "-o", table, "--resume")
+    run("locate", path, *OPTIONS, "-o", table, "--resume", "--max-memory", "1MB")
     assert numbers(table, "frame")[0].tolist() == [0, 1, 2, 3]
     assert not (tmp_path / "a.csv.parts").exists()
 
