@@ -150,7 +150,7 @@ def locate(
     hdu: Hdu = None,
     roi: option.Roi = None,
     workers: option.Workers = None,
-    max_memory: MaxMemory = "1GiB",
+    max_memory: MaxMemory = "4GiB",
     resume: option.Resume = False,
     table_format: option.TableFormat = None,
     units: option.Units = None,

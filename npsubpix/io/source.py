@@ -241,8 +241,8 @@ def open_image(
     axes : str or sequence of str, optional
         Names of the axes in place of those that the file has, as in ``"tzyx"``.
     max_memory : int or str, default 4 * 2**30
-        Number of bytes, or a text such as ``"8 GiB"``, that a part which can only be read at once may take, such as a page or a tile. A file that
-        declares larger ones is not opened.
+        Number of bytes, or a text such as ``"8 GiB"``, that a part which can only be read at once may take,
+        such as a page or a tile. A file that declares larger ones is not opened.
 
     Returns
     -------

@@ -18,7 +18,6 @@ from npsubpix._definitions.peaks import PeakSearch, with_defaults
 from npsubpix._definitions.refinement import Noise, Refinement, noise_of
 from npsubpix._dispatch.tiles import Box, MeshOfFrame, bound_of_values, halo_of
 from npsubpix.camera import noise_of_pixels
-from npsubpix.movies.fits import pools_noise
 from npsubpix.movies.jobs import Sent
 from npsubpix.movies.maps import changed
 from npsubpix.movies.plans import frame_bytes
@@ -153,10 +152,6 @@ def _of_frame(_: str, value: Any, ndim: int) -> Any:
 
 
 def _check_fit(fit: Mapping[str, Any], whole: str) -> None:
-    if fit.get("neighbors", "ignore") != "ignore":
-        raise ValueError(whole % f"neighbors={fit['neighbors']!r}")
-    if pools_noise(fit):
-        raise ValueError(whole % "a fit without error and camera, whose errors depend on all spots of a frame,")
     camera = fit.get("camera")
     maps: list[Any] = [fit.get("error")]
     maps += [] if camera is None else [getattr(camera, field.name) for field in dataclasses.fields(camera)]

@@ -39,6 +39,7 @@ from npsubpix.movies.plans import frame_bytes
 from npsubpix.movies.sources import Movie, in_memory
 from npsubpix.movies.tasks import Columns, Found, Task, significance
 from npsubpix.movies.tilework import Find, Fit, Measure, Pixels, Refine, find, fit, measured, refine, tile_of
+from npsubpix.movies.together import depend_on_each_other, fitted_together
 from npsubpix.movies.windows import window_bytes
 from npsubpix.movies.workers import Runner, runner_of
 from npsubpix.results import Background, Fits, Peaks
@@ -60,10 +61,14 @@ class _Counted:
     def run(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """Yield each job and its result, in order."""
         for result in self._runner.run(function, jobs):
-            self.done += 1
-            if self.done < self.total:  # duplicates may be refined several times
-                self._report(self.done / self.total)
+            self.tick()
             yield result
+
+    def tick(self) -> None:
+        """Count a tile."""
+        self.done += 1
+        if self.done < self.total:  # duplicates may be refined several times
+            self._report(self.done / self.total)
 
 
 def found_in_tiles(
@@ -104,7 +109,7 @@ def found_in_tiles(
         return Found(peaks, columns, counts)
     if task.with_heights:
         columns = {"value": rows.values, **columns, "peak_flags": rows.flags}
-    return Found(_fitted(frame, peaks, cores, runner), columns, counts)
+    return Found(_fitted(frame, peaks, cores, memory, counted), columns, counts)
 
 
 def _dtype_of(movie: Movie) -> np.dtype[Any]:
@@ -217,13 +222,16 @@ def _border_of(frame: Frame, rows: Rows, highest: Highest) -> HostArray | None:
     return np.array([highest.value])
 
 
-def _fitted(frame: Frame, peaks: Peaks, cores: list[Box], runner: Runner) -> Fits:
-    """Fit the spots of a frame tile by tile, with those around a tile as their neighbours."""
+def _fitted(frame: Frame, peaks: Peaks, cores: list[Box], memory: int, runner: _Counted) -> Fits:
+    """Fit the spots of a frame tile by tile, with those around a tile as their neighbours; or all of them at once."""
     assert frame.fit is not None
     half, near = _reach_of_fits(frame)
     starts = np.floor(np.where(np.isfinite(peaks.coords), peaks.coords, 0) + 0.5).astype(np.int64)
     starts = starts.clip(0, np.array(frame.shape) - 1)
     own = _tiles_of(starts, cores) or {0: np.zeros(0, np.int64)}
+    if depend_on_each_other(frame.fit):
+        fits = fitted_together(frame, peaks.coords, starts, own, cores, half, memory, runner.tick)
+        return dataclasses.replace(fits, frame=peaks.frame, image_shape=frame.shape)
     jobs = []
     for k, rows in own.items():
         begins, ends = np.array(frame.widened(cores[k], near)).T
