@@ -44,7 +44,7 @@ def test_a_frame_larger_than_the_memory_is_searched_in_tiles(tmp_path):
     image = tmp_path / "mosaic.npy"
     places = [(20 + 37 * k % 260, 25 + 53 * k % 340) for k in range(24)]
     np.save(image, spots((300, 390), places).astype(np.float32))
-    fit = "--fit", "--offset", 1, "--min-distance", 9
+    fit = "--fit", "--min-distance", 9
     for options in ((), ("--background", 40, "--refine", "centroid"), fit):
         tables = []
         for memory in ("1GiB", "1200 kB"):

@@ -136,7 +136,7 @@ def test_a_movie_of_large_frames_and_a_region():
     ("options", "words"),
     [
         ({"mode": "wrap"}, "mode='wrap' needs the whole frame"),
-        ({"refine": "fit"}, "refine='fit' needs the whole frame"),
+        ({"refine": "fit", "camera": CAMERA}, "refine='fit' with camera or error needs the whole frame"),
         ({"background": {"size": 16, "filter_size": 2}}, "filter_size must be odd"),
         ({"error": np.ones((3, 4))}, r"error must be a number or have the shape of a frame, \(40, 50\)"),
         ({"mask": np.ones((40, 50))}, "mask must be an array of booleans"),
@@ -158,6 +158,9 @@ def test_fits_that_depend_on_each_other_are_those_of_the_frame(fit, masked):
     image += npsubpix.render_spots(places, image.shape, std=1.3, amplitude=4000.0, integrate=True).astype(np.uint16)
     mask = {"mask": rng.random(image.shape) < 0.02} if masked else {}
     check(image, (23, 37), fit, threshold_abs=60, **mask)
+    if not fit:
+        check(image, (23, 37), refine="fit", threshold_abs=60, **mask)
+        check(image, (23, 37), refine="fit", duplicates="merge", num_peaks=30, background=20.0, sigma=4.5, **mask)
 
 
 def test_more_spots_than_there_is_memory_for_are_not_fitted_at_once():

@@ -83,8 +83,8 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
     for name in ("detect", "mode"):
         if options[name] is not None:
             raise ValueError(whole % (f"{name}={options[name]!r}" if isinstance(options[name], str) else name))
-    if options["refine"] == "fit":  # whose errors are taken from all peaks together
-        raise ValueError(whole % "refine='fit'")
+    if options["refine"] == "fit" and not (options["error"] is None and options["camera"] is None):
+        raise ValueError(whole % "refine='fit' with camera or error")
     if task.fit is not None:
         _check_fit(task.fit, whole)
     own_maps = functools.partial(_of_frame, ndim=len(movie.shape))

@@ -39,7 +39,7 @@ from npsubpix.movies.plans import frame_bytes
 from npsubpix.movies.sources import Movie, in_memory
 from npsubpix.movies.tasks import Columns, Found, Task, significance
 from npsubpix.movies.tilework import Find, Fit, Measure, Pixels, Refine, find, fit, measured, refine, tile_of
-from npsubpix.movies.together import depend_on_each_other, fitted_together
+from npsubpix.movies.together import Parts, depend_on_each_other, fitted_together, refined_together
 from npsubpix.movies.windows import window_bytes
 from npsubpix.movies.workers import Runner, runner_of
 from npsubpix.results import Background, Fits, Peaks
@@ -95,7 +95,7 @@ def found_in_tiles(
     search = before_merging(frame.search, frame.refinement)
     found = candidates_of_frame(parts, _dtype_of(movie), frame.shape, frame.search)
     found = found.take(selected(found, (1, *frame.shape), search))
-    refine_each = functools.partial(_refined, frame, cores=cores, runner=runner, seen=seen)
+    refine_each = functools.partial(_refined, frame, cores=cores, memory=memory, runner=counted, seen=seen)
     rows = settled(found, (1, *frame.shape), frame.search, frame.refinement, refine_each)
     peaks = Peaks(
         rows.coords, rows.values, rows.starts, rows.flags, None if movie.axis is None else rows.frames + number,
@@ -189,7 +189,9 @@ def _tiles_of(points: HostArray, cores: list[Box]) -> dict[int, HostArray]:
     return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=False)) if len(order) else {}
 
 
-def _refined(frame: Frame, found: Candidates, cores: list[Box], runner: Runner, seen: list[Pixels]) -> Rows:
+def _refined(
+    frame: Frame, found: Candidates, cores: list[Box], memory: int, runner: _Counted, seen: list[Pixels]
+) -> Rows:
     """Refine candidates tile by tile; return them in their order, and add their pixels to those that were seen."""
     points = np.stack(np.unravel_index(found.indices, frame.shape), axis=1)
     wide = frame.refinement.periods_around(frame.shape)
@@ -198,6 +200,9 @@ def _refined(frame: Frame, found: Candidates, cores: list[Box], runner: Runner, 
         rows, pixels = refine(Refine(frame, tuple((0, 1) for _ in frame.shape), found))
         seen.append(pixels)
         return rows
+    if frame.refinement.method == "fit":  # which takes errors from the residuals of all candidates
+        half = tuple(extent + 1 for extent in frame.refinement.extent[3 - len(frame.shape) :])
+        return refined_together(frame, found, points, Parts(cores, of_tiles, half, memory, runner.tick), seen.append)
     jobs = (Refine(frame, frame.widened(cores[k], wide), found.take(rows)) for k, rows in of_tiles.items())
     parts = []
     for _, (rows, pixels) in runner.run(refine, jobs):
@@ -230,7 +235,7 @@ def _fitted(frame: Frame, peaks: Peaks, cores: list[Box], memory: int, runner: _
     starts = starts.clip(0, np.array(frame.shape) - 1)
     own = _tiles_of(starts, cores) or {0: np.zeros(0, np.int64)}
     if depend_on_each_other(frame.fit):
-        fits = fitted_together(frame, peaks.coords, starts, own, cores, half, memory, runner.tick)
+        fits = fitted_together(frame, peaks.coords, starts, Parts(cores, own, half, memory, runner.tick))
         return dataclasses.replace(fits, frame=peaks.frame, image_shape=frame.shape)
     jobs = []
     for k, rows in own.items():

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._dispatch.tiles import Box
+from npsubpix._dispatch.tiles import Box, Candidates, Rows, refined
 from npsubpix.fitting.spots import fit_spots
 from npsubpix.movies.fits import pools_noise
 from npsubpix.movies.frames import Frame, slices
+from npsubpix.movies.tilework import Pixels, pixels_at
 from npsubpix.movies.windows import window, window_bytes
 from npsubpix.results import Fits
 
-__all__ = ["depend_on_each_other", "fitted_together"]
+__all__ = ["Parts", "depend_on_each_other", "fitted_together", "refined_together"]
 
 
 def depend_on_each_other(fit: Mapping[str, Any]) -> bool:
@@ -26,48 +29,66 @@ def depend_on_each_other(fit: Mapping[str, Any]) -> bool:
     return pools_noise(fit) or fit.get("neighbors", "ignore") != "ignore"
 
 
-def fitted_together(
-    frame: Frame,
-    coords: HostArray,
-    starts: HostArray,
-    of_tiles: Mapping[int, HostArray],
-    cores: list[Box],
-    half: tuple[int, ...],
-    memory: int,
-    tick: Callable[[], None],
-) -> Fits:
-    """Read the boxes around starts, tile by tile, and fit the spots; `tick` is called after each tile."""
+class Parts(NamedTuple):
+    """How a frame is read around pixels: the cores of tiles, the rows of pixels in each, and how far around these."""
+
+    cores: list[Box]
+    rows: Mapping[int, HostArray]
+    half: tuple[int, ...]
+    memory: int
+    tick: Callable[[], None]  # called after each tile
+
+
+def fitted_together(frame: Frame, coords: HostArray, starts: HostArray, parts: Parts) -> Fits:
+    """Fit the spots of a frame, whose boxes are around pixels."""
     assert frame.fit is not None
-    _check_memory(frame, len(starts), half, memory)
-    options, image, masked = dict(frame.fit), None, None
-    nothing = (slice(0, 0),) * len(frame.shape)
-    for k, rows in of_tiles.items():
-        box = frame.widened(cores[k], half)
+    other = "camera or error" if pools_noise(frame.fit) else "neighbors='ignore'"
+    image, mask = _boxes(frame, starts, parts, other, lambda *_: None)
+    return fit_spots(image, coords, **(frame.fit if mask is None else {**frame.fit, "mask": mask}))
+
+
+def refined_together(
+    frame: Frame, found: Candidates, points: HostArray, parts: Parts, seen: Callable[[Pixels], Any]
+) -> Rows:
+    """Refine candidates by fits to boxes around their pixels, which are handed to `seen`."""
+
+    def see(rows: HostArray, box: Box, pixels: HostArray) -> None:
+        seen(pixels_at(frame, box, found.indices[rows], points[rows], pixels))
+
+    image, mask = _boxes(frame, points, parts, "another refine", see)
+    return refined(image[None], None if mask is None else mask[None], found, frame.search, frame.refinement, None)
+
+
+def _boxes(
+    frame: Frame, starts: HostArray, parts: Parts, other: str, see: Callable[[HostArray, Box, HostArray], None]
+) -> tuple[HostArray, HostArray | None]:
+    """Return arrays of the frame, and of its mask, that hold the boxes around pixels."""
+    ndim = len(frame.shape)
+    origin = frame.read(((0, 1),) * ndim)[0]
+    is_masked = frame.maps["mask"] is not None
+    _check_memory(frame, len(starts), parts, origin.dtype.itemsize + is_masked, other)
+    image = window(frame.shape, (slice(0, 0),) * ndim, origin[(slice(0, 0),) * ndim])
+    masked = window(frame.shape, (slice(0, 0),) * ndim, np.zeros((0,) * ndim, bool)) if is_masked else None
+    for k, rows in parts.rows.items():
+        box = frame.widened(parts.cores[k], parts.half)
         pixels, mask = frame.read(box)[0], frame.map_of("mask", box)
-        if image is None:
-            image = window(frame.shape, nothing, pixels[nothing])
-            masked = None if mask is None else window(frame.shape, nothing, mask[:0].reshape((0,) * pixels.ndim))
         for start in starts[rows]:
-            around = frame.widened(tuple((int(p), int(p) + 1) for p in start), half)
+            around = frame.widened(tuple((int(p), int(p) + 1) for p in start), parts.half)
             inside = tuple(slice(b - first, e - first) for (b, e), (first, _) in zip(around, box, strict=True))
             image[slices(around)] = pixels[inside]
             if masked is not None and mask is not None:
                 masked[slices(around)] = mask.reshape(pixels.shape)[inside]
-        tick()
-    if masked is not None:
-        options["mask"] = masked
-    return fit_spots(image, coords, **options)
+        see(rows, box, pixels)
+        parts.tick()
+    return image, masked
 
 
-def _check_memory(frame: Frame, count: int, half: tuple[int, ...], memory: int) -> None:
+def _check_memory(frame: Frame, count: int, parts: Parts, item: int, other: str) -> None:
     """Refuse more spots than there is memory for boxes, in pages of an array of the frame."""
-    assert frame.fit is not None
-    lengths = tuple(min(2 * h + 1, n) for h, n in zip(half, frame.shape, strict=True))
-    item = frame.read(tuple((0, 1) for _ in lengths)).dtype.itemsize + (frame.maps["mask"] is not None)
+    lengths = tuple(min(2 * h + 1, n) for h, n in zip(parts.half, frame.shape, strict=True))
     needed = min(count * window_bytes(frame.shape, lengths, item), math.prod(frame.shape) * item)
-    if needed > memory:
-        reason = "camera or error" if pools_noise(frame.fit) else "neighbors='ignore'"
+    if needed > parts.memory:
         raise ValueError(
             f"the {count} spots of frame {frame.number}, of shape {frame.shape}, are fitted at once, which takes about "
-            f"{needed} bytes, more than max_memory: raise it, or pass {reason}, with which they are fitted in tiles"
+            f"{needed} bytes, more than max_memory: raise it, or pass {other}, with which spots are measured in tiles"
         )
