@@ -96,6 +96,16 @@ def test_names_of_slices_are_those_of_the_command_line(dims, count):
     assert (found.frame is None) == (count is None)
 
 
+def test_a_channel_is_chosen_by_any_name_that_axes_of_channels_have():
+    """The hint is to choose one, and there was none where the axis was called channel."""
+    counts = movie(shape=(4, 20, 24))
+    array = pytest.importorskip("xarray").DataArray(np.stack([counts, counts + 9]), dims=["channel", "time", "y", "x"])
+    with pytest.raises(ValueError, match=r"has channels, .*: choose one by npsubpix.open_image\(\.\.\., channel=0\)"):
+        npsubpix.locate(array, threshold_abs=20)
+    found = npsubpix.locate(npsubpix.open_image(array, channel=0), threshold_abs=20)
+    assert_same_rows(found, in_one_call(counts, 0, threshold_abs=20))
+
+
 @pytest.mark.parametrize("frames", [None, "t"])
 def test_an_axis_that_may_be_z_or_not_is_not_taken_for_z(frames):
     """Wavelengths were slices, in silence; without frames, or as these, it is said what they are."""

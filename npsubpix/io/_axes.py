@@ -9,19 +9,10 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix.io._source import ImageError, check_size, times, unnamed
+from npsubpix.io._source import ImageError, check_size, letter_of, times
 from npsubpix.io.source import ImageSource
 
-__all__ = ["Layout", "lay_out", "letter_of"]
-
-_NAMES = {
-    **dict.fromkeys(("time", "times", "frame", "frames"), "T"),
-    **dict.fromkeys(("depth", "slice", "slices", "plane", "planes"), "Z"),
-    **dict.fromkeys(("channel", "channels"), "C"),
-    **dict.fromkeys(("rgb", "rgba", "sample", "samples"), "S"),
-    **dict.fromkeys(("row", "rows"), "Y"),
-    **dict.fromkeys(("column", "columns", "col"), "X"),
-}
+__all__ = ["Layout", "lay_out"]
 
 
 @dataclass(frozen=True)
@@ -114,13 +105,6 @@ def _letters(source: ImageSource, frames: int | str | bool | None) -> str:
             letters = ["O" if letter in "YX" else letter for letter in letters]
             letters[space[0]], letters[space[1]] = "Y", "X"
     return "".join(letters)
-
-
-def letter_of(name: str, axis: int) -> str:
-    """Return T, Z, C, S, Y or X for the name of an axis, Q for an axis without one, O or another letter for others."""
-    if name == unnamed(axis):
-        return "Q"
-    return _NAMES.get(name.lower(), name.upper() if len(name) == 1 and name.isalpha() else "O")
 
 
 def _axis_of(source: ImageSource, frames: int | str) -> int:

@@ -13,7 +13,7 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._arrays.stacks import is_delayed
 from npsubpix.io import open_image
 from npsubpix.io._arrays import file_of
-from npsubpix.io._axes import letter_of
+from npsubpix.io._source import letter_of
 
 __all__ = ["Movie", "file_of_array", "in_memory", "movie_of", "opened"]
 
