@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import device, kernel, summing
+from npsubpix._cpu.compiler.jit import device, inlined_summing, kernel
 from npsubpix._definitions.flags import FitFlags
 
 __all__ = ["boxes_kernel"]
@@ -40,7 +40,7 @@ def _pixel(value, factor, variance, likelihood):
     return data, spread, _NEGATIVE_PIXELS if likelihood and data + spread < 0.0 else 0
 
 
-@summing
+@inlined_summing
 def _plain_row(data, start, line, offset, factor, least):
     """Write a row of pixels in electrons; return how many are not finite, and how many less than a number."""
     wrong, negative = 0, 0

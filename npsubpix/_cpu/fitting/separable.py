@@ -6,16 +6,14 @@ planes as vector code, see `sums.py`.
 
 from __future__ import annotations
 
-from npsubpix._cpu.compiler.jit import device
+from npsubpix._cpu.compiler.jit import device, inlined
 from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.gaussian import edges_before_x, edges_of, factors_of, lines_of, width_of
+from npsubpix._cpu.fitting.products import LINES
 from npsubpix._cpu.fitting.sums import plane_sums_of
 from npsubpix._definitions.spot_models import Model
 
 __all__ = ["separable"]
-
-#: Lines: the integrals of the spot along all axes, and their derivatives.
-_LINES = 3
 
 
 def separable(model: Model) -> SpotFunctions:
@@ -30,7 +28,7 @@ def separable(model: Model) -> SpotFunctions:
     add_likelihood, add_weighted = plane_sums_of(model, True), plane_sums_of(model, False)
     write_lines = lines_of(model)
 
-    @device
+    @inlined
     def write(parameters, sigma, constants, box, padded, lines, edges):
         write_lines(parameters, sigma, constants, box, lines, edges)
 
@@ -69,4 +67,4 @@ def separable(model: Model) -> SpotFunctions:
                     mean[start + i] = shared[0] * lines[0, x + i] + level + tilt * (first + i)
                 start += padded
 
-    return SpotFunctions(write, add_rows, means, width_of(model), _LINES, by_pixel=False)
+    return SpotFunctions(write, add_rows, means, width_of(model), LINES, by_pixel=False)
