@@ -94,11 +94,11 @@ def is_poor(chi2, degrees, weights, residuals, data, mean, background, box, padd
 
 
 @inlined_summing
-def _products(residuals, weights, first, stop, step):
-    """Return the sum of products of residuals and those some pixels on, and that of their squares."""
+def _products(residuals, others, weights, other_weights):
+    """Return the sum of products of residuals and those of neighbours, and that of their squares."""
     total, spread = 0.0, 0.0
-    for k in range(first, stop):
-        product, weight = residuals[k] * residuals[k + step], weights[k] * weights[k + step]
+    for k in range(residuals.size):
+        product, weight = residuals[k] * others[k], weights[k] * other_weights[k]
         product = product if weight > 0.0 else 0.0
         total += product
         spread += product * product
@@ -113,13 +113,21 @@ def are_alike(weights, residuals, box, padded):
     for d in range(depth):
         first = d * height * padded
         if length <= FIT_KEPT_ROW:
-            total, more = _products(residuals, weights, first, first + (height - 1) * padded, padded)
+            stop = first + (height - 1) * padded
+            total, more = _products(
+                residuals[first:stop], residuals[first + padded : stop + padded],
+                weights[first:stop], weights[first + padded : stop + padded],
+            )  # fmt: skip
             shared += total
             spread += more
         rows = 1 if length < padded else height  # rows that end with pixels that do not count follow one another
         along = height * padded if length < padded else padded
         for start in range(first, first + rows * along, along):
-            total, more = _products(residuals, weights, start, start + along - 1, 1)
+            stop = start + along - 1
+            total, more = _products(
+                residuals[start:stop], residuals[start + 1 : stop + 1],
+                weights[start:stop], weights[start + 1 : stop + 1],
+            )  # fmt: skip
             shared += total
             spread += more
     return shared > FIT_ALIKE * math.sqrt(spread)
