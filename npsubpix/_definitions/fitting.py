@@ -203,7 +203,7 @@ def columns_of(rows: Any, moments: Any, matrices: Any, fit: Fit) -> Columns:
 
 def _noise_slope(moments: Any) -> Any:
     """Return by how much the variance of a pixel grows with its signal, the same for all spots."""
-    degrees, s0, s1, signal, own, t0, t1, t2 = (moments[:, k] for k in range(8))
+    degrees, s0, s1, signal, own, t0, t1, t2 = moments[:, :8].T.copy()  # one after the other in memory
     none = degrees == 0  # rejected spots, whose moments are all 0
     degrees = degrees + none
     found, expected = s1 - signal * s0 / degrees, own - signal * signal / degrees
