@@ -30,7 +30,8 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
     s.n_iters = (int)n + 1;
     double chi2 = 0.0;
     e.clear();
-    for (int k = 0; curves && k < count * count; ++k) curved[k / count][k % count] = 0.0;
+    for (int a = 0; a < count; ++a)
+      for (int b = 0; b <= a; ++b) curved[a][b] = 0.0;
     Model model = {s.parameters, o.sigma, o.constants, box.length};
     each_mean(m, box, model, [&](const Datum& p, double mean, const double* slopes, Index at) {
       const double weight = weight_of(m, p, mean), residual = p.value - mean;
@@ -70,9 +71,12 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
     if (!turned) backward(steps, lower, s.used);
     turned_before = turned;
     for (int k = s.used; k < count; ++k) steps[k] = 0.0;
-    double gain = 0.0;  // of the last step
-    for (int k = 0; m.estimator != MLE && k < s.used; ++k) gain += e.gradient[k] * steps[k];
-    if (ends) finish(s, m, box, e, o, moments, matrices, gain);  // at the parameters of the information, which the last step hardly changes
+    if (ends) {  // at the parameters of the information, which the last step hardly changes
+      const Equations<count> copy = e;  // a reference to `e` itself would keep it out of registers
+      double gain = 0.0;  // of the last step
+      for (int k = 0; m.estimator != MLE && k < s.used; ++k) gain += e.gradient[k] * steps[k];
+      finish(s, m, box, copy, o, moments, matrices, gain);
+    }
     move<Model>(s.parameters, steps, o.constants, box, least);
     if (!isfinite(decrement)) s.flags |= FITFLAG_SINGULAR;
     if (s.parameters[axes] < FIT_LEAST_FLUX * FIT_LEAST_FLUX * scale) s.flags |= FITFLAG_NEGATIVE_FLUX;
@@ -119,7 +123,7 @@ FORMULA void solve_best(Solution<Model>& s, const Images& m, const Box& box, con
 }
 
 // Whether another start of the same image is nearer than a distance.
-FORMULA bool has_neighbour(const Options& o, Index row, double distance, int axes, const Index (&shape)[3]) {
+ROUTINE bool has_neighbour(const Options& o, Index row, double distance, int axes, const Index (&shape)[3]) {
   const Index key = o.own_keys[row], reach = (Index)ceil(distance) + 1, width = shape[2], height = shape[1];
   const Index j = key / width % height, d = axes == 3 ? key / (width * height) % shape[0] : 0;
   const Index planes = axes == 3 ? reach : 0;
