@@ -207,12 +207,12 @@ def _noise_slope(moments: Any) -> Any:
     none = degrees == 0  # rejected spots, whose moments are all 0
     degrees = degrees + none
     found, expected = s1 - signal * s0 / degrees, own - signal * signal / degrees
-    level, slope = s0 / degrees, 0.0
+    level, slope, positive = s0 / degrees, 0.0, expected * (expected > 0)
     for _ in range(_PASSES):
         variance = 2 * (level * level * t0 + 2 * level * slope * t1 + slope * slope * t2)
-        weight = (expected > 0) / (variance + (variance == 0))
-        total = (expected * expected * weight).sum()
-        slope = ((found * expected * weight).sum() / (total + (total == 0))).clip(0.0, None)
+        weight = positive / (variance + (variance == 0))
+        total = (positive * weight).sum()
+        slope = ((found * weight).sum() / (total + (total == 0))).clip(0.0, None)
         level = ((s0 - slope * signal) / degrees).clip(0.0, None)
     return slope
 

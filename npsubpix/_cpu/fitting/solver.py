@@ -165,7 +165,7 @@ def finisher_of(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) 
     """Make the function that writes the row of a fit, in the coordinates of its box; it returns flags."""
     means, width_along = functions.means, functions.width
     residual_moments = residual_moments_of(model, functions.add_rows, algebra)
-    factor, invert = algebra.factor, algebra.invert
+    invert = algebra.invert
     axes, count, first, end = model.axes, model.parameters, model.axes + 1, model.axes + 1 + model.widths
     last, is_product = count - 1, model.has_curves and not model.plane
 
@@ -185,10 +185,13 @@ def finisher_of(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) 
 
     @device
     def measure(memory, data, spread, sigma, constants, box, padded, estimator, used, moments, whole):
-        """Write the covariance of parameters; return reduced chi2, the likelihood and whether the fit is poor."""
+        """Write the covariance of parameters; return reduced chi2, the likelihood and whether the fit is poor.
+
+        The factors of the information are those of the last step.
+        """
         small, square, lines, edges, pixels, sums = memory
         parameters, steps = small[4], small[2]
-        matrix, lower, covariance = square[0], square[1], square[2]
+        lower, covariance = square[1], square[2]
         mean, weights, residuals, signals = pixels[0], pixels[1], pixels[2], pixels[3]
         means(mean, parameters, box, padded, lines)
         chi2 = compare(weights, residuals, data, mean, spread, estimator == _MLE)
@@ -198,7 +201,6 @@ def finisher_of(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) 
         degrees = -count
         for k in range(weights.size):
             degrees += weights[k] > 0.0
-        factor(lower, matrix, 0.0)
         invert(covariance, lower, steps, used)
         for k in range(first, end):
             if small[5, k] > 0.0:  # held at a limit
