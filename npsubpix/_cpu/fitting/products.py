@@ -162,7 +162,7 @@ def line_sums(
                 for a, b in pairs:
                     product = times(scaled[a], lines[b])
                     totals.add((power, a, b), product)
-    return {(power, *pair): totals[(power, *pair)].sum() for power in powers for pair in pairs}
+    return {(power, a, b): totals[power, a, b].sum() for power in powers for a, b in pairs}
 
 
 def _pair(a: int, b: int) -> tuple[int, int]:
@@ -197,7 +197,8 @@ def information_of(model: Model, power: int) -> Callable[..., Any]:
                     terms = []
                     for s in slope:
                         for t in other:
-                            product = along_y[(power, *_pair(s.y, t.y))] * along_x[(power, *_pair(s.x, t.x))]
+                            (a_y, b_y), (a_x, b_x) = _pair(s.y, t.y), _pair(s.x, t.x)
+                            product = along_y[power, a_y, b_y] * along_x[power, a_x, b_x]
                             for _ in range(s.flux + t.flux):
                                 product = product * flux
                             terms.append(product)
@@ -239,9 +240,10 @@ def residual_sums_of(model: Model) -> Callable[..., Any]:
                 across: dict[int, Vector | None] = {
                     k: load(builder, kinds[k], builder.add(x, here)) for k in {0, *(t.x for t in every)} if k < LINES
                 }
-                across[_ONE], across[_ALONG] = None, _places(builder, here) - middle_x
+                from_x = _places(builder, here) - middle_x
+                across[_ONE], across[_ALONG] = None, from_x
                 value = times(flux, across[0])
-                background = level + tilt_x * across[_ALONG] if model.plane else level
+                background = level + tilt_x * from_x if model.plane else level
                 column.clear()
                 with cgutils.for_range(builder, rows) as loop:
                     pixel = builder.add(here, builder.mul(loop.index, padded))
