@@ -40,6 +40,8 @@ KINDS = (
     "h5",
     "mrc",
     "lif",
+    "czi",
+    "zarr.zip",
 )
 SECONDS = 10
 MEMORY = 2**29
@@ -88,10 +90,18 @@ def small_file(kind: str, folder: Path) -> Path:
 
         with h5py.File(path, "w") as file:
             file.create_dataset("movie", data=frames, chunks=(1, 10, 24), compression="gzip")
-    elif kind in ("mrc", "lif"):
-        from tests.test_io_microscopes import write_lif, write_mrc
+    elif kind in ("mrc", "lif", "czi"):
+        from tests.test_io_microscopes import write_czi, write_lif, write_mrc
 
-        write_lif(path, frames[None]) if kind == "lif" else write_mrc(path, frames)
+        if kind == "mrc":
+            write_mrc(path, frames)
+        else:
+            (write_lif if kind == "lif" else write_czi)(path, frames[None])
+    elif kind == "zarr.zip":
+        import zarr
+
+        with zarr.storage.ZipStore(path, mode="w") as store:
+            zarr.create_array(store, shape=frames.shape, chunks=(1, 20, 24), dtype=frames.dtype)[:] = frames
     else:
         import PIL.Image
 

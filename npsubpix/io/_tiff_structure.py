@@ -88,7 +88,9 @@ class _Walk:
         self.absent = 0
         self.known: dict[tuple[_Entry | None, ...], _Parts] = {}  # most pages of a movie declare the same
         number, entry, word = ("Q", "HHQ8s", "Q") if self.big else ("H", "HHI4s", "I")
-        self.count, self.entry, self.next = (struct.Struct(f"{self.order}{letters}") for letters in (number, entry, word))
+        self.count, self.entry, self.next = (
+            struct.Struct(f"{self.order}{letters}") for letters in (number, entry, word)
+        )
 
     def fail(self, text: str) -> NoReturn:
         raise ImageError(f"{self.path}: {text}")
@@ -173,10 +175,10 @@ class _Walk:
         parts = self.known.get(declared)
         if parts is None:
             parts = self.known[declared] = self.parts(tags, name)
-        if parts.compression == 1 and not parts.tiled and _STRIPS in tags and tags[_STRIPS][1] == 1:
-            if tags.get(_STRIP_BYTES, (0, 0))[1] <= 1:
-                self.one_strip(tags, parts.whole, name)
-                return
+        few = tags.get(_STRIPS, (0, 0))[1] == 1 and tags.get(_STRIP_BYTES, (0, 0))[1] <= 1
+        if few and parts.compression == 1 and not parts.tiled:
+            self.one_strip(tags, parts.whole, name)
+            return
         offsets = self.values(tags, _TILES if parts.tiled else _STRIPS, name)
         counts = self.values(tags, _TILE_BYTES if parts.tiled else _STRIP_BYTES, name)
         needed = parts.number
