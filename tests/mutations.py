@@ -40,7 +40,6 @@ KINDS = (
     "h5",
     "mrc",
     "lif",
-    "czi",
     "zarr.zip",
 )
 SECONDS = 10
@@ -90,13 +89,10 @@ def small_file(kind: str, folder: Path) -> Path:
 
         with h5py.File(path, "w") as file:
             file.create_dataset("movie", data=frames, chunks=(1, 10, 24), compression="gzip")
-    elif kind in ("mrc", "lif", "czi"):
-        from tests.test_io_microscopes import write_czi, write_lif, write_mrc
+    elif kind in ("mrc", "lif"):
+        from tests.test_io_microscopes import write_lif, write_mrc
 
-        if kind == "mrc":
-            write_mrc(path, frames)
-        else:
-            (write_lif if kind == "lif" else write_czi)(path, frames[None])
+        write_lif(path, frames[None]) if kind == "lif" else write_mrc(path, frames)
     elif kind == "zarr.zip":
         import zarr
 

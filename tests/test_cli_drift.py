@@ -71,7 +71,7 @@ def test_localizations_of_other_programs(movie, tmp_path, program):
         path = tmp_path / "locs.csv"
         fits.to_thunderstorm(path, pixel_size=100)
         path.with_name("locs.csv.json").unlink(missing_ok=True)  # as ThunderSTORM writes
-        assert "pixel_size is needed" in run("drift", path, *options, code=1).output
+        assert "pixel_size, in nm, is needed" in run("drift", path, *options, code=1).output
         options += ("--pixel-size", 100)
     run("drift", path, *options, "--output", output)
     expected = npsubpix.apply_drift(fits, npsubpix.drift_of(fits, method="tracks", axes="yx"))
