@@ -61,8 +61,8 @@ def _cells(column: npt.NDArray[Any], marked: bool, alone: bool) -> list[str]:
 def _quoted(value: Any, marked: bool, alone: bool) -> str:
     """Return a cell in quotes if it needs them; an empty one does if it is alone in its row."""
     text = io.StringIO()
-    quoting = csv.QUOTE_NONNUMERIC if marked else csv.QUOTE_MINIMAL
-    csv.writer(text, lineterminator="\n", quoting=quoting).writerow([value] if alone else [value, 0])
+    rows = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC if marked else csv.QUOTE_MINIMAL)
+    rows.writerow([value] if alone else [value, 0])
     return text.getvalue().removesuffix("\n" if alone else ",0\n")
 
 
