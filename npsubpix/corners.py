@@ -133,6 +133,7 @@ def refine_corners(
         frames,
         mask,
         *noise,
+        None,
         frame_axis=frame_axis,
         refinement=refinement._replace(lines=(tuple(lines[0].tolist()), tuple(lines[1].tolist()))),
     )

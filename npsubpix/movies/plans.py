@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._definitions.dtypes import promoted
+from npsubpix.movies.fits import pools_noise
 from npsubpix.movies.sources import Movie
 from npsubpix.movies.tasks import Task
 
@@ -64,7 +65,8 @@ def frames_per_block(movie: Movie, task: Task, memory: int, workers: int, at_onc
     most = memory // (each * at_once)
     if most == 0:
         return 0
-    if task.options.get("refine") == "fit":  # errors are taken from all peaks of a call: here, of a frame
+    known = {name: task.options.get(name) for name in ("camera", "error")}
+    if task.options.get("refine") == "fit" and pools_noise(known):  # errors are taken from all peaks of a call: here, of a frame
         return 1
     wanted = max(1, min(_PIXELS // math.prod(movie.shape), most))
     together = movie.chunks[0]
