@@ -85,7 +85,7 @@ def test_a_movie_of_molecules_that_blink_is_warned_of(rng, background):
 
 def test_saturated_pixels_and_even_light_are_warned_of(rng):
     with pytest.warns(UserWarning, match=r"no line .* pixels saturate"):
-        estimate_camera(np.minimum(frames(rng, LIGHT, 40), 1600))
+        estimate_camera(np.minimum(frames(rng, LIGHT, 40), 1800))
     with pytest.warns(UserWarning, match=r"bright has too small a range of light: .* known to \d+% only"):
         estimate_camera(frames(rng, np.full((80, 90), 50.0), 40))
 

@@ -106,7 +106,10 @@ def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int
         curve = _Curve(frames, np.zeros(()))
         slope, level = curve.line(None)
         if not slope > 0:
-            raise ValueError("bright must have noise that grows with the signal, which that of these frames does not")
+            raise ValueError(
+                "bright must have noise that grows with the signal, which that of these frames does not: is the light even, or "
+                "are pixels saturated?"
+            )
         curve.warn(slope, level, 2)
         return Camera(offset=-level / slope, electrons_per_count=1 / slope)
     empty = _frames(dark, "dark", frame_axis)

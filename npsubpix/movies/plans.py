@@ -66,7 +66,9 @@ def frames_per_block(movie: Movie, task: Task, memory: int, workers: int, at_onc
     if most == 0:
         return 0
     known = {name: task.options.get(name) for name in ("camera", "error")}
-    if task.options.get("refine") == "fit" and pools_noise(known):  # errors are taken from all peaks of a call: here, of a frame
+    if task.options.get("refine") == "fit" and pools_noise(
+        known
+    ):  # errors are taken from all peaks of a call: here, of a frame
         return 1
     wanted = max(1, min(_PIXELS // math.prod(movie.shape), most))
     together = movie.chunks[0]
