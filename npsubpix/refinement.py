@@ -162,8 +162,8 @@ def refine_peaks(
     That is the scatter about the mean of the method, not its bias. It holds up to standard errors of 0.1 pixels for
     methods with a window, and of 0.05 pixels for those of 3 x 3 pixels, which have outliers in more noise, see
     :doc:`/measuring`. Standard errors of ``"fit"`` are those of `fit_spots`: of the Fisher information with `camera` or
-    `error`, else from the residuals. A row is NaN where it could not be refined, or the noise of one of its pixels is negative or not
-    finite; an axis is NaN along which it was not refined.
+    `error`, else from the residuals. A row is NaN where it could not be refined, or the noise of one of its pixels is
+    negative or not finite; an axis is NaN along which it was not refined.
 
     References
     ----------

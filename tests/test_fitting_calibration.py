@@ -96,6 +96,6 @@ def test_steady_light_is_not_warned_of(rng, least, count):
     """Of few frames, and of few photons, whose noise is not Gaussian; warnings are errors here."""
     light = np.linspace(least, 4 * least + 10, 80 * 90).reshape(80, 90)
     camera = estimate_camera(frames(rng, light, count), frames(rng, 0 * light, 60))
-    assert camera.electrons_per_count == pytest.approx(0.45, rel=0.05)
+    assert camera.electrons_per_count == pytest.approx(0.45, rel=0.15 if count == 2 else 0.02)
     if count > 2:
         assert estimate_camera(frames(rng, light, count)).electrons_per_count == pytest.approx(0.45, rel=0.1)

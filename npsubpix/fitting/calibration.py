@@ -107,8 +107,8 @@ def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int
         slope, level = curve.line(None)
         if not slope > 0:
             raise ValueError(
-                "bright must have noise that grows with the signal, which that of these frames does not: is the light even, or "
-                "are pixels saturated?"
+                "bright must have noise that grows with the signal, which that of these frames does not: is the light "
+                "even, or are pixels saturated?"
             )
         curve.warn(slope, level, 2)
         return Camera(offset=-level / slope, electrons_per_count=1 / slope)

@@ -318,9 +318,10 @@ def _fits(
 
 
 def fit_of(
-    ndim: int, shape: tuple[int, ...], *, camera: Any, error: Any, max_shift: Any, n_iters: Any, model: Any = "gaussian",
-    width: Any = "free", sigma: Any = None, beta: Any = None, background: Any = "constant", box: Any = None,
-    estimator: Any = "auto", neighbors: Any = "ignore", covariance: Any = False, psf: Any = None, oversampling: Any = 1,
+    ndim: int, shape: tuple[int, ...], *, camera: Any, error: Any, max_shift: Any, n_iters: Any,
+    model: Any = "gaussian", width: Any = "free", sigma: Any = None, beta: Any = None, background: Any = "constant",
+    box: Any = None, estimator: Any = "auto", neighbors: Any = "ignore", covariance: Any = False, psf: Any = None,
+    oversampling: Any = 1,
 ) -> tuple[Fit, MeasuredPsf | None]:  # fmt: skip
     """Require the options of `fit_spots` for images of a shape; return the fit, and the samples of a measured model."""
     check_choice(neighbors, "neighbors", NEIGHBORS)
