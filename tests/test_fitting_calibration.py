@@ -60,6 +60,10 @@ def test_fits_with_an_estimated_camera_have_true_errors(rng):
         ((np.ones((4, 5, 5)), np.zeros((4, 5, 6))), ValueError, "dark must have frames of the shape of bright"),
         ((np.ones((4, 5, 5)), np.zeros((4, 5, 5))), ValueError, "bright must have more noise than dark"),
         ((np.ones((4, 5, 5), bool),), TypeError, "bright must hold real numbers"),
+        ((np.full((4, 5, 5), np.inf),), ValueError, "bright must have noise that grows"),
+        ((np.arange(100.0).reshape(4, 5, 5) * 1e200,), ValueError, "bright must have noise that grows"),
+        ((np.ones((4, 5, 5)), np.full((4, 5, 5), np.nan)), ValueError, "dark must be finite, got 100 pixels that"),
+        ((np.ones((4, 5, 5)), 2 * np.ones((4, 5, 5))), ValueError, "bright must be brighter than dark"),
     ],
 )
 def test_misuse_is_an_error(arguments, error, message):

@@ -101,7 +101,12 @@ def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int
     >>> round(camera.electrons_per_count, 2), round(float(camera.offset.mean()), 1)
     (0.5, 100.0)
     """
-    frames = _frames(bright, "bright", frame_axis)
+    with np.errstate(over="ignore", invalid="ignore"):  # pixels that are not finite are left out, and their squares
+        return _camera(_frames(bright, "bright", frame_axis), dark, frame_axis)
+
+
+def _camera(frames: npt.NDArray[Any], dark: Array | None, frame_axis: int) -> Camera:
+    """Return the calibration from bright frames, and dark ones if there are any."""
     if dark is None:
         curve = _Curve(frames, np.zeros(()))
         slope, level = curve.line(None)
@@ -115,10 +120,15 @@ def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int
     empty = _frames(dark, "dark", frame_axis)
     if empty.shape[1:] != frames.shape[1:]:
         raise ValueError(f"dark must have frames of the shape of bright, {frames.shape[1:]}, got {empty.shape[1:]}")
+    if not np.isfinite(empty).all():
+        wrong = empty.size - np.count_nonzero(np.isfinite(empty))
+        raise ValueError(f"dark must be finite, got {wrong} pixels that are not")
     offsets = empty.mean(axis=0, dtype=np.float64)
     read = empty.var(axis=0, ddof=1, dtype=np.float64)
     typical = float(np.median(read)) / (1 - 2 / (9 * (len(empty) - 1))) ** 3  # the median of chi-squared, by Wilson
     curve = _Curve(frames, offsets)
+    if curve.means.size and not curve.means.mean() > 0:
+        raise ValueError("bright must be brighter than dark, which these frames are not")
     slope, _ = curve.line(typical)
     if not slope > 0:
         raise ValueError("bright must have more noise than dark, which these frames have not")
@@ -198,11 +208,11 @@ class _Curve:
             warnings.warn(
                 f"bright has variances that are no line over the mean: they depart by up to {most:.0%}, as where spots "
                 "blink or move, a lamp flickers or pixels saturate; electrons_per_count may be far off",
-                stacklevel=3,
+                stacklevel=4,
             )
         elif noise > _IMPRECISE:
             warnings.warn(
-                f"bright has too small a range of light: electrons_per_count is known to {noise:.0%} only", stacklevel=3
+                f"bright has too small a range of light: electrons_per_count is known to {noise:.0%} only", stacklevel=4
             )
 
     def _fit(self, kept: npt.NDArray[np.bool_], level: float | None, share: float) -> tuple[float, float]:

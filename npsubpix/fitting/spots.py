@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.checks import check_frames_of
+from npsubpix._arrays.checks import check_frames_of, check_reals
 from npsubpix._arrays.library import Array, as_image, beside, is_array, without_booleans
 from npsubpix._arrays.options import (
     FARTHEST,
@@ -275,6 +275,7 @@ def fit_patches(
     (array([[3.2, 2.9]]), array([1000.]), array([1.1]))
     """
     x, mask = as_image(patches, mask, "patches", frame_axis=0)
+    check_reals(without_booleans(x)[:0], "patches")
     x = without_booleans(x)
     if x.ndim not in (3, 4):
         raise ValueError(f"patches must have shape (N, h, w) or (N, d, h, w), got shape {tuple(x.shape)}")

@@ -66,10 +66,8 @@ def frames_per_block(movie: Movie, task: Task, memory: int, workers: int, at_onc
     if most == 0:
         return 0
     known = {name: task.options.get(name) for name in ("camera", "error")}
-    if task.options.get("refine") == "fit" and pools_noise(
-        known
-    ):  # errors are taken from all peaks of a call: here, of a frame
-        return 1
+    if task.options.get("refine") == "fit" and pools_noise(known):
+        return 1  # frame, as errors are taken from all peaks of a call
     wanted = max(1, min(_PIXELS // math.prod(movie.shape), most))
     together = movie.chunks[0]
     if together > 1:
