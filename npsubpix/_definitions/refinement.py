@@ -255,7 +255,7 @@ def box_of_radius(radius: tuple[float, ...]) -> tuple[int, ...]:
     return tuple(2 * max(math.ceil(r), _LEAST_HALF_WIDTH) + 1 for r in radius)
 
 
-def noise_of_fits(refinement: Refinement, noise: Noise | None) -> tuple[Any, ...]:
+def noise_of_fits(refinement: Refinement, noise: Noise | None) -> tuple[Any, Any, Any, Any, Any]:
     """Return what fits know of the noise: error, offset, electrons per count, read variance, and EM gain.
 
     Electrons per count of `Noise` are divided by the gain and its excess noise already.

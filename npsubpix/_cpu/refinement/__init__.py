@@ -199,8 +199,8 @@ def refine(
     if refinement.wrap:
         return _refine_periodic(x, images, starts, mask, refinement, noise, psf)
     if refinement.model is not None:
-        known = noise_of_fits(refinement, noise)
-        results = fit_spots(x, starts, images, mask, *known, psf, fit=refinement.model)
+        noise_of_pixels = noise_of_fits(refinement, noise)
+        results = fit_spots(x, starts, images, mask, *noise_of_pixels, psf, fit=refinement.model)
         return peaks_of_fits(x, images, starts, results, refinement, noise)
     count, ndim = starts.shape
     volume = x.reshape(len(x), *(1, *x.shape[1:])[-3:])

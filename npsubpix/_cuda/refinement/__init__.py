@@ -79,8 +79,8 @@ def refine(
         from npsubpix._cuda.fitting import fit_spots  # which needs this module too
 
         noise = None if noise is None else Noise(*map(device.put, noise))
-        known = noise_of_fits(refinement, noise)
-        results = fit_spots(x, starts, images, mask, *known, psf, fit=refinement.model)
+        noise_of_pixels = noise_of_fits(refinement, noise)
+        results = fit_spots(x, starts, images, mask, *noise_of_pixels, psf, fit=refinement.model)
         return peaks_of_fits(x, images, starts, results, refinement, noise)
     count, axes = starts.shape
     mask = None if mask is None else device.rows(mask, x.shape, bool)
