@@ -123,7 +123,7 @@ def simulate_spots(
     if mean.size and mean.max() > _MOST_PHOTONS:
         limit = f"at most {_MOST_PHOTONS:g} photons in a pixel"
         raise ValueError(f"flux and background must have {limit}, got {mean.max():g}")
-    photons = generator.poisson(mean)
+    photons = np.asarray(generator.poisson(mean))
     return np.asarray(photons, np.float64) if camera is None else _recorded(photons, camera, frame_axis, generator)
 
 
