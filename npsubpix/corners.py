@@ -20,6 +20,7 @@ from npsubpix.results import Peaks
 __all__ = ["refine_corners"]
 
 _TRUNCATE = 2.0  # standard deviations at which the Gaussian ends
+_WIDEST = 100  # standard deviation in pixels
 
 
 def refine_corners(
@@ -118,7 +119,10 @@ def refine_corners(
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
     refinement = check_refinement("saddle", "method", n_iters, max_shift, None, None, ndim)
-    lines = [gaussian_line(width, _TRUNCATE) for width in check_widths(sigma, ndim, "sigma")]
+    widths = check_widths(sigma, ndim, "sigma")
+    if max(widths) > _WIDEST:
+        raise ValueError(f"sigma must be at most {_WIDEST} pixels, got {sigma!r}")
+    lines = [gaussian_line(width, _TRUNCATE) for width in widths]
     points = points_beside(coords, x, ndim)
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     axis = None if frame_axis is None else check_frame_axis(frame_axis, x.ndim)
@@ -133,6 +137,7 @@ def refine_corners(
         frames,
         mask,
         *noise,
+        None,
         frame_axis=frame_axis,
         refinement=refinement._replace(lines=(tuple(lines[0].tolist()), tuple(lines[1].tolist()))),
     )

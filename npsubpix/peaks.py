@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.library import Array, as_image, without_booleans
+from npsubpix._arrays.library import Array, as_image, beside, without_booleans
 from npsubpix._arrays.options import (
     check_bool,
     check_choice,
@@ -25,7 +25,7 @@ from npsubpix._detection import detected
 from npsubpix._dispatch.call import call
 from npsubpix.background import local_background
 from npsubpix.camera import Camera, noise_of_pixels
-from npsubpix.refinement import check_refinement
+from npsubpix.refinement import check_refinement, with_fit
 from npsubpix.results import Background, Peaks
 
 __all__ = ["check_search", "find_peaks"]
@@ -57,6 +57,7 @@ def find_peaks(
     frame_axis: int | None = None,
     error: float | Array | None = None,
     camera: Camera | None = None,
+    fit: Mapping[str, Any] | None = None,
 ) -> Peaks:
     """Find the peaks of an image, and their positions to a fraction of a pixel.
 
@@ -154,6 +155,9 @@ def find_peaks(
         image, not of one made with `detect`. Peaks are not chosen by it.
     camera : Camera, optional
         Calibration of the camera, in place of an `error`.
+    fit : dict, optional
+        Options of `fit_spots` for ``refine="fit"``, see `refine_peaks`; with ``neighbors="fit"``, all peaks of a frame
+        are fitted together, and `num_peaks` must be None.
 
     Returns
     -------
@@ -223,17 +227,21 @@ def find_peaks(
         noise = noise_of_pixels(sigma, None, "sigma")
     else:
         noise = noise_of_pixels(error, camera)
+    shape = shape_of_frame(x, frame_axis)
+    refinement, psf = with_fit(refinement, "refine", fit, radius, error, camera, shape)
+    if refinement.model is not None and refinement.model.together and num_peaks is not None:
+        raise ValueError(f"num_peaks must be None with neighbors='fit', which fits all peaks, got {num_peaks!r}")
+    samples = None if psf is None else beside(psf, x)
     searched = None
     if detect is not None or detect_sigma is not None:
         searched = detected(x, detect, detect_sigma, mask=mask, wrap=search.wrap, frame_axis=frame_axis)
         if background is None and sigma is None:
             background, sigma = local_background(searched, mask=mask, frame_axis=frame_axis)
     coords, values, indices, flags, frame, errors, border = call(
-        "find_peaks", x, searched, mask, background, sigma, *noise,
+        "find_peaks", x, searched, mask, background, sigma, *noise, samples,
         frame_axis=frame_axis, search=search, refinement=refinement,
     )  # fmt: skip
     frames = None if frame_axis is None else frame
-    shape = shape_of_frame(x, frame_axis)
     return Peaks(coords, values, indices, flags, frames, border=border, image_shape=shape, coords_std=errors)
 
 

@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from npsubpix._arrays.checks import check_frames_of
-from npsubpix._arrays.library import Array, as_image, without_booleans
+from npsubpix._arrays.library import Array, as_image, beside, without_booleans
 from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive, remembered
 from npsubpix._arrays.positions import frames_beside, points_beside
 from npsubpix._arrays.stacks import check_stack, refuse_delayed, shape_of_frame
 from npsubpix._definitions.peaks import PEAK_MODES
-from npsubpix._definitions.refinement import ITERATIONS, NO_RADIUS, PLANAR, REFINEMENTS, WITH_RADIUS, Refinement
+from npsubpix._definitions.refinement import (
+    ITERATIONS,
+    NO_RADIUS,
+    PLANAR,
+    REFINEMENTS,
+    WITH_RADIUS,
+    Refinement,
+    box_of_radius,
+)
 from npsubpix._dispatch.call import call
 from npsubpix.camera import Camera, noise_of_pixels
 from npsubpix.results import Peaks
 
-__all__ = ["check_refinement", "refine_peaks"]
+__all__ = ["check_refinement", "refine_peaks", "with_fit"]
 
 
 _USUAL_RADIUS = 3.0
 _LARGEST_RADIUS = 1000
+
+#: Options of `fit_spots` that refinement takes by name, and those that are arguments of its own.
+_OF_FITS = (
+    "model", "width", "sigma", "beta", "background", "box", "estimator", "neighbors", "psf", "oversampling",
+)  # fmt: skip
+_OWN = "camera", "error", "mask", "frame", "frame_axis", "max_shift", "n_iters"
 
 
 def refine_peaks(
@@ -37,6 +52,7 @@ def refine_peaks(
     frame_axis: int | None = None,
     error: float | Array | None = None,
     camera: Camera | None = None,
+    fit: Mapping[str, Any] | None = None,
 ) -> Peaks:
     """Refine positions to a fraction of a pixel.
 
@@ -72,8 +88,9 @@ def refine_peaks(
         - ``"radial"``: the point nearest to all lines along gradients in the box of this radius [5]_, the centre of
           rings and of spots out of focus. It is repeated, with weights by the distance from the last centre, until it
           moves by at most 0.001 pixels. The border cuts the box.
-        - ``"fit"``: a Gaussian, integrated over pixels, is fitted to the box of this radius by least squares, as by
-          `fit_spots`, which returns errors, fluxes and widths as well.
+        - ``"fit"``: `fit_spots`, which also returns fluxes and widths: a Gaussian, integrated over pixels, is fitted
+          to the box of this radius, or what `fit` says. With `camera` it is that of maximum likelihood, with `error`
+          that of weighted least squares, else that of least squares.
         - None: the pixel itself.
     n_iters : int, optional
         Greatest number of iterations: by default 30 for ``"centroid"`` and ``"radial"``, 50 for ``"fit"``, 10 for
@@ -101,6 +118,9 @@ def refine_peaks(
         The table then has the standard errors of the positions.
     camera : Camera, optional
         Calibration of the camera, in place of an `error`: the noise of a pixel is that of its electrons and of reading.
+    fit : dict, optional
+        Options of `fit_spots` for ``"fit"``: ``model``, ``width``, ``sigma``, ``beta``, ``background``, ``box`` in
+        place of `radius`, ``estimator``, ``neighbors``, ``psf`` and ``oversampling``.
 
     Returns
     -------
@@ -141,9 +161,9 @@ def refine_peaks(
     position is the sum of the variances of pixels times the squared derivatives of the position with respect to them.
     That is the scatter about the mean of the method, not its bias. It holds up to standard errors of 0.1 pixels for
     methods with a window, and of 0.05 pixels for those of 3 x 3 pixels, which have outliers in more noise, see
-    :doc:`/measuring`. Standard errors of ``"fit"`` are those of `fit_spots`, from the residuals, whether or not the
-    noise is known. A row is NaN where it could not be refined, or the noise of one of its pixels is negative or not
-    finite; an axis is NaN along which it was not refined.
+    :doc:`/measuring`. Standard errors of ``"fit"`` are those of `fit_spots`: of the Fisher information with `camera` or
+    `error`, else from the residuals. A row is NaN where it could not be refined, or the noise of one of its pixels is
+    negative or not finite; an axis is NaN along which it was not refined.
 
     References
     ----------
@@ -184,12 +204,13 @@ def refine_peaks(
     points = points_beside(coords, x, ndim)
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
     refinement = check_refinement(method, "method", n_iters, max_shift, radius, mode, ndim)
-    noise = noise_of_pixels(error, camera)
+    noise, shape = noise_of_pixels(error, camera), shape_of_frame(x, frame_axis)
+    refinement, psf = with_fit(refinement, "method", fit, radius, error, camera, shape)
+    samples = None if psf is None else beside(psf, x)
     refined, values, indices, flags, own_frames, errors = call(
-        "refine_peaks", x, points, frames, mask, *noise, frame_axis=frame_axis, refinement=refinement
+        "refine_peaks", x, points, frames, mask, *noise, samples, frame_axis=frame_axis, refinement=refinement
     )
     kept = check_frames_of(coords) if frame_axis is None else own_frames
-    shape = shape_of_frame(x, frame_axis)
     return Peaks(refined, values, indices, flags, kept, image_shape=shape, coords_std=errors)
 
 
@@ -215,3 +236,39 @@ def check_refinement(
         radius=radii,
         wrap=mode == "wrap",
     )
+
+
+def with_fit(
+    refinement: Refinement, name: str, options: Any, radius: Any, error: Any, camera: Any, shape: tuple[int, ...]
+) -> tuple[Refinement, Any]:
+    """Require options of a fit, if the method is one; return the refinement with it, and samples of a measured model.
+
+    `name` is that of the argument that is the method, and `shape` that of an image.
+    """
+    if refinement.method != "fit":
+        if options is not None:
+            raise ValueError(f"fit is for {name}='fit', got {name}={refinement.method!r}")
+        return refinement, None
+    from npsubpix.fitting.spots import fit_of  # as most methods need none of it
+
+    if options is not None and not isinstance(options, Mapping):
+        raise TypeError(f"fit must be a dict of options of fit_spots, got {options!r}")
+    own = dict(options or {})
+    for option in own:
+        if option in _OWN:
+            raise TypeError(f"fit must not have {option!r}, which is an argument beside it")
+        if option not in _OF_FITS:
+            raise TypeError(f"fit has no option {option!r}: those of fit_spots are {', '.join(_OF_FITS)}")
+    if own.get("box") is not None and radius is not None:
+        raise ValueError("radius and the box of fit exclude each other: a box is as long as twice the radius, and 1")
+    n_iters, max_shift = refinement.n_iters, refinement.max_shift
+    fit, psf = fit_of(len(shape), shape, **own, camera=camera, error=error, n_iters=n_iters, max_shift=max_shift)
+    if radius is not None or not own:
+        fit = fit._replace(box=box_of_radius(refinement.radius))
+    share, samples = 0.0, None
+    if psf is not None:
+        middle = (1,) * len(shape)
+        share, samples = float(psf.shares(middle, (0.0,) * len(shape))[0][0]), psf.coefficients
+    # The excess of noise is in the electrons per count of refinements
+    fit = fit._replace(excess=1.0)
+    return refinement._replace(model=fit, calibrated=camera is not None, share=share), samples

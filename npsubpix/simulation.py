@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,13 @@ from npsubpix.gaussian import render_spots
 from npsubpix.results import Peaks
 
 __all__ = ["simulate_spots"]
+
+#: Arguments of `render_spots` by the names that they have here, at the beginning of errors.
+_NAMES = {"std": "sigma", "amplitude": "flux"}
+_OF_RENDERING = re.compile(rf"^({'|'.join(_NAMES)})\b")
+
+#: Most photons in a pixel: more are beyond integers of 64 bits.
+_MOST_PHOTONS = 1e18
 
 
 def simulate_spots(
@@ -93,6 +101,8 @@ def simulate_spots(
     [[12, 21], [5, 6]]
     """
     points = np.asarray(to_numpy(check_reals(check_positions(coords, "coords"), "coords")), np.float64)
+    if points.shape == (0,):  # an empty list
+        points = points.reshape(0, len(shape) - (frame_axis is not None))
     generator = _generator(rng)
     amplitude, width = _amplitude(flux), _on_host(sigma, "sigma")
     frames = check_frames_of(coords, frame) if frame_axis is not None else frame
@@ -105,8 +115,15 @@ def simulate_spots(
     elif frames is not None:
         as_array(frames, "frame")
         raise ValueError("frame is given, so frame_axis must say which axis of shape it counts along")
-    mean = render_spots(spots, shape, std=width, amplitude=amplitude, integrate=True, frame_axis=frame_axis)
-    photons = generator.poisson(mean + _background(background, mean.shape, frame_axis))
+    try:
+        mean = render_spots(spots, shape, std=width, amplitude=amplitude, integrate=True, frame_axis=frame_axis)
+    except (TypeError, ValueError) as error:  # which names arguments as that function does
+        raise type(error)(_OF_RENDERING.sub(lambda found: _NAMES[found[0]], str(error))) from None
+    mean = mean + _background(background, mean.shape, frame_axis)
+    if mean.size and mean.max() > _MOST_PHOTONS:
+        limit = f"at most {_MOST_PHOTONS:g} photons in a pixel"
+        raise ValueError(f"flux and background must have {limit}, got {mean.max():g}")
+    photons = np.asarray(generator.poisson(mean))
     return np.asarray(photons, np.float64) if camera is None else _recorded(photons, camera, frame_axis, generator)
 
 

@@ -115,6 +115,7 @@ def test_wrong_arguments():
         ({"sigma": -1}, ValueError, "sigma must be positive, or 0"),
         ({"sigma": (1, 2, 3)}, ValueError, "sigma must be one number or 2 of them"),
         ({"sigma": np.nan}, ValueError, "sigma must be"),
+        ({"sigma": 1e6}, ValueError, "sigma must be at most 100 pixels, got 1000000.0"),
         ({"max_shift": 0}, ValueError, "max_shift must be positive"),
         ({"frame": [0]}, ValueError, "frame is given, so frame_axis must say"),
     ]:

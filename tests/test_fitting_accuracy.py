@@ -9,6 +9,7 @@ import npsubpix
 from benchmarks import fit_accuracy
 from benchmarks.fit_accuracy import Case
 from npsubpix import Camera, FitFlags
+from tests.reference import fitting as reference
 from tests.reference.fitting import means
 
 #: Box, photons, width, background: bounds of the position from 0.003 to 0.15 widths.
@@ -313,3 +314,46 @@ def test_bounds_broadcast(rng):
 def test_bounds_refuse_misuse(arguments, options, error, message):
     with pytest.raises(error, match=message):
         npsubpix.cramer_rao(*arguments, **options)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("case", [(9, 1000, 1.2, 0.5), (7, 200, 1.0, 0.5), (9, 200, 1.2, 1.0)])
+def test_errors_of_faint_backgrounds_are_the_scatter(rng, case):
+    """In units of their own errors, backgrounds of few photons have a tail, as the error of a count grows with it.
+
+    Yet two thirds of them are within one error, and errors are as great as the scatter.
+    """
+    _, images = simulate(rng, 4000, *case)
+    fits = npsubpix.fit_patches(images, camera=Camera())
+    known = np.isfinite(fits.background_std)
+    assert known.mean() > 0.98
+    error, std = (fits.background - case[3])[known], fits.background_std[known]
+    assert 0.95 < spread(error) / spread(std) < 1.05
+    assert 0.64 < np.mean(np.abs(error) < std) < 0.72
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("case", [(7, 200, 1.2, 10.0), (7, 100, 1.2, 0.2), (9, 100, 1.2, 2.0)])
+def test_the_bias_of_widths_is_that_of_the_likelihood(rng, case):
+    """Spots of few photons have a width whose greatest likelihood is biased: another program finds the same."""
+    positions, images = simulate(rng, 60, *case)
+    fits = npsubpix.fit_patches(images, camera=Camera())
+    spot = reference.Spot((case[0],) * 2)
+    for k in np.flatnonzero(fits.ok & ((fits.flags & int(FitFlags.AT_BOUND)) == 0)):
+        start = np.array([*positions[k], case[1], case[2], case[3]])
+        own, _ = reference.fit(spot, images[k], start)
+        assert abs(fits.sigma[k] - own[3]) < 0.05 * fits.sigma_std[k]
+        assert np.abs(fits.coords[k] - own[:2]).max() < 0.02 * fits.coords_std[k].min()
+
+
+@pytest.mark.exhaustive
+def test_a_known_width_tells_pairs(rng):
+    """Of two spots 1.5 widths apart, which a wider one fits nearly as well."""
+    angle = rng.uniform(0, 2 * np.pi, 2000)
+    first = 5 + rng.uniform(-0.5, 0.5, (2000, 2))
+    second = first + 1.8 * np.stack([np.sin(angle), np.cos(angle)], axis=1)
+    images = rng.poisson(fit_accuracy.spots(11, first, 500.0, 1.2) + fit_accuracy.spots(11, second, 500.0, 1.2) + 5)
+    free = npsubpix.fit_patches(images, camera=Camera())
+    fixed = npsubpix.fit_patches(images, camera=Camera(), width="fixed", sigma=1.2)
+    assert fixed.ok.mean() < 0.05
+    assert fixed.ok.mean() < 0.2 * free.ok.mean()

@@ -60,8 +60,46 @@ def test_fits_with_an_estimated_camera_have_true_errors(rng):
         ((np.ones((4, 5, 5)), np.zeros((4, 5, 6))), ValueError, "dark must have frames of the shape of bright"),
         ((np.ones((4, 5, 5)), np.zeros((4, 5, 5))), ValueError, "bright must have more noise than dark"),
         ((np.ones((4, 5, 5), bool),), TypeError, "bright must hold real numbers"),
+        ((np.full((4, 5, 5), np.inf),), ValueError, "bright must have noise that grows"),
+        ((np.arange(100.0).reshape(4, 5, 5) * 1e200,), ValueError, "bright must have noise that grows"),
+        ((np.ones((4, 5, 5)), np.full((4, 5, 5), np.nan)), ValueError, "dark must be finite, got 100 pixels that"),
+        ((np.ones((4, 5, 5)), 2 * np.ones((4, 5, 5))), ValueError, "bright must be brighter than dark"),
     ],
 )
 def test_misuse_is_an_error(arguments, error, message):
     with pytest.raises(error, match=message):
         estimate_camera(*arguments)
+
+
+def blinking(rng: np.random.Generator, background: float) -> np.ndarray:
+    """Molecules of 500 photons on an even background, each on in a tenth of the frames."""
+    spots = rng.uniform(5, 75, (40, 2))
+    shares = np.array([npsubpix.render_spots(p[None], (80, 80), std=1.3, integrate=True).ravel() for p in spots])
+    shares /= shares.sum(axis=1, keepdims=True)
+    light = (rng.random((100, 40)) < 0.1) @ (500 * shares) + background
+    return np.rint(100 + rng.poisson(light.reshape(100, 80, 80)) / 0.45 + rng.normal(0, 3, (100, 80, 80)))
+
+
+@pytest.mark.parametrize("background", [2.0, 10.0])
+def test_a_movie_of_molecules_that_blink_is_warned_of(rng, background):
+    """It gives a number that is several times off, which nothing else would show."""
+    with pytest.warns(UserWarning, match="bright has variances that are no line over the mean: they depart by up to"):
+        estimate_camera(blinking(rng, background))
+
+
+def test_saturated_pixels_and_even_light_are_warned_of(rng):
+    with pytest.warns(UserWarning, match=r"no line .* pixels saturate"):
+        estimate_camera(np.minimum(frames(rng, LIGHT, 40), 1800))
+    with pytest.warns(UserWarning, match=r"bright has too small a range of light: .* known to \d+% only"):
+        estimate_camera(frames(rng, np.full((80, 90), 50.0), 40))
+
+
+@pytest.mark.parametrize("least", [0.1, 500.0])
+@pytest.mark.parametrize("count", [2, 40])
+def test_steady_light_is_not_warned_of(rng, least, count):
+    """Of few frames, and of few photons, whose noise is not Gaussian; warnings are errors here."""
+    light = np.linspace(least, 4 * least + 10, 80 * 90).reshape(80, 90)
+    camera = estimate_camera(frames(rng, light, count), frames(rng, 0 * light, 60))
+    assert camera.electrons_per_count == pytest.approx(0.45, rel=0.15 if count == 2 else 0.02)
+    if count > 2:
+        assert estimate_camera(frames(rng, light, count)).electrons_per_count == pytest.approx(0.45, rel=0.1)

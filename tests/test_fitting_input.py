@@ -79,6 +79,17 @@ def test_saturated_spots_fit_poorly(rng):
         assert fits.ok.tolist() == [True, False]
 
 
+def test_faint_saturated_spots_fit_poorly_too(rng):
+    """A wider spot fits them within the noise: pixels that share the greatest value tell."""
+    image = npsubpix.render_spots([[6.2, 5.8]], (13, 13), std=1.3, amplitude=1000.0, integrate=True) + 5.0
+    patches = np.repeat(rng.poisson(image, (50, 13, 13)), 2, axis=0)
+    patches[1::2] = np.minimum(patches[1::2], 50)
+    for options in ({"camera": CAMERA}, {"error": np.sqrt(image)}, {}):
+        fits = npsubpix.fit_patches(patches, **options)
+        assert fits.ok[::2].mean() > 0.97
+        assert not fits.ok[1::2].any()
+
+
 def test_dark_spots_have_no_flux(rng):
     for camera in (CAMERA, None):
         fits = npsubpix.fit_patches(300 - field(rng)[None, 7:14, 9:16], camera=camera)
@@ -232,6 +243,11 @@ def test_no_spots():
 def test_misuse_is_an_error(options, error, message):
     with pytest.raises(error, match=message):
         npsubpix.fit_spots(field(), SPOTS, **options)
+
+
+def test_patches_are_named_in_errors():
+    with pytest.raises(TypeError, match="patches must hold real numbers, got dtype complex128"):
+        npsubpix.fit_patches(np.ones((2, 7, 7), complex))
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,9 @@ def test_backgrounds_of_pixels():
     [
         ({"flux": -1}, ValueError, "flux must be finite and not negative, got -1"),
         ({"flux": [math.nan]}, ValueError, "flux must be finite and not negative, got nan"),
-        ({"sigma": 0}, ValueError, "std must be positive"),
+        ({"flux": [1, 2, 3]}, ValueError, "flux must be a number or broadcast to the number of spots"),
+        ({"flux": 1e30}, ValueError, r"flux and background must have at most 1e\+18 photons in a pixel"),
+        ({"sigma": 0}, ValueError, "^sigma must be positive"),
         ({"background": -2}, ValueError, "background must not be negative, got -2"),
         ({"background": math.nan}, ValueError, "background must be finite"),
         ({"background": np.ones((2, 3))}, ValueError, "background must be a number or have the shape of the image"),
@@ -111,3 +113,11 @@ def test_backgrounds_of_pixels():
 def test_misuse(options, error, message):
     with pytest.raises(error, match=message):
         npsubpix.simulate_spots((8, 9), [[4, 4]], **{"flux": 10, "sigma": 1.0, "rng": 0, **options})
+
+
+def test_no_spots_are_background_alone():
+    """An empty list too, which has no number of coordinates."""
+    for shape, axis in (((8, 9), None), ((2, 8, 9), 0)):
+        own = {} if axis is None else {"frame": np.empty(0, int), "frame_axis": axis}
+        image = npsubpix.simulate_spots(shape, [], flux=1, sigma=1, background=1e6, rng=0, **own)
+        np.testing.assert_allclose(image, 1e6, rtol=0.01)

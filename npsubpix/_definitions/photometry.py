@@ -179,7 +179,7 @@ def columns_of(
     None where the noise of the light of spots is known.
     """
     s = {name: sums[:, k] for k, name in enumerate(SUMS)}
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         background, noise = s["LEVEL"] / s["AREA"], (s["VARIANCE"] / s["SQUARE"]) ** 0.5
         variance = s["VARIANCE"]
         if annulus is not None:

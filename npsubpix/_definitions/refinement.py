@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._definitions.constants import MOST_TIED, PHASOR_ACROSS
-from npsubpix._definitions.fitting import Columns, Fit, Model
+from npsubpix._definitions.fitting import Columns, Fit
 from npsubpix._definitions.flags import REJECTED, FitFlags, PeakFlags
 from npsubpix._definitions.periodic import repeated_pixels
 
@@ -23,7 +23,9 @@ __all__ = [
     "WITH_RADIUS",
     "Noise",
     "Refinement",
+    "box_of_radius",
     "noise_of",
+    "noise_of_fits",
     "peaks_of_fits",
     "phasor_tables",
     "unset_errors",
@@ -113,6 +115,12 @@ class Refinement(NamedTuple):
         Whether the image is periodic.
     lines : tuple of tuples of floats
         For ``"saddle"``: weights along rows and along columns of the pixels of which each is a mean by smoothing.
+    model : Fit, optional
+        For ``"fit"``: the fit.
+    calibrated : bool
+        For ``"fit"``: whether the noise is that of a camera, whose electrons are fitted.
+    share : float
+        For ``"fit"`` by samples of a point spread function: the share of the flux in the pixel of a spot at its centre.
     """
 
     method: str | None
@@ -121,6 +129,9 @@ class Refinement(NamedTuple):
     radius: tuple[float, ...]
     wrap: bool = False
     lines: tuple[tuple[float, ...], tuple[float, ...]] = ((1.0,), (1.0,))
+    model: Fit | None = None
+    calibrated: bool = False
+    share: float = 0.0
 
     @property
     def spreads(self) -> tuple[float, ...]:
@@ -132,25 +143,18 @@ class Refinement(NamedTuple):
         """Pixels of the window on each side of its centre, along depth, rows and columns."""
         if self.method == "saddle":
             return 0, 1 + len(self.lines[0]) // 2, 1 + len(self.lines[1]) // 2
+        if self.model is not None:
+            return (0, *((length - 1) // 2 for length in self.model.box))[-3:]
         return _window(self.radius)[1]
-
-    @property
-    def fit(self) -> Fit:
-        """Fit of a Gaussian, for ``"fit"``, in a box of this radius."""
-        axes = len(self.radius)
-        box = tuple(2 * max(math.ceil(r), _LEAST_HALF_WIDTH) + 1 for r in self.radius)
-        return Fit(Model(axes, "free", False), "lsq", (0.0,) * axes, box, self.n_iters, self.max_shift)
 
     @property
     def extent(self) -> tuple[int, ...]:
         """Pixels that the method uses on each side of a pixel, along depth, rows and columns."""
         if self.method is None:
             return 0, 0, 0
-        if self.method == "fit":
-            return (0, *((length - 1) // 2 for length in self.fit.box))[-3:]
         if self.method in _RINGED:
             return tuple(h + (h > 0) for h in self.half_widths)
-        if self.method in ("phasor", "saddle"):
+        if self.method in ("fit", "phasor", "saddle"):
             return self.half_widths
         return int(len(self.radius) == 3), 1, 1
 
@@ -211,6 +215,32 @@ def unset_errors(errors: Any, flags: Any, plateau: str) -> None:
         errors[unrefined] = math.nan
 
 
+def _heights(columns: Columns, refinement: Refinement) -> Any:
+    """Return the heights of spots of unit flux."""
+    assert refinement.model is not None
+    shape, numbers = refinement.model.model.shape, refinement.model.numbers
+    if shape == "psf":
+        return refinement.share
+    if shape.startswith("moffat"):
+        beta = columns.beta if columns.beta is not None else numbers[0]
+        half_width = math.sqrt(2 * math.log(2)) * columns.sigma  # at half of the height
+        return (beta - 1) * (2 ** (1 / beta) - 1) / (math.pi * half_width**2)
+    sigma = columns.sigma[:, None] + 0 * columns.coords if columns.sigma.ndim == 1 else columns.sigma
+    return 1 / (math.tau**0.5 * sigma).prod(1)
+
+
+def _counts(values: Any, noise: Noise, places: list[Any], shape: tuple[int, ...]) -> Any:
+    """Return values in counts from those in electrons, by the calibration of pixels."""
+    pixel = 0 * places[0]
+    for place, length in zip(places[1:], shape, strict=True):
+        pixel = pixel * length + place
+    steps = noise.steps(math.prod(shape))
+    offset, factor = (
+        numbers.reshape(-1)[places[0] * steps[2 * k] + pixel * steps[2 * k + 1]] for k, numbers in enumerate(noise[:2])
+    )
+    return values / factor + offset
+
+
 #: Flags of peaks for those of fits that could not be made.
 _OF_FITS: Final = (
     (FitFlags.NOT_CONVERGED, PeakFlags.NOT_CONVERGED),
@@ -220,10 +250,30 @@ _OF_FITS: Final = (
 )
 
 
-def peaks_of_fits(x: Any, images: Any, starts: Any, results: Any) -> tuple[Any, Any, Any, Any]:
+def box_of_radius(radius: tuple[float, ...]) -> tuple[int, ...]:
+    """Return the lengths of the box of a fit with this radius."""
+    return tuple(2 * max(math.ceil(r), _LEAST_HALF_WIDTH) + 1 for r in radius)
+
+
+def noise_of_fits(refinement: Refinement, noise: Noise | None) -> tuple[Any, Any, Any, Any, Any]:
+    """Return what fits know of the noise: error, offset, electrons per count, read variance, and EM gain.
+
+    Electrons per count of `Noise` are divided by the gain and its excess noise already.
+    """
+    assert refinement.model is not None
+    if noise is None:
+        return None, None, None, None, None
+    if refinement.model.estimator == "wls":
+        return np.copysign(abs(noise.variance) ** 0.5, noise.variance), None, None, None, None
+    return (None, *noise, None) if refinement.calibrated else (None, None, None, None, None)
+
+
+def peaks_of_fits(
+    x: Any, images: Any, starts: Any, results: Any, refinement: Refinement, noise: Noise | None
+) -> tuple[Any, Any, Any, Any]:
     """Return positions, values, flags and errors of peaks from the results of fits that began at pixels of a stack.
 
-    The value is that of the fitted Gaussian at its centre. A spot that could not be fitted keeps its pixel.
+    The value is that of the fitted spot at its centre. A spot that could not be fitted keeps its pixel.
     """
     count, shape = len(Columns._fields), x.shape[1:]
     columns, found_flags = Columns(*results[:count]), results[count + 2]
@@ -232,9 +282,9 @@ def peaks_of_fits(x: Any, images: Any, starts: Any, results: Any) -> tuple[Any, 
     for axis, length in enumerate(shape):
         inside = inside & (starts[:, axis] >= 0) & (starts[:, axis] < length)
         places.append(starts[:, axis].clip(0, length - 1))
-    sigma = columns.sigma[:, None] + 0 * columns.coords if columns.sigma.ndim == 1 else columns.sigma
-    volume = (math.tau**0.5 * sigma).prod(1)
-    coords, values = columns.coords, columns.background + columns.flux / volume
+    coords, values = columns.coords, columns.background + columns.flux * _heights(columns, refinement)
+    if noise is not None and refinement.calibrated:
+        values = _counts(values, noise, places, shape)
     flags = 0 * found_flags
     for found, flag in _OF_FITS:
         flags = flags | ((found_flags & int(found)) != 0) * int(flag)

@@ -28,6 +28,7 @@ _NOISE = (
     Argument("read_variance", optional=True, layout="pixels"),
 )
 _EM_GAIN = Argument("em_gain", optional=True, layout="pixels")
+_PSF = Argument("psf", optional=True)
 #: Those that come from a `Camera`.
 _OF_CAMERA = frozenset({"offset", "electrons_per_count", "read_variance"})
 
@@ -42,10 +43,11 @@ SPOT_OPERATIONS = (
             Argument("background", optional=True, layout="pixels"),
             Argument("sigma", optional=True, layout="pixels"),
             *_NOISE,
+            _PSF,
         ),
         results=(*_PEAKS, Result("border", "float64")),
         options=("search", "refinement"),
-        internal=frozenset({"search", "refinement", "searched", *_OF_CAMERA}),
+        internal=frozenset({"search", "refinement", "searched", "psf", *_OF_CAMERA}),
         functions={
             "find_peaks": lambda npsubpix, x: npsubpix.find_peaks(
                 x[0, 0], plateau="centroid", frame_axis=0, min_distance=2
@@ -55,10 +57,10 @@ SPOT_OPERATIONS = (
     Operation(
         "refine_peaks",
         family="refinement",
-        arguments=(_STACK, Argument("coords"), Argument("frame", optional=True), _MASK, *_NOISE),
+        arguments=(_STACK, Argument("coords"), Argument("frame", optional=True), _MASK, *_NOISE, _PSF),
         results=_PEAKS,
         options=("refinement",),
-        internal=frozenset({"refinement", *_OF_CAMERA}),
+        internal=frozenset({"refinement", "psf", *_OF_CAMERA}),
         functions={
             "refine_peaks": lambda npsubpix, x: npsubpix.refine_peaks(
                 x[0, 0, 1], [[3, 2], [2.2, 5]], method="centroid"
@@ -75,7 +77,7 @@ SPOT_OPERATIONS = (
             _MASK,
             *_NOISE,
             _EM_GAIN,
-            Argument("psf", optional=True),
+            _PSF,
         ),
         results=(
             Result("coords", "float64"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,11 @@ _CLIP, _KEPT, _PASSES = 4.0, 0.998929, 5
 
 #: Frames that are read at a time.
 _BLOCK = 64
+
+#: Departure of the variances of bins from a line, as a share of them, that is let pass, since noise that is not quite
+#: Gaussian has it; how far beyond, in standard deviations of chi-squared, it is warned of if it also is that of a slope
+#: with this relative error; and the relative error by noise alone that is.
+_BENT, _BENT_MOST, _UNSURE, _IMPRECISE = 0.01, 5.0, 0.03, 0.1
 
 
 def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int = 0) -> Camera:
@@ -52,6 +59,12 @@ def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int
     ValueError
         If there are too few frames, shapes do not match, or noise does not grow with the signal.
 
+    Warns
+    -----
+    UserWarning
+        If variances are no line over the mean, as where spots blink or move, a lamp flickers or pixels saturate; or if
+        the range of the light is too small for electrons per count to be known to 10 %.
+
     See Also
     --------
     Camera : The calibration of a camera.
@@ -62,7 +75,10 @@ def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int
     The variance of counts is the read variance plus ``(mean - offset) / electrons_per_count``. Differences of
     successive frames give both: pixels are sorted by the mean of all other frames, whose noise is not that of these
     two, and in each of 64 bins the variance is half the mean square of the differences. Those of more than four
-    standard deviations, of spots that blink or move, are left out, repeatedly. A line through the bins, or, with dark
+    standard deviations, of bright spots that blink or move, are left out, repeatedly. Changes of the light that are not
+    much greater than its noise remain, and add to the variance: in a movie of molecules that blink on an even
+    background, electrons per count may be several times off. Calibrate with steady light that differs from place
+    to place, such as a blurred sample. A line through the bins, or, with dark
     frames, one through the read variance at the offset, is fitted by least squares with the weights of their
     variances: the photon-transfer curve [1]_.
 
@@ -85,21 +101,38 @@ def estimate_camera(bright: Array, dark: Array | None = None, *, frame_axis: int
     >>> round(camera.electrons_per_count, 2), round(float(camera.offset.mean()), 1)
     (0.5, 100.0)
     """
-    frames = _frames(bright, "bright", frame_axis)
+    with np.errstate(over="ignore", invalid="ignore"):  # pixels that are not finite are left out, and their squares
+        return _camera(_frames(bright, "bright", frame_axis), dark, frame_axis)
+
+
+def _camera(frames: npt.NDArray[Any], dark: Array | None, frame_axis: int) -> Camera:
+    """Return the calibration from bright frames, and dark ones if there are any."""
     if dark is None:
-        slope, level = _Curve(frames, np.zeros(())).line(None)
+        curve = _Curve(frames, np.zeros(()))
+        slope, level = curve.line(None)
         if not slope > 0:
-            raise ValueError("bright must have noise that grows with the signal, which that of these frames does not")
+            raise ValueError(
+                "bright must have noise that grows with the signal, which that of these frames does not: is the light "
+                "even, or are pixels saturated?"
+            )
+        curve.warn(slope, level, 2)
         return Camera(offset=-level / slope, electrons_per_count=1 / slope)
     empty = _frames(dark, "dark", frame_axis)
     if empty.shape[1:] != frames.shape[1:]:
         raise ValueError(f"dark must have frames of the shape of bright, {frames.shape[1:]}, got {empty.shape[1:]}")
+    if not np.isfinite(empty).all():
+        wrong = empty.size - np.count_nonzero(np.isfinite(empty))
+        raise ValueError(f"dark must be finite, got {wrong} pixels that are not")
     offsets = empty.mean(axis=0, dtype=np.float64)
     read = empty.var(axis=0, ddof=1, dtype=np.float64)
     typical = float(np.median(read)) / (1 - 2 / (9 * (len(empty) - 1))) ** 3  # the median of chi-squared, by Wilson
-    slope, _ = _Curve(frames, offsets).line(typical)
+    curve = _Curve(frames, offsets)
+    if curve.means.size and not curve.means.mean() > 0:
+        raise ValueError("bright must be brighter than dark, which these frames are not")
+    slope, _ = curve.line(typical)
     if not slope > 0:
         raise ValueError("bright must have more noise than dark, which these frames have not")
+    curve.warn(slope, typical, 1)
     return Camera(offset=offsets, electrons_per_count=1 / slope, read_variance=read)
 
 
@@ -138,18 +171,49 @@ class _Curve:
         self.means, self.squares, self.others = self.means[order], self.squares[order], self.others[order]
         bins = max(min(_BINS, order.size // _FEWEST), 1)
         self.bins = np.arange(order.size) * bins // max(order.size, 1)
+        self.kept = np.ones(order.size, bool)
 
     def line(self, level: float | None) -> tuple[float, float]:
         """Return slope and level of the variance over the mean, without outliers; the level may be known."""
-        kept = np.ones(self.means.size, bool)
         slope, found = 0.0, 0.0
         for step in range(_PASSES):
-            slope, found = self._fit(kept, level, 1.0 if step == 0 else _KEPT)
+            slope, found = self._fit(self.kept, level, 1.0 if step == 0 else _KEPT)
             expected = found + slope * self.others
             if not slope > 0 or not (expected > 0).any():
                 return slope, found
-            kept = self.squares <= _CLIP**2 * np.maximum(expected, expected[expected > 0].min())
+            self.kept = self.squares <= _CLIP**2 * np.maximum(expected, expected[expected > 0].min())
         return slope, found
+
+    def warn(self, slope: float, level: float, parameters: int) -> None:
+        """Warn of variances that depart from a line of so many parameters, and of a slope that is not well known."""
+        count = np.bincount(self.bins, self.kept)
+        used = (count >= _FEWEST) & (np.bincount(self.bins, self.squares * self.kept) > 0)
+        number = int(used.sum())
+        if number <= parameters:
+            return
+        count = count[used]
+        mean, square, fourth = (
+            np.bincount(self.bins, values * self.kept)[used] / count
+            for values in (self.means, self.squares, self.squares**2)
+        )
+        departure = square / _KEPT - level - slope * mean
+        sampling = np.maximum(fourth - square**2, 0.0) / count
+        weights = count / square**2
+        away = mean - (weights * mean).sum() / weights.sum() if parameters == 2 else mean
+        spread = slope * float((weights * away**2).sum())
+        noise, scatter = (math.sqrt(float((weights**2 * away**2 * v).sum())) / spread for v in (sampling, departure**2))
+        chi2 = float((departure**2 / (sampling + (_BENT * square) ** 2)).sum()) / (number - parameters)
+        if scatter > _UNSURE and chi2 > 1 + _BENT_MOST * math.sqrt(2 / (number - parameters)):
+            most = float(np.abs(departure / square).max())
+            warnings.warn(
+                f"bright has variances that are no line over the mean: they depart by up to {most:.0%}, as where spots "
+                "blink or move, a lamp flickers or pixels saturate; electrons_per_count may be far off",
+                stacklevel=4,
+            )
+        elif noise > _IMPRECISE:
+            warnings.warn(
+                f"bright has too small a range of light: electrons_per_count is known to {noise:.0%} only", stacklevel=4
+            )
 
     def _fit(self, kept: npt.NDArray[np.bool_], level: float | None, share: float) -> tuple[float, float]:
         """Fit a line to the variances of bins by least squares, with the weights of their standard errors."""

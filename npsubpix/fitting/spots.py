@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.checks import check_frames_of
+from npsubpix._arrays.checks import check_frames_of, check_reals
 from npsubpix._arrays.library import Array, as_image, beside, is_array, without_booleans
 from npsubpix._arrays.options import (
     FARTHEST,
@@ -27,7 +27,7 @@ from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model, widths_of
 from npsubpix.results import Fits
 
-__all__ = ["fit_patches", "fit_spots", "lengths_of_box"]
+__all__ = ["fit_of", "fit_patches", "fit_spots", "lengths_of_box"]
 
 #: Most pixels of a box along an axis.
 _LONGEST = 1001
@@ -186,17 +186,11 @@ def fit_spots(
     ndim = check_stack(x, frame_axis)
     points = points_beside(coords, x, ndim)
     frames = frames_beside(coords, frame, x, frame_axis, points.shape[0])
-    check_choice(neighbors, "neighbors", NEIGHBORS)
-    widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
-    measured = check_psf(psf, oversampling, ndim)
-    lengths = lengths_of_box(
-        ndim, shape_of_frame(x, frame_axis), box=box, width=width, sigma=sigma, psf=psf, oversampling=oversampling
-    )
-    fit = _fit(
-        model, width, widths, beta, background, estimator, camera, error, lengths, n_iters, ndim, covariance, measured
-    )
-    shift = min(check_positive(max_shift, "max_shift"), float(FARTHEST))
-    fit = fit._replace(max_shift=shift, together=neighbors == "fit")
+    fit, measured = fit_of(
+        ndim, shape_of_frame(x, frame_axis), model=model, width=width, sigma=sigma, beta=beta, background=background,
+        box=box, estimator=estimator, camera=camera, error=error, neighbors=neighbors, max_shift=max_shift,
+        n_iters=n_iters, covariance=covariance, psf=psf, oversampling=oversampling,
+    )  # fmt: skip
     return _fits(x, points, frames, mask, error, camera, measured, fit, frame_axis, check_frames_of(coords))
 
 
@@ -282,6 +276,7 @@ def fit_patches(
     (array([[3.2, 2.9]]), array([1000.]), array([1.1]))
     """
     x, mask = as_image(patches, mask, "patches", frame_axis=0)
+    check_reals(without_booleans(x)[:0], "patches")
     x = without_booleans(x)
     if x.ndim not in (3, 4):
         raise ValueError(f"patches must have shape (N, h, w) or (N, d, h, w), got shape {tuple(x.shape)}")
@@ -322,6 +317,24 @@ def _fits(
         image_shape=shape_of_frame(x, frame_axis),
         flux_unit=None if camera is None else "electron",
     )
+
+
+def fit_of(
+    ndim: int, shape: tuple[int, ...], *, camera: Any, error: Any, max_shift: Any, n_iters: Any,
+    model: Any = "gaussian", width: Any = "free", sigma: Any = None, beta: Any = None, background: Any = "constant",
+    box: Any = None, estimator: Any = "auto", neighbors: Any = "ignore", covariance: Any = False, psf: Any = None,
+    oversampling: Any = 1,
+) -> tuple[Fit, MeasuredPsf | None]:  # fmt: skip
+    """Require the options of `fit_spots` for images of a shape; return the fit, and the samples of a measured model."""
+    check_choice(neighbors, "neighbors", NEIGHBORS)
+    widths = None if sigma is None else check_lengths(sigma, ndim, "sigma")
+    measured = check_psf(psf, oversampling, ndim)
+    lengths = lengths_of_box(ndim, shape, box=box, width=width, sigma=sigma, psf=psf, oversampling=oversampling)
+    fit = _fit(
+        model, width, widths, beta, background, estimator, camera, error, lengths, n_iters, ndim, covariance, measured
+    )
+    shift = min(check_positive(max_shift, "max_shift"), float(FARTHEST))
+    return fit._replace(max_shift=shift, together=neighbors == "fit"), measured
 
 
 def _fit(

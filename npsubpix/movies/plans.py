@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npsubpix._definitions.dtypes import promoted
+from npsubpix.movies.fits import pools_noise
 from npsubpix.movies.sources import Movie
 from npsubpix.movies.tasks import Task
 
@@ -44,8 +45,9 @@ def frames_per_block(movie: Movie, task: Task, memory: int, workers: int, at_onc
     most = memory // (each * at_once)
     if most == 0:
         return 0
-    if task.options.get("refine") == "fit":  # errors are taken from all peaks of a call: here, of a frame
-        return 1
+    known = {name: task.options.get(name) for name in ("camera", "error")}
+    if task.options.get("refine") == "fit" and pools_noise(known):
+        return 1  # frame, as errors are taken from all peaks of a call
     wanted = max(1, min(_PIXELS // math.prod(movie.shape), most))
     together = movie.chunks[0]
     if together > 1:

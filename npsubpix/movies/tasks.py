@@ -113,9 +113,9 @@ def task_of(task: Any, options: Mapping[str, Any]) -> Task:
                 needed = f"those of local_background are {', '.join(known_by_boxes)}"
                 raise TypeError(f"background has no option {name!r}: {needed}")
     if task == "peaks":
-        if fit is not None:
-            raise TypeError("fit is for task='spots', got it with task='peaks'")
-        return Task(task, own)
+        if fit is not None and own.get("refine") != "fit":
+            raise TypeError("fit is for task='spots' or refine='fit', got it with task='peaks'")
+        return Task(task, own if fit is None else {**own, "fit": fit})
     if fit is not None and not isinstance(fit, Mapping):
         raise TypeError(f"fit must be a dict of options of fit_spots, got {fit!r}")
     fit = dict(fit or {})

@@ -82,13 +82,13 @@ def _powers(weights, residuals, mean, background):
 
 @device
 def is_poor(chi2, degrees, weights, residuals, data, mean, background, box, padded, unweighted):
-    """Whether residuals exceed the noise, and are a large part of the signal."""
+    """Whether the spot is saturated, or residuals exceed the noise, and are a large part of the signal."""
+    if is_saturated(data, weights):
+        return True
     if not unweighted and not chi2 > degrees + FIT_SIGNIFICANT * math.sqrt(3.0 * degrees):
         return False
     signal, excess, noise = _powers(weights, residuals, mean, background)
     if unweighted:  # without noise to compare with, residuals are noise as far as neighbours differ
-        if is_saturated(data, weights):
-            return True
         return excess > FIT_MISFIT * FIT_MISFIT * signal and are_alike(weights, residuals, box, padded)
     return excess - noise > FIT_MISFIT * FIT_MISFIT * signal
 

@@ -59,6 +59,7 @@ def find_peaks(
     offset: HostArray | None = None,
     electrons_per_count: HostArray | None = None,
     read_variance: HostArray | None = None,
+    psf: HostArray | None = None,
     *,
     search: PeakSearch,
     refinement: Refinement,
@@ -72,7 +73,7 @@ def find_peaks(
         mask = np.ascontiguousarray(np.broadcast_to(mask, image.shape))
     searched = image if searched is None else searched
     noise = noise_of(error, offset, electrons_per_count, read_variance)
-    rows = _find_rows(image, searched, mask, background, sigma, search, refinement, noise)
+    rows = _find_rows(image, searched, mask, background, sigma, search, refinement, noise, psf)
     border = highest_in_border(searched, mask, background, sigma, search, rows.frames, rows.starts, rows.flags)
     return *rows, border
 
@@ -86,11 +87,12 @@ def _find_rows(
     search: PeakSearch,
     refinement: Refinement,
     noise: Noise | None,
+    psf: HostArray | None,
 ) -> Rows:
     """Find and refine peaks, without duplicates unless these are wanted."""
     found = candidates(searched, mask, background, sigma, before_merging(search, refinement))
     return settled(
-        found, image.shape, search, refinement, lambda part: refined(image, mask, part, search, refinement, noise)
+        found, image.shape, search, refinement, lambda part: refined(image, mask, part, search, refinement, noise, psf)
     )
 
 
@@ -151,10 +153,11 @@ def refined(
     search: PeakSearch,
     refinement: Refinement,
     noise: Noise | None,
+    psf: HostArray | None = None,
 ) -> Rows:
     """Refine candidates."""
     frames, starts = unravel(found.indices, image.shape[1:])
-    coords, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
+    coords, values, flags, errors = refine(image, frames, starts, mask, refinement, noise, psf)
     flags |= found.flags
     if found.centres is not None and found.extents is not None:  # columns that come together
         _settle_plateaus(image, found, search.plateau, refinement, coords, values, flags)

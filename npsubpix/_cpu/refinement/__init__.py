@@ -38,7 +38,14 @@ from npsubpix._cpu.refinement.radial import radial
 from npsubpix._definitions.constants import MOVE_THRESHOLD
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix._definitions.periodic import folded, repeated
-from npsubpix._definitions.refinement import Noise, Refinement, noise_of, peaks_of_fits, phasor_tables
+from npsubpix._definitions.refinement import (
+    Noise,
+    Refinement,
+    noise_of,
+    noise_of_fits,
+    peaks_of_fits,
+    phasor_tables,
+)
 
 __all__ = ["METHODS", "refine", "refine_peaks"]
 
@@ -208,18 +215,20 @@ def refine(
     mask: HostArray | None,
     refinement: Refinement,
     noise: Noise | None = None,
+    psf: HostArray | None = None,
 ) -> Refined:
     """Refine pixels of a stack of images; return positions, values and flags, and with the noise standard errors.
 
-    `starts` are positions of shape (N, ndim), `images` the image of each.
+    `starts` are positions of shape (N, ndim), `images` the image of each; `psf` is that of fits.
     """
     if refinement.method is None:
         return *_pixels(x, images, starts, mask), None
     if refinement.wrap:
-        return _refine_periodic(x, images, starts, mask, refinement, noise)
-    if refinement.method == "fit":
-        results = fit_spots(x, starts, images, mask, None, None, None, None, None, fit=refinement.fit)
-        return peaks_of_fits(x, images, starts, results)
+        return _refine_periodic(x, images, starts, mask, refinement, noise, psf)
+    if refinement.model is not None:
+        noise_of_pixels = noise_of_fits(refinement, noise)
+        results = fit_spots(x, starts, images, mask, *noise_of_pixels, psf, fit=refinement.model)
+        return peaks_of_fits(x, images, starts, results, refinement, noise)
     count, ndim = starts.shape
     volume = x.reshape(len(x), *(1, *x.shape[1:])[-3:])
     starts = np.ascontiguousarray(starts)
@@ -250,6 +259,7 @@ def _refine_periodic(
     mask: HostArray | None,
     refinement: Refinement,
     noise: Noise | None,
+    psf: HostArray | None,
 ) -> Refined:
     """Refine pixels of a stack of periodic images, in these and what is around them."""
     shape = x.shape[1:]
@@ -260,7 +270,7 @@ def _refine_periodic(
     inside = ((starts >= 0) & (starts < shape)).all(axis=1, keepdims=True)
     places = np.where(inside, starts + pads, -1)
     noise = None if noise is None else noise.repeated(shape, pads)
-    coords, values, flags, errors = refine(wide, images, places, mask, refinement._replace(wrap=False), noise)
+    coords, values, flags, errors = refine(wide, images, places, mask, refinement._replace(wrap=False), noise, psf)
     coords -= pads
     folded(coords, shape)
     return coords, values, flags, errors
@@ -311,6 +321,7 @@ def refine_peaks(
     offset: HostArray | None = None,
     electrons_per_count: HostArray | None = None,
     read_variance: HostArray | None = None,
+    psf: HostArray | None = None,
     *,
     refinement: Refinement,
 ) -> tuple[HostArray | None, ...]:
@@ -328,7 +339,7 @@ def refine_peaks(
             folded(points, image.shape[1:])
     starts, outside = _nearest_pixels(points, finite, image.shape[1:])
     noise = noise_of(error, offset, electrons_per_count, read_variance)
-    refined, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
+    refined, values, flags, errors = refine(image, frames, starts, mask, refinement, noise, psf)
     if outside.any():
         refined[outside] = points[outside]
         refined[~finite] = np.nan

@@ -85,7 +85,7 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
         s.flags |= FITFLAG_TOO_FAR;
     if (ends) {
       if (s.used < count || holds) s.flags |= FITFLAG_AT_BOUND;
-      if (m.estimator == LSQ && summary.ties > FIT_MOST_TIED) s.flags |= FITFLAG_POOR_FIT;
+      if (summary.ties > FIT_MOST_TIED) s.flags |= FITFLAG_POOR_FIT;
       for (int a = 0; a < axes; ++a)
         if (!(fabs(s.parameters[a] - start[a]) <= o.max_shift)) s.flags |= FITFLAG_TOO_FAR;
     }

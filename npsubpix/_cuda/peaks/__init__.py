@@ -56,6 +56,7 @@ def find_peaks(
     offset: DeviceArray | None = None,
     electrons_per_count: DeviceArray | None = None,
     read_variance: DeviceArray | None = None,
+    psf: DeviceArray | None = None,
     *,
     search: PeakSearch,
     refinement: Refinement,
@@ -72,7 +73,7 @@ def find_peaks(
     starts = device_of(image).empty((found.indices.shape[0], len(shape)), np.int64)
     frames = _unravel(found.indices, shape, starts)
     noise = noise_of(error, offset, electrons_per_count, read_variance)
-    coords, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
+    coords, values, flags, errors = refine(image, frames, starts, mask, refinement, noise, psf)
     _settle(image, found, search.plateau, refinement, starts, coords, values, flags)
     unset_errors(errors, flags, search.plateau)
     if search.wrap:

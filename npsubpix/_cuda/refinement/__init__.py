@@ -13,7 +13,14 @@ from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
 from npsubpix._cuda.refinement.errors import standard_errors
 from npsubpix._definitions.periodic import repeated
-from npsubpix._definitions.refinement import Noise, Refinement, noise_of, peaks_of_fits, phasor_tables
+from npsubpix._definitions.refinement import (
+    Noise,
+    Refinement,
+    noise_of,
+    noise_of_fits,
+    peaks_of_fits,
+    phasor_tables,
+)
 
 __all__ = ["METHODS", "fold", "nearest_pixels", "refine", "refine_peaks"]
 
@@ -58,20 +65,23 @@ def refine(
     mask: DeviceArray | None,
     refinement: Refinement,
     noise: Noise | None = None,
+    psf: DeviceArray | None = None,
 ) -> Refined:
     """Refine pixels of a stack of images; return positions, values and flags, and with the noise standard errors.
 
-    `starts` are positions of shape (N, ndim), `images` the image of each. A pixel of an image that does not exist is
-    treated as outside.
+    `starts` are positions of shape (N, ndim), `images` the image of each; `psf` is that of fits. A pixel of an image
+    that does not exist is treated as outside.
     """
     device, x = device_of(x), native(x, _DTYPES)
     if refinement.wrap:
-        return _refine_periodic(x, images, starts, mask, refinement, noise)
-    if refinement.method == "fit":
+        return _refine_periodic(x, images, starts, mask, refinement, noise, psf)
+    if refinement.model is not None:
         from npsubpix._cuda.fitting import fit_spots  # which needs this module too
 
-        results = fit_spots(x, starts, images, mask, None, None, None, None, None, fit=refinement.fit)
-        return peaks_of_fits(x, images, starts, results)
+        noise = None if noise is None else Noise(*map(device.put, noise))
+        noise_of_pixels = noise_of_fits(refinement, noise)
+        results = fit_spots(x, starts, images, mask, *noise_of_pixels, psf, fit=refinement.model)
+        return peaks_of_fits(x, images, starts, results, refinement, noise)
     count, axes = starts.shape
     mask = None if mask is None else device.rows(mask, x.shape, bool)
     coords, values = device.empty((count, axes), np.float64), device.empty((count,), np.float64)
@@ -104,6 +114,7 @@ def _refine_periodic(
     mask: DeviceArray | None,
     refinement: Refinement,
     noise: Noise | None,
+    psf: DeviceArray | None,
 ) -> Refined:
     """Refine pixels of a stack of periodic images, in these and what is around them."""
     device, shape = device_of(x), x.shape[1:]
@@ -115,7 +126,7 @@ def _refine_periodic(
     wide = repeated(x, pads, device.put)
     if noise is not None:
         noise = Noise(*map(device.put, noise)).repeated(shape, pads, device.put)
-    coords, values, flags, errors = refine(wide, images, places, mask, refinement._replace(wrap=False), noise)
+    coords, values, flags, errors = refine(wide, images, places, mask, refinement._replace(wrap=False), noise, psf)
     coords -= device.put(np.array(pads, np.float64))
     fold(coords, shape)
     return coords, values, flags, errors
@@ -149,6 +160,7 @@ def refine_peaks(
     offset: DeviceArray | None = None,
     electrons_per_count: DeviceArray | None = None,
     read_variance: DeviceArray | None = None,
+    psf: DeviceArray | None = None,
     *,
     refinement: Refinement,
 ) -> tuple[DeviceArray | None, ...]:
@@ -168,7 +180,7 @@ def refine_peaks(
     dtype = native(image[:0], _DTYPES).dtype
     starts = nearest_pixels(points, image.shape[1:], dtype)
     noise = noise_of(error, offset, electrons_per_count, read_variance)
-    refined, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
+    refined, values, flags, errors = refine(image, frames, starts, mask, refinement, noise, psf)
     restore = Kernel.of("refinement", "refine_restore", Pixel=dtype)
     run(device, restore, blocks_for(count), points, starts, frames, count, axes, *stack, refined, flags)
     return refined, values, starts, flags, frames, errors
