@@ -7,6 +7,7 @@ dimensions also to the determinant of the Hessian, and to the difference of Gaus
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -38,7 +39,7 @@ def excess_blurs(
     if enlarged:
         excess += LINEAR_BLUR * _mean_square_ratio(octaves[0], shape)
     blurs = [excess]
-    for fine, coarse in zip(octaves, octaves[1:], strict=False):
+    for fine, coarse in itertools.pairwise(octaves):
         seed = (2 * base_sigma) ** 2 + blurs[-1] + LINEAR_BLUR
         blurs.append(seed * _mean_square_ratio(coarse, fine) - base_sigma**2)
     return blurs

@@ -11,7 +11,7 @@ from torch import Tensor
 from npsubpix import operators
 from npsubpix.nn._options import Operator
 from npsubpix.nn.subpix import AdaptiveQuadInterp3d
-from npsubpix.operators._detection import Detection
+from npsubpix.operators._detection import Detection, shaped
 
 __all__ = ["BlobDoG", "BlobHessian", "ScalePyramid", "ScaleSpaceDetector"]
 
@@ -110,7 +110,7 @@ class ScalePyramid(Operator):  # numpydoc ignore=PR01
 _PARTS = ("scale_pyr", "resp", "subpix", "ori", "aff")
 
 
-class ScaleSpaceDetector(Detection, torch.nn.Module):  # type: ignore[misc]
+class ScaleSpaceDetector(torch.nn.Module):  # type: ignore[misc]
     """Detect blobs and other features at their own scale, with the options of `npsubpix.ScaleSpaceDetector`.
 
     Its parts are the submodules `scale_pyr`, `resp`, `subpix`, `ori` and `aff`, which may be kornia's, or any others
@@ -196,4 +196,9 @@ class ScaleSpaceDetector(Detection, torch.nn.Module):  # type: ignore[misc]
         those that are not filled, all numbers are 0. A `mask` of shape (1, 1, H, W) or (B, 1, H, W) is True, or not 0,
         where features may be; floats from 0 to 1 weigh the responses.
         """
-        return self._detected(img, mask)
+        responses, frames = self.detect(img, self.num_features, mask)
+        return shaped(frames, img, (self.aff, self.ori)), responses
+
+    def detect(self, img: Tensor, num_feats: int, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return responses (B, num_feats) and frames (B, num_feats, 2, 3), without shape and orientation."""
+        return Detection.of(self)(img, num_feats, mask)

@@ -1,9 +1,10 @@
-"""Detection of features in a scale pyramid, with the rules of kornia 0.9.0, for plain detectors and modules of torch."""
+"""Detection of features in a scale pyramid by the rules of kornia 0.9.0, for plain detectors and modules of torch."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from npsubpix._definitions.blob_sizes import excess_blurs
 from npsubpix.nms import nms3d_minmax
 from npsubpix.operators._masks import is_clear, level_mask, weighted
 
-__all__ = ["Detection"]
+__all__ = ["Detection", "shaped"]
 
 _BORDER = 5  # pixels of an octave by which half of a frame stays away from its outermost ones
 
@@ -47,49 +48,39 @@ class _Octave(NamedTuple):
     spacing: tuple[float, float]  # pixels of the image per pixel of the octave, as x, y
 
 
+@dataclass(frozen=True)
 class Detection:
-    """The search for features: a base of detectors, whose attributes are its options and the parts they call."""
+    """The parts and options of a detector, by the names of its attributes."""
 
-    num_features: int
     mr_size: float
     minima_are_also_good: bool
     scale_space_response: bool
     unbiased_sizes: bool
-    scale_pyr: Callable[..., Any]
-    resp: Callable[..., Array]
-    subpix: Callable[..., Any]
-    aff: Callable[..., Array] | None
-    ori: Callable[..., Array] | None
+    scale_pyr: Any
+    resp: Any
+    subpix: Any
 
-    def detect(self, img: Array, num_feats: int, mask: Array | None = None) -> tuple[Array, Array]:
-        """Return responses (B, num_feats) and frames (B, num_feats, 2, 3), before frames are given a shape."""
+    @classmethod
+    def of(cls, detector: Any) -> Detection:
+        """Return those that a detector has now."""
+        return cls(**{field.name: getattr(detector, field.name) for field in fields(cls)})
+
+    def __call__(self, img: Array, count: int, mask: Array | None) -> tuple[Array, Array]:
+        """Return responses (B, count) and frames (B, count, 2, 3), before frames are given a shape."""
         image = float_array(img, "img")
         check_ndim(image, 4, "img", "(B, C, H, W)")
-        check_count(num_feats, "num_features")
+        check_count(count, "num_features")
         with home_of(image).working():
             octaves, sigmas, _ = self.scale_pyr(image)
             excess = self._excess_blurs(image, octaves)
-            hidden = None if mask is None else _checked_mask(mask, image)
+            weights = None if mask is None else _checked_mask(mask, image)
             found, dtype = [], image.dtype
             for levels, widths, extra in zip(octaves, sigmas, excess, strict=True):
-                octave = self._octave(levels, widths, hidden, extra, image)
-                found.append(self._features(octave, num_feats, image))
+                octave = self._octave(levels, widths, weights, extra, image)
+                found.append(self._features(octave, count, image))
                 dtype = octave.dtype
-            responses, frames = _strongest(found, num_feats, image)
+            responses, frames = _strongest(found, count, image)
             return namespace_of(image).astype(responses, dtype, copy=False), frames
-
-    def _detected(self, img: Array, mask: Array | None) -> tuple[Array, Array]:
-        """Detect features, and give their frames a shape and an orientation; empty ones stay empty."""
-        responses, frames = self.detect(img, self.num_features, mask)
-        xp = namespace_of(frames)
-        with home_of(frames).working():
-            shaped = frames
-            for adapt in (self.aff, self.ori):
-                shaped = shaped if adapt is None else adapt(shaped, img)
-            if shaped is frames:
-                return frames, responses
-            filled = xp.any(xp.reshape(frames, (*frames.shape[:2], 6)) != 0, axis=-1)
-            return xp.where(filled[..., None, None], shaped, xp.zeros_like(shaped)), responses
 
     def _excess_blurs(self, image: Array, octaves: Sequence[Array]) -> Sequence[float | None]:
         if not self.unbiased_sizes:
@@ -97,7 +88,7 @@ class Detection:
         if not hasattr(self.resp, "size_relation"):
             raise TypeError(f"unbiased_sizes needs a resp_module with a method size_relation, got {self.resp!r}")
         try:
-            enlarged, first = bool(self.scale_pyr.double_image), float(self.scale_pyr.init_sigma)  # type: ignore[attr-defined]
+            enlarged, first = bool(self.scale_pyr.double_image), float(self.scale_pyr.init_sigma)
         except AttributeError:
             raise TypeError(
                 f"unbiased_sizes needs a scale_pyr_module with the attributes of ScalePyramid, got {self.scale_pyr!r}"
@@ -107,27 +98,28 @@ class Detection:
         return excess_blurs(tuple(image.shape[-2:]), shapes, max(first, smoothing), smoothing, enlarged)
 
     def _levels(self) -> int:
-        return int(self.scale_pyr.n_levels)  # type: ignore[attr-defined]
+        return int(self.scale_pyr.n_levels)
 
-    def _octave(
-        self, octave: Array, sigmas: Array, mask: Array | None, excess: float | None, image: Array
-    ) -> _Octave:
+    def _octave(self, octave: Array, sigmas: Array, mask: Array | None, excess: float | None, image: Array) -> _Octave:
         """Compute the response of an octave at the levels that are searched, and at their neighbours."""
         count = self._levels() + 2
         if self.scale_space_response:
             response = self.resp(octave, namespace_of(sigmas).reshape(sigmas, (-1,)))
         else:
             response = self._response_of_levels(octave[:, :, :count], sigmas[:, :count])
-        batch, height, width = octave.shape[0], *octave.shape[3:]
+        batch, _, _, height, width = octave.shape
         got = tuple(response.shape)
         if len(got) != 5 or got[:2] != (batch, 1) or got[3:] != (height, width):
             raise ValueError(
                 f"resp_module must return one response per level, ({batch}, 1, L, {height}, {width}), got shape {got}"
             )
         response = response[:, :, :count]
-        spacing = tuple((m - 1) / max(n - 1, 1) for m, n in zip(image.shape[:1:-1], (width, height), strict=True))
+        rows, columns = image.shape[2:]
+        spacing = (columns - 1) / max(width - 1, 1), (rows - 1) / max(height - 1, 1)
         weights = None if mask is None else level_mask(mask, (height, width), response.dtype)
-        return _Octave(at_least_single(response), response.dtype, sigmas[:, 0], excess, weights, (spacing[0], spacing[1]))
+        return _Octave(
+            at_least_single(response), response.dtype, sigmas[:, 0], excess, weights, (spacing[0], spacing[1])
+        )
 
     def _response_of_levels(self, octave: Array, sigmas: Array) -> Array:
         """Compute a response that takes images, for the levels of an octave."""
@@ -141,7 +133,7 @@ class Detection:
         return xp.reshape(response, (batch, 1, levels, height, width))
 
     def _refined(self, response: Array, mask: Array) -> tuple[Array, Array]:
-        """Refine extrema, at which a mask is True, by the module for it; return coordinates and values of all voxels."""
+        """Refine extrema, at which a mask is True; return coordinates and values of all voxels."""
         module = getattr(self.subpix, "_orig_mod", self.subpix)  # which torch.compile wraps
         parameters = inspect.signature(getattr(module, "forward", module)).parameters
         options = {"precomputed_nms_mask": mask} if "precomputed_nms_mask" in parameters else {}
@@ -161,9 +153,7 @@ class Detection:
         maxima, minima = nms3d_minmax(octave.response)
         places = [_places(maxima, octave), _places(minima, octave)]
         coords, values = self._refined(octave.response, maxima)
-        found = [
-            _Candidates(*_at(coords, values, octave, image, at)) for image, at in enumerate(places[0])
-        ]
+        found = [_Candidates(*_at(coords, values, octave, image, at)) for image, at in enumerate(places[0])]
         if not self.minima_are_also_good:
             return found
         rivals = [_at(None, values, octave, image, at)[0] for image, at in enumerate(places[1])]
@@ -201,10 +191,22 @@ class Detection:
 
     def _width(self, sigma: Array, excess: float) -> Array:
         """Return the standard deviations of Gaussian blobs from those of the levels at which they are extrema."""
-        ratio, offset = self.resp.size_relation(2 ** (1 / self._levels()))  # type: ignore[attr-defined]
+        ratio, offset = self.resp.size_relation(2 ** (1 / self._levels()))
         xp = namespace_of(sigma)
         variance = ratio * sigma**2 - (excess + offset)
         return xp.sqrt(xp.where(variance > 0, variance, xp.zeros_like(variance)))
+
+
+def shaped(frames: Array, img: Array, modules: Sequence[Callable[..., Array] | None]) -> Array:
+    """Give frames a shape and an orientation by modules for it; frames that are not filled stay so."""
+    xp, result = namespace_of(frames), frames
+    with home_of(frames).working():
+        for adapt in modules:
+            result = result if adapt is None else adapt(result, img)
+        if result is frames:
+            return frames
+        filled = xp.any(xp.reshape(frames, (*frames.shape[:2], 6)) != 0, axis=-1)
+        return xp.where(filled[..., None, None], result, xp.zeros_like(result))
 
 
 def _checked_mask(mask: Any, image: Array) -> Array:
@@ -256,14 +258,16 @@ def _strongest(found: list[list[_Features]], count: int, image: Array) -> tuple[
     xp = namespace_of(image)
     wide = xp.result_type(image.dtype, xp.float32)
     if image.shape[0] == 0:
-        return constants_like(np.zeros((0, count)), image, wide), constants_like(np.zeros((0, count, 2, 3)), image, wide)
-    responses, frames = [], []
+        return constants_like(np.zeros((0, count)), image, wide), constants_like(
+            np.zeros((0, count, 2, 3)), image, wide
+        )
+    values_of, frames_of = [], []
     for octaves in zip(*found, strict=True):
         values = xp.concat([octave.responses for octave in octaves])
         lines = xp.concat([octave.frames for octave in octaves])
         best = xp.argsort(values, descending=True, stable=True)[:count]
         empty = count - best.shape[0]
         values, lines = xp.take(values, best, axis=0), xp.take(lines, best, axis=0)
-        responses.append(xp.concat([values, constants_like(np.zeros(empty), values, values.dtype)]))
-        frames.append(xp.concat([lines, constants_like(np.zeros((empty, 2, 3)), lines, lines.dtype)]))
-    return xp.stack(responses), xp.stack(frames)
+        values_of.append(xp.concat([values, constants_like(np.zeros(empty), values, values.dtype)]))
+        frames_of.append(xp.concat([lines, constants_like(np.zeros((empty, 2, 3)), lines, lines.dtype)]))
+    return xp.stack(values_of), xp.stack(frames_of)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from npsubpix._arrays.library import Array
-from npsubpix.operators._detection import Detection
+from npsubpix.operators._detection import Detection, shaped
 from npsubpix.operators._options import Operator
 from npsubpix.operators.pyramid import ScalePyramid
 from npsubpix.operators.responses import BlobHessian
@@ -17,7 +17,7 @@ __all__ = ["ScaleSpaceDetector"]
 
 
 @dataclass
-class ScaleSpaceDetector(Operator, Detection):
+class ScaleSpaceDetector(Operator):
     r"""Detect blobs and other features at their own scale, as local affine frames.
 
     Parameters
@@ -68,11 +68,12 @@ class ScaleSpaceDetector(Operator, Detection):
     memory.
 
     The difference of Gaussians with standard deviations :math:`\sigma` and :math:`k \sigma` responds most to a Gaussian
-    blob of standard deviation :math:`\sqrt{k} \sigma`, the determinant of the Hessian to one of :math:`\sigma`. Besides,
-    `ScalePyramid` assumes that images have a smoothing of 0.5 pixels. Frames are therefore too small for blobs, by 11 %
-    for large ones with three levels per octave and `BlobDoG`. `unbiased_sizes` corrects for this, and for the smoothing by linear
-    interpolation and by the differences of `BlobHessian`. Which features are found, their positions and
-    responses do not depend on it. It needs a `resp_module` with a method ``size_relation``.
+    blob of standard deviation :math:`\sqrt{k} \sigma`, and the determinant of the Hessian to one of :math:`\sigma`.
+    `ScalePyramid` moreover assumes that images have a smoothing of 0.5 pixels, and `BlobHessian` smooths by its
+    differences. In kornia, and here by default, frames of blobs are therefore 11 to 13 % too small with `BlobDoG`,
+    three levels per octave and blobs of 1.2 to 12 pixels, and up to 9 % too large with `BlobHessian`. With
+    `unbiased_sizes` their sizes are within 1 %. Which features are found, their positions and responses do not depend
+    on it. It needs a `resp_module` with a method ``size_relation``.
 
     Frames and responses of torch are differentiable with respect to the image, as in kornia. Which voxels are extrema
     is held fixed.
@@ -150,4 +151,9 @@ class ScaleSpaceDetector(Operator, Detection):
         those that are not filled, all numbers are 0. A `mask` of shape (1, 1, H, W) or (B, 1, H, W) is True, or not 0,
         where features may be; floats from 0 to 1 weigh the responses.
         """
-        return self._detected(img, mask)
+        responses, frames = self.detect(img, self.num_features, mask)
+        return shaped(frames, img, (self.aff, self.ori)), responses
+
+    def detect(self, img: Array, num_feats: int, mask: Array | None = None) -> tuple[Array, Array]:
+        """Return responses (B, num_feats) and frames (B, num_feats, 2, 3), without shape and orientation."""
+        return Detection.of(self)(img, num_feats, mask)

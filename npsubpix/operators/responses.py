@@ -51,7 +51,7 @@ class BlobDoG(Operator):
     array([2., 1.])
     """
 
-    def __call__(self, input: Array, sigmas: Array | None = None) -> Array:
+    def __call__(self, input: Array, sigmas: Array | None = None) -> Array:  # noqa: ARG002, as other responses
         """Return the response, (B, C, D - 1, H, W), of levels of shape (B, C, D, H, W); `sigmas` have no effect."""
         x = float_array(input, "input")
         check_ndim(x, 5, "input", "(B, C, D, H, W)")

@@ -24,6 +24,7 @@ __all__ = [
     "SpatialSoftArgmax2d",
 ]
 
+
 @dataclass
 class NonMaximaSuppression2d(Operator):
     """Keep the strict maxima of images: `nms2d` with its window.
