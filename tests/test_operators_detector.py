@@ -10,11 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import cKDTree
 
 import npsubpix
 from npsubpix import nn, operators
+from npsubpix._arrays import namespace
 from tests.assertions import assert_same
-from tests.witness.detectors import CASES, RECORDING, Detection, detected_by_kornia, kornia_package, recalled
+from tests.cuda_host.fake_cupy import FakeCuPyDevice
+from tests.witness.detectors import (
+    CASES,
+    DOG,
+    RECORDING,
+    SEED_PYRAMID,
+    Detection,
+    detected_by_kornia,
+    kornia_package,
+    recalled,
+)
 
 Arrays = list[np.ndarray]
 
@@ -82,12 +94,58 @@ def test_live(case):
     agree(detected(case), detected_by_kornia(case))
 
 
+@pytest.mark.exhaustive  # photographs
+@pytest.mark.usefixtures("kornia")
+@pytest.mark.parametrize(
+    ("photograph", "options"),
+    [("camera", DOG | {"scale_pyr_module": SEED_PYRAMID}), ("moon", {})],
+    ids=["dog", "hessian"],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_photographs(photograph, options, dtype):
+    """The strongest 1000 features of a photograph are kornia's, but for a few at a limit in float32."""
+    import skimage.data
+
+    image = getattr(skimage.data, photograph)()[None, None].astype(dtype) / dtype(255)
+    case = Detection(photograph, image, options | {"num_features": 1000})
+    ours, theirs = (
+        np.column_stack([frames[0, :, :, 2], frames[0, :, 0, 0]])
+        for frames, _ in (detected(case), detected_by_kornia(case))
+    )
+    for a, b in ((ours, theirs), (theirs, ours)):
+        distances = cKDTree(a).query(b)[0]
+        assert np.median(distances) < 3e-4
+        assert (distances < (0.03 if dtype == np.float32 else 1e-3)).sum() >= (998 if dtype == np.float32 else 1000)
+
+
 @pytest.mark.usefixtures("backend")
 def test_both_backends():
     """A detector for arrays on a GPU runs the same operations there."""
     case = CASES[0]
     with np.load(RECORDING) as stored:
         agree(detected(case), recalled(case, stored))
+
+
+def test_arrays_of_cupy(cupy, monkeypatch):
+    """Kernels work on the device of the array, and whatever they return stays there."""
+    import array_api_compat.numpy
+
+    functions = vars(array_api_compat.numpy) | {
+        "asarray": lambda x, dtype, device: cupy.asarray(x, dtype),  # noqa: ARG005
+        "concat": lambda parts: cupy.asarray(np.concatenate(parts)),  # which makes NumPy's arrays of others
+        "stack": lambda parts, axis=0: cupy.asarray(np.stack(parts, axis)),
+    }
+    monkeypatch.setattr(namespace.api, "array_namespace", lambda _: SimpleNamespace(**functions))
+    case = CASES[6]
+    with cupy.cuda.Device(1):
+        images, mask = cupy.asarray(case.images), cupy.asarray(case.mask)
+    FakeCuPyDevice.launches.clear()
+    results = case.made(operators, strict_maxima_bonus=0.0)(images, mask)
+    assert FakeCuPyDevice.launches
+    assert all(devices[-1] == 1 for devices, _ in FakeCuPyDevice.launches)
+    assert all(type(result) is cupy.ndarray for result in results)
+    with np.load(RECORDING) as stored:
+        agree([result.get() for result in results], recalled(case, stored))
 
 
 EXAMPLE = """

@@ -169,10 +169,12 @@ class ScaleSpaceDetector(torch.nn.Module):  # type: ignore[misc]
         self.unbiased_sizes = unbiased_sizes
         if scale_pyr_module is None:
             scale_pyr_module = ScalePyramid(3, 1.6, 16, extra_levels=3 if scale_space_response else 2)
+        if subpix_module is None:
+            subpix_module = AdaptiveQuadInterp3d("patch", strict_maxima_bonus=0.0)
         parts = {
             "scale_pyr": scale_pyr_module,
             "resp": BlobHessian() if resp_module is None else resp_module,
-            "subpix": AdaptiveQuadInterp3d(strict_maxima_bonus=0.0) if subpix_module is None else subpix_module,
+            "subpix": subpix_module,
             "ori": ori_module,
             "aff": aff_module,
         }

@@ -31,8 +31,8 @@ class ScaleSpaceDetector(Operator):
     resp_module : callable, optional
         Response in which extrema are sought, `BlobHessian` by default.
     subpix_module : callable, optional
-        Refinement of extrema. By default, `AdaptiveQuadInterp3d` without a bonus. A bonus of the refinement is part of
-        the responses.
+        Refinement of extrema. By default, `AdaptiveQuadInterp3d` in the mode "patch" without a bonus, so that features
+        are the same on all devices. A bonus of the refinement is part of the responses.
     ori_module, aff_module : callable, optional
         Orientation and shape of frames: called with frames and images, they return frames. None by default.
     minima_are_also_good : bool, default False
@@ -60,7 +60,7 @@ class ScaleSpaceDetector(Operator):
     Follows ``kornia.feature.ScaleSpaceDetector`` of kornia 0.9.0. Candidates are strict 3 x 3 x 3 maxima of the
     response over level, row and column, at the levels from the second to the one before the last, and with
     `minima_are_also_good` minima whose refined response, negated, is greater than the response of the voxel. There is
-    no threshold: choose `num_features`, and compare responses.
+    no threshold: choose `num_features`, and compare responses. The method is that of [1]_ for `BlobDoG`.
 
     Each octave contributes its `num_features` strongest candidates, less those of which half the frame is closer than
     5 pixels of the octave to its outermost pixels. A weaker candidate does not take their place, as in kornia; where
@@ -132,7 +132,9 @@ class ScaleSpaceDetector(Operator):
     @property
     def subpix(self) -> Callable[..., Any]:
         """The refinement."""
-        return AdaptiveQuadInterp3d(strict_maxima_bonus=0.0) if self.subpix_module is None else self.subpix_module
+        if self.subpix_module is not None:
+            return self.subpix_module
+        return AdaptiveQuadInterp3d("patch", strict_maxima_bonus=0.0)
 
     @property
     def ori(self) -> Callable[..., Array] | None:
