@@ -33,7 +33,7 @@ class BlobDoG(Operator):  # numpydoc ignore=PR01
         super().__init__()
 
     def forward(self, input: Tensor, sigmas: Tensor | None = None) -> Tensor:
-        """Return the response, (B, C, D - 1, H, W), of levels of shape (B, C, D, H, W); `sigmas` have no effect."""
+        """Return the response, (B, C, D - 1, H, W), of levels of shape (B, C, D, H, W); ``sigmas`` have no effect."""
         return operators.BlobDoG()(input, sigmas)
 
     def size_relation(self, step: float) -> tuple[float, float]:  # numpydoc ignore=PR01,RT01
@@ -58,7 +58,7 @@ class BlobHessian(Operator):  # numpydoc ignore=PR01
         super().__init__(grads_mode)
 
     def forward(self, input: Tensor, sigmas: Tensor | None = None) -> Tensor:
-        """Return the response to images of shape (B, C, H, W), multiplied by the fourth power of B `sigmas`."""
+        """Return the response to images of shape (B, C, H, W), multiplied by the fourth power of B ``sigmas``."""
         return operators.BlobHessian(**self._options())(input, sigmas)
 
     def size_relation(self, step: float) -> tuple[float, float]:  # numpydoc ignore=PR01,RT01
@@ -106,14 +106,14 @@ class ScalePyramid(Operator):  # numpydoc ignore=PR01
         return octaves, sigmas, distances
 
 
-#: The parts of a detector that kornia's argument `compile_modules` names.
+#: The parts of a detector that kornia's argument ``compile_modules`` names.
 _PARTS = ("scale_pyr", "resp", "subpix", "ori", "aff")
 
 
 class ScaleSpaceDetector(torch.nn.Module):  # type: ignore[misc]
     """Detect blobs and other features at their own scale, with the options of `npsubpix.ScaleSpaceDetector`.
 
-    Its parts are the submodules `scale_pyr`, `resp`, `subpix`, `ori` and `aff`, which may be kornia's, or any others
+    Its parts are the submodules ``scale_pyr``, ``resp``, ``subpix``, ``ori`` and ``aff``, which may be kornia's, or any others
     that take and return the same.
 
     Parameters
@@ -194,8 +194,8 @@ class ScaleSpaceDetector(torch.nn.Module):  # type: ignore[misc]
     def forward(self, img: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return frames (B, N, 2, 3) and responses (B, N), strongest first, of images of shape (B, 1, H, W).
 
-        A frame holds a matrix and a position (x, y) in pixels, as columns. There are always `num_features` of them: of
-        those that are not filled, all numbers are 0. A `mask` of shape (1, 1, H, W) or (B, 1, H, W) is True, or not 0,
+        A frame holds a matrix and a position (x, y) in pixels, as columns. There are always ``num_features`` of them: of
+        those that are not filled, all numbers are 0. A ``mask`` of shape (1, 1, H, W) or (B, 1, H, W) is True, or not 0,
         where features may be; floats from 0 to 1 weigh the responses.
         """
         responses, frames = self.detect(img, self.num_features, mask)

@@ -38,15 +38,15 @@ class ScaleSpaceDetector(Operator):
     minima_are_also_good : bool, default False
         Also detect minima of the response. `BlobDoG` is negative at bright blobs.
     scale_space_response : bool, default False
-        Call `resp_module` with each octave, as for `BlobDoG`, instead of with its levels as images.
+        Call ``resp_module`` with each octave, as for `BlobDoG`, instead of with its levels as images.
     unbiased_sizes : bool, default False
-        Make frames `mr_size` times the standard deviation of Gaussian blobs, instead of that of the level at which they
+        Make frames ``mr_size`` times the standard deviation of Gaussian blobs, instead of that of the level at which they
         are detected, as in kornia; see Notes. Keyword only.
 
     Raises
     ------
     TypeError
-        If an argument has the wrong type; in calls, if `unbiased_sizes` does not know the response or the pyramid.
+        If an argument has the wrong type; in calls, if ``unbiased_sizes`` does not know the response or the pyramid.
     ValueError
         If a number is out of range; in calls, if shapes do not match.
 
@@ -59,12 +59,12 @@ class ScaleSpaceDetector(Operator):
     -----
     Follows ``kornia.feature.ScaleSpaceDetector`` of kornia 0.9.0. Candidates are strict 3 x 3 x 3 maxima of the
     response over level, row and column, at the levels from the second to the one before the last, and with
-    `minima_are_also_good` minima whose refined response, negated, is greater than the response of the voxel. There is
-    no threshold: choose `num_features`, and compare responses. The method is that of [1]_ for `BlobDoG`.
+    ``minima_are_also_good`` minima whose refined response, negated, is greater than the response of the voxel. There is
+    no threshold: choose ``num_features``, and compare responses. The method is that of [1]_ for `BlobDoG`.
 
-    Each octave contributes its `num_features` strongest candidates, less those of which half the frame is closer than
+    Each octave contributes its ``num_features`` strongest candidates, less those of which half the frame is closer than
     5 pixels of the octave to its outermost pixels. A weaker candidate does not take their place, as in kornia; where
-    frames are missing, increase `num_features`. Of equal responses, maxima come first, then those that are first in
+    frames are missing, increase ``num_features``. Of equal responses, maxima come first, then those that are first in
     memory.
 
     The difference of Gaussians with standard deviations :math:`\sigma` and :math:`k \sigma` responds most to a Gaussian
@@ -72,8 +72,8 @@ class ScaleSpaceDetector(Operator):
     `ScalePyramid` moreover assumes that images have a smoothing of 0.5 pixels, and `BlobHessian` smooths by its
     differences. In kornia, and here by default, frames of blobs are therefore 11 to 13 % too small with `BlobDoG`,
     three levels per octave and blobs of 1.2 to 12 pixels, and up to 9 % too large with `BlobHessian`. With
-    `unbiased_sizes` their sizes are within 1 %. Which features are found, their positions and responses do not depend
-    on it. It needs a `resp_module` with a method ``size_relation``.
+    ``unbiased_sizes`` their sizes are within 1 %. Which features are found, their positions and responses do not depend
+    on it. It needs a ``resp_module`` with a method ``size_relation``.
 
     Frames and responses of torch are differentiable with respect to the image, as in kornia. Which voxels are extrema
     is held fixed.
@@ -149,8 +149,8 @@ class ScaleSpaceDetector(Operator):
     def __call__(self, img: Array, mask: Array | None = None) -> tuple[Array, Array]:
         """Return frames (B, N, 2, 3) and responses (B, N), strongest first, of images of shape (B, 1, H, W).
 
-        A frame holds a matrix and a position (x, y) in pixels, as columns. There are always `num_features` of them: of
-        those that are not filled, all numbers are 0. A `mask` of shape (1, 1, H, W) or (B, 1, H, W) is True, or not 0,
+        A frame holds a matrix and a position (x, y) in pixels, as columns. There are always ``num_features`` of them: of
+        those that are not filled, all numbers are 0. A ``mask`` of shape (1, 1, H, W) or (B, 1, H, W) is True, or not 0,
         where features may be; floats from 0 to 1 weigh the responses.
         """
         responses, frames = self.detect(img, self.num_features, mask)

@@ -43,7 +43,7 @@ class ScalePyramid(Operator):
     Notes
     -----
     Follows ``kornia.geometry.transform.ScalePyramid`` of kornia 0.9.0. Images are assumed to have a smoothing of 0.5
-    pixels, which is part of `init_sigma`; a smaller `init_sigma` means this one. Gaussians are truncated at four
+    pixels, which is part of ``init_sigma``; a smaller ``init_sigma`` means this one. Gaussians are truncated at four
     standard deviations, and at the size of an image that is smaller. Borders are mirrored about the outermost pixels.
     An octave is interpolated linearly from the level of the previous octave that has twice the smoothing, rounded down
     to half the size. The centres of its outermost pixels are those of the image: pixel u of W' pixels along an axis is

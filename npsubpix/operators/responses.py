@@ -52,7 +52,7 @@ class BlobDoG(Operator):
     """
 
     def __call__(self, input: Array, sigmas: Array | None = None) -> Array:  # noqa: ARG002, as other responses
-        """Return the response, (B, C, D - 1, H, W), of levels of shape (B, C, D, H, W); `sigmas` have no effect."""
+        """Return the response, (B, C, D - 1, H, W), of levels of shape (B, C, D, H, W); ``sigmas`` have no effect."""
         x = float_array(input, "input")
         check_ndim(x, 5, "input", "(B, C, D, H, W)")
         return x[:, :, 1:] - x[:, :, :-1]
@@ -105,7 +105,7 @@ class BlobHessian(Operator):
     grads_mode: str = "sobel"
 
     def __call__(self, input: Array, sigmas: Array | None = None) -> Array:
-        """Return the response to images of shape (B, C, H, W), multiplied by the fourth power of B `sigmas`."""
+        """Return the response to images of shape (B, C, H, W), multiplied by the fourth power of B ``sigmas``."""
         x = float_array(input, "input")
         check_ndim(x, 4, "input", "(B, C, H, W)")
         xp = namespace_of(x)
