@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npsubpix.io import ImageError, ImageWarning, open_frames
+from npsubpix.io import ImageError, ImageWarning
+from npsubpix.io._frames import FrameSource
 from tests.mutations import KINDS
 
 tifffile = pytest.importorskip("tifffile")
@@ -23,7 +24,7 @@ def movie():
 
 
 def read(path, **options):
-    with open_frames(path, **options) as stack:
+    with FrameSource(path, **options) as stack:
         return np.array([np.array(frame) for frame in stack.frames])
 
 
@@ -217,7 +218,7 @@ def sweep(step, *kinds):
 def limits():
     if not sys.platform.startswith("linux"):
         pytest.skip("limits memory as Linux does")
-    for package in ("imagecodecs", "astropy", "imageio"):
+    for package in ("imagecodecs", "astropy", "imageio", "zarr"):
         pytest.importorskip(package)
 
 
@@ -230,5 +231,5 @@ def test_a_changed_word_costs_neither_time_nor_memory(limits):
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_changed_word_costs_time_or_memory(kind, limits):
     """Every word of small files, each thirteenth of those of ten thousand words and more."""
-    large = kind in {"npz", "packed.npz", "h5", "mrc", "lif"}
+    large = kind in {"npz", "packed.npz", "h5", "mrc", "lif", "zarr.zip"}
     assert sweep(13 if large else 1, kind) > (100 if large else 1000)

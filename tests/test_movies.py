@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import npsubpix
-from npsubpix.movies.plans import bytes_of
+from npsubpix._arrays.options import check_memory
 from tests.movie_cases import assert_same_rows, blocks, in_one_call, movie
 
 #: Options whose kernels other tests use as well.
@@ -45,8 +45,10 @@ def test_blocks_give_the_rows_of_one_call(name, pixels, axis, seed):
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", WIDE)
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64"])
-@pytest.mark.parametrize("depth", [0, 6])
+@pytest.mark.parametrize(
+    ("depth", "dtype"),
+    [(0, "uint8"), (0, "uint16"), (0, "int32"), (0, "float32"), (0, "float64"), (6, "uint16"), (6, "float32")],
+)
 def test_blocks_of_each_dtype_and_of_volumes(name, dtype, depth):
     counts = movie(3, (9, *([depth] if depth else []), 32, 40)).astype(dtype)
     for pixels in (1, 3 * counts[0].size, 5 * counts[0].size + 1):
@@ -100,6 +102,32 @@ def test_a_region_is_counted_from_the_corner_of_the_frame():
     assert np.array_equal(found.coords, expected.coords + np.array([5.0, 8.0]))
 
 
+def test_all_positions_of_a_region_are_counted_from_the_corner_of_the_frame():
+    """Those of a function too: a table with centroids, and columns, of frames and of a single image."""
+    counts = movie()
+
+    def measured(frames, frame_axis):
+        peaks = npsubpix.find_peaks(frames, threshold_abs=20, frame_axis=frame_axis)
+        return npsubpix.measure_spots(frames, peaks, radius=3, frame_axis=frame_axis)
+
+    def as_columns(frames, frame_axis):
+        table = measured(frames, frame_axis)
+        frame = {} if table.frame is None else {"frame": table.frame}
+        return {**frame, "y": table.coords[:, 0], "x": table.coords[:, 1], "flux": table.flux}
+
+    part, corner = counts[:, 5:30, 8:], np.array([5.0, 8.0])
+    for image, own, axis in ((counts, part, 0), (counts[3], part[3], None)):
+        expected = measured(own, axis)
+        arguments = {"frames": None if axis == 0 else False, "roi": ((5, 30), (8, counts.shape[2]))}
+        found = npsubpix.locate(image, task=measured, **arguments)
+        columns = npsubpix.locate(image, task=as_columns, **arguments)
+        assert len(found) == len(columns["y"]) == len(expected) > 0
+        np.testing.assert_array_equal(found.coords, expected.coords + corner)
+        np.testing.assert_array_equal(found.centroid, expected.centroid + corner)
+        np.testing.assert_array_equal(np.column_stack([columns["y"], columns["x"]]), expected.coords + corner)
+        np.testing.assert_array_equal(columns["flux"], expected.flux)
+
+
 def test_frames_by_name_by_number_and_none():
     counts = movie(shape=(5, 6, 20, 24))
     assert len(npsubpix.open_image(counts, axes="tzyx").axes) == 4
@@ -127,6 +155,13 @@ def test_a_function_is_called_with_blocks():
     assert lengths == [4, 4, 4, 1]
     assert found["frame"].tolist() == list(range(13))
     assert found["y"].tolist() == [np.unravel_index(f.argmax(), f.shape)[0] for f in counts]
+
+
+def test_tensors_on_the_host_are_arrays():
+    counts = movie()
+    torch = pytest.importorskip("torch")
+    found = npsubpix.locate(torch.from_numpy(counts.astype(np.float32)), threshold_abs=20)
+    assert_same_rows(found, in_one_call(counts.astype(np.float32), 0, threshold_abs=20))
 
 
 def test_progress_counts_frames():
@@ -200,7 +235,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(arguments, error, words):
     [("1 GiB", 2**30), ("500 MB", 5 * 10**8), ("1.5kB", 1500), ("64", 64), (10, 10), ("2 KiB", 2048)],
 )
 def test_memory_in_bytes_and_in_units(memory, expected):
-    assert bytes_of(memory) == expected
+    assert check_memory(memory) == expected
 
 
 @pytest.mark.parametrize("call", ["find_peaks", "refine_peaks", "fit_spots"])

@@ -3,7 +3,7 @@
 // Write the moments of squared residuals, and the variances of parameters if pixels had their signal as variance: see
 // `_definitions/fitting.py`.
 template <typename Model>
-FORMULA void residual_moments(double* out, double* by_signal, const Solution<Model>& s, const Images& m, const Box& box, Model& model) {
+ROUTINE void residual_moments(double* out, double* by_signal, const Solution<Model>& s, const Images& m, const Box& box, Model& model) {
   constexpr int count = Model::count;
   const double background = s.parameters[Model::last];
   Equations<count> signals;
@@ -39,10 +39,11 @@ FORMULA void residual_moments(double* out, double* by_signal, const Solution<Mod
   for (int k = 0; k < 8; ++k) out[k] = moments[k];
 }
 
-// Write the covariance, chi2 and likelihood at the parameters of an information matrix; flag fits that are poor.
+// Write the covariance, chi2 and likelihood at the parameters of an information matrix; flag fits that are poor. The
+// last step reduces chi2 by the gain.
 template <typename Model>
-FORMULA void finish(Solution<Model>& s, const Images& m, const Box& box, const Equations<Model::count>& e,
-                    const Options& o, double* moments, double* matrices) {
+ROUTINE void finish(Solution<Model>& s, const Images& m, const Box& box, const Equations<Model::count>& e,
+                    const Options& o, double* moments, double* matrices, double gain) {
   constexpr int count = Model::count;
   double lower[count][count];
   factor(lower, e.matrix, s.used, 0.0);
@@ -75,6 +76,7 @@ FORMULA void finish(Solution<Model>& s, const Images& m, const Box& box, const E
       ratio += found > 0.0 ? found * log(expected / found) + found - expected : -expected;
     }
   });
+  chi2 = fmax(chi2 - gain, 0.0);
   s.chi2 = chi2 / (double)s.degrees;
   s.ratio = fmin(ratio, 0.0);
   if (m.estimator == WLS) s.ratio = -0.5 * chi2;
