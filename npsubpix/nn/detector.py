@@ -113,8 +113,8 @@ _PARTS = ("scale_pyr", "resp", "subpix", "ori", "aff")
 class ScaleSpaceDetector(torch.nn.Module):  # type: ignore[misc]
     """Detect blobs and other features at their own scale, with the options of `npsubpix.ScaleSpaceDetector`.
 
-    Its parts are the submodules ``scale_pyr``, ``resp``, ``subpix``, ``ori`` and ``aff``, which may be kornia's, or any others
-    that take and return the same.
+    Its parts are the submodules ``scale_pyr``, ``resp``, ``subpix``, ``ori`` and ``aff``, which may be kornia's, or
+    any others that take and return the same.
 
     Parameters
     ----------
@@ -194,9 +194,9 @@ class ScaleSpaceDetector(torch.nn.Module):  # type: ignore[misc]
     def forward(self, img: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return frames (B, N, 2, 3) and responses (B, N), strongest first, of images of shape (B, 1, H, W).
 
-        A frame holds a matrix and a position (x, y) in pixels, as columns. There are always ``num_features`` of them: of
-        those that are not filled, all numbers are 0. A ``mask`` of shape (1, 1, H, W) or (B, 1, H, W) is True, or not 0,
-        where features may be; floats from 0 to 1 weigh the responses.
+        A frame holds a matrix and a position (x, y) in pixels, as columns. There are always ``num_features`` of them:
+        of those that are not filled, all numbers are 0. A ``mask`` of shape (1, 1, H, W) or (B, 1, H, W) is True, or
+        not 0, where features may be; floats from 0 to 1 weigh the responses.
         """
         responses, frames = self.detect(img, self.num_features, mask)
         return shaped(frames, img, (self.aff, self.ori)), responses

@@ -40,8 +40,8 @@ class ScaleSpaceDetector(Operator):
     scale_space_response : bool, default False
         Call ``resp_module`` with each octave, as for `BlobDoG`, instead of with its levels as images.
     unbiased_sizes : bool, default False
-        Make frames ``mr_size`` times the standard deviation of Gaussian blobs, instead of that of the level at which they
-        are detected, as in kornia; see Notes. Keyword only.
+        Make frames ``mr_size`` times the standard deviation of Gaussian blobs, instead of that of the level at which
+        they are detected, as in kornia; see Notes. Keyword only.
 
     Raises
     ------
@@ -149,9 +149,9 @@ class ScaleSpaceDetector(Operator):
     def __call__(self, img: Array, mask: Array | None = None) -> tuple[Array, Array]:
         """Return frames (B, N, 2, 3) and responses (B, N), strongest first, of images of shape (B, 1, H, W).
 
-        A frame holds a matrix and a position (x, y) in pixels, as columns. There are always ``num_features`` of them: of
-        those that are not filled, all numbers are 0. A ``mask`` of shape (1, 1, H, W) or (B, 1, H, W) is True, or not 0,
-        where features may be; floats from 0 to 1 weigh the responses.
+        A frame holds a matrix and a position (x, y) in pixels, as columns. There are always ``num_features`` of them:
+        of those that are not filled, all numbers are 0. A ``mask`` of shape (1, 1, H, W) or (B, 1, H, W) is True, or
+        not 0, where features may be; floats from 0 to 1 weigh the responses.
         """
         responses, frames = self.detect(img, self.num_features, mask)
         return shaped(frames, img, (self.aff, self.ori)), responses
