@@ -44,12 +44,16 @@ from npsubpix.nms import nms2d as nms2d
 from npsubpix.nms import nms3d as nms3d
 from npsubpix.nms import nms3d_minmax as nms3d_minmax
 from npsubpix.operators import AdaptiveQuadInterp3d as AdaptiveQuadInterp3d
+from npsubpix.operators import BlobDoG as BlobDoG
+from npsubpix.operators import BlobHessian as BlobHessian
 from npsubpix.operators import ConvQuadInterp3d as ConvQuadInterp3d
 from npsubpix.operators import ConvSoftArgmax2d as ConvSoftArgmax2d
 from npsubpix.operators import ConvSoftArgmax3d as ConvSoftArgmax3d
 from npsubpix.operators import IterativeQuadInterp3d as IterativeQuadInterp3d
 from npsubpix.operators import NonMaximaSuppression2d as NonMaximaSuppression2d
 from npsubpix.operators import NonMaximaSuppression3d as NonMaximaSuppression3d
+from npsubpix.operators import ScalePyramid as ScalePyramid
+from npsubpix.operators import ScaleSpaceDetector as ScaleSpaceDetector
 from npsubpix.operators import SpatialSoftArgmax2d as SpatialSoftArgmax2d
 from npsubpix.peaks import find_peaks as find_peaks
 from npsubpix.photometry import measure_spots as measure_spots

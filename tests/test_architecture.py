@@ -94,7 +94,7 @@ def test_nothing_is_left_under_another_name(folder):
         whole = {"accuracy", "architecture", "arrays", "bad_input", "benchmarks", "benchmarks_cuda", "cli", "compile",
                  "core", "design_page", "dispatch", "internals", "io", "kornia", "lending", "linking", "memory",
                  "operations", "runtime", "torch", "torch_state", *OTHERS}  # fmt: skip
-        families = (*FAMILIES, "arrays", "cli", "drift", "io", "movies", "outputs")
+        families = (*FAMILIES, "arrays", "cli", "drift", "io", "movies", "operators", "outputs")
         found = {n for n in found - whole if not any(n == f or n.startswith(f"{f}_") for f in families)}
     elif folder == "benchmarks":
         found = {p.stem.removeprefix("bench_") for p in root.glob("bench_*.py")}

@@ -14,6 +14,9 @@ from npsubpix._dispatch.operations import OPERATIONS
 
 __all__ = ["NUMBERS", "table"]
 
+#: Classes that are made of several operations.
+_COMPOSED = ("ScaleSpaceDetector", "ScalePyramid", "BlobDoG", "BlobHessian")
+
 #: Dtypes of arrays, for every function. bfloat16 is torch's and JAX's, and becomes float32 on its way to kernels.
 NUMBERS = (
     "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
@@ -24,13 +27,15 @@ NUMBERS = (
 def table() -> str:
     """Return the table of the README, in Markdown."""
     lines = ["| functions | arrays on the host | arrays on a GPU | dtypes | gradients |", "|---|---|---|---|---|"]
+    dtypes = "integers, float16, float32, float64, bfloat16"
     for operation in OPERATIONS.values():
         if operation.functions:
             functions = ", ".join(f"`{name}`" for name in operation.functions)
             gradient = "yes" if operation.differentiable else "no"
-            dtypes = "integers, float16, float32, float64, bfloat16"
             gpu = "CuPy, torch" if has_gpu_kernels(operation.family) else "not yet"
             lines.append(f"| {functions} | NumPy, JAX, torch | {gpu} | {dtypes} | {gradient} |")
+    classes = ", ".join(f"`{name}`" for name in _COMPOSED)
+    lines.append(f"| {classes} | NumPy, torch | CuPy, torch | {dtypes} | yes |")
     return "\n".join(lines) + "\n"
 
 

@@ -15,11 +15,16 @@ import torch
 
 import npsubpix
 from benchmarks import __main__ as benchmarks
-from npsubpix._dispatch.capabilities import CAPABILITIES
+from npsubpix._dispatch.backends import has_gpu_kernels
+from npsubpix._dispatch.operations import OPERATIONS
 from tests.assertions import assert_same, on_host
 from tests.examples import EXAMPLES
+from tests.test_operators_detector import agree
+from tests.witness.detectors import CASES, RECORDING, recalled
 
-GRADIENTS = [name for c in CAPABILITIES if c.gpu and c.gradient for name in c.functions]
+GRADIENTS = [
+    name for o in OPERATIONS.values() if o.differentiable and has_gpu_kernels(o.family) for name in o.functions
+]
 
 
 @pytest.fixture
@@ -104,6 +109,19 @@ def test_alignment_by_the_phase():
         wanted = npsubpix.align_stack(frames, reference="mean")
         for a, b in zip(results, wanted, strict=True):
             np.testing.assert_allclose(a.matrix, b.matrix, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("library", ["cupy", "torch"])
+def test_detectors(case, library):
+    """Features, masks and their order stay on the GPU, and are those of kornia."""
+    to_gpu = cupy.asarray if library == "cupy" else lambda x: torch.from_numpy(x).cuda()
+    mask = None if case.mask is None else to_gpu(case.mask)
+    results = case.made(npsubpix, strict_maxima_bonus=0.0)(to_gpu(case.images), mask)
+    assert all(r.is_cuda if library == "torch" else isinstance(r, cupy.ndarray) for r in results)
+    with np.load(RECORDING) as stored:
+        wanted = recalled(case, stored)
+    agree([r.cpu().numpy() if library == "torch" else r.get() for r in results], wanted)
 
 
 def test_out_of_memory():

@@ -1,20 +1,14 @@
-"""Operators as plain callables: classes that take options once and arrays many times.
-
-Options are those of the functions of the same name in lower case, and are checked when an operator is made: an option
-of the wrong type raises TypeError, one out of range ValueError.
-"""
+"""The classes of `kornia.geometry.subpix`: maxima, their quadratic refinement, and soft maxima."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
-from npsubpix._arrays import options as checks
-from npsubpix._arrays.checks import check_temperature_option
 from npsubpix._arrays.home import home_of
 from npsubpix._arrays.library import Array
 from npsubpix.nms import nms2d, nms3d
+from npsubpix.operators._options import MODES, Operator
 from npsubpix.quad_interp import conv_quad_interp3d, iterative_quad_interp3d
 from npsubpix.soft_argmax import conv_soft_argmax2d, conv_soft_argmax3d
 from npsubpix.spatial.kornia import spatial_soft_argmax2d
@@ -30,45 +24,9 @@ __all__ = [
     "SpatialSoftArgmax2d",
 ]
 
-#: The check of each option, in any operator.
-_CHECKS: dict[str, Callable[[Any, str], Any]] = {
-    "allow_scale_steps": checks.check_bool,
-    "dilation_radius": checks.check_count,
-    "eps": checks.check_finite,
-    "max_candidates": checks.check_count,
-    "max_subpixel_shift": checks.check_positive,
-    "mode": lambda value, name: checks.check_choice(value, name, AdaptiveQuadInterp3d.MODES),
-    "n_iters": checks.check_count,
-    "normalized_coordinates": checks.check_bool,
-    "output_value": checks.check_bool,
-    "strict_maxima_bonus": checks.check_finite,
-    "temperature": lambda value, _: check_temperature_option(value),
-}
-
-
-class _Operator:
-    """Base of operators: checks options, as far as that needs no array."""
-
-    _window_axes: ClassVar[int] = 0
-
-    def __post_init__(self) -> None:
-        options = self._options()
-        for field in fields(self):  # type: ignore[arg-type]
-            value = options[field.name]
-            if field.name in _CHECKS and not (value is None and field.default is None):
-                _CHECKS[field.name](value, field.name)
-        if "kernel_size" in options:
-            window = checks.check_window(options["kernel_size"], self._window_axes, "kernel_size")
-            checks.check_per_axis(options.get("stride", 1), self._window_axes, "stride", 1)
-            # A map of the size of the window has room for it; other maps are checked in calls.
-            checks.check_padding(options.get("padding", 0), window, window)
-
-    def _options(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-
 
 @dataclass
-class NonMaximaSuppression2d(_Operator):
+class NonMaximaSuppression2d(Operator):
     """Keep the strict maxima of images: `nms2d` with its window.
 
     Parameters
@@ -96,7 +54,7 @@ class NonMaximaSuppression2d(_Operator):
 
 
 @dataclass
-class NonMaximaSuppression3d(_Operator):
+class NonMaximaSuppression3d(Operator):
     """Keep the strict maxima of volumes: `nms3d` with its window.
 
     Parameters
@@ -122,7 +80,7 @@ class NonMaximaSuppression3d(_Operator):
 
 
 @dataclass
-class SpatialSoftArgmax2d(_Operator):
+class SpatialSoftArgmax2d(Operator):
     """Locate the soft maximum of whole maps: `spatial_soft_argmax2d` with its options.
 
     Parameters
@@ -152,7 +110,7 @@ class SpatialSoftArgmax2d(_Operator):
 
 
 @dataclass
-class ConvSoftArgmax2d(_Operator):
+class ConvSoftArgmax2d(Operator):
     """Locate the soft maximum of every window of heat maps: `conv_soft_argmax2d` with its options.
 
     Parameters
@@ -195,7 +153,7 @@ class ConvSoftArgmax2d(_Operator):
 
 
 @dataclass
-class ConvSoftArgmax3d(_Operator):
+class ConvSoftArgmax3d(Operator):
     """Locate the soft maximum of every window of volumes: `conv_soft_argmax3d` with its options.
 
     Parameters
@@ -242,7 +200,7 @@ class ConvSoftArgmax3d(_Operator):
 
 
 @dataclass
-class ConvQuadInterp3d(_Operator):
+class ConvQuadInterp3d(Operator):
     """Refine maxima within a radius: `conv_quad_interp3d` with its options.
 
     Parameters
@@ -279,7 +237,7 @@ class ConvQuadInterp3d(_Operator):
 
 
 @dataclass
-class IterativeQuadInterp3d(_Operator):
+class IterativeQuadInterp3d(Operator):
     """Refine maxima: `iterative_quad_interp3d` with its options.
 
     Parameters
@@ -316,7 +274,7 @@ class IterativeQuadInterp3d(_Operator):
 
 
 @dataclass
-class AdaptiveQuadInterp3d(_Operator):
+class AdaptiveQuadInterp3d(Operator):
     """Refine maxima with the operator that suits the device of the array.
 
     Parameters
@@ -346,7 +304,7 @@ class AdaptiveQuadInterp3d(_Operator):
     ((1, 1, 3, 3, 64, 64), (1, 1, 3, 64, 64))
     """
 
-    MODES: ClassVar[tuple[str, ...]] = ("patch", "conv", "auto")
+    MODES: ClassVar[tuple[str, ...]] = MODES
 
     mode: str = "auto"
     n_iters: int = 5

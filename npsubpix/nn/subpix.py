@@ -1,19 +1,12 @@
-"""Operators as modules of torch.
-
-A module takes the options of the class of the same name in `npsubpix`, and checks them likewise. A temperature
-that is a parameter of torch is learned; any other tensor becomes a buffer. Importing this imports torch.
-"""
+"""The classes of `kornia.geometry.subpix` as modules of torch."""
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any, ClassVar
-
-import torch
 from torch import Tensor
 
 from npsubpix import operators
 from npsubpix.nms import nms2d, nms3d
+from npsubpix.nn._options import Operator
 from npsubpix.quad_interp import conv_quad_interp3d, iterative_quad_interp3d
 from npsubpix.soft_argmax import conv_soft_argmax2d, conv_soft_argmax3d
 from npsubpix.spatial.kornia import spatial_soft_argmax2d
@@ -30,37 +23,7 @@ __all__ = [
 ]
 
 
-class _Operator(torch.nn.Module):  # type: ignore[misc]
-    """Base of modules: options are attributes, checked by the plain class and passed to a function by name."""
-
-    _plain: ClassVar[type[Any]]
-
-    def __init__(self, *options: Any) -> None:
-        super().__init__()
-        self._plain(*options)
-        self._names = tuple(field.name for field in fields(self._plain))
-        for name, value in zip(self._names, options, strict=True):
-            if isinstance(value, Tensor) and not isinstance(value, torch.nn.Parameter):
-                self.register_buffer(name, value)
-            else:
-                setattr(self, name, value)
-
-    def _options(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self._names}
-
-    def extra_repr(self) -> str:
-        """Return the options as written in a call."""
-        return ", ".join(f"{name}={value!r}" for name, value in self._options().items())
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        # kornia saves a temperature only if it is a parameter; 0.8.3 also saves the window of NonMaximaSuppression2d.
-        state_dict.pop(f"{prefix}kernel", None)
-        for name, value in self._buffers.items():
-            state_dict.setdefault(f"{prefix}{name}", value)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-class SpatialSoftArgmax2d(_Operator):  # numpydoc ignore=PR01
+class SpatialSoftArgmax2d(Operator):  # numpydoc ignore=PR01
     """Locate the soft maximum of whole maps, with the options of `npsubpix.SpatialSoftArgmax2d`.
 
     Examples
@@ -92,7 +55,7 @@ class SpatialSoftArgmax2d(_Operator):  # numpydoc ignore=PR01
         return spatial_soft_argmax2d(input, **self._options())
 
 
-class ConvSoftArgmax2d(_Operator):  # numpydoc ignore=PR01
+class ConvSoftArgmax2d(Operator):  # numpydoc ignore=PR01
     """Locate the soft maximum of every window of heat maps, with the options of `npsubpix.ConvSoftArgmax2d`.
 
     Examples
@@ -122,7 +85,7 @@ class ConvSoftArgmax2d(_Operator):  # numpydoc ignore=PR01
         return conv_soft_argmax2d(x, **self._options())
 
 
-class ConvSoftArgmax3d(_Operator):  # numpydoc ignore=PR01
+class ConvSoftArgmax3d(Operator):  # numpydoc ignore=PR01
     """Locate the soft maximum of every window of volumes, with the options of `npsubpix.ConvSoftArgmax3d`.
 
     Examples
@@ -156,7 +119,7 @@ class ConvSoftArgmax3d(_Operator):  # numpydoc ignore=PR01
         return conv_soft_argmax3d(x, **self._options())
 
 
-class ConvQuadInterp3d(_Operator):  # numpydoc ignore=PR01
+class ConvQuadInterp3d(Operator):  # numpydoc ignore=PR01
     """Refine maxima within a radius, with the options of `npsubpix.ConvQuadInterp3d`.
 
     Examples
@@ -185,7 +148,7 @@ class ConvQuadInterp3d(_Operator):  # numpydoc ignore=PR01
         return conv_quad_interp3d(x, precomputed_nms_mask=precomputed_nms_mask, **self._options())
 
 
-class IterativeQuadInterp3d(_Operator):  # numpydoc ignore=PR01
+class IterativeQuadInterp3d(Operator):  # numpydoc ignore=PR01
     """Refine maxima, with the options of `npsubpix.IterativeQuadInterp3d`.
 
     Examples
@@ -214,7 +177,7 @@ class IterativeQuadInterp3d(_Operator):  # numpydoc ignore=PR01
         return iterative_quad_interp3d(x, precomputed_nms_mask=precomputed_nms_mask, **self._options())
 
 
-class AdaptiveQuadInterp3d(_Operator):  # numpydoc ignore=PR01
+class AdaptiveQuadInterp3d(Operator):  # numpydoc ignore=PR01
     """Refine maxima by the operator for the device, with the options of `npsubpix.AdaptiveQuadInterp3d`.
 
     Examples
@@ -250,7 +213,7 @@ class AdaptiveQuadInterp3d(_Operator):  # numpydoc ignore=PR01
         return operators.AdaptiveQuadInterp3d(**self._options())(x, precomputed_nms_mask)
 
 
-class NonMaximaSuppression2d(_Operator):  # numpydoc ignore=PR01
+class NonMaximaSuppression2d(Operator):  # numpydoc ignore=PR01
     """Keep the strict maxima of images, with the options of `npsubpix.NonMaximaSuppression2d`.
 
     Examples
@@ -273,7 +236,7 @@ class NonMaximaSuppression2d(_Operator):  # numpydoc ignore=PR01
         return nms2d(x, self.kernel_size, mask_only)
 
 
-class NonMaximaSuppression3d(_Operator):  # numpydoc ignore=PR01
+class NonMaximaSuppression3d(Operator):  # numpydoc ignore=PR01
     """Keep the strict maxima of volumes, with the options of `npsubpix.NonMaximaSuppression3d`.
 
     Examples
