@@ -28,7 +28,7 @@ from npsubpix.camera import Camera, noise_of_pixels
 from npsubpix.refinement import check_refinement, with_fit
 from npsubpix.results import Background, Peaks
 
-__all__ = ["check_search", "find_peaks"]
+__all__ = ["check_joint", "check_search", "find_peaks"]
 
 
 def find_peaks(
@@ -229,8 +229,7 @@ def find_peaks(
         noise = noise_of_pixels(error, camera)
     shape = shape_of_frame(x, frame_axis)
     refinement, psf = with_fit(refinement, "refine", fit, radius, error, camera, shape)
-    if refinement.model is not None and refinement.model.together and num_peaks is not None:
-        raise ValueError(f"num_peaks must be None with neighbors='fit', which fits all peaks, got {num_peaks!r}")
+    check_joint(refinement, num_peaks)
     samples = None if psf is None else beside(psf, x)
     searched = None
     if detect is not None or detect_sigma is not None:
@@ -246,6 +245,12 @@ def find_peaks(
 
 
 @remembered
+def check_joint(refinement: Refinement, num_peaks: Any) -> None:
+    """Require that all peaks are kept, if they are fitted together."""
+    if refinement.model is not None and refinement.model.together and num_peaks is not None:
+        raise ValueError(f"num_peaks must be None with neighbors='fit', which fits all peaks, got {num_peaks!r}")
+
+
 def check_search(
     ndim: int, size: Any, min_distance: Any, threshold_abs: Any, threshold_rel: Any, exclude_border: Any,
     num_peaks: Any, plateau: Any, minima: Any, refine: Any, n_iters: Any, max_shift: Any, radius: Any, duplicates: Any,

@@ -136,7 +136,7 @@ def test_a_movie_of_large_frames_and_a_region():
     ("options", "words"),
     [
         ({"mode": "wrap"}, "mode='wrap' needs the whole frame"),
-        ({"refine": "fit", "camera": CAMERA}, "refine='fit' with camera or error needs the whole frame"),
+        ({"refine": "fit", "fit": {"neighbors": "fit"}, "num_peaks": 3}, "num_peaks must be None with neighbors='fit'"),
         ({"background": {"size": 16, "filter_size": 2}}, "filter_size must be odd"),
         ({"error": np.ones((3, 4))}, r"error must be a number or have the shape of a frame, \(40, 50\)"),
         ({"mask": np.ones((40, 50))}, "mask must be an array of booleans"),
@@ -161,6 +161,28 @@ def test_fits_that_depend_on_each_other_are_those_of_the_frame(fit, masked):
     if not fit:
         check(image, (23, 37), refine="fit", threshold_abs=60, **mask)
         check(image, (23, 37), refine="fit", duplicates="merge", num_peaks=30, background=20.0, sigma=4.5, **mask)
+
+
+@pytest.mark.exhaustive  # which compiles a model
+@pytest.mark.parametrize("masked", [False, True])
+def test_candidates_are_refined_by_the_fits_of_the_frame(masked):
+    """With maps of the noise, a measured model, and together."""
+    rng = np.random.default_rng(8)
+    image = rng.poisson(20, (90, 110)).astype(np.uint16)
+    places = rng.uniform(6, [84, 104], (40, 2))
+    image += npsubpix.render_spots(places, image.shape, std=1.3, amplitude=4000.0, integrate=True).astype(np.uint16)
+    options = {"refine": "fit", "threshold_abs": 60, **({"mask": rng.random(image.shape) < 0.02} if masked else {})}
+    y, x = np.mgrid[-8:9, -8:9]
+    camera = npsubpix.Camera(offset=rng.uniform(0, 2, image.shape), read_variance=rng.uniform(0, 3, image.shape))
+    psf = {"psf": np.exp(-(x**2 + y**2) / (2 * 1.35**2))}
+    for more in (
+        {"camera": CAMERA},
+        {"camera": camera, "fit": {"neighbors": "fit"}},
+        {"error": rng.uniform(4, 6, image.shape), "fit": {"width": "fixed", "sigma": 1.3}},
+        {"camera": camera, "fit": psf},
+        {"fit": psf},
+    ):
+        check(image, (23, 37), **options, **more)
 
 
 def test_more_spots_than_there_is_memory_for_are_not_fitted_at_once():

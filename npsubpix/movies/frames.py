@@ -24,7 +24,8 @@ from npsubpix.movies.plans import frame_bytes
 from npsubpix.movies.sources import Movie
 from npsubpix.movies.tasks import Task
 from npsubpix.movies.windows import window
-from npsubpix.peaks import check_search, find_peaks
+from npsubpix.peaks import check_joint, check_search, find_peaks
+from npsubpix.refinement import with_fit
 from npsubpix.results import Background
 
 __all__ = ["Frame", "frame_of", "noise_in", "slices", "volume", "with_mesh"]
@@ -48,6 +49,7 @@ class Frame:
     halo: tuple[int, ...]
     memory: int
     fit: dict[str, Any] | None
+    psf: Any = None  # samples of the model by which candidates are refined
 
     def read(self, box: Box) -> HostArray:
         """Read a part of the frame, as a stack of one."""
@@ -83,8 +85,6 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
     for name in ("detect", "mode"):
         if options[name] is not None:
             raise ValueError(whole % (f"{name}={options[name]!r}" if isinstance(options[name], str) else name))
-    if options["refine"] == "fit" and not (options["error"] is None and options["camera"] is None):
-        raise ValueError(whole % "refine='fit' with camera or error")
     if task.fit is not None:
         _check_fit(task.fit, whole)
     own_maps = functools.partial(_of_frame, ndim=len(movie.shape))
@@ -101,6 +101,8 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
     if refinement.method == "saddle":
         raise ValueError("refine='saddle' needs detect, as maxima are no saddles")
     error, camera = options["error"], options["camera"]
+    refinement, psf = with_fit(refinement, "refine", options["fit"], options["radius"], error, camera, movie.shape)
+    check_joint(refinement, options["num_peaks"])
     noise = noise_of_pixels(*((sigma, None, "sigma") if error is None and camera is None else (error, camera)))
     own = {"mask": mask, "background": background, "sigma": sigma}
     for name, value in (
@@ -112,7 +114,9 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
     if mask is not None:
         check_mask(mask, movie.shape, "mask")
     halo = halo_of(search.size, movie.shape)
-    frame = Frame(sent, number, movie.shape, search, refinement, own, noise, search.threshold_abs, halo, memory, fit)
+    frame = Frame(
+        sent, number, movie.shape, search, refinement, own, noise, search.threshold_abs, halo, memory, fit, psf
+    )
     return _with_maps(frame, background, sigma)
 
 

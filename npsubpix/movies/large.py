@@ -200,7 +200,8 @@ def _refined(
         rows, pixels = refine(Refine(frame, tuple((0, 1) for _ in frame.shape), found))
         seen.append(pixels)
         return rows
-    if frame.refinement.method == "fit":  # which takes errors from the residuals of all candidates
+    model = frame.refinement.model
+    if model is not None and (model.together or model.estimator == "lsq"):  # whose errors are those of all residuals
         half = tuple(extent + 1 for extent in frame.refinement.extent[3 - len(frame.shape) :])
         return refined_together(frame, found, points, Parts(cores, of_tiles, half, memory, runner.tick), seen.append)
     jobs = (Refine(frame, frame.widened(cores[k], wide), found.take(rows)) for k, rows in of_tiles.items())

@@ -127,7 +127,7 @@ def refine(job: Refine) -> tuple[Rows, Pixels]:
     mask = frame.map_of("mask", box)
     if mask is not None:
         mask = window((1, *frame.shape), inside, mask.reshape(pixels.shape))
-    rows = refined(image, mask, found, frame.search, frame.refinement, noise_in(frame, box))
+    rows = refined(image, mask, found, frame.search, frame.refinement, noise_in(frame, box), frame.psf)
     return rows, pixels_at(frame, box, found.indices, rows.starts, pixels[0])
 
 

@@ -16,7 +16,7 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._dispatch.tiles import Box, Candidates, Rows, refined
 from npsubpix.fitting.spots import fit_spots
 from npsubpix.movies.fits import pools_noise
-from npsubpix.movies.frames import Frame, slices
+from npsubpix.movies.frames import Frame, noise_in, slices
 from npsubpix.movies.tilework import Pixels, pixels_at
 from npsubpix.movies.windows import window, window_bytes
 from npsubpix.results import Fits
@@ -56,7 +56,9 @@ def refined_together(
         seen(pixels_at(frame, box, found.indices[rows], points[rows], pixels))
 
     image, mask = _boxes(frame, points, parts, "another refine", see)
-    return refined(image[None], None if mask is None else mask[None], found, frame.search, frame.refinement, None)
+    noise = noise_in(frame, tuple((0, n) for n in frame.shape)) if frame.refinement.calibrated else None
+    masks = None if mask is None else mask[None]
+    return refined(image[None], masks, found, frame.search, frame.refinement, noise, frame.psf)
 
 
 def _boxes(
