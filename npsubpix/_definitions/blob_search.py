@@ -200,7 +200,9 @@ def _selected(
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = strength / (noise * found.noise)
     half = math.sqrt(plan.ratio)
-    kept = (strength > 0) & (found.width >= plan.widths[1] / half) & (found.width <= plan.widths[-2] * half)
+    kept = (
+        (strength > 0) & (noise >= 0) & (found.width >= plan.widths[1] / half) & (found.width <= plan.widths[-2] * half)
+    )
     if search.threshold_abs is not None:
         kept &= strength >= search.threshold_abs
     if search.threshold_snr is not None:

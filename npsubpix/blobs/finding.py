@@ -128,6 +128,9 @@ def find_blobs(
     Laplacian of width :math:`\sigma` in images, and :math:`\sigma_n \sqrt{15 / (32 \pi^{1.5} \sigma^3)}` in volumes.
     Standard errors are those of white noise; they have no term for blobs that are not Gaussians.
 
+    Beyond the border the image is reflected. A blob whose disc reaches there is biased: `exclude_border=True` leaves
+    it out.
+
     The tails of other blobs shift an extremum. This is computed, to first order, for the Gaussians that were found,
     and subtracted where they add less than a fifth of the response.
 
