@@ -28,7 +28,7 @@ _MASKED, _NOT_OK = int(PeakFlags.MASKED), int(BLOB_NOT_OK)
 _SHARE = 0.8
 
 #: Response, as a share of the greatest pixel, below which extrema are those of rounding.
-_ROUNDING = 2e-6
+_ROUNDING = 3e-5
 
 #: Median of the magnitude of noise of standard deviation 1.
 _MEDIAN = 0.6744897501960817
@@ -229,7 +229,8 @@ def _selected(
     columns = _Columns(
         coords, width, amplitude, snr, flags.astype(np.int32), errors[:, 1:], errors[:, 0] * width, found.noise * noise
     )
-    return _Columns(*(column[: search.num_blobs] for column in columns))
+    first: list[Any] = [column[: search.num_blobs] for column in columns]
+    return _Columns(*first)
 
 
 def _by_strength(amplitude: Floats) -> npt.NDArray[np.intp]:
