@@ -159,6 +159,7 @@ def _find_in_frame(
         laplacian = scale_plan("log", plan.widths[1], plan.widths[1], 1, plan.ratios)
         level, _, held = next(triples(ops, images[:], laplacian))
         sigma = _noise(ops.sample(held[1]), level_responses(laplacian)[level])
+        del held
     for level, _, held in triples(ops, images, plan):
         if sigma is None:
             sigma = _noise(ops.sample(held[1]), measured[level])

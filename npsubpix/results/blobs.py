@@ -55,10 +55,14 @@ class Blobs(Table):
     >>> import npsubpix
     >>> y, x = np.mgrid[:60, :80]
     >>> image = 50 * np.exp(-((y - 23.2) ** 2 + (x - 47.9) ** 2) / (2 * 4.0**2))
-    >>> npsubpix.find_blobs(image, 2, 8, threshold_abs=5)
+    >>> image += np.random.default_rng(0).normal(size=image.shape)
+    >>> blobs = npsubpix.find_blobs(image, 2, 8)
+    >>> blobs
     Blobs: 1 in 2-D
-         y      x  sigma  amplitude  snr  value  flags
-     23.20  47.90      4         50  inf  49.94  -
+         y      x  sigma  amplitude    snr  value  flags
+     23.20  47.90  3.996      50.04  260.1  49.92  -
+    >>> len(blobs[blobs.ok])
+    1
     """
 
     coords: Array
