@@ -167,22 +167,20 @@ def find_blobs(
     shape = shape_of_frame(x, frame_axis)
     plan, per_axis = check_scales(min_sigma, max_sigma, scales_per_octave, method, spacing, shape)
     check_choice(refine, "refine", ("quadratic", "fit"))
-    thresholds = [
-        None if value is None else _check_threshold(value, name)
-        for name, value in (
-            ("threshold_abs", threshold_abs), ("threshold_rel", threshold_rel), ("threshold_snr", threshold_snr)
-        )
-    ]  # fmt: skip
-    if all(value is None for value in thresholds):
-        thresholds[2] = _SNR
+    if threshold_abs is None and threshold_rel is None and threshold_snr is None:
+        threshold_snr = _SNR
     search = BlobSearch(
-        plan, _signs(dark), *thresholds,
+        plan=plan,
+        signs=_signs(dark),
+        threshold_abs=_check_threshold(threshold_abs, "threshold_abs"),
+        threshold_rel=_check_threshold(threshold_rel, "threshold_rel"),
+        threshold_snr=_check_threshold(threshold_snr, "threshold_snr"),
         edge_ratio=None if edge_ratio is None else _check_ratio(edge_ratio),
         overlap=_check_share(overlap),
         num_blobs=None if num_blobs is None else check_count(num_blobs, "num_blobs"),
         exclude_border=_border(exclude_border, ndim),
         per_axis=per_axis,
-    )  # fmt: skip
+    )
     if isinstance(noise, Background):
         noise = noise.noise
     if noise is not None and not hasattr(noise, "shape"):
@@ -197,7 +195,9 @@ def find_blobs(
     return found if refine == "quadratic" else fitted(found, x, mask, noise, frame_axis)
 
 
-def _check_threshold(value: Any, name: str) -> float:
+def _check_threshold(value: Any, name: str) -> float | None:
+    if value is None:
+        return None
     number = check_finite(value, name)
     if number < 0:
         raise ValueError(f"{name} must be at least 0, got {number}")
