@@ -126,7 +126,8 @@ def find_blobs(
 
     White noise of standard deviation :math:`\sigma_n` has the response :math:`\sigma_n / (\sigma \sqrt{2 \pi})` to a
     Laplacian of width :math:`\sigma` in images, and :math:`\sigma_n \sqrt{15 / (32 \pi^{1.5} \sigma^3)}` in volumes.
-    Standard errors are those of white noise; they have no term for blobs that are not Gaussians.
+    Standard errors are those of white noise, to first order, for Gaussian blobs. Of determinants in volumes, those of
+    positions are up to a third too small.
 
     Beyond the border the image is reflected. A blob whose disc reaches there is biased: `exclude_border=True` leaves
     it out.
