@@ -270,6 +270,21 @@ def test_overlap_and_number_and_border():
     assert len(npsubpix.find_blobs(image, 1, 15, threshold_rel=0.95, overlap=1)) == 1
 
 
+@pytest.mark.usefixtures("backend")
+def test_a_blob_at_the_border_is_not_ok_unless_it_is_fitted():
+    """The reflected image shifts it; a fit knows where the image ends."""
+    truth = np.array([[4.5, 45.3, 3.0, 50.0], [60.0, 40.0, 3.0, 40.0]])
+    image = reference.image_of_blobs((90, 90), truth)
+    blobs = npsubpix.find_blobs(image, 1.5, 8, threshold_abs=5, noise=0.01)
+    np.testing.assert_array_equal(np.sort(blobs.flags), [0, PeakFlags.AT_BORDER])
+    np.testing.assert_array_equal(np.isnan(blobs.coords_std[:, 0]), ~blobs.ok)
+    fits = npsubpix.find_blobs(image, 1.5, 8, threshold_abs=5, noise=0.01, refine="fit")
+    assert fits.ok.all()
+    order = np.argsort(fits.coords[:, 0])
+    np.testing.assert_allclose(fits.coords[order], truth[:, :2], atol=1e-3)
+    np.testing.assert_allclose(fits.sigma, 3, rtol=1e-3)
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_overlap_is_the_fraction_of_skimage(rng, ndim):
     """Of the smaller disc, or ball; and of two the stronger one is kept."""

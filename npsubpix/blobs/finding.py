@@ -99,7 +99,7 @@ def find_blobs(
     -------
     Blobs
         One row per blob, in the order of frames, the strongest first. An extremum at the border of the image keeps
-        the position of its pixel, and is flagged ``AT_BORDER``.
+        the position of its pixel.
 
     Raises
     ------
@@ -129,8 +129,8 @@ def find_blobs(
     Standard errors are those of white noise, to first order, for Gaussian blobs. Of determinants in volumes, those of
     positions are up to a third too small.
 
-    Beyond the border the image is reflected. A blob whose disc reaches there is biased: `exclude_border=True` leaves
-    it out.
+    Beyond the border the image is reflected. A blob nearer to it than 2.5 widths is biased, flagged ``AT_BORDER``, and
+    not ok, unless it is refined by ``"fit"``.
 
     The tails of other blobs shift an extremum. This is computed, to first order, for the Gaussians that were found,
     and subtracted where they add less than a twentieth of the response.

@@ -36,7 +36,9 @@ class Blobs(Table):
     value : array of shape (N,), float64
         Value of the image at the pixel nearest to the position.
     flags : array of shape (N,), int32
-        Bits of `PeakFlags`.
+        Bits of `PeakFlags`. A blob nearer to the border than 2.5 of its widths is flagged ``AT_BORDER``: the image is
+        reflected there, which shifts it by up to a quarter of its width. ``refine="fit"`` measures it without bias, and
+        removes the flag. One flagged ``SADDLE`` is no extremum in space and scale, and not `ok`.
     frame : array of shape (N,), int64, or None
         Index of the image in its stack; None without a stack.
     image_shape : tuple of ints or None
@@ -60,7 +62,7 @@ class Blobs(Table):
     >>> blobs
     Blobs: 1 in 2-D
          y      x  sigma  amplitude    snr  value  flags
-     23.20  47.90  3.996      50.04  260.1  49.92  -
+     23.20  47.90  3.996      49.98  200.6  49.59  -
     >>> len(blobs[blobs.ok])
     1
     """
