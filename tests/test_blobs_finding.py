@@ -349,9 +349,11 @@ def test_misuse(options, error, match):
 def test_nothing_to_find():
     """Images of one value, of no pixels and of one row; noise of 0 finds what exceeds rounding alone."""
     for image in (np.zeros((30, 30)), np.full((30, 30), 1e9), np.zeros((0, 30))):
-        blobs = npsubpix.find_blobs(image, 1, 4)
-        assert len(blobs) == 0
-        assert blobs.sigma.shape == (0,)
+        for refine in ("quadratic", "fit"):
+            blobs = npsubpix.find_blobs(image, 1, 4, refine=refine)
+            assert len(blobs) == 0
+            assert blobs.sigma.shape == (0,)
+            assert blobs.coords.shape == (0, 2)
     with pytest.raises(ValueError, match="a third of the image"):
         npsubpix.find_blobs(np.zeros((1, 30)), 1, 4)
     with pytest.raises(ValueError, match="2 or 3 dimensions"):

@@ -31,7 +31,8 @@ def fitted(found: Blobs, image: Array, mask: Array | None, noise: Any, frame_axi
     columns: Columns = {name: np.array(to_numpy(getattr(found, name))) for name in names}
     columns |= {f"{name}_std": np.full(columns[name].shape, math.nan) for name in names[:3]}
     start = columns["coords"].copy()
-    widths = np.broadcast_to(columns["sigma"].reshape(len(found), -1), (len(found), ndim))
+    own = columns["sigma"]
+    widths = np.broadcast_to(own[:, None] if own.ndim == 1 else own, (len(found), ndim))
     dark = columns["amplitude"] < 0
     boxes = np.array([box_for(tuple(row), ndim) for row in widths]).reshape(-1, ndim)
     groups = np.column_stack([boxes, dark])
@@ -40,7 +41,7 @@ def fitted(found: Blobs, image: Array, mask: Array | None, noise: Any, frame_axi
         fits = fit_spots(
             0.0 - image if group[-1] else image,
             in_library_of(image, start[rows]),
-            width="free" if ndim == 2 and columns["sigma"].ndim == 1 else "elliptical",
+            width="free" if ndim == 2 and own.ndim == 1 else "elliptical",
             sigma=tuple(np.sqrt(np.maximum(np.median(widths[rows], axis=0) ** 2 - _PIXEL, 0.1)).tolist()),
             box=tuple(group[:-1].tolist()),
             error=noise if hasattr(noise, "shape") or noise else None,
