@@ -198,6 +198,16 @@ def test_results_do_not_depend_on_the_dtype(rng):
         np.testing.assert_allclose(found.amplitude, scale * wanted.amplitude, rtol=1e-4)
 
 
+@pytest.mark.parametrize("refine", ["quadratic", "fit"])
+def test_jax_arrays_come_back_as_jax_arrays(rng, refine):
+    jax = pytest.importorskip("jax")
+    image = reference.image_of_blobs((60, 62), np.array([[30.2, 28.7, 3.0, 90.0]]), 60) + rng.normal(size=(60, 62))
+    blobs = npsubpix.find_blobs(jax.numpy.asarray(image), 1.5, 6, noise=1, refine=refine)
+    columns = (blobs.coords, blobs.sigma, blobs.amplitude, blobs.flags, blobs.coords_std, blobs.sigma_std)
+    assert all(isinstance(column, jax.Array) for column in columns)
+    np.testing.assert_allclose(blobs.sigma, [3], rtol=0.05)
+
+
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("axis", [0, -1])
 def test_stacks(rng, axis):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from npsubpix._arrays.home import home_of
 from npsubpix._arrays.library import Array, in_library_of, to_numpy
 from npsubpix._definitions.blob_rows import BLOB_NOT_OK
 from npsubpix._definitions.fitting import box_for
@@ -52,7 +54,9 @@ def fitted(found: Blobs, image: Array, mask: Array | None, noise: Any, frame_axi
             covariance=True,
         )
         _replace_rows(columns, rows, fits, -1.0 if group[-1] else 1.0)
-    return replace(found, **{name: in_library_of(found.coords, column) for name, column in columns.items()})
+    home = home_of(found.coords)
+    back = home.give_back if home.library == "jax" else functools.partial(in_library_of, found.coords)
+    return replace(found, **{name: back(column) for name, column in columns.items()})
 
 
 def _replace_rows(columns: Columns, rows: npt.NDArray[np.int64], fits: Fits, sign: float) -> None:
