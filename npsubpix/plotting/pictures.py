@@ -13,7 +13,7 @@ from npsubpix._arrays.library import as_array, to_numpy, without_booleans
 from npsubpix._arrays.masks import with_gaps
 from npsubpix._arrays.options import check_bool, check_choice
 from npsubpix._definitions.flags import REJECTED, PeakFlags
-from npsubpix.results import Peaks
+from npsubpix.results import Fits, Peaks
 
 __all__ = ["PLOT_FORMATS", "STYLES", "Style", "draw_alignment", "draw_peaks", "new_figure"]
 
@@ -44,7 +44,7 @@ _SAMPLES = 1_000_000  # pixels from which the stretch is estimated
 
 def draw_peaks(
     image: Any,
-    peaks: Peaks,
+    peaks: Peaks | Fits,
     *,
     title: str = "",
     origin: float = 0.0,
@@ -61,8 +61,9 @@ def draw_peaks(
     ----------
     image : array of two or three dimensions
         The image. Of a volume, the maximum along z is drawn.
-    peaks : Peaks
-        The peaks of the image. Maxima are orange, minima blue, and peaks that could not be refined purple.
+    peaks : Peaks or Fits
+        The peaks of the image. Maxima are orange, minima blue, and peaks that could not be refined purple. Fits are
+        orange, and purple if they are not ok.
     title : str, optional
         The title, as plain text.
     origin : float, default 0.0
@@ -245,7 +246,7 @@ def _overlay(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[A
     return mixed
 
 
-def _spacing(peaks: Peaks) -> float:
+def _spacing(peaks: Peaks | Fits) -> float:
     """Return the distance of peaks to their neighbours, in pixels: three of four peaks have a greater one."""
     from scipy.spatial import cKDTree
 
@@ -306,20 +307,27 @@ def _draw_image(axes: Any, pixels: npt.NDArray[Any], origin: float, y_up: bool, 
     )
 
 
-def _draw_circles(drawing: _Drawing, peaks: Peaks, spacing: float, origin: float) -> None:
+def _colours_of(peaks: Peaks | Fits) -> npt.NDArray[Any]:
+    """Return the colour of each row."""
+    if not isinstance(peaks, Peaks):
+        return np.where(to_numpy(peaks.ok), _MAXIMA, _UNREFINED)
+    flags = to_numpy(peaks.flags)
+    minimum, rejected = (flags & int(PeakFlags.MINIMUM)) != 0, (flags & int(REJECTED)) != 0
+    return np.where(rejected, _UNREFINED, np.where(minimum, _MINIMA, _MAXIMA))
+
+
+def _draw_circles(drawing: _Drawing, peaks: Peaks | Fits, spacing: float, origin: float) -> None:
     from matplotlib.collections import EllipseCollection
 
     places = to_numpy(peaks.coords)[:, -2:]
     shown = np.isfinite(places).all(axis=1)
-    places, flags = places[shown], to_numpy(peaks.flags)[shown]
+    places, colours = places[shown], _colours_of(peaks)[shown]
     if len(places) == 0:
         return
     axes, scale, dpi = drawing
     unit = dpi / _DPI
     radius = min(10.0 * unit, max(3.0, 0.5 * spacing * scale))  # most circles do not touch their neighbours
     line = min(1.8 * unit, max(0.8, 0.25 * radius)) * 72 / dpi
-    minimum = (flags & PeakFlags.MINIMUM) != 0
-    rejected = (flags & int(REJECTED)) != 0
     diameter = 2 * radius / scale
     axes.add_collection(
         EllipseCollection(
@@ -330,7 +338,7 @@ def _draw_circles(drawing: _Drawing, peaks: Peaks, spacing: float, origin: float
             offsets=places[:, ::-1] + origin,
             offset_transform=axes.transData,
             facecolors="none",
-            edgecolors=np.where(rejected, _UNREFINED, np.where(minimum, _MINIMA, _MAXIMA)),
+            edgecolors=colours,
             linewidths=line,
         ),
         autolim=False,
