@@ -24,6 +24,7 @@ __all__ = [
     "Noise",
     "Refinement",
     "box_of_radius",
+    "flags_of_fits",
     "noise_of",
     "noise_of_fits",
     "peaks_of_fits",
@@ -268,6 +269,14 @@ def noise_of_fits(refinement: Refinement, noise: Noise | None) -> tuple[Any, Any
     return (None, *noise, None) if refinement.calibrated else (None, None, None, None, None)
 
 
+def flags_of_fits(found_flags: Any) -> Any:
+    """Return the flags of peaks for those of fits that could not be made."""
+    flags = 0 * found_flags
+    for found, flag in _OF_FITS:
+        flags = flags | ((found_flags & int(found)) != 0) * int(flag)
+    return flags
+
+
 def peaks_of_fits(
     x: Any, images: Any, starts: Any, results: Any, refinement: Refinement, noise: Noise | None
 ) -> tuple[Any, Any, Any, Any]:
@@ -285,9 +294,7 @@ def peaks_of_fits(
     coords, values = columns.coords, columns.background + columns.flux * _heights(columns, refinement)
     if noise is not None and refinement.calibrated:
         values = _counts(values, noise, places, shape)
-    flags = 0 * found_flags
-    for found, flag in _OF_FITS:
-        flags = flags | ((found_flags & int(found)) != 0) * int(flag)
+    flags = flags_of_fits(found_flags)
     moved = (abs(coords - starts) > 0.5).any(1) & (flags == 0)
     flags = (flags | moved * int(PeakFlags.MOVED)).astype(found_flags.dtype)
     rejected = (flags & int(REJECTED)) != 0
