@@ -17,6 +17,7 @@ __all__ = [
     "as_border",
     "as_counts",
     "as_matrix",
+    "as_number_or_none",
     "as_number_or_path",
     "as_numbers",
     "as_region",
@@ -90,6 +91,14 @@ def as_matrix(text: str) -> list[list[float]]:
     if count not in (6, 9):
         raise typer.BadParameter(f"{text!r} is neither a shift of 2 numbers nor a matrix of 6 or 9")
     return [list(numbers[row : row + 3]) for row in range(0, count, 3)]
+
+
+def as_number_or_none(text: str) -> float | str:
+    """Parse a number, or ``none``."""
+    try:
+        return text if text == "none" else float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither a number nor none") from None
 
 
 def as_number_or_path(text: str) -> float | Path:
