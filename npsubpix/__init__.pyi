@@ -12,8 +12,11 @@ from npsubpix.alignment import align_stack as align_stack
 from npsubpix.alignment import coadd as coadd
 from npsubpix.assessment import assess as assess
 from npsubpix.background import local_background as local_background
+from npsubpix.blobs import ScaleLevel as ScaleLevel
 from npsubpix.blobs import difference_of_gaussians as difference_of_gaussians
+from npsubpix.blobs import find_blobs as find_blobs
 from npsubpix.blobs import laplacian_of_gaussian as laplacian_of_gaussian
+from npsubpix.blobs import scale_space as scale_space
 from npsubpix.camera import Camera as Camera
 from npsubpix.convolution import choose_conv_method as choose_conv_method
 from npsubpix.convolution import convolve as convolve
@@ -59,6 +62,7 @@ from npsubpix.refinement import refine_peaks as refine_peaks
 from npsubpix.results import Alignment as Alignment
 from npsubpix.results import Assessment as Assessment
 from npsubpix.results import Background as Background
+from npsubpix.results import Blobs as Blobs
 from npsubpix.results import Drift as Drift
 from npsubpix.results import DriftFlags as DriftFlags
 from npsubpix.results import Fits as Fits

@@ -148,4 +148,55 @@ SPOT_OPERATIONS = (
             "local_background": lambda npsubpix, x: npsubpix.local_background(x[0, 0], (4, 4), frame_axis=0),
         },
     ),
+    Operation(
+        "find_blobs",
+        family="blobs",
+        arguments=(
+            _STACK,
+            Argument("filled", optional=True, layout="stack"),
+            _MASK,
+            Argument("noise", optional=True, layout="pixels"),
+        ),
+        results=(
+            Result("coords", "float64"),
+            Result("sigma", "float64"),
+            Result("amplitude", "float64"),
+            Result("snr", "float64"),
+            Result("value", "float64"),
+            Result("flags", "int32"),
+            Result("frame", "int64"),
+            Result("coords_std", "float64"),
+            Result("sigma_std", "float64"),
+            Result("amplitude_std", "float64"),
+        ),
+        options=("search",),
+        internal=frozenset({"search", "filled"}),
+        functions={
+            "find_blobs": lambda npsubpix, x: npsubpix.find_blobs(
+                x[0, 0], 1, 2, threshold_abs=0.1, frame_axis=0
+            ),
+        },
+    ),
+    Operation(
+        "smooth_level",
+        family="blobs",
+        arguments=(Argument("image"),),
+        results=(Result("smoothed"),),
+        options=("lines",),
+        internal=frozenset({"lines"}),
+        functions={
+            "scale_space": lambda npsubpix, x: next(npsubpix.scale_space(x[0, 0, 0], 1, 2)).response,
+        },
+    ),
+    Operation(
+        "respond_level",
+        family="blobs",
+        arguments=(Argument("image"),),
+        results=(Result("response"),),
+        options=("method", "factors"),
+        internal=frozenset({"factors"}),
+        functions={
+            "scale_space": lambda npsubpix, x: next(npsubpix.scale_space(x[0, 0, 0], 1, 2, method="doh")).response,
+        },
+    ),
 )
