@@ -8,7 +8,6 @@ is fitted.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,9 +18,8 @@ from npsubpix._definitions.flags import PeakFlags
 
 __all__ = ["ExtremumFits", "fit_extrema", "is_edge"]
 
-_ITERATIONS = 5
-_THRESHOLD = 0.6  # shift that leads to the next pixel
-_FARTHEST = 1.5  # pixels or levels
+_CORRECTIONS = 3
+_FARTHEST = 1.0  # pixels or levels: an extremum is nearer to the pixel that exceeds its neighbours than to these
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -32,73 +30,34 @@ class ExtremumFits(NamedTuple):
 
     Attributes
     ----------
-    pixels : array of shape (N, 3)
-        Pixel of the grid, (z, y, x), of the last fit.
     shifts : array of shape (N, 1 + ndim)
-        Shifts from the level, and from the pixel; 0 where the fit failed.
+        Shifts from the level, and from the pixel along axes; 0 where the fit failed.
     values : array of shape (N,)
         Response.
     inverse : array of shape (N, 1 + ndim, 1 + ndim)
-        Inverse of the Hessian in units of the response.
+        Inverse of the Hessian of the surface that was fitted, which is relative to the response.
+    stretch : array of shape (N, 1 + ndim)
+        Response at the pixel divided by that of its neighbours along levels and axes, by which their noise is greater.
     curvatures : array of shape (N, ndim, ndim)
-        Spatial Hessian of the response.
+        Spatial Hessian of the surface.
     flags : array of shape (N,)
         Bits of `PeakFlags`.
     """
 
-    pixels: Integers
     shifts: Floats
     values: Floats
     inverse: Floats
+    stretch: Floats
     curvatures: Floats
     flags: Integers
 
-
-def fit_extrema(
-    gather: Callable[[Integers], Floats], places: Integers, grid: tuple[int, ...], ndim: int
-) -> ExtremumFits:
-    """Fit the extrema at places in memory of a grid of three axes, whose neighbours `gather` returns as maxima."""
-    count, axes = len(places), slice(3 - ndim, None)
-    start = np.stack(np.unravel_index(places, grid), axis=1)
-    pixels, flags = start.copy(), np.zeros(count, np.int64)
-    size = np.array(grid)
-    shifts, values = np.zeros((count, 1 + ndim)), np.zeros(count)
-    inverse, curvatures = np.zeros((count, 1 + ndim, 1 + ndim)), np.zeros((count, ndim, ndim))
-    todo = np.arange(count)
-    for iteration in range(_ITERATIONS):
-        at = pixels[todo]
-        inside = ((at[:, axes] >= 1) & (at[:, axes] <= size[axes] - 2)).all(axis=1)
-        cubes = gather(np.ravel_multi_index(tuple(at.T), grid))
-        if ndim == 2:
-            cubes = cubes[:, :, 1]
-        shift, value, inv, curvature, flag = _fit(cubes)
-        flag = np.where(inside, flag, int(PeakFlags.AT_BORDER))
-        if iteration == 0:
-            values[todo], curvatures[todo] = cubes.reshape(len(todo), -1)[:, cubes[0].size // 2], curvature
-        step = np.where(np.abs(shift[:, 1:]) > _THRESHOLD, np.sign(shift[:, 1:]), 0).astype(np.int64)
-        step[flag != 0] = 0
-        still = ~step.any(axis=1)
-        far = (np.abs(shift) > _FARTHEST).any(axis=1)
-        flag = np.where(still & (flag == 0) & far, int(PeakFlags.TOO_FAR), flag)
-        good = still & (flag == 0)
-        done = todo[good]
-        shifts[done], values[done], inverse[done], curvatures[done] = (
-            column[good] for column in (shift, value, inv, curvature)
-        )
-        bad = still & (flag != 0)
-        flags[todo[bad]] = flag[bad]
-        pixels[todo[bad]] = start[todo[bad]]
-        todo, step = todo[~still], step[~still]
-        if not todo.size:
-            break
-        pixels[todo, 3 - ndim :] += step
-    flags[todo] = int(PeakFlags.NOT_CONVERGED)
-    pixels[todo] = start[todo]
-    return ExtremumFits(pixels, shifts, values, inverse, curvatures, flags)
+    def take(self, rows: npt.NDArray[np.bool_]) -> ExtremumFits:
+        """Select rows."""
+        return ExtremumFits(*(column[rows] for column in self))
 
 
-def _fit(cubes: Floats) -> tuple[Floats, Floats, Floats, Floats, Integers]:
-    """Fit quadratics to neighbours of shape (N, 3, ..., 3); return shifts, values, inverse and spatial Hessian, flags."""
+def fit_extrema(cubes: Floats, inside: npt.NDArray[np.bool_]) -> ExtremumFits:
+    """Fit quadratics to maxima and their neighbours, of shape (N, 3, ..., 3), that lie inside the image."""
     n = cubes.ndim - 1
     flat = cubes.reshape(len(cubes), -1)
     centre = flat[:, flat.shape[1] // 2]
@@ -110,18 +69,40 @@ def _fit(cubes: Floats) -> tuple[Floats, Floats, Floats, Floats, Integers]:
         scale = np.abs(hessian).max(axis=(1, 2))
         finite = np.isfinite(hessian).all(axis=(1, 2)) & np.isfinite(slope).all(axis=1) & (scale > 0)
         unit = np.where(finite[:, None, None], hessian / scale[:, None, None], np.eye(n))
-        det = np.linalg.det(unit)
-        regular = finite & (np.abs(det) > SINGULAR_TOLERANCE)
+        regular = finite & (np.abs(np.linalg.det(unit)) > SINGULAR_TOLERANCE)
         unit[~regular] = np.eye(n)
         inverse = np.linalg.inv(unit) / np.where(regular, scale, 1.0)[:, None, None]
-        shift = -np.einsum("nij,nj->ni", inverse, slope)
+        shift = _stationary(slope, inverse, _twist(surface))
         definite = (np.linalg.eigvalsh(unit) < 0).all(axis=1)
         gain = 0.5 * np.einsum("ni,ni->n", slope, shift)
         value = centre * np.where(logarithmic, np.exp(np.minimum(gain, 1.0)), 1 + gain)
+        stretch = np.where(logarithmic[:, None], np.exp(-0.5 * np.einsum("nii->ni", hessian)), 1.0)
     flags = np.where(regular, np.where(definite, 0, int(PeakFlags.SADDLE)), int(PeakFlags.SINGULAR))
+    flags = np.where((flags == 0) & (np.abs(shift) > _FARTHEST).any(axis=1), int(PeakFlags.TOO_FAR), flags)
     flags = np.where(np.isfinite(flat).all(axis=1), flags, int(PeakFlags.NONFINITE))
-    curvature = hessian if n == 3 else hessian
-    return shift, value, inverse, curvature[:, 1:, 1:], flags
+    flags = np.where(inside, flags, int(PeakFlags.AT_BORDER)).astype(np.int64)
+    failed = flags != 0
+    shift[failed], value[failed] = 0.0, centre[failed]
+    return ExtremumFits(shift, value, inverse, stretch, hessian[:, 1:, 1:], flags)
+
+
+def _twist(surface: Floats) -> Floats:
+    """Return the change of the spatial Hessian from level to level: wide levels are flatter."""
+    below, above = (_derivatives(surface[:, k])[1] for k in (0, 2))
+    return 0.5 * (above - below)
+
+
+def _stationary(slope: Floats, inverse: Floats, twist: Floats) -> Floats:
+    """Return the stationary point of the quadratic with the third derivatives of level, axis and axis."""
+    shift = -np.einsum("nij,nj->ni", inverse, slope)
+    for _ in range(_CORRECTIONS):
+        bounded = np.clip(shift, -1, 1)
+        turned = np.einsum("nij,nj->ni", twist, bounded[:, 1:])
+        third = np.concatenate(
+            [0.5 * np.einsum("ni,ni->n", turned, bounded[:, 1:])[:, None], bounded[:, :1] * turned], axis=1
+        )
+        shift = -np.einsum("nij,nj->ni", inverse, slope + third)
+    return shift
 
 
 def _derivatives(surface: Floats) -> tuple[Floats, Floats]:

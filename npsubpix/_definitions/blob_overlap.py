@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["kept_by_overlap", "overlap_fraction", "without_duplicates"]
+__all__ = ["kept_by_overlap", "overlap_fraction", "pairs_within", "without_duplicates"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -35,7 +35,7 @@ def kept_by_overlap(points: Floats, radii: Floats, overlap: float) -> Integers:
     """Return the rows, in order, that no kept row before them covers by more than a fraction."""
     if len(points) < 2:
         return np.arange(len(points))
-    pairs = _pairs(points, radii)
+    pairs = pairs_within(points, radii)
     distance = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
     shared = overlap_fraction(distance, radii[pairs[:, 0]], radii[pairs[:, 1]], points.shape[1])
     return _greedy(len(points), pairs[shared > overlap])
@@ -45,15 +45,15 @@ def without_duplicates(points: Floats, radii: Floats, signs: Floats, ratio: floa
     """Return the rows, in order, less those that are a kept row before them, seen on another grid or level."""
     if len(points) < 2:
         return np.arange(len(points))
-    pairs = _pairs(points, _NEAR * radii)
+    pairs = pairs_within(points, _NEAR * radii)
     a, b = pairs.T
     distance = np.linalg.norm(points[a] - points[b], axis=1)
     near = distance < _NEAR * np.minimum(radii[a], radii[b])
     near &= np.abs(np.log(radii[a] / radii[b])) < 1.01 * math.log(ratio)
-    return _greedy(len(points), pairs[near & (signs[a] == signs[b])])
+    return _greedy(len(points), pairs[near & (np.sign(signs[a]) == np.sign(signs[b]))])
 
 
-def _pairs(points: Floats, radii: Floats) -> Integers:
+def pairs_within(points: Floats, radii: Floats) -> Integers:
     """Return the pairs whose discs meet, the row that is first in order before the other.
 
     Radii are halved from class to class, so that a large one does not make pairs of all small ones.

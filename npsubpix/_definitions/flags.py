@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntFlag, unique
 from typing import Final
 
-__all__ = ["BLOB_NOT_OK", "FIT_NOT_OK", "FIT_REJECTED", "NOT_OK", "REJECTED", "AlignmentFlags", "FitFlags", "PeakFlags"]
+__all__ = ["FIT_NOT_OK", "FIT_REJECTED", "NOT_OK", "REJECTED", "AlignmentFlags", "FitFlags", "PeakFlags"]
 
 
 @unique
@@ -133,9 +133,6 @@ REJECTED: Final = (
 
 #: The flags of a position that `Peaks.ok` leaves out: those that could not be refined, and duplicates.
 NOT_OK: Final = REJECTED | PeakFlags.DUPLICATE
-
-#: The flags of a blob that `Blobs.ok` leaves out: a saddle in space and scale is none.
-BLOB_NOT_OK: Final = REJECTED | PeakFlags.SADDLE
 
 #: The flags of a spot that could not be fitted.
 FIT_REJECTED: Final = (

@@ -23,6 +23,7 @@ __all__ = [
     "WITH_RADIUS",
     "Noise",
     "Refinement",
+    "flags_of_fits",
     "noise_of",
     "peaks_of_fits",
     "phasor_tables",
@@ -220,6 +221,14 @@ _OF_FITS: Final = (
 )
 
 
+def flags_of_fits(found_flags: Any) -> Any:
+    """Return the flags of peaks for those of fits that could not be made."""
+    flags = 0 * found_flags
+    for found, flag in _OF_FITS:
+        flags = flags | ((found_flags & int(found)) != 0) * int(flag)
+    return flags
+
+
 def peaks_of_fits(x: Any, images: Any, starts: Any, results: Any) -> tuple[Any, Any, Any, Any]:
     """Return positions, values, flags and errors of peaks from the results of fits that began at pixels of a stack.
 
@@ -235,9 +244,7 @@ def peaks_of_fits(x: Any, images: Any, starts: Any, results: Any) -> tuple[Any, 
     sigma = columns.sigma[:, None] + 0 * columns.coords if columns.sigma.ndim == 1 else columns.sigma
     volume = (math.tau**0.5 * sigma).prod(1)
     coords, values = columns.coords, columns.background + columns.flux / volume
-    flags = 0 * found_flags
-    for found, flag in _OF_FITS:
-        flags = flags | ((found_flags & int(found)) != 0) * int(flag)
+    flags = flags_of_fits(found_flags)
     moved = (abs(coords - starts) > 0.5).any(1) & (flags == 0)
     flags = (flags | moved * int(PeakFlags.MOVED)).astype(found_flags.dtype)
     rejected = (flags & int(REJECTED)) != 0

@@ -30,9 +30,10 @@ class LevelResponse(NamedTuple):
     ----------
     noise : float
         Standard deviation of the response.
-    slope_noise : tuple of floats
-        That of the central difference of the response along the logarithm of the width, then along each axis, in
-        pixels of the grid.
+    slope_variances : array of shape (1 + ndim,)
+        Variance of the central difference along levels, then along each axis, in pixels of the grid.
+    bend_variances : array of shape (1 + ndim, 1 + ndim)
+        Variances of second differences, and of mixed ones.
     shifts, offsets : arrays
         Shifts along the levels that a fit finds, and true ones.
     heights : array
@@ -40,7 +41,8 @@ class LevelResponse(NamedTuple):
     """
 
     noise: float
-    slope_noise: tuple[float, ...]
+    slope_variances: Floats
+    bend_variances: Floats
     shifts: Floats
     offsets: Floats
     heights: Floats
@@ -67,20 +69,52 @@ def _level(plan: ScalePlan, k: int, steps: tuple[int, ...], chains: tuple[Chain,
         line[0] *= 0.5
         line[-1] *= 0.5
     noise = _covariance(terms[1], terms[1], weights)
-    ends = [_covariance(terms[a], terms[b], weights) for a, b in ((0, 0), (2, 2), (0, 2))]
-    slopes = [0.25 * (ends[0] + ends[1] - 2 * ends[2])]
-    for axis in range(n):
-        turned = [line * np.sin(x * steps[axis]) ** 2 if a == axis else line
-                  for a, (line, x) in enumerate(zip(weights, w, strict=True))]  # fmt: skip
-        slopes.append(_covariance(terms[1], terms[1], turned))
+    slopes, bends = _variances(plan, k, steps, terms, w, weights)
     offsets = np.linspace(-1.6, 1.6, _OFFSETS)
     sizes = plan.widths[k] * plan.ratio**offsets
     values = np.array([[_height(plan.method, t, s, plan.ratios, w, weights) for s in sizes] for t in terms])
     shifts, heights = _fitted(values)
-    order = np.argsort(shifts)
-    return LevelResponse(
-        math.sqrt(noise), tuple(math.sqrt(max(s, 0.0)) for s in slopes), shifts[order], offsets[order], heights[order]
-    )
+    return LevelResponse(math.sqrt(noise), slopes, bends, np.maximum.accumulate(shifts), offsets, heights)
+
+
+def _variances(
+    plan: ScalePlan, k: int, steps: tuple[int, ...], terms: list[list[list[Floats]]], w: list[Floats],
+    weights: list[Floats],
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Return the variances of first and second differences of the response to noise, along levels and axes."""
+    n = plan.ndim
+    slopes, bends = np.zeros(1 + n), np.zeros((1 + n, 1 + n))
+    phases = [x * h for x, h in zip(w, steps, strict=True)]
+
+    def along_levels(lines: list[Floats], a: list[float]) -> float:
+        """Return the variance of a combination of the levels."""
+        pairs = [(i, j) for i in range(3) for j in range(3) if a[i] and a[j]]
+        return sum(a[i] * a[j] * _covariance(terms[i], terms[j], lines) for i, j in pairs)
+
+    def times(factors: dict[int, Floats]) -> list[Floats]:
+        return [line * factors.get(axis, 1.0) for axis, line in enumerate(weights)]
+
+    slopes[0] = along_levels(weights, [-0.5, 0.0, 0.5])
+    bends[0, 0] = along_levels(weights, [1.0, -2.0, 1.0])
+    for a in range(n):
+        sine = np.sin(phases[a]) ** 2
+        own = _beside(plan, k, terms[1], a, steps[a])
+        slopes[1 + a] = _covariance(own, own, times({a: sine}))
+        bends[0, 1 + a] = bends[1 + a, 0] = along_levels(times({a: sine}), [-0.5, 0.0, 0.5])
+        bends[1 + a, 1 + a] = _covariance(own, own, times({a: (2 - 2 * np.cos(phases[a])) ** 2}))
+        for b in range(a):
+            both = times({a: sine, b: np.sin(phases[b]) ** 2})
+            bends[1 + a, 1 + b] = bends[1 + b, 1 + a] = _covariance(terms[1], terms[1], both)
+    return slopes, bends
+
+
+def _beside(plan: ScalePlan, k: int, terms: list[list[Floats]], axis: int, step: int) -> list[list[Floats]]:
+    """Return the terms at a neighbour of the centre of a blob: of determinants, the flattest axis counts most there."""
+    if plan.method != "doh":
+        return terms
+    total = (plan.widths[k] ** 2 + plan.sigmas[k] ** 2) * plan.ratios[axis] ** 2
+    share = 1 / max(1 - step**2 / total, 0.25)
+    return [[f * (share if a == axis == b else 1.0) for a, f in enumerate(t)] for b, t in enumerate(terms)]
 
 
 def _frequencies(sigma: float) -> Floats:

@@ -13,13 +13,16 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-__all__ = ["LAPLACIAN", "SCALE_METHODS", "Chain", "ScalePlan", "Segment", "gaussian_of_variance", "scale_plan"]
+__all__ = ["FIRST", "LAPLACIAN", "SCALE_METHODS", "Chain", "ScalePlan", "Segment", "gaussian_of_variance", "scale_plan"]
 
 #: Filters whose extrema are blobs, and the Gaussian alone.
 SCALE_METHODS: Final = ("log", "dog", "doh")
 
 #: Weights of the second derivative at a pixel and its two neighbours on each side, which is of fourth order.
 LAPLACIAN: Final = (-5 / 2, 4 / 3, -1 / 12)
+
+#: Weights of the first derivative: differences of the first, and of the second neighbours.
+FIRST: Final = (2 / 3, -1 / 12)
 
 #: Widths, in pixels of a grid, beyond which every second pixel is enough, and that an image must have to be decimated.
 _WIDEST, _LEAST_SMOOTH = 3.2, 2.4
@@ -89,6 +92,10 @@ class ScalePlan(NamedTuple):
     def factors(self, level: int, steps: tuple[int, ...]) -> tuple[float, ...]:
         """Return the factors of second derivatives along each axis of a grid, in units of the width of the level."""
         return tuple((self.sigmas[level] * r / h) ** 2 for r, h in zip(self.ratios, steps, strict=True))
+
+    def grids(self) -> dict[int, tuple[int, ...]]:
+        """Return the steps of the grid of each level at which blobs are reported."""
+        return {k: segment.steps for segment in self.segments for k in range(segment.first, segment.last + 1)}
 
     def chains(self) -> dict[int, tuple[Chain, ...]]:
         """Return, for each level at which blobs are reported, the passes that lead to it and to its neighbours."""
@@ -200,7 +207,5 @@ def _beginning(
         lines = tuple(gaussian_of_variance((w - v) / a**2) for w, v, a in zip(want, have, now, strict=True))
         passes.append((lines, tuple(halved)))
         now, have = [a * h for a, h in zip(now, halved, strict=True)], want
-    last = tuple(
-        gaussian_of_variance(((sigma * r) ** 2 - v) / a**2) for r, v, a in zip(ratios, have, now, strict=True)
-    )
+    last = tuple(gaussian_of_variance(((sigma * r) ** 2 - v) / a**2) for r, v, a in zip(ratios, have, now, strict=True))
     return (*passes, (last, (1,) * len(ratios)))

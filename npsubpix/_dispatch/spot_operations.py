@@ -172,9 +172,7 @@ SPOT_OPERATIONS = (
         options=("search",),
         internal=frozenset({"search", "filled"}),
         functions={
-            "find_blobs": lambda npsubpix, x: npsubpix.find_blobs(
-                x[0, 0], 1, 2, threshold_abs=0.1, frame_axis=0
-            ),
+            "find_blobs": lambda npsubpix, x: npsubpix.find_blobs(x[0, 0], 1, 2, threshold_abs=0.1, frame_axis=0),
         },
     ),
     Operation(

@@ -2,14 +2,84 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
-from npsubpix._arrays.library import Array
-from npsubpix.results import Blobs
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._arrays.library import Array, in_library_of, to_numpy
+from npsubpix._definitions.blob_rows import BLOB_NOT_OK
+from npsubpix._definitions.fitting import box_for
+from npsubpix._definitions.flags import FIT_REJECTED
+from npsubpix._definitions.refinement import flags_of_fits
+from npsubpix.fitting import fit_spots
+from npsubpix.results import Blobs, Fits
 
 __all__ = ["fitted"]
 
+_PIXEL = 1 / 12  # variance that the integration over a pixel adds to a fitted Gaussian
+
+Columns = dict[str, npt.NDArray[Any]]
+
 
 def fitted(found: Blobs, image: Array, mask: Array | None, noise: Any, frame_axis: int | None) -> Blobs:
-    """Fit a Gaussian to each blob of a table."""
-    return found
+    """Fit a Gaussian to each blob of a table; those that cannot be fitted keep their rows, and have a flag."""
+    ndim = found.ndim
+    names = ("coords", "sigma", "amplitude", "flags")
+    columns: Columns = {name: np.array(to_numpy(getattr(found, name))) for name in names}
+    columns |= {f"{name}_std": np.full(columns[name].shape, math.nan) for name in names[:3]}
+    start = columns["coords"].copy()
+    widths = np.broadcast_to(columns["sigma"].reshape(len(found), -1), (len(found), ndim))
+    dark = columns["amplitude"] < 0
+    boxes = np.array([box_for(tuple(row), ndim) for row in widths]).reshape(-1, ndim)
+    groups = np.column_stack([boxes, dark])
+    for group in np.unique(groups, axis=0):
+        rows = np.flatnonzero((groups == group).all(axis=1))
+        fits = fit_spots(
+            0.0 - image if group[-1] else image,
+            in_library_of(image, start[rows]),
+            width="free" if ndim == 2 and columns["sigma"].ndim == 1 else "elliptical",
+            sigma=tuple(np.sqrt(np.maximum(np.median(widths[rows], axis=0) ** 2 - _PIXEL, 0.1)).tolist()),
+            box=tuple(group[:-1].tolist()),
+            error=noise if hasattr(noise, "shape") or noise else None,
+            mask=mask,
+            frame=None if found.frame is None else found.frame[in_library_of(image, rows)],
+            frame_axis=frame_axis,
+            max_shift=max(1.5, 0.5 * float(widths[rows].max())),
+            covariance=True,
+        )
+        _replace_rows(columns, rows, fits, -1.0 if group[-1] else 1.0)
+    return replace(found, **{name: in_library_of(found.coords, column) for name, column in columns.items()})
+
+
+def _replace_rows(columns: Columns, rows: npt.NDArray[np.int64], fits: Fits, sign: float) -> None:
+    """Write the results of fits to rows of a table."""
+    ndim = fits.ndim
+    flags = to_numpy(fits.flags)
+    good = (flags & int(FIT_REJECTED)) == 0
+    at = rows[good]
+    sigma = to_numpy(fits.sigma)[good]
+    count = 1 if sigma.ndim == 1 else ndim
+    shown = np.sqrt(sigma.reshape(-1, count) ** 2 + _PIXEL)
+    ratio = sigma.reshape(-1, count) / shown
+    per_axis = np.broadcast_to(shown, (len(at), ndim))
+    flux = to_numpy(fits.flux)[good]
+    covariance = to_numpy(fits.covariance)[good][:, : ndim + 1 + count, : ndim + 1 + count]
+    height = flux / (math.tau ** (0.5 * ndim) * per_axis.prod(axis=1))
+    slopes = np.zeros((len(at), ndim + 1 + count))
+    slopes[:, ndim] = height / flux
+    slopes[:, ndim + 1 :] = -(ndim / count) * (height[:, None] * ratio / shown)
+    columns["coords"][at] = to_numpy(fits.coords)[good]
+    columns["coords_std"][at] = to_numpy(fits.coords_std)[good]
+    columns["amplitude"][at] = sign * height
+    columns["amplitude_std"][at] = np.sqrt(np.einsum("ni,nij,nj->n", slopes, covariance, slopes))
+    errors = ratio * to_numpy(fits.sigma_std)[good].reshape(-1, count)
+    if columns["sigma"].ndim > 1:
+        columns["sigma"][at], columns["sigma_std"][at] = shown, errors
+    else:
+        columns["sigma"][at] = shown.prod(axis=1) ** (1 / count)
+        columns["sigma_std"][at] = columns["sigma"][at] * np.sqrt(((errors / shown) ** 2).sum(axis=1)) / count
+    own = columns["flags"][rows]
+    columns["flags"][rows] = np.where(good, own & ~int(BLOB_NOT_OK), own | flags_of_fits(flags))

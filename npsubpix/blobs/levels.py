@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from npsubpix._arrays.library import Array, as_array, without_booleans
 from npsubpix._arrays.stacks import refuse_delayed
-from npsubpix._definitions.blob_search import responses
+from npsubpix._definitions.scale_levels import triples
 from npsubpix._dispatch.call import call
 from npsubpix.blobs.options import check_scales
 
@@ -99,8 +99,10 @@ def scale_space(
 def _levels(x: Array, plan: Any) -> Iterator[ScaleLevel]:
     if 0 in x.shape:
         return
-    for level, step, response in responses(_Calls(), x, plan):
-        yield ScaleLevel(tuple(plan.widths[level] * r for r in plan.ratios), step, response)
+    images = [x]
+    del x
+    for level, step, held in triples(_Calls(), images, plan):
+        yield ScaleLevel(tuple(plan.widths[level] * r for r in plan.ratios), step, held[1])
 
 
 class _Calls:

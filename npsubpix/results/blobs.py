@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import Array, to_numpy
-from npsubpix._definitions.flags import BLOB_NOT_OK, PeakFlags
+from npsubpix._definitions.blob_rows import BLOB_NOT_OK
+from npsubpix._definitions.flags import PeakFlags
 from npsubpix.results.table import AXES, Table
 
 __all__ = ["Blobs"]

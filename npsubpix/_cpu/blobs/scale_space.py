@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.blobs.extrema import extrema_kernel
+from npsubpix._cpu.blobs.responses import hessian_kernel, laplacian_kernel, subtract_kernel
 from npsubpix._cpu.convolution import correlate_terms
 from npsubpix._definitions.blob_search import BlobSearch, find_in_stack
-from npsubpix._definitions.scale_space import LAPLACIAN
+from npsubpix._definitions.scale_levels import SAMPLED
 
 __all__ = ["HostOps", "find_blobs", "respond_level", "smooth_level"]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-
-_SAMPLE = 65536
 
 
 class HostOps:
@@ -26,7 +25,9 @@ class HostOps:
 
     def smooth(self, x: HostArray, lines: tuple[tuple[float, ...], ...]) -> HostArray:
         """Correlate an image with the product of lines of weights."""
-        return correlate_terms(x, [(np.ones(1),) * (3 - len(lines)) + tuple(map(np.array, lines))], "reflect", 0.0, x.dtype)
+        return correlate_terms(
+            x, [(np.ones(1),) * (3 - len(lines)) + tuple(map(np.array, lines))], "reflect", 0.0, x.dtype
+        )
 
     def shrink(self, x: HostArray, factors: tuple[int, ...]) -> HostArray:
         """Keep the pixels whose places are multiples of factors."""
@@ -35,43 +36,25 @@ class HostOps:
 
     def subtract(self, x: HostArray, y: HostArray) -> HostArray:
         """Return the difference of two images."""
-        return np.asarray(x - y)
+        out = np.empty_like(x)
+        subtract_kernel.run(4 * x.size, x, y, out)
+        return out
 
     def respond(self, x: HostArray, method: str, factors: tuple[float, ...]) -> HostArray:
         """Return the Laplacian, or the determinant of the Hessian, in units of the width, positive at bright blobs."""
-        axes = range(3 - len(factors), 3)
-        second = {a: f * _second(x, a) for a, f in zip(axes, factors, strict=True)}
+        out = np.empty_like(x)
+        three = (0.0,) * (3 - len(factors)) + tuple(factors)
         if method == "log":
-            return np.asarray(-sum(second.values()), x.dtype)
-        mixed = {
-            (a, b): math.sqrt(factors[a - axes[0]] * factors[b - axes[0]]) * _first(_first(x, a), b)
-            for a in axes for b in axes if a < b
-        }  # fmt: skip
-        n = len(factors)
-        if n == 2:
-            minor = second[1] * second[2] - mixed[1, 2] ** 2
-            det, regular = minor, minor > 0
+            laplacian_kernel.run(16 * x.size, x, three, out)
         else:
-            zz, yy, xx = second[0], second[1], second[2]
-            minor = yy * xx - mixed[1, 2] ** 2
-            first = xx * mixed[0, 1] - mixed[0, 2] * mixed[1, 2]
-            other = mixed[0, 1] * mixed[1, 2] - mixed[0, 2] * yy
-            det = zz * minor - mixed[0, 1] * first + mixed[0, 2] * other
-            regular = (minor > 0) & (det * xx > 0)
-        value = n * np.abs(det) ** (1 / n)
-        return np.asarray(np.where(regular, np.where(second[2] < 0, value, -value), 0), x.dtype)
+            hessian_kernel.run(128 * x.size, x, three, out)
+        return out
 
     def extrema(self, levels: list[HostArray], low: float, sign: int) -> Integers:
         """Return the places of pixels of the middle level that exceed `low` and all neighbours, times a sign."""
-        from scipy import ndimage
-
-        x = [sign * level for level in levels]
-        around = np.ones((3, 3, 3), bool)
-        around[1, 1, 1] = False
-        best = ndimage.maximum_filter(x[1], footprint=around, mode="constant", cval=-np.inf)
-        best = np.maximum(best, ndimage.maximum_filter(x[0], 3, mode="nearest"))
-        best = np.maximum(best, ndimage.maximum_filter(x[2], 3, mode="nearest"))
-        return np.flatnonzero((x[1] > best) & (x[1] > low))
+        found = np.empty(levels[1].shape, bool)
+        extrema_kernel.run(8 * found.size, *levels, np.float32(sign), np.float32(low), found)
+        return np.flatnonzero(found)
 
     def gather(self, levels: list[HostArray], places: Integers) -> Floats:
         """Return the neighbours of places, of shape (N, 3, 3, 3, 3), those beyond the image as they are at its end."""
@@ -83,7 +66,7 @@ class HostOps:
 
     def sample(self, x: HostArray) -> Floats:
         """Return pixels of an image: at most 65536, evenly spaced."""
-        return x.reshape(-1)[:: -(-x.size // _SAMPLE) or 1].astype(np.float64)
+        return x.reshape(-1)[:: -(-x.size // SAMPLED) or 1].astype(np.float64)
 
     def values(self, x: HostArray, places: Integers) -> Floats:
         """Return pixels by their places in memory."""
@@ -129,36 +112,14 @@ def find_blobs(
 
 def smooth_level(image: HostArray, *, lines: tuple[tuple[float, ...], ...]) -> tuple[HostArray]:
     """Correlate an image with the product of lines of weights."""
-    shape = (1,) * (3 - image.ndim) + image.shape
-    return (HostOps().smooth(image.reshape(shape), lines).reshape(image.shape),)
+    x = _three_axes(image)
+    return (HostOps().smooth(x, lines).reshape(image.shape),)
 
 
 def respond_level(image: HostArray, *, method: str, factors: tuple[float, ...]) -> tuple[HostArray]:
     """Return the Laplacian, or the determinant of the Hessian, in units of the width."""
-    shape = (1,) * (3 - image.ndim) + image.shape
-    return (HostOps().respond(image.reshape(shape), method, factors).reshape(image.shape),)
+    return (HostOps().respond(_three_axes(image), method, factors).reshape(image.shape),)
 
 
-def _padded(x: HostArray, axis: int, width: int) -> HostArray:
-    return np.pad(x, [(width, width) if a == axis else (0, 0) for a in range(3)], mode="symmetric")
-
-
-def _part(x: HostArray, axis: int, start: int, length: int) -> HostArray:
-    return x[tuple(slice(start, start + length) if a == axis else slice(None) for a in range(3))]
-
-
-def _second(x: HostArray, axis: int) -> HostArray:
-    n = x.shape[axis]
-    wide = _padded(x, axis, 2)
-    total = np.float32(LAPLACIAN[0]) * x
-    for k, weight in enumerate(LAPLACIAN[1:], 1):
-        total = total + np.float32(weight) * (_part(wide, axis, 2 - k, n) + _part(wide, axis, 2 + k, n))
-    return np.asarray(total)
-
-
-def _first(x: HostArray, axis: int) -> HostArray:
-    n = x.shape[axis]
-    wide = _padded(x, axis, 2)
-    near = _part(wide, axis, 3, n) - _part(wide, axis, 1, n)
-    far = _part(wide, axis, 4, n) - _part(wide, axis, 0, n)
-    return np.asarray(np.float32(2 / 3) * near - np.float32(1 / 12) * far)
+def _three_axes(image: HostArray) -> HostArray:
+    return np.ascontiguousarray(image.reshape((1,) * (3 - image.ndim) + image.shape), np.float32)

@@ -14,7 +14,7 @@ from npsubpix._definitions.convolution import dtype_of_weighted_sums, windows_al
 from npsubpix._definitions.dtypes import promoted, rounding_to
 from npsubpix._definitions.shapes import three_axes
 
-__all__ = ["difference_of_gaussians", "laplacian_of_gaussian"]
+__all__ = ["difference_of_gaussians", "laplacian_of_gaussian", "sum_of_terms"]
 
 
 def difference_of_gaussians(
@@ -27,17 +27,17 @@ def difference_of_gaussians(
     truncate: float,
 ) -> tuple[DeviceArray]:
     """Subtract the image smoothed with wide Gaussians from that smoothed with narrow ones."""
-    return (_sum_of(image, difference_terms(sigma, wide_sigma, truncate), border, cval),)
+    return (sum_of_terms(image, difference_terms(sigma, wide_sigma, truncate), border, cval),)
 
 
 def laplacian_of_gaussian(
     image: DeviceArray, *, sigma: tuple[float, ...], border: str, cval: float, truncate: float
 ) -> tuple[DeviceArray]:
     """Sum the second derivatives of the smoothed image along its axes."""
-    return (_sum_of(image, laplacian_terms(sigma, truncate), border, cval),)
+    return (sum_of_terms(image, laplacian_terms(sigma, truncate), border, cval),)
 
 
-def _sum_of(x: DeviceArray, terms: list[Term], border: str, cval: float) -> DeviceArray:
+def sum_of_terms(x: DeviceArray, terms: list[Term], border: str, cval: float) -> DeviceArray:
     """Sum the correlations of an image with products of lines of weights."""
     device, dtype = device_of(x), dtype_of_weighted_sums(x.dtype, 1.0)
     if x.size == 0:

@@ -1,0 +1,68 @@
+"""What blobs add to the responses at other blobs, and how far that shifts their extrema, to first order."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from npsubpix._definitions.blob_overlap import pairs_within
+
+__all__ = ["without_neighbours"]
+
+_REACH = 4.2  # widths beyond which nothing of a blob is left
+_MOST = 0.2  # of the response of a blob that neighbours may add, where first order holds
+
+Floats = npt.NDArray[np.float64]
+
+
+def _response_at(square: Floats, sigma: Floats, width: Floats, ndim: int, ratio: float | None) -> tuple[Floats, Floats]:
+    """Return the response to a blob of height 1 at a squared distance, and its derivative divided by the distance.
+
+    `ratio` is that of the widths of a difference of Gaussians; None for the Laplacian.
+    """
+    own = width**2
+    if ratio is None:
+        total = sigma**2 + own
+        peak = sigma**2 * (own / total) ** (0.5 * ndim) / total * np.exp(-0.5 * square / total)
+        return peak * (ndim - square / total), -peak * (ndim + 2 - square / total) / total
+    value, slope = np.zeros_like(square), np.zeros_like(square)
+    for sign, factor in ((1, 1.0), (-1, ratio)):
+        total = (factor * sigma) ** 2 + own
+        part = sign * (own / total) ** (0.5 * ndim) * np.exp(-0.5 * square / total)
+        value, slope = value + part, slope - part / total
+    return value, slope
+
+
+def without_neighbours(
+    points: Floats, widths: Floats, heights: Floats, sigmas: Floats, inverse: Floats, grid: Floats, step: float,
+    ratio: float | None,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Return the shifts, along levels and axes, and the fraction of the response, that neighbours add to blobs.
+
+    Points are in units in which blobs are round, as are widths and `grid`, the distance of pixels per axis. `step` is
+    the ratio of the widths of two levels.
+    """
+    count, ndim = points.shape
+    shift, added = np.zeros((count, 1 + ndim)), np.zeros(count)
+    pairs = pairs_within(points, _REACH * widths)
+    if not len(pairs):
+        return shift, added
+    a, b = np.concatenate([pairs, pairs[:, ::-1]]).T
+    away = points[a] - points[b]
+    square = (away**2).sum(axis=1)
+    relative = []
+    for factor in (1 / step, 1.0, step):
+        value, slope = _response_at(square, factor * sigmas[a], widths[b], ndim, ratio)
+        own, _ = _response_at(np.zeros_like(square), factor * sigmas[a], widths[a], ndim, ratio)
+        share = heights[b] / (heights[a] * own)
+        relative.append(value * share)
+        if factor == 1.0:
+            slopes = (slope * share)[:, None] * away * grid[a]
+    slope = np.concatenate([0.5 * (relative[2] - relative[0])[:, None], slopes], axis=1)
+    total = np.zeros((count, 1 + ndim))
+    np.add.at(total, a, slope)
+    np.add.at(added, a, relative[1])
+    held = np.abs(added) < _MOST
+    shift[held] = -np.einsum("nij,nj->ni", inverse[held], total[held])
+    added[~held] = 0.0
+    return np.clip(shift, -0.5, 0.5), added
