@@ -8,6 +8,7 @@ the folder beside the project, and of the memory of one call.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -120,15 +121,44 @@ def _others() -> Iterator[tuple[str, Callable[[Field], Found]]]:
 # --- a photograph with known keypoints
 
 
-def lowe() -> tuple[Floats, Floats, npsubpix.Blobs]:
-    """Return the positions and scales that Lowe's program found in a photograph, and blobs of it."""
+def lowe(prepared: bool = True) -> tuple[Floats, Floats, npsubpix.Blobs]:
+    """Return the positions and scales that Lowe's program found in a photograph, and blobs of it.
+
+    His program doubles the image and takes it for one that is blurred by half a pixel already, which its first filters
+    therefore lack. `prepared` does the same: the blur is taken off the doubled image.
+    """
     import cv2
 
     folder = DATA / "blobs_lowe_sift"
     listed = np.unique(columns(rows_of(folder / "box_keypoints.csv"), "row", "col", "scale"), axis=0)
     image = cv2.imread(str(folder / "box.pgm"), cv2.IMREAD_GRAYSCALE)
-    options: dict[str, Any] = {"method": "dog", "dark": "both", "threshold_abs": 4.0, "overlap": 1.0}
-    return listed[:, :2], listed[:, 2], npsubpix.find_blobs(image, 0.8, 40.0, **options)
+    options: dict[str, Any] = {"method": "dog", "dark": "both", "threshold_abs": 0, "overlap": 1.0}
+    if not prepared:
+        return listed[:, :2], listed[:, 2], npsubpix.find_blobs(image, 0.8, 40.0, **options)
+    step = 2 ** (1 / 3)
+    least = 1.6 / math.sqrt((step - 1) / (step**2 - step))  # the size of blobs of his first scale
+    blobs = npsubpix.find_blobs(_without_blur(_doubled(image)), least, least * step**16, **options)
+    halved = {name: getattr(blobs, name) / 2 for name in ("coords", "sigma")}
+    return listed[:, :2], listed[:, 2], dataclasses.replace(blobs, **halved)
+
+
+def _doubled(image: npt.NDArray[Any]) -> Floats:
+    """Return an image with pixels between its own, by linear interpolation: pixel i is at 2 i."""
+    wide = np.zeros(tuple(2 * n - 1 for n in image.shape))
+    wide[::2, ::2] = image
+    wide[1::2, ::2] = (wide[:-1:2, ::2] + wide[2::2, ::2]) / 2
+    wide[:, 1::2] = (wide[:, :-1:2] + wide[:, 2::2]) / 2
+    return wide
+
+
+def _without_blur(image: Floats, sigma: float = 1.0) -> Floats:
+    """Divide the spectrum of an image, mirrored at its ends, by that of a Gaussian."""
+    from scipy.fft import dctn, idctn
+
+    waves = [np.pi * np.arange(n) / n for n in image.shape]
+    factors = np.multiply.outer(*(np.exp((sigma * w) ** 2 / 2) for w in waves))
+    sharp: Floats = idctn(dctn(image) * factors)
+    return sharp
 
 
 # --- the tables
