@@ -18,7 +18,7 @@ from npsubpix._definitions.blob_rows import BLOB_NOT_OK, BlobRows, extrema_of_le
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.scale_levels import ScaleOps, triples
 from npsubpix._definitions.scale_responses import LevelResponse, level_responses
-from npsubpix._definitions.scale_space import ScalePlan
+from npsubpix._definitions.scale_space import ScalePlan, scale_plan
 
 __all__ = ["BlobSearch", "find_in_stack"]
 
@@ -154,10 +154,14 @@ def _find_in_frame(
     """
     plan, shape = search.plan, tuple(images[0].shape[3 - search.plan.ndim :])
     measured = level_responses(plan)
-    parts, sigma = [], noise
+    sigma, parts = noise, []
+    if noise is None and plan.method != "log":
+        laplacian = scale_plan("log", plan.widths[1], plan.widths[1], 1, plan.ratios)
+        level, _, held = next(triples(ops, images[:], laplacian))
+        sigma = _noise(ops.sample(held[1]), level_responses(laplacian)[level])
     for level, _, held in triples(ops, images, plan):
         if sigma is None:
-            sigma = float(np.median(np.abs(ops.sample(held[1]))) / _MEDIAN / measured[level].noise)
+            sigma = _noise(ops.sample(held[1]), measured[level])
         least = _least(search, measured[level], float(np.min(sigma)), greatest)
         for sign in search.signs:
             places = ops.extrema(held, _SHARE * least, sign)
@@ -166,6 +170,11 @@ def _find_in_frame(
     if not parts or sigma is None:
         return _nothing(plan.ndim)
     return _selected(ops, rows_of(parts, plan, search.edge_ratio), gaps, sigma, shape, search)
+
+
+def _noise(laplacian: Floats, response: LevelResponse) -> float:
+    """Return the noise of an image from the median of the Laplacian of its first level, which blobs hardly change."""
+    return float(np.median(np.abs(laplacian)) / _MEDIAN / response.noise)
 
 
 def _least(search: BlobSearch, response: LevelResponse, sigma: float, greatest: float) -> float:
@@ -191,7 +200,9 @@ def _selected(
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = strength / (noise * found.noise)
     half = math.sqrt(plan.ratio)
-    kept = (strength > 0) & (found.width >= plan.widths[1] / half) & (found.width <= plan.widths[-2] * half)
+    kept = (
+        (strength > 0) & (noise >= 0) & (found.width >= plan.widths[1] / half) & (found.width <= plan.widths[-2] * half)
+    )
     if search.threshold_abs is not None:
         kept &= strength >= search.threshold_abs
     if search.threshold_snr is not None:

@@ -72,7 +72,8 @@ def _level(plan: ScalePlan, k: int, steps: tuple[int, ...], chains: tuple[Chain,
     slopes, bends = _variances(plan, k, steps, terms, w, weights)
     offsets = np.linspace(-1.6, 1.6, _OFFSETS)
     sizes = plan.widths[k] * plan.ratio**offsets
-    values = np.array([[_height(plan.method, t, s, plan.ratios, w, weights) for s in sizes] for t in terms])
+    blobs = [_spectra(sizes * r, x) * line for r, x, line in zip(plan.ratios, w, weights, strict=True)]
+    values = np.array([_heights(plan.method, t, blobs) for t in terms])
     shifts, heights = _fitted(values)
     return LevelResponse(math.sqrt(noise), slopes, bends, np.maximum.accumulate(shifts), offsets, heights)
 
@@ -153,18 +154,17 @@ def _covariance(a: list[list[Floats]], b: list[list[Floats]], weights: list[Floa
     return total
 
 
-def _height(
-    method: str, terms: list[list[Floats]], size: float, ratios: tuple[float, ...], w: list[Floats],
-    weights: list[Floats],
-) -> float:  # fmt: skip
-    """Return the response at the centre of a Gaussian blob of height 1."""
-    blob = [
-        math.sqrt(2 * math.pi) * size * r * np.exp(-0.5 * (size * r * x) ** 2) for r, x in zip(ratios, w, strict=True)
-    ]
-    parts = [math.prod(float((f * b) @ line) for f, b, line in zip(t, blob, weights, strict=True)) for t in terms]
+def _spectra(sizes: Floats, w: Floats) -> Floats:
+    """Return Fourier transforms of Gaussian lines of height 1, one row per width."""
+    return np.asarray(math.sqrt(2 * math.pi) * sizes[:, None] * np.exp(-0.5 * (sizes[:, None] * w) ** 2))
+
+
+def _heights(method: str, terms: list[list[Floats]], blobs: list[Floats]) -> Floats:
+    """Return the responses at the centres of Gaussian blobs of height 1."""
+    parts = np.array([math.prod(b @ f for f, b in zip(t, blobs, strict=True)) for t in terms])
     if method == "doh":
-        return len(parts) * math.prod(max(p, 0.0) for p in parts) ** (1 / len(parts))
-    return sum(parts)
+        return np.asarray(len(parts) * np.maximum(parts, 0.0).prod(axis=0) ** (1 / len(parts)))
+    return np.asarray(parts.sum(axis=0))
 
 
 def _fitted(values: Floats) -> tuple[Floats, Floats]:

@@ -137,9 +137,7 @@ def gaussian_of_variance(variance: float) -> tuple[float, ...]:
 
 
 @functools.lru_cache(maxsize=64)
-def scale_plan(
-    method: str, least: float, most: float, per_octave: int, ratios: tuple[float, ...], shape: tuple[int, ...]
-) -> ScalePlan:
+def scale_plan(method: str, least: float, most: float, per_octave: int, ratios: tuple[float, ...]) -> ScalePlan:
     """Plan the levels for blobs from the least to the greatest width."""
     n = len(ratios)
     count = max(1, math.ceil(per_octave * math.log2(most / least) - 1e-9) + 1)

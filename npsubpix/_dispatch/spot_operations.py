@@ -179,7 +179,7 @@ SPOT_OPERATIONS = (
         "smooth_level",
         family="blobs",
         arguments=(Argument("image"),),
-        results=(Result("smoothed"),),
+        results=(Result("smoothed", "float32"),),
         options=("lines",),
         internal=frozenset({"lines"}),
         functions={
@@ -190,7 +190,7 @@ SPOT_OPERATIONS = (
         "respond_level",
         family="blobs",
         arguments=(Argument("image"),),
-        results=(Result("response"),),
+        results=(Result("response", "float32"),),
         options=("method", "factors"),
         internal=frozenset({"factors"}),
         functions={

@@ -43,7 +43,122 @@ def find_blobs(
     refine: str = "quadratic",
     frame_axis: int | None = None,
 ) -> Blobs:
-    """Find blobs of a range of sizes: position, size and height of each."""
+    r"""Find blobs of a range of sizes: position, size and height of each.
+
+    Parameters
+    ----------
+    image : array of two or three dimensions, or three or four with `frame_axis`
+        Any integer or float dtype: NumPy, torch, CuPy, or JAX on the host. Results do not depend on it. Pixels that
+        are not finite are filled with the local background, as masked ones are.
+    min_sigma, max_sigma : float or tuple of floats
+        Least and greatest standard deviation of blobs in pixels, at least 0.5 pixels and at most a third of the image
+        along each axis. One number per axis if blobs are wider along some, in the same ratios for both.
+    scales_per_octave : int, default 3
+        Levels of the scale space per doubling of the width, from 1 to 20. Three are enough for widths between them.
+    method : {"log", "dog", "doh"}, default "log"
+        Filter whose extrema in space and scale are blobs: Laplacian of a Gaussian, difference of two Gaussians whose
+        widths are those of adjacent levels, or determinant of the Hessian, which answers less to ridges.
+    dark : bool or "both", default False
+        True: find dark blobs on a bright background; "both": either. Dark blobs have negative amplitudes and the flag
+        ``MINIMUM``.
+    threshold_abs : float, optional
+        Least height of a blob, in units of the image.
+    threshold_rel : float, optional
+        Least height as a fraction of the greatest of the frame.
+    threshold_snr : float, optional
+        Least response of the filter in units of its own noise. 5 if there is no threshold at all.
+    noise : number, array of the shape of the image or of one frame, or Background, optional
+        Standard deviation of the noise of a pixel, independent of that of others. By default it is estimated, for each
+        frame, from the response of the first level, and there are no standard errors.
+    edge_ratio : float or None, default 10.0
+        Greatest ratio of the curvatures of the response along two directions, in units of its width, as in [2]_.
+        More elongated blobs, and ridges, are left out. None keeps them.
+    overlap : float, default 0.5
+        Of two blobs the stronger is kept, if the discs (balls) of their radii share more than this fraction of the
+        smaller one. 1 keeps both.
+    spacing : float or tuple of floats, optional
+        Size of a pixel along each axis, in the unit in which `min_sigma` and `max_sigma` then are. Positions and
+        widths of the table are in pixels, with a width per axis.
+    num_blobs : int, optional
+        Greatest number of blobs per frame; the strongest are kept.
+    exclude_border : bool, int or tuple of ints, default False
+        True: the disc of the radius of a blob must lie inside the image. A number, or one per axis: so must its
+        centre, this many pixels from the border.
+    mask : bool array of the shape of the image or of one frame, optional
+        True for pixels to ignore. They are filled with the local background; blobs whose centre is one of them are
+        left out, and those that have one within their sigma are flagged ``MASKED``. The mask of a ``numpy.ma`` array
+        or of an astropy ``CCDData`` is joined with it.
+    refine : {"quadratic", "fit"}, default "quadratic"
+        ``"quadratic"``: a quadratic is fitted to the logarithm of the response at a pixel and its neighbours in space
+        and scale. ``"fit"``: `fit_spots` then fits a Gaussian to the image around each blob, which reaches the
+        Cramér-Rao bound and takes longer; standard errors are those of the fits.
+    frame_axis : int, optional
+        Axis of a stack along which images are independent.
+
+    Returns
+    -------
+    Blobs
+        One row per blob, in the order of frames, the strongest first. An extremum at the border of the image keeps
+        the position of its pixel, and is flagged ``AT_BORDER``.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type, or the image does not hold real numbers.
+    ValueError
+        If shapes do not match, or a number is out of range.
+
+    See Also
+    --------
+    scale_space : The levels in which blobs are sought.
+    find_peaks : Peaks of one size, with many methods of refinement.
+    Blobs.to_skimage : Rows as ``skimage.feature.blob_log`` returns them.
+
+    Notes
+    -----
+    A Gaussian blob of standard deviation s and height A in n dimensions answers most to the Laplacian of a Gaussian of
+    width :math:`s \sqrt{2/n}`. Multiplied by the square of this width [1]_, the response is c A, where c is 0.5 in
+    images and 0.558 in volumes. `sigma` and `amplitude` are s and A, and the radius is
+    :math:`s \sqrt 2`: widths of blobs, not of filters. What the discrete weights of a level make of a Gaussian is
+    computed, and removed. `sigma` is that of the blob as pixels show it; a Gaussian that pixels integrate is
+    wider, by 1/12 of a squared pixel in variance, than the light that falls on them, the width of which `fit_spots`
+    reports.
+
+    White noise of standard deviation :math:`\sigma_n` has the response :math:`\sigma_n / (\sigma \sqrt{2 \pi})` to a
+    Laplacian of width :math:`\sigma` in images, and :math:`\sigma_n \sqrt{15 / (32 \pi^{1.5} \sigma^3)}` in volumes.
+    Standard errors are those of white noise; they have no term for blobs that are not Gaussians.
+
+    Beyond the border the image is reflected. A blob whose disc reaches there is biased: `exclude_border=True` leaves
+    it out.
+
+    The tails of other blobs shift an extremum. This is computed, to first order, for the Gaussians that were found,
+    and subtracted where they add less than a fifth of the response.
+
+    Levels are smoothed one from the other. Beyond a width of 3.2 pixels of the Gaussian, levels have every second
+    pixel, so that wide blobs take little time. Pixels are float32, after an offset is subtracted.
+
+    References
+    ----------
+    .. [1] T. Lindeberg, "Feature detection with automatic scale selection", International Journal of Computer Vision
+       30, 79-116 (1998).
+    .. [2] D. Lowe, "Distinctive image features from scale-invariant keypoints", International Journal of Computer
+       Vision 60, 91-110 (2004).
+
+    Examples
+    --------
+    Blobs of several sizes:
+
+    >>> import numpy as np
+    >>> import npsubpix
+    >>> y, x = np.mgrid[:100, :120]
+    >>> image = 90 * np.exp(-((y - 27.3) ** 2 + (x - 29.6) ** 2) / (2 * 2.5**2))
+    >>> image += 60 * np.exp(-((y - 62.1) ** 2 + (x - 80.4) ** 2) / (2 * 7.0**2))
+    >>> image += np.random.default_rng(0).normal(0, 2, image.shape)
+    >>> blobs = npsubpix.find_blobs(image, 1, 10, noise=2)
+    >>> blobs.coords.round(1), blobs.sigma.round(1), blobs.amplitude.round()
+    (array([[27.3, 29.6],
+           [62.1, 80.4]]), array([2.5, 7. ]), array([90., 60.]))
+    """
     refuse_delayed(image, "find_blobs")
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from npsubpix._arrays.library import Array, as_array, without_booleans
+from npsubpix._arrays.library import Array, as_array, as_floats, without_booleans
 from npsubpix._arrays.stacks import refuse_delayed
 from npsubpix._definitions.scale_levels import triples
 from npsubpix._dispatch.call import call
@@ -99,7 +99,7 @@ def scale_space(
 def _levels(x: Array, plan: Any) -> Iterator[ScaleLevel]:
     if 0 in x.shape:
         return
-    images = [x]
+    images = [as_floats(x, "float32")]
     del x
     for level, step, held in triples(_Calls(), images, plan):
         yield ScaleLevel(tuple(plan.widths[level] * r for r in plan.ratios), step, held[1])

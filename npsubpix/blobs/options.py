@@ -52,4 +52,4 @@ def check_scales(
                 f"{shape[axis]} along axis {axis}, got {max_sigma!r}, {most[axis]:.4g} pixels{unit}"
             )
     ratios = tuple(s / least[-1] for s in least)
-    return scale_plan(str(method), least[-1], most[-1], per_octave, ratios, shape), per_axis
+    return scale_plan(str(method), least[-1], most[-1], per_octave, ratios), per_axis

@@ -1,4 +1,4 @@
-"""Results of operations: tables of peaks, blobs, fits and measurements, backgrounds, alignments, drifts and assessments."""
+"""Results of operations: tables of positions, backgrounds, alignments, drifts and assessments."""
 
 from npsubpix.results.alignment import Alignment
 from npsubpix.results.assessment import Assessment

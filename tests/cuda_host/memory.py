@@ -34,9 +34,11 @@ from npsubpix._cuda.launch import devices, kernels
 from npsubpix._cuda.launch.catalogue import all_types
 from npsubpix._cuda.windows import reductions
 from npsubpix._definitions.alignment.gauss_newton import Options
+from npsubpix._definitions.blob_search import BlobSearch
 from npsubpix._definitions.fitting import Fit
 from npsubpix._definitions.peaks import PeakSearch
 from npsubpix._definitions.refinement import Refinement
+from npsubpix._definitions.scale_space import scale_plan
 from tests.cuda_host.device import HostDevice, kernels_of
 from tests.spot_models import ALL_MODELS, numbers_of
 
@@ -171,6 +173,16 @@ def run_convolution(x: np.ndarray, rng: np.random.Generator) -> None:
         options = {**near, "border": border, "method": "separable", "dtype": "uint8"}
         convolution.correlate(image, np.ones((40, 3, 4)[:axes]), **options)
     blobs.laplacian_of_gaussian(image[0], sigma=(2.0,) * axes, border="wrap", cval=0.0, truncate=4.0)
+    run_blobs(image, rng)
+
+
+def run_blobs(stack: np.ndarray, rng: np.random.Generator) -> None:
+    """Extrema at borders, and beside pixels that are masked."""
+    axes, mask = stack.ndim - 1, rng.random(stack.shape) < 0.2
+    for method in ("log", "dog", "doh"):
+        plan = scale_plan(method, 0.8, 4.0, 2, (1.0,) * axes)
+        search = BlobSearch(plan, (1, -1), 0.0, None, None, None, 1.0, None, (0,) * axes, False)
+        blobs.find_blobs(stack, stack, mask, None, search=search)
 
 
 def run_banks(x: np.ndarray, rng: np.random.Generator) -> None:

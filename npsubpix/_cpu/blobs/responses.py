@@ -1,7 +1,7 @@
 """Responses of a level to blobs, row by row: Laplacians, and determinants of Hessians, of fourth order.
 
-Images have shape (D, H, W). Rows beyond the ends are those of the image reflected about its edge. `factors` are those of
-second derivatives along (z, y, x), 0 for an axis that is not used.
+Images have shape (D, H, W). Rows beyond the ends are those of the image reflected about its edge. `factors` are
+those of second derivatives along (z, y, x), 0 for an axis that is not used.
 """
 
 from __future__ import annotations
