@@ -109,18 +109,30 @@ def test_a_movie_is_searched_frame_by_frame_and_its_fullest_frame_drawn(tmp_path
 @pytest.mark.parametrize(
     ("args", "text"),
     [
-        (("--min-sigma", 3, "--max-sigma", 2), "max"),
-        (("--min-sigma", 0.2, "--max-sigma", 2), "min"),
-        (("--min-sigma", 2, "--max-sigma", 300), "max"),
-        (("--min-sigma", 2, "--max-sigma", 4, "--overlap", 2), "overlap"),
-        (("--min-sigma", 2, "--max-sigma", 4, "--noise", -1), "noise"),
-        (("--min-sigma", "a", "--max-sigma", 4), "not a number"),
+        ((3, 2), "--max-sigma must not be below min-sigma, 3.0, got 2.0"),
+        ((0.2, 2), "--min-sigma must be at least 0.5 pixels on every axis, got 0.2"),
+        (("2,3", "4,5"), "--max-sigma must have the ratios between axes that min-sigma has"),
+        (("2,3", "4,6", "--spacing", "1,1,1"), "--min-sigma must be one number or 3 of them, got (2.0, 3.0)"),
+        ((2, 4, "--overlap", 2), "--overlap must be from 0 to 1, got 2.0"),
+        ((2, 4, "--noise", -1), "--noise must be at least 0, got -1.0"),
+        ((2, 4, "--threshold", "nan"), "--threshold must be finite, got nan"),
+        ((2, 4, "--edge-ratio", 0.5), "--edge-ratio must be at least 1, got 0.5"),
+        ((2, 4, "--edge-ratio", "no"), "'no' is neither a number nor none"),
+        ((2, 4, "--num-blobs", -1), "--num-blobs must be at least 0, got -1"),
+        ((2, 4, "--scales-per-octave", 0), "--scales-per-octave must be at least 1, got 0"),
+        (("a", 4), "'a' is not a number"),
+        ((2, 4, "--resume"), "--resume needs --output"),
     ],
 )
-def test_options_out_of_range_are_one_line(image, args, text):
-    result = run("blobs", image, *args, code=None)
-    (line,) = result.stderr.splitlines()
-    assert text in line
+def test_options_out_of_range_are_one_line_before_any_file_is_read(args, text):
+    low, high, *others = args
+    assert text in fails("blobs", "missing.npy", "--min-sigma", low, "--max-sigma", high, *others, code=2)
+
+
+def test_sizes_beyond_the_image_name_it(image):
+    line = fails("blobs", image, "--min-sigma", 2, "--max-sigma", 300)
+    assert "blobs.npy: max_sigma must be at most a third of the image along each axis" in line
+    assert "Missing option" in fails("blobs", image, "--min-sigma", 2, code=2)
 
 
 def test_without_blobs_a_line_says_which_option_would_find_them(image):

@@ -10,7 +10,7 @@ from npsubpix._definitions.blob_overlap import pairs_within
 __all__ = ["without_neighbours"]
 
 _REACH = 4.2  # widths beyond which nothing of a blob is left
-_MOST = 0.1  # of the response of a blob that neighbours may add or take, where first order and Gaussians hold
+_MOST = 0.2  # of the response of a blob that neighbours may add, where first order holds
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,11 +59,10 @@ def without_neighbours(
         if factor == 1.0:
             slopes = (slope * share)[:, None] * away * grid[a]
     slope = np.concatenate([0.5 * (relative[2] - relative[0])[:, None], slopes], axis=1)
-    total, sizes = np.zeros((count, 1 + ndim)), np.zeros(count)
+    total = np.zeros((count, 1 + ndim))
     np.add.at(total, a, slope)
     np.add.at(added, a, relative[1])
-    np.add.at(sizes, a, np.abs(relative[1]))  # in texture, bright and dark neighbours balance, and are no Gaussians
-    held = sizes < _MOST
+    held = np.abs(added) < _MOST
     shift[held] = -np.einsum("nij,nj->ni", inverse[held], total[held])
     added[~held] = 0.0
     return np.clip(shift, -0.5, 0.5), added

@@ -53,7 +53,7 @@ def check_numbers(options: dict[str, Any], task: str) -> None:
 
 def _check_blobs(options: dict[str, Any]) -> None:
     """Require the numbers that do not depend on the image."""
-    from npsubpix._arrays.options import check_finite, check_lengths, check_positive
+    from npsubpix._arrays.options import check_count, check_finite, check_lengths, check_positive
     from npsubpix.blobs.options import check_scales
 
     names = ("min_sigma", "max_sigma", "spacing")
@@ -75,6 +75,8 @@ def _check_blobs(options: dict[str, Any]) -> None:
     for name in ("threshold_abs", "threshold_rel", "threshold_snr", "noise"):
         if isinstance(options.get(name), float) and check_finite(options[name], _typed(name)) < 0:
             raise ValueError(f"{_typed(name)} must be at least 0, got {options[name]}")
+    if "num_blobs" in options:
+        check_count(options["num_blobs"], "--num-blobs")
     if not 0 <= check_finite(options.get("overlap", 0.5), "--overlap") <= 1:
         raise ValueError(f"--overlap must be from 0 to 1, got {options['overlap']}")
     if options.get("edge_ratio") is not None and check_positive(options["edge_ratio"], "--edge-ratio") < 1:
