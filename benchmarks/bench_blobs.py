@@ -95,9 +95,7 @@ def find_blobs_3d(side: int) -> Contest:
     shape = (48, side, side)
     drawn = blobbing.volume(shape, max(1, 120 * side**2 // 256**2))
     low, high = (0.9, 1.2, 1.2), (2.4, 3.2, 3.2)
-    theirs = blobbing.skimage_blobs(
-        "blob_log", drawn.image, min_sigma=low, max_sigma=high, num_sigma=6, threshold=0.08
-    )
+    theirs = blobbing.skimage_blobs("blob_log", drawn.image, min_sigma=low, max_sigma=high, num_sigma=6, threshold=0.08)
     return Contest(
         f"48×{side}², {len(drawn.coords)} blobs, sizes 0.6 to 1.6 × (1.5, 2, 2)",
         lambda: npsubpix.find_blobs(drawn.image, low, high),

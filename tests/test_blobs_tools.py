@@ -161,7 +161,7 @@ def test_a_region_of_each_frame_has_positions_of_the_whole():
     frames = movie_of()
     found = npsubpix.locate(frames, task="blobs", roi=(slice(8, 60), slice(4, 72)), **SIZES)
     expected = npsubpix.find_blobs(frames[:, 8:60, 4:72], **SIZES, frame_axis=0)
-    np.testing.assert_array_equal(found.coords, expected.coords + [8, 4])
+    np.testing.assert_array_equal(found.coords, expected.coords + np.array([8, 4]))
 
 
 @pytest.mark.parametrize(
@@ -199,6 +199,6 @@ def test_circles_have_the_radii_of_blobs():
 def test_keypoints_of_lowes_program_are_found(data):
     """638 keypoints of a photograph, some of them with several orientations."""
     data("blobs_lowe_sift")
-    coords, scales, found = blob_accuracy.lowe()
+    coords, _, found = blob_accuracy.lowe()
     distance = np.linalg.norm(coords[:, None] - found.coords, axis=-1).min(axis=1)
     assert (distance < 0.5).mean() >= 0.9

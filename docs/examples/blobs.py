@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import skimage.data
 
 import npsubpix
@@ -22,7 +21,7 @@ draw_peaks(sky, galaxies[galaxies.ok]).savefig(OUT / "blobs_galaxies.jpg")
 # [beads]
 with npsubpix.open_image(DATA / "beads.png") as file:
     frame = file.read()
-beads = npsubpix.find_blobs(frame, 1.5, 6, dark=True, threshold_abs=15)
+beads = npsubpix.find_blobs(frame, 1.5, 6, dark=True, threshold_abs=8)
 print(beads[beads.ok])
 draw_peaks(frame, beads[beads.ok]).savefig(OUT / "blobs_beads.png")
 # [end]
@@ -32,8 +31,9 @@ with npsubpix.open_image(DATA / "cluster.tif") as file:
     volume, size = file.read(), file.pixel_size
 spacing = [size[axis][0] for axis in "zyx"]  # in micrometres
 particles = npsubpix.find_blobs(volume, 0.4, 1.2, spacing=spacing, threshold_abs=500)
-print(particles[particles.ok])
-print("radii in micrometres:", (particles[particles.ok].radius * spacing).round(2).tolist())
+particles = particles[particles.ok]
+print(particles)
+print("radii in micrometres:", (particles.radius * spacing).round(2).tolist())
 figure, axes = plt.subplots(1, 5, figsize=(10, 2), layout="constrained")
 for z, ax in enumerate(axes, 2):
     ax.imshow(volume[z], cmap="gray", vmax=volume.max())

@@ -8,7 +8,7 @@ logarithm fails, the response itself is fitted.
 from __future__ import annotations
 
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +57,8 @@ class ExtremumFits(NamedTuple):
 
     def take(self, rows: npt.NDArray[np.bool_]) -> ExtremumFits:
         """Select rows."""
-        return ExtremumFits(*(column[rows] for column in self))
+        columns: list[Any] = [column[rows] for column in self]
+        return ExtremumFits(*columns)
 
 
 def fit_extrema(cubes: Floats, inside: npt.NDArray[np.bool_]) -> ExtremumFits:
@@ -66,7 +67,7 @@ def fit_extrema(cubes: Floats, inside: npt.NDArray[np.bool_]) -> ExtremumFits:
     centre = flat[:, flat.shape[1] // 2]
     with np.errstate(all="ignore"):
         relative = flat / centre[:, None]
-        logarithmic = (relative > 0).all(axis=1)
+        logarithmic = np.asarray((relative > 0).all(axis=1))
         surface = np.where(logarithmic[:, None], np.log(np.abs(relative)), relative - 1).reshape(cubes.shape)
         shift, gain, inverse, hessian, flags = _fitted(surface, twisted=True)
         stretch = np.where(logarithmic[:, None], np.exp(-0.5 * np.einsum("nii->ni", hessian)), 1.0)
@@ -91,7 +92,7 @@ def _fitted(surface: Floats, *, twisted: bool) -> tuple[Floats, Floats, Floats, 
     n = surface.ndim - 1
     slope, hessian = _derivatives(surface)
     scale = np.abs(hessian).max(axis=(1, 2))
-    finite = np.isfinite(hessian).all(axis=(1, 2)) & np.isfinite(slope).all(axis=1) & (scale > 0)
+    finite = np.asarray(np.isfinite(hessian).all(axis=(1, 2)) & np.isfinite(slope).all(axis=1) & (scale > 0))
     unit = np.where(finite[:, None, None], hessian / scale[:, None, None], np.eye(n))
     regular = finite & (np.abs(np.linalg.det(unit)) > SINGULAR_TOLERANCE)
     unit[~regular] = np.eye(n)
@@ -106,7 +107,7 @@ def _fitted(surface: Floats, *, twisted: bool) -> tuple[Floats, Floats, Floats, 
 def _twist(surface: Floats) -> Floats:
     """Return the change of the spatial Hessian from level to level: wide levels are flatter."""
     below, above = (_derivatives(surface[:, k])[1] for k in (0, 2))
-    return 0.5 * (above - below)
+    return np.asarray(0.5 * (above - below))
 
 
 def _stationary(slope: Floats, inverse: Floats, twist: Floats) -> Floats:
@@ -127,8 +128,8 @@ def _derivatives(surface: Floats) -> tuple[Floats, Floats]:
     n = surface.ndim - 1
 
     def at(**offsets: int) -> Floats:
-        index = tuple(1 + offsets.get(f"a{a}", 0) for a in range(n))
-        return np.asarray(surface[(slice(None), *index)])
+        index = (slice(None), *tuple(1 + offsets.get(f"a{a}", 0) for a in range(n)))
+        return np.asarray(surface[index])
 
     centre = at()
     slope = np.stack([0.5 * (at(**{f"a{a}": 1}) - at(**{f"a{a}": -1})) for a in range(n)], axis=1)

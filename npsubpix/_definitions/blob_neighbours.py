@@ -10,7 +10,7 @@ from npsubpix._definitions.blob_overlap import pairs_within
 __all__ = ["without_neighbours"]
 
 _REACH = 4.2  # widths beyond which nothing of a blob is left
-_MOST = 0.2  # of the response of a blob that neighbours may add, where first order holds
+_MOST, _FARTHEST = 0.05, 0.25  # share of the response, and shift in pixels or levels, up to which first order holds
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,10 +59,11 @@ def without_neighbours(
         if factor == 1.0:
             slopes = (slope * share)[:, None] * away * grid[a]
     slope = np.concatenate([0.5 * (relative[2] - relative[0])[:, None], slopes], axis=1)
-    total = np.zeros((count, 1 + ndim))
+    total, sizes = np.zeros((count, 1 + ndim)), np.zeros(count)
     np.add.at(total, a, slope)
     np.add.at(added, a, relative[1])
-    held = np.abs(added) < _MOST
+    np.add.at(sizes, a, np.abs(relative[1]))
+    held = sizes < _MOST
     shift[held] = -np.einsum("nij,nj->ni", inverse[held], total[held])
-    added[~held] = 0.0
-    return np.clip(shift, -0.5, 0.5), added
+    held &= (np.abs(shift) < _FARTHEST).all(axis=1)
+    return np.where(held[:, None], shift, 0.0), np.where(held, added, 0.0)

@@ -33,8 +33,6 @@ def overlap_fraction(distance: Floats, first: Floats, second: Floats, ndim: int)
 
 def kept_by_overlap(points: Floats, radii: Floats, overlap: float) -> Integers:
     """Return the rows, in order, that no kept row before them covers by more than a fraction."""
-    if len(points) < 2:
-        return np.arange(len(points))
     pairs = pairs_within(points, radii)
     distance = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
     shared = overlap_fraction(distance, radii[pairs[:, 0]], radii[pairs[:, 1]], points.shape[1])
@@ -43,8 +41,6 @@ def kept_by_overlap(points: Floats, radii: Floats, overlap: float) -> Integers:
 
 def without_duplicates(points: Floats, radii: Floats, signs: Floats, ratio: float) -> Integers:
     """Return the rows, in order, less those that are a kept row before them, seen on another grid or level."""
-    if len(points) < 2:
-        return np.arange(len(points))
     pairs = pairs_within(points, _NEAR * radii)
     a, b = pairs.T
     distance = np.linalg.norm(points[a] - points[b], axis=1)
@@ -60,6 +56,8 @@ def pairs_within(points: Floats, radii: Floats) -> Integers:
     """
     from scipy.spatial import cKDTree
 
+    if len(points) < 2:
+        return np.empty((0, 2), np.int64)
     classes = np.floor(np.log2(radii / radii.min())).astype(int)
     found = []
     trees = {k: (cKDTree(points[classes == k]), np.flatnonzero(classes == k)) for k in np.unique(classes)}

@@ -63,7 +63,8 @@ class BlobRows(NamedTuple):
 
     def take(self, rows: Any) -> BlobRows:
         """Select rows."""
-        return BlobRows(*(column[rows] for column in self))
+        columns: list[Any] = [column[rows] for column in self]
+        return BlobRows(*columns)
 
 
 class Extrema(NamedTuple):
@@ -92,7 +93,7 @@ def extrema_of_level(ops: ScaleOps, held: list[Any], places: Integers, sign: int
     """Gather the neighbours of extrema of a level."""
     grid = tuple(held[1].shape)
     pixels = np.stack(np.unravel_index(places, grid), axis=1)[:, 3 - ndim :]
-    inside = ((pixels >= 1) & (pixels <= np.array(grid[3 - ndim :]) - 2)).all(axis=1)
+    inside = np.asarray(((pixels >= 1) & (pixels <= np.array(grid[3 - ndim :]) - 2)).all(axis=1))
     cubes = sign * ops.gather(held, places)
     return Extrema(level, sign, pixels, inside, cubes[:, :, 1] if ndim == 2 else cubes)
 
@@ -128,7 +129,7 @@ def rows_of(found: list[Extrema], plan: ScalePlan, edge_ratio: float | None) -> 
     errors[:, 0] *= math.log(plan.ratio)
     errors[:, 1:] *= grid
     errors[fits.flags != 0] = np.nan
-    rows = BlobRows(
+    table = BlobRows(
         coords=(pixels + fits.shifts[:, 1:]) * grid,
         width=np.array(plan.widths)[level] * plan.ratio**offset,
         amplitude=sign * fits.values / height,
@@ -140,6 +141,6 @@ def rows_of(found: list[Extrema], plan: ScalePlan, edge_ratio: float | None) -> 
         errors=errors,
     )
     if edge_ratio is None:
-        return rows
+        return table
     scale = np.array(plan.sigmas)[level][:, None] * np.array(plan.ratios) / grid
-    return rows.take(~is_edge(fits.curvatures * scale[:, :, None] * scale[:, None], edge_ratio))
+    return table.take(~is_edge(fits.curvatures * scale[:, :, None] * scale[:, None], edge_ratio))

@@ -28,7 +28,7 @@ _MASKED, _NOT_OK = int(PeakFlags.MASKED), int(BLOB_NOT_OK)
 _SHARE = 0.8
 
 #: Response, as a share of the greatest pixel, below which extrema are those of rounding.
-_ROUNDING = 2e-6
+_ROUNDING = 3e-5
 
 #: Median of the magnitude of noise of standard deviation 1.
 _MEDIAN = 0.6744897501960817
@@ -157,11 +157,11 @@ def _find_in_frame(
     sigma, parts = noise, []
     if noise is None and plan.method != "log":
         laplacian = scale_plan("log", plan.widths[1], plan.widths[1], 1, plan.ratios)
-        level, _, held = next(triples(ops, images[:], laplacian))
-        sigma = _noise(ops.sample(held[1]), level_responses(laplacian)[level])
-    for level, _, held in triples(ops, images, plan):
+        level, steps, held = next(triples(ops, images[:], laplacian))
+        sigma = _noise(ops, held[1], steps, gaps, level_responses(laplacian)[level])
+    for level, steps, held in triples(ops, images, plan):
         if sigma is None:
-            sigma = _noise(ops.sample(held[1]), measured[level])
+            sigma = _noise(ops, held[1], steps, gaps, measured[level])
         least = _least(search, measured[level], float(np.min(sigma)), greatest)
         for sign in search.signs:
             places = ops.extrema(held, _SHARE * least, sign)
@@ -172,9 +172,15 @@ def _find_in_frame(
     return _selected(ops, rows_of(parts, plan, search.edge_ratio), gaps, sigma, shape, search)
 
 
-def _noise(laplacian: Floats, response: LevelResponse) -> float:
-    """Return the noise of an image from the median of the Laplacian of its first level, which blobs hardly change."""
-    return float(np.median(np.abs(laplacian)) / _MEDIAN / response.noise)
+def _noise(ops: ScaleOps, laplacian: Any, steps: tuple[int, ...], gaps: Any, response: LevelResponse) -> float:
+    """Return the noise of an image from the median of the Laplacian of its first level, which blobs hardly change.
+
+    Gaps have no noise, as their pixels are made up.
+    """
+    values = ops.sample(laplacian)
+    if gaps is not None:
+        values = values[ops.sample(gaps[tuple(slice(None, None, step) for step in steps)]) == 0]
+    return float(np.median(np.abs(values)) / _MEDIAN / response.noise) if values.size else 0.0
 
 
 def _least(search: BlobSearch, response: LevelResponse, sigma: float, greatest: float) -> float:
@@ -207,8 +213,6 @@ def _selected(
         kept &= strength >= search.threshold_abs
     if search.threshold_snr is not None:
         kept &= snr >= search.threshold_snr
-    if search.threshold_rel is not None:
-        kept &= strength >= search.threshold_rel * strength.max(initial=0.0)
     flags = found.flags
     if gaps is not None:
         reach = np.ceil(found.width[:, None] * ratios).astype(np.int64)
@@ -218,6 +222,8 @@ def _selected(
     margin = np.minimum(found.coords, size - 1 - found.coords)
     border = found.radius[:, None] * ratios if search.exclude_border is None else search.exclude_border
     kept &= (margin >= border).all(axis=1)
+    if search.threshold_rel is not None:
+        kept &= strength >= search.threshold_rel * strength[kept].max(initial=0.0)
     rows = np.flatnonzero(kept)
     if search.overlap < 1:
         rows = rows[kept_by_overlap(found.coords[rows] / ratios, found.radius[rows], search.overlap)]
@@ -229,7 +235,8 @@ def _selected(
     columns = _Columns(
         coords, width, amplitude, snr, flags.astype(np.int32), errors[:, 1:], errors[:, 0] * width, found.noise * noise
     )
-    return _Columns(*(column[: search.num_blobs] for column in columns))
+    first: list[Any] = [column[_by_strength(amplitude)[: search.num_blobs]] for column in columns]
+    return _Columns(*first)
 
 
 def _by_strength(amplitude: Floats) -> npt.NDArray[np.intp]:

@@ -36,6 +36,10 @@ Lines: TypeAlias = tuple[tuple[float, ...], ...]
 Chain: TypeAlias = tuple[tuple[Lines, tuple[int, ...]], ...]
 
 
+#: Lines of weights, none for no pass, and the steps by which the result is decimated.
+Start: TypeAlias = tuple[tuple[Lines, tuple[int, ...]], ...]
+
+
 class Segment(NamedTuple):
     """Levels on one grid: it starts from a smoothed image, and ends with what the next one starts from.
 
@@ -54,7 +58,7 @@ class Segment(NamedTuple):
     first: int
     last: int
     steps: tuple[int, ...]
-    start: tuple[tuple[Lines, tuple[int, ...]], ...]
+    start: Start
     lines: tuple[Lines, ...]
 
 
@@ -177,8 +181,7 @@ def _segments(
         )
         if segments:
             before = segments[-1].steps
-            none: Lines = ()
-            start = ((none, tuple(b // a for a, b in zip(before, steps, strict=True))),)
+            start: Start = (((), tuple(b // a for a, b in zip(before, steps, strict=True))),)
         else:
             start = _beginning(sigmas[0], ratios, steps)
         segments.append(Segment(first, last, steps, start, lines))

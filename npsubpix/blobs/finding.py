@@ -132,7 +132,7 @@ def find_blobs(
     it out.
 
     The tails of other blobs shift an extremum. This is computed, to first order, for the Gaussians that were found,
-    and subtracted where they add less than a fifth of the response.
+    and subtracted where they add less than a twentieth of the response.
 
     Levels are smoothed one from the other. Beyond a width of 3.2 pixels of the Gaussian, levels have every second
     pixel, so that wide blobs take little time. Pixels are float32, after an offset is subtracted.

@@ -101,7 +101,9 @@ def blobs(
     overlap: Annotated[
         float | None, _of("overlap", "Greatest shared fraction of the smaller of two blobs; the stronger one stays.")
     ] = None,
-    spacing: Annotated[Any, _of("spacing", "Size of a pixel along each axis, in the unit of sizes of blobs.", **_NUMBERS)] = None,
+    spacing: Annotated[
+        Any, _of("spacing", "Size of a pixel along each axis, in the unit of sizes of blobs.", **_NUMBERS)
+    ] = None,
     num_blobs: Annotated[int | None, _of("num_blobs", "At most this many blobs per frame, the strongest.")] = None,
     exclude_border: Annotated[
         Any,
@@ -179,7 +181,5 @@ def blobs(
             unit=units,
             resume=resume,
         )
-        find_and_report(
-            Request(images, options, {}, reading, outputs, roi=roi, workers=workers, task="blobs"), errors
-        )
+        find_and_report(Request(images, options, {}, reading, outputs, roi=roi, workers=workers, task="blobs"), errors)
     raise typer.Exit(1 if errors.messages else 0)

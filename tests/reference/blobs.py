@@ -77,7 +77,7 @@ def filter_width(method: str, width: float, ndim: int, ratio: float = 1.0) -> fl
 
 def image_of_blobs(shape: tuple[int, ...], blobs: np.ndarray, background: float = 0.0) -> np.ndarray:
     """Gaussian blobs, rows of positions, widths (one or one per axis) and heights, sampled at pixels."""
-    axes, image = len(shape), np.full(shape, background)
+    axes, image = len(shape), np.full(shape, float(background))
     for row in blobs:
         widths = np.broadcast_to(row[axes:-1], axes)
         near = [

@@ -79,7 +79,7 @@ class HostOps:
     def scaled(self, x: HostArray, offset: float, factor: float) -> HostArray:
         """Subtract an offset and multiply by a factor, to float32."""
         if x.dtype == np.float32:
-            return (x - np.float32(offset)) * np.float32(factor)
+            return np.asarray((x - np.float32(offset)) * np.float32(factor))
         return ((x - offset) * factor).astype(np.float32)
 
     def gaps_of(self, x: HostArray, mask: HostArray | None) -> HostArray | None:
