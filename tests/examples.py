@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import npsubpix
@@ -18,6 +18,8 @@ def _call(example: Example) -> Callable[[Any], Any]:
         result = example(npsubpix, x)
         if isinstance(result, npsubpix.Measurements):
             return result.coords, result.flux, result.width, result.ecc
+        if isinstance(result, npsubpix.Blobs):
+            return result.coords, result.sigma, result.amplitude
         if isinstance(result, npsubpix.Fits):
             return result.coords, result.flux, result.flux_std
         return (result.coords, result.values) if isinstance(result, npsubpix.Peaks) else result
@@ -90,4 +92,5 @@ def called_with(name: str, x: Any, **changes: Any) -> Any:
     """Call a public function as its example does, but for some arguments."""
     arguments = bound(name, x)
     arguments.arguments |= changes
-    return getattr(npsubpix, name)(*arguments.args, **arguments.kwargs)
+    result = getattr(npsubpix, name)(*arguments.args, **arguments.kwargs)
+    return next(result) if isinstance(result, Iterator) else result

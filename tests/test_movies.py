@@ -45,8 +45,10 @@ def test_blocks_give_the_rows_of_one_call(name, pixels, axis, seed):
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", WIDE)
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32", "float64"])
-@pytest.mark.parametrize("depth", [0, 6])
+@pytest.mark.parametrize(
+    ("depth", "dtype"),
+    [(0, "uint8"), (0, "uint16"), (0, "int32"), (0, "float32"), (0, "float64"), (6, "uint16"), (6, "float32")],
+)
 def test_blocks_of_each_dtype_and_of_volumes(name, dtype, depth):
     counts = movie(3, (9, *([depth] if depth else []), 32, 40)).astype(dtype)
     for pixels in (1, 3 * counts[0].size, 5 * counts[0].size + 1):

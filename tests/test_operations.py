@@ -179,7 +179,7 @@ def stop_at_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
 #: The dtype in which functions take images of booleans; all others refuse them. kornia's are as in kornia, where the
 #: other operators raise.
 OF_BOOLEANS = dict.fromkeys(
-    ["fit_spots", "fit_patches", "build_psf", "find_peaks", "refine_peaks", "refine_corners",
+    ["fit_spots", "fit_patches", "build_psf", "find_blobs", "find_peaks", "refine_peaks", "refine_corners",
      "sample", "sample_with_gradient", "sample_vjp", "warp",
      "measure_spots",
      "spline_filter", "align", "align_stack", "window_map", "window_sum", "window_mean", "window_var", "window_std",
@@ -188,7 +188,12 @@ OF_BOOLEANS = dict.fromkeys(
      "spatial_softmax", "spatial_expectation", "spatial_soft_argmax", "spatial_moments"],
     np.uint8,
 )  # fmt: skip
-OF_BOOLEANS |= {"convolve": np.float32, "correlate": np.float32, "convolve_separable": np.float32}
+OF_BOOLEANS |= {
+    "scale_space": np.float32,
+    "convolve": np.float32,
+    "correlate": np.float32,
+    "convolve_separable": np.float32,
+}
 OF_BOOLEANS |= {"choose_conv_method": np.float64, "nms2d": np.int64, "nms3d": np.int64}
 
 

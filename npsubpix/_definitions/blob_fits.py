@@ -120,7 +120,7 @@ def _stationary(slope: Floats, inverse: Floats, twist: Floats) -> Floats:
             [0.5 * np.einsum("ni,ni->n", turned, bounded[:, 1:])[:, None], bounded[:, :1] * turned], axis=1
         )
         shift = -np.einsum("nij,nj->ni", inverse, slope + third)
-    return shift
+    return np.asarray(shift)
 
 
 def _derivatives(surface: Floats) -> tuple[Floats, Floats]:
@@ -128,7 +128,7 @@ def _derivatives(surface: Floats) -> tuple[Floats, Floats]:
     n = surface.ndim - 1
 
     def at(**offsets: int) -> Floats:
-        index = (slice(None), *tuple(1 + offsets.get(f"a{a}", 0) for a in range(n)))
+        index: tuple[Any, ...] = (slice(None), *[1 + offsets.get(f"a{a}", 0) for a in range(n)])
         return np.asarray(surface[index])
 
     centre = at()

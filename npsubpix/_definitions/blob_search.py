@@ -22,13 +22,17 @@ from npsubpix._definitions.scale_space import ScalePlan, scale_plan
 
 __all__ = ["BlobSearch", "find_in_stack"]
 
-_MASKED, _NOT_OK = int(PeakFlags.MASKED), int(BLOB_NOT_OK)
+_MASKED, _AT_BORDER, _NOT_OK = int(PeakFlags.MASKED), int(PeakFlags.AT_BORDER), int(BLOB_NOT_OK)
 
 #: Share of a threshold that a pixel must exceed, as the fit around it may find more.
 _SHARE = 0.8
 
 #: Response, as a share of the greatest pixel, below which extrema are those of rounding.
 _ROUNDING = 3e-5
+
+#: Widths of a blob that must lie inside the image: of one that is cut, less is seen than a filter needs, and the
+#: reflected image shifts it by a hundredth of its width or more.
+_CLEAR = 2.5
 
 #: Median of the magnitude of noise of standard deviation 1.
 _MEDIAN = 0.6744897501960817
@@ -159,6 +163,7 @@ def _find_in_frame(
         laplacian = scale_plan("log", plan.widths[1], plan.widths[1], 1, plan.ratios)
         level, steps, held = next(triples(ops, images[:], laplacian))
         sigma = _noise(ops, held[1], steps, gaps, level_responses(laplacian)[level])
+        del held
     for level, steps, held in triples(ops, images, plan):
         if sigma is None:
             sigma = _noise(ops, held[1], steps, gaps, measured[level])
@@ -202,17 +207,7 @@ def _selected(
     found = found.take(without_duplicates(found.coords / ratios, found.radius, found.amplitude, plan.ratio))
     pixels = np.clip(np.rint(found.coords), 0, size - 1).astype(np.int64)
     noise = np.full(len(pixels), sigma) if np.ndim(sigma) == 0 else _at(np.asarray(sigma), pixels, shape)
-    strength = np.abs(found.amplitude)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        snr = strength / (noise * found.noise)
-    half = math.sqrt(plan.ratio)
-    kept = (
-        (strength > 0) & (noise >= 0) & (found.width >= plan.widths[1] / half) & (found.width <= plan.widths[-2] * half)
-    )
-    if search.threshold_abs is not None:
-        kept &= strength >= search.threshold_abs
-    if search.threshold_snr is not None:
-        kept &= snr >= search.threshold_snr
+    kept = (noise >= 0) & _is_strong(found, noise, search)
     flags = found.flags
     if gaps is not None:
         reach = np.ceil(found.width[:, None] * ratios).astype(np.int64)
@@ -223,20 +218,37 @@ def _selected(
     border = found.radius[:, None] * ratios if search.exclude_border is None else search.exclude_border
     kept &= (margin >= border).all(axis=1)
     if search.threshold_rel is not None:
+        strength = np.abs(found.amplitude)
         kept &= strength >= search.threshold_rel * strength[kept].max(initial=0.0)
     rows = np.flatnonzero(kept)
     if search.overlap < 1:
         rows = rows[kept_by_overlap(found.coords[rows] / ratios, found.radius[rows], search.overlap)]
-    found, noise, flags = found.take(rows), noise[rows], flags[rows]
-    errors = found.errors * noise[:, None]
+    found, noise = found._replace(flags=flags).take(rows), noise[rows]
+    clear = _CLEAR * found.width[:, None] * ratios
+    cut = (np.minimum(found.coords + 0.5, size - 0.5 - found.coords) < clear).any(axis=1)
+    found = found._replace(flags=found.flags | np.where(cut, _AT_BORDER, 0))
+    errors = np.where(((found.flags & _NOT_OK) == 0)[:, None], found.errors, np.nan) * noise[:, None]
     coords, width, amplitude = _alone(found, plan)
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = np.abs(amplitude) / (noise * found.noise)
     columns = _Columns(
-        coords, width, amplitude, snr, flags.astype(np.int32), errors[:, 1:], errors[:, 0] * width, found.noise * noise
-    )
+        coords, width, amplitude, snr, found.flags.astype(np.int32), errors[:, 1:], errors[:, 0] * width,
+        np.where(np.isnan(errors[:, 0]), np.nan, found.noise * noise),
+    )  # fmt: skip
     first: list[Any] = [column[_by_strength(amplitude)[: search.num_blobs]] for column in columns]
     return _Columns(*first)
+
+
+def _is_strong(found: BlobRows, noise: Floats, search: BlobSearch) -> npt.NDArray[np.bool_]:
+    """Whether blobs exceed the least height and ratio to noise, and widths are those sought, up to half a level."""
+    plan, strength, half = search.plan, np.abs(found.amplitude), math.sqrt(search.plan.ratio)
+    kept = (strength > 0) & (found.width >= plan.widths[1] / half) & (found.width <= plan.widths[-2] * half)
+    if search.threshold_abs is not None:
+        kept &= strength >= search.threshold_abs
+    if search.threshold_snr is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            kept &= strength / (noise * found.noise) >= search.threshold_snr
+    return kept
 
 
 def _by_strength(amplitude: Floats) -> npt.NDArray[np.intp]:

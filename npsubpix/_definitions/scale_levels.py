@@ -82,10 +82,11 @@ def triples(ops: LevelOps, images: list[Any], plan: ScalePlan) -> Iterator[tuple
             if j == segment.last and after is not None:
                 x = ops.shrink(level, after)
             response, level = _response(ops, level, plan, segment, j)
-            held = [*held[-2:], response]
+            held.append(response)
             del response
             if len(held) == 3:
                 yield j - 1, segment.steps, held
+                del held[0]  # also for those who have the list
 
 
 def _response(ops: LevelOps, level: Any, plan: ScalePlan, segment: Segment, j: int) -> tuple[Any, Any]:

@@ -27,7 +27,7 @@ FIRST: Final = (2 / 3, -1 / 12)
 #: Widths, in pixels of a grid, beyond which every second pixel is enough, and that an image must have to be decimated.
 _WIDEST, _LEAST_SMOOTH = 3.2, 2.4
 
-_TRUNCATE = 4.0  # of Gaussians, in standard deviations
+_TRUNCATE = 3.5  # of Gaussians, in standard deviations
 
 #: Weights per axis.
 Lines: TypeAlias = tuple[tuple[float, ...], ...]
@@ -129,7 +129,7 @@ def gaussian_of_variance(variance: float) -> tuple[float, ...]:
         return (1.0,)
     if variance < 0.15:
         return (variance / 2, 1 - variance, variance / 2)
-    radius = int(_TRUNCATE * math.sqrt(variance) + 0.5) + 1
+    radius = int(_TRUNCATE * math.sqrt(variance) + 0.5)
     squares = np.arange(-radius, radius + 1) ** 2
     low, high = 0.5 * variance, 2.5 * variance + 0.3
     for _ in range(60):

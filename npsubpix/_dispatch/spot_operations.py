@@ -193,8 +193,6 @@ SPOT_OPERATIONS = (
         results=(Result("response", "float32"),),
         options=("method", "factors"),
         internal=frozenset({"factors"}),
-        functions={
-            "scale_space": lambda npsubpix, x: next(npsubpix.scale_space(x[0, 0, 0], 1, 2, method="doh")).response,
-        },
+        called="scale_space",
     ),
 )

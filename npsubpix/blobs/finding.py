@@ -99,7 +99,7 @@ def find_blobs(
     -------
     Blobs
         One row per blob, in the order of frames, the strongest first. An extremum at the border of the image keeps
-        the position of its pixel, and is flagged ``AT_BORDER``.
+        the position of its pixel.
 
     Raises
     ------
@@ -126,10 +126,11 @@ def find_blobs(
 
     White noise of standard deviation :math:`\sigma_n` has the response :math:`\sigma_n / (\sigma \sqrt{2 \pi})` to a
     Laplacian of width :math:`\sigma` in images, and :math:`\sigma_n \sqrt{15 / (32 \pi^{1.5} \sigma^3)}` in volumes.
-    Standard errors are those of white noise; they have no term for blobs that are not Gaussians.
+    Standard errors are those of white noise, to first order, for Gaussian blobs. Of determinants in volumes, those of
+    positions are up to a third too small.
 
-    Beyond the border the image is reflected. A blob whose disc reaches there is biased: `exclude_border=True` leaves
-    it out.
+    Beyond the border the image is reflected. A blob nearer to it than 2.5 widths is biased, flagged ``AT_BORDER``, and
+    not ok, unless it is refined by ``"fit"``.
 
     The tails of other blobs shift an extremum. This is computed, to first order, for the Gaussians that were found,
     and subtracted where they add less than a twentieth of the response.
@@ -167,22 +168,20 @@ def find_blobs(
     shape = shape_of_frame(x, frame_axis)
     plan, per_axis = check_scales(min_sigma, max_sigma, scales_per_octave, method, spacing, shape)
     check_choice(refine, "refine", ("quadratic", "fit"))
-    thresholds = [
-        None if value is None else _check_threshold(value, name)
-        for name, value in (
-            ("threshold_abs", threshold_abs), ("threshold_rel", threshold_rel), ("threshold_snr", threshold_snr)
-        )
-    ]  # fmt: skip
-    if all(value is None for value in thresholds):
-        thresholds[2] = _SNR
+    if threshold_abs is None and threshold_rel is None and threshold_snr is None:
+        threshold_snr = _SNR
     search = BlobSearch(
-        plan, _signs(dark), *thresholds,
+        plan=plan,
+        signs=_signs(dark),
+        threshold_abs=_check_threshold(threshold_abs, "threshold_abs"),
+        threshold_rel=_check_threshold(threshold_rel, "threshold_rel"),
+        threshold_snr=_check_threshold(threshold_snr, "threshold_snr"),
         edge_ratio=None if edge_ratio is None else _check_ratio(edge_ratio),
         overlap=_check_share(overlap),
         num_blobs=None if num_blobs is None else check_count(num_blobs, "num_blobs"),
         exclude_border=_border(exclude_border, ndim),
         per_axis=per_axis,
-    )  # fmt: skip
+    )
     if isinstance(noise, Background):
         noise = noise.noise
     if noise is not None and not hasattr(noise, "shape"):
@@ -197,7 +196,9 @@ def find_blobs(
     return found if refine == "quadratic" else fitted(found, x, mask, noise, frame_axis)
 
 
-def _check_threshold(value: Any, name: str) -> float:
+def _check_threshold(value: Any, name: str) -> float | None:
+    if value is None:
+        return None
     number = check_finite(value, name)
     if number < 0:
         raise ValueError(f"{name} must be at least 0, got {number}")

@@ -85,8 +85,8 @@ def scale_space(
     >>> for level in npsubpix.scale_space(image, 2, 8, scales_per_octave=1):
     ...     print(level.sigma[0], level.step, tuple(level.response.shape))
     2.0 (1, 1) (64, 64)
-    4.0 (2, 2) (32, 32)
-    8.0 (4, 4) (16, 16)
+    4.0 (1, 1) (64, 64)
+    8.0 (2, 2) (32, 32)
     """
     refuse_delayed(image, "scale_space")
     x = without_booleans(as_array(image, "image"))

@@ -36,7 +36,9 @@ class Blobs(Table):
     value : array of shape (N,), float64
         Value of the image at the pixel nearest to the position.
     flags : array of shape (N,), int32
-        Bits of `PeakFlags`.
+        Bits of `PeakFlags`. A blob nearer to the border than 2.5 of its widths is flagged ``AT_BORDER``: the image is
+        reflected there, which shifts it by up to a quarter of its width. ``refine="fit"`` measures it without bias, and
+        removes the flag. One flagged ``SADDLE`` is no extremum in space and scale, and not `ok`.
     frame : array of shape (N,), int64, or None
         Index of the image in its stack; None without a stack.
     image_shape : tuple of ints or None
@@ -55,10 +57,14 @@ class Blobs(Table):
     >>> import npsubpix
     >>> y, x = np.mgrid[:60, :80]
     >>> image = 50 * np.exp(-((y - 23.2) ** 2 + (x - 47.9) ** 2) / (2 * 4.0**2))
-    >>> npsubpix.find_blobs(image, 2, 8, threshold_abs=5)
+    >>> image += np.random.default_rng(0).normal(size=image.shape)
+    >>> blobs = npsubpix.find_blobs(image, 2, 8)
+    >>> blobs
     Blobs: 1 in 2-D
-         y      x  sigma  amplitude  snr  value  flags
-     23.20  47.90      4         50  inf  49.94  -
+         y      x  sigma  amplitude    snr  value  flags
+     23.20  47.90  3.996      49.98  200.6  49.59  -
+    >>> len(blobs[blobs.ok])
+    1
     """
 
     coords: Array

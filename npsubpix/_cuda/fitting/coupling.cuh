@@ -2,7 +2,7 @@
 
 // Write T and G for each neighbour, in units of the standard errors of fits alone, and the norms of T.
 template <typename Model>
-FORMULA void couple(const Crowd& c, const Options& o, const Images& m, const Index* frames, const Index* pixels,
+ROUTINE void couple(const Crowd& c, const Options& o, const Images& m, const Index* frames, const Index* pixels,
                     const Index* box, const int* flags, Index k) {
   constexpr int axes = Model::axes, count = Model::count, kept = axes + 1 + Model::widths;
   const Box own = box_of(frames, pixels, box, c.rows[k], axes);

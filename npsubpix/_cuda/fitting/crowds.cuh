@@ -3,7 +3,7 @@
 
 // Write the light of a spot, without background, as far as it reaches.
 template <typename Model>
-FORMULA void write_light(const Crowd& c, const Options& o, Index k) {
+ROUTINE void write_light(const Crowd& c, const Options& o, Index k) {
   double moved[Model::count], slopes[Model::count];
   for (int a = 0; a < Model::count; ++a) {
     moved[a] = c.parameters[k * Model::count + a];
@@ -22,12 +22,12 @@ FORMULA void write_light(const Crowd& c, const Options& o, Index k) {
   }
 }
 
-FORMULA void clear_light(const Crowd& c, Index k) {
+ROUTINE void clear_light(const Crowd& c, Index k) {
   for (Index i = 0; i < c.wide_size; ++i) c.light[k * c.wide_size + i] = 0.0;
 }
 
 // Write the light of neighbours in the box of a spot.
-FORMULA void sum_neighbours(const Crowd& c, const Box& own, const Index* frames, const Index* pixels, const Index* box,
+ROUTINE void sum_neighbours(const Crowd& c, const Box& own, const Index* frames, const Index* pixels, const Index* box,
                             Index k, int axes) {
   double* out = c.others + k * c.size;
   for (Index i = 0; i < c.size; ++i) out[i] = 0.0;
@@ -42,7 +42,7 @@ FORMULA void sum_neighbours(const Crowd& c, const Box& own, const Index* frames,
 
 // Write where a spot begins: the flux of its brightest pixels, and the usual width; return flags.
 template <typename Model>
-FORMULA int begin_crowded(double* parameters, State& state, const Images& m, const Box& b, const double* start,
+ROUTINE int begin_crowded(double* parameters, State& state, const Images& m, const Box& b, const double* start,
                           const Options& o) {
   constexpr int axes = Model::axes, count = Model::count;
   const Summary s = summarize(m, b);
@@ -99,7 +99,7 @@ FORMULA int begin_crowded(double* parameters, State& state, const Images& m, con
 
 // Sum the normal equations of a spot; return chi2.
 template <typename Model>
-FORMULA double sum_equations(Equations<Model::count>& e, const double* parameters, const Images& m, const Box& b,
+ROUTINE double sum_equations(Equations<Model::count>& e, const double* parameters, const Images& m, const Box& b,
                              const Options& o) {
   double chi2 = 0.0;
   e.clear();
@@ -114,7 +114,7 @@ FORMULA double sum_equations(Equations<Model::count>& e, const double* parameter
 
 // Take one step of a spot; return flags. `moves` tells whether it still moves.
 template <typename Model>
-FORMULA int step_crowded(double* parameters, State& state, double* history, const Images& m, const Box& b,
+ROUTINE int step_crowded(double* parameters, State& state, double* history, const Images& m, const Box& b,
                          const Options& o, bool linear, int& moves) {
   constexpr int axes = Model::axes, count = Model::count;
   Equations<count> e;
@@ -164,7 +164,7 @@ FORMULA int step_crowded(double* parameters, State& state, double* history, cons
 
 // Take a spot further along its last steps, if these shrink in a constant ratio; return whether they do.
 template <typename Model>
-FORMULA bool leap(double* parameters, const State& state, const double* history, const Box& b, const Options& o) {
+ROUTINE bool leap(double* parameters, const State& state, const double* history, const Box& b, const Options& o) {
   constexpr int count = Model::count;
   double steps[count], product = 0.0, square = 0.0, before = 0.0;
   for (int a = 0; a < count; ++a) {
@@ -180,7 +180,7 @@ FORMULA bool leap(double* parameters, const State& state, const double* history,
 }
 
 // Squared change of the light of neighbours since the last step, in units of the variances of pixels.
-FORMULA double change(const Crowd& c, const Images& m, Box b, const State& state, Index k) {
+ROUTINE double change(const Crowd& c, const Images& m, Box b, const State& state, Index k) {
   double total = 0.0;
   const double *others = c.others + k * c.size, *seen = c.seen + k * c.size;
   b.others = nullptr;
@@ -196,7 +196,7 @@ FORMULA double change(const Crowd& c, const Images& m, Box b, const State& state
 
 // Write the row of a spot that does not move, with the errors of a fit that knows the others; return flags.
 template <typename Model>
-FORMULA int finish_crowded(double* row, double* moments, double* matrices, const Crowd& c, Index k, const Images& m,
+ROUTINE int finish_crowded(double* row, double* moments, double* matrices, const Crowd& c, Index k, const Images& m,
                            Box b, const Options& o, const double* start, Index n, const Index (&shape)[3]) {
   constexpr int axes = Model::axes, count = Model::count;
   double* parameters = c.parameters + k * count;

@@ -3,7 +3,7 @@
 // Write the moments of squared residuals, and the variances of parameters if pixels had their signal as variance: see
 // `_definitions/fitting.py`.
 template <typename Model>
-FORMULA void residual_moments(double* out, double* by_signal, const Solution<Model>& s, const Images& m, const Box& box, Model& model) {
+ROUTINE void residual_moments(double* out, double* by_signal, const Solution<Model>& s, const Images& m, const Box& box, Model& model) {
   constexpr int count = Model::count;
   const double background = s.parameters[Model::last];
   Equations<count> signals;
@@ -41,7 +41,7 @@ FORMULA void residual_moments(double* out, double* by_signal, const Solution<Mod
 
 // Write the covariance, chi2 and likelihood at the parameters of an information matrix; flag fits that are poor.
 template <typename Model>
-FORMULA void finish(Solution<Model>& s, const Images& m, const Box& box, const Equations<Model::count>& e,
+ROUTINE void finish(Solution<Model>& s, const Images& m, const Box& box, const Equations<Model::count>& e,
                     const Options& o, double* moments, double* matrices) {
   constexpr int count = Model::count;
   double lower[count][count];

@@ -3,7 +3,7 @@
 // Whether residuals have a shape that the model has not. Residuals that are within the noise as a whole, or less than
 // the least share of the signal, are not looked at, nor boxes of less than five rows.
 template <typename Model>
-FORMULA bool is_misshapen(const Solution<Model>& s, const Images& m, const Box& box, Model& model) {
+ROUTINE bool is_misshapen(const Solution<Model>& s, const Images& m, const Box& box, Model& model) {
   constexpr int axes = Model::axes;
   const bool unweighted = m.estimator == LSQ;
   const double background = s.parameters[Model::last], degrees = (double)s.degrees;

@@ -61,7 +61,10 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
     }
     backward(steps, lower, s.used);
     for (int k = s.used; k < count; ++k) steps[k] = 0.0;
-    if (ends) finish(s, m, box, e, o, moments, matrices);  // at the parameters of the information, which the last step hardly changes
+    if (ends) {  // at the parameters of the information, which the last step hardly changes
+      const Equations<count> copy = e;  // a reference to `e` itself would keep it out of registers
+      finish(s, m, box, copy, o, moments, matrices);
+    }
     move<Model>(s.parameters, steps, o.constants, box, least);
     if (!isfinite(decrement)) s.flags |= FITFLAG_SINGULAR;
     if (s.parameters[axes] < FIT_LEAST_FLUX * FIT_LEAST_FLUX * scale) s.flags |= FITFLAG_NEGATIVE_FLUX;
@@ -108,7 +111,7 @@ FORMULA void solve_best(Solution<Model>& s, const Images& m, const Box& box, con
 }
 
 // Whether another start of the same image is nearer than a distance.
-FORMULA bool has_neighbour(const Options& o, Index row, double distance, int axes, const Index (&shape)[3]) {
+ROUTINE bool has_neighbour(const Options& o, Index row, double distance, int axes, const Index (&shape)[3]) {
   const Index key = o.own_keys[row], reach = (Index)ceil(distance) + 1, width = shape[2], height = shape[1];
   const Index j = key / width % height, d = axes == 3 ? key / (width * height) % shape[0] : 0;
   const Index planes = axes == 3 ? reach : 0;

@@ -7,7 +7,7 @@ struct Summary {
   Index ties;
 };
 
-FORMULA Summary summarize(const Images& m, const Box& box) {
+ROUTINE Summary summarize(const Images& m, const Box& box) {
   Summary s = {0, 0, 0.0, 0.0, infinity(), -infinity(), 0};
   double outer = 0, whole = 0;
   Index outer_count = 0;
@@ -35,7 +35,7 @@ FORMULA Summary summarize(const Images& m, const Box& box) {
 
 // Write the parameters at which a fit begins; return the scale of its flux, 0 if all pixels are equal.
 template <typename Model>
-FORMULA double begin(double* parameters, const Images& m, const Box& box, const Summary& s, const double* start,
+ROUTINE double begin(double* parameters, const Images& m, const Box& box, const Summary& s, const double* start,
                      const Options& o) {
   constexpr int axes = Model::axes;
   double mass = 0, first[3] = {0}, second[3] = {0}, flux = 0, size = 0;

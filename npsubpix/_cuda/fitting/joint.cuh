@@ -35,7 +35,7 @@ struct Links {
 
 // Write the neighbours of a spot, and theirs, the most strongly coupled first; return how many there are. The spot
 // itself is the last.
-FORMULA int gather(Index (&spots)[FIT_JOINT_SPOTS], const Links& l, Index n) {
+ROUTINE int gather(Index (&spots)[FIT_JOINT_SPOTS], const Links& l, Index n) {
   int size = 1;
   spots[0] = n;
   for (int hop = 0; hop < 2; ++hop) {
@@ -65,7 +65,7 @@ FORMULA int gather(Index (&spots)[FIT_JOINT_SPOTS], const Links& l, Index n) {
 
 // Solve matrix times x = each of some rows, in place; return whether the last `own` unknowns are determined. Unknowns
 // that are not, of other spots, are 0.
-FORMULA bool solve_rows(double* matrix, double* right, int stride, int size, int rows, int own) {
+ROUTINE bool solve_rows(double* matrix, double* right, int stride, int size, int rows, int own) {
   bool determined = true;
   for (int k = 0; k < size; ++k) {
     int pivot = k;
@@ -104,7 +104,7 @@ FORMULA bool solve_rows(double* matrix, double* right, int stride, int size, int
 
 // Write the joint covariance of the parameters of a spot; return whether it is determined. `scratch` has the matrix of
 // the neighbourhood, the solutions, and their products with errors.
-FORMULA bool joint_covariance(double* joint, double* scratch, const Links& l, Index n) {
+ROUTINE bool joint_covariance(double* joint, double* scratch, const Links& l, Index n) {
   Index spots[FIT_JOINT_SPOTS];
   const int many = gather(spots, l, n), kept = l.kept, count = l.count, size = kept * many;
   const int stride = FIT_JOINT_SPOTS * kept;

@@ -1,6 +1,7 @@
 // The formulas that kernels share, each a small function that is written once.
 // An index has 64 bits everywhere: an image may have more than 2**31 pixels.
 #define FORMULA __device__ __forceinline__
+#define ROUTINE __device__ __noinline__  // a long function, which compilers would repeat at each call
 #define KERNEL extern "C" __global__ void
 
 typedef long long Index;

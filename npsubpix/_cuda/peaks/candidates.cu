@@ -217,7 +217,7 @@ struct Places {
   volatile int* flags;
 
   // Whether a row has a stronger one within the distance, if one of both moved; `at` is its position.
-  __device__ __forceinline__ bool is_duplicate(Index a, const Real* at) const {
+  __device__ __noinline__ bool is_duplicate(Index a, const Real* at) const {
     const Index own = line_of(at, flags[a], frames[a], axes, depth, height);
     const Real x = at[axes - 1];
     for (Index dz = axes == 3 ? -1 : 0; dz <= (axes == 3 ? 1 : 0); ++dz)
