@@ -49,16 +49,20 @@ def test_numba_is_called_in_one_place():
 
 
 def test_arrays_go_one_way():
-    """Only `_arrays` and `_dispatch` ask which library an array is of, adopt it, or choose a backend."""
+    """Only `_arrays` and `_dispatch` ask which library an array is of, adopt it, choose a backend, or call kernels."""
     questions = {
         "adopt", "adopt_mask", "give_back", "implementation", "is_on_gpu", "kind_of", "place_of", "require_cupy",
         "working_on",
     }  # fmt: skip
     for path in PACKAGE.rglob("*.py"):
-        if path.relative_to(PACKAGE).parts[0] not in ("_arrays", "_dispatch"):
+        place = path.relative_to(PACKAGE)
+        if place.parts[0] not in ("_arrays", "_dispatch"):
             tree = ast.parse(path.read_text())
-            imported = {a.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for a in node.names}
-            assert not imported & questions, path
+            imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+            assert not {a.name for node in imports for a in node.names} & questions, path
+            if place.parts[0] not in ("_cpu", "_cuda") and place.as_posix() != "cli/info.py":
+                kernels = ("npsubpix._cpu", "npsubpix._cuda")
+                assert not [node.module for node in imports if str(node.module).startswith(kernels)], path
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -198,6 +198,16 @@ def test_results_do_not_depend_on_the_dtype(rng):
         np.testing.assert_allclose(found.amplitude, scale * wanted.amplitude, rtol=1e-4)
 
 
+@pytest.mark.parametrize("refine", ["quadratic", "fit"])
+def test_jax_arrays_come_back_as_jax_arrays(rng, refine):
+    jax = pytest.importorskip("jax")
+    image = reference.image_of_blobs((60, 62), np.array([[30.2, 28.7, 3.0, 90.0]]), 60) + rng.normal(size=(60, 62))
+    blobs = npsubpix.find_blobs(jax.numpy.asarray(image), 1.5, 6, noise=1, refine=refine)
+    columns = (blobs.coords, blobs.sigma, blobs.amplitude, blobs.flags, blobs.coords_std, blobs.sigma_std)
+    assert all(isinstance(column, jax.Array) for column in columns)
+    np.testing.assert_allclose(blobs.sigma, [3], rtol=0.05)
+
+
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("axis", [0, -1])
 def test_stacks(rng, axis):
@@ -349,9 +359,11 @@ def test_misuse(options, error, match):
 def test_nothing_to_find():
     """Images of one value, of no pixels and of one row; noise of 0 finds what exceeds rounding alone."""
     for image in (np.zeros((30, 30)), np.full((30, 30), 1e9), np.zeros((0, 30))):
-        blobs = npsubpix.find_blobs(image, 1, 4)
-        assert len(blobs) == 0
-        assert blobs.sigma.shape == (0,)
+        for refine in ("quadratic", "fit"):
+            blobs = npsubpix.find_blobs(image, 1, 4, refine=refine)
+            assert len(blobs) == 0
+            assert blobs.sigma.shape == (0,)
+            assert blobs.coords.shape == (0, 2)
     with pytest.raises(ValueError, match="a third of the image"):
         npsubpix.find_blobs(np.zeros((1, 30)), 1, 4)
     with pytest.raises(ValueError, match="2 or 3 dimensions"):

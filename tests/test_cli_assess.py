@@ -76,8 +76,8 @@ def test_simulated_volumes_and_single_frames(tmp_path, name):
     run("simulate", path, *options, "--truth", tmp_path / "t.parquet")
     names = read_table(tmp_path / "t.parquet").columns.tolist()
     assert names == ["z", "y", "x", "flux", "sigma_z", "sigma_y", "sigma_x"]
-    with npsubpix.io.open_frames(path, volume=True) as stack:
-        image = next(iter(stack.frames))
+    with npsubpix.open_image(path) as source:
+        image = source.read()
     assert image.shape == (5, 20, 30)
     assert image.mean() == pytest.approx(10, rel=0.2)
     run("simulate", tmp_path / "again.npy", *options)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
 
 import npsubpix
+import npsubpix.plotting
 from npsubpix.io import read_picasso, read_thunderstorm
 from tests.test_cli import fails, run, table_of
+from tests.test_cli_options import spy
 
 pytest.importorskip("rich")
 yaml = pytest.importorskip("yaml")
@@ -102,6 +107,17 @@ def test_files_of_other_programs(movie, tmp_path):
         assert json.loads(numbers.read_text())["n_matched"] == 4
 
 
+def test_fits_are_drawn_as_fits(movie, tmp_path, monkeypatch):
+    """Those that are not ok were drawn as good peaks."""
+    calls = spy(monkeypatch, npsubpix.plotting, "draw_peaks")
+    options = "--axes", "TYX", "--threshold", 50, "--fit", "--fit-box", 5, "--plot-frame", 1
+    run("locate", movie, *options, "--plot", tmp_path / "p.png", "-o", tmp_path / "a.csv")
+    (_, drawn), _ = calls.pop()
+    assert isinstance(drawn, npsubpix.Fits)
+    rows, _ = table_of(tmp_path / "a.csv")
+    assert drawn.ok.tolist() == [row["ok"] == "True" for row in rows if row["frame"] == "1"]
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -183,3 +199,43 @@ def test_fits_of_neighbours(movie, tmp_path):
     fits = npsubpix.fit_spots(image, peaks, sigma=1.2, box=31, camera=camera, neighbors="fit")
     assert [float(row["flux"]) for row in rows[:2]] == fits.flux.tolist()
     assert "--neighbors needs --fit" in fails("locate", movie, "--neighbors", "fit", code=2)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+@pytest.mark.parametrize("table_format", ["picasso", "thunderstorm"])
+def test_memory_of_files_of_other_programs_is_flat_in_rows(tmp_path, table_format):
+    """Ten times the rows take no more memory, but for what the allocator keeps."""
+    code = textwrap.dedent(
+        """
+        import sys
+        from pathlib import Path
+        from types import SimpleNamespace
+        import numpy as np
+        from npsubpix.cli.exports import check_tables, export
+        from npsubpix.movies.outputs import TableFiles
+
+        path, form, frames = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+        outputs = SimpleNamespace(table_format=form, pixel_size=100.0, quiet=True)
+        images = [SimpleNamespace(frame_shape=(64, 64), count=frames)]
+        numbers = "y x y_std x_std flux flux_std background background_std sigma sigma_std chi2 log_likelihood".split()
+        whole = "n_iters y_index x_index flags".split()
+        one = {name: np.full(1000, 3.0) for name in numbers} | {name: np.zeros(1000, np.int32) for name in whole}
+
+        def write(path, rows, about):
+            export(path, outputs, {"camera": object()}, images, rows, {"images": [], "options": {}})
+
+        check = lambda path: check_tables([path], form)
+        with TableFiles([path], resume=False, state={}, check=check, write=write) as files:
+            for k in range(0, frames, 10):
+                files.write(k, k + 10, one | {"ok": np.ones(1000, bool), "frame": np.repeat(np.arange(k, k + 10), 100)})
+            files.finish({})
+        print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+        """
+    )
+    path = tmp_path / ("a.hdf5" if table_format == "picasso" else "a.csv")
+    peaks = []
+    for frames in (1_000, 10_000):
+        command = [sys.executable, "-c", code, str(path), table_format, str(frames)]
+        peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    assert peaks[1] - peaks[0] < 40_000  # KiB; the rows take 110 MiB

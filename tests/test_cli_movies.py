@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import npsubpix
+from npsubpix._arrays.options import check_memory
 from npsubpix.io import read_table
 from tests.test_cli import COMMAND, fails, on_a_terminal, run, spots, table_of
 
@@ -36,6 +37,25 @@ def numbers(path, *names):
 
 
 # --- what is searched
+
+
+def test_a_frame_larger_than_the_memory_is_searched_in_tiles(tmp_path):
+    """It was refused, though Python searched it; and rows are the same."""
+    image = tmp_path / "mosaic.npy"
+    places = [(20 + 37 * k % 260, 25 + 53 * k % 340) for k in range(24)]
+    np.save(image, spots((300, 390), places).astype(np.float32))
+    fit = "--fit", "--min-distance", 9
+    for options in ((), ("--background", 40, "--refine", "centroid"), fit):
+        tables = []
+        for memory in ("1GiB", "1200 kB"):
+            run("locate", image, *OPTIONS, *options, "--max-memory", memory, "-o", tmp_path / "a.csv")
+            tables.append((tmp_path / "a.csv").read_text())
+            assert json.loads((tmp_path / "a.csv.json").read_text())["options"]["max_memory"] == check_memory(memory)
+        assert tables[0] == tables[1]
+        assert len(tables[0].splitlines()) > 10
+    assert "detect='dog' needs the whole frame" in fails(
+        "locate", image, *OPTIONS, "--detect", "dog", "--detect-sigma", 1, "--max-memory", "1200kB"
+    )
 
 
 def test_a_region_is_searched_and_positions_are_those_in_the_frame(movie, tmp_path):
@@ -300,7 +320,7 @@ def test_a_movie_that_breaks_leaves_its_rows_and_a_resume_tries_again(tmp_path):
     assert numbers(table, "frame")[0].tolist() == [0, 1]
     path.write_bytes(good)
     os.utime(path, ns=(about.st_mtime_ns, about.st_mtime_ns))  # as if the network were back
-    run("locate", path, *OPTIONS, "-o", table, "--resume")
+    run("locate", path, *OPTIONS, "-o", table, "--resume", "--max-memory", "1MB")
     assert numbers(table, "frame")[0].tolist() == [0, 1, 2, 3]
     assert not (tmp_path / "a.csv.parts").exists()
 

@@ -133,10 +133,16 @@ def test_a_damaged_file_whose_frames_can_be_read_is_a_warning_and_exit_status_1(
     assert head
 
 
-def test_a_frame_takes_no_more_memory_than_allowed(tmp_path, movie):
+def test_whole_frames_take_no_more_memory_than_allowed(tmp_path, movie):
+    """Of a frame that is to be drawn or aligned, and of a mask."""
     np.save(tmp_path / "a.npy", movie)
-    assert "--max-memory allows more" in fails("locate", tmp_path / "a.npy", "--max-memory", 1e-6)
-    assert locate(tmp_path / "a.npy", "--max-memory", 1e-3)[0]
+    np.save(tmp_path / "mask.npy", np.zeros(movie.shape[1:], bool))
+    less = "--max-memory", "1kB"
+    assert "--max-memory allows more" in fails("align", tmp_path / "a.npy", tmp_path / "a.npy", *less)
+    assert "--plot draws as a whole" in fails("locate", tmp_path / "a.npy", "--plot", tmp_path / "a.png", *less)
+    assert "mask, which is read as a whole" in fails(
+        "locate", tmp_path / "a.npy", "--mask", tmp_path / "mask.npy", *less
+    )
 
 
 def test_many_files_alike_are_spoken_of_once(tmp_path, movie):
@@ -150,4 +156,5 @@ def test_many_files_alike_are_spoken_of_once(tmp_path, movie):
 def test_a_limit_of_memory_is_a_number_or_none(tmp_path):
     np.save(tmp_path / "a.npy", spots((30, 40), [(12.3, 20.2)]))
     assert "1 peak" in run("locate", tmp_path / "a.npy", "--max-memory", "inf", "--threshold", 30).stdout
-    assert "--max-memory" in fails("locate", tmp_path / "a.npy", "--max-memory", "nan", code=2)
+    for text in ("nan", "0", "-1", "much", "4 GHz"):
+        assert "--max-memory" in fails("locate", tmp_path / "a.npy", "--max-memory", text, code=2)

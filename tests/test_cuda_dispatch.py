@@ -127,6 +127,16 @@ def test_cupy_arrays_stay_where_they_are(cupy, image):
     assert half.dtype == np.float16
 
 
+def test_cupy_arrays_are_no_images_in_files(cupy):
+    """They were read frame by frame until CuPy refused; `find_peaks` takes them as they are."""
+    movie = gpu_array(np.zeros((3, 8, 9), np.float32), number=1)
+    for function in (npsubpix.open_image, npsubpix.locate):
+        with pytest.raises(
+            TypeError, match=r"array: is on GPU 1, and images are read on the host: find_peaks .* x\.get"
+        ):
+            function(movie)
+
+
 def test_cupy_gradients(cupy, image):
     """By `vjp`, also of a number beside the array; a cotangent of the host is refused."""
     source = gpu_array(image)

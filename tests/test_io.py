@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 
 import npsubpix
-from npsubpix.io import ImageError, OutputError, open_frames, peak_columns, replacing, write_table
+from npsubpix.io import ImageError, OutputError, peak_columns, replacing, write_table
+from npsubpix.io._frames import FrameSource
 
 METADATA = {"origin": "center", "images": ["a.tif", "b.tif"], "options": {"size": 3, "minima": False}}
 
 
 def read(path, **options):
-    with open_frames(path, **options) as stack:
+    with FrameSource(path, **options) as stack:
         frames = [np.array(frame) for frame in stack.frames]
     assert len(frames) == stack.count
-    assert all(frame.shape == stack.shape for frame in frames)
+    assert all(frame.shape == stack.frame_shape for frame in frames)
     return frames
 
 
@@ -85,7 +86,7 @@ def test_a_large_stack_is_never_whole_in_memory(tmp_path, compression):
     del pages
     tracemalloc.start()
     try:
-        with open_frames(tmp_path / "large.tif") as frames:
+        with FrameSource(tmp_path / "large.tif") as frames:
             assert [int(frame.sum()) for frame in frames.frames] == total
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -105,7 +106,7 @@ def test_only_the_pages_asked_for_are_read(tmp_path, stack, monkeypatch):
             return original(self, *args, **options)
 
         monkeypatch.setattr(kind, "asarray", counted)
-    with open_frames(tmp_path / "stack.tif") as frames:
+    with FrameSource(tmp_path / "stack.tif") as frames:
         assert decoded == []
         np.testing.assert_array_equal(next(frames.frames), stack[0])
         assert len(set(decoded)) == 1
@@ -117,7 +118,7 @@ def test_npy_is_read_in_parts(tmp_path, order):
     np.save(tmp_path / "stack.npy", np.asarray(data, order=order))
     tracemalloc.start()
     try:
-        with open_frames(tmp_path / "stack.npy") as frames:
+        with FrameSource(tmp_path / "stack.npy") as frames:
             for frame, wanted in zip(frames.frames, data, strict=True):
                 np.testing.assert_array_equal(frame, wanted)
         peak = tracemalloc.get_traced_memory()[1]
@@ -286,7 +287,7 @@ def test_a_truncated_file_is_an_error_never_fewer_frames(tmp_path, stack, form, 
 
 def test_an_error_of_the_caller_is_not_taken_for_one_of_the_image(tmp_path, stack):
     np.save(tmp_path / "a.npy", stack)
-    with pytest.raises(KeyError), open_frames(tmp_path / "a.npy"):
+    with pytest.raises(KeyError), FrameSource(tmp_path / "a.npy"):
         raise KeyError("mine")
 
 

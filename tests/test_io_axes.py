@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from npsubpix.io import ImageError, open_frames
+from npsubpix.io import ImageError
+from npsubpix.io._frames import FrameSource
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -17,9 +18,9 @@ def pixels():
 
 
 def read(path, **options):
-    with open_frames(path, **options) as stack:
+    with FrameSource(path, **options) as stack:
         frames = np.array([np.array(frame) for frame in stack.frames])
-        assert frames.shape == (stack.count, *stack.shape)
+        assert frames.shape == (stack.count, *stack.frame_shape)
         return frames, stack
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from npsubpix.io import ImageError, ImageWarning, open_frames
+from npsubpix.io import ImageError, ImageWarning
+from npsubpix.io._frames import FrameSource
 from tests.mutations import KINDS
 
 tifffile = pytest.importorskip("tifffile")
@@ -23,7 +24,7 @@ def movie():
 
 
 def read(path, **options):
-    with open_frames(path, **options) as stack:
+    with FrameSource(path, **options) as stack:
         return np.array([np.array(frame) for frame in stack.frames])
 
 

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import npsubpix
+from npsubpix._tables import picasso, thunderstorm
+from npsubpix._tables.localizations import localizations
 from npsubpix.io import OutputError, read_picasso, read_thunderstorm
 from tests.fit_tables import elliptical, fits, good, volume
 
@@ -24,6 +26,36 @@ yaml = pytest.importorskip("yaml")
 def documents(path):
     with path.with_suffix(".yaml").open(encoding="ascii") as file:
         return list(yaml.safe_load_all(file))
+
+
+@pytest.mark.parametrize("name", ["picasso", "thunderstorm"])
+def test_a_table_in_parts_is_that_in_one(tmp_path, good, elliptical, volume, name):
+    """Rows of a long movie come in parts; columns depend on all of them."""
+    wide = dataclasses.replace(good, chi2=np.array([1.0, np.nan]))
+    for spots, kind in ((wide, "one width"), (elliptical, "two widths"), (volume, "volume")):
+        ordered = spots[np.argsort(spots.frame, kind="stable")]
+        table = localizations(ordered, (300, 100, 100) if kind == "volume" else 100, 1.0)
+        about = {"pixel_size": (300, 100, 100) if kind == "volume" else 100, "left_out": 0, "metadata": None}
+        paths = []
+        for parts in ([ordered], [ordered[k : k + 1] for k in range(len(ordered))], [ordered[:0], ordered]):
+            tables = [localizations(part, about["pixel_size"], 1.0) for part in parts]
+            paths.append(tmp_path / f"{len(paths)}.{'hdf5' if name == 'picasso' else 'csv'}")
+            if name == "picasso":
+                picasso.write(paths[-1], lambda tables=tables: tables, shape=None, origin="center", **about)
+            else:
+                thunderstorm.write(paths[-1], lambda tables=tables: tables, origin="corner", first_frame=1, **about)
+        assert len(table) == len(ordered)
+        if name == "picasso":
+            rows = []
+            for path in paths:
+                with h5py.File(path) as file:
+                    rows.append(file["locs"][()])
+            assert ("chi2" in rows[0].dtype.names) == (kind != "one width")
+            for other in rows[1:]:
+                assert other.dtype == rows[0].dtype
+                np.testing.assert_array_equal(other, rows[0])
+        else:
+            assert [path.read_bytes() for path in paths[1:]] == [paths[0].read_bytes()] * 2
 
 
 # --- picasso

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from npsubpix.io import ImageError, ImageWarning, open_frames
+from npsubpix.io import ImageError, ImageWarning
+from npsubpix.io._frames import FrameSource
 
 image_module = pytest.importorskip("PIL.Image")
 pytest.importorskip("imageio")
@@ -17,7 +18,7 @@ def movie():
 
 
 def read(path, **options):
-    with open_frames(path, **options) as stack:
+    with FrameSource(path, **options) as stack:
         return np.array([np.array(frame) for frame in stack.frames]), stack
 
 

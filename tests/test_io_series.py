@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from npsubpix.io import ImageError, open_frames
+from npsubpix.io import ImageError
+from npsubpix.io._frames import FrameSource
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -16,7 +17,7 @@ def movie():
 
 
 def read(path, **options):
-    with open_frames(path, **options) as stack:
+    with FrameSource(path, **options) as stack:
         return np.array([np.array(frame) for frame in stack.frames]), stack
 
 
@@ -163,9 +164,9 @@ def test_pages_that_ome_metadata_do_not_name_are_spoken_of(tmp_path, movie):
     assert stack.notes == ("2 pages beside those of its OME metadata left out",)
 
 
-def test_only_tiff_files_have_series(tmp_path, movie):
+def test_files_without_series_have_none_to_choose(tmp_path, movie):
     np.save(tmp_path / "a.npy", movie)
-    with pytest.raises(ImageError, match="is a NumPy file, and only TIFF files have series"):
+    with pytest.raises(ImageError, match="is a NumPy file, and only TIFF, Zarr, ND2, CZI, LIF files have series"):
         read(tmp_path / "a.npy", series=0)
 
 
@@ -173,7 +174,7 @@ def test_what_is_said_of_a_file_is_not_said_of_another_that_is_open(tmp_path, mo
     tifffile.imwrite(tmp_path / "a.tif", movie, compression="zlib")
     data = (tmp_path / "a.tif").read_bytes()
     (tmp_path / "b.tif").write_bytes(data.replace(b'"shape": [7', b'"shape": [5', 1))
-    with open_frames(tmp_path / "a.tif") as stack:
+    with FrameSource(tmp_path / "a.tif") as stack:
         frames = stack.frames
         np.testing.assert_array_equal(next(frames), movie[0])
         with pytest.raises(ImageError, match=r"b\.tif: is damaged"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import npsubpix
-from npsubpix.movies.plans import bytes_of
+from npsubpix._arrays.options import check_memory
 from tests.movie_cases import assert_same_rows, blocks, in_one_call, movie
 
 #: Options whose kernels other tests use as well.
@@ -131,6 +131,13 @@ def test_a_function_is_called_with_blocks():
     assert found["y"].tolist() == [np.unravel_index(f.argmax(), f.shape)[0] for f in counts]
 
 
+def test_tensors_on_the_host_are_arrays():
+    counts = movie()
+    torch = pytest.importorskip("torch")
+    found = npsubpix.locate(torch.from_numpy(counts.astype(np.float32)), threshold_abs=20)
+    assert_same_rows(found, in_one_call(counts.astype(np.float32), 0, threshold_abs=20))
+
+
 def test_progress_counts_frames():
     counts, seen = movie(), []
     with blocks(4 * counts[0].size):
@@ -202,7 +209,7 @@ def test_what_cannot_be_done_is_refused_in_one_line(arguments, error, words):
     [("1 GiB", 2**30), ("500 MB", 5 * 10**8), ("1.5kB", 1500), ("64", 64), (10, 10), ("2 KiB", 2048)],
 )
 def test_memory_in_bytes_and_in_units(memory, expected):
-    assert bytes_of(memory) == expected
+    assert check_memory(memory) == expected
 
 
 @pytest.mark.parametrize("call", ["find_peaks", "refine_peaks", "fit_spots"])

@@ -82,6 +82,45 @@ def test_axes_in_another_order_than_positions_are_refused(axes):
         npsubpix.locate(npsubpix.open_image(movie(), axes=axes), threshold_abs=20)
 
 
+@pytest.mark.parametrize(
+    ("dims", "count"),
+    [("depth y x", None), ("plane row column", None), ("foo y x", 5), ("step depth y x", 1)],
+)
+def test_names_of_slices_are_those_of_the_command_line(dims, count):
+    """An axis called depth was one of frames."""
+    counts, names = movie(shape=(5, 20, 24)), dims.split()
+    array = pytest.importorskip("xarray").DataArray(counts.reshape((1,) * (len(names) - 3) + counts.shape), dims=names)
+    found = npsubpix.locate(array, threshold_abs=20)
+    expected = in_one_call(counts, 0 if count == 5 else None, threshold_abs=20)
+    np.testing.assert_array_equal(found.coords, expected.coords)
+    assert (found.frame is None) == (count is None)
+
+
+def test_a_channel_is_chosen_by_any_name_that_axes_of_channels_have():
+    """The hint is to choose one, and there was none where the axis was called channel."""
+    counts = movie(shape=(4, 20, 24))
+    array = pytest.importorskip("xarray").DataArray(np.stack([counts, counts + 9]), dims=["channel", "time", "y", "x"])
+    with pytest.raises(ValueError, match=r"has channels, .*: choose one by npsubpix.open_image\(\.\.\., channel=0\)"):
+        npsubpix.locate(array, threshold_abs=20)
+    found = npsubpix.locate(npsubpix.open_image(array, channel=0), threshold_abs=20)
+    assert_same_rows(found, in_one_call(counts, 0, threshold_abs=20))
+
+
+@pytest.mark.parametrize("frames", [None, "t"])
+def test_an_axis_that_may_be_z_or_not_is_not_taken_for_z(frames):
+    """Wavelengths were slices, in silence; without frames, or as these, it is said what they are."""
+    counts = movie(shape=(4, 5, 20, 24))
+    source = npsubpix.open_image(counts, axes=("t", "wavelength", "y", "x"))
+    with pytest.raises(
+        ValueError, match="it is not known whether wavelength is z: choose a part of it, or name the axes"
+    ):
+        npsubpix.locate(source, frames=frames, threshold_abs=20)
+    named = npsubpix.locate(npsubpix.open_image(counts, axes="tzyx"), frames=frames, threshold_abs=20)
+    assert_same_rows(named, in_one_call(counts, 0, threshold_abs=20))
+    alone = npsubpix.open_image(counts[0], axes=("wavelength", "y", "x"))
+    assert_same_rows(npsubpix.locate(alone, threshold_abs=20), in_one_call(counts[0], 0, threshold_abs=20))
+
+
 def rows_of(result):
     """Return a function for `locate` that returns rows for the frames of a block."""
     return lambda frames, frame_axis: result(frames if frame_axis == 0 else None)

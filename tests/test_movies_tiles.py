@@ -136,10 +136,8 @@ def test_a_movie_of_large_frames_and_a_region():
     ("options", "words"),
     [
         ({"mode": "wrap"}, "mode='wrap' needs the whole frame"),
-        ({"refine": "fit"}, "refine='fit' needs the whole frame"),
+        ({"refine": "fit", "camera": CAMERA}, "refine='fit' with camera or error needs the whole frame"),
         ({"background": {"size": 16, "filter_size": 2}}, "filter_size must be odd"),
-        ({"task": "spots"}, "errors depend on all spots of a frame, needs the whole frame"),
-        ({"task": "spots", "camera": CAMERA, "fit": {"neighbors": "fit"}}, "neighbors='fit' needs the whole frame"),
         ({"error": np.ones((3, 4))}, r"error must be a number or have the shape of a frame, \(40, 50\)"),
         ({"mask": np.ones((40, 50))}, "mask must be an array of booleans"),
     ],
@@ -150,11 +148,48 @@ def test_what_cannot_be_done_in_tiles_is_refused(options, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("fit", [{}, {"neighbors": "fit", "camera": CAMERA}])
+def test_fits_that_depend_on_each_other_are_those_of_the_frame(fit, masked):
+    """Those for which the noise is not known, and joint ones, were refused in tiles."""
+    rng = np.random.default_rng(8)
+    image = rng.poisson(20, (90, 110)).astype(np.uint16)
+    places = rng.uniform(6, [84, 104], (40, 2))
+    image += npsubpix.render_spots(places, image.shape, std=1.3, amplitude=4000.0, integrate=True).astype(np.uint16)
+    mask = {"mask": rng.random(image.shape) < 0.02} if masked else {}
+    check(image, (23, 37), fit, threshold_abs=60, **mask)
+    if not fit:
+        check(image, (23, 37), refine="fit", threshold_abs=60, **mask)
+        check(image, (23, 37), refine="fit", duplicates="merge", num_peaks=30, background=20.0, sigma=4.5, **mask)
+
+
+def test_more_spots_than_there_is_memory_for_are_not_fitted_at_once():
+    rng = np.random.default_rng(0)
+    image = rng.poisson(20, (700, 900)).astype(np.uint16)
+    image[tuple(rng.integers(20, [680, 880], (12, 2)).T)] += 400
+    options = {"frames": False, "task": "spots", "max_memory": 2 * image.nbytes}
+    with pytest.raises(
+        ValueError, match=r"are fitted at once, which takes about .*: raise it, or pass camera or error"
+    ):
+        npsubpix.locate(image, threshold_abs=30, **{**options, "max_memory": image.nbytes // 2})
+    fits = npsubpix.locate(image, threshold_abs=300, **options)
+    assert len(fits) == 12
+    assert_same_rows(fits, npsubpix.fit_spots(image, npsubpix.find_peaks(image, threshold_abs=300)))
+
+
 def test_tiles_fit_into_the_memory():
     """A frame of eight times the memory is worked on in it; one for which tiles have no room is refused."""
     image = frame_of("counts", (700, 900), np.random.default_rng(0))
     found = npsubpix.locate(image, frames=False, max_memory=image.nbytes // 2, threshold_abs=12)
     assert_same_rows(found, in_one_call(image, None, threshold_abs=12))
+    seen = []
+    npsubpix.locate(
+        image, frames=False, max_memory=image.nbytes // 2, threshold_abs=12, progress=lambda *a: seen.append(a)
+    )
+    parts = [done for done, count in seen if count == 1]
+    assert len(parts) == len(seen) > 4  # not once, at the end
+    assert parts == sorted(set(parts))
+    assert parts[-1] == 1
     with pytest.raises(ValueError, match="max_memory is too little for a tile"):
         npsubpix.locate(image, frames=False, max_memory=1000, threshold_abs=12)
 

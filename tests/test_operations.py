@@ -116,7 +116,7 @@ def test_strings_and_objects_are_type_errors(name, x, wrap):
 @pytest.mark.parametrize("path", ["cells.tif", Path("cells.tif")])
 def test_the_name_of_a_file_as_an_image_says_how_to_read_it(name, path, x):
     argument = arrays_of(name)[1 if name == "sample_vjp" else 0]
-    hint = r", got 'cells\.tif': read it first: npsubpix\.io\.open_frames\(path\)"
+    hint = r", got 'cells\.tif': read it first: npsubpix\.open_image\(path\)\.read\(\)"
     if argument in ("mean", "coords", "theta", "matrix", "kernel", "found", "flux", "table"):
         hint = r", got 'cells\.tif'$"
     with pytest.raises(TypeError, match=f"{argument} must be an array{hint}"):
@@ -126,10 +126,8 @@ def test_the_name_of_a_file_as_an_image_says_how_to_read_it(name, path, x):
 @pytest.mark.exhaustive  # which compiles for all readers
 def test_what_the_hint_says_works(tmp_path):
     np.save(tmp_path / "spot.npy", np.eye(5)[:1] + np.eye(5)[::2, :1])
-    with npsubpix.io.open_frames(tmp_path / "spot.npy") as file:
-        with pytest.raises(TypeError, match="image must be an array, got a Frames: pass each of its frames"):
-            npsubpix.find_peaks(file)
-        assert len(npsubpix.find_peaks(next(iter(file.frames)), exclude_border=False)) == 1
+    image = npsubpix.open_image(tmp_path / "spot.npy").read()
+    assert len(npsubpix.find_peaks(image, exclude_border=False)) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import subprocess
@@ -189,6 +190,31 @@ def test_a_table_that_cannot_be_written_leaves_its_rows(tmp_path, monkeypatch):
     assert names(tmp_path) == {"peaks.csv", "peaks.csv.parts"}
     write(path, [], resume=True, done=4)
     assert_holds(path, rows(0, 4))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits of files")
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending])
+def test_a_disk_that_fills_as_the_table_is_written_is_named(tmp_path, ending):
+    """HDF5 writes as it closes a file; its error named neither the file nor the rows, and crashed the process later."""
+    import resource
+
+    if package := ENDINGS[ending]:
+        pytest.importorskip(package)
+    path = tmp_path / f"peaks{ending}"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with open_output(path, state=STATE) as output:
+        for first in range(0, 40, 10):
+            output.write(first, first + 10, rows(first, first + 10, 20))
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (11_000, limits[1]))
+            with pytest.raises(OutputError, match=r"peaks.*: cannot be written: .*; the rows of 40 frames are safe in"):
+                output.finish({"origin": "center"})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert names(path.parent) == {f"{path.name}.parts"}
+    gc.collect()
+    write(path, [], resume=True, done=40)
+    assert_holds(path, rows(0, 40, 20))
 
 
 def test_a_folder_of_other_files_is_refused(tmp_path):

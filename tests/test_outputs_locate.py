@@ -30,6 +30,7 @@ def test_a_file_has_the_rows_and_says_what_they_are(movie, tmp_path):
     assert metadata["npsubpix_version"] == npsubpix.__version__
     assert (metadata["axes"], metadata["origin"]) == ("y, x", "center")
     assert list(metadata["shape"].values()) == [12, 40, 50]
+    assert metadata["read_as"] == {"axis0": "frames", "y": "y", "x": "x"}
     assert metadata["options"]["threshold_abs"] == 10
 
 

@@ -9,7 +9,9 @@ import pytest
 
 import npsubpix
 import npsubpix.plotting
+from npsubpix import FitFlags
 from npsubpix.plotting import draw_alignment, draw_peaks, plot_assessment
+from tests.fit_tables import fits_table
 
 pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -50,6 +52,16 @@ def test_circles_are_on_the_spots_in_every_origin(origin):
     assert seen[up, across].min() > 230  # the spot itself is white, in the middle of its circle
     dark_across, dark_up = pixel_of(figure, 20 + origin, 30 + origin)
     assert seen[dark_up, dark_across].max() < 60
+
+
+def test_colours_of_fits_are_those_of_fits():
+    """Flags of peaks and of fits have the same numbers for different things."""
+    fits = fits_table(flags=np.array([int(FitFlags.MASKED), int(FitFlags.POOR_FIT), int(FitFlags.SINGULAR)], np.int32))
+    colours = circles(draw_peaks(np.zeros((30, 40)), fits)).get_edgecolors()[:, :3]
+    maxima = circles(draw_peaks(spots((9, 9), [(4, 4)]), npsubpix.find_peaks(spots((9, 9), [(4, 4)])))).get_edgecolors()
+    assert np.array_equal(colours[0], maxima[0, :3])
+    assert np.array_equal(colours[1], colours[2])
+    assert not np.array_equal(colours[0], colours[1])
 
 
 def test_circles_shrink_where_peaks_are_dense():

@@ -8,13 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import npsubpix
-from npsubpix.io import open_frames
 
 DATA, OUT = Path(__file__).parents[1] / "data", Path(sys.argv[1])
 
 # [read]
-with open_frames(DATA / "origami.tif") as file:
-    movie = np.stack(list(file.frames))
+with npsubpix.open_image(DATA / "origami.tif") as file:
+    movie = file.read()
 print(f"{movie.shape[0]} frames of {movie.shape[1]} x {movie.shape[2]} pixels, {movie.dtype}")
 # [end]
 

@@ -8,13 +8,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import npsubpix
-from npsubpix.io import open_frames
 
 DATA, OUT = Path(__file__).parents[1] / "data", Path(sys.argv[1])
 
 # [read]
-with open_frames(DATA / "m51.fits.gz") as file:
-    image = next(iter(file.frames)).astype(np.float32)
+with npsubpix.open_image(DATA / "m51.fits.gz") as file:
+    image = file.read().astype(np.float32)
 background = npsubpix.local_background(image, 32)
 low, high = background.level.min(), background.level.max()
 print(f"{image.shape[0]} x {image.shape[1]} pixels, background from {low:.0f} to {high:.0f}")

@@ -163,7 +163,7 @@ def _of_numbers(data: Array, source: Any, name: str) -> Array:
 def _no_array(x: Any, name: str) -> TypeError:
     """Word the error for what is not an array, with what to pass instead."""
     if isinstance(x, (str, bytes, os.PathLike)):
-        hint = ": read it first: npsubpix.io.open_frames(path)" if name in _IMAGES else ""
+        hint = ": read it first: npsubpix.open_image(path).read()" if name in _IMAGES else ""
         return TypeError(f"{name} must be an array, got {os.fspath(x)!r}{hint}")
     if is_table(x):
         hint = ": its .coords are an array, in the order of the axes of an image"
@@ -171,8 +171,6 @@ def _no_array(x: Any, name: str) -> TypeError:
         hint = f": pass one of its fields, {', '.join(x._fields)}"
     elif hasattr(x, "params"):
         hint = ": pass its .params, with axes exchanged"
-    elif hasattr(x, "frames"):
-        hint = ": pass each of its frames"
     else:
         hint = ""
     got = "None" if x is None else f"a {type(x).__name__}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ __all__ = [
     "check_fill",
     "check_finite",
     "check_lengths",
+    "check_memory",
     "check_padding",
     "check_per_axis",
     "check_positive",
@@ -48,6 +50,24 @@ def check_count(value: Any, name: str, least: int = 0) -> int:
     if number < least:
         raise ValueError(f"{name} must be at least {least}, got {number}")
     return number
+
+
+_SIZES = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmgt])(i?))?(?:b|bytes?)?\s*", re.IGNORECASE)
+
+
+def check_memory(value: Any, name: str = "max_memory") -> int:
+    """Require a number of bytes, or a text such as "1 GiB" or "500 MB"; return bytes."""
+    number = math.nan
+    if isinstance(value, str):
+        if (found := _SIZES.fullmatch(value)) is not None:
+            number = float(found[1]) * (1024 if found[3] else 1000) ** " kmgt".index((found[2] or " ").lower())
+    elif isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        number = value  # type: ignore[assignment]
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be a number of bytes, or a text such as '1 GiB', got {value!r}")
+    if number < 1:
+        raise ValueError(f"{name} must be at least 1 byte, got {value!r}")
+    return min(int(number), _MOST)
 
 
 def _real(value: Any, name: str) -> float:

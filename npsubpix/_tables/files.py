@@ -3,17 +3,63 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["OutputError", "check_place", "replacing", "sidecar"]
+__all__ = ["OutputError", "check_place", "new_hdf5", "replacing", "sidecar"]
 
 
 class OutputError(ValueError):
     """A file that cannot be written; the message is one line, and names the file and the reason."""
+
+
+class _Spared(io.FileIO):
+    """A file that HDF5 takes for one on a disk without end; the first error is kept, and nothing is written after it.
+
+    HDF5 crashes the process, at once or when it ends, after a file could not be closed because the disk was full.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any, /) -> int:
+        """Write all bytes."""
+        left = whole = memoryview(data).cast("B")
+        try:
+            while left and self.error is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.error = error
+        return len(whole)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Set the length."""
+        if self.error is None:
+            try:
+                return super().truncate(size)
+            except OSError as error:
+                self.error = error
+        return size or 0
+
+
+@contextlib.contextmanager
+def new_hdf5(path: Path) -> Iterator[Any]:
+    """Open a new HDF5 file; one that could not be written to its end is an OSError."""
+    import h5py
+
+    with _Spared(path, "w+") as raw:
+        try:
+            with h5py.File(raw, "w") as file:
+                yield file
+        except Exception as error:
+            if raw.error is None:
+                raise
+            raise raw.error from error  # what was not written cannot be read
+        if raw.error is not None:
+            raise raw.error
 
 
 def sidecar(path: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from npsubpix._arrays.library import to_numpy
 from npsubpix._arrays.options import check_choice, check_finite, check_lengths, check_positive
 from npsubpix._tables import ORIGINS, OutputError
 
-__all__ = ["Localizations", "check_origin", "check_packages", "lateral_widths", "localizations", "package"]
+__all__ = ["Localizations", "Parts", "check_origin", "check_packages", "lateral_widths", "localizations", "package"]
 
 Numbers = npt.NDArray[Any]
 
@@ -47,6 +48,10 @@ class Localizations:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.coords)
+
+
+#: Reads a table of any length, part by part: at least one part, each in the order of frames, and after those before.
+Parts = Callable[[], Iterable[Localizations]]
 
 
 def localizations(fits: Any, pixel_size: Any, z_unit: float) -> Localizations:

@@ -7,17 +7,19 @@ pixels, along z in nanometres.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from npsubpix._arrays.options import check_lengths
 from npsubpix._tables import OutputError, check_place, describe, plain, replacing
-from npsubpix._tables.localizations import Localizations, check_origin, check_packages, package
+from npsubpix._tables.files import new_hdf5
+from npsubpix._tables.localizations import Localizations, Parts, check_origin, check_packages, package
 
 __all__ = ["check_path", "read", "write"]
 
@@ -39,7 +41,7 @@ def _beside(path: Path) -> Path:
 
 def write(
     path: str | Path,
-    spots: Localizations,
+    parts: Parts,
     *,
     shape: tuple[int, ...] | None,
     pixel_size: Any,
@@ -47,18 +49,24 @@ def write(
     left_out: int,
     metadata: Mapping[str, Any] | None,
 ) -> None:
-    """Write both files; the documents never describe another table."""
+    """Write both files, part by part; the documents never describe another table."""
     path = Path(path)
     first = check_origin(origin)
+    spots = next(iter(parts()))
     if spots.flux_unit != "electron":
         raise ValueError(
             "picasso's column photons needs fluxes in electrons: pass camera to the fit, Camera() for an image whose "
             "values are electrons"
         )
-    n_frames, height, width = _movie_shape(spots, shape)
+    n_frames, height, width = _movie_shape(parts, spots.frame_shape, shape)
     check_path(path)
-    locs = _locs(spots, first)
-    _warn_of_dropped_rows(locs, height, width)
+    about = _about(parts, first, height, width)
+    if about.dropped:
+        warnings.warn(
+            f"picasso will drop {about.dropped} of {about.length} rows when it opens the file: those that have NaN, "
+            "a negative flux, or a position outside 0 ≤ x < width and 0 ≤ y < height",
+            stacklevel=3,
+        )
     described = describe("yx", origin)
     documents = [
         {"Frames": n_frames, "Height": height, "Width": width},
@@ -74,11 +82,11 @@ def write(
             **dict(metadata or {}),
         },
     ]
-    _write(path, locs, json.loads(json.dumps(documents, default=plain)))
+    rows = (_locs(part, first, about.names) for part in parts())
+    _write(path, rows, about.length, json.loads(json.dumps(documents, default=plain)))
 
 
-def _write(path: Path, locs: Any, documents: list[dict[str, Any]]) -> None:
-    import h5py
+def _write(path: Path, parts: Iterator[Any], length: int, documents: list[dict[str, Any]]) -> None:
     import yaml
 
     beside = _beside(path)
@@ -87,19 +95,25 @@ def _write(path: Path, locs: Any, documents: list[dict[str, Any]]) -> None:
         text = yaml.safe_dump_all(documents, sort_keys=False)
         opened.enter_context(replacing(beside)).write_text(text, encoding="ascii")
         temporary = opened.enter_context(replacing(path, before=lambda: beside.unlink(missing_ok=True)))
-        with h5py.File(temporary, "w") as file:
-            file.create_dataset("locs", data=locs)
+        with new_hdf5(temporary) as file:
+            locs = next(parts)
+            dataset, last = file.create_dataset("locs", (length,), locs.dtype), 0
+            for part in itertools.chain([locs], parts):
+                begin, last = last, last + len(part)
+                dataset[begin:last] = part
             file.create_dataset("metadata", data=json.dumps(documents))
 
 
-def _movie_shape(spots: Localizations, shape: tuple[int, ...] | None) -> tuple[int, int, int]:
+def _movie_shape(
+    parts: Parts, frame_shape: tuple[int, ...] | None, shape: tuple[int, ...] | None
+) -> tuple[int, int, int]:
     """Return the number of frames, and the height and the width of a frame."""
-    shape = spots.frame_shape if shape is None else tuple(int(n) for n in shape)
+    shape = frame_shape if shape is None else tuple(int(n) for n in shape)
     if shape is None:
         raise ValueError("shape is needed, (frames, height, width) or (height, width): the table has no image_shape")
     if len(shape) not in (2, 3) or min(shape) < 1:
         raise ValueError(f"shape must be (frames, height, width) or (height, width), got {shape}")
-    least = 1 if spots.frame is None or not len(spots) else int(spots.frame.max()) + 1
+    least = max(1 if part.frame is None or not len(part) else int(part.frame.max()) + 1 for part in parts())
     if len(shape) == 3 and shape[0] < least:
         raise ValueError(f"shape must have room for the frames of the table, {least}, got {shape}")
     return shape[0] if len(shape) == 3 else least, shape[-2], shape[-1]
@@ -112,8 +126,8 @@ def _lateral_size(pixel_size: Any, spots: Localizations) -> float:
     return float(sizes[-1])
 
 
-def _locs(spots: Localizations, first: float) -> Any:
-    """Return picasso's structured array, in the order of frames."""
+def _columns(spots: Localizations, first: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the columns that picasso needs, and those that it has for more."""
     (y, x), (y_std, x_std) = spots.coords.T + first, spots.coords_std.T
     (sy, sx), (sy_std, sx_std) = spots.sigma.T, spots.sigma_std.T
     frame = np.zeros(len(spots), np.uint32) if spots.frame is None else spots.frame.astype(np.uint32)
@@ -123,25 +137,45 @@ def _locs(spots: Localizations, first: float) -> Any:
     further = {"photons_unc": spots.flux_std, "bg_unc": spots.background_std, "sx_unc": sx_std, "sy_unc": sy_std}
     further |= {} if spots.z_std is None else {"lpz": spots.z_std}
     further |= {"chi2": spots.chi2, "iterations": spots.n_iters.astype(np.uint32)}
-    # picasso drops rows that have NaN in any column
-    columns |= {name: column for name, column in further.items() if np.isfinite(column).all()}
-    kinds = {name: np.uint32 if name in ("frame", "iterations") else np.float32 for name in columns}
-    locs = np.empty(len(spots), list(kinds.items()))
-    for name, column in columns.items():
-        locs[name] = column
-    return locs[np.argsort(frame, kind="stable")]
+    return columns, further
 
 
-def _warn_of_dropped_rows(locs: Any, height: int, width: int) -> None:
-    kept = (locs["x"] >= 0) & (locs["y"] >= 0) & (locs["x"] < width) & (locs["y"] < height) & (locs["photons"] >= 0)
-    for name in locs.dtype.names:
-        kept &= np.isfinite(locs[name])
-    if not kept.all():
-        warnings.warn(
-            f"picasso will drop {int((~kept).sum())} of {len(locs)} rows when it opens the file: those that have NaN, "
-            "a negative flux, or a position outside 0 ≤ x < width and 0 ≤ y < height",
-            stacklevel=4,
-        )
+class _About(NamedTuple):
+    """The length of a table, its columns, and the number of rows that picasso will drop."""
+
+    length: int
+    names: tuple[str, ...]
+    dropped: int
+
+
+def _about(parts: Parts, first: float, height: int, width: int) -> _About:
+    length, dropped = 0, 0
+    without: set[str] = set()
+    names: tuple[str, ...] = ()
+    for spots in parts():
+        columns, further = _columns(spots, first)
+        names = (*columns, *further)
+        length += len(spots)
+        with np.errstate(over="ignore"):
+            single = {name: column.astype(np.float32) for name, column in {**columns, **further}.items()}
+        # picasso drops rows that have NaN in any column
+        without |= {name for name in further if not np.isfinite(single[name]).all()}
+        x, y = single["x"], single["y"]
+        kept = (x >= 0) & (y >= 0) & (x < width) & (y < height) & (single["photons"] >= 0)
+        for name in columns:
+            kept &= np.isfinite(single[name])
+        dropped += int((~kept).sum())
+    return _About(length, tuple(name for name in names if name not in without), dropped)
+
+
+def _locs(spots: Localizations, first: float, names: tuple[str, ...]) -> Any:
+    """Return picasso's structured array, in the order of frames."""
+    columns, further = _columns(spots, first)
+    columns |= further
+    locs = np.empty(len(spots), [(n, np.uint32 if n in ("frame", "iterations") else np.float32) for n in names])
+    for name in names:
+        locs[name] = columns[name]
+    return locs[np.argsort(locs["frame"], kind="stable")]
 
 
 def read(path: str | Path, origin: str | None) -> Localizations:

@@ -9,15 +9,15 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from npsubpix._arrays.options import check_lengths
-from npsubpix._tables import OutputError, check_table_path, describe, sidecar, write_table
-from npsubpix._tables.localizations import Localizations, check_origin
+from npsubpix._tables import OutputError, Pieces, check_table_path, describe, sidecar, write_pieces
+from npsubpix._tables.localizations import Localizations, Parts, check_origin
 
 __all__ = ["check_path", "read", "write"]
 
@@ -34,7 +34,7 @@ def check_path(path: Path) -> None:
 
 def write(
     path: str | Path,
-    spots: Localizations,
+    parts: Parts,
     *,
     pixel_size: Any,
     origin: str,
@@ -42,28 +42,26 @@ def write(
     left_out: int,
     metadata: Mapping[str, Any] | None,
 ) -> None:
-    """Write the table, and its metadata beside it."""
+    """Write the table, part by part, and its metadata beside it."""
     path = Path(path)
     first = check_origin(origin)
     check_path(path)
+    spots, length, elliptical = next(iter(parts())), 0, False
+    for part in parts():
+        length += len(part)
+        elliptical |= part.z is not None or not np.array_equal(part.sigma[:, 0], part.sigma[:, 1], equal_nan=True)
     volume = spots.slice_spacing is not None
     sizes = np.array(check_lengths(pixel_size, 3 if volume else 2, "pixel_size")[-2:])
-    unit = "photon" if spots.flux_unit == "electron" else "ADU"
-    positions, widths = (spots.coords + first) * sizes, spots.sigma * sizes
-    frame = np.zeros(len(spots), np.int64) if spots.frame is None else spots.frame
-    columns = {
-        "id": np.arange(1, len(spots) + 1),
-        "frame": frame + first_frame,
-        "x [nm]": positions[:, 1],
-        "y [nm]": positions[:, 0],
-        **({} if spots.z is None else {"z [nm]": spots.z}),
-        **_widths(widths, spots.z is not None),
-        f"intensity [{unit}]": spots.flux,
-        f"offset [{unit}]": spots.background,
-        **({"bkgstd [photon]": np.sqrt(np.maximum(spots.background, 0))} if unit == "photon" else {}),
-        "uncertainty_xy [nm]": np.sqrt(((spots.coords_std * sizes) ** 2).mean(axis=1)),
-        **({} if spots.z_std is None else {"uncertainty_z [nm]": spots.z_std}),
-    }
+    elliptical |= sizes[0] != sizes[1]
+
+    def pieces() -> Iterator[dict[str, Any]]:
+        last = 0
+        for part in parts():
+            columns = {"id": np.arange(last + 1, last + len(part) + 1)}
+            last += len(part)
+            columns |= _columns(part, first, sizes, first_frame, elliptical)
+            yield {name: _with_javas_nan(column) for name, column in columns.items()}
+
     described = {
         **describe("yx", origin),
         "units": "nm",
@@ -74,13 +72,27 @@ def write(
         **({"slice_spacing": spots.slice_spacing, "slices": spots.n_slices} if volume else {}),
         **dict(metadata or {}),
     }
-    write_table(path, {name: _with_javas_nan(column) for name, column in columns.items()}, described)
+    dtypes = {name: column.dtype for name, column in next(pieces()).items()}
+    write_pieces(path, Pieces(dtypes, length, {}, pieces), described)
 
 
-def _widths(widths: Any, elliptical: bool) -> dict[str, Any]:
-    if not elliptical and np.array_equal(widths[:, 0], widths[:, 1], equal_nan=True):
-        return {"sigma [nm]": widths[:, 1]}
-    return {"sigma1 [nm]": widths[:, 1], "sigma2 [nm]": widths[:, 0]}
+def _columns(spots: Localizations, first: float, sizes: Any, first_frame: int, elliptical: bool) -> dict[str, Any]:
+    """Return the columns of spots, but for their numbers."""
+    unit = "photon" if spots.flux_unit == "electron" else "ADU"
+    positions, widths = (spots.coords + first) * sizes, spots.sigma * sizes
+    frame = np.zeros(len(spots), np.int64) if spots.frame is None else spots.frame
+    return {
+        "frame": frame + first_frame,
+        "x [nm]": positions[:, 1],
+        "y [nm]": positions[:, 0],
+        **({} if spots.z is None else {"z [nm]": spots.z}),
+        **({"sigma1 [nm]": widths[:, 1], "sigma2 [nm]": widths[:, 0]} if elliptical else {"sigma [nm]": widths[:, 1]}),
+        f"intensity [{unit}]": spots.flux,
+        f"offset [{unit}]": spots.background,
+        **({"bkgstd [photon]": np.sqrt(np.maximum(spots.background, 0))} if unit == "photon" else {}),
+        "uncertainty_xy [nm]": np.sqrt(((spots.coords_std * sizes) ** 2).mean(axis=1)),
+        **({} if spots.z_std is None else {"uncertainty_z [nm]": spots.z_std}),
+    }
 
 
 def _with_javas_nan(column: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._tables.columns import Columns, unit_of
+from npsubpix._tables.files import new_hdf5
 from npsubpix._tables.pieces import Pieces
 
 __all__ = ["PACKAGES", "WRITERS", "arrow_table", "as_text", "plain"]
@@ -84,7 +85,7 @@ def _write_hdf5(path: Path, pieces: Pieces, metadata: Metadata) -> None:
         for name, dtype in pieces.dtypes.items()
     }
     record = np.dtype(list(types.items()))
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as file:
         dataset = file.create_dataset("peaks", (pieces.length,), record)
         first = 0
         for piece in pieces:

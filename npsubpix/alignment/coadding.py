@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from npsubpix._arrays.checks import check_mask
 from npsubpix._arrays.library import Array, HostArray, as_array, to_numpy
-from npsubpix._arrays.options import check_choice, check_count, check_finite, check_positive
+from npsubpix._arrays.options import check_choice, check_count, check_finite, check_memory, check_positive
 from npsubpix.alignment.frames import Frames, frames_of
+from npsubpix.alignment.tiles import TILE, hull, overlap, parts_of, tiles_at, within
 from npsubpix.results import Alignment
 from npsubpix.sampling.warping import warp
 
@@ -23,8 +24,9 @@ _METHODS = ("mean", "median", "clip")
 #: Pixels around a part of an image by which its interpolation does not depend on the others, to rounding.
 _MARGIN = 28
 
-#: Bytes that warping takes per pixel of a part; and copies of the values of all exposures while they are sorted.
-_WARPING, _COPIES = 120, {"mean": 0, "median": 4, "clip": 8}
+#: Bytes that warping takes per pixel of a tile; those of a part per pixel, and copies of the values of all exposures
+#: while they are sorted.
+_WARPING, _ADDING, _COPIES = 120, 48, {"mean": 0, "median": 4, "clip": 8}
 
 #: Standard deviation of Gaussian noise, in units of its median absolute value.
 _DEVIATION_OF_MEDIAN = 1.4826
@@ -79,7 +81,7 @@ def coadd(
     mask: Array | Sequence[Array | None] | None = None,
     weights: Sequence[float] | None = None,
     sigma: float = 4.0,
-    max_memory: int = 2**30,
+    max_memory: int | str = "1 GiB",
 ) -> Coadd:
     """Add up aligned exposures on the pixels of the image that they were aligned to.
 
@@ -104,9 +106,10 @@ def coadd(
         the reference. By default all are 1. A median does not use them.
     sigma : float, default 4
         Distance from the median, in standard deviations, at which "clip" rejects.
-    max_memory : int, default 2**30
-        Number of bytes, about, that are used beside the result and what `images` holds. Bands of rows are as
-        high as this allows.
+    max_memory : int or str, default "1 GiB"
+        Number of bytes, about, or a text such as ``"500 MB"``, that are used beside the result and what `images`
+        holds. Bands of rows are as high as this allows; the result is the same, bit for bit. A tile of 256 by 256
+        pixels, which takes 12 MB, is warped at once in any case.
 
     Returns
     -------
@@ -152,12 +155,14 @@ def coadd(
     check_choice(method, "method", _METHODS)
     sigma = check_positive(check_finite(sigma, "sigma"), "sigma")
     frames = frames_of(images)
-    exposures = _Exposures(frames, alignments, mask, weights)
+    memory = check_memory(max_memory)
     size = frames.shape_of(0) if shape is None else _shape(shape)
+    exposures = _Exposures(frames, alignments, mask, weights, size)
     result = _empty(size, exposures)
     limits = exposures.noise() * sigma if method == "clip" else np.zeros(0)
-    per_pixel = _WARPING + _COPIES[method] * exposures.dtype.itemsize * len(exposures.used)
-    for rows, columns in _parts(size, check_count(max_memory, "max_memory", 1) // per_pixel):
+    per_pixel = _ADDING + _COPIES[method] * exposures.dtype.itemsize * len(exposures.used)
+    left = max(memory - _WARPING * min(math.prod(size), TILE**2), memory // 2)
+    for rows, columns in parts_of(size, left // per_pixel):
         if method == "mean":
             _add(exposures, rows, columns, result)
         else:
@@ -168,12 +173,12 @@ def coadd(
 class _Exposures:
     """Exposures of which parts are warped to the pixels of the reference."""
 
-    def __init__(self, frames: Frames, alignments: Any, mask: Any, weights: Any) -> None:
+    def __init__(self, frames: Frames, alignments: Any, mask: Any, weights: Any, size: tuple[int, ...]) -> None:
         count = len(frames)
         if not hasattr(alignments, "__len__") or isinstance(alignments, Alignment) or len(alignments) != count:
             given = 1 if isinstance(alignments, Alignment) or not hasattr(alignments, "__len__") else len(alignments)
             raise ValueError(f"alignments must hold one alignment per image, {count}, got {given}")
-        self.frames = frames
+        self.frames, self._size = frames, size
         self.ok = np.array([not isinstance(a, Alignment) or a.ok for a in alignments], bool)
         self.used = [int(k) for k in np.flatnonzero(self.ok)]
         self.matrices = [_matrix(a) for a in alignments]
@@ -199,15 +204,33 @@ class _Exposures:
 
     def warped(self, k: int, rows: slice, columns: slice) -> HostArray:
         """Return an exposure at some pixels of the reference, NaN where it has none, in the brightness of that."""
+        result = np.full((rows.stop - rows.start, columns.stop - columns.start), np.nan, self.dtype)
+        tiles = [
+            (*tile, there)
+            for tile in tiles_at(rows, columns, self._size)
+            if (there := _reached(self.matrices[k], *tile, self.frames.shape_of(k))) is not None
+        ]
+        if not tiles:
+            return result
+        around = [hull(there[axis] for *_, there in tiles) for axis in (0, 1)]
+        pixels = self.part(k, *around)  # once: a file may have to be read from its beginning
+        for own_rows, own_columns, there in tiles:
+            part = pixels[within(there[0], around[0]), within(there[1], around[1])]
+            warped = self._warped_tile(k, part, there, own_rows, own_columns)
+            seen = overlap(own_rows, rows), overlap(own_columns, columns)
+            result[within(seen[0], rows), within(seen[1], columns)] = warped[
+                within(seen[0], own_rows), within(seen[1], own_columns)
+            ]
+        return result
+
+    def _warped_tile(
+        self, k: int, pixels: HostArray, there: tuple[slice, slice], rows: slice, columns: slice
+    ) -> HostArray:
+        """Return an exposure at the pixels of a tile, interpolated from those that the tile is reached by."""
         shape = rows.stop - rows.start, columns.stop - columns.start
-        there = _reached(self.matrices[k], rows, columns, self.frames.shape_of(k))
-        if there is None:
-            return np.full(shape, np.nan, self.dtype)
-        pixels = self.part(k, *there)
         matrix = _moved(-there[0].start, -there[1].start) @ self.matrices[k] @ _moved(rows.start, columns.start)
-        warped = warp(pixels, matrix, shape, method="bspline3", cval=math.nan)
-        warped = np.where(np.isfinite(warped), (warped - self.biases[k]) / self.gains[k], np.nan)
-        return np.asarray(warped, self.dtype)
+        warped = warp(np.ascontiguousarray(pixels), matrix, shape, method="bspline3", cval=math.nan)
+        return np.where(np.isfinite(warped), (warped - self.biases[k]) / self.gains[k], np.nan)
 
     def part(self, k: int, rows: slice, columns: slice) -> HostArray:
         """Return a part of an exposure, NaN where it is masked."""
@@ -262,15 +285,6 @@ def _empty(size: tuple[int, ...], exposures: _Exposures) -> Coadd:
     image = np.full(size, np.nan, exposures.dtype)
     coverage, rejected = np.zeros(size, np.int32), np.zeros(size, np.int32)
     return Coadd(image, coverage, np.zeros(size, np.float32), rejected, exposures.ok)
-
-
-def _parts(size: tuple[int, ...], pixels: int) -> Iterator[tuple[slice, slice]]:
-    """Divide an image into bands of rows, or of pieces of a row, of so many pixels."""
-    height, width = size
-    high, wide = max(1, pixels // max(width, 1)), max(1, min(width, pixels))
-    for row in range(0, height, high):
-        for column in range(0, width, wide):
-            yield slice(row, min(row + high, height)), slice(column, min(column + wide, width))
 
 
 def _moved(y: float, x: float) -> HostArray:

@@ -135,6 +135,9 @@ def find_blobs(
     The tails of other blobs shift an extremum. This is computed, to first order, for the Gaussians that were found,
     and subtracted where they add less than a twentieth of the response.
 
+    The quadratic has too few pixels of blobs narrower than 1.5 pixels: without noise, positions are 0.02 pixels off at
+    a width of 1, 0.06 at 0.7, and widths 2 % and 8 %; a fit is right to 0.001 pixels and 0.5 %.
+
     Levels are smoothed one from the other. Beyond a width of 3.2 pixels of the Gaussian, levels have every second
     pixel, so that wide blobs take little time. Pixels are float32, after an offset is subtracted.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from npsubpix._arrays.home import home_of
 from npsubpix._arrays.library import Array, in_library_of, moveaxis, to_numpy
 from npsubpix._definitions.blob_rows import BLOB_NOT_OK
 from npsubpix._definitions.fitting import box_for
@@ -40,7 +42,9 @@ def fitted(found: Blobs, image: Array, mask: Array | None, noise: Any, frame_axi
         for frame in np.unique(frames).tolist():
             own = [_of_frame(x, frame, frame_axis, image.ndim) for x in (image, mask, noise)]
             _fit_rows(columns, np.flatnonzero(frames == frame), *own)
-    return replace(found, **{name: in_library_of(found.coords, column) for name, column in columns.items()})
+    home = home_of(found.coords)
+    back = home.give_back if home.library == "jax" else functools.partial(in_library_of, found.coords)
+    return replace(found, **{name: back(column) for name, column in columns.items()})
 
 
 def _of_frame(value: Any, frame: int, frame_axis: int, ndim: int) -> Any:
@@ -53,7 +57,8 @@ def _fit_rows(
 ) -> None:
     """Fit the blobs of an image, which have these rows."""
     ndim = columns["coords"].shape[1]
-    widths = np.broadcast_to(columns["sigma"][rows].reshape(len(rows), -1), (len(rows), ndim))
+    sigma = columns["sigma"][rows]
+    widths = np.broadcast_to(sigma[:, None] if sigma.ndim == 1 else sigma, (len(rows), ndim))
     boxes = np.array([box_for(tuple(row), ndim) for row in widths]).reshape(-1, ndim)
     groups = np.column_stack([boxes, columns["amplitude"][rows] < 0])
     for group in np.unique(groups, axis=0):

@@ -39,7 +39,7 @@ class AlignRequest:
     tables: list[Path]
     plots: list[Path]
     options: dict[str, Any]  # arguments of align; images are paths
-    reading: dict[str, Any]  # arguments of open_frames
+    reading: dict[str, Any]  # arguments of FrameSource
     quiet: bool
     light: bool
     y_up: bool | None = None
@@ -51,11 +51,11 @@ class AlignRequest:
 
 def align_and_report(request: AlignRequest, errors: Errors) -> int:
     """Align all frames of the moving images to the fixed one, write and print the results, return how many failed."""
-    from npsubpix.io.images import open_frames
+    from npsubpix.io._frames import FrameSource
 
     _check(request)
-    with open_frames(request.fixed, **request.reading) as stack:
-        fixed, is_fits = stack.read(0), stack.file_format == "FITS"
+    with FrameSource(request.fixed, **request.reading) as stack:
+        fixed, is_fits = stack.frame(0), stack.file_format == "FITS"
     options = _with_masks(request.options)
     with exposures_of(request.moving, request.reading, errors, Notes(request.quiet)) as exposures:
         if not len(exposures):
@@ -110,15 +110,15 @@ def _check_numbers(options: dict[str, Any]) -> None:
 
 def _with_masks(options: dict[str, Any]) -> dict[str, Any]:
     """Read the masks of the fixed image and of the moving ones."""
-    from npsubpix.io.images import open_frames
+    from npsubpix.io._frames import FrameSource
 
     masks: dict[str, Any] = {}
     for name in ("mask", "moving_mask"):
         if name in options:
-            with open_frames(options[name]) as stack:
+            with FrameSource(options[name]) as stack:
                 if stack.count != 1:
                     raise ValueError(f"{stack.path}: has {stack.count} frames; a mask has 1, for all images")
-                masks[name] = np.asarray(stack.read(0)) != 0
+                masks[name] = np.asarray(stack.frame(0)) != 0
     return {**options, **masks}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import io
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +27,7 @@ from npsubpix.cli.options import Origin, given
 from npsubpix.cli.reading import Axes, Channel, Hdu, MaxMemory, Series, Volume, reading_options
 from npsubpix.cli.simulated import assess, simulate
 from npsubpix.cli.terminal import Errors, UsageError, say, say_error
+from npsubpix.io._source import MAX_MEMORY
 
 __all__ = ["app", "main"]
 
@@ -149,7 +151,7 @@ def locate(
     hdu: Hdu = None,
     roi: option.Roi = None,
     workers: option.Workers = None,
-    max_memory: MaxMemory = 4.0,
+    max_memory: MaxMemory = "4GiB",
     resume: option.Resume = False,
     table_format: option.TableFormat = None,
     units: option.Units = None,
@@ -213,7 +215,8 @@ def locate(
         if not fit and (camera := camera_of(fits)) is not None:
             options["camera"] = camera
         check_drift(moved, output or [], table_format)
-        reading = reading_options(channel, volume, axes, series, hdu, max_memory) | {"frames": frames}
+        limit = max(max_memory, MAX_MEMORY)  # of what can only be read at once, as in Python
+        reading = reading_options(channel, volume, axes, series, hdu, limit) | {"frames": frames, "whole": False}
         outputs = Outputs(
             output or [],
             plot or [],
@@ -231,7 +234,7 @@ def locate(
             resume,
         )
         task, checked = "spots" if fit else "peaks", check_fit(fit, fits)
-        request = Request(images, options, boxes, reading, outputs, checked, roi, workers, task)
+        request = Request(images, options, boxes, reading, outputs, checked, roi, workers, max_memory, task)
         find_and_report(request, errors)
         if moved and output and not errors.messages:
             write_moved(output[0], moved, errors, {}, quiet=quiet)
@@ -295,7 +298,7 @@ def align(
     axes: Axes = None,
     series: Series = None,
     hdu: Hdu = None,
-    max_memory: MaxMemory = 4.0,
+    max_memory: MaxMemory = "4GiB",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
 ) -> None:
@@ -340,6 +343,7 @@ def info() -> None:
 
 def main() -> None:
     """Run the command line."""
+    logging.getLogger().addHandler(logging.NullHandler())  # for what libraries log as the process ends
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names may hold what the terminal cannot show

@@ -24,6 +24,7 @@ from npsubpix.cli.options import (
 )
 from npsubpix.cli.reading import Axes, Channel, Hdu, MaxMemory, Series, Volume, reading_options
 from npsubpix.cli.terminal import Errors
+from npsubpix.io._source import MAX_MEMORY
 
 __all__ = ["blobs"]
 
@@ -126,7 +127,7 @@ def blobs(
     hdu: Hdu = None,
     roi: option.Roi = None,
     workers: option.Workers = None,
-    max_memory: MaxMemory = 4.0,
+    max_memory: MaxMemory = "4GiB",
     resume: option.Resume = False,
     units: option.Units = None,
     pixel_size: option.PixelSize = None,
@@ -165,7 +166,8 @@ def blobs(
             }
         )
         options["dark"] = _DARK[dark]
-        reading = reading_options(channel, volume, axes, series, hdu, max_memory) | {"frames": frames}
+        limit = max(max_memory, MAX_MEMORY)  # of what can only be read at once, as in Python
+        reading = reading_options(channel, volume, axes, series, hdu, limit) | {"frames": frames, "whole": False}
         outputs = Outputs(
             output or [],
             plot or [],
@@ -181,5 +183,18 @@ def blobs(
             unit=units,
             resume=resume,
         )
-        find_and_report(Request(images, options, {}, reading, outputs, roi=roi, workers=workers, task="blobs"), errors)
+        find_and_report(
+            Request(
+                images,
+                options,
+                {},
+                reading,
+                outputs,
+                roi=roi,
+                workers=workers,
+                max_memory=max_memory,
+                task="blobs",
+            ),
+            errors,
+        )
     raise typer.Exit(1 if errors.messages else 0)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from npsubpix.cli.files import display_name
-from npsubpix.cli.rows import joined
 from npsubpix.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -67,7 +66,10 @@ def export(
     rows: Pieces,
     metadata: Mapping[str, Any],
 ) -> None:
-    """Write the fits of all frames, which are counted over all images; say what is left out."""
+    """Write the fits of all frames, which are counted over all images, part by part; say what is left out."""
+    from npsubpix._tables import picasso, thunderstorm
+    from npsubpix._tables.localizations import Localizations, localizations
+
     shapes = {image.frame_shape for image in images}
     if len(shapes) > 1:
         from npsubpix._tables import OutputError
@@ -75,17 +77,22 @@ def export(
         raise OutputError(f"{path}: not written, the images differ in shape")
     (shape,) = shapes
     unit = None if fit is None or fit["camera"] is None else "electron"
-    fits = fits_of(joined([dict(piece) for piece in rows]), shape, unit)
-    kept = fits[fits.ok]
-    left_out = len(fits) - len(kept)
-    about = {"images": metadata["images"], "options": metadata["options"], "rows_not_ok_left_out": left_out}
+
+    def parts() -> Iterator[Localizations]:
+        for piece in rows:
+            fits = fits_of(piece, shape, unit)
+            yield localizations(fits[fits.ok], outputs.pixel_size, 1.0)
+
+    left_out = rows.length - sum(int(np.count_nonzero(piece["ok"])) for piece in rows)
+    about = {"images": metadata["images"], "options": metadata["options"]}
+    common: dict[str, Any] = {"pixel_size": outputs.pixel_size, "left_out": left_out, "metadata": about}
     if outputs.table_format == "picasso":
         movie = (sum(image.count for image in images), *shape[-2:])
-        kept.to_picasso(path, shape=movie, pixel_size=outputs.pixel_size, metadata=about)
+        picasso.write(path, parts, shape=movie, origin="center", **common)
     else:
-        kept.to_thunderstorm(path, pixel_size=outputs.pixel_size, metadata=about)
+        thunderstorm.write(path, parts, origin="corner", first_frame=1, **common)
     if left_out and not outputs.quiet:
-        say(f"{left_out} of {len(fits)} fits are not ok and left out of {display_name(path)}")
+        say(f"{left_out} of {rows.length} fits are not ok and left out of {display_name(path)}")
 
 
 def fits_of(columns: Mapping[str, Any], shape: tuple[int, ...], flux_unit: str | None) -> Fits:

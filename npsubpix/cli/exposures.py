@@ -40,17 +40,17 @@ class Exposures(Frames):
 
     def __getitem__(self, k: int) -> Any:
         """Read a frame."""
-        from npsubpix.io.images import open_frames
+        from npsubpix.io._frames import FrameSource
 
         place = self.places[k]
         if self._kept is None or self._kept[0] != place:
             if self._path != place.path:
                 self.close()
-                self._stack = self._open.enter_context(open_frames(place.path, **self._reading))
+                self._stack = self._open.enter_context(FrameSource(place.path, **self._reading))
                 self._path = place.path
             if place.number >= self._stack.count:
                 raise RuntimeError(f"{place.path}: has changed while it was read")
-            self._kept = place, np.asarray(self._stack.read(place.number))
+            self._kept = place, np.asarray(self._stack.frame(place.number))
         return self._kept[1]
 
     def shape_of(self, k: int) -> tuple[int, ...]:
@@ -77,13 +77,13 @@ def exposures_of(
     paths: Sequence[Path], reading: Mapping[str, Any], errors: Errors, notes: Notes
 ) -> Iterator[Exposures]:
     """Open the frames of files; those that cannot be opened are reported and left out."""
-    from npsubpix.io.images import open_frames
+    from npsubpix.io._frames import FrameSource
 
     places: list[Exposure] = []
     for path in paths:
-        with errors.survived(), open_frames(path, **reading) as stack:
+        with errors.survived(), FrameSource(path, **reading) as stack:
             notes.say(stack)
-            places += [Exposure(path, number, stack.shape) for number in range(stack.count)]
+            places += [Exposure(path, number, stack.frame_shape) for number in range(stack.count)]
     exposures = Exposures(places, reading)
     try:
         yield exposures

@@ -26,7 +26,7 @@ def check_plot_path(plot: Path) -> None:
 
 def check_overwriting(outputs: Sequence[Path | None], images: Sequence[Path]) -> None:
     """Refuse to write where an image is read from."""
-    from npsubpix.io.images import is_image
+    from npsubpix.io._formats import is_image
 
     places = [place for place in outputs if place is not None]
     for path in images:

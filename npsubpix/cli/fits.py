@@ -67,7 +67,7 @@ def _width(model: str | None, path: Path | None) -> dict[str, Any]:
 def _psf(others: dict[str, Any], path: Path | None) -> dict[str, Any]:
     """Return the argument of `fit_spots` for the file of a measured point spread function."""
     from npsubpix.io import ImageError
-    from npsubpix.io.images import open_frames
+    from npsubpix.io._frames import FrameSource
 
     if path is None:
         if "oversampling" in others:
@@ -77,7 +77,7 @@ def _psf(others: dict[str, Any], path: Path | None) -> dict[str, Any]:
     if clash is not None:
         raise UsageError(f"--psf has the shape of a spot: leave out --fit-{'sigma' if clash == 'sigma' else 'model'}")
     try:
-        with open_frames(path) as images:
+        with FrameSource(path) as images:
             if images.count != 1:
                 raise UsageError(f"--psf {path}: has {images.count} frames, not one")
             return {"psf": np.array(next(images.frames))}

@@ -57,7 +57,8 @@ class Request:
     fit: dict[str, Any] | None = None  # arguments of fit_spots, if spots are to be fitted
     roi: tuple[slice, ...] | None = None
     workers: int | None = None
-    task: str = "peaks"  # of npsubpix.locate; "spots" if spots are to be fitted
+    max_memory: int = 2**30  # of `npsubpix.locate`; that of `reading` is for what can only be read at once
+    task: str = "peaks"  # of `npsubpix.locate`; "spots" if spots are to be fitted
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Image:
     first: int  # number of its first frame among those of all images
     count: int
     frame_shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     is_stack: bool
     is_folder: bool
     file_format: str
@@ -185,12 +187,16 @@ def _check_needs(request: Request) -> None:
 def _images(request: Request, errors: Errors) -> list[Image]:
     """Open each image, say how it is read, and return what is needed to know of all before the first is searched."""
     from npsubpix.io._frames import FrameSource
+    from npsubpix.io._source import check_size
 
     notes = Notes(request.outputs.quiet)
     images: list[Image] = []
     first = 0
     for path in request.images:
         with errors.survived(), FrameSource(path, **request.reading) as source, maps_of(source, request):
+            if request.outputs.plots:
+                thing = "a frame, which --plot draws as a whole,"
+                check_size(path, thing, source.frame_shape, source.dtype, request.max_memory)
             image = _described(source, first, request.outputs)
             notes.say(source)
             images.append(image)
@@ -210,6 +216,7 @@ def _described(source: FrameSource, first: int, outputs: Outputs) -> Image:
         first=first,
         count=source.count,
         frame_shape=source.frame_shape,
+        dtype=source.dtype,
         is_stack=source.is_stack,
         is_folder=source.file_per_frame,
         file_format=source.file_format,
@@ -348,11 +355,11 @@ def _find(run: Run, rows: Rows, image: Image, advance: Callable[[float, str], No
     from npsubpix.io._frames import FrameSource
 
     request = run.request
-    before = rows.done
+    before: float = rows.done
 
-    def progress(done: int, count: int) -> None:
+    def progress(done: float, count: int) -> None:
         nonlocal before
-        advance(done - before, f"{image.path.name} {done}/{count}")
+        advance(done - before, f"{image.path.name} {int(done)}/{count}")
         before = done
 
     with FrameSource(image.path, **request.reading) as source, maps_of(source, request) as maps:
@@ -364,7 +371,7 @@ def _find(run: Run, rows: Rows, image: Image, advance: Callable[[float, str], No
             roi=request.roi,
             output=rows,
             executor=request.workers,
-            max_memory=request.reading["max_memory"],
+            max_memory=request.max_memory,
             progress=progress,
             **search_options(request, maps),
         )

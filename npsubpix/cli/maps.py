@@ -46,6 +46,7 @@ def _box(roi: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
 def maps_of(image: FrameSource, request: Request) -> Iterator[dict[str, Any]]:
     """Open the mask, the background and the noise of an image; those that are numbers are passed on."""
     from npsubpix.io._frames import FrameSource
+    from npsubpix.io._source import check_size
 
     with contextlib.ExitStack() as opened:
         maps: dict[str, Any] = {}
@@ -57,6 +58,8 @@ def maps_of(image: FrameSource, request: Request) -> Iterator[dict[str, Any]]:
             source = opened.enter_context(
                 FrameSource(value, volume=len(image.frame_shape) == 3, max_memory=request.reading["max_memory"])
             )
+            thing = f"a frame of the {name}, which is read as a whole,"
+            check_size(source.path, thing, source.frame_shape, source.dtype, request.max_memory)
             maps[name] = _map(name, source, image, request.roi)
         yield maps
 

@@ -17,6 +17,7 @@ __all__ = [
     "as_border",
     "as_counts",
     "as_matrix",
+    "as_memory",
     "as_number_or_none",
     "as_number_or_path",
     "as_numbers",
@@ -91,6 +92,20 @@ def as_matrix(text: str) -> list[list[float]]:
     if count not in (6, 9):
         raise typer.BadParameter(f"{text!r} is neither a shift of 2 numbers nor a matrix of 6 or 9")
     return [list(numbers[row : row + 3]) for row in range(0, count, 3)]
+
+
+def as_memory(text: str) -> int:
+    """Parse ``500MB``, ``2 GiB``, or a number of GiB; infinity stands for more than there is."""
+    from npsubpix._arrays.options import check_memory
+
+    try:
+        try:
+            number = float(text)
+        except ValueError:
+            return check_memory(text)
+        return check_memory(min(number, 2.0**30) * 2**30)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a size such as 500MB or 2GiB, nor a number of GiB") from None
 
 
 def as_number_or_none(text: str) -> float | str:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from npsubpix.cli.options import as_memory
+
 __all__ = ["Axes", "Channel", "Hdu", "MaxMemory", "Series", "Volume", "reading_options"]
 
 Channel = Annotated[
@@ -42,18 +44,25 @@ Hdu = Annotated[
         show_default=False,
     ),
 ]
-MaxMemory = Annotated[float, typer.Option(metavar="GIB", help="Memory that a frame may take, in GiB.", min=0.0)]
+MaxMemory = Annotated[
+    Any,
+    typer.Option(
+        parser=as_memory,
+        metavar="SIZE",
+        help="Memory for the pixels at work and what is made of them, such as 500MB or 2GiB, a number in GiB, or inf.",
+    ),
+]
 
 
 def reading_options(
-    channel: int | None, volume: bool | None, axes: str | None, series: int | None, hdu: str | None, max_memory: float
+    channel: int | None, volume: bool | None, axes: str | None, series: int | None, hdu: str | None, max_memory: int
 ) -> dict[str, Any]:
-    """Return the arguments of `open_frames`."""
+    """Return the arguments of `FrameSource`."""
     return {
         "channel": channel,
         "volume": volume,
         "axes": axes,
         "series": series,
         "hdu": int(hdu) if hdu is not None and hdu.isdecimal() else hdu,
-        "max_memory": int(min(max_memory, 2.0**30) * 2**30),  # infinity stands for more than there is
+        "max_memory": max_memory,
     }

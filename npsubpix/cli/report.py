@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import inspect
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,10 @@ import numpy.typing as npt
 from npsubpix.cli.files import display_name
 from npsubpix.cli.hints import hints_for_no_blobs, hints_for_no_peaks
 from npsubpix.cli.maps import FrameMap, maps_of
-from npsubpix.cli.rows import NoFiles, peaks_at_fits
 from npsubpix.cli.terminal import Errors, say, say_guesses
 
 if TYPE_CHECKING:
     from npsubpix.cli.locate import Image, Request, Run
-    from npsubpix.results import Blobs, Peaks
 
 __all__ = ["report", "state_of"]
 
@@ -78,7 +77,7 @@ def report(run: Run, errors: Errors) -> None:
     if guessed := out.counts.get("guessed"):
         around = f"around {out.counts.get('guessed_rows', 0)} of {out.counts['rows']} peaks"
         say_guesses(f"{guessed} of {out.counts['frames']} frames, {around}")
-    if not out.counts["rows"] and not outputs.quiet:
+    if not out.counts["rows"] and not outputs.quiet and _is_in_memory(run, min(run.searched)):
         with errors.survived():
             lines += _hints(run)
     if outputs.table_format == "npsubpix" and head is not None and not outputs.quiet:
@@ -121,6 +120,12 @@ def _first_rows(columns: dict[str, npt.NDArray[Any]], count: int, show: int) -> 
 
     lines = [table_text(columns, show)] if show and count else []
     return [*lines, f"... {count - show} more"] if 0 < show < count else lines
+
+
+def _is_in_memory(run: Run, number: int) -> bool:
+    """Whether a frame of an image may be read as a whole."""
+    image = run.images[number]
+    return math.prod(image.frame_shape) * image.dtype.itemsize <= run.request.max_memory
 
 
 def _hints(run: Run) -> list[str]:
@@ -172,11 +177,12 @@ def _metadata(run: Run, errors: Errors) -> dict[str, Any]:
         options["roi"] = [[part.start, part.stop] for part in request.roi]
     if request.outputs.unit is not None:
         options["units"] = request.outputs.unit
+    reading = {name: value for name, value in request.reading.items() if name != "whole"}
     sizes = images[0].sizes if all(image.sizes == images[0].sizes for image in images) else None
     metadata = {
         **describe("zyx"[-len(images[0].frame_shape) :], request.outputs.origin),
         "images": [display_name(path) for path in request.images],
-        "options": {**options, **request.reading},
+        "options": {**options, **reading, "max_memory": request.max_memory},
         **(sizes or {"sizes": [image.sizes for image in images]}),
     }
     if any(image.wcs is not None for image in images):
@@ -202,31 +208,26 @@ def _write_plots(run: Run, errors: Errors, lines: list[str]) -> None:
                 f"{outputs.plots[0]}: not drawn, there is no frame {outputs.plot_frame}; frames are counted from 0"
             )
         number, frame = having[0], outputs.plot_frame
-    image, peaks = _peaks_of(run, number, frame)
+    image, spots = _spots_of(run, number, frame)
     for plot in outputs.plots:
         with errors.survived():
-            _write_plot(plot, run, image, peaks, number, frame)
+            _write_plot(plot, run, image, spots, number, frame)
             lines.append(f"Wrote {display_name(plot)}")
 
 
-def _peaks_of(run: Run, number: int, frame: int) -> tuple[npt.NDArray[Any], Peaks | Blobs]:
+def _spots_of(run: Run, number: int, frame: int) -> tuple[npt.NDArray[Any], Any]:
     """Read a frame and search it once more."""
     import npsubpix
     from npsubpix.cli.locate import search_options
 
     request = run.request
     with _frame(run, number, frame) as (image, maps):
-        options: dict[str, Any] = {"frames": False, "roi": request.roi, **search_options(request, maps)}
-        if request.fit is None:
-            return image, npsubpix.locate(image, task=request.task, **options)  # type: ignore[return-value]
-        rows = NoFiles(show=2**62)
-        npsubpix.locate(image, task=request.task, output=rows, **options)
-        columns = rows.head(2**62)
-        assert columns is not None
-        return image, peaks_at_fits(columns)
+        options: dict[str, Any] = {"roi": request.roi, "max_memory": request.max_memory}
+        found = npsubpix.locate(image, task=request.task, frames=False, **options, **search_options(request, maps))
+        return image, found
 
 
-def _write_plot(plot: Path, run: Run, image: npt.NDArray[Any], peaks: Peaks | Blobs, number: int, frame: int) -> None:
+def _write_plot(plot: Path, run: Run, image: npt.NDArray[Any], spots: Any, number: int, frame: int) -> None:
     from npsubpix._tables import ORIGINS, replacing
     from npsubpix.plotting import draw_peaks
 
@@ -234,8 +235,8 @@ def _write_plot(plot: Path, run: Run, image: npt.NDArray[Any], peaks: Peaks | Bl
     which = f", frame {frame} of 0 to {source.count - 1}" if source.is_stack else ""
     figure = draw_peaks(
         image,
-        peaks,
-        title=f"{_counted(run, len(peaks))} in {display_name(Path(source.path.name))}{which}",
+        spots,
+        title=f"{_counted(run, len(spots))} in {display_name(Path(source.path.name))}{which}",
         origin=ORIGINS[outputs.origin],
         y_up=source.file_format == "FITS" if outputs.y_up is None else outputs.y_up,
         style="light" if outputs.light else "dark",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from npsubpix.movies.outputs import Output
     from npsubpix.results import Peaks
 
-__all__ = ["Best", "Layout", "NoFiles", "Rows", "joined", "peak_layout", "peaks_at_fits"]
+__all__ = ["Best", "Layout", "NoFiles", "Rows", "joined", "peak_layout"]
 
 Columns = dict[str, npt.NDArray[Any]]
 
@@ -175,7 +175,7 @@ def peak_layout(columns: Mapping[str, Any]) -> tuple[Columns, Columns]:
 
 def _fit_layout(columns: Columns) -> tuple[Columns, Columns]:
     """Return the columns of fits as those of peaks at the positions of fits, which are ok if the fits are."""
-    table = {**peaks_at_fits(columns).to_dict(), "ok": columns["ok"]}
+    table = {**_peaks_at_fits(columns).to_dict(), "ok": columns["ok"]}
     heights = {name: columns[at] for name in _HEIGHTS if (at := _height(name)) in columns}
     shapes = [n for n in columns if n.startswith(_FIT_SHAPES) or (n.startswith("z") and n not in table)]
     extra = heights | {name: columns[name] for name in ("flux", "flux_std")}
@@ -186,7 +186,7 @@ def _fit_layout(columns: Columns) -> tuple[Columns, Columns]:
     return table, extra
 
 
-def peaks_at_fits(columns: Mapping[str, Any]) -> Peaks:
+def _peaks_at_fits(columns: Mapping[str, Any]) -> Peaks:
     """Return the peaks that were fitted, at the positions of the fits."""
     from npsubpix.results import Peaks
 

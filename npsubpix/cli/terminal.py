@@ -15,7 +15,6 @@ import typer
 
 if TYPE_CHECKING:
     from npsubpix.io._frames import FrameSource
-    from npsubpix.io.images import Frames
 
 __all__ = ["Errors", "Notes", "UsageError", "say", "say_error", "say_guesses"]
 
@@ -48,7 +47,7 @@ class Notes:
         self.quiet = quiet
         self.said: set[str] = set()
 
-    def say(self, stack: Frames | FrameSource) -> None:
+    def say(self, stack: FrameSource) -> None:
         """Say what was taken for what, unless only errors are asked for, and what is left out, always."""
         for text in (*stack.notes, *([stack.reading] if stack.reading and not self.quiet else ())):
             if text not in self.said:
@@ -90,7 +89,7 @@ class Errors:
         line: str | None = None,
     ) -> None:
         """Report damage in a file, as an error that the file is read with; print other warnings."""
-        from npsubpix.io.images import ImageWarning
+        from npsubpix.io import ImageWarning
 
         text = " ".join(f"{message}".split())
         if not issubclass(category, ImageWarning):
@@ -110,7 +109,7 @@ class Errors:
     @contextlib.contextmanager
     def last_resort(self) -> Iterator[None]:
         """Report an error and exit; keep warnings and logs of libraries from the terminal."""
-        from npsubpix.io.images import ImageWarning
+        from npsubpix.io import ImageWarning
 
         silence = logging.NullHandler()
         logging.getLogger().addHandler(silence)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from npsubpix.io.images import Frames, ImageError, ImageWarning, open_frames
+from npsubpix.io._source import ImageError, ImageWarning
 from npsubpix.io.localizations import read_picasso, read_thunderstorm
 from npsubpix.io.source import ImageSource, open_image
 from npsubpix.io.tables import OutputError, peak_columns, read_table, replacing, write_table
 
 __all__ = [
-    "Frames",
     "ImageError",
     "ImageSource",
     "ImageWarning",
     "OutputError",
-    "open_frames",
     "open_image",
     "peak_columns",
     "read_picasso",

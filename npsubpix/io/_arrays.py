@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.library import HostArray
+from npsubpix._arrays.home import home_of
+from npsubpix._arrays.library import HostArray, to_numpy
 from npsubpix._arrays.masks import without_mask
 from npsubpix.io._source import TIMES, ImageError, Index, Size, Source, unnamed
 from npsubpix.io._units import unit_name
@@ -33,6 +34,15 @@ def array_source(array: Any) -> Source:
     library = _library(array)
     if library == "xarray":
         return _xarray_source(array)
+    home = home_of(array)
+    if home.on_gpu:
+        move = {"cupy": "x.get()", "torch": "x.cpu()"}.get(home.library, "np.asarray(x)")
+        raise TypeError(
+            f"array: is on {home.place}, and images are read on the host: find_peaks and fit_spots take it as it is, "
+            f"with frame_axis, and {move} is on the host"
+        )
+    if home.library != "numpy":  # of which lists and arrays in files are, too
+        array = to_numpy(array)
     chunks: Any = getattr(array, "chunks", None)
     if library == "dask":
         array_of: Any = _computed

@@ -9,19 +9,10 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix.io._source import ImageError, check_size, times, unnamed
+from npsubpix.io._source import ImageError, check_size, letter_of, times
 from npsubpix.io.source import ImageSource
 
 __all__ = ["Layout", "lay_out"]
-
-_NAMES = {
-    **dict.fromkeys(("time", "times", "frame", "frames"), "T"),
-    **dict.fromkeys(("depth", "slice", "slices", "plane", "planes"), "Z"),
-    **dict.fromkeys(("channel", "channels"), "C"),
-    **dict.fromkeys(("rgb", "rgba", "sample", "samples"), "S"),
-    **dict.fromkeys(("row", "rows"), "Y"),
-    **dict.fromkeys(("column", "columns", "col"), "X"),
-}
 
 
 @dataclass(frozen=True)
@@ -103,7 +94,7 @@ def lay_out(
 
 def _letters(source: ImageSource, frames: int | str | bool | None) -> str:
     """Return a letter per axis: T, Z, C, S, Y and X, Q for axes without a name, O for those with another one."""
-    letters = [_letter(name, axis) for axis, name in enumerate(source.axes)]
+    letters = [letter_of(name, axis) for axis, name in enumerate(source.axes)]
     if frames is not None and not isinstance(frames, bool):
         chosen = _axis_of(source, frames)
         letters = ["O" if letter == "T" else letter for letter in letters]
@@ -114,12 +105,6 @@ def _letters(source: ImageSource, frames: int | str | bool | None) -> str:
             letters = ["O" if letter in "YX" else letter for letter in letters]
             letters[space[0]], letters[space[1]] = "Y", "X"
     return "".join(letters)
-
-
-def _letter(name: str, axis: int) -> str:
-    if name == unnamed(axis):
-        return "Q"
-    return _NAMES.get(name.lower(), name.upper() if len(name) == 1 and name.isalpha() else "O")
 
 
 def _axis_of(source: ImageSource, frames: int | str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,11 +27,13 @@ class FrameSource:
     path : str or Path
         What `open_image` opens.
     series, hdu, channel, axes, max_memory
-        Arguments of `open_image`; `max_memory` is what a frame may take, too.
+        Arguments of `open_image`.
     frames : int, str or False, optional
         Axis of frames, False for none.
     volume : bool, optional
         Whether slices make a volume.
+    whole : bool
+        Whether frames are to be read as a whole: none may take more than `max_memory` then.
     """
 
     def __init__(
@@ -45,11 +47,12 @@ class FrameSource:
         frames: int | str | bool | None = None,
         axes: str | None = None,
         max_memory: int = MAX_MEMORY,
+        whole: bool = True,
     ) -> None:
         self.path = Path(path)
         self._options = {
             "series": series, "hdu": hdu, "channel": channel, "volume": volume, "frames": frames, "axes": axes,
-            "max_memory": max_memory,
+            "max_memory": max_memory, "whole": whole,
         }  # fmt: skip
         # A path holds no two slashes in a row, which a URL has
         target = re.sub(r"^([a-z][a-z0-9+]+):/(?=[^/])", r"\1://", str(path))
@@ -61,8 +64,9 @@ class FrameSource:
                 raise ImageError(
                     f"{path}: is a {image.file_format} file, and only {formats} files have series to choose from"
                 )
+            limit = max_memory if whole else None
             layout, notes = lay_out(
-                image, frames=frames, channel=channel, volume=volume, named=axes is not None, max_memory=max_memory
+                image, frames=frames, channel=channel, volume=volume, named=axes is not None, max_memory=limit
             )
         except BaseException:
             image.close()
@@ -96,13 +100,22 @@ class FrameSource:
         block = self._layout.block(frames.start, frames.stop, tuple(box))
         return block if self.is_stack else block[0]
 
+    def frame(self, number: int) -> HostArray:
+        """Read a frame."""
+        return self._layout.read(number)
+
+    @property
+    def frames(self) -> Iterator[HostArray]:
+        """Iterate over the frames, and read each in turn."""
+        return map(self.frame, range(self.count))
+
     def file_of(self, number: int) -> Path:
         """Return the file that a frame is read from."""
         return self.files[number] if self.file_per_frame else self.path
 
     def fingerprint(self) -> dict[str, Any]:
         """Tell whether the image is still the same, and read in the same way."""
-        reading = {name: value for name, value in self._options.items() if name != "max_memory"}
+        reading = {name: value for name, value in self._options.items() if name not in ("max_memory", "whole")}
         return {**self._image.fingerprint(), "options": reading}
 
     def close(self) -> None:

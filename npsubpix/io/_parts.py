@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from npsubpix._arrays.library import HostArray
-from npsubpix.io._source import ImageError, Index, Source, names_of, times
+from npsubpix.io._source import ImageError, Index, Source, letter_of, names_of, times
 
 __all__ = ["normalized", "one_channel", "renamed"]
 
@@ -63,10 +63,11 @@ def renamed(source: Source, name: str, axes: str | Sequence[str]) -> Source:
 
 def one_channel(source: Source, name: str, channel: int) -> Source:
     """Return a source with one of its channels, or of its samples of colour."""
-    across = "s" if "s" in source.axes else "c"
-    if across not in source.axes:
+    letters = [letter_of(axis, k) for k, axis in enumerate(source.axes)]
+    across = "S" if "S" in letters else "C"
+    if across not in letters:
         raise ImageError(f"{name}: has one channel; needed is an image with several to choose channel {channel}")
-    axis = source.axes.index(across)
+    axis = letters.index(across)
     count = source.shape[axis]
     if not 0 <= channel < count:
         raise ImageError(f"{name}: has {count} channels; channel must be 0 to {count - 1}, got {channel}")

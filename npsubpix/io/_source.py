@@ -26,6 +26,7 @@ __all__ = [
     "check_numbers",
     "check_ratio",
     "check_size",
+    "letter_of",
     "names_of",
     "reason_of",
     "sizes",
@@ -46,6 +47,16 @@ EXTRAS = {
 
 #: Names of the axis of times, in lower case.
 TIMES = ("t", "time", "frame", "frames")
+
+#: Letters of axes by their names, in lower case.
+_NAMES = {
+    **dict.fromkeys(("time", "times", "frame", "frames"), "T"),
+    **dict.fromkeys(("depth", "slice", "slices", "plane", "planes"), "Z"),
+    **dict.fromkeys(("channel", "channels"), "C"),
+    **dict.fromkeys(("rgb", "rgba", "sample", "samples"), "S"),
+    **dict.fromkeys(("row", "rows"), "Y"),
+    **dict.fromkeys(("column", "columns", "col"), "X"),
+}
 
 #: A size and its unit.
 Size = tuple[float, str]
@@ -103,6 +114,13 @@ class Source:
 def unnamed(number: int) -> str:
     """Name an axis that has no name by its number."""
     return f"axis{number}"
+
+
+def letter_of(name: str, axis: int) -> str:
+    """Return T, Z, C, S, Y or X for the name of an axis, Q for an axis without one, O or another letter for others."""
+    if name == unnamed(axis):
+        return "Q"
+    return _NAMES.get(name.lower(), name.upper() if len(name) == 1 and name.isalpha() else "O")
 
 
 def names_of(letters: str) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ def calibration_of(
     """Return the calibration of frames of the moving files on the pixels of the fixed one.
 
     Pixels are those of the fixed file. The axis of frames, and the steps along it, are those of the moving files,
-    where these agree. `axes` and `series` are those of `open_frames`.
+    where these agree. `axes` and `series` are those of `FrameSource`.
     """
     sources = [_read(path, axes, series) for path in dict.fromkeys(moving)]
     pixels = next(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
+from npsubpix._arrays.options import check_memory
 from npsubpix.io._arrays import is_worker, opened_again, portable
 from npsubpix.io._fingerprints import fingerprint_of, state_of
 from npsubpix.io._formats import Opened, open_source
@@ -217,7 +218,7 @@ def open_image(
     channel: int | None = None,
     hdu: int | str | None = None,
     axes: str | Sequence[str] | None = None,
-    max_memory: int = MAX_MEMORY,
+    max_memory: int | str = MAX_MEMORY,
 ) -> ImageSource:
     """Open an image, a movie or a volume of any size; nothing is loaded until it is read.
 
@@ -227,7 +228,7 @@ def open_image(
     ----------
     path_or_url_or_array : str, Path, array or ImageSource
         A file, a folder of images or a pattern such as ``"frames/*.png"``, the files of which are frames in natural
-        order (2 is before 10). Or an array of NumPy, dask, zarr, h5py or xarray.
+        order (2 is before 10). Or an array of NumPy, dask, zarr, h5py or xarray, or of torch or JAX on the host.
     scene : int, default 0
         The series of a TIFF file, counted from 0.
     level : int, default 0
@@ -239,9 +240,9 @@ def open_image(
         that holds an image.
     axes : str or sequence of str, optional
         Names of the axes in place of those that the file has, as in ``"tzyx"``.
-    max_memory : int, default 4 * 2**30
-        Number of bytes that a part which can only be read at once may take, such as a page or a tile. A file that
-        declares larger ones is not opened.
+    max_memory : int or str, default 4 * 2**30
+        Number of bytes, or a text such as ``"8 GiB"``, that a part which can only be read at once may take,
+        such as a page or a tile. A file that declares larger ones is not opened.
 
     Returns
     -------
@@ -277,7 +278,8 @@ def open_image(
     """
     if isinstance(path_or_url_or_array, ImageSource):
         return path_or_url_or_array
-    chosen = {"scene": scene, "level": level, "channel": channel, "hdu": hdu, "axes": axes, "max_memory": max_memory}
+    memory = check_memory(max_memory)
+    chosen = {"scene": scene, "level": level, "channel": channel, "hdu": hdu, "axes": axes, "max_memory": memory}
     source = _open(path_or_url_or_array, chosen)
     for damage in source.warnings:
         warnings.warn(ImageWarning(f"{source.name}: {damage}"), stacklevel=2)

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.peaks.extrema import last_below
-from npsubpix._cpu.peaks.tiles import Box, Tile
 from npsubpix._definitions.peaks import PeakSearch
+from npsubpix._dispatch.tiles import Box, Tile, last_below
 
 __all__ = ["NOTHING", "Highest", "highest_in_tile", "measure"]
 

@@ -14,13 +14,10 @@ from npsubpix._arrays.checks import check_mask
 from npsubpix._arrays.home import home_of
 from npsubpix._arrays.library import HostArray, is_array, without_booleans
 from npsubpix._arrays.stacks import stack_of
-from npsubpix._cpu.background.tiles import MeshOfFrame
-from npsubpix._cpu.peaks.heights import bound_of_values
-from npsubpix._cpu.peaks.tiles import Box, halo_of
 from npsubpix._definitions.peaks import PeakSearch, with_defaults
 from npsubpix._definitions.refinement import Noise, Refinement, noise_of
+from npsubpix._dispatch.tiles import Box, MeshOfFrame, bound_of_values, halo_of
 from npsubpix.camera import noise_of_pixels
-from npsubpix.movies.fits import pools_noise
 from npsubpix.movies.jobs import Sent
 from npsubpix.movies.maps import changed
 from npsubpix.movies.plans import frame_bytes
@@ -88,8 +85,8 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
     for name in ("detect", "mode"):
         if options[name] is not None:
             raise ValueError(whole % (f"{name}={options[name]!r}" if isinstance(options[name], str) else name))
-    if options["refine"] == "fit":  # whose errors are taken from all peaks together
-        raise ValueError(whole % "refine='fit'")
+    if options["refine"] == "fit" and not (options["error"] is None and options["camera"] is None):
+        raise ValueError(whole % "refine='fit' with camera or error")
     if task.fit is not None:
         _check_fit(task.fit, whole)
     own_maps = functools.partial(_of_frame, ndim=len(movie.shape))
@@ -157,10 +154,6 @@ def _of_frame(_: str, value: Any, ndim: int) -> Any:
 
 
 def _check_fit(fit: Mapping[str, Any], whole: str) -> None:
-    if fit.get("neighbors", "ignore") != "ignore":
-        raise ValueError(whole % f"neighbors={fit['neighbors']!r}")
-    if pools_noise(fit):
-        raise ValueError(whole % "a fit without error and camera, whose errors depend on all spots of a frame,")
     camera = fit.get("camera")
     maps: list[Any] = [fit.get("error")]
     maps += [] if camera is None else [getattr(camera, field.name) for field in dataclasses.fields(camera)]

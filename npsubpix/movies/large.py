@@ -11,18 +11,25 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from npsubpix._arrays.library import HostArray, is_array
-from npsubpix._cpu.background.tiles import boxes_of, mesh_of
-from npsubpix._cpu.peaks import Rows, before_merging, selected, settled
-from npsubpix._cpu.peaks.extrema import Candidates
-from npsubpix._cpu.peaks.tiles import Box, candidates_of_frame
 from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.flags import PeakFlags
+from npsubpix._dispatch.tiles import (
+    Box,
+    Candidates,
+    Rows,
+    before_merging,
+    boxes_of,
+    candidates_of_frame,
+    mesh_of,
+    selected,
+    settled,
+)
 from npsubpix.background import check_boxes
 from npsubpix.fitting.spots import lengths_of_box
 from npsubpix.movies.borders import NOTHING, Highest, measure
@@ -32,6 +39,7 @@ from npsubpix.movies.plans import frame_bytes
 from npsubpix.movies.sources import Movie, in_memory
 from npsubpix.movies.tasks import Columns, Found, Task, significance
 from npsubpix.movies.tilework import Find, Fit, Measure, Pixels, Refine, find, fit, measured, refine, tile_of
+from npsubpix.movies.together import Parts, depend_on_each_other, fitted_together, refined_together
 from npsubpix.movies.windows import window_bytes
 from npsubpix.movies.workers import Runner, runner_of
 from npsubpix.results import Background, Fits, Peaks
@@ -42,8 +50,31 @@ __all__ = ["found_in_tiles", "tile_lengths"]
 _MAPS = ("mask", "background", "sigma", "error")
 
 
-def found_in_tiles(movie: Movie, task: Task, number: int, memory: int, runner: Runner) -> Found:
-    """Find the rows of a frame in tiles."""
+class _Counted:
+    """A runner that reports, after each tile, which part of all work on a frame is done."""
+
+    def __init__(self, runner: Runner, report: Callable[[float], None]) -> None:
+        self.workers, self.at_once = runner.workers, runner.at_once
+        self._runner, self._report = runner, report
+        self.done, self.total = 0, 1
+
+    def run(self, function: Callable[[Any], Any], jobs: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Yield each job and its result, in order."""
+        for result in self._runner.run(function, jobs):
+            self.tick()
+            yield result
+
+    def tick(self) -> None:
+        """Count a tile."""
+        self.done += 1
+        if self.done < self.total:  # duplicates may be refined several times
+            self._report(self.done / self.total)
+
+
+def found_in_tiles(
+    movie: Movie, task: Task, number: int, memory: int, runner: Runner, report: Callable[[float], None]
+) -> Found:
+    """Find the rows of a frame in tiles; `report` is told which part of the work is done."""
     maps_here = any(is_array(task.options.get(n)) for n in _MAPS) or isinstance(
         task.options.get("background"), Background
     )
@@ -52,6 +83,8 @@ def found_in_tiles(movie: Movie, task: Task, number: int, memory: int, runner: R
     sent = movie if runner.at_once == 1 else Sent(movie)
     frame = frame_of(movie, sent, task, number, memory // max(runner.workers, 1))
     cores = list(_cores(frame, movie, task))
+    runner = counted = _Counted(runner, report)
+    counted.total = len(cores) * (2 + (task.boxes is not None) + (frame.fit is not None))
     if task.boxes is not None:
         frame = _with_background(frame, task.boxes, movie, cores[0], runner)
     parts, border = [], NOTHING
@@ -62,7 +95,7 @@ def found_in_tiles(movie: Movie, task: Task, number: int, memory: int, runner: R
     search = before_merging(frame.search, frame.refinement)
     found = candidates_of_frame(parts, _dtype_of(movie), frame.shape, frame.search)
     found = found.take(selected(found, (1, *frame.shape), search))
-    refine_each = functools.partial(_refined, frame, cores=cores, runner=runner, seen=seen)
+    refine_each = functools.partial(_refined, frame, cores=cores, memory=memory, runner=counted, seen=seen)
     rows = settled(found, (1, *frame.shape), frame.search, frame.refinement, refine_each)
     peaks = Peaks(
         rows.coords, rows.values, rows.starts, rows.flags, None if movie.axis is None else rows.frames + number,
@@ -76,7 +109,7 @@ def found_in_tiles(movie: Movie, task: Task, number: int, memory: int, runner: R
         return Found(peaks, columns, counts)
     if task.with_heights:
         columns = {"value": rows.values, **columns, "peak_flags": rows.flags}
-    return Found(_fitted(frame, peaks, cores, runner), columns, counts)
+    return Found(_fitted(frame, peaks, cores, memory, counted), columns, counts)
 
 
 def _dtype_of(movie: Movie) -> np.dtype[Any]:
@@ -156,7 +189,9 @@ def _tiles_of(points: HostArray, cores: list[Box]) -> dict[int, HostArray]:
     return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=False)) if len(order) else {}
 
 
-def _refined(frame: Frame, found: Candidates, cores: list[Box], runner: Runner, seen: list[Pixels]) -> Rows:
+def _refined(
+    frame: Frame, found: Candidates, cores: list[Box], memory: int, runner: _Counted, seen: list[Pixels]
+) -> Rows:
     """Refine candidates tile by tile; return them in their order, and add their pixels to those that were seen."""
     points = np.stack(np.unravel_index(found.indices, frame.shape), axis=1)
     wide = frame.refinement.periods_around(frame.shape)
@@ -165,6 +200,9 @@ def _refined(frame: Frame, found: Candidates, cores: list[Box], runner: Runner, 
         rows, pixels = refine(Refine(frame, tuple((0, 1) for _ in frame.shape), found))
         seen.append(pixels)
         return rows
+    if frame.refinement.method == "fit":  # which takes errors from the residuals of all candidates
+        half = tuple(extent + 1 for extent in frame.refinement.extent[3 - len(frame.shape) :])
+        return refined_together(frame, found, points, Parts(cores, of_tiles, half, memory, runner.tick), seen.append)
     jobs = (Refine(frame, frame.widened(cores[k], wide), found.take(rows)) for k, rows in of_tiles.items())
     parts = []
     for _, (rows, pixels) in runner.run(refine, jobs):
@@ -189,13 +227,16 @@ def _border_of(frame: Frame, rows: Rows, highest: Highest) -> HostArray | None:
     return np.array([highest.value])
 
 
-def _fitted(frame: Frame, peaks: Peaks, cores: list[Box], runner: Runner) -> Fits:
-    """Fit the spots of a frame tile by tile, with those around a tile as their neighbours."""
+def _fitted(frame: Frame, peaks: Peaks, cores: list[Box], memory: int, runner: _Counted) -> Fits:
+    """Fit the spots of a frame tile by tile, with those around a tile as their neighbours; or all of them at once."""
     assert frame.fit is not None
     half, near = _reach_of_fits(frame)
     starts = np.floor(np.where(np.isfinite(peaks.coords), peaks.coords, 0) + 0.5).astype(np.int64)
     starts = starts.clip(0, np.array(frame.shape) - 1)
     own = _tiles_of(starts, cores) or {0: np.zeros(0, np.int64)}
+    if depend_on_each_other(frame.fit):
+        fits = fitted_together(frame, peaks.coords, starts, Parts(cores, own, half, memory, runner.tick))
+        return dataclasses.replace(fits, frame=peaks.frame, image_shape=frame.shape)
     jobs = []
     for k, rows in own.items():
         begins, ends = np.array(frame.widened(cores[k], near)).T

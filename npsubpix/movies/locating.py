@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -14,13 +15,14 @@ from typing import Any
 import numpy as np
 
 import npsubpix
+from npsubpix._arrays.options import check_memory
 from npsubpix._tables import OutputError, describe
 from npsubpix.movies.columns import celestial, sizes_of, with_sky
 from npsubpix.movies.functions import described_function
 from npsubpix.movies.jobs import jobs_of, read_ahead, work
 from npsubpix.movies.large import found_in_tiles
 from npsubpix.movies.outputs import Output, open_output
-from npsubpix.movies.plans import blocks_of, bytes_of, frames_per_block
+from npsubpix.movies.plans import blocks_of, frames_per_block
 from npsubpix.movies.sources import Movie, file_of_array, in_memory, movie_of, opened
 from npsubpix.movies.tasks import Found, Task, columns_of, joined, moved, task_of
 from npsubpix.movies.workers import Runner, runner_of
@@ -58,7 +60,7 @@ def locate(
     resume: bool = False,
     executor: int | Executor | Any | None = None,
     max_memory: int | str = "1 GiB",
-    progress: Callable[[int, int], Any] | None = None,
+    progress: Callable[[float, int], Any] | None = None,
     **options: Any,
 ) -> Table | dict[str, Any] | Located:
     """Find the spots of a movie, a volume or a mosaic of any size, block by block, here or in many workers.
@@ -95,7 +97,8 @@ def locate(
         Number of bytes, or a text such as ``"500 MB"``, for the pixels at work and what is made of them, those of all
         processes on this machine together. Frames that are larger are worked on in tiles.
     progress : callable, optional
-        Called with the number of frames done, and of all frames, after each block.
+        Called with the number of frames done, and of all frames, after each block; and after each tile of a frame
+        that is worked on in tiles, with a fraction of it.
     **options
         Options of `find_peaks`. ``background`` may also be a dict of arguments of `local_background`, such as
         ``{"size": 64}``, with which background and noise of each frame are measured. Maps may be of one frame, or of
@@ -114,8 +117,9 @@ def locate(
         If an argument has the wrong type.
     ValueError
         If an argument is out of range, or a frame is larger than `max_memory` and cannot be worked on in tiles with
-        these options: `detect`, ``mode="wrap"``, ``refine="fit"``, ``neighbors="fit"``, fits without ``camera`` and
-        ``error``, blobs, or a function.
+        these options: `detect`, ``mode="wrap"``, ``refine="fit"`` with ``camera`` or ``error``, fits with maps of
+        noise, blobs, or a function; or if fits that depend on each other, those without ``camera`` and ``error``, with
+        ``refine="fit"`` or with ``neighbors="fit"``, are too many.
     ImageError
         If the source cannot be read; the message names the file and the frame. Rows before that frame are in `output`.
     RuntimeError
@@ -156,7 +160,7 @@ def locate(
     >>> peaks.frame
     array([10, 11, 12, 13, 14, 15, 16, 17, 18, 19])
     """
-    memory, runner, own = bytes_of(max_memory), runner_of(executor), task_of(task, options)
+    memory, runner, own = check_memory(max_memory), runner_of(executor), task_of(task, options)
     if output is None and resume:
         raise ValueError("resume is for an output, got none")
     if progress is not None and not callable(progress):
@@ -173,7 +177,7 @@ def locate(
         report = progress or _nothing
         if output is None:
             found = []
-            for _, last, part in _found(movie, own, 0, memory, runner):
+            for _, last, part in _found(movie, own, 0, memory, runner, report):
                 found.append(part)
                 report(last, movie.count)
             return joined(found)
@@ -185,7 +189,7 @@ def locate(
         stack.enter_context(out)
         # An object of the caller has columns of its own
         sky = celestial(getattr(image, "wcs", None)) if is_path and movie.has_rows_and_columns_last else None
-        for first, last, part in _found(movie, replace(own, with_heights=True), out.done, memory, runner):
+        for first, last, part in _found(movie, replace(own, with_heights=True), out.done, memory, runner, report):
             out.write(first, last, with_sky(columns_of(part), sky), counts=part.counts)
             report(last, movie.count)
         out.finish(_metadata(movie, own) if is_path else None)
@@ -200,23 +204,29 @@ def _check_apart(output: Path, source: Any) -> None:
         raise OutputError(f"{output}: is the source, which the rows would replace; needed is another name")
 
 
-def _nothing(done: int, count: int) -> None:
+def _nothing(done: float, count: int) -> None:
     """Report nothing."""
 
 
-def _found(movie: Movie, task: Task, done: int, memory: int, runner: Runner) -> Iterator[tuple[int, int, Found]]:
-    """Yield the rows of blocks, in order, from a frame on."""
+def _report_tile(report: Callable[[float, int], Any], number: int, count: int, part: float) -> None:
+    """Report which part of a frame is done."""
+    report(number + part, count)
+
+
+def _found(
+    movie: Movie, task: Task, done: int, memory: int, runner: Runner, report: Callable[[float, int], Any]
+) -> Iterator[tuple[int, int, Found]]:
+    """Yield the rows of blocks, in order, from a frame on; report what is done of a frame in tiles."""
     here = in_memory(movie.source)
     reads_ahead = runner.at_once == 1 and not here
     length = frames_per_block(movie, task, memory, runner.workers, runner.at_once + reads_ahead)
     if length == 0:
         for number in range(done, movie.count):
             own = task.of_frames(number, number + 1, movie.count, movie.shape, movie.axis)
-            yield (
-                number,
-                number + 1,
-                moved(found_in_tiles(movie, own, number, memory, runner), 0, movie.origin, movie.frame_shape),
+            found = found_in_tiles(
+                movie, own, number, memory, runner, functools.partial(_report_tile, report, number, movie.count)
             )
+            yield number, number + 1, moved(found, 0, movie.origin, movie.frame_shape)
         return
     jobs = jobs_of(movie, task, blocks_of(done, movie.count, length), send=runner.at_once > 1 and not here)
     if here or reads_ahead:
@@ -235,6 +245,7 @@ def _metadata(movie: Movie, task: Task) -> dict[str, Any]:
         **describe("zyx"[-len(movie.shape) :]),
         "images": [movie.source.name],
         **sizes_of(movie.source),
+        "read_as": movie.roles,
         **{name: state[name] for name in ("task", "frames", "region", "options")},
     }
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +11,7 @@ from npsubpix._definitions.dtypes import promoted
 from npsubpix.movies.sources import Movie
 from npsubpix.movies.tasks import Task
 
-__all__ = ["blocks_of", "bytes_of", "frame_bytes", "frames_per_block"]
+__all__ = ["blocks_of", "frame_bytes", "frames_per_block"]
 
 #: Pixels of a block: enough that starting threads costs little beside the work, also where other programs run.
 _PIXELS = 1 << 24
@@ -23,24 +21,6 @@ _ROUNDS = 4
 
 #: Images that a search for blobs has beside the frame.
 _BLOB_IMAGES = 6
-
-_UNITS = {"": 1, "B": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-
-
-def bytes_of(memory: Any) -> int:
-    """Require a number of bytes, or a text such as "1 GiB"."""
-    if isinstance(memory, str):
-        match = re.fullmatch(r"\s*([0-9.]+)\s*([kKMGT]?)(i?)[bB]?(?:ytes)?\s*", memory)
-        try:
-            number = float(match[1]) if match else math.nan
-        except ValueError:
-            number = math.nan
-        if match and math.isfinite(number) and number > 0:
-            unit = match[2].upper()
-            return int(number * (1024 ** "BKMGT".index(unit or "B") if match[3] else _UNITS[unit]))
-    elif not isinstance(memory, bool) and isinstance(memory, (int, float, np.integer)) and 0 < memory < math.inf:
-        return int(memory)
-    raise ValueError(f"max_memory must be a number of bytes or a text such as '1 GiB', got {memory!r}")
 
 
 def frame_bytes(movie: Movie, task: Task) -> int:

@@ -13,7 +13,7 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._arrays.stacks import is_delayed
 from npsubpix.io import open_image
 from npsubpix.io._arrays import file_of
-from npsubpix.io._source import TIMES
+from npsubpix.io._source import letter_of
 
 __all__ = ["Movie", "file_of_array", "in_memory", "movie_of", "opened"]
 
@@ -75,6 +75,12 @@ class Movie:
         return tuple(int(n) for k, n in enumerate(self.source.shape) if k != self.axis)
 
     @property
+    def roles(self) -> dict[str, str]:
+        """What each axis was taken for: frames, z, y or x."""
+        space = iter("zyx"[-len(self.shape) :])
+        return {name: "frames" if k == self.axis else next(space) for k, name in enumerate(self.source.axes)}
+
+    @property
     def whole(self) -> tuple[int, ...]:
         """Shape of the part of all frames that is wanted."""
         return self.shape if self.axis is None else (*self.shape[: self.axis], self.count, *self.shape[self.axis :])
@@ -127,7 +133,8 @@ def movie_of(source: Any, frames: Any, roi: Any) -> Movie:
     axis = _frame_axis(source, frames)
     shape = [int(n) for n in source.shape]
     ndim = len(shape) - (axis is not None)
-    colours = [name for k, name in enumerate(source.axes) if name in ("c", "s") and k != axis]
+    letters = [letter_of(str(name), k) for k, name in enumerate(source.axes)]
+    colours = [letter for k, letter in enumerate(letters) if letter in "CS" and k != axis]
     if colours and (frames is None or ndim > 3):
         raise ValueError(
             f"{source.name}: has channels, {_described(source)}: choose one by npsubpix.open_image(..., channel=0)"
@@ -137,7 +144,9 @@ def movie_of(source: Any, frames: Any, roi: Any) -> Movie:
         raise ValueError(
             f"{source.name}: has axes {_described(source)}; needed are 2 or 3 besides that of frames{hint}"
         )
-    _check_order(source, axis)
+    _check_order(source, [letter for k, letter in enumerate(letters) if k != axis])
+    if ndim == 3 and frames is not False:
+        _check_depth(source, letters, axis)
     if 0 in shape:
         raise ValueError(f"{source.name}: has no pixels, its shape is {tuple(shape)}")
     wanted = _region(roi, [n for k, n in enumerate(shape) if k != axis])
@@ -152,7 +161,7 @@ def _frame_axis(source: Any, frames: Any) -> int | None:
     if frames is False:
         return None
     if frames is None:
-        return _usual_axis([str(name).lower() for name in names])
+        return _usual_axis([letter_of(str(name), k) for k, name in enumerate(names)])
     if isinstance(frames, str):
         if frames not in names:
             raise ValueError(f"frames must be an axis of {source.name}, one of {', '.join(names)}, got {frames!r}")
@@ -168,22 +177,34 @@ def _frame_axis(source: Any, frames: Any) -> int | None:
     return number % ndim
 
 
-def _usual_axis(names: list[str]) -> int | None:
+def _usual_axis(letters: list[str]) -> int | None:
     """Return the axis of times; else, of three or more, one that is neither of space nor of channels, or the first."""
-    times = [k for k, name in enumerate(names) if name in TIMES]
-    if times or len(names) < 3:
+    times = [k for k, letter in enumerate(letters) if letter == "T"]
+    if times or len(letters) < 3:
         return times[0] if times else None
-    others = [k for k, name in enumerate(names) if name not in ("z", "y", "x", "c", "s")]
-    if {"y", "x"} <= set(names):
-        return others[0] if others else 0 if names[0] == "c" and len(names) == 3 else None
-    return None if len(names) == 3 and names[0] == "z" else others[0] if len(names) > 3 and others else 0
+    others = [k for k, letter in enumerate(letters) if letter not in "ZYXCS"]
+    if {"Y", "X"} <= set(letters):
+        return others[0] if others else 0 if letters[0] == "C" and len(letters) == 3 else None
+    return None if len(letters) == 3 and letters[0] == "Z" else others[0] if len(letters) > 3 and others else 0
 
 
-def _check_order(source: Any, axis: int | None) -> None:
+def _check_depth(source: Any, letters: list[str], axis: int | None) -> None:
+    """Refuse volumes along an axis with a name that is not known for slices, such as wavelength."""
+    space = [k for k in range(len(letters)) if k != axis]
+    across = [k for k in space if letters[k] in "YX"] if {"Y", "X"} <= set(letters) else space[-2:]
+    depth = next(k for k in space if k not in across)
+    if letters[depth] not in "ZQ":
+        name = source.axes[depth]
+        raise ValueError(
+            f"{source.name}: has axes {_described(source)}, and it is not known whether {name} is z: choose a part of "
+            "it, or name the axes, as by npsubpix.open_image(..., axes='tzyx')"
+        )
+
+
+def _check_order(source: Any, letters: list[str]) -> None:
     """Refuse frames whose axes have names in another order than positions, which would be exchanged in silence."""
-    places = [str(name).lower() for k, name in enumerate(source.axes) if k != axis]
-    own = [name for name in ("z", "y", "x") if name in places]
-    if own != [name for name in places if name in own]:
+    own = [letter for letter in "ZYX" if letter in letters]
+    if own != [letter for letter in letters if letter in own]:
         raise ValueError(
             f"{source.name}: has axes {_described(source)}; needed are those of frames in the order z, y, x, which is "
             "that of positions: transpose it"

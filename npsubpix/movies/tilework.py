@@ -8,17 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.background.tiles import Boxes, measure
-from npsubpix._cpu.peaks import Rows, refined
-from npsubpix._cpu.peaks.extrema import Candidates
-from npsubpix._cpu.peaks.tiles import Box, Part, Tile, find_in_tile
+from npsubpix._dispatch.tiles import Box, Boxes, Candidates, Part, Rows, Tile, find_in_tile, measure, refined
 from npsubpix.fitting.spots import fit_spots
 from npsubpix.movies.borders import Highest, highest_in_tile
 from npsubpix.movies.frames import Frame, noise_in, slices
 from npsubpix.movies.windows import window
 from npsubpix.results import Fits
 
-__all__ = ["Find", "Fit", "Measure", "Pixels", "Refine", "find", "fit", "measured", "refine", "tile_of"]
+__all__ = ["Find", "Fit", "Measure", "Pixels", "Refine", "find", "fit", "measured", "pixels_at", "refine", "tile_of"]
 
 
 class Measure(NamedTuple):
@@ -131,13 +128,18 @@ def refine(job: Refine) -> tuple[Rows, Pixels]:
     if mask is not None:
         mask = window((1, *frame.shape), inside, mask.reshape(pixels.shape))
     rows = refined(image, mask, found, frame.search, frame.refinement, noise_in(frame, box))
-    at = tuple(p - begin for p, (begin, _) in zip(rows.starts.T, box, strict=True))
+    return rows, pixels_at(frame, box, found.indices, rows.starts, pixels[0])
+
+
+def pixels_at(frame: Frame, box: Box, indices: HostArray, points: HostArray, pixels: HostArray) -> Pixels:
+    """Return the pixels at points of a part of a frame, with what is known of them."""
+    at = tuple(p - begin for p, (begin, _) in zip(points.T, box, strict=True))
     maps = [frame.map_of(name, box) for name in ("background", "sigma")]
     level, noise = (
-        None if m is None else np.broadcast_to(m if m.size > 1 else m[0], pixels[0].size).reshape(pixels[0].shape)[at]
+        None if m is None else np.broadcast_to(m if m.size > 1 else m[0], pixels.size).reshape(pixels.shape)[at]
         for m in maps
     )
-    return rows, Pixels(found.indices, pixels[0][at], level, noise)
+    return Pixels(indices, pixels[at], level, noise)
 
 
 def fit(job: Fit) -> Fits:

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from npsubpix._cpu.compiler.workers import keep_serial, serial_kernels
+from npsubpix._dispatch.tiles import keep_serial, serial_kernels
 
 __all__ = ["Runner", "runner_of"]
 

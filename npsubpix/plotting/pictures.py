@@ -13,7 +13,7 @@ from npsubpix._arrays.library import as_array, to_numpy, without_booleans
 from npsubpix._arrays.masks import with_gaps
 from npsubpix._arrays.options import check_bool, check_choice
 from npsubpix._definitions.flags import REJECTED, PeakFlags
-from npsubpix.results import Blobs, Peaks
+from npsubpix.results import Blobs, Fits, Peaks
 
 __all__ = ["PLOT_FORMATS", "STYLES", "Style", "draw_alignment", "draw_peaks", "new_figure"]
 
@@ -44,7 +44,7 @@ _SAMPLES = 1_000_000  # pixels from which the stretch is estimated
 
 def draw_peaks(
     image: Any,
-    peaks: Peaks | Blobs,
+    peaks: Peaks | Fits | Blobs,
     *,
     title: str = "",
     origin: float = 0.0,
@@ -62,10 +62,10 @@ def draw_peaks(
     ----------
     image : array of two or three dimensions
         The image. Of a volume, the maximum along z is drawn.
-    peaks : Peaks or Blobs
-        The peaks or blobs of the image. Maxima and bright blobs are orange, minima and dark blobs blue, and those that
-        could not be refined purple. Where blobs have a radius along each axis, ellipses are drawn; those of a volume
-        are as if seen along z.
+    peaks : Peaks, Fits or Blobs
+        The rows of the image. Maxima and bright blobs are orange, minima and dark blobs blue, and those that could not
+        be refined purple. Fits are orange, and purple if they are not ok. Where blobs have a radius along each axis,
+        ellipses are drawn; those of a volume are as if seen along z.
     title : str, optional
         The title, as plain text.
     origin : float, default 0.0
@@ -249,7 +249,7 @@ def _overlay(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[A
     return mixed
 
 
-def _spacing(peaks: Peaks | Blobs) -> float:
+def _spacing(peaks: Peaks | Fits | Blobs) -> float:
     """Return the distance of peaks to their neighbours, in pixels: three of four peaks have a greater one."""
     from scipy.spatial import cKDTree
 
@@ -310,12 +310,21 @@ def _draw_image(axes: Any, pixels: npt.NDArray[Any], origin: float, y_up: bool, 
     )
 
 
-def _draw_circles(drawing: _Drawing, peaks: Peaks | Blobs, spacing: float, origin: float) -> None:
+def _colours_of(peaks: Peaks | Fits | Blobs) -> npt.NDArray[Any]:
+    """Return the colour of each row."""
+    if isinstance(peaks, Fits):
+        return np.where(to_numpy(peaks.ok), _MAXIMA, _UNREFINED)
+    flags = to_numpy(peaks.flags)
+    minimum, rejected = (flags & int(PeakFlags.MINIMUM)) != 0, (flags & int(REJECTED)) != 0
+    return np.where(rejected, _UNREFINED, np.where(minimum, _MINIMA, _MAXIMA))
+
+
+def _draw_circles(drawing: _Drawing, peaks: Peaks | Fits | Blobs, spacing: float, origin: float) -> None:
     from matplotlib.collections import EllipseCollection
 
     places = to_numpy(peaks.coords)[:, -2:]
     shown = np.isfinite(places).all(axis=1)
-    places, flags = places[shown], to_numpy(peaks.flags)[shown]
+    places, colours = places[shown], _colours_of(peaks)[shown]
     if len(places) == 0:
         return
     axes, scale, dpi = drawing
@@ -327,8 +336,6 @@ def _draw_circles(drawing: _Drawing, peaks: Peaks | Blobs, spacing: float, origi
         radii = to_numpy(peaks.radius)[shown]
         up, across = 2 * (radii[:, -2:].T if radii.ndim == 2 else np.stack([radii, radii]))
         line = 1.2 * unit * 72 / dpi
-    minimum = (flags & PeakFlags.MINIMUM) != 0
-    rejected = (flags & int(REJECTED)) != 0
     axes.add_collection(
         EllipseCollection(
             across,
@@ -338,7 +345,7 @@ def _draw_circles(drawing: _Drawing, peaks: Peaks | Blobs, spacing: float, origi
             offsets=places[:, ::-1] + origin,
             offset_transform=axes.transData,
             facecolors="none",
-            edgecolors=np.where(rejected, _UNREFINED, np.where(minimum, _MINIMA, _MAXIMA)),
+            edgecolors=colours,
             linewidths=line,
         ),
         autolim=False,

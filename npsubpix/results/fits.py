@@ -219,7 +219,13 @@ class Fits(Table):
         table, left_out = self._kept(ok_only, "picasso's files")
         spots = localizations(table, pixel_size, z_unit)
         picasso.write(
-            path, spots, shape=shape, pixel_size=pixel_size, origin=origin, left_out=left_out, metadata=metadata
+            path,
+            lambda: [spots],
+            shape=shape,
+            pixel_size=pixel_size,
+            origin=origin,
+            left_out=left_out,
+            metadata=metadata,
         )
 
     def to_thunderstorm(
@@ -288,7 +294,7 @@ class Fits(Table):
         spots = localizations(table, pixel_size, z_unit)
         thunderstorm.write(
             path,
-            spots,
+            lambda: [spots],
             pixel_size=pixel_size,
             origin=origin,
             first_frame=operator.index(first_frame),

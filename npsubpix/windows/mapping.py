@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +10,20 @@ import numpy.typing as npt
 
 from npsubpix._arrays.home import Home, home_of
 from npsubpix._arrays.library import Array, HostArray, as_array, without_booleans, without_half
-from npsubpix._arrays.options import check_bool, check_choice, check_count, check_dtype, check_fill, check_per_axis
+from npsubpix._arrays.options import (
+    check_bool,
+    check_choice,
+    check_count,
+    check_dtype,
+    check_fill,
+    check_memory,
+    check_per_axis,
+)
 from npsubpix._definitions.borders import BORDERS
 from npsubpix._dispatch.call import call
 from npsubpix.windows.reduce import REDUCTIONS, check_footprint, lengths_of_windows, reduce_image
 
 __all__ = ["window_map"]
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 def window_map(
@@ -197,7 +202,7 @@ def window_map(
         "footprint": counted,
     }
     xs = xs if chosen is None else [without_half(x) for x in xs]
-    memory = _bytes(max_memory)
+    memory = check_memory(max_memory)
     if is_vectorized:
         arrays = call("map_batches", *xs, max_memory=memory, **options)
     else:
@@ -269,12 +274,3 @@ def _argument(value: Any, name: str, home: Home) -> Any:
     home.require_beside(value, name, "images[0]", on_host=True)
     with home.working():
         return home.adopt(value, name)
-
-
-def _bytes(value: Any) -> int:
-    if not isinstance(value, str):
-        return check_count(value, "max_memory", 1)
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)b?\s*", value.lower())
-    if found is None:
-        raise ValueError(f'max_memory must be a number of bytes, or such as "256 MB", got {value!r}')
-    return check_count(int(float(found[1]) * _UNITS[found[2]]), "max_memory", 1)
