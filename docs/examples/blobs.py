@@ -30,8 +30,7 @@ draw_peaks(frame, beads[beads.ok]).savefig(OUT / "blobs_beads.png")
 with npsubpix.open_image(DATA / "cluster.tif") as file:
     volume, size = file.read(), file.pixel_size
 spacing = [size[axis][0] for axis in "zyx"]  # in micrometres
-particles = npsubpix.find_blobs(volume, 0.4, 1.2, spacing=spacing, threshold_abs=500)
-particles = particles[particles.ok]
+particles = npsubpix.find_blobs(volume, 0.4, 1.2, spacing=spacing, threshold_abs=2500)
 print(particles)
 print("radii in micrometres:", (particles.radius * spacing).round(2).tolist())
 figure, axes = plt.subplots(1, 5, figsize=(10, 2), layout="constrained")
