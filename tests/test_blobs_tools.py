@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 
 import npsubpix
+import npsubpix.cli.report
 import npsubpix.movies.tasks
 from benchmarks import blob_accuracy
 from npsubpix.plotting import draw_peaks
 from tests.movie_cases import assert_same_rows, blocks
 from tests.test_cli import fails, run, table_of
-from tests.test_cli_options import named, spy
+from tests.test_cli_options import named
 from tests.test_plotting import circles
 
 #: Arguments of `find_blobs` that are no options of the command: files say which axis is that of frames.
@@ -66,7 +69,15 @@ def test_every_argument_of_find_blobs_has_an_option_that_reaches_it(image, tmp_p
     wanted = named(npsubpix.find_blobs) | {"min_sigma", "max_sigma"}
     assert set(TYPED) == wanted - NO_OPTION
     np.save(tmp_path / "mask.npy", np.indices((64, 72))[1] < 12)
-    calls = spy(monkeypatch, npsubpix.movies.tasks, "find_blobs")
+    calls = []
+
+    @functools.wraps(npsubpix.find_blobs)
+    def nothing(*args, **options):
+        calls.append((args, options))
+        return npsubpix.Blobs(np.empty((0, 2)), *np.empty((4, 0)), np.empty(0, np.int32))
+
+    monkeypatch.setattr(npsubpix.movies.tasks, "find_blobs", nothing)
+    monkeypatch.setattr(npsubpix.cli.report, "hints_for_no_blobs", lambda *_: [])
     args = [part for option, text, _ in TYPED.values() for part in (option, text)]
     run("blobs", image, *[tmp_path / "mask.npy" if arg == "MASK" else arg for arg in args], "-o", tmp_path / "a.csv")
     ((_, options),) = calls
@@ -77,6 +88,7 @@ def test_every_argument_of_find_blobs_has_an_option_that_reaches_it(image, tmp_p
     assert table_of(tmp_path / "a.csv")[1]["options"]["method"] == "dog"
 
 
+@pytest.mark.exhaustive
 def test_the_command_writes_and_prints_what_the_function_finds(image, tmp_path):
     args = ("--min-sigma", 1.5, "--max-sigma", 6, "--origin", "fits")
     shown = run("blobs", image, *args, "-o", tmp_path / "a.csv", "--plot", tmp_path / "a.png").stdout.splitlines()
@@ -91,6 +103,7 @@ def test_the_command_writes_and_prints_what_the_function_finds(image, tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.exhaustive
 def test_sizes_and_positions_in_units(image, tmp_path):
     args = ("--min-sigma", 1.5, "--max-sigma", 6, "--units", "um", "--pixel-size", 200)
     run("blobs", image, *args, "-o", tmp_path / "a.csv")
@@ -99,6 +112,7 @@ def test_sizes_and_positions_in_units(image, tmp_path):
             assert float(row[f"{name}_um"]) == pytest.approx(0.2 * float(row[name]))
 
 
+@pytest.mark.exhaustive
 def test_a_movie_is_searched_frame_by_frame_and_its_fullest_frame_drawn(tmp_path):
     np.save(tmp_path / "m.npy", movie_of())
     args = ("--min-sigma", 1.5, "--max-sigma", 6, "-o", tmp_path / "a.csv", "--plot", tmp_path / "a.png")
@@ -135,6 +149,7 @@ def test_sizes_beyond_the_image_name_it(image):
     assert "Missing option" in fails("blobs", image, "--min-sigma", 2, code=2)
 
 
+@pytest.mark.exhaustive
 def test_without_blobs_a_line_says_which_option_would_find_them(image):
     sizes = ("--min-sigma", 1.5, "--max-sigma", 6)
     assert "2 blobs are found without --threshold" in run("blobs", image, *sizes, "--threshold", 500).stdout
@@ -144,6 +159,7 @@ def test_without_blobs_a_line_says_which_option_would_find_them(image):
 # --- movies
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("options", [{}, {"refine": "fit"}, {"dark": "both", "threshold_rel": 0.3}, {"num_blobs": 1}])
 @pytest.mark.parametrize("axis", [0, 2])
 def test_blocks_of_frames_give_the_rows_of_one_call(options, axis):
@@ -157,6 +173,7 @@ def test_blocks_of_frames_give_the_rows_of_one_call(options, axis):
         assert_same_rows(found, expected)
 
 
+@pytest.mark.exhaustive
 def test_a_region_of_each_frame_has_positions_of_the_whole():
     frames = movie_of()
     found = npsubpix.locate(frames, task="blobs", roi=(slice(8, 60), slice(4, 72)), **SIZES)
@@ -184,11 +201,13 @@ def test_what_cannot_be_done_is_one_line(options, error, text):
 # --- pictures
 
 
-def test_circles_have_the_radii_of_blobs():
-    pixels = blobs()
-    found = npsubpix.find_blobs(pixels, **SIZES)
+@pytest.mark.parametrize("radii", [[3.0, 6.0], [[3.0, 4.0], [6.0, 8.0]]])
+def test_circles_have_the_radii_of_blobs(radii):
+    pixels, sigma = blobs(), np.array(radii) / 2**0.5
+    found = npsubpix.Blobs(np.array([[20.3, 21.6], [40.4, 50.2]]), sigma, *np.ones((3, 2)), np.zeros(2, np.int32))
     drawn = circles(draw_peaks(pixels, found))
-    np.testing.assert_allclose(2 * drawn._widths, 2 * found.radius)
+    sizes = np.broadcast_to(np.array(radii).reshape(2, -1), (2, 2))
+    np.testing.assert_allclose(np.column_stack([drawn._heights, drawn._widths]), sizes)
     np.testing.assert_allclose(drawn.get_offsets(), found.coords[:, ::-1])
     assert len(circles(draw_peaks(pixels, found[:1])).get_offsets()) == 1
 
