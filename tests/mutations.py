@@ -40,6 +40,7 @@ KINDS = (
     "h5",
     "mrc",
     "lif",
+    "zarr.zip",
 )
 SECONDS = 10  # of the processor, as others may compute too
 MEMORY = 2**29
@@ -92,6 +93,11 @@ def small_file(kind: str, folder: Path) -> Path:
         from tests.test_io_microscopes import write_lif, write_mrc
 
         write_lif(path, frames[None]) if kind == "lif" else write_mrc(path, frames)
+    elif kind == "zarr.zip":
+        import zarr
+
+        with zarr.storage.ZipStore(path, mode="w") as store:
+            zarr.create_array(store, shape=frames.shape, chunks=(1, 20, 24), dtype=frames.dtype)[:] = frames
     else:
         import PIL.Image
 

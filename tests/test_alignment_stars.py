@@ -10,6 +10,7 @@ import pytest
 import npsubpix
 from npsubpix import AlignmentFlags, align, align_stack, transform_points
 from npsubpix.alignment.asterisms import match_points
+from npsubpix.alignment.stars import _fitted as fitted_to_pairs
 from npsubpix.alignment.stars import match_stars, stars_of
 
 SIDE = 256
@@ -148,6 +149,28 @@ def test_error_bars_of_stars_are_the_scatter(std, count):
         turn = match.matrix[:2, :2]
         squares.append(errors**2 / np.diag(turn @ match.covariance[1:, 1:] @ turn.T))
     assert 0.8 < np.sqrt(np.mean(squares)) < 1.3
+
+
+def test_error_bars_of_few_stars_are_the_scatter(rng):
+    """One bright star decides most of a match: it is near a transform of its own, and its error not small for that."""
+    matrix, errors = about_centre(170, 1.0, (4.3, -7.9)), np.r_[0.05, 0.1, 0.1, np.full(9, 0.2)]
+    middle, squares = [(SIDE - 1) / 2] * 2, []
+    for _ in range(200):
+        places = rng.uniform(0, SIDE, (12, 2))
+        scatter = rng.normal(0, 1, (12, 2)) * errors[:, None] * rng.choice([1, 1, 1, 2], (12, 1))  # blends
+        first = np.column_stack([places, errors])
+        second = np.column_stack([transform_points(matrix, places) + scatter, errors])
+        found, covariance = fitted_to_pairs(matrix, first, second, "euclidean", SHAPE)
+        error = transform_points(found, middle) - transform_points(matrix, middle)
+        turn = found[:2, :2]
+        squares.append(error**2 / np.diag(turn @ covariance[1:, 1:] @ turn.T))
+    assert 0.85 < np.sqrt(np.mean(squares)) < 1.2
+
+
+def test_pairs_that_determine_no_more_than_the_transform_have_no_error(rng):
+    matrix, places = about_centre(30, 1.0, (4.3, -7.9)), np.array([[20.0, 30.0], [150.0, 40.0]])
+    pairs = (np.column_stack([p, [0.1, 0.1]]) for p in (places, transform_points(matrix, places)))
+    assert np.isnan(fitted_to_pairs(matrix, *pairs, "similarity", SHAPE)[1]).all()
 
 
 def test_hot_pixels_are_no_stars(rng):

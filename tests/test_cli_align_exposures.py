@@ -109,6 +109,25 @@ def test_tiff_keeps_axes_sizes_and_interval(movie, tmp_path):
         assert source.time_step == (pytest.approx(0.25), "s")
 
 
+def test_ome_tiff_stays_ome_tiff_with_its_axes_sizes_and_interval(movie, tmp_path):
+    path, output = tmp_path / "movie.ome.tif", tmp_path / "o.ome.tif"
+    sizes = {"PhysicalSizeY": 200.0, "PhysicalSizeYUnit": "nm", "PhysicalSizeX": 0.1, "PhysicalSizeXUnit": "µm"}
+    metadata = {"axes": "TYX", **sizes, "TimeIncrement": 250.0, "TimeIncrementUnit": "ms"}
+    tifffile.imwrite(path, tifffile.imread(movie), ome=True, metadata=metadata)
+    run("align", path, path, "-o", output, "-o", tmp_path / "o.tif", "-q")
+    run("align", movie, movie, "-o", tmp_path / "imagej.tif", "-q")
+    for name in ("o.ome.tif", "o.tif"):  # whatever the name, the format is that of the movie
+        with tifffile.TiffFile(tmp_path / name) as file:
+            assert file.is_ome
+            assert (file.series[0].axes, file.series[0].shape) == ("TYX", (4, 64, 64))
+        with npsubpix.open_image(tmp_path / name) as source:
+            assert source.axes == ("t", "y", "x")
+            assert source.pixel_size["y"] == (pytest.approx(0.2), "µm")
+            assert source.pixel_size["x"] == (pytest.approx(0.1), "µm")
+            assert source.time_step == (pytest.approx(0.25), "s")
+    np.testing.assert_array_equal(tifffile.imread(output), tifffile.imread(tmp_path / "imagej.tif"))
+
+
 def test_ome_zarr_has_the_pixels_of_tiff(movie, tmp_path):
     zarr = pytest.importorskip("zarr")
     store = tmp_path / "o.zarr"

@@ -10,6 +10,7 @@ import pytest
 import npsubpix
 from benchmarks.drifting import beads, peaks_table
 from npsubpix.io import read_table
+from tests.fit_tables import fits_table
 
 testing = pytest.importorskip("typer.testing")
 app = pytest.importorskip("npsubpix.cli.app").app
@@ -47,6 +48,44 @@ def test_rows_are_written_without_drift(movie, table, tmp_path):
     assert metadata["drift"]["options"]["method"] == "tracks"
     assert len(read_table(drift)[0]["frame"]) == 60
     assert len(read_table(table)[0]["y"]) == len(columns["y"])
+
+
+@pytest.mark.parametrize("program", ["picasso", "thunderstorm"])
+def test_localizations_of_other_programs(movie, tmp_path, program):
+    """In their units: positions and drift are in pixels, and z, which does not move, in nm."""
+    order = np.argsort(movie.frame, kind="stable")
+    points, count = movie.points[order], len(order)
+    points -= points.min(axis=0) - 3  # these programs have no negative positions
+    ones, frame = np.ones(count), movie.frame[order]
+    fits = fits_table(
+        **dict.fromkeys(("flux", "flux_std", "background", "background_std", "sigma", "sigma_std"), ones),
+        **dict.fromkeys(("chi2", "log_likelihood"), ones), coords=points, coords_std=np.full((count, 2), 0.05),
+        n_iters=np.full(count, 3, np.int32), indices=np.rint(points).astype(np.int64), frame=frame,
+        flags=np.zeros(count, np.int32), image_shape=(160, 160), z=100 * ones, z_std=ones,
+    )  # fmt: skip
+    output, options = tmp_path / "moved.csv", ("--method", "tracks")
+    if program == "picasso":
+        path = tmp_path / "locs.hdf5"
+        fits.to_picasso(path, shape=(60, 160, 160), pixel_size=100)
+    else:
+        path = tmp_path / "locs.csv"
+        fits.to_thunderstorm(path, pixel_size=100)
+        path.with_name("locs.csv.json").unlink(missing_ok=True)  # as ThunderSTORM writes
+        assert "pixel_size, in nm, is needed" in run("drift", path, *options, code=1).output
+        options += ("--pixel-size", 100)
+    run("drift", path, *options, "--output", output)
+    expected = npsubpix.apply_drift(fits, npsubpix.drift_of(fits, method="tracks", axes="yx"))
+    columns, metadata = read_table(output)
+    np.testing.assert_allclose(np.column_stack([columns["y"], columns["x"]]), expected.coords, atol=1e-3)
+    np.testing.assert_allclose(columns["x_std"], expected.coords_std[:, 1], rtol=1e-4)
+    np.testing.assert_allclose(columns["z_nm"], 100, rtol=1e-6)
+    assert metadata["origin"] == "center"
+
+
+def test_pixels_of_other_tables_have_a_size_already(table):
+    assert "--pixel-size is for files of ThunderSTORM" in " ".join(
+        run("drift", table, "--pixel-size", 9, code=2).output.split()
+    )
 
 
 def test_lengths_move_with_pixels(movie, tmp_path):
@@ -122,3 +161,21 @@ def test_locate_measures_the_drift_of_its_rows(tmp_path):
     assert not moved.exists()
     result = run("locate", tmp_path / "movie.npy", "--threshold", 9, "--drift", moved, code=2)
     assert "--drift needs --output" in " ".join(result.output.split())
+
+
+def test_locate_writes_its_rows_without_the_drift_of_the_movie(tmp_path):
+    """What stands still is in one place in all frames; the columns beside the positions are those of the table."""
+    rng = np.random.default_rng(3)
+    sites, drift = rng.uniform(8, 88, (40, 2)), np.linspace([0, 0], [1.2, -0.8], 60)
+    frames = [npsubpix.render_spots(sites + d, (96, 96), std=1.3, amplitude=900) for d in drift]
+    np.save(tmp_path / "movie.npy", np.stack(frames))
+    spots, moved = tmp_path / "spots.csv", tmp_path / "moved.csv"
+    run("locate", tmp_path / "movie.npy", "--threshold", 20, "--output", spots, "--drift", moved)
+    found, without = read_table(spots)[0], read_table(moved)[0]
+    assert list(found) == list(without)
+    for name in set(found) - {"y", "x"}:
+        np.testing.assert_array_equal(found[name], without[name])
+    for k, axis in enumerate("yx"):
+        left = found[axis] - without[axis] - drift[found["frame"].astype(int), k]
+        assert np.ptp(left) < 0.06
+        assert np.ptp(found[axis] - without[axis]) > 0.7

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("host_device")
 #: Kernels of models take seconds to compile: one stands for all.
 EXHAUSTIVE = [pytest.mark.exhaustive]
 
-#: A plane is added by one function for Gaussians along the axes of images, by one for volumes, and by one for all others.
+#: A plane is added by one function for Gaussians along the axes of images, one for volumes, and one for all others.
 WITH_PLANES = {"gaussian2d_free_plane", "gaussian3d_free_plane", "psf2d_fixed_plane"}
 
 

@@ -113,10 +113,14 @@ def test_z_is_moved_in_its_unit(drift):
     deep = dataclasses.replace(
         drift, shift=np.full((4, 3), [30.0, 1.0, 2.0]), shift_std=np.full((4, 3), [4.0, 0.0, 0.0]), axes=("z", "y", "x")
     )
-    fits = fits_table(z=np.array([-120.0, 300.0, np.nan]), z_std=np.array([3.0, 3.0, np.nan]))
+    covariance = np.tile(np.diag([1.0, 1.0, 25.0, 9.0, 4.0]), (3, 1, 1))  # of y, x, flux, z and background
+    covariance[:, 0, 3] = covariance[:, 3, 0] = 0.5
+    z, error = np.array([-120.0, 300.0, np.nan]), np.array([3.0, 3.0, np.nan])
+    fits = fits_table(z=z, z_std=error, covariance=covariance)
     moved = npsubpix.apply_drift(fits, deep)
     assert moved.z[:2].tolist() == [-150, 270]
     assert moved.z_std[:2].tolist() == [5, 5]
+    np.testing.assert_array_equal(moved.covariance - covariance, np.tile(np.diag([0, 0, 0, 16.0, 0]), (3, 1, 1)))
     with pytest.raises(ValueError, match="drift is along z, which the table has not"):
         npsubpix.apply_drift(fits_table(), deep)
 

@@ -86,6 +86,31 @@ def test_least_squares_of_scipy(rng, backend):
     assert fits.chi2[0] == pytest.approx(((data - spot.of(want)) ** 2).sum() / (81 - 5), rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("options", "most"),
+    [
+        ({}, 5.5),
+        pytest.param({"background": "plane"}, 5.5, marks=pytest.mark.exhaustive),
+        pytest.param({"width": "elliptical"}, 5.0, marks=pytest.mark.exhaustive),
+        pytest.param({"width": "fixed", "sigma": (1.2, 1.4)}, 4.0, marks=pytest.mark.exhaustive),
+    ],
+    ids=["free", "plane", "elliptical", "fixed"],
+)
+@pytest.mark.parametrize("estimator", ["lsq", "wls"])
+def test_few_steps_where_residuals_are_large(rng, backend, estimator, options, most):
+    """Without second derivatives of means, or with a wrong one, each step shrinks by the same factor only."""
+    positions = 4 + rng.uniform(-0.5, 0.5, (60, 2))
+    mean = npsubpix.render_spots(
+        np.column_stack([np.arange(60), positions]), (60, 9, 9), std=(1e-3, 1.2, 1.4), amplitude=900.0, integrate=True
+    )
+    data = rng.poisson(mean + 20.0)
+    error = None if estimator == "lsq" else np.sqrt(mean + 20.0)
+    fits = npsubpix.fit_patches(data, estimator=estimator, error=error, **options)
+    found = (fits.flags & int(npsubpix.FitFlags.NOT_CONVERGED)) == 0
+    assert found.all()
+    assert fits.n_iters.mean() < most
+
+
 @pytest.mark.parametrize("estimator", ["lsq", "wls"])
 def test_optima_of_scipy_with_masks_borders_and_maps_of_errors(rng, backend, estimator):
     """To 1e-6 pixels, whatever pixels a box lacks."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io as io_of_text
 import json
 
 import numpy as np
@@ -133,6 +134,27 @@ def test_tables_are_read_as_they_were_written(tmp_path, peaks, ending, rows):
         if rows and column.dtype != object:
             assert columns[name].dtype.kind == column.dtype.kind
     assert float(metadata["first_pixel_centre"]) == 1
+
+
+@pytest.mark.parametrize("comments", [True, False])
+@pytest.mark.parametrize("names", [["file", "y", "n", "ok", "note"], ["note"]])
+def test_cells_of_a_csv_file_are_those_of_the_module_csv(tmp_path, names, comments):
+    columns = {
+        "file": np.array(['a "b"#.tif', "c, d.tif", "e\nf", "", "g"] * 2, object),
+        "y": np.array([0.1, -0.0, 1e-300, np.nan, np.inf, 1e16, 5e-324, 3.0, -1 / 3, 2.0**70]),
+        "n": np.array([0, 1, 2**63 - 1, -(2**63), 5, 6, 7, 8, 9, 9]),
+        "ok": np.array([True, False] * 5),
+        "note": np.array(["", "1", 1, None, 2.5, True, "µ;", "x,0", '"', "\r"], object),
+    }
+    write_table(tmp_path / "a.csv", {name: columns[name] for name in names}, {"k": 1}, comments=comments)
+    expected = io_of_text.StringIO()
+    marked = comments and "file" in names
+    csv.writer(expected, lineterminator="\n").writerow(names)
+    rows = zip(*(columns[name].tolist() for name in names), strict=True)
+    quoting = csv.QUOTE_NONNUMERIC if marked else csv.QUOTE_MINIMAL
+    csv.writer(expected, lineterminator="\n", quoting=quoting).writerows(rows)
+    written = (tmp_path / "a.csv").read_bytes().decode()
+    assert written == ("# k: 1\n" if comments else "") + expected.getvalue()
 
 
 def test_cells_of_a_csv_file_that_are_empty_are_nan(tmp_path):

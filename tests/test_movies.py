@@ -102,6 +102,32 @@ def test_a_region_is_counted_from_the_corner_of_the_frame():
     assert np.array_equal(found.coords, expected.coords + np.array([5.0, 8.0]))
 
 
+def test_all_positions_of_a_region_are_counted_from_the_corner_of_the_frame():
+    """Those of a function too: a table with centroids, and columns, of frames and of a single image."""
+    counts = movie()
+
+    def measured(frames, frame_axis):
+        peaks = npsubpix.find_peaks(frames, threshold_abs=20, frame_axis=frame_axis)
+        return npsubpix.measure_spots(frames, peaks, radius=3, frame_axis=frame_axis)
+
+    def as_columns(frames, frame_axis):
+        table = measured(frames, frame_axis)
+        frame = {} if table.frame is None else {"frame": table.frame}
+        return {**frame, "y": table.coords[:, 0], "x": table.coords[:, 1], "flux": table.flux}
+
+    part, corner = counts[:, 5:30, 8:], np.array([5.0, 8.0])
+    for image, own, axis in ((counts, part, 0), (counts[3], part[3], None)):
+        expected = measured(own, axis)
+        arguments = {"frames": None if axis == 0 else False, "roi": ((5, 30), (8, counts.shape[2]))}
+        found = npsubpix.locate(image, task=measured, **arguments)
+        columns = npsubpix.locate(image, task=as_columns, **arguments)
+        assert len(found) == len(columns["y"]) == len(expected) > 0
+        np.testing.assert_array_equal(found.coords, expected.coords + corner)
+        np.testing.assert_array_equal(found.centroid, expected.centroid + corner)
+        np.testing.assert_array_equal(np.column_stack([columns["y"], columns["x"]]), expected.coords + corner)
+        np.testing.assert_array_equal(columns["flux"], expected.flux)
+
+
 def test_frames_by_name_by_number_and_none():
     counts = movie(shape=(5, 6, 20, 24))
     assert len(npsubpix.open_image(counts, axes="tzyx").axes) == 4

@@ -20,7 +20,9 @@ __all__ = [
     "FEWEST_ABOVE",
     "FIT_ALIKE",
     "FIT_BLENDED",
+    "FIT_CAUTION",
     "FIT_CONTRACTION",
+    "FIT_CURVED",
     "FIT_DAMPING",
     "FIT_DEPTHS",
     "FIT_EASING",
@@ -52,6 +54,7 @@ __all__ = [
     "FIT_NARROWER",
     "FIT_NARROWEST",
     "FIT_NEARLY",
+    "FIT_NEARLY_CURVED",
     "FIT_NOISY_PIXEL",
     "FIT_RELATIVE_STOP",
     "FIT_SHAPE",
@@ -298,6 +301,13 @@ FIT_MOST_TIED: Final = 4
 #: A fit may end before the last step if its Newton decrement is below so many times the limit, and would be below the
 #: limit after this step if it fell by the same factor as before: near the end, it falls geometrically.
 FIT_NEARLY: Final = 1e3
+
+#: Steps of Newton are taken where no pivot of their matrix is less than that of Gauss and Newton over this. Two of them
+#: tell by which power the decrement falls: a fit may end at so many times the limit, if the next decrement would be
+#: below so small a part of it.
+FIT_CURVED: Final = 4.0
+FIT_NEARLY_CURVED: Final = 1e6
+FIT_CAUTION: Final = 1e-2
 
 #: Pixels of a read variance above so many times the background do not take part in the moments with which fits begin.
 FIT_NOISY_PIXEL: Final = 10.0

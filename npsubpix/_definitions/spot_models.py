@@ -130,6 +130,11 @@ class Model(NamedTuple):
         return self.shape == "gaussian" and self.width != "rotated"
 
     @property
+    def has_curves(self) -> bool:
+        """Whether fits by least squares use second derivatives, where these are products of functions of one axis."""
+        return self.is_separable and self.axes == 2 and self.width != "astigmatic"
+
+    @property
     def has_quadrature(self) -> bool:
         """Whether a spot is integrated over pixels by quadrature."""
         return self.width == "rotated" or self.shape.startswith("moffat")

@@ -123,21 +123,24 @@ def _covariance(
 ) -> HostArray:
     """Return the covariance of a small transform before the matrix, from the scatter of pairs, each with its own error.
 
-    That of heteroscedastic errors (White 1980), times the ratio of equations to degrees of freedom.
+    The variance of a star is the mean of two: that of a jackknife, of its residual from the transform of the others
+    (Bell and McCaffrey 2002), which holds whatever errors are; and that by its brightness, in the scale of all
+    residuals. A few bright stars decide most matches: their residuals say little, and are less than their errors.
     """
     points = np.concatenate([fixed, np.ones((len(fixed), 1))], 1)
     basis = centred(generators(model), shape)
     moved = points @ matrix.T
-    change = np.einsum("ij,kjl,nl->kni", matrix, basis, points)
-    design = (change[..., :2] - moved[:, :2] * change[..., 2:]).reshape(len(basis), -1)
-    residuals = (moving - moved[:, :2]).ravel()
-    left = residuals.size - len(basis)
-    if left <= 0:
-        return np.full((len(basis), len(basis)), np.nan)
-    w = np.repeat(weights, 2)
-    inverse = np.linalg.pinv((design * w) @ design.T)
-    scatter = (design * (w * residuals) ** 2) @ design.T
-    return np.asarray(inverse @ scatter @ inverse * (residuals.size / left))
+    change = np.einsum("ij,kjl,nl->nik", matrix, basis, points)
+    design = change[:, :2] - moved[:, :2, None] * change[:, 2:]
+    inverse = np.linalg.pinv(np.einsum("n,nik,nil->kl", weights, design, design))
+    own = np.eye(2) - np.einsum("n,nik,kl,njl->nij", weights, design, inverse, design)
+    if 2 * len(fixed) <= len(basis) or not np.linalg.eigvalsh(0.5 * (own + own.transpose(0, 2, 1)))[:, 0].min() > 1e-9:
+        return np.full((len(basis), len(basis)), np.nan)  # others do not determine the transform
+    residuals = moving - moved[:, :2]
+    expected = inverse * (weights @ (residuals**2).sum(1) / (residuals.size - len(basis)))
+    alone = np.linalg.solve(own, residuals[..., None])[..., 0]
+    changes = np.einsum("kl,n,nil,ni->nk", inverse, weights, design, alone)
+    return np.asarray(0.5 * (changes.T @ changes + expected))
 
 
 def stars_of(image: Array, mask: Array | None, width: float) -> HostArray:

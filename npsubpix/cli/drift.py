@@ -40,7 +40,8 @@ def drift(
         typer.Argument(
             metavar="TABLE",
             show_default=False,
-            help="Localizations with frames: .csv, .parquet, .h5, .ecsv, .fits, or a dataset.",
+            help="Localizations with frames: .csv, .parquet, .h5, .ecsv, .fits, a dataset, or a file of picasso or "
+            "ThunderSTORM.",
         ),
     ],
     output: Annotated[
@@ -83,6 +84,15 @@ def drift(
     min_presence: Annotated[
         float | None, typer.Option(help="Least share of the frames in which a bead is.", show_default=False)
     ] = None,
+    pixel_size: Annotated[
+        Any,
+        typer.Option(
+            help="Size of a pixel in nm of a file of ThunderSTORM that does not say it.",
+            parser=as_numbers,
+            metavar=PER_AXIS,
+            show_default=False,
+        ),
+    ] = None,
     drop: Annotated[bool, typer.Option("--drop", help="Leave out rows of frames whose drift is not known.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
@@ -98,7 +108,8 @@ def drift(
         options |= given({"min_presence": min_presence})
         for path in [*(output or []), *(drift_table or [])]:
             _check_moved(path, table)
-        known = write_moved(table, output or [], errors, options, tables=drift_table or [], drop=drop, quiet=quiet)
+        read = _read(table, pixel_size)
+        known = _write(read, output or [], errors, options, tables=drift_table or [], drop=drop, quiet=quiet)
     raise typer.Exit(1 if errors.messages else 0 if known else 3)
 
 
@@ -124,16 +135,42 @@ def _check_moved(path: Path, table: Path) -> None:
         raise UsageError(str(error)) from error
 
 
-def write_moved(
-    table: Path, outputs: Sequence[Path], errors: Errors, options: dict[str, Any], *, tables: Sequence[Path] = (),
+def write_moved(table: Path, outputs: Sequence[Path], errors: Errors, options: dict[str, Any], *, quiet: bool) -> bool:
+    """Write the rows of a table of npsubpix without drift; return whether it is known in all frames."""
+    from npsubpix.io import read_table
+
+    return _write(_Table(table, *read_table(table)), outputs, errors, options, quiet=quiet)
+
+
+def _read(path: Path, pixel_size: Any) -> _Table:
+    """Read a table of npsubpix, or the localizations of another program as one."""
+    from npsubpix._tables import describe
+    from npsubpix.cli.positions import program_of, read_fits
+    from npsubpix.io import read_table
+
+    program = program_of(path)
+    if pixel_size is not None and program != "thunderstorm":
+        raise UsageError("--pixel-size is for files of ThunderSTORM: positions of others are in pixels")
+    if program is None:
+        return _Table(path, *read_table(path))
+    fits = read_fits(path, program, None, pixel_size)
+    columns = {
+        n: c for n, c in fits.to_dict().items() if c.dtype.kind != "f" or not np.isnan(c).all()
+    }  # as in the file
+    if fits.z is not None:  # not in pixels, as the drift is
+        columns = {{"z": "z_nm", "z_std": "z_nm_std"}.get(name, name): column for name, column in columns.items()}
+    return _Table(path, columns, describe("zyx"[-fits.ndim :]))
+
+
+def _write(
+    read: _Table, outputs: Sequence[Path], errors: Errors, options: dict[str, Any], *, tables: Sequence[Path] = (),
     drop: bool = False, quiet: bool = False,
 ) -> bool:  # fmt: skip
     """Write the rows of a table without drift, and the drift; return whether it is known in all frames."""
     from npsubpix import drift_of
     from npsubpix._tables import write_table
-    from npsubpix.io import read_table
 
-    read = _Table(table, *read_table(table))
+    table = read.path
     rows, frame, std = _localizations(read)
     found = drift_of(rows, frame=frame, coords_std=std, **options)
     lines = [repr(found)]

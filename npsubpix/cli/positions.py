@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,10 @@ from npsubpix._tables import ORIGINS
 from npsubpix._tables.localizations import package
 from npsubpix._tables.reading import read_columns
 
-__all__ = ["Positions", "read_positions"]
+if TYPE_CHECKING:
+    from npsubpix.results import Fits
+
+__all__ = ["Positions", "program_of", "read_fits", "read_positions"]
 
 _AXES = ("z", "y", "x")
 
@@ -37,7 +40,7 @@ def read_positions(
     Without `origin`, positions are in that of the metadata, or else from the centre of the first pixel. With `only_ok`,
     rows whose column ``ok`` is false are left out.
     """
-    program = _program_of(path)
+    program = program_of(path)
     if program is not None:
         return _localizations(path, program, origin, pixel_size)
     columns, metadata = read_columns(path)
@@ -61,7 +64,7 @@ def read_positions(
     return Positions(coords[kept], frame, std, int((~kept).sum()))
 
 
-def _program_of(path: Path) -> str | None:
+def program_of(path: Path) -> str | None:
     """Return the program whose table a file is, or None for one of npsubpix."""
     suffix = path.suffix.lower()
     if not path.is_file():
@@ -75,14 +78,18 @@ def _program_of(path: Path) -> str | None:
     return None
 
 
-def _localizations(path: Path, program: str, origin: str | None, pixel_size: Any) -> Positions:
+def read_fits(path: Path, program: str, origin: str | None, pixel_size: Any) -> Fits:
+    """Read the localizations of another program."""
     from npsubpix.io import read_picasso, read_thunderstorm
 
     if program == "picasso":
-        fits = read_picasso(path, origin=origin)
-    else:
-        lateral = pixel_size[-2:] if isinstance(pixel_size, tuple) else pixel_size
-        fits = read_thunderstorm(path, pixel_size=lateral, origin=origin)
+        return read_picasso(path, origin=origin)
+    lateral = pixel_size[-2:] if isinstance(pixel_size, tuple) else pixel_size
+    return read_thunderstorm(path, pixel_size=lateral, origin=origin)
+
+
+def _localizations(path: Path, program: str, origin: str | None, pixel_size: Any) -> Positions:
+    fits = read_fits(path, program, origin, pixel_size)
     std = fits.coords_std if np.isfinite(fits.coords_std).any() else None
     note = "" if fits.z is None else f"{path}: note: positions along z, which are in nm, are not compared"
     return Positions(fits.coords, fits.frame, std, 0, note)

@@ -29,6 +29,10 @@ _WIDTH, _LENGTH, _DEPTH, _BITS, _COMPRESSION, _SAMPLES = 256, 257, 32997, 258, 2
 _DESCRIPTION, _ROWS, _PLANAR, _SUBIFDS, _SUBSAMPLING = 270, 278, 284, 330, 530
 _STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES = 273, 279, 324, 325
 _TILE_WIDTH, _TILE_LENGTH, _TILE_DEPTH = 322, 323, 32998
+_OF_PARTS = (
+    _WIDTH, _LENGTH, _DEPTH, _SAMPLES, _BITS, _PLANAR, _ROWS, _TILE_WIDTH, _TILE_LENGTH, _TILE_DEPTH, _COMPRESSION,
+    _SUBSAMPLING,
+)  # fmt: skip
 _OWN_RULES = {34412, 33628, 33629, 65420, 513}  # LSM, MetaMorph, NDPI, old JPEG: what strips are is said elsewhere
 
 # Bytes that a byte can become: deflate repeats 258 bytes in two bits, LZW 4096 in twelve, PackBits 128 in two bytes
@@ -82,6 +86,11 @@ class _Walk:
             self.fail(f"is a truncated TIFF file, {self.size} bytes long")
         self.first = struct.unpack_from(f"{self.order}{'Q' if self.big else 'I'}", head, 8 if self.big else 4)[0]
         self.absent = 0
+        self.known: dict[tuple[_Entry | None, ...], _Parts] = {}  # most pages of a movie declare the same
+        number, entry, word = ("Q", "HHQ8s", "Q") if self.big else ("H", "HHI4s", "I")
+        self.count, self.entry, self.next = (
+            struct.Struct(f"{self.order}{letters}") for letters in (number, entry, word)
+        )
 
     def fail(self, text: str) -> NoReturn:
         raise ImageError(f"{self.path}: {text}")
@@ -108,21 +117,19 @@ class _Walk:
 
     def page(self, offset: int, name: str) -> tuple[_Tags, int]:
         """Return the tags of a page and the place of the next one."""
-        number, entry, word = ("Q", "HHQ8s", "Q") if self.big else ("H", "HHI4s", "I")
-        head = struct.calcsize(f"={number}")
         self.file.seek(min(offset, self.size))
-        start = self.file.read(head)
-        count = struct.unpack(self.order + number, start)[0] if len(start) == head else 0
+        start = self.file.read(self.count.size)
+        count = self.count.unpack(start)[0] if len(start) == self.count.size else 0
         if not 0 < count <= 4096:
             self.fail(f"is damaged or truncated: there is no {name} at byte {offset} of {self.size}")
-        length = count * struct.calcsize(f"={entry}")
-        data = self.file.read(length + struct.calcsize(f"={word}"))
-        if len(data) < length + struct.calcsize(f"={word}"):
+        length = count * self.entry.size
+        data = self.file.read(length + self.next.size)
+        if len(data) < length + self.next.size:
             self.fail(f"is damaged or truncated: {name} ends behind byte {self.size}, the last one")
-        entries = struct.iter_unpack(self.order + entry, data[:length])
+        entries = self.entry.iter_unpack(data[:length])
         tags = {tag: (kind, items, value) for tag, kind, items, value in reversed(list(entries))}
         self.check(tags, name)
-        return tags, struct.unpack(self.order + word, data[length:])[0]
+        return tags, self.next.unpack_from(data, length)[0]
 
     def values(self, tags: _Tags, tag: int, name: str) -> HostArray:
         """Return the numbers of a tag, none if it is not there."""
@@ -147,8 +154,7 @@ class _Walk:
         """Return the place and the number of bytes of the values of a tag, (0, 0) if they are in its entry."""
         kind, count, value = entry
         nbytes = count * _SIZES.get(kind, 1)
-        word = "Q" if self.big else "I"
-        return (struct.unpack(self.order + word, value)[0], nbytes) if nbytes > len(value) else (0, 0)
+        return (self.next.unpack(value)[0], nbytes) if nbytes > len(value) else (0, 0)
 
     def number(self, tags: _Tags, tag: int, name: str, otherwise: int) -> int:
         if tag not in tags:
@@ -165,12 +171,17 @@ class _Walk:
             self.fail(f"is damaged or truncated: the description of {name} ends behind byte {self.size}, the last one")
         if _OWN_RULES & tags.keys():
             return
-        parts = self.parts(tags, name)
+        declared = tuple([tags.get(tag) for tag in _OF_PARTS])
+        parts = self.known.get(declared)
+        if parts is None:
+            parts = self.known[declared] = self.parts(tags, name)
+        few = tags.get(_STRIPS, (0, 0))[1] == 1 and tags.get(_STRIP_BYTES, (0, 0))[1] <= 1
+        if few and parts.compression == 1 and not parts.tiled:
+            self.one_strip(tags, parts.whole, name)
+            return
         offsets = self.values(tags, _TILES if parts.tiled else _STRIPS, name)
         counts = self.values(tags, _TILE_BYTES if parts.tiled else _STRIP_BYTES, name)
         needed = parts.number
-        if parts.compression == 1 and not parts.tiled and len(offsets) == 1 and len(counts) <= 1:
-            needed, counts = 1, np.array([parts.whole])  # as tifffile reads it, whatever the tags say of strips
         if len(offsets) < needed or len(counts) < needed:
             found = min(len(offsets), len(counts))
             self.fail(f"is damaged: {name} declares {needed} tiles or strips, and has {found}")
@@ -181,6 +192,18 @@ class _Walk:
         else:
             self.absent += int((~there).sum())
             self.inside(parts, offsets[there], counts[there], name)
+
+    def one_strip(self, tags: _Tags, nbytes: int, name: str) -> None:
+        """Require the bytes of a page from one place on, as tifffile reads it, whatever the tags say of strips."""
+        place = self.number(tags, _STRIPS, name, 0)
+        self.number(tags, _STRIP_BYTES, name, 0)  # is to be a number
+        if place == 0:
+            self.absent += 1
+        elif place + nbytes > self.size:
+            self.fail_behind(name)
+
+    def fail_behind(self, name: str) -> NoReturn:
+        self.fail(f"is damaged or truncated: {name} has pixels behind byte {self.size}, the last one")
 
     def parts(self, tags: _Tags, name: str) -> _Parts:
         """Return the tiles or strips that a page declares."""
@@ -214,7 +237,7 @@ class _Walk:
         if not len(offsets):
             return
         if (np.minimum(offsets, self.size) + np.minimum(counts, self.size)).max() > self.size:
-            self.fail(f"is damaged or truncated: {name} has pixels behind byte {self.size}, the last one")
+            self.fail_behind(name)
         if parts.compression == 1:
             strips = 1 < len(counts) == parts.number and counts.sum() < parts.whole  # the last one may be shorter
             if counts.min() < parts.nbytes if parts.tiled else strips:

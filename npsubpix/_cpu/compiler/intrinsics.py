@@ -16,7 +16,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from npsubpix._cpu.compiler.jit import device
+from npsubpix._cpu.compiler.jit import device, inlined
 
 __all__ = [
     "copy_to",
@@ -26,11 +26,15 @@ __all__ = [
     "lend_all",
     "lend_to_read",
     "prefetch",
+    "prefetch_line",
     "shaped",
     "trailing_zeros",
     "values_from",
     "window_of",
 ]
+
+
+_CACHE_LINE = 64  # bytes
 
 
 @device
@@ -126,6 +130,14 @@ def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, index), generate
+
+
+@inlined
+def prefetch_line(array, first, last):
+    """Bring the elements from one to another of a contiguous array close to the core."""
+    for k in range(first, last, _CACHE_LINE // array.itemsize):
+        prefetch(array, k)
+    prefetch(array, last)
 
 
 def window_of(size: tuple[int, ...]) -> Callable[..., Any]:

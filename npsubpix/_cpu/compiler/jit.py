@@ -1,7 +1,7 @@
 """The only place that calls ``numba.njit``.
 
-`device`, `inlined`, `fused` and `summing` compile a function that kernels call. `kernel` compiles a function of arrays
-in two forms, parallel and serial, from one Python source, and chooses between them at each call:
+`device`, `inlined`, `fused`, `summing` and their combinations compile a function that kernels call. `kernel` compiles a
+function of arrays in two forms, parallel and serial, from one Python source, and chooses between them at each call:
 
 * serial for little work, since it takes less time than waking threads;
 * serial in a forked child: GNU OpenMP kills a child that was forked after its parent's first
@@ -37,6 +37,8 @@ __all__ = [
     "device",
     "fused",
     "inlined",
+    "inlined_fused",
+    "inlined_summing",
     "kernel",
     "made_once",
     "summing",
@@ -118,6 +120,16 @@ def device(function: Callable[..., Any]) -> Callable[..., Any]:
 def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function` as a part of those that call it: of one pixel, whose arguments take longer than its work."""
     return _inner(function, frozenset(), forceinline=True)
+
+
+def inlined_fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` as a part of those that call it, see `inlined`, and as `fused`."""
+    return _inner(function, frozenset({"contract"}), forceinline=True)
+
+
+def inlined_summing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function` as a part of those that call it, see `inlined`, and as `summing`."""
+    return _inner(function, frozenset({"contract", "reassoc"}), forceinline=True)
 
 
 def fused(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -93,7 +93,12 @@ def fit_spots(
     shape, (count, axes) = image.shape[1:], coords.shape
     places = coords.astype(np.float64)
     frames = np.zeros(count, np.int64) if frame is None else frame.astype(np.int64)
-    pixels, origins, flags = _start(places, shape, fit)
+    if fit.whole:  # all of them begin at the centre
+        pixels, origins, flags = (
+            np.broadcast_to(found, (count, *found.shape[1:])).copy() for found in _start(places[:1], shape, fit)
+        )
+    else:
+        pixels, origins, flags = _start(places, shape, fit)
     box, graph = three_axes(fit.box, 1), None
     if fit.together and not fit.whole and count > 1:
         graph = graph_of(pixels, frames, flags, shape, reach_of(box))

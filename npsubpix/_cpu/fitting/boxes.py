@@ -8,7 +8,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import device, kernel, summing
+from npsubpix._cpu.compiler.jit import device, inlined_summing, kernel
 from npsubpix._definitions.flags import FitFlags
 
 __all__ = ["boxes_kernel"]
@@ -40,13 +40,13 @@ def _pixel(value, factor, variance, likelihood):
     return data, spread, _NEGATIVE_PIXELS if likelihood and data + spread < 0.0 else 0
 
 
-@summing
-def _plain_row(data, start, line, offset, factor, least):
+@inlined_summing
+def _plain_row(out, line, offset, factor, least):
     """Write a row of pixels in electrons; return how many are not finite, and how many less than a number."""
     wrong, negative = 0, 0
     for i in range(line.size):
         value = (np.float64(line[i]) - offset) * factor
-        data[start + i] = value
+        out[i] = value
         wrong += 0 if abs(value) < math.inf else 1
         negative += 1 if value < least else 0
     return wrong, negative
@@ -60,7 +60,7 @@ def _plain_box(data, image, corner, box, padded, offset, factor, spread, likelih
     for d in range(corner[0], corner[0] + box[0]):
         for j in range(corner[1], corner[1] + box[1]):
             line = image[d, j, corner[2] : corner[2] + box[2]]
-            bad, below = _plain_row(data, start, line, offset, factor, least)
+            bad, below = _plain_row(data[start : start + box[2]], line, offset, factor, least)
             wrong += bad
             negative += below
             start += padded

@@ -11,13 +11,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from npsubpix._cpu.compiler.intrinsics import shaped
-from npsubpix._cpu.compiler.jit import device, fused
+from npsubpix._cpu.compiler.jit import device, inlined, inlined_fused
 from npsubpix._cpu.fitting.curve import curve_of
 from npsubpix._cpu.formulas.error_function import error_function
 from npsubpix._cpu.formulas.exponential import exponential64
 from npsubpix._definitions.spot_models import Model
 
-__all__ = ["BLOCK", "edges_before_x", "edges_of", "factors_of", "lines_of", "slopes_of", "width_of"]
+__all__ = [
+    "BLOCK",
+    "curve_edges",
+    "edges_before_x",
+    "edges_of",
+    "factors_of",
+    "lines_of",
+    "slopes_of",
+    "width_of",
+    "write_curves",
+]
 
 #: Pixels that rows are padded to multiples of.
 BLOCK = 4
@@ -37,7 +47,7 @@ def edges_before_x(box, axes):
     return edges_of(box[1]) + (edges_of(box[0]) if axes == 3 else 0)
 
 
-@fused
+@inlined_fused
 def _write_places(places, scales, centre, inverse):
     """Write the places of the edges of pixels, in widths from the centre of a Gaussian, and what scales its slope."""
     scale = -_DENSITY * inverse
@@ -46,7 +56,7 @@ def _write_places(places, scales, centre, inverse):
         scales[k] = scale
 
 
-@fused
+@inlined_fused
 def _integrate(integrals, slopes, products, places, scales):
     """Write the integral of a Gaussian up to each place, and its derivatives with respect to the centre and width."""
     for k in range(places.size):
@@ -56,11 +66,35 @@ def _integrate(integrals, slopes, products, places, scales):
         products[k] = scales[k] * exponential * places[k]
 
 
-@fused
+@inlined_fused
 def _subtract(differences, values):
     """Write by how much each value is less than the next."""
     for k in range(differences.size):
         differences[k] = values[k + 1] - values[k]
+
+
+@inlined_fused
+def _curve(by_both, by_width, slopes, products, places):
+    """Write the derivatives of what integrals have as derivative by the width, with respect to both, over the width."""
+    for k in range(places.size):
+        square = places[k] * places[k]
+        by_both[k] = slopes[k] * (square - 1.0)
+        by_width[k] = products[k] * (square - 2.0)
+
+
+@device
+def curve_edges(edges_of_axes):
+    """Return how many more numbers the edges of all axes need for `write_curves`."""
+    return 2 * edges_of_axes + BLOCK
+
+
+@inlined
+def write_curves(lines, edges):
+    """Write two more lines of all axes, see `products.py`, after the others."""
+    total = lines.shape[1]
+    places, curved = edges[3 * total + BLOCK : 4 * total + BLOCK], edges[5 * total + BLOCK :]
+    _curve(curved[:total], curved[total:], edges[total : 2 * total], edges[2 * total : 3 * total], places)
+    _subtract(shaped(lines[3:], (2 * total,)), curved)
 
 
 def width_of(model: Model) -> Callable[..., Any]:
@@ -87,7 +121,7 @@ def lines_of(model: Model) -> Callable[..., Any]:
     width_along = width_of(model)
     slope_along = curve_of(model)[1] if astigmatic else width_along  # which is not called
 
-    @device
+    @inlined
     def write_lines(parameters, sigma, constants, box, lines, edges):
         total = lines.shape[1]
         places, scales = edges[3 * total + BLOCK : 4 * total + BLOCK], edges[4 * total + BLOCK :]

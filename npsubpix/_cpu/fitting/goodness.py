@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from npsubpix._cpu.compiler.jit import device, summing
+from npsubpix._cpu.compiler.jit import device, inlined_summing, summing
 from npsubpix._cpu.formulas.logarithm import logarithm64
 from npsubpix._definitions.constants import (
     FIT_ALIKE,
@@ -47,15 +47,37 @@ def likelihood_ratio(data, mean, spread):
     return min(total, 0.0)
 
 
+@inlined_summing
+def _ties(data, weights, top):
+    ties = 0
+    for k in range(data.size):
+        own, used = data[k] == top, weights[k] > 0.0
+        ties += 1 if own & used else 0
+    return ties
+
+
 @device
 def is_saturated(data, weights):
     """Whether many pixels share the greatest value."""
-    top, ties = -math.inf, 0
-    for k in range(data.size):
-        if weights[k] > 0.0 and data[k] >= top:
-            ties = 1 if data[k] > top else ties + 1
-            top = data[k]
-    return ties > FIT_MOST_TIED
+    a, b = -math.inf, -math.inf  # of every other pixel, so that comparisons do not wait for each other
+    for k in range(0, data.size - 1, 2):
+        first, second = data[k], data[k + 1]
+        first, second = first if weights[k] > 0.0 else -math.inf, second if weights[k + 1] > 0.0 else -math.inf
+        a, b = first if first > a else a, second if second > b else b
+    return _ties(data, weights, max(a, b)) > FIT_MOST_TIED
+
+
+@inlined_summing
+def _powers(weights, residuals, mean, background):
+    """Return the squared signal of the pixels that count, their squared residuals, and their variance."""
+    signal, excess, noise = 0.0, 0.0, 0.0
+    for k in range(weights.size):
+        above, residual, weight = mean[k] - background, residuals[k], weights[k]
+        used = weight > 0.0
+        signal += above * above if used else 0.0
+        excess += residual * residual if used else 0.0
+        noise += 1.0 / (weight if used else math.inf)
+    return signal, excess, noise
 
 
 @device
@@ -63,13 +85,7 @@ def is_poor(chi2, degrees, weights, residuals, data, mean, background, box, padd
     """Whether residuals exceed the noise, and are a large part of the signal."""
     if not unweighted and not chi2 > degrees + FIT_SIGNIFICANT * math.sqrt(3.0 * degrees):
         return False
-    noise, signal, excess = 0.0, 0.0, 0.0
-    for k in range(weights.size):
-        if weights[k] > 0.0:
-            above = mean[k] - background
-            signal += above * above
-            excess += residuals[k] * residuals[k]
-            noise += 1.0 / weights[k]
+    signal, excess, noise = _powers(weights, residuals, mean, background)
     if unweighted:  # without noise to compare with, residuals are noise as far as neighbours differ
         if is_saturated(data, weights):
             return True
@@ -77,22 +93,41 @@ def is_poor(chi2, degrees, weights, residuals, data, mean, background, box, padd
     return excess - noise > FIT_MISFIT * FIT_MISFIT * signal
 
 
+@inlined_summing
+def _products(residuals, others, weights, other_weights):
+    """Return the sum of products of residuals and those of neighbours, and that of their squares."""
+    total, spread = 0.0, 0.0
+    for k in range(residuals.size):
+        product, weight = residuals[k] * others[k], weights[k] * other_weights[k]
+        product = product if weight > 0.0 else 0.0
+        total += product
+        spread += product * product
+    return total, spread
+
+
 @device
 def are_alike(weights, residuals, box, padded):
     """Whether residuals of neighbours along x and y are alike; along x alone in rows too long for GPUs to keep."""
     depth, height, length = box
-    shared, spread, start = 0.0, 0.0, 0
-    for _ in range(depth):
-        for j in range(height):
-            for k in range(start, start + length):
-                own = residuals[k] if weights[k] > 0.0 else 0.0
-                if k > start and weights[k - 1] > 0.0:
-                    product = own * residuals[k - 1]
-                    shared += product
-                    spread += product * product
-                if j > 0 and length <= FIT_KEPT_ROW and weights[k - padded] > 0.0:
-                    product = own * residuals[k - padded]
-                    shared += product
-                    spread += product * product
-            start += padded
+    shared, spread = 0.0, 0.0
+    for d in range(depth):
+        first = d * height * padded
+        if length <= FIT_KEPT_ROW:
+            stop = first + (height - 1) * padded
+            total, more = _products(
+                residuals[first:stop], residuals[first + padded : stop + padded],
+                weights[first:stop], weights[first + padded : stop + padded],
+            )  # fmt: skip
+            shared += total
+            spread += more
+        rows = 1 if length < padded else height  # rows that end with pixels that do not count follow one another
+        along = height * padded if length < padded else padded
+        for start in range(first, first + rows * along, along):
+            stop = start + along - 1
+            total, more = _products(
+                residuals[start:stop], residuals[start + 1 : stop + 1],
+                weights[start:stop], weights[start + 1 : stop + 1],
+            )  # fmt: skip
+            shared += total
+            spread += more
     return shared > FIT_ALIKE * math.sqrt(spread)

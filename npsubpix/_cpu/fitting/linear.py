@@ -15,12 +15,12 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from npsubpix._cpu.compiler.jit import device, fused
+from npsubpix._cpu.compiler.jit import device, fused, inlined
 from npsubpix._cpu.fitting.gaussian import BLOCK
 from npsubpix._cpu.fitting.vectors import Vector
 from npsubpix._definitions.constants import FIT_LEAST_PIVOT
 
-__all__ = ["LinearAlgebra", "linear_algebra_of"]
+__all__ = ["LinearAlgebra", "Numbers", "linear_algebra_of"]
 
 
 class LinearAlgebra(NamedTuple):
@@ -35,7 +35,7 @@ class LinearAlgebra(NamedTuple):
     trace: Callable[..., Any]
 
 
-class _Numbers:
+class Numbers:
     """The numbers of an array of one or two dimensions, where code is generated."""
 
     def __init__(self, context: Any, builder: Any, array_type: Any, array: Any, width: int) -> None:
@@ -76,7 +76,7 @@ def _written(
 
     def define(typing_context: Any, *arguments: Any) -> Any:
         def write(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            found = [_Numbers(context, builder, signature.args[k], args[k], count) for k in range(arrays)]
+            found = [Numbers(context, builder, signature.args[k], args[k], count) for k in range(arrays)]
             value = generate(builder, *found, *(Vector(builder, value) for value in args[arrays:]))
             return context.get_dummy_value() if value is None else value
 
@@ -87,7 +87,7 @@ def _written(
     return intrinsic(define)  # type: ignore[no-any-return]
 
 
-def _factor(builder: Any, lower: _Numbers, matrix: _Numbers, damping: Vector) -> Any:
+def _factor(builder: Any, lower: Numbers, matrix: Numbers, damping: Vector) -> Any:
     """Factor a matrix, its diagonal raised; say whether it is regular."""
     values, count = matrix.lower(), matrix.width
     raised = damping + Vector(builder, ir.Constant(ir.DoubleType(), 1.0))
@@ -117,7 +117,7 @@ def _factor(builder: Any, lower: _Numbers, matrix: _Numbers, damping: Vector) ->
     return regular
 
 
-def _forward(builder: Any, out: _Numbers, lower: _Numbers, values: _Numbers) -> Any:
+def _forward(builder: Any, out: Numbers, lower: Numbers, values: Numbers) -> Any:
     """Solve L x = values; return x' x / D."""
     factors, found = lower.lower(), values.vector()
     for a in range(lower.width):
@@ -128,7 +128,7 @@ def _forward(builder: Any, out: _Numbers, lower: _Numbers, values: _Numbers) -> 
     return _sum(found[a] * found[a] * factors[a][a] for a in range(lower.width)).value
 
 
-def _backward(builder: Any, out: _Numbers, lower: _Numbers) -> None:
+def _backward(builder: Any, out: Numbers, lower: Numbers) -> None:
     """Solve D L' x = out, in place."""
     factors, found = lower.lower(), out.vector()
     for a in range(lower.width - 1, -1, -1):
@@ -138,7 +138,7 @@ def _backward(builder: Any, out: _Numbers, lower: _Numbers) -> None:
         out[0, a] = found[a]
 
 
-def _invert(builder: Any, out: _Numbers, lower: _Numbers) -> None:
+def _invert(builder: Any, out: Numbers, lower: Numbers) -> None:
     """Write the inverse of the matrix of factors."""
     factors, count = lower.lower(), lower.width
     inverse: list[list[Vector]] = []  # of L, negative, without its diagonal
@@ -163,7 +163,7 @@ def _negative(builder: Any, number: Vector) -> Vector:
     return Vector(builder, builder.fneg(number.value))
 
 
-def _multiply(builder: Any, out: _Numbers, matrix: _Numbers, triangle: _Numbers) -> None:
+def _multiply(builder: Any, out: Numbers, matrix: Numbers, triangle: Numbers) -> None:
     """Write the product of a matrix and a symmetric one of which the lower triangle is known."""
     known, count = triangle.lower(), matrix.width
     for a in range(count):
@@ -172,7 +172,7 @@ def _multiply(builder: Any, out: _Numbers, matrix: _Numbers, triangle: _Numbers)
             out[a, b] = _sum(row[k] * known[max(k, b)][min(k, b)] for k in range(count))
 
 
-def _trace(builder: Any, matrix: _Numbers, triangle: _Numbers) -> Any:
+def _trace(builder: Any, matrix: Numbers, triangle: Numbers) -> Any:
     """Return the trace of the product of two symmetric matrices of which the lower triangles are known."""
     count = matrix.width
     diagonal = _sum(matrix[a, a] * triangle[a, a] for a in range(count))
@@ -180,7 +180,7 @@ def _trace(builder: Any, matrix: _Numbers, triangle: _Numbers) -> Any:
     return (diagonal + _sum(below) + _sum(below)).value
 
 
-def _unpack(builder: Any, matrix: _Numbers, gradient: _Numbers, sums: _Numbers) -> Any:
+def _unpack(builder: Any, matrix: Numbers, gradient: Numbers, sums: Numbers) -> Any:
     """Write the lower triangle of the information matrix, and the gradient, from sums in four parts; return chi2."""
     place, count = 0, matrix.width
 
@@ -242,11 +242,11 @@ def linear_algebra_of(count: int) -> LinearAlgebra:
     all_forward, all_backward = _written(count, _forward, number), _written(count, _backward)
     invert_all, multiply, trace = _written(count, _invert), _written(count, _multiply), _written(count, _trace, number)
 
-    @device
+    @inlined
     def forward(out, lower, values, used):
         return all_forward(out, lower, values) if used == count else _forward_first(out, lower, values, used)
 
-    @device
+    @inlined
     def backward(out, lower, used):
         if used == count:
             all_backward(out, lower)

@@ -6,6 +6,7 @@ times products of two lines, and times lines and residuals, over the rows; see `
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from npsubpix._cpu.compiler.jit import device, fused, summing
+from npsubpix._cpu.compiler.jit import device, inlined_fused, inlined_summing
 from npsubpix._cpu.fitting.gaussian import BLOCK, edges_of
+from npsubpix._cpu.fitting.products import line_sums
 from npsubpix._cpu.fitting.vectors import FOUR, WORD, Totals, Vector, load, repeated
 from npsubpix._cpu.formulas.exponential import exponential64
 from npsubpix._definitions.constants import (
@@ -36,7 +38,7 @@ _SHAPES, _FLAT = len(MISFITS), flat_shapes()
 _ORDERS = 5
 
 
-@fused
+@inlined_fused
 def _write_places(places, centre, width):
     """Write the places of the pixels of an axis, in widths from the centre."""
     inverse = 1.0 / max(width, FIT_SHAPE_WIDTH)
@@ -44,7 +46,7 @@ def _write_places(places, centre, width):
         places[k] = (k - centre) * inverse
 
 
-@fused
+@inlined_fused
 def _write_lines(l0, l1, l2, l3, l4, places):
     """Write a Gaussian times Hermite's polynomials of orders 0 to 4."""
     for k in range(places.size):
@@ -58,7 +60,7 @@ def _write_lines(l0, l1, l2, l3, l4, places):
         l4[k] = g * ((square - 6.0) * square + 3.0)
 
 
-@summing
+@inlined_summing
 def _totals(weights, residuals, mean, background):
     """Return the weighted sums of squared residuals and of the squared signal, and the sum of the signal."""
     squares, power, signals = 0.0, 0.0, 0.0
@@ -176,6 +178,65 @@ def _adder(volume: bool, unweighted: bool) -> Callable[..., Any]:
     return sums
 
 
+def _adder_of_products() -> Callable[..., Any]:
+    """Make the function of flat boxes whose pixels all have the same weight, and whose signal is a product of lines.
+
+    It takes the sums; the lines, how long one is, and where those of x begin in it; weights and residuals; the lines of
+    the model and its flux; and the height and the width of the box, also padded.
+    """
+    shapes = [[(number, y, x) for y, terms in shape.items() for number, _, x in terms] for shape in _terms(False)]
+    pairs = [(s, t) for shape in shapes for s in shape for t in shape]
+    names, products = sorted({y for shape in shapes for _, y, _ in shape}), {t[1:] for shape in shapes for t in shape}
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def add_box(
+        typing_context: Any, out: Any, lines: Any, length: Any, x: Any, weights: Any, residuals: Any, model: Any,
+        flux: Any, height: Any, width: Any, padded: Any,
+    ) -> Any:  # fmt: skip
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            out, lines, weights, residuals, light = (
+                context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 1, 4, 5, 6)
+            )
+            length, x, flux, height, width, padded = (args[k] for k in (2, 3, 7, 8, 9, 10))
+            kinds = [builder.gep(lines, [builder.mul(length, WORD(order))]) for order in range(_ORDERS)]
+            column, totals = Totals(builder, [(y,) for y in names]), Totals(builder, products)
+            with cgutils.for_range(builder, builder.sdiv(padded, WORD(BLOCK))) as blocks:
+                here = builder.mul(blocks.index, WORD(BLOCK))
+                column.clear()
+                with cgutils.for_range(builder, height) as rows:
+                    pixel = builder.add(here, builder.mul(rows.index, padded))
+                    weighted = load(builder, weights, pixel) * load(builder, residuals, pixel)
+                    for y in names:
+                        along = repeated(builder, builder.load(builder.gep(kinds[y], [rows.index])))
+                        column.add((y,), weighted * along)
+                for y, other in products:
+                    totals.add((y, other), column[y,] * load(builder, kinds[other], builder.add(x, here)))
+            along_y = line_sums(builder, kinds, light, WORD(0), height, {(s[1], t[1]) for s, t in pairs}, (0, 1))
+            along_x = line_sums(builder, kinds, light, x, width, {(s[2], t[2]) for s, t in pairs}, (0, 1))
+            weight = Vector(builder, builder.load(weights))
+
+            def total(terms: Sequence[tuple[int, Vector]]) -> Vector:
+                found = [term * Vector(builder, ir.Constant(term.value.type, float(n))) for n, term in terms]
+                return functools.reduce(Vector.__add__, found)
+
+            for number, shape in enumerate(shapes):
+                results = [total([(n, totals[y, other].sum()) for n, y, other in shape])]
+                for power in (0, 1):
+                    terms = [
+                        (n * m, along_y[power, a, b] * along_x[power, c, d]) for n, a, c in shape for m, b, d in shape
+                    ]
+                    results.append(weight * total(terms))
+                results[2] = results[2] * Vector(builder, flux)
+                for k, result in enumerate(results):
+                    builder.store(result.value, builder.gep(out, [WORD(3 * number + k)]))
+            return context.get_dummy_value()
+
+        return types.void(out, lines, length, x, weights, residuals, model, flux, height, width, padded), generate
+
+    return add_box  # type: ignore[no-any-return]
+
+
+_add_products = _adder_of_products()
 _add_flat, _add_flat_unweighted = _adder(False, False), _adder(False, True)
 _add_volume, _add_volume_unweighted = _adder(True, False), _adder(True, True)
 
@@ -198,13 +259,15 @@ def _add_box(sums, lines, length, y, x, weights, residuals, mean, background, bo
 
 @device
 def is_misshapen(
-    weights, residuals, mean, places, lines, sums, background, centre, width, box, padded, degrees, unweighted
+    weights, residuals, mean, places, lines, sums, background, centre, width, box, padded, degrees, unweighted, alike,
+    model, flux,
 ):  # fmt: skip
     """Whether residuals have a shape that the model has not.
 
     Residuals that are within the noise as a whole, or less than the least share of the signal, are not looked at, nor
     boxes of less than five rows. `lines` are five numbers for each edge of the pixels of all axes, and `sums` as many
-    numbers as shapes have sums, at least.
+    numbers as shapes have sums, at least. `alike` is whether all pixels of an unweighted flat box count, with a signal
+    that is the flux times the product of the first lines of the model.
     """
     squares, power, signals = _totals(weights, residuals, mean, background)
     if squares <= FIT_SHAPE * FIT_SHAPE * power or not signals > 0.0 or weights.size < _ORDERS * padded:
@@ -222,13 +285,17 @@ def is_misshapen(
         lines[:length], lines[length : 2 * length], lines[2 * length : 3 * length], lines[3 * length : 4 * length],
         lines[4 * length : 5 * length], places[:length],
     )  # fmt: skip
-    _add_box(sums, lines, length, y, x, weights, residuals, mean, background, box, padded, unweighted)
+    if alike:
+        _add_products(sums, lines, length, x, weights, residuals, model, flux, box[1], box[2], padded)
+    else:
+        _add_box(sums, lines, length, y, x, weights, residuals, mean, background, box, padded, unweighted)
     significance, elongated, share = 0.0, 0.0, 0.0
+    by_pixel, by_signal = squares / degrees, squares / signals
     for number in range(_SHAPES if box[0] > 1 else _FLAT):
         score, own = sums[3 * number], sums[3 * number + 1]
         if own > 0.0:
             share += score * score / own
-            noise = max(own / degrees, sums[3 * number + 2] / signals) * squares if unweighted else own
+            noise = max(own * by_pixel, sums[3 * number + 2] * by_signal) if unweighted else own
             significance += score * score / noise
             elongated += score * score / noise if number < ELONGATED else 0.0
     if share <= FIT_SHAPE * FIT_SHAPE * power:

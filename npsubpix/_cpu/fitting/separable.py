@@ -6,16 +6,20 @@ planes as vector code, see `sums.py`.
 
 from __future__ import annotations
 
-from npsubpix._cpu.compiler.jit import device
+from npsubpix._cpu.compiler.jit import device, inlined, inlined_fused
 from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.gaussian import edges_before_x, edges_of, factors_of, lines_of, width_of
+from npsubpix._cpu.fitting.products import LINES
 from npsubpix._cpu.fitting.sums import plane_sums_of
 from npsubpix._definitions.spot_models import Model
 
 __all__ = ["separable"]
 
-#: Lines: the integrals of the spot along all axes, and their derivatives.
-_LINES = 3
+
+@inlined_fused
+def _write_means(row, line, flux, level, tilt, first):
+    for i in range(row.size):
+        row[i] = flux * line[i] + level + tilt * (first + i)
 
 
 def separable(model: Model) -> SpotFunctions:
@@ -30,7 +34,7 @@ def separable(model: Model) -> SpotFunctions:
     add_likelihood, add_weighted = plane_sums_of(model, True), plane_sums_of(model, False)
     write_lines = lines_of(model)
 
-    @device
+    @inlined
     def write(parameters, sigma, constants, box, padded, lines, edges):
         write_lines(parameters, sigma, constants, box, lines, edges)
 
@@ -65,8 +69,8 @@ def separable(model: Model) -> SpotFunctions:
         for d in range(box[0]):
             for j in range(box[1]):
                 shared, level, tilt, first = factors(parameters, box, lines, d, j)
-                for i in range(box[2]):
-                    mean[start + i] = shared[0] * lines[0, x + i] + level + tilt * (first + i)
+                line = lines[0, x : x + box[2]]
+                _write_means(mean[start : start + box[2]], line, shared[0], level, tilt, first)
                 start += padded
 
-    return SpotFunctions(write, add_rows, means, width_of(model), _LINES, by_pixel=False)
+    return SpotFunctions(write, add_rows, means, width_of(model), LINES, by_pixel=False)

@@ -1,4 +1,4 @@
-"""The fit of one spot after the other: Fisher scoring, or Gauss-Newton for least squares, and standard errors.
+"""The fit of one spot after the other: Fisher scoring, or Newton's method for least squares, and standard errors.
 
 Data are in electrons, or in units of the image. `spread` is the read variance of each pixel for likelihoods, infinite
 where a pixel does not count, and its weight for least squares, 0 where it does not. A likelihood is that of k + v,
@@ -21,11 +21,12 @@ from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend, shaped
 from npsubpix._cpu.compiler.jit import Kernel, allocating, device, kernel, made_once
 from npsubpix._cpu.fitting.contract import SpotFunctions
 from npsubpix._cpu.fitting.errors import residual_moments_of
-from npsubpix._cpu.fitting.gaussian import BLOCK, edges_before_x, edges_of
+from npsubpix._cpu.fitting.gaussian import BLOCK, curve_edges, edges_before_x, edges_of
 from npsubpix._cpu.fitting.goodness import compare, is_poor, likelihood_ratio
 from npsubpix._cpu.fitting.linear import LinearAlgebra, linear_algebra_of
 from npsubpix._cpu.fitting.misfits import is_misshapen
 from npsubpix._cpu.fitting.neighbours import has_neighbour
+from npsubpix._cpu.fitting.newton import equations_of, is_alike
 from npsubpix._cpu.fitting.shape_starts import chooser_of, shape_start_of
 from npsubpix._cpu.fitting.spot_models import spot_functions
 from npsubpix._cpu.fitting.starts import begin, places_of_pixels, summarize
@@ -33,12 +34,14 @@ from npsubpix._cpu.fitting.steps import direction_of, mover_of
 from npsubpix._cpu.fitting.sums import sums_of
 from npsubpix._definitions.constants import (
     FIT_BLENDED,
+    FIT_CAUTION,
     FIT_CONTRACTION,
     FIT_DAMPING,
     FIT_EASING,
     FIT_LEAST_BACKGROUND,
     FIT_LEAST_FLUX,
     FIT_NEARLY,
+    FIT_NEARLY_CURVED,
     FIT_RELATIVE_STOP,
 )
 from npsubpix._definitions.flags import FIT_REJECTED, FitFlags
@@ -73,8 +76,9 @@ def _fitter(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> C
     information matrix in memory, and the lines of before the last step, with the parameters of then. `which` of the
     starts of a model it takes, or -1 for the parameters that are kept in memory.
     """
-    write, add_rows = functions.write, functions.add_rows
-    unpack, factor, forward, backward = algebra.unpack, algebra.factor, algebra.forward, algebra.backward
+    equations, has_curves = equations_of(model, functions, algebra), model.has_curves
+    write, turn = equations.write, equations.turn
+    factor, forward, backward = algebra.factor, algebra.forward, algebra.backward
     move, direction, begin_shape = mover_of(model), direction_of(model, algebra), shape_start_of(model, functions)
     axes, count = model.axes, model.parameters
     width_of_axis, has_starts = model.width_of_axis, model.starts > 1
@@ -82,7 +86,7 @@ def _fitter(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> C
 
     @device
     def fit(data, spread, least_spread, start, sigma, constants, which, box, padded, options, memory):
-        small, square, lines, edges, pixels_of_box, sums = memory
+        small, square, _, _, pixels_of_box, _ = memory
         parameters, gradient, steps, moments, before_step = small[0], small[1], small[2], small[3], small[4]
         held = small[5]
         matrix, lower = square[0], square[1]
@@ -104,11 +108,10 @@ def _fitter(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> C
             copy_to(parameters, small[6])
         least = FIT_LEAST_BACKGROUND - least_spread if likelihood else -math.inf
         parameters[last] = max(parameters[last], least)
-        damping, before, used = 0.0, 0.0, count
+        damping, before, used, turned_before = 0.0, 0.0, count, False
+        alike = has_curves and not likelihood and is_alike(spread, box)
         for n in range(n_iters):
-            write(parameters, sigma, constants, box, padded, lines, edges)
-            add_rows(sums, parameters, box, padded, lines, data, spread, likelihood)
-            chi2 = unpack(matrix, gradient, sums)
+            chi2 = write(parameters, sigma, constants, box, padded, data, spread, likelihood, alike, memory)
             regular, used, decrement, holds = direction(
                 parameters, matrix, lower, gradient, steps, held, constants, least
             )
@@ -119,7 +122,10 @@ def _fitter(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> C
                 variance = chi2 / degrees
             flux = parameters[axes]
             limit = stop * variance + FIT_RELATIVE_STOP * flux * flux * matrix[axes, axes]
+            turned = has_curves and not likelihood and n > 0 and damping == 0.0 and turn(square, gradient, steps)
             falls = decrement * decrement <= limit * before and decrement <= FIT_NEARLY * limit
+            if turned and turned_before and decrement <= FIT_NEARLY_CURVED * limit:
+                falls = falls or decrement * decrement * decrement <= FIT_CAUTION * limit * before * before
             ends = decrement <= limit or (falls and damping == 0.0)
             if not ends:
                 # damped steps contract slowly where parameters are correlated, without being too long
@@ -133,7 +139,10 @@ def _fitter(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) -> C
                     if not factor(lower, matrix, damping):
                         return _SINGULAR, n + 1, used
                     forward(steps, lower, gradient, used)
-            backward(steps, lower, used)
+                    turned = False
+            if not turned:
+                backward(steps, lower, used)
+            turned_before = turned
             for k in range(used, count):
                 steps[k] = 0.0
             copy_to(before_step, parameters)
@@ -156,9 +165,9 @@ def finisher_of(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) 
     """Make the function that writes the row of a fit, in the coordinates of its box; it returns flags."""
     means, width_along = functions.means, functions.width
     residual_moments = residual_moments_of(model, functions.add_rows, algebra)
-    factor, invert = algebra.factor, algebra.invert
+    invert = algebra.invert
     axes, count, first, end = model.axes, model.parameters, model.axes + 1, model.axes + 1 + model.widths
-    last = count - 1
+    last, is_product = count - 1, model.has_curves and not model.plane
 
     @device
     def placed(parameters):
@@ -176,37 +185,45 @@ def finisher_of(model: Model, functions: SpotFunctions, algebra: LinearAlgebra) 
 
     @device
     def measure(memory, data, spread, sigma, constants, box, padded, estimator, used, moments, whole):
-        """Write the covariance of parameters; return reduced chi2, the likelihood and whether the fit is poor."""
+        """Write the covariance of parameters; return reduced chi2, the likelihood and whether the fit is poor.
+
+        The factors of the information are those of the last step.
+        """
         small, square, lines, edges, pixels, sums = memory
         parameters, steps = small[4], small[2]
-        matrix, lower, covariance = square[0], square[1], square[2]
+        lower, covariance = square[1], square[2]
         mean, weights, residuals, signals = pixels[0], pixels[1], pixels[2], pixels[3]
         means(mean, parameters, box, padded, lines)
         chi2 = compare(weights, residuals, data, mean, spread, estimator == _MLE)
+        if estimator != _MLE:  # what the last step gains
+            for k in range(used):
+                chi2 = max(chi2 - small[1, k] * steps[k], 0.0)
         degrees = -count
         for k in range(weights.size):
             degrees += weights[k] > 0.0
-        factor(lower, matrix, 0.0)
         invert(covariance, lower, steps, used)
         for k in range(first, end):
             if small[5, k] > 0.0:  # held at a limit
                 covariance[k, k] = 0.0
-        background = parameters[last]
+        background, alike = parameters[last], False
         if estimator == _MLE:
             ratio = likelihood_ratio(data, mean, spread)
         elif estimator == _WLS:
             ratio = -0.5 * chi2
         else:
             used_pixels = degrees + count
+            alike = is_product and is_alike(spread, box)
             ratio = -0.5 * used_pixels * math.log(chi2 / used_pixels) if chi2 > 0.0 else math.inf
             residual_moments(
-                moments, data, weights, residuals, mean, signals, parameters, box, padded, background, whole, memory
-            )
+                moments, data, weights, residuals, mean, signals, parameters, box, padded, background, whole, alike,
+                memory,
+            )  # fmt: skip
         poor = is_poor(chi2, degrees, weights, residuals, data, mean, background, box, padded, estimator == _LSQ)
         if not poor:
             poor = is_misshapen(
                 weights, residuals, mean, signals, edges, sums, background, placed(parameters),
-                widths(parameters, sigma, constants), box, padded, degrees, estimator == _LSQ,
+                widths(parameters, sigma, constants), box, padded, degrees, estimator == _LSQ, alike, lines,
+                parameters[axes],
             )  # fmt: skip
         return chi2 / degrees, ratio, poor
 
@@ -262,8 +279,9 @@ def fit_kernel(model: Model) -> Kernel:
         length = size if by_pixel else edges_of_axes
         lines = shaped(memory[at : at + many_lines * length], (many_lines, length))
         at += many_lines * length
-        edges = memory[at : at + 5 * edges_of_axes + BLOCK]
-        at += 5 * edges_of_axes + BLOCK
+        own = 5 * edges_of_axes + BLOCK + curve_edges(edges_of_axes)
+        edges = memory[at : at + own]
+        at += own
         pixels = shaped(memory[at : at + 7 * size], (7, size))
         at += 7 * size
         return small, square, lines, edges, pixels, memory[at : at + sums]
@@ -298,6 +316,7 @@ def fit_kernel(model: Model) -> Kernel:
         edges_of_axes = edges_before_x(box, axes) + edges_of(box[2])
         length = size if by_pixel else edges_of_axes
         need = 7 * few + 4 * count * count + many_lines * length + 5 * edges_of_axes + BLOCK + 7 * size + sums
+        need += curve_edges(edges_of_axes)
         for c in prange((flags.size + _CHUNK - 1) // _CHUNK):
             table = keys, order, places, own_keys, shape
             own = np.zeros(need)

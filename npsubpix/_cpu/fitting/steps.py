@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from npsubpix._cpu.compiler.jit import device
+from npsubpix._cpu.compiler.jit import inlined
 from npsubpix._cpu.fitting.linear import LinearAlgebra
 from npsubpix._definitions.constants import FIT_FLUX_STEP, FIT_LEAST_BACKGROUND, FIT_LEAST_WIDTH, FIT_MOST_WIDTH
 from npsubpix._definitions.spot_models import Model
@@ -13,7 +13,7 @@ from npsubpix._definitions.spot_models import Model
 __all__ = ["direction_of", "holder_of", "mover_of"]
 
 
-@device
+@inlined
 def _limited(step, most):
     return min(max(step, -most), most)
 
@@ -24,7 +24,7 @@ def mover_of(model: Model) -> Callable[..., Any]:
     first, end, last = axes + 1, axes + 1 + model.widths, model.parameters - 1
     limited = end - len(model.limited)
 
-    @device
+    @inlined
     def move(parameters, steps, constants, box, least):
         """Take a step, limited so that no pixel's mean becomes negative, and the spot does not leave its box."""
         for a in range(axes):
@@ -63,7 +63,7 @@ def holder_of(model: Model) -> Callable[..., Any]:
     end = first + model.widths
     begin = end - len(model.held)
 
-    @device
+    @inlined
     def hold(held, matrix, gradient, parameters, steps, constants):
         found = False
         for k in range(begin, end):
@@ -91,7 +91,7 @@ def direction_of(model: Model, algebra: LinearAlgebra) -> Callable[..., Any]:
     hold, count, last, may_hold = holder_of(model), model.parameters, model.parameters - 1, len(model.held) > 0
     factor, forward, backward = algebra.factor, algebra.forward, algebra.backward
 
-    @device
+    @inlined
     def direction(parameters, matrix, lower, gradient, steps, held, constants, least):
         used, holds = count, False
         held[:] = 0.0

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from npsubpix._cpu.fitting.gaussian import BLOCK, slopes_of
-from npsubpix._cpu.fitting.vectors import FOUR, NUMBER, WORD, Totals, Vector, address_of, load, repeated
+from npsubpix._cpu.fitting.vectors import FOUR, NUMBER, WORD, Totals, Vector, address_of, load, repeated, times
 from npsubpix._definitions.constants import FIT_LEAST_MEAN
 from npsubpix._definitions.spot_models import Model
 
@@ -27,13 +27,6 @@ def sums_of(model: Model) -> int:
     """Return how many sums there are: the lower triangle of the information, the gradient, and chi2."""
     count = model.parameters
     return count * (count + 1) // 2 + count + 1
-
-
-def _times(first: Any, second: Any) -> Any:
-    """Return a product; None is 1."""
-    if first is None or second is None:
-        return second if first is None else first
-    return first * second
 
 
 def _pair(first: str, second: str) -> tuple[str, str]:
@@ -51,11 +44,11 @@ class _ColumnSums:
     def add(self, lines: dict[str, Vector | None], weight: Vector, residual: Vector) -> None:
         """Add a row; the line of ones is None."""
         weighted = weight * residual
-        scaled = {name: _times(weight, lines[name]) for name in self.names}
+        scaled = {name: times(weight, lines[name]) for name in self.names}
         for a, b in self.pairs:
-            self.totals.add((a, b), _times(scaled[a], lines[b]))
+            self.totals.add((a, b), times(scaled[a], lines[b]))
         for name in self.names:
-            self.totals.add((name,), _times(weighted, lines[name]))
+            self.totals.add((name,), times(weighted, lines[name]))
         self.totals.add((), weighted * residual)
 
     def add_to(self, builder: Any, sums: Any, slopes: Sequence[Sequence[tuple[str, Any]]]) -> None:
@@ -63,7 +56,7 @@ class _ColumnSums:
         place = 0
         for a, slope in enumerate(slopes):
             for other in slopes[: a + 1]:
-                terms = [(_times(c, d), self.totals[_pair(line, name)]) for line, c in slope for name, d in other]
+                terms = [(times(c, d), self.totals[_pair(line, name)]) for line, c in slope for name, d in other]
                 _add_terms(builder, sums, place, terms)
                 place += 1
         for slope in slopes:

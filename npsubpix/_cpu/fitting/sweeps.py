@@ -225,6 +225,7 @@ def sweep_kernel(model: Model) -> Kernel:
         )
         if not regular:
             return _SINGULAR
+        small[2][:] = 0.0  # it does not move
         flag = finish(
             row, moments, memory, own, own_spread, start, sigma, constants, box, padded, estimator, max_shift, used,
             table, n, True,
@@ -236,7 +237,19 @@ def sweep_kernel(model: Model) -> Kernel:
             for k in range(mean.size):
                 mean[k] += others[k]
             residual_moments(
-                moments, own, weights, residuals, mean, signals, parameters, box, padded, parameters[last], True, memory
+                moments,
+                own,
+                weights,
+                residuals,
+                mean,
+                signals,
+                parameters,
+                box,
+                padded,
+                parameters[last],
+                True,
+                False,
+                memory,
             )
         for k in range(mean.size):
             data[k] = weights[k]

@@ -14,7 +14,7 @@ from numba.core import cgutils
 
 from npsubpix._cpu.fitting.gaussian import BLOCK
 
-__all__ = ["FOUR", "NUMBER", "WORD", "Totals", "Vector", "address_of", "load", "repeated"]
+__all__ = ["FOUR", "NUMBER", "WORD", "Totals", "Vector", "address_of", "load", "repeated", "times"]
 
 NUMBER = ir.DoubleType()
 WORD = ir.IntType(64)
@@ -57,6 +57,13 @@ class Vector:
             for k in range(BLOCK)
         )
         return (a + b) + (c + d)
+
+
+def times(first: Vector | None, second: Vector | None) -> Any:
+    """Return a product; None is 1."""
+    if first is None or second is None:
+        return second if first is None else first
+    return first * second
 
 
 def repeated(builder: Any, number: Any) -> Vector:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from npsubpix._cpu.compiler.intrinsics import prefetch
+from npsubpix._cpu.compiler.intrinsics import prefetch_line
 from npsubpix._cpu.compiler.jit import device, inlined
 from npsubpix._definitions.photometry import MeasurementFlags
 
@@ -15,7 +15,6 @@ __all__ = ["electrons_of", "is_inside", "pixel_of", "prefetch_box"]
 _MASKED = int(MeasurementFlags.MASKED)
 _NONFINITE = int(MeasurementFlags.NONFINITE)
 
-_CACHE_LINE = 64  # bytes
 _FAR = 32.0  # reach in pixels beyond which a box is no small part of a cache, and reading it takes longer than waiting
 
 
@@ -32,12 +31,10 @@ def prefetch_box(x, points, frames, k, reach):
     if k >= len(points) or reach > _FAR or not is_inside(x, frames[k], points[k, 0], points[k, 1]):
         return
     cy, cx = points[k, 0], points[k, 1]
-    first, last, step = math.ceil(cx - reach), math.floor(cx + reach), _CACHE_LINE // x.itemsize
+    first, last = math.ceil(cx - reach), math.floor(cx + reach)
     for i in range(math.ceil(cy - reach), math.floor(cy + reach) + 1):
         row = (frames[k] * x.shape[1] + i) * x.shape[2]
-        for j in range(first, last, step):
-            prefetch(x, row + j)
-        prefetch(x, row + last)
+        prefetch_line(x, row + first, row + last)
 
 
 @inlined

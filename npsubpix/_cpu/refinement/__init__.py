@@ -11,8 +11,8 @@ import numpy.typing as npt
 from numba import prange
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, device, kernel
+from npsubpix._cpu.compiler.intrinsics import keep, lend, prefetch_line
+from npsubpix._cpu.compiler.jit import Kernel, device, inlined, kernel
 from npsubpix._cpu.fitting import fit_spots
 from npsubpix._cpu.quadratic.fits import (
     fit_free_parabola,
@@ -49,6 +49,10 @@ _MASKED = int(PeakFlags.MASKED)
 _FIXED_Z = int(PeakFlags.FIXED_Z)
 _FIXED_Y = int(PeakFlags.FIXED_Y)
 _FIXED_X = int(PeakFlags.FIXED_X)
+
+_CACHED = 1 << 20  # bytes of an image that are close to the core by themselves
+_AHEAD = 2  # positions whose pixels are on their way
+_FAR = 32  # pixels on one side beyond which a window is no small part of a cache
 
 
 def _walker(fit: Callable[..., Any], fit_free: Callable[..., Any], axes: int) -> Callable[..., Any]:
@@ -97,6 +101,26 @@ def _any_masked(mask, start, centre, extent):
     return False
 
 
+@inlined
+def _start_of(starts, k):
+    """Return a start along depth, rows and columns."""
+    axes = starts.shape[1]
+    return (starts[k, 0] if axes == 3 else 0), starts[k, axes - 2], starts[k, axes - 1]
+
+
+@inlined
+def _prefetch(x, images, starts, k, extent):
+    """Ask for the pixels around a start, if there is one: one is refined while those of the next come."""
+    depth, height, width = x.shape[1:]
+    if k >= len(starts) or max(extent[0], extent[1], extent[2]) > _FAR:
+        return
+    d, i, j = _start_of(starts, k)
+    for a in range(max(d - extent[0], 0), min(d + extent[0] + 1, depth)):
+        for b in range(max(i - extent[1], 0), min(i + extent[1] + 1, height)):
+            row = ((images[k] * depth + a) * height + b) * width
+            prefetch_line(x, row + max(j - extent[2], 0), row + min(j + extent[2], width - 1))
+
+
 def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
     @kernel(f"refine_{name}")
     def refine_kernel(x, images, starts, mask, extent, options, coords, values, flags, centres):
@@ -107,8 +131,11 @@ def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
         """
         n_iters, max_shift, half, spread = options
         depth, height, width = x.shape[1:]
+        wide = depth * height * width * x.itemsize > _CACHED
         for k in prange(len(starts)):
-            d, i, j = starts[k]
+            if wide:
+                _prefetch(lend(x), images, starts, k + _AHEAD, extent)
+            d, i, j = _start_of(starts, k)
             image = lend(x)[images[k]]
             coords[k, 0], coords[k, 1], coords[k, 2] = d, i, j
             if d < 0 or d >= depth or i < 0 or i >= height or j < 0 or j >= width:
@@ -195,8 +222,7 @@ def refine(
         return peaks_of_fits(x, images, starts, results)
     count, ndim = starts.shape
     volume = x.reshape(len(x), *(1, *x.shape[1:])[-3:])
-    places = np.zeros((count, 3), np.int64)
-    places[:, 3 - ndim :] = starts
+    starts = np.ascontiguousarray(starts)
     coords = np.empty((count, 3))
     values = np.empty(count)
     flags = np.empty(count, np.int32)
@@ -206,9 +232,11 @@ def refine(
     mask = _NO_MASK if mask is None else mask.reshape(volume.shape)
     centres = np.empty((0 if noise is None else count, 3), np.int64)
     run, work = METHODS[refinement.method][ndim - 2].run, _WORK[refinement.method] * count
-    run(work, volume, images, places, mask, refinement.extent, options, coords, values, flags, centres)
+    run(work, volume, images, starts, mask, refinement.extent, options, coords, values, flags, centres)
     errors = None
     if noise is not None:
+        places = np.zeros((count, 3), np.int64)
+        places[:, 3 - ndim :] = starts
         found = images, places, centres, coords, flags
         tables = tuple(map(np.array, refinement.lines)) if refinement.method == "saddle" else weights
         errors = standard_errors(refinement.method, volume, found, noise, half, tables)[:, 3 - ndim :]
@@ -264,9 +292,9 @@ def _nearest_pixels(
     points: npt.NDArray[np.float64], finite: npt.NDArray[np.bool_], shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Return the pixel nearest to each position, and whether there is none: then it is beside the image."""
-    nearest = np.floor(points + 0.5)
-    nearest[~finite] = -1.0
-    outside = ~finite
+    nearest, outside = np.floor(points + 0.5), ~finite
+    if outside.any():
+        nearest[outside] = -1.0
     for axis, length in enumerate(shape):  # for the reason of `_all_axes`
         column = nearest[:, axis]
         np.clip(column, -1, length, out=column)
@@ -301,7 +329,8 @@ def refine_peaks(
     starts, outside = _nearest_pixels(points, finite, image.shape[1:])
     noise = noise_of(error, offset, electrons_per_count, read_variance)
     refined, values, flags, errors = refine(image, frames, starts, mask, refinement, noise)
-    refined[outside] = points[outside]
-    refined[~finite] = np.nan
-    flags[~finite] = PeakFlags.NONFINITE
+    if outside.any():
+        refined[outside] = points[outside]
+        refined[~finite] = np.nan
+        flags[~finite] = PeakFlags.NONFINITE
     return refined, values, starts, flags, frames, errors

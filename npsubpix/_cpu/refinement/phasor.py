@@ -8,8 +8,17 @@ but all the noise: `phasor_tables` weights them.
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from npsubpix._cpu.compiler.jit import device, inlined
+from npsubpix._cpu.fitting.gaussian import BLOCK
+from npsubpix._cpu.fitting.vectors import FOUR, NUMBER, WORD, Totals, Vector, load, repeated
 from npsubpix._cpu.quadratic.fits import follower
 from npsubpix._definitions.constants import CENTROID_LEAST_MASS, MOVE_THRESHOLD
 from npsubpix._definitions.flags import PeakFlags
@@ -27,31 +36,81 @@ def _shift_of(cosine, sine, length):
     return math.atan(sine / cosine) * length / math.tau
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _plane_sums(
+    typing_context: Any, x: Any, tables: Any, d: Any, i: Any, j: Any, rows: Any, columns: Any, centre: Any
+) -> Any:
+    """Return the sums of a plane of a box that begins at a pixel, and that of magnitudes; see `_fit_phasor`.
+
+    They are cosines and sines along x, then along y, then for sums along z. Four columns are summed at a time; the last
+    four begin before the end of those before them, which are left out.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        image = context.make_array(x)(context, builder, args[0])
+        weights = context.make_array(tables)(context, builder, args[1])
+        of_plane, of_row, _ = cgutils.unpack_tuple(builder, image.strides)
+        of_axis, of_kind, _ = (builder.sdiv(step, WORD(8)) for step in cgutils.unpack_tuple(builder, weights.strides))
+        rows, columns, centre = args[5], args[6], repeated(builder, args[7])
+
+        def table(axis: int, kind: int, place: Any) -> Any:
+            start = builder.add(builder.mul(of_axis, WORD(axis)), builder.mul(of_kind, WORD(kind)))
+            return builder.add(start, place)
+
+        bytes_ = builder.bitcast(image.data, ir.IntType(8).as_pointer())
+        offset = builder.add(builder.mul(args[2], of_plane), builder.mul(args[3], of_row))
+        first = builder.add(offset, builder.mul(args[4], WORD(x.dtype.bitwidth // 8)))
+        four = ir.VectorType(context.get_data_type(x.dtype), BLOCK)
+        zero = Vector(builder, ir.Constant(FOUR, [0.0] * BLOCK))
+        steps = Vector(builder, ir.Constant(FOUR, [float(k) for k in range(BLOCK)]))
+        totals, lines = Totals(builder, [(k,) for k in range(6)]), Totals(builder, [(k,) for k in range(4)])
+        blocks = builder.sdiv(builder.add(columns, WORD(BLOCK - 1)), WORD(BLOCK))
+        with cgutils.for_range(builder, blocks) as loop:
+            new = builder.mul(loop.index, WORD(BLOCK))
+            last = builder.sub(columns, WORD(BLOCK))
+            here = builder.select(builder.icmp_signed("<", new, last), new, last)
+            places = repeated(builder, builder.sitofp(here, NUMBER)) + steps
+            own = builder.fcmp_ordered(">=", places.value, repeated(builder, builder.sitofp(new, NUMBER)).value)
+            lines.clear()
+            with cgutils.for_range(builder, rows) as row:
+                at = builder.add(first, builder.mul(row.index, of_row))
+                at = builder.add(at, builder.mul(here, WORD(x.dtype.bitwidth // 8)))
+                pixels = builder.load(builder.bitcast(builder.gep(bytes_, [at]), four.as_pointer()), align=1)
+                if isinstance(x.dtype, types.Integer):
+                    convert = builder.sitofp if x.dtype.signed else builder.uitofp
+                    pixels = convert(pixels, FOUR)
+                elif x.dtype != types.float64:
+                    pixels = builder.fpext(pixels, FOUR)
+                value = Vector(builder, builder.select(own, (Vector(builder, pixels) - centre).value, zero.value))
+                for kind in range(3):
+                    weight = builder.load(builder.gep(weights.data, [table(1, kind, row.index)]))
+                    lines.add((kind,), value * repeated(builder, weight))
+                below = builder.fcmp_ordered("<", value.value, zero.value)
+                lines.add((3,), Vector(builder, builder.select(below, (zero - value).value, value.value)))
+            across = [load(builder, weights.data, table(2, kind, here)) for kind in range(3)]
+            for k, (line, kind) in enumerate(((0, 1), (0, 2), (1, 0), (2, 0), (0, 0))):
+                totals.add((k,), lines[line,] * across[kind])
+            totals.add((5,), lines[3,])
+        return context.make_tuple(builder, signature.return_type, [totals[k,].sum().value for k in range(6)])
+
+    return types.UniTuple(types.float64, 6)(x, tables, d, i, j, rows, columns, centre), generate
+
+
 @inlined
 def _fit_phasor(box, d, i, j):
     """Return the shift from a pixel to the spot in the box around; pixels count as differences from that pixel."""
     x, hd, hi, hj, tables = box
-    centre = float(x[d, i, j])
+    centre = np.float64(x[d, i, j])
     cd = sd = ci = si = cj = sj = magnitude = 0.0
     for a in range(2 * hd + 1):
-        for b in range(2 * hi + 1):
-            p, q = d - hd + a, i - hi + b
-            middle = float(x[p, q, j]) - centre
-            weighted, cosine, sine, absolute = tables[2, 0, hj] * middle, middle, 0.0, abs(middle)
-            for c in range(1, hj + 1):  # of pairs, as cosines are even and sines odd
-                before, after = float(x[p, q, j - c]) - centre, float(x[p, q, j + c]) - centre
-                weighted += tables[2, 0, hj + c] * (before + after)
-                cosine += tables[2, 1, hj + c] * (before + after)
-                sine += tables[2, 2, hj + c] * (after - before)
-                absolute += abs(before) + abs(after)
-            magnitude += absolute
-            across = tables[0, 0, a] * tables[1, 0, b]
-            cj += across * cosine
-            sj += across * sine
-            ci += tables[0, 0, a] * tables[1, 1, b] * weighted
-            si += tables[0, 0, a] * tables[1, 2, b] * weighted
-            cd += tables[0, 1, a] * tables[1, 0, b] * weighted
-            sd += tables[0, 2, a] * tables[1, 0, b] * weighted
+        found = _plane_sums(x, tables, d - hd + a, i - hi, j - hj, 2 * hi + 1, 2 * hj + 1, centre)
+        cj += tables[0, 0, a] * found[0]
+        sj += tables[0, 0, a] * found[1]
+        ci += tables[0, 0, a] * found[2]
+        si += tables[0, 0, a] * found[3]
+        cd += tables[0, 1, a] * found[4]
+        sd += tables[0, 2, a] * found[4]
+        magnitude += found[5]
     if not magnitude < math.inf:
         return 0.0, 0.0, 0.0, 0.0, _NONFINITE
     least = CENTROID_LEAST_MASS * magnitude

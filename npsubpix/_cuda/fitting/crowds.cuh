@@ -215,7 +215,7 @@ ROUTINE int finish_crowded(double* row, double* moments, double* matrices, const
   for (int a = 0; a < axes; ++a)
     if (!(fabs(parameters[a] - start[a]) <= o.max_shift)) return FITFLAG_TOO_FAR;
   for (int a = 0; a < 2 * count * count; ++a) both[a] = 0.0;
-  finish(s, m, b, e, o, moments, both);
+  finish(s, m, b, e, o, moments, both, 0.0);
   if (m.estimator == LSQ && greatest(all.ties, alone.ties) > FIT_MOST_TIED) s.flags |= FITFLAG_POOR_FIT;
   if (s.used < count || holds) s.flags |= FITFLAG_AT_BOUND;
   for (int a = 0; a < count; ++a)

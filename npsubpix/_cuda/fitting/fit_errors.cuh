@@ -39,10 +39,11 @@ ROUTINE void residual_moments(double* out, double* by_signal, const Solution<Mod
   for (int k = 0; k < 8; ++k) out[k] = moments[k];
 }
 
-// Write the covariance, chi2 and likelihood at the parameters of an information matrix; flag fits that are poor.
+// Write the covariance, chi2 and likelihood at the parameters of an information matrix; flag fits that are poor. The
+// last step reduces chi2 by the gain.
 template <typename Model>
 ROUTINE void finish(Solution<Model>& s, const Images& m, const Box& box, const Equations<Model::count>& e,
-                    const Options& o, double* moments, double* matrices) {
+                    const Options& o, double* moments, double* matrices, double gain) {
   constexpr int count = Model::count;
   double lower[count][count];
   factor(lower, e.matrix, s.used, 0.0);
@@ -75,6 +76,7 @@ ROUTINE void finish(Solution<Model>& s, const Images& m, const Box& box, const E
       ratio += found > 0.0 ? found * log(expected / found) + found - expected : -expected;
     }
   });
+  chi2 = fmax(chi2 - gain, 0.0);
   s.chi2 = chi2 / (double)s.degrees;
   s.ratio = fmin(ratio, 0.0);
   if (m.estimator == WLS) s.ratio = -0.5 * chi2;

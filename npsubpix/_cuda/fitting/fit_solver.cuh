@@ -1,4 +1,4 @@
-// Fits of spots, one thread per spot: Fisher scoring, or Gauss-Newton for least squares, and standard errors.
+// Fits of spots, one thread per spot: Fisher scoring, or Newton's method for least squares, and standard errors.
 // `_cpu/fitting/solver.py` has the equations. A file of kernels includes this one and its models.
 
 // Iterate from a start, in coordinates of the box: from one of the starts of a model, or from `kept` parameters.
@@ -20,19 +20,24 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
     if (kept) s.parameters[k] = kept[k];
     s.held[k] = false;
   }
-  bool holds = false;
+  bool holds = false, turned_before = false;
+  const bool curves = Model::has_curves && m.estimator != MLE;
   const double least = m.estimator == MLE ? FIT_LEAST_BACKGROUND - summary.least_spread : -infinity();
   s.parameters[last] = fmax(s.parameters[last], least);
-  double damping = 0.0, before = 0.0, lower[count][count], steps[count];
+  double damping = 0.0, before = 0.0, lower[count][count], curved[count][count], steps[count];
   Equations<count> e;
   for (Index n = 0; n < o.n_iters; ++n) {
     s.n_iters = (int)n + 1;
     double chi2 = 0.0;
     e.clear();
+    for (int a = 0; a < count; ++a)
+      for (int b = 0; b <= a; ++b) curved[a][b] = 0.0;
     Model model = {s.parameters, o.sigma, o.constants, box.length};
-    each_mean(m, box, model, [&](const Datum& p, double mean, const double* slopes, Index) {
+    each_mean(m, box, model, [&](const Datum& p, double mean, const double* slopes, Index at) {
       const double weight = weight_of(m, p, mean), residual = p.value - mean;
       e.add(weight, slopes, residual);
+      if constexpr (Model::has_curves)
+        if (curves) model.add_curves(curved, weight * residual, at % box.length[2]);
       chi2 += weight * residual * residual;
     });
     double decrement = 0.0;
@@ -43,7 +48,10 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
     const double flux = s.parameters[axes];
     const double variance = m.estimator == LSQ ? chi2 / (double)s.degrees : 1.0;
     const double limit = o.stop * variance + FIT_RELATIVE_STOP * flux * flux * e.matrix[axes][axes];
-    const bool falls = decrement * decrement <= limit * before && decrement <= FIT_NEARLY * limit;
+    bool turned = curves && n > 0 && damping == 0.0 && turn(steps, lower, e, curved);
+    bool falls = decrement * decrement <= limit * before && decrement <= FIT_NEARLY * limit;
+    if (turned && turned_before && decrement <= FIT_NEARLY_CURVED * limit)
+      falls = falls || decrement * decrement * decrement <= FIT_CAUTION * limit * before * before;
     const bool ends = decrement <= limit || (falls && damping == 0.0);
     if (!ends) {
       // damped steps contract slowly where parameters are correlated, without being too long
@@ -57,13 +65,17 @@ FORMULA void solve(Solution<Model>& s, const Images& m, const Box& box, const do
           return;
         }
         forward(steps, lower, e.gradient, s.used);
+        turned = false;
       }
     }
-    backward(steps, lower, s.used);
+    if (!turned) backward(steps, lower, s.used);
+    turned_before = turned;
     for (int k = s.used; k < count; ++k) steps[k] = 0.0;
     if (ends) {  // at the parameters of the information, which the last step hardly changes
       const Equations<count> copy = e;  // a reference to `e` itself would keep it out of registers
-      finish(s, m, box, copy, o, moments, matrices);
+      double gain = 0.0;  // of the last step
+      for (int k = 0; m.estimator != MLE && k < s.used; ++k) gain += e.gradient[k] * steps[k];
+      finish(s, m, box, copy, o, moments, matrices, gain);
     }
     move<Model>(s.parameters, steps, o.constants, box, least);
     if (!isfinite(decrement)) s.flags |= FITFLAG_SINGULAR;

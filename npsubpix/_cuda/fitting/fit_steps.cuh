@@ -50,6 +50,21 @@ FORMULA bool hold(Solution<Model>& s, Equations<Model::count>& e, const double* 
   return found;
 }
 
+// Write the step of Newton, from the second derivatives of means that least squares add to the information; return
+// false where its matrix is not as positive as it should be.
+template <int N>
+FORMULA bool turn(double (&steps)[N], const double (&lower)[N][N], const Equations<N>& e, double (&curved)[N][N]) {
+  double own[N][N];
+  for (int a = 0; a < N; ++a)
+    for (int b = 0; b <= a; ++b) curved[a][b] = e.matrix[a][b] - curved[a][b];
+  if (!factor(own, curved, N, 0.0)) return false;
+  for (int a = 0; a < N; ++a)  // roots of pivots
+    if (!(FIT_CURVED * own[a][a] * own[a][a] >= lower[a][a] * lower[a][a])) return false;
+  forward(steps, own, e.gradient, N);
+  backward(steps, own, N);
+  return true;
+}
+
 // Solve the normal equations, but for a background and parameters at their limits; return whether they are regular. The
 // steps are left as the solution of the first of the two triangular systems.
 template <typename Model>

@@ -8,9 +8,10 @@
 // Lines of an axis that a thread keeps; those of longer boxes are computed for each pixel.
 #define KEPT_LINES 32
 
-// The integral of a Gaussian over a pixel, and its derivatives with respect to the position and to the width.
+// The integral of a Gaussian over a pixel, its derivatives with respect to the position and to the width, and those of
+// the latter with respect to both. The second derivative with respect to the position is that by the width over it.
 struct Line {
-  double value, by_position, by_width;
+  double value, by_position, by_width, by_both, by_width_twice;
 };
 
 FORMULA Line line_at(Index k, double centre, double width) {
@@ -18,7 +19,8 @@ FORMULA Line line_at(Index k, double centre, double width) {
   const double low = ((double)k - 0.5 - centre) * inverse, high = ((double)k + 0.5 - centre) * inverse;
   const double at_low = density * exp(-0.5 * low * low), at_high = density * exp(-0.5 * high * high);
   return {0.5 * (erf(high * 0.7071067811865476) - erf(low * 0.7071067811865476)), at_low - at_high,
-          low * at_low - high * at_high};
+          low * at_low - high * at_high, (at_low * (low * low - 1.0) - at_high * (high * high - 1.0)) * inverse,
+          (low * at_low * (low * low - 2.0) - high * at_high * (high * high - 2.0)) * inverse};
 }
 
 // The width along an axis at z on a curve, and its derivative: see `AstigmaticCurve`.
@@ -41,6 +43,7 @@ struct Gaussian {
   static constexpr int count = AXES + 2 + widths + (PLANE ? AXES : 0), last = count - 1;
   static constexpr int limited = WIDTH == ASTIGMATIC, held = limited, exponent = -1, depth = limited ? AXES + 1 : -1;
   static constexpr int starts = WIDTH == ASTIGMATIC ? 2 : 1;
+  static constexpr bool has_curves = AXES == 2 && WIDTH != ASTIGMATIC;
 
   // The parameter that is the width along an axis; -1 where it is fixed.
   static __device__ __forceinline__ int width_of(int a) {
@@ -103,5 +106,26 @@ struct Gaussian {
     }
     slopes[last] = 1.0;
     return mean;
+  }
+  // Add the second derivatives of the mean at a pixel, times a number, to the lower triangle of a matrix.
+  __device__ __forceinline__ void add_curves(double (&out)[count][count], double number, Index i) const {
+    const Line x = i < KEPT_LINES ? kept[i] : along(1, i);
+    const double scaled = number * parameters[AXES];
+    constexpr int s = AXES + 1, t = WIDTH == ELLIPTICAL ? AXES + 2 : s;  // the widths along y and x
+    out[0][0] += scaled * y.by_width / width(0) * x.value;
+    out[1][0] += scaled * y.by_position * x.by_position;
+    out[1][1] += scaled * y.value * x.by_width / width(1);
+    out[2][0] += number * y.by_position * x.value;
+    out[2][1] += number * y.value * x.by_position;
+    if (WIDTH == FIXED) return;
+    out[s][0] += scaled * y.by_both * x.value;
+    out[s][1] += scaled * y.by_width * x.by_position;
+    out[s][2] += number * y.by_width * x.value;
+    out[s][s] += scaled * y.by_width_twice * x.value;
+    out[t][0] += scaled * y.by_position * x.by_width;
+    out[t][1] += scaled * y.value * x.by_both;
+    out[t][2] += number * y.value * x.by_width;
+    out[t][t] += scaled * y.value * x.by_width_twice;
+    out[t][s] += (s == t ? 2.0 : 1.0) * scaled * y.by_width * x.by_width;
   }
 };

@@ -21,6 +21,7 @@ struct Pixelwise {
   static constexpr int axes = Spot::axes, widths = Spot::widths, count = axes + 2 + widths + (PLANE ? axes : 0);
   static constexpr int last = count - 1;
   static constexpr int limited = Spot::limited, held = Spot::held, exponent = Spot::exponent, depth = -1, starts = 1;
+  static constexpr bool has_curves = false;
 
   static __device__ __forceinline__ int width_of(int a) { return Spot::width_of(a); }
 
