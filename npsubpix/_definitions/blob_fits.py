@@ -26,7 +26,6 @@ _OF_SHAPE = (int(PeakFlags.SADDLE), int(PeakFlags.TOO_FAR))
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-Integers = npt.NDArray[np.int64]
 
 
 class ExtremumFits(NamedTuple):

@@ -88,7 +88,7 @@ class Task:
         if self.name == "blobs":
             scales = ("min_sigma", "max_sigma", "scales_per_octave", "method", "spacing")
             defaults = inspect.signature(find_blobs).parameters
-            check_scales(*(task.options.get(name, defaults[name].default) for name in scales), frame)
+            check_scales(shape=frame, **{name: task.options.get(name, defaults[name].default) for name in scales})
             return task
         names = [name for name in inspect.signature(check_search).parameters if name != "ndim"]
         defaults = inspect.signature(find_peaks).parameters
