@@ -392,6 +392,7 @@ def test_tables(rng):
     assert "sigma" in repr(blobs)
 
 
+@pytest.mark.usefixtures("backend")
 def test_pixels_that_were_filled_do_not_lower_the_noise(rng):
     """They are smooth: with half of an image masked, noise in the other half would be taken for blobs."""
     image = reference.image_of_blobs((190, 180), np.array([[165.2, 30.6, 3.0, 50.0]]), 100.0)
@@ -401,6 +402,7 @@ def test_pixels_that_were_filled_do_not_lower_the_noise(rng):
     assert half == pytest.approx(whole, rel=0.1)
 
 
+@pytest.mark.usefixtures("backend")
 def test_fits_of_a_frame_do_not_depend_on_other_frames(rng):
     """Blobs of another size in the next frame must not change where fits begin, nor the errors of residuals."""
     narrow = reference.image_of_blobs((60, 64), np.array([[20.2, 30.6, 2.0, 50.0]]), 100.0) + rng.normal(size=(60, 64))
@@ -411,6 +413,7 @@ def test_fits_of_a_frame_do_not_depend_on_other_frames(rng):
         np.testing.assert_array_equal(getattr(stack[stack.frame == 0], name), getattr(alone, name))
 
 
+@pytest.mark.usefixtures("backend")
 def test_a_fraction_is_one_of_the_greatest_blob_that_counts(rng):
     """A brighter one that is masked, or at the border that is left out, must not hide the others."""
     truth = np.array([[20.2, 30.6, 3.0, 500.0], [60.5, 41.1, 4.0, 70.0]])
