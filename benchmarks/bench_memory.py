@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import npsubpix
-from benchmarks import data, peers
+from benchmarks import blobbing, data, peers
 from benchmarks.bench_nms import on_tensor
 from benchmarks.child import run_module
 from benchmarks.registry import Row, Run, Stats, Target, measurement
@@ -61,6 +61,10 @@ def _peak_local_max(image: np.ndarray) -> Callable[[], Any] | None:
 
 def _flat(side: int) -> np.ndarray:
     return data.noise(side, side)
+
+
+def _blobs(side: int) -> np.ndarray:
+    return blobbing.field(side, 240 * side**2 // 1024**2).image
 
 
 def _by_cv2(name: str, *arguments: Any) -> Callable[[np.ndarray], Callable[[], Any] | None]:
@@ -152,6 +156,16 @@ CASES = [
         _peak_local_max,
         unit="B/pixel",
         limit=1.0,
+    ),
+    Case(
+        "find_blobs, besides the result",
+        2048,
+        _blobs,
+        lambda x: npsubpix.find_blobs(x, 1, 10),
+        "skimage blob_log",
+        lambda x: blobbing.skimage_blobs("blob_log", x, min_sigma=1, max_sigma=10, threshold=0.1),
+        unit="B/pixel",
+        limit=24.0,  # six images
     ),
     Case(
         "find_peaks 3-D, besides the result",

@@ -20,7 +20,7 @@ FAMILIES = {
     "find_peaks", "refine_peaks", "local_background", "sample", "sample_with_gradient", "sample_vjp", "spline_filter",
     "align",
     "correlate", "convolve_separable", "window_map", "window_sum", "window_var", "window_max", "window_median",
-    "difference_of_gaussians", "conv2d", "fit_patches", "fit_spots", "measure_spots",
+    "difference_of_gaussians", "find_blobs", "conv2d", "fit_patches", "fit_spots", "measure_spots",
     "locate", "small", "memory", "start",
 }  # fmt: skip
 

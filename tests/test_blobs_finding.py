@@ -392,24 +392,34 @@ def test_tables(rng):
     assert "sigma" in repr(blobs)
 
 
-@pytest.mark.exhaustive
-def test_keypoints_of_lowe(data):
-    """As many extrema as his program found are found within half a pixel as OpenCV finds of them, or more.
+@pytest.mark.usefixtures("backend")
+def test_pixels_that_were_filled_do_not_lower_the_noise(rng):
+    """They are smooth: with half of an image masked, noise in the other half would be taken for blobs."""
+    image = reference.image_of_blobs((190, 180), np.array([[165.2, 30.6, 3.0, 50.0]]), 100.0)
+    image += rng.normal(size=image.shape)
+    (whole,) = npsubpix.find_blobs(image, 2, 8).snr
+    (half,) = npsubpix.find_blobs(image, 2, 8, mask=np.indices(image.shape)[0] < 95).snr
+    assert half == pytest.approx(whole, rel=0.1)
 
-    Neither finds all: his image is doubled, and smoothed and sampled otherwise. OpenCV's keypoints are a quarter of a
-    pixel off.
-    """
-    import cv2
 
-    folder = data("blobs_lowe_sift")
-    image = np.frombuffer((folder / "box.pgm").read_bytes()[-223 * 324 :], np.uint8).reshape(223, 324)
-    keypoints = np.genfromtxt(folder / "box_keypoints.csv", delimiter=",", names=True)
-    places = np.column_stack([keypoints["row"], keypoints["col"]])
-    options = {"dark": "both", "threshold_abs": 1, "overlap": 1, "edge_ratio": None}
-    blobs = npsubpix.find_blobs(image, 0.6, 40, method="dog", **options)
-    detector = cv2.SIFT_create(nfeatures=0, contrastThreshold=0.01, edgeThreshold=1000)
-    theirs = np.array([point.pt[::-1] for point in detector.detect(image, None)])
-    shares = [np.mean(cKDTree(c).query(places)[0] < 0.5) for c in (blobs.coords, theirs)]
-    assert shares[0] >= shares[1]
-    large = keypoints["scale"] > 2
-    assert np.mean(cKDTree(blobs.coords).query(places[large])[0] < 1) > 0.85
+@pytest.mark.usefixtures("backend")
+def test_fits_of_a_frame_do_not_depend_on_other_frames(rng):
+    """Blobs of another size in the next frame must not change where fits begin, nor the errors of residuals."""
+    narrow = reference.image_of_blobs((60, 64), np.array([[20.2, 30.6, 2.0, 50.0]]), 100.0) + rng.normal(size=(60, 64))
+    wide = reference.image_of_blobs((60, 64), np.array([[31.4, 30.1, 2.3, 90.0]]), 100.0) + rng.normal(size=(60, 64))
+    alone = npsubpix.find_blobs(narrow, 1.5, 6, refine="fit")
+    stack = npsubpix.find_blobs(np.stack([narrow, -wide, wide], 2), 1.5, 6, refine="fit", frame_axis=2)
+    for name in ("coords", "sigma", "amplitude", "coords_std"):
+        np.testing.assert_array_equal(getattr(stack[stack.frame == 0], name), getattr(alone, name))
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_fraction_is_one_of_the_greatest_blob_that_counts(rng):
+    """A brighter one that is masked, or at the border that is left out, must not hide the others."""
+    truth = np.array([[20.2, 30.6, 3.0, 500.0], [60.5, 41.1, 4.0, 70.0]])
+    image = reference.image_of_blobs((90, 80), truth, 100.0) + rng.normal(size=(90, 80))
+    mask = np.indices(image.shape)[0] < 42
+    assert len(npsubpix.find_blobs(image, 2, 8, threshold_rel=0.5)) == 1
+    assert len(npsubpix.find_blobs(image, 2, 8, threshold_rel=0.5, mask=mask)) == 1
+    (row,) = npsubpix.find_blobs(image, 2, 8, threshold_rel=0.5, exclude_border=(25, 0)).coords
+    np.testing.assert_allclose(row, [60.5, 41.1], atol=0.2)

@@ -1,8 +1,8 @@
 """Quadratic fits to extrema in space and scale, many at a time, on the host.
 
 The logarithm of the response of a Gaussian blob is nearly quadratic, several times more so than the response, along
-axes and along the logarithm of the width. Where a neighbour is not of the sign of the extremum, the response itself
-is fitted.
+axes and along the logarithm of the width. Where a neighbour is not of the sign of the extremum, or the fit to the
+logarithm fails, the response itself is fitted.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ __all__ = ["ExtremumFits", "fit_extrema", "is_edge"]
 
 _CORRECTIONS = 3
 _FARTHEST = 1.0  # pixels or levels: an extremum is nearer to the pixel that exceeds its neighbours than to these
+
+#: Flags of fits that another surface may do without.
+_OF_SHAPE = (int(PeakFlags.SADDLE), int(PeakFlags.TOO_FAR))
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -39,7 +42,7 @@ class ExtremumFits(NamedTuple):
     stretch : array of shape (N, 1 + ndim)
         Response at the pixel divided by that of its neighbours along levels and axes, by which their noise is greater.
     curvatures : array of shape (N, ndim, ndim)
-        Spatial Hessian of the surface.
+        Spatial Hessian of the response, relative to it.
     flags : array of shape (N,)
         Bits of `PeakFlags`.
     """
@@ -59,32 +62,45 @@ class ExtremumFits(NamedTuple):
 
 def fit_extrema(cubes: Floats, inside: npt.NDArray[np.bool_]) -> ExtremumFits:
     """Fit quadratics to maxima and their neighbours, of shape (N, 3, ..., 3), that lie inside the image."""
-    n = cubes.ndim - 1
     flat = cubes.reshape(len(cubes), -1)
     centre = flat[:, flat.shape[1] // 2]
     with np.errstate(all="ignore"):
         relative = flat / centre[:, None]
         logarithmic = np.asarray((relative > 0).all(axis=1))
         surface = np.where(logarithmic[:, None], np.log(np.abs(relative)), relative - 1).reshape(cubes.shape)
-        slope, hessian = _derivatives(surface)
-        scale = np.abs(hessian).max(axis=(1, 2))
-        finite = np.asarray(np.isfinite(hessian).all(axis=(1, 2)) & np.isfinite(slope).all(axis=1) & (scale > 0))
-        unit = np.where(finite[:, None, None], hessian / scale[:, None, None], np.eye(n))
-        regular = finite & (np.abs(np.linalg.det(unit)) > SINGULAR_TOLERANCE)
-        unit[~regular] = np.eye(n)
-        inverse = np.linalg.inv(unit) / np.where(regular, scale, 1.0)[:, None, None]
-        shift = _stationary(slope, inverse, _twist(surface))
-        definite = (np.linalg.eigvalsh(unit) < 0).all(axis=1)
-        gain = 0.5 * np.einsum("ni,ni->n", slope, shift)
-        value = centre * np.where(logarithmic, np.exp(np.minimum(gain, 1.0)), 1 + gain)
+        shift, gain, inverse, hessian, flags = _fitted(surface, twisted=True)
         stretch = np.where(logarithmic[:, None], np.exp(-0.5 * np.einsum("nii->ni", hessian)), 1.0)
-    flags = np.where(regular, np.where(definite, 0, int(PeakFlags.SADDLE)), int(PeakFlags.SINGULAR))
-    flags = np.where((flags == 0) & (np.abs(shift) > _FARTHEST).any(axis=1), int(PeakFlags.TOO_FAR), flags)
+        curvatures = _derivatives(relative.reshape(cubes.shape))[1][:, 1:, 1:]
+        failed = np.flatnonzero(logarithmic & np.isin(flags, _OF_SHAPE))
+        if failed.size:  # structure that is no Gaussian blob
+            again = _fitted(relative[failed].reshape(-1, *cubes.shape[1:]) - 1, twisted=False)
+            better = again[-1] == 0
+            rows = failed[better]
+            shift[rows], gain[rows], inverse[rows], hessian[rows], flags[rows] = (part[better] for part in again)
+            logarithmic[rows], stretch[rows] = False, 1.0
+        value = centre * np.where(logarithmic, np.exp(np.minimum(gain, 1.0)), 1 + gain)
     flags = np.where(np.isfinite(flat).all(axis=1), flags, int(PeakFlags.NONFINITE))
     flags = np.where(inside, flags, int(PeakFlags.AT_BORDER)).astype(np.int64)
-    failed = flags != 0
-    shift[failed], value[failed] = 0.0, centre[failed]
-    return ExtremumFits(shift, value, inverse, stretch, hessian[:, 1:, 1:], flags)
+    lost = flags != 0
+    shift[lost], value[lost] = 0.0, centre[lost]
+    return ExtremumFits(shift, value, inverse, stretch, curvatures, flags)
+
+
+def _fitted(surface: Floats, *, twisted: bool) -> tuple[Floats, Floats, Floats, Floats, Integers]:
+    """Fit quadratics to surfaces; return shifts, gains, inverses of Hessians, Hessians, and flags."""
+    n = surface.ndim - 1
+    slope, hessian = _derivatives(surface)
+    scale = np.abs(hessian).max(axis=(1, 2))
+    finite = np.asarray(np.isfinite(hessian).all(axis=(1, 2)) & np.isfinite(slope).all(axis=1) & (scale > 0))
+    unit = np.where(finite[:, None, None], hessian / scale[:, None, None], np.eye(n))
+    regular = finite & (np.abs(np.linalg.det(unit)) > SINGULAR_TOLERANCE)
+    unit[~regular] = np.eye(n)
+    inverse = np.linalg.inv(unit) / np.where(regular, scale, 1.0)[:, None, None]
+    shift = _stationary(slope, inverse, _twist(surface)) if twisted else -np.einsum("nij,nj->ni", inverse, slope)
+    definite = (np.linalg.eigvalsh(unit) < 0).all(axis=1)
+    flags = np.where(regular, np.where(definite, 0, int(PeakFlags.SADDLE)), int(PeakFlags.SINGULAR))
+    flags = np.where((flags == 0) & (np.abs(shift) > _FARTHEST).any(axis=1), int(PeakFlags.TOO_FAR), flags)
+    return shift, 0.5 * np.einsum("ni,ni->n", slope, shift), inverse, hessian, flags
 
 
 def _twist(surface: Floats) -> Floats:

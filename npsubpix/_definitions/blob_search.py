@@ -161,12 +161,12 @@ def _find_in_frame(
     sigma, parts = noise, []
     if noise is None and plan.method != "log":
         laplacian = scale_plan("log", plan.widths[1], plan.widths[1], 1, plan.ratios)
-        level, _, held = next(triples(ops, images[:], laplacian))
-        sigma = _noise(ops.sample(held[1]), level_responses(laplacian)[level])
+        level, steps, held = next(triples(ops, images[:], laplacian))
+        sigma = _noise(ops, held[1], steps, gaps, level_responses(laplacian)[level])
         del held
-    for level, _, held in triples(ops, images, plan):
+    for level, steps, held in triples(ops, images, plan):
         if sigma is None:
-            sigma = _noise(ops.sample(held[1]), measured[level])
+            sigma = _noise(ops, held[1], steps, gaps, measured[level])
         least = _least(search, measured[level], float(np.min(sigma)), greatest)
         for sign in search.signs:
             places = ops.extrema(held, _SHARE * least, sign)
@@ -177,9 +177,15 @@ def _find_in_frame(
     return _selected(ops, rows_of(parts, plan, search.edge_ratio), gaps, sigma, shape, search)
 
 
-def _noise(laplacian: Floats, response: LevelResponse) -> float:
-    """Return the noise of an image from the median of the Laplacian of its first level, which blobs hardly change."""
-    return float(np.median(np.abs(laplacian)) / _MEDIAN / response.noise)
+def _noise(ops: ScaleOps, laplacian: Any, steps: tuple[int, ...], gaps: Any, response: LevelResponse) -> float:
+    """Return the noise of an image from the median of the Laplacian of its first level, which blobs hardly change.
+
+    Gaps have no noise, as their pixels are made up.
+    """
+    values = ops.sample(laplacian)
+    if gaps is not None:
+        values = values[ops.sample(gaps[tuple(slice(None, None, step) for step in steps)]) == 0]
+    return float(np.median(np.abs(values)) / _MEDIAN / response.noise) if values.size else 0.0
 
 
 def _least(search: BlobSearch, response: LevelResponse, sigma: float, greatest: float) -> float:
@@ -211,6 +217,9 @@ def _selected(
     margin = np.minimum(found.coords, size - 1 - found.coords)
     border = found.radius[:, None] * ratios if search.exclude_border is None else search.exclude_border
     kept &= (margin >= border).all(axis=1)
+    if search.threshold_rel is not None:
+        strength = np.abs(found.amplitude)
+        kept &= strength >= search.threshold_rel * strength[kept].max(initial=0.0)
     rows = np.flatnonzero(kept)
     if search.overlap < 1:
         rows = rows[kept_by_overlap(found.coords[rows] / ratios, found.radius[rows], search.overlap)]
@@ -226,12 +235,12 @@ def _selected(
         coords, width, amplitude, snr, found.flags.astype(np.int32), errors[:, 1:], errors[:, 0] * width,
         np.where(np.isnan(errors[:, 0]), np.nan, found.noise * noise),
     )  # fmt: skip
-    first: list[Any] = [column[: search.num_blobs] for column in columns]
+    first: list[Any] = [column[_by_strength(amplitude)[: search.num_blobs]] for column in columns]
     return _Columns(*first)
 
 
 def _is_strong(found: BlobRows, noise: Floats, search: BlobSearch) -> npt.NDArray[np.bool_]:
-    """Whether blobs exceed the thresholds, and their widths are those that are sought, up to half a level."""
+    """Whether blobs exceed the least height and ratio to noise, and widths are those sought, up to half a level."""
     plan, strength, half = search.plan, np.abs(found.amplitude), math.sqrt(search.plan.ratio)
     kept = (strength > 0) & (found.width >= plan.widths[1] / half) & (found.width <= plan.widths[-2] * half)
     if search.threshold_abs is not None:
@@ -239,8 +248,6 @@ def _is_strong(found: BlobRows, noise: Floats, search: BlobSearch) -> npt.NDArra
     if search.threshold_snr is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
             kept &= strength / (noise * found.noise) >= search.threshold_snr
-    if search.threshold_rel is not None:
-        kept &= strength >= search.threshold_rel * strength.max(initial=0.0)
     return kept
 
 

@@ -1,6 +1,7 @@
 """Scales at which blobs are sought: widths of Gaussians, grids of a pyramid, lines of weights and their transfer.
 
-Widths of levels are those of the blobs that answer most, of which `blob_sizes` has the formulas. Level 0 and the last one are guards, in which no blob is reported.
+Widths of levels are those of the blobs that answer most, of which `blob_sizes` has the formulas. Level 0 and the last
+one are guards, in which no blob is reported.
 """
 
 from __future__ import annotations

@@ -21,10 +21,8 @@ LENGTH_UNITS = {"um": 1e-6, "nm": 1e-9}
 
 _POSITIONS = ("z", "y", "x")
 _CENTROIDS = tuple(f"{axis}_centroid" for axis in _POSITIONS)
-_LENGTHS = {
-    *_POSITIONS, *_CENTROIDS, "sigma", *(f"sigma_{axis}" for axis in (*_POSITIONS, "major", "minor")), "width", "size",
-    "ep",
-}  # fmt: skip
+_SIZES = {"sigma", "radius", *(f"{size}_{axis}" for size in ("sigma", "radius") for axis in _POSITIONS)}
+_LENGTHS = {*_POSITIONS, *_CENTROIDS, *_SIZES, "sigma_major", "sigma_minor", "width", "size", "ep"}
 
 
 def arrange(
@@ -93,5 +91,7 @@ def unit_of(name: str, columns: Iterable[str] = ()) -> str | None:
     quantity = name.removesuffix("_std")
     if quantity in ("ra", "dec"):
         return "deg"
-    axis, _, unit = quantity.partition("_")
-    return unit if axis in _POSITIONS and unit in LENGTH_UNITS else "pixel" if quantity in _LENGTHS else None
+    length, _, unit = quantity.rpartition("_")
+    if unit in LENGTH_UNITS and length in {*_POSITIONS, *_SIZES}:
+        return unit
+    return "pixel" if quantity in _LENGTHS else None

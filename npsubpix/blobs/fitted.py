@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.home import home_of
-from npsubpix._arrays.library import Array, in_library_of, to_numpy
+from npsubpix._arrays.library import Array, in_library_of, moveaxis, to_numpy
 from npsubpix._definitions.blob_rows import BLOB_NOT_OK
 from npsubpix._definitions.fitting import box_for
 from npsubpix._definitions.flags import FIT_REJECTED
@@ -27,36 +27,54 @@ Columns = dict[str, npt.NDArray[Any]]
 
 
 def fitted(found: Blobs, image: Array, mask: Array | None, noise: Any, frame_axis: int | None) -> Blobs:
-    """Fit a Gaussian to each blob of a table; those that cannot be fitted keep their rows, and have a flag."""
-    ndim = found.ndim
+    """Fit a Gaussian to each blob of a table; those that cannot be fitted keep their rows, and have a flag.
+
+    Each frame is fitted by itself, lest its rows depend on those of others.
+    """
     names = ("coords", "sigma", "amplitude", "flags")
     columns: Columns = {name: np.array(to_numpy(getattr(found, name))) for name in names}
     columns |= {f"{name}_std": np.full(columns[name].shape, math.nan) for name in names[:3]}
-    start = columns["coords"].copy()
-    own = columns["sigma"]
-    widths = np.broadcast_to(own[:, None] if own.ndim == 1 else own, (len(found), ndim))
-    dark = columns["amplitude"] < 0
-    boxes = np.array([box_for(tuple(row), ndim) for row in widths]).reshape(-1, ndim)
-    groups = np.column_stack([boxes, dark])
-    for group in np.unique(groups, axis=0):
-        rows = np.flatnonzero((groups == group).all(axis=1))
-        fits = fit_spots(
-            0.0 - image if group[-1] else image,
-            in_library_of(image, start[rows]),
-            width="free" if ndim == 2 and own.ndim == 1 else "elliptical",
-            sigma=tuple(np.sqrt(np.maximum(np.median(widths[rows], axis=0) ** 2 - _PIXEL, 0.1)).tolist()),
-            box=tuple(group[:-1].tolist()),
-            error=noise if hasattr(noise, "shape") or noise else None,
-            mask=mask,
-            frame=None if found.frame is None else found.frame[in_library_of(image, rows)],
-            frame_axis=frame_axis,
-            max_shift=max(1.5, 0.5 * float(widths[rows].max())),
-            covariance=True,
-        )
-        _replace_rows(columns, rows, fits, -1.0 if group[-1] else 1.0)
+    noise = noise if hasattr(noise, "shape") or noise else None
+    if frame_axis is None or found.frame is None:
+        _fit_rows(columns, np.arange(len(found)), image, mask, noise)
+    else:
+        frames = to_numpy(found.frame)
+        for frame in np.unique(frames).tolist():
+            own = [_of_frame(x, frame, frame_axis, image.ndim) for x in (image, mask, noise)]
+            _fit_rows(columns, np.flatnonzero(frames == frame), *own)
     home = home_of(found.coords)
     back = home.give_back if home.library == "jax" else functools.partial(in_library_of, found.coords)
     return replace(found, **{name: back(column) for name, column in columns.items()})
+
+
+def _of_frame(value: Any, frame: int, frame_axis: int, ndim: int) -> Any:
+    """Return the frame of a stack, of dimensions as many as the image; a map of all frames as it is."""
+    return moveaxis(value, frame_axis, 0)[frame] if getattr(value, "ndim", 0) == ndim else value
+
+
+def _fit_rows(
+    columns: Columns, rows: npt.NDArray[np.int64], image: Array, mask: Array | None, noise: Array | float | None
+) -> None:
+    """Fit the blobs of an image, which have these rows."""
+    ndim = columns["coords"].shape[1]
+    sigma = columns["sigma"][rows]
+    widths = np.broadcast_to(sigma[:, None] if sigma.ndim == 1 else sigma, (len(rows), ndim))
+    boxes = np.array([box_for(tuple(row), ndim) for row in widths]).reshape(-1, ndim)
+    groups = np.column_stack([boxes, columns["amplitude"][rows] < 0])
+    for group in np.unique(groups, axis=0):
+        at = np.flatnonzero((groups == group).all(axis=1))
+        fits = fit_spots(
+            0.0 - image if group[-1] else image,
+            in_library_of(image, columns["coords"][rows[at]]),
+            width="free" if ndim == 2 and columns["sigma"].ndim == 1 else "elliptical",
+            sigma=tuple(np.sqrt(np.maximum(np.median(widths[at], axis=0) ** 2 - _PIXEL, 0.1)).tolist()),
+            box=tuple(group[:-1].tolist()),
+            error=noise,
+            mask=mask,
+            max_shift=max(1.5, 0.5 * float(widths[at].max())),
+            covariance=True,
+        )
+        _replace_rows(columns, rows[at], fits, -1.0 if group[-1] else 1.0)
 
 
 def _replace_rows(columns: Columns, rows: npt.NDArray[np.int64], fits: Fits, sign: float) -> None:

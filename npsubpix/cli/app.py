@@ -1,4 +1,4 @@
-"""The command line: ``npsubpix locate``, ``align``, ``drift``, ``simulate``, ``assess`` and ``info``."""
+"""The command line: ``npsubpix locate``, ``blobs``, ``align``, ``drift``, ``simulate``, ``assess`` and ``info``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ except ModuleNotFoundError as missing:
 from npsubpix.cli import align_options as align_option
 from npsubpix.cli import locate_options as option
 from npsubpix.cli.align import AlignRequest, align_and_report
+from npsubpix.cli.blobs import blobs
 from npsubpix.cli.drift import check_drift, drift, write_moved
 from npsubpix.cli.fits import camera_of, check_fit
 from npsubpix.cli.info import describe
@@ -232,11 +233,15 @@ def locate(
             units,
             resume,
         )
-        request = Request(images, options, boxes, reading, outputs, check_fit(fit, fits), roi, workers, max_memory)
+        task, checked = "spots" if fit else "peaks", check_fit(fit, fits)
+        request = Request(images, options, boxes, reading, outputs, checked, roi, workers, max_memory, task)
         find_and_report(request, errors)
         if moved and output and not errors.messages:
             write_moved(output[0], moved, errors, {}, quiet=quiet)
     raise typer.Exit(1 if errors.messages else 0)
+
+
+app.command()(blobs)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Numbers among the options of ``npsubpix locate``: out of range, they are refused before any file is read."""
+"""Numbers among the options of ``locate`` and ``blobs``: out of range, they are refused before any file is read."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Any
 __all__ = ["check_numbers"]
 
 
-def check_numbers(options: dict[str, Any]) -> None:
+def check_numbers(options: dict[str, Any], task: str) -> None:
     """Require options that are numbers to be in the range of the arguments they stand for."""
+    if task == "blobs":
+        _check_blobs(options)
+        return
     from npsubpix._arrays.options import (
         check_count,
         check_finite,
@@ -35,7 +38,7 @@ def check_numbers(options: dict[str, Any]) -> None:
     }
     for name, check in checks.items():
         if name in options:
-            check(options[name], "--threshold" if name == "threshold_abs" else f"--{name.replace('_', '-')}")
+            check(options[name], _typed(name))
     if (options.get("detect") is None) != ("detect_sigma" not in options):
         raise ValueError("--detect and --detect-sigma need each other: a filter, and its width")
     border = options.get("exclude_border", True)
@@ -46,3 +49,40 @@ def check_numbers(options: dict[str, Any]) -> None:
             check_finite(value, name)
     if isinstance(options.get("sigma"), float):
         check_positive(options["sigma"], "--sigma")
+
+
+def _check_blobs(options: dict[str, Any]) -> None:
+    """Require the numbers that do not depend on the image."""
+    from npsubpix._arrays.options import check_count, check_finite, check_lengths, check_positive
+    from npsubpix.blobs.options import check_scales
+
+    names = ("min_sigma", "max_sigma", "spacing")
+    axes = max(len(value) if isinstance(value := options.get(name), tuple) else 2 for name in names)
+    for name in names:
+        if name in options:
+            check_lengths(options[name], axes, _typed(name))
+    try:
+        check_scales(
+            options["min_sigma"],
+            options["max_sigma"],
+            options.get("scales_per_octave", 3),
+            options.get("method", "log"),
+            options.get("spacing"),
+            (0,) * axes,
+        )
+    except ValueError as error:
+        raise ValueError(f"--{str(error).replace('_', '-')}") from error
+    for name in ("threshold_abs", "threshold_rel", "threshold_snr", "noise"):
+        if isinstance(options.get(name), float) and check_finite(options[name], _typed(name)) < 0:
+            raise ValueError(f"{_typed(name)} must be at least 0, got {options[name]}")
+    if "num_blobs" in options:
+        check_count(options["num_blobs"], "--num-blobs")
+    if not 0 <= check_finite(options.get("overlap", 0.5), "--overlap") <= 1:
+        raise ValueError(f"--overlap must be from 0 to 1, got {options['overlap']}")
+    if options.get("edge_ratio") is not None and check_positive(options["edge_ratio"], "--edge-ratio") < 1:
+        raise ValueError(f"--edge-ratio must be at least 1, got {options['edge_ratio']}")
+
+
+def _typed(name: str) -> str:
+    """Return an argument as it is typed."""
+    return "--threshold" if name == "threshold_abs" else f"--{name.replace('_', '-')}"

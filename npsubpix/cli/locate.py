@@ -1,4 +1,4 @@
-"""Command ``npsubpix locate``: find the peaks of images, write and print the table."""
+"""Commands ``npsubpix locate`` and ``npsubpix blobs``: find what is in images, write and print the table."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Request:
     """Arguments of the command line."""
 
     images: list[Path]
-    options: dict[str, Any]  # arguments of find_peaks; images are paths
+    options: dict[str, Any]  # arguments of find_peaks, or of find_blobs; images are paths
     boxes: dict[str, Any]  # arguments of local_background; empty if it is not wanted
     reading: dict[str, Any]  # arguments of FrameSource
     outputs: Outputs
@@ -58,6 +58,7 @@ class Request:
     roi: tuple[slice, ...] | None = None
     workers: int | None = None
     max_memory: int = 2**30  # of `npsubpix.locate`; that of `reading` is for what can only be read at once
+    task: str = "peaks"  # of `npsubpix.locate`; "spots" if spots are to be fitted
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _check(request: Request) -> None:
     """Refuse arguments that would fail later, before any work is done."""
     outputs = request.outputs
     try:
-        check_numbers(request.options)
+        check_numbers(request.options, request.task)
         _check_background(request)
         _check_needs(request)
         check_export(outputs.table_format, request.fit, outputs.pixel_size, _unused(outputs), outputs.unit)
@@ -365,7 +366,7 @@ def _find(run: Run, rows: Rows, image: Image, advance: Callable[[float, str], No
         rows.file_of = source.file_of
         npsubpix.locate(
             source,
-            task="peaks" if request.fit is None else "spots",
+            task=request.task,
             frames="t" if source.is_stack else False,
             roi=request.roi,
             output=rows,

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MAPS", "FrameMap", "maps_of"]
 
-#: Arguments of `find_peaks` that may be images.
-MAPS = ("mask", "background", "sigma")
+#: Arguments of `find_peaks` and `find_blobs` that may be images.
+MAPS = ("mask", "background", "sigma", "noise")
 
 
 class FrameMap:

@@ -18,6 +18,7 @@ __all__ = [
     "as_counts",
     "as_matrix",
     "as_memory",
+    "as_number_or_none",
     "as_number_or_path",
     "as_numbers",
     "as_region",
@@ -105,6 +106,14 @@ def as_memory(text: str) -> int:
         return check_memory(min(number, 2.0**30) * 2**30)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is not a size such as 500MB or 2GiB, nor a number of GiB") from None
+
+
+def as_number_or_none(text: str) -> float | str:
+    """Parse a number, or ``none``."""
+    try:
+        return text if text == "none" else float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither a number nor none") from None
 
 
 def as_number_or_path(text: str) -> float | Path:

@@ -1,4 +1,4 @@
-"""What ``npsubpix locate`` says of its run: the state for a resume, the metadata, the summary and the pictures."""
+"""What ``locate`` and ``blobs`` say of their run: the state for a resume, the metadata, the summary, the pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix.cli.files import display_name
-from npsubpix.cli.hints import hints_for_no_peaks
+from npsubpix.cli.hints import hints_for_no_blobs, hints_for_no_peaks
 from npsubpix.cli.maps import FrameMap, maps_of
 from npsubpix.cli.terminal import Errors, say, say_guesses
 
@@ -33,7 +33,8 @@ def state_of(request: Request, images: list[Image]) -> dict[str, Any]:
     return {
         "version": npsubpix.__version__,
         "images": [image.fingerprint for image in images],
-        "options": {**_defaults(), **{name: _stated(value) for name, value in request.options.items()}},
+        "task": request.task,
+        "options": {**_defaults(request), **{name: _stated(value) for name, value in request.options.items()}},
         "background": _stated(request.boxes),
         "fit": _stated(request.fit),
         "roi": None if request.roi is None else [[part.start, part.stop] for part in request.roi],
@@ -58,11 +59,11 @@ def _stated(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, float, str, tuple)) else repr(value)
 
 
-def _defaults() -> dict[str, Any]:
-    """Return the options of `find_peaks` that can be chosen here, with their defaults."""
-    from npsubpix import find_peaks
+def _defaults(request: Request) -> dict[str, Any]:
+    """Return the options of `find_peaks` or `find_blobs` that can be chosen here, with their defaults."""
+    from npsubpix import find_blobs, find_peaks
 
-    arguments = inspect.signature(find_peaks).parameters.values()
+    arguments = inspect.signature(find_blobs if request.task == "blobs" else find_peaks).parameters.values()
     return {p.name: p.default for p in arguments if p.default is not p.empty and p.name != "frame_axis"}
 
 
@@ -97,7 +98,13 @@ def _summary(run: Run) -> str:
     failures = f"; {failed} not ok, see {'flags' if run.request.fit is None else 'fit_flags'}" if failed else ""
     where = display_name(Path(images[0].name)) if len(images) == 1 else f"{len(run.searched)} of {len(images)} images"
     frames = f", {counts['frames']} frames" if any(image.is_stack for image in run.images) else ""
-    return f"{count} peak{'' if count == 1 else 's'} in {where}{frames}{failures}"
+    return f"{_counted(run, count)} in {where}{frames}{failures}"
+
+
+def _counted(run: Run, count: int) -> str:
+    """Return a number of peaks or blobs."""
+    noun = "blob" if run.request.task == "blobs" else "peak"
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _left_out(run: Run) -> list[str]:
@@ -129,8 +136,10 @@ def _hints(run: Run) -> list[str]:
     with _frame(run, min(run.searched), 0) as (image, maps):
         options = search_options(run.request, maps)
         options.pop("fit", None)
-        task = dataclasses.replace(task_of("peaks", {**_defaults(), **options}), with_heights=True)
         part = image if run.request.roi is None else image[run.request.roi]
+        if run.request.task == "blobs":
+            return hints_for_no_blobs(part, options)
+        task = dataclasses.replace(task_of("peaks", {**_defaults(run.request), **options}), with_heights=True)
         _, options, _ = sought(task, part, None)
     return hints_for_no_peaks(part, options)
 
@@ -157,7 +166,7 @@ def _metadata(run: Run, errors: Errors) -> dict[str, Any]:
     from npsubpix._tables import describe
 
     request, images = run.request, run.images
-    options = {**_defaults(), **request.options}
+    options = {**_defaults(request), **request.options}
     if request.boxes:
         options["background"] = request.boxes["size"]
         options |= {f"background_{name}": value for name, value in request.boxes.items() if name != "size"}
@@ -214,8 +223,8 @@ def _spots_of(run: Run, number: int, frame: int) -> tuple[npt.NDArray[Any], Any]
     request = run.request
     with _frame(run, number, frame) as (image, maps):
         options: dict[str, Any] = {"roi": request.roi, "max_memory": request.max_memory}
-        task = "peaks" if request.fit is None else "spots"
-        return image, npsubpix.locate(image, task=task, frames=False, **options, **search_options(request, maps))
+        found = npsubpix.locate(image, task=request.task, frames=False, **options, **search_options(request, maps))
+        return image, found
 
 
 def _write_plot(plot: Path, run: Run, image: npt.NDArray[Any], spots: Any, number: int, frame: int) -> None:
@@ -227,7 +236,7 @@ def _write_plot(plot: Path, run: Run, image: npt.NDArray[Any], spots: Any, numbe
     figure = draw_peaks(
         image,
         spots,
-        title=f"{len(spots)} peaks in {display_name(Path(source.path.name))}{which}",
+        title=f"{_counted(run, len(spots))} in {display_name(Path(source.path.name))}{which}",
         origin=ORIGINS[outputs.origin],
         y_up=source.file_format == "FITS" if outputs.y_up is None else outputs.y_up,
         style="light" if outputs.light else "dark",

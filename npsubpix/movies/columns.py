@@ -41,11 +41,20 @@ def lengths_of(sizes: Mapping[str, tuple[float, str]], axes: Sequence[str], unit
 
 
 def length_columns(columns: Columns, axes: str, lengths: Sequence[float], unit: str) -> dict[str, npt.NDArray[Any]]:
-    """Return positions and their errors in a unit: columns such as ``x_um`` and ``x_um_std``."""
+    """Return positions, sizes of blobs and their errors in a unit: columns such as ``x_um`` and ``x_um_std``."""
     found = {f"{axis}_{unit}": columns[axis] * length for axis, length in zip(axes, lengths, strict=True)}
     for axis, length in zip(axes, lengths, strict=True):
         if f"{axis}_std" in columns:
             found[f"{axis}_{unit}_std"] = columns[f"{axis}_std"] * length
+    for size in ("sigma", "radius"):
+        scaled = {f"{size}_{axis}": length for axis, length in zip(axes, lengths, strict=True)}
+        if size in columns and len(set(lengths)) == 1:
+            scaled = {size: lengths[0]}
+        for name, length in scaled.items():
+            own = name if name in columns else size
+            for end in ("", "_std"):
+                if own + end in columns:
+                    found[f"{name}_{unit}{end}"] = columns[own + end] * length
     return found
 
 

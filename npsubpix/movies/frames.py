@@ -82,6 +82,8 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
     whole += "work on, more than max_memory, and %s needs the whole frame at once: raise max_memory"
     if not isinstance(task.name, str):
         raise ValueError(whole % "a function as the task")
+    if task.name == "blobs":  # a filter of the largest size reaches far beyond any tile
+        raise ValueError(whole % "task='blobs'")
     for name in ("detect", "mode"):
         if options[name] is not None:
             raise ValueError(whole % (f"{name}={options[name]!r}" if isinstance(options[name], str) else name))

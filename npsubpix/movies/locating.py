@@ -65,19 +65,19 @@ def locate(
 ) -> Table | dict[str, Any] | Located:
     """Find the spots of a movie, a volume or a mosaic of any size, block by block, here or in many workers.
 
-    The rows are those of one call of `find_peaks`, or of `find_peaks` and `fit_spots`, on the whole array in memory:
-    the same rows in the same order, bit for bit, however the work is divided.
+    The rows are those of one call of `find_peaks`, of `find_peaks` and `fit_spots`, or of `find_blobs` on the whole
+    array in memory: the same rows in the same order, bit for bit, however the work is divided.
 
     Parameters
     ----------
     source : path, URL, array or ImageSource
         Whatever `open_image` takes: a file, a folder of frames, or an array of NumPy, dask, zarr, h5py or xarray, which
         is never loaded whole.
-    task : {"peaks", "spots"} or callable, default "peaks"
-        ``"peaks"``: `find_peaks`. ``"spots"``: `find_peaks`, and `fit_spots` from the peaks on. A function is called
-        with an array of frames, the frames first, the `options`, and ``frame_axis=0`` (None for a single image), and
-        returns a table of this library, or a dict of columns, one of them ``frame``, counted from the first of its
-        frames; columns ``z``, ``y`` and ``x`` are positions.
+    task : {"peaks", "spots", "blobs"} or callable, default "peaks"
+        ``"peaks"``: `find_peaks`. ``"spots"``: `find_peaks`, and `fit_spots` from the peaks on. ``"blobs"``:
+        `find_blobs`. A function is called with an array of frames, the frames first, the `options`, and
+        ``frame_axis=0`` (None for a single image), and returns a table of this library, or a dict of columns, one of
+        them ``frame``, counted from the first of its frames; columns ``z``, ``y`` and ``x`` are positions.
     frames : str, int, False or None, optional
         Axis along which images are independent, by its name or number. By default ``t``, also called ``time`` or
         ``frame``, or else, of three axes or more, the first that is none of space or channels. False: none, the source
@@ -103,11 +103,12 @@ def locate(
         Options of `find_peaks`. ``background`` may also be a dict of arguments of `local_background`, such as
         ``{"size": 64}``, with which background and noise of each frame are measured. Maps may be of one frame, or of
         all. For ``"spots"``, ``fit`` is a dict of options of `fit_spots`; ``camera`` and ``error`` are those of the
-        fit, ``mask`` is that of both.
+        fit, ``mask`` is that of both. For ``"blobs"``, options are those of `find_blobs`, of which ``min_sigma`` and
+        ``max_sigma`` are needed.
 
     Returns
     -------
-    Peaks, Fits, or the table or dict of the function; with `output` a Located
+    Peaks, Fits, Blobs, or the table or dict of the function; with `output` a Located
         The rows, frame by frame; or, of those that were written, where they are and how many.
 
     Raises
@@ -116,8 +117,8 @@ def locate(
         If an argument has the wrong type.
     ValueError
         If an argument is out of range, or a frame is larger than `max_memory` and cannot be worked on in tiles with
-        these options: `detect`, ``mode="wrap"``, ``task="spots"`` with maps of noise, or a function; or if fits that
-        depend on each other, those without ``camera`` and ``error`` or with ``neighbors="fit"``, are too many.
+        these options: `detect`, ``mode="wrap"``, ``task="spots"`` with maps of noise, blobs, or a function; or if fits
+        that depend on each other, those without ``camera`` and ``error`` or with ``neighbors="fit"``, are too many.
     ImageError
         If the source cannot be read; the message names the file and the frame. Rows before that frame are in `output`.
     RuntimeError
@@ -129,6 +130,7 @@ def locate(
     --------
     find_peaks : Find the peaks of an image or a stack in memory.
     fit_spots : Fit spots of an image or a stack in memory.
+    find_blobs : Find the blobs of an image or a stack in memory.
     open_image : Open an image of any size.
 
     Notes

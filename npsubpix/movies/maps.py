@@ -15,7 +15,7 @@ from npsubpix.results import Background
 __all__ = ["changed", "check_map", "frames_of_map"]
 
 #: Options that may be one map for all frames, or one per frame; cameras have such fields.
-_MAPS = ("mask", "background", "sigma", "error", "detect")
+_MAPS = ("mask", "background", "sigma", "noise", "error", "detect")
 
 
 def changed(options: Mapping[str, Any], change: Callable[[str, Any], Any]) -> dict[str, Any]:

@@ -20,6 +20,9 @@ _PIXELS = 1 << 24
 #: Blocks of each worker at least, so that none is left with the last one alone.
 _ROUNDS = 4
 
+#: Images that a search for blobs has beside the frame.
+_BLOB_IMAGES = 6
+
 
 def frame_bytes(movie: Movie, task: Task) -> int:
     """Return the bytes that work on one frame takes at most: of the pixels, what is made of them, and codes."""
@@ -27,6 +30,8 @@ def frame_bytes(movie: Movie, task: Task) -> int:
     item, real = dtype.itemsize, promoted(dtype).itemsize
     each = 2 * item + 1
     options = task.options
+    if task.name == "blobs":
+        each += _BLOB_IMAGES * real
     if options.get("mask") is not None:
         each += item + 2
     if task.boxes is not None or options.get("detect") is not None:

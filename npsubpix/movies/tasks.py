@@ -14,6 +14,8 @@ from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.peaks import with_defaults
 from npsubpix._detection import detected
 from npsubpix.background import local_background
+from npsubpix.blobs.finding import find_blobs
+from npsubpix.blobs.options import check_scales
 from npsubpix.fitting import fit_spots
 from npsubpix.movies.fits import fitted
 from npsubpix.movies.functions import joined_columns, rows_of_function
@@ -36,8 +38,8 @@ __all__ = [
     "task_of",
 ]
 
-#: Tasks with a name. Each finds peaks; "blobs" is to join them.
-TASKS = ("peaks", "spots")
+#: Tasks with a name. All but "blobs" find peaks.
+TASKS = ("peaks", "spots", "blobs")
 
 Columns: TypeAlias = dict[str, HostArray]
 
@@ -83,6 +85,11 @@ class Task:
         if not isinstance(self.name, str):
             return self
         task = self._changed(lambda name, value: check_map(name, value, frame, movie))
+        if self.name == "blobs":
+            scales = ("min_sigma", "max_sigma", "scales_per_octave", "method", "spacing")
+            defaults = inspect.signature(find_blobs).parameters
+            check_scales(shape=frame, **{name: task.options.get(name, defaults[name].default) for name in scales})
+            return task
         names = [name for name in inspect.signature(check_search).parameters if name != "ndim"]
         defaults = inspect.signature(find_peaks).parameters
         check_search(len(frame), **{name: task.options.get(name, defaults[name].default) for name in names})
@@ -100,12 +107,20 @@ def task_of(task: Any, options: Mapping[str, Any]) -> Task:
     if task not in TASKS:
         names = ", ".join(map(repr, TASKS))
         raise ValueError(f"task must be one of {names} or a function, got {task!r}")
-    known = inspect.signature(find_peaks).parameters
+    function = find_blobs if task == "blobs" else find_peaks
+    known = _names(function)
     own = dict(options)
     fit = own.pop("fit", None)
     for name in own:
-        if name not in known or name in ("image", "frame_axis"):
-            raise TypeError(f"locate has no option {name!r}: those of find_peaks are {', '.join(_names(find_peaks))}")
+        if name not in known:
+            raise TypeError(f"locate has no option {name!r}: those of {function.__name__} are {', '.join(known)}")
+    if task == "blobs":
+        if fit is not None:
+            raise TypeError("fit is for task='spots', got it with task='blobs', which takes refine='fit'")
+        missing = [name for name in ("min_sigma", "max_sigma") if name not in own]
+        if missing:
+            raise TypeError(f"task='blobs' needs the sizes of blobs, min_sigma and max_sigma, got no {missing[0]}")
+        return Task(task, own)
     known_by_boxes = [name for name in inspect.signature(local_background).parameters if name not in _NOT_OF_BOXES]
     if isinstance(own.get("background"), Mapping):
         for name in own["background"]:
@@ -133,7 +148,7 @@ def task_of(task: Any, options: Mapping[str, Any]) -> Task:
 
 def _names(function: Callable[..., Any]) -> list[str]:
     parameters = inspect.signature(function).parameters.values()
-    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "frame_axis"]
+    return [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY and p.name != "frame_axis"]
 
 
 def run_task(task: Task, block: HostArray, axis: int | None) -> Found:
@@ -141,6 +156,8 @@ def run_task(task: Task, block: HostArray, axis: int | None) -> Found:
     image, frame_axis = (block[0], None) if axis is None else (block, 0)
     if not isinstance(task.name, str):
         return Found(rows_of_function(task.name, task.options, image, frame_axis), {}, {})
+    if task.name == "blobs":
+        return Found(find_blobs(image, **task.options, frame_axis=frame_axis), {}, {})
     searched, options, guessed = sought(task, image, frame_axis)
     peaks = find_peaks(image, **options, frame_axis=frame_axis)
     columns = heights(searched, peaks, options, guessed) if task.with_heights else {}

@@ -13,7 +13,7 @@ from npsubpix._arrays.library import as_array, to_numpy, without_booleans
 from npsubpix._arrays.masks import with_gaps
 from npsubpix._arrays.options import check_bool, check_choice
 from npsubpix._definitions.flags import REJECTED, PeakFlags
-from npsubpix.results import Fits, Peaks
+from npsubpix.results import Blobs, Fits, Peaks
 
 __all__ = ["PLOT_FORMATS", "STYLES", "Style", "draw_alignment", "draw_peaks", "new_figure"]
 
@@ -44,7 +44,7 @@ _SAMPLES = 1_000_000  # pixels from which the stretch is estimated
 
 def draw_peaks(
     image: Any,
-    peaks: Peaks | Fits,
+    peaks: Peaks | Fits | Blobs,
     *,
     title: str = "",
     origin: float = 0.0,
@@ -52,18 +52,20 @@ def draw_peaks(
     style: str = "dark",
     ax: Any = None,
 ) -> Any:
-    """Draw an image in grey, and a circle around each peak.
+    """Draw an image in grey, and a circle around each peak or blob.
 
-    Circles are as large as the distances between peaks allow. The brightness is stretched between percentiles,
-    and dark images are brightened, so that faint spots are visible beside bright ones.
+    Circles around blobs have their radius; those around peaks are as large as the distances between them allow. The
+    brightness is stretched between percentiles, and dark images are brightened, so that faint spots are visible beside
+    bright ones.
 
     Parameters
     ----------
     image : array of two or three dimensions
         The image. Of a volume, the maximum along z is drawn.
-    peaks : Peaks or Fits
-        The peaks of the image. Maxima are orange, minima blue, and peaks that could not be refined purple. Fits are
-        orange, and purple if they are not ok.
+    peaks : Peaks, Fits or Blobs
+        The rows of the image. Maxima and bright blobs are orange, minima and dark blobs blue, and those that could not
+        be refined purple. Fits are orange, and purple if they are not ok. Where blobs have a radius along each axis,
+        ellipses are drawn; those of a volume are as if seen along z.
     title : str, optional
         The title, as plain text.
     origin : float, default 0.0
@@ -84,6 +86,7 @@ def draw_peaks(
     See Also
     --------
     npsubpix.find_peaks : Find peaks.
+    npsubpix.find_blobs : Find blobs.
 
     Examples
     --------
@@ -246,7 +249,7 @@ def _overlay(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[A
     return mixed
 
 
-def _spacing(peaks: Peaks | Fits) -> float:
+def _spacing(peaks: Peaks | Fits | Blobs) -> float:
     """Return the distance of peaks to their neighbours, in pixels: three of four peaks have a greater one."""
     from scipy.spatial import cKDTree
 
@@ -307,16 +310,16 @@ def _draw_image(axes: Any, pixels: npt.NDArray[Any], origin: float, y_up: bool, 
     )
 
 
-def _colours_of(peaks: Peaks | Fits) -> npt.NDArray[Any]:
+def _colours_of(peaks: Peaks | Fits | Blobs) -> npt.NDArray[Any]:
     """Return the colour of each row."""
-    if not isinstance(peaks, Peaks):
+    if isinstance(peaks, Fits):
         return np.where(to_numpy(peaks.ok), _MAXIMA, _UNREFINED)
     flags = to_numpy(peaks.flags)
     minimum, rejected = (flags & int(PeakFlags.MINIMUM)) != 0, (flags & int(REJECTED)) != 0
     return np.where(rejected, _UNREFINED, np.where(minimum, _MINIMA, _MAXIMA))
 
 
-def _draw_circles(drawing: _Drawing, peaks: Peaks | Fits, spacing: float, origin: float) -> None:
+def _draw_circles(drawing: _Drawing, peaks: Peaks | Fits | Blobs, spacing: float, origin: float) -> None:
     from matplotlib.collections import EllipseCollection
 
     places = to_numpy(peaks.coords)[:, -2:]
@@ -328,12 +331,16 @@ def _draw_circles(drawing: _Drawing, peaks: Peaks | Fits, spacing: float, origin
     unit = dpi / _DPI
     radius = min(10.0 * unit, max(3.0, 0.5 * spacing * scale))  # most circles do not touch their neighbours
     line = min(1.8 * unit, max(0.8, 0.25 * radius)) * 72 / dpi
-    diameter = 2 * radius / scale
+    up = across = np.array([2 * radius / scale])
+    if isinstance(peaks, Blobs):
+        radii = to_numpy(peaks.radius)[shown]
+        up, across = 2 * (radii[:, -2:].T if radii.ndim == 2 else np.stack([radii, radii]))
+        line = 1.2 * unit * 72 / dpi
     axes.add_collection(
         EllipseCollection(
-            [diameter],
-            [diameter],
-            [0.0],
+            across,
+            up,
+            np.zeros(1),
             units="xy",
             offsets=places[:, ::-1] + origin,
             offset_transform=axes.transData,
