@@ -23,6 +23,7 @@ NO_OPTION = {
     "detect_sigma": "the same",
     "camera": "it has an option for each of its numbers",
     "error": "--sigma is the noise of pixels too",
+    "fit": "--fit and its options give the whole table of a fit",
 }
 
 #: What is typed for each argument of `find_peaks`, and what it receives.
