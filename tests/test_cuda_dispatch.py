@@ -50,8 +50,10 @@ def of_dtype(x: np.ndarray, dtype: str, library: str) -> Any:
 
 def dtype_of_result(name: str, dtype: str) -> str:
     """What a function returns for a dtype; booleans are left out."""
-    if name.endswith("peaks") or name in ("fit_spots", "fit_patches", "measure_spots", "window_centroid"):
+    if name.endswith(("peaks", "blobs")) or name in ("fit_spots", "fit_patches", "measure_spots", "window_centroid"):
         return "float64"
+    if name == "scale_space":
+        return "float32"
     if "int" in dtype and name == "window_sum":
         return "uint64" if dtype == "uint64" else "int64"
     if "int" in dtype and name == "window_range":
