@@ -89,10 +89,10 @@ def small_file(kind: str, folder: Path) -> Path:
 
         with h5py.File(path, "w") as file:
             file.create_dataset("movie", data=frames, chunks=(1, 10, 24), compression="gzip")
-    elif kind in ("mrc", "lif"):
-        from tests.test_io_microscopes import write_lif, write_mrc
+    elif kind in ("mrc", "lif", "czi"):
+        from tests.test_io_microscopes import write_czi, write_lif, write_mrc
 
-        write_lif(path, frames[None]) if kind == "lif" else write_mrc(path, frames)
+        {"mrc": write_mrc, "lif": write_lif, "czi": write_czi}[kind](path, frames if kind == "mrc" else frames[:, None])
     elif kind == "zarr.zip":
         import zarr
 

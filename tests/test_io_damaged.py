@@ -231,5 +231,5 @@ def test_a_changed_word_costs_neither_time_nor_memory(limits):
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_changed_word_costs_time_or_memory(kind, limits):
     """Every word of small files, each thirteenth of those of ten thousand words and more."""
-    large = kind in {"npz", "packed.npz", "h5", "mrc", "lif", "zarr.zip"}
+    large = kind in {"npz", "packed.npz", "h5", "mrc", "lif", "zarr.zip", "czi"}
     assert sweep(13 if large else 1, kind) > (100 if large else 1000)

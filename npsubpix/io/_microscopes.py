@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
+from npsubpix.io._czi_structure import check_czi
 from npsubpix.io._planes import planes
 from npsubpix.io._raw import BoundedFile, RawArray
 from npsubpix.io._source import ImageError, Options, Size, Source, check_size
@@ -72,6 +73,7 @@ def czi_file(path: Path, options: Options) -> Iterator[Source]:
     """Open a scene of a CZI file, whose tiles are put together."""
     from pylibCZIrw import czi
 
+    check_czi(path)
     with czi.open_czi(str(path)) as file:
         bounds = file.total_bounding_box
         scenes = dict(file.scenes_bounding_rectangle)
