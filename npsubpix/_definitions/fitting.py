@@ -59,7 +59,7 @@ _USUAL_SIGMA: Final = 1.3
 #: Squared Newton decrement, gradient times inverse information times gradient, at which a fit ends, for each
 #: estimator: in units of the variances of the parameters. The step that follows is still taken. Answers of least
 #: squares can be compared with those of other programs; weighted ones that are far from their model converge slowly.
-_STOP: Final = {"mle": 1e-5, "wls": 1e-12, "lsq": 1e-10}
+_STOP: Final = {"mle": 1e-5, "wls": 1e-12, "lsq": 1e-14}
 
 
 #: Times that the weights of estimates of the noise are found: from the residuals alone, then from the noise.
