@@ -207,7 +207,7 @@ def test_rows_before_a_frame_that_cannot_be_read_are_kept(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        ({"task": "blob"}, ValueError, "task must be one of 'peaks', 'spots' or a function, got 'blob'"),
+        ({"task": "blob"}, ValueError, "task must be one of 'peaks', 'spots', 'blobs' or a function, got 'blob'"),
         ({"treshold_abs": 3}, TypeError, "locate has no option 'treshold_abs'"),
         ({"fit": {}}, TypeError, "fit is for task='spots'"),
         ({"task": "spots", "fit": {"breadth": 1}}, TypeError, "fit has no option 'breadth'"),
