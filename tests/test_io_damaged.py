@@ -223,13 +223,13 @@ def limits():
 
 
 def test_a_changed_word_costs_neither_time_nor_memory(limits):
-    """Each 149th of all small files of which the next test reads all."""
+    """Each 149th of all small files of which the next test reads more."""
     assert sweep(149) > 1000
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_changed_word_costs_time_or_memory(kind, limits):
-    """Every word of small files, each thirteenth of those of ten thousand words and more."""
+    """Each word of small files with one or two of six values, each second one of files of ten thousand words."""
     large = kind in {"npz", "packed.npz", "h5", "mrc", "lif", "zarr.zip", "czi"}
-    assert sweep(13 if large else 1, kind) > (100 if large else 1000)
+    assert sweep(13 if large else 5, kind) > 100

@@ -242,7 +242,7 @@ OPTIONS = st.fixed_dictionaries(
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ndim", [2, 3])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data(), options=OPTIONS, seed=st.integers(0, 2**32), masked=st.booleans())
 def test_any_options_and_any_tiles(kind, ndim, data, options, seed, masked):
     longest = 90 if ndim == 2 else 28
