@@ -185,7 +185,9 @@ SPOT_OPERATIONS = (
         options=("lines",),
         internal=frozenset({"lines"}),
         functions={
-            "scale_space": lambda npsubpix, x: next(npsubpix.scale_space(x[0, 0, 0], 1, 2)).response,
+            "scale_space": lambda npsubpix, x: next(
+                (level.response for level in npsubpix.scale_space(x[0, 0, 0], 1, 2)), x[0, 0, 0]
+            ),
         },
     ),
     Operation(

@@ -57,6 +57,15 @@ class FakeArray(np.ndarray):
     def __array_finalize__(self, source: Any) -> None:
         self.number = getattr(source, "number", 0)
 
+    def __array_function__(self, function: Any, types: Any, arguments: Any, options: Any) -> Any:
+        """Return an array of the GPU from ``numpy.where``, as CuPy does: NumPy returns none of a subclass."""
+        result = super().__array_function__(function, types, arguments, options)
+        if function is not np.where or not isinstance(result, np.ndarray):
+            return result
+        out = result.view(FakeArray)
+        out.number = self.number
+        return out
+
 
 class FakeStreams:
     """Streams by their addresses, which note when they are current."""
