@@ -103,6 +103,11 @@ def _find(x: Any) -> tuple[Any, ...]:
     return _of_peaks(npsubpix.find_peaks(x, threshold_abs=0.1))
 
 
+def _find_blobs(x: Any) -> tuple[Any, ...]:
+    blobs = npsubpix.find_blobs(x, 1.5, 6, threshold_abs=0.1)
+    return blobs.coords, blobs.sigma, blobs.amplitude, blobs.flags
+
+
 def _grid_sample(x: Any, grid: Any) -> Any:
     return npsubpix.grid_sample(x, grid, align_corners=False)
 
@@ -111,6 +116,7 @@ _POINTS = "as many points as pixels"
 
 CASES = (
     Case("find_peaks", "refined", smooth, _find, _SIDE, share=1e-3),
+    Case("find_blobs", "widths from 1.5 to 6", smooth, _find_blobs, 2048, tight=1e-3, share=1e-2),
     Case("refine_peaks", "1 % of pixels", with_seeds, lambda x, c: _of_peaks(npsubpix.refine_peaks(x, c)), _SIDE),
     Case("measure_spots", "1 % of pixels", with_seeds, _measure, _SIDE),
     Case("fit_patches", "11×11, likelihood", patches, _fit_patches, _SIDE, tight=1e-6, share=1e-2),
