@@ -141,8 +141,8 @@ def _check_planes(tiles: list[_Tile]) -> None:
     for tile in tiles:
         scenes.setdefault(tile.dimensions.get("S", (0, 1, 1))[0], []).append(tile)
     for scene in scenes.values():
-        spans = {(*tile.dimensions["Y"][:2], *tile.dimensions["X"][:2]) for tile in scene}
-        height = max(y + h for y, h, _, _ in spans) - min(y for y, _, _, _ in spans)
-        width = max(x + w for _, _, x, w in spans) - min(x for _, _, x, _ in spans)
-        if sum(h * w for _, h, _, w in spans) < _LEAST_SHARE * height * width:
+        parts = {(*tile.dimensions["Y"][:2], *tile.dimensions["X"][:2]) for tile in scene}
+        height = max(y + h for y, h, _, _ in parts) - min(y for y, _, _, _ in parts)
+        width = max(x + w for _, _, x, w in parts) - min(x for _, _, x, _ in parts)
+        if sum(h * w for _, h, _, w in parts) < _LEAST_SHARE * height * width:
             raise ValueError(f"its tiles are far apart, in a plane of shape ({height}, {width})")
