@@ -53,7 +53,18 @@ MANY = """
 
 
 def test_import_loads_no_heavy_library():
-    heavy = ["numba", "llvmlite", "torch", "cupy", "scipy", "pandas", "astropy", "matplotlib", "jax"]
+    heavy = [
+        "numba",
+        "llvmlite",
+        "torch",
+        "cupy",
+        "scipy",
+        "pandas",
+        "astropy",
+        "matplotlib",
+        "jax",
+        "npsubpix.fitting",
+    ]
     loaded = run(f"""
         import sys, npsubpix
         npsubpix.find_peaks, npsubpix.Peaks, npsubpix.AdaptiveQuadInterp3d, dir(npsubpix)

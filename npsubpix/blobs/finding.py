@@ -12,7 +12,6 @@ from npsubpix._arrays.stacks import check_frame_axis, check_stack, refuse_delaye
 from npsubpix._definitions.blob_search import BlobSearch
 from npsubpix._dispatch.call import call
 from npsubpix.background import local_background
-from npsubpix.blobs.fitted import fitted
 from npsubpix.blobs.options import check_scales
 from npsubpix.results import Background, Blobs
 
@@ -196,7 +195,11 @@ def find_blobs(
     coords, sigma, amplitude, snr, value, flags, frame, *errors = columns
     frames = None if frame_axis is None else frame
     found = Blobs(coords, sigma, amplitude, snr, value, flags, frames, shape, *errors)
-    return found if refine == "quadratic" else fitted(found, x, mask, noise, frame_axis)
+    if refine == "quadratic":
+        return found
+    from npsubpix.blobs.fitted import fitted  # which loads all of fitting
+
+    return fitted(found, x, mask, noise, frame_axis)
 
 
 def _check_threshold(value: Any, name: str) -> float | None:
