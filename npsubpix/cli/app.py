@@ -23,7 +23,7 @@ from npsubpix.cli.drift import check_drift, drift, write_moved
 from npsubpix.cli.fits import camera_of, check_fit
 from npsubpix.cli.info import describe
 from npsubpix.cli.locate import Outputs, Request, find_and_report
-from npsubpix.cli.options import Origin, given
+from npsubpix.cli.options import Debug, Origin, Quiet, given
 from npsubpix.cli.reading import Axes, Channel, Hdu, MaxMemory, Series, Volume, reading_options
 from npsubpix.cli.simulated import assess, simulate
 from npsubpix.cli.terminal import Errors, UsageError, say, say_error
@@ -156,18 +156,16 @@ def locate(
     table_format: option.TableFormat = None,
     units: option.Units = None,
     pixel_size: option.PixelSize = None,
-    origin: Annotated[
-        Origin, typer.Option(help="First pixel: its centre is 0, its outer corner is 0, or its centre is 1 (fits).")
-    ] = Origin.center,
+    origin: option.FirstPixel = Origin.center,
     napari: option.Napari = False,
     comments: option.Comments = False,
     moved: option.Moved = None,
     plot_frame: option.PlotFrame = None,
     y_up: option.YUp = None,
     light: option.Light = False,
-    show: Annotated[int, typer.Option(help="How many rows to print.", min=0)] = 10,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    show: option.Show = 10,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Find the peaks of images, to a fraction of a pixel."""
     errors = Errors(debug)
@@ -299,8 +297,8 @@ def align(
     series: Series = None,
     hdu: Hdu = None,
     max_memory: MaxMemory = "4GiB",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Find the transforms that put images on another, to a fraction of a pixel.
 

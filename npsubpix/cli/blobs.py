@@ -13,7 +13,9 @@ from npsubpix.cli import locate_options as option
 from npsubpix.cli.locate import Outputs, Request, find_and_report
 from npsubpix.cli.options import (
     PER_AXIS,
+    Debug,
     Origin,
+    Quiet,
     as_border,
     as_number_or_none,
     as_number_or_path,
@@ -131,17 +133,15 @@ def blobs(
     resume: option.Resume = False,
     units: option.Units = None,
     pixel_size: option.PixelSize = None,
-    origin: Annotated[
-        Origin, typer.Option(help="First pixel: its centre is 0, its outer corner is 0, or its centre is 1 (fits).")
-    ] = Origin.center,
+    origin: option.FirstPixel = Origin.center,
     napari: option.Napari = False,
     comments: option.Comments = False,
     plot_frame: option.PlotFrame = None,
     y_up: option.YUp = None,
     light: option.Light = False,
-    show: Annotated[int, typer.Option(help="How many rows to print.", min=0)] = 10,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    show: option.Show = 10,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Find blobs of any size in images: their position, size and amplitude."""
     errors = Errors(debug)

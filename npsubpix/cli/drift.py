@@ -12,7 +12,7 @@ import numpy.typing as npt
 import typer
 
 from npsubpix.cli.files import display_name
-from npsubpix.cli.options import PER_AXIS, as_numbers, given, one_of
+from npsubpix.cli.options import PER_AXIS, Debug, Quiet, as_numbers, given, one_of
 from npsubpix.cli.terminal import Errors, UsageError, say, say_error
 
 __all__ = ["check_drift", "drift", "write_moved"]
@@ -94,8 +94,8 @@ def drift(
         ),
     ] = None,
     drop: Annotated[bool, typer.Option("--drop", help="Leave out rows of frames whose drift is not known.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Measure the drift of a sample from a table of localizations, and subtract it.
 

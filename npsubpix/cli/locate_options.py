@@ -16,6 +16,7 @@ from npsubpix.cli.exports import FORMATS
 from npsubpix.cli.fits import FIT_MODELS
 from npsubpix.cli.options import (
     PER_AXIS,
+    Origin,
     as_axis,
     as_border,
     as_counts,
@@ -267,3 +268,7 @@ YUp = Annotated[
     typer.Option("--y-up/--y-down", help="Draw rows upwards, as FITS images are drawn, or downwards."),
 ]
 Light = Annotated[bool, typer.Option("--light", help="Draw on white, for print.")]
+FirstPixel = Annotated[
+    Origin, typer.Option(help="First pixel: its centre is 0, its outer corner is 0, or its centre is 1 (fits).")
+]
+Show = Annotated[int, typer.Option(help="How many rows to print.", min=0)]

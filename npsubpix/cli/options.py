@@ -6,13 +6,15 @@ import enum
 import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 __all__ = [
     "PER_AXIS",
+    "Debug",
     "Origin",
+    "Quiet",
     "as_axis",
     "as_border",
     "as_counts",
@@ -35,6 +37,10 @@ class Origin(enum.Enum):
     corner = "corner"
     fits = "fits"
 
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")]
 
 #: How help shows one number for all axes, or one per axis.
 PER_AXIS = "N[,N...]"

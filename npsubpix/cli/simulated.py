@@ -9,7 +9,7 @@ import typer
 
 from npsubpix.cli import locate_options as option
 from npsubpix.cli.assess import AssessRequest, assess_and_report
-from npsubpix.cli.options import PER_AXIS, Origin, as_counts, as_numbers, given
+from npsubpix.cli.options import PER_AXIS, Debug, Origin, Quiet, as_counts, as_numbers, given
 from npsubpix.cli.simulate import SimulateRequest, simulate_and_report
 from npsubpix.cli.terminal import Errors
 
@@ -40,8 +40,8 @@ def simulate(
     ] = None,
     em_gain: Annotated[float | None, typer.Option(help="EM gain of the camera.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random numbers: the same gives the same image.", min=0)] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Simulate images of Gaussian spots at random positions, with the noise of photons."""
     errors = Errors(debug)
@@ -102,8 +102,8 @@ def assess(
         typer.Option(show_default=False, help="Draw errors, bias and their distribution (.png, .pdf, .svg)."),
     ] = None,
     light: option.Light = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of errors.")] = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
 ) -> None:
     """Compare found positions with true ones: recall, precision, errors and bias."""
     errors = Errors(debug)
