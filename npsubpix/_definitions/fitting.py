@@ -58,7 +58,8 @@ _USUAL_SIGMA: Final = 1.3
 
 #: Squared Newton decrement, gradient times inverse information times gradient, at which a fit ends, for each
 #: estimator: in units of the variances of the parameters. The step that follows is still taken. Answers of least
-#: squares can be compared with those of other programs; weighted ones that are far from their model converge slowly.
+#: squares can be compared with those of other programs; fits that converge slowly, as those that are far from their
+#: model do, then agree to 1e-7 on the host and on a GPU too.
 _STOP: Final = {"mle": 1e-5, "wls": 1e-12, "lsq": 1e-14}
 
 

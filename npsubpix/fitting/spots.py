@@ -144,7 +144,8 @@ def fit_spots(
     Parameters are found by Fisher scoring; for least squares this is the method of Gauss and Newton, which in images
     is followed by Newton's own, with second derivatives, for Gaussians along the axes. Iterations end when the squared
     Newton decrement, gradient times inverse information times gradient, is below 1e-5, or will be after the last step
-    if it falls as it did: what is left is then about 0.003 standard errors. For least squares the limit is 1e-10.
+    if it falls as it did: what is left is then about 0.003 standard errors. For least squares the limit is
+    1e-12 with an `error`, and 1e-14 without one.
     Standard errors of ``"mle"`` and ``"wls"`` are those of the inverse of the Fisher information. Those of ``"lsq"``
     assume that the variance of a pixel is a linear function of the signal in it, which is fitted to the squared
     residuals of the box.

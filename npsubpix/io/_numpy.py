@@ -16,7 +16,7 @@ from npsubpix.io._source import ImageError, Options, Source
 
 __all__ = ["array_at", "header_of", "numpy_file"]
 
-LONGEST_HEADER = 10_000  # what NumPy parses
+_LONGEST_HEADER = 10_000  # what NumPy parses
 
 
 @contextlib.contextmanager
@@ -49,7 +49,7 @@ def header_of(file: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     else:
         count = file.read(4)
         length = int.from_bytes(count, "little")
-        if length > LONGEST_HEADER:  # NumPy would ask for as much memory before it looks
+        if length > _LONGEST_HEADER:  # NumPy would ask for as much memory before it looks
             raise ValueError(f"a header of {length} bytes")
         shape, order, dtype = np.lib.format.read_array_header_2_0(io.BytesIO(count + file.read(length)))
     return tuple(map(int, shape)), bool(order), dtype
