@@ -295,6 +295,15 @@ def test_a_blob_at_the_border_is_not_ok_unless_it_is_fitted():
     np.testing.assert_allclose(fits.sigma, 3, rtol=1e-3)
 
 
+@pytest.mark.usefixtures("backend")
+def test_a_poor_fit_at_the_border_is_not_ok(rng):
+    """Two blobs that are found as one: the fit says that it is poor."""
+    truth = np.array([[5.0, 30.0, 3.0, 60.0], [5.0, 34.0, 3.0, 60.0]])
+    image = reference.image_of_blobs((64, 64), truth, 20.0) + rng.normal(size=(64, 64))
+    fits = npsubpix.find_blobs(image, 2, 8, noise=1.0, refine="fit")
+    np.testing.assert_array_equal(fits.flags, [PeakFlags.AT_BORDER])
+
+
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_overlap_is_the_fraction_of_skimage(rng, ndim):
     """Of the smaller disc, or ball; and of two the stronger one is kept."""

@@ -14,7 +14,7 @@ from npsubpix._arrays.home import home_of
 from npsubpix._arrays.library import Array, in_library_of, moveaxis, to_numpy
 from npsubpix._definitions.blob_rows import BLOB_NOT_OK
 from npsubpix._definitions.fitting import box_for
-from npsubpix._definitions.flags import FIT_REJECTED
+from npsubpix._definitions.flags import FIT_NOT_OK, FIT_REJECTED
 from npsubpix._definitions.refinement import flags_of_fits
 from npsubpix.fitting import fit_spots
 from npsubpix.results import Blobs, Fits
@@ -105,4 +105,5 @@ def _replace_rows(columns: Columns, rows: npt.NDArray[np.int64], fits: Fits, sig
         columns["sigma"][at] = shown.prod(axis=1) ** (1 / count)
         columns["sigma_std"][at] = columns["sigma"][at] * np.sqrt(((errors / shown) ** 2).sum(axis=1)) / count
     own = columns["flags"][rows]
-    columns["flags"][rows] = np.where(good, own & ~int(BLOB_NOT_OK), own | flags_of_fits(flags))
+    right = (flags & int(FIT_NOT_OK)) == 0  # a fit that warns does not do away with doubts
+    columns["flags"][rows] = np.where(right, own & ~int(BLOB_NOT_OK), own | flags_of_fits(flags))
