@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -99,8 +98,6 @@ class BlobHessian(Operator):
     >>> BlobHessian("diff")((y**2 + 3 * x**2 / 2)[None, None])[0, 0, 4, 4]
     np.float64(6.0)
     """
-
-    MODES: ClassVar[tuple[str, ...]] = tuple(_LINES)
 
     grads_mode: str = "sobel"
 
