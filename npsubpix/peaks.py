@@ -251,6 +251,7 @@ def check_joint(refinement: Refinement, num_peaks: Any) -> None:
         raise ValueError(f"num_peaks must be None with neighbors='fit', which fits all peaks, got {num_peaks!r}")
 
 
+@remembered
 def check_search(
     ndim: int, size: Any, min_distance: Any, threshold_abs: Any, threshold_rel: Any, exclude_border: Any,
     num_peaks: Any, plateau: Any, minima: Any, refine: Any, n_iters: Any, max_shift: Any, radius: Any, duplicates: Any,

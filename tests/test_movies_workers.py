@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import npsubpix
+from npsubpix.movies.shared import shared
 from tests.movie_cases import assert_same_rows, blocks, in_one_call, movie, tiles
 
 ROOT = Path(__file__).parent.parent
@@ -59,6 +61,19 @@ def test_processes_give_the_rows_of_one_call(tmp_path):
         with blocks(7 * counts[0].size):
             found = npsubpix.locate(source, executor=2, threshold_abs=20)
         assert_same_rows(found, in_one_call(counts, 0, threshold_abs=20))
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no files in memory without a name")
+def test_frames_in_memory_are_read_by_other_processes_and_leave_nothing():
+    """Frames in any order of axes and bytes; a long run would else be out of files, or of memory."""
+    frames = movie().transpose(2, 0, 1).astype(">f4")
+    files = len(os.listdir("/proc/self/fd"))
+    sent = shared(frames)
+    read = pickle.loads(pickle.dumps(sent)).get()
+    np.testing.assert_array_equal(read, frames)
+    assert read.dtype == frames.dtype
+    del sent
+    assert len(os.listdir("/proc/self/fd")) == files
 
 
 def killing(frames, frame_axis, victims):

@@ -54,7 +54,7 @@ class _Counted:
     """A runner that reports, after each tile, which part of all work on a frame is done."""
 
     def __init__(self, runner: Runner, report: Callable[[float], None]) -> None:
-        self.workers, self.at_once = runner.workers, runner.at_once
+        self.workers, self.at_once, self.shares_memory = runner.workers, runner.at_once, runner.shares_memory
         self._runner, self._report = runner, report
         self.done, self.total = 0, 1
 

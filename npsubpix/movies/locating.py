@@ -19,7 +19,7 @@ from npsubpix._arrays.options import check_memory
 from npsubpix._tables import OutputError, describe
 from npsubpix.movies.columns import celestial, sizes_of, with_sky
 from npsubpix.movies.functions import described_function
-from npsubpix.movies.jobs import jobs_of, read_ahead, work
+from npsubpix.movies.jobs import jobs_of, read_ahead, share, work
 from npsubpix.movies.large import found_in_tiles
 from npsubpix.movies.outputs import Output, open_output
 from npsubpix.movies.plans import blocks_of, frames_per_block
@@ -230,6 +230,8 @@ def _found(
     jobs = jobs_of(movie, task, blocks_of(done, movie.count, length), send=runner.at_once > 1 and not here)
     if here or reads_ahead:
         jobs = read_ahead(movie, jobs, 0 if here else 1)
+    if here and runner.shares_memory:
+        jobs = share(jobs)
     for job, rows in runner.run(work, jobs):
         if rows.found is not None:
             yield job.first, rows.last, rows.found
