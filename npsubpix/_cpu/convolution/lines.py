@@ -122,20 +122,6 @@ def _add_four(s, a, b, c, d, weights):
         s[j] += w0 * a[j] + w1 * b[j] + w2 * c[j] + w3 * d[j]
 
 
-@fused
-def sum_three_lines(s, a, b, c, weights, d):
-    """Set sums to those of three lines with three weights each: the sums stay in registers."""
-    u0, u1, u2 = weights[0, 0], weights[0, 1], weights[0, 2]
-    v0, v1, v2 = weights[1, 0], weights[1, 1], weights[1, 2]
-    w0, w1, w2 = weights[2, 0], weights[2, 1], weights[2, 2]
-    d = np.uint64(d)
-    for k in range(s.size):
-        j = np.uint64(k)
-        first = u0 * a[j] + u1 * a[j + d] + u2 * a[j + _TWO * d]
-        second = v0 * b[j] + v1 * b[j + d] + v2 * b[j + _TWO * d]
-        s[j] = first + second + (w0 * c[j] + w1 * c[j + d] + w2 * c[j + _TWO * d])
-
-
 @device
 def sum_row(sums, line, weights, step, begins):
     """Add to sums[j] the pixels line[j + b * step] times weights[b], for all b, or begin sums with them."""
