@@ -10,10 +10,40 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.jit import device, kernel
+from npsubpix._cpu.compiler.jit import allocating, device, kernel
 from npsubpix._cpu.convolution.lines import BAND, WIDTH, copy_line, sum_row, sum_three_lines
 
 __all__ = ["correlate_rows"]
+
+
+@allocating
+def _correlate_band(x, weights, planes, rows, inside, edges, dilation, fill, out, begin):
+    """Compute the rows of a band, from its first row on."""
+    F = weights.dtype.type
+    kd, kh, kw = weights.shape
+    left, right, source = inside
+    end = min(begin + BAND, out.shape[0])
+    blank = np.full(x.shape[2], F(fill))
+    strips = np.empty((kd, end - begin + dilation[1] * (kh - 1), edges.size), F)
+    for a in range(kd):
+        for r in range(strips.shape[1]):
+            exists = planes[a] >= 0 and rows[begin + r] >= 0
+            row = x[planes[a], rows[begin + r]] if exists else blank
+            copy_line(strips[a, r], row, edges, (0, 0, 0), F(fill))
+    lines = strips.reshape(kd, strips.shape[1] * edges.size)
+    span = edges.size - dilation[2] * (kw - 1)
+    sums = np.empty((end - begin - 1) * edges.size + span, F)  # between the edges of a row and the next, of no use
+    for a in range(kd):
+        for c in range(kh):
+            below = lines[a, c * dilation[1] * edges.size :]
+            sum_row(sums, below, weights[a, c], dilation[2], a == 0 and c == 0)
+    for i in range(begin, end):
+        line, first = out[i], (i - begin) * edges.size
+        for j in range(left):
+            line[j] = sums[first + j]
+        for j in range(right, line.size):
+            line[j] = sums[first + span - line.size + j]
+        _sum_rows(line[left:right], x, blank, weights, planes, rows[i:], source, dilation)
 
 
 @kernel("correlate_rows")
@@ -23,35 +53,11 @@ def correlate_rows(x, weights, planes, rows, inside, edges, dilation, fill, out)
     `inside` are the columns of the result whose windows lie in columns of the image that follow each other: the first,
     the one after the last, and the pixel of the first. `edges` has the columns that the windows of the others cover.
     """
-    batch, depth, height, width = out.shape
-    F = weights.dtype.type
+    batch, depth, height, _ = out.shape
     bands = (height + BAND - 1) // BAND
-    kd, kh, kw = weights.shape
-    left, right, source = inside
     for task in prange(batch * depth * bands):
-        b, z, begin = task // (depth * bands), task // bands % depth, task % bands * BAND
-        end = min(begin + BAND, height)
-        blank = np.full(x.shape[3], F(fill))
-        strips = np.empty((kd, end - begin + dilation[1] * (kh - 1), edges.size), F)
-        for a in range(kd):
-            for r in range(strips.shape[1]):
-                exists = planes[z, a] >= 0 and rows[begin + r] >= 0
-                row = x[b, planes[z, a], rows[begin + r]] if exists else blank
-                copy_line(strips[a, r], row, edges, (0, 0, 0), F(fill))
-        sums = np.empty((end - begin) * edges.size, F)  # the last of each line cover the first of the next, for nothing
-        lines = strips.reshape(kd, -1)
-        known = sums[: sums.size - dilation[2] * (kw - 1)]
-        for a in range(kd):
-            for c in range(kh):
-                below = lines[a, c * dilation[1] * edges.size :]
-                sum_row(known, below, weights[a, c], dilation[2], a == 0 and c == 0)
-        for i in range(begin, end):
-            line, first = out[b, z, i], (i - begin) * edges.size
-            for j in range(left):
-                line[j] = sums[first + j]
-            for j in range(right, width):
-                line[j] = sums[first + edges.size - dilation[2] * (kw - 1) - width + j]
-            _sum_rows(line[left:right], x[b], blank, weights, planes[z], rows[i:], source, dilation)
+        b, z, band = task // (depth * bands), task // bands % depth, task % bands
+        _correlate_band(x[b], weights, planes[z], rows, inside, edges, dilation, fill, out[b, z], band * BAND)
 
 
 @device
