@@ -16,7 +16,7 @@ import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix.io import ImageError
-from npsubpix.movies.shared import Shared, shared
+from npsubpix.movies.shared import Shared, SharedFiles, shared
 from npsubpix.movies.sources import Movie
 from npsubpix.movies.tasks import Found, Task, moved, run_task
 
@@ -123,9 +123,13 @@ def read_ahead(movie: Movie, jobs: Iterable[Job], ahead: int) -> Iterator[Job]:
 
 def share(jobs: Iterable[Job]) -> Iterator[Job]:
     """Have workers on this machine read the pixels of jobs from memory that is shared with them."""
-    for job in jobs:
-        assert job.pixels is not None
-        yield replace(job, pixels=job.pixels._replace(block=shared(job.pixels.block)))
+    files = SharedFiles()
+    try:
+        for job in jobs:
+            assert job.pixels is not None
+            yield replace(job, pixels=job.pixels._replace(block=shared(job.pixels.block, files)))
+    finally:
+        files.close()
 
 
 def read_pixels(movie: Movie, first: int, last: int) -> Pixels:

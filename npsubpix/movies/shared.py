@@ -16,7 +16,7 @@ import numpy as np
 from npsubpix._arrays.library import HostArray
 from npsubpix.io._raw import RawArray
 
-__all__ = ["Shared", "SharedFrames", "shared"]
+__all__ = ["Shared", "SharedFiles", "SharedFrames", "shared"]
 
 
 class Shared(NamedTuple):
@@ -32,26 +32,51 @@ class Shared(NamedTuple):
         return RawArray(Path(self.path), 0, self.shape, self.dtype).fetch(index)
 
 
+class SharedFiles:
+    """Files in memory without a name, which are written again and again: pages that are new take longer than a copy."""
+
+    def __init__(self) -> None:
+        self._spare: list[int] | None = []
+
+    def take(self) -> int:
+        """Return a file that nobody reads."""
+        return self._spare.pop() if self._spare else os.memfd_create("npsubpix")
+
+    def give_back(self, file: int) -> None:
+        """Take a file back, which is read no more."""
+        if self._spare is None:
+            os.close(file)
+        else:
+            self._spare.append(file)
+
+    def close(self) -> None:
+        """Close all files, those that are still read once they are given back."""
+        spare, self._spare = self._spare, None
+        for file in spare or ():
+            os.close(file)
+
+
 class SharedFrames:
     """Frames that other processes of this machine can read while this object is there; pickles as where they are."""
 
-    def __init__(self, frames: HostArray) -> None:
-        file = os.memfd_create("npsubpix")
-        weakref.finalize(self, os.close, file)
+    def __init__(self, frames: HostArray, files: SharedFiles) -> None:
+        file = files.take()
+        weakref.finalize(self, files.give_back, file)
         self._place = Shared(f"/proc/{os.getpid()}/fd/{file}", frames.shape, frames.dtype)
-        left = memoryview(np.ascontiguousarray(frames).reshape(-1).view(np.uint8))
-        while left:
-            left = left[os.write(file, left) :]
+        values = np.ascontiguousarray(frames).reshape(-1).view(np.uint8).data
+        done = 0
+        while done < len(values):
+            done += os.pwrite(file, values[done:], done)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Shared, tuple(self._place)
 
 
-def shared(frames: HostArray | None) -> Any:
+def shared(frames: HostArray | None, files: SharedFiles) -> Any:
     """Return frames as other processes of this machine read them; as they are where the system has no such files."""
     if frames is None or not frames.size or not hasattr(os, "memfd_create"):
         return frames
     try:
-        return SharedFrames(frames)
+        return SharedFrames(frames, files)
     except OSError:  # no memory for files, or no more files
         return frames
