@@ -52,9 +52,9 @@ def test_windows_and_borders(image, size, border):
 @pytest.mark.parametrize("size", [(5, 5), (3, 7), (4, 4)])
 def test_wide_windows_with_gaps_and_ties(rng, size):
     """A NaN anywhere in a window hides its pixel, from maxima and from minima; so does an equal pixel."""
-    image = rng.integers(0, 9, (37, 43)).astype(np.float32)
-    image[rng.random(image.shape) < 0.02] = np.nan
-    image[rng.random(image.shape) < 0.01] = np.inf
+    image = rng.integers(0, 20, (37, 43)).astype(np.float32)
+    image[rng.random(image.shape) < 0.01] = np.nan
+    image[rng.random(image.shape) < 0.005] = np.inf
     peaks = find(image, size=size, minima=True, refine=None)
     minima = np.asarray(peaks.flags & PeakFlags.MINIMUM) != 0
     for sign, rows in ((1, peaks[~minima]), (-1, peaks[minima])):
