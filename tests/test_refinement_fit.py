@@ -224,10 +224,11 @@ def test_neighbours_are_the_rows_of_the_table():
     image[12, 14] = image[12, 13] + 1
     image[11, 11] = 5.0
     options = {"size": 3, "threshold_abs": 30, "refine": "fit", "max_shift": 3.0, "error": 1.0}
-    for more in ({}, {"minima": True}, {"duplicates": "flag"}):
-        found = npsubpix.find_peaks(image, **options, **more)
+    minima = {"minima": True, "threshold_abs": -20, "plateau": "drop"}
+    for more, rows in (({}, 1), (minima, 2), ({"duplicates": "flag"}, 2)):
+        found = npsubpix.find_peaks(image, **{**options, **more})
         kinds = found.flags & int(PeakFlags.MINIMUM | PeakFlags.DUPLICATE)
-        assert len(found) > len(more)  # a minimum, or a duplicate, beside it
+        assert (len(found), (kinds == 0).sum()) == (rows, 1)
         assert not (found.flags[kinds == 0] & int(PeakFlags.BLENDED)).any()
     spots = np.array([[0.3, 12.0], [18.1, 12.4], [9.0, 5.0]])
     image = 10 + npsubpix.render_spots(spots, (20, 24), std=1.6, amplitude=900.0, integrate=True)
