@@ -18,7 +18,7 @@ from npsubpix._arrays.options import (
     check_positive,
 )
 from npsubpix._arrays.positions import frames_beside, points_beside
-from npsubpix._arrays.stacks import check_stack, refuse_delayed, shape_of_frame
+from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.fitting import ESTIMATORS, NEIGHBORS, Columns, Fit, box_for
 from npsubpix._dispatch.call import call
 from npsubpix.camera import Camera, maps_of
@@ -181,7 +181,6 @@ def fit_spots(
     array([[0.033, 0.033],
            [0.034, 0.034]])
     """
-    refuse_delayed(image, "fit_spots")
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
