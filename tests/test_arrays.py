@@ -121,7 +121,9 @@ def test_arrays_in_files_are_not_loaded_whole(image, library, tmp_path):
             xarray.Dataset({"movie": (("t", "y", "x"), movie)}).to_netcdf(tmp_path / "movie.nc", engine="scipy")
             stack = xarray.open_dataset(tmp_path / "movie.nc", engine="scipy")["movie"]
     name = library.partition(" ")[0]
-    message = rf"image is an array of {name}, of shape \(60, 20, 21\) and dtype .*float32, which .*, 101 kB: npsubpix\.locate"
+    message = (
+        rf"image is an array of {name}, of shape \(60, 20, 21\) and dtype .*float32, which .*, 101 kB: npsubpix\.locate"
+    )
     with pytest.raises(TypeError, match=message):
         npsubpix.find_peaks(stack, frame_axis=0)
     want = npsubpix.find_peaks(movie, frame_axis=0)

@@ -72,6 +72,62 @@ def test_spots_of_a_frame_in_tiles():
     image = npsubpix.simulate_spots((70, 90), truth, flux=900, sigma=1.2, background=5, rng=rng).astype(np.uint16)
     assert (in_one_call(image, None, {"camera": npsubpix.Camera()}, threshold_abs=40).flags != 0).any()
     check(image, (17, 23), {"camera": npsubpix.Camera()}, threshold_abs=40)
+    camera = npsubpix.Camera(
+        offset=rng.uniform(-3, 0, image.shape).astype(np.float32),
+        electrons_per_count=rng.uniform(0.9, 1.1, image.shape),
+        read_variance=rng.uniform(0, 3, image.shape),
+    )
+    for fit in ({"camera": camera}, {"error": rng.uniform(3, 6, image.shape)}):
+        check(image, (17, 23), fit, threshold_abs=40)
+    mask = rng.random(image.shape) < 0.02
+    check(
+        image,
+        (17, 23),
+        {"camera": npsubpix.Camera(em_gain=camera.electrons_per_count + 1)},
+        threshold_abs=40,
+        mask=mask,
+    )
+
+
+def test_maps_that_are_not_in_memory_are_read_tile_by_tile(tmp_path, monkeypatch):
+    """They may be as large as the image; those of a movie in blocks are read with its blocks."""
+    zarr, dask = pytest.importorskip("zarr"), pytest.importorskip("dask.array")
+    rng = np.random.default_rng(4)
+    images = np.stack([frame_of("counts", (50, 64), rng) for _ in range(3)])
+    mask, level, noise = (
+        rng.random(images.shape) < 0.05,
+        rng.normal(3, 0.2, images.shape),
+        rng.uniform(0.5, 2, (50, 64)),
+    )
+    stored = zarr.create_array(str(tmp_path / "mask.zarr"), data=mask, chunks=(1, 25, 32))
+    np.save(tmp_path / "noise.npy", noise)
+    np.save(tmp_path / "mask.npy", mask[0] * np.uint8(255))
+    maps = {"mask": stored, "background": dask.from_array(level, chunks=(1, 25, 64)), "sigma": tmp_path / "noise.npy"}
+    options = {"threshold_abs": 1.5, "refine": "centroid"}
+    seen, read = [], npsubpix.io.ImageSource.read
+    monkeypatch.setattr(
+        npsubpix.io.ImageSource, "read", lambda self, index=...: seen.append(part := read(self, index)) or part
+    )
+    known = {"mask": mask, "background": level, "sigma": noise}
+    assert_same_rows(npsubpix.locate(images, **maps, **options), in_one_call(images, 0, **known, **options))
+    seen.clear()
+    with tiles(13, 20):
+        found = npsubpix.locate(images, **maps, **options)
+    assert_same_rows(found, in_one_call(images, 0, **known, **options))
+    assert max(part.size for part in seen if part.dtype != np.float64) < images[0].size / 2  # ends of maps take parts
+    with tiles(13, 20):
+        fits = npsubpix.locate(
+            images[0], task="spots", frames=False, error=str(tmp_path / "noise.npy"), threshold_abs=8
+        )
+        by_name = npsubpix.locate(images[0], frames=False, mask=str(tmp_path / "mask.npy"), threshold_abs=8)
+    assert_same_rows(fits, in_one_call(images[0], None, {"error": noise}, threshold_abs=8))
+    assert_same_rows(by_name, in_one_call(images[0], None, mask=mask[0], threshold_abs=8))
+    for wrong, words in (
+        ({"mask": stored[:, :40]}, "mask must have the shape of a frame"),
+        ({"mask": tmp_path / "no.npy"}, "no.npy"),
+    ):
+        with pytest.raises((ValueError, OSError), match=words):
+            npsubpix.locate(images, **wrong)
 
 
 def test_masks_backgrounds_and_noise_of_pixels():
@@ -149,7 +205,7 @@ def test_what_cannot_be_done_in_tiles_is_refused(options, words):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("fit", [{}, {"neighbors": "fit", "camera": CAMERA}])
+@pytest.mark.parametrize("fit", [{}, {"neighbors": "fit", "camera": CAMERA}, {"neighbors": "fit", "error": None}])
 def test_fits_that_depend_on_each_other_are_those_of_the_frame(fit, masked):
     """Those for which the noise is not known, and joint ones, were refused in tiles."""
     rng = np.random.default_rng(8)
@@ -157,6 +213,7 @@ def test_fits_that_depend_on_each_other_are_those_of_the_frame(fit, masked):
     places = rng.uniform(6, [84, 104], (40, 2))
     image += npsubpix.render_spots(places, image.shape, std=1.3, amplitude=4000.0, integrate=True).astype(np.uint16)
     mask = {"mask": rng.random(image.shape) < 0.02} if masked else {}
+    fit = {**fit, "error": rng.uniform(4, 6, image.shape)} if "error" in fit else fit
     check(image, (23, 37), fit, threshold_abs=60, **mask)
     if not fit:
         check(image, (23, 37), refine="fit", threshold_abs=60, **mask)

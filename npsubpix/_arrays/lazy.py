@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LazyFrames", "is_lazy", "refuse_lazy"]
+__all__ = ["LazyFrames", "bytes_as_text", "is_lazy", "refuse_lazy"]
 
 #: Libraries whose arrays are in files, also where these are not chunked.
 _FILES = ("h5py", "netCDF4", "tensorstore", "zarr")
@@ -31,7 +31,7 @@ def refuse_lazy(x: Any, name: str, *, is_image: bool) -> None:
         how = f"npsubpix.locate finds spots in it block by block, np.asarray({name}[0]) loads a part, and {how}"
     raise TypeError(
         f"{name} is an array of {library}, of shape {shape} and dtype {dtype}, which is not in memory and would be "
-        f"loaded whole, {_size(math.prod(shape) * dtype.itemsize)}: {how}"
+        f"loaded whole, {bytes_as_text(math.prod(shape) * dtype.itemsize)}: {how}"
     )
 
 
@@ -49,7 +49,8 @@ class LazyFrames:
         return np.asarray(frame) if is_lazy(frame) else frame
 
 
-def _size(count: float) -> str:
+def bytes_as_text(count: float) -> str:
+    """Return a number of bytes in the largest unit below it."""
     unit = 0
     while count >= 999.5 and unit < len(_UNITS) - 1:
         count, unit = count / 1000, unit + 1

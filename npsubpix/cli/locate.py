@@ -205,7 +205,7 @@ def _images(request: Request, errors: Errors) -> list[Image]:
 
 
 def _described(source: FrameSource, first: int, outputs: Outputs) -> Image:
-    from npsubpix.movies.columns import celestial, sizes_of
+    from npsubpix.movies.columns import celestial_of, sizes_of
 
     axes = "zyx"[-len(source.frame_shape) :]
     sizes = sizes_of(source) | ({"first_pixel": source.first_pixel} if source.first_pixel else {})
@@ -222,7 +222,7 @@ def _described(source: FrameSource, first: int, outputs: Outputs) -> Image:
         file_format=source.file_format,
         sizes=sizes,
         lengths=_lengths(sizes, axes, outputs.unit, source.path),
-        wcs=celestial(source.wcs),
+        wcs=celestial_of(source),
         fingerprint=source.fingerprint(),
     )
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from npsubpix._arrays.lazy import bytes_as_text
 from npsubpix._arrays.library import HostArray, is_array
 from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.flags import PeakFlags
@@ -33,8 +34,9 @@ from npsubpix._dispatch.tiles import (
 from npsubpix.background import check_boxes
 from npsubpix.fitting.spots import lengths_of_box
 from npsubpix.movies.borders import NOTHING, Highest, measure
-from npsubpix.movies.frames import Frame, frame_of, volume, with_mesh
+from npsubpix.movies.frames import Frame, count_of_noise_maps, frame_of, volume, with_mesh
 from npsubpix.movies.jobs import Sent
+from npsubpix.movies.maps import has_maps
 from npsubpix.movies.plans import frame_bytes
 from npsubpix.movies.sources import Movie, in_memory
 from npsubpix.movies.tasks import Columns, Found, Task, significance
@@ -42,12 +44,9 @@ from npsubpix.movies.tilework import Find, Fit, Measure, Pixels, Refine, find, f
 from npsubpix.movies.together import Parts, depend_on_each_other, fitted_together, refined_together
 from npsubpix.movies.windows import window_bytes
 from npsubpix.movies.workers import Runner, runner_of
-from npsubpix.results import Background, Fits, Peaks
+from npsubpix.results import Fits, Peaks
 
 __all__ = ["found_in_tiles", "tile_lengths"]
-
-#: Options of which maps of a frame are cut to tiles.
-_MAPS = ("mask", "background", "sigma", "error")
 
 
 class _Counted:
@@ -75,9 +74,7 @@ def found_in_tiles(
     movie: Movie, task: Task, number: int, memory: int, runner: Runner, report: Callable[[float], None]
 ) -> Found:
     """Find the rows of a frame in tiles; `report` is told which part of the work is done."""
-    maps_here = any(is_array(task.options.get(n)) for n in _MAPS) or isinstance(
-        task.options.get("background"), Background
-    )
+    maps_here = has_maps(task.options) or (task.fit is not None and has_maps(task.fit))
     if in_memory(movie.source) or maps_here:
         runner = runner_of(None)  # what is here is not sent
     sent = movie if runner.at_once == 1 else Sent(movie)
@@ -157,6 +154,7 @@ def tile_lengths(frame: Frame, movie: Movie, task: Task) -> tuple[int, ...]:
     while True:
         wide = [min(n + 2 * h, m) for n, h, m in zip(lengths, frame.halo, frame.shape, strict=True)]
         needed = each * math.prod(wide) + window_bytes(frame.shape, tuple(wide), np.dtype(movie.source.dtype).itemsize)
+        needed += count_of_noise_maps(frame) * window_bytes(frame.shape, tuple(wide), 8)
         if needed <= frame.memory:
             return tuple(lengths)
         least = [max(2 * h, 1) for h in frame.halo]
@@ -165,7 +163,8 @@ def tile_lengths(frame: Frame, movie: Movie, task: Task) -> tuple[int, ...]:
             ratios = [n / m if n > m else 0.0 for n, m in zip(lengths, least, strict=True)]
         if max(ratios) == 0:
             raise ValueError(
-                f"max_memory is too little for a tile of a frame of shape {frame.shape}: {int(needed)} bytes are needed"
+                f"max_memory is too little for a tile of a frame of shape {frame.shape}: "
+                f"{bytes_as_text(needed)} are needed"
             )
         k = int(np.argmax(ratios))
         half = -(-lengths[k] // 2)

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from npsubpix._arrays.lazy import bytes_as_text
 from npsubpix._arrays.library import HostArray
 from npsubpix._dispatch.tiles import Box, Boxes, Candidates, Part, Rows, Tile, find_in_tile, measure, refined
-from npsubpix.fitting.spots import fit_spots
 from npsubpix.movies.borders import Highest, highest_in_tile
-from npsubpix.movies.frames import Frame, noise_in, slices
+from npsubpix.movies.fits import fitted_in_frame
+from npsubpix.movies.frames import Frame, in_whole, noise_in, noise_of_fit, slices
 from npsubpix.movies.windows import window
 from npsubpix.results import Fits
 
@@ -106,7 +107,8 @@ def _check_plateau(frame: Frame, box: Box) -> None:
     if size > frame.memory and any(e - b > 64 for b, e in box):
         raise ValueError(
             f"a plateau of equal pixels, or several that compete, in frame {frame.number} around {slices(box)} "
-            f"needs about {size} bytes at once, more than max_memory: raise it, or leave them out with plateau='drop'"
+            f"needs about {bytes_as_text(size)} at once, more than max_memory: raise it, or leave them out with "
+            "plateau='drop'"
         )
 
 
@@ -148,8 +150,8 @@ def fit(job: Fit) -> Fits:
     assert frame.fit is not None
     pixels = frame.read(box)
     image = window(frame.shape, slices(box), pixels[0])
-    options = dict(frame.fit)
     mask = frame.map_of("mask", box)
     if mask is not None:
-        options["mask"] = window(frame.shape, slices(box), mask)
-    return fit_spots(image, coords, **options)[own]
+        mask = window(frame.shape, slices(box), mask)
+    noise = tuple(in_whole(frame, box, value) for value in noise_of_fit(frame, box))
+    return fitted_in_frame(image, coords, frame.fit, mask, noise)[own]

@@ -51,7 +51,9 @@ class TableFiles(JournalOutput):
         self.paths, self._write = list(paths), write
         folder = _folder(paths[0])
         safe = f" in {folder}, and a resume goes on from them"
-        super().__init__(_all_files(paths, beside), lambda: Journal(folder, paths[0], ARRAYS, resume=resume, state=state, safe=safe))
+        super().__init__(
+            _all_files(paths, beside), lambda: Journal(folder, paths[0], ARRAYS, resume=resume, state=state, safe=safe)
+        )
 
     def finish(self, metadata: Mapping[str, Any] | None = None, *, complete: bool = True) -> None:
         """Write all files; if one cannot be written, the others are, and the rows stay where they are safe."""
