@@ -153,11 +153,27 @@ def test_the_background_that_is_measured_is_that_of_the_frame(kind, shape):
         assert_same_rows(found, in_one_call(image, None, background=expected, **options, **known))
 
 
+@pytest.mark.parametrize("kind", ["counts", "floats", "gaps"])
+@pytest.mark.parametrize("shape", [(61, 83), (12, 30, 41)])
+@pytest.mark.parametrize("detect", ["gaussian", "dog", "log"])
+def test_frames_are_filtered_tile_by_tile_as_a_whole(kind, shape, detect):
+    """Spots are sought in filtered tiles, whose gaps are filled with the background of the frame."""
+    rng = np.random.default_rng(8)
+    image, mask = frame_of(kind, shape, rng), rng.random(shape) < 0.04
+    options = {"detect": detect, "detect_sigma": 1.3, "refine": "centroid"}
+    lengths = [11, 17, 13][: len(shape)]
+    check(image, lengths, threshold_abs=2, **options)
+    check(image, lengths, mask=mask, minima=True, background=0.1, sigma=0.3, threshold_abs=1.0, **options)
+    check(image, lengths, exclude_border=False, sigma=0.2, threshold_rel=0.1, **{**options, "detect_sigma": 4.0})
+
+
 def test_files_have_the_columns_of_blocks(tmp_path):
     """A table must not have fewer columns because frames are large."""
     pandas = pytest.importorskip("pandas")
     image = frame_of("counts", (64, 70), np.random.default_rng(3))[None]
-    for options in ({"background": {"size": 20}}, {"background": 3.0}, {"sigma": 2.0, "task": "spots"}):
+    detect = {"detect": "gaussian", "detect_sigma": 1.2}
+    known = ({"background": {"size": 20}}, {"background": 3.0}, {"sigma": 2.0, "task": "spots"})
+    for options in (*known, detect, {**known[0], **detect}, {**known[2], **detect}):
         options = {"threshold_abs": 2, "camera": CAMERA, **options}
         npsubpix.locate(image, output=tmp_path / "blocks.csv", **options)
         with tiles(21, 18):
@@ -192,6 +208,9 @@ def test_a_movie_of_large_frames_and_a_region():
     ("options", "words"),
     [
         ({"mode": "wrap"}, "mode='wrap' needs the whole frame"),
+        ({"detect": np.ones((40, 50))}, "detect, if it is no name of a filter, needs the whole frame"),
+        ({"detect": "dog"}, "detect_sigma must be the width of spots in pixels with detect='dog'"),
+        ({"detect_sigma": 2}, "detect_sigma is of the filters"),
         ({"refine": "fit", "fit": {"neighbors": "fit"}, "num_peaks": 3}, "num_peaks must be None with neighbors='fit'"),
         ({"background": {"size": 16, "filter_size": 2}}, "filter_size must be odd"),
         ({"error": np.ones((3, 4))}, r"error must be a number or have the shape of a frame, \(40, 50\)"),
@@ -292,6 +311,7 @@ OPTIONS = st.fixed_dictionaries(
         "background": st.floats(-2, 2),
         "sigma": st.floats(0.5, 2),
         "boxes": st.sampled_from([{"size": 8}, {"size": 20, "filter_size": 5}]),
+        "detect": st.sampled_from(["gaussian", "dog", "log"]),
     },
 )
 
@@ -310,6 +330,9 @@ def test_any_options_and_any_tiles(kind, ndim, data, options, seed, masked):
     if masked:
         options["mask"] = rng.random(shape) < 0.05
     boxes = options.pop("boxes", None)
+    if "detect" in options:
+        options["detect_sigma"] = float(rng.uniform(0.7, 3))
+        boxes = None  # which `check` measures in the image itself
     check(image, lengths, boxes=boxes, **options)
     if seed % 4 == 0 and min(shape) > 5:
         check(image, lengths, {"box": 5, "camera": CAMERA}, boxes, **options)

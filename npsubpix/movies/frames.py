@@ -18,6 +18,7 @@ from npsubpix._definitions.peaks import PeakSearch, with_defaults
 from npsubpix._definitions.refinement import Noise, Refinement, noise_of
 from npsubpix._dispatch.tiles import Box, MeshOfFrame, bound_of_values, halo_of
 from npsubpix.camera import noise_of_pixels
+from npsubpix.movies.detection import Filter, filter_of
 from npsubpix.movies.jobs import Sent
 from npsubpix.movies.maps import StoredMap, changed, part_of
 from npsubpix.movies.plans import frame_bytes
@@ -61,6 +62,13 @@ class Frame:
     memory: int
     fit: dict[str, Any] | None
     psf: Any = None  # samples of the model by which candidates are refined
+    filter: Filter | None = None  # of the image in which peaks are sought
+
+    @property
+    def sight(self) -> tuple[int, ...]:
+        """How far a tile sees beyond its core, per axis."""
+        reach = (0,) * len(self.shape) if self.filter is None else self.filter.reach
+        return tuple(h + r for h, r in zip(self.halo, reach, strict=True))
 
     def read(self, box: Box) -> HostArray:
         """Read a part of the frame, as a stack of one."""
@@ -96,9 +104,11 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
         raise ValueError(whole % "a function as the task")
     if task.name == "blobs":  # a filter of the largest size reaches far beyond any tile
         raise ValueError(whole % "task='blobs'")
-    for name in ("detect", "mode"):
-        if options[name] is not None:
-            raise ValueError(whole % (f"{name}={options[name]!r}" if isinstance(options[name], str) else name))
+    if options["mode"] is not None:
+        raise ValueError(whole % f"mode={options['mode']!r}")
+    if not isinstance(options["detect"], (str, type(None))):
+        raise ValueError(whole % "detect, if it is no name of a filter,")
+    own_filter = filter_of(options, movie.shape)
     own_maps = functools.partial(_of_frame, ndim=len(movie.shape))
     options = changed(options, own_maps)
     fit = None if task.fit is None else changed(task.fit, own_maps)
@@ -110,12 +120,13 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
         background = background.level
     names = inspect.signature(check_search).parameters
     search, refinement = check_search(len(movie.shape), **{n: options[n] for n in names if n != "ndim"})
-    if refinement.method == "saddle":
+    if refinement.method == "saddle" and own_filter is None:
         raise ValueError("refine='saddle' needs detect, as maxima are no saddles")
     error, camera = options["error"], options["camera"]
     refinement, psf = with_fit(refinement, "refine", options["fit"], options["radius"], error, camera, movie.shape)
     check_joint(refinement, options["num_peaks"])
-    noise = noise_of_pixels(*((sigma, None, "sigma") if error is None and camera is None else (error, camera)))
+    is_known = error is None and camera is None and own_filter is None
+    noise = noise_of_pixels(*((sigma, None, "sigma") if is_known else (error, camera)))
     own = {"mask": mask, "background": background, "sigma": sigma}
     for name, value in (
         *own.items(),
@@ -127,8 +138,9 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
         check_mask(mask, movie.shape, "mask")
     halo = halo_of(search.size, movie.shape)
     frame = Frame(
-        sent, number, movie.shape, search, refinement, own, noise, search.threshold_abs, halo, memory, fit, psf
-    )
+        sent, number, movie.shape, search, refinement, own, noise, search.threshold_abs, halo, memory, fit, psf,
+        own_filter,
+    )  # fmt: skip
     return _with_maps(frame, background, sigma)
 
 
@@ -138,7 +150,7 @@ def with_mesh(frame: Frame, mesh: MeshOfFrame) -> Frame:
     known = frame.maps["known_sigma"]
     if not known:
         sigma = mesh
-        if all(value is None for value in frame.noise):
+        if frame.filter is None and all(value is None for value in frame.noise):
             frame = dataclasses.replace(frame, noise=(mesh, None, None, None))
     return _with_maps(frame, mesh, sigma)
 

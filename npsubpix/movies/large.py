@@ -34,6 +34,7 @@ from npsubpix._dispatch.tiles import (
 from npsubpix.background import check_boxes
 from npsubpix.fitting.spots import lengths_of_box
 from npsubpix.movies.borders import NOTHING, Highest, measure
+from npsubpix.movies.detection import Look, has_gaps, searched, with_gaps
 from npsubpix.movies.frames import Frame, count_of_noise_maps, frame_of, volume, with_mesh
 from npsubpix.movies.jobs import Sent
 from npsubpix.movies.maps import has_maps
@@ -81,16 +82,22 @@ def found_in_tiles(
     frame = frame_of(movie, sent, task, number, memory // max(runner.workers, 1))
     cores = list(_cores(frame, movie, task))
     runner = counted = _Counted(runner, report)
-    counted.total = len(cores) * (2 + (task.boxes is not None) + (frame.fit is not None))
-    if task.boxes is not None:
-        frame = _with_background(frame, task.boxes, movie, cores[0], runner)
+    boxes = task.boxes
+    if frame.filter is not None and boxes is None and frame.maps["background"] is None:
+        boxes = {}  # as `find_peaks` measures the background of a filtered image
+    counted.total = len(cores) * (2 + (frame.filter is not None) + (boxes is not None) + (frame.fit is not None))
+    if frame.filter is not None and max(found for _, found in runner.run(has_gaps, (Look(frame, c) for c in cores))):
+        frame = dataclasses.replace(frame, filter=with_gaps(frame, cores[0]))
+    dtype = _dtype_of(frame, movie)
+    if boxes is not None:
+        frame = _with_background(frame, boxes, dtype, cores[0], runner)
     parts, border = [], NOTHING
     for _, (own, highest) in runner.run(find, (Find(frame, core) for core in cores)):
         parts += own
         border = highest if highest.is_above(border) else border
     seen: list[Pixels] = []
     search = before_merging(frame.search, frame.refinement)
-    found = candidates_of_frame(parts, _dtype_of(movie), frame.shape, frame.search)
+    found = candidates_of_frame(parts, dtype, frame.shape, frame.search)
     found = found.take(selected(found, (1, *frame.shape), search))
     refine_each = functools.partial(_refined, frame, cores=cores, memory=memory, runner=counted, seen=seen)
     rows = settled(found, (1, *frame.shape), frame.search, frame.refinement, refine_each)
@@ -109,8 +116,10 @@ def found_in_tiles(
     return Found(_fitted(frame, peaks, cores, memory, counted), columns, counts)
 
 
-def _dtype_of(movie: Movie) -> np.dtype[Any]:
+def _dtype_of(frame: Frame, movie: Movie) -> np.dtype[Any]:
     """Return the dtype in which pixels are compared."""
+    if frame.filter is not None:
+        return searched(frame, tuple((0, 1) for _ in frame.shape)).dtype
     dtype = np.dtype(movie.source.dtype)
     if dtype.kind == "b" or dtype == np.float16:
         return np.dtype(np.uint8 if dtype.kind == "b" else np.float32)
@@ -118,10 +127,10 @@ def _dtype_of(movie: Movie) -> np.dtype[Any]:
     return native
 
 
-def _with_background(frame: Frame, options: dict[str, Any], movie: Movie, core: Box, runner: Runner) -> Frame:
+def _with_background(frame: Frame, options: dict[str, Any], dtype: np.dtype[Any], core: Box, runner: Runner) -> Frame:
     """Measure the background of a frame, box by box."""
     own = check_boxes(len(frame.shape), **options)
-    boxes = boxes_of(frame.shape, promoted(_dtype_of(movie)), **own)
+    boxes = boxes_of(frame.shape, promoted(dtype), **own)
     parts = list(boxes.parts(tuple(end - begin for begin, end in volume(core))))
     found = runner.run(measured, (Measure(frame, boxes, part) for part in parts))
     return with_mesh(frame, mesh_of(boxes, [(job.part, values) for job, values in found]))
@@ -152,12 +161,12 @@ def tile_lengths(frame: Frame, movie: Movie, task: Task) -> tuple[int, ...]:
     lengths, chunks = list(frame.shape), movie.chunks[1]
     chunks = chunks if movie.source.chunks else (1, *chunks[1:])
     while True:
-        wide = [min(n + 2 * h, m) for n, h, m in zip(lengths, frame.halo, frame.shape, strict=True)]
+        wide = [min(n + 2 * h, m) for n, h, m in zip(lengths, frame.sight, frame.shape, strict=True)]
         needed = each * math.prod(wide) + window_bytes(frame.shape, tuple(wide), np.dtype(movie.source.dtype).itemsize)
         needed += count_of_noise_maps(frame) * window_bytes(frame.shape, tuple(wide), 8)
         if needed <= frame.memory:
             return tuple(lengths)
-        least = [max(2 * h, 1) for h in frame.halo]
+        least = [max(2 * h, 1) for h in frame.sight]
         ratios = [n / c if n > max(c, m) else 0.0 for n, c, m in zip(lengths, chunks, least, strict=True)]
         if max(ratios) <= 1:
             ratios = [n / m if n > m else 0.0 for n, m in zip(lengths, least, strict=True)]

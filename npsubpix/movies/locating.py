@@ -120,8 +120,8 @@ def locate(
         If an argument has the wrong type.
     ValueError
         If an argument is out of range, or a frame is larger than `max_memory` and cannot be worked on in tiles with
-        these options: `detect`, ``mode="wrap"``, blobs, or a function; or if fits that depend on each other, those
-        without ``camera`` and ``error`` or with ``neighbors="fit"``, are too many.
+        these options: ``mode="wrap"``, `detect` that is no name of a filter, blobs, or a function; or if fits that
+        depend on each other, those without ``camera`` and ``error`` or with ``neighbors="fit"``, are too many.
     ImageError
         If the source cannot be read; the message names the file and the frame. Rows before that frame are in `output`.
     RuntimeError

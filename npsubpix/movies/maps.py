@@ -105,10 +105,10 @@ def _stored(value: Any, name: str, opened: contextlib.ExitStack) -> StoredMap:
     image = open_image(value)
     if image is not value:
         opened.callback(image.close)
-    if name != "mask" or image.dtype == bool:
+    if name != "mask":
         return StoredMap(image.read, image.shape, image.dtype, image.fingerprint, image.chunks)
-    if is_array(value):
-        raise TypeError(f"mask must be an array of booleans, got dtype {image.dtype}")
+    if is_array(value) and np.dtype(value.dtype).kind != "b" and image is not value:
+        raise TypeError(f"mask must be an array of booleans, got dtype {value.dtype}")
     return StoredMap(lambda box: image.read(box) != 0, image.shape, bool, image.fingerprint, image.chunks)
 
 
