@@ -52,10 +52,9 @@ def _stated(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return {"shape": list(value.shape), "sha256": hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}
     if isinstance(value, Path):
-        with contextlib.suppress(OSError):
-            about = value.stat()
-            return {"path": display_name(value), "size": about.st_size, "mtime_ns": about.st_mtime_ns}
-        return display_name(value)
+        from npsubpix.io._fingerprints import state_of as state_of_file
+
+        return {**state_of_file(value), "path": display_name(value)}
     return value if value is None or isinstance(value, (bool, int, float, str, tuple)) else repr(value)
 
 

@@ -97,7 +97,7 @@ def _drift(request: SimulateRequest, axes: int) -> npt.NDArray[np.float64] | Non
         return None
     if not isinstance(request.drift, Path):
         rate = request.drift if isinstance(request.drift, tuple) else (request.drift,) * axes
-        return np.arange(request.frames)[:, None] * np.array(rate, np.float64)
+        return np.arange(float(request.frames))[:, None] * np.array(rate, np.float64)
     columns, _ = read_table(request.drift)
     names = ("frame", *"zyx"[-axes:])
     missing = [name for name in names if name not in columns]

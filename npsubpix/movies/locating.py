@@ -285,5 +285,6 @@ def _described(value: Any) -> Any:
     array = np.ascontiguousarray(value)
     if array.dtype.hasobject:
         return type(value).__name__
-    digest = hashlib.sha256(array.reshape(-1).view(np.uint8)).hexdigest()  # without a copy: it may be a memory map
+    pixels: Any = array.reshape(-1).view(np.uint8)  # without a copy: it may be a memory map
+    digest = hashlib.sha256(pixels).hexdigest()
     return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}

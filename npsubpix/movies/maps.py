@@ -65,7 +65,8 @@ class StoredMap:
         """Return the map of a frame, of a map that has one per frame."""
 
         def read(box: tuple[slice, ...]) -> HostArray:
-            return self[(*box[:axis], slice(number, number + 1), *box[axis:])].squeeze(axis)
+            part = *box[:axis], slice(number, number + 1), *box[axis:]
+            return self[part].squeeze(axis)
 
         shape, stored = ((*lengths[:axis], *lengths[axis + 1 :]) for lengths in (self.shape, self._stored))
         return StoredMap(read, shape, self.dtype, self.fingerprint, stored)
