@@ -111,8 +111,8 @@ def simulate_spots(
     ...     (8, 30, 40), [[12.3, 20.7]] * 8, flux=50_000, sigma=1.3, rng=0, frame=frame, frame_axis=0, drift=(0.5, 0)
     ... )
     >>> found = npsubpix.find_peaks(movie, threshold_abs=1000, refine="centroid", frame_axis=0)
-    >>> (found.coords[-1] - found.coords[0]).round(1)
-    array([3.5, 0. ])
+    >>> float((found.coords[-1] - found.coords[0])[0].round(1))
+    3.5
     """
     points = np.asarray(to_numpy(check_reals(check_positions(coords, "coords"), "coords")), np.float64)
     if points.shape == (0,):  # an empty list
