@@ -129,6 +129,7 @@ def simulate_spots(
         moved = points if drift is None else points + _drift_of(drift, shape[axis], len(shape) - 1)[numbers]
         spots = _in_frames(moved, numbers)
     elif drift is not None:
+        as_array(drift, "drift")
         raise ValueError("drift is of the frames of a stack: frame_axis must say which axis of shape these are")
     elif frames is not None:
         as_array(frames, "frame")
