@@ -8,7 +8,7 @@ import numpy as np
 
 from npsubpix._arrays.library import Array, as_image, with_gaps_filled, without_booleans
 from npsubpix._arrays.options import check_bool, check_choice, check_count, check_finite, check_per_axis, check_positive
-from npsubpix._arrays.stacks import check_frame_axis, check_stack, refuse_delayed, shape_of_frame
+from npsubpix._arrays.stacks import check_frame_axis, check_stack, shape_of_frame
 from npsubpix._definitions.blob_search import BlobSearch
 from npsubpix._dispatch.call import call
 from npsubpix.background import local_background
@@ -163,7 +163,6 @@ def find_blobs(
     (array([[27.3, 29.6],
            [62.1, 80.4]]), array([2.5, 7. ]), array([90., 60.]))
     """
-    refuse_delayed(image, "find_blobs")
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)

@@ -7,11 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from npsubpix._arrays.lazy import bytes_as_text
 from npsubpix._arrays.library import HostArray
 from npsubpix._dispatch.tiles import Box, Boxes, Candidates, Part, Rows, Tile, find_in_tile, measure, refined
-from npsubpix.fitting.spots import fit_spots
 from npsubpix.movies.borders import Highest, highest_in_tile
-from npsubpix.movies.frames import Frame, noise_in, slices
+from npsubpix.movies.detection import searched
+from npsubpix.movies.fits import fitted_in_frame
+from npsubpix.movies.frames import Frame, in_whole, noise_in, noise_of_fit, slices
 from npsubpix.movies.windows import window
 from npsubpix.results import Fits
 
@@ -75,7 +77,7 @@ def measured(job: Measure) -> tuple[HostArray, ...]:
     """Measure boxes of the background."""
     frame, boxes, part = job
     box = boxes.pixels(part)[3 - len(frame.shape) :]
-    return measure(boxes, part, frame.read(box), frame.map_of("mask", box))
+    return measure(boxes, part, searched(frame, box), frame.map_of("mask", box))
 
 
 def find(job: Find) -> tuple[list[Part], Highest]:
@@ -106,14 +108,15 @@ def _check_plateau(frame: Frame, box: Box) -> None:
     if size > frame.memory and any(e - b > 64 for b, e in box):
         raise ValueError(
             f"a plateau of equal pixels, or several that compete, in frame {frame.number} around {slices(box)} "
-            f"needs about {size} bytes at once, more than max_memory: raise it, or leave them out with plateau='drop'"
+            f"needs about {bytes_as_text(size)} at once, more than max_memory: raise it, or leave them out with "
+            "plateau='drop'"
         )
 
 
 def tile_of(frame: Frame, box: Box) -> Tile:
     """Return a part of a frame, with what is known of it."""
     mask = frame.map_of("mask", box)
-    x = frame.read(box)
+    x = searched(frame, box)
     own = None if mask is None else mask.reshape(x.shape)
     return Tile(x, box, own, frame.map_of("background", box), frame.map_of("sigma", box))
 
@@ -132,7 +135,9 @@ def refine(job: Refine) -> tuple[Rows, Pixels]:
 
 
 def pixels_at(frame: Frame, box: Box, indices: HostArray, points: HostArray, pixels: HostArray) -> Pixels:
-    """Return the pixels at points of a part of a frame, with what is known of them."""
+    """Return the pixels at points of a part of a frame, with what is known of them; the filtered ones, if it is so."""
+    if frame.filter is not None:
+        pixels = searched(frame, box)[0]
     at = tuple(p - begin for p, (begin, _) in zip(points.T, box, strict=True))
     maps = [frame.map_of(name, box) for name in ("background", "sigma")]
     level, noise = (
@@ -148,8 +153,8 @@ def fit(job: Fit) -> Fits:
     assert frame.fit is not None
     pixels = frame.read(box)
     image = window(frame.shape, slices(box), pixels[0])
-    options = dict(frame.fit)
     mask = frame.map_of("mask", box)
     if mask is not None:
-        options["mask"] = window(frame.shape, slices(box), mask)
-    return fit_spots(image, coords, **options)[own]
+        mask = window(frame.shape, slices(box), mask)
+    noise = tuple(in_whole(frame, box, value) for value in noise_of_fit(frame, box))
+    return fitted_in_frame(image, coords, frame.fit, mask, noise)[own]
