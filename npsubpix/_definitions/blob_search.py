@@ -16,9 +16,10 @@ from npsubpix._definitions.blob_neighbours import without_neighbours
 from npsubpix._definitions.blob_overlap import kept_by_overlap, without_duplicates
 from npsubpix._definitions.blob_rows import BLOB_NOT_OK, BlobRows, extrema_of_level, rows_of
 from npsubpix._definitions.flags import PeakFlags
+from npsubpix._definitions.pixel_noise import noise_of_strips, noise_strips
 from npsubpix._definitions.scale_levels import ScaleOps, triples
 from npsubpix._definitions.scale_responses import LevelResponse, level_responses
-from npsubpix._definitions.scale_space import ScalePlan, scale_plan
+from npsubpix._definitions.scale_space import ScalePlan
 
 __all__ = ["BlobSearch", "find_in_stack"]
 
@@ -33,9 +34,6 @@ _ROUNDING = 3e-5
 #: Widths of a blob that must lie inside the image: of one that is cut, less is seen than a filter needs, and the
 #: reflected image shifts it by a hundredth of its width or more.
 _CLEAR = 2.5
-
-#: Median of the magnitude of noise of standard deviation 1.
-_MEDIAN = 0.6744897501960817
 
 Floats = npt.NDArray[np.float64]
 
@@ -158,34 +156,23 @@ def _find_in_frame(
     """
     plan, shape = search.plan, tuple(images[0].shape[3 - search.plan.ndim :])
     measured = level_responses(plan)
-    sigma, parts = noise, []
-    if noise is None and plan.method != "log":
-        laplacian = scale_plan("log", plan.widths[1], plan.widths[1], 1, plan.ratios)
-        level, steps, held = next(triples(ops, images[:], laplacian))
-        sigma = _noise(ops, held[1], steps, gaps, level_responses(laplacian)[level])
-        del held
-    for level, steps, held in triples(ops, images, plan):
-        if sigma is None:
-            sigma = _noise(ops, held[1], steps, gaps, measured[level])
+    sigma, parts = _noise(ops, images[0], gaps) if noise is None else noise, []
+    for level, _, held in triples(ops, images, plan):
         least = _least(search, measured[level], float(np.min(sigma)), greatest)
         for sign in search.signs:
             places = ops.extrema(held, _SHARE * least, sign)
             if places.size:
                 parts.append(extrema_of_level(ops, held, places, sign, level, plan.ndim))
-    if not parts or sigma is None:
+    if not parts:
         return _nothing(plan.ndim)
     return _selected(ops, rows_of(parts, plan, search.edge_ratio), gaps, sigma, shape, search)
 
 
-def _noise(ops: ScaleOps, laplacian: Any, steps: tuple[int, ...], gaps: Any, response: LevelResponse) -> float:
-    """Return the noise of an image from the median of the Laplacian of its first level, which blobs hardly change.
-
-    Gaps have no noise, as their pixels are made up.
-    """
-    values = ops.sample(laplacian)
-    if gaps is not None:
-        values = values[ops.sample(gaps[tuple(slice(None, None, step) for step in steps)]) == 0]
-    return float(np.median(np.abs(values)) / _MEDIAN / response.noise) if values.size else 0.0
+def _noise(ops: ScaleOps, image: Any, gaps: Any) -> float:
+    """Return the noise of the pixels of an image, those of gaps left out, as they are made up."""
+    strips = noise_strips(tuple(image.shape))
+    hidden = None if gaps is None else ops.rows(gaps.reshape(image.shape), strips.rows)
+    return noise_of_strips(strips, ops.rows(image, strips.rows).astype(np.float64), hidden)
 
 
 def _least(search: BlobSearch, response: LevelResponse, sigma: float, greatest: float) -> float:
