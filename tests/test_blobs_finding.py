@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 import npsubpix
 from npsubpix import PeakFlags
 from npsubpix._definitions.pixel_noise import noise_of_strips, noise_strips
+from tests.movie_cases import check_blobs_in_tiles, frame_of_blobs, tiles
 from tests.reference import blobs as reference
 
 NOISE = 2.0
@@ -451,6 +452,19 @@ def test_pixels_that_were_filled_do_not_lower_the_noise(rng):
     (whole,) = npsubpix.find_blobs(image, 2, 8).snr
     (half,) = npsubpix.find_blobs(image, 2, 8, mask=np.indices(image.shape)[0] < 95).snr
     assert half == pytest.approx(whole, rel=0.1)
+
+
+def test_gaps_masks_and_noise_of_a_frame_in_tiles():
+    """Gaps are filled with the background of the whole frame, and have no part in its noise."""
+    image = frame_of_blobs().astype(np.float64)
+    mask = np.random.default_rng(3).random(image.shape) < 0.003
+    noise = np.random.default_rng(4).uniform(0.5, 2, image.shape)
+    check_blobs_in_tiles(image, (70, 60), min_sigma=1, max_sigma=2, mask=mask, noise=noise)
+    image[50:55, 60:75], image[120, 33] = np.nan, -np.inf
+    check_blobs_in_tiles(image, (70, 60), min_sigma=1, max_sigma=2)
+    with tiles(70, 60):
+        for empty in (np.full((150, 160), np.nan), np.full((150, 160), 7.0)):
+            assert len(npsubpix.locate(empty, task="blobs", frames=False, min_sigma=1, max_sigma=2)) == 0
 
 
 @pytest.mark.usefixtures("backend")

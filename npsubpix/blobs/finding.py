@@ -15,7 +15,7 @@ from npsubpix.background import local_background
 from npsubpix.blobs.options import check_scales
 from npsubpix.results import Background, Blobs
 
-__all__ = ["find_blobs"]
+__all__ = ["check_blobs", "check_noise", "find_blobs"]
 
 _SNR = 5.0  # threshold, if none is given
 
@@ -172,29 +172,16 @@ def find_blobs(
     refuse_delayed(image, "find_blobs")
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
-    ndim = check_stack(x, frame_axis)
+    check_stack(x, frame_axis)
     axis = None if frame_axis is None else check_frame_axis(frame_axis, x.ndim)
     shape = shape_of_frame(x, frame_axis)
-    plan, per_axis = check_scales(min_sigma, max_sigma, scales_per_octave, method, spacing, shape)
+    search = check_blobs(
+        shape, min_sigma=min_sigma, max_sigma=max_sigma, scales_per_octave=scales_per_octave, method=method, dark=dark,
+        threshold_abs=threshold_abs, threshold_rel=threshold_rel, threshold_snr=threshold_snr, edge_ratio=edge_ratio,
+        overlap=overlap, spacing=spacing, num_blobs=num_blobs, exclude_border=exclude_border,
+    )  # fmt: skip
     check_choice(refine, "refine", ("quadratic", "fit"))
-    if threshold_abs is None and threshold_rel is None and threshold_snr is None:
-        threshold_snr = _SNR
-    search = BlobSearch(
-        plan=plan,
-        signs=_signs(dark),
-        threshold_abs=_check_threshold(threshold_abs, "threshold_abs"),
-        threshold_rel=_check_threshold(threshold_rel, "threshold_rel"),
-        threshold_snr=_check_threshold(threshold_snr, "threshold_snr"),
-        edge_ratio=None if edge_ratio is None else _check_ratio(edge_ratio),
-        overlap=_check_share(overlap),
-        num_blobs=None if num_blobs is None else check_count(num_blobs, "num_blobs"),
-        exclude_border=_border(exclude_border, ndim),
-        per_axis=per_axis,
-    )
-    if isinstance(noise, Background):
-        noise = noise.noise
-    if noise is not None and not hasattr(noise, "shape"):
-        noise = _check_noise(noise)
+    noise = check_noise(noise)
     filled = with_gaps_filled(x, mask, axis, lambda: local_background(x, mask=mask, frame_axis=frame_axis).level)
     columns = call(
         "find_blobs", x, None if filled is x else filled, mask, noise, frame_axis=frame_axis, search=search
@@ -207,6 +194,36 @@ def find_blobs(
     from npsubpix.blobs.fitted import fitted  # which loads all of fitting
 
     return fitted(found, x, mask, noise, frame_axis)
+
+
+def check_blobs(
+    shape: tuple[int, ...], *, min_sigma: Any, max_sigma: Any, scales_per_octave: Any, method: Any, dark: Any,
+    threshold_abs: Any, threshold_rel: Any, threshold_snr: Any, edge_ratio: Any, overlap: Any, spacing: Any,
+    num_blobs: Any, exclude_border: Any,
+) -> BlobSearch:  # fmt: skip
+    """Check the options of a search for blobs in images of a shape."""
+    plan, per_axis = check_scales(min_sigma, max_sigma, scales_per_octave, method, spacing, shape)
+    if threshold_abs is None and threshold_rel is None and threshold_snr is None:
+        threshold_snr = _SNR
+    return BlobSearch(
+        plan=plan,
+        signs=_signs(dark),
+        threshold_abs=_check_threshold(threshold_abs, "threshold_abs"),
+        threshold_rel=_check_threshold(threshold_rel, "threshold_rel"),
+        threshold_snr=_check_threshold(threshold_snr, "threshold_snr"),
+        edge_ratio=None if edge_ratio is None else _check_ratio(edge_ratio),
+        overlap=_check_share(overlap),
+        num_blobs=None if num_blobs is None else check_count(num_blobs, "num_blobs"),
+        exclude_border=_border(exclude_border, len(shape)),
+        per_axis=per_axis,
+    )
+
+
+def check_noise(noise: Any) -> Any:
+    """Require a number of at least 0, or an array; return that of a background."""
+    if isinstance(noise, Background):
+        noise = noise.noise
+    return noise if noise is None or hasattr(noise, "shape") else _check_noise(noise)
 
 
 def _check_threshold(value: Any, name: str) -> float | None:

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -28,28 +28,25 @@ from npsubpix.peaks import check_joint, check_search, find_peaks
 from npsubpix.refinement import with_fit
 from npsubpix.results import Background
 
-__all__ = ["Frame", "frame_of", "noise_in", "slices", "volume", "with_mesh"]
+__all__ = ["Frame", "Parted", "frame_of", "map_of_frame", "noise_in", "slices", "volume", "with_mesh"]
 
 #: Maps that a mesh stands for.
 _MESHES = {"background": "level", "sigma": "noise"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
-    """A frame, how it is searched, and where its pixels come from: all that a worker needs but the tile."""
+class Parted:
+    """A frame of which parts are read, with its maps: numbers, or arrays of its shape."""
 
     movie: Movie | Sent
     number: int
     shape: tuple[int, ...]
-    search: PeakSearch
-    refinement: Refinement
-    maps: dict[str, Any]  # mask, background, sigma, and the noise of pixels: numbers or arrays of the frame
-    noise: tuple[Any, Any, Any, Any]
-    bound: float | None
+    maps: dict[str, Any]
     halo: tuple[int, ...]
     memory: int
-    fit: dict[str, Any] | None
-    psf: Any = None  # samples of the model by which candidates are refined
+
+    #: What is said if there is no memory for a tile.
+    advice: ClassVar[str] = ""
 
     def read(self, box: Box) -> HostArray:
         """Read a part of the frame, as a stack of one."""
@@ -75,6 +72,21 @@ class Frame:
         return cut if name == "mask" else stack_of(home_of(cut), cut, None).reshape(-1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Frame(Parted):
+    """A frame, how it is searched, and where its pixels come from: all that a worker needs but the tile.
+
+    Its maps are the mask, the background, sigma, and the noise of pixels.
+    """
+
+    search: PeakSearch
+    refinement: Refinement
+    noise: tuple[Any, Any, Any, Any]
+    bound: float | None
+    fit: dict[str, Any] | None
+    psf: Any = None  # samples of the model by which candidates are refined
+
+
 def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: int) -> Frame:
     """Return how a frame is searched; refuse what cannot be done in tiles."""
     options = {**_defaults(), **task.options}
@@ -82,14 +94,12 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
     whole += "work on, more than max_memory, and %s needs the whole frame at once: raise max_memory"
     if not isinstance(task.name, str):
         raise ValueError(whole % "a function as the task")
-    if task.name == "blobs":  # a filter of the largest size reaches far beyond any tile
-        raise ValueError(whole % "task='blobs'")
     for name in ("detect", "mode"):
         if options[name] is not None:
             raise ValueError(whole % (f"{name}={options[name]!r}" if isinstance(options[name], str) else name))
     if task.fit is not None:
         _check_fit(task.fit, whole)
-    own_maps = functools.partial(_of_frame, ndim=len(movie.shape))
+    own_maps = functools.partial(map_of_frame, ndim=len(movie.shape))
     options = changed(options, own_maps)
     fit = None if task.fit is None else changed(task.fit, own_maps)
     background, sigma, mask = options["background"], options["sigma"], options["mask"]
@@ -117,7 +127,7 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
         check_mask(mask, movie.shape, "mask")
     halo = halo_of(search.size, movie.shape)
     frame = Frame(
-        sent, number, movie.shape, search, refinement, own, noise, search.threshold_abs, halo, memory, fit, psf
+        sent, number, movie.shape, own, halo, memory, search, refinement, noise, search.threshold_abs, fit, psf
     )
     return _with_maps(frame, background, sigma)
 
@@ -152,7 +162,7 @@ def _ends(value: Any, name: str) -> HostArray:
     return np.asarray(value, np.float64 if np.ndim(value) == 0 else None).reshape(-1)
 
 
-def _of_frame(_: str, value: Any, ndim: int) -> Any:
+def map_of_frame(_: str, value: Any, ndim: int) -> Any:
     """Return the map of a frame from one of a block of a single frame."""
     return value[0] if is_array(value) and np.ndim(value) == ndim + 1 and len(value) == 1 else value
 

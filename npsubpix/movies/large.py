@@ -32,13 +32,14 @@ from npsubpix._dispatch.tiles import (
 )
 from npsubpix.background import check_boxes
 from npsubpix.fitting.spots import lengths_of_box
+from npsubpix.movies.blobs import blob_frame_of, blobs_in_tiles
 from npsubpix.movies.borders import NOTHING, Highest, measure
-from npsubpix.movies.frames import Frame, frame_of, volume, with_mesh
+from npsubpix.movies.frames import Frame, Parted, frame_of, volume, with_mesh
 from npsubpix.movies.jobs import Sent
 from npsubpix.movies.plans import frame_bytes
 from npsubpix.movies.sources import Movie, in_memory
 from npsubpix.movies.tasks import Columns, Found, Task, significance
-from npsubpix.movies.tilework import Find, Fit, Measure, Pixels, Refine, find, fit, measured, refine, tile_of
+from npsubpix.movies.tilework import Find, Fit, Measure, Pixels, Refine, find, fit, measured, refine, tile_of, tiles_of
 from npsubpix.movies.together import Parts, depend_on_each_other, fitted_together, refined_together
 from npsubpix.movies.windows import window_bytes
 from npsubpix.movies.workers import Runner, runner_of
@@ -47,7 +48,7 @@ from npsubpix.results import Background, Fits, Peaks
 __all__ = ["found_in_tiles", "tile_lengths"]
 
 #: Options of which maps of a frame are cut to tiles.
-_MAPS = ("mask", "background", "sigma", "error")
+_MAPS = ("mask", "background", "sigma", "noise", "error")
 
 
 class _Counted:
@@ -75,12 +76,13 @@ def found_in_tiles(
     movie: Movie, task: Task, number: int, memory: int, runner: Runner, report: Callable[[float], None]
 ) -> Found:
     """Find the rows of a frame in tiles; `report` is told which part of the work is done."""
-    maps_here = any(is_array(task.options.get(n)) for n in _MAPS) or isinstance(
-        task.options.get("background"), Background
-    )
+    maps = [task.options.get(n) for n in _MAPS]
+    maps_here = any(is_array(value) or isinstance(value, Background) for value in maps)
     if in_memory(movie.source) or maps_here:
         runner = runner_of(None)  # what is here is not sent
     sent = movie if runner.at_once == 1 else Sent(movie)
+    if task.name == "blobs":
+        return _blobs(movie, sent, task, number, memory, runner, report)
     frame = frame_of(movie, sent, task, number, memory // max(runner.workers, 1))
     cores = list(_cores(frame, movie, task))
     runner = counted = _Counted(runner, report)
@@ -110,6 +112,20 @@ def found_in_tiles(
     if task.with_heights:
         columns = {"value": rows.values, **columns, "peak_flags": rows.flags}
     return Found(_fitted(frame, peaks, cores, memory, counted), columns, counts)
+
+
+def _blobs(
+    movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: int, runner: Runner,
+    report: Callable[[float], None],
+) -> Found:  # fmt: skip
+    """Find the blobs of a frame in tiles."""
+    frame = blob_frame_of(movie, sent, task, number, memory // max(runner.workers, 1))
+    cores = list(_cores(frame, movie, task))
+    counted = _Counted(runner, report)
+    counted.total = 4 * len(cores)
+    return Found(
+        blobs_in_tiles(frame, cores, _dtype_of(movie), memory, counted, of_movie=movie.axis is not None), {}, {}
+    )
 
 
 def _dtype_of(movie: Movie) -> np.dtype[Any]:
@@ -146,7 +162,7 @@ def _heights(frame: Frame, rows: Rows, seen: list[Pixels]) -> Columns:
     return {**columns, "noise_guessed": mesh.guessed_at(np.column_stack([lead, rows.starts]))}
 
 
-def tile_lengths(frame: Frame, movie: Movie, task: Task) -> tuple[int, ...]:
+def tile_lengths(frame: Parted, movie: Movie, task: Task) -> tuple[int, ...]:
     """Return the lengths of tiles: those of the frame, halved until work on one fits into the memory.
 
     The axis is halved along which most stored parts lie side by side.
@@ -166,27 +182,17 @@ def tile_lengths(frame: Frame, movie: Movie, task: Task) -> tuple[int, ...]:
         if max(ratios) == 0:
             raise ValueError(
                 f"max_memory is too little for a tile of a frame of shape {frame.shape}: {int(needed)} bytes are needed"
+                f"{frame.advice}"
             )
         k = int(np.argmax(ratios))
         half = -(-lengths[k] // 2)
         lengths[k] = -(-half // chunks[k]) * chunks[k] if half > chunks[k] else half
 
 
-def _cores(frame: Frame, movie: Movie, task: Task) -> Iterator[Box]:
+def _cores(frame: Parted, movie: Movie, task: Task) -> Iterator[Box]:
     lengths = tile_lengths(frame, movie, task)
     ends = [[(b, min(b + n, m)) for b in range(0, m, n)] for n, m in zip(lengths, frame.shape, strict=True)]
     return itertools.product(*ends)
-
-
-def _tiles_of(points: HostArray, cores: list[Box]) -> dict[int, HostArray]:
-    """Return the rows of each tile that has any, by their pixels."""
-    axes = len(cores[0])
-    begins = [np.unique([core[k][0] for core in cores]) for k in range(axes)]
-    places = [np.searchsorted(b, points[:, k], side="right") - 1 for k, b in enumerate(begins)]
-    tiles = np.ravel_multi_index(places, [len(b) for b in begins]) if len(points) else np.zeros(0, np.int64)
-    order = np.argsort(tiles, kind="stable")
-    numbers, starts = np.unique(tiles[order], return_index=True)
-    return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=False)) if len(order) else {}
 
 
 def _refined(
@@ -195,7 +201,7 @@ def _refined(
     """Refine candidates tile by tile; return them in their order, and add their pixels to those that were seen."""
     points = np.stack(np.unravel_index(found.indices, frame.shape), axis=1)
     wide = frame.refinement.periods_around(frame.shape)
-    of_tiles = _tiles_of(points, cores)
+    of_tiles = tiles_of(points, cores)
     if not of_tiles:
         rows, pixels = refine(Refine(frame, tuple((0, 1) for _ in frame.shape), found))
         seen.append(pixels)
@@ -234,7 +240,7 @@ def _fitted(frame: Frame, peaks: Peaks, cores: list[Box], memory: int, runner: _
     half, near = _reach_of_fits(frame)
     starts = np.floor(np.where(np.isfinite(peaks.coords), peaks.coords, 0) + 0.5).astype(np.int64)
     starts = starts.clip(0, np.array(frame.shape) - 1)
-    own = _tiles_of(starts, cores) or {0: np.zeros(0, np.int64)}
+    own = tiles_of(starts, cores) or {0: np.zeros(0, np.int64)}
     if depend_on_each_other(frame.fit):
         fits = fitted_together(frame, peaks.coords, starts, Parts(cores, own, half, memory, runner.tick))
         return dataclasses.replace(fits, frame=peaks.frame, image_shape=frame.shape)

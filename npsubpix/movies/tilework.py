@@ -11,17 +11,30 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._dispatch.tiles import Box, Boxes, Candidates, Part, Rows, Tile, find_in_tile, measure, refined
 from npsubpix.fitting.spots import fit_spots
 from npsubpix.movies.borders import Highest, highest_in_tile
-from npsubpix.movies.frames import Frame, noise_in, slices
+from npsubpix.movies.frames import Frame, Parted, noise_in, slices
 from npsubpix.movies.windows import window
 from npsubpix.results import Fits
 
-__all__ = ["Find", "Fit", "Measure", "Pixels", "Refine", "find", "fit", "measured", "pixels_at", "refine", "tile_of"]
+__all__ = [
+    "Find",
+    "Fit",
+    "Measure",
+    "Pixels",
+    "Refine",
+    "find",
+    "fit",
+    "measured",
+    "pixels_at",
+    "refine",
+    "tile_of",
+    "tiles_of",
+]
 
 
 class Measure(NamedTuple):
     """Boxes of a background to measure."""
 
-    frame: Frame
+    frame: Parted
     boxes: Boxes
     part: Box
 
@@ -153,3 +166,14 @@ def fit(job: Fit) -> Fits:
     if mask is not None:
         options["mask"] = window(frame.shape, slices(box), mask)
     return fit_spots(image, coords, **options)[own]
+
+
+def tiles_of(points: HostArray, cores: list[Box]) -> dict[int, HostArray]:
+    """Return the rows of each tile that has any, by their pixels."""
+    axes = len(cores[0])
+    begins = [np.unique([core[k][0] for core in cores]) for k in range(axes)]
+    places = [np.searchsorted(b, points[:, k], side="right") - 1 for k, b in enumerate(begins)]
+    tiles = np.ravel_multi_index(places, [len(b) for b in begins]) if len(points) else np.zeros(0, np.int64)
+    order = np.argsort(tiles, kind="stable")
+    numbers, starts = np.unique(tiles[order], return_index=True)
+    return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=False)) if len(order) else {}
