@@ -15,7 +15,6 @@ import npsubpix
 from npsubpix.movies import large, locating, plans
 
 __all__ = [
-]
     "assert_same_rows",
     "blocks",
     "check_blobs_in_tiles",
