@@ -128,9 +128,10 @@ def find_blobs(
     White noise of standard deviation :math:`\sigma_n` has the response :math:`\sigma_n / (\sigma \sqrt{2 \pi})` to a
     Laplacian of width :math:`\sigma` in images, and :math:`\sigma_n \sqrt{15 / (32 \pi^{1.5} \sigma^3)}` in volumes.
     The default noise is the lesser of two estimates, from differences of second and of fourth order along all axes at
-    once, beyond 2.5 times the noise clipped. Whatever the sizes sought, it is right within 2 % where blobs of any
-    number are 1.5 pixels wide or more; bright blobs of less than a pixel raise it where they are dense. It takes noise
-    to be independent from pixel to pixel. In images that were resampled, smoothed, denoised or compressed as JPEG it is
+    once, clipped at 2.5 times the noise. Whatever the sizes sought, it is right within 2 % in images of some hundred
+    pixels along each axis where blobs, however dense, are 1.5 pixels wide or more and 50 times as high as the noise or
+    less, or 3 pixels and 500 times. Dense bright blobs of a pixel or less raise it. It takes noise to be independent
+    from pixel to pixel. In images that were resampled, smoothed, denoised or compressed as JPEG it is
     too low: noise is then among the rows, but no blob is lost. In sharpened images it is too high.
 
     Standard errors are those of white noise, to first order, for Gaussian blobs. Of determinants in volumes, those of
