@@ -81,15 +81,16 @@ class BlobFrame(Parted):
 
     def filled(self, box: Box) -> HostArray:
         """Read a part, with its gaps filled."""
-        pixels = self.read(box)[0]
+        pixels: HostArray = self.read(box)[0]
         if self.maps["background"] is None:
             return pixels
         gaps = self.gaps(box, pixels)
         if gaps is None:
-            return pixels.astype(promoted(pixels.dtype), copy=False)
+            pixels = pixels.astype(promoted(pixels.dtype), copy=False)
+            return pixels
         level = self.map_of("background", box)
         assert level is not None
-        return np.where(gaps, level.reshape(pixels.shape), pixels)
+        return np.asarray(np.where(gaps, level.reshape(pixels.shape), pixels))
 
 
 class _Runner(Runner, Protocol):
@@ -179,8 +180,8 @@ def blobs_in_tiles(
     coords, sigma, amplitude, snr, value, flags, frames, *errors = table_of(
         found, values, number, frame.search, known=frame.noise is not None
     )
-    own = Blobs(coords, sigma, amplitude, snr, value, flags, frames if of_movie else None, frame.shape, *errors)
-    return own if frame.refine == "quadratic" else _fitted(frame, own, cores, memory)
+    blobs = Blobs(coords, sigma, amplitude, snr, value, flags, frames if of_movie else None, frame.shape, *errors)
+    return blobs if frame.refine == "quadratic" else _fitted(frame, blobs, cores, memory)
 
 
 def _prepared(
