@@ -86,8 +86,7 @@ class BlobFrame(Parted):
             return pixels
         gaps = self.gaps(box, pixels)
         if gaps is None:
-            pixels = pixels.astype(promoted(pixels.dtype), copy=False)
-            return pixels
+            return np.asarray(pixels, promoted(pixels.dtype))
         level = self.map_of("background", box)
         assert level is not None
         return np.asarray(np.where(gaps, level.reshape(pixels.shape), pixels))
