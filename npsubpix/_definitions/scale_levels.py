@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from npsubpix._definitions.scale_space import ScalePlan, Segment
 
-__all__ = ["SAMPLED", "LevelOps", "ScaleOps", "triples"]
-
-#: Most pixels of a level from which its noise is estimated.
-SAMPLED: Final = 65536
+__all__ = ["LevelOps", "ScaleOps", "triples"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,8 +40,8 @@ class ScaleOps(LevelOps, Protocol):
     def gather(self, levels: list[Any], places: npt.NDArray[np.int64]) -> Floats:
         """Return the neighbours of places, of shape (N, 3, 3, 3, 3), those beyond the image as they are at its end."""
 
-    def sample(self, x: Any) -> Floats:
-        """Return pixels of an image on the host: at most 65536, evenly spaced."""
+    def rows(self, x: Any, numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return rows of an image on the host, by their numbers, of any shape, in the image of shape (D * H, W)."""
 
     def values(self, x: Any, places: npt.NDArray[np.int64]) -> Floats:
         """Return pixels by their places in memory."""

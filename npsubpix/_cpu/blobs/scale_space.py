@@ -12,7 +12,6 @@ from npsubpix._cpu.blobs.extrema import extrema_kernel
 from npsubpix._cpu.blobs.responses import hessian_kernel, laplacian_kernel, subtract_kernel
 from npsubpix._cpu.convolution import correlate_terms
 from npsubpix._definitions.blob_search import BlobSearch, find_in_stack
-from npsubpix._definitions.scale_levels import SAMPLED
 
 __all__ = ["HostOps", "find_blobs", "respond_level", "smooth_level"]
 
@@ -64,9 +63,9 @@ class HostOps:
         flat = (index[0][:, :, None, None] * shape[1] + index[1][:, None, :, None]) * shape[2] + index[2][:, None, None]
         return np.stack([level.reshape(-1)[flat] for level in levels], axis=1).astype(np.float64)
 
-    def sample(self, x: HostArray) -> Floats:
-        """Return pixels of an image: at most 65536, evenly spaced."""
-        return x.reshape(-1)[:: -(-x.size // SAMPLED) or 1].astype(np.float64)
+    def rows(self, x: HostArray, numbers: Integers) -> HostArray:
+        """Return rows of an image, by their numbers, of any shape, in the image of shape (D * H, W)."""
+        return np.asarray(x.reshape(-1, x.shape[2])[numbers])
 
     def values(self, x: HostArray, places: Integers) -> Floats:
         """Return pixels by their places in memory."""
