@@ -23,6 +23,10 @@ _SAME = 0.05
 #: Distance of these, in widths of a blob, up to which it is round: in photographs, other structures drift.
 _FARTHEST = 0.1
 
+#: Least mean square of a response, in squared pixels along an axis, of which the pixels show the extremum: s**2 +
+#: sigma**2. That of narrower ones is biased, and less so in the level above.
+_NARROWEST = 5.0
+
 #: Share of a curvature at the centre of a blob that is left beside it, at least.
 _FLATTEST = 0.1
 
@@ -49,6 +53,8 @@ def choose_places(
         same = fits.round & ((noisy**2 / explained).sum(axis=1) < _DIFFERENT[plan.ndim])
         widths = plan.widths[level] * np.array(plan.ratios) / grid
         chosen = np.asarray(same & (((apart / widths) ** 2).sum(axis=1) < _FARTHEST**2))
+        if _squared_extent(plan, level, grid, 0).min() < _NARROWEST:
+            chosen = fits.round
         # far from a place that is as likely: the difference is an error
         of_here = np.where(same[:, None], of_above + noisy**2, of_here)
     return fits.here.or_else(chosen, fits.above), chosen, np.where(chosen[:, None], of_above, of_here)
@@ -69,8 +75,7 @@ def _variances(
     weights = places.gains * np.stack([shifts - 0.5, -2 * shifts, shifts + 0.5], axis=2)
     flat = np.ones_like(away)
     if plan.method == "doh":
-        wide = (plan.widths[level] ** 2 + plan.sigmas[level + above] ** 2) * (np.array(plan.ratios) / grid) ** 2
-        left = np.maximum(1 - away**2 / wide[:, None], _FLATTEST)
+        left = np.maximum(1 - away**2 / _squared_extent(plan, level, grid, above)[:, None], _FLATTEST)
         flat, weights = 1 / left, weights * left ** (1 / n)
     others, shared, own = (parts[:, np.abs(pixels[:, None] - pixels)] for parts in response.lags[above])
     found = np.einsum("nai,aij,naj->na", weights, others, weights)
@@ -78,6 +83,12 @@ def _variances(
     found += np.einsum("nai,aij,naj->na", weights * flat, own, weights * flat)
     beside = places.gains[:, :, 0] * places.gains[:, :, 2]
     return np.asarray(found + np.einsum("ab,nb->na", response.mixed[above], shifts**2) * beside)
+
+
+def _squared_extent(plan: ScalePlan, level: int, grid: tuple[int, ...], above: int) -> Floats:
+    """Return the variance of a blob of the width of a level and of a filter along each axis, in pixels of the grid."""
+    both = plan.widths[level] ** 2 + plan.sigmas[level + above] ** 2
+    return np.asarray(both * (np.array(plan.ratios) / grid) ** 2)
 
 
 def errors_of(

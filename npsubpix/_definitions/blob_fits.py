@@ -1,8 +1,10 @@
 """Quadratic fits to extrema in space and scale, many at a time, on the host.
 
-The logarithm of the response of a Gaussian blob is nearly quadratic, several times more so than the response, along
-axes and along the logarithm of the width. Where a neighbour along an axis or a level is not of the sign of the
-extremum, or the fit to the logarithm fails, the response itself is fitted.
+Along levels, which are equal steps of the logarithm of the width, the logarithm of the response of a Gaussian blob is
+nearly quadratic. Along axes, at a distance r from a Gaussian, with u = r**2 / (s**2 + sigma**2), the Laplacian is
+proportional to exp(-u / 2) * (1 - u / n), and the root of the determinant to exp(-u / 2) * (1 - u)**(1 / n). The power
+of these that has no term of u**2 is 4 / (n + 2)**2, and 4 n / (n + 2)**2: that is what quadratics are fitted to. Where
+a neighbour along an axis or a level is not of the sign of the extremum, or this fit fails, the response is fitted.
 
 A position is measured in the level above that of the extremum. In white noise, the Laplacian of width sigma of a
 Gaussian of width s and height A in n dimensions has its extremum at a distance of variance
@@ -91,39 +93,52 @@ class ExtremumFits(NamedTuple):
     flags: Integers
 
 
-def fit_extrema(cubes: Floats, inside: npt.NDArray[np.bool_]) -> ExtremumFits:
+def fit_extrema(cubes: Floats, inside: npt.NDArray[np.bool_], method: str) -> ExtremumFits:
     """Fit quadratics to maxima and their neighbours, of shape (N, 3, ..., 3), that lie inside the image."""
     flat = cubes.reshape(len(cubes), -1)
     n, lines = cubes.ndim - 2, _lines(cubes.ndim - 2)
     centre = flat[:, flat.shape[1] // 2]
     with np.errstate(all="ignore"):
         relative = flat / centre[:, None]
-        logarithmic = np.asarray((relative[:, lines.ravel()] > _LEAST).all(axis=1))
-        surface = np.where(logarithmic[:, None], np.log(np.where(relative > _LEAST, relative, np.nan)), relative - 1)
+        needed = np.concatenate([lines[0, 0, 1:2], lines[1:].ravel()])
+        curved = np.asarray((relative[:, needed] > _LEAST).all(axis=1))
+        power = np.where(curved, 4 * (n if method == "doh" else 1) / (n + 2) ** 2, 1.0)
+        surface = np.where(curved[:, None], _power_of(relative, float(power.min(initial=1.0))), relative - 1)
         surface = surface.reshape(cubes.shape)
         fit = _fitted(surface, twisted=True)
         curvatures = _derivatives(relative.reshape(cubes.shape))[1][:, 1:, 1:]
-        failed = np.flatnonzero(logarithmic & np.isin(fit.flags, _OF_SHAPE))
+        failed = np.flatnonzero(curved & np.isin(fit.flags, _OF_SHAPE))
         if failed.size:  # structure that is no Gaussian blob
             again = _fitted(relative[failed].reshape(-1, *cubes.shape[1:]) - 1, twisted=False)
             better = again.flags == 0
             fit.put(failed[better], again.take(better))
-            logarithmic[failed[better]] = False
+            curved[failed[better]], power[failed[better]] = False, 1.0
         shift, gain, inverse, right = _in_level_above(surface, fit)
-        stretch = np.where(logarithmic, np.exp(-0.5 * fit.hessian[:, 0, 0]), 1.0)
-        gains = 1 / np.where(logarithmic[:, None, None, None], flat[:, lines], centre[:, None, None, None])
+        stretch = np.where(curved, np.exp(-0.5 * fit.hessian[:, 0, 0]), 1.0)
+        near = np.maximum(relative[:, lines] / relative[:, lines[:, :, 1:2]], _LEAST)
+        gains = near ** (power[:, None, None, None] - 1) / flat[:, lines[:, :, 1:2]]
     flags = np.where(np.isfinite(flat).all(axis=1), fit.flags, int(PeakFlags.NONFINITE))
     flags = np.where(inside, flags, int(PeakFlags.AT_BORDER)).astype(np.int64)
     lost = flags != 0
 
     def places(shift: Floats, gain: Floats, inverse: Floats, level: int) -> Places:
         with np.errstate(all="ignore"):
-            value = centre * np.where(logarithmic, np.exp(np.minimum(gain, 1.0)), 1 + gain)
+            value = centre * (1 + power * np.minimum(gain, 1.0)) ** (1 / power)
         value = np.where(lost, centre, value)
         return Places(np.where(lost[:, None], 0.0, shift), value, inverse, gains[:, level])
 
     here, above = places(fit.shift, fit.gain, fit.inverse, 1), places(shift, gain, inverse, 2)
-    return ExtremumFits(here, above, logarithmic & right & ~lost, stretch, curvatures, flags)
+    return ExtremumFits(here, above, curved & right & ~lost, stretch, curvatures, flags)
+
+
+def _power_of(relative: Floats, power: float) -> Floats:
+    """Return a power of responses, that is 0 and has a slope of 1 at the pixel of each level; of these the logarithm.
+
+    NaN where a response is nearly 0, or less.
+    """
+    levels = np.where(relative > _LEAST, relative, np.nan).reshape(len(relative), 3, -1)
+    middle = levels[:, :, levels.shape[2] // 2, None]
+    return np.asarray((np.log(middle) + ((levels / middle) ** power - 1) / power).reshape(relative.shape))
 
 
 def _lines(n: int) -> Integers:
@@ -198,8 +213,8 @@ def _in_level_above(
 
 def _twist(surface: Floats) -> Floats:
     """Return the change of the spatial Hessian from level to level: wide levels are flatter."""
-    below, above = (_derivatives(surface[:, k])[1] for k in (0, 2))
-    return np.asarray(0.5 * (above - below))
+    below, here, above = (_derivatives(surface[:, k])[1] for k in range(3))
+    return np.where(np.isnan(below), above - here, 0.5 * (above - below))
 
 
 def _stationary(slope: Floats, inverse: Floats, twist: Floats) -> Floats:

@@ -104,7 +104,7 @@ def extrema_of_level(ops: ScaleOps, held: list[Any], places: Integers, sign: int
 
 def rows_of(found: list[Extrema], plan: ScalePlan, noise: list[Floats], edge_ratio: float | None) -> BlobRows:
     """Fit extrema of levels, each with the noise of a pixel, and measure the blobs; edges are left out."""
-    fits = [fit_extrema(part.cubes, part.inside) for part in found]
+    fits = [fit_extrema(part.cubes, part.inside, plan.method) for part in found]
     tables = [_rows_of_level(part, own, plan, sigma) for part, own, sigma in zip(found, fits, noise, strict=True)]
     columns: list[Any] = [np.concatenate(column) for column in zip(*tables, strict=True)]
     table = BlobRows(*columns)
