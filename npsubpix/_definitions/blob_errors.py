@@ -25,7 +25,7 @@ _FARTHEST = 0.1
 
 #: Least mean square of a response, in squared pixels along an axis, of which the pixels show the extremum: s**2 +
 #: sigma**2. That of narrower ones is biased, and less so in the level above.
-_NARROWEST = 5.0
+_NARROWEST = 5.5
 
 #: Share of a curvature at the centre of a blob that is left beside it, at least.
 _FLATTEST = 0.1
@@ -53,8 +53,7 @@ def choose_places(
         same = fits.round & ((noisy**2 / explained).sum(axis=1) < _DIFFERENT[plan.ndim])
         widths = plan.widths[level] * np.array(plan.ratios) / grid
         chosen = np.asarray(same & (((apart / widths) ** 2).sum(axis=1) < _FARTHEST**2))
-        if _squared_extent(plan, level, grid, 0).min() < _NARROWEST:
-            chosen = fits.round
+        chosen |= fits.round & (_squared_extent(plan, level, grid, 0, fits.here.shifts[:, :1]).min(axis=1) < _NARROWEST)
         # far from a place that is as likely: the difference is an error
         of_here = np.where(same[:, None], of_above + noisy**2, of_here)
     return fits.here.or_else(chosen, fits.above), chosen, np.where(chosen[:, None], of_above, of_here)
@@ -85,9 +84,11 @@ def _variances(
     return np.asarray(found + np.einsum("ab,nb->na", response.mixed[above], shifts**2) * beside)
 
 
-def _squared_extent(plan: ScalePlan, level: int, grid: tuple[int, ...], above: int) -> Floats:
-    """Return the variance of a blob of the width of a level and of a filter along each axis, in pixels of the grid."""
-    both = plan.widths[level] ** 2 + plan.sigmas[level + above] ** 2
+def _squared_extent(
+    plan: ScalePlan, level: int, grid: tuple[int, ...], above: int, shift: float | Floats = 0.0
+) -> Floats:
+    """Return the sum of the variances of a blob and of a filter along each axis, in pixels of the grid."""
+    both = (plan.widths[level] * plan.ratio**shift) ** 2 + plan.sigmas[level + above] ** 2
     return np.asarray(both * (np.array(plan.ratios) / grid) ** 2)
 
 

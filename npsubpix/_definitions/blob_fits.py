@@ -9,7 +9,7 @@ a neighbour along an axis or a level is not of the sign of the extremum, or this
 A position is measured in the level above that of the extremum. In white noise, the Laplacian of width sigma of a
 Gaussian of width s and height A in n dimensions has its extremum at a distance of variance
 
-    noise**2 / A**2 * (4 pi)**(-n/2) * (n/2 + 1) * (n/2 + 2) / (2 * (n + 2)**2) * t**(2 n + 8) / (s**(2 n) sigma**(n + 6))
+    noise**2 / A**2 * (4 pi)**(-n/2) * (n/2 + 1) * (n/2 + 2) / (2 (n + 2)**2) * t**(2 n + 8) / (s**(2 n) sigma**(n + 6))
 
 along an axis, ``t**2 = s**2 + sigma**2``: the variance of the slope divided by the square of the curvature. It is least
 at ``sigma**2 = s**2 * (n + 6) / (n + 2)``, which is above the width at which the response to the blob is greatest,
@@ -190,9 +190,7 @@ def _inverted(hessian: Floats) -> tuple[Floats, npt.NDArray[np.bool_], npt.NDArr
     return inverse, (np.linalg.eigvalsh(unit) < 0).all(axis=1), regular
 
 
-def _in_level_above(
-    surface: Floats, fit: _Quadratics
-) -> tuple[Floats, Floats, Floats, npt.NDArray[np.bool_]]:
+def _in_level_above(surface: Floats, fit: _Quadratics) -> tuple[Floats, Floats, Floats, npt.NDArray[np.bool_]]:
     """Return shifts, gains, inverses of Hessians, and whether the quadratic of the level above has a maximum near.
 
     The shift is that of the maximum in the level above, and along the levels that at this place.

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._definitions.scale_space import ScalePlan, Segment
+from npsubpix._definitions.scale_space import ScalePlan
 
 __all__ = ["SAMPLED", "LevelOps", "ScaleOps", "triples"]
 
