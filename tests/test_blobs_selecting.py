@@ -110,7 +110,7 @@ def test_gaps_in_stacks_and_volumes_and_axes_of_one_pixel():
 @pytest.mark.parametrize("method", ["log", "dog", "doh"])
 @pytest.mark.parametrize("shape", [(768, 760), (32, 120, 128)])
 def test_memory_is_that_of_five_images(shape, method, dtype):
-    """Three responses, a level and the next one at most, of which the smoothest ones replace the others."""
+    """Three responses and a level; and the image itself, where its noise is measured by another filter."""
     rng = np.random.default_rng(0)
     axes = len(shape)
     truth = reference.scattered_blobs(rng, 6, shape, (1.5, 3.0), (50.0, 90.0))
@@ -126,7 +126,7 @@ def test_memory_is_that_of_five_images(shape, method, dtype):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak <= 5 * 4 * math.prod(shape)
+    assert peak <= (4.6 if method == "log" else 5.3) * 4 * math.prod(shape)
 
 
 @pytest.mark.parametrize("method", ["log", "dog"])
