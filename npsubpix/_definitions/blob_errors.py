@@ -42,13 +42,13 @@ def choose_places(
     the noise of their difference, which has the difference of their variances: the test of J. Hausman, "Specification
     tests in econometrics", Econometrica 46, 1251-1271 (1978).
     """
-    of_here, of_above = (
-        np.einsum("nab,nb->na", places.inverse[:, 1:, 1:] ** 2, _variances(places, plan, level, grid, response, j))
-        for j, places in enumerate((fits.here, fits.above))
-    )
     apart = fits.above.shifts[:, 1:] - fits.here.shifts[:, 1:]
-    explained = np.maximum(of_here - of_above, _SAME * of_above)
     with np.errstate(all="ignore"):
+        of_here, of_above = (
+            np.einsum("nab,nb->na", places.inverse[:, 1:, 1:] ** 2, _variances(places, plan, level, grid, response, j))
+            for j, places in enumerate((fits.here, fits.above))
+        )
+        explained = np.maximum(of_here - of_above, _SAME * of_above)
         noisy = apart / noise[:, None]
         same = fits.round & ((noisy**2 / explained).sum(axis=1) < _DIFFERENT[plan.ndim])
         widths = plan.widths[level] * np.array(plan.ratios) / grid

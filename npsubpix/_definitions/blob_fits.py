@@ -33,7 +33,7 @@ __all__ = ["ExtremumFits", "fit_extrema", "is_edge"]
 
 _CORRECTIONS = 3
 _FARTHEST = 1.0  # pixels or levels: an extremum is nearer to the pixel that exceeds its neighbours than to these
-_LEAST = 0.05  # x
+_LEAST = 0.2  # response, in units of that of the extremum, below which noise and zeros distort its power
 
 #: Flags of fits that another surface may do without.
 _OF_SHAPE = (int(PeakFlags.SADDLE), int(PeakFlags.TOO_FAR))
