@@ -138,10 +138,11 @@ def find_blobs(
     The tails of other blobs shift an extremum. This is computed, to first order, for the Gaussians that were found,
     and subtracted where they add less than a twentieth of the response.
 
-    The quadratic has too few pixels of narrow blobs. Without noise, root mean squares of positions by "log" in images
-    are 0.001 pixels off at a width of 1.25, 0.005 at 1, 0.05 at 0.7, and widths up to 1 %, 3 % and 25 %. Zeros of the
-    determinant are nearer: by "doh", positions are 0.03 pixels off at a width of 1.5 and 0.1 at 1, up to half a pixel
-    in single blobs, and standard errors do not count this. A fit is right to 0.001 pixels and 0.5 %.
+    The quadratic has too few pixels of narrow blobs. Without noise, the root mean square of the error of positions by
+    "log" in images is 0.001 pixels at a width of 1.25, 0.004 at 1 and 0.05 at 0.7, and widths are up to 0.3 %, 2 % and
+    15 % off. Zeros of the determinant are nearer: by "doh" it is 0.004 pixels at a width of 1.5, 0.06 at 1.25 and 0.08
+    at 1, with errors of up to half a pixel, which standard errors do not count. A fit is right to 0.001 pixels and
+    0.5 %.
 
     Levels are smoothed one from the other. Beyond a width of 3.2 pixels of the Gaussian, levels have every second
     pixel, so that wide blobs take little time. Pixels are float32, after an offset is subtracted.
