@@ -187,7 +187,7 @@ def _inverted(hessian: Floats) -> tuple[Floats, npt.NDArray[np.bool_], npt.NDArr
     regular = finite & (np.abs(np.linalg.det(unit)) > SINGULAR_TOLERANCE)
     unit[~regular] = np.eye(n)
     inverse = np.linalg.inv(unit) / np.where(regular, scale, 1.0)[:, None, None]
-    return inverse, (np.linalg.eigvalsh(unit) < 0).all(axis=1), regular
+    return inverse, np.asarray((np.linalg.eigvalsh(unit) < 0).all(axis=1)), regular
 
 
 def _in_level_above(surface: Floats, fit: _Quadratics) -> tuple[Floats, Floats, Floats, npt.NDArray[np.bool_]]:

@@ -175,8 +175,8 @@ def _find_in_frame(
     if not parts or sigma is None:
         return _nothing(plan.ndim)
     grids = plan.grids()
-    noise = [_at(sigma, part.pixels * np.array(grids[part.level]), shape) for part in parts]
-    return _selected(ops, rows_of(parts, plan, noise, search.edge_ratio), gaps, sigma, shape, search)
+    spreads = [_at(sigma, part.pixels * np.array(grids[part.level]), shape) for part in parts]
+    return _selected(ops, rows_of(parts, plan, spreads, search.edge_ratio), gaps, sigma, shape, search)
 
 
 def _noise(ops: ScaleOps, laplacian: Any, steps: tuple[int, ...], gaps: Any, response: LevelResponse) -> float:
