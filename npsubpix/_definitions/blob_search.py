@@ -213,7 +213,10 @@ def blobs_of(
     """Return the blobs of extrema of an image that was divided by a unit."""
     if not parts:
         return nothing_found(search.plan.ndim)
-    found = _selected(ops, rows_of(parts, search.plan, search.edge_ratio), gaps, sigma, shape, search)
+    grids = search.plan.grids()
+    spreads = [_at(sigma, part.pixels * np.array(grids[part.level]), shape) for part in parts]
+    rows = rows_of(parts, search.plan, spreads, search.edge_ratio)
+    found = _selected(ops, rows, gaps, sigma, shape, search)
     return found._replace(amplitude=found.amplitude * unit, amplitude_std=found.amplitude_std * unit)
 
 
@@ -242,7 +245,7 @@ def _selected(
     found = found.take(_by_strength(found.amplitude))
     found = found.take(without_duplicates(found.coords / ratios, found.radius, found.amplitude, plan.ratio))
     pixels = np.clip(np.rint(found.coords), 0, size - 1).astype(np.int64)
-    noise = np.full(len(pixels), sigma) if np.ndim(sigma) == 0 else _at(np.asarray(sigma), pixels, shape)
+    noise = _at(sigma, pixels, shape)
     kept = (noise >= 0) & _is_strong(found, noise, search)
     flags = found.flags
     if gaps is not None:
@@ -291,8 +294,11 @@ def _by_strength(amplitude: Floats) -> npt.NDArray[np.intp]:
     return np.argsort(-np.abs(amplitude), kind="stable")
 
 
-def _at(sigma: Floats, pixels: npt.NDArray[np.int64], shape: tuple[int, ...]) -> Floats:
-    return np.asarray(sigma.reshape(-1)[np.ravel_multi_index(tuple(pixels.T), shape)], np.float64)
+def _at(sigma: float | Floats, pixels: npt.NDArray[np.int64], shape: tuple[int, ...]) -> Floats:
+    """Return the noise at pixels."""
+    if np.ndim(sigma) == 0:
+        return np.full(len(pixels), sigma, np.float64)
+    return np.asarray(np.asarray(sigma).reshape(-1)[np.ravel_multi_index(tuple(pixels.T), shape)], np.float64)
 
 
 def _alone(found: BlobRows, plan: ScalePlan) -> tuple[Floats, Floats, Floats]:
@@ -301,8 +307,8 @@ def _alone(found: BlobRows, plan: ScalePlan) -> tuple[Floats, Floats, Floats]:
     refined = (found.flags & _NOT_OK) == 0
     sigmas = np.array(plan.sigmas)[found.level]
     shift, added = without_neighbours(
-        found.coords / ratios, found.width, found.amplitude, sigmas, found.inverse, found.steps / ratios, plan.ratio,
-        plan.ratio if plan.method == "dog" else None,
+        found.coords / ratios, found.width, found.amplitude, sigmas, found.inverse, found.above,
+        found.steps / ratios, plan.ratio, plan.ratio if plan.method == "dog" else None,
     )  # fmt: skip
     shift, added = shift * refined[:, None], added * refined
     coords = found.coords - shift[:, 1:] * found.steps

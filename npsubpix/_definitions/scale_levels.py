@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._definitions.scale_space import ScalePlan, Segment
+from npsubpix._definitions.scale_space import ScalePlan
 
 __all__ = ["LevelOps", "ScaleOps", "triples"]
 
@@ -28,7 +28,7 @@ class LevelOps(Protocol):
         """Return the Laplacian, or the determinant of the Hessian, in units of the width."""
 
     def subtract(self, x: Any, y: Any) -> Any:
-        """Return the difference of two images."""
+        """Return the difference of two images, of which the first is needed no more."""
 
 
 class ScaleOps(LevelOps, Protocol):
@@ -75,22 +75,18 @@ def triples(ops: LevelOps, images: list[Any], plan: ScalePlan) -> Iterator[tuple
         after = plan.segments[number + 1].start[0][1] if number + 1 < len(plan.segments) else None
         held: list[Any] = []
         level, x = x, None
-        for j in range(segment.first - 1, segment.last + 2):
+        for place, j in enumerate(range(segment.first - 1, segment.last + 2)):
+            if place and plan.method != "dog":
+                level = ops.smooth(level, segment.lines[place - 1])
             if j == segment.last and after is not None:
                 x = ops.shrink(level, after)
-            response, level = _response(ops, level, plan, segment, j)
-            held.append(response)
-            del response
+            if plan.method == "dog":
+                following = ops.smooth(level, segment.lines[place])
+                held.append(ops.subtract(level, following))
+                level = following
+                del following
+            else:
+                held.append(ops.respond(level, plan.method, plan.factors(j, segment.steps)))
             if len(held) == 3:
                 yield j - 1, segment.steps, held
                 del held[0]  # also for those who have the list
-
-
-def _response(ops: LevelOps, level: Any, plan: ScalePlan, segment: Segment, j: int) -> tuple[Any, Any]:
-    """Return the response of a level and the next level, or None after the last."""
-    place = j - segment.first + 1
-    if plan.method == "dog":
-        following = ops.smooth(level, segment.lines[place])
-        return ops.subtract(level, following), following
-    response = ops.respond(level, plan.method, plan.factors(j, segment.steps))
-    return response, ops.smooth(level, segment.lines[place]) if j <= segment.last else None

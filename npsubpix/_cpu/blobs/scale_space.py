@@ -15,6 +15,9 @@ from npsubpix._definitions.blob_search import BlobSearch, find_in_stack
 
 __all__ = ["HostOps", "find_blobs", "respond_level", "smooth_level"]
 
+#: Rows, or planes of a volume, that are converted to float32 at a time.
+_ROWS = 8
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -34,10 +37,9 @@ class HostOps:
         return np.ascontiguousarray(x[::d, ::h, ::w])
 
     def subtract(self, x: HostArray, y: HostArray) -> HostArray:
-        """Return the difference of two images."""
-        out = np.empty_like(x)
-        subtract_kernel.run(4 * x.size, x, y, out)
-        return out
+        """Return the difference of two images, in the memory of the first."""
+        subtract_kernel.run(4 * x.size, x, y, x)
+        return x
 
     def respond(self, x: HostArray, method: str, factors: tuple[float, ...]) -> HostArray:
         """Return the Laplacian, or the determinant of the Hessian, in units of the width, positive at bright blobs."""
@@ -78,8 +80,13 @@ class HostOps:
     def scaled(self, x: HostArray, offset: float, factor: float) -> HostArray:
         """Subtract an offset and multiply by a factor, to float32."""
         if x.dtype == np.float32:
-            return np.asarray((x - np.float32(offset)) * np.float32(factor))
-        return ((x - offset) * factor).astype(np.float32)
+            out = x - np.float32(offset)
+            out *= np.float32(factor)
+            return np.asarray(out)
+        out = np.empty(x.shape, np.float32)
+        for rows in range(0, len(x), _ROWS):  # few, lest there be an image in float64
+            out[rows : rows + _ROWS] = (x[rows : rows + _ROWS] - offset) * factor
+        return out
 
     def gaps_of(self, x: HostArray, mask: HostArray | None) -> HostArray | None:
         """Return where pixels are masked or not finite; None if none are."""

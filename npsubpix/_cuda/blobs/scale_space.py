@@ -49,8 +49,9 @@ class DeviceOps:
         return self.device.rows(kept, kept.shape, x.dtype)
 
     def subtract(self, x: DeviceArray, y: DeviceArray) -> DeviceArray:
-        """Return the difference of two images."""
-        return x - y
+        """Return the difference of two images, in the memory of the first."""
+        x -= y
+        return x
 
     def respond(self, x: DeviceArray, method: str, factors: tuple[float, ...]) -> DeviceArray:
         """Return the Laplacian, or the determinant of the Hessian, in units of the width, positive at bright blobs."""
