@@ -444,6 +444,13 @@ def test_misuse(options, error, match):
         npsubpix.find_blobs(np.zeros((27, 30)), **{"min_sigma": 1, "max_sigma": 5, **options})
 
 
+@pytest.mark.parametrize("image", [np.ones((30, 30), complex), torch.ones((30, 30), dtype=torch.complex64)])
+def test_levels_of_complex_numbers_are_refused(image):
+    """Their imaginary parts would be lost."""
+    with pytest.raises(TypeError, match="image must hold real numbers, got dtype"):
+        npsubpix.scale_space(image, 1, 2)
+
+
 @pytest.mark.usefixtures("backend")
 def test_nothing_to_find():
     """Images of one value, of no pixels and of one row; noise of 0 finds what exceeds rounding alone."""
@@ -462,6 +469,33 @@ def test_nothing_to_find():
     assert len(blobs) == 1
     assert np.isposinf(blobs.snr).all()
     np.testing.assert_array_equal(blobs.coords_std, 0)
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.filterwarnings("error")
+def test_thresholds_beyond_float32_find_nothing_without_a_warning(rng):
+    image = reference.image_of_blobs((40, 42), np.array([[20.2, 18.7, 3.0, 50.0]])) + rng.normal(size=(40, 42))
+    for options in ({"noise": 1e300}, {"threshold_abs": 1e308}, {"threshold_snr": 1e308, "noise": 1e308}):
+        assert len(npsubpix.find_blobs(image, 1.5, 6, **options)) == 0
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dtype", [np.uint16, np.float64])
+def test_a_hot_pixel_changes_nothing_far_away(rng, dtype):
+    """Pixels are float32, of which a bright one takes no digits from those of faint blobs."""
+    truth = np.array([[60.3, 70.6, 10.0, 50.0], [25.2, 90.7, 2.0, 50.0]])
+    image = (reference.image_of_blobs((120, 130), truth, 100.0) + rng.normal(size=(120, 130))).round().astype(dtype)
+    want = npsubpix.find_blobs(image, 1.5, 14, noise=1)
+    image[4, 5] = 65535
+    found = npsubpix.find_blobs(image, 1.5, 14, noise=1, threshold_abs=40)
+    near = np.linalg.norm(found.coords - [4, 5], axis=1) > 30
+    rows, _ = matched(found[near], truth)
+    assert len(rows) == 2
+    for name in ("coords", "sigma", "amplitude"):
+        error = (getattr(found[near][rows], name) - getattr(want[matched(want, truth)[0]], name)) / getattr(
+            want[matched(want, truth)[0]], f"{name}_std"
+        )
+        assert np.abs(error).max() < 0.2, name
 
 
 def test_tables(rng):

@@ -94,6 +94,7 @@ def test_the_command_writes_and_prints_what_the_function_finds(image, tmp_path):
     shown = run("blobs", image, *args, "-o", tmp_path / "a.csv", "--plot", tmp_path / "a.png").stdout.splitlines()
     assert shown[0] == "2 blobs in blobs.npy"
     assert {"y", "x", "sigma", "radius", "amplitude"} <= set(shown[1].split())
+    assert all(len(cell) <= 8 for line in shown[2:4] for cell in line.split())  # not all digits of a double
     rows, metadata = table_of(tmp_path / "a.csv")
     found = npsubpix.find_blobs(np.load(image), **SIZES)
     assert len(found) == 2
@@ -141,6 +142,12 @@ def test_a_movie_is_searched_frame_by_frame_and_its_fullest_frame_drawn(tmp_path
 def test_options_out_of_range_are_one_line_before_any_file_is_read(args, text):
     low, high, *others = args
     assert text in fails("blobs", "missing.npy", "--min-sigma", low, "--max-sigma", high, *others, code=2)
+
+
+def test_the_least_amplitude_has_the_name_of_the_argument_too(image):
+    """As `find_blobs` and its page call it."""
+    sizes = ("--min-sigma", 1.5, "--max-sigma", 6)
+    assert "--threshold must be at least 0" in fails("blobs", image, *sizes, "--threshold-abs", -1, code=2)
 
 
 def test_sizes_beyond_the_image_name_it(image):

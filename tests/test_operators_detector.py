@@ -251,6 +251,14 @@ def test_parts_are_exchanged_with_those_of_kornia(kornia):
     nn.ScaleSpaceDetector(**parts(nn)).load_state_dict(kornia.ScaleSpaceDetector(**parts(kornia)).state_dict())
 
 
+@pytest.mark.parametrize("package", [operators, nn])
+def test_differences_of_levels_without_levels_name_the_option(package):
+    """The response of one image at a time has no other level to subtract."""
+    detector = package.ScaleSpaceDetector(10, resp_module=package.BlobDoG())
+    with pytest.raises(ValueError, match="pass scale_space_response=True"):
+        detector(CASES[0].images if package is operators else torch.from_numpy(CASES[0].images))
+
+
 def test_shapes_and_orientations_of_frames():
     """Modules for them get frames and images; frames that are not filled stay so."""
     case = CASES[1]

@@ -33,6 +33,7 @@ __all__ = [
     "nothing_found",
     "pixels_of",
     "table_of",
+    "typical_pixel",
 ]
 
 _MASKED, _AT_BORDER, _NOT_OK = int(PeakFlags.MASKED), int(PeakFlags.AT_BORDER), int(BLOB_NOT_OK)
@@ -42,6 +43,12 @@ _SHARE = 0.8
 
 #: Response, as a share of the greatest pixel, below which extrema are those of rounding.
 _ROUNDING = 3e-5
+
+#: Greatest number of float32, in which responses are compared with thresholds.
+_GREATEST = float(np.finfo(np.float32).max)
+
+#: Share of pixels, of the darkest and of the brightest, that may be far from all others.
+_OUTERMOST = 0.01
 
 #: Widths of a blob that must lie inside the image: of one that is cut, less is seen than a filter needs, and the
 #: reflected image shifts it by a hundredth of its width or more.
@@ -106,7 +113,7 @@ class FrameScale(NamedTuple):
     offset, unit : float
         Subtracted from pixels, and then their divisor.
     greatest : float
-        Greatest magnitude of what results.
+        Half the range of what results.
     """
 
     offset: float
@@ -164,13 +171,26 @@ def _noise_of(sigmas: Floats, frame: int, pixels: int) -> float | Floats:
     return sigmas[:pixels] if sigmas.size == pixels else sigmas[frame * pixels : (frame + 1) * pixels]
 
 
-def frame_scale(low: float, high: float) -> FrameScale | None:
-    """Return how pixels from the least to the greatest are scaled; None if they are of one value."""
-    offset, spread = 0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low
+def frame_scale(low: float, high: float, typical: float) -> FrameScale | None:
+    """Return how pixels from the least to the greatest are scaled; None if they are of one value.
+
+    A typical pixel becomes 0: near it float32 has more digits than blobs need, however bright the brightest pixel is.
+    """
+    offset, spread = typical if low <= typical <= high else 0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low
     if not 0 < spread < math.inf:
         return None
     unit = math.ldexp(1.0, max(min(math.frexp(spread)[1], 1000), -1000))
     return FrameScale(offset, unit, spread / unit)
+
+
+def typical_pixel(pixels: Any, gaps: Any) -> float:
+    """Return the middle of all but the outermost pixels of one row of each strip, without gaps; NaN if there is none.
+
+    `pixels` are these rows, of shape (N, W), as are `gaps`, True at pixels that were made up; None if none were.
+    """
+    known = np.sort(pixels.reshape(-1) if gaps is None else pixels[~gaps])
+    few = int(_OUTERMOST * known.size)
+    return 0.5 * float(known[few]) + 0.5 * float(known[-1 - few]) if known.size else math.nan
 
 
 def in_units(search: BlobSearch, unit: float) -> BlobSearch:
@@ -180,10 +200,14 @@ def in_units(search: BlobSearch, unit: float) -> BlobSearch:
 
 def _find_in_frame(ops: ScaleOps, x: Any, gaps: Any, noise: float | Floats | None, search: BlobSearch) -> BlobColumns:
     """Find the blobs of an image, and its noise if it is not known; `gaps` has True at pixels that were made up."""
-    shape, scale = tuple(x.shape), frame_scale(*ops.range_of(x))
+    shape = tuple(x.shape)
+    three = (1,) * (3 - len(shape)) + shape
+    rows = noise_strips(three).rows[:, 0, 0]
+    hidden = None if gaps is None else ops.rows(gaps.reshape(three), rows)
+    scale = frame_scale(*ops.range_of(x), typical_pixel(ops.rows(x.reshape(three), rows), hidden))
     if scale is None:
         return nothing_found(search.plan.ndim)
-    images = [ops.scaled(x, scale.offset, 1 / scale.unit).reshape((1,) * (3 - len(shape)) + shape)]
+    images = [ops.scaled(x, scale.offset, 1 / scale.unit).reshape(three)]
     del x
     sigma = _noise(ops, images[0], gaps) if noise is None else noise / scale.unit
     own = in_units(search, scale.unit)
@@ -234,7 +258,7 @@ def _least(search: BlobSearch, response: LevelResponse, sigma: float, greatest: 
         least = max(least, search.threshold_abs * float(response.heights.min()))
     if search.threshold_snr is not None:
         least = max(least, search.threshold_snr * sigma * response.noise)
-    return least
+    return min(least, _GREATEST)
 
 
 def _selected(

@@ -10,7 +10,8 @@ import numpy.typing as npt
 __all__ = ["aligned", "table_text"]
 
 _UNSHOWN = {"index", "ok", "flags", "noise_guessed"}  # columns that are not shown
-_SHORT = {"value", "background", "noise", "significance", "flux", "chi2"}  # columns shown with six digits
+#: Columns shown with six digits.
+_SHORT = {"value", "background", "noise", "significance", "flux", "chi2", "amplitude", "snr"}
 _POSITIONS = ("z", "y", "x")  # columns shown with three decimals
 _DEGREES = ("ra", "dec")  # columns shown with seven decimals, less than a thousandth of an arc second
 
@@ -39,5 +40,5 @@ def _cell(name: str, value: Any) -> str:
         return f"{value:.4g}"
     if name in _POSITIONS or name in _DEGREES:
         return f"{value:.{3 if name in _POSITIONS else 7}f}"
-    is_short = name in _SHORT or name.endswith(("_um", "_nm")) or name.startswith("fit_")
+    is_short = name in _SHORT or name.endswith(("_um", "_nm")) or name.startswith(("fit_", "sigma", "radius"))
     return f"{value:.6g}" if is_short and not isinstance(value, str) else str(value)

@@ -132,7 +132,8 @@ def find_blobs(
     pixels along each axis where blobs, however dense, are 1.5 pixels wide or more and 50 times as high as the noise or
     less, or 3 pixels and 500 times. Dense bright blobs of a pixel or less raise it. It takes noise to be independent
     from pixel to pixel. In images that were resampled, smoothed, denoised or compressed as JPEG it is
-    too low: noise is then among the rows, but no blob is lost. In sharpened images it is too high.
+    too low: noise is then among the rows, but no blob is lost. In sharpened images it is too high. Pass
+    `threshold_abs` for both, as "Noise and thresholds" of the user guide shows.
 
     Standard errors are those of white noise, to first order, for Gaussian blobs.
 
@@ -145,7 +146,8 @@ def find_blobs(
     not ok, unless it is refined by ``"fit"``.
 
     The tails of other blobs shift an extremum. This is computed, to first order, for the Gaussians that were found,
-    and subtracted where they add less than a twentieth of the response.
+    and subtracted where they add less than a twentieth of the response. In a pair of equal blobs nearer to each other
+    than 4.5 widths, positions are off by up to a tenth of the width, which standard errors do not count.
 
     The quadratic has too few pixels of narrow blobs. Without noise, the root mean square of the error of positions by
     "log" in images is 0.001 pixels at a width of 1.25, 0.004 at 1 and 0.05 at 0.7, and widths are up to 0.3 %, 2 % and
@@ -154,7 +156,8 @@ def find_blobs(
     0.5 %.
 
     Levels are smoothed one from the other. Beyond a width of 3.2 pixels of the Gaussian, levels have every second
-    pixel, so that wide blobs take little time. Pixels are float32, after an offset is subtracted.
+    pixel, so that wide blobs take little time. Pixels are float32, after a typical value is
+    subtracted. Blobs lower than 3e-5 times the range of the image are not sought.
 
     References
     ----------

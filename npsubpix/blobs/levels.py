@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from npsubpix._arrays.checks import check_reals
 from npsubpix._arrays.library import Array, as_array, as_floats, without_booleans
 from npsubpix._definitions.scale_levels import triples
 from npsubpix._dispatch.call import call
@@ -90,6 +91,7 @@ def scale_space(
     x = without_booleans(as_array(image, "image"))
     if x.ndim not in (2, 3):
         raise ValueError(f"image must have 2 or 3 dimensions, got shape {tuple(x.shape)}")
+    check_reals(x[:0], "image")  # whose dtype is that of all pixels
     plan, _ = check_scales(min_sigma, max_sigma, scales_per_octave, method, spacing, tuple(map(int, x.shape)))
     return _levels(x, plan)
 

@@ -31,9 +31,9 @@ from npsubpix.io._source import MAX_MEMORY
 __all__ = ["blobs"]
 
 
-def _of(argument: str, text: str, **extra: Any) -> Any:
-    """Return an option that stands for an argument of `find_blobs`."""
-    return typer.Option(help=text, show_default=default(find_blobs, argument), **extra)
+def _of(argument: str, text: str, *names: str, **extra: Any) -> Any:
+    """Return an option that stands for an argument of `find_blobs`, by other names than its own if there are any."""
+    return typer.Option(*names, help=text, show_default=default(find_blobs, argument), **extra)
 
 
 _NUMBERS = {"parser": as_numbers, "metavar": PER_AXIS}
@@ -63,7 +63,13 @@ def blobs(
         ),
     ] = None,
     threshold: Annotated[
-        float | None, _of("threshold_abs", "Only blobs of at least this amplitude, in units of the image.")
+        float | None,
+        _of(
+            "threshold_abs",
+            "Only blobs of at least this amplitude, in units of the image.",
+            "--threshold",
+            "--threshold-abs",
+        ),
     ] = None,
     threshold_rel: Annotated[
         float | None, _of("threshold_rel", "Only blobs of at least this fraction of the greatest amplitude.")

@@ -36,6 +36,7 @@ from npsubpix._dispatch.tiles import (
     pixels_of,
     reach_of_levels,
     table_of,
+    typical_pixel,
 )
 from npsubpix.background import check_boxes
 from npsubpix.blobs.finding import check_blobs, check_noise, find_blobs
@@ -210,7 +211,8 @@ def _prepared(
         for core in spoilt:
             own = frame.filled(core)
             low, high = min(low, float(own.min())), max(high, float(own.max()))
-    scale = frame_scale(low, high)
+    shown = pixels[:, 0, 0], None if gaps is None else hidden[:, 0, 0]
+    scale = frame_scale(low, high, typical_pixel(*shown))
     if frame.noise is not None:
         flat = frame.noise.reshape(-1).astype(np.float64)
         return frame, gaps, scale, float(flat[0]) if flat.size == 1 else flat

@@ -17,6 +17,7 @@ from npsubpix._arrays.options import check_count
 from npsubpix._definitions.blob_sizes import excess_blurs
 from npsubpix.nms import nms3d_minmax
 from npsubpix.operators._masks import is_clear, level_mask, weighted
+from npsubpix.operators.responses import BlobDoG
 
 __all__ = ["Detection", "shaped"]
 
@@ -126,6 +127,8 @@ class Detection:
         batch, channels, levels, height, width = octave.shape
         xp = namespace_of(octave)
         images = xp.reshape(xp.permute_dims(octave, (0, 2, 1, 3, 4)), (batch * levels, channels, height, width))
+        if getattr(self.resp, "_plain", type(self.resp)) is BlobDoG:
+            raise ValueError("BlobDoG subtracts levels of an octave: pass scale_space_response=True")
         response = self.resp(images, xp.reshape(sigmas, (-1,)))
         if tuple(response.shape) != (batch * levels, 1, height, width):
             wanted = (batch * levels, 1, height, width)
