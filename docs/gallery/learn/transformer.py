@@ -85,7 +85,7 @@ rows = {
 }
 for line, (name, pictures) in zip(panels, rows.items(), strict=True):
     for ax, picture in zip(line, pictures, strict=True):
-        ax.imshow(picture[0], cmap="cividis", interpolation="nearest")
+        ax.imshow(picture[0].numpy(), cmap="cividis", interpolation="nearest")
         ax.plot(11.5, 11.5, "+", color="white", ms=10)
         ax.set(xticks=[], yticks=[])
     line[0].set_ylabel(name, rotation=0, ha="right", va="center")
