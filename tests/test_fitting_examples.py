@@ -17,8 +17,9 @@ pytestmark = pytest.mark.exhaustive
 
 def printed_by(name: str) -> str:
     """Run a script as a reader who has downloaded it does, with pictures that no window shows."""
-    command, environment = [sys.executable, str(GALLERY / f"{name}.py")], {**os.environ, "MPLBACKEND": "agg"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    script, environment = GALLERY / f"{name}.py", {**os.environ, "MPLBACKEND": "agg"}
+    command, folder = [sys.executable, script.name], script.parent  # from which it sees the data of the repository
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
 
 
 def test_single_molecules():

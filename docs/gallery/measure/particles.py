@@ -16,7 +16,7 @@ import numpy as np
 import npsubpix
 from npsubpix.plotting import draw_peaks
 
-DATA = Path(__file__).parents[2] / "data"
+DATA = Path("../../data")  # of the repository, seen from the folder of this script
 
 # %%
 # Beads

@@ -17,7 +17,7 @@ import numpy as np
 
 import npsubpix
 
-DATA = Path(__file__).parents[2] / "data"
+DATA = Path("../../data")  # of the repository, seen from the folder of this script
 
 # %%
 # Read

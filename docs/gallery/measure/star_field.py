@@ -20,7 +20,7 @@ from astropy.wcs.utils import fit_wcs_from_points
 
 import npsubpix
 
-DATA = Path(__file__).parents[2] / "data"
+DATA = Path("../../data")  # of the repository, seen from the folder of this script
 
 # %%
 # Image and background
