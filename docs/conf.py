@@ -25,7 +25,7 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}  # of which the 
 # A name in single backticks is a link if it can be imported, and emphasis if it is a parameter.
 default_role = "autolink"
 nitpicky = True
-# Parameters that can be imported, as attributes of a class, a module of the package or a folder here, but have no page.
+# Parameters that can be imported, as attributes of a class, as a module or as a folder here, but have no page.
 nitpick_ignore = [("py:obj", name) for name in ("camera", "excess", "images", "mode", "weight")]
 
 # The docstrings state types; the annotations behind them would only repeat those in private names.
