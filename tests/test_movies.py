@@ -220,7 +220,7 @@ def test_rows_before_a_frame_that_cannot_be_read_are_kept(tmp_path):
         ({"executor": 0}, ValueError, "executor must be at least 1 process"),
         ({"executor": "dask"}, TypeError, "executor must be None, a number of processes"),
         ({"max_memory": "lots"}, ValueError, "max_memory must be a number of bytes"),
-        ({"max_memory": 4000, "detect": "dog", "detect_sigma": 1}, ValueError, "detect='dog' needs the whole frame"),
+        ({"max_memory": 4000, "mode": "wrap"}, ValueError, "mode='wrap' needs the whole frame"),
         ({"max_memory": 4000, "task": len}, ValueError, "a function as the task needs the whole frame"),
     ],
 )
@@ -236,15 +236,6 @@ def test_what_cannot_be_done_is_refused_in_one_line(arguments, error, words):
 )
 def test_memory_in_bytes_and_in_units(memory, expected):
     assert check_memory(memory) == expected
-
-
-@pytest.mark.parametrize("call", ["find_peaks", "refine_peaks", "fit_spots"])
-def test_functions_for_arrays_in_memory_refuse_dask(call):
-    """An array of dask may be larger than memory, and would be loaded whole."""
-    array = pytest.importorskip("dask.array").zeros((4, 9, 9), chunks=(1, 9, 9))
-    arguments = () if call == "find_peaks" else ([[4, 4]],)
-    with pytest.raises(TypeError, match=r"image is an array of dask.*npsubpix\.locate reads it block by block"):
-        getattr(npsubpix, call)(array, *arguments, frame_axis=0)
 
 
 def test_dask_is_read_chunk_by_chunk():
