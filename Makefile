@@ -74,7 +74,7 @@ PICASSO := picassosr==0.11.0 tqdm nd2 playsound3 pyyaml statsmodels patsy sqlalc
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* .stamp-* demo dist docs/_build docs/_generated
+	rm -rf .venv .venv-* .stamp-* demo dist docs/_build docs/_generated docs/auto_examples
 
 # Lanes take minutes each, and run one after the other.
 LANES := lane-exhaustive lane-device lane-oldest lane-newest lane-unlinked

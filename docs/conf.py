@@ -26,10 +26,11 @@ extensions = [
     "numpydoc",
     "myst_parser",
     "sphinx_design",
+    "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "data", "examples"]
+exclude_patterns = ["_build", "data", "examples", "gallery"]
 root_doc = "index"
-source_suffix = {".md": "markdown"}
+source_suffix = {".md": "markdown", ".rst": "restructuredtext"}  # of which the gallery is made
 
 # A name in single backticks is a link if it can be imported, and emphasis if it is a parameter.
 default_role = "autolink"
@@ -59,6 +60,26 @@ intersphinx_mapping = write_inventories(GENERATED)
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+
+# The scripts of the gallery run in this process; one that fails ends the build.
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"\.py$",
+    "subsection_order": [f"gallery/{section}" for section in ("measure", "align", "filter", "learn", "choose")],
+    "within_subsection_order": "FileNameSortKey",
+    "reset_modules": ("gallery_style.apply",),
+    "abort_on_example_error": True,
+    "capture_repr": (),
+    "doc_module": ("npsubpix",),
+    "backreferences_dir": "auto_examples/backreferences",
+    "image_srcset": ["2x"],
+    "remove_config_comments": True,
+    "download_all_examples": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "min_reported_time": 3600,  # times of a shared machine tell nothing
+}
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"npsubpix {release}"
