@@ -29,7 +29,8 @@ class Page(html.parser.HTMLParser):
 
 def broken_links(root: Path) -> list[str]:
     """Return the links that lead nowhere, with the page in which they are."""
-    pages = {path.resolve(): Page(path) for path in sorted(root.rglob("*.html"))}
+    paths = [path for path in sorted(root.rglob("*.html")) if "_static" not in path.relative_to(root).parts]
+    pages = {path.resolve(): Page(path) for path in paths}
     broken = []
     for path, page in pages.items():
         for link in sorted(page.links):

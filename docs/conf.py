@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from docutils import nodes
+from numpydoc.xref import DEFAULT_LINKS
 
 import npsubpix
 
@@ -35,8 +36,8 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}  # of which the 
 # A name in single backticks is a link if it can be imported, and emphasis if it is a parameter.
 default_role = "autolink"
 nitpicky = True
-# Parameters that can be imported, as attributes of a class or as a module of the package, but have no page.
-nitpick_ignore = [("py:obj", name) for name in ("camera", "excess", "mode", "weight")]
+# Parameters that can be imported, as attributes of a class, as a module or as a folder here, but have no page.
+nitpick_ignore = [("py:obj", name) for name in ("camera", "excess", "images", "mode", "weight")]
 
 # The docstrings state types; the annotations behind them would only repeat those in private names.
 autodoc_typehints = "none"
@@ -44,14 +45,14 @@ autodoc_member_order = "bysource"
 autosummary_generate = False
 numpydoc_show_class_members = False
 # In the types of parameters and results, classes of this package and of others are links, and all else is text.
+LINKED = ("astropy.table.QTable", "matplotlib.axes.Axes", "matplotlib.figure.Figure", "pandas.DataFrame")
 numpydoc_xref_param_type = True
 numpydoc_xref_ignore = "all"
 numpydoc_xref_aliases = {
+    **{name: name for name in DEFAULT_LINKS},
     **{name: f"npsubpix.{name}" for name in npsubpix.__all__ if name[0].isupper()},
-    "DataFrame": "pandas.DataFrame",
-    "QTable": "astropy.table.QTable",
-    **{name: name for name in ("matplotlib.axes.Axes", "matplotlib.figure.Figure", "pandas.DataFrame")},
-    **{name: name for name in ("astropy.table.QTable", "bool", "float", "int")},
+    **{name.rpartition(".")[2]: name for name in LINKED},
+    **{name: f":class:`{name}`" for name in LINKED},
 }
 # Lists of names that are written here: the documentation is built without a network.
 GENERATED = Path(__file__).parent / "_generated"

@@ -37,7 +37,8 @@ ADVICE: dict[str, dict[str, str]] = {
         "EXTREMUM": "start nearer to the corner, or raise `sigma` of `refine_corners`",
         "POOR_FIT": "look at it: two spots, a saturated one, or another shape; see `POOR_FIT` of fits",
         "LOW_SIGNAL": "raise the threshold, or use a fixed width",
-        "BLENDED": 'fit neighbours together: `fit={"neighbors": "fit"}`',
+        "BLENDED": 'pass a spot once, by `min_distance`; fit neighbours together: `fit={"neighbors": "fit"}`',
+        "OUT_OF_RANGE": "leave the row out, or calibrate a larger range of z",
     },
     "FitFlags": {
         "NOT_CONVERGED": 'raise the threshold, or fix the width: `width="fixed"`',
@@ -47,12 +48,12 @@ ADVICE: dict[str, dict[str, str]] = {
         "MASKED": NOTHING + ", with a larger error",
         "NEGATIVE_FLUX": "raise the threshold: there is no spot",
         "LOW_SIGNAL": 'use `width="fixed"`, which needs less light, or take the error as a lower bound',
-        "BLENDED": 'pass `neighbors="fit"`, or choose a smaller `box`',
+        "BLENDED": 'pass a spot once, by `min_distance`; or pass `neighbors="fit"` and `width="fixed"`',
         "NONFINITE": "pass a `mask` of bad pixels",
         "TOO_FAR": "raise `max_shift`, or start nearer",
         "POOR_FIT": 'try `neighbors="fit"`, `width="elliptical"`, `background="plane"`, `model="moffat"` or '
         "`psf=build_psf(...)`; saturated spots cannot be fitted",
-        "NEGATIVE_PIXELS": "check `offset` of the camera",
+        "NEGATIVE_PIXELS": "check `offset` and `read_variance` of the camera; subtract no background from the image",
         "OUT_OF_RANGE": "leave the row out, or calibrate a larger range of z",
     },
     "MeasurementFlags": {
@@ -61,7 +62,7 @@ ADVICE: dict[str, dict[str, str]] = {
         "NONFINITE": "pass a `mask`, or fit",
         "OUTSIDE": "check the order of coordinates, (y, x), and the frames",
         "NO_BACKGROUND": "choose a wider `annulus`, or pass `background`",
-        "NEGATIVE_FLUX": "nothing: the flux is an upper limit; do not use the shape",
+        "NEGATIVE_FLUX": "keep it in means of fluxes, and do not use centroid and shape",
         "NO_SHAPE": "do not use centroid and shape; choose another `radius`",
         "NOISE_GUESSED": "choose a wider `annulus`, or pass `background` with its noise",
         "NO_ERROR": "pass `error` or `camera`",

@@ -11,11 +11,6 @@ from pathlib import Path
 
 #: For each project, the address of its pages, the page of a name, and the names with their roles.
 PROJECTS: dict[str, tuple[str, str, dict[str, str]]] = {
-    "python": (
-        "https://docs.python.org/3/",
-        "library/functions.html#{name}",
-        {"bool": "class", "float": "class", "int": "class"},
-    ),
     "numpy": (
         "https://numpy.org/doc/stable/",
         "reference/generated/{name}.html#{name}",

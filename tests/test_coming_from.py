@@ -20,9 +20,8 @@ APART = {
     "feature.blob_log": (0.5, 0),
     "feature.corner_subpix": (0.1, 0),
     "registration.phase_cross_correlation": (0.02, 0),
-    "ndimage.map_coordinates(x, [ys, xs], order=1)": (1e-12, 0),
     "cv2.cornerSubPix": (0.1, 0),
-    "cv2.phaseCorrelate": (0.02, 0),
+    "cv2.phaseCorrelate": (1.0, 0),
     "cv2.findTransformECC": (0.15, 0),
     "cv2.warpAffine": (0.03, 0),
     "cv2.remap": (0.03, 0),
@@ -33,8 +32,7 @@ APART = {
     "tp.compute_drift": (0.02, 0),
     "tp.subtract_drift": (0.1, 0),
     "localize.identify": (0, 0),
-    "gaussmle.gaussmle": (1e-3, 0),
-    "postprocess.undrift": (0.2, 0),
+    "gaussmle.gaussmle": (0.01, 0),
     "Background2D": (0, 0.01),
     "sep.Background": (0, 0.01),
     "DAOStarFinder": (0.1, 0),
@@ -70,7 +68,7 @@ def test_row(page, there, here):
     wanted, found = (np.asarray(eval(expression, dict(names(page))), np.float64) for expression in (there, here))
     assert found.shape == wanted.shape
     assert found.size
-    absolute, relative = next((apart for call, apart in APART.items() if there.startswith(call)), (1e-9, 1e-9))
+    absolute, relative = next((apart for call, apart in APART.items() if call in there), (1e-9, 1e-9))
     np.testing.assert_allclose(found, wanted, atol=absolute, rtol=relative)
 
 
@@ -103,8 +101,8 @@ def _pair(rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Images of one scene, which are displaced, or turned and stretched."""
     from scipy import ndimage
 
-    scene = 100 * ndimage.gaussian_filter(rng.normal(size=(120, 130)), 1.5, mode="wrap")
-    moved = ndimage.shift(scene, (1.3, -2.4), order=5, mode="wrap")
+    scene = 100 * ndimage.gaussian_filter(rng.normal(size=(120, 130)), 1.0, mode="wrap")
+    moved = np.fft.ifft2(ndimage.fourier_shift(np.fft.fft2(scene), (1.3, -2.4))).real
     turned = npsubpix.warp(scene, [[1.01, -0.03, 2.0], [0.03, 1.0, -3.0]], method="bspline5", mode="reflect")
     return {"fixed": scene, "moving": moved, "turned": turned}
 
