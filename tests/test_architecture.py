@@ -92,8 +92,9 @@ def test_nothing_is_left_under_another_name(folder):
     if folder == "tests":
         found = {p.stem.removeprefix("test_").removeprefix("cuda_") for p in root.glob("test_*.py")}
         whole = {"accuracy", "architecture", "arrays", "bad_input", "benchmarks", "benchmarks_cuda", "cli",
-                 "coming_from", "compile", "core", "design_page", "dispatch", "docs_site", "internals", "io", "kornia", "lending", "linking", "memory",
-                 "operations", "release", "runtime", "torch", "torch_state", *OTHERS}  # fmt: skip
+                 "coming_from", "compile", "core", "design_page", "dispatch", "docs_site",
+                 "internals", "io", "kornia", "lending", "linking", "memory", "operations", "release", "runtime",
+                 "torch", "torch_state", *OTHERS}  # fmt: skip
         families = (*FAMILIES, "arrays", "cli", "drift", "io", "movies", "operators", "outputs", "results")
         found = {n for n in found - whole if not any(n == f or n.startswith(f"{f}_") for f in families)}
     elif folder == "benchmarks":
