@@ -112,21 +112,23 @@ save()
 # Single molecules: the sum of all frames, and the molecules in it
 peaks = npsubpix.find_peaks(movie, detect="dog", detect_sigma=0.85, threshold_abs=8, frame_axis=0)
 fits = npsubpix.fit_spots(movie, peaks, camera=npsubpix.Camera(), frame_axis=0)
-good = fits[fits.ok & (fits.coords_std.max(axis=1) < 0.1)]
+good = fits[fits.ok & (fits.coords_std.max(axis=1) < 0.06)]
 axes, save = card("molecules")
 sites = np.loadtxt(DATA / "origami_sites.csv", delimiter=",", skiprows=1)
 centre = sites[np.hypot(*(sites - sites[0]).T) < 2].mean(axis=0)  # of one origami
-zoom, height, width = 100, 240, 200
+zoom, height, width = 300, 240, 200
 picture = npsubpix.render_spots(
-    zoom * (good.coords - centre) + [height / 2, width / 2], (height, width), std=zoom * good.coords_std + 2
+    zoom * (good.coords - centre) + [height / 2, width / 2], (height, width), std=zoom * good.coords_std
 )
-rows, columns = (
-    np.rint(c + (np.arange(n) - n / 2) / zoom).astype(int) for c, n in zip(centre, (height, width), strict=True)
-)
+rows, columns = (np.linspace(0, 31, height).round().astype(int), np.linspace(0, 26, width).round().astype(int))
 blurred = movie.sum(axis=0, dtype=float)[np.ix_(rows, columns)]
-halves = [blurred / blurred.max(), np.sqrt(picture / picture.max())]
-show(axes, np.concatenate(halves, axis=1).clip(0, 1), cmap="inferno")
+show(axes, np.concatenate([blurred / blurred.max(), picture / picture.max()], axis=1), cmap="inferno")
+y, x = centre * [height / 32, width / 27]
+axes.add_patch(plt.Rectangle((x - 8, y - 8), 16, 16, fill=False, color="white", lw=1))
+axes.plot([x + 8, 200], [y - 8, 0], color="white", lw=0.7)
+axes.plot([x + 8, 200], [y + 8, 239], color="white", lw=0.7)
 axes.axvline(199.5, color="white", lw=1)
+axes.set(xlim=(-0.5, 399.5), ylim=(239.5, -0.5))
 save()
 
 # Large data: tiles of a mosaic, in which many workers find peaks
