@@ -254,9 +254,28 @@ def test_same_bits_for_any_number_of_threads(rng, threads):
 
     def filtered() -> tuple[np.ndarray, ...]:
         found, pullback = npsubpix.vjp(npsubpix.correlate, x, kernel)
-        return found, *pullback(np.cos(found)).values()
+        shrunk = npsubpix.correlate(x, kernel, border="shrink")
+        return found, shrunk, *pullback(np.cos(found)).values()
 
-    assert threads(filtered) >= {"correlate", "correlate_by_kernel"}
+    assert threads(filtered) >= {"correlate", "correlate_rows", "correlate_by_kernel"}
+
+
+@pytest.mark.parametrize("border", ["reflect", "wrap", "constant", "nearest"])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 3), (1, 9), (7, 2), (2, 3, 3)])
+def test_wide_images_have_the_bits_of_their_parts(rng, shape, border):
+    """Rows of wide images are read where they are, those of narrow ones from copies with a border extension."""
+    x, kernel = rng.normal(size=(9, 12, 130)[-len(shape) :]).astype(np.float32), rng.normal(size=shape)
+    for dilation in (1, 2):
+        wide = npsubpix.correlate(x, kernel, border=border, dilation=dilation, cval=0.5)
+        margin = 20
+        known = {"reflect": "symmetric", "wrap": "wrap", "constant": "constant", "nearest": "edge"}[border]
+        fill = {"constant_values": 0.5} if border == "constant" else {}
+        padded = np.pad(x, margin, known, **fill)
+        for first in range(0, 130, 26):
+            part = padded[(slice(None),) * (x.ndim - 1) + (slice(first, first + 26 + 2 * margin),)]
+            found = npsubpix.correlate(part, kernel, dilation=dilation)
+            inner = (slice(margin, -margin),) * x.ndim
+            np.testing.assert_array_equal(found[inner], wide[..., first : first + 26])
 
 
 @pytest.mark.usefixtures("backend")

@@ -11,6 +11,7 @@ import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.convolution.lines import BAND, by_kernel, correlate_lines
+from npsubpix._cpu.convolution.rows import correlate_rows
 from npsubpix._definitions.borders import extended, folded
 from npsubpix._definitions.convolution import (
     PRODUCT,
@@ -26,6 +27,10 @@ __all__ = ["choose_conv_method", "correlate", "correlate_terms", "correlate_vjp"
 
 #: Products per pixel above which an FFT, in float64, is cheaper than sums, as measured on 2048 x 2048 pixels.
 _FFT_FROM = 1500
+
+
+#: Columns that see those of the image alone, from which on they are worth a path of their own.
+_INSIDE = 64
 
 
 @dataclass(frozen=True)
@@ -143,12 +148,33 @@ def _run(
             raise ValueError("kernel must be of rank one for the separable method")
         kernel, line = (np.ascontiguousarray(f.astype(compute)) for f in factors)
         along = np.tile(line, (len(kernel), 1))
+    elif not (left_out or omit) and plan.stride[1:] == (1, 1) and x.dtype == compute == dtype:
+        inside, edges = _inside(plan, kernel.shape[2])
+        if edges.size:
+            correlate_rows.run(
+                out.size * (kernel.size + 2), x, np.ascontiguousarray(kernel), plan.planes, plan.places[1], inside,
+                edges, plan.dilation, cval, out,
+            )  # fmt: skip
+            return out
     correlate_lines.run(
         out.size * (kernel.size + along.size + 4), x, along, np.ascontiguousarray(kernel), plan.planes,
         *plan.places[1:], plan.inner, plan.stride, plan.dilation, cval, left_out, omit, mixed,
         *_limits(dtype, compute), out,
     )  # fmt: skip
     return out
+
+
+def _inside(plan: _Plan, columns: int) -> tuple[tuple[int, int, int], HostArray]:
+    """Return which columns of the result see those of the image alone, see `correlate_rows`, and what others cover.
+
+    There are none where they are not worth their while.
+    """
+    begin, end, source = plan.inner
+    reach = plan.dilation[2] * (columns - 1)
+    if end - reach - begin < _INSIDE:
+        return (0, 0, 0), np.empty(0, np.intp)
+    places = plan.places[2]
+    return (begin, end - reach, source), np.concatenate([places[: begin + reach], places[end - reach :]])
 
 
 def _limits(dtype: np.dtype[Any], compute: np.dtype[Any]) -> tuple[Rounding, HostArray]:

@@ -16,132 +16,101 @@ from numba import prange
 
 from npsubpix._cpu.compiler.jit import device, fused, kernel
 
-__all__ = ["BAND", "by_kernel", "correlate_lines"]
+__all__ = ["BAND", "WIDTH", "by_kernel", "copy_line", "correlate_lines", "sum_row", "sum_three_lines"]
 
 #: Lines of the result that one thread computes one after the other.
 BAND = 64
 
-_WIDTH = 2048  # pixels of a line that are summed before the next ones: fewer make more calls, more leave the cache
-_TWO, _THREE, _FOUR, _FIVE, _SIX, _SEVEN = (np.uint64(k) for k in range(2, 8))
+#: Pixels of a line that are summed before the next ones: fewer make more calls, more leave the cache.
+WIDTH = 2048
+_TWO = np.uint64(2)
 _MOST = 8  # weights that are kept in registers
 
 
-@fused
-def _one(s, x, weights, d):
-    w0 = weights[0]
-    for k in range(s.size):
-        j = np.uint64(k)
-        s[j] += w0 * x[j]
+def _weighted(count, begins):
+    """Make a function that adds to sums[j] the pixels x[j + m * d] times weights[m], or begins with them."""
+
+    def begin(sums, x, weights, d):
+        for k in range(sums.size):
+            j = np.uint64(k)  # no index is negative, and so none is counted from the end
+            total = weights[0] * x[j]
+            for m in range(1, count):
+                total += weights[m] * x[j + np.uint64(m) * d]
+            sums[j] = total
+
+    def add(sums, x, weights, d):
+        for k in range(sums.size):
+            j = np.uint64(k)
+            total = weights[0] * x[j]
+            for m in range(1, count):
+                total += weights[m] * x[j + np.uint64(m) * d]
+            sums[j] += total
+
+    return fused(begin if begins else add)
+
+
+_begin_1, _begin_2, _begin_3, _begin_4, _begin_5, _begin_6, _begin_7, _begin_8 = (
+    _weighted(count, True) for count in range(1, _MOST + 1)
+)
+_add_1, _add_2, _add_3, _add_4, _add_5, _add_6, _add_7, _add_8 = (
+    _weighted(count, False) for count in range(1, _MOST + 1)
+)
 
 
 @fused
-def _two(s, x, weights, d):
-    w0, w1 = weights[0], weights[1]
+def sum_three_lines(s, a, b, c, weights, d):
+    """Set sums to those of three lines with three weights each: the sums stay in registers."""
+    u0, u1, u2 = weights[0, 0], weights[0, 1], weights[0, 2]
+    v0, v1, v2 = weights[1, 0], weights[1, 1], weights[1, 2]
+    w0, w1, w2 = weights[2, 0], weights[2, 1], weights[2, 2]
+    d = np.uint64(d)
     for k in range(s.size):
         j = np.uint64(k)
-        s[j] += w0 * x[j] + w1 * x[j + d]
+        first = u0 * a[j] + u1 * a[j + d] + u2 * a[j + _TWO * d]
+        second = v0 * b[j] + v1 * b[j + d] + v2 * b[j + _TWO * d]
+        s[j] = first + second + (w0 * c[j] + w1 * c[j + d] + w2 * c[j + _TWO * d])
 
 
-@fused
-def _three(s, x, weights, d):
-    w0, w1, w2 = weights[0], weights[1], weights[2]
-    for k in range(s.size):
-        j = np.uint64(k)
-        s[j] += w0 * x[j] + w1 * x[j + d] + w2 * x[j + _TWO * d]
-
-
-@fused
-def _four(s, x, weights, d):
-    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
-    for k in range(s.size):
-        j = np.uint64(k)
-        s[j] += w0 * x[j] + w1 * x[j + d] + w2 * x[j + _TWO * d] + w3 * x[j + _THREE * d]
-
-
-@fused
-def _five(s, x, weights, d):
-    w0, w1, w2, w3, w4 = weights[0], weights[1], weights[2], weights[3], weights[4]
-    for k in range(s.size):
-        j = np.uint64(k)
-        s[j] += w0 * x[j] + w1 * x[j + d] + w2 * x[j + _TWO * d] + w3 * x[j + _THREE * d] + w4 * x[j + _FOUR * d]
-
-
-@fused
-def _six(s, x, weights, d):
-    w0, w1, w2, w3, w4, w5 = weights[0], weights[1], weights[2], weights[3], weights[4], weights[5]
-    for k in range(s.size):
-        j = np.uint64(k)
-        s[j] += (
-            w0 * x[j]
-            + w1 * x[j + d]
-            + w2 * x[j + _TWO * d]
-            + w3 * x[j + _THREE * d]
-            + w4 * x[j + _FOUR * d]
-            + w5 * x[j + _FIVE * d]
-        )
-
-
-@fused
-def _seven(s, x, weights, d):
-    w0, w1, w2, w3, w4, w5, w6 = weights[0], weights[1], weights[2], weights[3], weights[4], weights[5], weights[6]
-    for k in range(s.size):
-        j = np.uint64(k)
-        s[j] += (
-            w0 * x[j]
-            + w1 * x[j + d]
-            + w2 * x[j + _TWO * d]
-            + w3 * x[j + _THREE * d]
-            + w4 * x[j + _FOUR * d]
-            + w5 * x[j + _FIVE * d]
-            + w6 * x[j + _SIX * d]
-        )
-
-
-@fused
-def _eight(s, x, weights, d):
-    w0, w1, w2, w3, w4, w5, w6, w7 = (
-        weights[0],
-        weights[1],
-        weights[2],
-        weights[3],
-        weights[4],
-        weights[5],
-        weights[6],
-        weights[7],
-    )
-    for k in range(s.size):
-        j = np.uint64(k)
-        s[j] += (
-            w0 * x[j]
-            + w1 * x[j + d]
-            + w2 * x[j + _TWO * d]
-            + w3 * x[j + _THREE * d]
-            + w4 * x[j + _FOUR * d]
-            + w5 * x[j + _FIVE * d]
-            + w6 * x[j + _SIX * d]
-            + w7 * x[j + _SEVEN * d]
-        )
+@device
+def _begin(sums, line, weights, step):
+    count = weights.size
+    if count == 1:
+        _begin_1(sums, line, weights, step)
+    elif count == 2:
+        _begin_2(sums, line, weights, step)
+    elif count == 3:
+        _begin_3(sums, line, weights, step)
+    elif count == 4:
+        _begin_4(sums, line, weights, step)
+    elif count == 5:
+        _begin_5(sums, line, weights, step)
+    elif count == 6:
+        _begin_6(sums, line, weights, step)
+    elif count == 7:
+        _begin_7(sums, line, weights, step)
+    else:
+        _begin_8(sums, line, weights, step)
 
 
 @device
 def _add(sums, line, weights, step):
-    count, step = weights.size, np.uint64(step)  # no index is negative, and so none is counted from the end
+    count = weights.size
     if count == 1:
-        _one(sums, line, weights, step)
+        _add_1(sums, line, weights, step)
     elif count == 2:
-        _two(sums, line, weights, step)
+        _add_2(sums, line, weights, step)
     elif count == 3:
-        _three(sums, line, weights, step)
+        _add_3(sums, line, weights, step)
     elif count == 4:
-        _four(sums, line, weights, step)
+        _add_4(sums, line, weights, step)
     elif count == 5:
-        _five(sums, line, weights, step)
+        _add_5(sums, line, weights, step)
     elif count == 6:
-        _six(sums, line, weights, step)
+        _add_6(sums, line, weights, step)
     elif count == 7:
-        _seven(sums, line, weights, step)
+        _add_7(sums, line, weights, step)
     else:
-        _eight(sums, line, weights, step)
+        _add_8(sums, line, weights, step)
 
 
 @fused
@@ -154,11 +123,14 @@ def _add_four(s, a, b, c, d, weights):
 
 
 @device
-def _add_line(sums, line, weights, step):
-    """Add to sums[j] the pixels line[j + b * step] times weights[b], for all b."""
+def sum_row(sums, line, weights, step, begins):
+    """Add to sums[j] the pixels line[j + b * step] times weights[b], for all b, or begin sums with them."""
     for first in range(0, weights.size, _MOST):
-        last = min(first + _MOST, weights.size)
-        _add(sums, line[first * step :], weights[first:last], step)
+        part, group = line[first * step :], weights[first : first + _MOST]
+        if begins and first == 0:
+            _begin(sums, part, group, np.uint64(step))
+        else:
+            _add(sums, part, group, np.uint64(step))
 
 
 @fused
@@ -174,7 +146,7 @@ def _add_strided(sums, line, weights, step, stride):
 
 
 @device
-def _copy(line, pixels, columns, inner, fill):
+def copy_line(line, pixels, columns, inner, fill):
     """Copy a line of the image with its border extension; `inner` are the columns that are copied as they are."""
     F = line.dtype.type
     begin, end, source = inner
@@ -206,9 +178,10 @@ def _write(out, sums, integer, low, high, greatest):
     """Write sums; to integers rounded and kept from `low` to `high`, and as the `greatest` beyond, if that is more."""
     if integer:
         for j in range(out.size):
-            v = np.rint(sums[j])
-            v = min(max(v, low), high) if v == v else low * 0
-            out[j] = v
+            v = sums[j]
+            v = v if v == v else low * 0
+            v = v if v > low else low
+            out[j] = np.rint(v if v < high else high)
         if greatest.size > 0:
             for j in range(out.size):
                 if sums[j] > high:
@@ -290,7 +263,7 @@ def correlate_lines(
                     place = r % reach
                     target = line if separable else ring[a, place]
                     if exists:
-                        _copy(target, x[b, plane, row], columns, inner, F(fill))
+                        copy_line(target, x[b, plane, row], columns, inner, F(fill))
                     else:
                         target[:] = F(fill)
                     if masked:
@@ -298,15 +271,11 @@ def correlate_lines(
                         target_absent = line_absent if separable else absent[a, place]
                         _mask_line(target_mask, target_absent, target, columns, exists, left_out, omit)
                     if separable:
-                        ring[a, place, :] = 0
                         _sum_line(ring[a, place], line, along[a], dilation[2], stride[2])
                         if masked:
-                            mask[a, place, :] = 0
                             _sum_line(mask[a, place], line_mask, absolute_along[a], dilation[2], stride[2])
                         if mixed:
-                            magnitudes[a, place, :] = 0
                             _sum_line(magnitudes[a, place], line, absolute_along[a], dilation[2], stride[2])
-                            absent[a, place, :] = 0
                             _sum_line(absent[a, place], line_absent, along[a], dilation[2], stride[2])
             ready = begin + reach
             _sum_ring(sums, ring, weights, begin, dilation, stride, separable)
@@ -324,21 +293,29 @@ def correlate_lines(
 @device
 def _sum_line(sums, line, weights, step, stride):
     if stride == 1:
-        for first in range(0, sums.size, _WIDTH):
-            last = min(first + _WIDTH, sums.size)
-            _add_line(sums[first:last], line[first:], weights, step)
+        for first in range(0, sums.size, WIDTH):
+            last = min(first + WIDTH, sums.size)
+            sum_row(sums[first:last], line[first:], weights, step, True)
     else:
+        sums[:] = 0
         _add_strided(sums, line, weights, step, stride)
 
 
 @device
 def _sum_ring(sums, ring, weights, begin, dilation, stride, separable):
     """Sum the lines of the ring from `begin` on."""
-    kd, kh, _ = weights.shape
+    kd, kh, kw = weights.shape
     reach = ring.shape[1]
-    sums[:] = 0
-    for first in range(0, sums.size, _WIDTH):
-        last = min(first + _WIDTH, sums.size)
+    if kd == 1 and kh == 3 and kw == 3 and not separable and stride[2] == 1:
+        middle, bottom = begin + dilation[1], begin + 2 * dilation[1]
+        top = ring[0, begin % reach]
+        sum_three_lines(sums, top, ring[0, middle % reach], ring[0, bottom % reach], weights[0], dilation[2])
+        return
+    by_rows = not separable and stride[2] == 1
+    if not by_rows:
+        sums[:] = 0
+    for first in range(0, sums.size, WIDTH):
+        last = min(first + WIDTH, sums.size)
         for a in range(kd):
             fours = kh // 4 * 4 if separable else 0
             for c in range(0, fours, 4):
@@ -350,7 +327,8 @@ def _sum_ring(sums, ring, weights, begin, dilation, stride, separable):
             for c in range(fours, kh):
                 line = ring[a, (begin + c * dilation[1]) % reach]
                 if separable or stride[2] == 1:
-                    _add_line(sums[first:last], line[first:], weights[a, c], dilation[2])
+                    begins = by_rows and a == 0 and c == 0
+                    sum_row(sums[first:last], line[first:], weights[a, c], dilation[2], begins)
                 else:
                     _add_strided(sums[first:last], line[first * stride[2] :], weights[a, c], dilation[2], stride[2])
 

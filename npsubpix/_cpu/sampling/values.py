@@ -137,16 +137,23 @@ def _border_gatherers(count: int) -> tuple[Callable[..., Any], Callable[..., Any
     return value, value_and_gradient
 
 
+@device
+def _unknown(line):
+    """Count the NaN."""
+    count = np.int32(0)
+    for k in range(line.size):
+        count += np.int32(line[k] != line[k])
+    return count
+
+
 @allocating
 def _with_unknown(values, b, begin, left_out, left_out_count):
     """Add the positions of a chunk whose sample is NaN to those that are left out: its pixels may be of weight 0."""
     channels, size = values.shape[1], left_out.size
-    unknown = False
+    unknown = 0
     for c in range(channels):
-        line = values[b, c]
-        for k in range(begin, begin + size):
-            unknown |= line[k] != line[k]
-    if not unknown:
+        unknown += _unknown(values[b, c, begin : begin + size])
+    if unknown == 0:
         return left_out, left_out_count
     merged, count, skipped = np.empty(size, np.int64), 0, 0
     for k in range(size):
