@@ -76,6 +76,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "auto_examples/backreferences",
     "image_srcset": ["2x"],
     "remove_config_comments": True,
+    "notebook_extensions": set(),  # scripts find the data of the repository, notebooks would not
     "download_all_examples": False,
     "show_signature": False,
     "write_computation_times": False,

@@ -37,7 +37,7 @@ axes = left.subplots()
 axes.imshow(np.arcsinh((image - 40) / 40), cmap="gray", origin="lower", vmin=0, vmax=5)
 axes.plot(good.coords[:, 1], good.coords[:, 0], "o", mfc="none", mec=ORANGE, ms=9, mew=1.3)
 axes.set(xticks=[], yticks=[])
-axes.set_title(f"find_peaks: {len(good)} stars in front of M51", fontsize=10.5)
+axes.set_title(f"find_peaks: {len(good)} peaks in an image of M51", fontsize=10.5)
 
 places = np.array([[65.84, 378.14], [273.33, 403.53], [61.11, 464.49]])
 chosen = [int(np.hypot(*(good.coords - place).T).argmin()) for place in places]
@@ -60,11 +60,12 @@ for number, (row, (picture, profile)) in enumerate(zip(chosen, panels, strict=Tr
     profile.plot(fine, good.background[row] + model, color=BLUE, lw=1.5)
     profile.plot(np.arange(j - reach, j + reach + 1), image[i, j - reach : j + reach + 1], "o", color=INK, ms=3.5)
     profile.axvspan(x - dx, x + dx, color=ORANGE, alpha=0.8, lw=0)
-    profile.set(yticks=[], xlim=(j - reach, j + reach))
+    profile.set(yticks=[], xlim=(j - reach, j + 2.6 * reach), xticks=np.arange(j - reach, j + reach + 1, 3))
+    profile.spines["bottom"].set_bounds(j - reach, j + reach)
     profile.spines[["top", "right"]].set_visible(False)
     text = f"x = {x:.2f} ± {dx:.2f}\ny = {y:.2f} ± {dy:.2f}\nflux = {good.flux[row]:,.0f} ± {good.flux_std[row]:,.0f}"
-    profile.text(0.99, 0.95, text, transform=profile.transAxes, ha="right", va="top", fontsize=8.5)
-panels[-1, 1].set_xlabel("x (pixels)")
+    profile.text(0.6, 0.9, text, transform=profile.transAxes, va="top", fontsize=9, linespacing=1.5)
+panels[-1, 1].set_xlabel("x (pixels)", x=0.28)
 right.suptitle("fit_spots: pixels and the fit, with standard errors", fontsize=10.5)
 
 with io.BytesIO() as buffer:

@@ -51,11 +51,11 @@ print(f"standard errors say {np.sqrt((moved.coords_std**2).mean()):.3f}")
 # %%
 # Rings of molecules, each localization drawn as a Gaussian of 0.1 pixels:
 
-zoom, corner = 16, rings[0, 0] + truth[frame].mean(axis=0) - 4
+zoom, corner = 16, rings[0, 0] + truth[frame].mean(axis=0) - 3.2
 figure, panels = plt.subplots(1, 2, figsize=(8.2, 4.4), sharey=True)
 for ax, (name, spots) in zip(panels, (("before", table), ("after", moved)), strict=True):
-    picture = npsubpix.render_spots(zoom * (spots.coords - corner), (8 * zoom, 8 * zoom), std=zoom * 0.1)
-    ax.imshow(picture, cmap="inferno", origin="lower", extent=(0, 8, 0, 8), interpolation="bilinear")
+    picture = npsubpix.render_spots(zoom * (spots.coords - corner), (6 * zoom, 6 * zoom), std=zoom * 0.1)
+    ax.imshow(picture, cmap="inferno", origin="lower", extent=(0, 6, 0, 6), interpolation="bilinear")
     ax.set(title=f"{name} correction", xlabel="x (pixels)")
 panels[0].set_ylabel("y (pixels)")
 figure.show()
@@ -84,7 +84,7 @@ error = tracked.shift - (truth - truth.mean(axis=0))
 print(f"error of the drift: {np.sqrt((error**2).mean()):.4f} pixels")
 
 # %%
-# Both, with the true drift. Below: the error from molecules, within the band of two standard errors.
+# Both, with the true drift. Below: the error of the drift from molecules, and a band of two standard errors.
 
 figure, (upper, *lower) = plt.subplots(3, 1, figsize=(7.2, 6.4), height_ratios=[2.4, 1, 1], sharex=True)
 for k, (axis, colour) in enumerate(zip("yx", ("#0072b2", "#d55e00"), strict=True)):

@@ -37,12 +37,12 @@ array[:] = rng.poisson(light + 4).astype(np.uint16)
 # ------
 #
 # `npsubpix.locate` takes the path, which workers open themselves, the client of the cluster, and the memory that each
-# may use. ``frames=False`` says that all of it is one volume. With 2 MB, it is cut into tiles, which end where chunks
+# may use. ``frames=False`` says that all of it is one volume. With 8 MB, it is cut into tiles, which end where chunks
 # end as far as they can; beads at the seams are found once.
 
 options = {"frames": False, "threshold_abs": 30, "min_distance": 3, "refine": "centroid", "radius": 4}
 with Client(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as client:
-    beads = npsubpix.locate(store, executor=client, max_memory="2 MB", **options)
+    beads = npsubpix.locate(store, executor=client, max_memory="8 MB", **options)
 print(beads)
 
 # %%

@@ -18,7 +18,7 @@ rng = np.random.default_rng(0)
 coins = skimage.data.coins().astype(np.float32)[:, :300]
 image = coins.copy()
 image[:, [60, 61, 190]] = np.nan  # columns that are dead
-image[rng.random(image.shape) < 0.02] = np.nan  # lost pixels
+image[rng.random(image.shape) < 0.002] = np.nan  # lost pixels
 image[150:175, 220:250] = np.nan  # a reflection, masked
 
 # %%
@@ -57,7 +57,7 @@ figure.show()
 # A ramp, smoothed by a mean of seven pixels: each border extension assumes other pixels beyond the end. ``"shrink"``
 # assumes none, and truncates the window instead.
 
-ramp = np.arange(24.0)
+ramp = np.arange(12.0)
 figure, panels = plt.subplots(2, 3, figsize=(9, 4.8), sharex=True, sharey=True)
 extensions = {
     "reflect": ramp[:4][::-1], "mirror": ramp[1:5][::-1], "nearest": np.full(4, ramp[0]),
@@ -71,9 +71,11 @@ for ax, (border, before) in zip(panels.flat, extensions.items(), strict=True):
     ax.plot(result[:10], color="#d55e00", lw=2, label="mean of seven")
     ax.axvspan(-4.5, -0.5, color="black", alpha=0.05)
     ax.set_title(f'border="{border}"')
-panels[0, 0].legend(loc="lower right", fontsize="small")
-figure.supxlabel("position (pixels)")
-figure.supylabel("value")
+figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+for ax in panels[1]:
+    ax.set_xlabel("position (pixels)")
+for ax in panels[:, 0]:
+    ax.set_ylabel("value")
 figure.show()
 
 # %%

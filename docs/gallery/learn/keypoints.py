@@ -4,8 +4,8 @@ Keypoints by soft-argmax, in torch
 
 A small network learns where three landmarks are; soft-argmax turns its heat maps into positions between the pixels.
 
-Images of 32 × 32 pixels hold a disc, a ring and a cross at random places, in noise. Heat maps have a quarter of that
-resolution in each direction of the network's stride of two; positions do not.
+Images of 32 × 32 pixels hold a disc, a ring and a cross at random places, in noise. The network halves the resolution,
+so that a pixel of a heat map is two pixels of the image wide.
 """
 
 import matplotlib.pyplot as plt
@@ -14,6 +14,7 @@ from matplotlib.patches import Ellipse
 
 import npsubpix
 
+torch.set_num_threads(1)  # which is fastest for small images
 torch.manual_seed(1)
 side = 32
 y, x = torch.meshgrid(torch.arange(float(side)), torch.arange(float(side)), indexing="ij")
@@ -45,8 +46,8 @@ network = torch.nn.Sequential(
     torch.nn.Conv2d(24, 3, 5, padding=2),
 )  # fmt: skip
 optimizer = torch.optim.Adam(network.parameters(), 4e-3)
-schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 8e-3, total_steps=350)
-for _ in range(350):
+schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 8e-3, total_steps=220)
+for _ in range(220):
     images, places = scene(32)
     positions = npsubpix.spatial_soft_argmax2d(network(images))  # (N, 3, 2), as (x, y) from -1 to 1
     loss = (positions - (2 * places / (side - 2) - 1)).abs().mean()
@@ -85,14 +86,13 @@ figure, panels = plt.subplots(2, 3, figsize=(8, 5.6))
 for k, ax in enumerate(panels.flat):
     ax.imshow(images[k, 0], vmin=-0.2, vmax=1.3, interpolation="nearest")
     for landmark, (colour, name) in enumerate(zip(colours, names, strict=True)):
-        ax.plot(*places[k, landmark], "+", color="white", ms=9)
-        ax.plot(*soft[k, landmark], "o", mfc="none", mec=colour, mew=2, ms=9, label=name)
+        ax.plot(*soft[k, landmark], "o", color=colour, ms=5, label=name)
         values, vectors = torch.linalg.eigh(moments.covariance[k, landmark].flip(0, 1))
         width, height = 4 * values.clamp(min=0).sqrt()  # two standard deviations wide, of pixels twice as large
         turn = torch.rad2deg(torch.atan2(vectors[1, 0], vectors[0, 0])).item()
         size = {"width": width.item(), "height": height.item(), "angle": turn}
-        ax.add_patch(Ellipse(soft[k, landmark].tolist(), **size, fill=False, color=colour))
+        ax.add_patch(Ellipse(soft[k, landmark].tolist(), **size, fill=False, color=colour, lw=1.5))
+    ax.plot(*places[k].T, "+", color="#d55e00", ms=9, mew=1.5, label="truth")
     ax.set(xticks=[], yticks=[])
-panels[0, 0].legend(loc="upper left", fontsize="small", labelcolor="white", bbox_to_anchor=(0, 1))
-figure.suptitle("white: the truth; rings: soft-argmax of the maps", fontsize="medium")
+figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
 figure.show()

@@ -15,7 +15,7 @@ from laptrack import LapTrack
 import npsubpix
 
 rng = np.random.default_rng(4)
-n_frames, diffusion = 150, 0.05  # pixels² per frame
+n_frames, diffusion = 150, 0.1  # pixels² per frame
 start = np.stack(np.meshgrid([16, 48, 80, 112], [16, 48, 80, 112], indexing="ij"), axis=-1).reshape(-1, 2)
 steps = rng.normal(0, np.sqrt(2 * diffusion), (n_frames, 16, 2))
 truth = start + rng.uniform(-8, 8, start.shape) + np.cumsum(steps, axis=0)
@@ -40,10 +40,10 @@ print(spots)
 # ----
 #
 # `laptrack <https://laptrack.readthedocs.io/>`_ takes the table as pandas has it; its cut-off is a squared distance.
-# ``trackpy.link(spots.to_trackpy(), search_range=3)`` does as well.
+# ``trackpy.link(spots.to_trackpy(), search_range=4)`` does as well.
 
 table = spots.to_pandas()
-linker = LapTrack(cutoff=3**2, gap_closing_cutoff=3**2)
+linker = LapTrack(cutoff=4**2, gap_closing_cutoff=4**2)
 tracks, _, _ = linker.predict_dataframe(table, coordinate_cols=["y", "x"], only_coordinate_cols=False)
 lengths = tracks.groupby("track_id").size()
 print(f"{len(lengths)} tracks of {lengths.min()} to {lengths.max()} frames")

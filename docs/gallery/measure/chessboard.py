@@ -26,7 +26,7 @@ board[:, :2] = np.mgrid[:9, :6].T.reshape(-1, 2)
 def photograph(turn, place):
     """Draw the board as the camera sees it: three by three rays per pixel."""
     y, x = (np.mgrid[: 3 * shape[0], : 3 * shape[1]] - 1) / 3
-    rays = cv2.undistortPoints(np.stack([x, y], -1).reshape(-1, 1, 2), matrix, lens)[:, 0]
+    rays = cv2.undistortPoints(np.stack([x, y], -1).reshape(-1, 1, 2), matrix, lens).reshape(-1, 2)
     rotation = cv2.Rodrigues(turn)[0]
     onto_board = np.linalg.inv(np.column_stack([rotation[:, :2], place]))
     u, v, w = onto_board @ np.column_stack([rays, np.ones(len(rays))]).T
@@ -43,7 +43,7 @@ turns = [np.array(tilt) for tilt in tilts]
 places = [np.array([-4.2, -2.6, 14.0]) + rng.uniform(-0.5, 0.5, 3) for _ in turns]
 views = [photograph(turn, place) for turn, place in zip(turns, places, strict=True)]
 truth = [
-    cv2.projectPoints(board.astype(float), turn, place, matrix, lens)[0][:, 0]
+    cv2.projectPoints(board.astype(float), turn, place, matrix, lens)[0].reshape(-1, 2)
     for turn, place in zip(turns, places, strict=True)
 ]
 
@@ -56,12 +56,13 @@ truth = [
 corners = {"found": [], "cv2.cornerSubPix": [], "refine_corners": []}
 for view in views:
     _, seeds = cv2.findChessboardCorners(view, (9, 6), flags=cv2.CALIB_CB_ADAPTIVE_THRESH)
-    refined = npsubpix.refine_corners(view, np.rint(seeds[:, 0, ::-1]))
+    seeds = np.rint(seeds.reshape(-1, 2))  # whole pixels, from which both methods start
+    refined = npsubpix.refine_corners(view, seeds[:, ::-1])
     assert refined.ok.all()
-    rounded = np.rint(seeds)
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 30, 1e-3)
-    corners["found"].append(rounded[:, 0])
-    corners["cv2.cornerSubPix"].append(cv2.cornerSubPix(view, rounded.copy(), (5, 5), (-1, -1), stop)[:, 0])
+    corners["found"].append(seeds)
+    other = cv2.cornerSubPix(view, seeds[:, None].copy(), (5, 5), (-1, -1), stop)
+    corners["cv2.cornerSubPix"].append(other.reshape(-1, 2))
     corners["refine_corners"].append(refined.coords[:, ::-1].astype(np.float32))
 
 # %%

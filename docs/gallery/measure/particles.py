@@ -53,9 +53,9 @@ print("radii in micrometres:", (particles.radius * spacing).round(2).tolist())
 # The stack ends less than two and a half standard deviations above or below the particles, where nothing is known of
 # their light: they are flagged ``AT_BORDER``, and their sizes are estimates. They move while the slices are taken.
 
-slices = range(1, 9)
+slices = range(1, 7)
 width, height = volume.shape[2] * spacing[2], volume.shape[1] * spacing[1]
-figure, panels = plt.subplots(2, 4, figsize=(8.4, 4.2), sharex=True, sharey=True)
+figure, panels = plt.subplots(2, 3, figsize=(8.2, 5), sharex=True, sharey=True)
 for z, ax in zip(slices, panels.flat, strict=True):
     half = spacing[1] / 2
     ax.imshow(volume[z], vmax=volume.max(), extent=(-half, width - half, height - half, -half))
@@ -65,6 +65,8 @@ for z, ax in zip(slices, panels.flat, strict=True):
             place = (centre[2] * spacing[2], centre[1] * spacing[1])
             ax.add_patch(plt.Circle(place, radius[2] * spacing[2] * np.sqrt(cut), fill=False, color="#e69f00", lw=1.5))
     ax.set_title(f"z = {z * spacing[0]:.1f} µm")
-figure.supxlabel("x (µm)")
-figure.supylabel("y (µm)")
+for ax in panels[1]:
+    ax.set_xlabel("x (µm)")
+for ax in panels[:, 0]:
+    ax.set_ylabel("y (µm)")
 figure.show()

@@ -63,19 +63,23 @@ picture = npsubpix.render_spots(
     zoom * (good.coords + 0.5) - 0.5, (zoom * 32, zoom * 32), std=zoom * good.coords_std, integrate=True
 )
 
-extent = (-0.5, 31.5, 31.5, -0.5)
-sites = np.loadtxt(DATA / "origami_sites.csv", delimiter=",", skiprows=1)
-row, column = 5.5, 15.5
-figure, (left, right) = plt.subplots(1, 2, figsize=(8.6, 4.6))
-left.imshow(movie.mean(axis=0), cmap="inferno", interpolation="nearest", extent=extent)
+# %%
+# The nine origami are alike, ten pixels from each other. Placed upon each other they show their design, three by four
+# sites, of which a camera's pixel is larger than any distance between two neighbours:
+
+within = good.coords - (10 * np.floor(good.coords / 10) + 5.5)
+fine, side = 400, 360
+design = npsubpix.render_spots(fine * within + (side - 1) / 2, (side, side), std=fine * good.coords_std)
+reach = side / fine / 2
+figure, (left, right) = plt.subplots(1, 2, figsize=(8.8, 4.6))
+left.imshow(movie.mean(axis=0), cmap="inferno", interpolation="nearest")
 left.set(title="mean of 100 frames", xlabel="x (pixels of 160 nm)", ylabel="y (pixels of 160 nm)")
-left.add_patch(plt.Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, color="white", lw=1.5))
-left.text(column, row + 0.9, "one origami", color="white", ha="center", va="top")
-right.imshow(picture, cmap="inferno", vmax=0.3 * picture.max(), extent=extent, interpolation="bilinear")
-right.set(xlim=(column - 0.5, column + 0.5), ylim=(row + 0.5, row - 0.5), xticks=[], yticks=[])
-right.set_title("the square, from fits of single molecules")
-right.plot([column + 0.27, column + 0.27 + 20 / 160], [row + 0.43] * 2, color="white", lw=3)
-right.text(column + 0.27 + 10 / 160, row + 0.4, "20 nm", color="white", ha="center", va="bottom")
+left.add_patch(plt.Rectangle((5.5 - reach, 5.5 - reach), 2 * reach, 2 * reach, fill=False, color="white", lw=1.5))
+left.text(5.5, 7.4, "one origami", color="white", ha="center", va="top")
+right.imshow(design, cmap="inferno", vmax=0.5 * design.max(), extent=(-reach, reach, reach, -reach))
+right.set(title="molecules of all origami in such a square", xticks=[], yticks=[])
+right.plot([0.28, 0.28 + 20 / 160], [0.41] * 2, color="white", lw=3)
+right.text(0.28 + 10 / 160, 0.39, "20 nm", color="white", ha="center", va="bottom")
 figure.show()
 
 # %%
@@ -102,6 +106,7 @@ print(f"standard errors here by those of Picasso: {np.median(ratio):.3f}")
 # is "false" is a fit that Picasso's table does not have. Distances from the true sites are, as they should be, about
 # one standard error:
 
+sites = np.loadtxt(DATA / "origami_sites.csv", delimiter=",", skiprows=1)
 away = good.coords[:, None] - sites
 nearest = np.hypot(*away.T).argmin(axis=0)
 errors = (good.coords - sites[nearest]) / good.coords_std
@@ -110,9 +115,10 @@ print(f"distance from the nearest site: {distance:.1f} nm along an axis,")
 print(f"{np.sqrt(np.mean(errors**2)):.2f} standard errors")
 
 # %%
-# White circles are the true sites. Those without light bound no molecule within these 100 frames.
+# White circles are the true sites of three origami. Those without light bound no molecule within these 100 frames.
 
-figure, panels = plt.subplots(1, 3, figsize=(9, 3.4))
+extent = (-0.5, 31.5, 31.5, -0.5)
+figure, panels = plt.subplots(1, 3, figsize=(9, 3.2))
 for ax, (row, column) in zip(panels, [(5.5, 5.5), (5.5, 15.5), (25.5, 25.5)], strict=True):
     ax.imshow(picture, cmap="inferno", vmax=0.3 * picture.max(), extent=extent, interpolation="bilinear")
     ax.plot(sites[:, 1], sites[:, 0], "o", mfc="none", mec="white", ms=11, mew=0.8)
