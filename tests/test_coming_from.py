@@ -171,11 +171,11 @@ def _trackpy(rng: np.random.Generator) -> dict[str, Any]:
 
 def _in_order(table: Any) -> np.ndarray:
     """Positions (y, x) of a table, in the order of frames, rows and columns."""
-    if hasattr(table, "columns"):
-        keys = [name for name in ("frame", "y", "x") if name in table.columns]
-        places = table[keys].to_numpy(float)
-    else:
+    if isinstance(table, npsubpix.Peaks):
         places = table.coords if table.frame is None else np.column_stack([table.frame, table.coords])
+    else:
+        named = {re.sub("_(peak|centroid)$", "", name): name for name in list(table.columns)}
+        places = np.column_stack([np.asarray(table[named[key]]) for key in ("frame", "y", "x") if key in named])
     cells = np.column_stack([places[:, :-2], places[:, -2:] // 17])  # no spot is near to the edge of one
     return places[np.lexsort(cells.T[::-1])]
 

@@ -33,8 +33,6 @@ def show(axes, image, **options):
 
 with npsubpix.open_image(DATA / "m51.fits.gz") as file:
     galaxy = file.read().astype(np.float64)
-with npsubpix.open_image(DATA / "origami.tif") as file:
-    movie = file.read()
 
 # Find: the stars in front of a galaxy
 background = npsubpix.local_background(galaxy, 32)
@@ -109,26 +107,23 @@ for window, first in windows:
 axes.set(xlim=(-0.5, 49.5), ylim=(29.5, -0.5))
 save()
 
-# Single molecules: the sum of all frames, and the molecules in it
-peaks = npsubpix.find_peaks(movie, detect="dog", detect_sigma=0.85, threshold_abs=8, frame_axis=0)
-fits = npsubpix.fit_spots(movie, peaks, camera=npsubpix.Camera(), frame_axis=0)
-good = fits[fits.ok & (fits.coords_std.max(axis=1) < 0.06)]
-axes, save = card("molecules")
-sites = np.loadtxt(DATA / "origami_sites.csv", delimiter=",", skiprows=1)
-centre = sites[np.hypot(*(sites - sites[0]).T) < 2].mean(axis=0)  # of one origami
-zoom, height, width = 300, 240, 200
-picture = npsubpix.render_spots(
-    zoom * (good.coords - centre) + [height / 2, width / 2], (height, width), std=zoom * good.coords_std
+# Single molecules: the sum of 400 simulated frames of two filaments, and the molecules that were fitted in them
+count, height, width = 2400, 24, 20
+along, which = rng.uniform(0, 1, count), rng.integers(0, 2, count)
+truth = np.stack([2 + 20 * along, 10 + 5 * np.cos(4 * along) * (2 * which - 1) + 2 * which], axis=1)
+frame = np.sort(rng.integers(0, 400, count))
+molecules = npsubpix.simulate_spots(
+    (400, height, width), truth, flux=900, sigma=1.3, background=4, rng=rng, frame=frame, frame_axis=0
 )
-rows, columns = (np.linspace(0, 31, height).round().astype(int), np.linspace(0, 26, width).round().astype(int))
-blurred = movie.sum(axis=0, dtype=float)[np.ix_(rows, columns)]
-show(axes, np.concatenate([blurred / blurred.max(), picture / picture.max()], axis=1), cmap="inferno")
-y, x = centre * [height / 32, width / 27]
-axes.add_patch(plt.Rectangle((x - 8, y - 8), 16, 16, fill=False, color="white", lw=1))
-axes.plot([x + 8, 200], [y - 8, 0], color="white", lw=0.7)
-axes.plot([x + 8, 200], [y + 8, 239], color="white", lw=0.7)
+peaks = npsubpix.find_peaks(molecules, detect="gaussian", detect_sigma=1.3, threshold_abs=8, frame_axis=0)
+fits = npsubpix.fit_spots(molecules, peaks, camera=npsubpix.Camera(), frame_axis=0)
+good = fits[fits.ok]
+picture = npsubpix.render_spots(10 * (good.coords + 0.5) - 0.5, (240, 200), std=10 * good.coords_std)
+blurred = np.kron(molecules.sum(axis=0), np.ones((10, 10)))
+halves = [(half - half.min()) / np.ptp(half) for half in (blurred, np.sqrt(picture))]
+axes, save = card("molecules")
+show(axes, np.concatenate(halves, axis=1), cmap="inferno")
 axes.axvline(199.5, color="white", lw=1)
-axes.set(xlim=(-0.5, 399.5), ylim=(239.5, -0.5))
 save()
 
 # Large data: tiles of a mosaic, in which many workers find peaks
