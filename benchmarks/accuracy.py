@@ -7,6 +7,7 @@ their sources. A set is one function that returns the offsets of positions from 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import sys
 import warnings
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from scipy.spatial import KDTree
 
 import npsubpix
 from benchmarks.centring import PEERS
+from npsubpix import PeakFlags
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -56,6 +58,18 @@ def window(method: str, radius: float) -> dict[str, Any]:
     return {} if method == "least_squares" else {"radius": radius}
 
 
+def is_measured(peaks: npsubpix.Peaks, method: str = "") -> npt.NDArray[np.bool_]:
+    """Whether rows were refined; of `OK_ROWS` whether their fits are ok, which other methods cannot say."""
+    doubts = PeakFlags.POOR_FIT | PeakFlags.LOW_SIGNAL | PeakFlags.BLENDED | PeakFlags.OUT_OF_RANGE
+    told = peaks if method == OK_ROWS else dataclasses.replace(peaks, flags=peaks.flags & ~int(doubts))
+    return np.asarray(told.ok)
+
+
+def refinement(method: str) -> str:
+    """Return the method of `find_peaks` of a row of the tables."""
+    return "fit" if method == OK_ROWS else method
+
+
 class Found(NamedTuple):
     """Positions, and the frame of each."""
 
@@ -69,9 +83,9 @@ def locate(
     """Find peaks, and refine them by a method of `find_peaks`, by likelihood or by another library."""
     if method != LIKELIHOOD and method not in PEERS:
         peaks = npsubpix.find_peaks(
-            image, refine=method, n_iters=ITERATIONS.get(method, 50), **window(method, radius), **options
+            image, refine=refinement(method), n_iters=ITERATIONS.get(method, 50), **window(method, radius), **options
         )
-        peaks = peaks[peaks.ok]
+        peaks = peaks[is_measured(peaks, method)]
         return Found(peaks.coords, peaks.frame)
     peaks = npsubpix.find_peaks(image, refine=None, **options)
     axis = options.get("frame_axis")
@@ -165,9 +179,10 @@ def sdss_bands(method: str) -> Offsets:
     seeds = columns(rows_of(folder / "seeds.csv"), "seed_y", "seed_x")
     bands = [fits.getdata(folder / f"reprojected_sdss_{band}.fits.bz2") for band in "ri"]
     r, i = (
-        npsubpix.refine_peaks(band, seeds, method=method, radius=5, n_iters=ITERATIONS.get(method)) for band in bands
+        npsubpix.refine_peaks(band, seeds, method=refinement(method), radius=5, n_iters=ITERATIONS.get(method))
+        for band in bands
     )
-    both = r.ok & i.ok
+    both = is_measured(r, method) & is_measured(i, method)
     offsets = (r.coords - i.coords)[both]
     return Offsets((offsets - np.median(offsets, axis=0)) / np.sqrt(2), len(seeds))
 
@@ -205,7 +220,7 @@ class Recorded(NamedTuple):
             background=npsubpix.local_background(self.image, 32),
             threshold_abs=3,
             plateau=plateau,
-            refine=method,
+            refine=refinement(method),
             **window(method, self.radius),
         )
 
@@ -234,7 +249,7 @@ def as_recorded(frame: Callable[[], Recorded]) -> Callable[[str], Offsets]:
     def compare(method: str) -> Offsets:
         beads = frame()
         peaks = beads.peaks(method)
-        return Offsets(match(peaks[peaks.ok].coords, beads.listed, 2.0), len(beads.listed))
+        return Offsets(match(peaks.coords[is_measured(peaks, method)], beads.listed, 2.0), len(beads.listed))
 
     compare.__doc__ = as_recorded.__doc__
     return compare
@@ -296,7 +311,10 @@ def picasso(method: str) -> Offsets:
     return Offsets(np.concatenate(offsets), len(rows))
 
 
-METHODS = ("quadratic", "parabola", "centroid", "fit")
+#: Fits, of which those rows are left out that are not `ok`.
+OK_ROWS = "fit, rows that are ok"
+
+METHODS = ("quadratic", "parabola", "centroid", "fit", OK_ROWS)
 
 #: Greatest numbers of iterations; of other methods 50.
 ITERATIONS = {"quadratic": 20, "parabola": 20, "centroid": 20, "least_squares": 20, "log_quadratic": 20}

@@ -43,7 +43,12 @@ def refined(images: Floats, truth: Floats, method: str, sigma: float) -> npsubpi
 
 def rms(peaks: npsubpix.Peaks, truth: Floats) -> float:
     """Return the root mean square error along an axis, of positions that were refined."""
-    return float(np.sqrt(np.mean((peaks.coords - truth)[peaks.ok] ** 2)))
+    return float(np.sqrt(np.mean((peaks.coords - truth)[accuracy.is_measured(peaks)] ** 2)))
+
+
+def share(peaks: npsubpix.Peaks) -> float:
+    """Return the share of positions that were refined."""
+    return float(accuracy.is_measured(peaks).mean())
 
 
 def bias(method: str, sigma: float, count: int = 15) -> float:
@@ -62,7 +67,7 @@ def scatter(sigma: float, photons: float, background: float, count: int) -> dict
     images = rng.poisson(means).astype(np.float64)
     best = bound(2 * int(np.ceil(max(3.0, 3 * sigma))) + 1, photons, sigma, background)
     tables = {method: refined(images, truth, method, sigma) for method in METHODS}
-    return {method: (rms(peaks, truth) / best, float(peaks.ok.mean())) for method, peaks in tables.items()}
+    return {method: (rms(peaks, truth) / best, share(peaks)) for method, peaks in tables.items()}
 
 
 def rings(count: int) -> dict[str, tuple[float, float]]:
@@ -73,7 +78,7 @@ def rings(count: int) -> dict[str, tuple[float, float]]:
     distance = np.hypot(y - truth[:, 0, None, None], x - truth[:, 1, None, None])
     images = rng.poisson(10 + 100 * np.exp(-0.5 * ((distance - 4) / 1.2) ** 2)).astype(np.float64)
     tables = {method: refined(images, truth, method, 8 / 3) for method in METHODS}
-    return {method: (rms(peaks, truth), float(peaks.ok.mean())) for method, peaks in tables.items()}
+    return {method: (rms(peaks, truth), share(peaks)) for method, peaks in tables.items()}
 
 
 def spot_rows(count: int) -> Iterator[str]:

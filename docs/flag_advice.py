@@ -41,30 +41,40 @@ ADVICE: dict[str, dict[str, str]] = {
         "OUT_OF_RANGE": "leave the row out, or calibrate a larger range of z",
     },
     "FitFlags": {
-        "NOT_CONVERGED": 'raise the threshold, or fix the width: `width="fixed"`',
-        "AT_BOUND": NOTHING + ", but for the parameter without an error",
-        "SINGULAR": "choose a larger `box`, or remove duplicates from the positions",
-        "PARTIAL_WINDOW": NOTHING + ", with a larger error",
-        "MASKED": NOTHING + ", with a larger error",
-        "NEGATIVE_FLUX": "raise the threshold: there is no spot",
-        "LOW_SIGNAL": 'use `width="fixed"`, which needs less light, or take the error as a lower bound',
-        "BLENDED": 'pass a spot once, by `min_distance`; or pass `neighbors="fit"` and `width="fixed"`',
-        "NONFINITE": "pass a `mask` of bad pixels",
-        "TOO_FAR": "raise `max_shift`, or start nearer",
-        "POOR_FIT": 'try `neighbors="fit"`, `width="elliptical"`, `background="plane"`, `model="moffat"` or '
-        "`psf=build_psf(...)`; saturated spots cannot be fitted",
-        "NEGATIVE_PIXELS": "check `offset` and `read_variance` of the camera; subtract no background from the image",
-        "OUT_OF_RANGE": "leave the row out, or calibrate a larger range of z",
+        "NOT_CONVERGED": "a wider `box`, or `sigma` nearer to that of the spots; more `n_iters` seldom help. Where "
+        "nothing helps there is no spot",
+        "AT_BOUND": "nothing, if only positions and fluxes matter. Backgrounds of 0: check the `offset` of the "
+        "camera. β at 100: the default Gaussian fits as well",
+        "SINGULAR": 'too few pixels are left by the mask or the border, all are equal, or with `neighbors="fit"` '
+        "two rows start at one pixel",
+        "PARTIAL_WINDOW": "nothing: pixels outside are left out, and errors are greater for it",
+        "MASKED": "nothing, as above",
+        "NEGATIVE_FLUX": "there is no spot; dark spots: fit the negated image",
+        "LOW_SIGNAL": 'fix what is known: `width="fixed"`, `beta=`, a constant background; give the `camera`; sum '
+        "frames; or leave the row out",
+        "BLENDED": "if it is the same spot, pass it once: `min_distance` of {func}`npsubpix.find_peaks`. If "
+        'there are two, `neighbors="fit"` with `width="fixed"` measures them best; their rows stay '
+        "flagged",
+        "NONFINITE": "pass a `mask` of these pixels",
+        "TOO_FAR": "start nearer, or allow more by `max_shift`; often there is a brighter spot beside it",
+        "POOR_FIT": 'look at residuals of bright rows. Neighbours: `neighbors="fit"`, a smaller `box`. Other '
+        'shapes: `width="elliptical"` or `"rotated"`, `model="moffat"`, or `psf=` by '
+        '{func}`npsubpix.build_psf`. An uneven background: `background="plane"`. Saturated: mask the '
+        "clipped pixels, or expose for less time",
+        "NEGATIVE_PIXELS": "check `offset`, `electrons_per_count` and `read_variance` of the camera if many rows have "
+        "it; do not subtract the background before the fit",
+        "OUT_OF_RANGE": "leave the row out, or calibrate a longer range",
     },
     "MeasurementFlags": {
-        "PARTIAL_WINDOW": "choose a smaller `radius`, or leave the row out",
-        "MASKED": "choose a smaller `radius`, or fit: `fit_spots` leaves masked pixels out",
-        "NONFINITE": "pass a `mask`, or fit",
-        "OUTSIDE": "check the order of coordinates, (y, x), and the frames",
-        "NO_BACKGROUND": "choose a wider `annulus`, or pass `background`",
-        "NEGATIVE_FLUX": "keep it in means of fluxes, and do not use centroid and shape",
-        "NO_SHAPE": "do not use centroid and shape; choose another `radius`",
-        "NOISE_GUESSED": "choose a wider `annulus`, or pass `background` with its noise",
+        "PARTIAL_WINDOW": "leave the row out, or fit the spot by {func}`npsubpix.fit_spots`, which needs no whole "
+        "aperture",
+        "MASKED": "as above; a smaller `radius` may have none",
+        "NONFINITE": "pass a `mask` of known bad pixels; check the position",
+        "OUTSIDE": "check the order of coordinates, (y, x), and the frame",
+        "NO_BACKGROUND": "a wider annulus, or another `background`",
+        "NEGATIVE_FLUX": "keep it in means of fluxes; leave it out of positions and shapes",
+        "NO_SHAPE": "the flux holds; for positions, {func}`npsubpix.refine_peaks` or {func}`npsubpix.fit_spots`",
+        "NOISE_GUESSED": "pass `error` or `camera` if errors matter",
         "NO_ERROR": "pass `error` or `camera`",
     },
     "AlignmentFlags": {

@@ -131,7 +131,8 @@ def refine_peaks(
         ``AT_BORDER``, ``TOO_FAR``, ``NONFINITE``, ``MASKED``, ``EXTREMUM``. An axis along which its pixel lies at
         the border is not refined, and flagged ``FIXED_Z``, ``FIXED_Y`` or ``FIXED_X``. A position
         outside the image is returned unchanged, with value NaN and ``AT_BORDER``; one that is not
-        finite is NaN, with ``NONFINITE``.
+        finite is NaN, with ``NONFINITE``. By ``"fit"``, rows whose errors may be wrong are not `ok`, as those of
+        `fit_spots` are not: they have ``POOR_FIT``, ``LOW_SIGNAL``, ``BLENDED`` or ``OUT_OF_RANGE``.
 
     Raises
     ------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from scipy.spatial import cKDTree
 
 import npsubpix
 from npsubpix import PeakFlags
+from npsubpix.blobs import fitted
 from tests.reference import blobs as reference
 
 NOISE = 2.0
@@ -301,7 +304,42 @@ def test_a_poor_fit_at_the_border_is_not_ok(rng):
     truth = np.array([[5.0, 30.0, 3.0, 60.0], [5.0, 34.0, 3.0, 60.0]])
     image = reference.image_of_blobs((64, 64), truth, 20.0) + rng.normal(size=(64, 64))
     fits = npsubpix.find_blobs(image, 2, 8, noise=1.0, refine="fit")
-    np.testing.assert_array_equal(fits.flags, [PeakFlags.AT_BORDER])
+    np.testing.assert_array_equal(fits.flags, [PeakFlags.AT_BORDER | PeakFlags.POOR_FIT])
+
+
+@pytest.mark.usefixtures("backend")
+def test_blobs_are_ok_as_their_fits_are(monkeypatch):
+    """For the same reasons; and blobs of other sizes are neighbours too, though they are fitted in other boxes."""
+    rng = np.random.default_rng(6)
+    truth = np.array([
+        [30.0, 30.0, 3.0, 60.0],  # alone
+        [30.0, 80.0, 3.0, 60.0], [30.0, 84.5, 3.0, 60.0],  # found as one
+        [80.0, 40.0, 8.0, 50.0], [84.0, 44.0, 1.6, 90.0],  # a small one on a wide one
+    ])  # fmt: skip
+    image = reference.image_of_blobs((112, 114), truth, 20.0) + rng.normal(0, NOISE, (112, 114))
+    fits = []
+
+    def fit(*arguments, **options):
+        fits.append(fit_spots(*arguments, **options))
+        return fits[-1]
+
+    fit_spots = fitted.fit_spots
+    monkeypatch.setattr(fitted, "fit_spots", fit)
+    blobs = npsubpix.find_blobs(image, 1.5, 12, noise=NOISE, refine="fit", overlap=1, threshold_snr=4)
+    assert len(blobs) == sum(map(len, fits)) > 4
+    own = npsubpix.Fits.concatenate([replace(f, covariance=None) for f in fits])
+    distance, rows = cKDTree(own.coords).query(blobs.coords)
+    assert np.median(distance) == 0
+    blended = (blobs.flags & int(PeakFlags.BLENDED)) != 0
+    np.testing.assert_array_equal(blobs.ok, own.ok[rows] & ~blended)
+    of_truth = matched(blobs, truth)
+    flags = dict(zip(of_truth[1].tolist(), blobs.flags[of_truth[0]].tolist(), strict=True))
+    assert flags[0] == 0
+    assert flags[3] & PeakFlags.BLENDED
+    assert (blobs.flags & int(PeakFlags.LOW_SIGNAL)).any()  # blobs of noise
+    pair = blobs.flags[np.hypot(*(blobs.coords - (30, 82)).T) < 4]
+    assert len(pair) == 1
+    assert pair[0] & PeakFlags.POOR_FIT
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from npsubpix import PeakFlags
 from npsubpix._cpu import refinement as cpu
 from npsubpix._cuda import refinement
 from npsubpix._cuda.launch import devices
@@ -77,3 +78,28 @@ def test_a_grid_smaller_than_the_work(rng, method, monkeypatch):
     monkeypatch.setattr(devices, "MOST_BLOCKS", 1)
     x, points = rng.standard_normal((1, 60, 70)), rng.uniform(0, 60, (700, 2))
     check(x, points, None, None, Refinement(method, 5, 1.5, (3.0, 3.0)), np.ones(1))
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+@pytest.mark.parametrize("shape", [(30, 41), (5, 9, 12), (3, 40)])
+def test_starts_that_are_near_others(rng, shape, wrap):
+    """Maxima and minima apart, without duplicates and what is outside, on a GPU as on the host and by all distances."""
+    count, images = 60, 2
+    starts = rng.integers(-1, np.array(shape) + 1, (count, len(shape)))
+    frames, flags = rng.integers(0, images, count), rng.choice([0, 1, 4, 1024], count).astype(np.int32)
+    reach = np.where(rng.random(count) < 0.1, np.nan, rng.uniform(0, 5, count))
+    apart = np.abs(starts[:, None] - starts)
+    if wrap:
+        apart = np.minimum(apart, np.array(shape) - apart)
+    counts = ((starts >= 0) & (starts < shape)).all(1) & (flags != 1024)
+    pairs = counts & counts[:, None] & ~np.eye(count, dtype=bool)
+    pairs &= (frames == frames[:, None]) & ((flags == 4) == (flags == 4)[:, None])
+    with np.errstate(invalid="ignore"):
+        near = (pairs & ((apart**2).sum(-1) < reach[:, None] ** 2)).any(1)
+    wanted = flags | np.where(near, int(PeakFlags.BLENDED), 0)
+    assert 0.05 < near.mean() < 0.9
+    own, other = flags.copy(), flags.copy()
+    cpu.flag_blends(own, starts, frames, reach, shape, wrap)
+    refinement.flag_blends(devices.device_of(starts), other, starts, frames, reach, shape, wrap)
+    np.testing.assert_array_equal(own, wanted)
+    np.testing.assert_array_equal(other, wanted)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import npsubpix
-from npsubpix import AstigmaticCurve, Camera, FitFlags, Fits
+from npsubpix import AstigmaticCurve, Camera, FitFlags, Fits, PeakFlags
 from npsubpix._cpu.fitting import moffat, rotated
 from npsubpix._definitions.spot_models import Model
 from tests.reference import fitting as reference
@@ -270,6 +270,10 @@ def test_beyond_the_calibrated_range(backend):
     np.testing.assert_allclose(fits.z, [-500, 490, 500], atol=0.1)
     assert np.isnan(fits.z_std).tolist() == beyond.tolist()
     assert np.isfinite(fits.coords_std).all()
+    options = {"frame": [0, 1, 2], "frame_axis": 0, "camera": Camera()}
+    peaks = npsubpix.refine_peaks(data, [[8, 8]] * 3, method="fit", fit={"width": CURVE, "box": 17}, **options)
+    assert ((peaks.flags & int(PeakFlags.OUT_OF_RANGE)) != 0).tolist() == beyond.tolist()
+    assert peaks.ok.tolist() == fits.ok.tolist()
 
 
 def test_curves():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import tifffile
+from astropy.io import fits as astropy_fits
 
 import npsubpix
-from npsubpix import PeakFlags
+from npsubpix import FitFlags, PeakFlags
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -43,12 +47,13 @@ def test_stacks_and_volumes(rng):
 
 
 def test_what_cannot_be_fitted_keeps_its_pixel(rng):
-    """A minimum, a constant, and positions outside the image or not finite; one that moved says so."""
+    """A minimum, a constant, and positions outside the image or not finite; one that moved, and two of one spot."""
     image = field(rng).astype(float)
     image[:8, 20:30] = 7.0
     starts = [[10, 12], [11, 12], [4, 25], [-4, 3], [np.nan, 3]]
     peaks = npsubpix.refine_peaks(image, starts, method="fit")
-    wanted = [0, PeakFlags.MOVED, PeakFlags.SINGULAR, PeakFlags.AT_BORDER, PeakFlags.NONFINITE]
+    both = PeakFlags.BLENDED
+    wanted = [both, PeakFlags.MOVED | both, PeakFlags.SINGULAR, PeakFlags.AT_BORDER, PeakFlags.NONFINITE]
     assert peaks.flags.tolist() == [int(flag) for flag in wanted]
     assert peaks.coords[2].tolist() == [4, 25]
     assert peaks.values[2] == 7
@@ -153,3 +158,80 @@ def test_wrong_options_are_named(options, error, message):
 def test_spots_that_are_fitted_together_are_all_of_them():
     with pytest.raises(ValueError, match="num_peaks must be None with neighbors='fit'"):
         npsubpix.find_peaks(np.ones((20, 20)), refine="fit", fit={"neighbors": "fit"}, num_peaks=3)
+
+
+#: Flags of fits whose errors may be wrong.
+DOUBTS = ("POOR_FIT", "LOW_SIGNAL", "BLENDED", "OUT_OF_RANGE")
+
+IMAGES = Path(__file__).parent / "data"
+
+
+def check_flags(peaks: npsubpix.Peaks, fits: npsubpix.Fits, doubts: tuple[str, ...] = DOUBTS) -> None:
+    """Rows are ok as those of `fit_spots` from the same pixels are, for the same reasons."""
+    np.testing.assert_array_equal(peaks.ok, fits.ok)
+    for name in doubts:
+        of_peaks, of_fits = (np.asarray(t.flags & int(f[name])) != 0 for t, f in ((peaks, PeakFlags), (fits, FitFlags)))
+        np.testing.assert_array_equal(of_peaks, of_fits, name)
+    assert np.isfinite(peaks.coords_std[peaks.ok]).all()
+
+
+def crowd(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """An image of pairs at all distances, saturated spots, faint ones and some that the border cuts, and positions."""
+    places = np.stack(np.mgrid[9:190:15, 9:190:15], -1).reshape(-1, 2) + rng.uniform(-0.5, 0.5, (169, 2))
+    turns, apart = rng.uniform(0, 6.3, 80), rng.uniform(0.8, 5, 80)
+    beside = places[:80] + apart[:, None] * np.stack([np.sin(turns), np.cos(turns)], 1)
+    at_border = np.column_stack([rng.uniform(-0.4, 2.5, 24), np.linspace(5, 190, 24)])
+    spots = np.concatenate([places, beside, at_border])
+    fluxes = np.repeat([600.0, 12_000.0, 60.0, 600.0, 1500.0], [100, 10, 59, 80, 24])
+    light = npsubpix.render_spots(spots, (196, 196), std=1.3, amplitude=fluxes, integrate=True)
+    return np.minimum(rng.poisson(5 + light), 400).astype(np.float64), spots
+
+
+@pytest.mark.parametrize("options", [{"camera": npsubpix.Camera()}, {"error": 4.0}, {}])
+def test_rows_are_ok_as_those_of_fit_spots(rng, options):
+    """A position by a fit whose errors are wrong would be taken for a good one."""
+    image, spots = crowd(rng)
+    refined = npsubpix.refine_peaks(image, spots, method="fit", **options)
+    check_flags(refined, npsubpix.fit_spots(image, refined.indices, box=7, **options))
+    assert 0.1 < np.mean(refined.ok) < 0.7
+    for name in ("POOR_FIT", "LOW_SIGNAL", "BLENDED"):
+        assert np.mean((refined.flags & int(PeakFlags[name])) != 0) > 0.05, name
+    stack = np.stack([image, image[::-1]])
+    found = npsubpix.find_peaks(stack, threshold_abs=30, refine="fit", frame_axis=0, **options)
+    about = {"frame": found.frame, "frame_axis": 0, "box": 7}
+    if options:  # else errors are those of all candidates, duplicates too
+        check_flags(found, npsubpix.fit_spots(stack, found.indices, **about, **options))
+    assert 0.1 < np.mean(found.ok) < 0.9
+
+
+@pytest.mark.parametrize("name", ["m51/disc.fits", "m51/outskirts.fits", "storm_analysis/low_signal.tif"])
+def test_rows_are_ok_as_those_of_fit_spots_on_real_images(name):
+    path = IMAGES / name
+    image = tifffile.imread(path)[0] if path.suffix == ".tif" else astropy_fits.getdata(path)
+    image = np.asarray(image, np.float64)
+    found = npsubpix.find_peaks(image, size=5, refine="fit", duplicates="flag")
+    rows = (found.flags & int(PeakFlags.DUPLICATE)) == 0
+    assert rows.sum() > 5
+    again = npsubpix.refine_peaks(image, found.indices[rows], method="fit")
+    check_flags(again, npsubpix.fit_spots(image, found.indices[rows], box=7))
+    assert 0 < again.ok.sum() < len(again)
+
+
+def test_neighbours_are_the_rows_of_the_table():
+    """A maximum of noise that is merged with its spot is no neighbour, and nor is a minimum; across the edge of a
+    periodic image there are some."""
+    image = 10 + npsubpix.render_spots([[12.0, 12.0]], (24, 26), std=1.6, amplitude=900.0, integrate=True)
+    image[12, 14] = image[12, 13] + 1
+    image[11, 11] = 5.0
+    options = {"size": 3, "threshold_abs": 30, "refine": "fit", "max_shift": 3.0, "error": 1.0}
+    minima = {"minima": True, "threshold_abs": -20, "plateau": "drop"}
+    for more, rows in (({}, 1), (minima, 2), ({"duplicates": "flag"}, 2)):
+        found = npsubpix.find_peaks(image, **{**options, **more})
+        kinds = found.flags & int(PeakFlags.MINIMUM | PeakFlags.DUPLICATE)
+        assert (len(found), (kinds == 0).sum()) == (rows, 1)
+        assert not (found.flags[kinds == 0] & int(PeakFlags.BLENDED)).any()
+    spots = np.array([[0.3, 12.0], [18.1, 12.4], [9.0, 5.0]])
+    image = 10 + npsubpix.render_spots(spots, (20, 24), std=1.6, amplitude=900.0, integrate=True)
+    for mode, wanted in ((None, [False] * 3), ("wrap", [True, True, False])):
+        found = npsubpix.refine_peaks(image, spots, method="fit", mode=mode)
+        assert ((found.flags & int(PeakFlags.BLENDED)) != 0).tolist() == wanted

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._definitions.blob_fits import fit_extrema, is_edge
-from npsubpix._definitions.flags import REJECTED, PeakFlags
+from npsubpix._definitions.flags import DOUBTFUL, REJECTED, PeakFlags
 from npsubpix._definitions.scale_levels import ScaleOps
 from npsubpix._definitions.scale_responses import level_responses
 from npsubpix._definitions.scale_space import ScalePlan
@@ -17,7 +17,7 @@ from npsubpix._definitions.scale_space import ScalePlan
 __all__ = ["BLOB_NOT_OK", "BlobRows", "Extrema", "extrema_of_level", "rows_of"]
 
 #: The flags of a blob that `Blobs.ok` leaves out: a saddle in space and scale is none.
-BLOB_NOT_OK: Final = REJECTED | PeakFlags.SADDLE
+BLOB_NOT_OK: Final = REJECTED | PeakFlags.SADDLE | DOUBTFUL
 
 _MINIMUM = int(PeakFlags.MINIMUM)
 

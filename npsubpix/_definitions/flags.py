@@ -5,7 +5,16 @@ from __future__ import annotations
 from enum import IntFlag, unique
 from typing import Final
 
-__all__ = ["FIT_NOT_OK", "FIT_REJECTED", "NOT_OK", "REJECTED", "AlignmentFlags", "FitFlags", "PeakFlags"]
+__all__ = [
+    "DOUBTFUL",
+    "FIT_NOT_OK",
+    "FIT_REJECTED",
+    "NOT_OK",
+    "REJECTED",
+    "AlignmentFlags",
+    "FitFlags",
+    "PeakFlags",
+]
 
 
 @unique
@@ -14,8 +23,10 @@ class PeakFlags(IntFlag):
 
     A row without flags was refined around the pixel at which it was found. ``MOVED``, ``PLATEAU``,
     ``MINIMUM``, ``SADDLE``, ``FIXED_Z``, ``FIXED_Y`` and ``FIXED_X`` describe a valid position;
-    ``DUPLICATE`` a valid one that a stronger peak has too. All others give the reason why a position
-    could not be refined: it is then that of the pixel at which it started, or the centre of its plateau.
+    ``DUPLICATE`` a valid one that a stronger peak has too. ``POOR_FIT``, ``LOW_SIGNAL``, ``BLENDED`` and
+    ``OUT_OF_RANGE``, of peaks and blobs that are refined by fits, warn: position and errors are those of
+    the fit, but the errors may be wrong. All others give the reason why a position could not be refined:
+    it is then that of the pixel at which it started, or the centre of its plateau.
     """
 
     #: Refinement ended at another pixel than it started from.
@@ -49,6 +60,15 @@ class PeakFlags(IntFlag):
     FIXED_X = 8192
     #: The fitted surface has an extremum, where a saddle is sought.
     EXTREMUM = 16384
+    #: The spot does not have the shape of the model, or is saturated: that of `FitFlags`.
+    POOR_FIT = 32768
+    #: The fitted position, width or flux is uncertain: that of `FitFlags`.
+    LOW_SIGNAL = 65536
+    #: Another row of the table, which is no duplicate, started nearer than 1.5 fitted widths: the fit is of both.
+    #: Maxima and minima are no neighbours.
+    BLENDED = 131072
+    #: The fitted z is beyond the range of an astigmatic calibration: that of `FitFlags`.
+    OUT_OF_RANGE = 262144
 
 
 @unique
@@ -131,8 +151,11 @@ REJECTED: Final = (
     | PeakFlags.EXTREMUM
 )
 
-#: The flags of a position that `Peaks.ok` leaves out: those that could not be refined, and duplicates.
-NOT_OK: Final = REJECTED | PeakFlags.DUPLICATE
+#: The flags of a position by a fit whose errors may be wrong.
+DOUBTFUL: Final = PeakFlags.POOR_FIT | PeakFlags.LOW_SIGNAL | PeakFlags.BLENDED | PeakFlags.OUT_OF_RANGE
+
+#: The flags of a position that `Peaks.ok` leaves out: those that could not be refined, duplicates, and doubtful fits.
+NOT_OK: Final = REJECTED | PeakFlags.DUPLICATE | DOUBTFUL
 
 #: The flags of a spot that could not be fitted.
 FIT_REJECTED: Final = (

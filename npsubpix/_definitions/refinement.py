@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from npsubpix._definitions.blends import reach_of_fits
 from npsubpix._definitions.constants import MOST_TIED, PHASOR_ACROSS
 from npsubpix._definitions.fitting import Columns, Fit
 from npsubpix._definitions.flags import REJECTED, FitFlags, PeakFlags
@@ -207,13 +208,19 @@ def noise_of(error: Any, offset: Any, electrons_per_count: Any, read_variance: A
     return None if read_variance is None else Noise(offset, electrons_per_count, read_variance)
 
 
-def unset_errors(errors: Any, flags: Any, plateau: str) -> None:
-    """Set the standard errors of peaks to NaN that were not refined after all, on plateaus by how these are treated."""
-    if errors is not None:
-        unrefined = (flags & int(REJECTED)) != 0
-        if plateau == "centroid":
-            unrefined = unrefined | ((flags & int(PeakFlags.PLATEAU)) != 0)
-        errors[unrefined] = math.nan
+def unset_errors(errors: Any, reach: Any, flags: Any, plateau: str) -> None:
+    """Set columns of peaks to NaN that were not refined after all, on plateaus by how these are treated.
+
+    These are their standard errors, and how near neighbours make their fits doubtful.
+    """
+    if errors is None and reach is None:
+        return
+    unrefined = (flags & int(REJECTED)) != 0
+    if plateau == "centroid":
+        unrefined = unrefined | ((flags & int(PeakFlags.PLATEAU)) != 0)
+    for column in (errors, reach):
+        if column is not None:
+            column[unrefined] = math.nan
 
 
 def _heights(columns: Columns, refinement: Refinement) -> Any:
@@ -242,12 +249,16 @@ def _counts(values: Any, noise: Noise, places: list[Any], shape: tuple[int, ...]
     return values / factor + offset
 
 
-#: Flags of peaks for those of fits that could not be made.
+#: Flags of peaks for those of fits that could not be made, or whose errors may be wrong. `FitFlags.BLENDED` is left
+#: out: which starts count as neighbours is known once duplicates are merged.
 _OF_FITS: Final = (
     (FitFlags.NOT_CONVERGED, PeakFlags.NOT_CONVERGED),
     (FitFlags.SINGULAR | FitFlags.NEGATIVE_FLUX, PeakFlags.SINGULAR),
     (FitFlags.NONFINITE, PeakFlags.NONFINITE),
     (FitFlags.TOO_FAR, PeakFlags.TOO_FAR),
+    (FitFlags.POOR_FIT, PeakFlags.POOR_FIT),
+    (FitFlags.LOW_SIGNAL, PeakFlags.LOW_SIGNAL),
+    (FitFlags.OUT_OF_RANGE, PeakFlags.OUT_OF_RANGE),
 )
 
 
@@ -270,7 +281,7 @@ def noise_of_fits(refinement: Refinement, noise: Noise | None) -> tuple[Any, Any
 
 
 def flags_of_fits(found_flags: Any) -> Any:
-    """Return the flags of peaks for those of fits that could not be made."""
+    """Return the flags of peaks for those of fits, but for `BLENDED`."""
     flags = 0 * found_flags
     for found, flag in _OF_FITS:
         flags = flags | ((found_flags & int(found)) != 0) * int(flag)
@@ -279,10 +290,11 @@ def flags_of_fits(found_flags: Any) -> Any:
 
 def peaks_of_fits(
     x: Any, images: Any, starts: Any, results: Any, refinement: Refinement, noise: Noise | None
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any, Any]:
     """Return positions, values, flags and errors of peaks from the results of fits that began at pixels of a stack.
 
-    The value is that of the fitted spot at its centre. A spot that could not be fitted keeps its pixel.
+    The value is that of the fitted spot at its centre. A spot that could not be fitted keeps its pixel. The last column
+    is the distance within which another start makes a fit doubtful.
     """
     count, shape = len(Columns._fields), x.shape[1:]
     columns, found_flags = Columns(*results[:count]), results[count + 2]
@@ -295,7 +307,7 @@ def peaks_of_fits(
     if noise is not None and refinement.calibrated:
         values = _counts(values, noise, places, shape)
     flags = flags_of_fits(found_flags)
-    moved = (abs(coords - starts) > 0.5).any(1) & (flags == 0)
+    moved = (abs(coords - starts) > 0.5).any(1) & ((flags & int(REJECTED)) == 0)
     flags = (flags | moved * int(PeakFlags.MOVED)).astype(found_flags.dtype)
     rejected = (flags & int(REJECTED)) != 0
     coords[rejected] = starts[rejected].astype(coords.dtype)
@@ -304,4 +316,4 @@ def peaks_of_fits(
     flags[~inside] = int(PeakFlags.AT_BORDER)
     errors = columns.coords_std
     errors[(flags & int(REJECTED)) != 0] = math.nan
-    return coords, values, flags, errors
+    return coords, values, flags, errors, reach_of_fits(columns)

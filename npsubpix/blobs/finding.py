@@ -90,7 +90,8 @@ def find_blobs(
     refine : {"quadratic", "fit"}, default "quadratic"
         ``"quadratic"``: a quadratic is fitted to the logarithm of the response at a pixel and its neighbours in space
         and scale. ``"fit"``: `fit_spots` then fits a Gaussian to the image around each blob, which reaches the
-        Cramér-Rao bound and takes longer; standard errors are those of the fits.
+        Cramér-Rao bound and takes longer; standard errors are those of the fits, and fits whose errors may be wrong are
+        flagged ``POOR_FIT``, ``LOW_SIGNAL`` or ``BLENDED``.
     frame_axis : int, optional
         Axis of a stack along which images are independent.
 

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from npsubpix._arrays.home import home_of
 from npsubpix._arrays.library import Array, in_library_of, moveaxis, to_numpy
+from npsubpix._definitions.blends import near_others, reach_of_fits
 from npsubpix._definitions.blob_rows import BLOB_NOT_OK
 from npsubpix._definitions.fitting import box_for
-from npsubpix._definitions.flags import FIT_NOT_OK, FIT_REJECTED
+from npsubpix._definitions.flags import DOUBTFUL, FIT_REJECTED, REJECTED, PeakFlags
 from npsubpix._definitions.refinement import flags_of_fits
 from npsubpix.fitting import fit_spots
 from npsubpix.results import Blobs, Fits
@@ -56,11 +57,12 @@ def _fit_rows(
     columns: Columns, rows: npt.NDArray[np.int64], image: Array, mask: Array | None, noise: Array | float | None
 ) -> None:
     """Fit the blobs of an image, which have these rows."""
-    ndim = columns["coords"].shape[1]
+    ndim, starts = columns["coords"].shape[1], columns["coords"][rows]
     sigma = columns["sigma"][rows]
     widths = np.broadcast_to(sigma[:, None] if sigma.ndim == 1 else sigma, (len(rows), ndim))
     boxes = np.array([box_for(tuple(row), ndim) for row in widths]).reshape(-1, ndim)
-    groups = np.column_stack([boxes, columns["amplitude"][rows] < 0])
+    dark, reach = columns["amplitude"][rows] < 0, np.full(len(rows), math.nan)
+    groups, found = np.column_stack([boxes, dark]), np.zeros(len(rows), np.int32)
     for group in np.unique(groups, axis=0):
         at = np.flatnonzero((groups == group).all(axis=1))
         fits = fit_spots(
@@ -74,14 +76,20 @@ def _fit_rows(
             max_shift=max(1.5, 0.5 * float(widths[at].max())),
             covariance=True,
         )
+        found[at] = flags_of_fits(to_numpy(fits.flags))
+        reach[at] = to_numpy(reach_of_fits(fits))
         _replace_rows(columns, rows[at], fits, -1.0 if group[-1] else 1.0)
+    # Blobs of all sizes are neighbours, though those of one box are fitted at a time
+    found |= np.where(near_others(starts, dark, reach), int(PeakFlags.BLENDED), 0).astype(np.int32)
+    own = columns["flags"][rows]
+    right = (found & int(REJECTED | DOUBTFUL)) == 0  # a fit that warns does not do away with doubts
+    columns["flags"][rows] = np.where(right, own & ~int(BLOB_NOT_OK), own | found)
 
 
 def _replace_rows(columns: Columns, rows: npt.NDArray[np.int64], fits: Fits, sign: float) -> None:
-    """Write the results of fits to rows of a table."""
+    """Write the results of fits to rows of a table, but for their flags."""
     ndim = fits.ndim
-    flags = to_numpy(fits.flags)
-    good = (flags & int(FIT_REJECTED)) == 0
+    good = (to_numpy(fits.flags) & int(FIT_REJECTED)) == 0
     at = rows[good]
     sigma = to_numpy(fits.sigma)[good]
     count = 1 if sigma.ndim == 1 else ndim
@@ -104,6 +112,3 @@ def _replace_rows(columns: Columns, rows: npt.NDArray[np.int64], fits: Fits, sig
     else:
         columns["sigma"][at] = shown.prod(axis=1) ** (1 / count)
         columns["sigma_std"][at] = columns["sigma"][at] * np.sqrt(((errors / shown) ** 2).sum(axis=1)) / count
-    own = columns["flags"][rows]
-    right = (flags & int(FIT_NOT_OK)) == 0  # a fit that warns does not do away with doubts
-    columns["flags"][rows] = np.where(right, own & ~int(BLOB_NOT_OK), own | flags_of_fits(flags))

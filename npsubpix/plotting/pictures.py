@@ -12,7 +12,7 @@ import numpy.typing as npt
 from npsubpix._arrays.library import as_array, to_numpy, without_booleans
 from npsubpix._arrays.masks import with_gaps
 from npsubpix._arrays.options import check_bool, check_choice
-from npsubpix._definitions.flags import REJECTED, PeakFlags
+from npsubpix._definitions.flags import DOUBTFUL, REJECTED, PeakFlags
 from npsubpix._tables.localizations import package
 from npsubpix.results import Blobs, Fits, Measurements, Peaks
 
@@ -65,8 +65,8 @@ def draw_peaks(
         The image. Of a volume, the maximum along z is drawn.
     peaks : Peaks, Fits, Blobs or Measurements
         The rows of the image. Maxima and bright blobs are orange, minima and dark blobs blue, and those that could not
-        be refined purple. Fits and measurements are orange, and purple if they are not ok. Where blobs have a radius
-        along each axis, ellipses are drawn; those of a volume are as if seen along z.
+        be refined, or whose fits are not ok, purple. Fits and measurements are orange, and purple if they are not ok.
+        Where blobs have a radius along each axis, ellipses are drawn; those of a volume are as if seen along z.
     title : str, optional
         The title, as plain text.
     origin : float, default 0.0
@@ -317,8 +317,8 @@ def _colours_of(peaks: Peaks | Fits | Blobs | Measurements) -> npt.NDArray[Any]:
     if isinstance(peaks, Fits | Measurements):
         return np.where(to_numpy(peaks.ok), _MAXIMA, _UNREFINED)
     flags = to_numpy(peaks.flags)
-    minimum, rejected = (flags & int(PeakFlags.MINIMUM)) != 0, (flags & int(REJECTED)) != 0
-    return np.where(rejected, _UNREFINED, np.where(minimum, _MINIMA, _MAXIMA))
+    minimum, doubtful = (flags & int(PeakFlags.MINIMUM)) != 0, (flags & int(REJECTED | DOUBTFUL)) != 0
+    return np.where(doubtful, _UNREFINED, np.where(minimum, _MINIMA, _MAXIMA))
 
 
 def _draw_circles(drawing: _Drawing, peaks: Peaks | Fits | Blobs | Measurements, spacing: float, origin: float) -> None:

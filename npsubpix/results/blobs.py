@@ -38,8 +38,9 @@ class Blobs(Table):
     flags : array of shape (N,), int32
         Bits of `PeakFlags`. A blob nearer to the border than 2.5 of its widths is flagged ``AT_BORDER``: the image is
         reflected there, which shifts it by up to a quarter of its width. ``refine="fit"`` measures it without bias, and
-        removes the flag unless the fit is one that `Fits.ok` leaves out. One flagged ``SADDLE`` is no extremum in space
-        and scale, and not `ok`.
+        removes the flag unless the fit is one that `Fits.ok` leaves out: such fits are flagged ``POOR_FIT``,
+        ``LOW_SIGNAL`` or ``BLENDED``, and not `ok`. One flagged ``SADDLE`` is no extremum in space and scale, and not
+        `ok`.
     frame : array of shape (N,), int64, or None
         Index of the image in its stack; None without a stack.
     image_shape : tuple of ints or None

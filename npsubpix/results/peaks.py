@@ -32,7 +32,8 @@ class Peaks(Table):
     indices : array of shape (N, ndim), int64
         Pixel at which refinement started; -1 for a position that was not finite.
     flags : array of shape (N,), int32
-        Bits of `PeakFlags`; 0 for a peak refined around its own pixel.
+        Bits of `PeakFlags`; 0 for a peak refined around its own pixel. Peaks that are refined by fits are `ok` as
+        `Fits` are.
     frame : array of shape (N,), int64, or None
         Index of the image in its stack; None without a stack.
     image_shape : tuple of ints or None

@@ -93,6 +93,10 @@ def run_peaks(x: np.ndarray, rng: np.random.Generator) -> None:
         refined = Refinement(method, 5, 9.0, (3.0,) * axes)
         for noise in ((), (np.ones(1),), camera):
             refinement.refine_peaks(stack, points, images, mask, *noise, refinement=refined)
+    starts, flags = rng.integers(-1, 9, (len(points), axes)), rng.choice([0, 4, 1024], len(points)).astype(np.int32)
+    for wrap in (False, True):
+        reach = np.append(rng.uniform(0, 20, len(points) - 1), np.nan)
+        refinement.flag_blends(devices.device_of(stack), flags, starts, images, reach, stack.shape[1:], wrap)
 
 
 def run_background(x: np.ndarray, rng: np.random.Generator) -> None:

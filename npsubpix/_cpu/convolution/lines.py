@@ -11,6 +11,9 @@ for each place that any window covers, the pixel that it copies, or -1 for none.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numba import prange
 
@@ -27,7 +30,7 @@ _TWO = np.uint64(2)
 _MOST = 8  # weights that are kept in registers
 
 
-def _weighted(count, begins):
+def _weighted(count: int, begins: bool) -> Callable[..., Any]:
     """Make a function that adds to sums[j] the pixels x[j + m * d] times weights[m], or begins with them."""
 
     def begin(sums, x, weights, d):

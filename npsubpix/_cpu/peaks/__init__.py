@@ -17,6 +17,7 @@ from npsubpix._cpu.peaks.duplicates import flag_duplicates
 from npsubpix._cpu.peaks.extrema import Candidates, find_extrema, images_of, may_be_alone, merged, unravel
 from npsubpix._cpu.peaks.heights import bound_of_values, greatest_heights, heights, ranked
 from npsubpix._cpu.refinement import refine
+from npsubpix._cpu.refinement.blends import flag_blends
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 from npsubpix._definitions.peaks import (
     PeakSearch,
@@ -42,6 +43,7 @@ class Rows(NamedTuple):
     flags: npt.NDArray[np.int32]
     frames: npt.NDArray[np.int64]
     errors: npt.NDArray[np.float64] | None
+    reach: npt.NDArray[np.float64] | None = None  # of fits, within which others make them doubtful
 
     def take(self, rows: Any) -> Rows:
         """Select rows."""
@@ -75,7 +77,7 @@ def find_peaks(
     noise = noise_of(error, offset, electrons_per_count, read_variance)
     rows = _find_rows(image, searched, mask, background, sigma, search, refinement, noise, psf)
     border = highest_in_border(searched, mask, background, sigma, search, rows.frames, rows.starts, rows.flags)
-    return *rows, border
+    return rows.coords, rows.values, rows.starts, rows.flags, rows.frames, rows.errors, border
 
 
 def _find_rows(
@@ -112,7 +114,24 @@ def settled(
     refinement: Refinement,
     refine_each: Callable[[Candidates], Rows],
 ) -> Rows:
-    """Refine the candidates of a stack of a shape, by a function; leave out duplicates unless these are wanted."""
+    """Refine the candidates of a stack of a shape, by a function; leave out duplicates unless these are wanted.
+
+    Fits of spots that start near others are flagged for all rows that are reported, however they were refined.
+    """
+    rows = _without_merged(found, shape, search, refinement, refine_each)
+    if rows.reach is not None:
+        flag_blends(rows.flags, rows.starts, rows.frames, rows.reach, shape[1:], search.wrap)
+    return rows
+
+
+def _without_merged(
+    found: Candidates,
+    shape: tuple[int, ...],
+    search: PeakSearch,
+    refinement: Refinement,
+    refine_each: Callable[[Candidates], Rows],
+) -> Rows:
+    """Refine candidates by a function; leave out duplicates unless these are wanted."""
 
     def flagged(part: Candidates) -> Rows:
         rows = refine_each(part)
@@ -157,14 +176,14 @@ def refined(
 ) -> Rows:
     """Refine candidates."""
     frames, starts = unravel(found.indices, image.shape[1:])
-    coords, values, flags, errors = refine(image, frames, starts, mask, refinement, noise, psf)
+    coords, values, flags, errors, reach = refine(image, frames, starts, mask, refinement, noise, psf)
     flags |= found.flags
     if found.centres is not None and found.extents is not None:  # columns that come together
         _settle_plateaus(image, found, search.plateau, refinement, coords, values, flags)
         if search.wrap:
             folded(coords, image.shape[1:])
-        unset_errors(errors, flags, search.plateau)
-    return Rows(coords, values, starts, flags, frames, errors)
+        unset_errors(errors, reach, flags, search.plateau)
+    return Rows(coords, values, starts, flags, frames, errors, reach)
 
 
 def _settle_plateaus(

@@ -24,6 +24,7 @@ from npsubpix._cpu.quadratic.fits import (
     follower,
     has_free_neighbours,
 )
+from npsubpix._cpu.refinement.blends import flag_blends
 from npsubpix._cpu.refinement.centroids import centroid
 from npsubpix._cpu.refinement.errors import standard_errors
 from npsubpix._cpu.refinement.least_squares import (
@@ -200,9 +201,13 @@ _WORK = {
     "radial": 40_000,
 }
 
-#: Positions, values, flags, and standard errors if the noise is known.
+#: Positions, values, flags, standard errors if the noise is known, and of fits how near neighbours make them doubtful.
 Refined: TypeAlias = tuple[
-    npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int32], npt.NDArray[np.float64] | None
+    npt.NDArray[np.float64],
+    npt.NDArray[np.float64],
+    npt.NDArray[np.int32],
+    npt.NDArray[np.float64] | None,
+    npt.NDArray[np.float64] | None,
 ]
 
 _NO_MASK = np.zeros((0, 0, 0, 0), bool)
@@ -219,10 +224,11 @@ def refine(
 ) -> Refined:
     """Refine pixels of a stack of images; return positions, values and flags, and with the noise standard errors.
 
-    `starts` are positions of shape (N, ndim), `images` the image of each; `psf` is that of fits.
+    `starts` are positions of shape (N, ndim), `images` the image of each; `psf` is that of fits. Fits also return how
+    near other starts make them doubtful: `flag_blends` says so, once these are settled.
     """
     if refinement.method is None:
-        return *_pixels(x, images, starts, mask), None
+        return *_pixels(x, images, starts, mask), None, None
     if refinement.wrap:
         return _refine_periodic(x, images, starts, mask, refinement, noise, psf)
     if refinement.model is not None:
@@ -249,7 +255,7 @@ def refine(
         found = images, places, centres, coords, flags
         tables = tuple(map(np.array, refinement.lines)) if refinement.method == "saddle" else weights
         errors = standard_errors(refinement.method, volume, found, noise, half, tables)[:, 3 - ndim :]
-    return coords[:, 3 - ndim :], values, flags, errors
+    return coords[:, 3 - ndim :], values, flags, errors, None
 
 
 def _refine_periodic(
@@ -270,10 +276,11 @@ def _refine_periodic(
     inside = ((starts >= 0) & (starts < shape)).all(axis=1, keepdims=True)
     places = np.where(inside, starts + pads, -1)
     noise = None if noise is None else noise.repeated(shape, pads)
-    coords, values, flags, errors = refine(wide, images, places, mask, refinement._replace(wrap=False), noise, psf)
+    refinement = refinement._replace(wrap=False)
+    coords, values, flags, errors, reach = refine(wide, images, places, mask, refinement, noise, psf)
     coords -= pads
     folded(coords, shape)
-    return coords, values, flags, errors
+    return coords, values, flags, errors, reach
 
 
 def _pixels(
@@ -339,7 +346,9 @@ def refine_peaks(
             folded(points, image.shape[1:])
     starts, outside = _nearest_pixels(points, finite, image.shape[1:])
     noise = noise_of(error, offset, electrons_per_count, read_variance)
-    refined, values, flags, errors = refine(image, frames, starts, mask, refinement, noise, psf)
+    refined, values, flags, errors, reach = refine(image, frames, starts, mask, refinement, noise, psf)
+    if reach is not None:
+        flag_blends(flags, starts, frames, reach, image.shape[1:], refinement.wrap)
     if outside.any():
         refined[outside] = points[outside]
         refined[~finite] = np.nan

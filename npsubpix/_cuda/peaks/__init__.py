@@ -20,6 +20,7 @@ from npsubpix._cuda.peaks.border import PIXEL_DTYPES, PixelValues, highest_in_bo
 from npsubpix._cuda.peaks.duplicates import flag_duplicates, sorted_rows, unique_rows
 from npsubpix._cuda.peaks.plateaus import Plateaus, mark_plateaus
 from npsubpix._cuda.refinement import fold, refine
+from npsubpix._cuda.refinement.blends import flag_blends
 from npsubpix._definitions.nms import clipped_margins, clipped_reach
 from npsubpix._definitions.peaks import (
     PeakSearch,
@@ -73,19 +74,22 @@ def find_peaks(
     starts = device_of(image).empty((found.indices.shape[0], len(shape)), np.int64)
     frames = _unravel(found.indices, shape, starts)
     noise = noise_of(error, offset, electrons_per_count, read_variance)
-    coords, values, flags, errors = refine(image, frames, starts, mask, refinement, noise, psf)
+    coords, values, flags, errors, reach = refine(image, frames, starts, mask, refinement, noise, psf)
     _settle(image, found, search.plateau, refinement, starts, coords, values, flags)
-    unset_errors(errors, flags, search.plateau)
+    unset_errors(errors, reach, flags, search.plateau)
     if search.wrap:
         fold(coords, shape)
     if refinement.method is not None:
         flag_duplicates(device_of(image), coords, flags, frames, shape, search.wrap)
-    columns: tuple[DeviceArray | None, ...] = (coords, values, starts, flags, frames, errors)
+    columns: tuple[DeviceArray | None, ...] = (coords, values, starts, flags, frames, errors, reach)
     if merging and image.size:
         rows = unique_rows(device_of(image), flags, frames, found.counts, search.num_peaks)
         columns = tuple(None if column is None else column[rows] for column in columns)
-    _, _, starts, flags, frames, _ = columns
-    return *columns, highest_in_border(searched, mask, background, sigma, search, frames, starts, flags)
+    coords, values, starts, flags, frames, errors, reach = columns
+    if reach is not None:
+        flag_blends(device_of(image), flags, starts, frames, reach, shape, search.wrap)
+    border = highest_in_border(searched, mask, background, sigma, search, frames, starts, flags)
+    return coords, values, starts, flags, frames, errors, border
 
 
 class Candidates(NamedTuple):

@@ -11,6 +11,7 @@ from npsubpix._cuda.launch.arrays import native
 from npsubpix._cuda.launch.catalogue import FLOATS, each, register
 from npsubpix._cuda.launch.devices import blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import THREADS, DeviceArray, Kernel
+from npsubpix._cuda.refinement.blends import flag_blends
 from npsubpix._cuda.refinement.errors import standard_errors
 from npsubpix._definitions.periodic import repeated
 from npsubpix._definitions.refinement import (
@@ -40,8 +41,8 @@ METHODS: dict[str | None, tuple[str, str]] = {
     None: ("refine_none", "refine_none"),
 }
 
-#: Positions, values, flags, and standard errors if the noise is known.
-Refined: TypeAlias = tuple[DeviceArray, DeviceArray, DeviceArray, DeviceArray | None]
+#: Positions, values, flags, standard errors if the noise is known, and of fits how near neighbours make them doubtful.
+Refined: TypeAlias = tuple[DeviceArray, DeviceArray, DeviceArray, DeviceArray | None, DeviceArray | None]
 
 #: Dtypes that kernels read as they are.
 _DTYPES = ("uint16", "float32", "float64")
@@ -70,7 +71,8 @@ def refine(
     """Refine pixels of a stack of images; return positions, values and flags, and with the noise standard errors.
 
     `starts` are positions of shape (N, ndim), `images` the image of each; `psf` is that of fits. A pixel of an image
-    that does not exist is treated as outside.
+    that does not exist is treated as outside. Fits also return how near other starts make them doubtful: `flag_blends`
+    says so, once these are settled.
     """
     device, x = device_of(x), native(x, _DTYPES)
     if refinement.wrap:
@@ -102,9 +104,9 @@ def refine(
     centres = device.empty((count, 3), np.int64) if known else None
     run(device, kernel, blocks, *task, *options, coords, values, flags, centres, *tables, threads=threads)
     if noise is None or not known:
-        return coords, values, flags, None
+        return coords, values, flags, None, None
     found = images, starts, count, axes, centres, coords, flags
-    return coords, values, flags, standard_errors(device, x, found, noise, refinement, tables)
+    return coords, values, flags, standard_errors(device, x, found, noise, refinement, tables), None
 
 
 def _refine_periodic(
@@ -126,10 +128,11 @@ def _refine_periodic(
     wide = repeated(x, pads, device.put)
     if noise is not None:
         noise = Noise(*map(device.put, noise)).repeated(shape, pads, device.put)
-    coords, values, flags, errors = refine(wide, images, places, mask, refinement._replace(wrap=False), noise, psf)
+    refinement = refinement._replace(wrap=False)
+    coords, values, flags, errors, reach = refine(wide, images, places, mask, refinement, noise, psf)
     coords -= device.put(np.array(pads, np.float64))
     fold(coords, shape)
-    return coords, values, flags, errors
+    return coords, values, flags, errors, reach
 
 
 def nearest_pixels(points: DeviceArray, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
@@ -180,7 +183,9 @@ def refine_peaks(
     dtype = native(image[:0], _DTYPES).dtype
     starts = nearest_pixels(points, image.shape[1:], dtype)
     noise = noise_of(error, offset, electrons_per_count, read_variance)
-    refined, values, flags, errors = refine(image, frames, starts, mask, refinement, noise, psf)
+    refined, values, flags, errors, reach = refine(image, frames, starts, mask, refinement, noise, psf)
+    if reach is not None:
+        flag_blends(device, flags, starts, frames, reach, image.shape[1:], refinement.wrap)
     restore = Kernel.of("refinement", "refine_restore", Pixel=dtype)
     run(device, restore, blocks_for(count), points, starts, frames, count, axes, *stack, refined, flags)
     return refined, values, starts, flags, frames, errors
