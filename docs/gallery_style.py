@@ -21,5 +21,7 @@ def apply(_gallery_conf, _script):
             "font.size": 11,
             "image.cmap": "gray",
             "legend.frameon": False,
+            "savefig.bbox": "tight",
+            "savefig.pad_inches": 0.08,
         }
     )

@@ -46,3 +46,13 @@ def test_star_field():
     assert width == pytest.approx(0.764, abs=0.003)
     assert height == pytest.approx(0.767, abs=0.003)
     assert float(re.search(r"the five stars are (\S+) arcseconds", text)[1]) < 0.35
+
+
+def test_the_documented_transformer_learns():
+    """The network, trained through nearest pixels with a surrogate, finds blobs to a small part of a pixel.
+
+    It learns nothing through the gradient of nearest pixels itself, which is 0.
+    """
+    text = printed_by("learn/transformer")
+    assert float(re.search(r"surrogate +mean position error (\S+)", text)[1]) < 0.15
+    assert float(re.search(r"^nearest +mean position error (\S+)", text, re.MULTILINE)[1]) > 1

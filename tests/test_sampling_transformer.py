@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
-import runpy
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -197,17 +194,3 @@ BAD = [
 def test_misuse(call, match):
     with pytest.raises(ValueError, match=match):
         call(np.zeros((6, 7)))
-
-
-@pytest.mark.exhaustive
-def test_the_documented_transformer_learns(capsys, monkeypatch):
-    """The network of the gallery, trained through nearest pixels, finds blobs to a small part of a pixel.
-
-    It learns nothing through the gradient of nearest pixels itself, which is 0.
-    """
-    monkeypatch.setenv("MPLBACKEND", "agg")
-    monkeypatch.setattr("matplotlib.figure.Figure.show", lambda figure: None)
-    runpy.run_path(str(Path(__file__).parents[1] / "docs" / "gallery" / "learn" / "transformer.py"))
-    printed = capsys.readouterr().out
-    assert float(re.search(r"surrogate +mean position error (\S+)", printed)[1]) < 0.15
-    assert float(re.search(r"nearest +mean position error (\S+)", printed)[1]) > 1

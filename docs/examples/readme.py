@@ -59,7 +59,7 @@ for number, (row, (picture, profile)) in enumerate(zip(chosen, panels, strict=Tr
     model = good.flux[row] * share(np.array(i - y), width) * share(fine - x, width)
     profile.plot(fine, good.background[row] + model, color=BLUE, lw=1.5)
     profile.plot(np.arange(j - reach, j + reach + 1), image[i, j - reach : j + reach + 1], "o", color=INK, ms=3.5)
-    profile.axvspan(x - dx, x + dx, color=ORANGE, alpha=0.8, lw=0)
+    profile.axvline(x, color=ORANGE, lw=1.3)
     profile.set(yticks=[], xlim=(j - reach, j + 2.6 * reach), xticks=np.arange(j - reach, j + reach + 1, 3))
     profile.spines["bottom"].set_bounds(j - reach, j + reach)
     profile.spines[["top", "right"]].set_visible(False)
@@ -70,4 +70,4 @@ right.suptitle("fit_spots: pixels and the fit, with standard errors", fontsize=1
 
 with io.BytesIO() as buffer:
     figure.savefig(buffer, format="png", dpi=110)
-    Image.open(buffer).convert("RGB").quantize(96, dither=Image.Dither.NONE).save(OUT / "readme.png", optimize=True)
+    Image.open(buffer).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(OUT / "readme.png", optimize=True)

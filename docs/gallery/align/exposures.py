@@ -56,7 +56,7 @@ print(result)
 
 def stars_alone(frame):
     """Return what stands out of the noise."""
-    return np.sqrt(np.clip(npsubpix.window_median(frame, 3) - 108, 0, 60))
+    return np.sqrt(np.clip(npsubpix.window_median(frame, 3) - 113, 0, 50))
 
 
 figure, panels = plt.subplots(1, 2, figsize=(9, 4.8))

@@ -54,7 +54,7 @@ result = npsubpix.assess(beads[beads.ok], truth, radius=2)
 print(result)
 
 # %%
-# The volume from above. Grey lines are the chunks; no bead is lost or found twice at them.
+# The volume from above. Blue lines are the chunks; no bead is lost or found twice at them.
 
 volume = array[:]
 figure, ax = plt.subplots(figsize=(6.6, 6))
@@ -62,10 +62,8 @@ ax.imshow(volume.max(axis=0), cmap="gray", vmax=np.percentile(volume.max(axis=0)
 for edge in range(chunk[1], shape[1], chunk[1]):
     ax.axhline(edge - 0.5, color="#56b4e9", lw=1)
     ax.axvline(edge - 0.5, color="#56b4e9", lw=1)
-dots = ax.scatter(
-    beads.coords[:, 2], beads.coords[:, 1], s=70, c=beads.coords[:, 0], cmap="plasma", marker="o", vmin=0, vmax=shape[0]
-)
-dots.set_facecolor("none")
+z, y, x = beads.coords.T
+dots = ax.scatter(x, y, s=14, c=z, cmap="plasma", vmin=0, vmax=shape[0])
 figure.colorbar(dots, label="z (pixels)", shrink=0.85)
 chunks = np.prod(np.floor_divide(shape, chunk))
 ax.set(xlabel="x (pixels)", ylabel="y (pixels)", title=f"{len(beads)} beads in {chunks} chunks")

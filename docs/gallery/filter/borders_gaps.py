@@ -67,8 +67,8 @@ for ax, (border, before) in zip(panels.flat, extensions.items(), strict=True):
     result = npsubpix.convolve(ramp, np.full(7, 1 / 7), border=border)
     if before is not None:
         ax.plot(np.arange(-4, 0), before, "o", mfc="none", color="gray", ms=5, label="assumed")
-    ax.plot(ramp[:10], "o", color="#0072b2", ms=5, label="pixels")
-    ax.plot(result[:10], color="#d55e00", lw=2, label="mean of seven")
+    ax.plot(ramp[:8], "o", color="#0072b2", ms=5, label="pixels")
+    ax.plot(result[:8], color="#d55e00", lw=2, label="mean of seven")
     ax.axvspan(-4.5, -0.5, color="black", alpha=0.05)
     ax.set_title(f'border="{border}"')
 figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)

@@ -84,15 +84,15 @@ moments = npsubpix.spatial_moments(maps)
 colours, names = ("#e69f00", "#56b4e9", "#f0e442"), ("disc", "ring", "cross")
 figure, panels = plt.subplots(2, 3, figsize=(8, 5.6))
 for k, ax in enumerate(panels.flat):
-    ax.imshow(images[k, 0], vmin=-0.2, vmax=1.3, interpolation="nearest")
+    ax.imshow(images[k, 0].numpy(), vmin=-0.2, vmax=1.3, interpolation="nearest")
     for landmark, (colour, name) in enumerate(zip(colours, names, strict=True)):
-        ax.plot(*soft[k, landmark], "o", color=colour, ms=5, label=name)
+        ax.plot(*soft[k, landmark].tolist(), "o", color=colour, ms=5, label=name)
         values, vectors = torch.linalg.eigh(moments.covariance[k, landmark].flip(0, 1))
         width, height = 4 * values.clamp(min=0).sqrt()  # two standard deviations wide, of pixels twice as large
         turn = torch.rad2deg(torch.atan2(vectors[1, 0], vectors[0, 0])).item()
         size = {"width": width.item(), "height": height.item(), "angle": turn}
         ax.add_patch(Ellipse(soft[k, landmark].tolist(), **size, fill=False, color=colour, lw=1.5))
-    ax.plot(*places[k].T, "+", color="#d55e00", ms=9, mew=1.5, label="truth")
+    ax.plot(*places[k].T.numpy(), "+", color="#d55e00", ms=9, mew=1.5, label="truth")
     ax.set(xticks=[], yticks=[])
 figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
 figure.show()

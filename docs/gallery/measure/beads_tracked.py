@@ -53,7 +53,7 @@ ax.imshow(movie[0], cmap="gray", interpolation="nearest")
 for number, (_, track) in enumerate(tracks.groupby("track_id")):
     ax.plot(track["x"], track["y"], lw=1.3, color=plt.cm.plasma(0.25 + 0.7 * (number % 8) / 7))
     ax.plot(track["x"].iloc[0], track["y"].iloc[0], "o", ms=4, color="white")
-ax.set(xlabel="x (pixels)", ylabel="y (pixels)", title="first frame, and the paths from there (dots)")
+ax.set(xlabel="x (pixels)", ylabel="y (pixels)", title="first frame, and tracks (dots: where they begin)")
 figure.show()
 
 # %%

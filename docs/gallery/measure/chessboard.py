@@ -40,7 +40,8 @@ def photograph(turn, place):
 
 tilts = [(0.1, 0.1, 0.05), (0.5, 0.1, 0.1), (-0.4, 0.3, -0.1), (0.1, 0.55, 0.2), (0.2, -0.5, 0), (-0.45, -0.35, 0.3)]
 turns = [np.array(tilt) for tilt in tilts]
-places = [np.array([-4.2, -2.6, 14.0]) + rng.uniform(-0.5, 0.5, 3) for _ in turns]
+away = np.array([0, 0, 15.5]) + rng.uniform(-0.4, 0.4, (6, 3))  # of the middle of the board
+places = [centre - cv2.Rodrigues(turn)[0] @ [4, 2.5, 0] for centre, turn in zip(away, turns, strict=True)]
 views = [photograph(turn, place) for turn, place in zip(turns, places, strict=True)]
 truth = [
     cv2.projectPoints(board.astype(float), turn, place, matrix, lens)[0].reshape(-1, 2)
@@ -58,7 +59,7 @@ for view in views:
     _, seeds = cv2.findChessboardCorners(view, (9, 6), flags=cv2.CALIB_CB_ADAPTIVE_THRESH)
     seeds = np.rint(seeds.reshape(-1, 2))  # whole pixels, from which both methods start
     refined = npsubpix.refine_corners(view, seeds[:, ::-1])
-    assert refined.ok.all()
+    print(f"{refined.ok.sum()} of {len(refined)} corners are ok")
     stop = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_COUNT, 30, 1e-3)
     corners["found"].append(seeds)
     other = cv2.cornerSubPix(view, seeds[:, None].copy(), (5, 5), (-1, -1), stop)
@@ -96,6 +97,6 @@ for name, colour, marker in (("cv2.cornerSubPix", "#56b4e9", "x"), ("refine_corn
 right.axhline(0, color="gray", lw=0.8, zorder=0)
 right.axvline(0, color="gray", lw=0.8, zorder=0)
 right.set(xlabel="error in x (pixels)", ylabel="error in y (pixels)", aspect="equal", title="errors of 324 corners")
-right.set(xlim=(-0.2, 0.2), ylim=(-0.2, 0.2))
-right.legend(loc="upper right")
+right.set(xlim=(-0.25, 0.25), ylim=(-0.25, 0.25))
+right.legend(loc="upper left", markerscale=1.6, handletextpad=0.2)
 figure.show()

@@ -42,7 +42,7 @@ figure.show()
 # wider:
 
 figure, ax = plt.subplots(figsize=(6.4, 4.4))
-ax.plot(galaxies.sigma, galaxies.amplitude, "o", ms=4, alpha=0.5)
+ax.plot(galaxies.sigma, galaxies.amplitude, "o", ms=3.5, alpha=0.35, mew=0)
 ax.set(xscale="log", yscale="log")
 ax.set(xlabel="standard deviation of the blob (pixels)", ylabel="height above the background (grey levels)")
 ax.set_xticks([1, 2, 3, 5, 10, 20], ["1", "2", "3", "5", "10", "20"])
