@@ -16,7 +16,7 @@ from npsubpix.background import local_background
 from npsubpix.blobs import difference_of_gaussians, laplacian_of_gaussian
 from npsubpix.convolution import convolve_separable
 
-__all__ = ["DETECTORS", "detected"]
+__all__ = ["DETECTORS", "detected", "filtered"]
 
 #: Filters of a width, by their names; None for the image itself.
 DETECTORS = ("dog", "log", "gaussian", None)
@@ -48,8 +48,11 @@ def detected(
         return _of_shape(as_array(detect, "detect"), image, "be an array")
     axis = None if frame_axis is None else check_frame_axis(frame_axis, image.ndim)
     x = with_gaps_filled(image, mask, axis, lambda: local_background(image, mask=mask, frame_axis=frame_axis).level)
-    if not named:
-        return _mapped(x, detect, axis)
+    return filtered(x, detect, sigma, wrap=wrap, axis=axis) if named else _mapped(x, detect, axis)
+
+
+def filtered(x: Array, detect: Any, sigma: float | tuple[float, ...] | None, *, wrap: bool, axis: int | None) -> Array:
+    """Return an image without gaps as a filter with a name leaves it."""
     ndim = x.ndim - (axis is not None)
     options: dict[str, Any] = {"border": "wrap" if wrap else "reflect"}
     if detect == "gaussian":

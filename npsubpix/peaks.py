@@ -17,7 +17,7 @@ from npsubpix._arrays.options import (
     check_per_axis,
     remembered,
 )
-from npsubpix._arrays.stacks import check_stack, refuse_delayed, shape_of_frame
+from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.nms import nms_reach
 from npsubpix._definitions.peaks import DUPLICATES, PLATEAUS, PeakSearch
 from npsubpix._definitions.refinement import Refinement
@@ -212,7 +212,6 @@ def find_peaks(
     >>> len(npsubpix.find_peaks(image, background=2, sigma=2**0.5, threshold_abs=5, refine="centroid"))
     23
     """
-    refuse_delayed(image, "find_peaks")
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
@@ -251,6 +250,7 @@ def check_joint(refinement: Refinement, num_peaks: Any) -> None:
         raise ValueError(f"num_peaks must be None with neighbors='fit', which fits all peaks, got {num_peaks!r}")
 
 
+@remembered
 def check_search(
     ndim: int, size: Any, min_distance: Any, threshold_abs: Any, threshold_rel: Any, exclude_border: Any,
     num_peaks: Any, plateau: Any, minima: Any, refine: Any, n_iters: Any, max_shift: Any, radius: Any, duplicates: Any,

@@ -9,7 +9,7 @@ from npsubpix._arrays.checks import check_frames_of
 from npsubpix._arrays.library import Array, as_image, beside, without_booleans
 from npsubpix._arrays.options import FARTHEST, check_choice, check_count, check_lengths, check_positive, remembered
 from npsubpix._arrays.positions import frames_beside, points_beside
-from npsubpix._arrays.stacks import check_stack, refuse_delayed, shape_of_frame
+from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.peaks import PEAK_MODES
 from npsubpix._definitions.refinement import (
     ITERATIONS,
@@ -198,7 +198,6 @@ def refine_peaks(
     >>> npsubpix.refine_peaks(image, [[7, 10]], error=1).coords_std.round(3)
     array([[0.032, 0.04 ]])
     """
-    refuse_delayed(image, "refine_peaks")
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)

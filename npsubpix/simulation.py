@@ -38,6 +38,7 @@ def simulate_spots(
     rng: np.random.Generator | int,
     frame: Array | None = None,
     frame_axis: int | None = None,
+    drift: Array | None = None,
 ) -> npt.NDArray[np.float64]:
     r"""Simulate an image of Gaussian spots with the noise of photons, and of a camera.
 
@@ -62,6 +63,9 @@ def simulate_spots(
         Frame of each spot. Required with `frame_axis`, unless `coords` is a table that has frames.
     frame_axis : int, optional
         Axis of `shape` for the frames of a stack.
+    drift : array of shape (T, ndim), or one number per axis, optional
+        Displacement of the sample in each of the T frames of a stack, in pixels, which is added to `coords`; or its
+        rate, in pixels per frame, from the first frame on.
 
     Returns
     -------
@@ -99,6 +103,16 @@ def simulate_spots(
     ... )
     >>> [[int(k) for k in np.unravel_index(image.argmax(), image.shape)] for image in movie]
     [[12, 21], [5, 6]]
+
+    A bead that drifts by half a pixel per frame along y:
+
+    >>> frame = np.arange(8)
+    >>> movie = npsubpix.simulate_spots(
+    ...     (8, 30, 40), [[12.3, 20.7]] * 8, flux=50_000, sigma=1.3, rng=0, frame=frame, frame_axis=0, drift=(0.5, 0)
+    ... )
+    >>> found = npsubpix.find_peaks(movie, threshold_abs=1000, refine="centroid", frame_axis=0)
+    >>> float((found.coords[-1] - found.coords[0])[0].round(1))
+    3.5
     """
     points = np.asarray(to_numpy(check_reals(check_positions(coords, "coords"), "coords")), np.float64)
     if points.shape == (0,):  # an empty list
@@ -111,7 +125,12 @@ def simulate_spots(
         axis = check_frame_axis(frame_axis, len(shape))
         if frames is None:
             raise ValueError("frame must give the image of each position, since shape is that of a stack")
-        spots = _in_frames(points, to_numpy(check_frames(frames, len(points), shape[axis])))
+        numbers = to_numpy(check_frames(frames, len(points), shape[axis]))
+        moved = points if drift is None else points + _drift_of(drift, shape[axis], len(shape) - 1)[numbers]
+        spots = _in_frames(moved, numbers)
+    elif drift is not None:
+        as_array(drift, "drift")
+        raise ValueError("drift is of the frames of a stack: frame_axis must say which axis of shape these are")
     elif frames is not None:
         as_array(frames, "frame")
         raise ValueError("frame is given, so frame_axis must say which axis of shape it counts along")
@@ -164,6 +183,19 @@ def _in_frames(points: npt.NDArray[np.float64], frames: npt.NDArray[np.int64]) -
     """Return positions as a table with frames."""
     count = len(points)
     return Peaks(points, np.zeros(count), np.zeros(points.shape, np.int64), np.zeros(count, np.int32), frames)
+
+
+def _drift_of(drift: Any, count: int, ndim: int) -> npt.NDArray[np.float64]:
+    """Require a displacement per frame, or a rate; return one per frame."""
+    numbers = np.asarray(to_numpy(check_reals(as_array(drift, "drift"), "drift")), np.float64)
+    if numbers.shape not in ((ndim,), (count, ndim)):
+        raise ValueError(
+            f"drift must have the shape of frames and axes, {(count, ndim)}, or one number per axis, got "
+            f"{numbers.shape}"
+        )
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"drift must be finite, got {numbers[~np.isfinite(numbers)].flat[0]}")
+    return numbers if numbers.ndim == 2 else np.arange(count)[:, None] * numbers
 
 
 def _generator(rng: Any) -> np.random.Generator:

@@ -97,26 +97,38 @@ def test_jax_arrays_come_back_as_jax_arrays(image):
     assert len(peaks[peaks.ok]) == want.ok.sum()
 
 
-@pytest.mark.parametrize("library", ["zarr", "h5py"])
-def test_arrays_in_files_are_loaded_with_a_warning(image, library, tmp_path):
-    """Of the whole array; frames that are asked for one by one are no reason for one."""
+@pytest.mark.parametrize("library", ["zarr", "h5py", "dask", "xarray of dask", "xarray of a file"])
+def test_arrays_in_files_are_not_loaded_whole(image, library, tmp_path):
+    """Frames that are asked for one by one are read."""
     movie = np.repeat(image[0], 60, axis=0)
     if library == "zarr":
         import zarr
 
         stack = zarr.create_array(str(tmp_path / "movie.zarr"), data=movie, chunks=(1, 20, 21))
-    else:
+    elif library == "h5py":
         import h5py
 
         with h5py.File(tmp_path / "movie.h5", "w") as file:
             file["movie"] = movie  # not chunked
         stack = h5py.File(tmp_path / "movie.h5")["movie"]
-    size = rf"image is an array of {library}, of shape \(60, 20, 21\) and dtype float32, and is loaded whole: 101 kB"
-    with pytest.warns(UserWarning, match=size):
-        found = npsubpix.find_peaks(stack, frame_axis=0)
+    elif library == "dask":
+        stack = pytest.importorskip("dask.array").from_array(movie, chunks=(1, 20, 21))
+    else:
+        xarray, dask = pytest.importorskip("xarray"), pytest.importorskip("dask.array")
+        stack = xarray.DataArray(dask.from_array(movie, chunks=(1, 20, 21)), dims=("t", "y", "x"))
+        if library == "xarray of a file":
+            pytest.importorskip("scipy")
+            xarray.Dataset({"movie": (("t", "y", "x"), movie)}).to_netcdf(tmp_path / "movie.nc", engine="scipy")
+            stack = xarray.open_dataset(tmp_path / "movie.nc", engine="scipy")["movie"]
+    name = library.partition(" ")[0]
+    message = (
+        rf"image is an array of {name}, of shape \(60, 20, 21\) and dtype .*float32, which .*, 101 kB: npsubpix\.locate"
+    )
+    with pytest.raises(TypeError, match=message):
+        npsubpix.find_peaks(stack, frame_axis=0)
     want = npsubpix.find_peaks(movie, frame_axis=0)
-    np.testing.assert_array_equal(found.coords, want.coords)
-    np.testing.assert_array_equal(npsubpix.find_peaks(stack[0]).coords, want.coords[want.frame == 0])
+    np.testing.assert_array_equal(npsubpix.find_peaks(np.asarray(stack), frame_axis=0).coords, want.coords)
+    np.testing.assert_array_equal(npsubpix.locate(stack).coords, want.coords)
     assert len(npsubpix.align_stack(stack[:3])) == 3
     assert [a.flags for a in npsubpix.align_stack(stack, n_iters=1)] == [
         a.flags for a in npsubpix.align_stack(movie, n_iters=1)

@@ -84,6 +84,46 @@ def test_simulated_volumes_and_single_frames(tmp_path, name):
     np.testing.assert_array_equal(np.load(tmp_path / "again.npy"), image)
 
 
+@pytest.mark.parametrize("sites", [None, 30])
+def test_a_simulated_sample_drifts(tmp_path, sites):
+    """Frames show the same molecules, all of them or some in each; the truth has the places in the frames."""
+    rate, count = np.array([0.25, -0.5]), 12
+    (tmp_path / "drift.csv").write_text(
+        "frame,y,x\n" + "".join(f"{k},{rate[0] * k},{rate[1] * k}\n" for k in range(count))
+    )
+    options = ("--shape", 40, "--frames", count, "--spots", 8, *(() if sites is None else ("--sites", sites)), "-q")
+    for drift, table in (("0.25,-0.5", "a.csv"), (tmp_path / "drift.csv", "b.csv")):
+        run("simulate", tmp_path / "a.npy", *options, "--drift", drift, "--truth", tmp_path / table)
+    truth = read_table(tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").read_text() == (tmp_path / "b.csv").read_text()
+    at_rest = truth[["y", "x"]].to_numpy() - truth["frame"].to_numpy()[:, None] * rate
+    places = np.unique(at_rest.round(6), axis=0)
+    assert len(places) == 8 if sites is None else 8 < len(places) <= sites
+    assert truth.groupby("frame").size().eq(8).all()
+    image = np.load(tmp_path / "a.npy")
+    bright = np.unravel_index(image[count - 1].argmax(), image.shape[1:])
+    assert np.abs(truth[truth["frame"] == count - 1][["y", "x"]].to_numpy() - bright).max(axis=1).min() < 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--drift", "1,2,3"), "--drift must be one number, or one per axis"),
+        (("--drift", "nan"), "--drift must be finite"),
+        (("--sites", "2", "--spots", "3"), "--sites must be at least --spots, 3, got 2"),
+        (("--drift", "none.csv"), "none.csv: there is no such file"),
+        (("--drift", "short.csv"), "short.csv: frames must be 0 to 0, each once"),
+        (("--drift", "other.csv"), "other.csv: has no column y"),
+    ],
+)
+def test_drifts_that_cannot_be_simulated(tmp_path, monkeypatch, options, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short.csv").write_text("frame,y,x\n3,0,0\n")
+    (tmp_path / "other.csv").write_text("frame,dy,x\n0,0,0\n")
+    assert words in fails("simulate", "a.npy", "--shape", "20", *options, code=2)
+    assert not (tmp_path / "a.npy").exists()
+
+
 def test_counts_of_a_simulated_camera(tmp_path):
     args = ("--offset", 100, "--electrons-per-count", 0.5, "--read-variance", 4, "--spots", 0, "-q")
     run("simulate", tmp_path / "a.npy", "--shape", 40, *args)

@@ -202,6 +202,24 @@ def test_fits_of_neighbours(movie, tmp_path):
 
 
 @pytest.mark.exhaustive
+def test_two_files_of_picasso_do_not_share_their_documents(movie, tmp_path):
+    """a.h5 and a.hdf5 would have one a.yaml, of which the last run alone would be told."""
+    from npsubpix._tables import picasso
+    from npsubpix.movies.outputs import TableFiles
+
+    camera = "--offset", 100, "--electrons-per-count", 0.5
+    common = "locate", movie, "--axes", "TYX", "--threshold", 500, "--fit", "--fit-sigma", 1.2, *camera, "-q"
+    picasso_files = *common, "--format", "picasso"
+    one, other = tmp_path / "a.h5", tmp_path / "a.hdf5"
+    assert f"writes {tmp_path / 'a.yaml'}, as {one} does" in fails(*picasso_files, "-o", one, "-o", other)
+    assert f"{one}: is given twice" in fails(*common, "-o", one, "-o", one)
+    with TableFiles([one], resume=False, state={}, beside=lambda path: [picasso.beside(path)]):
+        assert "a.yaml: is being written by this process already" in fails(*picasso_files, "-o", other)
+    assert not list(tmp_path.glob("a.*"))
+    run(*picasso_files, "-o", other)
+    run(*common, "-o", one, "-o", tmp_path / "a.csv")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 @pytest.mark.parametrize("table_format", ["picasso", "thunderstorm"])
 def test_memory_of_files_of_other_programs_is_flat_in_rows(tmp_path, table_format):

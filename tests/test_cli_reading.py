@@ -134,15 +134,11 @@ def test_a_damaged_file_whose_frames_can_be_read_is_a_warning_and_exit_status_1(
 
 
 def test_whole_frames_take_no_more_memory_than_allowed(tmp_path, movie):
-    """Of a frame that is to be drawn or aligned, and of a mask."""
+    """Of a frame that is to be drawn or aligned."""
     np.save(tmp_path / "a.npy", movie)
-    np.save(tmp_path / "mask.npy", np.zeros(movie.shape[1:], bool))
     less = "--max-memory", "1kB"
     assert "--max-memory allows more" in fails("align", tmp_path / "a.npy", tmp_path / "a.npy", *less)
     assert "--plot draws as a whole" in fails("locate", tmp_path / "a.npy", "--plot", tmp_path / "a.png", *less)
-    assert "mask, which is read as a whole" in fails(
-        "locate", tmp_path / "a.npy", "--mask", tmp_path / "mask.npy", *less
-    )
 
 
 def test_many_files_alike_are_spoken_of_once(tmp_path, movie):

@@ -238,15 +238,6 @@ def test_memory_in_bytes_and_in_units(memory, expected):
     assert check_memory(memory) == expected
 
 
-@pytest.mark.parametrize("call", ["find_peaks", "refine_peaks", "fit_spots"])
-def test_functions_for_arrays_in_memory_refuse_dask(call):
-    """An array of dask may be larger than memory, and would be loaded whole."""
-    array = pytest.importorskip("dask.array").zeros((4, 9, 9), chunks=(1, 9, 9))
-    arguments = () if call == "find_peaks" else ([[4, 4]],)
-    with pytest.raises(TypeError, match=r"image is an array of dask.*npsubpix\.locate reads it block by block"):
-        getattr(npsubpix, call)(array, *arguments, frame_axis=0)
-
-
 def test_dask_is_read_chunk_by_chunk():
     dask = pytest.importorskip("dask.array")
     counts, seen = movie(), []

@@ -72,6 +72,62 @@ def test_spots_of_a_frame_in_tiles():
     image = npsubpix.simulate_spots((70, 90), truth, flux=900, sigma=1.2, background=5, rng=rng).astype(np.uint16)
     assert (in_one_call(image, None, {"camera": npsubpix.Camera()}, threshold_abs=40).flags != 0).any()
     check(image, (17, 23), {"camera": npsubpix.Camera()}, threshold_abs=40)
+    camera = npsubpix.Camera(
+        offset=rng.uniform(-3, 0, image.shape).astype(np.float32),
+        electrons_per_count=rng.uniform(0.9, 1.1, image.shape),
+        read_variance=rng.uniform(0, 3, image.shape),
+    )
+    for fit in ({"camera": camera}, {"error": rng.uniform(3, 6, image.shape)}):
+        check(image, (17, 23), fit, threshold_abs=40)
+    mask = rng.random(image.shape) < 0.02
+    check(
+        image,
+        (17, 23),
+        {"camera": npsubpix.Camera(em_gain=camera.electrons_per_count + 1)},
+        threshold_abs=40,
+        mask=mask,
+    )
+
+
+def test_maps_that_are_not_in_memory_are_read_tile_by_tile(tmp_path, monkeypatch):
+    """They may be as large as the image; those of a movie in blocks are read with its blocks."""
+    zarr, dask = pytest.importorskip("zarr"), pytest.importorskip("dask.array")
+    rng = np.random.default_rng(4)
+    images = np.stack([frame_of("counts", (50, 64), rng) for _ in range(3)])
+    mask, level, noise = (
+        rng.random(images.shape) < 0.05,
+        rng.normal(3, 0.2, images.shape),
+        rng.uniform(0.5, 2, (50, 64)),
+    )
+    stored = zarr.create_array(str(tmp_path / "mask.zarr"), data=mask, chunks=(1, 25, 32))
+    np.save(tmp_path / "noise.npy", noise)
+    np.save(tmp_path / "mask.npy", mask[0] * np.uint8(255))
+    maps = {"mask": stored, "background": dask.from_array(level, chunks=(1, 25, 64)), "sigma": tmp_path / "noise.npy"}
+    options = {"threshold_abs": 1.5, "refine": "centroid"}
+    seen, read = [], npsubpix.io.ImageSource.read
+    monkeypatch.setattr(
+        npsubpix.io.ImageSource, "read", lambda self, index=...: seen.append(part := read(self, index)) or part
+    )
+    known = {"mask": mask, "background": level, "sigma": noise}
+    assert_same_rows(npsubpix.locate(images, **maps, **options), in_one_call(images, 0, **known, **options))
+    seen.clear()
+    with tiles(13, 20):
+        found = npsubpix.locate(images, **maps, **options)
+    assert_same_rows(found, in_one_call(images, 0, **known, **options))
+    assert max(part.size for part in seen if part.dtype != np.float64) < images[0].size / 2  # ends of maps take parts
+    with tiles(13, 20):
+        fits = npsubpix.locate(
+            images[0], task="spots", frames=False, error=str(tmp_path / "noise.npy"), threshold_abs=8
+        )
+        by_name = npsubpix.locate(images[0], frames=False, mask=str(tmp_path / "mask.npy"), threshold_abs=8)
+    assert_same_rows(fits, in_one_call(images[0], None, {"error": noise}, threshold_abs=8))
+    assert_same_rows(by_name, in_one_call(images[0], None, mask=mask[0], threshold_abs=8))
+    for wrong, words in (
+        ({"mask": stored[:, :40]}, "mask must have the shape of a frame"),
+        ({"mask": tmp_path / "no.npy"}, "no.npy"),
+    ):
+        with pytest.raises((ValueError, OSError), match=words):
+            npsubpix.locate(images, **wrong)
 
 
 def test_masks_backgrounds_and_noise_of_pixels():
@@ -97,11 +153,27 @@ def test_the_background_that_is_measured_is_that_of_the_frame(kind, shape):
         assert_same_rows(found, in_one_call(image, None, background=expected, **options, **known))
 
 
+@pytest.mark.parametrize("kind", ["counts", "floats", "gaps"])
+@pytest.mark.parametrize("shape", [(61, 83), (12, 30, 41)])
+@pytest.mark.parametrize("detect", ["gaussian", "dog", "log"])
+def test_frames_are_filtered_tile_by_tile_as_a_whole(kind, shape, detect):
+    """Spots are sought in filtered tiles, whose gaps are filled with the background of the frame."""
+    rng = np.random.default_rng(8)
+    image, mask = frame_of(kind, shape, rng), rng.random(shape) < 0.04
+    options = {"detect": detect, "detect_sigma": 1.3, "refine": "centroid"}
+    lengths = [11, 17, 13][: len(shape)]
+    check(image, lengths, threshold_abs=2, **options)
+    check(image, lengths, mask=mask, minima=True, background=0.1, sigma=0.3, threshold_abs=1.0, **options)
+    check(image, lengths, exclude_border=False, sigma=0.2, threshold_rel=0.1, **{**options, "detect_sigma": 4.0})
+
+
 def test_files_have_the_columns_of_blocks(tmp_path):
     """A table must not have fewer columns because frames are large."""
     pandas = pytest.importorskip("pandas")
     image = frame_of("counts", (64, 70), np.random.default_rng(3))[None]
-    for options in ({"background": {"size": 20}}, {"background": 3.0}, {"sigma": 2.0, "task": "spots"}):
+    detect = {"detect": "gaussian", "detect_sigma": 1.2}
+    known = ({"background": {"size": 20}}, {"background": 3.0}, {"sigma": 2.0, "task": "spots"})
+    for options in (*known, detect, {**known[0], **detect}, {**known[2], **detect}):
         options = {"threshold_abs": 2, "camera": CAMERA, **options}
         npsubpix.locate(image, output=tmp_path / "blocks.csv", **options)
         with tiles(21, 18):
@@ -136,6 +208,9 @@ def test_a_movie_of_large_frames_and_a_region():
     ("options", "words"),
     [
         ({"mode": "wrap"}, "mode='wrap' needs the whole frame"),
+        ({"detect": np.ones((40, 50))}, "detect, if it is no name of a filter, needs the whole frame"),
+        ({"detect": "dog"}, "detect_sigma must be the width of spots in pixels with detect='dog'"),
+        ({"detect_sigma": 2}, "detect_sigma is of the filters"),
         ({"refine": "fit", "fit": {"neighbors": "fit"}, "num_peaks": 3}, "num_peaks must be None with neighbors='fit'"),
         ({"background": {"size": 16, "filter_size": 2}}, "filter_size must be odd"),
         ({"error": np.ones((3, 4))}, r"error must be a number or have the shape of a frame, \(40, 50\)"),
@@ -149,7 +224,7 @@ def test_what_cannot_be_done_in_tiles_is_refused(options, words):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("fit", [{}, {"neighbors": "fit", "camera": CAMERA}])
+@pytest.mark.parametrize("fit", [{}, {"neighbors": "fit", "camera": CAMERA}, {"neighbors": "fit", "error": None}])
 def test_fits_that_depend_on_each_other_are_those_of_the_frame(fit, masked):
     """Those for which the noise is not known, and joint ones, were refused in tiles."""
     rng = np.random.default_rng(8)
@@ -157,6 +232,7 @@ def test_fits_that_depend_on_each_other_are_those_of_the_frame(fit, masked):
     places = rng.uniform(6, [84, 104], (40, 2))
     image += npsubpix.render_spots(places, image.shape, std=1.3, amplitude=4000.0, integrate=True).astype(np.uint16)
     mask = {"mask": rng.random(image.shape) < 0.02} if masked else {}
+    fit = {**fit, "error": rng.uniform(4, 6, image.shape)} if "error" in fit else fit
     check(image, (23, 37), fit, threshold_abs=60, **mask)
     if not fit:
         check(image, (23, 37), refine="fit", threshold_abs=60, **mask)
@@ -235,6 +311,7 @@ OPTIONS = st.fixed_dictionaries(
         "background": st.floats(-2, 2),
         "sigma": st.floats(0.5, 2),
         "boxes": st.sampled_from([{"size": 8}, {"size": 20, "filter_size": 5}]),
+        "detect": st.sampled_from(["gaussian", "dog", "log"]),
     },
 )
 
@@ -253,6 +330,9 @@ def test_any_options_and_any_tiles(kind, ndim, data, options, seed, masked):
     if masked:
         options["mask"] = rng.random(shape) < 0.05
     boxes = options.pop("boxes", None)
+    if "detect" in options:
+        options["detect_sigma"] = float(rng.uniform(0.7, 3))
+        boxes = None  # which `check` measures in the image itself
     check(image, lengths, boxes=boxes, **options)
     if seed % 4 == 0 and min(shape) > 5:
         check(image, lengths, {"box": 5, "camera": CAMERA}, boxes, **options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import npsubpix
+from npsubpix.movies.shared import SharedFiles, shared
 from tests.movie_cases import assert_same_rows, blocks, in_one_call, movie, tiles
 
 ROOT = Path(__file__).parent.parent
@@ -59,6 +61,26 @@ def test_processes_give_the_rows_of_one_call(tmp_path):
         with blocks(7 * counts[0].size):
             found = npsubpix.locate(source, executor=2, threshold_abs=20)
         assert_same_rows(found, in_one_call(counts, 0, threshold_abs=20))
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="this system has no files in memory without a name")
+def test_frames_in_memory_are_read_by_other_processes_and_leave_nothing():
+    """Frames in any order of axes and bytes; a long run would else be out of files, or of memory."""
+    frames = movie().transpose(2, 0, 1).astype(">f4")
+    before, files = _open_files(), SharedFiles()
+    for part in (frames, frames[:5], frames[3:]):  # one file after the other, of any length
+        sent = shared(part, files)
+        read = pickle.loads(pickle.dumps(sent)).get()
+        np.testing.assert_array_equal(read, part)
+        assert read.dtype == part.dtype
+        assert _open_files() <= before + 2
+    files.close()
+    del sent
+    assert _open_files() == before
 
 
 def killing(frames, frame_axis, victims):

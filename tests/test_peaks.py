@@ -49,6 +49,20 @@ def test_windows_and_borders(image, size, border):
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("size", [(5, 5), (3, 7), (4, 4)])
+def test_wide_windows_with_gaps_and_ties(rng, size):
+    """A NaN anywhere in a window hides its pixel, from maxima and from minima; so does an equal pixel."""
+    image = rng.integers(0, 20, (37, 43)).astype(np.float32)
+    image[rng.random(image.shape) < 0.01] = np.nan
+    image[rng.random(image.shape) < 0.005] = np.inf
+    peaks = find(image, size=size, minima=True, refine=None)
+    minima = np.asarray(peaks.flags & PeakFlags.MINIMUM) != 0
+    for sign, rows in ((1, peaks[~minima]), (-1, peaks[minima])):
+        assert sorted(places(rows)) == sorted(reference.candidates(sign * image, size))
+        assert len(rows) > 3
+
+
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("shape", [(6, 13, 14), (3, 9, 40)])
 def test_volumes(rng, shape):
     volume = rng.integers(0, 500, shape).astype(np.uint16)
@@ -364,7 +378,7 @@ def test_layouts(image):
 def test_kernels_of_suppression_are_compiled_once(image):
     """Both `find_peaks` and `nms2d` write booleans: each type of output would take a user seconds to compile."""
     find(image)
-    find(image, size=5)
+    find(image, size=13)
     find(np.stack([image] * 3))
     for kernel in (near2d_kernels["mask"], near3d_kernels["mask"], window_kernels["mask"]):
         outputs = {str(arguments[-1].dtype) for arguments in kernel.serial.signatures}

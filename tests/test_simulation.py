@@ -115,6 +115,24 @@ def test_misuse(options, error, message):
         npsubpix.simulate_spots((8, 9), [[4, 4]], **{"flux": 10, "sigma": 1.0, "rng": 0, **options})
 
 
+def test_a_sample_that_drifts():
+    """A rate, or the displacement of each frame, is added to positions; it needs frames."""
+    coords, frame = np.array([[5.5, 6.0], [8.0, 4.0], [6.0, 7.0]]), np.array([0, 2, 2])
+    options = {"flux": 500, "sigma": 1.2, "rng": 3, "frame": frame, "frame_axis": 0}
+    rate = np.array([0.5, -0.25])
+    want = npsubpix.simulate_spots((3, 12, 13), coords + frame[:, None] * rate, **options)
+    for drift in (rate, (0.5, -0.25), rate * np.arange(3)[:, None]):
+        np.testing.assert_array_equal(npsubpix.simulate_spots((3, 12, 13), coords, drift=drift, **options), want)
+    for drift, words in (
+        ((1, 2, 3), r"drift must have the shape of frames and axes, \(3, 2\)"),
+        ((np.nan, 0), "drift must be finite"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            npsubpix.simulate_spots((3, 12, 13), coords, drift=drift, **options)
+    with pytest.raises(ValueError, match="drift is of the frames of a stack"):
+        npsubpix.simulate_spots((12, 13), coords, flux=1, sigma=1, rng=0, drift=rate)
+
+
 def test_no_spots_are_background_alone():
     """An empty list too, which has no number of coordinates."""
     for shape, axis in (((8, 9), None), ((2, 8, 9), 0)):

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import array_api_compat as api
 import numpy as np
 
-from npsubpix._arrays.lazy import is_lazy, load
+from npsubpix._arrays.lazy import is_lazy, refuse_lazy
 from npsubpix._arrays.masks import joined_mask, split_mask, without_mask
 from npsubpix._definitions.dtypes import HostArray
 
@@ -91,8 +91,8 @@ def is_tracing() -> bool:
 def as_array(x: Any, name: str) -> Array:
     """Return arrays of any library as they are, and lists and numbers as arrays of NumPy.
 
-    What does not hold numbers is a TypeError that names the argument. An array in a file, or one that is not computed
-    yet, is loaded, with a warning. Masked pixels, and units, are refused: who takes a mask calls `as_image`.
+    What does not hold numbers is a TypeError that names the argument; so is an array in a file, or one that is not
+    computed yet. Masked pixels, and units, are refused: who takes a mask calls `as_image`.
     """
     if type(x) is not np.ndarray and (not is_array(x) or kind_of(x) == "numpy"):
         x = without_mask(x, name)
@@ -102,7 +102,9 @@ def as_array(x: Any, name: str) -> Array:
         return _of_numbers(_made_of(x, name), x, name)
     if kind_of(x) != "numpy":
         return x
-    return _of_numbers(load(x, name) if is_lazy(x) else x, x, name)
+    if is_lazy(x):
+        refuse_lazy(x, name, is_image=name in _IMAGES)
+    return _of_numbers(x, x, name)
 
 
 def without_booleans(x: Array, dtype: str = "uint8") -> Array:

@@ -21,7 +21,6 @@ __all__ = [
     "in_order_of_rows",
     "is_delayed",
     "pixels_of",
-    "refuse_delayed",
     "rows_by_frame",
     "shape_of_frame",
     "stack_of",
@@ -44,15 +43,6 @@ def check_stack(image: Array, frame_axis: int | None) -> int:
 def is_delayed(x: Any) -> bool:
     """Whether something is an array of dask, or of xarray with chunks of dask, which is computed when it is loaded."""
     return callable(getattr(x, "__dask_graph__", None)) and x.__dask_graph__() is not None
-
-
-def refuse_delayed(image: Any, name: str) -> None:
-    """Refuse an array of dask, which would be loaded whole."""
-    if is_delayed(image):
-        raise TypeError(
-            f"image is an array of dask, of shape {tuple(image.shape)}, which {name} would load whole: "
-            "npsubpix.locate reads it block by block, and np.asarray(image) loads it"
-        )
 
 
 def shape_of_frame(image: Array, frame_axis: int | None) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from npsubpix._tables import OutputError, check_place, describe, plain, replacin
 from npsubpix._tables.files import new_hdf5
 from npsubpix._tables.localizations import Localizations, Parts, check_origin, check_packages, package
 
-__all__ = ["check_path", "read", "write"]
+__all__ = ["beside", "check_path", "read", "write"]
 
 _SUFFIXES = (".hdf5", ".h5")
 
@@ -32,10 +32,11 @@ def check_path(path: Path) -> None:
         raise OutputError(f"{path}: the name of a file of picasso must end with {' or '.join(_SUFFIXES)}")
     check_packages(path, "h5py", "yaml")
     check_place(path)
-    check_place(_beside(path))
+    check_place(beside(path))
 
 
-def _beside(path: Path) -> Path:
+def beside(path: Path) -> Path:
+    """Return the name of the file of the documents."""
     return path.with_suffix(".yaml")
 
 
@@ -89,12 +90,12 @@ def write(
 def _write(path: Path, parts: Iterator[Any], length: int, documents: list[dict[str, Any]]) -> None:
     import yaml
 
-    beside = _beside(path)
+    documents_path = beside(path)
     with contextlib.ExitStack() as opened:
         # picasso opens the documents with the encoding of the system: they are ASCII
         text = yaml.safe_dump_all(documents, sort_keys=False)
-        opened.enter_context(replacing(beside)).write_text(text, encoding="ascii")
-        temporary = opened.enter_context(replacing(path, before=lambda: beside.unlink(missing_ok=True)))
+        opened.enter_context(replacing(documents_path)).write_text(text, encoding="ascii")
+        temporary = opened.enter_context(replacing(path, before=lambda: documents_path.unlink(missing_ok=True)))
         with new_hdf5(temporary) as file:
             locs = next(parts)
             dataset, last = file.create_dataset("locs", (length,), locs.dtype), 0
@@ -227,14 +228,14 @@ def read(path: str | Path, origin: str | None) -> Localizations:
 def _metadata(path: Path, embedded: Any) -> dict[str, Any]:
     """Return what the documents say, those beside the file before those in it, the last before the first."""
     documents: list[Any] = []
-    if _beside(path).is_file():
+    if beside(path).is_file():
         yaml = package("yaml", "reading the metadata of picasso", "app")
 
         class Loader(yaml.SafeLoader):  # type: ignore[misc, name-defined]
             """Objects of Python, which picasso may write, are not made."""
 
         Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
-        documents = list(yaml.load_all(_beside(path).read_text(encoding="utf-8"), Loader))
+        documents = list(yaml.load_all(beside(path).read_text(encoding="utf-8"), Loader))
     elif embedded is not None:
         documents = json.loads(embedded)
     return {key: value for document in documents if isinstance(document, dict) for key, value in document.items()}

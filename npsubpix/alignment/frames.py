@@ -62,13 +62,14 @@ def frames_of(images: Any) -> Frames:
         images = images if is_lazy(images) else as_array(images, "images")
         if images.ndim != 3:
             raise ValueError(f"images must have shape (T, H, W), got {tuple(images.shape)}")
-        images = LazyFrames(images) if is_lazy(images) else images
     elif not (hasattr(images, "__len__") and hasattr(images, "__getitem__")) or isinstance(images, (str, dict)):
         as_array(images, "images")  # says what to do about the name of a file
         raise TypeError(
             f"images must be an array of shape (T, H, W), a sequence of images or an ImageSource, got "
             f"{type(images).__name__}"
         )
+    if not is_array(images) or is_lazy(images):
+        images = LazyFrames(images)
     if len(images) == 0:
         raise ValueError("images must hold at least one image, got none")
     return Frames(images)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from npsubpix._arrays.library import Array, as_array, as_floats, without_booleans
-from npsubpix._arrays.stacks import refuse_delayed
 from npsubpix._definitions.scale_levels import triples
 from npsubpix._dispatch.call import call
 from npsubpix.blobs.options import check_scales
@@ -88,7 +87,6 @@ def scale_space(
     4.0 (1, 1) (64, 64)
     8.0 (2, 2) (32, 32)
     """
-    refuse_delayed(image, "scale_space")
     x = without_booleans(as_array(image, "image"))
     if x.ndim not in (2, 3):
         raise ValueError(f"image must have 2 or 3 dimensions, got shape {tuple(x.shape)}")

@@ -205,7 +205,7 @@ def _images(request: Request, errors: Errors) -> list[Image]:
 
 
 def _described(source: FrameSource, first: int, outputs: Outputs) -> Image:
-    from npsubpix.movies.columns import celestial, sizes_of
+    from npsubpix.movies.columns import celestial_of, sizes_of
 
     axes = "zyx"[-len(source.frame_shape) :]
     sizes = sizes_of(source) | ({"first_pixel": source.first_pixel} if source.first_pixel else {})
@@ -222,7 +222,7 @@ def _described(source: FrameSource, first: int, outputs: Outputs) -> Image:
         file_format=source.file_format,
         sizes=sizes,
         lengths=_lengths(sizes, axes, outputs.unit, source.path),
-        wcs=celestial(source.wcs),
+        wcs=celestial_of(source),
         fingerprint=source.fingerprint(),
     )
 
@@ -251,7 +251,7 @@ def _lengths(sizes: dict[str, Any], axes: str, unit: str | None, path: Path) -> 
 @contextlib.contextmanager
 def _output(request: Request, images: list[Image]) -> Iterator[Any]:
     """Open the files of the table; without any, rows are counted and the first ones kept."""
-    from npsubpix._tables import write_pieces
+    from npsubpix._tables import picasso, write_pieces
     from npsubpix.movies.outputs import Dataset, TableFiles, is_dataset
 
     outputs = request.outputs
@@ -262,6 +262,7 @@ def _output(request: Request, images: list[Image]) -> Iterator[Any]:
     if outputs.table_format != "npsubpix":
         about |= {"write": lambda path, rows, about: export(path, outputs, request.fit, images, rows, about)}
         about |= {"check": lambda path: check_tables([path], outputs.table_format)}
+        about["beside"] = (lambda path: [picasso.beside(path)]) if outputs.table_format == "picasso" else lambda _: []
     elif is_dataset(outputs.tables[0]):
         with Dataset(outputs.tables[0], **about) as dataset:
             yield dataset

@@ -23,6 +23,7 @@ __all__ = [
     "as_number_or_none",
     "as_number_or_path",
     "as_numbers",
+    "as_numbers_or_path",
     "as_region",
     "default",
     "given",
@@ -127,6 +128,14 @@ def as_number_or_path(text: str) -> float | Path:
     try:
         return float(text)
     except ValueError:
+        return Path(text)
+
+
+def as_numbers_or_path(text: str) -> Any:
+    """Parse ``2.5`` or ``1,2.5``, numbers, or else the name of a file."""
+    try:
+        return as_numbers(text)
+    except typer.BadParameter:
         return Path(text)
 
 

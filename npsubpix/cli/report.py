@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from npsubpix.cli.files import display_name
 from npsubpix.cli.hints import hints_for_no_blobs, hints_for_no_peaks
-from npsubpix.cli.maps import FrameMap, maps_of
+from npsubpix.cli.maps import maps_of
 from npsubpix.cli.terminal import Errors, say, say_guesses
 
 if TYPE_CHECKING:
@@ -52,10 +52,9 @@ def _stated(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return {"shape": list(value.shape), "sha256": hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}
     if isinstance(value, Path):
-        with contextlib.suppress(OSError):
-            about = value.stat()
-            return {"path": display_name(value), "size": about.st_size, "mtime_ns": about.st_mtime_ns}
-        return display_name(value)
+        from npsubpix.io._fingerprints import state_of as state_of_file
+
+        return {**state_of_file(value), "path": display_name(value)}
     return value if value is None or isinstance(value, (bool, int, float, str, tuple)) else repr(value)
 
 
@@ -153,12 +152,16 @@ def _frame(run: Run, number: int, frame: int) -> Iterator[tuple[npt.NDArray[Any]
     with FrameSource(run.images[number].path, **request.reading) as source, maps_of(source, request) as maps:
         whole = tuple(slice(0, n) for n in source.frame_shape)
         image = source.read((slice(frame, frame + 1), *whole))[0] if source.is_stack else source.read(whole)
-        yield np.array(image), {name: _of_frame(value, frame) for name, value in maps.items()}
+        yield np.array(image), {name: _of_frame(value, frame, image.ndim) for name, value in maps.items()}
 
 
-def _of_frame(value: Any, frame: int) -> Any:
-    """Return the map of a frame; one for all of them, or a number, as it is."""
-    return value[slice(frame, frame + 1)][0] if isinstance(value, FrameMap) else value
+def _of_frame(value: Any, frame: int, ndim: int) -> Any:
+    """Read the map of a frame, or the one of all of them; return a number as it is."""
+    from npsubpix.movies.maps import StoredMap
+
+    if not isinstance(value, StoredMap):
+        return value
+    return value[()] if value.ndim == ndim else value[slice(frame, frame + 1)][0]
 
 
 def _metadata(run: Run, errors: Errors) -> dict[str, Any]:

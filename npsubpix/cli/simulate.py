@@ -31,6 +31,8 @@ class SimulateRequest:
     sigma: Any
     background: float
     margin: float
+    drift: Any  # per frame, along each axis, or a table of it
+    sites: int | None
     camera: dict[str, float]  # arguments of Camera; empty for photons
     seed: int
     quiet: bool
@@ -41,11 +43,15 @@ def simulate_and_report(request: SimulateRequest, errors: Errors) -> None:
     from npsubpix._tables import describe, write_table
 
     shape = _check(request)
+    try:
+        drift = _drift(request, len(shape))
+    except (OSError, ValueError) as error:
+        raise UsageError(str(error)) from error
     rng = np.random.default_rng(request.seed)
     count = request.frames * request.spots
-    low, high = np.full(len(shape), request.margin - 0.5), np.array(shape) - 0.5 - request.margin
-    coords = rng.uniform(low, high, (count, len(shape)))
+    coords = _places(request, shape, rng)
     frame = np.repeat(np.arange(request.frames), request.spots)
+    coords += 0 if drift is None else drift[frame]
     with errors.survived():
         _write_frames(request, shape, coords, rng)
     axes = "zyx"[-len(shape) :]
@@ -57,7 +63,8 @@ def simulate_and_report(request: SimulateRequest, errors: Errors) -> None:
     metadata = describe(axes) | {
         "image": display_name(request.output),
         "options": {name: getattr(request, name) for name in ("shape", "frames", "spots", "flux", "sigma", "background",
-                                                              "margin", "camera", "seed")},
+                                                              "margin", "sites", "camera", "seed")}
+        | {"drift": str(request.drift) if isinstance(request.drift, Path) else request.drift},
     }  # fmt: skip
     lines = [f"{count} spots in {request.frames} frame{'s' * (request.frames > 1)} of {' × '.join(map(str, shape))}"]
     lines += [f"Wrote {display_name(request.output)}"] if request.output.exists() else []
@@ -67,6 +74,42 @@ def simulate_and_report(request: SimulateRequest, errors: Errors) -> None:
             lines.append(f"Wrote {display_name(truth)}")
     if not request.quiet:
         say("\n".join(lines))
+
+
+def _places(request: SimulateRequest, shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Return the places of spots, frame by frame: new ones in each frame, or those of some of the same molecules."""
+    low, high = np.full(len(shape), request.margin - 0.5), np.array(shape) - 0.5 - request.margin
+    sites = request.spots if request.sites is None and request.drift is not None else request.sites
+    if sites is None:
+        return rng.uniform(low, high, (request.frames * request.spots, len(shape)))
+    molecules = rng.uniform(low, high, (sites, len(shape)))
+    if sites == request.spots:
+        return np.tile(molecules, (request.frames, 1))
+    shown = [rng.choice(sites, request.spots, replace=False) for _ in range(request.frames)]
+    return molecules[np.concatenate(shown)]
+
+
+def _drift(request: SimulateRequest, axes: int) -> npt.NDArray[np.float64] | None:
+    """Return the drift of each frame, from its rate or from a table."""
+    from npsubpix.io.tables import read_table
+
+    if request.drift is None:
+        return None
+    if not isinstance(request.drift, Path):
+        rate = request.drift if isinstance(request.drift, tuple) else (request.drift,) * axes
+        return np.arange(float(request.frames))[:, None] * np.array(rate, np.float64)
+    columns, _ = read_table(request.drift)
+    names = ("frame", *"zyx"[-axes:])
+    missing = [name for name in names if name not in columns]
+    if missing:
+        raise ValueError(f"{request.drift}: has no column {missing[0]}; needed are {', '.join(names)}")
+    order = np.argsort(columns["frame"], kind="stable")
+    if not np.array_equal(np.asarray(columns["frame"])[order], np.arange(request.frames)):
+        raise ValueError(f"{request.drift}: frames must be 0 to {request.frames - 1}, each once, as --frames says")
+    shifts = np.stack([np.asarray(columns[name], np.float64)[order] for name in names[1:]], axis=1)
+    if not np.isfinite(shifts).all():
+        raise ValueError(f"{request.drift}: the drift of frame {np.argwhere(~np.isfinite(shifts))[0, 0]} is not known")
+    return shifts
 
 
 def _check(request: SimulateRequest) -> tuple[int, ...]:
@@ -89,6 +132,13 @@ def _check(request: SimulateRequest) -> tuple[int, ...]:
                 raise ValueError(f"--{name} must not be negative, got {getattr(request, name)}")
         if request.camera:
             Camera(**request.camera)
+        if request.sites is not None and check_count(request.sites, "--sites") < request.spots:
+            raise ValueError(f"--sites must be at least --spots, {request.spots}, got {request.sites}")
+        if isinstance(request.drift, tuple) and len(request.drift) != len(sizes):
+            raise ValueError(f"--drift must be one number, or one per axis of {sizes}, got {request.drift}")
+        rates = () if isinstance(request.drift, Path) or request.drift is None else np.ravel(request.drift)
+        if not np.isfinite(rates).all():
+            raise ValueError(f"--drift must be finite, got {request.drift}")
         if 2 * request.margin >= min(sizes):
             raise ValueError(f"--margin must leave room for spots, got {request.margin:g} on each side of {sizes}")
         if request.output.suffix.lower() not in _FORMATS:

@@ -9,7 +9,7 @@ import typer
 
 from npsubpix.cli import locate_options as option
 from npsubpix.cli.assess import AssessRequest, assess_and_report
-from npsubpix.cli.options import PER_AXIS, Debug, Origin, Quiet, as_counts, as_numbers, given
+from npsubpix.cli.options import PER_AXIS, Debug, Origin, Quiet, as_counts, as_numbers, as_numbers_or_path, given
 from npsubpix.cli.simulate import SimulateRequest, simulate_and_report
 from npsubpix.cli.terminal import Errors
 
@@ -33,6 +33,23 @@ def simulate(
     ] = "1.3",
     background: Annotated[float, typer.Option(help="Mean number of photons of the background per pixel.")] = 10.0,
     margin: Annotated[float, typer.Option(help="Least distance of a spot from the border, in pixels.")] = 0.0,
+    drift: Annotated[
+        Any,
+        typer.Option(
+            help="Drift of the sample in pixels per frame, or a table of the drift of each frame with columns frame, "
+            "y and x: frames then show the same spots.",
+            parser=as_numbers_or_path,
+            metavar=f"{PER_AXIS}|TABLE",
+            show_default=False,
+        ),
+    ] = None,
+    sites: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of molecules, of which each frame shows --spots: these are seen again and again.",
+            show_default=False,
+        ),
+    ] = None,
     offset: Annotated[float | None, typer.Option(help="Counts of the camera without light.")] = None,
     electrons_per_count: Annotated[float | None, typer.Option(help="Electrons per count of the camera.")] = None,
     read_variance: Annotated[
@@ -55,8 +72,9 @@ def simulate(
             }
         )
         request = SimulateRequest(
-            output, truth or [], shape, frames, spots, flux, sigma, background, margin, camera, seed, quiet
-        )
+            output, truth or [], shape, frames, spots, flux, sigma, background, margin, drift, sites, camera, seed,
+            quiet,
+        )  # fmt: skip
         simulate_and_report(request, errors)
     raise typer.Exit(1 if errors.messages else 0)
 

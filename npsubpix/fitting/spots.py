@@ -18,7 +18,7 @@ from npsubpix._arrays.options import (
     check_positive,
 )
 from npsubpix._arrays.positions import frames_beside, points_beside
-from npsubpix._arrays.stacks import check_stack, refuse_delayed, shape_of_frame
+from npsubpix._arrays.stacks import check_stack, shape_of_frame
 from npsubpix._definitions.fitting import ESTIMATORS, NEIGHBORS, Columns, Fit, box_for
 from npsubpix._dispatch.call import call
 from npsubpix.camera import Camera, maps_of
@@ -27,7 +27,7 @@ from npsubpix.fitting.measured import MeasuredPsf, check_psf
 from npsubpix.fitting.models import check_model, widths_of
 from npsubpix.results import Fits
 
-__all__ = ["fit_of", "fit_patches", "fit_spots", "lengths_of_box"]
+__all__ = ["fit_of", "fit_patches", "fit_spots", "lengths_of_box", "run_fits"]
 
 #: Most pixels of a box along an axis.
 _LONGEST = 1001
@@ -181,7 +181,6 @@ def fit_spots(
     array([[0.033, 0.033],
            [0.034, 0.034]])
     """
-    refuse_delayed(image, "fit_spots")
     x, mask = as_image(image, mask, frame_axis=frame_axis)
     x = without_booleans(x)
     ndim = check_stack(x, frame_axis)
@@ -192,7 +191,7 @@ def fit_spots(
         box=box, estimator=estimator, camera=camera, error=error, neighbors=neighbors, max_shift=max_shift,
         n_iters=n_iters, covariance=covariance, psf=psf, oversampling=oversampling,
     )  # fmt: skip
-    return _fits(x, points, frames, mask, error, camera, measured, fit, frame_axis, check_frames_of(coords))
+    return run_fits(x, points, frames, mask, error, camera, measured, fit, frame_axis, check_frames_of(coords))
 
 
 def fit_patches(
@@ -293,18 +292,20 @@ def fit_patches(
     )  # fmt: skip
     centres = beside(np.tile((np.array(lengths) - 1) / 2, (count, 1)), x)
     frames = beside(np.arange(count), x)
-    fits = _fits(x, centres, frames, mask, error, camera, measured, fit._replace(whole=True), 0, None)
+    fits = run_fits(x, centres, frames, mask, error, camera, measured, fit._replace(whole=True), 0, None)
     return Fits(**{**vars(fits), "frame": None})
 
 
-def _fits(
+def run_fits(
     x: Array, points: Array, frames: Array | None, mask: Array | None, error: float | Array | None,
     camera: Camera | None, psf: MeasuredPsf | None, fit: Fit, frame_axis: int | None, kept: Array | None,
+    maps: tuple[Any, ...] | None = None,
 ) -> Fits:  # fmt: skip
-    """Run the operation; `kept` are the frames of a table whose spots are fitted in a single image."""
+    """Run the operation; `kept` are the frames of a table of spots of a single image, `maps` replace the camera's."""
     samples = None if psf is None else beside(psf.coefficients, x)
     results = call(
-        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None, *maps_of(camera, x), samples,
+        "fit_spots", x, points, frames, mask, error if fit.estimator == "wls" else None,
+        *(maps_of(camera, x) if maps is None else maps), samples,
         frame_axis=frame_axis, fit=fit,
     )  # fmt: skip
     count = len(Columns._fields)

@@ -72,6 +72,11 @@ def folder_source(files: list[Path], others: list[Path], open_file: OpenFile) ->
             )
         return image
 
+    def wcs_of(number: int) -> Any:
+        source, _, close = open_file(files[number])
+        close()
+        return None if source.wcs is None else source.wcs()
+
     def fetch(index: Index) -> HostArray:
         if isinstance(index[0], slice):
             return np.stack([read(number)[index[1:]] for number in range(len(files))[index[0]]])
@@ -92,6 +97,7 @@ def folder_source(files: list[Path], others: list[Path], open_file: OpenFile) ->
         pixel_size=first.pixel_size,
         origin=first.origin,
         header=first.header,
+        wcs_of=None if first.wcs is None else wcs_of,
         files=tuple(files),
         file_per_frame=True,
     )

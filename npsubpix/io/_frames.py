@@ -94,6 +94,10 @@ class FrameSource:
         """World coordinates of a FITS image, or None."""
         return self._image.wcs
 
+    def wcs_of(self, number: int) -> Any:
+        """Return the world coordinates of a frame, or None."""
+        return self._image.wcs_of(number)
+
     def read(self, index: Any) -> HostArray:
         """Read a part: a slice with both ends per axis."""
         frames, box = (index[0], index[1:]) if self.is_stack else (slice(0, 1), index)

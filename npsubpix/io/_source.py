@@ -106,6 +106,7 @@ class Source:
     origin: dict[str, Size] = field(default_factory=dict)  # of the centre of the first pixel
     header: Any = None
     wcs: Callable[[], Any] | None = None
+    wcs_of: Callable[[int], Any] | None = None  # of a frame, in a folder of files that each have their own
     files: tuple[Path, ...] = ()  # that the pixels are read from, if these are others than the one that was opened
     file_per_frame: bool = False  # each of these is a frame
     is_concurrent: bool = False  # several threads may read at once

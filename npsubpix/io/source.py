@@ -100,6 +100,21 @@ class ImageSource:
             self._wcs = self._source.wcs()
         return self._wcs
 
+    def wcs_of(self, frame: int) -> Any:
+        """Return the world coordinates of a frame, in a folder of FITS files those of its file.
+
+        Parameters
+        ----------
+        frame : int
+            Number of the frame, from 0.
+
+        Returns
+        -------
+        astropy.wcs.WCS or None
+            World coordinates; None if there are none.
+        """
+        return self.wcs if self._source.wcs_of is None else self._source.wcs_of(frame)
+
     def read(self, index: Any = ...) -> HostArray:
         """Read a part of the image.
 

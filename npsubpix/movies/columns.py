@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from npsubpix._tables.columns import LENGTH_UNITS, Columns
 
-__all__ = ["celestial", "inserted", "length_columns", "lengths_of", "sizes_of", "sky_columns", "with_sky"]
+__all__ = ["celestial_of", "inserted", "length_columns", "lengths_of", "sizes_of", "sky_columns", "with_sky"]
 
 #: Units of lengths as files name them, in metres.
 _METRES = {
@@ -60,6 +61,14 @@ def length_columns(columns: Columns, axes: str, lengths: Sequence[float], unit: 
 
 def sky_columns(wcs: Any, columns: Columns) -> dict[str, npt.NDArray[Any]]:
     """Return the right ascension and the declination in the ICRS, in degrees, of positions (y, x)."""
+    if isinstance(wcs, PerFrame):
+        found = {name: np.full(len(columns["x"]), np.nan) for name in ("ra", "dec")}
+        for number in np.unique(columns["frame"]).tolist():
+            rows = np.asarray(columns["frame"]) == number
+            own = sky_columns(celestial(wcs.of(number)), {name: np.asarray(columns[name])[rows] for name in "yx"})
+            for name, column in found.items():
+                column[rows] = own[name]
+        return found
     if wcs is None:
         nothing = np.full(len(columns["x"]), np.nan)
         return {"ra": nothing, "dec": nothing.copy()}
@@ -93,6 +102,20 @@ def sizes_of(source: Any) -> dict[str, Any]:
         if value := getattr(source, name, None):
             sizes[name] = value
     return sizes
+
+
+@dataclass(frozen=True)
+class PerFrame:
+    """World coordinates of a folder of exposures, each of which has its own."""
+
+    of: Callable[[int], Any]
+
+
+def celestial_of(source: Any) -> Any:
+    """Return the world coordinates of the sky of an image, or of each file of a folder; None if there are none."""
+    if not getattr(source, "file_per_frame", False):
+        return celestial(getattr(source, "wcs", None))
+    return None if celestial(source.wcs_of(0)) is None else PerFrame(source.wcs_of)
 
 
 def celestial(wcs: Any) -> Any:

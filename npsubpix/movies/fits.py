@@ -1,18 +1,19 @@
-"""Fits of the spots of a block of frames."""
+"""Fits of the spots of a block of frames, or of a frame of which only a part is in memory."""
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix.fitting import fit_spots
+from npsubpix.fitting.spots import fit_of, fit_spots, run_fits
 from npsubpix.results import Fits, Peaks
 
-__all__ = ["fitted", "pools_noise"]
+__all__ = ["fitted", "fitted_in_frame", "pools_noise"]
 
 
 def pools_noise(fit: Mapping[str, Any]) -> bool:
@@ -38,3 +39,19 @@ def fitted(image: HostArray, peaks: Peaks, fit: Mapping[str, Any], frame_axis: i
 
 def _of_frame(value: Any, number: int, image: HostArray) -> Any:
     return value[number] if np.ndim(value) == image.ndim else value
+
+
+def fitted_in_frame(
+    image: HostArray, coords: HostArray, fit: Mapping[str, Any], mask: HostArray | None, noise: tuple[Any, ...]
+) -> Fits:
+    """Fit spots of an array of a whole frame that holds a part of it, with maps of the noise that do so, too.
+
+    These are the error, and offset, electrons per count, read variance and EM gain of the camera. The values of maps
+    were checked before; here they are 0 outside of the part.
+    """
+    names = inspect.signature(fit_of).parameters
+    defaults = {n: p.default for n, p in inspect.signature(fit_spots).parameters.items() if n in names}
+    options = {**defaults, **{name: value for name, value in fit.items() if name != "mask"}}
+    own, measured = fit_of(image.ndim, image.shape, **options)
+    error, *maps = noise
+    return run_fits(image, coords, None, mask, error, options["camera"], measured, own, None, None, tuple(maps))

@@ -5,21 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from npsubpix._arrays.checks import check_mask
 from npsubpix._arrays.home import home_of
+from npsubpix._arrays.lazy import bytes_as_text
 from npsubpix._arrays.library import HostArray, is_array, without_booleans
 from npsubpix._arrays.stacks import stack_of
 from npsubpix._definitions.peaks import PeakSearch, with_defaults
 from npsubpix._definitions.refinement import Noise, Refinement, noise_of
 from npsubpix._dispatch.tiles import Box, MeshOfFrame, bound_of_values, halo_of
 from npsubpix.camera import noise_of_pixels
+from npsubpix.movies.detection import Filter, filter_of
 from npsubpix.movies.jobs import Sent
-from npsubpix.movies.maps import changed
+from npsubpix.movies.maps import StoredMap, changed, part_of
 from npsubpix.movies.plans import frame_bytes
 from npsubpix.movies.sources import Movie
 from npsubpix.movies.tasks import Task
@@ -28,28 +29,43 @@ from npsubpix.peaks import check_joint, check_search, find_peaks
 from npsubpix.refinement import with_fit
 from npsubpix.results import Background
 
-__all__ = ["Frame", "frame_of", "noise_in", "slices", "volume", "with_mesh"]
+__all__ = [
+    "Frame",
+    "Parted",
+    "count_of_noise_maps",
+    "frame_of",
+    "in_whole",
+    "map_of_frame",
+    "noise_in",
+    "noise_of_fit",
+    "noise_of_part",
+    "slices",
+    "volume",
+    "with_mesh",
+]
 
 #: Maps that a mesh stands for.
 _MESHES = {"background": "level", "sigma": "noise"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
-    """A frame, how it is searched, and where its pixels come from: all that a worker needs but the tile."""
+class Parted:
+    """A frame of which parts are read, with its maps: numbers, or arrays of its shape."""
 
     movie: Movie | Sent
     number: int
     shape: tuple[int, ...]
-    search: PeakSearch
-    refinement: Refinement
-    maps: dict[str, Any]  # mask, background, sigma, and the noise of pixels: numbers or arrays of the frame
-    noise: tuple[Any, Any, Any, Any]
-    bound: float | None
+    maps: dict[str, Any]
     halo: tuple[int, ...]
     memory: int
-    fit: dict[str, Any] | None
-    psf: Any = None  # samples of the model by which candidates are refined
+
+    #: What is said if there is no memory for a tile.
+    advice: ClassVar[str] = ""
+
+    @property
+    def sight(self) -> tuple[int, ...]:
+        """How far a tile sees beyond its core, per axis."""
+        return self.halo
 
     def read(self, box: Box) -> HostArray:
         """Read a part of the frame, as a stack of one."""
@@ -71,25 +87,46 @@ class Frame:
             return value.at(_MESHES[name], volume(box)).reshape(-1)
         if np.size(value) == 1 and np.ndim(value) < 2:
             return np.asarray(value, np.float64).reshape(1)
-        cut = np.ascontiguousarray(np.asarray(value)[slices(box)])
+        cut = np.ascontiguousarray(part_of(value, slices(box)))
         return cut if name == "mask" else stack_of(home_of(cut), cut, None).reshape(-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame(Parted):
+    """A frame, how it is searched, and where its pixels come from: all that a worker needs but the tile.
+
+    Its maps are the mask, the background, sigma, and the noise of pixels.
+    """
+
+    search: PeakSearch
+    refinement: Refinement
+    noise: tuple[Any, Any, Any, Any]
+    bound: float | None
+    fit: dict[str, Any] | None
+    psf: Any = None  # samples of the model by which candidates are refined
+    filter: Filter | None = None  # of the image in which peaks are sought
+
+    @property
+    def sight(self) -> tuple[int, ...]:
+        """How far a tile sees beyond its core, per axis."""
+        reach = (0,) * len(self.shape) if self.filter is None else self.filter.reach
+        return tuple(h + r for h, r in zip(self.halo, reach, strict=True))
 
 
 def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: int) -> Frame:
     """Return how a frame is searched; refuse what cannot be done in tiles."""
     options = {**_defaults(), **task.options}
-    whole = f"{movie.source.name}: a frame, of shape {movie.shape}, takes about {frame_bytes(movie, task)} bytes to "
+    size = bytes_as_text(frame_bytes(movie, task))
+    whole = f"{movie.source.name}: a frame, of shape {movie.shape}, takes about {size} to "
     whole += "work on, more than max_memory, and %s needs the whole frame at once: raise max_memory"
     if not isinstance(task.name, str):
         raise ValueError(whole % "a function as the task")
-    if task.name == "blobs":  # a filter of the largest size reaches far beyond any tile
-        raise ValueError(whole % "task='blobs'")
-    for name in ("detect", "mode"):
-        if options[name] is not None:
-            raise ValueError(whole % (f"{name}={options[name]!r}" if isinstance(options[name], str) else name))
-    if task.fit is not None:
-        _check_fit(task.fit, whole)
-    own_maps = functools.partial(_of_frame, ndim=len(movie.shape))
+    if options["mode"] is not None:
+        raise ValueError(whole % f"mode={options['mode']!r}")
+    if not isinstance(options["detect"], (str, type(None))):
+        raise ValueError(whole % "detect, if it is no name of a filter,")
+    own_filter = filter_of(options, movie.shape)
+    own_maps = functools.partial(map_of_frame, ndim=len(movie.shape))
     options = changed(options, own_maps)
     fit = None if task.fit is None else changed(task.fit, own_maps)
     background, sigma, mask = options["background"], options["sigma"], options["mask"]
@@ -100,12 +137,13 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
         background = background.level
     names = inspect.signature(check_search).parameters
     search, refinement = check_search(len(movie.shape), **{n: options[n] for n in names if n != "ndim"})
-    if refinement.method == "saddle":
+    if refinement.method == "saddle" and own_filter is None:
         raise ValueError("refine='saddle' needs detect, as maxima are no saddles")
     error, camera = options["error"], options["camera"]
     refinement, psf = with_fit(refinement, "refine", options["fit"], options["radius"], error, camera, movie.shape)
     check_joint(refinement, options["num_peaks"])
-    noise = noise_of_pixels(*((sigma, None, "sigma") if error is None and camera is None else (error, camera)))
+    is_known = error is None and camera is None and own_filter is None
+    noise = noise_of_pixels(*((sigma, None, "sigma") if is_known else (error, camera)))
     own = {"mask": mask, "background": background, "sigma": sigma}
     for name, value in (
         *own.items(),
@@ -117,8 +155,9 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
         check_mask(mask, movie.shape, "mask")
     halo = halo_of(search.size, movie.shape)
     frame = Frame(
-        sent, number, movie.shape, search, refinement, own, noise, search.threshold_abs, halo, memory, fit, psf
-    )
+        sent, number, movie.shape, own, halo, memory, search, refinement, noise, search.threshold_abs, fit, psf,
+        own_filter,
+    )  # fmt: skip
     return _with_maps(frame, background, sigma)
 
 
@@ -128,7 +167,7 @@ def with_mesh(frame: Frame, mesh: MeshOfFrame) -> Frame:
     known = frame.maps["known_sigma"]
     if not known:
         sigma = mesh
-        if all(value is None for value in frame.noise):
+        if frame.filter is None and all(value is None for value in frame.noise):
             frame = dataclasses.replace(frame, noise=(mesh, None, None, None))
     return _with_maps(frame, mesh, sigma)
 
@@ -149,20 +188,14 @@ def _ends(value: Any, name: str) -> HostArray:
     """Return numbers of which the least and the greatest are those of a map, or beyond."""
     if isinstance(value, MeshOfFrame):
         return value.ends_of(name)
+    if isinstance(value, StoredMap):
+        return value.ends()
     return np.asarray(value, np.float64 if np.ndim(value) == 0 else None).reshape(-1)
 
 
-def _of_frame(_: str, value: Any, ndim: int) -> Any:
+def map_of_frame(_: str, value: Any, ndim: int) -> Any:
     """Return the map of a frame from one of a block of a single frame."""
     return value[0] if is_array(value) and np.ndim(value) == ndim + 1 and len(value) == 1 else value
-
-
-def _check_fit(fit: Mapping[str, Any], whole: str) -> None:
-    camera = fit.get("camera")
-    maps: list[Any] = [fit.get("error")]
-    maps += [] if camera is None else [getattr(camera, field.name) for field in dataclasses.fields(camera)]
-    if any(is_array(value) and np.ndim(value) > 0 for value in maps):
-        raise ValueError(whole % "a fit with maps of noise")
 
 
 def _defaults() -> dict[str, Any]:
@@ -180,17 +213,51 @@ def slices(box: Box) -> tuple[slice, ...]:
     return tuple(slice(begin, end) for begin, end in box)
 
 
+def noise_of_fit(frame: Frame, box: Box) -> tuple[Any, ...]:
+    """Return the noise of a fit in a part of the frame: numbers, None, or maps of the part in float64.
+
+    It is the error, and offset, electrons per count, read variance and EM gain of the camera; the latter is 1 if a map
+    of electrons per count is divided by it.
+    """
+    assert frame.fit is not None
+    camera = frame.fit.get("camera")
+    values = frame.fit.get("error"), *((None,) * 4 if camera is None else vars(camera).values())
+    error, offset, factor, variance, gain = (_floats(value, box) for value in values)
+    if np.ndim(factor) or np.ndim(gain):
+        factor, gain = factor / gain, 1
+    return error, offset, factor, variance, gain
+
+
+def _floats(value: Any, box: Box) -> Any:
+    if not is_array(value) or np.ndim(value) == 0:
+        return value
+    cut = np.ascontiguousarray(part_of(value, slices(box)))
+    return stack_of(home_of(cut), cut, None)[0].astype(np.float64, copy=False)
+
+
+def count_of_noise_maps(frame: Frame) -> int:
+    """Return of how many maps of the noise work on a tile needs arrays of the whole frame."""
+    values: list[Any] = list(frame.noise)
+    if frame.fit is not None:
+        camera = frame.fit.get("camera")
+        values += [frame.fit.get("error"), *(() if camera is None else vars(camera).values())]
+    return sum(isinstance(v, MeshOfFrame) or (is_array(v) and np.ndim(v) > 0) for v in values)
+
+
+def in_whole(frame: Frame, box: Box, value: Any) -> Any:
+    """Return a map of a part of the frame in an array of all of it; a number as it is."""
+    return window(frame.shape, slices(box), value) if np.ndim(value) == len(frame.shape) else value
+
+
 def noise_in(frame: Frame, box: Box) -> Noise | None:
     """Return the noise of pixels, in arrays of the whole frame that hold the tile."""
-    noise = noise_of(*(_noise_at(value, box) for value in frame.noise))
-    if noise is None:
-        return None
-    lengths = [end - begin for begin, end in box]
-    full = [
-        v if v.ndim == 1 else window(frame.shape, slices(box), v.astype(v.dtype).reshape(lengths)).reshape(-1)
-        for v in noise
-    ]
-    return Noise(*full)
+    noise = noise_of_part(frame, box)
+    return None if noise is None else Noise(*(in_whole(frame, box, value).reshape(-1) for value in noise))
+
+
+def noise_of_part(frame: Frame, box: Box) -> Noise | None:
+    """Return the noise of pixels in a part of the frame: numbers in arrays of one, or maps of the part."""
+    return noise_of(*(_noise_at(value, box) for value in frame.noise))
 
 
 def _noise_at(value: Any, box: Box) -> HostArray | None:
@@ -198,4 +265,4 @@ def _noise_at(value: Any, box: Box) -> HostArray | None:
         return None
     if isinstance(value, MeshOfFrame):
         return value.at("noise", volume(box)).reshape([end - begin for begin, end in box])
-    return np.asarray(value)[slices(box)] if is_array(value) and np.ndim(value) > 0 else np.array([float(value)])
+    return part_of(value, slices(box)) if is_array(value) and np.ndim(value) > 0 else np.array([float(value)])

@@ -16,16 +16,17 @@ import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix.io import ImageError
+from npsubpix.movies.shared import Shared, SharedFiles, shared
 from npsubpix.movies.sources import Movie
 from npsubpix.movies.tasks import Found, Task, moved, run_task
 
-__all__ = ["Job", "Pixels", "Sent", "jobs_of", "read_ahead", "read_pixels", "work"]
+__all__ = ["Job", "Pixels", "Sent", "jobs_of", "read_ahead", "read_pixels", "share", "work"]
 
 
 class Pixels(NamedTuple):
     """Frames up to the first that cannot be read, and the reason why it cannot; None if there are no frames at all."""
 
-    block: HostArray | None
+    block: Any  # an array, or where a worker finds it
     error: Exception | None = None
 
 
@@ -120,6 +121,17 @@ def read_ahead(movie: Movie, jobs: Iterable[Job], ahead: int) -> Iterator[Job]:
                 pixels.cancel()
 
 
+def share(jobs: Iterable[Job]) -> Iterator[Job]:
+    """Have workers on this machine read the pixels of jobs from memory that is shared with them."""
+    files = SharedFiles()
+    try:
+        for job in jobs:
+            assert job.pixels is not None
+            yield replace(job, pixels=job.pixels._replace(block=shared(job.pixels.block, files)))
+    finally:
+        files.close()
+
+
 def read_pixels(movie: Movie, first: int, last: int) -> Pixels:
     """Read a block; if that fails, the frames before the first that cannot be read."""
     try:
@@ -151,6 +163,8 @@ def work(job: Job) -> Rows:
         assert job.sent is not None
         movie = job.sent.get() if isinstance(job.sent, Sent) else job.sent
         pixels = read_pixels(movie, job.first, job.last)
+    if isinstance(pixels.block, Shared):
+        pixels = pixels._replace(block=pixels.block.get())
     if pixels.block is None:
         return Rows(None, job.first, pixels.error)
     task, last = job.task, job.first + len(pixels.block)

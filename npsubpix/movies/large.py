@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from npsubpix._arrays.lazy import bytes_as_text
 from npsubpix._arrays.library import HostArray, is_array
 from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.flags import PeakFlags
@@ -32,29 +33,29 @@ from npsubpix._dispatch.tiles import (
 )
 from npsubpix.background import check_boxes
 from npsubpix.fitting.spots import lengths_of_box
+from npsubpix.movies.blobs import blob_frame_of, blobs_in_tiles
 from npsubpix.movies.borders import NOTHING, Highest, measure
-from npsubpix.movies.frames import Frame, frame_of, volume, with_mesh
+from npsubpix.movies.detection import Look, has_gaps, searched, with_gaps
+from npsubpix.movies.frames import Frame, Parted, count_of_noise_maps, frame_of, volume, with_mesh
 from npsubpix.movies.jobs import Sent
+from npsubpix.movies.maps import has_maps
 from npsubpix.movies.plans import frame_bytes
 from npsubpix.movies.sources import Movie, in_memory
 from npsubpix.movies.tasks import Columns, Found, Task, significance
-from npsubpix.movies.tilework import Find, Fit, Measure, Pixels, Refine, find, fit, measured, refine, tile_of
+from npsubpix.movies.tilework import Find, Fit, Measure, Pixels, Refine, find, fit, measured, refine, tile_of, tiles_of
 from npsubpix.movies.together import Parts, depend_on_each_other, fitted_together, refined_together
 from npsubpix.movies.windows import window_bytes
 from npsubpix.movies.workers import Runner, runner_of
-from npsubpix.results import Background, Fits, Peaks
+from npsubpix.results import Fits, Peaks
 
 __all__ = ["found_in_tiles", "tile_lengths"]
-
-#: Options of which maps of a frame are cut to tiles.
-_MAPS = ("mask", "background", "sigma", "error")
 
 
 class _Counted:
     """A runner that reports, after each tile, which part of all work on a frame is done."""
 
     def __init__(self, runner: Runner, report: Callable[[float], None]) -> None:
-        self.workers, self.at_once = runner.workers, runner.at_once
+        self.workers, self.at_once, self.shares_memory = runner.workers, runner.at_once, runner.shares_memory
         self._runner, self._report = runner, report
         self.done, self.total = 0, 1
 
@@ -75,25 +76,31 @@ def found_in_tiles(
     movie: Movie, task: Task, number: int, memory: int, runner: Runner, report: Callable[[float], None]
 ) -> Found:
     """Find the rows of a frame in tiles; `report` is told which part of the work is done."""
-    maps_here = any(is_array(task.options.get(n)) for n in _MAPS) or isinstance(
-        task.options.get("background"), Background
-    )
+    maps_here = has_maps(task.options) or (task.fit is not None and has_maps(task.fit))
     if in_memory(movie.source) or maps_here:
         runner = runner_of(None)  # what is here is not sent
     sent = movie if runner.at_once == 1 else Sent(movie)
+    if task.name == "blobs":
+        return _blobs(movie, sent, task, number, memory, runner, report)
     frame = frame_of(movie, sent, task, number, memory // max(runner.workers, 1))
     cores = list(_cores(frame, movie, task))
     runner = counted = _Counted(runner, report)
-    counted.total = len(cores) * (2 + (task.boxes is not None) + (frame.fit is not None))
-    if task.boxes is not None:
-        frame = _with_background(frame, task.boxes, movie, cores[0], runner)
+    boxes = task.boxes
+    if frame.filter is not None and boxes is None and frame.maps["background"] is None:
+        boxes = {}  # as `find_peaks` measures the background of a filtered image
+    counted.total = len(cores) * (2 + (frame.filter is not None) + (boxes is not None) + (frame.fit is not None))
+    if frame.filter is not None and max(found for _, found in runner.run(has_gaps, (Look(frame, c) for c in cores))):
+        frame = dataclasses.replace(frame, filter=with_gaps(frame, cores[0]))
+    dtype = _dtype_searched(frame, movie)
+    if boxes is not None:
+        frame = _with_background(frame, boxes, dtype, cores[0], runner)
     parts, border = [], NOTHING
     for _, (own, highest) in runner.run(find, (Find(frame, core) for core in cores)):
         parts += own
         border = highest if highest.is_above(border) else border
     seen: list[Pixels] = []
     search = before_merging(frame.search, frame.refinement)
-    found = candidates_of_frame(parts, _dtype_of(movie), frame.shape, frame.search)
+    found = candidates_of_frame(parts, dtype, frame.shape, frame.search)
     found = found.take(selected(found, (1, *frame.shape), search))
     refine_each = functools.partial(_refined, frame, cores=cores, memory=memory, runner=counted, seen=seen)
     rows = settled(found, (1, *frame.shape), frame.search, frame.refinement, refine_each)
@@ -112,8 +119,29 @@ def found_in_tiles(
     return Found(_fitted(frame, peaks, cores, memory, counted), columns, counts)
 
 
-def _dtype_of(movie: Movie) -> np.dtype[Any]:
+def _dtype_searched(frame: Frame, movie: Movie) -> np.dtype[Any]:
     """Return the dtype in which pixels are compared."""
+    if frame.filter is not None:
+        return searched(frame, tuple((0, 1) for _ in frame.shape)).dtype
+    return _dtype_of(movie)
+
+
+def _blobs(
+    movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: int, runner: Runner,
+    report: Callable[[float], None],
+) -> Found:  # fmt: skip
+    """Find the blobs of a frame in tiles."""
+    frame = blob_frame_of(movie, sent, task, number, memory // max(runner.workers, 1))
+    cores = list(_cores(frame, movie, task))
+    counted = _Counted(runner, report)
+    counted.total = 4 * len(cores)
+    return Found(
+        blobs_in_tiles(frame, cores, _dtype_of(movie), memory, counted, of_movie=movie.axis is not None), {}, {}
+    )
+
+
+def _dtype_of(movie: Movie) -> np.dtype[Any]:
+    """Return the dtype of pixels as they are read."""
     dtype = np.dtype(movie.source.dtype)
     if dtype.kind == "b" or dtype == np.float16:
         return np.dtype(np.uint8 if dtype.kind == "b" else np.float32)
@@ -121,10 +149,10 @@ def _dtype_of(movie: Movie) -> np.dtype[Any]:
     return native
 
 
-def _with_background(frame: Frame, options: dict[str, Any], movie: Movie, core: Box, runner: Runner) -> Frame:
+def _with_background(frame: Frame, options: dict[str, Any], dtype: np.dtype[Any], core: Box, runner: Runner) -> Frame:
     """Measure the background of a frame, box by box."""
     own = check_boxes(len(frame.shape), **options)
-    boxes = boxes_of(frame.shape, promoted(_dtype_of(movie)), **own)
+    boxes = boxes_of(frame.shape, promoted(dtype), **own)
     parts = list(boxes.parts(tuple(end - begin for begin, end in volume(core))))
     found = runner.run(measured, (Measure(frame, boxes, part) for part in parts))
     return with_mesh(frame, mesh_of(boxes, [(job.part, values) for job, values in found]))
@@ -146,7 +174,7 @@ def _heights(frame: Frame, rows: Rows, seen: list[Pixels]) -> Columns:
     return {**columns, "noise_guessed": mesh.guessed_at(np.column_stack([lead, rows.starts]))}
 
 
-def tile_lengths(frame: Frame, movie: Movie, task: Task) -> tuple[int, ...]:
+def tile_lengths(frame: Parted, movie: Movie, task: Task) -> tuple[int, ...]:
     """Return the lengths of tiles: those of the frame, halved until work on one fits into the memory.
 
     The axis is halved along which most stored parts lie side by side.
@@ -155,38 +183,30 @@ def tile_lengths(frame: Frame, movie: Movie, task: Task) -> tuple[int, ...]:
     lengths, chunks = list(frame.shape), movie.chunks[1]
     chunks = chunks if movie.source.chunks else (1, *chunks[1:])
     while True:
-        wide = [min(n + 2 * h, m) for n, h, m in zip(lengths, frame.halo, frame.shape, strict=True)]
+        wide = [min(n + 2 * h, m) for n, h, m in zip(lengths, frame.sight, frame.shape, strict=True)]
         needed = each * math.prod(wide) + window_bytes(frame.shape, tuple(wide), np.dtype(movie.source.dtype).itemsize)
+        noise_maps = count_of_noise_maps(frame) if isinstance(frame, Frame) else 0
+        needed += noise_maps * window_bytes(frame.shape, tuple(wide), 8)
         if needed <= frame.memory:
             return tuple(lengths)
-        least = [max(2 * h, 1) for h in frame.halo]
+        least = [max(2 * h, 1) for h in frame.sight]
         ratios = [n / c if n > max(c, m) else 0.0 for n, c, m in zip(lengths, chunks, least, strict=True)]
         if max(ratios) <= 1:
             ratios = [n / m if n > m else 0.0 for n, m in zip(lengths, least, strict=True)]
         if max(ratios) == 0:
             raise ValueError(
-                f"max_memory is too little for a tile of a frame of shape {frame.shape}: {int(needed)} bytes are needed"
+                f"max_memory is too little for a tile of a frame of shape {frame.shape}: "
+                f"{bytes_as_text(needed)} are needed{frame.advice}"
             )
         k = int(np.argmax(ratios))
         half = -(-lengths[k] // 2)
         lengths[k] = -(-half // chunks[k]) * chunks[k] if half > chunks[k] else half
 
 
-def _cores(frame: Frame, movie: Movie, task: Task) -> Iterator[Box]:
+def _cores(frame: Parted, movie: Movie, task: Task) -> Iterator[Box]:
     lengths = tile_lengths(frame, movie, task)
     ends = [[(b, min(b + n, m)) for b in range(0, m, n)] for n, m in zip(lengths, frame.shape, strict=True)]
     return itertools.product(*ends)
-
-
-def _tiles_of(points: HostArray, cores: list[Box]) -> dict[int, HostArray]:
-    """Return the rows of each tile that has any, by their pixels."""
-    axes = len(cores[0])
-    begins = [np.unique([core[k][0] for core in cores]) for k in range(axes)]
-    places = [np.searchsorted(b, points[:, k], side="right") - 1 for k, b in enumerate(begins)]
-    tiles = np.ravel_multi_index(places, [len(b) for b in begins]) if len(points) else np.zeros(0, np.int64)
-    order = np.argsort(tiles, kind="stable")
-    numbers, starts = np.unique(tiles[order], return_index=True)
-    return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=False)) if len(order) else {}
 
 
 def _refined(
@@ -195,7 +215,7 @@ def _refined(
     """Refine candidates tile by tile; return them in their order, and add their pixels to those that were seen."""
     points = np.stack(np.unravel_index(found.indices, frame.shape), axis=1)
     wide = frame.refinement.periods_around(frame.shape)
-    of_tiles = _tiles_of(points, cores)
+    of_tiles = tiles_of(points, cores)
     if not of_tiles:
         rows, pixels = refine(Refine(frame, tuple((0, 1) for _ in frame.shape), found))
         seen.append(pixels)
@@ -234,7 +254,7 @@ def _fitted(frame: Frame, peaks: Peaks, cores: list[Box], memory: int, runner: _
     half, near = _reach_of_fits(frame)
     starts = np.floor(np.where(np.isfinite(peaks.coords), peaks.coords, 0) + 0.5).astype(np.int64)
     starts = starts.clip(0, np.array(frame.shape) - 1)
-    own = _tiles_of(starts, cores) or {0: np.zeros(0, np.int64)}
+    own = tiles_of(starts, cores) or {0: np.zeros(0, np.int64)}
     if depend_on_each_other(frame.fit):
         fits = fitted_together(frame, peaks.coords, starts, Parts(cores, own, half, memory, runner.tick))
         return dataclasses.replace(fits, frame=peaks.frame, image_shape=frame.shape)

@@ -17,10 +17,11 @@ import numpy as np
 import npsubpix
 from npsubpix._arrays.options import check_memory
 from npsubpix._tables import OutputError, describe
-from npsubpix.movies.columns import celestial, sizes_of, with_sky
+from npsubpix.movies.columns import celestial_of, sizes_of, with_sky
 from npsubpix.movies.functions import described_function
-from npsubpix.movies.jobs import jobs_of, read_ahead, work
+from npsubpix.movies.jobs import jobs_of, read_ahead, share, work
 from npsubpix.movies.large import found_in_tiles
+from npsubpix.movies.maps import StoredMap, with_stored
 from npsubpix.movies.outputs import Output, open_output
 from npsubpix.movies.plans import blocks_of, frames_per_block
 from npsubpix.movies.sources import Movie, file_of_array, in_memory, movie_of, opened
@@ -102,7 +103,9 @@ def locate(
     **options
         Options of `find_peaks`. ``background`` may also be a dict of arguments of `local_background`, such as
         ``{"size": 64}``, with which background and noise of each frame are measured. Maps may be of one frame, or of
-        all. For ``"spots"``, ``fit`` is a dict of options of `fit_spots`; ``camera`` and ``error`` are those of the
+        all; they may be arrays of dask, zarr, h5py and xarray, or names of files, of which a mask is where pixels are
+        not 0, and are read in parts.
+        For ``"spots"``, ``fit`` is a dict of options of `fit_spots`; ``camera`` and ``error`` are those of the
         fit, ``mask`` is that of both. For ``"blobs"``, options are those of `find_blobs`, of which ``min_sigma`` and
         ``max_sigma`` are needed.
 
@@ -117,8 +120,9 @@ def locate(
         If an argument has the wrong type.
     ValueError
         If an argument is out of range, or a frame is larger than `max_memory` and cannot be worked on in tiles with
-        these options: `detect`, ``mode="wrap"``, ``task="spots"`` with maps of noise, blobs, or a function; or if fits
-        that depend on each other, those without ``camera`` and ``error`` or with ``neighbors="fit"``, are too many.
+        these options: ``mode="wrap"``, `detect` that is no name of a filter, or a function; or if fits that depend on
+        each other, those without ``camera`` and ``error``, with ``neighbors="fit"`` or of blobs, are too many; or if
+        the widest filter for blobs reaches too far.
     ImageError
         If the source cannot be read; the message names the file and the frame. Rows before that frame are in `output`.
     RuntimeError
@@ -144,6 +148,11 @@ def locate(
     into the memory. The peaks are measured in tiles again, in coordinates of the whole frame, so that rounding is the
     same.
 
+    Tiles in which blobs are sought begin at a pixel of every level of the pyramid, and have halos as wide as the passes
+    to its coarsest level: about 13 times `max_sigma` in images, so that `max_memory` has to suffice for a multiple of
+    this along each axis. The range of pixels, the noise, overlaps and numbers of blobs are those of the whole frame.
+    Fits of blobs are made at once.
+
     Standard errors of fits where neither `camera` nor `error` is known are those of `fit_spots` on each frame: they are
     taken from the residuals of all spots of a call.
 
@@ -159,7 +168,7 @@ def locate(
     >>> peaks.frame
     array([10, 11, 12, 13, 14, 15, 16, 17, 18, 19])
     """
-    memory, runner, own = check_memory(max_memory), runner_of(executor), task_of(task, options)
+    memory, runner = check_memory(max_memory), runner_of(executor)
     if output is None and resume:
         raise ValueError("resume is for an output, got none")
     if progress is not None and not callable(progress):
@@ -168,6 +177,7 @@ def locate(
     if not (output is None or is_path or callable(getattr(output, "write", None))):
         raise TypeError(f"output must be a path, None, or an object with the methods of an output, got {output!r}")
     with contextlib.ExitStack() as stack:
+        own = task_of(task, options if callable(task) else with_stored(options, stack))
         image = opened(source)
         if image is not source and hasattr(image, "close"):
             stack.callback(image.close)
@@ -187,7 +197,7 @@ def locate(
             out = open_output(path, resume=resume, state=_state(movie, own))
         stack.enter_context(out)
         # An object of the caller has columns of its own
-        sky = celestial(getattr(image, "wcs", None)) if is_path and movie.has_rows_and_columns_last else None
+        sky = celestial_of(image) if is_path and movie.has_rows_and_columns_last else None
         for first, last, part in _found(movie, replace(own, with_heights=True), out.done, memory, runner, report):
             out.write(first, last, with_sky(columns_of(part), sky), counts=part.counts)
             report(last, movie.count)
@@ -221,15 +231,18 @@ def _found(
     length = frames_per_block(movie, task, memory, runner.workers, runner.at_once + reads_ahead)
     if length == 0:
         for number in range(done, movie.count):
-            own = task.of_frames(number, number + 1, movie.count, movie.shape, movie.axis)
+            own = task.of_frame(number, movie.count, movie.shape, movie.axis)
             found = found_in_tiles(
                 movie, own, number, memory, runner, functools.partial(_report_tile, report, number, movie.count)
             )
             yield number, number + 1, moved(found, 0, movie.origin, movie.frame_shape)
         return
+    task = task.loaded(movie.shape)
     jobs = jobs_of(movie, task, blocks_of(done, movie.count, length), send=runner.at_once > 1 and not here)
     if here or reads_ahead:
         jobs = read_ahead(movie, jobs, 0 if here else 1)
+    if here and runner.shares_memory:
+        jobs = share(jobs)
     for job, rows in runner.run(work, jobs):
         if rows.found is not None:
             yield job.first, rows.last, rows.found
@@ -269,6 +282,8 @@ def _described(value: Any) -> Any:
         return value
     if isinstance(value, Mapping):
         return {str(name): _described(each) for name, each in value.items()}
+    if isinstance(value, StoredMap):
+        return value.fingerprint()
     if hasattr(value, "__dataclass_fields__"):
         return {type(value).__name__: {name: _described(getattr(value, name)) for name in value.__dataclass_fields__}}
     if isinstance(value, (list, tuple)):
@@ -278,5 +293,6 @@ def _described(value: Any) -> Any:
     array = np.ascontiguousarray(value)
     if array.dtype.hasobject:
         return type(value).__name__
-    digest = hashlib.sha256(array.tobytes()).hexdigest()
+    pixels: Any = array.reshape(-1).view(np.uint8)  # without a copy: it may be a memory map
+    digest = hashlib.sha256(pixels).hexdigest()
     return {"shape": list(array.shape), "dtype": str(array.dtype), "sha256": digest}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from npsubpix._arrays.library import is_array
 from npsubpix._definitions.dtypes import promoted
 from npsubpix.movies.fits import pools_noise
 from npsubpix.movies.sources import Movie
@@ -34,6 +35,8 @@ def frame_bytes(movie: Movie, task: Task) -> int:
         each += _BLOB_IMAGES * real
     if options.get("mask") is not None:
         each += item + 2
+    for name in ("background", "sigma", "noise", "error"):
+        each += 8 if is_array(options.get(name)) else 0
     if task.boxes is not None or options.get("detect") is not None:
         each += 2 * real + 1 + 8
     if options.get("detect") is not None:

@@ -19,7 +19,7 @@ from npsubpix.blobs.options import check_scales
 from npsubpix.fitting import fit_spots
 from npsubpix.movies.fits import fitted
 from npsubpix.movies.functions import joined_columns, rows_of_function
-from npsubpix.movies.maps import changed, check_map, frames_of_map
+from npsubpix.movies.maps import StoredMap, changed, check_map, frame_of_map, frames_of_map
 from npsubpix.peaks import check_search, find_peaks
 from npsubpix.results import Background, Peaks
 from npsubpix.results.table import Table
@@ -79,6 +79,19 @@ class Task:
             return self
         movie = (*shape[:axis], count, *shape[axis:])
         return self._changed(lambda _, value: frames_of_map(value, first, last, movie, axis))
+
+    def of_frame(self, number: int, count: int, shape: tuple[int, ...], axis: int | None) -> Task:
+        """Return the task with the maps of one frame, of which those in files are read in parts."""
+        if axis is None:
+            return self
+        movie = (*shape[:axis], count, *shape[axis:])
+        return self._changed(lambda _, value: frame_of_map(value, number, movie, axis))
+
+    def loaded(self, frame: tuple[int, ...]) -> Task:
+        """Return the task with maps of a frame in memory, where they are needed for all blocks."""
+        return self._changed(
+            lambda _, value: np.asarray(value) if isinstance(value, StoredMap) and value.shape == frame else value
+        )
 
     def checked(self, frame: tuple[int, ...], movie: tuple[int, ...]) -> Task:
         """Require maps of the shape of a frame or of the movie, and options of a search; return lists as arrays."""

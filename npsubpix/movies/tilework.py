@@ -7,21 +7,36 @@ from typing import NamedTuple
 
 import numpy as np
 
+from npsubpix._arrays.lazy import bytes_as_text
 from npsubpix._arrays.library import HostArray
 from npsubpix._dispatch.tiles import Box, Boxes, Candidates, Part, Rows, Tile, find_in_tile, measure, refined
-from npsubpix.fitting.spots import fit_spots
 from npsubpix.movies.borders import Highest, highest_in_tile
-from npsubpix.movies.frames import Frame, noise_in, slices
+from npsubpix.movies.detection import searched
+from npsubpix.movies.fits import fitted_in_frame
+from npsubpix.movies.frames import Frame, Parted, in_whole, noise_in, noise_of_fit, slices
 from npsubpix.movies.windows import window
 from npsubpix.results import Fits
 
-__all__ = ["Find", "Fit", "Measure", "Pixels", "Refine", "find", "fit", "measured", "pixels_at", "refine", "tile_of"]
+__all__ = [
+    "Find",
+    "Fit",
+    "Measure",
+    "Pixels",
+    "Refine",
+    "find",
+    "fit",
+    "measured",
+    "pixels_at",
+    "refine",
+    "tile_of",
+    "tiles_of",
+]
 
 
 class Measure(NamedTuple):
     """Boxes of a background to measure."""
 
-    frame: Frame
+    frame: Parted
     boxes: Boxes
     part: Box
 
@@ -75,7 +90,8 @@ def measured(job: Measure) -> tuple[HostArray, ...]:
     """Measure boxes of the background."""
     frame, boxes, part = job
     box = boxes.pixels(part)[3 - len(frame.shape) :]
-    return measure(boxes, part, frame.read(box), frame.map_of("mask", box))
+    pixels = searched(frame, box) if isinstance(frame, Frame) else frame.read(box)
+    return measure(boxes, part, pixels, frame.map_of("mask", box))
 
 
 def find(job: Find) -> tuple[list[Part], Highest]:
@@ -106,14 +122,15 @@ def _check_plateau(frame: Frame, box: Box) -> None:
     if size > frame.memory and any(e - b > 64 for b, e in box):
         raise ValueError(
             f"a plateau of equal pixels, or several that compete, in frame {frame.number} around {slices(box)} "
-            f"needs about {size} bytes at once, more than max_memory: raise it, or leave them out with plateau='drop'"
+            f"needs about {bytes_as_text(size)} at once, more than max_memory: raise it, or leave them out with "
+            "plateau='drop'"
         )
 
 
 def tile_of(frame: Frame, box: Box) -> Tile:
     """Return a part of a frame, with what is known of it."""
     mask = frame.map_of("mask", box)
-    x = frame.read(box)
+    x = searched(frame, box)
     own = None if mask is None else mask.reshape(x.shape)
     return Tile(x, box, own, frame.map_of("background", box), frame.map_of("sigma", box))
 
@@ -132,7 +149,9 @@ def refine(job: Refine) -> tuple[Rows, Pixels]:
 
 
 def pixels_at(frame: Frame, box: Box, indices: HostArray, points: HostArray, pixels: HostArray) -> Pixels:
-    """Return the pixels at points of a part of a frame, with what is known of them."""
+    """Return the pixels at points of a part of a frame, with what is known of them; the filtered ones, if it is so."""
+    if frame.filter is not None:
+        pixels = searched(frame, box)[0]
     at = tuple(p - begin for p, (begin, _) in zip(points.T, box, strict=True))
     maps = [frame.map_of(name, box) for name in ("background", "sigma")]
     level, noise = (
@@ -148,8 +167,19 @@ def fit(job: Fit) -> Fits:
     assert frame.fit is not None
     pixels = frame.read(box)
     image = window(frame.shape, slices(box), pixels[0])
-    options = dict(frame.fit)
     mask = frame.map_of("mask", box)
     if mask is not None:
-        options["mask"] = window(frame.shape, slices(box), mask)
-    return fit_spots(image, coords, **options)[own]
+        mask = window(frame.shape, slices(box), mask)
+    noise = tuple(in_whole(frame, box, value) for value in noise_of_fit(frame, box))
+    return fitted_in_frame(image, coords, frame.fit, mask, noise)[own]
+
+
+def tiles_of(points: HostArray, cores: list[Box]) -> dict[int, HostArray]:
+    """Return the rows of each tile that has any, by their pixels."""
+    axes = len(cores[0])
+    begins = [np.unique([core[k][0] for core in cores]) for k in range(axes)]
+    places = [np.searchsorted(b, points[:, k], side="right") - 1 for k, b in enumerate(begins)]
+    tiles = np.ravel_multi_index(places, [len(b) for b in begins]) if len(points) else np.zeros(0, np.int64)
+    order = np.argsort(tiles, kind="stable")
+    numbers, starts = np.unique(tiles[order], return_index=True)
+    return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=False)) if len(order) else {}

@@ -27,6 +27,8 @@ class Runner(Protocol):
     #: Blocks that are worked on at once, and those whose pixels are in memory here.
     workers: int
     at_once: int
+    #: Whether workers are other processes of this machine.
+    shares_memory: bool
 
     def run(self, function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[tuple[J, R]]:
         """Yield each job and its result, in order."""
@@ -36,7 +38,7 @@ class Runner(Protocol):
 class _Here:
     """The process of the caller, whose kernels use all threads."""
 
-    workers, at_once = 1, 1
+    workers, at_once, shares_memory = 1, 1, False
 
     def run(self, function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[tuple[J, R]]:
         """Run one job after the other."""
@@ -46,9 +48,11 @@ class _Here:
 class _Elsewhere:
     """An executor, with two jobs per worker on their way, so that none waits."""
 
-    def __init__(self, make: Callable[[], contextlib.AbstractContextManager[Executor]], workers: int) -> None:
+    def __init__(
+        self, make: Callable[[], contextlib.AbstractContextManager[Executor]], workers: int, shares_memory: bool = False
+    ) -> None:
         self._make = make
-        self.workers, self.at_once = workers, 2 * workers
+        self.workers, self.at_once, self.shares_memory = workers, 2 * workers, shares_memory
 
     def run(self, function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[tuple[J, R]]:
         """Run jobs in workers, and yield their results in order."""
@@ -104,7 +108,7 @@ def runner_of(executor: Any) -> Runner:
         count = int(executor)
         if count < 1:
             raise ValueError(f"executor must be at least 1 process, got {count}")
-        return _Elsewhere(lambda: _processes(count), count)
+        return _Elsewhere(lambda: _processes(count), count, shares_memory=True)
     if hasattr(executor, "get_executor") and hasattr(executor, "ncores"):
         threads = max(1, sum(executor.ncores().values()))
         return _Elsewhere(lambda: contextlib.nullcontext(executor.get_executor(pure=False)), threads)
@@ -114,7 +118,7 @@ def runner_of(executor: Any) -> Runner:
             f"got {executor!r}"
         )
     workers = getattr(executor, "_max_workers", None) or os.cpu_count() or 1
-    return _Elsewhere(lambda: contextlib.nullcontext(executor), workers)
+    return _Elsewhere(lambda: contextlib.nullcontext(executor), workers, isinstance(executor, ProcessPoolExecutor))
 
 
 def _begin() -> None:

@@ -57,6 +57,15 @@ def _numbers(value: HostArray | None, default: float) -> HostArray:
     return np.array([default]) if value is None else np.ascontiguousarray(value, np.float64)
 
 
+def _factors(electrons_per_count: HostArray, em_gain: HostArray, pixels: int, excess: float) -> HostArray:
+    """Return electrons per count without gain and excess noise; no copy where neither changes a number.
+
+    Of the map of a frame that is larger than memory only a part is there.
+    """
+    is_plain = em_gain.size == 1 and em_gain[0] == 1 and excess == 1
+    return electrons_per_count if is_plain else factors_of(electrons_per_count, em_gain, pixels) / excess
+
+
 class _Neighbours:
     """Starts sorted by their pixels."""
 
@@ -107,7 +116,7 @@ def fit_spots(
     likelihood = fit.estimator == "mle"
     maps = (
         _numbers(offset, 0.0),
-        factors_of(_numbers(electrons_per_count, 1.0), _numbers(em_gain, 1.0), math.prod(shape)) / fit.excess,
+        _factors(_numbers(electrons_per_count, 1.0), _numbers(em_gain, 1.0), math.prod(shape), fit.excess),
         _numbers(read_variance, 0.0) if likelihood else _numbers(error, 1.0),
     )
     steps = tuple(step for values in maps for step in _steps(values, math.prod(shape)))

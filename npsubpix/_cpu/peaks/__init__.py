@@ -31,6 +31,9 @@ from npsubpix._definitions.refinement import Noise, Refinement, noise_of, unset_
 
 __all__ = ["Rows", "before_merging", "candidates", "find_peaks", "refined", "selected", "settled"]
 
+_PLATEAU, _DUPLICATE, _REJECTED = int(PeakFlags.PLATEAU), int(PeakFlags.DUPLICATE), int(REJECTED)
+_SINGULAR = np.int32(PeakFlags.SINGULAR)
+
 _FEW = 1000  # candidates that are sorted in less time than it takes to look for equal ones
 
 
@@ -100,7 +103,8 @@ def _find_rows(
 
 def before_merging(search: PeakSearch, refinement: Refinement) -> PeakSearch:
     """Return the search for the candidates: for all of them, where others may take the place of duplicates."""
-    return search._replace(num_peaks=None) if _is_merging(search, refinement) else search
+    merging = search.num_peaks is not None and _is_merging(search, refinement)
+    return search._replace(num_peaks=None) if merging else search
 
 
 def _is_merging(search: PeakSearch, refinement: Refinement) -> bool:
@@ -132,21 +136,20 @@ def _without_merged(
     refine_each: Callable[[Candidates], Rows],
 ) -> Rows:
     """Refine candidates by a function; leave out duplicates unless these are wanted."""
+    most, merging = search.num_peaks, _is_merging(search, refinement)
 
     def flagged(part: Candidates) -> Rows:
         rows = refine_each(part)
-        flag_duplicates(rows.coords, rows.flags, rows.frames, shape, search.wrap)
-        return rows
+        any_flagged = flag_duplicates(rows.coords, rows.flags, rows.frames, shape, search.wrap)
+        return rows.take(np.flatnonzero(rows.flags & _DUPLICATE == 0)) if any_flagged and merging else rows
 
-    most, merging = search.num_peaks, _is_merging(search, refinement)
     if not merging or most is None:
-        rows = flagged(found)
-        return _without_duplicates(rows) if merging else rows
+        return flagged(found)
     # Peaks that turn out as duplicates are made up for by the next ones of their image.
     every, tried = found.indices // max(math.prod(shape[1:]), 1), max(most, 1)
     while True:
         part = _first_of_each(every, tried)
-        rows = _without_duplicates(flagged(found.take(part)))
+        rows = flagged(found.take(part))
         lacking = np.bincount(rows.frames, minlength=shape[0]) < most
         if not (lacking & (np.bincount(every, minlength=shape[0]) > tried)).any():
             break
@@ -158,11 +161,6 @@ def _first_of_each(images: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.
     """Select the first rows of each image, of rows image by image."""
     chosen: npt.NDArray[np.bool_] = np.arange(images.size) - np.searchsorted(images, images) < count
     return chosen
-
-
-def _without_duplicates(rows: Rows) -> Rows:
-    duplicate = rows.flags & int(PeakFlags.DUPLICATE)
-    return rows.take(np.flatnonzero(duplicate == 0)) if duplicate.any() else rows
 
 
 def refined(
@@ -198,14 +196,17 @@ def _settle_plateaus(
     """Reject fits on plateaus too wide for the method; set plateaus that are not refined to their centres."""
     assert found.centres is not None
     assert found.extents is not None
-    flat = (found.flags & PeakFlags.PLATEAU) != 0
+    flat = np.flatnonzero(found.flags & _PLATEAU)  # few rows of many
     if plateau == "centroid":
         flags[flat] = found.flags[flat]
         moved = flat
     else:
-        too_wide = np.greater(found.extents, refinement.widest_plateau).any(axis=1)
-        flags[flat & too_wide] |= PeakFlags.SINGULAR
-        moved = flat & ((flags & REJECTED) != 0)
+        too_wide = (found.extents[flat] > refinement.widest_plateau).any(axis=1)
+        own = flags[flat] | np.where(too_wide, _SINGULAR, np.int32(0))
+        flags[flat] = own
+        moved = flat[(own & _REJECTED) != 0]
+    if not moved.size:
+        return
     values[moved] = x.reshape(-1)[found.indices[moved]]
     if (plateau != "first" and refinement.method is not None) or plateau == "centroid":
         coords[moved] = found.centres[moved]

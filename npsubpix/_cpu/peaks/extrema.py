@@ -14,6 +14,7 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import trailing_zeros
 from npsubpix._cpu.compiler.jit import device, kernel
 from npsubpix._cpu.nms import codes_of_extrema, limits, no_limits
+from npsubpix._cpu.peaks.narrowing import are_narrowed, narrow
 from npsubpix._cpu.peaks.plateaus import find_plateaus, mark_seeds
 from npsubpix._definitions.constants import MOST_TIED
 from npsubpix._definitions.flags import PeakFlags
@@ -24,6 +25,8 @@ __all__ = ["Candidates", "find_extrema", "images_of", "last_below", "may_be_alon
 # Bits of the codes of pixels.
 _MINIMUM = 2
 _STRICT = 3  # a maximum or a minimum; others are seeds of plateaus
+
+_PLATEAU, _LOW = int(PeakFlags.PLATEAU), int(PeakFlags.MINIMUM)
 
 _WORDS = 8192  # a unit of parallel work: 64 KB of codes
 
@@ -183,7 +186,11 @@ def _strict(
     if padded.size > x.size:
         padded[x.size :] = 0
     codes = padded[: x.size]
-    marked = codes_of_extrema(x, size, margins, low, high, codes.reshape(x.shape), seeds=plateaus)
+    narrowed = are_narrowed(size, margins)
+    near = (3,) * len(size) if narrowed else size
+    marked = codes_of_extrema(x, near, margins, low, high, codes.reshape(x.shape), seeds=plateaus)
+    if narrowed:
+        narrow(x, size, padded)
     indices, seeds = _positions(codes, padded.view(np.uint64))
     strength = x.reshape(-1)[indices].astype(_strength_type(x.dtype))
     flags = np.zeros(indices.size, np.int32)
@@ -309,7 +316,7 @@ def _plateaus(
         seen = find_plateaus(*place, nearest=nearest, contest=has_first(search))
         if not seen.indices.size:
             continue
-        flag = PeakFlags.PLATEAU | (0 if sign > 0 else PeakFlags.MINIMUM)
+        flag = _PLATEAU if sign > 0 else _PLATEAU | _LOW
         strength = sign * x.reshape(-1)[seen.indices].astype(_strength_type(x.dtype))
         flags = np.full(seen.indices.size, flag, np.int32)
         parts.append(Candidates(seen.indices, strength, flags, seen.centres, seen.extents))
@@ -320,18 +327,28 @@ def _widen_clipped(x: HostArray, found: Candidates) -> None:
     """Count narrow plateaus at which images are known to be clipped as wide ones: see `_definitions.peaks.CLIPPED`."""
     assert found.extents is not None
     pixels = found.extents[:, 0]
+    wide = pixels > MOST_TIED
+    limited = x.dtype.kind in "iu"
+    if not wide.any() and not (limited and _may_be_at_limit(x, found)):
+        return
     minima = (found.flags & PeakFlags.MINIMUM) != 0
     group = 2 * images_of(x, found.indices) + minima
-    wide = pixels > MOST_TIED
     ceilings = np.full(2 * len(x), -math.inf, found.strength.dtype)
     np.maximum.at(ceilings, group[wide], found.strength[wide])
     ceilings[group[found.strength > ceilings[group]]] = math.nan
     clipped = found.strength == ceilings[group]
-    if x.dtype.kind in "iu":
+    if limited:
         least, greatest = limits(x.dtype).astype(found.strength.dtype)
         clipped |= found.strength == np.where(minima, -least, greatest)
-    clipped &= (found.flags & PeakFlags.PLATEAU) != 0
+    clipped &= (found.flags & _PLATEAU) != 0
     pixels[clipped] = np.maximum(pixels[clipped], CLIPPED)
+
+
+def _may_be_at_limit(x: HostArray, found: Candidates) -> bool:
+    """Whether a candidate may have the greatest value of an integer dtype or, as a minimum, the least one."""
+    least, greatest = limits(x.dtype).tolist()
+    most = min(greatest, -least) if (found.flags & _LOW).any() else greatest
+    return bool(found.strength.max(initial=-math.inf) >= most)
 
 
 def merged(parts: list[Candidates]) -> Candidates:
@@ -347,7 +364,9 @@ def merged(parts: list[Candidates]) -> Candidates:
 def _of_pixels(part: Candidates, axes: int) -> Candidates:
     """Add the centres and extents of candidates that are no plateaus."""
     count = part.indices.size
-    return part._replace(centres=np.full((count, axes), np.nan), extents=np.ones((count, 4), np.int64))
+    centres, extents = np.empty((count, axes)), np.empty((count, 4), np.int64)
+    centres[...], extents[...] = np.nan, 1  # in less time than by np.full
+    return part._replace(centres=centres, extents=extents)
 
 
 @functools.lru_cache(maxsize=64)

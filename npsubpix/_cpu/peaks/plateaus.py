@@ -278,10 +278,15 @@ def find_plateaus(
             arguments = volume, window, _margins(margins, shape), contest, 8 * seeds >= pixels
             written = codes, codes.view(np.uint64), found, counts
             _KERNELS[maxima][1].run(x.size if images > 1 else 0, *arguments, *written)
-        if counts.max(initial=0) <= room:
+        most = max(counts.tolist(), default=0)
+        if most <= room:
             break
-        room = int(counts.max())
+        room = most
         codes &= _FOUND
+    if images == 1:
+        rows = found[0, :most]
+        indices = rows[:, _NEAREST if nearest else _FIRST].copy()
+        return Plateaus(indices, (rows[:, _SUMS] / rows[:, _PIXELS, None])[:, 3 - axes :], rows[:, 2:6])
     image = np.repeat(np.arange(images), counts)
     rows = np.concatenate([found[b, : counts[b]] for b in range(images)]) if images else found[:0, 0]
     indices = image * pixels + rows[:, _NEAREST if nearest else _FIRST]

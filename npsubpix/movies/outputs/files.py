@@ -32,6 +32,8 @@ class TableFiles(JournalOutput):
         Raises `OutputError` for a path that cannot be written.
     write : callable
         Writes a file: takes its path, the rows, and the metadata.
+    beside : callable
+        Returns the files that are written beside a path, which no other run may write either.
     """
 
     def __init__(
@@ -42,13 +44,16 @@ class TableFiles(JournalOutput):
         state: Mapping[str, Any],
         check: Callable[[Path], None] = check_table_path,
         write: Callable[[Path, Pieces, Mapping[str, Any]], None] = write_pieces,
+        beside: Callable[[Path], Sequence[Path]] = lambda _: (),
     ) -> None:
         for path in paths:
             check(path)
         self.paths, self._write = list(paths), write
         folder = _folder(paths[0])
         safe = f" in {folder}, and a resume goes on from them"
-        super().__init__(paths, lambda: Journal(folder, paths[0], ARRAYS, resume=resume, state=state, safe=safe))
+        super().__init__(
+            _all_files(paths, beside), lambda: Journal(folder, paths[0], ARRAYS, resume=resume, state=state, safe=safe)
+        )
 
     def finish(self, metadata: Mapping[str, Any] | None = None, *, complete: bool = True) -> None:
         """Write all files; if one cannot be written, the others are, and the rows stay where they are safe."""
@@ -65,6 +70,20 @@ class TableFiles(JournalOutput):
         except OutputError as error:
             return error
         return None
+
+
+def _all_files(paths: Sequence[Path], beside: Callable[[Path], Sequence[Path]]) -> list[Path]:
+    """Return the paths and the files beside them; refuse two paths that would be one file, or share one."""
+    written: dict[str, Path] = {}
+    files = []
+    for path in paths:
+        for file in (path, *beside(path)):
+            other = written.setdefault(os.path.realpath(file), path)
+            if other is not path or file in files:
+                what = "is given twice" if other == path else f"writes {file}, as {other} does"
+                raise OutputError(f"{path}: {what}; needed is another name")
+            files.append(file)
+    return files
 
 
 def _folder(path: Path) -> Path:
