@@ -38,7 +38,7 @@ rms = {name: [] for name in methods}
 bound = []
 for flux in fluxes:
     truth = centres + rng.uniform(-0.5, 0.5, centres.shape)
-    image = npsubpix.simulate_spots((372, 372), truth, flux=flux, sigma=1.3, background=5, rng=rng)
+    image = npsubpix.simulate_spots((372, 372), truth, flux=flux, sigma=1.3, background=5, rng=rng).astype(np.uint16)
     bound.append(npsubpix.cramer_rao(flux, 1.3, 5).coords_std.mean())
     for name, options in methods.items():
         found = npsubpix.refine_peaks(image, np.rint(truth), method=name, **options)
@@ -74,12 +74,13 @@ figure.show()
 # Bias over the pixel
 # -------------------
 #
-# With a million photons noise is gone, and the mean error over the place of a spot within its pixel is left: a wave
+# With half a million photons and no noise, the mean error over the place of a spot within its pixel is left: a wave
 # means that positions are drawn to pixels ("pixel locking"). Five of the methods lie on the line of zero.
 
 phase = np.linspace(-0.5, 0.5, 225)
 truth = centres + np.column_stack([phase, rng.permutation(phase)])
-image = npsubpix.render_spots(truth, (372, 372), std=1.3, amplitude=1e6, integrate=True) + 5
+image = npsubpix.render_spots(truth, (372, 372), std=1.3, amplitude=5e5, integrate=True) + 5
+image = np.rint(image).astype(np.uint16)
 figure, ax = plt.subplots(figsize=(7, 4.2))
 for name, options in methods.items():
     found = npsubpix.refine_peaks(image, np.rint(truth), method=name, **options)

@@ -57,7 +57,7 @@ def train(method, steps):
 
 networks, losses = {}, {}
 networks["nearest"], losses["nearest"] = train(Nearest(), steps=100)
-networks["nearest, surrogate"], losses["nearest, surrogate"] = train(Nearest(surrogate="linear"), steps=400)
+networks["nearest, surrogate"], losses["nearest, surrogate"] = train(Nearest(surrogate="linear"), steps=250)
 
 # %%
 # Where was it?
@@ -77,7 +77,7 @@ with torch.no_grad():
 with torch.no_grad():
     images = blob(middle + torch.tensor([[-4.0, 3.0], [3.5, 3.5], [0.5, -4.0], [-2.5, -3.0]]))
     after = {name: moved(networks[name], images, Nearest()) for name in ("nearest", "nearest, surrogate")}
-figure, panels = plt.subplots(3, 4, figsize=(6.4, 5.2))
+figure, panels = plt.subplots(3, 4, figsize=(6.4, 4.4))
 rows = {
     "input": images,
     "trained without\na surrogate": after["nearest"],
