@@ -188,6 +188,8 @@ def _told(part: Any) -> Any:
 
 def _name_of(value: Any) -> str:
     """Name an object of a known library."""
+    module: str
+    found: Any
     if isinstance(value, ModuleType):
         module, name, found = value.__name__, "", value
     else:

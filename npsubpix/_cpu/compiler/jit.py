@@ -191,8 +191,9 @@ def compile_function_of_number(
             return numpy.nan
 
     signature = (numba.float64, numba.types.CPointer(numba.float64)), numba.float64
-    made = CFunc(_named(or_nan, f"or_nan_{own}"), signature, locals={}, options={"nopython": True})
-    if digest is not None and (cache := KernelCache.create(made._pyfunc, own + digest)) is not None:
+    named = _named(or_nan, f"or_nan_{own}")
+    made: Any = CFunc(named, signature, locals={}, options={"nopython": True})
+    if digest is not None and (cache := KernelCache.create(named, own + digest)) is not None:
         made._cache = cache
     try:
         made.compile()
