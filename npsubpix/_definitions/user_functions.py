@@ -188,12 +188,11 @@ def _told(part: Any) -> Any:
 
 def _name_of(value: Any) -> str:
     """Name an object of a known library."""
-    module: str
     found: Any
     if isinstance(value, ModuleType):
         module, name, found = value.__name__, "", value
     else:
-        module = getattr(value, "__module__", None) or type(value).__module__
+        module = str(getattr(value, "__module__", None) or type(value).__module__)
         name = getattr(value, "__qualname__", None) or getattr(value, "__name__", "")
         found = getattr(sys.modules.get(module), name, None)
     if module.partition(".")[0] not in _KNOWN_LIBRARIES or found is not value:
