@@ -193,7 +193,7 @@ def _name_of(value: Any) -> str:
         module, name, found = value.__name__, "", value
     else:
         module = str(getattr(value, "__module__", None) or type(value).__module__)
-        name = getattr(value, "__qualname__", None) or getattr(value, "__name__", "")
+        name = str(getattr(value, "__qualname__", None) or getattr(value, "__name__", ""))
         found = getattr(sys.modules.get(module), name, None)
     if module.partition(".")[0] not in _KNOWN_LIBRARIES or found is not value:
         raise _Unknown
