@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 OTHERS = {
     "assessment", "camera", "cli", "corners", "drift", "gradients", "io", "movies", "nn", "operators", "plotting",
     "results",
-    "simulation",
+    "simulation", "warming",
 }  # fmt: skip
 
 #: Folders of kernels that are no family.
