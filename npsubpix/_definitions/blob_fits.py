@@ -67,6 +67,10 @@ class Places(NamedTuple):
         parts = [np.where(rows.reshape(-1, *(1,) * (x.ndim - 1)), y, x) for x, y in zip(self, others, strict=True)]
         return Places(*parts)
 
+    def take(self, rows: slice) -> Places:
+        """Return some rows."""
+        return Places(*(part[rows] for part in self))
+
 
 class ExtremumFits(NamedTuple):
     """Fits of extrema: where they are, and the response there.
@@ -91,6 +95,11 @@ class ExtremumFits(NamedTuple):
     stretch: Floats
     curvatures: Floats
     flags: Integers
+
+    def take(self, rows: slice) -> ExtremumFits:
+        """Return some rows."""
+        columns: list[Any] = [part[rows] for part in self[2:]]
+        return ExtremumFits(self.here.take(rows), self.above.take(rows), *columns)
 
 
 def fit_extrema(cubes: Floats, inside: npt.NDArray[np.bool_], method: str) -> ExtremumFits:

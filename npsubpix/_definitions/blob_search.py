@@ -248,7 +248,7 @@ def _noise(ops: ScaleOps, image: Any, gaps: Any) -> float:
     """Return the noise of the pixels of an image, those of gaps left out, as they are made up."""
     strips = noise_strips(tuple(image.shape))
     hidden = None if gaps is None else ops.rows(gaps.reshape(image.shape), strips.rows)
-    return noise_of_strips(strips, ops.rows(image, strips.rows).astype(np.float64), hidden)
+    return noise_of_strips(strips, ops.rows(image, strips.rows), hidden)
 
 
 def _least(search: BlobSearch, response: LevelResponse, sigma: float, greatest: float) -> float:

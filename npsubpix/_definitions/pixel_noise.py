@@ -68,8 +68,8 @@ def _centred(line: tuple[float, ...], length: int) -> Floats:
 def noise_of_strips(strips: NoiseStrips, pixels: Any, gaps: Any) -> float:
     """Return the standard deviation of the noise of pixels, 0 if none can be seen.
 
-    `pixels` are the rows of the strips, of shape (N, planes, rows, W), as are `gaps`, True at pixels that were made up;
-    None if none were.
+    `pixels` are the rows of the strips, of shape (N, planes, rows, W), in single precision. `gaps`, of that shape, is
+    True at pixels that were made up; None if none were. Differences are in double precision.
     """
     length = strips.orders[0][2].size
     count = pixels.shape[3] - length + 1

@@ -96,7 +96,7 @@ def noise_of_frame(
     strips: NoiseStrips, pixels: HostArray, gaps: npt.NDArray[np.bool_] | None, scale: FrameScale
 ) -> float:
     """Return the noise of a frame from the rows of its strips, in units of the image."""
-    scaled = HostOps().scaled(pixels, scale.offset, 1 / scale.unit).astype(np.float64)
+    scaled = HostOps().scaled(pixels, scale.offset, 1 / scale.unit)
     return noise_of_strips(strips, scaled, gaps) * scale.unit
 
 
