@@ -50,6 +50,9 @@ _GREATEST = float(np.finfo(np.float32).max)
 #: Share of pixels, of the darkest and of the brightest, that may be far from all others.
 _OUTERMOST = 0.01
 
+#: Pixels, about as many of which are enough to see where most are.
+_LOOKED_AT = 4096
+
 #: Widths of a blob that must lie inside the image: of one that is cut, less is seen than a filter needs, and the
 #: reflected image shifts it by a hundredth of its width or more.
 _CLEAR = 2.5
@@ -184,11 +187,12 @@ def frame_scale(low: float, high: float, typical: float) -> FrameScale | None:
 
 
 def typical_pixel(pixels: Any, gaps: Any) -> float:
-    """Return the middle of all but the outermost pixels of one row of each strip, without gaps; NaN if there is none.
+    """Return the middle of all but the outermost pixels, of one row of each strip, without gaps; NaN if there are none.
 
     `pixels` are these rows, of shape (N, W), as are `gaps`, True at pixels that were made up; None if none were.
     """
-    known = np.sort(pixels.reshape(-1) if gaps is None else pixels[~gaps])
+    known = pixels.reshape(-1) if gaps is None else pixels[~gaps]
+    known = np.sort(known[:: max(known.size // _LOOKED_AT, 1)])
     few = int(_OUTERMOST * known.size)
     return 0.5 * float(known[few]) + 0.5 * float(known[-1 - few]) if known.size else math.nan
 
