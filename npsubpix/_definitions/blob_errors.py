@@ -23,6 +23,10 @@ _SAME = 0.05
 #: Distance of these, in widths of a blob, up to which it is round: in photographs, other structures drift.
 _FARTHEST = 0.1
 
+#: Widths of a blob from the border, beyond which what is reflected there shifts the position in the level above by less
+#: than a hundredth of the width.
+_CLEAR = 3.0
+
 #: Least mean square of a response, in squared pixels along an axis, of which the pixels show the extremum: s**2 +
 #: sigma**2. That of narrower ones is biased, and less so in the level above.
 _NARROWEST = 5.5
@@ -34,13 +38,15 @@ Floats = npt.NDArray[np.float64]
 
 
 def choose_places(
-    fits: ExtremumFits, plan: ScalePlan, level: int, grid: tuple[int, ...], response: LevelResponse, noise: Floats
-) -> tuple[Places, npt.NDArray[np.bool_], Floats]:
+    fits: ExtremumFits, plan: ScalePlan, level: int, grid: tuple[int, ...], response: LevelResponse, noise: Floats,
+    margins: Floats,
+) -> tuple[Places, npt.NDArray[np.bool_], Floats]:  # fmt: skip
     """Return positions, whether they are those of the level above, and their variances in pixels for noise of 1.
 
     A position in the level above has less noise. That of the extremum is returned where the two differ by more than
     the noise of their difference, which has the difference of their variances: the test of J. Hausman, "Specification
-    tests in econometrics", Econometrica 46, 1251-1271 (1978).
+    tests in econometrics", Econometrica 46, 1251-1271 (1978). So it is near the border, from which `margins` are the
+    distances of pixels along each axis, as the wider filter sees more of what is reflected there.
     """
     apart = fits.above.shifts[:, 1:] - fits.here.shifts[:, 1:]
     with np.errstate(all="ignore"):
@@ -50,8 +56,9 @@ def choose_places(
         )
         explained = np.maximum(of_here - of_above, _SAME * of_above)
         noisy = apart / noise[:, None]
-        same = fits.round & ((noisy**2 / explained).sum(axis=1) < _DIFFERENT[plan.ndim])
         widths = plan.widths[level] * np.array(plan.ratios) / grid
+        same = fits.round & ((noisy**2 / explained).sum(axis=1) < _DIFFERENT[plan.ndim])
+        same &= (margins >= _CLEAR * widths * grid).all(axis=1)
         chosen = np.asarray(same & (((apart / widths) ** 2).sum(axis=1) < _FARTHEST**2))
         chosen |= fits.round & (_squared_extent(plan, level, grid, 0, fits.here.shifts[:, :1]).min(axis=1) < _NARROWEST)
         # far from a place that is as likely: the difference is an error

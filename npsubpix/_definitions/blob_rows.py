@@ -102,14 +102,18 @@ def extrema_of_level(ops: ScaleOps, held: list[Any], places: Integers, sign: int
     return Extrema(level, sign, pixels, inside, cubes[:, :, 1] if ndim == 2 else cubes)
 
 
-def rows_of(found: list[Extrema], plan: ScalePlan, noise: list[Floats], edge_ratio: float | None) -> BlobRows:
+def rows_of(
+    found: list[Extrema], plan: ScalePlan, noise: list[Floats], edge_ratio: float | None, shape: tuple[int, ...]
+) -> BlobRows:
     """Fit extrema of levels, each with the noise of a pixel, and measure the blobs; edges are left out."""
     every = fit_extrema(  # of all levels at once, as few rows take as long as many
         np.concatenate([part.cubes for part in found]), np.concatenate([part.inside for part in found]), plan.method
     )
     ends = np.cumsum([len(part.inside) for part in found]).tolist()
     fits = [every.take(slice(end - len(part.inside), end)) for part, end in zip(found, ends, strict=True)]
-    tables = [_rows_of_level(part, own, plan, sigma) for part, own, sigma in zip(found, fits, noise, strict=True)]
+    tables = [
+        _rows_of_level(part, own, plan, sigma, shape) for part, own, sigma in zip(found, fits, noise, strict=True)
+    ]
     columns: list[Any] = [np.concatenate(column) for column in zip(*tables, strict=True)]
     table = BlobRows(*columns)
     if edge_ratio is None:
@@ -118,10 +122,14 @@ def rows_of(found: list[Extrema], plan: ScalePlan, noise: list[Floats], edge_rat
     return table.take(~is_edge(every.curvatures * scale[:, :, None] * scale[:, None], edge_ratio))
 
 
-def _rows_of_level(part: Extrema, fits: ExtremumFits, plan: ScalePlan, sigma: Floats) -> BlobRows:
+def _rows_of_level(
+    part: Extrema, fits: ExtremumFits, plan: ScalePlan, sigma: Floats, shape: tuple[int, ...]
+) -> BlobRows:
     """Measure blobs of a level."""
     n, count, response, grid = plan.ndim, len(part.pixels), level_responses(plan)[part.level], plan.grids()[part.level]
-    places, above, variances = choose_places(fits, plan, part.level, grid, response, sigma)
+    pixels = part.pixels * np.array(grid)
+    margins = np.minimum(pixels, np.array(shape) - 1 - pixels) + 0.5
+    places, above, variances = choose_places(fits, plan, part.level, grid, response, sigma, margins)
     offset = np.interp(places.shifts[:, 0], response.shifts, response.offsets)
     offset[fits.flags != 0] = 0.0
     height = np.interp(offset, response.offsets, response.heights)

@@ -243,7 +243,7 @@ def blobs_of(
         return nothing_found(search.plan.ndim)
     grids = search.plan.grids()
     spreads = [_at(sigma, part.pixels * np.array(grids[part.level]), shape) for part in parts]
-    rows = rows_of(parts, search.plan, spreads, search.edge_ratio)
+    rows = rows_of(parts, search.plan, spreads, search.edge_ratio, shape)
     found = _selected(ops, rows, gaps, sigma, shape, search)
     return found._replace(amplitude=found.amplitude * unit, amplitude_std=found.amplitude_std * unit)
 

@@ -140,7 +140,7 @@ def find_blobs(
     The position of a Gaussian blob has less noise in the level above that of its extremum: for three levels per octave,
     1.05 times the Cramér-Rao bound in images and 1.15 times in volumes, where the extremum has 1.22 and 1.56 times. It
     is taken from there unless the two positions differ by more than noise explains or by a tenth of the width, as
-    in structures that are not round, of which the extremum is reported.
+    in structures that are not round, or it is nearer to the border than three widths: the extremum is reported then.
 
     Beyond the border the image is reflected. A blob nearer to it than 2.5 widths is biased, flagged ``AT_BORDER``, and
     not ok, unless it is refined by ``"fit"``.
