@@ -33,7 +33,7 @@ __all__ = [
     "nothing_found",
     "pixels_of",
     "table_of",
-    "typical_pixel",
+    "usual_range",
 ]
 
 _MASKED, _AT_BORDER, _NOT_OK = int(PeakFlags.MASKED), int(PeakFlags.AT_BORDER), int(BLOB_NOT_OK)
@@ -49,6 +49,9 @@ _GREATEST = float(np.finfo(np.float32).max)
 
 #: Share of pixels, of the darkest and of the brightest, that may be far from all others.
 _OUTERMOST = 0.01
+
+#: Range of all pixels, in units of twice that of the others, beyond which these few are far from them.
+_FAR = 16.0
 
 #: Pixels, about as many of which are enough to see where most are.
 _LOOKED_AT = 4096
@@ -174,27 +177,31 @@ def _noise_of(sigmas: Floats, frame: int, pixels: int) -> float | Floats:
     return sigmas[:pixels] if sigmas.size == pixels else sigmas[frame * pixels : (frame + 1) * pixels]
 
 
-def frame_scale(low: float, high: float, typical: float) -> FrameScale | None:
+def frame_scale(low: float, high: float, usual: tuple[float, float]) -> FrameScale | None:
     """Return how pixels from the least to the greatest are scaled; None if they are of one value.
 
-    A typical pixel becomes 0: near it float32 has more digits than blobs need, however bright the brightest pixel is.
+    The middle of the range becomes 0; of that of usual pixels where few others are far from them, as float32 has more
+    digits near 0: those of faint blobs, however bright the brightest pixel is.
     """
-    offset, spread = typical if low <= typical <= high else 0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low
+    offset, spread = 0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low
     if not 0 < spread < math.inf:
         return None
+    least, most = usual
+    if spread > _FAR * (most - least):
+        offset = 0.5 * least + 0.5 * most
     unit = math.ldexp(1.0, max(min(math.frexp(spread)[1], 1000), -1000))
     return FrameScale(offset, unit, spread / unit)
 
 
-def typical_pixel(pixels: Any, gaps: Any) -> float:
-    """Return the middle of all but the outermost pixels, of one row of each strip, without gaps; NaN if there are none.
+def usual_range(pixels: Any, gaps: Any) -> tuple[float, float]:
+    """Return the range of all but the outermost pixels, of one row of each strip, without gaps; NaN if there are none.
 
     `pixels` are these rows, of shape (N, W), as are `gaps`, True at pixels that were made up; None if none were.
     """
     known = pixels.reshape(-1) if gaps is None else pixels[~gaps]
     known = np.sort(known[:: max(known.size // _LOOKED_AT, 1)])
     few = int(_OUTERMOST * known.size)
-    return 0.5 * float(known[few]) + 0.5 * float(known[-1 - few]) if known.size else math.nan
+    return (float(known[few]), float(known[-1 - few])) if known.size else (math.nan, math.nan)
 
 
 def in_units(search: BlobSearch, unit: float) -> BlobSearch:
@@ -208,7 +215,7 @@ def _find_in_frame(ops: ScaleOps, x: Any, gaps: Any, noise: float | Floats | Non
     three = (1,) * (3 - len(shape)) + shape
     rows = noise_strips(three).rows[:, 0, 0]
     hidden = None if gaps is None else ops.rows(gaps.reshape(three), rows)
-    scale = frame_scale(*ops.range_of(x), typical_pixel(ops.rows(x.reshape(three), rows), hidden))
+    scale = frame_scale(*ops.range_of(x), usual_range(ops.rows(x.reshape(three), rows), hidden))
     if scale is None:
         return nothing_found(search.plan.ndim)
     images = [ops.scaled(x, scale.offset, 1 / scale.unit).reshape(three)]

@@ -21,7 +21,7 @@ from npsubpix._cpu.blobs.tiles import (
     pixels_of,
     reach_of_levels,
     table_of,
-    typical_pixel,
+    usual_range,
 )
 from npsubpix._cpu.compiler.workers import keep_serial, serial_kernels
 from npsubpix._cpu.peaks import Rows, before_merging, refined, selected, settled
@@ -65,5 +65,5 @@ __all__ = [
     "serial_kernels",
     "settled",
     "table_of",
-    "typical_pixel",
+    "usual_range",
 ]

@@ -156,7 +156,7 @@ def find_blobs(
     0.5 %.
 
     Levels are smoothed one from the other. Beyond a width of 3.2 pixels of the Gaussian, levels have every second
-    pixel, so that wide blobs take little time. Pixels are float32, after a typical value is
+    pixel, so that wide blobs take little time. Pixels are float32, after an offset is
     subtracted. Blobs lower than 3e-5 times the range of the image are not sought.
 
     References

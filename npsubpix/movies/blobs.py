@@ -36,7 +36,7 @@ from npsubpix._dispatch.tiles import (
     pixels_of,
     reach_of_levels,
     table_of,
-    typical_pixel,
+    usual_range,
 )
 from npsubpix.background import check_boxes
 from npsubpix.blobs.finding import check_blobs, check_noise, find_blobs
@@ -212,7 +212,7 @@ def _prepared(
             own = frame.filled(core)
             low, high = min(low, float(own.min())), max(high, float(own.max()))
     shown = pixels[:, 0, 0], None if gaps is None else hidden[:, 0, 0]
-    scale = frame_scale(low, high, typical_pixel(*shown))
+    scale = frame_scale(low, high, usual_range(*shown))
     if frame.noise is not None:
         flat = frame.noise.reshape(-1).astype(np.float64)
         return frame, gaps, scale, float(flat[0]) if flat.size == 1 else flat

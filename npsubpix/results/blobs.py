@@ -64,7 +64,7 @@ class Blobs(Table):
     >>> blobs
     Blobs: 1 in 2-D
          y      x  sigma  amplitude    snr  value  flags
-     23.20  47.90  3.996      49.98  200.6  49.59  -
+     23.19  47.90  3.999      49.93  246.8  49.59  -
     >>> len(blobs[blobs.ok])
     1
     """

@@ -25,7 +25,7 @@ from npsubpix._definitions.blob_search import (
     nothing_found,
     pixels_of,
     table_of,
-    typical_pixel,
+    usual_range,
 )
 from npsubpix._definitions.pixel_noise import NoiseStrips, noise_of_strips, noise_strips
 from npsubpix._definitions.scale_space import ScalePlan
@@ -45,7 +45,7 @@ __all__ = [
     "pixels_of",
     "reach_of_levels",
     "table_of",
-    "typical_pixel",
+    "usual_range",
 ]  # fmt: skip
 
 _Box = tuple[tuple[int, int], ...]
