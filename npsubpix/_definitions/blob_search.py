@@ -50,7 +50,7 @@ _GREATEST = float(np.finfo(np.float32).max)
 #: Share of pixels, of the darkest and of the brightest, that may be far from all others.
 _OUTERMOST = 0.01
 
-#: Range of all pixels, in units of twice that of the others, beyond which these few are far from them.
+#: Half the range of all pixels, in units of the range of the others, beyond which these few are far from them.
 _FAR = 16.0
 
 #: Pixels, about as many of which are enough to see where most are.
