@@ -382,7 +382,7 @@ def test_misuse_of_kernels():
         (lambda: Nearest(surrogate="nearest"), ValueError, "surrogate must be one of"),
         (lambda: WeightedNearest("cosine"), ValueError, "weight must be one of"),
         (lambda: WeightedNearest(3), TypeError, "weight must be a plain function"),
-        (lambda: WeightedNearest("linear", derivative=abs), TypeError, "derivative must be None"),
+        (lambda: WeightedNearest("linear", derivative=abs), TypeError, "derivative and args are for a weight that is"),
         (lambda: GradientAdaptive(-1), ValueError, "threshold must be positive"),
         (lambda: GradientAdaptive(1, inside=GradientAdaptive(1)), TypeError, "inside must be the name"),
         (lambda: npsubpix.spline_filter(np.ones(4), 6), ValueError, "order must be 2 to 5"),
