@@ -326,6 +326,18 @@ def test_overlap_and_number_and_border():
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("centre", [(40, 50), (40, 50.5), (40.5, 50), (40.5, 50.5)])
+def test_a_blob_whose_maximum_is_in_equal_pixels_is_found_once(centre, dark):
+    """Discs of one value, in the middle of a pixel or between two or four, have responses of exactly equal pixels."""
+    y, x = np.mgrid[:96, :112]
+    disc = np.where((y - centre[0]) ** 2 + (x - centre[1]) ** 2 < 100, 50.0, 0.0)
+    found = npsubpix.find_blobs(-disc if dark else disc, 2, 12, threshold_abs=5, dark=dark)
+    assert len(found) == 1
+    np.testing.assert_allclose(found.coords[0], centre, atol=0.02)  # a disc is no Gaussian
+
+
+@pytest.mark.usefixtures("backend")
 def test_a_blob_at_the_border_is_not_ok_unless_it_is_fitted():
     """The reflected image shifts it; a fit knows where the image ends."""
     truth = np.array([[4.5, 45.3, 3.0, 50.0], [60.0, 40.0, 3.0, 40.0]])

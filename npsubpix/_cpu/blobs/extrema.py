@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.jit import device, kernel
-from npsubpix._cpu.nms.comparisons import maximum2d, minimum2d
+from npsubpix._cpu.nms.comparisons import lowest2d, topmost2d
 
 __all__ = ["extrema_kernel"]
 
@@ -22,19 +22,22 @@ _BAND = 16  # rows that one thread searches one after the other
 def _maxima(out, before, row, after, low):
     for j in range(out.size):
         v = row[j + 1]
-        out[j] = maximum2d(v, before, row, after, j) & (v > low)
+        out[j] = topmost2d(v, before, row, after, j) & (v > low)
 
 
 @device
 def _minima(out, before, row, after, low):
     for j in range(out.size):
         v = row[j + 1]
-        out[j] = minimum2d(v, before, row, after, j) & (v < -low)
+        out[j] = lowest2d(v, before, row, after, j) & (v < -low)
 
 
 @device
 def _exceeds(levels, z, i, j, sign, low):
-    """Whether a pixel of the middle level, times a sign, exceeds a limit and all its neighbours."""
+    """Whether a pixel of the middle level, times a sign, exceeds a limit and all its neighbours.
+
+    Of equal ones it is the first: it exceeds the level below and the pixels before it, and is no less than the others.
+    """
     below, x, above = levels
     depth, height, width = x.shape
     v = sign * x[z, i, j]
@@ -43,9 +46,11 @@ def _exceeds(levels, z, i, j, sign, low):
     for d in range(max(z - 1, 0), min(z + 2, depth)):
         for k in range(max(i - 1, 0), min(i + 2, height)):
             for c in range(max(j - 1, 0), min(j + 2, width)):
-                if not (v > sign * below[d, k, c] and v > sign * above[d, k, c]):
+                if not (v > sign * below[d, k, c] and v >= sign * above[d, k, c]):
                     return False
-                if not (v > sign * x[d, k, c] or (d == z and k == i and c == j)):
+                is_before = d < z or (d == z and (k < i or (k == i and c < j)))
+                beside = sign * x[d, k, c]
+                if not (v > beside if is_before else v >= beside):
                     return False
     return True
 

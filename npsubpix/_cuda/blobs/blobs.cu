@@ -78,8 +78,8 @@ FORMULA bool is_extremum(const Pixel* below, const Pixel* x, const Pixel* above,
     for (Index r = greatest<Index>(i - 1, 0); r < least(i + 2, height); ++r)
       for (Index c = greatest<Index>(j - 1, 0); c < least(j + 2, width); ++c) {
         const Index other = (d * height + r) * width + c;
-        if (!(v > sign * below[other]) || !(v > sign * above[other])) return false;
-        if (other != k && !(v > sign * x[other])) return false;
+        if (!(v > sign * below[other]) || !(v >= sign * above[other])) return false;
+        if (!(other < k ? v > sign * x[other] : v >= sign * x[other])) return false;
       }
   return true;
 }
