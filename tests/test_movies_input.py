@@ -245,6 +245,21 @@ def test_the_source_is_not_replaced_by_its_rows(tmp_path):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["mask", "background", "error"])
+def test_a_map_is_not_replaced_by_the_rows(name, tmp_path):
+    """The rows, written to the name of an HDF5 file with the mask, took the place of the mask."""
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "maps.h5"
+    with h5py.File(path, "w") as file:
+        file["map"] = np.zeros(movie().shape[1:], bool if name == "mask" else np.float32)
+    before = path.read_bytes()
+    with h5py.File(path, "r") as file:
+        for value in (f"{path}::/map", file["map"]):
+            with pytest.raises(OutputError, match=rf"maps\.h5: is the {name}, which the rows would replace"):
+                npsubpix.locate(movie(), task="spots", threshold_abs=20, output=path, **{name: value})
+    assert path.read_bytes() == before
+
+
 def test_a_run_that_finds_nothing_takes_nothing_away(tmp_path):
     """An error before the first block, such as a frame that cannot be read, removed the rows of an earlier run."""
     pytest.importorskip("pyarrow")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,10 +27,10 @@ def check_plot_path(plot: Path) -> None:
 
 def check_overwriting(outputs: Sequence[Path | None], images: Sequence[Path]) -> None:
     """Refuse to write where an image is read from."""
-    from npsubpix.io._formats import is_image
+    from npsubpix.io._formats import files_named, is_image
 
     places = [place for place in outputs if place is not None]
-    for path in images:
+    for path in itertools.chain.from_iterable(map(files_named, images)):
         for place in places:
             if place.is_file() and (_is_same(place, path) or (_is_same(place.parent, path) and is_image(place))):
                 raise ValueError(f"{place}: is an image to read, and would be overwritten")
