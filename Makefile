@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check-all lint docs bench clean
+.PHONY: demo test check-all lint docs release bench clean
 .DELETE_ON_ERROR:
 
 demo: .stamp-demo
@@ -27,6 +27,13 @@ lint: .stamp-lint
 
 docs: .stamp-docs
 	$(BIN)/sphinx-build -W --keep-going -n -b html docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
+
+# What is uploaded: built from what is committed, and checked; `CONTRIBUTING.md` says what else a release needs.
+release: .stamp-release
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 bench: .stamp-bench .stamp-picasso
 	$(BIN)/python -m benchmarks
@@ -54,6 +61,10 @@ PICASSO := picassosr==0.11.0 tqdm nd2 playsound3 pyyaml statsmodels patsy sqlalc
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	touch $@
 
+.stamp-release: pyproject.toml | .venv
+	$(BIN)/python -m pip install --quiet --editable '.[release]'
+	touch $@
+
 .stamp-bench: pyproject.toml | .stamp-test
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'
 	touch $@
@@ -63,7 +74,7 @@ PICASSO := picassosr==0.11.0 tqdm nd2 playsound3 pyyaml statsmodels patsy sqlalc
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* .stamp-* demo docs/_build
+	rm -rf .venv .venv-* .stamp-* demo dist docs/_build docs/_generated docs/auto_examples
 
 # Lanes take minutes each, and run one after the other.
 LANES := lane-exhaustive lane-device lane-oldest lane-newest lane-unlinked

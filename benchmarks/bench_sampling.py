@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -126,3 +126,46 @@ def vjp(side: int) -> Contest:
         lambda: npsubpix.sample_vjp(cotangent, image, coords, method="linear", mode="mirror"),
         [Peer("torch grid_sample backward", theirs, 4, _first(close(1e-2)))],  # positions of torch are rounded
     )
+
+
+def _with_backward(side: int, samples: Sequence[float] | None) -> Contest:
+    """Compare two pixels per axis, forward and backward in torch: linear interpolation, or a table of its weights."""
+    torch = peers.load("torch")
+    image, coords = data.noise(side, side), _positions(side, True)
+    work = _work(coords, side, True)
+    if torch is None:
+        return Contest(work, None)
+    seed = torch.from_numpy(np.random.default_rng(2).standard_normal(coords.shape[1:]).astype(np.float32))
+    tensor, positions = (torch.from_numpy(x).requires_grad_() for x in (image, coords))
+    grid = torch.from_numpy(np.stack([coords[1], coords[0]], -1) * 2 / (side - 1) - 1)[None].requires_grad_()
+    table = None if samples is None else torch.tensor(samples, requires_grad=True)
+    method = "linear" if table is None else npsubpix.WeightedNearest(table=table)
+    inputs = (tensor, positions) if table is None else (tensor, positions, table)
+
+    def ours() -> np.ndarray:
+        values = npsubpix.sample(tensor, positions, method=method, mode="mirror")
+        return torch.autograd.grad(values, inputs, seed)[0].numpy()
+
+    def theirs() -> np.ndarray:
+        values = torch.nn.functional.grid_sample(
+            tensor[None, None], grid, padding_mode="reflection", align_corners=True
+        )
+        return torch.autograd.grad(values, (tensor, grid), seed[None, None])[0].numpy()
+
+    # positions of torch are rounded
+    return Contest(work, ours, [Peer("torch grid_sample, bilinear", theirs, 1 / 2, close(1e-2))])
+
+
+@contest("sample linear, with backward", side=2048)
+def linear_with_backward(side: int) -> Contest:
+    return _with_backward(side, None)
+
+
+@contest("sample table of 2, with backward", side=2048)
+def table_with_backward(side: int) -> Contest:
+    return _with_backward(side, (1.0, 0.0))
+
+
+@contest("sample table of 17, with backward", side=2048)
+def long_table_with_backward(side: int) -> Contest:
+    return _with_backward(side, tuple(np.linspace(1, 0, 17)))

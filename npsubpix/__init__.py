@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 with open(f"{__file__}i", encoding="utf-8") as _stub:  # noqa: PTH123, which takes as long to import as all the rest
     _HOME = {words[3]: words[1] for words in map(str.split, _stub) if words[:1] == ["from"]}

@@ -95,6 +95,7 @@ from npsubpix.spatial.maps import spatial_expectation as spatial_expectation
 from npsubpix.spatial.maps import spatial_moments as spatial_moments
 from npsubpix.spatial.maps import spatial_soft_argmax as spatial_soft_argmax
 from npsubpix.spatial.maps import spatial_softmax as spatial_softmax
+from npsubpix.warming import warmup as warmup
 from npsubpix.windows.mapping import window_map as window_map
 from npsubpix.windows.moments import window_centroid as window_centroid
 from npsubpix.windows.moments import window_mean as window_mean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -13,7 +14,16 @@ import numpy as np
 import npsubpix
 from npsubpix.movies import large, locating, plans
 
-__all__ = ["assert_same_rows", "blocks", "frame_of", "in_one_call", "movie", "tiles"]
+__all__ = [
+    "assert_same_rows",
+    "blocks",
+    "check_blobs_in_tiles",
+    "frame_of",
+    "frame_of_blobs",
+    "in_one_call",
+    "movie",
+    "tiles",
+]
 
 
 def movie(seed: int = 0, shape: tuple[int, ...] = (13, 40, 48)) -> np.ndarray:
@@ -92,3 +102,23 @@ def tiles(*lengths: int) -> Iterator[None]:
         mock.patch.object(large, "tile_lengths", return_value=lengths),
     ):
         yield
+
+
+def frame_of_blobs(shape: tuple[int, ...] = (190, 230), seed: int = 1) -> np.ndarray:
+    """Return blobs of many sizes, bright and dark, beside each other and at the border, in noise."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(20, 1, shape)
+    axes = [np.arange(n) for n in shape]
+    for _ in range(70):
+        sigma = rng.uniform(1, 3)
+        lines = [np.exp(-((x - rng.uniform(0, x.size)) ** 2) / (2 * sigma**2)) for x in axes]
+        image += rng.uniform(-30, 50) * functools.reduce(np.multiply.outer, lines)
+    return image.astype(np.float32)
+
+
+def check_blobs_in_tiles(image: np.ndarray, lengths: tuple[int, ...], **options: Any) -> None:
+    """Require the blobs of a frame in tiles to be those of one call."""
+    expected = npsubpix.find_blobs(image, **options)
+    assert len(expected) >= 8
+    with tiles(*lengths):
+        assert_same_rows(npsubpix.locate(image, task="blobs", frames=False, **options), expected)

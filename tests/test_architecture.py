@@ -18,7 +18,7 @@ TESTS = Path(__file__).parent
 OTHERS = {
     "assessment", "camera", "cli", "corners", "drift", "gradients", "io", "movies", "nn", "operators", "plotting",
     "results",
-    "simulation",
+    "simulation", "warming",
 }  # fmt: skip
 
 #: Folders of kernels that are no family.
@@ -91,10 +91,11 @@ def test_nothing_is_left_under_another_name(folder):
     root = PACKAGE.parent / folder
     if folder == "tests":
         found = {p.stem.removeprefix("test_").removeprefix("cuda_") for p in root.glob("test_*.py")}
-        whole = {"accuracy", "architecture", "arrays", "bad_input", "benchmarks", "benchmarks_cuda", "cli", "compile",
-                 "core", "design_page", "dispatch", "internals", "io", "kornia", "lending", "linking", "memory",
-                 "operations", "runtime", "torch", "torch_state", *OTHERS}  # fmt: skip
-        families = (*FAMILIES, "arrays", "cli", "drift", "io", "movies", "operators", "outputs")
+        whole = {"accuracy", "architecture", "arrays", "bad_input", "benchmarks", "benchmarks_cuda", "cli",
+                 "coming_from", "compile", "core", "design_page", "dispatch", "docs_site",
+                 "internals", "io", "kornia", "lending", "linking", "memory", "operations", "release", "runtime",
+                 "torch", "torch_state", *OTHERS}  # fmt: skip
+        families = (*FAMILIES, "arrays", "cli", "drift", "io", "movies", "operators", "outputs", "results")
         found = {n for n in found - whole if not any(n == f or n.startswith(f"{f}_") for f in families)}
     elif folder == "benchmarks":
         found = {p.stem.removeprefix("bench_") for p in root.glob("bench_*.py")}

@@ -12,7 +12,7 @@ import npsubpix.cli.report
 import npsubpix.movies.tasks
 from benchmarks import blob_accuracy
 from npsubpix.plotting import draw_peaks
-from tests.movie_cases import assert_same_rows, blocks
+from tests.movie_cases import assert_same_rows, blocks, check_blobs_in_tiles, frame_of_blobs, tiles
 from tests.test_cli import fails, run, table_of
 from tests.test_cli_options import named
 from tests.test_plotting import circles
@@ -187,7 +187,11 @@ def test_a_region_of_each_frame_has_positions_of_the_whole():
         ({"max_sigma": None}, TypeError, "needs the sizes of blobs, min_sigma and max_sigma, got no max_sigma"),
         ({"size": 3}, TypeError, "locate has no option 'size': those of find_blobs are min_sigma, max_sigma"),
         ({"fit": {}}, TypeError, "fit is for task='spots', got it with task='blobs'"),
-        ({"max_memory": 4000}, ValueError, "task='blobs' needs the whole frame"),
+        (
+            {"max_memory": 4000},
+            ValueError,
+            r"too little for a tile .* the widest filter reaches far beyond",
+        ),
         ({"noise": np.ones((3, 64, 72))}, ValueError, "noise must"),
         ({"max_sigma": 1.0}, ValueError, "max_sigma"),
     ],
@@ -196,6 +200,54 @@ def test_what_cannot_be_done_is_one_line(options, error, text):
     given = {name: value for name, value in {**SIZES, **options}.items() if value is not None}
     with pytest.raises(error, match=text):
         npsubpix.locate(movie_of(), task="blobs", **given)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dark": "both", "overlap": 0.1, "threshold_snr": 4},
+        {"method": "dog", "threshold_rel": 0.1, "num_blobs": 30, "exclude_border": True},
+        {"method": "doh", "noise": 1.0, "spacing": (1.0, 0.5), "edge_ratio": None},
+    ],
+)
+def test_tiles_give_the_blobs_of_the_frame(options):
+    """A blob at a seam must be there once, with the digits that it has without a seam, on every grid of the pyramid."""
+    sizes = {"min_sigma": 0.8, "max_sigma": 3.4}
+    check_blobs_in_tiles(frame_of_blobs(), (29, 34), **{**sizes, **options})
+    counts = np.rint(frame_of_blobs() + 100).astype(np.uint16)
+    check_blobs_in_tiles(counts, (190, 21), **{**sizes, **options})
+
+
+def test_tiles_of_a_volume_and_of_a_movie():
+    volume = frame_of_blobs((20, 24, 150))
+    check_blobs_in_tiles(volume, (20, 24, 31), min_sigma=1, max_sigma=2, threshold_snr=4, dark="both")
+    movie = np.stack([frame_of_blobs((60, 90), seed) for seed in (1, 2)])
+    with tiles(25, 31):
+        found = npsubpix.locate(movie, task="blobs", min_sigma=1, max_sigma=2, roi=((10, 60), (0, 90)))
+    expected = npsubpix.find_blobs(movie[:, 10:], 1, 2, frame_axis=0)
+    np.testing.assert_array_equal(found.coords, expected.coords + np.array([10.0, 0.0]))
+    np.testing.assert_array_equal(found.frame, expected.frame)
+
+
+@pytest.mark.parametrize("noise", [None, 1.0])
+def test_fits_of_blobs_of_a_frame_in_tiles(noise):
+    """Without a known noise, errors are those of the residuals of all blobs of a frame."""
+    options = {"min_sigma": 1, "max_sigma": 2, "dark": "both", "refine": "fit", "noise": noise}
+    check_blobs_in_tiles(frame_of_blobs((110, 130)), (40, 33), **options)
+
+
+def test_memory_decides_about_tiles():
+    image = frame_of_blobs((400, 420))
+    expected = npsubpix.find_blobs(image, 1, 2)
+    done = []
+    found = npsubpix.locate(
+        image, task="blobs", frames=False, min_sigma=1, max_sigma=2, max_memory="3 MB",
+        progress=lambda part, _: done.append(part),
+    )  # fmt: skip
+    assert_same_rows(found, expected)
+    assert len(done) > 8
+    with pytest.raises(ValueError, match=r"fitted at once, which takes .* more than max_memory"):
+        npsubpix.locate(image, task="blobs", frames=False, min_sigma=1, max_sigma=2, refine="fit", max_memory="500 kB")
 
 
 # --- pictures

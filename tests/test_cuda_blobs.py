@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from npsubpix._cpu import blobs as cpu
+from npsubpix._cpu.blobs.scale_space import HostOps
 from npsubpix._cuda import blobs
+from npsubpix._cuda.blobs.scale_space import DeviceOps
 from npsubpix._cuda.launch import devices
 from npsubpix._definitions.blob_search import BlobSearch
+from npsubpix._definitions.pixel_noise import noise_of_strips, noise_strips
 from npsubpix._definitions.scale_space import scale_plan
 from tests.assertions import assert_same
 
@@ -74,6 +77,18 @@ def test_integers_of_a_camera_are_summed_in_double_precision(rng):
     for result, want in zip(both(blobs, x, "mirror"), both(cpu, x, "mirror"), strict=True):
         assert result.dtype == np.float32
         np.testing.assert_allclose(result, want, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(61, 83), (21, 30, 27), (2, 3, 4)])
+def test_the_noise_that_is_estimated_has_the_bits_of_the_cpu(rng, shape):
+    """Thresholds in units of it must choose the same blobs."""
+    x = rng.standard_normal((1,) * (3 - len(shape)) + shape).astype(np.float32)
+    strips = noise_strips(x.shape)
+    noise = [
+        noise_of_strips(strips, ops.rows(x, strips.rows).astype(np.float64), ops.rows(x > 2, strips.rows))
+        for ops in (DeviceOps(devices.device_of(x)), HostOps())
+    ]
+    assert noise[0] == noise[1] > 0
 
 
 @pytest.mark.parametrize("method", ["log", "dog", "doh"])

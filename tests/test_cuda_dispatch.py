@@ -93,14 +93,14 @@ def test_what_the_table_claims_runs(rng, name, dtype, monkeypatch):
     backends._load.cache_clear()
 
 
-def test_the_readme_has_the_table():
+def test_the_documentation_has_the_table():
     """It is what the command prints, letter by letter."""
     printed = subprocess.run(
         [sys.executable, "-m", "npsubpix._dispatch.capabilities"], capture_output=True, text=True, check=True
     ).stdout
     assert printed == table()
-    readme = PACKAGE.parent.joinpath("README.md").read_text()
-    found = re.search(r"_dispatch.capabilities` prints -->\n\n(.*?)\n<!-- end -->", readme, re.DOTALL)
+    page = PACKAGE.parent.joinpath("docs", "gpu.md").read_text()
+    found = re.search(r"_dispatch.capabilities` prints -->\n\n(.*?)\n<!-- end -->", page, re.DOTALL)
     assert found
     assert found[1] == printed
 

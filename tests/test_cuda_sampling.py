@@ -61,7 +61,7 @@ def all_of(module: Any, x: np.ndarray, coords: np.ndarray, cotangents: Any, **op
     of_values, of_gradient = cotangents
     results = [*module.sample(x, coords, **options)]
     for chosen in ((of_values, None), (None, of_gradient), cotangents, (None, None)):
-        results += module.sample_vjp(chosen, (x, coords), (), **options)
+        results += module.sample_vjp(chosen, (x, coords, None, None), (), **options)[:2]
     return results
 
 

@@ -33,7 +33,7 @@ def _roots(x, out):
         out[k] = parts[k].sum()
 
 
-_KERNEL = Kernel(_roots, "roots", cached=False)
+_KERNEL = Kernel(_roots, "roots", digest=None)
 
 
 @pytest.mark.parametrize("work", [0, 1 << 40])
@@ -89,7 +89,7 @@ def test_garbage_is_collected_as_before(enabled):
     before = gc.isenabled()
     (gc.enable if enabled else gc.disable)()
     try:
-        Kernel(_roots, "roots", cached=False).run(0, np.ones(2), np.empty(2))
+        Kernel(_roots, "roots", digest=None).run(0, np.ones(2), np.empty(2))
         assert gc.isenabled() is enabled
     finally:
         (gc.enable if before else gc.disable)()
@@ -126,4 +126,4 @@ def test_functions_that_do_not_count_references_neither_make_nor_return_arrays()
             inner(x)  # noqa: B023
 
         with pytest.raises((TypeError, NumbaError), match=reason):
-            Kernel(run, f"references_{reason[:4]}", cached=False).run(0, np.zeros(3))
+            Kernel(run, f"references_{reason[:4]}", digest=None).run(0, np.zeros(3))

@@ -220,7 +220,7 @@ def test_rows_before_a_frame_that_cannot_be_read_are_kept(tmp_path):
         ({"executor": 0}, ValueError, "executor must be at least 1 process"),
         ({"executor": "dask"}, TypeError, "executor must be None, a number of processes"),
         ({"max_memory": "lots"}, ValueError, "max_memory must be a number of bytes"),
-        ({"max_memory": 4000, "detect": "dog", "detect_sigma": 1}, ValueError, "detect='dog' needs the whole frame"),
+        ({"max_memory": 4000, "mode": "wrap"}, ValueError, "mode='wrap' needs the whole frame"),
         ({"max_memory": 4000, "task": len}, ValueError, "a function as the task needs the whole frame"),
     ],
 )

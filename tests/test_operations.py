@@ -22,7 +22,7 @@ from tests.examples import BESIDES, EXAMPLES, arrays_of, bound, called_with
 WITHOUT_KERNELS = {
     "affine_grid", "apply_drift", "assess", "build_psf", "choose_conv_method", "cramer_rao", "drift_of",
     "estimate_camera", "fit_astigmatic_curve", "refine_corners", "sample_vjp", "simulate_spots", "transform_points",
-    "vjp",
+    "vjp", "warmup",
 }  # fmt: skip
 
 #: Public functions of files, stores and arrays of any size.
@@ -80,7 +80,7 @@ def test_options_that_torch_traces_have_types(operation):
 
 def test_every_public_function_has_an_example():
     public = {name for name in npsubpix.__all__ if name[0].islower()}
-    assert {*EXAMPLES, *BESIDES} == public - {"vjp", "apply_drift"} - OF_SOURCES  # apply_drift takes tables
+    assert {*EXAMPLES, *BESIDES} == public - {"vjp", "warmup", "apply_drift"} - OF_SOURCES  # apply_drift takes tables
     assert all(arrays_of(name) for name in (*EXAMPLES, *BESIDES))
 
 

@@ -7,9 +7,7 @@ import pytest
 
 import npsubpix
 from npsubpix import GradientAdaptive, Nearest, WeightedNearest
-from npsubpix._cpu.sampling.values import gradient_kernels, value_kernels
-from npsubpix._cpu.sampling.values_vjp import vjp_kernels
-from npsubpix._cpu.sampling.weights import TAPS
+from npsubpix._cpu.sampling.distance_weights import taps_of
 from npsubpix._cuda.launch.definitions import SAMPLING_METHODS
 from npsubpix._definitions.sampling.methods import PIXELS_PER_AXIS, USER_WEIGHT, parse
 from npsubpix.sampling.kernels import method_spec
@@ -68,9 +66,8 @@ def test_filtering_nothing_returns_new_memory(shape, channel_axis):
 
 def test_backends_have_the_methods_of_the_definition():
     """A method that one backend lacks, or gives another window, would fail or differ on that device only."""
-    assert {name: taps.count for name, taps in TAPS.items()} == PIXELS_PER_AXIS
-    for kernels in (value_kernels, gradient_kernels, vjp_kernels):
-        assert set(kernels) == set(PIXELS_PER_AXIS)
+    assert {name: taps_of(name, 1).count for name in PIXELS_PER_AXIS} == PIXELS_PER_AXIS
+    assert [taps_of("gaussian", reach).count for reach in (1, 2, 8)] == [2, 4, 16]
     assert {*SAMPLING_METHODS, USER_WEIGHT} == set(PIXELS_PER_AXIS)
     assert len(set(SAMPLING_METHODS.values())) == len(SAMPLING_METHODS)
 

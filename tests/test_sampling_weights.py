@@ -13,6 +13,8 @@ import torch
 
 import npsubpix
 from npsubpix import GradientAdaptive, Nearest, WeightedNearest
+from npsubpix._cpu.compiler.user_functions import compiled_for_number
+from npsubpix._cpu.sampling import user_weights
 from npsubpix._cpu.sampling.weights import _bspline_pieces
 
 IMAGE, COORDS = np.array([0.0, 10.0, 30.0]), [[0.25]]
@@ -50,6 +52,31 @@ def test_defaults_of_weights():
     assert value(WeightedNearest(weight)) == pytest.approx(10 * 1.5 / 4)
     weight.__defaults__, weight.__kwdefaults__ = (0.0,), {"times": 3.0}
     assert value(WeightedNearest(weight)) == pytest.approx(2.5)
+
+
+def test_values_are_passed_to_weights_without_compiling_again(monkeypatch):
+    """A loop over a parameter compiles once, with the results of functions that close over its values."""
+    made = []
+
+    def counted(*args: Any) -> Any:
+        made.append(args)
+        return compiled_for_number(*args)
+
+    monkeypatch.setattr(user_weights, "compiled_for_number", counted)
+
+    def weight(d: Any, power: Any, floor: Any) -> Any:
+        return (1.0 - d) ** power + floor[0, 1]
+
+    def closing_over(power: float, floor: float) -> WeightedNearest:
+        return WeightedNearest(lambda d: (1.0 - d) ** power + floor)
+
+    steps = (1, 0.0), (2.5, 0.0), (2.5, 0.5)
+    found = [value(WeightedNearest(weight, args=(power, [[9.0, floor]]))) for power, floor in steps]
+    assert len(made) == 1
+    assert found == [value(closing_over(*step)) for step in steps]
+    assert len(made) == 1 + len(steps)
+    blend = GradientAdaptive(1.0, inside=WeightedNearest(weight, args=(2.5, [[9.0, 0.5]])))
+    assert float(npsubpix.sample(IMAGE, COORDS, method=blend)[0]) == found[2]
 
 
 def exact_spline(degree: int, x: Fraction) -> Fraction:

@@ -319,8 +319,8 @@ def test_operators_are_registered_as_torch_wants_them(name, monkeypatch):
         "spatial_moments": (tensor(1, 2, 5, 6), tensor(2, low=0.5), tensor(5, 6, low=0.1), 2, True, True, True),
         "render_gaussian": (tensor(3, 2), tensor(1, 2, low=0.5), (5, 6), True, True, False),
         "render_spots": (3 + tensor(4, 2), tensor(2, low=0.5), tensor(4), (5, 6), False, True, 6.0),
-        "sample": (tensor(6, 7), PLACES, "linear", "mirror", 0.0, None, True, True),
-        "grid_sample": (tensor(1, 2, 5, 6), 0.9 * tensor(1, 3, 2), "bspline3", "border", False),
+        "sample": (tensor(6, 7), PLACES, None, None, "linear", "mirror", 0.0, None, True, True),
+        "grid_sample": (tensor(1, 2, 5, 6), 0.9 * tensor(1, 3, 2), None, None, "bspline3", "border", False),
         "spline_filter": (tensor(5, 6), 3, "mirror", None),
         "correlate": (
             tensor(5, 6),

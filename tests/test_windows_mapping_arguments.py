@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import collections
 import functools
+import subprocess
+import sys
 import types
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -14,8 +17,9 @@ import scipy.ndimage as ndi
 import torch
 
 import npsubpix
+from npsubpix._cpu.compiler import cache
 from npsubpix._cpu.windows import mapping
-from npsubpix._definitions.user_functions import CompiledFunctions, identity_of
+from npsubpix._definitions.user_functions import CompiledFunctions, digest_of, identity_of
 from tests.reference.windows import loop, window_statistic
 
 
@@ -202,6 +206,50 @@ def test_a_function_of_what_may_change_unseen_is_compiled_anew():
     count = iter(range(9))
     results = [compiled.get(closing_over(value), "f8", count.__next__) for value in (1, [1], [1], 1)]
     assert results == [0, 1, 2, 0]
+
+
+# What is kept on the disk
+
+MAKE = """
+import math
+import numpy as np
+def make(k, floor=np.arange(3)):
+    return lambda a: math.exp(a) + k + np.sqrt(floor[1]) if k in {1.5, "b", None, (2, 3.0)} else -0.0
+"""
+
+
+def test_digests_are_those_of_code_and_values():
+    """In any process: a loop of another function that is taken from the disk would give its results in silence."""
+    made: dict[str, Any] = {}
+    exec(compile(MAKE, "<made>", "exec", dont_inherit=True), made)
+    digest = digest_of(made["make"](1.5))
+    assert digest is not None
+    assert len({digest, *(digest_of(made["make"](k)) for k in (1, 1.0, True, -0.0, 0.0, "1", None, (1.5,)))}) == 9
+    code = f"{MAKE}\nfrom npsubpix._definitions.user_functions import digest_of\nprint(digest_of(make(1.5)))"
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == digest
+    assert digest_of(np.exp) == digest_of(np.exp) != digest_of(np.sin)
+    for value in ([1], helper, numba.njit(helper), types.SimpleNamespace(), object()):
+        assert digest_of(closing_over(value)) is None
+
+
+@pytest.mark.exhaustive  # which compiles two loops
+def test_compiled_functions_are_kept_on_the_disk(rng, tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "cache_directory", lambda: tmp_path)
+    x = rng.normal(size=(9, 8))
+
+    def from_the_disk(func: Any, **options: Any) -> int:
+        """Call a function as a new process does; return how many loops came from the disk."""
+        monkeypatch.setattr(mapping, "_loops", CompiledFunctions())
+        np.testing.assert_array_equal(npsubpix.window_map(func, x, size=3, **options), loop(func, [x], (3, 3)))
+        ((_, kernel),) = mapping._loops._compiled.values()
+        return sum(kernel.serial.stats.cache_hits.values())
+
+    def above(least: float) -> Any:
+        return lambda a: (a > least).sum()
+
+    assert [from_the_disk(above(least)) for least in (0.5, 0.5, -0.5, 0.5)] == [0, 1, 0, 1]
 
 
 # NumPy's functions, lines and footprints

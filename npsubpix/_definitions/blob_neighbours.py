@@ -34,13 +34,13 @@ def _response_at(square: Floats, sigma: Floats, width: Floats, ndim: int, ratio:
 
 
 def without_neighbours(
-    points: Floats, widths: Floats, heights: Floats, sigmas: Floats, inverse: Floats, grid: Floats, step: float,
-    ratio: float | None,
+    points: Floats, widths: Floats, heights: Floats, sigmas: Floats, inverse: Floats, above: npt.NDArray[np.bool_],
+    grid: Floats, step: float, ratio: float | None,
 ) -> tuple[Floats, Floats]:  # fmt: skip
     """Return the shifts, along levels and axes, and the fraction of the response, that neighbours add to blobs.
 
     Points are in units in which blobs are round, as are widths and `grid`, the distance of pixels per axis. `step` is
-    the ratio of the widths of two levels.
+    the ratio of the widths of two levels; positions were measured in the upper one where `above` is True.
     """
     count, ndim = points.shape
     shift, added = np.zeros((count, 1 + ndim)), np.zeros(count)
@@ -50,14 +50,14 @@ def without_neighbours(
     a, b = np.concatenate([pairs, pairs[:, ::-1]]).T
     away = points[a] - points[b]
     square = (away**2).sum(axis=1)
-    relative = []
+    relative, slopes = [], np.zeros((len(a), ndim))
     for factor in (1 / step, 1.0, step):
         value, slope = _response_at(square, factor * sigmas[a], widths[b], ndim, ratio)
         own, _ = _response_at(np.zeros_like(square), factor * sigmas[a], widths[a], ndim, ratio)
         share = heights[b] / (heights[a] * own)
         relative.append(value * share)
-        if factor == 1.0:
-            slopes = (slope * share)[:, None] * away * grid[a]
+        here = factor == np.where(above[a], step, 1.0)
+        slopes += np.where(here, slope * share, 0.0)[:, None] * away * grid[a]
     slope = np.concatenate([0.5 * (relative[2] - relative[0])[:, None], slopes], axis=1)
     total, sizes = np.zeros((count, 1 + ndim)), np.zeros(count)
     np.add.at(total, a, slope)

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._definitions.blob_fits import fit_extrema, is_edge
+from npsubpix._definitions.blob_errors import choose_places, errors_of
+from npsubpix._definitions.blob_fits import ExtremumFits, fit_extrema, is_edge
 from npsubpix._definitions.flags import DOUBTFUL, REJECTED, PeakFlags
 from npsubpix._definitions.scale_levels import ScaleOps
 from npsubpix._definitions.scale_responses import level_responses
@@ -42,6 +43,8 @@ class BlobRows(NamedTuple):
         Pixels of the image between two of the level.
     inverse : array of shape (N, 1 + ndim, 1 + ndim)
         Inverse of the Hessian of the logarithm of the response, along levels and axes.
+    above : array of shape (N,)
+        Whether the position was measured in the level above.
     errors : array of shape (N, 1 + ndim)
         Standard errors of the logarithm of the width and of positions, in units of the noise of a pixel.
     """
@@ -54,6 +57,7 @@ class BlobRows(NamedTuple):
     level: Integers
     steps: Floats
     inverse: Floats
+    above: npt.NDArray[np.bool_]
     errors: Floats
 
     @property
@@ -98,49 +102,40 @@ def extrema_of_level(ops: ScaleOps, held: list[Any], places: Integers, sign: int
     return Extrema(level, sign, pixels, inside, cubes[:, :, 1] if ndim == 2 else cubes)
 
 
-def rows_of(found: list[Extrema], plan: ScalePlan, edge_ratio: float | None) -> BlobRows:
-    """Fit extrema, and measure the blobs; those that are edges are left out."""
-    n = plan.ndim
-    responses, grids = level_responses(plan), plan.grids()
-    sizes = [len(part.pixels) for part in found]
-
-    def spread(values: list[Any]) -> Floats:
-        """Return one row per extremum from one per level."""
-        return np.repeat(np.array(values, np.float64), sizes, axis=0)
-
-    level = spread([part.level for part in found]).astype(np.int64)
-    sign = spread([part.sign for part in found])
-    grid = spread([grids[part.level] for part in found])
-    pixels = np.concatenate([part.pixels for part in found])
-    fits = fit_extrema(np.concatenate([part.cubes for part in found]), np.concatenate([part.inside for part in found]))
-    offset, height = np.zeros(len(level)), np.zeros(len(level))
-    ends = np.cumsum(sizes)
-    for part, end in zip(found, ends.tolist(), strict=True):
-        rows, response = slice(end - len(part.pixels), end), responses[part.level]
-        offset[rows] = np.interp(fits.shifts[rows, 0], response.shifts, response.offsets)
-        offset[rows][fits.flags[rows] != 0] = 0.0
-        height[rows] = np.interp(offset[rows], response.offsets, response.heights)
-    noise = spread([responses[part.level].noise for part in found]) * plan.ratio ** (-0.5 * n * offset)
-    slopes = spread([responses[part.level].slope_variances for part in found])
-    bends = spread([responses[part.level].bend_variances for part in found])
-    variances = (slopes + np.einsum("nab,nb->na", bends, fits.shifts**2)) * fits.stretch**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        errors = np.sqrt(np.einsum("nab,nb->na", fits.inverse**2, variances)) / fits.values[:, None]
-    errors[:, 0] *= math.log(plan.ratio)
-    errors[:, 1:] *= grid
-    errors[fits.flags != 0] = np.nan
-    table = BlobRows(
-        coords=(pixels + fits.shifts[:, 1:]) * grid,
-        width=np.array(plan.widths)[level] * plan.ratio**offset,
-        amplitude=sign * fits.values / height,
-        noise=noise / height,
-        flags=fits.flags | np.where(sign < 0, _MINIMUM, 0),
-        level=level,
-        steps=grid,
-        inverse=fits.inverse,
-        errors=errors,
+def rows_of(found: list[Extrema], plan: ScalePlan, noise: list[Floats], edge_ratio: float | None) -> BlobRows:
+    """Fit extrema of levels, each with the noise of a pixel, and measure the blobs; edges are left out."""
+    every = fit_extrema(  # of all levels at once, as few rows take as long as many
+        np.concatenate([part.cubes for part in found]), np.concatenate([part.inside for part in found]), plan.method
     )
+    ends = np.cumsum([len(part.inside) for part in found]).tolist()
+    fits = [every.take(slice(end - len(part.inside), end)) for part, end in zip(found, ends, strict=True)]
+    tables = [_rows_of_level(part, own, plan, sigma) for part, own, sigma in zip(found, fits, noise, strict=True)]
+    columns: list[Any] = [np.concatenate(column) for column in zip(*tables, strict=True)]
+    table = BlobRows(*columns)
     if edge_ratio is None:
         return table
-    scale = np.array(plan.sigmas)[level][:, None] * np.array(plan.ratios) / grid
-    return table.take(~is_edge(fits.curvatures * scale[:, :, None] * scale[:, None], edge_ratio))
+    scale = np.array(plan.sigmas)[table.level][:, None] * np.array(plan.ratios) / table.steps
+    return table.take(~is_edge(every.curvatures * scale[:, :, None] * scale[:, None], edge_ratio))
+
+
+def _rows_of_level(part: Extrema, fits: ExtremumFits, plan: ScalePlan, sigma: Floats) -> BlobRows:
+    """Measure blobs of a level."""
+    n, count, response, grid = plan.ndim, len(part.pixels), level_responses(plan)[part.level], plan.grids()[part.level]
+    places, above, variances = choose_places(fits, plan, part.level, grid, response, sigma)
+    offset = np.interp(places.shifts[:, 0], response.shifts, response.offsets)
+    offset[fits.flags != 0] = 0.0
+    height = np.interp(offset, response.offsets, response.heights)
+    errors = errors_of(places, variances, fits.stretch, plan, grid, response)
+    errors[fits.flags != 0] = np.nan
+    return BlobRows(
+        coords=(part.pixels + places.shifts[:, 1:]) * grid,
+        width=plan.widths[part.level] * plan.ratio**offset,
+        amplitude=part.sign * places.values / height,
+        noise=response.noise * plan.ratio ** (-0.5 * n * offset) / height,
+        flags=fits.flags | (_MINIMUM if part.sign < 0 else 0),
+        level=np.full(count, part.level),
+        steps=np.full((count, n), grid, np.float64),
+        inverse=places.inverse,
+        above=above,
+        errors=errors,
+    )

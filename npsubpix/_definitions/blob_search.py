@@ -14,13 +14,26 @@ import numpy.typing as npt
 
 from npsubpix._definitions.blob_neighbours import without_neighbours
 from npsubpix._definitions.blob_overlap import kept_by_overlap, without_duplicates
-from npsubpix._definitions.blob_rows import BLOB_NOT_OK, BlobRows, extrema_of_level, rows_of
+from npsubpix._definitions.blob_rows import BLOB_NOT_OK, BlobRows, Extrema, extrema_of_level, rows_of
 from npsubpix._definitions.flags import PeakFlags
+from npsubpix._definitions.pixel_noise import noise_of_strips, noise_strips
 from npsubpix._definitions.scale_levels import ScaleOps, triples
 from npsubpix._definitions.scale_responses import LevelResponse, level_responses
-from npsubpix._definitions.scale_space import ScalePlan, scale_plan
+from npsubpix._definitions.scale_space import ScalePlan
 
-__all__ = ["BlobSearch", "find_in_stack"]
+__all__ = [
+    "BlobColumns",
+    "BlobSearch",
+    "FrameScale",
+    "blobs_of",
+    "extrema_of_image",
+    "find_in_stack",
+    "frame_scale",
+    "in_units",
+    "nothing_found",
+    "pixels_of",
+    "table_of",
+]
 
 _MASKED, _AT_BORDER, _NOT_OK = int(PeakFlags.MASKED), int(PeakFlags.AT_BORDER), int(BLOB_NOT_OK)
 
@@ -33,9 +46,6 @@ _ROUNDING = 3e-5
 #: Widths of a blob that must lie inside the image: of one that is cut, less is seen than a filter needs, and the
 #: reflected image shifts it by a hundredth of its width or more.
 _CLEAR = 2.5
-
-#: Median of the magnitude of noise of standard deviation 1.
-_MEDIAN = 0.6744897501960817
 
 Floats = npt.NDArray[np.float64]
 
@@ -75,7 +85,7 @@ class BlobSearch(NamedTuple):
     per_axis: bool
 
 
-class _Columns(NamedTuple):
+class BlobColumns(NamedTuple):
     """Rows of blobs on the host, the strongest first."""
 
     coords: Floats
@@ -86,6 +96,22 @@ class _Columns(NamedTuple):
     coords_std: Floats
     width_std: Floats
     amplitude_std: Floats
+
+
+class FrameScale(NamedTuple):
+    """How the pixels of a frame are brought near to 1, by a power of two, so that float32 holds them.
+
+    Attributes
+    ----------
+    offset, unit : float
+        Subtracted from pixels, and then their divisor.
+    greatest : float
+        Greatest magnitude of what results.
+    """
+
+    offset: float
+    unit: float
+    greatest: float
 
 
 def find_in_stack(ops: ScaleOps, image: Any, filled: Any, mask: Any, noise: Any, search: BlobSearch) -> tuple[Any, ...]:
@@ -102,24 +128,33 @@ def find_in_stack(ops: ScaleOps, image: Any, filled: Any, mask: Any, noise: Any,
         gaps = None
         if filled is not None:
             gaps = ops.gaps_of(image[frame], None if mask is None else mask[frame % mask.shape[0]])
-        part = _find_scaled(ops, (image if filled is None else filled)[frame], gaps, own, search)
+        part = _find_in_frame(ops, (image if filled is None else filled)[frame], gaps, own, search)
         parts.append(part)
         frames.append(np.full(len(part.width), frame, np.int64))
-        pixel = np.clip(np.rint(part.coords), 0, np.array(shape) - 1).astype(np.int64)
+        pixel = pixels_of(part.coords, shape)
         values.append(ops.values(image[frame].reshape(-1), np.ravel_multi_index(tuple(pixel.T), shape)))
-    parts = parts or [_nothing(len(shape))]
-    found = _Columns(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    parts = parts or [nothing_found(len(shape))]
+    found = BlobColumns(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    whole = np.concatenate(values or [np.empty(0)]), np.concatenate(frames or [np.empty(0, np.int64)])
+    columns = table_of(found, *whole, search, known=noise is not None)
+    return tuple([None if column is None else ops.put(column, column.dtype) for column in columns])
+
+
+def pixels_of(coords: Floats, shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Return the pixels of an image that are nearest to positions."""
+    return np.clip(np.rint(coords), 0, np.array(shape) - 1).astype(np.int64)
+
+
+def table_of(
+    found: BlobColumns, values: Floats, frames: npt.NDArray[np.int64], search: BlobSearch, *, known: bool
+) -> tuple[npt.NDArray[Any] | None, ...]:
+    """Return the columns of a table of blobs, with standard errors if the noise is known."""
     ratios = np.array(search.plan.ratios)
     widths, errors = found.width, found.width_std
     if search.per_axis:
         widths, errors = widths[:, None] * ratios, errors[:, None] * ratios
-    known = noise is not None
-    columns = (
-        found.coords, widths, found.amplitude, found.snr, np.concatenate(values or [np.empty(0)]), found.flags,
-        np.concatenate(frames or [np.empty(0, np.int64)]), found.coords_std if known else None,
-        errors if known else None, found.amplitude_std if known else None,
-    )  # fmt: skip
-    return tuple([None if column is None else ops.put(column, column.dtype) for column in columns])
+    stds = (found.coords_std, errors, found.amplitude_std) if known else (None, None, None)
+    return (found.coords, widths, found.amplitude, found.snr, values, found.flags, frames, *stds)
 
 
 def _noise_of(sigmas: Floats, frame: int, pixels: int) -> float | Floats:
@@ -129,63 +164,67 @@ def _noise_of(sigmas: Floats, frame: int, pixels: int) -> float | Floats:
     return sigmas[:pixels] if sigmas.size == pixels else sigmas[frame * pixels : (frame + 1) * pixels]
 
 
-def _find_scaled(ops: ScaleOps, x: Any, gaps: Any, noise: float | Floats | None, search: BlobSearch) -> _Columns:
-    """Find the blobs of an image, whose pixels are brought near to 1 by a power of two, so that float32 holds them."""
-    low, high = ops.range_of(x)
+def frame_scale(low: float, high: float) -> FrameScale | None:
+    """Return how pixels from the least to the greatest are scaled; None if they are of one value."""
     offset, spread = 0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low
     if not 0 < spread < math.inf:
-        return _nothing(search.plan.ndim)
+        return None
     unit = math.ldexp(1.0, max(min(math.frexp(spread)[1], 1000), -1000))
-    three = (1,) * (3 - x.ndim) + tuple(x.shape)
-    own = search if search.threshold_abs is None else search._replace(threshold_abs=search.threshold_abs / unit)
-    found = _find_in_frame(
-        ops,
-        [ops.scaled(x, offset, 1 / unit).reshape(three)],
-        gaps,
-        None if noise is None else noise / unit,
-        spread / unit,
-        own,
-    )
-    return found._replace(amplitude=found.amplitude * unit, amplitude_std=found.amplitude_std * unit)
+    return FrameScale(offset, unit, spread / unit)
 
 
-def _find_in_frame(
-    ops: ScaleOps, images: list[Any], gaps: Any, noise: float | Floats | None, greatest: float, search: BlobSearch
-) -> _Columns:
-    """Find the blobs of an image, of three axes in float32, whose greatest magnitude is known; and its noise, if it is.
+def in_units(search: BlobSearch, unit: float) -> BlobSearch:
+    """Return the search in an image that is divided by a unit."""
+    return search if search.threshold_abs is None else search._replace(threshold_abs=search.threshold_abs / unit)
 
-    `gaps` has True at pixels whose values were made up.
-    """
-    plan, shape = search.plan, tuple(images[0].shape[3 - search.plan.ndim :])
+
+def _find_in_frame(ops: ScaleOps, x: Any, gaps: Any, noise: float | Floats | None, search: BlobSearch) -> BlobColumns:
+    """Find the blobs of an image, and its noise if it is not known; `gaps` has True at pixels that were made up."""
+    shape, scale = tuple(x.shape), frame_scale(*ops.range_of(x))
+    if scale is None:
+        return nothing_found(search.plan.ndim)
+    images = [ops.scaled(x, scale.offset, 1 / scale.unit).reshape((1,) * (3 - len(shape)) + shape)]
+    del x
+    sigma = _noise(ops, images[0], gaps) if noise is None else noise / scale.unit
+    own = in_units(search, scale.unit)
+    parts = extrema_of_image(ops, images, own, float(np.min(sigma)), scale.greatest)
+    return blobs_of(ops, parts, gaps, sigma, shape, own, scale.unit)
+
+
+def extrema_of_image(
+    ops: ScaleOps, images: list[Any], search: BlobSearch, noise: float, greatest: float
+) -> list[Extrema]:
+    """Find the extrema of an image of three axes in float32, whose least noise and greatest magnitude are known."""
+    plan, parts = search.plan, []
     measured = level_responses(plan)
-    sigma, parts = noise, []
-    if noise is None and plan.method != "log":
-        laplacian = scale_plan("log", plan.widths[1], plan.widths[1], 1, plan.ratios)
-        level, steps, held = next(triples(ops, images[:], laplacian))
-        sigma = _noise(ops, held[1], steps, gaps, level_responses(laplacian)[level])
-        del held
-    for level, steps, held in triples(ops, images, plan):
-        if sigma is None:
-            sigma = _noise(ops, held[1], steps, gaps, measured[level])
-        least = _least(search, measured[level], float(np.min(sigma)), greatest)
+    for level, _, held in triples(ops, images, plan):
+        least = _least(search, measured[level], noise, greatest)
         for sign in search.signs:
             places = ops.extrema(held, _SHARE * least, sign)
             if places.size:
                 parts.append(extrema_of_level(ops, held, places, sign, level, plan.ndim))
-    if not parts or sigma is None:
-        return _nothing(plan.ndim)
-    return _selected(ops, rows_of(parts, plan, search.edge_ratio), gaps, sigma, shape, search)
+    return parts
 
 
-def _noise(ops: ScaleOps, laplacian: Any, steps: tuple[int, ...], gaps: Any, response: LevelResponse) -> float:
-    """Return the noise of an image from the median of the Laplacian of its first level, which blobs hardly change.
+def blobs_of(
+    ops: ScaleOps, parts: list[Extrema], gaps: Any, sigma: float | Floats, shape: tuple[int, ...], search: BlobSearch,
+    unit: float,
+) -> BlobColumns:  # fmt: skip
+    """Return the blobs of extrema of an image that was divided by a unit."""
+    if not parts:
+        return nothing_found(search.plan.ndim)
+    grids = search.plan.grids()
+    spreads = [_at(sigma, part.pixels * np.array(grids[part.level]), shape) for part in parts]
+    rows = rows_of(parts, search.plan, spreads, search.edge_ratio)
+    found = _selected(ops, rows, gaps, sigma, shape, search)
+    return found._replace(amplitude=found.amplitude * unit, amplitude_std=found.amplitude_std * unit)
 
-    Gaps have no noise, as their pixels are made up.
-    """
-    values = ops.sample(laplacian)
-    if gaps is not None:
-        values = values[ops.sample(gaps[tuple(slice(None, None, step) for step in steps)]) == 0]
-    return float(np.median(np.abs(values)) / _MEDIAN / response.noise) if values.size else 0.0
+
+def _noise(ops: ScaleOps, image: Any, gaps: Any) -> float:
+    """Return the noise of the pixels of an image, those of gaps left out, as they are made up."""
+    strips = noise_strips(tuple(image.shape))
+    hidden = None if gaps is None else ops.rows(gaps.reshape(image.shape), strips.rows)
+    return noise_of_strips(strips, ops.rows(image, strips.rows), hidden)
 
 
 def _least(search: BlobSearch, response: LevelResponse, sigma: float, greatest: float) -> float:
@@ -200,13 +239,13 @@ def _least(search: BlobSearch, response: LevelResponse, sigma: float, greatest: 
 
 def _selected(
     ops: ScaleOps, found: BlobRows, gaps: Any, sigma: float | Floats, shape: tuple[int, ...], search: BlobSearch
-) -> _Columns:
+) -> BlobColumns:
     """Choose the rows to report, and complete them."""
     plan, size, ratios = search.plan, np.array(shape), np.array(search.plan.ratios)
     found = found.take(_by_strength(found.amplitude))
     found = found.take(without_duplicates(found.coords / ratios, found.radius, found.amplitude, plan.ratio))
     pixels = np.clip(np.rint(found.coords), 0, size - 1).astype(np.int64)
-    noise = np.full(len(pixels), sigma) if np.ndim(sigma) == 0 else _at(np.asarray(sigma), pixels, shape)
+    noise = _at(sigma, pixels, shape)
     kept = (noise >= 0) & _is_strong(found, noise, search)
     flags = found.flags
     if gaps is not None:
@@ -231,12 +270,12 @@ def _selected(
     coords, width, amplitude = _alone(found, plan)
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = np.abs(amplitude) / (noise * found.noise)
-    columns = _Columns(
+    columns = BlobColumns(
         coords, width, amplitude, snr, found.flags.astype(np.int32), errors[:, 1:], errors[:, 0] * width,
         np.where(np.isnan(errors[:, 0]), np.nan, found.noise * noise),
     )  # fmt: skip
     first: list[Any] = [column[_by_strength(amplitude)[: search.num_blobs]] for column in columns]
-    return _Columns(*first)
+    return BlobColumns(*first)
 
 
 def _is_strong(found: BlobRows, noise: Floats, search: BlobSearch) -> npt.NDArray[np.bool_]:
@@ -255,8 +294,11 @@ def _by_strength(amplitude: Floats) -> npt.NDArray[np.intp]:
     return np.argsort(-np.abs(amplitude), kind="stable")
 
 
-def _at(sigma: Floats, pixels: npt.NDArray[np.int64], shape: tuple[int, ...]) -> Floats:
-    return np.asarray(sigma.reshape(-1)[np.ravel_multi_index(tuple(pixels.T), shape)], np.float64)
+def _at(sigma: float | Floats, pixels: npt.NDArray[np.int64], shape: tuple[int, ...]) -> Floats:
+    """Return the noise at pixels."""
+    if np.ndim(sigma) == 0:
+        return np.full(len(pixels), sigma, np.float64)
+    return np.asarray(np.asarray(sigma).reshape(-1)[np.ravel_multi_index(tuple(pixels.T), shape)], np.float64)
 
 
 def _alone(found: BlobRows, plan: ScalePlan) -> tuple[Floats, Floats, Floats]:
@@ -265,8 +307,8 @@ def _alone(found: BlobRows, plan: ScalePlan) -> tuple[Floats, Floats, Floats]:
     refined = (found.flags & _NOT_OK) == 0
     sigmas = np.array(plan.sigmas)[found.level]
     shift, added = without_neighbours(
-        found.coords / ratios, found.width, found.amplitude, sigmas, found.inverse, found.steps / ratios, plan.ratio,
-        plan.ratio if plan.method == "dog" else None,
+        found.coords / ratios, found.width, found.amplitude, sigmas, found.inverse, found.above,
+        found.steps / ratios, plan.ratio, plan.ratio if plan.method == "dog" else None,
     )  # fmt: skip
     shift, added = shift * refined[:, None], added * refined
     coords = found.coords - shift[:, 1:] * found.steps
@@ -274,7 +316,7 @@ def _alone(found: BlobRows, plan: ScalePlan) -> tuple[Floats, Floats, Floats]:
     return coords, width, found.amplitude * (1 - added)
 
 
-def _nothing(ndim: int) -> _Columns:
+def nothing_found(ndim: int) -> BlobColumns:
     empty = np.empty(0)
     table = np.empty((0, ndim))
-    return _Columns(table, empty, empty, empty, np.empty(0, np.int32), table, empty, empty)
+    return BlobColumns(table, empty, empty, empty, np.empty(0, np.int32), table, empty, empty)

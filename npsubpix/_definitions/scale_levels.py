@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from npsubpix._definitions.scale_space import ScalePlan, Segment
+from npsubpix._definitions.scale_space import ScalePlan
 
-__all__ = ["SAMPLED", "LevelOps", "ScaleOps", "triples"]
-
-#: Most pixels of a level from which its noise is estimated.
-SAMPLED: Final = 65536
+__all__ = ["LevelOps", "ScaleOps", "triples"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,7 +28,7 @@ class LevelOps(Protocol):
         """Return the Laplacian, or the determinant of the Hessian, in units of the width."""
 
     def subtract(self, x: Any, y: Any) -> Any:
-        """Return the difference of two images."""
+        """Return the difference of two images, of which the first is needed no more."""
 
 
 class ScaleOps(LevelOps, Protocol):
@@ -43,8 +40,8 @@ class ScaleOps(LevelOps, Protocol):
     def gather(self, levels: list[Any], places: npt.NDArray[np.int64]) -> Floats:
         """Return the neighbours of places, of shape (N, 3, 3, 3, 3), those beyond the image as they are at its end."""
 
-    def sample(self, x: Any) -> Floats:
-        """Return pixels of an image on the host: at most 65536, evenly spaced."""
+    def rows(self, x: Any, numbers: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return rows of an image on the host, by their numbers, of any shape, in the image of shape (D * H, W)."""
 
     def values(self, x: Any, places: npt.NDArray[np.int64]) -> Floats:
         """Return pixels by their places in memory."""
@@ -78,22 +75,18 @@ def triples(ops: LevelOps, images: list[Any], plan: ScalePlan) -> Iterator[tuple
         after = plan.segments[number + 1].start[0][1] if number + 1 < len(plan.segments) else None
         held: list[Any] = []
         level, x = x, None
-        for j in range(segment.first - 1, segment.last + 2):
+        for place, j in enumerate(range(segment.first - 1, segment.last + 2)):
+            if place and plan.method != "dog":
+                level = ops.smooth(level, segment.lines[place - 1])
             if j == segment.last and after is not None:
                 x = ops.shrink(level, after)
-            response, level = _response(ops, level, plan, segment, j)
-            held.append(response)
-            del response
+            if plan.method == "dog":
+                following = ops.smooth(level, segment.lines[place])
+                held.append(ops.subtract(level, following))
+                level = following
+                del following
+            else:
+                held.append(ops.respond(level, plan.method, plan.factors(j, segment.steps)))
             if len(held) == 3:
                 yield j - 1, segment.steps, held
                 del held[0]  # also for those who have the list
-
-
-def _response(ops: LevelOps, level: Any, plan: ScalePlan, segment: Segment, j: int) -> tuple[Any, Any]:
-    """Return the response of a level and the next level, or None after the last."""
-    place = j - segment.first + 1
-    if plan.method == "dog":
-        following = ops.smooth(level, segment.lines[place])
-        return ops.subtract(level, following), following
-    response = ops.respond(level, plan.method, plan.factors(j, segment.steps))
-    return response, ops.smooth(level, segment.lines[place]) if j <= segment.last else None

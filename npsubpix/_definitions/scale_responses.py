@@ -30,10 +30,16 @@ class LevelResponse(NamedTuple):
     ----------
     noise : float
         Standard deviation of the response.
-    slope_variances : array of shape (1 + ndim,)
-        Variance of the central difference along levels, then along each axis, in pixels of the grid.
-    bend_variances : array of shape (1 + ndim, 1 + ndim)
-        Variances of second differences, and of mixed ones.
+    level_slope, level_bend : float
+        Variance of the central difference along levels, and of the second difference.
+    level_twist : array of shape (ndim,)
+        Variance of the mixed difference along levels and each axis.
+    lags : array of shape (2, 3, ndim, 3)
+        Covariances at distances of 0, 1 and 2 pixels of the grid along each axis, in this level and in the one above:
+        of the curvatures along the other axes, of these with that along the axis, and of the latter. Responses that
+        are no determinants are summed, and count as the first of the three.
+    mixed : array of shape (2, ndim, ndim)
+        Variance of the mixed difference along two axes in these levels, and 0.
     shifts, offsets : arrays
         Shifts along the levels that a fit finds, and true ones.
     heights : array
@@ -41,8 +47,11 @@ class LevelResponse(NamedTuple):
     """
 
     noise: float
-    slope_variances: Floats
-    bend_variances: Floats
+    level_slope: float
+    level_bend: float
+    level_twist: Floats
+    lags: Floats
+    mixed: Floats
     shifts: Floats
     offsets: Floats
     heights: Floats
@@ -69,23 +78,22 @@ def _level(plan: ScalePlan, k: int, steps: tuple[int, ...], chains: tuple[Chain,
         line[0] *= 0.5
         line[-1] *= 0.5
     noise = _covariance(terms[1], terms[1], weights)
-    slopes, bends = _variances(plan, k, steps, terms, w, weights)
+    variances = _variances(plan, steps, terms, w, weights)
     offsets = np.linspace(-1.6, 1.6, _OFFSETS)
     sizes = plan.widths[k] * plan.ratio**offsets
     blobs = [_spectra(sizes * r, x) * line for r, x, line in zip(plan.ratios, w, weights, strict=True)]
     values = np.array([_heights(plan.method, t, blobs) for t in terms])
     shifts, heights = _fitted(values)
-    return LevelResponse(math.sqrt(noise), slopes, bends, np.maximum.accumulate(shifts), offsets, heights)
+    return LevelResponse(math.sqrt(noise), *variances, np.maximum.accumulate(shifts), offsets, heights)
 
 
 def _variances(
-    plan: ScalePlan, k: int, steps: tuple[int, ...], terms: list[list[list[Floats]]], w: list[Floats],
-    weights: list[Floats],
-) -> tuple[Floats, Floats]:  # fmt: skip
-    """Return the variances of first and second differences of the response to noise, along levels and axes."""
+    plan: ScalePlan, steps: tuple[int, ...], terms: list[list[list[Floats]]], w: list[Floats], weights: list[Floats]
+) -> tuple[float, float, Floats, Floats, Floats]:
+    """Return the variances of differences of the response to noise, along levels and axes, as in `LevelResponse`."""
     n = plan.ndim
-    slopes, bends = np.zeros(1 + n), np.zeros((1 + n, 1 + n))
     phases = [x * h for x, h in zip(w, steps, strict=True)]
+    sines = [np.sin(phase) ** 2 for phase in phases]
 
     def along_levels(lines: list[Floats], a: list[float]) -> float:
         """Return the variance of a combination of the levels."""
@@ -95,27 +103,20 @@ def _variances(
     def times(factors: dict[int, Floats]) -> list[Floats]:
         return [line * factors.get(axis, 1.0) for axis, line in enumerate(weights)]
 
-    slopes[0] = along_levels(weights, [-0.5, 0.0, 0.5])
-    bends[0, 0] = along_levels(weights, [1.0, -2.0, 1.0])
+    lags, mixed, twist = np.zeros((2, 3, n, 3)), np.zeros((2, n, n)), np.zeros(n)
     for a in range(n):
-        sine = np.sin(phases[a]) ** 2
-        own = _beside(plan, k, terms[1], a, steps[a])
-        slopes[1 + a] = _covariance(own, own, times({a: sine}))
-        bends[0, 1 + a] = bends[1 + a, 0] = along_levels(times({a: sine}), [-0.5, 0.0, 0.5])
-        bends[1 + a, 1 + a] = _covariance(own, own, times({a: (2 - 2 * np.cos(phases[a])) ** 2}))
-        for b in range(a):
-            both = times({a: sine, b: np.sin(phases[b]) ** 2})
-            bends[1 + a, 1 + b] = bends[1 + b, 1 + a] = _covariance(terms[1], terms[1], both)
-    return slopes, bends
-
-
-def _beside(plan: ScalePlan, k: int, terms: list[list[Floats]], axis: int, step: int) -> list[list[Floats]]:
-    """Return the terms at a neighbour of the centre of a blob: of determinants, the flattest axis counts most there."""
-    if plan.method != "doh":
-        return terms
-    total = (plan.widths[k] ** 2 + plan.sigmas[k] ** 2) * plan.ratios[axis] ** 2
-    share = 1 / max(1 - step**2 / total, 0.25)
-    return [[f * (share if a == axis == b else 1.0) for a, f in enumerate(t)] for b, t in enumerate(terms)]
+        twist[a] = along_levels(times({a: sines[a]}), [-0.5, 0.0, 0.5])
+        for j, parts in enumerate(terms[1:]):
+            own = [parts[a]] if plan.method == "doh" else []
+            others = [part for b, part in enumerate(parts) if b != a or not own]
+            for lag in range(3):
+                lines = times({a: np.cos(lag * phases[a])})
+                pairs = ((others, others), (others, own), (own, own))
+                lags[j, :, a, lag] = [_covariance(x, y, lines) for x, y in pairs]
+            for b in range(a):
+                mixed[j, a, b] = mixed[j, b, a] = _covariance(parts, parts, times({a: sines[a], b: sines[b]}))
+    slope, bend = (along_levels(weights, a) for a in ([-0.5, 0.0, 0.5], [1.0, -2.0, 1.0]))
+    return slope, bend, twist, lags, mixed
 
 
 def _frequencies(sigma: float) -> Floats:

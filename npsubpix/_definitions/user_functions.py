@@ -13,6 +13,7 @@ import functools
 import hashlib
 import inspect
 import struct
+import sys
 import warnings
 from collections.abc import Callable, Hashable, Iterable
 from types import CodeType, FunctionType, ModuleType
@@ -20,7 +21,15 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-__all__ = ["CompiledFunctions", "identity_of", "plain_function", "positional", "values_after"]
+__all__ = [
+    "CompiledFunctions",
+    "digest_of",
+    "identity_of",
+    "plain_function",
+    "positional",
+    "values_after",
+    "values_of_library",
+]
 
 _Compiled = TypeVar("_Compiled")
 
@@ -85,6 +94,33 @@ def positional(function: FunctionType) -> FunctionType:
     return FunctionType(plain, function.__globals__, function.__name__, all_defaults, function.__closure__)
 
 
+# What functions take from elsewhere
+
+
+def values_of_library(function: Any, library: str) -> str | None:
+    """Name a value of a library that a function is, or takes from elsewhere: its modules, functions and objects."""
+    plain = plain_function(function)
+    if not isinstance(plain, FunctionType):
+        return repr(function) if _is_of(plain, library) else None
+    if _is_of(plain, library):
+        return plain.__qualname__
+    code = plain.__code__
+    cells = dict(zip(code.co_freevars, map(_content, plain.__closure__ or ()), strict=True))
+    for name, attributes, is_global in _reads(code):
+        if _is_of(plain.__globals__.get(name) if is_global else cells.get(name), library):
+            return ".".join((name, *attributes))
+    return None
+
+
+def _is_of(value: Any, library: str) -> bool:
+    """Whether a value is a module of a library, was defined in one, or is an instance of a type that was."""
+    names = (
+        value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None),
+        type(value).__module__,
+    )
+    return any(isinstance(name, str) and name.partition(".")[0] == library for name in names)
+
+
 # Identity
 
 
@@ -95,16 +131,16 @@ class _Unknown(Exception):
 class _Itself:
     """An object that equals itself alone, and that its key keeps from being replaced at its address."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("value",)
 
     def __init__(self, value: Any) -> None:
-        self._value = value
+        self.value = value
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Itself) and other._value is self._value
+        return isinstance(other, _Itself) and other.value is self.value
 
     def __hash__(self) -> int:
-        return id(self._value)
+        return id(self.value)
 
 
 _ABSENT = object()
@@ -116,6 +152,52 @@ def identity_of(function: Any) -> Any:
         return _identity(function, ())
     except _Unknown:
         return None
+
+
+#: Libraries whose functions and types are what their names say, in a version.
+_KNOWN_LIBRARIES = frozenset({"builtins", "cmath", "math", "numpy", "operator"})
+
+
+def digest_of(function: Any) -> str | None:
+    """Return a text that is that of the same code and values in any process; None if these cannot be told by a text."""
+    try:
+        told = np.__version__, _told(_identity(function, ()))
+    except _Unknown:
+        return None
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def _told(part: Any) -> Any:
+    """Return what an identity is made of by names and values that do not depend on the process."""
+    if isinstance(part, _Itself):
+        return _name_of(part.value)
+    if isinstance(part, CodeType):
+        numbers = part.co_argcount, part.co_posonlyargcount, part.co_kwonlyargcount, part.co_flags
+        names = part.co_names, part.co_varnames, part.co_freevars, part.co_cellvars
+        return part.co_code, getattr(part, "co_exceptiontable", b""), _told(part.co_consts), numbers, names
+    if isinstance(part, tuple):
+        return tuple(map(_told, part))
+    if isinstance(part, frozenset):
+        return sorted(repr(_told(value)) for value in part)
+    if isinstance(part, type):
+        return _name_of(part)
+    if part is _ABSENT or part is None or isinstance(part, (bool, int, float, complex, str, bytes, np.dtype)):
+        return type(part).__name__, "" if part is _ABSENT else repr(part)
+    raise _Unknown
+
+
+def _name_of(value: Any) -> str:
+    """Name an object of a known library."""
+    found: Any
+    if isinstance(value, ModuleType):
+        module, name, found = value.__name__, "", value
+    else:
+        module = str(getattr(value, "__module__", None) or type(value).__module__)
+        name = str(getattr(value, "__qualname__", None) or getattr(value, "__name__", ""))
+        found = getattr(sys.modules.get(module), name, None)
+    if module.partition(".")[0] not in _KNOWN_LIBRARIES or found is not value:
+        raise _Unknown
+    return f"{module}.{name}"
 
 
 def _identity(function: Any, within: tuple[Any, ...]) -> Any:

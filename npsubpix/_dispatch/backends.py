@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any
 
@@ -12,7 +13,7 @@ from npsubpix._arrays.home import Home
 from npsubpix._arrays.library import require_cupy
 from npsubpix._dispatch.operation import Operation
 
-__all__ = ["function_of", "has_gpu_kernels", "implementation"]
+__all__ = ["function_of", "has_gpu_kernels", "implementation", "in_threads"]
 
 _PACKAGES = {"host": "npsubpix._cpu", "gpu": "npsubpix._cuda"}
 
@@ -47,3 +48,10 @@ def implementation(family: str, home: Home) -> ModuleType:
         )
     require_cupy()
     return _load("gpu", family)
+
+
+def in_threads() -> AbstractContextManager[None]:
+    """Run the kernels of the host in threads for a while, however little work there is."""
+    from npsubpix._cpu.compiler import forms
+
+    return forms.in_threads()

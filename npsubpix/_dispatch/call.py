@@ -64,7 +64,7 @@ def call(name: str, *arrays: Array | None, frame_axis: int | None = None, **opti
 
 
 def call_vjp(
-    name: str, cotangents: Sequence[Array | None], arrays: Sequence[Array], options: Mapping[str, Any]
+    name: str, cotangents: Sequence[Array | None], arrays: Sequence[Array | None], options: Mapping[str, Any]
 ) -> tuple[Array, ...]:
     """Return the cotangents of the differentiable arrays of an operation that saves none of its results."""
     operation, home = OPERATIONS[name], home_of(arrays[0])
@@ -75,7 +75,7 @@ def call_vjp(
     with home.working():
         adopted = adopt_all(operation, home, arrays)
     record = Record(operation, tuple(arrays), adopted, options, ())
-    shapes = operation.shapes_of([tuple(x.shape) for x in arrays], options)
+    shapes = operation.shapes_of([None if x is None else tuple(x.shape) for x in arrays], options)
     assert adopted[0] is not None
     dtypes = [promoted(adopted[0].dtype)] * len(shapes)
     return tuple(_pull_back(record, cotangents, shapes, dtypes, ()).values())

@@ -1,4 +1,4 @@
-"""Which functions run where: the table of the README, made from that of operations.
+"""Which functions run where: the table of docs/gpu.md, made from that of operations.
 
 ``python -m npsubpix._dispatch.capabilities`` prints it, and writes it into the files that it is given.
 """
@@ -25,7 +25,7 @@ NUMBERS = (
 
 
 def table() -> str:
-    """Return the table of the README, in Markdown."""
+    """Return the table of docs/gpu.md, in Markdown."""
     lines = ["| functions | arrays on the host | arrays on a GPU | dtypes | gradients |", "|---|---|---|---|---|"]
     dtypes = "integers, float16, float32, float64, bfloat16"
     for operation in OPERATIONS.values():

@@ -10,6 +10,12 @@ __all__ = ["OPERATIONS"]
 
 _WEIGHTS = Argument("weights", optional=True)
 
+#: Samples of the weights of pixels by their distance; the second one is for the method of a blend that runs elsewhere.
+_TABLES_OF_WEIGHTS = (
+    Argument("table", optional=True, differentiable=True),
+    Argument("outside_table", optional=True, differentiable=True),
+)
+
 _TABLE = (
     Operation(
         "nms",
@@ -155,7 +161,11 @@ _TABLE = (
     Operation(
         "sample",
         family="sampling",
-        arguments=(Argument("image", differentiable=True), Argument("coords", differentiable=True)),
+        arguments=(
+            Argument("image", differentiable=True),
+            Argument("coords", differentiable=True),
+            *_TABLES_OF_WEIGHTS,
+        ),
         results=(Result("values"), Result("gradient")),
         shapes=shapes.sampled,
         options=(
@@ -166,7 +176,7 @@ _TABLE = (
             "bool prefilter",
             "bool with_gradient",
         ),
-        internal=frozenset({"with_gradient"}),
+        internal=frozenset({"with_gradient", "table", "outside_table"}),
         functions={
             "sample": lambda npsubpix, x: npsubpix.sample(x[0, 0, 0], x[0, 0, 1, :2], method="bspline3"),
             "sample_with_gradient": lambda npsubpix, x: npsubpix.sample_with_gradient(
@@ -178,11 +188,11 @@ _TABLE = (
     Operation(
         "grid_sample",
         family="sampling",
-        arguments=(Argument("input", differentiable=True), Argument("grid", differentiable=True)),
+        arguments=(Argument("input", differentiable=True), Argument("grid", differentiable=True), *_TABLES_OF_WEIGHTS),
         results=(Result("values"),),
         shapes=shapes.sampled_grid,
         options=("str method", "str padding_mode", "bool align_corners"),
-        internal=frozenset({"method"}),
+        internal=frozenset({"method", "table", "outside_table"}),
         functions={
             "grid_sample": lambda npsubpix, x: npsubpix.grid_sample(
                 x[:, 0], x[:, 0, :2, :3, :2], padding_mode="reflection"

@@ -20,24 +20,27 @@ from npsubpix._definitions.refinement import flags_of_fits
 from npsubpix.fitting import fit_spots
 from npsubpix.results import Blobs, Fits
 
-__all__ = ["fitted"]
+__all__ = ["boxes_of_fits", "fitted"]
 
 _PIXEL = 1 / 12  # variance that the integration over a pixel adds to a fitted Gaussian
 
 Columns = dict[str, npt.NDArray[Any]]
 
 
-def fitted(found: Blobs, image: Array, mask: Array | None, noise: Any, frame_axis: int | None) -> Blobs:
+def fitted(
+    found: Blobs, image: Array, mask: Array | None, noise: Any, frame_axis: int | None, negative: Array | None = None
+) -> Blobs:
     """Fit a Gaussian to each blob of a table; those that cannot be fitted keep their rows, and have a flag.
 
-    Each frame is fitted by itself, lest its rows depend on those of others.
+    Each frame is fitted by itself, lest its rows depend on those of others. `negative` is the negative of an image, if
+    it is not to be made of it.
     """
     names = ("coords", "sigma", "amplitude", "flags")
     columns: Columns = {name: np.array(to_numpy(getattr(found, name))) for name in names}
     columns |= {f"{name}_std": np.full(columns[name].shape, math.nan) for name in names[:3]}
     noise = noise if hasattr(noise, "shape") or noise else None
     if frame_axis is None or found.frame is None:
-        _fit_rows(columns, np.arange(len(found)), image, mask, noise)
+        _fit_rows(columns, np.arange(len(found)), image, mask, noise, negative)
     else:
         frames = to_numpy(found.frame)
         for frame in np.unique(frames).tolist():
@@ -53,20 +56,25 @@ def _of_frame(value: Any, frame: int, frame_axis: int, ndim: int) -> Any:
     return moveaxis(value, frame_axis, 0)[frame] if getattr(value, "ndim", 0) == ndim else value
 
 
+def boxes_of_fits(sigma: npt.NDArray[Any], ndim: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return the widths per axis of blobs, and the boxes that are fitted."""
+    widths = np.broadcast_to(sigma[:, None] if sigma.ndim == 1 else sigma, (len(sigma), ndim))
+    return widths, np.array([box_for(tuple(row), ndim) for row in widths]).reshape(-1, ndim)
+
+
 def _fit_rows(
-    columns: Columns, rows: npt.NDArray[np.int64], image: Array, mask: Array | None, noise: Array | float | None
-) -> None:
+    columns: Columns, rows: npt.NDArray[np.int64], image: Array, mask: Array | None, noise: Array | float | None,
+    negative: Array | None = None,
+) -> None:  # fmt: skip
     """Fit the blobs of an image, which have these rows."""
     ndim, starts = columns["coords"].shape[1], columns["coords"][rows]
-    sigma = columns["sigma"][rows]
-    widths = np.broadcast_to(sigma[:, None] if sigma.ndim == 1 else sigma, (len(rows), ndim))
-    boxes = np.array([box_for(tuple(row), ndim) for row in widths]).reshape(-1, ndim)
+    widths, boxes = boxes_of_fits(columns["sigma"][rows], ndim)
     dark, reach = columns["amplitude"][rows] < 0, np.full(len(rows), math.nan)
     groups, found = np.column_stack([boxes, dark]), np.zeros(len(rows), np.int32)
     for group in np.unique(groups, axis=0):
         at = np.flatnonzero((groups == group).all(axis=1))
         fits = fit_spots(
-            0.0 - image if group[-1] else image,
+            image if not group[-1] else negative if negative is not None else 0.0 - image,
             in_library_of(image, columns["coords"][rows[at]]),
             width="free" if ndim == 2 and columns["sigma"].ndim == 1 else "elliptical",
             sigma=tuple(np.sqrt(np.maximum(np.median(widths[at], axis=0) ** 2 - _PIXEL, 0.1)).tolist()),

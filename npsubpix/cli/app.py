@@ -1,4 +1,4 @@
-"""The command line: ``npsubpix locate``, ``blobs``, ``align``, ``drift``, ``simulate``, ``assess`` and ``info``."""
+"""The command line: ``npsubpix locate``, ``blobs``, ``align``, ``drift``, ``simulate``, ``assess``, ``warmup``, etc."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from npsubpix.cli.options import Debug, Origin, Quiet, given
 from npsubpix.cli.reading import Axes, Channel, Hdu, MaxMemory, Series, Volume, reading_options
 from npsubpix.cli.simulated import assess, simulate
 from npsubpix.cli.terminal import Errors, UsageError, say, say_error
+from npsubpix.cli.warm import warmup
 from npsubpix.io._source import MAX_MEMORY
 
 __all__ = ["app", "main"]
@@ -330,6 +331,7 @@ def align(
 app.command()(drift)
 app.command()(simulate)
 app.command()(assess)
+app.command()(warmup)
 
 
 @app.command()

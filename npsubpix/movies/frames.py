@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,9 +31,11 @@ from npsubpix.results import Background
 
 __all__ = [
     "Frame",
+    "Parted",
     "count_of_noise_maps",
     "frame_of",
     "in_whole",
+    "map_of_frame",
     "noise_in",
     "noise_of_fit",
     "noise_of_part",
@@ -47,28 +49,23 @@ _MESHES = {"background": "level", "sigma": "noise"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
-    """A frame, how it is searched, and where its pixels come from: all that a worker needs but the tile."""
+class Parted:
+    """A frame of which parts are read, with its maps: numbers, or arrays of its shape."""
 
     movie: Movie | Sent
     number: int
     shape: tuple[int, ...]
-    search: PeakSearch
-    refinement: Refinement
-    maps: dict[str, Any]  # mask, background, sigma, and the noise of pixels: numbers or arrays of the frame
-    noise: tuple[Any, Any, Any, Any]
-    bound: float | None
+    maps: dict[str, Any]
     halo: tuple[int, ...]
     memory: int
-    fit: dict[str, Any] | None
-    psf: Any = None  # samples of the model by which candidates are refined
-    filter: Filter | None = None  # of the image in which peaks are sought
+
+    #: What is said if there is no memory for a tile.
+    advice: ClassVar[str] = ""
 
     @property
     def sight(self) -> tuple[int, ...]:
         """How far a tile sees beyond its core, per axis."""
-        reach = (0,) * len(self.shape) if self.filter is None else self.filter.reach
-        return tuple(h + r for h, r in zip(self.halo, reach, strict=True))
+        return self.halo
 
     def read(self, box: Box) -> HostArray:
         """Read a part of the frame, as a stack of one."""
@@ -94,6 +91,28 @@ class Frame:
         return cut if name == "mask" else stack_of(home_of(cut), cut, None).reshape(-1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Frame(Parted):
+    """A frame, how it is searched, and where its pixels come from: all that a worker needs but the tile.
+
+    Its maps are the mask, the background, sigma, and the noise of pixels.
+    """
+
+    search: PeakSearch
+    refinement: Refinement
+    noise: tuple[Any, Any, Any, Any]
+    bound: float | None
+    fit: dict[str, Any] | None
+    psf: Any = None  # samples of the model by which candidates are refined
+    filter: Filter | None = None  # of the image in which peaks are sought
+
+    @property
+    def sight(self) -> tuple[int, ...]:
+        """How far a tile sees beyond its core, per axis."""
+        reach = (0,) * len(self.shape) if self.filter is None else self.filter.reach
+        return tuple(h + r for h, r in zip(self.halo, reach, strict=True))
+
+
 def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: int) -> Frame:
     """Return how a frame is searched; refuse what cannot be done in tiles."""
     options = {**_defaults(), **task.options}
@@ -102,14 +121,12 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
     whole += "work on, more than max_memory, and %s needs the whole frame at once: raise max_memory"
     if not isinstance(task.name, str):
         raise ValueError(whole % "a function as the task")
-    if task.name == "blobs":  # a filter of the largest size reaches far beyond any tile
-        raise ValueError(whole % "task='blobs'")
     if options["mode"] is not None:
         raise ValueError(whole % f"mode={options['mode']!r}")
     if not isinstance(options["detect"], (str, type(None))):
         raise ValueError(whole % "detect, if it is no name of a filter,")
     own_filter = filter_of(options, movie.shape)
-    own_maps = functools.partial(_of_frame, ndim=len(movie.shape))
+    own_maps = functools.partial(map_of_frame, ndim=len(movie.shape))
     options = changed(options, own_maps)
     fit = None if task.fit is None else changed(task.fit, own_maps)
     background, sigma, mask = options["background"], options["sigma"], options["mask"]
@@ -138,7 +155,7 @@ def frame_of(movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: 
         check_mask(mask, movie.shape, "mask")
     halo = halo_of(search.size, movie.shape)
     frame = Frame(
-        sent, number, movie.shape, search, refinement, own, noise, search.threshold_abs, halo, memory, fit, psf,
+        sent, number, movie.shape, own, halo, memory, search, refinement, noise, search.threshold_abs, fit, psf,
         own_filter,
     )  # fmt: skip
     return _with_maps(frame, background, sigma)
@@ -176,7 +193,7 @@ def _ends(value: Any, name: str) -> HostArray:
     return np.asarray(value, np.float64 if np.ndim(value) == 0 else None).reshape(-1)
 
 
-def _of_frame(_: str, value: Any, ndim: int) -> Any:
+def map_of_frame(_: str, value: Any, ndim: int) -> Any:
     """Return the map of a frame from one of a block of a single frame."""
     return value[0] if is_array(value) and np.ndim(value) == ndim + 1 and len(value) == 1 else value
 

@@ -33,15 +33,16 @@ from npsubpix._dispatch.tiles import (
 )
 from npsubpix.background import check_boxes
 from npsubpix.fitting.spots import lengths_of_box
+from npsubpix.movies.blobs import blob_frame_of, blobs_in_tiles
 from npsubpix.movies.borders import NOTHING, Highest, measure
 from npsubpix.movies.detection import Look, has_gaps, searched, with_gaps
-from npsubpix.movies.frames import Frame, count_of_noise_maps, frame_of, volume, with_mesh
+from npsubpix.movies.frames import Frame, Parted, count_of_noise_maps, frame_of, volume, with_mesh
 from npsubpix.movies.jobs import Sent
 from npsubpix.movies.maps import has_maps
 from npsubpix.movies.plans import frame_bytes
 from npsubpix.movies.sources import Movie, in_memory
 from npsubpix.movies.tasks import Columns, Found, Task, significance
-from npsubpix.movies.tilework import Find, Fit, Measure, Pixels, Refine, find, fit, measured, refine, tile_of
+from npsubpix.movies.tilework import Find, Fit, Measure, Pixels, Refine, find, fit, measured, refine, tile_of, tiles_of
 from npsubpix.movies.together import Parts, depend_on_each_other, fitted_together, refined_together
 from npsubpix.movies.windows import window_bytes
 from npsubpix.movies.workers import Runner, runner_of
@@ -79,6 +80,8 @@ def found_in_tiles(
     if in_memory(movie.source) or maps_here:
         runner = runner_of(None)  # what is here is not sent
     sent = movie if runner.at_once == 1 else Sent(movie)
+    if task.name == "blobs":
+        return _blobs(movie, sent, task, number, memory, runner, report)
     frame = frame_of(movie, sent, task, number, memory // max(runner.workers, 1))
     cores = list(_cores(frame, movie, task))
     runner = counted = _Counted(runner, report)
@@ -88,7 +91,7 @@ def found_in_tiles(
     counted.total = len(cores) * (2 + (frame.filter is not None) + (boxes is not None) + (frame.fit is not None))
     if frame.filter is not None and max(found for _, found in runner.run(has_gaps, (Look(frame, c) for c in cores))):
         frame = dataclasses.replace(frame, filter=with_gaps(frame, cores[0]))
-    dtype = _dtype_of(frame, movie)
+    dtype = _dtype_searched(frame, movie)
     if boxes is not None:
         frame = _with_background(frame, boxes, dtype, cores[0], runner)
     parts, border = [], NOTHING
@@ -116,10 +119,29 @@ def found_in_tiles(
     return Found(_fitted(frame, peaks, cores, memory, counted), columns, counts)
 
 
-def _dtype_of(frame: Frame, movie: Movie) -> np.dtype[Any]:
+def _dtype_searched(frame: Frame, movie: Movie) -> np.dtype[Any]:
     """Return the dtype in which pixels are compared."""
     if frame.filter is not None:
         return searched(frame, tuple((0, 1) for _ in frame.shape)).dtype
+    return _dtype_of(movie)
+
+
+def _blobs(
+    movie: Movie, sent: Movie | Sent, task: Task, number: int, memory: int, runner: Runner,
+    report: Callable[[float], None],
+) -> Found:  # fmt: skip
+    """Find the blobs of a frame in tiles."""
+    frame = blob_frame_of(movie, sent, task, number, memory // max(runner.workers, 1))
+    cores = list(_cores(frame, movie, task))
+    counted = _Counted(runner, report)
+    counted.total = 4 * len(cores)
+    return Found(
+        blobs_in_tiles(frame, cores, _dtype_of(movie), memory, counted, of_movie=movie.axis is not None), {}, {}
+    )
+
+
+def _dtype_of(movie: Movie) -> np.dtype[Any]:
+    """Return the dtype of pixels as they are read."""
     dtype = np.dtype(movie.source.dtype)
     if dtype.kind == "b" or dtype == np.float16:
         return np.dtype(np.uint8 if dtype.kind == "b" else np.float32)
@@ -152,7 +174,7 @@ def _heights(frame: Frame, rows: Rows, seen: list[Pixels]) -> Columns:
     return {**columns, "noise_guessed": mesh.guessed_at(np.column_stack([lead, rows.starts]))}
 
 
-def tile_lengths(frame: Frame, movie: Movie, task: Task) -> tuple[int, ...]:
+def tile_lengths(frame: Parted, movie: Movie, task: Task) -> tuple[int, ...]:
     """Return the lengths of tiles: those of the frame, halved until work on one fits into the memory.
 
     The axis is halved along which most stored parts lie side by side.
@@ -163,7 +185,8 @@ def tile_lengths(frame: Frame, movie: Movie, task: Task) -> tuple[int, ...]:
     while True:
         wide = [min(n + 2 * h, m) for n, h, m in zip(lengths, frame.sight, frame.shape, strict=True)]
         needed = each * math.prod(wide) + window_bytes(frame.shape, tuple(wide), np.dtype(movie.source.dtype).itemsize)
-        needed += count_of_noise_maps(frame) * window_bytes(frame.shape, tuple(wide), 8)
+        noise_maps = count_of_noise_maps(frame) if isinstance(frame, Frame) else 0
+        needed += noise_maps * window_bytes(frame.shape, tuple(wide), 8)
         if needed <= frame.memory:
             return tuple(lengths)
         least = [max(2 * h, 1) for h in frame.sight]
@@ -173,28 +196,17 @@ def tile_lengths(frame: Frame, movie: Movie, task: Task) -> tuple[int, ...]:
         if max(ratios) == 0:
             raise ValueError(
                 f"max_memory is too little for a tile of a frame of shape {frame.shape}: "
-                f"{bytes_as_text(needed)} are needed"
+                f"{bytes_as_text(needed)} are needed{frame.advice}"
             )
         k = int(np.argmax(ratios))
         half = -(-lengths[k] // 2)
         lengths[k] = -(-half // chunks[k]) * chunks[k] if half > chunks[k] else half
 
 
-def _cores(frame: Frame, movie: Movie, task: Task) -> Iterator[Box]:
+def _cores(frame: Parted, movie: Movie, task: Task) -> Iterator[Box]:
     lengths = tile_lengths(frame, movie, task)
     ends = [[(b, min(b + n, m)) for b in range(0, m, n)] for n, m in zip(lengths, frame.shape, strict=True)]
     return itertools.product(*ends)
-
-
-def _tiles_of(points: HostArray, cores: list[Box]) -> dict[int, HostArray]:
-    """Return the rows of each tile that has any, by their pixels."""
-    axes = len(cores[0])
-    begins = [np.unique([core[k][0] for core in cores]) for k in range(axes)]
-    places = [np.searchsorted(b, points[:, k], side="right") - 1 for k, b in enumerate(begins)]
-    tiles = np.ravel_multi_index(places, [len(b) for b in begins]) if len(points) else np.zeros(0, np.int64)
-    order = np.argsort(tiles, kind="stable")
-    numbers, starts = np.unique(tiles[order], return_index=True)
-    return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=False)) if len(order) else {}
 
 
 def _refined(
@@ -203,7 +215,7 @@ def _refined(
     """Refine candidates tile by tile; return them in their order, and add their pixels to those that were seen."""
     points = np.stack(np.unravel_index(found.indices, frame.shape), axis=1)
     wide = frame.refinement.periods_around(frame.shape)
-    of_tiles = _tiles_of(points, cores)
+    of_tiles = tiles_of(points, cores)
     if not of_tiles:
         rows, pixels = refine(Refine(frame, tuple((0, 1) for _ in frame.shape), found))
         seen.append(pixels)
@@ -242,7 +254,7 @@ def _fitted(frame: Frame, peaks: Peaks, cores: list[Box], memory: int, runner: _
     half, near = _reach_of_fits(frame)
     starts = np.floor(np.where(np.isfinite(peaks.coords), peaks.coords, 0) + 0.5).astype(np.int64)
     starts = starts.clip(0, np.array(frame.shape) - 1)
-    own = _tiles_of(starts, cores) or {0: np.zeros(0, np.int64)}
+    own = tiles_of(starts, cores) or {0: np.zeros(0, np.int64)}
     if depend_on_each_other(frame.fit):
         fits = fitted_together(frame, peaks.coords, starts, Parts(cores, own, half, memory, runner.tick))
         return dataclasses.replace(fits, frame=peaks.frame, image_shape=frame.shape)

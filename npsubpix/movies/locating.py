@@ -120,8 +120,9 @@ def locate(
         If an argument has the wrong type.
     ValueError
         If an argument is out of range, or a frame is larger than `max_memory` and cannot be worked on in tiles with
-        these options: ``mode="wrap"``, `detect` that is no name of a filter, blobs, or a function; or if fits that
-        depend on each other, those without ``camera`` and ``error`` or with ``neighbors="fit"``, are too many.
+        these options: ``mode="wrap"``, `detect` that is no name of a filter, or a function; or if fits that depend on
+        each other, those without ``camera`` and ``error``, with ``neighbors="fit"`` or of blobs, are too many; or if
+        the widest filter for blobs reaches too far.
     ImageError
         If the source cannot be read; the message names the file and the frame. Rows before that frame are in `output`.
     RuntimeError
@@ -146,6 +147,11 @@ def locate(
     least distances, numbers of peaks and duplicates are then settled for the whole frame, whose candidates have to fit
     into the memory. The peaks are measured in tiles again, in coordinates of the whole frame, so that rounding is the
     same.
+
+    Tiles in which blobs are sought begin at a pixel of every level of the pyramid, and have halos as wide as the passes
+    to its coarsest level: about 13 times `max_sigma` in images, so that `max_memory` has to suffice for a multiple of
+    this along each axis. The range of pixels, the noise, overlaps and numbers of blobs are those of the whole frame.
+    Fits of blobs are made at once.
 
     Standard errors of fits where neither `camera` nor `error` is known are those of `fit_spots` on each frame: they are
     taken from the residuals of all spots of a call.

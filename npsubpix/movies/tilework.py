@@ -13,17 +13,30 @@ from npsubpix._dispatch.tiles import Box, Boxes, Candidates, Part, Rows, Tile, f
 from npsubpix.movies.borders import Highest, highest_in_tile
 from npsubpix.movies.detection import searched
 from npsubpix.movies.fits import fitted_in_frame
-from npsubpix.movies.frames import Frame, in_whole, noise_in, noise_of_fit, slices
+from npsubpix.movies.frames import Frame, Parted, in_whole, noise_in, noise_of_fit, slices
 from npsubpix.movies.windows import window
 from npsubpix.results import Fits
 
-__all__ = ["Find", "Fit", "Measure", "Pixels", "Refine", "find", "fit", "measured", "pixels_at", "refine", "tile_of"]
+__all__ = [
+    "Find",
+    "Fit",
+    "Measure",
+    "Pixels",
+    "Refine",
+    "find",
+    "fit",
+    "measured",
+    "pixels_at",
+    "refine",
+    "tile_of",
+    "tiles_of",
+]
 
 
 class Measure(NamedTuple):
     """Boxes of a background to measure."""
 
-    frame: Frame
+    frame: Parted
     boxes: Boxes
     part: Box
 
@@ -77,7 +90,8 @@ def measured(job: Measure) -> tuple[HostArray, ...]:
     """Measure boxes of the background."""
     frame, boxes, part = job
     box = boxes.pixels(part)[3 - len(frame.shape) :]
-    return measure(boxes, part, searched(frame, box), frame.map_of("mask", box))
+    pixels = searched(frame, box) if isinstance(frame, Frame) else frame.read(box)
+    return measure(boxes, part, pixels, frame.map_of("mask", box))
 
 
 def find(job: Find) -> tuple[list[Part], Highest]:
@@ -159,3 +173,14 @@ def fit(job: Fit) -> Fits:
         mask = window(frame.shape, slices(box), mask)
     noise = tuple(in_whole(frame, box, value) for value in noise_of_fit(frame, box))
     return fitted_in_frame(image, coords, frame.fit, mask, noise)[own]
+
+
+def tiles_of(points: HostArray, cores: list[Box]) -> dict[int, HostArray]:
+    """Return the rows of each tile that has any, by their pixels."""
+    axes = len(cores[0])
+    begins = [np.unique([core[k][0] for core in cores]) for k in range(axes)]
+    places = [np.searchsorted(b, points[:, k], side="right") - 1 for k, b in enumerate(begins)]
+    tiles = np.ravel_multi_index(places, [len(b) for b in begins]) if len(points) else np.zeros(0, np.int64)
+    order = np.argsort(tiles, kind="stable")
+    numbers, starts = np.unique(tiles[order], return_index=True)
+    return dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=False)) if len(order) else {}

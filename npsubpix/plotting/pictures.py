@@ -13,9 +13,10 @@ from npsubpix._arrays.library import as_array, to_numpy, without_booleans
 from npsubpix._arrays.masks import with_gaps
 from npsubpix._arrays.options import check_bool, check_choice
 from npsubpix._definitions.flags import DOUBTFUL, REJECTED, PeakFlags
-from npsubpix.results import Blobs, Fits, Peaks
+from npsubpix._tables.localizations import package
+from npsubpix.results import Blobs, Fits, Measurements, Peaks
 
-__all__ = ["PLOT_FORMATS", "STYLES", "Style", "draw_alignment", "draw_peaks", "new_figure"]
+__all__ = ["PLOT_FORMATS", "STYLES", "Style", "draw_alignment", "draw_image", "draw_peaks", "new_figure"]
 
 #: Endings of the names of pictures that can be drawn.
 PLOT_FORMATS = (".png", ".pdf", ".svg", ".jpg", ".jpeg")
@@ -44,7 +45,7 @@ _SAMPLES = 1_000_000  # pixels from which the stretch is estimated
 
 def draw_peaks(
     image: Any,
-    peaks: Peaks | Fits | Blobs,
+    peaks: Peaks | Fits | Blobs | Measurements,
     *,
     title: str = "",
     origin: float = 0.0,
@@ -62,10 +63,10 @@ def draw_peaks(
     ----------
     image : array of two or three dimensions
         The image. Of a volume, the maximum along z is drawn.
-    peaks : Peaks, Fits or Blobs
+    peaks : Peaks, Fits, Blobs or Measurements
         The rows of the image. Maxima and bright blobs are orange, minima and dark blobs blue, and those that could not
-        be refined, or whose fits are not ok, purple. Fits are orange, and purple if they are not ok. Where blobs have a
-        radius along each axis, ellipses are drawn; those of a volume are as if seen along z.
+        be refined, or whose fits are not ok, purple. Fits and measurements are orange, and purple if they are not ok.
+        Where blobs have a radius along each axis, ellipses are drawn; those of a volume are as if seen along z.
     title : str, optional
         The title, as plain text.
     origin : float, default 0.0
@@ -107,7 +108,7 @@ def draw_peaks(
     check_choice(style, "style", tuple(STYLES))
     spacing = _spacing(peaks)
     drawing = _new_axes(pixels.shape, spacing, STYLES[style]) if ax is None else _caller_axes(ax, pixels.shape)
-    _draw_image(drawing.axes, pixels, origin, check_bool(y_up, "y_up"), fill=ax is None)
+    draw_image(drawing.axes, pixels, origin, check_bool(y_up, "y_up"), fill=ax is None)
     _draw_circles(drawing, peaks, spacing, origin)
     text = {} if ax is not None else {"color": STYLES[style].ink}
     drawing.axes.set_xlabel("x (pixel)", **text)
@@ -153,6 +154,7 @@ def _caller_axes(axes: Any, shape: tuple[int, ...]) -> _Drawing:
 
 def new_figure(**options: Any) -> Any:
     """Return a figure that no window shows: a notebook shows it where it is returned, and only there."""
+    package("matplotlib", "a picture", "plot")
     from matplotlib.figure import Figure
 
     figure: Any = Figure(**options)
@@ -249,7 +251,7 @@ def _overlay(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[A
     return mixed
 
 
-def _spacing(peaks: Peaks | Fits | Blobs) -> float:
+def _spacing(peaks: Peaks | Fits | Blobs | Measurements) -> float:
     """Return the distance of peaks to their neighbours, in pixels: three of four peaks have a greater one."""
     from scipy.spatial import cKDTree
 
@@ -291,7 +293,7 @@ def _stretch(pixels: npt.NDArray[Any]) -> tuple[float, float, float]:
     return float(low), float(high), float(power)
 
 
-def _draw_image(axes: Any, pixels: npt.NDArray[Any], origin: float, y_up: bool, fill: bool) -> None:
+def draw_image(axes: Any, pixels: npt.NDArray[Any], origin: float, y_up: bool, fill: bool) -> None:
     """Draw the pixels, stretched; axes that have the shape of the image already are filled by it."""
     height, width = pixels.shape
     low, high, power = _stretch(pixels)
@@ -310,16 +312,16 @@ def _draw_image(axes: Any, pixels: npt.NDArray[Any], origin: float, y_up: bool, 
     )
 
 
-def _colours_of(peaks: Peaks | Fits | Blobs) -> npt.NDArray[Any]:
+def _colours_of(peaks: Peaks | Fits | Blobs | Measurements) -> npt.NDArray[Any]:
     """Return the colour of each row."""
-    if isinstance(peaks, Fits):
+    if isinstance(peaks, Fits | Measurements):
         return np.where(to_numpy(peaks.ok), _MAXIMA, _UNREFINED)
     flags = to_numpy(peaks.flags)
     minimum, doubtful = (flags & int(PeakFlags.MINIMUM)) != 0, (flags & int(REJECTED | DOUBTFUL)) != 0
     return np.where(doubtful, _UNREFINED, np.where(minimum, _MINIMA, _MAXIMA))
 
 
-def _draw_circles(drawing: _Drawing, peaks: Peaks | Fits | Blobs, spacing: float, origin: float) -> None:
+def _draw_circles(drawing: _Drawing, peaks: Peaks | Fits | Blobs | Measurements, spacing: float, origin: float) -> None:
     from matplotlib.collections import EllipseCollection
 
     places = to_numpy(peaks.coords)[:, -2:]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from npsubpix._definitions.flags import AlignmentFlags
+from npsubpix.results.display import draw_images, table_html
 
 __all__ = ["Alignment"]
 
@@ -97,6 +98,32 @@ class Alignment(NamedTuple):
         """Factor of magnification of the content: the square root of that of areas."""
         return math.sqrt(abs(float(np.linalg.det(self._linear))))
 
+    def plot(self, fixed: Any, moving: Any, ax: Any = None, *, title: str = "", y_up: bool = False) -> Any:
+        """Overlay both images before and after, as `npsubpix.plotting.draw_alignment` and the command line do.
+
+        Parameters
+        ----------
+        fixed, moving : arrays of shape (H, W)
+            The images that were aligned.
+        ax : sequence of two matplotlib.axes.Axes, optional
+            Axes to draw in, before and after. By default, they are those of a new figure.
+        title : str, optional
+            The title, as plain text.
+        y_up : bool, default False
+            Draw rows upwards, as astronomers do.
+
+        Returns
+        -------
+        matplotlib.figure.Figure or sequence of two matplotlib.axes.Axes
+            The new figure, which a notebook shows. With `ax`, the axes.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If matplotlib is not installed.
+        """
+        return draw_images(self, fixed, moving, title=title, y_up=y_up, ax=ax)
+
     @property
     def _linear(self) -> npt.NDArray[np.float64]:
         """Derivative of the transform at the centre."""
@@ -114,3 +141,18 @@ class Alignment(NamedTuple):
             f"overlap={self.overlap:.3f}, n_iters={self.n_iters}, "
             f"converged={self.converged}, flags={self.flag_names()})"
         )
+
+    def _repr_html_(self) -> str:
+        """Show the transform and the quality of the match as a table of HTML, as notebooks do."""
+        values = {f"shift {axis}": (v, e) for axis, v, e in zip("yx", self.shift, self.shift_std, strict=True)}
+        rows = [(name, f"{value:.4f} ± {error:.2g}", "pixels") for name, (value, error) in values.items()]
+        if len(self.covariance) > 2:
+            rows += [("angle", f"{math.degrees(self.angle):.5g}", "degrees"), ("scale", f"{self.scale:.6g}", "")]
+        rows += [
+            ("correlation", f"{self.correlation:.4g}", ""),
+            ("overlap", f"{100 * self.overlap:.3g}", "%"),
+            ("rms, noise", f"{self.rms:.4g}, {self.noise:.4g}", "units of the image"),
+        ]
+        names, texts, units = (list(column) for column in zip(*rows, strict=True))
+        head = "Alignment: ok" if self.ok else f"Alignment: not ok, {self.flag_names()}"
+        return table_html(head, {"": names, "value": texts, "unit": units}, [], left={"", "unit"})

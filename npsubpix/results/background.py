@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from npsubpix._arrays.library import Array
+import numpy as np
+
+from npsubpix._arrays.library import Array, to_numpy
+from npsubpix.results.display import draw_background, table_html
 
 __all__ = ["Background"]
 
@@ -49,6 +52,47 @@ class Background(_LevelAndNoise):
         pair = super().__new__(cls, level, noise)
         pair.guessed = guessed
         return pair
+
+    def plot(self, image: Any = None, ax: Any = None, *, title: str = "", y_up: bool = False) -> Any:
+        """Draw background and noise as maps, beside the image, as `npsubpix.plotting.draw_background` does.
+
+        Parameters
+        ----------
+        image : array of the shape of the background, optional
+            The image.
+        ax : sequence of matplotlib.axes.Axes, optional
+            Axes to draw in, two, or three with an image. By default, they are those of a new figure.
+        title : str, optional
+            The title, as plain text.
+        y_up : bool, default False
+            Draw rows upwards, as astronomers do.
+
+        Returns
+        -------
+        matplotlib.figure.Figure or sequence of matplotlib.axes.Axes
+            The new figure, which a notebook shows. With `ax`, the axes.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If matplotlib is not installed.
+        """
+        return draw_background(self.level, self.noise, image, title=title, y_up=y_up, ax=ax)
+
+    def _repr_html_(self) -> str:
+        """Show the range of background and noise as a table of HTML, as notebooks do."""
+        cells: dict[str, list[str]] = {"": [], "least": [], "median": [], "greatest": []}
+        for name in ("level", "noise"):
+            values = to_numpy(getattr(self, name))
+            seen = values[np.isfinite(values)]
+            numbers = [seen.min(), np.median(seen), seen.max()] if seen.size else [np.nan] * 3
+            for column, text in zip(cells.values(), [name, *(f"{number:.4g}" for number in numbers)], strict=True):
+                column.append(text)
+        shape = " × ".join(map(str, self.level.shape))
+        notes = (
+            [] if self.guessed is None else [f"noise guessed at {100 * to_numpy(self.guessed).mean():.3g} % of pixels"]
+        )
+        return table_html(f"Background of {shape} pixels", cells, notes, left={""})
 
 
 Background.__array_ufunc__ = None  # type: ignore[attr-defined] # or an image less the pair would be two images

@@ -6,13 +6,13 @@ import operator
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
-from enum import IntFlag
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import Array, to_numpy
+from npsubpix.results.display import AXES, Displayed
 from npsubpix.results.joining import joined_columns
 
 if TYPE_CHECKING:
@@ -24,31 +24,19 @@ if TYPE_CHECKING:
 
 __all__ = ["AXES", "Table"]
 
-AXES = ("z", "y", "x")
-_SHOWN = 10
-_UNSHOWN = ("ok", "flags", "flag_names")
-
 T = TypeVar("T", bound="Table")
 
 
-class Table:
+class Table(Displayed):
     """Rows of positions with flags, a frozen dataclass whose fields are columns or describe the whole table."""
 
-    coords: Array
-    flags: Array
-    frame: Array | None
-    image_shape: tuple[int, ...] | None
-
-    #: Flags of rows that are not ok, and what the bits of flags mean.
+    #: Flags of rows that are not ok.
     _NOT_OK: ClassVar[int]
-    _FLAGS: ClassVar[type[IntFlag]]
     #: Fields that are no columns: those that a selection of rows keeps, and those that it drops.
     _OF_TABLE: ClassVar[tuple[str, ...]] = ()
     _DROPPED: ClassVar[tuple[str, ...]] = ()
     #: Columns in the unit of the image, or of what a camera made of it.
     _BRIGHTNESS: ClassVar[tuple[str, ...]] = ()
-    #: Columns that are converted but not shown.
-    _HIDDEN: ClassVar[tuple[str, ...]] = ()
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -101,11 +89,6 @@ class Table:
     def __iter__(self: T) -> Iterator[T]:
         """Iterate over the rows."""
         return (self[row] for row in range(len(self)))
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions of the image."""
-        return int(self.coords.shape[1])
 
     @property
     def ok(self) -> Array:
@@ -361,35 +344,3 @@ class Table:
         table = arrange(self.to_dict(), origin=origin, extra=columns, napari=napari, axes=axes)
         unit = {} if self._flux_unit() is None else {"flux_unit": self._flux_unit()}
         write_table(path, table, describe(axes, origin) | unit | dict(metadata or {}))
-
-    def __repr__(self) -> str:
-        """Show the first rows as a table."""
-        frames = "" if self.frame is None else f", {len(np.unique(to_numpy(self.frame)))} frames"
-        head = f"{type(self).__name__}: {len(self)} in {self._extent()}{frames}"
-        if len(self) == 0:
-            return "\n".join([head, *self.left_out()])
-        from npsubpix._tables import aligned
-
-        columns = self[:_SHOWN].to_dict()
-        hidden = (*_UNSHOWN, *self._HIDDEN)
-        names = [name for name in columns if not name.endswith("_index") and name not in hidden]
-        cells = {name: [self._cell(name, value) for value in columns[name].tolist()] for name in names}
-        lines = [f" {line}" for line in aligned({**cells, "flags": columns["flag_names"].tolist()}, left={"flags"})]
-        more = [f" … {len(self) - _SHOWN} more"] if len(self) > _SHOWN else []
-        return "\n".join([head, *lines, *more, *self.left_out()])
-
-    def left_out(self) -> list[str]:
-        """Return lines about what the table does not hold."""
-        return []
-
-    def _cell(self, name: str, value: float) -> str:
-        if name == "frame":
-            return str(value)
-        return f"{value:.2f}" if name in AXES else f"{value:.4g}"
-
-    def _extent(self) -> str:
-        """Describe the image; the shape of a volume shows whether a movie was taken for one."""
-        if self.ndim != 3 or self.image_shape is None:
-            return f"{self.ndim}-D"
-        shape = " × ".join(map(str, self.image_shape))
-        return f"a volume of {shape}" if self.frame is None else f"volumes of {shape}"

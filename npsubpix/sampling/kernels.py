@@ -7,21 +7,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from npsubpix._arrays.library import is_tracing
-from npsubpix._arrays.options import check_choice, check_positive
+import numpy as np
+
+from npsubpix._arrays.checks import check_numbers, check_reals
+from npsubpix._arrays.library import Array, is_array, is_tracing
+from npsubpix._arrays.options import check_choice, check_count, check_positive
 from npsubpix._definitions.sampling.methods import (
     METHODS,
+    MOST_REACH,
+    TABLE_WEIGHT,
     TIES,
     USER_WEIGHT,
     WEIGHT_NAMES,
     Blend,
+    UserWeight,
     Weighting,
     register_weight,
     reserve_weight,
     write,
 )
+from npsubpix._definitions.user_functions import values_of_library
 
-__all__ = ["GradientAdaptive", "Nearest", "SamplingMethod", "WeightedNearest", "method_spec"]
+__all__ = ["GradientAdaptive", "Nearest", "SamplingMethod", "WeightedNearest", "method_spec", "tables_of"]
 
 _SMOOTH = METHODS[1:]
 
@@ -76,36 +83,47 @@ class Nearest:
         return write(Weighting(TIES[self.ties]), self.surrogate)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WeightedNearest:
-    r"""Weighted mean of the two nearest pixels along each axis, with weights that depend on the distance.
+    r"""Weighted mean of the nearest pixels along each axis, with weights that depend on the distance.
 
-    Pixels at distances d and 1 - d have weights w(d) and w(1 - d), divided by their sum. Weights of
-    several axes are multiplied.
+    The `reach` pixels before a position and as many after it have weights w(d), where d is the distance of a pixel
+    along the axis, divided by their sum. Weights of several axes are multiplied.
 
     Parameters
     ----------
     weight : str or callable, default "linear"
-        Function w of the distance, from 0 to 1 pixel, or the name of such a function:
+        Function w of the distance, from 0 to `reach` pixels, or the name of a function of u, the distance divided by
+        `reach`:
 
-        * "linear": :math:`1 - d`;
-        * "smoothstep": :math:`1 - 3 d^2 + 2 d^3`, whose gradient is continuous;
-        * "sigmoid": :math:`1 / (1 + e^{10 (d - 1/2)})` minus its value at 1;
-        * "gaussian": :math:`e^{-2 d^2}` minus its value at 1.
+        * "linear": :math:`1 - u`;
+        * "smoothstep": :math:`1 - 3 u^2 + 2 u^3`, whose gradient is continuous;
+        * "sigmoid": :math:`1 / (1 + e^{10 (u - 1/2)})` minus its value at 1;
+        * "gaussian": :math:`e^{-2 u^2}` minus its value at 1.
 
-        A callable takes and returns a single number. Numba compiles it, unless it is compiled already,
-        and it stays in memory until the process ends. Samples are NaN where it raises. In a function that
-        torch.compile compiles, use an object that was made outside.
+        A callable takes the distance in pixels, and `args`, and returns a single number. Numba compiles it, unless it
+        is compiled already, and it stays in memory until the process ends. Samples are NaN where it raises. In a
+        function that torch.compile compiles, use an object that was made outside.
     derivative : callable, optional
-        Derivative of a callable `weight`. By default, gradients use finite differences of the
-        weight over 2e-4 pixels.
+        Derivative of a callable `weight`, which takes the same arguments. By default, gradients use finite differences
+        of the weight over 2e-4 pixels, on the side of the pixel where the position is.
+    args : tuple, optional
+        Numbers, and arrays of numbers, that a callable takes after the distance, all in float64. Other values do not
+        compile it again.
+    reach : int, default 1
+        Pixels on each side of the position, per axis: 1 to 8.
+    table : array of shape (n,), optional
+        Samples of w at n >= 2 equal distances, the first at 0 and the last at `reach`, in place of `weight`. Between
+        them, w is interpolated linearly. An array of the library of the image, on its device. Values and gradients are
+        differentiable with respect to it: a tensor that requires a gradient is a kernel that a network learns.
 
     Raises
     ------
     TypeError
-        If the weight is neither a name nor a function, or has both a name and a derivative.
+        If the weight is neither a name nor a function, or has a derivative or args without being a function, or beside
+        a table; or if it is a function of torch: pass a table of its values.
     ValueError
-        If the name is unknown.
+        If the name is unknown, the reach is out of range, or the table does not have a shape (n,) with n >= 2.
 
     See Also
     --------
@@ -113,46 +131,91 @@ class WeightedNearest:
 
     Notes
     -----
-    Gradients follow from the derivatives of the weights. With a named weight, samples are continuous,
-    and a sample at the centre of a pixel equals that pixel. With a function that is not 0 at distance
-    1, samples jump at pixel centres; where both weights are 0, samples are NaN. Numba compiles
+    Gradients follow from the derivatives of the weights. With a named weight, samples are continuous; with one of
+    reach 1, a sample at the centre of a pixel equals that pixel. With a function that is not 0 at the distance `reach`,
+    samples jump at pixel centres, where the pixel at that distance on the right counts. Where the sum of the weights of
+    an axis is 0, samples are NaN. Beyond the image, pixels are those of the border extension. Numba compiles
     arithmetic, the functions of ``math`` and scalar functions of NumPy, but not those of SciPy.
+
+    At a sample of the table, its slope changes: the derivative with respect to a position is that towards the next
+    pixel, as for "linear"; see `sample_with_gradient`. Cotangents of a table are summed in float64, in an order that
+    does not depend on the number of threads. Samples whose cotangents are 0 add nothing to it, even if they are NaN.
 
     Examples
     --------
     >>> import numpy as np
     >>> from npsubpix import WeightedNearest, sample
-    >>> image = np.array([0.0, 10.0, 30.0])
+    >>> image = np.array([0.0, 10.0, 30.0, 20.0])
     >>> sample(image, [[0.25, 1.0]], method=WeightedNearest("smoothstep"))
     array([ 1.5625, 10.    ])
-    >>> sample(image, [[0.25, 1.0]], method=WeightedNearest(lambda d: (1 - d) ** 4)).round(4)
+    >>> sample(image, [[0.25, 1.0]], method=WeightedNearest(lambda d, n: (1 - d) ** n, args=(4,))).round(4)
     array([ 0.122, 10.   ])
+    >>> sample(image, [[0.25, 1.0]], method=WeightedNearest(table=np.array([1.0, 0.5, 0.0]), reach=2))
+    array([ 5. , 12.5])
     """
 
-    weight: str | Callable[[float], float] = "linear"
-    derivative: Callable[[float], float] | None = None
+    weight: str | Callable[..., float] = "linear"
+    derivative: Callable[..., float] | None = None
+    args: tuple[Any, ...] = ()
+    reach: int = 1
+    table: Array | None = None
 
     def __post_init__(self) -> None:
+        if check_count(self.reach, "reach", 1) > MOST_REACH:
+            raise ValueError(f"reach must be at most {MOST_REACH}, got {self.reach}")
+        if not isinstance(self.args, (tuple, list)):
+            raise TypeError(
+                f"args must be a tuple, got {type(self.args).__name__}: write args=(value,) for a single value"
+            )
         if isinstance(self.weight, str):
             check_choice(self.weight, "weight", WEIGHT_NAMES)
-            if self.derivative is not None:
-                raise TypeError("derivative must be None for a weight that has a name")
+            if self.derivative is not None or len(self.args) > 0:
+                raise TypeError("derivative and args are for a weight that is a function, and must be left out")
+            if self.table is not None:
+                _check_table(self.table)
             return
-        _check_function(self.weight, "weight")
+        if self.table is not None:
+            raise TypeError("weight must be left out if there is a table")
+        object.__setattr__(self, "args", tuple(_checked(value, f"args[{k}]") for k, value in enumerate(self.args)))
+        _check_function(self.weight, "weight", self.args)
         if self.derivative is not None:
-            _check_function(self.derivative, "derivative")
+            _check_function(self.derivative, "derivative", self.args)
         object.__setattr__(self, "_key", reserve_weight(self))
 
-    def __reduce__(self) -> Any:
-        return WeightedNearest, (self.weight, self.derivative)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WeightedNearest) and self._identity() == other._identity()
 
-    def _spec(self) -> str:
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def __reduce__(self) -> Any:
+        return WeightedNearest, (self.weight, self.derivative, self.args, self.reach, self.table)
+
+    def _identity(self) -> tuple[Any, ...]:
+        """Return what is equal for equal kernels: tables are equal if they are one array."""
+        args = tuple((value.shape, value.tobytes()) if is_array(value) else value for value in self.args)
+        return self.weight, self.derivative, args, self.reach, None if self.table is None else id(self.table)
+
+    def _spec(self, place: int = 0) -> str:
+        """Return the method as operations take it; `place` is that of its table among those of a call."""
+        if self.table is not None:
+            return write(Weighting(TABLE_WEIGHT, reach=self.reach, table=place))
         if isinstance(self.weight, str):
-            return write(Weighting(self.weight))
+            return write(Weighting(self.weight, reach=self.reach))
         if is_tracing():
-            return write(Weighting(USER_WEIGHT, vars(self)["_key"]))
-        # at each use, since a value that the function takes from elsewhere may be another one by now
-        return write(Weighting(USER_WEIGHT, register_weight(self.weight, self.derivative)))
+            return write(Weighting(USER_WEIGHT, vars(self)["_key"], self.reach))
+        key, values = self.current()
+        return write(Weighting(USER_WEIGHT, key, self.reach, values=values))
+
+    def current(self) -> tuple[str, tuple[float, ...]]:
+        """Return the key of the functions, and the numbers that they take.
+
+        At each use, since a value that a function takes from elsewhere may be another one by now.
+        """
+        assert not isinstance(self.weight, str)
+        shapes = tuple(value.shape if is_array(value) else None for value in self.args)
+        values = [float(v) for value in self.args for v in (value.ravel() if is_array(value) else (value,))]
+        return register_weight(UserWeight(self.weight, self.derivative, shapes)), tuple(values)
 
 
 @dataclass(frozen=True)
@@ -207,28 +270,63 @@ class GradientAdaptive:
 
     def _spec(self) -> str:
         inside = method_spec(self.inside, "inside", adaptive=False)
-        outside = method_spec(self.outside, "outside", adaptive=False)
+        outside = method_spec(self.outside, "outside", adaptive=False, place=1)
         return write(Blend(float(self.threshold), inside, outside), self.surrogate)
 
 
-def _check_function(function: Any, name: str) -> None:
+def _checked(value: Any, name: str) -> Any:
+    number = check_numbers(value, name)
+    if not is_array(number):
+        return number
+    if not isinstance(number, (np.ndarray, np.generic)):
+        raise TypeError(f"{name} must be a number or an array of NumPy, got a {type(value).__name__}")
+    return np.array(number, np.float64) if number.ndim else float(number)
+
+
+def _check_table(table: Any) -> None:
+    samples = check_reals(table, "table")
+    if samples.ndim != 1 or samples.shape[0] < 2:
+        raise ValueError(f"table must have shape (n,) with n >= 2, got {tuple(samples.shape)}")
+
+
+def _check_function(function: Any, name: str, args: tuple[Any, ...]) -> None:
+    if (found := values_of_library(function, "torch")) is not None:
+        raise TypeError(
+            f"{name} must be a function that Numba compiles, got one of torch, {found}: pass table=…, a tensor of its "
+            "values at equal distances from 0 to reach, which may require a gradient"
+        )
     code = getattr(getattr(function, "py_func", function), "__code__", None)
+    what = f"one number and {len(args)} args" if args else "one number"
     if code is None:
-        raise TypeError(f"{name} must be a plain function of one number, got {function!r}")
+        raise TypeError(f"{name} must be a plain function of {what}, got {function!r}")
     try:
-        inspect.signature(function).bind(0.5)
+        inspect.signature(function).bind(0.5, *args)
     except TypeError:
-        raise TypeError(f"{name} must be a function of one number, got one of {inspect.signature(function)}") from None
+        raise TypeError(f"{name} must be a function of {what}, got one of {inspect.signature(function)}") from None
 
 
 SamplingMethod: TypeAlias = "str | Nearest | WeightedNearest | GradientAdaptive"
 
 
-def method_spec(method: Any, name: str, aliases: tuple[str, ...] = (), adaptive: bool = True) -> str:
-    """Return a method as operations take it; `aliases` are names that the caller translates."""
-    if isinstance(method, (Nearest, WeightedNearest)) or (adaptive and isinstance(method, GradientAdaptive)):
+def method_spec(method: Any, name: str, aliases: tuple[str, ...] = (), adaptive: bool = True, place: int = 0) -> str:
+    """Return a method as operations take it.
+
+    `aliases` are names that the caller translates, and `place` is that of the method's table among those of a call.
+    """
+    if isinstance(method, WeightedNearest):
+        return method._spec(place)
+    if isinstance(method, Nearest) or (adaptive and isinstance(method, GradientAdaptive)):
         return method._spec()
     if not isinstance(method, str):
         raise TypeError(f"{name} must be the name of a method or a sampling kernel, got {method!r}")
     check_choice(method, name, (*METHODS, *(m for m in aliases if m not in METHODS)))
     return method
+
+
+def tables_of(method: Any) -> tuple[Array | None, Array | None]:
+    """Return the tables of a method, at the places that its specification has of them."""
+    if isinstance(method, GradientAdaptive):
+        return tables_of(method.inside)[0], tables_of(method.outside)[0]
+    if isinstance(method, WeightedNearest) and method.table is not None:
+        return check_reals(method.table, "table"), None
+    return None, None

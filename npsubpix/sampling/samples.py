@@ -13,7 +13,7 @@ from npsubpix._arrays.options import check_bool, check_choice, check_count, chec
 from npsubpix._definitions.sampling.borders import MODES
 from npsubpix._dispatch.call import call, call_vjp
 from npsubpix.sampling.coefficients import Filtered, check_coefficients
-from npsubpix.sampling.kernels import SamplingMethod, method_spec
+from npsubpix.sampling.kernels import SamplingMethod, method_spec, tables_of
 from npsubpix.sampling.stacks import sample_stack
 
 __all__ = ["Sample", "sample", "sample_vjp", "sample_with_gradient", "spline_filter"]
@@ -136,9 +136,10 @@ def sample(
 
     Notes
     -----
-    Differentiable with respect to the image and the positions. Values of "nearest", "linear" and the
-    B-splines equal those of ``scipy.ndimage.map_coordinates`` with ``order`` 0 to 5. Weights are computed
-    in the precision of the result, distances from pixels in the precision of the coordinates.
+    Differentiable with respect to the image, the positions and the table of a `WeightedNearest`. Values of
+    "nearest", "linear" and the B-splines equal those of ``scipy.ndimage.map_coordinates`` with ``order`` 0
+    to 5. Weights are computed in the precision of the result, distances from pixels in the precision of the
+    coordinates.
 
     A pixel that is NaN or infinite spoils the samples in whose window it has a weight other than 0, and no
     others: with "linear", an image moved by whole pixels has the same NaN. With B-splines, these are the
@@ -168,7 +169,7 @@ def _samples(
 
     def sample_frame(frame: Any, positions: Any, channels: int | None) -> tuple[Array, ...]:
         x, places, options = _arguments(frame, positions, method, mode, cval, channels, prefilter)
-        results: tuple[Array, ...] = call("sample", x, places, **options, with_gradient=gradient)
+        results: tuple[Array, ...] = call("sample", x, places, *tables_of(method), **options, with_gradient=gradient)
         return results if gradient else results[:1]
 
     if frame_axis is None:
@@ -229,7 +230,8 @@ def sample_with_gradient(
     Where the derivative is discontinuous, as that of "linear" is at each pixel, the gradient is the
     derivative towards the next pixel; at the last pixel, in modes "constant" and "wrap", towards the
     previous one. Mirrored border extensions also mirror these sides.
-    Values and gradient are differentiable with respect to the image and the positions.
+    Values and gradient are differentiable with respect to the image, the positions and the table of a
+    `WeightedNearest`.
 
     Examples
     --------
@@ -255,7 +257,7 @@ def sample_vjp(
     cval: float = 0.0,
     channel_axis: int | None = None,
     prefilter: bool = True,
-) -> tuple[Array, Array]:
+) -> tuple[Array, ...]:
     """Return the vector-Jacobian product of `sample`.
 
     Parameters
@@ -271,6 +273,9 @@ def sample_vjp(
         Gradient of the scalar with respect to the image.
     coords_cotangent : array of the shape of `coords`
         Gradient of the scalar with respect to the positions.
+    table_cotangent : array of the shape of the table
+        Gradient of the scalar with respect to the table of a `WeightedNearest`; only with a method that has one. With a
+        `GradientAdaptive` of two tables, that of `outside` follows.
 
     Raises
     ------
@@ -294,10 +299,8 @@ def sample_vjp(
     """
     x, positions, options = _arguments(image, coords, method, mode, cval, channel_axis, prefilter)
     cotangents = as_array(cotangent, "cotangent"), None
-    image_cotangent, coords_cotangent = call_vjp(
-        "sample", cotangents, (x, positions), {**options, "with_gradient": False}
-    )
-    return image_cotangent, coords_cotangent
+    arrays = x, positions, *tables_of(method)
+    return call_vjp("sample", cotangents, arrays, {**options, "with_gradient": False})
 
 
 def spline_filter(image: Array, order: int = 3, *, mode: str = "reflect", channel_axis: int | None = None) -> Array:

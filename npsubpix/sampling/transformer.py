@@ -12,7 +12,7 @@ from npsubpix._arrays.options import check_bool, check_choice, check_count
 from npsubpix._definitions.sampling.borders import PADDING_MODES
 from npsubpix._definitions.sampling.layout import grid_scaling
 from npsubpix._dispatch.call import call
-from npsubpix.sampling.kernels import SamplingMethod, method_spec
+from npsubpix.sampling.kernels import SamplingMethod, method_spec, tables_of
 
 __all__ = ["affine_grid", "grid_sample"]
 
@@ -132,8 +132,9 @@ def grid_sample(
     centres of the outermost pixels at -1 and 1: sample there with ``align_corners=True``, which is not the
     default here, as in torch.
 
-    Differentiable with respect to `input` and `grid`. "bicubic" also applies to volumes, for which torch
-    lacks it. The gradient of "nearest" with respect to the grid is 0; use `Nearest` for a surrogate.
+    Differentiable with respect to `input`, `grid` and the table of a `WeightedNearest`. "bicubic" also applies to
+    volumes, for which torch lacks it. The gradient of "nearest" with respect to the grid is 0; use `Nearest` for a
+    surrogate.
 
     Examples
     --------
@@ -164,7 +165,8 @@ def grid_sample(
     check_choice(padding_mode, "padding_mode", tuple(PADDING_MODES))
     method = _torch_method(mode)
     aligned = False if align_corners is None else check_bool(align_corners, "align_corners")
-    return call("grid_sample", x, positions, method=method, padding_mode=str(padding_mode), align_corners=aligned)[0]
+    options: dict[str, Any] = {"method": method, "padding_mode": str(padding_mode), "align_corners": aligned}
+    return call("grid_sample", x, positions, *tables_of(mode), **options)[0]
 
 
 def _torch_method(mode: Any) -> str:

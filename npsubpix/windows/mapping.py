@@ -127,6 +127,8 @@ def window_map(
 
     A function that Numba compiled before, and that `func` calls, keeps the values with which it was compiled. If the
     result depends on anything else that may change, such as a list, the function is compiled anew for each call.
+    Compiled loops are kept on the disk, for functions that take nothing from elsewhere but numbers, text, tuples,
+    arrays, and functions of ``math`` and NumPy.
 
     On a GPU, numba.cuda compiles the function. It supports loops over pixels but no functions of arrays, and raises no
     exceptions. Numbers in `args` and defaults are passed to it. With `vectorized`, batches are CuPy arrays there.

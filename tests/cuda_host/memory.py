@@ -201,12 +201,15 @@ def run_sampling(x: np.ndarray, rng: np.random.Generator) -> None:
     image, size = x[0], np.array(x.shape[2:])[:, None]
     coords = rng.uniform(-size, 2 * size, (x.ndim - 2, 300))
     adaptive = npsubpix.GradientAdaptive(0.5)._spec()
-    for method in ("linear", "catmull_rom", "bspline5", "lanczos3", "nearest", adaptive):
+    wide, table = npsubpix.WeightedNearest("gaussian", reach=2)._spec(), np.linspace(1, 0.1, 5)
+    learned = npsubpix.WeightedNearest(table=table, reach=3)._spec()
+    for method in ("linear", "catmull_rom", "bspline5", "lanczos3", "nearest", adaptive, wide, learned):
         options = {"method": method, "mode": "nearest", "cval": 0.0, "channel_axis": 0, "prefilter": True}
-        results = sampling.sample(image, coords, **options, with_gradient=True)
-        sampling.sample(image, coords, **options, with_gradient=False)
+        arrays = image, coords, table if method == learned else None, None
+        results = sampling.sample(*arrays, **options, with_gradient=True)
+        sampling.sample(*arrays, **options, with_gradient=False)
         for cotangents in ((results[0], None), results):
-            sampling.sample_vjp(cotangents, (image, coords), (), **options, with_gradient=True)
+            sampling.sample_vjp(cotangents, arrays, (), **options, with_gradient=True)
     options = {"order": 3, "mode": "mirror", "channel_axis": 0}
     filtered = sampling.spline_filter(image, **options)
     sampling.spline_filter_vjp(filtered, (image,), (), **options)

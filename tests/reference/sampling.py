@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-__all__ = ["KERNELS", "extended_pixel", "fill", "prefilter", "sample"]
+__all__ = ["KERNELS", "extended_pixel", "fill", "of_table", "prefilter", "sample", "stretched"]
 
 
 def bspline(degree: int) -> Callable[[float], float]:
@@ -55,6 +55,21 @@ KERNELS: dict[str, tuple[Callable[[float], float], bool]] = {
     "sigmoid": (named(lambda d: 1 / (1 + math.exp(10 * (d - 0.5))) - 1 / (1 + math.exp(5))), True),
     "gaussian": (named(lambda d: math.exp(-2 * d**2) - math.exp(-2)), True),
 }
+
+
+def stretched(name: str, reach: int) -> tuple[Callable[[float], float], bool]:
+    """Kernel of a named weight, stretched from the distances up to 1 to those up to a reach, and divided by the sum."""
+    kernel = KERNELS[name][0]
+    return (lambda x: kernel(x / reach)), True
+
+
+def of_table(table: np.ndarray, reach: int) -> tuple[Callable[[float], float], bool]:
+    """Linear interpolation between samples at equal distances from 0 to a reach, divided by the sum.
+
+    Of the two pixels that may be at the reach, that after the position counts.
+    """
+    distances = np.linspace(0, reach, len(table))
+    return (lambda x: float(np.interp(abs(x), distances, table)) if -reach <= x < reach else 0.0), True
 
 
 def extended_pixel(i: int, n: int, mode: str) -> int | None:
@@ -109,9 +124,15 @@ def prefilter(image: np.ndarray, degree: int, mode: str) -> np.ndarray:
     return image
 
 
-def sample(image: np.ndarray, coords: np.ndarray, name: str, mode: str, cval: float = 0.0) -> np.ndarray:
+def sample(
+    image: np.ndarray,
+    coords: np.ndarray,
+    name: str | tuple[Callable[[float], float], bool],
+    mode: str,
+    cval: float = 0.0,
+) -> np.ndarray:
     """Sum kernel times pixel over the endless image, for each column of coords."""
-    kernel, normalize = KERNELS[name]
+    kernel, normalize = KERNELS[name] if isinstance(name, str) else name
     out = []
     for point in np.asarray(coords, float).T:
         if mode in ("constant", "wrap") and any(not 0 <= c <= n - 1 for c, n in zip(point, image.shape, strict=True)):
@@ -121,7 +142,8 @@ def sample(image: np.ndarray, coords: np.ndarray, name: str, mode: str, cval: fl
             point = np.mod(point, np.array(image.shape) - 1)
         taps = []
         for c, n in zip(point, image.shape, strict=True):
-            near = [(k, kernel(c - k)) for k in range(math.floor(c) - 3, math.floor(c) + 5)]
+            side = -1 if mode in ("constant", "wrap") and c == n - 1 else 1  # at the end of the last stretch
+            near = [(k, kernel(side * (c - k))) for k in range(math.floor(c) - 8, math.floor(c) + 10)]
             total = sum(w for _, w in near) if normalize else 1.0
             taps.append([(extended_pixel(k, n, mode), w / total) for k, w in near if w])
         value = 0.0

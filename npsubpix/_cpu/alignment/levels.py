@@ -68,7 +68,7 @@ class Level:
 
     def residuals(self, matrix: HostArray, gain: float, bias: float) -> HostArray:
         """Return the finite residuals of every `residual_step`-th pixel along both axes."""
-        from npsubpix._cpu.sampling.values import value_kernels
+        from npsubpix._cpu.sampling.values import value_kernel
 
         h, w = self.fixed.shape
         step = residual_step(self.fixed.shape)
@@ -77,7 +77,7 @@ class Level:
         with np.errstate(all="ignore"):
             coords = np.ascontiguousarray(moved[:2] / moved[2])
         values = np.empty((1, 1, y.size), self.moving.dtype)
-        value_kernels["bspline3"].run(
+        value_kernel("bspline3", 1).run(
             30 * y.size,
             self.moving_spline[None, None, None],
             coords[None],

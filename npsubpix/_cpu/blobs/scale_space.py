@@ -12,9 +12,11 @@ from npsubpix._cpu.blobs.extrema import extrema_kernel
 from npsubpix._cpu.blobs.responses import hessian_kernel, laplacian_kernel, subtract_kernel
 from npsubpix._cpu.convolution import correlate_terms
 from npsubpix._definitions.blob_search import BlobSearch, find_in_stack
-from npsubpix._definitions.scale_levels import SAMPLED
 
 __all__ = ["HostOps", "find_blobs", "respond_level", "smooth_level"]
+
+#: Rows, or planes of a volume, that are converted to float32 at a time.
+_ROWS = 8
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -35,10 +37,9 @@ class HostOps:
         return np.ascontiguousarray(x[::d, ::h, ::w])
 
     def subtract(self, x: HostArray, y: HostArray) -> HostArray:
-        """Return the difference of two images."""
-        out = np.empty_like(x)
-        subtract_kernel.run(4 * x.size, x, y, out)
-        return out
+        """Return the difference of two images, in the memory of the first."""
+        subtract_kernel.run(4 * x.size, x, y, x)
+        return x
 
     def respond(self, x: HostArray, method: str, factors: tuple[float, ...]) -> HostArray:
         """Return the Laplacian, or the determinant of the Hessian, in units of the width, positive at bright blobs."""
@@ -64,9 +65,9 @@ class HostOps:
         flat = (index[0][:, :, None, None] * shape[1] + index[1][:, None, :, None]) * shape[2] + index[2][:, None, None]
         return np.stack([level.reshape(-1)[flat] for level in levels], axis=1).astype(np.float64)
 
-    def sample(self, x: HostArray) -> Floats:
-        """Return pixels of an image: at most 65536, evenly spaced."""
-        return x.reshape(-1)[:: -(-x.size // SAMPLED) or 1].astype(np.float64)
+    def rows(self, x: HostArray, numbers: Integers) -> HostArray:
+        """Return rows of an image, by their numbers, of any shape, in the image of shape (D * H, W)."""
+        return np.asarray(x.reshape(-1, x.shape[2])[numbers])
 
     def values(self, x: HostArray, places: Integers) -> Floats:
         """Return pixels by their places in memory."""
@@ -79,8 +80,13 @@ class HostOps:
     def scaled(self, x: HostArray, offset: float, factor: float) -> HostArray:
         """Subtract an offset and multiply by a factor, to float32."""
         if x.dtype == np.float32:
-            return np.asarray((x - np.float32(offset)) * np.float32(factor))
-        return ((x - offset) * factor).astype(np.float32)
+            out = x - np.float32(offset)
+            out *= np.float32(factor)
+            return np.asarray(out)
+        out = np.empty(x.shape, np.float32)
+        for rows in range(0, len(x), _ROWS):  # few, lest there be an image in float64
+            out[rows : rows + _ROWS] = (x[rows : rows + _ROWS] - offset) * factor
+        return out
 
     def gaps_of(self, x: HostArray, mask: HostArray | None) -> HostArray | None:
         """Return where pixels are masked or not finite; None if none are."""

@@ -204,17 +204,21 @@ def _remove_unused(folder: Path) -> None:
 class KernelCache:
     """The cache of one kernel form, as a Numba dispatcher expects it."""
 
-    def __init__(self, folder: Path, module: str, name: str) -> None:
+    def __init__(self, folder: Path, module: str, name: str, of_user: str = "") -> None:
         self._folder = folder
         self._module = module
         self._name = f"{module}.{name}"
+        self._of_user = of_user
         self._turn: Turn | None = None
 
     @classmethod
-    def create(cls, function: Callable[..., Any]) -> KernelCache | None:
-        """Return the cache of `function`, or None where nothing can be cached."""
+    def create(cls, function: Callable[..., Any], of_user: str = "") -> KernelCache | None:
+        """Return the cache of `function`, or None where nothing can be cached.
+
+        `of_user` tells all that it takes from functions of users, whose sources are not known.
+        """
         folder = cache_directory()
-        return None if folder is None else cls(folder, function.__module__, function.__qualname__)
+        return None if folder is None else cls(folder, function.__module__, function.__qualname__, of_user)
 
     @property
     def cache_path(self) -> str:
@@ -233,6 +237,7 @@ class KernelCache:
     def _path(self, signature: Any, context: Any) -> Path:
         key = (
             self._name,
+            self._of_user,
             str(signature),
             context.codegen().magic_tuple(),
             numba.__version__,

@@ -8,6 +8,7 @@ function of a few pixels that takes longer than its work.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from numba.extending import intrinsic
 from npsubpix._cpu.compiler.jit import device, inlined
 
 __all__ = [
+    "arguments_at",
     "copy_to",
     "count_bits",
     "keep",
@@ -102,6 +104,36 @@ def values_from(first: int, numbers: tuple[bool, ...]) -> Callable[..., Any]:
             return context.make_tuple(builder, signature.return_type, values)
 
         return types.BaseTuple.from_types(kinds)(arrays), generate
+
+    return take  # type: ignore[no-any-return]
+
+
+def arguments_at(shapes: tuple[tuple[int, ...] | None, ...]) -> Callable[..., Any]:
+    """Make a function of the address of float64 numbers: a tuple of numbers, and of arrays where there is a shape."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def take(typing_context: Any, elements: Any) -> Any:
+        array: Any = types.Array
+        kinds = [types.float64 if n is None else array(types.float64, len(n), "C", readonly=True) for n in shapes]
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            values, first, number = [], 0, ir.IntType(64)
+            for shape, kind in zip(shapes, kinds, strict=True):
+                data = builder.gep(args[0], [number(first)])
+                if shape is None:
+                    values.append(builder.load(data))
+                    first += 1
+                    continue
+                lent = context.make_array(kind)(context, builder)
+                strides = [number(8 * math.prod(shape[k + 1 :])) for k in range(len(shape))]
+                context.populate_array(
+                    lent, data=data, shape=[number(n) for n in shape], strides=strides, itemsize=number(8), meminfo=None
+                )
+                values.append(lent._getvalue())
+                first += math.prod(shape)
+            return context.make_tuple(builder, signature.return_type, values)
+
+        return types.BaseTuple.from_types(kinds)(elements), generate
 
     return take  # type: ignore[no-any-return]
 

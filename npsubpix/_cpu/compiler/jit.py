@@ -67,6 +67,8 @@ _allocating: set[Callable[..., Any]] = set()
 
 _NOTHING = contextlib.nullcontext()
 
+_DIGITS = 16  # of a digest, in names
+
 
 def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Copy a function under another name."""
@@ -150,25 +152,59 @@ def _inner(function: Callable[..., Any], fastmath: frozenset[str], forceinline: 
     return compiled
 
 
-def compile_function_of_number(function: Callable[[float], float], name: str) -> Any:
-    """Compile a function of one number that a user wrote to a C function; NaN if it raises."""
-    compiled = numba.njit(function)
+def _told_apart(function: Callable[..., Any], digest: str | None) -> Callable[..., Any]:
+    """Copy a function that a user wrote under a name that no other one has: that of a symbol in the cache."""
+    if digest is None or not isinstance(function, types.FunctionType):
+        return function
+    copy = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__kwdefaults__ = function.__kwdefaults__
+    copy.__module__, copy.__qualname__ = function.__module__, f"{function.__qualname__}_{digest[:_DIGITS]}"
+    return copy
 
-    def or_nan(x: float) -> float:
+
+def compile_function_of_number(
+    function: Callable[..., float], name: str, shapes: tuple[tuple[int, ...] | None, ...], digest: str | None
+) -> Any:
+    """Compile a function of one number, and of further arguments, that a user wrote to a C function.
+
+    `shapes` are those of the arguments, None for a number; the C function takes the address of the elements of all. It
+    returns NaN if the function raises. With a digest of the function, it is kept on the disk.
+    """
+    from numba.core.ccallback import CFunc
+
+    from npsubpix._cpu.compiler.intrinsics import arguments_at
+
+    compiled, arguments = numba.njit(_told_apart(function, digest)), arguments_at(shapes)
+    own = hashlib.sha256(repr((digest, shapes)).encode()).hexdigest()[:_DIGITS]
+
+    def call(x: float, elements: Any) -> float:
+        return compiled(x, *arguments(elements))  # type: ignore[no-any-return]
+
+    called = numba.njit(_named(call, f"call_{own}"))
+
+    def or_nan(x: float, elements: Any) -> float:
         try:
-            return compiled(x)  # type: ignore[no-any-return]
+            return called(x, elements)  # type: ignore[no-any-return]
         except Exception:
             return numpy.nan
 
+    signature = (numba.float64, numba.types.CPointer(numba.float64)), numba.float64
+    named = _named(or_nan, f"or_nan_{own}")
+    made: Any = CFunc(named, signature, locals={}, options={"nopython": True})
+    if digest is not None and (cache := KernelCache.create(named, own + digest)) is not None:
+        made._cache = cache
     try:
-        compiled.get_call_template((numba.float64,), {})
-        return numba.cfunc("float64(float64)", nopython=True)(or_nan)
+        made.compile()
+        return made
     except numba.core.errors.NumbaError as error:
-        raise TypeError(f"{name} must be a function of one number that Numba can compile: {error}") from None
+        what = f" and {len(shapes)} args" if shapes else ""
+        raise TypeError(f"{name} must be a function of one number{what} that Numba can compile: {error}") from None
 
 
 def compile_function_of_arrays(
-    function: Callable[..., Any], options: dict[str, Any], arguments: tuple[Any, ...]
+    function: Callable[..., Any], options: dict[str, Any], arguments: tuple[Any, ...], digest: str | None
 ) -> tuple[Any, Any]:
     """Compile a function that a user wrote, with options of Numba, for use inside kernels; return it and its result.
 
@@ -178,7 +214,7 @@ def compile_function_of_arrays(
     """
     options = {**options, "nogil": True, "error_model": "numpy", "forceinline": True, "boundscheck": True}
     for fuse in (False,) if missing(FUSED_LOOPS) else (True, False):
-        compiled = numba.njit(**{**options, "parallel": fuse})(function)
+        compiled = numba.njit(**{**options, "parallel": fuse})(_told_apart(function, digest))
         with _serial_loops() if fuse else contextlib.nullcontext(), warnings.catch_warnings():
             warnings.simplefilter("ignore", numba.core.errors.NumbaPerformanceWarning)
             try:
@@ -210,23 +246,29 @@ def _serial_loops() -> Iterator[None]:
             replaced.update(extrema)
 
 
-def _compile(function: Callable[..., Any], name: str, parallel: bool, cached: bool = True) -> Callable[..., Any]:
+def _compile(function: Callable[..., Any], name: str, parallel: bool, of_user: str | None) -> Callable[..., Any]:
     form = f"{name}_parallel" if parallel else f"{name}_serial"
     named = _named(function, form)  # the cache knows the two forms apart by it
     dispatcher = numba.njit(parallel=parallel, **_KERNEL_OPTIONS)(named)
-    cache = KernelCache.create(named) if cached else None
+    cache = None if of_user is None else KernelCache.create(named, of_user)
     if cache is not None:
         dispatcher._cache = cache
     return dispatcher  # type: ignore[no-any-return]
 
 
 class Kernel:
-    """A compiled function of arrays; `run` chooses its parallel or its serial form."""
+    """A compiled function of arrays; `run` chooses its parallel or its serial form.
 
-    def __init__(self, function: Callable[..., Any], name: str, cached: bool = True) -> None:
+    `digest` is that of a function of a user that it holds, None if there is none, so that it cannot be cached.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str, digest: str | None = "") -> None:
         self.name = name
-        self.serial = _compile(function, name, parallel=False, cached=cached)
-        self.parallel = _compile(function, name, parallel=True, cached=cached)
+        if digest:  # its pieces are known by their names, which have the digest
+            digest = hashlib.sha256(f"{digest} {_name_with_closure(function)}".encode()).hexdigest()
+        form = f"{name}_{digest[:_DIGITS]}" if digest else name
+        self.serial = _compile(function, form, parallel=False, of_user=digest)
+        self.parallel = _compile(function, form, parallel=True, of_user=digest)
 
     def run(self, work: int, *args: Any) -> Any:
         """Call the kernel; `work` is about the number of elementary operations it will do, 8 of which take 1 ns."""

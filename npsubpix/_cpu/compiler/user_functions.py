@@ -9,20 +9,24 @@ from typing import Any
 import numba
 
 from npsubpix._cpu.compiler.jit import compile_function_of_arrays, compile_function_of_number
-from npsubpix._definitions.user_functions import plain_function, positional
+from npsubpix._definitions.user_functions import digest_of, plain_function, positional
 
 __all__ = ["compiled_for_arrays", "compiled_for_number"]
 
 
-def compiled_for_arrays(function: Any, arguments: tuple[Any, ...]) -> tuple[Any, Any]:
-    """Compile a function for arguments of Numba's types; return it and the type of its result."""
+def compiled_for_arrays(function: Any, arguments: tuple[Any, ...]) -> tuple[Any, Any, str | None]:
+    """Compile a function for arguments of Numba's types; return it, the type of its result and its digest."""
     options = {k: v for k, v in getattr(function, "targetoptions", {}).items() if k != "nopython"}
-    return compile_function_of_arrays(_compilable(function), options, arguments)
+    digest = digest_of(function)
+    return *compile_function_of_arrays(_compilable(function), options, arguments, digest), digest
 
 
-def compiled_for_number(function: Any, name: str) -> Any:
-    """Compile a function of one number to a C function; NaN if it raises."""
-    return compile_function_of_number(_compilable(function), name)
+def compiled_for_number(function: Any, name: str, shapes: tuple[tuple[int, ...] | None, ...]) -> Any:
+    """Compile a function of one number, and of arguments of shapes, None for a number, to a C function.
+
+    The C function takes the number and the address of all elements of the arguments. It is NaN if the function raises.
+    """
+    return compile_function_of_number(_compilable(function), name, shapes, digest_of(function))
 
 
 def _compilable(function: Any) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -30,9 +31,19 @@ def _contiguous(x: HostArray) -> HostArray:
     return np.asarray(x, order="C")
 
 
+def _cotangents_of_tables(sampler: HostSampler, tables: Sequence[HostArray | None]) -> list[HostArray | None]:
+    """Return the cotangents of tables in their dtypes, None for an absent one."""
+    return [
+        None if c is None or t is None else c.astype(promoted(t.dtype), copy=False)
+        for c, t in zip(sampler.table_cotangents(), tables, strict=True)
+    ]
+
+
 def sample(
     image: HostArray,
     coords: HostArray,
+    table: HostArray | None = None,
+    outside_table: HostArray | None = None,
     *,
     method: str,
     mode: str,
@@ -43,7 +54,7 @@ def sample(
 ) -> tuple[HostArray, HostArray]:
     """Sample an image; return values and gradients, or an empty array if they are not wanted."""
     images = _contiguous(as_images(image, channel_axis))
-    sampler = HostSampler(images, as_positions(coords), mode, cval, prefilter)
+    sampler = HostSampler(images, as_positions(coords), mode, cval, prefilter, (table, outside_table))
     values, gradient = (
         None if x is None else _contiguous(to_samples(x, coords.shape[1:], channel_axis))
         for x in samples_of(sampler, parse(method), with_gradient)
@@ -54,7 +65,7 @@ def sample(
 
 def sample_vjp(
     cotangents: tuple[HostArray | None, HostArray | None],
-    arrays: tuple[HostArray, HostArray],
+    arrays: tuple[HostArray, HostArray, HostArray | None, HostArray | None],
     saved: tuple[()],
     *,
     method: str,
@@ -63,11 +74,11 @@ def sample_vjp(
     channel_axis: int | None,
     prefilter: bool,
     with_gradient: bool,
-) -> tuple[HostArray, HostArray]:
-    """Return the cotangents of the image and of the positions."""
-    image, coords = arrays
+) -> tuple[HostArray | None, ...]:
+    """Return the cotangents of the image, of the positions and of tables of weights."""
+    image, coords, *tables = arrays
     images = _contiguous(as_images(image, channel_axis))
-    sampler = HostSampler(images, as_positions(coords), mode, cval, prefilter)
+    sampler = HostSampler(images, as_positions(coords), mode, cval, prefilter, tables)
     of_values, of_gradient = cotangents
     image_cotangent, coords_cotangent = cotangents_of(
         sampler,
@@ -78,7 +89,8 @@ def sample_vjp(
         else None,
     )
     coords_cotangent = coords_cotangent.reshape(coords.shape).astype(promoted(coords.dtype), copy=False)
-    return _contiguous(from_images(image_cotangent, channel_axis)), coords_cotangent
+    of_tables = _cotangents_of_tables(sampler, tables)
+    return _contiguous(from_images(image_cotangent, channel_axis)), coords_cotangent, *of_tables
 
 
 def spline_filter(image: HostArray, *, order: int, mode: str, channel_axis: int | None) -> tuple[HostArray]:
@@ -117,30 +129,44 @@ def _from_grid(images: HostArray, grid: HostArray, align_corners: bool) -> tuple
     return np.ascontiguousarray(positions), factors
 
 
+def _grid_sampler(
+    images: HostArray, positions: HostArray, padding_mode: str, align_corners: bool, tables: Sequence[HostArray | None]
+) -> HostSampler:
+    return HostSampler(images, positions, mode_of_padding(padding_mode, align_corners), 0.0, True, tables)
+
+
 def grid_sample(
-    input: HostArray, grid: HostArray, *, method: str, padding_mode: str, align_corners: bool
+    input: HostArray,
+    grid: HostArray,
+    table: HostArray | None = None,
+    outside_table: HostArray | None = None,
+    *,
+    method: str,
+    padding_mode: str,
+    align_corners: bool,
 ) -> tuple[HostArray]:
     """Sample images at normalized positions."""
     positions, _ = _from_grid(input, grid, align_corners)
-    sampler = HostSampler(input, positions, mode_of_padding(padding_mode, align_corners), 0.0, prefilter=True)
+    sampler = _grid_sampler(input, positions, padding_mode, align_corners, (table, outside_table))
     values, _ = samples_of(sampler, parse(method), with_gradient=False)
     return (values.reshape(*input.shape[:2], *grid.shape[1:-1]),)
 
 
 def grid_sample_vjp(
     cotangents: tuple[HostArray | None],
-    arrays: tuple[HostArray, HostArray],
+    arrays: tuple[HostArray, HostArray, HostArray | None, HostArray | None],
     saved: tuple[()],
     *,
     method: str,
     padding_mode: str,
     align_corners: bool,
-) -> tuple[HostArray, HostArray]:
-    """Return the cotangents of the images and of the grid."""
-    (cotangent,), (images, grid) = cotangents, arrays
+) -> tuple[HostArray | None, ...]:
+    """Return the cotangents of the images, of the grid and of tables of weights."""
+    (cotangent,), (images, grid, *tables) = cotangents, arrays
     positions, factors = _from_grid(images, grid, align_corners)
-    sampler = HostSampler(images, positions, mode_of_padding(padding_mode, align_corners), 0.0, prefilter=True)
+    sampler = _grid_sampler(images, positions, padding_mode, align_corners, tables)
     of_values = None if cotangent is None else cotangent.reshape(*images.shape[:2], positions.shape[2])
     image_cotangent, coords_cotangent = cotangents_of(sampler, parse(method), of_values, None)
     grid_cotangent = np.ascontiguousarray((coords_cotangent * factors)[:, ::-1].transpose(0, 2, 1))
-    return image_cotangent, grid_cotangent.reshape(grid.shape).astype(promoted(grid.dtype), copy=False)
+    grid_cotangent = grid_cotangent.reshape(grid.shape).astype(promoted(grid.dtype), copy=False)
+    return image_cotangent, grid_cotangent, *_cotangents_of_tables(sampler, tables)

@@ -8,7 +8,7 @@ from npsubpix._cpu.compiler.jit import allocating, device
 
 __all__ = ["RUNS", "SMALLEST_BAND", "chunks_per_run", "places_of", "slow_axis", "sort"]
 
-SMALLEST_BAND = 4  # binary logarithm of its rows, which are more than those of any window
+SMALLEST_BAND = 4  # binary logarithm of its rows, of which no window has more
 RUNS = 64  # at most
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.compiler.jit import Kernel
 from npsubpix._cpu.sampling.splines import bad_pixels, spline_coefficients, spline_coefficients_vjp
-from npsubpix._cpu.sampling.user_weights import addresses_of
-from npsubpix._cpu.sampling.values import gradient_kernels, value_kernels
-from npsubpix._cpu.sampling.values_vjp import vjp_kernels
+from npsubpix._cpu.sampling.tables import table_vjp_kernel
+from npsubpix._cpu.sampling.user_weights import functions_of
+from npsubpix._cpu.sampling.values import gradient_kernel, value_kernel
+from npsubpix._cpu.sampling.values_vjp import vjp_kernel
 from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.sampling.borders import BORDER_RULES, without_pixels
-from npsubpix._definitions.sampling.methods import PIXELS_PER_AXIS, Weighting
+from npsubpix._definitions.sampling.methods import TABLE_PARTS, TABLE_WEIGHT, USER_WEIGHT, Weighting
 from npsubpix._definitions.sampling.splines import prefilter_padding, spline_degree
 
 __all__ = ["HostSampler"]
@@ -56,15 +59,41 @@ class _Pixels:
         return cotangent.reshape(self.shape)
 
 
-class HostSampler:
-    """Images (B, C, ...) and positions (B, A, N), with a border extension: the host's `Sampler`."""
+def _table_kernel(name: str, reach: int) -> Kernel:
+    return table_vjp_kernel(reach)
 
-    def __init__(self, images: HostArray, positions: HostArray, mode: str, cval: float, prefilter: bool) -> None:
+
+def _run(
+    factory: Callable[[str, int], Kernel], weighting: Weighting, table: HostArray | None, work: int,
+    before: tuple[Any, ...], after: tuple[Any, ...],
+) -> None:  # fmt: skip
+    """Run a kernel of a method, whose arguments hold the addresses of functions or samples between others."""
+    addresses = 0, 0, 0
+    if weighting.name == USER_WEIGHT:
+        weight, derivative, numbers = functions_of(weighting)  # the numbers stay for as long as the call
+        addresses = weight, derivative, numbers.ctypes.data
+    elif table is not None:
+        addresses = table.ctypes.data, table.size, 0
+    factory(weighting.name, weighting.reach).run(work, *before, addresses, *after)
+
+
+class HostSampler:
+    """Images (B, C, ...) and positions (B, A, N), with a border extension: the host's `Sampler`.
+
+    Cotangents of the tables of a call are summed as cotangents are pulled back.
+    """
+
+    def __init__(
+        self, images: HostArray, positions: HostArray, mode: str, cval: float, prefilter: bool,
+        tables: Sequence[HostArray | None] = (),
+    ) -> None:  # fmt: skip
         self.images, self.mode, self.cval, self.prefilter = images, mode, float(cval), prefilter
         self.positions = positions if positions.dtype.kind == "f" else positions.astype(np.float64)
         self.batch, self.axes, self.count = positions.shape
         self.channels, self.dtype = images.shape[1], promoted(images.dtype)
         self.has_pixels = 0 not in images.shape[2:]
+        self._tables = [None if t is None else np.ascontiguousarray(t, self.dtype) for t in tables]
+        self._table_cotangents = [None if t is None else np.zeros(t.size) for t in tables]
 
     def _pixels(self, weighting: Weighting) -> _Pixels:
         degree = spline_degree(weighting.name) if self.prefilter else 0
@@ -74,7 +103,14 @@ class HostSampler:
         return self.positions + self.positions.dtype.type(padding) if padding else self.positions
 
     def _work(self, weighting: Weighting, count: int) -> int:
-        return int(10 + 2 * PIXELS_PER_AXIS[weighting.name] ** self.axes) * count
+        return int(10 + 2 * weighting.pixels**self.axes) * count
+
+    def _table(self, weighting: Weighting) -> HostArray | None:
+        return self._tables[weighting.table] if weighting.name == TABLE_WEIGHT else None
+
+    def table_cotangents(self) -> list[HostArray | None]:
+        """Return the cotangents of the tables."""
+        return self._table_cotangents
 
     def sample(self, weighting: Weighting, with_gradient: bool) -> tuple[HostArray, HostArray | None]:
         """Return values (B, C, N) and, if wanted, gradients (B, A, C, N)."""
@@ -86,12 +122,12 @@ class HostSampler:
         values = np.empty((self.batch, self.channels, self.count), self.dtype)
         work = self._work(weighting, values.size)
         coords, rules = self._coords(pixels.padding), BORDER_RULES[self.mode]
-        arguments = pixels.array, coords, rules, self.cval, addresses_of(weighting.user_weight)
+        before, table = (pixels.array, coords, rules, self.cval), self._table(weighting)
         if not with_gradient:
-            value_kernels[weighting.name].run(work, *arguments, values)
+            _run(value_kernel, weighting, table, work, before, (values,))
             return values, None
         gradient = np.empty((self.batch, self.axes, self.channels, self.count), self.dtype)
-        gradient_kernels[weighting.name].run(2 * work, *arguments, values, gradient)
+        _run(gradient_kernel, weighting, table, 2 * work, before, (values, gradient))
         return values, gradient
 
     def pull_back(
@@ -103,21 +139,20 @@ class HostSampler:
         pixels = self._pixels(weighting)
         flat = pixels.array.reshape(self.batch, self.channels, math.prod(pixels.size))
         image_cotangent, coords_cotangent = np.empty(flat.shape, self.dtype), np.empty(self.positions.shape, self.dtype)
-        vjp_kernels[weighting.name].run(
-            4 * self._work(weighting, self.channels * self.positions.size),
-            flat,
-            pixels.size,
-            self._coords(pixels.padding),
-            BORDER_RULES[self.mode],
-            self.cval,
-            addresses_of(weighting.user_weight),
+        table = self._table(weighting)
+        before = flat, pixels.size, self._coords(pixels.padding), BORDER_RULES[self.mode], self.cval
+        cotangents = (
             np.empty((0, 0, 0), self.dtype) if values_cotangent is None else values_cotangent,
             np.empty((0, 0, 0, 0), self.dtype) if gradient_cotangent is None else gradient_cotangent,
-            image_cotangent,
-            coords_cotangent,
         )
+        work = 4 * self._work(weighting, self.channels * self.positions.size)
+        _run(vjp_kernel, weighting, table, work, before, (*cotangents, image_cotangent, coords_cotangent))
         if gradient_cotangent is None and values_cotangent is not None:
             self._pull_unknown(weighting, pixels, values_cotangent, coords_cotangent)
+        if table is not None:
+            parts = np.empty((TABLE_PARTS, table.size))
+            _run(_table_kernel, weighting, table, work, before, (*cotangents, parts))
+            self._table_cotangents[weighting.table] += parts.sum(0)
         return pixels.pull_back(image_cotangent), coords_cotangent
 
     def _pull_unknown(
@@ -130,10 +165,9 @@ class HostSampler:
             coords = np.ascontiguousarray(self._coords(pixels.padding)[b : b + 1, :, places])
             values = np.empty((1, self.channels, places.size), self.dtype)
             gradient = np.empty((1, self.axes, self.channels, places.size), self.dtype)
-            gradient_kernels[weighting.name].run(
-                2 * self._work(weighting, values.size), pixels.array[b : b + 1], coords, BORDER_RULES[self.mode],
-                self.cval, addresses_of(weighting.user_weight), values, gradient,
-            )  # fmt: skip
+            before = pixels.array[b : b + 1], coords, BORDER_RULES[self.mode], self.cval
+            work = 2 * self._work(weighting, values.size)
+            _run(gradient_kernel, weighting, self._table(weighting), work, before, (values, gradient))
             factors = values_cotangent[b][:, places]
             with np.errstate(invalid="ignore"):  # 0 times infinity
                 coords_cotangent[b][:, places] = np.where(factors == 0, 0, factors * gradient[0]).sum(1)

@@ -18,16 +18,50 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, allocating, device, fused, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, fused, kernel, made_once
 from npsubpix._cpu.sampling.borders import fold_pixel, fold_position
+from npsubpix._cpu.sampling.distance_weights import taps_of
 from npsubpix._cpu.sampling.interior import LONGEST, MOST, gatherers, locator
-from npsubpix._cpu.sampling.weights import TAPS, Taps, left_of
+from npsubpix._cpu.sampling.weights import Taps, left_of
 from npsubpix._definitions.sampling.borders import CVAL, INSIDE, OUTSIDE, ROUNDINGS, WRAP
 
-__all__ = ["CHUNK", "gradient_kernels", "placer", "value_kernels"]
+__all__ = ["CHUNK", "gradient_kernel", "kernel_name", "place_in_axis", "placer", "value_kernel"]
 
 #: Positions that share scratch memory.
 CHUNK = 1024
+
+
+def kernel_name(operation: str, name: str, reach: int) -> str:
+    """Name a kernel of a method."""
+    return f"{operation}_{name}" if reach == 1 else f"{operation}_{name}_{reach}"
+
+
+@functools.cache
+def place_in_axis(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
+    """Make the function that finds the pixels around a position along an axis."""
+    left = left_of(count)
+
+    @device
+    def find(pixels, c, n, rules):
+        """Write the pixels.
+
+        Return the distance from the base, the derivative of folding, whether this is the end of the last stretch
+        between pixels, and the status.
+        """
+        position, slope, status = fold_position(np.float64(c), n, rules[0])
+        if status != INSIDE:
+            return 0.0, 0.0, False, status
+        base = base_of(position)
+        # beyond the last pixel there is another stretch, or none
+        ends = count % 2 == 0 and position == n - 1 and n > 1 and (rules[0] == CVAL or rules[0] == WRAP)
+        if ends:
+            base -= 1.0
+        first = np.int64(base) - left
+        for k in range(count):
+            pixels[k] = fold_pixel(first + k, n, rules[1])
+        return position - base, slope, ends, status
+
+    return find
 
 
 @functools.cache
@@ -36,27 +70,22 @@ def placer(taps: Taps, orders: int) -> Callable[..., Any]:
 
     `orders` is 1 for weights, 2 for their derivatives too, and 3 for second derivatives.
     """
-    base_of, count, left = taps.base, taps.count, left_of(taps.count)
+    count, find = taps.count, place_in_axis(taps.base, taps.count)
     weights, slopes, curvatures = taps.weights, taps.slopes, taps.curvatures
 
     @device
     def place(w, pixels, a, c, n, rules, addresses):
         """Write weights and derivatives of axis a to w[a], and indices to pixels[a]; return the status of c."""
         F = w.dtype.type
-        position, slope, status = fold_position(np.float64(c), n, rules[0])
+        distance, slope, ends, status = find(pixels[a], c, n, rules)
         if status != INSIDE:
             return status
-        base = base_of(position)
-        least = F(0)
-        if count % 2 == 0 and position == n - 1 and n > 1 and (rules[0] == CVAL or rules[0] == WRAP):
-            base -= 1.0  # beyond the last pixel there is another stretch, or none
-            least = F(ROUNDINGS * np.finfo(w.dtype).eps)  # at the end of a stretch, what should be 0 is rounded
-        t = F(position - base)
+        t = F(distance)
+        # at the end of a stretch, what should be 0 is rounded
+        least = F(ROUNDINGS * np.finfo(w.dtype).eps) if ends else F(0)
         u = weights(t, F, addresses)
-        first = np.int64(base) - left
         for k in range(count):
             w[a, 0, k] = F(0) if abs(u[k]) <= least else u[k]
-            pixels[a, k] = fold_pixel(first + k, n, rules[1])
         if orders > 1:
             du = slopes(t, F, addresses)
             for k in range(count):
@@ -169,7 +198,10 @@ def _with_unknown(values, b, begin, left_out, left_out_count):
     return merged, count
 
 
-def _value_kernel(name: str, taps: Taps) -> Kernel:
+@made_once
+def value_kernel(name: str, reach: int) -> Kernel:
+    """Make the kernel of a method for values."""
+    taps = taps_of(name, reach)
     count = taps.count
     locate, place = locator(taps.base, count), placer(taps, 1)
     gather, _ = gatherers(taps)
@@ -194,7 +226,7 @@ def _value_kernel(name: str, taps: Taps) -> Kernel:
         keep(own_w)
         keep(own_pixels)
 
-    @kernel(f"sample_{name}")
+    @kernel(kernel_name("sample", name, reach))
     def sample(x, coords, rules, cval, addresses, values):
         batch, channels, depth, height, width = x.shape
         axes, total = coords.shape[1], coords.shape[2]
@@ -222,7 +254,10 @@ def _value_kernel(name: str, taps: Taps) -> Kernel:
     return sample
 
 
-def _gradient_kernel(name: str, taps: Taps) -> Kernel:
+@made_once
+def gradient_kernel(name: str, reach: int) -> Kernel:
+    """Make the kernel of a method for values and gradients."""
+    taps = taps_of(name, reach)
     count = taps.count
     locate, place = locator(taps.base, count), placer(taps, 2)
     _, gather = gatherers(taps)
@@ -255,7 +290,7 @@ def _gradient_kernel(name: str, taps: Taps) -> Kernel:
         keep(own_w)
         keep(own_pixels)
 
-    @kernel(f"sample_gradient_{name}")
+    @kernel(kernel_name("sample_gradient", name, reach))
     def sample_gradient(x, coords, rules, cval, addresses, values, gradient):
         batch, channels, depth, height, width = x.shape
         axes, total = coords.shape[1], coords.shape[2]
@@ -286,7 +321,3 @@ def _gradient_kernel(name: str, taps: Taps) -> Kernel:
                 )
 
     return sample_gradient
-
-
-value_kernels = {name: _value_kernel(name, taps) for name, taps in TAPS.items()}
-gradient_kernels = {name: _gradient_kernel(name, taps) for name, taps in TAPS.items()}

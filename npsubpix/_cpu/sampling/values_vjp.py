@@ -18,19 +18,20 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, allocating, device, kernel
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, kernel, made_once
 from npsubpix._cpu.sampling.bands import RUNS, SMALLEST_BAND, chunks_per_run, places_of, slow_axis, sort
+from npsubpix._cpu.sampling.distance_weights import taps_of
 from npsubpix._cpu.sampling.interior import LONGEST, MOST, locator, surveyor
 from npsubpix._cpu.sampling.spreaders import folded_spreader, spreader, write_cotangent
-from npsubpix._cpu.sampling.values import CHUNK, placer
-from npsubpix._cpu.sampling.weights import TAPS, Taps, left_of
+from npsubpix._cpu.sampling.values import CHUNK, kernel_name, placer
+from npsubpix._cpu.sampling.weights import left_of
 from npsubpix._definitions.sampling.borders import INSIDE, UNKNOWN
 
-__all__ = ["vjp_kernels"]
+__all__ = ["inside_of", "vjp_kernel"]
 
 
 @allocating
-def _inside_of(left_out, left_out_count, begin, size):
+def inside_of(left_out, left_out_count, begin, size):
     """Return the indices of the positions of a chunk that are not left out."""
     ids = np.empty(size - left_out_count, np.int64)
     skipped = 0
@@ -58,7 +59,7 @@ def _surveyors(base_of: Callable[..., Any], count: int) -> tuple[Callable[..., A
         left_out_count, _ = locate(coords, b, begin, shape, left_out, starts, t)
         if left_out_count == size:
             return left_out_count, np.iinfo(np.int64).max, -1
-        ids = _inside_of(left_out, left_out_count, np.int64(0), size)
+        ids = inside_of(left_out, left_out_count, np.int64(0), size)
         low, high = starts[ids[0]], starts[ids[0]]
         for m in range(ids.size):
             low, high = min(low, starts[ids[m]]), max(high, starts[ids[m]])
@@ -83,7 +84,10 @@ def _surveyors(base_of: Callable[..., Any], count: int) -> tuple[Callable[..., A
     return survey, count_bands
 
 
-def _vjp_kernel(name: str, taps: Taps) -> Kernel:
+@made_once
+def vjp_kernel(name: str, reach: int) -> Kernel:
+    """Make the kernel of a method for the cotangents of pixels and positions."""
+    taps = taps_of(name, reach)
     count = taps.count
     locate, place = locator(taps.base, count), placer(taps, 3)
     survey, count_bands = _surveyors(taps.base, count)
@@ -196,7 +200,7 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
         left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), image_cotangent.dtype)
         left_out_count, _ = locate(coords, b, begin, shape, left_out, starts, t)
         if gradient_cotangent.size > 0:
-            ids = _inside_of(left_out, left_out_count, begin, size)
+            ids = inside_of(left_out, left_out_count, begin, size)
             spread_any(
                 x,
                 coords,
@@ -216,10 +220,10 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
                 x, coords, b, begin, shape, starts, t, addresses, values_cotangent, image_cotangent, coords_cotangent
             )
         else:
-            ids = _inside_of(left_out, left_out_count, begin, size)
+            ids = inside_of(left_out, left_out_count, begin, size)
             spread_scattered(x, coords, b, ids, shape, addresses, values_cotangent, image_cotangent, coords_cotangent)
 
-    @kernel(f"sample_vjp_{name}")
+    @kernel(kernel_name("sample_vjp", name, reach))
     def sample_vjp(
         x,
         shape,
@@ -339,6 +343,3 @@ def _vjp_kernel(name: str, taps: Taps) -> Kernel:
                     )
 
     return sample_vjp
-
-
-vjp_kernels = {name: _vjp_kernel(name, taps) for name, taps in TAPS.items()}

@@ -21,22 +21,13 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.polynomial import Polynomial
 from numpy.polynomial.polynomial import polyder
 
 from npsubpix._cpu.compiler.jit import device, fused
-from npsubpix._definitions.sampling.methods import (
-    BICUBIC_SLOPE,
-    CATMULL_ROM_SLOPE,
-    GAUSSIAN_WIDTH,
-    SIGMOID_STEEPNESS,
-    USER_WEIGHT,
-)
+from npsubpix._definitions.sampling.methods import BICUBIC_SLOPE, CATMULL_ROM_SLOPE
 
-__all__ = ["TAPS", "Taps", "left_of"]
+__all__ = ["TAPS", "Taps", "before", "left_of"]
 
 # Not literals, for each of which Numba would compile the functions that take them.
 _K0, _K1, _K2, _K3, _K4, _K5 = map(np.int64, range(6))
@@ -51,6 +42,7 @@ def left_of(count: int) -> int:
 class Taps:
     """Weights of the pixels along an axis by one method.
 
+    ``addresses`` are those of functions and numbers that are not compiled into the kernels; most methods have none.
     ``weights(t, F, addresses)`` returns a tuple of weights in the precision of F, ``slopes`` one of
     their derivatives, and ``curvatures`` one of their second derivatives. Tuples stay in registers.
     """
@@ -63,7 +55,7 @@ class Taps:
 
 
 @device
-def _before(c):
+def before(c):
     return np.floor(c)
 
 
@@ -213,7 +205,7 @@ def _sum(a, b):
 
 
 @fused
-def _lanczos3(t, addresses):
+def _lanczos3(t):
     sine, cosine = math.sin(math.pi * t), math.cos(math.pi * t)
     slow, slow_cosine = math.sin(math.pi * t / 3), math.cos(math.pi * t / 3)
     a = _sinc_product(_K0, t, sine, cosine, slow, slow_cosine)
@@ -233,105 +225,34 @@ def _lanczos3(t, addresses):
     )
 
 
-def _two_pixels(weigh: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the function that weighs the pixels before and after by their distances."""
-
-    @device
-    def both(t, addresses):
-        a = weigh(t, addresses)
-        f, df, ddf = weigh(1.0 - t, addresses)
-        b = (f, -df, ddf)
-        s = _sum(a, b)
-        return _normalized(a, s), _normalized(b, s)
-
-    return both
-
-
-def _computed(count: int, together: Callable[..., Any]) -> Taps:
-    """Make taps from a function that returns all weights of a position with their derivatives."""
+def _computed_together(together: Callable[..., Any]) -> Taps:
+    """Make taps from a function that returns all six weights of a position with their derivatives."""
 
     def part(order: int) -> Callable[..., Any]:
         @device
-        def two(t, F, addresses):
-            a, b = together(np.float64(t), addresses)
-            return F(a[order]), F(b[order])
-
-        @device
         def six(t, F, addresses):
-            a, b, c, d, e, f = together(np.float64(t), addresses)
+            a, b, c, d, e, f = together(np.float64(t))
             return F(a[order]), F(b[order]), F(c[order]), F(d[order]), F(e[order]), F(f[order])
 
-        return two if count == 2 else six
+        return six
 
-    return Taps(count, _before, part(0), part(1), part(2))
-
-
-_LEAST_SIGMOID = 1 / (1 + math.exp(SIGMOID_STEEPNESS / 2))
-_LEAST_GAUSSIAN = math.exp(-0.5 / GAUSSIAN_WIDTH**2)
-
-
-@device
-def _sigmoid(distance, addresses):
-    value = 1 / (1 + math.exp(SIGMOID_STEEPNESS * (distance - 0.5)))
-    slope = -SIGMOID_STEEPNESS * value * (1 - value)
-    return value - _LEAST_SIGMOID, slope, -SIGMOID_STEEPNESS * slope * (1 - 2 * value)
-
-
-@device
-def _gaussian(distance, addresses):
-    u = distance / GAUSSIAN_WIDTH
-    value = math.exp(-0.5 * u * u)
-    return value - _LEAST_GAUSSIAN, -u / GAUSSIAN_WIDTH * value, (u * u - 1) / GAUSSIAN_WIDTH**2 * value
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _call(typing_context: Any, address: Any, argument: Any) -> Any:
-    """Call the C function of one number at an address."""
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        function = ir.FunctionType(ir.DoubleType(), [ir.DoubleType()])
-        return builder.call(builder.inttoptr(args[0], function.as_pointer()), [args[1]])
-
-    return types.float64(types.int64, types.float64), generate
-
-
-_STEP = 1e-4  # of differences: truncation errors are of the order of its square, rounding errors of its inverse
-
-
-@device
-def _user_weight(distance, addresses):
-    """Weight by the function at an address, with differences of it, or of its derivative if that has an address too."""
-    value = _call(addresses[0], distance)
-    middle = min(max(distance, _STEP), 1.0 - _STEP)
-    if addresses[1] != 0:
-        slope = _call(addresses[1], distance)
-        curvature = (_call(addresses[1], middle + _STEP) - _call(addresses[1], middle - _STEP)) / (2 * _STEP)
-        return value, slope, curvature
-    before, there, after = (
-        _call(addresses[0], middle - _STEP),
-        _call(addresses[0], middle),
-        _call(addresses[0], middle + _STEP),
-    )
-    curvature = (after - 2 * there + before) / (_STEP * _STEP)
-    return value, (after - before) / (2 * _STEP) + (distance - middle) * curvature, curvature
+    return Taps(6, before, part(0), part(1), part(2))
 
 
 _PIXEL = [Polynomial([1.0])]
 
+#: Taps of the methods whose weights are compiled into the kernels and that have no reach; `taps_of` has all.
 TAPS = {
     "nearest": _polynomials(_nearest_up, _PIXEL),
     "nearest_down": _polynomials(_nearest_down, _PIXEL),
     "nearest_even": _polynomials(_nearest_even, _PIXEL),
-    "linear": _polynomials(_before, _bspline_pieces(1)),
-    "smoothstep": _polynomials(_before, _SMOOTHSTEP),
-    "sigmoid": _computed(2, _two_pixels(_sigmoid)),
-    "gaussian": _computed(2, _two_pixels(_gaussian)),
-    USER_WEIGHT: _computed(2, _two_pixels(_user_weight)),
+    "linear": _polynomials(before, _bspline_pieces(1)),
+    "smoothstep": _polynomials(before, _SMOOTHSTEP),
     "bspline2": _polynomials(_nearest_up, _bspline_pieces(2)),
-    "bspline3": _polynomials(_before, _bspline_pieces(3)),
-    "catmull_rom": _polynomials(_before, _cubic_pieces(CATMULL_ROM_SLOPE)),
-    "bicubic": _polynomials(_before, _cubic_pieces(BICUBIC_SLOPE)),
+    "bspline3": _polynomials(before, _bspline_pieces(3)),
+    "catmull_rom": _polynomials(before, _cubic_pieces(CATMULL_ROM_SLOPE)),
+    "bicubic": _polynomials(before, _cubic_pieces(BICUBIC_SLOPE)),
     "bspline4": _polynomials(_nearest_up, _bspline_pieces(4)),
-    "bspline5": _polynomials(_before, _bspline_pieces(5)),
-    "lanczos3": _computed(6, _lanczos3),
+    "bspline5": _polynomials(before, _bspline_pieces(5)),
+    "lanczos3": _computed_together(_lanczos3),
 }

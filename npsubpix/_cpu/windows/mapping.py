@@ -192,7 +192,9 @@ def _writer(outputs: int) -> Callable[..., Any]:
     return write_one if outputs == 1 else write
 
 
-def _loop(function: Any, count: int, numbers: tuple[bool, ...], size: tuple[int, ...], outputs: int) -> Kernel:
+def _loop(
+    function: Any, digest: str | None, count: int, numbers: tuple[bool, ...], size: tuple[int, ...], outputs: int
+) -> Kernel:
     """Make the loop over windows; small ones that are not clipped have a constant size, which unrolls loops."""
     cut, put, call = _cutter(count, _any_size(len(size))), _writer(outputs), _caller(function, count, numbers)
     small = math.prod(size) <= _SMALL
@@ -237,10 +239,12 @@ def _loop(function: Any, count: int, numbers: tuple[bool, ...], size: tuple[int,
         for array in literal_unroll(arrays):
             keep(array)
 
-    return Kernel(loop, "window_map", cached=False)
+    return Kernel(loop, "window_map", digest)
 
 
-def _loop_of_footprint(function: Any, count: int, numbers: tuple[bool, ...], ndim: int, outputs: int) -> Kernel:
+def _loop_of_footprint(
+    function: Any, digest: str | None, count: int, numbers: tuple[bool, ...], ndim: int, outputs: int
+) -> Kernel:
     """Make the loop over windows of which the pixels of a footprint count."""
     put, call = _writer(outputs), _caller(function, count, numbers)
     make, pick_all = _pickers(count, _picker(ndim))
@@ -265,11 +269,11 @@ def _loop_of_footprint(function: Any, count: int, numbers: tuple[bool, ...], ndi
             keep(array)
         keep(offsets)
 
-    return Kernel(loop, "window_map", cached=False)
+    return Kernel(loop, "window_map", digest)
 
 
-def _compiled(func: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Any]:
-    """Compile a function for arguments of types; return it and the type of its result."""
+def _compiled(func: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[Any, Any, str | None]:
+    """Compile a function for arguments of types; return it, the type of its result and its digest."""
     try:
         return compiled_for_arrays(func, arguments)
     except Exception as error:  # of Numba, and of Python for what is no plain function
@@ -293,11 +297,11 @@ def map_windows(
     arguments = (*(_window_type(x, footprint is not None) for x in xs), *map(_argument_type, args))
 
     def compile_() -> tuple[np.dtype[Any], Kernel]:
-        compiled, returned = _compiled(func, arguments)
+        compiled, returned, digest = _compiled(func, arguments)
         own_dtype = dtype_of_results(returned, n_outputs)
         if footprint is None:
-            return own_dtype, _loop(compiled, len(xs), numbers, size, n_outputs)
-        return own_dtype, _loop_of_footprint(compiled, len(xs), numbers, xs[0].ndim, n_outputs)
+            return own_dtype, _loop(compiled, digest, len(xs), numbers, size, n_outputs)
+        return own_dtype, _loop_of_footprint(compiled, digest, len(xs), numbers, xs[0].ndim, n_outputs)
 
     windows = size if footprint is None else len(size)
     own_dtype, kernel = _loops.get(func, (arguments, len(xs), windows, n_outputs), compile_)

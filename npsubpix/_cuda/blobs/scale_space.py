@@ -16,7 +16,6 @@ from npsubpix._cuda.launch.catalogue import each, register
 from npsubpix._cuda.launch.devices import Device, blocks_for, device_of, run
 from npsubpix._cuda.launch.kernels import DeviceArray, Kernel
 from npsubpix._definitions.blob_search import BlobSearch, find_in_stack
-from npsubpix._definitions.scale_levels import SAMPLED
 from npsubpix._definitions.scale_space import FIRST, LAPLACIAN
 
 __all__ = ["DeviceOps", "find_blobs", "respond_level", "smooth_level"]
@@ -50,8 +49,9 @@ class DeviceOps:
         return self.device.rows(kept, kept.shape, x.dtype)
 
     def subtract(self, x: DeviceArray, y: DeviceArray) -> DeviceArray:
-        """Return the difference of two images."""
-        return x - y
+        """Return the difference of two images, in the memory of the first."""
+        x -= y
+        return x
 
     def respond(self, x: DeviceArray, method: str, factors: tuple[float, ...]) -> DeviceArray:
         """Return the Laplacian, or the determinant of the Hessian, in units of the width, positive at bright blobs."""
@@ -86,10 +86,10 @@ class DeviceOps:
         )  # fmt: skip
         return np.asarray(self.device.get(out), np.float64)
 
-    def sample(self, x: DeviceArray) -> Floats:
-        """Return pixels of an image: at most 65536, evenly spaced."""
-        flat = x.reshape(-1)[:: -(-x.size // SAMPLED) or 1]
-        return np.asarray(self.device.get(flat), np.float64)
+    def rows(self, x: DeviceArray, numbers: Integers) -> npt.NDArray[Any]:
+        """Return rows of an image, by their numbers, of any shape, in the image of shape (D * H, W)."""
+        found = x.reshape(-1, x.shape[2])[self.device.put(numbers.reshape(-1))]
+        return np.asarray(self.device.get(found)).reshape(*numbers.shape, x.shape[2])
 
     def values(self, x: DeviceArray, places: Integers) -> Floats:
         """Return pixels by their places in memory."""

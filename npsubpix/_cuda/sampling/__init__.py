@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from npsubpix._cuda.launch.devices import device_of
 from npsubpix._cuda.launch.kernels import DeviceArray
@@ -28,13 +29,22 @@ def _contiguous(x: DeviceArray) -> DeviceArray:
     return x if x.flags.c_contiguous else device_of(x).rows(x, x.shape, x.dtype)
 
 
+def _cotangents_of_tables(sampler: DeviceSampler, tables: Sequence[DeviceArray | None]) -> list[DeviceArray | None]:
+    """Return the cotangents of tables in their dtypes, None for an absent one."""
+    return [
+        None if c is None or t is None else c.astype(promoted(t.dtype), copy=False)
+        for c, t in zip(sampler.table_cotangents(), tables, strict=True)
+    ]
+
+
 def sample(
-    image: DeviceArray, coords: DeviceArray, *, method: str, mode: str, cval: float, channel_axis: int | None,
+    image: DeviceArray, coords: DeviceArray, table: DeviceArray | None = None,
+    outside_table: DeviceArray | None = None, *, method: str, mode: str, cval: float, channel_axis: int | None,
     prefilter: bool, with_gradient: bool,
 ) -> tuple[DeviceArray, DeviceArray]:  # fmt: skip
     """Sample an image; return values and gradients, or an empty array if they are not wanted."""
     positions = Positions(as_positions(coords))
-    sampler = DeviceSampler(as_images(image, channel_axis), positions, mode, cval, prefilter)
+    sampler = DeviceSampler(as_images(image, channel_axis), positions, mode, cval, prefilter, (table, outside_table))
     values, gradient = (
         None if x is None else _contiguous(to_samples(x, coords.shape[1:], channel_axis))
         for x in samples_of(sampler, parse(method), with_gradient)
@@ -44,14 +54,15 @@ def sample(
 
 
 def sample_vjp(
-    cotangents: tuple[DeviceArray | None, DeviceArray | None], arrays: tuple[DeviceArray, DeviceArray],
+    cotangents: tuple[DeviceArray | None, DeviceArray | None],
+    arrays: tuple[DeviceArray, DeviceArray, DeviceArray | None, DeviceArray | None],
     saved: tuple[()], *, method: str, mode: str, cval: float, channel_axis: int | None, prefilter: bool,
     with_gradient: bool,
-) -> tuple[DeviceArray, DeviceArray]:  # fmt: skip
-    """Return the cotangents of the image and of the positions."""
-    image, coords = arrays
+) -> tuple[DeviceArray | None, ...]:  # fmt: skip
+    """Return the cotangents of the image, of the positions and of tables of weights."""
+    image, coords, *tables = arrays
     positions = Positions(as_positions(coords))
-    sampler = DeviceSampler(as_images(image, channel_axis), positions, mode, cval, prefilter)
+    sampler = DeviceSampler(as_images(image, channel_axis), positions, mode, cval, prefilter, tables)
     of_values, of_gradient = cotangents
     image_cotangent, coords_cotangent = cotangents_of(
         sampler,
@@ -62,7 +73,8 @@ def sample_vjp(
         else None,
     )
     coords_cotangent = coords_cotangent.reshape(coords.shape).astype(promoted(coords.dtype), copy=False)
-    return _contiguous(from_images(image_cotangent, channel_axis)), coords_cotangent
+    of_tables = _cotangents_of_tables(sampler, tables)
+    return _contiguous(from_images(image_cotangent, channel_axis)), coords_cotangent, *of_tables
 
 
 def spline_filter(image: DeviceArray, *, order: int, mode: str, channel_axis: int | None) -> tuple[DeviceArray]:
@@ -93,30 +105,36 @@ def spline_filter_vjp(
     return (_contiguous(from_images(image_cotangent, channel_axis)),)
 
 
-def _grid_sampler(images: DeviceArray, grid: DeviceArray, padding_mode: str, align_corners: bool) -> DeviceSampler:
+def _grid_sampler(
+    images: DeviceArray, grid: DeviceArray, padding_mode: str, align_corners: bool,
+    tables: Sequence[DeviceArray | None],
+) -> DeviceSampler:  # fmt: skip
     """Return the sampler of a grid (N, ..., A) of normalized (x, y, z)."""
     points = math.prod(grid.shape[1:-1])
     flat = grid.reshape(len(grid), points, grid.shape[-1])
     positions = Positions(flat, images.shape[2:], align_corners)
-    return DeviceSampler(images, positions, mode_of_padding(padding_mode, align_corners), 0.0, prefilter=True)
+    return DeviceSampler(images, positions, mode_of_padding(padding_mode, align_corners), 0.0, True, tables)
 
 
 def grid_sample(
-    input: DeviceArray, grid: DeviceArray, *, method: str, padding_mode: str, align_corners: bool
-) -> tuple[DeviceArray]:
+    input: DeviceArray, grid: DeviceArray, table: DeviceArray | None = None, outside_table: DeviceArray | None = None,
+    *, method: str, padding_mode: str, align_corners: bool,
+) -> tuple[DeviceArray]:  # fmt: skip
     """Sample images at normalized positions."""
-    sampler = _grid_sampler(input, grid, padding_mode, align_corners)
+    sampler = _grid_sampler(input, grid, padding_mode, align_corners, (table, outside_table))
     values, _ = samples_of(sampler, parse(method), with_gradient=False)
     return (values.reshape(*input.shape[:2], *grid.shape[1:-1]),)
 
 
 def grid_sample_vjp(
-    cotangents: tuple[DeviceArray | None], arrays: tuple[DeviceArray, DeviceArray], saved: tuple[()], *, method: str,
+    cotangents: tuple[DeviceArray | None],
+    arrays: tuple[DeviceArray, DeviceArray, DeviceArray | None, DeviceArray | None], saved: tuple[()], *, method: str,
     padding_mode: str, align_corners: bool,
-) -> tuple[DeviceArray, DeviceArray]:  # fmt: skip
-    """Return the cotangents of the images and of the grid."""
-    (cotangent,), (images, grid) = cotangents, arrays
-    sampler = _grid_sampler(images, grid, padding_mode, align_corners)
+) -> tuple[DeviceArray | None, ...]:  # fmt: skip
+    """Return the cotangents of the images, of the grid and of tables of weights."""
+    (cotangent,), (images, grid, *tables) = cotangents, arrays
+    sampler = _grid_sampler(images, grid, padding_mode, align_corners, tables)
     of_values = None if cotangent is None else cotangent.reshape(*images.shape[:2], sampler.positions.count)
     image_cotangent, grid_cotangent = cotangents_of(sampler, parse(method), of_values, None)
-    return image_cotangent, grid_cotangent.reshape(grid.shape).astype(promoted(grid.dtype), copy=False)
+    grid_cotangent = grid_cotangent.reshape(grid.shape).astype(promoted(grid.dtype), copy=False)
+    return image_cotangent, grid_cotangent, *_cotangents_of_tables(sampler, tables)

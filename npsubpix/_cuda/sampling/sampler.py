@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,20 +17,23 @@ from npsubpix._cuda.sampling.splines import padded, spline_coefficients, spline_
 from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.sampling.borders import BORDER_RULES, without_pixels
 from npsubpix._definitions.sampling.layout import grid_scaling
-from npsubpix._definitions.sampling.methods import PIXELS_PER_AXIS, USER_WEIGHT, Weighting
+from npsubpix._definitions.sampling.methods import TABLE_PARTS, TABLE_WEIGHT, USER_WEIGHT, Weighting
 from npsubpix._definitions.sampling.splines import prefilter_padding, spline_degree
 
 __all__ = ["DeviceSampler", "Positions"]
 
 register("sampling", each("Real", FLOATS))
+register("tables", each("Real", FLOATS))
 
-#: Kernels for windows of few pixels; those for any window do everything else.
+#: Kernels for windows of few pixels, and of weights that are functions of the distance; those for any window do
+#: everything else.
 _SPECIAL = frozenset(
     f"sample_{name}_{window}"
     for window, names in (
         ("linear2", ("values", "gradients", "pulls", "spread")),
         ("linear3", ("values", "gradients", "pulls", "spread")),
         ("cubic2", ("values", "gradients", "pulls")),
+        ("wide", ("values", "gradients", "second_pulls", "spread")),
     )
     for name in names
 )
@@ -41,11 +45,13 @@ _PARTS = 1024
 _MOST_BITS = 40
 
 
-def _window_name(method: str, axes: int) -> str:
+def _window_name(weighting: Weighting, axes: int) -> str:
     """Name the kernels for the window of a method."""
-    if method == "linear" and axes > 1:
+    if weighting.name == TABLE_WEIGHT or weighting.reach > 1:
+        return "wide"
+    if weighting.name == "linear" and axes > 1:
         return f"linear{axes}"
-    return "cubic2" if PIXELS_PER_AXIS[method] == 4 and axes == 2 else "any"
+    return "cubic2" if weighting.pixels == 4 and axes == 2 else "any"
 
 
 class Positions:
@@ -83,12 +89,12 @@ class _Launcher:
         if weighting.name == USER_WEIGHT:
             raise TypeError(
                 "a weight that is a Python function runs on the host only: give WeightedNearest the name of a weight, "
-                "or move the arrays to the host"
+                "or a table of its values, or move the arrays to the host"
             )
         self.device, self.real, self.positions = sampler.device, sampler.real, sampler.positions
         self.shape, self.axes, self.mode = sampler.images.shape, self.positions.axes, sampler.mode
-        self.pixels_per_axis = PIXELS_PER_AXIS[weighting.name]
-        self.window = _window_name(weighting.name, self.axes)
+        self.pixels_per_axis, self.table = weighting.pixels, sampler.table_of(weighting)
+        self.window = _window_name(weighting, self.axes)
         self.degree = spline_degree(weighting.name) if sampler.prefilter else 0
         self.padding = prefilter_padding(self.degree, self.mode)
         images = self.device.rows(sampler.images, self.shape, self.real)
@@ -98,7 +104,8 @@ class _Launcher:
         if self.degree:
             images = spline_coefficients(self.device, images, self.degree, self.mode, self.axes)
         geometry = *images.shape[:2], self.axes, *(1,) * (3 - self.axes), *images.shape[2:]
-        method = SAMPLING_METHODS[weighting.name], *BORDER_RULES[self.mode]
+        samples = 0 if self.table is None else self.table.size
+        method = SAMPLING_METHODS[weighting.name], self.table, samples, weighting.reach, *BORDER_RULES[self.mode]
         self.arguments = images, *geometry, *self.positions.arguments(self.padding), *method, sampler.cval
 
     def kernel(self, name: str) -> Kernel:
@@ -127,8 +134,13 @@ class _Launcher:
         bits = min(_MOST_BITS, 62 - most.bit_length())
         unit = device.empty((1,), np.float64)
         largest = device.full((2, _PARTS), 0.0, np.float64)
+        if self.window == "wide":
+            run(
+                device, self.kernel("sample_largest_terms_wide"), _PARTS, *self.arguments, values_cotangent,
+                gradient_cotangent, _PARTS, largest[0],
+            )  # fmt: skip
         for k, cotangent in enumerate((values_cotangent, gradient_cotangent)):
-            if cotangent is not None:
+            if cotangent is not None and self.window != "wide":
                 parts = min(_PARTS, blocks_for(cotangent.size))
                 run(device, self.kernel("sample_largest"), parts, cotangent, cotangent.size, parts, largest[k])
         run(device, self.kernel("sample_unit"), 1, largest, 2 * _PARTS, bits, unit)
@@ -145,18 +157,46 @@ class _Launcher:
             cotangent = unpadded(device, cotangent, self.shape, self.axes, self.padding, constant)
         return cotangent
 
+    def table_cotangent(
+        self, values_cotangent: DeviceArray | None, gradient_cotangent: DeviceArray | None
+    ) -> DeviceArray:
+        """Return the cotangent of the table, in float64."""
+        assert self.table is not None
+        samples, sums = self.table.size, self.device.empty((TABLE_PARTS, self.table.size), np.float64)
+        kernel = Kernel.of("tables", "sample_table_pulls", Real=self.real)
+        cotangents = values_cotangent, gradient_cotangent
+        run(self.device, kernel, TABLE_PARTS, *self.arguments, *cotangents, TABLE_PARTS, sums)
+        out = self.device.empty((samples,), np.float64)
+        kernel = Kernel.of("tables", "sample_table_sums", Real=self.real)
+        run(self.device, kernel, blocks_for(samples), sums, TABLE_PARTS, samples, out)
+        return out
+
 
 class DeviceSampler:
     """Images (B, C, ...) and positions, with a border extension: the GPU's `Sampler`.
 
-    Cotangents of positions have the layout of these in memory.
+    Cotangents of positions have the layout of these in memory. Those of the tables of a call are summed as cotangents
+    are pulled back.
     """
 
-    def __init__(self, images: DeviceArray, positions: Positions, mode: str, cval: float, prefilter: bool) -> None:
+    def __init__(
+        self, images: DeviceArray, positions: Positions, mode: str, cval: float, prefilter: bool,
+        tables: Sequence[DeviceArray | None] = (),
+    ) -> None:  # fmt: skip
         self.images, self.positions, self.device = images, positions, device_of(images)
         self.mode, self.cval, self.prefilter = mode, float(cval), prefilter
         self.real = promoted(images.dtype)
         self.has_pixels = 0 not in images.shape[2:]
+        self._tables = [None if t is None else self.device.rows(t, t.shape, self.real) for t in tables]
+        self._table_cotangents = [None if t is None else self.device.full(t.shape, 0.0, np.float64) for t in tables]
+
+    def table_of(self, weighting: Weighting) -> DeviceArray | None:
+        """Return the table of a method, if it has one."""
+        return self._tables[weighting.table] if weighting.name == TABLE_WEIGHT else None
+
+    def table_cotangents(self) -> list[DeviceArray | None]:
+        """Return the cotangents of the tables."""
+        return self._table_cotangents
 
     def sample(self, weighting: Weighting, with_gradient: bool) -> tuple[DeviceArray, DeviceArray | None]:
         """Return values (B, C, N) and, if wanted, gradients (B, A, C, N)."""
@@ -189,6 +229,8 @@ class DeviceSampler:
             launcher.run("pulls", values_cotangent, coords_cotangent)
         else:
             launcher.run("second_pulls", values_cotangent, gradient_cotangent, coords_cotangent)
+        if launcher.table is not None:
+            self._table_cotangents[weighting.table] += launcher.table_cotangent(values_cotangent, gradient_cotangent)
         return launcher.image_cotangent(values_cotangent, gradient_cotangent), coords_cotangent
 
     def is_longer(self, gradient: DeviceArray, threshold: float) -> DeviceArray:

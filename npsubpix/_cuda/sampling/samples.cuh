@@ -11,7 +11,8 @@ struct Samples {
   Index count, step, axis_step;
   bool reversed;
   double factor[3], offset[3];
-  Index method, rule, pixel_rule;
+  Weighing weighing;
+  Index rule, pixel_rule;
   Real cval;
 
   __device__ __forceinline__ Index pixels() const { return size[0] * size[1] * size[2]; }
@@ -29,12 +30,12 @@ struct Samples {
 #define SAMPLES                                                                                                       \
   const Real *x, Index images, Index channels, Index axes, Index depth, Index height, Index width, const float *single,           \
       const double *full, Index count, Index step, Index axis_step, bool reversed, double factor_z, double factor_y,  \
-      double factor_x, double offset_z, double offset_y, double offset_x, Index method, Index rule,                  \
-      Index pixel_rule, double cval
+      double factor_x, double offset_z, double offset_y, double offset_x, Index method, const Real *table,           \
+      Index samples, Index reach, Index rule, Index pixel_rule, double cval
 #define SAMPLES_OF_ARGUMENTS                                                                                                         \
   Samples {                                                                                                           \
     x, images, channels, axes, {depth, height, width}, single, full, count, step, axis_step, reversed,                      \
-        {factor_z, factor_y, factor_x}, {offset_z, offset_y, offset_x}, method, rule, pixel_rule, (Real)cval         \
+        {factor_z, factor_y, factor_x}, {offset_z, offset_y, offset_x}, {method, table, samples, reach}, rule, pixel_rule, (Real)cval \
   }
 
 // The pixels around a position along (z, y, x), -1 for none, and weights and derivatives. AXES is 0
@@ -54,25 +55,41 @@ struct Window {
   }
 };
 
+// Where a position lies along an axis: its distance from the base, the derivative of folding, whether this is the end of
+// the last stretch between pixels, and the status.
+struct Placed {
+  double distance, slope;
+  bool ends;
+  int status;
+};
+
+template <typename Taps>
+FORMULA Placed place_pixels(const Samples& s, double c, int axis, Index (&pixels)[Taps::COUNT]) {
+  const Index n = s.size[axis];
+  const int count = Taps::count(s.weighing);
+  const Folded folded = fold_position(c, n, s.rule);
+  if (folded.status != INSIDE) return {0, 0, false, folded.status};
+  double base = Taps::base(folded.position, s.weighing);
+  // Beyond the last pixel there is another stretch, or none.
+  const bool has_ends = s.rule == CVAL || s.rule == WRAP;
+  const bool ends = count % 2 == 0 && folded.position == n - 1 && n > 1 && has_ends;
+  if (ends) base -= 1;
+  for (int k = 0; k < count; ++k) pixels[k] = fold_pixel((Index)base - (count - 1) / 2 + k, n, s.pixel_rule);
+  return {folded.position - base, folded.slope, ends, INSIDE};
+}
+
 template <typename Taps, int ORDERS>
 FORMULA int place_axis(const Samples& s, double c, int axis, Real (&w)[ORDERS][Taps::COUNT],
                        Index (&pixels)[Taps::COUNT]) {
-  const Index n = s.size[axis];
-  const int count = Taps::count(s.method);
-  const Folded folded = fold_position(c, n, s.rule);
-  if (folded.status != INSIDE) return folded.status;
-  double base = Taps::base(folded.position, s.method);
-  // Beyond the last pixel there is another stretch, or none.
-  const bool ends = s.rule == CVAL || s.rule == WRAP;
-  const bool at_end = count % 2 == 0 && folded.position == n - 1 && n > 1 && ends;
-  if (at_end) base -= 1;
-  Taps::template weigh<ORDERS>(s.method, (Real)(folded.position - base), w);
-  if (at_end)  // what should be 0 there is rounded
+  const Placed placed = place_pixels<Taps>(s, c, axis, pixels);
+  if (placed.status != INSIDE) return placed.status;
+  const int count = Taps::count(s.weighing);
+  Taps::template weigh<ORDERS>(s.weighing, (Real)placed.distance, w);
+  if (placed.ends)  // what should be 0 there is rounded
     for (int k = 0; k < count; ++k)
       if (fabs((double)w[0][k]) < ROUNDINGS * (sizeof(Real) == 4 ? 1.2e-7 : 2.3e-16)) w[0][k] = 0;
-  const Real slope = (Real)folded.slope;
+  const Real slope = (Real)placed.slope;
   for (int k = 0; k < count; ++k) {
-    pixels[k] = fold_pixel((Index)base - (count - 1) / 2 + k, n, s.pixel_rule);
     if constexpr (ORDERS > 1) w[1][k] *= slope;
     if constexpr (ORDERS > 2) w[2][k] *= slope * slope;
   }
@@ -95,7 +112,7 @@ FORMULA Window<Taps, AXES, ORDERS> window_of(const Samples& s, Index b, Index n)
   Window<Taps, AXES, ORDERS> window;
   window.status = INSIDE;
   window.axes = AXES ? AXES : (int)s.axes;
-  window.count = Taps::count(s.method);
+  window.count = Taps::count(s.weighing);
   if constexpr (Taps::UNROLLED) {
 #pragma unroll
     for (int axis = 0; axis < 3; ++axis) place_window(s, b, n, axis, window);

@@ -214,28 +214,34 @@ KERNEL sample_unit(const double* largest, Index parts, Index bits, double* inver
   if (blockIdx.x == 0 && threadIdx.x == 0) inverse_unit[0] = ldexp(1.0, (int)bits - 5 - greatest(exponent, (int)bits - 1028));
 }
 
+// Call visit(pixel, term) for each term of the sums of pixels, of position n of an image.
+template <typename Taps, int AXES, typename Visit>
+FORMULA void visit_terms(const Samples& s, const Real* values_cotangent, const Real* gradient_cotangent, Index image, Index n,
+                         Visit visit) {
+  const Window<Taps, AXES, 2> at = window_of<Taps, AXES, 2>(s, image, n);
+#pragma unroll 1
+  for (Index c = 0; at.status == INSIDE && c < s.channels; ++c) {
+    const Sums by = cotangents_of(s, values_cotangent, gradient_cotangent, image, c, n);
+    const Index own = (image * s.channels + c) * s.pixels();
+    visit_rows(at, [&](int a, int b) {
+      if (!at.has_row(a, b)) return;
+      const Real wz = at.w[0][0][a], dz = at.w[0][1][a], wy = at.w[1][0][b], dy = at.w[1][1][b];
+      const Real value = by.value * wz * wy + by.z * dz * wy + by.y * wz * dy, slope = by.x * wz * wy;
+      visit_columns(at, [&](int j) {
+        const double v = (double)(value * at.w[2][0][j] + slope * at.w[2][1][j]);
+        if (at.pixels[2][j] >= 0) visit(own + at.row(s, a, b) + at.pixels[2][j], v);
+      });
+    });
+  }
+}
+
 template <typename Taps, int AXES>
 FORMULA void spread(const Samples& s, const Real* values_cotangent, const Real* gradient_cotangent, const double* inverse_unit,
                     Index bits, UInt64* sums, UInt32* nonfinite) {
   const Ledger ledger = {sums, nonfinite, inverse_unit[0], ldexp(1.0, (int)bits)};
-  for (Index k = first_thread(); k < s.images * s.count; k += all_threads()) {
-    const Index image = k / s.count, n = k % s.count;
-    const Window<Taps, AXES, 2> at = window_of<Taps, AXES, 2>(s, image, n);
-#pragma unroll 1
-    for (Index c = 0; at.status == INSIDE && c < s.channels; ++c) {
-      const Sums by = cotangents_of(s, values_cotangent, gradient_cotangent, image, c, n);
-      const Index own = (image * s.channels + c) * s.pixels();
-      visit_rows(at, [&](int a, int b) {
-        if (!at.has_row(a, b)) return;
-        const Real wz = at.w[0][0][a], dz = at.w[0][1][a], wy = at.w[1][0][b], dy = at.w[1][1][b];
-        const Real value = by.value * wz * wy + by.z * dz * wy + by.y * wz * dy, slope = by.x * wz * wy;
-        visit_columns(at, [&](int j) {
-          const double v = (double)(value * at.w[2][0][j] + slope * at.w[2][1][j]);
-          if (at.pixels[2][j] >= 0) ledger.add(own + at.row(s, a, b) + at.pixels[2][j], v);
-        });
-      });
-    }
-  }
+  for (Index k = first_thread(); k < s.images * s.count; k += all_threads())
+    visit_terms<Taps, AXES>(s, values_cotangent, gradient_cotangent, k / s.count, k % s.count,
+                            [&](Index pixel, double v) { ledger.add(pixel, v); });
 }
 
 KERNEL sample_collect(const UInt64* sums, const UInt32* nonfinite, const double* inverse_unit, Index bits, Index count,
@@ -271,6 +277,29 @@ KERNEL sample_pulls_cubic2(SAMPLES, const Real* values_cotangent, Real* out) { w
 KERNEL sample_values_any(SAMPLES, Real* values) { write_values<AnyPixels, 0>(SAMPLES_OF_ARGUMENTS, values); }
 KERNEL sample_gradients_any(SAMPLES, OUTS) { write_gradients<AnyPixels, 0>(SAMPLES_OF_ARGUMENTS, values, gradient); }
 KERNEL sample_spread_any(SAMPLES, SPREAD) { spread<AnyPixels, 0>(SAMPLES_OF_ARGUMENTS, SPREAD_ARGUMENTS); }
+
+KERNEL sample_values_wide(SAMPLES, Real* values) { write_values<WidePixels, 0>(SAMPLES_OF_ARGUMENTS, values); }
+KERNEL sample_gradients_wide(SAMPLES, OUTS) { write_gradients<WidePixels, 0>(SAMPLES_OF_ARGUMENTS, values, gradient); }
+KERNEL sample_spread_wide(SAMPLES, SPREAD) { spread<WidePixels, 0>(SAMPLES_OF_ARGUMENTS, SPREAD_ARGUMENTS); }
+KERNEL sample_second_pulls_wide(SAMPLES, PULLS) {
+  write_second_pulls<WidePixels, 0>(SAMPLES_OF_ARGUMENTS, values_cotangent, gradient_cotangent, coords_cotangent);
+}
+
+// The greatest finite magnitudes of the terms of parts of the positions: weights that are divided by their sum may be of
+// any size if some of them are negative.
+KERNEL sample_largest_terms_wide(SAMPLES, const Real* values_cotangent, const Real* gradient_cotangent, Index parts,
+                                 double* largest) {
+  const Samples s = SAMPLES_OF_ARGUMENTS;
+  for (Index part = blockIdx.x; part < parts; part += gridDim.x) {
+    double top = 0;
+    for (Index k = part * blockDim.x + threadIdx.x; k < s.images * s.count; k += parts * blockDim.x)
+      visit_terms<WidePixels, 0>(s, values_cotangent, gradient_cotangent, k / s.count, k % s.count, [&](Index, double v) {
+        if (isfinite(v)) top = greatest(top, fabs(v));
+      });
+    top = raise_over_block(top);
+    if (threadIdx.x == 0) largest[part] = top;
+  }
+}
 
 KERNEL sample_second_pulls_any(SAMPLES, PULLS) {
   write_second_pulls<AnyPixels, 0>(SAMPLES_OF_ARGUMENTS, values_cotangent, gradient_cotangent, coords_cotangent);

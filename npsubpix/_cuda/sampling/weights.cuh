@@ -54,13 +54,19 @@ struct Jet {
   double f, slope, curvature;
 };
 
-// Weights divided by their sum, which has derivatives too.
-template <int COUNT, int ORDERS>
-FORMULA void weigh_normalized(const Jet (&raw)[COUNT], Real (&w)[ORDERS][COUNT]) {
+template <int COUNT>
+FORMULA Jet sum_of(const Jet (&raw)[COUNT], int pixels) {
   Jet s = {0, 0, 0};
-  for (int k = 0; k < COUNT; ++k) s = {s.f + raw[k].f, s.slope + raw[k].slope, s.curvature + raw[k].curvature};
+  for (int k = 0; k < pixels; ++k) s = {s.f + raw[k].f, s.slope + raw[k].slope, s.curvature + raw[k].curvature};
+  return s;
+}
+
+// Weights of the first so many pixels divided by their sum, which has derivatives too.
+template <int COUNT, int ORDERS>
+FORMULA void weigh_normalized(const Jet (&raw)[COUNT], int pixels, Real (&w)[ORDERS][COUNT]) {
+  const Jet s = sum_of(raw, pixels);
 #pragma unroll
-  for (int k = 0; k < COUNT; ++k) {
+  for (int k = 0; k < pixels; ++k) {
     const double f = raw[k].f / s.f, slope = (raw[k].slope - f * s.slope) / s.f;
     w[0][k] = (Real)f;
     if constexpr (ORDERS > 1) w[1][k] = (Real)slope;
@@ -119,7 +125,7 @@ FORMULA void weigh_two(Index method, Real t, Real (&w)[ORDERS][2]) {
     raw[k] = method == METHOD_SIGMOID ? sigmoid(d) : bell(d);
   }
   raw[1].slope = -raw[1].slope;
-  weigh_normalized<2, ORDERS>(raw, w);
+  weigh_normalized<2, ORDERS>(raw, 2, w);
 }
 
 template <int ORDERS>
@@ -134,7 +140,7 @@ FORMULA void weigh_six(Index method, Real t, Real (&w)[ORDERS][6]) {
   Jet raw[6];
 #pragma unroll 1
   for (int k = 0; k < 6; ++k) raw[k] = sinc_product(k, (double)t);
-  weigh_normalized<6, ORDERS>(raw, w);
+  weigh_normalized<6, ORDERS>(raw, 6, w);
 }
 
 // Copies weights of fewer pixels to an array of six.
@@ -166,15 +172,73 @@ __device__ __noinline__ void weigh_any(Index method, Real t, int pixels, Real (&
   }
 }
 
+// A method, and what its weights depend on: samples of a function of the distance, and the pixels on each side of a
+// position that have weight.
+struct Weighing {
+  Index method;
+  const Real* table;
+  Index samples, reach;
+};
+
+// The first of the two samples of a table around a distance, the distance from it, and the derivative of that, in units
+// of their spacing. Where a distance is that of a sample, these are the samples on the side to which it grows.
+struct Segment {
+  Index first;
+  double fraction, scale;
+};
+
+FORMULA Segment segment_of(const Weighing& o, double distance, bool grows) {
+  const double scale = (double)(o.samples - 1) / (double)o.reach, place = distance * scale;
+  Index first = (Index)place;
+  if (!grows && (double)first == place) --first;
+  first = least(greatest(first, (Index)0), o.samples - 2);
+  return {first, place - (double)first, scale};
+}
+
+// The distance of pixel k of a window from its position, and whether it grows with this.
+struct Apart {
+  double distance;
+  bool is_before, grows;
+};
+
+FORMULA Apart apart_from(const Weighing& o, int k, double t) {
+  const int whole = (int)o.reach - 1 - k;
+  const bool is_before = whole >= 0;
+  return {is_before ? whole + t : -whole - t, is_before, is_before == (t < 1)};
+}
+
+FORMULA Jet named_weight(Index method, double u) {
+  if (method == METHOD_LINEAR) return {1 - u, -1, 0};
+  if (method == METHOD_SMOOTHSTEP) return {1 - u * u * (3 - 2 * u), -6 * u * (1 - u), 12 * u - 6};
+  return method == METHOD_SIGMOID ? sigmoid(u) : bell(u);
+}
+
+// The weight of pixel k before it is divided, and its derivatives with respect to the position.
+__device__ __noinline__ Jet raw_weight(const Weighing& o, int k, double t) {
+  const Apart apart = apart_from(o, k, t);
+  Jet jet;
+  if (o.method == METHOD_TABLE) {
+    const Segment at = segment_of(o, apart.distance, apart.grows);
+    const double a = (double)o.table[at.first], b = (double)o.table[at.first + 1];
+    jet = {(1 - at.fraction) * a + at.fraction * b, at.scale * (b - a), 0};
+  } else {
+    const double width = (double)o.reach;
+    jet = named_weight(o.method, apart.distance / width);
+    jet = {jet.f, jet.slope / width, jet.curvature / (width * width)};
+  }
+  if (!apart.is_before) jet.slope = -jet.slope;
+  return jet;
+}
+
 // Windows of methods: their most pixels per axis, those of a method, and whether loops over them are unrolled.
 
 struct TwoPixels {
   static constexpr int COUNT = 2;
   static constexpr bool UNROLLED = true;
-  static __device__ __forceinline__ int count(Index) { return 2; }
-  static __device__ __forceinline__ double base(double c, Index) { return floor(c); }
+  static __device__ __forceinline__ int count(const Weighing&) { return 2; }
+  static __device__ __forceinline__ double base(double c, const Weighing&) { return floor(c); }
   template <int ORDERS>
-  static __device__ __forceinline__ void weigh(Index, Real t, Real (&w)[ORDERS][2]) {
+  static __device__ __forceinline__ void weigh(const Weighing&, Real t, Real (&w)[ORDERS][2]) {
     weigh_linear<ORDERS>(t, w);
   }
 };
@@ -182,11 +246,11 @@ struct TwoPixels {
 struct FourPixels {
   static constexpr int COUNT = 4;
   static constexpr bool UNROLLED = true;
-  static __device__ __forceinline__ int count(Index) { return 4; }
-  static __device__ __forceinline__ double base(double c, Index) { return floor(c); }
+  static __device__ __forceinline__ int count(const Weighing&) { return 4; }
+  static __device__ __forceinline__ double base(double c, const Weighing&) { return floor(c); }
   template <int ORDERS>
-  static __device__ __forceinline__ void weigh(Index method, Real t, Real (&w)[ORDERS][4]) {
-    weigh_four<ORDERS>(method, t, w);
+  static __device__ __forceinline__ void weigh(const Weighing& o, Real t, Real (&w)[ORDERS][4]) {
+    weigh_four<ORDERS>(o.method, t, w);
   }
 };
 
@@ -195,17 +259,35 @@ struct AnyPixels {
   static constexpr int COUNT = 6;
   static constexpr bool UNROLLED = false;
   // The last octal digit of a method's number.
-  static __device__ __forceinline__ int count(Index method) { return (int)(method & 7); }
-  static __device__ __forceinline__ double base(double c, Index method) {
-    if (method == METHOD_NEAREST_DOWN) return ceil(c - 0.5);
-    if (method == METHOD_NEAREST_EVEN) return rint(c);
-    return count(method) % 2 ? nearest_of(c) : floor(c);
+  static __device__ __forceinline__ int count(const Weighing& o) { return (int)(o.method & 7); }
+  static __device__ __forceinline__ double base(double c, const Weighing& o) {
+    if (o.method == METHOD_NEAREST_DOWN) return ceil(c - 0.5);
+    if (o.method == METHOD_NEAREST_EVEN) return rint(c);
+    return count(o) % 2 ? nearest_of(c) : floor(c);
   }
   template <int ORDERS>
-  static __device__ __forceinline__ void weigh(Index method, Real t, Real (&w)[ORDERS][6]) {
+  static __device__ __forceinline__ void weigh(const Weighing& o, Real t, Real (&w)[ORDERS][6]) {
     Real all[3][6];
-    weigh_any(method, t, count(method), all);
+    weigh_any(o.method, t, count(o), all);
     for (int order = 0; order < ORDERS; ++order)
       for (int k = 0; k < 6; ++k) w[order][k] = all[order][k];
+  }
+};
+
+// Windows of methods whose weights are functions of the distance, of any reach.
+struct WidePixels {
+  static constexpr int COUNT = 2 * MOST_REACH;
+  static constexpr bool UNROLLED = false;
+  static __device__ __forceinline__ int count(const Weighing& o) { return 2 * (int)o.reach; }
+  static __device__ __forceinline__ double base(double c, const Weighing&) { return floor(c); }
+  static __device__ __forceinline__ void weigh_raw(const Weighing& o, Real t, Jet (&raw)[COUNT]) {
+#pragma unroll 1
+    for (int k = 0; k < count(o); ++k) raw[k] = raw_weight(o, k, (double)t);
+  }
+  template <int ORDERS>
+  static __device__ __forceinline__ void weigh(const Weighing& o, Real t, Real (&w)[ORDERS][COUNT]) {
+    Jet raw[COUNT];
+    weigh_raw(o, t, raw);
+    weigh_normalized<COUNT, ORDERS>(raw, count(o), w);
   }
 };

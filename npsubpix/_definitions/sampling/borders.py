@@ -68,7 +68,7 @@ STATUSES: Final = {"INSIDE": INSIDE, "OUTSIDE": OUTSIDE, "UNKNOWN": UNKNOWN}
 ROUNDINGS: Final = 16
 
 #: Distance from the image, in pixels, at which no window reaches into it: free positions go no further.
-FAR: Final = 8.0
+FAR: Final = 9.0
 
 #: Distance in pixels by which a matrix may miss the place of a pixel at an edge: the default tolerance of `align`.
 EDGE: Final = 1e-4

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from npsubpix._definitions.user_functions import identity_of
 
@@ -17,14 +17,18 @@ __all__ = [
     "CATMULL_ROM_SLOPE",
     "GAUSSIAN_WIDTH",
     "METHODS",
+    "MOST_REACH",
     "PIXELS_PER_AXIS",
     "SIGMOID_STEEPNESS",
+    "TABLE_PARTS",
+    "TABLE_WEIGHT",
     "TIES",
     "USER_WEIGHT",
     "WEIGHTS",
     "WEIGHT_NAMES",
     "Blend",
     "Method",
+    "UserWeight",
     "Weighting",
     "current_weight",
     "parse",
@@ -39,13 +43,22 @@ METHODS: Final = ("nearest", "linear", "catmull_rom", "bspline2", "bspline3", "b
 #: Methods for the nearest pixel, by the rule for two that are equally near.
 TIES: Final = {"up": "nearest", "down": "nearest_down", "even": "nearest_even"}
 
-#: Weights of the two nearest pixels that have a public name.
+#: Functions of the distance, divided by the reach, that have a public name as weights.
 WEIGHT_NAMES: Final = ("linear", "smoothstep", "sigmoid", "gaussian")
 
-#: The method that weights the two nearest pixels by a function of the user.
+#: The methods that weight the nearest pixels by a function of the user, and by samples of a function.
 USER_WEIGHT: Final = "user_weight"
+TABLE_WEIGHT: Final = "table"
 
-#: Pixels that each method weights along an axis. Both backends have these methods, but for the GPU that of a user.
+#: Pixels on each side of a position, at most, whose weights are a function of their distance.
+MOST_REACH: Final = 8
+
+#: Parts of the positions over which the cotangent of a table is summed, one after the other: a number that is the same
+#: for any number of threads.
+TABLE_PARTS: Final = 64
+
+#: Pixels that each method weights along an axis, of reach 1 where it has one. Both backends have these methods, but for
+#: the GPU that of a user.
 PIXELS_PER_AXIS: Final = {
     "nearest": 1,
     "nearest_down": 1,
@@ -55,6 +68,7 @@ PIXELS_PER_AXIS: Final = {
     "sigmoid": 2,
     "gaussian": 2,
     USER_WEIGHT: 2,
+    TABLE_WEIGHT: 2,
     "bspline2": 3,
     "bspline3": 4,
     "catmull_rom": 4,
@@ -75,10 +89,23 @@ GAUSSIAN_WIDTH: Final = 0.5
 
 @dataclass(frozen=True)
 class Weighting:
-    """Weights of pixels by one method; `user_weight` is the key of the functions of a user."""
+    """Weights of pixels by one method.
+
+    `user_weight` is the key of the functions of a user, `values` the numbers that they take, and `table` the place of a
+    table among those of a call. `reach` is the number of pixels on each side of a position whose weights are a function
+    of their distance.
+    """
 
     name: str
     user_weight: str = ""
+    reach: int = 1
+    table: int = 0
+    values: tuple[float, ...] = ()
+
+    @property
+    def pixels(self) -> int:
+        """Pixels along an axis that have weight."""
+        return PIXELS_PER_AXIS[self.name] * self.reach
 
 
 @dataclass(frozen=True)
@@ -102,7 +129,10 @@ def write(base: Weighting | Blend, surrogate: str | None = None) -> str:
     """Write a method as the string that `parse` reads, by what torch.compile can follow."""
     if isinstance(base, Blend):
         return f"{base.threshold!r};{base.inside};{base.outside};{surrogate or ''}"
-    return f"{base.name},{base.user_weight},{surrogate or ''}" if surrogate or base.user_weight else base.name
+    if surrogate or base.user_weight or base.reach != 1 or base.table != 0:
+        values = ":".join([repr(value) for value in base.values])
+        return f"{base.name},{base.user_weight},{base.reach},{base.table},{values},{surrogate or ''}"
+    return base.name
 
 
 @functools.lru_cache(maxsize=256)
@@ -111,32 +141,43 @@ def parse(spec: str) -> Method:
     if ";" in spec:
         threshold, inside, outside, surrogate = spec.split(";")
         return Method(Blend(float(threshold), inside, outside), surrogate)
-    name, weight, surrogate = spec.split(",") if "," in spec else (spec, "", "")
-    return Method(Weighting(name, weight), surrogate)
+    if "," not in spec:
+        return Method(Weighting(spec))
+    name, weight, reach, table, values, surrogate = spec.split(",")
+    numbers = tuple(map(float, values.split(":"))) if values else ()
+    return Method(Weighting(name, weight, int(reach), int(table), numbers), surrogate)
 
 
-#: Functions of users as weights, each with its derivative or None, by the key that a method has of them. They stay for
-#: as long as the process: graphs, pullbacks and copies hold only keys.
-WEIGHTS: dict[str, tuple[Callable[[float], float], Callable[[float], float] | None]] = {}
+class UserWeight(NamedTuple):
+    """A function of the distance, its derivative or None, and the shapes of further arguments, None for a number."""
+
+    weight: Callable[..., float]
+    derivative: Callable[..., float] | None
+    shapes: tuple[tuple[int, ...] | None, ...]
+
+
+#: Functions of users as weights, by the key that a method has of them. They stay for as long as the process: graphs,
+#: pullbacks and copies hold only keys.
+WEIGHTS: dict[str, UserWeight] = {}
 _lock = threading.Lock()
 _keys: dict[Any, str] = {}  # by identity
 
 
-def register_weight(weight: Callable[[float], float], derivative: Callable[[float], float] | None) -> str:
+def register_weight(own: UserWeight) -> str:
     """Register functions; return their key, the same for all functions of the same code and values.
 
     Functions with a value that may change unseen get a new key, and are compiled anew.
     """
-    identities = [identity_of(f) for f in (weight, derivative)]
+    identities = [identity_of(f) for f in (own.weight, own.derivative)]
     with _lock:
-        identity = object() if None in identities else tuple(identities)
+        identity = object() if None in identities else (*identities, own.shapes)
         if identity not in _keys:
             _keys[identity] = f"weight{len(_keys)}"
-            WEIGHTS[_keys[identity]] = (weight, derivative)
+            WEIGHTS[_keys[identity]] = own
         return _keys[identity]
 
 
-#: Objects with a `weight` and a `derivative`, by the keys that graphs of torch.compile have of them.
+#: Objects with a method `current`, by the keys that graphs of torch.compile have of them.
 _traced: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 _numbers = itertools.count()
 
@@ -148,7 +189,7 @@ def reserve_weight(owner: Any) -> str:
     return key
 
 
-def current_weight(key: str) -> str:
-    """Return the key of functions as they are now, from that of an object, or from their own."""
-    owner = _traced.get(key)
-    return key if owner is None else register_weight(owner.weight, owner.derivative)
+def current_weight(weighting: Weighting) -> tuple[str, tuple[float, ...]]:
+    """Return the key of functions as they are now, and the numbers that they take, from a method with either key."""
+    owner = _traced.get(weighting.user_weight)
+    return (weighting.user_weight, weighting.values) if owner is None else owner.current()
