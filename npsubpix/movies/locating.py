@@ -207,12 +207,16 @@ def locate(
 
 
 def _check_apart(output: Path, source: Any, task: Task) -> None:
-    """Refuse an output that would replace the source, or a map."""
+    """Refuse an output that would replace the source or a map, or change a store: no run could go on then."""
     options = {**task.options, **(task.fit or {})}
     maps = {name: value.files for name, value in options.items() if isinstance(value, StoredMap)}
+    place = Path(os.path.realpath(output))
     for name, files in {"source": files_of(source), **maps}.items():
-        if any(os.path.realpath(file) == os.path.realpath(output) for file in files):
+        found = {Path(os.path.realpath(file)) for file in files}
+        if place in found:
             raise OutputError(f"{output}: is the {name}, which the rows would replace; needed is another name")
+        if found.intersection(place.parents):
+            raise OutputError(f"{output}: is inside of the {name}, which it would change; needed is another folder")
 
 
 def _nothing(done: float, count: int) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from npsubpix._arrays.lazy import is_lazy
 from npsubpix._arrays.library import HostArray, is_array
 from npsubpix.camera import Camera
-from npsubpix.io import open_image
+from npsubpix.io import ImageError, open_image
 from npsubpix.movies.sources import files_of
 from npsubpix.results import Background
 
@@ -106,7 +106,10 @@ def with_stored(options: Mapping[str, Any], opened: contextlib.ExitStack) -> dic
 
 def _stored(value: Any, name: str, opened: contextlib.ExitStack) -> StoredMap:
     """Open a map; a mask in a file need not be of booleans: all that is not 0 is masked."""
-    image = open_image(value)
+    try:
+        image = open_image(value)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
     if image is not value:
         opened.callback(image.close)
     files = files_of(image)
