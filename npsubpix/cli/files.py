@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["check_overwriting", "check_plot_path", "display_name", "progress_bar"]
+__all__ = ["check_overwriting", "check_plot_path", "display_name", "is_among", "progress_bar"]
 
 
 def check_plot_path(plot: Path) -> None:
@@ -27,13 +27,17 @@ def check_plot_path(plot: Path) -> None:
 
 def check_overwriting(outputs: Sequence[Path | None], images: Sequence[Path]) -> None:
     """Refuse to write where an image is read from."""
+    for place in outputs:
+        if place is not None and place.is_file() and is_among(place, images):
+            raise ValueError(f"{place}: is an image to read, and would be overwritten")
+
+
+def is_among(file: Path, images: Sequence[Path]) -> bool:
+    """Say whether a file is read where images are: as one of them, in a folder, by a pattern, or before ``::``."""
     from npsubpix.io._formats import files_named, is_image
 
-    places = [place for place in outputs if place is not None]
-    for path in itertools.chain.from_iterable(map(files_named, images)):
-        for place in places:
-            if place.is_file() and (_is_same(place, path) or (_is_same(place.parent, path) and is_image(place))):
-                raise ValueError(f"{place}: is an image to read, and would be overwritten")
+    paths = itertools.chain.from_iterable(map(files_named, images))
+    return any(_is_same(file, path) or (_is_same(file.parent, path) and is_image(file)) for path in paths)
 
 
 def _is_same(place: Path, path: Path) -> bool:
