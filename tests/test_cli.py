@@ -268,6 +268,20 @@ def test_an_image_is_never_overwritten(tmp_path):
     path = tmp_path / "a.png"
     iio.imwrite(path, np.zeros((20, 20), np.uint8))
     assert "would be overwritten" in fails("locate", path, "--plot", path, code=2)
+    assert "would be overwritten" in fails("locate", tmp_path / "*.png", "--plot", path, code=2)
+
+
+@pytest.mark.parametrize("option", ["image", "--mask"])
+def test_a_file_of_several_images_is_never_overwritten(option, image, tmp_path):
+    """What stands before :: is read too: the table took the place of the movie in the file."""
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "movie.h5"
+    with h5py.File(path, "w") as file:
+        file["pixels"] = np.zeros((20, 20), np.uint8)
+    before = path.read_bytes()
+    named = [f"{path}::/pixels"] if option == "image" else [image, option, f"{path}::/pixels"]
+    assert "movie.h5: is an image to read" in fails("locate", *named, "--output", path, code=2)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

@@ -173,6 +173,13 @@ def test_a_reference_that_is_no_exposure_is_said(exposures, tmp_path):
     out = tmp_path / "deep.fits"
     said = run("align", exposures[0], *exposures[1:], "--stack", "mean", "-o", out, "--stars").stdout
     assert "e0.fits itself is not among them" in " ".join(said.split())
+    (tmp_path / "out").mkdir()
+    out.unlink()
+    for images in (exposures[0].parent, exposures[0].with_name("e*.fits")):  # which it is among
+        said = run(
+            "align", exposures[0], images, "--stack", "mean", "-o", tmp_path / "out" / "deep.fits", "--stars"
+        ).stdout
+        assert "itself is not among" not in " ".join(said.split())
 
 
 def test_one_bad_exposure_is_flagged_and_left_out(exposures, tmp_path, rng):

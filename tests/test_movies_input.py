@@ -245,6 +245,35 @@ def test_the_source_is_not_replaced_by_its_rows(tmp_path):
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["mask", "background", "error"])
+def test_a_map_is_not_replaced_by_the_rows(name, tmp_path):
+    """The rows, written to the name of an HDF5 file with the mask, took the place of the mask."""
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "maps.h5"
+    with h5py.File(path, "w") as file:
+        file["map"] = np.zeros(movie().shape[1:], bool if name == "mask" else np.float32)
+    before = path.read_bytes()
+    with h5py.File(path, "r") as file:
+        for value in (f"{path}::/map", file["map"]):
+            with pytest.raises(OutputError, match=rf"maps\.h5: is the {name}, which the rows would replace"):
+                npsubpix.locate(movie(), task="spots", threshold_abs=20, output=path, **{name: value})
+    assert path.read_bytes() == before
+
+
+def test_a_map_that_is_not_there_is_named(tmp_path):
+    """With four files among the arguments, a name alone did not say which of them was meant."""
+    with pytest.raises(npsubpix.io.ImageError, match=r"^background: .*flat\.npy: cannot be read"):
+        npsubpix.locate(movie(), threshold_abs=20, background=tmp_path / "flat.npy")
+
+
+def test_rows_are_not_written_into_a_store_that_is_read(tmp_path):
+    """The store then had other files: a resume was refused, as the source had changed."""
+    zarr = pytest.importorskip("zarr", minversion="3")
+    zarr.create_array(tmp_path / "movie.zarr", shape=movie().shape, dtype="uint16")[...] = movie()
+    with pytest.raises(OutputError, match=r"rows\.csv: is inside of the source, which it would change"):
+        npsubpix.locate(tmp_path / "movie.zarr", threshold_abs=20, output=tmp_path / "movie.zarr" / "rows.csv")
+
+
 def test_a_run_that_finds_nothing_takes_nothing_away(tmp_path):
     """An error before the first block, such as a frame that cannot be read, removed the rows of an earlier run."""
     pytest.importorskip("pyarrow")

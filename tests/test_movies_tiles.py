@@ -57,6 +57,18 @@ def test_a_plateau_larger_than_tiles_is_one_peak():
         check(image, lengths, size=9, plateau="centroid")
 
 
+def test_a_plateau_larger_than_memory_is_named():
+    """Two workers were told that 0.58 MB are more than the 1 MB of max_memory, which they share."""
+    image = np.zeros((300, 300), np.uint8)
+    image[50:250, 60:240] = 9
+    with pytest.raises(
+        ValueError,
+        match=r"in frame 0 around y \d+ to \d+, x \d+ to \d+ needs about .*, the share of one worker in max_memory",
+    ):
+        npsubpix.locate(image, frames=False, max_memory="200 kB")
+    assert len(npsubpix.locate(image, frames=False, max_memory="200 kB", plateau="drop")) == 0
+
+
 def test_chains_of_peaks_are_thinned_from_the_brightest_on():
     """The choice at one end of a chain decides at the other end, many tiles away."""
     image = np.zeros((9, 400), np.float32)

@@ -138,6 +138,19 @@ def test_damaged_parts_are_measured_again(path):
     assert_holds(path, rows(0, 7))
 
 
+def test_damaged_values_in_whole_parts_are_measured_again(path):
+    """Parts of Parquet were looked at no further than their ends: a resume took damaged values for rows."""
+    write(path, [(0, 300), (300, 600)], finish=False)
+    folder = path if path.is_dir() else path.with_name(f"{path.name}.parts")
+    part = min(folder.glob("part-*"))
+    content = bytearray(part.read_bytes())
+    begin = content.index(rows(0, 300)["y"][100:102].tobytes())
+    content[begin : begin + 8] = bytes(8)
+    part.write_bytes(content)
+    write(path, [(0, 300), (300, 600)], resume=True)
+    assert_holds(path, rows(0, 600))
+
+
 @pytest.mark.exhaustive
 def test_two_runs_do_not_write_one_output(path):
     code = (

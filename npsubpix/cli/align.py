@@ -13,7 +13,7 @@ import numpy as np
 from npsubpix._definitions.flags import AlignmentFlags
 from npsubpix.cli.align_outputs import check_output, write_coadded, write_plot, write_warped
 from npsubpix.cli.exposures import Exposures, exposures_of
-from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, progress_bar
+from npsubpix.cli.files import check_overwriting, check_plot_path, display_name, is_among, progress_bar
 from npsubpix.cli.shifts import read_shifts
 from npsubpix.cli.terminal import Errors, Notes, UsageError, say, say_guesses
 
@@ -262,7 +262,7 @@ def _write_stack(
     text = f"{request.stack} of {used} of {len(names)} exposures, {least} to {most} at a pixel"
     if request.stack == "clip":
         text += f", {int(result.rejected.sum())} values rejected"
-    if not any(path.samefile(request.fixed) for path in request.moving if path.exists()):
+    if not is_among(request.fixed, request.moving):
         text += f"; {display_name(Path(request.fixed.name))} itself is not among them"
     return [f"Wrote {display_name(output)}: {text}" for output in request.outputs]
 

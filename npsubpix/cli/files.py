@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-__all__ = ["check_overwriting", "check_plot_path", "display_name", "progress_bar"]
+__all__ = ["check_overwriting", "check_plot_path", "display_name", "is_among", "progress_bar"]
 
 
 def check_plot_path(plot: Path) -> None:
@@ -26,13 +27,17 @@ def check_plot_path(plot: Path) -> None:
 
 def check_overwriting(outputs: Sequence[Path | None], images: Sequence[Path]) -> None:
     """Refuse to write where an image is read from."""
-    from npsubpix.io._formats import is_image
+    for place in outputs:
+        if place is not None and place.is_file() and is_among(place, images):
+            raise ValueError(f"{place}: is an image to read, and would be overwritten")
 
-    places = [place for place in outputs if place is not None]
-    for path in images:
-        for place in places:
-            if place.is_file() and (_is_same(place, path) or (_is_same(place.parent, path) and is_image(place))):
-                raise ValueError(f"{place}: is an image to read, and would be overwritten")
+
+def is_among(file: Path, images: Sequence[Path]) -> bool:
+    """Say whether a file is read where images are: as one of them, in a folder, by a pattern, or before ``::``."""
+    from npsubpix.io._formats import files_named, is_image
+
+    paths = itertools.chain.from_iterable(map(files_named, images))
+    return any(_is_same(file, path) or (_is_same(file.parent, path) and is_image(file)) for path in paths)
 
 
 def _is_same(place: Path, path: Path) -> bool:

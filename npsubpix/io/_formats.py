@@ -92,6 +92,18 @@ def open_source(target: Any, options: Options) -> Opened:
     return open_file(path, options)
 
 
+def files_named(name: str | os.PathLike[str]) -> list[Path]:
+    """Return the files that a path names: that before ``::``, or those that match a pattern."""
+    path, text = Path(name), os.fspath(name)
+    if path.exists() or is_url(text):
+        return [path]
+    if "::" in text:
+        path = Path(text.rpartition("::")[0])
+    if not path.exists() and any(letter in text for letter in "*?["):
+        return images_matching(path, is_image)[0]
+    return [path]
+
+
 def _zarr(name: str, options: Options) -> Opened:
     _refuse(options, "Zarr", "a Zarr store", name)
     with as_image_error(name, "cannot be read as Zarr"), contextlib.ExitStack() as opened:

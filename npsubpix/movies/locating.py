@@ -24,7 +24,7 @@ from npsubpix.movies.large import found_in_tiles
 from npsubpix.movies.maps import StoredMap, with_stored
 from npsubpix.movies.outputs import Output, open_output
 from npsubpix.movies.plans import blocks_of, frames_per_block
-from npsubpix.movies.sources import Movie, file_of_array, in_memory, movie_of, opened
+from npsubpix.movies.sources import Movie, files_of, in_memory, movie_of, opened
 from npsubpix.movies.tasks import Found, Task, columns_of, joined, moved, task_of
 from npsubpix.movies.workers import Runner, runner_of
 from npsubpix.results.table import Table
@@ -193,7 +193,7 @@ def locate(
         out: Any = output
         if isinstance(output, (str, os.PathLike)):
             path = Path(output)
-            _check_apart(path, image)
+            _check_apart(path, image, own)
             out = open_output(path, resume=resume, state=_state(movie, own))
         stack.enter_context(out)
         # An object of the caller has columns of its own
@@ -206,11 +206,17 @@ def locate(
         return Located(path if is_path else None, movie.count, counts.get("rows", 0), counts.get("ok", 0))
 
 
-def _check_apart(output: Path, source: Any) -> None:
-    """Refuse an output that would replace the source."""
-    files = [file for file in (*getattr(source, "files", ()), file_of_array(source)) if file is not None]
-    if any(os.path.realpath(file) == os.path.realpath(output) for file in files):
-        raise OutputError(f"{output}: is the source, which the rows would replace; needed is another name")
+def _check_apart(output: Path, source: Any, task: Task) -> None:
+    """Refuse an output that would replace the source or a map, or change a store: no run could go on then."""
+    options = {**task.options, **(task.fit or {})}
+    maps = {name: value.files for name, value in options.items() if isinstance(value, StoredMap)}
+    place = Path(os.path.realpath(output))
+    for name, files in {"source": files_of(source), **maps}.items():
+        found = {Path(os.path.realpath(file)) for file in files}
+        if place in found:
+            raise OutputError(f"{output}: is the {name}, which the rows would replace; needed is another name")
+        if found.intersection(place.parents):
+            raise OutputError(f"{output}: is inside of the {name}, which it would change; needed is another folder")
 
 
 def _nothing(done: float, count: int) -> None:

@@ -8,6 +8,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy as np
 from npsubpix._arrays.lazy import is_lazy
 from npsubpix._arrays.library import HostArray, is_array
 from npsubpix.camera import Camera
-from npsubpix.io import open_image
+from npsubpix.io import ImageError, open_image
+from npsubpix.movies.sources import files_of
 from npsubpix.results import Background
 
 __all__ = ["StoredMap", "changed", "check_map", "frame_of_map", "frames_of_map", "has_maps", "part_of", "with_stored"]
@@ -40,8 +42,9 @@ class StoredMap:
         dtype: Any,
         fingerprint: Callable[[], Any] = str,
         chunks: tuple[int, ...] | None = None,
+        files: tuple[Path, ...] = (),
     ) -> None:
-        self._read, self.fingerprint = read, fingerprint
+        self._read, self.fingerprint, self.files = read, fingerprint, files
         self.shape, self.dtype = tuple(map(int, shape)), np.dtype(dtype)
         self.chunks = None  # of arrays of other libraries, which are loaded by NumPy
         self.ndim, self.size = len(self.shape), math.prod(self.shape)
@@ -69,7 +72,7 @@ class StoredMap:
             return self[part].squeeze(axis)
 
         shape, stored = ((*lengths[:axis], *lengths[axis + 1 :]) for lengths in (self.shape, self._stored))
-        return StoredMap(read, shape, self.dtype, self.fingerprint, stored)
+        return StoredMap(read, shape, self.dtype, self.fingerprint, stored, self.files)
 
     def ends(self) -> HostArray:
         """Return the least and the greatest number, from one part after the other."""
@@ -103,14 +106,18 @@ def with_stored(options: Mapping[str, Any], opened: contextlib.ExitStack) -> dic
 
 def _stored(value: Any, name: str, opened: contextlib.ExitStack) -> StoredMap:
     """Open a map; a mask in a file need not be of booleans: all that is not 0 is masked."""
-    image = open_image(value)
+    try:
+        image = open_image(value)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
     if image is not value:
         opened.callback(image.close)
+    files = files_of(image)
     if name != "mask":
-        return StoredMap(image.read, image.shape, image.dtype, image.fingerprint, image.chunks)
+        return StoredMap(image.read, image.shape, image.dtype, image.fingerprint, image.chunks, files)
     if is_array(value) and np.dtype(value.dtype).kind != "b" and image is not value:
         raise TypeError(f"mask must be an array of booleans, got dtype {value.dtype}")
-    return StoredMap(lambda box: image.read(box) != 0, image.shape, bool, image.fingerprint, image.chunks)
+    return StoredMap(lambda box: image.read(box) != 0, image.shape, bool, image.fingerprint, image.chunks, files)
 
 
 def changed(options: Mapping[str, Any], change: Callable[[str, Any], Any]) -> dict[str, Any]:

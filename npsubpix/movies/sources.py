@@ -15,7 +15,7 @@ from npsubpix.io import open_image
 from npsubpix.io._arrays import file_of
 from npsubpix.io._source import letter_of
 
-__all__ = ["Movie", "file_of_array", "in_memory", "movie_of", "opened"]
+__all__ = ["Movie", "files_of", "in_memory", "movie_of", "opened"]
 
 
 def opened(source: Any) -> Any:
@@ -30,10 +30,11 @@ def in_memory(source: Any) -> bool:
     return type(getattr(source, "_target", None)) is np.ndarray
 
 
-def file_of_array(source: Any) -> Path | None:
-    """Return the file that a source, an array, is a part of; None if there is none."""
+def files_of(source: Any) -> tuple[Path, ...]:
+    """Return the files of a source, or that of which it, an array, is a part."""
     target = getattr(source, "_target", None)
-    return None if target is None else file_of(target)[0]
+    of_array = None if target is None else file_of(target)[0]
+    return (*getattr(source, "files", ()), *(() if of_array is None else (of_array,)))
 
 
 @dataclass(frozen=True)

@@ -120,10 +120,11 @@ def _check_plateau(frame: Frame, box: Box) -> None:
     """Refuse a plateau for which there is no memory."""
     size = 16 * math.prod(end - begin for begin, end in box)
     if size > frame.memory and any(e - b > 64 for b, e in box):
+        place = ", ".join(f"{axis} {b} to {e - 1}" for axis, (b, e) in zip("zyx"[-len(box) :], box, strict=True))
         raise ValueError(
-            f"a plateau of equal pixels, or several that compete, in frame {frame.number} around {slices(box)} "
-            f"needs about {bytes_as_text(size)} at once, more than max_memory: raise it, or leave them out with "
-            "plateau='drop'"
+            f"a plateau of equal pixels, or several that compete, in frame {frame.number} around {place} needs about "
+            f"{bytes_as_text(size)} at once, more than {bytes_as_text(frame.memory)}, the share of one worker in "
+            "max_memory: raise it, take fewer workers, or leave them out with plateau='drop'"
         )
 
 

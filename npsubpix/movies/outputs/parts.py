@@ -95,7 +95,8 @@ def _texts_of_arrays(path: Path) -> dict[str, set[str]]:
 def _write_parquet(path: Path, columns: Columns, counts: Mapping[str, int]) -> None:
     import pyarrow.parquet
 
-    pyarrow.parquet.write_table(arrow_table(columns, {"npsubpix_counts": dict(counts)}), path)
+    table = arrow_table(columns, {"npsubpix_counts": dict(counts)})
+    pyarrow.parquet.write_table(table, path, write_page_checksum=True)
 
 
 def _read_parquet(path: Path) -> Columns:
@@ -108,7 +109,8 @@ def _read_parquet(path: Path) -> Columns:
 def _counts_of_parquet(path: Path) -> dict[str, int]:
     import pyarrow.parquet
 
-    counts: dict[str, int] = json.loads(pyarrow.parquet.read_schema(path).metadata[b"npsubpix_counts"])
+    table = pyarrow.parquet.read_table(path, page_checksum_verification=True)  # all of it: any page may be damaged
+    counts: dict[str, int] = json.loads(table.schema.metadata[b"npsubpix_counts"])
     return counts
 
 
