@@ -37,7 +37,7 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}  # of which the 
 default_role = "autolink"
 nitpicky = True
 # Parameters that can be imported, as attributes of a class, as a module or as a folder here, but have no page.
-nitpick_ignore = [("py:obj", name) for name in ("camera", "excess", "images", "mode", "weight")]
+nitpick_ignore = [("py:obj", name) for name in ("args", "camera", "excess", "images", "mode", "reach", "weight")]
 
 # The docstrings state types; the annotations behind them would only repeat those in private names.
 autodoc_typehints = "none"
