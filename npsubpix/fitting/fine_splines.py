@@ -71,7 +71,7 @@ def values_of(coefficients: Floats) -> Floats:
 def sampled(psf: Floats, at: Floats) -> Floats:
     """Sample the spline through samples that zeros continue."""
     values: Floats = call(
-        "sample", np.pad(psf, PSF_PADDING), at + PSF_PADDING, method="bspline3", mode="mirror", cval=0.0,
+        "sample", np.pad(psf, PSF_PADDING), at + PSF_PADDING, None, None, method="bspline3", mode="mirror", cval=0.0,
         channel_axis=None, prefilter=True, with_gradient=False,
     )[0]  # fmt: skip
     return values

@@ -44,8 +44,8 @@ class MeasuredPsf(NamedTuple):
         _, per_pixel, centres = np.reshape(self.numbers, (-1, 3, 1)).swapaxes(0, 1)
         places = np.indices(box).reshape(len(box), -1) - (np.array(box)[:, None] - 1) / 2 - np.reshape(shift, (-1, 1))
         values, gradient = call(
-            "sample", self.coefficients, centres + per_pixel * places, method="bspline3", mode="constant", cval=0.0,
-            channel_axis=None, prefilter=False, with_gradient=True,
+            "sample", self.coefficients, centres + per_pixel * places, None, None, method="bspline3", mode="constant",
+            cval=0.0, channel_axis=None, prefilter=False, with_gradient=True,
         )  # fmt: skip
         return values, -per_pixel * gradient
 
