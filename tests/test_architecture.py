@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import npsubpix
+from npsubpix._dispatch.operations import OPERATIONS
 
 PACKAGE = Path(npsubpix.__file__).parent
 TESTS = Path(__file__).parent
@@ -63,6 +64,24 @@ def test_arrays_go_one_way():
             if place.parts[0] not in ("_cpu", "_cuda") and place.as_posix() != "cli/info.py":
                 kernels = ("npsubpix._cpu", "npsubpix._cuda")
                 assert not [node.module for node in imports if str(node.module).startswith(kernels)], path
+
+
+def test_operations_are_called_with_all_their_arrays():
+    """Those that are absent are None: an operation that takes another array is called with it everywhere."""
+    calls = 0
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "call"):
+                continue
+            if node.args and isinstance(node.args[0], ast.Constant):
+                arguments = OPERATIONS[node.args[0].value].arguments
+                given = node.args[1:]
+                calls += 1
+                if any(isinstance(array, ast.Starred) for array in given):
+                    assert len(given) - 1 <= len(arguments), f"{path}:{node.lineno}"
+                elif not arguments[-1].repeated:
+                    assert len(given) == len(arguments), f"{path}:{node.lineno}"
+    assert calls > 30
 
 
 @pytest.mark.parametrize("family", FAMILIES)
