@@ -177,16 +177,19 @@ def _strict(
     low: HostArray,
     high: HostArray | None,
     plateaus: bool,
+    *,
+    by_threes: bool = True,
 ) -> tuple[Candidates, _Codes]:
     """Find the strict maxima of at least `low` and, unless that is None, the strict minima of at most `high`.
 
-    Return them, and the codes of pixels.
+    Return them, and the codes of pixels. Those of small windows are sought among extrema of three pixels, if
+    `by_threes`: plateaus may then begin with more pixels.
     """
     padded = np.empty((x.size + 7) // 8 * 8, np.uint8)
     if padded.size > x.size:
         padded[x.size :] = 0
     codes = padded[: x.size]
-    narrowed = are_narrowed(size, margins)
+    narrowed = by_threes and are_narrowed(size, margins)
     near = (3,) * len(size) if narrowed else size
     marked = codes_of_extrema(x, near, margins, low, high, codes.reshape(x.shape), seeds=plateaus)
     if narrowed:

@@ -158,7 +158,8 @@ def _extrema(
     # what lies on the sides of a tile has no whole window; inside, windows of three pixels have kernels of their own
     sides = [end < n if after else begin > 0 for (begin, end), n in zip(box, frame, strict=True) for after in (0, 1)]
     margins = tuple(max(m, int(side)) for m, side in zip(search.margins, sides, strict=True))
-    found, codes = _strict(x, search.size, margins, low, high, with_plateaus)
+    # plateaus that are no extrema of their windows would compete where a tile does not show them whole
+    found, codes = _strict(x, search.size, margins, low, high, with_plateaus, by_threes=False)
     parts: list[Candidates] = []
     unsure: list[Box] = []
     for sign in group if with_plateaus and codes.seeds != 0 else ():
