@@ -57,6 +57,15 @@ def test_a_plateau_larger_than_tiles_is_one_peak():
         check(image, lengths, size=9, plateau="centroid")
 
 
+def test_plateaus_of_windows_of_an_even_size():
+    """Many plateaus of one value, of which some are extrema of three pixels, but not of their windows."""
+    rng = np.random.default_rng(686375162)
+    image = frame_of("flat", (52, 43), rng)
+    check(
+        image, (36, 7), mask=rng.random(image.shape) < 0.05, size=4, minima=True, exclude_border=5, refine="quadratic"
+    )
+
+
 def test_a_plateau_larger_than_memory_is_named():
     """Two workers were told that 0.58 MB are more than the 1 MB of max_memory, which they share."""
     image = np.zeros((300, 300), np.uint8)
