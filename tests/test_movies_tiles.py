@@ -66,6 +66,13 @@ def test_plateaus_of_windows_of_an_even_size():
     )
 
 
+def test_a_rival_of_a_plateau_whose_own_window_is_cut():
+    """It seems to be a strict maximum in the tile, and is a plateau in the frame."""
+    rng = np.random.default_rng(2226690930)
+    image = frame_of("flat", (50, 47), rng)
+    check(image, (19, 12), mask=rng.random(image.shape) < 0.05, size=4, exclude_border=2, refine=None)
+
+
 def test_a_plateau_larger_than_memory_is_named():
     """Two workers were told that 0.58 MB are more than the 1 MB of max_memory, which they share."""
     image = np.zeros((300, 300), np.uint8)

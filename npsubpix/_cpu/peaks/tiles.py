@@ -215,7 +215,8 @@ def _plateaus(
     boxes = _boxes(every, x.shape[1:], [begin for begin, _ in box])
     strength = sign * x.reshape(-1)[every.indices].astype(_strength_type(x.dtype))
     together = _competing(boxes, strength, search) if has_first(search) else np.arange(len(boxes))
-    reach = [max(*nms_reach(k), 1) for k in search.size]
+    # a rival in its window is known to be one, and no strict extremum, if its own window is in sight
+    reach = [2 * r if r > 1 else 1 for r in (max(nms_reach(k)) for k in search.size)]
     cut = _any_beyond(boxes, box, frame, reach)
     rivals = np.zeros(len(boxes), bool)
     rivals[together[cut]] = True  # groups with a plateau that is cut
