@@ -17,6 +17,9 @@ from typing import Any
 from benchmarks import figure, machine, report
 from benchmarks.registry import REGISTRY, Benchmark, Row, Run
 
+_RATIOS = "Times of the fastest other library beside those of npsubpix"
+_SIZES = "Time against the side of the image"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is asked for; return 1 if a result differs from that of a peer."""
@@ -32,8 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(report.as_text(rows, described), flush=True)
 
     points = [] if options.no_sizes else _sweep(chosen, run)
-    drawn = bool(points) and figure.draw(points, options.figure or options.output.with_suffix(".svg"))
-    picture = (options.figure or options.output.with_suffix(".svg")) if drawn else None
+    pictures = _draw(rows, points, options.figure or options.output.with_suffix(".svg"))
     document = {
         "command": command,
         "quick": run.quick,
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     report.write(options.output, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     if options.markdown:
-        shown = Path(os.path.relpath(picture, options.markdown.parent)).as_posix() if picture else None
+        shown = [(title, Path(os.path.relpath(p, options.markdown.parent)).as_posix()) for title, p in pictures]
         report.write(options.markdown, report.as_markdown(rows, described, command, shown))
     different = [row for row in rows if row.differs]
     for row in different:
@@ -69,9 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", type=Path, metavar="PATH", default=Path(__file__).parent / "results" / f"{now}.json", help="JSON"
     )
-    parser.add_argument("--figure", type=Path, metavar="PATH", help="time against size; default beside the JSON")
+    parser.add_argument(
+        "--figure",
+        type=Path,
+        metavar="PATH",
+        help="charts, the second with _sizes in its name; default beside JSON",
+    )
     parser.add_argument("--markdown", type=Path, metavar="PATH", help="write the table as a page too")
-    parser.add_argument("--no-sizes", action="store_true", help="no figure")
+    parser.add_argument("--no-sizes", action="store_true", help="time at one size alone")
     return parser
 
 
@@ -91,6 +98,17 @@ def _measure(chosen: Sequence[Benchmark], run: Run) -> list[Row]:
         print(benchmark.name, file=sys.stderr, flush=True)
         rows += benchmark.rows(run)
     return rows
+
+
+def _draw(rows: Sequence[Row], points: Sequence[dict[str, Any]], path: Path) -> list[tuple[str, Path]]:
+    """Draw what there is to draw, and return titles and files."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sizes = path.with_stem(f"{path.stem}_sizes")
+    drawn = [
+        (_RATIOS, path, figure.draw_ratios(rows, path)),
+        (_SIZES, sizes, figure.draw_sizes(points, sizes)),
+    ]
+    return [(title, file) for title, file, done in drawn if done]
 
 
 def _sweep(chosen: Sequence[Benchmark], run: Run) -> list[dict[str, Any]]:

@@ -77,7 +77,11 @@ def thresholds(side: int) -> Contest:
         f"{side}², {round(5000 * (side / 1024) ** 2):,} spots",
         lambda: npsubpix.find_peaks(image, background=background, threshold_abs=10, **options),
         [
-            Peer("of values alone", lambda: npsubpix.find_peaks(image, threshold_abs=data.SPOT_THRESHOLD, **options)),
-            Peer("of (image - level) / noise", divided, 1, differs),
+            Peer(
+                "of values alone",
+                lambda: npsubpix.find_peaks(image, threshold_abs=data.SPOT_THRESHOLD, **options),
+                is_library=False,
+            ),
+            Peer("of (image - level) / noise", divided, 1, differs, is_library=False),
         ],
     )

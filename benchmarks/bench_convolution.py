@@ -41,7 +41,7 @@ def _correlation(side: int, size: int, least: float) -> Contest:
     )
 
 
-@contest("correlate 7×7", side=2048)
+@contest("correlate 7×7", side=2048, sweep_bytes=20)
 def correlate_7(side: int) -> Contest:
     return _correlation(side, 7, 1.3)
 

@@ -135,7 +135,7 @@ def two_threads(side: int) -> Contest:
     def differs(ours: npsubpix.Fits, theirs: npsubpix.Fits) -> str:
         return "" if np.array_equal(ours.coords, theirs.coords) else "positions"
 
-    one = Peer("npsubpix, one thread", lambda: run(1), 1.8, differs)
+    one = Peer("npsubpix, one thread", lambda: run(1), 1.8, differs, is_library=False)
     return Contest(f"{side:,} boxes of 7²", lambda: run(2), [one], items=side)
 
 

@@ -21,7 +21,10 @@ def _maps(mean: np.ndarray, std: np.ndarray, side: int, work: str, target: float
     return Contest(
         work,
         lambda: npsubpix.render_gaussian2d(mean, std, size),
-        [Peer("kornia", _kornia(mean, std, size), target, close(1e-6)), Peer("fill of the output", _fill(mean, side))],
+        [
+            Peer("kornia", _kornia(mean, std, size), target, close(1e-6)),
+            _fill(mean, side),
+        ],
     )
 
 
@@ -33,13 +36,13 @@ def _kornia(mean: np.ndarray, std: np.ndarray, size: tuple[int, int]) -> Callabl
     return lambda: subpix.render_gaussian2d(*tensors, size)
 
 
-def _fill(mean: np.ndarray, side: int) -> Callable[[], None]:
-    """Return a call that allocates and fills an array of the size of the output, by NumPy on one thread."""
+def _fill(mean: np.ndarray, side: int) -> Peer:
+    """Allocate and fill an array of the size of the output, by NumPy on one thread."""
 
     def fill() -> None:
         np.full((*mean.shape[:-1], side, side), 1, np.float32)
 
-    return fill
+    return Peer("fill of the output", fill, is_library=False)
 
 
 @contest("render_gaussian2d, many maps", side=64, quick_side=16)

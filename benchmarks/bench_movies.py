@@ -86,10 +86,18 @@ def _picasso(path: Path | None, method: str | None) -> Callable[[], Any] | None:
 
 def _as_many(ours: Any, theirs: Any) -> str:
     """Require rows of one number, as the same calls give."""
-    return "" if len(ours) == len(theirs) else f"{len(ours)} rows and {len(theirs)}"
+    count = sum(map(len, ours)) if isinstance(ours, list) else len(ours)
+    return "" if count == len(theirs) else f"{count} rows and {len(theirs)}"
 
 
 _OPTIONS = {"size": 5, "threshold_abs": _THRESHOLD}
+
+
+def _on_the_stack(frames: np.ndarray, target: float) -> Peer:
+    def call() -> npsubpix.Peaks:
+        return npsubpix.find_peaks(frames, frame_axis=0, **_OPTIONS)
+
+    return Peer("find_peaks on the stack", call, target, _as_many, is_library=False)
 
 
 @contest("locate: peaks, in memory", side=256)
@@ -98,7 +106,7 @@ def in_memory(side: int) -> Contest:
     return Contest(
         f"{len(frames):,} frames of {side}²",
         lambda: npsubpix.locate(frames, **_OPTIONS),
-        [Peer("find_peaks on the stack", lambda: npsubpix.find_peaks(frames, frame_axis=0, **_OPTIONS), 0.9, _as_many)],
+        [_on_the_stack(frames, 0.9)],
         items=len(frames),
     )
 
@@ -146,7 +154,15 @@ def processes(side: int) -> Contest:
     return Contest(
         f"{len(frames):,} frames of {side}²",
         path and (lambda: npsubpix.locate(path, executor=_pool(2), **options)),
-        [Peer("one process", path and (lambda: npsubpix.locate(path, executor=_pool(1), **options)), 1.8, _as_many)],
+        [
+            Peer(
+                "one process",
+                path and (lambda: npsubpix.locate(path, executor=_pool(1), **options)),
+                1.8,
+                _as_many,
+                is_library=False,
+            )
+        ],
         items=len(frames),
     )
 
@@ -157,6 +173,6 @@ def loop(side: int) -> Contest:
     return Contest(
         f"{len(frames):,} frames of {side}²",
         lambda: [npsubpix.find_peaks(frame, **_OPTIONS) for frame in frames],
-        [Peer("find_peaks on the stack", lambda: npsubpix.find_peaks(frames, frame_axis=0, **_OPTIONS), 0.5)],
+        [_on_the_stack(frames, 0.5)],
         items=len(frames),
     )

@@ -32,7 +32,7 @@ def find_peaks_2d(side: int) -> Contest:
     )
 
 
-@contest("find_peaks 3-D", side=1024, sweep_bytes=200)
+@contest("find_peaks 3-D", side=1024)
 def find_peaks_3d(side: int) -> Contest:
     volume = data.smooth_volume(side)
 

@@ -26,18 +26,21 @@ def _contest(function: str, side: int, target: float, differs: Differs = _agree)
     return Contest(
         f"5×{side}², smooth",
         lambda: run(volume, strict_maxima_bonus=0.0),  # kornia 0.9.0 has no bonus
-        [Peer("kornia", on_tensor(function, volume), target, differs), Peer("fill of the outputs", _fill(side))],
+        [
+            Peer("kornia", on_tensor(function, volume), target, differs),
+            _fill(side),
+        ],
     )
 
 
-def _fill(side: int) -> Callable[[], None]:
-    """Return a call that allocates and fills arrays of the sizes of the outputs, by NumPy on one thread."""
+def _fill(side: int) -> Peer:
+    """Allocate and fill arrays of the sizes of the outputs, by NumPy on one thread."""
 
     def fill() -> None:
         np.full((3, 5, side, side), 1, np.float32)
         np.full((5, side, side), 1, np.float32)
 
-    return fill
+    return Peer("fill of the outputs", fill, is_library=False)
 
 
 @contest("iterative_quad_interp3d", side=1024, sweep_bytes=200)

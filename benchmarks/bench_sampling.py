@@ -49,6 +49,7 @@ def _gradient(side: int, ordered: bool, method: str, order: int, target: float) 
                 lambda: npsubpix.sample(image, coords, method=method, mode="mirror", prefilter=False),
                 1 / 1.5,
                 _first(close(1e-5)),
+                is_library=False,
             ),
         ],
     )

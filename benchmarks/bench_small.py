@@ -22,7 +22,7 @@ def nms2d(side: int) -> Contest:
         lambda: npsubpix.nms2d(image, (3, 3), mask_only=True),
         [
             Peer("kornia", on_tensor("nms2d", image, (3, 3), mask_only=True), differs=same),
-            Peer("cv2.dilate alone", dilate(image[0, 0], 3)),
+            Peer("cv2.dilate alone", dilate(image[0, 0], 3), is_library=False),
         ],
         Target(20e-6, at_least=False),
     )
@@ -60,6 +60,7 @@ def frames(side: int) -> Contest:
                 lambda: npsubpix.find_peaks(stack, **options, frame_axis=0),
                 target=0.5,
                 differs=lambda loop, one: same_pixels(np.concatenate([peaks.indices for peaks in loop]), one.indices),
+                is_library=False,
             )
         ],
         items=_FRAMES,

@@ -1,4 +1,4 @@
-"""Time against the size of the image, for ours and the peers."""
+"""Charts: how ours compares with the fastest peer, and time against the size of the image."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import available_memory
-from benchmarks.registry import Benchmark, Run, Stats, Sweep
+from benchmarks.registry import Benchmark, Row, Run, Stats, Sweep
 from benchmarks.timing import Pace, interleave, use_threads
 
-__all__ = ["draw", "sweep"]
+__all__ = ["draw_ratios", "draw_sizes", "fastest_peers", "sweep"]
 
 _SIDES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
 _PACE = Pace(rounds=3, visit=0.05, pause=0.01, limit=3.0)
 _COLUMNS = 3
+_AHEAD, _BEHIND = "#0072b2", "#d55e00"  # by Okabe and Ito
 #: Seconds of a call after which a library is not tried on larger images: the time of peak_local_max
 #: grows faster than the number of peaks, to minutes at the last size.
 _SLOW = 3.0
@@ -44,21 +45,70 @@ def _time(swept: Sweep, side: int, run: Run, without: set[str]) -> dict[str, Sta
     return {name: Stats.of(times) for name, times in interleave(calls, run.pace if run.quick else _PACE).items()}
 
 
-def draw(points: Sequence[dict[str, Any]], path: Path) -> bool:
-    """Draw a panel a benchmark; return whether matplotlib is there to do it."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
+def fastest_peers(rows: Sequence[Row]) -> list[Row]:
+    """Return the row of the fastest other library of each benchmark, from the least ratio to the greatest."""
+    fastest: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        if row.is_library and row.ratio is not None and row.unit in ("s", "1/s"):
+            key = row.benchmark, row.work
+            if key not in fastest or row.ratio < (fastest[key].ratio or 0):
+                fastest[key] = row
+    return sorted(fastest.values(), key=lambda row: row.ratio or 0)
+
+
+def draw_ratios(rows: Sequence[Row], path: Path) -> bool:
+    """Draw a bar a benchmark, in two columns; return whether there is anything to draw, and matplotlib to do it."""
+    compared = fastest_peers(rows)
+    if not compared or not (figure := _new_figure(12, 1.2 + 0.19 * math.ceil(len(compared) / 2))):
         return False
+    half = math.ceil(len(compared) / 2)
+    ratios = [row.ratio or 1 for row in compared]
+    limits = min(0.5, 0.7 * ratios[0]), 1.6 * max(2.0, ratios[-1])
+    for column, part in enumerate((compared[half:], compared[:half])):
+        _bars(figure.add_subplot(1, 2, column + 1), part, limits)
+    figure.suptitle("How many times faster than the fastest other library (below 1: slower)")
+    figure.savefig(path, dpi=110)
+    return True
+
+
+def _bars(axes: Any, rows: Sequence[Row], limits: tuple[float, float]) -> None:
+    ratios = [row.ratio or 1 for row in rows]
+    colours = [_AHEAD if ratio >= 1 else _BEHIND for ratio in ratios]
+    axes.barh(range(len(rows)), [ratio - 1 for ratio in ratios], left=1, color=colours)
+    for k, (row, ratio) in enumerate(zip(rows, ratios, strict=True)):
+        axes.annotate(
+            f"{ratio:.3g} × {row.peer}", (max(ratio, 1), k), (3, 0), textcoords="offset points", va="center", fontsize=7
+        )
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    axes.set_xlim(limits[0], limits[1] * 8)  # room for the names of peers
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.axvline(1, color="black", linewidth=1)
+    axes.set_yticks(range(len(rows)), [row.benchmark for row in rows], fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def draw_sizes(points: Sequence[dict[str, Any]], path: Path) -> bool:
+    """Draw a panel a benchmark; return whether there is anything to draw, and matplotlib to do it."""
     names = list(dict.fromkeys(point["benchmark"] for point in points))
     rows = math.ceil(len(names) / _COLUMNS)
-    figure = Figure(figsize=(4 * min(len(names), _COLUMNS), 3.2 * rows), layout="constrained")
+    if not names or not (figure := _new_figure(4 * min(len(names), _COLUMNS), 3.2 * rows)):
+        return False
     for k, name in enumerate(names):
         axes = figure.add_subplot(rows, min(len(names), _COLUMNS), k + 1)
         _panel(axes, name, [point for point in points if point["benchmark"] == name])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=110)
     return True
+
+
+def _new_figure(width: float, height: float) -> Any:
+    """Return a figure, in inches, or None where there is no matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _panel(axes: Any, name: str, points: Sequence[dict[str, Any]]) -> None:

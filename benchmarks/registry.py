@@ -74,6 +74,7 @@ class Row:
     theirs: Stats | None = None
     target: Target | None = None
     agrees: str = ""  # "yes", "no: what differs", or "" where nothing is compared
+    is_library: bool = True  # see `Peer`
 
     @property
     def ratio(self) -> float | None:
@@ -143,6 +144,7 @@ class Peer:
     differs: Callable[[Any, Any], str] | None = None  # of both results: what differs, "" if nothing
     items: int = 0  # what one call handles, where that is not what one of ours does
     bytes: int = 0  # what one call of either reads and writes: this row has rates in bytes if it is given
+    is_library: bool = True  # False of a bound, such as a copy or a part of the work, and of ours in another way
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ def rows_of(name: str, entered: Contest, run: Run) -> Iterable[Row]:
         ours = _stats(seconds["npsubpix"], items)
         theirs = _stats(seconds[peer.name], peer.items or items) if peer.call else None
         target = None if peer.target is None else Target(peer.target, of_ratio=True)
-        yield Row(name, entered.work, unit, ours, peer.name, theirs, target, verdicts[peer.name])
+        yield Row(name, entered.work, unit, ours, peer.name, theirs, target, verdicts[peer.name], peer.is_library)
 
 
 def _rate(entered: Contest, peer: Peer | None = None) -> tuple[str, int]:

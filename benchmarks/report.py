@@ -17,7 +17,10 @@ _NOTE = (
     "Medians of calls in one process, with ours and the peers' in turn; ± is half the interquartile range. "
     "A ratio above 1 means that ours is better by that factor."
 )
-_FIGURE_NOTE = "A line ends before the size that would not fit into memory, or that would take a library too long."
+_FIGURE_NOTE = (
+    "Bars: of all other libraries of a benchmark, the fastest. "
+    "A line ends before the size that would not fit into memory, or that would take a library too long."
+)
 
 
 def as_text(rows: Sequence[Row], machine: dict[str, Any], notes: Sequence[str] = (_NOTE,)) -> str:
@@ -32,11 +35,11 @@ def as_markdown(
     rows: Sequence[Row],
     machine: dict[str, Any],
     command: str,
-    figure: str | None = None,
+    figures: Sequence[tuple[str, str]] = (),
     title: str = "Benchmarks",
     notes: Sequence[str] = (_NOTE,),
 ) -> str:
-    """Return a page with the table and notes on it; `figure` is the path of the picture beside it."""
+    """Return a page with figures, the table and notes; `figures` are titles and paths of pictures beside it."""
     table = [_HEAD, ("---",) * len(_HEAD), *map(_cells, rows)]
     return "\n".join(
         [
@@ -46,10 +49,11 @@ def as_markdown(
             "",
             *(f"- {name}: {value}" for name, value in _machine(machine)),
             "",
+            *(line for shown, file in figures for line in (f"![{shown}]({file})", "")),
+            *([_FIGURE_NOTE, ""] if figures else []),
             *(f"| {' | '.join(row)} |" for row in table),
             "",
             *notes,
-            *(["", f"![Time against the side of the image]({figure})", "", _FIGURE_NOTE] if figure else []),
             "",
         ]
     )

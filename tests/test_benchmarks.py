@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.figure import fastest_peers
+from benchmarks.registry import Row, Stats
+
 ROOT = Path(__file__).parent.parent
-ROW = {"benchmark", "work", "unit", "ours", "peer", "theirs", "target", "agrees", "ratio", "met"}
+ROW = {"benchmark", "work", "unit", "ours", "peer", "theirs", "target", "agrees", "is_library", "ratio", "met"}
 STATS = {"least", "lower_quartile", "median", "upper_quartile", "most", "count"}
 FAMILIES = {
     "nms2d", "nms3d", "nms3d_minmax", "iterative_quad_interp3d", "conv_quad_interp3d",
@@ -45,10 +48,11 @@ def test_a_quick_run_writes_the_rows_and_draws_the_sizes(tmp_path, options, fami
     check_machine(document["machine"])
     check_rows(document["rows"], families)
     check_sizes(document["sizes"])
-    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    pictures = ("out.png", "out_sizes.png")
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
     page = (tmp_path / "out.md").read_text(encoding="utf-8")
     assert "python -m benchmarks --quick" in page
-    assert "(out.png)" in page
+    assert all(f"({name})" in page for name in pictures)
     assert all("find_peaks 2-D" in text and "CPU: " in text for text in (page, done.stdout))
 
 
@@ -70,6 +74,23 @@ def check_sizes(sizes):
     assert all(set(point) == {"benchmark", "library", "side", "seconds"} for point in sizes)
     assert {"npsubpix", "skimage peak_local_max"} <= {point["library"] for point in sizes}
     assert {point["side"] for point in sizes} == {64, 128}
+
+
+def test_the_chart_compares_with_the_fastest_library():
+    """Bounds, such as a copy, are no libraries, and peers that are not installed have no time."""
+
+    def row(benchmark, peer, theirs, **options):
+        return Row(benchmark, "work", "s", Stats.of([1.0]), peer, theirs and Stats.of([theirs]), **options)
+
+    rows = [
+        row("a", "slow", 9.0),
+        row("a", "fast", 3.0),
+        row("a", "copy", 0.5, is_library=False),
+        row("a", "missing", None),
+        row("b", "faster than ours", 0.5),
+        row("c", "fill", 2.0, is_library=False),
+    ]
+    assert [(row.peer, row.ratio) for row in fastest_peers(rows)] == [("faster than ours", 0.5), ("fast", 3.0)]
 
 
 def test_an_unknown_selection_lists_what_there_is(tmp_path):
