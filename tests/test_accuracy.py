@@ -18,7 +18,7 @@ import tifffile
 from astropy.io import fits
 
 import npsubpix
-from benchmarks import accuracy, alignment_accuracy, centroid_accuracy, plateau_accuracy
+from benchmarks import accuracy, alignment_accuracy, centroid_accuracy, piv_accuracy, plateau_accuracy
 
 SMALL = Path(__file__).parent / "data"
 
@@ -232,3 +232,14 @@ def test_beads_that_move_by_themselves(data):
     result = npsubpix.align(*case[:2], **case.options)
     assert not result.flags
     np.testing.assert_allclose(result.matrix[:2, 2] + alignment_accuracy.CUT, (0, 0.1), atol=0.03)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("case", "rms"), [("vortex", 0.069), ("vortex, few photons", 0.086), ("gradient", 0.038)])
+def test_the_flow_between_two_images(case, rms):
+    """The table of docs/accuracy.md: correlations are those of OpenCV, OpenPIV has 0.070, 0.087 and 0.041."""
+    results = piv_accuracy.measured(case, {"OpenCV": piv_accuracy.by_peaks(piv_accuracy.opencv)})
+    ours, theirs = results["correlate, find_peaks"], results["OpenCV"]
+    assert ours[0] < rms
+    assert ours[2] == 1
+    assert theirs[1] < 1e-4

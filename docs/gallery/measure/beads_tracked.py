@@ -2,26 +2,33 @@
 Beads tracked through a movie
 =============================
 
-Positions from each frame, linked to tracks by laptrack, give the diffusion constant of beads, and the error of a
-position once more.
+From a movie in a file to a table of tracks. Positions of each frame, linked by laptrack, give the diffusion constant of
+beads, and the error of a position once more.
 
-Sixteen beads diffuse for 150 frames. They are simulated, so that the diffusion constant is known.
+Sixteen beads diffuse for 150 frames. They are simulated and saved as a TIFF, so that the diffusion constant is known.
 """
+
+import tempfile
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import tifffile
 from laptrack import LapTrack
 
 import npsubpix
 
+folder = Path(tempfile.mkdtemp())
 rng = np.random.default_rng(4)
 n_frames, diffusion = 150, 0.1  # pixels² per frame
 start = np.stack(np.meshgrid([16, 48, 80, 112], [16, 48, 80, 112], indexing="ij"), axis=-1).reshape(-1, 2)
 steps = rng.normal(0, np.sqrt(2 * diffusion), (n_frames, 16, 2))
 truth = start + rng.uniform(-8, 8, start.shape) + np.cumsum(steps, axis=0)
-movie = np.stack(
-    [npsubpix.simulate_spots((128, 128), places, flux=600, sigma=1.6, background=6, rng=rng) for places in truth]
-).astype(np.uint16)
+light = npsubpix.simulate_spots(
+    (n_frames, 128, 128), truth.reshape(-1, 2), flux=600, sigma=1.6, background=6, rng=rng,
+    frame=np.repeat(np.arange(n_frames), 16), frame_axis=0,
+)  # fmt: skip
+tifffile.imwrite(folder / "beads.tif", light.astype(np.uint16), metadata={"axes": "TYX"})
 
 # %%
 # Find
@@ -30,6 +37,8 @@ movie = np.stack(
 # One call takes all frames. The matched filter of a spot finds it, and the fit by maximum likelihood brings the
 # standard error of each position along.
 
+with npsubpix.open_image(folder / "beads.tif") as file:
+    movie = file.read()
 peaks = npsubpix.find_peaks(movie, detect="gaussian", detect_sigma=1.6, threshold_abs=8, frame_axis=0)
 spots = npsubpix.fit_spots(movie, peaks, camera=npsubpix.Camera(), frame_axis=0)
 spots = spots[spots.ok]
@@ -39,12 +48,17 @@ print(spots)
 # Link
 # ----
 #
-# `laptrack <https://laptrack.readthedocs.io/>`_ takes the table as pandas has it; its cut-off is a squared distance.
-# ``trackpy.link(spots.to_trackpy(), search_range=4)`` does as well.
+# `laptrack <https://laptrack.readthedocs.io/>`_ takes the table as pandas has it; its cut-off is a squared distance. A
+# bead whose fit is not ``ok`` in a frame leaves a gap, which is closed, up to two frames long. By default, laptrack
+# leaves the largest of few gaps open; ``alternative_cost_percentile=100`` closes all that the cut-off allows.
+# ``trackpy.link(spots.to_trackpy(), search_range=4, memory=2)`` does as well.
 
 table = spots.to_pandas()
-linker = LapTrack(cutoff=4**2, gap_closing_cutoff=4**2)
+linker = LapTrack(cutoff=4**2, gap_closing_cutoff=4**2, alternative_cost_percentile=100)
 tracks, _, _ = linker.predict_dataframe(table, coordinate_cols=["y", "x"], only_coordinate_cols=False)
+tracks = tracks.reset_index().sort_values(["track_id", "frame"])
+tracks.to_csv(folder / "tracks.csv", index=False)
+print(tracks[["track_id", "frame", "y", "x", "y_std", "x_std", "flux"]].head().round(3).to_string(index=False))
 lengths = tracks.groupby("track_id").size()
 print(f"{len(lengths)} tracks of {lengths.min()} to {lengths.max()} frames")
 
