@@ -9,6 +9,9 @@ from pathlib import Path
 from docutils import nodes
 from numpydoc.xref import DEFAULT_LINKS
 
+# One form of each kernel is compiled, for one thread: compilation takes most of the time of a build.
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
+
 import npsubpix
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -29,7 +32,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "data", "examples", "gallery"]
+exclude_patterns = ["_build", "_generated", "data", "examples", "gallery"]
 root_doc = "index"
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}  # of which the gallery is made
 

@@ -71,6 +71,15 @@ def test_broken_links_are_found(tmp_path):
     assert check.broken_links(tmp_path) == []
 
 
+def test_words_of_each_field_are_found():
+    """The search of the site finds words that are on a page: these are words that users of each field bring along."""
+    pages = "\n".join(path.read_text() for path in DOCS.glob("*.md")).casefold()
+    microscopy = ["FISH", "SMLM", "PSF", "localization", "drift", "bead", "CRLB", "sCMOS", "tracking", "nuclei"]
+    astronomy = ["star", "FWHM", "background", "photometry", "astrometry", "centroiding", "seeing", "deblending"]
+    vision = ["subpixel", "template matching", "PIV", "NMS", "keypoints", "heat map", "chessboard", "registration"]
+    assert not [word for word in microscopy + astronomy + vision if word.casefold() not in pages]
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_pages_outside_of_the_site_link_to_files(page):
     root = DOCS.parent

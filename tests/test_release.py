@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -47,6 +48,7 @@ def test_its_metadata_are_those_of_the_package(wheel):
     assert metadata["Version"] == npsubpix.__version__
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata.get_payload().startswith("# npsubpix")
+    assert not re.findall(r"\]\((?![a-z]+:)[^)]*\)", metadata.get_payload()), "an index has no files of the repository"
     needed = {text.split(">")[0] for text in metadata.get_all("Requires-Dist") if "extra" not in text}
     assert needed == {"numpy", "scipy", "numba", "array-api-compat"}
     (entry,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]

@@ -10,7 +10,6 @@ import skimage.data
 import npsubpix
 
 DATA, OUT = Path(__file__).parents[1] / "data", Path(sys.argv[1])
-ORANGE = "#e69f00"
 plt.rcParams.update({"font.size": 8.5, "image.cmap": "gray", "image.interpolation": "nearest"})
 
 
@@ -23,7 +22,6 @@ def row(pictures, **options):
         ax.imshow(picture, **options)
         ax.set(xticks=[], yticks=[])
         ax.set_title(title, family="monospace")
-    return panels
 
 
 def save(name):
@@ -33,7 +31,7 @@ def save(name):
 
 
 with npsubpix.open_image(DATA / "m51.fits.gz") as file:
-    galaxy = file.read().astype(np.float64)
+    galaxy = file.read().astype(np.float32)
 photograph = skimage.data.camera()[60:220, 130:290].astype(np.float64)
 rng = np.random.default_rng(1)
 
@@ -75,13 +73,3 @@ gaussian = npsubpix.render_gaussian([13.2, 20.7], [3.0, 6.0], (32, 48))
 rendered = {"render_gaussian": gaussian, "render_spots": drawn, "simulate_spots": seen}
 row({name: picture / picture.max() for name, picture in rendered.items()})
 save("gaussian")
-
-# Peaks between the pixels; fits, and the noise that they leave
-peaks = npsubpix.find_peaks(seen, detect="gaussian", detect_sigma=2.0, threshold_abs=6)
-fits = npsubpix.fit_spots(seen, peaks, camera=npsubpix.Camera())
-model = npsubpix.render_spots(fits, seen.shape, std=fits.sigma[:, None], amplitude=fits.flux, integrate=True)
-model += np.mean(fits.background)
-fitted = {"image, peaks": seen, "fits": model, "image - fits": seen - model}
-ax, *_ = row(fitted, vmin=-5, vmax=0.9 * seen.max())
-ax.plot(peaks.coords[:, 1], peaks.coords[:, 0], "+", color=ORANGE, ms=12, mew=1.5)
-save("fitting")

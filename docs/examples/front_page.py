@@ -32,7 +32,7 @@ def show(axes, image, **options):
 
 
 with npsubpix.open_image(DATA / "m51.fits.gz") as file:
-    galaxy = file.read().astype(np.float64)
+    galaxy = file.read().astype(np.float32)
 
 # Find: the stars in front of a galaxy
 background = npsubpix.local_background(galaxy, 32)
@@ -46,6 +46,7 @@ save()
 # Fit: pixels of a spot, and the Gaussian with its errors
 rng = np.random.default_rng(0)
 spot = rng.poisson(npsubpix.render_spots([[6.3, 8.7]], (14, 18), std=1.6, amplitude=1200, integrate=True) + 8)
+spot = spot.astype(np.uint16)  # a dtype of other examples, for which kernels are compiled
 fit = npsubpix.fit_spots(spot, [[6, 9]], camera=npsubpix.Camera())
 axes, save = card("fit")
 show(axes, spot)
@@ -114,7 +115,7 @@ truth = np.stack([2 + 20 * along, 10 + 5 * np.cos(4 * along) * (2 * which - 1) +
 frame = np.sort(rng.integers(0, 400, count))
 molecules = npsubpix.simulate_spots(
     (400, height, width), truth, flux=900, sigma=1.3, background=4, rng=rng, frame=frame, frame_axis=0
-)
+).astype(np.uint16)
 peaks = npsubpix.find_peaks(molecules, detect="gaussian", detect_sigma=1.3, threshold_abs=8, frame_axis=0)
 fits = npsubpix.fit_spots(molecules, peaks, camera=npsubpix.Camera(), frame_axis=0)
 good = fits[fits.ok]
@@ -128,7 +129,7 @@ save()
 
 # Large data: tiles of a mosaic, in which many workers find peaks
 places = rng.uniform(0, 1, (400, 2)) * [240, 400]
-wide = rng.poisson(npsubpix.render_spots(places, (240, 400), std=1.5, amplitude=900.0) + 9)
+wide = rng.poisson(npsubpix.render_spots(places, (240, 400), std=1.5, amplitude=900.0) + 9).astype(np.uint16)
 spots = npsubpix.find_peaks(wide, detect="gaussian", detect_sigma=1.5, threshold_abs=8)
 axes, save = card("large_data")
 show(axes, wide, vmax=np.percentile(wide, 99.7))

@@ -46,7 +46,7 @@ def train(method, steps):
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     losses = []
     for _ in range(steps):
-        images = blob(middle + 8 * torch.rand(64, 2) - 4)
+        images = blob(middle + 8 * torch.rand(32, 2) - 4)
         loss = (moved(network, images, method) - blob(middle)).square().mean()
         optimizer.zero_grad()
         loss.backward()
@@ -56,8 +56,8 @@ def train(method, steps):
 
 
 networks, losses = {}, {}
-networks["nearest"], losses["nearest"] = train(Nearest(), steps=100)
-networks["nearest, surrogate"], losses["nearest, surrogate"] = train(Nearest(surrogate="linear"), steps=250)
+networks["nearest"], losses["nearest"] = train(Nearest(), steps=60)
+networks["nearest, surrogate"], losses["nearest, surrogate"] = train(Nearest(surrogate="linear"), steps=200)
 
 # %%
 # Where was it?
