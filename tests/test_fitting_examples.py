@@ -57,3 +57,19 @@ def test_the_documented_transformer_learns():
     text = printed_by("learn/transformer")
     assert float(re.search(r"surrogate +mean position error (\S+)", text)[1]) < 0.15
     assert float(re.search(r"^nearest +mean position error (\S+)", text, re.MULTILINE)[1]) > 1
+
+
+def test_beads_are_tracked_whole():
+    """A bead is one track, though fits fail in single frames, and diffusion is that of the simulation."""
+    text = printed_by("measure/beads_tracked")
+    assert "\n16 tracks of" in text
+    assert float(re.search(r"diffusion constant (\S+)", text)[1]) == pytest.approx(0.1, abs=0.01)
+
+
+def test_templates_are_found_and_flow_is_measured():
+    """Scores are those of OpenCV, and the flow is right to less than a tenth of a pixel in all windows."""
+    text = printed_by("measure/templates")
+    assert float(re.search(r"difference from cv2.matchTemplate: (\S+)", text)[1]) < 1e-4
+    found, windows, error = re.search(r"(\d+) of (\d+) windows, RMS error (\S+) pixels", text).groups()
+    assert found == windows == "196"
+    assert float(error) < 0.1
