@@ -60,7 +60,7 @@ row(weighted, vmin=0, vmax=255)
 save("convolution")
 
 # A part of the photograph between its pixels
-places = np.mgrid[0:20:0.125, 0:20:0.125] + np.array([20.0, 62])[:, None, None]
+places = np.mgrid[0:20:0.125, 0:20:0.125] + np.array([72.0, 100])[:, None, None]
 methods = ("nearest", "linear", "catmull_rom", "bspline3")
 row({f'method="{name}"': npsubpix.sample(photograph, places, method=name) for name in methods})
 save("sampling")

@@ -106,10 +106,11 @@ for (y, x), (dy, dx) in list(zip(places, flow, strict=True))[:5]:
     print(f"{y:8.1f}{x:8.1f}{dy:8.3f}{dx:8.3f}")
 
 figure, ax = plt.subplots(figsize=(6.4, 5))
-ax.imshow(first, vmax=np.percentile(first, 99.5))
+ax.imshow(first, vmax=3 * np.percentile(first, 99.5))
 arrows = ax.quiver(
-    *places.T[::-1], *flow.T[::-1], np.hypot(*flow.T), angles="xy", scale_units="xy", scale=0.2, cmap="viridis"
-)
+    *places.T[::-1], *flow.T[::-1], np.hypot(*flow.T), cmap="viridis",
+    angles="xy", scale_units="xy", scale=0.2, width=0.006,
+)  # fmt: skip
 figure.colorbar(arrows, label="displacement (pixels)")
 ax.set(title="flow, arrows five times as long", xlabel="x (pixels)", ylabel="y (pixels)")
 figure.show()
