@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import npsubpix
 from npsubpix._dispatch.operation import Example
 from npsubpix._dispatch.operations import OPERATIONS
 
-__all__ = ["CHECKED", "Case", "all_cases", "functions_on_gpu", "noise"]
+__all__ = ["CHECKED", "IMPORTANT", "Case", "all_cases", "by_importance", "functions_on_gpu", "noise"]
 
 Arrays = tuple[np.ndarray, ...]
 
@@ -21,6 +21,36 @@ Arrays = tuple[np.ndarray, ...]
 CHECKED = (37, 52)
 
 _TABLES = ("maps", "filters", "measuring")
+
+#: Names of the cases that are timed first where there is little time, and one of each family before all others.
+IMPORTANT = (
+    "nms2d 3×3",
+    "iterative_quad_interp3d 6 slices",
+    "conv_quad_interp3d 6 slices",
+    "spatial_soft_argmax2d 256 maps",
+    "render_gaussian2d a map a pixel of the side",
+    "window_sum 7×7",
+    "nms3d 3×3×3",
+    "spatial_soft_argmax 256 maps",
+    "render_gaussian a map a pixel of the side",
+    "render_spots one for 200 pixels",
+    "conv_soft_argmax2d 3×3",
+    "sample linear, as many points as pixels",
+    "correlate 3×3",
+    "find_peaks refined",
+    "window_median 7×7",
+    "grid_sample bilinear, 2 images of 4 channels",
+    "sample_with_gradient linear, as many points as pixels",
+    "correlate 7×7",
+    "conv2d 16 to 32 channels, 4 images",
+    "local_background boxes of 16",
+    "refine_peaks 1 % of pixels",
+    "laplacian_of_gaussian",
+    "find_blobs widths from 1.5 to 6",
+    "measure_spots 1 % of pixels",
+    "fit_patches 11×11, likelihood",
+    "align translation",
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +95,12 @@ def all_cases() -> list[Case]:
     timed = {case.function for case in cases}
     examples = {name: e for operation in OPERATIONS.values() for name, e in operation.functions.items()}
     return cases + [_case(name, example) for name, example in examples.items() if name not in timed]
+
+
+def by_importance(cases: Iterable[Case]) -> list[Case]:
+    """Put the cases of `IMPORTANT` first, in its order."""
+    ranks = {name: rank for rank, name in enumerate(IMPORTANT)}
+    return sorted(cases, key=lambda case: ranks.get(case.name, len(ranks)))
 
 
 def _case(name: str, example: Example) -> Case:
