@@ -6,6 +6,7 @@ CuPy keeps them on the disk, where tests and benchmarks find them. Those that ta
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sys
 import time
 
@@ -35,6 +36,7 @@ def main(processes: int) -> int:
     choices = [(file, types) for file, several in all_types().items() for types in several]
     choices.sort(key=lambda choice: len(text(choice[0])), reverse=True)
     failed = 0
+    os.nice(10)  # what needs kernels has the processors first
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         for line in pool.imap_unordered(compiled, choices):
             print(line, flush=True)

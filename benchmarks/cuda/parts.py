@@ -44,7 +44,7 @@ class Part:
     least: float = 10.0  # seconds without which it does not begin
     shown: bool = False  # whether what it prints is shown
     resumable: bool = False  # whether a process that lost the GPU is followed by one that goes on
-    beside: bool = False  # whether the next parts begin meanwhile
+    beside: bool = False  # whether all other parts run meanwhile
 
 
 def parts_of(options: argparse.Namespace, environment: Mapping[str, str]) -> list[Part]:
@@ -72,7 +72,7 @@ def parts_of(options: argparse.Namespace, environment: Mapping[str, str]) -> lis
     compiled = [python, "-m", "benchmarks.cuda.compiling", str(options.workers)]
     return [
         Part("machine", 0.08, "session.log", [[python, "-m", "benchmarks.cuda.gpu"]], shared, shown=True),
-        Part("compiling, beside the next parts", 0.45, "compiling.log", [compiled], shared, beside=True),
+        Part("compiling", 1.0, "compiling.log", [compiled], shared, beside=True),
         Part("tests", 0.45, "tests.log", [_pytest(options)], tested),
         Part("compute-sanitizer", 0.55, "sanitizer.log", checked, watched, "" if tool else "it is not installed"),
         Part("benchmarks", 1.0, "benchmarks.log", [timed], shared, resumable=True),

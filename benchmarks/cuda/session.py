@@ -14,7 +14,6 @@ import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
-import math
 import os
 import signal
 import subprocess
@@ -141,7 +140,7 @@ def run(parts: Sequence[Part], output: Path, log: Log, seconds: float) -> int:
         until = log.start + part.until * (seconds - 2 * _GRACE)
         remaining = until - time.monotonic()
         path = output / part.log
-        _end(beside, log, failed, until)
+        _end(beside, log, failed)
         if part.missing:
             log.part(f"{part.name}: left out, {part.missing}")
         elif remaining < part.least:
@@ -154,7 +153,7 @@ def run(parts: Sequence[Part], output: Path, log: Log, seconds: float) -> int:
             if _run(part, path, until, log):
                 failed.append(part.name)
                 log(_tail(path))
-    _end(beside, log, failed, math.inf)
+    _end(beside, log, failed, last=True)
     log("")
     log(summary_of(output, left, failed))
     return int(bool(failed))
@@ -177,10 +176,11 @@ def _run(part: Part, path: Path, until: float, log: Log) -> int:
     return first
 
 
-def _end(beside: list[tuple[Part, Process]], log: Log, failed: list[str], until: float) -> None:
-    """End what ran beside parts that are over, once others begin that are to be over later than it."""
+def _end(beside: list[tuple[Part, Process]], log: Log, failed: list[str], *, last: bool = False) -> None:
+    """Note which of those that run beside others are over; at last, end them."""
     for part, process in list(beside):
-        if process.end < until:
+        if last or process.process.poll() is not None:
+            process.end = time.monotonic() - _GRACE
             status = process.wait()
             log.part(f"{part.name}: {_outcome(status)}")
             failed += [part.name] * bool(status)
@@ -209,7 +209,7 @@ class Process:
     def wait(self) -> int | None:
         """Return its status; None if it took too long, and was ended with all that it began."""
         try:
-            return self.process.wait(max(self.end - time.monotonic(), 0.0) + _GRACE)
+            return self.process.wait(max(self.end + _GRACE - time.monotonic(), 0.0))
         except subprocess.TimeoutExpired:
             return None
         finally:
