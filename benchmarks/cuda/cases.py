@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ Arrays = tuple[np.ndarray, ...]
 
 #: Height and width that results are compared on.
 CHECKED = (37, 52)
+
+#: Random numbers of an array, a prime number so that columns differ: a gigabyte of them takes longer than its row.
+_DIFFERENT = 4_000_037
 
 _TABLES = ("maps", "filters", "measuring")
 
@@ -80,8 +84,13 @@ class Case:
 
 
 def noise(*leading: int) -> Callable[[np.random.Generator, int, int], Arrays]:
-    """Return what makes one array of noise with some axes ahead of the height and the width."""
-    return lambda rng, height, width: (rng.standard_normal((*leading, height, width)),)
+    """Return what makes one array of noise with some axes ahead of the height and the width; large ones repeat it."""
+
+    def make(rng: np.random.Generator, height: int, width: int) -> Arrays:
+        shape = (*leading, height, width)
+        return (np.resize(rng.standard_normal(min(math.prod(shape), _DIFFERENT)), shape),)
+
+    return make
 
 
 def functions_on_gpu() -> set[str]:

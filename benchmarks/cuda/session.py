@@ -76,10 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = [str(ROOT), *([folder] if installed else []), os.environ.get("PYTHONPATH", "")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
         try:
-            return run(parts_of(options, environment), options.output, log, 60 * options.minutes)
+            parts = [p for p in parts_of(options, environment) if any(w in p.name for w in options.only.split(","))]
+            return run(parts, options.output, log, 60 * options.minutes)
         finally:
-            for process in _RUNNING:
-                process.kill()
+            while _RUNNING:
+                _RUNNING[-1].kill()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=8.0, help="for all of it, default 8")
     parser.add_argument("--output", type=Path, default=ROOT / "gpu_results", help="folder, default gpu_results")
     parser.add_argument("--wheels", type=Path, default=ROOT / ".wheels", help="folder, default .wheels")
+    parser.add_argument("--only", metavar="PARTS", default="", help="with these words in their names, between commas")
     parser.add_argument("--keyword", metavar="EXPRESSION", default="", help="only these tests, as -k of pytest")
     parser.add_argument("--select", metavar="SUBSTRING", default="", help="only these benchmarks")
     parser.add_argument("--quick", action="store_true", help="tiny images in the benchmarks")
