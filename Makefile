@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check-all lint docs release bench clean
+.PHONY: demo test check-all lint docs release bench gpu gpu-wheels clean
 .DELETE_ON_ERROR:
 
 demo: .stamp-demo
@@ -37,6 +37,19 @@ release: .stamp-release
 
 bench: .stamp-bench .stamp-picasso
 	$(BIN)/python -m benchmarks
+
+# All that is asked of a machine with a GPU, in eight minutes, with its own Python, without an index. What such a
+# machine may lack travels with the tree, as wheels of its Python; gpu_results has what was found.
+GPU_PYTHON ?= 3.12
+GPU_PLATFORMS ?= manylinux_2_28_x86_64 manylinux_2_17_x86_64 manylinux2014_x86_64
+
+gpu:
+	$(PYTHON) -m benchmarks.cuda.session $(GPU_ARGS)
+
+gpu-wheels:
+	rm -rf .wheels
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --python-version $(GPU_PYTHON) --implementation cp \
+	    $(addprefix --platform ,$(GPU_PLATFORMS)) --dest .wheels 'array-api-compat>=1.9' kornia==0.9.0 'kornia-rs>=0.2.0'
 
 .venv:
 	$(PYTHON) -m venv .venv
@@ -74,7 +87,7 @@ PICASSO := picassosr==0.11.0 tqdm nd2 playsound3 pyyaml statsmodels patsy sqlalc
 	touch $@
 
 clean:
-	rm -rf .venv .venv-* .stamp-* demo dist docs/_build docs/_generated docs/auto_examples
+	rm -rf .venv .venv-* .wheels .stamp-* demo dist docs/_build docs/_generated docs/auto_examples
 
 # Lanes take minutes each, and run one after the other.
 LANES := lane-exhaustive lane-device lane-oldest lane-newest lane-unlinked

@@ -60,6 +60,10 @@ def _parser() -> argparse.ArgumentParser:
         "--backend", choices=("cpu", "cuda"), default="cpu", help="cuda compares a GPU with the CPU, then times it"
     )
     parser.add_argument("--seed", type=int, help="of the input that a GPU is compared on; by default a new one")
+    parser.add_argument(
+        "--minutes", type=float, help="of a GPU: begin no operation later; the most important are the first"
+    )
+    parser.add_argument("--resume", action="store_true", help="on a GPU, go on where the run that wrote --output ended")
     parser.add_argument("--quick", action="store_true", help="tiny images, to see that everything runs")
     parser.add_argument(
         "--select",

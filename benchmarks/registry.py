@@ -105,10 +105,11 @@ class Run:
     threads: int
     #: Times calls in turn, and returns the seconds of each.
     measure: Callable[[Mapping[str, Callable[[], Any]], Pace], dict[str, list[float]]] = field(default=interleave)
+    rounds: int = 9  # visits to each call
 
     @property
     def pace(self) -> Pace:
-        return Pace(rounds=2, visit=0.0, pause=0.001) if self.quick else Pace(rounds=9, visit=0.1, pause=0.01)
+        return Pace(rounds=2, visit=0.0, pause=0.001) if self.quick else Pace(self.rounds, visit=0.1, pause=0.01)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.registry import Row, Stats, Target
 
-__all__ = ["as_json", "as_markdown", "as_text", "write"]
+__all__ = ["as_json", "as_markdown", "as_text", "from_json", "write"]
 
 _DASH = "–"
 _HEAD = ("benchmark", "work", "ours", "best", "±", "peer", "theirs", "best", "±", "ratio", "target", "met", "agrees")
@@ -63,9 +63,26 @@ def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [dataclasses.asdict(row) | {"ratio": row.ratio, "met": row.met} for row in rows]
 
 
+def from_json(rows: Sequence[dict[str, Any]]) -> list[Row]:
+    """Return the rows that `as_json` was given."""
+
+    def stats(made: dict[str, Any] | None) -> Stats | None:
+        return Stats(**made) if made else None
+
+    read = []
+    for row in rows:
+        known = {name: value for name, value in row.items() if name not in ("ratio", "met")}
+        target = Target(**row["target"]) if row["target"] else None
+        read.append(Row(**known | {"ours": stats(row["ours"]), "theirs": stats(row["theirs"]), "target": target}))
+    return read
+
+
 def write(path: Path, text: str) -> None:
+    """Write a file at once: a process that ends meanwhile leaves what was there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    made = path.with_name(f"{path.name}.part")
+    made.write_text(text, encoding="utf-8")
+    made.replace(path)
 
 
 def _machine(machine: dict[str, Any]) -> list[tuple[str, str]]:

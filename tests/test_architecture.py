@@ -110,7 +110,8 @@ def test_nothing_is_left_under_another_name(folder):
     root = PACKAGE.parent / folder
     if folder == "tests":
         found = {p.stem.removeprefix("test_").removeprefix("cuda_") for p in root.glob("test_*.py")}
-        whole = {"accuracy", "architecture", "arrays", "bad_input", "benchmarks", "benchmarks_cuda", "cli",
+        whole = {"accuracy", "architecture", "arrays", "bad_input", "benchmarks", "benchmarks_cuda",
+                 "benchmarks_session", "cli",
                  "coming_from", "compile", "core", "design_page", "dispatch", "docs_site",
                  "internals", "io", "kornia", "lending", "linking", "memory", "operations", "release", "runtime",
                  "torch", "torch_state", *OTHERS}  # fmt: skip

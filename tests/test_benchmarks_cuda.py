@@ -13,13 +13,14 @@ import pytest
 import torch
 from cuda.bindings import nvrtc
 
+import npsubpix
 from benchmarks import __main__ as benchmarks
-from benchmarks.cuda import check, gpu, rivals, run
+from benchmarks.cuda import cases, check, gpu, rivals, run
 from benchmarks.cuda.cases import Case, all_cases, functions_on_gpu, noise
 from benchmarks.cuda.rotation import Inputs, copies_for
 from benchmarks.timing import Pace, interleave
 from tests.cuda_host import fake_cupy
-from tests.cuda_host.fake_cupy import gpu_array
+from tests.cuda_host.fake_cupy import FakeCuPyDevice, gpu_array
 
 MIB = 2**20
 
@@ -41,6 +42,14 @@ class HostGpu:
     def release(self) -> None:
         pass
 
+    def alive(self) -> bool:
+        return True
+
+    def launches_of(self, call) -> int:
+        before = len(FakeCuPyDevice.launches)
+        call()
+        return len(FakeCuPyDevice.launches) - before
+
 
 @pytest.mark.parametrize(
     ("module", "why"),
@@ -59,10 +68,10 @@ def test_without_a_gpu_it_says_so(monkeypatch, capsys, module, why):
 
 def test_every_function_has_a_case():
     """Of its own, or the example of the table of operations."""
-    cases = all_cases()
-    names = [case.name for case in cases]
+    every = all_cases()
+    names = [case.name for case in every]
     assert len(names) == len(set(names))
-    assert {case.function for case in cases} == functions_on_gpu()
+    assert {case.function for case in every} == functions_on_gpu()
     assert set(rivals.COPY_TARGETS) | set(rivals._RIVALS) <= set(names)
 
 
@@ -138,17 +147,76 @@ def test_inputs_take_turns():
     assert [t.data_ptr() for t in again] == [t.data_ptr() for t in first]  # adopted once
 
 
+def chosen(select: str, folder: Path, **options) -> argparse.Namespace:
+    usual = {"quick": True, "threads": 2, "seed": None, "minutes": None, "resume": False}
+    files = {"output": folder / "out.json", "markdown": folder / "page.md"}
+    return argparse.Namespace(**usual | files | {"select": select} | options)
+
+
+@pytest.mark.usefixtures("cupy")
+def test_a_run_with_little_time_can_be_resumed(tmp_path, monkeypatch):
+    """The most important come first; each row is in the files before the next begins; one that fails, or that took the
+    GPU, is named, and what was not begun."""
+    first, second = (Case(f"nms2d {n}", "", noise(1, 1), lambda x: npsubpix.nms2d(x, (3, 3)), 64) for n in "ab")
+    broken = Case("broken", "", noise(1, 1), lambda x: 1 / 0 if x.shape[-1] == 64 else x, 64)
+    last = Case("last", "", noise(1, 1), lambda x: x, 64)
+    monkeypatch.setattr(run, "_choose", lambda _: [last, second, broken, first])
+    monkeypatch.setattr(cases, "IMPORTANT", ("nms2d a", "broken", "nms2d b"))
+    before = {}
+
+    class Watched(HostGpu):
+        def release(self) -> None:
+            document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+            before[document["begun"][-1]] = [row["benchmark"] for row in document["rows"]], document["left"]
+
+        def alive(self) -> bool:
+            document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+            return document["running"] != "nms2d b"
+
+    options = chosen("", tmp_path, minutes=5, resume=True)
+    assert run.measure(Watched(), options, "command") == run.LOST
+    assert list(before) == ["device copy", "nms2d a", "broken"]
+    assert before["nms2d a"] == (["device copy", "nms2d a"], ["broken", "nms2d b", "last"])
+    path = tmp_path / "out.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert document["failed"] == {"broken": "ZeroDivisionError: division by zero"}
+    path.write_text(json.dumps(document | {"running": "nms2d b"}), encoding="utf-8")  # as if the process had ended
+    assert run.measure(HostGpu(), chosen("", tmp_path, minutes=1e-9, resume=True), "command") == 1
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "No time for:\n\n- last\n" in page
+    assert "- broken: ZeroDivisionError: division by zero\n- nms2d b: the process ended\n" in page
+    assert run.measure(HostGpu(), options, "command") == 1
+    ended = json.loads(path.read_text(encoding="utf-8"))
+    assert [row["benchmark"] for row in ended["rows"]] == ["device copy", "nms2d a", "nms2d b", "last"]
+    assert ended["rows"][:3] == document["rows"]
+    assert (ended["seed"], ended["left"], ended["running"]) == (document["seed"], [], "")
+
+
+def test_kornia_is_compiled_where_there_is_a_target_in_a_hurry(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda f: lambda *a: f(*a))
+    by_name = {case.name: case for case in all_cases()}
+    inputs = Inputs([np.ones((1, 1, 6, 8, 8), np.float32)], cache=1)
+    names = [p.name for p in rivals.rivals_of(by_name["iterative_quad_interp3d 6 slices"], inputs, hurried=True)]
+    assert names == ["kornia", "kornia, compiled"]
+    for hurried in (True, False):
+        names = [p.name for p in rivals.rivals_of(by_name["nms3d_minmax"], inputs, hurried)]
+        assert ("kornia, compiled" in names) == (not hurried)
+
+
+def test_what_is_important_is_a_case():
+    assert set(cases.IMPORTANT) | set(run._LAUNCHED) <= {case.name for case in all_cases()}
+    assert len(set(cases.IMPORTANT)) == len(cases.IMPORTANT)
+    aimed = set(rivals.COPY_TARGETS) | {"iterative_quad_interp3d 6 slices", "conv_quad_interp3d 6 slices"}
+    assert set(cases.IMPORTANT[: len(aimed)]) == aimed
+
+
 @pytest.mark.usefixtures("cupy")
 def test_a_run_writes_the_page(tmp_path, monkeypatch, capsys):
     """With a device copy, other libraries, targets, and the name of the GPU; a case that differs is not timed."""
     monkeypatch.setattr(torch, "compile", lambda f: f)
     wrong = Case("nms2d", "that differs", noise(1, 1), lambda x: x + (type(x) is not np.ndarray), 64)
-    cases = [*all_cases(), wrong]
-    monkeypatch.setattr(run, "all_cases", lambda: cases)
-    options = argparse.Namespace(
-        quick=True, select="nms2d 3×3,that differs,iterative", threads=2, seed=None, output=tmp_path / "out.json",
-        markdown=tmp_path / "page.md",
-    )  # fmt: skip
+    monkeypatch.setattr(run, "all_cases", lambda: [*all_cases(), wrong])
+    options = chosen("nms2d 3×3,that differs,iterative", tmp_path)
     assert run.measure(HostGpu(), options, "python -m benchmarks --backend cuda") == 1
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     rows = {(row["benchmark"], row["peer"]): row for row in document["rows"]}
@@ -161,8 +229,10 @@ def test_a_run_writes_the_page(tmp_path, monkeypatch, capsys):
     assert rows["nms2d 3×3", "kornia"]["agrees"] == "yes"
     assert rows["nms2d 3×3", "torch max_pool2d"]["ratio"] > 0
     assert rows["nms2d 3×3", "ndimage.maximum_filter"]["theirs"] is None
-    host = rows["one launch, host", ""]
+    host = rows["host time a launch, nms2d 3×3", ""]
     assert (host["unit"], host["target"]["limit"], host["target"]["at_least"]) == ("s", 25e-6, False)
+    assert host["work"] == "32², 1 launch"
+    assert next(iter(rows)) == ("device copy", "")
     assert not [name for name, _ in rows if "that differs" in name]
     page = (tmp_path / "page.md").read_text(encoding="utf-8")
     assert page.startswith("# Benchmarks on a GPU\n")

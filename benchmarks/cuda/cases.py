@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,14 +14,47 @@ import npsubpix
 from npsubpix._dispatch.operation import Example
 from npsubpix._dispatch.operations import OPERATIONS
 
-__all__ = ["CHECKED", "Case", "all_cases", "functions_on_gpu", "noise"]
+__all__ = ["CHECKED", "IMPORTANT", "Case", "all_cases", "by_importance", "functions_on_gpu", "noise"]
 
 Arrays = tuple[np.ndarray, ...]
 
 #: Height and width that results are compared on.
 CHECKED = (37, 52)
 
+#: Random numbers of an array, a prime number so that columns differ: a gigabyte of them takes longer than its row.
+_DIFFERENT = 4_000_037
+
 _TABLES = ("maps", "filters", "measuring")
+
+#: Names of the cases that are timed first where there is little time, and one of each family before all others.
+IMPORTANT = (
+    "nms2d 3×3",
+    "iterative_quad_interp3d 6 slices",
+    "conv_quad_interp3d 6 slices",
+    "spatial_soft_argmax2d 256 maps",
+    "render_gaussian2d a map a pixel of the side",
+    "window_sum 7×7",
+    "nms3d 3×3×3",
+    "spatial_soft_argmax 256 maps",
+    "render_gaussian a map a pixel of the side",
+    "render_spots one for 200 pixels",
+    "conv_soft_argmax2d 3×3",
+    "sample linear, as many points as pixels",
+    "correlate 3×3",
+    "find_peaks refined",
+    "window_median 7×7",
+    "grid_sample bilinear, 2 images of 4 channels",
+    "sample_with_gradient linear, as many points as pixels",
+    "correlate 7×7",
+    "conv2d 16 to 32 channels, 4 images",
+    "local_background boxes of 16",
+    "refine_peaks 1 % of pixels",
+    "laplacian_of_gaussian",
+    "find_blobs widths from 1.5 to 6",
+    "measure_spots 1 % of pixels",
+    "fit_patches 11×11, likelihood",
+    "align translation",
+)
 
 
 @dataclass(frozen=True)
@@ -50,8 +84,13 @@ class Case:
 
 
 def noise(*leading: int) -> Callable[[np.random.Generator, int, int], Arrays]:
-    """Return what makes one array of noise with some axes ahead of the height and the width."""
-    return lambda rng, height, width: (rng.standard_normal((*leading, height, width)),)
+    """Return what makes one array of noise with some axes ahead of the height and the width; large ones repeat it."""
+
+    def make(rng: np.random.Generator, height: int, width: int) -> Arrays:
+        shape = (*leading, height, width)
+        return (np.resize(rng.standard_normal(min(math.prod(shape), _DIFFERENT)), shape),)
+
+    return make
 
 
 def functions_on_gpu() -> set[str]:
@@ -65,6 +104,12 @@ def all_cases() -> list[Case]:
     timed = {case.function for case in cases}
     examples = {name: e for operation in OPERATIONS.values() for name, e in operation.functions.items()}
     return cases + [_case(name, example) for name, example in examples.items() if name not in timed]
+
+
+def by_importance(cases: Iterable[Case]) -> list[Case]:
+    """Put the cases of `IMPORTANT` first, in its order."""
+    ranks = {name: rank for rank, name in enumerate(IMPORTANT)}
+    return sorted(cases, key=lambda case: ranks.get(case.name, len(ranks)))
 
 
 def _case(name: str, example: Example) -> Case:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import itertools
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
+from benchmarks import machine
 from benchmarks.cuda.rotation import copies_for
 from benchmarks.timing import Pace
 from npsubpix._arrays.library import require_cupy
@@ -48,6 +53,21 @@ class Gpu:
         self.cupy.get_default_memory_pool().free_all_blocks()
         if torch := sys.modules.get("torch"):
             torch.cuda.empty_cache()
+
+    def alive(self) -> bool:
+        """Say whether the GPU still answers: an access out of bounds ends all work of its process."""
+        try:
+            self.device.synchronize()
+        except self.cupy.cuda.runtime.CUDARuntimeError:
+            return False
+        return True
+
+    def launches_of(self, call: Callable[[], Any]) -> int:
+        """Count the kernels of this library that a call launches."""
+        devices = importlib.import_module("npsubpix._cuda.launch.cupy_device").CuPyDevice
+        with mock.patch.object(devices, "launch", autospec=True, side_effect=devices.launch) as launch:
+            call()
+        return launch.call_count
 
     def copy_of(self, size: int) -> Callable[[], Any]:
         """Return a copy that reads and writes `size` bytes in all, in another place each time."""
@@ -117,3 +137,13 @@ class Gpu:
 @functools.cache
 def _holder(cupy: Any) -> Any:
     return cupy.RawKernel(Path(__file__).with_name("hold.cu").read_text("utf-8"), "hold")
+
+
+def _tools() -> str:
+    """Name the programs that are found, which tests or checks can use."""
+    return ", ".join(filter(None, map(shutil.which, ("nvcc", "compute-sanitizer", "g++")))) or "none"
+
+
+if __name__ == "__main__":
+    described = {"GPU": Gpu().describe(), **machine.describe(os.cpu_count() or 1), "tools": _tools()}
+    print(*(f"{name}: {value}" for name, value in described.items()), sep="\n")

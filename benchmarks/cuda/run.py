@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
+import functools
+import math
 import secrets
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import npsubpix
 from benchmarks import machine, report
 from benchmarks.cuda import check
-from benchmarks.cuda.cases import Case, all_cases, functions_on_gpu
+from benchmarks.cuda.cases import Case, all_cases, by_importance, functions_on_gpu
 from benchmarks.cuda.gpu import Gpu
+from benchmarks.cuda.record import Record
 from benchmarks.cuda.rivals import COPY_TARGETS, HOST_TARGET, rivals_of
 from benchmarks.cuda.rotation import Inputs
-from benchmarks.registry import Contest, Peer, Row, Run, Target, rows_of
+from benchmarks.registry import Contest, Peer, Row, Run, Stats, Target, rows_of
 
-__all__ = ["contest_of", "main", "measure"]
+__all__ = ["LOST", "contest_of", "main", "measure"]
+
+#: The status of a run after which the GPU answers nothing in the same process: another can resume it.
+LOST = 3
 
 _QUICK_SIDE = 64
 _SMALL = 32
+_COPIED = 2**31  # bytes that the copy reads and writes which is timed by itself
 
-_NOTES = """\
-Medians of calls in one process, timed by GPU events, with ours and the peers' in turn; ± is half the interquartile
-range. Several copies of the input are used in turn, so that none is in the cache. Results are float32. A ratio above 1
-means that ours is better by that factor.
-
-GB/s are the bytes of every input and every result over the time; a device copy reads and writes as many, so that the
-ratio is the share of its rate.
-""".splitlines()
+#: Cases whose launches are timed on the host, one of each way to launch.
+_LAUNCHED = (
+    "nms2d 3×3",
+    "iterative_quad_interp3d 6 slices",
+    "spatial_soft_argmax2d 256 maps",
+    "render_gaussian2d a map a pixel of the side",
+    "window_sum 7×7",
+    "sample linear, as many points as pixels",
+    "correlate 3×3",
+)
 
 
 def main(options: argparse.Namespace, command: str) -> int:
-    """Return 1 if a result differs from that of the CPU or of a peer, 2 if there is no GPU."""
+    """Return 1 if a result differs from that of the CPU or of a peer, 2 if there is no GPU, 3 if it is lost."""
     try:
         gpu = Gpu()
     except (ImportError, RuntimeError) as error:
@@ -45,29 +52,52 @@ def main(options: argparse.Namespace, command: str) -> int:
 
 
 def measure(gpu: Any, options: argparse.Namespace, command: str) -> int:
-    """Compare and time all that is asked for."""
-    seed = secrets.randbits(32) if options.seed is None else options.seed
-    chosen = _choose(options.select)
+    """Compare and time all that is asked for; after so many minutes, begin nothing."""
+    end = time.monotonic() + 60 * options.minutes if options.minutes else math.inf
     described = {**machine.describe(options.threads), "gpu": gpu.describe()}
-    found = check.verdicts(chosen, gpu.array, seed)
-    print("\n".join(check.as_markdown(found, seed)), file=sys.stderr, flush=True)
-    wrong = {v.case for v in found if v.difference}
-    rows = _time(gpu, [case for case in chosen if case.name not in wrong], options.quick, options.threads)
-    notes = [*check.as_markdown(found, seed), "", *_NOTES]
-    print(report.as_text(rows, described, notes), flush=True)
-    document = {
-        "command": command,
-        "quick": options.quick,
-        "machine": described,
-        "seed": seed,
-        "compared": [dataclasses.asdict(v) for v in found],
-        "rows": report.as_json(rows),
-    }
-    report.write(options.output, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-    if options.markdown:
-        page = report.as_markdown(rows, described, command, title="Benchmarks on a GPU", notes=notes)
-        report.write(options.markdown, page)
-    return 1 if wrong or any(row.differs for row in rows) else 0
+    seed = secrets.randbits(32) if options.seed is None else options.seed
+    record = Record(options, command, described, seed)
+    steps = _steps(gpu, options, record)
+    names = [name for name in steps if name not in record.begun]
+    alive = True
+    for number, name in enumerate(names):
+        record.left = names[number:]
+        if time.monotonic() > end:
+            break
+        print(name, file=sys.stderr, flush=True)
+        record.begin(name, names[number + 1 :])
+        try:
+            record.rows += steps[name]()
+        except Exception as error:
+            record.failed[name] = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+            print(f"{name} failed: {record.failed[name]}", file=sys.stderr, flush=True)
+        alive = gpu.alive()
+        record.write()
+        if not alive:
+            break
+        gpu.release()
+    record.write()
+    print(report.as_text(record.rows, described, record.notes()), flush=True)
+    return LOST if not alive else int(record.wrong)
+
+
+def _steps(gpu: Any, options: argparse.Namespace, record: Record) -> dict[str, Callable[[], Iterable[Row]]]:
+    """Return what there is to do by its name, in order: the copy rate first, the host, then the cases.
+
+    With little time, float32 alone is compared, and kornia is compiled only where there is a target.
+    """
+    chosen, hurried = _choose(options.select), bool(options.minutes)
+    if hurried:
+        chosen = by_importance(chosen)
+    timed = functools.partial(Run, options.quick, options.threads, rounds=3 if hurried else 9)
+    dtypes = check.DTYPES[:1] if hurried else check.DTYPES
+    steps: dict[str, Callable[[], Iterable[Row]]] = {"device copy": lambda: [_copy_rate(gpu, timed(gpu.measure))]}
+    for case in chosen:
+        if case.name in _LAUNCHED:
+            steps[f"host time a launch, {case.name}"] = functools.partial(_launches, gpu, case, timed(gpu.launch))
+    for case in chosen:
+        steps[case.name] = functools.partial(_compared, gpu, case, timed(gpu.measure), record, dtypes, hurried)
+    return steps
 
 
 def _choose(substring: str) -> list[Case]:
@@ -80,16 +110,34 @@ def _choose(substring: str) -> list[Case]:
     return chosen
 
 
-def _time(gpu: Any, cases: Sequence[Case], quick: bool, threads: int) -> list[Row]:
-    rows: list[Row] = []
-    for case in cases:
-        print(case.name, file=sys.stderr, flush=True)
-        rows += rows_of(case.name, contest_of(case, gpu, quick), Run(quick, threads, gpu.measure))
-        gpu.release()
-    return [*rows, *_launches(gpu, cases, Run(quick, threads, gpu.launch))]
+def _copy_rate(gpu: Any, run: Run) -> Row:
+    size = 2**20 if run.quick else _COPIED
+    seconds = gpu.measure({"copy": gpu.copy_of(size)}, run.pace)["copy"]
+    return Row("device copy", f"{size / 2**30:.3g} GiB", "B/s", Stats.of([size / s for s in seconds]))
 
 
-def contest_of(case: Case, gpu: Any, quick: bool) -> Contest:
+def _launches(gpu: Any, case: Case, run: Run) -> Iterable[Row]:
+    """Time the host alone, for each kernel that it launches."""
+    arrays = [gpu.array(a) for a in case.arrays(0, (_SMALL, _SMALL), "float32")]
+    call = functools.partial(case.call, *arrays)
+    call()
+    count = max(gpu.launches_of(call), 1)
+    seconds = [s / count for s in gpu.launch({"host": call}, run.pace)["host"]]
+    work = f"{_SMALL}², {count} launch{'es' * (count > 1)}"
+    yield Row(f"host time a launch, {case.name}", work, "s", Stats.of(seconds), target=Target(HOST_TARGET, False))
+
+
+def _compared(gpu: Any, case: Case, run: Run, record: Record, dtypes: tuple[str, ...], hurried: bool) -> Iterable[Row]:
+    """Compare with the CPU, then time; nothing, if results differ."""
+    found = check.verdicts([case], gpu.array, record.seed, dtypes)
+    record.compared += found
+    different = [v for v in found if v.difference]
+    for v in different:
+        print(f"{v.case}, {v.dtype}: {v.difference}", file=sys.stderr, flush=True)
+    return [] if different else rows_of(case.name, contest_of(case, gpu, run.quick, hurried), run)
+
+
+def contest_of(case: Case, gpu: Any, quick: bool, hurried: bool = False) -> Contest:
     """Return a case beside a device copy of the same bytes and beside other libraries."""
     side = _QUICK_SIDE if quick else case.side
     arrays = [gpu.array(a) for a in case.arrays(0, (side, side), "float32")]
@@ -98,14 +146,4 @@ def contest_of(case: Case, gpu: Any, quick: bool) -> Contest:
     del results
     inputs = Inputs(arrays, gpu.cache)
     copy = Peer("device copy", gpu.copy_of(size), COPY_TARGETS.get(case.name), bytes=size)
-    return Contest(f"{side}²", inputs.turns(case.call), [copy, *rivals_of(case, inputs)])
-
-
-def _launches(gpu: Any, cases: Sequence[Case], run: Run) -> Iterable[Row]:
-    """Time the host alone, where an operation of one kernel is among the cases."""
-    if not any(case.function == "nms2d" for case in cases):
-        return []
-    small = gpu.array(next(c for c in cases if c.function == "nms2d").arrays(0, (_SMALL, _SMALL), "float32")[0])
-    target = Target(HOST_TARGET, at_least=False)
-    entered = Contest(f"{_SMALL}², until the call returns", lambda: npsubpix.nms2d(small, (3, 3)), target=target)
-    return rows_of("one launch, host", entered, run)
+    return Contest(f"{side}²", inputs.turns(case.call), [copy, *rivals_of(case, inputs, hurried)])

@@ -1,7 +1,8 @@
 """Runs every kernel under the address and undefined-behaviour sanitizers: `python -m tests.cuda_host.memory`.
 
-An argument ``--sample`` runs those of non-maximum suppression alone. An argument ``--spoil`` launches a kernel on
-more pixels than there are, which has to be noticed.
+An argument ``--sample`` runs those of non-maximum suppression alone, ``--few`` one small image through the families
+that are used most. An argument ``--spoil`` launches a kernel on more pixels than there are, which has to be noticed.
+With ``NPSUBPIX_CUDA_TESTS=gpu`` all run on a GPU, where compute-sanitizer watches.
 """
 
 from __future__ import annotations
@@ -39,13 +40,14 @@ from npsubpix._definitions.fitting import Fit
 from npsubpix._definitions.peaks import PeakSearch
 from npsubpix._definitions.refinement import Refinement
 from npsubpix._definitions.scale_space import scale_plan
-from tests.cuda_host.device import HostDevice, kernels_of
+from tests.cuda_host.device import kernels_of
+from tests.cuda_host.on_gpu import CHOSEN
 from tests.spot_models import ALL_MODELS, numbers_of
 
 SHAPES = ((1, 2, 9, 300), (2, 1, 1, 1), (1, 1, 3, 5, 7), (1, 2, 5, 33, 17))
 
 
-class Device(HostDevice):
+class Device(CHOSEN):  # type: ignore[misc, valid-type]
     """Notes which kernels ran."""
 
     seen: set[str] = set()  # noqa: RUF012 - of all devices
@@ -263,6 +265,15 @@ def run_windows(x: np.ndarray, rng: np.random.Generator) -> None:
     reductions.reduce_windows(whole, weights > 0.3, None, None, reduction="sum", size=weights.shape, **options)
 
 
+def run_few(x: np.ndarray, rng: np.random.Generator) -> None:
+    """One small image through one family after the other; how far it came is written as it goes."""
+    for run in (run_maxima, run_softmax, run_windows, run_sampling, run_convolution):
+        run(x, rng)
+        sys.stdout.write(f"{run.__name__} of {x.shape} is over, {len(Device.seen)} kernels ran\n")
+        sys.stdout.flush()
+    run_gaussians(x.shape[2:], rng)
+
+
 def main() -> None:
     devices.DEVICES[np.ndarray] = lambda _: Device()
     rng = np.random.default_rng(20260101)
@@ -272,6 +283,10 @@ def main() -> None:
     if "--sample" in sys.argv:
         run_maxima(rng.standard_normal(SHAPES[0]).astype(np.float32), rng)
         assert {"nms_keep", "nms_near_mask", "nms_window_mask"} <= Device.seen
+        return
+    if "--few" in sys.argv:
+        for shape in SHAPES[::2]:
+            run_few(rng.standard_normal(shape).astype(np.float32), rng)
         return
     for shape in SHAPES:
         x = rng.standard_normal(shape).astype(np.float32)
