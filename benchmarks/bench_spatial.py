@@ -35,14 +35,23 @@ def spatial_soft_argmax2d_small(side: int) -> Contest:
     return _soft_argmax(32, side, 4)
 
 
+def _softmax(batch: int, side: int, target: float | None) -> Contest:
+    maps = _maps(batch, side)
+    return Contest(
+        f"{batch}×17×{side}², noise",
+        lambda: npsubpix.spatial_softmax2d(maps),
+        [Peer("kornia", on_tensor("spatial_softmax2d", maps), target, close(1e-6))],
+    )
+
+
 @contest("spatial_softmax2d", side=256)
 def spatial_softmax2d(side: int) -> Contest:
-    maps = _maps(8, side)
-    return Contest(
-        f"8×17×{side}², noise",
-        lambda: npsubpix.spatial_softmax2d(maps),
-        [Peer("kornia", on_tensor("spatial_softmax2d", maps), None, close(1e-6))],
-    )
+    return _softmax(8, side, None)
+
+
+@contest("spatial_softmax2d, small maps", side=64)
+def spatial_softmax2d_small(side: int) -> Contest:
+    return _softmax(32, side, 1.5)
 
 
 @contest("spatial_moments", side=256)
@@ -51,13 +60,22 @@ def spatial_moments(side: int) -> Contest:
     return Contest(f"8×17×{side}², noise", lambda: npsubpix.spatial_moments(maps))
 
 
-@contest("spatial_soft_argmax2d, with backward", side=256)
-def spatial_soft_argmax2d_backward(side: int) -> Contest:
-    maps = _maps(8, side)
+def _backward(batch: int, side: int) -> Contest:
+    maps = _maps(batch, side)
     subpix = peers.load("kornia.geometry.subpix")
     theirs = gradient_of(subpix and subpix.spatial_soft_argmax2d, maps)
     return Contest(
-        f"8×17×{side}², noise",
+        f"{batch}×17×{side}², noise",
         gradient_of(npsubpix.spatial_soft_argmax2d, maps),
         [Peer("kornia", theirs, 4, close(1e-6))],
     )
+
+
+@contest("spatial_soft_argmax2d, with backward", side=256)
+def spatial_soft_argmax2d_backward(side: int) -> Contest:
+    return _backward(8, side)
+
+
+@contest("spatial_soft_argmax2d, small maps, with backward", side=64)
+def spatial_soft_argmax2d_small_backward(side: int) -> Contest:
+    return _backward(32, side)

@@ -55,6 +55,30 @@ def test_the_filter_bank_of_small_colour_images(rng):
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_rows_of_any_length_and_any_number_of_filters(rng, groups, dtype):
+    """Results are computed several at a time: rows and filters may leave any number over."""
+    rows = 19  # more than a thread computes one after the other
+    for columns, filters in itertools.product((1, 3, 4, 7, 8, 9, 16, 23, 24, 25, 33, 57), (1, 3, 5)):
+        x = rng.normal(size=(2, 2 * groups, rows + 2, columns + 1)).astype(dtype)
+        weight = rng.normal(size=(filters * groups, 2, 3, 2)).astype(dtype)
+        bias = rng.normal(size=filters * groups).astype(dtype)
+        wanted = functional.conv2d(*(torch.from_numpy(a) for a in (x, weight, bias)), groups=groups)
+        np.testing.assert_allclose(npsubpix.conv2d(x, weight, bias, groups=groups), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_pixel_that_is_not_a_number_spoils_the_windows_that_hold_it(rng):
+    x = rng.normal(size=(1, 2, 9, 31)).astype(np.float32)
+    x[0, 1, 4, 20] = np.nan
+    found = npsubpix.conv2d(x, rng.normal(size=(3, 2, 3, 5)).astype(np.float32))
+    spoilt = np.zeros((7, 27), bool)
+    spoilt[2:5, 16:21] = True
+    np.testing.assert_array_equal(np.isnan(found), np.broadcast_to(spoilt, (1, 3, 7, 27)))
+
+
+@pytest.mark.usefixtures("backend")
 def test_integers_are_promoted_and_tensors_stay_tensors():
     x = torch.arange(2 * 5 * 5, dtype=torch.uint8).reshape(1, 2, 5, 5)
     found = npsubpix.conv2d(x, torch.ones(1, 2, 5, 5))

@@ -19,11 +19,13 @@ from numba.extending import intrinsic
 from npsubpix._cpu.compiler.jit import fused
 from npsubpix._definitions.constants import LEAST_EXPONENT
 
-__all__ = ["exponential32", "exponential64", "limited_exponent"]
+__all__ = ["as_float32", "as_float64", "exponential32", "exponential64", "limited_exponent"]
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _as_float32(typing_context: Any, bits: Any) -> Any:
+def as_float32(typing_context: Any, bits: Any) -> Any:
+    """Return the float32 of the bits of an int32."""
+
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], ir.FloatType())
 
@@ -31,7 +33,9 @@ def _as_float32(typing_context: Any, bits: Any) -> Any:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _as_float64(typing_context: Any, bits: Any) -> Any:
+def as_float64(typing_context: Any, bits: Any) -> Any:
+    """Return the float64 of the bits of an int64."""
+
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bitcast(args[0], ir.DoubleType())
 
@@ -71,7 +75,7 @@ def exponential32(a):
     p = p * r + _C3
     p = p * r + _C2
     p = p * (r * r) + r + _ONE_32
-    power = p * _as_float32((np.int32(n) + np.int32(127)) << np.int32(23))
+    power = p * as_float32((np.int32(n) + np.int32(127)) << np.int32(23))
     return power if a > _LEAST_32 else _ZERO_32
 
 
@@ -100,5 +104,5 @@ def exponential64(a):
     p = p * r + _D[3]
     p = p * r + _D[2]
     p = p * (r * r) + r + 1.0
-    power = p * _as_float64(np.int64(np.int32(n) + np.int32(1023)) << np.int64(52))  # AVX2 converts to 32 bits alone
+    power = p * as_float64(np.int64(np.int32(n) + np.int32(1023)) << np.int64(52))  # AVX2 converts to 32 bits alone
     return power if a > -708.0 else 0.0

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.intrinsics import copy_to
+from npsubpix._cpu.compiler.intrinsics import copy_to, trailing_zeros
 from npsubpix._cpu.compiler.jit import Kernel, allocating, device, kernel
 from npsubpix._cpu.nms.comparisons import greater, less
 
@@ -67,18 +67,32 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
             second = c[j] if wins(c[j], d[j]) else d[j]
             out[j] = first if wins(first, second) else second
 
-    @allocating
-    def across(line, spare, other, size):
-        """Extremum of each run of `size` pixels, by doubling; in one of two spare buffers, or `line` itself."""
-        count = line.size
-        span = 1
-        while span < size:
-            step = min(span, size - span)
-            count -= step
-            best_of_two(spare[:count], line[:count], line[step : step + count])
-            line, spare, other = spare, other, spare
-            span += step
-        return line
+    @device
+    def across(lines, size):
+        """Extremum of each run of `span` pixels, of which four make one of `size`: by doubling, two steps at once.
+
+        Of three lines, the first has the pixels; return the one that has the extrema, and `span`.
+        """
+        count, span, k = lines.shape[1], 1, 0
+        while 4 * span < size:
+            line, out = lines[k], lines[1 if k != 1 else 2]
+            if 8 * span < size:
+                count -= 3 * span
+                second, third, fourth = line[span:], line[2 * span :], line[3 * span :]
+                best_of_four(out[:count], line, second, third, fourth)
+                span *= 4
+            else:
+                count -= span
+                best_of_two(out[:count], line, line[span:])
+                span *= 2
+            k = 1 if k != 1 else 2
+        return k, span
+
+    @device
+    def find_hits(hits, centre, limit, a, b, c, d):
+        for j in range(centre.size):
+            v = centre[j]
+            hits[j] = wins(v, a[j]) & wins(v, b[j]) & wins(v, c[j]) & wins(v, d[j]) & (not wins(limit, v))
 
     @device
     def wins_elsewhere(x, d, i, j, v, window):
@@ -97,21 +111,15 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
                             return False
         return True
 
-    @allocating
-    def search(x, limit, ends, d, i0, i1, begin, end, window, out):
+    @device
+    def search_rows(x, limit, ends, d, i0, i1, begin, end, window, out, memory):
         """Find the winners in plane d, rows i0 to i1, columns begin to end."""
+        prefix, suffix, nothing, lines, hits, words = memory
         block = window[2] + 1
+        wide = window[4] + window[5] + 1
         left = max(begin - window[4], 0)
         right = min(end + window[5], x.shape[2])
-        prefix = np.empty((3, block, right - left), x.dtype)
-        suffix = np.empty((3, block, right - left), x.dtype)
-        nothing = np.full(right - left, ends[0], x.dtype)
-        line = np.full(end - begin + window[4] + window[5], ends[0], x.dtype)
-        spare = np.empty_like(line)
-        other = np.empty_like(line)
-        middle = line[left - begin + window[4] :][: right - left]
-        hits = np.zeros((end - begin + 7) // 8 * 8, np.uint8)
-        words = hits.view(np.uint64)
+        middle = lines[0, left - begin + window[4] :][: right - left]
         for k in range(2):
             fold_block(x[d], i0 + (k - 1) * block, left, right, ends, nothing, prefix[k], suffix[k])
         for k in range((i1 - i0 + block - 1) // block):
@@ -126,15 +134,27 @@ def _plane_search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callabl
                 c = suffix[p1, t + 1] if t + 1 < block else nothing
                 e = prefix[p2, ahead - 1] if ahead > 0 else nothing
                 best_of_four(middle, a, b, c, e)
-                best = across(line, spare, other, window[4] + window[5] + 1)
-                centre = x[d, first + t, begin:end]
-                for j in range(centre.size):
-                    hits[j] = wins(centre[j], best[j]) & (not wins(limit, centre[j]))
-                for word in range(words.size):
-                    if words[word] != 0:
-                        for j in range(8 * word, 8 * word + 8):
-                            if hits[j] and wins_elsewhere(x, d, first + t, begin + j, centre[j], window):
-                                out[d, first + t, begin + j] = mark(centre[j])
+                which, span = across(lines, wide)
+                best, centre, last = lines[which], x[d, first + t, begin:end], wide - span
+                find_hits(hits, centre, limit, best, best[min(span, last) :], best[min(2 * span, last) :], best[last:])
+                for w in range(words.size):
+                    word = words[w]
+                    while word != 0:
+                        j = 8 * w + np.int64(trailing_zeros(word) >> np.uint64(3))
+                        word &= word - np.uint64(1)
+                        if wins_elsewhere(x, d, first + t, begin + j, centre[j], window):
+                            out[d, first + t, begin + j] = mark(centre[j])
+
+    @allocating
+    def search(x, limit, ends, d, i0, i1, begin, end, window, out):
+        """Call `search_rows`, which counts no references to slices, with memory."""
+        block, length = window[2] + 1, min(end + window[5], x.shape[2]) - max(begin - window[4], 0)
+        prefix, suffix = np.empty((3, block, length), x.dtype), np.empty((3, block, length), x.dtype)
+        nothing = np.full(length, ends[0], x.dtype)
+        lines = np.full((3, end - begin + window[4] + window[5]), ends[0], x.dtype)
+        hits = np.zeros((end - begin + 7) // 8 * 8, np.uint8)
+        memory = prefix, suffix, nothing, lines, hits, hits.view(np.uint64)
+        search_rows(x, limit, ends, d, i0, i1, begin, end, window, out, memory)
 
     return search
 

@@ -11,8 +11,9 @@ import numpy as np
 from npsubpix._arrays.checks import check_temperature, check_weights
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.launch import as_stack
-from npsubpix._cpu.spatial.maps import expectation_kernel, moments_kernels, softmax_kernels
+from npsubpix._cpu.spatial.maps import expectation_kernel, moments_kernels
 from npsubpix._cpu.spatial.maps_vjp import expectation_vjp_kernel, moments_vjp_kernels, softmax_vjp_kernels
+from npsubpix._cpu.spatial.softmax import softmax_kernels
 from npsubpix._definitions.constants import EXPECTATION_SCALE
 from npsubpix._definitions.dtypes import promoted
 from npsubpix._definitions.maps import coordinate_frame, held_temperatures, sum_to_shape

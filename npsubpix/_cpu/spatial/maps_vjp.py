@@ -13,66 +13,81 @@ that gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.jit import Kernel, fused, kernel, summing
-from npsubpix._cpu.formulas.exponential import exponential32, exponential64
-from npsubpix._cpu.spatial.maps import count_bands, row_weights
+from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, summing
+from npsubpix._cpu.spatial.maps import RUN, count_bands
+from npsubpix._cpu.spatial.weights import maximum_of, row_weights
 
 __all__ = ["expectation_vjp_kernel", "moments_vjp_kernels", "softmax_vjp_kernels"]
 
 
-def _moments_vjp(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
-    exponent, _, weigh = row_weights(F, exponential)
+def _moments_vjp(name: str, F: Any) -> Kernel:
+    exponent, weigh = row_weights(F)
 
     @fused
     def polynomial_row(out, e, origin, q0, q1, q2, inverse):
         for j in range(out.size):
-            t = F(j) - origin
+            t = F(np.int32(j)) - origin
             out[j] = e[j] * inverse * (q0 + t * (q1 + t * q2))
 
     @summing
     def by_exponent(out, row, shift, scale):
-        total = F(0)
+        total = 0.0
         for j in range(out.size):
-            total += out[j] * exponent(row[j], shift, scale)
+            total += np.float64(out[j] * exponent(row[j], shift, scale))
+        return total
+
+    @device
+    def band_gradient(out, pixels, factors, weighted, first, shape, e, s, g, h, temperature):
+        """Write the gradient of a band of rows, of which `first` is the first; return the sum of it times exponents."""
+        height, width = shape
+        shift, scale = F(s[0]), F(1.0 / temperature)
+        inverse = F(1.0 / (s[1] * temperature) if s[0] == s[0] else np.nan)
+        constant = h[0, 0] * s[5] + h[1, 1] * s[8] + h[2, 2] * s[10]
+        constant += 2 * (h[0, 1] * s[6] + h[0, 2] * s[7] + h[1, 2] * s[9])
+        origin = np.floor(s[4] + 0.5) if s[0] == s[0] else 0.0
+        u, q2 = origin - s[4], h[2, 2]
+        row, plane = first % height, first // height
+        total = 0.0
+        for begin in range(0, out.size, e.size):
+            part = e[: out.size - begin]
+            of_part, of_pixels = out[begin:][: part.size], pixels[begin:][: part.size]
+            weigh(part, of_pixels, factors[begin:][: part.size], weighted, shift, scale)
+            for start in range(0, part.size, width):
+                z, y = plane - s[2], row - s[3]
+                slope = g[2] + 2 * (h[0, 2] * z + h[1, 2] * y)
+                level = g[0] * z + g[1] * y + h[0, 0] * z * z + 2 * h[0, 1] * z * y + h[1, 1] * y * y - constant
+                q1 = slope + 2 * q2 * u
+                q0 = level + slope * u + q2 * u * u
+                line = of_part[start : start + width]
+                polynomial_row(line, part[start:], F(origin), F(q0), F(q1), F(q2), inverse)
+                row += 1
+                if row == height:
+                    row, plane = 0, plane + 1
+            total += by_exponent(of_part, of_pixels, shift, scale)
         return total
 
     @kernel(f"map_moments_vjp_{name}")
     def moments_vjp(x, temperatures, weights, stats, linear, quadratic, grad, by_t):
         maps, depth, height, width = x.shape
         count, band = count_bands(depth * height, width)
-        rows, results = x.reshape(maps, depth * height, width), grad.reshape(maps, depth * height, width)
+        size = depth * height * width
+        pixels, results = x.reshape(maps, size), grad.reshape(maps, size)
         weighted = weights.size > 0
-        of_maps = weights.reshape(weights.shape[0], weights.shape[1] * weights.shape[2], weights.shape[3])
+        of_maps = weights.reshape(weights.shape[0], weights.shape[1] * weights.shape[2] * weights.shape[3])
         partial = np.empty((maps, count))
         for r in prange(maps * count):
             b, k = r // count, r % count
-            s, g, h = stats[b], linear[b], quadratic[b]
-            shift, scale = F(s[0]), F(1.0 / temperatures[b])
-            inverse = F(1.0 / (s[1] * temperatures[b]) if s[0] == s[0] else np.nan)
-            constant = h[0, 0] * s[5] + h[1, 1] * s[8] + h[2, 2] * s[10]
-            constant += 2 * (h[0, 1] * s[6] + h[0, 2] * s[7] + h[1, 2] * s[9])
-            origin = np.floor(s[4] + 0.5) if s[0] == s[0] else 0.0
-            u = origin - s[4]
-            e = np.empty(width, F)
-            total = 0.0
-            for i in range(k * band, min((k + 1) * band, depth * height)):
-                z, y = i // height - s[2], i % height - s[3]
-                slope = g[2] + 2 * (h[0, 2] * z + h[1, 2] * y)
-                level = g[0] * z + g[1] * y + h[0, 0] * z * z + 2 * h[0, 1] * z * y + h[1, 1] * y * y - constant
-                q2 = h[2, 2]
-                q1 = slope + 2 * q2 * u
-                q0 = level + slope * u + q2 * u * u
-                of_row = of_maps[b if of_maps.shape[0] > 1 else 0, i] if weighted else rows[b, i]
-                weigh(e, rows[b, i], of_row, weighted, shift, scale)
-                polynomial_row(results[b, i], e, F(origin), F(q0), F(q1), F(q2), inverse)
-                total += by_exponent(results[b, i], rows[b, i], shift, scale)
-            partial[b, k] = total
+            begin, end = k * band * width, min((k + 1) * band * width, size)
+            part = pixels[b, begin:end]
+            factors = of_maps[b if of_maps.shape[0] > 1 else 0, begin:end] if weighted else part
+            e = np.empty(max(RUN // max(width, 1), 1) * max(width, 1), F)
+            out, shape, s, g, h = results[b, begin:end], (height, width), stats[b], linear[b], quadratic[b]
+            partial[b, k] = band_gradient(out, part, factors, weighted, k * band, shape, e, s, g, h, temperatures[b])
         for b in range(maps):
             by_t[b] = 0.0
             for k in range(count):
@@ -82,6 +97,8 @@ def _moments_vjp(name: str, F: Any, exponential: Callable[..., Any]) -> Kernel:
 
 
 def _softmax_vjp(name: str, F: Any) -> Kernel:
+    maximum = maximum_of(F)
+
     @summing
     def product(a, b):
         total = 0.0
@@ -108,10 +125,8 @@ def _softmax_vjp(name: str, F: Any) -> Kernel:
             p, c = probabilities[b], cotangents[b]
             scale = F(1.0 / temperatures[b])
             centred(grad[b], p, c, F(product(p, c)), scale)
-            best = 0
-            for j in range(size):
-                best = j if p[j] > p[best] else best
-            by_t[b] = -by_value(grad[b], x[b], x[b, best]) / temperatures[b] if size > 0 else 0.0
+            top = maximum(x[b], p, True)
+            by_t[b] = -by_value(grad[b], x[b], top) / temperatures[b] if size > 0 else 0.0
 
     return softmax_vjp
 
@@ -134,8 +149,8 @@ def expectation_vjp_kernel(weights, slopes, constants, grad):
 
 
 moments_vjp_kernels = {
-    np.dtype(np.float32): _moments_vjp("f4", np.float32, exponential32),
-    np.dtype(np.float64): _moments_vjp("f8", np.float64, exponential64),
+    np.dtype(np.float32): _moments_vjp("f4", np.float32),
+    np.dtype(np.float64): _moments_vjp("f8", np.float64),
 }
 softmax_vjp_kernels = {
     np.dtype(np.float32): _softmax_vjp("f4", np.float32),

@@ -1,4 +1,4 @@
-"""Filter banks on the host: the pixels of many windows become the columns of a matrix, which weights multiply."""
+"""Filter banks on the host: by tiles, or as products of matrices, whose columns are the pixels of windows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.filter_banks.tiles import FILTERS, LANES, filter_kernels
 from npsubpix._definitions.dtypes import promoted
 
 __all__ = ["conv2d", "conv2d_vjp"]
@@ -54,22 +55,50 @@ def _groups(weight: HostArray, groups: int) -> Iterator[tuple[slice, slice, Host
         yield slice(g * into, (g + 1) * into), made, weight[made].reshape(out, -1)
 
 
+def _by_tiles(
+    x: HostArray, filters: HostArray, bias: HostArray, step: int, dilation: tuple[int, ...], groups: int, out: HostArray
+) -> None:
+    """Write the results of all windows of padded images, whose rows begin `step` apart."""
+    (_, channels, height, width), (made, into, tall, wide) = x.shape, filters.shape
+    size = made // groups
+    order = np.minimum(np.arange(-(-size // FILTERS) * FILTERS), size - 1)  # the last filter again and again
+    fours = filters.reshape(groups, size, -1)[:, order].reshape(groups, -1, FILTERS, into * tall * wide)
+    weights = np.ascontiguousarray(fours.swapaxes(2, 3))
+    constants = np.ascontiguousarray(bias.reshape(groups, size)[:, order]).reshape(groups, -1, FILTERS)
+    rows, columns = np.arange(tall) * dilation[0] * width, np.arange(wide) * dilation[1]
+    offsets = (np.arange(into)[:, None, None] * height * width + rows[:, None] + columns).ravel()
+    filter_kernels[x.dtype].run(
+        2 * out.size * offsets.size // FILTERS, x.reshape(-1), channels // groups * height * width, step * width,
+        offsets, weights, constants, size, out,
+    )  # fmt: skip
+
+
+def _by_matrices(windows: HostArray, filters: HostArray, groups: int, out: HostArray) -> None:
+    for block in _blocks(windows):
+        for taken, made, matrix in _groups(filters, groups):
+            place = out[block[0], made, block[1]]
+            result = matrix @ _columns(windows, block, taken)
+            place[...] = result.reshape(len(matrix), len(place), *place.shape[2:]).swapaxes(0, 1)
+
+
 def conv2d(
     input: HostArray, weight: HostArray, bias: HostArray | None, *, stride: tuple[int, ...], padding: tuple[int, ...],
     dilation: tuple[int, ...], groups: int,
 ) -> tuple[HostArray]:  # fmt: skip
     """Correlate images (N, C, H, W) with filters (O, C / groups, KH, KW)."""
     dtype = promoted(np.result_type(input.dtype, weight.dtype))
-    windows = _windows(_padded(input.astype(dtype, copy=False), padding), weight.shape[2:], stride, dilation)
-    out = np.empty((len(input), len(weight), *windows.shape[4:]), dtype)
+    padded = _padded(input.astype(dtype, copy=False), padding)
+    reach = [d * (k - 1) + 1 for k, d in zip(weight.shape[2:], dilation, strict=True)]
+    places = [(n - r) // s + 1 for n, r, s in zip(padded.shape[2:], reach, stride, strict=True)]
+    out = np.empty((len(input), len(weight), *places), dtype)
     filters = weight.astype(dtype, copy=False)
-    for block in _blocks(windows):
-        for taken, made, matrix in _groups(filters, groups):
-            place = out[block[0], made, block[1]]
-            result = matrix @ _columns(windows, block, taken)
-            place[...] = result.reshape(len(matrix), len(place), *place.shape[2:]).swapaxes(0, 1)
-    if bias is not None:
-        out += bias.astype(dtype)[:, None, None]
+    constants = np.zeros(len(weight), dtype) if bias is None else bias.astype(dtype)
+    if stride[1] == 1 and out.shape[3] >= 2 * LANES[dtype]:  # a tile of a single vector waits for its sums
+        _by_tiles(padded, filters, constants, stride[0], dilation, groups, out)
+    else:
+        _by_matrices(_windows(padded, weight.shape[2:], stride, dilation), filters, groups, out)
+        if bias is not None:
+            out += constants[:, None, None]
     return (out.astype(promoted(input.dtype), copy=False),)
 
 
