@@ -70,7 +70,7 @@ def median_of_bytes(side: int) -> Contest:
     return Contest(
         f"{side}²",
         lambda: npsubpix.window_median(image, 5, border="nearest"),
-        [Peer("cv2.medianBlur", theirs, 1 / 1.5, close(0))],
+        [Peer("cv2.medianBlur", theirs, 1, close(0))],
     )
 
 

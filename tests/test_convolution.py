@@ -128,6 +128,23 @@ def test_dtype_chooses(rng):
     )
 
 
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+@pytest.mark.parametrize("border", BORDERS)
+def test_bytes_with_whole_weights(rng, dtype, border):
+    """Sums are exact, and kept within the range of the result, up to those that 16 bits do not hold."""
+    ends = np.iinfo(dtype)
+    for shape, size in (((17, 23), (3, 3)), ((5, 6, 7), (3, 2, 4)), ((40,), (5,)), ((1, 1), (3, 3)), ((3, 90), (5, 7))):
+        x = rng.integers(ends.min, ends.max, shape, dtype, endpoint=True)
+        weights = rng.integers(-3, 4, size)
+        for kernel in (weights, 0 * weights, np.where(weights == weights.max(), 60, 0)):
+            exact = definition(x, kernel, "same", border, 7.0)
+            for out in (None, np.int16, np.int64):
+                found = npsubpix.correlate(x, kernel, border=border, cval=7.0, dtype=out)
+                limits = np.iinfo(out or dtype)
+                np.testing.assert_array_equal(found, np.clip(exact, limits.min, limits.max))
+
+
 @pytest.mark.parametrize("wrap", [np.asarray, torch.from_numpy])
 def test_dtype_is_not_rounded_to_that_of_the_image(rng, wrap):
     """Sums of half precision in float32, as asked for, have digits that half precision has not."""

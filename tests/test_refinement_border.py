@@ -29,6 +29,19 @@ def test_a_window_cut_along_z_is_exact_for_a_gaussian(z):
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 6, 9])
+@pytest.mark.parametrize("radius", [2.0, 3.0])
+def test_centroids_of_windows_of_few_columns(rng, width, radius):
+    """Images narrower than windows, and starts in each column: every window has its own number of columns."""
+    for column in range(width):
+        image = 50 * spot((15, width), (7.2, column + 0.1), (1.2, 1.2)) + rng.normal(5, 0.01, (15, width))
+        found = npsubpix.refine_peaks(image, [[7, column]], method="centroid", radius=radius, n_iters=20)
+        if found.ok[0]:
+            wanted = reference.centroid(image, (7, column), (radius, radius), 20)
+            np.testing.assert_allclose(found.coords[0], wanted, atol=1e-7)
+
+
+@pytest.mark.usefixtures("backend")
 def test_flat_spots_under_a_cut_window():
     """A blob of equal pixels has no Gaussian's slopes: moments are right where it is seen whole, and else there are
     none."""

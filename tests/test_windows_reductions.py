@@ -151,6 +151,20 @@ def test_variances_far_from_zero(rng, offset, shape):
     np.testing.assert_allclose(npsubpix.window_var(x, 3)[..., 21:], parts, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("size", [(5, 5), (3, 4), (9, 3), (1, 27), (26, 1)])
+def test_medians_of_bytes_on_images_of_many_tiles(rng, size):
+    """Columns that windows share are sorted once, in blocks of a line: the last one may be of any length."""
+    for width in (1, 64, 1087):
+        x = rng.integers(0, 256, (37, width), np.uint8)
+        for border in ("nearest", "constant"):
+            found = npsubpix.window_percentile(x, 50.0, size, border=border, cval=9.0)
+            mode, places = ("edge", {}) if border == "nearest" else ("constant", {"constant_values": 9})
+            wide = np.pad(x, [(k // 2, k - 1 - k // 2) for k in size], mode, **places)
+            windows = np.lib.stride_tricks.sliding_window_view(wide, size).reshape(*x.shape, -1)
+            np.testing.assert_array_equal(found, np.rint(np.median(windows, 2)))
+
+
 @pytest.mark.exhaustive  # images of many tiles
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("size", [(3, 3), (31, 31), (4, 9), (1, 200), (150, 1)])

@@ -12,6 +12,7 @@ from numba import prange
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.background.clipping import clip, step_of
 from npsubpix._cpu.background.mesh import median_filter, settle, spread
+from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend
 from npsubpix._cpu.compiler.jit import allocating, device, kernel
 from npsubpix._cpu.formulas.sorting import sort_floats
 from npsubpix._definitions.background import box_count, box_ends, grow_radii
@@ -29,6 +30,18 @@ def _differences(values, reference, out):
 
 
 @device
+def _copy_finite(row, out):
+    """Copy a row; return whether all of its pixels are finite."""
+    F = out.dtype.type
+    count = 0
+    for k in range(row.size):
+        v = F(row[k])
+        out[k] = v
+        count += math.isfinite(v)
+    return count == row.size
+
+
+@device
 def _gather(x, mask, chosen, out):
     """Write the pixels of a box that are finite, not masked and, unless it is empty, chosen; return their number.
 
@@ -39,8 +52,12 @@ def _gather(x, mask, chosen, out):
     count = 0
     for i in range(depth):
         for j in range(height):
+            row = x[i, j]
+            if mask.size == 0 and chosen.size == 0 and _copy_finite(row, out[count:]):
+                count += width
+                continue
             for k in range(width):
-                v = F(x[i, j, k])
+                v = F(row[k])
                 out[count] = v
                 good = math.isfinite(v)
                 if mask.size > 0:
@@ -54,43 +71,94 @@ def _gather(x, mask, chosen, out):
 @device
 def _without(values, removed):
     """Remove numbers from sorted ones, both sorted, in place; return how many remain."""
+    if removed.size == 0:
+        return values.size
     count = j = 0
-    for k in range(values.size):
+    last = removed.size - 1
+    for k in range(values.size):  # without a branch, which would be mispredicted
         v = values[k]
-        if j < removed.size and removed[j] == v:
-            j += 1
-        else:
-            values[count] = v
-            count += 1
+        gone = (removed[min(j, last)] == v) & (j <= last)
+        values[count] = v
+        j += gone
+        count += not gone
     return count
 
 
 @device
-def _mark_around(near, i, j, k, lines):
-    """Set the pixels of a box in an ellipsoid around one, whose lines are (z, y, half-width along x)."""
-    depth, height, width = near.shape
-    for line in range(len(lines)):
-        a, b, half = i + lines[line, 0], j + lines[line, 1], lines[line, 2]
-        if 0 <= a < depth and 0 <= b < height:
-            for c in range(max(k - half, 0), min(k + half + 1, width)):
-                near[a, b, c] = True
+def _mark_clipped(x, mask, i, j, kept, out):
+    """Mark the good pixels of a row outside a range; return whether there are any."""
+    F = kept.dtype.type
+    least, greatest = kept[0], kept[-1]
+    count = 0
+    for k in range(out.size):
+        v = F(x[i, j, k])
+        beyond = math.isfinite(v) & ((v < least) | (v > greatest))
+        if mask.size > 0:
+            beyond &= not mask[i, j, k]
+        out[k] = beyond
+        count += beyond
+    return count > 0
+
+
+@device
+def _widen(marked, before, after, out):
+    """Write which pixels are marked or beside one that is, on both sides."""
+    for k in range(out.size):
+        out[k] = marked[k] | before[k] | after[k]
+
+
+@device
+def _add_marks(out, marked):
+    for k in range(out.size):
+        out[k] |= marked[k]
 
 
 @allocating
 def _around_clipped(x, mask, kept, lines):
-    """Return the pixels of a box that are near a good one outside the range of the sorted ones that were kept."""
-    F = kept.dtype.type
-    least, greatest = kept[0], kept[-1]
-    near = np.zeros(x.shape, np.bool_)
+    """Return the pixels of a box that are near a good one outside the range of the sorted ones that were kept.
+
+    They are in an ellipsoid around it, whose lines are (z, y, half-width along x), the shortest first.
+    """
     depth, height, width = x.shape
+    near, marks = np.zeros(x.shape, np.bool_), np.zeros((3, width + 2), np.bool_)
+    target, rows = lend(near), lend(marks)
+    clipped, wide, spare = rows[0], rows[1], rows[2]
     for i in range(depth):
         for j in range(height):
-            for k in range(width):
-                v = F(x[i, j, k])
-                out = math.isfinite(v) & ((v < least) | (v > greatest))
-                if out and (mask.size == 0 or not mask[i, j, k]):
-                    _mark_around(near, i, j, k, lines)
+            if not _mark_clipped(x, mask, i, j, kept, clipped[1 : width + 1]):
+                continue
+            copy_to(wide, clipped)
+            half = 0
+            for line in range(len(lines)):
+                while half < min(lines[line, 2], width):
+                    _widen(wide[1 : width + 1], wide[:width], wide[2:], spare[1 : width + 1])
+                    wide, spare = spare, wide
+                    half += 1
+                a, b = i + lines[line, 0], j + lines[line, 1]
+                if 0 <= a < depth and 0 <= b < height:
+                    _add_marks(target[a, b], wide[1 : width + 1])
+    keep(marks)
+    keep(near)
     return near
+
+
+@device
+def _count(marks):
+    """Return how many pixels of a box are marked."""
+    count = 0
+    for i in range(marks.shape[0]):
+        for j in range(marks.shape[1]):
+            for k in range(marks.shape[2]):
+                count += marks[i, j, k]
+    return count
+
+
+@device
+def _invert(marks):
+    for i in range(marks.shape[0]):
+        for j in range(marks.shape[1]):
+            for k in range(marks.shape[2]):
+                marks[i, j, k] = not marks[i, j, k]
 
 
 @kernel("background_boxes")
@@ -123,12 +191,18 @@ def _boxes_kernel(x, stack_mask, ends, lines, use_mean, floats, bits, background
         begin, end, median, mean, deviation, guess = clip(offsets, step)
         if end - begin < count and len(lines) > 0:
             near = _around_clipped(pixels, mask, values[begin:end], lines)
-            removed = np.empty(pixels.size + 1, floats.dtype)
-            removed_count = _gather(pixels, mask, near, removed)
-            if count - removed_count >= LEAST_GROWN * count:
-                # The removed pixels are sorted, as they are fewer than those that remain.
-                sort_floats(removed[:removed_count], spare, bits)
-                left = _without(values[:count], removed[:removed_count])
+            many = 2 * _count(near) > near.size
+            if many:  # those that remain are sorted, as they are fewer
+                _invert(near)
+            chosen = np.empty(pixels.size + 1, floats.dtype)
+            chosen_count = _gather(pixels, mask, near, chosen)
+            left = chosen_count if many else count - chosen_count
+            if left >= LEAST_GROWN * count:
+                sort_floats(chosen[:chosen_count], spare, bits)
+                if many:
+                    copy_to(values[:left], chosen[:left])
+                else:
+                    left = _without(values[:count], chosen[:chosen_count])
                 _differences(values[:left], middle, offsets)
                 begin, end, median, mean, deviation, guess = clip(offsets[:left], step)
         background[f, i, j, k] = middle + (mean if use_mean else median)
@@ -139,13 +213,14 @@ def _boxes_kernel(x, stack_mask, ends, lines, use_mean, floats, bits, background
 
 
 def _ellipsoid(radii: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """Return lines (z, y, half-width along x) of the pixels within radii of one, none for radii of 0."""
+    """Return lines (z, y, half-width along x) of the pixels within radii of one, the shortest first; none for 0."""
     if max(radii) == 0:
         return np.zeros((0, 3), np.int64)
     z, y, x = (np.arange(-r, r + 1) / max(r, 1) for r in radii)
     inside = z[:, None, None] ** 2 + y[:, None] ** 2 + x**2 <= ELLIPSOID_LIMIT
     lines = np.argwhere(inside.any(2)) - radii[:2]
-    return np.column_stack([lines, inside.sum(2)[inside.any(2)] // 2])
+    halves = inside.sum(2)[inside.any(2)] // 2
+    return np.column_stack([lines, halves])[np.argsort(halves)]
 
 
 _NO_MASK = np.zeros((0, 1, 0, 0), bool)

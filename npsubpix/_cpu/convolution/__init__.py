@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.convolution.bytes import correlate_bytes, taps_of
 from npsubpix._cpu.convolution.lines import BAND, by_kernel, correlate_lines
 from npsubpix._cpu.convolution.rows import correlate_rows
 from npsubpix._definitions.borders import extended, folded
@@ -132,6 +133,7 @@ def _run(
     out = np.empty((x.shape[0], *plan.shape), dtype)
     if out.size == 0:
         return out
+    free = method != "separable"
     if method in ("auto", PRODUCT):
         method = choose_conv_method(kernel, stride=plan.stride)
         fill = cval if any((places < 0).any() for places in plan.places) else None
@@ -139,6 +141,11 @@ def _run(
             method = "direct"
     if method == "fft":
         return converted(_fft(x.astype(np.float64), kernel.astype(np.float64), plan, cval, left_out, omit), dtype)
+    if free and x.dtype.itemsize == 1 and dtype.kind in "iu" and plan.stride[1:] == (1, 1) and not (left_out or omit):
+        taps = taps_of(x, kernel, cval, method)
+        if taps is not None:
+            correlate_bytes(x, taps, kernel.shape[1], plan, cval, out)
+            return out
     along, mixed = np.empty((0, 0), compute), bool(kernel.min() < 0 < kernel.max())
     if method == "separable" and (not kernel.any() or kernel.size in (kernel.shape[2], kernel.size // kernel.shape[2])):
         method = "direct"  # a line, which is a product already, or nothing

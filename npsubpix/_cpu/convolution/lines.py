@@ -19,7 +19,7 @@ from numba import prange
 
 from npsubpix._cpu.compiler.jit import device, fused, kernel
 
-__all__ = ["BAND", "WIDTH", "by_kernel", "copy_line", "correlate_lines", "sum_row", "sum_three_lines"]
+__all__ = ["BAND", "WIDTH", "add_row_twice", "by_kernel", "copy_line", "correlate_lines", "sum_row", "sum_three_lines"]
 
 #: Lines of the result that one thread computes one after the other.
 BAND = 64
@@ -58,6 +58,27 @@ _begin_1, _begin_2, _begin_3, _begin_4, _begin_5, _begin_6, _begin_7, _begin_8 =
 _add_1, _add_2, _add_3, _add_4, _add_5, _add_6, _add_7, _add_8 = (
     _weighted(count, False) for count in range(1, _MOST + 1)
 )
+
+
+def _weighted_twice(count: int) -> Callable[..., Any]:
+    """Make a function that adds the pixels x[j + m * d] to two sums, with weights of their own: one load for both."""
+
+    @fused
+    def add(a, b, x, u, v, d):
+        for k in range(a.size):
+            j = np.uint64(k)
+            first, second = u[0] * x[j], v[0] * x[j]
+            for m in range(1, count):
+                pixel = x[j + np.uint64(m) * d]
+                first += u[m] * pixel
+                second += v[m] * pixel
+            a[j] += first
+            b[j] += second
+
+    return add
+
+
+_add_5_twice, _add_7_twice = _weighted_twice(5), _weighted_twice(7)
 
 
 @fused
@@ -134,6 +155,18 @@ def sum_row(sums, line, weights, step, begins):
             _begin(sums, part, group, np.uint64(step))
         else:
             _add(sums, part, group, np.uint64(step))
+
+
+@device
+def add_row_twice(a, b, line, u, v, step):
+    """Add pixels to two sums as `sum_row` does; each has the bits that it has by itself."""
+    if u.size == 5:
+        _add_5_twice(a, b, line, u, v, np.uint64(step))
+    elif u.size == 7:
+        _add_7_twice(a, b, line, u, v, np.uint64(step))
+    else:
+        sum_row(a, line, u, step, False)
+        sum_row(b, line, v, step, False)
 
 
 @fused

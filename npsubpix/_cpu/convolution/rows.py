@@ -11,7 +11,7 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.jit import allocating, device, kernel
-from npsubpix._cpu.convolution.lines import BAND, WIDTH, copy_line, sum_row, sum_three_lines
+from npsubpix._cpu.convolution.lines import BAND, WIDTH, add_row_twice, copy_line, sum_row, sum_three_lines
 
 __all__ = ["correlate_rows"]
 
@@ -43,7 +43,14 @@ def _correlate_band(x, weights, planes, rows, inside, edges, dilation, fill, out
             line[j] = sums[first + j]
         for j in range(right, line.size):
             line[j] = sums[first + span - line.size + j]
-        _sum_rows(line[left:right], x, blank, weights, planes, rows[i:], source, dilation)
+    step = 2 if dilation[1] == 1 and kh > 3 else 1
+    for i in range(begin, end, step):
+        if i + 1 < min(end, i + step):
+            _sum_two_rows(
+                out[i, left:right], out[i + 1, left:right], x, blank, weights, planes, rows[i:], source, dilation
+            )
+        else:
+            _sum_rows(out[i, left:right], x, blank, weights, planes, rows[i:], source, dilation)
 
 
 @kernel("correlate_rows")
@@ -78,3 +85,26 @@ def _sum_rows(sums, x, blank, weights, planes, rows, source, dilation):
                     place = rows[m * dilation[1]]
                     row = x[planes[k], place] if planes[k] >= 0 and place >= 0 else blank
                     sum_row(part, row[column:], weights[k, m], dilation[2], k == 0 and m == 0)
+
+
+@device
+def _sum_two_rows(above, below, x, blank, weights, planes, rows, source, dilation):
+    """Sum rows of the image for two rows of the result that follow each other, as `_sum_rows` does.
+
+    Each is loaded once for both, but for the first and the last ones.
+    """
+    kd, kh = weights.shape[:2]
+    for first in range(0, above.size, WIDTH):
+        a, b, column = above[first : first + WIDTH], below[first : first + WIDTH], source + first
+        for k in range(kd):
+            for m in range(kh + 1):
+                place = rows[m]
+                row = x[planes[k], place] if planes[k] >= 0 and place >= 0 else blank
+                line = row[column:]
+                if m == 0 or m == kh or (m == 1 and k == 0):
+                    if m < kh:
+                        sum_row(a, line, weights[k, m], dilation[2], k == 0 and m == 0)
+                    if m > 0:
+                        sum_row(b, line, weights[k, m - 1], dilation[2], k == 0 and m == 1)
+                else:
+                    add_row_twice(a, b, line, weights[k, m], weights[k, m - 1], dilation[2])

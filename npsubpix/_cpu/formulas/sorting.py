@@ -3,8 +3,8 @@
 Many are sorted by the digits of their bits, a few hundred by those of a coarser number: that takes fewer passes.
 
 The bits of floats that are not negative are ordered as integers are; those of negative ones are in
-the opposite order, so all of their bits are inverted. A digit is a byte. Bytes that are the same in
-all numbers, as the exponents of the pixels of a box often are, cost no pass.
+the opposite order, so all of their bits are inverted. A digit is a byte, or 11 bits of many numbers. Digits that are
+the same in all numbers, as the exponents of the pixels of a box often are, cost no pass.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ __all__ = ["insert", "sort_floats"]
 
 _FEW = 64  # numbers that are sorted faster by insertion
 _MANY = 512  # numbers from which on a pass for each digit is as fast
+_SHORT, _LONG, _MORE = 8, 11, 2048  # bits of a digit, and of one of as many numbers as it has values or more
 _LEVELS = 1 << 16  # of two digits
 _SAMPLE, _TAIL = 16, 2  # numbers that show the spread of all, without as many at either end:
 _BEYOND = 1.5  # levels reach so many times as far as these beyond them, four standard deviations from the mean
@@ -58,27 +59,28 @@ def _to_bits(keys):
 
 
 @device
-def _count(keys, counts):
-    """Count the digits of all places in one pass."""
+def _count(keys, width, counts):
+    """Count the digits of all places in one pass; digits are `width` bits."""
     U = keys.dtype.type
+    ones = U(counts.shape[1] - 1)
     for k in range(keys.size):
         key = keys[k]
         for place in range(counts.shape[0]):
-            counts[place, (key >> U(8 * place)) & U(255)] += 1
+            counts[place, (key >> U(width * place)) & ones] += 1
 
 
 @device
-def _move(keys, count, place, out):
+def _move(keys, count, shift, out):
     """Write numbers in the order of one digit, and of where they stand; `count` of the digit is used up."""
     U = keys.dtype.type
     total = 0
-    for digit in range(256):
+    for digit in range(count.size):
         here = count[digit]
         count[digit] = total
         total += here
-    shift = U(8 * place)
+    ones = U(count.size - 1)
     for k in range(keys.size):
-        digit = (keys[k] >> shift) & U(255)
+        digit = (keys[k] >> shift) & ones
         out[count[digit]] = keys[k]
         count[digit] += 1
 
@@ -89,13 +91,16 @@ def _sort_by_digits(values, spare, bits):
     keys, other = values.view(bits.dtype), spare.view(bits.dtype)
     U = bits.dtype.type
     _to_keys(keys)
-    counts = np.zeros((bits.itemsize, 256), np.int64)
-    _count(keys, counts)
+    width = _LONG if keys.size >= _MORE else _SHORT
+    places = (8 * bits.itemsize + width - 1) // width
+    counts = np.zeros((places, 1 << width), np.int64)
+    _count(keys, width, counts)
     swapped = False
-    for place in range(bits.itemsize):
-        if counts[place, (keys[0] >> U(8 * place)) & U(255)] == keys.size:
+    for place in range(places):
+        shift = U(width * place)
+        if counts[place, (keys[0] >> shift) & U((1 << width) - 1)] == keys.size:
             continue
-        _move(keys, counts[place], place, other)
+        _move(keys, counts[place], shift, other)
         keys, other = other, keys
         swapped = not swapped
     if swapped:

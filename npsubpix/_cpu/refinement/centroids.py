@@ -12,7 +12,10 @@ import math
 
 import numpy as np
 
-from npsubpix._cpu.compiler.jit import allocating, device
+from npsubpix._cpu.compiler.intrinsics import keep, lend, shaped
+from npsubpix._cpu.compiler.jit import allocating, device, inlined, inlined_fused, summing
+from npsubpix._cpu.formulas.exponential import exponential64
+from npsubpix._cpu.refinement.moments import FOUR, plane_moments
 from npsubpix._definitions.constants import (
     CENTROID_LEAST_FACTOR,
     CENTROID_LEAST_MASS,
@@ -35,6 +38,14 @@ _FIXED_Y = int(PeakFlags.FIXED_Y)
 _FIXED_X = int(PeakFlags.FIXED_X)
 
 
+@summing
+def _sum_differences(values, first):
+    total = 0.0
+    for k in range(values.size):
+        total += np.float64(values[k]) - first
+    return total
+
+
 @device
 def ring_mean(x, d, i, j, hd, hi, hj):
     """Return the mean of the pixels just outside a box of half-widths h, as far as they are in the image; NaN if none.
@@ -42,27 +53,68 @@ def ring_mean(x, d, i, j, hd, hi, hj):
     Differences from one of them are summed, so that the mean of equal pixels is exact.
     """
     depth, height, width = x.shape
-    total = 0.0
+    along = before = after = 0.0
     count = 0
     outer = 1 if hd > 0 else 0
-    first = np.float64(x[max(d - hd - outer, 0), max(i - hi - 1, 0), max(j - hj - 1, 0)])
+    left, right = j - hj - 1, j + hj + 1
+    begin, end = max(left, 0), min(right + 1, width)
+    has_left, has_right = left >= 0, right < width
+    first = np.float64(x[max(d - hd - outer, 0), max(i - hi - 1, 0), begin])
     for a in range(max(d - hd - outer, 0), min(d + hd + outer + 1, depth)):
         for b in range(max(i - hi - 1, 0), min(i + hi + 2, height)):
-            on_face = abs(b - i) == hi + 1 or abs(a - d) == hd + 1
-            step = 1 if on_face else 2 * hj + 2
-            for c in range(j - hj - 1, j + hj + 2, step):
-                if 0 <= c < width:
-                    total += np.float64(x[a, b, c]) - first
-                    count += 1
-    return (first + total / count if count > 0 else 0.0), count
+            if abs(b - i) == hi + 1 or abs(a - d) == hd + 1:
+                along += _sum_differences(x[a, b, begin:end], first)
+                count += end - begin
+                continue
+            if has_left:
+                before += np.float64(x[a, b, left]) - first
+                count += 1
+            if has_right:
+                after += np.float64(x[a, b, right]) - first
+                count += 1
+    return (first + (along + before + after) / count if count > 0 else 0.0), count
+
+
+@inlined
+def _nearest(position):
+    """Return the nearest pixel, of two the even one, as `round` does in more time."""
+    return np.int64(np.rint(position))
+
+
+@inlined_fused
+def _weight(u, inverse):
+    """Gaussian weight at a distance, of the inverse of its standard deviation."""
+    t = u * inverse
+    return exponential64(-0.5 * t * t)
 
 
 @device
 def _weights(first, position, spread, out):
     """Gaussian weights of the pixels from `first` on, around a position."""
+    inverse = 1.0 / spread if spread > 0.0 else 0.0
     for k in range(out.size):
-        u = (first + k - position) / spread if spread > 0.0 else 0.0
-        out[k] = math.exp(-0.5 * u * u)
+        out[k] = _weight(first + k - position, inverse)
+
+
+@device
+def _weights_around(low, position, spread, count, rows, columns):
+    """Write weights of rows, and these times distances and their squares; weights and distances of columns by fours.
+
+    The last four columns end with the last one; those that overlap the ones before have weights of 0.
+    """
+    inverse_i, inverse_j = 1.0 / spread[1], 1.0 / spread[2]
+    weights, slopes, squares = rows[0], rows[1], rows[2]
+    across, distances = columns[0], columns[1]
+    for k in range(weights.size):
+        u, v = low[1] + k - position[1], low[2] + k - position[2]
+        w = _weight(u, inverse_i)
+        weights[k], slopes[k], squares[k] = w, w * u, w * u * u
+        across[k], distances[k] = _weight(v, inverse_j), v
+    begin = (count[2] - 1) // FOUR * FOUR
+    shift = begin + FOUR - count[2]
+    for k in range(FOUR - 1, -1, -1):
+        across[begin + k] = across[begin + k - shift] if k >= shift else 0.0
+        distances[begin + k] -= shift
 
 
 @device
@@ -76,7 +128,7 @@ def _unshrunk(first, second, mass, spread):
     if spread <= 0.0:
         return 0.0
     kept = 1.0 - second / (mass * spread * spread)
-    return first / mass / min(max(kept, CENTROID_LEAST_FACTOR), 1.0)
+    return first / (mass * min(max(kept, CENTROID_LEAST_FACTOR), 1.0))
 
 
 @device
@@ -124,31 +176,70 @@ def _gaussian_step(planes, weights, first, end, position, mass, moment):
     return moment if at_cut <= MOST_AT_CUT * abs(mass) else math.nan
 
 
-@allocating
-def centroid(x, d0, i0, j0, n_iters, max_shift, half, spread):
-    """Iterate the Gaussian-windowed centroid until it converges; the window moves with it.
-
-    An axis along which the start lies at the border stays as it is; one along which the window is cut once, is
-    measured by `_gaussian_step` from then on.
-    """
+@device
+def _cut_steps(x, low, count, position, still, cut, background, mass, steps, spread, scratch):
+    """Return steps along each axis, by Gaussians where the window is cut."""
+    wd, wi, wj = scratch[0, : count[0]], scratch[1, : count[1]], scratch[2, : count[2]]
+    of_d, of_i, of_j = scratch[3, : count[0]], scratch[4, : count[1]], scratch[5, : count[2]]
+    _weights(low[0], position[0], spread[0], wd)
+    _weights(low[1], position[1], spread[1], wi)
+    _weights(low[2], position[2], spread[2], wj)
+    _sum_planes(x, low, wd, wi, wj, background, of_d, of_i, of_j)
     depth, height, width = x.shape
+    step_d, step_i, step_j = steps
+    if cut[0] and not still[0]:
+        step_d = _gaussian_step(of_d, wd, low[0], depth, position[0], mass, step_d)
+    if cut[1] and not still[1]:
+        step_i = _gaussian_step(of_i, wi, low[1], height, position[1], mass, step_i)
+    if cut[2] and not still[2]:
+        step_j = _gaussian_step(of_j, wj, low[2], width, position[2], mass, step_j)
+    return step_d, step_i, step_j
+
+
+@device
+def _moments(x, origin, low, count, position, spread, background, scratch):
+    """Return the sum of weighted pixels, of their magnitudes, and their first and second moments along each axis.
+
+    `origin` is where the first pixel of the window is, `low` its position.
+    """
+    rows, columns = scratch[:3], scratch[3:5]
+    _weights_around(low, position, spread, count, rows, columns)
+    inverse = 1.0 / spread[0] if spread[0] > 0.0 else 0.0
+    mass = magnitude = md = mi = mj = vd = vi = vj = 0.0
+    for a in range(count[0]):
+        ud = low[0] + a - position[0]
+        wd = _weight(ud, inverse)
+        place = origin[0] + a, origin[1], origin[2]
+        plane, own, first_i, second_i, first_j, second_j = plane_moments(
+            x, place, (count[1], max(count[2], FOUR)), rows, columns, background
+        )
+        magnitude += wd * own
+        mi, vi = mi + wd * first_i, vi + wd * second_i
+        mj, vj = mj + wd * first_j, vj + wd * second_j
+        plane *= wd
+        mass += plane
+        md, vd = md + plane * ud, vd + plane * ud * ud
+    return mass, magnitude, md, mi, mj, vd, vi, vj
+
+
+@device
+def _iterated(x, start, n_iters, max_shift, half, spread, scratch, window):
+    """Iterate; `scratch` holds weights, and `window` the pixels of one of fewer than four columns."""
+    depth, height, width = x.shape
+    d0, i0, j0 = start
     hd, hi, hj = half
     sd, si, sj = spread
-    start = (d0, i0, j0)
     pd, pi, pj = float(d0), float(i0), float(j0)
     value = np.float64(x[d0, i0, j0])
-    still_d = d0 == 0 or d0 == depth - 1
-    still_i = i0 == 0 or i0 == height - 1
-    still_j = j0 == 0 or j0 == width - 1
+    still = d0 == 0 or d0 == depth - 1, i0 == 0 or i0 == height - 1, j0 == 0 or j0 == width - 1
     background, around = ring_mean(x, d0, i0, j0, hd, hi, hj)
-    if around == 0 or (still_d and still_i and still_j):
+    if around == 0 or (still[0] and still[1] and still[2]):
         return pd, pi, pj, value, _AT_BORDER, start
-    flags = (_FIXED_Z if still_d and hd > 0 else 0) | (_FIXED_Y if still_i else 0) | (_FIXED_X if still_j else 0)
+    flags = (_FIXED_Z if still[0] and hd > 0 else 0) | (_FIXED_Y if still[1] else 0) | (_FIXED_X if still[2] else 0)
+    corner = np.int64(0), np.int64(0), np.int64(0)
     cut_d = cut_i = cut_j = False
-    all_wd, all_wi, all_wj = np.empty(2 * hd + 1), np.empty(2 * hi + 1), np.empty(2 * hj + 1)
-    planes_d, planes_i, planes_j = np.empty(2 * hd + 1), np.empty(2 * hi + 1), np.empty(2 * hj + 1)
     for _ in range(n_iters):
-        d, i, j = round(pd), round(pi), round(pj)
+        d, i, j = _nearest(pd), _nearest(pi), _nearest(pj)
         if d < 0 or d >= depth or i < 0 or i >= height or j < 0 or j >= width:
             return pd, pi, pj, value, _AT_BORDER, start
         low = max(d - hd, 0), max(i - hi, 0), max(j - hj, 0)
@@ -156,46 +247,28 @@ def centroid(x, d0, i0, j0, n_iters, max_shift, half, spread):
         cut_d |= count[0] <= 2 * hd
         cut_i |= count[1] <= 2 * hi
         cut_j |= count[2] <= 2 * hj
-        wd, wi, wj = all_wd[: count[0]], all_wi[: count[1]], all_wj[: count[2]]
-        _weights(low[0], pd, sd, wd)
-        _weights(low[1], pi, si, wi)
-        _weights(low[2], pj, sj, wj)
-        mass = magnitude = md = mi = mj = vd = vi = vj = 0.0
-        for a in range(wd.size):
-            ud = low[0] + a - pd
-            for b in range(wi.size):
-                ui = low[1] + b - pi
-                row_mass = row_first = row_second = 0.0
-                for c in range(wj.size):
-                    uj = low[2] + c - pj
-                    w = wd[a] * wi[b] * wj[c] * (np.float64(x[low[0] + a, low[1] + b, low[2] + c]) - background)
-                    row_mass += w
-                    row_first += w * uj
-                    row_second += w * uj * uj
-                    magnitude += abs(w)
-                mass += row_mass
-                md += row_mass * ud
-                mi += row_mass * ui
-                mj += row_first
-                vd += row_mass * ud * ud
-                vi += row_mass * ui * ui
-                vj += row_second
+        position = pd, pi, pj
+        if count[2] >= FOUR:
+            found = _moments(x, low, low, count, position, spread, background, scratch)
+        else:
+            for a in range(count[0]):
+                for b in range(count[1]):
+                    for c in range(FOUR):
+                        window[a, b, c] = x[low[0] + a, low[1] + b, low[2] + max(c + count[2] - FOUR, 0)]
+            found = _moments(window, corner, low, count, position, spread, background, scratch)
+        mass, magnitude, md, mi, mj, vd, vi, vj = found
         if not abs(mass) < math.inf or not abs(background) < math.inf:
             return pd, pi, pj, value, _NONFINITE, start
         if abs(mass) <= CENTROID_LEAST_MASS * magnitude:
             return pd, pi, pj, value, _SINGULAR, start
-        step_d = 0.0 if still_d else _unshrunk(md, vd, mass, sd)
-        step_i = 0.0 if still_i else _unshrunk(mi, vi, mass, si)
-        step_j = 0.0 if still_j else _unshrunk(mj, vj, mass, sj)
+        step_d = 0.0 if still[0] else _unshrunk(md, vd, mass, sd)
+        step_i = 0.0 if still[1] else _unshrunk(mi, vi, mass, si)
+        step_j = 0.0 if still[2] else _unshrunk(mj, vj, mass, sj)
         if cut_d or cut_i or cut_j:
-            of_d, of_i, of_j = planes_d[: wd.size], planes_i[: wi.size], planes_j[: wj.size]
-            _sum_planes(x, low, wd, wi, wj, background, of_d, of_i, of_j)
-            if cut_d and not still_d:
-                step_d = _gaussian_step(of_d, wd, low[0], depth, pd, mass, step_d)
-            if cut_i and not still_i:
-                step_i = _gaussian_step(of_i, wi, low[1], height, pi, mass, step_i)
-            if cut_j and not still_j:
-                step_j = _gaussian_step(of_j, wj, low[2], width, pj, mass, step_j)
+            cut, steps = (cut_d, cut_i, cut_j), (step_d, step_i, step_j)
+            step_d, step_i, step_j = _cut_steps(
+                x, low, count, position, still, cut, background, mass, steps, spread, scratch
+            )
             if math.isnan(step_d) or math.isnan(step_i) or math.isnan(step_j):
                 return pd, pi, pj, value, _SINGULAR, start
         # One by one: Numba's max drops a NaN, and the pixel of a NaN is out of bounds.
@@ -205,10 +278,30 @@ def centroid(x, d0, i0, j0, n_iters, max_shift, half, spread):
         if max(abs(pd - d0), abs(pi - i0), abs(pj - j0)) > max_shift:
             return pd, pi, pj, value, _TOO_FAR, start
         if max(abs(step_d), abs(step_i), abs(step_j)) <= CENTROID_TOLERANCE:
-            d, i, j = round(pd), round(pi), round(pj)
+            d, i, j = _nearest(pd), _nearest(pi), _nearest(pj)
             if d < 0 or d >= depth or i < 0 or i >= height or j < 0 or j >= width:
                 return pd, pi, pj, value, _AT_BORDER, start
             if d != d0 or i != i0 or j != j0:
                 flags |= _MOVED
             return pd, pi, pj, np.float64(x[d, i, j]), flags, (d, i, j)
     return pd, pi, pj, value, _NOT_CONVERGED, start
+
+
+@allocating
+def centroid(x, d0, i0, j0, n_iters, max_shift, half, spread):
+    """Iterate the Gaussian-windowed centroid until it converges; the window moves with it.
+
+    An axis along which the start lies at the border stays as it is; one along which the window is cut once, is
+    measured by `_gaussian_step` from then on.
+    """
+    hd, hi, hj = half
+    few = FOUR if hj + 1 < FOUR or x.shape[2] < FOUR else 0  # of windows that the border may cut to fewer columns
+    length = (2 * max(hd, hi, hj) + 8) // 8 * 8  # of vectors
+    planes, rows = 2 * hd + 1, 2 * hi + 1
+    space = np.empty(6 * length + planes * rows * few)
+    lent = lend(space)
+    scratch = shaped(lent[: 6 * length], (6, length))
+    window = shaped(lent[6 * length :].view(x.dtype), (planes, rows, few))
+    found = _iterated(x, (d0, i0, j0), n_iters, max_shift, half, spread, scratch, window)
+    keep(space)
+    return found

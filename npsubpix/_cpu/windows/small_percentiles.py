@@ -1,27 +1,16 @@
-"""Percentiles of small windows: networks that sort them, for many windows at once as vector code.
-
-A sorting network [1]_ is a fixed list of pairs, each of which is put in order. The compiler removes
-comparisons that do not lead to the requested ranks.
-
-References
-----------
-.. [1] K. E. Batcher, "Sorting networks and their applications", AFIPS Spring Joint Computer
-   Conference 1968, 307-314.
-"""
+"""Percentiles of small windows: networks that sort them, for many windows at once as vector code."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numba import prange, types
-from numba.extending import intrinsic
+from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import copy_to, keep, lend
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel, made_once
 from npsubpix._cpu.formulas.sorting import insert
+from npsubpix._cpu.windows.networks import column_sorter, pair_merger, selector
 from npsubpix._definitions.percentiles import rank_of
 
 __all__ = ["LARGEST", "compiled_rank_of", "interpolated", "small_percentiles"]
@@ -30,48 +19,9 @@ __all__ = ["LARGEST", "compiled_rank_of", "interpolated", "small_percentiles"]
 LARGEST = 27
 
 _BAND, _TILE = 32, 1024  # lines of the result that one thread computes one after the other, and pixels of a line
-_LINE = _TILE + LARGEST  # from one line that is kept to the next
-
-
-def network(count: int) -> list[tuple[int, int]]:
-    """Return the pairs of Batcher's odd-even merge sort of `count` numbers."""
-    pairs, p = [], 1
-    while p < count:
-        k = p
-        while k:
-            for j in range(k % p, count - k, 2 * k):
-                places = range(j, j + min(k, count - j - k))
-                pairs += [(i, i + k) for i in places if i // (2 * p) == (i + k) // (2 * p)]
-            k //= 2
-        p *= 2
-    return pairs
-
-
-def _sorter(lines: int, length: int, rank: int, last: int) -> Callable[..., Any]:
-    """Make a function (pixels, j) that returns two ranks of the pixels from j on of lines that start `_LINE` apart."""
-    pairs = network(lines * length)
-    places = [line * _LINE + k for line in range(lines) for k in range(length)]
-
-    @intrinsic  # type: ignore[untyped-decorator]
-    def sort(typing_context: Any, array: Any, place: Any) -> Any:
-        number = array.dtype
-
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            data = context.make_array(signature.args[0])(context, builder, args[0]).data
-            first = builder.gep(data, [args[1]], inbounds=True)
-            values = [builder.load(builder.gep(first, [args[1].type(k)], inbounds=True)) for k in places]
-            if isinstance(number, types.Float):
-                compare = builder.fcmp_ordered
-            else:
-                compare = builder.icmp_signed if number.signed else builder.icmp_unsigned
-            for i, k in pairs:
-                v, w = values[i], values[k]
-                values[i], values[k] = (builder.select(compare(sign, v, w), v, w) for sign in "<>")
-            return context.make_tuple(builder, signature.return_type, [values[rank], values[last]])
-
-        return types.UniTuple(number, 2)(array, place), generate
-
-    return sort  # type: ignore[no-any-return]
+_BLOCK = 64  # pixels that are sorted together: a vector of bytes
+_LINE = _TILE + LARGEST + _BLOCK  # from one line that is kept to the next
+_BYTES = 1024  # of a line that are sorted before the next ones, so that columns in order stay in the fastest cache
 
 
 compiled_rank_of = device(rank_of)
@@ -103,14 +53,28 @@ def _sorted_percentile(values, count, quantile, integer, none):
 
 
 @device
-def _copy(line, pixels, columns, fill):
-    """Copy a line of the image; tell whether it has NaN."""
+def _run_of(columns):
+    """Return where the longest run of columns that follow each other in the image begins and ends."""
+    first = last = begin = 0
+    for j in range(1, columns.size + 1):
+        if j == columns.size or columns[j] != columns[j - 1] + 1 or columns[j - 1] < 0:
+            if j - begin > last - first:
+                first, last = begin, j
+            begin = j
+    return (first, last) if columns[first] >= 0 else (0, 0)
+
+
+@device
+def _copy(line, pixels, columns, run, fill):
+    """Copy a line of the image, of which a run of columns is copied as it is; tell whether it has NaN."""
     T, n = line.dtype.type, line.size
-    if columns[0] >= 0 and columns[n - 1] == columns[0] + n - 1:
-        copy_to(line, pixels[columns[0] : columns[0] + n])
-    else:
-        for j in range(n):
-            line[j] = T(pixels[columns[j]]) if columns[j] >= 0 else fill
+    first, last = run
+    for j in range(first):
+        line[j] = T(pixels[columns[j]]) if columns[j] >= 0 else fill
+    if first < last:
+        copy_to(line[first:last], pixels[columns[first] : columns[first] + last - first])
+    for j in range(last, n):
+        line[j] = T(pixels[columns[j]]) if columns[j] >= 0 else fill
     missing = 0
     for j in range(n):
         missing += line[j] != line[j]
@@ -153,14 +117,43 @@ def small_percentiles(size: tuple[int, ...], quantile: float) -> Kernel:
 def _sorting_kernel(deep: int, tall: int, wide: int, rank: int, fraction: float) -> Kernel:
     """Make the kernel of windows of a size, whose clipped windows take the quantile from an argument."""
     last = min(rank + 1, deep * tall * wide - 1)
-    sort, between = _sorter(deep * tall, wide, rank, last if fraction else rank), fraction > 0
+    lines, between = deep * tall, fraction > 0
+    by_columns, by_pairs = lines > 1 and wide > 1, wide >= 4
+    in_columns = lines * _LINE if by_columns else 0
+    buffers = lines * (1 + by_columns + 2 * by_pairs)
+    sort_column, merge_pair = column_sorter(lines, _LINE), pair_merger(lines, _LINE)
+    select = selector(lines, wide, (rank, last if between else rank), by_pairs, _LINE)
 
     @device
-    def sort_line(out, lines, integer):
-        for k in range(out.size):
+    def sort_columns(columns, pixels, count):
+        for k in range(count):
+            sort_column(pixels, columns, np.uint64(k))
+
+    @device
+    def merge_pairs(pairs, columns, count):
+        for k in range(count):
+            merge_pair(columns, pairs, np.uint64(k))
+
+    @device
+    def select_ranks(out, columns, pairs, integer, count):
+        for k in range(count):
             j = np.uint64(k)
-            low, high = sort(lines, j)
+            low, high = select(columns, pairs, j)
             out[j] = interpolated(out, low, high, fraction, integer) if between else low
+
+    @device
+    def sort_line(out, pixels, spare, integer):
+        columns, pairs = spare[:in_columns], spare[in_columns:]
+        step = _BYTES // out.itemsize
+        for begin in range(0, out.size - _BLOCK, step):
+            count = min(step, (out.size - _BLOCK - begin + _BLOCK - 1) // _BLOCK * _BLOCK)
+            part = pixels[begin:]
+            if by_columns:
+                sort_columns(columns, part, count + _BLOCK)
+                part = columns
+            if by_pairs:
+                merge_pairs(pairs, part, count + _BLOCK)
+            select_ranks(out[begin:], part, pairs, integer, count)
 
     @device
     def write(out, line, stride):
@@ -179,10 +172,12 @@ def _sorting_kernel(deep: int, tall: int, wide: int, rank: int, fraction: float)
             z, first, left = task // (bands * tiles), task // tiles % bands * _BAND, task % tiles * step
             right = min(left + step, width)
             n = (right - left - 1) * stride[2] + 1
-            own, missing = np.empty(deep * tall * _LINE, T), np.zeros((deep, tall), np.bool_)
-            found, values = np.empty(n, T), np.empty(deep * tall * wide, T)
-            image, lines, line, image_out, absent = lend(x), lend(own), lend(found), lend(out), lend(skipped)
+            own, missing = np.empty(buffers * _LINE, T), np.zeros((deep, tall), np.bool_)
+            found, values = np.empty(n + _BLOCK, T), np.empty(lines * wide, T)
+            image, buffer, ranks, image_out, absent = lend(x), lend(own), lend(found), lend(out), lend(skipped)
+            ring, spare = buffer[: lines * _LINE], buffer[lines * _LINE :]
             here = lend(columns)[left * stride[2] : left * stride[2] + n + wide - 1]
+            run = _run_of(here)
             for i in range(first, min(first + _BAND, height)):
                 begin = i * stride[1]
                 old = max(tall - stride[1], 0) if i > first else 0  # lines that the last window had too
@@ -191,30 +186,29 @@ def _sorting_kernel(deep: int, tall: int, wide: int, rank: int, fraction: float)
                     plane = planes[z * stride[0] + a]
                     whole &= plane >= 0
                     for r in range(tall):
-                        row, k = rows[begin + r], (a * tall + r) * _LINE
+                        row, place = rows[begin + r], (begin + r) % tall
+                        k = (a * tall + place) * _LINE
                         whole &= row >= 0
-                        if r < old:
-                            m = k + stride[1] * _LINE
-                            copy_to(lines[k : k + here.size], lines[m : m + here.size])
-                            missing[a, r] = missing[a, r + stride[1]]
-                        elif plane >= 0 and row >= 0:
-                            missing[a, r] = _copy(lines[k : k + here.size], image[plane, row], here, fill[0])
-                            if absent.size > 0:
-                                missing[a, r] |= _has_skipped(absent[plane, row], here)
-                        else:
-                            lines[k : k + here.size] = fill[0]
-                            missing[a, r] = fill[0] != fill[0]
-                        any_missing |= missing[a, r]
+                        if r >= old:
+                            if plane >= 0 and row >= 0:
+                                line = ring[k : k + here.size]
+                                missing[a, place] = _copy(line, image[plane, row], here, run, fill[0])
+                                if absent.size > 0:
+                                    missing[a, place] |= _has_skipped(absent[plane, row], here)
+                            else:
+                                ring[k : k + here.size] = fill[0]
+                                missing[a, place] = fill[0] != fill[0]
+                        any_missing |= missing[a, place]
                 if integer:
-                    sort_line(line, lines, True)
+                    sort_line(ranks, ring, spare, True)
                 else:
-                    sort_line(line, lines, False)
+                    sort_line(ranks, ring, spare, False)
                 easy, end = left, left  # windows that are whole, with no NaN
                 if not any_missing and (whole or not shrink):
                     easy = min(max(-(-edges[0] // stride[2]), left), right)
                     end = min(max(-(-edges[1] // stride[2]), left), right)
                     end = max(easy, end)
-                    write(image_out[z, i, easy:end], line[(easy - left) * stride[2] :], stride[2])
+                    write(image_out[z, i, easy:end], ranks[(easy - left) * stride[2] :], stride[2])
                 for m in range(right - left - (end - easy)):
                     j = left + m if left + m < easy else left + m + end - easy
                     c = here[(j - left) * stride[2] :][:wide]
