@@ -21,9 +21,19 @@ from npsubpix._cpu.compiler.intrinsics import keep, lend
 from npsubpix._cpu.compiler.jit import Kernel, allocating, device, kernel, made_once
 from npsubpix._cpu.sampling.bands import RUNS, SMALLEST_BAND, chunks_per_run, places_of, slow_axis, sort
 from npsubpix._cpu.sampling.distance_weights import taps_of
-from npsubpix._cpu.sampling.interior import LONGEST, MOST, locator, surveyor
+from npsubpix._cpu.sampling.easing import easing_of, inside_taps
+from npsubpix._cpu.sampling.interior import (
+    CHUNK,
+    LONGEST,
+    MOST,
+    distances_of_chunk,
+    indices_of_chunk,
+    leave_all_out,
+    locator,
+    surveyor,
+)
 from npsubpix._cpu.sampling.spreaders import folded_spreader, spreader, write_cotangent
-from npsubpix._cpu.sampling.values import CHUNK, kernel_name, placer
+from npsubpix._cpu.sampling.values import count_unknown, kernel_name, placer
 from npsubpix._cpu.sampling.weights import left_of
 from npsubpix._definitions.sampling.borders import INSIDE, UNKNOWN
 
@@ -55,7 +65,11 @@ def _surveyors(base_of: Callable[..., Any], count: int) -> tuple[Callable[..., A
         first, last = rows_between(coords, b, begin, size, shape, axis)
         if first >= 0:
             return 0, first, last + count - 1
-        left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), F)
+        left_out, starts, t = (
+            indices_of_chunk(np.int64)[:size],
+            indices_of_chunk(np.int32)[:size],
+            distances_of_chunk(F),
+        )
         left_out_count, _ = locate(coords, b, begin, shape, left_out, starts, t)
         if left_out_count == size:
             return left_out_count, np.iinfo(np.int64).max, -1
@@ -68,7 +82,11 @@ def _surveyors(base_of: Callable[..., Any], count: int) -> tuple[Callable[..., A
     @allocating
     def count_bands(coords, b, begin, size, shape, axis, shift, bands, counts):
         """Find and count the bands of the windows of a chunk; windows that are not inside have the last one."""
-        left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), coords.dtype)
+        left_out, starts, t = (
+            indices_of_chunk(np.int64)[:size],
+            indices_of_chunk(np.int32)[:size],
+            distances_of_chunk(coords.dtype.type),
+        )
         left_out_count, _ = locate(coords, b, begin, shape, left_out, starts, t)
         slow = coords[b, axis - 3 + coords.shape[1], begin : begin + size]
         last = counts.size - 1
@@ -91,7 +109,8 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
     count = taps.count
     locate, place = locator(taps.base, count), placer(taps, 3)
     survey, count_bands = _surveyors(taps.base, count)
-    spread, spread_folded = spreader(taps), folded_spreader(count)
+    spread, spread_folded = spreader(inside_taps(name, reach)), folded_spreader(count)
+    _, ease, apply_slopes = easing_of(name, reach)
 
     @device
     def spread_run(
@@ -99,7 +118,9 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
     ):
         """Spread windows inside the image, of consecutive positions."""
         end = begin + starts.size
-        grads = coords_cotangent[b, :, begin:end]
+        grads, axes = coords_cotangent[b, :, begin:end], coords.shape[1]
+        slopes = distances_of_chunk(t.dtype.type)
+        ease(t, slopes, axes, starts.size, addresses)
         grads[:] = 0
         for c in range(x.shape[1]):
             spread(
@@ -108,11 +129,13 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
                 starts,
                 t,
                 shape,
-                coords.shape[1],
+                axes,
                 addresses,
                 values_cotangent[b, c, begin:end],
                 grads,
             )
+        for a in range(axes):
+            apply_slopes(grads[a], slopes[3 - axes + a])
 
     @allocating
     def spread_scattered(x, coords, b, ids, shape, addresses, values_cotangent, image_cotangent, coords_cotangent):
@@ -126,6 +149,8 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
                 packed[0, a, m] = here[ids[m]]
         nothing = np.int64(0)  # not a literal, for which all would be compiled again
         locate(packed, nothing, nothing, shape, np.empty(size, np.int64), starts, t)
+        slopes = distances_of_chunk(t.dtype.type)
+        ease(t, slopes, axes, size, addresses)
         # Cut, as those of `spread_run` are, so that one function takes both.
         grads, g = np.zeros((axes, size), image_cotangent.dtype)[:, :size], np.empty(size, image_cotangent.dtype)
         for c in range(x.shape[1]):
@@ -134,6 +159,7 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
                 g[m] = cotangents[ids[m]]
             spread(x[b, c], image_cotangent[b, c], starts, t, shape, axes, addresses, g, grads)
         for a in range(axes):
+            apply_slopes(grads[a], slopes[3 - axes + a])
             there = coords_cotangent[b, a]
             for m in range(size):
                 there[ids[m]] = grads[a, m]
@@ -197,7 +223,11 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
     ):
         """Spread the windows of a chunk that are inside the image."""
         begin, size = k * CHUNK, min(CHUNK, coords.shape[2] - k * CHUNK)
-        left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), image_cotangent.dtype)
+        left_out, starts, t = (
+            indices_of_chunk(np.int64)[:size],
+            indices_of_chunk(np.int32)[:size],
+            distances_of_chunk(image_cotangent.dtype.type),
+        )
         left_out_count, _ = locate(coords, b, begin, shape, left_out, starts, t)
         if gradient_cotangent.size > 0:
             ids = inside_of(left_out, left_out_count, begin, size)
@@ -236,6 +266,7 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
         image_cotangent,
         coords_cotangent,
     ):
+        """Write cotangents; return the number of NaN among those of positions."""
         batch = x.shape[0]
         total = coords.shape[2]
         F = image_cotangent.dtype.type
@@ -322,9 +353,11 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
             for k in range(chunks):
                 if left_out_counts[b, k] > 0:
                     begin, size = k * CHUNK, min(CHUNK, total - k * CHUNK)
-                    left_out, left_out_count = np.arange(size), size
-                    if small:
-                        starts, t = np.empty(size, np.int32), np.empty((3, size), F)
+                    left_out, left_out_count = indices_of_chunk(np.int64)[:size], size
+                    if not small:
+                        leave_all_out(left_out)
+                    else:
+                        starts, t = indices_of_chunk(np.int32)[:size], distances_of_chunk(F)
                         left_out_count, _ = locate(coords, b, begin, shape, left_out, starts, t)
                     ids = left_out[:left_out_count] + begin
                     spread_any(
@@ -341,5 +374,11 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
                         image_cotangent,
                         coords_cotangent,
                     )
+
+        unknown = 0
+        written = coords_cotangent.reshape(coords_cotangent.size)
+        for r in prange((written.size + CHUNK - 1) // CHUNK):
+            unknown += count_unknown(written[r * CHUNK : min((r + 1) * CHUNK, written.size)])
+        return unknown
 
     return sample_vjp
