@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._cpu.compiler.intrinsics import on_stack, prefetch
-from npsubpix._cpu.compiler.jit import allocating, device, fused, inlined, summing
+from npsubpix._cpu.compiler.jit import allocating, device, fused, inlined, inlined_fused, summing
 from npsubpix._cpu.sampling.weights import Taps, left_of
 
 __all__ = [
@@ -223,6 +223,23 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             slope += du[k] * v
         return total, slope
 
+    @inlined_fused
+    def plane_value_of_two(x, o, width, t, k, addresses, F):
+        u, v = weights(t[2, k], F, addresses), weights(t[1, k], F, addresses)
+        p = o + width
+        above, below = u[0] * F(x[o]) + u[1] * F(x[o + _ONE]), u[0] * F(x[p]) + u[1] * F(x[p + _ONE])
+        return v[0] * above + v[1] * below
+
+    @inlined_fused
+    def plane_gradient_of_two(x, o, width, t, k, addresses, F):
+        u, du = weights(t[2, k], F, addresses), slopes(t[2, k], F, addresses)
+        v, dv = weights(t[1, k], F, addresses), slopes(t[1, k], F, addresses)
+        p = o + width
+        a, b, c, d = F(x[o]), F(x[o + _ONE]), F(x[p]), F(x[p + _ONE])
+        above, below = u[0] * a + u[1] * b, u[0] * c + u[1] * d
+        gx = v[0] * (du[0] * a + du[1] * b) + v[1] * (du[0] * c + du[1] * d)
+        return v[0] * above + v[1] * below, dv[0] * above + dv[1] * below, gx
+
     @fused
     def plane_value_of_four(x, o, width, t, k, addresses, F):
         """Sum down the columns first, which is vector code."""
@@ -279,8 +296,8 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             o += width
         return total, gy, gx
 
-    plane_value = plane_value_of_four if count == 4 else plane_value_of_any
-    plane_gradient = plane_gradient_of_four if count == 4 else plane_gradient_of_any
+    plane_value = {2: plane_value_of_two, 4: plane_value_of_four}.get(count, plane_value_of_any)
+    plane_gradient = {2: plane_gradient_of_two, 4: plane_gradient_of_four}.get(count, plane_gradient_of_any)
 
     @fused
     def values1(x, starts, t, addresses, scattered, out):
