@@ -27,6 +27,7 @@ __all__ = [
     "lend",
     "lend_all",
     "lend_to_read",
+    "on_stack",
     "prefetch",
     "prefetch_line",
     "shaped",
@@ -170,6 +171,33 @@ def prefetch_line(array, first, last):
     for k in range(first, last, _CACHE_LINE // array.itemsize):
         prefetch(array, k)
     prefetch(array, last)
+
+
+def on_stack(shape: tuple[int, ...]) -> Callable[..., Any]:
+    """Make a function (F) of an array of few elements that is there until its caller returns: of F's dtype, not set.
+
+    Elements whose indices are known when loops are unrolled stay in registers, which those of other arrays never do.
+    """
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def make(typing_context: Any, dtype: Any) -> Any:
+        array: Any = types.Array(dtype.dtype, len(shape), "C")
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            real, number = context.get_data_type(array.dtype), ir.IntType(64)
+            block = cgutils.alloca_once(builder, ir.ArrayType(real, math.prod(shape)))
+            size = context.get_abi_sizeof(real)
+            made = context.make_array(array)(context, builder)
+            context.populate_array(
+                made, data=builder.bitcast(block, real.as_pointer()), shape=[number(n) for n in shape],
+                strides=[number(size * math.prod(shape[k + 1 :])) for k in range(len(shape))], itemsize=number(size),
+                meminfo=None,
+            )  # fmt: skip
+            return made._getvalue()
+
+        return array(dtype), generate
+
+    return make  # type: ignore[no-any-return]
 
 
 def window_of(size: tuple[int, ...]) -> Callable[..., Any]:

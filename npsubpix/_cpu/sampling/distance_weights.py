@@ -19,11 +19,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from npsubpix._cpu.compiler.jit import device, fused
+from npsubpix._cpu.compiler.jit import device, inlined, inlined_fused
 from npsubpix._cpu.sampling.weights import TAPS, Taps, before
 from npsubpix._definitions.sampling.methods import GAUSSIAN_WIDTH, SIGMOID_STEEPNESS, TABLE_WEIGHT, USER_WEIGHT
 
-__all__ = ["raw_weights", "segment_of", "taps_of", "total_of"]
+__all__ = ["element", "raw_weights", "segment_of", "taps_of", "total_of"]
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def _user_curvature(distance, whole, grows, F, addresses):
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def _element(typing_context: Any, address: Any, index: Any, dtype: Any) -> Any:
+def element(typing_context: Any, address: Any, index: Any, dtype: Any) -> Any:
     """Return an element of the array at an address."""
     real = dtype.dtype
 
@@ -161,7 +161,7 @@ def _element(typing_context: Any, address: Any, index: Any, dtype: Any) -> Any:
 def segment_of(reach: int) -> Callable[..., Any]:
     """Make the function that finds the two samples around a distance."""
 
-    @device
+    @inlined
     def segment(distance, grows, F, addresses):
         """Return the index of the first, the distance from it, and the derivative of that: in units of the spacing."""
         scale = F(addresses[1] - 1) / F(reach)
@@ -179,15 +179,15 @@ def _interpolated(reach: int) -> _Weight:
     """Make the function that interpolates linearly between the samples of a table."""
     segment = segment_of(reach)
 
-    @fused
+    @inlined_fused
     def value(distance, whole, grows, F, addresses):
         k, f, _ = segment(distance, grows, F, addresses)
-        return (F(1) - f) * _element(addresses[0], k, F) + f * _element(addresses[0], k + 1, F)
+        return (F(1) - f) * element(addresses[0], k, F) + f * element(addresses[0], k + 1, F)
 
-    @fused
+    @inlined_fused
     def slope(distance, whole, grows, F, addresses):
         k, _, scale = segment(distance, grows, F, addresses)
-        return scale * (_element(addresses[0], k + 1, F) - _element(addresses[0], k, F))
+        return scale * (element(addresses[0], k + 1, F) - element(addresses[0], k, F))
 
     @device
     def curvature(distance, whole, grows, F, addresses):
@@ -211,7 +211,7 @@ def _each(part: Callable[..., Any], count: int) -> Callable[..., Any]:
     """Make the function that returns a tuple of ``part(k, p, F)`` for each k below a count."""
     last = np.int64(count - 1)
 
-    @device
+    @inlined
     def alone(p, F):
         return (part(last, p, F),)
 
@@ -219,7 +219,7 @@ def _each(part: Callable[..., Any], count: int) -> Callable[..., Any]:
         return alone
     others = _each(part, count - 1)
 
-    @device
+    @inlined
     def together(p, F):
         return others(p, F) + (part(last, p, F),)  # noqa: RUF005, which Numba compiles by way of a list
 
@@ -230,7 +230,7 @@ def _each(part: Callable[..., Any], count: int) -> Callable[..., Any]:
 def total_of(count: int) -> Callable[..., Any]:
     """Make the function that sums a tuple."""
 
-    @device
+    @inlined
     def total(u):
         s = u[0]
         for k in range(1, count):
@@ -249,7 +249,7 @@ def raw_weights(name: str, reach: int, order: int) -> Callable[..., Any]:
     function = _weight_of(name, reach).orders[order]
     sign = -1.0 if order == 1 else 1.0
 
-    @device
+    @inlined
     def weight_of(k, p, F):
         whole = reach - 1 - k
         if whole >= 0:
@@ -259,24 +259,24 @@ def raw_weights(name: str, reach: int, order: int) -> Callable[..., Any]:
     return _each(weight_of, 2 * reach)
 
 
-@fused
+@inlined_fused
 def _divided(k, p, F):
     u, s = p
     return F(u[k] / s)
 
 
-@fused
+@inlined_fused
 def _slope_divided(k, p, F):
-    """Differentiate a weight that is divided by the sum of weights, which has a derivative too."""
-    u, s, du, ds = p
-    return F((du[k] - u[k] / s * ds) / s)
+    """Differentiate a weight that is divided by the sum of weights, 1 / r, which has a derivative too."""
+    u, r, du, ds = p
+    return F((du[k] - u[k] * r * ds) * r)
 
 
-@fused
+@inlined_fused
 def _curvature_divided(k, p, F):
-    u, s, du, ds, ddu, dds = p
-    f = u[k] / s
-    return F((ddu[k] - 2 * ((du[k] - f * ds) / s) * ds - f * dds) / s)
+    u, r, du, ds, ddu, dds = p
+    f = u[k] * r
+    return F((ddu[k] - 2 * ((du[k] - f * ds) * r) * ds - f * dds) * r)
 
 
 @functools.cache
@@ -292,32 +292,42 @@ def taps_of(name: str, reach: int) -> Taps:
     def in_precision(order: int) -> Callable[..., Any]:
         derivatives = raw[order]
 
-        @device
+        @inlined
         def double(t, F, addresses):
             return derivatives((np.float64(t), addresses), np.float64)
 
-        @device
+        @inlined
         def own(t, F, addresses):
             return derivatives((F(t), addresses), F)
 
         return double if in_double else own
 
+    @inlined
+    def inverse_in_double(u, F):
+        return 1.0 / total(u)
+
+    @inlined
+    def inverse_in_own(u, F):
+        return F(1) / total(u)
+
+    inverse = inverse_in_double if in_double else inverse_in_own
     raw0, raw1, raw2 = in_precision(0), in_precision(1), in_precision(2)
     divide, divide_slopes, divide_curvatures = parts
+    piece = inlined if reach == 1 else device  # a few weights take less time than a call for them
 
-    @device
+    @piece
     def weights(t, F, addresses):
         u = raw0(t, F, addresses)
         return divide((u, total(u)), F)
 
-    @device
+    @piece
     def slopes(t, F, addresses):
         u, du = raw0(t, F, addresses), raw1(t, F, addresses)
-        return divide_slopes((u, total(u), du, total(du)), F)
+        return divide_slopes((u, inverse(u, F), du, total(du)), F)
 
     @device
     def curvatures(t, F, addresses):
         u, du, ddu = raw0(t, F, addresses), raw1(t, F, addresses), raw2(t, F, addresses)
-        return divide_curvatures((u, total(u), du, total(du), ddu, total(ddu)), F)
+        return divide_curvatures((u, inverse(u, F), du, total(du), ddu, total(ddu)), F)
 
     return Taps(count, before, weights, slopes, curvatures)

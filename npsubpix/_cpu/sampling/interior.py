@@ -14,11 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._cpu.compiler.intrinsics import copy_to, prefetch
-from npsubpix._cpu.compiler.jit import allocating, device, fused, summing
+from npsubpix._cpu.compiler.intrinsics import on_stack, prefetch
+from npsubpix._cpu.compiler.jit import allocating, device, fused, inlined, inlined_fused, summing
 from npsubpix._cpu.sampling.weights import Taps, left_of
 
-__all__ = ["LONGEST", "MOST", "gatherers", "locator", "surveyor"]
+__all__ = [
+    "CHUNK",
+    "LONGEST",
+    "MOST",
+    "distances_of_chunk",
+    "gatherers",
+    "indices_of_chunk",
+    "leave_all_out",
+    "locator",
+    "surveyor",
+]
+
+#: Positions that share scratch memory, which leaves room in the nearest cache for their pixels.
+CHUNK = 512
+
+#: Arrays of a chunk: integers, and distances along three axes.
+indices_of_chunk, distances_of_chunk = on_stack((CHUNK,)), on_stack((3, CHUNK))
 
 #: Longest axis and largest number of pixels: float32 holds every index of the one, int32 those of the other.
 LONGEST, MOST = 1 << 24, 1 << 31
@@ -29,11 +45,11 @@ _NEAR = 64  # pixels between positions whose cache lines are likely to follow ea
 
 
 @device
-def _all_inside(c, low, high):
-    every = True
-    for k in range(c.size):
-        every &= (c[k] >= low) & (c[k] < high)
-    return every
+def leave_all_out(left_out):
+    """Write the indices of all positions of a chunk; return their number."""
+    for k in range(left_out.size):
+        left_out[k] = k
+    return left_out.size
 
 
 @device
@@ -45,27 +61,49 @@ def _are_scattered(starts):
 
 
 @functools.cache
+def _limits_of(count: int) -> Callable[..., Any]:
+    """Make the function that finds the range of positions along an axis of n pixels whose windows are inside."""
+    left = left_of(count)
+
+    @inlined
+    def limits(n, F):
+        return F(left), F(n - count + left + 1 - count % 2)
+
+    return limits
+
+
+@functools.cache
 def surveyor(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
     """Make the function that finds the range of rows in which windows begin, if all of them are inside."""
-    left = left_of(count)
+    left, limits = left_of(count), _limits_of(count)
+
+    @device
+    def range_of(c, low, high):
+        """Return whether all positions along an axis are inside, and the least and the greatest base."""
+        F = c.dtype.type
+        first, last, every = np.int32(2147483647), np.int32(0), True
+        for k in range(c.size):
+            inside = (c[k] >= low) & (c[k] < high)
+            every &= inside
+            base = np.int32(F(base_of(c[k] if inside else low)))
+            first, last = np.int32(min(first, base)), np.int32(max(last, base))
+        return every, np.int64(first), np.int64(last)
 
     @device
     def rows_between(coords, b, begin, size, shape, axis):
         """Return the first and last index along one axis of where windows begin, or -1 if one is not inside."""
         axes = coords.shape[1]
-        F = coords.dtype.type
-        for a in range(axes):
-            n = shape[3 - axes + a]
-            if n < count or not _all_inside(
-                coords[b, a, begin : begin + size], F(left), F(n - count + left + 1 - count % 2)
-            ):
+        first, last = np.int64(-1), np.int64(-1)
+        for a in range(3 - axes, 3):
+            low, high = limits(shape[a], coords.dtype.type)
+            if shape[a] < count:
                 return -1, -1
-        c = coords[b, axis - 3 + axes, begin : begin + size]
-        low, high = np.int32(2147483647), np.int32(0)
-        for k in range(size):
-            row = np.int32(F(base_of(c[k])))
-            low, high = np.int32(min(low, row)), np.int32(max(high, row))
-        return np.int64(low - left), np.int64(high - left)
+            every, least, greatest = range_of(coords[b, a - 3 + axes, begin : begin + size], low, high)
+            if not every:
+                return -1, -1
+            if a == axis:
+                first, last = least - left, greatest - left
+        return first, last
 
     return rows_between
 
@@ -73,16 +111,50 @@ def surveyor(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
 @functools.cache
 def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
     """Make the function that finds where the windows of positions begin."""
-    left = left_of(count)
+    left, limits = left_of(count), _limits_of(count)
+
+    @inlined
+    def split(c, low, high, F):
+        """Return whether a position is inside, its base, or that of a position that is, and the distance from it."""
+        inside = (c >= low) & (c < high)
+        safe = c if inside else low
+        base = F(base_of(safe))
+        return inside, np.int32(base), safe - base
 
     @device
-    def add_axis(c, low, high, step, starts, t):
-        F = c.dtype.type
-        for k in range(c.size):
-            safe = c[k] if (c[k] >= low) & (c[k] < high) else low
-            base = F(base_of(safe))
-            starts[k] = np.int32(starts[k] + np.int32(base) * step)
-            t[k] = t.dtype.type(safe - base)
+    def place_line(c, bounds, starts, t):
+        D, F = c.dtype.type, t.dtype.type
+        inside_count = np.int32(0)
+        for k in range(starts.size):
+            inside, base, distance = split(c[k], bounds[0], bounds[1], D)
+            starts[k] = base - np.int32(left)
+            t[k] = F(distance)
+            inside_count += np.int32(inside)
+        return inside_count
+
+    @device
+    def place_plane(cy, cx, of_y, of_x, width, starts, ty, tx):
+        """Locate along two axes at once, so that nothing is written twice."""
+        D, F = cy.dtype.type, ty.dtype.type
+        inside_count = np.int32(0)
+        for k in range(starts.size):
+            in_y, y, v = split(cy[k], of_y[0], of_y[1], D)
+            in_x, x, u = split(cx[k], of_x[0], of_x[1], D)
+            starts[k] = (y - np.int32(left)) * width + (x - np.int32(left))
+            ty[k], tx[k] = F(v), F(u)
+            inside_count += np.int32(in_y & in_x)
+        return inside_count
+
+    @device
+    def add_axis(c, bounds, step, starts, t):
+        D, F = c.dtype.type, t.dtype.type
+        inside_count = np.int32(0)
+        for k in range(starts.size):
+            inside, base, distance = split(c[k], bounds[0], bounds[1], D)
+            starts[k] += (base - np.int32(left)) * step
+            t[k] = F(distance)
+            inside_count += np.int32(inside)
+        return inside_count
 
     @allocating
     def locate(coords, b, begin, shape, left_out, starts, t):
@@ -93,26 +165,28 @@ def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
         """
         axes, size = coords.shape[1], starts.size
         end = begin + size
-        F = coords.dtype.type
-        every = True
-        starts[:] = -left * (1 + (axes > 1) * shape[2] + (axes > 2) * shape[2] * shape[1])
-        step = 1
-        for a in range(axes - 1, -1, -1):
-            n = shape[3 - axes + a]
-            if n < count:
-                copy_to(left_out, np.arange(size))
-                return size, False
-            c, low, high = coords[b, a, begin:end], F(left), F(n - count + left + 1 - count % 2)
-            every = every and _all_inside(c, low, high)
-            add_axis(c, low, high, np.int32(step), starts, t[3 - axes + a])
-            step *= n
+        D = coords.dtype.type
+        for a in range(3 - axes, 3):
+            if shape[a] < count:
+                return leave_all_out(left_out), False
+        of_x, of_y, of_z = limits(shape[2], D), limits(shape[1], D), limits(shape[0], D)
+        x = coords[b, axes - 1, begin:end]
+        if axes == 1:
+            every = place_line(x, of_x, starts, t[2]) == size
+        else:
+            every = (
+                place_plane(coords[b, axes - 2, begin:end], x, of_y, of_x, np.int32(shape[2]), starts, t[1], t[2])
+                == size
+            )
+            if axes > 2:
+                every &= add_axis(coords[b, 0, begin:end], of_z, np.int32(shape[1] * shape[2]), starts, t[0]) == size
         left_out_count = 0
         if not every:
             for k in range(size):
                 inside = True
                 for a in range(axes):
-                    high = F(shape[3 - axes + a] - count + left + 1 - count % 2)
-                    inside &= (coords[b, a, begin + k] >= F(left)) & (coords[b, a, begin + k] < high)
+                    low, high = limits(shape[3 - axes + a], D)
+                    inside &= (coords[b, a, begin + k] >= low) & (coords[b, a, begin + k] < high)
                 if not inside:
                     left_out[left_out_count] = k
                     left_out_count += 1
@@ -148,6 +222,23 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             total += u[k] * v
             slope += du[k] * v
         return total, slope
+
+    @inlined_fused
+    def plane_value_of_two(x, o, width, t, k, addresses, F):
+        u, v = weights(t[2, k], F, addresses), weights(t[1, k], F, addresses)
+        p = o + width
+        above, below = u[0] * F(x[o]) + u[1] * F(x[o + _ONE]), u[0] * F(x[p]) + u[1] * F(x[p + _ONE])
+        return v[0] * above + v[1] * below
+
+    @inlined_fused
+    def plane_gradient_of_two(x, o, width, t, k, addresses, F):
+        u, du = weights(t[2, k], F, addresses), slopes(t[2, k], F, addresses)
+        v, dv = weights(t[1, k], F, addresses), slopes(t[1, k], F, addresses)
+        p = o + width
+        a, b, c, d = F(x[o]), F(x[o + _ONE]), F(x[p]), F(x[p + _ONE])
+        above, below = u[0] * a + u[1] * b, u[0] * c + u[1] * d
+        gx = v[0] * (du[0] * a + du[1] * b) + v[1] * (du[0] * c + du[1] * d)
+        return v[0] * above + v[1] * below, dv[0] * above + dv[1] * below, gx
 
     @fused
     def plane_value_of_four(x, o, width, t, k, addresses, F):
@@ -205,8 +296,8 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             o += width
         return total, gy, gx
 
-    plane_value = plane_value_of_four if count == 4 else plane_value_of_any
-    plane_gradient = plane_gradient_of_four if count == 4 else plane_gradient_of_any
+    plane_value = {2: plane_value_of_two, 4: plane_value_of_four}.get(count, plane_value_of_any)
+    plane_gradient = {2: plane_gradient_of_two, 4: plane_gradient_of_four}.get(count, plane_gradient_of_any)
 
     @fused
     def values1(x, starts, t, addresses, scattered, out):

@@ -66,7 +66,7 @@ def _table_kernel(name: str, reach: int) -> Kernel:
 def _run(
     factory: Callable[[str, int], Kernel], weighting: Weighting, table: HostArray | None, work: int,
     before: tuple[Any, ...], after: tuple[Any, ...],
-) -> None:  # fmt: skip
+) -> Any:  # fmt: skip
     """Run a kernel of a method, whose arguments hold the addresses of functions or samples between others."""
     addresses = 0, 0, 0
     if weighting.name == USER_WEIGHT:
@@ -74,7 +74,7 @@ def _run(
         addresses = weight, derivative, numbers.ctypes.data
     elif table is not None:
         addresses = table.ctypes.data, table.size, 0
-    factory(weighting.name, weighting.reach).run(work, *before, addresses, *after)
+    return factory(weighting.name, weighting.reach).run(work, *before, addresses, *after)
 
 
 class HostSampler:
@@ -146,8 +146,8 @@ class HostSampler:
             np.empty((0, 0, 0, 0), self.dtype) if gradient_cotangent is None else gradient_cotangent,
         )
         work = 4 * self._work(weighting, self.channels * self.positions.size)
-        _run(vjp_kernel, weighting, table, work, before, (*cotangents, image_cotangent, coords_cotangent))
-        if gradient_cotangent is None and values_cotangent is not None:
+        unknown = _run(vjp_kernel, weighting, table, work, before, (*cotangents, image_cotangent, coords_cotangent))
+        if unknown and gradient_cotangent is None and values_cotangent is not None:
             self._pull_unknown(weighting, pixels, values_cotangent, coords_cotangent)
         if table is not None:
             parts = np.empty((TABLE_PARTS, table.size))

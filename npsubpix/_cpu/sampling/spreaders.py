@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._cpu.compiler.jit import device, fused
+from npsubpix._cpu.compiler.jit import device, fused, inlined_fused, inlined_summing
 from npsubpix._cpu.sampling.weights import Taps
+
+_ONE = np.uint64(1)
 
 __all__ = ["folded_spreader", "spreader", "write_cotangent"]
 
@@ -18,33 +20,56 @@ def spreader(taps: Taps) -> Any:
     """Make the function that adds windows inside the image to the cotangents of their pixels."""
     count, weights, slopes = taps.count, taps.weights, taps.slopes
 
-    @fused
-    def spread_row(x, image_cotangent, o, u, du, g, F):
+    @inlined_summing
+    def sum_row(x, o, u, du, F):
         row, slope = F(0), F(0)
         for k in range(count):
             v = F(x[o + np.uint64(k)])
             row += u[k] * v
             slope += du[k] * v
-            image_cotangent[o + np.uint64(k)] += g * u[k]
         return row, slope
 
-    @fused
-    def spread_plane(x, image_cotangent, o, width, u, du, v, dv, g, F):
+    @inlined_fused
+    def add_row(image_cotangent, o, u, g):
+        for k in range(count):
+            image_cotangent[o + np.uint64(k)] += g * u[k]
+
+    @inlined_fused
+    def spread_plane_of_two(x, image_cotangent, o, width, u, du, v, dv, g, F):
+        """Read all pixels before the first is written: rows of 2 to some power would seem to be the same memory."""
+        p = o + width
+        a, b, c, d = F(x[o]), F(x[o + _ONE]), F(x[p]), F(x[p + _ONE])
+        q, r = image_cotangent[o], image_cotangent[o + _ONE]
+        s, t = image_cotangent[p], image_cotangent[p + _ONE]
+        upper, lower = g * v[0], g * v[1]
+        image_cotangent[o], image_cotangent[o + _ONE] = q + upper * u[0], r + upper * u[1]
+        image_cotangent[p], image_cotangent[p + _ONE] = s + lower * u[0], t + lower * u[1]
+        above, below = u[0] * a + u[1] * b, u[0] * c + u[1] * d
+        gx = v[0] * (du[0] * a + du[1] * b) + v[1] * (du[0] * c + du[1] * d)
+        return v[0] * above + v[1] * below, dv[0] * above + dv[1] * below, gx
+
+    @inlined_fused
+    def spread_plane_of_any(x, image_cotangent, o, width, u, du, v, dv, g, F):
+        """Read all rows before the first is written: both arrays might be one, for all that the compiler knows."""
         total, gy, gx = F(0), F(0), F(0)
         for b in range(count):
-            row, slope = spread_row(x, image_cotangent, o, u, du, g * v[b], F)
+            row, slope = sum_row(x, o + np.uint64(b) * width, u, du, F)
             total += v[b] * row
             gy += dv[b] * row
             gx += v[b] * slope
-            o += width
+        for b in range(count):
+            add_row(image_cotangent, o + np.uint64(b) * width, u, g * v[b])
         return total, gy, gx
+
+    spread_plane = spread_plane_of_two if count == 2 else spread_plane_of_any
 
     @fused
     def spread1(x, image_cotangent, starts, t, addresses, g, gx):
         F = image_cotangent.dtype.type
         for m in range(starts.size):
             u, du = weights(t[2, m], F, addresses), slopes(t[2, m], F, addresses)
-            _, sx = spread_row(x, image_cotangent, np.uint64(starts[m]), u, du, F(g[m]), F)
+            _, sx = sum_row(x, np.uint64(starts[m]), u, du, F)
+            add_row(image_cotangent, np.uint64(starts[m]), u, F(g[m]))
             gx[m] += F(g[m]) * sx
 
     @fused

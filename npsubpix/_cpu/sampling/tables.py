@@ -18,24 +18,41 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, allocating, device, fused, kernel, made_once
+from npsubpix._cpu.compiler.intrinsics import keep, lend, on_stack
+from npsubpix._cpu.compiler.jit import Kernel, allocating, device, fused, inlined, inlined_fused, kernel, made_once
 from npsubpix._cpu.sampling.distance_weights import raw_weights, segment_of, total_of
-from npsubpix._cpu.sampling.interior import LONGEST, MOST, locator
-from npsubpix._cpu.sampling.values import CHUNK, kernel_name, place_in_axis
-from npsubpix._cpu.sampling.weights import before
+from npsubpix._cpu.sampling.easing import ease_for_table, interval_of, is_eased
+from npsubpix._cpu.sampling.interior import (
+    CHUNK,
+    LONGEST,
+    MOST,
+    distances_of_chunk,
+    gatherers,
+    indices_of_chunk,
+    leave_all_out,
+    locator,
+)
+from npsubpix._cpu.sampling.values import kernel_name, place_in_axis
+from npsubpix._cpu.sampling.weights import TAPS, before
 from npsubpix._definitions.sampling.borders import INSIDE
 from npsubpix._definitions.sampling.methods import TABLE_WEIGHT
 
 __all__ = ["table_vjp_kernel"]
 
+LANES = 4  # of the sums of each part
 
-def _adder(reach: int) -> Any:
-    """Make the function that adds the derivatives of raw weights and of their slopes along an axis to a table."""
+
+def _adder(reach: int, with_slopes: bool) -> Any:
+    """Make the function that adds the derivatives of raw weights along an axis to a table, and of their slopes if any.
+
+    Of a table, each of `LANES` has for each interval between two samples the sum of derivatives, and of derivatives
+    times the distance from the first sample. Weights of one position have a lane each, as far as there are any:
+    additions to one place in memory wait for each other, those of two samples at once are one instruction.
+    """
     count, segment = 2 * reach, segment_of(reach)
 
-    @device
-    def add(own, by_weight, by_slope, t, F, addresses):
+    @inlined
+    def add(own, a, by_weight, by_slope, t, F, addresses):
         for k in range(count):
             whole = reach - 1 - k
             if whole >= 0:
@@ -43,66 +60,115 @@ def _adder(reach: int) -> Any:
             else:
                 first, f, scale = segment(F(-whole) - t, t >= 1, F, addresses)
                 scale = -scale
-            step = np.float64(scale) * by_slope[k]
-            own[first] += by_weight[k] * (1.0 - np.float64(f)) - step
-            own[first + 1] += by_weight[k] * np.float64(f) + step
+            place, lane = np.uint64(first), np.uint64((2 * a + k) % LANES)
+            total, moment = by_weight[k], by_weight[k] * np.float64(f)
+            if with_slopes:
+                moment += np.float64(scale) * by_slope[k]
+            own[lane, place, 0] += total
+            own[lane, place, 1] += moment
 
     return add
 
 
-def _inside_puller(reach: int) -> Any:
-    """Make the function that adds the derivatives of the values of a line of positions inside the image."""
-    count, total, add = 2 * reach, total_of(2 * reach), _adder(reach)
-    raw = raw_weights(TABLE_WEIGHT, reach, 0)
+@inlined_fused
+def _add_both(own, lane, k, f, by_first, by_second):
+    own[lane, k, 0] += by_first
+    own[lane, k, 1] += by_first * f
+    own[lane, k, 2] += by_second
+    own[lane, k, 3] += by_second * f
+
+
+def _two_puller() -> Any:
+    """Make the function that adds the derivatives of values of two pixels per axis, all inside the image."""
+    _, gather = gatherers(TAPS["linear"])
 
     @fused
-    def sum_window(x, o, planes, rows, shape, w, sums):
+    def pull(x, starts, t, shape, axes, addresses, g, own, again):
+        """Mark windows with pixels that are not finite in `again`: these may have no weight."""
+        F, size = t.dtype.type, starts.size
+        eased, inverses, slopes = distances_of_chunk(F), distances_of_chunk(F), distances_of_chunk(F)
+        values = slopes[0] if axes < 3 else distances_of_chunk(F)[0]
+        for a in range(3 - axes, 3):
+            ease_for_table(t[a], eased[a], inverses[a], size, addresses)
+        gather(
+            x, starts, eased, shape, axes, addresses, False, values[:size], slopes[0, :size], slopes[1, :size],
+            slopes[2, :size],
+        )  # fmt: skip
+        for m in range(size):
+            again[m] = (g[m] != 0) & (not abs(values[m]) < np.inf)
+        for a in range(3 - axes, 3):
+            for m in range(size):
+                if g[m] != 0 and not again[m]:
+                    k, f, _ = interval_of(t[a, m], F, addresses)
+                    share, e = np.float64(F(g[m]) * slopes[a, m] * inverses[a, m]), np.float64(eased[a, m])
+                    lane = np.uint64((a + 2 * m) % LANES)
+                    _add_both(own, lane, np.uint64(k), np.float64(f), -share * e, share * (1.0 - e))
+
+    return pull
+
+
+def _inside_puller(reach: int, known: int) -> Any:
+    """Make the function that adds the derivatives of the values of a line of positions inside the image.
+
+    The number of axes may be known, so that all loops are unrolled; it is 0 if not.
+    """
+    count, total, add = 2 * reach, total_of(2 * reach), _adder(reach, False)
+    raw = raw_weights(TABLE_WEIGHT, reach, 0)
+    per_axis, per_pixel, line = on_stack((3,)), on_stack((3, count)), on_stack((count,))
+
+    @inlined_fused
+    def sum_window(x, o, axes, shape, w, sums):
         """Sum a window over all axes but one, for each pixel along that one."""
+        F = w.dtype.type
         for k in range(count):
             sums[0, k] = sums[1, k] = sums[2, k] = 0
-        for a in range(planes):
-            for b in range(rows):
-                line = o + np.uint64((a * shape[1] + b) * shape[2])
-                row, both = w.dtype.type(0), w[0, a] * w[1, b]
+        for a in range(count if axes > 2 else 1):
+            for b in range(count if axes > 1 else 1):
+                first = o + np.uint64((a * shape[1] + b) * shape[2])
+                wz, wy = w[0, a] if axes > 2 else F(1), w[1, b] if axes > 1 else F(1)
+                row, both = F(0), wz * wy
                 for k in range(count):
-                    v = w.dtype.type(x[line + np.uint64(k)])
+                    v = F(x[first + np.uint64(k)])
                     row += w[2, k] * v
                     sums[2, k] += both * v
-                sums[0, a] += w[1, b] * row
-                sums[1, b] += w[0, a] * row
+                sums[0, a] += wy * row
+                sums[1, b] += wz * row
 
     @device
-    def pull(x, starts, t, shape, axes, addresses, g, w, s, sums, by_weight, no_slope, own, again):
+    def pull(x, starts, t, shape, runtime_axes, addresses, g, own, again):
         """Mark windows with pixels that are not finite in `again`: these may have no weight."""
-        F = w.dtype.type
-        planes, rows = count if axes > 2 else 1, count if axes > 1 else 1
-        w[0, 0] = w[1, 0] = 1
+        F = t.dtype.type
+        axes = known if known > 0 else runtime_axes
+        w, sums, by_weight, s, means = per_pixel(F), per_pixel(F), line(np.float64), per_axis(F), per_axis(F)
         for m in range(starts.size):
             if g[m] == 0:
                 continue
             for a in range(3 - axes, 3):
                 u = raw((t[a, m], addresses), F)
-                s[a] = total(u)
+                s[a] = F(1) / total(u)
                 for k in range(count):
-                    w[a, k] = u[k] / s[a]
-            sum_window(x, np.uint64(starts[m]), planes, rows, shape, w, sums)
+                    w[a, k] = u[k] * s[a]
+            sum_window(x, np.uint64(starts[m]), axes, shape, w, sums)
+            finite = True
             for a in range(3 - axes, 3):
-                mean = F(0)
+                means[a] = F(0)
                 for k in range(count):
-                    mean += w[a, k] * sums[a, k]
-                again[m] |= not abs(mean) < np.inf
-                for k in range(count):
-                    by_weight[a, k] = np.float64(F(g[m]) * (sums[a, k] - mean) / s[a])
-            if not again[m]:
+                    means[a] += w[a, k] * sums[a, k]
+                finite &= abs(means[a]) < np.inf
+            again[m] = not finite
+            if finite:
                 for a in range(3 - axes, 3):
-                    add(own, by_weight[a], no_slope, t[a, m], F, addresses)
+                    share = F(g[m]) * s[a]
+                    for k in range(count):
+                        by_weight[k] = np.float64(share * (sums[a, k] - means[a]))
+                    add(own, a, by_weight, by_weight, t[a, m], F, addresses)
 
     return pull
 
 
 def _any_puller(reach: int) -> Any:
     """Make the function that adds the derivatives of values and gradients at a position anywhere."""
-    count, total, add = 2 * reach, total_of(2 * reach), _adder(reach)
+    count, total, add = 2 * reach, total_of(2 * reach), _adder(reach, True)
     raw, raw_slopes = raw_weights(TABLE_WEIGHT, reach, 0), raw_weights(TABLE_WEIGHT, reach, 1)
     find = place_in_axis(before, count)
 
@@ -147,7 +213,7 @@ def _any_puller(reach: int) -> Any:
                     sums[2, 1, k] += v * hx * wz * wy
 
     @device
-    def add_axis(own, w, sums, t, s, ds, fold, by_weight, by_slope, F, addresses):
+    def add_axis(own, a, w, sums, t, s, ds, fold, by_weight, by_slope, F, addresses):
         of_slopes, mean, whole = F(0), F(0), F(0)
         for k in range(count):
             sums[0, k] -= sums[1, k] * fold * ds / s
@@ -157,7 +223,7 @@ def _any_puller(reach: int) -> Any:
         for k in range(count):
             by_weight[k] = np.float64((sums[0, k] - mean - whole) / s)
             by_slope[k] = np.float64(fold * (sums[1, k] - of_slopes) / s)
-        add(own, by_weight, by_slope, t, F, addresses)
+        add(own, a, by_weight, by_slope, t, F, addresses)
 
     @allocating
     def pull(
@@ -187,7 +253,7 @@ def _any_puller(reach: int) -> Any:
                 sum_window(x[b, c], shape, w, pixels, axes, F(cval), g, hz, hy, hx, sums)
                 for a in range(3 - axes, 3):
                     add_axis(
-                        own, w[a], sums[a], numbers[0, a], numbers[1, a], numbers[2, a], numbers[3, a], rates[0],
+                        own, a, w[a], sums[a], numbers[0, a], numbers[1, a], numbers[2, a], numbers[3, a], rates[0],
                         rates[1], F, addresses,
                     )  # fmt: skip
         keep(own_w)
@@ -199,27 +265,42 @@ def _any_puller(reach: int) -> Any:
     return pull
 
 
+@device
+def _collect(out, own):
+    """Write the derivatives of a loss with respect to a table, from sums over intervals between its samples."""
+    last = out.size - 1
+    for k in range(out.size):
+        out[k] = 0
+    for lane in range(own.shape[0]):
+        for k in range(last):
+            out[k] += own[lane, k, 0] - own[lane, k, 1]
+            out[k + 1] += own[lane, k, 1]
+            out[last - k] += own[lane, k, 2] - own[lane, k, 3]
+            out[last - k - 1] += own[lane, k, 3]
+
+
 @made_once
 def table_vjp_kernel(reach: int) -> Kernel:
     """Make the kernel of a reach for cotangents of the table, one for each part of the positions."""
     count = 2 * reach
     locate = locator(before, count)
-    pull_inside, pull_any = _inside_puller(reach), _any_puller(reach)
+    pull_any = _any_puller(reach)
+    pull_plane = pull_inside = _two_puller()
+    if not is_eased(TABLE_WEIGHT, reach):
+        pull_plane, pull_inside = _inside_puller(reach, 2), _inside_puller(reach, 0)
 
     @allocating
     def pull_located(
         x, coords, b, begin, shape, rules, cval, addresses, values_cotangent, gradient_cotangent, left_out, own
     ):
         """Add windows inside the image; return the number of others, whose indices are in `left_out`."""
-        size, dtype = left_out.size, values_cotangent.dtype
-        starts, t = np.empty(size, np.int32), np.empty((3, size), dtype)
+        axes, size, dtype = coords.shape[1], left_out.size, values_cotangent.dtype
+        starts, t = indices_of_chunk(np.int32)[:size], distances_of_chunk(dtype.type)
         left_out_count, _ = locate(coords, b, begin, shape, left_out, starts, t)
         if left_out_count == size:
             return left_out_count
         again = np.zeros(size, np.bool_)
         g = np.empty(size, dtype)
-        w, s, sums = np.empty((3, count), dtype), np.empty(3, dtype), np.empty((3, count), dtype)
-        by_weight, no_slope = np.empty((3, count), np.float64), np.zeros(count, np.float64)
         for c in range(x.shape[1]):
             cotangents = values_cotangent[b, c]
             for k in range(size):
@@ -227,9 +308,10 @@ def table_vjp_kernel(reach: int) -> Kernel:
             for k in range(left_out_count):
                 g[left_out[k]] = 0
             again[:] = False
-            pull_inside(
-                x[b, c], starts, t, shape, coords.shape[1], addresses, g, w, s, sums, by_weight, no_slope, own, again
-            )
+            if axes == 2:
+                pull_plane(x[b, c], starts, t, shape, axes, addresses, g, own, again)
+            else:
+                pull_inside(x[b, c], starts, t, shape, axes, addresses, g, own, again)
             ids, id_count = np.empty(size, np.int64), 0
             for k in range(size):
                 if again[k]:
@@ -248,13 +330,15 @@ def table_vjp_kernel(reach: int) -> Kernel:
         chunks = (total + CHUNK - 1) // CHUNK
         inside = max(shape) < LONGEST and x.shape[2] < MOST and gradient_cotangent.size == 0
         for part in prange(parts.shape[0]):
-            own = parts[part]
-            own[:] = 0
-            for r in range(part * batch * chunks // len(parts), (part + 1) * batch * chunks // len(parts)):
+            first, last = part * batch * chunks // len(parts), (part + 1) * batch * chunks // len(parts)
+            own = np.zeros((LANES if first < last else 0, parts.shape[1], 4))
+            for r in range(first, last):
                 b, begin = r // chunks, r % chunks * CHUNK
                 size = min(CHUNK, total - begin)
-                left_out, left_out_count = np.arange(size), size
-                if inside:
+                left_out, left_out_count = indices_of_chunk(np.int64)[:size], size
+                if not inside:
+                    leave_all_out(left_out)
+                else:
                     left_out_count = pull_located(
                         x, coords, b, begin, shape, rules, cval, addresses, values_cotangent, gradient_cotangent,
                         left_out, own,
@@ -264,5 +348,6 @@ def table_vjp_kernel(reach: int) -> Kernel:
                     x, coords, b, (0, x.shape[1]), left_out, left_out_count, shape, rules, cval, addresses,
                     values_cotangent, gradient_cotangent, own,
                 )  # fmt: skip
+            _collect(parts[part], own)
 
     return pull

@@ -21,14 +21,21 @@ from npsubpix._cpu.compiler.intrinsics import keep, lend
 from npsubpix._cpu.compiler.jit import Kernel, allocating, device, fused, kernel, made_once
 from npsubpix._cpu.sampling.borders import fold_pixel, fold_position
 from npsubpix._cpu.sampling.distance_weights import taps_of
-from npsubpix._cpu.sampling.interior import LONGEST, MOST, gatherers, locator
+from npsubpix._cpu.sampling.easing import easing_of, inside_taps
+from npsubpix._cpu.sampling.interior import (
+    CHUNK,
+    LONGEST,
+    MOST,
+    distances_of_chunk,
+    gatherers,
+    indices_of_chunk,
+    leave_all_out,
+    locator,
+)
 from npsubpix._cpu.sampling.weights import Taps, left_of
 from npsubpix._definitions.sampling.borders import CVAL, INSIDE, OUTSIDE, ROUNDINGS, WRAP
 
-__all__ = ["CHUNK", "gradient_kernel", "kernel_name", "place_in_axis", "placer", "value_kernel"]
-
-#: Positions that share scratch memory.
-CHUNK = 1024
+__all__ = ["count_unknown", "gradient_kernel", "kernel_name", "place_in_axis", "placer", "value_kernel"]
 
 
 def kernel_name(operation: str, name: str, reach: int) -> str:
@@ -167,7 +174,7 @@ def _border_gatherers(count: int) -> tuple[Callable[..., Any], Callable[..., Any
 
 
 @device
-def _unknown(line):
+def count_unknown(line):
     """Count the NaN."""
     count = np.int32(0)
     for k in range(line.size):
@@ -181,7 +188,7 @@ def _with_unknown(values, b, begin, left_out, left_out_count):
     channels, size = values.shape[1], left_out.size
     unknown = 0
     for c in range(channels):
-        unknown += _unknown(values[b, c, begin : begin + size])
+        unknown += count_unknown(values[b, c, begin : begin + size])
     if unknown == 0:
         return left_out, left_out_count
     merged, count, skipped = np.empty(size, np.int64), 0, 0
@@ -204,7 +211,8 @@ def value_kernel(name: str, reach: int) -> Kernel:
     taps = taps_of(name, reach)
     count = taps.count
     locate, place = locator(taps.base, count), placer(taps, 1)
-    gather, _ = gatherers(taps)
+    gather, _ = gatherers(inside_taps(name, reach))
+    ease, _, _ = easing_of(name, reach)
     gather_at_border, _ = _border_gatherers(count)
 
     @allocating
@@ -239,11 +247,14 @@ def value_kernel(name: str, reach: int) -> Kernel:
             b, begin = r // chunks, r % chunks * CHUNK
             end = min(begin + CHUNK, total)
             size = end - begin
-            left_out, left_out_count = np.arange(size), size
-            if small:
-                starts, t = np.empty(size, np.int32), np.empty((3, size), F)
+            left_out, left_out_count = indices_of_chunk(np.int64)[:size], size
+            if not small:
+                leave_all_out(left_out)
+            else:
+                starts, t = indices_of_chunk(np.int32)[:size], distances_of_chunk(F)
                 left_out_count, scattered = locate(coords, b, begin, shape, left_out, starts, t)
                 if left_out_count < size:
+                    ease(t, axes, size, addresses)
                     for c in range(channels):
                         out = values[b, c, begin:end]
                         gather(images[b, c], starts, t, shape, axes, addresses, scattered, out)
@@ -260,7 +271,8 @@ def gradient_kernel(name: str, reach: int) -> Kernel:
     taps = taps_of(name, reach)
     count = taps.count
     locate, place = locator(taps.base, count), placer(taps, 2)
-    _, gather = gatherers(taps)
+    _, gather = gatherers(inside_taps(name, reach))
+    _, ease, apply_slopes = easing_of(name, reach)
     _, gather_at_border = _border_gatherers(count)
 
     @allocating
@@ -303,17 +315,23 @@ def gradient_kernel(name: str, reach: int) -> Kernel:
             b, begin = r // chunks, r % chunks * CHUNK
             end = min(begin + CHUNK, total)
             size = end - begin
-            left_out, left_out_count = np.arange(size), size
-            if small:
-                starts, t = np.empty(size, np.int32), np.empty((3, size), F)
+            left_out, left_out_count = indices_of_chunk(np.int64)[:size], size
+            if not small:
+                leave_all_out(left_out)
+            else:
+                starts, t = indices_of_chunk(np.int32)[:size], distances_of_chunk(F)
                 left_out_count, scattered = locate(coords, b, begin, shape, left_out, starts, t)
                 if left_out_count < size:
+                    slopes = distances_of_chunk(F)
+                    ease(t, slopes, axes, size, addresses)
                     for c in range(channels):
                         out, gx = values[b, c, begin:end], gradient[b, axes - 1, c, begin:end]
                         # nothing is written for axes that the image lacks
                         gy = gradient[b, max(axes - 2, 0), c, begin:end]
                         gz = gradient[b, max(axes - 3, 0), c, begin:end]
                         gather(images[b, c], starts, t, shape, axes, addresses, scattered, out, gz, gy, gx)
+                        for a in range(axes):
+                            apply_slopes(gradient[b, a, c, begin:end], slopes[3 - axes + a])
                     left_out, left_out_count = _with_unknown(values, b, begin, left_out, left_out_count)
             if left_out_count > 0:
                 sample_at_border(

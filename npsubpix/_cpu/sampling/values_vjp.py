@@ -2,7 +2,8 @@
 
 Windows overlap, so no two threads may add to one pixel, and the order of summation must not depend
 on the number of threads. Positions in scan order, such as those of a warped grid, are cut into runs.
-Runs two apart share no pixels, so the even runs are processed in parallel, then the odd ones.
+Runs two apart share no pixels, so the even runs are processed in parallel, then the odd ones. Each sets
+its rows to 0 just before it adds to them, so that memory is written once and not twice.
 Positions in any other order are sorted into bands by the row of the image (the plane of a volume,
 the pixel of a line) at which their windows begin, and bands are processed in the same way. Windows
 at the border, which may be folded to anywhere, come last, one after the other.
@@ -19,11 +20,21 @@ from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
 from npsubpix._cpu.compiler.jit import Kernel, allocating, device, kernel, made_once
-from npsubpix._cpu.sampling.bands import RUNS, SMALLEST_BAND, chunks_per_run, places_of, slow_axis, sort
+from npsubpix._cpu.sampling.bands import RUNS, SMALLEST_BAND, chunks_per_run, places_of, share_rows, slow_axis, sort
 from npsubpix._cpu.sampling.distance_weights import taps_of
-from npsubpix._cpu.sampling.interior import LONGEST, MOST, locator, surveyor
+from npsubpix._cpu.sampling.easing import easing_of, inside_taps
+from npsubpix._cpu.sampling.interior import (
+    CHUNK,
+    LONGEST,
+    MOST,
+    distances_of_chunk,
+    indices_of_chunk,
+    leave_all_out,
+    locator,
+    surveyor,
+)
 from npsubpix._cpu.sampling.spreaders import folded_spreader, spreader, write_cotangent
-from npsubpix._cpu.sampling.values import CHUNK, kernel_name, placer
+from npsubpix._cpu.sampling.values import count_unknown, kernel_name, placer
 from npsubpix._cpu.sampling.weights import left_of
 from npsubpix._definitions.sampling.borders import INSIDE, UNKNOWN
 
@@ -55,7 +66,11 @@ def _surveyors(base_of: Callable[..., Any], count: int) -> tuple[Callable[..., A
         first, last = rows_between(coords, b, begin, size, shape, axis)
         if first >= 0:
             return 0, first, last + count - 1
-        left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), F)
+        left_out, starts, t = (
+            indices_of_chunk(np.int64)[:size],
+            indices_of_chunk(np.int32)[:size],
+            distances_of_chunk(F),
+        )
         left_out_count, _ = locate(coords, b, begin, shape, left_out, starts, t)
         if left_out_count == size:
             return left_out_count, np.iinfo(np.int64).max, -1
@@ -68,7 +83,11 @@ def _surveyors(base_of: Callable[..., Any], count: int) -> tuple[Callable[..., A
     @allocating
     def count_bands(coords, b, begin, size, shape, axis, shift, bands, counts):
         """Find and count the bands of the windows of a chunk; windows that are not inside have the last one."""
-        left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), coords.dtype)
+        left_out, starts, t = (
+            indices_of_chunk(np.int64)[:size],
+            indices_of_chunk(np.int32)[:size],
+            distances_of_chunk(coords.dtype.type),
+        )
         left_out_count, _ = locate(coords, b, begin, shape, left_out, starts, t)
         slow = coords[b, axis - 3 + coords.shape[1], begin : begin + size]
         last = counts.size - 1
@@ -91,7 +110,8 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
     count = taps.count
     locate, place = locator(taps.base, count), placer(taps, 3)
     survey, count_bands = _surveyors(taps.base, count)
-    spread, spread_folded = spreader(taps), folded_spreader(count)
+    spread, spread_folded = spreader(inside_taps(name, reach)), folded_spreader(count)
+    _, ease, apply_slopes = easing_of(name, reach)
 
     @device
     def spread_run(
@@ -99,7 +119,9 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
     ):
         """Spread windows inside the image, of consecutive positions."""
         end = begin + starts.size
-        grads = coords_cotangent[b, :, begin:end]
+        grads, axes = coords_cotangent[b, :, begin:end], coords.shape[1]
+        slopes = distances_of_chunk(t.dtype.type)
+        ease(t, slopes, axes, starts.size, addresses)
         grads[:] = 0
         for c in range(x.shape[1]):
             spread(
@@ -108,11 +130,13 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
                 starts,
                 t,
                 shape,
-                coords.shape[1],
+                axes,
                 addresses,
                 values_cotangent[b, c, begin:end],
                 grads,
             )
+        for a in range(axes):
+            apply_slopes(grads[a], slopes[3 - axes + a])
 
     @allocating
     def spread_scattered(x, coords, b, ids, shape, addresses, values_cotangent, image_cotangent, coords_cotangent):
@@ -126,6 +150,8 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
                 packed[0, a, m] = here[ids[m]]
         nothing = np.int64(0)  # not a literal, for which all would be compiled again
         locate(packed, nothing, nothing, shape, np.empty(size, np.int64), starts, t)
+        slopes = distances_of_chunk(t.dtype.type)
+        ease(t, slopes, axes, size, addresses)
         # Cut, as those of `spread_run` are, so that one function takes both.
         grads, g = np.zeros((axes, size), image_cotangent.dtype)[:, :size], np.empty(size, image_cotangent.dtype)
         for c in range(x.shape[1]):
@@ -134,6 +160,7 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
                 g[m] = cotangents[ids[m]]
             spread(x[b, c], image_cotangent[b, c], starts, t, shape, axes, addresses, g, grads)
         for a in range(axes):
+            apply_slopes(grads[a], slopes[3 - axes + a])
             there = coords_cotangent[b, a]
             for m in range(size):
                 there[ids[m]] = grads[a, m]
@@ -197,7 +224,11 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
     ):
         """Spread the windows of a chunk that are inside the image."""
         begin, size = k * CHUNK, min(CHUNK, coords.shape[2] - k * CHUNK)
-        left_out, starts, t = np.arange(size), np.empty(size, np.int32), np.empty((3, size), image_cotangent.dtype)
+        left_out, starts, t = (
+            indices_of_chunk(np.int64)[:size],
+            indices_of_chunk(np.int32)[:size],
+            distances_of_chunk(image_cotangent.dtype.type),
+        )
         left_out_count, _ = locate(coords, b, begin, shape, left_out, starts, t)
         if gradient_cotangent.size > 0:
             ids = inside_of(left_out, left_out_count, begin, size)
@@ -236,15 +267,13 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
         image_cotangent,
         coords_cotangent,
     ):
+        """Write cotangents; return the number of NaN among those of positions."""
         batch = x.shape[0]
         total = coords.shape[2]
         F = image_cotangent.dtype.type
         axis, stride = slow_axis(shape)
         chunks = (total + CHUNK - 1) // CHUNK
         small = max(shape) < LONGEST and x.shape[2] < MOST
-        flat = image_cotangent.reshape(image_cotangent.size)
-        for r in prange((flat.size + CHUNK - 1) // CHUNK):
-            flat[r * CHUNK : min((r + 1) * CHUNK, flat.size)] = 0
         left_out_counts = np.empty((batch, chunks), np.int64)
         lows, highs = np.empty((batch, chunks), np.int64), np.empty((batch, chunks), np.int64)
         for r in prange(batch * chunks):
@@ -255,13 +284,20 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
                 left_out_counts[b, k], lows[b, k], highs[b, k] = survey(
                     coords, b, k * CHUNK, size, shape, axis, stride, F
                 )
-        per = np.empty(batch, np.int64)
+        per, edges = np.empty(batch, np.int64), np.empty((batch, RUNS + 1), np.int64)
         for b in range(batch):
             per[b] = chunks_per_run(lows[b], highs[b])
+            if per[b] == 0 or not small or not share_rows(lows[b], highs[b], per[b], shape[axis], edges[b]):
+                for k in range(RUNS + 1):
+                    edges[b, k] = 0
+                flat = image_cotangent[b].reshape(image_cotangent[b].size)
+                for r in prange((flat.size + CHUNK - 1) // CHUNK):
+                    flat[r * CHUNK : min((r + 1) * CHUNK, flat.size)] = 0
 
         for colour in range(2):
             for r in prange(batch * (RUNS // 2)):
                 b, run = r // (RUNS // 2), r % (RUNS // 2) * 2 + colour
+                image_cotangent[b, :, edges[b, run] * stride : edges[b, run + 1] * stride] = 0
                 for k in range(run * per[b], min((run + 1) * per[b], chunks) if small else 0):
                     spread_chunk(
                         x,
@@ -322,9 +358,11 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
             for k in range(chunks):
                 if left_out_counts[b, k] > 0:
                     begin, size = k * CHUNK, min(CHUNK, total - k * CHUNK)
-                    left_out, left_out_count = np.arange(size), size
-                    if small:
-                        starts, t = np.empty(size, np.int32), np.empty((3, size), F)
+                    left_out, left_out_count = indices_of_chunk(np.int64)[:size], size
+                    if not small:
+                        leave_all_out(left_out)
+                    else:
+                        starts, t = indices_of_chunk(np.int32)[:size], distances_of_chunk(F)
                         left_out_count, _ = locate(coords, b, begin, shape, left_out, starts, t)
                     ids = left_out[:left_out_count] + begin
                     spread_any(
@@ -341,5 +379,11 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
                         image_cotangent,
                         coords_cotangent,
                     )
+
+        unknown = 0
+        written = coords_cotangent.reshape(coords_cotangent.size)
+        for r in prange((written.size + CHUNK - 1) // CHUNK):
+            unknown += count_unknown(written[r * CHUNK : min((r + 1) * CHUNK, written.size)])
+        return unknown
 
     return sample_vjp

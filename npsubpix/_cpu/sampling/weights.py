@@ -137,6 +137,21 @@ def _polynomials(base: Callable[..., Any], pieces: list[Polynomial]) -> Taps:
     return Taps(len(pieces), base, *orders)
 
 
+@device
+def _linear_weights(t, F, addresses):
+    return F(1) - t, t
+
+
+@device
+def _linear_slopes(t, F, addresses):
+    return F(-1), F(1)
+
+
+@device
+def _linear_curvatures(t, F, addresses):
+    return F(0), F(0)
+
+
 def _bspline_pieces(degree: int) -> list[Polynomial]:
     """Pieces of the centred B-spline, as polynomials of the distance t of the position from the base pixel.
 
@@ -246,7 +261,7 @@ TAPS = {
     "nearest": _polynomials(_nearest_up, _PIXEL),
     "nearest_down": _polynomials(_nearest_down, _PIXEL),
     "nearest_even": _polynomials(_nearest_even, _PIXEL),
-    "linear": _polynomials(before, _bspline_pieces(1)),
+    "linear": Taps(2, before, _linear_weights, _linear_slopes, _linear_curvatures),  # less than polynomials compute
     "smoothstep": _polynomials(before, _SMOOTHSTEP),
     "bspline2": _polynomials(_nearest_up, _bspline_pieces(2)),
     "bspline3": _polynomials(before, _bspline_pieces(3)),
