@@ -61,6 +61,18 @@ def highest(border, seen, heights, of_peaks, threshold):
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("width", [1, 100])
+def test_the_border_of_each_frame_beside_its_maxima(width):
+    """A minimum may come first, a frame may be without peaks, and wide borders are searched by a kernel alone."""
+    stack = np.zeros((4, 300, 400), np.float32)
+    stack[:3, 150, 200], stack[:3, 150, 150] = 2, -9
+    stack[:, 0, 70] = 3, 2, 1, 0.5
+    peaks = npsubpix.find_peaks(stack, exclude_border=width, minima=True, threshold_abs=0.4, refine=None, frame_axis=0)
+    np.testing.assert_array_equal(peaks.border, [3, np.nan, np.nan, 0.5])
+    np.testing.assert_array_equal(peaks.values, [-9, 2] * 3)
+
+
+@pytest.mark.usefixtures("backend")
 def test_the_border_above_a_background(rng):
     """The highest there is that of the greatest height in units of the noise, not the brightest."""
     for threshold, per_pixel, _ in itertools.product((None, 1.0), (False, True), range(10)):

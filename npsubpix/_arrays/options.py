@@ -138,7 +138,7 @@ def check_window(size: Any, ndim: int, name: str) -> tuple[int, ...]:
         raise TypeError(f"{name} must be a tuple of {ndim} integers, got {size!r}")
     if len(size) != ndim:
         raise ValueError(f"{name} must hold {ndim} integers, got {tuple(size)!r}")
-    return tuple(check_count(k, name, 1) for k in size)
+    return tuple([check_count(k, name, 1) for k in size])  # faster than a generator
 
 
 def check_per_axis(value: Any, ndim: int, name: str, least: int = 0, most: int = _MOST) -> tuple[int, ...]:

@@ -56,9 +56,22 @@ def codes_of_extrema(
     return False
 
 
+@functools.lru_cache(maxsize=64)
 def _is_near(size: tuple[int, ...], margins: tuple[int, ...]) -> bool:
     """Whether windows are of three pixels per axis, all of them inside the image."""
     return size == (3,) * len(size) and min(margins) >= 1
+
+
+@functools.lru_cache(maxsize=64)
+def _is_all_margin(margins: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an image of a shape has no pixel inside the margins."""
+    return min(map(operator.sub, shape, map(operator.add, margins[::2], margins[1::2]))) <= 0
+
+
+@functools.lru_cache(maxsize=64)
+def _margins_of(size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the margins within which windows lie inside the image."""
+    return sum(map(nms_reach, size), ())
 
 
 def _extrema(
@@ -75,7 +88,7 @@ def _extrema(
     `output` is ``"mask"``, True at maxima, ``"values"``, the maxima and 0 elsewhere, or codes of ``"maxima"`` or of
     ``"extrema"``. `low` and `high` are the least value of a maximum and the greatest of a minimum, one per image.
     """
-    if min(map(operator.sub, x.shape[1:], map(operator.add, margins[::2], margins[1::2]))) <= 0:
+    if _is_all_margin(margins, x.shape[1:]):
         out.fill(0)
         return True
     near, ends = _is_near(size, margins), limits(x.dtype)
@@ -118,9 +131,8 @@ def _suppress(output: str, x: HostArray, kernel_size: tuple[int, ...], out: Host
         return out
     images = x.shape[0] * x.shape[1]
     low, high = no_limits(x.dtype, images)
-    margins = sum(map(nms_reach, kernel_size), ())
     stack = (images, *x.shape[2:])
-    _extrema(output, x.reshape(stack), kernel_size, margins, low, high, out.reshape(stack))
+    _extrema(output, x.reshape(stack), kernel_size, _margins_of(kernel_size), low, high, out.reshape(stack))
     return out
 
 

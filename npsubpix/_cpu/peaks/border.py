@@ -13,7 +13,7 @@ from numba import prange
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import keep, lend
-from npsubpix._cpu.compiler.jit import Kernel, device, kernel
+from npsubpix._cpu.compiler.jit import Kernel, device, inlined, kernel
 from npsubpix._cpu.peaks.extrema import last_below
 from npsubpix._definitions.flags import PeakFlags
 from npsubpix._definitions.nms import clipped_margins
@@ -43,14 +43,20 @@ def _is_maximum(x, mask, d, i, j):
 
 
 @device
-def _by_value(v, level, sigma, threshold):
-    return v, 0.0
+def _value(row, j, level, noise, places, threshold):
+    return row[j], 0.0
 
 
 @device
-def _by_height(v, level, sigma, threshold):
+def _at(pixels, place, j):
+    """Background or noise at column j of a row: one number for all, or one per pixel of an image or of a stack."""
+    return pixels[place + j if pixels.size > 1 else 0]
+
+
+@device
+def _height(row, j, level, noise, places, threshold):
     """Return the height in units of the noise, and where that is infinite the height; NaN if it is no peak."""
-    above, sigma = np.float64(v) - level, np.float64(sigma)
+    above, sigma = np.float64(row[j]) - _at(level, places[0], j), np.float64(_at(noise, places[1], j))
     exceeds = above > threshold * sigma or (threshold == -math.inf and above == above)
     if not (sigma >= 0.0 and exceeds):
         return math.nan, 0.0
@@ -60,23 +66,19 @@ def _by_height(v, level, sigma, threshold):
     return strength, (above if math.isinf(strength) else 0.0)
 
 
-@device
+@inlined
 def _is_higher(one, other):
     return (one[0] > other[0]) | ((one[0] == other[0]) & (one[1] > other[1]))
 
 
+@inlined
+def _places_of(row, level, noise):
+    """Return where a row begins in background and in noise, from where it does in the stack; 0 for one number."""
+    return row % level.size, row % noise.size
+
+
 def _border_kernel(name: str, measure: Callable[..., Any]) -> Kernel:
-    """Make the kernel that finds what is higher than all peaks by a measure of pixels."""
-
-    @device
-    def at(pixels, place, j):
-        """Background or noise at column j of a row: one number for all, or one per pixel of an image or of a stack."""
-        return pixels[place + j if pixels.size > 1 else 0]
-
-    @device
-    def place_of(pixels, row):
-        """Return where a row begins in background or noise, from where it does in the stack."""
-        return row % pixels.size if pixels.size > 1 else 0
+    """Make the kernel that finds what is higher than all peaks by a measure of the pixels of a row."""
 
     @device
     def highest(x, mask, d, i, begin, end, level, noise, places, threshold, best):
@@ -88,36 +90,15 @@ def _border_kernel(name: str, measure: Callable[..., Any]) -> Kernel:
         row = x[d, i]
         any_higher = False
         for j in range(begin):
-            any_higher |= _is_higher(measure(row[j], at(level, places[0], j), at(noise, places[1], j), threshold), best)
+            any_higher |= _is_higher(measure(row, j, level, noise, places, threshold), best)
         for j in range(end, row.size):
-            any_higher |= _is_higher(measure(row[j], at(level, places[0], j), at(noise, places[1], j), threshold), best)
+            any_higher |= _is_higher(measure(row, j, level, noise, places, threshold), best)
         for k in range(begin + row.size - end if any_higher else 0):
             j = k if k < begin else k - begin + end
-            own = measure(row[j], at(level, places[0], j), at(noise, places[1], j), threshold)
+            own = measure(row, j, level, noise, places, threshold)
             if _is_higher(own, best) and not (mask.size > 0 and mask[d, i, j]) and _is_maximum(x, mask, d, i, j):
                 column, best = j, own
         return column, best
-
-    @device
-    def top_of(x, b, frames, starts, flags, level, noise, least):
-        """Return the height of the highest maximum among the peaks of an image; `least` if there is none."""
-        depth, height, width = x.shape
-        begin, end = 0, frames.size
-        while begin < end:
-            middle = (begin + end) // 2
-            if frames[middle] < b:
-                begin = middle + 1
-            else:
-                end = middle
-        while begin < frames.size and frames[begin] == b:
-            if flags[begin] & _MINIMUM == 0:
-                i, j = starts[begin, starts.shape[1] - 2], starts[begin, starts.shape[1] - 1]
-                d = starts[begin, 0] if starts.shape[1] == 3 else 0
-                row = ((b * depth + d) * height + i) * width
-                places = place_of(level, row), place_of(noise, row)
-                return measure(x[d, i, j], at(level, places[0], j), at(noise, places[1], j), -math.inf)
-            begin += 1
-        return least
 
     @kernel(f"border_{name}")
     def border(x, mask, level, noise, threshold, margins, frames, starts, flags, least, second, columns, out):
@@ -125,7 +106,16 @@ def _border_kernel(name: str, measure: Callable[..., Any]) -> Kernel:
         front, back, top, bottom, left, right = margins
         tops, seconds = np.empty(images, least.dtype), np.empty(images)
         for b in range(images):
-            tops[b], seconds[b] = top_of(x[b], b, frames, starts, flags, level, noise, (least[0], second))
+            tops[b], seconds[b] = least[0], second
+        last = -1
+        for k in range(frames.size):
+            b = frames[k]
+            if b != last and flags[k] & _MINIMUM == 0:  # the highest maximum of an image
+                last = b
+                d, i = (starts[k, 0] if starts.shape[1] == 3 else 0), starts[k, starts.shape[1] - 2]
+                places = _places_of(((b * depth + d) * height + i) * width, level, noise)
+                j = starts[k, starts.shape[1] - 1]
+                tops[b], seconds[b] = measure(x[b, d, i], j, level, noise, places, -math.inf)
         parts = (height + _ROWS - 1) // _ROWS
         for unit in prange(images * depth * parts):
             plane = unit // parts
@@ -136,34 +126,35 @@ def _border_kernel(name: str, measure: Callable[..., Any]) -> Kernel:
                 r = plane * height + i
                 inner = (front <= d) & (d < depth - back) & (top <= i) & (i < height - bottom) & (left + right < width)
                 begin, end = (left, width - right) if inner else (width, width)
-                places, best = (place_of(level, r * width), place_of(noise, r * width)), (tops[b], seconds[b])
+                places, best = _places_of(r * width, of_level, of_noise), (tops[b], seconds[b])
                 found = highest(image, seen, d, i, begin, end, of_level, of_noise, places, threshold, best)
                 columns[r] = found[0]
             keep(x)
             keep(mask)
             keep(level)
             keep(noise)
-        for b in prange(images):
+        for b in range(images):
             out[b] = math.nan
             best = tops[b], seconds[b]
             for r in range(b * depth * height, (b + 1) * depth * height):
                 j = columns[r]
                 if j >= 0:
-                    v = x[b, r // height % depth, r % height, j]
-                    places = place_of(level, r * width), place_of(noise, r * width)
-                    own = measure(v, at(level, places[0], j), at(noise, places[1], j), threshold)
+                    line = x[b, r // height % depth, r % height]
+                    own = measure(line, j, level, noise, _places_of(r * width, level, noise), threshold)
                     if _is_higher(own, best):
-                        best, out[b] = own, v
+                        best, out[b] = own, line[j]
 
     return border
 
 
-_border_of_values, _border_of_heights = _border_kernel("values", _by_value), _border_kernel("heights", _by_height)
+_border_of_values, _border_of_heights = _border_kernel("values", _value), _border_kernel("heights", _height)
 
 _NO_MASK = np.zeros((1, 0, 0, 0), bool)
 _NOTHING = np.zeros(1)
 _LEAST = np.full(1, -math.inf)
 _WORK_OF_PIXEL, _WORK_OF_ROW = 20, 100
+
+_FEW = 1 << 16  # pixels in margins that NumPy compares with the peaks: in less than 0.1 ms, and nothing is compiled
 
 
 @functools.lru_cache(maxsize=64)
@@ -172,6 +163,36 @@ def _margins_of(shape: tuple[int, ...], margins: tuple[int, ...]) -> tuple[tuple
     margins = clipped_margins(margins, shape)
     inner = (max(n - margins[2 * k] - margins[2 * k + 1], 0) for k, n in enumerate(shape))
     return (0, 0, *margins)[-6:], math.prod(shape) - math.prod(inner)
+
+
+@functools.lru_cache(maxsize=16)
+def _pixels_in(margins: tuple[int, ...], shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
+    """Return the flat indices of the pixels in the margins of an image of a shape; margins are those of volumes."""
+    inner = [slice(margins[2 * k], n - margins[2 * k + 1]) for k, n in enumerate((1, *shape)[-3:])]
+    outside = np.ones((1, *shape)[-3:], bool)
+    outside[tuple(inner)] = False
+    return np.flatnonzero(outside)
+
+
+def _may_be_higher(
+    x: HostArray,
+    margins: tuple[int, ...],
+    least: HostArray,
+    frames: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    flags: npt.NDArray[np.int32],
+) -> bool:
+    """Whether any pixel in the margins of an image is higher than the highest of its maxima, and than `least`."""
+    if (minima := flags & _MINIMUM).any():
+        rows = np.flatnonzero(minima == 0)
+        frames, starts = frames[rows], starts[rows]
+    numbers = np.arange(len(x))
+    first = frames.searchsorted(numbers)
+    having = frames.searchsorted(numbers, side="right") > first
+    first, own = first[having], numbers[having]
+    tops = least.repeat(len(x))
+    tops[own] = x[(own, *starts[first].T)]
+    return bool((x.reshape(len(x), -1).take(_pixels_in(margins, x.shape[1:]), axis=1) > tops[:, None]).any())
 
 
 def highest_in_border(
@@ -200,6 +221,8 @@ def highest_in_border(
     if background is None or noise is None:
         border, background, noise, threshold = _border_of_values, _NOTHING, _NOTHING, 0.0
         least, second = last_below(x.dtype, search.threshold_abs), 0.0
+        if images * pixels <= _FEW and not _may_be_higher(x, margins, least, frames, starts, flags):
+            return np.full(images, math.nan)
     else:
         border, least, second = _border_of_heights, _LEAST, -math.inf
         threshold = -math.inf if search.threshold_abs is None else search.threshold_abs

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import prange
 
-from npsubpix._cpu.compiler.jit import kernel
 from npsubpix._definitions.constants import DUPLICATE_DISTANCE
 from npsubpix._definitions.flags import REJECTED, PeakFlags
 
@@ -15,32 +13,31 @@ __all__ = ["flag_duplicates"]
 _MOVED = int(PeakFlags.MOVED)
 
 
-@kernel("duplicates")
-def _duplicates_kernel(moved, pixels, coords, rows, neighbours, found):
-    """Mark the weaker of two rows within the distance, for places that `moved` and all others.
+def _weaker_of_pairs(
+    moved: npt.NDArray[np.int64],
+    pixels: npt.NDArray[np.int64],
+    coords: npt.NDArray[np.float64],
+    rows: npt.NDArray[np.int64],
+    neighbours: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:
+    """Return the weaker of each two rows within the distance, for places that `moved` and all others.
 
     Places are in order of `pixels`, the numbers of the pixels in which they lie. A row may have several places, as it
-    has in a periodic image.
+    has in a periodic image. Few rows move, for which a kernel would take longer to compile than to run.
     """
-    for n in prange(moved.size):
-        k = moved[n]
-        for step in neighbours:
-            first = pixels[k] + step - 1
-            begin, end = 0, rows.size
-            while begin < end:
-                middle = (begin + end) // 2
-                if pixels[middle] < first:
-                    begin = middle + 1
-                else:
-                    end = middle
-            while begin < rows.size and pixels[begin] <= first + 2:
-                if rows[begin] != rows[k]:
-                    distance = 0.0
-                    for axis in range(coords.shape[1]):
-                        distance += (coords[k, axis] - coords[begin, axis]) ** 2
-                    if distance < DUPLICATE_DISTANCE * DUPLICATE_DISTANCE:
-                        found[max(rows[begin], rows[k])] = True
-                begin += 1
+    first = (pixels[moved][:, None] + neighbours - 1).ravel()
+    place, last = np.searchsorted(pixels, first), np.searchsorted(pixels, first + 2, side="right")
+    own = np.repeat(moved, neighbours.size)
+    found = [rows[:0]]
+    while (left := np.flatnonzero(place < last)).size:
+        own, place, last = own[left], place[left], last[left]
+        distance = np.zeros(own.size)
+        for axis in range(coords.shape[1]):
+            distance += (coords[own, axis] - coords[place, axis]) ** 2
+        near = np.flatnonzero((distance < DUPLICATE_DISTANCE * DUPLICATE_DISTANCE) & (rows[place] != rows[own]))
+        found.append(np.maximum(rows[place[near]], rows[own[near]]))
+        place = place + 1
+    return np.concatenate(found)
 
 
 def flag_duplicates(
@@ -71,11 +68,10 @@ def flag_duplicates(
         steps = (steps[:, None] * (count + 4) + around).ravel()
     order = np.argsort(pixel)
     rows, pixel, places = rows[order], pixel[order], places[order]
-    found = np.zeros(len(flags), bool)
     walked = np.flatnonzero(flags[rows] & _MOVED)
-    _duplicates_kernel.run(1000 * walked.size, walked, pixel, places, rows, steps, found)
+    found = _weaker_of_pairs(walked, pixel, places, rows, steps)
     flags[found] |= int(PeakFlags.DUPLICATE)
-    return bool(found.any())
+    return found.size > 0
 
 
 def _with_repetitions(

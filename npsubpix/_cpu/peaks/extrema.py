@@ -123,27 +123,16 @@ def _collect_kernel(words, starts, indices):
                         at += 1
 
 
-@kernel("unravel")
-def _unravel_kernel(indices, shape, images, positions):
-    """Write the image of each flat index, and its position there."""
-    depth, height, width = shape
-    axes = positions.shape[1]
-    for k in prange(len(indices)):
-        row = indices[k] // width
-        plane = row // height
-        positions[k, axes - 1], positions[k, axes - 2] = indices[k] - row * width, row - plane * height
-        images[k] = plane // depth
-        if axes == 3:
-            positions[k, 0] = plane - images[k] * depth
-
-
 def unravel(
     indices: npt.NDArray[np.int64], shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the image of each flat index into a stack of images of a shape, and its position there."""
-    images, positions = np.empty(indices.size, np.int64), np.empty((indices.size, len(shape)), np.int64)
-    _unravel_kernel.run(60 * indices.size, indices, (1, *shape)[-3:], images, positions)
-    return images, positions
+    positions = np.empty((indices.size, len(shape)), np.int64)
+    for axis in reversed(range(len(shape))):
+        lines = indices // shape[axis]
+        np.subtract(indices, lines * shape[axis], out=positions[:, axis])
+        indices = lines
+    return indices, positions
 
 
 def _strength_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:

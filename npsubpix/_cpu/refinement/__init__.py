@@ -57,40 +57,53 @@ _MASKED = int(PeakFlags.MASKED)
 _FIXED_Z = int(PeakFlags.FIXED_Z)
 _FIXED_Y = int(PeakFlags.FIXED_Y)
 _FIXED_X = int(PeakFlags.FIXED_X)
+_BESIDE = -1  # in place of flags: at the border, where another kernel refines
 
 _CACHED = 1 << 20  # bytes of an image that are close to the core by themselves
 _AHEAD = 2  # positions whose pixels are on their way
 _FAR = 32  # pixels on one side beyond which a window is no small part of a cache
 
 
-def _walker(fit: Callable[..., Any], fit_free: Callable[..., Any], axes: int) -> Callable[..., Any]:
-    """Make the function that walks to the pixel of the best fit; axes along which it starts at the border stay."""
+def _walker(fit: Callable[..., Any], axes: int) -> Callable[..., Any]:
+    """Make the function that walks to the pixel of the best fit; from the border of the image it does not start."""
     follow = follower(fit, axes)
-    follow_free = follower(fit_free, axes, has_free_neighbours)
     volume = axes == 3
 
     @device
     def walk(x, d, i, j, n_iters, max_shift, half, spread):
-        steps = int(max_shift) + 1
+        depth, height, width = x.shape
+        inside = (i >= 1) & (i <= height - 2) & (j >= 1) & (j <= width - 2)
+        if not (inside & ((d >= 1) & (d <= depth - 2) if volume else True)):
+            return float(d), float(i), float(j), 0.0, _BESIDE, (d, i, j)
+        d1, i1, j1, sd, si, sj, gain, flags = follow(
+            x, d, i, j, n_iters, MOVE_THRESHOLD, math.inf, int(max_shift) + 1, True
+        )
+        return d1 + sd, i1 + si, j1 + sj, np.float64(x[d1, i1, j1]) + gain, flags, (d1, i1, j1)
+
+    return walk
+
+
+def _border_walker(fit_free: Callable[..., Any], axes: int) -> Callable[..., Any]:
+    """Make the function that walks to the pixel of the best fit; axes along which it starts at the border stay."""
+    follow_free = follower(fit_free, axes, has_free_neighbours)
+    volume = axes == 3
+
+    @device
+    def walk_beside(x, d, i, j, n_iters, max_shift, half, spread):
         depth, height, width = x.shape
         ed = int(volume and 1 <= d <= depth - 2)
         ei = int(1 <= i <= height - 2)
         ej = int(1 <= j <= width - 2)
-        fixed = (_FIXED_Z if volume and not ed else 0) | (0 if ei else _FIXED_Y) | (0 if ej else _FIXED_X)
-        if fixed == 0:
-            d1, i1, j1, sd, si, sj, gain, flags = follow(x, d, i, j, n_iters, MOVE_THRESHOLD, math.inf, steps, True)
-        elif ed + ei + ej == 0:
-            d1, i1, j1, sd, si, sj, gain, flags = d, i, j, 0.0, 0.0, 0.0, 0.0, _AT_BORDER
-        else:
-            free = (x, ed, ei, ej)
-            d1, i1, j1, sd, si, sj, gain, flags = follow_free(
-                free, d, i, j, n_iters, MOVE_THRESHOLD, math.inf, steps, True
-            )
+        if ed + ei + ej == 0:
+            return float(d), float(i), float(j), np.float64(x[d, i, j]), _AT_BORDER, (d, i, j)
+        d1, i1, j1, sd, si, sj, gain, flags = follow_free(
+            (x, ed, ei, ej), d, i, j, n_iters, MOVE_THRESHOLD, math.inf, int(max_shift) + 1, True
+        )
         if flags & _REJECTED == 0:
-            flags |= fixed
+            flags |= (_FIXED_Z if volume and not ed else 0) | (0 if ei else _FIXED_Y) | (0 if ej else _FIXED_X)
         return d1 + sd, i1 + si, j1 + sj, np.float64(x[d1, i1, j1]) + gain, flags, (d1, i1, j1)
 
-    return walk
+    return walk_beside
 
 
 @device
@@ -131,11 +144,12 @@ def _prefetch(x, images, starts, k, extent):
 
 def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
     @kernel(f"refine_{name}")
-    def refine_kernel(x, images, starts, mask, extent, options, coords, values, flags, centres):
+    def refine_kernel(x, images, starts, mask, extent, options, coords, values, flags, centres, beside):
         """Refine each start; where that fails it stays, with the value of its pixel and a flag.
 
         `centres` are the pixels at which refinement ended, unless there is no room for them.
         The last of the options are the standard deviations of windows, or the tables of a phasor.
+        `beside` is set if any start is left to the kernel for those at the border.
         """
         n_iters, max_shift, half, spread = options
         depth, height, width = x.shape[1:]
@@ -151,6 +165,10 @@ def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
                 flags[k] = _AT_BORDER
                 continue
             pd, pi, pj, value, flag, centre = locate(image, d, i, j, n_iters, max_shift, half, spread)
+            if flag == _BESIDE:
+                flags[k] = flag
+                beside[0] = True
+                continue
             if len(centres) > 0:
                 centres[k, 0], centres[k, 1], centres[k, 2] = centre
             if flag & _REJECTED == 0 and not max(abs(pd - d), abs(pi - i), abs(pj - j)) <= max_shift:
@@ -168,25 +186,31 @@ def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
     return refine_kernel
 
 
-#: The kernels of each method, in two and in three dimensions.
-METHODS: dict[str, tuple[Kernel, Kernel]] = {
+def _walking(name: str, axes: int, fit: Callable[..., Any], fit_free: Callable[..., Any]) -> tuple[Kernel, Kernel]:
+    """Make the kernel of a fit to neighbours, and that of starts at the border: few, and few searches have any."""
+    return _refine_kernel(name, _walker(fit, axes)), _refine_kernel(f"{name}_beside", _border_walker(fit_free, axes))
+
+
+#: The kernels of each method, in two and in three dimensions; the second of each, if there is one, is for starts at the
+#: border.
+METHODS: dict[str, tuple[tuple[Kernel, ...], tuple[Kernel, ...]]] = {
     "quadratic": (
-        _refine_kernel("quadratic2d", _walker(fit_quadratic2d, fit_free_quadratic, 2)),
-        _refine_kernel("quadratic3d", _walker(fit_quadratic3d, fit_free_quadratic, 3)),
+        _walking("quadratic2d", 2, fit_quadratic2d, fit_free_quadratic),
+        _walking("quadratic3d", 3, fit_quadratic3d, fit_free_quadratic),
     ),
     "parabola": (
-        _refine_kernel("parabola2d", _walker(fit_parabola2d, fit_free_parabola, 2)),
-        _refine_kernel("parabola3d", _walker(fit_parabola3d, fit_free_parabola, 3)),
+        _walking("parabola2d", 2, fit_parabola2d, fit_free_parabola),
+        _walking("parabola3d", 3, fit_parabola3d, fit_free_parabola),
     ),
     "least_squares": (
-        _refine_kernel("least_squares2d", _walker(fit_least_squares2d, fit_free_least_squares, 2)),
-        _refine_kernel("least_squares3d", _walker(fit_least_squares3d, fit_free_least_squares, 3)),
+        _walking("least_squares2d", 2, fit_least_squares2d, fit_free_least_squares),
+        _walking("least_squares3d", 3, fit_least_squares3d, fit_free_least_squares),
     ),
-    "log_quadratic": (_refine_kernel("log_quadratic", log_quadratic),) * 2,
-    "saddle": (_refine_kernel("saddle", saddle),) * 2,
-    "centroid": (_refine_kernel("centroid", centroid),) * 2,
-    "phasor": (_refine_kernel("phasor", phasor),) * 2,
-    "radial": (_refine_kernel("radial", radial),) * 2,
+    "log_quadratic": ((_refine_kernel("log_quadratic", log_quadratic),),) * 2,
+    "saddle": ((_refine_kernel("saddle", saddle),),) * 2,
+    "centroid": ((_refine_kernel("centroid", centroid),),) * 2,
+    "phasor": ((_refine_kernel("phasor", phasor),),) * 2,
+    "radial": ((_refine_kernel("radial", radial),),) * 2,
 }
 
 #: Operations that a position takes, about: with windows of the usual radius, where a method has any.
@@ -246,8 +270,18 @@ def refine(
     options = refinement.n_iters, refinement.max_shift, half, weights
     mask = _NO_MASK if mask is None else mask.reshape(volume.shape)
     centres = np.empty((0 if noise is None else count, 3), np.int64)
-    run, work = METHODS[refinement.method][ndim - 2].run, _WORK[refinement.method] * count
-    run(work, volume, images, starts, mask, refinement.extent, options, coords, values, flags, centres)
+    beside, work = np.zeros(1, bool), _WORK[refinement.method]
+    inner, *others = METHODS[refinement.method][ndim - 2]
+    written = coords, values, flags, centres
+    inner.run(work * count, volume, images, starts, mask, refinement.extent, options, *written, beside)
+    if beside[0]:
+        rows = np.flatnonzero(flags == _BESIDE)
+        part = [column[rows] if len(column) else column for column in written]
+        arguments = volume, images[rows], starts[rows], mask, refinement.extent, options
+        others[0].run(work * rows.size, *arguments, *part, beside)
+        for column, values_of_rows in zip(written, part, strict=True):
+            if len(column):
+                column[rows] = values_of_rows
     errors = None
     if noise is not None:
         places = np.zeros((count, 3), np.int64)
