@@ -100,11 +100,9 @@ def test_a_part_runs_beside_others(run, tmp_path):
     )
     assert status == 1
     said = [line.partition("] ")[2] for line in lines if line.startswith("[")]
-    assert said == [
-        "beside: begins, beside the next parts", "short: begins, beside the next parts",
-        *(line for line in said if line.startswith("other: ")), "short: status 3",
-        *(line for line in said if line.startswith("another: ")), "beside: ended, its time was over",
-    ]  # fmt: skip
+    assert said[:2] == ["beside: begins, beside the next parts", "short: begins, beside the next parts"]
+    assert said[-1] == "beside: ended, its time was over"
+    assert {"short: status 3", "other: done", "another: done"} <= set(said)
 
 
 def test_a_lost_gpu_is_followed_by_another_process(run, tmp_path):

@@ -174,7 +174,7 @@ def _run(part: Part, path: Path, until: float, log: Log) -> int:
         log.part(f"{part.name}: {_outcome(status)}")
         first = first or status or 0
     if part.shown:
-        print(path.read_text(encoding="utf-8", errors="replace")[written:].rstrip(), flush=True)
+        print(path.read_bytes()[written:].decode(errors="replace").rstrip(), flush=True)
     return first
 
 
