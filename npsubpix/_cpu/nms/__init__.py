@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import operator
 from typing import Any
 
 import numpy as np
@@ -65,7 +64,7 @@ def _is_near(size: tuple[int, ...], margins: tuple[int, ...]) -> bool:
 @functools.lru_cache(maxsize=64)
 def _is_all_margin(margins: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether an image of a shape has no pixel inside the margins."""
-    return min(map(operator.sub, shape, map(operator.add, margins[::2], margins[1::2]))) <= 0
+    return any(n <= before + after for n, before, after in zip(shape, margins[::2], margins[1::2], strict=True))
 
 
 @functools.lru_cache(maxsize=64)

@@ -191,7 +191,8 @@ def _may_be_higher(
     having = frames.searchsorted(numbers, side="right") > first
     first, own = first[having], numbers[having]
     tops = least.repeat(len(x))
-    tops[own] = x[(own, *starts[first].T)]
+    pixels = own, *starts[first].T
+    tops[own] = x[pixels]
     return bool((x.reshape(len(x), -1).take(_pixels_in(margins, x.shape[1:]), axis=1) > tops[:, None]).any())
 
 

@@ -272,7 +272,7 @@ def refine(
     centres = np.empty((0 if noise is None else count, 3), np.int64)
     beside, work = np.zeros(1, bool), _WORK[refinement.method]
     inner, *others = METHODS[refinement.method][ndim - 2]
-    written = coords, values, flags, centres
+    written: tuple[HostArray, ...] = coords, values, flags, centres
     inner.run(work * count, volume, images, starts, mask, refinement.extent, options, *written, beside)
     if beside[0]:
         rows = np.flatnonzero(flags == _BESIDE)
