@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from npsubpix._cpu.compiler.intrinsics import keep, lend, shaped
+from npsubpix._cpu.compiler.intrinsics import keep, shaped
 from npsubpix._cpu.compiler.jit import allocating, device, inlined, inlined_fused, summing
 from npsubpix._cpu.formulas.exponential import exponential64
 from npsubpix._cpu.refinement.moments import FOUR, plane_moments
@@ -299,9 +299,8 @@ def centroid(x, d0, i0, j0, n_iters, max_shift, half, spread):
     length = (2 * max(hd, hi, hj) + 8) // 8 * 8  # of vectors
     planes, rows = 2 * hd + 1, 2 * hi + 1
     space = np.empty(6 * length + planes * rows * few)
-    lent = lend(space)
-    scratch = shaped(lent[: 6 * length], (6, length))
-    window = shaped(lent[6 * length :].view(x.dtype), (planes, rows, few))
+    scratch = shaped(space[: 6 * length], (6, length))
+    window = shaped(space[6 * length :].view(x.dtype), (planes, rows, few))
     found = _iterated(x, (d0, i0, j0), n_iters, max_shift, half, spread, scratch, window)
     keep(space)
     return found
