@@ -63,7 +63,7 @@ def highest(border, seen, heights, of_peaks, threshold):
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("width", [1, 100])
 def test_the_border_of_each_frame_beside_its_maxima(width):
-    """A minimum may come first, a frame may be without peaks, and wide borders are searched by a kernel alone."""
+    """A minimum may come first, a frame may be without peaks, whatever the width of the border."""
     stack = np.zeros((4, 300, 400), np.float32)
     stack[:3, 150, 200], stack[:3, 150, 150] = 2, -9
     stack[:, 0, 70] = 3, 2, 1, 0.5

@@ -154,8 +154,6 @@ _NOTHING = np.zeros(1)
 _LEAST = np.full(1, -math.inf)
 _WORK_OF_PIXEL, _WORK_OF_ROW = 20, 100
 
-_FEW = 1 << 16  # pixels in margins that NumPy compares with the peaks: in less than 0.1 ms, and nothing is compiled
-
 
 @functools.lru_cache(maxsize=64)
 def _margins_of(shape: tuple[int, ...], margins: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
@@ -163,37 +161,6 @@ def _margins_of(shape: tuple[int, ...], margins: tuple[int, ...]) -> tuple[tuple
     margins = clipped_margins(margins, shape)
     inner = (max(n - margins[2 * k] - margins[2 * k + 1], 0) for k, n in enumerate(shape))
     return (0, 0, *margins)[-6:], math.prod(shape) - math.prod(inner)
-
-
-@functools.lru_cache(maxsize=16)
-def _pixels_in(margins: tuple[int, ...], shape: tuple[int, ...]) -> npt.NDArray[np.int64]:
-    """Return the flat indices of the pixels in the margins of an image of a shape; margins are those of volumes."""
-    inner = [slice(margins[2 * k], n - margins[2 * k + 1]) for k, n in enumerate((1, *shape)[-3:])]
-    outside = np.ones((1, *shape)[-3:], bool)
-    outside[tuple(inner)] = False
-    return np.flatnonzero(outside)
-
-
-def _may_be_higher(
-    x: HostArray,
-    margins: tuple[int, ...],
-    least: HostArray,
-    frames: npt.NDArray[np.int64],
-    starts: npt.NDArray[np.int64],
-    flags: npt.NDArray[np.int32],
-) -> bool:
-    """Whether any pixel in the margins of an image is higher than the highest of its maxima, and than `least`."""
-    if (minima := flags & _MINIMUM).any():
-        rows = np.flatnonzero(minima == 0)
-        frames, starts = frames[rows], starts[rows]
-    numbers = np.arange(len(x))
-    first = frames.searchsorted(numbers)
-    having = frames.searchsorted(numbers, side="right") > first
-    first, own = first[having], numbers[having]
-    tops = least.repeat(len(x))
-    pixels = own, *starts[first].T
-    tops[own] = x[pixels]
-    return bool((x.reshape(len(x), -1).take(_pixels_in(margins, x.shape[1:]), axis=1) > tops[:, None]).any())
 
 
 def highest_in_border(
@@ -222,8 +189,6 @@ def highest_in_border(
     if background is None or noise is None:
         border, background, noise, threshold = _border_of_values, _NOTHING, _NOTHING, 0.0
         least, second = last_below(x.dtype, search.threshold_abs), 0.0
-        if images * pixels <= _FEW and not _may_be_higher(x, margins, least, frames, starts, flags):
-            return np.full(images, math.nan)
     else:
         border, least, second = _border_of_heights, _LEAST, -math.inf
         threshold = -math.inf if search.threshold_abs is None else search.threshold_abs
