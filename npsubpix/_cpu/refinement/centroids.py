@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from npsubpix._cpu.compiler.intrinsics import keep, shaped
+from npsubpix._cpu.compiler.intrinsics import shaped
 from npsubpix._cpu.compiler.jit import allocating, device, inlined, inlined_fused, summing
 from npsubpix._cpu.formulas.exponential import exponential64
 from npsubpix._cpu.refinement.moments import FOUR, plane_moments
@@ -223,11 +223,13 @@ def _moments(x, origin, low, count, position, spread, background, scratch):
 
 
 @device
-def _iterated(x, start, n_iters, max_shift, half, spread, scratch, window):
-    """Iterate; `scratch` holds weights, and `window` the pixels of one of fewer than four columns."""
+def _iterated(x, start, n_iters, max_shift, half, spread, length, few, space):
+    """Iterate; `space` holds weights of a length, and then the pixels of a window of fewer than four columns."""
     depth, height, width = x.shape
     d0, i0, j0 = start
     hd, hi, hj = half
+    scratch = shaped(space, (6, length))
+    window = shaped(space[6 * length :].view(x.dtype), (2 * hd + 1, 2 * hi + 1, few))
     sd, si, sj = spread
     pd, pi, pj = float(d0), float(i0), float(j0)
     value = np.float64(x[d0, i0, j0])
@@ -297,10 +299,5 @@ def centroid(x, d0, i0, j0, n_iters, max_shift, half, spread):
     hd, hi, hj = half
     few = FOUR if hj + 1 < FOUR or x.shape[2] < FOUR else 0  # of windows that the border may cut to fewer columns
     length = (2 * max(hd, hi, hj) + 8) // 8 * 8  # of vectors
-    planes, rows = 2 * hd + 1, 2 * hi + 1
-    space = np.empty(6 * length + planes * rows * few)
-    scratch = shaped(space[: 6 * length], (6, length))
-    window = shaped(space[6 * length :].view(x.dtype), (planes, rows, few))
-    found = _iterated(x, (d0, i0, j0), n_iters, max_shift, half, spread, scratch, window)
-    keep(space)
-    return found
+    space = np.empty(6 * length + (2 * hd + 1) * (2 * hi + 1) * few)
+    return _iterated(x, (d0, i0, j0), n_iters, max_shift, half, spread, length, few, space)
