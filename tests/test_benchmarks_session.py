@@ -200,6 +200,7 @@ def test_every_family_is_seen_early(tmp_path):
             **os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "NPSUBPIX_TESTS_END": str(end), "NPSUBPIX_TESTS_RECORD": str(record),
         }  # fmt: skip
+        environment.pop("PYTEST_XDIST_WORKER", None)  # of the process that runs this test
         subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
         found = [json.loads(line) for line in record.read_text().splitlines()]
         return [(Path(t["test"].partition("::")[0]).stem, t["outcome"]) for t in found]

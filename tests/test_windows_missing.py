@@ -13,6 +13,7 @@ import torch
 import npsubpix
 from npsubpix._cpu.compiler import jit
 from npsubpix._cpu.windows import small_percentiles
+from npsubpix._cpu.windows.networks import selector
 from tests.reference.windows import window_statistic
 from tests.test_windows_reductions import DISK, MOMENTS, ORDERS, call, check
 
@@ -195,7 +196,7 @@ def test_a_factory_makes_one_kernel_for_threads_that_ask_at_once():
 
 
 def test_functions_around_intrinsics_have_names_of_their_own():
-    """Two processes that fill one cache would otherwise give one sorter in place of the other."""
+    """Two processes that fill one cache would otherwise give one selector in place of the other."""
 
     def around(sort: Any) -> Any:
         def sort_line() -> Any:
@@ -203,7 +204,7 @@ def test_functions_around_intrinsics_have_names_of_their_own():
 
         return sort_line
 
-    sorters = [small_percentiles._sorter(1, 3, rank, rank) for rank in (0, 1)]
+    sorters = [selector(3, 3, (rank, rank), False, 16) for rank in (0, 1)]
     names = {jit._name_with_closure(around(sort)) for sort in sorters}
     assert len(names) == 2
 

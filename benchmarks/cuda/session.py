@@ -204,7 +204,7 @@ class Process:
         with path.open("a", encoding="utf-8") as file:
             self.process = subprocess.Popen(
                 words, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                preexec_fn=os.setpgrp,
+                start_new_session=True,  # which is ended as a whole
             )  # fmt: skip
         _RUNNING.append(self)
 

@@ -113,9 +113,9 @@ def _border_kernel(name: str, measure: Callable[..., Any]) -> Kernel:
             if b != last and flags[k] & _MINIMUM == 0:  # the highest maximum of an image
                 last = b
                 d, i = (starts[k, 0] if starts.shape[1] == 3 else 0), starts[k, starts.shape[1] - 2]
-                places = _places_of(((b * depth + d) * height + i) * width, level, noise)
                 j = starts[k, starts.shape[1] - 1]
-                tops[b], seconds[b] = measure(x[b, d, i], j, level, noise, places, -math.inf)
+                of_row = _places_of(((b * depth + d) * height + i) * width, level, noise)
+                tops[b], seconds[b] = measure(x[b, d, i], j, level, noise, of_row, -math.inf)
         parts = (height + _ROWS - 1) // _ROWS
         for unit in prange(images * depth * parts):
             plane = unit // parts
