@@ -54,7 +54,7 @@ def _trackpy(image: np.ndarray, points: np.ndarray) -> Peer:
     def run() -> Any:
         return refine.refine_com(image, image, int(_RADIUS), points, max_iterations=1)["raw_mass"].to_numpy()
 
-    return Peer("trackpy refine_com", run)
+    return Peer("trackpy refine_com", run, is_library=False)  # sums pixels, without a background
 
 
 def _same_flux(tolerance: float, share: float = 0.99) -> Any:

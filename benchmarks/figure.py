@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -59,30 +60,35 @@ def fastest_peers(rows: Sequence[Row]) -> list[Row]:
 def draw_ratios(rows: Sequence[Row], path: Path) -> bool:
     """Draw a bar a benchmark, in two columns; return whether there is anything to draw, and matplotlib to do it."""
     compared = fastest_peers(rows)
-    if not compared or not (figure := _new_figure(12, 1.2 + 0.19 * math.ceil(len(compared) / 2))):
-        return False
     half = math.ceil(len(compared) / 2)
-    ratios = [row.ratio or 1 for row in compared]
-    limits = min(0.5, 0.7 * ratios[0]), 1.6 * max(2.0, ratios[-1])
-    for column, part in enumerate((compared[half:], compared[:half])):
-        _bars(figure.add_subplot(1, 2, column + 1), part, limits)
-    figure.suptitle("How many times faster than the fastest other library (below 1: slower)")
-    figure.savefig(path, dpi=110)
+    with _style():
+        if not compared or not (figure := _new_figure(14, 1.2 + 0.19 * half)):
+            return False
+        for column, part in enumerate(filter(None, (compared[half:], compared[:half]))):
+            _bars(figure.add_subplot(1, 2, column + 1), part)
+        figure.suptitle("How many times faster than the fastest other library (below 1: slower)")
+        figure.savefig(path, dpi=100)
     return True
 
 
-def _bars(axes: Any, rows: Sequence[Row], limits: tuple[float, float]) -> None:
+def _bars(axes: Any, rows: Sequence[Row]) -> None:
     ratios = [row.ratio or 1 for row in rows]
     colours = [_AHEAD if ratio >= 1 else _BEHIND for ratio in ratios]
     axes.barh(range(len(rows)), [ratio - 1 for ratio in ratios], left=1, color=colours)
     for k, (row, ratio) in enumerate(zip(rows, ratios, strict=True)):
         axes.annotate(
-            f"{ratio:.3g} × {row.peer}", (max(ratio, 1), k), (3, 0), textcoords="offset points", va="center", fontsize=7
+            f"{_short(ratio)} × {row.peer}",
+            (max(ratio, 1), k),
+            (3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=7,
         )
     axes.set_xscale("log")
     axes.minorticks_off()
-    axes.set_xlim(limits[0], limits[1] * 8)  # room for the names of peers
-    axes.xaxis.set_major_formatter("{x:g}")
+    least, most = min(0.8, 0.8 * ratios[0]), max(2.0, ratios[-1])
+    axes.set_xlim(least, most * most / least)  # the half without bars is for the names of peers
+    axes.xaxis.set_major_formatter("{x:,.10g}")
     axes.axvline(1, color="black", linewidth=1)
     axes.set_yticks(range(len(rows)), [row.benchmark for row in rows], fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
@@ -93,13 +99,28 @@ def draw_sizes(points: Sequence[dict[str, Any]], path: Path) -> bool:
     """Draw a panel a benchmark; return whether there is anything to draw, and matplotlib to do it."""
     names = list(dict.fromkeys(point["benchmark"] for point in points))
     rows = math.ceil(len(names) / _COLUMNS)
-    if not names or not (figure := _new_figure(4 * min(len(names), _COLUMNS), 3.2 * rows)):
-        return False
-    for k, name in enumerate(names):
-        axes = figure.add_subplot(rows, min(len(names), _COLUMNS), k + 1)
-        _panel(axes, name, [point for point in points if point["benchmark"] == name])
-    figure.savefig(path, dpi=110)
+    with _style():
+        if not names or not (figure := _new_figure(4 * min(len(names), _COLUMNS), 3.2 * rows)):
+            return False
+        for k, name in enumerate(names):
+            axes = figure.add_subplot(rows, min(len(names), _COLUMNS), k + 1)
+            _panel(axes, name, [point for point in points if point["benchmark"] == name])
+        figure.savefig(path, dpi=100)
     return True
+
+
+def _style() -> contextlib.AbstractContextManager[Any]:
+    """Draw as matplotlib does by itself: libraries that are measured set styles of their own."""
+    try:
+        from matplotlib import style
+    except ImportError:
+        return contextlib.nullcontext()
+    context: contextlib.AbstractContextManager[Any] = style.context("default")
+    return context
+
+
+def _short(ratio: float) -> str:
+    return f"{ratio:,.0f}" if ratio >= 99.5 else f"{ratio:.3g}"
 
 
 def _new_figure(width: float, height: float) -> Any:

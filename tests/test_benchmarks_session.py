@@ -21,6 +21,10 @@ STAND_IN = ROOT / "tests" / "cuda_host" / "stand_in"
 PYTHON = sys.executable
 
 
+#: Environment without what tells a process of xdist that it is one: tests here run pytest by itself.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTEST_XDIST_WORKER"}
+
+
 def part(name: str, *codes: str, until: float = 1.0, **options) -> Part:
     return Part(name, until, f"{name}.log", [[PYTHON, "-c", code] for code in codes], os.environ, **options)
 
@@ -197,10 +201,9 @@ def test_every_family_is_seen_early(tmp_path):
     def outcomes(end: float) -> list[tuple[str, str]]:
         record = tmp_path / f"{end}.jsonl"
         environment = {
-            **os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            **ENVIRONMENT, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "NPSUBPIX_TESTS_END": str(end), "NPSUBPIX_TESTS_RECORD": str(record),
         }  # fmt: skip
-        environment.pop("PYTEST_XDIST_WORKER", None)  # of the process that runs this test
         subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
         found = [json.loads(line) for line in record.read_text().splitlines()]
         return [(Path(t["test"].partition("::")[0]).stem, t["outcome"]) for t in found]
@@ -222,7 +225,7 @@ def test_files_of_kernels_are_found():
 def simulated(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
     """Begin a session where CuPy is a stand-in, whose kernels g++ compiles."""
     path = os.pathsep.join([str(STAND_IN), str(ROOT)])
-    environment = {**os.environ, "PYTHONPATH": path, "NPSUBPIX_CUDA_TESTS": "host"}
+    environment = {**ENVIRONMENT, "PYTHONPATH": path, "NPSUBPIX_CUDA_TESTS": "host"}
     command = [PYTHON, "-m", "benchmarks.cuda.session", "--output", str(tmp_path / "results"), "--quick", *options]
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
 
