@@ -37,7 +37,7 @@ def check(arrays: tuple, fit: Fit) -> None:
             continue
         assert a.dtype == b.dtype
         assert a.shape == b.shape
-        # spots that are hardly determined magnify rounding, which depends on the processor: 4e-7 with vectors of 512 bits
+        # spots that are hardly determined magnify rounding, which depends on the processor: 4e-7 with AVX-512
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7, err_msg=str(k))
 
 
