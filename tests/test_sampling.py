@@ -175,26 +175,6 @@ def test_many_positions_on_one_pixel():
     assert by_image.sum() == pytest.approx(1e5)
 
 
-@pytest.mark.parametrize("lines", ["down", "up", "two at a time", "across", "in a band"])
-def test_cotangents_of_many_positions_in_any_order(rng, lines):
-    """Pixels that no position is near are 0, in whatever order lines come: memory may hold anything before."""
-    image, places = rng.standard_normal((900, 40)), np.linspace(0.25, 898.75, 400)
-    if lines == "in a band":
-        places = 300.125 + places / 10
-    if lines == "two at a time":
-        places = places.reshape(-1, 2)[:, ::-1].ravel()
-    coords = np.stack(np.meshgrid(places[:: -1 if lines == "up" else 1], np.linspace(1, 30.5, 60), indexing="ij"))
-    coords = coords.transpose(0, 2, 1) if lines == "across" else coords
-    coords = np.ascontiguousarray(coords).reshape(2, -1)
-    y, order = rng.standard_normal(coords.shape[1]), rng.permutation(coords.shape[1])
-    np.full((8, *image.shape), np.nan)  # freed at once: what memory is likely to hold
-    by_image, by_coords = npsubpix.sample_vjp(y, image, coords, method="linear")
-    shuffled, of_shuffled = npsubpix.sample_vjp(y[order], image, coords[:, order], method="linear")
-    np.testing.assert_allclose(by_image, shuffled, atol=1e-12)
-    np.testing.assert_allclose(by_coords[:, order], of_shuffled, atol=1e-12)
-    assert by_image.sum() == pytest.approx(y.sum())
-
-
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("axis", [0, 1, 2, -1, -3])
 def test_channels(rng, axis):

@@ -6,7 +6,7 @@ import numpy as np
 
 from npsubpix._cpu.compiler.jit import allocating, device
 
-__all__ = ["RUNS", "SMALLEST_BAND", "chunks_per_run", "places_of", "share_rows", "slow_axis", "sort"]
+__all__ = ["RUNS", "SMALLEST_BAND", "chunks_per_run", "places_of", "slow_axis", "sort"]
 
 SMALLEST_BAND = 4  # binary logarithm of its rows, of which no window has more
 RUNS = 64  # at most
@@ -70,28 +70,3 @@ def chunks_per_run(lows, highs):
             return per
         runs //= 2
     return chunks if chunks < 4 else 0
-
-
-@device
-def share_rows(lows, highs, per, rows, edges):
-    """Divide the rows of an image among runs, each of which sets its own to 0 just before it adds to some.
-
-    Run r has the rows from edges[r] up to edges[r + 1]. Even runs, which come first, have all rows that they add to,
-    odd ones those between. Return whether this can be: runs must follow each other down the image, so that odd ones
-    reach no further than the even ones around them.
-    """
-    chunks, before, last = lows.size, np.int64(0), np.int64(0)
-    edges[0] = 0
-    for run in range(edges.size - 1):
-        first, end = np.int64(rows), np.int64(0)
-        for k in range(run * per, min((run + 1) * per, chunks)):
-            first, end = min(first, lows[k]), max(end, highs[k] + 1)
-        if run * per >= chunks:
-            edges[run] = rows
-        elif first < before or end < last or first >= end:
-            return False
-        elif run % 2 == 0:
-            edges[run], edges[run + 1] = first if run > 0 else 0, end
-        before, last = first, end
-    edges[edges.size - 1] = rows
-    return True

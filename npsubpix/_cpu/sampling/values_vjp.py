@@ -2,8 +2,7 @@
 
 Windows overlap, so no two threads may add to one pixel, and the order of summation must not depend
 on the number of threads. Positions in scan order, such as those of a warped grid, are cut into runs.
-Runs two apart share no pixels, so the even runs are processed in parallel, then the odd ones. Each sets
-its rows to 0 just before it adds to them, so that memory is written once and not twice.
+Runs two apart share no pixels, so the even runs are processed in parallel, then the odd ones.
 Positions in any other order are sorted into bands by the row of the image (the plane of a volume,
 the pixel of a line) at which their windows begin, and bands are processed in the same way. Windows
 at the border, which may be folded to anywhere, come last, one after the other.
@@ -20,7 +19,7 @@ from numba import prange
 
 from npsubpix._cpu.compiler.intrinsics import keep, lend
 from npsubpix._cpu.compiler.jit import Kernel, allocating, device, kernel, made_once
-from npsubpix._cpu.sampling.bands import RUNS, SMALLEST_BAND, chunks_per_run, places_of, share_rows, slow_axis, sort
+from npsubpix._cpu.sampling.bands import RUNS, SMALLEST_BAND, chunks_per_run, places_of, slow_axis, sort
 from npsubpix._cpu.sampling.distance_weights import taps_of
 from npsubpix._cpu.sampling.easing import easing_of, inside_taps
 from npsubpix._cpu.sampling.interior import (
@@ -274,6 +273,9 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
         axis, stride = slow_axis(shape)
         chunks = (total + CHUNK - 1) // CHUNK
         small = max(shape) < LONGEST and x.shape[2] < MOST
+        flat = image_cotangent.reshape(image_cotangent.size)
+        for r in prange((flat.size + CHUNK - 1) // CHUNK):
+            flat[r * CHUNK : min((r + 1) * CHUNK, flat.size)] = 0
         left_out_counts = np.empty((batch, chunks), np.int64)
         lows, highs = np.empty((batch, chunks), np.int64), np.empty((batch, chunks), np.int64)
         for r in prange(batch * chunks):
@@ -284,20 +286,13 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
                 left_out_counts[b, k], lows[b, k], highs[b, k] = survey(
                     coords, b, k * CHUNK, size, shape, axis, stride, F
                 )
-        per, edges = np.empty(batch, np.int64), np.empty((batch, RUNS + 1), np.int64)
+        per = np.empty(batch, np.int64)
         for b in range(batch):
             per[b] = chunks_per_run(lows[b], highs[b])
-            if per[b] == 0 or not small or not share_rows(lows[b], highs[b], per[b], shape[axis], edges[b]):
-                for k in range(RUNS + 1):
-                    edges[b, k] = 0
-                flat = image_cotangent[b].reshape(image_cotangent[b].size)
-                for r in prange((flat.size + CHUNK - 1) // CHUNK):
-                    flat[r * CHUNK : min((r + 1) * CHUNK, flat.size)] = 0
 
         for colour in range(2):
             for r in prange(batch * (RUNS // 2)):
                 b, run = r // (RUNS // 2), r % (RUNS // 2) * 2 + colour
-                image_cotangent[b, :, edges[b, run] * stride : edges[b, run + 1] * stride] = 0
                 for k in range(run * per[b], min((run + 1) * per[b], chunks) if small else 0):
                     spread_chunk(
                         x,
