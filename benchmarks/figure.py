@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.machine import available_memory
 from benchmarks.registry import Benchmark, Row, Run, Stats, Sweep
+from benchmarks.report import short
 from benchmarks.timing import Pace, interleave, use_threads
 
 __all__ = ["draw_ratios", "draw_sizes", "fastest_peers", "sweep"]
@@ -77,7 +78,7 @@ def _bars(axes: Any, rows: Sequence[Row]) -> None:
     axes.barh(range(len(rows)), [ratio - 1 for ratio in ratios], left=1, color=colours)
     for k, (row, ratio) in enumerate(zip(rows, ratios, strict=True)):
         axes.annotate(
-            f"{_short(ratio)} × {row.peer}",
+            f"{short(ratio)} × {row.peer}",
             (max(ratio, 1), k),
             (3, 0),
             textcoords="offset points",
@@ -117,10 +118,6 @@ def _style() -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext()
     context: contextlib.AbstractContextManager[Any] = style.context("default")
     return context
-
-
-def _short(ratio: float) -> str:
-    return f"{ratio:,.0f}" if ratio >= 99.5 else f"{ratio:.3g}"
 
 
 def _new_figure(width: float, height: float) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.registry import Row, Stats, Target
 
-__all__ = ["as_json", "as_markdown", "as_text", "from_json", "write"]
+__all__ = ["as_json", "as_markdown", "as_text", "from_json", "short", "write"]
 
 _DASH = "–"
 _HEAD = ("benchmark", "work", "ours", "best", "±", "peer", "theirs", "best", "±", "ratio", "target", "met", "agrees")
@@ -126,22 +126,22 @@ def _amount(value: float, unit: str) -> str:
 
 def _seconds(value: float) -> str:
     scale, unit = next((s, u) for s, u in ((1, "s"), (1e-3, "ms"), (1e-6, "µs")) if value >= s or u == "µs")
-    return f"{_short(value / scale)} {unit}"
+    return f"{short(value / scale)} {unit}"
 
 
 def _ratio(value: float) -> str:
-    return f"{_short(value)}×"
+    return f"{short(value)}×"
 
 
-def _short(value: float) -> str:
-    """Write a number with three digits."""
-    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
+def short(value: float) -> str:
+    """Write a number with three digits, or all of those before the point."""
+    return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
 
 
 _FORMATS: dict[str, Callable[[float], str]] = {
     "s": _seconds,
-    "1/s": lambda value: f"{_short(value / 1e6)} M/s" if value >= 1e5 else f"{_short(value / 1e3)} k/s",
-    "B/s": lambda value: f"{_short(value / 1e9)} GB/s",
+    "1/s": lambda value: f"{short(value / 1e6)} M/s" if value >= 1e5 else f"{short(value / 1e3)} k/s",
+    "B/s": lambda value: f"{short(value / 1e9)} GB/s",
     "× outputs": lambda value: f"{value:.3f}× outputs",
     "B/pixel": lambda value: f"{value:.2f} B/pixel",
 }

@@ -29,16 +29,34 @@ def fit_of(model: Model, estimator: str, sigma: float, whole: bool = False) -> F
 
 
 def check(arrays: tuple, fit: Fit) -> None:
-    """Columns are those of the CPU, but for rounding, and flags and numbers of iterations the same."""
+    """Columns are those of the CPU, but for rounding, and flags and numbers of iterations the same.
+
+    Rounding decides whether a spot that is hardly determined takes a last, small step. So a row may also be that of the
+    CPU for pixels whose last digits differ, as near as for the pixels themselves.
+    """
+    stack, *others = arrays
     found, want = (module.fit_spots(*arrays, fit=fit) for module in (fitting, cpu))
-    for k, (a, b) in enumerate(zip(found, want, strict=True)):
+    differing = np.zeros(len(want[0]), bool)
+    for a, b in zip(found, want, strict=True):
         if a is None or b is None:
             assert a is b
             continue
         assert a.dtype == b.dtype
         assert a.shape == b.shape
-        # spots that are hardly determined magnify rounding, which depends on the processor: 4e-7 with AVX-512
-        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7, err_msg=str(k))
+        differing |= ~_same_rows(a, b)
+    rows = np.flatnonzero(differing)
+    for change in (1e-14, -1e-14) if stack.dtype == np.float64 else ():
+        nudged = cpu.fit_spots(stack * (1 + change), *others, fit=fit)
+        same = [_same_rows(a[rows], b[rows]) for a, b in zip(found, nudged, strict=True) if a is not None]
+        rows = rows[~np.all(same, axis=0)]
+    for k, (a, b) in enumerate(zip(found, want, strict=True)):
+        if a is not None:
+            np.testing.assert_allclose(a[rows], b[rows], rtol=1e-7, atol=1e-7, err_msg=str(k))
+
+
+def _same_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return whether each row of two columns is the same but for rounding."""
+    return np.isclose(a, b, rtol=1e-7, atol=1e-7, equal_nan=True).all(axis=tuple(range(1, a.ndim)))
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -30,8 +30,8 @@ Taps: TypeAlias = tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]]
 
 
 def taps_of(x: HostArray, kernel: HostArray, cval: float, method: str) -> Taps | None:
-    """Return the weights that are not 0, and their places; None if they are no integers or sums overflow."""
-    if x.dtype.itemsize > 1 or not float(cval).is_integer() or (method == "separable" and kernel.size > _FEW):
+    """Return the weights of bytes that are not 0, and their places; None if they are no integers or sums overflow."""
+    if not float(cval).is_integer() or (method == "separable" and kernel.size > _FEW):
         return None
     greatest = max(abs(cval), np.iinfo(x.dtype).max, -np.iinfo(x.dtype).min)
     if (
