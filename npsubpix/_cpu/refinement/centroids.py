@@ -14,8 +14,9 @@ import numpy as np
 
 from npsubpix._cpu.compiler.intrinsics import shaped
 from npsubpix._cpu.compiler.jit import allocating, device, inlined, inlined_fused, summing
+from npsubpix._cpu.fitting.gaussian import BLOCK
 from npsubpix._cpu.formulas.exponential import exponential64
-from npsubpix._cpu.refinement.moments import FOUR, plane_moments
+from npsubpix._cpu.refinement.moments import plane_moments
 from npsubpix._definitions.constants import (
     CENTROID_LEAST_FACTOR,
     CENTROID_LEAST_MASS,
@@ -110,9 +111,9 @@ def _weights_around(low, position, spread, count, rows, columns):
         w = _weight(u, inverse_i)
         weights[k], slopes[k], squares[k] = w, w * u, w * u * u
         across[k], distances[k] = _weight(v, inverse_j), v
-    begin = (count[2] - 1) // FOUR * FOUR
-    shift = begin + FOUR - count[2]
-    for k in range(FOUR - 1, -1, -1):
+    begin = (count[2] - 1) // BLOCK * BLOCK
+    shift = begin + BLOCK - count[2]
+    for k in range(BLOCK - 1, -1, -1):
         across[begin + k] = across[begin + k - shift] if k >= shift else 0.0
         distances[begin + k] -= shift
 
@@ -211,7 +212,7 @@ def _moments(x, origin, low, count, position, spread, background, scratch):
         wd = _weight(ud, inverse)
         place = origin[0] + a, origin[1], origin[2]
         plane, own, first_i, second_i, first_j, second_j = plane_moments(
-            x, place, (count[1], max(count[2], FOUR)), rows, columns, background
+            x, place, (count[1], max(count[2], BLOCK)), rows, columns, background
         )
         magnitude += wd * own
         mi, vi = mi + wd * first_i, vi + wd * second_i
@@ -250,13 +251,13 @@ def _iterated(x, start, n_iters, max_shift, half, spread, length, few, space):
         cut_i |= count[1] <= 2 * hi
         cut_j |= count[2] <= 2 * hj
         position = pd, pi, pj
-        if count[2] >= FOUR:
+        if count[2] >= BLOCK:
             found = _moments(x, low, low, count, position, spread, background, scratch)
         else:
             for a in range(count[0]):
                 for b in range(count[1]):
-                    for c in range(FOUR):
-                        window[a, b, c] = x[low[0] + a, low[1] + b, low[2] + max(c + count[2] - FOUR, 0)]
+                    for c in range(BLOCK):
+                        window[a, b, c] = x[low[0] + a, low[1] + b, low[2] + max(c + count[2] - BLOCK, 0)]
             found = _moments(window, corner, low, count, position, spread, background, scratch)
         mass, magnitude, md, mi, mj, vd, vi, vj = found
         if not abs(mass) < math.inf or not abs(background) < math.inf:
@@ -297,7 +298,7 @@ def centroid(x, d0, i0, j0, n_iters, max_shift, half, spread):
     measured by `_gaussian_step` from then on.
     """
     hd, hi, hj = half
-    few = FOUR if hj + 1 < FOUR or x.shape[2] < FOUR else 0  # of windows that the border may cut to fewer columns
+    few = BLOCK if hj + 1 < BLOCK or x.shape[2] < BLOCK else 0  # of windows that the border may cut to fewer columns
     length = (2 * max(hd, hi, hj) + 8) // 8 * 8  # of vectors
     space = np.empty(6 * length + (2 * hd + 1) * (2 * hi + 1) * few)
     return _iterated(x, (d0, i0, j0), n_iters, max_shift, half, spread, length, few, space)

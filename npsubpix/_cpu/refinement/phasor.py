@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from npsubpix._cpu.compiler.jit import device, inlined
 from npsubpix._cpu.fitting.gaussian import BLOCK
-from npsubpix._cpu.fitting.vectors import FOUR, NUMBER, WORD, Totals, Vector, load, repeated
+from npsubpix._cpu.fitting.vectors import FOUR, NUMBER, WORD, Totals, Vector, load, load_pixels, repeated
 from npsubpix._cpu.quadratic.fits import follower
 from npsubpix._definitions.constants import CENTROID_LEAST_MASS, MOVE_THRESHOLD
 from npsubpix._definitions.flags import PeakFlags
@@ -60,7 +60,6 @@ def _plane_sums(
         bytes_ = builder.bitcast(image.data, ir.IntType(8).as_pointer())
         offset = builder.add(builder.mul(args[2], of_plane), builder.mul(args[3], of_row))
         first = builder.add(offset, builder.mul(args[4], WORD(x.dtype.bitwidth // 8)))
-        four = ir.VectorType(context.get_data_type(x.dtype), BLOCK)
         zero = Vector(builder, ir.Constant(FOUR, [0.0] * BLOCK))
         steps = Vector(builder, ir.Constant(FOUR, [float(k) for k in range(BLOCK)]))
         totals, lines = Totals(builder, [(k,) for k in range(6)]), Totals(builder, [(k,) for k in range(4)])
@@ -75,13 +74,8 @@ def _plane_sums(
             with cgutils.for_range(builder, rows) as row:
                 at = builder.add(first, builder.mul(row.index, of_row))
                 at = builder.add(at, builder.mul(here, WORD(x.dtype.bitwidth // 8)))
-                pixels = builder.load(builder.bitcast(builder.gep(bytes_, [at]), four.as_pointer()), align=1)
-                if isinstance(x.dtype, types.Integer):
-                    convert = builder.sitofp if x.dtype.signed else builder.uitofp
-                    pixels = convert(pixels, FOUR)
-                elif x.dtype != types.float64:
-                    pixels = builder.fpext(pixels, FOUR)
-                value = Vector(builder, builder.select(own, (Vector(builder, pixels) - centre).value, zero.value))
+                pixels = load_pixels(context, builder, x.dtype, builder.gep(bytes_, [at]))
+                value = Vector(builder, builder.select(own, (pixels - centre).value, zero.value))
                 for kind in range(3):
                     weight = builder.load(builder.gep(weights.data, [table(1, kind, row.index)]))
                     lines.add((kind,), value * repeated(builder, weight))
