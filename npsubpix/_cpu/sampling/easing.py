@@ -11,10 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from npsubpix._cpu.compiler.jit import device, fused, inlined, inlined_fused
-from npsubpix._cpu.sampling.distance_weights import element, taps_of
+from npsubpix._cpu.sampling.distance_weights import element, segment_of, taps_of
 from npsubpix._cpu.sampling.weights import TAPS, Taps
 from npsubpix._definitions.sampling.methods import TABLE_WEIGHT
 
@@ -31,16 +29,16 @@ def inside_taps(name: str, reach: int) -> Taps:
     return TAPS["linear"] if is_eased(name, reach) else taps_of(name, reach)
 
 
+_segment = segment_of(1)
+
+
 @inlined
 def interval_of(t, F, addresses):
     """Return the interval between samples in which a distance lies, the distance from its beginning, and intervals.
 
     They are of equal length, and that distance is in units of it.
     """
-    scale = F(addresses[1] - 1)
-    place = t * scale
-    k = min(np.int64(place), addresses[1] - 2)
-    return k, place - F(k), scale
+    return _segment(t, True, F, addresses)
 
 
 @inlined_fused
