@@ -103,6 +103,7 @@ def test_a_resume_of_another_run_is_refused_and_says_in_what_it_differs(path):
     for state, difference in (
         ({**STATE, "options": {"threshold_abs": 4.0, "size": [3, 3]}}, "options.threshold_abs is 4.0, and was 3.0"),
         ({**STATE, "options": {"threshold_abs": 3.0, "size": [3, 5]}}, "options.size[1] is 5, and was 3"),
+        ({**STATE, "options": {"threshold_abs": 3.0, "size": [True, 3]}}, "options.size[0] is true, and was 3"),
         ({**STATE, "source": {"path": "movie.tif"}}, "source.size was 10, and is not there"),
         ({**STATE, "task": "spots"}, 'task is "spots", and was not there'),
     ):
@@ -111,6 +112,12 @@ def test_a_resume_of_another_run_is_refused_and_says_in_what_it_differs(path):
         assert str(error.value).startswith(f"{path}: cannot be resumed: {difference};")
     write(path, [(2, 3)], resume=True, done=2)
     assert_holds(path, rows(0, 3))
+
+
+def test_a_resume_takes_a_number_for_the_same_number_of_another_type(path):
+    write(path, [(0, 2)], finish=False)
+    with open_output(path, resume=True, state={**STATE, "options": {"threshold_abs": 3, "size": [3.0, 3]}}) as output:
+        assert output.done == 2
 
 
 def test_without_resume_a_run_starts_anew(path):

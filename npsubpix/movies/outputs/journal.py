@@ -249,8 +249,14 @@ def _difference(earlier: Any, now: Any, name: str = "") -> str:
     if isinstance(earlier, list) and isinstance(now, list) and len(earlier) == len(now):
         pairs = enumerate(zip(earlier, now, strict=True))
         return next((text for k, (a, b) in pairs if (text := _difference(a, b, f"{name}[{k}]"))), "")
-    same = json.dumps(earlier) == json.dumps(now)  # NaN equals NaN here
-    return "" if same else f"{name} is {_shown(now)}, and was {_shown(earlier)}"
+    return "" if _is_same(earlier, now) else f"{name} is {_shown(now)}, and was {_shown(earlier)}"
+
+
+def _is_same(earlier: Any, now: Any) -> bool:
+    """Return whether two values of JSON mean the same: 30 and 30.0 do, 1 and true do not, NaN and NaN do."""
+    if any(isinstance(value, bool) for value in (earlier, now)):
+        return earlier is now
+    return bool(earlier == now) or json.dumps(earlier) == json.dumps(now)
 
 
 def _shown(value: Any) -> str:
