@@ -104,11 +104,12 @@ def correlate(
     weight, :math:`\sum_{k \in V} w_k x_k \sum_k w_k / \sum_{k \in V} w_k`. If no pixel with a weight other than 0
     counts, the result is NaN, or 0 for integers.
 
-    Images of 8 bits are summed in float32 where that is exact for integer weights, other integers in
-    float64, and floats in their own precision. An FFT is computed in float64, with errors of about 1e-16 of the
-    greatest pixel in all results, and spreads pixels that are not finite; "auto" selects it only where neither shows.
-    On a GPU, all integers are summed in float64, and the weights are not inspected before the kernel is launched:
-    "auto" is "direct" there, and "separable" gives NaN for a kernel that is not the product of one line per axis.
+    Images of 8 bits are summed in float32 where that is exact for integer weights, and where the result has the
+    digits of float32 or fewer. Other integers are summed in float64, and floats in their own precision. An FFT is
+    computed in float64, with errors of about 1e-16 of the greatest pixel in all results, and spreads pixels that are
+    not finite; "auto" selects it only where neither shows. On a GPU, all integers are summed in float64, and the
+    weights are not inspected before the kernel is launched: "auto" is "direct" there, and "separable" gives NaN for a
+    kernel that is not the product of one line per axis.
 
     Differentiable with respect to image and kernel.
 

@@ -145,6 +145,24 @@ def test_bytes_with_whole_weights(rng, dtype, border):
                 np.testing.assert_array_equal(found, np.clip(exact, limits.min, limits.max))
 
 
+@pytest.mark.usefixtures("backend")
+def test_results_of_bytes_have_the_digits_of_their_dtype(rng):
+    """Sums of bytes in float32 would leave float64 seven digits, and round large integers wrongly."""
+    x = rng.integers(0, 256, (12, 70), np.uint8)
+    kernel = rng.normal(0, 1, (3, 3))
+    for options in ({}, {"border": "shrink"}, {"border": "constant", "cval": 0.1}):
+        found = npsubpix.correlate(x, kernel, dtype=np.float64, **options)
+        np.testing.assert_allclose(found, definition(x, kernel, "same", **options), rtol=0, atol=1e-12)
+    whole = np.ones((3, 3))
+    found = npsubpix.correlate(x, whole, border="shrink", dtype=np.float64)
+    np.testing.assert_allclose(found, definition(x, whole, "same", "shrink"), rtol=1e-14)
+    found = npsubpix.correlate(x, kernel * 5000, dtype=np.int64)
+    np.testing.assert_array_equal(found, np.rint(definition(x, kernel * 5000)))
+    far = 2.0**25 + 1  # a fill value that float32 does not hold
+    found = npsubpix.correlate(x, whole, border="constant", cval=far, dtype=np.int64)
+    np.testing.assert_array_equal(found, definition(x, whole, "same", "constant", far))
+
+
 @pytest.mark.parametrize("wrap", [np.asarray, torch.from_numpy])
 def test_dtype_is_not_rounded_to_that_of_the_image(rng, wrap):
     """Sums of half precision in float32, as asked for, have digits that half precision has not."""

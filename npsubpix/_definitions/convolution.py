@@ -51,17 +51,20 @@ def product_tolerance(dtype: np.dtype[Any]) -> float:
     return _PRODUCT_ROUNDINGS * float(np.finfo(dtype).eps)
 
 
-def dtype_of_weighted_sums(image: np.dtype[Any], total_weight: float | None) -> np.dtype[Any]:
+def dtype_of_weighted_sums(
+    image: np.dtype[Any], total_weight: float | None, whole: bool = True, result: np.dtype[Any] | None = None
+) -> np.dtype[Any]:
     """Return the dtype of sums of pixels times weights, whose absolute values add up to `total_weight`.
 
-    Pixels of 8 bits are summed in float32 where integer weights would give exact sums, other integers in float64, and
-    floats in their own precision. Without a total weight, as on a GPU, where nothing waits for the weights, it counts
-    as large.
+    Pixels of 8 bits are summed in float32 where the sums of `whole` numbers are exact, and those of others have all
+    digits of the `result`. Other integers are summed in float64, and floats in their own precision. Without a total
+    weight, as on a GPU, where nothing waits for the weights, it counts as large.
     """
     if image.kind == "f":
         return promoted(image)
     exact = image.itemsize == 1 and total_weight is not None and 255 * total_weight < _EXACT_IN_FLOAT32
-    return np.dtype(np.float32 if exact else np.float64)
+    enough = whole or result is None or result.itemsize <= 2 or result == np.float32
+    return np.dtype(np.float32 if exact and enough else np.float64)
 
 
 def is_as_exact_by_fft(image: Any, kernel: Any, fill: float | None, dtype: np.dtype[Any]) -> bool:

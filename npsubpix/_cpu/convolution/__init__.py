@@ -128,7 +128,9 @@ def _run(
     dtype: np.dtype[Any],
 ) -> HostArray:  # fmt: skip
     """Correlate images (B, D, H, W) with a kernel (KD, KH, KW)."""
-    compute = dtype_of_weighted_sums(x.dtype, float(np.abs(kernel).sum()))
+    total = float(np.abs(kernel).sum()) * max(1.0, abs(cval) / 255)  # a fill value counts as a pixel
+    whole = not left_out and float(cval).is_integer() and bool((kernel == np.rint(kernel)).all())
+    compute = dtype_of_weighted_sums(x.dtype, total, whole, dtype)
     kernel = kernel.astype(compute)
     out = np.empty((x.shape[0], *plan.shape), dtype)
     if out.size == 0:
