@@ -171,7 +171,7 @@ def test_same_bits_for_any_number_of_threads(rng, threads):
         "near2d_values",
         "near3d_mask",
         "near3d_values",
-        "minmax3d",
+        "near3d_masks",
         "window_mask",
         "window_values",
     }
