@@ -38,6 +38,16 @@ def image(rng):
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("levels", [3, 2000, 10**6])
+def test_equal_peaks_in_memory_order_among_thousands(rng, levels):
+    """Most are equal, a few, or about none."""
+    image = np.zeros((121, 121), np.float32)
+    image[1::3, 1::3] = rng.integers(1, levels, (40, 40)) + 1
+    found = find(image, refine=None)
+    assert places(found) == strongest_first([tuple(p) for p in np.argwhere(image).tolist()], image)
+
+
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("size", [3, 5, (3, 5), (4, 2), 7])
 @pytest.mark.parametrize("border", [None, 0, 1, 4])
 def test_windows_and_borders(image, size, border):
