@@ -56,6 +56,18 @@ def test_3d_windows(rng, size):
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("shape", [(10, 67, 5), (3, 65, 3), (17, 3, 9), (3, 32, 19), (9, 33, 4)])
+def test_volumes_of_several_bands(rng, shape):
+    """More rows and planes than are searched at a time, among them numbers of which a last band has none inside."""
+    x = rng.integers(0, 40, (1, 1, *shape)).astype(np.float32)
+    x[rng.random(x.shape) < 0.02] = np.nan
+    maxima, minima = reference.masks(x, (3, 3, 3)), reference.masks(-x, (3, 3, 3))
+    np.testing.assert_array_equal(npsubpix.nms3d(x, (3, 3, 3), mask_only=True), maxima)
+    for mask, want in zip(npsubpix.nms3d_minmax(x), (maxima, minima), strict=True):
+        np.testing.assert_array_equal(mask, want)
+
+
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtypes(rng, dtype, wrap):
     """Every real dtype is compared as it is, ties included, and comes back as it was."""
@@ -171,7 +183,7 @@ def test_same_bits_for_any_number_of_threads(rng, threads):
         "near2d_values",
         "near3d_mask",
         "near3d_values",
-        "minmax3d",
+        "near3d_masks",
         "window_mask",
         "window_values",
     }

@@ -122,6 +122,23 @@ def test_periodic_images(rng, method):
     np.testing.assert_allclose(found.coords_std, inside.coords_std, rtol=1e-9)
 
 
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+@pytest.mark.parametrize("mode", [None, "wrap"])
+def test_maps_of_noise_of_any_dtype(rng, dtype, mode):
+    """The same numbers give the same errors, which are proportional to them; one of them is not known."""
+    image = spot(rng, (15, 17), (7.2, 8.4))
+    errors = rng.integers(1, 9, image.shape).astype(np.float64)
+    errors[0, 0] = -1
+    starts = [[7, 8], [1, 1]]
+    found = npsubpix.refine_peaks(image, starts, error=errors.astype(dtype), mode=mode, max_shift=9)
+    want = npsubpix.refine_peaks(image, starts, error=errors.astype(np.float64).tolist(), mode=mode, max_shift=9)
+    np.testing.assert_array_equal(found.coords_std, want.coords_std)
+    one, two = (npsubpix.refine_peaks(image, [[7, 8]], error=e).coords_std for e in (errors, 2 * errors))
+    np.testing.assert_allclose(two, 2 * one, rtol=1e-12)
+    assert np.isfinite(one).all()
+
+
 @pytest.mark.exhaustive
 @pytest.mark.usefixtures("backend")
 def test_noise_of_a_camera(rng):

@@ -11,7 +11,7 @@ from numba import prange
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.jit import device, kernel
 from npsubpix._cpu.nms import limits, nms_mask
-from npsubpix._cpu.nms.neighbours import highest_around, mark_peaks
+from npsubpix._cpu.nms.neighbours import ROWS, find_peaks_of_band
 from npsubpix._cpu.quadratic.fits import fit_quadratic3d, follower
 from npsubpix._cpu.quadratic.fits_vjp import add_quadratic3d, quadratic3d_vjp
 from npsubpix._definitions.constants import SHIFT_LIMIT
@@ -51,23 +51,26 @@ def _fill_row(row, d, i, scale, columns, rows, y):
 def _refine_all_kernel(x, ends, options, coords, y):
     """Find the strict 3 x 3 x 3 maxima, refine them, and fill the grid, in one pass."""
     images, depth, height, width = x.shape
-    for r in prange(images * depth * height):
-        i = r % height
-        d = r // height % depth
-        b = r // height // depth
-        _fill_row(x[b, d, i], d, i, coords[b, 0, d, i], coords[b, 1, d, i], coords[b, 2, d, i], y[b, d, i])
-        if d < 1 or d >= depth - 1 or i < 1 or i >= height - 1 or width < 3:
+    bands = (height + ROWS - 1) // ROWS
+    for r in prange(images * depth * bands):
+        first, d, b = r % bands * ROWS, r // bands % depth, r // bands // depth
+        last = min(first + ROWS, height)
+        for i in range(first, last):
+            _fill_row(x[b, d, i], d, i, coords[b, 0, d, i], coords[b, 1, d, i], coords[b, 2, d, i], y[b, d, i])
+        if d < 1 or d >= depth - 1 or width < 3:
             continue
-        wall = np.empty(width, x.dtype)
-        found = np.zeros((width + 7) // 8 * 8, np.uint8)
-        highest_around(wall, x[b], d, i, 0, width, ends[1])
-        mark_peaks(found[1 : width - 1], x[b, d, i], wall, ends[0], 0)
+        first, last = max(first, 1), min(last, height - 1)
+        found = np.zeros((ROWS, (width + 7) // 8 * 8), np.uint8)
+        find_peaks_of_band(
+            x[b], ends[0], ends[1], d, first, last, 1, width - 1, found, 0, np.empty((6, width), x.dtype)
+        )
         words = found.view(np.uint64)
-        for word in range(words.size):
-            if words[word] != 0:
-                for j in range(8 * word, 8 * word + 8):
-                    if found[j]:
-                        _write_refined(x[b], d, i, j, options, coords[b], y[b])
+        for i in range(first, last):
+            for word in range(words.shape[1]):
+                if words[i - first, word] != 0:
+                    for j in range(8 * word, 8 * word + 8):
+                        if found[i - first, j]:
+                            _write_refined(x[b], d, i, j, options, coords[b], y[b])
 
 
 @kernel("quad_interp3d_fill")

@@ -180,15 +180,16 @@ class Refinement(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Variance of each pixel in squared units of the image: numbers, or maps of a frame or of a stack, flat.
+    """Noise of each pixel in units of the image: numbers, or maps of a frame or of a stack, flat.
 
-    That of a pixel is its variance without light, plus its height above the offset divided by the electrons per count,
-    which is infinite where noise does not depend on the signal. NaN, or negative, where the noise is not known.
+    The variance of a pixel is its variance without light, the floor, plus its height above the offset divided by the
+    electrons per count. These are infinite where noise does not depend on the signal: then the floor is the standard
+    deviation, a map of the caller, which is squared where it is read. NaN, or negative, where the noise is not known.
     """
 
     offset: Any
     electrons_per_count: Any
-    variance: Any
+    floor: Any
 
     def steps(self, pixels: int) -> tuple[int, ...]:
         """Return how far apart two frames, of so many pixels, and two pixels are in each map, one after the other."""
@@ -203,8 +204,7 @@ class Noise(NamedTuple):
 def noise_of(error: Any, offset: Any, electrons_per_count: Any, read_variance: Any) -> Noise | None:
     """Return noise of a standard deviation, or of the calibration of a camera; None if neither is known."""
     if error is not None:
-        error = error.astype(np.float64)
-        return Noise(np.zeros(1), np.full(1, math.inf), error * abs(error))
+        return Noise(np.zeros(1), np.full(1, math.inf), error)
     return None if read_variance is None else Noise(offset, electrons_per_count, read_variance)
 
 
@@ -276,7 +276,7 @@ def noise_of_fits(refinement: Refinement, noise: Noise | None) -> tuple[Any, Any
     if noise is None:
         return None, None, None, None, None
     if refinement.model.estimator == "wls":
-        return np.copysign(abs(noise.variance) ** 0.5, noise.variance), None, None, None, None
+        return noise.floor.astype(np.float64), None, None, None, None
     return (None, *noise, None) if refinement.calibrated else (None, None, None, None, None)
 
 

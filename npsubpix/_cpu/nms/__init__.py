@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.nms.neighbours import minmax3d_kernel, near2d_kernels, near3d_kernels
+from npsubpix._cpu.nms.neighbours import near2d_kernels, near3d_kernels
 from npsubpix._cpu.nms.windows import window_kernels
 from npsubpix._definitions.nms import clipped_margins, clipped_reach, nms_reach
 
@@ -95,7 +95,8 @@ def _extrema(
     if near and len(size) == 2:
         near2d_kernels[output].run(4 * x.size, x, low, high, ends, margins, out)
     elif near:
-        near3d_kernels[output].run(8 * x.size, x, low, high, ends, margins, out)
+        second = out if output == "extrema" else out[:0]
+        near3d_kernels[output].run(8 * x.size, x, low, high, ends, margins, out, second)
     else:
         window = clipped_reach(size, x.shape[1:])
         if len(size) == 2:
@@ -140,6 +141,7 @@ def nms3d_minmax(input: HostArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[n
     stack = (input.shape[0] * input.shape[1], *input.shape[2:])
     maxima = np.empty(input.shape, bool)
     minima = np.empty(input.shape, bool)
-    work = 8 * input.size
-    minmax3d_kernel.run(work, input.reshape(stack), limits(input.dtype), maxima.reshape(stack), minima.reshape(stack))
+    low, high = no_limits(input.dtype, stack[0])
+    task = input.reshape(stack), low, high, limits(input.dtype), (1,) * 6
+    near3d_kernels["masks"].run(8 * input.size, *task, maxima.reshape(stack), minima.reshape(stack))
     return maxima, minima

@@ -20,7 +20,7 @@ from numba import prange
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel
 from npsubpix._cpu.nms.comparisons import greater, less, lowest2d, maximum2d, minimum2d, topmost2d
 
-__all__ = ["highest_around", "mark_peaks", "minmax3d_kernel", "near2d_kernels", "near3d_kernels"]
+__all__ = ["ROWS", "find_peaks_of_band", "near2d_kernels", "near3d_kernels"]
 
 
 _ZERO, _ONE, _FOUR = np.uint8(0), np.uint8(1), np.uint8(4)
@@ -85,52 +85,62 @@ near2d_kernels = {
     "extrema": _near2d("extrema", _extrema),
 }
 
-# In three dimensions the eight rows around a row are first reduced to one, the wall that its
-# pixels have to exceed: 14 loads per pixel instead of 27, and 1.9 times faster than 26 comparisons.
+# In three dimensions the rows of three planes are first reduced to their extrema, voxel by voxel. These serve the rows
+# above and below too, so that a voxel of a plane is read once for each plane that it is beside, and is compared with
+# six numbers in place of 26. A plane at a time is kept in the cache: a band of its rows, and of the two beside it.
+
+#: Rows and planes of a unit of parallel work.
+ROWS, _PLANES = 32, 8
 
 
-def _wall(wins: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the function that reduces the eight rows around a row to their extrema, column by column."""
+def _search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callable[..., Any]:
+    """Make the function that marks the strict winners in a band of rows of a plane."""
 
     @device
     def better(a, b):
         return a if wins(a, b) else b
 
     @device
-    def wall(out, x, d, i, begin, end, unbeatable):
-        """Extremum of the rows around row i of plane d, column by column; `unbeatable` where one of them is NaN."""
-        r0, r1, r2 = x[d - 1, i - 1, begin:end], x[d - 1, i, begin:end], x[d - 1, i + 1, begin:end]
-        r3, r4 = x[d, i - 1, begin:end], x[d, i + 1, begin:end]
-        r5, r6, r7 = x[d + 1, i - 1, begin:end], x[d + 1, i, begin:end], x[d + 1, i + 1, begin:end]
-        for j in range(out.size):
-            a, b, c, d = r0[j], r1[j], r2[j], r3[j]
-            e, f, g, h = r4[j], r5[j], r6[j], r7[j]
-            first = better(better(a, b), better(c, d))
-            second = better(better(e, f), better(g, h))
-            # In pairs: x86 tests two numbers for NaN in one instruction.
-            nan = ((a != a) | (b != b)) | ((c != c) | (d != d))
-            nan |= ((e != e) | (f != f)) | ((g != g) | (h != h))
-            out[j] = unbeatable if nan else better(first, second)
+    def through(three, two, before, own, after, unbeatable):
+        """Extrema of a row and those before and after it, with and without its own; `unbeatable` for NaN."""
+        for j in range(three.size):
+            a, b, c = before[j], own[j], after[j]
+            best = better(a, c)
+            nan = (a != a) | (c != c)
+            three[j] = unbeatable if nan | (b != b) else better(best, b)
+            two[j] = unbeatable if nan else best
 
-    return wall
-
-
-def _row_marker(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callable[..., Any]:
     @device
-    def mark_row(out, row, wall, limit, zero):
+    def best_of_three(out, a, b, c):
+        for j in range(out.size):
+            out[j] = better(better(a[j], b[j]), c[j])
+
+    @device
+    def mark_row(out, row, above, below, beside, around, limit, zero):
         for j in range(out.size):
             v = row[j + 1]
-            over = (
-                wins(v, wall[j]) & wins(v, wall[j + 1]) & wins(v, wall[j + 2]) & wins(v, row[j]) & wins(v, row[j + 2])
-            )
+            over = wins(v, above[j + 1]) & wins(v, below[j + 1]) & wins(v, beside[j + 1])
+            over &= wins(v, around[j]) & wins(v, around[j + 2])
             beyond = not wins(limit, v)
-            best = wall[j] if wins(wall[j], wall[j + 1]) else wall[j + 1]
-            beside = row[j] if wins(row[j], row[j + 2]) else row[j + 2]
-            best = best if wins(best, wall[j + 2]) else wall[j + 2]
-            best = best if wins(best, beside) else beside
+            best = better(better(above[j + 1], below[j + 1]), better(beside[j + 1], better(around[j], around[j + 2])))
             out[j] = mark(over & beyond, (v == v) & (not wins(best, v)) & beyond, v, out[j], zero)
 
-    return mark_row
+    @device
+    def search(x, limit, unbeatable, d, first, last, left, right, out, row, lines):
+        """Mark voxels of plane d, rows `first` to `last`, columns `left` to `right`, in rows of `out` from `row` on."""
+        begin, end = left - 1, right + 1
+        for i in range(first - 1, last + 1):
+            before, own, after = x[d - 1, i, begin:end], x[d, i, begin:end], x[d + 1, i, begin:end]
+            through(lines[i % 3], lines[3 + i % 2], before, own, after, unbeatable)
+            k = i - 1
+            if k >= first:
+                above, below, around = lines[(k + 2) % 3], lines[i % 3], lines[5]
+                best_of_three(around, above, lines[k % 3], below)
+                line = out[row + k - first, left:right]
+                beside = lines[3 + k % 2]
+                mark_row(line, x[d, k, begin:end], above, below, beside, around, limit, line.dtype.type(0))
+
+    return search
 
 
 @device
@@ -153,78 +163,56 @@ def _also_minimum(found, unbeaten, v, previous, zero):
     return previous | (found << 1) | ((unbeaten ^ found) << 3)
 
 
-highest_around = _wall(greater)
-_lowest_around = _wall(less)
-mark_peaks = _row_marker(greater, _is)
-_mark_troughs = _row_marker(less, _is)
-
-
 @device
-def _no_row(out, row, wall, limit, zero):
+def _no_search(x, limit, unbeatable, d, first, last, left, right, out, row, lines):
     return
 
 
 @device
-def _no_wall(out, x, d, i, begin, end, unbeatable):
-    return
+def _clear(out, first, last, inner):
+    """Write zeros to the rows `first` to `last` of a plane, outside the box `inner`."""
+    top, bottom, left, right = inner
+    for i in range(first, last):
+        line = out[i]
+        begin, end = (left, right) if (top <= i) & (i < bottom) & (left < right) else (line.size, line.size)
+        for j in range(begin):
+            line[j] = 0
+        for j in range(end, line.size):
+            line[j] = 0
 
 
-def _near3d(name: str, mark: Callable[..., Any], lowest: Callable[..., Any], second: Callable[..., Any]) -> Kernel:
-    first = _row_marker(greater, mark)
+def _near3d(name: str, maxima: Callable[..., Any], minima: Callable[..., Any]) -> Kernel:
+    """Make the 3 x 3 x 3 kernel that writes maxima to an output, and minima to `second`, unless this is empty."""
 
     @kernel(f"near3d_{name}")
-    def near3d(x, low, high, ends, margins, out):
+    def near3d(x, low, high, ends, margins, out, second):
         images, depth, height, width = x.shape
         front, back, top, bottom, left, right = margins
-        zero = out.dtype.type(0)
-        for r in prange(images * depth * height):
-            i = r % height
-            d = r // height % depth
-            b = r // height // depth
-            line = out[b, d, i]
-            if d < front or d >= depth - back or i < top or i >= height - bottom or left + right >= width:
-                line[:] = zero
-                continue
-            line[:left] = zero
-            line[width - right :] = zero
-            begin = left - 1
-            end = width - right + 1
-            row = x[b, d, i, begin:end]
-            wall = np.empty(end - begin, x.dtype)
-            highest_around(wall, x[b], d, i, begin, end, ends[1])
-            first(line[left : width - right], row, wall, low[b], zero)
-            lowest(wall, x[b], d, i, begin, end, ends[0])
-            second(line[left : width - right], row, wall, high[b], zero)
+        slabs, bands = (depth + _PLANES - 1) // _PLANES, (height + ROWS - 1) // ROWS
+        for r in prange(images * slabs * bands):
+            b, slab, first = r // bands // slabs, r // bands % slabs * _PLANES, r % bands * ROWS
+            last = min(first + ROWS, height)
+            lines = np.empty((6, max(width - left - right, 0) + 2), x.dtype)
+            i0, i1, end = max(first, top), min(last, height - bottom), width - right
+            for d in range(slab, min(slab + _PLANES, depth)):
+                is_inner = (front <= d) & (d < depth - back) & (left < end)
+                inner = top, height - bottom, left, end if is_inner else left
+                _clear(out[b, d], first, last, inner)
+                if second.size > 0:
+                    _clear(second[b, d], first, last, inner)
+                if is_inner:
+                    maxima(x[b], low[b], ends[1], d, i0, i1, left, end, out[b, d], i0, lines)
+                    minima(x[b], high[b], ends[0], d, i0, i1, left, end, second[b, d], i0, lines)
 
     return near3d
 
 
+find_peaks_of_band, _find_codes = _search(greater, _is), _search(greater, _maximum)
+
 near3d_kernels = {
-    "mask": _near3d("mask", _is, _no_wall, _no_row),
-    "values": _near3d("values", _value, _no_wall, _no_row),
-    "maxima": _near3d("maxima", _maximum, _no_wall, _no_row),
-    "extrema": _near3d("extrema", _maximum, _lowest_around, _row_marker(less, _also_minimum)),
+    "mask": _near3d("mask", find_peaks_of_band, _no_search),
+    "values": _near3d("values", _search(greater, _value), _no_search),
+    "maxima": _near3d("maxima", _find_codes, _no_search),
+    "extrema": _near3d("extrema", _find_codes, _search(less, _also_minimum)),
+    "masks": _near3d("masks", find_peaks_of_band, _search(less, _is)),
 }
-
-
-@kernel("minmax3d")
-def minmax3d_kernel(x, ends, maxima, minima):
-    """Mark strict 3 x 3 x 3 maxima and minima inside the border, in two masks."""
-    images, depth, height, width = x.shape
-    for r in prange(images * depth * height):
-        i = r % height
-        d = r // height % depth
-        b = r // height // depth
-        high_line = maxima[b, d, i]
-        low_line = minima[b, d, i]
-        if d < 1 or d >= depth - 1 or i < 1 or i >= height - 1 or width < 3:
-            high_line[:] = False
-            low_line[:] = False
-            continue
-        high_line[0] = high_line[width - 1] = low_line[0] = low_line[width - 1] = False
-        row = x[b, d, i]
-        wall = np.empty(width, x.dtype)
-        highest_around(wall, x[b], d, i, 0, width, ends[1])
-        mark_peaks(high_line[1 : width - 1], row, wall, ends[0], False)
-        _lowest_around(wall, x[b], d, i, 0, width, ends[0])
-        _mark_troughs(low_line[1 : width - 1], row, wall, ends[1], False)

@@ -308,13 +308,18 @@ def _above(
 
 
 def _strongest_first(strength: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.intp]:
-    """Sort descending, equal ones in their order. Without equal ones the faster sort gives the same."""
+    """Sort descending, equal ones in their order: by the faster sort, after which those that are equal are sorted."""
     if strength.size < _FEW:
         return (-strength).argsort(kind="stable")
     ranks = np.argsort(-strength)
     ordered = strength[ranks]
-    if (ordered[1:] == ordered[:-1]).any():
+    equal = np.zeros(strength.size + 1, bool)  # to the one before
+    np.equal(ordered[1:], ordered[:-1], out=equal[1:-1])
+    rows = np.flatnonzero(equal[:-1] | equal[1:])
+    if rows.size > strength.size // 4:
         return np.argsort(-strength, kind="stable")
+    if rows.size:
+        ranks[rows] = ranks[rows][np.lexsort((ranks[rows], np.cumsum(~equal[rows])))]
     return ranks
 
 

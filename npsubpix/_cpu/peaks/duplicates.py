@@ -25,12 +25,13 @@ def _weaker_of_pairs(
     Places are in order of `pixels`, the numbers of the pixels in which they lie. A row may have several places, as it
     has in a periodic image. Few rows move, for which a kernel would take longer to compile than to run.
     """
-    first = (pixels[moved][:, None] + neighbours - 1).ravel()
-    place, last = np.searchsorted(pixels, first), np.searchsorted(pixels, first + 2, side="right")
-    own = np.repeat(moved, neighbours.size)
+    first = (pixels[moved] + neighbours[:, None] - 1).ravel()  # ascending for each neighbour: these are found sooner
+    own = np.tile(moved, neighbours.size)
+    place = np.searchsorted(pixels, first)
     found = [rows[:0]]
-    while (left := np.flatnonzero(place < last)).size:
-        own, place, last = own[left], place[left], last[left]
+    pixels = np.append(pixels, np.iinfo(np.int64).max)
+    while (left := np.flatnonzero(pixels[place] <= first + 2)).size:
+        own, place, first = own[left], place[left], first[left]
         distance = np.zeros(own.size)
         for axis in range(coords.shape[1]):
             distance += (coords[own, axis] - coords[place, axis]) ** 2
@@ -56,7 +57,7 @@ def flag_duplicates(
     if int(np.bitwise_or.reduce(flags)) & _MOVED == 0:
         return False
     rows = np.flatnonzero((flags & int(REJECTED)) == 0)
-    places = coords[rows]
+    places = coords.take(rows, axis=0)
     if wrap:
         rows, places = _with_repetitions(rows, places, shape[1:])
     # Numbers of pixels, with two more on each side of the image, so that neighbours are pixels of the same image.
@@ -67,7 +68,7 @@ def flag_duplicates(
         around = np.arange(-1, 2) if axis < len(shape) - 2 else np.zeros(1, np.int64)  # kernels go along the last axis
         steps = (steps[:, None] * (count + 4) + around).ravel()
     order = np.argsort(pixel)
-    rows, pixel, places = rows[order], pixel[order], places[order]
+    rows, pixel, places = rows[order], pixel[order], places.take(order, axis=0)
     walked = np.flatnonzero(flags[rows] & _MOVED)
     found = _weaker_of_pairs(walked, pixel, places, rows, steps)
     flags[found] |= int(PeakFlags.DUPLICATE)

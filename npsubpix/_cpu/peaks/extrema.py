@@ -97,13 +97,14 @@ def _search_kernel(words, indices, counts):
 def _count_kernel(words, extrema, seeds):
     """Count the extrema, and the seeds of plateaus, in each unit of words."""
     for unit in prange(extrema.size):
-        begin = unit * _WORDS
         strict = others = np.uint64(0)
-        for k in range(begin, min(begin + _WORDS, words.size)):
-            word = words[k]
-            if word != 0:
-                found = (word | word >> np.uint64(1)) & _ONES
-                strict += found * _ONES >> np.uint64(56)
+        last = min(unit * _WORDS + _WORDS, words.size)
+        for begin in range(unit * _WORDS, last, 8):
+            if begin + 8 <= last and not _any_of_eight(words, np.uint64(begin)):
+                continue
+            for k in range(begin, min(begin + 8, last)):
+                word = words[k]
+                strict += ((word | word >> np.uint64(1)) & _ONES) * _ONES >> np.uint64(56)
                 others += ((word >> np.uint64(2) | word >> np.uint64(3)) & _ONES) * _ONES >> np.uint64(56)
         extrema[unit], seeds[unit] = strict, others
 
@@ -112,15 +113,18 @@ def _count_kernel(words, extrema, seeds):
 def _collect_kernel(words, starts, indices):
     """Write the indices of the extrema, those of each unit from its start on."""
     for unit in prange(starts.size - 1):
-        begin = unit * _WORDS
         at = starts[unit]
-        for k in range(begin, min(begin + _WORDS, words.size)):
-            word = words[k] & _STRICT_BYTES
-            if word != 0:
-                for byte in range(8):
-                    if (word >> np.uint64(8 * byte)) & np.uint64(0xFF) != 0:
-                        indices[at] = 8 * k + byte
-                        at += 1
+        last = min(unit * _WORDS + _WORDS, words.size)
+        for begin in range(unit * _WORDS, last, 8):
+            if begin + 8 <= last and not _any_of_eight(words, np.uint64(begin)):
+                continue
+            for k in range(begin, min(begin + 8, last)):
+                word = words[k] & _STRICT_BYTES
+                while word != 0:
+                    byte = trailing_zeros(word) >> np.uint64(3)
+                    indices[at] = 8 * k + np.int64(byte)
+                    at += 1
+                    word &= ~(np.uint64(3) << (np.uint64(8) * byte))
 
 
 def unravel(

@@ -8,11 +8,13 @@ Gaussian function", IEEE Signal Processing Magazine 28(5), 2011).
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
+import numpy.typing as npt
 
-from npsubpix._cpu.compiler.intrinsics import shaped
+from npsubpix._cpu.compiler.intrinsics import on_stack, shaped
 from npsubpix._cpu.compiler.jit import allocating, device, inlined, inlined_fused, summing
 from npsubpix._cpu.fitting.gaussian import BLOCK
 from npsubpix._cpu.formulas.exponential import exponential64
@@ -26,7 +28,7 @@ from npsubpix._definitions.constants import (
 )
 from npsubpix._definitions.flags import PeakFlags
 
-__all__ = ["centroid", "ring_mean"]
+__all__ = ["centroid", "first_weights", "ring_mean"]
 
 _NONFINITE = int(PeakFlags.NONFINITE)
 _SINGULAR = int(PeakFlags.SINGULAR)
@@ -37,6 +39,8 @@ _MOVED = int(PeakFlags.MOVED)
 _FIXED_Z = int(PeakFlags.FIXED_Z)
 _FIXED_Y = int(PeakFlags.FIXED_Y)
 _FIXED_X = int(PeakFlags.FIXED_X)
+
+_ON_STACK = 192  # numbers: the weights of a window of 31 pixels, and what few columns take of one of five
 
 
 @summing
@@ -106,16 +110,15 @@ def _weights_around(low, position, spread, count, rows, columns):
     inverse_i, inverse_j = 1.0 / spread[1], 1.0 / spread[2]
     weights, slopes, squares = rows[0], rows[1], rows[2]
     across, distances = columns[0], columns[1]
-    for k in range(weights.size):
-        u, v = low[1] + k - position[1], low[2] + k - position[2]
-        w = _weight(u, inverse_i)
-        weights[k], slopes[k], squares[k] = w, w * u, w * u * u
-        across[k], distances[k] = _weight(v, inverse_j), v
     begin = (count[2] - 1) // BLOCK * BLOCK
     shift = begin + BLOCK - count[2]
-    for k in range(BLOCK - 1, -1, -1):
-        across[begin + k] = across[begin + k - shift] if k >= shift else 0.0
-        distances[begin + k] -= shift
+    for k in range(weights.size):  # all of it vector code: what is written in parts waits before it is read as vectors
+        column = k - (shift if k >= begin else 0)
+        u, v = low[1] + k - position[1], low[2] + column - position[2]
+        w = _weight(u, inverse_i)
+        weights[k], slopes[k], squares[k] = w, w * u, w * u * u
+        is_twice = (k >= begin) & (k < begin + shift)
+        across[k], distances[k] = (0.0 if is_twice else _weight(v, inverse_j)), v
 
 
 @device
@@ -198,13 +201,12 @@ def _cut_steps(x, low, count, position, still, cut, background, mass, steps, spr
 
 
 @device
-def _moments(x, origin, low, count, position, spread, background, scratch):
+def _moments(x, origin, low, count, position, spread, background, weights):
     """Return the sum of weighted pixels, of their magnitudes, and their first and second moments along each axis.
 
-    `origin` is where the first pixel of the window is, `low` its position.
+    `origin` is where the first pixel of the window is, `low` its position; `weights` are of its rows and columns.
     """
-    rows, columns = scratch[:3], scratch[3:5]
-    _weights_around(low, position, spread, count, rows, columns)
+    rows, columns = weights[:3], weights[3:5]
     inverse = 1.0 / spread[0] if spread[0] > 0.0 else 0.0
     mass = magnitude = md = mi = mj = vd = vi = vj = 0.0
     for a in range(count[0]):
@@ -224,8 +226,9 @@ def _moments(x, origin, low, count, position, spread, background, scratch):
 
 
 @device
-def _iterated(x, start, n_iters, max_shift, half, spread, length, few, space):
-    """Iterate; `space` holds weights of a length, and then the pixels of a window of fewer than four columns."""
+def _iterated(x, start, n_iters, max_shift, half, spread, first, few, space):
+    """Iterate; `space` holds as many weights as `first` and one line more, and a window of fewer than four columns."""
+    length = first.shape[1]
     depth, height, width = x.shape
     d0, i0, j0 = start
     hd, hi, hj = half
@@ -241,7 +244,7 @@ def _iterated(x, start, n_iters, max_shift, half, spread, length, few, space):
     flags = (_FIXED_Z if still[0] and hd > 0 else 0) | (_FIXED_Y if still[1] else 0) | (_FIXED_X if still[2] else 0)
     corner = np.int64(0), np.int64(0), np.int64(0)
     cut_d = cut_i = cut_j = False
-    for _ in range(n_iters):
+    for n in range(n_iters):
         d, i, j = _nearest(pd), _nearest(pi), _nearest(pj)
         if d < 0 or d >= depth or i < 0 or i >= height or j < 0 or j >= width:
             return pd, pi, pj, value, _AT_BORDER, start
@@ -250,15 +253,19 @@ def _iterated(x, start, n_iters, max_shift, half, spread, length, few, space):
         cut_d |= count[0] <= 2 * hd
         cut_i |= count[1] <= 2 * hi
         cut_j |= count[2] <= 2 * hj
-        position = pd, pi, pj
+        position, weights = (pd, pi, pj), scratch
+        if n == 0 and count[1] == 2 * hi + 1 and count[2] == 2 * hj + 1:
+            weights = first  # of a pixel, for all of them
+        else:
+            _weights_around(low, position, spread, count, scratch[:3], scratch[3:5])
         if count[2] >= BLOCK:
-            found = _moments(x, low, low, count, position, spread, background, scratch)
+            found = _moments(x, low, low, count, position, spread, background, weights)
         else:
             for a in range(count[0]):
                 for b in range(count[1]):
                     for c in range(BLOCK):
                         window[a, b, c] = x[low[0] + a, low[1] + b, low[2] + max(c + count[2] - BLOCK, 0)]
-            found = _moments(window, corner, low, count, position, spread, background, scratch)
+            found = _moments(window, corner, low, count, position, spread, background, weights)
         mass, magnitude, md, mi, mj, vd, vi, vj = found
         if not abs(mass) < math.inf or not abs(background) < math.inf:
             return pd, pi, pj, value, _NONFINITE, start
@@ -291,14 +298,37 @@ def _iterated(x, start, n_iters, max_shift, half, spread, length, few, space):
 
 
 @allocating
-def centroid(x, d0, i0, j0, n_iters, max_shift, half, spread):
+def _in_new_space(x, start, n_iters, max_shift, half, spread, first, few, size):
+    return _iterated(x, start, n_iters, max_shift, half, spread, first, few, np.empty(size))
+
+
+_space_on_stack = on_stack((_ON_STACK,))
+
+
+@device
+def centroid(x, d0, i0, j0, n_iters, max_shift, half, weights):
     """Iterate the Gaussian-windowed centroid until it converges; the window moves with it.
 
     An axis along which the start lies at the border stays as it is; one along which the window is cut once, is
-    measured by `_gaussian_step` from then on.
+    measured by `_gaussian_step` from then on. `weights` are standard deviations of the window, and `first_weights`.
     """
     hd, hi, hj = half
+    spread, first = weights
     few = BLOCK if hj + 1 < BLOCK or x.shape[2] < BLOCK else 0  # of windows that the border may cut to fewer columns
-    length = (2 * max(hd, hi, hj) + 8) // 8 * 8  # of vectors
-    space = np.empty(6 * length + (2 * hd + 1) * (2 * hi + 1) * few)
-    return _iterated(x, (d0, i0, j0), n_iters, max_shift, half, spread, length, few, space)
+    size = 6 * first.shape[1] + (2 * hd + 1) * (2 * hi + 1) * few
+    if size > _ON_STACK:
+        return _in_new_space(x, (d0, i0, j0), n_iters, max_shift, half, spread, first, few, size)
+    space = _space_on_stack(np.float64)
+    return _iterated(x, (d0, i0, j0), n_iters, max_shift, half, spread, first, few, space)
+
+
+@functools.lru_cache(maxsize=64)
+def first_weights(half: tuple[int, ...], spreads: tuple[float, ...]) -> npt.NDArray[np.float64]:
+    """Return weights of rows and columns of a window around a pixel, in the lines of `_weights_around`."""
+    k = np.arange((2 * max(half) + 8) // 8 * 8)  # of vectors
+    last = 2 * half[2] // BLOCK * BLOCK
+    shift = last + BLOCK - (2 * half[2] + 1)
+    u, v = k - float(half[1]), k - shift * (k >= last) - float(half[2])
+    w, across = np.exp(-0.5 * (u / spreads[1]) ** 2), np.exp(-0.5 * (v / spreads[2]) ** 2)
+    across[last : last + shift] = 0.0
+    return np.array([w, w * u, w * u * u, across, v])

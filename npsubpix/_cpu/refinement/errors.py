@@ -78,7 +78,10 @@ def standard_errors(
     `found` are the image of each, the pixel at which refinement started, that at which it ended, position and flags.
     """
     images, starts, centres, coords, flags = found
-    maps = tuple(np.ascontiguousarray(values, np.float64) for values in noise)
+    # a copy of a map takes longer than the windows that are read of it
+    offset, factor, floor = noise
+    floor = floor if floor.dtype == np.float32 else np.ascontiguousarray(floor, np.float64)
+    maps = np.ascontiguousarray(offset, np.float64), np.ascontiguousarray(factor, np.float64), floor
     steps = noise.steps(math.prod(volume.shape[1:]))
     errors = np.empty((len(starts), 3))
     work = _WORK * len(starts) * math.prod(2 * h + 1 for h in half)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from npsubpix._cpu.compiler.jit import device
 from npsubpix._cpu.quadratic.fits import unit_scale
 
@@ -14,14 +16,15 @@ __all__ = ["inverted", "is_on_ring", "ring_variance", "times", "variance_of"]
 def variance_of(noise, frame, x, d, i, j):
     """Return the variance of a pixel in squared units of the image; NaN if it is not known.
 
-    `noise` are the offset, the electrons per count and the variance without light, flat, and how far apart two frames
-    and two pixels are in each, one after the other.
+    `noise` are the offset, the electrons per count and the floor, flat, see `Noise`, and how far apart two frames and
+    two pixels are in each, one after the other.
     """
-    offsets, factors, variances, steps = noise
+    offsets, factors, floors, steps = noise
     place = (d * x.shape[1] + i) * x.shape[2] + j
     signal = float(x[d, i, j]) - offsets[frame * steps[0] + place * steps[1]]
-    photons = max(signal, 0.0) / factors[frame * steps[2] + place * steps[3]]
-    total = variances[frame * steps[4] + place * steps[5]] + photons
+    factor = factors[frame * steps[2] + place * steps[3]]
+    floor = np.float64(floors[frame * steps[4] + place * steps[5]])
+    total = (floor * abs(floor) if factor == math.inf else floor) + max(signal, 0.0) / factor
     return total if total >= 0.0 and total < math.inf else math.nan
 
 

@@ -16,18 +16,19 @@ struct Row {
   double at[3];
 };
 
-// The offset, the electrons per count and the variance without light, and how far apart two frames and two pixels are in
-// each, one after the other.
+// The offset, the electrons per count and the floor, which is a standard deviation where electrons per count are
+// infinite, else a variance; and how far apart two frames and two pixels are in each, one after the other.
 struct Noise {
-  const double *offsets, *factors, *variances;
+  const double *offsets, *factors, *floors;
   Index steps[6];
 
   // The variance of a pixel in squared units of the image; NaN if it is not known.
   __device__ __forceinline__ double variance(const Row& r, Index d, Index i, Index j) const {
     const Index place = (d * r.v.height + i) * r.v.width + j, frame = r.frame;
     const double signal = r.v.at(d, i, j) - offsets[frame * steps[0] + place * steps[1]];
-    const double photons = (signal > 0.0 ? signal : 0.0) / factors[frame * steps[2] + place * steps[3]];
-    const double total = variances[frame * steps[4] + place * steps[5]] + photons;
+    const double factor = factors[frame * steps[2] + place * steps[3]];
+    const double floor = floors[frame * steps[4] + place * steps[5]];
+    const double total = (isfinite(factor) ? floor : floor * fabs(floor)) + (signal > 0.0 ? signal : 0.0) / factor;
     return total >= 0.0 && isfinite(total) ? total : not_a_number();
   }
 };
