@@ -180,6 +180,7 @@ class Aligner:
         comparison = Comparison(
             np.ascontiguousarray(matrix), np.ascontiguousarray(overlap), self.gain, self.bias,
             LOSSES[loss or self.options.loss], use, self.scale, inverse, self.options.gain_bias or crossed, crossed,
+            self.options.gain_bias,
         )  # fmt: skip
         return level.equations(basis, comparison)
 
@@ -340,12 +341,15 @@ class Aligner:
         self, level: Level, matrix: HostArray, basis: HostArray, whole: Equations, rms: float
     ) -> tuple[Equations, Equations]:
         """Return the equations with the derivative of the loss function for weights, and with its square."""
-        robust = self.options.loss != "least_squares" and math.isfinite(self.scale)
-        if not robust:
+        squares = self.options.loss == "least_squares"
+        if squares and whole.scores is not None:
+            self.scale = 1.0
+            return whole, whole.scores
+        if squares or not math.isfinite(self.scale):
             self.scale = rms if rms > 0 else 1.0
             return whole, self.equations(level, matrix, basis, True, True, SCORES, "least_squares")
-        sensitivity, scores = (self.equations(level, matrix, basis, True, True, use) for use in (SENSITIVITY, SCORES))
-        return sensitivity, scores
+        sensitivity = self.equations(level, matrix, basis, True, True, SENSITIVITY)
+        return sensitivity, whole.scores or self.equations(level, matrix, basis, True, True, SCORES)
 
 
 def _matched(b: Brightness) -> tuple[float, float]:
