@@ -88,11 +88,12 @@ def wanted_pairs(perspective: bool, brightness: bool, gain_bias: bool, crossed: 
         wanted[0, FIXED : RESIDUAL + 1, FIXED : RESIDUAL + 1] = True
     if scores:
         wanted[1][np.ix_(of_parameters + others, of_parameters)] = True
-    return wanted[(slice(None), *np.tril_indices(SIGNALS))]
+    first, second = np.tril_indices(SIGNALS)
+    return wanted[:, first, second]
 
 
 def products_of(sums: HostArray) -> HostArray:
     """Return the products of features, from sums over pairs of signals times powers of y and x."""
     moments = sums[_PLACES]
     gram = moments[:, :, _POWERS[0][:, None] + _POWERS[0], _POWERS[1][:, None] + _POWERS[1]].transpose(0, 2, 1, 3)
-    return gram.reshape(3 * SIGNALS, 3 * SIGNALS)
+    return np.asarray(gram.reshape(3 * SIGNALS, 3 * SIGNALS))
