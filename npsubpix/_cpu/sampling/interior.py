@@ -1,9 +1,8 @@
 """Samples at positions whose windows lie inside the image, as nearly all do.
 
-A chunk of positions is processed in two steps. The first, in vector code, finds where the windows
-begin; windows at the border are replaced by a valid one, and sampled again elsewhere. The second
-gathers, with the weights in registers. If the positions of a chunk are far apart, pixels are
-prefetched.
+A chunk of positions is processed in two steps. The first, in vector code, finds where the windows begin; windows at the
+border are replaced by a valid one, and sampled again elsewhere. The second gathers, with the weights in registers. If
+the positions of a chunk are far apart, pixels are prefetched.
 """
 
 from __future__ import annotations
