@@ -166,6 +166,19 @@ def test_same_bits_for_any_number_of_threads(rng, threads):
     }
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_samples_do_not_depend_on_those_beside_them(rng, dtype):
+    """Positions are computed several at a time; the last ones of a call, and those that are scattered, one by one."""
+    image = (100 * rng.random((40, 300))).astype(dtype)
+    coords = rng.uniform(1, 38, (2, 45)).astype(np.float32)
+    coords[:, :9] = np.round(coords[:, :9])
+    together = npsubpix.sample_with_gradient(image, coords, method="linear")
+    alone = [npsubpix.sample_with_gradient(image, coords[:, k : k + 1], method="linear") for k in range(45)]
+    for part in range(2):
+        np.testing.assert_array_equal(together[part], np.concatenate([a[part] for a in alone], axis=-1))
+    np.testing.assert_array_equal(npsubpix.sample(image, coords, method="linear"), together[0])
+
+
 @pytest.mark.usefixtures("backend")
 def test_many_positions_on_one_pixel():
     """Their sum is kept in more digits than those of the image."""

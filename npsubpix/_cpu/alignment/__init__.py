@@ -22,6 +22,9 @@ from npsubpix._definitions.shapes import Shape
 
 __all__ = ["align", "phase_correlation"]
 
+#: No mask.
+_NONE = np.zeros((0, 0), bool)
+
 
 def align(
     fixed: HostArray, moving: HostArray, mask: HostArray | None, moving_mask: HostArray | None, *,
@@ -63,25 +66,31 @@ class _Images:
         return fixed, moving
 
     def _survey(self, x: HostArray, mask: HostArray | None) -> Survey:
-        bad = ~np.isfinite(x)
-        if mask is not None:
-            bad |= mask
-        good = int(bad.size - np.count_nonzero(bad))
-        image = filled(x.astype(self.dtype), bad)
+        image = x.astype(self.dtype, copy=False)
+        good, ignored = image.size, _NONE
+        low, high = image.min(), image.max()
+        if mask is not None or not (np.isfinite(low) and np.isfinite(high)):
+            bad = ~np.isfinite(x) if mask is None else ~np.isfinite(x) | mask
+            good -= int(np.count_nonzero(bad))
+            if good < image.size:
+                image, ignored = filled(image.copy(), bad), grown(bad)
+                low, high = image.min(), image.max()  # filled pixels lie between good ones
         self._filled.append(image)
-        self._ignored.append(grown(bad) if good < bad.size else np.zeros((0, 0), bool))
+        self._ignored.append(ignored)
         if not good:
             return Survey(0, np.nan, np.nan, np.nan)
         with np.errstate(over="ignore"):
             mean = float(image.mean(dtype=np.float64))
-        return Survey(good, float(image.min()), float(image.max()), mean)  # filled pixels lie between good ones
+        return Survey(good, float(low), float(high), mean)
 
     def whole(self, units: tuple[Unit, Unit], rounding: float) -> Level:
         """Return the level of full resolution."""
-        for image, unit in zip(self._filled, units, strict=True):
-            image *= image.dtype.type(unit.factor)
-            image -= image.dtype.type(unit.pedestal)
-        fixed, moving = self._filled
+        first, second = self._filled
+        both = np.empty(first.size + second.size, self.dtype)  # in one piece, which takes large pages of memory
+        fixed, moving = both[: first.size].reshape(first.shape), both[first.size :].reshape(second.shape)
+        for image, x, unit in zip((fixed, moving), self._filled, units, strict=True):
+            np.multiply(x, self.dtype.type(unit.factor), out=image)
+            image -= self.dtype.type(unit.pedestal)
         return Level.of(fixed, moving, self._ignored[0], self._ignored[1], 1, rounding)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.alignment.normal_equations import ComparedImages, likeness_of, normal_equations
+from npsubpix._cpu.alignment.likeness import likeness_of
+from npsubpix._cpu.alignment.normal_equations import ComparedImages, normal_equations
 from npsubpix._cpu.sampling.splines import spline_coefficients
 from npsubpix._definitions.alignment.gauss_newton import residual_step
 from npsubpix._definitions.alignment.images import FILLINGS

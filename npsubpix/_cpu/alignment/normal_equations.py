@@ -22,10 +22,12 @@ import numpy as np
 from numba import prange
 
 from npsubpix._arrays.library import HostArray
+from npsubpix._cpu.alignment.positions import ROWS, choose, ignore, margin_inside, place, project
+from npsubpix._cpu.alignment.products import BLOCK, PAIRS, add_products, products_of, wanted_pairs
 from npsubpix._cpu.alignment.rows import gradients_of_row, values_of_row
 from npsubpix._cpu.compiler.intrinsics import copy_to
 from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, summing
-from npsubpix._definitions.alignment.losses import weight_of
+from npsubpix._definitions.alignment.losses import SCORES, STEP, weight_of
 from npsubpix._definitions.alignment.normal_equations import (
     CROSSED,
     FIXED,
@@ -33,77 +35,13 @@ from npsubpix._definitions.alignment.normal_equations import (
     SIGNALS,
     Comparison,
     Equations,
-    Likeness,
     equations_of,
     has_perspective,
-    margin_of,
 )
-from npsubpix._definitions.sampling.borders import EDGE
 
-__all__ = ["ComparedImages", "likeness_of", "normal_equations"]
+__all__ = ["ComparedImages", "normal_equations"]
 
-#: Rows of the fixed image that are summed together.
-_ROWS = 16
-
-#: Powers of x and of y that a product of two signals is multiplied by: 0, 1 and 2.
-_POWERS = 3
-
-#: Distance from the last position whose window is inside the moving image, in pixels.
-_INSET = 1e-9
-
-_margin, _weight = device(margin_of), device(weight_of)
-
-
-@fused
-def _project(i, matrix, scales, py, px):
-    """Project the pixels of row i: positions, and one over the depths."""
-    y = np.float64(i)
-    if matrix[2, 0] == 0 and matrix[2, 1] == 0:
-        depth = 1.0 / matrix[2, 2]
-        for j in range(px.size):
-            x = np.float64(j)
-            scales[j] = depth
-            py[j] = (matrix[0, 0] * y + matrix[0, 1] * x + matrix[0, 2]) * depth
-            px[j] = (matrix[1, 0] * y + matrix[1, 1] * x + matrix[1, 2]) * depth
-    else:
-        for j in range(px.size):
-            x = np.float64(j)
-            depth = 1.0 / (matrix[2, 0] * y + matrix[2, 1] * x + matrix[2, 2])
-            scales[j] = depth
-            py[j] = (matrix[0, 0] * y + matrix[0, 1] * x + matrix[0, 2]) * depth
-            px[j] = (matrix[1, 0] * y + matrix[1, 1] * x + matrix[1, 2]) * depth
-
-
-@fused
-def _choose(py, px, height, width, margin, inside):
-    """Write 1 for positions inside the moving image without its margin, 0 for others.
-
-    Rounding of a shift by whole pixels does not change which pixels are compared.
-    """
-    F = inside.dtype.type
-    for j in range(inside.size):
-        v, u = py[j] + EDGE, px[j] + EDGE
-        good = (v >= margin) & (v < height - 1 - margin) & (u >= margin) & (u < width - 1 - margin)
-        inside[j] = F(1.0) if good else F(0.0)
-
-
-@fused
-def _place(py, px, height, width, inside, starts, t):
-    """Write the windows of the positions inside the moving image.
-
-    Positions moved a little since they were chosen, perhaps to where a window would leave the image.
-    """
-    F = inside.dtype.type
-    for j in range(inside.size):
-        v, u = py[j], px[j]
-        good = (inside[j] > 0) & (v >= 0.0) & (v <= height - 1.0) & (u >= 0.0) & (u <= width - 1.0)
-        inside[j] = F(1.0) if good else F(0.0)
-        v = min(max(v, 1.0), height - 2.0 - _INSET) if good else 1.0
-        u = min(max(u, 1.0), width - 2.0 - _INSET) if good else 1.0
-        a, b = np.floor(v), np.floor(u)
-        starts[j] = (np.int32(a) - np.int32(1)) * np.int32(width) + np.int32(b) - np.int32(1)
-        t[1, j] = v - a
-        t[2, j] = u - b
+_weight = device(weight_of)
 
 
 @fused
@@ -160,19 +98,6 @@ def _pull_back(gy, gx, matrix, scales, py, px):
 
 
 @summing
-def _moments(a, b, x):
-    """Sum the products of two signals, times 1, x and x squared."""
-    total, first, second = 0.0, 0.0, 0.0
-    for j in range(a.size):
-        p = np.float64(a[j] * b[j])
-        q = p * x[j]
-        total += p
-        first += q
-        second += q * x[j]
-    return total, first, second
-
-
-@summing
 def _sum(a):
     total = 0.0
     for j in range(a.size):
@@ -194,42 +119,40 @@ def _product(out, a, b):
 
 
 @device
-def _ignore(inside, row, fixed_mask, moving_mask, py, px):
-    """Ignore pixels that are masked in either image, and those at the ends of a row, which have no gradient."""
-    inside[0] = inside[inside.size - 1] = 0
-    if fixed_mask.size > 0:
-        for j in range(inside.size):
-            if fixed_mask[row, j]:
-                inside[j] = 0
-    if moving_mask.size > 0:
-        for j in range(inside.size):
-            if inside[j] > 0:
-                a, b = np.int64(py[j] + EDGE), np.int64(px[j] + EDGE)
-                if moving_mask[a, b] or moving_mask[a + 1, b] or moving_mask[a, b + 1] or moving_mask[a + 1, b + 1]:
-                    inside[j] = 0
+def _weigh_signals(weighed, signals, wanted, weights):
+    """Weigh the signals that are the first of a pair wanted."""
+    pair = 0
+    for k in range(SIGNALS):
+        begins = False
+        for m in range(pair, pair + k + 1):
+            begins |= wanted[m]
+        if begins:
+            _product(weighed[k], signals[k], weights)
+        pair += k + 1
 
 
 def _equations_kernel(name: str, inverse: bool) -> Kernel:
     """Make the kernel that differentiates the fixed image, if `inverse`, or the moving one."""
 
     @device
-    def add_row(sums, totals, i, images, matrix, overlap, gain, bias, weighing, used, scratch):
-        """Add the products of the signals of row i to sums (pairs, powers of y, powers of x)."""
+    def add_row(sums, totals, i, images, matrix, overlap, moved, gain, bias, weighing, used, wanted, scratch):
+        """Add the products of the signals of row i to sums (uses of weights, pairs, powers of y, powers of x)."""
         fixed, fixed_spline, moving_spline, fixed_mask, moving_mask = images
         x, lines, signals, weighed, starts, t = scratch
         moving_height, moving_width = moving_spline.shape
-        margin = _margin((moving_height, moving_width))
+        margin = margin_inside((moving_height, moving_width))
         F = fixed.dtype.type
         scale, loss, use = weighing
         weighted = loss > 0 or use > 0
         scales, py, px = lines[0], lines[1], lines[2]
         gy, gx, residuals, inside = signals[0], signals[1], signals[5], signals[4]
         values, weights = weighed[0], weighed[SIGNALS]
-        _project(i, overlap, scales, py, px)
-        _choose(py, px, moving_height, moving_width, margin, inside)
-        _ignore(inside, i, fixed_mask, moving_mask, py, px)
-        _project(i, matrix, scales, py, px)
-        _place(py, px, moving_height, moving_width, inside, starts, t)
+        project(i, overlap, scales, py, px)
+        choose(py, px, moving_height, moving_width, margin, inside)
+        ignore(inside, i, fixed_mask, moving_mask, py, px)
+        if moved:
+            project(i, matrix, scales, py, px)
+        place(py, px, moving_height, moving_width, inside, starts, t)
         count = _sum(inside)
         if count == 0:
             return
@@ -264,39 +187,34 @@ def _equations_kernel(name: str, inverse: bool) -> Kernel:
         else:
             copy_to(weights, inside)
         y = np.float64(i) - 0.5 * (fixed.shape[0] - 1)
-        pair = 0
-        for k in range(SIGNALS):
-            if used[k] and weighted:
-                _product(weighed[k], signals[k], weights)
-            for m in range(k + 1):
-                if used[k] and used[m]:
-                    total, first, second = _moments(weighed[k] if weighted else signals[k], signals[m], x)
-                    power = 1.0
-                    for n in range(3):
-                        sums[pair, n, 0] += power * total
-                        sums[pair, n, 1] += power * first
-                        sums[pair, n, 2] += power * second
-                        power *= y
-                pair += 1
+        if weighted:
+            _weigh_signals(weighed, signals, wanted[0], weights)
+        add_products(sums[0], weighed if weighted else signals, signals, wanted[0], y, x)
         totals[0] += _sum(weights)
         totals[1] += count
+        if wanted[1, 0]:
+            _weigh(weights, residuals, inside, scale, loss, SCORES)
+            _weigh_signals(weighed, signals, wanted[1], weights)
+            add_products(sums[1], weighed, signals, wanted[1], y, x)
 
     @kernel(f"normal_equations_{name}")
     def equations(
-        fixed, fixed_spline, moving_spline, fixed_mask, moving_mask, matrix, overlap, gain, bias, scale, loss, use,
-        used, sums, totals,
+        fixed, fixed_spline, moving_spline, fixed_mask, moving_mask, matrix, overlap, moved, gain, bias, scale, loss,
+        use, used, wanted, sums, totals,
     ):  # fmt: skip
         height, width = fixed.shape
         images = fixed, fixed_spline, moving_spline, fixed_mask, moving_mask
         for r in prange(sums.shape[0]):
-            x = np.arange(width) - 0.5 * (width - 1)
+            x = (np.arange(BLOCK) - 0.5 * (BLOCK - 1)).astype(fixed.dtype)
             lines = np.zeros((3, width))
             signals, weighed = np.zeros((SIGNALS, width), fixed.dtype), np.zeros((SIGNALS + 1, width), fixed.dtype)
             starts, t = np.empty(width, np.int32), np.zeros((3, width), fixed.dtype)
             scratch = x, lines, signals, weighed, starts, t
-            for i in range(max(r * _ROWS, 1), min((r + 1) * _ROWS, height - 1)):
+            for i in range(max(r * ROWS, 1), min((r + 1) * ROWS, height - 1)):
                 weighing = scale, loss, use
-                add_row(sums[r], totals[r], i, images, matrix, overlap, gain, bias, weighing, used, scratch)
+                add_row(
+                    sums[r], totals[r], i, images, matrix, overlap, moved, gain, bias, weighing, used, wanted, scratch
+                )
 
     return equations
 
@@ -319,59 +237,20 @@ class ComparedImages(NamedTuple):
 
 def normal_equations(images: ComparedImages, basis: HostArray, comparison: Comparison) -> Equations:
     """Sum up the normal equations of one iteration."""
-    matrix, overlap, gain, bias, loss, use, scale, inverse, brightness, crossed = comparison
+    matrix, overlap, gain, bias, loss, use, scale, inverse, brightness, crossed, gain_bias = comparison
     shape = images.fixed.shape
     perspective = has_perspective(basis, matrix)
     used = [True, True, perspective, brightness, brightness, True, crossed, crossed, crossed and perspective]
-    blocks, pairs = -(-shape[0] // _ROWS), SIGNALS * (SIGNALS + 1) // 2
-    sums, totals = np.zeros((blocks, pairs, _POWERS, _POWERS)), np.zeros((blocks, 2))
+    scores = crossed and use == STEP and not gain_bias  # the last step may change gain and bias by more than rounding
+    wanted = wanted_pairs(perspective, brightness, gain_bias, crossed, scores)
+    blocks = -(-shape[0] // ROWS)
+    sums, totals = np.zeros((blocks, 2, PAIRS, 3, 3)), np.zeros((blocks, 2))
+    weighing, moved = (gain, bias, scale, loss, use), not np.array_equal(matrix, overlap)
     work = 100 * images.fixed.size
-    _kernels[inverse].run(work, *images, matrix, overlap, gain, bias, scale, loss, use, np.array(used), sums, totals)
-    moments = np.zeros((SIGNALS, SIGNALS, _POWERS, _POWERS))
-    below = np.tril_indices(SIGNALS)
-    moments[below] = moments[below[::-1]] = sums.sum(0)
-    powers_y, powers_x = np.array([0, 0, 1]), np.array([0, 1, 0])  # of 1, x and y
-    gram = moments[:, :, powers_y[:, None] + powers_y, powers_x[:, None] + powers_x].transpose(0, 2, 1, 3)
-    gram = gram.reshape(3 * SIGNALS, 3 * SIGNALS)
+    _kernels[inverse].run(work, *images, matrix, overlap, moved, *weighing, np.array(used), wanted, sums, totals)
     weight, count = totals.sum(0)
-    return equations_of(gram, basis, shape, brightness, crossed, weight, count)
-
-
-@device
-def _second_difference(x, i, j):
-    """Return the second difference along both axes, with the standard deviation of the noise of a pixel."""
-    corners = x[i - 1, j - 1] + x[i - 1, j + 1] + x[i + 1, j - 1] + x[i + 1, j + 1]
-    sides = x[i - 1, j] + x[i + 1, j] + x[i, j - 1] + x[i, j + 1]
-    return (np.float64(corners) - 2.0 * np.float64(sides) + 4.0 * np.float64(x[i, j])) / 6.0
-
-
-@kernel("alignment_likeness")
-def _likeness(fixed, moving, fixed_mask, moving_mask, matrix, fixed_mean, moving_mean, sums):
-    height, width = fixed.shape
-    moving_height, moving_width = moving.shape
-    margin = _margin((moving_height, moving_width))
-    for r in prange(sums.shape[0]):
-        lines, inside = np.zeros((3, width)), np.zeros(width)
-        scales, py, px = lines[0], lines[1], lines[2]
-        for i in range(max(r * _ROWS, 1), min((r + 1) * _ROWS, height - 1)):
-            _project(i, matrix, scales, py, px)
-            _choose(py, px, moving_height, moving_width, margin, inside)
-            _ignore(inside, i, fixed_mask, moving_mask, py, px)
-            for j in range(width):
-                if inside[j] > 0:
-                    a, b = np.int64(py[j] + 0.5), np.int64(px[j] + 0.5)  # the nearest pixel of the moving image
-                    product = (np.float64(fixed[i, j]) - fixed_mean) * (np.float64(moving[a, b]) - moving_mean)
-                    sums[r, 0] += _second_difference(fixed, i, j) ** 2
-                    sums[r, 1] += _second_difference(moving, a, b) ** 2
-                    sums[r, 2] += 1.0
-                    sums[r, 3] += product
-                    sums[r, 4] += product * product
-
-
-def likeness_of(
-    images: tuple[HostArray, HostArray, HostArray, HostArray], matrix: HostArray, fixed_mean: float, moving_mean: float
-) -> Likeness:
-    """Return the likeness of the fixed and the moving image, with their masks."""
-    sums = np.zeros((-(-images[0].shape[0] // _ROWS), 5))
-    _likeness.run(80 * images[0].size, *images, np.ascontiguousarray(matrix), fixed_mean, moving_mean, sums)
-    return Likeness.of(sums.sum(0))
+    of_steps, of_scores = sums.sum(0)
+    e = equations_of(products_of(of_steps), basis, shape, brightness, crossed, weight, count)
+    if scores:
+        e = e._replace(scores=equations_of(products_of(of_scores), basis, shape, brightness, crossed, weight, count))
+    return e

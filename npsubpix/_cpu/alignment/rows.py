@@ -13,9 +13,13 @@ from npsubpix._cpu.compiler.jit import device, fused
 from npsubpix._cpu.sampling.interior import gatherers
 from npsubpix._cpu.sampling.weights import TAPS
 
-__all__ = ["gradients_of_row", "values_of_row"]
+__all__ = ["SHORTEST", "end_of_run", "gradients_of_row", "values_of_row"]
 
-_SHORTEST = 12  # positions of a run, below which gathering is faster
+#: Positions of a run, below which gathering is faster.
+SHORTEST = 12
+
+#: Positions that are compared at a time.
+_STRIDE = 16
 
 _CUBIC = TAPS["bspline3"]
 _values, _gradients = gatherers(_CUBIC)
@@ -54,8 +58,20 @@ def _run_of_gradients(a, b, c, d, tx, ty, out, gy, gx):
 
 
 @device
-def _end_of_run(starts, begin):
+def _go_on(starts):
+    """Whether each position follows the one before; vector code, as it compares all of them."""
+    breaks = 0
+    for j in range(starts.size - 1):
+        breaks += starts[j + 1] - starts[j] != 1
+    return breaks == 0
+
+
+@device
+def end_of_run(starts, begin):
+    """Return the end of the run that begins at a position."""
     end = begin + 1
+    while end + _STRIDE <= starts.size and _go_on(starts[end - 1 : end + _STRIDE]):
+        end += _STRIDE
     while end < starts.size and starts[end] - starts[end - 1] == 1:
         end += 1
     return end
@@ -67,8 +83,8 @@ def values_of_row(x, starts, t, shape, out):
     width = shape[2]
     waiting, begin = 0, 0  # the first position that is not sampled yet, and of this run
     while begin < starts.size:
-        end = _end_of_run(starts, begin)
-        if end - begin >= _SHORTEST:
+        end = end_of_run(starts, begin)
+        if end - begin >= SHORTEST:
             if waiting < begin:
                 part = slice(waiting, begin)
                 _values(x, starts[part], t[:, part], shape, 2, (0, 0), False, out[part])
@@ -88,8 +104,8 @@ def gradients_of_row(x, starts, t, shape, out, gy, gx):
     width = shape[2]
     waiting, begin = 0, 0
     while begin < starts.size:
-        end = _end_of_run(starts, begin)
-        if end - begin >= _SHORTEST:
+        end = end_of_run(starts, begin)
+        if end - begin >= SHORTEST:
             if waiting < begin:
                 part = slice(waiting, begin)
                 _gradients(

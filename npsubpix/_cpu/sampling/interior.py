@@ -1,9 +1,8 @@
 """Samples at positions whose windows lie inside the image, as nearly all do.
 
-A chunk of positions is processed in two steps. The first, in vector code, finds where the windows
-begin; windows at the border are replaced by a valid one, and sampled again elsewhere. The second
-gathers, with the weights in registers. If the positions of a chunk are far apart, pixels are
-prefetched.
+A chunk of positions is processed in two steps. The first, in vector code, finds where the windows begin; windows at the
+border are replaced by a valid one, and sampled again elsewhere. The second gathers, with the weights in registers. If
+the positions of a chunk are far apart, pixels are prefetched.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import numpy as np
 
 from npsubpix._cpu.compiler.intrinsics import on_stack, prefetch
 from npsubpix._cpu.compiler.jit import allocating, device, fused, inlined, inlined_fused, summing
-from npsubpix._cpu.sampling.weights import Taps, left_of
+from npsubpix._cpu.sampling.pairs import EIGHT, gradients_of_eight, values_of_eight
+from npsubpix._cpu.sampling.weights import TAPS, Taps, left_of
 
 __all__ = [
     "CHUNK",
@@ -199,6 +199,7 @@ def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
 def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Make the functions that gather values, and values and gradients, of located positions."""
     count, weights, slopes = taps.count, taps.weights, taps.slopes
+    linear = taps == TAPS["linear"]
 
     @device
     def fetch(x, starts, k, shape, planes, rows):
@@ -311,7 +312,12 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def values2(x, starts, t, shape, addresses, scattered, out):
         F = out.dtype.type
         width = np.uint64(shape[2])
-        for k in range(out.size):
+        begin = 0
+        if linear and not scattered:
+            while begin + EIGHT <= out.size:
+                values_of_eight(x, starts, t, begin, shape[2], out)
+                begin += EIGHT
+        for k in range(begin, out.size):
             if scattered:
                 fetch(x, starts, k, shape, 1, count)
             out[k] = plane_value(x, np.uint64(starts[k]), width, t, k, addresses, F)
@@ -353,7 +359,12 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def gradients2(x, starts, t, shape, addresses, scattered, out, gy, gx):
         F = out.dtype.type
         width = np.uint64(shape[2])
-        for k in range(out.size):
+        begin = 0
+        if linear and not scattered:
+            while begin + EIGHT <= out.size:
+                gradients_of_eight(x, starts, t, begin, shape[2], out, gy, gx)
+                begin += EIGHT
+        for k in range(begin, out.size):
             if scattered:
                 fetch(x, starts, k, shape, 1, count)
             out[k], gy[k], gx[k] = plane_gradient(x, np.uint64(starts[k]), width, t, k, addresses, F)

@@ -19,12 +19,12 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import copy_to
 from npsubpix._cpu.compiler.jit import Kernel, allocating, device, fused, kernel
 from npsubpix._cpu.sampling.filling import fill_pixels, unfill_pixels
+from npsubpix._cpu.sampling.transposition import LANES, transpose_block
 from npsubpix._definitions.sampling.borders import GRID_WRAP, REFLECT
 from npsubpix._definitions.sampling.splines import POLES, SMALLEST_POWER, filter_rule, gain_of, transposed
 
 __all__ = ["bad_pixels", "spline_coefficients", "spline_coefficients_vjp"]
 
-_LANES = 16
 _COLUMNS = 64
 
 
@@ -95,33 +95,62 @@ def _begin_backward(lines, j0, j1, z, rule, total):
         _scale(last, F(z / (z * z - 1.0)))
 
 
+@fused
+def _forward(lines, z):
+    """Filter lines side by side, flat, each step from the one before: a distance that vector code allows for."""
+    for k in range(LANES, lines.size):
+        lines[k] += z * lines[k - LANES]
+
+
+@fused
+def _backward(lines, z):
+    for k in range(lines.size - LANES - 1, -1, -1):
+        lines[k] = z * (lines[k + LANES] - lines[k])
+
+
 @allocating
-def _filter_lines(lines, j0, j1, poles, rule):
-    """Filter the columns j0 to j1 of rows."""
+def _filter_lines(lines, flat, j0, j1, poles, rule):
+    """Filter the columns j0 to j1 of rows, which are also passed flat if there are as many columns as lanes."""
     n = lines.shape[0]
     F = lines.dtype.type
     total = np.empty(j1 - j0, F)
     for p in range(poles.size):
         z = poles[p]
         _begin_forward(lines, j0, j1, z, rule, total)
-        for i in range(1, n):
-            _add_times(lines[i][j0:j1], lines[i - 1][j0:j1], F(z))
+        if flat.size > 0:
+            _forward(flat, F(z))
+        else:
+            for i in range(1, n):
+                _add_times(lines[i][j0:j1], lines[i - 1][j0:j1], F(z))
         _begin_backward(lines, j0, j1, z, rule, total)
-        for i in range(n - 2, -1, -1):
-            _step_back(lines[i][j0:j1], lines[i + 1][j0:j1], F(z))
+        if flat.size > 0:
+            _backward(flat, F(z))
+        else:
+            for i in range(n - 2, -1, -1):
+                _step_back(lines[i][j0:j1], lines[i + 1][j0:j1], F(z))
 
 
 @device
 def _turn(out, rows, gain):
+    begin = 0
+    if rows.shape[0] == LANES and rows.strides[1] == rows.itemsize:
+        while begin + LANES <= rows.shape[1]:
+            transpose_block(out, begin, 0, rows, 0, begin, gain)
+            begin += LANES
     for i in range(rows.shape[0]):
-        for j in range(rows.shape[1]):
+        for j in range(begin, rows.shape[1]):
             out[j, i] = gain * out.dtype.type(rows[i, j])
 
 
 @device
 def _turn_back(out, lines):
+    begin = 0
+    if out.shape[0] == LANES:
+        while begin + LANES <= out.shape[1]:
+            transpose_block(out, 0, begin, lines, begin, 0, out.dtype.type(1.0))
+            begin += LANES
     for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
+        for j in range(begin, out.shape[1]):
             out[i, j] = lines[j, i]
 
 
@@ -130,12 +159,13 @@ def _rows_kernel(source, out, poles, gain, rule):
     """Filter along the last axis, from one array to another."""
     count, n = source.shape
     F = out.dtype.type
-    for r in prange((count + _LANES - 1) // _LANES):
-        first = r * _LANES
-        last = min(first + _LANES, count)
-        lines = np.zeros((n, _LANES), F)
+    for r in prange((count + LANES - 1) // LANES):
+        first = r * LANES
+        last = min(first + LANES, count)
+        flat = np.zeros(n * LANES, F)
+        lines = flat.reshape((n, LANES))
         _turn(lines, source[first:last], F(gain))
-        _filter_lines(lines, 0, _LANES, poles, rule)
+        _filter_lines(lines, flat, 0, LANES, poles, rule)
         _turn_back(out[first:last], lines)
 
 
@@ -144,9 +174,10 @@ def _columns_kernel(x, poles, rule):
     """Filter along the middle of three axes, in place."""
     outer, _, inner = x.shape
     blocks = (inner + _COLUMNS - 1) // _COLUMNS
+    nothing = np.empty(0, x.dtype)
     for r in prange(outer * blocks):
         begin = r % blocks * _COLUMNS
-        _filter_lines(x[r // blocks], begin, min(begin + _COLUMNS, inner), poles, rule)
+        _filter_lines(x[r // blocks], nothing, begin, min(begin + _COLUMNS, inner), poles, rule)
 
 
 def bad_pixels(x: HostArray) -> HostArray | None:

@@ -162,7 +162,7 @@ class _Level:
 
     def equations(self, basis: HostArray, comparison: Comparison) -> Equations:
         """Sum up the normal equations of one iteration. This waits for the GPU."""
-        matrix, overlap, gain, bias, loss, use, scale, inverse, brightness, crossed = comparison
+        matrix, overlap, gain, bias, loss, use, scale, inverse, brightness, crossed, _ = comparison
         perspective = has_perspective(basis, matrix)
         used, across = _features_of(basis, self.shape, brightness, perspective, crossed)
         pairs = [(a, b) for k, a in enumerate(used) for b in used[k:]] + [(a, b) for a in used for b in across]

@@ -30,8 +30,12 @@ __all__ = [
     "is_explained",
     "is_linear",
     "is_poor",
+    "matched_brightness",
     "share_of_noise",
 ]
+
+#: Correlation below which one image is the negative of the other.
+_NEGATIVE = -0.5
 
 #: Phases of a pixel, along each axis, at which the share of noise is known.
 _PHASES = 64
@@ -95,6 +99,15 @@ def brightness_of(e: Equations, gain: float, bias: float) -> Brightness:
         fixed, residual + gain * fixed + bias, max(variance, 0.0),
         max(remaining + 2 * gain * shared + gain * gain * variance, 0.0), shared + gain * variance,
     )  # fmt: skip
+
+
+def matched_brightness(b: Brightness) -> tuple[float, float]:
+    """Return the gain and the bias that give both images one mean and one standard deviation."""
+    if not (b.fixed_variance > 0 and b.moving_variance > 0):
+        return 1.0, b.moving_mean - b.fixed_mean
+    gain = math.sqrt(b.moving_variance / b.fixed_variance)
+    gain = -gain if b.correlation < _NEGATIVE else gain
+    return gain, b.moving_mean - gain * b.fixed_mean
 
 
 def _weights(phase: HostArray) -> tuple[HostArray, HostArray]:

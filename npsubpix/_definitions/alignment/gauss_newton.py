@@ -18,7 +18,6 @@ from typing import Protocol
 import numpy as np
 
 from npsubpix._definitions.alignment.fit import (
-    Brightness,
     areas_of,
     attainable_correlation,
     brightness_of,
@@ -27,6 +26,7 @@ from npsubpix._definitions.alignment.fit import (
     is_explained,
     is_linear,
     is_poor,
+    matched_brightness,
     share_of_noise,
 )
 from npsubpix._definitions.alignment.losses import LOSSES, SCORES, SENSITIVITY, STEP, TUNING_CONSTANTS
@@ -81,9 +81,6 @@ _SETTLED = 0.01
 
 #: Distance from the solution, in standard errors of the parameters, at which iterations may end: of no consequence.
 _SETTLED_OFFSET = 0.1
-
-#: Correlation below which one image is the negative of the other.
-_NEGATIVE = -0.5
 
 
 @dataclass(frozen=True)
@@ -180,6 +177,7 @@ class Aligner:
         comparison = Comparison(
             np.ascontiguousarray(matrix), np.ascontiguousarray(overlap), self.gain, self.bias,
             LOSSES[loss or self.options.loss], use, self.scale, inverse, self.options.gain_bias or crossed, crossed,
+            self.options.gain_bias,
         )  # fmt: skip
         return level.equations(basis, comparison)
 
@@ -201,7 +199,7 @@ class Aligner:
         basis = centred(generators(self.options.model), level.shape)
         e = self.equations(level, matrix, basis, True, loss="least_squares")
         if not problem_of(level.shape, level.rounding, basis, e):
-            self.gain, self.bias = _matched(brightness_of(e, self.gain, self.bias))
+            self.gain, self.bias = matched_brightness(brightness_of(e, self.gain, self.bias))
 
     def refine(self, level: Level, last: bool) -> None:
         """Iterate on one level."""
@@ -239,7 +237,7 @@ class Aligner:
             if options.gain_bias and near:
                 self.gain, self.bias = self.gain + step[-2], self.bias + step[-1]
             elif options.gain_bias:
-                self.gain, self.bias = _matched(brightness_of(e, self.gain, self.bias))
+                self.gain, self.bias = matched_brightness(brightness_of(e, self.gain, self.bias))
             matrix = moved
             if not np.isfinite(matrix).all() or change > 2 * max(shape):
                 problem = int(AlignmentFlags.DIVERGED)
@@ -276,7 +274,7 @@ class Aligner:
         """
         step = -solve(products, e.right)
         if self.options.gain_bias and self.options.inverse and not near:
-            step[: len(basis)] *= self.gain / _matched(brightness_of(e, self.gain, self.bias))[0]
+            step[: len(basis)] *= self.gain / matched_brightness(brightness_of(e, self.gain, self.bias))[0]
         moved = self.moved(matrix, step[: len(basis)], basis, shape)
         return step, moved, farthest(matrix, moved, corners_of(shape))
 
@@ -340,21 +338,14 @@ class Aligner:
         self, level: Level, matrix: HostArray, basis: HostArray, whole: Equations, rms: float
     ) -> tuple[Equations, Equations]:
         """Return the equations with the derivative of the loss function for weights, and with its square."""
-        robust = self.options.loss != "least_squares" and math.isfinite(self.scale)
-        if not robust:
-            self.scale = rms if rms > 0 else 1.0
-            return whole, self.equations(level, matrix, basis, True, True, SCORES, "least_squares")
-        sensitivity, scores = (self.equations(level, matrix, basis, True, True, use) for use in (SENSITIVITY, SCORES))
-        return sensitivity, scores
-
-
-def _matched(b: Brightness) -> tuple[float, float]:
-    """Return the gain and the bias that give both images one mean and one standard deviation."""
-    if not (b.fixed_variance > 0 and b.moving_variance > 0):
-        return 1.0, b.moving_mean - b.fixed_mean
-    gain = math.sqrt(b.moving_variance / b.fixed_variance)
-    gain = -gain if b.correlation < _NEGATIVE else gain
-    return gain, b.moving_mean - gain * b.fixed_mean
+        least_squares = self.options.loss == "least_squares"
+        if not least_squares and math.isfinite(self.scale):
+            sensitivity = self.equations(level, matrix, basis, True, True, SENSITIVITY)
+            return sensitivity, whole.scores or self.equations(level, matrix, basis, True, True, SCORES)
+        if least_squares and whole.scores is not None:
+            return whole, whole.scores
+        self.scale = rms if rms > 0 else 1.0
+        return whole, self.equations(level, matrix, basis, True, True, SCORES, "least_squares")
 
 
 def nothing_to_align(options: Options, matrix: HostArray, flag: int) -> Outcome:

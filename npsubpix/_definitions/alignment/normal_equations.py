@@ -77,6 +77,7 @@ class Comparison(NamedTuple):
     inverse: bool  # by the gradient of the fixed image instead of that of the moving one
     brightness: bool  # sum products with the fixed image and with 1 too
     crossed: bool  # sum crossed products too
+    gain_bias: bool  # whether gain and bias are parameters: their products with the others count
 
 
 class Equations(NamedTuple):
@@ -91,11 +92,15 @@ class Equations(NamedTuple):
     squares: float  # sum of weighted squares of residuals
     pixels: float  # number of pixels
     crossed: HostArray | None  # J'J with one J from the gradient of the moving image
+    scores: Equations | None = None  # those weighed for scores, where a backend sums them in the same pass
 
     def of_first(self, count: int) -> Equations:
         """Return the equations of the first parameters alone."""
         crossed = None if self.crossed is None else self.crossed[:count, :count]
-        return self._replace(products=self.products[:count, :count], right=self.right[:count], crossed=crossed)
+        scores = None if self.scores is None else self.scores.of_first(count)
+        return self._replace(
+            products=self.products[:count, :count], right=self.right[:count], crossed=crossed, scores=scores
+        )
 
 
 class Likeness(NamedTuple):

@@ -1,0 +1,134 @@
+"""Linear interpolation of eight positions at once, as vectors of LLVM.
+
+Both pixels of a row are loaded together, which halves loads, and are sorted in registers; compilers load each pixel of
+each position, and compute one position after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+__all__ = ["EIGHT", "gradients_of_eight", "values_of_eight"]
+
+#: Positions of a vector.
+EIGHT = 8
+
+_INDEX, _WORD = ir.IntType(32), ir.IntType(64)
+_FUSED = ("contract",)
+
+#: Places of the first pixels of eight positions, and of the second ones, among pairs of which the halves of two vectors
+#: hold those of the positions 0, 1, 4, 5 and 2, 3, 6, 7: no pixel moves between halves of registers.
+_FIRST, _SECOND = [0, 2, 8, 10, 4, 6, 12, 14], [1, 3, 9, 11, 5, 7, 13, 15]
+_ORDER = ((0, 1, 4, 5), (2, 3, 6, 7))
+
+
+class _Positions:
+    """Weights and pixels of eight positions, where code is generated."""
+
+    def __init__(self, context: Any, builder: Any, arrays: Any, args: Any) -> None:
+        self.builder, self.context = builder, context
+        self.x, self.starts, self.t, self.out = arrays
+        x, starts, t, k, width = args
+        self.vector = ir.VectorType(context.get_data_type(self.out.dtype), EIGHT)
+        self.pixels = context.make_array(self.x)(context, builder, x).data
+        places = context.make_array(self.starts)(context, builder, starts).data
+        self.bases = [
+            builder.zext(builder.load(builder.gep(places, [builder.add(k, _WORD(n))])), _WORD) for n in range(EIGHT)
+        ]
+        self.width = width
+        distances = context.make_array(self.t)(context, builder, t)
+        stride = cgutils.unpack_tuple(builder, distances.strides)[0]
+        ones = ir.Constant(self.vector, [1.0] * EIGHT)
+        self.weights = []  # of both rows, and of both pixels of a row
+        for axis in (1, 2):
+            start = builder.gep(
+                builder.bitcast(distances.data, ir.IntType(8).as_pointer()), [builder.mul(stride, _WORD(axis))]
+            )
+            line = builder.bitcast(start, distances.data.type)
+            second = builder.load(self.at(line, k, self.vector), align=1)
+            self.weights.append((builder.fsub(ones, second, flags=_FUSED), second))
+
+    def at(self, data: Any, place: Any, kind: Any) -> Any:
+        """Return the address of a vector."""
+        return self.builder.bitcast(self.builder.gep(data, [place]), kind.as_pointer())
+
+    def row(self, number: int) -> tuple[Any, Any]:
+        """Return the first and the second pixels of all positions in a row of their windows."""
+        builder, pixel = self.builder, self.context.get_data_type(self.x.dtype)
+        pair, halves = ir.VectorType(pixel, 2), []
+        for order in _ORDER:
+            pairs = []
+            for n in order:
+                base = builder.add(self.bases[n], self.width) if number else self.bases[n]
+                pairs.append(builder.load(self.at(self.pixels, base, pair), align=1))
+            four = [self.joined(*pairs[:2]), self.joined(*pairs[2:])]
+            halves.append(self.converted(self.joined(*four)))
+        first, second = (
+            builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(_INDEX, EIGHT), places))
+            for places in (_FIRST, _SECOND)
+        )
+        return first, second
+
+    def joined(self, a: Any, b: Any) -> Any:
+        """Return one vector after the other."""
+        count = 2 * a.type.count
+        return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INDEX, count), list(range(count))))
+
+    def converted(self, pixels: Any) -> Any:
+        """Convert pixels to the dtype of the results."""
+        builder, dtype = self.builder, self.x.dtype
+        if isinstance(dtype, types.Integer):
+            return (builder.sitofp if dtype.signed else builder.uitofp)(pixels, self.vector)
+        if pixels.type == self.vector:
+            return pixels
+        return (builder.fptrunc if dtype == types.float64 else builder.fpext)(pixels, self.vector)
+
+    def mean(self, axis: int, a: Any, b: Any) -> Any:
+        """Return the weighted mean along an axis."""
+        builder, (first, second) = self.builder, self.weights[axis]
+        products = builder.fmul(first, a, flags=_FUSED), builder.fmul(second, b, flags=_FUSED)
+        return builder.fadd(*products, flags=_FUSED)
+
+    def difference(self, a: Any, b: Any) -> Any:
+        return self.builder.fsub(b, a, flags=_FUSED)
+
+    def store(self, value: Any, array: Any, place: Any) -> None:
+        """Write results from a place of an array on."""
+        data = self.context.make_array(self.out)(self.context, self.builder, array).data
+        self.builder.store(value, self.at(data, place, self.vector), align=1)
+
+
+def _of_eight(gradients: bool) -> Callable[..., Any]:
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        x, starts, t = signature.args[:3]
+        positions = _Positions(context, builder, (x, starts, t, signature.args[5]), args[:5])
+        (a, b), (c, d) = positions.row(0), positions.row(1)
+        above, below = positions.mean(1, a, b), positions.mean(1, c, d)
+        positions.store(positions.mean(0, above, below), args[5], args[3])
+        if gradients:
+            slopes = positions.difference(a, b), positions.difference(c, d)
+            positions.store(positions.difference(above, below), args[6], args[3])
+            positions.store(positions.mean(0, *slopes), args[7], args[3])
+        return context.get_dummy_value()
+
+    return generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def values_of_eight(typing_context: Any, x: Any, starts: Any, t: Any, k: Any, width: Any, out: Any) -> Any:
+    """Write the values of eight positions from k on: of flat x, where windows begin at `starts`, t after it."""
+    return types.void(x, starts, t, types.int64, types.int64, out), _of_eight(False)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def gradients_of_eight(
+    typing_context: Any, x: Any, starts: Any, t: Any, k: Any, width: Any, out: Any, gy: Any, gx: Any
+) -> Any:
+    """Write values and gradients in the same way."""
+    return types.void(x, starts, t, types.int64, types.int64, out, gy, gx), _of_eight(True)
