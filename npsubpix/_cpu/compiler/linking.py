@@ -39,6 +39,8 @@ _LARGE = 100
 class _Linking(JITCodeLibrary):  # type: ignore[misc]
     """Code that is linked with what it calls, and with what this leaves out."""
 
+    _linking_libraries: list[Any]
+
     def add_linking_library(self, library: Any) -> None:
         super().add_linking_library(library)
         for left_out in getattr(library, "left_out", ()):
@@ -64,7 +66,7 @@ class _Linked(_Linking):
     left_out: tuple[Any, ...] = ()
 
     def finalize(self) -> None:
-        called: list[Any] = list(dict.fromkeys(self._linking_libraries))
+        called = list(dict.fromkeys(self._linking_libraries))
         self.left_out = tuple(library for library in called if isinstance(library, _Linked) and self._omits(library))
         self._linking_libraries = [library for library in called if library not in self.left_out]
         super().finalize()
