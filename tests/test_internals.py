@@ -132,6 +132,23 @@ def test_a_name_that_is_gone_is_missed(monkeypatch, name):
         assert internals.missing([name]) == [name]
 
 
+def test_instructions_are_known_to_the_first_kernel_of_a_process():
+    """Numba learns of functions when it begins to compile one, and this kernel calls a builtin itself."""
+    code = """
+from npsubpix._cpu.compiler.jit import Kernel
+
+import numpy as np
+
+def least(x, out):
+    out[0] = min(x[0], x[1])
+
+out = np.empty(1)
+Kernel(least, "least", digest=None).run(0, np.array([2.0, 1.0]), out)
+print(out[0])
+"""
+    assert run(code) == ["1.0"]
+
+
 def test_all_that_linking_takes_from_numba_is_listed():
     """What is imported, what is called, set or read, and what is replaced in classes of Numba."""
     tree = ast.parse(Path(linking.__file__).read_text())
@@ -158,7 +175,8 @@ def test_all_that_linking_takes_from_numba_is_listed():
         "left_out",
         "inlined",
         "_omits",
-        "replace_calls",
+        "replace_builtins",
+        "replace_allocations",
         "blocks",
         "instructions",
     }  # ours, Python's, and of llvmlite's functions

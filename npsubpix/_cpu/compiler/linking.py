@@ -148,37 +148,36 @@ def _check_references(state: Any) -> None:
             raise TypeError(f"{name} calls a function that returns arrays; needed is `allocates`")
 
 
+@functools.cache
+def _instructions() -> Any:
+    """Return the module of instructions, which imports what only compiling needs, or None."""
+    if missing(INSTRUCTIONS):
+        return None
+    from npsubpix._cpu.compiler import instructions
+
+    return instructions
+
+
 @register_pass(mutates_CFG=False, analysis_only=False)
 class _KernelProcessing(IRProcessing):  # type: ignore[misc]
     _name = "kernel_processing"
 
     def run_pass(self, state: Any) -> bool:
         super().run_pass(state)
-        if _has_instructions():
-            self.replace_calls(state)
+        if _instructions() is not None:
+            _instructions().replace_builtins(state.func_ir)
         return True
-
-    def replace_calls(self, state: Any) -> None:
-        from npsubpix._cpu.compiler.instructions import replace_builtins  # whose imports only compiling needs
-
-        replace_builtins(state.func_ir)
 
 
 @register_pass(mutates_CFG=False, analysis_only=False)
 class _InnerProcessing(_KernelProcessing):
     _name = "inner_processing"
 
-    def replace_calls(self, state: Any) -> None:
-        from npsubpix._cpu.compiler.instructions import replace_allocations
-
-        super().replace_calls(state)
-        if state.flags.nrt:
-            replace_allocations(state.func_ir)
-
-
-@functools.cache
-def _has_instructions() -> bool:
-    return not missing(INSTRUCTIONS)
+    def run_pass(self, state: Any) -> bool:
+        super().run_pass(state)
+        if _instructions() is not None and state.flags.nrt:
+            _instructions().replace_allocations(state.func_ir)
+        return True
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -207,7 +206,13 @@ def _passes(state: Any, replaced: dict[Any, Any]) -> Any:
     return passes
 
 
-class InnerCompiler(CompilerBase):  # type: ignore[misc]
+class _Compiler(CompilerBase):  # type: ignore[misc]
+    def __init__(self, *args: Any) -> None:
+        _instructions()  # whose functions Numba has to know before it begins
+        super().__init__(*args)
+
+
+class InnerCompiler(_Compiler):
     """Compile a function that only kernels call."""
 
     def define_pipelines(self) -> list[Any]:
@@ -227,7 +232,7 @@ def _no_search_for_garbage() -> Iterator[None]:
             gc.enable()
 
 
-class KernelCompiler(CompilerBase):  # type: ignore[misc]
+class KernelCompiler(_Compiler):
     """Compile a kernel."""
 
     def define_pipelines(self) -> list[Any]:

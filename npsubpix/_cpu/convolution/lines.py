@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.jit import device, fused, kernel
+from npsubpix._cpu.compiler.jit import allocating, device, fused, kernel
 
 __all__ = ["BAND", "WIDTH", "add_row_twice", "by_kernel", "copy_line", "correlate_lines", "sum_row", "sum_three_lines"]
 
@@ -241,6 +241,92 @@ def _complete(sums, means, parts, gaps):
             sums[j] += gaps[j] * (means[j] / parts[j])
 
 
+@allocating
+def _total(weights, along):
+    """Sum the magnitudes of all weights."""
+    return np.abs(weights).sum() * (np.abs(along[0]).sum() if along.size > 0 else weights.dtype.type(1))
+
+
+@allocating
+def _correlate_band(
+    x,
+    along,
+    weights,
+    planes,
+    rows,
+    columns,
+    inner,
+    stride,
+    dilation,
+    fill,
+    left_out,
+    omit,
+    mixed,
+    limits,
+    greatest,
+    out,
+    total,
+    task,
+):
+    """Compute a band of lines of the result: apart from its loop over threads, whose passes take long."""
+    _, depth, height, _ = out.shape
+    F = weights.dtype.type
+    bands = (height + BAND - 1) // BAND
+    kd, kh = weights.shape[:2]
+    reach = dilation[1] * (kh - 1) + 1
+    masked = left_out or omit
+    mixed = mixed and masked
+    integer, low, high = limits
+    separable = along.size > 0
+    b, z, band = task // (depth * bands), task // bands % depth, task % bands
+    length = out.shape[3] if separable else columns.size
+    wide, tall = out.shape[3], columns.size
+    ring = np.empty((kd, reach, length), F)
+    mask = np.empty((kd, reach, length if masked else 0), F)
+    absent = np.empty((kd, reach, length if mixed else 0), F)
+    magnitudes = np.empty((kd, reach, length), F) if mixed and separable else ring
+    line, line_mask = np.empty(tall, F), np.empty(tall if masked else 0, F)
+    line_absent = np.empty(tall if mixed else 0, F)
+    sums, parts = np.empty(wide, F), np.empty(wide if masked else 0, F)
+    means, gaps = np.empty(wide if mixed else 0, F), np.empty(wide if mixed else 0, F)
+    absolute, absolute_along = np.abs(weights), np.abs(along)
+    ready = band * BAND * stride[1]  # rows before this are in the ring, or not needed
+    for i in range(band * BAND, min((band + 1) * BAND, height)):
+        begin = i * stride[1]
+        for r in range(max(ready, begin), begin + reach):
+            for a in range(kd):
+                plane, row = planes[z, a], rows[r]
+                exists = plane >= 0 and row >= 0
+                place = r % reach
+                target = line if separable else ring[a, place]
+                if exists:
+                    copy_line(target, x[b, plane, row], columns, inner, F(fill))
+                else:
+                    target[:] = F(fill)
+                if masked:
+                    target_mask = line_mask if separable else mask[a, place]
+                    target_absent = line_absent if separable else absent[a, place]
+                    _mask_line(target_mask, target_absent, target, columns, exists, left_out, omit)
+                if separable:
+                    _sum_line(ring[a, place], line, along[a], dilation[2], stride[2])
+                    if masked:
+                        _sum_line(mask[a, place], line_mask, absolute_along[a], dilation[2], stride[2])
+                    if mixed:
+                        _sum_line(magnitudes[a, place], line, absolute_along[a], dilation[2], stride[2])
+                        _sum_line(absent[a, place], line_absent, along[a], dilation[2], stride[2])
+        ready = begin + reach
+        _sum_ring(sums, ring, weights, begin, dilation, stride, separable)
+        if masked:
+            _sum_ring(parts, mask, absolute, begin, dilation, stride, separable)
+        if mixed:
+            _sum_ring(means, magnitudes, absolute, begin, dilation, stride, separable)
+            _sum_ring(gaps, absent, weights, begin, dilation, stride, separable)
+            _complete(sums, means, parts, gaps)
+        elif masked:
+            _normalize(sums, parts, F(total))
+        _write(out[b, z, i], sums, integer, F(low), F(high), greatest)
+
+
 @kernel("correlate")
 def correlate_lines(
     x,
@@ -267,63 +353,12 @@ def correlate_lines(
     are some of both signs: where pixels do not count, sums of weights are then of several kinds.
     """
     batch, depth, height, _ = out.shape
-    F = weights.dtype.type
-    bands = (height + BAND - 1) // BAND
-    kd, kh = weights.shape[:2]
-    reach = dilation[1] * (kh - 1) + 1
-    masked = left_out or omit
-    mixed = mixed and masked
-    integer, low, high = limits
-    separable = along.size > 0
-    total = np.abs(weights).sum() * (np.abs(along[0]).sum() if separable else F(1))
-    for task in prange(batch * depth * bands):
-        b, z, band = task // (depth * bands), task // bands % depth, task % bands
-        length = out.shape[3] if separable else columns.size
-        wide, tall = out.shape[3], columns.size
-        ring = np.empty((kd, reach, length), F)
-        mask = np.empty((kd, reach, length if masked else 0), F)
-        absent = np.empty((kd, reach, length if mixed else 0), F)
-        magnitudes = np.empty((kd, reach, length), F) if mixed and separable else ring
-        line, line_mask = np.empty(tall, F), np.empty(tall if masked else 0, F)
-        line_absent = np.empty(tall if mixed else 0, F)
-        sums, parts = np.empty(wide, F), np.empty(wide if masked else 0, F)
-        means, gaps = np.empty(wide if mixed else 0, F), np.empty(wide if mixed else 0, F)
-        absolute, absolute_along = np.abs(weights), np.abs(along)
-        ready = band * BAND * stride[1]  # rows before this are in the ring, or not needed
-        for i in range(band * BAND, min((band + 1) * BAND, height)):
-            begin = i * stride[1]
-            for r in range(max(ready, begin), begin + reach):
-                for a in range(kd):
-                    plane, row = planes[z, a], rows[r]
-                    exists = plane >= 0 and row >= 0
-                    place = r % reach
-                    target = line if separable else ring[a, place]
-                    if exists:
-                        copy_line(target, x[b, plane, row], columns, inner, F(fill))
-                    else:
-                        target[:] = F(fill)
-                    if masked:
-                        target_mask = line_mask if separable else mask[a, place]
-                        target_absent = line_absent if separable else absent[a, place]
-                        _mask_line(target_mask, target_absent, target, columns, exists, left_out, omit)
-                    if separable:
-                        _sum_line(ring[a, place], line, along[a], dilation[2], stride[2])
-                        if masked:
-                            _sum_line(mask[a, place], line_mask, absolute_along[a], dilation[2], stride[2])
-                        if mixed:
-                            _sum_line(magnitudes[a, place], line, absolute_along[a], dilation[2], stride[2])
-                            _sum_line(absent[a, place], line_absent, along[a], dilation[2], stride[2])
-            ready = begin + reach
-            _sum_ring(sums, ring, weights, begin, dilation, stride, separable)
-            if masked:
-                _sum_ring(parts, mask, absolute, begin, dilation, stride, separable)
-            if mixed:
-                _sum_ring(means, magnitudes, absolute, begin, dilation, stride, separable)
-                _sum_ring(gaps, absent, weights, begin, dilation, stride, separable)
-                _complete(sums, means, parts, gaps)
-            elif masked:
-                _normalize(sums, parts, F(total))
-            _write(out[b, z, i], sums, integer, F(low), F(high), greatest)
+    total = _total(weights, along)
+    for task in prange(batch * depth * ((height + BAND - 1) // BAND)):
+        _correlate_band(
+            x, along, weights, planes, rows, columns, inner, stride, dilation, fill, left_out, omit, mixed, limits,
+            greatest, out, total, task,
+        )  # fmt: skip
 
 
 @device
