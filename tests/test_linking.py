@@ -12,7 +12,7 @@ from numba.core import event
 from numba.core.errors import NumbaError
 
 from npsubpix._cpu.compiler import jit
-from npsubpix._cpu.compiler.internals import is_linking
+from npsubpix._cpu.compiler.internals import INSTRUCTIONS, is_linking, missing
 from npsubpix._cpu.compiler.jit import Kernel, allocates, device
 
 pytestmark = pytest.mark.core
@@ -200,8 +200,10 @@ def _through(x, out):
     out[0] = x[0]
 
 
-def test_large_functions_are_left_out_of_functions_that_call_them():
+def test_large_functions_are_left_out_of_functions_that_call_them(monkeypatch):
     """They would be optimized again in each; kernels, and functions of others, are linked with them all the same."""
+    if is_linking():
+        monkeypatch.setattr("npsubpix._cpu.compiler.linking._LARGE", 10)
     v, want, found = np.linspace(0, 3, 40), np.empty(40), np.empty(40)
     _long.py_func(v, want)
     want[0] = v[0]
@@ -221,7 +223,7 @@ def test_large_functions_are_left_out_of_functions_that_call_them():
     np.testing.assert_allclose(found, want, rtol=1e-14)
 
 
-@pytest.mark.skipif(not is_linking(), reason="plain numba.njit compiles more")
+@pytest.mark.skipif(not is_linking() or bool(missing(INSTRUCTIONS)), reason="plain numba.njit compiles more")
 def test_few_functions_are_compiled_for_a_kernel():
     """One for each that it calls: none for builtins, which Numba compiles for each combination of types and flags."""
     compiled = []

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy
 from numba.core import cgutils, ir, types
-from numba.cpython.builtins import cast_int, do_minmax
+from numba.cpython.builtins import do_minmax
 from numba.extending import intrinsic
 from numba.np.arrayobj import _empty_nd_impl, _parse_empty_args, ty_parse_dtype, ty_parse_shape
 
@@ -41,6 +41,16 @@ def _choice(compare: Callable[..., Any]) -> tuple[Any, Any]:
     return of_two, of_three
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _integer(typing_context: Any, number: Any) -> Any:
+    result = number if isinstance(number, types.Integer) else types.intp
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.cast(builder, args[0], signature.args[0], signature.return_type)
+
+    return result(number), generate
+
+
 def _allocation(zeros: bool) -> Any:
     @intrinsic  # type: ignore[untyped-decorator]
     def make(typing_context: Any, shape: Any, dtype: Any) -> Any:
@@ -68,7 +78,7 @@ _BUILTINS = {
     (min, 3): _least,
     (max, 2): _greater,
     (max, 3): _greatest,
-    (int, 1): cast_int,
+    (int, 1): _integer,
 }
 
 _ALLOCATIONS = {("empty", 2): _allocation(zeros=False), ("zeros", 2): _allocation(zeros=True)}

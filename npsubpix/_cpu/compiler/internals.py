@@ -104,7 +104,6 @@ INSTRUCTIONS = (
     "numba.core.ir:FunctionIR.__init__ blocks",
     "numba.core.ir:FunctionIR.__init__ _definitions",
     "numba.core.ir:Global",
-    "numba.cpython.builtins:cast_int",
     "numba.cpython.builtins:do_minmax",
     "numba.np.arrayobj:_empty_nd_impl",
     "numba.np.arrayobj:_parse_empty_args",
