@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import scipy.ndimage as ndi
 
-from npsubpix._cpu.compiler import internals, linking
+from npsubpix._cpu.compiler import instructions, internals, linking
 from tests.reference import nms
 
 ROOT = Path(__file__).parents[1]
@@ -68,8 +68,9 @@ def maxima() -> str:
             "1",
             "Numba has no numba.core.compiler_machinery:register_pass",
         ),
+        ("from numba.cpython import builtins; del builtins.do_minmax\n", "1", "None"),
     ],
-    ids=["linked", "turned off", "older", "newer", "a name is gone"],
+    ids=["linked", "turned off", "older", "newer", "a name is gone", "without instructions"],
 )
 def test_kernels_are_right_without_linking(maxima, before, variable, reason):
     assert run(SMALL, before, NPSUBPIX_LINKING=variable) == [reason, maxima]
@@ -117,7 +118,7 @@ def _owners(name: str) -> tuple[list[object], str]:
     return [c for c in getattr(owner, "__mro__", [owner]) if c is not object and last in vars(c)], last
 
 
-@pytest.mark.parametrize("name", [*internals.LINKING, *internals.FUSED_LOOPS])
+@pytest.mark.parametrize("name", [*internals.LINKING, *internals.INSTRUCTIONS, *internals.FUSED_LOOPS])
 def test_a_name_that_is_gone_is_missed(monkeypatch, name):
     assert internals.missing([name]) == []
     with monkeypatch.context() as patch:
@@ -129,6 +130,23 @@ def test_a_name_that_is_gone_is_missed(monkeypatch, name):
             else:
                 patch.delattr(owner, last)
         assert internals.missing([name]) == [name]
+
+
+def test_instructions_are_known_to_the_first_kernel_of_a_process():
+    """Numba learns of functions when it begins to compile one, and this kernel calls a builtin itself."""
+    code = """
+from npsubpix._cpu.compiler.jit import Kernel
+
+import numpy as np
+
+def least(x, out):
+    out[0] = min(x[0], x[1])
+
+out = np.empty(1)
+Kernel(least, "least", digest=None).run(0, np.array([2.0, 1.0]), out)
+print(out[0])
+"""
+    assert run(code) == ["1.0"]
 
 
 def test_all_that_linking_takes_from_numba_is_listed():
@@ -150,7 +168,18 @@ def test_all_that_linking_takes_from_numba_is_listed():
         "enable",
         "isenabled",
         "contextmanager",
-    }  # ours and Python's
+        "cache",
+        "fromkeys",
+        "islice",
+        "get",
+        "left_out",
+        "inlined",
+        "_omits",
+        "replace_builtins",
+        "replace_allocations",
+        "blocks",
+        "instructions",
+    }  # ours, Python's, and of llvmlite's functions
     used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     used |= {keyword.arg for node in ast.walk(tree) if isinstance(node, ast.Call) for keyword in node.keywords} - {
         "mutates_CFG",
@@ -160,6 +189,14 @@ def test_all_that_linking_takes_from_numba_is_listed():
         if isinstance(node, ast.ClassDef) and node.bases:
             used |= {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
     assert used - own <= listed
+
+
+def test_all_that_instructions_take_from_numba_is_listed():
+    tree = ast.parse(Path(instructions.__file__).read_text())
+    taken = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module.startswith("numba.")]
+    names = {f"{node.module}:{alias.name}" for node in taken for alias in node.names}
+    modules = {"numba.core:cgutils", "numba.core:ir", "numba.core:types", "numba.extending:intrinsic"}
+    assert names - modules <= set(internals.INSTRUCTIONS)
 
 
 def test_pages_and_the_terminal_say_when_kernels_are_linked():

@@ -8,10 +8,11 @@ import numba
 import numpy as np
 import pytest
 from numba import prange
+from numba.core import event
 from numba.core.errors import NumbaError
 
 from npsubpix._cpu.compiler import jit
-from npsubpix._cpu.compiler.internals import is_linking
+from npsubpix._cpu.compiler.internals import INSTRUCTIONS, is_linking, missing
 from npsubpix._cpu.compiler.jit import Kernel, allocates, device
 
 pytestmark = pytest.mark.core
@@ -116,14 +117,129 @@ def test_functions_that_do_not_count_references_neither_make_nor_return_arrays()
     def made(x):
         return np.zeros(x.size)[0]
 
+    @device
+    def made_of_type(x):
+        return np.zeros(x.size, np.float32)[0]
+
     for inner, reason in (
         (parts, "returns arrays"),
         (first, "calls a function that returns arrays"),
         (made, "returning of array"),
+        (made_of_type, "returning of array"),
     ):
 
         def run(x):
             inner(x)  # noqa: B023
 
         with pytest.raises((TypeError, NumbaError), match=reason):
-            Kernel(run, f"references_{reason[:4]}", digest=None).run(0, np.zeros(3))
+            Kernel(run, f"references_{inner.py_func.__qualname__[-4:]}", digest=None).run(0, np.zeros(3))
+
+
+def _choices(x, out):
+    for k in prange(len(x)):
+        for j, value in enumerate(_chosen(x, k)):
+            out[k, j] = value
+
+
+@device
+def _chosen(x, k):
+    a, b, n = x[k, 0], x[k, 1], int(x[k, 2])
+    return min(a, b), max(a, b), min(a, b, x[k, 2]), max(a, 0, b), 1.0 * min(n, 3), 1.0 * max(k, n), 1.0 * int(n > 1)
+
+
+_CHOICES = Kernel(_choices, "choices", digest=None)
+
+
+@pytest.mark.parametrize("work", [0, 1 << 40])
+def test_builtins_are_those_of_python(monkeypatch, work):
+    """Also where they depend on the order of arguments: with NaN, zeros of both signs, and integers among floats."""
+    monkeypatch.setattr(jit, "_SERIAL_WORK", 1)
+    values = [np.nan, -0.0, 0.0, 2.5, -7.9, np.inf, -np.inf]
+    x = np.array([(a, b, c) for a in values for b in values for c in (2.9, -2.9)])
+    out = np.empty((len(x), 7))
+    _CHOICES.run(work, x, out)
+    want = [
+        (min(a, b), max(a, b), min(a, b, c), max(a, 0, b), min(int(c), 3), max(k, int(c)), int(int(c) > 1))
+        for k, (a, b, c) in enumerate(x.tolist())
+    ]
+    np.testing.assert_array_equal(out, want)
+    np.testing.assert_array_equal(np.signbit(out), np.signbit(np.array(want, float)))
+
+
+@device
+@allocates
+def _scratch(x, n):
+    a, b = np.zeros((n, 2), np.int64), np.empty(n, x.dtype)
+    c, d = np.zeros(n, x.dtype.type), np.empty((2, 0, n), np.bool_)
+    b[:] = c
+    a[0, 1] = 3
+    return a.sum() + b.sum() + d.size + a.shape[1] * c.strides[0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arrays_that_inner_functions_make(dtype):
+    def strides(x, out):
+        out[0] = _scratch(x, len(x))
+
+    out = np.empty(1)
+    for _ in range(3):  # memory that was used before
+        Kernel(strides, "scratch", digest=None).run(0, np.full(50, 7, dtype), out)
+        assert out[0] == 3 + 2 * dtype().itemsize
+
+
+@device
+def _long(x, out):
+    for k in range(len(x)):
+        v = x[k]
+        out[k] = np.sqrt(v) * np.exp(-v) + (np.sin(v) if v > 1 else np.cos(v)) + v**3 - (v % 0.7) * np.arctan2(v, 2.0)
+
+
+@device
+def _through(x, out):
+    _long(x, out)
+    out[0] = x[0]
+
+
+def test_large_functions_are_left_out_of_functions_that_call_them(monkeypatch):
+    """They would be optimized again in each; kernels, and functions of others, are linked with them all the same."""
+    if is_linking():
+        monkeypatch.setattr("npsubpix._cpu.compiler.linking._LARGE", 10)
+    v, want, found = np.linspace(0, 3, 40), np.empty(40), np.empty(40)
+    _long.py_func(v, want)
+    want[0] = v[0]
+    Kernel(lambda x, out: _through(x, out), "through", digest=None).run(0, v, found)
+    np.testing.assert_allclose(found, want, rtol=1e-14)
+    if is_linking():
+        library = next(iter(_through.overloads.values())).library
+        assert [left.name for left in library.left_out] == ["_long"]
+        assert all("_long" not in function.name for function in library.get_defined_functions())
+
+    @numba.njit
+    def of_a_user(x, out):
+        _through(x, out)
+
+    found[:] = 0
+    of_a_user(v, found)
+    np.testing.assert_allclose(found, want, rtol=1e-14)
+
+
+@pytest.mark.skipif(not is_linking() or bool(missing(INSTRUCTIONS)), reason="plain numba.njit compiles more")
+def test_few_functions_are_compiled_for_a_kernel():
+    """One for each that it calls: none for builtins, which Numba compiles for each combination of types and flags."""
+    compiled = []
+    chosen = device(_chosen.py_func)
+
+    def choose(x, out):
+        for k in range(len(x)):
+            out[k] = chosen(x, k)[0] + max(k, 3)
+
+    class Listener(event.Listener):
+        def on_start(self, started):
+            compiled.append(started.data["dispatcher"].py_func.__qualname__)
+
+        def on_end(self, ended):
+            pass
+
+    with event.install_listener("numba:compile", Listener()):
+        Kernel(choose, "choose", digest=None).run(0, np.ones((2, 3)), np.empty(2))
+    assert compiled == ["choose_serial", "_chosen"]

@@ -1,7 +1,8 @@
 """Numba's internals that compiling leans on, and whether the installed Numba has them.
 
 Numba promises nothing about these names. `linking` is used with the versions it was tested with, and if all its names
-are there; kernels otherwise compile by plain ``numba.njit``, which takes about twice as long. Expressions of arrays
+are there; kernels otherwise compile by plain ``numba.njit``, which takes about twice as long. Calls of builtins become
+`instructions` if Numba has what that takes. Expressions of arrays
 in the functions of `window_map` become fused loops if Numba has what that takes, and arrays otherwise.
 
 ``NPSUBPIX_LINKING=0`` turns linking off.
@@ -18,7 +19,7 @@ from collections.abc import Iterable
 
 import numba
 
-__all__ = ["FUSED_LOOPS", "LINKING", "TESTED", "is_linking", "missing", "why_not_linking"]
+__all__ = ["FUSED_LOOPS", "INSTRUCTIONS", "LINKING", "TESTED", "is_linking", "missing", "why_not_linking"]
 
 #: The oldest and the newest version of Numba that `linking` was tested with: major, minor.
 TESTED = ((0, 60), (0, 68))
@@ -41,8 +42,10 @@ LINKING = (
     "numba.core.codegen:JITCodeLibrary._get_module_for_linking",
     "numba.core.codegen:JITCodeLibrary._optimize_final_module",
     "numba.core.codegen:JITCodeLibrary._verify_declare_only_symbols",
+    "numba.core.codegen:JITCodeLibrary.add_linking_library",
     "numba.core.codegen:JITCodeLibrary.codegen",
     "numba.core.codegen:JITCodeLibrary.finalize",
+    "numba.core.codegen:JITCodeLibrary.get_defined_functions",
     "numba.core.codegen:JITCodeLibrary.get_pointer_to_function",
     "numba.core.codegen:CPUCodeLibrary.__init__ _final_module",
     "numba.core.codegen:CPUCodeLibrary.__init__ _linking_libraries",
@@ -64,6 +67,7 @@ LINKING = (
     "numba.core.compiler:CompileResult.codegen",
     "numba.core.compiler:DefaultPassBuilder",
     "numba.core.compiler:DefaultPassBuilder.define_nopython_pipeline",
+    "numba.core.compiler:Flags.forceinline",
     "numba.core.compiler:Flags.no_cfunc_wrapper",
     "numba.core.compiler:Flags.no_compile",
     "numba.core.compiler:Flags.no_cpython_wrapper",
@@ -83,8 +87,28 @@ LINKING = (
     "numba.core.typed_passes:BaseTypeInference.run_pass calltypes",
     "numba.core.typed_passes:NativeLowering",
     "numba.core.typed_passes:NativeLowering.run_pass",
+    "numba.core.untyped_passes:IRProcessing",
+    "numba.core.untyped_passes:IRProcessing.run_pass",
+    "numba.core.compiler:CompilerBase.__init__ func_ir",
     "numba.core.pythonapi:PythonAPI.gil_ensure",
     "numba.np.ufunc.wrappers:_GufuncWrapper.gen_loop_body gil_ensure",
+)
+
+#: All that `instructions` takes from Numba; the modules are ones that only compiling imports.
+INSTRUCTIONS = (
+    "numba.core.cgutils:memset",
+    "numba.core.ir:Assign",
+    "numba.core.ir:Block.find_exprs",
+    "numba.core.ir:Block.find_insts",
+    "numba.core.ir:Expr",
+    "numba.core.ir:FunctionIR.__init__ blocks",
+    "numba.core.ir:FunctionIR.__init__ _definitions",
+    "numba.core.ir:Global",
+    "numba.cpython.builtins:do_minmax",
+    "numba.np.arrayobj:_empty_nd_impl",
+    "numba.np.arrayobj:_parse_empty_args",
+    "numba.np.arrayobj:ty_parse_dtype",
+    "numba.np.arrayobj:ty_parse_shape",
 )
 
 #: All that fused serial loops take from Numba.

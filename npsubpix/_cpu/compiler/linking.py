@@ -11,7 +11,9 @@ All of it leans on Numba's internals. `internals` lists them, and says whether t
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,14 +22,29 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
+from numba.core.untyped_passes import IRProcessing
 
 from npsubpix._cpu.compiler.failures import count_failures
+from npsubpix._cpu.compiler.internals import INSTRUCTIONS, missing
 
 __all__ = ["InnerCompiler", "KernelCompiler"]
 
-_LOOPS = "__numba_parfor_gufunc"
+_PARTS_OF_LOOPS = ("__numba_parfor_gufunc", "parallelgufuncwrapper")  # what a thread does for one task, and its calls
 _TASKS = "<numba.np.ufunc.wrappers._GufuncWrapper"
-_CALLS_OF_LOOPS = "parallelgufuncwrapper"
+
+#: Instructions from which on a function is not worth a copy in another one: LLVM makes none of functions of about 50.
+_LARGE = 100
+
+
+class _Linking(JITCodeLibrary):  # type: ignore[misc]
+    """Code that is linked with what it calls, and with what this leaves out."""
+
+    _linking_libraries: list[Any]
+
+    def add_linking_library(self, library: Any) -> None:
+        super().add_linking_library(library)
+        for left_out in getattr(library, "left_out", ()):
+            super().add_linking_library(left_out)
 
 
 class _NoEngine:
@@ -37,10 +54,26 @@ class _NoEngine:
         """Do nothing: environments are set when the kernel is ready."""
 
 
-class _Linked(JITCodeLibrary):  # type: ignore[misc]
-    """Optimized code that kernels are linked with."""
+class _Linked(_Linking):
+    """Optimized code that kernels are linked with.
+
+    Large functions that it calls are left out: only the kernel is linked with them. They would be optimized again in
+    each function that calls them, and in each one that calls that.
+    """
 
     codegen = _NoEngine()
+    inlined = False
+    left_out: tuple[Any, ...] = ()
+
+    def finalize(self) -> None:
+        called = list(dict.fromkeys(self._linking_libraries))
+        self.left_out = tuple(library for library in called if isinstance(library, _Linked) and self._omits(library))
+        self._linking_libraries = [library for library in called if library not in self.left_out]
+        super().finalize()
+
+    def _omits(self, called: Any) -> bool:
+        called._ensure_finalized()
+        return not called.inlined and any(map(_is_large, called.get_defined_functions()))
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
@@ -58,14 +91,22 @@ class _Linked(JITCodeLibrary):  # type: ignore[misc]
         return self._final_module
 
 
-class _LinkedWrapper(_Linked):
-    """Code around code that is optimized already, and will be again in its kernel."""
+def _is_large(function: Any) -> bool:
+    instructions = (instruction for block in function.blocks for instruction in block.instructions)
+    return next(itertools.islice(instructions, _LARGE, None), None) is not None
+
+
+class _LinkedOnce(_Linked):
+    """Code that its kernel alone calls, and in which it is optimized, as the body of a serial loop is."""
 
     def _optimize_final_module(self) -> None:
         pass
 
+    def _omits(self, called: Any) -> bool:  # noqa: ARG002
+        return True
 
-class _LinkedTask(_LinkedWrapper):
+
+class _LinkedTask(_LinkedOnce):
     """Code around what a thread does in a loop: it sets the exception of a task that failed, and ends the thread."""
 
     def add_ir_module(self, ir_module: Any) -> None:
@@ -83,11 +124,9 @@ class _KernelCodegen:
         return getattr(self._all, name)
 
     def create_library(self, name: str) -> Any:
-        if name.startswith(_LOOPS):
-            return _Linked(self._all, name)
         if name.startswith(_TASKS):
             return _LinkedTask(self._all, name)
-        return _LinkedWrapper(self._all, name) if name.startswith(_CALLS_OF_LOOPS) else self._all.create_library(name)
+        return (_LinkedOnce if name.startswith(_PARTS_OF_LOOPS) else _Linking)(self._all, name)
 
 
 def _holds_arrays(numba_type: Any) -> bool:
@@ -109,6 +148,38 @@ def _check_references(state: Any) -> None:
             raise TypeError(f"{name} calls a function that returns arrays; needed is `allocates`")
 
 
+@functools.cache
+def _instructions() -> Any:
+    """Return the module of instructions, which imports what only compiling needs, or None."""
+    if missing(INSTRUCTIONS):
+        return None
+    from npsubpix._cpu.compiler import instructions
+
+    return instructions
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _KernelProcessing(IRProcessing):  # type: ignore[misc]
+    _name = "kernel_processing"
+
+    def run_pass(self, state: Any) -> bool:
+        super().run_pass(state)
+        if _instructions() is not None:
+            _instructions().replace_builtins(state.func_ir)
+        return True
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _InnerProcessing(_KernelProcessing):
+    _name = "inner_processing"
+
+    def run_pass(self, state: Any) -> bool:
+        super().run_pass(state)
+        if _instructions() is not None and state.flags.nrt:
+            _instructions().replace_allocations(state.func_ir)
+        return True
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _InnerLowering(NativeLowering):  # type: ignore[misc]
     _name = "inner_lowering"
@@ -116,26 +187,37 @@ class _InnerLowering(NativeLowering):  # type: ignore[misc]
     def run_pass(self, state: Any) -> bool:
         _check_references(state)
         state.library = _Linked(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.inlined = state.flags.forceinline
         state.flags.no_cpython_wrapper = state.flags.no_cfunc_wrapper = state.flags.no_compile = True
         super().run_pass(state)
         state.library.finalize()
         # Numba knows the function by what Python would call, a builtin with arguments and keywords: this one
         # raises KeyError, as it has no word for its only field.
         entry = f"{{only kernels call {state.func_id.func_qualname}}}".format
-        state.targetctx.insert_user_function(entry, state.cr.fndesc, [state.library])
+        state.targetctx.insert_user_function(entry, state.cr.fndesc, [state.library, *state.library.left_out])
         state["cr"] = state.cr._replace(cfunc=entry)
         return True
 
 
-class InnerCompiler(CompilerBase):  # type: ignore[misc]
+def _passes(state: Any, replaced: dict[Any, Any]) -> Any:
+    passes = DefaultPassBuilder.define_nopython_pipeline(state)
+    passes.passes = [(replaced.get(p, p), why) for p, why in passes.passes]
+    passes.finalize()
+    return passes
+
+
+class _Compiler(CompilerBase):  # type: ignore[misc]
+    def __init__(self, *args: Any) -> None:
+        _instructions()  # whose functions Numba has to know before it begins
+        super().__init__(*args)
+
+
+class InnerCompiler(_Compiler):
     """Compile a function that only kernels call."""
 
     def define_pipelines(self) -> list[Any]:
-        """Return the passes of Numba's compiler, but for its lowering."""
-        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.passes = [(_InnerLowering if p is NativeLowering else p, why) for p, why in passes.passes]
-        passes.finalize()
-        return [passes]
+        """Return the passes of Numba's compiler, with a lowering of its own."""
+        return [_passes(self.state, {IRProcessing: _InnerProcessing, NativeLowering: _InnerLowering})]
 
 
 @contextlib.contextmanager
@@ -150,7 +232,7 @@ def _no_search_for_garbage() -> Iterator[None]:
             gc.enable()
 
 
-class KernelCompiler(CompilerBase):  # type: ignore[misc]
+class KernelCompiler(_Compiler):
     """Compile a kernel."""
 
     def define_pipelines(self) -> list[Any]:
@@ -159,10 +241,11 @@ class KernelCompiler(CompilerBase):  # type: ignore[misc]
         own = target.subtarget(_internal_codegen=_KernelCodegen(target.codegen()))
         own.cached_internal_func = target.cached_internal_func
         self.state.targetctx = own
-        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+        return [_passes(self.state, {IRProcessing: _KernelProcessing})]
 
     def compile_extra(self, func: Any) -> Any:
         """Compile, and set the environments of all that the kernel holds."""
+        self.state.flags.no_cfunc_wrapper = True  # for other compiled code that is handed the kernel as a value
         with _no_search_for_garbage():
             result = super().compile_extra(func)
         for env in result._find_referenced_environments():

@@ -11,174 +11,19 @@ for each place that any window covers, the pixel that it copies, or -1 for none.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.jit import device, fused, kernel
+from npsubpix._cpu.compiler.jit import allocating, device, fused, kernel
+from npsubpix._cpu.convolution.sums import add_four, add_strided, sum_row, sum_three_lines
 
-__all__ = ["BAND", "WIDTH", "add_row_twice", "by_kernel", "copy_line", "correlate_lines", "sum_row", "sum_three_lines"]
+__all__ = ["BAND", "WIDTH", "by_kernel", "copy_line", "correlate_lines"]
 
 #: Lines of the result that one thread computes one after the other.
 BAND = 64
 
 #: Pixels of a line that are summed before the next ones: fewer make more calls, more leave the cache.
 WIDTH = 2048
-_TWO = np.uint64(2)
-_MOST = 8  # weights that are kept in registers
-
-
-def _weighted(count: int, begins: bool) -> Callable[..., Any]:
-    """Make a function that adds to sums[j] the pixels x[j + m * d] times weights[m], or begins with them."""
-
-    def begin(sums, x, weights, d):
-        for k in range(sums.size):
-            j = np.uint64(k)  # no index is negative, and so none is counted from the end
-            total = weights[0] * x[j]
-            for m in range(1, count):
-                total += weights[m] * x[j + np.uint64(m) * d]
-            sums[j] = total
-
-    def add(sums, x, weights, d):
-        for k in range(sums.size):
-            j = np.uint64(k)
-            total = weights[0] * x[j]
-            for m in range(1, count):
-                total += weights[m] * x[j + np.uint64(m) * d]
-            sums[j] += total
-
-    return fused(begin if begins else add)
-
-
-_begin_1, _begin_2, _begin_3, _begin_4, _begin_5, _begin_6, _begin_7, _begin_8 = (
-    _weighted(count, True) for count in range(1, _MOST + 1)
-)
-_add_1, _add_2, _add_3, _add_4, _add_5, _add_6, _add_7, _add_8 = (
-    _weighted(count, False) for count in range(1, _MOST + 1)
-)
-
-
-def _weighted_twice(count: int) -> Callable[..., Any]:
-    """Make a function that adds the pixels x[j + m * d] to two sums, with weights of their own: one load for both."""
-
-    @fused
-    def add(a, b, x, u, v, d):
-        for k in range(a.size):
-            j = np.uint64(k)
-            first, second = u[0] * x[j], v[0] * x[j]
-            for m in range(1, count):
-                pixel = x[j + np.uint64(m) * d]
-                first += u[m] * pixel
-                second += v[m] * pixel
-            a[j] += first
-            b[j] += second
-
-    return add
-
-
-_add_5_twice, _add_7_twice = _weighted_twice(5), _weighted_twice(7)
-
-
-@fused
-def sum_three_lines(s, a, b, c, weights, d):
-    """Set sums to those of three lines with three weights each: the sums stay in registers."""
-    u0, u1, u2 = weights[0, 0], weights[0, 1], weights[0, 2]
-    v0, v1, v2 = weights[1, 0], weights[1, 1], weights[1, 2]
-    w0, w1, w2 = weights[2, 0], weights[2, 1], weights[2, 2]
-    d = np.uint64(d)
-    for k in range(s.size):
-        j = np.uint64(k)
-        first = u0 * a[j] + u1 * a[j + d] + u2 * a[j + _TWO * d]
-        second = v0 * b[j] + v1 * b[j + d] + v2 * b[j + _TWO * d]
-        s[j] = first + second + (w0 * c[j] + w1 * c[j + d] + w2 * c[j + _TWO * d])
-
-
-@device
-def _begin(sums, line, weights, step):
-    count = weights.size
-    if count == 1:
-        _begin_1(sums, line, weights, step)
-    elif count == 2:
-        _begin_2(sums, line, weights, step)
-    elif count == 3:
-        _begin_3(sums, line, weights, step)
-    elif count == 4:
-        _begin_4(sums, line, weights, step)
-    elif count == 5:
-        _begin_5(sums, line, weights, step)
-    elif count == 6:
-        _begin_6(sums, line, weights, step)
-    elif count == 7:
-        _begin_7(sums, line, weights, step)
-    else:
-        _begin_8(sums, line, weights, step)
-
-
-@device
-def _add(sums, line, weights, step):
-    count = weights.size
-    if count == 1:
-        _add_1(sums, line, weights, step)
-    elif count == 2:
-        _add_2(sums, line, weights, step)
-    elif count == 3:
-        _add_3(sums, line, weights, step)
-    elif count == 4:
-        _add_4(sums, line, weights, step)
-    elif count == 5:
-        _add_5(sums, line, weights, step)
-    elif count == 6:
-        _add_6(sums, line, weights, step)
-    elif count == 7:
-        _add_7(sums, line, weights, step)
-    else:
-        _add_8(sums, line, weights, step)
-
-
-@fused
-def _add_four(s, a, b, c, d, weights):
-    """Add pixels of four lines, one weight each."""
-    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
-    for k in range(s.size):
-        j = np.uint64(k)
-        s[j] += w0 * a[j] + w1 * b[j] + w2 * c[j] + w3 * d[j]
-
-
-@device
-def sum_row(sums, line, weights, step, begins):
-    """Add to sums[j] the pixels line[j + b * step] times weights[b], for all b, or begin sums with them."""
-    for first in range(0, weights.size, _MOST):
-        part, group = line[first * step :], weights[first : first + _MOST]
-        if begins and first == 0:
-            _begin(sums, part, group, np.uint64(step))
-        else:
-            _add(sums, part, group, np.uint64(step))
-
-
-@device
-def add_row_twice(a, b, line, u, v, step):
-    """Add pixels to two sums as `sum_row` does; each has the bits that it has by itself."""
-    if u.size == 5:
-        _add_5_twice(a, b, line, u, v, np.uint64(step))
-    elif u.size == 7:
-        _add_7_twice(a, b, line, u, v, np.uint64(step))
-    else:
-        sum_row(a, line, u, step, False)
-        sum_row(b, line, v, step, False)
-
-
-@fused
-def _add_strided(sums, line, weights, step, stride):
-    step, stride = np.uint64(step), np.uint64(stride)
-    for k in range(sums.size):
-        j = np.uint64(k)
-        total = sums[j]
-        for m in range(weights.size):
-            b = np.uint64(m)
-            total += weights[b] * line[j * stride + b * step]
-        sums[j] = total
 
 
 @device
@@ -241,6 +86,92 @@ def _complete(sums, means, parts, gaps):
             sums[j] += gaps[j] * (means[j] / parts[j])
 
 
+@allocating
+def _total(weights, along):
+    """Sum the magnitudes of all weights."""
+    return np.abs(weights).sum() * (np.abs(along[0]).sum() if along.size > 0 else weights.dtype.type(1))
+
+
+@allocating
+def _correlate_band(
+    x,
+    along,
+    weights,
+    planes,
+    rows,
+    columns,
+    inner,
+    stride,
+    dilation,
+    fill,
+    left_out,
+    omit,
+    mixed,
+    limits,
+    greatest,
+    out,
+    total,
+    task,
+):
+    """Compute a band of lines of the result: apart from its loop over threads, whose passes take long."""
+    _, depth, height, _ = out.shape
+    F = weights.dtype.type
+    bands = (height + BAND - 1) // BAND
+    kd, kh = weights.shape[:2]
+    reach = dilation[1] * (kh - 1) + 1
+    masked = left_out or omit
+    mixed = mixed and masked
+    integer, low, high = limits
+    separable = along.size > 0
+    b, z, band = task // (depth * bands), task // bands % depth, task % bands
+    length = out.shape[3] if separable else columns.size
+    wide, tall = out.shape[3], columns.size
+    ring = np.empty((kd, reach, length), F)
+    mask = np.empty((kd, reach, length if masked else 0), F)
+    absent = np.empty((kd, reach, length if mixed else 0), F)
+    magnitudes = np.empty((kd, reach, length), F) if mixed and separable else ring
+    line, line_mask = np.empty(tall, F), np.empty(tall if masked else 0, F)
+    line_absent = np.empty(tall if mixed else 0, F)
+    sums, parts = np.empty(wide, F), np.empty(wide if masked else 0, F)
+    means, gaps = np.empty(wide if mixed else 0, F), np.empty(wide if mixed else 0, F)
+    absolute, absolute_along = np.abs(weights), np.abs(along)
+    ready = band * BAND * stride[1]  # rows before this are in the ring, or not needed
+    for i in range(band * BAND, min((band + 1) * BAND, height)):
+        begin = i * stride[1]
+        for r in range(max(ready, begin), begin + reach):
+            for a in range(kd):
+                plane, row = planes[z, a], rows[r]
+                exists = plane >= 0 and row >= 0
+                place = r % reach
+                target = line if separable else ring[a, place]
+                if exists:
+                    copy_line(target, x[b, plane, row], columns, inner, F(fill))
+                else:
+                    target[:] = F(fill)
+                if masked:
+                    target_mask = line_mask if separable else mask[a, place]
+                    target_absent = line_absent if separable else absent[a, place]
+                    _mask_line(target_mask, target_absent, target, columns, exists, left_out, omit)
+                if separable:
+                    _sum_line(ring[a, place], line, along[a], dilation[2], stride[2])
+                    if masked:
+                        _sum_line(mask[a, place], line_mask, absolute_along[a], dilation[2], stride[2])
+                    if mixed:
+                        _sum_line(magnitudes[a, place], line, absolute_along[a], dilation[2], stride[2])
+                        _sum_line(absent[a, place], line_absent, along[a], dilation[2], stride[2])
+        ready = begin + reach
+        _sum_ring(sums, ring, weights, begin, dilation, stride, separable)
+        if masked:
+            _sum_ring(parts, mask, absolute, begin, dilation, stride, separable)
+        if mixed:
+            _sum_ring(means, magnitudes, absolute, begin, dilation, stride, separable)
+            _sum_ring(gaps, absent, weights, begin, dilation, stride, separable)
+            _complete(sums, means, parts, gaps)
+        elif masked:
+            _normalize(sums, parts, F(total))
+        _write(out[b, z, i], sums, integer, F(low), F(high), greatest)
+
+
 @kernel("correlate")
 def correlate_lines(
     x,
@@ -267,63 +198,12 @@ def correlate_lines(
     are some of both signs: where pixels do not count, sums of weights are then of several kinds.
     """
     batch, depth, height, _ = out.shape
-    F = weights.dtype.type
-    bands = (height + BAND - 1) // BAND
-    kd, kh = weights.shape[:2]
-    reach = dilation[1] * (kh - 1) + 1
-    masked = left_out or omit
-    mixed = mixed and masked
-    integer, low, high = limits
-    separable = along.size > 0
-    total = np.abs(weights).sum() * (np.abs(along[0]).sum() if separable else F(1))
-    for task in prange(batch * depth * bands):
-        b, z, band = task // (depth * bands), task // bands % depth, task % bands
-        length = out.shape[3] if separable else columns.size
-        wide, tall = out.shape[3], columns.size
-        ring = np.empty((kd, reach, length), F)
-        mask = np.empty((kd, reach, length if masked else 0), F)
-        absent = np.empty((kd, reach, length if mixed else 0), F)
-        magnitudes = np.empty((kd, reach, length), F) if mixed and separable else ring
-        line, line_mask = np.empty(tall, F), np.empty(tall if masked else 0, F)
-        line_absent = np.empty(tall if mixed else 0, F)
-        sums, parts = np.empty(wide, F), np.empty(wide if masked else 0, F)
-        means, gaps = np.empty(wide if mixed else 0, F), np.empty(wide if mixed else 0, F)
-        absolute, absolute_along = np.abs(weights), np.abs(along)
-        ready = band * BAND * stride[1]  # rows before this are in the ring, or not needed
-        for i in range(band * BAND, min((band + 1) * BAND, height)):
-            begin = i * stride[1]
-            for r in range(max(ready, begin), begin + reach):
-                for a in range(kd):
-                    plane, row = planes[z, a], rows[r]
-                    exists = plane >= 0 and row >= 0
-                    place = r % reach
-                    target = line if separable else ring[a, place]
-                    if exists:
-                        copy_line(target, x[b, plane, row], columns, inner, F(fill))
-                    else:
-                        target[:] = F(fill)
-                    if masked:
-                        target_mask = line_mask if separable else mask[a, place]
-                        target_absent = line_absent if separable else absent[a, place]
-                        _mask_line(target_mask, target_absent, target, columns, exists, left_out, omit)
-                    if separable:
-                        _sum_line(ring[a, place], line, along[a], dilation[2], stride[2])
-                        if masked:
-                            _sum_line(mask[a, place], line_mask, absolute_along[a], dilation[2], stride[2])
-                        if mixed:
-                            _sum_line(magnitudes[a, place], line, absolute_along[a], dilation[2], stride[2])
-                            _sum_line(absent[a, place], line_absent, along[a], dilation[2], stride[2])
-            ready = begin + reach
-            _sum_ring(sums, ring, weights, begin, dilation, stride, separable)
-            if masked:
-                _sum_ring(parts, mask, absolute, begin, dilation, stride, separable)
-            if mixed:
-                _sum_ring(means, magnitudes, absolute, begin, dilation, stride, separable)
-                _sum_ring(gaps, absent, weights, begin, dilation, stride, separable)
-                _complete(sums, means, parts, gaps)
-            elif masked:
-                _normalize(sums, parts, F(total))
-            _write(out[b, z, i], sums, integer, F(low), F(high), greatest)
+    total = _total(weights, along)
+    for task in prange(batch * depth * ((height + BAND - 1) // BAND)):
+        _correlate_band(
+            x, along, weights, planes, rows, columns, inner, stride, dilation, fill, left_out, omit, mixed, limits,
+            greatest, out, total, task,
+        )  # fmt: skip
 
 
 @device
@@ -334,7 +214,7 @@ def _sum_line(sums, line, weights, step, stride):
             sum_row(sums[first:last], line[first:], weights, step, True)
     else:
         sums[:] = 0
-        _add_strided(sums, line, weights, step, stride)
+        add_strided(sums, line, weights, step, stride)
 
 
 @device
@@ -359,14 +239,14 @@ def _sum_ring(sums, ring, weights, begin, dilation, stride, separable):
                 p, q = ring[a, rows % reach], ring[a, (rows + dilation[1]) % reach]
                 r, t = ring[a, (rows + 2 * dilation[1]) % reach], ring[a, (rows + 3 * dilation[1]) % reach]
                 column = weights[a, c : c + 4, 0]
-                _add_four(sums[first:last], p[first:last], q[first:last], r[first:last], t[first:last], column)
+                add_four(sums[first:last], p[first:last], q[first:last], r[first:last], t[first:last], column)
             for c in range(fours, kh):
                 line = ring[a, (begin + c * dilation[1]) % reach]
                 if separable or stride[2] == 1:
                     begins = by_rows and a == 0 and c == 0
                     sum_row(sums[first:last], line[first:], weights[a, c], dilation[2], begins)
                 else:
-                    _add_strided(sums[first:last], line[first * stride[2] :], weights[a, c], dilation[2], stride[2])
+                    add_strided(sums[first:last], line[first * stride[2] :], weights[a, c], dilation[2], stride[2])
 
 
 @fused

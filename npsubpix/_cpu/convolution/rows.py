@@ -11,7 +11,8 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.jit import allocating, device, kernel
-from npsubpix._cpu.convolution.lines import BAND, WIDTH, add_row_twice, copy_line, sum_row, sum_three_lines
+from npsubpix._cpu.convolution.lines import BAND, WIDTH, copy_line
+from npsubpix._cpu.convolution.sums import add_row_twice, sum_row, sum_three_lines
 
 __all__ = ["correlate_rows"]
 
