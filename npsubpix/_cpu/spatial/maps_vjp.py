@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, summing
+from npsubpix._cpu.compiler.jit import Kernel, device, fused, inlined_fused, kernel, summing
 from npsubpix._cpu.spatial.maps import RUN, count_bands
 from npsubpix._cpu.spatial.weights import maximum_of, row_weights
 
@@ -28,7 +28,7 @@ __all__ = ["expectation_vjp_kernel", "moments_vjp_kernels", "softmax_vjp_kernels
 def _moments_vjp(name: str, F: Any) -> Kernel:
     exponent, weigh = row_weights(F)
 
-    @fused
+    @inlined_fused
     def polynomial_row(out, e, origin, q0, q1, q2, inverse):
         for j in range(out.size):
             t = F(np.int32(j)) - origin
@@ -36,9 +36,9 @@ def _moments_vjp(name: str, F: Any) -> Kernel:
 
     @summing
     def by_exponent(out, row, shift, scale):
-        total = 0.0
+        total = F(0)
         for j in range(out.size):
-            total += np.float64(out[j] * exponent(row[j], shift, scale))
+            total += out[j] * exponent(row[j], shift, scale)
         return total
 
     @device
