@@ -40,7 +40,7 @@ def call(
             watching.saw_tensors = True
         if _is_eager(tensors):
             if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-                return _Recorded.apply(operation, options, *tensors)  # type: ignore[no-any-return, no-untyped-call]
+                return _Recorded.apply(operation, options, *tensors)  # type: ignore[no-any-return]
             return _run(operation, tensors, options)
         _refuse_forward_mode(operation, tensors)
     results = _OPERATORS[operation.name](*tensors, *(options[name] for name in operation.option_names))
@@ -90,7 +90,7 @@ def _run(
         return give_back_all(operation, home, results)  # type: ignore[no-any-return]
 
 
-class _Recorded(torch.autograd.Function):
+class _Recorded(torch.autograd.Function):  # type: ignore[misc]
     """An operation that autograd knows of without the dispatcher, which takes most of the time of a small call."""
 
     @staticmethod
