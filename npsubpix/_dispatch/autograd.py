@@ -19,7 +19,7 @@ from npsubpix._dispatch.backends import function_of
 from npsubpix._dispatch.operation import Operation, Result, out_of_memory
 from npsubpix._dispatch.operations import OPERATIONS
 from npsubpix._dispatch.tape import tape
-from npsubpix._dispatch.torch_state import is_in_forward_mode, is_watching
+from npsubpix._dispatch.torch_state import is_batch, is_in_forward_mode, is_watching
 
 __all__ = ["call"]
 
@@ -107,7 +107,8 @@ class _Recorded(torch.autograd.Function):  # type: ignore[misc]
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
         operation, options, count = ctx.operation, ctx.options, len(ctx.operation.arguments)
         tensors = ctx.saved_tensors
-        if torch.is_grad_enabled() or not _is_eager((*cotangents, *tensors)):
+        batched = any(c is not None and is_batch(c) for c in cotangents)
+        if torch.is_grad_enabled() or batched or not _is_eager((*cotangents, *tensors)):
 
             def pull_back() -> Any:
                 values = (options[name] for name in operation.option_names)
