@@ -11,7 +11,8 @@ import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.convolution.bytes import correlate_bytes, taps_of
-from npsubpix._cpu.convolution.lines import BAND, by_kernel, correlate_lines
+from npsubpix._cpu.convolution.gradients import by_kernel
+from npsubpix._cpu.convolution.lines import BAND, correlate_lines
 from npsubpix._cpu.convolution.products import correlate_products
 from npsubpix._cpu.convolution.rows import correlate_rows
 from npsubpix._definitions.borders import extended, folded

@@ -25,7 +25,6 @@ __all__ = [
     "BAND",
     "WIDTH",
     "add_row_twice",
-    "by_kernel",
     "copy_line",
     "correlate_lines",
     "sum_down",
@@ -381,27 +380,3 @@ def _sum_ring(sums, ring, weights, begin, dilation, stride, separable):
                     sum_row(sums[first:last], line[first:], weights[a, c], dilation[2], a == 0 and c == 0)
                 else:
                     _add_strided(sums[first:last], line[first * stride[2] :], weights[a, c], dilation[2], stride[2])
-
-
-@fused
-def _scaled_product(total, a, b, step):
-    for j in range(a.size):
-        total += np.float64(a[j]) * np.float64(b[j * step])
-    return total
-
-
-@kernel("correlate_by_kernel")
-def by_kernel(padded, grad, stride, dilation, partial):
-    """Sum the products of gradients and of the pixels under each weight; one partial sum per band of lines."""
-    batch, depth, height, width = grad.shape
-    bands, kd, kh, kw = partial.shape
-    for band in prange(bands):
-        for line in range(band * BAND, min((band + 1) * BAND, batch * depth * height)):
-            b, z, i = line // (depth * height), line // height % depth, line % height
-            g = grad[b, z, i]
-            for a in range(kd):
-                for c in range(kh):
-                    row = padded[b, z * stride[0] + a * dilation[0], i * stride[1] + c * dilation[1]]
-                    for d in range(kw):
-                        part = row[d * dilation[2] : d * dilation[2] + (width - 1) * stride[2] + 1]
-                        partial[band, a, c, d] = _scaled_product(partial[band, a, c, d], g, part, stride[2])
