@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import npsubpix
+from npsubpix._cpu import convolution
 from tests.reference.convolution import correlate as definition
 
 BORDERS = ("reflect", "mirror", "nearest", "wrap", "constant")
@@ -292,9 +294,10 @@ def test_same_bits_for_any_number_of_threads(rng, threads):
         shrunk = npsubpix.correlate(x, kernel, border="shrink")
         # divided by the sum of all weights, which threads once took in parts
         means = [npsubpix.correlate(x, abs(kernel[:n, :n]).astype(np.float32), border="shrink") for n in (3, 5, 7)]
-        return found, shrunk, *means, *pullback(np.cos(found)).values()
+        smooth = npsubpix.convolve_separable(x, (kernel[0], kernel[1]))
+        return found, shrunk, smooth, *means, *pullback(np.cos(found)).values()
 
-    assert threads(filtered) >= {"correlate", "correlate_rows", "correlate_by_kernel"}
+    assert threads(filtered) >= {"correlate", "correlate_rows", "correlate_products", "correlate_by_kernel"}
 
 
 @pytest.mark.parametrize("border", ["reflect", "wrap", "constant", "nearest"])
@@ -313,6 +316,20 @@ def test_wide_images_have_the_bits_of_their_parts(rng, shape, border):
             found = npsubpix.correlate(part, kernel, dilation=dilation)
             inner = (slice(margin, -margin),) * x.ndim
             np.testing.assert_array_equal(found[inner], wide[..., first : first + 26])
+
+
+@pytest.mark.parametrize("border", ["reflect", "wrap", "constant", "nearest"])
+@pytest.mark.parametrize("shape", [(7, 7), (3, 9), (12, 4), (2, 3, 5)])
+def test_products_have_the_bits_of_those_of_copies(rng, monkeypatch, shape, border):
+    """Rows of wide images are read where they are; with more lines of the kernel than registers hold, and in bands."""
+    kernel = functools.reduce(np.multiply.outer, [rng.normal(size=n) for n in shape])
+    x = rng.normal(size=(7, 140, 130)[-len(shape) :]).astype(np.float32)
+    for options in ({"dilation": 1}, {"dilation": 2, "mode": "full"}, {"stride": (2, 1, 1)[-len(shape) :]}):
+        options |= {"border": border, "cval": 0.5, "method": "separable"}
+        wide = npsubpix.correlate(x, kernel, **options)
+        with monkeypatch.context() as patch:
+            patch.setattr(convolution, "_INSIDE", 1000)
+            np.testing.assert_array_equal(wide, npsubpix.correlate(x, kernel, **options))
 
 
 @pytest.mark.usefixtures("backend")

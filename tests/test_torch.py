@@ -394,6 +394,20 @@ def test_transforms_and_modes_reach_the_operator():
     assert fake.shape == (1, 1, 2)
 
 
+def test_gradients_of_batches_and_of_changed_tensors():
+    """Cotangents of a batch reach the operator; a tensor that was changed after the call has no gradient."""
+    x = tensor(1, 2, 5, 6).requires_grad_()
+    seeds = tensor(3, 1, 2, 2)
+    result = npsubpix.spatial_soft_argmax2d(x)
+    batch = torch.autograd.grad(result, x, seeds, is_grads_batched=True, retain_graph=True)[0]
+    for gradient, seed in zip(batch, seeds, strict=True):
+        torch.testing.assert_close(gradient, torch.autograd.grad(result, x, seed, retain_graph=True)[0])
+    with torch.no_grad():
+        x += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        result.sum().backward()
+
+
 def test_a_list_beside_a_tensor():
     """Numbers and lists given with a tensor take part in its graph."""
     x = tensor(1, 2, 5, 6).requires_grad_()

@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,7 +25,7 @@ CODE = """
     x = np.random.default_rng(0).standard_normal((1, 1, 6, 7))
     tensor = torch.from_numpy(x).requires_grad_()
     found = npsubpix.spatial_soft_argmax2d(tensor.detach())
-    print("goes through the operator:", torch_state.is_watching())
+    print("goes through the operator:", torch_state.is_watching() or torch_state.is_batch(tensor))
     print("same values:", np.array_equal(found.numpy(), npsubpix.spatial_soft_argmax2d(x)))
     print("gradients:", torch.autograd.gradcheck(npsubpix.spatial_soft_argmax2d, tensor))
     with forward_ad.dual_level():
@@ -44,6 +45,7 @@ CODE = """
     [
         ("torch._C", "_are_functorch_transforms_active"),
         pytest.param("torch._C", "_len_torch_dispatch_stack", marks=pytest.mark.exhaustive),
+        pytest.param("torch._C", "_dispatch_keys", marks=pytest.mark.exhaustive),
         pytest.param("forward_ad", "_current_level", marks=pytest.mark.exhaustive),
     ],
 )
@@ -70,3 +72,4 @@ def test_calls_take_the_short_way_with_all_names():
 
     assert not torch_state.is_watching()
     assert not torch_state.is_in_forward_mode()
+    assert not torch_state.is_batch(torch.empty(0))

@@ -6,7 +6,7 @@ is one, ``torch.ops.npsubpix.<name>_vjp``, which raises when it is differentiate
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from npsubpix._dispatch.backends import function_of
 from npsubpix._dispatch.operation import Operation, Result, out_of_memory
 from npsubpix._dispatch.operations import OPERATIONS
 from npsubpix._dispatch.tape import tape
-from npsubpix._dispatch.torch_state import is_in_forward_mode, is_watching
+from npsubpix._dispatch.torch_state import is_batch, is_in_forward_mode, is_watching
 
 __all__ = ["call"]
 
@@ -39,6 +39,8 @@ def call(
         if (watching := tape.get()) is not None:
             watching.saw_tensors = True
         if _is_eager(tensors):
+            if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+                return _Recorded.apply(operation, options, *tensors)  # type: ignore[no-any-return]
             return _run(operation, tensors, options)
         _refuse_forward_mode(operation, tensors)
     results = _OPERATORS[operation.name](*tensors, *(options[name] for name in operation.option_names))
@@ -55,15 +57,11 @@ def _as_tensor(array: Any) -> torch.Tensor:
 
 
 def _is_eager(tensors: Sequence[torch.Tensor | None]) -> bool:
-    """Whether nothing would notice if an operator were not called: no graph, no transform, no mode.
+    """Whether nothing would notice if an operator were not called: no transform, no mode.
 
     The dispatcher takes 80 us for an operator written in Python, which is most of a small call.
     """
-    graph = torch.is_grad_enabled()
-    for tensor in tensors:
-        if tensor is not None and (type(tensor) not in _PLAIN or (graph and tensor.requires_grad)):
-            return False
-    return not is_watching()
+    return all(tensor is None or type(tensor) in _PLAIN for tensor in tensors) and not is_watching()
 
 
 def _refuse_forward_mode(operation: Operation, tensors: Sequence[torch.Tensor | None]) -> None:
@@ -90,6 +88,81 @@ def _run(
         except MemoryError as error:
             raise out_of_memory(operation, options, error, home.on_gpu) from None
         return give_back_all(operation, home, results)  # type: ignore[no-any-return]
+
+
+class _Recorded(torch.autograd.Function):  # type: ignore[misc]
+    """An operation that autograd knows of without the dispatcher, which takes most of the time of a small call."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, operation: Operation, options: Mapping[str, Any], *tensors: torch.Tensor | None
+    ) -> tuple[torch.Tensor, ...]:
+        results = _run(operation, tensors, options)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*tensors, *_saved(operation, results))
+        ctx.operation, ctx.options = operation, options
+        return results
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple[torch.Tensor | None, ...]:
+        operation, options, count = ctx.operation, ctx.options, len(ctx.operation.arguments)
+        tensors = ctx.saved_tensors
+        batched = any(c is not None and is_batch(c) for c in cotangents)
+        if torch.is_grad_enabled() or batched or not _is_eager((*cotangents, *tensors)):
+
+            def pull_back() -> Any:
+                values = (options[name] for name in operation.option_names)
+                return _VJPS[operation.name](*cotangents, *tensors, *values)
+
+        else:
+
+            def pull_back() -> Any:
+                return _run_vjp(operation, cotangents, tensors[:count], tensors[count:], options)
+
+        return None, None, *_needed(operation, cotangents, ctx.needs_input_grad[2:], pull_back)
+
+
+def _needed(
+    operation: Operation, cotangents: Sequence[torch.Tensor | None], needs: Sequence[bool], pull_back: Callable[[], Any]
+) -> list[torch.Tensor | None]:
+    """Return the gradients of all arguments, None for those that need none."""
+    answers: list[torch.Tensor | None] = [None] * len(operation.arguments)
+    if any(c is not None for c in cotangents):
+        grads = pull_back()
+        grads = grads if isinstance(grads, tuple) else (grads,)
+        for k, grad in zip(operation.differentiable, grads, strict=True):
+            if needs[k]:
+                answers[k] = grad
+    return answers
+
+
+def _run_vjp(
+    operation: Operation,
+    cotangents: Sequence[torch.Tensor | None],
+    arrays: Sequence[torch.Tensor | None],
+    saved: Sequence[torch.Tensor],
+    options: Mapping[str, Any],
+) -> Any:
+    first = arrays[0]
+    assert first is not None
+    home = home_of(first)
+    function = function_of(operation, home, "_vjp")
+    with home.working():
+        adopted = adopt_all(operation, home, arrays)
+        results = _adopt_tensors(home, cotangents), adopted, _adopt_tensors(home, saved)
+        try:
+            grads = function(*results, **options)
+        except MemoryError as error:
+            raise out_of_memory(operation, options, error, home.on_gpu) from None
+        return _one_or_all([
+            first.new_empty(0) if grad is None or array is None
+            else home_of(array).give_back(grad).to(array.device, _floating(array.dtype))
+            for array, grad in zip([arrays[k] for k in operation.differentiable], grads, strict=True)
+        ])  # fmt: skip
+
+
+def _saved(operation: Operation, results: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    return [result for result, spec in zip(results, _results(operation), strict=True) if spec.saved]
 
 
 def _results(operation: Operation) -> tuple[Result, ...]:
@@ -154,24 +227,19 @@ def _register(operation: Operation) -> Any:
     )
     operator.register_fake(fake)
     if operation.differentiable:
-        vjp = _register_vjp(operation)
-        saved = [k for k, result in enumerate(_results(operation)) if result.saved]
+        vjp = _VJPS[operation.name] = _register_vjp(operation)
 
         def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
             results = output if isinstance(output, tuple) else (output,)
             ctx.set_materialize_grads(False)
-            ctx.save_for_backward(*inputs[:count], *(results[k] for k in saved))
+            ctx.save_for_backward(*inputs[:count], *_saved(operation, results))
             ctx.options = inputs[count:]
 
         def backward(ctx: Any, *cotangents: Any) -> tuple[Any, ...]:
-            answers: list[Any] = [None] * (count + len(ctx.options))
-            if any(c is not None for c in cotangents):
-                grads = vjp(*cotangents, *ctx.saved_tensors, *ctx.options)
-                grads = grads if isinstance(grads, tuple) else (grads,)
-                for k, grad in zip(operation.differentiable, grads, strict=True):
-                    if ctx.needs_input_grad[k]:
-                        answers[k] = grad
-            return tuple(answers)
+            def pull_back() -> Any:
+                return vjp(*cotangents, *ctx.saved_tensors, *ctx.options)
+
+            return *_needed(operation, cotangents, ctx.needs_input_grad, pull_back), *[None] * len(ctx.options)
 
         operator.register_autograd(backward, setup_context=setup_context)
     return operator
@@ -188,21 +256,7 @@ def _register_vjp(operation: Operation) -> Any:
 
     def run(*values: Any) -> Any:
         cotangents, arrays, saved, options = split([v.detach() if isinstance(v, torch.Tensor) else v for v in values])
-        home = home_of(arrays[0])
-        function = function_of(operation, home, "_vjp")
-        named = _named(operation, options)
-        with home.working():
-            adopted = adopt_all(operation, home, arrays)
-            results = _adopt_tensors(home, cotangents), adopted, _adopt_tensors(home, saved)
-            try:
-                grads = function(*results, **named)
-            except MemoryError as error:
-                raise out_of_memory(operation, named, error, home.on_gpu) from None
-            return _one_or_all([
-                arrays[0].new_empty(0) if grad is None
-                else home_of(arrays[k]).give_back(grad).to(arrays[k].device, _floating(arrays[k].dtype))
-                for k, grad in zip(places, grads, strict=True)
-            ])  # fmt: skip
+        return _run_vjp(operation, cotangents, arrays, saved, _named(operation, options))
 
     def fake(*values: Any) -> Any:
         _, arrays, _, _ = split(values)
@@ -227,4 +281,5 @@ def _adopt_tensors(home: Home, tensors: Sequence[torch.Tensor | None]) -> tuple[
     return tuple(None if t is None else home.adopt(t, "cotangent") for t in tensors)
 
 
+_VJPS: dict[str, Any] = {}
 _OPERATORS = {operation.name: _register(operation) for operation in OPERATIONS.values() if operation.shapes is not None}

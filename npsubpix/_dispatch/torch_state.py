@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch.autograd import forward_ad
 
-__all__ = ["is_in_forward_mode", "is_watching"]
+__all__ = ["is_batch", "is_in_forward_mode", "is_watching"]
 
 
 def _forward_mode() -> Callable[[], bool]:
@@ -39,4 +39,18 @@ def _watching() -> Callable[[], bool]:
     return is_watching
 
 
-is_in_forward_mode, is_watching = _forward_mode(), _watching()
+def _batches() -> Callable[[torch.Tensor], bool]:
+    """Make the function that says whether a tensor stands for a batch of cotangents, which no transform tells."""
+    try:
+        keys_of, batched = torch._C._dispatch_keys, torch._C._parse_dispatch_key("Batched")
+        _ = keys_of(torch.empty(0)).has(batched)
+    except (AttributeError, RuntimeError, TypeError):
+        return lambda _: True
+
+    def is_batch(tensor: torch.Tensor) -> bool:
+        return keys_of(tensor).has(batched)  # type: ignore[no-any-return]
+
+    return is_batch
+
+
+is_batch, is_in_forward_mode, is_watching = _batches(), _forward_mode(), _watching()

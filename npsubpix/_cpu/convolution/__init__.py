@@ -11,7 +11,9 @@ import numpy as np
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.convolution.bytes import correlate_bytes, taps_of
-from npsubpix._cpu.convolution.lines import BAND, by_kernel, correlate_lines
+from npsubpix._cpu.convolution.gradients import by_kernel
+from npsubpix._cpu.convolution.lines import BAND, correlate_lines
+from npsubpix._cpu.convolution.products import correlate_products
 from npsubpix._cpu.convolution.rows import correlate_rows
 from npsubpix._definitions.borders import extended, folded
 from npsubpix._definitions.convolution import (
@@ -157,13 +159,15 @@ def _run(
             raise ValueError("kernel must be of rank one for the separable method")
         kernel, line = (np.ascontiguousarray(f.astype(compute)) for f in factors)
         along = np.tile(line, (len(kernel), 1))
-    elif not (left_out or omit) and plan.stride[1:] == (1, 1) and x.dtype == compute == dtype:
-        inside, edges = _inside(plan, kernel.shape[2])
+    if not (left_out or omit) and plan.stride[1:] == (1, 1) and x.dtype == compute == dtype:
+        inside, edges = _inside(plan, along.shape[1] if along.size else kernel.shape[2])
         if edges.size:
-            correlate_rows.run(
-                out.size * (kernel.size + 2), x, np.ascontiguousarray(kernel), plan.planes, plan.places[1], inside,
-                edges, plan.dilation, cval, out,
-            )  # fmt: skip
+            places = (plan.planes, plan.places[1], inside, edges, plan.dilation)
+            if along.size:
+                correlate_products.run(out.size * (kernel.size + along.size + 2), x, along, kernel, *places, cval, out)
+            else:
+                weights = np.ascontiguousarray(kernel)
+                correlate_rows.run(out.size * (kernel.size + 2), x, weights, *places, cval, out)
             return out
     correlate_lines.run(
         out.size * (kernel.size + along.size + 4), x, along, np.ascontiguousarray(kernel), plan.planes,

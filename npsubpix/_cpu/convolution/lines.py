@@ -3,7 +3,8 @@
 Lines of the image are copied once, as floats and with their border extension, into a ring buffer of as
 many lines as the kernel covers. A line of the result is a sum of shifted lines of the ring, which is
 vector code, and is rounded and written once. A separable kernel is applied along lines before they
-enter the ring, so that neither needs memory of the size of an image.
+enter the ring, so that neither needs memory of the size of an image; the ring then has each line twice,
+so that those of a window follow each other as pixels of a line do.
 
 Images have shape (B, D, H, W), kernels (KD, KH, KW). The border extension of an axis is an array with,
 for each place that any window covers, the pixel that it copies, or -1 for none.
@@ -14,10 +15,11 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from npsubpix._cpu.compiler.intrinsics import copy_to, shaped
 from npsubpix._cpu.compiler.jit import allocating, device, fused, kernel
-from npsubpix._cpu.convolution.sums import add_four, add_strided, sum_row, sum_three_lines
+from npsubpix._cpu.convolution.sums import add_strided, sum_row, sum_three_lines
 
-__all__ = ["BAND", "WIDTH", "by_kernel", "copy_line", "correlate_lines"]
+__all__ = ["BAND", "WIDTH", "copy_line", "correlate_lines", "sum_down"]
 
 #: Lines of the result that one thread computes one after the other.
 BAND = 64
@@ -126,10 +128,11 @@ def _correlate_band(
     b, z, band = task // (depth * bands), task // bands % depth, task % bands
     length = out.shape[3] if separable else columns.size
     wide, tall = out.shape[3], columns.size
-    ring = np.empty((kd, reach, length), F)
-    mask = np.empty((kd, reach, length if masked else 0), F)
-    absent = np.empty((kd, reach, length if mixed else 0), F)
-    magnitudes = np.empty((kd, reach, length), F) if mixed and separable else ring
+    lines = 2 * reach if separable else reach
+    ring = np.empty((kd, lines, length), F)
+    mask = np.empty((kd, lines, length if masked else 0), F)
+    absent = np.empty((kd, lines, length if mixed else 0), F)
+    magnitudes = np.empty((kd, lines, length), F) if mixed and separable else ring
     line, line_mask = np.empty(tall, F), np.empty(tall if masked else 0, F)
     line_absent = np.empty(tall if mixed else 0, F)
     sums, parts = np.empty(wide, F), np.empty(wide if masked else 0, F)
@@ -153,12 +156,12 @@ def _correlate_band(
                     target_absent = line_absent if separable else absent[a, place]
                     _mask_line(target_mask, target_absent, target, columns, exists, left_out, omit)
                 if separable:
-                    _sum_line(ring[a, place], line, along[a], dilation[2], stride[2])
+                    _sum_line(ring[a], place, line, along[a], dilation[2], stride[2])
                     if masked:
-                        _sum_line(mask[a, place], line_mask, absolute_along[a], dilation[2], stride[2])
+                        _sum_line(mask[a], place, line_mask, absolute_along[a], dilation[2], stride[2])
                     if mixed:
-                        _sum_line(magnitudes[a, place], line, absolute_along[a], dilation[2], stride[2])
-                        _sum_line(absent[a, place], line_absent, along[a], dilation[2], stride[2])
+                        _sum_line(magnitudes[a], place, line, absolute_along[a], dilation[2], stride[2])
+                        _sum_line(absent[a], place, line_absent, along[a], dilation[2], stride[2])
         ready = begin + reach
         _sum_ring(sums, ring, weights, begin, dilation, stride, separable)
         if masked:
@@ -207,7 +210,9 @@ def correlate_lines(
 
 
 @device
-def _sum_line(sums, line, weights, step, stride):
+def _sum_line(ring, place, line, weights, step, stride):
+    """Sum along a line, into its place in a ring and the same place of the next turn."""
+    sums, again = ring[place], ring[place + ring.shape[0] // 2]
     if stride == 1:
         for first in range(0, sums.size, WIDTH):
             last = min(first + WIDTH, sums.size)
@@ -215,59 +220,43 @@ def _sum_line(sums, line, weights, step, stride):
     else:
         sums[:] = 0
         add_strided(sums, line, weights, step, stride)
+    copy_to(again, sums)
+
+
+@device
+def sum_down(sums, ring, weights, begin, step):
+    """Sum the lines of a ring of two turns, which follow each other: each is `step` lines after the one before."""
+    kd, kh = weights.shape[:2]
+    turn, length = ring.shape[1] // 2, ring.shape[2]
+    for first in range(0, length, WIDTH):
+        part = sums[first : first + WIDTH]
+        for a in range(kd):
+            lines = shaped(ring[a], (ring.shape[1] * length,))
+            below = lines[begin % turn * length + first :]
+            sum_row(part, below, shaped(weights[a], (kh,)), step * length, a == 0)
 
 
 @device
 def _sum_ring(sums, ring, weights, begin, dilation, stride, separable):
     """Sum the lines of the ring from `begin` on."""
     kd, kh, kw = weights.shape
+    if separable:
+        sum_down(sums, ring, weights, begin, dilation[1])
+        return
     reach = ring.shape[1]
-    if kd == 1 and kh == 3 and kw == 3 and not separable and stride[2] == 1:
+    if kd == 1 and kh == 3 and kw == 3 and stride[2] == 1:
         middle, bottom = begin + dilation[1], begin + 2 * dilation[1]
         top = ring[0, begin % reach]
         sum_three_lines(sums, top, ring[0, middle % reach], ring[0, bottom % reach], weights[0], dilation[2])
         return
-    by_rows = not separable and stride[2] == 1
-    if not by_rows:
+    if stride[2] != 1:
         sums[:] = 0
     for first in range(0, sums.size, WIDTH):
         last = min(first + WIDTH, sums.size)
         for a in range(kd):
-            fours = kh // 4 * 4 if separable else 0
-            for c in range(0, fours, 4):
-                rows = begin + c * dilation[1]
-                p, q = ring[a, rows % reach], ring[a, (rows + dilation[1]) % reach]
-                r, t = ring[a, (rows + 2 * dilation[1]) % reach], ring[a, (rows + 3 * dilation[1]) % reach]
-                column = weights[a, c : c + 4, 0]
-                add_four(sums[first:last], p[first:last], q[first:last], r[first:last], t[first:last], column)
-            for c in range(fours, kh):
+            for c in range(kh):
                 line = ring[a, (begin + c * dilation[1]) % reach]
-                if separable or stride[2] == 1:
-                    begins = by_rows and a == 0 and c == 0
-                    sum_row(sums[first:last], line[first:], weights[a, c], dilation[2], begins)
+                if stride[2] == 1:
+                    sum_row(sums[first:last], line[first:], weights[a, c], dilation[2], a == 0 and c == 0)
                 else:
                     add_strided(sums[first:last], line[first * stride[2] :], weights[a, c], dilation[2], stride[2])
-
-
-@fused
-def _scaled_product(total, a, b, step):
-    for j in range(a.size):
-        total += np.float64(a[j]) * np.float64(b[j * step])
-    return total
-
-
-@kernel("correlate_by_kernel")
-def by_kernel(padded, grad, stride, dilation, partial):
-    """Sum the products of gradients and of the pixels under each weight; one partial sum per band of lines."""
-    batch, depth, height, width = grad.shape
-    bands, kd, kh, kw = partial.shape
-    for band in prange(bands):
-        for line in range(band * BAND, min((band + 1) * BAND, batch * depth * height)):
-            b, z, i = line // (depth * height), line // height % depth, line % height
-            g = grad[b, z, i]
-            for a in range(kd):
-                for c in range(kh):
-                    row = padded[b, z * stride[0] + a * dilation[0], i * stride[1] + c * dilation[1]]
-                    for d in range(kw):
-                        part = row[d * dilation[2] : d * dilation[2] + (width - 1) * stride[2] + 1]
-                        partial[band, a, c, d] = _scaled_product(partial[band, a, c, d], g, part, stride[2])

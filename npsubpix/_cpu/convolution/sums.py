@@ -9,7 +9,7 @@ import numpy as np
 
 from npsubpix._cpu.compiler.jit import device, fused
 
-__all__ = ["add_four", "add_row_twice", "add_strided", "sum_row", "sum_three_lines"]
+__all__ = ["add_row_twice", "add_strided", "sum_row", "sum_three_lines"]
 
 _TWO = np.uint64(2)
 _MOST = 8  # weights that are kept in registers
@@ -120,15 +120,6 @@ def _add(sums, line, weights, step):
         _add_7(sums, line, weights, step)
     else:
         _add_8(sums, line, weights, step)
-
-
-@fused
-def add_four(s, a, b, c, d, weights):
-    """Add pixels of four lines, one weight each."""
-    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
-    for k in range(s.size):
-        j = np.uint64(k)
-        s[j] += w0 * a[j] + w1 * b[j] + w2 * c[j] + w3 * d[j]
 
 
 @device

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.jit import Kernel, device, kernel, summing
+from npsubpix._cpu.compiler.jit import Kernel, device, inlined_summing, kernel, summing
 from npsubpix._cpu.spatial.weights import maximum_of, row_weights
 from npsubpix._definitions.shapes import MOMENTS
 
@@ -102,7 +102,7 @@ def _plain_weights(e, row, weights, weighted, shift, scale):
 def _moments_kernel(name: str, F: Any, maximum: Any, weigh: Any, normalize: bool, second: bool) -> Kernel:
     """Make the kernel of means, of sums unless `normalize`, and of covariances if `second`."""
 
-    @summing
+    @inlined_summing
     def add_four(columns, sums, a, b, c, d):
         of_a = of_b = of_c = of_d = F(0)
         for j in range(columns.size):

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, summing
+from npsubpix._cpu.compiler.jit import Kernel, device, fused, inlined_fused, kernel, summing
 from npsubpix._cpu.spatial.maps import RUN, count_bands
 from npsubpix._cpu.spatial.weights import maximum_of, row_weights
 
@@ -28,21 +28,21 @@ __all__ = ["expectation_vjp_kernel", "moments_vjp_kernels", "softmax_vjp_kernels
 def _moments_vjp(name: str, F: Any) -> Kernel:
     exponent, weigh = row_weights(F)
 
-    @fused
-    def polynomial_row(out, e, origin, q0, q1, q2, inverse):
-        for j in range(out.size):
+    @inlined_fused
+    def multiply_by_polynomial(row, origin, q0, q1, q2, inverse):
+        for j in range(row.size):
             t = F(np.int32(j)) - origin
-            out[j] = e[j] * inverse * (q0 + t * (q1 + t * q2))
+            row[j] = row[j] * inverse * (q0 + t * (q1 + t * q2))
 
     @summing
     def by_exponent(out, row, shift, scale):
-        total = 0.0
+        total = F(0)
         for j in range(out.size):
-            total += np.float64(out[j] * exponent(row[j], shift, scale))
+            total += out[j] * exponent(row[j], shift, scale)
         return total
 
     @device
-    def band_gradient(out, pixels, factors, weighted, first, shape, e, s, g, h, temperature):
+    def band_gradient(out, pixels, factors, weighted, first, shape, s, g, h, temperature):
         """Write the gradient of a band of rows, of which `first` is the first; return the sum of it times exponents."""
         height, width = shape
         shift, scale = F(s[0]), F(1.0 / temperature)
@@ -53,22 +53,21 @@ def _moments_vjp(name: str, F: Any) -> Kernel:
         u, q2 = origin - s[4], h[2, 2]
         row, plane = first % height, first // height
         total = 0.0
-        for begin in range(0, out.size, e.size):
-            part = e[: out.size - begin]
-            of_part, of_pixels = out[begin:][: part.size], pixels[begin:][: part.size]
-            weigh(part, of_pixels, factors[begin:][: part.size], weighted, shift, scale)
+        group = max(RUN // max(width, 1), 1) * max(width, 1)
+        for begin in range(0, out.size, group):
+            part, of_pixels = out[begin : begin + group], pixels[begin : begin + group]
+            weigh(part, of_pixels, factors[begin : begin + group], weighted, shift, scale)
             for start in range(0, part.size, width):
                 z, y = plane - s[2], row - s[3]
                 slope = g[2] + 2 * (h[0, 2] * z + h[1, 2] * y)
                 level = g[0] * z + g[1] * y + h[0, 0] * z * z + 2 * h[0, 1] * z * y + h[1, 1] * y * y - constant
                 q1 = slope + 2 * q2 * u
                 q0 = level + slope * u + q2 * u * u
-                line = of_part[start : start + width]
-                polynomial_row(line, part[start:], F(origin), F(q0), F(q1), F(q2), inverse)
+                multiply_by_polynomial(part[start : start + width], F(origin), F(q0), F(q1), F(q2), inverse)
                 row += 1
                 if row == height:
                     row, plane = 0, plane + 1
-            total += by_exponent(of_part, of_pixels, shift, scale)
+            total += by_exponent(part, of_pixels, shift, scale)
         return total
 
     @kernel(f"map_moments_vjp_{name}")
@@ -85,9 +84,8 @@ def _moments_vjp(name: str, F: Any) -> Kernel:
             begin, end = k * band * width, min((k + 1) * band * width, size)
             part = pixels[b, begin:end]
             factors = of_maps[b if of_maps.shape[0] > 1 else 0, begin:end] if weighted else part
-            e = np.empty(max(RUN // max(width, 1), 1) * max(width, 1), F)
             out, shape, s, g, h = results[b, begin:end], (height, width), stats[b], linear[b], quadratic[b]
-            partial[b, k] = band_gradient(out, part, factors, weighted, k * band, shape, e, s, g, h, temperatures[b])
+            partial[b, k] = band_gradient(out, part, factors, weighted, k * band, shape, s, g, h, temperatures[b])
         for b in range(maps):
             by_t[b] = 0.0
             for k in range(count):

@@ -20,7 +20,7 @@ def _softmax_kernel(name: str, F: Any) -> Kernel:
 
     @summing
     def total_of(e):
-        total = 0.0
+        total = F(0)  # of few pixels: sums of such are added in float64
         for j in range(e.size):
             total += e[j]
         return total
