@@ -25,7 +25,7 @@ from npsubpix._cpu.quadratic.fits import (
     has_free_neighbours,
 )
 from npsubpix._cpu.refinement.blends import flag_blends
-from npsubpix._cpu.refinement.centroids import centroid, first_weights
+from npsubpix._cpu.refinement.centroids import centroid, centroid_tables
 from npsubpix._cpu.refinement.errors import standard_errors
 from npsubpix._cpu.refinement.least_squares import (
     fit_free_least_squares,
@@ -148,8 +148,7 @@ def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
         """Refine each start; where that fails it stays, with the value of its pixel and a flag.
 
         `centres` are the pixels at which refinement ended, unless there is no room for them.
-        The last of the options are the standard deviations of windows, with tables for a centroid, or those of a
-        phasor.
+        The last of the options are the tables of a centroid or of a phasor, or else standard deviations of windows.
         `beside` is set if any start is left to the kernel for those at the border.
         """
         n_iters, max_shift, half, spread = options
@@ -267,9 +266,12 @@ def refine(
     values = np.empty(count)
     flags = np.empty(count, np.int32)
     half = refinement.half_widths
-    weights = phasor_tables(half) if refinement.method == "phasor" else refinement.spreads
-    of_method = (weights, first_weights(half, refinement.spreads)) if refinement.method == "centroid" else weights
-    options = refinement.n_iters, refinement.max_shift, half, of_method
+    weights: Any = refinement.spreads
+    if refinement.method == "phasor":
+        weights = phasor_tables(half)
+    elif refinement.method == "centroid":
+        weights = centroid_tables(half, weights)
+    options = refinement.n_iters, refinement.max_shift, half, weights
     mask = _NO_MASK if mask is None else mask.reshape(volume.shape)
     centres = np.empty((0 if noise is None else count, 3), np.int64)
     beside, work = np.zeros(1, bool), _WORK[refinement.method]

@@ -28,7 +28,7 @@ from npsubpix._definitions.constants import (
 )
 from npsubpix._definitions.flags import PeakFlags
 
-__all__ = ["centroid", "first_weights", "ring_mean"]
+__all__ = ["centroid", "centroid_tables", "ring_mean"]
 
 _NONFINITE = int(PeakFlags.NONFINITE)
 _SINGULAR = int(PeakFlags.SINGULAR)
@@ -306,14 +306,14 @@ _space_on_stack = on_stack((_ON_STACK,))
 
 
 @device
-def centroid(x, d0, i0, j0, n_iters, max_shift, half, weights):
+def centroid(x, d0, i0, j0, n_iters, max_shift, half, tables):
     """Iterate the Gaussian-windowed centroid until it converges; the window moves with it.
 
     An axis along which the start lies at the border stays as it is; one along which the window is cut once, is
-    measured by `_gaussian_step` from then on. `weights` are standard deviations of the window, and `first_weights`.
+    measured by `_gaussian_step` from then on.
     """
     hd, hi, hj = half
-    spread, first = weights
+    first, spread = tables[:5], (tables[5, 0], tables[5, 1], tables[5, 2])
     few = BLOCK if hj + 1 < BLOCK or x.shape[2] < BLOCK else 0  # of windows that the border may cut to fewer columns
     size = 6 * first.shape[1] + (2 * hd + 1) * (2 * hi + 1) * few
     if size > _ON_STACK:
@@ -323,12 +323,17 @@ def centroid(x, d0, i0, j0, n_iters, max_shift, half, weights):
 
 
 @functools.lru_cache(maxsize=64)
-def first_weights(half: tuple[int, ...], spreads: tuple[float, ...]) -> npt.NDArray[np.float64]:
-    """Return weights of rows and columns of a window around a pixel, in the lines of `_weights_around`."""
+def centroid_tables(half: tuple[int, ...], spreads: tuple[float, ...]) -> npt.NDArray[np.float64]:
+    """Return weights around a pixel, in the lines of `_weights_around`, and a line of the standard deviations.
+
+    One array: Numba fails to compile some loops over threads that are handed a tuple within a tuple.
+    """
     k = np.arange((2 * max(half) + 8) // 8 * 8)  # of vectors
     last = 2 * half[2] // BLOCK * BLOCK
     shift = last + BLOCK - (2 * half[2] + 1)
     u, v = k - float(half[1]), k - shift * (k >= last) - float(half[2])
     w, across = np.exp(-0.5 * (u / spreads[1]) ** 2), np.exp(-0.5 * (v / spreads[2]) ** 2)
     across[last : last + shift] = 0.0
-    return np.array([w, w * u, w * u * u, across, v])
+    numbers = np.zeros(k.size)
+    numbers[:3] = spreads
+    return np.array([w, w * u, w * u * u, across, v, numbers])
