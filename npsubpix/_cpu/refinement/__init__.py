@@ -266,12 +266,9 @@ def refine(
     values = np.empty(count)
     flags = np.empty(count, np.int32)
     half = refinement.half_widths
-    weights: Any = refinement.spreads
-    if refinement.method == "phasor":
-        weights = phasor_tables(half)
-    elif refinement.method == "centroid":
-        weights = centroid_tables(half, weights)
-    options = refinement.n_iters, refinement.max_shift, half, weights
+    weights: Any = phasor_tables(half) if refinement.method == "phasor" else refinement.spreads
+    tables = centroid_tables(half, weights) if refinement.method == "centroid" else weights
+    options = refinement.n_iters, refinement.max_shift, half, tables
     mask = _NO_MASK if mask is None else mask.reshape(volume.shape)
     centres = np.empty((0 if noise is None else count, 3), np.int64)
     beside, work = np.zeros(1, bool), _WORK[refinement.method]
@@ -291,8 +288,8 @@ def refine(
         places = np.zeros((count, 3), np.int64)
         places[:, 3 - ndim :] = starts
         found = images, places, centres, coords, flags
-        tables = tuple(map(np.array, refinement.lines)) if refinement.method == "saddle" else weights
-        errors = standard_errors(refinement.method, volume, found, noise, half, tables)[:, 3 - ndim :]
+        of_method = tuple(map(np.array, refinement.lines)) if refinement.method == "saddle" else weights
+        errors = standard_errors(refinement.method, volume, found, noise, half, of_method)[:, 3 - ndim :]
     return coords[:, 3 - ndim :], values, flags, errors, None
 
 
