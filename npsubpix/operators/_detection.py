@@ -176,7 +176,10 @@ class Detection:
         """Convert the strongest candidates of an image to frames, and leave out those too close to the border."""
         xp = namespace_of(found.values)
         best = xp.argsort(found.values, descending=True, stable=True)[:count]
-        values, coords = xp.take(found.values, best, axis=0), xp.take(found.coords, best, axis=0)
+        values = xp.take(found.values, best, axis=0)
+        coords = xp.astype(
+            xp.take(found.coords, best, axis=0), xp.float64, copy=False
+        )  # libraries round powers their way
         sigma = xp.astype(octave.sigmas[number], coords.dtype, copy=False)
         scale = sigma * 2.0 ** (coords[:, 0] / self._levels())
         x, y = coords[:, 1], coords[:, 2]

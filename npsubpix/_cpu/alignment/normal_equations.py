@@ -23,7 +23,7 @@ from numba import prange
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.alignment.positions import ROWS, choose, ignore, margin_inside, place, project
-from npsubpix._cpu.alignment.products import BLOCK, PAIRS, add_products, products_of, wanted_pairs
+from npsubpix._cpu.alignment.products import PAIRS, add_products, products_of, wanted_pairs
 from npsubpix._cpu.alignment.rows import gradients_of_row, values_of_row
 from npsubpix._cpu.compiler.intrinsics import copy_to
 from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, summing
@@ -205,7 +205,7 @@ def _equations_kernel(name: str, inverse: bool) -> Kernel:
         height, width = fixed.shape
         images = fixed, fixed_spline, moving_spline, fixed_mask, moving_mask
         for r in prange(sums.shape[0]):
-            x = (np.arange(BLOCK) - 0.5 * (BLOCK - 1)).astype(fixed.dtype)
+            x = np.arange(width) - 0.5 * (width - 1)
             lines = np.zeros((3, width))
             signals, weighed = np.zeros((SIGNALS, width), fixed.dtype), np.zeros((SIGNALS + 1, width), fixed.dtype)
             starts, t = np.empty(width, np.int32), np.zeros((3, width), fixed.dtype)

@@ -1,7 +1,6 @@
 """Sums of products of the signals of a row, times powers of x.
 
-Products and sums have the precision of the pixels within a block of a row, in which x counts from the middle of the
-block; sums of blocks are float64.
+Products have the precision of the pixels, and sums are float64: alignments that start elsewhere end at the same place.
 """
 
 from __future__ import annotations
@@ -21,10 +20,7 @@ from npsubpix._definitions.alignment.normal_equations import (
     SIGNALS,
 )
 
-__all__ = ["BLOCK", "PAIRS", "add_products", "products_of", "wanted_pairs"]
-
-#: Pixels of a row whose products are summed in the precision of pixels, some dozens per lane of vector code.
-BLOCK = 1024
+__all__ = ["PAIRS", "add_products", "products_of", "wanted_pairs"]
 
 #: Number of pairs of signals.
 PAIRS = SIGNALS * (SIGNALS + 1) // 2
@@ -39,33 +35,24 @@ _POWERS = np.array([[0, 0, 1], [0, 1, 0]])
 @summing
 def _moments(a, b, x):
     """Sum the products of two signals, times 1, x and x squared."""
-    F = a.dtype.type
-    total, first, second = F(0.0), F(0.0), F(0.0)
+    total, first, second = 0.0, 0.0, 0.0
     for j in range(a.size):
-        p = a[j] * b[j]
+        p = np.float64(a[j] * b[j])
         q = p * x[j]
         total += p
         first += q
         second += q * x[j]
-    return np.float64(total), np.float64(first), np.float64(second)
+    return total, first, second
 
 
 @device
 def add_products(sums, weighed, signals, wanted, y, x):
     """Add the products of weighed signals with signals, for the pairs wanted, to sums (pairs, powers of y and x)."""
-    width = signals.shape[1]
     pair = 0
     for k in range(SIGNALS):
         for m in range(k + 1):
             if wanted[pair]:
-                total, first, second = 0.0, 0.0, 0.0
-                for begin in range(0, width, BLOCK):
-                    end = min(begin + BLOCK, width)
-                    p, q, r = _moments(weighed[k, begin:end], signals[m, begin:end], x)
-                    middle = begin + 0.5 * (BLOCK - width)
-                    total += p
-                    first += q + middle * p
-                    second += r + middle * (2.0 * q + middle * p)
+                total, first, second = _moments(weighed[k], signals[m], x)
                 power = 1.0
                 for n in range(3):
                     sums[pair, n, 0] += power * total

@@ -2,8 +2,7 @@
 
 Numba promises nothing about these names. `linking` is used with the versions it was tested with, and if all its names
 are there; kernels otherwise compile by plain ``numba.njit``, which takes about twice as long. Calls of builtins become
-`instructions` if Numba has what that takes. Expressions of arrays
-in the functions of `window_map` become fused loops if Numba has what that takes, and arrays otherwise.
+`instructions`, and expressions of arrays in the functions of `window_map` fused loops, if Numba has what these take.
 
 ``NPSUBPIX_LINKING=0`` turns linking off.
 """
