@@ -21,6 +21,7 @@ from npsubpix._cpu.compiler.jit import device, inlined
 
 __all__ = [
     "arguments_at",
+    "converted",
     "copy_to",
     "count_bits",
     "keep",
@@ -45,6 +46,15 @@ def copy_to(out, values):
     """Assign an array of one axis to one that is not longer."""
     for k in range(len(out)):
         out[k] = values[k]
+
+
+def converted(builder: Any, dtype: Any, pixels: Any, kind: Any) -> Any:
+    """Convert a vector of pixels of a dtype to one of another kind of floating-point numbers."""
+    if isinstance(dtype, types.Integer):
+        return (builder.sitofp if dtype.signed else builder.uitofp)(pixels, kind)
+    if pixels.type == kind:
+        return pixels
+    return (builder.fptrunc if dtype == types.float64 else builder.fpext)(pixels, kind)
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
 
+from npsubpix._cpu.compiler.intrinsics import converted
 from npsubpix._cpu.fitting.gaussian import BLOCK
 
 __all__ = ["FOUR", "NUMBER", "WORD", "Totals", "Vector", "address_of", "load", "load_pixels", "repeated", "times"]
@@ -88,11 +88,7 @@ def load_pixels(context: Any, builder: Any, dtype: Any, address: Any) -> Vector:
     """Return four pixels of a dtype, at an address of any kind and alignment, as numbers."""
     four = ir.VectorType(context.get_data_type(dtype), BLOCK)
     pixels = builder.load(builder.bitcast(address, four.as_pointer()), align=1)
-    if isinstance(dtype, types.Integer):
-        pixels = (builder.sitofp if dtype.signed else builder.uitofp)(pixels, FOUR)
-    elif dtype != types.float64:
-        pixels = builder.fpext(pixels, FOUR)
-    return Vector(builder, pixels)
+    return Vector(builder, converted(builder, dtype, pixels, FOUR))
 
 
 class Totals:

@@ -14,6 +14,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from npsubpix._cpu.compiler.intrinsics import converted
+
 __all__ = ["EIGHT", "gradients_of_eight", "values_of_eight"]
 
 #: Positions of a vector.
@@ -68,7 +70,7 @@ class _Positions:
                 base = builder.add(self.bases[n], self.width) if number else self.bases[n]
                 pairs.append(builder.load(self.at(self.pixels, base, pair), align=1))
             four = [self.joined(*pairs[:2]), self.joined(*pairs[2:])]
-            halves.append(self.converted(self.joined(*four)))
+            halves.append(converted(builder, self.x.dtype, self.joined(*four), self.vector))
         first, second = (
             builder.shuffle_vector(*halves, ir.Constant(ir.VectorType(_INDEX, EIGHT), places))
             for places in (_FIRST, _SECOND)
@@ -79,15 +81,6 @@ class _Positions:
         """Return one vector after the other."""
         count = 2 * a.type.count
         return self.builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(_INDEX, count), list(range(count))))
-
-    def converted(self, pixels: Any) -> Any:
-        """Convert pixels to the dtype of the results."""
-        builder, dtype = self.builder, self.x.dtype
-        if isinstance(dtype, types.Integer):
-            return (builder.sitofp if dtype.signed else builder.uitofp)(pixels, self.vector)
-        if pixels.type == self.vector:
-            return pixels
-        return (builder.fptrunc if dtype == types.float64 else builder.fpext)(pixels, self.vector)
 
     def mean(self, axis: int, a: Any, b: Any) -> Any:
         """Return the weighted mean along an axis."""

@@ -12,6 +12,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from npsubpix._cpu.compiler.intrinsics import converted
+
 __all__ = ["LANES", "transpose_block"]
 
 #: Rows and columns of a block, a power of two: as many float32 as a cache line holds.
@@ -33,7 +35,7 @@ def transpose_block(
         lines = []
         for k in range(LANES):
             pixels = builder.load(_address(context, builder, x, args[3:6], k), align=1)
-            lines.append(builder.fmul(_converted(builder, x.dtype, pixels, vector), scale))
+            lines.append(builder.fmul(converted(builder, x.dtype, pixels, vector), scale))
         for k, line in enumerate(_transposed(builder, lines)):
             builder.store(line, _address(context, builder, out, args[:3], k), align=1)
         return context.get_dummy_value()
@@ -56,14 +58,6 @@ def _address(context: Any, builder: Any, array: Any, place: Any, k: int) -> Any:
     start = builder.gep(builder.bitcast(whole.data, ir.IntType(8).as_pointer()), [offset])
     pixel = builder.gep(builder.bitcast(start, whole.data.type), [column])
     return builder.bitcast(pixel, ir.VectorType(context.get_data_type(array.dtype), LANES).as_pointer())
-
-
-def _converted(builder: Any, dtype: Any, pixels: Any, vector: Any) -> Any:
-    if isinstance(dtype, types.Integer):
-        return (builder.sitofp if dtype.signed else builder.uitofp)(pixels, vector)
-    if pixels.type == vector:
-        return pixels
-    return (builder.fptrunc if dtype == types.float64 else builder.fpext)(pixels, vector)
 
 
 def _transposed(builder: Any, lines: list[Any]) -> list[Any]:
