@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import figure, machine, report
+from benchmarks.measuring import measure
 from benchmarks.registry import REGISTRY, Benchmark, Row, Run
 
 _RATIOS = "Times of the fastest other library beside those of npsubpix"
@@ -22,7 +23,7 @@ _SIZES = "Time against the side of the image"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what is asked for; return 1 if a result differs from that of a peer."""
+    """Run what is asked for; return 1 if a result differs from that of a peer, or something could not be measured."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(arguments)
     command = shlex.join(["python", "-m", "benchmarks", *arguments])
@@ -31,10 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     described = machine.describe(options.threads)
     run = Run(options.quick, options.threads)
     chosen = _choose(options.select)
-    rows = _measure(chosen, run)
+    rows, points, complete = measure(chosen, run, with_sizes=not options.no_sizes)
     print(report.as_text(rows, described), flush=True)
 
-    points = [] if options.no_sizes else _sweep(chosen, run)
     pictures = _draw(rows, points, options.figure or options.output.with_suffix(".svg"))
     document = {
         "command": command,
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     different = [row for row in rows if row.differs]
     for row in different:
         print(f"WARNING: {row.benchmark} and {row.peer} do not agree, {row.agrees}", file=sys.stderr)
-    return 1 if different else 0
+    return 1 if different or not complete else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -96,14 +96,6 @@ def _choose(substring: str) -> list[Benchmark]:
     return chosen
 
 
-def _measure(chosen: Sequence[Benchmark], run: Run) -> list[Row]:
-    rows: list[Row] = []
-    for benchmark in chosen:
-        print(benchmark.name, file=sys.stderr, flush=True)
-        rows += benchmark.rows(run)
-    return rows
-
-
 def _draw(rows: Sequence[Row], points: Sequence[dict[str, Any]], path: Path) -> list[tuple[str, Path]]:
     """Draw what there is to draw, and return titles and files."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,15 +105,6 @@ def _draw(rows: Sequence[Row], points: Sequence[dict[str, Any]], path: Path) -> 
         (_SIZES, sizes, figure.draw_sizes(points, sizes)),
     ]
     return [(title, file) for title, file, done in drawn if done]
-
-
-def _sweep(chosen: Sequence[Benchmark], run: Run) -> list[dict[str, Any]]:
-    points: list[dict[str, Any]] = []
-    for benchmark in chosen:
-        if benchmark.sweep:
-            print(f"{benchmark.name}, over sizes", file=sys.stderr, flush=True)
-            points += figure.sweep(benchmark, run)
-    return points
 
 
 if __name__ == "__main__":

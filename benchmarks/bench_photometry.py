@@ -12,6 +12,7 @@ from benchmarks.agreement import close
 from benchmarks.registry import Contest, Peer, contest
 
 _RADIUS, _ANNULUS, _BORDER = 4.0, (6.0, 10.0), 12
+_NOISE = 1.0
 
 #: A slow peer measures this many spots; rates do not depend on it.
 _FEW = 500
@@ -39,7 +40,7 @@ def _sep(image: np.ndarray, points: np.ndarray) -> Peer:
         return Peer("sep sum_circle", None)
 
     def run() -> np.ndarray:
-        flux, _, _ = sep.sum_circle(image, points[:, 1], points[:, 0], _RADIUS, bkgann=_ANNULUS, subpix=0)
+        flux, _, _ = sep.sum_circle(image, points[:, 1], points[:, 0], _RADIUS, err=_NOISE, bkgann=_ANNULUS, subpix=0)
         return np.asarray(flux)
 
     # It takes the plain mean of the annulus, which neighbours make brighter.
@@ -70,12 +71,27 @@ def _same_flux(tolerance: float, share: float = 0.99) -> Any:
 
 @contest("measure_spots", side=2048, quick_side=128, threads=1)
 def measure_spots(side: int) -> Contest:
-    image = data.spots(side)
-    peaks = npsubpix.find_peaks(image, threshold_abs=data.SPOT_THRESHOLD, exclude_border=_BORDER, refine="centroid")
-    points = peaks.coords
+    image, points = _spots(side)
 
     def measure() -> npsubpix.Measurements:
         return npsubpix.measure_spots(image, points, _RADIUS, annulus=_ANNULUS, method="median")
 
-    others = [_photutils(image, points), _sep(image, points), _trackpy(image, points)]
+    others = [_photutils(image, points), _trackpy(image, points)]
     return Contest(f"{len(points):,} spots, 1 thread", measure, others, items=len(points))
+
+
+@contest("measure_spots, known noise", side=2048, quick_side=128, threads=1)
+def measure_spots_of_known_noise(side: int) -> Contest:
+    """Fluxes above the background of annuli: what sep measures, besides shapes and standard errors."""
+    image, points = _spots(side)
+
+    def measure() -> npsubpix.Measurements:
+        return npsubpix.measure_spots(image, points, _RADIUS, annulus=_ANNULUS, method="mean", error=_NOISE)
+
+    return Contest(f"{len(points):,} spots, 1 thread", measure, [_sep(image, points)], items=len(points))
+
+
+def _spots(side: int) -> tuple[np.ndarray, np.ndarray]:
+    image = data.spots(side)
+    peaks = npsubpix.find_peaks(image, threshold_abs=data.SPOT_THRESHOLD, exclude_border=_BORDER, refine="centroid")
+    return image, peaks.coords

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 __all__ = ["run_code", "run_module"]
@@ -18,13 +20,13 @@ def run_module(module: str, *args: str, threads: int) -> Any:
     return _run(["-m", module, *args], threads)
 
 
-def run_code(code: str, *args: str, threads: int) -> Any:
-    return _run(["-c", code, *args], threads)
+def run_code(code: str, *args: str, threads: int, cache: str | None = None) -> Any:
+    return _run(["-c", code, *args], threads, {} if cache is None else {"NUMBA_CACHE_DIR": cache})
 
 
-def _run(command: list[str], threads: int) -> Any:
+def _run(command: list[str], threads: int, variables: Mapping[str, str] = MappingProxyType({})) -> Any:
     count = str(threads)
-    environment = os.environ | {"NUMBA_NUM_THREADS": count, "OMP_NUM_THREADS": count}
+    environment = os.environ | {"NUMBA_NUM_THREADS": count, "OMP_NUM_THREADS": count, **variables}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", *command],
         cwd=_ROOT,

@@ -117,6 +117,7 @@ class Benchmark:
     """An entry of the registry."""
 
     name: str
+    module: str
     rows: Callable[[Run], Iterable[Row]]
     sweep: Sweep | None = None
 
@@ -129,7 +130,7 @@ def measurement(name: str) -> Callable[[Callable[[Run], Iterable[Row]]], Callabl
     """Register a function that measures by itself and yields rows."""
 
     def register(function: Callable[[Run], Iterable[Row]]) -> Callable[[Run], Iterable[Row]]:
-        REGISTRY.append(Benchmark(name, function))
+        REGISTRY.append(Benchmark(name, function.__module__, function))
         return function
 
     return register
@@ -186,7 +187,8 @@ def contest(
             use_threads(threads or run.threads)
             return rows_of(name, entered, run)
 
-        REGISTRY.append(Benchmark(name, rows, Sweep(make, sweep_bytes) if sweep_bytes else None))
+        swept = Sweep(make, sweep_bytes) if sweep_bytes else None
+        REGISTRY.append(Benchmark(name, make.__module__, rows, swept))
         return make
 
     return register

@@ -14,7 +14,8 @@ __all__ = ["as_json", "as_markdown", "as_text", "from_json", "short", "write"]
 _DASH = "–"
 _HEAD = ("benchmark", "work", "ours", "best", "±", "peer", "theirs", "best", "±", "ratio", "target", "met", "agrees")
 _NOTE = (
-    "Medians of calls in one process, with ours and the peers' in turn; ± is half the interquartile range. "
+    "Medians of calls in one process, with ours and the peers' in turn, and another process for each group of rows; "
+    "± is half the interquartile range. "
     "A ratio above 1 means that ours is better by that factor."
 )
 _FIGURE_NOTE = (

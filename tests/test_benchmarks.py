@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import measuring
 from benchmarks.figure import fastest_peers
-from benchmarks.registry import Row, Stats
+from benchmarks.registry import Benchmark, Row, Run, Stats
 
 ROOT = Path(__file__).parent.parent
 ROW = {"benchmark", "work", "unit", "ours", "peer", "theirs", "target", "agrees", "is_library", "ratio", "met"}
@@ -91,6 +92,22 @@ def test_the_chart_compares_with_the_fastest_library():
         row("c", "fill", 2.0, is_library=False),
     ]
     assert [(row.peer, row.ratio) for row in fastest_peers(rows)] == [("faster than ours", 0.5), ("fast", 3.0)]
+
+
+def test_what_fails_costs_the_rows_of_its_module_alone(monkeypatch, capsys):
+    row = Row("works", "work", "s", Stats.of([1.0]))
+    entries = [Benchmark("fails", "math", lambda _: 1 / 0), Benchmark("works", "json", lambda _: [row])]
+    monkeypatch.setattr(measuring, "REGISTRY", entries)
+    assert measuring.measure(entries, Run(quick=True, threads=1), with_sizes=True) == ([row], [], False)
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_rows_come_from_processes_of_their_own(tmp_path):
+    """Those of a quick run do not, and nothing else here would notice a row that cannot be handed over."""
+    command = [sys.executable, "-m", "benchmarks", "--select", "small call: spatial_soft_argmax2d", "--no-sizes"]
+    subprocess.run([*command, "--output", str(tmp_path / "out.json")], cwd=ROOT, capture_output=True, check=True)
+    rows = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["rows"]
+    assert [row["benchmark"] for row in rows] == ["small call: spatial_soft_argmax2d"] * len(rows) != []
 
 
 def test_an_unknown_selection_lists_what_there_is(tmp_path):

@@ -1,0 +1,56 @@
+"""Measure benchmarks, those of each module in a process of its own."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import importlib
+import itertools
+import multiprocessing
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from benchmarks import figure
+from benchmarks.registry import REGISTRY, Benchmark, Row, Run
+
+__all__ = ["measure"]
+
+
+def measure(chosen: Sequence[Benchmark], run: Run, *, with_sizes: bool) -> tuple[list[Row], list[dict[str, Any]], bool]:
+    """Return the rows of benchmarks, their points over sizes, and whether all could be measured.
+
+    A small call takes twice as long in a process in which all the other libraries have run. A quick run measures in
+    its own process, where everything is imported once.
+    """
+    rows, points, complete = [], [], True
+    for module, group in itertools.groupby(chosen, key=lambda benchmark: benchmark.module):
+        task = _measure_some, module, {benchmark.name for benchmark in group}, run, with_sizes
+        try:
+            part = task[0](*task[1:]) if run.quick else _in_own_process(*task)
+        except Exception:  # a failure, or the end of the process, costs the rows of its module
+            traceback.print_exc()
+            complete = False
+            continue
+        rows += part[0]
+        points += part[1]
+    return rows, points, complete
+
+
+def _in_own_process(function: Callable[..., Any], *args: Any) -> Any:
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *args).result()
+
+
+def _measure_some(module: str, names: set[str], run: Run, with_sizes: bool) -> tuple[list[Row], list[dict[str, Any]]]:
+    importlib.import_module(module)
+    benchmarks = [benchmark for benchmark in REGISTRY if benchmark.module == module and benchmark.name in names]
+    rows = list(_said(benchmarks, "", lambda benchmark: benchmark.rows(run)))
+    swept = [benchmark for benchmark in benchmarks if benchmark.sweep and with_sizes]
+    return rows, list(_said(swept, ", over sizes", lambda benchmark: figure.sweep(benchmark, run)))
+
+
+def _said(benchmarks: Iterable[Benchmark], what: str, measured: Callable[[Benchmark], Iterable[Any]]) -> Iterable[Any]:
+    for benchmark in benchmarks:
+        print(f"{benchmark.name}{what}", file=sys.stderr, flush=True)
+        yield from measured(benchmark)
