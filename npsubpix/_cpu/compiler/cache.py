@@ -4,10 +4,9 @@ Numba's own cache raises when no directory can be written or an entry is damaged
 that compile at once overwrite each other's entries, and does not see that a function which a
 kernel calls has changed. Here an entry is one file, named by a hash of everything its content
 depends on, that begins with a digest of the rest; it is written beside its place and moved there.
-Whatever goes wrong is a miss. The names that a source imports, which tell on which files a kernel depends,
-have entries of their own, since parsing sources takes longer than loading a kernel. Processes that miss one
-entry at the same time compile it once. Entries that nobody has used for three months, of older versions that
-is, are removed by the first process that writes a new one.
+Whatever goes wrong is a miss. Processes that miss one entry at the same time compile it once. Entries that
+nobody has used for three months, of older versions that is, are removed by the first process that writes a
+new one.
 
 ``NPSUBPIX_CACHE=0`` turns the cache off. ``NUMBA_CACHE_DIR`` moves it; otherwise it is in the
 ``__pycache__`` beside the kernels, or in the user's cache directory if that cannot be written.
@@ -21,6 +20,7 @@ import functools
 import hashlib
 import os
 import pickle
+import re
 import sys
 import tempfile
 import time
@@ -38,6 +38,9 @@ __all__ = ["KernelCache", "cache_directory"]
 _DIGEST = hashlib.sha256
 _ROOT = Path(__file__).parents[3]
 _COMPILER = "npsubpix._cpu.compiler.jit"
+
+_WORD = re.compile(rb"\bimport\b|\b__import__\b|\bimport_module\b")
+_STATEMENT = re.compile(rb"^[ \t]*((?:from[ \t]+[\w.]+[ \t]+)?import[ \t]+(?:\([^()]*\)|[\w., \t]+))", re.MULTILINE)
 
 _DAY = 86400.0
 _KEPT = 90 * _DAY
@@ -94,36 +97,29 @@ def _modules(node: ast.AST) -> Iterator[tuple[str, ...]]:
             yield (str(node.args[0].value),)
 
 
+def _imports_of(source: bytes) -> list[tuple[int, ast.AST]]:
+    """Return the lines of a source that may import, and what they do; else 1 and all of it, which takes long to parse.
+
+    It is parsed where the word stands anywhere but in a statement at the beginning of a line.
+    """
+    statements = list(_STATEMENT.finditer(source))
+    with contextlib.suppress(SyntaxError):
+        if len(_WORD.findall(source)) == len(statements):
+            return [(source.count(b"\n", 0, s.start()) + 1, ast.parse(s[1])) for s in statements]
+    return [(1, ast.parse(source))]
+
+
 def _names_in(source: bytes) -> list[tuple[int, tuple[str, ...]]]:
     """Return the lines on which a source imports from npsubpix, and the names there, as `_modules` does."""
     found = []
-    for node in ast.walk(ast.parse(source)):
-        line = getattr(node, "lineno", 0)
-        try:
-            found += [(line, names) for names in _modules(node) if names[-1].partition(".")[0] == "npsubpix"]
-        except LookupError as error:
-            raise LookupError(f"{line}: {error}") from None
+    for first, tree in _imports_of(source):
+        for node in ast.walk(tree):
+            line = first + getattr(node, "lineno", 1) - 1
+            try:
+                found += [(line, names) for names in _modules(node) if names[-1].partition(".")[0] == "npsubpix"]
+            except LookupError as error:
+                raise LookupError(f"{line}: {error}") from None
     return found
-
-
-def _known_names_in(source: bytes) -> list[tuple[int, tuple[str, ...]]]:
-    """Return `_names_in` of a source, from the cache if it was read before: parsing takes most of a digest's time."""
-    folder = cache_directory()
-    if folder is None:
-        return _names_in(source)
-    # the same code finds the same names in the same bytes
-    path = folder / f"imports-{_DIGEST(_own_source() + source).hexdigest()[:32]}.npsubpix"
-    try:
-        known: list[tuple[int, tuple[str, ...]]] = pickle.loads(_read(path))
-    except Exception:  # a damaged entry must cost time only
-        known = _names_in(source)
-        _write(path, pickle.dumps(known))
-    return known
-
-
-@functools.cache
-def _own_source() -> bytes:
-    return Path(__file__).read_bytes()
 
 
 def _source_of(line: int, names: tuple[str, ...]) -> Path:
@@ -141,7 +137,7 @@ def _content_and_imports(path: Path) -> tuple[bytes, frozenset[Path]]:
     """Return a source and the sources of npsubpix that it imports from; raise where one cannot be told."""
     content = path.read_bytes()
     try:
-        return content, frozenset(_source_of(line, names) for line, names in _known_names_in(content))
+        return content, frozenset(_source_of(line, names) for line, names in _names_in(content))
     except LookupError as error:
         raise LookupError(f"{path}:{error}") from None
 
