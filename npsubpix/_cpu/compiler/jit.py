@@ -51,16 +51,16 @@ _SERIAL_WORK = 1 << 20
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
 
-def _pipelines() -> tuple[dict[str, Any], dict[str, Any]]:
+def _pipelines() -> tuple[dict[str, Any], ...]:
     """Return the options that have inner functions, and kernels, linked: none where Numba's own passes compile them."""
     if not is_linking():
-        return {}, {}
-    from npsubpix._cpu.compiler.linking import InnerCompiler, KernelCompiler
+        return {}, {}, {"parallel": True}
+    from npsubpix._cpu.compiler.linking import InnerCompiler, KernelCompiler, ThreadsCompiler
 
-    return {"pipeline_class": InnerCompiler}, {"pipeline_class": KernelCompiler}
+    return tuple({"pipeline_class": compiler} for compiler in (InnerCompiler, KernelCompiler, ThreadsCompiler))
 
 
-_INNER_OPTIONS, _KERNEL_OPTIONS = ({**_OPTIONS, **pipeline} for pipeline in _pipelines())
+_INNER_OPTIONS, _KERNEL_OPTIONS, _THREADS_OPTIONS = ({**_OPTIONS, **pipeline} for pipeline in _pipelines())
 
 _names: set[str] = set()  # of kernels
 _allocating: set[Callable[..., Any]] = set()
@@ -249,7 +249,8 @@ def _serial_loops() -> Iterator[None]:
 def _compile(function: Callable[..., Any], name: str, parallel: bool, of_user: str | None) -> Callable[..., Any]:
     form = f"{name}_parallel" if parallel else f"{name}_serial"
     named = _named(function, form)  # the cache knows the two forms apart by it
-    dispatcher = numba.njit(parallel=parallel, **_KERNEL_OPTIONS)(named)
+    options = _THREADS_OPTIONS if parallel else _KERNEL_OPTIONS
+    dispatcher = numba.njit(**options)(named)
     cache = None if of_user is None else KernelCache.create(named, of_user)
     if cache is not None:
         dispatcher._cache = cache

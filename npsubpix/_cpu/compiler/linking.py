@@ -1,9 +1,9 @@
 """How kernels and what they call are compiled: every piece becomes machine code once, in its kernel.
 
-Numba makes each function that it compiles ready to be called from Python, and each loop over threads
-four functions: each is wrapped, optimized, and turned into machine code that stays in the process. But a
-kernel holds all that it calls, so none of this is ever used but for the kernel itself. Here the
-pieces are compiled as far as a kernel needs to be linked with them, in about half of the time.
+Numba makes each function that it compiles ready to be called from Python: it is wrapped, optimized, and turned
+into machine code that stays in the process. But a kernel holds all that it calls, so none of this is ever used but
+for the kernel itself. Here the pieces are compiled as far as a kernel needs to be linked with them, in about half of
+the time. Loops over threads are such pieces too, see `loops`.
 
 All of it leans on Numba's internals. `internals` lists them, and says whether this module is used.
 """
@@ -24,13 +24,10 @@ from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 from numba.core.untyped_passes import IRProcessing
 
-from npsubpix._cpu.compiler.failures import count_failures
 from npsubpix._cpu.compiler.internals import INSTRUCTIONS, missing
+from npsubpix._cpu.compiler.loops import load_threads, outline_loops
 
-__all__ = ["InnerCompiler", "KernelCompiler"]
-
-_PARTS_OF_LOOPS = ("__numba_parfor_gufunc", "parallelgufuncwrapper")  # what a thread does for one task, and its calls
-_TASKS = "<numba.np.ufunc.wrappers._GufuncWrapper"
+__all__ = ["InnerCompiler", "KernelCompiler", "ThreadsCompiler"]
 
 #: Instructions from which on a function is not worth a copy in another one: LLVM makes none of functions of about 50.
 _LARGE = 100
@@ -97,7 +94,7 @@ def _is_large(function: Any) -> bool:
 
 
 class _LinkedOnce(_Linked):
-    """Code that its kernel alone calls, and in which it is optimized, as the body of a serial loop is."""
+    """Code that its kernel alone calls, and in which it is optimized: that of a loop over threads."""
 
     def _optimize_final_module(self) -> None:
         pass
@@ -106,16 +103,8 @@ class _LinkedOnce(_Linked):
         return True
 
 
-class _LinkedTask(_LinkedOnce):
-    """Code around what a thread does in a loop: it sets the exception of a task that failed, and ends the thread."""
-
-    def add_ir_module(self, ir_module: Any) -> None:
-        count_failures(ir_module, "numba_gil_ensure")  # which it calls before it sets the exception
-        super().add_ir_module(ir_module)
-
-
 class _KernelCodegen:
-    """Numba's code generation, but for the parts of a kernel's loops over threads."""
+    """Numba's code generation, but for the libraries of kernels."""
 
     def __init__(self, codegen: Any) -> None:
         self._all = codegen
@@ -124,9 +113,7 @@ class _KernelCodegen:
         return getattr(self._all, name)
 
     def create_library(self, name: str) -> Any:
-        if name.startswith(_TASKS):
-            return _LinkedTask(self._all, name)
-        return (_LinkedOnce if name.startswith(_PARTS_OF_LOOPS) else _Linking)(self._all, name)
+        return _Linking(self._all, name)
 
 
 def _holds_arrays(numba_type: Any) -> bool:
@@ -183,10 +170,11 @@ class _InnerProcessing(_KernelProcessing):
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _InnerLowering(NativeLowering):  # type: ignore[misc]
     _name = "inner_lowering"
+    _library = _Linked
 
     def run_pass(self, state: Any) -> bool:
         _check_references(state)
-        state.library = _Linked(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library = self._library(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.inlined = state.flags.forceinline
         state.flags.no_cpython_wrapper = state.flags.no_cfunc_wrapper = state.flags.no_compile = True
         super().run_pass(state)
@@ -196,6 +184,32 @@ class _InnerLowering(NativeLowering):  # type: ignore[misc]
         entry = f"{{only kernels call {state.func_id.func_qualname}}}".format
         state.targetctx.insert_user_function(entry, state.cr.fndesc, [state.library, *state.library.left_out])
         state["cr"] = state.cr._replace(cfunc=entry)
+        return True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _LoopLowering(_InnerLowering):
+    _name = "loop_lowering"
+    _library = _LinkedOnce
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _ThreadsProcessing(_InnerProcessing):
+    _name = "threads_processing"
+
+    def run_pass(self, state: Any) -> bool:
+        super().run_pass(state)
+        flags = state.flags.copy()
+
+        def compile_loop(context: Any, loop: Any, arguments: Any, apart: bool) -> Any:
+            own = flags.copy()
+            own.noalias = apart
+            made = LoopCompiler(context.typing_context, context, None, arguments, types.none, own, {})
+            return made.compile_ir(loop)
+
+        if outline_loops(state.func_ir, compile_loop):
+            load_threads()
+            state.reload_init.append(load_threads)
         return True
 
 
@@ -220,6 +234,14 @@ class InnerCompiler(_Compiler):
         return [_passes(self.state, {IRProcessing: _InnerProcessing, NativeLowering: _InnerLowering})]
 
 
+class LoopCompiler(_Compiler):
+    """Compile a loop over threads of a kernel."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Return the passes of Numba's compiler, with a lowering of its own."""
+        return [_passes(self.state, {IRProcessing: _InnerProcessing, NativeLowering: _LoopLowering})]
+
+
 @contextlib.contextmanager
 def _no_search_for_garbage() -> Iterator[None]:
     """Have Python not look for circles among the millions of objects that compiling makes: a seventh of its time."""
@@ -235,13 +257,15 @@ def _no_search_for_garbage() -> Iterator[None]:
 class KernelCompiler(_Compiler):
     """Compile a kernel."""
 
+    _processing: Any = _InnerProcessing
+
     def define_pipelines(self) -> list[Any]:
         """Return the passes of Numba's compiler."""
         target = self.state.targetctx
         own = target.subtarget(_internal_codegen=_KernelCodegen(target.codegen()))
         own.cached_internal_func = target.cached_internal_func
         self.state.targetctx = own
-        return [_passes(self.state, {IRProcessing: _KernelProcessing})]
+        return [_passes(self.state, {IRProcessing: self._processing})]
 
     def compile_extra(self, func: Any) -> Any:
         """Compile, and set the environments of all that the kernel holds."""
@@ -252,3 +276,9 @@ class KernelCompiler(_Compiler):
             result.codegen.set_env(env.env_name, env)
         result.library._linking_libraries = []  # pieces that nothing else holds, as those of loops over threads
         return result
+
+
+class ThreadsCompiler(KernelCompiler):
+    """Compile a kernel whose loops over threads run in them."""
+
+    _processing = _ThreadsProcessing
