@@ -407,7 +407,7 @@ def test_same_bits_for_any_number_of_threads(rng, threads):
         ]
         return [array for t in tables for array in (t.coords, t.values, t.indices, t.flags, t.frame)]
 
-    assert threads(found) >= {"collect_codes", "count_codes", "plateaus_maxima", "plateaus_minima", "separate"}
+    assert threads(found) >= {"search_codes", "plateaus_maxima", "plateaus_minima", "separate"}
 
 
 def test_positions_of_blurred_points(rng):

@@ -27,27 +27,33 @@ _ZERO, _ONE, _FOUR = np.uint8(0), np.uint8(1), np.uint8(4)
 
 
 @device
-def _mask(maximum, minimum, topmost, lowest, v, zero):
-    return maximum
+def _mask(v, above, row, below, j, low, high, zero):
+    return maximum2d(v, above, row, below, j) & (v >= low)
 
 
 @device
-def _values(maximum, minimum, topmost, lowest, v, zero):
-    return v if maximum else zero
+def _values(v, above, row, below, j, low, high, zero):
+    return v if maximum2d(v, above, row, below, j) & (v >= low) else zero
 
 
 @device
-def _maxima(maximum, minimum, topmost, lowest, v, zero):
+def _maxima(v, above, row, below, j, low, high, zero):
+    maximum = maximum2d(v, above, row, below, j) & (v >= low)
+    topmost = topmost2d(v, above, row, below, j) & (v >= low)
     return _ONE if maximum else (_FOUR if topmost else _ZERO)
 
 
 @device
-def _extrema(maximum, minimum, topmost, lowest, v, zero):
+def _extrema(v, above, row, below, j, low, high, zero):
+    maximum = maximum2d(v, above, row, below, j) & (v >= low)
+    minimum = minimum2d(v, above, row, below, j) & (v <= high)
+    topmost = topmost2d(v, above, row, below, j) & (v >= low)
+    lowest = lowest2d(v, above, row, below, j) & (v <= high)
     return maximum | (minimum << 1) | ((topmost ^ maximum) << 2) | ((lowest ^ minimum) << 3)
 
 
 def _near2d(name: str, select: Callable[..., Any]) -> Kernel:
-    """Make the 3 x 3 kernel that writes `select` of each pixel; an argument that it ignores is not computed."""
+    """Make the 3 x 3 kernel that writes `select` of each pixel, which compiles the comparisons that it makes only."""
 
     @kernel(f"near2d_{name}")
     def near2d(x, low, high, ends, margins, out):
@@ -58,22 +64,21 @@ def _near2d(name: str, select: Callable[..., Any]) -> Kernel:
             b = r // height
             i = r % height
             line = out[b, i]
-            if i < top or i >= height - bottom or left + right >= width:
-                line[:] = zero
+            inside = (i >= top) & (i < height - bottom) & (left + right < width)
+            begin, end = (left, width - right) if inside else (width, width)
+            for j in range(begin):
+                line[j] = zero
+            for j in range(end, width):
+                line[j] = zero
+            if not inside:
                 continue
-            line[:left] = zero
-            line[width - right :] = zero
             inner = line[left : width - right]
             above = x[b, i - 1, left - 1 : width - right + 1]
             row = x[b, i, left - 1 : width - right + 1]
             below = x[b, i + 1, left - 1 : width - right + 1]
+            least, greatest = low[b], high[b]
             for j in range(inner.size):
-                v = row[j + 1]
-                maximum = maximum2d(v, above, row, below, j) & (v >= low[b])
-                minimum = minimum2d(v, above, row, below, j) & (v <= high[b])
-                topmost = topmost2d(v, above, row, below, j) & (v >= low[b])
-                lowest = lowest2d(v, above, row, below, j) & (v <= high[b])
-                inner[j] = select(maximum, minimum, topmost, lowest, v, zero)
+                inner[j] = select(row[j + 1], above, row, below, j, least, greatest, zero)
 
     return near2d
 

@@ -30,9 +30,9 @@ _PLATEAU, _LOW = int(PeakFlags.PLATEAU), int(PeakFlags.MINIMUM)
 
 _WORDS = 8192  # a unit of parallel work: 64 KB of codes
 
-_FEW = 1 << 19  # codes that one thread searches in less time than two kernels start
+_FEW = 1 << 19  # codes that one thread searches in less time than threads start
 
-_ROOM = 1024  # for indices, at first, of a search by one thread
+_ROOM, _ROOM_OF_UNIT = 1024, 8192  # for indices, at first: of a search by one thread, and of a unit
 
 
 class Candidates(NamedTuple):
@@ -59,27 +59,20 @@ class _Codes(NamedTuple):
 
 
 _ONES = np.uint64(0x0101010101010101)
-_STRICT_BYTES = np.uint64(_STRICT * 0x0101010101010101)
 
 
 @device
-def _any_of_eight(words, k):
-    """Whether any of eight words is not 0."""
-    found = words[k]
-    for step in range(1, 8):
-        found |= words[k + np.uint64(step)]
-    return found != 0
-
-
-@kernel("search_codes")
-def _search_kernel(words, indices, counts):
-    """Write the indices of the extrema as far as there is room, and count these and the seeds of plateaus."""
+def _search(words, begin, last, indices):
+    """Write the indices of the extrema as far as there is room; count these, and the seeds of plateaus."""
     found, seeds = np.uint64(0), np.uint64(0)
-    for begin in range(0, words.size, 8):
-        end = min(begin + 8, words.size)
-        if end == begin + 8 and not _any_of_eight(words, np.uint64(begin)):  # unsigned: none is counted from the end
-            continue
-        for k in range(begin, end):
+    for first in range(begin, last, 8):
+        if first + 8 <= last:
+            any_marked = np.uint64(0)
+            for step in range(8):
+                any_marked |= words[np.uint64(first) + np.uint64(step)]  # unsigned: none is counted from the end
+            if any_marked == 0:
+                continue
+        for k in range(first, min(first + 8, last)):
             word = words[k]
             strict = (word | word >> np.uint64(1)) & _ONES
             seeds += ((word >> np.uint64(2) | word >> np.uint64(3)) & _ONES) * _ONES >> np.uint64(56)
@@ -90,41 +83,16 @@ def _search_kernel(words, indices, counts):
                 indices[found] = 8 * k + np.int64(trailing_zeros(strict) >> np.uint64(3))
                 found += np.uint64(1)
                 strict &= strict - np.uint64(1)
-    counts[0], counts[1] = found, seeds
+    return found, seeds
 
 
-@kernel("count_codes")
-def _count_kernel(words, extrema, seeds):
-    """Count the extrema, and the seeds of plateaus, in each unit of words."""
-    for unit in prange(extrema.size):
-        strict = others = np.uint64(0)
-        last = min(unit * _WORDS + _WORDS, words.size)
-        for begin in range(unit * _WORDS, last, 8):
-            if begin + 8 <= last and not _any_of_eight(words, np.uint64(begin)):
-                continue
-            for k in range(begin, min(begin + 8, last)):
-                word = words[k]
-                strict += ((word | word >> np.uint64(1)) & _ONES) * _ONES >> np.uint64(56)
-                others += ((word >> np.uint64(2) | word >> np.uint64(3)) & _ONES) * _ONES >> np.uint64(56)
-        extrema[unit], seeds[unit] = strict, others
-
-
-@kernel("collect_codes")
-def _collect_kernel(words, starts, indices):
-    """Write the indices of the extrema, those of each unit from its start on."""
-    for unit in prange(starts.size - 1):
-        at = starts[unit]
-        last = min(unit * _WORDS + _WORDS, words.size)
-        for begin in range(unit * _WORDS, last, 8):
-            if begin + 8 <= last and not _any_of_eight(words, np.uint64(begin)):
-                continue
-            for k in range(begin, min(begin + 8, last)):
-                word = words[k] & _STRICT_BYTES
-                while word != 0:
-                    byte = trailing_zeros(word) >> np.uint64(3)
-                    indices[at] = 8 * k + np.int64(byte)
-                    at += 1
-                    word &= ~(np.uint64(3) << (np.uint64(8) * byte))
+@kernel("search_codes")
+def _search_kernel(words, length, indices, counts):
+    """Write the indices of the extrema of each unit of words, see `_search`, and the counts."""
+    for unit in prange(counts.shape[0]):
+        begin = unit * length
+        found, seeds = _search(words, begin, min(begin + length, words.size), indices[unit])
+        counts[unit, 0], counts[unit, 1] = found, seeds
 
 
 def unravel(
@@ -146,21 +114,17 @@ def _strength_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
 
 def _positions(codes: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], int]:
     """Return the flat indices of the extrema, ascending, and the number of seeds."""
-    if codes.size < _FEW:
-        indices, counts = np.empty(_ROOM, np.int64), np.empty(2, np.int64)
-        _search_kernel.serial(words, indices, counts)
-        count, seeds = counts.tolist()
-        if count > _ROOM - 8:  # without room for all pixels of a word, they are counted only
-            indices = np.empty(count + 8, np.int64)
-            _search_kernel.serial(words, indices, counts)
-        return indices[:count], seeds
-    units = (words.size + _WORDS - 1) // _WORDS
-    starts, seeds = np.zeros(units + 1, np.int64), np.empty(units, np.int64)
-    _count_kernel.run(codes.size, words, starts[1:], seeds)
-    np.cumsum(starts, out=starts)
-    indices = np.empty(starts[-1], np.int64)
-    _collect_kernel.run(codes.size, words, starts, indices)
-    return indices, int(seeds.sum())
+    length, room = (max(words.size, 1), _ROOM) if codes.size < _FEW else (_WORDS, _ROOM_OF_UNIT)
+    units = max((words.size + length - 1) // length, 1)
+    while True:
+        indices, counts = np.empty((units, room), np.int64), np.empty((units, 2), np.int64)
+        _search_kernel.run(codes.size, words, length, indices, counts)
+        found, seeds = counts.T.tolist()
+        most = max(found)
+        if most <= room - 8:  # without room for all pixels of a word, they are counted only
+            parts = [part[:count] for part, count in zip(indices, found, strict=True)]
+            return parts[0] if units == 1 else np.concatenate(parts), sum(seeds)
+        room = most + 8
 
 
 def _strict(

@@ -269,37 +269,42 @@ def follower(
         d, i, j = d0, i0, j0
         mark_d, mark_i, mark_j = d0, i0, j0
         moves, lap = 0, 1
-        if not inside(x, d, i, j):
-            return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _AT_BORDER
-        for _ in range(n_iters):
+        has_fit = inside(x, d, i, j)
+        failure = _NOT_CONVERGED if has_fit else _AT_BORDER
+        for _ in range(n_iters if has_fit else 0):
             sd, si, sj, gain, flags = fit(x, d, i, j)
             if flags & rejecting:
-                return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, flags
+                failure = flags
+                break
             # One by one: Numba's max drops a NaN.
             if not ((abs(sd) < math.inf) & (abs(si) < math.inf) & (abs(sj) < math.inf) & (abs(gain) < math.inf)):
-                return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _NONFINITE
+                failure = _NONFINITE
+                break
             di, dj = step(si, threshold), step(sj, threshold)
             dd = step(sd, threshold) if depth_steps else 0
-            if dd == 0 and di == 0 and dj == 0:
+            if (dd == 0) & (di == 0) & (dj == 0):
                 if max(abs(sd), abs(si), abs(sj)) > limit:
-                    return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _TOO_FAR
-                if d != d0 or i != i0 or j != j0:
+                    failure = _TOO_FAR
+                    break
+                if (d != d0) | (i != i0) | (j != j0):
                     flags |= _MOVED
                 return d, i, j, sd, si, sj, gain, flags
             d, i, j = d + dd, i + di, j + dj
             # Brent's test for a cycle: such a walk would go on for ever.
-            if d == mark_d and i == mark_i and j == mark_j:
-                return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _NOT_CONVERGED
+            if (d == mark_d) & (i == mark_i) & (j == mark_j):
+                break
             moves += 1
             if moves == lap:
                 mark_d, mark_i, mark_j = d, i, j
                 moves = 0
                 lap *= 2
             if not inside(x, d, i, j):
-                return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _AT_BORDER
+                failure = _AT_BORDER
+                break
             if max(abs(d - d0), abs(i - i0), abs(j - j0)) > radius:
-                return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _TOO_FAR
-        return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, _NOT_CONVERGED
+                failure = _TOO_FAR
+                break
+        return d0, i0, j0, 0.0, 0.0, 0.0, 0.0, failure
 
     return follow
 

@@ -142,9 +142,29 @@ def _prefetch(x, images, starts, k, extent):
             prefetch_line(x, row + max(j - extent[2], 0), row + min(j + extent[2], width - 1))
 
 
+@kernel("reject_masked")
+def _reject_masked(x, images, starts, mask, extent, centres, coords, values, flags):
+    """Flag positions for which a masked pixel was used, and return them to their starts.
+
+    Few searches have a mask: kernels of methods compile sooner without.
+    """
+    depth, height, width = x.shape[1:]
+    for k in prange(len(starts)):
+        d, i, j = _start_of(starts, k)
+        if d < 0 or d >= depth or i < 0 or i >= height or j < 0 or j >= width:
+            continue
+        centre = centres[k, 0], centres[k, 1], centres[k, 2]
+        if _any_masked(lend(mask)[images[k]], (d, i, j), centre, extent):
+            flags[k] |= _MASKED
+            coords[k, 0], coords[k, 1], coords[k, 2] = d, i, j
+            values[k] = np.float64(lend(x)[images[k]][d, i, j])
+    keep(x)
+    keep(mask)
+
+
 def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
     @kernel(f"refine_{name}")
-    def refine_kernel(x, images, starts, mask, extent, options, coords, values, flags, centres, beside):
+    def refine_kernel(x, images, starts, extent, options, coords, values, flags, centres, beside):
         """Refine each start; where that fails it stays, with the value of its pixel and a flag.
 
         `centres` are the pixels at which refinement ended, unless there is no room for them.
@@ -173,8 +193,6 @@ def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
                 centres[k, 0], centres[k, 1], centres[k, 2] = centre
             if flag & _REJECTED == 0 and not max(abs(pd - d), abs(pi - i), abs(pj - j)) <= max_shift:
                 flag = _TOO_FAR
-            if mask.size > 0 and _any_masked(mask[images[k]], (d, i, j), centre, extent):
-                flag |= _MASKED
             flags[k] = flag
             if flag & _REJECTED:
                 values[k] = np.float64(image[d, i, j])
@@ -234,7 +252,7 @@ Refined: TypeAlias = tuple[
     npt.NDArray[np.float64] | None,
 ]
 
-_NO_MASK = np.zeros((0, 0, 0, 0), bool)
+_WORK_OF_MASK = 200
 
 
 def refine(
@@ -269,20 +287,22 @@ def refine(
     weights: Any = phasor_tables(half) if refinement.method == "phasor" else refinement.spreads
     tables = centroid_tables(half, weights) if refinement.method == "centroid" else weights
     options = refinement.n_iters, refinement.max_shift, half, tables
-    mask = _NO_MASK if mask is None else mask.reshape(volume.shape)
-    centres = np.empty((0 if noise is None else count, 3), np.int64)
+    centres = np.empty((0 if noise is None and mask is None else count, 3), np.int64)
     beside, work = np.zeros(1, bool), _WORK[refinement.method]
     inner, *others = METHODS[refinement.method][ndim - 2]
     written: tuple[HostArray, ...] = coords, values, flags, centres
-    inner.run(work * count, volume, images, starts, mask, refinement.extent, options, *written, beside)
+    inner.run(work * count, volume, images, starts, refinement.extent, options, *written, beside)
     if beside[0]:
         rows = np.flatnonzero(flags == _BESIDE)
         part = [column[rows] if len(column) else column for column in written]
-        arguments = volume, images[rows], starts[rows], mask, refinement.extent, options
+        arguments = volume, images[rows], starts[rows], refinement.extent, options
         others[0].run(work * rows.size, *arguments, *part, beside)
         for column, values_of_rows in zip(written, part, strict=True):
             if len(column):
                 column[rows] = values_of_rows
+    if mask is not None:
+        within = mask.reshape(volume.shape), refinement.extent, centres
+        _reject_masked.run(_WORK_OF_MASK * count, volume, images, starts, *within, coords, values, flags)
     errors = None
     if noise is not None:
         places = np.zeros((count, 3), np.int64)
