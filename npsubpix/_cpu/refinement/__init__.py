@@ -34,6 +34,7 @@ from npsubpix._cpu.refinement.least_squares import (
     saddle,
 )
 from npsubpix._cpu.refinement.log_quadratic import log_quadratic
+from npsubpix._cpu.refinement.masks import reject_masked, start_of
 from npsubpix._cpu.refinement.phasor import phasor
 from npsubpix._cpu.refinement.radial import radial
 from npsubpix._definitions.constants import MOVE_THRESHOLD
@@ -106,60 +107,17 @@ def _border_walker(fit_free: Callable[..., Any], axes: int) -> Callable[..., Any
     return walk_beside
 
 
-@device
-def _any_masked(mask, start, centre, extent):
-    """Whether a pixel is masked that a method used on its way from its start to its last centre."""
-    depth, height, width = mask.shape
-    for a in range(max(min(start[0], centre[0]) - extent[0], 0), min(max(start[0], centre[0]) + extent[0] + 1, depth)):
-        for b in range(
-            max(min(start[1], centre[1]) - extent[1], 0), min(max(start[1], centre[1]) + extent[1] + 1, height)
-        ):
-            for c in range(
-                max(min(start[2], centre[2]) - extent[2], 0), min(max(start[2], centre[2]) + extent[2] + 1, width)
-            ):
-                if mask[a, b, c]:
-                    return True
-    return False
-
-
-@inlined
-def _start_of(starts, k):
-    """Return a start along depth, rows and columns."""
-    axes = starts.shape[1]
-    return (starts[k, 0] if axes == 3 else 0), starts[k, axes - 2], starts[k, axes - 1]
-
-
 @inlined
 def _prefetch(x, images, starts, k, extent):
     """Ask for the pixels around a start, if there is one: one is refined while those of the next come."""
     depth, height, width = x.shape[1:]
     if k >= len(starts) or max(extent[0], extent[1], extent[2]) > _FAR:
         return
-    d, i, j = _start_of(starts, k)
+    d, i, j = start_of(starts, k)
     for a in range(max(d - extent[0], 0), min(d + extent[0] + 1, depth)):
         for b in range(max(i - extent[1], 0), min(i + extent[1] + 1, height)):
             row = ((images[k] * depth + a) * height + b) * width
             prefetch_line(x, row + max(j - extent[2], 0), row + min(j + extent[2], width - 1))
-
-
-@kernel("reject_masked")
-def _reject_masked(x, images, starts, mask, extent, centres, coords, values, flags):
-    """Flag positions for which a masked pixel was used, and return them to their starts.
-
-    Few searches have a mask: kernels of methods compile sooner without.
-    """
-    depth, height, width = x.shape[1:]
-    for k in prange(len(starts)):
-        d, i, j = _start_of(starts, k)
-        if d < 0 or d >= depth or i < 0 or i >= height or j < 0 or j >= width:
-            continue
-        centre = centres[k, 0], centres[k, 1], centres[k, 2]
-        if _any_masked(lend(mask)[images[k]], (d, i, j), centre, extent):
-            flags[k] |= _MASKED
-            coords[k, 0], coords[k, 1], coords[k, 2] = d, i, j
-            values[k] = np.float64(lend(x)[images[k]][d, i, j])
-    keep(x)
-    keep(mask)
 
 
 def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
@@ -177,7 +135,7 @@ def _refine_kernel(name: str, locate: Callable[..., Any]) -> Kernel:
         for k in prange(len(starts)):
             if wide:
                 _prefetch(lend(x), images, starts, k + _AHEAD, extent)
-            d, i, j = _start_of(starts, k)
+            d, i, j = start_of(starts, k)
             image = lend(x)[images[k]]
             coords[k, 0], coords[k, 1], coords[k, 2] = d, i, j
             if d < 0 or d >= depth or i < 0 or i >= height or j < 0 or j >= width:
@@ -302,7 +260,7 @@ def refine(
                 column[rows] = values_of_rows
     if mask is not None:
         within = mask.reshape(volume.shape), refinement.extent, centres
-        _reject_masked.run(_WORK_OF_MASK * count, volume, images, starts, *within, coords, values, flags)
+        reject_masked.run(_WORK_OF_MASK * count, volume, images, starts, *within, coords, values, flags)
     errors = None
     if noise is not None:
         places = np.zeros((count, 3), np.int64)
