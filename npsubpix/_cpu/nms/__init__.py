@@ -93,7 +93,7 @@ def _extrema(
     near, ends = _is_near(size, margins), limits(x.dtype)
     margins = clipped_margins(margins, x.shape[1:])
     if near and len(size) == 2:
-        near2d_kernels[output].run(4 * x.size, x, low, high, ends, margins, out)
+        near2d_kernels[output].run(4 * x.size, x, low, high, margins, out)
     elif near:
         second = out if output == "extrema" else out[:0]
         near3d_kernels[output].run(8 * x.size, x, low, high, ends, margins, out, second)
