@@ -76,7 +76,7 @@ def test_images_of_several_blocks(rng, dtype, shape):
     if dtype.startswith("float"):
         x[rng.random(x.shape) < 0.02] = np.nan
         x[rng.random(x.shape) < 0.02] = np.inf
-        x[rng.random(x.shape) < 0.02] *= -0.0
+        x[rng.random(x.shape) < 0.02] = -0.0
     want = reference.masks(x, (3, 3))
     np.testing.assert_array_equal(npsubpix.nms2d(x, (3, 3), mask_only=True), want)
     np.testing.assert_array_equal(npsubpix.nms2d(x, (3, 3)), np.where(want, x, 0))
