@@ -27,6 +27,9 @@ __all__ = ["ROWS", "find_peaks_of_band", "near2d_kernels", "near3d_kernels"]
 #: Rows of an image, or rows and planes of a volume, of a unit of parallel work.
 ROWS, _PLANES = 32, 8
 
+#: Pixels that lines are longer than what they hold, so that they share no set of the cache where rows of volumes do.
+_APART = 18
+
 
 def _search2d(output: str) -> Callable[..., Any]:
     """Make the function that marks the strict extrema in a band of rows of an image, see `mark_block`."""
@@ -113,7 +116,7 @@ def _search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callable[...,
     @device
     def through(three, two, before, own, after, unbeatable):
         """Extrema of a row and those before and after it, with and without its own; `unbeatable` for NaN."""
-        for j in range(three.size):
+        for j in range(own.size):
             a, b, c = before[j], own[j], after[j]
             best = better(a, c)
             nan = (a != a) | (c != c)
@@ -189,7 +192,7 @@ def _near3d(name: str, maxima: Callable[..., Any], minima: Callable[..., Any]) -
         for r in prange(images * slabs * bands):
             b, slab, first = r // bands // slabs, r // bands % slabs * _PLANES, r % bands * ROWS
             last = min(first + ROWS, height)
-            lines = np.empty((6, max(width - left - right, 0) + 2), x.dtype)
+            lines = np.empty((6, max(width - left - right, 0) + _APART), x.dtype)
             i0, i1, end = max(first, top), min(last, height - bottom), width - right
             for d in range(slab, min(slab + _PLANES, depth)):
                 is_inner = (front <= d) & (d < depth - back) & (left < end)
