@@ -68,6 +68,21 @@ def test_volumes_of_several_bands(rng, shape):
 
 
 @pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("shape", [(3, 18), (6, 19), (9, 35), (37, 17), (40, 66)])
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "uint64", "float32", "float64"])
+def test_images_of_several_blocks(rng, dtype, shape):
+    """Rows and columns that fill the blocks that are searched at a time, and those that they leave over."""
+    x = image_of(rng, (2, 1, *shape), dtype)
+    if dtype.startswith("float"):
+        x[rng.random(x.shape) < 0.02] = np.nan
+        x[rng.random(x.shape) < 0.02] = np.inf
+        x[rng.random(x.shape) < 0.02] = -0.0
+    want = reference.masks(x, (3, 3))
+    np.testing.assert_array_equal(npsubpix.nms2d(x, (3, 3), mask_only=True), want)
+    np.testing.assert_array_equal(npsubpix.nms2d(x, (3, 3)), np.where(want, x, 0))
+
+
+@pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dtypes(rng, dtype, wrap):
     """Every real dtype is compared as it is, ties included, and comes back as it was."""

@@ -39,7 +39,7 @@ def test_one_row_per_spot(rng):
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize("shape", [(2, 60, 70), (2, 9, 24, 26)])
+@pytest.mark.parametrize("shape", [(2, 60, 70), (2, 9, 24, 26), (2, 9, 36, 40)])
 def test_definition(rng, shape):
     """Of rows of noise that walk far, by the slow comparison of all pairs; maxima and minima apart, frame by frame."""
     stack = rng.standard_normal(shape)

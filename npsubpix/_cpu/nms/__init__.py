@@ -93,7 +93,7 @@ def _extrema(
     near, ends = _is_near(size, margins), limits(x.dtype)
     margins = clipped_margins(margins, x.shape[1:])
     if near and len(size) == 2:
-        near2d_kernels[output].run(4 * x.size, x, low, high, ends, margins, out)
+        near2d_kernels[output].run(4 * x.size, x, low, high, margins, out)
     elif near:
         second = out if output == "extrema" else out[:0]
         near3d_kernels[output].run(8 * x.size, x, low, high, ends, margins, out, second)
@@ -139,8 +139,8 @@ def _suppress(output: str, x: HostArray, kernel_size: tuple[int, ...], out: Host
 def nms3d_minmax(input: HostArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Mark the strict maxima and minima of volumes of shape (B, C, D, H, W)."""
     stack = (input.shape[0] * input.shape[1], *input.shape[2:])
-    maxima = np.empty(input.shape, bool)
-    minima = np.empty(input.shape, bool)
+    # Of one block: where two are freed, malloc gives memory back to the system, whose pages then take 1.8 of 4.1 ms.
+    maxima, minima = np.empty((2, *input.shape), bool)
     low, high = no_limits(input.dtype, stack[0])
     task = input.reshape(stack), low, high, limits(input.dtype), (1,) * 6
     near3d_kernels["masks"].run(8 * input.size, *task, maxima.reshape(stack), minima.reshape(stack))

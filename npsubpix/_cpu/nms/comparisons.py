@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from npsubpix._cpu.compiler.jit import device
 
-__all__ = ["greater", "less", "lowest2d", "maximum2d", "minimum2d", "topmost2d"]
+__all__ = ["greater", "less", "lowest2d", "topmost2d"]
 
 
 @device
@@ -23,22 +23,6 @@ def greater(a, b):
 def less(a, b):
     """Whether a is below b."""
     return a < b
-
-
-@device
-def maximum2d(v, above, row, below, j):
-    """Whether v, one column after j in `row`, is above its 8 neighbours."""
-    over = (v > above[j]) & (v > above[j + 1]) & (v > above[j + 2])
-    beside = (v > row[j]) & (v > row[j + 2])
-    return over & beside & (v > below[j]) & (v > below[j + 1]) & (v > below[j + 2])
-
-
-@device
-def minimum2d(v, above, row, below, j):
-    """Whether v, one column after j in `row`, is below its 8 neighbours."""
-    under = (v < above[j]) & (v < above[j + 1]) & (v < above[j + 2])
-    beside = (v < row[j]) & (v < row[j + 2])
-    return under & beside & (v < below[j]) & (v < below[j + 1]) & (v < below[j + 2])
 
 
 @device

@@ -1,9 +1,9 @@
-"""Strict extrema of windows of three pixels per axis, in vector code; the bound is memory traffic.
+"""Strict extrema of windows of three pixels per axis, in vector code; comparisons are the bound, then memory traffic.
 
 Kernels take stacks of shape (N, H, W) or (N, D, H, W) in C order; `low` and `high`, the least
-value of a maximum and the greatest value of a minimum, one per image; `ends`, the least and the
-greatest value of the dtype; and `margins`, the widths of the border before and after, per axis,
-in which nothing is reported. They write every element of their outputs.
+value of a maximum and the greatest value of a minimum, one per image; of volumes `ends`, the least
+and the greatest value of the dtype; and `margins`, the widths of the border before and after, per
+axis, in which nothing is reported. They write every element of their outputs.
 
 The kernels of codes also tell pixels that no neighbour exceeds, though one may equal them: where plateaus may
 begin. That takes a few comparisons more of what is in registers, and no further pass over the image.
@@ -18,84 +18,92 @@ import numpy as np
 from numba import prange
 
 from npsubpix._cpu.compiler.jit import Kernel, device, kernel
-from npsubpix._cpu.nms.comparisons import greater, less, lowest2d, maximum2d, minimum2d, topmost2d
+from npsubpix._cpu.nms.blocks import lanes_of, mark_block
+from npsubpix._cpu.nms.comparisons import greater, less
 
 __all__ = ["ROWS", "find_peaks_of_band", "near2d_kernels", "near3d_kernels"]
 
 
-_ZERO, _ONE, _FOUR = np.uint8(0), np.uint8(1), np.uint8(4)
+#: Rows of an image, or rows and planes of a volume, of a unit of parallel work.
+ROWS, _PLANES = 32, 8
+
+#: Pixels that lines are longer than what they hold, so that they share no set of the cache where rows of volumes do.
+_APART = 18
+
+
+def _search2d(output: str) -> Callable[..., Any]:
+    """Make the function that marks the strict extrema in a band of rows of an image, see `mark_block`."""
+    mark_four, mark_row, mark_pixel = mark_block(output, 4), mark_block(output, 1), mark_block(output, 1, lanes=1)
+
+    @device
+    def search(x, limit, start, rows, columns, out):
+        """Mark pixels of so many rows and columns, the first of which is at `start`; blocks may overlap."""
+        width, lanes = x.shape[2], lanes_of(x.itemsize)
+        fours = rows // 4 * 4 if columns >= lanes else 0
+        for i in range(0, fours, 4):
+            for j in range(0, columns, lanes):
+                mark_four(x, out, start + i * width + min(j, columns - lanes), width, limit)
+        for i in range(fours, rows):
+            for j in range(0, columns if columns >= lanes else 0, lanes):
+                mark_row(x, out, start + i * width + min(j, columns - lanes), width, limit)
+            for j in range(0 if columns >= lanes else columns):
+                mark_pixel(x, out, start + i * width + j, width, limit)
+
+    return search
 
 
 @device
-def _mask(v, above, row, below, j, low, high, zero):
-    return maximum2d(v, above, row, below, j) & (v >= low)
+def _no_search2d(x, limit, start, rows, columns, out):
+    return
 
 
 @device
-def _values(v, above, row, below, j, low, high, zero):
-    return v if maximum2d(v, above, row, below, j) & (v >= low) else zero
+def _clear(out, first, last, inner):
+    """Write zeros to the rows `first` to `last` of a plane, outside the box `inner`."""
+    top, bottom, left, right = inner
+    for i in range(first, last):
+        line = out[i]
+        begin, end = (left, right) if (top <= i) & (i < bottom) & (left < right) else (line.size, line.size)
+        for j in range(begin):
+            line[j] = 0
+        for j in range(end, line.size):
+            line[j] = 0
 
 
-@device
-def _maxima(v, above, row, below, j, low, high, zero):
-    maximum = maximum2d(v, above, row, below, j) & (v >= low)
-    topmost = topmost2d(v, above, row, below, j) & (v >= low)
-    return _ONE if maximum else (_FOUR if topmost else _ZERO)
-
-
-@device
-def _extrema(v, above, row, below, j, low, high, zero):
-    maximum = maximum2d(v, above, row, below, j) & (v >= low)
-    minimum = minimum2d(v, above, row, below, j) & (v <= high)
-    topmost = topmost2d(v, above, row, below, j) & (v >= low)
-    lowest = lowest2d(v, above, row, below, j) & (v <= high)
-    return maximum | (minimum << 1) | ((topmost ^ maximum) << 2) | ((lowest ^ minimum) << 3)
-
-
-def _near2d(name: str, select: Callable[..., Any]) -> Kernel:
-    """Make the 3 x 3 kernel that writes `select` of each pixel, which compiles the comparisons that it makes only."""
+def _near2d(name: str, maxima: Callable[..., Any], minima: Callable[..., Any]) -> Kernel:
+    """Make the 3 x 3 kernel that writes maxima, and adds minima."""
 
     @kernel(f"near2d_{name}")
-    def near2d(x, low, high, ends, margins, out):
+    def near2d(x, low, high, margins, out):
         images, height, width = x.shape
         top, bottom, left, right = margins
-        zero = out.dtype.type(0)
-        for r in prange(images * height):
-            b = r // height
-            i = r % height
-            line = out[b, i]
-            inside = (i >= top) & (i < height - bottom) & (left + right < width)
-            begin, end = (left, width - right) if inside else (width, width)
-            for j in range(begin):
-                line[j] = zero
-            for j in range(end, width):
-                line[j] = zero
-            if not inside:
-                continue
-            inner = line[left : width - right]
-            above = x[b, i - 1, left - 1 : width - right + 1]
-            row = x[b, i, left - 1 : width - right + 1]
-            below = x[b, i + 1, left - 1 : width - right + 1]
-            least, greatest = low[b], high[b]
-            for j in range(inner.size):
-                inner[j] = select(row[j + 1], above, row, below, j, least, greatest, zero)
+        inner = top, height - bottom, left, width - right
+        bands = (height + ROWS - 1) // ROWS
+        for r in prange(images * bands):
+            b, first = r // bands, r % bands * ROWS
+            last = min(first + ROWS, height)
+            _clear(out[b], first, last, inner)
+            i0, i1, columns = max(first, top), min(last, height - bottom), width - right - left
+            if columns > 0:
+                start, rows = (b * height + i0) * width + left, i1 - i0
+                maxima(x, low[b], start, rows, columns, out)
+                minima(x, high[b], start, rows, columns, out)
 
     return near2d
 
 
 near2d_kernels = {
-    "mask": _near2d("mask", _mask),
-    "values": _near2d("values", _values),
-    "maxima": _near2d("maxima", _maxima),
-    "extrema": _near2d("extrema", _extrema),
+    "mask": _near2d("mask", _search2d("mask"), _no_search2d),
+    "values": _near2d("values", _search2d("values"), _no_search2d),
+    "maxima": _near2d("maxima", _search2d("maxima"), _no_search2d),
+    "extrema": _near2d("extrema", _search2d("maxima"), _search2d("minima too")),
 }
 
 # In three dimensions the rows of three planes are first reduced to their extrema, voxel by voxel. These serve the rows
 # above and below too, so that a voxel of a plane is read once for each plane that it is beside, and is compared with
 # six numbers in place of 26. A plane at a time is kept in the cache: a band of its rows, and of the two beside it.
 
-#: Rows and planes of a unit of parallel work.
-ROWS, _PLANES = 32, 8
+_ZERO, _ONE, _FOUR = np.uint8(0), np.uint8(1), np.uint8(4)
 
 
 def _search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callable[..., Any]:
@@ -108,7 +116,7 @@ def _search(wins: Callable[..., Any], mark: Callable[..., Any]) -> Callable[...,
     @device
     def through(three, two, before, own, after, unbeatable):
         """Extrema of a row and those before and after it, with and without its own; `unbeatable` for NaN."""
-        for j in range(three.size):
+        for j in range(own.size):
             a, b, c = before[j], own[j], after[j]
             best = better(a, c)
             nan = (a != a) | (c != c)
@@ -173,19 +181,6 @@ def _no_search(x, limit, unbeatable, d, first, last, left, right, out, row, line
     return
 
 
-@device
-def _clear(out, first, last, inner):
-    """Write zeros to the rows `first` to `last` of a plane, outside the box `inner`."""
-    top, bottom, left, right = inner
-    for i in range(first, last):
-        line = out[i]
-        begin, end = (left, right) if (top <= i) & (i < bottom) & (left < right) else (line.size, line.size)
-        for j in range(begin):
-            line[j] = 0
-        for j in range(end, line.size):
-            line[j] = 0
-
-
 def _near3d(name: str, maxima: Callable[..., Any], minima: Callable[..., Any]) -> Kernel:
     """Make the 3 x 3 x 3 kernel that writes maxima to an output, and minima to `second`, unless this is empty."""
 
@@ -197,7 +192,7 @@ def _near3d(name: str, maxima: Callable[..., Any], minima: Callable[..., Any]) -
         for r in prange(images * slabs * bands):
             b, slab, first = r // bands // slabs, r // bands % slabs * _PLANES, r % bands * ROWS
             last = min(first + ROWS, height)
-            lines = np.empty((6, max(width - left - right, 0) + 2), x.dtype)
+            lines = np.empty((6, max(width - left - right, 0) + _APART), x.dtype)
             i0, i1, end = max(first, top), min(last, height - bottom), width - right
             for d in range(slab, min(slab + _PLANES, depth)):
                 is_inner = (front <= d) & (d < depth - back) & (left < end)

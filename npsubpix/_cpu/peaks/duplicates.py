@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,6 +13,20 @@ from npsubpix._definitions.flags import REJECTED, PeakFlags
 __all__ = ["flag_duplicates"]
 
 _MOVED = int(PeakFlags.MOVED)
+
+_FEW = 1000  # places that are sorted in less time than those far from all that moved are left out
+_MARKS = 1 << 18  # for numbers of pixels, of which those that are equal modulo so many share one
+
+
+def _near_any(moved: npt.NDArray[np.int64], pixels: npt.NDArray[np.int64], neighbours: npt.NDArray[np.int64]) -> Any:
+    """Select the places in the pixels of those that moved and around them, and a few others: the rest have no pair."""
+    if pixels.size < _FEW or 6 * moved.size * neighbours.size > _MARKS:
+        return slice(None)
+    marks = np.zeros(_MARKS, bool)
+    around = pixels[moved] + neighbours[:, None]
+    for step in (-1, 0, 1):
+        marks[(around + step) & (_MARKS - 1)] = True
+    return np.flatnonzero(marks[pixels & (_MARKS - 1)])
 
 
 def _weaker_of_pairs(
@@ -67,6 +83,8 @@ def flag_duplicates(
         pixel = pixel * (count + 4) + np.rint(places[:, axis]).astype(np.int64) + 2
         around = np.arange(-1, 2) if axis < len(shape) - 2 else np.zeros(1, np.int64)  # kernels go along the last axis
         steps = (steps[:, None] * (count + 4) + around).ravel()
+    near = _near_any(np.flatnonzero(flags[rows] & _MOVED), pixel, steps)
+    rows, pixel, places = rows[near], pixel[near], places[near]
     order = np.argsort(pixel)
     rows, pixel, places = rows[order], pixel[order], places.take(order, axis=0)
     walked = np.flatnonzero(flags[rows] & _MOVED)
