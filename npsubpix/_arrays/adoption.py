@@ -141,7 +141,7 @@ def give_back(result: HostArray, like: Array) -> Array:
 
 
 def _as_tensor(torch: Any, result: Array) -> Array:
-    if isinstance(result, np.ndarray):
+    if isinstance(result, np.ndarray) and result.flags.writeable:
         try:
             return torch.from_numpy(result)  # in less than half of the time of DLPack
         except (RuntimeError, TypeError):
