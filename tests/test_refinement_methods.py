@@ -123,6 +123,29 @@ def test_bias_over_the_phase():
     assert bias["radial"] < 0.01
 
 
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("radius", [(1, 1), (3, 3), (2, 5), (12, 3)])
+def test_phasor_walks_by_its_shifts(rng, radius):
+    """From any pixel of noise, a walk goes one pixel on as long as the shift is more than 0.6, and ends where it is."""
+    image = rng.standard_normal((60, 50))
+    half = [max(r, 2) for r in radius]
+    starts = rng.integers(13, 37, (150, 2))
+    found = npsubpix.refine_peaks(image, starts, method="phasor", radius=radius)
+    compared = 0
+    for start, coords in zip(starts[found.ok], found.coords[found.ok], strict=True):
+        pixel = start
+        for _ in range(4):
+            assert all(h <= p < n - h for p, n, h in zip(pixel, image.shape, half, strict=True))
+            want = reference.phasor(image, tuple(pixel), radius)
+            step = np.sign(want - pixel) * (np.abs(want - pixel) > 0.6)
+            if not step.any():
+                break
+            pixel = pixel + step.astype(int)
+        np.testing.assert_allclose(coords, want, rtol=0, atol=1e-8)
+        compared += (pixel != start).any()
+    assert compared > 10
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("sigma", [1.0, 1.3, 1.6])
 def test_phasor_reaches_the_bound(rng, sigma):

@@ -358,6 +358,19 @@ def test_a_temperature_is_learned():
     assert npsubpix.spatial_soft_argmax2d(x, temperature).square().sum() < start
 
 
+def test_a_number_serves_calls_of_any_mode():
+    """A number becomes a tensor once: also where that is in inference mode, autograd can save it later."""
+    maps = tensor(1, 1, 5, 6)
+    with torch.inference_mode():
+        want = npsubpix.spatial_soft_argmax2d(maps, temperature=0.6251)
+    with torch.device("meta"):
+        npsubpix.spatial_soft_argmax2d(maps, temperature=0.6252)
+    for temperature in (0.6251, 0.6252):
+        got = npsubpix.spatial_soft_argmax2d(maps.requires_grad_(), temperature=temperature)
+        torch.testing.assert_close(got.detach(), want.clone(), rtol=0, atol=1e-3)
+        assert torch.autograd.grad(got.sum(), maps)[0].abs().sum() > 0
+
+
 def test_weights_that_require_a_gradient_are_refused():
     weights = tensor(4, 5, low=0.1).requires_grad_()
     with pytest.raises(TypeError, match="weights requires a gradient, which this operation does not pass on"):

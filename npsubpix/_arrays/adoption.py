@@ -113,7 +113,9 @@ def _plain_tensor(x: Array, name: str) -> Array:
         raise TypeError(
             f"{name} requires a gradient, which this operation does not pass on: call it on {name}.detach()"
         )
-    x = x.detach().resolve_neg().resolve_conj()
+    x = x.detach()
+    if x.is_neg() or x.is_conj():
+        x = x.resolve_neg().resolve_conj()
     if x._is_zerotensor():  # has no memory
         x = x.clone()
     return x.float() if x.dtype == torch.bfloat16 else x
@@ -139,6 +141,11 @@ def give_back(result: HostArray, like: Array) -> Array:
 
 
 def _as_tensor(torch: Any, result: Array) -> Array:
+    if isinstance(result, np.ndarray) and result.flags.writeable:
+        try:
+            return torch.from_numpy(result)  # in less than half of the time of DLPack
+        except (RuntimeError, TypeError):
+            pass  # a torch that was built for another NumPy
     if isinstance(result, np.ndarray) or result.dtype != np.bool_:
         return torch.from_dlpack(result)
     return torch.from_dlpack(result.view(np.uint8)).view(torch.bool)

@@ -36,7 +36,7 @@ def coordinate_frame(shape: tuple[int, ...], normalized: bool) -> HostArray:
 def held_temperatures(temperatures: HostArray, precision: np.dtype[Any]) -> HostArray:
     """Keep temperatures, and their inverses, finite: long before that, weights are 0 and 1, or equal."""
     most = MOST_TEMPERATURE_32 if precision == np.float32 else MOST_TEMPERATURE_64
-    return np.clip(temperatures.ravel(), 1 / most, most)
+    return np.minimum(np.maximum(temperatures.ravel(), 1 / most), most)  # in half of the time of `np.clip`
 
 
 def is_shared(shape: tuple[int, ...], axes: int) -> bool:

@@ -6,6 +6,7 @@ is one, ``torch.ops.npsubpix.<name>_vjp``, which raises when it is differentiate
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -50,10 +51,19 @@ def call(
 def _as_tensor(array: Any) -> torch.Tensor:
     """Make a tensor of what was given beside one; of a float one that holds all of it."""
     if isinstance(array, float):
-        return torch.as_tensor(array, dtype=torch.float64)
+        if array == 0 or torch.compiler.is_compiling() or is_watching():  # -0.0 equals 0.0
+            return torch.as_tensor(array, dtype=torch.float64)
+        return _number(array)
     if not torch.compiler.is_compiling():  # torch takes no negative strides, and warns of read-only memory
         array = np.require(array, requirements=["C", "W"])
     return torch.as_tensor(array)
+
+
+@functools.lru_cache(maxsize=64)
+def _number(value: float) -> torch.Tensor:
+    """Return a number as a tensor, the same for all calls, and such as autograd can save wherever it is made."""
+    with torch.inference_mode(False):
+        return torch.as_tensor(value, dtype=torch.float64, device="cpu")
 
 
 def _is_eager(tensors: Sequence[torch.Tensor | None]) -> bool:

@@ -61,7 +61,7 @@ _FIXED_X = int(PeakFlags.FIXED_X)
 _BESIDE = -1  # in place of flags: at the border, where another kernel refines
 
 _CACHED = 1 << 20  # bytes of an image that are close to the core by themselves
-_AHEAD = 2  # positions whose pixels are on their way
+_AHEAD = 4  # positions whose pixels are on their way
 _FAR = 32  # pixels on one side beyond which a window is no small part of a cache
 
 

@@ -36,6 +36,27 @@ def _shift_of(cosine, sine, length):
     return math.atan(sine / cosine) * length / math.tau
 
 
+@inlined
+def _is_far(cosine, sine, length):
+    """Whether a shift is surely beyond the threshold of a move: by 3 t / (3 + t**2), which is less than atan(t)."""
+    c = abs(cosine)
+    s = min(abs(sine), math.sqrt(3.0) * c)  # at its root the bound is greatest
+    return 3.0 * length * s * c > math.tau * MOVE_THRESHOLD * (3.0 * c * c + s * s)
+
+
+@inlined
+def _is_near(cosine, sine, length):
+    """Whether a shift is surely not beyond the threshold of a move: by t, which is more than atan(t)."""
+    return length * abs(sine) < math.tau * MOVE_THRESHOLD * abs(cosine)
+
+
+@inlined
+def _limit_of(cosine, sine, length, far):
+    """Return the greatest shift of the sign of one that is far, else 0."""
+    limit = 0.25 * length if far else 0.0
+    return limit if (cosine > 0.0) == (sine > 0.0) else -limit
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def _plane_sums(
     typing_context: Any, x: Any, tables: Any, d: Any, i: Any, j: Any, rows: Any, columns: Any, centre: Any
@@ -92,7 +113,10 @@ def _plane_sums(
 
 @inlined
 def _fit_phasor(box, d, i, j):
-    """Return the shift from a pixel to the spot in the box around; pixels count as differences from that pixel."""
+    """Return the shift from a pixel to the spot in the box around; pixels count as differences from that pixel.
+
+    Of a shift that leads to a move, as most do on the way from a random place, only the direction may be right.
+    """
     x, hd, hi, hj, tables = box
     centre = np.float64(x[d, i, j])
     cd = sd = ci = si = cj = sj = magnitude = 0.0
@@ -113,6 +137,11 @@ def _fit_phasor(box, d, i, j):
         return 0.0, 0.0, 0.0, 0.0, _SINGULAR
     saddle = (ci > 0.0) != (cj > 0.0) or (hd > 0 and (cd > 0.0) != (ci > 0.0))
     shift_d = _shift_of(cd, sd, 2 * hd + 1) if hd > 0 else 0.0
+    far_i, far_j = _is_far(ci, si, 2 * hi + 1), _is_far(cj, sj, 2 * hj + 1)
+    # A move leads to the next pixel, which is mostly known without arc tangents: a third of the time of a fit.
+    if (far_i | far_j) and (far_i | _is_near(ci, si, 2 * hi + 1)) & (far_j | _is_near(cj, sj, 2 * hj + 1)):
+        step_i, step_j = _limit_of(ci, si, 2 * hi + 1, far_i), _limit_of(cj, sj, 2 * hj + 1, far_j)
+        return shift_d, step_i, step_j, 0.0, _SADDLE if saddle else 0
     return shift_d, _shift_of(ci, si, 2 * hi + 1), _shift_of(cj, sj, 2 * hj + 1), 0.0, _SADDLE if saddle else 0
 
 
