@@ -7,6 +7,7 @@ import ctypes
 import importlib.metadata
 import os
 import platform
+from pathlib import Path
 
 __all__ = ["describe"]
 
@@ -32,7 +33,7 @@ def _versions() -> dict[str, str]:
 def _machine() -> dict[str, str]:
     import numba
 
-    from npsubpix._cpu.compiler.cache import cache_directory
+    from npsubpix._cpu.compiler.cache import cache_directories, cache_directory
     from npsubpix._cpu.compiler.internals import why_not_linking
 
     threads = numba.get_num_threads()  # this chooses the layer
@@ -43,10 +44,18 @@ def _machine() -> dict[str, str]:
     return {
         "threads": str(threads),
         "threading layer": layer,
-        "cache": str(cache_directory() or "off"),
+        "cache": _cache(cache_directories(), cache_directory()),
         "linking": f"off: {off}" if (off := why_not_linking()) else "on",
         "GPU": ", ".join(_gpus()) or "none found",
     }
+
+
+def _cache(folders: tuple[Path, ...], written: Path | None) -> str:
+    """Say from where compiled kernels are read, and to which of these places they are written."""
+    names = [f"{folder}{'' if folder == written else ' (only read)'}" for folder in folders]
+    if names:
+        return ", ".join(names)
+    return "off" if os.environ.get("NPSUBPIX_CACHE") == "0" else "off: no folder can be written"
 
 
 def _gpus() -> list[str]:
