@@ -253,8 +253,8 @@ def find_peaks(
 def _warn_of_unusable(sigma: Any) -> None:
     """Say that no pixel of a map of noise can be a peak; called where none was found, as the map has to be read."""
     pixels = as_array(sigma, "sigma")
-    if math.prod(pixels.shape) and not bool(((pixels >= 0) & (pixels < math.inf)).any()):
-        warnings.warn("sigma is negative, infinite or NaN at all pixels, so that none can be a peak", stacklevel=3)
+    if math.prod(pixels.shape) and not bool((pixels >= 0).any()):
+        warnings.warn("sigma is negative or NaN at all pixels, so that none can be a peak", stacklevel=3)
 
 
 @remembered

@@ -302,7 +302,7 @@ def check_that_unusable_noise_is_said(wrap, noise):
     x = np.zeros((9, 8))
     x[4, 5] = 7
     sigma = np.full(x.shape, noise)
-    with pytest.warns(UserWarning, match="sigma is negative, infinite or NaN at all pixels"):
+    with pytest.warns(UserWarning, match="sigma is negative or NaN at all pixels"):
         assert len(npsubpix.find_peaks(wrap(x), sigma=wrap(sigma))) == 0
     with pytest.warns(UserWarning, match="sigma is negative"):
         assert len(npsubpix.find_peaks(wrap(x), background=npsubpix.Background(wrap(0 * x), wrap(sigma)))) == 0
@@ -312,7 +312,7 @@ def check_that_unusable_noise_is_said(wrap, noise):
 
 
 @pytest.mark.usefixtures("backend")
-@pytest.mark.parametrize("noise", [-1.0, np.nan, -np.inf, np.inf])
+@pytest.mark.parametrize("noise", [-1.0, np.nan, -np.inf])
 def test_a_map_of_noise_that_lets_no_pixel_be_a_peak_is_said(noise):
     check_that_unusable_noise_is_said(np.asarray, noise)
 
