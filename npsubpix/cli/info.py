@@ -9,7 +9,7 @@ import os
 import platform
 from pathlib import Path
 
-__all__ = ["describe"]
+__all__ = ["describe", "folder_of_kernels"]
 
 
 def describe() -> str:
@@ -17,6 +17,13 @@ def describe() -> str:
     lines = {**_versions(), **_machine()}
     width = max(map(len, lines))
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
+
+
+def folder_of_kernels() -> Path | None:
+    """Return the folder to which compiled kernels are written, or None where there is none."""
+    from npsubpix._cpu.compiler.cache import cache_directory
+
+    return cache_directory()
 
 
 def _versions() -> dict[str, str]:

@@ -40,10 +40,10 @@ def warmup(
 ) -> None:
     """Compile kernels ahead of their first calls, and keep them in the cache: for containers and clusters."""
     with Errors(debug).last_resort():
-        from npsubpix._cpu.compiler.cache import cache_directory
+        from npsubpix.cli.info import folder_of_kernels
         from npsubpix.warming import warmup as compile_all
 
-        folder = cache_directory()
+        folder = folder_of_kernels()
         if folder is None:
             raise OSError("no compiled kernel could be kept: npsubpix info tells about the cache")
 
