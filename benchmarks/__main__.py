@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
         "--minutes", type=float, help="of a GPU: begin no operation later; the most important are the first"
     )
     parser.add_argument("--resume", action="store_true", help="on a GPU, go on where the run that wrote --output ended")
-    parser.add_argument("--quick", action="store_true", help="tiny images, to see that everything runs")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny images, to see that everything runs; targets are not theirs"
+    )
     parser.add_argument(
         "--select",
         metavar="SUBSTRING",

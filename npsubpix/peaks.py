@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from npsubpix._arrays.library import Array, as_image, beside, without_booleans
+from npsubpix._arrays.library import Array, as_array, as_image, beside, without_booleans
 from npsubpix._arrays.options import (
     check_bool,
     check_choice,
@@ -72,7 +74,9 @@ def find_peaks(
         copied if it is contiguous. A pixel with NaN in its window is not a peak.
     size : int or tuple of ints, default 3
         Length of the window in pixels, one for all axes or one per axis. A window of even length k
-        extends ``(k - 1) // 2`` pixels before its centre and ``k // 2`` pixels after it.
+        extends ``(k - 1) // 2`` pixels before its centre and ``k // 2`` pixels after it. A pixel that is alone
+        in its window, as with ``size=1``, is a peak unless it has the least value of its dtype: 0 of unsigned
+        integers, -inf of floats.
     min_distance : float or tuple of floats, optional
         Least Euclidean distance in pixels between the pixels of two peaks of a frame. Peaks are
         selected greedily, the strongest first; of equally strong ones, the first in memory order.
@@ -89,7 +93,8 @@ def find_peaks(
         `sigma`. Pixels at which it is NaN are not peaks.
     sigma : number above 0 or array of the shape of the image or of one frame, optional
         Standard deviation of the noise; 1 if only ``background`` is given. Where it is 0, any value above
-        the background exceeds any threshold; pixels at which it is negative or NaN are not peaks.
+        the background exceeds any threshold; pixels at which it is negative or NaN are not peaks. A warning
+        says so if no pixel is left.
     exclude_border : bool, int or tuple of ints, default True
         True: the whole window of a peak must lie inside the image. False: windows are clipped at
         the border. A number, one for all axes or one per axis: peaks lie at least this many pixels
@@ -230,7 +235,7 @@ def find_peaks(
     refinement, psf = with_fit(refinement, "refine", fit, radius, error, camera, shape)
     check_joint(refinement, num_peaks)
     samples = None if psf is None else beside(psf, x)
-    searched = None
+    searched, given = None, sigma
     if detect is not None or detect_sigma is not None:
         searched = detected(x, detect, detect_sigma, mask=mask, wrap=search.wrap, frame_axis=frame_axis)
         if background is None and sigma is None:
@@ -239,8 +244,17 @@ def find_peaks(
         "find_peaks", x, searched, mask, background, sigma, *noise, samples,
         frame_axis=frame_axis, search=search, refinement=refinement,
     )  # fmt: skip
+    if given is not None and not coords.shape[0]:
+        _warn_of_unusable(given)
     frames = None if frame_axis is None else frame
     return Peaks(coords, values, indices, flags, frames, border=border, image_shape=shape, coords_std=errors)
+
+
+def _warn_of_unusable(sigma: Any) -> None:
+    """Say that no pixel of a map of noise can be a peak; called where none was found, as the map has to be read."""
+    pixels = as_array(sigma, "sigma")
+    if math.prod(pixels.shape) and not bool((pixels >= 0).any()):
+        warnings.warn("sigma is negative or NaN at all pixels, so that none can be a peak", stacklevel=3)
 
 
 @remembered

@@ -55,7 +55,8 @@ def warmup(
     A function that is named is called with a small array in default methods and options, with threads and without; so
     are the gradients of functions that have any. Other methods and options may have kernels of their own: pass a
     callable to compile them. Kernels are compiled for the processor, and with the versions of Numba, Python and this
-    package that run; those that are in the cache are not compiled again. Nothing is compiled for GPUs.
+    package that run; those that are in the cache are not compiled again. Nothing is kept where ``npsubpix info`` says
+    that the cache is off. Nothing is compiled for GPUs.
 
     Examples
     --------

@@ -219,6 +219,17 @@ def test_any_layout(data):
     np.testing.assert_allclose(found, definition(x, kernel), rtol=0, atol=bound)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("nan_policy", ["propagate", "omit"])
+@pytest.mark.parametrize("pixel", [np.inf, -np.inf, np.nan, 3e38])
+def test_no_pixel_makes_numpy_warn(rng, pixel, nan_policy, method):
+    """Pixels that are not finite, and sums beyond float32, show in the result; only NaN is left out."""
+    x = rng.normal(size=(9, 14)).astype(np.float32)
+    x[4, 7] = pixel
+    found = npsubpix.correlate(x, np.full((3, 3), 2.0), method=method, nan_policy=nan_policy)
+    assert np.isfinite(found[4, 7]) == (nan_policy == "omit" and np.isnan(pixel))
+
+
 @pytest.mark.parametrize(
     "options",
     [

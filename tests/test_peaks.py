@@ -298,6 +298,29 @@ def test_plateaus_among_masked_pixels_are_maxima_and_minima(size, columns):
         assert peaks.coords[peaks.flags == int(kind)].tolist() == [[2.0, column] for column in columns]
 
 
+def check_that_unusable_noise_is_said(wrap, noise):
+    x = np.zeros((9, 8))
+    x[4, 5] = 7
+    sigma = np.full(x.shape, noise)
+    with pytest.warns(UserWarning, match="sigma is negative or NaN at all pixels"):
+        assert len(npsubpix.find_peaks(wrap(x), sigma=wrap(sigma))) == 0
+    with pytest.warns(UserWarning, match="sigma is negative"):
+        assert len(npsubpix.find_peaks(wrap(x), background=npsubpix.Background(wrap(0 * x), wrap(sigma)))) == 0
+    sigma[0, 0] = 0  # a part can be used
+    assert len(npsubpix.find_peaks(wrap(x), sigma=wrap(sigma), threshold_abs=1)) == 0
+    assert len(npsubpix.find_peaks(wrap(x), sigma=wrap(0 * x), threshold_abs=100)) == 1  # without noise
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("noise", [-1.0, np.nan, -np.inf])
+def test_a_map_of_noise_that_lets_no_pixel_be_a_peak_is_said(noise):
+    check_that_unusable_noise_is_said(np.asarray, noise)
+
+
+def test_a_map_of_noise_of_any_library_that_lets_no_pixel_be_a_peak_is_said(wrap):
+    check_that_unusable_noise_is_said(wrap, -1.0)
+
+
 @pytest.mark.usefixtures("backend")
 def test_no_frames():
     peaks = find(np.zeros((0, 9, 8)), threshold_rel=0.5, frame_axis=0, minima=True)

@@ -282,6 +282,19 @@ def test_processes_that_need_a_kernel_compile_it_once(tmp_path, expected):
     assert result_of(run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))) == expected
 
 
+def test_a_cache_that_cannot_be_written_is_read(tmp_path, expected):
+    """Whoever builds the image of a container fills it, and others, or nobody, may write there."""
+    run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "npsubpix").iterdir()}
+    closed = """
+    from npsubpix._cpu.compiler import cache
+    cache._can_write = lambda folder: False
+    """
+    output = run("\n".join(map(textwrap.dedent, (closed, SMALL, COMPILED))), NUMBA_CACHE_DIR=str(tmp_path))
+    assert output.split() == [*expected, "None", "0"]  # nothing is compiled
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "npsubpix").iterdir()} == before
+
+
 @pytest.mark.exhaustive  # which compiles in processes of their own
 def test_a_process_that_stopped_while_it_compiled_delays_nobody(tmp_path, expected):
     """Its lock goes with it; one that is held for too long is not waited for."""

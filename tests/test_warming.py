@@ -63,3 +63,27 @@ npsubpix.render_gaussian(mean, 1.5, (200, 300)).sum().backward()
 """
     run(tmp_path, "-c", calls)
     assert kernels_in(tmp_path) == kernels
+
+
+@pytest.mark.exhaustive  # which compiles a family anew
+def test_peaks_of_images_of_any_size_are_compiled_before(tmp_path):
+    """Large images take kernels that small ones, such as those of `warmup`, do not."""
+    run(tmp_path, "-m", "npsubpix", "warmup", "find_peaks", "--quiet")
+    kernels = kernels_in(tmp_path)
+    call = "npsubpix.find_peaks(np.random.default_rng(0).normal(size=(1000, 1000)).astype('f4'), threshold_abs=3)"
+    run(tmp_path, "-c", f"import npsubpix, numpy as np\n{call}")
+    assert kernels_in(tmp_path) == kernels
+
+
+def test_the_command_says_where_kernels_are(tmp_path):
+    assert run(tmp_path, "-m", "npsubpix", "warmup", "render_spots") == f"compiled kernels are in {tmp_path}/npsubpix\n"
+
+
+def test_the_command_compiles_nothing_that_could_not_be_kept(tmp_path):
+    """As while a container is built, whose calls would compile all again."""
+    blocked = tmp_path / "blocked"
+    blocked.write_text("not a directory")
+    with pytest.raises(subprocess.CalledProcessError) as failure:
+        run(blocked, "-m", "npsubpix", "warmup")
+    assert failure.value.stderr == "npsubpix: no compiled kernel could be kept: npsubpix info tells about the cache\n"
+    assert "off: no folder can be written" in run(blocked, "-m", "npsubpix", "info")

@@ -99,6 +99,8 @@ BAD: list[Any] = [
     ),
     (lambda a, b: a.sum() + b, 3, TypeError, r"args must be a tuple, got int: write args=\(value,\)"),
     (brighter, ("mean",), TypeError, r"args\[0\] must be a number or an array of numbers, got str"),
+    (brighter, (np.array([1], object),), TypeError, r"args\[0\] must be .* of numbers, got an array of object"),
+    (brighter, (np.array(["1"]),), TypeError, r"args\[0\] must be .* of numbers, got an array of <U1"),
     (brighter, (2**63,), ValueError, r"args\[0\] must be an integer of 64 bits"),
     ("mean", (1,), ValueError, "args must be left out for a reduction by name"),
     (functools.partial(brighter, least=1), (), TypeError, "func must be a plain function that Numba can compile"),

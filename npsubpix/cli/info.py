@@ -7,8 +7,9 @@ import ctypes
 import importlib.metadata
 import os
 import platform
+from pathlib import Path
 
-__all__ = ["describe"]
+__all__ = ["describe", "folder_of_kernels"]
 
 
 def describe() -> str:
@@ -16,6 +17,13 @@ def describe() -> str:
     lines = {**_versions(), **_machine()}
     width = max(map(len, lines))
     return "\n".join(f"{name:<{width}}  {text}" for name, text in lines.items())
+
+
+def folder_of_kernels() -> Path | None:
+    """Return the folder to which compiled kernels are written, or None where there is none."""
+    from npsubpix._cpu.compiler.cache import cache_directory
+
+    return cache_directory()
 
 
 def _versions() -> dict[str, str]:
@@ -32,7 +40,7 @@ def _versions() -> dict[str, str]:
 def _machine() -> dict[str, str]:
     import numba
 
-    from npsubpix._cpu.compiler.cache import cache_directory
+    from npsubpix._cpu.compiler.cache import cache_directories, cache_directory
     from npsubpix._cpu.compiler.internals import why_not_linking
 
     threads = numba.get_num_threads()  # this chooses the layer
@@ -43,10 +51,18 @@ def _machine() -> dict[str, str]:
     return {
         "threads": str(threads),
         "threading layer": layer,
-        "cache": str(cache_directory() or "off"),
+        "cache": _cache(cache_directories(), cache_directory()),
         "linking": f"off: {off}" if (off := why_not_linking()) else "on",
         "GPU": ", ".join(_gpus()) or "none found",
     }
+
+
+def _cache(folders: tuple[Path, ...], written: Path | None) -> str:
+    """Say from where compiled kernels are read, and to which of these places they are written."""
+    names = [f"{folder}{'' if folder == written else ' (only read)'}" for folder in folders]
+    if names:
+        return ", ".join(names)
+    return "off" if os.environ.get("NPSUBPIX_CACHE") == "0" else "off: no folder can be written"
 
 
 def _gpus() -> list[str]:

@@ -9,7 +9,7 @@ import typer
 
 from npsubpix.cli.files import progress_bar
 from npsubpix.cli.options import Debug, Quiet
-from npsubpix.cli.terminal import Errors
+from npsubpix.cli.terminal import Errors, say
 
 __all__ = ["warmup"]
 
@@ -40,7 +40,12 @@ def warmup(
 ) -> None:
     """Compile kernels ahead of their first calls, and keep them in the cache: for containers and clusters."""
     with Errors(debug).last_resort():
+        from npsubpix.cli.info import folder_of_kernels
         from npsubpix.warming import warmup as compile_all
+
+        folder = folder_of_kernels()
+        if folder is None:
+            raise OSError("no compiled kernel could be kept: npsubpix info tells about the cache")
 
         with progress_bar(1, quiet) as advance:
             done = 0.0
@@ -53,3 +58,5 @@ def warmup(
 
             options: dict[str, Any] = {"dtypes": [d.value for d in dtype]} if dtype else {}
             compile_all(*(what or ()), progress=show, **options)
+        if not quiet:
+            say(f"compiled kernels are in {folder}")

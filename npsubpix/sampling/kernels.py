@@ -131,6 +131,9 @@ class WeightedNearest:
 
     Notes
     -----
+    As weights are divided by their sum, two functions w whose values at the distances of the same pixels, such as d and
+    1 - d, differ by one factor are the same kernel: compare samples, not tables that were learned.
+
     Gradients follow from the derivatives of the weights. With a named weight, samples are continuous; with one of
     reach 1, a sample at the centre of a pixel equals that pixel. With a function that is not 0 at the distance `reach`,
     samples jump at pixel centres, where the pixel at that distance on the right counts. Where the sum of the weights of

@@ -25,6 +25,8 @@ from npsubpix.windows.reduce import REDUCTIONS, check_footprint, lengths_of_wind
 
 __all__ = ["window_map"]
 
+_REAL = "bool", "int", "uint", "float", "bfloat"  # how names of dtypes of real numbers begin
+
 
 def window_map(
     func: Callable[..., Any] | str,
@@ -268,9 +270,11 @@ def _argument(value: Any, name: str, home: Home) -> Any:
         if not -(2**63) <= value < 2**63:
             raise ValueError(f"{name} must be an integer of 64 bits, got {value}")
         return value
-    if not hasattr(value, "dtype") or str(value.dtype).removeprefix("torch.").startswith(("complex", "object", "str")):
+    dtype = getattr(value, "dtype", None)
+    if not str(getattr(dtype, "name", dtype)).removeprefix("torch.").startswith(_REAL):
+        what = type(value).__name__ if dtype is None else f"an array of {dtype}"
         raise TypeError(
-            f"{name} must be a number or an array of numbers, got {type(value).__name__}; func may take anything else "
+            f"{name} must be a number or an array of numbers, got {what}; func may take anything else "
             "that Numba compiles from the enclosing scope"
         )
     home.require_beside(value, name, "images[0]", on_host=True)

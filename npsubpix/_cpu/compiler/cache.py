@@ -9,7 +9,8 @@ nobody has used for three months, of older versions that is, are removed by the 
 new one.
 
 ``NPSUBPIX_CACHE=0`` turns the cache off. ``NUMBA_CACHE_DIR`` moves it; otherwise it is in the
-``__pycache__`` beside the kernels, or in the user's cache directory if that cannot be written.
+``__pycache__`` beside the kernels, or in the user's cache directory if that cannot be written. Entries are read
+from both, and from a directory that cannot be written: that of a container was filled by whoever built its image.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ import numba
 from npsubpix._cpu.compiler.internals import is_linking
 from npsubpix._cpu.compiler.turns import Turn
 
-__all__ = ["KernelCache", "cache_directory"]
+__all__ = ["KernelCache", "cache_directories", "cache_directory"]
 
 _DIGEST = hashlib.sha256
 _ROOT = Path(__file__).parents[3]
@@ -59,10 +60,23 @@ def _candidates() -> Iterator[Path]:
 
 @functools.cache
 def cache_directory() -> Path | None:
-    """Return the directory that holds compiled kernels, or None where there is none."""
-    if os.environ.get("NPSUBPIX_CACHE", "1") == "0":
-        return None
-    return next(filter(_can_write, _candidates()), None)
+    """Return the directory to which compiled kernels are written, or None where there is none."""
+    return next(filter(_can_write, _candidates()), None) if _is_on() else None
+
+
+def cache_directories() -> tuple[Path, ...]:
+    """Return the directories from which compiled kernels are read, that to which they are written first."""
+    written = cache_directory()
+    return tuple(dict.fromkeys((*([] if written is None else [written]), *_existing())))
+
+
+@functools.cache
+def _existing() -> tuple[Path, ...]:
+    return tuple(filter(os.path.isdir, _candidates())) if _is_on() else ()
+
+
+def _is_on() -> bool:
+    return os.environ.get("NPSUBPIX_CACHE", "1") != "0"
 
 
 def _can_write(folder: Path) -> bool:
@@ -157,6 +171,14 @@ def _source_digest(module: str) -> str:
     return digest.hexdigest()
 
 
+def _stored(entry: str) -> bytes:
+    """Return the content of an entry from the first directory that has it whole; raise if none has."""
+    for folder in cache_directories():
+        with contextlib.suppress(OSError, ValueError):
+            return _read(folder / entry)
+    raise LookupError(f"{entry} is not stored")
+
+
 def _read(path: Path) -> bytes:
     """Return the content of an entry; raise if it is damaged."""
     blob = path.read_bytes()
@@ -200,8 +222,7 @@ def _remove_unused(folder: Path) -> None:
 class KernelCache:
     """The cache of one kernel form, as a Numba dispatcher expects it."""
 
-    def __init__(self, folder: Path, module: str, name: str, of_user: str = "") -> None:
-        self._folder = folder
+    def __init__(self, module: str, name: str, of_user: str = "") -> None:
         self._module = module
         self._name = f"{module}.{name}"
         self._of_user = of_user
@@ -213,13 +234,12 @@ class KernelCache:
 
         `of_user` tells all that it takes from functions of users, whose sources are not known.
         """
-        folder = cache_directory()
-        return None if folder is None else cls(folder, function.__module__, function.__qualname__, of_user)
+        return cls(function.__module__, function.__qualname__, of_user) if cache_directories() else None
 
     @property
     def cache_path(self) -> str:
         """The directory, as Numba reports it."""
-        return str(self._folder)
+        return str(cache_directory() or "")
 
     def enable(self) -> None:
         """Do nothing: the cache is on for as long as it is attached."""
@@ -230,7 +250,7 @@ class KernelCache:
     def flush(self) -> None:
         """Do nothing: entries of changed sources are never read."""
 
-    def _path(self, signature: Any, context: Any) -> Path:
+    def _entry(self, signature: Any, context: Any) -> str:
         key = (
             self._name,
             self._of_user,
@@ -242,7 +262,7 @@ class KernelCache:
             _source_digest(self._module),
         )
         short = self._name.rpartition(".")[2].strip("_")
-        return self._folder / f"{short}-{_DIGEST(repr(key).encode()).hexdigest()[:32]}.npsubpix"
+        return f"{short}-{_DIGEST(repr(key).encode()).hexdigest()[:32]}.npsubpix"
 
     def load_overload(self, signature: Any, context: Any) -> Any:
         """Return the compiled kernel for `signature`, or None if it has to be compiled."""
@@ -253,13 +273,15 @@ class KernelCache:
             # All that compiled code needs of Numba. A refresh of the context, as Numba's own cache does,
             # imports all implementations too, scipy.linalg among them: 0.4 s that only compiling needs.
             rtsys.initialize(context)
-            path = self._path(signature, context)
+            entry = self._entry(signature, context)
             try:
-                payload = _read(path)
-            except (OSError, ValueError):
+                payload = _stored(entry)
+            except LookupError:
+                if (folder := cache_directory()) is None:
+                    return None
                 self._end_turn()  # of a compilation that failed
-                self._turn = Turn(path)
-                payload = _read(path)  # which another process may have written meanwhile
+                self._turn = Turn(folder / entry)
+                payload = _read(folder / entry)  # which another process may have written meanwhile
                 self._end_turn()
             return CompileResult._rebuild(context, *pickle.loads(payload))
         except Exception:  # a damaged entry, or another Numba, must cost time only
@@ -275,12 +297,16 @@ class KernelCache:
         try:
             from numba.core import serialize
 
-            if result.library.has_dynamic_globals or any(not lifted.can_cache for lifted in result.lifted):
+            folder = cache_directory()
+            if (
+                folder is None
+                or result.library.has_dynamic_globals
+                or any(not lifted.can_cache for lifted in result.lifted)
+            ):
                 return
             payload = serialize.dumps(result._reduce())
             result.library._shared_module = None  # a copy that was made for the payload
-            path = self._path(signature, result.target_context)
-            _write(path, payload)
+            _write(folder / self._entry(signature, result.target_context), payload)
         except Exception:  # what cannot be stored, or another Numba, must cost time only
             return
         finally:

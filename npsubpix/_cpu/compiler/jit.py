@@ -39,6 +39,7 @@ __all__ = [
     "inlined",
     "inlined_fused",
     "inlined_summing",
+    "is_serial",
     "kernel",
     "made_once",
     "summing",
@@ -257,6 +258,14 @@ def _compile(function: Callable[..., Any], name: str, parallel: bool, of_user: s
     return dispatcher  # type: ignore[no-any-return]
 
 
+def is_serial(work: int) -> bool:
+    """Whether `Kernel.run` calls the serial form for so much work."""
+    if work < _SERIAL_WORK or process.forked or numba.config.NUMBA_NUM_THREADS == 1:
+        return True
+    process.load()  # the layer, before Numba is asked about threads
+    return bool(numba.get_num_threads() == 1)
+
+
 class Kernel:
     """A compiled function of arrays; `run` chooses its parallel or its serial form.
 
@@ -273,12 +282,9 @@ class Kernel:
 
     def run(self, work: int, *args: Any) -> Any:
         """Call the kernel; `work` is about the number of elementary operations it will do, 8 of which take 1 ns."""
-        if work < _SERIAL_WORK or process.forked or numba.config.NUMBA_NUM_THREADS == 1:
+        if is_serial(work):
             return self.serial(*args)
-        thread_safe = process.load()  # the layer, before Numba is asked about threads
-        if numba.get_num_threads() == 1:
-            return self.serial(*args)
-        with _NOTHING if thread_safe else process.lock:
+        with _NOTHING if process.load() else process.lock:
             return self._run_in_threads(args)
 
     def _run_in_threads(self, args: tuple[Any, ...]) -> Any:

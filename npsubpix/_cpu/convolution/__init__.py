@@ -144,7 +144,8 @@ def _run(
         if method == "fft" and (left_out or omit or not is_as_exact_by_fft(x, kernel, fill, dtype)):
             method = "direct"
     if method == "fft":
-        return converted(_fft(x.astype(np.float64), kernel.astype(np.float64), plan, cval, left_out, omit), dtype)
+        with np.errstate(all="ignore"):  # infinite spectra, and sums beyond the dtype
+            return converted(_fft(x.astype(np.float64), kernel.astype(np.float64), plan, cval, left_out, omit), dtype)
     if free and x.dtype.itemsize == 1 and dtype.kind in "iu" and plan.stride[1:] == (1, 1) and not (left_out or omit):
         taps = taps_of(x, kernel, cval, method)
         if taps is not None:
@@ -225,14 +226,13 @@ def correlate_terms(
 def _fft(x: HostArray, kernel: HostArray, plan: _Plan, cval: float, left_out: bool, omit: bool) -> HostArray:
     if not (left_out or omit):
         return _by_fft(x, kernel, plan, cval)
-    known = np.isfinite(x) if omit else np.ones(x.shape, bool)
+    known = ~np.isnan(x) if omit else np.ones(x.shape, bool)
     fill, absolute = 0.0 if left_out else cval, np.abs(kernel)
     pixels, counted = np.where(known, x, 0).astype(x.dtype), known.astype(x.dtype)
     sums, means = (_by_fft(pixels, weights, plan, fill) for weights in (kernel, absolute))
     parts = _by_fft(counted, absolute, plan, 0.0 if left_out else 1.0)
     gaps = _by_fft(1 - counted, kernel, plan, 1.0 if left_out else 0.0)
-    with np.errstate(all="ignore"):
-        return np.asarray(np.where(parts > 1e-6 * absolute.sum(), sums + gaps * (means / parts), np.nan))
+    return np.asarray(np.where(parts > 1e-6 * absolute.sum(), sums + gaps * (means / parts), np.nan))
 
 
 def _channels_first(x: HostArray, channel_axis: int | None) -> HostArray:

@@ -12,7 +12,7 @@ from numba import prange
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.compiler.intrinsics import trailing_zeros
-from npsubpix._cpu.compiler.jit import device, kernel
+from npsubpix._cpu.compiler.jit import device, is_serial, kernel
 from npsubpix._cpu.nms import codes_of_extrema, limits, no_limits
 from npsubpix._cpu.peaks.narrowing import are_narrowed, narrow
 from npsubpix._cpu.peaks.plateaus import find_plateaus, mark_seeds
@@ -29,8 +29,6 @@ _STRICT = 3  # a maximum or a minimum; others are seeds of plateaus
 _PLATEAU, _LOW = int(PeakFlags.PLATEAU), int(PeakFlags.MINIMUM)
 
 _WORDS = 8192  # a unit of parallel work: 64 KB of codes
-
-_FEW = 1 << 19  # codes that one thread searches in less time than threads start
 
 _ROOM, _ROOM_OF_UNIT = 1024, 8192  # for indices, at first: of a search by one thread, and of a unit
 
@@ -114,7 +112,7 @@ def _strength_type(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
 
 def _positions(codes: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], int]:
     """Return the flat indices of the extrema, ascending, and the number of seeds."""
-    length, room = (max(words.size, 1), _ROOM) if codes.size < _FEW else (_WORDS, _ROOM_OF_UNIT)
+    length, room = (max(words.size, 1), _ROOM) if is_serial(codes.size) else (_WORDS, _ROOM_OF_UNIT)
     units = max((words.size + length - 1) // length, 1)
     while True:
         indices, counts = np.empty((units, room), np.int64), np.empty((units, 2), np.int64)
