@@ -168,7 +168,7 @@ def test_same_bits_for_any_number_of_threads(rng, threads):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
 def test_samples_do_not_depend_on_those_beside_them(rng, dtype):
-    """Positions are computed several at a time; the last ones of a call, and those that are scattered, one by one."""
+    """Positions are computed several at a time, and the last ones of a call one by one."""
     image = (100 * rng.random((40, 300))).astype(dtype)
     coords = rng.uniform(1, 38, (2, 45)).astype(np.float32)
     coords[:, :9] = np.round(coords[:, :9])
@@ -177,6 +177,23 @@ def test_samples_do_not_depend_on_those_beside_them(rng, dtype):
     for part in range(2):
         np.testing.assert_array_equal(together[part], np.concatenate([a[part] for a in alone], axis=-1))
     np.testing.assert_array_equal(npsubpix.sample(image, coords, method="linear"), together[0])
+    y = rng.standard_normal(45).astype(np.float32)
+    by_image, by_coords = npsubpix.sample_vjp(y, image, coords, method="linear")
+    parts = [npsubpix.sample_vjp(y[k : k + 1], image, coords[:, k : k + 1], method="linear") for k in range(45)]
+    np.testing.assert_allclose(by_image, sum(p[0] for p in parts), atol=1e-6)
+    np.testing.assert_array_equal(by_coords, np.concatenate([p[1] for p in parts], axis=-1))
+
+
+def test_cotangents_without_strides(rng):
+    """As torch hands them over where a sum of samples is differentiated."""
+    image, grid = rng.standard_normal((1, 2, 20, 30)), rng.uniform(-0.9, 0.9, (1, 5, 9, 2))
+    tensors = [torch.from_numpy(x.astype(np.float32)).requires_grad_() for x in (image, grid)]
+    samples = npsubpix.grid_sample(*tensors)
+    found, wanted = (
+        torch.autograd.grad(samples, tensors, y.expand(samples.shape), retain_graph=True)
+        for y in (torch.ones(()), torch.ones(samples.shape))
+    )
+    assert all(map(torch.equal, found, wanted))
 
 
 @pytest.mark.usefixtures("backend")

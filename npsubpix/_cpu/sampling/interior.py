@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from npsubpix._cpu.compiler.intrinsics import on_stack, prefetch
+from npsubpix._cpu.compiler.intrinsics import on_stack
 from npsubpix._cpu.compiler.jit import allocating, device, fused, inlined, inlined_fused, summing
-from npsubpix._cpu.sampling.pairs import EIGHT, gradients_of_eight, values_of_eight
+from npsubpix._cpu.sampling.pairs import EIGHT, fetch, fetch_eight, gradients_of_eight, values_of_eight
 from npsubpix._cpu.sampling.weights import TAPS, Taps, left_of
 
 __all__ = [
@@ -40,7 +40,6 @@ indices_of_chunk, distances_of_chunk = on_stack((CHUNK,)), on_stack((3, CHUNK))
 LONGEST, MOST = 1 << 24, 1 << 31
 
 _ONE, _TWO, _THREE = np.uint64(1), np.uint64(2), np.uint64(3)
-_AHEAD = 16  # positions between prefetching pixels and using them
 _NEAR = 64  # pixels between positions whose cache lines are likely to follow each other
 
 
@@ -201,13 +200,6 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
     count, weights, slopes = taps.count, taps.weights, taps.slopes
     linear = taps == TAPS["linear"]
 
-    @device
-    def fetch(x, starts, k, shape, planes, rows):
-        ahead = np.int64(starts[min(k + _AHEAD, starts.size - 1)])
-        for a in range(planes):
-            for b in range(rows):
-                prefetch(x, ahead + (a * shape[1] + b) * shape[2])
-
     @summing
     def row_value(x, o, u, F):
         total = F(0)
@@ -313,8 +305,10 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
         F = out.dtype.type
         width = np.uint64(shape[2])
         begin = 0
-        if linear and not scattered:
+        if linear:
             while begin + EIGHT <= out.size:
+                if scattered:
+                    fetch_eight(x, starts, begin, shape)
                 values_of_eight(x, starts, t, begin, shape[2], out)
                 begin += EIGHT
         for k in range(begin, out.size):
@@ -360,8 +354,10 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
         F = out.dtype.type
         width = np.uint64(shape[2])
         begin = 0
-        if linear and not scattered:
+        if linear:
             while begin + EIGHT <= out.size:
+                if scattered:
+                    fetch_eight(x, starts, begin, shape)
                 gradients_of_eight(x, starts, t, begin, shape[2], out, gy, gx)
                 begin += EIGHT
         for k in range(begin, out.size):

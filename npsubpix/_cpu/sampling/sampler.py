@@ -142,7 +142,8 @@ class HostSampler:
         table = self._table(weighting)
         before = flat, pixels.size, self._coords(pixels.padding), BORDER_RULES[self.mode], self.cval
         cotangents = (
-            np.empty((0, 0, 0), self.dtype) if values_cotangent is None else values_cotangent,
+            # contiguous, as eight are read at once: torch gives one number that is expanded
+            np.empty((0, 0, 0), self.dtype) if values_cotangent is None else np.ascontiguousarray(values_cotangent),
             np.empty((0, 0, 0, 0), self.dtype) if gradient_cotangent is None else gradient_cotangent,
         )
         work = 4 * self._work(weighting, self.channels * self.positions.size)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from npsubpix._cpu.compiler.jit import device, fused, inlined_fused, inlined_summing
-from npsubpix._cpu.sampling.weights import Taps
+from npsubpix._cpu.sampling.pairs import EIGHT, spread_eight
+from npsubpix._cpu.sampling.weights import TAPS, Taps
 
 _ONE = np.uint64(1)
 
@@ -19,6 +20,7 @@ __all__ = ["folded_spreader", "spreader", "write_cotangent"]
 def spreader(taps: Taps) -> Any:
     """Make the function that adds windows inside the image to the cotangents of their pixels."""
     count, weights, slopes = taps.count, taps.weights, taps.slopes
+    linear = taps == TAPS["linear"]
 
     @inlined_summing
     def sum_row(x, o, u, du, F):
@@ -76,7 +78,12 @@ def spreader(taps: Taps) -> Any:
     def spread2(x, image_cotangent, starts, t, shape, addresses, g, gy, gx):
         F = image_cotangent.dtype.type
         width = np.uint64(shape[2])
-        for m in range(starts.size):
+        begin = 0
+        if linear:
+            while begin + EIGHT <= starts.size:
+                spread_eight(x, starts, t, begin, shape[2], image_cotangent, g, gy, gx)
+                begin += EIGHT
+        for m in range(begin, starts.size):
             u, du = weights(t[2, m], F, addresses), slopes(t[2, m], F, addresses)
             v, dv = weights(t[1, m], F, addresses), slopes(t[1, m], F, addresses)
             _, sy, sx = spread_plane(x, image_cotangent, np.uint64(starts[m]), width, u, du, v, dv, F(g[m]), F)
