@@ -13,7 +13,7 @@ from numba.core.errors import NumbaError
 
 from npsubpix._cpu.compiler import jit
 from npsubpix._cpu.compiler.internals import INSTRUCTIONS, is_linking, missing
-from npsubpix._cpu.compiler.jit import Kernel, allocates, device
+from npsubpix._cpu.compiler.jit import Kernel, TaskKernel, allocates, device
 
 pytestmark = pytest.mark.core
 
@@ -65,6 +65,42 @@ def test_errors_of_inner_functions_arrive():
     with pytest.raises(ValueError, match="no root of") as error:
         _KERNEL.run(0, np.array([4.0, -2.5]), np.empty(2))
     assert error.value.args == ("no root of", -2.5)
+
+
+def _root_of_task(task, x, out):
+    parts = np.zeros(2, np.float64)
+    parts[0] = _root(x[task])
+    out[task] = parts.sum()
+
+
+_TASKS = TaskKernel(_root_of_task, "roots_of_tasks")
+
+
+@pytest.mark.parametrize("work", [0, 1 << 40])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("place", [0, 49])
+def test_tasks_run_once_in_both_forms_and_none_fails_unseen(monkeypatch, work, dtype, place):
+    monkeypatch.setattr(jit, "_SERIAL_WORK", 1)
+    x, out = np.arange(50, dtype=dtype) ** 2, np.full(50, -1.0)
+    _TASKS.run(work, 0, x, out)
+    assert (out == -1).all()
+    _TASKS.run(work, 50, x, out)
+    np.testing.assert_allclose(out, np.arange(50))
+    x[place] = -1
+    with pytest.raises(MemoryError, match="no memory for a task of roots_of_tasks"):
+        _TASKS.run(work, 50, x, out)
+    x[place] = 4
+    _TASKS.run(work, 50, x, out)
+    assert out[place] == 2
+
+
+def test_both_forms_of_tasks_are_compiled_once(monkeypatch):
+    """Compiling takes most of a first call."""
+    monkeypatch.setattr(jit, "_SERIAL_WORK", 1)
+    kernel = TaskKernel(_root_of_task, "roots_of_tasks")
+    for work in (0, 1 << 40):
+        kernel.run(work, 3, np.ones(3), np.empty(3))
+    assert len(kernel.loop.signatures) == 1
 
 
 def test_inner_functions_raise_if_called_from_python():

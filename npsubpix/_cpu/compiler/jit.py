@@ -26,10 +26,12 @@ import numpy
 from npsubpix._cpu.compiler.cache import KernelCache
 from npsubpix._cpu.compiler.failures import failures
 from npsubpix._cpu.compiler.internals import FUSED_LOOPS, is_linking, missing
+from npsubpix._cpu.compiler.tasks import run_tasks
 from npsubpix._cpu.compiler.threads import process
 
 __all__ = [
     "Kernel",
+    "TaskKernel",
     "allocates",
     "allocating",
     "compile_function_of_arrays",
@@ -42,6 +44,7 @@ __all__ = [
     "kernel",
     "made_once",
     "summing",
+    "tasks",
 ]
 
 #: Work below which the serial form runs, in pixels times the operations done on each, of which 8 take about 1 ns: in
@@ -51,16 +54,16 @@ _SERIAL_WORK = 1 << 20
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
 
-def _pipelines() -> tuple[dict[str, Any], dict[str, Any]]:
+def _pipelines() -> tuple[dict[str, Any], ...]:
     """Return the options that have inner functions, and kernels, linked: none where Numba's own passes compile them."""
     if not is_linking():
-        return {}, {}
-    from npsubpix._cpu.compiler.linking import InnerCompiler, KernelCompiler
+        return {}, {}, {}
+    from npsubpix._cpu.compiler.linking import InnerCompiler, KernelCompiler, TasksCompiler
 
-    return {"pipeline_class": InnerCompiler}, {"pipeline_class": KernelCompiler}
+    return tuple({"pipeline_class": compiler} for compiler in (InnerCompiler, KernelCompiler, TasksCompiler))
 
 
-_INNER_OPTIONS, _KERNEL_OPTIONS = ({**_OPTIONS, **pipeline} for pipeline in _pipelines())
+_INNER_OPTIONS, _KERNEL_OPTIONS, _TASKS_OPTIONS = ({**_OPTIONS, **pipeline} for pipeline in _pipelines())
 
 _names: set[str] = set()  # of kernels
 _allocating: set[Callable[..., Any]] = set()
@@ -144,8 +147,11 @@ def summing(function: Callable[..., Any]) -> Callable[..., Any]:
     return _inner(function, frozenset({"contract", "reassoc"}))
 
 
-def _inner(function: Callable[..., Any], fastmath: frozenset[str], forceinline: bool = False) -> Callable[..., Any]:
+def _inner(
+    function: Callable[..., Any], fastmath: frozenset[str], forceinline: bool = False, is_task: bool = False
+) -> Callable[..., Any]:  # fmt: skip
     named = _named(function, _name_with_closure(function))
+    vars(named)["is_task"] = is_task
     options = {**_INNER_OPTIONS, "fastmath": set(fastmath) or False, "forceinline": forceinline}
     options["_nrt"] = function in _allocating
     compiled: Callable[..., Any] = numba.njit(inline="never", **options)(named)
@@ -249,7 +255,11 @@ def _serial_loops() -> Iterator[None]:
 def _compile(function: Callable[..., Any], name: str, parallel: bool, of_user: str | None) -> Callable[..., Any]:
     form = f"{name}_parallel" if parallel else f"{name}_serial"
     named = _named(function, form)  # the cache knows the two forms apart by it
-    dispatcher = numba.njit(parallel=parallel, **_KERNEL_OPTIONS)(named)
+    return _cached(named, of_user, {"parallel": parallel, **_KERNEL_OPTIONS})
+
+
+def _cached(named: Callable[..., Any], of_user: str | None, options: dict[str, Any]) -> Callable[..., Any]:
+    dispatcher = numba.njit(**options)(named)
     cache = None if of_user is None else KernelCache.create(named, of_user)
     if cache is not None:
         dispatcher._cache = cache
@@ -304,10 +314,59 @@ def kernel(name: str) -> Callable[[Callable[..., Any]], Kernel]:
     """
 
     def compile_as_named(function: Callable[..., Any]) -> Kernel:
-        if name in _names:
-            raise ValueError(f"there is a kernel named {name!r} already")
-        _names.add(name)
+        _reserve(name)
         return Kernel(function, name)
+
+    return compile_as_named
+
+
+def _reserve(name: str) -> None:
+    if name in _names:
+        raise ValueError(f"there is a kernel named {name!r} already")
+    _names.add(name)
+
+
+class TaskKernel(Kernel):
+    """A loop over tasks, compiled once; `run` has threads share the tasks, or not. Its first argument is their number.
+
+    Nothing in a task fails but for want of memory.
+    """
+
+    def __init__(self, function: Callable[..., Any], name: str, late: bool = False) -> None:
+        self.name = name
+        task = _inner(allocates(function), frozenset(), forceinline=True, is_task=True)
+
+        def run(launch: int, threads: int, count: int, *args: Any) -> Any:
+            return run_tasks(task, launch, threads, count, args)
+
+        named = _named(run, name)
+        named.__module__ = function.__module__
+        self.loop = _cached(named, "", _TASKS_OPTIONS if late else _KERNEL_OPTIONS)
+
+    def serial(self, *args: Any) -> None:
+        """Run without threads."""
+        self._check(self.loop(0, 1, *args))
+
+    def parallel(self, *args: Any) -> None:
+        """Run in threads."""
+        self._check(self.loop(process.launch, numba.get_num_threads(), *args))
+
+    def _check(self, failed: int) -> None:
+        if failed:
+            raise MemoryError(f"no memory for a task of {self.name}")
+
+
+def tasks(name: str, late: bool = False) -> Callable[[Callable[..., Any]], TaskKernel]:
+    """Compile a function of the number of a task, and of arrays, to a kernel that runs it for each task.
+
+    Both forms are one piece of code, and take half as long to compile as those of a `kernel` with one loop. With
+    `late`, large functions are not optimized again in the kernel, which takes less time still. Tasks of less than a
+    microsecond, as chunks of linear interpolation are, take 1.3 times as long as in a `kernel`.
+    """
+
+    def compile_as_named(function: Callable[..., Any]) -> TaskKernel:
+        _reserve(name)
+        return TaskKernel(function, name, late)
 
     return compile_as_named
 

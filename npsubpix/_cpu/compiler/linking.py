@@ -27,7 +27,7 @@ from numba.core.untyped_passes import IRProcessing
 from npsubpix._cpu.compiler.failures import count_failures
 from npsubpix._cpu.compiler.internals import INSTRUCTIONS, missing
 
-__all__ = ["InnerCompiler", "KernelCompiler"]
+__all__ = ["InnerCompiler", "KernelCompiler", "TasksCompiler"]
 
 _PARTS_OF_LOOPS = ("__numba_parfor_gufunc", "parallelgufuncwrapper")  # what a thread does for one task, and its calls
 _TASKS = "<numba.np.ufunc.wrappers._GufuncWrapper"
@@ -45,6 +45,21 @@ class _Linking(JITCodeLibrary):  # type: ignore[misc]
         super().add_linking_library(library)
         for left_out in getattr(library, "left_out", ()):
             super().add_linking_library(left_out)
+
+
+class _LinkingLate(_Linking):
+    """Code that is optimized before it is linked with large functions, which have been optimized already."""
+
+    def finalize(self) -> None:
+        called = dict.fromkeys(self._linking_libraries)
+        self._late = [library for library in called if isinstance(library, _Linked) and library.is_large()]
+        self._linking_libraries = [library for library in called if library not in self._late]
+        super().finalize()
+
+    def _optimize_final_module(self) -> None:
+        super()._optimize_final_module()
+        for library in self._late:
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
 
 
 class _NoEngine:
@@ -72,8 +87,12 @@ class _Linked(_Linking):
         super().finalize()
 
     def _omits(self, called: Any) -> bool:
-        called._ensure_finalized()
-        return not called.inlined and any(map(_is_large, called.get_defined_functions()))
+        return bool(called.is_large())
+
+    def is_large(self) -> bool:
+        """Whether this is better not copied into what calls it."""
+        self._ensure_finalized()
+        return not self.inlined and any(map(_is_large, self.get_defined_functions()))
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
@@ -105,6 +124,9 @@ class _LinkedOnce(_Linked):
     def _omits(self, called: Any) -> bool:  # noqa: ARG002
         return True
 
+    def is_large(self) -> bool:
+        return False
+
 
 class _LinkedTask(_LinkedOnce):
     """Code around what a thread does in a loop: it sets the exception of a task that failed, and ends the thread."""
@@ -117,8 +139,8 @@ class _LinkedTask(_LinkedOnce):
 class _KernelCodegen:
     """Numba's code generation, but for the parts of a kernel's loops over threads."""
 
-    def __init__(self, codegen: Any) -> None:
-        self._all = codegen
+    def __init__(self, codegen: Any, kernel: type[_Linking] = _Linking) -> None:
+        self._all, self._kernel = codegen, kernel
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._all, name)
@@ -126,7 +148,7 @@ class _KernelCodegen:
     def create_library(self, name: str) -> Any:
         if name.startswith(_TASKS):
             return _LinkedTask(self._all, name)
-        return (_LinkedOnce if name.startswith(_PARTS_OF_LOOPS) else _Linking)(self._all, name)
+        return (_LinkedOnce if name.startswith(_PARTS_OF_LOOPS) else self._kernel)(self._all, name)
 
 
 def _holds_arrays(numba_type: Any) -> bool:
@@ -186,7 +208,8 @@ class _InnerLowering(NativeLowering):  # type: ignore[misc]
 
     def run_pass(self, state: Any) -> bool:
         _check_references(state)
-        state.library = _Linked(state.targetctx.codegen(), state.func_id.func_qualname)
+        kind = _LinkedOnce if vars(state.func_id.func)["is_task"] else _Linked
+        state.library = kind(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.inlined = state.flags.forceinline
         state.flags.no_cpython_wrapper = state.flags.no_cfunc_wrapper = state.flags.no_compile = True
         super().run_pass(state)
@@ -235,10 +258,12 @@ def _no_search_for_garbage() -> Iterator[None]:
 class KernelCompiler(_Compiler):
     """Compile a kernel."""
 
+    _library: type[_Linking] = _Linking
+
     def define_pipelines(self) -> list[Any]:
         """Return the passes of Numba's compiler."""
         target = self.state.targetctx
-        own = target.subtarget(_internal_codegen=_KernelCodegen(target.codegen()))
+        own = target.subtarget(_internal_codegen=_KernelCodegen(target.codegen(), self._library))
         own.cached_internal_func = target.cached_internal_func
         self.state.targetctx = own
         return [_passes(self.state, {IRProcessing: _KernelProcessing})]
@@ -252,3 +277,9 @@ class KernelCompiler(_Compiler):
             result.codegen.set_env(env.env_name, env)
         result.library._linking_libraries = []  # pieces that nothing else holds, as those of loops over threads
         return result
+
+
+class TasksCompiler(KernelCompiler):
+    """Compile a loop over tasks."""
+
+    _library = _LinkingLate

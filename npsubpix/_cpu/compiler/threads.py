@@ -9,6 +9,7 @@ loaded here, before its first use, with threads that wait asleep, unless the use
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,13 @@ __all__ = ["process"]
 #: Variables that decide how threads wait: OpenMP's own, and those of GNU and LLVM.
 _WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY")
 
+#: Modules of Numba's threading layers.
+_LAYERS = {
+    "omp": "numba.np.ufunc.omppool",
+    "tbb": "numba.np.ufunc.tbbpool",
+    "workqueue": "numba.np.ufunc.workqueue",
+}
+
 
 class _Process:
     """State of the threads of this process; a forked child starts anew."""
@@ -28,6 +36,7 @@ class _Process:
         self.forked = False
         self.lock = threading.RLock()
         self._thread_safe: bool | None = None
+        self.launch = 0  # address of the layer's function that has threads share a loop
 
     def after_fork(self) -> None:
         self.forked = True
@@ -38,7 +47,9 @@ class _Process:
         if self._thread_safe is None:
             with self.lock, _waiting_asleep():
                 numba.get_num_threads()
-                self._thread_safe = numba.threading_layer() in ("omp", "tbb")
+                layer = numba.threading_layer()
+                self._thread_safe = layer in ("omp", "tbb")
+                self.launch = importlib.import_module(_LAYERS[layer]).parallel_for
         return self._thread_safe
 
 
