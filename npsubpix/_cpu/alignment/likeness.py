@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
 
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.alignment.positions import ROWS, choose, ignore, margin_inside, project
 from npsubpix._cpu.alignment.rows import SHORTEST, end_of_run
-from npsubpix._cpu.compiler.jit import device, fused, kernel, summing
+from npsubpix._cpu.compiler.intrinsics import keep, shaped
+from npsubpix._cpu.compiler.jit import device, fused, summing, tasks
 from npsubpix._definitions.alignment.normal_equations import Likeness
 
 __all__ = ["likeness_of"]
@@ -38,7 +38,7 @@ def _second_differences(a, b, c, values, differences):
 @device
 def _differences_at(x, starts, width, values, differences):
     """Write the pixels in the middle of windows of a flat image, and their second differences."""
-    begin = 0
+    begin = np.int64(0)  # no literal, for which `end_of_run` would be compiled as well
     while begin < starts.size:
         end = end_of_run(starts, begin)
         if end - begin >= SHORTEST:
@@ -73,26 +73,26 @@ def _add(sums, inside, of_fixed, of_moving, fixed_mean, moving_mean):
     sums[4] += square
 
 
-@kernel("alignment_likeness")
-def _likeness(fixed, moving, fixed_mask, moving_mask, matrix, fixed_mean, moving_mean, sums):
+@tasks("alignment_likeness", late=True)
+def _likeness(task, fixed, moving, fixed_mask, moving_mask, matrix, fixed_mean, moving_mean, sums):
     height, width = fixed.shape
     moving_height, moving_width = moving.shape
     margin = margin_inside((moving_height, moving_width))
-    plane = moving.reshape(moving.size)
-    for r in prange(sums.shape[0]):
-        lines, inside, starts = np.zeros((3, width)), np.zeros(width), np.empty(width, np.int32)
-        of_fixed, of_moving = np.zeros((2, width)), np.zeros((2, width))
-        scales, py, px = lines[0], lines[1], lines[2]
-        for i in range(max(r * ROWS, 1), min((r + 1) * ROWS, height - 1)):
-            project(i, matrix, scales, py, px)
-            choose(py, px, moving_height, moving_width, margin, inside)
-            ignore(inside, i, fixed_mask, moving_mask, py, px)
-            _begin_windows(py, px, moving_width, inside, starts)
-            _second_differences(
-                fixed[i - 1], fixed[i], fixed[i + 1], of_fixed[0, 1 : width - 1], of_fixed[1, 1 : width - 1]
-            )
-            _differences_at(plane, starts, moving_width, of_moving[0], of_moving[1])
-            _add(sums[r], inside, of_fixed, of_moving, fixed_mean, moving_mean)
+    plane = shaped(moving, (moving.size,))
+    lines, inside, starts = np.zeros((3, width), np.float64), np.zeros(width, fixed.dtype), np.empty(width, np.int32)
+    of_fixed, of_moving = np.zeros((2, width), np.float64), np.zeros((2, width), np.float64)
+    scales, py, px = lines[0], lines[1], lines[2]
+    for i in range(max(task * ROWS, 1), min((task + 1) * ROWS, height - 1)):
+        project(i, matrix, scales, py, px)
+        choose(py, px, moving_height, moving_width, margin, inside)
+        ignore(inside, i, fixed_mask, moving_mask, py, px)
+        _begin_windows(py, px, moving_width, inside, starts)
+        _second_differences(
+            fixed[i - 1], fixed[i], fixed[i + 1], of_fixed[0, 1 : width - 1], of_fixed[1, 1 : width - 1]
+        )
+        _differences_at(plane, starts, moving_width, of_moving[0], of_moving[1])
+        _add(sums[task], inside, of_fixed, of_moving, fixed_mean, moving_mean)
+    keep(moving)
 
 
 def likeness_of(
@@ -100,5 +100,5 @@ def likeness_of(
 ) -> Likeness:
     """Return the likeness of the fixed and the moving image, with their masks."""
     sums = np.zeros((-(-images[0].shape[0] // ROWS), 5))
-    _likeness.run(80 * images[0].size, *images, np.ascontiguousarray(matrix), fixed_mean, moving_mean, sums)
+    _likeness.run(80 * images[0].size, len(sums), *images, np.ascontiguousarray(matrix), fixed_mean, moving_mean, sums)
     return Likeness.of(sums.sum(0))
