@@ -7,7 +7,7 @@ import numpy as np
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.alignment.positions import ROWS, choose, ignore, margin_inside, project
 from npsubpix._cpu.alignment.rows import SHORTEST, end_of_run
-from npsubpix._cpu.compiler.intrinsics import keep, shaped
+from npsubpix._cpu.compiler.intrinsics import shaped
 from npsubpix._cpu.compiler.jit import device, fused, summing, tasks
 from npsubpix._definitions.alignment.normal_equations import Likeness
 
@@ -92,7 +92,6 @@ def _likeness(task, fixed, moving, fixed_mask, moving_mask, matrix, fixed_mean, 
         )
         _differences_at(plane, starts, moving_width, of_moving[0], of_moving[1])
         _add(sums[task], inside, of_fixed, of_moving, fixed_mean, moving_mean)
-    keep(moving)
 
 
 def likeness_of(

@@ -24,7 +24,7 @@ from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.alignment.positions import ROWS, choose, ignore, margin_inside, place, project
 from npsubpix._cpu.alignment.products import PAIRS, add_products, products_of, wanted_pairs
 from npsubpix._cpu.alignment.rows import sample_row
-from npsubpix._cpu.compiler.intrinsics import copy_to, keep, shaped
+from npsubpix._cpu.compiler.intrinsics import copy_to, shaped
 from npsubpix._cpu.compiler.jit import Kernel, device, fused, summing, tasks
 from npsubpix._definitions.alignment.losses import SCORES, STEP, weight_of
 from npsubpix._definitions.alignment.normal_equations import (
@@ -209,7 +209,6 @@ def _equations_kernel(name: str, inverse: bool) -> Kernel:
             add_row(
                 sums[task], totals[task], i, images, matrix, overlap, moved, gain, bias, weighing, used, wanted, scratch
             )
-        keep(moving_spline)
 
     return equations
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.compiler.intrinsics import copy_to, keep, on_stack, shaped
+from npsubpix._cpu.compiler.intrinsics import copy_to, on_stack
 from npsubpix._cpu.compiler.jit import Kernel, device, fused, tasks
 from npsubpix._cpu.sampling.filling import fill_pixels, unfill_pixels
 from npsubpix._cpu.sampling.transposition import LANES, transpose_block
@@ -119,7 +119,7 @@ def _filter(task, source, out, n, along_rows, gain, poles, places, factors, scal
     size = n * LANES if along_rows else 0
     flat = np.zeros(size, F)
     if along_rows:
-        lines, begin, end = shaped(flat, (n, LANES)), 0, LANES
+        lines, begin, end = flat.reshape((n, LANES)), 0, LANES
         _transpose(lines, source[rows[0] : rows[1]], rows[1] - rows[0], n, F(gain))
     else:
         inner = out.shape[1]
@@ -130,7 +130,6 @@ def _filter(task, source, out, n, along_rows, gain, poles, places, factors, scal
     _filter_lines(lines, flat, begin, end, poles, places, factors, scales)
     if along_rows:
         _transpose(out[rows[0] : rows[1]], lines, n, rows[1] - rows[0], F(1.0))
-    keep(flat)
 
 
 @functools.lru_cache(maxsize=64)
