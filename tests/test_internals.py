@@ -179,6 +179,7 @@ def test_all_that_linking_takes_from_numba_is_listed():
         "_kernel",
         "_library",
         "is_large",
+        "preserve",
         "replace_builtins",
         "replace_allocations",
         "blocks",
