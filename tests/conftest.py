@@ -197,7 +197,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], se
         parallel = kernel.parallel
 
         def noted(*args: Any) -> Any:
-            ran.add(parallel.py_func.__name__.removesuffix("_parallel"))
+            ran.add(kernel.name)
             return parallel(*args)
 
         with pytest.MonkeyPatch.context() as patch:

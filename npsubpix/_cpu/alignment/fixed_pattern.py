@@ -14,7 +14,7 @@ __all__ = ["fixed_pattern"]
 _deviation = device(deviation)
 
 
-@kernel("alignment_fixed_pattern")
+@kernel("alignment_fixed_pattern", late=True)
 def _find(fixed, moving, found):
     for i in prange(2, fixed.shape[0] - 2):
         for j in range(2, fixed.shape[1] - 2):

@@ -78,7 +78,7 @@ class Level:
         with np.errstate(all="ignore"):
             coords = np.ascontiguousarray(moved[:2] / moved[2])
         values = np.empty((1, 1, y.size), self.moving.dtype)
-        value_kernel("bspline3", 1).run(
+        value_kernel("bspline3", 1, 2).run(
             30 * y.size,
             self.moving_spline[None, None, None],
             coords[None],

@@ -8,6 +8,7 @@ from numba import prange
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.alignment.positions import ROWS, choose, ignore, margin_inside, project
 from npsubpix._cpu.alignment.rows import SHORTEST, end_of_run
+from npsubpix._cpu.compiler.intrinsics import shaped
 from npsubpix._cpu.compiler.jit import device, fused, kernel, summing
 from npsubpix._definitions.alignment.normal_equations import Likeness
 
@@ -38,7 +39,7 @@ def _second_differences(a, b, c, values, differences):
 @device
 def _differences_at(x, starts, width, values, differences):
     """Write the pixels in the middle of windows of a flat image, and their second differences."""
-    begin = 0
+    begin = np.int64(0)  # no literal, for which `end_of_run` would be compiled as well
     while begin < starts.size:
         end = end_of_run(starts, begin)
         if end - begin >= SHORTEST:
@@ -73,15 +74,16 @@ def _add(sums, inside, of_fixed, of_moving, fixed_mean, moving_mean):
     sums[4] += square
 
 
-@kernel("alignment_likeness")
+@kernel("alignment_likeness", late=True)
 def _likeness(fixed, moving, fixed_mask, moving_mask, matrix, fixed_mean, moving_mean, sums):
     height, width = fixed.shape
     moving_height, moving_width = moving.shape
     margin = margin_inside((moving_height, moving_width))
-    plane = moving.reshape(moving.size)
+    plane = shaped(moving, (moving.size,))
     for r in prange(sums.shape[0]):
-        lines, inside, starts = np.zeros((3, width)), np.zeros(width), np.empty(width, np.int32)
-        of_fixed, of_moving = np.zeros((2, width)), np.zeros((2, width))
+        lines, starts = np.zeros((3, width), np.float64), np.empty(width, np.int32)
+        inside = np.zeros(width, fixed.dtype)
+        of_fixed, of_moving = np.zeros((2, width), np.float64), np.zeros((2, width), np.float64)
         scales, py, px = lines[0], lines[1], lines[2]
         for i in range(max(r * ROWS, 1), min((r + 1) * ROWS, height - 1)):
             project(i, matrix, scales, py, px)

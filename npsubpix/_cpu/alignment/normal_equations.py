@@ -24,8 +24,8 @@ from numba import prange
 from npsubpix._arrays.library import HostArray
 from npsubpix._cpu.alignment.positions import ROWS, choose, ignore, margin_inside, place, project
 from npsubpix._cpu.alignment.products import PAIRS, add_products, products_of, wanted_pairs
-from npsubpix._cpu.alignment.rows import gradients_of_row, values_of_row
-from npsubpix._cpu.compiler.intrinsics import copy_to
+from npsubpix._cpu.alignment.rows import sample_row
+from npsubpix._cpu.compiler.intrinsics import copy_to, shaped
 from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel, summing
 from npsubpix._definitions.alignment.losses import SCORES, STEP, weight_of
 from npsubpix._definitions.alignment.normal_equations import (
@@ -52,7 +52,6 @@ def _gradient_of_row(c, i, factor, gy, gx):
     for j in range(1, gy.size - 1):
         corners = below[j - 1] - above[j - 1] + below[j + 1] - above[j + 1]
         gy[j] = third * (below[j] - above[j]) + twelfth * corners
-    for j in range(1, gx.size - 1):
         corners = above[j + 1] - above[j - 1] + below[j + 1] - below[j - 1]
         gx[j] = third * (here[j + 1] - here[j - 1]) + twelfth * corners
 
@@ -156,22 +155,20 @@ def _equations_kernel(name: str, inverse: bool) -> Kernel:
         count = _sum(inside)
         if count == 0:
             return
-        plane, shape = moving_spline.reshape(moving_spline.size), (1, moving_height, moving_width)
+        plane = shaped(moving_spline, (moving_spline.size,))
         if inverse:
+            moving_y, moving_x = signals[CROSSED], signals[CROSSED + 1]
+            sample_row(plane, starts, t, moving_width, used[CROSSED], values, moving_y, moving_x)
             if used[CROSSED]:
-                moving_y, moving_x = signals[CROSSED], signals[CROSSED + 1]
-                gradients_of_row(plane, starts, t, shape, values, moving_y, moving_x)
                 _pull_back(moving_y, moving_x, matrix, scales, py, px)
                 _clear(moving_y, moving_x, inside)
-            else:
-                values_of_row(plane, starts, t, shape, values)
             _gradient_of_row(fixed_spline, i, F(-gain), gy, gx)
             if used[PROJECTED]:
                 py[:], scales[:] = i, 1.0
                 for j in range(px.size):
                     px[j] = j
         else:
-            gradients_of_row(plane, starts, t, shape, values, gy, gx)
+            sample_row(plane, starts, t, moving_width, True, values, gy, gx)
         _clear(gy, gx, inside)
         _compare(residuals, values, fixed[i], inside, gain, bias)
         if used[PROJECTED]:
@@ -193,20 +190,19 @@ def _equations_kernel(name: str, inverse: bool) -> Kernel:
         totals[0] += _sum(weights)
         totals[1] += count
         if wanted[1, 0]:
-            _weigh(weights, residuals, inside, scale, loss, SCORES)
+            _weigh(weights, residuals, inside, scale, loss, np.int64(SCORES))  # no literal, which compiles it again
             _weigh_signals(weighed, signals, wanted[1], weights)
             add_products(sums[1], weighed, signals, wanted[1], y, x)
 
-    @kernel(f"normal_equations_{name}")
+    @kernel(f"normal_equations_{name}", late=True)
     def equations(
         fixed, fixed_spline, moving_spline, fixed_mask, moving_mask, matrix, overlap, moved, gain, bias, scale, loss,
-        use, used, wanted, sums, totals,
+        use, used, wanted, x, sums, totals,
     ):  # fmt: skip
         height, width = fixed.shape
         images = fixed, fixed_spline, moving_spline, fixed_mask, moving_mask
         for r in prange(sums.shape[0]):
-            x = np.arange(width) - 0.5 * (width - 1)
-            lines = np.zeros((3, width))
+            lines = np.zeros((3, width), np.float64)
             signals, weighed = np.zeros((SIGNALS, width), fixed.dtype), np.zeros((SIGNALS + 1, width), fixed.dtype)
             starts, t = np.empty(width, np.int32), np.zeros((3, width), fixed.dtype)
             scratch = x, lines, signals, weighed, starts, t
@@ -246,8 +242,8 @@ def normal_equations(images: ComparedImages, basis: HostArray, comparison: Compa
     blocks = -(-shape[0] // ROWS)
     sums, totals = np.zeros((blocks, 2, PAIRS, 3, 3)), np.zeros((blocks, 2))
     weighing, moved = (gain, bias, scale, loss, use), not np.array_equal(matrix, overlap)
-    work = 100 * images.fixed.size
-    _kernels[inverse].run(work, *images, matrix, overlap, moved, *weighing, np.array(used), wanted, sums, totals)
+    work, x = 100 * images.fixed.size, np.arange(shape[1]) - 0.5 * (shape[1] - 1)
+    _kernels[inverse].run(work, *images, matrix, overlap, moved, *weighing, np.array(used), wanted, x, sums, totals)
     weight, count = totals.sum(0)
     of_steps, of_scores = sums.sum(0)
     e = equations_of(products_of(of_steps), basis, shape, brightness, crossed, weight, count)

@@ -26,17 +26,14 @@ def project(i, matrix, scales, py, px):
     if matrix[2, 0] == 0 and matrix[2, 1] == 0:
         depth = 1.0 / matrix[2, 2]
         for j in range(px.size):
-            x = np.float64(j)
             scales[j] = depth
-            py[j] = (matrix[0, 0] * y + matrix[0, 1] * x + matrix[0, 2]) * depth
-            px[j] = (matrix[1, 0] * y + matrix[1, 1] * x + matrix[1, 2]) * depth
     else:
         for j in range(px.size):
-            x = np.float64(j)
-            depth = 1.0 / (matrix[2, 0] * y + matrix[2, 1] * x + matrix[2, 2])
-            scales[j] = depth
-            py[j] = (matrix[0, 0] * y + matrix[0, 1] * x + matrix[0, 2]) * depth
-            px[j] = (matrix[1, 0] * y + matrix[1, 1] * x + matrix[1, 2]) * depth
+            scales[j] = 1.0 / (matrix[2, 0] * y + matrix[2, 1] * np.float64(j) + matrix[2, 2])
+    for j in range(px.size):
+        x = np.float64(j)
+        py[j] = (matrix[0, 0] * y + matrix[0, 1] * x + matrix[0, 2]) * scales[j]
+        px[j] = (matrix[1, 0] * y + matrix[1, 1] * x + matrix[1, 2]) * scales[j]
 
 
 @fused

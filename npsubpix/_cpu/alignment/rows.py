@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from npsubpix._cpu.compiler.jit import device, fused
-from npsubpix._cpu.sampling.interior import gatherers
+from npsubpix._cpu.sampling.planes import planes_of
 from npsubpix._cpu.sampling.weights import TAPS
 
-__all__ = ["SHORTEST", "end_of_run", "gradients_of_row", "values_of_row"]
+__all__ = ["SHORTEST", "end_of_run", "sample_row"]
 
 #: Positions of a run, below which gathering is faster.
 SHORTEST = 12
@@ -22,7 +22,7 @@ SHORTEST = 12
 _STRIDE = 16
 
 _CUBIC = TAPS["bspline3"]
-_values, _gradients = gatherers(_CUBIC)
+_value, _gradient = planes_of(_CUBIC)
 _weights, _slopes = _CUBIC.weights, _CUBIC.slopes
 
 
@@ -78,46 +78,28 @@ def end_of_run(starts, begin):
 
 
 @device
-def values_of_row(x, starts, t, shape, out):
-    """Sample spline coefficients x, flat, where windows begin at `starts` and positions are `t` from their bases."""
-    width = shape[2]
-    waiting, begin = 0, 0  # the first position that is not sampled yet, and of this run
+def sample_row(x, starts, t, width, differentiate, out, gy, gx):
+    """Sample spline coefficients x, flat, where windows begin at `starts` and positions are `t` from their bases.
+
+    Write gradients too, if wanted.
+    """
+    F = out.dtype.type
+    begin = np.int64(0)  # no literal, for which `end_of_run` would be compiled as well
     while begin < starts.size:
         end = end_of_run(starts, begin)
         if end - begin >= SHORTEST:
-            if waiting < begin:
-                part = slice(waiting, begin)
-                _values(x, starts[part], t[:, part], shape, 2, (0, 0), False, out[part])
-            o, n = np.int64(starts[begin]), end - begin + 3
-            a, b = x[o : o + n], x[o + width : o + width + n]
-            c, d = x[o + 2 * width : o + 2 * width + n], x[o + 3 * width : o + 3 * width + n]
-            _run_of_values(a, b, c, d, t[2, begin:end], t[1, begin:end], out[begin:end])
-            waiting = end
-        begin = end
-    if waiting < starts.size:
-        _values(x, starts[waiting:], t[:, waiting:], shape, 2, (0, 0), False, out[waiting:])
-
-
-@device
-def gradients_of_row(x, starts, t, shape, out, gy, gx):
-    """Sample values and gradients in the same way."""
-    width = shape[2]
-    waiting, begin = 0, 0
-    while begin < starts.size:
-        end = end_of_run(starts, begin)
-        if end - begin >= SHORTEST:
-            if waiting < begin:
-                part = slice(waiting, begin)
-                _gradients(
-                    x, starts[part], t[:, part], shape, 2, (0, 0), False, out[part], gy[part], gy[part], gx[part]
-                )
             o, n = np.int64(starts[begin]), end - begin + 3
             a, b = x[o : o + n], x[o + width : o + width + n]
             c, d = x[o + 2 * width : o + 2 * width + n], x[o + 3 * width : o + 3 * width + n]
             part = slice(begin, end)
-            _run_of_gradients(a, b, c, d, t[2, part], t[1, part], out[part], gy[part], gx[part])
-            waiting = end
+            if differentiate:
+                _run_of_gradients(a, b, c, d, t[2, part], t[1, part], out[part], gy[part], gx[part])
+            else:
+                _run_of_values(a, b, c, d, t[2, part], t[1, part], out[part])
+        elif differentiate:
+            for k in range(begin, end):
+                out[k], gy[k], gx[k] = _gradient(x, np.uint64(starts[k]), np.uint64(width), t, k, (0, 0), F)
+        else:
+            for k in range(begin, end):
+                out[k] = _value(x, np.uint64(starts[k]), np.uint64(width), t, k, (0, 0), F)
         begin = end
-    if waiting < starts.size:
-        part = slice(waiting, starts.size)
-        _gradients(x, starts[part], t[:, part], shape, 2, (0, 0), False, out[part], gy[part], gy[part], gx[part])

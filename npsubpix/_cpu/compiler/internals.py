@@ -49,6 +49,7 @@ LINKING = (
     "numba.core.codegen:CPUCodeLibrary.__init__ _final_module",
     "numba.core.codegen:CPUCodeLibrary.__init__ _linking_libraries",
     "numba.core.codegen:CPUCodeLibrary.add_ir_module",
+    "numba.core.codegen:CPUCodeLibrary.finalize link_in",
     "numba.core.codegen:JITCPUCodegen.create_library",
     "numba.core.codegen:JITCPUCodegen.set_env",
     "numba.core.base:BaseContext.__init__ cached_internal_func",

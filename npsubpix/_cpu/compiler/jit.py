@@ -53,15 +53,20 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck"
 
 
 def _pipelines() -> tuple[dict[str, Any], ...]:
-    """Return the options that have inner functions, and kernels, linked: none where Numba's own passes compile them."""
+    """Return the options of inner functions and of kernels: serial, in threads, and both linked late.
+
+    Where Numba's own passes compile them, these are its own.
+    """
     if not is_linking():
-        return {}, {}, {"parallel": True}
-    from npsubpix._cpu.compiler.linking import InnerCompiler, KernelCompiler, ThreadsCompiler
+        serial, parallel = {"parallel": False}, {"parallel": True}
+        return {}, serial, parallel, serial, parallel
+    from npsubpix._cpu.compiler import linking
 
-    return tuple({"pipeline_class": compiler} for compiler in (InnerCompiler, KernelCompiler, ThreadsCompiler))
+    kernels = linking.KernelCompiler, linking.ThreadsCompiler, linking.LateCompiler, linking.LateThreadsCompiler
+    return tuple({"pipeline_class": compiler} for compiler in (linking.InnerCompiler, *kernels))
 
 
-_INNER_OPTIONS, _KERNEL_OPTIONS, _THREADS_OPTIONS = ({**_OPTIONS, **pipeline} for pipeline in _pipelines())
+_INNER_OPTIONS, *_KERNEL_OPTIONS = ({**_OPTIONS, **pipeline} for pipeline in _pipelines())
 
 _names: set[str] = set()  # of kernels
 _allocating: set[Callable[..., Any]] = set()
@@ -247,11 +252,12 @@ def _serial_loops() -> Iterator[None]:
             replaced.update(extrema)
 
 
-def _compile(function: Callable[..., Any], name: str, parallel: bool, of_user: str | None) -> Callable[..., Any]:
+def _compile(
+    function: Callable[..., Any], name: str, parallel: bool, late: bool, of_user: str | None
+) -> Callable[..., Any]:
     form = f"{name}_parallel" if parallel else f"{name}_serial"
     named = _named(function, form)  # the cache knows the two forms apart by it
-    options = _THREADS_OPTIONS if parallel else _KERNEL_OPTIONS
-    dispatcher = numba.njit(**options)(named)
+    dispatcher = numba.njit(**_KERNEL_OPTIONS[2 * late + parallel])(named)
     cache = None if of_user is None else KernelCache.create(named, of_user)
     if cache is not None:
         dispatcher._cache = cache
@@ -272,13 +278,13 @@ class Kernel:
     `digest` is that of a function of a user that it holds, None if there is none, so that it cannot be cached.
     """
 
-    def __init__(self, function: Callable[..., Any], name: str, digest: str | None = "") -> None:
+    def __init__(self, function: Callable[..., Any], name: str, digest: str | None = "", *, late: bool = False) -> None:
         self.name = name
         if digest:  # its pieces are known by their names, which have the digest
             digest = hashlib.sha256(f"{digest} {_name_with_closure(function)}".encode()).hexdigest()
         form = f"{name}_{digest[:_DIGITS]}" if digest else name
-        self.serial = _compile(function, form, parallel=False, of_user=digest)
-        self.parallel = _compile(function, form, parallel=True, of_user=digest)
+        self.serial = _compile(function, form, parallel=False, late=late, of_user=digest)
+        self.parallel = _compile(function, form, parallel=True, late=late, of_user=digest)
 
     def run(self, work: int, *args: Any) -> Any:
         """Call the kernel; `work` is about the number of elementary operations it will do, 8 of which take 1 ns."""
@@ -304,17 +310,18 @@ class Kernel:
         return result
 
 
-def kernel(name: str) -> Callable[[Callable[..., Any]], Kernel]:
+def kernel(name: str, *, late: bool = False) -> Callable[[Callable[..., Any]], Kernel]:
     """Compile a function in a parallel and a serial form, each at its first use.
 
-    `name` is the kernel's own: it tells apart the kernels that a factory makes from one function.
+    `name` is the kernel's own: it tells apart the kernels that a factory makes from one function. With `late`, large
+    functions are not optimized again in the kernel, which compiles in less time, but without copies of them.
     """
 
     def compile_as_named(function: Callable[..., Any]) -> Kernel:
         if name in _names:
             raise ValueError(f"there is a kernel named {name!r} already")
         _names.add(name)
-        return Kernel(function, name)
+        return Kernel(function, name, late=late)
 
     return compile_as_named
 

@@ -27,7 +27,7 @@ from numba.core.untyped_passes import IRProcessing
 from npsubpix._cpu.compiler.internals import INSTRUCTIONS, missing
 from npsubpix._cpu.compiler.loops import load_threads, outline_loops
 
-__all__ = ["InnerCompiler", "KernelCompiler", "ThreadsCompiler"]
+__all__ = ["InnerCompiler", "KernelCompiler", "LateCompiler", "LateThreadsCompiler", "ThreadsCompiler"]
 
 #: Instructions from which on a function is not worth a copy in another one: LLVM makes none of functions of about 50.
 _LARGE = 100
@@ -42,6 +42,21 @@ class _Linking(JITCodeLibrary):  # type: ignore[misc]
         super().add_linking_library(library)
         for left_out in getattr(library, "left_out", ()):
             super().add_linking_library(left_out)
+
+
+class _LinkingLate(_Linking):
+    """Code that is optimized before it is linked with large functions, which have been optimized already."""
+
+    def finalize(self) -> None:
+        called = dict.fromkeys(self._linking_libraries)
+        self._late = [library for library in called if isinstance(library, _Linked) and library.is_large()]
+        self._linking_libraries = [library for library in called if library not in self._late]
+        super().finalize()
+
+    def _optimize_final_module(self) -> None:
+        super()._optimize_final_module()
+        for library in self._late:
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
 
 
 class _NoEngine:
@@ -69,8 +84,12 @@ class _Linked(_Linking):
         super().finalize()
 
     def _omits(self, called: Any) -> bool:
-        called._ensure_finalized()
-        return not called.inlined and any(map(_is_large, called.get_defined_functions()))
+        return bool(called.is_large())
+
+    def is_large(self) -> bool:
+        """Whether this is better not copied into what calls it."""
+        self._ensure_finalized()
+        return not self.inlined and any(map(_is_large, self.get_defined_functions()))
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
@@ -102,18 +121,21 @@ class _LinkedOnce(_Linked):
     def _omits(self, called: Any) -> bool:  # noqa: ARG002
         return True
 
+    def is_large(self) -> bool:
+        return False
+
 
 class _KernelCodegen:
     """Numba's code generation, but for the libraries of kernels."""
 
-    def __init__(self, codegen: Any) -> None:
-        self._all = codegen
+    def __init__(self, codegen: Any, kernel: type[_Linking] = _Linking) -> None:
+        self._all, self._kernel = codegen, kernel
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._all, name)
 
     def create_library(self, name: str) -> Any:
-        return _Linking(self._all, name)
+        return self._kernel(self._all, name)
 
 
 def _holds_arrays(numba_type: Any) -> bool:
@@ -258,11 +280,12 @@ class KernelCompiler(_Compiler):
     """Compile a kernel."""
 
     _processing: Any = _InnerProcessing
+    _library: type[_Linking] = _Linking
 
     def define_pipelines(self) -> list[Any]:
         """Return the passes of Numba's compiler."""
         target = self.state.targetctx
-        own = target.subtarget(_internal_codegen=_KernelCodegen(target.codegen()))
+        own = target.subtarget(_internal_codegen=_KernelCodegen(target.codegen(), self._library))
         own.cached_internal_func = target.cached_internal_func
         self.state.targetctx = own
         return [_passes(self.state, {IRProcessing: self._processing})]
@@ -282,3 +305,15 @@ class ThreadsCompiler(KernelCompiler):
     """Compile a kernel whose loops over threads run in them."""
 
     _processing = _ThreadsProcessing
+
+
+class LateCompiler(KernelCompiler):
+    """Compile a kernel that is linked with large functions after it is optimized, as these are already."""
+
+    _library = _LinkingLate
+
+
+class LateThreadsCompiler(ThreadsCompiler):
+    """Compile a kernel whose loops over threads run in them, see `LateCompiler`."""
+
+    _library = _LinkingLate

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from npsubpix._cpu.compiler.intrinsics import on_stack
-from npsubpix._cpu.compiler.jit import allocating, device, fused, inlined, inlined_fused, summing
+from npsubpix._cpu.compiler.jit import allocating, device, fused, inlined
 from npsubpix._cpu.sampling.pairs import EIGHT, fetch, fetch_eight, gradients_of_eight, values_of_eight
+from npsubpix._cpu.sampling.planes import planes_of, rows_of
 from npsubpix._cpu.sampling.weights import TAPS, Taps, left_of
 
 __all__ = [
@@ -39,7 +40,6 @@ indices_of_chunk, distances_of_chunk = on_stack((CHUNK,)), on_stack((3, CHUNK))
 #: Longest axis and largest number of pixels: float32 holds every index of the one, int32 those of the other.
 LONGEST, MOST = 1 << 24, 1 << 31
 
-_ONE, _TWO, _THREE = np.uint64(1), np.uint64(2), np.uint64(3)
 _NEAR = 64  # pixels between positions whose cache lines are likely to follow each other
 
 
@@ -108,8 +108,8 @@ def surveyor(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
 
 
 @functools.cache
-def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
-    """Make the function that finds where the windows of positions begin."""
+def locator(base_of: Callable[..., Any], count: int, axes: int = 0) -> Callable[..., Any]:
+    """Make the function that finds where the windows of positions begin: along so many axes, 0 for any number."""
     left, limits = left_of(count), _limits_of(count)
 
     @inlined
@@ -162,29 +162,29 @@ def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
         Windows that are not inside are replaced by one that is, and the indices of their positions are
         written to `left_out`. Return their number, and whether the windows are scattered over the image.
         """
-        axes, size = coords.shape[1], starts.size
+        along, size = coords.shape[1], starts.size
         end = begin + size
         D = coords.dtype.type
-        for a in range(3 - axes, 3):
+        for a in range(3 - along, 3):
             if shape[a] < count:
                 return leave_all_out(left_out), False
         of_x, of_y, of_z = limits(shape[2], D), limits(shape[1], D), limits(shape[0], D)
-        x = coords[b, axes - 1, begin:end]
-        if axes == 1:
+        x = coords[b, along - 1, begin:end]
+        if axes == 1 or (axes == 0 and along == 1):  # what is known is not compiled
             every = place_line(x, of_x, starts, t[2]) == size
         else:
             every = (
-                place_plane(coords[b, axes - 2, begin:end], x, of_y, of_x, np.int32(shape[2]), starts, t[1], t[2])
+                place_plane(coords[b, along - 2, begin:end], x, of_y, of_x, np.int32(shape[2]), starts, t[1], t[2])
                 == size
             )
-            if axes > 2:
+            if axes == 3 or (axes == 0 and along == 3):
                 every &= add_axis(coords[b, 0, begin:end], of_z, np.int32(shape[1] * shape[2]), starts, t[0]) == size
         left_out_count = 0
         if not every:
             for k in range(size):
                 inside = True
-                for a in range(axes):
-                    low, high = limits(shape[3 - axes + a], D)
+                for a in range(along):
+                    low, high = limits(shape[3 - along + a], D)
                     inside &= (coords[b, a, begin + k] >= low) & (coords[b, a, begin + k] < high)
                 if not inside:
                     left_out[left_out_count] = k
@@ -195,105 +195,18 @@ def locator(base_of: Callable[..., Any], count: int) -> Callable[..., Any]:
 
 
 @functools.cache
-def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Make the functions that gather values, and values and gradients, of located positions."""
+def gatherers(taps: Taps, axes: int = 0) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Make the functions that gather values, and values and gradients, of located positions.
+
+    These are along so many axes, 0 for any number.
+    """
     count, weights, slopes = taps.count, taps.weights, taps.slopes
     linear = taps == TAPS["linear"]
-
-    @summing
-    def row_value(x, o, u, F):
-        total = F(0)
-        for k in range(count):
-            total += u[k] * F(x[o + np.uint64(k)])
-        return total
-
-    @summing
-    def row_slope(x, o, u, du, F):
-        total, slope = F(0), F(0)
-        for k in range(count):
-            v = F(x[o + np.uint64(k)])
-            total += u[k] * v
-            slope += du[k] * v
-        return total, slope
-
-    @inlined_fused
-    def plane_value_of_two(x, o, width, t, k, addresses, F):
-        u, v = weights(t[2, k], F, addresses), weights(t[1, k], F, addresses)
-        p = o + width
-        above, below = u[0] * F(x[o]) + u[1] * F(x[o + _ONE]), u[0] * F(x[p]) + u[1] * F(x[p + _ONE])
-        return v[0] * above + v[1] * below
-
-    @inlined_fused
-    def plane_gradient_of_two(x, o, width, t, k, addresses, F):
-        u, du = weights(t[2, k], F, addresses), slopes(t[2, k], F, addresses)
-        v, dv = weights(t[1, k], F, addresses), slopes(t[1, k], F, addresses)
-        p = o + width
-        a, b, c, d = F(x[o]), F(x[o + _ONE]), F(x[p]), F(x[p + _ONE])
-        above, below = u[0] * a + u[1] * b, u[0] * c + u[1] * d
-        gx = v[0] * (du[0] * a + du[1] * b) + v[1] * (du[0] * c + du[1] * d)
-        return v[0] * above + v[1] * below, dv[0] * above + dv[1] * below, gx
+    row_value, row_slope = rows_of(taps)
+    plane_value, plane_gradient = planes_of(taps)
 
     @fused
-    def plane_value_of_four(x, o, width, t, k, addresses, F):
-        """Sum down the columns first, which is vector code."""
-        u, v = weights(t[2, k], F, addresses), weights(t[1, k], F, addresses)
-        a, b, c, d = F(0), F(0), F(0), F(0)
-        for n in range(4):
-            a += v[n] * F(x[o])
-            b += v[n] * F(x[o + _ONE])
-            c += v[n] * F(x[o + _TWO])
-            d += v[n] * F(x[o + _THREE])
-            o += width
-        return u[0] * a + u[1] * b + u[2] * c + u[3] * d
-
-    @fused
-    def plane_gradient_of_four(x, o, width, t, k, addresses, F):
-        u, du = weights(t[2, k], F, addresses), slopes(t[2, k], F, addresses)
-        v, dv = weights(t[1, k], F, addresses), slopes(t[1, k], F, addresses)
-        a, b, c, d = F(0), F(0), F(0), F(0)
-        e, f, g, h = F(0), F(0), F(0), F(0)
-        for n in range(4):
-            p, q, r, s = F(x[o]), F(x[o + _ONE]), F(x[o + _TWO]), F(x[o + _THREE])
-            a += v[n] * p
-            b += v[n] * q
-            c += v[n] * r
-            d += v[n] * s
-            e += dv[n] * p
-            f += dv[n] * q
-            g += dv[n] * r
-            h += dv[n] * s
-            o += width
-        total = u[0] * a + u[1] * b + u[2] * c + u[3] * d
-        gy = u[0] * e + u[1] * f + u[2] * g + u[3] * h
-        return total, gy, du[0] * a + du[1] * b + du[2] * c + du[3] * d
-
-    @fused
-    def plane_value_of_any(x, o, width, t, k, addresses, F):
-        u, v = weights(t[2, k], F, addresses), weights(t[1, k], F, addresses)
-        total = F(0)
-        for b in range(count):
-            total += v[b] * row_value(x, o, u, F)
-            o += width
-        return total
-
-    @fused
-    def plane_gradient_of_any(x, o, width, t, k, addresses, F):
-        u, du = weights(t[2, k], F, addresses), slopes(t[2, k], F, addresses)
-        v, dv = weights(t[1, k], F, addresses), slopes(t[1, k], F, addresses)
-        total, gy, gx = F(0), F(0), F(0)
-        for b in range(count):
-            row, slope = row_slope(x, o, u, du, F)
-            total += v[b] * row
-            gy += dv[b] * row
-            gx += v[b] * slope
-            o += width
-        return total, gy, gx
-
-    plane_value = {2: plane_value_of_two, 4: plane_value_of_four}.get(count, plane_value_of_any)
-    plane_gradient = {2: plane_gradient_of_two, 4: plane_gradient_of_four}.get(count, plane_gradient_of_any)
-
-    @fused
-    def values1(x, starts, t, addresses, scattered, out):
+    def values1(x, starts, t, shape, axes, addresses, scattered, out):
         F = out.dtype.type
         for k in range(out.size):
             if scattered:
@@ -301,7 +214,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             out[k] = row_value(x, np.uint64(starts[k]), weights(t[2, k], F, addresses), F)
 
     @fused
-    def values2(x, starts, t, shape, addresses, scattered, out):
+    def values2(x, starts, t, shape, axes, addresses, scattered, out):
         F = out.dtype.type
         width = np.uint64(shape[2])
         begin = 0
@@ -317,7 +230,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             out[k] = plane_value(x, np.uint64(starts[k]), width, t, k, addresses, F)
 
     @fused
-    def values3(x, starts, t, shape, addresses, scattered, out):
+    def values3(x, starts, t, shape, axes, addresses, scattered, out):
         F = out.dtype.type
         width, plane = np.uint64(shape[2]), np.uint64(shape[1] * shape[2])
         for k in range(out.size):
@@ -334,14 +247,14 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
     @device
     def values(x, starts, t, shape, axes, addresses, scattered, out):
         if axes == 2:
-            values2(x, starts, t, shape, addresses, scattered, out)
+            values2(x, starts, t, shape, axes, addresses, scattered, out)
         elif axes == 1:
-            values1(x, starts, t, addresses, scattered, out)
+            values1(x, starts, t, shape, axes, addresses, scattered, out)
         else:
-            values3(x, starts, t, shape, addresses, scattered, out)
+            values3(x, starts, t, shape, axes, addresses, scattered, out)
 
     @fused
-    def gradients1(x, starts, t, addresses, scattered, out, gx):
+    def gradients1(x, starts, t, shape, axes, addresses, scattered, out, gz, gy, gx):
         F = out.dtype.type
         for k in range(out.size):
             if scattered:
@@ -350,7 +263,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             out[k], gx[k] = row_slope(x, np.uint64(starts[k]), u, du, F)
 
     @fused
-    def gradients2(x, starts, t, shape, addresses, scattered, out, gy, gx):
+    def gradients2(x, starts, t, shape, axes, addresses, scattered, out, gz, gy, gx):
         F = out.dtype.type
         width = np.uint64(shape[2])
         begin = 0
@@ -366,7 +279,7 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
             out[k], gy[k], gx[k] = plane_gradient(x, np.uint64(starts[k]), width, t, k, addresses, F)
 
     @fused
-    def gradients3(x, starts, t, shape, addresses, scattered, out, gz, gy, gx):
+    def gradients3(x, starts, t, shape, axes, addresses, scattered, out, gz, gy, gx):
         F = out.dtype.type
         width, plane = np.uint64(shape[2]), np.uint64(shape[1] * shape[2])
         for k in range(out.size):
@@ -387,10 +300,11 @@ def gatherers(taps: Taps) -> tuple[Callable[..., Any], Callable[..., Any]]:
     @device
     def gradients(x, starts, t, shape, axes, addresses, scattered, out, gz, gy, gx):
         if axes == 2:
-            gradients2(x, starts, t, shape, addresses, scattered, out, gy, gx)
+            gradients2(x, starts, t, shape, axes, addresses, scattered, out, gz, gy, gx)
         elif axes == 1:
-            gradients1(x, starts, t, addresses, scattered, out, gx)
+            gradients1(x, starts, t, shape, axes, addresses, scattered, out, gz, gy, gx)
         else:
-            gradients3(x, starts, t, shape, addresses, scattered, out, gz, gy, gx)
+            gradients3(x, starts, t, shape, axes, addresses, scattered, out, gz, gy, gx)
 
-    return values, gradients
+    own_values, own_gradients = (values, values1, values2, values3), (gradients, gradients1, gradients2, gradients3)
+    return own_values[axes], own_gradients[axes]

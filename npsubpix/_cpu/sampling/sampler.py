@@ -63,6 +63,10 @@ def _table_kernel(name: str, reach: int) -> Kernel:
     return table_vjp_kernel(reach)
 
 
+def _along(axes: int, factory: Callable[[str, int, int], Kernel]) -> Callable[[str, int], Kernel]:
+    return lambda name, reach: factory(name, reach, axes)
+
+
 def _run(
     factory: Callable[[str, int], Kernel], weighting: Weighting, table: HostArray | None, work: int,
     before: tuple[Any, ...], after: tuple[Any, ...],
@@ -124,10 +128,10 @@ class HostSampler:
         coords, rules = self._coords(pixels.padding), BORDER_RULES[self.mode]
         before, table = (pixels.array, coords, rules, self.cval), self._table(weighting)
         if not with_gradient:
-            _run(value_kernel, weighting, table, work, before, (values,))
+            _run(_along(self.axes, value_kernel), weighting, table, work, before, (values,))
             return values, None
         gradient = np.empty((self.batch, self.axes, self.channels, self.count), self.dtype)
-        _run(gradient_kernel, weighting, table, 2 * work, before, (values, gradient))
+        _run(_along(self.axes, gradient_kernel), weighting, table, 2 * work, before, (values, gradient))
         return values, gradient
 
     def pull_back(
@@ -168,7 +172,8 @@ class HostSampler:
             gradient = np.empty((1, self.axes, self.channels, places.size), self.dtype)
             before = pixels.array[b : b + 1], coords, BORDER_RULES[self.mode], self.cval
             work = 2 * self._work(weighting, values.size)
-            _run(gradient_kernel, weighting, self._table(weighting), work, before, (values, gradient))
+            factory, table = _along(self.axes, gradient_kernel), self._table(weighting)
+            _run(factory, weighting, table, work, before, (values, gradient))
             factors = values_cotangent[b][:, places]
             with np.errstate(invalid="ignore"):  # 0 times infinity
                 coords_cotangent[b][:, places] = np.where(factors == 0, 0, factors * gradient[0]).sum(1)

@@ -9,15 +9,17 @@ inner loops run across lines. Along a line each step waits for the previous one.
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numba import prange
 
 from npsubpix._arrays.library import HostArray
-from npsubpix._cpu.compiler.intrinsics import copy_to
-from npsubpix._cpu.compiler.jit import Kernel, allocating, device, fused, kernel
+from npsubpix._cpu.compiler.intrinsics import copy_to, on_stack
+from npsubpix._cpu.compiler.jit import Kernel, device, fused, kernel
 from npsubpix._cpu.sampling.filling import fill_pixels, unfill_pixels
 from npsubpix._cpu.sampling.transposition import LANES, transpose_block
 from npsubpix._definitions.sampling.borders import GRID_WRAP, REFLECT
@@ -26,6 +28,9 @@ from npsubpix._definitions.sampling.splines import POLES, SMALLEST_POWER, filter
 __all__ = ["bad_pixels", "spline_coefficients", "spline_coefficients_vjp"]
 
 _COLUMNS = 64
+
+#: A line of a block of columns, or of transposed rows.
+_total = on_stack((_COLUMNS,))
 
 
 @fused
@@ -41,58 +46,22 @@ def _step_back(row, after, z):
 
 
 @device
-def _scale(row, factor):
+def _scale(out, row, factor):
     for j in range(row.size):
-        row[j] *= factor
+        out[j] = row[j] * factor
 
 
 @device
-def _begin_forward(lines, j0, j1, z, rule, total):
-    """Replace the first row by the initial value of the causal recursion, summed over the border extension."""
-    n = lines.shape[0]
-    F = lines.dtype.type
+def _begin(lines, begun, j0, j1, start, total):
+    """Replace a row by the initial value of a recursion: a sum of rows, scaled."""
+    places, factors, scale = start
     first = total[: j1 - j0]
-    if rule == GRID_WRAP:
-        period, offset, start = n, 0, 1
-    elif rule == REFLECT:
-        period, offset, start = 2 * n, 1, 1
-    else:
-        period, offset, start = 2 * n - 2, 0, 1
-    copy_to(first, lines[0][j0:j1])
-    power = 1.0
-    for k in range(start, period):
-        power *= z
-        if abs(power) < SMALLEST_POWER:
+    copy_to(first, lines[begun][j0:j1])
+    for k in range(places.size):
+        if places[k] < 0:
             break
-        m = n - k if rule == GRID_WRAP else k - offset
-        if m >= n:
-            m = period - k
-        _add_times(first, lines[m][j0:j1], F(power))
-    _scale(first, F(1.0 / (1.0 - z**period)))
-    copy_to(lines[0][j0:j1], first)
-
-
-@device
-def _begin_backward(lines, j0, j1, z, rule, total):
-    n = lines.shape[0]
-    F = lines.dtype.type
-    last = lines[n - 1][j0:j1]
-    if rule == REFLECT:
-        _scale(last, F(z / (z - 1.0)))
-    elif rule == GRID_WRAP:
-        sums = total[: j1 - j0]
-        copy_to(sums, last)
-        power = 1.0
-        for k in range(n - 1):
-            power *= z
-            if abs(power) < SMALLEST_POWER:
-                break
-            _add_times(sums, lines[k][j0:j1], F(power))
-        _scale(sums, F(-z / (1.0 - z**n)))
-        copy_to(last, sums)
-    else:
-        _add_times(last, lines[n - 2][j0:j1], F(z))
-        _scale(last, F(z / (z * z - 1.0)))
+        _add_times(first, lines[places[k]][j0:j1], factors[k])
+    _scale(lines[begun][j0:j1], first, scale)
 
 
 @fused
@@ -108,76 +77,107 @@ def _backward(lines, z):
         lines[k] = z * (lines[k + LANES] - lines[k])
 
 
-@allocating
-def _filter_lines(lines, flat, j0, j1, poles, rule):
+@device
+def _filter_lines(lines, flat, j0, j1, poles, places, factors, scales):
     """Filter the columns j0 to j1 of rows, which are also passed flat if there are as many columns as lanes."""
     n = lines.shape[0]
-    F = lines.dtype.type
-    total = np.empty(j1 - j0, F)
+    total = _total(lines.dtype.type)
     for p in range(poles.size):
         z = poles[p]
-        _begin_forward(lines, j0, j1, z, rule, total)
-        if flat.size > 0:
-            _forward(flat, F(z))
-        else:
-            for i in range(1, n):
-                _add_times(lines[i][j0:j1], lines[i - 1][j0:j1], F(z))
-        _begin_backward(lines, j0, j1, z, rule, total)
-        if flat.size > 0:
-            _backward(flat, F(z))
-        else:
-            for i in range(n - 2, -1, -1):
-                _step_back(lines[i][j0:j1], lines[i + 1][j0:j1], F(z))
+        for backwards in range(2):
+            start = places[p, backwards], factors[p, backwards], scales[p, backwards]
+            _begin(lines, (n - 1) * backwards, j0, j1, start, total)
+            if backwards == 0:
+                if flat.size > 0:
+                    _forward(flat, z)
+                else:
+                    for i in range(1, n):
+                        _add_times(lines[i][j0:j1], lines[i - 1][j0:j1], z)
+            elif flat.size > 0:
+                _backward(flat, z)
+            else:
+                for i in range(n - 2, -1, -1):
+                    _step_back(lines[i][j0:j1], lines[i + 1][j0:j1], z)
 
 
 @device
-def _turn(out, rows, gain):
-    begin = 0
-    if rows.shape[0] == LANES and rows.strides[1] == rows.itemsize:
-        while begin + LANES <= rows.shape[1]:
-            transpose_block(out, begin, 0, rows, 0, begin, gain)
-            begin += LANES
-    for i in range(rows.shape[0]):
-        for j in range(begin, rows.shape[1]):
-            out[j, i] = gain * out.dtype.type(rows[i, j])
+def _transpose(out, x, rows, columns, factor):
+    """Write the first rows and columns of an array, times a factor."""
+    in_blocks = rows // LANES * LANES, columns // LANES * LANES
+    for i in range(0, in_blocks[0], LANES):
+        for j in range(0, in_blocks[1], LANES):
+            transpose_block(out, j, i, x, i, j, factor)
+    for i in range(rows):
+        for j in range(in_blocks[1] if i < in_blocks[0] else 0, columns):
+            out[j, i] = factor * out.dtype.type(x[i, j])
 
 
-@device
-def _turn_back(out, lines):
-    begin = 0
-    if out.shape[0] == LANES:
-        while begin + LANES <= out.shape[1]:
-            transpose_block(out, 0, begin, lines, begin, 0, out.dtype.type(1.0))
-            begin += LANES
-    for i in range(out.shape[0]):
-        for j in range(begin, out.shape[1]):
-            out[i, j] = lines[j, i]
-
-
-@kernel("spline_rows")
-def _rows_kernel(source, out, poles, gain, rule):
-    """Filter along the last axis, from one array to another."""
-    count, n = source.shape
+@kernel("spline_filter", late=True)
+def _filter(count, source, out, n, along_rows, gain, poles, places, factors, scales):
+    """Filter lines of n pixels: some rows, from one array to another, or some columns of the second array, in place."""
     F = out.dtype.type
-    for r in prange((count + LANES - 1) // LANES):
-        first = r * LANES
-        last = min(first + LANES, count)
-        flat = np.zeros(n * LANES, F)
-        lines = flat.reshape((n, LANES))
-        _turn(lines, source[first:last], F(gain))
-        _filter_lines(lines, flat, 0, LANES, poles, rule)
-        _turn_back(out[first:last], lines)
+    blocks = (out.shape[1] + _COLUMNS - 1) // _COLUMNS
+    for task in prange(count):
+        first, last = task * LANES, min((task + 1) * LANES, out.shape[0])
+        flat = np.zeros(n * LANES if along_rows else 0, F)
+        if along_rows:
+            lines, begin, end = flat.reshape((n, LANES)), 0, LANES
+            _transpose(lines, source[first:last], last - first, n, F(gain))
+        else:
+            image = task // blocks
+            lines, begin = out[image * n : (image + 1) * n], task % blocks * _COLUMNS
+            end = min(begin + _COLUMNS, out.shape[1])
+        _filter_lines(lines, flat, begin, end, poles, places, factors, scales)
+        if along_rows:
+            _transpose(out[first:last], lines, n, last - first, F(1.0))
 
 
-@kernel("spline_columns")
-def _columns_kernel(x, poles, rule):
-    """Filter along the middle of three axes, in place."""
-    outer, _, inner = x.shape
-    blocks = (inner + _COLUMNS - 1) // _COLUMNS
-    nothing = np.empty(0, x.dtype)
-    for r in prange(outer * blocks):
-        begin = r % blocks * _COLUMNS
-        _filter_lines(x[r // blocks], nothing, begin, min(begin + _COLUMNS, inner), poles, rule)
+@functools.lru_cache(maxsize=64)
+def _starts(degree: int, rule: int, n: int, dtype: np.dtype[np.floating]) -> tuple[HostArray, ...]:
+    """Return what starts the recursions along lines of n pixels, for each pole forward and backward.
+
+    The initial value is the sum of the first row, or the last, and of the rows at some places times factors, scaled:
+    a sum over the border extension. Places end with -1.
+    """
+    starts = [start(z, rule, n) for z in POLES[degree] for start in (_start_forward, _start_backward)]
+    longest = max(len(terms) for terms, _ in starts) + 1
+    places = np.array([[m for m, _ in terms] + [-1] * (longest - len(terms)) for terms, _ in starts])
+    factors = np.array([[f for _, f in terms] + [0.0] * (longest - len(terms)) for terms, _ in starts], dtype)
+    scales = np.array([scale for _, scale in starts], dtype)
+    shape = len(POLES[degree]), 2
+    return places.reshape(*shape, -1), factors.reshape(*shape, -1), scales.reshape(shape)
+
+
+def _start_forward(z: float, rule: int, n: int) -> tuple[list[tuple[int, float]], float]:
+    if rule == GRID_WRAP:
+        period, rows = n, range(n - 1, 0, -1)
+        places = list(rows)
+    elif rule == REFLECT:
+        period = 2 * n
+        places = [*range(n), *range(n - 1, 0, -1)]
+    else:
+        period = 2 * n - 2
+        places = [*range(1, n), *range(n - 2, 0, -1)]
+    return _powers(z, places), 1.0 / (1.0 - z**period)
+
+
+def _start_backward(z: float, rule: int, n: int) -> tuple[list[tuple[int, float]], float]:
+    if rule == REFLECT:
+        return [], z / (z - 1.0)
+    if rule == GRID_WRAP:
+        return _powers(z, range(n - 1)), -z / (1.0 - z**n)
+    return [(n - 2, z)], z / (z * z - 1.0)
+
+
+def _powers(z: float, places: Iterable[int]) -> list[tuple[int, float]]:
+    """Pair places with the powers of a pole, as far as these matter."""
+    terms, power = [], 1.0
+    for place in places:
+        power *= z
+        if abs(power) < SMALLEST_POWER:
+            break
+        terms.append((place, power))
+    return terms
 
 
 def bad_pixels(x: HostArray) -> HostArray | None:
@@ -215,20 +215,25 @@ def _replaced(kernel: Kernel, x: HostArray, bad: HostArray, axes: int) -> HostAr
 
 
 def _filtered(x: HostArray, degree: int, mode: str, axes: int, dtype: np.dtype[np.floating]) -> HostArray:
-    poles, rule = np.array(POLES[degree]), filter_rule(mode)
+    poles, rule = np.array(POLES[degree], dtype), filter_rule(mode)
     out = np.empty(x.shape, dtype)
     filtered = [a for a in range(x.ndim - axes, x.ndim) if x.shape[a] > 1]
     gain = math.prod(map(gain_of, POLES[degree])) ** len(filtered)
     if x.size == 0:
         return out
-    if x.shape[-1] > 1:
-        rows = (-1, x.shape[-1])
-        _rows_kernel.run(8 * x.size, x.reshape(rows), out.reshape(rows), poles, gain, rule)
+    width = x.shape[-1]
+    source, rows = x.reshape(-1, width), out.reshape(-1, width)
+    if width > 1:
+        starts = _starts(degree, rule, width, dtype)
+        _filter.run(8 * x.size, -(-len(rows) // LANES), source, rows, width, True, gain, poles, *starts)
         filtered.pop()
     else:
         np.multiply(x, gain, out=out, casting="unsafe")
     for a in filtered:
-        _columns_kernel.run(4 * x.size, out.reshape(math.prod(x.shape[:a]), x.shape[a], -1), poles, rule)
+        n, starts = x.shape[a], _starts(degree, rule, x.shape[a], dtype)
+        columns = out.reshape(math.prod(x.shape[: a + 1]), -1)
+        count = len(columns) // n * -(-columns.shape[1] // _COLUMNS)
+        _filter.run(4 * x.size, count, source, columns, n, False, gain, poles, *starts)
     return out
 
 

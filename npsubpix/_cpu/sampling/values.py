@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from npsubpix._cpu.compiler.intrinsics import keep, lend
+from npsubpix._cpu.compiler.intrinsics import keep, lend, shaped
 from npsubpix._cpu.compiler.jit import Kernel, allocating, device, fused, kernel, made_once
 from npsubpix._cpu.sampling.borders import fold_pixel, fold_position
 from npsubpix._cpu.sampling.distance_weights import taps_of
@@ -36,6 +36,9 @@ from npsubpix._cpu.sampling.weights import Taps, left_of
 from npsubpix._definitions.sampling.borders import CVAL, INSIDE, OUTSIDE, ROUNDINGS, WRAP
 
 __all__ = ["count_unknown", "gradient_kernel", "kernel_name", "place_in_axis", "placer", "value_kernel"]
+
+# Numba compiles three functions to look them up.
+_EPS32, _EPS64 = float(np.finfo(np.float32).eps), float(np.finfo(np.float64).eps)
 
 
 def kernel_name(operation: str, name: str, reach: int) -> str:
@@ -89,7 +92,7 @@ def placer(taps: Taps, orders: int) -> Callable[..., Any]:
             return status
         t = F(distance)
         # at the end of a stretch, what should be 0 is rounded
-        least = F(ROUNDINGS * np.finfo(w.dtype).eps) if ends else F(0)
+        least = F(ROUNDINGS * (_EPS32 if w.itemsize == 4 else _EPS64)) if ends else F(0)
         u = weights(t, F, addresses)
         for k in range(count):
             w[a, 0, k] = F(0) if abs(u[k]) <= least else u[k]
@@ -206,12 +209,12 @@ def _with_unknown(values, b, begin, left_out, left_out_count):
 
 
 @made_once
-def value_kernel(name: str, reach: int) -> Kernel:
-    """Make the kernel of a method for values."""
+def value_kernel(name: str, reach: int, axes: int) -> Kernel:
+    """Make the kernel of a method for values, of images of so many axes."""
     taps = taps_of(name, reach)
     count = taps.count
-    locate, place = locator(taps.base, count), placer(taps, 1)
-    gather, _ = gatherers(inside_taps(name, reach))
+    locate, place = locator(taps.base, count, axes), placer(taps, 1)
+    gather, _ = gatherers(inside_taps(name, reach), axes)
     ease, _, _ = easing_of(name, reach)
     gather_at_border, _ = _border_gatherers(count)
 
@@ -220,8 +223,7 @@ def value_kernel(name: str, reach: int) -> Kernel:
         own_w, own_pixels = np.empty((3, 1, count), values.dtype), np.empty((3, count), np.int64)
         w, pixels = lend(own_w), lend(own_pixels)
         shape = x.shape[2:]
-        flat = x.reshape(x.shape[0], x.shape[1], shape[0] * shape[1] * shape[2])
-        axes = coords.shape[1]
+        flat = shaped(x, (x.shape[0], x.shape[1], shape[0] * shape[1] * shape[2]))
         F = values.dtype.type
         for m in range(left_out_count):
             k = begin + left_out[m]
@@ -234,14 +236,14 @@ def value_kernel(name: str, reach: int) -> Kernel:
         keep(own_w)
         keep(own_pixels)
 
-    @kernel(kernel_name("sample", name, reach))
+    @kernel(kernel_name(f"sample{axes}d", name, reach))
     def sample(x, coords, rules, cval, addresses, values):
         batch, channels, depth, height, width = x.shape
-        axes, total = coords.shape[1], coords.shape[2]
+        total = coords.shape[2]
         chunks = (total + CHUNK - 1) // CHUNK
         F = values.dtype.type
         shape, pixels = (depth, height, width), depth * height * width
-        small = max(shape) < LONGEST and pixels < MOST
+        small = max(depth, height, width) < LONGEST and pixels < MOST
         images = x.reshape(batch, channels, pixels)
         for r in prange(batch * chunks):
             b, begin = r // chunks, r % chunks * CHUNK
@@ -266,12 +268,12 @@ def value_kernel(name: str, reach: int) -> Kernel:
 
 
 @made_once
-def gradient_kernel(name: str, reach: int) -> Kernel:
-    """Make the kernel of a method for values and gradients."""
+def gradient_kernel(name: str, reach: int, axes: int) -> Kernel:
+    """Make the kernel of a method for values and gradients, of images of so many axes."""
     taps = taps_of(name, reach)
     count = taps.count
-    locate, place = locator(taps.base, count), placer(taps, 2)
-    _, gather = gatherers(inside_taps(name, reach))
+    locate, place = locator(taps.base, count, axes), placer(taps, 2)
+    _, gather = gatherers(inside_taps(name, reach), axes)
     _, ease, apply_slopes = easing_of(name, reach)
     _, gather_at_border = _border_gatherers(count)
 
@@ -280,8 +282,7 @@ def gradient_kernel(name: str, reach: int) -> Kernel:
         own_w, own_pixels = np.empty((3, 2, count), values.dtype), np.empty((3, count), np.int64)
         w, pixels = lend(own_w), lend(own_pixels)
         shape = x.shape[2:]
-        flat = x.reshape(x.shape[0], x.shape[1], shape[0] * shape[1] * shape[2])
-        axes = coords.shape[1]
+        flat = shaped(x, (x.shape[0], x.shape[1], shape[0] * shape[1] * shape[2]))
         F = values.dtype.type
         for m in range(left_out_count):
             k = begin + left_out[m]
@@ -302,14 +303,14 @@ def gradient_kernel(name: str, reach: int) -> Kernel:
         keep(own_w)
         keep(own_pixels)
 
-    @kernel(kernel_name("sample_gradient", name, reach))
+    @kernel(kernel_name(f"sample{axes}d_gradient", name, reach))
     def sample_gradient(x, coords, rules, cval, addresses, values, gradient):
         batch, channels, depth, height, width = x.shape
-        axes, total = coords.shape[1], coords.shape[2]
+        total = coords.shape[2]
         chunks = (total + CHUNK - 1) // CHUNK
         F = values.dtype.type
         shape, pixels = (depth, height, width), depth * height * width
-        small = max(shape) < LONGEST and pixels < MOST
+        small = max(depth, height, width) < LONGEST and pixels < MOST
         images = x.reshape(batch, channels, pixels)
         for r in prange(batch * chunks):
             b, begin = r // chunks, r % chunks * CHUNK

@@ -38,8 +38,8 @@ def deviation(x: Any, i: int, j: int) -> float:
     The greatest and the least of those two pixels away do not count: they may belong to the pattern.
     """
     total, low, high = 0.0, math.inf, -math.inf
-    for a in (-2, 0, 2):
-        for b in (-2, 0, 2):
+    for a in range(-2, 3, 2):
+        for b in range(-2, 3, 2):
             if a != 0 or b != 0:
                 value = float(x[i + a, j + b])
                 total += value
@@ -47,8 +47,8 @@ def deviation(x: Any, i: int, j: int) -> float:
     around = (total - low - high) / 6.0
     here = float(x[i, j]) - around
     similar = 0
-    for a in (-1, 0, 1):
-        for b in (-1, 0, 1):
+    for a in range(-1, 2):
+        for b in range(-1, 2):
             if (a != 0 or b != 0) and SHARPNESS * abs(float(x[i + a, j + b]) - around) >= abs(here):
                 similar += 1
                 if similar > 1:

@@ -27,7 +27,8 @@ def weight_of(residual: float, scale: float, loss: int, use: int) -> float:
         return u * u if use == SCORES else 1.0
     if loss == 1:
         if use == SCORES:
-            return min(u, 1.0) ** 2
+            v = min(u, 1.0)
+            return v * v
         if u <= 1.0:
             return 1.0
         return 1.0 / u if use == STEP else 0.0
