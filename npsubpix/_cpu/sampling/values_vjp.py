@@ -375,10 +375,13 @@ def vjp_kernel(name: str, reach: int) -> Kernel:
                         coords_cotangent,
                     )
 
-        unknown = 0
         written = coords_cotangent.reshape(coords_cotangent.size)
-        for r in prange((written.size + CHUNK - 1) // CHUNK):
-            unknown += count_unknown(written[r * CHUNK : min((r + 1) * CHUNK, written.size)])
-        return unknown
+        unknown = np.zeros((written.size + CHUNK - 1) // CHUNK, np.int64)
+        for r in prange(unknown.size):
+            unknown[r] = count_unknown(written[r * CHUNK : min((r + 1) * CHUNK, written.size)])
+        total_unknown = 0
+        for r in range(unknown.size):
+            total_unknown += unknown[r]
+        return total_unknown
 
     return sample_vjp
