@@ -96,6 +96,7 @@ LINKING = (
     "numba.core.compiler:CompilerBase.__init__ reload_init",
     "numba.core.compiler:CompilerBase.compile_ir",
     "numba.core.compiler:CompilerBase.__init__ typingctx",
+    "numba.core.compiler:Flags.auto_parallel",
     "numba.core.compiler:Flags.copy",
     "numba.core.compiler:Flags.noalias",
     "numba.core.controlflow:CFGraph.loops",

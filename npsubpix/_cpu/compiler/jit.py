@@ -58,8 +58,7 @@ def _pipelines() -> tuple[dict[str, Any], ...]:
     Where Numba's own passes compile them, these are its own.
     """
     if not is_linking():
-        serial, parallel = {"parallel": False}, {"parallel": True}
-        return {}, serial, parallel, serial, parallel
+        return ({},) * 5
     from npsubpix._cpu.compiler import linking
 
     kernels = linking.KernelCompiler, linking.ThreadsCompiler, linking.LateCompiler, linking.LateThreadsCompiler
@@ -257,7 +256,7 @@ def _compile(
 ) -> Callable[..., Any]:
     form = f"{name}_parallel" if parallel else f"{name}_serial"
     named = _named(function, form)  # the cache knows the two forms apart by it
-    dispatcher = numba.njit(**_KERNEL_OPTIONS[2 * late + parallel])(named)
+    dispatcher = numba.njit(parallel=parallel, **_KERNEL_OPTIONS[2 * late + parallel])(named)
     cache = None if of_user is None else KernelCache.create(named, of_user)
     if cache is not None:
         dispatcher._cache = cache

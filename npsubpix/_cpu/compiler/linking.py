@@ -302,9 +302,14 @@ class KernelCompiler(_Compiler):
 
 
 class ThreadsCompiler(KernelCompiler):
-    """Compile a kernel whose loops over threads run in them."""
+    """Compile a kernel whose loops over threads run in them, in place of Numba's own passes for ``parallel=True``."""
 
     _processing = _ThreadsProcessing
+
+    def __init__(self, *args: Any) -> None:
+        *_, flags, _ = args
+        flags.auto_parallel = type(flags.auto_parallel)(False)
+        super().__init__(*args)
 
 
 class LateCompiler(KernelCompiler):
