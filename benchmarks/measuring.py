@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import importlib
 import itertools
-import multiprocessing
+import pickle
+import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks import figure
@@ -25,9 +27,9 @@ def measure(chosen: Sequence[Benchmark], run: Run, *, with_sizes: bool) -> tuple
     """
     rows, points, complete = [], [], True
     for module, group in itertools.groupby(chosen, key=lambda benchmark: benchmark.module):
-        task = _measure_some, module, {benchmark.name for benchmark in group}, run, with_sizes
+        task = module, {benchmark.name for benchmark in group}, run, with_sizes
         try:
-            part = task[0](*task[1:]) if run.quick else _in_own_process(*task)
+            part = _measure_some(*task) if run.quick else _in_own_process(*task)
         except Exception:  # a failure, or the end of the process, costs the rows of its module
             traceback.print_exc()
             complete = False
@@ -37,9 +39,13 @@ def measure(chosen: Sequence[Benchmark], run: Run, *, with_sizes: bool) -> tuple
     return rows, points, complete
 
 
-def _in_own_process(function: Callable[..., Any], *args: Any) -> Any:
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(function, *args).result()
+def _in_own_process(*task: Any) -> Any:
+    """Measure in a process that ends as any script does: those of a pool wait for processes that benchmarks started."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "task"
+        path.write_bytes(pickle.dumps(task))
+        subprocess.run([sys.executable, "-m", "benchmarks.measuring", str(path)], check=True)
+        return pickle.loads(path.read_bytes())
 
 
 def _measure_some(module: str, names: set[str], run: Run, with_sizes: bool) -> tuple[list[Row], list[dict[str, Any]]]:
@@ -54,3 +60,8 @@ def _said(benchmarks: Iterable[Benchmark], what: str, measured: Callable[[Benchm
     for benchmark in benchmarks:
         print(f"{benchmark.name}{what}", file=sys.stderr, flush=True)
         yield from measured(benchmark)
+
+
+if __name__ == "__main__":
+    file = Path(sys.argv[1])
+    file.write_bytes(pickle.dumps(_measure_some(*pickle.loads(file.read_bytes()))))

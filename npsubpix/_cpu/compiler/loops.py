@@ -90,7 +90,7 @@ def _started(function: Any, loop: Any) -> tuple[Any, ...] | None:
         assignments.append(made[name])
         value = made[name].value
         if isinstance(value, ir.Expr) and value.op == "call":
-            return (iterator, assignments, value.args) if _is_prange(function, value) else None
+            return (iterator, assignments, value.args) if _is_prange(function, value) and len(value.args) < 3 else None
         if not isinstance(value, ir.Var) and not (isinstance(value, ir.Expr) and value.op == "getiter"):
             return None
         name = value.name if isinstance(value, ir.Var) else value.value.name
@@ -214,10 +214,9 @@ def _call_tasks(
 ) -> None:
     """Call a loop for parts of its range in threads."""
     count = builder.sub(limits[1], limits[0])
-    threads = builder.call(
+    tasks = builder.call(  # as many as there are threads: one layer would give fewer of them to one thread
         cgutils.get_or_insert_function(builder.module, llvm.FunctionType(_NUMBER, []), "get_num_threads"), []
     )
-    tasks = builder.select(builder.icmp_signed("<", count, threads), count, threads)
     values = [*limits, tasks, *variables]
     layout = llvm.LiteralStructType([value.type for value in values])
     shared = cgutils.alloca_once(builder, layout)
@@ -229,8 +228,7 @@ def _call_tasks(
         data = builder.bitcast(shared, _BYTES)
         # the only argument is at an address of each task's own, a byte after that of the task before: it is counted by
         argument, length, step = (cgutils.alloca_once_value(builder, value) for value in (data, tasks, _NUMBER(1)))
-        number_of_threads = builder.trunc(threads, _INT)  # which they have when they end, even if tasks are fewer
-        builder.call(run, [task, argument, length, step, data, _NUMBER(0), _NUMBER(1), number_of_threads])
+        builder.call(run, [task, argument, length, step, data, _NUMBER(0), _NUMBER(1), builder.trunc(tasks, _INT)])
 
 
 def _task(context: Any, module: Any, layout: Any, loop: Any, kinds: list[Any]) -> Any:
