@@ -139,7 +139,7 @@ def _suppress(output: str, x: HostArray, kernel_size: tuple[int, ...], out: Host
 def nms3d_minmax(input: HostArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Mark the strict maxima and minima of volumes of shape (B, C, D, H, W)."""
     stack = (input.shape[0] * input.shape[1], *input.shape[2:])
-    # Of one block: where two are freed, malloc gives memory back to the system, whose pages then take 1.8 of 4.1 ms.
+    # Of one block: writing to two new arrays of 5 x 1024 x 1024 took 1.8 ms more, of 4.1.
     maxima, minima = np.empty((2, *input.shape), bool)
     low, high = no_limits(input.dtype, stack[0])
     task = input.reshape(stack), low, high, limits(input.dtype), (1,) * 6
