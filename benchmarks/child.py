@@ -6,9 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 __all__ = ["run_code", "run_module"]
@@ -21,12 +19,14 @@ def run_module(module: str, *args: str, threads: int) -> Any:
 
 
 def run_code(code: str, *args: str, threads: int, cache: str | None = None) -> Any:
-    return _run(["-c", code, *args], threads, {} if cache is None else {"NUMBA_CACHE_DIR": cache})
+    return _run(["-c", code, *args], threads, cache)
 
 
-def _run(command: list[str], threads: int, variables: Mapping[str, str] = MappingProxyType({})) -> Any:
+def _run(command: list[str], threads: int, cache: str | None = None) -> Any:
     count = str(threads)
-    environment = os.environ | {"NUMBA_NUM_THREADS": count, "OMP_NUM_THREADS": count, **variables}
+    environment = os.environ | {"NUMBA_NUM_THREADS": count, "OMP_NUM_THREADS": count}
+    if cache is not None:
+        environment["NUMBA_CACHE_DIR"] = cache
     done = subprocess.run(
         [sys.executable, "-W", "ignore", *command],
         cwd=_ROOT,

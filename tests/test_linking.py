@@ -20,6 +20,12 @@ from npsubpix._cpu.compiler import jit
 from npsubpix._cpu.compiler.internals import INSTRUCTIONS, is_linking, missing
 from npsubpix._cpu.compiler.jit import Kernel, allocates, device
 from npsubpix._cpu.compiler.loops import outline_loops
+from npsubpix._cpu.fitting.coupling import coupling_kernel
+from npsubpix._cpu.fitting.solver import fit_kernel
+from npsubpix._cpu.fitting.sweeps import sweep_kernel
+from npsubpix._cpu.sampling import tables, values, values_vjp
+from npsubpix._cpu.windows import small_percentiles
+from npsubpix._definitions.spot_models import Model
 
 pytestmark = pytest.mark.core
 
@@ -106,11 +112,24 @@ def test_variables_of_loops_over_threads_are_not_read_after_them(monkeypatch):
         Kernel(last, "last", digest=None).run(1 << 40, np.ones(3), np.empty(1))
 
 
+#: One kernel of each function that makes them for the options of a call.
+MADE_BY_CALLS = [
+    (values.value_kernel, ("linear", 1, 2)),
+    (values.gradient_kernel, ("linear", 1, 2)),
+    (values_vjp.vjp_kernel, ("linear", 1)),
+    (tables.table_vjp_kernel, (1,)),
+    (small_percentiles.small_percentiles, ((1, 3, 3), 0.5)),
+    *[(make, (Model(2, "free", False),)) for make in (fit_kernel, sweep_kernel, coupling_kernel)],
+]
+
+
 @pytest.mark.skipif(not is_linking(), reason="Numba's own loops may be of other forms")
 def test_every_kernel_has_loops_that_can_be_compiled_apart():
     """A kernel that cannot be would fail in its first call with enough work for threads; most tests run serial ones."""
     for module in pkgutil.walk_packages(npsubpix._cpu.__path__, "npsubpix._cpu."):
         importlib.import_module(module.name)
+    made = [make(*args) for make, args in MADE_BY_CALLS]
+    assert all(type(found) is Kernel for found in made)
     kernels = [found for found in gc.get_objects() if type(found) is Kernel and found.name != "last"]
     with_loops = 0
     for kernel in kernels:

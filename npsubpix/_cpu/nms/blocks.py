@@ -42,7 +42,6 @@ class _Block:
         self.vector = ir.VectorType(self.pixel, self.lanes)
         self.wins, self.stands = (">", ">=") if maxima else ("<", "<=")
         self.is_float, self.signed = isinstance(arrays[0].dtype, types.Float), getattr(arrays[0].dtype, "signed", True)
-        self.unbeatable = ir.Constant(self.vector, [math.inf if maxima else -math.inf] * self.lanes)
         self.limit = self.spread(limit)
 
     def spread(self, value: Any) -> Any:
@@ -70,7 +69,8 @@ class _Block:
         """Replace NaN by a value that none beats."""
         if not self.is_float:
             return a
-        return self.builder.select(self.holds(self.wins, self.unbeatable, a), a, self.unbeatable)
+        unbeatable = ir.Constant(self.vector, [math.inf if self.wins == ">" else -math.inf] * self.lanes)
+        return self.builder.select(self.holds(self.wins, unbeatable, a), a, unbeatable)
 
     def row(self, number: int) -> tuple[Any, Any, Any]:
         """Return pixels of a row, the extrema of those beside each, and of all three; NaN if one is, or unbeatable."""
