@@ -244,17 +244,17 @@ def find_peaks(
         "find_peaks", x, searched, mask, background, sigma, *noise, samples,
         frame_axis=frame_axis, search=search, refinement=refinement,
     )  # fmt: skip
-    if given is not None and not coords.shape[0]:
-        _warn_of_unusable(given)
+    if given is not None and not coords.shape[0]:  # the map has to be read for it
+        pixels = as_array(given, "sigma")
+        if math.prod(pixels.shape) and not bool((pixels >= 0).any()):
+            warn_of_unusable_noise()
     frames = None if frame_axis is None else frame
     return Peaks(coords, values, indices, flags, frames, border=border, image_shape=shape, coords_std=errors)
 
 
-def _warn_of_unusable(sigma: Any) -> None:
-    """Say that no pixel of a map of noise can be a peak; called where none was found, as the map has to be read."""
-    pixels = as_array(sigma, "sigma")
-    if math.prod(pixels.shape) and not bool((pixels >= 0).any()):
-        warnings.warn("sigma is negative or NaN at all pixels, so that none can be a peak", stacklevel=3)
+def warn_of_unusable_noise() -> None:
+    """Say why no pixel of a map of noise was a peak; the caller is the function that a user called."""
+    warnings.warn("sigma is negative or NaN at all pixels, so that none can be a peak", stacklevel=3)
 
 
 @remembered

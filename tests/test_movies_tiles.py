@@ -117,6 +117,19 @@ def test_spots_of_a_frame_in_tiles():
     )
 
 
+@pytest.mark.parametrize("noise", [-1.0, np.nan])
+def test_a_map_of_noise_that_lets_no_pixel_be_a_peak_is_said(tmp_path, noise):
+    image = frame_of("counts", (50, 64), np.random.default_rng(4))
+    sigma = np.full(image.shape, noise)
+    np.save(tmp_path / "sigma.npy", sigma)
+    for known in (sigma, tmp_path / "sigma.npy"):
+        with tiles(13, 20), pytest.warns(UserWarning, match="sigma is negative or NaN at all pixels"):
+            assert len(npsubpix.locate(image, frames=False, sigma=known, threshold_abs=1)) == 0
+    sigma[:, 20:] = 1.0  # tiles without usable noise beside others
+    with tiles(13, 20):
+        assert len(npsubpix.locate(image, frames=False, sigma=sigma, threshold_abs=1e9)) == 0
+
+
 def test_maps_that_are_not_in_memory_are_read_tile_by_tile(tmp_path, monkeypatch):
     """They may be as large as the image; those of a movie in blocks are read with its blocks."""
     zarr, dask = pytest.importorskip("zarr"), pytest.importorskip("dask.array")

@@ -34,6 +34,7 @@ __all__ = [
     "Parted",
     "count_of_noise_maps",
     "frame_of",
+    "has_unusable_noise",
     "in_whole",
     "map_of_frame",
     "noise_in",
@@ -182,6 +183,11 @@ def _with_maps(frame: Frame, background: Any, sigma: Any) -> Frame:
         bound = bound_of_values(_ends(level, "level"), _ends(spread, "noise"), search.threshold_abs, signs)
     maps = {**frame.maps, "background": level, "sigma": spread, "known_sigma": sigma is not None}
     return dataclasses.replace(frame, maps=maps, bound=bound)
+
+
+def has_unusable_noise(frame: Frame) -> bool:
+    """Whether the noise that was given lets no pixel of a frame be a peak."""
+    return frame.maps["known_sigma"] and not (_ends(frame.maps["sigma"], "noise") >= 0).any()
 
 
 def _ends(value: Any, name: str) -> HostArray:

@@ -36,7 +36,7 @@ from npsubpix.fitting.spots import lengths_of_box
 from npsubpix.movies.blobs import blob_frame_of, blobs_in_tiles
 from npsubpix.movies.borders import NOTHING, Highest, measure
 from npsubpix.movies.detection import Look, has_gaps, searched, with_gaps
-from npsubpix.movies.frames import Frame, Parted, count_of_noise_maps, frame_of, volume, with_mesh
+from npsubpix.movies.frames import Frame, Parted, count_of_noise_maps, frame_of, has_unusable_noise, volume, with_mesh
 from npsubpix.movies.jobs import Sent
 from npsubpix.movies.maps import has_maps
 from npsubpix.movies.plans import frame_bytes
@@ -46,6 +46,7 @@ from npsubpix.movies.tilework import Find, Fit, Measure, Pixels, Refine, find, f
 from npsubpix.movies.together import Parts, depend_on_each_other, fitted_together, refined_together
 from npsubpix.movies.windows import window_bytes
 from npsubpix.movies.workers import Runner, runner_of
+from npsubpix.peaks import warn_of_unusable_noise
 from npsubpix.results import Fits, Peaks
 
 __all__ = ["found_in_tiles", "tile_lengths"]
@@ -108,6 +109,8 @@ def found_in_tiles(
         rows.coords, rows.values, rows.starts, rows.flags, None if movie.axis is None else rows.frames + number,
         image_shape=frame.shape, coords_std=rows.errors, border=_border_of(frame, rows, border),
     )  # fmt: skip
+    if not len(peaks) and has_unusable_noise(frame):
+        warn_of_unusable_noise()
     counts = {"border": int(peaks.border is not None and not math.isnan(peaks.border[0]))}
     columns = _heights(frame, rows, seen) if task.with_heights else {}
     if "noise_guessed" in columns:
